@@ -1,0 +1,41 @@
+# make demo   the whole path on the embedded world, ending with a report
+# make test   the whole test suite
+# Both make their environment first. PYTHON names the interpreter (3.11 or newer): make test PYTHON=python3.11
+# The environment is made anew when pyproject.toml or constraints.txt change.
+
+PYTHON ?= python3
+OUT ?= demo
+VENV := .venv
+PIP_INSTALL := $(VENV)/bin/python -m pip install --quiet -c constraints.txt "$(shell grep '^torch==' constraints.txt)"
+
+.PHONY: demo test check lint clean
+
+demo: $(VENV)/installed
+	$(VENV)/bin/rushes demo --out "$(OUT)"
+	@echo "The report: $(OUT)/report.html"
+
+test: $(VENV)/installed-dev
+	@scripts/browser
+	scripts/test
+
+check: $(VENV)/installed-dev
+	scripts/check
+
+lint: $(VENV)/installed-dev
+	scripts/lint
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests scripts -name __pycache__ -prune -exec rm -rf {} +
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Rushes needs Python 3.11 or newer, which '$(PYTHON)' is not: name one with make PYTHON=..."; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV) || { rm -rf $(VENV); exit 1; }
+	@echo "Installing Rushes into $(VENV): one or two GB, some minutes"
+	$(PIP_INSTALL) -e .
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(PIP_INSTALL) -e ".[dev]"
+	@touch $@

@@ -1,0 +1,3 @@
+"""Rushes: preference optimization for video diffusion models."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,212 @@
+"""Settings read from TOML and validated once, with every error named.
+
+`load_settings` reads the file, applies `key=value` overrides to what it read, and validates the whole. A recipe keeps
+its own settings in `[train.options]`; it validates them with its own model through `validate_table`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import json
+import os
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from rushes.config.tables import FOLDER, Settings
+from rushes.records import stable_hash
+
+
+class SettingsError(ValueError):
+    """Settings that cannot be used; the text has one line for each error."""
+
+
+TableT = TypeVar("TableT", bound=BaseModel)
+
+
+def load_settings(path: Path, overrides: Sequence[str] = ()) -> Settings:
+    """Read a TOML file, apply overrides such as `train.lr=1e-6`, and validate the whole once.
+
+    An override's value is read as TOML (number, boolean, quoted string, list), else taken as a plain string. Relative
+    folders in the file start at the file's folder, those in an override at the current one.
+
+    Raises:
+        SettingsError: with every error, one a line, as `file: dotted.path: message (got value)`.
+    """
+    data = _read_toml(path)
+    _resolve_folders(data, Settings, path.parent)
+    changes: dict[str, Any] = {}
+    changed = []
+    lines = []
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        parts = [part.strip() for part in key.split(".")]
+        if not equals or not all(parts):
+            lines.append(f"override: expected KEY=VALUE with a dotted key (got {override!r})")
+            continue
+        value = _parse_value(text.strip())
+        for part in reversed(parts):
+            value = {part: value}
+        _merge(changes, value)
+        changed.append(".".join(parts) + ".")
+    _resolve_folders(changes, Settings, Path.cwd())
+    _merge(data, changes)
+    try:
+        settings = Settings.model_validate(data)
+    except ValidationError as error:
+        for where, message in _problems(Settings, error):
+            ours = any(f"{where}.".startswith(key) or key.startswith(f"{where}.") for key in changed)
+            lines.append(f"{'override' if ours else path}: {where}: {message}")
+    if lines:
+        raise SettingsError("\n".join(lines))
+    return settings
+
+
+def validate_table(model: type[TableT], data: Mapping[str, Any], where: str) -> TableT:
+    """Validate one table against its own model; `where` is its dotted path, such as `train.options`.
+
+    Raises:
+        SettingsError: with every error, one a line, as `where.name: message (got value)`.
+    """
+    try:
+        return model.model_validate(dict(data))
+    except ValidationError as error:
+        lines = [f"{where}.{name}: {message}" for name, message in _problems(model, error)]
+        raise SettingsError("\n".join(lines)) from None
+
+
+def settings_hash(settings: BaseModel) -> str:
+    """Digest of the values of a table or of all of them; equal values give equal digests on every machine."""
+    return stable_hash(settings.model_dump(mode="json"))
+
+
+def to_toml(settings: BaseModel) -> str:
+    """The settings as TOML, each with its description as a comment; `load_settings` reads it back unchanged."""
+    return "\n".join(_toml_lines(settings, "")).lstrip("\n") + "\n"
+
+
+def describe(field: FieldInfo) -> str:
+    """One line on a setting, with its choices where it has some; on a table, what its class says."""
+    choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+    text = field.description or inspect.getdoc(field.annotation) or ""
+    return text + (f" ({' | '.join(choices)})" if choices else "")
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read ({error.strerror}): `rushes init` writes a new one") from None
+    except ValueError as error:
+        raise SettingsError(f"{path}: not a TOML file: {error}") from None
+
+
+def _parse_value(text: str) -> Any:
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return parsed["value"] if len(parsed) == 1 else text
+
+
+def _merge(data: dict[str, Any], changes: Mapping[str, Any]) -> None:
+    for name, value in changes.items():
+        if isinstance(value, dict) and isinstance(data.get(name), dict):
+            _merge(data[name], value)
+        else:
+            data[name] = value
+
+
+def _resolve_folders(data: dict[str, Any], model: type[BaseModel], start: Path) -> None:
+    for name, field in model.model_fields.items():
+        value, inner = data.get(name), field.annotation
+        if isinstance(value, dict) and isinstance(inner, type) and issubclass(inner, BaseModel):
+            _resolve_folders(value, inner, start)
+        elif isinstance(value, str) and value and FOLDER in field.metadata:
+            data[name] = os.path.abspath(start / Path(value).expanduser())
+
+
+def _problems(model: type[BaseModel], error: ValidationError) -> list[tuple[str, str]]:
+    """Each error as its dotted path and `message (got value)`."""
+    problems = []
+    for details in error.errors(include_url=False):
+        where, names = _locate(model, details["loc"])
+        message = re.sub(r"^(Value error|Assertion failed), ", "", details["msg"])
+        if details["type"] == "model_type":
+            message = "expected a table"
+        near = []
+        if details["type"] == "extra_forbidden":
+            message = "unknown setting"
+            near = difflib.get_close_matches(where[-1], names, n=1)
+        value = details["input"]
+        got = "" if isinstance(value, dict | BaseModel) else f" (got {value!r:.80})"
+        hint = f"; did you mean: {near[0]}" if near else ""
+        problems.append((".".join(where), f"{message}{got}{hint}"))
+    return problems
+
+
+def _locate(model: type[BaseModel], loc: Sequence[int | str]) -> tuple[list[str], list[str]]:
+    """Place of an error as the user wrote it, without pydantic's union tags, and the names known at that place."""
+    where: list[str] = []
+    names: list[str] = []
+    kind: Any = model
+    for part in loc:
+        models = _models_in(kind)
+        if isinstance(part, int):
+            where.append(str(part))
+        elif len(models) > 1:  # pydantic puts the tag of a union here
+            kind = next((member for member in models if part in _tags(member)), None)
+        elif models or get_origin(kind) not in (Union, UnionType):
+            fields = models[0].model_fields if models else {}
+            names = list(fields)
+            kind = fields[part].annotation if part in fields else None
+            where.append(part)
+    return where, names
+
+
+def _models_in(kind: Any) -> list[type[BaseModel]]:
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return [kind]
+    return [model for inner in get_args(kind) for model in _models_in(inner)]
+
+
+def _tags(model: type[BaseModel]) -> set[str]:
+    literals = (field.annotation for field in model.model_fields.values() if get_origin(field.annotation) is Literal)
+    return {model.__name__, *(choice for literal in literals for choice in get_args(literal))}
+
+
+def _toml_lines(table: BaseModel, header: str) -> list[str]:
+    plain: list[str] = []
+    nested: list[str] = []
+    dumped = table.model_dump(mode="json")
+    for name, field in type(table).model_fields.items():
+        value = getattr(table, name)
+        if isinstance(value, BaseModel | dict):
+            nested += ["", f"# {describe(field)}", f"[{header}{name}]"]
+            if isinstance(value, BaseModel):
+                nested += _toml_lines(value, f"{header}{name}.")
+            else:
+                nested += [f"{_toml_key(key)} = {_toml_value(item)}" for key, item in dumped[name].items()]
+        else:
+            plain += [f"# {describe(field)}", f"{name} = {_toml_value(dumped[name])}"]
+    return plain + nested
+
+
+def _toml_key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml_value(key)
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_toml_key(key)} = {_toml_value(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml_value, value)) + "]"
+    # JSON's strings, numbers and booleans are TOML's too, but for one character that TOML wants escaped
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,0 +1,67 @@
+"""Candidates and a judge -> preferences, one per pair of candidates that answer the same request."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import combinations
+
+from rushes.judges.base import Judge
+from rushes.media.read import read_video
+from rushes.metrics.base import Shot
+from rushes.records import Candidate, Preference, stable_hash
+from rushes.store.database import Store
+
+
+def pairs(candidates: Sequence[Candidate]) -> Iterator[tuple[Candidate, Candidate]]:
+    """All pairs within a group that were made the same way: one kind, one noise level, one set of weights."""
+    groups: dict[tuple[object, ...], list[Candidate]] = {}
+    for candidate in candidates:
+        key = (candidate.group, candidate.kind, candidate.eta, candidate.made_by)
+        groups.setdefault(key, []).append(candidate)
+    for members in groups.values():
+        yield from combinations(members, 2)
+
+
+def label(
+    store: Store,
+    judge: Judge,
+    candidates: Sequence[Candidate],
+    *,
+    segment_s: float | None,
+    settings_hash: str,
+    tick: Callable[[], None] = lambda: None,
+) -> Counter[int]:
+    """Judge the pairs that this judge has not judged under these settings.
+
+    Returns:
+        How many segments of all the judge's pairs were labelled +1, 0 and -1.
+    """
+    counts: Counter[int] = Counter()
+    known = {p.id: p for p in store.preferences(judge=judge.name, current=False)}
+    for left, right in pairs(candidates):
+        id = stable_hash([judge.name, left.id, right.id, segment_s, settings_hash])
+        preference = known.get(id)
+        if preference is None:
+            judged = judge.compare(_shot(store, left, judge), _shot(store, right, judge), segment_s)
+            preference = Preference(
+                id=id,
+                left=left.id,
+                right=right.id,
+                labels=judged.labels,
+                judge=judge.name,
+                segment_s=segment_s,
+                strength=judged.strength,
+                created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+                settings_hash=settings_hash,
+            )
+            store.add([preference])
+        counts.update(preference.labels)
+        tick()
+    return counts
+
+
+def _shot(store: Store, candidate: Candidate, judge: Judge) -> Shot:
+    video = read_video(store.media_path(candidate.media), fps=candidate.fps, size_px=judge.size_px)
+    return Shot(video.frames_FHWC, video.fps, candidate.caption)

@@ -1,0 +1,59 @@
+"""Files: content hashes, and writing that leaves either the whole file or none."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class MediaError(ValueError):
+    """A media file that cannot be read right; the message names the file, the cause and the remedy."""
+
+
+def content_hash(source: str | os.PathLike[str] | bytes) -> str:
+    """SHA-256 of a file, or of bytes, as 64 hex digits. A file is streamed, whatever its size.
+
+    Raises OSError where the file cannot be read.
+    """
+    if isinstance(source, bytes):
+        return hashlib.sha256(source).hexdigest()
+    with open(source, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Lend a temporary path in the folder of `path`; when the block ends well, what it wrote becomes `path`.
+
+    On any error, Ctrl-C included, the temporary file is deleted and `path` stays as it was. Data and name are
+    forced to disk before the return. Raises ValueError for a missing folder, OSError where the system refuses.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise ValueError(f"cannot write {path}: the folder {path.parent} does not exist; create it first")
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        yield part
+        _force_to_disk(part)
+        os.replace(part, path)
+        _force_to_disk(path.parent)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        message = f"{reason}: nothing was written; free space or change the folder, then run again"
+        raise OSError(error.errno, message, str(path)) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _force_to_disk(path: Path) -> None:
+    if os.name == "nt" and path.is_dir():  # Windows cannot open folders
+        return
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,258 @@
+"""An open video file as frames in the order and at the times at which a player shows them."""
+
+from __future__ import annotations
+
+import heapq
+import os
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorTrc
+from av.video.stream import VideoStream
+
+from rushes.media.files import MediaError
+from rushes.media.resize import Frames, resize_frame
+
+# Without the list, stills, text art and playlists would open too, and a playlist names other files.
+_CONTAINERS = "mov,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf,nut,ivf,gif"
+_REORDER = 16  # frames that H.264 and H.265 may hold back
+_SEEK_FROM_S = 5  # below, decoding from the start is as fast as looking for a key frame
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One frame and its time on screen in seconds, counted from the first frame of the file.
+
+    `until_s` is `end_s` less half a tick of the container's clock: containers round time stamps to ticks (1 ms in
+    Matroska), so a frame due at 66.67 ms may be stamped 67 and must still count as shown at 66.67.
+    """
+
+    frame: VideoFrame
+    start_s: Fraction
+    end_s: Fraction
+    until_s: Fraction
+
+
+class Footage:
+    """A video file open for one pass over its first video stream. Raises MediaError for what is not a video."""
+
+    def __init__(self, path: str | os.PathLike[str], *, allow_truncated: bool = False) -> None:
+        self.path = Path(path)
+        self.allow_truncated = allow_truncated
+        self.broken = ""  # why decoding stopped before the end of the stream
+        self.count = 0  # frames decoded since the start or the last seek
+        _check_file(self.path)
+        self._open()
+
+    def _open(self) -> None:
+        try:
+            # The prefix keeps a name with a colon from being read as a network address.
+            options = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS}
+            self.container: InputContainer = av.open(f"file:{self.path}", options=options)
+        except (av.FFmpegError, OSError) as error:
+            raise MediaError(
+                f"{self.path}: cannot be opened as video ({error.strerror}): it is something else, or was cut "
+                "short before its index was written; give a complete mp4, mov, mkv, webm, avi, ts, mpg or gif file"
+            ) from error
+        try:
+            self.stream = self._first_video()
+            self.tick_s = self.stream.time_base or Fraction(1, 1000)
+        except BaseException:
+            self.container.close()
+            raise
+
+    def _first_video(self) -> VideoStream:
+        streams = self.container.streams
+        moving = [s for s in streams.video if not s.disposition & Disposition.attached_pic]
+        if not moving:
+            held = ", ".join(sorted({s.type for s in streams})) or "no stream at all"
+            raise MediaError(f"{self.path}: there is no video in this file ({held}); give a file with a video stream")
+        if moving[0].codec_context is None:
+            raise MediaError(f"{self.path}: no decoder for this video; convert it to h264: ffmpeg -i FILE out.mp4")
+        return moving[0]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.container.close()
+
+    def shown(self, from_s: Fraction = Fraction(0)) -> Iterator[Shown]:
+        """Every frame, at the latest from the one on screen at `from_s`, in display order.
+
+        After the last good frame of a damaged or truncated file: MediaError, unless `allow_truncated`. A file of one
+        frame is a still: MediaError, too.
+        """
+        origin, stamped = self._stamped_from(from_s)
+        frame, at = next(stamped)
+        sought = at > origin
+        gap = 0
+        for following, then in stamped:
+            gap = then - at
+            yield self._show(frame, origin, at, gap)
+            frame, at = following, then
+        rate = self.stream.average_rate or self.stream.guessed_rate
+        nominal = max(1, round(1 / (rate * self.tick_s))) if rate else 1
+        last = self._show(frame, origin, at, frame.duration or gap or nominal)
+        still = self.count == 1 and not sought
+        if not still:
+            yield last
+        if self.broken and not self.allow_truncated:
+            good = "" if sought else f", after {self.count} frames that decode"
+            raise MediaError(
+                f"{self.path}: {self.broken} {float(last.end_s):.2f} s in{good}; "
+                "get the complete file, or pass allow_truncated=True to keep what decodes"
+            )
+        if still:
+            raise MediaError(f"{self.path}: a single frame, a still and no video; give a clip of two frames or more")
+
+    def size_px(self, frame: VideoFrame) -> tuple[int, int]:
+        """(height, width) of a frame as shown: upright, with square pixels."""
+        turned, _, _ = _orientation(frame)
+        width = self._square_width(frame)
+        return (width, frame.height) if turned else (frame.height, width)
+
+    def rgb(self, frame: VideoFrame) -> Frames:
+        """A frame as shown, [H,W,3] uint8 RGB. Raises MediaError for high dynamic range.
+
+        The conversion is FFmpeg's default one, as in other readers: it rounds down, so colours are about one level of
+        255 darker than the encoder meant. A rotation goes to the nearest quarter turn.
+        """
+        if frame.color_trc in (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67):
+            raise MediaError(
+                f"{self.path}: high dynamic range (PQ or HLG), whose colours would come out wrong; tone-map it to "
+                "BT.709 first, for example with ffmpeg's zscale and tonemap filters"
+            )
+        image = np.asarray(frame.to_ndarray(format="rgb24", threads=1), np.uint8)
+        image = resize_frame(image, (frame.height, self._square_width(frame)), "stretch")
+        turned, flip_x, flip_y = _orientation(frame)
+        if turned:
+            image = image.swapaxes(0, 1)
+        return np.ascontiguousarray(image[:: -1 if flip_y else 1, :: -1 if flip_x else 1])
+
+    def _square_width(self, frame: VideoFrame) -> int:
+        aspect = self.stream.sample_aspect_ratio
+        return round(frame.width * aspect) if aspect else frame.width
+
+    def _show(self, frame: VideoFrame, origin: int, at: int, gap: int) -> Shown:
+        end = at + gap
+        # A clock as coarse as the frames (AVI: one tick, one frame) has nothing to round.
+        slack = Fraction(1, 2) if gap >= 5 else Fraction(0)
+        start_s, end_s, until_s = ((t - origin) * self.tick_s for t in (at, end, end - slack))
+        return Shown(frame, start_s, end_s, until_s)
+
+    def _stamped_from(self, from_s: Fraction) -> tuple[int, Iterator[tuple[VideoFrame, int]]]:
+        stamped = self._stamped()
+        first = next(stamped, None)
+        if first is None:
+            why = self.broken or "the stream is empty"
+            raise MediaError(f"{self.path}: no frame of it decodes ({why}); get the file again")
+        origin = first[1]
+        if from_s <= _SEEK_FROM_S or not {"mov", "matroska"} & set(self.container.format.name.split(",")):
+            return origin, chain([first], stamped)
+        target = origin + int((from_s - 1) / self.tick_s)
+        try:
+            self.container.seek(target, stream=self.stream)
+            stamped = self._stamped()
+            first = next(stamped, None)
+        except av.FFmpegError:
+            first = None
+        if first is not None and first[1] <= target:
+            return origin, chain([first], stamped)
+        self.container.close()  # no index, or a wrong one: decode from the start
+        self._open()
+        return origin, self._stamped()
+
+    def _stamped(self) -> Iterator[tuple[VideoFrame, int]]:
+        """Frames in the decoder's order, which is that of display, with rising time stamps in ticks.
+
+        Where the container has no stamps of its own for reordered frames (H.264 in AVI), they come permuted: the
+        i-th smallest belongs to the i-th frame.
+        """
+        frames: deque[VideoFrame] = deque()
+        stamps: list[int] = []
+        before: int | None = None
+        for frame in chain(self._decoded(), [None] * _REORDER):
+            if frame is not None:
+                if frame.pts is None:
+                    raise MediaError(f"{self.path}: its frames have no times; add them: ffmpeg -i FILE out.mp4")
+                frames.append(frame)
+                heapq.heappush(stamps, frame.pts)
+            if frames and (frame is None or len(frames) > _REORDER):
+                at = heapq.heappop(stamps)
+                if before is not None and at < before:
+                    raise MediaError(f"{self.path}: its clock jumps back; repair it: ffmpeg -i FILE out.mp4")
+                before = at
+                yield frames.popleft(), at
+
+    def _decoded(self) -> Iterator[VideoFrame]:
+        self.broken, self.count = "", 0
+        end_s = Fraction(0)
+        try:
+            for packet in self.container.demux():
+                if packet.pts is not None:
+                    end_s = max(end_s, (packet.pts + (packet.duration or 0)) * packet.time_base)
+                if packet.stream.index != self.stream.index:
+                    continue
+                if packet.is_corrupt:
+                    self.broken = "the file is cut short or has a hole"
+                    yield from self._checked(self.stream.decode(None))
+                    return
+                yield from self._checked(self.stream.decode(packet))
+                if self.broken:
+                    return
+        except av.FFmpegError as error:
+            self.broken = f"the stream is damaged ({error.strerror})"
+            return
+        if self._ends_early(end_s):
+            self.broken = "the file is cut short"
+
+    def _checked(self, frames: list[VideoFrame]) -> Iterator[VideoFrame]:
+        for frame in frames:
+            if frame.is_corrupt:  # the decoder painted over a hole
+                self.broken = "the stream is damaged (a frame has missing parts)"
+                return
+            self.count += 1
+            yield frame
+
+    def _ends_early(self, end_s: Fraction) -> bool:
+        names = self.container.format.name.split(",")
+        if "mov" in names:
+            size = self.path.stat().st_size
+            return any(entry.pos + entry.size > size for entry in self.stream.index_entries)
+        if "matroska" in names and self.container.duration is not None:
+            rate = self.stream.average_rate or Fraction(10)
+            return end_s + Fraction(1, 10) + 2 / rate < Fraction(self.container.duration, av.time_base)
+        return False
+
+
+def _orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
+    """(transpose first, then mirror x, mirror y), from the display matrix: x' = a x + c y, y' = b x + d y."""
+    data: Any = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return False, False, False
+    a, b, _, c, d = np.frombuffer(data, np.int32)[:5].tolist()
+    turned = abs(b) > abs(a)
+    return (True, c < 0, b < 0) if turned else (False, a < 0, d < 0)
+
+
+def _check_file(path: Path) -> None:
+    if path.is_dir():
+        raise MediaError(f"{path}: this is a folder; give a video file")
+    if not path.is_file():
+        raise MediaError(f"{path}: no such file; check the path")
+    if not os.access(path, os.R_OK):
+        raise MediaError(f"{path}: no permission to read it; change the file's permissions")
+    if path.stat().st_size == 0:
+        raise MediaError(f"{path}: the file is empty (0 bytes); copy or download it again")

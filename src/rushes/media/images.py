@@ -1,0 +1,43 @@
+"""Read and write still images."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from rushes.media.files import MediaError, whole_file
+from rushes.media.resize import Frames
+
+
+def read_image(path: str | os.PathLike[str]) -> Frames:
+    """A still (png, jpeg, webp, ...) as [H,W,3] uint8 RGB, upright. Raises MediaError for what cannot be read."""
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise MediaError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from error
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB) if data else None
+    except cv2.error as error:
+        raise MediaError(f"{path}: the image cannot be decoded ({error.err}); save it again as a png") from error
+    if image is None:
+        what = "not an image, or a damaged one" if data else "the file is empty (0 bytes)"
+        raise MediaError(f"{path}: {what}; give a png, jpeg or webp file")
+    return np.asarray(image, np.uint8)
+
+
+def write_image(path: str | os.PathLike[str], frame_HWC: Frames) -> None:
+    """Write [H,W,3] uint8 RGB as png; the file appears whole or not at all.
+
+    Raises ValueError for another shape, type or file ending, OSError where the disk is full or refuses.
+    """
+    if Path(path).suffix.lower() != ".png":
+        raise ValueError(f"{path}: images are written as png; name the file with .png")
+    if frame_HWC.dtype != np.uint8 or frame_HWC.ndim != 3 or frame_HWC.shape[2] != 3 or 0 in frame_HWC.shape:
+        raise ValueError(f"the image must be [H,W,3] uint8 RGB, got {list(frame_HWC.shape)} {frame_HWC.dtype}")
+    done, data = cv2.imencode(".png", cv2.cvtColor(frame_HWC, cv2.COLOR_RGB2BGR))
+    assert done
+    with whole_file(path) as part:
+        part.write_bytes(data.tobytes())

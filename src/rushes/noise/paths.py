@@ -1,0 +1,119 @@
+"""Noise paths: how a clean latent becomes a noised one, and what a network is asked to predict.
+
+Time runs from 0 (clean) to 1 (noise), everywhere in Rushes; a backbone converts at its edge. `t_BF` has one time per latent
+frame, so a frame that is given (a first frame) stays clean at t = 0.
+
+Shapes: B batch, C channels, F latent frames, H, W.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class NoisePath(Protocol):
+    """What training and sampling ask of a path."""
+
+    def mix(self, clean_BCFHW: Tensor, noise_BCFHW: Tensor, t_BF: Tensor) -> Tensor:
+        """Noised latents at time t."""
+        ...
+
+    def target(self, clean_BCFHW: Tensor, noise_BCFHW: Tensor, t_BF: Tensor) -> Tensor:
+        """What the network should predict at time t."""
+        ...
+
+    def clean_from(self, noised_BCFHW: Tensor, prediction_BCFHW: Tensor, t_BF: Tensor) -> Tensor:
+        """The clean latents that a prediction implies."""
+        ...
+
+    def noise_from(self, noised_BCFHW: Tensor, prediction_BCFHW: Tensor, t_BF: Tensor) -> Tensor:
+        """The noise that a prediction implies."""
+        ...
+
+
+def per_frame(value_BF: Tensor) -> Tensor:
+    """[B, F] -> [B, 1, F, 1, 1], to scale latents frame by frame."""
+    return value_BF[:, None, :, None, None]
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Rectified flow: x_t = (1 - t) x + t noise, velocity target noise - x (Wan, LTX, HunyuanVideo, the tiny backbone)."""
+
+    def mix(self, clean_BCFHW: Tensor, noise_BCFHW: Tensor, t_BF: Tensor) -> Tensor:
+        t = per_frame(t_BF)
+        return (1 - t) * clean_BCFHW + t * noise_BCFHW
+
+    def target(self, clean_BCFHW: Tensor, noise_BCFHW: Tensor, t_BF: Tensor) -> Tensor:
+        return noise_BCFHW - clean_BCFHW
+
+    def clean_from(self, noised_BCFHW: Tensor, prediction_BCFHW: Tensor, t_BF: Tensor) -> Tensor:
+        return noised_BCFHW - per_frame(t_BF) * prediction_BCFHW
+
+    def noise_from(self, noised_BCFHW: Tensor, prediction_BCFHW: Tensor, t_BF: Tensor) -> Tensor:
+        return noised_BCFHW + (1 - per_frame(t_BF)) * prediction_BCFHW
+
+
+@dataclass(frozen=True)
+class VariancePreserving:
+    """x_t = sqrt(abar) x + sqrt(1 - abar) noise, with v or noise as the target (CogVideoX, Stable Diffusion).
+
+    Args:
+        alphas_bar: cumulative alphas [N] of the N training steps, first step first; t in [0, 1] picks step round(t (N - 1)).
+        predicts: "v" = sqrt(abar) noise - sqrt(1 - abar) x, or "noise".
+    """
+
+    alphas_bar: Tensor
+    predicts: str = "v"
+
+    def _amounts(self, t_BF: Tensor) -> tuple[Tensor, Tensor]:
+        last = len(self.alphas_bar) - 1
+        step = (t_BF * last).round().long().clamp(0, last)
+        abar = per_frame(self.alphas_bar.to(t_BF.device)[step])
+        return abar.sqrt(), (1 - abar).sqrt()
+
+    def mix(self, clean_BCFHW: Tensor, noise_BCFHW: Tensor, t_BF: Tensor) -> Tensor:
+        signal, noise = self._amounts(t_BF)
+        return signal * clean_BCFHW + noise * noise_BCFHW
+
+    def target(self, clean_BCFHW: Tensor, noise_BCFHW: Tensor, t_BF: Tensor) -> Tensor:
+        if self.predicts == "noise":
+            return noise_BCFHW
+        signal, noise = self._amounts(t_BF)
+        return signal * noise_BCFHW - noise * clean_BCFHW
+
+    def clean_from(self, noised_BCFHW: Tensor, prediction_BCFHW: Tensor, t_BF: Tensor) -> Tensor:
+        signal, noise = self._amounts(t_BF)
+        if self.predicts == "noise":
+            return (noised_BCFHW - noise * prediction_BCFHW) / signal
+        return signal * noised_BCFHW - noise * prediction_BCFHW
+
+    def noise_from(self, noised_BCFHW: Tensor, prediction_BCFHW: Tensor, t_BF: Tensor) -> Tensor:
+        if self.predicts == "noise":
+            return prediction_BCFHW
+        signal, noise = self._amounts(t_BF)
+        return noise * noised_BCFHW + signal * prediction_BCFHW
+
+
+def shifted(t: Tensor, shift: float) -> Tensor:
+    """t' = s t / (1 + (s - 1) t): more of the steps at high noise for s > 1 (SD3, eq. 23)."""
+    return shift * t / (1 + (shift - 1) * t)
+
+
+def sampling_times(steps: int, shift: float, start: float = 1.0) -> Tensor:
+    """Falling times [n + 1] from `start` to 0 on a shifted grid of `steps`; `start` itself is the first value.
+
+    With start = eta < 1 the grid begins where the noise level is eta, not where the index is eta of the steps: on a shifted
+    grid these differ (DenseDPO, appendix; its listing assumes no shift).
+
+    Raises:
+        ValueError: `start` outside (0, 1] or fewer than one step.
+    """
+    if not 0 < start <= 1 or steps < 1:
+        raise ValueError(f"sampling needs at least one step and a start level in (0, 1], got {steps} and {start}")
+    grid = shifted(torch.linspace(1, 0, steps + 1, dtype=torch.float64), shift)
+    return torch.cat([torch.tensor([start], dtype=torch.float64), grid[grid < start - 1e-9]]).float()

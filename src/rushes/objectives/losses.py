@@ -1,0 +1,123 @@
+"""Errors and terms -> loss, as pure functions of tensors.
+
+`ViewErrors` is all that a loss may know of networks. The loss depends on them only through these few numbers, which is what
+makes view-by-view backpropagation exact (see `rushes.training.gradients`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from rushes.objectives.terms import TermBatch
+
+
+@dataclass(frozen=True)
+class ViewErrors:
+    """Mean squared prediction errors per view and latent frame, float32; lower fits better."""
+
+    policy_BVF: Tensor
+    reference_BVF: Tensor
+
+    @property
+    def relative_BVF(self) -> Tensor:
+        """Policy minus reference: negative where the policy fits better than the reference does."""
+        return self.policy_BVF - self.reference_BVF
+
+
+def frame_logits(errors: ViewErrors, terms: TermBatch) -> Tensor:
+    """-(beta / 2) label sum_v a_v D_v per term and latent frame, [B, K, F] (Flow-DPO with the one-half; DenseDPO, app. A)."""
+    margin_BKF = torch.einsum("bkv,bvf->bkf", terms.coefficients_BKV, errors.relative_BVF)
+    return -0.5 * terms.beta_BK[..., None] * terms.labels_BKF * margin_BKF
+
+
+def term_logits(errors: ViewErrors, terms: TermBatch, k: int) -> tuple[Tensor, Tensor]:
+    """Logits of term k and which of them are scored: [B, F] for "segment", else [B].
+
+    An unscored logit is exactly zero and carries no gradient.
+    """
+    inside_BF = frame_logits(errors, terms)[:, k]
+    scored_BF = (terms.labels_BKF[:, k] != 0) & (terms.weight_BK[:, k] > 0)[:, None]
+    inside_BF = torch.where(scored_BF, inside_BF, 0.0)
+    _, _, reduction = terms.forms[k]
+    if reduction == "segment":
+        return inside_BF, scored_BF
+    total = inside_BF.sum(-1)
+    if reduction == "clip":
+        total = total / scored_BF.sum(-1).clamp(min=1)
+    return total, scored_BF.any(-1)
+
+
+def term_loss(errors: ViewErrors, terms: TermBatch, k: int) -> tuple[Tensor, Tensor]:
+    """Unreduced loss of term k and which of it is scored."""
+    _, link, _ = terms.forms[k]
+    if link == "error":
+        scored_BF = (terms.labels_BKF[:, k] != 0) & (terms.weight_BK[:, k] > 0)[:, None]
+        own_BF = torch.einsum("bv,bvf->bf", terms.coefficients_BKV[:, k], errors.policy_BVF)
+        own_BF = torch.where(scored_BF, own_BF, 0.0)
+        return own_BF.sum(-1) / scored_BF.sum(-1).clamp(min=1), scored_BF.any(-1)
+    logit, scored = term_logits(errors, terms, k)
+    return -functional.logsigmoid(logit), scored
+
+
+def loss(errors: ViewErrors, terms: TermBatch, counts: Mapping[str, Tensor] | None = None) -> Tensor:
+    """The comparisons' loss: per level the weighted sum of its scored losses over the level's count; levels add up.
+
+    Args:
+        errors: of the policy (with gradient) and the reference (without).
+        terms: of the same comparisons.
+        counts: what each level is divided by; default the batch's own. Give the sum over ranks or micro-batches to average
+            exactly over all of them, whatever each holds.
+
+    A batch in which nothing is scored gives a zero that is connected to the graph.
+    """
+    counts = terms.counts() if counts is None else counts
+    total = 0.0 * errors.policy_BVF.sum()
+    for k, (level, _, _) in enumerate(terms.forms):
+        value, scored = term_loss(errors, terms, k)
+        weight = terms.weight_BK[:, k].reshape(-1, *[1] * (value.ndim - 1))
+        total = total + torch.where(scored, weight * value, 0.0).sum() / counts[level].clamp(min=1)
+    return total
+
+
+def diagnose(errors: ViewErrors, terms: TermBatch) -> dict[str, float]:
+    """What a run's health is read from, per level; empty for levels without a scored frame.
+
+    `LEVEL/winner_relative_error` and `LEVEL/loser_relative_error` are those of the two sides (below zero = better than the reference),
+    `LEVEL/accuracy` counts a tie as half, `LEVEL/gradient` is the mean factor sigmoid(-logit) on the gradient (one half at
+    the start), `LEVEL/saturated` the share of logits beyond 5 in size.
+    """
+    out: dict[str, float] = {}
+    relative_BVF = errors.relative_BVF.detach()
+    for level in terms.levels:
+        columns = [k for k, form in enumerate(terms.forms) if form[0] == level]
+        if terms.forms[columns[0]][1] == "error":
+            out[f"{level}/error"] = _scored_mean([term_loss(errors, terms, k) for k in columns])
+            continue
+        pairs = [term_logits(errors, terms, k) for k in columns]
+        logits = torch.cat([logit.detach()[scored] for logit, scored in pairs])
+        if not len(logits):
+            continue
+        labels_BKF = terms.labels_BKF[:, columns]
+        pull_BKVF = terms.coefficients_BKV[:, columns][..., None] * labels_BKF[:, :, None]
+        for side, sign in (("winner", 1), ("loser", -1)):
+            share = (sign * pull_BKVF).clamp(min=0)
+            out[f"{level}/{side}_relative_error"] = float(
+                (share * relative_BVF[:, None]).sum() / share.sum().clamp(min=1e-9)
+            )
+        out[f"{level}/loss"] = float(-functional.logsigmoid(logits).mean())
+        out[f"{level}/accuracy"] = float(((logits > 0).float() + 0.5 * (logits == 0).float()).mean())
+        out[f"{level}/margin"] = float(logits.mean())
+        out[f"{level}/spread"] = float(logits.std(correction=0))
+        out[f"{level}/gradient"] = float(torch.sigmoid(-logits).mean())
+        out[f"{level}/saturated"] = float((logits.abs() > 5).float().mean())
+    return out
+
+
+def _scored_mean(parts: list[tuple[Tensor, Tensor]]) -> float:
+    values = torch.cat([value.detach()[scored] for value, scored in parts])
+    return float(values.mean()) if len(values) else float("nan")

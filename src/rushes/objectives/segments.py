@@ -1,0 +1,52 @@
+"""Seconds of clip -> latent frames: the one place that knows how labels in time meet a codec's latent frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def latent_labels(
+    labels: Sequence[int], segment_s: float | None, *, latent_frames: int, temporal_ratio: int, fps: float
+) -> tuple[int, ...]:
+    """Label of each latent frame; DenseDPO says only that labels act per latent frame, the rule is ours.
+
+    Latent frame 0 holds pixel frame 0, latent frame k >= 1 holds pixel frames r (k - 1) + 1 .. r k. Each takes the label
+    that most of its pixel frames carry, and 0 where two labels are carried by as many. Pixel frames past the last full
+    segment join it: the label of a last part of a second is not used.
+
+    Args:
+        labels: +1, 0 or -1 per segment; a single one with `segment_s` None holds for the whole clip.
+        segment_s: seconds per segment.
+        latent_frames: F of the clip.
+        temporal_ratio: r, pixel frames per latent frame.
+        fps: frames per second of the clip.
+
+    Raises:
+        ValueError: more labels than the clip has segments.
+    """
+    if segment_s is None:
+        return (labels[0],) * latent_frames
+    frames = 1 + (latent_frames - 1) * temporal_ratio
+    full = max(1, int(frames / (fps * segment_s) + 1e-9))
+    # One label more than there are full segments is what rounding up gives; the rest of a second joins the last.
+    if len(labels) not in (full, full + 1):
+        raise ValueError(
+            f"{len(labels)} labels of {segment_s} s do not fit a clip of {frames} frames at {fps} fps, "
+            f"which has {full} full segments"
+        )
+    return tuple(
+        _majority([labels[min(int(p / (fps * segment_s) + 1e-9), full - 1)] for p in _pixels(k, temporal_ratio)])
+        for k in range(latent_frames)
+    )
+
+
+def _pixels(k: int, ratio: int) -> range:
+    return range(0, 1) if k == 0 else range(ratio * (k - 1) + 1, ratio * k + 1)
+
+
+def _majority(labels: list[int]) -> int:
+    """The label of most frames; an even split is a tie."""
+    counts = {label: labels.count(label) for label in set(labels)}
+    most = max(counts.values())
+    leaders = [label for label, count in counts.items() if count == most]
+    return leaders[0] if len(leaders) == 1 else 0

@@ -1,0 +1,63 @@
+"""Summary and report of a run; free of torch, so that they work on any copy of a project."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import rushes
+from rushes.config.tables import Settings, Train
+from rushes.media.files import whole_file
+from rushes.report.collect import collect
+from rushes.report.page import write
+from rushes.store.database import Store
+
+
+def run_name(settings: Train) -> str:
+    """Name of a run and its folder."""
+    return settings.name or settings.recipe.rsplit(".", 1)[-1]
+
+
+def summary_path(store: Store, run: str) -> Path:
+    """Where the machine-readable result of a run lies."""
+    return store.project / "reports" / f"{run}.json"
+
+
+def write_summary(store: Store, facts: Mapping[str, Any], seconds: Mapping[str, float], seed: int) -> dict[str, Any]:
+    """reports/RUN.json: what `evaluate` found. Infinite ends of intervals are written as null."""
+    summary = {
+        **facts,
+        "seconds": {stage: round(s, 2) for stage, s in seconds.items()},
+        "seed": seed,
+        "version": rushes.__version__,
+        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    path = summary_path(store, facts["run"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(_finite(summary), indent=2) + "\n", encoding="utf-8")
+    return summary
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return None if value in (float("inf"), float("-inf")) else value
+
+
+def write_report(store: Store, settings: Settings) -> Path:
+    """reports/RUN.html from the store and the summary.
+
+    Raises:
+        ValueError: the run was not evaluated.
+    """
+    run = run_name(settings.train)
+    source = summary_path(store, run)
+    if not source.is_file():
+        raise ValueError(f"{source} is not there; run `rushes evaluate` first")
+    summary = json.loads(source.read_text(encoding="utf-8"))
+    report = collect(store, summary, run, settings.report.cases, settings.project.seed)
+    return write(report, source.with_suffix(".html"), settings.report.max_mb)

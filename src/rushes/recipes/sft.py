@@ -1,0 +1,39 @@
+"""Supervised fine-tuning on real clips: the baseline that every preference method must beat.
+
+Loss: mean squared prediction error of the real clip, no reference. RealDPO and DenseDPO both report this baseline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field
+
+from rushes.config.tables import Table
+from rushes.noise.draws import TimeDraw
+from rushes.objectives.terms import Term
+from rushes.store.database import Store
+from rushes.training.comparison import Comparison, LatentGrid
+from rushes.training.views import real_view, training_clips
+
+PAPER = "the baseline of RealDPO (arXiv 2510.14955) and DenseDPO (arXiv 2506.03517)"
+NEEDS: tuple[str, ...] = ()
+TINY: Mapping[str, Any] = {"lr": 3e-4, "steps": 200, "batch": 32}
+
+
+class Options(Table):
+    """Settings of supervised fine-tuning."""
+
+    times: Literal["uniform", "logit_normal"] = Field("logit_normal", description="distribution of the training time t")
+
+
+def times(options: Options) -> TimeDraw:
+    """The distribution of training times."""
+    return TimeDraw(options.times)
+
+
+def comparisons(store: Store, options: Options, grid: LatentGrid) -> list[Comparison]:
+    """One view and one term per real clip."""
+    term = Term("supervised", (1.0,), grid.labels((1,)), link="error")
+    return [Comparison(clip.id, clip.id, (real_view(clip, grid),), (term,)) for clip in training_clips(store)]

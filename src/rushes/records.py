@@ -1,0 +1,128 @@
+"""The rows that travel between stages: frozen, small, free of tensors.
+
+Every row says what made it, from what, with which seed and settings. An id is a hash of what identifies the row,
+so a stage that is run twice writes the same ids and the store keeps one copy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Split = Literal["train", "eval"]
+CandidateKind = Literal["take", "guided", "imported"]
+
+
+def stable_hash(value: object, length: int = 24) -> str:
+    """Hex digest of a JSON-serialisable value; equal values give equal digests on every machine."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A piece of real footage (or of the embedded world, which stands for it)."""
+
+    id: str
+    media: str  # content hash of the file in media/
+    caption: str
+    width_px: int
+    height_px: int
+    frames: int
+    fps: float
+    source: str  # where it came from, as the user named it
+    split: Split = "train"
+    first_frame: str = ""  # content hash of a still that replaces the clip's own first frame; "" = its own
+    made_by: str = ""  # importer and version
+    settings_hash: str = ""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A clip that a model made.
+
+    Candidates that answer the same request (same prompt, same first frame) share `group`; `seed` tells them apart.
+    """
+
+    id: str
+    media: str
+    caption: str
+    kind: CandidateKind
+    group: str
+    clip_id: str  # the real clip it starts from or is compared with; "" = none
+    system: str  # "base" or the name of the run that made it
+    made_by: str  # fingerprint of the weights
+    seed: int
+    width_px: int
+    height_px: int
+    frames: int
+    fps: float
+    eta: float | None = None  # noise level a guided sample started from, in (0, 1]
+    split: Split = "train"
+    settings_hash: str = ""
+
+
+@dataclass(frozen=True)
+class Preference:
+    """One judgement of two subjects (ids of clips or candidates). Never edited: a correction supersedes.
+
+    `labels` holds +1 (left is better), 0 (tie), -1 (right is better), one per segment of `segment_s` seconds, or a
+    single one for the whole clip when `segment_s` is None.
+    """
+
+    id: str
+    left: str
+    right: str
+    labels: tuple[int, ...]
+    judge: str
+    segment_s: float | None = None
+    dimension: str = "overall"
+    strength: float | None = None  # score gap, in the judge's own unit
+    supersedes: str = ""  # id of the event that this one replaces
+    created_at: str = ""  # ISO 8601, UTC
+    settings_hash: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.labels or any(label not in (-1, 0, 1) for label in self.labels):
+            raise ValueError(f"preference {self.id}: labels must be one or more of -1, 0, +1, got {self.labels}")
+        if self.segment_s is None and len(self.labels) != 1:
+            raise ValueError(f"preference {self.id}: {len(self.labels)} labels need segment_s, the segment length")
+        if self.segment_s is not None and self.segment_s <= 0:
+            raise ValueError(f"preference {self.id}: segment_s must be positive seconds, got {self.segment_s}")
+
+
+@dataclass(frozen=True)
+class Score:
+    """One measurement of one subject; `per_segment` has one value per second of clip where the metric gives it."""
+
+    id: str
+    subject: str
+    metric: str
+    value: float
+    per_segment: tuple[float, ...] = ()
+    measured_by: str = ""
+    settings_hash: str = ""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training run; its weights and curves lie in runs/NAME."""
+
+    id: str
+    name: str
+    recipe: str
+    backbone: str
+    base: str  # fingerprint of the weights it started from
+    made_by: str  # fingerprint of the weights it ended with
+    seed: int
+    steps: int
+    seconds: float
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings_hash: str = ""
+    created_at: str = ""
+
+
+Row = Clip | Candidate | Preference | Score | Run

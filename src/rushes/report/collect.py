@@ -1,0 +1,238 @@
+"""From a project folder to a report: nothing is computed anew, and what is left out is noted."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from rushes.records import Candidate, Clip, Run
+from rushes.report import curves
+from rushes.report.model import Arm, Better, Case, CaseKind, Labels, Metric, Report, Step, Video
+from rushes.stats import Interval, WinRate, win_rate
+from rushes.store.database import Store
+
+Pair = tuple[Candidate, Candidate]  # base, trained
+Values = Mapping[str, Mapping[str, float]]  # metric, subject
+
+_MIME = {".webm": "video/webm", ".mkv": "video/x-matroska"}  # others are of the MP4 family
+
+
+def collect(
+    store: Store, summary: Mapping[str, Any], run_name: str, cases: int = 4, seed: int = 0, headline: str | None = None
+) -> Report:
+    """Build the report of a run from the store and the evaluation's summary.
+
+    `summary` is what `reports/summary.json` holds: `metrics` {name: {base, trained, difference, low, high, n, better}}
+    (`unit` and `headline` if it likes), `seconds` {stage: s}, `seed`, `version`, and `arms` {name: metrics} for other
+    recipes that were run. Evaluation pairs are candidates of split "eval" by "base" and by the run that share group
+    and seed; up to `cases` of each kind (random by `seed`, worst, best by the headline metric) become cases. Raises
+    ValueError when the run or the headline metric is unknown.
+    """
+    run = _find_run(store, run_name)
+    metrics_table = summary["metrics"]
+    headline = headline or summary.get("headline") or next(iter(metrics_table), "")
+    notes: list[str] = []
+    pairs = _pairs(store, run_name, notes)
+    values = {name: {score.subject: score.value for score in store.scores(metric=name)} for name in metrics_table}
+    metrics = _metrics(metrics_table, [base for base, _ in pairs], values)
+    rows = _curve_rows(store, run_name, notes)
+    better: Better = metrics_table.get(headline, {}).get("better", "lower")
+    sign = 1.0 if better == "higher" else -1.0
+    chosen = _choose(pairs, values.get(headline, {}), sign, cases, seed, notes)
+    clips = {clip.id: clip for clip in store.clips()}
+    arms = {name: entry.get("metrics", entry) for name, entry in summary.get("arms", {}).items()}
+    silent = sorted({other.name for other in store.runs()} - {run_name, *arms})
+    if silent:
+        notes.append(f"Runs of this project without results here: {', '.join(silent)}.")
+    return Report(
+        title=summary.get("title") or store.project.resolve().name,
+        run=run_name,
+        headline=headline,
+        metrics=metrics,
+        wins=_wins(pairs, values.get(headline, {}), better),
+        steps=_steps(store, summary.get("seconds", {}), run, len(pairs)),
+        curves=curves.curves(rows),
+        findings=curves.findings(rows),
+        labels=_labels(store),
+        cases=tuple(_cases(store, chosen, clips, values, notes)),
+        case_seed=seed,
+        pairs=len(pairs),
+        arms=tuple(Arm(name, _metrics(table, [], {})) for name, table in arms.items()),
+        settings=as_toml(run.settings),
+        hashes=_hashes(run),
+        versions={"rushes": str(summary.get("version", "")), "python": platform.python_version()},
+        notes=tuple(notes),
+        made_at=run.created_at,
+    )
+
+
+def as_toml(settings: Mapping[str, Any], prefix: str = "") -> str:
+    """Nested settings as TOML text; None, which TOML lacks, becomes a comment."""
+    plain = {key: value for key, value in settings.items() if not isinstance(value, Mapping)}
+    lines = [f"# {key} is not set" if value is None else f"{key} = {_toml(value)}" for key, value in plain.items()]
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            name = f"{prefix}{key}"
+            lines += ["", f"[{name}]", as_toml(value, f"{name}.")]
+    return "\n".join(lines).strip()
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_toml(item) for item in value)}]"
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _find_run(store: Store, name: str) -> Run:
+    runs = {run.name: run for run in store.runs()}
+    if name not in runs:
+        raise ValueError(f"{store.project}: no run is called {name!r}; there are: {', '.join(runs) or 'none yet'}")
+    return runs[name]
+
+
+def _pairs(store: Store, run_name: str, notes: list[str]) -> list[Pair]:
+    base, trained = (
+        {(candidate.group, candidate.seed): candidate for candidate in store.candidates(split="eval", system=system)}
+        for system in ("base", run_name)
+    )
+    alone = len(base.keys() ^ trained.keys())
+    if alone:
+        notes.append(f"{alone} evaluation clips have no partner with the same prompt and seed and are not shown.")
+    return [(base[key], trained[key]) for key in sorted(base.keys() & trained.keys())]
+
+
+def _metrics(table: Mapping[str, Mapping[str, Any]], base: Sequence[Candidate], values: Values) -> tuple[Metric, ...]:
+    found = []
+    for name, entry in table.items():
+        low, high = (
+            float(end) if end is not None else np.inf * sign for end, sign in ((entry["low"], -1), (entry["high"], 1))
+        )
+        scored = [values[name][clip.id] for clip in base if clip.id in values.get(name, {})]
+        spread = float(np.std(scored, ddof=1)) if len(scored) > 1 else None
+        difference = Interval(float(entry["difference"]), low, high, int(entry["n"]))
+        numbers = float(entry["base"]), float(entry["trained"])
+        found.append(Metric(name, entry["better"], *numbers, difference, entry.get("unit", ""), spread))
+    return tuple(found)
+
+
+def _curve_rows(store: Store, run_name: str, notes: list[str]) -> list[dict[str, Any]]:
+    path = store.project / "runs" / run_name / "metrics.jsonl"
+    if not path.is_file():
+        notes.append("The run left no metrics.jsonl, so there are no training curves.")
+        return []
+    rows, unread = curves.read_rows(path.read_text(encoding="utf-8", errors="replace").splitlines())
+    if unread:
+        notes.append(f"{unread} lines of metrics.jsonl could not be read and are missing from the curves.")
+    return rows
+
+
+def _wins(pairs: Sequence[Pair], scores: Mapping[str, float], better: Better) -> WinRate | None:
+    scored = [(base, trained) for base, trained in pairs if base.id in scores and trained.id in scores]
+    if not scored:
+        return None
+    first, second = ([scores[pair[at].id] for pair in scored] for at in (0, 1))
+    return win_rate(first, second, better, clusters=[base.group for base, _ in scored])
+
+
+def _choose(
+    pairs: Sequence[Pair], scores: Mapping[str, float], sign: float, cases: int, seed: int, notes: list[str]
+) -> list[tuple[CaseKind, float | None, Pair]]:
+    """Worst and best by gain, random from the rest; every pair at most once."""
+    gains = [
+        sign * (scores[trained.id] - scores[base.id]) if base.id in scores and trained.id in scores else None
+        for base, trained in pairs
+    ]
+    ranked = sorted((gain, at) for at, gain in enumerate(gains) if gain is not None)
+    if pairs and len(ranked) < len(pairs):
+        notes.append(f"{len(pairs) - len(ranked)} evaluation pairs lack a headline score; only chance can choose them.")
+    count = min(cases, (len(ranked) + 2) // 3)
+    worst = [at for _, at in ranked[:count]]
+    best = [at for _, at in reversed(ranked[count:][-count:])]
+    rest = [at for at in range(len(pairs)) if at not in {*worst, *best}]
+    order = np.random.default_rng(seed).permutation(len(rest))[:cases]
+    kinds: dict[CaseKind, list[int]] = {"random": [rest[at] for at in order], "worst": worst, "best": best}
+    return [(kind, gains[at], pairs[at]) for kind, chosen in kinds.items() for at in chosen]
+
+
+def _cases(
+    store: Store,
+    chosen: Sequence[tuple[CaseKind, float | None, Pair]],
+    clips: Mapping[str, Clip],
+    values: Values,
+    notes: list[str],
+) -> list[Case]:
+    found, lost = [], 0
+    for kind, gain, (base, trained) in chosen:
+        shown: list[tuple[str, Clip | Candidate]] = [("Base", base), ("Trained", trained)]
+        if trained.clip_id in clips:
+            shown.append(("Real", clips[trained.clip_id]))
+        try:
+            videos = tuple(_video(store, label, row, values) for label, row in shown)
+        except (ValueError, OSError):
+            lost += 1
+            continue
+        found.append(Case(kind, trained.caption, trained.seed, gain, videos))
+    if lost:
+        notes.append(f"{lost} cases are not shown because a video of theirs is missing from media/.")
+    return found
+
+
+def _video(store: Store, label: str, row: Clip | Candidate, values: Values) -> Video:
+    path = store.media_path(row.media)
+    measured = {name: scores[row.id] for name, scores in values.items() if row.id in scores}
+    mime = _MIME.get(path.suffix.lower(), "video/mp4")
+    return Video(label, path.read_bytes(), mime, row.width_px, row.height_px, row.frames, row.fps, measured)
+
+
+def _labels(store: Store) -> tuple[Labels, ...]:
+    segments: dict[tuple[str, str], list[Counter[int]]] = {}
+    comparisons: Counter[tuple[str, str]] = Counter()
+    for preference in store.preferences(current=True):
+        key = (preference.judge, preference.dimension)
+        comparisons[key] += 1
+        counts = segments.setdefault(key, [])
+        counts += [Counter() for _ in range(len(preference.labels) - len(counts))]
+        for counter, label in zip(counts, preference.labels, strict=False):
+            counter[label] += 1
+    return tuple(
+        Labels(judge, dimension, comparisons[judge, dimension], tuple((c[1], c[0], c[-1]) for c in counts))
+        for (judge, dimension), counts in segments.items()
+    )
+
+
+def _steps(store: Store, seconds: Mapping[str, float], run: Run, pairs: int) -> tuple[Step, ...]:
+    clips, candidates = store.clips(), store.candidates()
+    splits = Counter(clip.split for clip in clips)
+    kinds = Counter("evaluation clip" if row.split == "eval" else _KIND_NAMES[row.kind] for row in candidates)
+    labelled = store.preferences(current=True)
+    judges = sorted({preference.judge for preference in labelled})
+    did = {
+        "import": f"{_count(len(clips), 'real clip')}: {splits['train']} to train, {splits['eval']} to evaluate",
+        "generate": ", ".join(_count(number, name) for name, number in kinds.items()),
+        "label": f"{_count(len(labelled), 'comparison')}, "
+        f"{_count(sum(len(p.labels) for p in labelled), 'label')} by {', '.join(judges)}"
+        if labelled
+        else "",
+        "train": f"{run.recipe} on {run.backbone}, {_count(run.steps, 'step')}, seed {run.seed}",
+        "evaluate": _count(pairs, "pair") + " of the same prompt and seed",
+    }
+    timed = {**{stage: None for stage, words in did.items() if words}, "train": run.seconds, **seconds}
+    order = list(dict.fromkeys([*seconds, *did]))
+    return tuple(Step(name, did.get(name, ""), timed[name]) for name in order if name in timed)
+
+
+_KIND_NAMES = {"take": "take", "guided": "guided sample", "imported": "imported take"}
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}".replace(",", "\u202f")
+
+
+def _hashes(run: Run) -> dict[str, str]:
+    named = {"run": run.id, "base weights": run.base, "trained weights": run.made_by, "settings": run.settings_hash}
+    return {name: digest for name, digest in named.items() if digest} | {"training seed": str(run.seed)}

@@ -1,0 +1,137 @@
+"""Training curves: rows of metrics.jsonl to panels, and what the panels show about the health of a run."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rushes.report.model import Curve, Finding
+from rushes.stats import Interval, mean_interval
+
+Points = tuple[tuple[float, float], ...]
+
+# Panels that several keys share: the word in the key, the title, and the value at which nothing was learned yet.
+PANELS: tuple[tuple[str, str, float | None, str], ...] = (
+    ("loss", "Loss", math.log(2), "ln 2"),
+    ("relative_error", "Relative error (policy \u2212 reference)", 0.0, "reference"),
+    ("accuracy", "Implicit accuracy", 0.5, "chance"),
+    ("margin", "Margin", 0.0, "no preference"),
+)
+_NOT_CURVES = {"step", "seconds", "time", "epoch"}
+_SURE = 0.98  # implicit accuracy that is suspicious this early
+
+
+def read_rows(lines: Iterable[str]) -> tuple[list[dict[str, Any]], int]:
+    """Rows with a numeric step, and how many lines held none (a killed run may leave half a line)."""
+    rows, unread = [], 0
+    for line in lines:
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:
+            row = None
+        if isinstance(row, dict) and _is_number(row.get("step")):
+            rows.append(row)
+        else:
+            unread += 1
+    return rows, unread
+
+
+def curves(rows: Sequence[Mapping[str, Any]]) -> tuple[Curve, ...]:
+    """One panel per known word (loss, relative error, accuracy, margin), then one per remaining numeric key.
+
+    Values that are not finite leave a gap; `findings` reports them. The reference lines of the loss are drawn only
+    when the run logs an accuracy or a margin, as plain fine-tuning has no ln 2.
+    """
+    keys = list(dict.fromkeys(key for row in rows for key, value in row.items() if _is_number(value)))
+    keys = [key for key in keys if key not in _NOT_CURVES]
+    preference = any("accuracy" in key or "margin" in key for key in keys)
+    panels = []
+    for word, title, idle, idle_name in PANELS:
+        mine = [key for key in keys if word in key]
+        keys = [key for key in keys if key not in mine]
+        if mine:
+            known = idle if preference or word != "loss" else None
+            series = {_series_name(key, word): _points(rows, key) for key in mine}
+            panels.append(Curve(title, series, known, idle_name if known is not None else ""))
+    for key in keys:
+        name = key.replace("_", " ")
+        panels.append(Curve(name[:1].upper() + name[1:], {name: _points(rows, key)}))
+    return tuple(panel for panel in panels if any(panel.series.values()))
+
+
+def findings(rows: Sequence[Mapping[str, Any]]) -> tuple[Finding, ...]:
+    """Named diagnoses with a remedy each, from the last quarter of the run (the first for shortcuts)."""
+    found = []
+    broken = sorted({key for row in rows for key, value in row.items() if _is_nan(value)})
+    if broken:
+        text = f"Values that are not finite in: {', '.join(broken)}. The run diverged; lower the learning rate."
+        found.append(Finding(False, text))
+    if winner := _tail(rows, "winner", "relative_error"):
+        if winner.low > 0:
+            text = "The winner's error rose above the reference's while the margin grew (likelihood displacement)."
+            found.append(Finding(False, f"{text} Lower the learning rate or beta, or add the winner's own loss."))
+        elif winner.high < 0:
+            found.append(Finding(True, "The winner's error fell below the reference's."))
+    if accuracy := _tail(rows, "", "accuracy"):
+        if accuracy.low <= 0.5:
+            text = "Implicit accuracy is not above one half in the last quarter: nothing learned is shown."
+            found.append(Finding(False, f"{text} Raise the learning rate, the steps or the number of pairs."))
+        early = _tail(rows[: max(1, len(rows) // 4)], "", "accuracy", share=1.0)
+        if early and early.value >= _SURE:
+            text = "Winners and losers are told apart almost from the first step: preference accuracy says nothing"
+            found.append(Finding(False, f"{text} about quality here. Check that both went through the same codec."))
+    return tuple(found)
+
+
+def table(curve: Curve, count: int = 8) -> list[tuple[float, list[float | None]]]:
+    """At most `count` evenly spaced steps with each series' value there, None where it has none."""
+    steps = sorted({step for points in curve.series.values() for step, _ in points})
+    last = len(steps) - 1
+    chosen = sorted({steps[round(i * last / max(1, count - 1))] for i in range(count)})
+    lookup = [dict(points) for points in curve.series.values()]
+    return [(step, [values.get(step) for values in lookup]) for step in chosen]
+
+
+def smooth(points: Points) -> Points:
+    """Running mean over a twentieth of the points on each side; always symmetric, so that ends do not lag."""
+    values, widest = [value for _, value in points], max(1, len(points) // 20)
+    reaches = [min(widest, at, len(values) - 1 - at) for at in range(len(values))]
+    windows = [values[at - reach : at + reach + 1] for at, reach in enumerate(reaches)]
+    return tuple((step, sum(window) / len(window)) for (step, _), window in zip(points, windows, strict=True))
+
+
+def thin(points: Points, limit: int = 240) -> Points:
+    """Means of neighbouring points, so that at most `limit` remain."""
+    size = math.ceil(len(points) / limit)
+    groups = [points[at : at + size] for at in range(0, len(points), size)] if size > 1 else [(p,) for p in points]
+    return tuple((sum(p[0] for p in group) / len(group), sum(p[1] for p in group) / len(group)) for group in groups)
+
+
+def _points(rows: Sequence[Mapping[str, Any]], key: str) -> Points:
+    return tuple(
+        (float(row["step"]), float(row[key])) for row in rows if _is_number(row.get(key)) and not _is_nan(row[key])
+    )
+
+
+def _tail(rows: Sequence[Mapping[str, Any]], side: str, word: str, share: float = 0.25) -> Interval | None:
+    keys = [key for row in rows for key in row if side in key and word in key]
+    values = [value for _, value in _points(rows, keys[0])] if keys else []
+    last = values[len(values) - max(1, round(len(values) * share)) :]
+    return mean_interval(last) if last else None
+
+
+def _series_name(key: str, word: str) -> str:
+    rest = key.replace(word, "").strip("_/. ").replace("_", " ").replace("/", " ")
+    return rest or key.replace("_", " ")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_nan(value: object) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)

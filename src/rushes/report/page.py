@@ -1,0 +1,132 @@
+"""The report as one HTML file that asks nothing of the network."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib import resources
+from itertools import zip_longest
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from rushes.media.files import whole_file
+from rushes.report import curves, figures, text
+from rushes.report.model import Case, Labels, Metric, Report, Step, Video
+from rushes.stats import wilson
+
+KINDS = {"random": "Chosen by chance", "worst": "Where training hurt most", "best": "Where training helped most"}
+_GROUPS = text.OUTCOME_HEADINGS.items()
+_SMALL_PX = 160  # videos up to this wide are shown enlarged, two cases to a row
+_MB = 1_000_000
+_SLACK_BYTES = 200  # the sentence that says what was left out changes with the count
+
+
+def render(report: Report, max_mb: float = 30) -> str:
+    """The page as text, at most `max_mb` million bytes of UTF-8.
+
+    Videos are embedded as they are stored. Cases that would not fit are left out, the kinds taking turns so that
+    none is favoured, and the page says how many. Raises ValueError when even the page without videos is larger.
+    """
+    limit = int(max_mb * _MB) - _SLACK_BYTES
+    kept: list[Case] = []
+    empty = _page_bytes(report, kept)
+    if empty > limit:
+        raise ValueError(f"the report without videos takes {empty / _MB:.2f} MB: raise max_mb above {max_mb:g}")
+    by_kind = [[case for case in report.cases if case.kind == kind] for kind in KINDS]
+    for case in (case for turn in zip_longest(*by_kind) for case in turn if case):
+        if _page_bytes(report, [*kept, case]) <= limit:
+            kept.append(case)
+    return _render(report, kept)
+
+
+def write(report: Report, path: Path, max_mb: float = 30) -> Path:
+    """Render to `path`, which appears whole or not at all. Raises OSError when the disk is full."""
+    page = render(report, max_mb)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as part:
+        part.write_text(page, encoding="utf-8")
+    return path
+
+
+def _page_bytes(report: Report, cases: Sequence[Case]) -> int:
+    """Size of the page with these cases, without encoding their videos."""
+    hollow = [replace(case, videos=tuple(replace(v, data=b"") for v in case.videos)) for case in cases]
+    encoded = sum(4 * ((len(video.data) + 2) // 3) for case in cases for video in case.videos)
+    return len(_render(report, hollow).encode()) + encoded
+
+
+def _render(report: Report, cases: Sequence[Case]) -> str:
+    headline = next(metric for metric in report.metrics if metric.name == report.headline)
+    return _TEMPLATE.render(
+        report=report,
+        headline=headline,
+        verdict=text.verdict(report),
+        regressions=text.regressions(report),
+        groups=[(words, [m for m in report.metrics if m.outcome == key]) for key, words in _GROUPS],
+        unit=figures.forest_scale(report.metrics)[0],
+        forest=figures.forest(report.metrics),
+        unscaled=[m.name for m in report.metrics if m.name not in figures.forest_scale(report.metrics)[1]],
+        panels=[(panel, figures.curve(panel, f"curve{at}")) for at, panel in enumerate(report.curves)],
+        labels=[(labels, figures.label_bars(labels, f"labels{at}")) for at, labels in enumerate(report.labels)],
+        kinds=[(kind, words, [case for case in cases if case.kind == kind]) for kind, words in KINDS.items()],
+        shown=len(cases),
+        arm_names=list(dict.fromkeys(metric.name for arm in report.arms for metric in arm.metrics)),
+    )
+
+
+def _row(metric: Metric) -> dict[str, str]:
+    """The cells of one metric, all with the same digits."""
+    digits = text.metric_digits(metric)
+    return {
+        "base": text.number(metric.base, digits),
+        "trained": text.number(metric.trained, digits),
+        "difference": text.number(metric.difference.value, digits, signed=True),
+        "interval": text.interval(metric),
+    }
+
+
+def _first_slot(labels: Labels) -> str:
+    left, _, right = labels.totals
+    return text.percent(wilson(left, left + right)) if left + right else "no decided label"
+
+
+def _data_uri(video: Video) -> Markup:
+    return Markup(f"data:{video.mime};base64,{base64.b64encode(video.data).decode()}")
+
+
+def _share(step: Step, steps: Sequence[Step]) -> float:
+    total = sum(other.seconds or 0 for other in steps)
+    return round(100 * (step.seconds or 0) / total, 1) if total else 0.0
+
+
+def _asset(name: str) -> Markup:
+    return Markup(resources.files("rushes.report").joinpath(name).read_text("utf-8"))
+
+
+def _template_environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("rushes.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        plain=text.plain,
+        duration=text.duration,
+        row=_row,
+        compact=text.compact,
+        percent=text.percent,
+        data_uri=_data_uri,
+        first_slot=_first_slot,
+        share=_share,
+        samples=curves.table,
+    )
+    environment.globals.update(css=_asset("page.css"), js=_asset("page.js"), small_px=_SMALL_PX)
+    return environment
+
+
+_TEMPLATE = _template_environment().get_template("page.html")

@@ -1,0 +1,116 @@
+"""Captions as people keep them: a text file beside each video, one line for each video, or a table."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+LISTS = ("captions.txt", "prompts.txt", "prompt.txt")
+TABLES = ("captions.csv", "captions.jsonl")
+_SHOWN = 5
+
+
+def natural(path: Path) -> tuple[object, ...]:
+    """Sorting key under which 2.mp4 comes before 10.mp4."""
+    parts = (re.findall(r"([0-9]+)|([^0-9]+)", part) for part in (*path.parent.parts, path.stem))
+    numbered = tuple(tuple((not digits, int(digits or 0), text) for digits, text in part) for part in parts)
+    return numbered, path.as_posix()
+
+
+def shown(names: Iterable[object]) -> str:
+    """Up to five names, and how many more there are."""
+    texts = [str(name) for name in names]
+    more = len(texts) - _SHOWN
+    return ", ".join(texts[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def inside(folder: Path, path: Path) -> Path:
+    """`path` again. Raises ValueError when it is a link that is broken or leads out of `folder`."""
+    if path.is_symlink():
+        try:
+            path.resolve(strict=True).relative_to(folder.resolve())
+        except (OSError, RuntimeError, ValueError) as error:
+            raise ValueError(f"{path}: a link that is broken or leads out of {folder}; copy the file there") from error
+    return path
+
+
+def read_text(path: Path) -> str:
+    """The text of a file with a byte order mark taken off and all line ends as \\n."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_lines(path: Path) -> tuple[str, ...]:
+    """One caption a line, stripped; blank lines at the end do not count, those between are empty captions."""
+    text = read_text(path).rstrip()
+    return tuple(line.strip() for line in text.split("\n")) if text else ()
+
+
+def captions_of(folder: Path, videos: Sequence[Path]) -> dict[Path, str]:
+    """The caption of each of `videos`, "" where there is none.
+
+    Raises ValueError when the folder keeps captions in more than one way, when counts differ, or when a table is bad.
+    """
+    sidecars = {video: video.with_suffix(".txt") for video in videos if video.with_suffix(".txt").is_file()}
+    named = [folder / name for name in (*LISTS, *TABLES)]
+    files = [path for path in named if path.is_file() and path not in sidecars.values()]
+    ways = [path.name for path in files] + (["text files beside the videos"] if sidecars else [])
+    if len(ways) > 1:
+        raise ValueError(f"{folder}: captions in {' and in '.join(ways)}; keep one of them")
+    if sidecars:
+        return {v: " ".join(read_text(inside(folder, sidecars[v])).split()) if v in sidecars else "" for v in videos}
+    if not files:
+        return dict.fromkeys(videos, "")
+    path = inside(folder, files[0])
+    if path.name in TABLES:
+        return _from_table(folder, path, videos)
+    return dict(zip(videos, lines_for(path, videos), strict=True))
+
+
+def lines_for(path: Path, videos: Sequence[Path]) -> tuple[str, ...]:
+    """The lines of `path`, one for each video. Raises ValueError with both counts when they differ."""
+    lines = read_lines(path)
+    if len(lines) != len(videos):
+        raise ValueError(f"{path}: {len(lines)} captions for {len(videos)} videos; give each video one line, in order")
+    return lines
+
+
+def _from_table(folder: Path, path: Path, videos: Sequence[Path]) -> dict[Path, str]:
+    known = {video.relative_to(folder).as_posix(): video for video in videos}
+    found: dict[Path, str] = {}
+    for number, row in _csv_rows(path) if path.suffix == ".csv" else _jsonl_rows(path):
+        name, caption = row.get("file"), row.get("caption")
+        if not isinstance(name, str) or not isinstance(caption, str) or None in row:
+            raise ValueError(f"{path}, line {number}: expected file and caption, quoted where they hold commas: {row}")
+        video = known.get(Path(name).as_posix())
+        if video is None or video in found:
+            cause = "names no video in the folder" if video is None else "names a video for the second time"
+            raise ValueError(f"{path}, line {number}: {name!r} {cause}; correct or delete the line")
+        found[video] = caption.strip()
+    return {video: found.get(video, "") for video in videos}
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[int, dict[Any, object]]]:
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
+    try:
+        yield from ((reader.line_num, row) for row in reader)
+    except csv.Error as error:
+        raise ValueError(f"{path}, line {reader.reader.line_num}: {error}") from error
+
+
+def _jsonl_rows(path: Path) -> Iterator[tuple[int, dict[Any, object]]]:
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if line.strip():
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise ValueError(f"{path}, line {number}: {error}") from error
+            yield number, row if isinstance(row, dict) else {"not an object": row}

@@ -1,0 +1,261 @@
+"""The project folder and its database: the one object that stages share."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self, cast
+
+from rushes.records import Candidate, CandidateKind, Clip, Preference, Row, Run, Score, Split
+from rushes.store.media import MediaFolder
+from rushes.store.rows import KIND_NAMES, KINDS, R, decode, encode, same
+
+SCHEMA = 1  # raise it whenever an older Rushes could misread what this one writes
+FOLDERS = ("media", "latents", "runs", "reports")
+_WAIT_S = 60.0
+_PAGE_ROWS = 2000
+
+# One table for all kinds: ids are unique across kinds, as preferences and scores refer to clips and candidates alike,
+# and the order of insertion is one order. The body holds the whole row; the other columns are its keys, kept to search.
+_COLUMNS = ("split", "kind", "system", "group", "judge", "supersedes", "metric", "subject", "name")
+_TABLES = (
+    f"""CREATE TABLE rows (seq INTEGER PRIMARY KEY, type TEXT NOT NULL, id TEXT NOT NULL UNIQUE,
+    body TEXT NOT NULL, {", ".join(f'"{column}" TEXT' for column in _COLUMNS)})""",
+    "CREATE INDEX by_type ON rows (type)",
+    'CREATE INDEX by_group ON rows ("group") WHERE "group" IS NOT NULL',
+    "CREATE INDEX by_system ON rows (system) WHERE system IS NOT NULL",
+    "CREATE INDEX by_judge ON rows (judge) WHERE judge IS NOT NULL",
+    "CREATE INDEX by_superseded ON rows (supersedes) WHERE supersedes > ''",
+    "CREATE INDEX by_metric ON rows (metric) WHERE metric IS NOT NULL",
+    "CREATE INDEX by_subject ON rows (subject) WHERE subject IS NOT NULL",
+    "CREATE TRIGGER never_update BEFORE UPDATE ON rows BEGIN SELECT RAISE(ABORT, 'rows are never edited'); END",
+    "CREATE TRIGGER never_delete BEFORE DELETE ON rows BEGIN SELECT RAISE(ABORT, 'rows are never deleted'); END",
+)
+_INSERT = f"""INSERT INTO rows (type, id, body, {", ".join(f'"{column}"' for column in _COLUMNS)})
+    VALUES (?, ?, ?{", ?" * len(_COLUMNS)}) ON CONFLICT (id) DO NOTHING"""
+
+
+class Store:
+    """A project folder: rows in rushes.db, videos in media/, and the folders for latents, runs and reports.
+
+    Rows are only ever added. Threads may share a store; processes each open their own. The folder must lie on a
+    local disk, as SQLite's write-ahead log does not work over a network.
+    """
+
+    def __init__(self, project: Path) -> None:
+        self.project = project
+        self.media = MediaFolder(project / "media")
+        self._path = project / "rushes.db"
+        self._lock = threading.RLock()
+        self._connection = sqlite3.connect(
+            self._path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False, cached_statements=64
+        )
+
+    @classmethod
+    def create(cls, project: Path) -> Self:
+        """Make what is missing of the project folder and open it; an existing project is kept as it is."""
+        if project.exists() and not project.is_dir():
+            raise ValueError(f"{project}: a file is in the way; choose another folder for the project")
+        for folder in FOLDERS:
+            (project / folder).mkdir(parents=True, exist_ok=True)
+        return cls(project)._ready(make=True)
+
+    @classmethod
+    def open(cls, project: Path) -> Self:
+        """Open an existing project. Raises ValueError when there is none, or when a newer Rushes wrote it."""
+        if not (project / "rushes.db").is_file():
+            raise ValueError(f"{project}: not a Rushes project; run `rushes init {project}` to make one")
+        return cls(project)._ready(make=False)
+
+    def _ready(self, make: bool) -> Self:
+        try:
+            with self._explained():
+                self._connection.execute("PRAGMA synchronous = FULL")
+                if make and self._version() == 0:
+                    self._connection.execute("PRAGMA journal_mode = WAL")
+                    self._make_tables()
+                version = self._version()
+            if version == 0:
+                raise ValueError(f"{self._path}: empty or not made by Rushes; run `rushes init {self.project}`")
+            if version > SCHEMA:
+                raise ValueError(
+                    f"{self._path}: written by a newer Rushes (schema {version}, this one reads up to {SCHEMA}); "
+                    "upgrade with `pip install --upgrade rushes`"
+                )
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def _version(self) -> int:
+        return cast(int, self._connection.execute("PRAGMA user_version").fetchone()[0])
+
+    def _make_tables(self) -> None:
+        with self._transaction():
+            if self._version() == 0:  # still so, now that we hold the lock
+                if self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+                    raise ValueError(f"{self._path}: a database of another program; choose another folder")
+                for statement in _TABLES:
+                    self._connection.execute(statement)
+                self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
+
+    def close(self) -> None:
+        """Close the database; what was added is already on disk."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def add(self, rows: Iterable[Row]) -> int:
+        """Add all of `rows`, or none when anything fails, and return how many were new.
+
+        On return they are on disk and survive a crash. A row that is stored already is kept once; `created_at` does
+        not tell rows apart. Raises ValueError when an id is stored with other content, when a value is not of its
+        declared type, and when a preference supersedes an event that is not stored before it; OSError when the disk
+        is full. `rows` is read to its end before the database is locked.
+        """
+        checked = [(row, _checked(row)) for row in rows]
+        if not checked:
+            return 0
+        with self._lock, self._explained(), self._transaction():
+            return sum(self._add_one(row, body) for row, body in checked)
+
+    def _add_one(self, row: Row, body: str) -> bool:
+        kind, name = type(row), KIND_NAMES[type(row)]
+        if isinstance(row, Preference) and row.supersedes and not isinstance(self._find(row.supersedes), Preference):
+            raise ValueError(f"preference {row.id!r} supersedes {row.supersedes!r}, which must be stored before it")
+        keys = [getattr(row, column, None) for column in _COLUMNS]
+        if self._connection.execute(_INSERT, (name, row.id, body, *keys)).rowcount == 1:
+            return True
+        stored, old = self._connection.execute("SELECT type, body FROM rows WHERE id = ?", (row.id,)).fetchone()
+        if stored != name or not same(kind, old, body):
+            raise ValueError(f"{name}: {row.id!r} is stored already with other content; rows are never edited")
+        return False
+
+    def put_media(self, path: Path) -> str:
+        """Keep a copy of the file at `path` and return its content hash; see `MediaFolder.put`."""
+        return self.media.put(path)
+
+    def put_media_bytes(self, data: bytes, suffix: str) -> str:
+        """Keep `data` as a file with `suffix` (".mp4") and return its content hash."""
+        return self.media.put_bytes(data, suffix)
+
+    def media_path(self, digest: str) -> Path:
+        """The file with this content hash. Raises ValueError when it is missing."""
+        return self.media.path(digest)
+
+    def get(self, id: str) -> Row:
+        """The row with this id. Raises ValueError when there is none."""
+        with self._lock, self._explained():
+            row = self._find(id)
+        if row is None:
+            raise ValueError(f"{self._path}: no row has the id {id!r}; import the clips and candidates it belongs to")
+        return row
+
+    def _find(self, id: str) -> Row | None:
+        found = self._connection.execute("SELECT type, body FROM rows WHERE id = ?", (id,)).fetchone()
+        return decode(KINDS[found[0]], found[1]) if found else None
+
+    def clips(self, split: Split | None = None) -> tuple[Clip, ...]:
+        """Real clips, in the order they were added (as everywhere below)."""
+        return self._select(Clip, split=split)
+
+    def candidates(
+        self,
+        split: Split | None = None,
+        kind: CandidateKind | None = None,
+        system: str | None = None,
+        group: str | None = None,
+    ) -> tuple[Candidate, ...]:
+        """Clips that models made; every argument that is given narrows the choice."""
+        return self._select(Candidate, split=split, kind=kind, system=system, group=group)
+
+    def preferences(self, judge: str | None = None, current: bool = True) -> tuple[Preference, ...]:
+        """Preference events; `current` leaves out those that a later event, of whatever judge, supersedes.
+
+        Two events that supersede the same one both count.
+        """
+        unless = "NOT EXISTS (SELECT 1 FROM rows AS later WHERE later.supersedes > '' AND later.supersedes = rows.id)"
+        return self._select(Preference, unless if current else "", judge=judge)
+
+    def scores(
+        self, metric: str | None = None, system: str | None = None, subject: str | None = None
+    ) -> tuple[Score, ...]:
+        """Measurements; `system` keeps those whose subject is a candidate of that system."""
+        if system is None:
+            return self._select(Score, metric=metric, subject=subject)
+        made_by = "subject IN (SELECT id FROM rows WHERE system = ?)"
+        return self._select(Score, made_by, system, metric=metric, subject=subject)
+
+    def runs(self) -> tuple[Run, ...]:
+        """Finished training runs."""
+        return self._select(Run)
+
+    def stream(self, kind: type[R]) -> Iterator[R]:
+        """All rows of one kind, superseded events included, a page in memory at a time."""
+        last = 0
+        query = "SELECT seq, body FROM rows WHERE type = ? AND seq > ? ORDER BY seq LIMIT ?"
+        while True:
+            # A page is fetched whole, so that no read transaction stays open and holds back the log's checkpoint.
+            with self._lock, self._explained():
+                page = self._connection.execute(query, (KIND_NAMES[kind], last, _PAGE_ROWS)).fetchall()
+            if not page:
+                return
+            for _, body in page:
+                yield decode(kind, body)
+            last = page[-1][0]
+
+    def _select(self, kind: type[R], extra: str = "", /, *arguments: str, **keys: str | None) -> tuple[R, ...]:
+        given = {column: value for column, value in keys.items() if value is not None}
+        where = ["type = ?", *([extra] if extra else []), *(f'"{column}" = ?' for column in given)]
+        query = f"SELECT body FROM rows WHERE {' AND '.join(where)} ORDER BY seq"
+        with self._lock, self._explained():
+            found = self._connection.execute(query, (KIND_NAMES[kind], *arguments, *given.values()))
+            return tuple(decode(kind, body) for (body,) in found)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            yield
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise _plain(error, self._path) from error
+
+
+def _checked(row: Row) -> str:
+    body = encode(row)
+    try:
+        decode(type(row), body)
+    except ValueError as error:
+        raise ValueError(f"{type(row).__name__.lower()} {row.id!r} cannot be stored: {error}") from error
+    return body
+
+
+def _plain(error: sqlite3.Error, path: Path) -> Exception:
+    name: str = getattr(error, "sqlite_errorname", "")
+    if name in ("SQLITE_FULL", "SQLITE_IOERR_WRITE"):
+        cause = "the disk is full or failing; free some space, then run again: what was stored before is safe"
+        return OSError(f"{path}: cannot be written: {cause}")
+    if name.startswith("SQLITE_BUSY"):
+        return OSError(f"{path}: another process has been writing for {_WAIT_S:.0f} s; wait for it, then run again")
+    if name in ("SQLITE_NOTADB", "SQLITE_CORRUPT"):
+        return ValueError(f"{path}: not a readable database ({error}); restore it from a copy")
+    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN")):
+        return OSError(f"{path}: cannot be opened for writing ({error}); check the folder's permissions")
+    return error

@@ -1,0 +1,155 @@
+"""Latents on disk: safetensors shards named by what made them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from rushes.media.files import whole_file
+from rushes.records import stable_hash
+
+SHARD_BYTES = 256 * 2**20
+_NAME = re.compile(r"\w+-[0-9a-f]{24}\.safetensors")
+
+
+def first_frame_key(media: str) -> str:
+    """Key of the latent of the first frame alone of a clip or still with content hash `media`."""
+    return f"{media}/first"
+
+
+def latent_fingerprint(
+    codec: str, weights: str, width_px: int, height_px: int, frames: int, fps: float, preprocessing: str
+) -> str:
+    """The name of all latents that one codec makes from one kind of input.
+
+    `codec` is its id, `weights` the hash of its weights, `frames` the number of pixel frames, and `preprocessing` says
+    how frames are resampled, cropped and normalised. Latents of different fingerprints are never mixed.
+    """
+    return stable_hash([codec, weights, width_px, height_px, frames, float(fps), preprocessing])
+
+
+class LatentStore:
+    """Latents `[C, F, H, W]` of one fingerprint, by key (the content hash of the media).
+
+    The index is read from the shards' own headers when the store is opened, so there is none to go stale. A tensor is
+    read when asked for; writing needs the memory of one shard. A store sees the shards that were there when it
+    was opened, and its own.
+    """
+
+    def __init__(self, folder: Path, fingerprint: str) -> None:
+        """Read the headers. Raises ValueError when a shard is torn or was not written by a latent store."""
+        assert re.fullmatch(r"\w+", fingerprint), fingerprint
+        self.folder = folder
+        self.fingerprint = fingerprint
+        folder.mkdir(parents=True, exist_ok=True)
+        self._shard_of: dict[str, Path] = {}
+        for path in sorted(folder.glob("[!.]*.safetensors")):
+            if not _NAME.fullmatch(path.name):
+                raise ValueError(f"{path}: not written by Rushes; move it out of the folder")
+            if path.name.startswith(f"{fingerprint}-"):
+                for key in self._checksums(path):
+                    self._shard_of.setdefault(key, path)
+
+    def __contains__(self, key: object) -> bool:
+        """Whether `get` would find it."""
+        return key in self._shard_of
+
+    def __iter__(self) -> Iterator[str]:
+        """All keys."""
+        return iter(self._shard_of)
+
+    def __len__(self) -> int:
+        """How many latents there are."""
+        return len(self._shard_of)
+
+    def get(self, key: str) -> torch.Tensor | None:
+        """The latent `[C, F, H, W]` in the dtype it was put in, on the CPU; None when there is none."""
+        path = self._shard_of.get(key)
+        if path is None:
+            return None
+        try:
+            with safe_open(path, framework="pt") as shard:
+                # A copy, as the tensor is a map of the file, and the process would die of a bus error if that changed.
+                latent: torch.Tensor = shard.get_tensor(key).clone()
+                return latent
+        except (SafetensorError, OSError) as error:
+            raise _torn(path, error) from error
+
+    def put(self, many: Mapping[str, torch.Tensor]) -> int:
+        """Write latents in shards of at most `SHARD_BYTES` (or one latent) and return how many were new.
+
+        On return they are on disk; put many at a time, each call makes a file. Keys that are there already are kept as
+        they are. Raises ValueError, before anything is written, for what is not a finite floating-point `[C, F, H, W]`;
+        OSError when the disk is full.
+        """
+        new = {key: latent for key, latent in many.items() if key not in self._shard_of}
+        for key, latent in new.items():
+            if problem := _problem(latent):
+                raise ValueError(f"latent of {key!r}: {problem}; check the clip and the codec's precision")
+        shard: dict[str, torch.Tensor] = {}
+        room = SHARD_BYTES
+        for key, latent in new.items():
+            if shard and latent.nbytes > room:
+                self._write(shard)
+                shard, room = {}, SHARD_BYTES
+            shard[key] = latent.detach().cpu().contiguous()
+            room -= latent.nbytes
+        if shard:
+            self._write(shard)
+        return len(new)
+
+    def verify(self) -> tuple[str, ...]:
+        """Read every latent again; one sentence for each that is damaged, none when all is well."""
+        problems = []
+        for path in sorted(set(self._shard_of.values())):
+            try:
+                for key, checksum in self._checksums(path).items():
+                    with safe_open(path, framework="pt") as shard:
+                        latent = shard.get_tensor(key)
+                    if _checksum(latent) != checksum:
+                        problems.append(f"{path}: the latent of {key!r} was altered; delete the file and encode again")
+            except (ValueError, SafetensorError, OSError) as error:
+                problems.append(str(error) if isinstance(error, ValueError) else str(_torn(path, error)))
+        return tuple(problems)
+
+    def _write(self, latents: Mapping[str, torch.Tensor]) -> None:
+        path = self.folder / f"{self.fingerprint}-{stable_hash(sorted(latents))}.safetensors"
+        checksums = json.dumps({key: _checksum(latent) for key, latent in latents.items()})
+        try:
+            with whole_file(path) as part:
+                save_file(dict(latents), part, {"fingerprint": self.fingerprint, "sha256": checksums})
+        except SafetensorError as error:
+            raise OSError(f"{path}: cannot be written ({error}); free some space, then run again") from error
+        self._shard_of.update(dict.fromkeys(latents, path))
+
+    def _checksums(self, path: Path) -> dict[str, str]:
+        try:
+            with safe_open(path, framework="pt") as shard:
+                about, keys = shard.metadata() or {}, set(shard.keys())
+        except (SafetensorError, OSError) as error:
+            raise _torn(path, error) from error
+        checksums: dict[str, str] = json.loads(about["sha256"]) if about.get("fingerprint") == self.fingerprint else {}
+        if not keys or set(checksums) != keys:
+            raise ValueError(f"{path}: its contents are not what its name says; move it out of the folder")
+        return checksums
+
+
+def _torn(path: Path, error: Exception) -> ValueError:
+    return ValueError(f"{path}: torn or not a safetensors file ({error}); delete it, its clips are encoded again")
+
+
+def _problem(latent: torch.Tensor) -> str:
+    if latent.dim() != 4 or latent.numel() == 0 or not latent.is_floating_point():
+        return f"expected floating-point [C, F, H, W], got {latent.dtype} {list(latent.shape)}"
+    return "" if bool(latent.isfinite().all()) else "it holds NaN or infinity"
+
+
+def _checksum(latent: torch.Tensor) -> str:
+    return hashlib.sha256(latent.contiguous().view(torch.uint8).numpy().data).hexdigest()

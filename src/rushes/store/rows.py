@@ -1,0 +1,59 @@
+"""Rows as JSON text and back: the one form that the database, JSONL and Parquet share."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any, TypeVar, cast
+
+from pydantic import TypeAdapter, ValidationError
+
+from rushes.records import Candidate, Clip, Preference, Row, Run, Score
+
+R = TypeVar("R", bound=Row)
+
+KINDS: dict[str, type[Row]] = {
+    "clips": Clip,
+    "candidates": Candidate,
+    "preferences": Preference,
+    "scores": Score,
+    "runs": Run,
+}
+KIND_NAMES: dict[type[Any], str] = {kind: name for name, kind in KINDS.items()}
+_ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in KINDS.values()}
+
+
+def encode(row: Row) -> str:
+    """JSON text of a row. Raises ValueError for NaN, infinity, and what is not JSON or not Unicode."""
+    try:
+        text = json.dumps(vars(row), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text.encode()
+    except (TypeError, ValueError) as error:
+        reason = error if isinstance(error, TypeError | UnicodeError) else "NaN or infinity among its numbers"
+        raise ValueError(f"{type(row).__name__.lower()} {row.id!r} cannot be stored: {reason}") from error
+    return text
+
+
+def decode(kind: type[R], text: str | bytes) -> R:
+    """The row that `text` holds. Types are checked, none are converted; absent fields take their defaults.
+
+    Raises ValueError with every reason when a field is missing, unknown or of the wrong type.
+    """
+    try:
+        return cast(R, _ADAPTERS[kind].validate_json(text, strict=True, extra="forbid"))
+    except ValidationError as error:
+        raise ValueError("; ".join(_reason(item["loc"], item["msg"]) for item in error.errors())) from error
+
+
+def same(kind: type[R], one: str, other: str) -> bool:
+    """Whether two encoded rows say the same, whenever each of them was written."""
+    return _undated(decode(kind, one)) == _undated(decode(kind, other))
+
+
+def _undated(row: Row) -> Row:
+    return replace(row, created_at="") if isinstance(row, Preference | Run) else row
+
+
+def _reason(where: tuple[int | str, ...], message: str) -> str:
+    message = message.removeprefix("Value error, ").replace("keyword argument", "field")
+    return f"{'.'.join(map(str, where))}: {message}" if where else message

@@ -1,0 +1,68 @@
+"""What a recipe is, and how one is found by name."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from rushes.config.tables import Table
+from rushes.noise.draws import TimeDraw
+from rushes.store.database import Store
+from rushes.training.comparison import Comparison, LatentGrid
+
+ROOM = "rushes.recipes"  # where recipes that ship live; one module each
+
+
+class Recipe(Protocol):
+    """A module of `rushes.recipes`, or any module with these names.
+
+    Attributes:
+        PAPER: what it implements, for `rushes recipes`.
+        NEEDS: rows that must be in the store: "takes", "guided", "labels".
+        Options: its settings, the table `[train.options]`.
+        TINY: settings of `[train]` that suit the tiny backbone.
+    """
+
+    PAPER: str
+    NEEDS: tuple[str, ...]
+    Options: type[Table]
+    TINY: Mapping[str, Any]
+
+    def comparisons(self, store: Store, options: Any, grid: LatentGrid) -> list[Comparison]:
+        """Rows -> comparisons, in a fixed order."""
+        ...
+
+    def times(self, options: Any) -> TimeDraw:
+        """The distribution of training times."""
+        ...
+
+
+def recipe_names() -> list[str]:
+    """Recipes that ship with the package."""
+    return sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).parents[1] / "recipes")]))
+
+
+def load_recipe(name: str) -> Recipe:
+    """A recipe by its name, or by the dotted path of a module outside the package.
+
+    Raises:
+        ValueError: no such recipe, or the module lacks a part of one.
+    """
+    path = name if "." in name else f"{ROOM}.{name}"
+    try:
+        module = importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        if error.name != path and not path.startswith(f"{error.name}."):
+            raise
+        raise ValueError(
+            f"no recipe {name!r}: there are {', '.join(recipe_names())}, or give a module's path"
+        ) from None
+    missing = [
+        part for part in ("PAPER", "NEEDS", "Options", "TINY", "comparisons", "times") if not hasattr(module, part)
+    ]
+    if missing:
+        raise ValueError(f"module {path} is not a recipe: it lacks {', '.join(missing)}")
+    return cast(Recipe, module)

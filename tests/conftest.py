@@ -1,0 +1,52 @@
+"""What all tests share: one thread, no hub, the real clips, the browser."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+# Before torch is imported: stored curves are exact only for one number of threads.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["MKL_NUM_THREADS"] = "1"
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+# No deadline, as a busy machine is no failure; no stored examples, and the same ones each time.
+hypothesis.settings.register_profile("rushes", deadline=None, database=None, derandomize=True)
+hypothesis.settings.load_profile("rushes")
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+NO_CLIPS = "real clips not found: set RUSHES_DATA"
+NO_BROWSER = "chromium not found"
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of the real clips: RUSHES_DATA, else shared/data beside the repository."""
+    named = os.environ.get("RUSHES_DATA")
+    folder = Path(named) if named else REPOSITORY.parent / "shared" / "data"
+    if named and not folder.is_dir():
+        pytest.fail(f"RUSHES_DATA names {folder}, which is not a folder")
+    if not folder.is_dir():
+        pytest.skip(NO_CLIPS)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of the browser that the tests marked `browser` drive."""
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if path := shutil.which(name):
+            return path
+    pytest.skip(NO_BROWSER)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many tests were skipped for want of real clips or of a browser."""
+    skipped = [str(report.longrepr) for report in terminalreporter.getreports("skipped")]
+    for reason in (NO_CLIPS, NO_BROWSER):
+        if count := sum(reason in text for text in skipped):
+            terminalreporter.write_line(f"{count} tests skipped: {reason}")

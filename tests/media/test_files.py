@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from rushes.media.files import MediaError, content_hash, whole_file
+
+
+def test_hash_of_a_file_is_that_of_its_bytes(tmp_path: Path) -> None:
+    data = bytes(range(256)) * 5000
+    (tmp_path / "a").write_bytes(data)
+    assert content_hash(tmp_path / "a") == content_hash(str(tmp_path / "a")) == content_hash(data)
+    assert content_hash(data) == hashlib.sha256(data).hexdigest()
+    assert len(content_hash(b"")) == 64
+
+
+def test_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    with whole_file(path) as part:
+        part.write_bytes(b"new")
+        assert not path.exists()
+    assert path.read_bytes() == b"new"
+    for error in (RuntimeError, KeyboardInterrupt):
+        with pytest.raises(error), whole_file(path) as part:
+            part.write_bytes(b"half")
+            raise error
+    assert path.read_bytes() == b"new" and list(tmp_path.iterdir()) == [path]
+
+
+def test_media_error_is_a_value_error() -> None:
+    assert issubclass(MediaError, ValueError)

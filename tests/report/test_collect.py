@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rushes.media.write import encode_bytes
+from rushes.records import Candidate, Clip, Preference, Run, Score
+from rushes.report import page
+from rushes.report.collect import as_toml, collect
+from rushes.store.database import Store
+
+from .conftest import FPS, FRAMES, grey_clip, training_rows
+
+PAIRS = 12
+
+
+def candidate(system: str, group: int, seed: int, media: str, split: str = "eval") -> Candidate:
+    return Candidate(
+        f"{system}-{group}-{seed}-{split}", media, f"ball {group}", "take", f"g{group:02d}", f"clip{group}", system,
+        f"weights-{system}", seed, 32, 32, FRAMES, FPS, split=split,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """Twelve evaluation pairs whose gain in bad_frames grows with their number; one base clip without a partner."""
+    with Store.create(tmp_path / "falling-balls") as store:
+        media = store.put_media_bytes(encode_bytes(grey_clip(), FPS, scale=4), ".mp4")
+        clips = [Clip(f"clip{i}", media, f"ball {i}", 32, 32, FRAMES, FPS, "world", "eval") for i in range(3)]
+        rows = [candidate(system, i, 5, media) for i in range(PAIRS) for system in ("base", "realdpo-1")]
+        rows += [candidate("base", 90, 5, media), candidate("base", 0, 1, media, "train")]
+        scores = [
+            Score(f"s-{row.id}-{name}", row.id, name, value)
+            for row in rows[: 2 * PAIRS]
+            for name, value in (
+                ("bad_frames", 0.5 if row.system == "base" else 0.8 - 0.05 * int(row.group[1:])),
+                ("motion", float(int(row.group[1:]))),
+            )
+        ]
+        labels = [Preference(f"p{i}", "a", "b", (1, 0) if i else (-1, -1, 1), "world", segment_s=1.0) for i in range(4)]
+        later = Preference("p9", "a", "b", (-1,), "alice", dimension="motion")
+        fixed = Preference("p10", "a", "b", (1,), "alice", dimension="motion", supersedes="p9")
+        runs = [
+            Run(
+                "r1", "realdpo-1", "realdpo", "tiny", "w0", "w1", 3, 60, 71.5, {"train": {"beta": 100.0, "note": None}}
+            ),
+            Run("r2", "forgotten", "sft", "tiny", "w0", "w2", 3, 60, 70.0),
+        ]
+        store.add([*clips, *rows, *scores, *labels, later, fixed, *runs])
+        folder = store.project / "runs" / "realdpo-1"
+        folder.mkdir(parents=True)
+        lines = [json.dumps(row) for row in training_rows()]
+        (folder / "metrics.jsonl").write_text("\n".join([*lines, '{"step": 61, "lo']))
+        yield store
+
+
+@pytest.fixture
+def summary() -> dict[str, Any]:
+    entry = {"base": 0.5, "trained": 0.525, "difference": 0.025, "low": -0.06, "high": 0.11, "n": 12, "better": "lower"}
+    return {
+        "metrics": {"bad_frames": entry, "motion": {**entry, "better": "higher", "unit": "px"}},
+        "seconds": {"generate": 12.0, "evaluate": 3.0, "publish": 1.0},
+        "seed": 0,
+        "version": "0.1.0",
+        "arms": {"sft": {"metrics": {"bad_frames": entry}}},
+    }
+
+
+def test_cases_are_chosen_by_score_and_by_seed(store: Store, summary: dict[str, Any]) -> None:
+    report = collect(store, summary, "realdpo-1", cases=3, seed=4)
+    found = {kind: [case.caption for case in report.cases if case.kind == kind] for kind in ("random", "worst", "best")}
+    assert found["worst"] == ["ball 0", "ball 1", "ball 2"]
+    assert found["best"] == ["ball 11", "ball 10", "ball 9"]
+    assert len(found["random"]) == 3 and not {*found["random"]} & {*found["worst"], *found["best"]}
+    assert report.pairs == PAIRS
+    assert report.wins is not None and (report.wins.wins, report.wins.ties, report.wins.losses) == (5, 1, 6)
+    worst = next(case for case in report.cases if case.kind == "worst")
+    assert worst.gain == pytest.approx(-0.3) and worst.seed == 5
+    assert [video.label for video in worst.videos] == ["Base", "Trained", "Real"]
+    assert worst.videos[1].values == pytest.approx({"bad_frames": 0.8, "motion": 0.0})
+    again = collect(store, summary, "realdpo-1", cases=3, seed=4)
+    other = collect(store, summary, "realdpo-1", cases=3, seed=5)
+    assert again == report and other.cases != report.cases
+
+
+def test_direction_turns_best_and_worst(store: Store, summary: dict[str, Any]) -> None:
+    summary["metrics"]["bad_frames"]["better"] = "higher"
+    report = collect(store, summary, "realdpo-1", cases=1)
+    assert next(case.caption for case in report.cases if case.kind == "best") == "ball 0"
+
+
+def test_few_pairs_are_not_shown_twice(store: Store, summary: dict[str, Any]) -> None:
+    captions = [case.caption for case in collect(store, summary, "realdpo-1", cases=50).cases]
+    assert len(captions) == len(set(captions)) == PAIRS
+
+
+def test_counts_labels_and_spread(store: Store, summary: dict[str, Any]) -> None:
+    report = collect(store, summary, "realdpo-1")
+    world, alice = report.labels
+    assert (world.judge, world.comparisons) == ("world", 4)
+    assert world.segments == ((3, 0, 1), (0, 3, 1), (1, 0, 0))  # clips of unequal length keep their own segments
+    assert alice.totals == (1, 0, 0)  # the correction replaced the first event
+    steps = {step.name: step for step in report.steps}
+    assert [*steps][:3] == ["generate", "evaluate", "publish"] and steps["train"].seconds == 71.5
+    assert steps["import"].did == "3 real clips: 0 to train, 3 to evaluate"
+    assert steps["label"].did == "5 comparisons, 10 labels by alice, world"
+    spread = {metric.name: metric.spread for metric in report.metrics}
+    assert spread["bad_frames"] == 0.0 and spread["motion"] == pytest.approx(3.6056, abs=1e-4)
+    assert report.curves and report.headline == "bad_frames" and report.arms[0].name == "sft"
+
+
+def test_what_is_missing_is_noted(store: Store, summary: dict[str, Any]) -> None:
+    notes = " ".join(collect(store, summary, "realdpo-1").notes)
+    assert "1 evaluation clips have no partner" in notes
+    assert "1 lines of metrics.jsonl could not be read" in notes
+    assert "without results here: forgotten" in notes
+    (store.project / "runs" / "realdpo-1" / "metrics.jsonl").unlink()
+    for path in (store.project / "media").rglob("*.mp4"):
+        path.unlink()
+    bare = collect(store, summary, "realdpo-1", cases=1)
+    assert bare.cases == () and bare.curves == ()
+    assert "3 cases are not shown" in " ".join(bare.notes) and "no training curves" in " ".join(bare.notes)
+
+
+def test_unknown_run_is_refused_with_the_names(store: Store, summary: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="'typo'; there are: realdpo-1, forgotten"):
+        collect(store, summary, "typo")
+
+
+def test_the_whole_page_renders(store: Store, summary: dict[str, Any]) -> None:
+    html = page.render(collect(store, summary, "realdpo-1"))
+    assert "falling-balls" in html and "No change shown: bad frames" in html and "beta = 100.0" in html
+
+
+def test_settings_are_toml() -> None:
+    settings = {
+        "seed": 1,
+        "name": 'a "b"',
+        "train": {"lr": 1e-5, "on": True, "eta": [0.1], "x": None, "deep": {"k": 2}},
+    }
+    read = tomllib.loads(as_toml(settings))
+    del settings["train"]["x"]  # type: ignore[attr-defined]
+    assert read == settings and "# x is not set" in as_toml({"x": None})

@@ -1,0 +1,116 @@
+"""The page in a real browser: no error, no request, videos on the same frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rushes.report import page
+from rushes.report.model import Report
+
+from .conftest import FPS, FRAMES, GREY_STEP
+
+pytestmark = pytest.mark.browser
+
+SHOWN = """root => [...root.querySelectorAll("video")].map(video => {
+  const canvas = document.createElement("canvas"), pen = canvas.getContext("2d");
+  canvas.width = canvas.height = 8;
+  pen.drawImage(video, 0, 0, 8, 8);
+  return pen.getImageData(4, 4, 1, 1).data[0];
+})"""
+PLAYING = 'root => [...root.querySelectorAll("video")].map(video => !video.paused)'
+TIMES = 'root => [...root.querySelectorAll("video")].map(video => video.currentTime)'
+
+
+@pytest.fixture
+def opened(report: Report, tmp_path: Path, chromium: str) -> Iterator[Any]:
+    """The first case of the opened page; errors and requests fail the test at its end."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    target = page.write(report, tmp_path / "report.html")
+    problems: list[str] = []
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        tab = browser.new_page(viewport={"width": 390, "height": 844})
+        tab.on("console", lambda message: problems.append(f"{message.type}: {message.text}"))
+        tab.on("pageerror", lambda error: problems.append(str(error)))
+        tab.on("request", lambda request: problems.append(request.url[:80]) if _outside(request.url, target) else None)
+        tab.goto(target.as_uri())
+        case = tab.locator("[data-player]").first
+        case.scroll_into_view_if_needed()
+        tab.wait_for_function(
+            "() => [...document.querySelector('[data-player]').querySelectorAll('video')]"
+            ".every(video => video.readyState >= 2 && !video.seeking)"
+        )
+        yield case
+        assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+        browser.close()
+    assert problems == []
+
+
+def _outside(url: str, target: Path) -> bool:
+    return not url.startswith(("data:", "blob:")) and url != target.as_uri()
+
+
+def _frames(case: Any) -> list[int]:
+    """The frame that each video shows, read from its grey level."""
+    case.page.wait_for_timeout(150)
+    return [round((level - 16) / GREY_STEP) for level in case.evaluate(SHOWN)]
+
+
+def test_buttons_keys_and_slider_move_all_videos_together(opened: Any) -> None:
+    assert _frames(opened) == [0, 0, 0]
+    opened.get_by_label("One frame forward").click()
+    opened.get_by_label("One frame forward").click()
+    assert _frames(opened) == [2, 2, 2]
+    opened.focus()
+    opened.press("ArrowLeft")
+    assert _frames(opened) == [1, 1, 1]
+    opened.locator("input").fill("9")
+    assert _frames(opened) == [9, 9, 9]
+    opened.press("End")  # the real clip has one frame more; the others hold their last
+    assert _frames(opened) == [FRAMES - 1, FRAMES - 1, FRAMES]
+    assert opened.locator("output").inner_text() == "17 / 17"
+
+
+def test_one_button_plays_and_pauses_all_in_step(opened: Any) -> None:
+    opened.get_by_label("Play all").click()
+    opened.page.wait_for_function("root => root.querySelector('video').currentTime > 0.5", arg=opened.element_handle())
+    assert opened.evaluate(PLAYING) == [True, True, True]
+    for _ in range(5):
+        times = opened.evaluate(TIMES)
+        assert max(times) - min(times) <= 1 / FPS
+        opened.page.wait_for_timeout(60)
+    opened.get_by_label("Pause all").click()
+    assert len(set(_frames(opened))) == 1
+    still = opened.evaluate(TIMES)
+    opened.page.wait_for_timeout(200)
+    assert opened.evaluate(TIMES) == still and len(set(still)) == 1
+
+
+def test_play_starts_again_at_the_end(opened: Any) -> None:
+    opened.locator("select").select_option("2")
+    opened.focus()
+    opened.press("End")
+    opened.press("ArrowLeft")
+    opened.press(" ")
+    opened.page.wait_for_function(
+        "root => { const now = root.querySelector('video').currentTime; return now > 0.1 && now < 1; }",
+        arg=opened.element_handle(),
+    )
+    times = opened.evaluate(TIMES)
+    assert max(times) - min(times) <= 2 / FPS and opened.evaluate(PLAYING) == [True, True, True]
+
+
+def test_paper_gets_a_still_of_every_video_and_open_details(opened: Any) -> None:
+    opened.page.wait_for_function("() => [...document.querySelectorAll('video')].every(v => v.readyState >= 2)")
+    count = "selector => document.querySelectorAll(selector).length"
+    closed = opened.page.evaluate(count, "details:not([open])")
+    opened.page.evaluate("() => dispatchEvent(new Event('beforeprint'))")
+    assert opened.page.evaluate(count, "video + canvas.still") == 18 and closed > 0
+    assert opened.page.evaluate(count, "details:not([open])") == 0
+    opened.page.evaluate("() => dispatchEvent(new Event('afterprint'))")
+    assert opened.page.evaluate(count, "canvas") == 0
+    assert opened.page.evaluate(count, "details:not([open])") == closed

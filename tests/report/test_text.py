@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from rushes.report import text
+from rushes.report.model import Metric, Report
+from rushes.stats import Interval
+
+from .conftest import metric
+
+MINUS = text.MINUS
+
+
+def of(*metrics: Metric) -> Report:
+    return Report("t", "r", metrics[0].name, metrics)
+
+
+def bad_frames(low: float, high: float, n: int = 256) -> Metric:
+    return Metric("bad_frames", "lower", 0.323, 0.22, Interval(-0.103, low, high, n))
+
+
+def test_verdict_better() -> None:
+    said = text.verdict(of(bad_frames(-0.123, -0.083)))
+    assert said == (
+        f"Better: bad frames fell from 0.323 to 0.220 (difference {MINUS}0.103, "
+        f"95 % interval {MINUS}0.123 to {MINUS}0.083, 256 pairs)."
+    )
+
+
+def test_verdict_worse_says_so_whatever_the_direction() -> None:
+    assert text.verdict(of(metric("bad_frames", 0.1, 0.3))).startswith("Worse: bad frames (px) rose from 1.00 to 1.20 ")
+    assert text.verdict(of(metric("motion", -0.3, -0.1, "higher"))).startswith("Worse: motion (px) fell from 1.00")
+
+
+def test_verdict_undecided_claims_nothing() -> None:
+    said = text.verdict(of(bad_frames(-0.21, 0.004)))
+    assert said.startswith("No change shown: bad frames went from") and "the interval includes zero" in said
+    assert "Better" not in said and "fell" not in said
+
+
+def test_one_pair_cannot_show_a_change() -> None:
+    said = text.verdict(of(bad_frames(-math.inf, math.inf, 1)))
+    assert said.startswith("No change shown") and "1 pair cannot show a change" in said
+
+
+def test_regressions_are_named() -> None:
+    good, bad, open_ = metric("a", -2, -1), metric("bad_art", 1, 2), metric("c", -1, 1)
+    assert text.regressions(of(good, bad, open_)) == "Of 2 other metrics, 1 got worse: bad art."
+    assert text.regressions(of(bad, good)) == "Nothing else got worse beyond its interval (1 other metric)."
+    assert text.regressions(of(good)) == "No other metric was measured."
+    assert [m.name for m in text.ordered((good, open_, bad))] == ["bad_art", "c", "a"]
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "signed", "shown"),
+    [
+        (-0.5, 2, False, f"{MINUS}0.50"),
+        (0.5, 1, True, "+0.5"),
+        (-0.001, 1, True, "0.0"),
+        (math.inf, 2, True, "unknown"),
+    ],
+)
+def test_numbers(value: float, digits: int, signed: bool, shown: str) -> None:
+    assert text.number(value, digits, signed) == shown
+
+
+def test_digits_follow_the_width_of_the_interval() -> None:
+    assert text.metric_digits(metric("x", -0.0004, 0.0004)) == 5
+    assert text.metric_digits(metric("x", -40, 40)) == 0
+    assert text.metric_digits(metric("x", 0.5, 0.5, base=0.031)) == 3
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(0.04, "0.0 s"), (59.97, "1 min 00 s"), (75.3, "1 min 15 s"), (7380, "2 h 03 min")]
+)
+def test_durations(seconds: float, shown: str) -> None:
+    assert text.duration(seconds) == shown

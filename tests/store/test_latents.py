@@ -1,0 +1,182 @@
+"""Latents in safetensors shards."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from rushes.store import latents as module
+from rushes.store.latents import LatentStore, latent_fingerprint
+
+FINGERPRINT = latent_fingerprint("tiny", "abc", 64, 48, 17, 8.0, "centre crop")
+
+
+def noise(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+def shards(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir())
+
+
+def test_the_fingerprint_tells_every_setting_apart() -> None:
+    variants = [
+        latent_fingerprint("tiny", "abc", 64, 48, 17, 8.0, "centre crop"),
+        latent_fingerprint("other", "abc", 64, 48, 17, 8.0, "centre crop"),
+        latent_fingerprint("tiny", "abd", 64, 48, 17, 8.0, "centre crop"),
+        latent_fingerprint("tiny", "abc", 48, 64, 17, 8.0, "centre crop"),
+        latent_fingerprint("tiny", "abc", 64, 48, 9, 8.0, "centre crop"),
+        latent_fingerprint("tiny", "abc", 64, 48, 17, 8.5, "centre crop"),
+        latent_fingerprint("tiny", "abc", 64, 48, 17, 8.0, "stretch"),
+    ]
+    assert len(set(variants)) == len(variants)
+    assert latent_fingerprint("tiny", "abc", 64, 48, 17, 8, "centre crop") == variants[0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
+def test_what_is_put_is_got_by_a_later_process(tmp_path: Path, dtype: torch.dtype) -> None:
+    made = {f"{number}/é": noise(4, 3, 2, number + 1, seed=number, dtype=dtype) for number in range(5)}
+    first = LatentStore(tmp_path, FINGERPRINT)
+    assert first.put(made) == 5
+    for store in (first, LatentStore(tmp_path, FINGERPRINT)):
+        assert set(store) == set(made) and len(store) == 5
+        for key, latent in made.items():
+            got = store.get(key)
+            assert got is not None and got.dtype == dtype and torch.equal(got, latent)
+        assert store.get("none") is None and "none" not in store and "0/é" in store
+        assert store.verify() == ()
+
+
+def test_a_key_is_written_once(tmp_path: Path) -> None:
+    store = LatentStore(tmp_path, FINGERPRINT)
+    assert store.put({"a": noise(1, 1, 2, 2)}) == 1
+    assert store.put({"a": noise(1, 1, 2, 2, seed=9), "b": noise(1, 1, 2, 2)}) == 1
+    assert store.put({"a": noise(1, 1, 2, 2)}) == store.put({}) == 0
+    assert torch.equal(store.get("a"), noise(1, 1, 2, 2))  # type: ignore[arg-type]
+    assert len(shards(tmp_path)) == 2
+
+
+def test_fingerprints_share_a_folder_and_never_mix(tmp_path: Path) -> None:
+    LatentStore(tmp_path, FINGERPRINT).put({"a": noise(1, 1, 2, 2)})
+    other = LatentStore(tmp_path, "b" * 24)
+    assert other.get("a") is None
+    other.put({"a": noise(1, 1, 2, 2, seed=1)})
+    assert torch.equal(LatentStore(tmp_path, FINGERPRINT).get("a"), noise(1, 1, 2, 2))  # type: ignore[arg-type]
+
+
+def test_shards_stay_below_their_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SHARD_BYTES", 3 * 400)
+    made = {str(number): noise(1, 1, 10, 10, seed=number) for number in range(7)} | {"big": noise(1, 1, 40, 40)}
+    LatentStore(tmp_path, FINGERPRINT).put(made)
+    assert sorted(len(load_file(path)) for path in shards(tmp_path)) == [1, 1, 3, 3]
+    assert set(LatentStore(tmp_path, FINGERPRINT)) == set(made)
+
+
+def test_views_with_gradients_are_stored_as_values(tmp_path: Path) -> None:
+    whole = noise(2, 4, 3, 6).requires_grad_()
+    store = LatentStore(tmp_path, FINGERPRINT)
+    store.put({"one": whole[:, :2], "two": whole[:, 2:].transpose(2, 3)})
+    assert torch.equal(store.get("two"), whole[:, 2:].transpose(2, 3).detach())  # type: ignore[arg-type]
+    assert store.verify() == ()
+
+
+@pytest.mark.parametrize(
+    ("latent", "reason"),
+    [
+        (torch.zeros(1, 4, 3, 2, 2), r"expected floating-point \[C, F, H, W\], got torch.float32 \[1, 4, 3, 2, 2\]"),
+        (torch.zeros(4, 3, 2, 2, dtype=torch.uint8), "torch.uint8"),
+        (torch.zeros(4, 0, 2, 2), "expected"),
+        (torch.full((1, 1, 1, 1), float("nan")), "NaN or infinity"),
+    ],
+)
+def test_what_is_no_latent_is_refused_before_anything_is_written(
+    tmp_path: Path, latent: torch.Tensor, reason: str
+) -> None:
+    with pytest.raises(ValueError, match=f"latent of 'bad': .*{reason}"):
+        LatentStore(tmp_path, FINGERPRINT).put({"good": noise(1, 1, 2, 2), "bad": latent})
+    assert shards(tmp_path) == []
+
+
+@pytest.mark.parametrize("kept", [0, 5, 100, -1])
+def test_a_torn_shard_is_refused(tmp_path: Path, kept: int) -> None:
+    LatentStore(tmp_path, FINGERPRINT).put({"a": noise(4, 3, 8, 8)})
+    (path,) = shards(tmp_path)
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(ValueError, match=f"{path.name}: torn .*delete it"):
+        LatentStore(tmp_path, FINGERPRINT)
+    LatentStore(tmp_path, "b" * 24)  # others are not held up
+
+
+def test_foreign_files_are_refused(tmp_path: Path) -> None:
+    save_file({"a": noise(1, 1, 2, 2)}, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match=r"model.safetensors: not written by Rushes; move it"):
+        LatentStore(tmp_path, FINGERPRINT)
+    (tmp_path / "model.safetensors").rename(tmp_path / f"{FINGERPRINT}-{'0' * 24}.safetensors")
+    with pytest.raises(ValueError, match="not what its name says"):
+        LatentStore(tmp_path, FINGERPRINT)
+
+
+def test_a_shard_renamed_to_another_fingerprint_is_refused(tmp_path: Path) -> None:
+    LatentStore(tmp_path, FINGERPRINT).put({"a": noise(1, 1, 2, 2)})
+    (path,) = shards(tmp_path)
+    shutil.copy(path, tmp_path / path.name.replace(FINGERPRINT, "b" * 24))
+    with pytest.raises(ValueError, match="not what its name says"):
+        LatentStore(tmp_path, "b" * 24)
+
+
+def test_verify_finds_one_altered_byte_and_a_shard_that_vanished(tmp_path: Path) -> None:
+    store = LatentStore(tmp_path, FINGERPRINT)
+    for key in "abc":
+        store.put({key: noise(4, 3, 8, 8)})
+    altered, gone, _ = shards(tmp_path)
+    data = bytearray(altered.read_bytes())
+    data[-7] ^= 1
+    altered.write_bytes(data)
+    gone.unlink()
+    problems = LatentStore(tmp_path, FINGERPRINT).verify()
+    assert len(problems) == 1 and "was altered" in problems[0] and altered.name in problems[0]
+    problems = store.verify()
+    assert len(problems) == 2 and gone.name in problems[1]
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="/proc is of Linux")
+def test_a_latent_does_not_hang_on_its_file(tmp_path: Path) -> None:
+    store = LatentStore(tmp_path, FINGERPRINT)
+    store.put({"a": noise(4, 8, 32, 32)})
+    got = store.get("a")
+    assert got is not None and shards(tmp_path)[0].name not in Path("/proc/self/maps").read_text()
+
+
+def test_what_a_killed_process_left_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / f".{FINGERPRINT}-{'0' * 24}.safetensors.1234.part").write_bytes(b"half")
+    assert len(LatentStore(tmp_path, FINGERPRINT)) == 0
+
+
+def test_a_full_disk_is_said_plainly(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    store = LatentStore(tmp_path, FINGERPRINT)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        with pytest.raises(OSError, match="free some space"):
+            store.put({"a": noise(4, 8, 32, 32)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert shards(tmp_path) == [] and "a" not in store
+    assert store.put({"a": noise(4, 8, 32, 32)}) == 1
+
+
+def test_real_latents_keep_their_bits(tmp_path: Path, real_data: Path) -> None:
+    paths = sorted((real_data / "realaction" / "train" / "latents").rglob("*videos_4873105*/*.safetensors"))
+    made = {str(path.relative_to(real_data)): load_file(path)["encoded_video"] for path in paths}
+    assert len(made) == 3
+    store = LatentStore(tmp_path, FINGERPRINT)
+    store.put(made)
+    for key, latent in made.items():
+        got = store.get(key)
+        assert got is not None and got.dtype == torch.bfloat16 and torch.equal(got, latent)
+    assert list(latent.shape) == [16, 13, 60, 90]

@@ -1,0 +1,37 @@
+"""Rows as JSON text."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from rushes.records import Clip, Preference
+from rushes.store.rows import decode, encode, same
+
+
+def test_every_reason_is_given_at_once() -> None:
+    with pytest.raises(ValueError, match=r"left: Input should be a valid string.*labels: .*required.*size"):
+        decode(Preference, '{"id":"p","left":1,"right":"b","judge":"me","size":2}')
+
+
+@pytest.mark.parametrize(("text", "reason"), [("{", "Invalid JSON"), ("[]", "an object"), ("", "Invalid JSON")])
+def test_what_is_not_a_json_object_is_refused(text: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        decode(Clip, text)
+
+
+def test_the_record_s_own_checks_count() -> None:
+    with pytest.raises(ValueError, match=r"^preference p: 2 labels need segment_s"):
+        decode(Preference, '{"id":"p","left":"a","right":"b","judge":"me","labels":[1,0]}')
+
+
+def test_a_number_is_not_taken_for_text_nor_a_truth_for_a_number(make: SimpleNamespace) -> None:
+    for changes in ({"caption": 5}, {"frames": True}, {"fps": "8"}):
+        with pytest.raises(ValueError, match="Input should be"):
+            decode(Clip, encode(make.clip(**changes)))
+
+
+def test_same_looks_at_all_fields_but_the_date(make: SimpleNamespace) -> None:
+    old, new = (make.preference(created_at=day) for day in ("2025-01-01", "2025-01-02"))
+    assert same(Preference, encode(old), encode(new))
+    assert not same(Preference, encode(old), encode(make.preference(dimension="motion")))
+    assert same(Clip, encode(make.clip(fps=8)), encode(make.clip(fps=8.0)))

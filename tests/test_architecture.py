@@ -1,0 +1,290 @@
+"""The house rules of src/rushes, read from its syntax trees, and proof that each rule can fail.
+
+Imports go down in rank; rooms of equal rank do not see each other; only `records` may be imported by all.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import graphlib
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SOURCE = REPOSITORY / "src"
+
+RANKS = {
+    **dict.fromkeys(["records", "config", "stats", "noise", "objectives"], 0),
+    **dict.fromkeys(["media"], 1),
+    **dict.fromkeys(["store", "world", "metrics"], 2),
+    **dict.fromkeys(["backbones", "judges"], 3),
+    **dict.fromkeys(["curate", "generate", "label", "evaluate", "training", "web", "report"], 4),
+    **dict.fromkeys(["recipes"], 5),
+    **dict.fromkeys(["cli"], 6),
+}
+NEVER = {  # imports that rank alone would allow
+    "backbones": {"store"},
+    "judges": {"store"},
+    "training": {"backbones"},
+}
+PURE = {"noise": {"torch", "numpy"}, "objectives": {"torch", "numpy"}}  # beside the standard library and the room
+BANNED_NAMES = {"utils", "util", "common", "helpers", "helper", "misc"}
+MAX_FILE_LINES = 350
+MAX_FUNCTION_LINES = 60
+TORCH_FREE = ("records", "config", "stats", "store", "media", "web", "report", "cli")
+TORCH_ALLOWED = {"rushes.store.latents"}
+DISTRIBUTIONS = {"cv2": "opencv-python-headless"}  # where the import's name is not the distribution's
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported module: a dotted name, and the place it is imported at."""
+
+    module: str
+    line: int
+    local: bool  # inside a function
+    typing_only: bool  # under `if TYPE_CHECKING:`
+
+
+Sources = dict[str, str]
+"""Dotted module name -> source text; a package's own file has the package's name."""
+
+
+def read_sources(root: Path) -> Sources:
+    names = {path: ".".join(path.relative_to(root).with_suffix("").parts) for path in sorted(root.rglob("*.py"))}
+    return {name.removesuffix(".__init__"): path.read_text(encoding="utf-8") for path, name in names.items()}
+
+
+def imports_of(text: str, sources: Sources) -> Iterator[Import]:
+    def visit(node: ast.AST, local: bool, typing_only: bool) -> Iterator[Import]:
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(alias.name, node.lineno, local, typing_only)
+        elif isinstance(node, ast.ImportFrom):
+            base = "." * node.level + (node.module or "")
+            for alias in node.names:
+                module = f"{base}.{alias.name}"
+                yield Import(module if module in sources else base, node.lineno, local, typing_only)
+        guarded = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        inside = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        for child in ast.iter_child_nodes(node):
+            yield from visit(child, local or inside, typing_only or guarded)
+
+    return visit(ast.parse(text), local=False, typing_only=False)
+
+
+def room_of(module: str) -> str:
+    """Folder or file directly under the package; "" for the package itself."""
+    return module.partition(".")[2].partition(".")[0]
+
+
+def ours(imported: Import) -> bool:
+    return imported.module.split(".")[0] == "rushes"
+
+
+def rank_violations(sources: Sources) -> Iterator[str]:
+    for name, text in sources.items():
+        room = room_of(name)
+        if room and room not in RANKS:
+            yield f"{name}: room {room!r} has no rank: give it one in RANKS"
+            continue
+        for imported in filter(ours, imports_of(text, sources)):
+            other = room_of(imported.module)
+            if other in ("", "records", room):
+                continue
+            if not room:
+                yield f"{name}:{imported.line}: the package itself imports nothing, got {imported.module}"
+            elif other not in RANKS or RANKS[other] >= RANKS[room]:
+                yield f"{name}:{imported.line}: {room} may not import {imported.module}: its rank is not lower"
+            elif other in NEVER.get(room, ()):
+                yield f"{name}:{imported.line}: {room} never imports {other}"
+
+
+def purity_violations(sources: Sources) -> Iterator[str]:
+    for name, text in sources.items():
+        room = room_of(name)
+        for imported in imports_of(text, sources) if room in PURE else ():
+            top = imported.module.split(".")[0]
+            allowed = (
+                room_of(imported.module) == room if ours(imported) else top in PURE[room] | sys.stdlib_module_names
+            )
+            if not allowed:
+                yield f"{name}:{imported.line}: {room} stays pure and may not import {imported.module}"
+
+
+def cycle_violations(sources: Sources) -> Iterator[str]:
+    graph = {
+        name: {i.module for i in imports_of(text, sources) if i.module in sources and not (i.local or i.typing_only)}
+        for name, text in sources.items()
+    }
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        yield f"import cycle: {' <- '.join(error.args[1])}"
+
+
+def local_import_violations(sources: Sources) -> Iterator[str]:
+    for name, text in sources.items():
+        for imported in imports_of(text, sources):
+            if imported.module.startswith("."):
+                yield f"{name}:{imported.line}: relative import: name the module in full"
+            # the command line resolves its commands late, so that --help is quick
+            elif imported.local and ours(imported) and name != "rushes.cli":
+                yield f"{name}:{imported.line}: {imported.module} is imported inside a function"
+
+
+def name_violations(sources: Sources) -> Iterator[str]:
+    for name in sources:
+        for part in BANNED_NAMES.intersection(name.split(".")):
+            yield f"{name}: {part!r} says nothing: name the file after what it holds"
+
+
+def size_violations(sources: Sources) -> Iterator[str]:
+    for name, text in sources.items():
+        if (lines := len(text.splitlines())) > MAX_FILE_LINES:
+            yield f"{name}: {lines} lines, at most {MAX_FILE_LINES}"
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = (node.end_lineno or node.lineno) - node.lineno + 1
+                if lines > MAX_FUNCTION_LINES:
+                    yield f"{name}:{node.lineno}: {node.name} has {lines} lines, at most {MAX_FUNCTION_LINES}"
+
+
+def dependency_violations(sources: Sources) -> Iterator[str]:
+    known = {"rushes", *sys.stdlib_module_names}
+    for name, text in sources.items():
+        for imported in imports_of(text, sources):
+            top = imported.module.split(".")[0]
+            if top and top not in known and DISTRIBUTIONS.get(top, top) not in declared_dependencies():
+                yield f"{name}:{imported.line}: {top} is no declared dependency"
+
+
+@functools.cache
+def declared_dependencies() -> set[str]:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = (extra for name, extra in project.get("optional-dependencies", {}).items() if name != "dev")
+    return {re.split(r"[^\w-]", text)[0].lower() for group in (project["dependencies"], *extras) for text in group}
+
+
+def load_failure(modules: list[str], forbidden: str, folder: Path) -> str:
+    """Import modules in turn in a fresh interpreter; say which fails, or is first to bring `forbidden` in."""
+    script = f"""
+import importlib, sys
+sys.path.insert(0, {str(folder)!r})
+for name in {modules!r}:
+    try:
+        importlib.import_module(name)
+    except Exception as error:
+        sys.exit(f"{{name}} does not import: {{error!r}}")
+    if {forbidden!r} in sys.modules:
+        sys.exit(f"{{name}} imports {forbidden}")
+"""
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    return result.stderr if result.returncode else ""
+
+
+RULES: list[Callable[[Sources], Iterator[str]]] = [
+    rank_violations,
+    purity_violations,
+    cycle_violations,
+    local_import_violations,
+    name_violations,
+    size_violations,
+    dependency_violations,
+]
+
+
+def violations(sources: Sources) -> list[str]:
+    return [violation for rule in RULES for violation in rule(sources)]
+
+
+def test_source_keeps_the_rules() -> None:
+    sources = read_sources(SOURCE)
+    assert "rushes.records" in sources
+    assert violations(sources) == []
+
+
+def test_every_module_imports() -> None:
+    assert load_failure(list(read_sources(SOURCE)), forbidden="no such module", folder=SOURCE) == ""
+
+
+def test_laptop_rooms_do_without_torch() -> None:
+    free = [name for name in read_sources(SOURCE) if room_of(name) in ("", *TORCH_FREE) and name not in TORCH_ALLOWED]
+    assert {"rushes", "rushes.records", "rushes.config"} <= set(free)
+    assert load_failure(free, forbidden="torch", folder=SOURCE) == ""
+
+
+CLEAN = {
+    "rushes": "",
+    "rushes.records": "import json\n",
+    "rushes.config": "from rushes.records import stable_hash\n",
+    "rushes.noise": "",
+    "rushes.noise.paths": "import math\nimport torch\nfrom rushes.noise import draws\n",
+    "rushes.noise.draws": "import numpy as np\n",
+    "rushes.store": "",
+    "rushes.store.rows": "import typing\nif typing.TYPE_CHECKING:\n    from rushes.store.files import File\n",
+    "rushes.store.files": "from rushes import __version__\nfrom rushes.store.rows import Row\n",
+    "rushes.training.loop": "def run():\n    import torch\n" + "    x = 1\n" * (MAX_FUNCTION_LINES - 2),
+    "rushes.cli": "def train():\n    from rushes.training.loop import run\n",
+    "rushes.stats": "\n" * MAX_FILE_LINES,
+}
+
+
+def test_clean_sources_pass() -> None:
+    assert violations(CLEAN) == []
+
+
+@pytest.mark.parametrize(
+    ("planted", "expected"),
+    [
+        (
+            {"rushes.media.read": "import rushes.store.files"},
+            "rushes.media.read:1: media may not import rushes.store.files",
+        ),
+        ({"rushes.media.read": "from rushes import store"}, "media may not import rushes.store:"),
+        ({"rushes.metrics.flow": "from rushes.store import files"}, "metrics may not import rushes.store.files"),
+        ({"rushes.stats": "from rushes.config.tables import Settings"}, "stats may not import rushes.config")
+        ({"rushes.web.app": "from rushes.label import run"}, "web may not import rushes.label"),
+        ({"rushes.recipes.sft": "if True:\n    import rushes.cli"}, "recipes may not import rushes.cli"),
+        ({"rushes.judges.metric": "from rushes.store.files import File"}, "judges never imports store"),
+        ({"rushes.training.forward": "import rushes.backbones.tiny"}, "training never imports backbones"),
+        ({"rushes.tools.thing": ""}, "room 'tools' has no rank"),
+        ({"rushes": "from rushes.config.tables import Settings"}, "the package itself imports nothing")
+        ({"rushes.objectives.links": "import scipy.stats"}, "objectives stays pure and may not import scipy.stats"),
+        (
+            {"rushes.noise.draws": "from rushes.records import Clip"},
+            "noise stays pure and may not import rushes.records",
+        ),
+        ({"rushes.noise.draws": "from rushes.noise.paths import mix"}, "import cycle: "),
+        ({"rushes.label": "def run():\n    from rushes.stats import wilson"}, "imported inside a function"),
+        ({"rushes.store.files": "from .rows import Row"}, "rushes.store.files:1: relative import"),
+        ({"rushes.media.utils": ""}, "'utils' says nothing"),
+        ({"rushes.stats": "\n" * (MAX_FILE_LINES + 1)}, f"{MAX_FILE_LINES + 1} lines"),
+        (
+            {"rushes.stats": "async def f():\n" + "    x = 1\n" * MAX_FUNCTION_LINES},
+            f"f has {MAX_FUNCTION_LINES + 1} lines",
+        ),
+        ({"rushes.media.read": "import torchvision"}, "torchvision is no declared dependency"),
+    ],
+    ids=str,
+)
+def test_planted_violation_is_caught(planted: Sources, expected: str) -> None:
+    found = violations(CLEAN | planted)
+    assert len(found) == 1 and expected in found[0]
+
+
+def test_planted_failing_or_heavy_module_is_caught(tmp_path: Path) -> None:
+    (tmp_path / "heavy.py").write_text("import colorsys\n")
+    (tmp_path / "light.py").write_text("def late():\n    import colorsys\n")
+    (tmp_path / "broken.py").write_text("from json import no_such_name\n")
+    assert load_failure(["light"], "colorsys", tmp_path) == ""
+    assert "heavy imports colorsys" in load_failure(["light", "heavy"], "colorsys", tmp_path)
+    assert "no_such_name" in load_failure(["broken"], "colorsys", tmp_path)

@@ -26,20 +26,27 @@ RANKS = {
     **dict.fromkeys(["media"], 1),
     **dict.fromkeys(["store", "world", "metrics"], 2),
     **dict.fromkeys(["backbones", "judges"], 3),
-    **dict.fromkeys(["curate", "generate", "label", "evaluate", "training", "web", "report"], 4),
+    **dict.fromkeys(["footage", "encode", "curate", "generate", "label", "evaluate", "training", "web", "report"], 4),
     **dict.fromkeys(["recipes"], 5),
-    **dict.fromkeys(["cli"], 6),
+    **dict.fromkeys(["pipeline"], 6),
+    **dict.fromkeys(["cli"], 7),
 }
 NEVER = {  # imports that rank alone would allow
     "backbones": {"store"},
     "judges": {"store"},
-    "training": {"backbones"},
+}
+PROTOCOL, SAMPLING = "rushes.backbones.base", "rushes.backbones.sampling"
+ONLY = {  # (importer, imported) -> the only modules of the imported room that the importer may name
+    ("encode", "backbones"): {PROTOCOL, SAMPLING},
+    ("generate", "backbones"): {PROTOCOL, SAMPLING},
+    ("training", "backbones"): {PROTOCOL},
 }
 PURE = {"noise": {"torch", "numpy"}, "objectives": {"torch", "numpy"}}  # beside the standard library and the room
 BANNED_NAMES = {"utils", "util", "common", "helpers", "helper", "misc"}
 MAX_FILE_LINES = 350
 MAX_FUNCTION_LINES = 60
-TORCH_FREE = ("records", "config", "stats", "store", "media", "web", "report", "cli")
+TORCH_FREE = ("records", "config", "stats", "store", "media", "web", "report", "cli")  # rooms
+TORCH_FREE_MODULES = {"rushes", "rushes.pipeline", "rushes.pipeline.reports"}  # beside those rooms
 TORCH_ALLOWED = {"rushes.store.latents"}
 DISTRIBUTIONS = {"cv2": "opencv-python-headless"}  # where the import's name is not the distribution's
 
@@ -106,6 +113,8 @@ def rank_violations(sources: Sources) -> Iterator[str]:
                 yield f"{name}:{imported.line}: {room} may not import {imported.module}: its rank is not lower"
             elif other in NEVER.get(room, ()):
                 yield f"{name}:{imported.line}: {room} never imports {other}"
+            elif imported.module not in ONLY.get((room, other), {imported.module}):
+                yield f"{name}:{imported.line}: {room} may not import {imported.module}, only {ONLY[room, other]}"
 
 
 def purity_violations(sources: Sources) -> Iterator[str]:
@@ -217,9 +226,16 @@ def test_every_module_imports() -> None:
 
 
 def test_laptop_rooms_do_without_torch() -> None:
-    free = [name for name in read_sources(SOURCE) if room_of(name) in ("", *TORCH_FREE) and name not in TORCH_ALLOWED]
-    assert {"rushes", "rushes.records", "rushes.config"} <= set(free)
-    assert load_failure(free, forbidden="torch", folder=SOURCE) == ""
+    names = set(read_sources(SOURCE))
+    assert names >= TORCH_FREE_MODULES
+    free = {name for name in names if room_of(name) in TORCH_FREE} - TORCH_ALLOWED | TORCH_FREE_MODULES
+    assert {"rushes.records", "rushes.config", "rushes.cli"} <= free
+    assert load_failure(sorted(free), forbidden="torch", folder=SOURCE) == ""
+
+
+def test_cli_alone_is_above_the_pipeline() -> None:
+    """So the rank rule lets no other room import it."""
+    assert [room for room, rank in RANKS.items() if rank > RANKS["pipeline"]] == ["cli"]
 
 
 CLEAN = {
@@ -232,8 +248,14 @@ CLEAN = {
     "rushes.store": "",
     "rushes.store.rows": "import typing\nif typing.TYPE_CHECKING:\n    from rushes.store.files import File\n",
     "rushes.store.files": "from rushes import __version__\nfrom rushes.store.rows import Row\n",
-    "rushes.training.loop": "def run():\n    import torch\n" + "    x = 1\n" * (MAX_FUNCTION_LINES - 2),
-    "rushes.cli": "def train():\n    from rushes.training.loop import run\n",
+    "rushes.backbones": "",
+    "rushes.backbones.base": "import torch\n",
+    "rushes.backbones.sampling": "from rushes.backbones.base import Backbone\n",
+    "rushes.generate": "from rushes.backbones.base import Backbone\nfrom rushes.backbones.sampling import sample\n",
+    "rushes.training.loop": "from rushes.backbones.base import Backbone\n"
+    "def run():\n    import torch\n" + "    x = 1\n" * (MAX_FUNCTION_LINES - 2),
+    "rushes.pipeline.stages": "import rushes.backbones.tiny\nfrom rushes import generate\n",
+    "rushes.cli": "def train():\n    from rushes.pipeline.stages import train_run\n",
     "rushes.stats": "\n" * MAX_FILE_LINES,
 }
 
@@ -251,13 +273,27 @@ def test_clean_sources_pass() -> None:
         ),
         ({"rushes.media.read": "from rushes import store"}, "media may not import rushes.store:"),
         ({"rushes.metrics.flow": "from rushes.store import files"}, "metrics may not import rushes.store.files"),
-        ({"rushes.stats": "from rushes.config.tables import Settings"}, "stats may not import rushes.config")
+        ({"rushes.stats": "from rushes.config.tables import Settings"}, "stats may not import rushes.config"),
         ({"rushes.web.app": "from rushes.label import run"}, "web may not import rushes.label"),
         ({"rushes.recipes.sft": "if True:\n    import rushes.cli"}, "recipes may not import rushes.cli"),
         ({"rushes.judges.metric": "from rushes.store.files import File"}, "judges never imports store"),
-        ({"rushes.training.forward": "import rushes.backbones.tiny"}, "training never imports backbones"),
+        ({"rushes.training.forward": "import rushes.backbones.tiny"}, "training may not import rushes.backbones.tiny"),
+        (
+            {"rushes.training.forward": "from rushes.backbones.sampling import sample"},
+            "training may not import rushes.backbones.sampling",
+        ),
+        ({"rushes.training.forward": "from rushes import backbones"}, "training may not import rushes.backbones,"),
+        (
+            {"rushes.generate": "from rushes.backbones.tiny import load"},
+            "generate may not import rushes.backbones.tiny",
+        ),
+        ({"rushes.encode": "import rushes.backbones.loading"}, "encode may not import rushes.backbones.loading"),
+        ({"rushes.recipes.sft": "from rushes.pipeline import stages"}, "recipes may not import rushes.pipeline"),
+        ({"rushes.footage": "import rushes.pipeline.project"}, "footage may not import rushes.pipeline.project"),
+        ({"rushes.pipeline.stages": "import rushes.cli"}, "pipeline may not import rushes.cli"),
+        ({"rushes.evaluate": "from rushes.label import run"}, "evaluate may not import rushes.label"),
         ({"rushes.tools.thing": ""}, "room 'tools' has no rank"),
-        ({"rushes": "from rushes.config.tables import Settings"}, "the package itself imports nothing")
+        ({"rushes": "from rushes.config.tables import Settings"}, "the package itself imports nothing"),
         ({"rushes.objectives.links": "import scipy.stats"}, "objectives stays pure and may not import scipy.stats"),
         (
             {"rushes.noise.draws": "from rushes.records import Clip"},

@@ -29,7 +29,7 @@ app.command(bench)
 
 ProjectFolder = Annotated[Path, Parameter(help="the project's folder")]
 Overrides = Annotated[
-    tuple[str, ...], Parameter(name="--set", negative=(), help="override a setting, as table.name=value; may be repeated")
+    tuple[str, ...], Parameter(name="--set", negative=(), help="override a setting, as table.name=value; repeatable")
 ]
 AsJson = Annotated[bool, Parameter(name="--json", negative=(), help="end with one JSON object on standard output")]
 
@@ -164,6 +164,7 @@ def run(
     *,
     out: Annotated[Path | None, Parameter(help="project folder for a settings file; default: its name")] = None,
     footage: Annotated[Path | None, Parameter(help="folder of the real clips, in place of footage.path")] = None,
+    prompts: Annotated[Path | None, Parameter(help="folder of held-out prompts, in place of footage.bench")] = None,
     set: Overrides = (),
     json: AsJson = False,
 ) -> None:
@@ -172,6 +173,8 @@ def run(
 
     if footage is not None:
         set = (*set, f"footage.path={footage}")
+    if prompts is not None:
+        set = (*set, f"footage.bench={prompts}")
     folder = settings if settings.is_dir() else out or Path(settings.stem)
     if not settings.is_dir():
         _adopt(load_settings(settings, set), folder, settings)
@@ -246,7 +249,8 @@ def recipes(*, json: AsJson = False) -> None:
         print(_dump(rows))
         return
     for row in rows:
-        print(f"{row['name']:<10} {row['paper']}; needs {', '.join(row['needs']) or 'clips'}; {', '.join(row['backbones'])}")
+        needs, backbones = ", ".join(row["needs"]) or "clips", ", ".join(row["backbones"])
+        print(f"{row['name']:<10} {row['paper']}; needs {needs}; runs on {backbones}")
 
 
 @bench.command
@@ -256,6 +260,7 @@ def step(
     json: AsJson = False,
 ) -> None:
     """Seconds and peak memory of a supervised step, a naive preference step and ours."""
+    os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # torch's profiler talks on its own, and is loaded below
     from rushes.pipeline.bench import bench_step
 
     _tell(bench_step(rounds), json)

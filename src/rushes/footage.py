@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,8 @@ from rushes.media.write import encode_bytes
 from rushes.records import Candidate, Clip, Split, stable_hash
 from rushes.store.database import Store
 from rushes.store.layouts import Footage as Found
-from rushes.store.layouts import detect_layout, read_folder, read_realdpo
+from rushes.media.images import read_image
+from rushes.store.layouts import Bench, detect_layout, read_bench, read_folder, read_realdpo
 from rushes.world.render import render
 from rushes.world.scenes import FPS, KINDS, SIZE_PX, Scene, draw_scenes
 
@@ -66,7 +67,7 @@ def find_footage(footage: Footage) -> tuple[Found, ...]:
         return read_realdpo(folder, allow_empty_captions=footage.allow_empty_captions)
     if layout == "folder":
         return read_folder(folder, footage.allow_empty_captions)
-    raise ValueError(f"footage.path: {folder} holds videos of several systems, not footage; use `rushes evaluate` on it")
+    raise ValueError(f"footage.path: {folder} holds videos of several systems, not footage; name it as footage.bench")
 
 
 def import_folder(
@@ -77,16 +78,7 @@ def import_folder(
     Raises:
         ValueError: one line for each file that cannot be used, and why; nothing is stored then.
     """
-    problems = []
-    checked: dict[Path, VideoInfo] = {}
-    for path in dict.fromkeys(path for item in found for path in (item.path, *item.takes)):
-        try:
-            checked[path] = _check(path, backbone)
-        except ValueError as error:
-            problems.append(str(error))
-        tick()
-    if problems:
-        raise ValueError(f"{len(problems)} of {len(checked) + len(problems)} files cannot be used:\n" + "\n".join(problems))
+    checked = _check_all((path for item in found for path in (item.path, *item.takes)), backbone, tick)
     evaluated = _held_out(found, footage.eval_fraction)
     takes = 0
     for index, item in enumerate(found):
@@ -99,16 +91,57 @@ def import_folder(
     return Imported(len(found), takes)
 
 
+def find_bench(folder: Path) -> Bench:
+    """Held-out prompts, their first frames, and the videos of other systems.
+
+    Raises:
+        ValueError: not such a folder, or without first frames.
+    """
+    bench = read_bench(folder)
+    if not bench.first_frames:
+        raise ValueError(f"footage.bench: {folder} has no folder first_frames; held-out prompts need one still each")
+    return bench
+
+
+def import_bench(store: Store, bench: Bench, backbone: Backbone, tick: Tick = lambda: None) -> Imported:
+    """Held-out prompts as clips of one frame, and what other systems made of them as candidates.
+
+    Raises:
+        ValueError: one line for each video that cannot be used; nothing is stored then.
+    """
+    checked = _check_all([path for paths in bench.systems.values() for path in paths], backbone, tick)
+    for index, (prompt, still) in enumerate(zip(bench.prompts, bench.first_frames, strict=True)):
+        height, width, _ = read_image(still).shape
+        media = store.put_media(still)
+        id = stable_hash(["bench", media, prompt])
+        clip = Clip(id, media, prompt, width, height, 1, backbone.fps, str(still), "eval", media, made_by="import")
+        made = [_take(store, clip, paths[index], checked[paths[index]], 0, s) for s, paths in bench.systems.items()]
+        store.add([clip, *made])
+    return Imported(len(bench.prompts), len(checked))
+
+
+def _check_all(paths: Iterable[Path], backbone: Backbone, tick: Tick) -> dict[Path, VideoInfo]:
+    """Facts of every file, or one error that names all that cannot be used."""
+    problems = []
+    checked: dict[Path, VideoInfo] = {}
+    for path in dict.fromkeys(paths):
+        try:
+            info = probe(path)
+            read_video(path, fps=backbone.fps, frames=backbone.frames)  # long enough at the backbone's rate
+            checked[path] = info
+        except ValueError as error:
+            problems.append(str(error))
+        tick()
+    if problems:
+        count = f"{len(problems)} of {len(checked) + len(problems)} files cannot be used"
+        raise ValueError("\n".join([f"{count}, so nothing was imported:", *problems]))
+    return checked
+
+
 def _held_out(found: Sequence[Found], fraction: float) -> set[int]:
-    """Indices of held-out clips: those whose content-independent names hash lowest, so that a rerun holds out the same."""
+    """Indices of held-out clips: those whose names hash lowest, so that a rerun holds out the same."""
     order = sorted(range(len(found)), key=lambda i: stable_hash(found[i].source))
     return set(order[: round(fraction * len(found))])
-
-
-def _check(path: Path, backbone: Backbone) -> VideoInfo:
-    info = probe(path)
-    read_video(path, fps=backbone.fps, frames=backbone.frames)  # long enough at the backbone's rate
-    return info
 
 
 def _clip(store: Store, item: Found, info: VideoInfo, split: Split) -> Clip:

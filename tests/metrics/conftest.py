@@ -1,4 +1,4 @@
-"""Made-up footage: a textured figure that swings before a textured wall, and what one can do to fool a metric with it."""
+"""Made-up footage: a textured figure that swings before a textured wall, and how to fool a metric with it."""
 
 from __future__ import annotations
 

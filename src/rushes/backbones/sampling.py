@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 
@@ -24,8 +26,9 @@ def sample(
 ) -> Tensor:
     """Follow the path from noise level `eta` to 0 on a shifted grid.
 
-    Each step goes from the clean latents and the noise that a prediction implies to the next level: Euler for a flow, DDIM for
-    a variance-preserving path. A given first frame stays as it is at every step.
+    Each step goes from the clean latents and the noise that a prediction implies to the next level: Euler for a flow,
+    DDIM for a variance-preserving path. The last step ends at the clean latents. A given first frame stays as it is at
+    every step.
 
     Args:
         backbone: the model.
@@ -35,10 +38,14 @@ def sample(
         shift: of the grid towards noise.
         guidance: classifier-free guidance scale; 1 = none, else `unconditional` is needed.
         start_BCFHW: clean latents to start from at eta < 1 (DenseDPO's guided pairs).
-        eta: noise level to start from, in (0, 1].
+        eta: noise level to start from, in (0, 1]; below 1 only with `start_BCFHW`.
+
+    Raises:
+        ValueError: `eta` outside (0, 1], or no steps.
     """
+    assert start_BCFHW is not None or eta == 1.0, "a start below pure noise needs the latents to start from"
     path = backbone.spec.path
-    times = sampling_times(steps, shift, eta)
+    times = sampling_times(steps, shift, eta).to(noise_BCFHW.device)
     b, _, f, _, _ = noise_BCFHW.shape
     given = condition.first_frame
 
@@ -49,7 +56,7 @@ def sample(
         return t_BF
 
     x = noise_BCFHW if start_BCFHW is None else path.mix(start_BCFHW, noise_BCFHW, level(times[0]))
-    for now, after in zip(times[:-1], times[1:], strict=True):
+    for now, after in pairwise(times):
         if given is not None:
             x = torch.cat([given, x[:, :, 1:]], 2)
         t = level(now)
@@ -59,5 +66,6 @@ def sample(
             other = backbone.predict(x, t, unconditional)
             prediction = other + guidance * (prediction - other)
         clean, noise = path.clean_from(x, prediction, t), path.noise_from(x, prediction, t)
-        x = path.mix(clean, noise, level(after))
+        # a variance-preserving path has some noise left at its first step, so mixing would not end clean
+        x = path.mix(clean, noise, level(after)) if after > 0 else clean
     return x if given is None else torch.cat([given, x[:, :, 1:]], 2)

@@ -1,8 +1,8 @@
 """The embedded backbone: a rectified-flow video transformer and a linear patch codec that train on a laptop.
 
-The codec has what the large ones have: four pixel frames per latent frame, eight pixels per latent position, and a first
-latent frame that holds one pixel frame. It is a fixed projection (principal components of 8 x 8 x 1 and 8 x 8 x 4 patches),
-so it is exact to invert up to what it drops and has nothing to train.
+The codec has what the large ones have: four pixel frames per latent frame, eight pixels per latent position, and a
+first latent frame that holds one pixel frame. It is a fixed projection (principal components of 8 x 8 x 1 and 8 x 8 x 4
+patches), so it is exact to invert up to what it drops and has nothing to train.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from torch.nn import functional
 
 from rushes.backbones.base import BackboneSpec, Condition
 from rushes.backbones.fingerprint import weights_fingerprint
+from rushes.media.files import whole_file
 from rushes.noise.paths import Flow
 
 PATCH_PX, RATIO = 8, 4
@@ -33,6 +34,8 @@ BUNDLED = Path(__file__).parent / "weights" / "tiny.safetensors"
 
 @dataclass(frozen=True)
 class TinyConfig:
+    """Sizes of the network and of its latents."""
+
     channels: int = 64
     width: int = 128
     depth: int = 8
@@ -86,7 +89,7 @@ class PatchCodec(nn.Module):
 
 
 def word_ids(caption: str) -> list[int]:
-    """Hashed word numbers 1..1023 of a caption, at most 48; 0 is padding. Any caption has some."""
+    """Hashed word numbers 1..1023 of a caption, at most 48; 0 is padding. Words are never unknown."""
     words = re.findall(r"\w+", caption.lower())[:LONGEST]
     return [1 + zlib.crc32(word.encode()) % (WORDS - 1) for word in words]
 
@@ -127,7 +130,8 @@ class Block(nn.Module):
         y = functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, n, d)
         x = x_BND + o1 * self.to_out(y)
         y = functional.layer_norm(x, x.shape[-1:]) * (1 + g2) + s2
-        return x + o2 * self.down(functional.gelu(self.up(y), approximate="tanh"))
+        out: Tensor = x + o2 * self.down(functional.gelu(self.up(y), approximate="tanh"))
+        return out
 
 
 class TinyTransformer(nn.Module):
@@ -167,8 +171,8 @@ class TinyTransformer(nn.Module):
         for block in self.blocks:
             x = block(x, modulation)
         shift, gain = self.leave_modulation(state).repeat_interleave(each, 1).chunk(2, -1)
-        x = self.leave(functional.layer_norm(x, x.shape[-1:]) * (1 + gain) + shift)
-        return x.view(b, f, h, w, c).permute(0, 4, 1, 2, 3)
+        out: Tensor = self.leave(functional.layer_norm(x, x.shape[-1:]) * (1 + gain) + shift)
+        return out.view(b, f, h, w, c).permute(0, 4, 1, 2, 3)
 
 
 class TinyBackbone:
@@ -232,7 +236,8 @@ class TinyBackbone:
         state = {f"codec.{k}": v for k, v in self.codec.state_dict().items()}
         state |= {f"network.{k}": v.detach() for k, v in self.network.state_dict().items()}
         shape = {k: str(v) for k, v in vars(self.config).items()}
-        save_file({k: v.contiguous() for k, v in state.items()}, str(path), metadata=shape)
+        with whole_file(path) as partial:
+            save_file({k: v.contiguous() for k, v in state.items()}, partial, metadata=shape)
 
     @classmethod
     def load(cls, path: Path = BUNDLED) -> TinyBackbone:

@@ -50,6 +50,7 @@ class Footage(Table):
     eval_prompts: int = Field(64, ge=0, description="held-out prompts (kind world)")
     eval_fraction: float = Field(0.0, ge=0, lt=1, description="share of the clips held out (kind folder)")
     fit: Literal["crop", "pad", "stretch"] = Field("crop", description="how a frame is brought to the backbone's size")
+    bench: Folder = Field("", description="folder of held-out prompts with first frames and other systems' videos")
     allow_empty_captions: bool = Field(False, description="take clips without a caption instead of refusing them")
 
     @field_validator("path")

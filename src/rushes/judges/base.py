@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -20,8 +21,15 @@ class Judgement:
 class Judge(Protocol):
     """Compares two clips of one caption."""
 
-    name: str
-    size_px: tuple[int, int] | None  # (height, width) that clips are read at; None = as they are
+    @property
+    def name(self) -> str:
+        """What its preferences are signed with."""
+        ...
+
+    @property
+    def size_px(self) -> tuple[int, int] | None:
+        """(height, width) that clips are read at; None = as they are."""
+        ...
 
     def compare(self, left: Shot, right: Shot, segment_s: float | None) -> Judgement:
         """Judge whole clips (`segment_s` None, one label) or segments. Swapping the sides must flip the labels."""
@@ -44,11 +52,12 @@ class PointwiseJudge:
     size_px: tuple[int, int] | None = None
 
     def compare(self, left: Shot, right: Shot, segment_s: float | None) -> Judgement:
-        """See `Judge.compare`."""
+        """See `Judge.compare`. Raises ValueError for clips of unequal numbers of segments."""
         one, other = self.score(left, segment_s), self.score(right, segment_s)
         if len(one) != len(other):
             raise ValueError(f"clips of {len(one)} and {len(other)} segments cannot be compared; make both as long")
         gaps = [a - b for a, b in zip(one, other, strict=True)]
-        labels = tuple((gap > self.margin) - (gap < -self.margin) for gap in gaps)
-        known = [gap for gap in gaps if gap == gap]
+        # where a side cannot be scored neither can the gap, which is then not finite
+        labels = tuple(((gap > self.margin) - (gap < -self.margin)) * math.isfinite(gap) for gap in gaps)
+        known = [gap for gap in gaps if math.isfinite(gap)]
         return Judgement(labels, sum(known) / len(known) if known else 0.0)

@@ -47,10 +47,14 @@ class Shot:
             raise ValueError(f"fps must be a positive number of frames per second, got {self.fps}")
 
     @cached_property
+    def seconds(self) -> int:
+        """How many values per second there are: the full seconds of the clip, at least one."""
+        return max(1, int(len(self.frames_FHWC) / self.fps + 1e-6))
+
+    @cached_property
     def second_F(self) -> NDArray[np.int64]:
         """Which second each frame belongs to; frames past the last full second join it."""
-        last = max(1, int(len(self.frames_FHWC) / self.fps + 1e-6)) - 1
-        return np.minimum((np.arange(len(self.frames_FHWC)) / self.fps + 1e-6).astype(np.int64), last)
+        return np.minimum((np.arange(len(self.frames_FHWC)) / self.fps + 1e-6).astype(np.int64), self.seconds - 1)
 
     @cached_property
     def small_FHWC(self) -> Frames:
@@ -110,7 +114,7 @@ def pool(
     def over(chosen: NDArray[np.bool_]) -> float:
         return float(reduce(rows[chosen])) if chosen.any() else math.nan
 
-    return Measurement(over(known), tuple(over(known & (second == s)) for s in range(shot.second_F[-1] + 1)))
+    return Measurement(over(known), tuple(over(known & (second == s)) for s in range(shot.seconds)))
 
 
 def shrink(frame: Frames, short_px: int) -> Frames:

@@ -91,7 +91,7 @@ def features(shot: Shot) -> Floats:
     moves = [_moves(shot, pair) for pair in range(len(shot.flow.seen_PHW))]
     moves_F = np.stack([moves[0], *moves]) if moves else np.zeros((1, len(_SPEED_EDGES) - 1 + _DIRECTIONS))
     rows = np.concatenate([looks, moves_F], 1)
-    return np.stack([rows[shot.second_F == second].mean(0) for second in range(shot.second_F[-1] + 1)])
+    return np.stack([rows[shot.second_F == second].mean(0) for second in np.unique(shot.second_F)])
 
 
 def frechet(first_ND: Floats, second_ND: Floats) -> float:

@@ -61,7 +61,7 @@ METRICS = (
         high=255.0,
         cost_ms=0.8,
         doc="Brightness that alternates from frame to frame where the motion has been followed.",
-        fooled_by="Low contrast and blur lower it a little; a still that flickers is not measured: see freeze_share.",
+        fooled_by="Low contrast and slow motion lower it; a still that flickers is not measured: see freeze_share.",
         measure=flicker,
     ),
 )

@@ -1,7 +1,7 @@
 """Noise paths: how a clean latent becomes a noised one, and what a network is asked to predict.
 
-Time runs from 0 (clean) to 1 (noise), everywhere in Rushes; a backbone converts at its edge. `t_BF` has one time per latent
-frame, so a frame that is given (a first frame) stays clean at t = 0.
+Time runs from 0 (clean) to 1 (noise), everywhere in Rushes; a backbone converts at its edge. `t_BF` has one time per
+latent frame, so a frame that is given (a first frame) stays clean at t = 0.
 
 Shapes: B batch, C channels, F latent frames, H, W.
 """
@@ -9,7 +9,7 @@ Shapes: B batch, C channels, F latent frames, H, W.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -42,7 +42,7 @@ def per_frame(value_BF: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Flow:
-    """Rectified flow: x_t = (1 - t) x + t noise, velocity target noise - x (Wan, LTX, HunyuanVideo, the tiny backbone)."""
+    """Rectified flow: x_t = (1 - t) x + t noise, target noise - x (Wan, LTX, HunyuanVideo, the tiny backbone)."""
 
     def mix(self, clean_BCFHW: Tensor, noise_BCFHW: Tensor, t_BF: Tensor) -> Tensor:
         t = per_frame(t_BF)
@@ -63,17 +63,21 @@ class VariancePreserving:
     """x_t = sqrt(abar) x + sqrt(1 - abar) noise, with v or noise as the target (CogVideoX, Stable Diffusion).
 
     Args:
-        alphas_bar: cumulative alphas [N] of the N training steps, first step first; t in [0, 1] picks step round(t (N - 1)).
+        alphas_bar: cumulative alphas [N] of the N training steps, first step first. t in (0, 1] picks step
+            round(t (N - 1)); t = 0 is clean, which no training step is.
         predicts: "v" = sqrt(abar) noise - sqrt(1 - abar) x, or "noise".
     """
 
     alphas_bar: Tensor
-    predicts: str = "v"
+    predicts: Literal["v", "noise"] = "v"
+
+    def __post_init__(self) -> None:
+        assert self.predicts in ("v", "noise"), self.predicts
 
     def _amounts(self, t_BF: Tensor) -> tuple[Tensor, Tensor]:
         last = len(self.alphas_bar) - 1
         step = (t_BF * last).round().long().clamp(0, last)
-        abar = per_frame(self.alphas_bar.to(t_BF.device)[step])
+        abar = per_frame(torch.where(t_BF == 0, 1.0, self.alphas_bar.to(t_BF.device)[step]))
         return abar.sqrt(), (1 - abar).sqrt()
 
     def mix(self, clean_BCFHW: Tensor, noise_BCFHW: Tensor, t_BF: Tensor) -> Tensor:
@@ -107,13 +111,17 @@ def shifted(t: Tensor, shift: float) -> Tensor:
 def sampling_times(steps: int, shift: float, start: float = 1.0) -> Tensor:
     """Falling times [n + 1] from `start` to 0 on a shifted grid of `steps`; `start` itself is the first value.
 
-    With start = eta < 1 the grid begins where the noise level is eta, not where the index is eta of the steps: on a shifted
-    grid these differ (DenseDPO, appendix; its listing assumes no shift).
+    With start = eta < 1 the grid begins where the noise level is eta, not where the index is eta of the steps: on a
+    shifted grid these differ (DenseDPO, appendix; its listing assumes no shift).
 
     Raises:
-        ValueError: `start` outside (0, 1] or fewer than one step.
+        ValueError: `start` outside (0, 1], fewer than one step, or a shift that is not positive.
     """
-    if not 0 < start <= 1 or steps < 1:
-        raise ValueError(f"sampling needs at least one step and a start level in (0, 1], got {steps} and {start}")
+    if not 0 < start <= 1 or steps < 1 or not shift > 0:
+        raise ValueError(
+            "sampling needs at least one step, a positive shift and a start level in (0, 1], "
+            f"got {steps}, {shift} and {start}"
+        )
     grid = shifted(torch.linspace(1, 0, steps + 1, dtype=torch.float64), shift)
-    return torch.cat([torch.tensor([start], dtype=torch.float64), grid[grid < start - 1e-9]]).float()
+    below = grid[grid < start - 1e-6]  # a grid point that is `start` up to rounding would make a step of length zero
+    return torch.cat([torch.tensor([start], dtype=torch.float64), below]).float()

@@ -1,7 +1,7 @@
 """Errors and terms -> loss, as pure functions of tensors.
 
-`ViewErrors` is all that a loss may know of networks. The loss depends on them only through these few numbers, which is what
-makes view-by-view backpropagation exact (see `rushes.training.gradients`).
+`ViewErrors` is all that a loss may know of networks. The loss depends on them only through these few numbers, which is
+what makes view-by-view backpropagation exact (see `rushes.training.gradients`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class ViewErrors:
 
 
 def frame_logits(errors: ViewErrors, terms: TermBatch) -> Tensor:
-    """-(beta / 2) label sum_v a_v D_v per term and latent frame, [B, K, F] (Flow-DPO with the one-half; DenseDPO, app. A)."""
+    """-(beta / 2) label sum_v a_v D_v per term and latent frame, [B, K, F] (Flow-DPO with one-half; DenseDPO, A)."""
     margin_BKF = torch.einsum("bkv,bvf->bkf", terms.coefficients_BKV, errors.relative_BVF)
     return -0.5 * terms.beta_BK[..., None] * terms.labels_BKF * margin_BKF
 
@@ -40,8 +40,8 @@ def term_logits(errors: ViewErrors, terms: TermBatch, k: int) -> tuple[Tensor, T
 
     An unscored logit is exactly zero and carries no gradient.
     """
+    scored_BF = terms.scored_BKF[:, k]
     inside_BF = frame_logits(errors, terms)[:, k]
-    scored_BF = (terms.labels_BKF[:, k] != 0) & (terms.weight_BK[:, k] > 0)[:, None]
     inside_BF = torch.where(scored_BF, inside_BF, 0.0)
     _, _, reduction = terms.forms[k]
     if reduction == "segment":
@@ -56,7 +56,7 @@ def term_loss(errors: ViewErrors, terms: TermBatch, k: int) -> tuple[Tensor, Ten
     """Unreduced loss of term k and which of it is scored."""
     _, link, _ = terms.forms[k]
     if link == "error":
-        scored_BF = (terms.labels_BKF[:, k] != 0) & (terms.weight_BK[:, k] > 0)[:, None]
+        scored_BF = terms.scored_BKF[:, k]
         own_BF = torch.einsum("bv,bvf->bf", terms.coefficients_BKV[:, k], errors.policy_BVF)
         own_BF = torch.where(scored_BF, own_BF, 0.0)
         return own_BF.sum(-1) / scored_BF.sum(-1).clamp(min=1), scored_BF.any(-1)
@@ -70,8 +70,8 @@ def loss(errors: ViewErrors, terms: TermBatch, counts: Mapping[str, Tensor] | No
     Args:
         errors: of the policy (with gradient) and the reference (without).
         terms: of the same comparisons.
-        counts: what each level is divided by; default the batch's own. Give the sum over ranks or micro-batches to average
-            exactly over all of them, whatever each holds.
+        counts: what each level is divided by; default the batch's own. Give the sum over ranks or micro-batches to
+            average exactly over all of them, whatever each holds.
 
     A batch in which nothing is scored gives a zero that is connected to the graph.
     """
@@ -87,22 +87,24 @@ def loss(errors: ViewErrors, terms: TermBatch, counts: Mapping[str, Tensor] | No
 def diagnose(errors: ViewErrors, terms: TermBatch) -> dict[str, float]:
     """What a run's health is read from, per level; empty for levels without a scored frame.
 
-    `LEVEL/winner_relative_error` and `LEVEL/loser_relative_error` are those of the two sides (below zero = better than the reference),
-    `LEVEL/accuracy` counts a tie as half, `LEVEL/gradient` is the mean factor sigmoid(-logit) on the gradient (one half at
-    the start), `LEVEL/saturated` the share of logits beyond 5 in size.
+    `LEVEL/winner_relative_error` and `LEVEL/loser_relative_error` are those of the two sides (below zero = better than
+    the reference), `LEVEL/accuracy` counts a tie as half, `LEVEL/gradient` is the mean factor sigmoid(-logit) on the
+    gradient (one half at the start), `LEVEL/saturated` the share of logits beyond 5 in size. A supervised level has
+    `LEVEL/error` alone.
     """
     out: dict[str, float] = {}
     relative_BVF = errors.relative_BVF.detach()
     for level in terms.levels:
         columns = [k for k, form in enumerate(terms.forms) if form[0] == level]
         if terms.forms[columns[0]][1] == "error":
-            out[f"{level}/error"] = _scored_mean([term_loss(errors, terms, k) for k in columns])
+            own = _scored([term_loss(errors, terms, k) for k in columns])
+            if len(own):
+                out[f"{level}/error"] = float(own.mean())
             continue
-        pairs = [term_logits(errors, terms, k) for k in columns]
-        logits = torch.cat([logit.detach()[scored] for logit, scored in pairs])
+        logits = _scored([term_logits(errors, terms, k) for k in columns])
         if not len(logits):
             continue
-        labels_BKF = terms.labels_BKF[:, columns]
+        labels_BKF = terms.labels_BKF[:, columns] * terms.scored_BKF[:, columns]
         pull_BKVF = terms.coefficients_BKV[:, columns][..., None] * labels_BKF[:, :, None]
         for side, sign in (("winner", 1), ("loser", -1)):
             share = (sign * pull_BKVF).clamp(min=0)
@@ -118,6 +120,5 @@ def diagnose(errors: ViewErrors, terms: TermBatch) -> dict[str, float]:
     return out
 
 
-def _scored_mean(parts: list[tuple[Tensor, Tensor]]) -> float:
-    values = torch.cat([value.detach()[scored] for value, scored in parts])
-    return float(values.mean()) if len(values) else float("nan")
+def _scored(parts: list[tuple[Tensor, Tensor]]) -> Tensor:
+    return torch.cat([value.detach()[scored] for value, scored in parts])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 
@@ -10,9 +11,9 @@ def latent_labels(
 ) -> tuple[int, ...]:
     """Label of each latent frame; DenseDPO says only that labels act per latent frame, the rule is ours.
 
-    Latent frame 0 holds pixel frame 0, latent frame k >= 1 holds pixel frames r (k - 1) + 1 .. r k. Each takes the label
-    that most of its pixel frames carry, and 0 where two labels are carried by as many. Pixel frames past the last full
-    segment join it: the label of a last part of a second is not used.
+    Latent frame 0 holds pixel frame 0, latent frame k >= 1 holds pixel frames r (k - 1) + 1 .. r k. Each takes the
+    label that most of its pixel frames carry, and 0 where two labels are carried by as many. Pixel frames past the last
+    full segment join it: the label of a last part of a segment is not used.
 
     Args:
         labels: +1, 0 or -1 per segment; a single one with `segment_s` None holds for the whole clip.
@@ -22,14 +23,15 @@ def latent_labels(
         fps: frames per second of the clip.
 
     Raises:
-        ValueError: more labels than the clip has segments.
+        ValueError: more or fewer labels than the clip has segments, counted with or without a last part of one.
     """
     if segment_s is None:
+        assert len(labels) == 1, f"{len(labels)} labels without the length of their segments"
         return (labels[0],) * latent_frames
     frames = 1 + (latent_frames - 1) * temporal_ratio
-    full = max(1, int(frames / (fps * segment_s) + 1e-9))
-    # One label more than there are full segments is what rounding up gives; the rest of a second joins the last.
-    if len(labels) not in (full, full + 1):
+    segments = frames / (fps * segment_s)
+    full = max(1, math.floor(segments + 1e-9))
+    if len(labels) not in (full, math.ceil(segments - 1e-9)):
         raise ValueError(
             f"{len(labels)} labels of {segment_s} s do not fit a clip of {frames} frames at {fps} fps, "
             f"which has {full} full segments"

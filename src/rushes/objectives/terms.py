@@ -23,12 +23,13 @@ class Term:
     Attributes:
         level: name under which it is logged and averaged ("clip", "segment", "state", ...).
         coefficients: one per view, positive for what should win; they sum to zero unless the link is "error".
-        labels: one per latent frame: +1 as the coefficients say, -1 the other way round, 0 not scored. A clip label is the
-            same label on every frame.
+        labels: one per latent frame: +1 as the coefficients say, -1 the other way round, 0 not scored. A clip label is
+            the same label on every frame.
         beta: strength per mean squared error, with the one-half: 500 and 5000 mean what the papers mean.
         weight: share in the comparison's loss.
         link: "logistic" (DPO), or "error" for the policy's own error without a reference (supervised).
-        reduction: frames are averaged before the link ("clip"), after it ("segment"), or summed before it ("sum_inside").
+        reduction: frames are averaged before the link ("clip") or after it ("segment"), or summed before it
+            ("sum_inside").
     """
 
     level: str
@@ -41,7 +42,9 @@ class Term:
 
     def __post_init__(self) -> None:
         assert set(self.labels) <= {-1, 0, 1}, self.labels
-        if self.link != "error":
+        if self.link == "error":
+            assert self.reduction == "clip", f"the error of {self.level} is a mean over frames"
+        else:
             assert abs(sum(self.coefficients)) < 1e-6, f"coefficients of {self.level} must sum to zero"
             assert self.beta > 0, f"beta of {self.level} must be positive"
 
@@ -67,7 +70,13 @@ class TermBatch:
         return tuple(dict.fromkeys(level for level, _, _ in self.forms))
 
     @property
+    def scored_BKF(self) -> Tensor:
+        """Which frames count in which terms."""
+        return (self.labels_BKF != 0) & (self.weight_BK > 0)[..., None]
+
+    @property
     def needs_reference(self) -> bool:
+        """Whether any term compares with the reference."""
         return any(link != "error" for _, link, _ in self.forms)
 
     def __getitem__(self, rows: slice) -> TermBatch:
@@ -80,24 +89,28 @@ class TermBatch:
         )
 
     def counts(self) -> dict[str, Tensor]:
-        """What each level's sum is divided by: scored frames for "segment", comparisons with a scored frame otherwise."""
-        scored_BKF = (self.labels_BKF != 0) & (self.weight_BK > 0)[..., None]
+        """What each level's sum is divided by: scored frames for "segment", else comparisons with a scored frame.
+
+        Several terms of a level share a frame or a comparison by their weights, so it counts once.
+        """
         counts = {}
         for level in self.levels:
             columns = [k for k, form in enumerate(self.forms) if form[0] == level]
-            part = scored_BKF[:, columns]
+            part_BF = self.scored_BKF[:, columns].any(1)
             by_frame = self.forms[columns[0]][2] == "segment"
-            counts[level] = part.sum() if by_frame else part.any(-1).any(-1).sum()
+            counts[level] = part_BF.sum() if by_frame else part_BF.any(-1).sum()
         return counts
 
 
 def collate(terms: Sequence[Sequence[Term]], views: int, frames: int) -> TermBatch:
     """Terms of several comparisons -> one batch; shorter comparisons are padded with terms that count nothing.
 
-    Column k must have the same level, link and reduction in every comparison that has it.
+    Column k must have the same level, link and reduction in every comparison that has it, and a level one link and one
+    reduction.
     """
     longest = max(len(row) for row in terms)
     forms = tuple(next(row for row in terms if len(row) > k)[k].form for k in range(longest))
+    assert len(set(forms)) == len({level for level, _, _ in forms}), f"a level of {forms} has two links or reductions"
     coefficients = torch.zeros(len(terms), longest, views)
     labels = torch.zeros(len(terms), longest, frames)
     beta, weight = torch.zeros(len(terms), longest), torch.zeros(len(terms), longest)

@@ -70,11 +70,11 @@ class Project:
         return world_meter() if self.settings.footage.kind == "world" else general_meter()
 
     @contextmanager
-    def timed(self, stage: str, total: int) -> Iterator[Callable[[int], None]]:
-        """A progress bar, and the stage's seconds."""
-        began = time.perf_counter()
+    def timed(self, name: str, total: int) -> Iterator[Callable[[int], None]]:
+        """A progress bar under `name`, and the seconds of the stage: what stands before the colon."""
+        began, stage = time.perf_counter(), name.partition(":")[0]
         try:
-            with self.bar(stage, total) as advance:
+            with self.bar(name, total) as advance:
                 yield advance
         finally:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - began
@@ -109,7 +109,7 @@ def load_run(project: Project, run: str, settings: Train) -> Backbone:
         raise ValueError(f"run {run!r} has no weights at {path}; run `rushes train` to its end first")
     backbone = load_backbone(project.settings.backbone.name, project.settings.backbone.path)
     make_trainable(backbone, settings)
-    missing, unexpected = backbone.network.load_state_dict(load_file(path), strict=False)
+    _, unexpected = backbone.network.load_state_dict(load_file(path), strict=False)
     if unexpected:
         raise ValueError(f"{path} holds weights that this backbone lacks ({unexpected[0]}); was it trained on another?")
     backbone.network.requires_grad_(False)

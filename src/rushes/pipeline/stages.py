@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -37,11 +38,16 @@ def import_footage(project: Project) -> Facts:
             done = footage.import_world(
                 project.store, settings.footage, settings.backbone, settings.project.seed, lambda: tick(1)
             )
-    else:
-        found = footage.find_footage(settings.footage)
-        files = {path for item in found for path in (item.path, *item.takes)}
-        with project.timed("import", len(files)) as tick:
-            done = footage.import_folder(project.store, found, settings.footage, settings.backbone, lambda: tick(1))
+        return {"clips": done.clips, "takes": done.takes}
+    found = footage.find_footage(settings.footage)
+    bench = footage.find_bench(Path(settings.footage.bench)) if settings.footage.bench else None
+    files = {path for item in found for path in (item.path, *item.takes)}
+    videos = sum(len(paths) for paths in bench.systems.values()) if bench else 0
+    with project.timed("import", len(files) + videos) as tick:
+        done = footage.import_folder(project.store, found, settings.footage, settings.backbone, lambda: tick(1))
+        if bench:
+            prompts = footage.import_bench(project.store, bench, settings.backbone, lambda: tick(1))
+            return {"clips": done.clips, "takes": done.takes, "prompts": prompts.clips, "bench": prompts.takes}
     return {"clips": done.clips, "takes": done.takes}
 
 
@@ -126,7 +132,7 @@ def train_run(project: Project) -> Facts:
     identity = stable_hash([settings.model_dump(mode="json"), base, seed, [c.id for c in comparisons]])
     options = validate_table(recipe.Options, settings.options, "train.options")
     data = Data(kept, held_out, project.latents, recipe.times(options))
-    with project.timed(f"train {name}", settings.steps) as tick:
+    with project.timed(f"train: {name}", settings.steps) as tick:
         taken = train(
             backbone, data, settings, folder, seed=seed, identity=identity, progress=lambda step, row: tick(1)
         )
@@ -184,11 +190,19 @@ def evaluate_run(project: Project) -> Facts:
     seed = int(stable_hash(["held out", settings.project.seed], 8), 16)
     for system in (BASE, run):
         _generate(project, clips, ask, system, seed, f"evaluate: {system}")
-    candidates = [c for system in (BASE, run) for c in project.store.candidates(split="eval", system=system)]
+    others = dict.fromkeys(c.system for c in project.store.candidates(split="eval", kind="imported"))
+    candidates = [c for s in (BASE, run, *others) for c in project.store.candidates(split="eval", system=s)]
     with project.timed("evaluate: measure", len(candidates)) as tick:
         evaluate.score(project.store, candidates, project.meter, lambda: tick(1))
     table = evaluate.compare(project.store, project.meter, BASE, run, seed=settings.project.seed)
-    return {"run": run, "headline": project.meter.headline, "metrics": table}
+    facts: Facts = {"run": run, "headline": project.meter.headline, "metrics": table}
+    if others:
+        first, *rest = others
+        facts["arms"] = {
+            f"{other} against {first} (imported)": evaluate.compare(project.store, project.meter, first, other)
+            for other in rest
+        }
+    return facts
 
 
 def _require(rows: Sequence[Any], what: str, remedy: str) -> None:

@@ -1,7 +1,8 @@
 """DenseDPO: two denoisings of one partly noised real clip, labelled per second (arXiv 2506.03517), and its baselines.
 
-Loss, per latent frame f with a label: -log sigmoid(-(beta / 2) label_f (D0_f - D1_f)), the mean over all labelled frames of
-the batch; D_f is the policy's mean squared error in that frame minus the reference's. Noise and time are shared.
+Loss, per latent frame f with a label: -log sigmoid(-(beta / 2) label_f (D0_f - D1_f)), the mean over all labelled
+frames of the batch; D_f is the policy's mean squared error in that frame minus the reference's. Noise and time are
+shared.
 
 Modes:
 - `dense`: guided pairs, one label per segment (the paper's method).
@@ -10,12 +11,12 @@ Modes:
 
 Where the paper disagrees with itself, and what is done here:
 - the one-half is in its listing and not in its equations: kept, so beta 500 means the listing's 500.
-- the sigmoid acts per frame in the listing and on the sum in equation 7: per frame by default, `reduction = "sum_inside"`
-  gives the other.
+- the sigmoid acts per frame in the listing and on the sum in equation 7: per frame by default,
+  `reduction = "sum_inside"` gives the other.
 - guided sampling steps with a minus sign; the algorithm box prints a plus, against its own definition of velocity.
 
-Settings of the published run: LoRA of rank 128, lr 1e-5, beta 500, batch 256, 1000 steps, 250 of warm-up, t logit-normal,
-eta from U(0.65, 0.8), segments of one second. No code was released.
+Settings of the published run: LoRA of rank 128, lr 1e-5, beta 500, batch 256, 1000 steps, 250 of warm-up, t
+logit-normal, eta from U(0.65, 0.8), segments of one second. No code was released.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ from pydantic import Field
 from rushes.config.tables import Table
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.terms import Reduction, Term
-from rushes.records import Candidate, Preference
+from rushes.records import Candidate, CandidateKind, Preference
 from rushes.store.database import Store
 from rushes.training.comparison import Comparison, LatentGrid
 from rushes.training.views import candidate_view
 
 PAPER = "DenseDPO (arXiv 2506.03517)"
 NEEDS: tuple[str, ...] = ("guided", "labels")
-TINY: Mapping[str, Any] = {"lr": 3e-5, "steps": 200, "batch": 16}
+TINY: Mapping[str, Any] = {"lr": 3e-5, "steps": 200, "batch": 16, "options": {"beta": 100.0}}
 
 
 class Options(Table):
@@ -63,8 +64,12 @@ def majority(labels: tuple[int, ...]) -> int:
 
 
 def comparisons(store: Store, options: Options, grid: LatentGrid) -> list[Comparison]:
-    """A comparison per labelled pair: views left and right."""
-    kind = "take" if options.mode == "vanilla" else "guided"
+    """A comparison per labelled pair: views left and right.
+
+    Raises:
+        ValueError: a pair whose members answer different requests, or labels that do not fit the clips.
+    """
+    kind: CandidateKind = "take" if options.mode == "vanilla" else "guided"
     candidates = {c.id: c for c in store.candidates(split="train", kind=kind)}
     clips = {clip.id: clip for clip in store.clips("train")}
     found = []
@@ -102,7 +107,15 @@ def _term(labels: tuple[int, ...], segment_s: float | None, options: Options, gr
 
 
 def _check_pair(left: Candidate, right: Candidate) -> None:
-    """Refuse guided pairs whose members started from different noise levels: the model then learns the level (app. C)."""
+    """Refuse pairs that are not aligned: of different clips, or started from different noise levels.
+
+    From different levels the model learns the level (app. C).
+    """
+    if left.group != right.group:
+        raise ValueError(
+            f"candidates {left.id} and {right.id} are a pair but answer different requests ({left.group} and "
+            f"{right.group}); compare only candidates of one clip or prompt"
+        )
     if left.eta != right.eta:
         raise ValueError(
             f"candidates {left.id} and {right.id} are a pair but started from noise levels {left.eta} and {right.eta}; "

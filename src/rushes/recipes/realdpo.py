@@ -1,7 +1,7 @@
 """RealDPO: a real clip beats N of the model's own takes of the same caption and first frame (arXiv 2510.14955).
 
-Loss, per take k: -log sigmoid(-(beta / 2) (D_real - D_take_k)), with D the policy's mean squared prediction error minus the
-reference's; the mean over takes. All views share the time and the noise. The real clip runs once per step.
+Loss, per take k: -log sigmoid(-(beta / 2) (D_real - D_take_k)), with D the policy's mean squared prediction error minus
+the reference's; the mean over takes. All views share the time and the noise. The real clip runs once per step.
 
 Where this differs from the authors' code, and why:
 - Takes and real clips go through one and the same encoding. The released loader feeds takes to the codec without
@@ -10,8 +10,8 @@ Where this differs from the authors' code, and why:
 - A moving reference is kept in float32. In bfloat16 the released blend of 0.1 % changes no weight.
 - beta is read from the settings. The released loss holds a literal 5000 whatever the flag says.
 
-Settings of the published run: CogVideoX-5B-I2V, all weights, lr 1e-6, beta 5000, 3 takes, t uniform in the low-noise half
-(`t_high = 0.5`), reference ema 0.999 every 100 steps, 49 frames at 480 x 720.
+Settings of the published run: CogVideoX-5B-I2V, all weights, lr 1e-6, beta 5000, 3 takes, t uniform in the low-noise
+half (`t_high = 0.5`), reference ema 0.999 every 100 steps, 49 frames at 480 x 720.
 """
 
 from __future__ import annotations
@@ -30,7 +30,14 @@ from rushes.training.views import candidate_view, of_clip, real_view, training_c
 
 PAPER = "RealDPO (arXiv 2510.14955)"
 NEEDS: tuple[str, ...] = ("takes",)
-TINY: Mapping[str, Any] = {"lr": 1e-5, "steps": 200, "batch": 16, "reference": "ema", "ema": 0.98}
+TINY: Mapping[str, Any] = {
+    "lr": 1e-5,
+    "steps": 200,
+    "batch": 16,
+    "reference": "ema",
+    "ema": 0.98,
+    "options": {"beta": 100.0},
+}
 
 
 class Options(Table):

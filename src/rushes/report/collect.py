@@ -169,8 +169,11 @@ def _cases(
     found, lost = [], 0
     for kind, gain, (base, trained) in chosen:
         shown: list[tuple[str, Clip | Candidate]] = [("Base", base), ("Trained", trained)]
-        if trained.clip_id in clips:
-            shown.append(("Real", clips[trained.clip_id]))
+        real = clips.get(trained.clip_id)
+        if real is not None and real.frames > 1:  # a still only gives the first frame
+            shown.append(("Real", real))
+        imported = store.candidates(split="eval", kind="imported", group=trained.group)
+        shown += [(other.system, other) for other in imported]
         try:
             videos = tuple(_video(store, label, row, values) for label, row in shown)
         except (ValueError, OSError):

@@ -46,12 +46,10 @@ class Batch:
 
 def schedule(count: int, batch: int, step: int, seed: int) -> list[tuple[int, int]]:
     """(index, visit) of the comparisons of a step: every comparison once a round, each round in its own order."""
-    chosen = []
-    for position in range(step * batch, (step + 1) * batch):
-        visit, place = divmod(position, count)
-        order = torch.randperm(count, generator=seeded(seed, "order", visit))
-        chosen.append((int(order[place]), visit))
-    return chosen
+    positions = range(step * batch, (step + 1) * batch)
+    visits = range(positions[0] // count, positions[-1] // count + 1)
+    orders = {visit: torch.randperm(count, generator=seeded(seed, "order", visit)) for visit in visits}
+    return [(int(orders[position // count][position % count]), position // count) for position in positions]
 
 
 def draw(shape: Sequence[int], comparison: Comparison, visit: int, seed: int, times: TimeDraw) -> tuple[Tensor, Tensor]:

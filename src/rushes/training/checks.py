@@ -16,8 +16,8 @@ SPREADS = (0.8, 1.25)  # of a latent frame that shows the same picture, loser ov
 def check_latents(comparisons: Sequence[Comparison], latents: LatentStore) -> None:
     """Refuse comparisons whose views start from the same picture and do not show it in their latents.
 
-    RealDPO's released loader encodes losers without normalising their pixels; first-frame latents of winner and loser then
-    correlate at 0.59 where they should be near 1, and the two are trivially told apart.
+    RealDPO's released loader encodes losers without normalising their pixels; first-frame latents of winner and loser
+    then correlate at 0.59 where they should be near 1, and the two are trivially told apart.
 
     Raises:
         ValueError: names the clip, both figures and the remedy.
@@ -31,15 +31,17 @@ def check_latents(comparisons: Sequence[Comparison], latents: LatentStore) -> No
             problem = same_picture(given[:, 0], own[:, 0])
             if problem:
                 raise ValueError(
-                    f"comparison {comparison.id}: the {view.source} clip {view.media[:12]} does not start from its given first "
-                    f"frame ({problem}): one of them was encoded without normalising pixels, or at another size or crop; "
-                    f"encode both through `rushes train`, or leave this clip out"
+                    f"comparison {comparison.id}: the {view.source} clip {view.media[:12]} does not start from its "
+                    f"given first frame ({problem}): one of them was encoded without normalising pixels, or at another "
+                    f"size or crop; encode both through `rushes train`, or leave this clip out"
                 )
 
 
 def same_picture(one_CHW: torch.Tensor, other_CHW: torch.Tensor) -> str:
     """Why two latents of one picture are not that; empty where they are."""
     one, other = one_CHW.float().flatten(), other_CHW.float().flatten()
+    if torch.equal(one, other):  # also where both are flat, which have no correlation
+        return ""
     correlation = float(torch.corrcoef(torch.stack([one, other]))[0, 1])
     spread = float(other.std() / one.std().clamp(min=1e-9))
     if correlation < LEAST_CORRELATION:

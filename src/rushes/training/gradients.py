@@ -1,12 +1,12 @@
 """From a batch to gradients: one graph for all views, or one view's activations at a time with the same gradient.
 
-The loss depends on the network only through the errors e[v, f], so its gradient is the sum over views of c[v, f] times the
-gradient of e[v, f], with c = dL/de. Three ways to get it, equal up to rounding:
+The loss depends on the network only through the errors e[v, f], so its gradient is the sum over views of c[v, f] times
+the gradient of e[v, f], with c = dL/de. Three ways to get it, equal up to rounding:
 
 - joint: one graph over all views.
-- stash: view by view. A view whose c depends on errors not yet known is backpropagated along the direction of its frames,
-  its gradient is kept, and added times one number once that is known. No extra pass; one stash of the size of the trainable
-  weights per waiting view. With the winner first, a pair or N losers have one.
+- stash: view by view. A view whose c depends on errors not yet known is backpropagated along the direction of its
+  frames, its gradient is kept, and added times one number once that is known. No extra pass; one stash of the size of
+  the trainable weights per waiting view. With the winner first, a pair or N losers have one.
 - two_pass: view by view. A view whose c is not yet known runs without a graph, and again with one when it is.
 
 `stash` falls back to a second pass for views whose frames may get different signs (labels per segment).
@@ -27,17 +27,26 @@ from rushes.objectives.terms import TermBatch
 from rushes.training.batches import Batch
 
 Mode = Literal["auto", "joint", "stash", "two_pass"]
-JOINT_POSITIONS = (
-    32_768  # latent positions in a step up to which one graph is taken: a few hundred MB on the tiny backbone
-)
+# Latent positions in a step up to which one graph is taken: a few hundred MB on the tiny backbone.
+JOINT_POSITIONS = 32_768
 
 
 def row_errors(backbone: Backbone, batch: Batch, rows: slice = slice(None)) -> Tensor:
-    """Mean squared error [R, F] of the prediction over C, H and W, in float32 whatever the model computes in."""
+    """Mean squared error [R, F] of the prediction over C, H and W, in float32 or finer whatever the model's dtype."""
     path: NoisePath = backbone.spec.path
     clean, noise, t = batch.clean_RCFHW[rows], batch.noise_RCFHW[rows], batch.t_RF[rows]
     prediction = backbone.predict(path.mix(clean, noise, t), t, batch.condition[rows])
-    return ((prediction.float() - path.target(clean, noise, t).float()) ** 2).mean(dim=(1, 3, 4))
+    wide = torch.promote_types(prediction.dtype, torch.float32)
+    return ((prediction.to(wide) - path.target(clean, noise, t).to(wide)) ** 2).mean(dim=(1, 3, 4))
+
+
+@torch.no_grad()
+def plain_errors(backbone: Backbone, batch: Batch, mode: Mode = "auto") -> Tensor:
+    """Errors [B, V, F] without a graph, by the same forwards as `backward` takes: equal weights give equal bits."""
+    if choose(mode, batch) == "joint":
+        return batch.scatter(row_errors(backbone, batch))
+    each = [row_errors(backbone, batch, slice(row, row + 1)) for row in range(len(batch.place))]
+    return batch.scatter(torch.cat(each))
 
 
 def choose(mode: Mode, batch: Batch) -> Mode:
@@ -74,7 +83,7 @@ def backward(
     if choose(mode, batch) == "joint":
         errors = ViewErrors(batch.scatter(row_errors(backbone, batch)), reference_BVF)
         value = loss(errors, batch.terms, counts)
-        value.backward()
+        torch.autograd.backward(value)
         return value.detach(), ViewErrors(errors.policy_BVF.detach(), reference_BVF)
     return _ViewByView(backbone, batch, reference_BVF, counts, stash=choose(mode, batch) == "stash").run()
 
@@ -100,19 +109,18 @@ class _ViewByView:
         terms = self.batch.terms[b : b + 1]
         partners = _partners(terms)
         seen: set[int] = set()
-        waiting: list[tuple[int, int, Callable[[Tensor], None]]] = []
+        waiting: list[tuple[int, Callable[[Tensor], None]]] = []
         for row in rows:
             v = self.batch.place[row][1]
             seen.add(v)
             if partners[v] <= seen:
                 errors_F = self._errors(b, v, row)
-                (errors_F * self._coefficients(b)[v]).sum().backward()
+                torch.autograd.backward(errors_F, self._coefficients(b)[v])
                 continue
             direction_F = _direction(terms, v) if self.stash else None
-            waiting.append(
-                (v, row, self._stash(b, v, row, direction_F) if direction_F is not None else self._later(b, v, row))
-            )
-        for v, _, finish in waiting:
+            finish = self._later(b, v, row) if direction_F is None else self._stash(b, v, row, direction_F)
+            waiting.append((v, finish))
+        for v, finish in waiting:
             finish(self._coefficients(b)[v])
 
     def _errors(self, b: int, v: int, row: int) -> Tensor:
@@ -135,7 +143,8 @@ class _ViewByView:
             scale = (coefficients_F * direction_F).sum() / (direction_F**2).sum()
             for p, g in zip(self.trained, kept, strict=True):
                 if g is not None:
-                    p.grad = g.mul_(scale) if p.grad is None else p.grad.add_(g * scale)
+                    # never in place on g: autograd may give several weights one and the same tensor
+                    p.grad = g * scale if p.grad is None else p.grad.add_(g * scale)
 
         return finish
 
@@ -144,7 +153,8 @@ class _ViewByView:
             self._errors(b, v, row)
 
         def finish(coefficients_F: Tensor) -> None:
-            (row_errors(self.backbone, self.batch, slice(row, row + 1))[0] * coefficients_F).sum().backward()
+            errors_F = row_errors(self.backbone, self.batch, slice(row, row + 1))[0]
+            torch.autograd.backward(errors_F, coefficients_F)
 
         return finish
 
@@ -161,6 +171,8 @@ def _direction(terms: TermBatch, v: int) -> Tensor | None:
     if any(terms.forms[k][2] == "segment" for k in columns):
         return None
     labels_KF = terms.labels_BKF[0, columns]
+    unsigned = torch.tensor([terms.forms[k][1] == "error" for k in columns])  # an own error has no other way round
+    labels_KF = torch.where(unsigned[:, None], labels_KF.abs(), labels_KF)
     labels_KF = labels_KF[labels_KF.abs().sum(-1) > 0]
     if not len(labels_KF):
         return torch.ones(terms.labels_BKF.shape[-1])

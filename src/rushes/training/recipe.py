@@ -52,14 +52,15 @@ def load_recipe(name: str) -> Recipe:
         ValueError: no such recipe, or the module lacks a part of one.
     """
     path = name if "." in name else f"{ROOM}.{name}"
+    unknown = ValueError(f"no recipe {name!r}: there are {', '.join(recipe_names())}, or give a module's dotted path")
+    if name.startswith("."):  # a file's path, which importlib takes for a relative import
+        raise unknown
     try:
         module = importlib.import_module(path)
     except ModuleNotFoundError as error:
         if error.name != path and not path.startswith(f"{error.name}."):
             raise
-        raise ValueError(
-            f"no recipe {name!r}: there are {', '.join(recipe_names())}, or give a module's path"
-        ) from None
+        raise unknown from None
     missing = [
         part for part in ("PAPER", "NEEDS", "Options", "TINY", "comparisons", "times") if not hasattr(module, part)
     ]

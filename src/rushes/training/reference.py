@@ -1,8 +1,9 @@
 """The reference: the weights that training started from, or a copy that follows the policy slowly.
 
-One mechanism serves adapters and full fine-tuning: the reference is another set of values for the trainable weights. For a
-fresh adapter these are the adapter switched off, since its second factor starts at zero. The values are float32 whatever
-the model's dtype: in bfloat16 a blend of 0.1 % changes nothing (RealDPO's released reference never moved).
+One mechanism serves adapters and full fine-tuning: the reference is another set of values for the trainable weights.
+For a fresh adapter these are the adapter switched off, since its second factor starts at zero. The values are float32
+or finer whatever the model's dtype: in bfloat16 a blend of 0.1 % changes nothing (RealDPO's released reference never
+moved).
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ class Reference:
     def __init__(self, network: nn.Module, mode: Mode = "frozen", ema: float = 0.999, every: int = 1) -> None:
         self.mode, self.ema, self.every = mode, ema, every
         self._trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
-        self.values = {name: p.detach().float().clone() for name, p in self._trained.items()}
+        self.values = {name: _wide(p).clone() for name, p in self._trained.items()}
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Within it the network answers as the reference, without gradients; the policy is back after, come what may."""
+        """Within it the network answers as the reference, without gradients; after it, come what may, as the policy."""
         policy = {name: p.data for name, p in self._trained.items()}
         try:
             for name, p in self._trained.items():
@@ -45,9 +46,13 @@ class Reference:
             return
         keep = self.ema if self.mode == "ema" else 0.0
         for name, p in self._trained.items():
-            self.values[name].lerp_(p.detach().float(), 1 - keep)
+            self.values[name].lerp_(_wide(p), 1 - keep)
 
     def load(self, values: Mapping[str, Tensor]) -> None:
         """Take over saved values."""
         for name, value in values.items():
             self.values[name].copy_(value)
+
+
+def _wide(p: Tensor) -> Tensor:
+    return p.detach().to(torch.promote_types(p.dtype, torch.float32))

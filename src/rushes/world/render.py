@@ -19,7 +19,7 @@ _ROWS, _COLUMNS = np.mgrid[0:SIZE_PX, 0:SIZE_PX].astype(np.float64)
 def backdrop() -> Floats:
     """The empty stage, [H, W, 3] in 0..255: sky above, ground below."""
     ground = np.clip(_ROWS - FLOOR_PX + 1.0, 0.0, 1.0)[..., None]
-    return (1 - ground) * np.array(SKY, float) + ground * np.array(GROUND, float)
+    return np.asarray((1 - ground) * np.array(SKY, float) + ground * np.array(GROUND, float))
 
 
 def disc(centre_xy: Floats, radius_px: float) -> Floats:

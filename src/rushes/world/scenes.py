@@ -1,7 +1,7 @@
 """Parametric scenes with exact states: what stands for real footage.
 
-Positions are in pixels, x to the right and y down, pixel centres at integers; time is in frames. A draw of `n` scenes is
-simulated as one batch, so a corpus of thousands costs seconds.
+Positions are in pixels, x to the right and y down, pixel centres at integers; time is in frames. A draw of `n` scenes
+is simulated as one batch, so a corpus of thousands costs seconds.
 """
 
 from __future__ import annotations
@@ -171,6 +171,8 @@ def _wave(rng: np.random.Generator, n: int, frames: int, speed: float) -> tuple[
 
 @dataclass(frozen=True)
 class Kind:
+    """A kind of scene: its caption with places for colours, its coloured objects, and how `n` of it are drawn."""
+
     caption: str
     objects: int
     draw: Callable[[np.random.Generator, int, int, float], tuple[Floats, Floats]]

@@ -1,4 +1,7 @@
-"""Objects found in pixels by colour and area: no state of the scene is used, only frames and the colours to look for."""
+"""Objects found in pixels by colour and area.
+
+No state of the scene is used, only frames and the colours to look for.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from numpy.typing import NDArray
 from rushes.world.render import GREY, backdrop, disc
 from rushes.world.scenes import COLOURS, Floats, radius_px
 
-_FAINT = 0.12  # coverage below this is noise of the codec
+_FAINT = 0.2  # coverage below this is noise of the codec; far from a disc it would count as spread
 _GREY_KINDS = ("swing", "wave")
 
 # A disc is bad when its area or spread leaves these shares of a true disc's.
@@ -27,6 +30,11 @@ class Tracks:
     present_FK: NDArray[np.bool_]  # area and spread are those of one whole object
     stray_F: Floats  # coverage outside the objects and the unexplained rest, root mean square in 0..1
 
+    @property
+    def whole_F(self) -> NDArray[np.bool_]:
+        """Frames in which every object is present."""
+        return np.asarray(self.present_FK.all(1))
+
 
 @lru_cache(maxsize=256)
 def _solver(colours: tuple[str, ...], grey: bool) -> Floats:
@@ -36,7 +44,13 @@ def _solver(colours: tuple[str, ...], grey: bool) -> Floats:
     return np.asarray(np.linalg.pinv(np.swapaxes(basis, -1, -2), rcond=1e-3))
 
 
-def coverage(frames_FHWC: NDArray[np.uint8], colours: tuple[str, ...], grey: bool) -> tuple[Floats, Floats]:
+def _evenly_lit(frames_FHWC: NDArray[np.uint8]) -> Floats:
+    """Frames divided by their brightness, so that a dimmed object is still there; flicker is measured apart."""
+    gain_F = np.median(frames_FHWC.mean(-1) / backdrop().mean(-1), axis=(1, 2))
+    return np.asarray(frames_FHWC / np.clip(gain_F, 0.5, 2.0)[:, None, None, None])
+
+
+def coverage(frames_FHWC: NDArray[np.uint8] | Floats, colours: tuple[str, ...], grey: bool) -> tuple[Floats, Floats]:
     """Coverage [F, K', H, W] of each paint in 0..1, and the unexplained rest [F, H, W] in 0..1."""
     stage = backdrop()
     difference = frames_FHWC - stage
@@ -75,7 +89,7 @@ def track(frames_FHWC: NDArray[np.uint8], kind: str, colours: tuple[str, ...]) -
         colours: names of the colours to look for, at most two.
     """
     grey = kind in _GREY_KINDS
-    amount, rest = coverage(frames_FHWC, colours, grey)
+    amount, rest = coverage(_evenly_lit(frames_FHWC), colours, grey)
     discs = amount[:, : len(colours)]
     radius = radius_px(kind)
     area, spread, centres = _moments(discs)

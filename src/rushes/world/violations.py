@@ -124,4 +124,4 @@ def touches(scene: Scene) -> bool:
 def _touching(scene: Scene) -> NDArray[np.bool_]:
     low, high = bounds_px(scene.radius_px)
     reach = scene.centres_FKD + scene.velocities_FKD
-    return np.asarray(((reach < low) | (reach > high)).any(-1)[:-5])
+    return np.asarray(((reach < low) | (reach > high)).any(-1))[:-5]

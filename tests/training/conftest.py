@@ -1,0 +1,103 @@
+"""A small transformer whose every weight matters, and batches and runs for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from rushes.backbones.tiny import TinyBackbone, TinyConfig
+from rushes.noise.draws import TimeDraw, seeded
+from rushes.objectives.terms import Term, collate
+from rushes.store.latents import LatentStore, first_frame_key
+from rushes.training.batches import Batch
+from rushes.training.comparison import Comparison, View
+from rushes.training.loop import Data
+
+CHANNELS, FRAMES, SIDE = 6, 4, 2
+BETA = 3.0
+
+
+def small_backbone(seed: int = 0) -> TinyBackbone:
+    """Two blocks of width 24. All weights are random: with those that start at zero, most gradients would be zero."""
+    backbone = TinyBackbone(TinyConfig(channels=CHANNELS, width=24, depth=2, heads=2))
+    generator = seeded("small backbone", seed)
+    for p in backbone.network.parameters():
+        p.data = 0.2 * torch.randn(p.shape, generator=generator)
+    return backbone
+
+
+def make_rows(terms: Sequence[Sequence[Term]], dtype: torch.dtype) -> Batch:
+    """A batch of random latents; a comparison has as many views as its first term has coefficients."""
+    generator = seeded("rows")
+    place = tuple((b, v) for b, row in enumerate(terms) for v in range(len(row[0].coefficients)))
+    shape = (CHANNELS, FRAMES, SIDE, SIDE)
+    noise = torch.randn(len(terms), *shape, generator=generator).to(dtype)
+    times = torch.rand(len(terms), 1, generator=generator).expand(-1, FRAMES).to(dtype)
+    clean = torch.randn(len(place), *shape, generator=generator).to(dtype)
+    of = [b for b, _ in place]
+    views = max(v for _, v in place) + 1
+    batch = collate(terms, views, FRAMES)
+    exact = {name: value.to(dtype) for name, value in vars(batch).items() if name != "forms"}
+    condition = TinyBackbone().condition([f"a ball of kind {b} falls" for b in of])
+    return Batch(clean, noise[of], times[of], condition, place, replace(batch, **exact))
+
+
+def random_reference(batch: Batch) -> torch.Tensor:
+    """Errors [B, V, F] that a reference might have."""
+    shape = (len(batch.terms.beta_BK), batch.views, FRAMES)
+    return 1 + torch.rand(*shape, generator=seeded("reference")).to(batch.clean_RCFHW.dtype)
+
+
+def small_data(folder: Path, pairs: int = 6, first_frame: bool = False, held_out: int = 0) -> Data:
+    """Pairs of random latents under a segment-free label."""
+    latents = LatentStore(folder / "latents", "small")
+    generator = seeded("small data")
+    names = [f"{side}{i}" for i in range(pairs) for side in "ab"]
+    shape = (CHANNELS, FRAMES, SIDE, SIDE)
+    latents.put({name: torch.randn(*shape, generator=generator) for name in names})
+    latents.put(
+        {first_frame_key(f"a{i}"): torch.randn(CHANNELS, 1, SIDE, SIDE, generator=generator) for i in range(pairs)}
+    )
+    labels = (0 if first_frame else 1, *(1,) * (FRAMES - 1))
+    comparisons = [
+        Comparison(
+            f"pair {i}",
+            f"prompt {i // 2}",
+            tuple(View(f"{side}{i}", f"caption {i}", f"a{i}" if first_frame else "") for side in "ab"),
+            (Term("clip", (1.0, -1.0), labels, BETA),),
+        )
+        for i in range(pairs)
+    ]
+    kept = pairs - held_out
+    return Data(comparisons[:kept], comparisons[kept:], latents, TimeDraw("uniform"))
+
+
+@pytest.fixture
+def small() -> Callable[..., TinyBackbone]:
+    return small_backbone
+
+
+@pytest.fixture
+def rows() -> Callable[..., Batch]:
+    return make_rows
+
+
+@pytest.fixture
+def reference_of() -> Callable[[Batch], torch.Tensor]:
+    return random_reference
+
+
+@pytest.fixture
+def data_in() -> Callable[..., Data]:
+    return small_data
+
+
+@pytest.fixture(autouse=True)
+def no_lasting_switch() -> object:
+    """Training turns deterministic algorithms on for the whole process."""
+    yield
+    torch.use_deterministic_algorithms(False)

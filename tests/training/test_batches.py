@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from rushes.backbones.tiny import TinyBackbone
+from rushes.noise.draws import TimeDraw
+from rushes.objectives.terms import Term
+from rushes.store.latents import LatentStore, first_frame_key
+from rushes.training.batches import Batch, make_batch, schedule
+from rushes.training.comparison import Comparison
+from rushes.training.gradients import backward, plain_errors
+from rushes.training.loop import Data
+
+DataIn = Callable[..., Data]
+Small = Callable[..., TinyBackbone]
+
+
+def batch_of(data: Data, chosen: list[tuple[int, int]], seed: int = 0) -> Batch:
+    rows = [(data.comparisons[i], visit) for i, visit in chosen]
+    return make_batch(rows, data.latents, TinyBackbone(), seed, data.times)
+
+
+def test_views_share_noise_and_time_as_videodpos_do_not(tmp_path: Path, data_in: DataIn) -> None:
+    """VideoDPO's released loop meant to share them and drew them for winner and loser apart: its margin is then mostly
+    the difference of two draws."""
+    batch = batch_of(data_in(tmp_path), [(0, 0), (1, 0), (2, 0)])
+    winner, loser = slice(0, None, 2), slice(1, None, 2)
+    assert torch.equal(batch.noise_RCFHW[winner], batch.noise_RCFHW[loser])
+    assert torch.equal(batch.t_RF[winner], batch.t_RF[loser])
+    assert not torch.equal(batch.clean_RCFHW[winner], batch.clean_RCFHW[loser])
+    assert batch.place == ((0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1))
+
+
+def test_each_comparison_and_visit_has_its_own_draw(tmp_path: Path, data_in: DataIn) -> None:
+    batch = batch_of(data_in(tmp_path), [(0, 0), (0, 1), (1, 0)])
+    for one, other in ((0, 2), (0, 4), (2, 4)):
+        assert not torch.equal(batch.noise_RCFHW[one], batch.noise_RCFHW[other])
+        assert batch.t_RF[one, 0] != batch.t_RF[other, 0]
+    assert (batch.t_RF == batch.t_RF[:, :1]).all()
+
+
+def test_draws_do_not_depend_on_the_batch(tmp_path: Path, data_in: DataIn) -> None:
+    data = data_in(tmp_path)
+    alone = batch_of(data, [(3, 2)])
+    last = batch_of(data, [(0, 0), (5, 1), (3, 2)])
+    for name in ("clean_RCFHW", "noise_RCFHW", "t_RF"):
+        assert torch.equal(getattr(alone, name), getattr(last, name)[4:]), name
+    assert not torch.equal(alone.noise_RCFHW, batch_of(data, [(3, 2)], seed=1).noise_RCFHW)
+
+
+def test_draws_do_not_depend_on_what_ran_before(tmp_path: Path, data_in: DataIn) -> None:
+    data = data_in(tmp_path)
+    torch.manual_seed(1)
+    one = batch_of(data, [(0, 0)])
+    torch.manual_seed(2)
+    torch.rand(7)
+    assert torch.equal(one.noise_RCFHW, batch_of(data, [(0, 0)]).noise_RCFHW)
+
+
+@pytest.mark.parametrize(("count", "batch"), [(7, 3), (5, 5), (3, 8), (1, 4)])
+def test_every_comparison_comes_once_a_round(count: int, batch: int) -> None:
+    steps = count  # makes `batch` whole rounds
+    seen = Counter(pair for step in range(steps) for pair in schedule(count, batch, step, seed=4))
+    assert seen == Counter((index, visit) for visit in range(batch) for index in range(count))
+
+
+def test_rounds_have_their_own_orders_and_a_step_needs_none_before_it() -> None:
+    rounds = [[index for index, _ in schedule(20, 20, step, seed=0)] for step in range(3)]
+    assert len({tuple(order) for order in rounds}) == 3
+    assert [index for index, _ in schedule(20, 20, 2, seed=0)] == rounds[2]
+    assert [index for index, _ in schedule(20, 20, 0, seed=1)] != rounds[0]
+
+
+def test_a_given_first_frame_is_clean_and_replaced(tmp_path: Path, data_in: DataIn) -> None:
+    data = data_in(tmp_path, first_frame=True)
+    batch = batch_of(data, [(0, 0), (1, 0)])
+    for row, (b, v) in enumerate(batch.place):
+        given = data.latents.get(first_frame_key(f"a{b}"))
+        own = data.latents.get(f"{'ab'[v]}{b}")
+        assert given is not None and own is not None
+        assert torch.equal(batch.clean_RCFHW[row, :, :1], given) and not torch.equal(own[:, :1], given)
+        assert torch.equal(batch.clean_RCFHW[row, :, 1:], own[:, 1:])
+        assert batch.condition.first_frame is not None
+        assert torch.equal(batch.condition.first_frame[row], given)
+    assert not batch.t_RF[:, 0].any() and (batch.t_RF[:, 1:] > 0).all()
+    noised = TinyBackbone().spec.path.mix(batch.clean_RCFHW, batch.noise_RCFHW, batch.t_RF)
+    assert torch.equal(noised[:, :, 0], batch.clean_RCFHW[:, :, 0])
+
+
+@pytest.mark.parametrize("mode", ["joint", "stash", "two_pass"])
+def test_no_error_of_a_given_first_frame_reaches_the_loss(
+    mode: str, tmp_path: Path, data_in: DataIn, small: Small
+) -> None:
+    """Whatever the network says of frame 0 of the target, loss and gradient stay as they are."""
+    backbone = small()
+    batch = batch_of(data_in(tmp_path, first_frame=True), [(0, 0), (1, 0)])
+    reference = plain_errors(backbone, batch) + 0.1
+
+    def run(noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
+        backbone.network.zero_grad(set_to_none=True)
+        value, errors = backward(backbone, replace(batch, noise_RCFHW=noise), reference, mode)  # type: ignore[arg-type]
+        return value, errors.policy_BVF, {n: p.grad for n, p in backbone.network.named_parameters()}
+
+    other = batch.noise_RCFHW.clone()
+    other[:, :, 0] += 3.0  # at t = 0 the noise of frame 0 is in its target and nowhere else
+    value, errors, gradient = run(batch.noise_RCFHW)
+    value_2, errors_2, gradient_2 = run(other)
+    assert (errors[..., 0] != errors_2[..., 0]).all()
+    assert torch.equal(value, value_2) and torch.equal(errors[..., 1:], errors_2[..., 1:])
+    assert all(torch.equal(gradient[name], gradient_2[name]) for name in gradient)
+
+
+def test_unequal_comparisons_are_padded_with_nothing(tmp_path: Path, data_in: DataIn) -> None:
+    data = data_in(tmp_path)
+    one = data.comparisons[0]
+    label = (1,) * 4
+    three = Comparison(
+        "three",
+        "prompt",
+        (*one.views, data.comparisons[1].views[1]),
+        (Term("clip", (1.0, -1.0, 0.0), label, 3.0), Term("clip", (1.0, 0.0, -1.0), label, 3.0)),
+    )
+    batch = make_batch([(one, 0), (three, 0)], data.latents, TinyBackbone(), 0, data.times)
+    assert batch.views == 3 and batch.place == ((0, 0), (0, 1), (1, 0), (1, 1), (1, 2))
+    assert not batch.terms.coefficients_BKV[0, :, 2].any() and not batch.terms.weight_BK[0, 1]
+    spread = batch.scatter(torch.arange(1.0, 6.0)[:, None].expand(-1, 4))
+    assert spread[..., 0].tolist() == [[1.0, 2.0, 0.0], [3.0, 4.0, 5.0]]
+
+
+def test_a_missing_latent_is_named_with_its_remedy(tmp_path: Path, data_in: DataIn) -> None:
+    data = data_in(tmp_path)
+    empty = LatentStore(tmp_path / "other", "small")
+    with pytest.raises(ValueError, match=re.escape("no latent for a0") + ".*run `rushes train`"):
+        make_batch([(data.comparisons[0], 0)], empty, TinyBackbone(), 0, TimeDraw())

@@ -5,7 +5,9 @@ Winners and losers go through this one function: the same resampling by time, th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +22,17 @@ from rushes.store.database import Store
 from rushes.store.latents import LatentStore, first_frame_key, latent_fingerprint
 
 PREPROCESSING = "by-time-1"  # raise the number when what happens between file and codec changes
+AT_ONCE, AT_ONCE_BYTES = 64, 256 * 2**20  # clips, and bytes of their frames, that are encoded together
 _STILLS = {".png", ".jpg", ".jpeg", ".webp"}
-_AT_ONCE = 64  # clips in memory
+
+
+@dataclass(frozen=True)
+class Job:
+    """One latent to be made: of a whole clip, or of the first frame alone of a clip or still."""
+
+    key: str
+    media: str
+    first: bool
 
 
 def open_latents(store: Store, backbone: Backbone, size: Size, fit: Fit) -> LatentStore:
@@ -38,16 +49,11 @@ def open_latents(store: Store, backbone: Backbone, size: Size, fit: Fit) -> Late
     return LatentStore(store.project / "latents", name)
 
 
-def read_clip(path: Path, size: Size, fit: Fit) -> NDArray[np.uint8]:
-    """A clip as the codec gets it, [T, H, W, 3]."""
-    return read_video(path, fps=size.fps, frames=size.frames, size_px=(size.height_px, size.width_px), fit=fit).frames_FHWC
-
-
-def read_first_frame(path: Path, size: Size, fit: Fit) -> NDArray[np.uint8]:
-    """The first frame of a clip, or a still, as the codec gets it, [1, H, W, 3]."""
-    if path.suffix.lower() in _STILLS:
-        return resize_frame(read_image(path), (size.height_px, size.width_px), fit)[None]
-    return read_video(path, fps=size.fps, frames=1, size_px=(size.height_px, size.width_px), fit=fit).frames_FHWC
+def jobs(latents: LatentStore, clips: Iterable[str], firsts: Iterable[str]) -> list[Job]:
+    """What is not encoded yet of some media: whole clips, then first frames, which have keys of their own."""
+    wanted = [Job(media, media, False) for media in dict.fromkeys(clips)]
+    wanted += [Job(first_frame_key(media), media, True) for media in dict.fromkeys(firsts)]
+    return [job for job in wanted if job.key not in latents]
 
 
 def encode(
@@ -56,28 +62,37 @@ def encode(
     backbone: Backbone,
     size: Size,
     fit: Fit,
-    *,
-    clips: Iterable[str],
-    firsts: Iterable[str],
+    wanted: Sequence[Job],
     tick: Callable[[], None] = lambda: None,
-) -> int:
-    """Encode the media that have no latent yet: whole clips, and first frames under their own keys.
+) -> None:
+    """Make latents, each batch stored before the next is read.
 
-    Returns:
-        How many were encoded.
+    Raises:
+        ValueError: a clip that cannot be read, or is shorter than the backbone's frames.
     """
-    done = 0
-    whole = [(media, media) for media in dict.fromkeys(clips)]
-    first = [(first_frame_key(media), media) for media in dict.fromkeys(firsts)]
-    for wanted, read in ((whole, read_clip), (first, read_first_frame)):
-        missing = [pair for pair in wanted if pair[0] not in latents]
-        for at in range(0, len(missing), _AT_ONCE):
-            part = missing[at : at + _AT_ONCE]
+    for first, group in groupby(wanted, key=lambda job: job.first):
+        same = list(group)
+        clip_bytes = size.height_px * size.width_px * 3 * (1 if first else size.frames)
+        at_once = max(1, min(AT_ONCE, AT_ONCE_BYTES // clip_bytes))
+        for at in range(0, len(same), at_once):
+            part = same[at : at + at_once]
             frames = []
-            for _, media in part:
-                frames.append(read(store.media_path(media), size, fit))
+            for job in part:
+                frames.append((read_first_frame if first else read_clip)(store.media_path(job.media), size, fit))
                 tick()
             encoded = backbone.encode(np.stack(frames))
-            latents.put({key: latent for (key, _), latent in zip(part, encoded, strict=True)})
-            done += len(part)
-    return done
+            latents.put({job.key: latent for job, latent in zip(part, encoded, strict=True)})
+
+
+def read_clip(path: Path, size: Size, fit: Fit) -> NDArray[np.uint8]:
+    """A clip as the codec gets it, [T, H, W, 3]."""
+    shape = (size.height_px, size.width_px)
+    return read_video(path, fps=size.fps, frames=size.frames, size_px=shape, fit=fit).frames_FHWC
+
+
+def read_first_frame(path: Path, size: Size, fit: Fit) -> NDArray[np.uint8]:
+    """The first frame of a clip, or a still, as the codec gets it, [1, H, W, 3]."""
+    shape = (size.height_px, size.width_px)
+    if path.suffix.lower() in _STILLS:
+        return resize_frame(read_image(path), shape, fit)[None]
+    return read_video(path, fps=size.fps, frames=1, size_px=shape, fit=fit).frames_FHWC

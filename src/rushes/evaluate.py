@@ -54,15 +54,15 @@ def general_meter() -> Meter:
     return Meter("general-1", better, units, "warping_error", None, measure)
 
 
-def score(store: Store, candidates: Sequence[Candidate], meter: Meter, tick: Callable[[], None] = lambda: None) -> int:
-    """Measure the candidates that have no score by this meter; values that are not finite are not stored.
-
-    Returns:
-        How many candidates were measured.
-    """
+def unmeasured(store: Store, candidates: Sequence[Candidate], meter: Meter) -> list[Candidate]:
+    """Candidates that have no score by this meter."""
     done = {s.subject for s in store.scores() if s.measured_by == meter.name}
-    missing = [c for c in candidates if c.id not in done]
-    for candidate in missing:
+    return [candidate for candidate in candidates if candidate.id not in done]
+
+
+def score(store: Store, candidates: Sequence[Candidate], meter: Meter, tick: Callable[[], None] = lambda: None) -> None:
+    """Measure candidates, each stored before the next is read; values that are not finite are not stored."""
+    for candidate in candidates:
         video = read_video(store.media_path(candidate.media), fps=candidate.fps, size_px=meter.size_px)
         values = meter.measure(Shot(video.frames_FHWC, video.fps, candidate.caption))
         store.add(
@@ -78,39 +78,46 @@ def score(store: Store, candidates: Sequence[Candidate], meter: Meter, tick: Cal
             if math.isfinite(value)
         )
         tick()
-    return len(missing)
 
 
-def compare(store: Store, meter: Meter, base: str, trained: str, *, seed: int = 0) -> dict[str, dict[str, Any]]:
-    """Paired differences of two systems on held-out prompts, the bootstrap clustered by prompt.
+@dataclass(frozen=True)
+class Pair:
+    """Two candidates, by their ids, that answer one prompt from one seed."""
 
-    A pair is two candidates of one prompt and one seed. A metric that could not be measured on either side leaves the
-    pair out of that metric; `n` says how many are in.
+    prompt: str
+    base: str
+    trained: str
+
+
+def pairs(base: Sequence[Candidate], trained: Sequence[Candidate]) -> list[Pair]:
+    """Candidates of two systems that share prompt and seed."""
+    partners = {(candidate.group, candidate.seed): candidate.id for candidate in trained}
+    keyed = [(c, partners.get((c.group, c.seed))) for c in base]
+    return [Pair(c.group, c.id, partner) for c, partner in keyed if partner is not None]
+
+
+def compare(store: Store, meter: Meter, pairs: Sequence[Pair], *, seed: int = 0) -> dict[str, dict[str, Any]]:
+    """Differences of two systems over pairs, the bootstrap clustered by prompt.
+
+    A metric that could not be measured on either side leaves the pair out of that metric; `n` says how many are in, and
+    a metric without any is not in the table.
 
     Raises:
-        ValueError: the systems share no prompt and seed.
+        ValueError: no pairs, or none that the meter's headline metric could measure.
     """
-    sides = [
-        {(c.group, c.seed): c.id for c in store.candidates(split="eval", system=system)} for system in (base, trained)
-    ]
-    shared = [key for key in sides[0] if key in sides[1]]
-    if not shared:
-        raise ValueError(f"{base!r} and {trained!r} have no held-out prompt and seed in common; run `rushes evaluate`")
+    if not pairs:
+        raise ValueError("the systems have no held-out prompt and seed in common; run `rushes evaluate`")
     table = {}
     for metric, better in meter.better.items():
         values = {s.subject: s.value for s in store.scores(metric=metric) if s.measured_by == meter.name}
-        pairs = [
-            (group, values[one], values[other])
-            for group, number in shared
-            if (one := sides[0][group, number]) in values and (other := sides[1][group, number]) in values
-        ]
-        if not pairs:
+        known = [p for p in pairs if p.base in values and p.trained in values]
+        if not known:
             continue
-        groups, one, other = zip(*pairs, strict=True)
-        difference = paired_difference(one, other, clusters=groups, seed=seed)
+        base, trained = [values[p.base] for p in known], [values[p.trained] for p in known]
+        difference = paired_difference(base, trained, clusters=[p.prompt for p in known], seed=seed)
         table[metric] = {
-            "base": sum(one) / len(one),
-            "trained": sum(other) / len(other),
+            "base": sum(base) / len(base),
+            "trained": sum(trained) / len(trained),
             "difference": difference.value,
             "low": difference.low,
             "high": difference.high,
@@ -118,4 +125,9 @@ def compare(store: Store, meter: Meter, base: str, trained: str, *, seed: int = 
             "better": better,
             "unit": meter.units.get(metric, ""),
         }
+    if meter.headline not in table:
+        raise ValueError(
+            f"{meter.headline} could be measured on no pair of the {len(pairs)}, so there is no verdict; look at some "
+            "clips in media/, they may be too short or without anything that moves"
+        )
     return table

@@ -1,13 +1,15 @@
 """Prompts -> candidates: takes from pure noise, or guided takes from a partly noised real clip.
 
-A candidate is named by what it was asked for, so a stage that is run again makes only what is missing, and a take does not
-depend on the batch that it was made in.
+A candidate is named by what it was asked for, so a stage that is run again makes only what is missing, and a take does
+not depend on the batch that it was made in.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
 
 import torch
 
@@ -21,7 +23,8 @@ from rushes.records import Candidate, CandidateKind, Clip, stable_hash
 from rushes.store.database import Store
 from rushes.store.latents import LatentStore, first_frame_key
 
-SMALLEST_PX = 128  # smaller clips are enlarged by a whole factor when stored: a video file halves the resolution of colour
+# Smaller clips are enlarged by a whole factor when stored: a video file halves the resolution of colour.
+SMALLEST_PX = 128
 
 
 @dataclass(frozen=True)
@@ -36,28 +39,38 @@ class Request:
 
 @dataclass(frozen=True)
 class Studio:
-    """What is needed to make candidates: a model, the store, and the latents of first frames and guiding clips."""
+    """What candidates are made with: a model, the store, the latents of first frames and guiding clips, and how."""
 
     store: Store
     latents: LatentStore
     backbone: Backbone
     size: Size
     system: str  # "base" or the name of a run
+    settings: Generate
+
+    @cached_property
+    def weights(self) -> str:
+        """Fingerprint of the model, taken once: it reads all weights."""
+        return self.backbone.fingerprint
+
+    @cached_property
+    def settings_hash(self) -> str:
+        """Digest of all settings that a candidate depends on; how many are made, and at once, is not among them."""
+        unused = {"takes", "batch"} if self.settings.kind == "guided" else {"takes", "batch", "eta"}
+        return stable_hash(
+            [self.settings.model_dump(mode="json", exclude=unused), self.size.model_dump(exclude={"path"})]
+        )
 
 
-def requests(studio: Studio, clips: Sequence[Clip], settings: Generate, seed: int) -> list[Request]:
-    """Candidates that the settings ask for and the store lacks."""
-    weights = studio.backbone.fingerprint
-    ask = settings.model_dump(mode="json", exclude={"takes", "batch"}) | studio.size.model_dump(exclude={"path"})
-    known = {c.id for c in studio.store.candidates(system=studio.system)}
+def requests(studio: Studio, clips: Sequence[Clip], seed: int) -> list[Request]:
+    """All candidates that the settings ask for, clip by clip."""
     found = []
     for clip in clips:
-        eta = _eta(settings, clip, seed)
-        for k in range(settings.takes):
+        eta = _eta(studio.settings, clip, seed)
+        for k in range(studio.settings.takes):
             number = int(stable_hash(["take", seed, clip.id, k], 8), 16)
-            id = stable_hash([clip.id, weights, number, ask, studio.system])
-            if id not in known:
-                found.append(Request(id, clip, number, eta))
+            id = stable_hash([clip.id, studio.weights, number, studio.settings_hash, studio.system])
+            found.append(Request(id, clip, number, eta))
     return found
 
 
@@ -69,42 +82,29 @@ def _eta(settings: Generate, clip: Clip, seed: int) -> float | None:
     return low + (high - low) * float(torch.rand(1, generator=seeded("eta", seed, clip.id)))
 
 
-def generate(
-    studio: Studio,
-    clips: Sequence[Clip],
-    settings: Generate,
-    *,
-    seed: int,
-    tick: Callable[[int], None] = lambda count: None,
-) -> int:
-    """Make what is missing, batch by batch, each stored before the next is begun.
+def missing(studio: Studio, wanted: Sequence[Request]) -> list[Request]:
+    """Requests that the store has no candidate for."""
+    known = {candidate.id for candidate in studio.store.candidates(system=studio.system)}
+    return [request for request in wanted if request.id not in known]
 
-    Returns:
-        How many candidates were made.
+
+def generate(studio: Studio, wanted: Sequence[Request], tick: Callable[[int], None] = lambda count: None) -> None:
+    """Make candidates batch by batch, each stored before the next is begun.
 
     Raises:
         ValueError: a size or frame count that the backbone cannot take, or a latent that is missing.
     """
-    wanted = requests(studio, clips, settings, seed)
     # Guided takes of one batch share their noise level, so batches are cut where it changes.
-    for group in _grouped(wanted, settings.batch):
-        studio.store.add(_make(studio, group, settings))
-        tick(len(group))
-    return len(wanted)
+    for _, group in groupby(wanted, key=lambda request: request.eta):
+        same = list(group)
+        for at in range(0, len(same), studio.settings.batch):
+            batch = same[at : at + studio.settings.batch]
+            studio.store.add(_make(studio, batch))
+            tick(len(batch))
 
 
-def _grouped(wanted: Sequence[Request], batch: int) -> list[list[Request]]:
-    groups: list[list[Request]] = []
-    for request in wanted:
-        if groups and len(groups[-1]) < batch and groups[-1][0].eta == request.eta:
-            groups[-1].append(request)
-        else:
-            groups.append([request])
-    return groups
-
-
-def _make(studio: Studio, group: Sequence[Request], settings: Generate) -> list[Candidate]:
-    backbone, size = studio.backbone, studio.size
+def _make(studio: Studio, group: Sequence[Request]) -> list[Candidate]:
+    backbone, size, settings = studio.backbone, studio.size, studio.settings
     spec = backbone.spec
     shape = (
         spec.channels,
@@ -129,7 +129,6 @@ def _make(studio: Studio, group: Sequence[Request], settings: Generate) -> list[
     )
     frames = backbone.decode(latents)
     scale = max(1, -(-SMALLEST_PX // min(size.height_px, size.width_px)))
-    made_by, settings_hash = backbone.fingerprint, stable_hash(settings.model_dump(mode="json"))
     kind: CandidateKind = "take" if group[0].eta is None else "guided"
     return [
         Candidate(
@@ -140,7 +139,7 @@ def _make(studio: Studio, group: Sequence[Request], settings: Generate) -> list[
             group=request.clip.id,
             clip_id=request.clip.id,
             system=studio.system,
-            made_by=made_by,
+            made_by=studio.weights,
             seed=request.seed,
             width_px=size.width_px * scale,
             height_px=size.height_px * scale,
@@ -148,7 +147,7 @@ def _make(studio: Studio, group: Sequence[Request], settings: Generate) -> list[
             fps=size.fps,
             eta=request.eta,
             split=request.clip.split,
-            settings_hash=settings_hash,
+            settings_hash=studio.settings_hash,
         )
         for request, clip_frames in zip(group, frames, strict=True)
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import combinations
 
 from rushes.judges.base import Judge
@@ -13,12 +14,14 @@ from rushes.metrics.base import Shot
 from rushes.records import Candidate, Preference, stable_hash
 from rushes.store.database import Store
 
+_SHOTS = 8  # clips in memory: each is in several pairs of its group
+
 
 def pairs(candidates: Sequence[Candidate]) -> Iterator[tuple[Candidate, Candidate]]:
-    """All pairs within a group that were made the same way: one kind, one noise level, one set of weights."""
+    """All pairs within a group that were made the same way: one kind and noise level, same weights and settings."""
     groups: dict[tuple[object, ...], list[Candidate]] = {}
     for candidate in candidates:
-        key = (candidate.group, candidate.kind, candidate.eta, candidate.made_by)
+        key = (candidate.group, candidate.kind, candidate.eta, candidate.made_by, candidate.settings_hash)
         groups.setdefault(key, []).append(candidate)
     for members in groups.values():
         yield from combinations(members, 2)
@@ -39,12 +42,13 @@ def label(
         How many segments of all the judge's pairs were labelled +1, 0 and -1.
     """
     counts: Counter[int] = Counter()
+    shot = lru_cache(_SHOTS)(lambda candidate: _shot(store, candidate, judge))
     known = {p.id: p for p in store.preferences(judge=judge.name, current=False)}
     for left, right in pairs(candidates):
         id = stable_hash([judge.name, left.id, right.id, segment_s, settings_hash])
         preference = known.get(id)
         if preference is None:
-            judged = judge.compare(_shot(store, left, judge), _shot(store, right, judge), segment_s)
+            judged = judge.compare(shot(left), shot(right), segment_s)
             preference = Preference(
                 id=id,
                 left=left.id,

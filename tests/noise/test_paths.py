@@ -134,7 +134,7 @@ def test_shift_by_hand() -> None:
 
 @pytest.mark.parametrize(("eta", "steps"), [(0.65, 10), (0.75, 14), (0.80, 17), (1.0, 40)])
 def test_guided_sampling_starts_where_the_noise_level_is_eta(eta: float, steps: int) -> None:
-    """DenseDPO: 40 steps, shift 5.66. An index of eta * 40 would start at noise 0.91 and more and take 26 to 32 steps."""
+    """DenseDPO: 40 steps, shift 5.66. Starting at index eta * 40 would be noise of 0.91 and more, in 26 to 32 steps."""
     times = sampling_times(40, 5.66, eta)
     assert len(times) == steps + 1
     assert float(times[0]) == pytest.approx(eta)

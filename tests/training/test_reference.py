@@ -128,14 +128,14 @@ def test_without_need_the_reference_does_not_run(small: Small, rows: Rows) -> No
 
 def test_adapter_off_is_the_base_bit_for_bit(small: Small, rows: Rows) -> None:
     backbone, batch = small(), rows([PAIR], torch.float32)
-    base = row_errors(backbone, batch).detach()
+    backbone.network.requires_grad_(False)  # torch multiplies by frozen weights in another order, with other rounding
+    base = row_errors(backbone, batch)
     add_lora(backbone.network, backbone.spec.lora_targets, rank=3, alpha=6)
     reference = Reference(backbone.network)
     assert reference.values and all("lora" in name for name in reference.values)
-    jolt(backbone.network.blocks)
-    for name, p in backbone.network.named_parameters():
-        if "lora" not in name:  # the jolt was meant for the adapters alone
-            p.data = small().network.get_parameter(name.replace(".base_layer", "")).data
+    for p in backbone.network.parameters():
+        if p.requires_grad:
+            p.data.add_(0.5)
     assert not torch.equal(row_errors(backbone, batch).detach(), base)
     with reference.applied():
         assert torch.equal(row_errors(backbone, batch), base)

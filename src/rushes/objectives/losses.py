@@ -38,7 +38,7 @@ def frame_logits(errors: ViewErrors, terms: TermBatch) -> Tensor:
 def term_logits(errors: ViewErrors, terms: TermBatch, k: int) -> tuple[Tensor, Tensor]:
     """Logits of term k and which of them are scored: [B, F] for "segment", else [B].
 
-    An unscored logit is exactly zero and carries no gradient.
+    An unscored logit is exactly zero and carries no gradient, whatever its errors are.
     """
     scored_BF = terms.scored_BKF[:, k]
     inside_BF = frame_logits(errors, terms)[:, k]
@@ -76,7 +76,7 @@ def loss(errors: ViewErrors, terms: TermBatch, counts: Mapping[str, Tensor] | No
     A batch in which nothing is scored gives a zero that is connected to the graph.
     """
     counts = terms.counts() if counts is None else counts
-    total = 0.0 * errors.policy_BVF.sum()
+    total = errors.policy_BVF.new_zeros(())
     for k, (level, _, _) in enumerate(terms.forms):
         value, scored = term_loss(errors, terms, k)
         weight = terms.weight_BK[:, k].reshape(-1, *[1] * (value.ndim - 1))

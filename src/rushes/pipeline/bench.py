@@ -1,9 +1,9 @@
 """What a preference step costs beside a supervised one, on this machine, in one run.
 
 The naive step is what published trainers do: policy and reference on each member of the pair in turn, with both policy
-graphs kept to the one backward.
-Times are medians of interleaved rounds, so that a machine that slows down slows all of them. Peak memory is that of tensors
-allocated above the start of the step, counted by the profiler, the same on every run.
+graphs kept to the one backward. Times are medians of interleaved rounds, so that a machine that slows down slows all of
+them. Peak memory is that of tensors allocated above the start of the step, counted by the profiler, the same on every
+run.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _peak_mib(network: nn.Module, step: Callable[[], object]) -> float:
         step()
     network.zero_grad(set_to_none=True)
     held = peak = 0
-    events = recorded.profiler.kineto_results.events()  # type: ignore[union-attr]
+    events = recorded.profiler.kineto_results.events()
     for event in sorted((e for e in events if e.name() == "[memory]"), key=lambda e: e.start_ns()):
         held += event.nbytes()
         peak = max(peak, held)

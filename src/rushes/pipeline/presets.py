@@ -7,17 +7,33 @@ from typing import Any
 
 from rushes.backbones.loading import backbone_names
 from rushes.config.tables import Footage, Generate, Label, Settings, Train
+from rushes.pipeline.checks import unknown
 from rushes.training.recipe import Recipe, load_recipe, recipe_names
+
+HELD_OUT = 0.2  # share of a folder's clips that evaluation gets
 
 
 def preset(name: str, footage: Path | None = None) -> Settings:
-    """Settings of a project that runs recipe `name` on the tiny backbone, on a folder of clips or the embedded world."""
+    """Settings of a project that runs recipe `name` on the tiny backbone.
+
+    Its clips are those of the folder `footage`, or without one of the embedded world. Footage is judged by a metric, as
+    the world's verifier knows the world alone.
+
+    Raises:
+        ValueError: no such recipe, or no such folder.
+    """
+    if "." not in name and name not in recipe_names():
+        raise ValueError(f"--recipe: {unknown('recipe', name, recipe_names())}, or the dotted path of a module")
     recipe = load_recipe(name)
-    needs = recipe.NEEDS
+    if footage is not None and not footage.is_dir():
+        raise ValueError(f"--footage: {footage} is not a folder; name the folder of your videos")
+    label = Label()
+    if "labels" in recipe.NEEDS:
+        label = Label(by="metric", metric="warping_error", segment_s=1.0) if footage else Label(by="world")
     return Settings(
-        footage=Footage(kind="folder", path=str(footage.resolve())) if footage else Footage(),
-        generate=Generate(kind="guided", takes=2) if "guided" in needs else Generate(takes=2),
-        label=Label(by="world") if "labels" in needs else Label(),
+        footage=Footage(kind="folder", path=str(footage.resolve()), eval_fraction=HELD_OUT) if footage else Footage(),
+        generate=Generate(kind="guided" if "guided" in recipe.NEEDS else "take", takes=2),
+        label=label,
         train=tiny_train(name, recipe),
     )
 
@@ -29,8 +45,9 @@ def tiny_train(name: str, recipe: Recipe) -> Train:
 
 def recipe_table() -> list[dict[str, Any]]:
     """Name, paper, needs and backbones of every recipe that ships."""
-    rows = []
-    for name in recipe_names():
-        recipe = load_recipe(name)
-        rows.append({"name": name, "paper": recipe.PAPER, "needs": list(recipe.NEEDS), "backbones": backbone_names()})
-    return rows
+    recipes = {name: load_recipe(name) for name in recipe_names()}
+    backbones = backbone_names()
+    return [
+        {"name": name, "paper": recipe.PAPER, "needs": list(recipe.NEEDS), "backbones": backbones}
+        for name, recipe in recipes.items()
+    ]

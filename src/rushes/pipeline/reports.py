@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,37 +28,47 @@ def summary_path(store: Store, run: str) -> Path:
 
 
 def write_summary(store: Store, facts: Mapping[str, Any], seconds: Mapping[str, float], seed: int) -> dict[str, Any]:
-    """reports/RUN.json: what `evaluate` found. Infinite ends of intervals are written as null."""
-    summary = {
-        **facts,
-        "seconds": {stage: round(s, 2) for stage, s in seconds.items()},
-        "seed": seed,
-        "version": rushes.__version__,
-        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+    """reports/RUN.json: what `evaluate` found, and the seconds that each stage has taken in the project so far.
+
+    Numbers that are not finite, such as the ends of an interval from one prompt, are null.
+    """
+    summary: dict[str, Any] = _finite(
+        {
+            **facts,
+            "seconds": {stage: round(s, 2) for stage, s in seconds.items()},
+            "seed": seed,
+            "version": rushes.__version__,
+            "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+    )
     path = summary_path(store, facts["run"])
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as partial:
-        partial.write_text(json.dumps(_finite(summary), indent=2) + "\n", encoding="utf-8")
+        partial.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return summary
 
 
 def _finite(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _finite(inner) for key, inner in value.items()}
-    return None if value in (float("inf"), float("-inf")) else value
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def write_report(store: Store, settings: Settings) -> Path:
-    """reports/RUN.html from the store and the summary.
+def write_report(store: Store, settings: Settings, run: str = "") -> Path:
+    """reports/RUN.html from the store and the summary; `run` is the one that the settings name if it is empty.
 
     Raises:
         ValueError: the run was not evaluated.
     """
-    run = run_name(settings.train)
+    run = run or run_name(settings.train)
     source = summary_path(store, run)
     if not source.is_file():
-        raise ValueError(f"{source} is not there; run `rushes evaluate` first")
-    summary = json.loads(source.read_text(encoding="utf-8"))
+        raise ValueError(f"{source} is not there, so run {run!r} has no results to report; run `rushes evaluate` first")
+    try:
+        summary = json.loads(source.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{source}: not JSON ({error}); run `rushes evaluate`, which writes it again") from error
     report = collect(store, summary, run, settings.report.cases, settings.project.seed)
     return write(report, source.with_suffix(".html"), settings.report.max_mb)

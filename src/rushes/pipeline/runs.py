@@ -10,19 +10,25 @@ from rushes.training.recipe import load_recipe
 
 
 def run_all(project: Project) -> dict[str, Any]:
-    """From footage to report; returns what each stage did."""
+    """From footage to report: what each stage did, and the summary.
+
+    Raises:
+        ValueError: as the stages do; what a late stage would lack is said before the first long one.
+    """
+    _ = project.base  # a size that the codec cannot take is said before any footage is read
     facts: dict[str, Any] = {"import": stages.import_footage(project)}
-    needs = load_recipe(project.settings.train.recipe).NEEDS
+    stages.held_out_clips(project)
+    settings = project.settings
+    needs = load_recipe(settings.train.recipe).NEEDS
+    if "labels" in needs and settings.label.by == "none" and not project.store.preferences():
+        raise ValueError(f"label.by: recipe {settings.train.recipe!r} needs labels; set it to world or metric")
     imported = project.store.candidates(split="train", kind="imported")
     # Takes that came with the footage are what the recipe needs; the model then makes none of its own.
     if ("takes" in needs and not imported) or "guided" in needs:
         facts["generate"] = stages.generate_takes(project)
-    if project.settings.label.by != "none":
+    if settings.label.by != "none":
         facts["label"] = stages.label_pairs(project)
     facts["train"] = stages.train_run(project)
     evaluated = stages.evaluate_run(project)
-    reports.write_summary(project.store, evaluated, project.seconds, project.settings.project.seed)
-    facts["metrics"] = evaluated["metrics"]
-    facts["report"] = str(reports.write_report(project.store, project.settings))
-    facts["seconds"] = {stage: round(s, 2) for stage, s in project.seconds.items()}
-    return facts
+    summary = reports.write_summary(project.store, evaluated, project.seconds, settings.project.seed)
+    return {**facts, **summary, "report": str(reports.write_report(project.store, settings))}

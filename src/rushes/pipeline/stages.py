@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from rushes import encode, evaluate, footage, generate, label
+from rushes.backbones.base import Backbone
 from rushes.backbones.loading import load_backbone
 from rushes.config.files import settings_hash, validate_table
 from rushes.config.tables import Generate, Train
@@ -19,7 +24,7 @@ from rushes.judges.base import Judge
 from rushes.media.files import whole_file
 from rushes.pipeline.project import BASE, WEIGHTS, Project, load_run, make_trainable, run_folder
 from rushes.pipeline.reports import run_name
-from rushes.records import Clip, Run, stable_hash
+from rushes.records import Candidate, Clip, Run, stable_hash
 from rushes.training.checks import check_latents
 from rushes.training.comparison import Comparison
 from rushes.training.loop import Data, split, train
@@ -31,130 +36,153 @@ Facts = dict[str, Any]
 
 def import_footage(project: Project) -> Facts:
     """Real clips into the store."""
-    settings = project.settings
-    if settings.footage.kind == "world":
-        total = settings.footage.clips + settings.footage.eval_prompts
-        with project.timed("import", total) as tick:
-            done = footage.import_world(
-                project.store, settings.footage, settings.backbone, settings.project.seed, lambda: tick(1)
-            )
-        return {"clips": done.clips, "takes": done.takes}
-    found = footage.find_footage(settings.footage)
-    bench = footage.find_bench(Path(settings.footage.bench)) if settings.footage.bench else None
-    files = {path for item in found for path in (item.path, *item.takes)}
-    videos = sum(len(paths) for paths in bench.systems.values()) if bench else 0
-    with project.timed("import", len(files) + videos) as tick:
-        done = footage.import_folder(project.store, found, settings.footage, settings.backbone, lambda: tick(1))
+    table, size = project.settings.footage, project.settings.backbone
+    if table.kind == "world":
+        with project.timed("import", table.clips + table.eval_prompts) as tick:
+            world = footage.import_world(project.store, table, size, project.settings.project.seed, lambda: tick(1))
+        return {"clips": world.clips, "held_out": world.held_out}
+    found = footage.find_footage(table)
+    bench = footage.find_bench(Path(table.bench)) if table.bench else None
+    videos = {path for item in found for path in (item.path, *item.takes)}
+    of_systems = {path for paths in bench.systems.values() for path in paths} if bench else set()
+    length = footage.Length(size.frames, size.fps, lambda frames: _largest(project, frames))
+    with project.timed("import", len(videos) + len(of_systems)) as tick:
+        done = footage.import_folder(project.store, found, table, length, lambda: tick(1))
+        facts: Facts = {name: count for name, count in asdict(done).items() if count}
         if bench:
-            prompts = footage.import_bench(project.store, bench, settings.backbone, lambda: tick(1))
-            return {"clips": done.clips, "takes": done.takes, "prompts": prompts.clips, "bench": prompts.takes}
-    return {"clips": done.clips, "takes": done.takes}
+            prompts = footage.import_bench(project.store, bench, length, lambda: tick(1))
+            facts |= {"prompts": prompts.clips, "imported_of_systems": prompts.takes}
+    return facts
+
+
+def _largest(project: Project, frames: int) -> int:
+    """The largest number of at most `frames` frames that the codec can take."""
+    ratio = load_backbone(project.settings.backbone.name, project.settings.backbone.path).spec.temporal_ratio
+    return 1 + (frames - 1) // ratio * ratio
 
 
 def generate_takes(project: Project, settings: Generate | None = None) -> Facts:
     """Takes of every training clip by the model before training."""
     settings = settings or project.settings.generate
     clips = project.store.clips("train")
-    _require(clips, "clips", "rushes import")
-    made = _generate(project, clips, settings, BASE, project.settings.project.seed, "generate")
-    return {"made": made, "takes": len(project.store.candidates(split="train"))}
+    if not clips:
+        raise ValueError("the project has no clips to train on; run `rushes import` first")
+    wanted, made = _generate(project, clips, settings, BASE, project.settings.project.seed, "generate")
+    return {"takes": len(wanted), "made_now": made}
 
 
 def _generate(
     project: Project, clips: Sequence[Clip], settings: Generate, system: str, seed: int, stage: str
-) -> int:
-    _encode(project, clips if settings.kind == "guided" else (), clips, f"{stage}: encode")
-    backbone = project.base if system == BASE else load_run(project, system, project.settings.train)
-    size = project.settings.backbone
-    studio = generate.Studio(project.store, project.latents, backbone, size, system)
-    with project.timed(stage, len(clips) * settings.takes) as tick:
-        return generate.generate(studio, clips, settings, seed=seed, tick=tick)
+) -> tuple[list[str], int]:
+    """Ids of all candidates that the settings ask for, and how many of them were made now."""
+    firsts = [first_frame_of(clip) for clip in clips] if project.settings.backbone.first_frame else []
+    _encode(project, [clip.media for clip in clips] if settings.kind == "guided" else [], firsts, f"{stage}: encode")
+    backbone = project.base if system == BASE else load_run(project, system)
+    studio = generate.Studio(project.store, project.latents, backbone, project.settings.backbone, system, settings)
+    wanted = generate.requests(studio, clips, seed)
+    missing = generate.missing(studio, wanted)
+    with project.timed(stage, len(missing)) as tick:
+        generate.generate(studio, missing, tick)
+    return [request.id for request in wanted], len(missing)
 
 
-def _encode(project: Project, whole: Sequence[Clip], first: Sequence[Clip], stage: str) -> None:
-    """Latents of some clips, and of the first frames of others where the model is given them."""
-    firsts = [first_frame_of(clip) for clip in first] if project.settings.backbone.first_frame else []
-    _encode_media(project, [clip.media for clip in whole], firsts, stage)
-
-
-def _encode_media(project: Project, whole: Sequence[str], firsts: Sequence[str], stage: str) -> None:
-    settings = project.settings
-    with project.timed(stage, len(set(whole)) + len(set(firsts))) as tick:
-        encode.encode(
-            project.store,
-            project.latents,
-            project.base,
-            settings.backbone,
-            settings.footage.fit,
-            clips=whole,
-            firsts=firsts,
-            tick=lambda: tick(1),
-        )
+def _encode(project: Project, whole: Sequence[str], firsts: Sequence[str], stage: str) -> None:
+    """Latents of media: of whole clips, and of first frames alone."""
+    wanted = encode.jobs(project.latents, whole, firsts)
+    size, fit = project.settings.backbone, project.settings.footage.fit
+    with project.timed(stage, len(wanted)) as tick:
+        encode.encode(project.store, project.latents, project.base, size, fit, wanted, lambda: tick(1))
 
 
 def label_pairs(project: Project) -> Facts:
-    """Labels for pairs of takes."""
+    """Labels for pairs of takes.
+
+    Raises:
+        ValueError: nobody is named to label, or there is nothing to compare.
+    """
     settings = project.settings.label
     if settings.by == "none":
-        return {"by": "none"}
+        raise ValueError("label.by: nobody is named to label; set it to world or metric, or give --by")
     judge: Judge = world_judge.make(settings.margin)
     if settings.by == "metric":
         judge = metric_judge.make(settings.metric, settings.margin)
     candidates = project.store.candidates(split="train", system=BASE)
     pairs = sum(1 for _ in label.pairs(candidates))
-    _require(range(pairs), "pairs of takes", "rushes generate")
+    if not pairs:
+        raise ValueError(
+            f"{len(candidates)} takes make no pair to compare; run `rushes generate` with generate.takes at least 2"
+        )
     with project.timed("label", pairs) as tick:
+        made_from, segment_s = settings_hash(settings), settings.segment_s
         counts = label.label(
-            project.store,
-            judge,
-            candidates,
-            segment_s=settings.segment_s,
-            settings_hash=settings_hash(settings),
-            tick=lambda: tick(1),
+            project.store, judge, candidates, segment_s=segment_s, settings_hash=made_from, tick=lambda: tick(1)
         )
     return {"by": judge.name, "pairs": pairs, "left": counts[1], "tie": counts[0], "right": counts[-1]}
 
 
 def train_run(project: Project) -> Facts:
     """One training run, continued where it was stopped."""
-    settings = project.settings.train
-    recipe = load_recipe(settings.recipe)
-    name = run_name(settings)
+    settings, seed = project.settings.train, project.settings.project.seed
+    recipe, name = load_recipe(settings.recipe), run_name(settings)
+    options = validate_table(recipe.Options, settings.options, "train.options")
     comparisons = recipe_comparisons(project, recipe, settings)
     folder = run_folder(project, name)
     folder.mkdir(parents=True, exist_ok=True)
     backbone = load_backbone(project.settings.backbone.name, project.settings.backbone.path)
     base = backbone.fingerprint
-    seed = project.settings.project.seed
     torch.manual_seed(seed)  # the adapter's first factor is drawn by peft
     make_trainable(backbone, settings)
     kept, held_out = split(comparisons, settings.held_out)
-    identity = stable_hash([settings.model_dump(mode="json"), base, seed, [c.id for c in comparisons]])
-    options = validate_table(recipe.Options, settings.options, "train.options")
+    made_from = [settings.model_dump(mode="json"), base, seed, project.latents.fingerprint]
+    identity = stable_hash([*made_from, [asdict(comparison) for comparison in comparisons]])
     data = Data(kept, held_out, project.latents, recipe.times(options))
-    with project.timed(f"train: {name}", settings.steps) as tick:
-        taken = train(
-            backbone, data, settings, folder, seed=seed, identity=identity, progress=lambda step, row: tick(1)
-        )
-    trained = {n: p.detach().contiguous() for n, p in backbone.network.named_parameters() if p.requires_grad}
-    with whole_file(folder / WEIGHTS) as partial:
-        save_file(trained, partial, metadata={"base": base, "recipe": settings.recipe})
+    shown = 0
+    with project.timed(f"train: {name}", settings.steps) as tick, _full_disk_said(folder):
+
+        def show(step: int, row: Mapping[str, float]) -> None:
+            nonlocal shown  # a run that is continued begins where it was stopped
+            tick(step - shown)
+            shown = step
+
+        taken = train(backbone, data, settings, folder, seed=seed, identity=identity, progress=show)
+        trained = {n: p.detach().contiguous() for n, p in backbone.network.named_parameters() if p.requires_grad}
+        with whole_file(folder / WEIGHTS) as partial:
+            save_file(trained, partial, metadata={"base": base, "recipe": settings.recipe})
+    _add_run(project, stable_hash(["run", name, identity]), name, base, backbone, folder)
+    return {"run": name, "steps": settings.steps, "steps_now": taken} | {
+        "comparisons": len(kept),
+        "held_out": len(held_out),
+    }
+
+
+def _add_run(project: Project, id: str, name: str, base: str, backbone: Backbone, folder: Path) -> None:
+    if any(run.id == id for run in project.store.runs()):
+        return
+    settings = project.settings
+    rows = (json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
     run = Run(
-        id=stable_hash(["run", name, identity]),
+        id=id,
         name=name,
-        recipe=settings.recipe,
-        backbone=project.settings.backbone.name,
+        recipe=settings.train.recipe,
+        backbone=settings.backbone.name,
         base=base,
         made_by=backbone.fingerprint,
-        seed=seed,
-        steps=settings.steps,
-        seconds=0.0,
-        settings=project.settings.model_dump(mode="json"),
-        settings_hash=settings_hash(project.settings),
+        seed=settings.project.seed,
+        steps=settings.train.steps,
+        seconds=round(sum(row.get("seconds", 0.0) for row in rows), 2),
+        settings=settings.model_dump(mode="json"),
+        settings_hash=settings_hash(settings),
     )
-    if all(known.id != run.id for known in project.store.runs()):
-        project.store.add([run])
-    return {"run": name, "steps": taken, "comparisons": len(kept), "held_out": len(held_out)}
+    project.store.add([run])
+
+
+@contextmanager
+def _full_disk_said(folder: Path) -> Iterator[None]:
+    """Safetensors reports a full disk by an error of its own kind."""
+    try:
+        yield
+    except SafetensorError as error:
+        raise OSError(f"{folder}: cannot be written ({error}); free some space, then run again") from error
 
 
 def recipe_comparisons(project: Project, recipe: Recipe, settings: Train) -> list[Comparison]:
@@ -166,45 +194,73 @@ def recipe_comparisons(project: Project, recipe: Recipe, settings: Train) -> lis
     options = validate_table(recipe.Options, settings.options, "train.options")
     comparisons = recipe.comparisons(project.store, options, project.grid)
     if not comparisons:
-        remedies = {"takes": "`rushes generate`", "guided": "`rushes generate` with generate.kind = \"guided\""}
-        remedies["labels"] = "`rushes label` with label.by set"
-        needs = " and ".join(f"{need} ({remedies[need]})" for need in recipe.NEEDS) or "clips (`rushes import`)"
-        raise ValueError(f"recipe {settings.recipe!r} finds nothing to compare in {project.store.project}: it needs {needs}")
+        raise ValueError(f"recipe {settings.recipe!r} finds nothing to compare: {_lacking(project, recipe)}")
     views = [view for comparison in comparisons for view in comparison.views]
     firsts = [view.first_frame for view in views if view.first_frame]
-    _encode_media(project, [view.media for view in views], firsts, "encode")
+    _encode(project, [view.media for view in views], firsts, "train: encode")
     check_latents(comparisons, project.latents)
     return comparisons
 
 
-def evaluate_run(project: Project) -> Facts:
-    """Held-out prompts and seeds by base and trained model, measured and compared; writes the summary."""
-    settings = project.settings
-    run = run_name(settings.train)
+def _lacking(project: Project, recipe: Recipe) -> str:
+    """What is in the store of what a recipe needs, and which command makes it."""
+    store = project.store
+    takes = store.candidates(split="train", kind="take") + store.candidates(split="train", kind="imported")
+    there = {
+        "clips": (len(store.clips("train")), "`rushes import`"),
+        "takes": (len(takes), "`rushes generate`"),
+        "guided": (len(store.candidates(split="train", kind="guided")), "`rushes generate --set generate.kind=guided`"),
+        "labels": (len(store.preferences()), "`rushes label`"),
+    }
+    words = (f"{there[need][0]} {need} (made by {there[need][1]})" for need in ("clips", *recipe.NEEDS))
+    return f"{store.project} has " + ", ".join(words)
+
+
+def held_out_clips(project: Project) -> tuple[Clip, ...]:
+    """Clips that evaluation takes, at most as many as the settings ask for.
+
+    Raises:
+        ValueError: there are none.
+    """
     clips = project.store.clips("eval")
-    _require(clips, "held-out clips", "rushes import with footage.eval_prompts or footage.eval_fraction above 0")
-    clips = clips[: settings.evaluate.prompts]
+    if not clips:
+        setting = "footage.eval_prompts" if project.settings.footage.kind == "world" else "footage.eval_fraction"
+        raise ValueError(f"the project has no held-out clips; set {setting} above 0, then run `rushes import`")
+    return clips[: project.settings.evaluate.prompts]
+
+
+def evaluate_run(project: Project, run: str = "") -> Facts:
+    """Held-out prompts and seeds by the base and a trained model, measured and compared.
+
+    Raises:
+        ValueError: the run is not finished, or nothing is held out.
+    """
+    settings, store, meter = project.settings, project.store, project.meter
+    run = run or run_name(settings.train)
+    clips = held_out_clips(project)
     ask = settings.generate.model_copy(
         update={"kind": "take", "takes": settings.evaluate.seeds, "steps": settings.evaluate.steps}
     )
-    seed = int(stable_hash(["held out", settings.project.seed], 8), 16)
-    for system in (BASE, run):
-        _generate(project, clips, ask, system, seed, f"evaluate: {system}")
-    others = dict.fromkeys(c.system for c in project.store.candidates(split="eval", kind="imported"))
-    candidates = [c for s in (BASE, run, *others) for c in project.store.candidates(split="eval", system=s)]
-    with project.timed("evaluate: measure", len(candidates)) as tick:
-        evaluate.score(project.store, candidates, project.meter, lambda: tick(1))
-    table = evaluate.compare(project.store, project.meter, BASE, run, seed=settings.project.seed)
-    facts: Facts = {"run": run, "headline": project.meter.headline, "metrics": table}
-    if others:
+    drawn = int(stable_hash(["held out", settings.project.seed], 8), 16)
+    made = [set(_generate(project, clips, ask, name, drawn, f"evaluate: {name}")[0]) for name in (BASE, run)]
+    rows = store.candidates(split="eval")
+    base, trained = ([row for row in rows if row.id in ids] for ids in made)
+    others: dict[str, list[Candidate]] = {}
+    for row in rows:
+        if row.kind == "imported":
+            others.setdefault(row.system, []).append(row)
+    missing = evaluate.unmeasured(store, [*base, *trained, *(c for rows in others.values() for c in rows)], meter)
+    with project.timed("evaluate: measure", len(missing)) as tick:
+        evaluate.score(store, missing, meter, lambda: tick(1))
+    seed = settings.project.seed
+    facts: Facts = {"run": run, "headline": meter.headline}
+    facts["metrics"] = evaluate.compare(store, meter, evaluate.pairs(base, trained), seed=seed)
+    if len(others) > 1:
         first, *rest = others
         facts["arms"] = {
-            f"{other} against {first} (imported)": evaluate.compare(project.store, project.meter, first, other)
+            f"{other} against {first}": evaluate.compare(
+                store, meter, evaluate.pairs(others[first], others[other]), seed=seed
+            )
             for other in rest
         }
     return facts
-
-
-def _require(rows: Sequence[Any], what: str, remedy: str) -> None:
-    if not len(rows):
-        raise ValueError(f"the project has no {what}; run `{remedy}` first")

@@ -53,13 +53,13 @@ def _evenly_lit(frames_FHWC: NDArray[np.uint8]) -> Floats:
 def coverage(frames_FHWC: NDArray[np.uint8] | Floats, colours: tuple[str, ...], grey: bool) -> tuple[Floats, Floats]:
     """Coverage [F, K', H, W] of each paint in 0..1, and the unexplained rest [F, H, W] in 0..1."""
     stage = backdrop()
-    difference = frames_FHWC - stage
-    amount = np.einsum("hwkc,fhwc->fkhw", _solver(colours, grey), difference)
-    amount = np.clip(amount, 0.0, 1.2)
     paints = np.array([COLOURS[c] for c in colours] + ([GREY] if grey else []), float)
-    explained = np.einsum("fkhw,kc->fhwc", amount, paints) - amount.sum(1)[..., None] * stage
-    rest = np.sqrt(((difference - explained) ** 2).mean(-1)) / 255.0
-    return amount, rest
+    difference = frames_FHWC - stage
+    amount_HWKF = np.matmul(_solver(colours, grey), difference.transpose(1, 2, 3, 0))
+    amount = np.clip(amount_HWKF.transpose(3, 2, 0, 1), 0.0, 1.2)
+    explained = np.moveaxis(amount, 1, -1) @ paints - amount.sum(1)[..., None] * stage
+    left = difference - explained
+    return amount, np.sqrt(np.einsum("fhwc,fhwc->fhw", left, left) / 3) / 255.0
 
 
 @lru_cache(maxsize=8)

@@ -1,0 +1,75 @@
+"""What only the rest of the program can judge of settings: names of recipes, backbones, scenes and metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
+
+from rushes.backbones.loading import backbone_names
+from rushes.config.files import SettingsError, validate_table
+from rushes.config.tables import Label, Settings, Train
+from rushes.judges import metric as metric_judge
+from rushes.metrics.catalogue import all_metrics
+from rushes.training.recipe import load_recipe, recipe_names
+from rushes.world.scenes import FPS, KINDS
+
+
+def check_settings(settings: Settings) -> None:
+    """Refuse settings that no stage could work with, before the first is begun.
+
+    Raises:
+        SettingsError: with every error, one a line, each with its dotted path.
+    """
+    problems = [*_backbone(settings), *_footage(settings), *_label(settings.label), *_train(settings.train)]
+    if problems:
+        raise SettingsError("\n".join(problems))
+
+
+def _backbone(settings: Settings) -> Iterator[str]:
+    name = settings.backbone.name
+    if "." not in name and name not in backbone_names():
+        yield f"backbone.name: {unknown('backbone', name, backbone_names())}, or the dotted path of a module"
+
+
+def _footage(settings: Settings) -> Iterator[str]:
+    footage, backbone = settings.footage, settings.backbone
+    for scene in footage.scenes:
+        if scene not in KINDS:
+            yield f"footage.scenes: {unknown('scene', scene, KINDS)}"
+    if footage.kind == "world" and backbone.fps != FPS:
+        yield f"backbone.fps: the embedded world is rendered at {FPS:g} fps, got {backbone.fps:g}; set it to {FPS:g}"
+    if footage.kind == "folder" and settings.label.by == "world":
+        yield "label.by: the world's verifier knows only the embedded world; set it to metric, with label.metric"
+
+
+def _label(label: Label) -> Iterator[str]:
+    if label.by != "metric":
+        return
+    if label.metric not in all_metrics():
+        yield f"label.metric: {unknown('metric', label.metric, all_metrics())}"
+        return
+    try:
+        metric_judge.make(label.metric, label.margin)
+    except ValueError as error:
+        yield f"label.metric: {error}"
+    if label.segment_s != 1.0:
+        yield f"label.segment_s: metrics measure seconds, so set it to 1.0 (got {label.segment_s:g})"
+
+
+def _train(train: Train) -> Iterator[str]:
+    if "." not in train.recipe and train.recipe not in recipe_names():
+        yield f"train.recipe: {unknown('recipe', train.recipe, recipe_names())}, or the dotted path of a module"
+        return
+    try:
+        validate_table(load_recipe(train.recipe).Options, train.options, "train.options")
+    except SettingsError as error:
+        yield str(error)
+    except ValueError as error:
+        yield f"train.recipe: {error}"
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """That there is no such thing, what was perhaps meant, and what there is."""
+    near = get_close_matches(name, list(known), n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return f"no {what} {name!r}; {hint}there is {', '.join(known)}"

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from rushes.objectives.terms import Term, collate
+
+PAIR = Term("clip", (1.0, -1.0), (1, 1, 1), 500.0)
+
+
+def test_coefficients_must_sum_to_zero() -> None:
+    with pytest.raises(AssertionError, match="coefficients of state must sum to zero"):
+        Term("state", (1.0, -0.7, -0.2), (1,), 500.0)
+    Term("instance", (1.0, -0.7, -0.3), (1,), 500.0)
+
+
+def test_a_supervised_term_needs_neither_zero_sum_nor_beta() -> None:
+    Term("supervised", (1.0, 0.0), (1, 1), link="error")
+    with pytest.raises(AssertionError, match="mean over frames"):
+        Term("supervised", (1.0,), (1, 1), link="error", reduction="segment")
+
+
+@pytest.mark.parametrize("beta", [0.0, -500.0])
+def test_beta_must_be_positive(beta: float) -> None:
+    with pytest.raises(AssertionError, match="beta of clip"):
+        Term("clip", (1.0, -1.0), (1,), beta)
+
+
+def test_labels_are_three() -> None:
+    with pytest.raises(AssertionError):
+        Term("clip", (1.0, -1.0), (2,), 500.0)
+
+
+def test_collate_pads_shorter_comparisons_with_terms_that_count_nothing() -> None:
+    long = [Term("clip", (1.0, -1.0, 0.0), (1, 1), 5.0, 0.5), Term("clip", (1.0, 0.0, -1.0), (1, -1), 7.0, 0.5)]
+    batch = collate([long, [Term("clip", (1.0, -1.0), (-1, 0), 9.0)]], views=3, frames=2)
+    assert batch.coefficients_BKV.tolist() == [[[1, -1, 0], [1, 0, -1]], [[1, -1, 0], [0, 0, 0]]]
+    assert batch.labels_BKF.tolist() == [[[1, 1], [1, -1]], [[-1, 0], [0, 0]]]
+    assert batch.beta_BK.tolist() == [[5, 7], [9, 0]]
+    assert batch.weight_BK.tolist() == [[0.5, 0.5], [1, 0]]
+    assert batch.forms == (("clip", "logistic", "clip"),) * 2
+    assert batch.scored_BKF.tolist() == [[[True, True], [True, True]], [[True, False], [False, False]]]
+
+
+def test_collate_refuses_columns_and_levels_of_two_forms() -> None:
+    by_segment = Term("clip", (1.0, -1.0), (1, 1, 1), 500.0, reduction="segment")
+    with pytest.raises(AssertionError, match="does not fit"):
+        collate([[PAIR], [by_segment]], 2, 3)
+    with pytest.raises(AssertionError, match="two links or reductions"):
+        collate([[PAIR, by_segment]], 2, 3)
+
+
+def test_levels_and_the_need_of_a_reference() -> None:
+    supervised = Term("supervised", (1.0,), (1, 1, 1), link="error")
+    state = Term("state", (1.0, -1.0), (1, 1, 1), 500.0)
+    batch = collate([[supervised, PAIR, PAIR, state]], 2, 3)
+    assert batch.levels == ("supervised", "clip", "state")
+    assert batch.needs_reference
+    assert not collate([[supervised]], 1, 3).needs_reference
+
+
+def test_counts_are_of_comparisons_or_of_frames() -> None:
+    def row(*labels: int) -> list[Term]:
+        clip = Term("clip", (1.0, -1.0), labels, 5.0)
+        segment = Term("segment", (1.0, -1.0), labels, 5.0, reduction="segment")
+        inside = Term("inside", (1.0, -1.0), labels, 5.0, reduction="sum_inside")
+        return [clip, segment, inside]
+
+    counts = collate([row(1, 0, -1), row(0, 0, 0), row(0, 1, 0)], 2, 3).counts()
+    assert {name: int(n) for name, n in counts.items()} == {"clip": 2, "segment": 3, "inside": 2}
+
+
+def test_terms_that_share_a_comparison_count_it_once() -> None:
+    """N losers have weight 1 / N each, in either reduction, so the divisor must not grow with N."""
+    for reduction, expected in (("clip", 1), ("segment", 2)):
+        losers = [
+            Term("level", a, (1, 1, 0), 5.0, 0.5, reduction=reduction)  # type: ignore[arg-type]
+            for a in ((1.0, -1.0, 0.0), (1.0, 0.0, -1.0))
+        ]
+        assert int(collate([losers], 3, 3).counts()["level"]) == expected
+
+
+def test_a_weight_of_zero_is_not_counted() -> None:
+    off = Term("clip", (1.0, -1.0), (1, 1, 1), 500.0, weight=0.0)
+    assert int(collate([[off], [PAIR]], 2, 3).counts()["clip"]) == 1
+
+
+def test_slices_keep_rows() -> None:
+    batch = collate([[PAIR], [Term("clip", (1.0, -1.0), (-1, 0, 0), 7.0, 0.3)]], 2, 3)
+    part = batch[1:2]
+    assert part.forms == batch.forms
+    assert part.labels_BKF.tolist() == [[[-1, 0, 0]]]
+    assert part.beta_BK.tolist() == [[7]]
+    assert torch.equal(part.weight_BK, batch.weight_BK[1:])
+    assert part.coefficients_BKV.shape == (1, 1, 2)

@@ -1,0 +1,125 @@
+"""Stages that are stopped at any time: nothing stored is lost or torn, and the end is that of a run without a stop."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# in the order in which a run meets them: before a file gets its name, or after a commit
+STOPS = [
+    ("media", 3),  # import
+    ("commit Clip", 1),
+    ("latents", 1),  # generate: first frames
+    ("media", 2),
+    ("commit Candidate", 1),
+    ("commit Preference", 2),  # label
+    ("latents", 1),  # train: whole clips
+    ("metrics.jsonl", 1),
+    ("step-00000002", 1),
+    ("step-00000004", 1),
+    ("weights.safetensors", 1),
+    ("commit Run", 1),
+    ("media", 1),  # evaluate
+    ("commit Candidate", 1),
+    ("commit Score", 2),
+    ("realdpo.json", 1),  # report
+    ("realdpo.html", 1),
+]
+
+
+@pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGINT], ids=["killed", "ctrl-c"])
+def test_run_that_is_stopped_at_every_stage_ends_as_one_that_is_not(
+    by: signal.Signals,
+    project: Path,
+    finished: Path,
+    command: Callable[..., Any],
+    stop: Callable[..., str],
+    whole: Callable[[Path], None],
+    contents: Callable[[Path], dict[str, Any]],
+) -> None:
+    for part, nth in STOPS:
+        result = command("run", project, "--json", before=stop(part, nth, by))
+        assert result.out == ""
+        whole(project)
+        if by == signal.SIGKILL:
+            assert result.code == -signal.SIGKILL, f"{part} {nth}: {result.err}"
+        else:
+            assert result.code == 130, f"{part} {nth}: {result.err}"
+            assert result.err.splitlines()[-1].startswith("rushes: stopped; what was stored is safe")
+            assert list(project.rglob("*.part")) == []
+    result = command("run", project, "--json")
+    assert result.code == 0, result.err
+    assert contents(project) == contents(finished)
+
+
+def test_run_of_a_finished_project_makes_nothing(
+    finished: Path, command: Callable[..., Any], contents: Callable[[Path], dict[str, Any]]
+) -> None:
+    before = contents(finished)
+    times = {path: path.stat().st_mtime_ns for path in (finished / "media").rglob("*.mp4")}
+    facts = json.loads(command("run", finished, "--json").out)
+    assert (facts["generate"]["made_now"], facts["train"]["steps_now"]) == (0, 0)
+    assert contents(finished) == before
+    assert {path: path.stat().st_mtime_ns for path in (finished / "media").rglob("*.mp4")} == times
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_run_that_is_killed_at_any_moment_ends_as_one_that_is_not(
+    seed: int,
+    project: Path,
+    finished: Path,
+    command: Callable[..., Any],
+    whole: Callable[[Path], None],
+    contents: Callable[[Path], dict[str, Any]],
+) -> None:
+    draw = random.Random(seed)
+    program = [sys.executable, "-c", "from rushes.cli import main; main()", "run", str(project)]
+    for _ in range(2):
+        process = subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(draw.uniform(4, 10))
+        process.kill()
+        process.wait()
+        whole(project)
+    result = command("run", project, "--json")
+    assert result.code == 0, result.err
+    assert contents(project) == contents(finished)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("stage", "part", "nth"),
+    [
+        ("import", "media", 5),
+        ("generate", "commit Candidate", 2),
+        ("label", "commit Preference", 3),
+        ("train", "step-00000002", 1),
+        ("evaluate", "commit Score", 1),
+        ("report", "realdpo.html", 1),
+    ],
+)
+def test_each_command_continues_where_it_was_killed(
+    stage: str,
+    part: str,
+    nth: int,
+    project: Path,
+    finished: Path,
+    command: Callable[..., Any],
+    stop: Callable[..., str],
+    contents: Callable[[Path], dict[str, Any]],
+) -> None:
+    for name in ("import", "generate", "label", "train", "evaluate", "report"):
+        if name == stage:
+            assert command(name, project, before=stop(part, nth)).code == -signal.SIGKILL
+        result = command(name, project, "--json")
+        assert result.code == 0, result.err
+    assert contents(project) == contents(finished)

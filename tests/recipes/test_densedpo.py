@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from rushes.objectives.losses import ViewErrors, loss
+from rushes.objectives.terms import collate
+from rushes.recipes.densedpo import Options, comparisons, majority
+
+
+def pairs(corner: Any, **options: Any) -> dict[str, Any]:
+    return {c.id: c for c in comparisons(corner.store, Options(**options), corner.grid)}
+
+
+def test_dense_labels_each_latent_frame_of_guided_pairs(corner: Any) -> None:
+    """Per half second of 8 frames a second: latent frame k >= 1 is half second k. Frame 0 is given and not scored."""
+    found = pairs(corner)
+    assert {name: c.terms[0].labels for name, c in found.items()} == {
+        "guided 0.0 or guided 0.1": (0, 1, 0, -1, 1),
+        "guided 1.0 or guided 1.1": (0, 0, 0, 1, 0),
+        "guided 2.0 or guided 2.1": (0, -1, -1, -1, 0),
+        "guided 4.0 or guided 4.1": (0, 1, 1, 1, 1),  # all of pair 3 is a tie
+    }
+    first = found["guided 0.0 or guided 0.1"]
+    assert [(view.media, view.first_frame, view.source) for view in first.views] == [
+        ("guided 0.0", "clip 0", "guided"),
+        ("guided 0.1", "clip 0", "guided"),
+    ]
+    (term,) = first.terms
+    assert (term.level, term.reduction, term.beta, term.coefficients) == ("segment", "segment", 500.0, (1, -1))
+    assert first.group == "clip 0"
+
+
+def test_structural_takes_the_majority_of_the_same_pairs(corner: Any) -> None:
+    found = pairs(corner, mode="structural")
+    assert {name: c.terms[0].labels for name, c in found.items()} == {
+        "guided 0.0 or guided 0.1": (0, 1, 1, 1, 1),
+        "guided 1.0 or guided 1.1": (0, 1, 1, 1, 1),
+        "guided 2.0 or guided 2.1": (0, -1, -1, -1, -1),
+        "guided 4.0 or guided 4.1": (0, 1, 1, 1, 1),
+    }
+    assert {(c.terms[0].level, c.terms[0].reduction) for c in found.values()} == {("clip", "clip")}
+
+
+def test_vanilla_takes_the_majority_of_independent_pairs(corner: Any) -> None:
+    found = pairs(corner, mode="vanilla")
+    assert set(found) == {f"take {i}.0 or take {i}.1" for i in (0, 1, 2)}  # 3 is a tie; of clip 4 there is one take
+    assert {view.source for c in found.values() for view in c.views} == {"take"}
+    assert found["take 2.0 or take 2.1"].terms[0].labels == (0, -1, -1, -1, -1)
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [((1,), 1), ((1, -1), 0), ((1, 1, -1, 0), 1), ((-1, 0, 0, 0), -1), ((0, 0), 0), ((1, -1, -1), -1)],
+)
+def test_majority(labels: tuple[int, ...], expected: int) -> None:
+    assert majority(labels) == expected
+    assert majority(tuple(-label for label in labels)) == -expected
+
+
+@pytest.mark.parametrize(
+    ("labels", "kept"),
+    [
+        ((1, 0, 0, 0, 0), False),  # exactly 20 % is not more than 20 %
+        ((1, -1, 0, 0, 0), True),
+        ((0, 0, 0, 0, 0), False),
+    ],
+)
+def test_only_pairs_with_more_than_a_fifth_labelled(
+    labels: tuple[int, ...], kept: bool, store: Any, scene: Any, rows: Any, corner: Any
+) -> None:
+    """Five labels of 0.4 s."""
+    clip = rows["clip"](scene, "one")
+    both = [rows["candidate"](clip, name, "guided", 0.7) for name in "ab"]
+    store.add([clip, *both, rows["preference"]("a", "b", labels, 0.4)])
+    assert bool(comparisons(store, Options(), corner.grid)) is kept
+    loose = comparisons(store, Options(least_labelled=0.0), corner.grid)
+    assert bool(loose) is any(labels)
+
+
+def test_a_pair_from_different_noise_levels_is_refused(store: Any, scene: Any, rows: Any, corner: Any) -> None:
+    clip = rows["clip"](scene, "one")
+    both = [rows["candidate"](clip, name, "guided", eta) for name, eta in (("a", 0.7), ("b", 0.75))]
+    store.add([clip, *both, rows["preference"]("a", "b", (1, 1, 1, 1))])
+    with pytest.raises(ValueError, match=r"candidates a and b are a pair but started from noise levels 0\.7 and 0\.75"):
+        comparisons(store, Options(), corner.grid)
+
+
+def test_a_pair_of_different_clips_is_refused(store: Any, scene: Any, rows: Any, corner: Any) -> None:
+    clips = [rows["clip"](scene, name) for name in ("one", "two")]
+    both = [rows["candidate"](clip, name, "guided", 0.7) for clip, name in zip(clips, "ab", strict=True)]
+    store.add([*clips, *both, rows["preference"]("a", "b", (1, 1, 1, 1))])
+    with pytest.raises(ValueError, match="a pair but answer different requests"):
+        comparisons(store, Options(), corner.grid)
+
+
+def test_labels_that_do_not_fit_the_clip_are_refused(store: Any, scene: Any, rows: Any, corner: Any) -> None:
+    clip = rows["clip"](scene, "one")
+    both = [rows["candidate"](clip, name, "guided", 0.7) for name in "ab"]
+    store.add([clip, *both, rows["preference"]("a", "b", (1, 1, 1, 1, 1, 1, 1, 1))])
+    with pytest.raises(ValueError, match=r"8 labels of 0\.5 s do not fit a clip of 17 frames"):
+        comparisons(store, Options(), corner.grid)
+
+
+def test_labels_of_another_judge_and_superseded_ones_are_left_out(
+    store: Any, scene: Any, rows: Any, corner: Any
+) -> None:
+    clip = rows["clip"](scene, "one")
+    both = [rows["candidate"](clip, name, "guided", 0.7) for name in "ab"]
+    first = rows["preference"]("a", "b", (1, 1, 1, 1))
+    person = replace(first, id="person", judge="person", labels=(-1, -1, -1, -1))
+    again = replace(person, id="again", labels=(0, 0, -1, -1), supersedes="person")
+    store.add([clip, *both, first, person, again])
+    assert [c.id for c in comparisons(store, Options(), corner.grid)] == [first.id, "again"]
+    (only,) = comparisons(store, Options(judge="person"), corner.grid)
+    assert only.terms[0].labels == (0, 0, 0, -1, -1)
+
+
+def test_a_text_model_scores_latent_frame_0(corner: Any, text_only: Any) -> None:
+    (first, *_) = comparisons(corner.store, Options(), text_only)
+    assert first.views[0].first_frame == "" and first.terms[0].labels == (1, 1, 0, -1, 1)
+
+
+D0, D1 = (0.0, 0.02, -0.01, 0.03, 0.01), (0.0, -0.01, 0.02, 0.01, 0.04)
+BETA, LABELS = 20.0, (0, 1, 0, -1, 1)
+
+
+@pytest.mark.parametrize("reduction", ["per_frame", "sum_inside"])
+def test_the_loss_by_hand(reduction: str, corner: Any) -> None:
+    """The appendix's listing, a sigmoid per labelled frame, and equation 7, one sigmoid of the sum."""
+    (first, *_) = comparisons(corner.store, Options(beta=BETA, reduction=reduction), corner.grid)  # type: ignore[arg-type]
+    inside = [-BETA / 2 * label * (a - b) for label, a, b in zip(LABELS, D0, D1, strict=True) if label]
+    if reduction == "per_frame":
+        expected = sum(math.log1p(math.exp(-x)) for x in inside) / len(inside)
+    else:
+        expected = math.log1p(math.exp(-sum(inside)))
+    errors = ViewErrors(1 + torch.tensor([[D0, D1]]), torch.ones(1, 2, 5))
+    assert float(loss(errors, collate([first.terms], 2, 5))) == pytest.approx(expected, rel=1e-5)

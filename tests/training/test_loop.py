@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from rushes.backbones.adapters import add_lora
+from rushes.backbones.tiny import TinyBackbone
+from rushes.config.tables import Train
+from rushes.training import checkpoint
+from rushes.training.comparison import Comparison
+from rushes.training.loop import Data, split, train
+
+DataIn = Callable[..., Data]
+Small = Callable[..., TinyBackbone]
+RUN = {"batch": 2, "lr": 1e-3, "checkpoint_every": 5, "warmup": 4, "reference": "ema", "ema": 0.9}
+
+
+def settings(**changes: Any) -> Train:
+    return Train(**{**RUN, **changes})
+
+
+def run(backbone: TinyBackbone, data: Data, folder: Path, **changes: Any) -> int:
+    return train(backbone, data, settings(**changes), folder, seed=0, identity="a run")
+
+
+def weights(backbone: TinyBackbone) -> dict[str, torch.Tensor]:
+    return {name: p.detach().clone() for name, p in backbone.network.named_parameters()}
+
+
+def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def rows(folder: Path) -> list[dict[str, float]]:
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
+
+
+@pytest.mark.parametrize("reference", ["frozen", "ema", "hard"])
+@pytest.mark.parametrize("tune", ["full", "lora"])
+def test_ten_steps_and_ten_more_are_twenty(
+    tune: str, reference: str, tmp_path: Path, small: Small, data_in: DataIn
+) -> None:
+    def fresh() -> TinyBackbone:
+        backbone = small()
+        if tune == "lora":
+            torch.manual_seed(0)
+            add_lora(backbone.network, backbone.spec.lora_targets, rank=2, alpha=2)
+        return backbone
+
+    data = data_in(tmp_path, held_out=2)
+    whole, first, second = fresh(), fresh(), fresh()
+    changes = {"reference": reference, "ema_every": 3}
+    assert run(whole, data, tmp_path / "whole", steps=20, **changes) == 20
+    assert run(first, data, tmp_path / "parts", steps=10, **changes) == 10
+    assert run(second, data, tmp_path / "parts", steps=20, **changes) == 10
+    assert equal(weights(whole), weights(second)) and not equal(weights(whole), weights(first))
+    assert rows(tmp_path / "whole") == rows(tmp_path / "parts")
+    ends = [checkpoint.latest(tmp_path / name / "checkpoints") for name in ("whole", "parts")]
+    assert ends[0] is not None and ends[1] is not None and equal(dict(ends[0].tensors), dict(ends[1].tensors))
+
+
+def test_a_finished_run_takes_no_more_steps(tmp_path: Path, small: Small, data_in: DataIn) -> None:
+    data, backbone = data_in(tmp_path), small()
+    run(backbone, data, tmp_path, steps=6)
+    before = (tmp_path / "metrics.jsonl").read_bytes()
+    again = small()
+    assert run(again, data, tmp_path, steps=6) == 0
+    assert equal(weights(backbone), weights(again))
+    assert (tmp_path / "metrics.jsonl").read_bytes() == before
+
+
+def test_rows_say_what_happened(tmp_path: Path, small: Small, data_in: DataIn) -> None:
+    run(small(), data_in(tmp_path, held_out=2), tmp_path, steps=7, reference="frozen")
+    found = rows(tmp_path)
+    assert [row["step"] for row in found] == list(range(8))
+    assert [row["step"] for row in found if "held_out/clip/accuracy" in row] == [0, 5, 7]
+    # at the start policy and reference are one, to the last bit
+    start = found[0]
+    assert start["held_out/clip/margin"] == start["held_out/clip/spread"] == 0.0
+    assert start["held_out/clip/accuracy"] == start["held_out/clip/gradient"] == 0.5
+    assert found[1]["loss"] == pytest.approx(0.6931472, abs=1e-7) and found[1]["gradient_norm"] > 0
+    assert found[1]["clip/winner_relative_error"] == found[1]["clip/loser_relative_error"] == 0.0
+
+
+def test_training_lowers_the_loss(tmp_path: Path, small: Small, data_in: DataIn) -> None:
+    run(small(), data_in(tmp_path), tmp_path, steps=40, reference="frozen", lr=3e-3)
+    found = rows(tmp_path)
+    assert sum(row["loss"] for row in found[-6:]) / 6 < 0.5
+    assert found[-1]["clip/accuracy"] == 1.0
+
+
+@pytest.mark.parametrize("mode", ["stash", "two_pass"])
+def test_other_ways_to_the_gradient_train_alike(mode: str, tmp_path: Path, small: Small, data_in: DataIn) -> None:
+    one, other = small(), small()
+    data = data_in(tmp_path)
+    run(one, data, tmp_path / "joint", steps=4, gradients="joint")
+    run(other, data, tmp_path / mode, steps=4, gradients=mode)
+    for row, same in zip(rows(tmp_path / "joint"), rows(tmp_path / mode), strict=True):
+        assert row == pytest.approx(same, rel=1e-4, abs=1e-5)
+
+
+def test_held_out_figures_do_not_depend_on_the_batch(tmp_path: Path, small: Small, data_in: DataIn) -> None:
+    """Eight draws in batches of 8, 3 (the last one short) or 1: one mean, one spread."""
+    data = data_in(tmp_path, held_out=2)
+    run(small(), data, tmp_path / "run", steps=5, lr=1e-2, reference="frozen")
+    seen = []
+    for batch in (8, 3, 1):
+        shutil.copytree(tmp_path / "run", tmp_path / str(batch))
+        # one step more, at a rate that moves nothing
+        assert run(small(), data, tmp_path / str(batch), steps=6, batch=batch, lr=1e-12, reference="frozen") == 1
+        seen.append({k: v for k, v in rows(tmp_path / str(batch))[-1].items() if k.startswith("held_out/")})
+    assert seen[0]["held_out/clip/spread"] > 0.01
+    for other in seen[1:]:
+        assert other == pytest.approx(seen[0], rel=1e-4)
+
+
+def test_a_gradient_that_is_not_finite_is_refused(tmp_path: Path, small: Small, data_in: DataIn) -> None:
+    backbone, data = small(), data_in(tmp_path)
+    with torch.no_grad():
+        backbone.network.get_parameter("leave.bias")[0] = float("inf")
+    before = weights(backbone)
+    with pytest.raises(ValueError, match=r"step 1: the gradient is not finite; lower train\.lr, or look for broken"):
+        run(backbone, data, tmp_path, steps=3)
+    assert equal(before, weights(backbone))
+    assert checkpoint.latest(tmp_path / "checkpoints") is None
+
+
+def test_a_run_with_other_settings_is_refused(tmp_path: Path, small: Small, data_in: DataIn) -> None:
+    data = data_in(tmp_path)
+    run(small(), data, tmp_path / "run", steps=2)
+    before = sorted((path, path.stat().st_mtime_ns) for path in (tmp_path / "run").rglob("*"))
+    with pytest.raises(ValueError, match=r"holds a run with other settings or data; set train\.name to another name"):
+        train(small(), data, settings(steps=2), tmp_path / "run", seed=0, identity="another run")
+    assert before == sorted((path, path.stat().st_mtime_ns) for path in (tmp_path / "run").rglob("*"))
+
+
+def test_nothing_to_train_on(tmp_path: Path, small: Small, data_in: DataIn) -> None:
+    data = data_in(tmp_path)
+    with pytest.raises(ValueError, match=r"no comparison to train on; lower train\.held_out"):
+        run(small(), Data([], [], data.latents, data.times), tmp_path, steps=1)
+
+
+def test_a_torn_checkpoint_is_passed_over(tmp_path: Path, small: Small, data_in: DataIn) -> None:
+    data = data_in(tmp_path)
+    whole, torn = small(), small()
+    run(whole, data, tmp_path / "run", steps=10)
+    newest = tmp_path / "run" / "checkpoints" / "step-00000010.safetensors"
+    newest.write_bytes(newest.read_bytes()[:-100])
+    assert run(torn, data, tmp_path / "run", steps=10) == 5
+    assert equal(weights(whole), weights(torn))
+    assert [row["step"] for row in rows(tmp_path / "run")] == list(range(11))
+
+
+def comparisons(*groups: str) -> list[Comparison]:
+    return [Comparison(f"{i}", group, (), ()) for i, group in enumerate(groups)]
+
+
+@pytest.mark.parametrize("held_out", [0, 1, 2, 3, 5, 100])
+@pytest.mark.parametrize("seed", range(5))
+def test_held_out_comparisons_share_no_prompt_with_the_rest(held_out: int, seed: int) -> None:
+    draw = random.Random(seed)
+    every = comparisons(*(draw.choice("abcdefghij") for _ in range(24)))
+    kept, aside = split(every, held_out)
+    assert sorted(c.id for c in kept + aside) == sorted(c.id for c in every)
+    assert not {c.group for c in kept} & {c.group for c in aside}
+    assert len(aside) <= 6 and kept
+    if not held_out:
+        assert not aside
+
+
+def test_one_prompt_is_never_held_out_whole() -> None:
+    every = comparisons(*"aaaaaaaa")
+    assert split(every, 32) == (every, [])
+
+
+def test_the_last_prompts_that_fit_are_held_out() -> None:
+    every = comparisons(*"abbbcddddddd")  # 12: at most 3 aside, so d stays
+    kept, aside = split(every, 32)
+    assert "".join(c.group for c in aside) == "ac" and len(kept) == 10
+    assert [c.group for c in split(comparisons(*"abcdefgh"), 2)[1]] == ["g", "h"]
+
+
+def killed(folder: Path, at_step: int | None, delay_s: float, steps: int) -> bool:
+    """Run until step `at_step` and `delay_s` more, then kill; whether it was killed before its end."""
+    script = Path(__file__).with_name("killed_run.py")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    with subprocess.Popen(
+        [sys.executable, str(script), str(folder), str(steps)], stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if at_step is not None and int(line) >= at_step:
+                try:
+                    process.wait(delay_s)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                break
+        else:
+            assert process.wait() == 0
+        return process.wait() == -9
+
+
+@pytest.mark.slow
+def test_killed_at_any_point_a_run_ends_the_same(tmp_path: Path) -> None:
+    steps, draw = 24, random.Random(7)
+    for name in ("whole", "killed"):
+        (tmp_path / name).mkdir()
+    assert not killed(tmp_path / "whole", None, 0.0, steps)
+    kills = 0
+    for at_step in (1, 4, 9, 14, 19):
+        kills += killed(tmp_path / "killed", at_step, draw.uniform(0.0, 0.03), steps)
+    assert kills >= 3  # a machine may be so quick that some kill comes too late
+    assert not killed(tmp_path / "killed", None, 0.0, steps)
+    ends = [checkpoint.latest(tmp_path / name / "checkpoints") for name in ("whole", "killed")]
+    assert ends[0] is not None and ends[1] is not None and ends[0].step == ends[1].step == steps
+    assert equal(dict(ends[0].tensors), dict(ends[1].tensors))
+    assert rows(tmp_path / "whole") == rows(tmp_path / "killed")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -304,6 +305,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if os.environ.get("RUSHES_TRACEBACK"):
             raise
         print(f"rushes: {error}", file=sys.stderr)
+        sys.exit(2)
+    except sqlite3.Error as error:
+        print(f"rushes: the project's database: {error}; free some space and check the disk", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("rushes: stopped; what was stored is safe, run the same command to continue", file=sys.stderr)

@@ -92,7 +92,12 @@ def read_clip(path: Path, size: Size, fit: Fit) -> NDArray[np.uint8]:
 
 def read_first_frame(path: Path, size: Size, fit: Fit) -> NDArray[np.uint8]:
     """The first frame of a clip, or a still, as the codec gets it, [1, H, W, 3]."""
-    shape = (size.height_px, size.width_px)
+    return resize_frame(read_still(path), (size.height_px, size.width_px), fit)[None]
+
+
+def read_still(path: Path) -> NDArray[np.uint8]:
+    """The first frame of a clip, or a still, as it is, [H, W, 3]."""
     if path.suffix.lower() in _STILLS:
-        return resize_frame(read_image(path), shape, fit)[None]
-    return read_video(path, fps=size.fps, frames=1, size_px=shape, fit=fit).frames_FHWC
+        return read_image(path)
+    first: NDArray[np.uint8] = read_video(path, frames=1).frames_FHWC[0]
+    return first

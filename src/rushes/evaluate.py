@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rushes.media.read import read_video
+from rushes.media.resize import Frames
 from rushes.metrics import catalogue
 from rushes.metrics.base import Shot
 from rushes.records import Candidate, Score, stable_hash
@@ -60,11 +61,20 @@ def unmeasured(store: Store, candidates: Sequence[Candidate], meter: Meter) -> l
     return [candidate for candidate in candidates if candidate.id not in done]
 
 
-def score(store: Store, candidates: Sequence[Candidate], meter: Meter, tick: Callable[[], None] = lambda: None) -> None:
-    """Measure candidates, each stored before the next is read; values that are not finite are not stored."""
+def score(
+    store: Store,
+    candidates: Sequence[Candidate],
+    meter: Meter,
+    still: Callable[[Candidate], Frames | None] = lambda candidate: None,
+    tick: Callable[[], None] = lambda: None,
+) -> None:
+    """Measure candidates, each stored before the next is read; values that are not finite are not stored.
+
+    `still` gives the frame [H, W, 3] that a candidate should start from, where there is one.
+    """
     for candidate in candidates:
         video = read_video(store.media_path(candidate.media), fps=candidate.fps, size_px=meter.size_px)
-        values = meter.measure(Shot(video.frames_FHWC, video.fps, candidate.caption))
+        values = meter.measure(Shot(video.frames_FHWC, video.fps, candidate.caption, still(candidate)))
         store.add(
             Score(
                 id=stable_hash([candidate.id, metric, meter.name]),

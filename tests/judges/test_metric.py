@@ -65,7 +65,7 @@ def test_segments_that_metrics_do_not_have_are_refused() -> None:
 
 
 def test_unknown_and_undirected_metrics_are_refused() -> None:
-    with pytest.raises(ValueError, match="no metric 'flikker'; there are .*flicker"):
+    with pytest.raises(ValueError, match=r"no metric 'flikker'; there are .*flicker"):
         make("flikker", margin=0.0)
     with pytest.raises(ValueError, match="metric 'brightness' has no better direction, so it cannot judge"):
         make("brightness", margin=0.0)

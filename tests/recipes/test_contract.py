@@ -21,14 +21,18 @@ import torch
 from rushes.backbones.tiny import TinyBackbone
 from rushes.config.files import load_settings, to_toml, validate_table
 from rushes.config.tables import Settings, Table, Train
+from rushes.noise.draws import TimeDraw
 from rushes.objectives.losses import ViewErrors, loss, term_logits
 from rushes.objectives.terms import Term, collate
+from rushes.store.latents import LatentStore, first_frame_key
 from rushes.training.batches import Batch, make_batch
 from rushes.training.comparison import Comparison
 from rushes.training.gradients import backward, plain_errors
 from rushes.training.loop import Data, reference_errors, train
 from rushes.training.recipe import Recipe, load_recipe, recipe_names
 from rushes.training.reference import Reference
+from rushes.world.render import render
+from rushes.world.scenes import draw_scenes
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 NEEDS = {"takes", "guided", "labels"}
@@ -173,6 +177,9 @@ def test_lower_winner_and_higher_loser_error_lower_the_loss(recipe: Recipe, corn
             moved[tuple(place)] += change
             after = loss(ViewErrors(moved, reference), terms)
             assert (after - before).sign() == (pull_BVF[tuple(place)] * change).sign(), place
+    for b, comparison in enumerate(comparisons):
+        for v, view in enumerate(comparison.views):
+            assert view.source != "real" or (pull_BVF[b, v, 1:] > 0).all()  # a real clip never loses
 
 
 @every_recipe
@@ -226,6 +233,51 @@ def test_ten_steps_and_ten_more_are_twenty(recipe: Recipe, corner: Any, backbone
     run(recipe, corner, second, tmp_path / "parts", STEPS)
     assert whole.fingerprint == second.fingerprint != first.fingerprint
     assert rows(tmp_path / "whole") == rows(tmp_path / "parts")
+
+
+def with_faults(comparisons: Sequence[Comparison], codec: TinyBackbone, folder: Path, copies: int) -> Data:
+    """The comparisons `copies` times over, on scenes of their own, a view being faulty in the frames in which it loses.
+
+    The fault is one and the same texture, so whoever learns from some comparisons can tell in the others. The last
+    quarter is held out.
+    """
+    latents, found = LatentStore(folder / "latents", "faults"), []
+    fault = torch.randn(codec.spec.channels, 4, 4, generator=torch.Generator().manual_seed(1))
+    scenes = iter(draw_scenes(9, copies * len(comparisons)))
+    for copy in range(copies):
+        for comparison in comparisons:
+            clean = codec.encode(render(next(scenes))[None])[0]
+            views = []
+            for v, view in enumerate(comparison.views):
+                loses = [
+                    sum(t.coefficients[v] * t.labels[f] for t in comparison.terms) < 0 for f in range(len(clean[0]))
+                ]
+                key = f"{comparison.id} {copy} {v}"
+                faulty = clean + fault[:, None] * torch.tensor(loses)[None, :, None, None]
+                latents.put({key: faulty, first_frame_key(key): clean[:, :1]})
+                views.append(replace(view, media=key, first_frame=key))
+            found.append(replace(comparison, id=f"{comparison.id} {copy}", views=tuple(views)))
+    kept = len(found) * 3 // 4
+    return Data(found[:kept], found[kept:], latents, TimeDraw())
+
+
+@every_recipe
+def test_what_is_learned_holds_for_clips_never_seen(
+    recipe: Recipe, corner: Any, backbone: Small, tmp_path: Path
+) -> None:
+    """In a world where the right answer is known: the held-out margin rises, or the held-out error falls."""
+    comparisons = recipe.comparisons(corner.store, options(recipe), corner.grid)
+    data = with_faults(comparisons, backbone(), tmp_path, copies=6)
+    settings = Train(steps=60, batch=4, lr=2e-3, checkpoint_every=60, warmup=0)
+    train(backbone(), data, settings, tmp_path, seed=0, identity="contract")
+    start, *_, end = rows(tmp_path)
+    levels = {(t.level, t.link) for c in data.held_out for t in c.terms}
+    for level, link in levels:
+        if link == "error":
+            assert end[f"held_out/{level}/error"] < 0.7 * start[f"held_out/{level}/error"]
+        else:
+            assert start[f"held_out/{level}/margin"] == 0.0 and start[f"held_out/{level}/accuracy"] == 0.5
+            assert end[f"held_out/{level}/margin"] > 0.5 and end[f"held_out/{level}/accuracy"] > 0.9
 
 
 def curve(folder: Path) -> dict[str, list[float]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from rushes.config.tables import Train
+from rushes.training.loop import train
 
 spec = importlib.util.spec_from_file_location("workshop", Path(__file__).with_name("conftest.py"))
 assert spec is not None and spec.loader is not None
@@ -19,8 +20,6 @@ spec.loader.exec_module(workshop)
 def main(folder: Path, steps: int) -> None:
     """Train, or go on; prints a line for every step."""
     torch.set_num_threads(1)
-    from rushes.training.loop import train
-
     settings = Train(steps=steps, batch=2, lr=1e-3, checkpoint_every=3, reference="ema", ema=0.9)
     data = workshop.small_data(folder, held_out=2)
     train(

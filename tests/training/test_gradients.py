@@ -244,35 +244,6 @@ def test_one_view_is_in_memory_at_a_time(
     assert apart < 1.05 * one
 
 
-class _Shared(nn.Module):
-    """Two weights that are only ever added: autograd gives both one and the same gradient tensor."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.one, self.other = (nn.Parameter(torch.randn(channels)) for _ in range(2))
-
-    def forward(self, noised_BCFHW: Tensor) -> Tensor:
-        return noised_BCFHW * (self.one + self.other)[:, None, None, None]
-
-
-def test_weights_that_share_a_gradient_tensor_are_scaled_once(rows: Rows, reference_of: Referenced) -> None:
-    class Plain:
-        spec = TinyBackbone().spec
-
-        def __init__(self, channels: int) -> None:
-            self.network = _Shared(channels)
-
-        def predict(self, noised_BCFHW: Tensor, t_BF: Tensor, condition: Any) -> Tensor:
-            return self.network(noised_BCFHW)
-
-    batch = rows(CASES["three losers"], torch.float32)
-    backbone: Any = Plain(batch.clean_RCFHW.shape[1])
-    reference = reference_of(batch)
-    expected, _ = gradient(backbone, batch, reference, "joint")
-    got, _ = gradient(backbone, batch, reference, "stash")
-    check_equal(expected, got, 1e-5)
-
-
 def test_errors_are_float32_or_finer(small: Small, rows: Rows) -> None:
     backbone, batch = small(), rows(CASES["pair"], torch.float32)
     exact = row_errors(backbone, batch)

@@ -106,8 +106,32 @@ def test_other_ways_to_the_gradient_train_alike(mode: str, tmp_path: Path, small
     data = data_in(tmp_path)
     run(one, data, tmp_path / "joint", steps=4, gradients="joint")
     run(other, data, tmp_path / mode, steps=4, gradients=mode)
-    for row, same in zip(rows(tmp_path / "joint"), rows(tmp_path / mode), strict=True):
+    found = rows(tmp_path / mode)
+    for row, same in zip(rows(tmp_path / "joint"), found, strict=True):
         assert row == pytest.approx(same, rel=1e-4, abs=1e-5)
+    # the reference goes the same way as the policy, else rounding alone would make a margin
+    assert found[1]["clip/margin"] == found[1]["clip/spread"] == 0.0
+
+
+@pytest.mark.parametrize(("warmup", "share"), [(4, 0.25), (1, 1.0), (0, 1.0)])
+def test_the_rate_rises_from_its_first_share(
+    warmup: int, share: float, tmp_path: Path, small: Small, data_in: DataIn
+) -> None:
+    """AdamW's first step moves a weight by the rate, whatever its gradient."""
+    backbone = small()
+    before = weights(backbone)
+    run(backbone, data_in(tmp_path), tmp_path, steps=1, warmup=warmup, lr=1e-2)
+    moved = torch.cat([(p.detach() - before[name]).abs().flatten() for name, p in backbone.network.named_parameters()])
+    assert float(moved.max()) == pytest.approx(1e-2 * share, rel=1e-3)
+
+
+def test_the_rate_stays_once_it_has_risen(tmp_path: Path, small: Small, data_in: DataIn) -> None:
+    """With no warm-up at all, the steps after it are the same."""
+    one, other = small(), small()
+    data = data_in(tmp_path)
+    run(one, data, tmp_path / "one", steps=6, warmup=0)
+    run(other, data, tmp_path / "other", steps=6, warmup=1)
+    assert equal(weights(one), weights(other))
 
 
 def test_held_out_figures_do_not_depend_on_the_batch(tmp_path: Path, small: Small, data_in: DataIn) -> None:

@@ -42,7 +42,8 @@ def test_frozen_stays_bit_identical(dtype: torch.dtype, small: Small) -> None:
         reference.update(step)
     moved = weights(network)
     with reference.applied():
-        assert same(start, weights(network))
+        assert same(start, weights(network)) and not torch.is_grad_enabled()
+    assert torch.is_grad_enabled()
     assert same(moved, weights(network)) and not same(start, moved)
 
 

@@ -19,7 +19,6 @@ def add_lora(network: nn.Module, targets: Sequence[str], rank: int, alpha: float
     missing = sorted(set(targets) - names)
     if missing:
         raise ValueError(f"LoRA target {missing[0]!r} is not a layer of this network")
-    network.requires_grad_(False)
     config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(targets), init_lora_weights=True)  # type: ignore[arg-type]
     inject_adapter_in_model(config, network, adapter_name=name)
 

@@ -27,8 +27,7 @@ def sample(
     """Follow the path from noise level `eta` to 0 on a shifted grid.
 
     Each step goes from the clean latents and the noise that a prediction implies to the next level: Euler for a flow,
-    DDIM for a variance-preserving path. The last step ends at the clean latents. A given first frame stays as it is at
-    every step.
+    DDIM for a variance-preserving path. A given first frame is at time 0 throughout and stays as it is.
 
     Args:
         backbone: the model.
@@ -56,9 +55,9 @@ def sample(
         return t_BF
 
     x = noise_BCFHW if start_BCFHW is None else path.mix(start_BCFHW, noise_BCFHW, level(times[0]))
+    if given is not None:
+        x = torch.cat([given, x[:, :, 1:]], 2)  # at time 0 no step changes it
     for now, after in pairwise(times):
-        if given is not None:
-            x = torch.cat([given, x[:, :, 1:]], 2)
         t = level(now)
         prediction = backbone.predict(x, t, condition)
         if guidance != 1.0:
@@ -66,6 +65,5 @@ def sample(
             other = backbone.predict(x, t, unconditional)
             prediction = other + guidance * (prediction - other)
         clean, noise = path.clean_from(x, prediction, t), path.noise_from(x, prediction, t)
-        # a variance-preserving path has some noise left at its first step, so mixing would not end clean
-        x = path.mix(clean, noise, level(after)) if after > 0 else clean
-    return x if given is None else torch.cat([given, x[:, :, 1:]], 2)
+        x = path.mix(clean, noise, level(after))
+    return x

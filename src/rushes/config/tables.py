@@ -112,6 +112,7 @@ class Train(Table):
     lr: float = Field(1e-5, gt=0, description="learning rate")
     weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay")
     warmup: int = Field(10, ge=0, description="steps over which the learning rate rises from zero")
+    decay: Literal["linear", "none"] = Field("linear", description="after the warm-up the rate falls to zero, or stays")
     clip_norm: float = Field(1.0, gt=0, description="largest norm of the gradient; a larger one is scaled down")
     tune: Literal["full", "lora"] = Field("full", description="train all weights, or a low-rank adapter")
     rank: int = Field(16, ge=1, description="rank of the adapter (tune lora)")

@@ -97,7 +97,8 @@ class Project:
                 yield advance
         finally:
             self.seconds[stage] = round(self.seconds.get(stage, 0.0) + time.perf_counter() - began, 3)
-            with suppress(OSError), whole_file(self.store.project / SECONDS) as partial:  # a full disk is said elsewhere
+            # A full disk is said by the stage itself.
+            with suppress(OSError), whole_file(self.store.project / SECONDS) as partial:
                 partial.write_text(json.dumps(self.seconds) + "\n", encoding="utf-8")
 
 

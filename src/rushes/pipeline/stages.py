@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +22,7 @@ from rushes.judges import metric as metric_judge
 from rushes.judges import world as world_judge
 from rushes.judges.base import Judge
 from rushes.media.files import whole_file
+from rushes.media.resize import Frames
 from rushes.pipeline.project import BASE, WEIGHTS, Project, load_run, make_trainable, run_folder
 from rushes.pipeline.reports import run_name
 from rushes.records import Candidate, Clip, Run, stable_hash
@@ -251,7 +252,7 @@ def evaluate_run(project: Project, run: str = "") -> Facts:
             others.setdefault(row.system, []).append(row)
     missing = evaluate.unmeasured(store, [*base, *trained, *(c for rows in others.values() for c in rows)], meter)
     with project.timed("evaluate: measure", len(missing)) as tick:
-        evaluate.score(store, missing, meter, lambda: tick(1))
+        evaluate.score(store, missing, meter, _stills(project), lambda: tick(1))
     seed = settings.project.seed
     facts: Facts = {"run": run, "headline": meter.headline}
     facts["metrics"] = evaluate.compare(store, meter, evaluate.pairs(base, trained), seed=seed)
@@ -264,3 +265,15 @@ def evaluate_run(project: Project, run: str = "") -> Facts:
             for other in rest
         }
     return facts
+
+
+def _stills(project: Project) -> Callable[[Candidate], Frames | None]:
+    """The frame that each candidate was given to start from."""
+    clips = {clip.id: clip for clip in project.store.clips()}
+
+    def still(candidate: Candidate) -> Frames | None:
+        if not project.settings.backbone.first_frame or candidate.clip_id not in clips:
+            return None
+        return encode.read_still(project.store.media_path(first_frame_of(clips[candidate.clip_id])))
+
+    return still

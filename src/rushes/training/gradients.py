@@ -143,7 +143,6 @@ class _ViewByView:
             scale = (coefficients_F * direction_F).sum() / (direction_F**2).sum()
             for p, g in zip(self.trained, kept, strict=True):
                 if g is not None:
-                    # never in place on g: autograd may give several weights one and the same tensor
                     p.grad = g * scale if p.grad is None else p.grad.add_(g * scale)
 
         return finish

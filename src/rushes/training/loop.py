@@ -147,10 +147,17 @@ def _step(
     if not math.isfinite(float(norm)):
         raise ValueError(f"step {step + 1}: the gradient is not finite; lower train.lr, or look for broken clips")
     for group in optimiser.param_groups:
-        group["lr"] = settings.lr * min(1.0, (step + 1) / max(1, settings.warmup))
+        group["lr"] = learning_rate(settings, step)
     optimiser.step()
     optimiser.zero_grad(set_to_none=True)
     return {"loss": float(value), "gradient_norm": float(norm), **diagnose(errors, batch.terms)}
+
+
+def learning_rate(settings: Train, step: int) -> float:
+    """Rate of a step (the first is 0): up over the warm-up, then, by default, down to zero at the end of the run."""
+    rise = (step + 1) / max(1, settings.warmup)
+    fall = (settings.steps - step) / max(1, settings.steps - settings.warmup)
+    return settings.lr * min(1.0, rise, fall if settings.decay == "linear" else 1.0)
 
 
 def reference_errors(backbone: Backbone, batch: Batch, reference: Reference, mode: Mode = "auto") -> Tensor:

@@ -1,0 +1,33 @@
+"""Settings that `rushes init` writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rushes.config.files import validate_table
+from rushes.pipeline.checks import check_settings
+from rushes.pipeline.presets import preset, recipe_table
+from rushes.training.recipe import load_recipe, recipe_names
+
+
+@pytest.mark.parametrize("name", recipe_names())
+@pytest.mark.parametrize("real", [False, True], ids=["world", "footage"])
+def test_every_recipe_gets_settings_that_make_what_it_needs(name: str, real: bool, tmp_path: Path) -> None:
+    settings = preset(name, tmp_path if real else None)
+    check_settings(settings)
+    needs = load_recipe(name).NEEDS
+    assert settings.train.recipe == name
+    assert ("guided" in needs) == (settings.generate.kind == "guided")
+    assert ("labels" in needs) == (settings.label.by != "none")
+    if real:
+        assert settings.footage.path == str(tmp_path) and settings.footage.eval_fraction > 0
+    validate_table(load_recipe(name).Options, settings.train.options, "train.options")
+
+
+def test_table_names_every_recipe() -> None:
+    rows = {row["name"]: row for row in recipe_table()}
+    assert list(rows) == recipe_names()
+    assert rows["densedpo"]["needs"] == ["guided", "labels"]
+    assert all("tiny" in row["backbones"] and row["paper"] for row in rows.values())

@@ -1,0 +1,94 @@
+"""What leaves a project: its rows, and the model of a run."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from rushes.config.tables import Settings
+from rushes.pipeline import stages
+from rushes.pipeline.project import Project, load_run, open_project
+from rushes.pipeline.weights import export_weights
+from rushes.records import Candidate, Clip, Preference, Score
+from rushes.store.database import Store
+from rushes.store.exchange import Form, export_project, import_project
+
+
+@pytest.fixture
+def opened(finished: Path, tmp_path: Path, small: SimpleNamespace) -> Project:
+    """A copy of the finished project."""
+    return open_project(Path(shutil.copytree(finished, tmp_path / "project")), small.settings)
+
+
+def with_train(project: Project, **changes: object) -> Project:
+    settings: Settings = project.settings
+    train = settings.train.model_copy(update=changes)
+    return Project(project.store, settings.model_copy(update={"train": train}))
+
+
+@pytest.mark.parametrize("form", ["parquet", "jsonl"])
+def test_rows_come_back_as_they_went(form: Form, finished: Path, tmp_path: Path) -> None:
+    with Store.open(finished) as store, Store.create(tmp_path / "other") as other:
+        counts = export_project(store, tmp_path / "rows", form)
+        assert import_project(other, tmp_path / "rows") == sum(counts.values()) > 0
+        for kind in (Clip, Candidate, Preference, Score):
+            assert list(other.stream(kind)) == list(store.stream(kind)) != []
+
+
+def test_import_command_takes_exported_rows(
+    finished: Path, tmp_path: Path, command: Callable[..., SimpleNamespace], small: SimpleNamespace
+) -> None:
+    assert command("export", finished, "--out", tmp_path / "rows", "--form", "jsonl").code == 0
+    other = small.new_project(tmp_path / "other", small.settings)
+    first, again = (command("import", other, "--rows", tmp_path / "rows", "--json") for _ in range(2))
+    with Store.open(finished) as store, Store.open(other) as copy:
+        assert copy.clips() == store.clips()
+    assert first.out != again.out == '{"new_rows": 0}\n'
+    assert "none of clips, candidates" in command("import", other, "--rows", tmp_path).err
+
+
+@pytest.mark.parametrize("tune", ["full", "lora"])
+def test_exported_model_makes_the_same_samples_elsewhere(
+    tune: str, opened: Project, tmp_path: Path, small: SimpleNamespace
+) -> None:
+    project = with_train(opened, tune=tune, name=tune, lr=1e-3, rank=4)
+    stages.train_run(project)
+    stages.evaluate_run(project)
+    path = export_weights(project, tune, tmp_path)
+    size = small.settings.backbone.model_copy(update={"path": str(path)})
+    elsewhere = open_project(
+        small.new_project(tmp_path / "elsewhere", small.settings),
+        small.settings.model_copy(update={"backbone": size}),
+    )
+    stages.import_footage(elsewhere)
+    stages.train_run(with_train(elsewhere, recipe="sft", options={}, steps=1))
+    stages.evaluate_run(elsewhere, "sft")
+    trained = {c.group: c for c in project.store.candidates(split="eval", system=tune)}
+    base = {c.group: c for c in elsewhere.store.candidates(split="eval", system="base")}
+    assert trained.keys() == base.keys() != set()
+    untrained = {c.group: c.media for c in project.store.candidates(split="eval", system="base")}
+    for group, made in trained.items():
+        assert made.media != untrained[group]
+        if tune == "full":
+            assert made.media == base[group].media
+    assert elsewhere.base.fingerprint == load_run(project, tune).fingerprint or tune == "lora"
+
+
+def test_model_that_did_not_change_is_refused(opened: Project, tmp_path: Path) -> None:
+    project = with_train(opened, tune="lora", name="still", steps=1, lr=1e-30)
+    stages.train_run(project)
+    with pytest.raises(ValueError, match="run 'still' changed no weight, so its export would be the base"):
+        export_weights(project, "still", tmp_path)
+    assert list(tmp_path.glob("*.safetensors")) == []
+
+
+def test_run_of_another_base_is_refused(opened: Project, tmp_path: Path) -> None:
+    path = export_weights(opened, "realdpo", tmp_path)
+    size = opened.settings.backbone.model_copy(update={"path": str(path)})
+    other = Project(opened.store, opened.settings.model_copy(update={"backbone": size}))
+    with pytest.raises(ValueError, match="started from other weights than \\[backbone\\] names now"):
+        export_weights(other, "realdpo", tmp_path)

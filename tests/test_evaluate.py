@@ -1,0 +1,127 @@
+"""Candidates to scores and paired differences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rushes import evaluate
+from rushes.evaluate import Meter, Pair
+from rushes.media.write import write_video
+from rushes.metrics import catalogue
+from rushes.metrics.base import Shot
+from rushes.records import Candidate, Score
+from rushes.stats import paired_difference
+from rushes.store.database import Store
+from rushes.world import verify
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.create(tmp_path / "project") as made:
+        yield made
+
+
+def candidate(store: Store, id: str, system: str, group: str = "g", seed: int = 0, level: int = 90) -> Candidate:
+    path = store.project / f"{id}.mp4"
+    frames = np.full((8, 32, 48, 3), level, np.uint8)
+    frames[4:] += 10
+    write_video(path, frames, 4)
+    row = Candidate(
+        id, store.put_media(path), "a dog", "take", group, group, system, "w", seed, 48, 32, 8, 4.0, None, "eval"
+    )
+    store.add([row])
+    return row
+
+
+def meter(values: Mapping[str, float] | None = None, name: str = "test-1") -> Meter:
+    """Brightness by pixels; `gap` only where clips are bright."""
+
+    def measure(shot: Shot) -> evaluate.Values:
+        means = shot.frames_FHWC.mean((1, 2, 3))
+        gap = float(means[-1] - means[0]) if means[0] > 50 else math.nan
+        return {
+            "bright": (float(means.mean()), (float(means[:4].mean()), float(means[4:].mean()))),
+            "gap": (gap, (math.nan,)),
+        }
+
+    return Meter(name, {"bright": "higher", "gap": "lower"}, {"bright": "levels"}, "bright", None, measure)
+
+
+def test_scores_are_what_the_meter_says_and_measured_once(store: Store) -> None:
+    rows = [candidate(store, "a", "base", level=90), candidate(store, "b", "base", level=20)]
+    assert evaluate.unmeasured(store, rows, meter()) == rows
+    evaluate.score(store, rows, meter())
+    assert evaluate.unmeasured(store, rows, meter()) == []
+    assert evaluate.unmeasured(store, rows, meter(name="test-2")) == rows
+    found = {(score.subject, score.metric): score for score in store.scores()}
+    assert set(found) == {("a", "bright"), ("a", "gap"), ("b", "bright")}  # what is not finite is not stored
+    assert found["a", "bright"].value == pytest.approx(95, abs=2)
+    assert found["a", "bright"].per_segment == pytest.approx((90, 100), abs=2)
+    assert found["a", "gap"].per_segment == ()
+    assert {score.measured_by for score in found.values()} == {"test-1"}
+
+
+def test_shots_get_the_still_they_should_start_from(store: Store) -> None:
+    row = candidate(store, "a", "base")
+    general = evaluate.general_meter()
+    evaluate.score(store, [row], general, lambda c: np.full((32, 48, 3), 90, np.uint8))
+    (score,) = store.scores(metric="first_frame_fidelity")
+    assert score.value > 0.95
+    other = candidate(store, "b", "base", level=91)
+    evaluate.score(store, [other], general)
+    assert len(store.scores(metric="first_frame_fidelity")) == 1
+
+
+def test_pairs_share_prompt_and_seed(store: Store) -> None:
+    base = [candidate(store, f"b{g}{s}", "base", g, s, 60 + s) for g in "xy" for s in (0, 1)]
+    run = [candidate(store, f"r{g}{s}", "run", g, s, 80 + s) for g in "yz" for s in (1, 2)]
+    assert evaluate.pairs(base, run) == [Pair("y", "by1", "ry1")]
+
+
+def put(store: Store, metric: str, values: Mapping[str, float], by: str = "test-1") -> None:
+    store.add(
+        Score(f"{metric} {subject} {by}", subject, metric, value, measured_by=by) for subject, value in values.items()
+    )
+
+
+def test_table_is_the_paired_difference_clustered_by_prompt(store: Store) -> None:
+    pairs = [Pair(f"prompt {k // 2}", f"b{k}", f"t{k}") for k in range(8)]
+    base = [3.0, 5.0, 4.0, 6.0, 2.0, 4.0, 7.0, 5.0]
+    trained = [2.0, 5.5, 3.0, 4.0, 2.5, 3.0, 6.0, 4.5]
+    put(store, "bright", dict(zip([p.base for p in pairs], base, strict=True)))
+    put(store, "bright", dict(zip([p.trained for p in pairs], trained, strict=True)))
+    put(store, "gap", {"b0": 1.0, "t0": 2.0, "b1": 5.0})
+    put(store, "bright", {"b0": 100.0}, by="another meter")
+    table = evaluate.compare(store, meter(), pairs, seed=3)
+    expected = paired_difference(base, trained, clusters=[p.prompt for p in pairs], seed=3)
+    row = table["bright"]
+    assert (row["base"], row["trained"], row["n"]) == (pytest.approx(4.5), pytest.approx(3.8125), 8)
+    assert (row["difference"], row["low"], row["high"]) == (expected.value, expected.low, expected.high)
+    assert row["difference"] == pytest.approx(row["trained"] - row["base"])
+    assert (row["better"], row["unit"]) == ("higher", "levels")
+    assert (table["gap"]["n"], table["gap"]["base"], table["gap"]["trained"]) == (1, 1.0, 2.0)
+
+
+def test_comparison_without_pairs_or_headline_is_refused(store: Store) -> None:
+    with pytest.raises(ValueError, match="no held-out prompt and seed in common"):
+        evaluate.compare(store, meter(), [])
+    put(store, "gap", {"b": 1.0, "t": 2.0})
+    with pytest.raises(ValueError, match="bright could be measured on no pair of the 1"):
+        evaluate.compare(store, meter(), [Pair("p", "b", "t")])
+
+
+def test_meters_measure_what_they_promise() -> None:
+    rng = np.random.default_rng(0)
+    shot = Shot(rng.integers(0, 255, (17, 32, 32, 3), np.uint8), 8.0, "a red ball falls and bounces")
+    for made in (evaluate.world_meter(), evaluate.general_meter()):
+        assert set(made.measure(shot)) == set(made.better) >= {made.headline}
+        assert set(made.better.values()) <= {"lower", "higher"}
+    assert {"bad_frames", "physics_error", "artifacts", "dynamic_degree"} <= set(evaluate.world_meter().better)
+    assert set(verify.METRICS) == set(evaluate.world_meter().better)
+    neutral = {name for name, metric in catalogue.all_metrics().items() if metric.better == "neutral"}
+    assert neutral and not neutral & set(evaluate.general_meter().better)

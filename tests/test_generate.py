@@ -1,0 +1,146 @@
+"""Prompts to candidates: what names one, what a second call makes, and what of a batch reaches it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rushes import encode, footage, generate
+from rushes.backbones.tiny import TinyBackbone
+from rushes.config.tables import Backbone as Size
+from rushes.config.tables import Footage, Generate
+from rushes.generate import Studio
+from rushes.media.read import read_video
+from rushes.store.database import Store
+
+SETTINGS = Generate(takes=2, steps=2, batch=4)
+
+
+@pytest.fixture(scope="module")
+def backbone() -> TinyBackbone:
+    return TinyBackbone.load()
+
+
+@pytest.fixture
+def studio(tmp_path: Path, backbone: TinyBackbone) -> Iterator[Studio]:
+    """Four clips of the embedded world, encoded."""
+    with Store.create(tmp_path / "project") as store:
+        footage.import_world(store, Footage(clips=4, eval_prompts=0), Size(), seed=0)
+        latents = encode.open_latents(store, backbone, Size(), "crop")
+        media = [clip.media for clip in store.clips()]
+        encode.encode(store, latents, backbone, Size(), "crop", encode.jobs(latents, media, media))
+        yield Studio(store, latents, backbone, Size(), "base", SETTINGS)
+
+
+def with_settings(studio: Studio, **changes: object) -> Studio:
+    return replace(studio, settings=SETTINGS.model_copy(update=changes))
+
+
+def ids(studio: Studio, seed: int = 0) -> list[str]:
+    return [request.id for request in generate.requests(studio, studio.store.clips(), seed)]
+
+
+def make(studio: Studio) -> int:
+    missing = generate.missing(studio, generate.requests(studio, studio.store.clips(), 0))
+    generate.generate(studio, missing)
+    return len(missing)
+
+
+def test_takes_are_made_once_and_say_where_they_come_from(studio: Studio, backbone: TinyBackbone) -> None:
+    assert (make(studio), make(studio)) == (8, 0)
+    takes = studio.store.candidates()
+    assert [take.id for take in takes] == ids(studio)
+    clip = studio.store.clips()[0]
+    first = takes[0]
+    assert (first.group, first.clip_id, first.caption, first.split) == (clip.id, clip.id, clip.caption, "train")
+    assert (first.kind, first.system, first.made_by, first.eta) == ("take", "base", backbone.fingerprint, None)
+    assert (first.frames, first.fps, first.width_px) == (17, 8.0, 128)
+    assert len({take.media for take in takes}) == 8
+
+
+def test_take_starts_from_the_first_frame_of_its_clip(studio: Studio) -> None:
+    make(studio)
+    for clip in studio.store.clips():
+        real = read_video(studio.store.media_path(clip.media), size_px=(32, 32)).frames_FHWC[0]
+        for take in studio.store.candidates(group=clip.id):
+            made = read_video(studio.store.media_path(take.media), size_px=(32, 32)).frames_FHWC[0]
+            assert np.abs(made.astype(float) - real).mean() < 6  # codec and file
+
+
+def test_name_of_a_take_tells_what_it_depends_on(studio: Studio) -> None:
+    known = set(ids(studio))
+    assert len(known) == 8
+    for same in ({"batch": 1}, {"eta": (0.5, 0.6)}):
+        assert set(ids(with_settings(studio, **same))) == known
+    assert set(ids(with_settings(studio, takes=3))) > known
+    guided = set(ids(with_settings(studio, kind="guided")))
+    for other in (
+        set(ids(with_settings(studio, steps=3))),
+        set(ids(with_settings(studio, shift=2.0))),
+        set(ids(with_settings(studio, guidance=2.0))),
+        set(ids(studio, seed=1)),
+        set(ids(replace(studio, system="run"))),
+        set(ids(replace(studio, size=Size(first_frame=False)))),
+        set(ids(with_settings(studio, kind="guided", eta=(0.5, 0.6)))),
+        guided,
+    ):
+        assert len(other) == 8 and not other & known
+    assert set(ids(replace(studio, size=Size(path="/elsewhere")))) == known  # the weights' fingerprint counts, no path
+
+
+def test_take_does_not_depend_on_its_batch(studio: Studio, backbone: TinyBackbone, tmp_path: Path) -> None:
+    make(studio)
+    with Store.create(tmp_path / "other") as store:
+        footage.import_world(store, Footage(clips=4, eval_prompts=0), Size(), seed=0)
+        alone = replace(studio, store=store, settings=SETTINGS.model_copy(update={"batch": 1}))
+        make(alone)
+        for one, other in zip(studio.store.candidates(), store.candidates(), strict=True):
+            assert one.id == other.id
+            frames = [
+                read_video(each.media_path(row.media)).frames_FHWC.astype(float)
+                for each, row in ((studio.store, one), (store, other))
+            ]
+            assert np.abs(frames[0] - frames[1]).mean() < 0.5
+
+
+def test_stopped_stage_keeps_whole_batches(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(count: int) -> None:
+        raise KeyboardInterrupt
+
+    missing = generate.missing(studio, generate.requests(studio, studio.store.clips(), 0))
+    with pytest.raises(KeyboardInterrupt):
+        generate.generate(studio, missing, stop)
+    assert len(studio.store.candidates()) == 4
+    assert make(studio) == 4
+    assert [take.id for take in studio.store.candidates()] == ids(studio)
+
+
+def test_guided_takes_of_a_clip_share_one_noise_level(studio: Studio) -> None:
+    guided = with_settings(studio, kind="guided", eta=(0.3, 0.9))
+    make(guided)
+    levels = {clip.id: {c.eta for c in studio.store.candidates(group=clip.id)} for clip in studio.store.clips()}
+    assert all(len(of_clip) == 1 for of_clip in levels.values())
+    flat = {eta for of_clip in levels.values() for eta in of_clip}
+    assert len(flat) == 4 and all(eta is not None and 0.3 <= eta <= 0.9 for eta in flat)
+
+
+def test_guided_takes_stay_close_to_their_clip(studio: Studio) -> None:
+    near = with_settings(studio, kind="guided", eta=(0.05, 0.06), steps=8)
+    make(near)
+    for take in studio.store.candidates(kind="guided"):
+        real = studio.store.get(take.clip_id)
+        videos = [
+            read_video(studio.store.media_path(row.media), size_px=(32, 32)).frames_FHWC.astype(float)
+            for row in (take, real)  # type: ignore[union-attr]
+        ]
+        assert np.abs(videos[0] - videos[1]).mean() < 10
+
+
+def test_missing_latent_is_named(studio: Studio, backbone: TinyBackbone) -> None:
+    elsewhere = encode.open_latents(studio.store, backbone, Size(height_px=40), "crop")
+    with pytest.raises(ValueError, match="`rushes generate` encodes it first"):
+        make(replace(studio, latents=elsewhere))

@@ -1,7 +1,7 @@
 """Make the base checkpoint of the embedded backbone: fit the codec, train the transformer, write one safetensors file.
 
-The corpus stands for web video: mostly true clips, a quarter in slow motion under captions that do not say so, some with a
-violation. So the base is visibly good and visibly imperfect, and preference training has something to mend.
+The corpus stands for web video: mostly true clips, a quarter in slow motion under captions that do not say so, some
+with a violation. So the base is visibly good and visibly imperfect, and preference training has something to mend.
 
     python scripts/pretrain_tiny.py --out src/rushes/backbones/weights/tiny.safetensors
 
@@ -134,6 +134,7 @@ def train(backbone: TinyBackbone, captions: list[str], latents: torch.Tensor, ar
 
 
 def main() -> None:
+    """Read the arguments, make the checkpoint."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)

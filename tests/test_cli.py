@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from rushes import __version__
 from rushes.cli import main
@@ -138,6 +139,13 @@ def test_metrics_have_the_promised_keys_and_finite_values(project: Path, rushes:
 def test_stages_say_one_line_each_where_there_is_no_terminal(empty: Path, rushes: Callable[..., Any]) -> None:
     code, out, err = rushes("import", empty, *TINY)
     assert (code, out, err) == (0, "clips: 12\nheld_out: 6\n", "import: 12\n")
+
+
+def test_bar_moves_on_a_terminal(empty: Path, rushes: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rushes.cli._screen", Console(stderr=True, force_terminal=True, width=100))
+    code, out, err = rushes("import", empty, *TINY, "--json")
+    assert (code, json.loads(out)) == (0, {"clips": 12, "held_out": 6})
+    assert "import" in err and "12/12" in err
 
 
 def test_help_names_exit_codes_and_every_command(rushes: Callable[..., Any]) -> None:

@@ -13,7 +13,16 @@ import numpy as np
 import pytest
 
 from rushes.config.tables import Backbone, Footage
-from rushes.footage import Imported, Length, find_bench, find_footage, import_bench, import_folder, import_world
+from rushes.footage import (
+    Imported,
+    Length,
+    check_files,
+    find_bench,
+    find_footage,
+    import_bench,
+    import_folder,
+    import_world,
+)
 from rushes.media.images import write_image
 from rushes.media.read import read_video
 from rushes.media.write import write_video
@@ -44,7 +53,13 @@ def footage_in(folder: Path, count: int = 4, **settings: object) -> Footage:
 
 
 def take(store: Store, footage: Footage, length: Length = LENGTH) -> Imported:
-    return import_folder(store, find_footage(footage), footage, length)
+    found = find_footage(footage)
+    return import_folder(store, found, footage, check_files(store, found, None, length))
+
+
+def take_bench(store: Store, folder: Path, length: Length = LENGTH) -> Imported:
+    bench = find_bench(folder)
+    return import_bench(store, bench, check_files(store, (), bench, length), length.fps)
 
 
 def refusal(store: Store, footage: Footage, length: Length = LENGTH) -> str:
@@ -321,9 +336,9 @@ def bench(tmp_path: Path) -> Path:
 
 
 def test_bench_becomes_held_out_prompts_and_imported_systems(store: Store, bench: Path) -> None:
-    done = import_bench(store, find_bench(bench), LENGTH)
+    done = take_bench(store, bench)
     assert (done.clips, done.takes) == (2, 4)
-    assert import_bench(store, find_bench(bench), Length(9, 4.0, LENGTH.largest)) == done  # other settings, same rows
+    assert take_bench(store, bench, Length(9, 4.0, LENGTH.largest)) == done  # other settings, same rows
     assert [(clip.caption, clip.split, clip.frames) for clip in store.clips()] == [
         ("a dog", "eval", 1),
         ("a cat", "eval", 1),
@@ -335,8 +350,17 @@ def test_bench_becomes_held_out_prompts_and_imported_systems(store: Store, bench
 def test_damaged_still_of_a_bench_stores_nothing(store: Store, bench: Path) -> None:
     (bench / "first_frames" / "1.png").write_bytes(b"no picture")
     with pytest.raises(ValueError, match=r"1\.png: not an image"):
-        import_bench(store, find_bench(bench), LENGTH)
+        take_bench(store, bench)
     assert store.clips() == store.candidates() == ()
+
+
+def test_footage_and_bench_are_checked_together(store: Store, bench: Path, tmp_path: Path) -> None:
+    found = find_footage(footage_in(tmp_path / "clips", 1))
+    for path in (found[0].path, bench / "sft" / "1.mp4"):
+        path.write_bytes(b"")
+    with pytest.raises(ValueError) as caught:
+        check_files(store, found, find_bench(bench), LENGTH)
+    assert str(found[0].path) in str(caught.value) and str(bench / "sft" / "1.mp4") in str(caught.value)
 
 
 def test_bench_without_first_frames(bench: Path) -> None:

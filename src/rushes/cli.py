@@ -29,7 +29,8 @@ app = App(
     help="Preference optimization for video diffusion models.",
     help_epilogue=(
         "Results go to standard output, all else to standard error. Exit codes: 0 done; 2 a command, a setting or a "
-        "file that must be changed, or a full disk; 130 stopped by Ctrl-C. Run a stopped command again to continue it."
+        "file that must be changed, or a full disk; 130 stopped by Ctrl-C. Run a stopped command again to continue it. "
+        "With RUSHES_TRACEBACK=1 in the environment an error shows where it came from."
     ),
     version=rushes.__version__,
     result_action="return_value",
@@ -214,7 +215,8 @@ def run(
         adopt(folder, settings, project)
     with _opened(folder, settings) as opened:
         facts = run_all(opened)
-    stages = [f"{name}: {facts[name]}" for name in ("import", "generate", "label", "train") if name in facts]
+    done = [name for name in ("import", "generate", "label", "train") if name in facts]
+    stages = [f"{name}: " + ", ".join(f"{key} {value}" for key, value in facts[name].items()) for name in done]
     _tell(facts, as_json, [*stages, *_in_words(facts["metrics"]), f"report: {facts['report']}"])
 
 
@@ -304,7 +306,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (ValueError, OSError) as error:
         if os.environ.get("RUSHES_TRACEBACK"):
             raise
-        print(f"rushes: {error}", file=sys.stderr)
+        where = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else error
+        print(f"rushes: {where}", file=sys.stderr)
         sys.exit(2)
     except sqlite3.Error as error:
         print(f"rushes: the project's database: {error}; free some space and check the disk", file=sys.stderr)

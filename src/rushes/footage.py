@@ -7,7 +7,7 @@ moved is not taken twice, and a clip never changes between training and evaluati
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -131,18 +131,52 @@ def find_bench(folder: Path) -> Bench:
     return bench
 
 
-def import_folder(
-    store: Store, found: Sequence[Found], footage: Footage, length: Length, tick: Tick = lambda: None
-) -> Imported:
+def check_files(
+    store: Store, found: Sequence[Found], bench: Bench | None, length: Length, tick: Tick = lambda: None
+) -> dict[Path, Video]:
+    """Facts of every video of some footage and of a bench; `tick` is called for each.
+
+    Raises:
+        ValueError: files that cannot be used, a line for each that says why.
+    """
+    stills = [item.first_frame for item in found if item.first_frame] + list(bench.first_frames if bench else ())
+    checked: dict[Path, Video] = {}
+    problems: list[str] = []
+    stored = {row.media: row for row in _stored(store)}
+    for path in all_videos(found, bench):
+        try:
+            media = content_hash(path)
+            known = stored.get(media) or probe(path)  # what is stored was decoded then
+            checked[path] = Video(media, known.width_px, known.height_px, known.frames, known.fps)
+        except MediaError as error:
+            problems.append(str(error))
+        except OSError as error:
+            problems.append(f"{path}: cannot be read ({error.strerror}); check the path and its permissions")
+        tick()
+    for still in stills:
+        try:
+            read_image(still)
+        except MediaError as error:
+            problems.append(str(error))
+    problems += _too_short(checked, length)
+    if problems:
+        raise ValueError("\n".join(["nothing was imported, as some files cannot be used:", *problems]))
+    return checked
+
+
+def all_videos(found: Sequence[Found], bench: Bench | None) -> list[Path]:
+    """Every video file once."""
+    systems = bench.systems.values() if bench else ()
+    of_footage = [path for item in found for path in (item.path, *item.takes)]
+    return list(dict.fromkeys([*of_footage, *(path for paths in systems for path in paths)]))
+
+
+def import_folder(store: Store, found: Sequence[Found], footage: Footage, checked: Mapping[Path, Video]) -> Imported:
     """Take videos, and takes that a model made of them, into the store.
 
     Raises:
-        ValueError: one line for each file that cannot be used, and why; nothing is stored then. Or more clips are to
-            be held out than there are new ones.
+        ValueError: more clips are to be held out than there are new ones.
     """
-    videos = (path for item in found for path in (item.path, *item.takes))
-    stills = [item.first_frame for item in found if item.first_frame]
-    checked = _check_all(store, videos, stills, length, tick)
     ids = [_clip_id(item, checked[item.path].media) for item in found]
     held_out = _held_out(store, set(ids), footage.eval_fraction)
     known = {row.id for row in _stored(store)}
@@ -165,20 +199,14 @@ def import_folder(
     return Imported(distinct, len(held_out & set(ids)), takes, left_out, len(ids) - distinct)
 
 
-def import_bench(store: Store, bench: Bench, length: Length, tick: Tick = lambda: None) -> Imported:
-    """Held-out prompts as clips of one frame, and what other systems made of them as candidates.
-
-    Raises:
-        ValueError: one line for each file that cannot be used; nothing is stored then.
-    """
-    videos = [path for paths in bench.systems.values() for path in paths]
-    checked = _check_all(store, videos, bench.first_frames, length, tick)
+def import_bench(store: Store, bench: Bench, checked: Mapping[Path, Video], fps: float) -> Imported:
+    """Held-out prompts as clips of one frame at `fps`, and what other systems made of them as candidates."""
     known = {row.id for row in _stored(store)}
     for index, (prompt, still) in enumerate(zip(bench.prompts, bench.first_frames, strict=True)):
         height, width, _ = read_image(still).shape
         media = store.put_media(still)
         id = stable_hash(["bench", media, prompt])
-        clip = Clip(id, media, prompt, width, height, 1, length.fps, str(still), "eval", media, made_by="import")
+        clip = Clip(id, media, prompt, width, height, 1, fps, str(still), "eval", media, made_by="import")
         # A run may have the same name as a system of the bench.
         made = [
             _take(store, id, prompt, "eval", paths[index], checked[paths[index]], 0, f"{system} (imported)")
@@ -186,40 +214,12 @@ def import_bench(store: Store, bench: Bench, length: Length, tick: Tick = lambda
         ]
         rows: list[Row] = [clip, *made]
         store.add(row for row in rows if row.id not in known)
-    return Imported(len(bench.prompts), len(bench.prompts), len(videos))
+    return Imported(len(bench.prompts), len(bench.prompts), len(bench.prompts) * len(bench.systems))
 
 
 def _stored(store: Store) -> list[Clip | Candidate]:
     """Everything that was imported before."""
     return [*store.clips(), *store.candidates(kind="imported")]
-
-
-def _check_all(
-    store: Store, videos: Iterable[Path], stills: Iterable[Path], length: Length, tick: Tick
-) -> dict[Path, Video]:
-    """Facts of every video, or one error that names all files that cannot be used."""
-    stored = {row.media: row for row in _stored(store)}
-    checked: dict[Path, Video] = {}
-    problems: list[str] = []
-    for path in dict.fromkeys(videos):
-        try:
-            media = content_hash(path)
-            known = stored.get(media) or probe(path)  # what is stored was decoded then
-            checked[path] = Video(media, known.width_px, known.height_px, known.frames, known.fps)
-        except MediaError as error:
-            problems.append(str(error))
-        except OSError as error:
-            problems.append(f"{path}: cannot be read ({error.strerror}); check the path and its permissions")
-        tick()
-    for still in dict.fromkeys(stills):
-        try:
-            read_image(still)
-        except MediaError as error:
-            problems.append(str(error))
-    problems += _too_short(checked, length)
-    if problems:
-        raise ValueError("\n".join(["nothing was imported, as some files cannot be used:", *problems]))
-    return checked
 
 
 def _too_short(checked: Mapping[Path, Video], length: Length) -> list[str]:

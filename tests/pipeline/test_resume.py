@@ -59,6 +59,7 @@ def test_run_that_is_stopped_at_every_stage_ends_as_one_that_is_not(
     result = command("run", project, "--json")
     assert result.code == 0, result.err
     assert contents(project) == contents(finished)
+    assert list((project / "runs").rglob("*.part")) == []  # torn checkpoints would fill the disk
 
 
 def test_run_of_a_finished_project_makes_nothing(

@@ -23,7 +23,7 @@ def test_settings_come_back_as_they_were_written(tmp_path: Path) -> None:
 
 
 def test_folder_without_settings_is_no_project(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="is not a project: it has no rushes.toml; make one with `rushes init"):
+    with pytest.raises(ValueError, match=r"is not a project: it has no rushes\.toml; make one with `rushes init"):
         read_settings(tmp_path)
 
 
@@ -46,5 +46,5 @@ def test_other_recipe_takes_the_whole_table(tmp_path: Path) -> None:
     assert settings.train == Train(recipe="sft", lr=5e-4, steps=3)
     assert settings.evaluate.steps == 2
     assert read_settings(project) == changed(lr=2e-4, options={"beta": 2.0})  # the file stays
-    with pytest.raises(SettingsError, match="train.steps"):
+    with pytest.raises(SettingsError, match=r"train\.steps"):
         with_train(project, Train(), ["train.steps=0"])

@@ -1,11 +1,12 @@
-"""LoRA through peft: a few small matrices are trained and the network's own weights stay."""
+"""LoRA through peft: a few small matrices are trained and the network's own weights stay.
+
+peft takes seconds to import, so it is imported where it is used.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from peft import LoraConfig, inject_adapter_in_model
-from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
 
@@ -15,6 +16,8 @@ def add_lora(network: nn.Module, targets: Sequence[str], rank: int, alpha: float
     Raises:
         ValueError: no layer of the network has one of these names.
     """
+    from peft import LoraConfig, inject_adapter_in_model
+
     names = {path.rsplit(".", 1)[-1] for path, _ in network.named_modules()}
     missing = sorted(set(targets) - names)
     if missing:
@@ -25,6 +28,8 @@ def add_lora(network: nn.Module, targets: Sequence[str], rank: int, alpha: float
 
 def merge_lora(network: nn.Module) -> None:
     """Add the adapters to the weights they adapt and remove them; in place. Nothing happens where there are none."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
     for path, layer in list(network.named_modules()):
         if isinstance(layer, BaseTunerLayer):
             layer.merge()

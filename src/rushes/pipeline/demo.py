@@ -18,7 +18,7 @@ from rushes.training.recipe import load_recipe
 HEADLINE = "realdpo"  # the recipe that the verdict is about, chosen before any run; see LOG.md
 ARMS = (HEADLINE, "sft", "densedpo")
 CLIPS, PROMPTS = 256, 192
-TAKES = Generate(takes=2)
+TAKES = Generate(takes=1)
 GUIDED = Generate(kind="guided", takes=2)
 
 

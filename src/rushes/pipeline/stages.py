@@ -44,14 +44,13 @@ def import_footage(project: Project) -> Facts:
         return {"clips": world.clips, "held_out": world.held_out}
     found = footage.find_footage(table)
     bench = footage.find_bench(Path(table.bench)) if table.bench else None
-    videos = {path for item in found for path in (item.path, *item.takes)}
-    of_systems = {path for paths in bench.systems.values() for path in paths} if bench else set()
     length = footage.Length(size.frames, size.fps, lambda frames: _largest(project, frames))
-    with project.timed("import", len(videos) + len(of_systems)) as tick:
-        done = footage.import_folder(project.store, found, table, length, lambda: tick(1))
+    with project.timed("import", len(footage.all_videos(found, bench))) as tick:
+        checked = footage.check_files(project.store, found, bench, length, lambda: tick(1))
+        done = footage.import_folder(project.store, found, table, checked)
         facts: Facts = {name: count for name, count in asdict(done).items() if count}
         if bench:
-            prompts = footage.import_bench(project.store, bench, length, lambda: tick(1))
+            prompts = footage.import_bench(project.store, bench, checked, size.fps)
             facts |= {"prompts": prompts.clips, "imported_of_systems": prompts.takes}
     return facts
 
@@ -129,6 +128,8 @@ def train_run(project: Project) -> Facts:
     comparisons = recipe_comparisons(project, recipe, settings)
     folder = run_folder(project, name)
     folder.mkdir(parents=True, exist_ok=True)
+    for torn in folder.rglob(".*.part"):  # of a process that was killed; checkpoints are large
+        torn.unlink()
     backbone = load_backbone(project.settings.backbone.name, project.settings.backbone.path)
     base = backbone.fingerprint
     torch.manual_seed(seed)  # the adapter's first factor is drawn by peft

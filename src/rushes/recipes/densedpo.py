@@ -36,7 +36,7 @@ from rushes.training.views import candidate_view
 
 PAPER = "DenseDPO (arXiv 2506.03517)"
 NEEDS: tuple[str, ...] = ("guided", "labels")
-TINY: Mapping[str, Any] = {"lr": 3e-5, "steps": 200, "batch": 16, "options": {"beta": 100.0}}
+TINY: Mapping[str, Any] = {"lr": 1e-5, "steps": 100, "batch": 16, "options": {"beta": 2000.0}}
 
 
 class Options(Table):

@@ -31,12 +31,10 @@ from rushes.training.views import candidate_view, of_clip, real_view, training_c
 PAPER = "RealDPO (arXiv 2510.14955)"
 NEEDS: tuple[str, ...] = ("takes",)
 TINY: Mapping[str, Any] = {
-    "lr": 1e-5,
+    "lr": 3e-4,
     "steps": 200,
     "batch": 16,
-    "reference": "ema",
-    "ema": 0.98,
-    "options": {"beta": 100.0},
+    "options": {"beta": 2000.0, "sft_weight": 1000.0},
 }
 
 

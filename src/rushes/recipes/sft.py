@@ -19,7 +19,7 @@ from rushes.training.views import real_view, training_clips
 
 PAPER = "the baseline of RealDPO (arXiv 2510.14955) and DenseDPO (arXiv 2506.03517)"
 NEEDS: tuple[str, ...] = ()
-TINY: Mapping[str, Any] = {"lr": 3e-4, "steps": 200, "batch": 32}
+TINY: Mapping[str, Any] = {"lr": 3e-4, "steps": 200, "batch": 16}
 
 
 class Options(Table):

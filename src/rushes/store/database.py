@@ -249,7 +249,7 @@ def _checked(row: Row) -> str:
 
 def _plain(error: sqlite3.Error, path: Path) -> Exception:
     name: str = getattr(error, "sqlite_errorname", "")
-    if name in ("SQLITE_FULL", "SQLITE_IOERR_WRITE"):
+    if name.startswith(("SQLITE_FULL", "SQLITE_IOERR")):
         cause = "the disk is full or failing; free some space, then run again: what was stored before is safe"
         return OSError(f"{path}: cannot be written: {cause}")
     if name.startswith("SQLITE_BUSY"):

@@ -199,7 +199,7 @@ def _captioned(folder: Path, footage: tuple[Footage, ...], allow_empty: bool) ->
     if missing and not allow_empty:
         raise ValueError(
             f"{folder}: {len(missing)} of {len(footage)} videos have no caption: {shown(missing)}; write one for each, "
-            "or pass allow_empty_captions=True"
+            "or set footage.allow_empty_captions to true"
         )
     return footage
 

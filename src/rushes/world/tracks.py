@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rushes.world.render import GREY, backdrop, disc
-from rushes.world.scenes import COLOURS, Floats, radius_px
+from rushes.world.scenes import COLOURS, FLOOR_PX, Floats, radius_px
 
 _FAINT = 0.2  # coverage below this is noise of the codec; far from a disc it would count as spread
 _GREY_KINDS = ("swing", "wave")
@@ -44,10 +44,16 @@ def _solver(colours: tuple[str, ...], grey: bool) -> Floats:
     return np.asarray(np.linalg.pinv(np.swapaxes(basis, -1, -2), rcond=1e-3))
 
 
-def _evenly_lit(frames_FHWC: NDArray[np.uint8]) -> Floats:
-    """Frames divided by their brightness, so that a dimmed object is still there; flicker is measured apart."""
-    gain_F = np.median(frames_FHWC.mean(-1) / backdrop().mean(-1), axis=(1, 2))
-    return np.asarray(frames_FHWC / np.clip(gain_F, 0.5, 2.0)[:, None, None, None])
+def _light(frames_FHWC: NDArray[np.uint8]) -> tuple[Floats, Floats]:
+    """Gain and offset [F, 1, 1, 3] of each frame and channel against the empty stage, from the levels of sky and ground.
+
+    Objects are looked for in frames freed of both, so that a dimmed object is still there: flicker is measured apart, and
+    the level of grey that each trip through a video file costs is nobody's fault.
+    """
+    stage, ground = backdrop(), int(FLOOR_PX) + 1
+    sky, earth = (np.median(frames_FHWC[:, rows], axis=(1, 2)) for rows in (slice(0, ground - 2), slice(ground, None)))
+    gain = np.clip((earth - sky) / (stage[-1, 0] - stage[0, 0]), 0.5, 2.0)
+    return gain[:, None, None], (sky - gain * stage[0, 0])[:, None, None]
 
 
 def coverage(frames_FHWC: NDArray[np.uint8] | Floats, colours: tuple[str, ...], grey: bool) -> tuple[Floats, Floats]:
@@ -89,7 +95,8 @@ def track(frames_FHWC: NDArray[np.uint8], kind: str, colours: tuple[str, ...]) -
         colours: names of the colours to look for, at most two.
     """
     grey = kind in _GREY_KINDS
-    amount, rest = coverage(_evenly_lit(frames_FHWC), colours, grey)
+    gain, offset = _light(frames_FHWC)
+    amount, rest = coverage((frames_FHWC - offset) / gain, colours, grey)
     discs = amount[:, : len(colours)]
     radius = radius_px(kind)
     area, spread, centres = _moments(discs)
@@ -99,7 +106,7 @@ def track(frames_FHWC: NDArray[np.uint8], kind: str, colours: tuple[str, ...]) -
     near = disc(np.where(present[..., None], centres, -99.0), radius + 3.0).max(1) > 0
     outside = np.where(near, 0.0, np.hypot(discs.sum(1) * 0.5, rest))
     count = np.maximum((~near).sum((-1, -2)), 1)
-    stray = np.sqrt((outside**2).sum((-1, -2)) / count)
+    stray = gain.mean((1, 2, 3)) * np.sqrt((outside**2).sum((-1, -2)) / count)
     return Tracks(_bridged(centres, present), present, stray)
 
 

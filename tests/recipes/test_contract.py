@@ -67,7 +67,8 @@ def run(recipe: Recipe, corner: Any, backbone: TinyBackbone, folder: Path, steps
     chosen = options(recipe)
     if comparisons is None:
         comparisons = recipe.comparisons(corner.store, chosen, corner.grid)
-    settings = Train(**{**recipe.TINY, "steps": steps, "batch": 3, "lr": 2e-4, "checkpoint_every": 5, "warmup": 0})
+    small = {"steps": steps, "batch": 3, "lr": 2e-4, "checkpoint_every": 5, "warmup": 0, "decay": "none"}
+    settings = Train(**{**recipe.TINY, **small})
     data = Data(comparisons, (), corner.latents, recipe.times(chosen))
     train(backbone, data, settings, folder, seed=0, identity="contract")
 

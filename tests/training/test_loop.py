@@ -18,11 +18,11 @@ from rushes.backbones.tiny import TinyBackbone
 from rushes.config.tables import Train
 from rushes.training import checkpoint
 from rushes.training.comparison import Comparison
-from rushes.training.loop import Data, split, train
+from rushes.training.loop import Data, learning_rate, split, train
 
 DataIn = Callable[..., Data]
 Small = Callable[..., TinyBackbone]
-RUN = {"batch": 2, "lr": 1e-3, "checkpoint_every": 5, "warmup": 4, "reference": "ema", "ema": 0.9}
+RUN = {"decay": "none", "batch": 2, "lr": 1e-3, "checkpoint_every": 5, "warmup": 4, "reference": "ema", "ema": 0.9}
 
 
 def settings(**changes: Any) -> Train:
@@ -123,6 +123,13 @@ def test_the_rate_rises_from_its_first_share(
     run(backbone, data_in(tmp_path), tmp_path, steps=1, warmup=warmup, lr=1e-2)
     moved = torch.cat([(p.detach() - before[name]).abs().flatten() for name, p in backbone.network.named_parameters()])
     assert float(moved.max()) == pytest.approx(1e-2 * share, rel=1e-3)
+
+
+def test_the_rate_rises_then_falls_to_zero_unless_told_to_stay() -> None:
+    falling = settings(steps=10, warmup=2, lr=1.0, decay="linear")
+    rates = [learning_rate(falling, step) for step in range(10)]
+    assert rates == [0.5, 1.0, 1.0, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8]
+    assert learning_rate(settings(steps=10, warmup=2, lr=1.0), 9) == 1.0
 
 
 def test_the_rate_stays_once_it_has_risen(tmp_path: Path, small: Small, data_in: DataIn) -> None:

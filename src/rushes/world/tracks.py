@@ -45,10 +45,10 @@ def _solver(colours: tuple[str, ...], grey: bool) -> Floats:
 
 
 def _light(frames_FHWC: NDArray[np.uint8]) -> tuple[Floats, Floats]:
-    """Gain and offset [F, 1, 1, 3] of each frame and channel against the empty stage, from the levels of sky and ground.
+    """Gain and offset [F, 1, 1, 3] of each frame and channel against the empty stage, from its sky and its ground.
 
-    Objects are looked for in frames freed of both, so that a dimmed object is still there: flicker is measured apart, and
-    the level of grey that each trip through a video file costs is nobody's fault.
+    Objects are looked for in frames freed of both, so that a dimmed object is still there: flicker is measured apart,
+    and the level of grey that each trip through a video file costs is nobody's fault.
     """
     stage, ground = backdrop(), int(FLOOR_PX) + 1
     sky, earth = (np.median(frames_FHWC[:, rows], axis=(1, 2)) for rows in (slice(0, ground - 2), slice(ground, None)))

@@ -77,3 +77,16 @@ def test_table_shows_first_and_last_step() -> None:
     rows = curves.table(panel)
     assert len(rows) == 8 and rows[0] == (1.0, [1.0, 5.0]) and rows[-1] == (100.0, [100.0, None])
     assert curves.table(Curve("x", {"a": ((3.0, 1.0),)})) == [(3.0, [1.0])]
+
+
+def test_what_is_held_out_is_drawn_beside_training_and_is_not_what_diagnoses_read() -> None:
+    """Held-out figures come once in a while: a single one must not be read as the last quarter of the run."""
+    rows: list[dict[str, float]] = [{"step": 0, "held_out/clip/accuracy": 0.5, "held_out/clip/spread": 0.0}]
+    rows += [
+        {"step": n, "loss": 300.0, "clip/loss": 0.2, "clip/accuracy": 0.9, "clip/spread": 1.0} for n in range(1, 41)
+    ]
+    rows[-1] |= {"held_out/clip/accuracy": 0.9, "held_out/clip/spread": 1.0}
+    assert not [finding for finding in curves.findings(rows) if "one half" in finding.text]
+    panels = {panel.title: set(panel.series) for panel in curves.curves(rows)}
+    assert panels["Clip: spread"] == {"training", "held out"}
+    assert panels["Loss"] == {"clip"} and panels["Total loss"] == {"training"}

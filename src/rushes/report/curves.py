@@ -19,6 +19,7 @@ PANELS: tuple[tuple[str, str, float | None, str], ...] = (
     ("accuracy", "Implicit accuracy", 0.5, "chance"),
     ("margin", "Margin", 0.0, "no preference"),
 )
+HELD_OUT = "held_out/"  # prefix of what was measured on comparisons that are not trained on
 _NOT_CURVES = {"step", "seconds", "time", "epoch"}
 _SURE = 0.98  # implicit accuracy that is suspicious this early
 
@@ -51,15 +52,16 @@ def curves(rows: Sequence[Mapping[str, Any]]) -> tuple[Curve, ...]:
     preference = any("accuracy" in key or "margin" in key for key in keys)
     panels = []
     for word, title, idle, idle_name in PANELS:
-        mine = [key for key in keys if word in key]
+        # Beside the losses of its levels the total, a weighted sum of them, has a scale of its own.
+        mine = [key for key in keys if word in key and (key != "loss" or not any("/loss" in other for other in keys))]
         keys = [key for key in keys if key not in mine]
         if mine:
             known = idle if preference or word != "loss" else None
             series = {_series_name(key, word): _points(rows, key) for key in mine}
             panels.append(Curve(title, series, known, idle_name if known is not None else ""))
-    for key in keys:
-        name = key.replace("_", " ")
-        panels.append(Curve(name[:1].upper() + name[1:], {name: _points(rows, key)}))
+    for key in dict.fromkeys(key.removeprefix(HELD_OUT) for key in keys):
+        series = {name: _points(rows, whole) for whole, name in ((HELD_OUT + key, "held out"), (key, "training"))}
+        panels.append(Curve(_title(key), {name: points for name, points in series.items() if points}))
     return tuple(panel for panel in panels if any(panel.series.values()))
 
 
@@ -118,10 +120,16 @@ def _points(rows: Sequence[Mapping[str, Any]], key: str) -> Points:
 
 
 def _tail(rows: Sequence[Mapping[str, Any]], side: str, word: str, share: float = 0.25) -> Interval | None:
-    keys = [key for row in rows for key in row if side in key and word in key]
+    named = dict.fromkeys(key for row in rows for key in row if side in key and word in key)
+    keys = sorted(named, key=lambda key: key.startswith(HELD_OUT))  # measured at every step first
     values = [value for _, value in _points(rows, keys[0])] if keys else []
     last = values[len(values) - max(1, round(len(values) * share)) :]
-    return mean_interval(last) if last else None
+    return mean_interval(last) if len(last) > 1 else None  # one value has no interval
+
+
+def _title(key: str) -> str:
+    words = "Total loss" if key == "loss" else key.replace("_", " ").replace("/", ": ")
+    return words[:1].upper() + words[1:]
 
 
 def _series_name(key: str, word: str) -> str:

@@ -37,7 +37,9 @@ def test_the_source_is_named_as_the_user_did(tmp_path: Path, monkeypatch: pytest
 def test_missing_captions_are_named_with_the_remedy(tmp_path: Path) -> None:
     lay(tmp_path, files=" ".join(f"{number}.mp4" for number in range(9)))
     (tmp_path / "3.txt").write_text("three")
-    with pytest.raises(ValueError, match=r"8 of 9 videos have no caption: 0.mp4, .*5.mp4 and 3 more;.*allow_empty_captions to true"):
+    with pytest.raises(
+        ValueError, match=r"8 of 9 videos have no caption: 0.mp4, .*5.mp4 and 3 more;.*captions to true"
+    ):
         read_folder(tmp_path)
     assert [one.caption for one in read_folder(tmp_path, allow_empty_captions=True)] == ["", "", "", "three", *[""] * 5]
 

@@ -93,7 +93,7 @@ def optimisers(network: torch.nn.Module, lr: float) -> list[torch.optim.Optimize
 
 def train(backbone: TinyBackbone, captions: list[str], latents: torch.Tensor, args: argparse.Namespace) -> None:
     """Flow matching; the first frame is given in 85 % of the draws, the caption in 90 %."""
-    network = backbone.network
+    network = backbone.network.to(args.device)
     opts = optimisers(network, args.lr)
     warm = min(200, args.steps // 10 + 1)
     schedule = [
@@ -104,6 +104,7 @@ def train(backbone: TinyBackbone, captions: list[str], latents: torch.Tensor, ar
     draw = TimeDraw("logit_normal", mean=0.4, std=1.2)
     forward = torch.compile(network) if args.compile else network
     start, running = time.time(), 0.0
+    place = torch.device(args.device)
     for step in range(args.steps):
         rows = torch.randint(len(latents), (args.batch,), generator=generator)
         clean = latents[rows].float()
@@ -115,10 +116,11 @@ def train(backbone: TinyBackbone, captions: list[str], latents: torch.Tensor, ar
         said = (torch.rand(args.batch, generator=generator) < 0.9).long()
         noised = backbone.spec.path.mix(clean, noise, t)
         target = backbone.spec.path.target(clean, noise, t)
-        with torch.autocast("cpu", torch.bfloat16):
-            out = forward(noised, t, words[rows] * said[:, None], clean[:, :, 0] if given else None)
+        first = clean[:, :, 0].to(place) if given else None
+        with torch.autocast(place.type, torch.bfloat16):
+            out = forward(noised.to(place), t.to(place), (words[rows] * said[:, None]).to(place), first)
         scored = slice(1, None) if given else slice(None)
-        loss = ((out.float() - target)[:, :, scored] ** 2).mean()
+        loss = ((out.float() - target.to(place))[:, :, scored] ** 2).mean()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         for o, s in zip(opts, schedule, strict=True):
@@ -129,8 +131,6 @@ def train(backbone: TinyBackbone, captions: list[str], latents: torch.Tensor, ar
         if (step + 1) % 100 == 0:
             clips = (step + 1) * args.batch / (time.time() - start)
             print(f"step {step + 1} loss {running:.4f} {clips:.0f} clips/s {time.time() - start:.0f} s", flush=True)
-        if (step + 1) % 1000 == 0:
-            backbone.save(args.out)
 
 
 def main() -> None:
@@ -143,6 +143,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--channels", type=int, default=128)
+    parser.add_argument("--device", default="cpu", help="where the transformer is trained, such as cuda")
     parser.add_argument("--compile", action="store_true", help="about 1.2 times as fast; needs a C++ compiler")
     args = parser.parse_args()
     torch.manual_seed(args.seed)
@@ -157,6 +158,7 @@ def main() -> None:
         flush=True,
     )
     train(backbone, captions, latents, args)
+    backbone.network.to("cpu")
     args.out.parent.mkdir(parents=True, exist_ok=True)
     backbone.save(args.out)
     print(f"wrote {args.out} ({args.out.stat().st_size / 1e6:.1f} MB), {time.time() - start:.0f} s in all")

@@ -8,7 +8,9 @@ import sqlite3
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from types import SimpleNamespace
 
 import pytest
@@ -246,6 +248,20 @@ def test_two_processes_lose_nothing(tmp_path: Path, start: Start) -> None:
             f"{name}-{number}-{part}" for name in "ab" for number in range(60) for part in range(3)
         }
     assert len([path for path in (tmp_path / "project" / "media").rglob("*") if path.is_file()]) == 60
+
+
+def test_makers_of_one_project_wait_for_each_other(tmp_path: Path) -> None:
+    """SQLite does not wait by itself while another connection switches the database to its write-ahead log."""
+
+    def make(project: Path) -> None:
+        barrier.wait()
+        Store.create(project).close()
+
+    barrier = Barrier(4)
+    with ThreadPoolExecutor(4) as pool:
+        for turn in range(20):
+            for done in [pool.submit(make, tmp_path / str(turn)) for _ in range(4)]:
+                done.result()
 
 
 @pytest.mark.parametrize("acknowledged", [1, 40])

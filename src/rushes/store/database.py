@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,7 +76,7 @@ class Store:
             with self._explained():
                 self._connection.execute("PRAGMA synchronous = FULL")
                 if make and self._version() == 0:
-                    self._connection.execute("PRAGMA journal_mode = WAL")
+                    self._use_wal()
                     self._make_tables()
                 version = self._version()
             if version == 0:
@@ -89,6 +90,18 @@ class Store:
             self.close()
             raise
         return self
+
+    def _use_wal(self) -> None:
+        """Switch to a write-ahead log. SQLite does not wait here when another process is doing the same, so we do."""
+        until = time.monotonic() + _WAIT_S
+        while True:
+            try:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() > until:
+                    raise
+                time.sleep(0.02)
 
     def _version(self) -> int:
         return cast(int, self._connection.execute("PRAGMA user_version").fetchone()[0])

@@ -6,11 +6,10 @@ import hashlib
 import signal
 import sqlite3
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Barrier
 from types import SimpleNamespace
 
 import pytest
@@ -250,18 +249,32 @@ def test_two_processes_lose_nothing(tmp_path: Path, start: Start) -> None:
     assert len([path for path in (tmp_path / "project" / "media").rglob("*") if path.is_file()]) == 60
 
 
+MAKER = """
+import sys
+from pathlib import Path
+from rushes.store.database import Store
+for turn in range(40):
+    sys.stdin.readline()
+    Store.create(Path(sys.argv[1]) / str(turn)).close()
+    print(turn, flush=True)
+"""
+
+
 def test_makers_of_one_project_wait_for_each_other(tmp_path: Path) -> None:
-    """SQLite does not wait by itself while another connection switches the database to its write-ahead log."""
-
-    def make(project: Path) -> None:
-        barrier.wait()
-        Store.create(project).close()
-
-    barrier = Barrier(4)
-    with ThreadPoolExecutor(4) as pool:
-        for turn in range(20):
-            for done in [pool.submit(make, tmp_path / str(turn)) for _ in range(4)]:
-                done.result()
+    """SQLite does not wait by itself while another process switches the database to its write-ahead log."""
+    command = [sys.executable, "-c", MAKER, str(tmp_path)]
+    pipe = subprocess.PIPE
+    makers = [subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) for _ in range(4)]
+    for turn in range(40):
+        for maker in makers:
+            assert maker.stdin is not None
+            maker.stdin.write("go\n")
+            maker.stdin.flush()
+        for maker in makers:
+            assert maker.stdout is not None and maker.stderr is not None
+            assert maker.stdout.readline() == f"{turn}\n", maker.stderr.read()
+    for maker in makers:
+        maker.communicate()
 
 
 @pytest.mark.parametrize("acknowledged", [1, 40])

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from rushes.objectives.losses import ViewErrors, diagnose, loss
+from rushes.objectives.diagnostics import diagnose
+from rushes.objectives.losses import ViewErrors, loss
 from rushes.objectives.terms import Term, TermBatch
 
 MakeBatch = Callable[[Sequence[Sequence[Term]], int], TermBatch]

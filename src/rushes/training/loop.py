@@ -19,7 +19,8 @@ from rushes.backbones.base import Backbone
 from rushes.config.tables import Train
 from rushes.media.files import whole_file
 from rushes.noise.draws import TimeDraw
-from rushes.objectives.losses import ViewErrors, diagnose
+from rushes.objectives.diagnostics import diagnose
+from rushes.objectives.losses import ViewErrors
 from rushes.objectives.terms import collate
 from rushes.store.latents import LatentStore
 from rushes.training import checkpoint

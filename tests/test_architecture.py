@@ -25,14 +25,17 @@ RANKS = {
     **dict.fromkeys(["records", "config", "stats", "noise", "objectives"], 0),
     **dict.fromkeys(["media"], 1),
     **dict.fromkeys(["store", "world", "metrics"], 2),
-    **dict.fromkeys(["backbones", "judges"], 3),
-    **dict.fromkeys(["footage", "encode", "curate", "generate", "label", "evaluate", "training", "web", "report"], 4),
+    **dict.fromkeys(["backbones", "edits", "judges"], 3),
+    **dict.fromkeys(
+        ["footage", "encode", "caption", "curate", "generate", "label", "evaluate", "training", "web", "report"], 4
+    ),
     **dict.fromkeys(["recipes"], 5),
     **dict.fromkeys(["pipeline"], 6),
     **dict.fromkeys(["cli"], 7),
 }
 NEVER = {  # imports that rank alone would allow
     "backbones": {"store"},
+    "edits": {"store"},
     "judges": {"store"},
 }
 PROTOCOL, SAMPLING = "rushes.backbones.base", "rushes.backbones.sampling"
@@ -146,7 +149,7 @@ def local_import_violations(sources: Sources) -> Iterator[str]:
             if imported.module.startswith("."):
                 yield f"{name}:{imported.line}: relative import: name the module in full"
             # the command line resolves its commands late, so that --help is quick
-            elif imported.local and ours(imported) and name != "rushes.cli":
+            elif imported.local and ours(imported) and room_of(name) != "cli":
                 yield f"{name}:{imported.line}: {imported.module} is imported inside a function"
 
 

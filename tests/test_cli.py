@@ -142,7 +142,7 @@ def test_stages_say_one_line_each_where_there_is_no_terminal(empty: Path, rushes
 
 
 def test_bar_moves_on_a_terminal(empty: Path, rushes: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rushes.cli._screen", Console(stderr=True, force_terminal=True, width=100))
+    monkeypatch.setattr("rushes.cli.console.screen", Console(stderr=True, force_terminal=True, width=100))
     code, out, err = rushes("import", empty, *TINY, "--json")
     assert (code, json.loads(out)) == (0, {"clips": 12, "held_out": 6})
     assert "import" in err and "12/12" in err

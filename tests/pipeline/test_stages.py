@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from safetensors.torch import load_file, save_file
 
-from rushes.pipeline import runs, stages
+from rushes.pipeline import runs, stages, training
 from rushes.pipeline.bench import bench_step
 from rushes.pipeline.project import Project, load_run, open_project, run_folder
 from rushes.records import Run
@@ -55,16 +55,16 @@ def test_run_says_what_made_it(opened: Project) -> None:
 
 
 def test_other_data_under_the_same_name_are_refused(opened: Project) -> None:
-    assert stages.train_run(opened)["steps_now"] == 0
+    assert training.train_run(opened)["steps_now"] == 0
     more = changed(opened, "generate", takes=3)
     stages.generate_takes(more)
     with pytest.raises(ValueError, match=r"holds a run with other settings or data; set train\.name"):
-        stages.train_run(more)
+        training.train_run(more)
 
 
 def test_run_that_was_trained_again_is_the_one_that_counts(opened: Project) -> None:
     shutil.rmtree(run_folder(opened, "realdpo"))
-    stages.train_run(changed(opened, "train", lr=1e-3))
+    training.train_run(changed(opened, "train", lr=1e-3))
     old, new = opened.store.runs()
     assert old.made_by != new.made_by == load_run(opened, "realdpo").fingerprint
 
@@ -118,7 +118,7 @@ def test_seconds_are_those_of_the_project_and_not_of_the_last_command(opened: Pr
     before = dict(opened.seconds)
     assert {"import", "generate", "label", "train", "evaluate"} <= set(before) and before["train"] > 0
     again = open_project(opened.store.project, small.settings)
-    stages.train_run(again)
+    training.train_run(again)
     assert again.seconds["train"] >= before["train"]
     assert open_project(opened.store.project, small.settings).seconds == again.seconds
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from rushes.config.tables import Settings
 from rushes.media.read import read_video
-from rushes.pipeline import stages
+from rushes.pipeline import stages, training
 from rushes.pipeline.project import Project, open_project
 from rushes.pipeline.weights import export_weights
 from rushes.records import Candidate, Clip, Preference, Score
@@ -59,7 +59,7 @@ def test_exported_model_makes_the_same_samples_elsewhere(
     tune: str, opened: Project, tmp_path: Path, small: SimpleNamespace
 ) -> None:
     project = with_train(opened, tune=tune, name=tune, lr=1e-3, rank=4)
-    stages.train_run(project)
+    training.train_run(project)
     stages.evaluate_run(project)
     path = export_weights(project, tune, tmp_path)
     size = small.settings.backbone.model_copy(update={"path": str(path)})
@@ -68,7 +68,7 @@ def test_exported_model_makes_the_same_samples_elsewhere(
         small.settings.model_copy(update={"backbone": size}),
     )
     stages.import_footage(elsewhere)
-    stages.train_run(with_train(elsewhere, recipe="sft", options={}, steps=1))
+    training.train_run(with_train(elsewhere, recipe="sft", options={}, steps=1))
     stages.evaluate_run(elsewhere, "sft")
     samples = [
         {c.group: c for c in each.store.candidates(split="eval", system=system)}
@@ -89,7 +89,7 @@ def frames(project: Project, candidate: Candidate) -> NDArray[np.float64]:
 
 def test_model_that_did_not_change_is_refused(opened: Project, tmp_path: Path) -> None:
     project = with_train(opened, tune="lora", name="still", steps=1, lr=1e-30)
-    stages.train_run(project)
+    training.train_run(project)
     with pytest.raises(ValueError, match="run 'still' changed no weight, so its export would be the base"):
         export_weights(project, "still", tmp_path)
     assert list(tmp_path.glob("*.safetensors")) == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rushes.pipeline import reports, stages
+from rushes.pipeline import reports, stages, training
 from rushes.pipeline.project import Project
 from rushes.training.recipe import load_recipe
 
@@ -28,7 +28,7 @@ def run_all(project: Project) -> dict[str, Any]:
         facts["generate"] = stages.generate_takes(project)
     if settings.label.by != "none":
         facts["label"] = stages.label_pairs(project)
-    facts["train"] = stages.train_run(project)
+    facts["train"] = training.train_run(project)
     evaluated = stages.evaluate_run(project)
     summary = reports.write_summary(project.store, evaluated, project.seconds, settings.project.seed)
     return {**facts, **summary, "report": str(reports.write_report(project.store, settings))}

@@ -1,0 +1,31 @@
+"""The command line. Stages are imported when they run, so that help, labelling and reports start at once."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import sys
+from collections.abc import Sequence
+
+from rushes.cli import product, project
+from rushes.cli.console import app
+
+__all__ = ["app", "main", "product", "project"]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point: what a user can mend is one sentence on standard error, and Ctrl-C loses nothing."""
+    try:
+        app(sys.argv[1:] if arguments is None else arguments)
+    except (ValueError, OSError) as error:
+        if os.environ.get("RUSHES_TRACEBACK"):
+            raise
+        where = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else error
+        print(f"rushes: {where}", file=sys.stderr)
+        sys.exit(2)
+    except sqlite3.Error as error:
+        print(f"rushes: the project's database: {error}; free some space and check the disk", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("rushes: stopped; what was stored is safe, run the same command to continue", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,88 @@
+"""What all commands share: the app, common options, progress bars and how results are told."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, Parameter
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+import rushes
+from rushes.config.tables import Settings
+
+if TYPE_CHECKING:
+    from rushes.pipeline.project import Project
+
+app = App(
+    name="rushes",
+    help="Preference optimization for video diffusion models.",
+    help_epilogue=(
+        "Results go to standard output, all else to standard error. Exit codes: 0 done; 2 a command, a setting or a "
+        "file that must be changed, or a full disk; 130 stopped by Ctrl-C. Run a stopped command again to continue it. "
+        "With RUSHES_TRACEBACK=1 in the environment an error shows where it came from."
+    ),
+    version=rushes.__version__,
+    result_action="return_value",
+    suppress_keyboard_interrupt=False,
+)
+
+ProjectFolder = Annotated[Path, Parameter(help="the project's folder")]
+Overrides = Annotated[
+    tuple[str, ...], Parameter(name="--set", negative=(), help="override a setting, as table.name=value; repeatable")
+]
+AsJson = Annotated[bool, Parameter(name="--json", negative=(), help="end with one JSON object on standard output")]
+RunName = Annotated[str, Parameter(name="--run", help="name of the run; default: the one that the settings name")]
+
+screen = Console(stderr=True)
+
+
+@contextmanager
+def bar(name: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar on a terminal, else one line; nothing where nothing is to be done."""
+    if not total or not screen.is_terminal:
+        if total:
+            print(f"{name}: {total}", file=sys.stderr, flush=True)
+        yield lambda count: None
+        return
+    columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=screen) as progress:
+        task = progress.add_task(name, total=total)
+        yield lambda count: progress.advance(task, count)
+
+
+def tell(facts: Any, as_json: bool, lines: Sequence[str] | None = None) -> None:
+    """Facts as JSON; or as lines, which say them one by one unless given."""
+    if as_json:
+        print(json.dumps(facts, allow_nan=False))
+        return
+    for line in [f"{name}: {value}" for name, value in facts.items()] if lines is None else lines:
+        print(line)
+
+
+@contextmanager
+def opened(folder: Path, settings: Settings) -> Iterator[Project]:
+    """The project in a folder, closed at the end."""
+    from rushes.pipeline.project import open_project
+
+    project = open_project(folder, settings, bar)
+    with closing(project.store):
+        yield project
+
+
+def in_words(metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """A line for each metric of an evaluation."""
+
+    def end(value: float | None) -> str:
+        return "unknown" if value is None else f"{value:+.4f}"
+
+    return [
+        f"{name}: {row['base']:.4f} -> {row['trained']:.4f} ({row['difference']:+.4f}, 95 % interval "
+        f"{end(row['low'])} to {end(row['high'])}, n {row['n']}, {row['better']} is better)"
+        for name, row in metrics.items()
+    ]

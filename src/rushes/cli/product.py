@@ -1,0 +1,57 @@
+"""Commands that need no project: the demo, lists and measurements."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from rushes.cli.console import AsJson, app, bar, in_words, tell
+
+bench = App(name="bench", help="Measure on this machine.")
+app.command(bench)
+
+
+@app.command
+def demo(
+    *,
+    out: Annotated[Path, Parameter(help="folder to write to")] = Path("demo"),
+    seed: Annotated[int, Parameter(help="of data, training and evaluation")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """The whole path on the embedded world, several recipes against each other, with a report."""
+    from rushes.pipeline.demo import run_demo
+
+    summary = run_demo(out, seed, bar)
+    recipe = f"recipe: {summary['run']}, chosen beforehand; all recipes are in the report"
+    lines = [*in_words(summary["metrics"]), recipe, f"report: {(out / 'report.html').resolve()}"]
+    tell(summary, as_json, lines)
+
+
+@app.command
+def recipes(*, as_json: AsJson = False) -> None:
+    """List the recipes: paper and what each needs."""
+    from rushes.pipeline.presets import recipe_table
+
+    rows = recipe_table()
+    lines = [
+        f"{row['name']:<10} {row['paper']}; needs {', '.join(row['needs']) or 'clips'}; "
+        f"runs on {', '.join(row['backbones'])}"
+        for row in rows
+    ]
+    tell(rows, as_json, lines)
+
+
+@bench.command
+def step(
+    *,
+    rounds: Annotated[int, Parameter(help="timed rounds; medians are reported")] = 7,
+    as_json: AsJson = False,
+) -> None:
+    """Seconds and peak memory of a supervised step, a naive preference step and ours."""
+    os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # torch's profiler talks on its own, and is loaded below
+    from rushes.pipeline.bench import bench_step
+
+    tell(bench_step(rounds), as_json)

@@ -75,6 +75,7 @@ def test_correction_can_take_a_verdict_back() -> None:
 def test_equal_seeds_have_no_spread() -> None:
     assert p_value(of(-0.2, -0.2), hypothesis()) == 0.0
     assert p_value(of(0.0, 0.0), hypothesis("equal")) == 0.0
+    assert p_value(of(0.0, 0.0), hypothesis()) == 1.0
 
 
 def test_the_verdict_is_right_as_often_as_it_says() -> None:

@@ -43,6 +43,7 @@ def test_diagnose_by_hand(make_batch: MakeBatch) -> None:
         "clip/spread": float(np.std([2, -6, 0])),
         "clip/gradient": (sigmoid(-2) + sigmoid(6) + 0.5) / 3,
         "clip/saturated": 1 / 3,
+        "clip/beta": 2.0,
     }
     assert made == pytest.approx(expected)
 

@@ -145,3 +145,74 @@ def test_accuracy_at_the_start(make_batch: MakeBatch, make_errors: MakeErrors) -
     reference = make_errors(4, 2, 2).reference_BVF
     made = diagnose(ViewErrors(reference, reference), clips(4, 2, make_batch))
     assert made["clip/accuracy"] == 0.5 and made["clip/gradient"] == 0.5
+
+
+MIXTURE = (1.0, -0.7, -0.3)
+
+
+def mixtures(make_batch: MakeBatch) -> TermBatch:
+    return make_batch([[Term("instance", MIXTURE, (1,), BETA)]] * 2, 3)
+
+
+def test_the_mixture_of_losers_on_the_policy_s_side_alone(make_batch: MakeBatch, make_errors: MakeErrors) -> None:
+    """VistaDPO: the reference's losers are not weighted 0.7 and 0.3, so the logit is not zero at the start."""
+    errors = make_errors(2, 3, 1)
+    a = torch.tensor(MIXTURE, dtype=torch.float64)
+
+    def with_weights(policy_BV: Tensor, reference_BV: Tensor, of_reference: Tensor) -> Tensor:
+        return -logsigmoid(-0.5 * BETA * (policy_BV @ a - reference_BV @ of_reference)).mean()
+
+    both = errors.policy_BVF[..., 0], errors.reference_BVF[..., 0]
+    plain = torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64)
+    tells_apart(loss(errors, mixtures(make_batch)), with_weights(*both, a), with_weights(*both, plain))
+    start = ViewErrors(errors.reference_BVF, errors.reference_BVF)
+    ln2 = torch.tensor(2.0, dtype=torch.float64).log()
+    tells_apart(loss(start, mixtures(make_batch)), ln2, with_weights(both[1], both[1], plain))
+
+
+def test_losers_without_a_gradient(make_batch: MakeBatch, make_errors: MakeErrors) -> None:
+    """VistaDPO: the second loser's log-probability is detached, so the loss is right and that loser is never pushed."""
+    errors = make_errors(2, 3, 1)
+    policy, a = errors.policy_BVF, torch.tensor(MIXTURE, dtype=torch.float64)
+
+    def pushed(value: Tensor) -> bool:
+        (g,) = torch.autograd.grad(value, policy)
+        return bool((g[:, 0] > 0).all() and (g[:, 1:] < 0).all())
+
+    detached = torch.cat([policy[:, :2], policy[:, 2:].detach()], 1)
+    buggy = -logsigmoid(-0.5 * BETA * ((detached - errors.reference_BVF)[..., 0] @ a)).mean()
+    assert buggy.item() == pytest.approx(loss(errors, mixtures(make_batch)).item(), rel=1e-12)
+    assert pushed(loss(errors, mixtures(make_batch))) and not pushed(buggy)
+
+
+def test_the_sum_over_losers(make_batch: MakeBatch, make_errors: MakeErrors) -> None:
+    """RealDPO's loop calls backward per loser: the step grows with their number, and only the logged loss is a mean."""
+    errors = make_errors(1, 4, 2)
+    d = (errors.policy_BVF - errors.reference_BVF)[0].mean(-1)
+    each = torch.stack([-logsigmoid(-0.5 * BETA * (d[0] - d[k])) for k in (1, 2, 3)])
+    coefficients = ((1.0, -1.0, 0.0, 0.0), (1.0, 0.0, -1.0, 0.0), (1.0, 0.0, 0.0, -1.0))
+    terms = make_batch([[Term("clip", a, (1, 1), BETA, 1 / 3) for a in coefficients]], 4)
+    tells_apart(loss(errors, terms), each.mean(), each.sum())
+
+
+def test_the_mean_of_the_ranks_means(make_batch: MakeBatch, make_errors: MakeErrors) -> None:
+    """DenseDPO averages over labelled frames; where each rank divides by its own, a frame among few weighs more."""
+    errors, labels = make_errors(2, 2, 3), [(1, -1, 1), (0, 0, 1)]
+    terms = pairs(labels, make_batch)
+    ranks = [(ViewErrors(errors.policy_BVF[r], errors.reference_BVF[r]), terms[r]) for r in (slice(0, 1), slice(1, 2))]
+    buggy = torch.stack([loss(*rank) for rank in ranks]).mean()
+    ours = torch.stack([loss(*rank, terms.counts()) for rank in ranks]).sum()
+    sign = torch.tensor(labels, dtype=torch.float64)
+    inside = -0.5 * BETA * sign * (errors.relative_BVF[:, 0] - errors.relative_BVF[:, 1])
+    tells_apart(ours, -logsigmoid(inside)[sign != 0].mean(), buggy)
+
+
+def test_labels_that_are_missing(make_batch: MakeBatch, make_errors: MakeErrors) -> None:
+    """A missing label carried as NaN and only multiplied away reaches the whole batch; here it is a 0 in the row."""
+    errors = make_errors(2, 2, 3)
+    sign = torch.tensor([(1, torch.nan, -1), (1, 1, -1)], dtype=torch.float64)
+    inside = -0.5 * BETA * sign * (errors.relative_BVF[:, 0] - errors.relative_BVF[:, 1])
+    assert (-logsigmoid(inside) * sign.nan_to_num().abs()).mean().isnan()
+    right = -logsigmoid(inside)[~sign.isnan()].mean()
+    ours = loss(errors, pairs([(1, 0, -1), (1, 1, -1)], make_batch))
+    assert ours.item() == pytest.approx(right.item(), rel=1e-12)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -42,12 +44,29 @@ def test_collate_pads_shorter_comparisons_with_terms_that_count_nothing() -> Non
     assert batch.scored_BKF.tolist() == [[[True, True], [True, True]], [[True, False], [False, False]]]
 
 
-def test_collate_refuses_columns_and_levels_of_two_forms() -> None:
-    by_segment = Term("clip", (1.0, -1.0), (1, 1, 1), 500.0, reduction="segment")
-    with pytest.raises(AssertionError, match="does not fit"):
-        collate([[PAIR], [by_segment]], 2, 3)
-    with pytest.raises(AssertionError, match="two links or reductions"):
-        collate([[PAIR, by_segment]], 2, 3)
+def test_collate_refuses_levels_of_two_forms() -> None:
+    for other in (
+        Term("clip", (1.0, -1.0), (1, 1, 1), 500.0, reduction="segment"),
+        Term("clip", (1.0, -1.0), (1, 1, 1), 500.0, link="ipo"),
+    ):
+        for rows in ([[PAIR], [other]], [[PAIR, other]]):
+            with pytest.raises(AssertionError, match="two links or reductions"):
+                collate(rows, 2, 3)
+
+
+def test_a_comparison_may_lack_terms_of_any_level() -> None:
+    """Columns go by level, so what is missing in the middle does not shift what follows."""
+    state = Term("state", (0.0, 1.0), (1, 0, 1), link="error", weight=0.3)
+    batch = collate([[PAIR], [state, PAIR], [state, PAIR, PAIR]], 2, 3)
+    assert [form[0] for form in batch.forms] == ["clip", "clip", "state"]
+    torch.testing.assert_close(batch.weight_BK, torch.tensor([[1, 0, 0], [1, 0, 0.3], [1, 1, 0.3]]))
+    assert {name: int(n) for name, n in batch.counts().items()} == {"clip": 3, "state": 2}
+
+
+@pytest.mark.parametrize("smoothing", [-0.1, 0.5])
+def test_smoothing_is_less_than_a_half(smoothing: float) -> None:
+    with pytest.raises(AssertionError, match="no label"):
+        Term("clip", (1.0, -1.0), (1,), 500.0, smoothing=smoothing)
 
 
 def test_levels_and_the_need_of_a_reference() -> None:
@@ -57,6 +76,9 @@ def test_levels_and_the_need_of_a_reference() -> None:
     assert batch.levels == ("supervised", "clip", "state")
     assert batch.needs_reference
     assert not collate([[supervised]], 1, 3).needs_reference
+    assert not collate([[supervised, replace(PAIR, reference=False)]], 2, 3).needs_reference
+    assert collate([[supervised], [replace(PAIR, reference=False), state]], 2, 3).needs_reference
+    assert collate([[Term("guard", (1.0,), (1, 1, 1), link="excess")]], 1, 3).needs_reference
 
 
 def test_counts_are_of_comparisons_or_of_frames() -> None:

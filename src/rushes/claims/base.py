@@ -1,4 +1,4 @@
-"""What a claim is: arms that differ by one thing, and hypotheses over them that are written down before any arm runs."""
+"""A claim: arms that differ by one thing, and hypotheses over them that are written down before any arm runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from rushes.pipeline.project import Project
 
-Step = Callable[[Project], object]
+Step = Callable[[Project], None]
 Expects = Literal["lower", "higher", "equal"]
 BASE = "base"  # the arm that is not trained
 

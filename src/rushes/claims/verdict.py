@@ -68,7 +68,7 @@ def p_value(found: Effect, hypothesis: Hypothesis) -> float:
         return 1.0
     if hypothesis.expects == "equal":
         return max(_above(found, -hypothesis.margin), _above(found, hypothesis.margin, below=True))
-    return float(2 * min(_above(found, 0.0), _above(found, 0.0, below=True)))
+    return min(1.0, 2 * min(_above(found, 0.0), _above(found, 0.0, below=True)))
 
 
 def _above(found: Effect, threshold: float, below: bool = False) -> float:

@@ -2,49 +2,104 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from rushes.objectives.links import smoothed
 from rushes.objectives.losses import ViewErrors, term_logits, term_loss
-from rushes.objectives.terms import TermBatch
+from rushes.objectives.terms import ALONE, TermBatch
+
+SATURATED = 5.0  # size of a logit from which the logistic link passes on less than one hundredth of a gradient
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """The scored logits of one level, and what each is about; a logit above zero is a pair told the right way round."""
+
+    logits_N: Tensor
+    comparison_N: Tensor
+    term_N: Tensor
+    label_N: Tensor  # +1 where the coefficients say who wins, -1 where it is the other way round
+
+
+def decisions(errors: ViewErrors, terms: TermBatch, level: str) -> Decisions:
+    """Logits of a level that compares: one per labelled frame for "segment", else one per comparison and term."""
+    parts = []
+    for k in _columns(terms, level):
+        logits, scored = term_logits(errors, terms, k)
+        label = terms.labels_BKF[:, k] if logits.ndim == 2 else terms.labels_BKF[:, k].sum(-1).sign()
+        parts.append((logits[scored], scored.nonzero()[:, 0], torch.full_like(logits, k)[scored], label[scored]))
+    logits_N, comparison_N, term_N, label_N = (torch.cat(part).detach() for part in zip(*parts, strict=True))
+    return Decisions(logits_N, comparison_N, term_N.long(), label_N)
+
+
+def side_errors(errors: ViewErrors, terms: TermBatch, level: str, sign: int) -> tuple[Tensor, Tensor]:
+    """Relative errors of the winning (sign +1) or losing (-1) side: sum and weight per comparison, both [B].
+
+    The sum over the weight is the mean of the policy's error minus the reference's over the frames that are scored.
+    """
+    columns = _columns(terms, level)
+    labels_BKF = terms.labels_BKF[:, columns] * terms.scored_BKF[:, columns]
+    share = (sign * terms.coefficients_BKV[:, columns][..., None] * labels_BKF[:, :, None]).clamp(min=0)
+    total_B = (share * errors.relative_BVF.detach()[:, None]).sum((1, 2, 3))
+    return total_B, share.sum((1, 2, 3))
+
+
+def comparing(terms: TermBatch) -> list[str]:
+    """The levels whose terms compare views."""
+    return [level for level in terms.levels if _link(terms, level) not in ALONE]
 
 
 def diagnose(errors: ViewErrors, terms: TermBatch) -> dict[str, float]:
     """What a run's health is read from, per level; empty for levels without a scored frame.
 
     `LEVEL/winner_relative_error` and `LEVEL/loser_relative_error` are those of the two sides (below zero = better than
-    the reference), `LEVEL/accuracy` counts a tie as half, `LEVEL/gradient` is the mean factor sigmoid(-logit) on the
-    gradient (one half at the start), `LEVEL/saturated` the share of logits beyond 5 in size. A supervised level has
-    `LEVEL/error` alone.
+    the reference), `LEVEL/accuracy` counts a tie as half, `LEVEL/gradient` is the mean factor on the gradient, minus
+    the link's slope (for the logistic one sigmoid(-logit), one half at the start), `LEVEL/saturated` the share of
+    logits beyond `SATURATED` in size. A level whose terms do not compare has `LEVEL/error` or `LEVEL/excess` alone.
     """
     out: dict[str, float] = {}
-    relative_BVF = errors.relative_BVF.detach()
     for level in terms.levels:
-        columns = [k for k, form in enumerate(terms.forms) if form[0] == level]
-        if terms.forms[columns[0]][1] == "error":
-            own = _scored([term_loss(errors, terms, k) for k in columns])
-            if len(own):
-                out[f"{level}/error"] = float(own.mean())
+        link = _link(terms, level)
+        if link in ALONE:
+            own = [term_loss(errors, terms, k) for k in _columns(terms, level)]
+            own_N = torch.cat([value.detach()[scored] for value, scored in own])
+            if len(own_N):
+                out[f"{level}/{link}"] = float(own_N.mean())
             continue
-        logits = _scored([term_logits(errors, terms, k) for k in columns])
-        if not len(logits):
-            continue
-        labels_BKF = terms.labels_BKF[:, columns] * terms.scored_BKF[:, columns]
-        pull_BKVF = terms.coefficients_BKV[:, columns][..., None] * labels_BKF[:, :, None]
-        for side, sign in (("winner", 1), ("loser", -1)):
-            share = (sign * pull_BKVF).clamp(min=0)
-            out[f"{level}/{side}_relative_error"] = float(
-                (share * relative_BVF[:, None]).sum() / share.sum().clamp(min=1e-9)
-            )
-        out[f"{level}/loss"] = float(-functional.logsigmoid(logits).mean())
-        out[f"{level}/accuracy"] = float(((logits > 0).float() + 0.5 * (logits == 0).float()).mean())
-        out[f"{level}/margin"] = float(logits.mean())
-        out[f"{level}/spread"] = float(logits.std(correction=0))
-        out[f"{level}/gradient"] = float(torch.sigmoid(-logits).mean())
-        out[f"{level}/saturated"] = float((logits.abs() > 5).float().mean())
+        found = decisions(errors, terms, level)
+        if len(found.logits_N):
+            out |= {f"{level}/{name}": value for name, value in _of_level(found, errors, terms, level, link).items()}
     return out
 
 
-def _scored(parts: list[tuple[Tensor, Tensor]]) -> Tensor:
-    return torch.cat([value.detach()[scored] for value, scored in parts])
+def _of_level(found: Decisions, errors: ViewErrors, terms: TermBatch, level: str, link: str) -> dict[str, float]:
+    logits = found.logits_N
+    smoothing = terms.smoothing_BK[found.comparison_N, found.term_N]
+    with torch.enable_grad():
+        at = logits.clone().requires_grad_()
+        losses = smoothed(link, at, smoothing)
+        (slope,) = torch.autograd.grad(losses.sum(), at)
+    out = {}
+    for side, sign in (("winner", 1), ("loser", -1)):
+        total, weight = side_errors(errors, terms, level, sign)
+        out[f"{side}_relative_error"] = float(total.sum() / weight.sum().clamp(min=1e-9))
+    return out | {
+        "loss": float(losses.detach().mean()),
+        "accuracy": float(((logits > 0).float() + 0.5 * (logits == 0).float()).mean()),
+        "margin": float(logits.mean()),
+        "spread": float(logits.std(correction=0)),
+        "gradient": float(-slope.mean()),
+        "saturated": float((logits.abs() > SATURATED).float().mean()),
+        "beta": float(terms.beta_BK[found.comparison_N, found.term_N].mean()),
+    }
+
+
+def _columns(terms: TermBatch, level: str) -> list[int]:
+    return [k for k, form in enumerate(terms.forms) if form[0] == level]
+
+
+def _link(terms: TermBatch, level: str) -> str:
+    return next(link for name, link, _ in terms.forms if name == level)

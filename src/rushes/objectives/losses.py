@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from rushes.objectives.terms import TermBatch
+from rushes.objectives.links import smoothed
+from rushes.objectives.terms import ALONE, TermBatch
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,20 @@ class ViewErrors:
 
 
 def frame_logits(errors: ViewErrors, terms: TermBatch) -> Tensor:
-    """-(beta / 2) label sum_v a_v D_v per term and latent frame, [B, K, F] (Flow-DPO with one-half; DenseDPO, A)."""
-    margin_BKF = torch.einsum("bkv,bvf->bkf", terms.coefficients_BKV, errors.relative_BVF)
+    """-(beta / 2) label sum_v a_v D_v per term and latent frame, [B, K, F] (Flow-DPO with one-half; DenseDPO, A).
+
+    D_v is the policy's own error in terms without a reference (as SimPO does for language, arXiv 2405.14734, and MaPO
+    for images, 2406.06424; for video no evidence is known). Such a term is not ln 2 at the start.
+    """
+    margin_BKF = _weighted(errors, terms)
     return -0.5 * terms.beta_BK[..., None] * terms.labels_BKF * margin_BKF
+
+
+def _weighted(errors: ViewErrors, terms: TermBatch) -> Tensor:
+    """sum_v a_v D_v per term and latent frame, [B, K, F]."""
+    reference_BKVF = terms.reference_BK[..., None, None] * errors.reference_BVF[:, None]
+    # First the difference: it is far smaller than the errors, and a sum of them would round it away.
+    return torch.einsum("bkv,bkvf->bkf", terms.coefficients_BKV, errors.policy_BVF[:, None] - reference_BKVF)
 
 
 def term_logits(errors: ViewErrors, terms: TermBatch, k: int) -> tuple[Tensor, Tensor]:
@@ -53,15 +64,23 @@ def term_logits(errors: ViewErrors, terms: TermBatch, k: int) -> tuple[Tensor, T
 
 
 def term_loss(errors: ViewErrors, terms: TermBatch, k: int) -> tuple[Tensor, Tensor]:
-    """Unreduced loss of term k and which of it is scored."""
+    """Unreduced loss of term k and which of it is scored.
+
+    An "excess" is max(0, mean over scored frames of D): zero while the policy fits no worse than the reference. DPOP
+    (arXiv 2402.13228) has it inside the sigmoid, where it stops acting once the margin is large; here it is a loss of
+    its own. Evidence for video: none known.
+    """
     _, link, _ = terms.forms[k]
+    if link not in ALONE:
+        logit, scored = term_logits(errors, terms, k)
+        return smoothed(link, logit, terms.smoothing_BK[:, k]), scored
+    scored_BF = terms.scored_BKF[:, k]
     if link == "error":
-        scored_BF = terms.scored_BKF[:, k]
         own_BF = torch.einsum("bv,bvf->bf", terms.coefficients_BKV[:, k], errors.policy_BVF)
-        own_BF = torch.where(scored_BF, own_BF, 0.0)
-        return own_BF.sum(-1) / scored_BF.sum(-1).clamp(min=1), scored_BF.any(-1)
-    logit, scored = term_logits(errors, terms, k)
-    return -functional.logsigmoid(logit), scored
+    else:
+        own_BF = _weighted(errors, terms)[:, k]
+    mean_B = torch.where(scored_BF, own_BF, 0.0).sum(-1) / scored_BF.sum(-1).clamp(min=1)
+    return (mean_B if link == "error" else torch.relu(mean_B)), scored_BF.any(-1)
 
 
 def loss(errors: ViewErrors, terms: TermBatch, counts: Mapping[str, Tensor] | None = None) -> Tensor:

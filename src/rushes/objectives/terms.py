@@ -5,6 +5,7 @@ Every method here is a choice of terms. Shapes: B comparisons, V views, K terms,
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -12,8 +13,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Link = Literal["logistic", "error"]
+Link = Literal["logistic", "ipo", "hinge", "error", "excess"]
 Reduction = Literal["clip", "segment", "sum_inside"]
+ALONE: frozenset[Link] = frozenset({"error", "excess"})  # links of a view by itself; all others compare views
 
 
 @dataclass(frozen=True)
@@ -22,14 +24,17 @@ class Term:
 
     Attributes:
         level: name under which it is logged and averaged ("clip", "segment", "state", ...).
-        coefficients: one per view, positive for what should win; they sum to zero unless the link is "error".
+        coefficients: one per view, positive for what should win; they sum to zero unless the link is one of `ALONE`.
         labels: one per latent frame: +1 as the coefficients say, -1 the other way round, 0 not scored. A clip label is
             the same label on every frame.
         beta: strength per mean squared error, with the one-half: 500 and 5000 mean what the papers mean.
         weight: share in the comparison's loss.
-        link: "logistic" (DPO), or "error" for the policy's own error without a reference (supervised).
+        link: "logistic" (DPO), "ipo" or "hinge" (see `rushes.objectives.links`); "error" for the policy's own error
+            (supervised); "excess" for max(0, D), how far the error lies above the reference's.
         reduction: frames are averaged before the link ("clip") or after it ("segment"), or summed before it
             ("sum_inside").
+        smoothing: probability in [0, 1/2) that a label is wrong.
+        reference: whether errors are taken relative to the reference; without it the margin is on the policy's own.
     """
 
     level: str
@@ -39,10 +44,13 @@ class Term:
     weight: float = 1.0
     link: Link = "logistic"
     reduction: Reduction = "clip"
+    smoothing: float = 0.0
+    reference: bool = True
 
     def __post_init__(self) -> None:
         assert set(self.labels) <= {-1, 0, 1}, self.labels
-        if self.link == "error":
+        assert 0 <= self.smoothing < 0.5, f"{self.level}: a label that is wrong half of the time or more is no label"
+        if self.link in ALONE:
             assert self.reduction == "clip", f"the error of {self.level} is a mean over frames"
         else:
             assert abs(sum(self.coefficients)) < 1e-6, f"coefficients of {self.level} must sum to zero"
@@ -56,13 +64,18 @@ class Term:
 
 @dataclass(frozen=True)
 class TermBatch:
-    """Terms of B comparisons as tensors; padded terms have weight and labels zero."""
+    """Terms of B comparisons as tensors; padded terms have weight and labels zero.
+
+    Terms of one level share its link and reduction; a comparison may lack some.
+    """
 
     forms: tuple[tuple[str, Link, Reduction], ...]  # one per term column
     coefficients_BKV: Tensor
     labels_BKF: Tensor
     beta_BK: Tensor
     weight_BK: Tensor
+    smoothing_BK: Tensor
+    reference_BK: Tensor  # 1 where the reference's error is subtracted, else 0
 
     @property
     def levels(self) -> tuple[str, ...]:
@@ -77,7 +90,7 @@ class TermBatch:
     @property
     def needs_reference(self) -> bool:
         """Whether any term compares with the reference."""
-        return any(link != "error" for _, link, _ in self.forms)
+        return any(bool(self.reference_BK[:, k].any()) for k, (_, link, _) in enumerate(self.forms) if link != "error")
 
     def __getitem__(self, rows: slice) -> TermBatch:
         return TermBatch(
@@ -86,6 +99,8 @@ class TermBatch:
             self.labels_BKF[rows],
             self.beta_BK[rows],
             self.weight_BK[rows],
+            self.smoothing_BK[rows],
+            self.reference_BK[rows],
         )
 
     def counts(self) -> dict[str, Tensor]:
@@ -103,21 +118,31 @@ class TermBatch:
 
 
 def collate(terms: Sequence[Sequence[Term]], views: int, frames: int) -> TermBatch:
-    """Terms of several comparisons -> one batch; shorter comparisons are padded with terms that count nothing.
+    """Terms of several comparisons -> one batch; what a comparison lacks is padded with terms that count nothing.
 
-    Column k must have the same level, link and reduction in every comparison that has it, and a level one link and one
-    reduction.
+    Columns go by level, in the order in which levels first appear, as many for each as the comparison with the most
+    terms of it has. A level has one link and one reduction.
     """
-    longest = max(len(row) for row in terms)
-    forms = tuple(next(row for row in terms if len(row) > k)[k].form for k in range(longest))
-    assert len(set(forms)) == len({level for level, _, _ in forms}), f"a level of {forms} has two links or reductions"
-    coefficients = torch.zeros(len(terms), longest, views)
-    labels = torch.zeros(len(terms), longest, frames)
-    beta, weight = torch.zeros(len(terms), longest), torch.zeros(len(terms), longest)
+    most: Counter[tuple[str, Link, Reduction]] = Counter()
+    for row in terms:
+        most |= Counter(term.form for term in row)
+    forms = tuple(most.elements())
+    assert len(most) == len({level for level, _, _ in forms}), f"a level of {forms} has two links or reductions"
+    start = {form: forms.index(form) for form in most}
+    shape = (len(terms), len(forms))
+    batch = TermBatch(
+        forms,
+        torch.zeros(*shape, views),
+        torch.zeros(*shape, frames),
+        *(torch.zeros(shape) for _ in range(4)),
+    )
     for b, row in enumerate(terms):
-        for k, term in enumerate(row):
-            assert term.form == forms[k], f"{term.form} does not fit {forms[k]}"
-            coefficients[b, k, : len(term.coefficients)] = torch.tensor(term.coefficients)
-            labels[b, k] = torch.tensor(term.labels, dtype=torch.float32)
-            beta[b, k], weight[b, k] = term.beta, term.weight
-    return TermBatch(forms, coefficients, labels, beta, weight)
+        filled: Counter[tuple[str, Link, Reduction]] = Counter()
+        for term in row:
+            k = start[term.form] + filled[term.form]
+            filled[term.form] += 1
+            batch.coefficients_BKV[b, k, : len(term.coefficients)] = torch.tensor(term.coefficients)
+            batch.labels_BKF[b, k] = torch.tensor(term.labels, dtype=torch.float32)
+            batch.beta_BK[b, k], batch.weight_BK[b, k] = term.beta, term.weight
+            batch.smoothing_BK[b, k], batch.reference_BK[b, k] = term.smoothing, float(term.reference)
+    return batch

@@ -1,0 +1,63 @@
+"""PhysHPO (arXiv 2508.10858): four levels of preference, each added in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rushes.claims.base import BASE, Arm, Claim, Hypothesis
+from rushes.claims.data import Takes, WrongCaptions
+
+LEVELS = ("state", "motion", "semantic")
+DATA = (Takes(3), Takes(1, "gap"), WrongCaptions())
+FRAMES = 0.01
+
+
+def _arm(name: str, added: int, **options: Any) -> Arm:
+    """The instance level and the first `added` of the others."""
+    without: Mapping[str, Any] = {f"{level}_weight": 0.0 for level in LEVELS[added:]}
+    return Arm(name, "physhpo", {"options": {**without, **options}}, DATA)
+
+
+def _adds(level: str, arm: str, against: str) -> Hypothesis:
+    return Hypothesis(level, f"The {level} level helps.", arm, against, "bad_frames", "lower", FRAMES)
+
+
+CLAIM = Claim(
+    "physhpo",
+    "PhysHPO (arXiv 2508.10858)",
+    arms=(
+        _arm("physhpo-error", 0, gap_share=0.0),
+        _arm("physhpo-gap", 0),
+        _arm("physhpo-state", 1),
+        _arm("physhpo-motion", 2),
+        _arm("physhpo", 3),
+        _arm("physhpo-random-error", 3, err="random"),
+    ),
+    hypotheses=(
+        Hypothesis("works", "All four levels improve the base.", "physhpo", BASE, "bad_frames", "lower", FRAMES),
+        Hypothesis("physics", "They lower physics errors.", "physhpo", BASE, "physics_error", "lower", 0.02),
+        _adds("gap", "physhpo-gap", "physhpo-error"),
+        _adds("state", "physhpo-state", "physhpo-gap"),
+        _adds("motion", "physhpo-motion", "physhpo-state"),
+        _adds("semantic", "physhpo", "physhpo-motion"),
+        Hypothesis(
+            "hierarchy",
+            "Four levels beat the error sample alone.",
+            "physhpo",
+            "physhpo-error",
+            "bad_frames",
+            "lower",
+            FRAMES,
+        ),
+        Hypothesis(
+            "hard-negatives",
+            "The take most like the clip is a better loser than a random one.",
+            "physhpo",
+            "physhpo-random-error",
+            "bad_frames",
+            "lower",
+            FRAMES,
+        ),
+    ),
+)

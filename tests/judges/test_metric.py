@@ -69,3 +69,15 @@ def test_unknown_and_undirected_metrics_are_refused() -> None:
         make("flikker", margin=0.0)
     with pytest.raises(ValueError, match="metric 'brightness' has no better direction, so it cannot judge"):
         make("brightness", margin=0.0)
+
+
+@pytest.mark.parametrize("name", DIRECTED)
+def test_scores_out_of_ten_go_with_the_metric(name: str) -> None:
+    metric, judge = all_metrics()[name], make(name, margin=0.0)
+    values = [(metric.measure(shot).value, judge.rate(shot)) for shot in shots()]
+    if name == "first_frame_fidelity":  # there is none, so nothing to be true to
+        assert np.isnan(values).all()
+        return
+    assert all(0 <= score <= 10 for _, score in values)
+    (one, first), (other, second) = values
+    assert np.sign(first - second) == np.sign(one - other) * (1 if metric.better == "higher" else -1)

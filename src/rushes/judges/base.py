@@ -1,4 +1,4 @@
-"""What labels pairs of clips asks of a judge."""
+"""What the labelling of pairs asks of a judge, and the scoring of single clips of a rater."""
 
 from __future__ import annotations
 
@@ -12,10 +12,15 @@ from rushes.metrics.base import Shot
 
 @dataclass(frozen=True)
 class Judgement:
-    """Labels per segment (+1 left is better, 0 tie, -1 right), and the gap between the sides in the judge's unit."""
+    """Labels per segment (+1 left is better, 0 tie, -1 right), and the gap between the sides in the judge's unit.
+
+    `unjudged` and `by_slot` are those of `rushes.records.Preference`; a judge that sees no order leaves them empty.
+    """
 
     labels: tuple[int, ...]
-    strength: float
+    strength: float | None
+    unjudged: tuple[int, ...] = ()
+    by_slot: tuple[int, ...] = ()
 
 
 class Judge(Protocol):
@@ -36,6 +41,43 @@ class Judge(Protocol):
         ...
 
 
+class Rater(Protocol):
+    """Scores single clips."""
+
+    @property
+    def name(self) -> str:
+        """What its scores are signed with."""
+        ...
+
+    @property
+    def size_px(self) -> tuple[int, int] | None:
+        """(height, width) that clips are read at; None = as they are."""
+        ...
+
+    def rate(self, shot: Shot) -> float:
+        """A score from 0 to 10, higher is better; NaN where it cannot tell."""
+        ...
+
+
+def out_of_ten(value: float, worst: float, best: float) -> float:
+    """A value in [worst, best], higher is better, as a score from 0 to 10 that keeps the order; NaN stays NaN.
+
+    Linear between two finite ends. With one finite end 10 / (1 + the distance to the best), or 10 less that of the
+    distance to the worst; with none 10 / (1 + exp(-value)).
+    """
+    if math.isnan(value):
+        return value
+    if math.isfinite(worst) and math.isfinite(best):
+        score = 10 * (value - worst) / (best - worst)
+    elif math.isfinite(best):
+        score = 10 / (1 + best - value)
+    elif math.isfinite(worst):
+        score = 10 - 10 / (1 + value - worst)
+    else:
+        score = 5 + 5 * math.tanh(value / 2)
+    return min(10.0, max(0.0, score))
+
+
 Scorer = Callable[[Shot, float | None], tuple[float, ...]]
 
 
@@ -50,6 +92,8 @@ class PointwiseJudge:
     score: Scorer  # higher is better, one per segment; not finite = cannot tell, a tie
     margin: float
     size_px: tuple[int, int] | None = None
+    worst: float = -math.inf  # ends of what `score` can give
+    best: float = math.inf
 
     def compare(self, left: Shot, right: Shot, segment_s: float | None) -> Judgement:
         """See `Judge.compare`. Raises ValueError for clips of unequal numbers of segments."""
@@ -60,4 +104,10 @@ class PointwiseJudge:
         # where a side cannot be scored neither can the gap, which is then not finite
         labels = tuple(((gap > self.margin) - (gap < -self.margin)) * math.isfinite(gap) for gap in gaps)
         known = [gap for gap in gaps if math.isfinite(gap)]
-        return Judgement(labels, sum(known) / len(known) if known else 0.0)
+        unjudged = tuple(at for at, gap in enumerate(gaps) if not math.isfinite(gap))
+        return Judgement(labels, sum(known) / len(known) if known else 0.0, unjudged)
+
+    def rate(self, shot: Shot) -> float:
+        """The clip's own score, brought to 0 to 10 by `out_of_ten`."""
+        (value,) = self.score(shot, None)
+        return out_of_ten(value, self.worst, self.best)

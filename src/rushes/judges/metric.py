@@ -29,4 +29,5 @@ def make(name: str, margin: float) -> PointwiseJudge:
         measured = metric.measure(shot)
         return tuple(sign * v for v in (measured.per_second if segment_s else (measured.value,)))
 
-    return PointwiseJudge(f"metric:{name}", score, margin)
+    worst, best = sorted((sign * metric.low, sign * metric.high))
+    return PointwiseJudge(f"metric:{name}", score, margin, worst=worst, best=best)

@@ -25,5 +25,5 @@ def _score(shot: Shot, segment_s: float | None) -> tuple[float, ...]:
 
 
 def make(margin: float) -> PointwiseJudge:
-    """The judge, with a tie while the weighted badness differs by at most `margin`."""
-    return PointwiseJudge("world", _score, margin, (SIZE_PX, SIZE_PX))
+    """The judge, with a tie while the weighted badness differs by at most `margin`; scores are 10 / (1 + badness)."""
+    return PointwiseJudge("world", _score, margin, (SIZE_PX, SIZE_PX), best=0.0)

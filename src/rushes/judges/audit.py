@@ -1,0 +1,215 @@
+"""How far a judge can be trusted: agreement with people, order, ties, and what it makes of a clip that stands still.
+
+A share has Wilson's interval with the design effect of its clusters (pairs of one prompt are one witness). "Without
+ties" is over segments that both decided; "with ties" over all that both judged, a tie being an answer like others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from rushes.judges.agreement import Unit, labels_by, ratings_of
+from rushes.judges.base import Judge
+from rushes.metrics.base import Shot
+from rushes.records import Preference
+from rushes.stats import Interval, win_rate
+
+ALWAYS = 0.95
+FROZEN_AT = (0.0, 0.2, 0.4, 0.8)  # where in the clip the frame is taken from: 0, 24, 48 and 96 of 121, as DenseDPO does
+_FEW = 10
+
+
+@dataclass(frozen=True)
+class Audit:
+    """One judge on one question at one segment length (None = whole clips, by the majority of their segments).
+
+    Shares are None where nothing was there to count.
+    """
+
+    judge: str
+    dimension: str
+    segment_s: float | None
+    segments: int
+    unjudged: int
+    ties: float  # share of the judged segments
+    without_ties: Interval | None  # agreement with people
+    with_ties: Interval | None
+    first_slot: Interval | None  # of decided answers, how often the clip shown first won
+    consistent: (
+        Interval | None
+    )  # of segments asked in both orders, how often both answers named the same clip, or a tie
+    left: Interval | None  # of decided labels, how often the left clip won
+
+
+@dataclass(frozen=True)
+class Still:
+    """What a judge makes of a clip beside a frozen copy of one of its frames (DenseDPO, app. B)."""
+
+    judge: str
+    clips: int
+    frozen_wins: Interval
+    ties: int
+    unjudged: int
+
+
+def audit(
+    rows: Sequence[Preference], people: Callable[[str, str], Sequence[Preference]], groups: Mapping[str, str]
+) -> list[Audit]:
+    """Audit every judge, question and segment length in `rows`, and whole clips where there are segments.
+
+    Args:
+        rows: current preferences of judges.
+        people: judge and question -> one preference per pair, what people other than this judge said of it together.
+        groups: the prompt, or request, of each clip: pairs of one are one cluster.
+    """
+    wholes = [whole(row) for row in rows if row.segment_s is not None]
+    found = []
+    parts: dict[tuple[str, str, float | None], list[Preference]] = {}
+    for row in [*rows, *wholes]:
+        parts.setdefault((row.judge, row.dimension, row.segment_s), []).append(row)
+    for (judge, dimension, segment_s), part in sorted(parts.items(), key=lambda item: (*item[0][:2], item[0][2] or 0)):
+        said = people(judge, dimension)
+        key = _keys([*said, *(whole(row) for row in said if row.segment_s is not None)])
+        found.append(_audit(judge, dimension, segment_s, part, key, groups))
+    return found
+
+
+def _audit(
+    judge: str,
+    dimension: str,
+    segment_s: float | None,
+    rows: Sequence[Preference],
+    key: Mapping[Unit, int],
+    groups: Mapping[str, str],
+) -> Audit:
+    own = labels_by(ratings_of(rows)[dimension], judge)
+    both = [(own[unit], key[unit], groups.get(unit[0], unit[0])) for unit in own.keys() & key.keys()]
+    decided = [(a, b, group) for a, b, group in both if a and b]
+    slots = [(slot > 0, group) for row, group in _grouped(rows, groups) for slot in row.by_slot if slot]
+    orders = [(same, group) for row, group in _grouped(rows, groups) for same in _both_orders(row)]
+    sides = [(label > 0, group) for row, group in _grouped(rows, groups) for label in row.labels if label]
+    total, unjudged = sum(len(row.labels) for row in rows), sum(len(row.unjudged) for row in rows)
+    return Audit(
+        judge,
+        dimension,
+        segment_s,
+        total,
+        unjudged,
+        1 - len(sides) / (total - unjudged) if total > unjudged else 0.0,
+        _share((a == b, group) for a, b, group in decided),
+        _share((a == b, group) for a, b, group in both),
+        _share(slots),
+        _share(orders),
+        _share(sides),
+    )
+
+
+def still_test(
+    judge: Judge, shots: Iterable[Shot], segment_s: float | None, tick: Callable[[], None] = lambda: None
+) -> Still:
+    """Compare each clip with copies of it frozen at four of its frames; a sound judge prefers the clip that moves.
+
+    A clip's verdict is the majority over segments. Raises what the judge raises, ValueError for no clips.
+    """
+    outcomes: list[float] = []
+    clusters: list[int] = []
+    unjudged = 0
+    for number, shot in enumerate(shots):
+        for at in FROZEN_AT:
+            frame = shot.frames_FHWC[int(at * (len(shot.frames_FHWC) - 1))]
+            frozen = replace(shot, frames_FHWC=np.repeat(frame[None], len(shot.frames_FHWC), axis=0), media="")
+            said = judge.compare(frozen, shot, segment_s)
+            unjudged += len(said.unjudged) == len(said.labels)
+            outcomes.append(float(np.sign(sum(said.labels))))
+            clusters.append(number)
+        tick()
+    if not outcomes:
+        raise ValueError("there are no clips to freeze; import some, or name more with --static")
+    wins = win_rate(np.zeros(len(outcomes)), np.where(np.array(outcomes) > 0, 1.0, -1.0), "higher", clusters=clusters)
+    return Still(judge.name, len(set(clusters)), wins.rate, outcomes.count(0.0), unjudged)
+
+
+def findings(audits: Iterable[Audit], still: Still | None = None) -> list[str]:
+    """What is wrong, one sentence each, with the judge's name; nothing where nothing is."""
+    found = []
+    for one in audits:
+        what = f"{one.judge} ({one.dimension}, {'whole clips' if one.segment_s is None else f'{one.segment_s:g} s'})"
+        if one.first_slot and one.first_slot.n >= _FEW:
+            found += _slot_findings(what, one.first_slot)
+        elif one.left and one.left.n >= _FEW and max(one.left.value, 1 - one.left.value) >= ALWAYS:
+            side = "left" if one.left.value > 0.5 else "right"
+            found.append(f"{what} says {side} of {_percent(one.left)}: it always does, or its pairs come sorted")
+        if one.consistent and one.consistent.n >= _FEW and one.consistent.low < 0.5:
+            found.append(f"{what} gives the same answer in both orders in {_percent(one.consistent)} only")
+        if one.without_ties and one.without_ties.n >= _FEW and not one.judge.startswith("human"):
+            if one.without_ties.high < 0.5:
+                found.append(f"{what} agrees with people in {_percent(one.without_ties)}: worse than chance")
+            elif one.without_ties.low <= 0.5:
+                found.append(f"{what} agrees with people in {_percent(one.without_ties)}: no better than chance")
+        judged = one.segments - one.unjudged
+        if one.unjudged > judged:
+            found.append(f"{what} could not judge {one.unjudged} of {one.segments} segments")
+    if still and still.frozen_wins.high > 0.25 and still.frozen_wins.value > 0.1:
+        found.append(f"{still.judge} prefers a frozen frame to the moving clip in {_percent(still.frozen_wins)}")
+    return found
+
+
+def _slot_findings(what: str, share: Interval) -> list[str]:
+    side = "first" if share.value > 0.5 else "second"
+    if max(share.value, 1 - share.value) >= ALWAYS:
+        return [
+            f"{what} says {'A' if side == 'first' else 'B'} whatever it sees: the {side} clip won {_percent(share)}"
+        ]
+    if share.low > 0.5 or share.high < 0.5:
+        return [f"{what} leans to the clip shown {side}: the first one won {_percent(share)}"]
+    return []
+
+
+def whole(row: Preference) -> Preference:
+    """The judgement of a whole clip: the majority of its segments, and of each order's answers."""
+    size = len(row.labels)
+    orders = [row.by_slot[at : at + size] for at in range(0, len(row.by_slot), size)]
+    gone = len(row.unjudged) == size
+    return replace(
+        row,
+        labels=(_sign(sum(row.labels)),),
+        segment_s=None,
+        unjudged=(0,) if gone else (),
+        by_slot=tuple(_sign(sum(slots)) for slots in orders),
+    )
+
+
+def _keys(people: Iterable[Preference]) -> dict[Unit, int]:
+    ratings = ratings_of(people).values()
+    return {unit: label for found in ratings for unit, labels in found.items() for label in labels.values()}
+
+
+def _grouped(rows: Iterable[Preference], groups: Mapping[str, str]) -> Iterable[tuple[Preference, str]]:
+    return ((row, groups.get(row.left, row.left)) for row in rows)
+
+
+def _both_orders(row: Preference) -> list[bool]:
+    size = len(row.labels)
+    if len(row.by_slot) != 2 * size:
+        return []
+    pairs = zip(row.by_slot[:size], row.by_slot[size:], strict=True)
+    return [a == -b for at, (a, b) in enumerate(pairs) if at not in row.unjudged]
+
+
+def _share(counted: Iterable[tuple[bool, str]]) -> Interval | None:
+    pairs = list(counted)
+    if not pairs:
+        return None
+    hits = np.where([hit for hit, _ in pairs], 1.0, -1.0)
+    return win_rate(np.zeros(len(pairs)), hits, "higher", clusters=[group for _, group in pairs]).rate
+
+
+def _percent(share: Interval) -> str:
+    return f"{share.value:.0%} of {share.n} [{share.low:.0%}, {share.high:.0%}]"
+
+
+def _sign(total: int) -> int:
+    return (total > 0) - (total < 0)

@@ -1,0 +1,173 @@
+"""How a judge is asked so that its answer means something: both orders, fixed questions, answers read strictly.
+
+- `duel`: any judge sees a pair twice, with the sides swapped; two answers that differ are a tie, and are counted.
+- RealDPO's questionnaire: four dimensions of five questions, each answered from 0 to 10; a dimension scores twice its
+  sum, 0 to 100. The published script never reads the answers on text alignment and takes the score of the dimension
+  before, and it counts missing answers as 0. Here a score is made of the very answer that it belongs to, and an answer
+  that lacks a number cannot be read, which is counted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+from pydantic import BaseModel, Field
+
+from rushes.judges.base import Judge
+from rushes.judges.endpoint import Endpoint
+from rushes.metrics.base import Frames, Shot
+
+Say = Callable[[str, Shot], str]  # question and clip -> the model's words
+Answers = tuple[int, ...]
+Ask = Callable[[str, Shot], Answers | None]  # question and clip -> five numbers, or None = could not be read
+Affirm = Callable[[str, Shot], bool | None]  # question and clip -> yes, no, or None = could not be read
+
+QUESTIONS: Mapping[str, tuple[str, ...]] = {
+    "visual_alignment": (
+        "Does everybody and everything keep the same appearance through the whole clip?",
+        "Do the surroundings stay the same place, apart from what the camera reveals?",
+        "Are the proportions of bodies right and constant?",
+        "Is the picture free of distortion, melting and smearing?",
+        "Does everything stay that should, without vanishing, popping up or jumping?",
+    ),
+    "text_alignment": (
+        "Does the action shown match the description?",
+        "Is the key action of the description really carried out?",
+        "Is the clip free of actions that the description does not mention or imply?",
+        "Do mood and intention of the people fit the description?",
+        "Are details that the description leaves open filled in sensibly?",
+    ),
+    "motion_quality": (
+        "Is the motion smooth, without stutter or sudden leaps?",
+        "Do limbs move in ways that a body can?",
+        "Are tempo and rhythm those of the real action?",
+        "Do movements agree with the objects and surroundings that they touch?",
+        "Is the motion free of twisting and of parts that come apart?",
+    ),
+    "human_quality": (
+        "Do joints and limbs bend as they can?",
+        "Is the number of limbs, hands and fingers right throughout?",
+        "Do face and body behave naturally?",
+        "Are contacts with objects and other people believable?",
+        "Do movements follow from one another as those of a living person?",
+    ),
+}
+_ANSWER = re.compile(r"^\W*answer\s*(?P<number>\d+)\s*[:=]\s*(?P<value>\d+)(?:\s*/\s*10)?\W*$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Duel:
+    """Outcome of a pair for the left side: +1 won, 0 tie, -1 lost. `agreed` says whether both orders gave the same.
+
+    `first_slot` is how often, of the decided answers, the side shown first won.
+    """
+
+    outcome: int
+    agreed: bool
+    first_slot: int
+    decided: int
+
+
+def duel(judge: Judge, left: Shot, right: Shot) -> Duel | None:
+    """Ask twice, sides swapped, unless the judge does so itself; None where it could not tell. Raises as it does."""
+    found = judge.compare(left, right, None)
+    answers = [found]
+    slots = found.by_slot
+    if len(slots) != 2:
+        answers.append(judge.compare(right, left, None))
+        slots = tuple(answer.labels[0] for answer in answers)
+    if any(answer.unjudged for answer in answers):
+        return None
+    first, swapped = slots
+    agreed = first == -swapped
+    return Duel(first if agreed else 0, agreed, sum(slot == 1 for slot in slots), sum(slot != 0 for slot in slots))
+
+
+def question(dimension: str, caption: str) -> str:
+    """The text that asks for one dimension of a clip; the description goes with text alignment alone.
+
+    Raises:
+        ValueError: no such dimension.
+    """
+    if dimension not in QUESTIONS:
+        raise ValueError(f"no dimension {dimension!r}; there are {', '.join(QUESTIONS)}")
+    described = f"The clip was made from this description: {caption}\n" if dimension == "text_alignment" else ""
+    asked = "\n".join(f"Question {at}: {words}" for at, words in enumerate(QUESTIONS[dimension], start=1))
+    scale = "Give each question a whole number from 0 (not at all) to 10 (fully)."
+    return f"Watch the whole clip. {described}{scale}\n{asked}"
+
+
+def in_words(say: Say) -> Ask:
+    """Ask a model that answers in words: five lines "Answer 3: 7", read by `read_answers`."""
+    form = "\nWrite five lines and nothing else, of the form:\nAnswer 1: N"
+    return lambda text, shot: read_answers(say(text + form, shot))
+
+
+def read_answers(text: str) -> Answers | None:
+    """The five numbers of an answer, or None when it cannot be read.
+
+    Lines of the form "Answer 3: 7"; each of 1 to 5 exactly once, each from 0 to 10. Other lines are passed over.
+    """
+    found: dict[int, int] = {}
+    for line in text.splitlines():
+        match = _ANSWER.match(line.strip())
+        if match:
+            number, value = int(match["number"]), int(match["value"])
+            if number in found or not 1 <= number <= 5 or value > 10:
+                return None
+            found[number] = value
+    return tuple(found[number] for number in range(1, 6)) if len(found) == 5 else None
+
+
+class FiveAnswers(BaseModel):
+    """What an endpoint is asked to answer with."""
+
+    answers: Annotated[list[Annotated[int, Field(ge=0, le=10)]], Field(min_length=5, max_length=5)]
+
+
+class YesOrNo(BaseModel):
+    """What an endpoint is asked to answer with."""
+
+    yes: bool
+
+
+def by_endpoint(endpoint: Endpoint, frames_per_s: float) -> tuple[Ask, Affirm]:
+    """Ask the model behind an endpoint, which sees `frames_per_s` frames of each second; it answers in JSON."""
+
+    def ask(text: str, shot: Shot) -> Answers | None:
+        form = '\nAnswer with one JSON object: {"answers": [N, N, N, N, N]}'
+        parsed = endpoint.ask([*_frames(shot, frames_per_s), text + form], FiveAnswers).parsed
+        return tuple(parsed.answers) if parsed else None
+
+    def affirm(text: str, shot: Shot) -> bool | None:
+        form = '\nAnswer with one JSON object: {"yes": true} or {"yes": false}'
+        parsed = endpoint.ask([*_frames(shot, frames_per_s), text + form], YesOrNo).parsed
+        return parsed.yes if parsed else None
+
+    return ask, affirm
+
+
+def questionnaire(ask: Ask, shot: Shot) -> dict[str, float | None]:
+    """Score of a clip in each dimension, 0 to 100, or None where the answer could not be read; higher is better."""
+    answers = {dimension: ask(question(dimension, shot.caption), shot) for dimension in QUESTIONS}
+    return {dimension: 2.0 * sum(found) if found is not None else None for dimension, found in answers.items()}
+
+
+def adherence(affirm: Affirm, shot: Shot) -> dict[str, float | None]:
+    """VideoPhy's two questions in our words: SA (follows its text) and PC (everyday physics), 1, 0 or None."""
+    asked = {
+        "sa": f"Does this clip show what its description says? Description: {shot.caption}",
+        "pc": "Does this clip follow the physics of everyday life?",
+    }
+    found = {name: affirm(text, shot) for name, text in asked.items()}
+    return {name: float(yes) if yes is not None else None for name, yes in found.items()}
+
+
+def _frames(shot: Shot, frames_per_s: float) -> list[Frames]:
+    count = max(1, min(len(shot.frames_FHWC), round(len(shot.frames_FHWC) / shot.fps * frames_per_s)))
+    places = np.linspace(0, len(shot.frames_FHWC) - 1, count).round().astype(int)
+    return [shot.frames_FHWC[place] for place in places]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from rushes.judges.base import PointwiseJudge
-from rushes.label import label, pairs
+from rushes.label import label, pairs, rate
 from rushes.media.write import write_video
 from rushes.metrics.base import Shot
 from rushes.records import Candidate, Preference
@@ -125,3 +127,23 @@ def test_clips_of_unequal_length_are_refused(store: Store) -> None:
     candidate(store, "b", (10, 20, 30))
     with pytest.raises(ValueError, match="2 and 3 segments cannot be compared"):
         run(store, Brightness().judge())
+
+
+def test_each_candidate_is_scored_once_out_of_ten(store: Store) -> None:
+    for id, level in (("a", 20), ("b", 255), ("c", 102)):
+        candidate(store, id, (level, level))
+    first, again = Brightness(), Brightness()
+    rater = replace(first.judge(), worst=0.0, best=255.0)
+    assert rate(store, rater, store.candidates()) == {True: 3}
+    made = {score.subject: score for score in store.scores(metric="brightness")}
+    assert {id: round(score.value, 1) for id, score in made.items()} == {"a": 0.7, "b": 10.0, "c": 4.0}
+    assert {score.measured_by for score in made.values()} == {"brightness"}
+    assert rate(store, replace(again.judge(), worst=0.0, best=255.0), store.candidates()) == {True: 3}
+    assert (len(first.seen), again.seen) == (3, [])
+
+
+def test_what_cannot_be_scored_is_counted(store: Store) -> None:
+    candidate(store, "a", (10, 20))
+    unknown = PointwiseJudge("blind", lambda shot, segment_s: (math.nan,), 0.0)
+    assert rate(store, unknown, store.candidates()) == {False: 1}
+    assert store.scores() == ()

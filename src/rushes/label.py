@@ -1,29 +1,40 @@
-"""Candidates and a judge -> preferences, one per pair of candidates that answer the same request."""
+"""Candidates and a judge -> preferences, one per pair that answers the same request, or scores of single candidates."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import combinations
 
-from rushes.judges.base import Judge
+from rushes.judges.base import Judge, Rater
 from rushes.media.read import read_video
 from rushes.metrics.base import Shot
-from rushes.records import Candidate, Preference, stable_hash
+from rushes.records import Candidate, Preference, Score, stable_hash
 from rushes.store.database import Store
 
 _SHOTS = 8  # clips in memory: each is in several pairs of its group
 
 
-def pairs(candidates: Sequence[Candidate]) -> Iterator[tuple[Candidate, Candidate]]:
-    """All pairs within a group that were made the same way: one kind and noise level, same weights and settings."""
-    groups: dict[tuple[object, ...], list[Candidate]] = {}
+def groups(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
+    """Candidates that answer one request and were made the same way: one kind and noise level, same weights, settings.
+
+    Takes of prompts with gaps answer different prompts and are left out.
+    """
+    found: dict[tuple[object, ...], list[Candidate]] = {}
     for candidate in candidates:
+        if candidate.kind == "gap":
+            continue
         key = (candidate.group, candidate.kind, candidate.eta, candidate.made_by, candidate.settings_hash)
-        groups.setdefault(key, []).append(candidate)
-    for members in groups.values():
+        found.setdefault(key, []).append(candidate)
+    return list(found.values())
+
+
+def pairs(candidates: Sequence[Candidate]) -> Iterator[tuple[Candidate, Candidate]]:
+    """All pairs within a group."""
+    for members in groups(candidates):
         yield from combinations(members, 2)
 
 
@@ -59,6 +70,8 @@ def label(
                 strength=judged.strength,
                 created_at=datetime.now(UTC).isoformat(timespec="seconds"),
                 settings_hash=settings_hash,
+                unjudged=judged.unjudged,
+                by_slot=judged.by_slot,
             )
             store.add([preference])
         counts.update(preference.labels)
@@ -66,6 +79,29 @@ def label(
     return counts
 
 
-def _shot(store: Store, candidate: Candidate, judge: Judge) -> Shot:
+def rate(
+    store: Store, rater: Rater, candidates: Sequence[Candidate], *, tick: Callable[[], None] = lambda: None
+) -> Counter[bool]:
+    """Score from 0 to 10 the candidates that this rater has not scored.
+
+    Returns:
+        How many of the candidates have a score (True), and how many the rater could not score (False).
+    """
+    counts: Counter[bool] = Counter()
+    known = {score.subject for score in store.scores(metric=rater.name) if score.measured_by == rater.name}
+    for candidate in candidates:
+        done = candidate.id in known
+        if not done:
+            value = rater.rate(_shot(store, candidate, rater))
+            done = math.isfinite(value)
+            if done:
+                id = stable_hash(["score", rater.name, candidate.id])
+                store.add([Score(id, candidate.id, rater.name, value, measured_by=rater.name)])
+        counts[done] += 1
+        tick()
+    return counts
+
+
+def _shot(store: Store, candidate: Candidate, judge: Judge | Rater) -> Shot:
     video = read_video(store.media_path(candidate.media), fps=candidate.fps, size_px=judge.size_px)
-    return Shot(video.frames_FHWC, video.fps, candidate.caption)
+    return Shot(video.frames_FHWC, video.fps, candidate.caption, media=candidate.media)

@@ -1,0 +1,226 @@
+"""What lies on each annotator's desk: hands out pairs, takes their labels, and knows nothing of HTTP.
+
+Every call may be repeated. An event is stored once, however often it is sent; an event that does not build on the
+last one of its pair is refused, so nothing that comes late or out of order can undo what came after it.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from rushes.records import Candidate, Clip, Preference, Row, Score
+from rushes.store.database import Store
+from rushes.web.ledger import Item, Ledger
+from rushes.web.marks import Labels, Plan, Refused, Side, marks_of, row_id, rows_of
+from rushes.web.pick import Picker
+from rushes.web.tally import NONE, Tally
+
+_HELD = 2  # pairs on one desk: the one that is labelled, and the next, which loads meanwhile
+
+
+class Desk:
+    """Pairs and labels of one project; threads may share it."""
+
+    def __init__(
+        self, store: Store, tally: Tally, ledger: Ledger, plan: Plan, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.store, self.tally, self.ledger, self.plan, self.clock = store, tally, ledger, plan, clock
+        self._reader = Store.open(store.project)  # so that reading does not wait for another's label to reach the disk
+        self._lock = threading.RLock()
+        self._locks: dict[str, threading.Lock] = {}
+        self._open = {item.id: item for item in ledger.open(clock())}
+        self._picker = Picker(tally, ledger, plan)
+        self.candidate = lru_cache(4096)(self._candidate)
+
+    def next(self, annotator: str, have: tuple[str, ...] = ()) -> Item | None:
+        """A pair for this person that is not among the items `have`: one that lies there, or a new one; None = no more.
+
+        The lease of what is given, and of `have`, begins anew.
+        """
+        with self._lock:
+            self.renew(annotator)
+            mine = [item for item in self._open.values() if item.annotator == annotator]
+            waiting = [item for item in mine if item.id not in have]
+            if waiting:
+                return waiting[0]
+            if len(mine) >= _HELD:
+                raise Refused("Two pairs are on this desk already; label one of them first.")
+            found = self._picker.pick(annotator, self._open.values(), self.clock() + self.plan.lease_s)
+            if found is not None:
+                self._keep(found)
+            return found
+
+    def save(self, annotator: str, item_id: str, given: Labels) -> None:
+        """Store labels. Sent again, the same event changes nothing.
+
+        Raises:
+            Refused: an unknown item, labels that do not fit it, an event that does not build on the last one, or a
+                pair that went to somebody else after the lease had ended.
+        """
+        with self._one_at_a_time(annotator):
+            item = self._own(annotator, item_id)
+            rows = rows_of(item, given, self.plan, self.segments(item))
+            if given.event == item.event or self._stored(item, given.event):
+                self._add(rows)  # changes nothing, and refuses other content under the same event
+                return
+            if given.revises != item.event:
+                raise Refused("This pair was saved from another window meanwhile; reload the page to go on.")
+            if not item.event:
+                self._renew(item)
+            self._keep(replace(item, pending=given.event, until=self.clock() + self.plan.lease_s))
+            self._add(rows)
+            with self._lock:
+                saved = replace(item, event=given.event, pending="", saved_at=item.saved_at or self.clock())
+                self._open.pop(item.id, None)
+                self.ledger.put(saved)
+                for row in rows:
+                    if isinstance(row, Preference) and row.dimension == self.tally.dimension:
+                        self.tally.add(row)
+
+    def renew(self, annotator: str) -> None:
+        """Let the leases of this person begin anew."""
+        with self._lock:
+            self._expire()
+            for item in [item for item in self._open.values() if item.annotator == annotator]:
+                self._keep(replace(item, until=self.clock() + self.plan.lease_s))
+
+    def release(self, annotator: str, item_id: str) -> None:
+        """Give a pair back that was not labelled; nothing happens when it was."""
+        with self._lock:
+            item = self._open.get(item_id)
+            if item and item.annotator == annotator:
+                del self._open[item_id]
+                self.ledger.drop(item_id)
+
+    def back(self, annotator: str, item_id: str = "") -> tuple[Item, Labels] | None:
+        """What this person saved before the item (without one: saved last), and how; None where there is nothing."""
+        now = self.ledger.get(item_id) if item_id else None
+        before = now.saved_at if now and now.annotator == annotator and now.saved_at else math.inf
+        item = self.ledger.saved_before(annotator, before)
+        return (item, self.given(item)) if item else None
+
+    def given(self, item: Item) -> Labels:
+        """What was saved last of an item, as its person saw it."""
+        rows = {name: self._stored(item, item.event, name) for name in self.plan.dimensions}
+        sides: tuple[Side, Side] = ("a", "b")
+        scores = {side: self._stored(item, item.event, f"score {side}") for side in sides}
+        return Labels(
+            item.event,
+            item.event,
+            {name: marks_of(row) for name, row in rows.items() if isinstance(row, Preference)},
+            {side: row.value for side, row in scores.items() if isinstance(row, Score)},
+        )
+
+    def media(self, annotator: str, item_id: str, side: Side | Literal["real"]) -> Path:
+        """The video file of one side of an item of this person.
+
+        Raises:
+            Refused: not an item of this person, or a side that it does not have.
+        """
+        item = self._own(annotator, item_id)
+        row = self.real(item) if side == "real" else self.side(item, side)
+        if row is None:
+            raise Refused("This pair has no real clip.")
+        path = self.store.media_path(row.media).resolve()
+        if not path.is_relative_to(self.store.media.folder.resolve()):
+            raise Refused("This video lies outside the project.")
+        return path
+
+    def side(self, item: Item, side: Side) -> Candidate:
+        """The clip that is shown as A or B."""
+        return self.candidate(item.left if (side == "a") != item.swapped else item.right)
+
+    def real(self, item: Item) -> Clip | None:
+        """The real clip that both sides answer to, where there is one."""
+        clip_id = self.candidate(item.left).clip_id
+        row = self._reader.get(clip_id) if clip_id else None
+        return row if isinstance(row, Clip) else None
+
+    def segments(self, item: Item) -> int:
+        """How many labels the pair takes: the full segments of the shorter clip, at least one."""
+        if self.plan.segment_s is None:
+            return 1
+        seconds = min(row.frames / row.fps for row in (self.candidate(item.left), self.candidate(item.right)))
+        return max(1, int(seconds / self.plan.segment_s + 1e-6))
+
+    def progress(self, annotator: str) -> dict[str, int]:
+        """Pairs that this person has labelled, those of the project, and those that nobody has labelled."""
+        with self._lock:
+            done = int((self.tally.of(annotator) != NONE).sum()) if annotator else 0
+            return {"done": done, "pairs": self.tally.pairs, "open": int((self.tally.votes == 0).sum())}
+
+    def close(self, tally_file: Path | None = None) -> None:
+        """Keep the tally, then close what is open."""
+        with self._lock:
+            if tally_file is not None:
+                self.tally.save(tally_file)
+            self.ledger.close()
+            self._reader.close()
+            self.store.close()
+
+    def _keep(self, item: Item) -> None:
+        with self._lock:
+            if not item.event:
+                self._open[item.id] = item
+            self.ledger.put(item)
+
+    def _expire(self) -> None:
+        for item in [item for item in self._open.values() if item.until <= self.clock()]:
+            del self._open[item.id]
+
+    def _renew(self, item: Item) -> None:
+        """Let a first save through while the lease lasts, or when nobody else has the pair since."""
+        with self._lock:
+            self._expire()
+            place = self.tally.number(item.left, item.right)
+            if item.id in self._open or item.kind == "repeat" or place is None:
+                return
+            others = [i for i in self._open.values() if {i.left, i.right} == {item.left, item.right}]
+            most = 1 if item.kind == "new" else self.plan.overlap
+            if item.kind != "gold" and self.tally.votes[place[0]] + len(others) >= most:
+                raise Refused("This pair lay too long and somebody else has it now; it was not saved.")
+
+    def _own(self, annotator: str, item_id: str) -> Item:
+        item = self.ledger.get(item_id)
+        if item is None or item.annotator != annotator:
+            raise Refused("This pair is not on your desk; reload the page to get one.")
+        if item.pending and item.pending != item.event and self._stored(item, item.pending) is not None:
+            # The process was stopped between the store and the ledger.
+            item = replace(item, event=item.pending, pending="", saved_at=item.saved_at or self.clock())
+            with self._lock:
+                self._open.pop(item.id, None)
+                self.ledger.put(item)
+        return item
+
+    def _add(self, rows: Sequence[Preference | Score]) -> None:
+        try:
+            self.store.add(rows)
+        except ValueError as error:
+            raise Refused(str(error)) from error
+
+    def _stored(self, item: Item, event: str, what: str = "") -> Row | None:
+        """What an event made of a dimension or score, by default of the first dimension; None where it made nothing."""
+        try:
+            return self._reader.get(row_id(item, event, what or self.plan.dimensions[0]))
+        except ValueError:
+            return None
+
+    def _candidate(self, id: str) -> Candidate:
+        row = self._reader.get(id)
+        assert isinstance(row, Candidate), id
+        return row
+
+    @contextmanager
+    def _one_at_a_time(self, annotator: str) -> Iterator[None]:
+        with self._lock:
+            lock = self._locks.setdefault(annotator, threading.Lock())
+        with lock:
+            yield

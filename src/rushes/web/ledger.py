@@ -1,0 +1,148 @@
+"""Who may label, and which pair lies on whose desk: a small SQLite file in the project, apart from the labels.
+
+Labels themselves go to the store. This file can be lost without losing one: then invitations must be sent again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import sqlite3
+import threading
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import Literal, Self
+
+Kind = Literal["new", "overlap", "repeat", "gold"]
+
+NAME = re.compile(r"[^\W_](?:[\w .-]{0,38}[\w.])?")
+_NAME_RULE = "letters and digits, up to 40, with spaces, dots, hyphens and underscores between them"
+
+
+@dataclass(frozen=True)
+class Item:
+    """A pair on a person's desk. `event` is the last that was saved of it, `pending` one that is being saved."""
+
+    id: str
+    annotator: str
+    left: str
+    right: str
+    kind: Kind
+    swapped: bool  # the right clip is shown first
+    until: float  # Unix time when the lease ends
+    event: str = ""
+    pending: str = ""
+    saved_at: float = 0.0
+
+
+_COLUMNS = ", ".join(field.name for field in fields(Item))
+_TABLES = (
+    "CREATE TABLE IF NOT EXISTS people (name TEXT PRIMARY KEY, token_hash TEXT NOT NULL UNIQUE)",
+    f"CREATE TABLE IF NOT EXISTS items ({_COLUMNS.replace('id,', 'id PRIMARY KEY,', 1)})",
+    "CREATE INDEX IF NOT EXISTS by_annotator ON items (annotator, saved_at)",
+    "CREATE INDEX IF NOT EXISTS by_pair ON items (annotator, left, right, kind)",
+)
+
+
+class Ledger:
+    """The file; threads may share it. What was written survives a kill of the process."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.Lock()
+        self._file = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
+        self._file.execute("PRAGMA journal_mode = WAL")
+        self._file.execute("PRAGMA synchronous = NORMAL")
+        for statement in _TABLES:
+            self._file.execute(statement)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def invite(self, name: str) -> str:
+        """A new token for a person, who is known from now on; an earlier token stops working.
+
+        Raises ValueError for a name that is no name.
+        """
+        if not NAME.fullmatch(name):
+            raise ValueError(f"{name!r:.60} is no name for an annotator: use {_NAME_RULE}")
+        token = secrets.token_urlsafe(24)
+        with self._lock:
+            self._file.execute(
+                "INSERT INTO people VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET token_hash = excluded.token_hash",
+                (name, _hash(token)),
+            )
+        return token
+
+    def who(self, token: str) -> str | None:
+        """The person with this token, or None."""
+        with self._lock:
+            found = self._file.execute("SELECT name FROM people WHERE token_hash = ?", (_hash(token),)).fetchone()
+        return found[0] if found else None
+
+    def people(self) -> tuple[str, ...]:
+        """Everybody who was invited or joined."""
+        with self._lock:
+            return tuple(name for (name,) in self._file.execute("SELECT name FROM people ORDER BY rowid"))
+
+    def put(self, item: Item) -> None:
+        """Write an item, new or changed."""
+        marks = ", ".join("?" * len(fields(Item)))
+        with self._lock:
+            self._file.execute(f"INSERT OR REPLACE INTO items VALUES ({marks})", astuple(item))
+
+    def drop(self, item: str) -> None:
+        """Forget an item that was given back."""
+        with self._lock:
+            self._file.execute("DELETE FROM items WHERE id = ?", (item,))
+
+    def get(self, item: str) -> Item | None:
+        """The item with this id, or None."""
+        return next(self._select("id = ?", item), None)
+
+    def open(self, now: float) -> Iterator[Item]:
+        """Items that are on a desk and not saved yet."""
+        return self._select("event = '' AND until > ?", now)
+
+    def saved_before(self, annotator: str, moment: float) -> Item | None:
+        """What a person saved last before a moment, or None."""
+        where = "annotator = ? AND saved_at > 0 AND saved_at < ? ORDER BY saved_at DESC LIMIT 1"
+        return next(self._select(where, annotator, moment), None)
+
+    def to_repeat(self, annotator: str, after: int) -> Item | None:
+        """The oldest pair that this person has had once, with at least `after` saved since; None = there is none."""
+        recent = "SELECT saved_at FROM items WHERE annotator = ?1 ORDER BY saved_at DESC LIMIT 1 OFFSET ?2"
+        again = (
+            "SELECT 1 FROM items AS other WHERE other.annotator = ?1 AND other.left = items.left "
+            "AND other.right = items.right AND other.kind = 'repeat'"
+        )
+        where = (
+            f"annotator = ?1 AND saved_at > 0 AND kind != 'repeat' AND saved_at <= ({recent}) "
+            f"AND NOT EXISTS ({again}) ORDER BY saved_at LIMIT 1"
+        )
+        return next(self._select(where, annotator, after), None)
+
+    def count(self, annotator: str) -> int:
+        """How many items a person has had."""
+        with self._lock:
+            found = self._file.execute("SELECT count(*) FROM items WHERE annotator = ?", (annotator,)).fetchone()
+        return int(found[0])
+
+    def _select(self, where: str, *arguments: object) -> Iterator[Item]:
+        with self._lock:
+            rows = self._file.execute(f"SELECT {_COLUMNS} FROM items WHERE {where}", arguments).fetchall()
+        for row in rows:
+            item = Item(*row)
+            yield Item(**{**vars(item), "swapped": bool(item.swapped)})
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()

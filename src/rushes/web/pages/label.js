@@ -1,0 +1,381 @@
+import { adoptInvitation, call, forgetToken, setToken, token, video } from "/static/api.js";
+import { Marks } from "/static/marks.js";
+import { Player } from "/static/player.js";
+
+const $ = (selector) => document.querySelector(selector);
+const OUTBOX = "rushes-outbox";
+const DRAFT = "rushes-draft";
+const SPEEDS = [0.25, 0.5, 1, 1.5, 2];
+const WORDS = { 1: "A", 0: "tie", "-1": "B", null: "cannot tell" };
+
+let me = null;       // what the server told of this person and project
+let now = null;      // {item, marks, scores, revises, urls}
+let ahead = null;    // the promise of the next pair, which loads meanwhile
+let saving = false;
+let looping = false; // the chosen part alone
+let touched = Date.now();
+
+const player = new Player([...document.querySelectorAll("#panes video")], drawTime);
+
+// ---- pairs ---------------------------------------------------------------------------------------------------------
+
+async function fetchPair(have) {
+  const answer = await call("/api/next", { have }, away);
+  count(answer);
+  return answer.item && withVideos(answer.item);
+}
+
+async function withVideos(item) {
+  const sides = ["a", "b", "real"].filter((side) => item.clips[side]);
+  const urls = await Promise.all(sides.map((side) => video(item.id, side).catch(() => "")));
+  return { ...item, sides, urls };
+}
+
+function lookAhead() {
+  ahead = fetchPair([now.item.id]).catch(() => null);
+}
+
+async function showPair(item, given) {
+  if (now) now.item.urls.forEach((url) => URL.revokeObjectURL(url));
+  if (!item) { now = null; return screen("done"); }
+  const draft = !given && read(DRAFT);
+  const start = given || (draft && draft.item === item.id ? draft : { labels: {}, scores: {} });
+  const marks = new Marks(me.dimensions, item.segments, start.labels);
+  now = { item, marks, scores: { ...start.scores }, revises: given ? given.event : "", rescored: false };
+  looping = false;
+  screen("work");
+  $("#prompt").textContent = item.prompt;
+  document.querySelectorAll("#panes figure").forEach((figure, index) => { figure.hidden = index >= item.sides.length; });
+  buildGrid();
+  if (!given) marks.toEmpty();
+  draw();
+  const loaded = await player.load(item.sides.map((side, index) => ({ ...item.clips[side], url: item.urls[index] })));
+  if (!loaded) return;
+  if (loaded.includes(false)) note("This browser cannot play one of the clips; X with Shift skips the pair.");
+  player.play();
+}
+
+async function start() {
+  me = await call("/api/me", undefined, away);
+  $("#project").textContent = me.project;
+  $("#who").textContent = me.name;
+  $("#scores").hidden = !me.scores;
+  $("#whole-hint").hidden = me.segment_s === null;
+  $("[data-act=loop]").hidden = me.segment_s === null;
+  count(me);
+  await empty();
+  await showPair(await fetchPair([]));
+  if (now) lookAhead();
+}
+
+async function save() {
+  if (!now || saving) return;
+  const left = now.marks.empty();
+  if (left) {
+    now.marks.toEmpty();
+    follow();
+    return note(`${left} ${left === 1 ? "part has" : "parts have"} no label yet; X says that you cannot tell.`);
+  }
+  if (me.scores && Object.keys(now.scores).length < 2) {
+    $(now.scores.a === undefined ? "#score-a" : "#score-b").focus();
+    return note("Both clips want a score from 0 to 10; arrow keys change it.");
+  }
+  saving = true;
+  const event = crypto.randomUUID ? crypto.randomUUID() : [...crypto.getRandomValues(new Uint8Array(16))].map((b) => b.toString(16).padStart(2, "0")).join("");
+  write(OUTBOX, { item: now.item.id, event, revises: now.revises, labels: now.marks.labels(), scores: now.scores });
+  try {
+    await empty();
+    const corrected = Boolean(now.revises);
+    const next = corrected ? await resumed() : await (ahead || fetchPair([]));
+    // What was loaded ahead may have been refused; then ask once more, now that this desk has room.
+    await showPair(next || (await fetchPair([])));
+    if (now) lookAhead();
+  } catch (error) {
+    if (error.status === 401) throw error;
+    note(error.message);
+  } finally {
+    saving = false;
+  }
+}
+
+// After a correction: the pair that was on the desk before.
+async function resumed() {
+  const kept = ahead && (await ahead);
+  return kept && kept.id !== now.item.id ? kept : fetchPair([]);
+}
+
+// Sends what was not acknowledged yet, also that of an earlier visit.
+async function empty() {
+  const waiting = read(OUTBOX);
+  if (!waiting) return;
+  try {
+    count(await call("/api/save", waiting, away));
+  } catch (error) {
+    if (error.status === 401) throw error;
+    localStorage.removeItem(OUTBOX);
+    throw error;
+  }
+  localStorage.removeItem(OUTBOX);
+  if (read(DRAFT)?.item === waiting.item) localStorage.removeItem(DRAFT);
+}
+
+async function undo() {
+  if (saving) return;
+  if (now && now.marks.undo()) { keepDraft(); return follow(); }
+  const answer = await call("/api/back", { item: now ? now.item.id : "" }, away);
+  if (!answer.item) return note("There is nothing before this.");
+  const held = now && !now.revises ? { ...now.item, urls: [] } : null;
+  const item = await withVideos(answer.item);
+  if (held) ahead = withVideos(held);
+  await showPair(item, answer.item);
+  note("You labelled this pair before. Change it and press Enter, or press Enter to leave it.");
+}
+
+// ---- the screen ----------------------------------------------------------------------------------------------------
+
+function screen(name) {
+  for (const id of ["welcome", "work", "done"]) $(`#${id}`).hidden = id !== name;
+}
+
+function count(facts) {
+  if (facts.done === undefined) return;
+  $("#count").textContent = `${facts.done} of ${facts.pairs} pairs by you, ${facts.open} by nobody yet`;
+}
+
+let noteTimer = 0;
+function note(text, stays = false) {
+  clearTimeout(noteTimer);
+  $("#note").textContent = text;
+  $("#note").hidden = !text;
+  if (text && !stays) noteTimer = setTimeout(() => note(""), 5000);
+}
+
+let isAway = false;
+function away(gone) {
+  if (gone === isAway) return;
+  isAway = gone;
+  note(gone ? "The server does not answer. Your labels are kept here and sent when it is back." : "", gone);
+}
+
+function buildGrid() {
+  const grid = $("#grid");
+  grid.replaceChildren();
+  const { clips, segments } = now.item;
+  const seconds = Math.min(clips.a.frames / clips.a.fps, clips.b.frames / clips.b.fps);
+  me.dimensions.forEach((question, row) => {
+    const name = document.createElement("span");
+    name.className = "name";
+    name.textContent = question.replaceAll("_", " ");
+    const cells = document.createElement("div");
+    cells.className = "cells";
+    cells.setAttribute("role", "row");
+    for (let column = 0; column < segments; column += 1) {
+      const [from, to] = partSeconds(column, segments, seconds);
+      const cell = document.createElement("button");
+      cell.type = "button";
+      cell.tabIndex = -1;
+      cell.className = "cell";
+      cell.style.flexGrow = String(to - from);
+      cell.dataset.span = me.segment_s === null ? "whole clip" : `${short(from)}–${short(to)} s`;
+      cell.setAttribute("role", "gridcell");
+      cell.addEventListener("click", () => { now.marks.choose(row, column); follow(true); });
+      cells.append(cell);
+    }
+    const head = document.createElement("i");
+    head.className = "head";
+    cells.append(head);
+    grid.append(name, cells);
+  });
+}
+
+const short = (seconds) => String(Math.round(seconds * 100) / 100);
+
+// The last part holds what is left of the clip.
+function partSeconds(column, segments, seconds) {
+  if (me.segment_s === null) return [0, seconds];
+  return [column * me.segment_s, column === segments - 1 ? seconds : (column + 1) * me.segment_s];
+}
+
+function partFrames(column) {
+  const [from, to] = partSeconds(column, now.item.segments, player.frames / player.fps);
+  return [Math.round(from * player.fps), Math.max(Math.round(from * player.fps) + 1, Math.round(to * player.fps))];
+}
+
+// Draws the marks; where one part loops, playback goes to the chosen one.
+function follow(jump = false) {
+  const [from, to] = partFrames(now.marks.column);
+  if (looping) player.loop(from, to);
+  else player.loop(0, player.frames);
+  if (jump) player.jump(from);
+  draw();
+}
+
+function draw() {
+  if (!now) return;
+  const { marks } = now;
+  document.querySelectorAll("#grid .name").forEach((name, row) => name.classList.toggle("on", row === marks.row));
+  document.querySelectorAll("#grid .cells").forEach((cells, row) => {
+    cells.querySelectorAll(".cell").forEach((cell, column) => {
+      const value = marks.values[row][column];
+      const on = row === marks.row && column === marks.column;
+      cell.classList.toggle("on", on);
+      if (value === undefined) cell.removeAttribute("data-mark");
+      else cell.dataset.mark = String(value);
+      const small = document.createElement("small");
+      small.textContent = cell.dataset.span;
+      cell.replaceChildren(value === undefined ? small : WORDS[value]);
+      cell.setAttribute("aria-label", `${marks.questions[row]}, ${cell.dataset.span}: ${value === undefined ? "no label" : WORDS[value]}`);
+      cell.setAttribute("aria-selected", String(on));
+    });
+  });
+  for (const side of ["a", "b"]) {
+    const input = $(`#score-${side}`);
+    const value = now.scores[side];
+    input.value = value === undefined ? 5 : value;
+    input.nextElementSibling.textContent = value === undefined ? "–" : value;
+  }
+  $("[data-act=loop]").setAttribute("aria-pressed", String(looping));
+  $("#speed").textContent = `${player.rate}×`;
+  $("#save").style.opacity = marks.empty() ? ".55" : "1";
+  drawTime();
+}
+
+function drawTime() {
+  if (!now || !player.clips) return;
+  $("#frame").textContent = `frame ${player.frame + 1} / ${player.frames}`;
+  const button = $("[data-act=toggle]");
+  button.textContent = player.playing ? "❚❚" : "▶";
+  button.setAttribute("aria-label", player.playing ? "Pause" : "Play");
+  const share = (player.frame + 0.5) / player.frames;
+  document.querySelectorAll("#grid .head").forEach((head) => { head.style.left = `${100 * share}%`; });
+}
+
+// ---- keys and buttons ----------------------------------------------------------------------------------------------
+
+function mark(value, wholeRow) {
+  if (saving) return;
+  now.marks.mark(value, wholeRow || now.item.segments === 1);
+  keepDraft();
+  follow();
+}
+
+function faster(by) {
+  const at = SPEEDS.indexOf(player.rate);
+  player.speed(SPEEDS[Math.min(SPEEDS.length - 1, Math.max(0, at + by))]);
+  draw();
+}
+
+function nextScore() {
+  if (!me.scores) return;
+  if (document.activeElement === $("#score-a")) $("#score-b").focus();
+  else if (document.activeElement === $("#score-b")) $("#score-b").blur();
+  else $("#score-a").focus();
+}
+
+const ACTS = {
+  toggle: () => player.toggle(),
+  back: () => player.step(-1),
+  forward: () => player.step(1),
+  loop: () => { looping = !looping; follow(); },
+  speed: () => { player.speed(SPEEDS[(SPEEDS.indexOf(player.rate) + 1) % SPEEDS.length]); draw(); },
+  undo, save,
+};
+const move = (rows, columns) => () => { now.marks.choose(now.marks.row + rows, now.marks.column + columns); follow(looping); };
+const KEYS = {
+  a: () => mark(1), b: () => mark(-1), t: () => mark(0), x: () => mark(null),
+  A: () => mark(1, true), B: () => mark(-1, true), T: () => mark(0, true), X: () => mark(null, true),
+  " ": ACTS.toggle, ",": ACTS.back, ".": ACTS.forward, l: ACTS.loop, u: undo, Backspace: undo, Enter: save,
+  ArrowLeft: move(0, -1), ArrowRight: move(0, 1), ArrowUp: move(-1, 0), ArrowDown: move(1, 0),
+  "-": () => faster(-1), "+": () => faster(1), "=": () => faster(1), s: nextScore,
+};
+const NO_PAIR = ["u", "Backspace"];
+
+function guarded(act) {
+  Promise.resolve(act()).catch((error) => (error.status === 401 ? welcome(error.message) : note(error.message)));
+}
+
+document.addEventListener("keydown", (event) => {
+  touched = Date.now();
+  if (event.ctrlKey || event.metaKey || event.altKey || $("#help").open || !$("#welcome").hidden || !me) return;
+  if (event.key === "?" || event.key === "h") { event.preventDefault(); return $("#help").showModal(); }
+  const inRange = event.target.type === "range" && event.key.startsWith("Arrow");
+  if (inRange || !(event.key in KEYS) || (!now && !NO_PAIR.includes(event.key)) || event.repeat && "abtxABTXuEnterl".includes(event.key)) return;
+  event.preventDefault();
+  guarded(KEYS[event.key]);
+});
+
+document.addEventListener("click", (event) => {
+  touched = Date.now();
+  const button = event.target.closest("button[data-act], button[data-mark], #help-button");
+  if (!button || button.classList.contains("cell")) return;
+  button.blur();  // so that Space and Enter stay keys of the page
+  if (button.id === "help-button") $("#help").showModal();
+  else if (button.dataset.act) guarded(ACTS[button.dataset.act]);
+  else guarded(() => mark(JSON.parse(button.dataset.mark), event.shiftKey));
+});
+
+for (const side of ["a", "b"]) {
+  $(`#score-${side}`).addEventListener("input", (event) => {
+    now.scores[side] = Number(event.target.value);
+    keepDraft();
+    draw();
+  });
+}
+
+// ---- what this browser keeps ---------------------------------------------------------------------------------------
+
+function read(key) {
+  try { return JSON.parse(localStorage.getItem(key)); } catch { return null; }
+}
+
+function write(key, value) { localStorage.setItem(key, JSON.stringify(value)); }
+
+function keepDraft() {
+  if (now.revises) return;
+  // JSON has no word for "not marked": a hole in the list says it.
+  const labels = Object.fromEntries(Object.entries(now.marks.labels()).map(([name, values]) => [name, { ...values }]));
+  write(DRAFT, { item: now.item.id, labels, scores: now.scores });
+}
+
+// ---- coming in -----------------------------------------------------------------------------------------------------
+
+async function welcome(text = "") {
+  const hello = await call("/api/hello", undefined, away);
+  $("#project").textContent = hello.project;
+  screen("welcome");
+  $("#join").hidden = !hello.join;
+  $("#welcome-note").hidden = !text && hello.join;
+  $("#welcome-note").textContent = text || (hello.join ? "" : "Open the invitation that you were sent to begin.");
+  if (hello.join) $("#name").focus();
+}
+
+$("#join").addEventListener("submit", (event) => {
+  event.preventDefault();
+  guarded(async () => {
+    try {
+      const answer = await call("/api/join", { name: $("#name").value }, away);
+      setToken(answer.token);
+      $("#name").blur();
+      await start();
+    } catch (error) {
+      $("#welcome-note").hidden = false;
+      $("#welcome-note").textContent = error.message;
+    }
+  });
+});
+
+setInterval(() => {
+  if (me && now && Date.now() - touched < me.lease_s * 1000) call("/api/renew", {}, away).catch(() => {});
+}, 60_000);
+
+adoptInvitation();
+guarded(async () => {
+  if (!token()) return welcome();
+  try {
+    await start();
+  } catch (error) {
+    if (error.status !== 401) throw error;
+    forgetToken();
+    await welcome(error.message);
+  }
+});

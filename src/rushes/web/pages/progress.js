@@ -1,0 +1,46 @@
+import { adoptInvitation, call } from "/static/api.js";
+
+const $ = (selector) => document.querySelector(selector);
+const percent = (part, of) => (of ? `${Math.round((100 * part) / of)} % of ${of}` : "–");
+const number = (value) => (value === null ? "–" : value.toFixed(2));
+
+function fill(table, rows) {
+  $(`${table} tbody`).replaceChildren(...rows.map((row) => {
+    const line = document.createElement("tr");
+    row.forEach((text, at) => {
+      const cell = document.createElement(at ? "td" : "th");
+      cell.textContent = text;
+      line.append(cell);
+    });
+    return line;
+  }));
+}
+
+async function load() {
+  const facts = await call("/api/progress");
+  const done = facts.pairs - facts.open;
+  $("#project").textContent = facts.project;
+  $("#who").textContent = facts.name;
+  $("#headline").textContent = `${done} of ${facts.pairs} pairs have a label`;
+  $(".bar i").style.width = `${facts.pairs ? (100 * done) / facts.pairs : 0}%`;
+  $("#several").textContent = `${facts.several} of them by two people or more.`;
+  fill("#dimensions", Object.entries(facts.dimensions).map(([name, one]) =>
+    [name.replaceAll("_", " "), one.units, one.raw === null ? "–" : `${Math.round(100 * one.raw)} %`, number(one.alpha)]));
+  fill("#people", facts.people.map((one) => [
+    one.name, one.pairs, one.skipped,
+    Object.entries(one.agreement).filter(([, at]) => at.units).map(([name, at]) => `${name}: ${Math.round(100 * at.raw)} %, ${number(at.alpha)}`).join("; ") || "–",
+    percent(one.repeats.same, one.repeats.of), percent(one.gold.same, one.gold.of),
+    percent(one.first_slot.first, one.first_slot.of),
+  ]));
+}
+
+function attempt() {
+  load().then(() => { $("#note").hidden = true; }, (error) => {
+    $("#note").textContent = error.message;
+    $("#note").hidden = false;
+  });
+}
+
+adoptInvitation();
+attempt();
+setInterval(attempt, 10_000);

@@ -1,0 +1,80 @@
+"""Which pair a person gets next: new ones where a label tells most, and some that measure people."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+import numpy as np
+
+from rushes.records import stable_hash
+from rushes.web.ledger import Item, Kind, Ledger
+from rushes.web.marks import Plan
+from rushes.web.tally import NONE, UNJUDGED, Tally
+
+_BEFORE_REPEAT = 5
+Found = tuple[str, str, bool]  # left, right, and whether the right one is shown first
+
+
+class Picker:
+    """Chooses among the pairs of a tally. The same labels and the same seed give the same pairs."""
+
+    def __init__(self, tally: Tally, ledger: Ledger, plan: Plan) -> None:
+        self._tally, self._ledger, self._plan = tally, ledger, plan
+        self._luck = np.random.default_rng(plan.seed).permutation(tally.pairs)  # settles equal gains
+
+    def pick(self, annotator: str, on_desks: Collection[Item], until: float) -> Item | None:
+        """A pair that lies on no desk, as an item of this person until then; None = nothing is left for this person.
+
+        Which kind it is goes by the shares of the plan; a kind that has no pair gives way to a new one.
+        """
+        number = self._ledger.count(annotator)
+        luck = int(stable_hash(["item", self._plan.seed, annotator, number], 8), 16) / 16**8
+        kinds: list[Kind] = ["new"]
+        for kind, share in self._shares():
+            if 0 <= luck < share:
+                kinds.insert(0, kind)
+            luck -= share
+        if self._plan.overlap_share >= 1:
+            kinds.append("overlap")
+        for kind in kinds:
+            found = self._to_repeat(annotator, on_desks) if kind == "repeat" else self._best(annotator, kind, on_desks)
+            if found is not None:
+                left, right, swapped = found
+                id = stable_hash(["item", self._plan.seed, annotator, left, right, kind, number])
+                return Item(id, annotator, left, right, kind, swapped, until)
+        return None
+
+    def _shares(self) -> Iterator[tuple[Kind, float]]:
+        yield "repeat", self._plan.repeat_share
+        if self._plan.gold_by:
+            yield "gold", self._plan.gold_share
+        yield "overlap", self._plan.overlap_share
+
+    def _best(self, annotator: str, kind: Kind, on_desks: Collection[Item]) -> Found | None:
+        tally, plan = self._tally, self._plan
+        taken, free = tally.votes.copy(), tally.of(annotator) == NONE
+        for item in on_desks:
+            place = tally.number(item.left, item.right)
+            if place is not None and item.kind != "repeat":
+                taken[place[0]] += 1
+                free[place[0]] &= item.annotator != annotator
+        if kind == "gold":
+            key = tally.of(plan.gold_by)
+            free &= (key != NONE) & (key != UNJUDGED)
+        elif kind == "overlap":
+            free &= (taken > 0) & (taken < plan.overlap)
+        else:
+            free &= taken == 0
+        pairs = np.flatnonzero(free)
+        if not pairs.size:
+            return None
+        gain = tally.gain[pairs]
+        best = pairs[gain >= gain.max() - 1e-6]
+        left, right = tally.sides(int(best[np.argmin(self._luck[best])]))
+        return left, right, int(stable_hash(["side", plan.seed, annotator, left, right], 8), 16) % 2 == 1
+
+    def _to_repeat(self, annotator: str, on_desks: Collection[Item]) -> Found | None:
+        item = self._ledger.to_repeat(annotator, _BEFORE_REPEAT)
+        if item is None or any(i.annotator == annotator and i.kind == "repeat" for i in on_desks):
+            return None
+        return item.left, item.right, not item.swapped

@@ -1,0 +1,105 @@
+"""A project with pairs to label: clips whose grey level tells the frame, and a desk with a clock that stands still."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rushes.media.write import encode_bytes
+from rushes.records import Candidate, Clip
+from rushes.store.database import Store
+from rushes.web.desk import Desk
+from rushes.web.ledger import Ledger
+from rushes.web.marks import Labels, Plan
+from rushes.web.tally import Tally
+
+FPS, FRAMES, GREY_STEP = 8.0, 17, 13  # two seconds and a frame; frame i is grey level 16 + 13 i
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        self.now += 0.001
+        return self.now
+
+
+def grey_clip(tint: int) -> np.ndarray:
+    """[F,32,32,3]: every frame has one grey level of its own; `tint` makes files differ."""
+    levels = 16 + GREY_STEP * np.arange(FRAMES, dtype=np.uint8)
+    frames = np.broadcast_to(levels[:, None, None, None], (FRAMES, 32, 32, 3)).copy()
+    frames[:, :2, :2] = tint
+    return frames
+
+
+@cache
+def encoded(tint: int) -> bytes:
+    return encode_bytes(grey_clip(tint), FPS)
+
+
+def fill(store: Store, groups: int, takes: int = 2, media: bool = True) -> list[list[str]]:
+    """Real clips with takes of each; ids of the takes by group."""
+    found = []
+    for g in range(groups):
+        rows: list[Any] = []
+        for k in range(takes + 1):
+            name = f"clip{g}" if k == takes else f"take{g}-{k}"
+            content = encoded((17 * g + 5 * k) % 255) if media else b""
+            digest = store.put_media_bytes(content, ".mp4") if media else "0" * 64
+            common: dict[str, Any] = {"id": name, "media": digest, "caption": f"prompt {g} <b>&</b>"}
+            common |= {"width_px": 32, "height_px": 32, "frames": FRAMES, "fps": FPS}
+            if k == takes:
+                rows.append(Clip(**common, source="test"))
+            else:
+                rows.append(
+                    Candidate(
+                        **common, kind="take", group=f"g{g}", clip_id=f"clip{g}", system="base", made_by="w", seed=k
+                    )
+                )
+        store.add(rows)
+        found.append([row.id for row in rows[:-1]])
+    return found
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def make_desk(tmp_path: Path, clock: Clock) -> Iterator[Callable[..., Desk]]:
+    """A desk over a project of `groups` groups; called again, the same project is opened anew."""
+    opened: list[Desk] = []
+    groups_of: dict[Path, list[list[str]]] = {}
+
+    def make(
+        groups: int = 4, takes: int = 2, media: bool = False, folder: str = "project", time: Any = None, **plan: Any
+    ) -> Desk:
+        path = tmp_path / folder
+        store = Store.create(path)
+        if path not in groups_of:
+            groups_of[path] = fill(store, groups, takes, media)
+        made = Plan(**{"repeat_share": 0.0, "overlap_share": 0.0, **plan})
+        tally = Tally(groups_of[path], made.dimensions[0])
+        tally.catch_up(store)
+        opened.append(Desk(store, tally, Ledger(path / "labelling.db"), made, time or clock))
+        return opened[-1]
+
+    yield make
+    for desk in opened:
+        desk.close()
+
+
+def say(desk: Desk, annotator: str, item: Any, mark: int | None, event: str, revises: str = "") -> None:
+    """Save one mark for every part of every question."""
+    size = desk.segments(item)
+    labels = {name: (mark,) * size for name in desk.plan.dimensions}
+    desk.save(annotator, item.id, Labels(event, revises, labels))

@@ -1,0 +1,151 @@
+"""Many annotators at once against a server in a process of its own, which is killed in the middle.
+
+    python tests/web/load.py [ANNOTATORS] [PAIRS]
+
+Prints the latencies of next and save, without the time in which no server runs. Annotators come one after the other
+within two seconds, and think for about a second between a pair and its labels, which is far less than people do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+
+from rushes.config.tables import Label, Settings
+from rushes.pipeline.settings import write_settings
+from rushes.records import Candidate
+from rushes.store.database import Store
+
+THINK_S = 1.0
+
+
+@dataclass
+class Seen:
+    """What the annotators saw: seconds of each answered request, and the events that the server said it has."""
+
+    next_s: list[float] = field(default_factory=list)
+    save_s: list[float] = field(default_factory=list)
+    acknowledged: dict[str, tuple[str, str]] = field(default_factory=dict)  # event -> annotator and item
+    sent_twice: int = 0
+
+    def p95_ms(self) -> tuple[float, float]:
+        """Of next and of save."""
+        return tuple(1000 * float(np.quantile(times, 0.95)) for times in (self.next_s, self.save_s))  # type: ignore[return-value]
+
+
+def make_project(folder: Path, pairs: int) -> None:
+    """A project of so many pairs; their videos are not asked for."""
+    folder.mkdir(exist_ok=True)
+    write_settings(folder, Settings(label=Label(by="human", overlap_share=0.0, repeat_share=0.0, segment_s=1.0)))
+    common: dict[str, Any] = {"media": "0" * 64, "caption": "a cat", "kind": "take", "clip_id": "", "system": "base"}
+    common |= {"made_by": "w", "width_px": 32, "height_px": 32, "frames": 24, "fps": 8.0}
+    with Store.create(folder) as store:
+        store.add(Candidate(id=f"{g}-{k}", group=f"g{g}", seed=k, **common) for g in range(pairs) for k in range(2))
+
+
+def start(folder: Path, port: int) -> subprocess.Popen[bytes]:
+    """The server, once it answers."""
+    program = "from rushes.cli import main; main()"
+    command = [sys.executable, "-c", program, "label", str(folder), "--port", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        try:
+            httpx.get(f"http://127.0.0.1:{port}/api/hello", timeout=1)
+            return server
+        except httpx.TransportError:
+            time.sleep(0.05)
+    server.kill()
+    raise TimeoutError("the server did not start")
+
+
+async def post(client: httpx.AsyncClient, path: str, body: dict[str, Any], times: list[float], seen: Seen) -> Any:
+    """An answer, however often the request has to be sent; the time of the request that was answered."""
+    tries = 0
+    while True:
+        began = time.perf_counter()
+        try:
+            response = await client.post(f"/api/{path}", json=body)
+            response.raise_for_status()
+            times.append(time.perf_counter() - began)
+            return response.json()
+        except (httpx.TransportError, httpx.HTTPStatusError) as error:
+            if isinstance(error, httpx.HTTPStatusError) and error.response.status_code != 429:
+                raise
+            tries += 1
+            seen.sent_twice += path == "save"
+            assert tries < 400, f"{path} was never answered: {error!r}"
+            await asyncio.sleep(0.1)
+
+
+async def annotate(address: str, name: str, pairs: int, seen: Seen, rng: random.Random) -> None:
+    """One person who labels so many pairs."""
+    await asyncio.sleep(2 * THINK_S * rng.random())
+    async with httpx.AsyncClient(base_url=address, headers={"origin": address}, timeout=20) as client:
+        token = (await post(client, "join", {"name": name}, [], seen))["token"]
+        client.headers["authorization"] = f"Bearer {token}"
+        for number in range(pairs):
+            item = (await post(client, "next", {}, seen.next_s, seen))["item"]
+            await asyncio.sleep(THINK_S * rng.uniform(0.5, 1.5))
+            event = f"{rng.getrandbits(64):016x}"
+            labels = {"overall": [rng.choice([-1, 0, 1, None]) for _ in range(item["segments"])]}
+            body = {"item": item["id"], "event": event, "labels": labels}
+            await post(client, "save", body, seen.save_s, seen)
+            seen.acknowledged[event] = (name, item["id"])
+            assert number < pairs
+
+
+async def crowd(folder: Path, annotators: int, pairs: int, port: int) -> Seen:
+    """All annotators at once; the server is killed when a third of the time is over, and started again."""
+    seen, server = Seen(), start(folder, port)
+    try:
+        address = f"http://127.0.0.1:{port}"
+        people = [
+            asyncio.create_task(annotate(address, f"person {k}", pairs, seen, random.Random(k)))
+            for k in range(annotators)
+        ]
+        await asyncio.sleep(pairs * THINK_S / 3)
+        os.kill(server.pid, signal.SIGKILL)
+        server.wait()
+        server = await asyncio.to_thread(start, folder, port)
+        await asyncio.gather(*people)
+    finally:
+        server.terminate()
+        server.wait()
+    return seen
+
+
+def run(folder: Path, annotators: int, pairs: int) -> Seen:
+    """Make the project and let the crowd in."""
+    make_project(folder, annotators * pairs + 5)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = int(free.getsockname()[1])
+    return asyncio.run(crowd(folder, annotators, pairs, port))
+
+
+if __name__ == "__main__":
+    given = [int(text) for text in sys.argv[1:]] or [50, 10]
+    with tempfile.TemporaryDirectory() as temporary:
+        found = run(Path(temporary), *given)
+    for title, seconds in (("next", found.next_s), ("save", found.save_s)):
+        p50, p95, worst = (1000 * np.quantile(seconds, q) for q in (0.5, 0.95, 1.0))
+        print(f"{title}: {len(seconds)} requests, p50 {p50:.1f} ms, p95 {p95:.1f} ms, worst {worst:.0f} ms")
+    print(f"{len(found.acknowledged)} labels acknowledged, {found.sent_twice} requests sent again after the kill")
+    for who, what in (("server", resource.RUSAGE_CHILDREN), ("annotators", resource.RUSAGE_SELF)):
+        used = resource.getrusage(what)
+        print(f"{who}: {used.ru_utime + used.ru_stime:.1f} s of processor, load {os.getloadavg()[0]:.1f}")

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from rushes.store.database import Store
+from rushes.web.ledger import Ledger
+from rushes.web.marks import row_id
+
+from .load import run
+
+
+@pytest.mark.slow
+def test_fifty_people_lose_no_label_when_the_server_is_killed(tmp_path: Path) -> None:
+    """Latency is bounded loosely here, as the machine may be busy; `python tests/web/load.py` measures it."""
+    people, pairs = 50, 4
+    seen = run(tmp_path / "project", people, pairs)
+    with Store.open(tmp_path / "project") as store, Ledger(tmp_path / "project" / "labelling.db") as ledger:
+        rows = {row.id: row for row in store.preferences(current=False)}
+        for event, (name, item_id) in seen.acknowledged.items():
+            item = ledger.get(item_id)
+            assert item is not None and item.annotator == name
+            assert rows[row_id(item, event, "overall")].judge == f"human:{name}"
+    assert len(seen.acknowledged) == len(rows) == people * pairs
+    assert set(Counter((row.left, row.right) for row in rows.values()).values()) == {1}
+    assert max(seen.p95_ms()) < 2000

@@ -1,0 +1,253 @@
+"""The page in a real browser, by keyboard alone: labels, undo, coming back, two people, and clips that keep in step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pytest
+
+from rushes.pipeline.page import running
+from rushes.web.desk import Desk
+
+from .conftest import FPS, FRAMES, GREY_STEP
+
+pytestmark = pytest.mark.browser
+
+Make = Callable[..., Desk]
+MARKS = "() => [...document.querySelectorAll('.cell')].map(cell => cell.dataset.mark ?? '')"
+PAINTED = """() => [...document.querySelectorAll('#panes figure:not([hidden]) video')].map(video => {
+  const canvas = document.createElement("canvas"), pen = canvas.getContext("2d");
+  canvas.width = canvas.height = 8;
+  pen.drawImage(video, 0, 0, 8, 8);
+  return pen.getImageData(5, 5, 1, 1).data[0];
+})"""
+# While all play, times of the frames that were put on the screen, as the browser tells them.
+DRIFT = """async (seconds) => {
+  const videos = [...document.querySelectorAll('#panes figure:not([hidden]) video')];
+  const shown = videos.map(() => 0), gaps = [];
+  videos.forEach((video, at) => {
+    const tell = (_, frame) => { shown[at] = frame.mediaTime; video.requestVideoFrameCallback(tell); };
+    video.requestVideoFrameCallback(tell);
+  });
+  const end = performance.now() + 1000 * seconds;
+  while (performance.now() < end) {
+    await new Promise(requestAnimationFrame);
+    if (videos.every((video) => !video.paused && !video.seeking)) gaps.push(Math.max(...shown) - Math.min(...shown));
+  }
+  return gaps;
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def tab_of(browser: Any) -> Iterator[Callable[..., Any]]:
+    """A new tab of a person who has not been here; errors and foreign requests fail the test at its end."""
+    problems: list[str] = []
+    with ExitStack() as stack:
+
+        def make(address: str, scheme: str = "light", expected: str = "") -> Any:
+            context = browser.new_context(viewport={"width": 1280, "height": 720}, color_scheme=scheme)
+            stack.callback(context.close)
+            tab = context.new_page()
+
+            def note(text: str) -> None:
+                if not expected or expected not in text:
+                    problems.append(text)
+
+            tab.on("console", lambda message: note(f"{message.type}: {message.text}"))
+            tab.on("pageerror", lambda error: note(str(error)))
+            tab.on("request", lambda request: note(request.url) if not ours(request.url, address) else None)
+            tab.goto(address)
+            return tab
+
+        yield make
+    assert problems == []
+
+
+def ours(url: str, address: str) -> bool:
+    return url.startswith((address, f"blob:{address}", "data:,"))
+
+
+def join(tab: Any, name: str) -> None:
+    tab.wait_for_selector("#name:visible")
+    tab.keyboard.type(name)
+    tab.keyboard.press("Enter")
+    ready(tab)
+
+
+def ready(tab: Any) -> None:
+    tab.wait_for_selector("#work:visible")
+    tab.wait_for_function("() => [...document.querySelectorAll('#panes video')].every(v => v.readyState >= 2)")
+
+
+def press(tab: Any, keys: str) -> None:
+    for key in keys.split():
+        tab.keyboard.press(key)
+
+
+def saved(tab: Any, count: int) -> None:
+    tab.wait_for_function("text => document.querySelector('#count').textContent.startsWith(text)", arg=f"{count} of ")
+
+
+@contextmanager
+def served(desk: Desk) -> Iterator[str]:
+    with running(desk, "my <i>project</i>") as address:
+        yield address
+
+
+def test_parts_are_labelled_undone_and_corrected_by_keyboard(make_desk: Make, tab_of: Callable[..., Any]) -> None:
+    desk = make_desk(groups=4, media=True, segment_s=0.5)
+    with served(desk) as address:
+        tab = tab_of(address)
+        join(tab, "ada")
+        assert tab.inner_text("#project") == "my <i>project</i>"
+        assert tab.inner_text("#prompt").startswith("prompt ") and "<b>&</b>" in tab.inner_text("#prompt")
+        assert tab.evaluate(MARKS) == ["", "", "", ""]
+        press(tab, "a t x")
+        assert tab.evaluate(MARKS) == ["1", "0", "null", ""]
+        press(tab, "Enter")
+        assert "1 part has no label yet" in tab.inner_text("#note") and not desk.store.preferences()
+        press(tab, "u u b b b")
+        assert tab.evaluate(MARKS) == ["1", "-1", "-1", "-1"]
+        press(tab, "ArrowLeft ArrowLeft t Enter")
+        saved(tab, 1)
+        (row,) = desk.store.preferences()
+        assert row.by_slot == (1, 0, -1, -1) and row.judge == "human:ada" and row.segment_s == 0.5
+        ready(tab)
+        press(tab, "Shift+A Enter")
+        saved(tab, 2)
+        ready(tab)
+        press(tab, "a u u")  # the mark, then back to the pair before
+        tab.wait_for_function(f"() => JSON.stringify(({MARKS})()) === JSON.stringify(['1', '1', '1', '1'])")
+        press(tab, "ArrowRight x Enter")
+        tab.wait_for_function(f"() => JSON.stringify(({MARKS})()) === JSON.stringify(['', '', '', ''])")
+        rows = desk.store.preferences()
+        assert len(rows) == 2 and rows[-1].by_slot == (1, 0, 1, 1) and rows[-1].unjudged == (1,)
+        assert len(desk.store.preferences(current=False)) == 3
+        for count in (3, 4):
+            ready(tab)
+            press(tab, "Shift+T Enter")
+            saved(tab, count)
+        tab.wait_for_selector("#done:visible")
+        press(tab, "u")
+        ready(tab)
+        assert tab.evaluate(MARKS) == ["0", "0", "0", "0"]
+
+
+def test_whole_clips_questions_and_scores(make_desk: Make, tab_of: Callable[..., Any]) -> None:
+    desk = make_desk(groups=2, media=True, segment_s=None, dimensions=("overall", "visual_quality"), scores=True)
+    with served(desk) as address:
+        tab = tab_of(address)
+        join(tab, "ada")
+        assert tab.locator(".name").all_inner_texts() == ["overall", "visual quality"]
+        press(tab, "a b Enter")
+        assert "score from 0 to 10" in tab.inner_text("#note")
+        press(tab, "ArrowRight ArrowRight s ArrowLeft s Enter")
+        saved(tab, 1)
+    rows = {row.dimension: row for row in desk.store.preferences()}
+    assert rows["overall"].by_slot == (1,) and rows["visual_quality"].by_slot == (-1,)
+    assert sorted(score.value for score in desk.store.scores(metric="human")) == [4.5, 6.0]
+
+
+def test_one_comes_back_to_where_one_stopped_and_two_do_not_meet(make_desk: Make, tab_of: Callable[..., Any]) -> None:
+    desk = make_desk(groups=6, media=True)
+    with served(desk) as address:
+        ada = tab_of(address)
+        join(ada, "ada")
+        press(ada, "a")
+        prompt = ada.inner_text("#prompt")
+        ada.reload()
+        ready(ada)
+        assert ada.inner_text("#prompt") == prompt and ada.evaluate(MARKS) == ["1", ""]
+        bob = tab_of(address, "dark")
+        join(bob, "bob")
+        assert bob.inner_text("#prompt") != prompt
+        for tab in (ada, bob):
+            press(tab, "Shift+B Enter")
+            saved(tab, 1)
+            ready(tab)
+        assert ada.inner_text("#prompt") != bob.inner_text("#prompt")
+        ada.goto(f"{address}/progress")
+        ada.wait_for_function("() => document.querySelectorAll('#people tbody tr').length === 2")
+        assert ada.inner_text("#headline") == "2 of 6 pairs have a label"
+    assert {row.judge for row in desk.store.preferences()} == {"human:ada", "human:bob"}
+
+
+def test_labels_outlive_a_server_that_is_away(make_desk: Make, tab_of: Callable[..., Any]) -> None:
+    desk = make_desk(groups=3, media=True)
+    with served(desk) as address:
+        tab = tab_of(address, expected="net::ERR_FAILED")
+        join(tab, "ada")
+        tab.context.route("**/api/save", lambda route: route.abort())
+        press(tab, "Shift+A Enter")
+        tab.wait_for_function("() => document.querySelector('#note').textContent.includes('does not answer')")
+        assert not desk.store.preferences()
+        tab.reload()  # and the person even closes the page
+        tab.wait_for_function("() => document.querySelector('#note').textContent.includes('does not answer')")
+        tab.context.unroute("**/api/save")
+        saved(tab, 1)
+        ready(tab)
+    assert [row.by_slot for row in desk.store.preferences(current=False)] == [(1, 1)]
+
+
+def test_clips_keep_in_step(make_desk: Make, tab_of: Callable[..., Any]) -> None:
+    desk = make_desk(groups=1, media=True)
+    with served(desk) as address:
+        tab = tab_of(address)
+        join(tab, "ada")
+        gaps = tab.evaluate(DRIFT, 3)
+        assert len(gaps) > 20
+        assert sorted(gaps)[int(0.98 * len(gaps))] < 1 / FPS + 1e-3, "the frames on the screen differ by more than one"
+        press(tab, "Space")
+        tab.wait_for_timeout(300)
+        frames = [round((level - 16) / GREY_STEP) for level in tab.evaluate(PAINTED)]
+        assert len(frames) == 3 and len(set(frames)) == 1
+        press(tab, "," if frames[0] else ".")
+        tab.wait_for_timeout(300)
+        stepped = [round((level - 16) / GREY_STEP) for level in tab.evaluate(PAINTED)]
+        assert stepped == [frames[0] - 1 if frames[0] else 1] * 3
+        assert tab.inner_text("#frame") == f"frame {stepped[0] + 1} / {FRAMES}"
+
+
+def test_a_chosen_part_loops_alone(make_desk: Make, tab_of: Callable[..., Any]) -> None:
+    desk = make_desk(groups=1, media=True)
+    with served(desk) as address:
+        tab = tab_of(address)
+        join(tab, "ada")
+        press(tab, "ArrowRight l +")
+        assert tab.inner_text("#speed") == "1.5×"
+        tab.wait_for_timeout(400)
+        times = []
+        for _ in range(12):
+            times.append(tab.evaluate("document.querySelector('#panes video').currentTime"))
+            tab.wait_for_timeout(120)
+        assert min(times) >= 1 - 0.5 / FPS and max(times) > min(times)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_fits_a_small_laptop_screen(scheme: str, make_desk: Make, tab_of: Callable[..., Any]) -> None:
+    questions = ("visual_quality", "motion", "text", "physics")
+    desk = make_desk(groups=1, media=True, dimensions=questions, scores=True)
+    with served(desk) as address:
+        tab = tab_of(address, scheme)
+        size = "[document.documentElement.scrollWidth, document.documentElement.scrollHeight]"
+        tab.wait_for_selector("#name:visible")
+        assert tab.evaluate(size) == [1280, 720]
+        join(tab, "ada")
+        assert tab.evaluate(size) == [1280, 720]
+        box = tab.locator("#save").bounding_box()
+        assert box["y"] + box["height"] <= 720 and tab.locator("#panes .a").bounding_box()["height"] > 140
+        press(tab, "?")
+        assert tab.locator("#help").is_visible()
+        press(tab, "Escape a")
+        assert tab.evaluate(MARKS)[0] == "1"

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rushes.records import Preference
+from rushes.store.database import Store
+from rushes.web.tally import NONE, UNJUDGED, Tally
+
+GROUPS = [["a", "b"], ["c", "d", "e", "f"], ["lonely"], ["g", "h", "i"]]
+
+
+def event(id: str, left: str, right: str, *labels: int, judge: str = "human:ada", **more: object) -> Preference:
+    return Preference(id, left, right, labels, judge, 1.0, **more)  # type: ignore[arg-type]
+
+
+def test_every_pair_of_a_group_has_a_number_and_no_other_has() -> None:
+    tally = Tally(GROUPS, "overall")
+    assert tally.pairs == 1 + 6 + 3
+    for pair in range(tally.pairs):
+        left, right = tally.sides(pair)
+        assert tally.number(left, right) == (pair, 1) and tally.number(right, left) == (pair, -1)
+    for left, right in (("a", "c"), ("a", "a"), ("a", "lonely"), ("a", "unknown")):
+        assert tally.number(left, right) is None
+
+
+def test_marks_are_the_side_with_more_parts_whichever_way_round_the_row_is() -> None:
+    tally = Tally(GROUPS, "overall")
+    tally.add(event("1", "a", "b", 1, 1, -1))
+    tally.add(event("2", "e", "c", 1, 0, 1))
+    tally.add(event("3", "c", "d", 1, -1, 0))
+    tally.add(event("4", "g", "h", 0, 0, unjudged=(0, 1)))
+    ada = tally.of("ada")
+    marks = {tally.sides(pair): int(ada[pair]) for pair in np.flatnonzero(ada != NONE)}
+    assert marks == {("a", "b"): 1, ("c", "e"): -1, ("c", "d"): 0, ("g", "h"): UNJUDGED}
+    assert tally.votes.sum() == 4
+
+
+def test_other_judges_questions_repeats_and_clips_do_not_count() -> None:
+    tally = Tally(GROUPS, "overall")
+    for changes in ({"judge": "world"}, {"judge": "human:ada#again"}, {"dimension": "motion"}):
+        tally.add(event("1", "a", "b", 1, **changes))
+    tally.add(event("2", "a", "z", 1))
+    assert tally.votes.sum() == 0 and set(tally.marks) <= {"ada"}
+
+
+def test_a_label_lowers_the_gain_of_its_group_alone() -> None:
+    tally = Tally(GROUPS, "overall")
+    tally._count()
+    before = tally.gain.copy()
+    assert (before > 0).all()
+    tally.add(event("1", "c", "d", 1))
+    changed = {tally.sides(pair)[0] in "cdef" for pair in np.flatnonzero(tally.gain != before)}
+    assert changed == {True} and tally.gain[tally.number("c", "d")[0]] == tally.gain[1:7].min()  # type: ignore[index]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store.create(tmp_path / "project")
+    rows = [event(str(k), *("ab", "cd", "ce")[k % 3], (-1, 0, 1)[k % 2], judge=f"human:p{k % 5}") for k in range(30)]
+    store.add(rows)
+    store.add([event("last", "a", "b", -1, judge="human:p0", supersedes="0")])
+    return store
+
+
+def same(one: Tally, other: Tally) -> bool:
+    return (one.votes == other.votes).all() and np.allclose(one.gain, other.gain) and one.last == other.last
+
+
+def test_one_by_one_from_the_store_and_from_the_file_come_to_the_same(store: Store, tmp_path: Path) -> None:
+    whole = Tally(GROUPS, "overall")
+    whole.catch_up(store)
+    stepped = Tally(GROUPS, "overall")
+    stepped._count()
+    for seq, row in store.tail(Preference):
+        stepped.add(row)
+        stepped.last = seq
+    assert same(whole, stepped) and whole.votes.sum() > 3
+    whole.save(tmp_path / "tally.npz")
+    store.add([event("late", "g", "h", 1)])
+    kept, fresh = Tally(GROUPS, "overall"), Tally(GROUPS, "overall")
+    assert kept.catch_up(store, tmp_path / "tally.npz") == 1
+    fresh.catch_up(store)
+    assert same(kept, fresh) and not same(kept, whole)
+
+
+def test_a_file_of_other_clips_or_a_damaged_one_is_not_believed(store: Store, tmp_path: Path) -> None:
+    file = tmp_path / "tally.npz"
+    other = Tally([["a", "x"]], "overall")
+    other.catch_up(store)
+    other.save(file)
+    tally, fresh = Tally(GROUPS, "overall"), Tally(GROUPS, "overall")
+    tally.catch_up(store, file)
+    fresh.catch_up(store)
+    assert same(tally, fresh)
+    file.write_bytes(b"PK\x03\x04 no archive")
+    again = Tally(GROUPS, "overall")
+    again.catch_up(store, file)
+    assert same(again, fresh) and not file.exists()

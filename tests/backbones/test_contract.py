@@ -20,7 +20,8 @@ from rushes.world.render import render
 from rushes.world.scenes import KINDS, draw_scenes
 
 CLIPS = 6
-every_backbone = pytest.mark.parametrize("name", backbone_names())
+# Families of diffusers ship no weights: tests/backbones/test_pipelines.py has what holds for them.
+every_backbone = pytest.mark.parametrize("name", ["tiny"])
 
 
 @pytest.fixture

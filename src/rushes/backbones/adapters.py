@@ -5,25 +5,39 @@ peft takes seconds to import, so it is imported where it is used.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
+import torch
+from safetensors.torch import save_file
 from torch import nn
+
+from rushes.media.files import whole_file
+
+LORA_FILE = "pytorch_lora_weights.safetensors"  # the name that diffusers looks for
 
 
 def add_lora(network: nn.Module, targets: Sequence[str], rank: int, alpha: float, name: str = "policy") -> None:
     """Inject trainable low-rank adapters into the linear layers named `targets` and freeze everything else; in place.
+
+    Adapters are float32 whatever the network's dtype: in bfloat16 most steps of the optimiser would change nothing.
 
     Raises:
         ValueError: no layer of the network has one of these names.
     """
     from peft import LoraConfig, inject_adapter_in_model
 
-    names = {path.rsplit(".", 1)[-1] for path, _ in network.named_modules()}
-    missing = sorted(set(targets) - names)
+    paths = [f".{path}" for path, _ in network.named_modules()]
+    missing = sorted(target for target in set(targets) if not any(path.endswith(f".{target}") for path in paths))
     if missing:
         raise ValueError(f"LoRA target {missing[0]!r} is not a layer of this network")
     config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(targets), init_lora_weights=True)  # type: ignore[arg-type]
     inject_adapter_in_model(config, network, adapter_name=name)
+    for p in network.parameters():
+        if p.requires_grad:
+            p.data = p.data.to(torch.promote_types(p.dtype, torch.float32))
 
 
 def merge_lora(network: nn.Module) -> None:
@@ -35,3 +49,34 @@ def merge_lora(network: nn.Module) -> None:
             layer.merge()
             parent, _, name = path.rpartition(".")
             setattr(network.get_submodule(parent), name, layer.get_base_layer())
+
+
+def adapter_is_idle(network: nn.Module) -> bool:
+    """Whether the adapters change nothing: their second factors are zero, as they start."""
+    return not any(bool(p.any()) for name, p in network.named_parameters() if ".lora_B." in name)
+
+
+def lora_config(network: nn.Module, name: str = "policy") -> dict[str, Any]:
+    """What `add_lora` was asked for, as peft writes it down."""
+    configs: Any = network.peft_config
+    found: dict[str, Any] = configs[name].to_dict()
+    return found
+
+
+def save_lora(part: nn.Module, config: Mapping[str, Any], path: Path, prefix: str, name: str = "policy") -> None:
+    """Write the adapter of a network as diffusers reads it.
+
+    alpha / rank is multiplied into the second factor: a reader that knows of no alpha takes the rank for it, and the
+    adapter would act with another strength than it was trained with.
+    """
+    scale = config["lora_alpha"] / config["r"]
+    tensors = {
+        f"{prefix}.{key.replace(f'.{name}.', '.')}": (p.detach() * (scale if ".lora_B." in key else 1.0)).contiguous()
+        for key, p in part.named_parameters()
+        if f".{name}." in key
+    }
+    plain = {key: sorted(value) if isinstance(value, set) else value for key, value in config.items()}
+    header = {f"{prefix}.{key}": value for key, value in {**plain, "lora_alpha": config["r"]}.items()}
+    metadata = {"format": "pt", "lora_adapter_metadata": json.dumps(header, default=str)}
+    with whole_file(path) as partial:
+        save_file(tensors, partial, metadata=metadata)

@@ -5,10 +5,10 @@ Shapes: B batch, T pixel frames, C latent channels, F latent frames, H, W latent
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,66 +18,137 @@ from rushes.noise.paths import NoisePath
 
 
 @dataclass(frozen=True)
+class How:
+    """How a model is loaded and run; what the `[backbone]` settings choose beside the weights.
+
+    Args:
+        dtype: of the network. "mixed" keeps float32 weights and computes in bfloat16; "auto" is bfloat16 on a GPU and
+            float32 without one.
+        checkpointing: activations are computed again in the backward pass instead of kept.
+        tiling: the codec works in overlapping tiles where frames are large.
+        fps: frames per second of the clips, for models that are told; None = the model's own.
+    """
+
+    dtype: Literal["auto", "float32", "bfloat16", "mixed"] = "auto"
+    checkpointing: bool = True
+    tiling: bool = True
+    fps: float | None = None
+
+
+AS_IT_IS = How()
+
+
+class Solver(Protocol):
+    """Steps from one noise level to the next."""
+
+    levels: Tensor  # [n] falling; the network is asked once at each
+
+    def step(self, prediction_BCFHW: Tensor, noised_BCFHW: Tensor, index: int, given: bool) -> Tensor:
+        """Latents after step `index`, which starts at `levels[index]`; `given`: latent frame 0 is clean."""
+        ...
+
+
+# steps, shift (None = the model's own), level to start from, latent frames, height and width
+MakeSolver = Callable[[int, float | None, float, tuple[int, int, int]], Solver]
+
+
+@dataclass(frozen=True)
 class BackboneSpec:
     """Facts of a model that the rest of the program needs."""
 
     name: str
-    modes: tuple[str, ...]  # "text", "first_frame"
+    modes: tuple[str, ...]  # "text" (from a caption alone), "first_frame"
     path: NoisePath
     channels: int
     temporal_ratio: int  # pixel frames per latent frame; latent frame 0 holds one pixel frame
     spatial_ratio: int
     fps: float
     shift: float  # of its sampling schedule
-    lora_targets: tuple[str, ...]  # names of the linear layers that adapters go into
+    lora_targets: tuple[str, ...]  # names of the linear layers that adapters go into, or ends of their paths
+    # How a first frame enters: "clean" replaces latent frame 0, which is then neither noised nor scored; "channels" is
+    # shown beside the latents, all of which are noised and scored.
+    first_frame: Literal["clean", "channels"] = "clean"
+    still: tuple[str, ...] = ()  # what `Backbone.still` makes of a first frame beside its latent
+    multiple_px: int = 0  # heights and widths are multiples of it; 0 = of the spatial ratio
+    only_px: tuple[int, int] | None = None  # the one height and width that there is, for learned positions
+    # Copies of latent frame 0 that stand in front, for a network that takes latent frames in groups of 1 + lead.
+    lead: int = 0
+    guidance: Literal["two_passes", "embedded"] = "two_passes"  # embedded: the scale is an input of the network
+    boundary: float | None = None  # of two experts, the first answers from this noise level up
+    solver: MakeSolver | None = None  # the model's own; None = Euler or DDIM on a shifted grid
+    # Groups of weights that may be trained alone, by patterns of their names.
+    tunable: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def latent_frames(self, frames: int) -> int:
-        """Latent frames of a clip of `frames` pixel frames.
+        """Latent frames of a clip of `frames` pixel frames, those in front included.
 
         Raises:
             ValueError: the codec cannot take that number.
         """
-        if frames < 1 or (frames - 1) % self.temporal_ratio:
-            low = 1 + (max(frames, 1) - 1) // self.temporal_ratio * self.temporal_ratio
-            raise ValueError(
-                f"{self.name} takes 1 + {self.temporal_ratio} k frames, got {frames}; "
-                f"use {low} or {low + self.temporal_ratio}"
-            )
-        return 1 + (frames - 1) // self.temporal_ratio
+        low = self.largest(max(frames, 1))
+        if frames != low:
+            step = self.temporal_ratio * (1 + self.lead)
+            raise ValueError(f"{self.name} takes 1 + {step} k frames, got {frames}; use {low} or {low + step}")
+        return 1 + (frames - 1) // self.temporal_ratio + self.lead
+
+    def largest(self, frames: int) -> int:
+        """The largest number of at most `frames` pixel frames, at least 1, that the codec can take."""
+        step = self.temporal_ratio * (1 + self.lead)
+        return 1 + (frames - 1) // step * step
 
     def check_size(self, height_px: int, width_px: int) -> None:
-        """Refuse sizes that the codec cannot take.
+        """Refuse sizes that codec or network cannot take.
 
         Raises:
-            ValueError: not a positive multiple of the spatial ratio.
+            ValueError: not positive multiples of what they need, or not the one size that there is.
         """
-        if min(height_px, width_px) < 1 or height_px % self.spatial_ratio or width_px % self.spatial_ratio:
+        if self.only_px and (height_px, width_px) != self.only_px:
             raise ValueError(
-                f"{self.name} takes heights and widths that are multiples of {self.spatial_ratio} px, "
+                f"this {self.name} has learned positions for {self.only_px[0]} x {self.only_px[1]} px alone, "
+                f"got {height_px} x {width_px}"
+            )
+        multiple = self.multiple_px or self.spatial_ratio
+        if min(height_px, width_px) < 1 or height_px % multiple or width_px % multiple:
+            raise ValueError(
+                f"{self.name} takes heights and widths that are multiples of {multiple} px, "
                 f"got {height_px} x {width_px}"
             )
 
 
 @dataclass(frozen=True)
 class Condition:
-    """What a prediction is conditioned on, ready for the network.
+    """What a prediction is conditioned on, ready for the network; rows are clips.
 
-    `first_frame` holds clean latents [B, C, 1, H, W] of latent frame 0, or None; where it is given, latent frame 0 is
-    never noised and never scored.
+    `text` holds word numbers or embeddings of captions. `first_frame` holds clean latents [B, C, 1, H, W] of latent
+    frame 0, or None; where it is given, latent frame 0 is never noised and never scored. `more` holds what else a
+    family needs, by name, such as masks, image embeddings or a first frame that is shown beside the latents.
     """
 
     text: Tensor
     first_frame: Tensor | None = None
+    more: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __getitem__(self, rows: Any) -> Condition:
-        return Condition(self.text[rows], None if self.first_frame is None else self.first_frame[rows])
+        first = None if self.first_frame is None else self.first_frame[rows]
+        return Condition(self.text[rows], first, {name: tensor[rows] for name, tensor in self.more.items()})
+
+    def with_more(self, **more: Tensor) -> Condition:
+        """The same with further tensors."""
+        return replace(self, more={**self.more, **more})
 
 
 class Backbone(Protocol):
     """A video model: codec, conditioning and network."""
 
-    spec: BackboneSpec
-    network: nn.Module  # holds the trainable weights and no others
+    @property
+    def spec(self) -> BackboneSpec:
+        """Facts that the rest of the program needs."""
+        ...
+
+    @property
+    def network(self) -> nn.Module:
+        """Holds the trainable weights and no others."""
+        ...
 
     @property
     def fingerprint(self) -> str:
@@ -97,8 +168,19 @@ class Backbone(Protocol):
         """Latents -> uint8 RGB frames [B, T, H, W, 3]."""
         ...
 
-    def condition(self, captions: Sequence[str], first_frame_BCHW: Tensor | None = None) -> Condition:
-        """Captions (empty string = unconditional) and clean first-frame latents -> condition."""
+    def prepare(self, captions: Sequence[str]) -> None:
+        """Read captions now, once, so that what reads them need not stay in memory beside the network."""
+        ...
+
+    def still(self, frames_BHWC: NDArray[np.uint8], frames: int) -> dict[str, Tensor]:
+        """What a first frame is conditioned on beside its latent, as [B, C, F, H, W] by the names in `spec.still`.
+
+        `frames` is the number of pixel frames of the clips that it starts.
+        """
+        ...
+
+    def condition(self, captions: Sequence[str], first_frame_BCHW: Tensor | None = None, **still: Tensor) -> Condition:
+        """Captions (empty string = unconditional), first-frame latents and what `still` made -> condition."""
         ...
 
     def predict(self, noised_BCFHW: Tensor, t_BF: Tensor, condition: Condition) -> Tensor:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+import inspect
 from pathlib import Path
+from typing import Any
 
-from rushes.backbones.base import Backbone
+from rushes.backbones.base import AS_IT_IS, Backbone, How
 
 
-def load_backbone(name: str, path: str = "") -> Backbone:
+def load_backbone(name: str, path: str = "", how: How = AS_IT_IS) -> Backbone:
     """The backbone that module `name` of this room (or a dotted path outside the package) loads from `path`.
 
-    A backbone's module has a function `load(path: str) -> Backbone`; an empty path means its bundled weights.
+    A backbone's module has a function `load(path: str) -> Backbone`, or `load(path, how)` where there is something to
+    choose; an empty path means its bundled weights.
 
     Raises:
         ValueError: no such backbone, or weights that it cannot read.
@@ -30,7 +34,8 @@ def load_backbone(name: str, path: str = "") -> Backbone:
         raise unknown from None
     if not hasattr(module, "load"):
         raise ValueError(f"module {module_name} is not a backbone: it has no function load(path)")
-    backbone: Backbone = module.load(path)
+    chooses = len(inspect.signature(module.load).parameters) > 1
+    backbone: Backbone = module.load(path, how) if chooses else module.load(path)
     return backbone
 
 
@@ -38,3 +43,19 @@ def backbone_names() -> list[str]:
     """Backbones that ship with the package: the modules of this room with a function `load`."""
     files = sorted(Path(__file__).parent.glob("*.py"))
     return [file.stem for file in files if "\ndef load(" in file.read_text(encoding="utf-8")]
+
+
+def backbone_table() -> list[dict[str, Any]]:
+    """Name, modes, path, frames and pixels per latent, and fps of every backbone that ships.
+
+    They stand as `ABOUT` in each module, and are read out of its text: importing them all takes seconds.
+    """
+    return [{"name": name, **_about(Path(__file__).with_name(f"{name}.py"))} for name in backbone_names()]
+
+
+def _about(module: Path) -> dict[str, Any]:
+    for node in ast.parse(module.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "ABOUT":
+            found: dict[str, Any] = ast.literal_eval(node.value)
+            return found
+    raise AssertionError(f"{module} says nothing about itself")

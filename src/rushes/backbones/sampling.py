@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import torch
 from torch import Tensor
 
-from rushes.backbones.base import Backbone, Condition
-from rushes.noise.paths import sampling_times
+from rushes.backbones.base import Backbone, Condition, Solver
+from rushes.backbones.steady import matched_end, matched_step
+from rushes.noise.paths import NoisePath, sampling_times
+
+
+class PathSolver:
+    """From the clean latents and the noise that a prediction implies to the next level: Euler for a flow, DDIM for a
+    variance-preserving path.
+    """
+
+    def __init__(self, path: NoisePath, times: Tensor) -> None:
+        """`times` [n + 1] fall from the level to start from to the last one."""
+        self.path, self.levels, self.after = path, times[:-1], times[1:]
+
+    def step(self, prediction_BCFHW: Tensor, noised_BCFHW: Tensor, index: int, given: bool) -> Tensor:
+        """See `rushes.backbones.base.Solver`."""
+        now, after = (_levels(at[index], noised_BCFHW, given) for at in (self.levels, self.after))
+        clean = self.path.clean_from(noised_BCFHW, prediction_BCFHW, now)
+        noise = self.path.noise_from(noised_BCFHW, prediction_BCFHW, now)
+        return self.path.mix(clean, noise, after)
+
+
+def _levels(level: Tensor, latents_BCFHW: Tensor, given: bool) -> Tensor:
+    """[B, F], 0 for a given latent frame 0."""
+    b, _, f, _, _ = latents_BCFHW.shape
+    t_BF = level.to(latents_BCFHW.device).expand(b, f).clone()
+    if given:
+        t_BF[:, 0] = 0.0
+    return t_BF
 
 
 @torch.no_grad()
@@ -18,52 +43,68 @@ def sample(
     noise_BCFHW: Tensor,
     *,
     steps: int,
-    shift: float,
+    shift: float | None = None,
     guidance: float = 1.0,
     unconditional: Condition | None = None,
     start_BCFHW: Tensor | None = None,
     eta: float = 1.0,
+    match: float = 0.0,
 ) -> Tensor:
-    """Follow the path from noise level `eta` to 0 on a shifted grid.
+    """Follow the path from noise level `eta` to 0 on the model's schedule.
 
-    Each step goes from the clean latents and the noise that a prediction implies to the next level: Euler for a flow,
-    DDIM for a variance-preserving path. A given first frame is at time 0 throughout and stays as it is.
+    A given first frame is at time 0 throughout and stays as it is.
 
     Args:
         backbone: the model.
         condition: of B clips.
         noise_BCFHW: their noise.
         steps: of the whole grid; from eta < 1 only those below eta are taken.
-        shift: of the grid towards noise.
-        guidance: classifier-free guidance scale; 1 = none, else `unconditional` is needed.
+        shift: of the grid towards noise; None = the model's own.
+        guidance: guidance scale. Where it takes two passes, 1 = none, else `unconditional` is needed.
+        unconditional: condition that guidance leads away from.
         start_BCFHW: clean latents to start from at eta < 1 (DenseDPO's guided pairs).
         eta: noise level to start from, in (0, 1]; below 1 only with `start_BCFHW`.
+        match: share of the steps, the last ones, in which frame 1 takes the statistics of frame 0; later frames take
+            those of frame 1 in all steps, and all frames those of frame 0 at the end. 0 = none of this.
 
     Raises:
-        ValueError: `eta` outside (0, 1], or no steps.
+        ValueError: `eta` outside (0, 1], no steps, or statistics of latent frames that are not one pixel frame each.
     """
     assert start_BCFHW is not None or eta == 1.0, "a start below pure noise needs the latents to start from"
-    path = backbone.spec.path
-    times = sampling_times(steps, shift, eta).to(noise_BCFHW.device)
-    b, _, f, _, _ = noise_BCFHW.shape
+    spec = backbone.spec
+    if match and spec.temporal_ratio > 1:
+        raise ValueError(
+            f"statistics can be matched where a latent frame is one pixel frame, and {spec.name} has "
+            f"{spec.temporal_ratio} in all but the first; set generate.match to 0"
+        )
+    solver = _solver(backbone, steps, shift, eta, noise_BCFHW)
     given = condition.first_frame
-
-    def level(t: Tensor) -> Tensor:
-        t_BF = t.expand(b, f).clone()
-        if given is not None:
-            t_BF[:, 0] = 0.0
-        return t_BF
-
-    x = noise_BCFHW if start_BCFHW is None else path.mix(start_BCFHW, noise_BCFHW, level(times[0]))
-    if given is not None:
-        x = torch.cat([given, x[:, :, 1:]], 2)  # at time 0 no step changes it
-    for now, after in pairwise(times):
-        t = level(now)
+    if backbone.spec.guidance == "embedded":
+        condition, guidance = condition.with_more(guidance=torch.full((len(noise_BCFHW),), guidance)), 1.0
+    x = noise_BCFHW
+    if start_BCFHW is not None:
+        x = backbone.spec.path.mix(start_BCFHW, noise_BCFHW, _levels(torch.tensor(eta), noise_BCFHW, given is not None))
+    for index, level in enumerate(solver.levels):
+        x = _with_first(x, given)
+        t = _levels(level, x, given is not None)
         prediction = backbone.predict(x, t, condition)
         if guidance != 1.0:
             assert unconditional is not None, "guidance needs an unconditional condition"
             other = backbone.predict(x, t, unconditional)
             prediction = other + guidance * (prediction - other)
-        clean, noise = path.clean_from(x, prediction, t), path.noise_from(x, prediction, t)
-        x = path.mix(clean, noise, level(after))
-    return x
+        x = solver.step(prediction, x, index, given is not None)
+        if match:
+            x = matched_step(_with_first(x, given), late=index >= round((1 - match) * len(solver.levels)))
+    x = _with_first(x, given)
+    return matched_end(x) if match else x
+
+
+def _solver(backbone: Backbone, steps: int, shift: float | None, eta: float, latents_BCFHW: Tensor) -> Solver:
+    spec = backbone.spec
+    f, h, w = latents_BCFHW.shape[2:]
+    times = sampling_times(steps, shift or spec.shift, eta)  # also where it is not followed: it checks its arguments
+    return spec.solver(steps, shift, eta, (f, h, w)) if spec.solver else PathSolver(spec.path, times)
+
+
+def _with_first(latents_BCFHW: Tensor, given: Tensor | None) -> Tensor:
+    return latents_BCFHW if given is None else torch.cat([given.to(latents_BCFHW), latents_BCFHW[:, :, 1:]], 2)

@@ -29,6 +29,7 @@ from rushes.noise.paths import Flow
 
 PATCH_PX, RATIO = 8, 4
 WORDS, LONGEST = 1024, 48  # hashed vocabulary; captions are cut after 48 words
+ABOUT = {"modes": ["text", "first_frame"], "path": "flow", "temporal_ratio": 4, "spatial_ratio": 8, "fps": 8.0}
 BUNDLED = Path(__file__).parent / "weights" / "tiny.safetensors"
 
 
@@ -218,7 +219,14 @@ class TinyBackbone:
             frames = self.codec.decode(latents_BCFHW.float())
         return ((frames + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy()
 
-    def condition(self, captions: Sequence[str], first_frame_BCHW: Tensor | None = None) -> Condition:
+    def prepare(self, captions: Sequence[str]) -> None:
+        """Nothing: its words are read by the network itself."""
+
+    def still(self, frames_BHWC: NDArray[np.uint8], frames: int) -> dict[str, Tensor]:
+        """Nothing: a first frame is given by its latent alone."""
+        return {}
+
+    def condition(self, captions: Sequence[str], first_frame_BCHW: Tensor | None = None, **still: Tensor) -> Condition:
         """Hashed words of the captions, and the first frame's clean latents."""
         ids = [word_ids(caption) for caption in captions]
         longest = max(1, *(len(row) for row in ids)) if ids else 1

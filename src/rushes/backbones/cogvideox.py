@@ -1,0 +1,121 @@
+"""CogVideoX 2B and 5B, and 1.5, from text or with a first frame (arXiv 2408.06072).
+
+v-prediction on a schedule of 1000 steps whose signal-to-noise ratio is shifted and ends at zero. A first frame is shown
+as channels beside latent frame 0, zeros beside the others. The network of 1.5 takes latent frames in twos: clips of
+1 + 8 k frames have an odd number, and a copy of latent frame 0 stands in front.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import diffusers
+import torch
+from torch import Tensor
+
+from rushes.backbones.base import AS_IT_IS, BackboneSpec, Condition, How
+from rushes.backbones.folders import Folder
+from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows, load_model
+from rushes.backbones.schedules import noise_schedule
+from rushes.noise.paths import VariancePreserving
+
+ABOUT = {"modes": ["text", "first_frame"], "path": "v", "temporal_ratio": 4, "spatial_ratio": 8, "fps": 8.0}
+LONGEST = 226  # tokens of a caption
+OFFSET = 2.0  # what the network of 1.5 with a first frame is told beside the time
+
+
+def spec(folder: Folder, how: How) -> BackboneSpec:
+    """Facts of the variant that the folder holds."""
+    path, solver = noise_schedule(folder, diffusers.CogVideoXDDIMScheduler)
+    network, codec = folder.config("transformer"), folder.config("vae")
+    channels, spatial = codec["latent_channels"], 2 ** (len(codec["block_out_channels"]) - 1)
+    group = network.get("patch_size_t") or 1
+    learned = network.get("use_learned_positional_embeddings")
+    return BackboneSpec(
+        name="cogvideox",
+        modes=("first_frame",) if network["in_channels"] != channels else ("text",),
+        path=path,
+        channels=channels,
+        temporal_ratio=codec["temporal_compression_ratio"],
+        spatial_ratio=spatial,
+        fps=8.0 if group == 1 else 16.0,
+        shift=1.0,
+        lora_targets=("to_q", "to_k", "to_v", "to_out.0"),
+        first_frame="channels",
+        multiple_px=spatial * network["patch_size"],
+        only_px=(network["sample_height"] * spatial, network["sample_width"] * spatial) if learned else None,
+        lead=group - 1,
+        solver=solver,
+    )
+
+
+def text(pipeline: Any, caption: str) -> Rows:
+    """Embeddings of a caption."""
+    embeddings, _ = pipeline.encode_prompt([caption], do_classifier_free_guidance=False, max_sequence_length=LONGEST)
+    return {"text": embeddings[0]}
+
+
+def normalise(codec: Any, latents: Tensor) -> Tensor:
+    """About unit variance."""
+    scaled: Tensor = latents * codec.config.scaling_factor
+    return scaled
+
+
+def denormalise(codec: Any, latents: Tensor) -> Tensor:
+    """The inverse."""
+    scaled: Tensor = latents / codec.config.scaling_factor
+    return scaled
+
+
+def predict(network: Any, noised_BCFHW: Tensor, t_BF: Tensor, condition: Condition, model: DiffusersBackbone) -> Tensor:
+    """v = sqrt(abar) noise - sqrt(1 - abar) clean."""
+    path, x = model.spec.path, noised_BCFHW
+    assert isinstance(path, VariancePreserving)
+    if "first" in condition.more:
+        first = _as_shown(condition.more["first"], model)
+        x = torch.cat([x, torch.cat([first, first.new_zeros(x[:, :, 1:].shape)], 2)], 1)
+    prediction: Tensor = network(
+        x.transpose(1, 2),
+        condition.text,
+        (t_BF[:, -1] * (len(path.alphas_bar) - 1)).round().long(),
+        ofs=None if network.config.ofs_embed_dim is None else x.new_full((1,), OFFSET),
+        image_rotary_emb=_positions(network, x, model),
+        return_dict=False,
+    )[0]
+    return prediction.transpose(1, 2)
+
+
+def _as_shown(first_BC1HW: Tensor, model: DiffusersBackbone) -> Tensor:
+    """1.5 was trained on first frames divided by the codec's scale, where latents are multiplied by it."""
+    codec = model.folder.config("vae")
+    return first_BC1HW / codec["scaling_factor"] ** 2 if codec.get("invert_scale_latents") else first_BC1HW
+
+
+def _positions(network: Any, latents_BCFHW: Tensor, model: DiffusersBackbone) -> tuple[Tensor, Tensor] | None:
+    """Rotary position embeddings for the size of the clip, as diffusers' pipeline makes them."""
+    if not network.config.use_rotary_positional_embeddings:
+        return None
+    _, _, f, h, w = latents_BCFHW.shape
+    ratio = model.spec.spatial_ratio
+    pipeline: Any = SimpleNamespace(transformer=network, vae_scale_factor_spatial=ratio)
+    made: tuple[Tensor, Tensor] = diffusers.CogVideoXPipeline._prepare_rotary_positional_embeddings(
+        pipeline, h * ratio, w * ratio, f, latents_BCFHW.device
+    )
+    return made
+
+
+FAMILY = Family(
+    name="cogvideox",
+    pipelines=("CogVideoXPipeline", "CogVideoXImageToVideoPipeline"),
+    spec=spec,
+    text=text,
+    normalise=normalise,
+    denormalise=denormalise,
+    predict=predict,
+)
+
+
+def load(path: str, how: How = AS_IT_IS) -> DiffusersBackbone:
+    """The CogVideoX model at `path`: a folder in diffusers' layout, or `hub:OWNER/NAME`."""
+    return load_model(path, FAMILY, how)

@@ -1,0 +1,155 @@
+"""A model in diffusers' layout: a folder with `model_index.json` and one folder for each part.
+
+Weights are looked at before anything is loaded: a missing or torn shard is said by name, in a second.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+HUB = "hub:"  # before a name on the Hugging Face hub, in `backbone.path`
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A model's folder and what its index says: part -> (library, class)."""
+
+    path: Path
+    index: Mapping[str, Any]
+
+    @property
+    def pipeline(self) -> str:
+        """Name of the pipeline's class."""
+        return str(self.index["_class_name"])
+
+    def has(self, part: str) -> bool:
+        """Whether the model has this part."""
+        value = self.index.get(part)
+        return isinstance(value, list) and value[0] is not None
+
+    def config(self, part: str) -> dict[str, Any]:
+        """What a part's configuration says, beside the defaults of its class."""
+        folder = self.path / part
+        names = ("config.json", "scheduler_config.json")
+        found = next((folder / name for name in names if (folder / name).is_file()), None)
+        if found is None:
+            raise ValueError(f"{folder}: has no {names[0]}, so the model is not whole; {_AGAIN}")
+        try:
+            config: dict[str, Any] = json.loads(found.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{found}: not JSON ({error}); {_AGAIN}") from None
+        return config
+
+    def cls(self, part: str) -> Any:
+        """The class of a part."""
+        library, name = self.index[part]
+        return getattr(importlib.import_module(library), name)
+
+
+def open_folder(path: str, family: str, pipelines: tuple[str, ...]) -> Folder:
+    """The model that `path` names: a folder, or `hub:OWNER/NAME`.
+
+    Raises:
+        ValueError: nothing there, not a pipeline, one of another family, or weights that are not whole.
+    """
+    if not path:
+        raise ValueError(
+            f"backbone.path is empty and {family!r} ships no weights; name a folder in diffusers' layout, "
+            f"or {HUB}OWNER/NAME"
+        )
+    folder = _from_hub(path.removeprefix(HUB)) if path.startswith(HUB) else Path(path)
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder; name a folder in diffusers' layout, or {HUB}OWNER/NAME")
+    index = folder / "model_index.json"
+    if not index.is_file():
+        raise ValueError(
+            f"{folder}: not a model in diffusers' layout, as it has no model_index.json; take the repository of the "
+            "model whose name ends in -Diffusers or -diffusers, where there are two"
+        )
+    try:
+        found = Folder(folder, json.loads(index.read_text(encoding="utf-8")))
+        pipeline = found.pipeline
+    except (ValueError, KeyError) as error:
+        raise ValueError(f"{index}: not the index of a model ({error}); {_AGAIN}") from None
+    if pipeline not in pipelines:
+        raise ValueError(
+            f"{folder} holds a {pipeline}, and backbone {family!r} reads {', '.join(pipelines)}; set backbone.name to "
+            "the family of that model"
+        )
+    for part in found.index:
+        if found.has(part):
+            _check_weights(folder / part)
+    return found
+
+
+def _from_hub(name: str) -> Path:
+    from diffusers import DiffusionPipeline
+
+    try:
+        return Path(DiffusionPipeline.download(name))
+    except Exception as error:  # of many kinds: no network, no such name, no permission, a full disk
+        raise ValueError(
+            f"{HUB}{name} is not on this machine and cannot be fetched ({type(error).__name__}); where there is a "
+            f"network run `hf download {name} --local-dir FOLDER`, bring the folder here, and set backbone.path to it"
+        ) from error
+
+
+_AGAIN = "download the model again, or copy it again"
+
+
+def _check_weights(part: Path) -> None:
+    """Refuse a part whose weights are missing, torn or not safetensors.
+
+    Raises:
+        ValueError: names the file.
+    """
+    if not part.is_dir():
+        raise ValueError(f"{part}: missing, though model_index.json names it; {_AGAIN}")
+    if not (part / "config.json").is_file():
+        return  # a tokenizer, a scheduler, an image processor
+    files = sorted(part.glob("*.safetensors"))
+    for index in part.glob("*.safetensors.index.json"):
+        shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        missing = [shard for shard in shards if not (part / shard).is_file()]
+        if missing:
+            raise ValueError(
+                f"{part}: half downloaded, {len(missing)} of its {len(shards)} files are missing, the first is "
+                f"{missing[0]}; {_AGAIN}"
+            )
+    if not files:
+        raise ValueError(f"{part}: has no weights in safetensors, the one form that is read; {_AGAIN}")
+    for file in files:
+        try:
+            with safe_open(file, framework="pt"):
+                pass
+        except (SafetensorError, OSError) as error:
+            raise ValueError(f"{file}: torn ({error}); {_AGAIN}") from None
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Lend an empty folder beside `path`; when the block ends well, it becomes `path`.
+
+    Raises:
+        ValueError: `path` is there already.
+    """
+    if path.exists():
+        raise ValueError(f"{path} is there already; delete it, or choose another folder")
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    part.mkdir(parents=True)
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)

@@ -1,0 +1,120 @@
+"""HunyuanVideo 1.5, from text or with a first frame (arXiv 2511.18870).
+
+Rectified flow; the network is told 1000 t. A first frame is shown as channels beside latent frame 0, zeros beside the
+others, with a mask, and as an embedding; from text all three are zero.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import diffusers
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from rushes.backbones.base import AS_IT_IS, BackboneSpec, Condition, How
+from rushes.backbones.folders import Folder
+from rushes.backbones.hunyuan import denormalise, even_levels, normalise
+from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows, load_model
+from rushes.backbones.schedules import flow_schedule
+from rushes.noise.paths import Flow
+
+ABOUT = {"modes": ["text", "first_frame"], "path": "flow", "temporal_ratio": 4, "spatial_ratio": 16, "fps": 24.0}
+SEEN = 729  # tokens that an image embedding has
+READERS = ("tokenizer", "text_encoder", "tokenizer_2", "text_encoder_2")
+
+
+def spec(folder: Folder, how: How) -> BackboneSpec:
+    """Facts of the model.
+
+    Raises:
+        ValueError: a network that is told two times, as those distilled to few steps are.
+    """
+    shift, solver = flow_schedule(folder, even_levels)
+    network, codec = folder.config("transformer"), folder.config("vae")
+    if network.get("use_meanflow"):
+        raise ValueError(
+            f"{folder.path}: distilled to few steps, which preference training undoes; take the model that is not"
+        )
+    looks = folder.has("image_encoder")
+    return BackboneSpec(
+        name="hunyuan15",
+        modes=("first_frame",) if looks else ("text",),
+        path=Flow(),
+        channels=codec["latent_channels"],
+        temporal_ratio=codec["temporal_compression_ratio"],
+        spatial_ratio=codec["spatial_compression_ratio"],
+        fps=24.0,
+        shift=shift,
+        lora_targets=("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"),
+        first_frame="channels",
+        still=("first", "image") if looks else (),
+        multiple_px=codec["spatial_compression_ratio"] * network["patch_size"],
+        solver=solver,
+    )
+
+
+def reader(model: DiffusersBackbone) -> Any:
+    """What reads captions; diffusers' own pipeline does not load without its codec."""
+    return SimpleNamespace(**{name: model.part(name) for name in READERS}, device=model.device)
+
+
+def text(read: Any, caption: str) -> Rows:
+    """Embeddings of a caption by a language model, of what is written in quotes by its letters, and their masks."""
+    pipeline = diffusers.HunyuanVideo15Pipeline
+    words, mask = pipeline._get_mllm_prompt_embeds(read.text_encoder, read.tokenizer, [caption], read.device)
+    glyphs, seen = pipeline._get_byt5_prompt_embeds(read.tokenizer_2, read.text_encoder_2, [caption], read.device)
+    found = {"text": words[0] * mask[0, :, None], "mask": mask[0], "glyphs": glyphs[0] * seen[0, :, None]}
+    return {**found, "glyphs_mask": seen[0]}
+
+
+def still(model: DiffusersBackbone, frames_BHWC: NDArray[np.uint8], frames: int) -> dict[str, Tensor]:
+    """`first`: latents of the frame; `image`: its embedding."""
+    latents = torch.cat([model.encode_pixels(model.pixels(frame[None])) for frame in frames_BHWC])
+    encoder, processor = model.part("image_encoder"), model.part("feature_extractor")
+    look = diffusers.HunyuanVideo15ImageToVideoPipeline._get_image_embeds
+    images = [look(encoder, processor, Image.fromarray(frame), model.device) for frame in frames_BHWC]
+    return {"first": latents.cpu(), "image": torch.cat(images).float().cpu()[..., None, None]}
+
+
+def predict(network: Any, noised_BCFHW: Tensor, t_BF: Tensor, condition: Condition, model: DiffusersBackbone) -> Tensor:
+    """Velocity, noise - clean."""
+    x, more = noised_BCFHW, condition.more
+    shown = x.new_zeros(len(x), x.shape[1] + 1, *x.shape[2:])
+    image = x.new_zeros(len(x), SEEN, network.config.image_embed_dim)
+    if "first" in more:
+        shown[:, :-1, :1], shown[:, -1, 0] = more["first"], 1.0
+        image = more["image"].flatten(2)
+    prediction: Tensor = network(
+        torch.cat([x, shown], 1),
+        (1000 * t_BF[:, -1]).to(x),
+        condition.text,
+        more["mask"],
+        encoder_hidden_states_2=more["glyphs"],
+        encoder_attention_mask_2=more["glyphs_mask"],
+        image_embeds=image,
+        return_dict=False,
+    )[0]
+    return prediction
+
+
+FAMILY = Family(
+    name="hunyuan15",
+    pipelines=("HunyuanVideo15Pipeline", "HunyuanVideo15ImageToVideoPipeline"),
+    spec=spec,
+    text=text,
+    normalise=normalise,
+    denormalise=denormalise,
+    predict=predict,
+    still=still,
+    reader=reader,
+)
+
+
+def load(path: str, how: How = AS_IT_IS) -> DiffusersBackbone:
+    """The HunyuanVideo 1.5 model at `path`: a folder in diffusers' layout, or `hub:OWNER/NAME`."""
+    return load_model(path, FAMILY, how)

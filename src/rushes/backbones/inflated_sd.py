@@ -1,0 +1,149 @@
+"""Any Stable Diffusion 1.x folder as a video model: HuViDPO's backbone (arXiv 2502.01690), see `inflation`.
+
+Noise is predicted (or v, where the folder says so) on the folder's own schedule, frame by frame of one codec: a latent
+frame is one pixel frame. A given first frame stands clean in latent frame 0, which is neither scored nor ever noised;
+all frames of a clip share one time step, the given one too, as published. Latents are the mean of the codec's
+posterior; the authors draw from it.
+
+A model that was saved is a Stable Diffusion folder too, with what was added to it beside the UNet's weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rushes.backbones.base import AS_IT_IS, BackboneSpec, Condition, How
+from rushes.backbones.folders import Folder, open_folder
+from rushes.backbones.inflation import MOTION, VideoUNet
+from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows
+from rushes.backbones.schedules import noise_schedule
+
+ABOUT = {"modes": ["text", "first_frame"], "path": "noise", "temporal_ratio": 1, "spatial_ratio": 8, "fps": 8.0}
+AT_ONCE = 8  # frames that the codec takes together
+
+
+def spec(folder: Folder, how: How) -> BackboneSpec:
+    """Facts of the model.
+
+    Raises:
+        ValueError: a UNet that needs more than latents, a time and a caption, as those of XL or for inpainting do.
+    """
+    from diffusers import DDIMScheduler
+
+    path, solver = noise_schedule(folder, DDIMScheduler)
+    network, codec = folder.config("unet"), folder.config("vae")
+    channels = codec["latent_channels"]
+    if network["in_channels"] != channels or network.get("addition_embed_type") or network.get("class_embed_type"):
+        raise ValueError(
+            f"{folder.path / 'unet'}: not the UNet of a plain Stable Diffusion 1.x model, which takes {channels} "
+            "channels, a time and a caption; name the folder of one"
+        )
+    return BackboneSpec(
+        name="inflated_sd",
+        modes=("text", "first_frame"),
+        path=path,
+        channels=channels,
+        temporal_ratio=1,
+        spatial_ratio=2 ** (len(codec["block_out_channels"]) - 1),
+        fps=8.0,
+        shift=1.0,
+        lora_targets=("to_q", "to_k", "to_v", "to_out.0"),
+        solver=solver,
+        tunable={"motion": MOTION},
+    )
+
+
+def text(pipeline: Any, caption: str) -> Rows:
+    """Embeddings of a caption, cut or padded to the encoder's length."""
+    embeddings, _ = pipeline.encode_prompt(caption, pipeline.device, 1, do_classifier_free_guidance=False)
+    return {"text": embeddings[0]}
+
+
+def normalise(codec: Any, latents: Tensor) -> Tensor:
+    """About unit variance."""
+    scaled: Tensor = latents * codec.config.scaling_factor
+    return scaled
+
+
+def denormalise(codec: Any, latents: Tensor) -> Tensor:
+    """The inverse."""
+    scaled: Tensor = latents / codec.config.scaling_factor
+    return scaled
+
+
+def decode(codec: Any, latents_BCFHW: Tensor) -> Tensor:
+    """Frame by frame."""
+    return _by_frame(lambda frames: codec.decode(frames, return_dict=False)[0], latents_BCFHW)
+
+
+def _by_frame(each: Callable[[Tensor], Tensor], clips_BCFHW: Tensor) -> Tensor:
+    """What `each` makes of images [N, C, H, W], for clips."""
+    images = clips_BCFHW.transpose(1, 2).flatten(0, 1)
+    made = torch.cat([each(some) for some in torch.split(images, AT_ONCE)])
+    return made.view(len(clips_BCFHW), -1, *made.shape[1:]).transpose(1, 2)
+
+
+def predict(network: Any, noised_BCFHW: Tensor, t_BF: Tensor, condition: Condition, model: DiffusersBackbone) -> Tensor:
+    """The noise, or v. The time is that of the frames that are noised."""
+    last = len(model.spec.path.alphas_bar) - 1  # type: ignore[attr-defined]
+    prediction: Tensor = network(noised_BCFHW, (t_BF.amax(1) * last).round().long(), condition.text)
+    return prediction
+
+
+FAMILY = Family(
+    name="inflated_sd",
+    pipelines=("StableDiffusionPipeline",),
+    spec=spec,
+    text=text,
+    normalise=normalise,
+    denormalise=denormalise,
+    predict=predict,
+    networks=("unet",),
+    decode=decode,
+)
+
+
+class InflatedSD(DiffusersBackbone):
+    """An image model whose network is inflated when it is first needed."""
+
+    @cached_property
+    def network(self) -> nn.Module:
+        """The video UNet, with the weights that were added to a saved one."""
+        image: Any = self._load("unet", self.dtype)
+        network = VideoUNet(image).to(self.device, self.dtype)
+        network.load_added(self.folder.path / "unet")
+        if self.how.checkpointing:
+            network.enable_gradient_checkpointing()
+        return network.eval().requires_grad_(False)
+
+    def reader(self, without: Sequence[str] = ()) -> Any:
+        """A pipeline that reads captions: the text encoder alone."""
+        from diffusers import StableDiffusionPipeline
+
+        parts = dict.fromkeys(("vae", "unet", "safety_checker", "feature_extractor", *without))
+        pipeline = StableDiffusionPipeline.from_pretrained(  # type: ignore[no-untyped-call]
+            self.folder.path,
+            dtype=self.dtype,
+            local_files_only=True,
+            use_safetensors=True,
+            requires_safety_checker=False,
+            **parts,
+        )
+        pipeline.text_encoder.eval().requires_grad_(False)
+        return pipeline.to(self.device)
+
+    def encode_pixels(self, pixels_BCTHW: Tensor) -> Tensor:
+        """Pixels -> normalised latents, frame by frame."""
+        return _by_frame(
+            lambda frames: normalise(self.codec, self.codec.encode(frames).latent_dist.mode()), pixels_BCTHW
+        )
+
+
+def load(path: str, how: How = AS_IT_IS) -> InflatedSD:
+    """The model at `path`: a Stable Diffusion 1.x folder in diffusers' layout or `hub:OWNER/NAME`, or a saved one."""
+    return InflatedSD(open_folder(path, FAMILY.name, FAMILY.pipelines), FAMILY, how)

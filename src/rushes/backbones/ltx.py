@@ -1,0 +1,137 @@
+"""LTX-Video 0.9.x, from text or with a first frame (arXiv 2501.00103); one network does both.
+
+Rectified flow; the network is told 1000 t for each token. A first frame stands clean in latent frame 0, at time 0. The
+network is told the clip's frames per second. Pipelines for conditions (0.9.5 on) place frames in time where the codec
+saw them, and have a schedule of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rushes.backbones.base import AS_IT_IS, BackboneSpec, Condition, How
+from rushes.backbones.folders import Folder
+from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows, load_model
+from rushes.backbones.schedules import flow_schedule
+from rushes.noise.paths import Flow
+
+ABOUT = {"modes": ["text", "first_frame"], "path": "flow", "temporal_ratio": 8, "spatial_ratio": 32, "fps": 25.0}
+CONDITIONS = "LTXConditionPipeline"
+
+
+def spec(folder: Folder, how: How) -> BackboneSpec:
+    """Facts of the version that the folder holds."""
+    codec = folder.config("vae")
+    halvings = sum(codec["spatio_temporal_scaling"])
+    shift, solver = flow_schedule(folder, quadratic if folder.pipeline == CONDITIONS else by_length)
+    return BackboneSpec(
+        name="ltx",
+        modes=("text", "first_frame"),
+        path=Flow(),
+        channels=codec["latent_channels"],
+        temporal_ratio=codec.get("temporal_compression_ratio") or codec.get("patch_size_t", 1) * 2**halvings,
+        spatial_ratio=codec.get("spatial_compression_ratio") or codec["patch_size"] * 2**halvings,
+        fps=how.fps or ABOUT["fps"],  # type: ignore[arg-type]
+        shift=shift,
+        lora_targets=("to_q", "to_k", "to_v", "to_out.0"),
+        solver=solver,
+    )
+
+
+def by_length(steps: int, size: tuple[int, int, int], config: Mapping[str, Any]) -> dict[str, Any]:
+    """Even levels, shifted the more the more tokens a clip has."""
+    short, long = config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096)
+    least, most = config.get("base_shift", 0.5), config.get("max_shift", 1.15)
+    mu = least + (most - least) * (np.prod(size) - short) / (long - short)
+    return {"sigmas": np.linspace(1.0, 1 / steps, steps), "mu": float(mu)}
+
+
+def quadratic(steps: int, size: tuple[int, int, int], config: Mapping[str, Any]) -> dict[str, Any]:
+    """Half of the steps between 1 and 0.975, the others on a parabola down to 0."""
+    from diffusers.pipelines.ltx.pipeline_ltx_condition import linear_quadratic_schedule
+
+    levels = linear_quadratic_schedule(steps).numpy()  # type: ignore[no-untyped-call]
+    return {"sigmas": levels, "timesteps": 1000 * levels}
+
+
+def text(pipeline: Any, caption: str) -> Rows:
+    """Embeddings of a caption, and which of them are not padding."""
+    longest = 256 if type(pipeline).__name__ == CONDITIONS else 128
+    embeddings, mask, _, _ = pipeline.encode_prompt(
+        [caption], do_classifier_free_guidance=False, max_sequence_length=longest
+    )
+    return {"text": embeddings[0], "mask": mask[0]}
+
+
+def normalise(codec: Any, latents: Tensor) -> Tensor:
+    """Zero mean and unit spread per channel."""
+    mean, std = (part.view(1, -1, 1, 1, 1).to(latents) for part in (codec.latents_mean, codec.latents_std))
+    normalised: Tensor = (latents - mean) * codec.config.scaling_factor / std
+    return normalised
+
+
+def denormalise(codec: Any, latents: Tensor) -> Tensor:
+    """The inverse."""
+    mean, std = (part.view(1, -1, 1, 1, 1).to(latents) for part in (codec.latents_mean, codec.latents_std))
+    original: Tensor = latents * std / codec.config.scaling_factor + mean
+    return original
+
+
+def decode(codec: Any, latents: Tensor) -> Tensor:
+    """Pixels; a decoder that finishes the denoising is told that nothing is left to do."""
+    time = latents.new_zeros(len(latents)) if codec.config.timestep_conditioning else None
+    pixels: Tensor = codec.decode(latents, time, return_dict=False)[0]
+    return pixels
+
+
+def predict(network: Any, noised_BCFHW: Tensor, t_BF: Tensor, condition: Condition, model: DiffusersBackbone) -> Tensor:
+    """Velocity, noise - clean."""
+    _, _, f, h, w = noised_BCFHW.shape
+    spec = model.spec
+    fps, space, time = spec.fps, spec.spatial_ratio, spec.temporal_ratio
+    place: dict[str, Any] = {"rope_interpolation_scale": (time / fps, space, space)}
+    if model.folder.pipeline == CONDITIONS:
+        place = {"video_coords": _places(noised_BCFHW, fps, space, time)}
+    tokens: Tensor = network(
+        noised_BCFHW.flatten(2).transpose(1, 2),
+        condition.text,
+        (1000 * t_BF).repeat_interleave(h * w, 1),
+        condition.more["mask"],
+        num_frames=f,
+        height=h,
+        width=w,
+        **place,
+        return_dict=False,
+    )[0]
+    return tokens.transpose(1, 2).reshape(noised_BCFHW.shape)
+
+
+def _places(latents_BCFHW: Tensor, fps: float, space: int, time: int) -> Tensor:
+    """Seconds and pixels of each token [B, 3, N]; a latent frame lies where the first of its pixel frames does."""
+    b, _, f, h, w = latents_BCFHW.shape
+    ranges = [torch.arange(n, dtype=torch.float32, device=latents_BCFHW.device) for n in (f, h, w)]
+    seconds = (time * ranges[0] + 1 - time).clamp(min=0) / fps
+    grid = torch.meshgrid(seconds, space * ranges[1], space * ranges[2], indexing="ij")
+    return torch.stack(grid).flatten(1).expand(b, -1, -1)
+
+
+FAMILY = Family(
+    name="ltx",
+    pipelines=("LTXPipeline", "LTXImageToVideoPipeline", CONDITIONS),
+    spec=spec,
+    text=text,
+    normalise=normalise,
+    denormalise=denormalise,
+    predict=predict,
+    decode=decode,
+)
+
+
+def load(path: str, how: How = AS_IT_IS) -> DiffusersBackbone:
+    """The LTX-Video model at `path`: a folder in diffusers' layout, or `hub:OWNER/NAME`."""
+    return load_model(path, FAMILY, how)

@@ -1,0 +1,96 @@
+"""The video stream of LTX-2, from text or with a first frame (arXiv 2601.03233).
+
+Rectified flow; the network is told 1000 t for each token. A first frame stands clean in latent frame 0, at time 0. The
+network is made of a video and an audio stream that look at each other. Clips have no sound here, so we run it with
+that exchange off, as its own guidance by modality does: the video stream is then a model of video alone. The audio
+stream is carried along silent, sees nothing, is not scored, and none of its weights is adapted.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from rushes.backbones.base import AS_IT_IS, BackboneSpec, Condition, How
+from rushes.backbones.folders import Folder
+from rushes.backbones.ltx import by_length, decode, denormalise, normalise
+from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows, load_model
+from rushes.backbones.schedules import flow_schedule
+from rushes.noise.paths import Flow
+
+ABOUT = {"modes": ["text", "first_frame"], "path": "flow", "temporal_ratio": 8, "spatial_ratio": 32, "fps": 24.0}
+LONGEST = 1024  # tokens of a caption
+VIDEO = tuple(f"{attention}.{layer}" for attention in ("attn1", "attn2") for layer in ("to_q", "to_k", "to_v", "to_out.0"))
+
+
+def spec(folder: Folder, how: How) -> BackboneSpec:
+    """Facts of the version that the folder holds."""
+    codec, network = folder.config("vae"), folder.config("transformer")
+    time, space, _ = network.get("vae_scale_factors") or (8, 32, 32)
+    shift, solver = flow_schedule(folder, by_length)
+    return BackboneSpec(
+        name="ltx2",
+        modes=("text", "first_frame"),
+        path=Flow(),
+        channels=codec["latent_channels"],
+        temporal_ratio=codec.get("temporal_compression_ratio") or time,
+        spatial_ratio=codec.get("spatial_compression_ratio") or space,
+        fps=how.fps or 24.0,
+        shift=shift,
+        lora_targets=(*VIDEO, "ff.net.0.proj", "ff.net.2"),
+        solver=solver,
+    )
+
+
+def text(pipeline: Any, caption: str) -> Rows:
+    """What the video stream is told of a caption, and which of it is not padding."""
+    embeddings, mask, _, _ = pipeline.encode_prompt(
+        [caption], do_classifier_free_guidance=False, max_sequence_length=LONGEST
+    )
+    side = pipeline.tokenizer.padding_side
+    video, _, seen = pipeline.connectors(embeddings, mask, padding_side=side)
+    return {"text": video[0], "mask": seen[0]}
+
+
+def predict(network: Any, noised_BCFHW: Tensor, t_BF: Tensor, condition: Condition, model: DiffusersBackbone) -> Tensor:
+    """Velocity, noise - clean, of the video."""
+    b, _, f, h, w = noised_BCFHW.shape
+    sigma, sizes = 1000 * t_BF[:, -1], network.config
+    told = sizes.caption_channels if sizes.use_prompt_embeddings else sizes.audio_cross_attention_dim
+    tokens: Tensor = network(
+        noised_BCFHW.flatten(2).transpose(1, 2),
+        noised_BCFHW.new_zeros(b, 1, sizes.audio_in_channels),
+        condition.text,
+        noised_BCFHW.new_zeros(b, 1, told),
+        (1000 * t_BF).repeat_interleave(h * w, 1),
+        audio_timestep=sigma,
+        sigma=sigma,
+        encoder_attention_mask=condition.more["mask"],
+        num_frames=f,
+        height=h,
+        width=w,
+        fps=model.spec.fps,
+        audio_num_frames=1,
+        isolate_modalities=True,
+        return_dict=False,
+    )[0]
+    return tokens.transpose(1, 2).reshape(noised_BCFHW.shape)
+
+
+FAMILY = Family(
+    name="ltx2",
+    pipelines=("LTX2Pipeline", "LTX2ImageToVideoPipeline"),
+    spec=spec,
+    text=text,
+    normalise=normalise,
+    denormalise=denormalise,
+    predict=predict,
+    idle=("audio_vae", "vocoder", "prompt_enhancer", "duration_head", "processor"),
+    decode=decode,
+)
+
+
+def load(path: str, how: How = AS_IT_IS) -> DiffusersBackbone:
+    """The LTX-2 model at `path`: a folder in diffusers' layout, or `hub:OWNER/NAME`."""
+    return load_model(path, FAMILY, how)

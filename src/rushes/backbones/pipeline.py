@@ -1,0 +1,307 @@
+"""A video model out of diffusers, whichever its family: parts that are loaded when first needed, and what all share.
+
+A family's module says what is special about it, as a `Family`; this one does the rest. What reads captions is in memory
+while it reads and no longer, so that it does not stand beside the network during training.
+"""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from rushes.backbones.adapters import LORA_FILE, lora_config, save_lora
+from rushes.backbones.base import BackboneSpec, Condition, How
+from rushes.backbones.fingerprint import weights_fingerprint
+from rushes.backbones.folders import Folder, open_folder, whole_folder
+
+Rows = Mapping[str, Tensor]  # of one caption or still, without the batch dimension
+
+
+@dataclass(frozen=True)
+class Family:
+    """What is special about a family.
+
+    Args:
+        name: of its module.
+        pipelines: classes of `model_index.json` that it reads.
+        spec: facts of the model, out of the configurations of its parts.
+        text: the pipeline with its text encoders, and a caption -> its rows; "text" is one of them.
+        normalise: codec, and what it encodes -> latents as the network expects them.
+        denormalise: the inverse.
+        predict: a network, noised_BCFHW and condition on its device and in its dtype, t_BF in float32, and the model
+            -> prediction.
+        networks: parts that are trained. Two are experts, the first for high noise.
+        still: model, first frames [B, H, W, 3] and number of frames -> tensors by the names in `spec.still`.
+        encode: codec and pixels -> its latents.
+        decode: codec and its latents -> pixels in [-1, 1].
+        reader: model -> what `text` reads with; None = the family's pipeline.
+        idle: parts that neither read nor are trained.
+    """
+
+    name: str
+    pipelines: tuple[str, ...]
+    spec: Callable[[Folder, How], BackboneSpec]
+    text: Callable[[Any, str], Rows]
+    normalise: Callable[[Any, Tensor], Tensor]
+    denormalise: Callable[[Any, Tensor], Tensor]
+    predict: Callable[[Any, Tensor, Tensor, Condition, DiffusersBackbone], Tensor]
+    networks: tuple[str, ...] = ("transformer",)
+    still: Callable[[DiffusersBackbone, NDArray[np.uint8], int], dict[str, Tensor]] | None = None
+    encode: Callable[[Any, Tensor], Tensor] = lambda codec, pixels: codec.encode(pixels).latent_dist.mode()
+    decode: Callable[[Any, Tensor], Tensor] = lambda codec, latents: codec.decode(latents, return_dict=False)[0]
+    reader: Callable[[DiffusersBackbone], Any] | None = None
+    idle: tuple[str, ...] = ()
+
+
+class Experts(nn.Module):
+    """Two networks of one model: the first answers from a noise level up, the second below it."""
+
+    def __init__(self, high: nn.Module, low: nn.Module) -> None:
+        super().__init__()
+        self.high, self.low = high, low
+
+
+class DiffusersBackbone:
+    """A model of a family. See `rushes.backbones.base.Backbone` for the meaning of the methods."""
+
+    def __init__(self, folder: Folder, family: Family, how: How) -> None:
+        self.folder, self.family, self.how = folder, family, how
+        self.spec = family.spec(folder, how)
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        half = how.dtype == "bfloat16" or (how.dtype == "auto" and self.device.type == "cuda")
+        self.dtype = torch.bfloat16 if half else torch.float32
+        self._rows: dict[str, dict[str, tuple[Tensor, int]]] = {}
+
+    @cached_property
+    def network(self) -> nn.Module:
+        """The transformer or, of a model with two experts, both."""
+        parts = [self._load(part, self.dtype) for part in self.family.networks if self.folder.has(part)]
+        for part in parts if self.how.checkpointing else ():
+            enable: Any = part.enable_gradient_checkpointing
+            enable()
+        return Experts(*parts) if len(parts) > 1 else parts[0]
+
+    @cached_property
+    def codec(self) -> Any:
+        """The VAE, in float32: latents are made once."""
+        codec: Any = self._load("vae", torch.float32)
+        if self.how.tiling and hasattr(codec, "enable_tiling"):
+            codec.enable_tiling()
+        return codec
+
+    def part(self, name: str) -> Any:
+        """A fresh part that reads: an encoder, or a tokenizer or image processor, which have no weights."""
+        cls = self.folder.cls(name)
+        if isinstance(cls, type) and issubclass(cls, nn.Module):
+            return self._load(name, self.dtype)
+        return cls.from_pretrained(self.folder.path / name, local_files_only=True)
+
+    def _load(self, part: str, dtype: torch.dtype) -> nn.Module:
+        loaded: nn.Module = self.folder.cls(part).from_pretrained(
+            self.folder.path / part, dtype=dtype, local_files_only=True, use_safetensors=True
+        )
+        return loaded.to(self.device).eval().requires_grad_(False)
+
+    def reader(self, without: Sequence[str] = ()) -> Any:
+        """A fresh pipeline of what reads captions and stills: no codec, no network, nor the parts named."""
+        import diffusers
+
+        if self.family.reader:
+            return self.family.reader(self)
+        idle = ("vae", *self.family.networks, *self.family.idle, *without)
+        left_out = {part: None for part in idle if self.folder.has(part)}
+        pipeline = getattr(diffusers, self.folder.pipeline).from_pretrained(
+            self.folder.path, dtype=self.dtype, local_files_only=True, use_safetensors=True, **left_out
+        )
+        for part in pipeline.components.values():
+            if isinstance(part, nn.Module):
+                part.to(self.device).eval().requires_grad_(False)
+        return pipeline
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of codec and network weights as they are now."""
+        return weights_fingerprint(self.codec, self.network) if "network" in self.__dict__ else self._at_rest
+
+    @cached_property
+    def _at_rest(self) -> str:
+        """The fingerprint of a model whose network nobody has asked for; it leaves memory again, as it may be large."""
+        found = weights_fingerprint(self.codec, self.network)
+        del self.network
+        return found
+
+    @property
+    def codec_fingerprint(self) -> str:
+        """Hash of the codec's weights and of whether it works in tiles."""
+        return weights_fingerprint(self.codec) + ("-tiled" if self.how.tiling else "")
+
+    @torch.no_grad()
+    def encode(self, frames_BTHWC: NDArray[np.uint8]) -> Tensor:
+        """uint8 RGB frames -> latents_BCFHW, the mean of the codec's posterior; clip by clip."""
+        _, t, h, w, _ = frames_BTHWC.shape
+        self.spec.latent_frames(t)
+        self.spec.check_size(h, w)
+        latents = torch.cat([self.encode_pixels(self.pixels(clip)) for clip in frames_BTHWC]).cpu()
+        return torch.cat([*[latents[:, :, :1]] * self.spec.lead, latents], 2)
+
+    def pixels(self, frames_THWC: NDArray[np.uint8]) -> Tensor:
+        """[1, 3, T, H, W] in [-1, 1] on the model's device."""
+        frames = torch.from_numpy(np.ascontiguousarray(frames_THWC)).to(self.device)
+        return frames.permute(3, 0, 1, 2)[None].float() / 127.5 - 1
+
+    def encode_pixels(self, pixels_BCTHW: Tensor) -> Tensor:
+        """Pixels -> normalised latents, without any in front."""
+        return self.family.normalise(self.codec, self.family.encode(self.codec, pixels_BCTHW)).float()
+
+    @torch.no_grad()
+    def decode(self, latents_BCFHW: Tensor) -> NDArray[np.uint8]:
+        """Latents -> uint8 RGB frames, clip by clip."""
+        clips = []
+        for latents in torch.split(latents_BCFHW[:, :, self.spec.lead :], 1):
+            pixels = self.family.decode(
+                self.codec, self.family.denormalise(self.codec, latents.float().to(self.device))
+            )
+            clips.append(((pixels.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).cpu())
+        return torch.cat(clips).permute(0, 2, 3, 4, 1).contiguous().numpy()
+
+    def prepare(self, captions: Sequence[str]) -> None:
+        """Read captions that are not known yet; the encoders leave memory again."""
+        unknown = [caption for caption in dict.fromkeys(captions) if caption not in self._rows]
+        if not unknown:
+            return
+        reader = self.reader()
+        with torch.no_grad():
+            for caption in unknown:
+                # Lone surrogates, which file names can bring in, are no text.
+                rows = self.family.text(reader, caption.encode("utf-8", "replace").decode())
+                self._rows[caption] = {name: _trimmed(row) for name, row in rows.items()}
+        del reader
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def still(self, frames_BHWC: NDArray[np.uint8], frames: int) -> dict[str, Tensor]:
+        """What the family makes of a first frame beside its latent."""
+        with torch.no_grad():
+            return self.family.still(self, frames_BHWC, frames) if self.family.still and self.spec.still else {}
+
+    def condition(self, captions: Sequence[str], first_frame_BCHW: Tensor | None = None, **still: Tensor) -> Condition:
+        """Embeddings of the captions, and the first frame in the way of the family."""
+        self.prepare(captions)
+        names = self._rows[captions[0]]
+        more = {name: torch.stack([_whole(*self._rows[caption][name]) for caption in captions]) for name in names}
+        condition = Condition(more.pop("text"), None, {**more, **still})
+        if first_frame_BCHW is None or self.spec.still:  # what `still` made has the first frame in it
+            return condition
+        if self.spec.first_frame == "clean":
+            return replace(condition, first_frame=first_frame_BCHW[:, :, None])
+        return condition.with_more(first=first_frame_BCHW[:, :, None])
+
+    def predict(self, noised_BCFHW: Tensor, t_BF: Tensor, condition: Condition) -> Tensor:
+        """The network's prediction, in float32 on the device of what it was asked."""
+        network = self.network
+        at = Condition(
+            self._moved(condition.text), None, {name: self._moved(value) for name, value in condition.more.items()}
+        )
+        noised, t = self._moved(noised_BCFHW), t_BF.to(self.device)
+        with self._precision():
+            if isinstance(network, Experts):
+                prediction = self._by_expert(network, noised, t, at)
+            else:
+                prediction = self.family.predict(network, noised, t, at, self)
+        return prediction.float().to(noised_BCFHW.device)
+
+    def _by_expert(self, network: Experts, noised: Tensor, t_BF: Tensor, condition: Condition) -> Tensor:
+        """Each row by the expert of its noise level."""
+        assert self.spec.boundary is not None
+        high = t_BF.amax(1) >= self.spec.boundary
+        parts, rows = [], []
+        for expert, mask in ((network.high, high), (network.low, ~high)):
+            if mask.any():
+                its = mask.nonzero().flatten()
+                parts.append(self.family.predict(expert, noised[its], t_BF[its], condition[its], self))
+                rows.append(its)
+        return torch.cat(parts)[torch.cat(rows).argsort()]
+
+    def _moved(self, tensor: Tensor) -> Tensor:
+        dtype = self.dtype if tensor.is_floating_point() else tensor.dtype
+        return tensor.to(self.device, dtype)
+
+    @contextmanager
+    def _precision(self) -> Iterator[None]:
+        if self.how.dtype != "mixed":
+            yield
+            return
+        with torch.autocast(self.device.type, torch.bfloat16), warnings.catch_warnings():
+            # float32 gains of norms beside bfloat16 activations are what mixed precision means
+            warnings.filterwarnings("ignore", "Mismatch dtype between input and weight")
+            yield
+
+    def save(self, path: Path) -> None:
+        """Write the model as a folder in diffusers' layout, adapters merged beforehand or not saved."""
+        with whole_folder(path) as partial:
+            trained = self.family.networks
+            shutil.copytree(self.folder.path, partial, dirs_exist_ok=True, ignore=_only_at(self.folder.path, trained))
+            for name, part in zip(trained, self._networks(), strict=False):
+                part.save_pretrained(partial / name)
+
+    def _networks(self) -> list[Any]:
+        return list(self.network.children()) if isinstance(self.network, Experts) else [self.network]
+
+    def save_lora(self, folder: Path) -> None:
+        """Write the adapter as diffusers' `load_lora_weights` reads it: one folder, or one for each expert.
+
+        Raises:
+            ValueError: `folder` is there already.
+        """
+        prefix = "unet" if self.family.networks == ("unet",) else "transformer"
+        parts = self._networks()
+        with whole_folder(folder) as partial:
+            for place, part in zip(("high_noise", "low_noise") if len(parts) > 1 else (".",), parts, strict=True):
+                (partial / place).mkdir(exist_ok=True)
+                save_lora(part, lora_config(self.network), partial / place / LORA_FILE, prefix)
+
+
+def load_model(path: str, family: Family, how: How) -> DiffusersBackbone:
+    """The model of a family at `path`, a folder or `hub:OWNER/NAME`; nothing of it is in memory yet.
+
+    Raises:
+        ValueError: see `rushes.backbones.folders.open_folder`.
+    """
+    import diffusers
+    import transformers
+
+    for library in (diffusers, transformers):  # their bars come and go too fast to be read
+        library.utils.logging.disable_progress_bar()
+    return DiffusersBackbone(open_folder(path, family.name, family.pipelines), family, how)
+
+
+def _only_at(root: Path, names: Sequence[str]) -> Callable[[str, list[str]], set[str]]:
+    return lambda folder, inside: {name for name in inside if Path(folder) == root and name in names}
+
+
+def _trimmed(row: Tensor) -> tuple[Tensor, int]:
+    """A row on the CPU without the zeros at its end, and its length: most embeddings are padding."""
+    row = row.detach().cpu()
+    if row.dim() < 2:
+        return row, len(row) if row.dim() else 0
+    used = row.flatten(1).any(1).nonzero()
+    end = int(used[-1]) + 1 if len(used) else 0
+    return row[:end].clone(), len(row)
+
+
+def _whole(row: Tensor, length: int) -> Tensor:
+    """The inverse of `_trimmed`."""
+    if row.dim() < 2 or len(row) == length:
+        return row
+    return torch.cat([row, row.new_zeros(length - len(row), *row.shape[1:])])

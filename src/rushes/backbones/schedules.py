@@ -1,0 +1,115 @@
+"""The schedules that released models are sampled with, out of the configuration in their folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rushes.backbones.base import MakeSolver, Solver
+from rushes.backbones.folders import Folder
+from rushes.backbones.sampling import PathSolver
+from rushes.noise.paths import VariancePreserving
+
+FLOW = ("FlowMatchEulerDiscreteScheduler", "UniPCMultistepScheduler", "DPMSolverMultistepScheduler")
+# steps, latent frames, height and width, the scheduler's configuration -> further arguments of its `set_timesteps`
+Grid = Callable[[int, tuple[int, int, int], Mapping[str, Any]], dict[str, Any]]
+
+
+def count_alone(steps: int, size: tuple[int, int, int], config: Mapping[str, Any]) -> dict[str, Any]:
+    """The scheduler lays out its steps itself."""
+    return {"num_inference_steps": steps}
+
+
+class SchedulerSolver:
+    """A scheduler of diffusers for flow models, whose steps have been set."""
+
+    def __init__(self, scheduler: Any, eta: float) -> None:
+        """With `eta` < 1 the grid begins at that noise level and goes on with the scheduler's own levels below it."""
+        many = scheduler.config.num_train_timesteps
+        if eta < 1.0:
+            below = scheduler.sigmas[scheduler.sigmas < eta - 1e-6].float()
+            scheduler.sigmas = torch.cat([torch.tensor([eta]), below])
+            scheduler.timesteps = scheduler.sigmas[:-1] * many
+            scheduler.num_inference_steps = len(scheduler.timesteps)
+        scheduler.set_begin_index(0)
+        self.scheduler = scheduler
+        # The network is asked at the scheduler's time steps, which UniPC rounds down, and not at its sigmas.
+        self.levels: Tensor = scheduler.sigmas[:-1] if eta < 1.0 else scheduler.timesteps.float() / many
+
+    def step(self, prediction_BCFHW: Tensor, noised_BCFHW: Tensor, index: int, given: bool) -> Tensor:
+        """See `rushes.backbones.base.Solver`. A given frame moves too; whoever samples puts it back."""
+        at = self.scheduler.timesteps[index]
+        stepped: Tensor = self.scheduler.step(prediction_BCFHW, at, noised_BCFHW, return_dict=False)[0]
+        return stepped
+
+
+def flow_schedule(folder: Folder, grid: Grid = count_alone) -> tuple[float, MakeSolver]:
+    """Shift of a flow model's schedule (that of its longest clips, where it depends on their size) and its solver.
+
+    Raises:
+        ValueError: a scheduler that we cannot follow.
+    """
+    cls, config = folder.cls("scheduler"), folder.config("scheduler")
+    name = cls.__name__
+    full = dict(cls.from_config(config).config)
+    if name not in FLOW or (name != FLOW[0] and not full.get("use_flow_sigmas")):
+        raise ValueError(
+            f"{folder.path / 'scheduler'}: {name} is no schedule of a flow model that is known; put a "
+            f"scheduler_config.json of {FLOW[0]} there, and name it in model_index.json"
+        )
+    shift_name = "shift" if name == FLOW[0] else "flow_shift"
+
+    def solver(steps: int, shift: float | None, eta: float, size: tuple[int, int, int]) -> Solver:
+        changes: dict[str, Any] = {"stochastic_sampling": False} if name == FLOW[0] else {}
+        if shift is not None:
+            changes |= {shift_name: shift, "use_dynamic_shifting": False}
+        scheduler = cls.from_config(config, **changes)
+        arguments = grid(steps, size, dict(scheduler.config))
+        if not scheduler.config.use_dynamic_shifting:
+            arguments.pop("mu", None)
+        scheduler.set_timesteps(**arguments)
+        return SchedulerSolver(scheduler, eta)
+
+    return float(full[shift_name]), solver
+
+
+def noise_schedule(folder: Folder, ddim: Any) -> tuple[VariancePreserving, MakeSolver]:
+    """Path of a model with a variance-preserving schedule, and its DDIM solver.
+
+    Folders may name a scheduler that draws fresh noise at each step. A take must follow from its noise alone, so we go
+    by DDIM on the same schedule, `ddim` being its class in diffusers.
+    """
+    scheduler = ddim.from_config(folder.config("scheduler"))
+    many = scheduler.config.num_train_timesteps
+    kind = {"v_prediction": "v", "epsilon": "noise"}.get(scheduler.config.prediction_type)
+    if kind is None:
+        raise ValueError(
+            f"{folder.path / 'scheduler'}: prediction_type {scheduler.config.prediction_type!r} is unknown"
+        )
+    path = VariancePreserving(scheduler.alphas_cumprod.float(), kind)  # type: ignore[arg-type]
+
+    def solver(steps: int, shift: float | None, eta: float, size: tuple[int, int, int]) -> Solver:
+        """The levels that the scheduler would visit; a shift other than the model's own is not defined."""
+        ddim_steps = ddim.from_config(folder.config("scheduler"))
+        ddim_steps.set_timesteps(steps)
+        now = ddim_steps.timesteps.tolist()
+        after = [at - many // steps for at in now]
+        if eta < 1.0:
+            start = round(eta * (many - 1))
+            below = [pair for pair in zip(now, after, strict=True) if pair[0] < start]
+            now = [start, *(at for at, _ in below)]
+            after = [*now[1:], after[-1]]
+        end = 0.0 if scheduler.config.set_alpha_to_one else level(0)
+        solver = PathSolver(path, torch.zeros(1))
+        solver.levels = torch.tensor([eta if at == now[0] and eta < 1.0 else level(at) for at in now])
+        solver.after = torch.tensor([level(at) if at >= 0 else end for at in after])
+        return solver
+
+    def level(index: int) -> float:
+        # Training step 0 is not clean, and time 0 is.
+        return float(max(index, 0.25) / (many - 1))
+
+    return path, solver

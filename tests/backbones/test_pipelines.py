@@ -1,0 +1,369 @@
+"""What holds for every family of diffusers, on tiny random pipelines written to disk and loaded back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rushes.backbones.adapters import add_lora, merge_lora
+from rushes.backbones.base import Condition, How
+from rushes.backbones.loading import load_backbone
+from rushes.backbones.pipeline import DiffusersBackbone
+from rushes.backbones.sampling import sample
+from rushes.noise.paths import VariancePreserving
+
+from .references import CASES, pipeline_sample
+from .tiny_pipelines import BACKBONE, MAKERS
+
+Models = Callable[[str], DiffusersBackbone]
+CAPTIONS = ["a red ball falls", 'the dog, running fast, jumps over a "fence"!']
+NORMALISED_OVER_TIME = {"cogvideox", "hunyuan"}  # their codecs' group norms see a whole chunk of frames
+every_model = pytest.mark.parametrize("name", MAKERS)
+every_case = pytest.mark.parametrize(("name", "mode"), CASES)
+
+
+def size_of(model: DiffusersBackbone) -> tuple[int, int]:
+    multiple = model.spec.multiple_px or model.spec.spatial_ratio
+    # Some pipelines know the released codec's ratio alone, which the tiny ones do not have.
+    multiple = {"ltx": 32, "ltx2": 32, "animatediff": 8}.get(model.spec.name, multiple)
+    side = -(-32 // multiple)
+    return side * multiple, (side + 1) * multiple
+
+
+def frames_of(model: DiffusersBackbone) -> int:
+    return model.spec.largest(9 if model.spec.temporal_ratio > 1 else 4)
+
+
+def clips_for(model: DiffusersBackbone, count: int = 2) -> NDArray[np.uint8]:
+    """[B, T, H, W, 3], smooth in space and time, as real ones are."""
+    h, w = size_of(model)
+    t, y, x = np.meshgrid(*(np.arange(n) for n in (frames_of(model), h, w)), indexing="ij")
+    waves = [np.sin((b + 1) * (0.1 * x + 0.05 * y + 0.3 * t)[..., None] + np.arange(3)) for b in range(count)]
+    return ((np.stack(waves) + 1) * 127.5).round().astype(np.uint8)
+
+
+def noise_for(model: DiffusersBackbone, count: int = 2, seed: int = 0) -> Tensor:
+    spec, (h, w) = model.spec, size_of(model)
+    shape = (
+        count,
+        spec.channels,
+        spec.latent_frames(frames_of(model)),
+        h // spec.spatial_ratio,
+        w // spec.spatial_ratio,
+    )
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def condition_for(model: DiffusersBackbone, mode: str, captions: list[str] | None = None, rows: int = 2) -> Condition:
+    captions = CAPTIONS[:rows] if captions is None else captions
+    if mode == "text":
+        return model.condition(captions)
+    stills = clips_for(model)[:rows, 0]
+    return model.condition(captions, model.encode(stills[:, None])[:, :, 0], **model.still(stills, frames_of(model)))
+
+
+def mode_of(model: DiffusersBackbone) -> str:
+    return model.spec.modes[-1]
+
+
+def times_for(model: DiffusersBackbone, condition: Condition, level: float, rows: int = 2) -> Tensor:
+    t = torch.full((rows, noise_for(model).shape[2]), level)
+    if condition.first_frame is not None:
+        t[:, 0] = 0.0
+    return t
+
+
+def test_every_family_has_a_tiny_pipeline() -> None:
+    assert {name for name, _ in CASES} == set(MAKERS)
+
+
+@every_case
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
+def test_sampling_equals_the_pipeline(
+    name: str, mode: str, guidance: float, tiny_folder: Callable[[str], Path], tiny_model: Models
+) -> None:
+    model = tiny_model(name)
+    noise = noise_for(model, 1)
+    condition = condition_for(model, mode, CAPTIONS[1:], 1)
+    unconditional = condition_for(model, mode, ["blurry"], 1)
+    made = sample(model, condition, noise, steps=4, guidance=guidance, unconditional=unconditional)
+    theirs = pipeline_sample(tiny_folder(name), mode, noise, CAPTIONS[1], "blurry", clips_for(model)[0], 4, guidance)
+    assert theirs.shape == made.shape
+    torch.testing.assert_close(made, theirs, rtol=1e-3, atol=1e-4 * float(theirs.abs().max()))
+
+
+@every_model
+def test_codec_shapes(name: str, tiny_model: Models) -> None:
+    model = tiny_model(name)
+    clips = clips_for(model)
+    latents = model.encode(clips)
+    assert latents.shape == noise_for(model).shape
+    assert latents.dtype == torch.float32 and not latents.requires_grad and latents.isfinite().all()
+    frames = model.decode(latents)
+    assert frames.shape == clips.shape and frames.dtype == np.uint8
+    assert torch.equal(model.encode(clips[1:]), latents[1:])
+
+
+@every_model
+def test_decoding_undoes_the_normalisation(name: str, tiny_model: Models) -> None:
+    model = tiny_model(name)
+    latents = noise_for(model)
+    back = model.family.normalise(model.codec, model.family.denormalise(model.codec, latents))
+    torch.testing.assert_close(back, latents)
+
+
+@every_model
+def test_a_latent_frame_sees_nothing_later(name: str, tiny_model: Models) -> None:
+    """So a still's latent is that of the clip's first frame, and labels per latent frame mean something."""
+    model = tiny_model(name)
+    clips, lead = clips_for(model, 1), model.spec.lead
+    before = model.encode(clips)
+    alone = model.encode(clips[:, :1])
+    clips[:, -1] ^= 255
+    apart = (model.encode(clips) - before).abs().amax((0, 1, 3, 4))
+    assert apart[-1] > 1e-2
+    if model.spec.name in NORMALISED_OVER_TIME:
+        return
+    assert apart[:-1].max() < 1e-4
+    torch.testing.assert_close(alone[:, :, -1], before[:, :, lead], rtol=1e-4, atol=1e-4)
+
+
+@every_model
+def test_sizes_and_lengths_that_it_cannot_take(name: str, tiny_model: Models) -> None:
+    model = tiny_model(name)
+    clips = clips_for(model, 1)
+    with pytest.raises(
+        ValueError, match=r"takes heights and widths that are multiples of \d+ px, got|has learned positions for"
+    ):
+        model.encode(clips[:, :, 1:])
+    if model.spec.temporal_ratio > 1:
+        with pytest.raises(ValueError, match=r"takes 1 \+ \d+ k frames, got \d+; use \d+ or \d+"):
+            model.encode(clips[:, :-1])
+
+
+@every_model
+def test_a_perfect_predictor_makes_no_error(name: str, tiny_model: Models) -> None:
+    """Noising and target agree with the model's own scheduler: from its prediction comes the clean clip."""
+    model = tiny_model(name)
+    clean, noise = noise_for(model, seed=1), noise_for(model, seed=2)
+    perfect = Perfect(model, clean, noise)
+    assert model.spec.solver is not None
+    highest = model.spec.solver(5, None, 1.0, (3, 4, 4)).levels[0]  # Stable Diffusion's are not of pure noise
+    first = model.spec.path.mix(clean, noise, highest.expand(2, clean.shape[2]))
+    for eta, start, of in ((1.0, None, first), (0.6, clean, noise)):
+        made = sample(perfect, Condition(torch.zeros(2, 1)), of, steps=5, start_BCFHW=start, eta=eta)
+        # UniPC is told times that are rounded down to thousandths; DDIM at almost pure noise divides by little.
+        torch.testing.assert_close(made, clean, rtol=0, atol=0.02)
+    assert len(perfect.levels) >= 6 and float(perfect.levels[5]) == pytest.approx(0.6)
+
+
+class Perfect(DiffusersBackbone):
+    """Knows the clip and the noise: its prediction is the path's target."""
+
+    def __init__(self, model: DiffusersBackbone, clean: Tensor, noise: Tensor) -> None:
+        super().__init__(model.folder, model.family, model.how)
+        self.clean, self.noise = clean, noise
+        self.levels: list[Tensor] = []
+
+    def predict(self, noised_BCFHW: Tensor, t_BF: Tensor, condition: Condition) -> Tensor:
+        self.levels.append(t_BF[0, -1])
+        return self.spec.path.target(self.clean, self.noise, t_BF)
+
+
+@every_model
+def test_noising_is_the_schedulers(name: str, tiny_model: Models) -> None:
+    model = tiny_model(name)
+    scheduler = model.folder.cls("scheduler").from_config(model.folder.config("scheduler"))
+    clean, noise = noise_for(model, 1, 1), noise_for(model, 1, 2)
+    path = model.spec.path
+    for index in (40, 500, 960):
+        if isinstance(path, VariancePreserving):
+            at, level = torch.tensor([index]), index / 999
+            theirs = scheduler.add_noise(clean, noise, at)
+            target = scheduler.get_velocity(clean, noise, at) if path.predicts == "v" else noise
+        else:
+            level = index / 1000
+            scheduler.sigmas, scheduler.timesteps = torch.tensor([level, 0.0]), torch.tensor([1000 * level])
+            mix = getattr(scheduler, "scale_noise", None)
+            at = scheduler.timesteps[:1]
+            theirs = mix(clean, at, noise) if mix else scheduler.add_noise(clean, noise, at)
+            target = noise - clean
+        t = torch.full((1, clean.shape[2]), level)
+        torch.testing.assert_close(path.mix(clean, noise, t), theirs.float(), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(path.target(clean, noise, t), target.float(), rtol=1e-4, atol=1e-4)
+
+
+@every_case
+def test_prediction_hangs_on_all_that_it_is_given(name: str, mode: str, tiny_model: Models) -> None:
+    model = tiny_model(name)
+    latents, condition = noise_for(model), condition_for(model, mode)
+    t = times_for(model, condition, 0.7)
+
+    def ask(x: Tensor = latents, at: Tensor = t, under: Condition = condition) -> Tensor:
+        with torch.no_grad():
+            return model.predict(x, at, under)
+
+    base = ask()
+    assert base.shape == latents.shape and base.isfinite().all() and base.dtype == torch.float32
+    swapped = condition_for(model, mode, CAPTIONS[::-1])
+    others = {"latents": ask(x=latents + 0.3), "time": ask(at=t * 0.9), "caption": ask(under=swapped)}
+    for key, value in condition.more.items():
+        if value.is_floating_point():
+            others[key] = ask(under=condition.with_more(**{key: value.flip(0)}))
+    for key, other in others.items():
+        assert (other - base).abs().max() > 1e-5, key
+
+
+@every_case
+def test_rows_do_not_see_each_other(name: str, mode: str, tiny_model: Models) -> None:
+    """Nor captions beside them; and rows of different noise levels go to the expert of each."""
+    model = tiny_model(name)
+    latents, condition = noise_for(model), condition_for(model, mode)
+    t = times_for(model, condition, 0.95)
+    t[1] *= 0.3
+    with torch.no_grad():
+        together = model.predict(latents, t, condition)
+        for row in (0, 1):
+            its = slice(row, row + 1)
+            alone = model.predict(latents[its], t[its], condition[its])
+            torch.testing.assert_close(alone, together[its], rtol=1e-3, atol=1e-4)
+
+
+@every_case
+def test_guided_sampling_starts_from_the_mix(name: str, mode: str, tiny_model: Models) -> None:
+    model = tiny_model(name)
+    clean, noise, condition = noise_for(model, seed=1), noise_for(model, seed=2), condition_for(model, mode)
+    asked: list[tuple[Tensor, Tensor]] = []
+
+    class Watched(DiffusersBackbone):
+        def predict(self, noised_BCFHW: Tensor, t_BF: Tensor, condition: Condition) -> Tensor:
+            asked.append((noised_BCFHW.clone(), t_BF.clone()))
+            return model.predict(noised_BCFHW, t_BF, condition)
+
+    watched = Watched(model.folder, model.family, model.how)
+    made = sample(watched, condition, noise, steps=8, start_BCFHW=clean, eta=0.7)
+    assert made.isfinite().all() and 1 < len(asked) < 8
+    x, t = asked[0]
+    level = times_for(model, condition, 0.7)
+    torch.testing.assert_close(t, level)
+    expected = model.spec.path.mix(clean, noise, level)
+    if condition.first_frame is not None:
+        expected[:, :, :1] = condition.first_frame
+        assert torch.equal(made[:, :, :1], condition.first_frame)
+    torch.testing.assert_close(x, expected)
+    falling = [float(at[0, -1]) for _, at in asked]
+    assert falling == sorted(falling, reverse=True)
+
+
+@every_model
+def test_any_words_will_do(name: str, tiny_model: Models) -> None:
+    words = ["", "!?", "  \n", "小球落下", "🏀 ⛹️", "\ud800", "ball " * 600]
+    condition = tiny_model(name).condition(words)
+    assert condition.text.isfinite().all() and len(condition.text) == len(words)
+
+
+@every_model
+def test_captions_are_read_once(name: str, tiny_model: Models, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_model(name)
+    first = model.condition(CAPTIONS)
+    monkeypatch.setattr(model, "reader", lambda: pytest.fail("reads again"))
+    again = model.condition(CAPTIONS[::-1])
+    assert torch.equal(first.text.flip(0), again.text)
+
+
+@every_model
+def test_adapter_off_is_the_base_and_alpha_counts(name: str, tiny_model: Models) -> None:
+    model, base = tiny_model(name), tiny_model(name)
+    latents, condition = noise_for(model), condition_for(model, mode_of(model))
+    t = times_for(model, condition, 0.95)
+    t[1] *= 0.5
+    with torch.no_grad():
+        before = base.predict(latents, t, condition)
+        add_lora(model.network, model.spec.lora_targets, rank=4, alpha=8)
+        trained = [p for p in model.network.parameters() if p.requires_grad]
+        assert trained and all(p.dtype == torch.float32 for p in trained)
+        assert torch.equal(model.predict(latents, t, condition), before)
+        generator = torch.Generator().manual_seed(0)
+        for p in trained:
+            p.copy_(0.1 * torch.randn(p.shape, generator=generator))
+        adapted = model.predict(latents, t, condition)
+        assert ((adapted - before).abs().amax((1, 2, 3, 4)) > 1e-4).all()
+        merge_lora(model.network)
+        torch.testing.assert_close(model.predict(latents, t, condition), adapted, rtol=1e-3, atol=1e-4)
+
+
+@every_model
+def test_checkpointing_changes_no_gradient(name: str, tiny_folder: Callable[[str], Path]) -> None:
+    gradients = []
+    for checkpointing in (True, False):
+        how = How(checkpointing=checkpointing)
+        model: Any = load_backbone(BACKBONE[name], str(tiny_folder(name)), how)
+        torch.manual_seed(0)
+        add_lora(model.network, model.spec.lora_targets, rank=2, alpha=2)
+        trained = [p for p in model.network.parameters() if p.requires_grad]
+        for p in trained:
+            torch.nn.init.normal_(p, 0, 0.1)
+        condition = condition_for(model, mode_of(model))
+        t = times_for(model, condition, 0.95)
+        model.predict(noise_for(model), t, condition).pow(2).mean().backward()
+        gradients.append([p.grad for p in trained])
+    assert sum(g is not None for g in gradients[0]) > 0
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+@every_model
+@pytest.mark.parametrize("dtype", ["bfloat16", "mixed"])
+def test_half_precision_answers_as_whole(name: str, dtype: Any, tiny_folder: Callable[[str], Path]) -> None:
+    whole: Any = load_backbone(BACKBONE[name], str(tiny_folder(name)))
+    half: Any = load_backbone(BACKBONE[name], str(tiny_folder(name)), How(dtype=dtype))
+    condition = condition_for(whole, mode_of(whole))
+    t = times_for(whole, condition, 0.7)
+    with torch.no_grad():
+        expected = whole.predict(noise_for(whole), t, condition)
+        made = half.predict(noise_for(whole), t, condition)
+    assert made.dtype == torch.float32 and not torch.equal(made, expected)
+    assert (made - expected).norm() < 0.1 * expected.norm()
+    wide = torch.float32 if dtype == "mixed" else torch.bfloat16
+    assert {p.dtype for p in half.network.parameters()} <= {wide, torch.float32}
+
+
+@every_model
+def test_what_is_saved_is_loaded(name: str, tmp_path: Path, tiny_model: Models) -> None:
+    model = tiny_model(name)
+    with torch.no_grad():
+        next(iter(model.network.parameters())).add_(0.1)
+    model.save(tmp_path / "saved")
+    other: Any = load_backbone(BACKBONE[name], str(tmp_path / "saved"))
+    assert (model.fingerprint, model.codec_fingerprint) == (other.fingerprint, other.codec_fingerprint)
+    assert other.fingerprint != tiny_model(name).fingerprint
+    with pytest.raises(ValueError, match="is there already"):
+        model.save(tmp_path / "saved")
+
+
+@every_model
+def test_diffusers_loads_the_adapter(
+    name: str, tmp_path: Path, tiny_folder: Callable[[str], Path], tiny_model: Models
+) -> None:
+    """With alpha other than the rank: lost on the way, the adapter would act with another strength."""
+    model, mode = tiny_model(name), mode_of(tiny_model(name))
+    condition, noise = condition_for(model, mode, CAPTIONS[1:], 1), noise_for(model, 1)
+    untrained = sample(model, condition, noise, steps=2)
+    add_lora(model.network, model.spec.lora_targets, rank=4, alpha=10)
+    generator = torch.Generator().manual_seed(0)
+    for p in model.network.parameters():
+        if p.requires_grad:
+            p.data = 0.1 * torch.randn(p.shape, generator=generator)
+    model.save_lora(tmp_path / "lora")
+    made = sample(model, condition, noise, steps=2)
+    assert (made - untrained).abs().max() > 1e-3
+    asked = (CAPTIONS[1], "", clips_for(model)[0], 2, 1.0)
+    theirs = pipeline_sample(tiny_folder(name), mode, noise, *asked, lora=tmp_path / "lora")
+    torch.testing.assert_close(made, theirs, rtol=1e-3, atol=1e-4 * float(theirs.abs().max()))

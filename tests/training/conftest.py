@@ -76,6 +76,22 @@ def small_data(folder: Path, pairs: int = 6, first_frame: bool = False, held_out
     return Data(comparisons[:kept], comparisons[kept:], latents, TimeDraw("uniform"))
 
 
+def uneven_data(folder: Path) -> Data:
+    """Comparisons of two and three views; labels per segment, of which some are ties."""
+    data = small_data(folder, pairs=9, held_out=2)
+    labels = [(1, 1, -1, 0), (0, 0, 0, 0), (1, 0, 0, 0), (-1, -1, -1, -1)]
+    found = []
+    for i, comparison in enumerate(data.comparisons):
+        views, coefficients = comparison.views, [(1.0, -1.0)]
+        if i % 3 == 0:
+            views = (*views, View("b8", "another caption"))
+            coefficients = [(1.0, -1.0, 0.0), (1.0, 0.0, -1.0)]
+        terms = [Term("segment", c, labels[(i + k) % 4], BETA, 0.5, reduction="segment") for k, c in enumerate(coefficients)]
+        found.append(replace(comparison, views=views, terms=tuple(terms)))
+    held = [replace(c, terms=(replace(c.terms[0], level="segment", reduction="segment"),)) for c in data.held_out]
+    return replace(data, comparisons=found, held_out=held)
+
+
 @pytest.fixture
 def small() -> Callable[..., TinyBackbone]:
     return small_backbone

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -64,6 +67,39 @@ def test_a_torn_file_is_never_read(left: int, tmp_path: Path) -> None:
     found = checkpoint.latest(tmp_path)
     assert found is not None and found.step == 1
     assert all(torch.equal(found.tensors[name], TENSORS[name]) for name in TENSORS)
+
+
+@pytest.mark.parametrize("back", [1, 5, 400, 1999])
+def test_a_flipped_bit_is_noticed_and_said(back: int, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    checkpoint.save(tmp_path, 1, TENSORS, {})
+    path = checkpoint.save(tmp_path, 2, {**TENSORS, "policy/b": torch.ones(500)}, {})
+    whole = bytearray(path.read_bytes())
+    whole[-back] ^= 1
+    path.write_bytes(whole)
+    found = checkpoint.latest(tmp_path)
+    assert found is not None and found.step == 1
+    assert f"{path} is torn or was altered and is passed over" in caplog.text
+
+
+def test_one_process_at_a_time_holds_a_run(tmp_path: Path) -> None:
+    other = "import sys, pathlib; from rushes.training.checkpoint import only_one\nwith only_one(pathlib.Path(sys.argv[1])): pass"
+    program = [sys.executable, "-c", other, str(tmp_path / "run")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    with checkpoint.only_one(tmp_path / "run"):
+        refused = subprocess.run(program, capture_output=True, text=True, check=False, env=environment)
+        assert "another process trains this run; wait for it, or set train.name to another name" in refused.stderr
+    assert subprocess.run(program, capture_output=True, check=False, env=environment).returncode == 0
+
+
+def test_a_frozen_reference_is_not_stored_again(small: Small) -> None:
+    """It is what training started from."""
+    network = small().network
+    optimiser = torch.optim.AdamW(network.parameters())
+    kinds = {
+        mode: {name.partition("/")[0] for name in checkpoint.capture(network, Reference(network, mode), optimiser)}
+        for mode in ("frozen", "ema", "hard")
+    }
+    assert kinds == {"frozen": {"policy"}, "ema": {"policy", "reference"}, "hard": {"policy", "reference"}}
 
 
 def test_what_is_no_checkpoint_is_left_alone(tmp_path: Path) -> None:

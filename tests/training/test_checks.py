@@ -1,21 +1,68 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from rushes.backbones.tiny import TinyBackbone
 from rushes.objectives.terms import Term
 from rushes.store.latents import LatentStore, first_frame_key
-from rushes.training.checks import check_latents, same_picture
+from rushes.training.checks import check_folder, check_latents, same_picture, unlike
 from rushes.training.comparison import Comparison, View
 from rushes.world.render import render
 from rushes.world.scenes import draw_scenes
 
 GRID = "49x480x720"
+
+
+def test_a_folder_of_released_latents_is_checked_whole(real_data: Path, tmp_path: Path) -> None:
+    """CogVideoX, 16 x 13 x 60 x 90. Beside the released losers one that came the winner's way."""
+    released = real_data / "realaction" / "train" / "latents"
+    found = check_folder(released)
+    assert [Path(path).name for path in found] == ["0.safetensors", "1.safetensors", "2.safetensors"]
+    assert all("should be above 0.9" in problem for problem in found.values())
+
+    folder = Path(shutil.copytree(released, tmp_path / "latents"))
+    winner = load_file(next(folder.glob("video_latent/*/*/*.safetensors")))["encoded_video"]
+    losers = next(folder.glob("lose_video_latent/*/*/*/"))
+    take = torch.cat([winner[:, :1], winner.flip(1)[:, 1:]], 1)  # starts from the same picture and goes on otherwise
+    broken = winner.clone()
+    broken[0, 5] = torch.nan
+    for name, latent in {"good": take, "short": winner[:, :12], "broken": broken}.items():
+        save_file({"encoded_video": latent.contiguous()}, losers / f"{name}.safetensors")
+    added = {Path(path).stem: problem for path, problem in check_folder(folder).items()}
+    assert added["good"] == "" and "not finite" in added["broken"] and "[16, 12, 60, 90]" in added["short"]
+    assert sum(map(bool, added.values())) == 5
+
+
+def test_latents_of_two_shapes_or_with_holes_did_not_come_the_same_way() -> None:
+    winner = torch.randn(4, 3, 2, 2, generator=torch.Generator().manual_seed(0))
+    hole = winner.clone()
+    hole[0, 2] = torch.inf
+    assert unlike(winner, winner.clone()) == ""
+    assert "shapes [4, 3, 2, 2] and [4, 2, 2, 2]" in unlike(winner, winner[:, :2])
+    assert "not finite" in unlike(winner, hole) and "not finite" in unlike(hole, winner)
+
+
+def test_what_is_no_folder_of_latents_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no lose_video_latent/MODEL/SIZE/NAME"):
+        check_folder(tmp_path)
+    loser = tmp_path / "lose_video_latent/m/1x8x8/a/0.safetensors"
+    loser.parent.mkdir(parents=True)
+    save_file({"x": torch.zeros(4, 1, 1, 1)}, loser)
+    with pytest.raises(ValueError, match=r"a\.safetensors: not a file with one latent"):
+        check_folder(tmp_path)
+    winner = tmp_path / "video_latent/m/1x8x8/a.safetensors"
+    winner.parent.mkdir(parents=True)
+    save_file({"x": torch.zeros(4, 1)}, winner)
+    with pytest.raises(ValueError, match=r"this one \[4, 1\]"):
+        check_folder(tmp_path)
+    save_file({"x": torch.zeros(4, 1, 1, 1)}, winner)
+    assert check_folder(tmp_path) == {"lose_video_latent/m/1x8x8/a/0.safetensors": ""}
 
 
 def test_realdpos_own_loser_latents_are_caught(real_data: Path) -> None:

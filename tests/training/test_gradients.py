@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -12,10 +12,10 @@ from rushes.backbones.adapters import add_lora
 from rushes.backbones.base import Backbone
 from rushes.backbones.tiny import TinyBackbone
 from rushes.objectives.losses import ViewErrors, loss
+from rushes.objectives.safeguards import guarded
 from rushes.objectives.terms import Term
-from rushes.training import gradients
 from rushes.training.batches import Batch
-from rushes.training.gradients import Mode, backward, choose, plain_errors, row_errors
+from rushes.training.gradients import Mode, backward, plain_errors, row_errors
 
 Small = Callable[..., TinyBackbone]
 Rows = Callable[..., Batch]
@@ -33,11 +33,11 @@ def against(losers: int, weight: float | None = None) -> list[Term]:
     ]
 
 
-def pair(labels: tuple[int, ...], reduction: Any = "clip") -> list[Term]:
-    return [Term("level", (1.0, -1.0), labels, BETA, reduction=reduction)]
+def pair(labels: tuple[int, ...], reduction: Any = "clip", **more: Any) -> list[Term]:
+    return [Term("level", (1.0, -1.0), labels, BETA, reduction=reduction, **more)]
 
 
-CASES: dict[str, list[list[Term]]] = {
+CASES: dict[str, Sequence[Sequence[Term]]] = {
     "pair": [pair(ONES), pair((-1, -1, -1, -1))],
     "clip label without a given first frame": [pair((0, 1, 1, 1))],
     "three losers": [against(3)],
@@ -54,6 +54,18 @@ CASES: dict[str, list[list[Term]]] = {
     ],
     "a tie among pairs": [pair(ONES), pair(TIE), pair(ONES)],
     "a tie among segments": [pair(TIE, "segment"), pair(MIXED, "segment")],
+    "ipo": [pair(ONES, link="ipo"), pair((0, 1, 1, 1), link="ipo")],
+    "smoothed hinge per segment": [
+        pair(MIXED, "segment", link="hinge", smoothing=0.1),
+        pair(TIE, "segment", link="hinge"),
+    ],
+    "without a reference": [pair(ONES, reference=False), pair(MIXED, reference=False)],
+    "guarded losers": [guarded(against(n), sft_weight=0.3, winner_clamp=0.9) for n in (3, 1)],
+    "guarded labels per segment": [
+        guarded(pair(labels, "segment"), label_smoothing=0.2, sft_weight=0.3, winner_clamp=0.9)
+        for labels in (MIXED, OTHER, TIE)
+    ],
+    "guarded sum inside": [guarded(pair(MIXED, "sum_inside"), sft_weight=0.3, winner_clamp=0.9)],
     "three views in one term": [
         [Term("instance", (1.0, -0.7, -0.3), ONES, BETA), Term("state", (1.0, -1.0, 0.0), MIXED, BETA)]
     ],
@@ -281,11 +293,3 @@ def test_views_that_a_comparison_lacks_have_no_error(small: Small, rows: Rows) -
         there[b, v] = True
     assert errors_BVF[there].min() > 0 and not errors_BVF[~there].any()
 
-
-def test_auto_takes_one_graph_while_it_is_small(monkeypatch: pytest.MonkeyPatch, rows: Rows) -> None:
-    clip, segment = rows(CASES["pair"], torch.float32), rows(CASES["labels per segment"], torch.float32)
-    assert choose("auto", clip) == choose("auto", segment) == "joint"
-    monkeypatch.setattr(gradients, "JOINT_POSITIONS", clip.clean_RCFHW[:, 0].numel() - 1)
-    assert choose("auto", clip) == "stash"
-    assert choose("auto", segment) == "two_pass"
-    assert choose("joint", clip) == "joint"

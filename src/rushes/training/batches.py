@@ -5,7 +5,7 @@ Nothing here has state: a resumed run asks for step s and gets what the first on
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,8 +14,8 @@ from torch import Tensor
 from rushes.backbones.base import Backbone, Condition
 from rushes.noise.draws import TimeDraw, seeded
 from rushes.objectives.terms import TermBatch, collate
-from rushes.store.latents import LatentStore, first_frame_key
-from rushes.training.comparison import Comparison
+from rushes.store.latents import LatentStore, first_frame_key, still_key
+from rushes.training.comparison import OWN, Comparison, View
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,32 @@ class Batch:
     def views(self) -> int:
         """V of the widest comparison."""
         return self.terms.coefficients_BKV.shape[-1]
+
+    def to(self, device: torch.device) -> Batch:
+        """The same with what the network sees on another device; terms stay where they are."""
+        if self.clean_RCFHW.device == device:
+            return self
+        first, more = self.condition.first_frame, self.condition.more
+        condition = Condition(
+            self.condition.text.to(device),
+            None if first is None else first.to(device),
+            {name: tensor.to(device) for name, tensor in more.items()},
+        )
+        clean, noise, t = (x.to(device) for x in (self.clean_RCFHW, self.noise_RCFHW, self.t_RF))
+        return Batch(clean, noise, t, condition, self.place, self.terms)
+
+    def parts(self, comparisons: int) -> Iterator[tuple[slice, Batch]]:
+        """The batch cut into batches of at most so many comparisons, and which of them each holds."""
+        count = len(self.terms.coefficients_BKV)
+        if comparisons >= count:
+            yield slice(0, count), self
+            return
+        for at in range(0, count, comparisons):
+            of = [row for row, (b, _) in enumerate(self.place) if at <= b < at + comparisons]
+            rows, span = slice(of[0], of[-1] + 1), slice(at, min(at + comparisons, count))
+            place = tuple((b - at, v) for b, v in self.place[rows])
+            clean, noise, t = (x[rows] for x in (self.clean_RCFHW, self.noise_RCFHW, self.t_RF))
+            yield span, Batch(clean, noise, t, self.condition[rows], place, self.terms[span])
 
     def scatter(self, errors_RF: Tensor, rows: slice = slice(None)) -> Tensor:
         """Errors of rows -> [B, V, F]; views that a comparison lacks are zero."""
@@ -67,17 +93,22 @@ def make_batch(
         ValueError: a latent is missing.
     """
     clean, noise, t, place, firsts, captions = [], [], [], [], [], []
+    stills: dict[str, list[Tensor]] = {}
     for b, (comparison, visit) in enumerate(chosen):
         shared: tuple[Tensor, Tensor] | None = None
         for v, view in enumerate(comparison.views):
-            latent = _latent(latents, view.media)
+            latent = seen(view, latents)
             shared = shared or draw(latent.shape, comparison, visit, seed, times)
             time = shared[0].expand(latent.shape[1]).clone()
             if view.first_frame:
-                first = _latent(latents, first_frame_key(view.first_frame))
-                latent = torch.cat([first, latent[:, 1:]], 1)
-                time[0] = 0.0
-                firsts.append(first[:, 0])
+                firsts.append(latent[:, 0])
+                of = view.key if view.first_frame == OWN else view.first_frame
+                for name in backbone.spec.still:
+                    stills.setdefault(name, []).append(_latent(latents, still_key(of, name)))
+                if backbone.spec.first_frame == "clean":
+                    time[0] = 0.0
+                else:  # it is shown beside the latents, all of which are noised and scored
+                    latent = _latent(latents, view.key)
             clean.append(latent)
             noise.append(shared[1])
             t.append(time)
@@ -89,10 +120,26 @@ def make_batch(
         torch.stack(clean),
         torch.stack(noise),
         torch.stack(t),
-        backbone.condition(captions, torch.stack(firsts) if firsts else None),
+        backbone.condition(
+            captions,
+            torch.stack(firsts) if firsts else None,
+            **{name: torch.stack(many) for name, many in stills.items()},
+        ),
         tuple(place),
         collate([comparison.terms for comparison, _ in chosen], views, clean[0].shape[1]),
     )
+
+
+def seen(view: View, latents: LatentStore) -> Tensor:
+    """The latent of a view [C, F, H, W], its given first frame in place.
+
+    Raises:
+        ValueError: a latent is missing.
+    """
+    latent = _latent(latents, view.key)
+    if view.first_frame in ("", OWN):
+        return latent
+    return torch.cat([_latent(latents, first_frame_key(view.first_frame))[:, :1], latent[:, 1:]], 1)
 
 
 def _latent(latents: LatentStore, key: str) -> Tensor:

@@ -1,45 +1,87 @@
-"""All state of a run in one file that is there whole or not at all."""
+"""All state of a run, there whole or not at all.
+
+One process, or several with copies of the weights, write one file. Sharded weights are written by all processes, a
+safetensors file each (torch.distributed.checkpoint), into a folder that counts once its seal is there; it can be read by
+any number of processes. Both carry checksums, so what was torn or altered is passed over for the one before.
+"""
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import json
+import logging
 import re
-from collections.abc import Mapping
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+import torch.distributed.checkpoint as dcp
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
+from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 
-from rushes.media.files import whole_file
+from rushes.media.files import content_hash, whole_file
+from rushes.training.parallel import Ranks, as_part, own_part
 from rushes.training.reference import Reference
 
-_NAME = re.compile(r"step-(\d{8})\.safetensors")
+_NAME = re.compile(r"step-(\d{8})(\.safetensors)?")
+_SEAL = "seal.json"  # of a folder: facts and the hashes of its files, written last
 KEPT = 2
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Tensors by name ("policy/...", "reference/...", "optimiser/...") and a few plain values."""
+    """Tensors by name ("policy/...", "reference/...", "optimiser/...") and a few plain values.
+
+    One of sharded weights has no tensors here; `restore` lets each process read its part from `folder`.
+    """
 
     step: int
+    names: frozenset[str]
     tensors: Mapping[str, Tensor]
     facts: Mapping[str, Any]
+    folder: Path | None = None
 
     def part(self, prefix: str) -> dict[str, Tensor]:
         """The tensors below a prefix, by the rest of their name."""
         return {name[len(prefix) :]: t for name, t in self.tensors.items() if name.startswith(prefix)}
 
 
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Hold a run's folder, which is made if need be, against other processes; the system lets go when this one ends.
+
+    Raises:
+        ValueError: another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(
+                f"{folder}: another process trains this run; wait for it, or set train.name to another name"
+            ) from None
+        yield
+
+
 def capture(network: nn.Module, reference: Reference, optimiser: Optimizer) -> dict[str, Tensor]:
     """Everything that a step changes."""
-    trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
-    names = {id(p): name for name, p in trained.items()}
-    tensors = {f"policy/{name}": p.detach() for name, p in trained.items()}
-    tensors |= {f"reference/{name}": value for name, value in reference.values.items()}
+    weights = dict(network.named_parameters())
+    names = {id(p): name for name, p in weights.items()}
+    tensors = {f"policy/{name}": p.detach() for name, p in weights.items() if p.requires_grad}
+    if reference.mode != "frozen":  # else it is what training started from
+        tensors |= {f"reference/{name}": as_part(value, weights[name]) for name, value in reference.values.items()}
     for p, state in optimiser.state.items():
         tensors |= {f"optimiser/{names[id(p)]}/{key}": value for key, value in state.items()}
     return {name: tensor.contiguous() for name, tensor in tensors.items()}
@@ -47,42 +89,109 @@ def capture(network: nn.Module, reference: Reference, optimiser: Optimizer) -> d
 
 def restore(checkpoint: Checkpoint, network: nn.Module, reference: Reference, optimiser: Optimizer) -> None:
     """Put a run back where `capture` found it."""
-    trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
-    policy = checkpoint.part("policy/")
-    if set(policy) != set(trained):
+    for name, p in network.named_parameters():
+        if f"optimiser/{name}/step" in checkpoint.names:  # a weight that never had a gradient has no state
+            state = {"step": torch.zeros(()), "exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
+            optimiser.state[p] = {key: value.detach() for key, value in state.items()}
+    places = capture(network, reference, optimiser)
+    if checkpoint.names != set(places):
         raise ValueError("the checkpoint holds other weights than this run trains; give the run another name")
-    for name, p in trained.items():
-        p.data.copy_(policy[name])
-        state = checkpoint.part(f"optimiser/{name}/")
-        if state:
-            optimiser.state[p] = {key: value.clone() for key, value in state.items()}
-    reference.load(checkpoint.part("reference/"))
+    if checkpoint.folder is not None:
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # one process is meant
+            alone = not torch.distributed.is_initialized()
+            dcp.load(places, storage_reader=HuggingFaceStorageReader(str(checkpoint.folder)), no_dist=alone)
+        return
+    with torch.no_grad():
+        for name, place in places.items():
+            value = checkpoint.tensors[name]
+            if isinstance(place, DTensor):
+                value = own_part(distribute_tensor(value.to(place.device), place.device_mesh, place.placements))
+            own_part(place).copy_(value)
 
 
 def save(folder: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Path:
-    """Write a checkpoint beside the ones before and keep the newest two."""
+    """Write a checkpoint of one process beside the ones before and keep the newest two."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step-{step:08d}.safetensors"
-    metadata = {"step": str(step), "facts": json.dumps(dict(facts))}
+    metadata = {"step": str(step), "facts": json.dumps(dict(facts)), "sha256": _digest(tensors)}
     with whole_file(path) as partial:
         save_file(dict(tensors), partial, metadata=metadata)
-    for old in _in_order(folder)[:-KEPT]:
-        old.unlink()
+    _drop_old(folder)
+    return path
+
+
+def save_sharded(
+    folder: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any], ranks: Ranks
+) -> Path:
+    """Write a checkpoint of sharded weights, each process its part; to be called by all processes."""
+    path = folder / f"step-{step:08d}"
+    if ranks.first:
+        shutil.rmtree(path, ignore_errors=True)  # of a run that was killed while it wrote
+        path.mkdir(parents=True)
+    ranks.wait()
+    dcp.save(dict(tensors), storage_writer=HuggingFaceStorageWriter(str(path), save_distributed=True))
+    ranks.wait()
+    if ranks.first:
+        hashes = {file.name: content_hash(file) for file in sorted(path.glob("*.safetensors"))}
+        with whole_file(path / _SEAL) as partial:
+            partial.write_text(
+                json.dumps({"step": step, "names": sorted(tensors), "facts": dict(facts), "sha256": hashes})
+            )
+        _drop_old(folder)
+    ranks.wait()
     return path
 
 
 def latest(folder: Path) -> Checkpoint | None:
-    """The newest checkpoint that can be read; a torn one (a disk that lied) is passed over for the one before."""
+    """The newest checkpoint that is whole; a torn or altered one (a disk that lied) is passed over, which is logged."""
     for path in reversed(_in_order(folder)):
-        try:
-            with safe_open(path, "pt") as file:
-                metadata = file.metadata()
-                tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a mapping
-        except SafetensorError:
-            continue
-        return Checkpoint(int(metadata["step"]), tensors, json.loads(metadata["facts"]))
+        found = _sharded(path) if path.is_dir() else _single(path)
+        if found is not None:
+            return found
+        _LOG.warning("%s is torn or was altered and is passed over for the checkpoint before", path)
     return None
 
 
+def _single(path: Path) -> Checkpoint | None:
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata()
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except SafetensorError:
+        return None
+    if metadata.get("sha256") != _digest(tensors):
+        return None
+    return Checkpoint(int(metadata["step"]), frozenset(tensors), tensors, json.loads(metadata["facts"]))
+
+
+def _sharded(path: Path) -> Checkpoint | None:
+    try:
+        seal = json.loads((path / _SEAL).read_text())
+        hashes = {file.name: content_hash(file) for file in sorted(path.glob("*.safetensors"))}
+        if hashes != seal["sha256"]:
+            return None
+        return Checkpoint(seal["step"], frozenset(seal["names"]), {}, seal["facts"], path)
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    """Of names, kinds and bytes."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        flat = tensor.detach().cpu().contiguous()
+        digest.update(f"{name}{tuple(flat.shape)}{flat.dtype}".encode())
+        digest.update(flat.view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _drop_old(folder: Path) -> None:
+    for old in _in_order(folder)[:-KEPT]:
+        if old.is_dir():
+            shutil.rmtree(old)
+        else:
+            old.unlink()
+
+
 def _in_order(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("step-*.safetensors") if _NAME.fullmatch(path.name))
+    return sorted((path for path in folder.glob("step-*") if _NAME.fullmatch(path.name)), key=lambda path: path.name)

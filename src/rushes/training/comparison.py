@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from rushes.objectives.segments import latent_labels
 from rushes.objectives.terms import Term
+from rushes.store.latents import edited_key
+
+OWN = "own"  # a view's given first frame is that of its own clip, edit included
 
 
 @dataclass(frozen=True)
@@ -14,8 +17,14 @@ class View:
 
     media: str  # content hash of the clip
     caption: str
-    first_frame: str = ""  # content hash of the clip or still whose first frame is given; "" = none is
+    first_frame: str = ""  # content hash of the clip or still whose first frame is given, or OWN; "" = none is
     source: str = ""  # "real", "take", "guided", ...: what leak checks and health reports group by
+    edit: str = ""  # what is done to its frames before the codec, in the words of `rushes.edits`; "" = nothing
+
+    @property
+    def key(self) -> str:
+        """Key of its latent."""
+        return edited_key(self.media, self.edit)
 
 
 @dataclass(frozen=True)
@@ -30,16 +39,21 @@ class Comparison:
 
 @dataclass(frozen=True)
 class LatentGrid:
-    """How clips of this project lie in time, for recipes that label parts of them."""
+    """What a recipe knows of the project beside its rows: how clips lie in time, and whose takes are compared."""
 
     frames: int  # latent frames F
     temporal_ratio: int
     fps: float
-    first_frame: bool  # the model is given the first frame, so latent frame 0 is not scored
+    first_frame: bool  # the model is given the first frame
+    system: str = "base"  # what training starts from: "base" or the name of a run
+    clean: bool = True  # a given first frame is latent frame 0, which is then not scored
+    lead: int = 0  # copies of latent frame 0 that stand in front, among `frames`
 
     def labels(self, labels: tuple[int, ...], segment_s: float | None = None) -> tuple[int, ...]:
         """Segment labels -> one per latent frame, with the given first frame left out (0)."""
+        own = self.frames - self.lead
         per_frame = latent_labels(
-            labels, segment_s, latent_frames=self.frames, temporal_ratio=self.temporal_ratio, fps=self.fps
+            labels, segment_s, latent_frames=own, temporal_ratio=self.temporal_ratio, fps=self.fps
         )
-        return (0, *per_frame[1:]) if self.first_frame else per_frame
+        per_frame = (*per_frame[:1] * self.lead, *per_frame)
+        return (0, *per_frame[1:]) if self.first_frame and self.clean else per_frame

@@ -3,19 +3,25 @@
 The loss depends on the network only through the errors e[v, f], so its gradient is the sum over views of c[v, f] times
 the gradient of e[v, f], with c = dL/de. Three ways to get it, equal up to rounding:
 
-- joint: one graph over all views.
+- joint: one graph over all views, or over those of a few comparisons at a time.
 - stash: view by view. A view whose c depends on errors not yet known is backpropagated along the direction of its
   frames, its gradient is kept, and added times one number once that is known. No extra pass; one stash of the size of
   the trainable weights per waiting view. With the winner first, a pair or N losers have one.
 - two_pass: view by view. A view whose c is not yet known runs without a graph, and again with one when it is.
 
 `stash` falls back to a second pass for views whose frames may get different signs (labels per segment).
+
+Where weights are sharded over processes, all rows go through twice, a few at a time (`rows`): every process must take
+the same passes, and a stash would hold gradients that were never added up.
+
+With `losers` what pushes an error up is added to a second set of gradients, which `rushes.training.losers` scales. No
+forward is added, and a backward only for a view that is pulled down in some frames and pushed up in others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Literal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -23,49 +29,58 @@ from torch import Tensor
 from rushes.backbones.base import Backbone
 from rushes.noise.paths import NoisePath
 from rushes.objectives.losses import ViewErrors, loss
-from rushes.objectives.terms import TermBatch
+from rushes.objectives.terms import ALONE, TermBatch
 from rushes.training.batches import Batch
-
-Mode = Literal["auto", "joint", "stash", "two_pass"]
-# Latent positions in a step up to which one graph is taken: a few hundred MB on the tiny backbone.
-JOINT_POSITIONS = 32_768
+from rushes.training.choice import AUTO, Mode, Plan, Way, activation_mib, budget_mib
+from rushes.training.losers import LoserGradients
 
 
 def row_errors(backbone: Backbone, batch: Batch, rows: slice = slice(None)) -> Tensor:
-    """Mean squared error [R, F] of the prediction over C, H and W, in float32 or finer whatever the model's dtype."""
+    """Mean squared error [R, F] of the prediction over C, H and W, in float32 or finer whatever the model's dtype.
+
+    On the processor, wherever the network is: all that comes after it is a few numbers.
+    """
+    prediction, target = predictions(backbone, batch, rows)
+    return ((prediction - target) ** 2).mean(dim=(1, 3, 4)).cpu()
+
+
+def predictions(backbone: Backbone, batch: Batch, rows: slice = slice(None)) -> tuple[Tensor, Tensor]:
+    """What the network predicts of some rows and what it should [R, C, F, H, W], in float32 or finer."""
     path: NoisePath = backbone.spec.path
     clean, noise, t = batch.clean_RCFHW[rows], batch.noise_RCFHW[rows], batch.t_RF[rows]
     prediction = backbone.predict(path.mix(clean, noise, t), t, batch.condition[rows])
     wide = torch.promote_types(prediction.dtype, torch.float32)
-    return ((prediction.to(wide) - path.target(clean, noise, t).to(wide)) ** 2).mean(dim=(1, 3, 4))
+    return prediction.to(wide), path.target(clean, noise, t).to(wide)
 
 
 @torch.no_grad()
-def plain_errors(backbone: Backbone, batch: Batch, mode: Mode = "auto") -> Tensor:
+def plain_errors(backbone: Backbone, batch: Batch, way: Way | Mode = AUTO) -> Tensor:
     """Errors [B, V, F] without a graph, by the same forwards as `backward` takes: equal weights give equal bits."""
-    if choose(mode, batch) == "joint":
-        return batch.scatter(row_errors(backbone, batch))
-    each = [row_errors(backbone, batch, slice(row, row + 1)) for row in range(len(batch.place))]
-    return batch.scatter(torch.cat(each))
+    plan = (way if isinstance(way, Way) else Way(way)).plan(batch)
+    if plan.mode == "joint":
+        parts = [row_errors(backbone, part) for _, part in batch.parts(plan.together)]
+    elif plan.mode == "rows":
+        parts = [row_errors(backbone, batch, rows)[:count] for rows, count in _passes(batch, plan)]
+    else:
+        parts = [row_errors(backbone, batch, slice(row, row + 1)) for row in range(len(batch.place))]
+    return batch.scatter(torch.cat(parts))
 
 
-def choose(mode: Mode, batch: Batch) -> Mode:
-    """What "auto" means for a batch: one graph while that is small, else view by view."""
-    if mode != "auto":
-        return mode
-    rows, _, f, h, w = batch.clean_RCFHW.shape
-    if rows * f * h * w <= JOINT_POSITIONS:
-        return "joint"
-    by_segment = any(reduction == "segment" for _, _, reduction in batch.terms.forms)
-    return "two_pass" if by_segment else "stash"
+def _passes(batch: Batch, plan: Plan) -> Iterator[tuple[slice, int]]:
+    """Rows of each pass and how many of them count; once a process has no rows left it goes through its first again."""
+    rows = len(batch.place)
+    for each in range(plan.passes):
+        at = each * plan.together
+        yield (slice(at, at + plan.together), rows) if at < rows else (slice(0, 1), 0)
 
 
 def backward(
     backbone: Backbone,
     batch: Batch,
     reference_BVF: Tensor,
-    mode: Mode = "auto",
+    way: Way | Mode = AUTO,
     counts: Mapping[str, Tensor] | None = None,
+    losers: LoserGradients | None = None,
 ) -> tuple[Tensor, ViewErrors]:
     """Add the gradient of the batch's loss to the trainable weights.
 
@@ -73,28 +88,86 @@ def backward(
         backbone: the policy.
         batch: views and terms.
         reference_BVF: errors of the reference; zeros where no term asks for them.
-        mode: how; see the module.
+        way: how; see the module.
         counts: see `rushes.objectives.losses.loss`.
+        losers: receives the gradient of what pushes errors up, in place of the weights.
 
     Returns:
         The loss and the errors, detached.
     """
     counts = batch.terms.counts() if counts is None else counts
-    if choose(mode, batch) == "joint":
-        errors = ViewErrors(batch.scatter(row_errors(backbone, batch)), reference_BVF)
-        value = loss(errors, batch.terms, counts)
-        torch.autograd.backward(value)
-        return value.detach(), ViewErrors(errors.policy_BVF.detach(), reference_BVF)
-    return _ViewByView(backbone, batch, reference_BVF, counts, stash=choose(mode, batch) == "stash").run()
+    plan = (way if isinstance(way, Way) else Way(way)).plan(batch)
+    if plan.mode == "rows":
+        return _rows_twice(backbone, batch, reference_BVF, plan, counts)
+    if plan.mode != "joint":
+        return _ViewByView(backbone, batch, reference_BVF, counts, plan.mode == "stash", losers).run()
+    value, policy = torch.zeros(()), []
+    for span, part in batch.parts(plan.together):
+        policy_BVF = part.scatter(row_errors(backbone, part))
+        policy.append(policy_BVF.detach())
+        own, coefficients_BVF = _coefficients(ViewErrors(policy[-1], reference_BVF[span]), part.terms, counts)
+        _pull(policy_BVF, coefficients_BVF, losers)
+        value = value + own
+    return value, ViewErrors(torch.cat(policy), reference_BVF)
+
+
+def _rows_twice(
+    backbone: Backbone, batch: Batch, reference_BVF: Tensor, plan: Plan, counts: Mapping[str, Tensor]
+) -> tuple[Tensor, ViewErrors]:
+    """All rows without a graph, then all with one: the same passes in all processes, whatever their comparisons are."""
+    with torch.no_grad():
+        parts = [row_errors(backbone, batch, rows)[:count] for rows, count in _passes(batch, plan)]
+    errors = ViewErrors(batch.scatter(torch.cat(parts)), reference_BVF)
+    value, coefficients_BVF = _coefficients(errors, batch.terms, counts)
+    b, v = torch.tensor(batch.place).T
+    for rows, count in _passes(batch, plan):
+        coefficients_RF = coefficients_BVF[b, v][rows]
+        torch.autograd.backward(row_errors(backbone, batch, rows), coefficients_RF if count else 0 * coefficients_RF)
+    return value, errors
+
+
+def measured_way(backbone: Backbone, batch: Batch, mode: Mode, memory_mb: int = 0) -> Way:
+    """What the choice between the ways is made from: one view of the batch goes through the network with a graph."""
+    if mode != "auto":
+        return Way(mode)
+    view_mib = activation_mib(backbone.network, lambda: row_errors(backbone, batch, slice(0, 1)))
+    return Way(mode, view_mib, budget_mib(batch.clean_RCFHW.device, memory_mb))
+
+
+def _coefficients(errors: ViewErrors, terms: TermBatch, counts: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """The loss and dL/de [B, V, F]."""
+    policy = errors.policy_BVF.clone().requires_grad_()
+    value = loss(ViewErrors(policy, errors.reference_BVF), terms, counts)
+    (gradient,) = torch.autograd.grad(value, policy)
+    return value.detach(), gradient
+
+
+def _pull(errors: Tensor, coefficients: Tensor, losers: LoserGradients | None) -> None:
+    """Backpropagate errors by their coefficients; those that push errors up into `losers`, if it is there."""
+    if losers is None:
+        torch.autograd.backward(errors, coefficients)
+        return
+    up = coefficients < 0
+    if not up.all():
+        torch.autograd.backward(errors, coefficients.clamp(min=0), retain_graph=bool(up.any()))
+    if up.any():
+        with losers.filling():
+            torch.autograd.backward(errors, coefficients.clamp(max=0))
 
 
 class _ViewByView:
     """One comparison after the other, one view after the other."""
 
     def __init__(
-        self, backbone: Backbone, batch: Batch, reference_BVF: Tensor, counts: Mapping[str, Tensor], stash: bool
+        self,
+        backbone: Backbone,
+        batch: Batch,
+        reference_BVF: Tensor,
+        counts: Mapping[str, Tensor],
+        stash: bool,
+        losers: LoserGradients | None,
     ) -> None:
-        self.backbone, self.batch, self.counts, self.stash = backbone, batch, counts, stash
+        self.backbone, self.batch, self.counts, self.stash, self.losers = backbone, batch, counts, stash, losers
         self.reference_BVF = reference_BVF
         self.policy_BVF = torch.zeros_like(reference_BVF)
         self.trained = [p for p in backbone.network.parameters() if p.requires_grad]
@@ -115,25 +188,25 @@ class _ViewByView:
             seen.add(v)
             if partners[v] <= seen:
                 errors_F = self._errors(b, v, row)
-                torch.autograd.backward(errors_F, self._coefficients(b)[v])
+                _pull(errors_F, self._known(b)[v], self.losers)
                 continue
             direction_F = _direction(terms, v) if self.stash else None
+            if self.losers is not None and direction_F is not None and direction_F.min() < 0 < direction_F.max():
+                direction_F = None  # one gradient cannot be cut into the two that are kept apart
             finish = self._later(b, v, row) if direction_F is None else self._stash(b, v, row, direction_F)
             waiting.append((v, finish))
         for v, finish in waiting:
-            finish(self._coefficients(b)[v])
+            finish(self._known(b)[v])
 
     def _errors(self, b: int, v: int, row: int) -> Tensor:
         errors_F = row_errors(self.backbone, self.batch, slice(row, row + 1))[0]
         self.policy_BVF[b, v] = errors_F.detach()
         return errors_F
 
-    def _coefficients(self, b: int) -> Tensor:
+    def _known(self, b: int) -> Tensor:
         """dL/de of comparison b at the errors known so far, [V, F]."""
-        policy = self.policy_BVF[b : b + 1].clone().requires_grad_()
-        value = loss(ViewErrors(policy, self.reference_BVF[b : b + 1]), self.batch.terms[b : b + 1], self.counts)
-        (gradient,) = torch.autograd.grad(value, policy)
-        return gradient[0]
+        errors = ViewErrors(self.policy_BVF[b : b + 1], self.reference_BVF[b : b + 1])
+        return _coefficients(errors, self.batch.terms[b : b + 1], self.counts)[1][0]
 
     def _stash(self, b: int, v: int, row: int, direction_F: Tensor) -> Callable[[Tensor], None]:
         along = (self._errors(b, v, row) * direction_F).sum()
@@ -141,9 +214,11 @@ class _ViewByView:
 
         def finish(coefficients_F: Tensor) -> None:
             scale = (coefficients_F * direction_F).sum() / (direction_F**2).sum()
-            for p, g in zip(self.trained, kept, strict=True):
-                if g is not None:
-                    p.grad = g * scale if p.grad is None else p.grad.add_(g * scale)
+            apart = self.losers is not None and coefficients_F.min() < 0
+            with self.losers.filling() if self.losers is not None and apart else nullcontext():
+                for p, g in zip(self.trained, kept, strict=True):
+                    if g is not None:
+                        p.grad = g * scale if p.grad is None else p.grad.add_(g * scale)
 
         return finish
 
@@ -153,7 +228,7 @@ class _ViewByView:
 
         def finish(coefficients_F: Tensor) -> None:
             errors_F = row_errors(self.backbone, self.batch, slice(row, row + 1))[0]
-            torch.autograd.backward(errors_F, coefficients_F)
+            _pull(errors_F, coefficients_F, self.losers)
 
         return finish
 
@@ -170,7 +245,7 @@ def _direction(terms: TermBatch, v: int) -> Tensor | None:
     if any(terms.forms[k][2] == "segment" for k in columns):
         return None
     labels_KF = terms.labels_BKF[0, columns]
-    unsigned = torch.tensor([terms.forms[k][1] == "error" for k in columns])  # an own error has no other way round
+    unsigned = torch.tensor([terms.forms[k][1] in ALONE for k in columns])  # an own error has no other way round
     labels_KF = torch.where(unsigned[:, None], labels_KF.abs(), labels_KF)
     labels_KF = labels_KF[labels_KF.abs().sum(-1) > 0]
     if not len(labels_KF):

@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from rushes.backbones.base import Backbone
 from rushes.config.tables import Train
-from rushes.media.files import whole_file
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.diagnostics import diagnose
-from rushes.objectives.losses import ViewErrors
-from rushes.objectives.terms import collate
+from rushes.objectives.losses import ViewErrors, loss
+from rushes.objectives.terms import TermBatch, collate
 from rushes.store.latents import LatentStore
 from rushes.training import checkpoint
+from rushes.training.bank import Bank
 from rushes.training.batches import Batch, make_batch, schedule
+from rushes.training.beta import AutoBeta, scaled
+from rushes.training.choice import AUTO, Mode, Way
 from rushes.training.comparison import Comparison
-from rushes.training.gradients import Mode, backward, plain_errors
+from rushes.training.gradients import backward, measured_way, plain_errors
+from rushes.training.history import History
+from rushes.training.losers import LoserGradients
+from rushes.training.parallel import ALONE, Ranks, whole
+from rushes.training.probe import measure
 from rushes.training.reference import Reference
+from rushes.training.watch import NOBODY, Watch
 
-PROBE_DRAWS = 4  # fixed draws per held-out comparison
 Progress = Callable[[int, Mapping[str, float]], None]
 
 
@@ -41,6 +46,38 @@ class Data:
     held_out: Sequence[Comparison]
     latents: LatentStore
     times: TimeDraw
+    bank: Bank | None = None  # filled; None = the reference runs beside the policy
+
+
+@dataclass(frozen=True)
+class Work:
+    """A run in progress: what its steps and probes need."""
+
+    backbone: Backbone
+    data: Data
+    settings: Train
+    seed: int
+    reference: Reference
+    optimiser: torch.optim.Optimizer
+    way: Way
+    strength: AutoBeta
+    ranks: Ranks
+
+    @property
+    def trained(self) -> list[nn.Parameter]:
+        """The trainable weights."""
+        return [p for p in self.backbone.network.parameters() if p.requires_grad]
+
+    def terms(self, chosen: Sequence[tuple[Comparison, int]]) -> TermBatch:
+        """Terms of comparisons, at the strength of now."""
+        views, frames = max(len(c.views) for c, _ in chosen), len(chosen[0][0].terms[0].labels)
+        return scaled(collate([c.terms for c, _ in chosen], views, frames), self.strength.scale)
+
+    def batch(self, chosen: Sequence[tuple[Comparison, int]]) -> Batch:
+        """Tensors of comparisons at their visits, where the network is."""
+        batch = make_batch(chosen, self.data.latents, self.backbone, self.seed, self.data.times)
+        batch = replace(batch, terms=scaled(batch.terms, self.strength.scale))
+        return batch.to(self.trained[0].device)
 
 
 def split(comparisons: Sequence[Comparison], held_out: int) -> tuple[list[Comparison], list[Comparison]]:
@@ -63,6 +100,8 @@ def train(
     seed: int,
     identity: str,
     progress: Progress = lambda step, row: None,
+    watch: Watch = NOBODY,
+    ranks: Ranks = ALONE,
 ) -> int:
     """Train `backbone` in place, from the newest checkpoint in `folder` if there is one.
 
@@ -74,6 +113,9 @@ def train(
         seed: of order and draws.
         identity: hash of all that must not change between a run and its continuation.
         progress: called with each finished step and its metrics.
+        watch: who looks on.
+        ranks: the processes that train together; only the first has a log, looks on and, unless weights are sharded,
+            writes checkpoints.
 
     Returns:
         The number of steps taken now (fewer than the settings' after a resume).
@@ -81,77 +123,144 @@ def train(
     Raises:
         ValueError: nothing to train on, a gradient that is not finite, or another run's state in the folder.
     """
-    if not data.comparisons:
-        raise ValueError("no comparison to train on; lower train.held_out, or make more takes or labels")
-    torch.use_deterministic_algorithms(settings.deterministic)
-    network = backbone.network
-    network.eval()  # no dropout: policy and reference must differ by their weights alone
-    trained = [p for p in network.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(trained, lr=settings.lr, weight_decay=settings.weight_decay, foreach=False)
-    reference = Reference(network, settings.reference, settings.ema, settings.ema_every)
-    start = _resume(folder, identity, network, reference, optimiser)
-    log = _Log(folder / "metrics.jsonl", start)
-    for step in range(start, settings.steps):
-        if step == 0:
-            log.add({"step": 0, **_probe(backbone, data, reference, settings, seed)})
-        began = time.perf_counter()
-        batch = _batch(backbone, data, settings, step, seed)
-        row = _step(backbone, batch, reference, optimiser, settings, step)
-        reference.update(step + 1)
-        row["seconds"] = time.perf_counter() - began
-        done = step + 1
-        kept = done % settings.checkpoint_every == 0 or done == settings.steps
-        if kept:
-            row |= _probe(backbone, data, reference, settings, seed)
-        log.add({"step": done, **row})
-        if kept:
-            log.flush()
-            tensors = checkpoint.capture(network, reference, optimiser)
-            checkpoint.save(folder / "checkpoints", done, tensors, {"identity": identity})
-        progress(done, row)
+    _check(data, settings, ranks)
+    watch = watch if ranks.first else NOBODY
+    with deterministic(settings.deterministic):
+        work = _prepare(backbone, data, settings, seed, ranks)
+        work, start = _resume(folder, identity, work)
+        log = History(folder / "metrics.jsonl", start)
+        if not start:
+            log.add({"step": 0, **watch.known, **_facts(work), **_probe(work), **watch.samples(0, settings)})
+        for step in range(start, settings.steps):
+            began = time.perf_counter()
+            row = _step(work, step)
+            work.reference.update(step + 1)
+            row["seconds"] = time.perf_counter() - began
+            done = step + 1
+            kept = done % settings.checkpoint_every == 0 or done == settings.steps
+            if kept:
+                row |= _probe(work)
+            log.add({"step": done, **row, **watch.samples(done, settings)})
+            if kept:
+                watch.judge(log.rows, settings.steps)
+                if ranks.first:
+                    log.flush()
+                _keep(work, folder / "checkpoints", done, identity)
+                watch.track(log.rows)
+            progress(done, row)
     return settings.steps - start
 
 
-def _resume(
-    folder: Path, identity: str, network: nn.Module, reference: Reference, optimiser: torch.optim.Optimizer
-) -> int:
-    """Put the run back where its newest checkpoint left it; the steps it has taken, 0 where there is no checkpoint."""
+def _check(data: Data, settings: Train, ranks: Ranks) -> None:
+    if not data.comparisons:
+        raise ValueError("no comparison to train on; lower train.held_out, or make more takes or labels")
+    if data.bank and settings.reference != "frozen":
+        raise ValueError(
+            f"train.bank holds errors of one reference and train.reference is {settings.reference!r}; set one"
+        )
+    if settings.sample_every and settings.parallel == "shard" and ranks.size > 1:
+        raise ValueError("train.sample_every: one process makes the samples and none has all weights; set it to 0")
+    if settings.objective.safe_loser and settings.parallel == "shard" and ranks.size > 1:
+        raise ValueError(
+            "train.objective.safe_loser: a process may have no loser's pass to share when others do, so weights cannot "
+            'be sharded; set train.parallel to "replicate"'
+        )
+    if settings.batch < ranks.size:
+        raise ValueError(f"train.batch is {settings.batch}; {ranks.size} processes need at least one comparison each")
+
+
+@contextmanager
+def deterministic(wanted: bool) -> Iterator[None]:
+    """Torch's switch for the time of a run, then as it was."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(wanted)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+def _prepare(backbone: Backbone, data: Data, settings: Train, seed: int, ranks: Ranks) -> Work:
+    network = backbone.network
+    network.eval()  # no dropout: policy and reference must differ by their weights alone
+    ranks.match(network)
+    one = make_batch([(data.comparisons[0], 0)], data.latents, backbone, seed, data.times)
+    device = next(network.parameters()).device
+    way = measured_way(backbone, one.to(device), settings.gradients, settings.memory_mb)
+    if ranks.size > 1 and settings.parallel == "shard":
+        ranks.shard(network)
+        way = replace(way, most=ranks.most)
+    trained = [p for p in network.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(trained, lr=settings.lr, weight_decay=settings.weight_decay, foreach=False)
+    reference = Reference(network, settings.reference, settings.ema, settings.ema_every)
+    return Work(backbone, data, settings, seed, reference, optimiser, way, AutoBeta(settings.auto_beta), ranks)
+
+
+def _keep(work: Work, folder: Path, step: int, identity: str) -> None:
+    tensors = checkpoint.capture(work.backbone.network, work.reference, work.optimiser)
+    facts = {"identity": identity, "beta_scale": work.strength.scale, "budget_mib": work.way.budget_mib}
+    if work.way.most:
+        checkpoint.save_sharded(folder, step, tensors, facts, work.ranks)
+    elif work.ranks.first:
+        checkpoint.save(folder, step, tensors, facts)
+
+
+def _resume(folder: Path, identity: str, work: Work) -> tuple[Work, int]:
+    """The run where its newest checkpoint left it, and the steps it has taken, 0 where there is no checkpoint."""
     state = checkpoint.latest(folder / "checkpoints")
     if state is None:
-        return 0
+        return work, 0
     if state.facts["identity"] != identity:
         raise ValueError(
             f"{folder} holds a run with other settings or data; set train.name to another name, or delete the folder"
         )
-    checkpoint.restore(state, network, reference, optimiser)
-    return state.step
+    checkpoint.restore(state, work.backbone.network, work.reference, work.optimiser)
+    work.strength.scale = state.facts["beta_scale"]
+    if work.settings.gradients == "auto":  # another choice would be another rounding
+        work = replace(work, way=replace(work.way, budget_mib=state.facts["budget_mib"]))
+    return work, state.step
 
 
-def _batch(backbone: Backbone, data: Data, settings: Train, step: int, seed: int) -> Batch:
-    chosen = schedule(len(data.comparisons), settings.batch, step, seed)
-    rows = [(data.comparisons[index], visit) for index, visit in chosen]
-    return make_batch(rows, data.latents, backbone, seed, data.times)
+def _chosen(work: Work, step: int) -> list[tuple[Comparison, int]]:
+    """Comparisons of a step, and the draw that each is seen at."""
+    data, settings = work.data, work.settings
+    chosen = schedule(len(data.comparisons), settings.batch, step, work.seed)
+    draws = data.bank.draws if data.bank else None
+    return [(data.comparisons[index], visit % draws if draws else visit) for index, visit in chosen]
 
 
-def _step(
-    backbone: Backbone,
-    batch: Batch,
-    reference: Reference,
-    optimiser: torch.optim.Optimizer,
-    settings: Train,
-    step: int,
-) -> dict[str, float]:
-    known = reference_errors(backbone, batch, reference, settings.gradients)
-    value, errors = backward(backbone, batch, known, settings.gradients)
-    trained = [p for p in backbone.network.parameters() if p.requires_grad]
-    norm = nn.utils.clip_grad_norm_(trained, settings.clip_norm)
+def _known(work: Work, batch: Batch, chosen: Sequence[tuple[Comparison, int]]) -> Tensor:
+    """Errors [B, V, F] of the reference, looked up where there is a bank."""
+    if work.data.bank and batch.terms.needs_reference:
+        return work.data.bank.errors(chosen, batch.views)
+    return reference_errors(work.backbone, batch, work.reference, work.way)
+
+
+def _step(work: Work, step: int) -> dict[str, float]:
+    settings, optimiser, ranks = work.settings, work.optimiser, work.ranks
+    chosen = _chosen(work, step)
+    terms, mine = work.terms(chosen), ranks.share(chosen)
+    batch = work.batch(mine)
+    losers = LoserGradients(work.trained) if settings.objective.safe_loser else None
+    _, own = backward(work.backbone, batch, _known(work, batch, mine), work.way, terms.counts(), losers)
+    ranks.add_up(work.trained)
+    guard = {}
+    if losers is not None:
+        with losers.filling():
+            ranks.add_up(work.trained)
+        guard = {"loser_scale": losers.add(settings.objective.safe_share)}
+    norm = whole(nn.utils.clip_grad_norm_(work.trained, settings.clip_norm))
     if not math.isfinite(float(norm)):
         raise ValueError(f"step {step + 1}: the gradient is not finite; lower train.lr, or look for broken clips")
     for group in optimiser.param_groups:
         group["lr"] = learning_rate(settings, step)
     optimiser.step()
     optimiser.zero_grad(set_to_none=True)
-    return {"loss": float(value), "gradient_norm": float(norm), **diagnose(errors, batch.terms)}
+    shape = (len(chosen), terms.coefficients_BKV.shape[-1])
+    errors = ViewErrors(ranks.gather(own.policy_BVF, *shape), ranks.gather(own.reference_BVF, *shape))
+    row = {"loss": float(loss(errors, terms)), "gradient_norm": float(norm), **guard, **diagnose(errors, terms)}
+    work.strength.update(row)
+    return row
 
 
 def learning_rate(settings: Train, step: int) -> float:
@@ -161,46 +270,26 @@ def learning_rate(settings: Train, step: int) -> float:
     return settings.lr * min(1.0, rise, fall if settings.decay == "linear" else 1.0)
 
 
-def reference_errors(backbone: Backbone, batch: Batch, reference: Reference, mode: Mode = "auto") -> Tensor:
+def reference_errors(backbone: Backbone, batch: Batch, reference: Reference, way: Way | Mode = AUTO) -> Tensor:
     """Errors [B, V, F] of the reference; zeros where no term asks for them."""
     if not batch.terms.needs_reference:
         frames = batch.clean_RCFHW.shape[2]
         return torch.zeros(len(batch.terms.coefficients_BKV), batch.views, frames)
     with reference.applied():
-        return plain_errors(backbone, batch, mode)
+        return plain_errors(backbone, batch, way)
 
 
-def _probe(backbone: Backbone, data: Data, reference: Reference, settings: Train, seed: int) -> dict[str, float]:
-    """Diagnostics on held-out comparisons at fixed draws, prefixed `held_out/`; empty where nothing is held out."""
-    pairs = [(c, -1 - draw) for c in data.held_out for draw in range(PROBE_DRAWS)]
-    if not pairs:
+def _probe(work: Work) -> dict[str, float]:
+    """Figures of the held-out comparisons, prefixed `held_out/`; empty where nothing is held out."""
+    if not work.data.held_out:
         return {}
-    views = max(len(c.views) for c in data.held_out)
-    policy, other = [], []
-    for at in range(0, len(pairs), settings.batch):
-        batch = make_batch(pairs[at : at + settings.batch], data.latents, backbone, seed, data.times)
-        wider = (0, 0, 0, views - batch.views)
-        policy.append(functional.pad(plain_errors(backbone, batch, settings.gradients), wider))
-        other.append(functional.pad(reference_errors(backbone, batch, reference, settings.gradients), wider))
-    # All at once: means of batches' means would count a short last batch, or one with many ties, too much.
-    errors = ViewErrors(torch.cat(policy), torch.cat(other))
-    found = diagnose(errors, collate([c.terms for c, _ in pairs], views, errors.policy_BVF.shape[-1]))
-    return {f"held_out/{name}": value for name, value in found.items()}
+    at_once, scale = work.settings.batch, work.strength.scale
+    found = measure(work.backbone, work.reference, work.data.held_out, work.batch, at_once, scale)
+    return {f"held_out/{name}": value for name, value in found.figures().items()}
 
 
-class _Log:
-    """metrics.jsonl: one row a step, written with the checkpoint that covers it, so neither is ahead of the other."""
-
-    def __init__(self, path: Path, start: int) -> None:
-        self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lines = path.read_text().splitlines() if path.exists() else []
-        self.rows = [line for line in lines if json.loads(line)["step"] <= start] if start else []
-
-    def add(self, row: Mapping[str, Any]) -> None:
-        # significant digits: relative errors and learning rates are far below one
-        self.rows.append(json.dumps({k: float(f"{v:.7g}") if isinstance(v, float) else v for k, v in row.items()}))
-
-    def flush(self) -> None:
-        with whole_file(self.path) as partial:
-            partial.write_text("\n".join(self.rows) + "\n")
+def _facts(work: Work) -> dict[str, Any]:
+    """How gradients are taken, for the row of step 0."""
+    plan = work.way.plan(work.batch(work.ranks.share(_chosen(work, 0))))
+    bank = work.data.bank.draws if work.data.bank else 0
+    return {"gradients": plan.mode, "gradients_why": plan.why, "bank": bank, "processes": work.ranks.size}

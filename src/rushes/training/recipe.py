@@ -21,9 +21,13 @@ class Recipe(Protocol):
 
     Attributes:
         PAPER: what it implements, for `rushes recipes`.
-        NEEDS: rows that must be in the store: "takes", "guided", "labels".
+        NEEDS: rows that must be in the store: "takes", "guided", "labels", "scores" (from 0 to 10); and "first_frame"
+            where the model must be given one.
         Options: its settings, the table `[train.options]`.
         TINY: settings of `[train]` that suit the tiny backbone.
+
+    It may have `account(store, options, grid) -> dict[str, int]`: how many rows became comparisons, and how many did
+    not for which reason, where the loop cannot tell.
     """
 
     PAPER: str

@@ -14,6 +14,9 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+from rushes.training.parallel import own_part
 
 Mode = Literal["frozen", "ema", "hard"]
 
@@ -24,20 +27,20 @@ class Reference:
     def __init__(self, network: nn.Module, mode: Mode = "frozen", ema: float = 0.999, every: int = 1) -> None:
         self.mode, self.ema, self.every = mode, ema, every
         self._trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
-        self.values = {name: _wide(p).clone() for name, p in self._trained.items()}
+        self.values = {name: _wide(own_part(p)).clone() for name, p in self._trained.items()}
 
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Within it the network answers as the reference, without gradients; after it, come what may, as the policy."""
-        policy = {name: p.data for name, p in self._trained.items()}
+        policy = {name: _out(p) for name, p in self._trained.items()}
         try:
             for name, p in self._trained.items():
-                p.data = self.values[name].to(p.dtype)
+                _put(p, self.values[name].to(p.dtype))
             with torch.no_grad():
                 yield
         finally:
             for name, p in self._trained.items():
-                p.data = policy[name]
+                _put(p, policy[name])
 
     @torch.no_grad()
     def update(self, step: int) -> None:
@@ -46,12 +49,24 @@ class Reference:
             return
         keep = self.ema if self.mode == "ema" else 0.0
         for name, p in self._trained.items():
-            self.values[name].lerp_(_wide(p), 1 - keep)
+            self.values[name].lerp_(_wide(own_part(p)), 1 - keep)
 
     def load(self, values: Mapping[str, Tensor]) -> None:
         """Take over saved values."""
         for name, value in values.items():
             self.values[name].copy_(value)
+
+
+def _out(p: nn.Parameter) -> Tensor:
+    return own_part(p).clone() if isinstance(p, DTensor) else p.data
+
+
+def _put(p: nn.Parameter, value: Tensor) -> None:
+    """No copy, but where a weight is sharded: there the memory itself is what is gathered."""
+    if isinstance(p, DTensor):
+        own_part(p).copy_(value)
+    else:
+        p.data = value
 
 
 def _wide(p: Tensor) -> Tensor:

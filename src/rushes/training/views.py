@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
-from rushes.records import Candidate, Clip
+from rushes.records import Candidate, CandidateKind, Clip
 from rushes.store.database import Store
-from rushes.training.comparison import LatentGrid, View
+from rushes.training.comparison import Comparison, LatentGrid, View
 
 
 def training_clips(store: Store) -> tuple[Clip, ...]:
@@ -38,6 +39,50 @@ def candidate_view(candidate: Candidate, clip: Clip | None, grid: LatentGrid) ->
             f"set backbone.first_frame to false, or generate from clips"
         )
     return View(candidate.media, candidate.caption, first_frame_of(clip), candidate.kind)
+
+
+def takes(store: Store, grid: LatentGrid, kind: CandidateKind = "take") -> tuple[Candidate, ...]:
+    """Candidates of training clips that may stand against them: of what training starts from, and imported ones.
+
+    Of each clip those of the newest weights and settings alone: takes made in two ways are not mixed.
+    """
+    return (*_newest(_own(store, grid, kind)), *store.candidates(split="train", kind="imported"))
+
+
+def gaps(store: Store, grid: LatentGrid) -> tuple[Candidate, ...]:
+    """Takes of training clips whose prompt had words left out, chosen as `takes` are; none are imported."""
+    return tuple(_newest(_own(store, grid, "gap")))
+
+
+def labelled_takes(store: Store, grid: LatentGrid, kind: CandidateKind) -> tuple[Candidate, ...]:
+    """As `takes`, with those of older settings: a label is of two takes that were made alike, whenever it was."""
+    return (*_own(store, grid, kind), *store.candidates(split="train", kind="imported"))
+
+
+def takes_account(store: Store, grid: LatentGrid, comparisons: Sequence[Comparison]) -> dict[str, int]:
+    """How many takes of training clips are in comparisons, and how many are not, by the first reason that holds."""
+    used = {view.media for comparison in comparisons for view in comparison.views}
+    candidates = store.candidates(split="train")
+    newest = {c.id for c in _newest(candidates)}
+
+    def reason(candidate: Candidate) -> str:
+        if candidate.media in used:
+            return "used"
+        if candidate.kind != "imported" and candidate.system != grid.system:
+            return "of other systems"
+        return "not compared" if candidate.id in newest else "of older settings"
+
+    return dict(Counter(map(reason, candidates)))
+
+
+def _own(store: Store, grid: LatentGrid, kind: CandidateKind) -> tuple[Candidate, ...]:
+    return store.candidates(split="train", kind=kind, system=grid.system)
+
+
+def _newest(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Of each request, kind and system the candidates of the weights and settings that were used last."""
+    last = {(c.group, c.kind, c.system): (c.made_by, c.settings_hash) for c in candidates}
+    return [c for c in candidates if last[c.group, c.kind, c.system] == (c.made_by, c.settings_hash)]
 
 
 def of_clip(candidates: Iterable[Candidate]) -> dict[str, tuple[Candidate, ...]]:

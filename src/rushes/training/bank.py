@@ -1,0 +1,118 @@
+"""The reference bank: errors of a frozen reference at M seeded draws per comparison, computed once and looked up.
+
+With it a preference step runs the policy alone. Visit v of a comparison takes draw v mod M, time and noise as they are
+drawn without a bank, so training gives the numbers that it would give with the reference computed at these draws.
+
+An entry is named by all that it depends on: the weights, the latents, the seed and the distribution of times in the
+bank's name; the comparison's id, its views and M in the entry's key. What has changed is therefore not found, and filled
+again; what no longer serves stays on the disk until it is deleted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from rushes.backbones.base import Backbone
+from rushes.noise.draws import TimeDraw
+from rushes.records import stable_hash
+from rushes.store.latents import LatentStore
+from rushes.training.batches import make_batch
+from rushes.training.choice import Way
+from rushes.training.comparison import Comparison
+from rushes.training.gradients import plain_errors
+
+AT_ONCE = 16  # comparisons that are computed together and stored in one file
+
+
+@dataclass(frozen=True)
+class Bank:
+    """Errors of the reference by comparison.
+
+    Attributes:
+        entries: `[M, V, F, 1]` by key.
+        draws: M.
+    """
+
+    entries: LatentStore
+    draws: int
+
+    def missing(self, comparisons: Sequence[Comparison]) -> list[Comparison]:
+        """Comparisons that need the reference and whose errors are not there."""
+        return [c for c in comparisons if needs_reference(c) and self._key(c) not in self.entries]
+
+    def errors(self, chosen: Sequence[tuple[Comparison, int]], views: int) -> Tensor:
+        """Errors [B, V, F] of comparisons at draws; views that a comparison lacks are zero."""
+        found = [self._entry(comparison)[draw, :, :, 0] for comparison, draw in chosen]
+        out = found[0].new_zeros(len(found), views, found[0].shape[-1])
+        for b, errors_VF in enumerate(found):
+            out[b, : len(errors_VF)] = errors_VF
+        return out
+
+    def _entry(self, comparison: Comparison) -> Tensor:
+        entry = self.entries.get(self._key(comparison))
+        if entry is None:
+            raise ValueError(
+                f"the bank lacks comparison {comparison.id}; run `rushes bank`, which fills what is missing"
+            )
+        return entry
+
+    def _key(self, comparison: Comparison) -> str:
+        views = [{k: v for k, v in asdict(view).items() if k != "source"} for view in comparison.views]
+        return stable_hash([comparison.id, views, self.draws])
+
+
+def needs_reference(comparison: Comparison) -> bool:
+    """Whether any term of it compares with the reference."""
+    return any(term.reference and term.link != "error" for term in comparison.terms)
+
+
+def open_bank(
+    folder: Path, draws: int, *, weights: str, latents: LatentStore, backbone: Backbone, seed: int, times: TimeDraw
+) -> Bank:
+    """The bank of one reference in `folder`.
+
+    Args:
+        folder: of all banks of a project.
+        draws: M, at least 1.
+        weights: fingerprint of the reference's weights.
+        latents: what the comparisons' views name.
+        backbone: whose network will be run; its noise path and dtype count.
+        seed: of the draws.
+        times: distribution of t.
+    """
+    assert draws >= 1, draws
+    dtype = next(backbone.network.parameters()).dtype
+    name = stable_hash(["bank 1", weights, latents.fingerprint, repr(backbone.spec), str(dtype), seed, repr(times)])
+    return Bank(LatentStore(folder, name), draws)
+
+
+def fill(
+    bank: Bank,
+    missing: Sequence[Comparison],
+    backbone: Backbone,
+    latents: LatentStore,
+    *,
+    seed: int,
+    times: TimeDraw,
+    way: Way,
+    tick: Callable[[int], None] = lambda count: None,
+) -> None:
+    """Compute what is missing, with the network as it is now; each part is on the disk before the next is begun.
+
+    `tick` is called with a number of draws. To be called with the weights that the bank is named after: before training.
+    """
+    device = next(backbone.network.parameters()).device
+    for at in range(0, len(missing), AT_ONCE):
+        part = missing[at : at + AT_ONCE]
+        draws = []
+        for draw in range(bank.draws):
+            batch = make_batch([(comparison, draw) for comparison in part], latents, backbone, seed, times).to(device)
+            draws.append(plain_errors(backbone, batch, way))
+            tick(len(part))
+        errors_BMVF = torch.stack(draws, 1)
+        bank.entries.put({bank._key(c): errors_BMVF[b, :, : len(c.views), :, None] for b, c in enumerate(part)})

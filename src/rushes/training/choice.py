@@ -1,0 +1,120 @@
+"""One graph for all views, or one view at a time: chosen by the memory that a view's activations take.
+
+One graph is the faster way where clips are small, as a view alone keeps no processor busy; one view at a time is as fast
+where a single clip does, and needs the memory of one.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from rushes.training.batches import Batch
+
+Mode = Literal["auto", "joint", "stash", "two_pass"]
+SHARE_CPU, SHARE_GPU = 0.25, 0.7  # of a machine's memory, which is shared; of what a GPU has free, weights in place
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the gradient of one batch is taken (see `rushes.training.gradients`)."""
+
+    mode: Literal["joint", "stash", "two_pass", "rows"]
+    together: int  # comparisons in one graph (joint), or rows (rows)
+    why: str
+    passes: int = 1  # of rows that all processes take (rows)
+
+
+@dataclass(frozen=True)
+class Way:
+    """What the choice is made from.
+
+    Attributes:
+        mode: "auto", or one to be taken whatever the memory.
+        view_mib: memory of one view's activations, see `activation_mib`.
+        budget_mib: memory that activations may take.
+        most: where weights are sharded, the largest of the processes' numbers: all must go through the network equally
+            often, as each pass gathers weights from all.
+    """
+
+    mode: Mode = "auto"
+    view_mib: float = 0.0
+    budget_mib: float = math.inf
+    most: Callable[[int], int] | None = None
+
+    def plan(self, batch: Batch) -> Plan:
+        """One graph while it fits, else one graph for a few comparisons at a time, else view by view."""
+        count, rows = len(batch.terms.coefficients_BKV), len(batch.place)
+        if self.most:
+            return self._sharded(count, rows)
+        if self.mode != "auto":
+            return Plan(self.mode, count, "as train.gradients says")
+        largest = max(sum(b == each for b, _ in batch.place) for each in range(count))
+        room = f"of {self.budget_mib:.0f} MiB"
+        if rows * self.view_mib <= self.budget_mib:
+            return Plan("joint", count, f"{rows} views take {rows * self.view_mib:.0f} {room}")
+        if largest * self.view_mib <= self.budget_mib:
+            together = int(self.budget_mib / (largest * self.view_mib))
+            return Plan(
+                "joint",
+                together,
+                f"{together} of {count} comparisons at a time fit, at {self.view_mib:.0f} MiB a view {room}",
+            )
+        by_segment = any(reduction == "segment" for _, _, reduction in batch.terms.forms)
+        return Plan(
+            "two_pass" if by_segment else "stash",
+            1,
+            f"a comparison of {largest} views takes {largest * self.view_mib:.0f} {room}",
+        )
+
+    def _sharded(self, count: int, rows: int) -> Plan:
+        assert self.most is not None
+        fit = rows if self.mode == "joint" else 1
+        if self.mode == "auto":
+            fit = rows if rows * self.view_mib <= self.budget_mib else max(1, int(self.budget_mib / self.view_mib))
+        passes = self.most(-(-rows // fit))
+        if passes == 1:
+            return Plan("joint", count, f"weights are sharded, and {rows} views fit")
+        return Plan("rows", fit, f"weights are sharded, and {fit} of {rows} views fit at once", passes)
+
+
+AUTO = Way()  # one graph, as nothing is known of the memory
+
+
+def activation_mib(network: nn.Module, forward: Callable[[], Tensor]) -> float:
+    """Memory that a forward pass keeps for its backward pass, weights aside; on a GPU with what it needs on the way."""
+    device = next(network.parameters()).device
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        forward()
+        torch.cuda.synchronize(device)
+        return float(torch.cuda.max_memory_allocated(device) - before) / 2**20
+    weights = {p.untyped_storage().data_ptr() for p in network.parameters()}
+    kept: dict[int, Tensor] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        where = tensor.untyped_storage().data_ptr()
+        if where not in weights:
+            kept[where] = tensor  # held, so that no later tensor is given the same place
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        forward()
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values()) / 2**20
+
+
+def budget_mib(device: torch.device, asked_mib: int = 0) -> float:
+    """Memory that activations may take: what was asked for, or a share of the device's."""
+    if asked_mib:
+        return float(asked_mib)
+    if device.type == "cuda":
+        return SHARE_GPU * torch.cuda.mem_get_info(device)[0] / 2**20
+    return SHARE_CPU * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**20

@@ -1,0 +1,336 @@
+"""Diagnoses: what a run's figures show to be wrong, in a sentence with the figures, and what to do about it.
+
+Every rule is a pure function of the rows of metrics.jsonl. Thresholds are stated with their reason; on the embedded
+backbone runs that were built to have each fault show it, and the recipes' own settings show none
+(tests/training/test_health.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import log
+from statistics import fmean
+from typing import Any, Literal
+
+from rushes.stats import Interval, mean_interval
+
+Rows = Sequence[Mapping[str, Any]]
+Severity = Literal["warning", "severe"]  # it brings nothing, or it does harm
+
+HELD_OUT = "held_out/"
+HALF_WAY = 0.5  # share of the run from which it is said that something has not happened yet
+TAIL, HEAD = 0.25, 0.25  # shares of the run that are its end and its beginning
+LEAST_ROWS = 8  # fewer steps are no history
+
+# Policy and reference differ by less than a hundredth of the reference's own error (root mean square).
+STILL = 1e-4
+# As far from the reference as the reference is from the truth: a broken model looks like this, a better one does not.
+GONE = 1.0
+RISEN = 1e-3  # of the reference's error; below it a rise is of no consequence
+# RealDPO's authors and DenseDPO's saw 0.98 to 1 where models told codecs apart, or real from generated.
+PERFECT = 0.95
+# Of a margin, the share that winners must have in it: pushing losers away alone is what a giveaway allows.
+WON = 0.2
+# At logits of 0.2 the loss is a straight line to one part in a hundred: all pairs pull alike.
+LINEAR = 0.45
+# Wrong pairs cost ten times what all pairs cost before anything was learned: they alone steer.
+STEEP = 10 * log(2)
+ASLEEP = 0.03  # mean factor on the gradient: a sixteenth of what it was
+KEPT_MOTION = 0.7  # of the first samples' speed; VideoDPO-like runs lose a fifth to a third, seeds alone a tenth
+TINT = 0.05  # of the range of brightness, contrast or saturation: 13 grey levels, seen side by side
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """A fault by name.
+
+    Attributes:
+        name: stable, for programs.
+        severity: "severe" where the model gets worse, "warning" where time is lost.
+        evidence: one sentence with the figures that it rests on.
+        remedy: one sentence.
+        step: at which it was made.
+    """
+
+    name: str
+    severity: Severity
+    evidence: str
+    remedy: str
+    step: int
+
+
+@dataclass(frozen=True)
+class _History:
+    """Rows, and the few questions that rules ask of them."""
+
+    rows: Rows
+    length: int  # steps of the whole run
+
+    @property
+    def step(self) -> int:
+        return int(self.rows[-1]["step"])
+
+    @property
+    def levels(self) -> list[str]:
+        """Levels that compare; training rows name them."""
+        keys = dict.fromkeys(key for row in self.rows[:3] for key in row)
+        return [k.removesuffix("/accuracy") for k in keys if k.endswith("/accuracy") and not k.startswith(HELD_OUT)]
+
+    def steps(self, first: float, last: float) -> Rows:
+        """Rows between two shares of the run so far, the start row left out; at least three, where there are."""
+        taken = [row for row in self.rows if row["step"] > 0]
+        low = min(int(first * len(taken)), max(0, len(taken) - 3))
+        return taken[low : max(low + 3, round(last * len(taken)))]
+
+    def tail(self, key: str) -> Interval | None:
+        """Mean of the last quarter of the steps."""
+        values = _values(self.steps(1 - TAIL, 1.0), key)
+        return mean_interval(values) if len(values) > 1 else None
+
+    def held(self, key: str) -> float | None:
+        """The last value on held-out comparisons."""
+        values = _values(self.rows, HELD_OUT + key)
+        return values[-1] if values and self.rows[-1]["step"] > 0 else None
+
+    def end(self, key: str) -> float | None:
+        """The last value on held-out comparisons, else the mean of the last quarter of the steps."""
+        held, tail = self.held(key), self.tail(key)
+        return held if held is not None else tail.value if tail else None
+
+    @property
+    def moved(self) -> float | None:
+        """How far the policy is from the reference, in units of the reference's own error."""
+        drift, error = self.held("drift"), self.held("reference_error")
+        return drift / error if drift is not None and error else None
+
+    @property
+    def anchored(self) -> bool:
+        """Whether something else than comparisons trains the model too."""
+        return any(key.endswith("/error") for key in self.rows[-1])
+
+
+def diagnoses(rows: Rows, steps: int | None = None) -> tuple[Diagnosis, ...]:
+    """What is wrong, the severe first; empty for a healthy run, and for one that has hardly begun.
+
+    `rows` are those of metrics.jsonl up to some step, of a run of `steps` (default: the rows are all there will be). A
+    later row may take back what an earlier one showed.
+    """
+    if len(rows) < LEAST_ROWS:
+        return ()
+    history = _History(rows, steps or int(rows[-1]["step"]))
+    found = [each for rule in RULES for each in rule(history)]
+    return tuple(sorted(found, key=lambda each: each.severity != "severe"))
+
+
+def _gone(history: _History) -> Iterable[Diagnosis]:
+    if history.moved is not None and history.moved > GONE:
+        yield Diagnosis(
+            "diverged",
+            "severe",
+            f"Predictions on held-out clips differ from the reference's by {history.moved:.2g} times its own error.",
+            "Take an earlier checkpoint; lower train.lr or the steps, and add train.objective.sft_weight.",
+            history.step,
+        )
+
+
+def _winner_rising(history: _History) -> Iterable[Diagnosis]:
+    for level in history.levels:
+        name = f"{level}/winner_relative_error"
+        low, value = history.held(f"{name}_low"), history.held(name)
+        where, least = "held-out winners", RISEN * (history.held("reference_error") or 0.0)
+        if low is None or value is None:
+            tail = history.tail(name)
+            low, value, where = (tail.low, tail.value, "the winners of the last quarter") if tail else (None, None, "")
+        if low is None or value is None or low <= 0 or value <= least:
+            continue
+        loser = history.held(f"{level}/loser_relative_error")
+        beside = f", that of losers by {loser:+.2g}" if loser is not None else ""
+        yield Diagnosis(
+            "winner_rising",
+            "severe",
+            f"The error on {where} rose above the reference's by {value:+.2g} (at least {low:+.2g}){beside}: losers "
+            "are pushed away and winners go with them (likelihood displacement).",
+            "Raise beta so that the pressure ends earlier (`rushes beta` proposes one), keep the reference frozen, or "
+            "hold the winner: train.objective.sft_weight, winner_clamp or safe_loser.",
+            history.step,
+        )
+
+
+def _shortcut(history: _History) -> Iterable[Diagnosis]:
+    if history.step < HALF_WAY * history.length:
+        return
+    for level in history.levels:
+        early = _values(history.steps(0.0, HEAD)[1:], f"{level}/accuracy")  # the first step is before any learning
+        best = max((fmean(early[at : at + 5]) for at in range(max(1, len(early) - 4)) if early), default=0.0)
+        first = [row for row in history.rows if 0 < row["step"] <= HEAD * history.length]
+        best = max([best, *_values(first, f"{HELD_OUT}{level}/accuracy")])
+        winner, loser = (history.end(f"{level}/{side}_relative_error") for side in ("winner", "loser"))
+        if best < PERFECT or winner is None or loser is None or loser <= winner:
+            continue
+        share = max(0.0, -winner) / (loser - winner)
+        if share >= WON:
+            continue
+        leak = history.rows[0].get("leak/all")
+        known = f" Before training, plain features picked {leak:.0%} of the winners." if leak else ""
+        yield Diagnosis(
+            "shortcut",
+            "severe",
+            f"Within the first quarter {best:.0%} of pairs were told apart, and by now {share:.0%} of the margin comes "
+            f"from winners that fit better ({winner:+.2g}, losers {loser:+.2g}): it may be something else than quality "
+            f"that is told.{known}",
+            "Look at `rushes leak`; match codec, grain, rate and brightness of both sides, or take losers that are "
+            "made from the winners (edits, guided takes).",
+            history.step,
+        )
+
+
+def _nothing_learned(history: _History) -> Iterable[Diagnosis]:
+    if history.step < HALF_WAY * history.length:
+        return
+    if history.moved is not None and history.moved < STILL:
+        yield Diagnosis(
+            "nothing_learned",
+            "warning",
+            f"After {history.step} steps predictions differ from the reference's by {history.moved:.1g} of its error: "
+            "the model is the one that training started from.",
+            "Raise train.lr (tenfold, then look again) or the steps; with an adapter check train.rank and train.alpha.",
+            history.step,
+        )
+        return
+    for level in history.levels:
+        accuracy, factor = history.tail(f"{level}/accuracy"), history.tail(f"{level}/gradient")
+        if accuracy and factor and accuracy.low <= 0.5 <= accuracy.high and factor.high - factor.low < 0.2:
+            yield Diagnosis(
+                "nothing_learned",
+                "warning",
+                f"In the last quarter {accuracy.value:.0%} of the training pairs were told the right way round "
+                f"({accuracy.low:.0%} to {accuracy.high:.0%}), which is chance, though the model has changed.",
+                "Check that the labels agree with each other (two judges, or one judge twice), then raise train.lr.",
+                history.step,
+            )
+
+
+def _beta_too_small(history: _History) -> Iterable[Diagnosis]:
+    if history.step < HALF_WAY * history.length or (history.moved is not None and history.moved < 100 * STILL):
+        return
+    for level in history.levels:
+        factor, accuracy = history.tail(f"{level}/gradient"), history.tail(f"{level}/accuracy")
+        if not factor or not accuracy or factor.low < LINEAR or accuracy.low < 0.75:
+            continue
+        beta, typical = _last(history, f"{level}/beta"), history.held(f"{level}/typical")
+        about = f"; about {beta * log(4) / typical:.3g} gives factors of 0.2 now" if typical and beta else ""
+        yield Diagnosis(
+            "beta_too_small",
+            "warning",
+            f"{accuracy.value:.0%} of pairs are told apart and the mean factor on the gradient is still "
+            f"{factor.value:.2f} of the 0.5 it began with: at beta {beta:.3g} nothing ever lets go.",
+            f"Raise beta{about}; `rushes beta` proposes one before training.",
+            history.step,
+        )
+
+
+def _beta_too_large(history: _History) -> Iterable[Diagnosis]:
+    for level in history.levels:
+        tail, held = history.tail(f"{level}/loss"), history.held(f"{level}/loss")
+        cost = held if held is not None else (tail.low if tail else 0.0)
+        if cost < STEEP:
+            continue
+        beta, typical = _last(history, f"{level}/beta"), history.held(f"{level}/typical")
+        size = f", a typical logit is {typical:.0f}" if typical else ""
+        yield Diagnosis(
+            "beta_too_large",
+            "warning",
+            f"The preference loss is {cost:.3g}, {cost / log(2):.0f} times what it was before training{size}: the few "
+            f"wrong pairs alone steer the model at beta {beta:.3g}.",
+            "Lower beta; `rushes beta` proposes one.",
+            history.step,
+        )
+
+
+def _saturated(history: _History) -> Iterable[Diagnosis]:
+    if history.anchored or history.step < HALF_WAY * history.length:
+        return  # what an anchor still teaches goes on
+    for level in history.levels:
+        half = history.steps(0.5, 1.0)
+        factors, shares = _values(half, f"{level}/gradient"), _values(half, f"{level}/saturated")
+        if not factors or fmean(factors) > ASLEEP or fmean(shares) < 0.5:
+            continue
+        yield Diagnosis(
+            "saturated",
+            "warning",
+            f"In the second half the mean factor on the gradient was {fmean(factors):.3f} and {fmean(shares):.0%} of "
+            "the logits lay beyond 5: training has come to its end and went on.",
+            "Take fewer steps or a lower beta, or give train.objective.sft_weight something to do.",
+            history.step,
+        )
+
+
+def _learned_by_heart(history: _History) -> Iterable[Diagnosis]:
+    for level in history.levels:
+        train, low = history.tail(f"{level}/accuracy"), history.held(f"{level}/accuracy_low")
+        value = history.held(f"{level}/accuracy")
+        if train and low is not None and value is not None and train.low > 0.9 and low <= 0.5:
+            yield Diagnosis(
+                "learned_by_heart",
+                "warning",
+                f"{train.value:.0%} of the training pairs are told apart and {value:.0%} of the held-out ones (at "
+                f"least {low:.0%}), which may be chance.",
+                "Take fewer steps or more pairs, and check that judges agree with themselves.",
+                history.step,
+            )
+
+
+def _samples(history: _History) -> Iterable[Diagnosis]:
+    shots = [row for row in history.rows if "samples/each" in row]
+    if len(shots) < 2:
+        return
+    first, last = shots[0]["samples/each"], shots[-1]["samples/each"]
+    if speed := _change(first["motion_speed"], last["motion_speed"]):
+        before = fmean([value for value in first["motion_speed"] if value is not None])
+        if speed.high < 0 and before and 1 + speed.value / before < KEPT_MOTION:
+            yield Diagnosis(
+                "motion_loss",
+                "severe",
+                f"Sampled clips move at {1 + speed.value / before:.0%} of the speed that they had before training "
+                f"({speed.n} clips of equal prompt and seed).",
+                "Look whether winners move less than losers (`rushes leak`), and leave out or re-label still winners; "
+                "labels per segment (densedpo) keep more motion than labels per clip.",
+                history.step,
+            )
+    for name in ("brightness", "contrast", "saturation"):
+        if (tint := _change(first[name], last[name])) and tint.excludes_zero and abs(tint.value) > TINT:
+            yield Diagnosis(
+                "colour_drift",
+                "warning",
+                f"The {name} of sampled clips changed by {tint.value:+.2f} ({tint.low:+.2f} to {tint.high:+.2f}).",
+                "Look whether winners and losers differ in it (`rushes leak`); match them, or take fewer steps.",
+                history.step,
+            )
+
+
+RULES: tuple[Callable[[_History], Iterable[Diagnosis]], ...] = (
+    _gone,
+    _winner_rising,
+    _shortcut,
+    _samples,
+    _nothing_learned,
+    _beta_too_small,
+    _beta_too_large,
+    _saturated,
+    _learned_by_heart,
+)
+
+
+def _values(rows: Rows, key: str) -> list[float]:
+    return [row[key] for row in rows if key in row]
+
+
+def _last(history: _History, key: str) -> float:
+    return (_values(history.rows, key) or [0.0])[-1]
+
+
+def _change(first: Sequence[float | None], last: Sequence[float | None]) -> Interval | None:
+    """Mean change of clips that could be measured both times, with its interval; None for fewer than two."""
+    gaps = [b - a for a, b in zip(first, last, strict=True) if a is not None and b is not None]
+    return mean_interval(gaps) if len(gaps) > 1 else None

@@ -1,0 +1,37 @@
+"""metrics.jsonl, the one truth about a run's figures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rushes.media.files import whole_file
+
+Row = dict[str, Any]
+
+
+class History:
+    """One row a step, written with the checkpoint that covers it, so neither is ahead of the other."""
+
+    def __init__(self, path: Path, start: int) -> None:
+        """Take up the rows of steps up to `start`; none where nothing has been done yet."""
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.rows: list[Row] = [row for row in read_history(path) if row["step"] <= start] if start else []
+
+    def add(self, row: Mapping[str, Any]) -> Row:
+        """Add a row and return it as it will be read again: seven digits, as small figures matter and rounding not."""
+        self.rows.append({key: float(f"{v:.7g}") if isinstance(v, float) else v for key, v in row.items()})
+        return self.rows[-1]
+
+    def flush(self) -> None:
+        """Write all rows; the file is there whole or as it was."""
+        with whole_file(self.path) as partial:
+            partial.write_text("".join(json.dumps(row) + "\n" for row in self.rows), encoding="utf-8")
+
+
+def read_history(path: Path) -> list[Row]:
+    """The rows of a metrics.jsonl; none where there is no such file."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []

@@ -1,0 +1,234 @@
+"""Can losers be told from winners without looking at what the labels are about?
+
+A model that is trained on pairs learns whatever separates them. If frame rate, file or codec do, or brightness, grain
+or sharpness, that is what it learns first: implicit accuracy is near one after a few steps and nothing gets better. So
+before training each pair is asked, feature by feature and by all together, whether a rule learned on other prompts
+says which of the two is the winner. One half is chance; one is a certain giveaway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from rushes.media.read import probe
+from rushes.metrics.base import Frames, Shot, luma
+from rushes.metrics.catalogue import measure as measure_shot
+from rushes.objectives.terms import ALONE
+from rushes.stats import Interval, win_rate
+from rushes.training.comparison import Comparison, View
+
+Floats = NDArray[np.float64]
+
+FILE = ("file_fps", "file_side_px", "file_seconds", "bytes_per_pixel")  # of the file as it is stored
+LOOK = ("brightness", "contrast", "saturation", "sharpness")  # metrics of the same names, as the codec gets the clip
+TRACES = ("blockiness", "grain")
+FEATURES = (*FILE, *TRACES, *LOOK, "motion_speed")
+ALL = "all"
+FOLDS = 5
+RIDGE = 1.0  # of the logistic regression, on standardised differences
+STRONG = 0.9  # share of pairs from which a feature alone, or all together, is a giveaway
+LEAST = 20  # pairs below which nothing is said
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A winning and a losing view of one comparison."""
+
+    group: str
+    winner: View
+    loser: View
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A view's frames [T, H, W, 3] as the codec gets them, and the file that they come from."""
+
+    frames: Frames
+    fps: float
+    file: Path
+    edited: bool  # then the file says nothing about the loser
+
+
+@dataclass(frozen=True)
+class Leak:
+    """How often a rule on `name` alone, or on all, picks the winner of a pair that it has not seen.
+
+    Attributes:
+        name: of the feature, or "all".
+        share: of pairs, a tie counting half, with its 95 % interval, clustered by prompt. This is the area under the
+            curve within pairs.
+        winner: mean of the winners; 0 for all.
+        loser: mean of the losers.
+    """
+
+    name: str
+    share: Interval
+    winner: float
+    loser: float
+
+    @property
+    def told(self) -> bool:
+        """Whether the feature tells anything for certain."""
+        return self.share.low > 0.5
+
+    def written(self) -> dict[str, Any]:
+        """As plain values."""
+        return asdict(self)
+
+    @classmethod
+    def read(cls, values: dict[str, Any]) -> Leak:
+        """From plain values."""
+        return cls(**{**values, "share": Interval(**values["share"])})
+
+
+def pairs(comparisons: Sequence[Comparison]) -> list[Pair]:
+    """Winners and losers of all terms that compare, each pair once; a view that wins some frames wins if most."""
+    found: dict[Pair, None] = {}
+    for comparison in comparisons:
+        for term in comparison.terms:
+            pull = [coefficient * sum(term.labels) for coefficient in term.coefficients]
+            if term.link in ALONE or not any(pull):
+                continue
+            sides = [[v for v, p in zip(comparison.views, pull, strict=False) if sign * p > 0] for sign in (1, -1)]
+            found |= {Pair(comparison.group, w, x): None for w in sides[0] for x in sides[1] if w.key != x.key}
+    return list(found)
+
+
+def spread_out(many: Sequence[Pair], count: int) -> list[Pair]:
+    """At most `count` pairs, evenly from the whole list."""
+    return [many[at * len(many) // count] for at in range(count)] if len(many) > count else list(many)
+
+
+def measure(
+    chosen: Sequence[Pair], read: Callable[[View], Seen], tick: Callable[[], None] = lambda: None
+) -> tuple[Leak, ...]:
+    """Each feature that differs at all, the most telling first, after all of them together; empty for few pairs."""
+    groups = [pair.group for pair in chosen]
+    if len(chosen) < LEAST or len(set(groups)) < FOLDS:
+        return ()
+    known: dict[str, Floats] = {}
+    for view in (view for pair in chosen for view in (pair.winner, pair.loser)):
+        if view.key not in known:
+            known[view.key] = features(read(view))
+            tick()
+    won, lost = (np.stack([known[getattr(pair, side).key] for pair in chosen]) for side in ("winner", "loser"))
+    won, lost = np.where(np.isfinite(won) & np.isfinite(lost), [won, lost], 0.0)
+    gaps = won - lost
+    differing = [at for at in range(len(FEATURES)) if gaps[:, at].any()]
+    alone = [Leak(FEATURES[at], _told(gaps[:, [at]], groups), *means(won, lost, at)) for at in differing]
+    alone.sort(key=lambda each: -each.share.value)
+    return (Leak(ALL, _told(gaps[:, differing], groups), 0.0, 0.0), *alone) if differing else ()
+
+
+def means(won: Floats, lost: Floats, at: int) -> tuple[float, float]:
+    """Means of one feature on either side."""
+    return float(won[:, at].mean()), float(lost[:, at].mean())
+
+
+def features(seen: Seen) -> Floats:
+    """The values of `FEATURES`, in their order; NaN where there is none, as for the file of an edited clip."""
+    footage = probe(seen.file)
+    pixels = footage.width_px * footage.height_px * footage.frames
+    file = (footage.fps, max(footage.width_px, footage.height_px), footage.frames / footage.fps)
+    of_file = (*file, seen.file.stat().st_size / pixels)
+    look = measure_shot(Shot(seen.frames, seen.fps), (*LOOK, "motion_speed"))
+    grey = [luma(frame) for frame in seen.frames]
+    traces = (float(np.mean([blockiness(each) for each in grey])), float(np.mean([grain(each) for each in grey])))
+    values = (*((np.nan,) * len(of_file) if seen.edited else of_file), *traces, *(m.value for m in look.values()))
+    return np.array(values, np.float64)
+
+
+def blockiness(grey_HW: NDArray[np.uint8], block: int = 8) -> float:
+    """Mean step across the borders of 8 x 8 blocks over the mean step elsewhere; 1 = no trace of a block codec."""
+    steps = np.abs(np.diff(grey_HW.astype(np.float64), axis=1))
+    border = np.arange(steps.shape[1]) % block == block - 1
+    return float((steps[:, border].mean() + 0.1) / (steps[:, ~border].mean() + 0.1)) if border.any() else 1.0
+
+
+def grain(grey_HW: NDArray[np.uint8]) -> float:
+    """Standard deviation of noise in grey levels, from second differences that edges leave alone.
+
+    Immerkaer (1996), with the median in place of the mean, so that texture weighs little.
+    """
+    kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
+    response = cv2.filter2D(grey_HW.astype(np.float32), -1, kernel)[1:-1, 1:-1]
+    return float(np.median(np.abs(response)) / (0.6745 * 6))
+
+
+def _told(gaps_PN: Floats, groups: Sequence[str]) -> Interval:
+    """Share of pairs whose winner is picked by a rule from the other folds; whole prompts are in one fold."""
+    order = {group: at for at, group in enumerate(dict.fromkeys(groups))}
+    fold_P = np.array([order[group] % FOLDS for group in groups])
+    score_P = np.zeros(len(gaps_PN))
+    for fold in range(FOLDS):
+        here = fold_P == fold
+        scale = gaps_PN[~here].std(0) + np.abs(gaps_PN[~here].mean(0)) + 1e-12
+        score_P[here] = gaps_PN[here] / scale @ _weights(gaps_PN[~here] / scale)
+    return win_rate(np.zeros_like(score_P), score_P, "higher", clusters=list(groups)).rate
+
+
+def _weights(gaps_PN: Floats) -> Floats:
+    """Logistic regression on differences, winner minus loser, without an intercept: the other way round is the same."""
+
+    def loss(weights: Floats) -> tuple[float, Floats]:
+        logit = gaps_PN @ weights
+        wrong = 1 / (1 + np.exp(np.clip(logit, -50, 50)))
+        value = np.logaddexp(0, -logit).sum() + RIDGE / 2 * (weights**2).sum()
+        return float(value), -(wrong @ gaps_PN) + RIDGE * weights
+
+    found: Floats = minimize(loss, np.zeros(gaps_PN.shape[1]), jac=True, method="L-BFGS-B").x
+    return found
+
+
+_WHY = {
+    **dict.fromkeys(
+        FILE, "the files differ, which no model should learn; bring both sides to one rate, size and codec"
+    ),
+    **dict.fromkeys(
+        TRACES,
+        "grain or codec traces differ; send the winners through the model's codec (the edit that "
+        "encodes and decodes a clip), or write both sides with the same encoder",
+    ),
+    **dict.fromkeys(
+        LOOK,
+        "the look differs; unless that is what should be learned, match it, or use losers made from "
+        "the winners (edits, guided takes)",
+    ),
+    "motion_speed": "the amount of motion differs; right if winners should move more, a warning of motion loss if less",
+}
+
+
+def in_words(found: Sequence[Leak]) -> list[str]:
+    """A line for each feature, and what it means."""
+    if not found:
+        return [f"leak: nothing to say; it takes {LEAST} pairs of {FOLDS} prompts, and some feature that differs"]
+    lines = [f"{'feature':<16} winner picked, 95 % interval    winners   losers"]
+    for each in found:
+        share = each.share
+        sides = "" if each.name == ALL else f"   {each.winner:9.4g} {each.loser:9.4g}"
+        lines.append(f"{each.name:<16} {share.value:6.2f}   {share.low:.2f} to {share.high:.2f}       {sides}")
+    return lines + (
+        warnings(found) or ["leak: no feature picks the winner beyond chance; what is learned is elsewhere"]
+    )
+
+
+def warnings(found: Sequence[Leak]) -> list[str]:
+    """One line for what gives losers away, the strongest first; none where nothing does."""
+    telling = [each for each in found[1:] if each.told][:3]
+    if not found or not (found[0].told or telling):
+        return []
+    together = found[0].share
+    how = "give losers away" if together.value >= STRONG else "say something about who loses"
+    line = (
+        f"leak: plain features of the clips {how}: together they pick the winner of {together.value:.0%} of "
+        f"{together.n} pairs ({together.low:.0%} to {together.high:.0%})"
+    )
+    return [line, *(f"leak: {each.name} picks {each.share.value:.0%}; {_WHY[each.name]}" for each in telling)]

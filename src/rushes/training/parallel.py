@@ -1,0 +1,154 @@
+"""Several processes that train one run, started by torchrun.
+
+The weights are either copied to every process or sharded over them (FSDP2). Copies are kept equal by adding up the
+gradients once per step, after all views of all comparisons of a process were backpropagated. That is DDP's arithmetic
+without its wrapper, which would reduce in each backward pass, and view by view there are many. Losses are divided by
+counts over the whole step, so gradients are added, not averaged, and unequal comparisons or ties weigh what they weigh in
+one process.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor
+
+T = TypeVar("T")
+CPU = torch.device("cpu")
+LONGEST_WAIT = timedelta(days=2)  # the first process encodes what is missing while the others wait
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among those that train together."""
+
+    rank: int = 0
+    size: int = 1
+    device: torch.device = CPU
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes: the store, the log, the checkpoints."""
+        return self.rank == 0
+
+    def share(self, items: Sequence[T]) -> Sequence[T]:
+        """This process's part of what all do together: every so manieth."""
+        return items[self.rank :: self.size]
+
+    def send(self, value: T | None) -> T:
+        """What the first process gives, in all of them."""
+        box: list[Any] = [value]
+        if self.size > 1:
+            dist.broadcast_object_list(box, device=self.device)
+        sent: T = box[0]
+        return sent
+
+    def wait(self) -> None:
+        """Until all processes have come here."""
+        if self.size > 1:
+            dist.barrier()
+
+    def add_up(self, trained: Sequence[nn.Parameter]) -> None:
+        """Each process's gradients -> their sum, in all of them. Sharded weights were added up in the backward pass."""
+        if self.size == 1:
+            return
+        for p in trained:
+            if not isinstance(p, DTensor):
+                p.grad = torch.zeros_like(p) if p.grad is None else p.grad
+                dist.all_reduce(p.grad)
+
+    def gather(self, errors_BVF: Tensor, count: int, views: int) -> Tensor:
+        """Errors of each process's share of `count` comparisons -> those of all, in the order before `share`."""
+        if self.size == 1:
+            return errors_BVF
+        most = -(-count // self.size)
+        b, v, f = errors_BVF.shape
+        padded = torch.zeros(most, views, f, dtype=errors_BVF.dtype, device=self.device)
+        padded[:b, :v] = errors_BVF
+        parts = [torch.empty_like(padded) for _ in range(self.size)]
+        dist.all_gather(parts, padded)
+        return torch.stack(parts, 1).flatten(0, 1)[:count].cpu()
+
+    def most(self, number: int) -> int:
+        """The largest of the processes' numbers."""
+        value = torch.tensor(number, device=self.device)
+        if self.size > 1:
+            dist.all_reduce(value, dist.ReduceOp.MAX)
+        return int(value)
+
+    def match(self, network: nn.Module) -> None:
+        """Trainable weights of the first process into all of them."""
+        if self.size > 1:
+            for p in network.parameters():
+                if p.requires_grad:
+                    dist.broadcast(p.data, 0)
+
+    def shard(self, network: nn.Module) -> None:
+        """Spread the weights over the processes, block by block; in place."""
+        mesh = init_device_mesh(self.device.type, (self.size,))
+        for child in network.children():
+            for block in child if isinstance(child, nn.ModuleList) else ():
+                fully_shard(block, mesh=mesh)
+        # The outermost weights, too, are gathered anew for each pass: the reference is put in their place between two.
+        fully_shard(network, mesh=mesh, reshard_after_forward=True)
+        for module in network.modules():
+            if isinstance(module, FSDPModule):
+                module.set_gradient_divide_factor(1.0)
+                module.set_force_sum_reduction_for_comms(True)  # gloo knows no other
+
+
+ALONE = Ranks()
+
+
+def others_wait() -> bool:
+    """Whether this is a process of torchrun's that is not the first."""
+    return int(os.environ.get("RANK", 0)) > 0
+
+
+@contextmanager
+def joined() -> Iterator[Ranks]:
+    """The processes that torchrun started, connected, each with its GPU if there is one; without torchrun this one."""
+    device = CPU
+    if torch.cuda.is_available():
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it nothing there is deterministic
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+        torch.cuda.set_device(device)
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        yield Ranks(device=device)
+        return
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=LONGEST_WAIT)
+    try:
+        yield Ranks(dist.get_rank(), dist.get_world_size(), device)
+        # All together, and without tensors that wait to be freed: gloo else aborts when the interpreter ends.
+        dist.barrier()
+    finally:
+        gc.collect()
+        dist.destroy_process_group()
+
+
+def own_part(p: Tensor) -> Tensor:
+    """The part of a weight that lies in this process, sharing its memory."""
+    return p.detach().to_local() if isinstance(p, DTensor) else p.detach()
+
+
+def as_part(value: Tensor, p: Tensor) -> Tensor:
+    """A tensor of the shape of `own_part(p)` as a part of the whole, where `p` is one."""
+    if not isinstance(p, DTensor):
+        return value
+    return DTensor.from_local(value, p.device_mesh, p.placements, run_check=False, shape=p.shape, stride=p.stride())
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """All of a weight, in every process."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor

@@ -1,0 +1,146 @@
+"""What held-out comparisons say of a run, at draws of time and noise that never change."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from rushes.backbones.base import Backbone
+from rushes.objectives.diagnostics import Decisions, comparing, decisions, diagnose, side_errors
+from rushes.objectives.losses import ViewErrors
+from rushes.objectives.terms import TermBatch, collate
+from rushes.stats import Interval, mean_interval, win_rate
+from rushes.training.batches import Batch
+from rushes.training.beta import scaled
+from rushes.training.comparison import Comparison
+from rushes.training.gradients import predictions
+from rushes.training.reference import Reference
+
+DRAWS = 4  # fixed draws per held-out comparison
+POSITIONS = 32_768  # latent positions that go through the network at once: no graph is kept, so this is little memory
+NOISE_BINS = ((0.0, 0.25), (0.25, 0.5), (0.5, 0.75), (0.75, 1.0))
+MakeBatch = Callable[[Sequence[tuple[Comparison, int]]], Batch]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Errors of comparisons at fixed draws; P = comparisons times draws."""
+
+    errors: ViewErrors  # [P, V, F]
+    terms: TermBatch
+    comparisons: tuple[Comparison, ...]  # one for each of P
+    t_P: Tensor
+    drift: float  # mean squared difference between predictions of policy and reference
+    reference_error: float  # mean squared error of the reference, what a drift is large or small beside
+
+    def figures(self) -> dict[str, float]:
+        """All figures: those of `rushes.objectives.diagnostics.diagnose`, and by noise level, source and interval."""
+        out = {"drift": self.drift, "reference_error": self.reference_error} | diagnose(self.errors, self.terms)
+        for level in comparing(self.terms):
+            found = decisions(self.errors, self.terms, level)
+            if not len(found.logits_N):
+                continue
+            for name, interval in self._intervals(level, found).items():
+                out |= {f"{level}/{name}_low": interval.low, f"{level}/{name}_high": interval.high}
+            out |= {f"{level}/{name}": value for name, value in self._parts(found).items()}
+        # With one prompt alone nothing is known about the spread, and JSON has no infinity.
+        return {name: value for name, value in out.items() if np.isfinite(value)}
+
+    def _intervals(self, level: str, found: Decisions) -> dict[str, Interval]:
+        """95 % intervals, clustered by prompt: four draws of a comparison are not four witnesses."""
+        groups = [c.group for c in self.comparisons]
+        logits = found.logits_N.double().numpy()
+        of = [groups[b] for b in found.comparison_N.tolist()]
+        total_B, weight_B = side_errors(self.errors, self.terms, level, 1)
+        there = weight_B > 0
+        winner = (total_B[there] / weight_B[there]).double().numpy()
+        return {
+            "accuracy": win_rate(np.zeros_like(logits), logits, "higher", clusters=of).rate,
+            "winner_relative_error": mean_interval(
+                winner, clusters=[groups[b] for b in there.nonzero()[:, 0].tolist()]
+            ),
+        }
+
+    def _parts(self, found: Decisions) -> dict[str, float]:
+        """Accuracy and margin by noise level, margin by the sources of winner and loser, and the size of most logits.
+
+        `typical` is the median size: a few draws at the ends of the noise path outweigh all others in a mean.
+        """
+        t_N, logits = self.t_P[found.comparison_N], found.logits_N
+        out = {"typical": float(logits.abs().median())}
+        for low, high in NOISE_BINS:
+            inside = logits[(t_N >= low) & ((t_N < high) | (high == 1.0))]
+            if len(inside):
+                name = f"{low:g}-{high:g}"
+                out[f"accuracy_by_noise/{name}"] = float(((inside > 0).float() + 0.5 * (inside == 0).float()).mean())
+                out[f"margin_by_noise/{name}"] = float(inside.mean())
+        by_source = defaultdict(list)
+        for at in range(len(logits)):
+            b, k = int(found.comparison_N[at]), int(found.term_N[at])
+            pull_V = (self.terms.coefficients_BKV[b, k] * found.label_N[at]).tolist()
+            by_source[_sides(self.comparisons[b], pull_V)].append(float(logits[at]))
+        return out | {f"margin_by_source/{name}": float(np.mean(many)) for name, many in sorted(by_source.items())}
+
+
+def _sides(comparison: Comparison, pull_V: Sequence[float]) -> str:
+    """ "real over take": the sources of the views on either side of a term."""
+    pulled = list(zip(comparison.views, pull_V, strict=False))  # a comparison may have fewer views than the widest
+    won, lost = ({view.source or "view" for view, pull in pulled if sign * pull > 0} for sign in (1, -1))
+    return f"{'+'.join(sorted(won))} over {'+'.join(sorted(lost))}"
+
+
+@torch.no_grad()
+def measure(
+    backbone: Backbone,
+    reference: Reference,
+    comparisons: Sequence[Comparison],
+    make: MakeBatch,
+    at_once: int,
+    strength: float = 1.0,
+) -> Probe:
+    """Policy and reference on comparisons at `DRAWS` draws each; `at_once` of these make one batch.
+
+    `strength` multiplies every beta.
+    """
+    pairs = [(c, -1 - draw) for c in comparisons for draw in range(DRAWS)]
+    views = max(len(c.views) for c in comparisons)
+    policy, other, times, gaps, count = [], [], [], 0.0, 0
+    for at in range(0, len(pairs), at_once):
+        batch = make(pairs[at : at + at_once])
+        wider = (0, 0, 0, views - batch.views)
+        ours, theirs, gap = _both(backbone, reference, batch)
+        policy.append(functional.pad(batch.scatter(ours), wider))
+        other.append(functional.pad(batch.scatter(theirs), wider))
+        starts = [row for row, (_, v) in enumerate(batch.place) if v == 0]
+        times.append(batch.t_RF[starts].max(-1).values.cpu())
+        gaps, count = gaps + float(gap.double().sum()), count + gap.numel()
+    # All at once: means of batches' means would count a short last batch, or one with many ties, too much.
+    errors = ViewErrors(torch.cat(policy), torch.cat(other))
+    terms = scaled(collate([c.terms for c, _ in pairs], views, errors.policy_BVF.shape[-1]), strength)
+    there = errors.reference_BVF[errors.reference_BVF > 0]  # zero where a comparison lacks a view
+    whole = tuple(c for c, _ in pairs)
+    return Probe(errors, terms, whole, torch.cat(times), gaps / count, float(there.mean()))
+
+
+def _both(backbone: Backbone, reference: Reference, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """Errors [R, F] of policy and reference, and the mean squared difference of their predictions [R, F].
+
+    Both see the same rows together, so equal weights give equal bits.
+    """
+    at_once = max(1, POSITIONS // batch.clean_RCFHW[0, 0].numel())
+    parts = []
+    for at in range(0, len(batch.place), at_once):
+        rows = slice(at, at + at_once)
+        ours, target = predictions(backbone, batch, rows)
+        with reference.applied():
+            theirs, _ = predictions(backbone, batch, rows)
+        squares = (ours - target, theirs - target, ours - theirs)
+        parts.append(torch.stack([(x**2).mean(dim=(1, 3, 4)).cpu() for x in squares]))
+    ours, theirs, gap = torch.cat(parts, 1)
+    return ours, theirs, gap

@@ -1,0 +1,115 @@
+"""Programs that get a copy of metrics.jsonl, which stays the truth. A tracker's package is imported when it is named.
+
+Each tracker is a context that gives a function of all rows so far. It passes on those that it has not passed on yet, so
+what was done before a resume is passed on again, to a record of its own.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from rushes.training.history import Row
+
+Tracker = Callable[[Sequence[Row]], None]
+
+
+def open_trackers(
+    names: Sequence[str], project: str, folder: Path, settings: Mapping[str, Any]
+) -> list[AbstractContextManager[Tracker]]:
+    """The trackers of a run, not entered yet.
+
+    Args:
+        names: "tensorboard", "trackio", "wandb".
+        project: name under which runs are grouped.
+        folder: of the run, whose name is the run's. What a tracker writes lies below it, where it lets us say so.
+        settings: of the run, shown beside its curves.
+
+    Raises:
+        ValueError: a tracker whose package is not installed.
+    """
+    return [_KINDS[name](_module(name), project, folder, settings) for name in names]
+
+
+def numbers(row: Row) -> dict[str, float]:
+    """What of a row can be drawn."""
+    plain = {key: value for key, value in row.items() if isinstance(value, int | float)}
+    return {key: float(value) for key, value in plain.items() if key != "step"}
+
+
+def _module(name: str) -> ModuleType:
+    needed = {"tensorboard": ("torch.utils.tensorboard", "tensorboard")}.get(name, (name, name))
+    try:
+        return importlib.import_module(needed[0])
+    except ImportError as error:
+        raise ValueError(
+            f"train.trackers: {name!r} is not installed ({error}); run `pip install {needed[1]}`, or take it out"
+        ) from error
+
+
+def _new(rows: Sequence[Row], done: list[int]) -> list[Row]:
+    """Rows behind the last step that was passed on; `done` holds that step and is moved on."""
+    fresh = [row for row in rows if row["step"] > done[0]]
+    done[0] = max((row["step"] for row in fresh), default=done[0])
+    return fresh
+
+
+@contextmanager
+def _tensorboard(module: ModuleType, project: str, folder: Path, settings: Mapping[str, Any]) -> Iterator[Tracker]:
+    place, done = folder / "tensorboard", [-1]
+    shutil.rmtree(place, ignore_errors=True)  # of the part before a resume, which is passed on again
+    writer = module.SummaryWriter(str(place))
+    writer.add_text("settings", "\n".join(f"    {key} = {value}" for key, value in settings.items()))
+
+    def track(rows: Sequence[Row]) -> None:
+        for row in _new(rows, done):
+            for key, value in numbers(row).items():
+                writer.add_scalar(key, value, row["step"])
+        writer.flush()
+
+    try:
+        yield track
+    finally:
+        writer.close()
+
+
+@contextmanager
+def _wandb(module: ModuleType, project: str, folder: Path, settings: Mapping[str, Any]) -> Iterator[Tracker]:
+    mode = os.environ.get("WANDB_MODE", "offline")  # nothing leaves the machine unless the user says so
+    run = module.init(project=project, name=folder.name, config=dict(settings), dir=str(folder), mode=mode)
+    with _logging(run) as track:
+        yield track
+
+
+@contextmanager
+def _trackio(module: ModuleType, project: str, folder: Path, settings: Mapping[str, Any]) -> Iterator[Tracker]:
+    run = module.init(project=project, name=folder.name, config=dict(settings))
+    with _logging(run) as track:
+        yield track
+
+
+@contextmanager
+def _logging(run: Any) -> Iterator[Tracker]:
+    done = [-1]
+
+    def track(rows: Sequence[Row]) -> None:
+        for row in _new(rows, done):
+            run.log(numbers(row), step=row["step"])
+
+    try:
+        yield track
+    finally:
+        run.finish()
+
+
+_KINDS: Mapping[str, Callable[[ModuleType, str, Path, Mapping[str, Any]], AbstractContextManager[Tracker]]] = {
+    "tensorboard": _tensorboard,
+    "trackio": _trackio,
+    "wandb": _wandb,
+}

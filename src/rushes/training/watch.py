@@ -1,0 +1,91 @@
+"""Who looks on while a run trains: sampled clips, diagnoses, trackers. None of them changes a weight."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rushes.config.tables import Train
+from rushes.media.read import read_video
+from rushes.media.resize import Frames
+from rushes.media.write import write_video
+from rushes.metrics.base import Shot
+from rushes.metrics.catalogue import measure
+from rushes.training.health import Diagnosis, diagnoses
+from rushes.training.history import Row
+
+MEASURED = ("motion_speed", "dynamic_degree", "freeze_share", "saturation", "brightness", "contrast", "sharpness")
+FOLDER = "samples"
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Makes clips of a few held-out prompts, at fixed seeds, with the weights as they are at the call.
+
+    Attributes:
+        make: frames [T, H, W, 3] of each clip, always in the same order.
+        folder: of the run; clips lie below it as samples/step-00000050-0.mp4.
+        fps: frames per second.
+        scale: whole factor by which small clips are enlarged when stored.
+    """
+
+    make: Callable[[], Sequence[Frames]]
+    folder: Path
+    fps: float
+    scale: int = 1
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What is done beside training; by default nothing.
+
+    Attributes:
+        sampler: see above.
+        tell: called with each diagnosis when it is first made.
+        track: called with all rows so far whenever they have been written.
+        known: figures from before the first step, for the row of step 0.
+    """
+
+    sampler: Sampler | None = None
+    tell: Callable[[Diagnosis], None] = lambda diagnosis: None
+    track: Callable[[Sequence[Row]], None] = lambda rows: None
+    known: Mapping[str, Any] = field(default_factory=dict)
+
+    def samples(self, step: int, settings: Train) -> dict[str, Any]:
+        """Clips and their figures, if it is time: at the start, every so many steps, and at the end."""
+        due = settings.sample_every and (step % settings.sample_every == 0 or step == settings.steps)
+        return write_samples(self.sampler, step) if self.sampler and due else {}
+
+    def judge(self, rows: Sequence[Row], steps: int) -> None:
+        """Write the diagnoses of a run of `steps` into the last of its rows, and tell those that none had before."""
+        before = {each["name"] for row in rows[:-1] for each in row.get("diagnoses", ())}
+        found = diagnoses(rows, steps)
+        if found:
+            rows[-1]["diagnoses"] = [asdict(each) for each in found]
+        for each in found:
+            if each.name not in before:
+                self.tell(each)
+
+
+NOBODY = Watch()
+
+
+def write_samples(sampler: Sampler, step: int) -> dict[str, Any]:
+    """Make, store and measure clips: `samples/METRIC` is the mean over them, `samples/each` has every clip's value.
+
+    They are measured as they were stored, so that anyone who opens the files measures the same.
+    """
+    folder = sampler.folder / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    each: dict[str, list[float | None]] = {name: [] for name in MEASURED}
+    for at, frames in enumerate(sampler.make()):
+        path = folder / f"step-{step:08d}-{at}.mp4"
+        write_video(path, frames, sampler.fps, scale=sampler.scale)
+        for name, found in measure(Shot(read_video(path).frames_FHWC, sampler.fps), MEASURED).items():
+            each[name].append(round(found.value, 6) if math.isfinite(found.value) else None)
+    known = {name: [value for value in values if value is not None] for name, values in each.items()}
+    means = {f"{FOLDER}/{name}": sum(values) / len(values) for name, values in known.items() if values}
+    return means | {f"{FOLDER}/each": each}

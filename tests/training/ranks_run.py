@@ -1,0 +1,40 @@
+"""A training run in several processes of torchrun's: ranks_run.py FOLDER STEPS replicate|shard joint|auto|..."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+import torch
+
+from rushes.config.tables import Train
+from rushes.training.loop import train
+from rushes.training.parallel import joined
+
+spec = importlib.util.spec_from_file_location("workshop", Path(__file__).with_name("conftest.py"))
+assert spec is not None and spec.loader is not None
+workshop = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(workshop)
+
+
+def main(folder: Path, steps: int, parallel: str, gradients: str) -> None:
+    """Train, or go on, on comparisons with ties, labels per segment and unequal numbers of views."""
+    torch.set_num_threads(1)
+    settings = Train(
+        steps=steps, batch=5, lr=1e-3, checkpoint_every=3, reference="ema", ema=0.9, warmup=0, decay="none",
+        clip_norm=0.5, parallel=parallel, gradients=gradients,
+    )  # fmt: skip
+    with joined() as ranks:
+        if ranks.first and not (folder / "latents").exists():
+            workshop.uneven_data(folder)
+        ranks.wait()
+        backbone = workshop.small_backbone(seed=ranks.rank)  # the first one's weights count
+        train(backbone, workshop.uneven_data(folder), settings, folder, seed=0, identity="ranks", ranks=ranks)
+    sys.stdout.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4])

@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from rushes.backbones.adapters import add_lora
+from rushes.backbones.tiny import TinyBackbone
+from rushes.config.tables import Train
+from rushes.noise.draws import TimeDraw
+from rushes.objectives.terms import Term
+from rushes.store.latents import LatentStore
+from rushes.training import bank as banks
+from rushes.training.bank import Bank, fill, needs_reference, open_bank
+from rushes.training.batches import make_batch
+from rushes.training.choice import Way
+from rushes.training.comparison import Comparison
+from rushes.training.gradients import plain_errors
+from rushes.training.loop import Data, train
+
+DataIn = Callable[..., Data]
+Small = Callable[..., TinyBackbone]
+VIEW_BY_VIEW = Way("two_pass")
+
+
+def bank_of(folder: Path, data: Data, backbone: TinyBackbone, draws: int = 2, **changes: Any) -> Bank:
+    asked = {"weights": backbone.fingerprint, "latents": data.latents, "backbone": backbone, "seed": 0}
+    return open_bank(folder / "bank", draws, **{**asked, "times": data.times, **changes})
+
+
+def filled(
+    folder: Path, data: Data, backbone: TinyBackbone, draws: int = 2, way: Way = VIEW_BY_VIEW, seed: int = 0
+) -> Bank:
+    bank = bank_of(folder, data, backbone, draws, seed=seed)
+    missing = bank.missing(data.comparisons)
+    fill(bank, missing, backbone, data.latents, seed=seed, times=data.times, way=way)
+    return bank
+
+
+def fresh(data: Data, backbone: TinyBackbone, chosen: Sequence[tuple[Comparison, int]]) -> Tensor:
+    return plain_errors(backbone, make_batch(chosen, data.latents, backbone, 0, data.times), VIEW_BY_VIEW)
+
+
+@pytest.mark.parametrize("first_frame", [False, True])
+def test_what_is_looked_up_is_what_would_be_computed(
+    first_frame: bool, tmp_path: Path, small: Small, data_in: DataIn
+) -> None:
+    """Bit for bit where views go one by one; rounding where other rows go along."""
+    data, backbone = data_in(tmp_path, first_frame=first_frame), small()
+    chosen = [(data.comparisons[i], draw) for i, draw in ((3, 1), (0, 0), (3, 0), (5, 2))]
+    exact = filled(tmp_path / "one", data, backbone, draws=3)
+    assert torch.equal(exact.errors(chosen, 2), fresh(data, backbone, chosen))
+    joint = filled(tmp_path / "two", data, backbone, draws=3, way=Way())
+    torch.testing.assert_close(joint.errors(chosen, 2), fresh(data, backbone, chosen), rtol=1e-6, atol=1e-6)
+
+
+def test_comparisons_of_unequal_views_are_padded(tmp_path: Path, small: Small, data_in: DataIn) -> None:
+    data, backbone = data_in(tmp_path), small()
+    one, two = data.comparisons[0], data.comparisons[1]
+    wide = replace(
+        two,
+        views=(*two.views, one.views[0]),
+        terms=(Term("clip", (1.0, -0.5, -0.5), (1, 1, 1, 1), 3.0),),
+    )
+    data = replace(data, comparisons=[one, wide])
+    errors = filled(tmp_path, data, backbone).errors([(one, 0), (wide, 1)], 3)
+    assert torch.equal(errors, fresh(data, backbone, [(one, 0), (wide, 1)]))
+    assert not errors[0, 2].any() and errors[1].all()
+
+
+@pytest.mark.parametrize("tune", ["full", "lora"])
+@pytest.mark.parametrize("gradients", ["two_pass", "joint"])
+def test_a_run_with_a_bank_is_the_run_without_at_the_same_draws(
+    gradients: str, tune: str, tmp_path: Path, small: Small, data_in: DataIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reference is computed, or looked up: same draws, same losses; view by view the same bits."""
+
+    def run(name: str, looked_up: bool) -> tuple[list[dict[str, Any]], dict[str, Tensor]]:
+        backbone, data = small(), data_in(tmp_path / name, held_out=0)
+        weights = backbone.fingerprint
+        if tune == "lora":
+            torch.manual_seed(0)
+            add_lora(backbone.network, backbone.spec.lora_targets, rank=2, alpha=2)
+        bank = bank_of(tmp_path / name, data, backbone, weights=weights)
+        fill(bank, data.comparisons, backbone, data.latents, seed=0, times=data.times, way=Way(gradients))  # type: ignore[arg-type]
+        if not looked_up:
+            monkeypatch.setattr("rushes.training.loop._known", beside)
+        settings = Train(steps=8, batch=4, lr=1e-3, gradients=gradients, warmup=0, decay="none")  # type: ignore[arg-type]
+        train(backbone, replace(data, bank=bank), settings, tmp_path / name, seed=0, identity="bank")
+        monkeypatch.undo()
+        lines = (tmp_path / name / "metrics.jsonl").read_text().splitlines()
+        rows = [{k: v for k, v in json.loads(x).items() if isinstance(v, float) and k != "seconds"} for x in lines]
+        return rows[1:], {n: p.detach().clone() for n, p in backbone.network.named_parameters() if p.requires_grad}
+
+    def beside(work: Any, batch: Any, chosen: Any) -> Tensor:
+        with work.reference.applied():
+            return plain_errors(work.backbone, batch, work.way)
+
+    (rows, weights), (other_rows, other_weights) = run("looked up", True), run("beside", False)
+    for row, other in zip(rows, other_rows, strict=True):
+        assert row == (other if gradients == "two_pass" else pytest.approx(other, rel=1e-4, abs=1e-5))
+    for name, weight in weights.items():
+        if gradients == "two_pass":
+            assert torch.equal(weight, other_weights[name])
+        else:
+            torch.testing.assert_close(weight, other_weights[name], rtol=1e-4, atol=1e-5)
+
+
+def test_a_visit_takes_its_number_modulo_the_draws(
+    tmp_path: Path, small: Small, data_in: DataIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    real = make_batch
+    monkeypatch.setattr(
+        "rushes.training.loop.make_batch",
+        lambda chosen, *rest: (seen.extend(visit for _, visit in chosen), real(chosen, *rest))[1],
+    )
+    data, backbone = data_in(tmp_path), small()
+    data = replace(data, bank=filled(tmp_path, data, backbone, draws=3))
+    train(backbone, data, Train(steps=7, batch=6), tmp_path / "run", seed=0, identity="bank")
+    assert seen[-42:] == [visit % 3 for visit in range(7) for _ in range(6)]
+
+
+def change_caption(c: Comparison) -> Comparison:
+    return replace(c, views=(replace(c.views[0], caption="another"), *c.views[1:]))
+
+
+def change_edit(c: Comparison) -> Comparison:
+    return replace(c, views=(replace(c.views[0], edit="reverse"), *c.views[1:]))
+
+
+def change_media(c: Comparison) -> Comparison:
+    return replace(c, views=(replace(c.views[0], media="b4"), *c.views[1:]))
+
+
+def change_first_frame(c: Comparison) -> Comparison:
+    return replace(c, views=tuple(replace(view, first_frame="a3") for view in c.views))
+
+
+def swap_views(c: Comparison) -> Comparison:
+    return replace(c, views=c.views[::-1])
+
+
+@pytest.mark.parametrize("change", [change_caption, change_edit, change_media, change_first_frame, swap_views])
+def test_a_changed_view_is_not_looked_up(
+    change: Callable[[Comparison], Comparison], tmp_path: Path, small: Small, data_in: DataIn
+) -> None:
+    data, backbone = data_in(tmp_path), small()
+    bank = filled(tmp_path, data, backbone)
+    changed = [change(data.comparisons[0]), *data.comparisons[1:]]
+    assert bank.missing(changed) == changed[:1]
+    with pytest.raises(ValueError, match=r"the bank lacks comparison pair 0; run `rushes bank`"):
+        bank.errors([(changed[0], 0)], 2)
+
+
+def test_weights_seed_draws_times_dtype_and_latents_each_have_a_bank_of_their_own(
+    tmp_path: Path, small: Small, data_in: DataIn
+) -> None:
+    data, backbone = data_in(tmp_path), small()
+    filled(tmp_path, data, backbone)
+    assert bank_of(tmp_path, data, backbone).missing(data.comparisons) == []
+    everything = list(data.comparisons)
+    assert bank_of(tmp_path, data, small(seed=1)).missing(everything) == everything
+    assert bank_of(tmp_path, data, backbone, seed=1).missing(everything) == everything
+    assert bank_of(tmp_path, data, backbone, draws=3).missing(everything) == everything
+    assert bank_of(tmp_path, data, backbone, times=TimeDraw("uniform", high=0.5)).missing(everything) == everything
+    other = replace(data, latents=LatentStore(tmp_path / "latents", "other"))
+    assert bank_of(tmp_path, other, backbone).missing(everything) == everything
+    wide = small()
+    wide.network.double()
+    assert bank_of(tmp_path, data, wide, weights=backbone.fingerprint).missing(everything) == everything
+
+
+def test_what_only_names_a_view_does_not_matter(tmp_path: Path, small: Small, data_in: DataIn) -> None:
+    data, backbone = data_in(tmp_path), small()
+    bank = filled(tmp_path, data, backbone)
+    renamed = [replace(c, views=tuple(replace(view, source="real") for view in c.views)) for c in data.comparisons]
+    assert bank.missing(renamed) == []
+
+
+def test_a_fill_that_was_stopped_goes_on(
+    tmp_path: Path, small: Small, data_in: DataIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(banks, "AT_ONCE", 2)
+    data, backbone = data_in(tmp_path), small()
+    ticks: list[int] = []
+
+    def stop(count: int) -> None:
+        ticks.append(count)
+        if len(ticks) == 4:  # in the second part: the first is on the disk
+            raise KeyboardInterrupt
+
+    bank = bank_of(tmp_path, data, backbone)
+    with pytest.raises(KeyboardInterrupt):
+        fill(
+            bank, data.comparisons, backbone, data.latents, seed=0, times=data.times, way=VIEW_BY_VIEW, tick=stop
+        )
+    again = bank_of(tmp_path, data, backbone)
+    assert again.missing(data.comparisons) == list(data.comparisons[2:])
+    assert sum(ticks[:2]) == 4
+    bank = filled(tmp_path, data, backbone)
+    chosen = [(c, 1) for c in data.comparisons]
+    assert torch.equal(bank.errors(chosen, 2), fresh(data, backbone, chosen))
+
+
+def test_a_moving_reference_has_no_bank(tmp_path: Path, small: Small, data_in: DataIn) -> None:
+    data, backbone = data_in(tmp_path), small()
+    data = replace(data, bank=filled(tmp_path, data, backbone))
+    for moving in ("ema", "hard"):
+        with pytest.raises(ValueError, match=rf"train\.bank .* one reference and train\.reference is '{moving}'"):
+            train(backbone, data, Train(steps=1, reference=moving), tmp_path / moving, seed=0, identity="")  # type: ignore[arg-type]
+
+
+def test_who_needs_a_reference(tmp_path: Path, data_in: DataIn) -> None:
+    (comparison,) = data_in(tmp_path).comparisons[:1]
+    own = Term("supervised", (1.0, 0.0), (1, 1, 1, 1), link="error")
+    assert needs_reference(comparison) and needs_reference(replace(comparison, terms=(own, *comparison.terms)))
+    assert not needs_reference(replace(comparison, terms=(own,)))
+    assert not needs_reference(replace(comparison, terms=(replace(comparison.terms[0], reference=False),)))

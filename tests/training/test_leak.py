@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rushes.media.write import write_video
+from rushes.objectives.terms import Term
+from rushes.training import leak
+from rushes.training.comparison import Comparison, View
+
+LABELS = (0, 1, 1)
+Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+
+
+def same(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return frames
+
+
+def brighter(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return np.clip(frames.astype(int) + 6, 0, 255).astype(np.uint8)
+
+
+def grainy(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return np.clip(frames + rng.normal(0, 6, frames.shape), 0, 255).astype(np.uint8)
+
+
+def still(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return np.repeat(frames[:1], len(frames), 0)
+
+
+def clip(rng: np.random.Generator) -> np.ndarray:
+    """A soft picture that moves sideways."""
+    coarse = rng.uniform(40, 200, (4, 10, 3))
+    picture = np.kron(coarse, np.ones((16, 16, 1)))
+    for _ in range(6):
+        picture = (picture + np.roll(picture, 1, 0) + np.roll(picture, 1, 1) + np.roll(picture, -1, 0)) / 4
+    return np.stack([picture[:, 2 * f : 2 * f + 96] for f in range(4)]).astype(np.uint8)
+
+
+@pytest.fixture
+def look(tmp_path: Path) -> Callable[..., dict[str, leak.Leak]]:
+    """Twenty winners and losers, of different scenes, the losers changed."""
+
+    def run(change: Change, fps: float = 8.0) -> dict[str, leak.Leak]:
+        rng = np.random.default_rng(0)
+        seen: dict[str, leak.Seen] = {}
+        pairs = []
+        for at in range(leak.LEAST):
+            for side in "wl":
+                frames, rate = clip(rng), 8.0
+                if side == "l":
+                    frames, rate = change(frames, rng), fps
+                path = tmp_path / f"{side}{at}.mp4"
+                write_video(path, frames, rate)
+                seen[f"{side}{at}"] = leak.Seen(frames, 8.0, path, False)
+            pairs.append(leak.Pair(f"{at}", View(f"w{at}", "a clip"), View(f"l{at}", "a clip")))
+        return {each.name: each for each in leak.measure(pairs, lambda view: seen[view.key])}
+
+    return run
+
+
+def test_sides_of_one_kind_leak_nothing(look: Callable[..., dict[str, leak.Leak]]) -> None:
+    found = look(same)
+    assert found["all"].share.low < 0.5 and not found["blockiness"].told
+    # nothing is said of what is equal in all pairs: rate, size, length, and grain, of which there is none
+    assert set(found) == {"all", "blockiness", *leak.LOOK, "bytes_per_pixel", "motion_speed"}
+
+
+@pytest.mark.parametrize(
+    ("change", "names"), [(grainy, {"grain", "bytes_per_pixel"}), (still, {"motion_speed"})], ids=["grain", "motion"]
+)
+def test_a_difference_is_found_and_named(
+    change: Change, names: set[str], look: Callable[..., dict[str, leak.Leak]]
+) -> None:
+    found = look(change)
+    assert found["all"].share.value > 0.9
+    assert all(found[name].share.value > 0.9 and found[name].told for name in names)
+    assert not found["saturation"].told
+    assert [leak.Leak.read(each.written()) for each in found.values()] == list(found.values())
+    lines = leak.warnings(tuple(found.values()))
+    assert lines[0].startswith("leak: plain features of the clips give losers away") and len(lines) > 1
+
+
+def test_a_rate_that_differs_is_found(look: Callable[..., dict[str, leak.Leak]]) -> None:
+    found = look(same, fps=12.0)
+    assert found["file_fps"].share.value == 1.0 and found["file_seconds"].share.value == 1.0
+    assert (found["file_fps"].winner, found["file_fps"].loser) == (8.0, 12.0)
+
+
+def test_few_pairs_say_nothing() -> None:
+    few = [leak.Pair(f"{at}", View(f"w{at}", ""), View(f"l{at}", "")) for at in range(leak.LEAST - 1)]
+    one_prompt = [leak.Pair("a", View(f"w{at}", ""), View(f"l{at}", "")) for at in range(leak.LEAST)]
+    unread: Callable[..., leak.Seen] = pytest.fail
+    assert leak.measure(few, unread) == () == leak.measure(one_prompt, unread)
+    assert "it takes" in leak.in_words(())[0] and leak.warnings(()) == []
+
+
+def test_what_is_learned_on_the_same_prompts_does_not_count() -> None:
+    """Features of noise: with as many of them as pairs, a rule fits its own pairs and no others."""
+    rng = np.random.default_rng(1)
+    gaps = rng.normal(size=(40, 30))
+    share = leak._told(gaps, [f"{at}" for at in range(40)])
+    assert share.low < 0.5 < share.high
+    # the same pair under one prompt many times is one pair
+    twice = leak._told(np.repeat(gaps, 5, 0), [f"{at}" for at in range(40) for _ in range(5)])
+    assert twice.low < 0.5 < twice.high
+
+
+def test_pairs_follow_labels_and_leave_anchors_out() -> None:
+    views = tuple(View(name, "a clip") for name in ("real", "take", "other"))
+    anchor = Term("supervised", (1.0, 0.0, 0.0), LABELS, link="error")
+    first = Term("clip", (1.0, -1.0, 0.0), LABELS, 5.0)
+    turned = Term("clip", (0.0, 1.0, -1.0), (0, -1, -1), 5.0)
+    tied = Term("segment", (1.0, -1.0, 0.0), (0, 1, -1), 5.0, reduction="segment")
+    found = leak.pairs([Comparison("a", "prompt", views, (anchor, first, first, turned, tied))])
+    assert [(pair.winner.key, pair.loser.key) for pair in found] == [("real", "take"), ("other", "take")]
+
+
+def test_spread_out_takes_the_whole_list() -> None:
+    assert leak.spread_out(list("abcdefgh"), 4) == list("aceg") and leak.spread_out(list("ab"), 4) == list("ab")  # type: ignore[type-var,comparison-overlap,arg-type]
+
+
+def test_traces_by_hand() -> None:
+    flat = np.full((64, 64), 100, np.uint8)
+    rng = np.random.default_rng(0)
+    noisy = np.clip(rng.normal(100, 5, (256, 256)), 0, 255).astype(np.uint8)
+    assert leak.grain(flat) == 0.0 and leak.grain(noisy) == pytest.approx(5.0, rel=0.05)
+    blocks = np.kron(rng.integers(60, 180, (8, 8)), np.ones((8, 8))).astype(np.uint8)
+    assert leak.blockiness(flat) == 1.0 and leak.blockiness(blocks) > 50
+    assert leak.blockiness(noisy) == pytest.approx(1.0, rel=0.05)

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from rushes.backbones.tiny import TinyBackbone
+from rushes.noise.draws import seeded
+from rushes.objectives.losses import ViewErrors
+from rushes.objectives.terms import Term, collate
+from rushes.training.batches import Batch, make_batch
+from rushes.training.comparison import Comparison, View
+from rushes.training.gradients import plain_errors
+from rushes.training.loop import Data
+from rushes.training.probe import DRAWS, Probe, measure
+from rushes.training.reference import Reference
+
+Small = Callable[..., TinyBackbone]
+DataIn = Callable[..., Data]
+
+
+def probe(logits: list[float], t: list[float], sources: list[tuple[str, str]], label: int = 1) -> Probe:
+    """One comparison of one frame each, of beta 2, so a logit is the loser's error minus the winner's."""
+    errors = torch.tensor([[[0.0], [value * label]] for value in logits])
+    terms = (Term("clip", (1.0, -1.0), (label,), 2.0),)
+    comparisons = tuple(
+        Comparison(f"{at}", f"{at // 2}", tuple(View(s, "", "", s) for s in pair), terms)
+        for at, pair in enumerate(sources)
+    )
+    whole = collate([terms] * len(logits), 2, 1)
+    return Probe(ViewErrors(errors, torch.zeros_like(errors)), whole, comparisons, torch.tensor(t), 0.5, 2.0)
+
+
+def test_by_noise_level_and_source() -> None:
+    found = probe(
+        [1.0, -3.0, 0.0, 4.0], [0.1, 0.2, 0.5, 1.0], [("real", "take")] * 3 + [("real", "reversed")]
+    ).figures()
+    assert found["clip/margin_by_noise/0-0.25"] == -1.0 and found["clip/accuracy_by_noise/0-0.25"] == 0.5
+    assert "clip/margin_by_noise/0.25-0.5" not in found
+    assert found["clip/margin_by_noise/0.5-0.75"] == 0.0 and found["clip/margin_by_noise/0.75-1"] == 4.0
+    assert found["clip/margin_by_source/real over take"] == pytest.approx(-2 / 3)
+    assert found["clip/margin_by_source/real over reversed"] == 4.0
+    assert found["clip/typical"] == 1.0  # of 0, 1, 3, 4 the lower one in the middle
+    assert found["drift"] == 0.5 and found["reference_error"] == 2.0
+
+
+def test_a_label_of_the_right_view_swaps_the_sides() -> None:
+    found = probe([1.0, 1.0], [0.1, 0.2], [("left", "right")] * 2, label=-1).figures()
+    assert found["clip/margin_by_source/right over left"] == 1.0 and found["clip/accuracy"] == 1.0
+
+
+def test_intervals_are_of_prompts_and_not_of_draws() -> None:
+    """Two comparisons to a prompt: a hundred of them that agree within a prompt know as much as fifty."""
+    generator = torch.Generator().manual_seed(0)
+    each = torch.where(torch.rand(50, generator=generator) < 0.7, 1.0, -1.0).tolist()
+    twice = [value for value in each for _ in range(2)]
+    found = probe(twice, [0.5] * 100, [("real", "take")] * 100).figures()
+    low, high = found["clip/accuracy_low"], found["clip/accuracy_high"]
+    assert low < found["clip/accuracy"] < high
+    assert high - low == pytest.approx(2 * 1.96 * (0.7 * 0.3 / 50) ** 0.5, rel=0.15)
+    assert found["clip/winner_relative_error_low"] == found["clip/winner_relative_error_high"] == 0.0
+
+
+def test_one_prompt_has_no_interval_and_no_infinity() -> None:
+    found = probe([1.0, 2.0], [0.1, 0.2], [("real", "take")] * 2).figures()
+    assert "clip/winner_relative_error_low" not in found and found["clip/accuracy_low"] == 0.0
+
+
+def test_measured_errors_are_those_of_training_and_drift_is_of_predictions(
+    tmp_path: Path, small: Small, data_in: DataIn
+) -> None:
+    backbone, data = small(), data_in(tmp_path, held_out=2)
+    reference = Reference(backbone.network)
+
+    def make(chosen: list[tuple[Comparison, int]]) -> Batch:
+        return make_batch(chosen, data.latents, backbone, 0, data.times)
+
+    still = measure(backbone, reference, data.held_out, make, 3)  # type: ignore[arg-type]
+    assert still.drift == 0.0 and torch.equal(still.errors.policy_BVF, still.errors.reference_BVF)
+    with torch.no_grad():
+        for p in backbone.network.parameters():
+            p += 0.01 * torch.randn(p.shape, generator=seeded("moved", p.shape))
+    moved = measure(backbone, reference, data.held_out, make, 3)  # type: ignore[arg-type]
+    batch = make([(c, -1 - draw) for c in data.held_out for draw in range(DRAWS)])
+    assert torch.allclose(moved.errors.policy_BVF, plain_errors(backbone, batch), rtol=1e-5)
+    assert torch.equal(moved.errors.reference_BVF, still.errors.reference_BVF)
+    x, t = backbone.spec.path.mix(batch.clean_RCFHW, batch.noise_RCFHW, batch.t_RF), batch.t_RF
+    with torch.no_grad():
+        ours = backbone.predict(x, t, batch.condition)
+    with reference.applied():
+        theirs = backbone.predict(x, t, batch.condition)
+    assert moved.drift == pytest.approx(float(((ours - theirs) ** 2).mean()), rel=1e-4) and moved.drift > 1e-6
+    assert moved.reference_error == pytest.approx(float(still.errors.reference_BVF.mean()), rel=1e-5)

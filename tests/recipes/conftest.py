@@ -14,15 +14,20 @@ import pytest
 import torch
 
 from rushes.backbones.tiny import TinyBackbone, TinyConfig
+from rushes.edits.words import apply
 from rushes.noise.draws import seeded
-from rushes.records import Candidate, CandidateKind, Clip, Preference
+from rushes.records import Candidate, CandidateKind, Caption, Clip, Preference, Score
 from rushes.store.database import Store
 from rushes.store.latents import LatentStore, first_frame_key
 from rushes.training.comparison import LatentGrid
+from rushes.training.recipe import load_recipe
 from rushes.world.render import render
 from rushes.world.scenes import FPS, FRAMES, SIZE_PX, Scene, draw_scenes
 
 CLIPS, TAKES = 5, 3  # of the last clip there is one take only
+EDITING = ("dfdpo", "physhpo")  # recipes with views of edited clips
+GRID = LatentGrid(5, 4, FPS, first_frame=True)
+SCORES = ((9, 10, 7.5), (3, 8, 3), (2, 1, 0.5), (5, 5, 5), (6,))  # of takes, out of ten; of group 3 all tie
 LABELS = ((1, 0, -1, 1), (0, 0, 1, 0), (-1, -1, -1, 0), (0, 0, 0, 0), (1, 1, 1, 1))  # of guided pairs, per half second
 
 
@@ -60,10 +65,16 @@ def preference_row(left: str, right: str, labels: tuple[int, ...], segment_s: fl
     return Preference(f"{left} or {right}", left, right, labels, "world", segment_s)
 
 
+def score_row(subject: str, value: float, rater: str = "human", metric: str = "human") -> Score:
+    return Score(f"{rater} {metric} {subject} {value}", subject, metric, value, measured_by=rater)
+
+
 def fill(store: Store, latents: LatentStore) -> None:
-    codec, rng = small_backbone(), np.random.default_rng(0)
+    codec, rng, gap_rng = small_backbone(), np.random.default_rng(0), np.random.default_rng(1)
+    kept: dict[str, np.ndarray] = {}
 
     def keep(name: str, frames: np.ndarray) -> None:
+        kept[name] = frames
         latents.put({name: codec.encode(frames[None])[0]})
 
     for i, scene in enumerate(draw_scenes(5, CLIPS)):
@@ -79,12 +90,22 @@ def fill(store: Store, latents: LatentStore) -> None:
             noise = rng.normal(0, 20, frames.shape)
             keep(candidate.media, np.clip(frames + noise, 0, 255).astype(np.uint8))
         store.add(made)
+        gap = replace(candidate_row(clip, f"gap {i}", "gap"), caption="a ball")
+        keep(gap.media, np.clip(frames + gap_rng.normal(0, 20, frames.shape), 0, 255).astype(np.uint8))
+        store.add([gap, Caption(f"wrong {i}", clip.id, "a ball stands still", "wrong", f"take {i}.{takes - 1}")])
+        store.add(Score(f"alike {i}.{k}", f"take {i}.{k}", "likeness", 0.9 + 0.01 * k) for k in range(takes))
+        store.add(score_row(f"take {i}.{k}", score) for k, score in enumerate(SCORES[i]))
         store.add([preference_row(f"guided {i}.0", f"guided {i}.1", LABELS[i])])
         if takes > 1:
             store.add([preference_row(f"take {i}.0", f"take {i}.1", LABELS[i])])
     aside = clip_row(draw_scenes(6, 1)[0], "eval clip", "eval")
     store.add([aside, candidate_row(aside, "eval take", "take"), candidate_row(aside, "eval take 2", "take")])
     store.add([preference_row("eval take", "eval take 2", (1, 1, 1, 1))])
+    for recipe in map(load_recipe, EDITING):
+        for view in (view for c in recipe.comparisons(store, recipe.Options(), GRID) for view in c.views):
+            if view.edit:
+                edited = apply(kept[view.media], view.edit, kept.__getitem__)
+                latents.put({view.key: codec.encode(edited[None])[0]})
 
 
 @pytest.fixture(scope="session")
@@ -94,7 +115,7 @@ def corner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Corner]:
     with Store.create(folder) as store:
         latents = LatentStore(folder / "latents", "small")
         fill(store, latents)
-        yield Corner(store, latents, LatentGrid(5, 4, FPS, first_frame=True))
+        yield Corner(store, latents, GRID)
 
 
 @pytest.fixture
@@ -116,7 +137,7 @@ def backbone() -> Callable[[], TinyBackbone]:
 
 @pytest.fixture
 def rows() -> dict[str, Callable[..., object]]:
-    return {"clip": clip_row, "candidate": candidate_row, "preference": preference_row}
+    return {"clip": clip_row, "candidate": candidate_row, "preference": preference_row, "score": score_row}
 
 
 @pytest.fixture

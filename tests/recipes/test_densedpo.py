@@ -9,7 +9,7 @@ import torch
 
 from rushes.objectives.losses import ViewErrors, loss
 from rushes.objectives.terms import collate
-from rushes.recipes.densedpo import Options, comparisons, majority
+from rushes.recipes.densedpo import Options, account, comparisons, majority
 
 
 def pairs(corner: Any, **options: Any) -> dict[str, Any]:
@@ -51,6 +51,31 @@ def test_vanilla_takes_the_majority_of_independent_pairs(corner: Any) -> None:
     assert set(found) == {f"take {i}.0 or take {i}.1" for i in (0, 1, 2)}  # 3 is a tie; of clip 4 there is one take
     assert {view.source for c in found.values() for view in c.views} == {"take"}
     assert found["take 2.0 or take 2.1"].terms[0].labels == (0, -1, -1, -1, -1)
+
+
+def test_pairs_that_are_not_compared_are_counted(corner: Any) -> None:
+    def counted(**options: Any) -> dict[str, int]:
+        return account(corner.store, Options(**options), corner.grid)
+
+    # Of ten pairs five are guided, three are of takes that are trained on beside one tie, and one is held out.
+    assert counted() == {"pairs": 4, "ties": 1, "of_other_takes": 5}
+    assert counted(least_labelled=0.25) == {"pairs": 3, "too_few_decided": 1, "ties": 1, "of_other_takes": 5}
+    assert counted(mode="vanilla") == {"pairs": 3, "ties": 1, "of_other_takes": 6}
+
+
+def test_pairs_by_another_system_are_not_compared(store: Any, scene: Any, rows: Any, corner: Any) -> None:
+    """What training starts from made them, or they were brought along."""
+    clip = rows["clip"](scene, "one")
+    tuned = [replace(rows["candidate"](clip, f"tuned {k}", "take"), system="round-1") for k in range(2)]
+    theirs = [rows["candidate"](clip, f"theirs {k}", "imported") for k in range(2)]
+    store.add([clip, *tuned, *theirs])
+    store.add([rows["preference"](f"{name} 0", f"{name} 1", (1, 1, 1, 1)) for name in ("tuned", "theirs")])
+
+    def left(system: str) -> list[str]:
+        grid = replace(corner.grid, system=system)
+        return [c.views[0].media for c in comparisons(store, Options(mode="vanilla"), grid)]
+
+    assert left("base") == ["theirs 0"] and left("round-1") == ["tuned 0", "theirs 0"]
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 import torch
 
+from rushes.config.tables import Objective
 from rushes.objectives.losses import ViewErrors, loss
-from rushes.objectives.terms import collate
-from rushes.recipes.realdpo import Options, comparisons, times
+from rushes.objectives.safeguards import guarded
+from rushes.objectives.terms import Term, collate
+from rushes.recipes.realdpo import TINY, Options, account, comparisons, times
+from rushes.training.views import takes_account
 
 FRAMES = 5
 
@@ -34,6 +37,14 @@ def test_a_clip_with_one_take_counts_as_much_as_one_with_three(corner: Any) -> N
     assert len(last.views) == 2 and [term.weight for term in last.terms] == [1.0]
 
 
+def test_the_winner_may_make_a_trip_through_the_codec(corner: Any) -> None:
+    plain = comparisons(corner.store, Options(), corner.grid)
+    found = comparisons(corner.store, Options(winner="codec"), corner.grid)
+    for one, other in zip(plain, found, strict=True):
+        assert other.views == (replace(one.views[0], edit="codec"), *one.views[1:]) and other.terms == one.terms
+        assert one.views[0].key != other.views[0].key and one.views[0].first_frame == other.views[0].first_frame
+
+
 @pytest.mark.parametrize("losers", [1, 2, 3, 9])
 def test_losers_limits_the_takes(losers: int, corner: Any) -> None:
     found = comparisons(corner.store, Options(losers=losers), corner.grid)
@@ -41,11 +52,48 @@ def test_losers_limits_the_takes(losers: int, corner: Any) -> None:
     assert all(sum(t.weight for t in c.terms) == pytest.approx(1) for c in found)
 
 
-def test_a_supervised_term_beside(corner: Any) -> None:
-    (first, *_) = comparisons(corner.store, Options(sft_weight=0.1), corner.grid)
-    supervised, *others = first.terms
-    assert (supervised.level, supervised.link, supervised.weight) == ("supervised", "error", 0.1)
-    assert supervised.coefficients == (1, 0, 0, 0) and len(others) == 3
+def test_a_guard_holds_the_real_clip(corner: Any) -> None:
+    """What the tiny backbone's settings ask for: the real clip's own error beside, once for all takes."""
+    asked = Objective(**TINY["objective"]).model_dump(exclude={"safe_loser", "safe_share"})
+    (first, *_) = comparisons(corner.store, Options(), corner.grid)
+    supervised, *others = guarded(first.terms, **asked)
+    assert supervised == Term("supervised", (1, 0, 0, 0), (0, 1, 1, 1, 1), weight=1000.0, link="error")
+    assert tuple(others) == first.terms
+
+
+def test_takes_of_what_training_starts_from(store: Any, scene: Any, rows: Any, corner: Any) -> None:
+    clip = rows["clip"](scene, "one")
+    base = [rows["candidate"](clip, f"take {k}", "take") for k in range(2)]
+    tuned = [replace(rows["candidate"](clip, f"tuned {k}", "take"), system="round-1") for k in range(3)]
+    theirs = replace(rows["candidate"](clip, "theirs", "imported"), system="another model")
+    store.add([clip, *base, *tuned, theirs])
+
+    def losers(system: str) -> list[str]:
+        grid = replace(corner.grid, system=system)
+        return [view.media for c in comparisons(store, Options(), grid) for view in c.views[1:]]
+
+    assert account(store, Options(), corner.grid) == {}
+    store.add([rows["clip"](scene, "two")])
+    assert account(store, Options(), corner.grid) == {"clips_without_takes": 1}
+    assert losers("base") == ["take 0", "take 1", "theirs"]
+    assert losers("round-1") == ["tuned 0", "tuned 1", "tuned 2", "theirs"]
+    assert losers("round-2") == ["theirs"]
+
+
+@pytest.mark.parametrize("changed", [{"settings_hash": "new"}, {"made_by": "other weights"}])
+def test_takes_made_in_two_ways_are_not_mixed(
+    changed: dict[str, str], store: Any, scene: Any, rows: Any, corner: Any
+) -> None:
+    """Of each clip those of the newest way; the rest is counted."""
+    one, two = rows["clip"](scene, "one"), rows["clip"](scene, "two")
+    old = [rows["candidate"](clip, f"old {clip.id}", "take") for clip in (one, two)]
+    new = replace(rows["candidate"](one, "new one", "take"), **changed)
+    elsewhere = replace(rows["candidate"](one, "elsewhere", "take"), system="round-1")
+    store.add([one, two, *old, new, elsewhere, rows["candidate"](two, "guided", "guided", 0.7)])
+    found = comparisons(store, Options(), corner.grid)
+    assert [[view.media for view in c.views[1:]] for c in found] == [["new one"], ["old two"]]
+    account = takes_account(store, corner.grid, found)
+    assert account == {"used": 2, "of older settings": 1, "of other systems": 1, "not compared": 1}
 
 
 def test_clips_without_takes_are_left_out_and_imported_takes_are_taken(
@@ -77,9 +125,9 @@ def test_the_loss_by_hand(store: Any, scene: Any, rows: Any, corner: Any) -> Non
     """The mean over takes of -log sigmoid(-(beta / 2) (D_real - D_take)), errors alike in all scored frames."""
     clip = rows["clip"](scene, "one")
     store.add([clip, *(rows["candidate"](clip, f"take {k}", "take") for k in range(2))])
-    (only,) = comparisons(store, Options(beta=10.0, sft_weight=0.5), corner.grid)
+    (only,) = comparisons(store, Options(beta=10.0), corner.grid)
     real, takes = 0.98, (1.05, 0.99)
-    expected = sum(math.log1p(math.exp(5 * (real - take))) for take in takes) / 2 + 0.5 * real
+    expected = sum(math.log1p(math.exp(5 * (real - take))) for take in takes) / 2
     policy = torch.tensor([real, *takes])[None, :, None].repeat(1, 1, FRAMES)
     policy[..., 0] = 7.0  # the given frame, which nobody scores
     got = loss(ViewErrors(policy, torch.ones(1, 3, FRAMES)), collate([only.terms], 3, FRAMES))

@@ -10,6 +10,7 @@ Modes:
 - `vanilla`: pairs from independent noise, the majority label.
 
 Where the paper disagrees with itself, and what is done here:
+- each clip has noise of its own in its equations, and one noise for both in its listing: one for both.
 - the one-half is in its listing and not in its equations: kept, so beta 500 means the listing's 500.
 - the sigmoid acts per frame in the listing and on the sum in equation 7: per frame by default,
   `reduction = "sum_inside"` gives the other.
@@ -21,7 +22,8 @@ logit-normal, eta from U(0.65, 0.8), segments of one second. No code was release
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field
@@ -31,8 +33,9 @@ from rushes.noise.draws import TimeDraw
 from rushes.objectives.terms import Reduction, Term
 from rushes.records import Candidate, CandidateKind, Preference
 from rushes.store.database import Store
+from rushes.store.people import labels_to_train_on
 from rushes.training.comparison import Comparison, LatentGrid
-from rushes.training.views import candidate_view
+from rushes.training.views import candidate_view, labelled_takes
 
 PAPER = "DenseDPO (arXiv 2506.03517)"
 NEEDS: tuple[str, ...] = ("guided", "labels")
@@ -48,7 +51,10 @@ class Options(Table):
     least_labelled: float = Field(
         0.2, ge=0, lt=1, description="a pair is used if more than this share of its segments is not a tie (mode dense)"
     )
-    judge: str = Field("", description="use the labels of this judge only; empty = all")
+    judge: str = Field(
+        "", description="use the labels of this judge only; human = people, several merged into one; empty = all"
+    )
+    dimension: str = Field("overall", min_length=1, description="labels of this question only")
     times: Literal["uniform", "logit_normal"] = Field("logit_normal", description="distribution of the training time t")
 
 
@@ -69,32 +75,48 @@ def comparisons(store: Store, options: Options, grid: LatentGrid) -> list[Compar
     Raises:
         ValueError: a pair whose members answer different requests, or labels that do not fit the clips.
     """
-    kind: CandidateKind = "take" if options.mode == "vanilla" else "guided"
-    candidates = {c.id: c for c in store.candidates(split="train", kind=kind)}
-    clips = {clip.id: clip for clip in store.clips("train")}
+    candidates, clips = _candidates(store, options, grid), {clip.id: clip for clip in store.clips("train")}
     found = []
-    for preference, labels in _labelled(store, options):
-        left, right = candidates.get(preference.left), candidates.get(preference.right)
-        if left is None or right is None:
+    for preference in labels_to_train_on(store, options.judge, options.dimension):
+        term = _term_or_reason(preference, candidates, options, grid)
+        if isinstance(term, str):
             continue
-        _check_pair(left, right)
-        term = _term(labels, preference.segment_s, options, grid)
-        if not any(term.labels):
-            continue
+        left, right = candidates[preference.left], candidates[preference.right]
         clip = clips.get(left.clip_id)
         views = (candidate_view(left, clip, grid), candidate_view(right, clip, grid))
         found.append(Comparison(preference.id, left.group, views, (term,)))
     return found
 
 
-def _labelled(store: Store, options: Options) -> Iterator[tuple[Preference, tuple[int, ...]]]:
-    for preference in store.preferences(judge=options.judge or None):
-        labels = preference.labels
-        if options.mode != "dense":
-            labels = (majority(labels),)
-        elif sum(label != 0 for label in labels) <= options.least_labelled * len(labels):
-            continue
-        yield preference, labels
+def account(store: Store, options: Options, grid: LatentGrid) -> dict[str, int]:
+    """How many labelled pairs are compared, and why the others are not."""
+    candidates, counts = _candidates(store, options, grid), Counter[str]()
+    for preference in labels_to_train_on(store, options.judge, options.dimension):
+        term = _term_or_reason(preference, candidates, options, grid)
+        counts[term if isinstance(term, str) else "pairs"] += 1
+    return dict(counts)
+
+
+def _candidates(store: Store, options: Options, grid: LatentGrid) -> dict[str, Candidate]:
+    kind: CandidateKind = "take" if options.mode == "vanilla" else "guided"
+    return {c.id: c for c in labelled_takes(store, grid, kind)}
+
+
+def _term_or_reason(
+    preference: Preference, candidates: Mapping[str, Candidate], options: Options, grid: LatentGrid
+) -> Term | str:
+    """What a labelled pair says, or why it says nothing."""
+    left, right = candidates.get(preference.left), candidates.get(preference.right)
+    if left is None or right is None:
+        return "of_other_takes"
+    _check_pair(left, right)
+    labels, decided = preference.labels, sum(label != 0 for label in preference.labels)
+    if options.mode != "dense":
+        labels = (majority(labels),)
+    elif decided and decided <= options.least_labelled * len(labels):
+        return "too_few_decided"
+    term = _term(labels, preference.segment_s, options, grid)
+    return term if any(term.labels) else "ties"
 
 
 def _term(labels: tuple[int, ...], segment_s: float | None, options: Options, grid: LatentGrid) -> Term:

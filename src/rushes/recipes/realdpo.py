@@ -17,16 +17,18 @@ half (`t_high = 0.5`), reference ema 0.999 every 100 steps, 49 frames at 480 x 7
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 from pydantic import Field
 
 from rushes.config.tables import Table
+from rushes.edits.words import CODEC
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.terms import Term
 from rushes.store.database import Store
 from rushes.training.comparison import Comparison, LatentGrid
-from rushes.training.views import candidate_view, of_clip, real_view, training_clips
+from rushes.training.views import candidate_view, of_clip, real_view, takes, training_clips
 
 PAPER = "RealDPO (arXiv 2510.14955)"
 NEEDS: tuple[str, ...] = ("takes",)
@@ -34,7 +36,8 @@ TINY: Mapping[str, Any] = {
     "lr": 3e-4,
     "steps": 200,
     "batch": 16,
-    "options": {"beta": 2000.0, "sft_weight": 1000.0},
+    "objective": {"sft_weight": 1000.0},
+    "options": {"beta": 2000.0},
 }
 
 
@@ -43,7 +46,9 @@ class Options(Table):
 
     beta: float = Field(5000.0, gt=0, description="strength per mean squared error, with the one-half")
     losers: int = Field(0, ge=0, description="takes that each real clip is compared with; 0 = all there are")
-    sft_weight: float = Field(0.0, ge=0, description="weight of the real clip's own error beside the preference loss")
+    winner: Literal["real", "codec"] = Field(
+        "real", description="the real clip as it is, or after a trip through the model's codec, as takes have had one"
+    )
     times: Literal["uniform", "logit_normal"] = Field("uniform", description="distribution of the training time t")
     t_low: float = Field(0.0, ge=0, lt=1, description="lowest training time; 0 = clean")
     t_high: float = Field(1.0, gt=0, le=1, description="highest training time; 1 = noise; the released code has 0.5")
@@ -55,24 +60,29 @@ def times(options: Options) -> TimeDraw:
 
 
 def comparisons(store: Store, options: Options, grid: LatentGrid) -> list[Comparison]:
-    """A comparison per real clip that has takes: views real, take 1 .. N."""
-    takes = of_clip(store.candidates(split="train", kind="take") + store.candidates(split="train", kind="imported"))
+    """A comparison per real clip that has takes by what training starts from: views real, take 1 .. N."""
+    made = of_clip(takes(store, grid))
     labels = grid.labels((1,))
     found = []
     for clip in training_clips(store):
-        losers = takes.get(clip.id, ())[: options.losers or None]
+        losers = made.get(clip.id, ())[: options.losers or None]
         if not losers:
             continue
-        views = (real_view(clip, grid), *(candidate_view(take, clip, grid) for take in losers))
-        terms = [
+        real = replace(real_view(clip, grid), edit=CODEC if options.winner == "codec" else "")
+        views = (real, *(candidate_view(take, clip, grid) for take in losers))
+        terms = tuple(
             Term("clip", _against(k, len(losers)), labels, options.beta, weight=1 / len(losers))
             for k in range(len(losers))
-        ]
-        if options.sft_weight:
-            alone = (1.0, *[0.0] * len(losers))
-            terms.insert(0, Term("supervised", alone, labels, weight=options.sft_weight, link="error"))
-        found.append(Comparison(clip.id, clip.id, views, tuple(terms)))
+        )
+        found.append(Comparison(clip.id, clip.id, views, terms))
     return found
+
+
+def account(store: Store, options: Options, grid: LatentGrid) -> dict[str, int]:
+    """How many clips have no take to stand against."""
+    made = of_clip(takes(store, grid))
+    lacking = sum(clip.id not in made for clip in training_clips(store))
+    return {"clips_without_takes": lacking} if lacking else {}
 
 
 def _against(k: int, losers: int) -> tuple[float, ...]:

@@ -1,0 +1,92 @@
+"""Discriminator-free DPO: a real clip beats edited copies of itself (arXiv 2504.08542).
+
+Loss, per copy k: -log sigmoid(-(beta / 2) (D_real - D_copy_k)), with D the policy's mean squared prediction error minus
+the reference's; the mean over copies. All views share caption, time and noise. No take is made and nobody judges.
+
+Edits are made on pixels after resampling, between file and codec. Which ones a clip gets is drawn from its id, so it
+gets the same whenever the recipe is run. A copy that does not differ from its clip (a still clip played backwards) is
+dropped and counted by the train stage.
+
+Where the paper leaves open what is done here: the abstract names temporal reversal, frame shuffling and noise; frozen
+clips and faults within a box of space and time are ours. With a given first frame, copies start from the real clip's,
+as they answer the same request; the reversed one starts from its own first frame, which is the clip's last.
+
+Settings of the published run: CogVideoX; beta, learning rate and steps are not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from rushes.config.tables import Table
+from rushes.edits.words import begins_anew, words
+from rushes.noise.draws import TimeDraw
+from rushes.objectives.terms import Term
+from rushes.records import Clip, stable_hash
+from rushes.store.database import Store
+from rushes.training.comparison import OWN, Comparison, LatentGrid, View
+from rushes.training.views import real_view, training_clips
+
+PAPER = "Discriminator-free DPO (arXiv 2504.08542)"
+NEEDS: tuple[str, ...] = ()
+TINY: Mapping[str, Any] = {
+    "lr": 3e-4,
+    "steps": 200,
+    "batch": 16,
+    "objective": {"sft_weight": 1000.0},
+    "options": {"beta": 2000.0},
+}
+
+Name = Literal["reverse", "shuffle", "noise", "freeze", "blur-box", "shuffle-box", "freeze-box"]
+
+
+class Options(Table):
+    """Settings of discriminator-free DPO."""
+
+    beta: float = Field(2000.0, gt=0, description="strength per mean squared error, with the one-half")
+    edits: Annotated[tuple[Name, ...], Field(min_length=1)] = Field(
+        ("reverse", "shuffle", "noise", "freeze", "blur-box", "shuffle-box", "freeze-box"),
+        strict=False,
+        description="what may be done to a clip to make it lose",
+    )
+    losers: int = Field(1, ge=1, description="edited copies that each clip is compared with, each by another edit")
+    noise: float = Field(20.0, gt=0, description="standard deviation of the noise, grey levels of 255 (edit noise)")
+    seed: int = Field(0, ge=0, description="another one deals the edits out otherwise")
+    times: Literal["uniform", "logit_normal"] = Field("uniform", description="distribution of the training time t")
+
+
+def times(options: Options) -> TimeDraw:
+    """The distribution of training times."""
+    return TimeDraw(options.times)
+
+
+def comparisons(store: Store, options: Options, grid: LatentGrid) -> list[Comparison]:
+    """A comparison per real clip: views real, copy 1 .. N."""
+    labels, found = grid.labels((1,)), []
+    for clip in training_clips(store):
+        real = real_view(clip, grid)
+        copies = [_copy(real, edit) for edit in _drawn(clip, options)]
+        terms = tuple(
+            Term("clip", (1.0, *(-float(j == k) for j in range(len(copies)))), labels, options.beta, 1 / len(copies))
+            for k in range(len(copies))
+        )
+        found.append(Comparison(clip.id, clip.id, (real, *copies), terms))
+    return found
+
+
+def _drawn(clip: Clip, options: Options) -> list[str]:
+    """The edits of one clip, no two of a name."""
+    number = int(stable_hash(["edits", options.seed, clip.id], 8), 16)
+    names = np.random.default_rng(number).permutation(list(dict.fromkeys(options.edits)))[: options.losers]
+    arguments: dict[str, tuple[object, ...]] = {"reverse": (), "noise": (options.noise, number)}
+    return [words(name, *arguments.get(name, (number,))) for name in names.tolist()]
+
+
+def _copy(real: View, edit: str) -> View:
+    own = real.first_frame and begins_anew(edit)
+    return replace(real, edit=edit, first_frame=OWN if own else real.first_frame, source="edited")

@@ -1,0 +1,195 @@
+"""HuViDPO: clips that people scored from 0 to 10, each against all others of its group (arXiv 2502.01690).
+
+Loss, per pair of a winner w and a loser l: -log sigmoid(-(beta / 2) (D_w - D_l)), with D the policy's mean squared
+error minus the reference's over the latent frames that are not given. Both members of a pair share time and noise. The
+first latent frame is clean and counts in no error.
+
+Where this differs from the authors' code, and why:
+- Equal scores make no pair. There the clip that comes second wins.
+- A pair is two clips from one first frame. There any two clips of an action are one, each from its own first frame;
+  `pairs = "caption"` does so.
+- Scores are numbers. A form may send text, and as text "10" is less than "9".
+- The reference needs no gradient and no second copy of the network.
+- The gap between two scores may weight their pair (`weight = "gap"`). There it is loaded and not used.
+
+Settings of the published run: Stable Diffusion 1.4 made into a video model (backbone `inflated_sd`), 16 frames at
+512 x 320. First its motion layers on 8 to 16 clips of one action, lr 3e-5, 25,000 steps of one clip. Then LoRA of rank
+16, alpha 32 and dropout 0.1 on all attentions: AdamW at lr 1e-4 with weight decay 1e-4 and eps 1e-3, clip norm 1, beta
+50, 12 rounds over all pairs of the action, one pair a step, t uniform.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from statistics import fmean
+from typing import Any, Literal
+
+from pydantic import Field
+
+from rushes.config.tables import Table
+from rushes.noise.draws import TimeDraw
+from rushes.objectives.terms import Term
+from rushes.records import Clip, stable_hash
+from rushes.store.database import Store
+from rushes.training.comparison import Comparison, LatentGrid, View
+from rushes.training.views import candidate_view, real_view, takes, training_clips
+
+PAPER = "HuViDPO (arXiv 2502.01690)"
+NEEDS: tuple[str, ...] = ("takes", "scores", "first_frame")
+TINY: Mapping[str, Any] = {"lr": 1e-5, "steps": 100, "batch": 16, "options": {"beta": 2000.0, "metric": "world"}}
+
+
+class Options(Table):
+    """Settings of HuViDPO."""
+
+    beta: float = Field(50.0, gt=0, description="strength per mean squared error, with the one-half")
+    metric: str = Field("human", min_length=1, description="scores to use: human, world, or metric:NAME")
+    margin: float = Field(0.0, ge=0, description="largest gap of two scores that tie")
+    pairs: Literal["first_frame", "caption"] = Field(
+        "first_frame", description="what the members of a pair share; caption, as published, allows two first frames"
+    )
+    most_pairs: int = Field(0, ge=0, description="pairs of each group, those of the widest gap; 0 = all")
+    weight: Literal["equal", "gap"] = Field("equal", description="every pair counts the same, or by its gap in score")
+    times: Literal["uniform", "logit_normal"] = Field("uniform", description="distribution of the training time t")
+
+
+def times(options: Options) -> TimeDraw:
+    """The distribution of training times."""
+    return TimeDraw(options.times)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A clip or take with its score, and what its pairs share."""
+
+    id: str
+    group: str
+    view: View
+    score: float
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two scored clips of one group, the better one first."""
+
+    winner: Scored
+    loser: Scored
+
+    @property
+    def gap(self) -> float:
+        """How much better, in points of ten."""
+        return self.winner.score - self.loser.score
+
+
+def comparisons(store: Store, options: Options, grid: LatentGrid) -> list[Comparison]:
+    """A comparison per pair of unequal scores: views winner, loser.
+
+    Raises:
+        ValueError: the model is given no first frame, the scores go by another name, or are not from 0 to 10.
+    """
+    pairs = _kept(_pairs(store, options, grid), options)
+    mean = fmean(pair.gap for pair in pairs) if pairs else 1.0
+    return [
+        Comparison(
+            stable_hash(["scores", pair.winner.id, pair.loser.id]),
+            pair.winner.group,
+            (pair.winner.view, pair.loser.view),
+            (_term(pair.gap / mean if options.weight == "gap" else 1.0, options, grid),),
+        )
+        for pair in pairs
+    ]
+
+
+def account(store: Store, options: Options, grid: LatentGrid) -> dict[str, int]:
+    """What became of the scored clips' pairs: how many are compared, tie, or are more than the options ask for."""
+    pairs = list(_pairs(store, options, grid))
+    untied = sum(pair.gap > options.margin for pair in pairs)
+    kept = len(_kept(pairs, options))
+    return {"pairs": kept, "ties": len(pairs) - untied, "over_most_pairs": untied - kept}
+
+
+def ratings(store: Store, metric: str) -> dict[str, float]:
+    """Score of each subject: of each rater the latest one counts, and raters are averaged.
+
+    Raises:
+        ValueError: a score outside 0 to 10.
+    """
+    latest: dict[str, dict[str, float]] = {}
+    for score in store.scores(metric=metric):
+        if not 0 <= score.value <= 10:
+            raise ValueError(
+                f"score {score.id} by {metric!r} is {score.value:g}, not from 0 to 10; set train.options.metric to "
+                "scores that are, which `rushes label --form scores` and `rushes import --scores` make"
+            )
+        latest.setdefault(score.subject, {})[score.measured_by] = score.value
+    return {subject: fmean(by_rater.values()) for subject, by_rater in latest.items()}
+
+
+def _term(weight: float, options: Options, grid: LatentGrid) -> Term:
+    return Term("clip", (1.0, -1.0), grid.labels((1,)), options.beta, weight=weight)
+
+
+def _kept(pairs: Iterator[Pair] | Sequence[Pair], options: Options) -> list[Pair]:
+    """Pairs that do not tie; of each group at most as many as asked for, the widest first."""
+    untied = [pair for pair in pairs if pair.gap > options.margin]
+    if not options.most_pairs:
+        return untied
+    taken: Counter[str] = Counter()
+    found = []
+    for pair in sorted(untied, key=lambda pair: -pair.gap):
+        taken[pair.winner.group] += 1
+        if taken[pair.winner.group] <= options.most_pairs:
+            found.append(pair)
+    return found
+
+
+def _pairs(store: Store, options: Options, grid: LatentGrid) -> Iterator[Pair]:
+    """All pairs of each group, ties included."""
+    groups: dict[str, list[Scored]] = {}
+    for scored in _scored(store, options, grid):
+        groups.setdefault(scored.group, []).append(scored)
+    for members in groups.values():
+        for one, other in combinations(members, 2):
+            yield Pair(one, other) if one.score >= other.score else Pair(other, one)
+
+
+def _scored(store: Store, options: Options, grid: LatentGrid) -> Iterator[Scored]:
+    """Training clips and takes that have a score."""
+    if not grid.first_frame:
+        raise ValueError(
+            "recipe 'huvidpo' compares clips that start from a given first frame; set backbone.first_frame to true, on "
+            "a backbone that takes one"
+        )
+    scores = ratings(store, options.metric)
+    clips = {clip.id: clip for clip in training_clips(store)}
+    subjects = [(clip.id, clip, real_view(clip, grid)) for clip in clips.values()]
+    for take in takes(store, grid):
+        clip = clips.get(take.clip_id)
+        view = candidate_view(take, clip, grid)
+        assert clip is not None  # or there would be no view
+        if take.caption != clip.caption:
+            raise ValueError(
+                f"take {take.id} and its clip {clip.id} have different captions ({take.caption!r} and "
+                f"{clip.caption!r}), so they cannot be a pair; import them under one caption"
+            )
+        subjects.append((take.id, clip, view))
+    found = [Scored(id, _group(clip, options), view, scores[id]) for id, clip, view in subjects if id in scores]
+    if subjects and not found:
+        _check_metric(store, options.metric, {id for id, _, _ in subjects})
+    yield from found
+
+
+def _group(clip: Clip, options: Options) -> str:
+    return clip.id if options.pairs == "first_frame" else stable_hash(["caption", clip.caption])
+
+
+def _check_metric(store: Store, metric: str, subjects: set[str]) -> None:
+    """Refuse a name under which nothing is scored while something is under another."""
+    others = sorted({score.metric for score in store.scores() if score.subject in subjects} - {metric})
+    if others:
+        raise ValueError(
+            f"train.options.metric: no clip has a score by {metric!r}; there are scores by {', '.join(others)}"
+        )

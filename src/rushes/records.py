@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Split = Literal["train", "eval"]
-CandidateKind = Literal["take", "guided", "imported"]
+CandidateKind = Literal["take", "guided", "gap", "imported"]
+CaptionKind = Literal["wrong", "dense", "evolved"]
 
 
 def stable_hash(value: object, length: int = 24) -> str:
@@ -44,7 +45,8 @@ class Clip:
 class Candidate:
     """A clip that a model made.
 
-    Candidates that answer the same request (same prompt, same first frame) share `group`; `seed` tells them apart.
+    Candidates that answer the same request (same prompt, same first frame) share `group`; `seed` tells them apart. One of
+    kind "gap" answers it with words missing, and its caption lacks them.
     """
 
     id: str
@@ -70,7 +72,10 @@ class Preference:
     """One judgement of two subjects (ids of clips or candidates). Never edited: a correction supersedes.
 
     `labels` holds +1 (left is better), 0 (tie), -1 (right is better), one per segment of `segment_s` seconds, or a
-    single one for the whole clip when `segment_s` is None.
+    single one for the whole clip when `segment_s` is None. `unjudged` are the segments (from 0) that the judge could or
+    would not judge; their label is 0. `by_slot` is what the judge said before the order was undone, for judges that
+    see one clip first: +1 the first, 0 tie, -1 the second, a value per segment, and twice as many for a judge that
+    was asked in both orders (left first, then right first).
     """
 
     id: str
@@ -84,6 +89,8 @@ class Preference:
     supersedes: str = ""  # id of the event that this one replaces
     created_at: str = ""  # ISO 8601, UTC
     settings_hash: str = ""
+    unjudged: tuple[int, ...] = ()
+    by_slot: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.labels or any(label not in (-1, 0, 1) for label in self.labels):
@@ -92,6 +99,10 @@ class Preference:
             raise ValueError(f"preference {self.id}: {len(self.labels)} labels need segment_s, the segment length")
         if self.segment_s is not None and self.segment_s <= 0:
             raise ValueError(f"preference {self.id}: segment_s must be positive seconds, got {self.segment_s}")
+        if any(not 0 <= at < len(self.labels) or self.labels[at] for at in self.unjudged):
+            raise ValueError(f"preference {self.id}: unjudged {self.unjudged} must name segments whose label is 0")
+        if len(self.by_slot) not in (0, len(self.labels), 2 * len(self.labels)):
+            raise ValueError(f"preference {self.id}: by_slot needs a value per segment and order, got {self.by_slot}")
 
 
 @dataclass(frozen=True)
@@ -104,6 +115,19 @@ class Score:
     value: float
     per_segment: tuple[float, ...] = ()
     measured_by: str = ""
+    settings_hash: str = ""
+
+
+@dataclass(frozen=True)
+class Caption:
+    """Another text for a clip than its own caption: one that is wrong where a take is, a denser one, ..."""
+
+    id: str
+    subject: str  # id of the clip
+    text: str
+    kind: CaptionKind
+    about: str = ""  # id of the candidate whose faults the text tells; "" = none
+    made_by: str = ""
     settings_hash: str = ""
 
 
@@ -125,4 +149,4 @@ class Run:
     created_at: str = ""
 
 
-Row = Clip | Candidate | Preference | Score | Run
+Row = Clip | Candidate | Preference | Score | Caption | Run

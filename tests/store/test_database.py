@@ -63,16 +63,36 @@ def test_what_is_not_a_project_is_refused(tmp_path: Path) -> None:
 def test_a_project_from_a_newer_version_is_refused(store: Store) -> None:
     store._connection.execute(f"PRAGMA user_version = {SCHEMA + 1}")
     for way in (Store.open, Store.create):
-        with pytest.raises(ValueError, match=r"newer Rushes \(schema 2, this one reads up to 1\); upgrade"):
+        newer = rf"newer Rushes \(schema {SCHEMA + 1}, this one reads up to {SCHEMA}\); upgrade"
+        with pytest.raises(ValueError, match=newer):
             way(store.project)
 
 
+def test_a_project_from_an_older_version_is_opened_and_takes_new_kinds(store: Store, make: SimpleNamespace) -> None:
+    store.add([make.clip()])
+    store._connection.execute("PRAGMA user_version = 1")
+    with Store.open(store.project) as newer:
+        assert newer.add([make.caption(), make.candidate(kind="gap")]) == 2
+        assert newer.clips() == (make.clip(),) and newer._version() == SCHEMA
+    with Store.open(store.project) as again:
+        assert again.captions() == (make.caption(),)
+
+
 def test_every_kind_comes_back_equal(store: Store, make: SimpleNamespace) -> None:
-    rows = [make.clip(), make.candidate(eta=0.5), make.score(per_segment=(0.1, 1 / 3)), make.run()]
+    rows = [make.clip(), make.candidate(eta=0.5), make.score(per_segment=(0.1, 1 / 3)), make.caption(), make.run()]
     rows.append(make.preference(labels=(1, 0, -1), segment_s=1.0, created_at="2025-01-01T00:00:00Z"))
-    assert store.add(rows) == 5
+    assert store.add(rows) == 6
     assert [store.get(row.id) for row in rows] == rows
-    assert (*store.clips(), *store.candidates(), *store.scores(), *store.runs(), *store.preferences()) == tuple(rows)
+    found = (*store.clips(), *store.candidates(), *store.scores(), *store.captions(), *store.runs())
+    assert (*found, *store.preferences()) == tuple(rows)
+
+
+def test_captions_are_found_by_kind_and_clip(store: Store, make: SimpleNamespace) -> None:
+    wrong, dense = make.caption("1"), make.caption("2", kind="dense", subject="d")
+    store.add([wrong, dense])
+    assert store.captions() == (wrong, dense)
+    assert store.captions("wrong") == store.captions(subject="c") == (wrong,)
+    assert store.captions("dense", "c") == ()
 
 
 def test_a_row_is_kept_once(store: Store, make: SimpleNamespace) -> None:

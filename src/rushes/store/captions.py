@@ -86,7 +86,7 @@ def lines_for(path: Path, videos: Sequence[Path]) -> tuple[str, ...]:
 def _from_table(folder: Path, path: Path, videos: Sequence[Path]) -> dict[Path, str]:
     known = {video.relative_to(folder).as_posix(): video for video in videos}
     found: dict[Path, str] = {}
-    for number, row in _csv_rows(path) if path.suffix == ".csv" else _jsonl_rows(path):
+    for number, row in table_rows(path):
         name, caption = row.get("file"), row.get("caption")
         if not isinstance(name, str) or not isinstance(caption, str) or None in row:
             raise ValueError(f"{path}, line {number}: expected file and caption, quoted where they hold commas: {row}")
@@ -96,6 +96,11 @@ def _from_table(folder: Path, path: Path, videos: Sequence[Path]) -> dict[Path, 
             raise ValueError(f"{path}, line {number}: {name!r} {cause}; correct or delete the line")
         found[video] = caption.strip()
     return {video: found.get(video, "") for video in videos}
+
+
+def table_rows(path: Path) -> Iterator[tuple[int, dict[Any, object]]]:
+    """Line number and fields of each row of a CSV or JSONL file. Raises ValueError for a line that is neither."""
+    return _csv_rows(path) if path.suffix == ".csv" else _jsonl_rows(path)
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, dict[Any, object]]]:

@@ -10,11 +10,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self, cast
 
-from rushes.records import Candidate, CandidateKind, Clip, Preference, Row, Run, Score, Split
+from rushes.records import (
+    Candidate,
+    CandidateKind,
+    Caption,
+    CaptionKind,
+    Clip,
+    Preference,
+    Row,
+    Run,
+    Score,
+    Split,
+)
 from rushes.store.media import MediaFolder
 from rushes.store.rows import KIND_NAMES, KINDS, R, decode, encode, same
 
-SCHEMA = 1  # raise it whenever an older Rushes could misread what this one writes
+# Raise it whenever an older Rushes could misread what this one writes. The table itself is the same in all of them.
+SCHEMA = 2  # 2: captions, candidates of kind "gap", unjudged segments
 FOLDERS = ("media", "latents", "runs", "reports")
 _WAIT_S = 60.0
 _PAGE_ROWS = 2000
@@ -86,6 +98,9 @@ class Store:
                     f"{self._path}: written by a newer Rushes (schema {version}, this one reads up to {SCHEMA}); "
                     "upgrade with `pip install --upgrade rushes`"
                 )
+            if version < SCHEMA:  # nothing to change but the number, which keeps older programs out
+                with self._explained():
+                    self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
         except BaseException:
             self.close()
             raise
@@ -206,23 +221,29 @@ class Store:
         made_by = "subject IN (SELECT id FROM rows WHERE system = ?)"
         return self._select(Score, made_by, system, metric=metric, subject=subject)
 
+    def captions(self, kind: CaptionKind | None = None, subject: str | None = None) -> tuple[Caption, ...]:
+        """Texts for clips beside their own captions."""
+        return self._select(Caption, kind=kind, subject=subject)
+
     def runs(self) -> tuple[Run, ...]:
         """Finished training runs."""
         return self._select(Run)
 
     def stream(self, kind: type[R]) -> Iterator[R]:
         """All rows of one kind, superseded events included, a page in memory at a time."""
-        last = 0
+        return (row for _, row in self.tail(kind))
+
+    def tail(self, kind: type[R], after: int = 0) -> Iterator[tuple[int, R]]:
+        """As `stream`, but with each row's number and only those numbered above `after`; numbers grow with time."""
         query = "SELECT seq, body FROM rows WHERE type = ? AND seq > ? ORDER BY seq LIMIT ?"
         while True:
             # A page is fetched whole, so that no read transaction stays open and holds back the log's checkpoint.
             with self._lock, self._explained():
-                page = self._connection.execute(query, (KIND_NAMES[kind], last, _PAGE_ROWS)).fetchall()
+                page = self._connection.execute(query, (KIND_NAMES[kind], after, _PAGE_ROWS)).fetchall()
             if not page:
                 return
-            for _, body in page:
-                yield decode(kind, body)
-            last = page[-1][0]
+            for after, body in page:
+                yield after, decode(kind, body)
 
     def _select(self, kind: type[R], extra: str = "", /, *arguments: str, **keys: str | None) -> tuple[R, ...]:
         given = {column: value for column, value in keys.items() if value is not None}

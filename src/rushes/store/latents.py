@@ -24,6 +24,22 @@ def first_frame_key(media: str) -> str:
     return f"{media}/first"
 
 
+def still_key(media: str, name: str) -> str:
+    """Key of what else a model takes of the first frame of a clip or still, beside its latent."""
+    return f"{first_frame_key(media)}/{name}"
+
+
+def edited_key(media: str, edit: str) -> str:
+    """Key of the latent of a clip after an edit (see `rushes.edits`); without one it is the clip's own."""
+    return f"{media}|{edit}" if edit else media
+
+
+def split_key(key: str) -> tuple[str, str]:
+    """Media and edit of `edited_key`."""
+    media, _, edit = key.partition("|")
+    return media, edit
+
+
 def latent_fingerprint(
     codec: str, weights: str, width_px: int, height_px: int, frames: int, fps: float, preprocessing: str
 ) -> str:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
-from rushes.records import Candidate, Clip, Preference, Row, Run, Score
+from rushes.records import Candidate, Caption, Clip, Preference, Row, Run, Score
 
 R = TypeVar("R", bound=Row)
 
@@ -17,6 +17,7 @@ KINDS: dict[str, type[Row]] = {
     "candidates": Candidate,
     "preferences": Preference,
     "scores": Score,
+    "captions": Caption,
     "runs": Run,
 }
 KIND_NAMES: dict[type[Any], str] = {kind: name for name, kind in KINDS.items()}

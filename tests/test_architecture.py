@@ -26,9 +26,8 @@ RANKS = {
     **dict.fromkeys(["media"], 1),
     **dict.fromkeys(["store", "world", "metrics"], 2),
     **dict.fromkeys(["backbones", "edits", "judges"], 3),
-    **dict.fromkeys(
-        ["footage", "encode", "caption", "curate", "generate", "label", "evaluate", "training", "web", "report"], 4
-    ),
+    **dict.fromkeys(["footage", "encode", "caption", "curate", "generate", "likeness", "label", "evaluate"], 4),
+    **dict.fromkeys(["training", "web", "report"], 4),
     **dict.fromkeys(["recipes"], 5),
     **dict.fromkeys(["pipeline"], 6),
     **dict.fromkeys(["claims"], 7),
@@ -40,9 +39,10 @@ NEVER = {  # imports that rank alone would allow
     "judges": {"store"},
 }
 PROTOCOL, SAMPLING = "rushes.backbones.base", "rushes.backbones.sampling"
+STEADY = "rushes.backbones.steady"
 ONLY = {  # (importer, imported) -> the only modules of the imported room that the importer may name
     ("encode", "backbones"): {PROTOCOL, SAMPLING},
-    ("generate", "backbones"): {PROTOCOL, SAMPLING},
+    ("generate", "backbones"): {PROTOCOL, SAMPLING, STEADY},
     ("training", "backbones"): {PROTOCOL},
 }
 PURE = {"noise": {"torch", "numpy"}, "objectives": {"torch", "numpy"}}  # beside the standard library and the room

@@ -61,7 +61,7 @@ def test_every_error_is_named_on_its_own_line(toml: Path) -> None:
         [train]
         lr = -1
         rank = "many"
-        tune = "loro"
+        decay = "linar"
         """
     )
     assert errors(toml, "evaluate.seeds=true", "report=4", "nonsense", "train..lr=1") == [
@@ -71,7 +71,7 @@ def test_every_error_is_named_on_its_own_line(toml: Path) -> None:
         "file: footage.path: footage of kind 'folder' needs the path of the folder (got '')",
         "file: generate.eta: the lowest noise level must be below the highest (got [0.9, 0.5])",
         "file: train.lr: Input should be greater than 0 (got -1)",
-        "file: train.tune: Input should be 'full' or 'lora' (got 'loro')",
+        "file: train.decay: Input should be 'linear' or 'none' (got 'linar')",
         "file: train.rank: Input should be a valid integer (got 'many')",
         "override: evaluate.seeds: Input should be a valid integer (got True)",
         "override: report: expected a table (got 4)",

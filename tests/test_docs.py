@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
 MARK = "<!-- run -->"
 BLOCK = re.compile(re.escape(MARK) + r"\s*\n```sh\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 

@@ -12,10 +12,13 @@ import torch
 from rushes import encode
 from rushes.backbones.tiny import TinyBackbone
 from rushes.config.tables import Backbone as Size
+from rushes.edits.rearrange import swap_ends
+from rushes.edits.render import flow
+from rushes.edits.words import CODEC
 from rushes.media.images import write_image
 from rushes.media.write import write_video
 from rushes.store.database import Store
-from rushes.store.latents import LatentStore, first_frame_key
+from rushes.store.latents import LatentStore, edited_key, first_frame_key
 
 SIZE = Size(height_px=32, width_px=48)
 
@@ -118,3 +121,36 @@ def test_clip_that_is_too_short_is_named(store: Store, latents: LatentStore, bac
     with pytest.raises(ValueError, match=rf"{media}\.mp4: 12 frames at 8 fps from 0 s on, but 17 are wanted"):
         make(store, latents, backbone, [media], [])
     assert len(latents) == 0
+
+
+def test_a_trip_through_the_codec_leaves_its_traces(store: Store, latents: LatentStore, backbone: TinyBackbone) -> None:
+    """encode(decode(encode(x))) under a key of its own; other clips of the batch are as they were."""
+    one, other = film(store, 1), film(store, 2)
+    assert make(store, latents, backbone, [edited_key(one, CODEC), other, one], []) == 3
+    frames = encode.read_clip(store.media_path(one), SIZE, "crop")
+    once = backbone.decode(backbone.encode(frames[None]))
+    tripped, plain = latents.get(edited_key(one, CODEC)), latents.get(one)
+    assert tripped is not None and plain is not None
+    assert torch.equal(tripped.float(), backbone.encode(once)[0]) and not torch.equal(tripped, plain)
+    twice = backbone.encode(backbone.decode(backbone.encode(once)))[0]
+    assert (tripped - twice).norm() < (tripped - plain).norm()  # the first trip takes the most
+
+
+def test_an_edit_is_made_between_file_and_codec(store: Store, latents: LatentStore, backbone: TinyBackbone) -> None:
+    one, other = film(store, 1), film(store, 2)
+    keys = [one, edited_key(one, "swap-ends:2"), edited_key(one, f"flow:{other}"), edited_key(other, f"flow:{one}")]
+    assert make(store, latents, backbone, [*keys, keys[1]], []) == 4
+    assert make(store, latents, backbone, keys, []) == 0
+    first, second = (encode.read_clip(store.media_path(media), SIZE, "crop") for media in (one, other))
+    expected = [first, swap_ends(first, 2), flow(first, second), flow(second, first)]
+    for key, frames in zip(keys, expected, strict=True):
+        found = latents.get(key)
+        assert found is not None and torch.allclose(found, backbone.encode(frames[None])[0], atol=1e-4)
+
+
+def test_a_clip_that_an_edit_cannot_take_is_named(store: Store, latents: LatentStore, backbone: TinyBackbone) -> None:
+    media = film(store)
+    with pytest.raises(ValueError, match=rf"clip {media[:12]} cannot be edited \(swap-ends:9\): 9 frames at each end"):
+        make(store, latents, backbone, [edited_key(media, "swap-ends:9")], [])
+    with pytest.raises(ValueError, match=r"unknown edit 'revers': did you mean 'reverse'"):
+        make(store, latents, backbone, [edited_key(media, "revers")], [])

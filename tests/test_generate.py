@@ -15,6 +15,7 @@ from rushes.config.tables import Backbone as Size
 from rushes.config.tables import Footage, Generate
 from rushes.generate import Studio
 from rushes.media.read import read_video
+from rushes.records import Clip
 from rushes.store.database import Store
 
 SETTINGS = Generate(takes=2, steps=2, batch=4)
@@ -144,3 +145,52 @@ def test_missing_latent_is_named(studio: Studio, backbone: TinyBackbone) -> None
     elsewhere = encode.open_latents(studio.store, backbone, Size(height_px=40), "crop")
     with pytest.raises(ValueError, match="`rushes generate` encodes it first"):
         make(replace(studio, latents=elsewhere))
+
+
+def test_gap_takes_answer_a_prompt_with_words_left_out(studio: Studio) -> None:
+    gaps = with_settings(studio, kind="gap")
+    make(gaps)
+    takes = studio.store.candidates(kind="gap")
+    assert len(takes) == 8 and len(set(ids(gaps))) == 8
+    for take in takes:
+        clip = studio.store.get(take.clip_id)
+        assert isinstance(clip, Clip)
+        words = iter(clip.caption.split())
+        assert all(word in words for word in take.caption.split())  # in their order
+        count = len(clip.caption.split())
+        assert count - len(take.caption.split()) == round(0.3 * count)
+        assert take.group == clip.id and take.eta is None
+
+
+def test_the_model_is_told_the_prompt_with_gaps(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    condition = studio.backbone.condition
+
+    def listening(captions: list[str], *rest: object, **more: object) -> object:
+        told.extend(captions)
+        return condition(captions, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(studio.backbone, "condition", listening)
+    make(with_settings(studio, kind="gap"))
+    assert told == [take.caption for take in studio.store.candidates(kind="gap")]
+
+
+def test_the_share_of_words_names_gap_takes_alone(studio: Studio) -> None:
+    assert ids(with_settings(studio, mask=0.5)) == ids(studio)
+    gaps = [set(ids(with_settings(studio, kind="gap", mask=mask))) for mask in (0.3, 0.5)]
+    assert not gaps[0] & gaps[1] and not gaps[0] & set(ids(studio))
+
+
+@pytest.mark.parametrize(
+    ("caption", "share", "left"), [("a b c d e f g h i j", 0.3, 7), ("a b c", 0.01, 2), ("a", 0.3, 0), ("a b", 1.0, 0)]
+)
+def test_at_least_one_word_is_left_out(caption: str, share: float, left: int) -> None:
+    found = {generate.masked(caption, share, seed) for seed in range(30)}
+    assert {len(text.split()) for text in found} == {left}
+    assert left == 0 or len(found) > 1
+    assert generate.masked(caption, share, 7) == generate.masked(caption, share, 7)
+
+
+def test_nothing_can_be_left_out_of_nothing() -> None:
+    with pytest.raises(ValueError, match="a clip without a caption has no words to leave out"):
+        generate.masked(" ", 0.3, 0)

@@ -12,14 +12,16 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from rushes.backbones.base import Backbone
 from rushes.config.tables import Backbone as Size
+from rushes.edits import words as edits
 from rushes.media.images import read_image
 from rushes.media.read import read_video
 from rushes.media.resize import Fit, resize_frame
 from rushes.store.database import Store
-from rushes.store.latents import LatentStore, first_frame_key, latent_fingerprint
+from rushes.store.latents import LatentStore, first_frame_key, latent_fingerprint, split_key, still_key
 
 PREPROCESSING = "by-time-1"  # raise the number when what happens between file and codec changes
 AT_ONCE, AT_ONCE_BYTES = 64, 256 * 2**20  # clips, and bytes of their frames, that are encoded together
@@ -33,6 +35,7 @@ class Job:
     key: str
     media: str
     first: bool
+    edit: str = ""  # of the frames, at the codec's size, in the words of `rushes.edits`
 
 
 def open_latents(store: Store, backbone: Backbone, size: Size, fit: Fit) -> LatentStore:
@@ -50,8 +53,8 @@ def open_latents(store: Store, backbone: Backbone, size: Size, fit: Fit) -> Late
 
 
 def jobs(latents: LatentStore, clips: Iterable[str], firsts: Iterable[str]) -> list[Job]:
-    """What is not encoded yet of some media: whole clips, then first frames, which have keys of their own."""
-    wanted = [Job(media, media, False) for media in dict.fromkeys(clips)]
+    """What is not encoded yet: whole clips by their keys, edited or not, then first frames of media."""
+    wanted = [Job(key, media, False, edit) for key in dict.fromkeys(clips) for media, edit in [split_key(key)]]
     wanted += [Job(first_frame_key(media), media, True) for media in dict.fromkeys(firsts)]
     return [job for job in wanted if job.key not in latents]
 
@@ -68,8 +71,12 @@ def encode(
     """Make latents, each batch stored before the next is read.
 
     Raises:
-        ValueError: a clip that cannot be read, or is shorter than the backbone's frames.
+        ValueError: a clip that cannot be read, or is shorter than the backbone's frames, or than its edit needs.
     """
+
+    def read(media: str) -> NDArray[np.uint8]:
+        return read_clip(store.media_path(media), size, fit)
+
     for first, group in groupby(wanted, key=lambda job: job.first):
         same = list(group)
         clip_bytes = size.height_px * size.width_px * 3 * (1 if first else size.frames)
@@ -78,10 +85,38 @@ def encode(
             part = same[at : at + at_once]
             frames = []
             for job in part:
-                frames.append((read_first_frame if first else read_clip)(store.media_path(job.media), size, fit))
+                if first:
+                    frames.append(read_first_frame(store.media_path(job.media), size, fit))
+                else:
+                    frames.append(edited(job, read, backbone))
                 tick()
+            put = _stills(backbone, part, np.stack(frames), size)
             encoded = backbone.encode(np.stack(frames))
-            latents.put({job.key: latent for job, latent in zip(part, encoded, strict=True)})
+            latents.put(put | {job.key: latent for job, latent in zip(part, encoded, strict=True)})
+
+
+def _stills(
+    backbone: Backbone, part: Sequence[Job], frames_BTHWC: NDArray[np.uint8], size: Size
+) -> dict[str, Tensor]:
+    """What the model takes of first frames beside their latents, by key; an edited clip's is its own."""
+    rows = [row for row, job in enumerate(part) if job.first or job.edit] if backbone.spec.still else []
+    if not rows:
+        return {}
+    made = backbone.still(frames_BTHWC[rows, 0], size.frames)
+    of = [part[row].media if part[row].first else part[row].key for row in rows]
+    return {still_key(key, name): many[at] for name, many in made.items() for at, key in enumerate(of)}
+
+
+def edited(job: Job, read: edits.Read, backbone: Backbone) -> NDArray[np.uint8]:
+    """Frames of a clip after its edit, [T, H, W, 3]: between file and codec, so that no second file gives it away."""
+    frames = read(job.media)
+    if job.edit == edits.CODEC:
+        decoded: NDArray[np.uint8] = backbone.decode(backbone.encode(frames[None]))[0]
+        return decoded
+    try:
+        return edits.apply(frames, job.edit, read) if job.edit else frames
+    except ValueError as error:
+        raise ValueError(f"clip {job.media[:12]} cannot be edited ({job.edit}): {error}") from error
 
 
 def read_clip(path: Path, size: Size, fit: Fit) -> NDArray[np.uint8]:

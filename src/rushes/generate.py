@@ -1,4 +1,4 @@
-"""Prompts -> candidates: takes from pure noise, or guided takes from a partly noised real clip.
+"""Prompts -> candidates: takes of a prompt or of one with words left out, or guided takes from a partly noised clip.
 
 A candidate is named by what it was asked for, so a stage that is run again makes only what is missing, and a take does
 not depend on the batch that it was made in.
@@ -11,17 +11,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from rushes.backbones.base import Backbone
 from rushes.backbones.sampling import sample
+from rushes.backbones.steady import matched_colours, shared_noise
 from rushes.config.tables import Backbone as Size
 from rushes.config.tables import Generate
 from rushes.media.write import encode_bytes
 from rushes.noise.draws import seeded
 from rushes.records import Candidate, CandidateKind, Clip, stable_hash
 from rushes.store.database import Store
-from rushes.store.latents import LatentStore, first_frame_key
+from rushes.store.latents import LatentStore, first_frame_key, still_key
 
 # Smaller clips are enlarged by a whole factor when stored: a video file halves the resolution of colour.
 SMALLEST_PX = 128
@@ -33,6 +36,7 @@ class Request:
 
     id: str
     clip: Clip
+    caption: str  # what the model is told
     seed: int
     eta: float | None
 
@@ -56,9 +60,10 @@ class Studio:
     @cached_property
     def settings_hash(self) -> str:
         """Digest of all settings that a candidate depends on; how many are made, and at once, is not among them."""
-        unused = {"takes", "batch"} if self.settings.kind == "guided" else {"takes", "batch", "eta"}
+        of_kind = {"guided": "eta", "gap": "mask"}
+        unused = {"takes", "batch", *(name for kind, name in of_kind.items() if kind != self.settings.kind)}
         return stable_hash(
-            [self.settings.model_dump(mode="json", exclude=unused), self.size.model_dump(exclude={"path"})]
+            [self.settings.model_dump(mode="json", exclude=unused), self.size.model_dump(exclude={"path", "checkpointing"})]
         )
 
 
@@ -70,8 +75,23 @@ def requests(studio: Studio, clips: Sequence[Clip], seed: int) -> list[Request]:
         for k in range(studio.settings.takes):
             number = int(stable_hash(["take", seed, clip.id, k], 8), 16)
             id = stable_hash([clip.id, studio.weights, number, studio.settings_hash, studio.system])
-            found.append(Request(id, clip, number, eta))
+            gap = studio.settings.kind == "gap"
+            caption = masked(clip.caption, studio.settings.mask, number) if gap else clip.caption
+            found.append(Request(id, clip, caption, number, eta))
     return found
+
+
+def masked(caption: str, share: float, seed: int) -> str:
+    """The caption without a share of its words, at least one; PhysHPO's gap samples (arXiv 2508.10858).
+
+    Raises:
+        ValueError: a caption without words.
+    """
+    words = caption.split()
+    if not words:
+        raise ValueError("a clip without a caption has no words to leave out; give it one, or leave the gap takes out")
+    dropped = torch.randperm(len(words), generator=seeded("mask", seed))[: max(1, round(share * len(words)))].tolist()
+    return " ".join(word for place, word in enumerate(words) if place not in dropped)
 
 
 def _eta(settings: Generate, clip: Clip, seed: int) -> float | None:
@@ -94,6 +114,8 @@ def generate(studio: Studio, wanted: Sequence[Request], tick: Callable[[int], No
     Raises:
         ValueError: a size or frame count that the backbone cannot take, or a latent that is missing.
     """
+    captions = [request.caption for request in wanted]
+    studio.backbone.prepare([*captions, studio.settings.negative] if _leads_away(studio) else captions)
     # Guided takes of one batch share their noise level, so batches are cut where it changes.
     for _, group in groupby(wanted, key=lambda request: request.eta):
         same = list(group)
@@ -103,7 +125,8 @@ def generate(studio: Studio, wanted: Sequence[Request], tick: Callable[[int], No
             tick(len(batch))
 
 
-def _make(studio: Studio, group: Sequence[Request]) -> list[Candidate]:
+def frames_of(studio: Studio, group: Sequence[Request]) -> NDArray[np.uint8]:
+    """The clips [B, T, H, W, 3] that requests of one noise level ask for; nothing is stored."""
     backbone, size, settings = studio.backbone, studio.size, studio.settings
     spec = backbone.spec
     shape = (
@@ -113,28 +136,42 @@ def _make(studio: Studio, group: Sequence[Request]) -> list[Candidate]:
         size.width_px // spec.spatial_ratio,
     )
     noise = torch.stack([torch.randn(*shape, generator=seeded("noise", request.seed)) for request in group])
-    captions = [request.clip.caption for request in group]
-    first = _firsts(studio, group) if size.first_frame else None
+    if settings.shared_noise:
+        noise = shared_noise(noise, settings.shared_noise, settings.noise == "unit")
+    captions = [request.caption for request in group]
+    first = _firsts(studio, group) if size.first_frame else {}
     start = torch.stack([_known(studio, r.clip.media) for r in group]) if group[0].eta is not None else None
     latents = sample(
         backbone,
-        backbone.condition(captions, first),
+        backbone.condition(captions, **first),
         noise,
         steps=settings.steps,
-        shift=settings.shift,
+        shift=settings.shift or None,
         guidance=settings.guidance,
-        unconditional=backbone.condition([""] * len(group), first) if settings.guidance != 1.0 else None,
+        unconditional=backbone.condition([settings.negative] * len(group), **first) if _leads_away(studio) else None,
         start_BCFHW=start,
         eta=group[0].eta or 1.0,
+        match=settings.match,
     )
     frames = backbone.decode(latents)
-    scale = max(1, -(-SMALLEST_PX // min(size.height_px, size.width_px)))
-    kind: CandidateKind = "take" if group[0].eta is None else "guided"
+    if settings.match_colours:
+        frames = np.stack([matched_colours(clip_frames) for clip_frames in frames])
+    return frames
+
+
+def stored_scale(size: Size) -> int:
+    """Whole factor by which clips are enlarged when stored."""
+    return max(1, -(-SMALLEST_PX // min(size.height_px, size.width_px)))
+
+
+def _make(studio: Studio, group: Sequence[Request]) -> list[Candidate]:
+    size, scale = studio.size, stored_scale(studio.size)
+    kind: CandidateKind = studio.settings.kind
     return [
         Candidate(
             id=request.id,
             media=studio.store.put_media_bytes(encode_bytes(clip_frames, size.fps, scale=scale), ".mp4"),
-            caption=request.clip.caption,
+            caption=request.caption,
             kind=kind,
             group=request.clip.id,
             clip_id=request.clip.id,
@@ -149,13 +186,21 @@ def _make(studio: Studio, group: Sequence[Request]) -> list[Candidate]:
             split=request.clip.split,
             settings_hash=studio.settings_hash,
         )
-        for request, clip_frames in zip(group, frames, strict=True)
+        for request, clip_frames in zip(group, frames_of(studio, group), strict=True)
     ]
 
 
-def _firsts(studio: Studio, group: Sequence[Request]) -> torch.Tensor:
-    keys = [first_frame_key(request.clip.first_frame or request.clip.media) for request in group]
-    return torch.stack([_known(studio, key)[:, 0] for key in keys])
+def _leads_away(studio: Studio) -> bool:
+    """Whether guidance takes a second pass, under the negative caption."""
+    return studio.settings.guidance != 1.0 and studio.backbone.spec.guidance == "two_passes"
+
+
+def _firsts(studio: Studio, group: Sequence[Request]) -> dict[str, torch.Tensor]:
+    """First frames, as arguments of the backbone's `condition`."""
+    media = [request.clip.first_frame or request.clip.media for request in group]
+    stills = {name: [_known(studio, still_key(of, name)) for of in media] for name in studio.backbone.spec.still}
+    found = {name: torch.stack(many) for name, many in stills.items()}
+    return {"first_frame_BCHW": torch.stack([_known(studio, first_frame_key(of))[:, 0] for of in media]), **found}
 
 
 def _known(studio: Studio, key: str) -> torch.Tensor:

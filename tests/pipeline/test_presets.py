@@ -20,7 +20,9 @@ def test_every_recipe_gets_settings_that_make_what_it_needs(name: str, real: boo
     needs = load_recipe(name).NEEDS
     assert settings.train.recipe == name
     assert ("guided" in needs) == (settings.generate.kind == "guided")
-    assert ("labels" in needs) == (settings.label.by != "none")
+    assert ("labels" in needs or "scores" in needs) == (settings.label.by != "none")
+    assert ("scores" in needs) == (settings.label.form == "scores")
+    assert ("wrong captions" in needs) == (settings.caption.by != "none")
     if real:
         assert settings.footage.path == str(tmp_path) and settings.footage.eval_fraction > 0
     validate_table(load_recipe(name).Options, settings.train.options, "train.options")
@@ -30,4 +32,5 @@ def test_table_names_every_recipe() -> None:
     rows = {row["name"]: row for row in recipe_table()}
     assert list(rows) == recipe_names()
     assert rows["densedpo"]["needs"] == ["guided", "labels"]
+    assert "inflated_sd" in rows["huvidpo"]["backbones"]
     assert all("tiny" in row["backbones"] and row["paper"] for row in rows.values())

@@ -10,8 +10,7 @@ from types import SimpleNamespace
 import pytest
 from safetensors.torch import load_file, save_file
 
-from rushes.pipeline import runs, stages, training
-from rushes.pipeline.bench import bench_step
+from rushes.pipeline import labels, runs, stages, training
 from rushes.pipeline.project import Project, load_run, open_project, run_folder
 from rushes.records import Run
 
@@ -42,7 +41,7 @@ def test_pairs_to_label_are_of_the_same_settings(opened: Project) -> None:
     again = changed(opened, "generate", steps=1)
     stages.generate_takes(again)
     assert len(opened.store.candidates(split="train")) == 24
-    assert stages.label_pairs(again)["pairs"] == 12  # one for each clip and settings, not 6 for each clip
+    assert labels.label_pairs(again)["pairs"] == 12  # one for each clip and settings, not 6 for each clip
 
 
 def test_run_says_what_made_it(opened: Project) -> None:
@@ -122,11 +121,3 @@ def test_seconds_are_those_of_the_project_and_not_of_the_last_command(opened: Pr
     assert again.seconds["train"] >= before["train"]
     assert open_project(opened.store.project, small.settings).seconds == again.seconds
 
-
-@pytest.mark.slow
-def test_bench_has_the_promised_keys() -> None:
-    facts = bench_step(1)
-    for name in ("sft", "pair_naive", "pair"):
-        assert facts[f"{name}_s"] > 0 and facts[f"{name}_peak_mib"] > 0
-    with pytest.raises(ValueError, match="--rounds must be at least 1"):
-        bench_step(0)

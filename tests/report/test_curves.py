@@ -42,19 +42,43 @@ def test_healthy_run_has_only_good_findings() -> None:
     assert [finding.good for finding in found] == [True]
 
 
-def test_rising_winner_error_is_named() -> None:
-    rows = [{**row, "winner_relative_error": 0.01 + 1e-4 * (at % 3)} for at, row in enumerate(training_rows())]
-    assert any(not f.good and "likelihood displacement" in f.text for f in curves.findings(rows))
+def test_diagnoses_of_the_last_row_are_told_with_their_remedy() -> None:
+    rows = training_rows()
+    named = {
+        "name": "winner_rising",
+        "severity": "severe",
+        "evidence": "It rose by 0.1.",
+        "remedy": "Raise beta.",
+        "step": 9,
+    }
+    assert [f.good for f in curves.findings([*rows[:-1], rows[-1] | {"diagnoses": [named]}])] == [False, True]
+    found = curves.findings([*rows[:-1], rows[-1] | {"diagnoses": [named]}])[0]
+    assert found.text == "Winner rising. It rose by 0.1. Raise beta."
+    # what an earlier row showed and the last one did not is over
+    assert [f.good for f in curves.findings([*rows[:-2], rows[-2] | {"diagnoses": [named]}, rows[-1]])] == [True]
 
 
-def test_chance_accuracy_is_named() -> None:
-    rows = [{**row, "accuracy": 0.5 + 0.1 * (-1) ** at} for at, row in enumerate(training_rows())]
-    assert any("nothing learned" in finding.text for finding in curves.findings(rows))
-
-
-def test_accuracy_that_starts_at_one_is_named_as_a_shortcut() -> None:
-    rows = [{**row, "accuracy": 1.0} for row in training_rows()]
-    assert any("almost from the first step" in finding.text for finding in curves.findings(rows))
+def test_parts_of_the_comparisons_have_panels_of_their_own() -> None:
+    rows = [
+        {
+            "step": step,
+            "held_out/clip/accuracy": 0.6,
+            "held_out/clip/accuracy_low": 0.4,
+            "held_out/clip/accuracy_by_noise/0-0.25": 0.5,
+            "held_out/clip/accuracy_by_noise/0.25-0.5": 0.7,
+            "held_out/clip/margin_by_source/real over take": 1.0,
+            "clip/beta": 2000.0,
+            **({"leak/all": 0.9} if not step else {}),
+        }
+        for step in range(3)
+    ]
+    panels = {panel.title: panel for panel in curves.curves(rows)}
+    assert list(panels) == ["Implicit accuracy", "Held out: clip: accuracy, by noise level, 0 = clean"]
+    assert list(panels["Implicit accuracy"].series) == ["held out clip"]
+    by_noise = panels["Held out: clip: accuracy, by noise level, 0 = clean"]
+    assert list(by_noise.series) == ["0-0.25", "0.25-0.5"] and by_noise.idle == 0.5
+    moving = [row | {"clip/beta": 2000.0 + row["step"]} for row in rows]
+    assert "Clip: beta" in {panel.title for panel in curves.curves(moving)}
 
 
 def test_running_mean_keeps_lines_and_ends() -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from rushes.report import figures
-from rushes.report.model import Curve, Labels
+from rushes.report.model import Curve, Labels, Scatter
 
 from .conftest import metric
 
@@ -80,3 +80,28 @@ def test_label_bars_add_up() -> None:
     first = [position(bar, "width") for bar in bars[:3]]
     assert sum(first) == pytest.approx(77, abs=0.02) and first[0] == pytest.approx(77 * 2 / 8, abs=0.01)
     assert "<judge>" in svg.findtext("title", "")
+
+
+def test_scatter_shows_every_clip_and_every_mean() -> None:
+    points = {"old": ((0.1, 3.0, "a <dog>"), (0.3, 5.0, "b")), "new": ((0.2, 2.0, "a"),)}
+    svg = figures.scatter(Scatter("motion_speed", "warping_error", points, "higher", "lower"))
+    root = parsed(svg)
+    circles = list(root.iter("circle"))
+    assert len(circles) == 3 + 2
+    means = [c for c in circles if c.attrib["class"].startswith("mean")]
+    old, new = ((float(c.attrib["cx"]), float(c.attrib["cy"])) for c in means)
+    assert old[0] == pytest.approx(new[0], abs=0.2)  # both means lie at 0.2
+    assert old[1] < new[1]  # a larger value lies higher up
+    assert "old: 2 clips, mean 0.2 and 4; new: 1 clips, mean 0.2 and 2" in root.findtext("desc", "")
+    assert (
+        "motion speed, higher is better" in svg and "warping error, lower is better" in svg and "a &lt;dog&gt;" in svg
+    )
+    one = figures.scatter(Scatter("x", "y", {"only": ((0.0, 0.0, "c"),)}))
+    assert "nan" not in one
+
+
+def test_metrics_without_a_direction_stay_out_of_the_forest() -> None:
+    assert "level" not in figures.forest((metric("error", -1, 1), metric("level", 1, 2, "neutral")))
+    same = replace(metric("cuts", -1, 1), spread=0.0)
+    unit, scales = figures.forest_scale((same, metric("error", -1, 1)))
+    assert unit.startswith("standard deviations") and list(scales) == ["error"]

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from rushes.report import page
-from rushes.report.model import Report
+from rushes.report.model import Judged, Reach, Report, Scatter
+from rushes.stats import Interval, WinRate
 
 from .conftest import metric
 
@@ -145,3 +146,41 @@ def test_write_leaves_the_old_page_when_it_fails(report: Report, tmp_path: Path)
         page.write(report, target, max_mb=0.01)
     assert target.read_text("utf-8") == before
     assert [path.name for path in target.parent.iterdir()] == ["report.html"]
+
+
+def of_systems(report: Report) -> Report:
+    """The same report as one of two folders of videos, with all that only those have."""
+    wins = WinRate(5, 1, 3, Interval(0.61, 0.3, 0.85, 9))
+    return replace(
+        report,
+        headline="",
+        systems=("<old>", "new"),
+        metrics=tuple(replace(m, p_adjusted=0.2) for m in (*report.metrics, metric("level", 1, 2, "neutral"))),
+        scatter=Scatter("motion", "artifacts", {"<old>": ((0.1, 2.0, "a"),), "new": ((0.2, 1.0, "a"),)}),
+        judged=(Judged("vlm", "<old>", "new", wins, 2, 1, None),),
+        strengths={"new": Interval(0.4, -0.1, 0.9, 9), "<old>": Interval(-0.4, -0.9, 0.1, 9)},
+        limits=("9 prompts are few.",),
+        reaches=(Reach("artifacts", "px", 1.0, 0.25, 40), Reach("motion", "px", 1.0, 0.5, None)),
+        card={"prompts": "9, each with one seed"},
+    )
+
+
+def test_two_systems_are_called_by_their_names(report: Report) -> None:
+    html = page.render(of_systems(report))
+    words = " ".join(" ".join(Page(html).words).split())
+    assert "Differences are new minus <old>" in words and "<old>" not in html.replace("&lt;old&gt;", "")
+    assert "May have got worse" not in words and "What may have got worse artifacts" in words
+    assert "Neither direction is better level" in words
+    assert "new against <old>" in words and "5 1 3 61 % (30 to 85) 2 1 \u2013" in words
+    assert "new +0.40 (\u22120.10 to +0.90)" in words
+    assert "What this cannot show 9 prompts are few." in words and "0.25 40" in words and "0.5 \u2013" in words
+    assert "Holm's correction" in words and "one interval in twenty would still" not in words
+
+
+def test_every_picture_of_two_systems_has_words(report: Report) -> None:
+    html = page.render(of_systems(report))
+    for name in re.findall(r'role="img" aria-labelledby="(\S+) ', html):
+        assert re.search(rf'<title id="{name}">[^<]+</title>', html)
+    assert html.count("<svg") == 2 + len(report.curves) + len(report.labels)
+    ids = [a["id"] for _, a in Page(html).tags if "id" in a]
+    assert len(ids) == len(set(ids))

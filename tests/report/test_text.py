@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -43,6 +44,32 @@ def test_verdict_undecided_claims_nothing() -> None:
 def test_one_pair_cannot_show_a_change() -> None:
     said = text.verdict(of(bad_frames(-math.inf, math.inf, 1)))
     assert said.startswith("No change shown") and "1 pair cannot show a change" in said
+
+
+def test_all_metrics_together_in_one_sentence() -> None:
+    worse, better = replace(metric("jerk", 1, 2), p_adjusted=0.01), replace(metric("cuts", -2, -1), p_adjusted=0.02)
+    open_, level = metric("c", -1, 1), metric("sharpness", 1, 2, "neutral")
+    report = Report("t", "r", "", (worse, better, open_, level), systems=("old", "new"), pairs=9)
+    assert text.verdict(report) == (
+        "new against old: worse on jerk (1.00 to 2.50) and better on cuts (1.00 to \u22120.50), undecided on 1 more "
+        "(9 pairs; corrected for all 3 metrics, a false claim has a chance of at most 5 %)."
+    )
+    assert text.verdict(replace(report, metrics=(open_, level))).startswith(
+        "No change shown: no metric tells new from old (9 pairs; corrected for 1 metric,"
+    )
+
+
+def test_harm_that_the_correction_does_not_uphold_is_said_apart() -> None:
+    suspect = replace(metric("jerk", 1, 2), p_adjusted=0.3)
+    success = replace(metric("cuts", -2, -1), p_adjusted=0.3)
+    assert (suspect.outcome, success.outcome) == ("suspect", "undecided")
+    report = Report("t", "r", "", (suspect, success), systems=("old", "new"), pairs=9)
+    assert text.verdict(report).startswith("No change shown")
+    assert text.regressions(report).startswith("Jerk may have got worse: the interval says so")
+    assert text.verdict(replace(report, headline="jerk")).startswith("Perhaps worse: jerk (px) rose")
+    assert "does not stand up to a correction for 2 metrics" in text.verdict(replace(report, headline="cuts"))
+    assert "But jerk may have got worse" in text.regressions(replace(report, headline="cuts"))
+    assert text.ordered((success, suspect)) == (suspect, success)
 
 
 def test_regressions_are_named() -> None:

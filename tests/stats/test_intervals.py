@@ -10,9 +10,7 @@ from scipy.stats import t
 
 from rushes.stats import (
     Interval,
-    bradley_terry,
     holm,
-    krippendorff_alpha,
     mean_interval,
     paired_difference,
     wilson,
@@ -132,61 +130,3 @@ def test_holm_worked_example() -> None:
     assert holm([0.6, 0.9]) == pytest.approx([1.0, 1.0])
     with pytest.raises(ValueError, match="0, 1"):
         holm([1.2])
-
-
-def test_bradley_terry_of_two_systems_is_the_log_odds() -> None:
-    first, second = bradley_terry([[0, 30], [10, 0]])
-    assert first.value - second.value == pytest.approx(math.log(3))
-    half = 1.959964 * math.sqrt(1 / 30 + 1 / 10) / 2  # the variance of a log odds, halved by centring
-    assert first.high - first.value == pytest.approx(half, rel=1e-5)
-    assert first.n == 40
-
-
-def test_bradley_terry_with_ties_recovers_the_model() -> None:
-    strength, nu, expected = np.array([0.8, 0.1, -0.9]), 0.7, np.zeros((3, 3))
-    ties = np.zeros((3, 3))
-    power = np.exp(strength)
-    for i in range(3):
-        for j in range(3):
-            total = power[i] + power[j] + nu * math.sqrt(power[i] * power[j])
-            expected[i, j] = 500 * power[i] / total * (i != j)
-            ties[i, j] = 500 * nu * math.sqrt(power[i] * power[j]) / total * (i != j)
-    found = bradley_terry(expected, ties)
-    assert [x.value for x in found] == pytest.approx(strength.tolist(), abs=1e-8)
-
-
-def test_bradley_terry_refuses_what_has_no_finite_answer() -> None:
-    with pytest.raises(ValueError, match="never lost"):
-        bradley_terry([[0, 5], [0, 0]])
-    with pytest.raises(ValueError, match="ties alone"):
-        bradley_terry(np.zeros((2, 2)), [[0, 4], [4, 0]])
-    tied = bradley_terry([[0, 5], [0, 0]], [[0, 2], [2, 0]])
-    assert tied[0].value > tied[1].value
-
-
-def test_bradley_terry_of_lopsided_counts_converges() -> None:
-    first, second = bradley_terry([[0, 10000], [1, 0]])
-    assert first.value - second.value == pytest.approx(math.log(10000))
-
-
-# Four observers, twelve units: Krippendorff, "Computing Krippendorff's alpha-reliability", 2011, example C.
-OBSERVERS = [
-    [1, 2, 3, 3, 2, 1, 4, 1, 2, NAN, NAN, NAN],
-    [1, 2, 3, 3, 2, 2, 4, 1, 2, 5, NAN, 3],
-    [NAN, 3, 3, 3, 2, 3, 4, 2, 2, 5, 1, NAN],
-    [1, 2, 3, 3, 2, 4, 4, 1, 2, 5, 1, NAN],
-]
-
-
-@pytest.mark.parametrize(("level", "alpha"), [("nominal", 0.743), ("ordinal", 0.815), ("interval", 0.849)])
-def test_krippendorff_published_values(level: str, alpha: float) -> None:
-    assert krippendorff_alpha(OBSERVERS, level) == pytest.approx(alpha, abs=6e-4)  # type: ignore[arg-type]
-
-
-def test_krippendorff_by_hand() -> None:
-    # Two raters, ten binary units: 4 agree on 0, 4 on 1, 2 differ. Observed 4 / 20, expected 2 * 10 * 10 / 380.
-    ratings = [[0] * 4 + [1] * 4 + [0, 1], [0] * 4 + [1] * 4 + [1, 0]]
-    assert krippendorff_alpha(ratings) == pytest.approx(1 - 0.2 / (200 / 380))
-    assert krippendorff_alpha([[1, 2, 3], [1, 2, 3]]) == 1.0
-    with pytest.raises(ValueError, match="undefined"):
-        krippendorff_alpha([[1, 1], [1, 1]])

@@ -23,8 +23,9 @@ app = App(
     name="rushes",
     help="Preference optimization for video diffusion models.",
     help_epilogue=(
-        "Results go to standard output, all else to standard error. Exit codes: 0 done; 2 a command, a setting or a "
-        "file that must be changed, or a full disk; 130 stopped by Ctrl-C. Run a stopped command again to continue it. "
+        "Results go to standard output, all else to standard error. Exit codes: 0 done; 1 a gate that was not passed; "
+        "2 a command, a setting or a file that must be changed, or a full disk; 130 stopped by Ctrl-C. Run a stopped "
+        "command again to continue it. "
         "With RUSHES_TRACEBACK=1 in the environment an error shows where it came from."
     ),
     version=rushes.__version__,
@@ -65,12 +66,17 @@ def tell(facts: Any, as_json: bool, lines: Sequence[str] | None = None) -> None:
         print(line)
 
 
+def say(line: str) -> None:
+    """A line of progress, on standard error."""
+    print(line, file=sys.stderr, flush=True)
+
+
 @contextmanager
 def opened(folder: Path, settings: Settings) -> Iterator[Project]:
     """The project in a folder, closed at the end."""
     from rushes.pipeline.project import open_project
 
-    project = open_project(folder, settings, bar)
+    project = open_project(folder, settings, bar, say)
     with closing(project.store):
         yield project
 
@@ -81,8 +87,9 @@ def in_words(metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:
     def end(value: float | None) -> str:
         return "unknown" if value is None else f"{value:+.4f}"
 
+    better = {"lower": "lower is better", "higher": "higher is better", "neutral": "neither direction is better"}
     return [
         f"{name}: {row['base']:.4f} -> {row['trained']:.4f} ({row['difference']:+.4f}, 95 % interval "
-        f"{end(row['low'])} to {end(row['high'])}, n {row['n']}, {row['better']} is better)"
+        f"{end(row['low'])} to {end(row['high'])}, n {row['n']}, {better[row['better']]})"
         for name, row in metrics.items()
     ]

@@ -44,14 +44,31 @@ def recipes(*, as_json: AsJson = False) -> None:
     tell(rows, as_json, lines)
 
 
+@app.command
+def backbones(*, as_json: AsJson = False) -> None:
+    """List the video models: what each starts from, predicts, and how its codec shrinks clips."""
+    from rushes.backbones.loading import backbone_table
+
+    rows = backbone_table()
+    lines = [
+        f"{row['name']:<12} from {', '.join(row['modes'])}; predicts {row['path']}; {row['temporal_ratio']} frames and "
+        f"{row['spatial_ratio']} px per latent; {row['fps']:g} fps"
+        for row in rows
+    ]
+    tell(rows, as_json, lines)
+
+
 @bench.command
 def step(
     *,
-    rounds: Annotated[int, Parameter(help="timed rounds; medians are reported")] = 7,
+    rounds: Annotated[int, Parameter(help="timed rounds; medians are reported")] = 6,
+    device: Annotated[str, Parameter(help="where to run: cpu, or a GPU as torch names it")] = "cpu",
+    shape: Annotated[tuple[str, ...], Parameter(help="sizes to measure; repeatable")] = ("tiny", "mid"),
     as_json: AsJson = False,
 ) -> None:
     """Seconds and peak memory of a supervised step, a naive preference step and ours."""
     os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # torch's profiler talks on its own, and is loaded below
-    from rushes.pipeline.bench import bench_step
+    from rushes.pipeline.bench import bench_lines, bench_step
 
-    tell(bench_step(rounds), as_json)
+    facts = bench_step(rounds, device, shape)
+    tell(facts, as_json, bench_lines(facts))

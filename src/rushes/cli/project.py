@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from rushes.cli.console import AsJson, Overrides, ProjectFolder, RunName, app, in_words, opened, tell
+from rushes.cli.console import AsJson, Overrides, ProjectFolder, app, in_words, opened, tell
 from rushes.config.files import load_settings
 from rushes.pipeline.settings import FILE, adopt, read_settings, with_train, write_settings
 from rushes.store.database import Store
@@ -39,11 +39,21 @@ def import_(
     rows: Annotated[
         Path | None, Parameter(help="take the rows that `rushes export` wrote here, and nothing else")
     ] = None,
+    scores: Annotated[
+        Path | None, Parameter(help="take people's scores from 0 to 10 from this JSON, JSONL or CSV file, nothing else")
+    ] = None,
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
     """Take real clips into the project."""
     settings = read_settings(project, overrides)
+    if rows is not None and scores is not None:
+        raise ValueError("--rows and --scores are two imports; run one after the other")
+    if scores is not None:
+        from rushes.store.scores import import_scores
+
+        with Store.open(project) as store:
+            return tell(import_scores(store, scores), as_json)
     if rows is not None:
         from rushes.store.exchange import import_project
 
@@ -56,27 +66,58 @@ def import_(
 
 
 @app.command
-def generate(project: ProjectFolder, *, overrides: Overrides = (), as_json: AsJson = False) -> None:
-    """Make takes of every training clip with the model as it is."""
-    from rushes.pipeline import stages
-
-    with opened(project, read_settings(project, overrides)) as work:
-        tell(stages.generate_takes(work), as_json)
-
-
-@app.command
-def label(
+def still(
     project: ProjectFolder,
     *,
-    by: Annotated[str, Parameter(help="world or metric; default: label.by of the settings")] = "",
+    pipeline: Annotated[Path, Parameter(help="folder of an image pipeline in diffusers' layout")],
+    prompts: Annotated[Path, Parameter(help="text file, one prompt a line")],
+    steps: Annotated[int, Parameter(help="sampling steps of a still")] = 50,
+    guidance: Annotated[float, Parameter(help="classifier-free guidance; 1 = none")] = 7.5,
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
-    """Compare takes, per segment."""
+    """Make first frames for prompts; they join the held-out ones."""
+    from rushes.pipeline.stills import make_stills
+    from rushes.store.captions import read_lines
+
+    settings = read_settings(project, overrides)
+    if not prompts.is_file():
+        raise ValueError(f"--prompts: {prompts} is not a file; write one prompt a line")
+    with opened(project, settings) as work:
+        tell(make_stills(work, pipeline, read_lines(prompts), steps=steps, guidance=guidance), as_json)
+
+
+@app.command
+def generate(
+    project: ProjectFolder,
+    *,
+    run: Annotated[str, Parameter(help="by this finished run; default: what train.start names")] = "",
+    overrides: Overrides = (),
+    as_json: AsJson = False,
+) -> None:
+    """Make takes of every training clip."""
     from rushes.pipeline import stages
 
-    with opened(project, read_settings(project, (*overrides, f"label.by={by}") if by else overrides)) as work:
-        tell(stages.label_pairs(work), as_json)
+    with opened(project, read_settings(project, overrides)) as work:
+        tell(stages.generate_takes(work, system=run), as_json)
+
+
+@app.command
+def caption(
+    project: ProjectFolder,
+    *,
+    wrong: Annotated[bool, Parameter(help="captions that are wrong where a take is")] = False,
+    by: Annotated[str, Parameter(help="rules, world or model; default: caption.by of the settings")] = "",
+    overrides: Overrides = (),
+    as_json: AsJson = False,
+) -> None:
+    """Write other captions for the training clips."""
+    from rushes.pipeline import negatives
+
+    if not wrong:
+        raise ValueError("there is one sort of captions to write so far; give --wrong")
+    with opened(project, read_settings(project, (*overrides, f"caption.by={by}") if by else overrides)) as work:
+        tell(negatives.wrong_captions(work), as_json)
 
 
 @app.command
@@ -87,10 +128,12 @@ def train(
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
-    """Train a run, or continue it where it was stopped."""
+    """Train a run, or continue it where it was stopped; on many GPUs as `torchrun -m rushes train`."""
     from rushes.pipeline import training
     from rushes.pipeline.presets import preset
 
+    if training.follow_run(project):
+        return
     settings = read_settings(project, () if recipe else overrides)
     if recipe and recipe != settings.train.recipe:
         settings = with_train(project, preset(recipe).train, overrides)
@@ -101,24 +144,12 @@ def train(
 
 
 @app.command
-def evaluate(project: ProjectFolder, *, run: RunName = "", overrides: Overrides = (), as_json: AsJson = False) -> None:
-    """Compare base and trained model on held-out prompts and seeds."""
-    from rushes.pipeline import reports, stages
+def bank(project: ProjectFolder, *, overrides: Overrides = (), as_json: AsJson = False) -> None:
+    """Compute the reference errors that a run looks up (train.bank), or the rest of them."""
+    from rushes.pipeline import training
 
     with opened(project, read_settings(project, overrides)) as work:
-        facts = stages.evaluate_run(work, run)
-        summary = reports.write_summary(work.store, facts, work.seconds, work.settings.project.seed)
-    tell(summary, as_json, in_words(summary["metrics"]))
-
-
-@app.command
-def report(project: ProjectFolder, *, run: RunName = "", overrides: Overrides = (), as_json: AsJson = False) -> None:
-    """Write the report of an evaluated run, one HTML file that opens offline."""
-    from rushes.pipeline import reports
-
-    settings = read_settings(project, overrides)
-    with Store.open(project) as store:
-        tell({"report": str(reports.write_report(store, settings, run))}, as_json)
+        tell(training.bank_run(work), as_json)
 
 
 @app.command
@@ -147,7 +178,7 @@ def run(
         adopt(folder, settings, project)
     with opened(folder, settings) as work:
         facts = run_all(work)
-    done = [name for name in ("import", "generate", "label", "train") if name in facts]
+    done = [name for name in ("import", "generate", "gaps", "caption", "label", "train") if name in facts]
     stages = [f"{name}: " + ", ".join(f"{key} {value}" for key, value in facts[name].items()) for name in done]
     tell(facts, as_json, [*stages, *in_words(facts["metrics"]), f"report: {facts['report']}"])
 
@@ -159,6 +190,9 @@ def export(
     out: Annotated[Path, Parameter(help="folder to write to")],
     run: Annotated[str, Parameter(help="also export this run's model")] = "",
     form: Annotated[Literal["parquet", "jsonl"], Parameter(help="form of the rows")] = "parquet",
+    weights: Annotated[
+        Literal["diffusers", "comfyui"], Parameter(help="form of an adapter; a whole model is written as diffusers reads it")
+    ] = "diffusers",
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
@@ -173,5 +207,8 @@ def export(
         from rushes.pipeline.weights import export_weights
 
         with opened(project, settings) as work:
-            facts["weights"] = str(export_weights(work, run, out))
+            wrote = export_weights(work, run, out, weights)
+        facts["weights"] = str(wrote.path)
+        if wrote.change is not None:
+            facts |= {"output_change": wrote.change, "read_back_difference": wrote.difference}
     tell(facts, as_json)

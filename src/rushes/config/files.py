@@ -129,7 +129,7 @@ def _resolve_folders(data: dict[str, Any], model: type[BaseModel], start: Path) 
         value, inner = data.get(name), field.annotation
         if isinstance(value, dict) and isinstance(inner, type) and issubclass(inner, BaseModel):
             _resolve_folders(value, inner, start)
-        elif isinstance(value, str) and value and FOLDER in field.metadata:
+        elif isinstance(value, str) and value and FOLDER in field.metadata and not value.startswith("hub:"):
             data[name] = os.path.abspath(start / Path(value).expanduser())
 
 

@@ -5,9 +5,10 @@ A recipe keeps its own settings in `[train.options]` and validates them with its
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import re
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 FOLDER = "folder"  # marks a string that names a folder: relative ones are resolved when the settings are loaded
 Folder = Annotated[str, FOLDER]
@@ -31,12 +32,21 @@ class Backbone(Table):
     """The video model and the size it works at."""
 
     name: str = Field("tiny", min_length=1, description="name of a backbone, or the dotted path of your own")
-    path: Folder = Field("", description="folder of the weights; empty = the base that ships with the package")
+    path: Folder = Field(
+        "", description="folder of the weights, or hub:OWNER/NAME; empty = the base that ships with the package"
+    )
     height_px: int = Field(32, gt=0, description="height of a frame in pixels")
     width_px: int = Field(32, gt=0, description="width of a frame in pixels")
     frames: int = Field(17, gt=0, description="frames of a clip; the backbone says which counts it can carry")
     fps: float = Field(8.0, gt=0, description="frames per second to which every clip is resampled")
     first_frame: bool = Field(True, description="the model is given the first frame of each clip")
+    dtype: Literal["auto", "float32", "bfloat16", "mixed"] = Field(
+        "auto",
+        description="of the network: auto is bfloat16 on a GPU and float32 without; mixed keeps float32 weights and "
+        "computes in bfloat16",
+    )
+    checkpointing: bool = Field(True, description="compute activations again in the backward pass to save memory")
+    tiling: bool = Field(True, description="encode and decode large frames in overlapping tiles to save memory")
 
 
 class Footage(Table):
@@ -64,14 +74,33 @@ class Footage(Table):
 class Generate(Table):
     """Takes that the model makes of each prompt."""
 
-    kind: Literal["take", "guided"] = Field("take", description="from pure noise, or from a partly noised real clip")
+    kind: Literal["take", "guided", "gap"] = Field(
+        "take", description="from pure noise, from a partly noised real clip, or of a prompt with words left out"
+    )
     takes: int = Field(3, ge=1, description="takes of each prompt")
     steps: int = Field(16, ge=1, description="sampling steps of a take")
-    shift: float = Field(4.0, gt=0, description="shift of the sampling schedule towards noise; 1 = none")
+    shift: float = Field(
+        0.0, ge=0, description="shift of the sampling schedule towards noise; 1 = none, 0 = the model's own"
+    )
     guidance: float = Field(1.0, ge=0, description="classifier-free guidance; 1 = none")
+    negative: str = Field("", description="caption that guidance leads away from")
     eta: tuple[NoiseLevel, NoiseLevel] = Field(
         (0.65, 0.8), strict=False, description="lowest and highest noise level to start from (kind guided), in (0, 1]"
     )
+    mask: float = Field(0.3, gt=0, le=1, description="share of a prompt's words that are left out (kind gap)")
+    shared_noise: float = Field(
+        0.0, ge=0, lt=1, description="share of the first latent frame's noise in that of all others; HuViDPO has 0.2"
+    )
+    noise: Literal["unit", "published"] = Field(
+        "unit", description="spread of mixed noise: 1, as in training, or lower, as HuViDPO has it (shared_noise)"
+    )
+    match: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the steps, the last, in which frames take the first frame's statistics; HuViDPO has 0.38",
+    )
+    match_colours: bool = Field(False, description="bring the colours of all frames to those of the first")
     batch: int = Field(32, ge=1, description="takes made at once")
 
     @field_validator("eta")
@@ -83,14 +112,35 @@ class Generate(Table):
 
 
 class Label(Table):
-    """Who compares the takes, and how finely."""
+    """Who compares or scores the takes, and how finely."""
 
-    by: Literal["none", "world", "metric"] = Field(
-        "none", description="nobody (the recipe needs no labels), the world's verifier, or a metric"
+    form: Literal["pairs", "scores"] = Field(
+        "pairs", description="compare pairs of takes, per segment, or give each take a score from 0 to 10"
+    )
+    by: Literal["none", "human", "world", "metric", "vlm", "reward"] = Field(
+        "none",
+        description="nobody (the recipe needs no labels), people on a page, the world's verifier, a metric, the "
+        "vision-language model behind [endpoint], or a reward model",
     )
     metric: str = Field("", validate_default=True, description="name of the metric that judges (by metric)")
     segment_s: float = Field(0.5, gt=0, description="seconds of clip that share one label")
+    whole: bool = Field(False, description="one label for the whole clip instead of one for each segment")
     margin: float = Field(0.05, ge=0, description="score gap up to which two segments tie, in the judge's unit")
+    prompt: Literal["artefacts", "realdpo", "physics"] = Field(
+        "artefacts", description="what the model is asked: fewer artefacts, RealDPO's questions, or physics (by vlm)"
+    )
+    frames_per_s: float = Field(8.0, gt=0, description="frames of each second that the model sees (by vlm)")
+    reward: Folder = Field("", description="folder of a reward model or of its scores (by reward)")
+    dimensions: tuple[str, ...] = Field(
+        ("overall",), strict=False, min_length=1, description="what people are asked; training reads overall by default"
+    )
+    scores: bool = Field(False, description="people also give each clip a score from 0 to 10")
+    overlap: int = Field(2, ge=1, description="people who label a pair that several label")
+    overlap_share: float = Field(0.1, ge=0, le=1, description="share of a person's pairs that another has labelled")
+    repeat_share: float = Field(0.05, ge=0, lt=1, description="share of pairs that a person gets once more, swapped")
+    gold_by: str = Field("", description="annotator whose labels are the key for others; empty = nobody")
+    gold_share: float = Field(0.05, ge=0, lt=1, description="share of a person's pairs that come from the key")
+    lease_s: float = Field(600.0, ge=10, description="seconds after which an unlabelled pair goes to somebody else")
 
     @field_validator("metric")
     @classmethod
@@ -98,6 +148,67 @@ class Label(Table):
         if info.data.get("by") == "metric" and not metric:
             raise ValueError("labels by 'metric' need the name of a metric")
         return metric
+
+    @field_validator("dimensions")
+    @classmethod
+    def _dimensions_are_names(cls, dimensions: tuple[str, ...]) -> tuple[str, ...]:
+        named = all(re.fullmatch(r"[a-z][a-z0-9_]{0,40}", name) for name in dimensions)
+        if not named or len(set(dimensions)) < len(dimensions):
+            raise ValueError("dimensions must be different names of small letters, digits and underscores")
+        return dimensions
+
+
+class Caption(Table):
+    """Captions that are wrong where a take is, for recipes that contrast them with the true ones."""
+
+    by: Literal["none", "rules", "world", "model"] = Field(
+        "none", description="nobody, one word replaced by rule, the world's verifier, or the model behind [endpoint]"
+    )
+    about: Literal["most_alike", "all"] = Field(
+        "most_alike", description="takes that are written about: of each clip that which looks most like it, or all"
+    )
+    frames: int = Field(4, ge=1, description="frames of each clip that the model sees (by model)")
+
+
+class Endpoint(Table):
+    """A model behind an OpenAI-style chat endpoint, such as vLLM: it judges, or writes captions."""
+
+    url: str = Field("http://127.0.0.1:8000/v1", min_length=1, description="address, up to and with /v1")
+    model: str = Field("", description="name of the model, as the server knows it")
+    key_env: str = Field("", description="environment variable that holds the key; empty = the server wants none")
+    timeout_s: float = Field(120.0, gt=0, description="longest wait for one answer")
+    attempts: int = Field(6, ge=1, description="times that a request is sent before it counts as failed")
+    parallel: int = Field(4, ge=1, description="requests on the way at once")
+    max_tokens: int = Field(512, ge=1, description="longest answer")
+    temperature: float = Field(0.0, ge=0, description="0 = the likeliest answer")
+    max_side_px: int = Field(512, ge=16, description="frames are shrunk to this long side")
+    json_schema: bool = Field(True, description="ask the server to enforce the form of the answer; not all can")
+    max_calls: int = Field(10_000, ge=1, description="requests in all, those of earlier runs of the project included")
+    max_cost: float = Field(0.0, ge=0, description="money in all, in the unit of the prices; 0 = no limit")
+    price_in: float = Field(0.0, ge=0, description="price of a million tokens that are sent")
+    price_out: float = Field(0.0, ge=0, description="price of a million tokens that are answered")
+
+    @model_validator(mode="after")
+    def _cost_has_prices(self) -> Self:
+        if self.max_cost and not (self.price_in or self.price_out):
+            raise ValueError("max_cost needs price_in and price_out")
+        return self
+
+
+class Objective(Table):
+    """How terms become a loss, and guards for the winner, whatever the recipe (docs/objectives.md)."""
+
+    link: Literal["logistic", "ipo", "hinge"] = Field("logistic", description="from margin to loss")
+    label_smoothing: float = Field(0.0, ge=0, lt=0.5, description="probability that a label is wrong")
+    reference_free: bool = Field(False, description="margins of the model's own errors, not relative to the reference")
+    sft_weight: float = Field(0.0, ge=0, description="weight of the winner's own error beside the preference loss")
+    winner_clamp: float = Field(0.0, ge=0, description="weight of the winner's error above the reference's")
+    safe_loser: bool = Field(
+        False, description="scale the losers' gradient so that no step raises the winners' error to first order"
+    )
+    safe_share: float = Field(
+        0.9, ge=0, le=1, description="share of the winners' own descent that a step must keep (safe_loser)"
+    )
 
 
 class Train(Table):
@@ -107,6 +218,7 @@ class Train(Table):
     name: str = Field(
         "", pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*)?$", description="name of the run and its folder; empty = the recipe"
     )
+    start: str = Field("base", min_length=1, description="what training starts from: base, or the name of a run")
     steps: int = Field(200, ge=1, description="optimizer steps")
     batch: int = Field(16, ge=1, description="comparisons in a step")
     lr: float = Field(1e-5, gt=0, description="learning rate")
@@ -114,7 +226,9 @@ class Train(Table):
     warmup: int = Field(10, ge=0, description="steps over which the learning rate rises from zero")
     decay: Literal["linear", "none"] = Field("linear", description="after the warm-up the rate falls to zero, or stays")
     clip_norm: float = Field(1.0, gt=0, description="largest norm of the gradient; a larger one is scaled down")
-    tune: Literal["full", "lora"] = Field("full", description="train all weights, or a low-rank adapter")
+    tune: str = Field(
+        "full", min_length=1, description="full: all weights; lora: a low-rank adapter; or a group the backbone names"
+    )
     rank: int = Field(16, ge=1, description="rank of the adapter (tune lora)")
     alpha: float = Field(16.0, gt=0, description="scale of the adapter is alpha / rank (tune lora)")
     reference: Literal["frozen", "ema", "hard"] = Field(
@@ -125,9 +239,29 @@ class Train(Table):
     gradients: Literal["auto", "joint", "stash", "two_pass"] = Field(
         "auto", description="how views are backpropagated; the gradient is the same, memory and time differ"
     )
+    memory_mb: int = Field(
+        0, ge=0, description="MiB that activations may take (gradients auto); 0 = a share of the machine's memory"
+    )
+    bank: int = Field(
+        0, ge=0, description="draws of noise per comparison whose reference errors are computed once; 0 = in each step"
+    )
+    parallel: Literal["replicate", "shard"] = Field(
+        "replicate", description="under torchrun each process has all weights, or a part of them (FSDP2)"
+    )
     checkpoint_every: int = Field(50, ge=1, description="steps between two checkpoints")
     held_out: int = Field(32, ge=0, description="comparisons held out to watch the run")
+    sample_every: int = Field(0, ge=0, description="steps between two sets of sampled clips in runs/NAME/samples; 0 = none")
+    samples: int = Field(4, ge=1, description="clips in such a set, of the first held-out prompts, at fixed seeds")
+    leak: int = Field(64, ge=0, description="comparisons whose clips are looked at before training for what gives "
+                      "losers away; 0 = none")  # fmt: skip
+    auto_beta: float = Field(
+        0.0, ge=0, lt=0.5, description="mean factor on the gradient that beta is moved towards, say 0.2; 0 = beta stays"
+    )
+    trackers: tuple[Literal["tensorboard", "trackio", "wandb"], ...] = Field(
+        (), strict=False, description="programs that get a copy of metrics.jsonl; wandb offline unless WANDB_MODE is set"
+    )
     deterministic: bool = Field(True, description="refuse operations whose result may differ between equal runs")
+    objective: Objective = Objective()
     options: dict[str, Any] = Field(default_factory=dict, description="settings of the recipe itself")
 
 
@@ -154,6 +288,8 @@ class Settings(Table):
     footage: Footage = Footage()
     generate: Generate = Generate()
     label: Label = Label()
+    caption: Caption = Caption()
+    endpoint: Endpoint = Endpoint()
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
     report: Report = Report()

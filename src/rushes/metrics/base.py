@@ -33,6 +33,7 @@ class Shot:
     fps: float
     caption: str = ""
     first_frame_HWC: Frames | None = None  # the still that the clip should start from
+    media: str = ""  # content hash of the file that it was read from; "" = none
 
     def __post_init__(self) -> None:
         stills = () if self.first_frame_HWC is None else (self.first_frame_HWC[None],)

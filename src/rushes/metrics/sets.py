@@ -19,6 +19,7 @@ Floats = NDArray[np.float64]
 _MOMENTS, _COARSE_PX = 8, 16
 _SPEED_EDGES = (0.0, 0.03, 0.1, 0.3, 1.0, 1e9)  # short sides per second; the first bin is what is not seen to move
 _DIRECTIONS = 8
+COARSE_SHAPE = (_MOMENTS, _COARSE_PX, _COARSE_PX, 3)
 
 
 def diversity(shots: Sequence[Shot]) -> float:
@@ -28,8 +29,12 @@ def diversity(shots: Sequence[Shot]) -> float:
     is more varied, not better: two unrelated clips differ by about 0.3. NaN for fewer than two clips. Cost: 0.1 ms per
     frame of 256 px. Fooled by a cut to anything, by a colour cast or a brightness that changes with the seed.
     """
-    coarse = [_coarse(shot) for shot in shots]
-    gaps = [math.sqrt(np.square(a - b).mean()) for a, b in combinations(coarse, 2)]
+    return spread([coarse(shot) for shot in shots])
+
+
+def spread(clips: Sequence[Floats]) -> float:
+    """`diversity` of clips that were made `coarse` before."""
+    gaps = [math.sqrt(np.square(a - b).mean()) for a, b in combinations(clips, 2)]
     return float(np.mean(gaps)) if gaps else math.nan
 
 
@@ -55,16 +60,25 @@ def feature_distance(
     a broken limb.
     Raises ValueError for fewer than two clips in a set, and for pairs that do not come out even.
     """
-    if min(len(shots), len(reference)) < 2:
-        raise ValueError(f"feature_distance needs two clips in each set, got {len(shots)} and {len(reference)}")
-    if paired and len(shots) != len(reference):
-        raise ValueError(f"feature_distance: {len(shots)} and {len(reference)} clips are no pairs; leave paired off")
-    clips = [features(shot) for shot in (*shots, *reference)]
-    spread = np.concatenate(clips).std(0)
-    clips = [clip[:, spread > 1e-9] / spread[spread > 1e-9] for clip in clips]
+    return features_apart(
+        [features(shot) for shot in shots], [features(shot) for shot in reference], paired, splits, seed
+    )
+
+
+def features_apart(
+    ours: Sequence[Floats], reference: Sequence[Floats], paired: bool = False, splits: int = 199, seed: int = 0
+) -> FeatureDistance:
+    """`feature_distance` of clips whose `features` are known. Raises as it does."""
+    if min(len(ours), len(reference)) < 2:
+        raise ValueError(f"feature_distance needs two clips in each set, got {len(ours)} and {len(reference)}")
+    if paired and len(ours) != len(reference):
+        raise ValueError(f"feature_distance: {len(ours)} and {len(reference)} clips are no pairs; leave paired off")
+    clips = [*ours, *reference]
+    scale = np.concatenate(clips).std(0)
+    clips = [clip[:, scale > 1e-9] / scale[scale > 1e-9] for clip in clips]
 
     def apart(order: NDArray[np.int64]) -> float:
-        left, right = order[: len(shots)], order[len(shots) :]
+        left, right = order[: len(ours)], order[len(ours) :]
         return frechet(np.concatenate([clips[i] for i in left]), np.concatenate([clips[i] for i in right]))
 
     own = np.arange(len(clips))
@@ -74,8 +88,8 @@ def feature_distance(
     def dealt() -> NDArray[np.int64]:
         if not paired:
             return generator.permutation(own)
-        swapped = np.tile(generator.random(len(shots)) < 0.5, 2)
-        return np.where(swapped, (own + len(shots)) % len(clips), own)
+        swapped = np.tile(generator.random(len(ours)) < 0.5, 2)
+        return np.where(swapped, (own + len(ours)) % len(clips), own)
 
     chance = np.array([apart(dealt()) for _ in range(splits)])
     return FeatureDistance(value, float(np.median(chance)), float((1 + (chance >= value).sum()) / (1 + splits)))
@@ -94,6 +108,11 @@ def features(shot: Shot) -> Floats:
     return np.stack([rows[shot.second_F == second].mean(0) for second in np.unique(shot.second_F)])
 
 
+def as_rows(values: Sequence[Sequence[float]]) -> Floats:
+    """`features` that were kept as plain numbers."""
+    return np.asarray(values, np.float64)
+
+
 def frechet(first_ND: Floats, second_ND: Floats) -> float:
     """Squared Frechet distance of the Gaussians fitted to two sets of N features (Dowson and Landau 1982)."""
     gap = np.square(first_ND.mean(0) - second_ND.mean(0)).sum()
@@ -107,7 +126,8 @@ def _centred(rows_ND: Floats) -> Floats:
     return np.asarray((rows_ND - rows_ND.mean(0)) / math.sqrt(max(1, len(rows_ND) - 1)))
 
 
-def _coarse(shot: Shot) -> Floats:
+def coarse(shot: Shot) -> Floats:
+    """A clip at 8 moments spread over its length and 16 x 16 px, as COARSE_SHAPE, 0..1."""
     moments = np.linspace(0, len(shot.frames_FHWC) - 1, _MOMENTS).round().astype(int)
     frames = (shot.small_FHWC[moment] for moment in moments)
     size = (_COARSE_PX, _COARSE_PX)

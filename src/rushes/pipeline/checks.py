@@ -57,6 +57,13 @@ def _label(label: Label) -> Iterator[str]:
 
 
 def _train(train: Train) -> Iterator[str]:
+    if train.bank and train.reference != "frozen":
+        moving = f"train.reference is {train.reference!r}"
+        yield f"train.bank: {moving}, and a reference that moves has no errors to look up; set one of the two"
+    if train.parallel == "shard" and train.objective.safe_loser:
+        yield "train.objective.safe_loser: it needs all of a gradient in one process; set train.parallel to replicate"
+    if train.parallel == "shard" and train.sample_every:
+        yield "train.sample_every: clips are made by one process; set it to 0, or train.parallel to replicate"
     if "." not in train.recipe and train.recipe not in recipe_names():
         yield f"train.recipe: {unknown('recipe', train.recipe, recipe_names())}, or the dotted path of a module"
         return

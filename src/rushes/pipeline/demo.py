@@ -10,7 +10,7 @@ from typing import Any
 from rushes.config.tables import Evaluate, Footage, Generate, Label, Settings
 from rushes.config.tables import Project as ProjectTable
 from rushes.media.files import whole_file
-from rushes.pipeline import reports, stages, training
+from rushes.pipeline import labels, reports, stages, training
 from rushes.pipeline.presets import tiny_train
 from rushes.pipeline.project import Bar, Project, no_bar, open_project
 from rushes.training.recipe import load_recipe
@@ -45,7 +45,7 @@ def run_demo(out: Path, seed: int = 0, bar: Bar = no_bar) -> dict[str, Any]:
     stages.import_footage(project)
     stages.generate_takes(project, TAKES)
     stages.generate_takes(project, GUIDED)
-    stages.label_pairs(project)
+    labels.label_pairs(project)
     results: dict[str, Mapping[str, Any]] = {}
     for recipe in ARMS:
         arm = Project(project.store, demo_settings(seed, recipe), bar, project.seconds)

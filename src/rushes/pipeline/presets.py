@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rushes.backbones.loading import backbone_names
-from rushes.config.tables import Footage, Generate, Label, Settings, Train
+from rushes.backbones.loading import backbone_table
+from rushes.config.tables import Caption, Footage, Generate, Label, Settings, Train
 from rushes.pipeline.checks import unknown
 from rushes.training.recipe import Recipe, load_recipe, recipe_names
 
@@ -27,15 +27,25 @@ def preset(name: str, footage: Path | None = None) -> Settings:
     recipe = load_recipe(name)
     if footage is not None and not footage.is_dir():
         raise ValueError(f"--footage: {footage} is not a folder; name the folder of your videos")
-    label = Label()
-    if "labels" in recipe.NEEDS:
+    label, train, scored = Label(), tiny_train(name, recipe), "scores" in recipe.NEEDS
+    if "labels" in recipe.NEEDS or scored:
         label = Label(by="metric", metric="warping_error", segment_s=1.0) if footage else Label(by="world")
+    if scored:
+        label = label.model_copy(update={"form": "scores"})
+        scores = {"metric": f"metric:{label.metric}" if footage else label.by}
+        train = train.model_copy(update={"options": {**train.options, **scores}})
     return Settings(
+        caption=Caption(by="rules" if footage else "world") if "wrong captions" in recipe.NEEDS else Caption(),
         footage=Footage(kind="folder", path=str(footage.resolve()), eval_fraction=HELD_OUT) if footage else Footage(),
-        generate=Generate(kind="guided" if "guided" in recipe.NEEDS else "take", takes=2),
+        generate=Generate(kind="guided" if "guided" in recipe.NEEDS else "take", takes=_takes(recipe)),
         label=label,
-        train=tiny_train(name, recipe),
+        train=train,
     )
+
+
+def _takes(recipe: Recipe) -> int:
+    """Takes of each clip: the two of a pair, and more where the recipe chooses among them or compares all of them."""
+    return 4 if "scores" in recipe.NEEDS else 3 if "likeness" in recipe.NEEDS else 2
 
 
 def tiny_train(name: str, recipe: Recipe) -> Train:
@@ -46,8 +56,15 @@ def tiny_train(name: str, recipe: Recipe) -> Train:
 def recipe_table() -> list[dict[str, Any]]:
     """Name, paper, needs and backbones of every recipe that ships."""
     recipes = {name: load_recipe(name) for name in recipe_names()}
-    backbones = backbone_names()
+    backbones = backbone_table()
     return [
-        {"name": name, "paper": recipe.PAPER, "needs": list(recipe.NEEDS), "backbones": backbones}
+        {
+            "name": name,
+            "paper": recipe.PAPER,
+            "needs": list(recipe.NEEDS),
+            "backbones": [
+                b["name"] for b in backbones if "first_frame" not in recipe.NEEDS or "first_frame" in b["modes"]
+            ],
+        }
         for name, recipe in recipes.items()
     ]

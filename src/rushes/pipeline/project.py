@@ -7,20 +7,22 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from rushes.backbones.adapters import add_lora
-from rushes.backbones.base import Backbone
+from rushes.backbones.adapters import add_lora, merge_lora
+from rushes.backbones.base import Backbone, How
 from rushes.backbones.loading import load_backbone
+from rushes.config.tables import Backbone as Size
 from rushes.config.tables import Settings, Train
 from rushes.encode import open_latents
-from rushes.evaluate import Meter, general_meter, world_meter
+from rushes.evaluate.meters import Meter, general_meter, world_meter
 from rushes.media.files import whole_file
-from rushes.pipeline.checks import check_settings
+from rushes.pipeline.checks import check_settings, unknown
 from rushes.records import Run
 from rushes.store.database import Store
 from rushes.store.latents import LatentStore
@@ -38,6 +40,15 @@ def no_bar(name: str, total: int) -> Iterator[Callable[[int], None]]:
     yield lambda count: None
 
 
+def load_model(size: Size) -> Backbone:
+    """A fresh copy of the model that the `[backbone]` settings name.
+
+    Raises:
+        ValueError: no such backbone, or weights that it cannot read.
+    """
+    return load_backbone(size.name, size.path, How(size.dtype, size.checkpointing, size.tiling, size.fps))
+
+
 @dataclass
 class Project:
     """A project folder, its settings, and the model; the seconds that each stage has taken in it, all runs together."""
@@ -46,6 +57,7 @@ class Project:
     settings: Settings
     bar: Bar = no_bar
     seconds: dict[str, float] = field(default_factory=dict)
+    say: Callable[[str], None] = lambda line: None  # what a user should read while a stage runs
 
     @cached_property
     def base(self) -> Backbone:
@@ -55,7 +67,7 @@ class Project:
             ValueError: weights that cannot be read, or a size or frame count that the model cannot take.
         """
         size = self.settings.backbone
-        backbone = load_backbone(size.name, size.path)
+        backbone = load_model(size)
         problems = []
         for where, check in (
             ("backbone.frames", lambda: backbone.spec.latent_frames(size.frames)),
@@ -65,8 +77,13 @@ class Project:
                 check()
             except ValueError as error:
                 problems.append(f"{where}: {error}")
+        tune, groups = self.settings.train.tune, ("full", "lora", *backbone.spec.tunable)
+        if tune not in groups:
+            problems.append(f"train.tune: {unknown('group of weights', tune, groups)}")
         if size.first_frame and "first_frame" not in backbone.spec.modes:
-            problems.append(f"backbone.first_frame: {size.name!r} takes no first frame; set it to false")
+            problems.append(f"backbone.first_frame: this {size.name!r} takes no first frame; set it to false")
+        if not size.first_frame and "text" not in backbone.spec.modes:
+            problems.append(f"backbone.first_frame: this {size.name!r} starts from a first frame; set it to true")
         if problems:
             raise ValueError("\n".join(problems))
         return backbone
@@ -81,7 +98,15 @@ class Project:
         """How clips lie in time."""
         size = self.settings.backbone
         spec = self.base.spec
-        return LatentGrid(spec.latent_frames(size.frames), spec.temporal_ratio, size.fps, size.first_frame)
+        return LatentGrid(
+            spec.latent_frames(size.frames),
+            spec.temporal_ratio,
+            size.fps,
+            size.first_frame,
+            self.settings.train.start,
+            clean=spec.first_frame == "clean",
+            lead=spec.lead,
+        )
 
     @property
     def meter(self) -> Meter:
@@ -102,7 +127,9 @@ class Project:
                 partial.write_text(json.dumps(self.seconds) + "\n", encoding="utf-8")
 
 
-def open_project(folder: Path, settings: Settings, bar: Bar = no_bar) -> Project:
+def open_project(
+    folder: Path, settings: Settings, bar: Bar = no_bar, say: Callable[[str], None] = lambda line: None
+) -> Project:
     """The project in a folder, made if it is not there yet.
 
     Raises:
@@ -111,7 +138,7 @@ def open_project(folder: Path, settings: Settings, bar: Bar = no_bar) -> Project
     check_settings(settings)
     path = folder / SECONDS
     seconds = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return Project(Store.create(folder), settings, bar, seconds)
+    return Project(Store.create(folder), settings, bar, seconds, say)
 
 
 def run_folder(project: Project, run: str) -> Path:
@@ -135,11 +162,56 @@ def find_run(project: Project, name: str) -> Run:
 
 
 def make_trainable(backbone: Backbone, settings: Train) -> None:
-    """Let all weights require gradients, or a fresh adapter alone; in place."""
+    """Let the weights that are trained require gradients, and no others; in place.
+
+    These are a fresh adapter's, all, or a group that the backbone names.
+    """
     if settings.tune == "lora":
         add_lora(backbone.network, backbone.spec.lora_targets, settings.rank, settings.alpha)
+        return
+    patterns = {"full": ("*",), **backbone.spec.tunable}[settings.tune]
+    for name, p in backbone.network.named_parameters():
+        p.requires_grad_(any(fnmatchcase(name, pattern) for pattern in patterns))
+
+
+def load_start(project: Project) -> Backbone:
+    """What training starts from, its weights that are trained requiring gradients: the base, or a finished run.
+
+    Where the run trained the same weights, an adapter's among them, these go on. Where it trained others, its adapter
+    is merged, and an adapter of this run is a new one.
+
+    Raises:
+        ValueError: as `load_run` does.
+    """
+    settings = project.settings.train
+    if settings.start != BASE and _tuned(settings) == _tuned(_train_of(find_run(project, settings.start))):
+        return _load_trainable(project, settings.start)
+    return _untrained(project, settings)
+
+
+def _untrained(project: Project, settings: Train) -> Backbone:
+    """The model before any run of a chain trained the weights that a run with these settings trains."""
+    while settings.start != BASE:
+        before = _train_of(find_run(project, settings.start))
+        if _tuned(before) != _tuned(settings):
+            break
+        settings = settings.model_copy(update={"start": before.start})
+    if settings.start == BASE:
+        backbone = load_model(project.settings.backbone)
     else:
-        backbone.network.requires_grad_(True)
+        backbone = _load_trainable(project, settings.start)
+        merge_lora(backbone.network)
+    make_trainable(backbone, settings)
+    return backbone
+
+
+def _tuned(settings: Train) -> tuple[object, ...]:
+    """What is trained: settings that are equal for runs that train the same weights."""
+    return (settings.tune, settings.rank, settings.alpha) if settings.tune == "lora" else (settings.tune,)
+
+
+def _train_of(run: Run) -> Train:
+    return Settings.model_validate(run.settings).train
 
 
 def load_run(project: Project, name: str) -> Backbone:
@@ -148,22 +220,26 @@ def load_run(project: Project, name: str) -> Backbone:
     Raises:
         ValueError: no such run, another base than it started from, or weights that are not those it ended with.
     """
+    backbone = _load_trainable(project, name)
+    backbone.network.requires_grad_(False)
+    return backbone
+
+
+def _load_trainable(project: Project, name: str) -> Backbone:
     run = find_run(project, name)
     path = run_folder(project, name) / WEIGHTS
-    backbone = load_backbone(project.settings.backbone.name, project.settings.backbone.path)
-    if backbone.fingerprint != run.base:
+    if project.base.fingerprint != run.base:
         raise ValueError(
             f"run {name!r} started from other weights than [backbone] names now; set backbone.name and backbone.path "
             "to what they were"
         )
-    make_trainable(backbone, Settings.model_validate(run.settings).train)
+    backbone = _untrained(project, _train_of(run))
     try:
         backbone.network.load_state_dict(load_file(path), strict=False)
     except (OSError, SafetensorError, RuntimeError) as error:
         raise ValueError(f"{path}: cannot be read ({error}); {_AGAIN}") from error
     if backbone.fingerprint != run.made_by:
         raise ValueError(f"{path}: not the weights that run {name!r} ended with; {_AGAIN}")
-    backbone.network.requires_grad_(False)
     return backbone
 
 

@@ -7,15 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rushes import encode, evaluate, footage, generate, label
-from rushes.backbones.loading import load_backbone
-from rushes.config.files import settings_hash
+from rushes import encode, footage, generate
 from rushes.config.tables import Generate
-from rushes.judges import metric as metric_judge
-from rushes.judges import world as world_judge
-from rushes.judges.base import Judge
+from rushes.evaluate import stored
 from rushes.media.resize import Frames
-from rushes.pipeline.project import BASE, Project, load_run
+from rushes.pipeline.project import BASE, Project, load_model, load_run
 from rushes.pipeline.reports import run_name
 from rushes.records import Candidate, Clip, stable_hash
 from rushes.training.views import first_frame_of
@@ -45,18 +41,21 @@ def import_footage(project: Project) -> Facts:
 
 def _largest(project: Project, frames: int) -> int:
     """The largest number of at most `frames` frames that the codec can take."""
-    ratio = load_backbone(project.settings.backbone.name, project.settings.backbone.path).spec.temporal_ratio
-    return 1 + (frames - 1) // ratio * ratio
+    return load_model(project.settings.backbone).spec.largest(frames)
 
 
-def generate_takes(project: Project, settings: Generate | None = None) -> Facts:
-    """Takes of every training clip by the model before training."""
-    settings = settings or project.settings.generate
+def generate_takes(project: Project, settings: Generate | None = None, system: str = "") -> Facts:
+    """Takes of every training clip by a system: "base", a finished run, or by default what training starts from.
+
+    Raises:
+        ValueError: there are no clips, or no such run.
+    """
+    settings, system = settings or project.settings.generate, system or project.settings.train.start
     clips = project.store.clips("train")
     if not clips:
         raise ValueError("the project has no clips to train on; run `rushes import` first")
-    wanted, made = _generate(project, clips, settings, BASE, project.settings.project.seed, "generate")
-    return {"takes": len(wanted), "made_now": made}
+    wanted, made = _generate(project, clips, settings, system, project.settings.project.seed, "generate")
+    return {"by": system, "takes": len(wanted), "made_now": made}
 
 
 def _generate(
@@ -83,32 +82,6 @@ def encode_missing(project: Project, whole: Sequence[str], firsts: Sequence[str]
         encode.encode(project.store, project.latents, project.base, size, fit, wanted, lambda: tick(1))
 
 
-def label_pairs(project: Project) -> Facts:
-    """Labels for pairs of takes.
-
-    Raises:
-        ValueError: nobody is named to label, or there is nothing to compare.
-    """
-    settings = project.settings.label
-    if settings.by == "none":
-        raise ValueError("label.by: nobody is named to label; set it to world or metric, or give --by")
-    judge: Judge = world_judge.make(settings.margin)
-    if settings.by == "metric":
-        judge = metric_judge.make(settings.metric, settings.margin)
-    candidates = project.store.candidates(split="train", system=BASE)
-    pairs = sum(1 for _ in label.pairs(candidates))
-    if not pairs:
-        raise ValueError(
-            f"{len(candidates)} takes make no pair to compare; run `rushes generate` with generate.takes at least 2"
-        )
-    with project.timed("label", pairs) as tick:
-        made_from, segment_s = settings_hash(settings), settings.segment_s
-        counts = label.label(
-            project.store, judge, candidates, segment_s=segment_s, settings_hash=made_from, tick=lambda: tick(1)
-        )
-    return {"by": judge.name, "pairs": pairs, "left": counts[1], "tie": counts[0], "right": counts[-1]}
-
-
 def held_out_clips(project: Project) -> tuple[Clip, ...]:
     """Clips that evaluation takes, at most as many as the settings ask for.
 
@@ -122,6 +95,21 @@ def held_out_clips(project: Project) -> tuple[Clip, ...]:
     return clips[: project.settings.evaluate.prompts]
 
 
+def held_out_takes(project: Project, system: str) -> list[Candidate]:
+    """Takes of held-out prompts by the base or a finished run; all systems get the same prompts and seeds.
+
+    Raises:
+        ValueError: nothing is held out, or the run is not finished.
+    """
+    settings = project.settings
+    ask = settings.generate.model_copy(
+        update={"kind": "take", "takes": settings.evaluate.seeds, "steps": settings.evaluate.steps}
+    )
+    drawn = int(stable_hash(["held out", settings.project.seed], 8), 16)
+    made = set(_generate(project, held_out_clips(project), ask, system, drawn, f"evaluate: {system}")[0])
+    return [row for row in project.store.candidates(split="eval", system=system) if row.id in made]
+
+
 def evaluate_run(project: Project, run: str = "") -> Facts:
     """Held-out prompts and seeds by the base and a trained model, measured and compared.
 
@@ -130,29 +118,21 @@ def evaluate_run(project: Project, run: str = "") -> Facts:
     """
     settings, store, meter = project.settings, project.store, project.meter
     run = run or run_name(settings.train)
-    clips = held_out_clips(project)
-    ask = settings.generate.model_copy(
-        update={"kind": "take", "takes": settings.evaluate.seeds, "steps": settings.evaluate.steps}
-    )
-    drawn = int(stable_hash(["held out", settings.project.seed], 8), 16)
-    made = [set(_generate(project, clips, ask, name, drawn, f"evaluate: {name}")[0]) for name in (BASE, run)]
-    rows = store.candidates(split="eval")
-    base, trained = ([row for row in rows if row.id in ids] for ids in made)
+    base, trained = (held_out_takes(project, system) for system in (BASE, run))
     others: dict[str, list[Candidate]] = {}
-    for row in rows:
-        if row.kind == "imported":
-            others.setdefault(row.system, []).append(row)
-    missing = evaluate.unmeasured(store, [*base, *trained, *(c for rows in others.values() for c in rows)], meter)
+    for row in store.candidates(split="eval", kind="imported"):
+        others.setdefault(row.system, []).append(row)
+    missing = stored.unmeasured(store, [*base, *trained, *(c for rows in others.values() for c in rows)], meter)
     with project.timed("evaluate: measure", len(missing)) as tick:
-        evaluate.score(store, missing, meter, _stills(project), lambda: tick(1))
+        stored.score(store, missing, meter, _stills(project), lambda: tick(1))
     seed = settings.project.seed
     facts: Facts = {"run": run, "headline": meter.headline}
-    facts["metrics"] = evaluate.compare(store, meter, evaluate.pairs(base, trained), seed=seed)
+    facts["metrics"] = stored.compare(store, meter, stored.pairs(base, trained), seed=seed)
     if len(others) > 1:
         first, *rest = others
         facts["arms"] = {
-            f"{other} against {first}": evaluate.compare(
-                store, meter, evaluate.pairs(others[first], others[other]), seed=seed
+            f"{other} against {first}": stored.compare(
+                store, meter, stored.pairs(others[first], others[other]), seed=seed
             )
             for other in rest
         }

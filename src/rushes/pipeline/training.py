@@ -3,65 +3,254 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from rushes.backbones.base import Backbone
-from rushes.backbones.loading import load_backbone
 from rushes.config.files import settings_hash, validate_table
-from rushes.config.tables import Train
+from rushes.config.tables import Objective, Settings, Train
+from rushes.likeness import METRIC as LIKENESS
 from rushes.media.files import whole_file
-from rushes.pipeline.project import WEIGHTS, Project, make_trainable, run_folder
+from rushes.noise.draws import TimeDraw
+from rushes.objectives.safeguards import guarded
+from rushes.objectives.terms import ALONE, Term
+from rushes.pipeline.negatives import measure_likeness
+from rushes.pipeline.project import (
+    BASE,
+    WEIGHTS,
+    Bar,
+    Project,
+    find_run,
+    load_model,
+    load_start,
+    make_trainable,
+    no_bar,
+    run_folder,
+)
 from rushes.pipeline.reports import run_name
 from rushes.pipeline.stages import Facts, encode_missing
+from rushes.pipeline.watching import last_words, watch_run
 from rushes.records import Run, stable_hash
+from rushes.store.latents import LatentStore
+from rushes.training.bank import fill, needs_reference, open_bank
+from rushes.training.batches import make_batch
+from rushes.training.checkpoint import only_one
 from rushes.training.checks import check_latents
-from rushes.training.comparison import Comparison
-from rushes.training.loop import Data, split, train
+from rushes.training.comparison import OWN, Comparison
+from rushes.training.gradients import measured_way
+from rushes.training.history import read_history
+from rushes.training.loop import Data, Progress, deterministic, split, train
+from rushes.training.parallel import Ranks, joined, others_wait, whole
 from rushes.training.recipe import Recipe, load_recipe
+from rushes.training.sameness import drop_same
+from rushes.training.views import gaps, takes_account
+from rushes.training.watch import NOBODY, Watch
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run that is prepared: all that a process needs to train it without the project's database."""
+
+    settings: Settings
+    name: str
+    base: str  # fingerprint of the weights of the base
+    origin: str  # of those that training starts from
+    latents: str  # of the latents
+    identity: str
+    comparisons: tuple[Comparison, ...]
+    held_out: tuple[Comparison, ...]
+
+    @property
+    def times(self) -> TimeDraw:
+        """Distribution of training times."""
+        train = self.settings.train
+        recipe = load_recipe(train.recipe)
+        return recipe.times(validate_table(recipe.Options, train.options, "train.options"))
 
 
 def train_run(project: Project) -> Facts:
-    """One training run, continued where it was stopped."""
-    settings, seed = project.settings.train, project.settings.project.seed
-    recipe, name = load_recipe(settings.recipe), run_name(settings)
-    options = validate_table(recipe.Options, settings.options, "train.options")
-    comparisons = recipe_comparisons(project, recipe, settings)
+    """One training run, continued where it was stopped; under torchrun that of the first process.
+
+    Raises:
+        ValueError: nothing to compare, a run that starts from itself, settings that do not go together, or another
+            process that trains this run.
+    """
+    settings, name = project.settings.train, run_name(project.settings.train)
     folder = run_folder(project, name)
-    folder.mkdir(parents=True, exist_ok=True)
-    for torn in folder.rglob(".*.part"):  # of a process that was killed; checkpoints are large
-        torn.unlink()
-    backbone = load_backbone(project.settings.backbone.name, project.settings.backbone.path)
-    base = backbone.fingerprint
-    torch.manual_seed(seed)  # the adapter's first factor is drawn by peft
-    make_trainable(backbone, settings)
+    with only_one(folder), joined() as ranks:
+        job, facts = _prepare(project, name)
+        for torn in folder.rglob(".*.part"):  # of a process that was killed; checkpoints are large
+            torn.unlink()
+        ranks.send(job)
+        backbone, data = _set_up(job, project.store.project, _start(project), ranks, project.timed)
+        shown = 0
+        watch, trackers = watch_run(project, backbone, job.comparisons, job.held_out, folder)
+        with project.timed(f"train: {name}", settings.steps) as tick, _full_disk_said(folder), trackers:
+
+            def show(step: int, row: Mapping[str, float]) -> None:
+                nonlocal shown  # a run that is continued begins where it was stopped
+                tick(step - shown)
+                shown = step
+
+            taken = _train(job, backbone, data, folder, ranks, show, watch)
+            _write_weights(job, backbone, folder)
+        if ranks.size > 1 and settings.parallel == "shard":  # its hash is that of whole weights
+            backbone = _start(project)
+            backbone.network.load_state_dict(load_file(folder / WEIGHTS), strict=False)
+        _add_run(project, stable_hash(["run", name, job.identity]), name, job.base, backbone, folder)
+    bank = {"bank": data.bank.draws} if data.bank else {}
+    facts |= {"diagnoses": last_words(project, folder)}
+    return {"run": name, "steps": settings.steps, "steps_now": taken, **_gradients(folder), **bank, **facts}
+
+
+def follow_run(folder: Path) -> bool:
+    """What a process of torchrun's does that is not the first: train along; False for the first, or without torchrun.
+
+    Args:
+        folder: of the project. Only the first process opens its database, so this may be on another machine.
+    """
+    if not others_wait():
+        return False
+    with joined() as ranks:
+        job: Job = ranks.send(None)
+        backbone = load_model(job.settings.backbone)
+        make_trainable(backbone, job.settings.train)
+        backbone, data = _set_up(job, folder, backbone, ranks, no_bar)
+        _train(job, backbone, data, folder / "runs" / job.name, ranks)
+        _whole_weights(backbone)  # all processes give their parts
+    return True
+
+
+def bank_run(project: Project) -> Facts:
+    """Compute the reference errors that a run will look up, or the rest of them.
+
+    Raises:
+        ValueError: `train.bank` is 0, the reference moves, or as `train_run` does.
+    """
+    settings = project.settings.train
+    if not settings.bank:
+        raise ValueError("train.bank is 0, so there is nothing to compute; set it to the number of draws, such as 8")
+    name = run_name(settings)
+    with only_one(run_folder(project, name)), joined() as ranks:
+        job, _ = _prepare(project, name)
+        ranks.send(job)
+        _, data = _set_up(job, project.store.project, _start(project), ranks, project.timed)
+    there = len(data.bank.entries) if data.bank else 0
+    return {"draws": settings.bank, "comparisons": len(job.comparisons), "entries": there}
+
+
+def _prepare(project: Project, name: str) -> tuple[Job, Facts]:
+    """What is to be trained, and what a user may want to know of it."""
+    settings, seed = project.settings.train, project.settings.project.seed
+    recipe = load_recipe(settings.recipe)
+    origin = _origin(project, name)
+    options = validate_table(recipe.Options, settings.options, "train.options")
+    comparisons, dropped = recipe_comparisons(project, recipe, settings)
+    base = project.base.fingerprint
     kept, held_out = split(comparisons, settings.held_out)
-    made_from = [settings.model_dump(mode="json"), base, seed, project.latents.fingerprint]
+    made_from = [settings.model_dump(mode="json", exclude={"leak", "trackers"}), base, origin, seed, project.latents.fingerprint]
     identity = stable_hash([*made_from, [asdict(comparison) for comparison in comparisons]])
-    data = Data(kept, held_out, project.latents, recipe.times(options))
-    shown = 0
-    with project.timed(f"train: {name}", settings.steps) as tick, _full_disk_said(folder):
+    start, latents = origin or base, project.latents.fingerprint
+    job = Job(project.settings, name, base, start, latents, identity, tuple(kept), tuple(held_out))
+    facts: Facts = {"comparisons": len(kept), "held_out": len(held_out)}
+    terms = Counter(term.level for comparison in comparisons for term in comparison.terms)
+    facts |= {"terms": dict(terms)} | ({"same_on_both_sides": dict(dropped)} if dropped else {})
+    if account := getattr(recipe, "account", None):
+        facts |= account(project.store, options, project.grid)
+    takes = takes_account(project.store, project.grid, comparisons)
+    return job, facts | ({"takes": takes} if "used" in takes else {})
 
-        def show(step: int, row: Mapping[str, float]) -> None:
-            nonlocal shown  # a run that is continued begins where it was stopped
-            tick(step - shown)
-            shown = step
 
-        taken = train(backbone, data, settings, folder, seed=seed, identity=identity, progress=show)
-        trained = {n: p.detach().contiguous() for n, p in backbone.network.named_parameters() if p.requires_grad}
-        with whole_file(folder / WEIGHTS) as partial:
-            save_file(trained, partial, metadata={"base": base, "recipe": settings.recipe})
-    _add_run(project, stable_hash(["run", name, identity]), name, base, backbone, folder)
-    return {"run": name, "steps": settings.steps, "steps_now": taken} | {
-        "comparisons": len(kept),
-        "held_out": len(held_out),
-    }
+def _set_up(job: Job, folder: Path, backbone: Backbone, ranks: Ranks, timed: Bar) -> tuple[Backbone, Data]:
+    """Model and data of a run, the same in all processes; fills the bank, each process its share."""
+    train, seed = job.settings.train, job.settings.project.seed
+    comparisons = [*job.comparisons, *job.held_out]
+    backbone.prepare([view.caption for comparison in comparisons for view in comparison.views])
+    backbone.network.to(ranks.device)
+    ranks.match(backbone.network)
+    latents = LatentStore(folder / "latents", job.latents)
+    data = Data(job.comparisons, job.held_out, latents, job.times)
+    if not train.bank or not any(map(needs_reference, job.comparisons)):
+        return backbone, data
+    asked = {"weights": job.origin, "latents": latents, "backbone": backbone, "seed": seed, "times": data.times}
+    bank = open_bank(folder / "bank", train.bank, **asked)
+    missing = bank.missing(job.comparisons)
+    if missing:
+        backbone.network.eval()
+        batch = make_batch([(missing[0], 0)], latents, backbone, seed, data.times).to(ranks.device)
+        way = measured_way(backbone, batch, train.gradients, train.memory_mb)
+        with timed("train: bank", len(missing) * train.bank) as tick, deterministic(train.deterministic):
+            share = ranks.share(missing)
+            fill(
+                bank,
+                share,
+                backbone,
+                latents,
+                seed=seed,
+                times=data.times,
+                way=way,
+                tick=lambda n: tick(n * ranks.size),
+            )
+        ranks.wait()
+        bank = open_bank(folder / "bank", train.bank, **asked)
+    return backbone, replace(data, bank=bank)
+
+
+def _train(
+    job: Job,
+    backbone: Backbone,
+    data: Data,
+    folder: Path,
+    ranks: Ranks,
+    show: Progress = lambda step, row: None,
+    watch: Watch = NOBODY,
+) -> int:
+    settings, seed = job.settings.train, job.settings.project.seed
+    return train(
+        backbone, data, settings, folder, seed=seed, identity=job.identity, progress=show, watch=watch, ranks=ranks
+    )
+
+
+def _whole_weights(backbone: Backbone) -> dict[str, Tensor]:
+    named = backbone.network.named_parameters()
+    return {name: whole(p.detach()).contiguous() for name, p in named if p.requires_grad}
+
+
+def _write_weights(job: Job, backbone: Backbone, folder: Path) -> None:
+    with whole_file(folder / WEIGHTS) as partial:
+        about = {"base": job.base, "recipe": job.settings.train.recipe}
+        save_file(_whole_weights(backbone), partial, metadata=about)
+
+
+def _gradients(folder: Path) -> Facts:
+    """How gradients were taken and why, as the run's first row has it."""
+    row = read_history(folder / "metrics.jsonl")[0]
+    return {name: row[name] for name in ("gradients", "gradients_why")}
+
+
+def _start(project: Project) -> Backbone:
+    torch.manual_seed(project.settings.project.seed)  # the adapter's first factor is drawn by peft
+    return load_start(project)
+
+
+def _origin(project: Project, name: str) -> str:
+    """Fingerprint of the weights of the run that training starts from; "" for the base."""
+    start, origin = project.settings.train.start, ""
+    while start != BASE:
+        if start == name:
+            raise ValueError(f"train.start: run {name!r} cannot start from itself; set train.name to a new name")
+        run = find_run(project, start)
+        origin = origin or run.made_by
+        start = Settings.model_validate(run.settings).train.start
+    return origin
 
 
 def _add_run(project: Project, id: str, name: str, base: str, backbone: Backbone, folder: Path) -> None:
@@ -94,32 +283,60 @@ def _full_disk_said(folder: Path) -> Iterator[None]:
         raise OSError(f"{folder}: cannot be written ({error}); free some space, then run again") from error
 
 
-def recipe_comparisons(project: Project, recipe: Recipe, settings: Train) -> list[Comparison]:
-    """What a recipe makes of the store, encoded and checked.
+def recipe_comparisons(project: Project, recipe: Recipe, settings: Train) -> tuple[list[Comparison], Counter[str]]:
+    """What a recipe makes of the store, encoded and checked, and how many terms were dropped from it, by level.
 
     Raises:
         ValueError: the store lacks what the recipe needs, with the command that makes it.
     """
+    if "likeness" in recipe.NEEDS:
+        measure_likeness(project)
     options = validate_table(recipe.Options, settings.options, "train.options")
     comparisons = recipe.comparisons(project.store, options, project.grid)
     if not comparisons:
         raise ValueError(f"recipe {settings.recipe!r} finds nothing to compare: {_lacking(project, recipe)}")
     views = [view for comparison in comparisons for view in comparison.views]
-    firsts = [view.first_frame for view in views if view.first_frame]
-    encode_missing(project, [view.media for view in views], firsts, "train: encode")
-    check_latents(comparisons, project.latents)
-    return comparisons
+    firsts = [view.first_frame for view in views if view.first_frame not in ("", OWN)]
+    encode_missing(project, [view.key for view in views], firsts, "train: encode")
+    check_latents(comparisons, project.latents, project.grid.clean)
+    comparisons, dropped = drop_same(comparisons, project.latents)
+    if not comparisons:
+        raise ValueError(
+            f"recipe {settings.recipe!r} compares each clip with itself alone: all {dropped.total()} terms have the "
+            "same clip and caption on both sides; choose other edits, or clips in which more moves"
+        )
+    return [replace(c, terms=_guarded(c.terms, settings)) for c in comparisons], dropped
+
+
+def _guarded(terms: Sequence[Term], settings: Train) -> tuple[Term, ...]:
+    """Terms under the settings' objective."""
+    objective = settings.objective
+    if objective != Objective() and all(term.link in ALONE for term in terms):
+        raise ValueError(
+            f"train.objective: recipe {settings.recipe!r} compares nothing, so none of it applies; take it out"
+        )
+    return guarded(terms, **objective.model_dump(exclude={"safe_loser", "safe_share"}))
 
 
 def _lacking(project: Project, recipe: Recipe) -> str:
     """What is in the store of what a recipe needs, and which command makes it."""
     store = project.store
-    takes = store.candidates(split="train", kind="take") + store.candidates(split="train", kind="imported")
+    start = project.settings.train.start
+    by = "" if start == BASE else f" --run {start}"
+    takes = store.candidates(split="train", kind="take", system=start) + store.candidates(
+        split="train", kind="imported"
+    )
+    guided = store.candidates(split="train", kind="guided", system=start)
     there = {
         "clips": (len(store.clips("train")), "`rushes import`"),
-        "takes": (len(takes), "`rushes generate`"),
-        "guided": (len(store.candidates(split="train", kind="guided")), "`rushes generate --set generate.kind=guided`"),
+        "takes": (len(takes), f"`rushes generate{by}`"),
+        "guided": (len(guided), f"`rushes generate{by} --set generate.kind=guided`"),
+        "gaps": (len(gaps(store, project.grid)), f"`rushes generate{by} --set generate.kind=gap`"),
+        "likeness": (len(store.scores(metric=LIKENESS)), "`rushes train`"),
+        "wrong captions": (len(store.captions("wrong")), "`rushes caption --wrong`"),
         "labels": (len(store.preferences()), "`rushes label`"),
+        "scores": (len(store.scores()), "`rushes label --form scores` or `rushes import --scores FILE`"),
     }
-    words = (f"{there[need][0]} {need} (made by {there[need][1]})" for need in ("clips", *recipe.NEEDS))
+    wanted = ("clips", *(need for need in recipe.NEEDS if need in there))
+    words = (f"{there[need][0]} {need} (made by {there[need][1]})" for need in wanted)
     return f"{store.project} has " + ", ".join(words)

@@ -12,8 +12,10 @@ import numpy as np
 
 from rushes.records import Candidate, Clip, Run
 from rushes.report import curves
-from rushes.report.model import Arm, Better, Case, CaseKind, Labels, Metric, Report, Step, Video
-from rushes.stats import Interval, WinRate, win_rate
+from rushes.report.cases import choose, gain
+from rushes.report.limits import limits, reaches
+from rushes.report.model import Arm, Case, CaseKind, Labels, Metric, Report, Scatter, Step, Video
+from rushes.stats import Better, Interval, WinRate, win_rate
 from rushes.store.database import Store
 
 Pair = tuple[Candidate, Candidate]  # base, trained
@@ -35,15 +37,16 @@ def collect(
     """
     run = _find_run(store, run_name)
     metrics_table = summary["metrics"]
-    headline = headline or summary.get("headline") or next(iter(metrics_table), "")
+    if headline is None:
+        headline = str(summary.get("headline", next(iter(metrics_table), "")))
     notes: list[str] = []
     pairs = _pairs(store, run_name, notes)
     values = {name: {score.subject: score.value for score in store.scores(metric=name)} for name in metrics_table}
     metrics = _metrics(metrics_table, [base for base, _ in pairs], values)
     rows = _curve_rows(store, run_name, notes)
     better: Better = metrics_table.get(headline, {}).get("better", "lower")
-    sign = 1.0 if better == "higher" else -1.0
-    chosen = _choose(pairs, values.get(headline, {}), sign, cases, seed, notes)
+    chosen = _choose(pairs, values, metrics, headline, cases, seed, notes)
+    prompts = len({base.group for base, _ in pairs})
     clips = {clip.id: clip for clip in store.clips()}
     arms = {name: entry.get("metrics", entry) for name, entry in summary.get("arms", {}).items()}
     silent = sorted({other.name for other in store.runs()} - {run_name, *arms})
@@ -62,6 +65,10 @@ def collect(
         cases=tuple(_cases(store, chosen, clips, values, notes)),
         case_seed=seed,
         pairs=len(pairs),
+        scatter=_scatter(pairs, values, metrics),
+        limits=limits(metrics, prompts, judged=False),
+        reaches=reaches(metrics),
+        card=_card(store, prompts),
         arms=tuple(Arm(name, _metrics(table, [], {})) for name, table in arms.items()),
         settings=as_toml(run.settings),
         hashes=_hashes(run),
@@ -116,7 +123,19 @@ def _metrics(table: Mapping[str, Mapping[str, Any]], base: Sequence[Candidate], 
         spread = float(np.std(scored, ddof=1)) if len(scored) > 1 else None
         difference = Interval(float(entry["difference"]), low, high, int(entry["n"]))
         numbers = float(entry["base"]), float(entry["trained"])
-        found.append(Metric(name, entry["better"], *numbers, difference, entry.get("unit", ""), spread))
+        found.append(
+            Metric(
+                name,
+                entry["better"],
+                *numbers,
+                difference,
+                entry.get("unit", ""),
+                spread,
+                entry.get("p_adjusted") if entry["better"] != "neutral" else 1.0,
+                entry.get("prompts", 0),
+                entry.get("spread", 0.0),
+            )
+        )
     return tuple(found)
 
 
@@ -133,30 +152,65 @@ def _curve_rows(store: Store, run_name: str, notes: list[str]) -> list[dict[str,
 
 def _wins(pairs: Sequence[Pair], scores: Mapping[str, float], better: Better) -> WinRate | None:
     scored = [(base, trained) for base, trained in pairs if base.id in scores and trained.id in scores]
-    if not scored:
+    if not scored or better == "neutral":
         return None
     first, second = ([scores[pair[at].id] for pair in scored] for at in (0, 1))
     return win_rate(first, second, better, clusters=[base.group for base, _ in scored])
 
 
 def _choose(
-    pairs: Sequence[Pair], scores: Mapping[str, float], sign: float, cases: int, seed: int, notes: list[str]
+    pairs: Sequence[Pair],
+    values: Values,
+    metrics: Sequence[Metric],
+    headline: str,
+    cases: int,
+    seed: int,
+    notes: list[str],
 ) -> list[tuple[CaseKind, float | None, Pair]]:
     """Worst and best by gain, random from the rest; every pair at most once."""
-    gains = [
-        sign * (scores[trained.id] - scores[base.id]) if base.id in scores and trained.id in scores else None
-        for base, trained in pairs
-    ]
-    ranked = sorted((gain, at) for at, gain in enumerate(gains) if gain is not None)
-    if pairs and len(ranked) < len(pairs):
-        notes.append(f"{len(pairs) - len(ranked)} evaluation pairs lack a headline score; only chance can choose them.")
-    count = min(cases, (len(ranked) + 2) // 3)
-    worst = [at for _, at in ranked[:count]]
-    best = [at for _, at in reversed(ranked[count:][-count:])]
-    rest = [at for at in range(len(pairs)) if at not in {*worst, *best}]
-    order = np.random.default_rng(seed).permutation(len(rest))[:cases]
-    kinds: dict[CaseKind, list[int]] = {"random": [rest[at] for at in order], "worst": worst, "best": best}
-    return [(kind, gains[at], pairs[at]) for kind, chosen in kinds.items() for at in chosen]
+    gains = [gain(metrics, headline, _of(values, base.id), _of(values, trained.id)) for base, trained in pairs]
+    unranked = sum(gained is None for gained in gains)
+    if unranked:
+        notes.append(f"{unranked} evaluation pairs lack a headline score; only chance can choose them.")
+    return [(kind, gains[at], pairs[at]) for kind, at in choose(gains, cases, seed)]
+
+
+def _of(values: Values, subject: str) -> dict[str, float]:
+    return {name: scores[subject] for name, scores in values.items() if subject in scores}
+
+
+def _scatter(pairs: Sequence[Pair], values: Values, metrics: Sequence[Metric]) -> Scatter | None:
+    """Motion against quality, by the first of each that was measured."""
+    better = {metric.name: metric.better for metric in metrics}
+    x, y = (next((name for name in names if name in better), "") for names in (_MOTION, _QUALITY))
+    if not x or not y:
+        return None
+    points = {
+        system: tuple(
+            (values[x][row.id], values[y][row.id], row.caption)
+            for row in rows
+            if row.id in values[x] and row.id in values[y]
+        )
+        for system, rows in (("base", [base for base, _ in pairs]), ("trained", [trained for _, trained in pairs]))
+    }
+    return Scatter(x, y, points, better[x], better[y]) if all(points.values()) else None
+
+
+def _card(store: Store, prompts: int) -> dict[str, str]:
+    """The real clips and the held-out prompts in words."""
+    clips = [clip for clip in store.clips() if clip.frames > 1]
+    shapes = Counter(f"{clip.width_px} x {clip.height_px} px at {clip.fps:g} fps" for clip in clips)
+    seconds = sum(clip.frames / clip.fps for clip in clips)
+    common = ", ".join(f"{_count(number, 'clip')} of {shape}" for shape, number in shapes.most_common(2))
+    sources = Counter(clip.source.partition(":")[0] if ":" in clip.source else "files" for clip in clips)
+    return {
+        "real footage": f"{_count(len(clips), 'clip')}, {seconds:.0f} s in all: {common}" if clips else "none",
+        "source": ", ".join(f"{number} from {source}" for source, number in sources.items()) or "none",
+        "held-out prompts": str(prompts),
+    }
+
+
+_MOTION, _QUALITY = ("motion_speed", "dynamic_degree"), ("warping_error", "bad_frames")
 
 
 def _cases(
@@ -167,7 +221,7 @@ def _cases(
     notes: list[str],
 ) -> list[Case]:
     found, lost = [], 0
-    for kind, gain, (base, trained) in chosen:
+    for kind, gained, (base, trained) in chosen:
         shown: list[tuple[str, Clip | Candidate]] = [("Base", base), ("Trained", trained)]
         real = clips.get(trained.clip_id)
         if real is not None and real.frames > 1:  # a still only gives the first frame
@@ -179,7 +233,7 @@ def _cases(
         except (ValueError, OSError):
             lost += 1
             continue
-        found.append(Case(kind, trained.caption, trained.seed, gain, videos))
+        found.append(Case(kind, trained.caption, trained.seed, gained, videos))
     if lost:
         notes.append(f"{lost} cases are not shown because a video of theirs is missing from media/.")
     return found
@@ -187,7 +241,7 @@ def _cases(
 
 def _video(store: Store, label: str, row: Clip | Candidate, values: Values) -> Video:
     path = store.media_path(row.media)
-    measured = {name: scores[row.id] for name, scores in values.items() if row.id in scores}
+    measured = _of(values, row.id)
     mime = _MIME.get(path.suffix.lower(), "video/mp4")
     return Video(label, path.read_bytes(), mime, row.width_px, row.height_px, row.frames, row.fps, measured)
 
@@ -229,7 +283,12 @@ def _steps(store: Store, seconds: Mapping[str, float], run: Run, pairs: int) -> 
     return tuple(Step(name, did.get(name, ""), timed[name]) for name in order if name in timed)
 
 
-_KIND_NAMES = {"take": "take", "guided": "guided sample", "imported": "imported take"}
+_KIND_NAMES = {
+    "take": "take",
+    "guided": "guided sample",
+    "gap": "gap take",
+    "imported": "imported take",
+}
 
 
 def _count(number: int, noun: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -20,8 +21,10 @@ PANELS: tuple[tuple[str, str, float | None, str], ...] = (
     ("margin", "Margin", 0.0, "no preference"),
 )
 HELD_OUT = "held_out/"  # prefix of what was measured on comparisons that are not trained on
+PARTS = re.compile(r"(.*)_by_(noise|source)/(.*)")  # a figure of a part of the comparisons
+_PART_NAMES = {"noise": "noise level, 0 = clean", "source": "source"}
 _NOT_CURVES = {"step", "seconds", "time", "epoch"}
-_SURE = 0.98  # implicit accuracy that is suspicious this early
+_NOT_ALONE = ("_low", "_high", "/beta")  # ends of intervals; a beta that does not move
 
 
 def read_rows(lines: Iterable[str]) -> tuple[list[dict[str, Any]], int]:
@@ -42,13 +45,17 @@ def read_rows(lines: Iterable[str]) -> tuple[list[dict[str, Any]], int]:
 
 
 def curves(rows: Sequence[Mapping[str, Any]]) -> tuple[Curve, ...]:
-    """One panel per known word (loss, relative error, accuracy, margin), then one per remaining numeric key.
+    """One panel per known word (loss, relative error, accuracy, margin), one per remaining numeric key, then those of
+    parts of the comparisons.
 
     Values that are not finite leave a gap; `findings` reports them. The reference lines of the loss are drawn only
-    when the run logs an accuracy or a margin, as plain fine-tuning has no ln 2.
+    when the run logs an accuracy or a margin, as plain fine-tuning has no ln 2. What only the first row holds was known
+    before the first step and is no curve.
     """
     keys = list(dict.fromkeys(key for row in rows for key, value in row.items() if _is_number(value)))
-    keys = [key for key in keys if key not in _NOT_CURVES]
+    before = {key for key in keys if len(rows) > 1 and not any(key in row for row in rows[1:])}
+    parts = [key for key in keys if PARTS.fullmatch(key)]
+    keys = [key for key in keys if key not in {*_NOT_CURVES, *before, *parts} and not _is_still(rows, key)]
     preference = any("accuracy" in key or "margin" in key for key in keys)
     panels = []
     for word, title, idle, idle_name in PANELS:
@@ -62,30 +69,35 @@ def curves(rows: Sequence[Mapping[str, Any]]) -> tuple[Curve, ...]:
     for key in dict.fromkeys(key.removeprefix(HELD_OUT) for key in keys):
         series = {name: _points(rows, whole) for whole, name in ((HELD_OUT + key, "held out"), (key, "training"))}
         panels.append(Curve(_title(key), {name: points for name, points in series.items() if points}))
-    return tuple(panel for panel in panels if any(panel.series.values()))
+    return tuple(panel for panel in [*panels, *_part_panels(rows, parts)] if any(panel.series.values()))
+
+
+def _part_panels(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[Curve]:
+    """A panel for each figure that is known by noise level or source; one part alone is the whole."""
+    found: dict[tuple[str, str], dict[str, Points]] = {}
+    for key in keys:
+        if match := PARTS.fullmatch(key):
+            found.setdefault((match[1], match[2]), {})[match[3]] = _points(rows, key)
+    idle = {word: (value, name) for word, _, value, name in PANELS}
+    return [
+        Curve(f"{_title(key)}, by {_PART_NAMES[by]}", series, *idle.get(key.rpartition("/")[2], (None, "")))
+        for (key, by), series in found.items()
+        if len(series) > 1
+    ]
 
 
 def findings(rows: Sequence[Mapping[str, Any]]) -> tuple[Finding, ...]:
-    """Named diagnoses with a remedy each, from the last quarter of the run (the first for shortcuts)."""
+    """The diagnoses that the run wrote into its last row, a remedy each, and what went well."""
     found = []
     broken = sorted({key for row in rows for key, value in row.items() if _is_nan(value)})
     if broken:
         text = f"Values that are not finite in: {', '.join(broken)}. The run diverged; lower the learning rate."
         found.append(Finding(False, text))
-    if winner := _tail(rows, "winner", "relative_error"):
-        if winner.low > 0:
-            text = "The winner's error rose above the reference's while the margin grew (likelihood displacement)."
-            found.append(Finding(False, f"{text} Lower the learning rate or beta, or add the winner's own loss."))
-        elif winner.high < 0:
-            found.append(Finding(True, "The winner's error fell below the reference's."))
-    if accuracy := _tail(rows, "", "accuracy"):
-        if accuracy.low <= 0.5:
-            text = "Implicit accuracy is not above one half in the last quarter: nothing learned is shown."
-            found.append(Finding(False, f"{text} Raise the learning rate, the steps or the number of pairs."))
-        early = _tail(rows[: max(1, len(rows) // 4)], "", "accuracy", share=1.0)
-        if early and early.value >= _SURE:
-            text = "Winners and losers are told apart almost from the first step: preference accuracy says nothing"
-            found.append(Finding(False, f"{text} about quality here. Check that both went through the same codec."))
+    for each in rows[-1].get("diagnoses", ()) if rows else ():
+        name = str(each["name"]).replace("_", " ").capitalize()
+        found.append(Finding(False, f"{name}. {each['evidence']} {each['remedy']}"))
+    if (winner := _tail(rows, "winner", "relative_error")) and winner.high < 0:
+        found.append(Finding(True, "The winner's error fell below the reference's."))
     return tuple(found)
 
 
@@ -125,6 +137,11 @@ def _tail(rows: Sequence[Mapping[str, Any]], side: str, word: str, share: float 
     values = [value for _, value in _points(rows, keys[0])] if keys else []
     last = values[len(values) - max(1, round(len(values) * share)) :]
     return mean_interval(last) if len(last) > 1 else None  # one value has no interval
+
+
+def _is_still(rows: Sequence[Mapping[str, Any]], key: str) -> bool:
+    values = {row[key] for row in rows if key in row}
+    return key.endswith(_NOT_ALONE) and (len(values) == 1 or not key.endswith("/beta"))
 
 
 def _title(key: str) -> str:

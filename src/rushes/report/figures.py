@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import fmean
 
 from markupsafe import Markup, escape
 
 from rushes.report.curves import smooth, thin
-from rushes.report.model import Curve, Labels, Metric
+from rushes.report.model import Curve, Labels, Metric, Scatter
 from rushes.report.text import compact, interval, ordered, plain
 
 _ROW_PX = 46
@@ -16,20 +17,25 @@ _HEAD_PX = 30
 _BAR_START = 23.0  # per cent of the width kept for the names of label bars
 _PANEL = (320, 176)  # width and height of a curve panel, px
 _PLOT = (46, 312, 12, 146)  # left, right, top, bottom of its plot
+_BETTER_WORDS = {"lower": ", lower is better", "higher": ", higher is better", "neutral": ""}
+_SCATTER = (560, 330)
+_SCATTER_PLOT = (52, 548, 26, 284)
 
 
 def forest_scale(metrics: Sequence[Metric]) -> tuple[str, dict[str, float]]:
     """The unit that puts all differences on one axis, and what each metric's difference is divided by.
 
-    Standard deviations over base clips where every metric has them; otherwise per cent of the base value, which
-    leaves out metrics whose base is zero.
+    Standard deviations over base clips where they are known for every metric, which leaves out metrics that are the
+    same for every clip; otherwise per cent of the base value, which leaves out metrics whose base is zero.
     """
-    if all(metric.spread for metric in metrics):
-        return "standard deviations over base clips", {metric.name: metric.spread or 1.0 for metric in metrics}
+    if all(metric.spread is not None for metric in metrics):
+        return "standard deviations over base clips", {
+            metric.name: metric.spread for metric in metrics if metric.spread
+        }
     return "per cent of the base value", {m.name: abs(m.base) / 100 for m in metrics if m.base}
 
 
-def forest(metrics: tuple[Metric, ...], key: str = "forest") -> Markup:
+def forest(metrics: tuple[Metric, ...], key: str = "forest", systems: tuple[str, str] = ("base", "trained")) -> Markup:
     """Differences with their intervals on one axis; to the right is better, whatever the metric's direction.
 
     Widths are percentages, so that text keeps its size on a narrow page. Empty when no metric can be scaled.
@@ -55,7 +61,46 @@ def forest(metrics: tuple[Metric, ...], key: str = "forest") -> Markup:
     parts += [_forest_row(metric, scales[metric.name], _HEAD_PX + _ROW_PX * at, x) for at, metric in enumerate(rows)]
     parts.append(f'<text x="50%" y="{bottom + 36}" class="faint middle">difference in {unit}</text>')
     told = "; ".join(f"{plain(m.name)} {_OUTCOME_WORDS[m.outcome]}, {interval(m)}" for m in rows)
-    return _svg(key, "Differences between trained and base, with 95 % intervals", told, parts, height=bottom + 44)
+    title = f"Differences between {systems[1]} and {systems[0]}, with 95 % intervals"
+    return _svg(key, title, told, parts, height=bottom + 44)
+
+
+def scatter(plot: Scatter, key: str = "scatter") -> Markup:
+    """Every clip of every system as a point, and each system's mean as a larger one with its name."""
+    left, right, top, bottom = _SCATTER_PLOT
+    every = [point for points in plot.points.values() for point in points]
+    xs, ys = [point[0] for point in every], [point[1] for point in every]
+    ticks = [_ticks(min(values), max(values)) for values in (xs, ys)]
+
+    def place(x: float, y: float) -> tuple[str, str]:
+        across, up = ((v - t[0]) / (t[-1] - t[0]) for v, t in ((x, ticks[0]), (y, ticks[1])))
+        return f"{left + across * (right - left):.1f}", f"{bottom - up * (bottom - top):.1f}"
+
+    parts = []
+    for tick in ticks[0]:
+        x = place(tick, 0)[0]
+        parts.append(f'<line x1="{x}" x2="{x}" y1="{top}" y2="{bottom}" class="grid"/>')
+        parts.append(f'<text x="{x}" y="{bottom + 18}" class="faint middle">{compact(tick)}</text>')
+    for tick in ticks[1]:
+        y = place(0, tick)[1]
+        parts.append(f'<line x1="{left}" x2="{right}" y1="{y}" y2="{y}" class="grid"/>')
+        parts.append(f'<text x="{left - 6}" y="{float(y) + 4:.1f}" class="faint end">{compact(tick)}</text>')
+    axes = ((plot.x_name, plot.x_better), (plot.y_name, plot.y_better))
+    across_name, up_name = (escape(f"{plain(name)}{_BETTER_WORDS[better]}") for name, better in axes)
+    parts.append(f'<text x="{right}" y="{bottom + 36}" class="faint end">{across_name} &#8594;</text>')
+    parts.append(f'<text x="0" y="14" class="faint">&#8593; {up_name}</text>')
+    means, told = [], []
+    for at, (system, points) in enumerate(plot.points.items()):
+        for across, up, clip in points:
+            cx, cy = place(across, up)
+            name = f"<title>{escape(system)}, {escape(clip)}</title>"
+            parts.append(f'<circle cx="{cx}" cy="{cy}" r="4" class="clip s{at % 5}">{name}</circle>')
+        mean = fmean(point[0] for point in points), fmean(point[1] for point in points)
+        cx, cy = place(*mean)
+        means.append(f'<circle cx="{cx}" cy="{cy}" r="8" class="mean s{at % 5}"/>')
+        told.append(f"{system}: {len(points)} clips, mean {compact(mean[0])} and {compact(mean[1])}")
+    title = f"{plain(plot.y_name)} against {plain(plot.x_name)}"
+    return _svg(key, title, "; ".join(told), [*parts, *means], _SCATTER[1], _SCATTER[0])
 
 
 def curve(panel: Curve, key: str) -> Markup:
@@ -120,7 +165,12 @@ def label_bars(labels: Labels, key: str) -> Markup:
     return _svg(key, title, "; ".join(told), parts, height=4 + 26 * len(named) + 10)
 
 
-_OUTCOME_WORDS = {"worse": "got worse", "undecided": "no change shown", "better": "got better"}
+_OUTCOME_WORDS = {
+    "worse": "got worse",
+    "suspect": "may be worse",
+    "undecided": "no change shown",
+    "better": "got better",
+}
 
 
 def _forest_row(metric: Metric, scale: float, y: int, x: object) -> str:

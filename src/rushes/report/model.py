@@ -6,18 +6,18 @@ from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Literal
 
-from rushes.stats import Interval, WinRate
+from rushes.stats import Better, Interval, Outcome, WinRate, outcome
 
-Better = Literal["lower", "higher"]
-Outcome = Literal["worse", "undecided", "better"]
 CaseKind = Literal["best", "worst", "random"]
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric, base against trained; `difference` is trained - base, paired.
+    """One metric, first system (base) against second (trained); `difference` is second - first, paired.
 
-    `spread` is the standard deviation over base clips, in the metric's unit, where per-clip scores are known.
+    `spread` is the standard deviation over base clips, in the metric's unit, where per-clip scores are known; 0 where
+    they do not differ. `p_adjusted` is Holm's p-value over all metrics that have a direction, None where it is unknown.
+    `prompt_spread` is the standard deviation of the difference from prompt to prompt, over `prompts` prompts.
     """
 
     name: str
@@ -27,13 +27,14 @@ class Metric:
     difference: Interval
     unit: str = ""
     spread: float | None = None
+    p_adjusted: float | None = None
+    prompts: int = 0
+    prompt_spread: float = 0.0
 
     @property
     def outcome(self) -> Outcome:
-        """Undecided unless the interval excludes zero."""
-        if not self.difference.excludes_zero:
-            return "undecided"
-        return "better" if (self.difference.low > 0) == (self.better == "higher") else "worse"
+        """What may be claimed, see `rushes.stats.outcome`."""
+        return outcome(self.better, self.difference, self.p_adjusted)
 
 
 @dataclass(frozen=True)
@@ -111,21 +112,65 @@ class Case:
 
 @dataclass(frozen=True)
 class Arm:
-    """Another recipe or setting that was run beside the reported one, with the same metrics."""
+    """Another recipe or pair of systems beside the reported one, with the same metrics, and what is said of it."""
 
     name: str
     metrics: tuple[Metric, ...]
+    verdict: str = ""
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """One metric against another: per system, (x, y, clip) for each clip that has both."""
+
+    x_name: str
+    y_name: str
+    points: Mapping[str, tuple[tuple[float, float, str], ...]]
+    x_better: Better = "neutral"
+    y_better: Better = "neutral"
+
+
+@dataclass(frozen=True)
+class Reach:
+    """The smallest change of a metric that so many prompts show four times in five, beside its value.
+
+    `needed` is how many prompts would show the change that was seen, were it the true one; None = out of reach.
+    """
+
+    name: str
+    unit: str
+    base: float
+    smallest: float
+    needed: int | None
+
+
+@dataclass(frozen=True)
+class Judged:
+    """How one judge decided between two systems; `wins` counts where the second won.
+
+    `disagreed` comparisons came out differently when the sides were swapped and count as ties; `unreadable` ones gave
+    no answer that could be read and count nowhere. `first_slot` is how often the side shown first won.
+    """
+
+    judge: str
+    first: str
+    second: str
+    wins: WinRate
+    disagreed: int
+    unreadable: int
+    first_slot: Interval | None
 
 
 @dataclass(frozen=True)
 class Report:
-    """All that the page shows. `headline` names the metric that the verdict is about."""
+    """All that the page shows. `headline` names the metric that the verdict is about; "" = all of them together."""
 
     title: str
     run: str
     headline: str
     metrics: tuple[Metric, ...]
     _: KW_ONLY
+    systems: tuple[str, str] = ("base", "trained")  # what the two sides are called
     wins: WinRate | None = None  # pair by pair, by the headline metric
     steps: tuple[Step, ...] = ()
     curves: tuple[Curve, ...] = ()
@@ -135,6 +180,13 @@ class Report:
     case_seed: int = 0
     pairs: int = 0  # evaluation pairs that cases were chosen from
     arms: tuple[Arm, ...] = ()
+    arms_intro: str = "Change from the same base for every recipe of this project."
+    scatter: Scatter | None = None
+    judged: tuple[Judged, ...] = ()
+    strengths: Mapping[str, Interval] = field(default_factory=dict)  # Bradley-Terry, in log odds, by the judges
+    limits: tuple[str, ...] = ()  # what this evaluation cannot show
+    reaches: tuple[Reach, ...] = ()
+    card: Mapping[str, str] = field(default_factory=dict)  # what was compared
     settings: str = ""
     hashes: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -142,6 +194,6 @@ class Report:
     made_at: str = ""  # ISO 8601, UTC
 
     def __post_init__(self) -> None:
-        if self.headline not in {metric.name for metric in self.metrics}:
+        if self.headline and self.headline not in {metric.name for metric in self.metrics}:
             known = ", ".join(metric.name for metric in self.metrics) or "none"
             raise ValueError(f"report {self.title!r}: no metric is called {self.headline!r}; there are: {known}")

@@ -15,10 +15,9 @@ from markupsafe import Markup
 from rushes.media.files import whole_file
 from rushes.report import curves, figures, text
 from rushes.report.model import Case, Labels, Metric, Report, Step, Video
-from rushes.stats import wilson
+from rushes.stats import Interval, Outcome, wilson
 
 KINDS = {"random": "Chosen by chance", "worst": "Where training hurt most", "best": "Where training helped most"}
-_GROUPS = text.OUTCOME_HEADINGS.items()
 _SMALL_PX = 160  # videos up to this wide are shown enlarged, two cases to a row
 _MB = 1_000_000
 _SLACK_BYTES = 200  # the sentence that says what was left out changes with the count
@@ -59,22 +58,52 @@ def _page_bytes(report: Report, cases: Sequence[Case]) -> int:
 
 
 def _render(report: Report, cases: Sequence[Case]) -> str:
-    headline = next(metric for metric in report.metrics if metric.name == report.headline)
+    headline = next((metric.outcome for metric in report.metrics if metric.name == report.headline), "undecided")
     return _TEMPLATE.render(
         report=report,
-        headline=headline,
+        headline=headline if report.headline else _overall(report.metrics),
+        corrected=all(metric.p_adjusted is not None for metric in report.metrics),
         verdict=text.verdict(report),
         regressions=text.regressions(report),
-        groups=[(words, [m for m in report.metrics if m.outcome == key]) for key, words in _GROUPS],
+        groups=_groups(report.metrics),
         unit=figures.forest_scale(report.metrics)[0],
-        forest=figures.forest(report.metrics),
-        unscaled=[m.name for m in report.metrics if m.name not in figures.forest_scale(report.metrics)[1]],
+        forest=figures.forest(report.metrics, systems=report.systems),
+        unscaled=[
+            m.name for m in text.ordered(report.metrics) if m.name not in figures.forest_scale(report.metrics)[1]
+        ],
+        scatter=figures.scatter(report.scatter) if report.scatter else "",
         panels=[(panel, figures.curve(panel, f"curve{at}")) for at, panel in enumerate(report.curves)],
         labels=[(labels, figures.label_bars(labels, f"labels{at}")) for at, labels in enumerate(report.labels)],
         kinds=[(kind, words, [case for case in cases if case.kind == kind]) for kind, words in KINDS.items()],
         shown=len(cases),
         arm_names=list(dict.fromkeys(metric.name for arm in report.arms for metric in arm.metrics)),
     )
+
+
+def _overall(metrics: Sequence[Metric]) -> Outcome:
+    found = {metric.outcome for metric in metrics}
+    return (
+        "undecided"
+        if {"better", "worse"} <= found
+        else next((o for o in ("worse", "better") if o in found), "undecided")
+    )
+
+
+def _groups(metrics: Sequence[Metric]) -> list[tuple[str, list[Metric]]]:
+    """Regressions first; what has no better direction last."""
+    directed = text.ordered(tuple(metrics))
+    groups = [(words, [m for m in directed if m.outcome == key]) for key, words in text.OUTCOME_HEADINGS.items()]
+    return [*groups, ("Neither direction is better", [m for m in metrics if m.better == "neutral"])]
+
+
+def _side(video: Video, at: int) -> str:
+    """The class of a video's figure: the two sides that are compared, the real clip, and others."""
+    return "real" if video.label == "Real" else ("base", "trained", "other")[min(at, 2)]
+
+
+def _span(interval: Interval) -> str:
+    ends = (text.number(end, 2, signed=True) for end in (interval.low, interval.high))
+    return f"{text.number(interval.value, 2, signed=True)} ({' to '.join(ends)})"
 
 
 def _row(metric: Metric) -> dict[str, str]:
@@ -122,6 +151,8 @@ def _template_environment() -> Environment:
         percent=text.percent,
         data_uri=_data_uri,
         first_slot=_first_slot,
+        side=_side,
+        span=_span,
         share=_share,
         samples=curves.table,
     )

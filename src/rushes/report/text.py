@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from rushes.report.model import Metric, Report
-from rushes.stats import Interval
+from rushes.stats import Interval, Outcome
 
 MINUS = "\u2212"
-OUTCOME_HEADINGS = {"worse": "What got worse", "undecided": "No change shown", "better": "What got better"}
+OUTCOME_HEADINGS: dict[Outcome, str] = {
+    "worse": "What got worse",
+    "suspect": "What may have got worse",
+    "undecided": "No change shown",
+    "better": "What got better",
+}
 
 
 def decimals(scale: float) -> int:
@@ -69,12 +75,50 @@ def duration(seconds: float) -> str:
 
 
 def ordered(metrics: tuple[Metric, ...]) -> tuple[Metric, ...]:
-    """Regressions first, then what is undecided, then what got better; each in the order given."""
-    return tuple(metric for outcome in OUTCOME_HEADINGS for metric in metrics if metric.outcome == outcome)
+    """Regressions first, then what is undecided, then what got better; each in the order given.
+
+    Metrics without a better direction are left out.
+    """
+    directed = [metric for metric in metrics if metric.better != "neutral"]
+    return tuple(metric for outcome in OUTCOME_HEADINGS for metric in directed if metric.outcome == outcome)
+
+
+def named(metrics: Sequence[Metric], outcome: Outcome) -> list[str]:
+    """Names, as words, of the metrics of this outcome."""
+    return [plain(metric.name) for metric in metrics if metric.outcome == outcome]
+
+
+def overall(systems: tuple[str, str], metrics: Sequence[Metric], pairs: int) -> str:
+    """One sentence about all metrics together, with the chance that it claims what is not there."""
+    directed = [metric for metric in metrics if metric.better != "neutral"]
+    better, worse = named(directed, "better"), named(directed, "worse")
+    first, second = systems
+    whole = "1 metric" if len(directed) == 1 else f"all {len(directed)} metrics"
+    proof = (
+        f"({pairs} pair{'' if pairs == 1 else 's'}; corrected for {whole}, a false claim has a chance of at most 5 %)"
+    )
+    if not better and not worse:
+        return f"No change shown: no metric tells {second} from {first} {proof}."
+    moved = {plain(m.name): f"{plain(m.name)} ({_from_to(m)})" for m in directed}
+    sides = (("worse", worse), ("better", better))
+    said = [f"{words} on {', '.join(moved[name] for name in names)}" for words, names in sides if names]
+    open_ = len(directed) - len(better) - len(worse)
+    rest = f", undecided on {open_} more" if open_ else ""
+    return f"{second} against {first}: {' and '.join(said)}{rest} {proof}."
+
+
+def _from_to(metric: Metric) -> str:
+    digits = metric_digits(metric)
+    return f"{number(metric.base, digits)} to {number(metric.trained, digits)}"
 
 
 def verdict(report: Report) -> str:
-    """One sentence about the headline metric, with its interval; no change is claimed where zero lies inside."""
+    """One sentence about the headline metric, with its interval; no change is claimed where zero lies inside.
+
+    Without a headline it is about all metrics together.
+    """
+    if not report.headline:
+        return overall(report.systems, report.metrics, report.pairs)
     metric = next(metric for metric in report.metrics if metric.name == report.headline)
     digits, found, name = metric_digits(metric), metric.difference, plain(metric.name)
     base, trained = number(metric.base, digits), number(metric.trained, digits)
@@ -82,21 +126,31 @@ def verdict(report: Report) -> str:
     pairs = f"{found.n} pair" + ("" if found.n == 1 else "s")
     proof = f"(difference {number(found.value, digits, signed=True)}, 95 % interval {interval(metric)}, {pairs})"
     if metric.outcome != "undecided":
-        claim = "Better" if metric.outcome == "better" else "Worse"
+        claim = {"better": "Better", "worse": "Worse", "suspect": "Perhaps worse"}[metric.outcome]
         return f"{claim}: {what} {'fell' if found.value < 0 else 'rose'} from {base} to {trained} {proof}."
     went = f"No change shown: {what} went from {base} to {trained}"
     if not math.isfinite(found.low):
         return f"{went}, but {pairs} cannot show a change."
+    if found.excludes_zero:
+        return f"{went}, which does not stand up to a correction for {len(report.metrics)} metrics {proof}."
     return f"{went}, and the interval includes zero {proof}."
 
 
 def regressions(report: Report) -> str:
     """One sentence that says which of the other metrics got worse."""
-    others = [metric for metric in report.metrics if metric.name != report.headline]
-    worse = [plain(metric.name) for metric in others if metric.outcome == "worse"]
+    others = [metric for metric in report.metrics if metric.name != report.headline and metric.better != "neutral"]
+    worse, suspect = named(others, "worse"), named(others, "suspect")
+    leaning = (
+        f"{', '.join(suspect)} may have got worse: the interval says so, the correction for many metrics does not."
+    )
+    if not report.headline:
+        return (
+            leaning[:1].upper() + leaning[1:] if suspect else "No other metric leans to the worse beyond its interval."
+        )
     if not others:
         return "No other metric was measured."
     count = f"{len(others)} other metric" + ("" if len(others) == 1 else "s")
-    if not worse:
+    if not worse and not suspect:
         return f"Nothing else got worse beyond its interval ({count})."
-    return f"Of {count}, {len(worse)} got worse: {', '.join(worse)}."
+    said = f"Of {count}, {len(worse)} got worse: {', '.join(worse)}." if worse else f"Of {count}, none is shown worse."
+    return f"{said} But {leaning}" if suspect else said

@@ -214,6 +214,21 @@ def read_caption(caption: str) -> tuple[str, tuple[str, ...]]:
         ) from None
 
 
+def other_captions(caption: str) -> list[str]:
+    """The world's captions that differ from this one in one respect: one colour, or what happens to the same objects.
+
+    Raises:
+        ValueError: the caption is not one of the embedded world's.
+    """
+    kind, colours = read_caption(caption)
+    others = []
+    for other, (other_kind, other_colours) in CAPTIONS.items():
+        changes = sum(one != two for one, two in zip(colours, other_colours, strict=False))
+        if len(colours) == len(other_colours) and (kind != other_kind) + changes == 1:
+            others.append(other)
+    return others
+
+
 def draw_scenes(
     seed: int | Sequence[int],
     n: int,

@@ -1,4 +1,4 @@
-"""Intervals, win rates, strengths and agreement. Pure functions of numpy arrays; no seed is hidden.
+"""Means, paired differences and shares with their intervals and p-values. Pure functions; no seed is hidden.
 
 The unit of evidence is the cluster, usually the prompt: four seeds of one prompt are not four independent witnesses.
 Every interval here resamples or counts clusters. None of them knows about what was not repeated, such as the
@@ -13,7 +13,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse.csgraph import connected_components
 from scipy.stats import norm, t
 
 Floats = NDArray[np.float64]
@@ -106,6 +105,34 @@ def mean_interval(
     return Interval(mean, float(low), float(high), data.size)
 
 
+def mean_p_value(
+    values: ArrayLike,
+    *,
+    clusters: Sequence[object] | None = None,
+    resamples: int = 4000,
+    seed: int = 0,
+) -> float:
+    """Two-sided p-value of a mean of zero: one minus the level at which the ends of `mean_interval` touch zero.
+
+    One cluster gives 1. Values that are all equal and not zero have no spread to judge by; they give 2^(1 - clusters),
+    the least that flipping signs by chance can reach. Raises ValueError for empty or non-finite values.
+    """
+    data = _finite(values, "values")
+    sums, counts = _cluster_sums(data, clusters)
+    mean, k = float(data.mean()), len(sums)
+    if k == 1 or mean == 0:
+        return 1.0
+    if np.ptp(data) == 0:
+        return 2.0 ** (1 - k)
+    if k < FEW_CLUSTERS:
+        error = _cluster_error(sums, counts)
+        return float(2 * t.sf(abs(mean) / error, k - 1)) if error else 2.0 ** (1 - k)
+    means = _resampled_means(sums, counts, resamples, seed)
+    beyond = (means * np.sign(mean) <= 0).sum()
+    tail = max(1, int(beyond)) / (resamples + 1)
+    return float(min(1.0, 2 * t.sf(norm.isf(tail) * np.sqrt((k - 1) / k), k - 1)))
+
+
 def win_rate(
     base: ArrayLike,
     trained: ArrayLike,
@@ -163,68 +190,6 @@ def holm(p_values: ArrayLike) -> Floats:
     return adjusted
 
 
-def bradley_terry(wins_matrix: ArrayLike, ties: ArrayLike | None = None, level: float = 0.95) -> list[Interval]:
-    """Log strengths of S systems, mean zero, from wins[i, j] = times i beat j and ties[i, j] = ties[j, i] [S, S].
-
-    A difference of 1 means odds of e to 1 among decided comparisons. Ties follow Davidson (1970): their odds grow
-    with the closeness of the two, through one more fitted parameter. Intervals are Wald's, relative to the average
-    system; comparisons count as independent. Raises ValueError when no finite maximum exists: a system, or a group
-    of them, never lost or never won against the rest.
-    """
-    wins = np.asarray(wins_matrix, float)
-    drawn = np.zeros_like(wins) if ties is None else np.asarray(ties, float)
-    _check_comparisons(wins, drawn)
-    size = len(wins)
-    i, j = np.triu_indices(size, 1)
-    with_ties = bool(drawn.any())
-    counts = np.stack([wins[i, j], wins[j, i], drawn[i, j]], 1)[:, : 2 + with_ties]
-    one_hot = np.eye(size + with_ties)[:, 1:]  # the first system stays at zero: only differences are identified
-    design = np.stack([one_hot[i], one_hot[j]], 1)  # [pairs, outcomes, parameters]
-    if with_ties:
-        design = np.concatenate([design, design.sum(1, keepdims=True) / 2 + one_hot[-1]], 1)
-    theta = np.zeros(design.shape[-1])
-    for _ in range(200):
-        gradient, information = _softmax_moments(theta, design, counts)
-        step = np.linalg.solve(information, gradient)
-        theta += step / max(1.0, float(np.abs(step).max()))  # at most one unit of log odds at a time
-        if np.abs(step).max() < 1e-8:
-            break
-    else:
-        raise AssertionError("Newton's method did not settle on a concave likelihood")
-    centre = (np.eye(size) - 1 / size)[:, 1:]
-    strengths = centre @ theta[: size - 1]
-    covariance = centre @ np.linalg.inv(information)[: size - 1, : size - 1] @ centre.T
-    half = norm.ppf((1 + level) / 2) * np.sqrt(np.diag(covariance))
-    played = (wins + wins.T + drawn).sum(1)
-    return [
-        Interval(float(v), float(v - h), float(v + h), int(n)) for v, h, n in zip(strengths, half, played, strict=True)
-    ]
-
-
-def krippendorff_alpha(ratings: ArrayLike, level: Literal["nominal", "ordinal", "interval"] = "nominal") -> float:
-    """Krippendorff's alpha of ratings [raters, units], NaN where a rater skipped a unit; 1 agreement, 0 chance.
-
-    Follows "Computing Krippendorff's alpha-reliability" (2011). Raises ValueError when no unit has two ratings or
-    only one value was ever given: agreement is then undefined, not perfect.
-    """
-    data = np.asarray(ratings, float)
-    values = np.unique(data[~np.isnan(data)])
-    per_unit = (data[:, :, None] == values).sum(0).astype(float)  # [units, values]
-    per_unit = per_unit[per_unit.sum(1) > 1]
-    if per_unit.size == 0 or len(np.flatnonzero(per_unit.sum(0))) < 2:
-        raise ValueError("agreement is undefined: need units with two ratings or more, and two different values")
-    totals = per_unit.sum(0)
-    weights = 1 / (per_unit.sum(1) - 1)
-    coincidence = (per_unit * weights[:, None]).T @ per_unit - np.diag((per_unit * weights[:, None]).sum(0))
-    if level == "nominal":
-        distance = 1 - np.eye(len(values))
-    else:
-        scale = values if level == "interval" else np.cumsum(totals) - totals / 2
-        distance = (scale[:, None] - scale) ** 2
-    expected = (np.outer(totals, totals) * distance).sum() / (totals.sum() - 1)
-    return float(1 - (coincidence * distance).sum() / expected)
-
-
 def _pairs(base: ArrayLike, trained: ArrayLike) -> tuple[Floats, Floats]:
     first, second = _finite(base, "base"), _finite(trained, "trained")
     if first.shape != second.shape:
@@ -271,29 +236,3 @@ def _wilson(share: float, n: float, level: float) -> tuple[float, float]:
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = np.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n * n))) / (1 + z2 / n)
     return max(0.0, float(centre - half)), min(1.0, float(centre + half))
-
-
-def _check_comparisons(wins: Floats, drawn: Floats) -> None:
-    if wins.ndim != 2 or wins.shape[0] != wins.shape[1] or wins.shape != drawn.shape:
-        raise ValueError(f"wins and ties must be square and alike, got {wins.shape} and {drawn.shape}")
-    if (wins < 0).any() or (drawn < 0).any() or not np.array_equal(drawn, drawn.T):
-        raise ValueError("counts must not be negative, and ties[i, j] must equal ties[j, i]")
-    if not (wins - np.diag(np.diag(wins))).any():
-        raise ValueError("no comparison was decided: strengths cannot be estimated from ties alone")
-    groups, _ = connected_components(wins + drawn > 0, connection="strong")
-    if groups > 1:
-        raise ValueError(
-            "some systems never lost, never won, or never met the others: compare more prompts or leave them out"
-        )
-
-
-def _softmax_moments(theta: Floats, design: Floats, counts: Floats) -> tuple[Floats, Floats]:
-    """Gradient and Fisher information of the log likelihood of outcome counts [P, O] under softmax(design @ theta)."""
-    logits = design @ theta
-    chance = np.exp(logits - logits.max(1, keepdims=True))
-    chance /= chance.sum(1, keepdims=True)
-    mean = np.einsum("po,pok->pk", chance, design)
-    total = counts.sum(1)
-    gradient = np.einsum("po,pok->k", counts, design) - total @ mean
-    second = np.einsum("p,po,pok,pol->kl", total, chance, design, design)
-    return gradient, second - np.einsum("p,pk,pl->kl", total, mean, mean)

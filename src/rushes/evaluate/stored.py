@@ -3,56 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rushes.evaluate.meters import Meter
 from rushes.media.read import read_video
 from rushes.media.resize import Frames
-from rushes.metrics import catalogue
 from rushes.metrics.base import Shot
 from rushes.records import Candidate, Score, stable_hash
-from rushes.stats import paired_difference
+from rushes.stats import Difference, Measure, compare_systems
 from rushes.store.database import Store
-from rushes.world import verify as world
-from rushes.world.scenes import SIZE_PX
-
-Values = Mapping[str, tuple[float, tuple[float, ...]]]  # metric -> value, and one per second
-
-
-@dataclass(frozen=True)
-class Meter:
-    """A named set of metrics that is measured together."""
-
-    name: str  # with a version: scores of different meters are never mixed
-    better: Mapping[str, str]  # metric -> "lower" or "higher"
-    units: Mapping[str, str]
-    headline: str
-    size_px: tuple[int, int] | None  # that clips are read at; None = as they are
-    measure: Callable[[Shot], Values]
-
-
-def world_meter() -> Meter:
-    """The embedded world's verifier: it knows what should happen, and sees pixels only."""
-
-    def measure(shot: Shot) -> Values:
-        verdict = world.verify(shot.frames_FHWC, shot.caption, fps=shot.fps)
-        return {m: (getattr(verdict, m), tuple(verdict.per_second[m].tolist())) for m in world.METRICS}
-
-    better = {m: "higher" if m == "dynamic_degree" else "lower" for m in world.METRICS}
-    units = {"physics_error": "px", "flicker": "levels", "dynamic_degree": "px/frame"}
-    return Meter("world-1", better, units, "bad_frames", (SIZE_PX, SIZE_PX), measure)
-
-
-def general_meter() -> Meter:
-    """Metrics for any footage, without downloaded weights."""
-    directed = {name: m for name, m in catalogue.all_metrics().items() if m.better != "neutral"}
-
-    def measure(shot: Shot) -> Values:
-        return {name: (m.value, m.per_second) for name, m in catalogue.measure(shot, list(directed)).items()}
-
-    better, units = {n: m.better for n, m in directed.items()}, {n: m.unit for n, m in directed.items()}
-    return Meter("general-1", better, units, "warping_error", None, measure)
 
 
 def unmeasured(store: Store, candidates: Sequence[Candidate], meter: Meter) -> list[Candidate]:
@@ -110,34 +71,46 @@ def compare(store: Store, meter: Meter, pairs: Sequence[Pair], *, seed: int = 0)
     """Differences of two systems over pairs, the bootstrap clustered by prompt.
 
     A metric that could not be measured on either side leaves the pair out of that metric; `n` says how many are in, and
-    a metric without any is not in the table.
+    a metric without any is not in the table. `p_adjusted` is Holm's over the metrics that have a direction.
 
     Raises:
-        ValueError: no pairs, or none that the meter's headline metric could measure.
+        ValueError: no pairs, or none that the meter's headline metric (without one, any metric) could measure.
     """
     if not pairs:
         raise ValueError("the systems have no held-out prompt and seed in common; run `rushes evaluate`")
-    table = {}
+    measures = []
     for metric, better in meter.better.items():
         values = {s.subject: s.value for s in store.scores(metric=metric) if s.measured_by == meter.name}
-        known = [p for p in pairs if p.base in values and p.trained in values]
-        if not known:
-            continue
-        base, trained = [values[p.base] for p in known], [values[p.trained] for p in known]
-        difference = paired_difference(base, trained, clusters=[p.prompt for p in known], seed=seed)
-        table[metric] = {
-            "base": sum(base) / len(base),
-            "trained": sum(trained) / len(trained),
-            "difference": difference.value,
-            "low": difference.low,
-            "high": difference.high,
-            "n": difference.n,
-            "better": better,
-            "unit": meter.units.get(metric, ""),
+        sides = {"base": [p.base for p in pairs], "trained": [p.trained for p in pairs]}
+        keyed = {
+            system: {
+                (p.prompt, at): values[id] for at, (p, id) in enumerate(zip(pairs, ids, strict=True)) if id in values
+            }
+            for system, ids in sides.items()
         }
-    if meter.headline not in table:
+        measures.append(Measure(metric, better, keyed, meter.units.get(metric, "")))
+    found = compare_systems(("base", "trained"), measures, seed=seed).pairs["base", "trained"]
+    if meter.headline not in (*found, "") or not found:
+        what = meter.headline or "nothing"
         raise ValueError(
-            f"{meter.headline} could be measured on no pair of the {len(pairs)}, so there is no verdict; look at some "
-            "clips in media/, they may be too short or without anything that moves"
+            f"{what} could be measured on no pair of the {len(pairs)}, so there is no verdict; look at some clips in "
+            "media/, they may be too short or without anything that moves"
         )
-    return table
+    return {m.name: _row(m, found[m.name]) for m in measures if m.name in found}
+
+
+def _row(measure: Measure, found: Difference) -> dict[str, Any]:
+    return {
+        "base": found.first,
+        "trained": found.second,
+        "difference": found.interval.value,
+        "low": found.interval.low,
+        "high": found.interval.high,
+        "n": found.interval.n,
+        "p": found.p,
+        "p_adjusted": found.p_adjusted,
+        "prompts": found.prompts,
+        "spread": found.spread,
+        "better": measure.better,
+        "unit": measure.unit,
+    }

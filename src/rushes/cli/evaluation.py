@@ -1,0 +1,212 @@
+"""Commands that compare and show: evaluate, report, compare, power, stop."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from rushes.cli.console import AsJson, Overrides, RunName, app, bar, in_words, opened, tell
+from rushes.pipeline.settings import read_settings
+from rushes.store.database import Store
+
+Many = Parameter(consume_multiple=True, negative=())
+
+
+@app.command
+def evaluate(
+    project: Annotated[Path | None, Parameter(help="the project's folder; not with --systems")] = None,
+    *,
+    run: RunName = "",
+    systems: Annotated[tuple[str, ...], Many, Parameter(help="folders of videos, as NAME=FOLDER, the base first")] = (),
+    prompts: Annotated[Path | None, Parameter(help="one prompt a line (0, 1, ...), or JSON {name: prompt}")] = None,
+    first_frames: Annotated[
+        Path | None, Parameter(help="folder of stills NAME.png; default: first_frames beside the prompts")
+    ] = None,
+    out: Annotated[Path | None, Parameter(help="folder for table.json and report.html (with --systems)")] = None,
+    headline: Annotated[str, Parameter(help="metric that the verdict is about; default: all together")] = "",
+    seed: Annotated[int, Parameter(help="of the bootstrap and of the choice of clips (with --systems)")] = 0,
+    judges: Annotated[tuple[str, ...], Many, Parameter(name="--judge", help="judge side by side: metric:NAME")] = (),
+    write_vbench: Annotated[Path | None, Parameter(help="only write what VBench reads into this folder")] = None,
+    write_videophy: Annotated[Path | None, Parameter(help="only write what VideoPhy reads into this folder")] = None,
+    read_vbench: Annotated[tuple[str, ...], Many, Parameter(help="VBench's results, as NAME=FILE")] = (),
+    read_videophy: Annotated[tuple[str, ...], Many, Parameter(help="VideoPhy's results, as NAME=SA_FILE,PC_FILE")] = (),
+    videophy_threshold: Annotated[float, Parameter(help="score that counts as yes; 4 for VideoPhy-2")] = 0.5,
+    overrides: Overrides = (),
+    as_json: AsJson = False,
+) -> None:
+    """Compare base and trained model of a project, or folders of videos without one."""
+    if (project is None) == (not systems):
+        raise ValueError("name a project, or two folders with --systems A=FOLDER B=FOLDER --out FOLDER")
+    if project is not None:
+        from rushes.pipeline import reports, stages
+
+        with opened(project, read_settings(project, overrides)) as work:
+            facts = stages.evaluate_run(work, run)
+            summary = reports.write_summary(work.store, facts, work.seconds, work.settings.project.seed)
+        return tell(summary, as_json, in_words(summary["metrics"]))
+    folders = {name: Path(folder) for name, folder in _named(systems, "--systems").items()}
+    if write_vbench is not None or write_videophy is not None:
+        wrote = _write_inputs(folders, prompts, first_frames, write_vbench, write_videophy)
+        return tell(wrote, as_json, [f"{to}, {name}: {what}" for to, of in wrote.items() for name, what in of.items()])
+    if out is None:
+        raise ValueError("--out is missing; name the folder for table.json and report.html")
+    from rushes.evaluate.others import Others
+    from rushes.pipeline.systems import Asked, Judge, evaluate_systems, no_judge
+
+    files = {name: _two(value) for name, value in _named(read_videophy, "--read-videophy").items()}
+    results = Others({n: Path(v) for n, v in _named(read_vbench, "--read-vbench").items()}, files, videophy_threshold)
+    asked = Asked(folders, out, prompts, first_frames, headline, seed=seed)
+    judge: Judge = no_judge
+    if judges:
+        from rushes.pipeline.judging import judge_folders
+
+        judge = partial(judge_folders, judges, overrides, out, bar)
+    facts = evaluate_systems(asked, results, judge, bar)
+    lines = [*facts["verdicts"].values(), *facts["notes"], f"table: {facts['table']}", f"report: {facts['report']}"]
+    return tell(facts, as_json, lines)
+
+
+@app.command
+def report(
+    project: Annotated[Path, Parameter(help="the project's folder")],
+    *,
+    run: RunName = "",
+    overrides: Overrides = (),
+    as_json: AsJson = False,
+) -> None:
+    """Write the report of an evaluated run, one HTML file that opens offline."""
+    from rushes.pipeline import reports
+
+    settings = read_settings(project, overrides)
+    with Store.open(project) as store:
+        tell({"report": str(reports.write_report(store, settings, run))}, as_json)
+
+
+@app.command
+def compare(
+    target: Annotated[Path, Parameter(help="a project's folder, or a folder that `evaluate --systems` wrote")],
+    runs: Annotated[tuple[str, ...], Parameter(help="evaluated runs of the project, beside its base")] = (),
+    *,
+    gate: Annotated[
+        Path | None, Parameter(help="TOML file of metric = margin; exit code 1 where one is worse than its margin")
+    ] = None,
+    overrides: Overrides = (),
+    as_json: AsJson = False,
+) -> None:
+    """Many runs beside each other, and a gate for continuous integration."""
+    from rushes.pipeline import compare as stage
+
+    wanted = stage.read_gate(gate) if gate is not None else None
+    there = stage.find_table(target)
+    if there is not None and not runs:
+        table, better = stage.load_table(there)
+        facts: dict[str, Any] = {"table": str(there)}
+    else:
+        settings = read_settings(target, overrides)
+        if not runs:
+            raise ValueError(f"name runs of {target} to compare, such as `rushes compare {target} RUN RUN`")
+        with Store.open(target) as store:
+            facts = stage.compare_runs(store, settings, runs)
+        table, better = stage.load_table(Path(facts["table"]))
+        better |= facts.pop("directions")
+    breaches = stage.check_gate(table, wanted, better) if wanted else []
+    facts["breaches"] = [f"{b.system}: {b.metric}: {b.words}" for b in breaches]
+    passed = [] if wanted is None or breaches else ["gate: passed"]
+    lines = [*facts.get("verdicts", {}).values(), *(f"gate: {words}" for words in facts["breaches"]), *passed]
+    tell(facts, as_json, [*lines, *(f"{name}: {facts[name]}" for name in ("table", "report") if name in facts)])
+    if breaches:
+        sys.exit(1)
+
+
+@app.command
+def power(
+    *,
+    prompts: Annotated[int, Parameter(help="how many prompts there are; 0 = ask how many it takes")] = 0,
+    points: Annotated[float, Parameter(help="win rate to be seen, in points above 50 per cent")] = 0.0,
+    ties: Annotated[float, Parameter(help="share of ties to expect")] = 0.0,
+    difference: Annotated[float, Parameter(help="difference of a metric to be seen, in its unit")] = 0.0,
+    sd: Annotated[float, Parameter(help="standard deviation of that difference from prompt to prompt")] = 0.0,
+    seeds: Annotated[int, Parameter(help="seeds of each prompt")] = 1,
+    alike: Annotated[float, Parameter(help="how alike seeds of one prompt are, from 0 to 1")] = 0.5,
+    chance: Annotated[float, Parameter(help="chance of seeing it that is asked for")] = 0.8,
+    as_json: AsJson = False,
+) -> None:
+    """How many prompts it takes to see a difference, or what so many prompts can show."""
+    from rushes import stats
+
+    if (difference == 0) != (sd == 0) or (points and difference):
+        raise ValueError("give --points for a win rate, or --difference with --sd for a metric")
+    spread = stats.spread_of_means(sd or stats.outcome_spread(0.5 + points / 100, ties), seeds, alike)
+    wanted, what = difference or points / 100, f"{difference:g}" if difference else f"{points:g} points"
+    if wanted and not prompts:
+        needed = stats.prompts_needed(wanted, spread, power=chance)
+        return tell({"prompts": needed}, as_json, [f"{needed} prompts show {what} with a chance of {chance:.0%}"])
+    if wanted:
+        seen = stats.chance_to_see(wanted, spread, prompts)
+        return tell({"chance": seen}, as_json, [f"{prompts} prompts show {what} with a chance of {seen:.0%}"])
+    if not prompts:
+        raise ValueError("give --points or --difference for how many prompts, or --prompts for what they can show")
+    rate = stats.detectable_win_rate(prompts, ties, power=chance)
+    steps = stats.detectable_difference(1.0, prompts, power=chance)
+    shown = "no win rate" if rate is None else f"a win rate of {100 * rate:.0f} % or more"
+    line = (
+        f"{prompts} prompts show {shown}, or a change of {steps:.2f} standard deviations, with a chance of {chance:.0%}"
+    )
+    return tell({"win_rate": rate, "standard_deviations": steps}, as_json, [line])
+
+
+@app.command
+def stop(
+    votes: Annotated[Path, Parameter(help="win, tie or loss a line in the order of arrival, or CSV prompt,vote")],
+    *,
+    margin: Annotated[float, Parameter(help="a win rate this close to one half counts as equal")] = 0.05,
+    as_json: AsJson = False,
+) -> None:
+    """Whether a human study may stop; one may look after every vote."""
+    from rushes.evaluate.votes import read_votes
+    from rushes.stats import watch
+
+    found = watch(read_votes(votes), margin=margin)
+    rate = found.rate
+    facts = {"decision": found.decision, "rate": rate.value, "low": rate.low, "high": rate.high, "n": rate.n}
+    may = f"may stop since {found.after}" if found.after else "goes on"
+    said = f"{found.decision}: win rate {rate.value:.3f}, at all times within {rate.low:.3f} to {rate.high:.3f}"
+    tell({**facts, "after": found.after}, as_json, [f"{said}, {rate.n} prompts or votes; the study {may}"])
+
+
+def _write_inputs(
+    systems: dict[str, Path],
+    prompts: Path | None,
+    first_frames: Path | None,
+    vbench: Path | None,
+    videophy: Path | None,
+) -> dict[str, dict[str, str]]:
+    """What other programs read, and per system the command or the file."""
+    from rushes.evaluate import others
+    from rushes.evaluate.folders import find_folders
+
+    found = find_folders(systems, prompts, first_frames)
+    writers = (("vbench", others.write_vbench, vbench), ("videophy", others.write_videophy, videophy))
+    return {name: write(found, folder) for name, write, folder in writers if folder is not None}
+
+
+def _named(values: tuple[str, ...], option: str) -> dict[str, str]:
+    """NAME=VALUE arguments by name."""
+    pairs = [value.partition("=") for value in values]
+    if bad := [name for name, equals, value in pairs if not (name and equals and value)]:
+        raise ValueError(f"{option} takes NAME=PATH, got {bad[0]!r}")
+    names = [name for name, _, _ in pairs]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"{option} names {twice[0]!r} twice; give each system a name of its own")
+    return {name: value for name, _, value in pairs}
+
+
+def _two(value: str) -> tuple[Path, Path]:
+    first, comma, second = value.partition(",")
+    if not comma:
+        raise ValueError(f"--read-videophy takes NAME=SA_FILE,PC_FILE, got {value!r}")
+    return Path(first), Path(second)

@@ -1,0 +1,63 @@
+"""Commands that say whether a run can go well, and whether it does."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from rushes.cli.console import AsJson, Overrides, ProjectFolder, RunName, app, opened, tell
+from rushes.pipeline.settings import read_settings
+
+
+@app.command
+def beta(
+    project: ProjectFolder,
+    *,
+    comparisons: Annotated[int, Parameter(help="how many are looked at; a quarter is held out")] = 256,
+    steps: Annotated[int, Parameter(help="of the trial run")] = 20,
+    target: Annotated[float, Parameter(help="factor on the gradient that should be left; it begins at 0.5")] = 0.2,
+    overrides: Overrides = (),
+    as_json: AsJson = False,
+) -> None:
+    """Propose beta from a short trial run, and say what it is under other conventions."""
+    from rushes.pipeline.before import beta_conventions, beta_in_words, probe_beta
+
+    with opened(project, read_settings(project, overrides)) as work:
+        facts = probe_beta(work, comparisons, steps, target)
+        lines = beta_in_words(facts)
+        for level, found in facts["levels"].items():
+            same = found["conventions"] = beta_conventions(work, found["beta"])
+            lines += [f"{level}: {value:.3g} as a {name}" for name, value in same.items()]
+    tell(facts, as_json, lines)
+
+
+@app.command
+def leak(
+    project: ProjectFolder,
+    *,
+    comparisons: Annotated[int, Parameter(help="how many are looked at; default: train.leak of the settings")] = 0,
+    overrides: Overrides = (),
+    as_json: AsJson = False,
+) -> None:
+    """Say how well plain features of the clips give losers away, before a run learns them."""
+    from rushes.pipeline.before import leak_of_project
+    from rushes.training.leak import in_words
+
+    given = [f"train.leak={comparisons}"] if comparisons else []
+    with opened(project, read_settings(project, (*overrides, *given))) as work:
+        found = leak_of_project(work)
+    tell({"features": [each.written() for each in found]}, as_json, in_words(found))
+
+
+@app.command
+def health(project: ProjectFolder, *, run: RunName = "", overrides: Overrides = (), as_json: AsJson = False) -> None:
+    """Say whether a run is healthy, from its curves so far."""
+    from rushes.pipeline.diagnosis import health_of_run
+
+    facts = health_of_run(project, read_settings(project, overrides), run)
+    lines = [
+        f"{d['severity']}: {d['name']} at step {d['step']}\n  {d['evidence']}\n  {d['remedy']}"
+        for d in facts["diagnoses"]
+    ]
+    tell(facts, as_json, lines or [f"run {facts['run']}: nothing wrong in {facts['steps']} steps"])

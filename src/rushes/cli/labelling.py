@@ -1,0 +1,135 @@
+"""Commands about labels: people on a page, programs that judge, and how far either can be trusted."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from rushes.cli.console import AsJson, Overrides, ProjectFolder, app, bar, opened, tell
+from rushes.config.tables import Settings
+from rushes.media.files import whole_file
+from rushes.pipeline.settings import read_settings
+from rushes.store.database import Store
+
+labels = App(name="labels", help="Labels from and for other programs.")
+app.command(labels)
+
+
+@app.command
+def label(
+    project: ProjectFolder,
+    *,
+    by: Annotated[str, Parameter(help="human, world, metric, vlm or reward; default: label.by of the settings")] = "",
+    form: Annotated[
+        Literal["pairs", "scores", ""], Parameter(help="pairs or scores; default: label.form of the settings")
+    ] = "",
+    port: Annotated[int, Parameter(help="port of the page (by human); 0 = a free one")] = 8765,
+    host: Annotated[
+        str, Parameter(help="address of the page (by human); any but this machine's own asks for invitations")
+    ] = "127.0.0.1",
+    annotators: Annotated[
+        tuple[str, ...], Parameter(negative=(), help="name to invite (by human), repeatable; prints a link for each")
+    ] = (),
+    overrides: Overrides = (),
+    as_json: AsJson = False,
+) -> None:
+    """Compare takes, per segment, or give each a score from 0 to 10; by people on a local page, or by a program."""
+    given = [f"label.{name}={value}" for name, value in (("by", by), ("form", form)) if value]
+    settings = read_settings(project, (*overrides, *given))
+    if settings.label.by == "human":
+        _serve(project, settings, host, port, annotators)
+        return
+    from rushes.pipeline.labels import label_takes
+
+    with opened(project, settings) as work:
+        tell(label_takes(work), as_json)
+
+
+def _serve(project: Path, settings: Settings, host: str, port: int, annotators: tuple[str, ...]) -> None:
+    from rushes.pipeline.page import invitations, open_desk, serve
+    from rushes.web.app import LOCAL
+
+    if host not in LOCAL and not annotators:
+        raise ValueError(f"--host {host}: only invited people label from elsewhere; name each with --annotators NAME")
+    title = settings.project.name or project.resolve().name
+
+    def told(address: str) -> None:
+        for name, link in invitations(desk, annotators, address).items():
+            print(f"{name}: {link}", flush=True)
+        print(f"labelling {title} at {address}; Ctrl-C ends it, what was saved is safe", file=sys.stderr, flush=True)
+
+    with open_desk(project, settings) as desk:
+        serve(desk, title, host, port, told)
+
+
+@app.command
+def judges(
+    project: ProjectFolder,
+    *,
+    static: Annotated[
+        int, Parameter(help="also show the judge of label.by so many clips beside frozen copies of them")
+    ] = 0,
+    by: Annotated[str, Parameter(help="judge to show frozen clips; default: label.by of the settings")] = "",
+    overrides: Overrides = (),
+    as_json: AsJson = False,
+) -> None:
+    """Agreement of every judge with people, its order effects, ties, and a liking for clips that stand still."""
+    from rushes.pipeline.judges import audit_project
+
+    settings = read_settings(project, (*overrides, *((f"label.by={by}",) if by else ())))
+    facts = audit_project(project, settings, static, bar)
+    lines = facts.pop("lines")
+    told = [f"! {finding}" for finding in facts["findings"]] or ["nothing stands out"]
+    tell(facts, as_json, [*lines, "", *told])
+
+
+@labels.command(name="import")
+def import_(
+    project: ProjectFolder,
+    file: Annotated[Path, Parameter(help="file with the preferences; its videos lie relative to its folder")],
+    *,
+    form: Annotated[Literal["videoreward", "videodpo", "trl", "labelstudio"], Parameter(help="what wrote the file")],
+    split: Annotated[Literal["train", "eval"], Parameter(help="split of the clips")] = "train",
+    as_json: AsJson = False,
+) -> None:
+    """Take videos and preferences from another program's file."""
+    from rushes.store.foreign import import_pairs, read_pairs
+
+    read = read_pairs(file, form)
+    with Store.open(project) as store, bar("import", len(read.pairs)) as tick:
+        facts = import_pairs(store, read, split, lambda: tick(1))
+    tell(facts, as_json)
+
+
+@labels.command
+def export(
+    project: ProjectFolder,
+    *,
+    out: Annotated[Path, Parameter(help="folder to write to")],
+    as_json: AsJson = False,
+) -> None:
+    """Write labelled pairs with their videos as a folder that Hugging Face datasets loads."""
+    from rushes.store.datasets import export_datasets
+
+    with Store.open(project) as store:
+        tell(export_datasets(store, out), as_json)
+
+
+@labels.command
+def clips(
+    project: ProjectFolder,
+    *,
+    out: Annotated[Path, Parameter(help="JSONL file to write: content hash, file and caption of every clip")],
+    as_json: AsJson = False,
+) -> None:
+    """List the clips for a program that scores them; its scores.jsonl is read with --by reward."""
+    from rushes.store.foreign import media_needed
+
+    with Store.open(project) as store, whole_file(out) as part:
+        lines = [json.dumps(row, ensure_ascii=False) for row in media_needed(store)]
+        part.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    tell({"clips": len(lines), "file": str(out)}, as_json)

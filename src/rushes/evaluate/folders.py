@@ -1,0 +1,162 @@
+"""Plain folders of videos, one folder for each system, matched by name.
+
+A video `NAME.mp4` answers prompt NAME with seed 0; `NAME-3.mp4` and `NAME/3.mp4` answer it with seed 3. Prompts come
+from a text file with one prompt a line, which are called 0, 1, 2, ... and also by their own text (the naming of
+VBench), or from a JSON file {"NAME": "prompt", ...}. Stills to start from are images NAME.png. What has no partner is
+named and counted, never passed over.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rushes.stats import Key
+from rushes.store.captions import natural, read_lines, read_text, shown
+from rushes.store.layouts import VIDEO_SUFFIXES
+
+STILL_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
+_SEEDED = re.compile(r"(?P<prompt>.+)[-/](?P<seed>\d+)")
+
+
+@dataclass(frozen=True)
+class Folders:
+    """What was found. `videos[system]` has the file of each (prompt, seed), in the order of the prompts."""
+
+    videos: Mapping[str, Mapping[Key, Path]]
+    captions: Mapping[str, str]  # prompt name -> text; empty without a prompts file
+    stills: Mapping[str, Path]  # prompt name -> image
+    notes: tuple[str, ...]  # what is missing or was left out, a sentence each
+
+    @property
+    def systems(self) -> tuple[str, ...]:
+        """The systems in the order given; the first is what the others are compared with."""
+        return tuple(self.videos)
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """Names of all prompts that some system answered, in their order."""
+        names = {prompt for videos in self.videos.values() for prompt, _ in videos}
+        return tuple(sorted(names, key=lambda name: natural(Path(name))))
+
+    def caption(self, prompt: str) -> str:
+        """The prompt's text, or its name where there is none."""
+        return self.captions.get(prompt, prompt)
+
+
+def find_folders(systems: Mapping[str, Path], prompts: Path | None = None, stills: Path | None = None) -> Folders:
+    """Match the videos of two systems or more.
+
+    Without `stills` a folder `first_frames` beside the prompts file is taken, where there is one.
+
+    Raises:
+        ValueError: fewer than two systems, a folder or file that is not there or cannot be read, two files of one name,
+            or nothing in common.
+    """
+    if len(systems) < 2:
+        raise ValueError(f"a comparison needs two systems or more, as NAME=FOLDER; got {len(systems)}")
+    captions, names = _captions(prompts) if prompts else ({}, {})
+    notes: list[str] = []
+    found = {system: _videos(system, folder, names, notes) for system, folder in systems.items()}
+    notes += _missing(found)
+    if not any(found[one].keys() & found[other].keys() for one in found for other in found if one != other):
+        raise ValueError(
+            f"the systems {', '.join(found)} have no video name in common; files that answer one prompt need one name"
+        )
+    asked = {prompt for videos in found.values() for prompt, _ in videos}
+    if unanswered := [name for name in captions if name not in asked]:
+        notes.append(f"{_count(len(unanswered), 'prompt')} no system answered: {shown(unanswered)}.")
+    if stills is None and prompts and (prompts.parent / "first_frames").is_dir():
+        stills = prompts.parent / "first_frames"
+    images = _stills(stills) if stills else {}
+    bare = sorted((name for name in asked if name not in images), key=lambda name: natural(Path(name)))
+    if images and bare:
+        notes.append(f"{_count(len(bare), 'prompt')} without a first frame: {shown(bare)}.")
+    return Folders(found, captions, {name: path for name, path in images.items() if name in asked}, tuple(notes))
+
+
+def _captions(path: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Texts by the prompt's name, and every name that a file may have for a prompt."""
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file of prompts; give one prompt a line, or JSON {{name: prompt}}")
+    if path.suffix.lower() == ".json":
+        try:
+            data = json.loads(read_text(path))
+        except ValueError as error:
+            raise ValueError(f"{path}: not JSON ({error}); write one object {{name: prompt}}") from error
+        if not isinstance(data, dict) or not all(isinstance(text, str) for text in data.values()):
+            raise ValueError(f"{path}: prompts in JSON are one object {{name: prompt}}")
+        texts = {Path(name).stem if Path(name).suffix.lower() in VIDEO_SUFFIXES else name: data[name] for name in data}
+    else:
+        texts = {str(line): text for line, text in enumerate(read_lines(path))}
+    if not texts or not all(texts.values()):
+        raise ValueError(f"{path}: empty, or a prompt in it is; write one prompt a line")
+    return texts, {text: name for name, text in texts.items()} | {name: name for name in texts}
+
+
+def _videos(system: str, folder: Path, names: Mapping[str, str], notes: list[str]) -> dict[Key, Path]:
+    if not folder.is_dir():
+        raise ValueError(f"{system}={folder}: no such folder; name a folder of videos for each system")
+    found: dict[Key, Path] = {}
+    strange: list[str] = []
+    for path in sorted(_below(folder, VIDEO_SUFFIXES), key=natural):
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        key = _key(name, names)
+        if key is None:
+            strange.append(name)
+        elif key in found:
+            raise ValueError(f"{path} and {found[key]} both answer prompt {key[0]} with seed {key[1]}; keep one")
+        else:
+            found[key] = path
+    if strange:
+        notes.append(
+            f"{_count(len(strange), 'video')} of {system} left out, as no prompt has the name: {shown(strange)}."
+        )
+    if not found:
+        hint = f"; its videos {shown(strange)} have no prompt of that name (line 1 is prompt 0)" if strange else ""
+        raise ValueError(f"{system}={folder}: no videos to compare{hint}")
+    return found
+
+
+def _key(name: str, names: Mapping[str, str]) -> Key | None:
+    """Prompt and seed that a file's name stands for; None where the prompts file has no such prompt."""
+    seeded = _SEEDED.fullmatch(name)
+    if not names:
+        return (seeded["prompt"], int(seeded["seed"])) if seeded else (name, 0)
+    if name in names:
+        return names[name], 0
+    return (names[seeded["prompt"]], int(seeded["seed"])) if seeded and seeded["prompt"] in names else None
+
+
+def _missing(found: Mapping[str, Mapping[Key, Path]]) -> Iterator[str]:
+    every = {key for videos in found.values() for key in videos}
+    for system, videos in found.items():
+        if gone := sorted(every - videos.keys(), key=lambda key: (natural(Path(key[0])), key[1])):
+            yield f"{_count(len(gone), 'video')} missing of {system}: {shown(_named(gone))}."
+
+
+def _named(keys: Sequence[Key]) -> list[str]:
+    return [prompt if not seed else f"{prompt} seed {seed}" for prompt, seed in keys]
+
+
+def _stills(folder: Path) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder of first frames; it holds images NAME.png")
+    found = {path.relative_to(folder).with_suffix("").as_posix(): path for path in _below(folder, STILL_SUFFIXES)}
+    if not found:
+        raise ValueError(f"{folder}: no images ({', '.join(sorted(STILL_SUFFIXES))}) to start from")
+    return found
+
+
+def _below(folder: Path, suffixes: frozenset[str]) -> Iterator[Path]:
+    for path in sorted(folder.rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.suffix.lower() in suffixes and path.is_file() and not hidden:
+            yield path
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

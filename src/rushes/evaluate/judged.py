@@ -1,0 +1,114 @@
+"""Systems side by side before a judge: who wins, how often the two orders disagree, and who is strongest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+
+from rushes.evaluate.folders import Folders
+from rushes.evaluate.others import both
+from rushes.judges.base import Judge
+from rushes.judges.protocols import Duel, duel
+from rushes.media.images import read_image
+from rushes.media.read import read_video
+from rushes.metrics.base import Shot
+from rushes.stats import Interval, Key, Match, Measure, WinRate, rank_systems, wilson, win_rate
+
+Tick = Callable[[int], None]
+Rate = Callable[[Shot], Mapping[str, float | None]]
+
+
+@dataclass(frozen=True)
+class HeadToHead:
+    """A judge on two systems; `wins` counts where the second won."""
+
+    first: str
+    second: str
+    wins: WinRate
+    disagreed: int
+    unreadable: int
+    first_slot: Interval | None  # share of decided answers that went to the side shown first; None = no decided answer
+
+
+@dataclass
+class Verdicts:
+    """What all judges said: per judge its count on each pair, strengths of the systems, and scores of single clips."""
+
+    rows: list[tuple[str, HeadToHead]] = field(default_factory=list)
+    strengths: dict[str, Interval] = field(default_factory=dict)
+    measures: list[Measure] = field(default_factory=list)
+
+
+def duels_of(
+    judge: Judge, folders: Folders, first: str, second: str, tick: Tick = lambda n: None
+) -> dict[Key, Duel | None]:
+    """Every prompt and seed that both systems answered, judged in both orders; +1 where the second won."""
+    found = {}
+    for key in sorted(folders.videos[first].keys() & folders.videos[second].keys()):
+        base, trained = (read_shot(folders, system, key, judge.size_px) for system in (first, second))
+        found[key] = duel(judge, trained, base)
+        tick(1)
+    return found
+
+
+def head_to_head(first: str, second: str, duels: Mapping[Key, Duel | None]) -> HeadToHead | None:
+    """Counts and the win rate, its interval over prompts; None where no pair could be judged."""
+    told = {key: found for key, found in duels.items() if found is not None}
+    if not told:
+        return None
+    outcomes = [float(found.outcome) for found in told.values()]
+    wins = win_rate([0.0] * len(outcomes), outcomes, "higher", clusters=[prompt for prompt, _ in told])
+    decided = sum(found.decided for found in told.values())
+    slot = wilson(sum(found.first_slot for found in told.values()), decided) if decided else None
+    disagreed = sum(not found.agreed for found in told.values())
+    return HeadToHead(first, second, wins, disagreed, len(duels) - len(told), slot)
+
+
+def judge_all(judge: Judge, folders: Folders, notes: list[str], tick: Tick = lambda n: None) -> Verdicts:
+    """Every pair of systems, and the systems' strengths by Bradley and Terry; why there are none goes to `notes`."""
+    said, matches = Verdicts(), []
+    for first, second in combinations(folders.systems, 2):
+        duels = duels_of(judge, folders, first, second, tick)
+        result = head_to_head(first, second, duels)
+        if result is None:
+            notes.append(f"{judge.name} could judge no pair of {first} and {second}.")
+            continue
+        said.rows.append((judge.name, result))
+        matches += [Match(second, first, duel.outcome, prompt) for (prompt, _), duel in duels.items() if duel]
+    try:
+        said.strengths |= rank_systems(matches)
+    except ValueError as error:
+        notes.append(f"{judge.name} gives no strengths of the systems: {error}.")
+    return said
+
+
+def rate_all(rate: Rate, folders: Folders, notes: list[str], tick: Tick = lambda n: None) -> list[Measure]:
+    """What a model says of every clip alone, one metric a question; unreadable answers are counted in `notes`."""
+    found: dict[str, dict[str, dict[Key, float]]] = {}
+    unread: dict[str, int] = {}
+    for system, videos in folders.videos.items():
+        for key in videos:
+            for name, score in rate(read_shot(folders, system, key, None)).items():
+                if score is None:
+                    unread[name] = unread.get(name, 0) + 1
+                else:
+                    found.setdefault(name, {}).setdefault(system, {})[key] = score
+            tick(1)
+    notes += [f"{count} answers on {name} could not be read and count nowhere." for name, count in unread.items()]
+    if {"sa", "pc"} <= found.keys():
+        sides = found["sa"], found["pc"]
+        found["both"] = {s: both(sides[0][s], sides[1].get(s, {}), 0.5) for s in sides[0]}
+    return [Measure(f"judged_{name}", "higher", of, _unit(name)) for name, of in found.items()]
+
+
+def _unit(name: str) -> str:
+    return "share of videos" if name in ("sa", "pc", "both") else "0 to 100"
+
+
+def read_shot(folders: Folders, system: str, key: Key, size_px: tuple[int, int] | None) -> Shot:
+    """One clip with its prompt and first frame. Raises ValueError for a file that cannot be read."""
+    video = read_video(folders.videos[system][key], size_px=size_px)
+    still: Path | None = folders.stills.get(key[0])
+    return Shot(video.frames_FHWC, video.fps, folders.caption(key[0]), read_image(still) if still else None)

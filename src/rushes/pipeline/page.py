@@ -1,0 +1,116 @@
+"""The labelling page of a project: its desk, the people who are invited, and the server. Free of torch."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import uvicorn
+
+from rushes import label
+from rushes.config.files import settings_hash
+from rushes.config.tables import Settings
+from rushes.pipeline.labels import to_compare
+from rushes.store.database import Store
+from rushes.web.app import LOCAL, make_app
+from rushes.web.desk import Desk
+from rushes.web.ledger import Ledger
+from rushes.web.marks import Plan
+from rushes.web.tally import Tally
+
+LEDGER, TALLY = "labelling.db", "labelling.npz"
+PORT = 8765
+
+
+def plan_of(settings: Settings) -> Plan:
+    """How the settings want a project labelled by people."""
+    table = settings.label
+    same = ("dimensions", "scores", "overlap", "overlap_share", "repeat_share", "gold_by", "gold_share", "lease_s")
+    return Plan(
+        **{name: getattr(table, name) for name in same},
+        segment_s=None if table.whole else table.segment_s,
+        seed=settings.project.seed,
+        settings_hash=settings_hash(table),
+    )
+
+
+@contextmanager
+def open_desk(folder: Path, settings: Settings) -> Iterator[Desk]:
+    """The desk of a project, closed at the end.
+
+    Raises:
+        ValueError: no project, or no pair of takes to compare.
+    """
+    store, plan = Store.open(folder), plan_of(settings)
+    takes = (*to_compare(store, settings), *store.candidates(split="train", kind="imported"))
+    tally = Tally([[take.id for take in group] for group in label.groups(takes)], plan.dimensions[0])
+    if not tally.pairs:
+        store.close()
+        raise ValueError(
+            f"{len(takes)} takes make no pair to compare; run `rushes generate {folder}` with generate.takes at least 2"
+        )
+    if tally.catch_up(store, folder / TALLY):
+        tally.save(folder / TALLY)
+    desk = Desk(store, tally, Ledger(folder / LEDGER), plan)
+    try:
+        yield desk
+    finally:
+        desk.close(folder / TALLY)
+
+
+def invitations(desk: Desk, names: Sequence[str], address: str) -> dict[str, str]:
+    """A link for each person; links that were sent to them before stop working.
+
+    Raises:
+        ValueError: a name that is none, or one that is given twice.
+    """
+    if len(set(names)) < len(names):
+        raise ValueError(f"--annotators: a name is given twice: {', '.join(names)}")
+    return {name: f"{address}/#invite={desk.ledger.invite(name)}" for name in names}
+
+
+def serve(desk: Desk, title: str, host: str, port: int, told: Callable[[str], None]) -> None:
+    """Serve the page until the process is told to stop. `told` gets the address once it is known.
+
+    On an address of this machine alone people join by name; on any other they need an invitation.
+
+    Raises:
+        ValueError: the address or port cannot be used.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise ValueError(
+            f"--host {host} --port {port}: {error.strerror or error}; choose another port with --port"
+        ) from error
+    name = f"[{host}]" if ":" in host else host
+    told(f"http://{name}:{listener.getsockname()[1]}")
+    app = make_app(desk, title, local=host in LOCAL)
+    server = uvicorn.Server(
+        uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=3)
+    )
+    with listener:
+        server.run(sockets=[listener])
+
+
+@contextmanager
+def running(desk: Desk, title: str = "test", local: bool = True) -> Iterator[str]:
+    """The page on a free port of this machine in a thread, for as long as the block; yields its address."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(make_app(desk, title, local), log_level="warning", access_log=False))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        listener.close()

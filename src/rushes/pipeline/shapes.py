@@ -1,0 +1,128 @@
+"""Sizes of models and clips that `rushes bench step` measures. Weights are random, as a step costs the same with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from rushes.backbones.base import Backbone, Condition
+from rushes.backbones.tiny import TinyBackbone, TinyConfig
+from rushes.noise.paths import Flow
+
+CAPTION = "a red ball falls and bounces"
+TEXT_WIDTH = 4096  # of the text encoders of both large models
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A model, and the clips that a step shows it.
+
+    Attributes:
+        make: on a device, in a dtype -> the model.
+        comparisons: in a step.
+        frames: latent frames.
+        height: of the latents; one token is `patch` x `patch` of their positions.
+        width: of the latents.
+        checkpointing: whether activations are computed again in the backward pass.
+        blocks: of the transformer, and their width: what attention costs.
+    """
+
+    make: Callable[[torch.device, torch.dtype], Backbone]
+    comparisons: int
+    frames: int
+    height: int
+    width: int
+    dtype: torch.dtype = torch.bfloat16
+    patch: int = 1
+    checkpointing: bool = False
+    blocks: tuple[int, int] = (0, 0)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of a clip."""
+        return self.frames * (self.height // self.patch) * (self.width // self.patch)
+
+    def flops(self, parameters: int) -> float:
+        """Of a forward and a backward of one clip: 6 per weight and token, and attention; recomputed ones not counted."""
+        depth, width = self.blocks
+        return 6.0 * parameters * self.tokens + 12.0 * depth * width * self.tokens**2
+
+
+class Bare:
+    """A transformer of diffusers without codec and text encoder, as far as a training step needs a backbone."""
+
+    def __init__(self, network: Any, tokens: int, ask: Mapping[str, Any]) -> None:
+        network.enable_gradient_checkpointing()
+        network.train()  # diffusers recomputes activations in this mode alone
+        self.network, self.tokens, self.ask = network, tokens, ask
+        self.spec = SimpleNamespace(modes=("text",), path=Flow(), channels=16)
+
+    def condition(self, captions: list[str], first_frame_BCHW: Tensor | None = None) -> Condition:
+        """Random embeddings."""
+        dtype = next(self.network.parameters()).dtype
+        return Condition(torch.randn(len(captions), self.tokens, TEXT_WIDTH).to(dtype))
+
+    def predict(self, noised_BCFHW: Tensor, t_BF: Tensor, condition: Condition) -> Tensor:
+        """The network's answer; for cost, its parametrisation does not matter."""
+        order = (0, 2, 1, 3, 4) if "image_rotary_emb" in self.ask else (0, 1, 2, 3, 4)  # CogVideoX has frames first
+        t = (1000 * t_BF[:, -1]).float()
+        out: Tensor = self.network(noised_BCFHW.permute(order), encoder_hidden_states=condition.text, timestep=t,
+                                   return_dict=False, **self.ask)[0].permute(order)  # fmt: skip
+        return out
+
+
+def wan(layers: int = 30, heads: int = 12, ffn: int = 8960) -> Callable[[torch.device, torch.dtype], Backbone]:
+    """Wan 2.1's transformer; the defaults are the 1.3B model's."""
+
+    def make(device: torch.device, dtype: torch.dtype) -> Backbone:
+        from diffusers import WanTransformer3DModel
+
+        with device:
+            network = WanTransformer3DModel(num_layers=layers, num_attention_heads=heads, ffn_dim=ffn).to(dtype)
+        return cast(Backbone, Bare(network, 512, {}))
+
+    return make
+
+
+def cogvideox(
+    layers: int = 42, heads: int = 48, frames: int = 13, height: int = 60, width: int = 90
+) -> Callable[[torch.device, torch.dtype], Backbone]:
+    """CogVideoX's transformer; the defaults are the 5B model's."""
+
+    def make(device: torch.device, dtype: torch.dtype) -> Backbone:
+        from diffusers import CogVideoXTransformer3DModel
+        from diffusers.models.embeddings import get_3d_rotary_pos_embed
+
+        with device:
+            network = CogVideoXTransformer3DModel(
+                num_layers=layers, num_attention_heads=heads, use_rotary_positional_embeddings=True
+            ).to(dtype)
+        grid = (height // 2, width // 2)
+        rotary = get_3d_rotary_pos_embed(64, ((0, 0), grid), grid, frames, device=device)
+        return cast(Backbone, Bare(network, 226, {"image_rotary_emb": rotary}))
+
+    return make
+
+
+def _transformer(config: TinyConfig) -> Callable[[torch.device, torch.dtype], Backbone]:
+    def make(device: torch.device, dtype: torch.dtype) -> Backbone:
+        backbone = TinyBackbone(config)
+        network: nn.Module = backbone.network
+        network.to(device, dtype)
+        return backbone
+
+    return make
+
+
+MID = TinyConfig(channels=16, width=768, depth=12, heads=12)
+SHAPES = {
+    "tiny": Shape(_transformer(TinyConfig()), 16, 5, 4, 4, torch.float32, blocks=(8, 128)),
+    "mid": Shape(_transformer(MID), 1, 8, 16, 16, blocks=(12, 768)),
+    "wan-1.3b": Shape(wan(), 1, 21, 60, 104, patch=2, checkpointing=True, blocks=(30, 1536)),  # 81 x 480 x 832
+    "cogvideox-5b": Shape(cogvideox(), 1, 13, 60, 90, patch=2, checkpointing=True, blocks=(42, 3072)),  # 49 x 480 x 720
+}

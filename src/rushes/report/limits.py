@@ -1,0 +1,76 @@
+"""What a number of prompts cannot show, in plain words and as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from scipy.stats import binom
+
+from rushes.report.model import Metric, Reach
+from rushes.stats import detectable_difference, prompts_needed
+
+POWER = 0.8
+_MANY = 100_000
+
+
+def reaches(metrics: Sequence[Metric]) -> tuple[Reach, ...]:
+    """Per metric with a direction: the smallest true change that is claimed four times in five, and what it would take.
+
+    One metric at a time and without correction; metrics whose differences do not vary over prompts are left out.
+    """
+    found = []
+    for metric in metrics:
+        if metric.better == "neutral" or metric.prompts < 2 or not metric.prompt_spread:
+            continue
+        smallest = detectable_difference(metric.prompt_spread, metric.prompts, power=POWER)
+        found.append(Reach(metric.name, metric.unit, metric.base, smallest, _needed(metric)))
+    return tuple(found)
+
+
+def limits(metrics: Sequence[Metric], prompts: int, judged: bool) -> tuple[str, ...]:
+    """Sentences about what the comparison leaves open; none of them is about a system's quality."""
+    said = []
+    if prompts >= 2:
+        shift = detectable_difference(1.0, prompts, power=POWER)
+        said.append(
+            f"{prompts} prompts show a change of one metric four times in five if it is at least {shift:.2f} standard "
+            "deviations of its spread from prompt to prompt; correcting for many metrics asks for more. A smaller "
+            "change may be there and go unseen, so “no change shown” does not mean that nothing changed."
+        )
+        least = wins_needed(prompts)
+        said.append(
+            f"Prompt by prompt, {least} wins of {prompts} are the fewest that chance does not explain."
+            if least
+            else f"Even {prompts} wins of {prompts} prompts can be chance."
+        )
+    else:
+        said.append("One prompt shows no spread, so nothing can be claimed.")
+    if 1 < prompts < 30:
+        said.append(
+            "With so few prompts the intervals lean on the assumption that differences are spread about evenly around "
+            "their mean; one odd prompt can decide."
+        )
+    said.append(
+        "Each system is one training run here: another training seed can differ by more than these intervals say."
+    )
+    if not judged:
+        said.append(
+            "The metrics see motion, light and detail. They do not see whether limbs, physics or the prompt are right: "
+            "watch the videos, or add a judge."
+        )
+    return tuple(said)
+
+
+def wins_needed(prompts: int) -> int:
+    """Fewest wins of `prompts` at which a two-sided sign test is at most 0.05; 0 = even all of them are not enough."""
+    enough = [wins for wins in range(prompts + 1) if 2 * binom.sf(wins - 1, prompts, 0.5) <= 0.05]
+    return min(enough, default=0)
+
+
+def _needed(metric: Metric) -> int | None:
+    """Prompts that show the change that was seen, were it the true one; None where that is out of reach."""
+    try:
+        found = prompts_needed(metric.difference.value, metric.prompt_spread, power=POWER)
+    except ValueError:  # no change was seen at all
+        return None
+    return found if found <= _MANY else None

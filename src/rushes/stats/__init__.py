@@ -1,0 +1,67 @@
+"""Intervals, comparisons, ranking, agreement, power and stopping; each name is imported from here."""
+
+from rushes.stats.agreement import krippendorff_alpha
+from rushes.stats.comparison import (
+    Better,
+    Difference,
+    Key,
+    Measure,
+    Outcome,
+    Table,
+    compare_systems,
+    outcome,
+    read_table,
+)
+from rushes.stats.intervals import (
+    Interval,
+    WinRate,
+    holm,
+    mean_interval,
+    mean_p_value,
+    paired_difference,
+    wilson,
+    win_rate,
+)
+from rushes.stats.power import (
+    chance_to_see,
+    detectable_difference,
+    detectable_win_rate,
+    outcome_spread,
+    prompts_needed,
+    spread_of_means,
+)
+from rushes.stats.ranking import Match, bradley_terry, rank_systems
+from rushes.stats.sequential import Watch, anytime_interval, watch
+
+__all__ = [
+    "Better",
+    "Difference",
+    "Interval",
+    "Key",
+    "Match",
+    "Measure",
+    "Outcome",
+    "Table",
+    "Watch",
+    "WinRate",
+    "anytime_interval",
+    "bradley_terry",
+    "chance_to_see",
+    "compare_systems",
+    "detectable_difference",
+    "detectable_win_rate",
+    "holm",
+    "krippendorff_alpha",
+    "mean_interval",
+    "mean_p_value",
+    "outcome",
+    "outcome_spread",
+    "paired_difference",
+    "prompts_needed",
+    "rank_systems",
+    "read_table",
+    "spread_of_means",
+    "watch",
+    "wilson",
+    "win_rate",
+]

@@ -1,0 +1,170 @@
+"""Several systems on several metrics: means, paired differences, and what may be claimed of them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Any, Literal
+
+import numpy as np
+
+from rushes.stats.intervals import Interval, WinRate, holm, mean_interval, mean_p_value, paired_difference, win_rate
+
+Better = Literal["lower", "higher", "neutral"]
+Outcome = Literal["worse", "suspect", "undecided", "better"]
+Key = tuple[str, int]  # prompt, seed
+
+ALPHA = 0.05
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One metric's finite values: system -> (prompt, seed) -> value. What could not be measured is not in it."""
+
+    name: str
+    better: Better
+    values: Mapping[str, Mapping[Key, float]]
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Second system minus first, over the prompts and seeds where both have a value.
+
+    `wins` counts where the second is better; a metric without a better direction has ties only. `p` is two-sided,
+    `p_adjusted` is Holm's over the metrics of the pair that have a direction. `effect` is the difference in standard
+    deviations over the first system's clips (Glass's delta), None where those do not differ.
+    """
+
+    interval: Interval
+    wins: WinRate
+    first: float  # mean over the shared prompts and seeds
+    second: float
+    p: float
+    p_adjusted: float
+    effect: float | None
+    prompts: int = 0
+    spread: float = 0.0  # standard deviation of the prompts' own differences; 0 for one prompt
+
+
+@dataclass(frozen=True)
+class Table:
+    """All of a comparison. `means[metric][system]`; `pairs[first, second][metric]`, each pair in the systems' order."""
+
+    systems: tuple[str, ...]
+    means: Mapping[str, Mapping[str, Interval]]
+    pairs: Mapping[tuple[str, str], Mapping[str, Difference]]
+
+    def as_json(self) -> dict[str, Any]:
+        """What table.json holds; numbers that are not finite are null."""
+        metrics = {
+            name: {
+                system: _finite({"mean": m.value, "low": m.low, "high": m.high, "n": m.n}) for system, m in row.items()
+            }
+            for name, row in self.means.items()
+        }
+        pairs = {
+            f"{first}|{second}": {
+                name: _finite(
+                    {
+                        "difference": d.interval.value,
+                        "low": d.interval.low,
+                        "high": d.interval.high,
+                        "win": d.wins.wins,
+                        "tie": d.wins.ties,
+                        "lose": d.wins.losses,
+                    }
+                )
+                for name, d in row.items()
+            }
+            for (first, second), row in self.pairs.items()
+        }
+        return {"systems": list(self.systems), "metrics": metrics, "pairs": pairs}
+
+
+def outcome(better: Better, interval: Interval, p_adjusted: float | None = None) -> Outcome:
+    """What may be said of a difference.
+
+    "better" and "worse" hold for all metrics together with a chance of error of at most 5 % (`p_adjusted`; without
+    it the interval decides). "suspect" is a change for the worse that this metric's own interval shows and the
+    correction for many metrics does not: harm is said earlier than success.
+    """
+    if better == "neutral" or not interval.excludes_zero:
+        return "undecided"
+    gained = (interval.low > 0) == (better == "higher")
+    if p_adjusted is None or p_adjusted <= ALPHA:
+        return "better" if gained else "worse"
+    return "undecided" if gained else "suspect"
+
+
+def compare_systems(
+    systems: Sequence[str], measures: Iterable[Measure], *, seed: int = 0, margins: Mapping[str, float] | None = None
+) -> Table:
+    """Means of every system and differences of every pair, the bootstrap clustered by prompt.
+
+    A metric with no shared value is left out of the pair. Gaps of at most `margins[metric]` are ties. Equal
+    values, seed and order give equal tables. Raises ValueError for fewer than two systems, or names with a "|".
+    """
+    if len(systems) < 2 or len(set(systems)) < len(systems):
+        raise ValueError(f"a comparison needs two systems or more with names of their own, got {', '.join(systems)}")
+    if odd := [name for name in systems if "|" in name or not name]:
+        raise ValueError(f"the name {odd[0]!r} of a system is empty or has a '|' in it; call it otherwise")
+    measures = list(measures)
+    means = {m.name: {system: _mean(m.values.get(system, {}), seed) for system in systems} for m in measures}
+    pairs: dict[tuple[str, str], Mapping[str, Difference]] = {}
+    for first, second in combinations(systems, 2):
+        found = {m.name: _difference(m, first, second, seed, (margins or {}).get(m.name, 0.0)) for m in measures}
+        known = {name: difference for name, difference in found.items() if difference is not None}
+        directed = [m.name for m in measures if m.better != "neutral" and m.name in known]
+        adjusted = holm([known[name].p for name in directed]) if directed else ()
+        for name, p in zip(directed, adjusted, strict=True):
+            known[name] = replace(known[name], p_adjusted=float(p))
+        pairs[first, second] = known
+    return Table(tuple(systems), means, pairs)
+
+
+def read_table(text: str, where: str) -> dict[str, Any]:
+    """table.json as it was written. Raises ValueError, naming `where`, for anything else."""
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{where}: not JSON ({error}); run `rushes evaluate --systems` again") from error
+    parts = {"systems": list, "metrics": dict, "pairs": dict}
+    if not isinstance(data, dict) or any(not isinstance(data.get(name), kind) for name, kind in parts.items()):
+        raise ValueError(f"{where}: no table of a comparison; name a table.json that `rushes evaluate --systems` wrote")
+    return data
+
+
+def _mean(values: Mapping[Key, float], seed: int) -> Interval:
+    if not values:
+        return Interval(math.nan, math.nan, math.nan, 0)
+    keys = sorted(values)
+    return mean_interval([values[key] for key in keys], clusters=[prompt for prompt, _ in keys], seed=seed)
+
+
+def _difference(measure: Measure, first: str, second: str, seed: int, margin: float) -> Difference | None:
+    one, other = measure.values.get(first, {}), measure.values.get(second, {})
+    keys = sorted(one.keys() & other.keys())
+    if not keys:
+        return None
+    a, b = np.array([one[key] for key in keys]), np.array([other[key] for key in keys])
+    prompts = [prompt for prompt, _ in keys]
+    interval = paired_difference(a, b, clusters=prompts, seed=seed)
+    if measure.better == "neutral":
+        wins = WinRate(0, len(keys), 0, Interval(0.5, 0.0, 1.0, len(keys)))
+    else:
+        wins = win_rate(a, b, measure.better, margin=margin, clusters=prompts)
+    spread = float(np.std(a, ddof=1)) if len(a) > 1 else 0.0
+    p = mean_p_value(b - a, clusters=prompts, seed=seed)
+    effect = interval.value / spread if spread else None
+    names = np.array(prompts)
+    own = [float((b - a)[names == name].mean()) for name in dict.fromkeys(prompts)]
+    varied = float(np.std(own, ddof=1)) if len(own) > 1 else 0.0
+    return Difference(interval, wins, float(a.mean()), float(b.mean()), p, p, effect, len(own), varied)
+
+
+def _finite(row: dict[str, float]) -> dict[str, float | None]:
+    return {name: value if math.isfinite(value) else None for name, value in row.items()}

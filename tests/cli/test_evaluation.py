@@ -1,0 +1,180 @@
+"""Comparing folders, gates, power and stopping, from the command line."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rushes.cli import main
+from rushes.media.write import write_video
+
+WITHOUT_TORCH = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "torch":
+            raise ImportError("torch is blocked")
+
+sys.meta_path.insert(0, Blocked())
+from rushes.cli import main
+main()
+"""
+
+
+@pytest.fixture
+def rushes(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    def run(*arguments: object) -> tuple[int, str, str]:
+        code = 0
+        try:
+            main([str(text) for text in arguments])
+        except SystemExit as end:
+            code = int(end.code or 0)
+        told = capsys.readouterr()
+        return code, told.out, told.err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four prompts by two systems; the second is noisier."""
+    root = tmp_path_factory.mktemp("folders")
+    rng = np.random.default_rng(0)
+    for system, noise in (("before", 2.0), ("after", 25.0)):
+        (root / system).mkdir()
+        for at in range(4):
+            wall = np.random.default_rng(at).integers(60, 200, (1, 6, 8, 3)).repeat(8, 1).repeat(8, 2).repeat(8, 0)
+            for frame in range(8):
+                wall[frame, 10:30, 4 + 4 * frame : 24 + 4 * frame] = 20 + 40 * at
+            write_video(
+                root / system / f"{at}.mp4", np.clip(wall + rng.normal(0, noise, wall.shape), 0, 255).astype("u1"), 8
+            )
+    (root / "prompts.txt").write_text("one\ntwo\nthree\nfour\n")
+    return root
+
+
+@pytest.fixture(scope="module")
+def compared(folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `evaluate --systems` wrote, by a process that cannot import torch."""
+    out = tmp_path_factory.mktemp("out")
+    arguments = ("evaluate", "--systems", f"A={folders / 'before'}", f"B={folders / 'after'}", "--out", str(out))
+    command = [sys.executable, "-c", WITHOUT_TORCH, *arguments, "--prompts", str(folders / "prompts.txt"), "--json"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    facts = json.loads(result.stdout)
+    assert set(facts) == {"verdicts", "notes", "table", "report"} and list(facts["verdicts"]) == ["A|B"]
+    return out
+
+
+def test_folders_give_a_table_and_a_report(compared: Path) -> None:
+    table = json.loads((compared / "table.json").read_text())
+    assert table["systems"] == ["A", "B"] and list(table["pairs"]) == ["A|B"]
+    assert table["pairs"]["A|B"]["warping_error"]["lose"] >= 3
+    assert (compared / "report.html").read_text().startswith("<!doctype html>")
+
+
+def test_a_gate_ends_with_one_where_a_metric_is_worse(
+    compared: Path, tmp_path: Path, rushes: Callable[..., Any]
+) -> None:
+    gate = tmp_path / "gate.toml"
+    gate.write_text("[metrics]\nwarping_error = 0.5\n")
+    code, out, _ = rushes("compare", compared, "--gate", gate)
+    assert code == 1 and out.startswith("gate: B: warping_error: difference +")
+    gate.write_text("[metrics]\nwarping_error = 200\n")
+    code, out, _ = rushes("compare", compared / "table.json", "--gate", gate, "--json")
+    assert code == 0 and json.loads(out)["breaches"] == []
+    gate.write_text("[metrics]\nwarping_eror = 200\n")
+    code, _, err = rushes("compare", compared, "--gate", gate)
+    assert code == 2 and "which was not measured" in err
+
+
+def test_runs_must_be_named_for_a_project(tmp_path: Path, rushes: Callable[..., Any]) -> None:
+    code, _, err = rushes("compare", tmp_path)
+    assert code == 2 and "is not a project" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("evaluate",), "name a project, or two folders"),
+        (("evaluate", "p", "--systems", "A=a", "B=b"), "name a project, or two folders"),
+        (("evaluate", "--systems", "A=a", "B=b"), "--out is missing"),
+        (("evaluate", "--systems", "a", "b", "--out", "o"), "NAME=PATH, got 'a'"),
+        (("evaluate", "--systems", "A=a", "A=b", "--out", "o"), "names 'A' twice"),
+        (("evaluate", "--systems", "A=a", "B=b", "--out", "o", "--read-videophy", "A=x"), "SA_FILE,PC_FILE"),
+        (("power",), "give --points or --difference"),
+        (("power", "--difference", "1"), "--difference with --sd"),
+        (("power", "--points", "5", "--difference", "1", "--sd", "1"), "--points for a win rate"),
+    ],
+)
+def test_what_is_missing_is_said(arguments: tuple[str, ...], words: str, rushes: Callable[..., Any]) -> None:
+    code, _, err = rushes(*arguments)
+    assert code == 2 and words in err and err.count("\n") == 1
+
+
+def test_power_in_words_and_numbers(rushes: Callable[..., Any]) -> None:
+    assert rushes("power", "--points", 5)[1] == "779 prompts show 5 points with a chance of 80%\n"
+    assert json.loads(rushes("power", "--points", 5, "--prompts", 779, "--json")[1])["chance"] == pytest.approx(
+        0.8, abs=0.001
+    )
+    assert rushes("power", "--difference", 0.3, "--sd", 0.6)[1].startswith("34 prompts show 0.3 ")
+    code, out, _ = rushes("power", "--prompts", 9)
+    assert code == 0 and "a win rate of 91 % or more, or a change of 1.07 standard deviations" in out
+    assert "3 prompts show no win rate" in rushes("power", "--prompts", 3)[1]
+
+
+def test_a_study_may_stop_or_goes_on(tmp_path: Path, rushes: Callable[..., Any]) -> None:
+    votes = tmp_path / "votes.csv"
+    votes.write_text("prompt,vote\n" + "".join(f"p{k},{'loss' if k % 5 == 0 else 'win'}\n" for k in range(150)))
+    code, out, _ = rushes("stop", votes)
+    assert code == 0 and out.startswith("better: win rate 0.800") and "may stop since" in out
+    votes.write_text("win\nloss\n")
+    assert json.loads(rushes("stop", votes, "--json")[1])["decision"] == "undecided"
+
+
+def test_other_programs_inputs_are_written_and_their_results_read(
+    folders: Path, compared: Path, tmp_path: Path, rushes: Callable[..., Any]
+) -> None:
+    systems = ("--systems", f"A={folders / 'before'}", f"B={folders / 'after'}", "--prompts", folders / "prompts.txt")
+    code, out, _ = rushes("evaluate", *systems, "--write-vbench", tmp_path / "v", "--write-videophy", tmp_path / "p")
+    assert code == 0 and "vbench, A: python evaluate.py --mode custom_input" in out
+    scores = {}
+    for system, value in (("A", 0.9), ("B", 0.2)):
+        with (tmp_path / "p" / f"{system}.csv").open(newline="") as file:
+            paths = [row["videopath"] for row in csv.DictReader(file)]
+        scores[system] = tmp_path / f"{system}.csv"
+        scores[system].write_text("".join(f"{path},x,{value}\n" for path in paths))
+        listed = json.loads((tmp_path / "v" / system / "prompts.json").read_text())
+        rows = [{"video_path": path, "video_results": value} for path in listed]
+        (tmp_path / f"{system}.json").write_text(json.dumps({"motion_smoothness": [value, rows]}))
+    read = [f"--read-vbench={name}={tmp_path / name}.json" for name in "AB"]
+    read += [f"--read-videophy={name}={scores[name]},{scores[name]}" for name in "AB"]
+    code, out, err = rushes("evaluate", *systems, "--out", compared, *read)
+    assert code == 0, err
+    table = json.loads((compared / "table.json").read_text())
+    assert table["metrics"]["vbench_motion_smoothness"]["B"]["mean"] == pytest.approx(0.2)
+    assert (
+        table["metrics"]["videophy_joint"]["A"]["mean"] == 1.0
+        and table["metrics"]["videophy_joint"]["B"]["mean"] == 0.0
+    )
+    assert table["pairs"]["A|B"]["videophy_joint"]["lose"] == 4
+
+
+def test_any_judge_may_judge(folders: Path, compared: Path, rushes: Callable[..., Any]) -> None:
+    systems = ("--systems", f"A={folders / 'before'}", f"B={folders / 'after'}")
+    code, _, err = rushes("evaluate", *systems, "--out", compared, "--judge", "metric:warping_error")
+    assert code == 0, err
+    assert "metric:warping_error" in (compared / "report.html").read_text()
+    code, _, err = rushes("evaluate", *systems, "--out", compared, "--judge", "taste")
+    assert code == 2 and "label.by" in err
+    code, _, err = rushes("evaluate", *systems, "--out", compared, "--judge", "realdpo")
+    assert code == 2 and "endpoint.model is empty" in err

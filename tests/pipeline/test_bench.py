@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from rushes.backbones.tiny import TinyConfig
+from rushes.pipeline import bench, shapes
+from rushes.pipeline.bench import bench_lines, bench_step
+from rushes.training.gradients import plain_errors
+
+NARROW = TinyConfig(channels=16, width=48, depth=2, heads=2)
+SMALL = shapes.Shape(shapes._transformer(NARROW), 1, 3, 8, 8, torch.float32, blocks=(2, 48))
+PROMISED = ("sft_s", "pair_naive_s", "pair_s", "pair_bank_s", "n3_s", "n3_repeated_s", "bank_draw_s")
+
+
+def test_every_size_has_the_promised_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    few = replace(shapes.SHAPES["tiny"], comparisons=2)
+    monkeypatch.setattr(bench, "SHAPES", {"tiny": few, "mid": SMALL})
+    facts = bench_step(2)
+    for name in ("tiny", "mid"):
+        table = facts[name]
+        assert all(table[key] > 0 for key in PROMISED)
+        assert 0 < table["sft_peak_mib"] <= table["pair_bank_peak_mib"] <= table["pair_naive_peak_mib"]
+        assert table["gradients"].startswith("joint")
+    assert facts["tiny"]["rounds"] == 2 and facts["mid"]["rounds"] == 1
+    assert any(line.startswith("  pair_bank_over_sft: ") for line in bench_lines(facts))
+
+
+def test_ours_and_the_repeated_loop_are_the_same_step() -> None:
+    """Three backward passes of one loser each, a third of each level's weight: the gradient of ours."""
+    cpu = torch.device("cpu")
+    made = bench._Bench(SMALL.make(cpu, torch.float32), SMALL, cpu)
+    network = made.backbone.network
+    for p in network.parameters():
+        p.data = 0.1 * torch.randn(p.shape, generator=torch.Generator().manual_seed(p.numel()))
+    made.reference.values = {name: p.detach() * 1.01 for name, p in network.named_parameters()}
+    with made.reference.applied():
+        made.looked_up[4] = plain_errors(made.backbone, made.fours, made.way)
+    found = []
+    for name in ("n3", "n3_repeated"):
+        network.zero_grad(set_to_none=True)
+        made.steps()[name]()
+        found.append(torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None]))
+    torch.testing.assert_close(found[0], found[1] / 3, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ({"rounds": 0}, "--rounds must be at least 1, got 0"),
+        ({"rounds": 1, "names": ["wan"]}, r"--shape: no shape 'wan'; there is tiny, mid, wan-1\.3b, cogvideox-5b"),
+    ],
+)
+def test_refusals(call: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        bench_step(**call)  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_said() -> None:
+    with pytest.raises(ValueError, match="--device cuda: torch sees no GPU"):
+        bench_step(1, "cuda")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("make", "frames"), [(shapes.wan(1, 2, 32), 2), (shapes.cogvideox(1, 2, 2, 8, 8), 2)], ids=["wan", "cogvideox"]
+)
+def test_real_architectures_take_a_step(make: object, frames: int) -> None:
+    """The families of diffusers at one block, on the processor."""
+    shape = shapes.Shape(make, 1, frames, 8, 8, torch.float32, patch=2, checkpointing=True)  # type: ignore[arg-type]
+    cpu = torch.device("cpu")
+    made = bench._Bench(shape.make(cpu, shape.dtype), shape, cpu)
+    for step in made.steps().values():
+        assert made.seconds(step) > 0
+    assert shape.tokens == frames * 16
+
+
+def test_work_is_counted() -> None:
+    shape = shapes.SHAPES["wan-1.3b"]
+    assert shape.tokens == 32_760
+    assert shape.flops(1_300_000_000) == pytest.approx(6 * 1.3e9 * 32_760 + 12 * 30 * 1536 * 32_760**2)
+    assert shapes.SHAPES["cogvideox-5b"].tokens == 17_550

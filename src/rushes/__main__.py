@@ -9,7 +9,7 @@ from rushes.cli import main
 
 
 def run() -> None:
-    """The command line; a process of torchrun's ends without torch's clean-up, which may abort after all work is done."""
+    """The command line. A process of torchrun's skips the interpreter's clean-up, which may abort after all is done."""
     code: object = 0
     try:
         main()

@@ -63,7 +63,10 @@ class Studio:
         of_kind = {"guided": "eta", "gap": "mask"}
         unused = {"takes", "batch", *(name for kind, name in of_kind.items() if kind != self.settings.kind)}
         return stable_hash(
-            [self.settings.model_dump(mode="json", exclude=unused), self.size.model_dump(exclude={"path", "checkpointing"})]
+            [
+                self.settings.model_dump(mode="json", exclude=unused),
+                self.size.model_dump(exclude={"path", "checkpointing"}),
+            ]
         )
 
 

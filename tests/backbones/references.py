@@ -138,7 +138,8 @@ def _ltx2(pipeline: Any, noise: Tensor, asked: dict[str, Any]) -> Tensor:
         pixels = pipeline.video_processor.preprocess(asked["image"], asked["height"], asked["width"])
         first = pipeline._normalize_latents(pipeline.vae.encode(pixels[:, :, None]).latent_dist.mode(), *statistics)
         noise = torch.cat([first.detach(), noise[:, :, 1:]], 2)
-    made = pipeline(latents=pipeline._denormalize_latents(noise, *statistics), frame_rate=24.0, **asked).frames
+    noise = pipeline._denormalize_latents(noise, *statistics)
+    made = pipeline(latents=noise, frame_rate=24.0, guidance_rescale=0.0, **asked).frames
     normalised: Tensor = pipeline._normalize_latents(made, *statistics)
     return normalised
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -77,7 +78,7 @@ def test_any_value_becomes_a_score_out_of_ten(value: float, worst: float, best: 
 @pytest.mark.parametrize(("worst", "best"), [(-3.0, 4.0), (-INF, 4.0), (-3.0, INF), (-INF, INF)])
 def test_scores_keep_the_order(worst: float, best: float) -> None:
     scores = [out_of_ten(value / 10, worst, best) for value in range(-30, 41)]
-    assert all(a < b for a, b in zip(scores, scores[1:], strict=False)) and 0 <= scores[0] < scores[-1] <= 10
+    assert all(a < b for a, b in pairwise(scores)) and 0 <= scores[0] < scores[-1] <= 10
 
 
 def test_a_judge_scores_single_clips() -> None:

@@ -33,6 +33,12 @@ def test_a_metric_says_what_it_is(metric: Metric) -> None:
     assert metric.unit
 
 
+def test_the_documentation_says_when_not_to_believe_it(metric: Metric) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    assert f"| `{metric.name}` | {metric.fooled_by} |" in page
+    assert f"{metric.unit} | {metric.cost_ms:g} | {metric.doc} |" in page
+
+
 def test_ordinary_clips_are_measured(metric: Metric, ordinary: Shot) -> None:
     measured = metric.measure(ordinary)
     assert math.isfinite(measured.value)

@@ -114,6 +114,9 @@ def test_ssim_agrees_with_scikit_image_and_with_scipy() -> None:
     second = np.clip(first + generator.normal(0, 40, first.shape), 0, 255).astype(np.uint8)
     # skimage 0.26, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255
     assert quality.ssim(first, second) == pytest.approx(0.8853918531377537, abs=1e-9)
+    oracle = pytest.importorskip("skimage.metrics").structural_similarity
+    settings = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}
+    assert quality.ssim(first, second) == pytest.approx(oracle(first, second, **settings), abs=1e-9)
 
     def window(image: np.ndarray) -> np.ndarray:
         return gaussian_filter(image, 1.5, radius=5)[5:-5, 5:-5]

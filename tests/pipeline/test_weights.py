@@ -61,7 +61,7 @@ def test_exported_model_makes_the_same_samples_elsewhere(
     project = with_train(opened, tune=tune, name=tune, lr=1e-3, rank=4)
     training.train_run(project)
     stages.evaluate_run(project)
-    path = export_weights(project, tune, tmp_path)
+    path = export_weights(project, tune, tmp_path).path
     size = small.settings.backbone.model_copy(update={"path": str(path)})
     elsewhere = open_project(
         small.new_project(tmp_path / "elsewhere", small.settings),
@@ -96,7 +96,7 @@ def test_model_that_did_not_change_is_refused(opened: Project, tmp_path: Path) -
 
 
 def test_run_of_another_base_is_refused(opened: Project, tmp_path: Path) -> None:
-    path = export_weights(opened, "realdpo", tmp_path)
+    path = export_weights(opened, "realdpo", tmp_path).path
     size = opened.settings.backbone.model_copy(update={"path": str(path)})
     other = Project(opened.store, opened.settings.model_copy(update={"backbone": size}))
     with pytest.raises(ValueError, match="started from other weights than \\[backbone\\] names now"):

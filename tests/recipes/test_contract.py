@@ -26,6 +26,7 @@ from rushes.objectives.losses import ViewErrors, loss, term_logits
 from rushes.objectives.terms import Term, collate
 from rushes.store.latents import LatentStore, first_frame_key
 from rushes.training.batches import Batch, make_batch
+from rushes.training.choice import Way
 from rushes.training.comparison import Comparison
 from rushes.training.gradients import backward, plain_errors
 from rushes.training.loop import Data, reference_errors, train
@@ -225,6 +226,30 @@ def test_view_by_view_gives_the_joint_gradient(recipe: Recipe, mode: Any, corner
         backward(policy, batch, reference, way)
         found.append(torch.cat([p.grad.flatten() for p in policy.network.parameters() if p.grad is not None]))
     assert (found[0] - found[1]).norm() <= 1e-5 * found[0].norm()
+
+
+@every_recipe
+@pytest.mark.parametrize(
+    "way", [Way("stash"), Way("two_pass"), Way("auto", view_mib=1.0, budget_mib=8.0)], ids=["stash", "two_pass", "few"]
+)
+def test_every_way_gives_the_joint_gradient_in_double_precision(
+    recipe: Recipe, way: Way, corner: Any, backbone: Small
+) -> None:
+    policy = backbone()
+    policy.network.double()
+    batch, _ = batch_of(recipe, corner, policy)
+    first = batch.condition.first_frame
+    condition = replace(batch.condition, first_frame=None if first is None else first.double())
+    terms = replace(batch.terms, **{k: v.double() for k, v in vars(batch.terms).items() if k != "forms"})
+    clean, noise, t = (x.double() for x in (batch.clean_RCFHW, batch.noise_RCFHW, batch.t_RF))
+    batch = replace(batch, clean_RCFHW=clean, noise_RCFHW=noise, t_RF=t, condition=condition, terms=terms)
+    reference = plain_errors(policy, batch) * 1.01
+    found = []
+    for each in (Way("joint"), way):
+        policy.network.zero_grad(set_to_none=True)
+        backward(policy, batch, reference, each)
+        found.append(torch.cat([p.grad.flatten() for p in policy.network.parameters() if p.grad is not None]))
+    assert (found[0] - found[1]).norm() <= 1e-10 * found[0].norm()
 
 
 @every_recipe

@@ -22,7 +22,9 @@ def filled(store: Any, scene: Any, rows: Any, takes: int = 3, alike: tuple[float
     made = [rows["candidate"](clip, f"take {k}", "take") for k in range(takes)]
     gap = replace(rows["candidate"](clip, "gap", "gap"), caption="a ball")
     scores = [Score(f"score {k}", f"take {k}", "likeness", value) for k, value in enumerate(alike[:takes])]
-    store.add([clip, *made, gap, *scores, Caption("c", clip.id, "wrong text", "wrong", "take 1")])
+    captions = [Caption("b", clip.id, "of another", "wrong", "take 0")]
+    captions += [Caption("c", clip.id, "wrong text", "wrong", "take 1")]
+    store.add([clip, *made, gap, *scores, *captions])
     return clip
 
 

@@ -86,8 +86,10 @@ def uneven_data(folder: Path) -> Data:
         if i % 3 == 0:
             views = (*views, View("b8", "another caption"))
             coefficients = [(1.0, -1.0, 0.0), (1.0, 0.0, -1.0)]
-        terms = [Term("segment", c, labels[(i + k) % 4], BETA, 0.5, reduction="segment") for k, c in enumerate(coefficients)]
-        found.append(replace(comparison, views=views, terms=tuple(terms)))
+        terms = tuple(
+            Term("segment", c, labels[(i + k) % 4], BETA, 0.5, reduction="segment") for k, c in enumerate(coefficients)
+        )
+        found.append(replace(comparison, views=views, terms=terms))
     held = [replace(c, terms=(replace(c.terms[0], level="segment", reduction="segment"),)) for c in data.held_out]
     return replace(data, comparisons=found, held_out=held)
 

@@ -198,9 +198,7 @@ def test_a_fill_that_was_stopped_goes_on(
 
     bank = bank_of(tmp_path, data, backbone)
     with pytest.raises(KeyboardInterrupt):
-        fill(
-            bank, data.comparisons, backbone, data.latents, seed=0, times=data.times, way=VIEW_BY_VIEW, tick=stop
-        )
+        fill(bank, data.comparisons, backbone, data.latents, seed=0, times=data.times, way=VIEW_BY_VIEW, tick=stop)
     again = bank_of(tmp_path, data, backbone)
     assert again.missing(data.comparisons) == list(data.comparisons[2:])
     assert sum(ticks[:2]) == 4
@@ -215,6 +213,29 @@ def test_a_moving_reference_has_no_bank(tmp_path: Path, small: Small, data_in: D
     for moving in ("ema", "hard"):
         with pytest.raises(ValueError, match=rf"train\.bank .* one reference and train\.reference is '{moving}'"):
             train(backbone, data, Train(steps=1, reference=moving), tmp_path / moving, seed=0, identity="")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("banked", "passes"), [(True, 4), (False, 8)])
+def test_three_losers_cost_four_passes_and_the_reference_none(
+    banked: bool, passes: int, tmp_path: Path, small: Small, data_in: DataIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RealDPO's released loop takes twelve: four for each loser."""
+    data, backbone = data_in(tmp_path), small()
+    one = data.comparisons[0]
+    views = (*one.views, data.comparisons[1].views[1], data.comparisons[2].views[1])
+    against = [(1.0, *(-1.0 if j == k else 0.0 for j in range(3))) for k in range(3)]
+    terms = tuple(Term("clip", c, (1, 1, 1, 1), 3.0, weight=1 / 3) for c in against)
+    data = replace(data, comparisons=[replace(one, views=views, terms=terms)])
+    data = replace(data, bank=filled(tmp_path, data, backbone) if banked else None)
+    clips: list[int] = []
+    real = backbone.predict
+    monkeypatch.setattr(backbone, "predict", lambda noised, *rest: (clips.append(len(noised)), real(noised, *rest))[1])
+    costs = []
+    for steps in (1, 2):  # what is measured before the first step falls out of the difference
+        before = sum(clips)
+        train(backbone, data, Train(steps=steps, batch=1), tmp_path / f"{steps}", seed=0, identity="")
+        costs.append(sum(clips) - before)
+    assert costs[1] - costs[0] == passes
 
 
 def test_who_needs_a_reference(tmp_path: Path, data_in: DataIn) -> None:

@@ -82,8 +82,10 @@ def test_a_flipped_bit_is_noticed_and_said(back: int, tmp_path: Path, caplog: py
 
 
 def test_one_process_at_a_time_holds_a_run(tmp_path: Path) -> None:
-    other = "import sys, pathlib; from rushes.training.checkpoint import only_one\nwith only_one(pathlib.Path(sys.argv[1])): pass"
-    program = [sys.executable, "-c", other, str(tmp_path / "run")]
+    other = (
+        "from pathlib import Path\nfrom rushes.training.checkpoint import only_one\nwith only_one(Path(r'{}')): pass"
+    )
+    program = [sys.executable, "-c", other.format(tmp_path / "run")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     with checkpoint.only_one(tmp_path / "run"):
         refused = subprocess.run(program, capture_output=True, text=True, check=False, env=environment)

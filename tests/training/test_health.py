@@ -57,7 +57,7 @@ def test_a_healthy_history_has_no_diagnosis() -> None:
 
 CASES: dict[str, list[dict[str, Any]]] = {
     "diverged": history({"drift": 1.0}),
-    "winner_rising": history({"clip/winner_relative_error": 0.02, "clip/winner_relative_error_low": 0.01}),
+    "winner_rising": history({"clip/winner_relative_error": 0.05, "clip/winner_relative_error_low": 0.01}),
     "shortcut": history({"clip/winner_relative_error": -0.002, "clip/accuracy": 0.97}),
     "nothing_learned": history({"drift": 8e-5}),
     "beta_too_small": history(gradient=0.47, accuracy=0.9),
@@ -79,8 +79,8 @@ def test_each_fault_has_its_name_and_no_other(name: str) -> None:
     "near",
     [
         history({"drift": 0.89}),  # less than the reference's own error
-        history({"clip/winner_relative_error": 0.0008, "clip/winner_relative_error_low": 0.0007}),  # of no consequence
-        history({"clip/winner_relative_error": 0.02, "clip/winner_relative_error_low": -0.01}),  # not certain
+        history({"clip/winner_relative_error": 0.017, "clip/winner_relative_error_low": 0.016}),  # of no consequence
+        history({"clip/winner_relative_error": 0.05, "clip/winner_relative_error_low": -0.01}),  # not certain
         history(
             {"clip/winner_relative_error": -0.003, "clip/accuracy": 0.97}
         ),  # a quarter of the margin is the winners'
@@ -244,15 +244,14 @@ def said(found: list[Diagnosis]) -> set[str]:
         ("nothing_learned", {"beta": 2000.0, "lr": 1e-9}),
         ("beta_too_small", {"beta": 1.0}),
         ("beta_too_large", {"beta": 1e7}),
-        ("saturated", {"beta": 1e5}),
         ("winner_rising", {"beta": 100.0, "reference": "ema", "ema": 0.98, "lr": 2e-5}),
-        ("shortcut", {"beta": 2000.0, "brighter": 0.5}),
+        ("shortcut saturated", {"beta": 2000.0, "brighter": 0.5}),
         ("diverged", {"beta": 1.0, "lr": 3e-4}),
-        ("motion_loss", {"sft": 1.0, "winner": "still", "lr": 3e-4, "samples": 6, "sample_every": 24}),
+        ("motion_loss", {"sft": 1.0, "winner": "still", "lr": 1e-3, "steps": 60, "samples": 6, "sample_every": 60}),
     ],
 )
 def test_a_run_with_a_planted_fault_shows_it(sick: Sick, fault: str, run: dict[str, Any]) -> None:
-    assert fault in said(sick(**run))
+    assert set(fault.split()) <= said(sick(**run))
 
 
 @pytest.mark.slow

@@ -46,6 +46,11 @@ def rows(folder: Path) -> list[dict[str, float]]:
     return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
 
 
+def undiagnosed(folder: Path) -> list[dict[str, float]]:
+    """A diagnosis knows how long the run is to be, and a part of one is to be shorter."""
+    return [{k: v for k, v in row.items() if k != "diagnoses"} for row in rows(folder)]
+
+
 @pytest.mark.parametrize("reference", ["frozen", "ema", "hard"])
 @pytest.mark.parametrize("tune", ["full", "lora"])
 def test_ten_steps_and_ten_more_are_twenty(
@@ -65,7 +70,7 @@ def test_ten_steps_and_ten_more_are_twenty(
     assert run(first, data, tmp_path / "parts", steps=10, **changes) == 10
     assert run(second, data, tmp_path / "parts", steps=20, **changes) == 10
     assert equal(weights(whole), weights(second)) and not equal(weights(whole), weights(first))
-    assert rows(tmp_path / "whole") == rows(tmp_path / "parts")
+    assert undiagnosed(tmp_path / "whole") == undiagnosed(tmp_path / "parts")
     ends = [checkpoint.latest(tmp_path / name / "checkpoints") for name in ("whole", "parts")]
     assert ends[0] is not None and ends[1] is not None and equal(dict(ends[0].tensors), dict(ends[1].tensors))
 

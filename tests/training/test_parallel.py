@@ -22,7 +22,9 @@ SCRIPT = Path(__file__).with_name("ranks_run.py")
 STEPS = 6
 
 
-def run(folder: Path, processes: int, parallel: str = "replicate", gradients: str = "joint", steps: int = STEPS) -> Path:
+def run(
+    folder: Path, processes: int, parallel: str = "replicate", gradients: str = "joint", steps: int = STEPS
+) -> Path:
     folder.mkdir(exist_ok=True)
     start = [sys.executable] if processes == 1 else [sys.executable, "-m", "torch.distributed.run"]
     many = [] if processes == 1 else ["--nproc-per-node", str(processes)]
@@ -81,7 +83,7 @@ def test_a_run_goes_on_with_another_number_of_processes(
 def test_shares_are_all_there_is_and_differ_by_one_at_most() -> None:
     items = list(range(7))
     shares = [list(Ranks(rank, 3).share(items)) for rank in range(3)]
-    assert sorted(sum(shares, [])) == items and {len(share) for share in shares} == {2, 3}
+    assert sorted(item for share in shares for item in share) == items and {len(share) for share in shares} == {2, 3}
 
 
 def test_without_torchrun_a_process_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +100,5 @@ def test_a_process_without_a_comparison_is_refused(
     tmp_path: Path, small: Callable[..., TinyBackbone], data_in: Callable[..., Data]
 ) -> None:
     with pytest.raises(ValueError, match=r"train\.batch is 2; 3 processes need at least one comparison each"):
-        train(
-            small(), data_in(tmp_path), Train(batch=2), tmp_path, seed=0, identity="", ranks=Ranks(0, 3)
-        )
+        train(small(), data_in(tmp_path), Train(batch=2), tmp_path, seed=0, identity="", ranks=Ranks(0, 3))
     assert checkpoint.latest(tmp_path / "checkpoints") is None

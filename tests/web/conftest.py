@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import uvicorn
 
 from rushes.media.write import encode_bytes
 from rushes.records import Candidate, Clip
 from rushes.store.database import Store
+from rushes.web.app import make_app
 from rushes.web.desk import Desk
 from rushes.web.ledger import Ledger
 from rushes.web.marks import Labels, Plan
@@ -103,3 +108,19 @@ def say(desk: Desk, annotator: str, item: Any, mark: int | None, event: str, rev
     size = desk.segments(item)
     labels = {name: (mark,) * size for name in desk.plan.dimensions}
     desk.save(annotator, item.id, Labels(event, revises, labels))
+
+
+@contextmanager
+def running(desk: Desk, title: str = "test", local: bool = True) -> Iterator[str]:
+    """The page on a free port of this machine in a thread, for as long as the block; yields its address."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(make_app(desk, title, local), log_level="warning", access_log=False))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        listener.close()

@@ -10,11 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
-from rushes.pipeline.page import running
 from rushes.web.desk import Desk
 from rushes.web.guard import BODY_BYTES, BURST, Rate
 
-from .conftest import Clock
+from .conftest import Clock, running
 
 Make = Callable[..., Desk]
 

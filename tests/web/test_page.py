@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from rushes.pipeline.page import running
 from rushes.web.desk import Desk
 
-from .conftest import FPS, FRAMES, GREY_STEP
+from .conftest import FPS, FRAMES, GREY_STEP, running
 
 pytestmark = pytest.mark.browser
 
@@ -225,7 +224,7 @@ def test_a_chosen_part_loops_alone(make_desk: Make, tab_of: Callable[..., Any]) 
         tab = tab_of(address)
         join(tab, "ada")
         press(tab, "ArrowRight l +")
-        assert tab.inner_text("#speed") == "1.5×"
+        assert tab.inner_text("#speed") == "1.5\u00d7"
         tab.wait_for_timeout(400)
         times = []
         for _ in range(12):

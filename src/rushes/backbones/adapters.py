@@ -49,6 +49,8 @@ def merge_lora(network: nn.Module) -> None:
             layer.merge()
             parent, _, name = path.rpartition(".")
             setattr(network.get_submodule(parent), name, layer.get_base_layer())
+    if hasattr(network, "peft_config"):
+        del network.peft_config  # or peft would take the next adapter for a second one
 
 
 def adapter_is_idle(network: nn.Module) -> bool:

@@ -21,7 +21,8 @@ from rushes.noise.paths import Flow
 
 ABOUT = {"modes": ["text", "first_frame"], "path": "flow", "temporal_ratio": 8, "spatial_ratio": 32, "fps": 24.0}
 LONGEST = 1024  # tokens of a caption
-VIDEO = tuple(f"{attention}.{layer}" for attention in ("attn1", "attn2") for layer in ("to_q", "to_k", "to_v", "to_out.0"))
+LAYERS = ("to_q", "to_k", "to_v", "to_out.0")
+VIDEO = (*(f"{part}.{layer}" for part in ("attn1", "attn2") for layer in LAYERS), "ff.net.0.proj", "ff.net.2")
 
 
 def spec(folder: Folder, how: How) -> BackboneSpec:
@@ -38,7 +39,7 @@ def spec(folder: Folder, how: How) -> BackboneSpec:
         spatial_ratio=codec.get("spatial_compression_ratio") or space,
         fps=how.fps or 24.0,
         shift=shift,
-        lora_targets=(*VIDEO, "ff.net.0.proj", "ff.net.2"),
+        lora_targets=VIDEO,
         solver=solver,
     )
 

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from rushes.cli.console import AsJson, Overrides, ProjectFolder, app, in_words, opened, tell
 from rushes.config.files import load_settings
-from rushes.pipeline.settings import FILE, adopt, read_settings, with_train, write_settings
+from rushes.pipeline.settings import FILE, adopt, overridden, read_settings, with_train, write_settings
 from rushes.store.database import Store
 
 
@@ -19,6 +19,7 @@ def init(
     *,
     recipe: Annotated[str, Parameter(help="recipe whose settings for the tiny backbone are written")] = "realdpo",
     footage: Annotated[Path | None, Parameter(help="folder of your videos; the embedded world without it")] = None,
+    overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
     """Make a project folder with a commented rushes.toml."""
@@ -26,7 +27,7 @@ def init(
 
     if (project / FILE).exists():
         raise ValueError(f"{project / FILE} is there already; edit it, or choose another folder")
-    settings = preset(recipe, footage)
+    settings = overridden(preset(recipe, footage), overrides)
     Store.create(project).close()
     path = write_settings(project, settings)
     tell({"project": str(project), "settings": str(path), "next": f"rushes run {project}"}, as_json)

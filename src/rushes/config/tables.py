@@ -41,9 +41,7 @@ class Backbone(Table):
     fps: float = Field(8.0, gt=0, description="frames per second to which every clip is resampled")
     first_frame: bool = Field(True, description="the model is given the first frame of each clip")
     dtype: Literal["auto", "float32", "bfloat16", "mixed"] = Field(
-        "auto",
-        description="of the network: auto is bfloat16 on a GPU and float32 without; mixed keeps float32 weights and "
-        "computes in bfloat16",
+        "auto", description="precision of the network; auto = bfloat16 on a GPU, else float32"
     )
     checkpointing: bool = Field(True, description="compute activations again in the backward pass to save memory")
     tiling: bool = Field(True, description="encode and decode large frames in overlapping tiles to save memory")
@@ -250,7 +248,9 @@ class Train(Table):
     )
     checkpoint_every: int = Field(50, ge=1, description="steps between two checkpoints")
     held_out: int = Field(32, ge=0, description="comparisons held out to watch the run")
-    sample_every: int = Field(0, ge=0, description="steps between two sets of sampled clips in runs/NAME/samples; 0 = none")
+    sample_every: int = Field(
+        0, ge=0, description="steps between two sets of sampled clips in runs/NAME/samples; 0 = none"
+    )
     samples: int = Field(4, ge=1, description="clips in such a set, of the first held-out prompts, at fixed seeds")
     leak: int = Field(64, ge=0, description="comparisons whose clips are looked at before training for what gives "
                       "losers away; 0 = none")  # fmt: skip
@@ -258,7 +258,9 @@ class Train(Table):
         0.0, ge=0, lt=0.5, description="mean factor on the gradient that beta is moved towards, say 0.2; 0 = beta stays"
     )
     trackers: tuple[Literal["tensorboard", "trackio", "wandb"], ...] = Field(
-        (), strict=False, description="programs that get a copy of metrics.jsonl; wandb offline unless WANDB_MODE is set"
+        (),
+        strict=False,
+        description="programs that get a copy of metrics.jsonl; wandb offline unless WANDB_MODE is set",
     )
     deterministic: bool = Field(True, description="refuse operations whose result may differ between equal runs")
     objective: Objective = Objective()

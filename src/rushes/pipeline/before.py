@@ -105,7 +105,7 @@ def beta_in_words(facts: Mapping[str, Any]) -> list[str]:
         lines += [
             f"{level}: beta {found['beta']:.3g} (linear below {found['linear']:.2g}, saturated above "
             f"{found['saturated']:.2g}); these settings have {found['now']:g}, {_judged(found)}",
-            f"{level}: read at step {found['step']} of the trial, where margins are {found['margin']:.2g} in size and "
+            f"{level}: read at step {found['step']} of it, where margins are {found['margin']:.2g} in size and the "
             f"winners' error is {found['winner']:+.2g} and {where}",
         ]
         if found["winner"] >= 0:

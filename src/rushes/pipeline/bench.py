@@ -130,12 +130,16 @@ class _Bench:
             "pair": lambda: backward(self.backbone, self.pairs, self._beside(self.pairs), self.way),
             "pair_naive": lambda: self._naive(self.pairs, (0, 1)),
             "n3": lambda: backward(self.backbone, self.fours, self.looked_up[4], self.way),
-            "n3_repeated": lambda: [self._naive(self.fours, (0, loser)) for loser in (1, 2, 3)],
+            "n3_repeated": self._repeated,
             "bank_draw": lambda: self._beside(self.pairs),  # what filling costs, for the pairs of one step
         }
 
     def _beside(self, batch: Batch) -> Tensor:
         return reference_errors(self.backbone, batch, self.reference, self.way)
+
+    def _repeated(self) -> None:
+        for loser in (1, 2, 3):
+            self._naive(self.fours, (0, loser))
 
     def _naive(self, batch: Batch, views: tuple[int, int]) -> None:
         """Four forwards, two of them with graphs that live until the one backward."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
+from pathlib import Path
 
 from rushes.backbones.loading import backbone_names
 from rushes.config.files import SettingsError, validate_table
-from rushes.config.tables import Label, Settings, Train
+from rushes.config.tables import Endpoint, Label, Settings, Train
 from rushes.judges import metric as metric_judge
 from rushes.metrics.catalogue import all_metrics
 from rushes.training.recipe import load_recipe, recipe_names
@@ -20,7 +21,8 @@ def check_settings(settings: Settings) -> None:
     Raises:
         SettingsError: with every error, one a line, each with its dotted path.
     """
-    problems = [*_backbone(settings), *_footage(settings), *_label(settings.label), *_train(settings.train)]
+    labels = _label(settings.label, settings.endpoint)
+    problems = [*_backbone(settings), *_footage(settings), *labels, *_train(settings.train)]
     if problems:
         raise SettingsError("\n".join(problems))
 
@@ -42,7 +44,11 @@ def _footage(settings: Settings) -> Iterator[str]:
         yield "label.by: the world's verifier knows only the embedded world; set it to metric, with label.metric"
 
 
-def _label(label: Label) -> Iterator[str]:
+def _label(label: Label, endpoint: Endpoint) -> Iterator[str]:
+    if label.by == "vlm" and not endpoint.model:
+        yield "endpoint.model: labels by a vision-language model need its name; set it, and endpoint.url"
+    if label.by == "reward" and not (label.reward and Path(label.reward).is_dir()):
+        yield f"label.reward: {label.reward or 'empty'} is no folder; name that of the reward model or of its scores"
     if label.by != "metric":
         return
     if label.metric not in all_metrics():
@@ -52,7 +58,7 @@ def _label(label: Label) -> Iterator[str]:
         metric_judge.make(label.metric, label.margin)
     except ValueError as error:
         yield f"label.metric: {error}"
-    if label.segment_s != 1.0:
+    if label.segment_s != 1.0 and not label.whole:
         yield f"label.segment_s: metrics measure seconds, so set it to 1.0 (got {label.segment_s:g})"
 
 

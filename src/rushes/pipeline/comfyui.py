@@ -2,8 +2,8 @@
 
 ComfyUI takes a layer of its model `diffusion_model.PATH.weight` for the adapter whose keys are
 `diffusion_model.PATH.lora_down.weight`, `.lora_up.weight` and `.alpha`, and adds alpha / rank * up @ down (its
-`comfy/lora.py`). Where one of its layers stacks several of diffusers', so do the adapters: their first factors above each
-other, their second ones along the diagonal, so the sum is the same and the rank and alpha are those of the parts together.
+`comfy/lora.py`). Where one of its layers stacks several of diffusers', so do the adapters: their first factors above
+each other, their second ones along the diagonal; the sum is the same, and alpha grows with the rank.
 """
 
 from __future__ import annotations

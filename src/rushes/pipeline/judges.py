@@ -58,13 +58,19 @@ def _shots(store: Store, settings: Settings, count: int, size_px: tuple[int, int
 
 
 def _lines(audits: Sequence[Audit]) -> list[str]:
-    return [
-        f"{one.judge} · {one.dimension} · {'whole clips' if one.segment_s is None else f'{one.segment_s:g} s'}: "
-        f"{one.segments} labels, {one.ties:.0%} ties, {one.unjudged} unjudged; "
-        f"agrees with people {_words(one.without_ties)} without ties, {_words(one.with_ties)} with; "
-        f"first slot {_words(one.first_slot)}; same in both orders {_words(one.consistent)}"
-        for one in audits
-    ]
+    lines = []
+    for one in audits:
+        length = "whole clips" if one.segment_s is None else f"{one.segment_s:g} s"
+        shares = {
+            "agrees with people": one.without_ties,
+            "with ties": one.with_ties,
+            "same in both orders": one.consistent,
+            "first shown won": one.first_slot,
+        }
+        told = [f"{name} {_words(share)}" for name, share in shares.items() if share is not None]
+        counts = f"{one.segments} labels, {one.ties:.0%} ties, {one.unjudged} unjudged"
+        lines.append(f"{one.judge}, {one.dimension}, {length}: {'; '.join([counts, *told])}")
+    return lines
 
 
 def _still_line(still: Any) -> str:
@@ -74,5 +80,5 @@ def _still_line(still: Any) -> str:
     )
 
 
-def _words(share: Interval | None) -> str:
-    return "-" if share is None else f"{share.value:.0%} [{share.low:.0%}, {share.high:.0%}] of {share.n}"
+def _words(share: Interval) -> str:
+    return f"{share.value:.0%} [{share.low:.0%}, {share.high:.0%}] of {share.n}"

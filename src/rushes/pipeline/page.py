@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -98,19 +97,3 @@ def serve(desk: Desk, title: str, host: str, port: int, told: Callable[[str], No
     )
     with listener:
         server.run(sockets=[listener])
-
-
-@contextmanager
-def running(desk: Desk, title: str = "test", local: bool = True) -> Iterator[str]:
-    """The page on a free port of this machine in a thread, for as long as the block; yields its address."""
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(make_app(desk, title, local), log_level="warning", access_log=False))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join(10)
-        listener.close()

@@ -57,6 +57,16 @@ def adopt(project: Path, settings: Settings, source: Path) -> None:
         )
 
 
+def overridden(settings: Settings, overrides: Sequence[str]) -> Settings:
+    """Settings with some of them changed.
+
+    Raises:
+        ValueError: an override that is wrong.
+    """
+    with TemporaryDirectory() as folder:
+        return load_settings(write_settings(Path(folder), settings), overrides)
+
+
 def with_train(project: Path, train: Train, overrides: Sequence[str]) -> Settings:
     """The settings of a project with another [train] table in place of its own, then overridden.
 

@@ -1,4 +1,4 @@
-"""Sizes of models and clips that `rushes bench step` measures. Weights are random, as a step costs the same with them."""
+"""Sizes of models and clips that `rushes bench step` measures. Weights are random: a step costs the same with them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Shape:
         return self.frames * (self.height // self.patch) * (self.width // self.patch)
 
     def flops(self, parameters: int) -> float:
-        """Of a forward and a backward of one clip: 6 per weight and token, and attention; recomputed ones not counted."""
+        """Of a forward and a backward of one clip: 6 per weight and token, and attention; none for recomputing."""
         depth, width = self.blocks
         return 6.0 * parameters * self.tokens + 12.0 * depth * width * self.tokens**2
 
@@ -80,10 +80,11 @@ def wan(layers: int = 30, heads: int = 12, ffn: int = 8960) -> Callable[[torch.d
     """Wan 2.1's transformer; the defaults are the 1.3B model's."""
 
     def make(device: torch.device, dtype: torch.dtype) -> Backbone:
-        from diffusers import WanTransformer3DModel
+        import diffusers
 
+        transformer: Any = diffusers.WanTransformer3DModel
         with device:
-            network = WanTransformer3DModel(num_layers=layers, num_attention_heads=heads, ffn_dim=ffn).to(dtype)
+            network = transformer(num_layers=layers, num_attention_heads=heads, ffn_dim=ffn).to(dtype)
         return cast(Backbone, Bare(network, 512, {}))
 
     return make
@@ -95,11 +96,12 @@ def cogvideox(
     """CogVideoX's transformer; the defaults are the 5B model's."""
 
     def make(device: torch.device, dtype: torch.dtype) -> Backbone:
-        from diffusers import CogVideoXTransformer3DModel
+        import diffusers
         from diffusers.models.embeddings import get_3d_rotary_pos_embed
 
+        transformer: Any = diffusers.CogVideoXTransformer3DModel
         with device:
-            network = CogVideoXTransformer3DModel(
+            network = transformer(
                 num_layers=layers, num_attention_heads=heads, use_rotary_positional_embeddings=True
             ).to(dtype)
         grid = (height // 2, width // 2)

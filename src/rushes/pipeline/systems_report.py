@@ -74,14 +74,16 @@ class Comparison:
         return {m.name: m.values[system][key] for m in self.measures if key in m.values.get(system, {})}
 
     def verdicts(self, headline: str) -> dict[str, str]:
-        """One sentence for every pair that has something in common."""
-        return {
-            f"{first}|{second}": text.verdict(
-                _bare((first, second), self.metrics((first, second)), headline, len(keys))
-            )
-            for first, second in self.table.pairs
-            if (keys := self.keys((first, second)))
-        }
+        """What is said of every pair that has something in common: the verdict, and what else got worse."""
+        said = {}
+        for pair in self.table.pairs:
+            metrics, keys = self.metrics(pair), self.keys(pair)
+            if not keys:
+                continue
+            report = _bare(pair, metrics, headline, len(keys))
+            more = report.headline or any(metric.outcome == "suspect" for metric in metrics)
+            said["|".join(pair)] = text.verdict(report) + (f" {text.regressions(report)}" if more else "")
+        return said
 
 
 def build_report(compared: Comparison, headline: str, cases: int, seed: int) -> Report:

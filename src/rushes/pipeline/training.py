@@ -6,27 +6,25 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from rushes.backbones.base import Backbone
 from rushes.config.files import settings_hash, validate_table
 from rushes.config.tables import Objective, Settings, Train
 from rushes.likeness import METRIC as LIKENESS
 from rushes.media.files import whole_file
-from rushes.noise.draws import TimeDraw
 from rushes.objectives.safeguards import guarded
 from rushes.objectives.terms import ALONE, Term
+from rushes.pipeline.jobs import Job, set_up, whole_weights
 from rushes.pipeline.negatives import measure_likeness
 from rushes.pipeline.project import (
     BASE,
     WEIGHTS,
-    Bar,
     Project,
     find_run,
     load_model,
@@ -39,41 +37,16 @@ from rushes.pipeline.reports import run_name
 from rushes.pipeline.stages import Facts, encode_missing
 from rushes.pipeline.watching import last_words, watch_run
 from rushes.records import Run, stable_hash
-from rushes.store.latents import LatentStore
-from rushes.training.bank import fill, needs_reference, open_bank
-from rushes.training.batches import make_batch
 from rushes.training.checkpoint import only_one
 from rushes.training.checks import check_latents
 from rushes.training.comparison import OWN, Comparison
-from rushes.training.gradients import measured_way
 from rushes.training.history import read_history
-from rushes.training.loop import Data, Progress, deterministic, split, train
-from rushes.training.parallel import Ranks, joined, others_wait, whole
+from rushes.training.loop import Data, Progress, split, train
+from rushes.training.parallel import Ranks, joined, others_wait
 from rushes.training.recipe import Recipe, load_recipe
 from rushes.training.sameness import drop_same
 from rushes.training.views import gaps, takes_account
 from rushes.training.watch import NOBODY, Watch
-
-
-@dataclass(frozen=True)
-class Job:
-    """A run that is prepared: all that a process needs to train it without the project's database."""
-
-    settings: Settings
-    name: str
-    base: str  # fingerprint of the weights of the base
-    origin: str  # of those that training starts from
-    latents: str  # of the latents
-    identity: str
-    comparisons: tuple[Comparison, ...]
-    held_out: tuple[Comparison, ...]
-
-    @property
-    def times(self) -> TimeDraw:
-        """Distribution of training times."""
-        train = self.settings.train
-        recipe = load_recipe(train.recipe)
-        return recipe.times(validate_table(recipe.Options, train.options, "train.options"))
 
 
 def train_run(project: Project) -> Facts:
@@ -90,7 +63,7 @@ def train_run(project: Project) -> Facts:
         for torn in folder.rglob(".*.part"):  # of a process that was killed; checkpoints are large
             torn.unlink()
         ranks.send(job)
-        backbone, data = _set_up(job, project.store.project, _start(project), ranks, project.timed)
+        backbone, data = set_up(job, project.store.project, _start(project), ranks, project.timed)
         shown = 0
         watch, trackers = watch_run(project, backbone, job.comparisons, job.held_out, folder)
         with project.timed(f"train: {name}", settings.steps) as tick, _full_disk_said(folder), trackers:
@@ -123,9 +96,9 @@ def follow_run(folder: Path) -> bool:
         job: Job = ranks.send(None)
         backbone = load_model(job.settings.backbone)
         make_trainable(backbone, job.settings.train)
-        backbone, data = _set_up(job, folder, backbone, ranks, no_bar)
+        backbone, data = set_up(job, folder, backbone, ranks, no_bar)
         _train(job, backbone, data, folder / "runs" / job.name, ranks)
-        _whole_weights(backbone)  # all processes give their parts
+        whole_weights(backbone)  # all processes give their parts
     return True
 
 
@@ -142,7 +115,7 @@ def bank_run(project: Project) -> Facts:
     with only_one(run_folder(project, name)), joined() as ranks:
         job, _ = _prepare(project, name)
         ranks.send(job)
-        _, data = _set_up(job, project.store.project, _start(project), ranks, project.timed)
+        _, data = set_up(job, project.store.project, _start(project), ranks, project.timed)
     there = len(data.bank.entries) if data.bank else 0
     return {"draws": settings.bank, "comparisons": len(job.comparisons), "entries": there}
 
@@ -156,7 +129,13 @@ def _prepare(project: Project, name: str) -> tuple[Job, Facts]:
     comparisons, dropped = recipe_comparisons(project, recipe, settings)
     base = project.base.fingerprint
     kept, held_out = split(comparisons, settings.held_out)
-    made_from = [settings.model_dump(mode="json", exclude={"leak", "trackers"}), base, origin, seed, project.latents.fingerprint]
+    made_from = [
+        settings.model_dump(mode="json", exclude={"leak", "trackers"}),
+        base,
+        origin,
+        seed,
+        project.latents.fingerprint,
+    ]
     identity = stable_hash([*made_from, [asdict(comparison) for comparison in comparisons]])
     start, latents = origin or base, project.latents.fingerprint
     job = Job(project.settings, name, base, start, latents, identity, tuple(kept), tuple(held_out))
@@ -167,41 +146,6 @@ def _prepare(project: Project, name: str) -> tuple[Job, Facts]:
         facts |= account(project.store, options, project.grid)
     takes = takes_account(project.store, project.grid, comparisons)
     return job, facts | ({"takes": takes} if "used" in takes else {})
-
-
-def _set_up(job: Job, folder: Path, backbone: Backbone, ranks: Ranks, timed: Bar) -> tuple[Backbone, Data]:
-    """Model and data of a run, the same in all processes; fills the bank, each process its share."""
-    train, seed = job.settings.train, job.settings.project.seed
-    comparisons = [*job.comparisons, *job.held_out]
-    backbone.prepare([view.caption for comparison in comparisons for view in comparison.views])
-    backbone.network.to(ranks.device)
-    ranks.match(backbone.network)
-    latents = LatentStore(folder / "latents", job.latents)
-    data = Data(job.comparisons, job.held_out, latents, job.times)
-    if not train.bank or not any(map(needs_reference, job.comparisons)):
-        return backbone, data
-    asked = {"weights": job.origin, "latents": latents, "backbone": backbone, "seed": seed, "times": data.times}
-    bank = open_bank(folder / "bank", train.bank, **asked)
-    missing = bank.missing(job.comparisons)
-    if missing:
-        backbone.network.eval()
-        batch = make_batch([(missing[0], 0)], latents, backbone, seed, data.times).to(ranks.device)
-        way = measured_way(backbone, batch, train.gradients, train.memory_mb)
-        with timed("train: bank", len(missing) * train.bank) as tick, deterministic(train.deterministic):
-            share = ranks.share(missing)
-            fill(
-                bank,
-                share,
-                backbone,
-                latents,
-                seed=seed,
-                times=data.times,
-                way=way,
-                tick=lambda n: tick(n * ranks.size),
-            )
-        ranks.wait()
-        bank = open_bank(folder / "bank", train.bank, **asked)
-    return backbone, replace(data, bank=bank)
 
 
 def _train(
@@ -219,15 +163,10 @@ def _train(
     )
 
 
-def _whole_weights(backbone: Backbone) -> dict[str, Tensor]:
-    named = backbone.network.named_parameters()
-    return {name: whole(p.detach()).contiguous() for name, p in named if p.requires_grad}
-
-
 def _write_weights(job: Job, backbone: Backbone, folder: Path) -> None:
     with whole_file(folder / WEIGHTS) as partial:
         about = {"base": job.base, "recipe": job.settings.train.recipe}
-        save_file(_whole_weights(backbone), partial, metadata=about)
+        save_file(whole_weights(backbone), partial, metadata=about)
 
 
 def _gradients(folder: Path) -> Facts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -50,9 +51,9 @@ class Exported:
 def export_weights(project: Project, name: str, folder: Path, form: Form = "diffusers") -> Exported:
     """Write what a run trained, and check it: what is read back must do what the trained model does.
 
-    Of a model out of diffusers that was trained with an adapter, the adapter alone is written, as `load_lora_weights` of
-    its pipeline takes it, or as ComfyUI does. Of any other run the model is, adapters merged, as a file or folder that
-    `backbone.path` of another project takes.
+    Of a model out of diffusers that was trained with an adapter, the adapter alone is written, as its pipeline's
+    `load_lora_weights` takes it, or as ComfyUI does. Of any other run the model is, adapters merged, as a file or
+    folder that `backbone.path` of another project takes.
 
     Raises:
         ValueError: no such finished run; its output is the base's; a form that there is not for it; what was written
@@ -68,7 +69,7 @@ def export_weights(project: Project, name: str, folder: Path, form: Form = "diff
         return _export_adapter(backbone, folder / (name if form == "diffusers" else f"{name}-{form}"), form)
     if form == "comfyui":
         raise ValueError(
-            f"run {name!r} is no adapter on top of the released weights of a model out of diffusers, and ComfyUI's form "
+            f"run {name!r} is no adapter on top of the base weights of a model out of diffusers, and ComfyUI's form "
             "is for such adapters; leave --weights away to export the whole model"
         )
     merge_lora(backbone.network)
@@ -90,11 +91,11 @@ def _export_adapter(backbone: DiffusersBackbone, path: Path, form: Form) -> Expo
     if not changes.all():
         level = LEVELS[int(changes.argmin())]
         raise ValueError(
-            f"the adapter changes nothing in a prediction at noise level {level:g}, so its export would act as the base; "
-            "train it longer"
+            f"the adapter changes nothing in a prediction at noise level {level:g}, so its export would act as the "
+            "base; train it longer"
         )
     _save(backbone, path, form)
-    with _answering(backbone.network, READ_BACK, lambda: _read_back(backbone, path, form)):
+    with warnings.catch_warnings(), _answering(backbone.network, READ_BACK, lambda: _read_back(backbone, path, form)):
         again = _predictions(backbone)
     differences = (again - trained).norm(dim=1) / size
     if (differences > ALIKE * changes + ROUNDING[backbone.dtype]).any():
@@ -175,7 +176,8 @@ def _factors(part: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
 
 
 def _read_back(backbone: DiffusersBackbone, path: Path, form: Form) -> None:
-    """Add what was written to the networks, by the loader of diffusers."""
+    """Add what was written to the networks, beside what the run trained, by the loader of diffusers."""
+    warnings.filterwarnings("ignore", "Already found a `peft_config` attribute", UserWarning)
     for place, part in _parts(backbone).items():
         if form == "comfyui":
             layers = comfy_layers(backbone.family.name, part, list(_factors(part)))

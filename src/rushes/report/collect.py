@@ -66,7 +66,7 @@ def collect(
         case_seed=seed,
         pairs=len(pairs),
         scatter=_scatter(pairs, values, metrics),
-        limits=limits(metrics, prompts, judged=False),
+        limits=limits(metrics, prompts, judged=_VERIFIED in values),
         reaches=reaches(metrics),
         card=_card(store, prompts),
         arms=tuple(Arm(name, _metrics(table, [], {})) for name, table in arms.items()),
@@ -210,6 +210,7 @@ def _card(store: Store, prompts: int) -> dict[str, str]:
     }
 
 
+_VERIFIED = "physics_error"  # the embedded world's verifier looked
 _MOTION, _QUALITY = ("motion_speed", "dynamic_degree"), ("warping_error", "bad_frames")
 
 

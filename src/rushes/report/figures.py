@@ -18,8 +18,8 @@ _BAR_START = 23.0  # per cent of the width kept for the names of label bars
 _PANEL = (320, 176)  # width and height of a curve panel, px
 _PLOT = (46, 312, 12, 146)  # left, right, top, bottom of its plot
 _BETTER_WORDS = {"lower": ", lower is better", "higher": ", higher is better", "neutral": ""}
-_SCATTER = (560, 330)
-_SCATTER_PLOT = (52, 548, 26, 284)
+_SCATTER = (430, 300)
+_SCATTER_PLOT = (42, 420, 26, 252)
 
 
 def forest_scale(metrics: Sequence[Metric]) -> tuple[str, dict[str, float]]:

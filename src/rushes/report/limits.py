@@ -28,7 +28,7 @@ def reaches(metrics: Sequence[Metric]) -> tuple[Reach, ...]:
 
 
 def limits(metrics: Sequence[Metric], prompts: int, judged: bool) -> tuple[str, ...]:
-    """Sentences about what the comparison leaves open; none of them is about a system's quality."""
+    """Sentences about what the comparison leaves open, of which less is left where somebody `judged` the clips."""
     said = []
     if prompts >= 2:
         shift = detectable_difference(1.0, prompts, power=POWER)

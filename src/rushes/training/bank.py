@@ -4,8 +4,8 @@ With it a preference step runs the policy alone. Visit v of a comparison takes d
 drawn without a bank, so training gives the numbers that it would give with the reference computed at these draws.
 
 An entry is named by all that it depends on: the weights, the latents, the seed and the distribution of times in the
-bank's name; the comparison's id, its views and M in the entry's key. What has changed is therefore not found, and filled
-again; what no longer serves stays on the disk until it is deleted.
+bank's name; the comparison's id, its views and M in the entry's key. What has changed is therefore not found, and
+filled again; what no longer serves stays on the disk until it is deleted.
 """
 
 from __future__ import annotations
@@ -40,6 +40,10 @@ class Bank:
 
     entries: LatentStore
     draws: int
+
+    def read_again(self) -> Bank:
+        """With what other processes have stored since it was opened."""
+        return Bank(LatentStore(self.entries.folder, self.entries.fingerprint), self.draws)
 
     def missing(self, comparisons: Sequence[Comparison]) -> list[Comparison]:
         """Comparisons that need the reference and whose errors are not there."""
@@ -104,7 +108,7 @@ def fill(
 ) -> None:
     """Compute what is missing, with the network as it is now; each part is on the disk before the next is begun.
 
-    `tick` is called with a number of draws. To be called with the weights that the bank is named after: before training.
+    To be called with the weights that the bank is named after: before training. `tick` is given numbers of draws.
     """
     device = next(backbone.network.parameters()).device
     for at in range(0, len(missing), AT_ONCE):

@@ -1,8 +1,8 @@
 """All state of a run, there whole or not at all.
 
 One process, or several with copies of the weights, write one file. Sharded weights are written by all processes, a
-safetensors file each (torch.distributed.checkpoint), into a folder that counts once its seal is there; it can be read by
-any number of processes. Both carry checksums, so what was torn or altered is passed over for the one before.
+safetensors file each (torch.distributed.checkpoint), into a folder that counts once its seal is there; any number of
+processes can read it. Both carry checksums, so what was torn or altered is passed over for the one before.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed.checkpoint as dcp
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save as save_parts
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 
@@ -99,7 +100,7 @@ def restore(checkpoint: Checkpoint, network: nn.Module, reference: Reference, op
     if checkpoint.folder is not None:
         with warnings.catch_warnings(action="ignore", category=UserWarning):  # one process is meant
             alone = not torch.distributed.is_initialized()
-            dcp.load(places, storage_reader=HuggingFaceStorageReader(str(checkpoint.folder)), no_dist=alone)
+            load(places, storage_reader=HuggingFaceStorageReader(str(checkpoint.folder)), no_dist=alone)
         return
     with torch.no_grad():
         for name, place in places.items():
@@ -129,7 +130,7 @@ def save_sharded(
         shutil.rmtree(path, ignore_errors=True)  # of a run that was killed while it wrote
         path.mkdir(parents=True)
     ranks.wait()
-    dcp.save(dict(tensors), storage_writer=HuggingFaceStorageWriter(str(path), save_distributed=True))
+    save_parts(dict(tensors), storage_writer=HuggingFaceStorageWriter(str(path), save_distributed=True))
     ranks.wait()
     if ranks.first:
         hashes = {file.name: content_hash(file) for file in sorted(path.glob("*.safetensors"))}

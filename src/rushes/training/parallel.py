@@ -3,8 +3,8 @@
 The weights are either copied to every process or sharded over them (FSDP2). Copies are kept equal by adding up the
 gradients once per step, after all views of all comparisons of a process were backpropagated. That is DDP's arithmetic
 without its wrapper, which would reduce in each backward pass, and view by view there are many. Losses are divided by
-counts over the whole step, so gradients are added, not averaged, and unequal comparisons or ties weigh what they weigh in
-one process.
+counts over the whole step, so gradients are added, not averaged, and unequal comparisons or ties weigh what they weigh
+in one process.
 """
 
 from __future__ import annotations
@@ -139,7 +139,8 @@ def joined() -> Iterator[Ranks]:
 
 def own_part(p: Tensor) -> Tensor:
     """The part of a weight that lies in this process, sharing its memory."""
-    return p.detach().to_local() if isinstance(p, DTensor) else p.detach()
+    local: Tensor = p.to_local() if isinstance(p, DTensor) else p
+    return local.detach()
 
 
 def as_part(value: Tensor, p: Tensor) -> Tensor:

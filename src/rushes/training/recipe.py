@@ -21,8 +21,8 @@ class Recipe(Protocol):
 
     Attributes:
         PAPER: what it implements, for `rushes recipes`.
-        NEEDS: rows that must be in the store: "takes", "guided", "labels", "scores" (from 0 to 10); and "first_frame"
-            where the model must be given one.
+        NEEDS: rows that must be in the store: "takes", "guided", "gaps", "likeness", "wrong captions", "labels",
+            "scores" (from 0 to 10); and "first_frame" where the model must be given one.
         Options: its settings, the table `[train.options]`.
         TINY: settings of `[train]` that suit the tiny backbone.
 

@@ -1,0 +1,86 @@
+"""A run that is prepared: what each of the processes that train it needs, and how it sets itself up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import Tensor
+
+from rushes.backbones.base import Backbone
+from rushes.config.files import validate_table
+from rushes.config.tables import Settings
+from rushes.noise.draws import TimeDraw
+from rushes.pipeline.project import Bar
+from rushes.store.latents import LatentStore
+from rushes.training.bank import fill, needs_reference, open_bank
+from rushes.training.batches import make_batch
+from rushes.training.comparison import Comparison
+from rushes.training.gradients import measured_way
+from rushes.training.loop import Data, deterministic
+from rushes.training.parallel import Ranks, whole
+from rushes.training.recipe import load_recipe
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run that is prepared: all that a process needs to train it without the project's database."""
+
+    settings: Settings
+    name: str
+    base: str  # fingerprint of the weights of the base
+    origin: str  # of those that training starts from
+    latents: str  # of the latents
+    identity: str
+    comparisons: tuple[Comparison, ...]
+    held_out: tuple[Comparison, ...]
+
+    @property
+    def times(self) -> TimeDraw:
+        """Distribution of training times."""
+        train = self.settings.train
+        recipe = load_recipe(train.recipe)
+        return recipe.times(validate_table(recipe.Options, train.options, "train.options"))
+
+
+def set_up(job: Job, folder: Path, backbone: Backbone, ranks: Ranks, timed: Bar) -> tuple[Backbone, Data]:
+    """Model and data of a run, the same in all processes; fills the bank, each process its share."""
+    train, seed = job.settings.train, job.settings.project.seed
+    comparisons = [*job.comparisons, *job.held_out]
+    backbone.prepare([view.caption for comparison in comparisons for view in comparison.views])
+    backbone.network.to(ranks.device)
+    ranks.match(backbone.network)
+    latents = LatentStore(folder / "latents", job.latents)
+    data = Data(job.comparisons, job.held_out, latents, job.times)
+    if not train.bank or not any(map(needs_reference, job.comparisons)):
+        return backbone, data
+    bank = open_bank(
+        folder / "bank",
+        train.bank,
+        weights=job.origin,
+        latents=latents,
+        backbone=backbone,
+        seed=seed,
+        times=data.times,
+    )
+    missing = bank.missing(job.comparisons)
+    if missing:
+        backbone.network.eval()
+        batch = make_batch([(missing[0], 0)], latents, backbone, seed, data.times).to(ranks.device)
+        way = measured_way(backbone, batch, train.gradients, train.memory_mb)
+        with timed("train: bank", len(missing) * train.bank) as tick, deterministic(train.deterministic):
+
+            def all_of(count: int) -> None:
+                tick(count * ranks.size)
+
+            share = ranks.share(missing)
+            fill(bank, share, backbone, latents, seed=seed, times=data.times, way=way, tick=all_of)
+        ranks.wait()
+        bank = bank.read_again()
+    return backbone, replace(data, bank=bank)
+
+
+def whole_weights(backbone: Backbone) -> dict[str, Tensor]:
+    """Trainable weights by name, put together where they are sharded; to be called by all processes then."""
+    named = backbone.network.named_parameters()
+    return {name: whole(p.detach()).contiguous() for name, p in named if p.requires_grad}

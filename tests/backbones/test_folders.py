@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rushes.backbones.loading import load_backbone
+
+
+@pytest.fixture
+def copy(tmp_path: Path, tiny_folder: Callable[[str], Path]) -> Path:
+    """A whole Wan model, to be damaged."""
+    return Path(shutil.copytree(tiny_folder("wan"), tmp_path / "model"))
+
+
+def refused(path: Path | str, name: str = "wan") -> str:
+    with pytest.raises(ValueError) as caught:
+        load_backbone(name, str(path))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_no_folder(tmp_path: Path) -> None:
+    assert refused("").startswith(
+        "backbone.path is empty and 'wan' ships no weights; name a folder in diffusers' layout"
+    )
+    assert refused(tmp_path / "none").startswith(f"{tmp_path / 'none'}: no such folder")
+
+
+def test_a_folder_that_is_no_pipeline(tmp_path: Path, copy: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert "not a model in diffusers' layout, as it has no model_index.json" in refused(tmp_path / "empty")
+    (copy / "model_index.json").write_text("[")
+    assert "not the index of a model" in refused(copy)
+    (copy / "model_index.json").write_text("{}")
+    assert "not the index of a model ('_class_name')" in refused(copy)
+
+
+def test_a_model_of_another_family(tiny_folder: Callable[[str], Path]) -> None:
+    message = refused(tiny_folder("ltx"))
+    assert "holds a LTXPipeline, and backbone 'wan' reads WanPipeline, WanImageToVideoPipeline" in message
+    assert "set backbone.name to the family of that model" in message
+
+
+@pytest.mark.parametrize("part", ["transformer", "vae", "text_encoder", "tokenizer", "scheduler"])
+def test_a_part_that_is_missing(part: str, copy: Path) -> None:
+    shutil.rmtree(copy / part)
+    assert f"{copy / part}: missing, though model_index.json names it; download the model again" in refused(copy)
+
+
+def test_weights_that_are_missing(copy: Path) -> None:
+    (weights,) = (copy / "vae").glob("*.safetensors")
+    weights.rename(copy / "vae" / "weights.bin")
+    assert f"{copy / 'vae'}: has no weights in safetensors, the one form that is read" in refused(copy)
+
+
+def test_weights_that_are_torn(copy: Path) -> None:
+    (weights,) = (copy / "transformer").glob("*.safetensors")
+    weights.write_bytes(weights.read_bytes()[:-100])
+    assert f"{weights}: torn (" in refused(copy)
+
+
+def test_a_download_that_stopped_half_way(copy: Path) -> None:
+    (weights,) = (copy / "transformer").glob("*.safetensors")
+    weights.rename(copy / "transformer" / "part-1.safetensors")
+    shards = {"weight_map": {"a": "part-1.safetensors", "b": "part-2.safetensors", "c": "part-3.safetensors"}}
+    (copy / "transformer" / "weights.safetensors.index.json").write_text(json.dumps(shards))
+    message = refused(copy)
+    assert "half downloaded, 2 of its 3 files are missing, the first is part-2.safetensors" in message
+
+
+def test_a_configuration_that_is_missing_or_torn(copy: Path) -> None:
+    config = copy / "vae" / "config.json"
+    whole = config.read_text()
+    config.write_text(whole[:-10])
+    assert f"{config}: not JSON (" in refused(copy)
+    config.unlink()
+    assert f"{copy / 'vae'}: has no config.json, so the model is not whole" in refused(copy)
+
+
+def test_a_schedule_that_we_cannot_follow(copy: Path) -> None:
+    index = json.loads((copy / "model_index.json").read_text())
+    index["scheduler"] = ["diffusers", "DDIMScheduler"]
+    (copy / "model_index.json").write_text(json.dumps(index))
+    assert "DDIMScheduler is no schedule of a flow model that is known; put a scheduler_config.json of" in refused(copy)
+
+
+def test_a_name_on_the_hub_without_a_network() -> None:
+    message = refused("hub:nobody/nothing-of-the-sort")
+    assert "hub:nobody/nothing-of-the-sort is not on this machine and cannot be fetched" in message
+    assert "`hf download nobody/nothing-of-the-sort --local-dir FOLDER`, bring the folder here, and set" in message

@@ -1,0 +1,89 @@
+"""The bank and many processes, from the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rushes.store.database import Store
+
+BANKED = ("--set", "train.bank=2", "--set", "train.name=banked")
+
+
+def test_the_bank_is_filled_by_its_command_and_looked_up_by_the_run(
+    finished: Path, tmp_path: Path, command: Callable[..., Any]
+) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(finished, project)
+    facts = json.loads(command("bank", project, *BANKED, "--json").out)
+    files = {path: path.stat().st_mtime_ns for path in (project / "bank").iterdir()}
+    assert facts["draws"] == 2 and facts["entries"] == facts["comparisons"] > 0 and files
+    result = command("train", project, *BANKED, "--json")
+    assert "train: bank:" not in result.err  # nothing was missing
+    assert json.loads(result.out)["bank"] == 2
+    assert {path: path.stat().st_mtime_ns for path in (project / "bank").iterdir()} == files
+    first = json.loads((project / "runs" / "banked" / "metrics.jsonl").read_text().splitlines()[0])
+    assert (first["bank"], first["gradients"], first["processes"]) == (2, "joint", 1)
+    # another seed has other draws
+    again = command("train", project, *BANKED, "--set", "project.seed=5", "--set", "train.name=other", "--json")
+    assert again.code == 0, again.err
+    assert set((project / "bank").iterdir()) > set(files)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["bank"], "train.bank is 0, so there is nothing to compute; set it to the number of draws, such as 8"),
+        (
+            ["train", "--set", "train.bank=2", "--set", "train.reference=ema"],
+            "train.bank: train.reference is 'ema', and a reference that moves has no errors to look up",
+        ),
+        (
+            ["train", "--set", "train.parallel=shard", "--set", "train.objective.safe_loser=true"],
+            "train.objective.safe_loser: it needs all of a gradient in one process",
+        ),
+        (
+            ["train", "--set", "train.parallel=shard", "--set", "train.sample_every=5"],
+            "train.sample_every: clips are made by one process",
+        ),
+    ],
+)
+def test_what_does_not_go_together(
+    arguments: list[str], message: str, finished: Path, command: Callable[..., Any]
+) -> None:
+    result = command(arguments[0], finished, *arguments[1:])
+    assert result.code == 2 and message in result.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("parallel", ["replicate", "shard"])
+def test_torchrun_trains_one_run(parallel: str, finished: Path, tmp_path: Path) -> None:
+    project, name = tmp_path / "project", f"two-{parallel}"
+    shutil.copytree(finished, project)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    program = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "rushes", "train", project]
+    settings = [f"train.name={name}", f"train.parallel={parallel}", "train.bank=2", "train.tune=lora"]
+    given = [text for each in settings for text in ("--set", each)]
+    result = subprocess.run(
+        [*program, *given, "--json"], capture_output=True, text=True, check=False, env=environment, cwd=tmp_path
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    (line,) = result.stdout.splitlines()  # of the first process alone
+    assert json.loads(line)["run"] == name
+    with Store.open(project) as store:
+        (run,) = [run for run in store.runs() if run.name == name]
+    # what was written is what the run ended with
+    evaluated = subprocess.run(
+        [sys.executable, "-m", "rushes", "evaluate", project, "--run", name, "--json"],
+        capture_output=True, text=True, check=False, env=environment,
+    )  # fmt: skip
+    assert evaluated.returncode == 0, evaluated.stderr[-3000:]
+    assert run.made_by != run.base

@@ -1,0 +1,81 @@
+"""A million preference events: how long the page takes to open and to find the next pair, and its memory."""
+
+from __future__ import annotations
+
+import resource
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rushes.records import Candidate, Preference, stable_hash
+from rushes.store.database import Store
+from rushes.store.rows import encode
+from rushes.web.desk import Desk
+from rushes.web.ledger import Ledger
+from rushes.web.marks import Labels, Plan
+from rushes.web.tally import Tally
+
+GROUPS, TAKES, PEOPLE, EVENTS = 25_000, 3, 14, 1_000_000
+
+
+@pytest.fixture(scope="module")
+def million(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("million") / "project"
+    common: dict[str, Any] = {"media": "0" * 64, "caption": "a person pours milk", "kind": "take", "system": "base"}
+    common |= {"made_by": "w", "width_px": 32, "height_px": 32, "frames": 40, "fps": 8.0, "clip_id": ""}
+    ids = [[stable_hash([g, k]) for k in range(TAKES)] for g in range(GROUPS)]
+    with Store.create(folder) as store:
+        store.add(
+            Candidate(id=id, group=f"g{g}", seed=k, **common) for g in range(GROUPS) for k, id in enumerate(ids[g])
+        )
+        rows = (
+            Preference(f"e{n}", ids[g][i], ids[g][j], ((n % 3) - 1, 1, 0, -1, n % 2), f"human:p{who}", 1.0)
+            for n, (who, g, (i, j)) in enumerate(
+                (who, g, pair) for who in range(PEOPLE) for g in range(GROUPS) for pair in ((0, 1), (0, 2), (1, 2))
+            )
+            if n < EVENTS
+        )
+        # Straight into the table: the checks of `Store.add` would take minutes and are not what is measured here.
+        insert = "INSERT INTO rows (type, id, body, judge, supersedes) VALUES ('preferences', ?, ?, ?, '')"
+        with store._connection:
+            store._connection.execute("BEGIN")
+            store._connection.executemany(insert, ((row.id, encode(row), row.judge) for row in rows))
+    return folder
+
+
+def opened(folder: Path) -> tuple[Desk, float]:
+    began = time.perf_counter()
+    store = Store.open(folder)
+    groups: dict[str, list[str]] = {}
+    for row in store.candidates(split="train", system="base"):
+        groups.setdefault(row.group, []).append(row.id)
+    tally = Tally(list(groups.values()), "overall")
+    if tally.catch_up(store, folder / "labelling.npz"):
+        tally.save(folder / "labelling.npz")
+    plan = Plan(overlap=PEOPLE + 2, overlap_share=1.0, repeat_share=0.0)
+    return Desk(store, tally, Ledger(folder / "labelling.db"), plan), time.perf_counter() - began
+
+
+@pytest.mark.slow
+def test_a_million_events_open_at_once_and_the_next_pair_is_there(million: Path) -> None:
+    """Bounds are those of an idle machine times three, as a suite runs on busy ones."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    desk, first_s = opened(million)
+    desk.close(million / "labelling.npz")
+    desk, again_s = opened(million)
+    assert desk.tally.votes.sum() == EVENTS and desk.tally.pairs == 3 * GROUPS
+    nexts = []
+    for number in range(30):
+        began = time.perf_counter()
+        item = desk.next("new")
+        nexts.append(time.perf_counter() - began)
+        assert item is not None
+        desk.save("new", item.id, Labels(f"event-{number:03}", "", {"overall": (1,) * desk.segments(item)}))
+    grown_mb = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    desk.close()
+    p95_ms = 1000 * float(np.quantile(nexts, 0.95))
+    print(f"first open {first_s:.1f} s, later {again_s:.2f} s; next pair p95 {p95_ms:.1f} ms; {grown_mb:.0f} MB more")
+    assert again_s < 3 * 2 and p95_ms < 3 * 20 and grown_mb < 500

@@ -50,7 +50,14 @@ BANNED_NAMES = {"utils", "util", "common", "helpers", "helper", "misc"}
 MAX_FILE_LINES = 350
 MAX_FUNCTION_LINES = 60
 TORCH_FREE = ("records", "config", "stats", "store", "media", "web", "report", "cli")  # rooms
-TORCH_FREE_MODULES = {"rushes", "rushes.pipeline", "rushes.pipeline.reports"}  # beside those rooms
+TORCH_FREE_MODULES = {
+    "rushes",
+    "rushes.pipeline",
+    "rushes.pipeline.reports",
+    "rushes.pipeline.labels",
+    "rushes.pipeline.page",
+    "rushes.pipeline.judges",
+}  # beside those rooms
 TORCH_ALLOWED = {"rushes.store.latents"}
 DISTRIBUTIONS = {"cv2": "opencv-python-headless"}  # where the import's name is not the distribution's
 

@@ -211,7 +211,7 @@ def test_all_wrong_settings_are_named_at_once(empty: Path, refused: Callable[...
         "train", empty, "--set", "train.lr=-1", "--set", "trian.steps=4", "--set", "label.by=word"
     ).splitlines()
     assert [line.removeprefix("rushes: ").split(" (")[0] for line in told] == [
-        "override: label.by: Input should be 'none', 'world' or 'metric'",
+        "override: label.by: Input should be 'none', 'human', 'world', 'metric', 'vlm' or 'reward'",
         "override: train.lr: Input should be greater than 0",
         "override: trian: unknown setting; did you mean: train",
     ]
@@ -254,7 +254,7 @@ def test_commands_out_of_order_say_which_comes_first(empty: Path, refused: Calla
     assert "0 takes (made by `rushes generate`)" in refused("train", empty, *TINY)
     told = refused("train", empty, "--recipe", "densedpo")
     assert "`rushes generate --set generate.kind=guided`" in told and "`rushes label`" in told
-    assert "label.by: nobody is named to label; set it to world or metric, or give --by" in refused("label", empty)
+    assert "label.by: nobody is named; set it to human, world, metric, vlm or reward" in refused("label", empty)
     assert "run `rushes generate`" in refused("label", empty, "--by", "world")
     assert "run `rushes evaluate` first" in refused("report", empty)
     assert "run `rushes import`" in refused("evaluate", empty)

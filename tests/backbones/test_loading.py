@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rushes.backbones.loading import backbone_names, load_backbone
+from rushes.backbones.loading import backbone_names, backbone_table, load_backbone
 
 OWN = "from rushes.backbones.tiny import TinyBackbone, TinyConfig\n{load}\n"
 
@@ -34,3 +34,14 @@ def test_a_backbone_from_outside_the_package(tmp_path: Path, monkeypatch: pytest
         load_backbone("mine_two.half")
     with pytest.raises(ModuleNotFoundError, match="no_such_library"):
         load_backbone("mine_two.broken")
+
+
+def test_the_table_says_what_each_backbone_is() -> None:
+    rows = backbone_table()
+    assert [row["name"] for row in rows] == backbone_names()
+    for row in rows:
+        assert set(row) == {"name", "modes", "path", "temporal_ratio", "spatial_ratio", "fps"}
+        assert "text" in row["modes"] and set(row["modes"]) <= {"text", "first_frame"}
+        assert (
+            row["path"] in ("flow", "v", "noise") and min(row["temporal_ratio"], row["spatial_ratio"], row["fps"]) > 0
+        )

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from rushes.backbones.adapters import add_lora, merge_lora
 from rushes.backbones.base import Condition, How
-from rushes.backbones.loading import load_backbone
+from rushes.backbones.loading import backbone_table, load_backbone
 from rushes.backbones.pipeline import DiffusersBackbone
 from rushes.backbones.sampling import sample
 from rushes.noise.paths import VariancePreserving
@@ -38,7 +38,7 @@ def size_of(model: DiffusersBackbone) -> tuple[int, int]:
 
 
 def frames_of(model: DiffusersBackbone) -> int:
-    return model.spec.largest(9 if model.spec.temporal_ratio > 1 else 4)
+    return model.spec.largest({1: 3, 2: 5}.get(model.spec.temporal_ratio, 9))
 
 
 def clips_for(model: DiffusersBackbone, count: int = 2) -> NDArray[np.uint8]:
@@ -82,6 +82,14 @@ def times_for(model: DiffusersBackbone, condition: Condition, level: float, rows
 
 def test_every_family_has_a_tiny_pipeline() -> None:
     assert {name for name, _ in CASES} == set(MAKERS)
+
+
+@every_model
+def test_the_table_holds_for_each_variant(name: str, tiny_model: Models) -> None:
+    spec = tiny_model(name).spec
+    (row,) = [row for row in backbone_table() if row["name"] == spec.name]
+    kind = spec.path.predicts if isinstance(spec.path, VariancePreserving) else "flow"
+    assert spec.name == BACKBONE[name] and set(spec.modes) <= set(row["modes"]) and kind == row["path"]
 
 
 @every_case

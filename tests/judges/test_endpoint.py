@@ -108,6 +108,19 @@ def test_what_is_no_answer_is_said_and_never_guessed(does: Does, problem: str, f
     assert (answer.parsed, answer.problem) == (None, problem)
 
 
+class Loose(BaseModel):
+    count: int
+
+
+def test_types_and_fields_are_strict_whatever_the_schema_allows(fake: FakeEndpoint, make: Make) -> None:
+    endpoint = make()
+    for number, content in enumerate(('{"count": "3"}', '{"count": 3.0}', '{"count": 3, "more": 1}')):
+        fake.script.append(Does(content))
+        assert endpoint.ask([str(number)], Loose).problem == "wrong fields", content
+    fake.script.append(Does('{"count": 3}'))
+    assert endpoint.ask(["q"], Loose).parsed == Loose(count=3)
+
+
 def test_a_code_fence_is_no_problem(fake: FakeEndpoint, make: Make) -> None:
     fake.script.append(Does('```json\n{"choice": "second"}\n```'))
     assert make().ask(["q"], Verdict).parsed == Verdict(choice="second")

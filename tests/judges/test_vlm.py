@@ -72,7 +72,7 @@ def make(fake: FakeEndpoint, tmp_path: Path) -> Iterator[Make]:
 
 
 def test_each_segment_is_asked_in_both_orders(fake: FakeEndpoint, make: Make) -> None:
-    found = make().compare(shot(BRIGHT, DARK, DARK), shot(DARK, BRIGHT, DARK + 4), 1.0)
+    found = make().compare(shot(BRIGHT, DARK, DARK), shot(DARK, BRIGHT + 8, DARK + 4), 1.0)
     assert found.labels == (1, -1, 0) and found.by_slot == (1, -1, 0, -1, 1, 0)
     assert found.unjudged == () and found.strength is None
     assert len(fake.requests) == 6

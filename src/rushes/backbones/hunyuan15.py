@@ -12,8 +12,8 @@ from typing import Any
 import diffusers
 import numpy as np
 import torch
+from diffusers.utils.pil_utils import numpy_to_pil
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from rushes.backbones.base import AS_IT_IS, BackboneSpec, Condition, How
@@ -77,7 +77,7 @@ def still(model: DiffusersBackbone, frames_BHWC: NDArray[np.uint8], frames: int)
     latents = torch.cat([model.encode_pixels(model.pixels(frame[None])) for frame in frames_BHWC])
     encoder, processor = model.part("image_encoder"), model.part("feature_extractor")
     look = diffusers.HunyuanVideo15ImageToVideoPipeline._get_image_embeds
-    images = [look(encoder, processor, Image.fromarray(frame), model.device) for frame in frames_BHWC]
+    images = [look(encoder, processor, image, model.device) for image in numpy_to_pil(frames_BHWC / 255)]  # type: ignore[no-untyped-call]
     return {"first": latents.cpu(), "image": torch.cat(images).float().cpu()[..., None, None]}
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from diffusers.utils.pil_utils import numpy_to_pil
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from rushes.backbones.base import AS_IT_IS, BackboneSpec, Condition, How
@@ -86,7 +86,7 @@ def still(model: DiffusersBackbone, frames_BHWC: NDArray[np.uint8], frames: int)
     found = {"start": torch.cat(starts).cpu()}
     if "image" in model.spec.still:
         reader = model.reader(without=("text_encoder", "tokenizer"))
-        images = [reader.encode_image(Image.fromarray(frame), model.device) for frame in frames_BHWC]
+        images = [reader.encode_image(image, model.device) for image in numpy_to_pil(frames_BHWC / 255)]  # type: ignore[no-untyped-call]
         found["image"] = torch.cat(images).float().cpu()[..., None, None]
     return found
 

@@ -116,9 +116,7 @@ class Label(Table):
         "pairs", description="compare pairs of takes, per segment, or give each take a score from 0 to 10"
     )
     by: Literal["none", "human", "world", "metric", "vlm", "reward"] = Field(
-        "none",
-        description="nobody (the recipe needs no labels), people on a page, the world's verifier, a metric, the "
-        "vision-language model behind [endpoint], or a reward model",
+        "none", description="who labels: nobody, people on a page, or a program"
     )
     metric: str = Field("", validate_default=True, description="name of the metric that judges (by metric)")
     segment_s: float = Field(0.5, gt=0, description="seconds of clip that share one label")

@@ -30,12 +30,6 @@ TEXTS: dict[str, dict[str, tuple[int, str]]] = {
     "cogvideox": {"text": (226, "text_embed_dim")},
     "ltx": {"text": (128, "caption_channels"), "mask": (128, "")},
     "hunyuan": {"text": (256, "text_embed_dim"), "mask": (256, ""), "pooled": (0, "pooled_projection_dim")},
-    "hunyuan15": {
-        "text": (1000, "text_embed_dim"),
-        "mask": (1000, ""),
-        "glyphs": (256, "text_embed_2_dim"),
-        "glyphs_mask": (256, ""),
-    },
 }
 
 
@@ -90,10 +84,10 @@ def find_family(pipeline: str) -> Family:
     for name in backbone_names():
         family = getattr(importlib.import_module(f"rushes.backbones.{name}"), "FAMILY", None)
         if isinstance(family, Family):
-            known += family.pipelines
-            if pipeline in family.pipelines and family.name in TEXTS:
+            known += family.pipelines if family.name in TEXTS else ()
+            if pipeline in known:
                 return family
-    raise ValueError(f"no forecast for a {pipeline}; there is one for {', '.join(known)}, not all of them")
+    raise ValueError(f"there is no forecast for a {pipeline} yet; there is one for {', '.join(known)}")
 
 
 def dry_run(folder: Folder, how: How, clip: Clip, tune: str, rank: int, first_frame: bool = False) -> Cost:
@@ -168,10 +162,14 @@ def _measured(
 
 def _without_values(network: nn.Module) -> nn.Module:
     """The network with tensors of the mode that is on; in place. Those of device "meta" choose other operations."""
-    for module in network.modules():
+    wide = set(
+        getattr(network, "_keep_in_fp32_modules", None) or ()
+    )  # which diffusers loads in float32 whatever the rest
+    for path, module in network.named_modules():
         for name, p in module._parameters.items():
             if p is not None:
-                module._parameters[name] = nn.Parameter(torch.empty(p.shape, dtype=p.dtype), p.requires_grad)
+                dtype = torch.float32 if wide & {*path.split("."), name} else p.dtype
+                module._parameters[name] = nn.Parameter(torch.empty(p.shape, dtype=dtype), p.requires_grad)
         for name, buffer in module._buffers.items():
             if buffer is not None:
                 module._buffers[name] = torch.empty(buffer.shape, dtype=buffer.dtype)

@@ -48,19 +48,19 @@ def label_pairs(project: Project) -> Facts:
     Raises:
         ValueError: nobody is named to label, or there is nothing to compare.
     """
-    settings = project.settings.label
-    candidates = to_compare(project.store, project.settings)
-    pairs = sum(1 for _ in label.pairs(candidates))
-    if not pairs:
-        raise ValueError(
-            f"{len(candidates)} takes make no pair to compare; run `rushes generate` with generate.takes at least 2"
-        )
-    account, segment_s = Account(), None if settings.whole else settings.segment_s
-    with judge_of(project.settings, project.store.project, account) as judge, project.timed("label", pairs) as tick:
-        made_from = _made_from(settings)
-        counts = label.label(
-            project.store, judge, candidates, segment_s=segment_s, settings_hash=made_from, tick=lambda: tick(1)
-        )
+    settings, account = project.settings.label, Account()
+    with judge_of(project.settings, project.store.project, account) as judge:
+        candidates = to_compare(project.store, project.settings)
+        pairs = sum(1 for _ in label.pairs(candidates))
+        if not pairs:
+            raise ValueError(
+                f"{len(candidates)} takes make no pair to compare; run `rushes generate` with generate.takes at least 2"
+            )
+        made_from, segment_s = _made_from(settings), None if settings.whole else settings.segment_s
+        with project.timed("label", pairs) as tick:
+            counts = label.label(
+                project.store, judge, candidates, segment_s=segment_s, settings_hash=made_from, tick=lambda: tick(1)
+            )
     labels = {"left": counts[1], "tie": counts[0], "right": counts[-1]}
     return {"by": judge.name, "pairs": pairs, **labels, **account.facts()}
 
@@ -113,8 +113,8 @@ def _pointwise(settings: Label) -> PointwiseJudge:
     if settings.by == "reward":
         return reward_judge.make(settings.reward, settings.margin)
     assert settings.by != "vlm"
-    who = "nobody is" if settings.by == "none" else "people are"
-    raise ValueError(f"label.by: {who} named to label here; set it to world, metric, vlm or reward, or give --by")
+    who = "nobody is named" if settings.by == "none" else "people label on a page of their own"
+    raise ValueError(f"label.by: {who}; set it to human, world, metric, vlm or reward, or give --by")
 
 
 def score_takes(project: Project) -> Facts:

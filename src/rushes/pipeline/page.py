@@ -21,7 +21,7 @@ from rushes.web.marks import Plan
 from rushes.web.tally import Tally
 
 LEDGER, TALLY = "labelling.db", "labelling.npz"
-PORT = 8765
+_EVERYWHERE = ("0.0.0.0", "::")  # no address that a link could hold
 
 
 def plan_of(settings: Settings) -> Plan:
@@ -89,8 +89,8 @@ def serve(desk: Desk, title: str, host: str, port: int, told: Callable[[str], No
         raise ValueError(
             f"--host {host} --port {port}: {error.strerror or error}; choose another port with --port"
         ) from error
-    name = f"[{host}]" if ":" in host else host
-    told(f"http://{name}:{listener.getsockname()[1]}")
+    named = socket.gethostname() if host in _EVERYWHERE else f"[{host}]" if ":" in host else host
+    told(f"http://{named}:{listener.getsockname()[1]}")
     app = make_app(desk, title, local=host in LOCAL)
     server = uvicorn.Server(
         uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=3)

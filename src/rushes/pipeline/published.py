@@ -99,13 +99,6 @@ MODELS = {
         {"latent_channels": 16},
         {**_EULER, "shift": 7.0},
     ),
-    "hunyuanvideo-1.5-t2v": _model(
-        "HunyuanVideo15Pipeline",
-        "HunyuanVideo15Transformer3DModel",
-        {"patch_size": 1},
-        {"latent_channels": 32, "temporal_compression_ratio": 4, "spatial_compression_ratio": 16},
-        {**_EULER, "shift": 5.0},
-    ),
 }
 
 

@@ -6,7 +6,6 @@ signed `human:NAME#again`; they are never trained on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from rushes.records import Preference, stable_hash
@@ -84,8 +83,3 @@ def turned_round(row: Preference) -> Preference:
         labels=tuple(-label for label in row.labels),
         strength=None if row.strength is None else -row.strength,
     )
-
-
-def people_of(rows: Iterable[Preference]) -> Iterator[Preference]:
-    """Those that a person gave, repeats left out."""
-    return (row for row in rows if row.judge.startswith(HUMAN) and not row.judge.endswith(AGAIN))

@@ -19,6 +19,7 @@ from rushes.training.batches import Batch
 
 Mode = Literal["auto", "joint", "stash", "two_pass"]
 SHARE_CPU, SHARE_GPU = 0.25, 0.7  # of a machine's memory, which is shared; of what a GPU has free, weights in place
+MOST_CPU_MIB = 1024.0  # views so large that a few of them take more keep a processor busy one by one
 
 
 @dataclass(frozen=True)
@@ -112,9 +113,9 @@ def activation_mib(network: nn.Module, forward: Callable[[], Tensor]) -> float:
 
 
 def budget_mib(device: torch.device, asked_mib: int = 0) -> float:
-    """Memory that activations may take: what was asked for, or a share of the device's."""
+    """Memory that activations may take: what was asked for, or a share of the device's, on a processor 1 GiB at most."""
     if asked_mib:
         return float(asked_mib)
     if device.type == "cuda":
         return SHARE_GPU * torch.cuda.mem_get_info(device)[0] / 2**20
-    return SHARE_CPU * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**20
+    return min(MOST_CPU_MIB, SHARE_CPU * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**20)

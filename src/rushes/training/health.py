@@ -161,10 +161,12 @@ def _shortcut(history: _History) -> Iterable[Diagnosis]:
     if history.step < HALF_WAY * history.length:
         return
     for level in history.levels:
-        early = _values(history.steps(0.0, HEAD)[1:], f"{level}/accuracy")  # the first step is before any learning
-        best = max((fmean(early[at : at + 5]) for at in range(max(1, len(early) - 4)) if early), default=0.0)
         first = [row for row in history.rows if 0 < row["step"] <= HEAD * history.length]
-        best = max([best, *_values(first, f"{HELD_OUT}{level}/accuracy")])
+        early = _values(first, f"{HELD_OUT}{level}/accuracy")  # pairs learned by heart are another fault
+        if not early:
+            trained = _values(first[1:], f"{level}/accuracy")  # the first step is before any learning
+            early = [fmean(trained[at : at + 5]) for at in range(max(1, len(trained) - 4)) if trained]
+        best = max(early, default=0.0)
         winner, loser = (history.end(f"{level}/{side}_relative_error") for side in ("winner", "loser"))
         if best < PERFECT or winner is None or loser is None or loser <= winner:
             continue

@@ -1,4 +1,5 @@
 import { adoptInvitation, call, forgetToken, setToken, token, video } from "/static/api.js";
+import { buildGrid, drawGrid, partSeconds } from "/static/grid.js";
 import { Marks } from "/static/marks.js";
 import { Player } from "/static/player.js";
 
@@ -6,7 +7,6 @@ const $ = (selector) => document.querySelector(selector);
 const OUTBOX = "rushes-outbox";
 const DRAFT = "rushes-draft";
 const SPEEDS = [0.25, 0.5, 1, 1.5, 2];
-const WORDS = { 1: "A", 0: "tie", "-1": "B", null: "cannot tell" };
 
 let me = null;       // what the server told of this person and project
 let now = null;      // {item, marks, scores, revises, urls}
@@ -46,7 +46,7 @@ async function showPair(item, given) {
   screen("work");
   $("#prompt").textContent = item.prompt;
   document.querySelectorAll("#panes figure").forEach((figure, index) => { figure.hidden = index >= item.sides.length; });
-  buildGrid();
+  buildGrid($("#grid"), me, item, (row, column) => { marks.choose(row, column); follow(true); });
   if (!given) marks.toEmpty();
   draw();
   const loaded = await player.load(item.sides.map((side, index) => ({ ...item.clips[side], url: item.urls[index] })));
@@ -157,47 +157,8 @@ function away(gone) {
   note(gone ? "The server does not answer. Your labels are kept here and sent when it is back." : "", gone);
 }
 
-function buildGrid() {
-  const grid = $("#grid");
-  grid.replaceChildren();
-  const { clips, segments } = now.item;
-  const seconds = Math.min(clips.a.frames / clips.a.fps, clips.b.frames / clips.b.fps);
-  me.dimensions.forEach((question, row) => {
-    const name = document.createElement("span");
-    name.className = "name";
-    name.textContent = question.replaceAll("_", " ");
-    const cells = document.createElement("div");
-    cells.className = "cells";
-    cells.setAttribute("role", "row");
-    for (let column = 0; column < segments; column += 1) {
-      const [from, to] = partSeconds(column, segments, seconds);
-      const cell = document.createElement("button");
-      cell.type = "button";
-      cell.tabIndex = -1;
-      cell.className = "cell";
-      cell.style.flexGrow = String(to - from);
-      cell.dataset.span = me.segment_s === null ? "whole clip" : `${short(from)}–${short(to)} s`;
-      cell.setAttribute("role", "gridcell");
-      cell.addEventListener("click", () => { now.marks.choose(row, column); follow(true); });
-      cells.append(cell);
-    }
-    const head = document.createElement("i");
-    head.className = "head";
-    cells.append(head);
-    grid.append(name, cells);
-  });
-}
-
-const short = (seconds) => String(Math.round(seconds * 100) / 100);
-
-// The last part holds what is left of the clip.
-function partSeconds(column, segments, seconds) {
-  if (me.segment_s === null) return [0, seconds];
-  return [column * me.segment_s, column === segments - 1 ? seconds : (column + 1) * me.segment_s];
-}
-
 function partFrames(column) {
-  const [from, to] = partSeconds(column, now.item.segments, player.frames / player.fps);
+  const [from, to] = partSeconds(column, now.item.segments, player.frames / player.fps, me.segment_s);
   return [Math.round(from * player.fps), Math.max(Math.round(from * player.fps) + 1, Math.round(to * player.fps))];
 }
 
@@ -213,21 +174,7 @@ function follow(jump = false) {
 function draw() {
   if (!now) return;
   const { marks } = now;
-  document.querySelectorAll("#grid .name").forEach((name, row) => name.classList.toggle("on", row === marks.row));
-  document.querySelectorAll("#grid .cells").forEach((cells, row) => {
-    cells.querySelectorAll(".cell").forEach((cell, column) => {
-      const value = marks.values[row][column];
-      const on = row === marks.row && column === marks.column;
-      cell.classList.toggle("on", on);
-      if (value === undefined) cell.removeAttribute("data-mark");
-      else cell.dataset.mark = String(value);
-      const small = document.createElement("small");
-      small.textContent = cell.dataset.span;
-      cell.replaceChildren(value === undefined ? small : WORDS[value]);
-      cell.setAttribute("aria-label", `${marks.questions[row]}, ${cell.dataset.span}: ${value === undefined ? "no label" : WORDS[value]}`);
-      cell.setAttribute("aria-selected", String(on));
-    });
-  });
+  drawGrid($("#grid"), marks);
   for (const side of ["a", "b"]) {
     const input = $(`#score-${side}`);
     const value = now.scores[side];
@@ -282,13 +229,13 @@ const ACTS = {
 };
 const move = (rows, columns) => () => { now.marks.choose(now.marks.row + rows, now.marks.column + columns); follow(looping); };
 const KEYS = {
-  a: () => mark(1), b: () => mark(-1), t: () => mark(0), x: () => mark(null),
-  A: () => mark(1, true), B: () => mark(-1, true), T: () => mark(0, true), X: () => mark(null, true),
+  a: (shift) => mark(1, shift), b: (shift) => mark(-1, shift), t: (shift) => mark(0, shift), x: (shift) => mark(null, shift),
   " ": ACTS.toggle, ",": ACTS.back, ".": ACTS.forward, l: ACTS.loop, u: undo, Backspace: undo, Enter: save,
   ArrowLeft: move(0, -1), ArrowRight: move(0, 1), ArrowUp: move(-1, 0), ArrowDown: move(1, 0),
   "-": () => faster(-1), "+": () => faster(1), "=": () => faster(1), s: nextScore,
 };
-const NO_PAIR = ["u", "Backspace"];
+const NO_PAIR = ["u", "Backspace"];     // work without a pair on the desk
+const NO_REPEAT = ["a", "b", "t", "x", "u", "l", "Enter"];  // once for each press, however long
 
 function guarded(act) {
   Promise.resolve(act()).catch((error) => (error.status === 401 ? welcome(error.message) : note(error.message)));
@@ -297,11 +244,12 @@ function guarded(act) {
 document.addEventListener("keydown", (event) => {
   touched = Date.now();
   if (event.ctrlKey || event.metaKey || event.altKey || $("#help").open || !$("#welcome").hidden || !me) return;
-  if (event.key === "?" || event.key === "h") { event.preventDefault(); return $("#help").showModal(); }
-  const inRange = event.target.type === "range" && event.key.startsWith("Arrow");
-  if (inRange || !(event.key in KEYS) || (!now && !NO_PAIR.includes(event.key)) || event.repeat && "abtxABTXuEnterl".includes(event.key)) return;
+  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;  // Caps Lock is not Shift
+  if (key === "?" || key === "h") { event.preventDefault(); return $("#help").showModal(); }
+  const scoring = event.target.type === "range" && key.startsWith("Arrow");
+  if (scoring || !(key in KEYS) || (!now && !NO_PAIR.includes(key))) return;
   event.preventDefault();
-  guarded(KEYS[event.key]);
+  if (!event.repeat || !NO_REPEAT.includes(key)) guarded(() => KEYS[key](event.shiftKey));
 });
 
 document.addEventListener("click", (event) => {

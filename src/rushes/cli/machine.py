@@ -1,0 +1,148 @@
+"""Commands about the machine and what lies on it: doctor, plan, cache."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, Parameter
+
+from rushes.cli.console import AsJson, Overrides, ProjectFolder, app, opened, tell
+from rushes.pipeline.settings import read_settings
+
+cache = App(name="cache", help="Stored latents: what they depend on, and whether they are right.")
+app.command(cache)
+
+
+@app.command
+def doctor(
+    folder: Annotated[Path, Parameter(help="where the project is or will be; its disk is looked at")] = Path("."),
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Say what of this machine and its installation would break a run; exit code 1 where something would."""
+    from rushes.pipeline.doctor import examine
+
+    report = examine(folder)
+    lines = [f"{name}: {value}" for name, value in report["machine"].items()]
+    lines.append("versions: " + ", ".join(f"{name} {version}" for name, version in report["versions"].items()))
+    lines += [f"{each['severity']}: {each['words']}" for each in report["findings"]]
+    tell(report, as_json, lines if report["findings"] else [*lines, "nothing wrong"])
+    if any(each["severity"] == "error" for each in report["findings"]):
+        sys.exit(1)
+
+
+@app.command
+def plan(
+    *,
+    model: Annotated[str, Parameter(help="a released model, such as wan2.1-t2v-1.3b, or a folder of weights")],
+    size: Annotated[str, Parameter(help="of a frame in pixels, as HEIGHTxWIDTH")],
+    frames: Annotated[int, Parameter(help="of a clip")],
+    recipe: Annotated[str, Parameter(help="recipe; it says how many views a comparison has")] = "realdpo",
+    views: Annotated[int, Parameter(help="of a comparison, in place of the recipe's")] = 0,
+    batch: Annotated[int, Parameter(help="comparisons in a step on one GPU")] = 1,
+    tune: Annotated[Literal["lora", "full"], Parameter(help="what is trained")] = "lora",
+    rank: Annotated[int, Parameter(help="of the adapter")] = 32,
+    precision: Annotated[
+        Literal["bfloat16", "mixed", "float32"], Parameter(name=["--precision"], help="as backbone.dtype")
+    ] = "bfloat16",
+    checkpointing: Annotated[bool, Parameter(help="compute activations again in the backward pass")] = True,
+    bank: Annotated[bool, Parameter(help="the reference's errors are looked up (train.bank)")] = False,
+    first_frame: Annotated[
+        bool, Parameter(help="the model is given the first frame, where it takes it or not")
+    ] = False,
+    gpu: Annotated[str, Parameter(help="kind of GPU, for its memory and speed")] = "h100",
+    gpu_memory_gb: Annotated[float, Parameter(help="in place of the kind's")] = 0.0,
+    tflops: Annotated[
+        float, Parameter(help="10^12 operations a second that a step reaches; default: 40 %% of the peak")
+    ] = 0.0,
+    as_json: AsJson = False,
+) -> None:
+    """Forecast memory and seconds of a training step before anything is loaded; exit code 1 where it does not fit."""
+    from rushes.backbones.base import How
+    from rushes.pipeline import plan as stage
+    from rushes.pipeline.checks import unknown
+    from rushes.pipeline.dryrun import Clip
+
+    if gpu not in stage.GPUS:
+        raise ValueError(f"--gpu: {unknown('GPU', gpu, stage.GPUS)}; for another give --gpu-memory-gb and --tflops")
+    height, _, width = size.partition("x")
+    if not (height.isdigit() and width.isdigit()) or min(frames, batch, rank) < 1:
+        raise ValueError(f"--size is HEIGHTxWIDTH, --frames, --batch and --rank are 1 or more; got {size!r}, {frames}, "
+                         f"{batch}, {rank}")  # fmt: skip
+    memory, peak = stage.GPUS[gpu]
+    ask = stage.Ask(
+        Clip(int(height), int(width), frames),
+        How(dtype=precision, checkpointing=checkpointing),
+        tune,
+        rank,
+        views or stage.views_of(recipe),
+        batch,
+        bank,
+        gpu_memory_gb or memory,
+        tflops or round(stage.SHARE_OF_PEAK * peak, 1),
+        first_frame,
+    )
+    facts = stage.forecast(stage.find_model(model), ask)
+    tell(facts, as_json, stage.in_words(facts))
+    if not facts["fits"]:
+        sys.exit(1)
+
+
+@cache.command
+def explain(
+    project: ProjectFolder,
+    subject: Annotated[str, Parameter(help="id of a clip or take, or key of a latent")] = "",
+    *,
+    overrides: Overrides = (),
+    as_json: AsJson = False,
+) -> None:
+    """Say what stored latents depend on, and which are current, stale or missing."""
+    from rushes.pipeline.caches import explain as stage
+
+    with opened(project, read_settings(project, overrides)) as work:
+        facts = stage(work, subject)
+    lines = [f"entries are made from: {', '.join(f'{name} {value}' for name, value in facts['depends_on'].items())}"]
+    lines += [f"current: {facts['current']}, under {facts['fingerprint']}"]
+    lines += [f"stale: {count}, under {name}" for name, count in facts["stale"].items()]
+    lines += [f"{key}: {state}" for key, state in facts.get("entries", {}).items()]
+    tell(facts, as_json, lines)
+
+
+@cache.command
+def verify(
+    project: ProjectFolder,
+    *,
+    share: Annotated[float, Parameter(help="of the latents that are encoded again")] = 0.1,
+    every: Annotated[bool, Parameter(name="--all", negative=(), help="encode all of them again")] = False,
+    seed: Annotated[int, Parameter(help="of the choice")] = 0,
+    overrides: Overrides = (),
+    as_json: AsJson = False,
+) -> None:
+    """Read the stored latents, encode some again and compare; exit code 1 where one is not what it should be."""
+    from rushes.pipeline.caches import verify as stage
+
+    with opened(project, read_settings(project, overrides)) as work:
+        facts = stage(work, 1.0 if every else share, seed)
+    _end(facts, [f"{facts['entries']} entries read, {facts['compared']} encoded again and compared"], as_json)
+
+
+@cache.command
+def check_folder(
+    folder: Annotated[Path, Parameter(help="latents as RealDPO's trainer caches them")], *, as_json: AsJson = False
+) -> None:
+    """Say which losers in a folder of foreign latents did not come as their winners did; exit code 1 where one did."""
+    from rushes.training.checks import check_folder as check
+
+    found = check(folder)
+    problems = [f"{name}: {words}" for name, words in found.items() if words]
+    lines = [f"{len(found)} losers read, {len(problems)} of them unlike their winners"]
+    _end({"losers": len(found), "problems": problems}, lines, as_json)
+
+
+def _end(facts: dict[str, Any], lines: list[str], as_json: bool) -> None:
+    """Tell, and exit with code 1 where there are problems."""
+    tell(facts, as_json, [*lines, *facts["problems"]])
+    if facts["problems"]:
+        sys.exit(1)

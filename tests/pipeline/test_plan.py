@@ -1,0 +1,184 @@
+"""Forecasts of `rushes plan` against measurements on this processor."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from rushes.backbones.adapters import add_lora
+from rushes.backbones.base import Condition, How
+from rushes.backbones.loading import load_backbone
+from rushes.cli import main
+from rushes.pipeline import plan
+from rushes.pipeline.dryrun import Clip, Cost, _condition, dry_run
+from rushes.pipeline.plan import GIB, Ask, find_model, forecast, operations, remedies, static_memory
+from rushes.pipeline.published import MODELS
+from rushes.training.choice import activation_mib
+
+from ..backbones.tiny_pipelines import write
+
+COST = Cost(10**9, 10**7, 4 * 10**7, 2 * 10**9, (16, 21, 60, 104), 80e12, 240e12, 3 * GIB, 5 * GIB)
+ASK = Ask(Clip(480, 832, 81), How("bfloat16"), "lora", 32, views=4, batch=1, bank=False, gpu_memory_gb=80, tflops=400)
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    known: dict[str, Path] = {}
+
+    def make(name: str) -> Path:
+        if name not in known:
+            with torch.random.fork_rng():
+                known[name] = write(name, tmp_path_factory.mktemp("plan") / name)
+        return known[name]
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("name", "backbone"),
+    [
+        ("wan", "wan"),
+        *(
+            pytest.param(name, family, marks=pytest.mark.slow)
+            for name, family in [
+                ("wan_i2v", "wan"),
+                ("cogvideox_5b", "cogvideox"),
+                ("ltx", "ltx"),
+                ("hunyuan", "hunyuan"),
+            ]
+        ),
+    ],
+)
+@pytest.mark.parametrize("tune", ["lora", "full"])
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_forecast_is_what_is_measured(
+    name: str, backbone: str, tune: str, checkpointing: bool, folder: Callable[[str], Path]
+) -> None:
+    """Bytes kept and operations of the network itself, with weights and values, within the errors that are told."""
+    clip, how = Clip(32, 64, 9), How("bfloat16" if tune == "lora" else "float32", checkpointing)
+    path = folder(name)
+    cost = dry_run(find_model(str(path)), how, clip, tune, rank=4)
+    model: Any = load_backbone(backbone, str(path), how)
+    assert cost.parameters == sum(p.numel() for p in model.network.parameters())
+    model.network.requires_grad_(tune == "full")
+    if tune == "lora":
+        add_lora(model.network, model.spec.lora_targets, 4, 4)
+    assert cost.weights == sum(p.numel() * p.element_size() for p in model.network.parameters())
+    assert cost.trained == sum(p.numel() for p in model.network.parameters() if p.requires_grad)
+    condition = _condition(model, model.network.config, cost.latents, False)
+    real = {key: torch.rand(value.shape).to(value.dtype) for key, value in condition.more.items()}
+    real |= {key: torch.ones_like(value) for key, value in condition.more.items() if value.dtype == torch.bool}
+    given = Condition(torch.rand(condition.text.shape), None, real)
+    ask = (torch.randn(1, *cost.latents), torch.full((1, cost.latents[1]), 0.5), given)
+    kept = activation_mib(model.network, lambda: model.predict(*ask))
+    assert cost.kept / 2**20 == pytest.approx(kept, rel=plan.ERRORS["activations"])
+    with FlopCounterMode(display=False) as counted:
+        made = model.predict(*ask)
+        forward = counted.get_total_flops()
+        made.pow(2).mean().backward()
+    assert cost.forward == pytest.approx(forward, rel=plan.ERRORS["operations"])
+    assert cost.both == pytest.approx(counted.get_total_flops(), rel=plan.ERRORS["operations"])
+
+
+# billions of weights of the transformers, as their papers and model cards have them
+@pytest.mark.parametrize(
+    ("name", "billions"),
+    [
+        ("wan2.1-t2v-1.3b", 1.42),
+        ("wan2.1-t2v-14b", 14.3),
+        ("wan2.1-i2v-14b", 16.4),
+        ("wan2.2-ti2v-5b", 5.0),
+        ("cogvideox-2b", 1.69),
+        ("cogvideox-5b", 5.57),
+        ("ltx-video-2b", 1.92),
+        ("hunyuanvideo", 12.8),
+    ],
+)
+def test_published_configurations_have_the_published_size(name: str, billions: float) -> None:
+    model = MODELS[name]
+    with torch.device("meta"):
+        network = model.cls("transformer").from_config(model.config("transformer"))
+    assert sum(p.numel() for p in network.parameters()) / 1e9 == pytest.approx(billions, rel=0.01)
+
+
+def test_memory_and_operations_add_up() -> None:
+    assert static_memory(COST) == {
+        "weights": 2 * 10**9,
+        "gradients": 4 * 10**7,
+        "optimiser": 8 * 10**7,
+        "reference": 4 * 10**7,
+    }
+    assert COST.activations == 8 * GIB
+    assert operations(COST, ASK, "stash") == 4 * (240e12 + 80e12)
+    assert operations(COST, ASK, "two_pass") == 4 * (240e12 + 160e12)
+    looked_up = Ask(**{**ASK.__dict__, "bank": True, "batch": 2})
+    assert operations(COST, looked_up, "joint") == 8 * 240e12
+
+
+@pytest.mark.parametrize(("memory", "fitting"), [(80, "joint"), (20, "stash"), (6, "")])
+def test_modes_that_fit(memory: float, fitting: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "dry_run", lambda *_: COST)
+    facts = forecast(MODELS["wan2.1-t2v-1.3b"], Ask(**{**ASK.__dict__, "gpu_memory_gb": memory}))
+    assert facts["fits"] == bool(fitting) and (not fitting or facts["mode"] == fitting)
+    assert facts["modes"]["joint"]["memory_gb"] == pytest.approx(32 + 2.16e9 / GIB, abs=0.01)
+    assert facts["modes"]["stash"]["memory_gb"] == pytest.approx(8 + 2.2e9 / GIB, abs=0.01)
+    assert (facts["remedies"] == []) == bool(fitting)
+    assert facts["step_s"] == pytest.approx(4 * 320 / 400, abs=0.01)
+
+
+def test_remedies_name_what_helps() -> None:
+    heavy = Ask(**{**ASK.__dict__, "how": How("mixed", checkpointing=False), "tune": "full", "gpu_memory_gb": 16})
+    words = " ".join(remedies(Cost(**{**COST.__dict__, "weights": 20 * GIB}), heavy))
+    for part in ("backbone.checkpointing", "train.tune lora", "backbone.dtype to bfloat16", "weights among 3 GPUs"):
+        assert part in words
+    assert remedies(Cost(**{**COST.__dict__, "kept": 20 * GIB}), Ask(**{**ASK.__dict__, "gpu_memory_gb": 16})) == [
+        "take fewer frames or a smaller size: activations fall with the number of tokens"
+    ]
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    code = 0
+    try:
+        main([str(text) for text in arguments])
+    except SystemExit as end:
+        code = int(end.code or 0)
+    told = capsys.readouterr()
+    return code, told.out, told.err
+
+
+def test_command(capsys: pytest.CaptureFixture[str], folder: Callable[[str], Path]) -> None:
+    asked = ("plan", "--model", folder("wan"), "--size", "32x64", "--frames", 9, "--recipe", "densedpo")
+    code, out, _ = run(capsys, *asked, "--json")
+    facts = json.loads(out)
+    assert code == 0 and facts["fits"] and facts["mode"] == "joint" and facts["latents"] == [4, 3, 4, 8]
+    code, out, _ = run(capsys, *asked, "--gpu-memory-gb", 0.0001)
+    assert code == 1 and "which does not fit 0.0001 GB" in out and "to make it fit: " in out
+    assert "measured on a CPU: activations within 2%, operations within 1%" in out
+
+
+def test_what_it_cannot_forecast(
+    capsys: pytest.CaptureFixture[str], folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    def said(*more: object, model: object = folder("wan"), size: str = "32x64", frames: int = 9) -> str:
+        code, _, err = run(capsys, "plan", "--model", model, "--size", size, "--frames", frames, *more)
+        assert code == 2 and err.count("\n") == 1
+        return err
+
+    assert "no model 'wan2.1-t2v-1.3'; did you mean wan2.1-t2v-1.3b?" in said(model="wan2.1-t2v-1.3")
+    assert "has no model_index.json" in said(model=tmp_path)
+    assert "there is no forecast for a AnimateDiffPipeline yet; there is one for" in said(model=folder("animatediff"))
+    assert "multiples of 16 px, got 30 x 64" in said(size="30x64")
+    assert "takes 1 + 4 k frames, got 10; use 9 or 13" in said(frames=10)
+    assert "--size is HEIGHTxWIDTH" in said(size="32")
+    assert "no recipe 'dpo'" in said("--recipe", "dpo")
+    assert "no GPU 'h1000'; did you mean h100?" in said("--gpu", "h1000")
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "model_index.json").write_text('{"_class_name": "WanPipeline", "transformer": ["diffusers", "X"]}')
+    assert "missing, though model_index.json names it" in said(model=broken)

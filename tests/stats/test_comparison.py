@@ -182,3 +182,12 @@ def test_cover_of_intervals_is_93_to_97(clusters: int, kind: str) -> None:
         found = mean_interval(values, clusters=names, resamples=600, seed=trial)
         hits += found.low <= 0 <= found.high
     assert 0.93 <= hits / trials <= 0.97
+
+
+def test_an_interval_of_a_mean_stops_at_the_metrics_own_ends() -> None:
+    values = {"a": {(str(i), 0): float(i < 7) for i in range(9)}, "b": {(str(i), 0): 1.0 for i in range(9)}}
+    free, ended = (
+        compare_systems(["a", "b"], [Measure("moves", "higher", values, **ends)]).means["moves"]["a"]
+        for ends in ({}, {"low": 0.0, "high": 1.0})
+    )
+    assert free.high > 1.0 == ended.high and ended.low == free.low

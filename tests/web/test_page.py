@@ -144,6 +144,19 @@ def test_parts_are_labelled_undone_and_corrected_by_keyboard(make_desk: Make, ta
         assert tab.evaluate(MARKS) == ["0", "0", "0", "0"]
 
 
+def test_quick_fingers_need_not_wait_for_the_clips(make_desk: Make, tab_of: Callable[..., Any]) -> None:
+    desk = make_desk(groups=8, media=True)
+    with served(desk) as address:
+        tab = tab_of(address)
+        join(tab, "ada")
+        for count in range(8):
+            tab.wait_for_function(f"() => ({MARKS})().join('') === ''")
+            press(tab, "a b Enter")
+            saved(tab, count + 1)
+        tab.wait_for_selector("#done:visible")
+    assert [row.by_slot for row in desk.store.preferences()] == [(1, -1)] * 8
+
+
 def test_whole_clips_questions_and_scores(make_desk: Make, tab_of: Callable[..., Any]) -> None:
     desk = make_desk(groups=2, media=True, segment_s=None, dimensions=("overall", "visual_quality"), scores=True)
     with served(desk) as address:
@@ -207,7 +220,6 @@ def test_an_invitation_opens_the_page_and_leaves_no_trace(make_desk: Make, tab_o
         tab.wait_for_selector("#welcome-note:visible")
         assert "Open the invitation" in tab.inner_text("#welcome-note") and not tab.is_visible("#join")
         tab.goto(f"{address}/#invite={desk.ledger.invite('ada')}")
-        tab.reload()
         ready(tab)
         assert tab.url == f"{address}/" and tab.inner_text("#who") == "ada"
 

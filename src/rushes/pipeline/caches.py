@@ -67,7 +67,8 @@ def _stale(project: Project) -> dict[str, LatentStore]:
 
 def _media(project: Project, subject: str) -> str:
     """Content hash of a clip, a take, or a key."""
-    media = {row.id: row.media for row in (*project.store.clips(), *project.store.candidates())}
+    media = {clip.id: clip.media for clip in project.store.clips()}
+    media |= {take.id: take.media for take in project.store.candidates()}
     if subject in media:
         return media[subject]
     known = {*media.values(), *(clip.first_frame for clip in project.store.clips())}

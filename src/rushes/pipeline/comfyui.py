@@ -107,7 +107,7 @@ def from_comfy(tensors: Mapping[str, Tensor], layers: Layers) -> dict[str, Tenso
     for name, parts in layers.items():
         down, up = (tensors[f"{PREFIX}.{name}.{factor}.weight"] for factor in ("lora_down", "lora_up"))
         up = up * (tensors[f"{PREFIX}.{name}.alpha"] / len(down))
-        for (path, _), rows in zip(parts, up.split([count for _, count in parts]), strict=True):
+        for (path, _), rows in zip(parts, torch.split(up, [count for _, count in parts]), strict=True):
             if rows.any():
                 found[f"{path}.lora_A.weight"], found[f"{path}.lora_B.weight"] = down.clone(), rows.clone()
     return found

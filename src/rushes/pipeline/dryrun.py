@@ -80,7 +80,7 @@ def find_family(pipeline: str) -> Family:
     Raises:
         ValueError: none does.
     """
-    known = []
+    known: list[str] = []
     for name in backbone_names():
         family = getattr(importlib.import_module(f"rushes.backbones.{name}"), "FAMILY", None)
         if isinstance(family, Family):

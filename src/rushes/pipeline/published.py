@@ -76,7 +76,7 @@ def _ltx(layers: int, width: int) -> Published:
     return _model("LTXPipeline", "LTXVideoTransformer3DModel", config, codec, dict(_EULER))
 
 
-_ROTARY = {"use_rotary_positional_embeddings": True, "sample_height": 60, "sample_width": 90}
+_ROTARY: Config = {"use_rotary_positional_embeddings": True, "sample_height": 60, "sample_width": 90}
 MODELS = {
     "wan2.1-t2v-1.3b": _wan(30, 12, 8960),
     "wan2.1-t2v-14b": _wan(40, 40, 13824),

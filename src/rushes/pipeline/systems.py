@@ -128,7 +128,7 @@ def _measures(videos: Videos) -> list[Measure]:
             for system, of in videos.items()
         }
         if any(values.values()):
-            found.append(Measure(name, metric.better, values, metric.unit))
+            found.append(Measure(name, metric.better, values, metric.unit, metric.low, metric.high))
     varied = {system: _diversity(of) for system, of in videos.items()}
     if any(varied.values()):
         found.append(Measure("diversity", "neutral", varied, "root mean square of white"))

@@ -22,12 +22,17 @@ ALPHA = 0.05
 
 @dataclass(frozen=True)
 class Measure:
-    """One metric's finite values: system -> (prompt, seed) -> value. What could not be measured is not in it."""
+    """One metric's finite values: system -> (prompt, seed) -> value. What could not be measured is not in it.
+
+    `low` and `high` are the metric's own ends: the interval of a system's mean stops there.
+    """
 
     name: str
     better: Better
     values: Mapping[str, Mapping[Key, float]]
     unit: str = ""
+    low: float = -math.inf
+    high: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -113,7 +118,7 @@ def compare_systems(
     if odd := [name for name in systems if "|" in name or not name]:
         raise ValueError(f"the name {odd[0]!r} of a system is empty or has a '|' in it; call it otherwise")
     measures = list(measures)
-    means = {m.name: {system: _mean(m.values.get(system, {}), seed) for system in systems} for m in measures}
+    means = {m.name: {system: _mean(m, system, seed) for system in systems} for m in measures}
     pairs: dict[tuple[str, str], Mapping[str, Difference]] = {}
     for first, second in combinations(systems, 2):
         found = {m.name: _difference(m, first, second, seed, (margins or {}).get(m.name, 0.0)) for m in measures}
@@ -138,11 +143,13 @@ def read_table(text: str, where: str) -> dict[str, Any]:
     return data
 
 
-def _mean(values: Mapping[Key, float], seed: int) -> Interval:
+def _mean(measure: Measure, system: str, seed: int) -> Interval:
+    values = measure.values.get(system, {})
     if not values:
         return Interval(math.nan, math.nan, math.nan, 0)
     keys = sorted(values)
-    return mean_interval([values[key] for key in keys], clusters=[prompt for prompt, _ in keys], seed=seed)
+    mean = mean_interval([values[key] for key in keys], clusters=[prompt for prompt, _ in keys], seed=seed)
+    return replace(mean, low=max(mean.low, measure.low), high=min(mean.high, measure.high))
 
 
 def _difference(measure: Measure, first: str, second: str, seed: int, margin: float) -> Difference | None:

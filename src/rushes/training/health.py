@@ -27,7 +27,7 @@ LEAST_ROWS = 8  # fewer steps are no history
 STILL = 1e-4
 # As far from the reference as the reference is from the truth: a broken model looks like this, a better one does not.
 GONE = 1.0
-RISEN = 0.02  # of the reference's error; a run of `realdpo` whose winners rose by a hundredth still made better clips
+RISEN = 0.02  # of the reference's error; a choice: short runs with settings that LOG.md saw gain rise by a hundredth
 # RealDPO's authors and DenseDPO's saw 0.98 to 1 where models told codecs apart, or real from generated.
 PERFECT = 0.95
 # Of a margin, the share that winners must have in it: pushing losers away alone is what a giveaway allows.

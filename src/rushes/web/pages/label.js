@@ -35,7 +35,7 @@ function lookAhead() {
   ahead = fetchPair([now.item.id]).catch(() => null);
 }
 
-async function showPair(item, given) {
+function showPair(item, given) {
   if (now) now.item.urls.forEach((url) => URL.revokeObjectURL(url));
   if (!item) { now = null; return screen("done"); }
   const draft = !given && read(DRAFT);
@@ -49,6 +49,10 @@ async function showPair(item, given) {
   buildGrid($("#grid"), me, item, (row, column) => { marks.choose(row, column); follow(true); });
   if (!given) marks.toEmpty();
   draw();
+  play(item);  // not waited for: labels may be given while the clips load
+}
+
+async function play(item) {
   const loaded = await player.load(item.sides.map((side, index) => ({ ...item.clips[side], url: item.urls[index] })));
   if (!loaded) return;
   if (loaded.includes(false)) note("This browser cannot play one of the clips; X with Shift skips the pair.");
@@ -64,7 +68,7 @@ async function start() {
   $("[data-act=loop]").hidden = me.segment_s === null;
   count(me);
   await empty();
-  await showPair(await fetchPair([]));
+  showPair(await fetchPair([]));
   if (now) lookAhead();
 }
 
@@ -88,7 +92,7 @@ async function save() {
     const corrected = Boolean(now.revises);
     const next = corrected ? await resumed() : await (ahead || fetchPair([]));
     // What was loaded ahead may have been refused; then ask once more, now that this desk has room.
-    await showPair(next || (await fetchPair([])));
+    showPair(next || (await fetchPair([])));
     if (now) lookAhead();
   } catch (error) {
     if (error.status === 401) throw error;
@@ -127,7 +131,7 @@ async function undo() {
   const held = now && !now.revises ? { ...now.item, urls: [] } : null;
   const item = await withVideos(answer.item);
   if (held) ahead = withVideos(held);
-  await showPair(item, answer.item);
+  showPair(item, answer.item);
   note("You labelled this pair before. Change it and press Enter, or press Enter to leave it.");
 }
 
@@ -316,6 +320,7 @@ setInterval(() => {
   if (me && now && Date.now() - touched < me.lease_s * 1000) call("/api/renew", {}, away).catch(() => {});
 }, 60_000);
 
+addEventListener("hashchange", () => location.reload());  // an invitation that is opened in this very tab
 adoptInvitation();
 guarded(async () => {
   if (!token()) return welcome();

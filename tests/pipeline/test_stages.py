@@ -90,7 +90,7 @@ def test_run_stops_before_long_stages_when_a_late_one_would_lack_something(
     train = settings.train.model_copy(update={"recipe": "densedpo"})
     unlabelled = settings.model_copy(update={"train": train, "label": settings.label.model_copy(update={"by": "none"})})
     project = open_project(tmp_path / "b", unlabelled)
-    with pytest.raises(ValueError, match=r"label\.by: recipe 'densedpo' needs labels; set it to world or metric"):
+    with pytest.raises(ValueError, match=r"label\.by: recipe 'densedpo' needs labels; set it to human, vlm, metric"):
         runs.run_all(project)
     assert project.store.candidates() == ()
 

@@ -24,7 +24,7 @@ THREE = [Term("clip", (1.0, -1.0, 0.0), ONES, 3.0), Term("clip", (1.0, 0.0, -1.0
 
 @pytest.mark.parametrize(
     ("budget", "mode", "together"),
-    [(80.0, "joint", 4), (79.0, "joint", 3), (40.0, "joint", 2), (20.0, "joint", 1), (19.0, "stash", 1)],
+    [(80.0, "joint", 4), (79.0, "joint", 2), (40.0, "joint", 2), (20.0, "joint", 1), (19.0, "stash", 1)],
 )
 def test_as_many_comparisons_share_a_graph_as_fit(budget: float, mode: str, together: int, rows: Rows) -> None:
     plan = Way("auto", view_mib=10.0, budget_mib=budget).plan(rows([PAIR] * 4, torch.float32))
@@ -50,7 +50,7 @@ def test_what_is_asked_for_is_taken(rows: Rows) -> None:
 
 
 @pytest.mark.parametrize("terms", [PAIR, SEGMENTS, THREE], ids=["pair", "segments", "three views"])
-@pytest.mark.parametrize("together", [1, 2, 3])
+@pytest.mark.parametrize("together", [1, 2])
 def test_graphs_of_a_few_comparisons_add_up(
     terms: list[Term], together: int, small: Small, rows: Rows, reference_of: Referenced
 ) -> None:
@@ -89,5 +89,5 @@ def test_nothing_is_measured_where_nothing_is_chosen(rows: Rows) -> None:
 
 
 def test_a_machine_has_a_budget() -> None:
-    assert 256 < budget_mib(torch.device("cpu")) <= 1024
+    assert 64 < budget_mib(torch.device("cpu")) <= 256
     assert budget_mib(torch.device("cpu"), 77) == 77.0

@@ -21,7 +21,8 @@ def run_all(project: Project) -> dict[str, Any]:
     settings = project.settings
     needs = load_recipe(settings.train.recipe).NEEDS
     if "labels" in needs and settings.label.by == "none" and not project.store.preferences():
-        raise ValueError(f"label.by: recipe {settings.train.recipe!r} needs labels; set it to world or metric")
+        recipe = settings.train.recipe
+        raise ValueError(f"label.by: recipe {recipe!r} needs labels; set it to human, vlm, metric or world")
     if "scores" in needs and settings.label.by == "none" and not project.store.scores():
         raise ValueError(f"label.by: recipe {settings.train.recipe!r} needs scores; set it to world or metric")
     imported = project.store.candidates(split="train", kind="imported")

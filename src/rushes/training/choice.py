@@ -19,7 +19,7 @@ from rushes.training.batches import Batch
 
 Mode = Literal["auto", "joint", "stash", "two_pass"]
 SHARE_CPU, SHARE_GPU = 0.25, 0.7  # of a machine's memory, which is shared; of what a GPU has free, weights in place
-MOST_CPU_MIB = 1024.0  # views so large that a few of them take more keep a processor busy one by one
+MOST_CPU_MIB = 256.0  # a larger graph is slower there: it leaves the caches, and its memory is new to the process
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,8 @@ class Way:
         if rows * self.view_mib <= self.budget_mib:
             return Plan("joint", count, f"{rows} views take {rows * self.view_mib:.0f} {room}")
         if largest * self.view_mib <= self.budget_mib:
-            together = int(self.budget_mib / (largest * self.view_mib))
+            graphs = math.ceil(count / int(self.budget_mib / (largest * self.view_mib)))
+            together = math.ceil(count / graphs)  # about the same in each
             return Plan(
                 "joint",
                 together,
@@ -113,7 +114,7 @@ def activation_mib(network: nn.Module, forward: Callable[[], Tensor]) -> float:
 
 
 def budget_mib(device: torch.device, asked_mib: int = 0) -> float:
-    """Memory that activations may take: what was asked for, or a share of the device's, on a processor 1 GiB at most."""
+    """Memory that activations may take: what was asked for, or a share of the device's, on a processor little."""
     if asked_mib:
         return float(asked_mib)
     if device.type == "cuda":

@@ -2,8 +2,10 @@
 
     python tests/web/load.py [ANNOTATORS] [PAIRS]
 
-Prints the latencies of next and save, without the time in which no server runs. Annotators come one after the other
-within two seconds, and think for about a second between a pair and its labels, which is far less than people do.
+Prints the latencies of next and save, without the time in which no server runs, and apart from them those of requests
+that had to be sent again: they come in one rush, from everybody, the moment that the server is back. Annotators come
+one after the other within two seconds, and think for about a second between a pair and its labels, which is far less
+than people do.
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ class Seen:
     next_s: list[float] = field(default_factory=list)
     save_s: list[float] = field(default_factory=list)
     acknowledged: dict[str, tuple[str, str]] = field(default_factory=dict)  # event -> annotator and item
+    again_s: list[float] = field(default_factory=list)  # of requests that had to be sent again, all in one rush
     sent_twice: int = 0
 
     def p95_ms(self) -> tuple[float, float]:
@@ -81,7 +84,7 @@ async def post(client: httpx.AsyncClient, path: str, body: dict[str, Any], times
         try:
             response = await client.post(f"/api/{path}", json=body)
             response.raise_for_status()
-            times.append(time.perf_counter() - began)
+            (seen.again_s if tries else times).append(time.perf_counter() - began)
             return response.json()
         except (httpx.TransportError, httpx.HTTPStatusError) as error:
             if isinstance(error, httpx.HTTPStatusError) and error.response.status_code != 429:
@@ -132,17 +135,21 @@ async def crowd(folder: Path, annotators: int, pairs: int, port: int) -> Seen:
 def run(folder: Path, annotators: int, pairs: int) -> Seen:
     """Make the project and let the crowd in."""
     make_project(folder, annotators * pairs + 5)
+    return asyncio.run(crowd(folder, annotators, pairs, free_port()))
+
+
+def free_port() -> int:
+    """A port of this machine that nobody uses now."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
-    return asyncio.run(crowd(folder, annotators, pairs, port))
+        return int(free.getsockname()[1])
 
 
 if __name__ == "__main__":
     given = [int(text) for text in sys.argv[1:]] or [50, 10]
     with tempfile.TemporaryDirectory() as temporary:
         found = run(Path(temporary), *given)
-    for title, seconds in (("next", found.next_s), ("save", found.save_s)):
+    for title, seconds in (("next", found.next_s), ("save", found.save_s), ("sent again", found.again_s)):
         p50, p95, worst = (1000 * np.quantile(seconds, q) for q in (0.5, 0.95, 1.0))
         print(f"{title}: {len(seconds)} requests, p50 {p50:.1f} ms, p95 {p95:.1f} ms, worst {worst:.0f} ms")
     print(f"{len(found.acknowledged)} labels acknowledged, {found.sent_twice} requests sent again after the kill")

@@ -35,9 +35,10 @@ def test_no_answer_waits_for_the_other_sides_delayed_ack(tmp_path: Path) -> None
     """An answer in two packets takes 40 ms on any machine where the second waits for the first to be acknowledged."""
     make_project(tmp_path / "project", 2)
     port, seconds = free_port(), []
+    address = f"http://127.0.0.1:{port}"
     server = start(tmp_path / "project", port)
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers={"origin": f"http://127.0.0.1:{port}"}) as client:
+        with httpx.Client(base_url=address, headers={"origin": address}) as client:
             for _ in range(12):
                 began = time.perf_counter()
                 client.get("/api/hello")

@@ -95,9 +95,7 @@ def encode(
             latents.put(put | {job.key: latent for job, latent in zip(part, encoded, strict=True)})
 
 
-def _stills(
-    backbone: Backbone, part: Sequence[Job], frames_BTHWC: NDArray[np.uint8], size: Size
-) -> dict[str, Tensor]:
+def _stills(backbone: Backbone, part: Sequence[Job], frames_BTHWC: NDArray[np.uint8], size: Size) -> dict[str, Tensor]:
     """What the model takes of first frames beside their latents, by key; an edited clip's is its own."""
     rows = [row for row, job in enumerate(part) if job.first or job.edit] if backbone.spec.still else []
     if not rows:

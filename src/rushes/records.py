@@ -45,8 +45,8 @@ class Clip:
 class Candidate:
     """A clip that a model made.
 
-    Candidates that answer the same request (same prompt, same first frame) share `group`; `seed` tells them apart. One of
-    kind "gap" answers it with words missing, and its caption lacks them.
+    Candidates that answer the same request (same prompt, same first frame) share `group`; `seed` tells them apart. One
+    of kind "gap" answers it with words missing, and its caption lacks them.
     """
 
     id: str

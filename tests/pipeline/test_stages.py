@@ -120,4 +120,3 @@ def test_seconds_are_those_of_the_project_and_not_of_the_last_command(opened: Pr
     training.train_run(again)
     assert again.seconds["train"] >= before["train"]
     assert open_project(opened.store.project, small.settings).seconds == again.seconds
-

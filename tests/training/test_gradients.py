@@ -292,4 +292,3 @@ def test_views_that_a_comparison_lacks_have_no_error(small: Small, rows: Rows) -
     for b, v in batch.place:
         there[b, v] = True
     assert errors_BVF[there].min() > 0 and not errors_BVF[~there].any()
-

@@ -192,7 +192,7 @@ def export(
     run: Annotated[str, Parameter(help="also export this run's model")] = "",
     form: Annotated[Literal["parquet", "jsonl"], Parameter(help="form of the rows")] = "parquet",
     weights: Annotated[
-        Literal["diffusers", "comfyui"], Parameter(help="form of an adapter; a whole model is written as diffusers reads it")
+        Literal["diffusers", "comfyui"], Parameter(help="form of an adapter; a whole model is in that of diffusers")
     ] = "diffusers",
     overrides: Overrides = (),
     as_json: AsJson = False,

@@ -72,3 +72,23 @@ def step(
 
     facts = bench_step(rounds, device, shape)
     tell(facts, as_json, bench_lines(facts))
+
+
+@bench.command
+def metrics(
+    *,
+    scenes: Annotated[int, Parameter(help="scenes of the world, each also with one fault")] = 150,
+    takes: Annotated[int, Parameter(help="takes of the tiny model as it ships")] = 150,
+    seed: Annotated[int, Parameter(help="of scenes, faults and takes")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """How far each metric agrees with the embedded world's verifier: docs/metrics.md has the table."""
+    from rushes.pipeline.calibration import calibrate
+
+    def told(row: dict[str, float] | None) -> str:
+        known = row is not None and row["value"] is not None
+        return f"{row['value']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]" if row and known else "unknown"
+
+    rows = calibrate(scenes, takes, seed, bar)
+    sets = ("twins", "faults", "takes")
+    tell(rows, as_json, [f"{name}: {', '.join(f'{s} {told(row.get(s))}' for s in sets)}" for name, row in rows.items()])

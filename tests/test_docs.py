@@ -10,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cyclopts import App
 
+from rushes.cli import app
 from rushes.media.write import encode_bytes
 
 from .backbones.tiny_pipelines import write as write_pipeline
@@ -61,6 +63,32 @@ def furnish(folder: Path) -> None:
         clip = ((waves + 1) * 127.5).astype(np.uint8)
         (folder / "footage" / f"{k}.mp4").write_bytes(encode_bytes(clip, 16.0))
         (folder / "footage" / f"{k}.txt").write_text(f"{k + 1} waves roll by")
+
+
+def commands_of(app: App, before: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
+    """Every command that there is, as its words; those of a group after the group's own."""
+    found = set()
+    for name in app:
+        if not name.startswith("-"):
+            inner = commands_of(app[name], (*before, name))
+            found |= inner or {(*before, name)}
+    return found
+
+
+NAMED = re.compile(r"(?:`|^|\| )rushes ([a-z][a-z-]*)(?: ([a-z][a-z-]*)(?![\w./-]))?", re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "page", [*PAGES, REPOSITORY / "CHANGELOG.md", REPOSITORY / "LOG.md"], ids=lambda page: page.name
+)
+def test_every_command_that_is_named_exists(page: Path) -> None:
+    known = commands_of(app)
+    groups = {words[0] for words in known if len(words) == 2}
+    for first, second in NAMED.findall(page.read_text(encoding="utf-8")):
+        if first in groups and second:
+            assert (first, second) in known, f"{page.name}: rushes {first} {second}"
+        else:
+            assert first in {words[0] for words in known}, f"{page.name}: rushes {first}"
 
 
 @pytest.mark.slow

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field
 
+from rushes.config.base import Table
 from rushes.config.files import SettingsError, load_settings, settings_hash, to_toml, validate_table
-from rushes.config.tables import Settings, Table, Train
+from rushes.config.tables import Settings, Train
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -78,7 +78,7 @@ def import_world(store: Store, footage: Footage, backbone: Backbone, seed: int, 
         ValueError: an unknown scene.
     """
     kinds = footage.scenes or tuple(KINDS)
-    known = {clip.id for clip in store.clips()}
+    known = {clip.id for clip in store.clips(dropped=True)}
     made_from = settings_hash(footage)
     streams: tuple[tuple[Split, int], ...] = (("train", footage.clips), ("eval", footage.eval_prompts))
     for stream, (split, count) in enumerate(streams):
@@ -219,7 +219,7 @@ def import_bench(store: Store, bench: Bench, checked: Mapping[Path, Video], fps:
 
 def _stored(store: Store) -> list[Clip | Candidate]:
     """Everything that was imported before."""
-    return [*store.clips(), *store.candidates(kind="imported")]
+    return [*store.clips(dropped=True), *store.candidates(kind="imported", dropped=True)]
 
 
 def _too_short(checked: Mapping[Path, Video], length: Length) -> list[str]:
@@ -246,8 +246,8 @@ def _held_out(store: Store, ids: set[str], fraction: float) -> set[str]:
 
     Ids are hashes, so that their order is a draw, the same in a stage that was stopped and runs again.
     """
-    held_out = {clip.id for clip in store.clips("eval")}
-    fresh = sorted(ids - {clip.id for clip in store.clips()})
+    held_out = {clip.id for clip in store.clips("eval", dropped=True)}
+    fresh = sorted(ids - {clip.id for clip in store.clips(dropped=True)})
     wanted = min(max(1, round(fraction * len(ids))), len(ids) - 1) if fraction else 0
     missing = max(0, wanted - len(held_out & ids))
     if missing > len(fresh):

@@ -132,6 +132,24 @@ class Caption:
 
 
 @dataclass(frozen=True)
+class Decision:
+    """Whether a clip is in the set, and under which caption. The last one about a clip counts, a person's first.
+
+    Never edited: who thinks otherwise writes another.
+    """
+
+    id: str
+    subject: str  # id of the clip
+    keep: bool
+    reason: str = ""  # the stage that dropped it and why, in words
+    caption: str = ""  # that it goes by from now on; "" = its own
+    person: bool = False  # a person's decision, which no program's overrules
+    made_by: str = ""  # the program, or the person's name
+    created_at: str = ""  # ISO 8601, UTC
+    settings_hash: str = ""
+
+
+@dataclass(frozen=True)
 class Run:
     """A finished training run; its weights and curves lie in runs/NAME."""
 
@@ -149,4 +167,4 @@ class Run:
     created_at: str = ""
 
 
-Row = Clip | Candidate | Preference | Score | Caption | Run
+Row = Clip | Candidate | Preference | Score | Caption | Decision | Run

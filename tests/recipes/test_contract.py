@@ -19,8 +19,9 @@ import pytest
 import torch
 
 from rushes.backbones.tiny import TinyBackbone
+from rushes.config.base import Table
 from rushes.config.files import load_settings, to_toml, validate_table
-from rushes.config.tables import Settings, Table, Train
+from rushes.config.tables import Settings, Train
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.losses import ViewErrors, loss, term_logits
 from rushes.objectives.terms import Term, collate

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from rushes.records import Candidate, Caption, Clip, Preference, Run, Score
+from rushes.records import Candidate, Caption, Clip, Decision, Preference, Run, Score
 from rushes.store.database import Store
 
 
@@ -41,6 +41,10 @@ def caption(id: str = "t", **changes: object) -> Caption:
     return Caption(**({"id": id, "subject": "c", "text": "a cat", "kind": "wrong", "about": "k"} | changes))
 
 
+def decision(id: str = "e", **changes: object) -> Decision:
+    return Decision(**({"id": id, "subject": "c", "keep": False, "reason": "motion: still"} | changes))
+
+
 def run(id: str = "r", **changes: object) -> Run:
     values = {"id": id, "name": "first", "recipe": "realdpo", "backbone": "tiny", "base": "w", "made_by": "v"}
     return Run(**(values | {"seed": 0, "steps": 10, "seconds": 1.5, "settings": {"lr": 1e-4}} | changes))
@@ -49,7 +53,9 @@ def run(id: str = "r", **changes: object) -> Run:
 @pytest.fixture
 def make() -> SimpleNamespace:
     """Functions that make one row of each kind; keyword arguments change its fields."""
-    return SimpleNamespace(clip=clip, candidate=candidate, preference=preference, score=score, caption=caption, run=run)
+    return SimpleNamespace(
+        clip=clip, candidate=candidate, preference=preference, score=score, caption=caption, decision=decision, run=run
+    )
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rushes.records import Candidate, Caption, Clip, Preference, Row, Run, Score
+from rushes.records import Candidate, Caption, Clip, Decision, Preference, Row, Run, Score
 from rushes.store.database import Store
 from rushes.store.exchange import EXCHANGED, export_project, import_project, read_rows, write_rows
 
@@ -31,6 +31,7 @@ def rows_of(kind: type[Row]) -> st.SearchStrategy[Row]:
         Clip: SIZES,
         Candidate: {**SIZES, "seed": INTEGER, "eta": st.none() | REAL},
         Caption: {},
+        Decision: {},
         Score: {"value": REAL, "per_segment": st.lists(REAL, max_size=4).map(tuple)},
     }
     if kind is Preference:
@@ -58,11 +59,11 @@ def test_rows_come_back_as_they_were(kind: type[Row], form: str, data: st.DataOb
 def test_a_project_goes_out_and_in(store: Store, make: SimpleNamespace, tmp_path: Path, form: str) -> None:
     store.add([make.clip(caption='two\nlines, "quoted" \u2028 \0 🐕'), make.candidate(eta=0.1), make.candidate("k2")])
     store.add([make.preference("1"), make.preference("2", supersedes="1", labels=(0, -1), segment_s=0.5)])
-    store.add([make.score(value=1 / 3, per_segment=(0.1, 0.2)), make.caption(), make.run()])
+    store.add([make.score(value=1 / 3, per_segment=(0.1, 0.2)), make.caption(), make.decision(), make.run()])
     counts = export_project(store, tmp_path / "out", form)  # type: ignore[arg-type]
-    assert counts == {"clips": 1, "candidates": 2, "preferences": 2, "scores": 1, "captions": 1}
+    assert counts == {"clips": 1, "candidates": 2, "preferences": 2, "scores": 1, "captions": 1, "decisions": 1}
     with Store.create(tmp_path / "copy") as copy:
-        assert [import_project(copy, tmp_path / "out") for _ in range(2)] == [7, 0]
+        assert [import_project(copy, tmp_path / "out") for _ in range(2)] == [8, 0]
         for kind in EXCHANGED:
             assert list(copy.stream(kind)) == list(store.stream(kind))
         assert copy.preferences() == store.preferences()

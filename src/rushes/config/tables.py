@@ -8,17 +8,14 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from rushes.config.base import Table
+from rushes.config.curation import Curate
 
 FOLDER = "folder"  # marks a string that names a folder: relative ones are resolved when the settings are loaded
 Folder = Annotated[str, FOLDER]
 NoiseLevel = Annotated[float, Field(gt=0, le=1)]
-
-
-class Table(BaseModel):
-    """Base of every settings table: frozen, unknown names refused, no conversion between types."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Project(Table):
@@ -286,6 +283,7 @@ class Settings(Table):
     project: Project = Project()
     backbone: Backbone = Backbone()
     footage: Footage = Footage()
+    curate: Curate = Curate()
     generate: Generate = Generate()
     label: Label = Label()
     caption: Caption = Caption()

@@ -31,7 +31,8 @@ def audit_project(folder: Path, settings: Settings, static: int, bar: Bar) -> di
         rows = [row for row in store.preferences() if not row.judge.endswith(AGAIN)]
         if not rows and not static:
             raise ValueError(f"{folder} holds no labels; run `rushes label`, or give --static to test a judge without")
-        groups = {row.id: row.group for row in store.candidates()} | {row.id: row.id for row in store.clips()}
+        groups = {row.id: row.group for row in store.candidates(dropped=True)}
+        groups |= {row.id: row.id for row in store.clips(dropped=True)}
         audits = audit(rows, lambda judge, name: labels_to_train_on(store, PEOPLE, name, without=judge), groups)
         still = None
         if static:

@@ -141,7 +141,7 @@ def evaluate_run(project: Project, run: str = "") -> Facts:
 
 def _stills(project: Project) -> Callable[[Candidate], Frames | None]:
     """The frame that each candidate was given to start from."""
-    clips = {clip.id: clip for clip in project.store.clips()}
+    clips = {clip.id: clip for clip in project.store.clips(dropped=True)}
 
     def still(candidate: Candidate) -> Frames | None:
         if not project.settings.backbone.first_frame or candidate.clip_id not in clips:

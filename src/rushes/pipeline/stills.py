@@ -29,7 +29,7 @@ def make_stills(
     name = pipeline.resolve().name
     made_from = [name, size.height_px, size.width_px, steps, guidance, seed]
     wanted = {stable_hash(["still", prompt, *made_from]): prompt for prompt in prompts}
-    known = {clip.id for clip in project.store.clips()}
+    known = {clip.id for clip in project.store.clips(dropped=True)}
     missing = {id: prompt for id, prompt in wanted.items() if id not in known}
     with project.timed("still", len(missing)) as tick:
         maker = StillMaker(pipeline) if missing else None

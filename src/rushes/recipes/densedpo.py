@@ -28,7 +28,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from rushes.config.tables import Table
+from rushes.config.base import Table
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.terms import Reduction, Term
 from rushes.records import Candidate, CandidateKind, Preference

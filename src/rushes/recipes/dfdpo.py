@@ -23,7 +23,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from rushes.config.tables import Table
+from rushes.config.base import Table
 from rushes.edits.words import begins_anew, words
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.terms import Term

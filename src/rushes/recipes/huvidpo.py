@@ -29,7 +29,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from rushes.config.tables import Table
+from rushes.config.base import Table
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.terms import Term
 from rushes.records import Clip, stable_hash

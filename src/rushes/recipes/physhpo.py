@@ -32,7 +32,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from rushes.config.tables import Folder, Table
+from rushes.config.base import Table
+from rushes.config.tables import Folder
 from rushes.edits.words import words
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.terms import Term

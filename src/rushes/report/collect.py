@@ -47,7 +47,7 @@ def collect(
     better: Better = metrics_table.get(headline, {}).get("better", "lower")
     chosen = _choose(pairs, values, metrics, headline, cases, seed, notes)
     prompts = len({base.group for base, _ in pairs})
-    clips = {clip.id: clip for clip in store.clips()}
+    clips = {clip.id: clip for clip in store.clips(dropped=True)}
     arms = {name: entry.get("metrics", entry) for name, entry in summary.get("arms", {}).items()}
     silent = sorted({other.name for other in store.runs()} - {run_name, *arms})
     if silent:

@@ -16,17 +16,19 @@ from rushes.records import (
     Caption,
     CaptionKind,
     Clip,
+    Decision,
     Preference,
     Row,
     Run,
     Score,
     Split,
 )
+from rushes.store.decisions import decided, standing
 from rushes.store.media import MediaFolder
 from rushes.store.rows import KIND_NAMES, KINDS, R, decode, encode, same
 
 # Raise it whenever an older Rushes could misread what this one writes. The table itself is the same in all of them.
-SCHEMA = 2  # 2: captions, candidates of kind "gap", unjudged segments
+SCHEMA = 3  # 2: captions, candidates of kind "gap", unjudged segments; 3: decisions
 FOLDERS = ("media", "latents", "runs", "reports")
 _WAIT_S = 60.0
 _PAGE_ROWS = 2000
@@ -190,9 +192,13 @@ class Store:
         found = self._connection.execute("SELECT type, body FROM rows WHERE id = ?", (id,)).fetchone()
         return decode(KINDS[found[0]], found[1]) if found else None
 
-    def clips(self, split: Split | None = None) -> tuple[Clip, ...]:
-        """Real clips, in the order they were added (as everywhere below)."""
-        return self._select(Clip, split=split)
+    def clips(self, split: Split | None = None, dropped: bool = False) -> tuple[Clip, ...]:
+        """Real clips that are in the set, under the captions they go by, in the order they were added (as all below).
+
+        `dropped`: all that were ever imported, as they were, whatever was decided since.
+        """
+        clips = self._select(Clip, split=split)
+        return clips if dropped else decided(clips, self.decisions())
 
     def candidates(
         self,
@@ -200,9 +206,19 @@ class Store:
         kind: CandidateKind | None = None,
         system: str | None = None,
         group: str | None = None,
+        dropped: bool = False,
     ) -> tuple[Candidate, ...]:
-        """Clips that models made; every argument that is given narrows the choice."""
-        return self._select(Candidate, split=split, kind=kind, system=system, group=group)
+        """Clips that models made; every argument that is given narrows the choice.
+
+        `dropped`: also those of real clips that are no longer in the set.
+        """
+        made = self._select(Candidate, split=split, kind=kind, system=system, group=group)
+        out = set() if dropped else {id for id, decision in self.decisions().items() if not decision.keep}
+        return tuple(row for row in made if row.clip_id not in out) if out else made
+
+    def decisions(self, subject: str | None = None) -> dict[str, Decision]:
+        """Clip id -> the decision that counts, for clips about which there is one."""
+        return standing(self._select(Decision, subject=subject))
 
     def preferences(self, judge: str | None = None, current: bool = True) -> tuple[Preference, ...]:
         """Preference events; `current` leaves out those that a later event, of whatever judge, supersedes.

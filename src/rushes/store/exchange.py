@@ -16,16 +16,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rushes.media.files import whole_file
-from rushes.records import Candidate, Caption, Clip, Preference, Row, Score
+from rushes.records import Candidate, Caption, Clip, Decision, Preference, Row, Score
 from rushes.store.database import Store
 from rushes.store.rows import KIND_NAMES, R, decode, encode
 
 Form = Literal["parquet", "jsonl"]
-EXCHANGED: tuple[type[Row], ...] = (Clip, Candidate, Preference, Score, Caption)
+EXCHANGED: tuple[type[Row], ...] = (Clip, Candidate, Preference, Score, Caption, Decision)
 _BATCH_ROWS = 5000
 _ARROW: dict[Any, pa.DataType] = {
     str: pa.string(),
     int: pa.int64(),
+    bool: pa.bool_(),
     float: pa.float64(),
     float | None: pa.float64(),
     tuple[int, ...]: pa.list_(pa.int64()),
@@ -34,7 +35,7 @@ _ARROW: dict[Any, pa.DataType] = {
 
 
 def export_project(store: Store, folder: Path, form: Form = "parquet") -> dict[str, int]:
-    """Write clips, candidates, all preference events, scores and captions to `folder`; return the rows of each kind.
+    """Write clips, candidates, all preference events, scores, captions and decisions to `folder`; return their numbers.
 
     Media files are not copied; rows name them by content hash.
     """
@@ -56,7 +57,9 @@ def import_project(store: Store, folder: Path) -> int:
             raise ValueError(f"{folder}: both {paths[0].name} and {paths[1].name}; keep one")
         found += [(kind, path) for path in paths]
     if not found:
-        raise ValueError(f"{folder}: none of clips, candidates, preferences, scores or captions as .parquet or .jsonl")
+        raise ValueError(
+            f"{folder}: none of clips, candidates, preferences, scores, captions or decisions as .parquet or .jsonl"
+        )
     return store.add(chain.from_iterable(read_rows(kind, path) for kind, path in found))
 
 

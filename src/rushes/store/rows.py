@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
-from rushes.records import Candidate, Caption, Clip, Preference, Row, Run, Score
+from rushes.records import Candidate, Caption, Clip, Decision, Preference, Row, Run, Score
 
 R = TypeVar("R", bound=Row)
 
@@ -18,6 +18,7 @@ KINDS: dict[str, type[Row]] = {
     "preferences": Preference,
     "scores": Score,
     "captions": Caption,
+    "decisions": Decision,
     "runs": Run,
 }
 KIND_NAMES: dict[type[Any], str] = {kind: name for name, kind in KINDS.items()}
@@ -52,7 +53,7 @@ def same(kind: type[R], one: str, other: str) -> bool:
 
 
 def _undated(row: Row) -> Row:
-    return replace(row, created_at="") if isinstance(row, Preference | Run) else row
+    return replace(row, created_at="") if isinstance(row, Preference | Decision | Run) else row
 
 
 def _reason(where: tuple[int | str, ...], message: str) -> str:

@@ -89,7 +89,7 @@ class _Subjects:
     """Ids of clips and candidates by what a file may call them."""
 
     def __init__(self, store: Store, folder: Path) -> None:
-        rows: tuple[Clip | Candidate, ...] = (*store.clips(), *store.candidates())
+        rows: tuple[Clip | Candidate, ...] = (*store.clips(dropped=True), *store.candidates(dropped=True))
         self.folder, self.ids = folder, {row.id for row in rows}
         self.by_media: dict[str, list[str]] = {}
         for row in rows:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from rushes.config.tables import Table
+from rushes.config.base import Table
 from rushes.noise.draws import TimeDraw
 from rushes.store.database import Store
 from rushes.training.comparison import Comparison, LatentGrid

@@ -1,0 +1,79 @@
+"""What a stage of curation is: it measures clips one by one, then drops some by what was measured.
+
+A funnel is a list of stages; each sees only what those before it kept. Measuring is the expensive part: it works on one
+clip at a time, so that it can run anywhere and in any order, and what it finds is kept in the store under the stage's
+signature. Choosing is cheap, sees all clips that are left at once, and is done anew on every run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rushes.records import CaptionKind
+
+
+@dataclass(frozen=True)
+class Task:
+    """One clip to be measured; small, and free of open files, so that it travels between processes."""
+
+    id: str  # of the clip
+    path: Path  # its video file
+    caption: str  # that it goes by at this stage: its own, or a denser one that an earlier stage wrote
+    fps: float  # of the file
+    frames: int
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a stage found out about one clip.
+
+    Attributes:
+        values: metric -> finite value. A metric that could not be measured is left out.
+        words: metric -> several numbers, such as the words of a fingerprint.
+        captions: texts that were written for the clip, by kind.
+        problem: why the clip could not be measured, in words; "" = it was. A clip with a problem is dropped, by name.
+    """
+
+    values: Mapping[str, float] = field(default_factory=dict)
+    words: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    captions: Mapping[CaptionKind, str] = field(default_factory=dict)
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A clip that is still in the funnel, with all that was found so far, by every stage."""
+
+    id: str
+    caption: str
+    finding: Finding
+
+
+Dropped = Mapping[str, str]  # id of a clip -> why it is out, in words with the value and the threshold
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the funnel.
+
+    Attributes:
+        name: as in `curate.stages`.
+        signature: name and version, and all that findings depend on (model, prompt, sizes), but no threshold: findings
+            are kept under it and taken again for as long as it stays.
+        measure: a clip -> what was found; picklable, and without side effects but calls to a model. None = the stage
+            works on what others found.
+        choose: clips that are left, in a fixed order -> those to drop. Only clips that are given may be dropped.
+        stop: whether a judge that is down ends the run; else the stage is skipped, and the data card says so.
+    """
+
+    name: str
+    signature: str
+    measure: Callable[[Task], Finding] | None
+    choose: Callable[[Sequence[Entry]], Dropped]
+    stop: bool = True
+
+
+Engine = Callable[[Callable[[Task], Finding], Iterator[Task]], Iterator[tuple[Task, Finding]]]
+"""Applies a measurement to tasks, streaming: few tasks are held at a time, and results may come in any order."""

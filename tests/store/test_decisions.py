@@ -1,0 +1,64 @@
+"""Which clips are in the set, after programs and people decided."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from rushes.records import Decision
+from rushes.store.database import SCHEMA, Store
+
+
+def decision(id: str, subject: str, keep: bool, **more: object) -> Decision:
+    return replace(Decision(id, subject, keep), **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("decisions", "captions"),
+    [
+        ((), {"a": "", "b": ""}),
+        ((decision("1", "a", False),), {"b": ""}),
+        ((decision("1", "a", False), decision("2", "a", True)), {"a": "", "b": ""}),
+        ((decision("1", "a", True, caption="dense"),), {"a": "dense", "b": ""}),
+        # a person's stands against what a program says later
+        ((decision("1", "a", True, person=True), decision("2", "a", False)), {"a": "", "b": ""}),
+        ((decision("1", "a", False, person=True), decision("2", "a", True)), {"b": ""}),
+        # and keeps the program's caption unless it brings one
+        ((decision("1", "a", True, person=True), decision("2", "a", False, caption="dense")), {"a": "dense", "b": ""}),
+        (
+            (decision("1", "a", True, caption="dense"), decision("2", "a", True, person=True, caption="mine")),
+            {"a": "mine", "b": ""},
+        ),
+        ((decision("1", "a", False, person=True), decision("2", "a", True, person=True)), {"a": "", "b": ""}),
+    ],
+)
+def test_the_decision_that_counts(
+    tmp_path: Path, make: SimpleNamespace, decisions: tuple[Decision, ...], captions: dict[str, str]
+) -> None:
+    clips = (make.clip("a"), make.clip("b"))
+    with Store.create(tmp_path) as store:
+        store.add([*clips, *decisions])
+        found = {clip.id: clip for clip in store.clips()}
+        assert {id: clip.caption for id, clip in found.items()} == {
+            id: caption or make.clip(id).caption for id, caption in captions.items()
+        }
+        assert store.clips(dropped=True) == clips  # as they were imported
+
+
+def test_takes_of_a_dropped_clip_are_out_with_it(tmp_path: Path, make: SimpleNamespace) -> None:
+    takes = (make.candidate("1", clip_id="a"), make.candidate("2", clip_id="b"), make.candidate("3", clip_id=""))
+    with Store.create(tmp_path) as store:
+        store.add([make.clip("a"), make.clip("b"), *takes, decision("9", "a", False)])
+        assert [row.id for row in store.candidates()] == ["2", "3"]
+        assert store.candidates(dropped=True) == takes
+
+
+def test_an_older_rushes_is_kept_out(tmp_path: Path) -> None:
+    """It would train on what was dropped."""
+    Store.create(tmp_path).close()
+    with sqlite3.connect(tmp_path / "rushes.db") as database:
+        assert database.execute("PRAGMA user_version").fetchone() == (SCHEMA,) and SCHEMA >= 3

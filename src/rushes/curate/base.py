@@ -33,11 +33,14 @@ class Finding:
         values: metric -> finite value. A metric that could not be measured is left out.
         words: metric -> several numbers, such as the words of a fingerprint.
         captions: texts that were written for the clip, by kind.
-        problem: why the clip could not be measured, in words; "" = it was. A clip with a problem is dropped, by name.
+        problem: why the clip could not be measured, in words; "" = it was. A clip with a problem is dropped, by name,
+            and measured anew on the next run.
+
+    Names of values and words are unique across stages.
     """
 
     values: Mapping[str, float] = field(default_factory=dict)
-    words: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    words: Mapping[str, Sequence[float]] = field(default_factory=dict)
     captions: Mapping[CaptionKind, str] = field(default_factory=dict)
     problem: str = ""
 
@@ -49,6 +52,7 @@ class Entry:
     id: str
     caption: str
     finding: Finding
+    person: bool = False  # a person kept it: it stays, whatever is chosen
 
 
 Dropped = Mapping[str, str]  # id of a clip -> why it is out, in words with the value and the threshold
@@ -65,7 +69,9 @@ class Stage:
         measure: a clip -> what was found; picklable, and without side effects but calls to a model. None = the stage
             works on what others found.
         choose: clips that are left, in a fixed order -> those to drop. Only clips that are given may be dropped.
-        stop: whether a judge that is down ends the run; else the stage is skipped, and the data card says so.
+        stop: whether a judge that is down ends the run; else the stage is skipped, and the data card says so. A judge
+            is down where `measure`, `choose` or the making of the stage raise `judges.endpoint.EndpointError`.
+        reads_caption: whether findings depend on the caption too: they are then taken anew when it changes.
     """
 
     name: str
@@ -73,6 +79,7 @@ class Stage:
     measure: Callable[[Task], Finding] | None
     choose: Callable[[Sequence[Entry]], Dropped]
     stop: bool = True
+    reads_caption: bool = False
 
 
 Engine = Callable[[Callable[[Task], Finding], Iterator[Task]], Iterator[tuple[Task, Finding]]]

@@ -27,12 +27,14 @@ class How:
         checkpointing: activations are computed again in the backward pass instead of kept.
         tiling: the codec works in overlapping tiles where frames are large.
         fps: frames per second of the clips, for models that are told; None = the model's own.
+        texts: folder in which what captions were read as is kept for the next start; None = nowhere.
     """
 
     dtype: Literal["auto", "float32", "bfloat16", "mixed"] = "auto"
     checkpointing: bool = True
     tiling: bool = True
     fps: float | None = None
+    texts: Path | None = None
 
 
 AS_IT_IS = How()

@@ -24,6 +24,7 @@ from rushes.backbones.adapters import LORA_FILE, lora_config, save_lora
 from rushes.backbones.base import BackboneSpec, Condition, How
 from rushes.backbones.fingerprint import weights_fingerprint
 from rushes.backbones.folders import Folder, open_folder, whole_folder
+from rushes.backbones.texts import Kept, TextCache, made_by
 
 Rows = Mapping[str, Tensor]  # of one caption or still, without the batch dimension
 
@@ -81,7 +82,7 @@ class DiffusersBackbone:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         half = how.dtype == "bfloat16" or (how.dtype == "auto" and self.device.type == "cuda")
         self.dtype = torch.bfloat16 if half else torch.float32
-        self._rows: dict[str, dict[str, tuple[Tensor, int]]] = {}
+        self._rows: dict[str, Kept] = {}
 
     @cached_property
     def network(self) -> nn.Module:
@@ -176,19 +177,38 @@ class DiffusersBackbone:
         return torch.cat(clips).permute(0, 2, 3, 4, 1).contiguous().numpy()
 
     def prepare(self, captions: Sequence[str]) -> None:
-        """Read captions that are not known yet; the encoders leave memory again."""
+        """Read captions that are neither known yet nor kept on disk; the encoders leave memory again."""
         unknown = [caption for caption in dict.fromkeys(captions) if caption not in self._rows]
-        if not unknown:
+        if self.texts is not None:
+            self._rows |= {caption: rows for caption in unknown if (rows := self.texts.get(caption)) is not None}
+        for caption, rows in self.read([caption for caption in unknown if caption not in self._rows]):
+            if self.texts is not None:
+                self.texts.put(caption, rows)
+            self._rows[caption] = rows
+
+    def read(self, captions: Sequence[str]) -> Iterator[tuple[str, Kept]]:
+        """Captions with what they are read as now, one after the other, by encoders that leave memory again."""
+        if not captions:
             return
         reader = self.reader()
-        with torch.no_grad():
-            for caption in unknown:
+        for caption in captions:
+            with torch.no_grad():
                 # Lone surrogates, which file names can bring in, are no text.
                 rows = self.family.text(reader, caption.encode("utf-8", "replace").decode())
-                self._rows[caption] = {name: _trimmed(row) for name, row in rows.items()}
+            yield caption, {name: _trimmed(row) for name, row in rows.items()}
         del reader
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
+
+    @cached_property
+    def texts(self) -> TextCache | None:
+        """What captions were read as in earlier starts; None where `how` names no folder for it."""
+        return TextCache(self.how.texts, self.reads_with()) if self.how.texts else None
+
+    def reads_with(self) -> dict[str, Any]:
+        """What embeddings of a caption are made from beside the caption; hashes the files of all parts that read."""
+        idle = ("vae", "scheduler", *self.family.networks, *self.family.idle)
+        return {"family": self.family.name, **made_by(self.folder, idle, self.family.text, self.dtype)}
 
     def still(self, frames_BHWC: NDArray[np.uint8], frames: int) -> dict[str, Tensor]:
         """What the family makes of a first frame beside its latent."""

@@ -11,7 +11,7 @@ from cyclopts import App, Parameter
 from rushes.cli.console import AsJson, Overrides, ProjectFolder, app, opened, tell
 from rushes.pipeline.settings import read_settings
 
-cache = App(name="cache", help="Stored latents: what they depend on, and whether they are right.")
+cache = App(name="cache", help="Stored latents and captions: what they depend on, and whether they are right.")
 app.command(cache)
 
 
@@ -93,13 +93,14 @@ def plan(
 @cache.command
 def explain(
     project: ProjectFolder,
-    subject: Annotated[str, Parameter(help="id of a clip or take, or key of a latent")] = "",
+    subject: Annotated[str, Parameter(help="id of a clip or take, key of a latent, or a caption")] = "",
     *,
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
-    """Say what stored latents depend on, and which are current, stale or missing."""
+    """Say what stored latents and captions depend on, and which are current, stale or missing."""
     from rushes.pipeline.caches import explain as stage
+    from rushes.pipeline.kept_texts import in_words
 
     with opened(project, read_settings(project, overrides)) as work:
         facts = stage(work, subject)
@@ -107,6 +108,7 @@ def explain(
     lines += [f"current: {facts['current']}, under {facts['fingerprint']}"]
     lines += [f"stale: {count}, under {name}" for name, count in facts["stale"].items()]
     lines += [f"{key}: {state}" for key, state in facts.get("entries", {}).items()]
+    lines += in_words(facts["texts"]) if "texts" in facts else []
     tell(facts, as_json, lines)
 
 
@@ -114,18 +116,21 @@ def explain(
 def verify(
     project: ProjectFolder,
     *,
-    share: Annotated[float, Parameter(help="of the latents that are encoded again")] = 0.1,
+    share: Annotated[float, Parameter(help="of the latents and captions that are encoded again")] = 0.1,
     every: Annotated[bool, Parameter(name="--all", negative=(), help="encode all of them again")] = False,
     seed: Annotated[int, Parameter(help="of the choice")] = 0,
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
-    """Read the stored latents, encode some again and compare; exit code 1 where one is not what it should be."""
+    """Read stored latents and captions, make some again and compare; exit code 1 where one is not what it should be."""
     from rushes.pipeline.caches import verify as stage
 
     with opened(project, read_settings(project, overrides)) as work:
         facts = stage(work, 1.0 if every else share, seed)
-    _end(facts, [f"{facts['entries']} entries read, {facts['compared']} encoded again and compared"], as_json)
+    lines = [f"{facts['entries']} entries read, {facts['compared']} encoded again and compared"]
+    if facts["texts"]:
+        lines.append(f"{facts['texts']} captions read, {facts['texts_compared']} encoded again and compared")
+    _end(facts, lines, as_json)
 
 
 @cache.command

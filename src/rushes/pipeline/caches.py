@@ -1,4 +1,4 @@
-"""`rushes cache`: what the stored latents depend on, and whether they are still what the codec makes.
+"""`rushes cache`: what stored latents depend on, and whether they are still what the codec makes; captions beside them.
 
 The name of a shard begins with a hash of the codec, its weights, the size and the preprocessing, and a key is the hash
 of a clip's content. So an entry that any of these made otherwise is never found: it is stale, and its clip is encoded
@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from rushes.encode import PREPROCESSING, Job, encode
+from rushes.pipeline.kept_texts import explain_texts, verify_texts
 from rushes.pipeline.project import Project
 from rushes.store.latents import LatentStore, split_key
 
@@ -39,7 +40,7 @@ def depends_on(project: Project) -> dict[str, Any]:
 
 
 def explain(project: Project, subject: str = "") -> dict[str, Any]:
-    """What entries depend on, and how many are current and stale; of one clip, take or key whether its entry is.
+    """What entries depend on, and how many are current and stale; of a clip, take, key or caption whether its entry is.
 
     Raises:
         ValueError: the project has no such subject.
@@ -52,11 +53,12 @@ def explain(project: Project, subject: str = "") -> dict[str, Any]:
         "current": len(here),
         "stale": {name: len(store) for name, store in stale.items()},
     }
-    if subject:
+    texts = explain_texts(project, subject)
+    if subject and subject not in texts.get("texts", {}).get("entries", {}):
         media = _media(project, subject)
         keys = {media} | {key for store in (here, *stale.values()) for key in store if _of(key) == media}
         facts["entries"] = {key: _state(key, here, stale) for key in sorted(keys)}
-    return facts
+    return facts | texts
 
 
 def _stale(project: Project) -> dict[str, LatentStore]:
@@ -113,7 +115,10 @@ def verify(project: Project, share: float = 0.1, seed: int = 0) -> dict[str, Any
                 compared["entries"] += 1
                 if words := _unlike(here.get(key), again.get(key)):
                     problems.append(f"latent of {key!r}: {words}; delete {project.latents.folder} and encode again")
-    return {"entries": len(here), "compared": compared["entries"], "without_media": len(orphans), "problems": problems}
+    texts = verify_texts(project, share, seed)
+    problems += texts.pop("problems")
+    facts = {"entries": len(here), "compared": compared["entries"], "without_media": len(orphans), "problems": problems}
+    return facts | texts
 
 
 def _asked_for(key: str) -> bool:

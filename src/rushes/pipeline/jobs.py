@@ -47,7 +47,10 @@ def set_up(job: Job, folder: Path, backbone: Backbone, ranks: Ranks, timed: Bar)
     """Model and data of a run, the same in all processes; fills the bank, each process its share."""
     train, seed = job.settings.train, job.settings.project.seed
     comparisons = [*job.comparisons, *job.held_out]
-    backbone.prepare([view.caption for comparison in comparisons for view in comparison.views])
+    captions = list(dict.fromkeys(view.caption for comparison in comparisons for view in comparison.views))
+    backbone.prepare(ranks.share(captions))  # each process reads its share, and finds that of the others on the disk
+    ranks.wait()
+    backbone.prepare(captions)
     backbone.network.to(ranks.device)
     ranks.match(backbone.network)
     latents = LatentStore(folder / "latents", job.latents)

@@ -31,6 +31,7 @@ from rushes.training.comparison import LatentGrid
 Bar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 BASE = "base"
 WEIGHTS = "weights.safetensors"
+TEXTS = "texts"
 SECONDS = "seconds.json"
 
 
@@ -40,13 +41,18 @@ def no_bar(name: str, total: int) -> Iterator[Callable[[int], None]]:
     yield lambda count: None
 
 
-def load_model(size: Size) -> Backbone:
+def load_model(size: Size, project: Path | None = None) -> Backbone:
     """A fresh copy of the model that the `[backbone]` settings name.
+
+    Args:
+        size: those settings.
+        project: folder of the project in which what captions are read as is kept; None = nowhere.
 
     Raises:
         ValueError: no such backbone, or weights that it cannot read.
     """
-    return load_backbone(size.name, size.path, How(size.dtype, size.checkpointing, size.tiling, size.fps))
+    texts = project / TEXTS if project else None
+    return load_backbone(size.name, size.path, How(size.dtype, size.checkpointing, size.tiling, size.fps, texts))
 
 
 @dataclass
@@ -67,7 +73,7 @@ class Project:
             ValueError: weights that cannot be read, or a size or frame count that the model cannot take.
         """
         size = self.settings.backbone
-        backbone = load_model(size)
+        backbone = load_model(size, self.store.project)
         problems = []
         for where, check in (
             ("backbone.frames", lambda: backbone.spec.latent_frames(size.frames)),
@@ -197,7 +203,7 @@ def _untrained(project: Project, settings: Train) -> Backbone:
             break
         settings = settings.model_copy(update={"start": before.start})
     if settings.start == BASE:
-        backbone = load_model(project.settings.backbone)
+        backbone = load_model(project.settings.backbone, project.store.project)
     else:
         backbone = _load_trainable(project, settings.start)
         merge_lora(backbone.network)

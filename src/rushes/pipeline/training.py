@@ -94,7 +94,7 @@ def follow_run(folder: Path) -> bool:
         return False
     with joined() as ranks:
         job: Job = ranks.send(None)
-        backbone = load_model(job.settings.backbone)
+        backbone = load_model(job.settings.backbone, folder)
         make_trainable(backbone, job.settings.train)
         backbone, data = set_up(job, folder, backbone, ranks, no_bar)
         _train(job, backbone, data, folder / "runs" / job.name, ranks)

@@ -1,0 +1,157 @@
+"""What captions were read as, kept on disk, so that a second start reads none and loads no text encoder.
+
+One file for each caption, in a folder that is named after all else that its embeddings depend on: weights of the text
+encoders, tokenizers, precision, and the code that reads. A change of any makes another folder, so an entry that was
+made otherwise is never found; a file has its name only once it is whole.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from rushes.backbones.folders import Folder
+from rushes.media.files import content_hash, whole_file
+from rushes.records import stable_hash
+
+# Tensors of one caption by name: on the CPU, without the zeros at the end, and the length that they had with them.
+Kept = Mapping[str, tuple[Tensor, int]]
+LIBRARIES = ("torch", "transformers", "diffusers", "ftfy")  # with another version captions are read again
+
+
+class TextCache:
+    """Embeddings of captions that were made in one way."""
+
+    def __init__(self, folder: Path, depends_on: Mapping[str, Any]) -> None:
+        """Nothing is read or written yet.
+
+        Args:
+            folder: of all embeddings of a project.
+            depends_on: what an embedding is made from beside its caption, as JSON takes it.
+        """
+        self.depends_on = dict(depends_on)
+        self.fingerprint = stable_hash(self.depends_on)
+        self.all, self.folder = folder, folder / self.fingerprint
+
+    def path(self, caption: str) -> Path:
+        """The file of a caption, there or not."""
+        return self.folder / f"{content_hash(caption.encode('utf-8', 'surrogatepass'))}.safetensors"
+
+    def __contains__(self, caption: object) -> bool:
+        """Whether `get` would find it."""
+        return isinstance(caption, str) and self.path(caption).is_file()
+
+    def paths(self) -> list[Path]:
+        """The files of all captions."""
+        return sorted(self.folder.glob("[!.]*.safetensors"))
+
+    def get(self, caption: str) -> Kept | None:
+        """What `put` was given; None where there is none. Raises ValueError as `read` does."""
+        path = self.path(caption)
+        return self.read(path)[1] if path.is_file() else None
+
+    def read(self, path: Path) -> tuple[str, Kept]:
+        """Caption and embeddings of a file.
+
+        Raises:
+            ValueError: a file that is torn, was altered, or was written under another name.
+        """
+        try:
+            with safe_open(path, framework="pt") as file:
+                about = file.metadata() or {}
+                # A copy, as a tensor is a map of the file.
+                tensors: dict[str, Tensor] = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise ValueError(f"{path}: torn or not a safetensors file ({error}); {_AGAIN}") from error
+        caption, sums, lengths = (json.loads(about.get(key, "null")) for key in ("caption", "sha256", "lengths"))
+        ours = about.get("fingerprint") == self.fingerprint and caption is not None and self.path(caption) == path
+        if not ours or sums != {name: _checksum(tensor) for name, tensor in tensors.items()}:
+            raise ValueError(f"{path}: was altered, or moved here; {_AGAIN}")
+        return caption, {name: (tensor, lengths[name]) for name, tensor in tensors.items()}
+
+    def put(self, caption: str, rows: Kept) -> None:
+        """Keep what a caption was read as; on return it is on disk.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        tensors = {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, (tensor, _) in
+                   rows.items()}  # fmt: skip
+        about = {
+            "fingerprint": self.fingerprint,
+            "caption": json.dumps(caption),
+            "lengths": json.dumps({name: length for name, (_, length) in rows.items()}),
+            "sha256": json.dumps({name: _checksum(tensor) for name, tensor in tensors.items()}),
+        }
+        path = self.path(caption)
+        try:
+            with whole_file(path) as part:
+                save_file(tensors, part, about)
+        except SafetensorError as error:
+            raise OSError(f"{path}: cannot be written ({error}); free some space, then run again") from error
+
+    def stale(self) -> dict[str, int]:
+        """How many captions are kept that were read in another way, by the fingerprint of that."""
+        return dict(
+            Counter(path.parent.name for path in sorted(self.all.glob("*/[!.]*.safetensors")) if self._stale(path))
+        )
+
+    def stale_of(self, caption: str) -> list[str]:
+        """Fingerprints of other ways in which a caption was read."""
+        return [path.parent.name for path in sorted(self.all.glob(f"*/{self.path(caption).name}")) if self._stale(path)]
+
+    def _stale(self, path: Path) -> bool:
+        return path.parent != self.folder
+
+
+_AGAIN = "delete it, its caption is read again"
+
+
+def made_by(model: Folder, idle: Collection[str], read: Callable[..., Any], dtype: torch.dtype) -> dict[str, Any]:
+    """What an embedding is made from beside its caption.
+
+    Args:
+        model: all of whose parts are hashed, tokenizers among them,
+        idle: but these.
+        read: what takes from the encoders what the network is given; the module that it stands in says how many tokens
+            a caption has at most.
+        dtype: of the encoders.
+    """
+    code = inspect.getsource(inspect.getmodule(read) or read)
+    return {
+        "pipeline": model.pipeline,
+        "dtype": str(dtype).removeprefix("torch."),
+        "code": content_hash(code.encode())[:24],
+        **{library: _version(library) for library in LIBRARIES},
+        **{
+            part: _files_hash(model.path / part) for part in sorted(model.index) if model.has(part) and part not in idle
+        },
+    }
+
+
+def _version(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return ""  # without ftfy some pipelines clean captions otherwise, and do not say so
+
+
+def _files_hash(folder: Path) -> str:
+    """24 hex digits over names and contents of a folder's files; what is hidden is left out."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith(".")]
+    return stable_hash([[path.relative_to(folder).as_posix(), content_hash(path)] for path in files])
+
+
+def _checksum(tensor: Tensor) -> str:
+    return content_hash(tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes())

@@ -72,6 +72,8 @@ class Stage:
         stop: whether a judge that is down ends the run; else the stage is skipped, and the data card says so. A judge
             is down where `measure`, `choose` or the making of the stage raise `judges.endpoint.EndpointError`.
         reads_caption: whether findings depend on the caption too: they are then taken anew when it changes.
+        calls: clips -> most requests to a model that they cost, so that a dry run can tell; None = the stage asks none.
+        parallel: measurements at once, in threads of one process, where they wait for a model; 0 = they compute.
     """
 
     name: str
@@ -80,6 +82,8 @@ class Stage:
     choose: Callable[[Sequence[Entry]], Dropped]
     stop: bool = True
     reads_caption: bool = False
+    calls: Callable[[int], int] | None = None
+    parallel: int = 0
 
 
 Engine = Callable[[Callable[[Task], Finding], Iterator[Task]], Iterator[tuple[Task, Finding]]]

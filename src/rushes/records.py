@@ -135,7 +135,7 @@ class Caption:
 class Decision:
     """Whether a clip is in the set, and under which caption. The last one about a clip counts, a person's first.
 
-    Never edited: who thinks otherwise writes another.
+    Never edited: who thinks otherwise writes another, and a person who takes back what they said one that is withdrawn.
     """
 
     id: str
@@ -147,6 +147,7 @@ class Decision:
     made_by: str = ""  # the program, or the person's name
     created_at: str = ""  # ISO 8601, UTC
     settings_hash: str = ""
+    withdrawn: bool = False  # this person says nothing about the clip any more; all but who and which is then void
 
 
 @dataclass(frozen=True)

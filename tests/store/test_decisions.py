@@ -17,6 +17,13 @@ def decision(id: str, subject: str, keep: bool, **more: object) -> Decision:
     return replace(Decision(id, subject, keep), **more)  # type: ignore[arg-type]
 
 
+BY_ADA = decision("1", "a", False, person=True, made_by="ada")
+BY_BOB = (
+    decision("2", "a", False, person=True, made_by="bob"),
+    decision("3", "a", True, person=True, made_by="bob"),
+)
+
+
 @pytest.mark.parametrize(
     ("decisions", "captions"),
     [
@@ -34,6 +41,17 @@ def decision(id: str, subject: str, keep: bool, **more: object) -> Decision:
             {"a": "mine", "b": ""},
         ),
         ((decision("1", "a", False, person=True), decision("2", "a", True, person=True)), {"a": "", "b": ""}),
+        # who withdraws has said nothing: another person's counts again, then the program's, whenever it was made
+        ((BY_ADA, decision("2", "a", True, person=True, made_by="ada", withdrawn=True)), {"a": "", "b": ""}),
+        (
+            (BY_ADA, *BY_BOB, decision("4", "a", True, person=True, made_by="bob", withdrawn=True)),
+            {"b": ""},
+        ),
+        (
+            (BY_ADA, decision("2", "a", False), decision("3", "a", True, person=True, made_by="ada", withdrawn=True)),
+            {"b": ""},
+        ),
+        ((BY_ADA, decision("2", "a", True), replace(BY_ADA, id="3", withdrawn=True, caption="?")), {"a": "", "b": ""}),
     ],
 )
 def test_the_decision_that_counts(

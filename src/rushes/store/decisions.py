@@ -8,24 +8,39 @@ from dataclasses import replace
 from rushes.records import Clip, Decision
 
 
-def standing(decisions: Iterable[Decision]) -> dict[str, Decision]:
-    """Clip id -> the decision that counts: a person's before a program's, and of these the last.
+class Said:
+    """What was said about one clip so far: the last of the programs, and the last of each person."""
 
-    A person who kept a clip and wrote no caption leaves it the one that a program gave it.
-    """
-    found: dict[str, Decision] = {}
-    by_program: dict[str, Decision] = {}
-    for decision in decisions:
+    def __init__(self) -> None:
+        self.program: Decision | None = None
+        self.people: dict[str, Decision] = {}  # by name; who spoke last comes last
+
+    def add(self, decision: Decision) -> None:
+        """Take in what was said next. A person who withdraws has said nothing."""
         if not decision.person:
-            by_program[decision.subject] = decision
-        if decision.person or decision.subject not in found or not found[decision.subject].person:
-            found[decision.subject] = decision
-    return {
-        subject: replace(decision, caption=decision.caption or by_program[subject].caption)
-        if decision.person and subject in by_program
-        else decision
-        for subject, decision in found.items()
-    }
+            self.program = decision
+            return
+        self.people.pop(decision.made_by, None)
+        if not decision.withdrawn:
+            self.people[decision.made_by] = decision
+
+    def counts(self) -> Decision | None:
+        """The decision that counts, None where nobody says anything.
+
+        A person who wrote no caption leaves the clip the one that a program gave it.
+        """
+        if not self.people:
+            return self.program
+        last = next(reversed(self.people.values()))
+        return replace(last, caption=last.caption or (self.program.caption if self.program else ""))
+
+
+def standing(decisions: Iterable[Decision]) -> dict[str, Decision]:
+    """Clip id -> the decision that counts: a person's before a program's, and of these the last."""
+    said: dict[str, Said] = {}
+    for decision in decisions:
+        said.setdefault(decision.subject, Said()).add(decision)
+    return {subject: found for subject, one in said.items() if (found := one.counts())}
 
 
 def decided(clips: tuple[Clip, ...], decisions: Mapping[str, Decision]) -> tuple[Clip, ...]:

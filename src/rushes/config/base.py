@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import BaseModel, ConfigDict
+
+FOLDER = "folder"  # marks a string that names a folder: relative ones are resolved when the settings are loaded
+Folder = Annotated[str, FOLDER]
 
 
 class Table(BaseModel):

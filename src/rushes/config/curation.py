@@ -6,11 +6,120 @@ from typing import Literal
 
 from pydantic import Field
 
-from rushes.config.base import Table
+from rushes.config.base import Folder, Table
 
 StageName = Literal[
     "technical", "motion", "duplicates", "reality", "captions", "dynamics", "fidelity", "diversity", "balance"
 ]
+
+
+class Model(Table):
+    """Another model than that of `[endpoint]`; what is not said here is as there, the budget included."""
+
+    url: str = Field("", description="address, up to and with /v1; empty = that of [endpoint]")
+    model: str = Field("", description="name of the model, as its server knows it")
+    key_env: str = Field("", description="environment variable with the key, where url is given; empty = none")
+    price_in: float = Field(0.0, ge=0, description="price of a million tokens that are sent; 0 = as in [endpoint]")
+    price_out: float = Field(0.0, ge=0, description="price of a million tokens that are answered; 0 = as in [endpoint]")
+
+
+class TextModel(Model):
+    """The language model that reads captions (dynamics, fidelity); without a name here, the one of `[endpoint]`."""
+
+
+class SecondJudge(Model):
+    """The vision-language model that looks again at what the one of `[endpoint]` took to be real."""
+
+
+class EmbeddingModel(Model):
+    """A model behind an OpenAI-style address that embeds captions (by endpoint)."""
+
+
+Unreadable = Literal["drop", "keep"]
+_UNREADABLE = "a clip about which a model's answer is refused, cut off or of another form goes out by name, or stays"
+
+
+class Reality(Table):
+    """Two vision-language models must both say that a clip was filmed; the second sees what passed the first."""
+
+    double_check: bool = Field(True, description="a second model must agree; without it more that is not real stays")
+    frames: int = Field(8, ge=1, description="frames of a clip that a model sees, evenly spaced")
+    unreadable: Unreadable = Field("drop", description=_UNREADABLE)
+    second: SecondJudge = SecondJudge()
+
+
+class Captions(Table):
+    """Captions by the vision-language model of `[endpoint]`, which also says whether those that are there are true."""
+
+    write: Literal["missing", "all", "never"] = Field(
+        "missing", description="dense captions for clips without a caption, for all, or for none; old ones are kept"
+    )
+    check: bool = Field(False, description="ask whether a clip shows what its caption says, before one is written")
+    untrue: Literal["drop", "write"] = Field(
+        "drop", description="a clip with an untrue caption goes out, or gets a new caption (check)"
+    )
+    frames: int = Field(8, ge=1, description="frames of a clip that the model sees, evenly spaced")
+    min_words: int = Field(15, ge=0, description="a clip whose new caption is shorter goes out")
+    unreadable: Unreadable = Field("drop", description=_UNREADABLE)
+
+
+class Dynamics(Table):
+    """Does the caption tell of a scene with hard foreground motion? (DenseDPO's filter)."""
+
+    by: Literal["model", "rules"] = Field(
+        "model", description="a language model, or lists of words, which is weaker: it knows no context"
+    )
+    unreadable: Unreadable = Field("drop", description=_UNREADABLE)
+
+
+class Fidelity(Table):
+    """How well captions show 17 physical phenomena (PhysHPO's selection): three questions a clip, best first."""
+
+    keep: Literal["share", "top_k", "min_score"] = Field(
+        "share", description="what is kept: the best share, the best top_k clips, or those of min_score and more"
+    )
+    share: float = Field(0.2213, gt=0, le=1, description="share that is kept; PhysHPO kept 59,076 of 266,931 (keep)")
+    top_k: int = Field(1000, ge=1, description="clips that are kept (keep)")
+    min_score: float = Field(8.0, ge=1, le=125, description="lowest product of the groups' means, 1 to 125 (keep)")
+    max_tokens: int = Field(2048, ge=1, description="longest answer; six captions are written in one")
+
+
+class Embeddings(Table):
+    """What captions are compared by."""
+
+    by: Literal["hashing", "endpoint", "folder"] = Field(
+        "hashing",
+        description="hashed words and letters (no synonyms), a model behind an address, or one from a folder",
+    )
+    size: int = Field(512, ge=64, le=65536, description="numbers in an embedding (by hashing)")
+    path: Folder = Field("", description="folder of a text encoder, as transformers saves it (by folder)")
+    batch: int = Field(32, ge=1, description="captions that are embedded at once (by endpoint or folder)")
+    endpoint: EmbeddingModel = EmbeddingModel()
+
+
+_ORDER = "value by which clips are better, the higher the better; empty = fidelity where it was measured, else as given"
+
+
+class Diversity(Table):
+    """From the best clip to the worst: one stays if its caption is unlike all that stay (Deita, PhysHPO)."""
+
+    tau: float = Field(0.9, gt=-1, le=1, description="cosine similarity from which on captions are too much alike")
+    repeats: int = Field(1, ge=1, description="clips that may share one caption word for word")
+    order: str = Field("", description=_ORDER)
+
+
+class Balance(Table):
+    """No topic may crowd out the others: the best clips of each stay."""
+
+    by: Literal["keywords", "clusters"] = Field("keywords", description="topics as listed, or found in the embeddings")
+    topics: dict[str, list[str]] = Field(
+        default_factory=dict,
+        description='topic -> words that tell of it, such as cooking = ["cook*", "chop", "frying pan"] (by keywords)',
+    )
+    clusters: int = Field(10, ge=2, description="topics that are looked for by k-means (by clusters)")
+    most: int = Field(0, ge=0, description="clips of one topic that stay, at most; 0 = no limit")
+    largest_share: float = Field(0.0, ge=0, le=1, description="largest share of one topic in what stays; 0 = no limit")
+    order: str = Field("", description=_ORDER)
 
 
 class Curate(Table):
@@ -24,3 +133,11 @@ class Curate(Table):
     when_down: Literal["stop", "skip"] = Field(
         "stop", description="a model that does not answer ends the run, or its stage is skipped and the card says so"
     )
+    text: TextModel = TextModel()
+    reality: Reality = Reality()
+    captions: Captions = Captions()
+    dynamics: Dynamics = Dynamics()
+    fidelity: Fidelity = Fidelity()
+    embeddings: Embeddings = Embeddings()
+    diversity: Diversity = Diversity()
+    balance: Balance = Balance()

@@ -20,7 +20,8 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from rushes.config.tables import FOLDER, Settings
+from rushes.config.base import FOLDER
+from rushes.config.tables import Settings
 from rushes.records import stable_hash
 
 

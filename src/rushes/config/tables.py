@@ -10,11 +10,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from rushes.config.base import Table
+from rushes.config.base import Folder, Table
 from rushes.config.curation import Curate
 
-FOLDER = "folder"  # marks a string that names a folder: relative ones are resolved when the settings are loaded
-Folder = Annotated[str, FOLDER]
 NoiseLevel = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -42,6 +40,9 @@ class Backbone(Table):
     )
     checkpointing: bool = Field(True, description="compute activations again in the backward pass to save memory")
     tiling: bool = Field(True, description="encode and decode large frames in overlapping tiles to save memory")
+    quantize: Literal["none", "8bit", "4bit"] = Field(
+        "none", description="bits of the frozen network's weights, under an adapter (docs/backbones.md)"
+    )
 
 
 class Footage(Table):
@@ -49,7 +50,11 @@ class Footage(Table):
 
     kind: Literal["world", "folder"] = Field("world", description="the embedded world, or a folder of video files")
     path: Folder = Field("", validate_default=True, description="folder of the video files (kind folder)")
-    layout: Literal["auto", "folder", "realdpo"] = Field("auto", description="how the folder is laid out")
+    layout: Literal["auto", "folder", "realdpo", "webdataset", "videofolder", "table"] = Field(
+        "auto", description="how the folder is laid out"
+    )
+    video_column: str = Field("", description="column of a table that holds or names the videos; empty = by its name")
+    caption_column: str = Field("", description="column of a table, or key of a tar's JSON; empty = by its name")
     clips: int = Field(256, gt=0, description="clips to render (kind world)")
     scenes: tuple[str, ...] = Field((), strict=False, description="scenes to render (kind world); empty = all")
     eval_prompts: int = Field(64, ge=0, description="held-out prompts (kind world)")
@@ -57,6 +62,17 @@ class Footage(Table):
     fit: Literal["crop", "pad", "stretch"] = Field("crop", description="how a frame is brought to the backbone's size")
     bench: Folder = Field("", description="folder of held-out prompts with first frames and other systems' videos")
     allow_empty_captions: bool = Field(False, description="take clips without a caption instead of refusing them")
+    on_refused: Literal["fail", "skip"] = Field(
+        "fail", description="clips that cannot be used end the import, or are left out by name"
+    )
+    cut: Literal["none", "scenes"] = Field("none", description="take files whole, or cut them where the scene changes")
+    cut_detector: Literal["adaptive", "content"] = Field(
+        "adaptive", description="a cut is a change far above its neighbours, which spares fast motion, or a large one"
+    )
+    cut_threshold: float = Field(0.0, ge=0, description="change that is a cut; 0 = the detector's own (3 and 27)")
+    shortest_s: float = Field(0.0, ge=0, description="shortest piece of a scene in seconds; 0 = the backbone's length")
+    longest_s: float = Field(0.0, ge=0, description="longest piece of a scene in seconds; 0 = the backbone's length")
+    cut_crf: int = Field(12, ge=1, le=51, description="x264's quality of the pieces, 1 (best) to 51")
 
     @field_validator("path")
     @classmethod

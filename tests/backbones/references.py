@@ -55,12 +55,33 @@ def pipeline_sample(
     lora: Path | None = None,
 ) -> Tensor:
     """Latents that the folder's own pipeline makes from the noise, as ours are shaped and normalised."""
+    pipeline = load_pipeline(folder)
+    if lora:
+        load_lora(pipeline, lora)
+    return ask(pipeline, mode, noise_BCFHW, caption, negative, frames_THWC, steps, guidance)
+
+
+def load_pipeline(folder: Path) -> Any:
+    """The pipeline that the folder names, silent."""
     from diffusers import DiffusionPipeline
 
     pipeline = DiffusionPipeline.from_pretrained(folder, local_files_only=True)
     pipeline.set_progress_bar_config(disable=True)
-    if lora:
-        load_lora(pipeline, lora)
+    return pipeline
+
+
+def ask(
+    pipeline: Any,
+    mode: str,
+    noise_BCFHW: Tensor,
+    caption: str,
+    negative: str,
+    frames_THWC: NDArray[np.uint8],
+    steps: int,
+    guidance: float,
+    fps: float = 0.0,
+) -> Tensor:
+    """Latents that a pipeline makes from the noise; `fps` is for those that are told, 0 = the family's own."""
     t, h, w, _ = frames_THWC.shape
     asked = {
         "prompt": caption,
@@ -74,6 +95,9 @@ def pipeline_sample(
     }
     if mode == "first_frame":
         asked["image"] = Image.fromarray(frames_THWC[0])
+    told = TOLD_FPS.get(type(pipeline).__name__)
+    if told:
+        asked["frame_rate"] = fps or told
     return ASK[type(pipeline).__name__](pipeline, noise_BCFHW, asked)
 
 
@@ -85,6 +109,13 @@ def load_lora(pipeline: Any, folder: Path) -> None:
         pipeline.load_lora_weights(folder)
     else:
         pipeline.transformer.load_lora_adapter(folder / LORA_FILE, prefix="transformer")
+
+
+def unload_lora(pipeline: Any) -> None:
+    """Take out whatever `load_lora` put in."""
+    for part in pipeline.components.values():
+        if getattr(part, "peft_config", None):
+            part.unload_lora()
 
 
 def _wan(pipeline: Any, noise: Tensor, asked: dict[str, Any]) -> Tensor:
@@ -122,7 +153,7 @@ def _ltx(pipeline: Any, noise: Tensor, asked: dict[str, Any]) -> Tensor:
             first = pipeline.vae.encode(pixels[:, :, None]).latent_dist.mode()
             first = pipeline._normalize_latents(first, pipeline.vae.latents_mean, pipeline.vae.latents_std)
             packed = torch.cat([first.flatten(2).transpose(1, 2), packed[:, h * w :]], 1)
-        made: Tensor = pipeline(latents=packed.detach(), frame_rate=25, **asked).frames
+        made: Tensor = pipeline(latents=packed.detach(), **asked).frames
     return made.transpose(1, 2).unflatten(2, (f, h, w))
 
 
@@ -139,7 +170,7 @@ def _ltx2(pipeline: Any, noise: Tensor, asked: dict[str, Any]) -> Tensor:
         first = pipeline._normalize_latents(pipeline.vae.encode(pixels[:, :, None]).latent_dist.mode(), *statistics)
         noise = torch.cat([first.detach(), noise[:, :, 1:]], 2)
     noise = pipeline._denormalize_latents(noise, *statistics)
-    made = pipeline(latents=noise, frame_rate=24.0, guidance_rescale=0.0, **asked).frames
+    made = pipeline(latents=noise, guidance_rescale=0.0, **asked).frames
     normalised: Tensor = pipeline._normalize_latents(made, *statistics)
     return normalised
 
@@ -153,7 +184,7 @@ def _ltx_conditions(pipeline: Any, noise: Tensor, asked: dict[str, Any]) -> Tens
         warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy", DeprecationWarning)
         module.randn_tensor, draw = (lambda *args, **more: noise.clone()), module.randn_tensor
         try:
-            made: Tensor = pipeline(frame_rate=25, image_cond_noise_scale=0.0, **asked).frames
+            made: Tensor = pipeline(image_cond_noise_scale=0.0, **asked).frames
         finally:
             module.randn_tensor = draw
     return made
@@ -193,6 +224,7 @@ def _animatediff(pipeline: Any, noise: Tensor, asked: dict[str, Any]) -> Tensor:
     return made
 
 
+TOLD_FPS = {"LTXPipeline": 25.0, "LTXConditionPipeline": 25.0, "LTX2Pipeline": 24.0}
 ASK: dict[str, Callable[[Any, Tensor, dict[str, Any]], Tensor]] = {
     "WanPipeline": _wan,
     "WanImageToVideoPipeline": _wan,

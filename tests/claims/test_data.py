@@ -1,10 +1,21 @@
 from __future__ import annotations
 
-import numpy as np
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
 
-from rushes.claims.data import Careless, Labels
+import numpy as np
+import pytest
+
+from rushes.claims import run
+from rushes.claims.catalogue import CLAIMS
+from rushes.claims.clips import FOOTAGE, WORLD
+from rushes.claims.data import Careless, Labels, Levels, Takes
 from rushes.judges.base import Judgement
+from rushes.media.read import read_video
 from rushes.metrics.base import Shot
+from rushes.pipeline import stages
+from rushes.pipeline.project import open_project
 
 
 class Left:
@@ -42,3 +53,44 @@ def test_each_set_of_labels_has_a_judge_of_its_own() -> None:
         Labels("guided", flips=0.2),
     ]
     assert len({labels.judge for labels in several}) == len(several)
+
+
+def test_levels_of_a_pair_lie_apart() -> None:
+    low, high = Levels(0.25).etas()
+    assert high - low == pytest.approx(0.25) and 0 < low < high < 1
+
+
+@pytest.mark.slow
+def test_other_clips_take_the_place_of_the_true_ones(tmp_path: Path) -> None:
+    """Half of a pool has a fault: the verifier's half is nearly free of it, and a random one is not."""
+    budget, bad = run.Budget(1, 24, 2, 1, 2), {}
+    for name in ("random", "selected", "still"):
+        settings = run.settings_of(replace(CLAIMS["realdpo"].arms[0], footage=name), 0, budget)
+        project = open_project(tmp_path / name, settings)
+        step = FOOTAGE[name]
+        assert step is not None
+        with closing(project.store) as store:
+            stages.import_footage(project)
+            step(project)
+            clips = store.clips("train")
+            step(project)
+            assert store.clips("train") == clips and len(clips) == 24 and len(store.clips("eval")) == 2
+            bad[name] = sum(clip.made_by != WORLD for clip in clips)
+            if name == "still":
+                frames = read_video(store.media_path(clips[0].media)).frames_FHWC.astype(int)
+                assert abs(frames - frames[:1]).mean() < 1
+    assert bad["selected"] <= 3 < 7 <= bad["random"] and bad["still"] == 24
+
+
+@pytest.mark.slow
+def test_pairs_of_two_levels(tmp_path: Path) -> None:
+    arm = next(arm for arm in CLAIMS["densedpo"].arms if arm.name == "densedpo-mixed-levels")
+    project = open_project(tmp_path, run.settings_of(arm, 0, run.Budget(1, 6, 2, 1, 2)))
+    with closing(project.store) as store:
+        stages.import_footage(project)
+        for step in (Takes(2, "guided"), *arm.data, *arm.data):
+            step(project)
+        pairs = store.preferences()
+        etas = {row.id: row.eta for row in store.candidates()}
+        assert len(pairs) == 6 and {row.judge for row in pairs} == {arm.train["options"]["judge"]}
+        assert all(abs((etas[p.left] or 0) - (etas[p.right] or 0)) == pytest.approx(0.25, abs=1e-4) for p in pairs)

@@ -1,46 +1,85 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from rushes.claims import run, table
-from rushes.claims.base import BASE
+from rushes.claims.base import BASE, Claim
 from rushes.claims.catalogue import CLAIMS, arms_of, find_claims
-from rushes.evaluate.meters import fit_meter, world_meter
+from rushes.claims.evidence import FILE, read_evidence, write_evidence
+from rushes.claims.plots import write_plots
+from rushes.evaluate.meters import fidelity_meter, fit_meter, world_meter
 
-NANO = run.Budget(clips=6, prompts=4, steps=0.02)
+NANO = run.Budget(seeds=2, clips=8, prompts=3, steps=2, batch=2)
 
 
 @pytest.mark.slow
 def test_arms_share_a_project_and_are_run_once(tmp_path: Path) -> None:
     said: list[str] = []
-    found = run.reproduce(["huvidpo"], [0, 1], tmp_path, NANO, 1, said.append)
-    assert set(found) == {BASE, "huvidpo", "huvidpo-gap"} and len(said) == 2
-    metrics = {*world_meter().better, *fit_meter().better}
-    assert set(found["huvidpo"][0]) == metrics
-    assert set(found["huvidpo"][1]["lost"]) == set(found[BASE][1]["lost"]) != set(found[BASE][0]["lost"])
-    projects = {path: path.stat().st_mtime_ns for path in tmp_path.glob("seed-*/runs/*/weights.safetensors")}
-    assert len(projects) == 4
-    assert run.reproduce(["huvidpo"], [0, 1], tmp_path, NANO, 1) == found
-    assert {path: path.stat().st_mtime_ns for path in projects} == projects
-    assert [row.outcome for row in table.rows(find_claims(["huvidpo"]), found)]
+    found = run.reproduce(["huvidpo"], [0, 1], tmp_path, NANO, 1, {}, said.append)
+    claim = CLAIMS["huvidpo"]
+    assert set(found) == {BASE, *(arm.name for arm in claim.arms)} and len(said) == 2
+    metrics = {*world_meter().better, *fit_meter().better, *fidelity_meter().better}
+    values = {arm: found[arm][seed].values for arm in found for seed in (0, 1) if seed == 0 or arm == BASE}
+    assert set(values["huvidpo"]) == metrics
+    assert set(found["huvidpo"][1].values["lost"]) == set(found[BASE][1].values["lost"])
+    assert set(found[BASE][0].values["lost"]) != set(found[BASE][1].values["lost"])
+    weights = {path: path.stat().st_mtime_ns for path in tmp_path.glob("seed-*/runs/*/weights.safetensors")}
+    assert len(weights) == 2 * len(claim.arms)
+    assert run.reproduce(["huvidpo"], [0, 1], tmp_path, NANO, 1, {}) == found
+    assert {path: path.stat().st_mtime_ns for path in weights} == weights
+
+    write_evidence(tmp_path / FILE, found)
+    elsewhere = tmp_path / "elsewhere"
+    again = run.reproduce(["huvidpo"], [0, 1], elsewhere, NANO, 1, read_evidence(tmp_path / FILE))
+    assert not list(elsewhere.iterdir())  # all was known
+    rows = table.write(tmp_path, [claim], again, {"clips": 8})
+    assert [row.outcome for row in rows] == [row.outcome for row in table.rows([claim], found)]
+    write_plots(tmp_path, [claim], rows, 0)
+    assert {path.name for path in tmp_path.glob("*.*")} >= {"table.md", "forest-huvidpo.svg", "takes-huvidpo.png"}
+
+
+def test_what_is_known_of_other_settings_is_run_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    ran: list[str] = []
+
+    def instead(arm: run.Arm, settings: object, out: Path, made_from: str) -> run.Result:
+        ran.append(arm.name)
+        return run.Result(made_from, {}, (), 1.0)
+
+    monkeypatch.setattr(run, "_run", instead)
+    arm = CLAIMS["realdpo"].arms[1]
+    first = run._result(arm, 0, tmp_path, NANO, None)
+    assert run._result(arm, 0, tmp_path / "new", NANO, first) is first and ran == ["realdpo"]
+    run._result(arm, 0, tmp_path, replace(NANO, steps=3), first)
+    run._result(replace(arm, footage="random"), 0, tmp_path, NANO, first)
+    assert len(ran) == 3
 
 
 def test_arms_of_a_seed_differ_by_training_alone() -> None:
-    settings = [run.settings_of(arm, 3, NANO) for arm in arms_of(find_claims([]))]
+    arms = arms_of(find_claims([]))
+    settings = [run.settings_of(arm, 3, NANO) for arm in arms]
     assert len({s.model_dump_json(exclude={"train"}) for s in settings}) == 1
     assert len({s.train.name for s in settings}) == len(settings)
+    judged = [s.train for s, arm in zip(settings, arms, strict=True) if arm.evaluate]
+    assert {(train.steps, train.batch) for train in judged} == {(NANO.steps, NANO.batch)}
 
 
-def test_arms_get_an_equal_share_of_their_steps() -> None:
-    full, half = (run.settings_of(CLAIMS["realdpo"].arms[0], 0, run.Budget(8, 8, steps)) for steps in (1.0, 0.5))
-    assert half.train.steps * 2 == full.train.steps
+def test_budgets_differ_by_their_seeds_alone() -> None:
+    small, full = run.BUDGETS["small"], run.BUDGETS["full"]
+    assert small.seeds < full.seeds and replace(full, seeds=small.seeds) == small
 
 
 def test_hypotheses_have_names_of_their_own() -> None:
     for claim in CLAIMS.values():
         assert len({h.name for h in claim.hypotheses}) == len(claim.hypotheses)
+
+
+def test_only_judged_arms_are_compared() -> None:
+    arm = replace(CLAIMS["realdpo"].arms[1], evaluate=False)
+    with pytest.raises(AssertionError):
+        Claim("c", "p", (arm,), CLAIMS["realdpo"].hypotheses[:1])
 
 
 def test_an_unknown_claim_is_named() -> None:

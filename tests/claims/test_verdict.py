@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import ttest_1samp
 
 from rushes.claims.base import Arm, Claim, Expects, Hypothesis
-from rushes.claims.verdict import Effect, agree, effect, outcome, p_value
+from rushes.claims.verdict import Effect, agree, effect, moderated, outcome, p_value
 
 
 def hypothesis(expects: Expects = "lower", margin: float = 0.01) -> Hypothesis:
@@ -86,6 +86,24 @@ def test_the_verdict_is_right_as_often_as_it_says() -> None:
         for found in (of(*rng.normal(0.0, 0.03, 3)) for _ in range(2000))
     )
     assert 0.012 < called / 2000 < 0.04
+
+
+def test_spread_of_other_differences_decides_what_three_seeds_cannot() -> None:
+    rng = np.random.default_rng(2)
+    many = [of(*rng.normal(-0.02 * (at % 2), 0.008, 3)) for at in range(40)]
+    found, asked = moderated(many), hypothesis()
+
+    def decided(effects: list[Effect]) -> int:
+        return sum(p_value(e, asked) < 0.001 for e in effects)
+
+    assert decided(found) >= 8 > 2 >= decided(many)
+    assert sum(p_value(e, asked) < 0.001 for at, e in enumerate(found) if not at % 2) == 0
+    assert [e.value for e in found] == [e.value for e in many]
+
+
+def test_unequal_numbers_of_seeds_lend_nothing() -> None:
+    several = [of(0.1, 0.2, 0.3), of(0.1, 0.2), of(0.3, 0.1, 0.2), of(0.0, 0.4, 0.2), of(0.1, 0.1, 0.4)]
+    assert moderated(several) == several and moderated([of(0.1)] * 5) == [of(0.1)] * 5
 
 
 def test_agreement_is_of_sides() -> None:

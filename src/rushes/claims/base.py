@@ -23,6 +23,9 @@ class Arm:
         train: changes to `[train]`; `options` among them are merged into the recipe's.
         data: what must be in the project first, in order; steps that are done already do nothing.
         start: arm whose weights training starts from.
+        footage: name of the clips it is trained on, a key of `rushes.claims.clips.FOOTAGE`; each has a project of its
+            own. Held-out prompts are the same in all.
+        evaluate: whether its takes are judged; else only its diagnoses count.
     """
 
     name: str
@@ -30,6 +33,8 @@ class Arm:
     train: Mapping[str, Any] = field(default_factory=dict)
     data: tuple[Step, ...] = ()
     start: str = BASE
+    footage: str = "true"
+    evaluate: bool = True
 
 
 @dataclass(frozen=True)
@@ -57,17 +62,28 @@ class Hypothesis:
 
 
 @dataclass(frozen=True)
+class Sighting:
+    """A run that was built to have a fault, and the diagnosis that should name it; "" = none should be made."""
+
+    arm: str
+    diagnosis: str
+
+
+@dataclass(frozen=True)
 class Claim:
-    """Arms and hypotheses of one paper."""
+    """Arms and hypotheses of one paper, and the faults that its runs should be seen to have."""
 
     name: str
     paper: str
     arms: tuple[Arm, ...]
     hypotheses: tuple[Hypothesis, ...]
+    sightings: tuple[Sighting, ...] = ()
 
     def __post_init__(self) -> None:
         names = {BASE, *(arm.name for arm in self.arms)}
+        judged = {BASE, *(arm.name for arm in self.arms if arm.evaluate)}
         for hypothesis in self.hypotheses:
-            assert {hypothesis.arm, hypothesis.against} <= names, hypothesis
+            assert {hypothesis.arm, hypothesis.against} <= judged, hypothesis
+        assert {sighting.arm for sighting in self.sightings} <= names, self.name
         for place, arm in enumerate(self.arms):
             assert arm.start in {BASE, *(earlier.name for earlier in self.arms[:place])}, arm.name

@@ -17,6 +17,7 @@ from rushes.pipeline.project import BASE, Project
 from rushes.records import CandidateKind, stable_hash
 
 SEGMENT_S = Label().segment_s
+TOLERANCE = 1e-5  # of a noise level
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,22 @@ class Takes:
 
     def __call__(self, project: Project) -> None:
         stages.generate_takes(project, Generate(kind=self.kind, takes=self.count), self.system)
+
+
+@dataclass(frozen=True)
+class Levels:
+    """Two guided takes of every clip, from noise levels `apart` from each other: what DenseDPO found to fail."""
+
+    apart: float
+    middle: float = 0.725  # of the default range
+
+    def etas(self) -> tuple[float, float]:
+        """The two levels."""
+        return self.middle - self.apart / 2, self.middle + self.apart / 2
+
+    def __call__(self, project: Project) -> None:
+        for eta in self.etas():
+            stages.generate_takes(project, Generate(kind="guided", takes=1, eta=(eta, eta + 1e-6)), BASE)
 
 
 @dataclass(frozen=True)
@@ -75,6 +92,27 @@ class Labels:
         ]
         judge = Careless(self.judge, world_judge.make(project.settings.label.margin), self.flips)
         label.label(project.store, judge, chosen, segment_s=self.segment_s, settings_hash="")
+
+
+@dataclass(frozen=True)
+class MixedLabels:
+    """Labels by the world's verifier per segment, on pairs of takes from two noise levels."""
+
+    levels: Levels
+
+    @property
+    def judge(self) -> str:
+        """What the labels are signed with."""
+        return f"world guided, levels {self.levels.apart:g} apart"
+
+    def __call__(self, project: Project) -> None:
+        chosen = [
+            replace(candidate, eta=None, settings_hash="")  # of one level and setting, which is what makes a pair
+            for candidate in project.store.candidates(split="train", kind="guided", system=BASE)
+            if any(abs((candidate.eta or 0.0) - eta) < TOLERANCE for eta in self.levels.etas())
+        ]
+        judge = Careless(self.judge, world_judge.make(project.settings.label.margin), 0.0)
+        label.label(project.store, judge, chosen, segment_s=SEGMENT_S, settings_hash="")
 
 
 @dataclass(frozen=True)

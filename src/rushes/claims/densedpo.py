@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from rushes.claims.base import BASE, Arm, Claim, Hypothesis
-from rushes.claims.data import Labels, Takes
+from rushes.claims.data import Labels, Levels, MixedLabels, Takes
 
 PAIRS, GUIDED = Takes(2), Takes(2, "guided")
 WHOLE = Labels("take")
 DENSE = Labels("guided")
 THIRD = Labels("guided", share=1 / 3)
-QUARTER_S, ONE_S, TWO_S = (Labels("guided", segment_s=seconds) for seconds in (0.25, 1.0, 2.0))
+ONE_S, TWO_S = (Labels("guided", segment_s=seconds) for seconds in (1.0, 2.0))
+LEVELS = Levels(0.25)
+MIXED = MixedLabels(LEVELS)
 FLIPPED = {share: Labels("guided", flips=share) for share in (0.2, 0.4)}
 MOTION, FRAMES = 0.02, 0.01  # px per frame, share of frames: differences that a person sees on a contact sheet
 
 
+# The better of two settings on a seed that no table uses: 3e-5 without an anchor, 3e-4 with one. All arms have it.
+TUNED: Mapping[str, Any] = {"lr": 3e-4, "objective": {"sft_weight": 1000.0}}
+
+
 def _arm(name: str, labels: Labels, mode: str = "dense") -> Arm:
     takes = PAIRS if labels.kind == "take" else GUIDED
-    return Arm(name, "densedpo", {"options": {"mode": mode, "judge": labels.judge}}, (takes, labels))
+    return Arm(name, "densedpo", {**TUNED, "options": {"mode": mode, "judge": labels.judge}}, (takes, labels))
+
+
+def _lower(name: str, says: str, arm: str, against: str) -> Hypothesis:
+    return Hypothesis(name, says, arm, against, "bad_frames", "lower", FRAMES)
 
 
 CLAIM = Claim(
@@ -27,14 +40,21 @@ CLAIM = Claim(
         _arm("structural", DENSE, "structural"),
         _arm("densedpo", DENSE),
         _arm("densedpo-third", THIRD),
-        _arm("densedpo-quarter-second", QUARTER_S),
         _arm("densedpo-one-second", ONE_S),
         _arm("densedpo-two-seconds", TWO_S),
         _arm("densedpo-flips-20", FLIPPED[0.2]),
         _arm("densedpo-flips-40", FLIPPED[0.4]),
+        Arm(
+            "densedpo-mixed-levels",
+            "densedpo",
+            {**TUNED, "options": {"judge": MIXED.judge, "mixed_eta": True}},
+            (LEVELS, MIXED),
+        ),
     ),
     hypotheses=(
-        Hypothesis("works", "Labels per segment improve the base.", "densedpo", BASE, "bad_frames", "lower", FRAMES),
+        _lower("works", "Labels per segment improve the base.", "densedpo", BASE),
+        _lower("structural-works", "So do labels per clip on guided pairs.", "structural", BASE),
+        _lower("vanilla-works", "So do labels per clip on independent takes.", "vanilla", BASE),
         Hypothesis(
             "vanilla-loses-motion",
             "A labeller that prefers clean clips makes vanilla pairs lose dynamic degree.",
@@ -56,15 +76,13 @@ CLAIM = Claim(
         Hypothesis(
             "dense-keeps-motion", "Labels per segment keep it.", "densedpo", BASE, "dynamic_degree", "equal", MOTION
         ),
-        Hypothesis(
+        _lower(
             "density",
             "With the same labels, one per segment beats their majority for the clip.",
             "densedpo",
             "structural",
-            "bad_frames",
-            "lower",
-            FRAMES,
         ),
+        _lower("beats-vanilla", "Labels per segment beat vanilla pairs.", "densedpo", "vanilla"),
         Hypothesis(
             "third",
             "Segment labels on a third of the clips match clip labels on all.",
@@ -92,13 +110,25 @@ CLAIM = Claim(
             "higher",
             FRAMES,
         ),
+        _lower(
+            "one-second", "Segments of one second beat those of two.", "densedpo-one-second", "densedpo-two-seconds"
+        ),
         Hypothesis(
-            "short-segments",
-            "Segments of half a second beat those of two.",
+            "half-second",
+            "Segments of half a second are no better than those of one.",
             "densedpo",
-            "densedpo-two-seconds",
+            "densedpo-one-second",
             "bad_frames",
-            "lower",
+            "equal",
+            FRAMES,
+        ),
+        Hypothesis(
+            "mixed-levels",
+            "Members of a pair from different noise levels make it fail.",
+            "densedpo-mixed-levels",
+            "densedpo",
+            "bad_frames",
+            "higher",
             FRAMES,
         ),
     ),

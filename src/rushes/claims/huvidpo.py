@@ -2,28 +2,55 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rushes.claims.base import BASE, Arm, Claim, Hypothesis
 from rushes.claims.data import Scores, Takes
 
 DATA = (Takes(3), Scores())
+FRAMES, SSIM = 0.01, 0.005
+
+
+def _arm(name: str, **options: Any) -> Arm:
+    return Arm(name, "huvidpo", {"options": options}, DATA)
+
+
+def _lower(name: str, says: str, arm: str, against: str) -> Hypothesis:
+    return Hypothesis(name, says, arm, against, "bad_frames", "lower", FRAMES)
+
 
 CLAIM = Claim(
     "huvidpo",
     "HuViDPO (arXiv 2502.01690)",
     arms=(
-        Arm("huvidpo", "huvidpo", data=DATA),
-        Arm("huvidpo-gap", "huvidpo", {"options": {"weight": "gap"}}, DATA),
+        _arm("huvidpo"),
+        _arm("huvidpo-noised-first-frame", first_frame="noised"),
+        _arm("huvidpo-gap", weight="gap"),
+        _arm("huvidpo-beta-50", beta=50.0),
     ),
     hypotheses=(
-        Hypothesis("works", "Pairs from scores improve the base.", "huvidpo", BASE, "bad_frames", "lower", 0.01),
+        _lower("works", "Pairs from scores improve the base.", "huvidpo", BASE),
+        _lower("published-beta", "So they do at the published beta of 50.", "huvidpo-beta-50", BASE),
+        _lower(
+            "clean-first-frame",
+            "A first frame that is clean and not scored beats one that is noised and scored.",
+            "huvidpo",
+            "huvidpo-noised-first-frame",
+        ),
         Hypothesis(
+            "fidelity",
+            "Clips go on starting from the frame that they are given.",
+            "huvidpo",
+            BASE,
+            "first_frame_fidelity",
+            "equal",
+            SSIM,
+        ),
+        _lower(
             "gap",
             "Weighting pairs by their gap in score helps (the code loads the gap and does not use it).",
             "huvidpo-gap",
             "huvidpo",
-            "bad_frames",
-            "lower",
-            0.01,
         ),
     ),
 )

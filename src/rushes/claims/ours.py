@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rushes.claims.base import Arm, Claim, Hypothesis
+from rushes.claims.base import Arm, Claim, Hypothesis, Sighting
 from rushes.claims.data import Takes
 
 ONE = (Takes(1),)
@@ -16,6 +16,22 @@ def _arm(name: str, **train: Any) -> Arm:
     return Arm(name, "realdpo", {"options": {"losers": 1}, **train}, ONE)
 
 
+# Runs with one fault each; preference alone, at a rate that stays, unless something else makes the fault.
+BARE: dict[str, Any] = {"decay": "none", "lr": 1e-5, "objective": {"sft_weight": 0.0}}
+
+
+def _faulty(name: str, **train: Any) -> Arm:
+    watched = {"checkpoint_every": 5, "steps": 40, "warmup": 8}
+    options = {"losers": 1, **train.pop("options", {})}
+    return Arm(name, "realdpo", {**BARE, **watched, "options": options, **train}, ONE, evaluate=False)
+
+
+def _misled(name: str, footage: str) -> Arm:
+    """Fine-tuning on clips that lack something, looked at through samples."""
+    train = {"decay": "none", "lr": 1e-3, "steps": 80, "sample_every": 20}
+    return Arm(name, "sft", train, footage=footage, evaluate=False)
+
+
 CLAIM = Claim(
     "ours",
     "Rushes",
@@ -24,6 +40,14 @@ CLAIM = Claim(
         _arm("view-by-view", gradients="stash"),
         *(_arm(f"bank-{m}", bank=m) for m in BANKS),
         _arm("unguarded", objective={"sft_weight": 0.0}),
+        _faulty("sick-moving-reference", options={"beta": 100.0}, reference="ema"),
+        _faulty("sick-shortcut"),
+        _faulty("sick-idle", lr=1e-9),
+        _faulty("sick-small-beta", options={"beta": 1.0}),
+        _faulty("sick-large-beta", options={"beta": 1e7}),
+        _faulty("sick-rate", lr=3e-2),
+        _misled("sick-still", "still"),
+        _misled("sick-washed", "washed"),
         _arm("winner-clamp", objective={"sft_weight": 0.0, "winner_clamp": 1000.0}),
         _arm("safe-loser", objective={"sft_weight": 0.0, "safe_loser": True}),
     ),
@@ -70,5 +94,16 @@ CLAIM = Claim(
             "lower",
             FRAMES,
         ),
+    ),
+    sightings=(
+        Sighting("realdpo", ""),
+        Sighting("sick-moving-reference", "winner_rising"),
+        Sighting("sick-shortcut", "shortcut"),
+        Sighting("sick-idle", "nothing_learned"),
+        Sighting("sick-small-beta", "beta_too_small"),
+        Sighting("sick-large-beta", "beta_too_large"),
+        Sighting("sick-rate", "diverged"),
+        Sighting("sick-still", "motion_loss"),
+        Sighting("sick-washed", "colour_drift"),
     ),
 )

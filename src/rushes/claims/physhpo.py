@@ -11,6 +11,7 @@ from rushes.claims.data import Takes, WrongCaptions
 LEVELS = ("state", "motion", "semantic")
 DATA = (Takes(3), Takes(1, "gap"), WrongCaptions())
 FRAMES = 0.01
+ONE_LOSER: Mapping[str, Any] = {"options": {"losers": 1}}
 
 
 def _arm(name: str, added: int, **options: Any) -> Arm:
@@ -33,6 +34,7 @@ CLAIM = Claim(
         _arm("physhpo-motion", 2),
         _arm("physhpo", 3),
         _arm("physhpo-random-error", 3, err="random"),
+        *(Arm(f"data-{name}", "realdpo", ONE_LOSER, (Takes(1),), footage=name) for name in ("random", "selected")),
     ),
     hypotheses=(
         Hypothesis("works", "All four levels improve the base.", "physhpo", BASE, "bad_frames", "lower", FRAMES),
@@ -55,6 +57,15 @@ CLAIM = Claim(
             "The take most like the clip is a better loser than a random one.",
             "physhpo",
             "physhpo-random-error",
+            "bad_frames",
+            "lower",
+            FRAMES,
+        ),
+        Hypothesis(
+            "selected-data",
+            "Clips chosen for physical fidelity beat as many at random, half of which have a fault.",
+            "data-selected",
+            "data-random",
             "bad_frames",
             "lower",
             FRAMES,

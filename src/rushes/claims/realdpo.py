@@ -2,57 +2,57 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rushes.claims.base import BASE, Arm, Claim, Hypothesis
 from rushes.claims.data import Takes
 
 ONE, THREE, FIVE = Takes(1), Takes(3), Takes(5)
+FRAMES = 0.01
+UNSCALED = "rushes.claims.unscaled"  # the recipe with the released loader's fault
 
+
+def _arm(name: str, data: Takes, losers: int = 1, recipe: str = "realdpo", start: str = BASE, **train: Any) -> Arm:
+    return Arm(name, recipe, {"options": {"losers": losers}, **train}, (data,), start)
+
+
+def _lower(name: str, says: str, arm: str, against: str) -> Hypothesis:
+    return Hypothesis(name, says, arm, against, "bad_frames", "lower", FRAMES)
+
+
+ALONE: dict[str, Any] = {"objective": {"sft_weight": 0.0}}
 CLAIM = Claim(
     "realdpo",
     "RealDPO (arXiv 2510.14955)",
     arms=(
         Arm("sft", "sft"),
-        Arm("realdpo", "realdpo", {"options": {"losers": 1}}, (ONE,)),
-        Arm("realdpo-no-sft", "realdpo", {"options": {"losers": 1}, "objective": {"sft_weight": 0.0}}, (ONE,)),
-        Arm("realdpo-ema", "realdpo", {"options": {"losers": 1}, "reference": "ema"}, (ONE,)),
-        Arm("realdpo-n3", "realdpo", {"options": {"losers": 3}}, (THREE,)),
-        Arm("realdpo-n5", "realdpo", {"options": {"losers": 5}}, (FIVE,)),
-        Arm("realdpo-round2", "realdpo", {"options": {"losers": 1}}, (Takes(1, system="realdpo"),), start="realdpo"),
+        _arm("realdpo", ONE),
+        _arm("unguarded", ONE, **ALONE),
+        _arm("realdpo-ema", ONE, reference="ema"),
+        _arm("realdpo-n3", THREE, 3),
+        _arm("realdpo-n5", FIVE, 5),
+        _arm("unscaled", ONE, recipe=UNSCALED),
+        _arm("unscaled-unguarded", ONE, recipe=UNSCALED, **ALONE),
+        _arm("realdpo-round2", Takes(1, system="realdpo"), start="realdpo"),
     ),
     hypotheses=(
+        _lower("works", "Training on real clips against takes improves the base.", "realdpo", BASE),
+        _lower("works-unguarded", "So does the preference loss alone, as published.", "unguarded", BASE),
+        _lower("beats-sft", "It beats fine-tuning on the same footage.", "realdpo", "sft"),
+        _lower("moving-reference", "A reference that follows the policy helps.", "realdpo-ema", "realdpo"),
+        _lower("three-losers", "Three takes help over one.", "realdpo-n3", "realdpo"),
+        _lower("five-losers", "Five takes help over three.", "realdpo-n5", "realdpo-n3"),
+        _lower("unscaled", "Losers encoded as the released loader does still help.", "unscaled-unguarded", BASE),
+        _lower("scaled", "Losers encoded as winners are help more.", "unguarded", "unscaled-unguarded"),
         Hypothesis(
-            "works",
-            "Training on real clips against takes improves the base.",
-            "realdpo",
-            BASE,
+            "unscaled-is-sft",
+            "With wrongly encoded losers what is left is fine-tuning.",
+            "unscaled",
+            "sft",
             "bad_frames",
-            "lower",
-            0.01,
+            "equal",
+            FRAMES,
         ),
-        Hypothesis(
-            "beats-sft", "It beats fine-tuning on the same footage.", "realdpo", "sft", "bad_frames", "lower", 0.01
-        ),
-        Hypothesis(
-            "moving-reference",
-            "A reference that follows the policy helps.",
-            "realdpo-ema",
-            "realdpo",
-            "bad_frames",
-            "lower",
-            0.01,
-        ),
-        Hypothesis("three-losers", "Three takes help over one.", "realdpo-n3", "realdpo", "bad_frames", "lower", 0.01),
-        Hypothesis(
-            "five-losers", "Five takes help over three.", "realdpo-n5", "realdpo-n3", "bad_frames", "lower", 0.01
-        ),
-        Hypothesis(
-            "second-round",
-            "A second round with takes of the improved model helps.",
-            "realdpo-round2",
-            "realdpo",
-            "bad_frames",
-            "lower",
-            0.01,
-        ),
+        _lower("second-round", "A second round with takes of the improved model helps.", "realdpo-round2", "realdpo"),
     ),
 )

@@ -1,45 +1,53 @@
-"""Run the arms of claims: one project per seed, so that arms share clips, takes and caches; resumable at any point."""
+"""Run the arms of claims, a project per seed and footage, so that they share takes and caches; resumable."""
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from rushes.claims.base import BASE, Arm
 from rushes.claims.catalogue import arms_of, find_claims
+from rushes.claims.clips import FOOTAGE
+from rushes.claims.evidence import Evidence, Result, Values, result_of
 from rushes.config.tables import Evaluate, Footage, Settings, Train
 from rushes.config.tables import Project as ProjectTable
 from rushes.evaluate import stored
-from rushes.evaluate.meters import Meter, fit_meter, world_meter
+from rushes.evaluate.meters import Meter, fidelity_meter, fit_meter, world_meter
 from rushes.media.files import whole_file
 from rushes.pipeline import stages, training
 from rushes.pipeline.presets import tiny_train
-from rushes.pipeline.project import Project, open_project
-from rushes.records import stable_hash
+from rushes.pipeline.project import Project, open_project, run_folder
+from rushes.records import Candidate, stable_hash
 from rushes.store.database import Store
+from rushes.training.health import diagnoses
+from rushes.training.history import read_history
 from rushes.training.recipe import load_recipe
 
-Values = dict[str, dict[str, float]]  # metric -> prompt -> value
+HELD_OUT, PROBES = 8, 1  # comparisons held out in every arm, and looks at them after the first
 
 
 @dataclass(frozen=True)
 class Budget:
     """How much every arm gets; equal for all of them."""
 
+    seeds: int
     clips: int
     prompts: int
-    steps: float  # of the recipe's own number
+    steps: int
+    batch: int
 
 
-BUDGETS = {"small": Budget(clips=128, prompts=96, steps=0.5), "full": Budget(clips=256, prompts=192, steps=1.0)}
+# Arms are the same in both, and so are the first seeds: the full budget goes on where the small one ends.
+_EACH = {"clips": 128, "prompts": 72, "steps": 48, "batch": 8}
+BUDGETS = {"small": Budget(3, **_EACH), "full": Budget(8, **_EACH)}
 
 
 def reproduce(
@@ -48,9 +56,10 @@ def reproduce(
     out: Path,
     budget: Budget,
     jobs: int,
+    known: Evidence,
     said: Callable[[str], None] = print,
-) -> dict[str, dict[int, Values]]:
-    """Values of every arm and seed: arm -> seed -> metric -> prompt -> value.
+) -> Evidence:
+    """Results of every arm and seed: those that are `known` and still current, and all others run now.
 
     Seeds run side by side in `jobs` processes of one thread each.
 
@@ -59,31 +68,41 @@ def reproduce(
     """
     claims = find_claims(names)
     out.mkdir(parents=True, exist_ok=True)
-    found: dict[str, dict[int, Values]] = {}
+    found: Evidence = {}
+    of_seed = [{arm: results[seed] for arm, results in known.items() if seed in results} for seed in seeds]
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        for seed, arms in zip(
-            seeds, pool.map(_run_seed, *zip(*[(names, s, out, budget) for s in seeds], strict=True)), strict=True
-        ):
-            said(f"seed {seed}: {len(arms)} arms")
-            for arm, values in arms.items():
-                found.setdefault(arm, {})[seed] = values
+        running = [pool.submit(_run_seed, names, s, out, budget, k) for s, k in zip(seeds, of_seed, strict=True)]
+        for seed, future in zip(seeds, running, strict=True):
+            arms = future.result()
+            said(f"seed {seed}: {len(arms)} arms, {sum(result.seconds for result in arms.values()) / 60:.0f} min")
+            for arm, result in arms.items():
+                found.setdefault(arm, {})[seed] = result
     assert set(found) == {BASE, *(arm.name for arm in arms_of(claims))}
     return found
 
 
-def _run_seed(names: Sequence[str], seed: int, out: Path, budget: Budget) -> dict[str, Values]:
+def _run_seed(
+    names: Sequence[str], seed: int, out: Path, budget: Budget, known: Mapping[str, Result]
+) -> dict[str, Result]:
     torch.set_num_threads(1)
-    return {arm.name: _run_arm(arm, seed, out, budget) for arm in (Arm(BASE, "sft"), *arms_of(find_claims(names)))}
+    arms = (Arm(BASE, "sft"), *arms_of(find_claims(names)))
+    return {arm.name: _result(arm, seed, out, budget, known.get(arm.name)) for arm in arms}
 
 
 def settings_of(arm: Arm, seed: int, budget: Budget) -> Settings:
     """The settings of one run; arms of one seed differ by `[train]` alone."""
     table = tiny_train(arm.recipe, load_recipe(arm.recipe)).model_dump()
-    changes = dict(arm.train)
+    changes = {
+        "steps": budget.steps,
+        "batch": budget.batch,
+        "held_out": HELD_OUT,
+        "checkpoint_every": max(1, budget.steps // PROBES),
+        "leak": 0,
+        **arm.train,
+    }
     for nested in ("options", "objective"):
         table[nested] = {**table[nested], **changes.pop(nested, {})}
-    steps = max(1, round(changes.pop("steps", table["steps"]) * budget.steps))
-    train = Train.model_validate({**table, **changes, "steps": steps, "name": arm.name, "start": arm.start})
+    train = Train.model_validate({**table, **changes, "name": arm.name, "start": arm.start})
     return Settings(
         project=ProjectTable(name="Rushes reproduce", seed=seed),
         footage=Footage(clips=budget.clips, eval_prompts=budget.prompts),
@@ -92,41 +111,62 @@ def settings_of(arm: Arm, seed: int, budget: Budget) -> Settings:
     )
 
 
-def _run_arm(arm: Arm, seed: int, out: Path, budget: Budget) -> Values:
-    """Measurements of one arm, from its file where it is done already."""
+def _result(arm: Arm, seed: int, out: Path, budget: Budget, known: Result | None) -> Result:
+    """What is known of an arm, from its file, or from a run."""
     settings = settings_of(arm, seed, budget)
-    made_from = stable_hash([settings.model_dump(mode="json"), asdict(budget)])
-    path = out / "values" / f"seed-{seed}" / f"{arm.name}.json"
+    made_from = stable_hash(
+        [settings.model_dump(mode="json", include={"backbone", "footage", "train"}), seed, repr(arm.data), arm.footage]
+    )
+    if known and known.made_from == made_from:
+        return known
+    path = out / "results" / f"seed-{seed}" / f"{arm.name}.json"
     if path.is_file():
-        kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        kept = json.loads(path.read_text(encoding="utf-8"))
         if kept["made_from"] == made_from:
-            return dict(kept["values"])
-    project = open_project(out / f"seed-{seed}", settings)
-    with closing(project.store):
-        stages.import_footage(project)
-        for step in arm.data:
-            step(project)
-        if arm.name != BASE:
-            training.train_run(project)
-        values = _measure(project, arm.name)
+            return result_of(kept, kept["values"])
+    result = _run(arm, settings, out, made_from)
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as partial:
-        partial.write_text(json.dumps({"made_from": made_from, "values": values}) + "\n", encoding="utf-8")
-    return values
+        partial.write_text(json.dumps({**result.facts, "values": result.values}) + "\n", encoding="utf-8")
+    return result
+
+
+def project_folder(out: Path, seed: int, footage: str) -> Path:
+    """Where the project of a seed and its footage lies."""
+    return out / (f"seed-{seed}" if footage == "true" else f"seed-{seed}-{footage}")
+
+
+def _run(arm: Arm, settings: Settings, out: Path, made_from: str) -> Result:
+    began = time.perf_counter()
+    project = open_project(project_folder(out, settings.project.seed, arm.footage), settings)
+    pool = FOOTAGE[arm.footage]
+    with closing(project.store):
+        stages.import_footage(project)
+        for step in (*((pool,) if pool else ()), *arm.data):
+            step(project)
+        wrong: tuple[str, ...] = ()
+        if arm.name != BASE:
+            training.train_run(project)
+            rows = read_history(run_folder(project, arm.name) / "metrics.jsonl")
+            wrong = tuple(diagnosis.name for diagnosis in diagnoses(rows))
+        values = _measure(project, arm.name) if arm.evaluate else {}
+    return Result(made_from, values, wrong, time.perf_counter() - began)
 
 
 def _measure(project: Project, system: str) -> Values:
-    """Both judges on the arm's held-out clips."""
+    """All judges on the arm's held-out clips."""
     candidates = stages.held_out_takes(project, system)
     values: Values = {}
-    for meter in (world_meter(), fit_meter()):
-        stored.score(project.store, stored.unmeasured(project.store, candidates, meter), meter)
-        values |= _by_prompt(project.store, meter, {c.id: c.group for c in candidates})
+    for meter in (world_meter(), fit_meter(), fidelity_meter()):
+        missing = stored.unmeasured(project.store, candidates, meter)
+        stored.score(project.store, missing, meter, stages.stills(project))
+        values |= _by_prompt(project.store, meter, candidates)
     return values
 
 
-def _by_prompt(store: Store, meter: Meter, prompts: Mapping[str, str]) -> Values:
+def _by_prompt(store: Store, meter: Meter, candidates: Sequence[Candidate]) -> Values:
     """One seed of sampling per prompt, so one value each."""
+    prompts = {candidate.id: candidate.group for candidate in candidates}
     return {
         metric: {
             prompts[s.subject]: s.value

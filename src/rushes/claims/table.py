@@ -1,4 +1,4 @@
-"""Measurements of all arms -> one row per hypothesis, as JSON and as a page of Markdown."""
+"""Evidence -> one row per hypothesis and per fault, as JSON and as a page of Markdown."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rushes.claims.base import Claim, Hypothesis
-from rushes.claims.run import Values
-from rushes.claims.verdict import Effect, Measured, Outcome, agree, effect, outcome, p_value
+from rushes.claims.base import Claim, Hypothesis, Sighting
+from rushes.claims.evidence import Evidence
+from rushes.claims.verdict import Effect, Measured, Outcome, agree, effect, moderated, outcome, p_value
 from rushes.media.files import whole_file
 from rushes.stats import holm
 
 # The first judge's metrics and what the second one measures of the same thing.
 SECOND_JUDGE = {"bad_frames": "lost", "physics_error": "roughness"}
-Found = Mapping[str, Mapping[int, Values]]  # arm -> seed -> metric -> prompt -> value
 
 
 @dataclass(frozen=True)
@@ -32,39 +31,76 @@ class Row:
     second_judge: bool | None  # whether it sees the difference on the same side; None = it measures nothing alike
 
 
-def rows(claims: Sequence[Claim], found: Found) -> list[Row]:
+@dataclass(frozen=True)
+class Seen:
+    """One run that was built to have a fault, over its seeds."""
+
+    sighting: Sighting
+    seeds: int
+    right: int  # seeds whose curves were called so; for a healthy run, those that were called nothing
+    others: tuple[str, ...]  # what else was said, by any seed
+
+
+def rows(claims: Sequence[Claim], evidence: Evidence) -> list[Row]:
     """Every hypothesis of the claims, tested on the same evidence and corrected together."""
     asked = [(claim.name, hypothesis) for claim in claims for hypothesis in claim.hypotheses]
-    effects = [effect(_of(found, h.arm, h.metric), _of(found, h.against, h.metric)) for _, h in asked]
+    effects = _effects([h for _, h in asked], evidence)
     corrected = holm([p_value(e, h) for e, (_, h) in zip(effects, asked, strict=True)])
     return [
-        Row(name, h, e, float(p), outcome(e, h, float(p)), _seconded(found, h, e))
+        Row(name, h, e, float(p), outcome(e, h, float(p)), _seconded(evidence, h, e))
         for (name, h), e, p in zip(asked, effects, corrected, strict=True)
     ]
 
 
-def _of(found: Found, arm: str, metric: str) -> Measured:
-    return {seed: values[metric] for seed, values in found[arm].items()}
+def sightings(claims: Sequence[Claim], evidence: Evidence) -> list[Seen]:
+    """What was said of every run that was built to have a fault, or to have none."""
+    found = []
+    for sighting in (sighting for claim in claims for sighting in claim.sightings):
+        said = [result.diagnoses for result in evidence[sighting.arm].values()]
+        right = sum(sighting.diagnosis in names if sighting.diagnosis else not names for names in said)
+        others = sorted({name for names in said for name in names} - {sighting.diagnosis})
+        found.append(Seen(sighting, len(said), right, tuple(others)))
+    return found
 
 
-def _seconded(found: Found, hypothesis: Hypothesis, first: Effect) -> bool | None:
+def _effects(hypotheses: Sequence[Hypothesis], evidence: Evidence) -> list[Effect]:
+    """The difference that each hypothesis is about; those of one metric and number of seeds lend each other spread."""
+    plain = [effect(_of(evidence, h.arm, h.metric), _of(evidence, h.against, h.metric)) for h in hypotheses]
+    kinds = [(h.metric, len(e.per_seed)) for h, e in zip(hypotheses, plain, strict=True)]
+    found: dict[int, Effect] = {}
+    for kind in dict.fromkeys(kinds):
+        places = [at for at, one in enumerate(kinds) if one == kind]
+        found |= dict(zip(places, moderated([plain[at] for at in places]), strict=True))
+    return [found[at] for at in range(len(plain))]
+
+
+def _of(evidence: Evidence, arm: str, metric: str) -> Measured:
+    return {seed: result.values[metric] for seed, result in evidence[arm].items()}
+
+
+def _seconded(evidence: Evidence, hypothesis: Hypothesis, first: Effect) -> bool | None:
     other = SECOND_JUDGE.get(hypothesis.metric)
     if other is None:
         return None
-    return agree(
-        first.per_seed, effect(_of(found, hypothesis.arm, other), _of(found, hypothesis.against, other)).per_seed
-    )
+    second = effect(_of(evidence, hypothesis.arm, other), _of(evidence, hypothesis.against, other))
+    return agree(first.per_seed, second.per_seed)
 
 
-def write(folder: Path, claims: Sequence[Claim], table: Sequence[Row], budget: Mapping[str, Any]) -> Path:
-    """`table.json` and `table.md` in the folder; the path of the latter."""
-    facts = {"budget": dict(budget), "rows": [_plain(row) for row in table]}
+def write(folder: Path, claims: Sequence[Claim], evidence: Evidence, budget: Mapping[str, Any]) -> list[Row]:
+    """`table.json` and `table.md` in the folder; what they say of the hypotheses."""
+    found, seen = rows(claims, evidence), sightings(claims, evidence)
+    facts = {
+        "budget": dict(budget),
+        "rows": [_plain(row) for row in found],
+        "faults": [
+            {**asdict(one.sighting), "seeds": one.seeds, "right": one.right, "others": one.others} for one in seen
+        ],
+    }
     with whole_file(folder / "table.json") as partial:
         partial.write_text(json.dumps(facts, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    path = folder / "table.md"
-    with whole_file(path) as partial:
-        partial.write_text(markdown(claims, table, budget), encoding="utf-8")
-    return path
+    with whole_file(folder / "table.md") as partial:
+        partial.write_text(markdown(claims, found, seen, budget), encoding="utf-8")
+    return found
 
 
 def _plain(row: Row) -> dict[str, Any]:
@@ -86,13 +122,13 @@ def _plain(row: Row) -> dict[str, Any]:
     }
 
 
-def markdown(claims: Sequence[Claim], table: Sequence[Row], budget: Mapping[str, Any]) -> str:
-    """A section per claim with a table of its hypotheses."""
+def markdown(claims: Sequence[Claim], table: Sequence[Row], seen: Sequence[Seen], budget: Mapping[str, Any]) -> str:
+    """A section per claim with a table of its hypotheses, and one for the faults that runs were built to have."""
     spent = ", ".join(f"{name} {value}" for name, value in budget.items())
     lines = [
         "# What reproduced",
         "",
-        f"Each arm: {spent}. Intervals of 95 % over training seeds; p corrected for the "
+        f"Each arm: {spent}. Differences with intervals of 95 % over training seeds and prompts; p corrected for the "
         f"{len(table)} hypotheses of this table.",
         "",
     ]
@@ -100,10 +136,25 @@ def markdown(claims: Sequence[Claim], table: Sequence[Row], budget: Mapping[str,
         lines += [
             f"## {claim.paper}",
             "",
-            "| the paper says | arms | metric | difference | p | second judge | verdict |",
+            f"![Differences with their intervals](forest-{claim.name}.svg)",
+            "",
+            "| what is claimed | arms | metric | difference | p | second judge | verdict |",
             "|---|---|---|---|---|---|---|",
         ]
         lines += [_line(row) for row in table if row.claim == claim.name]
+        lines.append("")
+    if seen:
+        lines += [
+            "## Faults that runs were built to have",
+            "",
+            "| run | diagnosis | seeds | also said |",
+            "|---|---|---|---|",
+        ]
+        lines += [
+            f"| {one.sighting.arm} | {one.sighting.diagnosis or 'none'} | {one.right} of {one.seeds} | "
+            f"{', '.join(one.others)} |"
+            for one in seen
+        ]
         lines.append("")
     return "\n".join(lines)
 

@@ -1,19 +1,21 @@
 """From measurements of two arms to a verdict.
 
 The unit of evidence is the training seed: prompts of one trained model share its luck. Each seed gives one difference,
-paired by prompt; the interval is Student's t over these, which covers seeds and prompts both.
+paired by prompt, so the spread of these is that of seeds and prompts both. A few seeds say little about their own
+spread, so that of all differences of the metric stands beside it (`rushes.stats.moderated`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from scipy.stats import t
 
 from rushes.claims.base import Hypothesis
+from rushes.stats import NOTHING, Prior, fit_prior
 
 Outcome = Literal["reproduced", "not reproduced", "not decided"]
 Measured = Mapping[int, Mapping[str, float]]  # seed -> prompt -> value
@@ -22,22 +24,63 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Effect:
-    """Difference of two arms: mean over seeds, its interval, and one value per seed."""
+    """Difference of two arms, one value per seed."""
 
-    value: float
-    low: float
-    high: float
     per_seed: tuple[float, ...]
     prompts: int  # pairs, all seeds together
+    prior: Prior = NOTHING  # what the spread of other differences of the metric lends
+
+    @property
+    def value(self) -> float:
+        """Mean over seeds."""
+        return float(np.mean(self.per_seed))
+
+    @property
+    def spread(self) -> tuple[float, float]:
+        """Variance of one seed's difference, and its degrees of freedom; infinity and 0 with one seed."""
+        n = len(self.per_seed)
+        if n < 2:
+            return float("inf"), 0.0
+        return self.prior.moderated(float(np.var(self.per_seed, ddof=1)), n - 1.0)
 
     @property
     def error(self) -> float:
         """Standard error of the mean over seeds; infinite with one seed."""
-        n = len(self.per_seed)
-        return float(np.std(self.per_seed, ddof=1) / np.sqrt(n)) if n > 1 else float("inf")
+        return float(np.sqrt(self.spread[0] / len(self.per_seed)))
+
+    @property
+    def low(self) -> float:
+        """Lower end of the 95 % interval."""
+        return self.value - self._half
+
+    @property
+    def high(self) -> float:
+        """Upper end of the 95 % interval."""
+        return self.value + self._half
+
+    @property
+    def _half(self) -> float:
+        df = self.spread[1]
+        return float(t.ppf((1 + LEVEL) / 2, df)) * self.error if df else float("inf")
+
+    def chance_above(self, threshold: float) -> float:
+        """One-sided p-value for a true difference above the threshold; 1 with one seed."""
+        return self._tail(self.value - threshold)
+
+    def chance_below(self, threshold: float) -> float:
+        """One-sided p-value for a true difference below the threshold; 1 with one seed."""
+        return self._tail(threshold - self.value)
+
+    def _tail(self, gap: float) -> float:
+        df = self.spread[1]
+        if not df:
+            return 1.0
+        if self.error == 0:
+            return 0.0 if gap > 0 else 1.0
+        return float(t.sf(gap / self.error, df))
 
 
-def effect(arm: Measured, against: Measured, level: float = LEVEL) -> Effect:
+def effect(arm: Measured, against: Measured) -> Effect:
     """Arm minus the other, paired by seed and prompt; a prompt that was not measured on both sides is left out.
 
     Raises:
@@ -51,10 +94,17 @@ def effect(arm: Measured, against: Measured, level: float = LEVEL) -> Effect:
             pairs += len(both)
     if not differences:
         raise ValueError("the arms have no seed and prompt in common; run `rushes reproduce` to its end")
-    mean, n = float(np.mean(differences)), len(differences)
-    found = Effect(mean, -np.inf, np.inf, tuple(differences), pairs)
-    half = float(t.ppf((1 + level) / 2, n - 1)) * found.error if n > 1 else np.inf
-    return Effect(mean, mean - half, mean + half, tuple(differences), pairs)
+    return Effect(tuple(differences), pairs)
+
+
+def moderated(effects: Iterable[Effect]) -> list[Effect]:
+    """Differences of one metric, each with what the spread of all of them lends; all have as many seeds."""
+    found = list(effects)
+    seeds = {len(e.per_seed) for e in found}
+    if len(seeds) != 1 or seeds == {1}:
+        return found
+    prior = fit_prior([float(np.var(e.per_seed, ddof=1)) for e in found], seeds.pop() - 1.0)
+    return [replace(e, prior=prior) for e in found]
 
 
 def p_value(found: Effect, hypothesis: Hypothesis) -> float:
@@ -63,20 +113,9 @@ def p_value(found: Effect, hypothesis: Hypothesis) -> float:
     For a direction: two-sided, against no difference. For "equal": the larger of the two one-sided tests against a
     difference of `margin` (Schuirmann 1987). 1 with one seed.
     """
-    n = len(found.per_seed)
-    if n < 2:
-        return 1.0
     if hypothesis.expects == "equal":
-        return max(_above(found, -hypothesis.margin), _above(found, hypothesis.margin, below=True))
-    return min(1.0, 2 * min(_above(found, 0.0), _above(found, 0.0, below=True)))
-
-
-def _above(found: Effect, threshold: float, below: bool = False) -> float:
-    """One-sided p-value that the true difference is above the threshold, or below it."""
-    gap = (threshold - found.value) if below else (found.value - threshold)
-    if found.error == 0:
-        return 0.0 if gap > 0 else 1.0
-    return float(t.sf(gap / found.error, len(found.per_seed) - 1))
+        return max(found.chance_above(-hypothesis.margin), found.chance_below(hypothesis.margin))
+    return min(1.0, 2 * min(found.chance_above(0.0), found.chance_below(0.0)))
 
 
 def outcome(found: Effect, hypothesis: Hypothesis, adjusted_p: float) -> Outcome:

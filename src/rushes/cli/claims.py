@@ -16,22 +16,35 @@ from rushes.cli.console import AsJson, app, say, tell
 def reproduce(
     claims: Annotated[tuple[str, ...], Parameter(help="claims by name; default: all")] = (),
     *,
-    seeds: Annotated[int, Parameter(help="training seeds, each with clips, takes and prompts of its own")] = 3,
+    budget: Annotated[
+        Literal["small", "full"], Parameter(help="how many seeds; the arms of each seed are the same in both")
+    ] = "small",
+    seeds: Annotated[
+        int, Parameter(help="training seeds, each with clips, takes and prompts of its own; 0 = the budget's")
+    ] = 0,
     out: Annotated[Path, Parameter(help="folder to write to")] = Path("reproduce"),
-    budget: Annotated[Literal["small", "full"], Parameter(help="clips, prompts and steps of every arm")] = "small",
-    jobs: Annotated[int, Parameter(help="seeds that run side by side, a core each; 0 = as many as cores")] = 0,
+    known: Annotated[
+        Path | None,
+        Parameter(help="evidence.parquet of earlier runs: what is in it and still current is not run again"),
+    ] = None,
+    jobs: Annotated[int, Parameter(help="seeds that run side by side, a thread each; 0 = all, at most two a core")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Run the arms of each claim on the embedded world, and say what reproduced. Continues where it was stopped."""
-    from rushes.claims import table
     from rushes.claims.catalogue import find_claims
+    from rushes.claims.evidence import FILE, read_evidence, write_evidence
+    from rushes.claims.plots import write_plots
     from rushes.claims.run import BUDGETS, reproduce
+    from rushes.claims.table import write
 
-    if seeds < 1 or jobs < 0:
-        raise ValueError(f"--seeds must be at least 1 and --jobs at least 0, got {seeds} and {jobs}")
-    chosen = find_claims(claims)
-    found = reproduce(claims, range(seeds), out, BUDGETS[budget], jobs or os.cpu_count() or 1, say)
-    rows = table.rows(chosen, found)
-    page = table.write(out, chosen, rows, {"seeds": seeds, **asdict(BUDGETS[budget])})
-    answers = {f"{row.claim}/{row.hypothesis.name}": row.outcome for row in rows}
-    tell({"table": str(page), **answers}, as_json)
+    if seeds < 0 or jobs < 0:
+        raise ValueError(f"--seeds and --jobs must be at least 0, got {seeds} and {jobs}")
+    chosen, each = find_claims(claims), BUDGETS[budget]
+    count = seeds or each.seeds
+    before = read_evidence(known) if known else {}
+    found = reproduce(claims, range(count), out, each, jobs or min(count, 2 * (os.cpu_count() or 1)), before, say)
+    write_evidence(out / FILE, found)
+    table = write(out, chosen, found, {**asdict(each), "seeds": count})
+    write_plots(out, chosen, table, 0)
+    answers = {f"{row.claim}/{row.hypothesis.name}": row.outcome for row in table}
+    tell({"table": str(out / "table.md"), "evidence": str(out / FILE), **answers}, as_json)

@@ -20,6 +20,11 @@ def noise(frames_THWC: Frames, level: float, seed: int) -> Frames:
     return np.asarray(np.clip(frames_THWC + level * grain, 0, 255).round(), np.uint8)
 
 
+def unscaled(frames_THWC: Frames) -> Frames:
+    """What a codec that expects -1..1 sees where it is given 0..1: half the contrast, upwards of mid-grey."""
+    return np.asarray(128 + frames_THWC // 2, np.uint8)
+
+
 def blur_box(frames_THWC: Frames, seed: int) -> Frames:
     """What is in a box is blurred."""
     box = place_box(frames_THWC, seed)

@@ -45,6 +45,7 @@ EDITS = {
     "shuffle": Edit(rearrange.shuffle, (int,)),
     "freeze": Edit(rearrange.freeze, (int,)),
     "noise": Edit(corrupt.noise, (float, int)),
+    "unscaled": Edit(corrupt.unscaled),
     "blur-box": Edit(corrupt.blur_box, (int,)),
     "shuffle-box": Edit(corrupt.shuffle_box, (int,)),
     "freeze-box": Edit(corrupt.freeze_box, (int,)),

@@ -50,6 +50,17 @@ def fit_meter() -> Meter:
     return Meter("fit-1", better, {"roughness": "px"}, "lost", (SIZE_PX, SIZE_PX), measure)
 
 
+def fidelity_meter() -> Meter:
+    """Whether a clip starts from the frame that it was given."""
+    metric = catalogue.all_metrics()["first_frame_fidelity"]
+
+    def measure(shot: Shot) -> Values:
+        found = metric.measure(shot)
+        return {metric.name: (found.value, found.per_second)}
+
+    return Meter("fidelity-1", {metric.name: metric.better}, {metric.name: metric.unit}, metric.name, None, measure)
+
+
 def general_meter() -> Meter:
     """All metrics for any footage, without downloaded weights; those without a better direction give the context.
 

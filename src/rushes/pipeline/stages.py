@@ -124,7 +124,7 @@ def evaluate_run(project: Project, run: str = "") -> Facts:
         others.setdefault(row.system, []).append(row)
     missing = stored.unmeasured(store, [*base, *trained, *(c for rows in others.values() for c in rows)], meter)
     with project.timed("evaluate: measure", len(missing)) as tick:
-        stored.score(store, missing, meter, _stills(project), lambda: tick(1))
+        stored.score(store, missing, meter, stills(project), lambda: tick(1))
     seed = settings.project.seed
     facts: Facts = {"run": run, "headline": meter.headline}
     facts["metrics"] = stored.compare(store, meter, stored.pairs(base, trained), seed=seed)
@@ -139,7 +139,7 @@ def evaluate_run(project: Project, run: str = "") -> Facts:
     return facts
 
 
-def _stills(project: Project) -> Callable[[Candidate], Frames | None]:
+def stills(project: Project) -> Callable[[Candidate], Frames | None]:
     """The frame that each candidate was given to start from."""
     clips = {clip.id: clip for clip in project.store.clips(dropped=True)}
 

@@ -54,6 +54,10 @@ class Options(Table):
     judge: str = Field(
         "", description="use the labels of this judge only; human = people, several merged into one; empty = all"
     )
+    mixed_eta: bool = Field(
+        False,
+        description="take pairs whose members started from different noise levels, from which it learns the level",
+    )
     dimension: str = Field("overall", min_length=1, description="labels of this question only")
     times: Literal["uniform", "logit_normal"] = Field("logit_normal", description="distribution of the training time t")
 
@@ -109,7 +113,7 @@ def _term_or_reason(
     left, right = candidates.get(preference.left), candidates.get(preference.right)
     if left is None or right is None:
         return "of_other_takes"
-    _check_pair(left, right)
+    _check_pair(left, right, options.mixed_eta)
     labels, decided = preference.labels, sum(label != 0 for label in preference.labels)
     if options.mode != "dense":
         labels = (majority(labels),)
@@ -128,7 +132,7 @@ def _term(labels: tuple[int, ...], segment_s: float | None, options: Options, gr
     return Term("segment" if dense else "clip", (1.0, -1.0), per_frame, options.beta, reduction=reduction)
 
 
-def _check_pair(left: Candidate, right: Candidate) -> None:
+def _check_pair(left: Candidate, right: Candidate, mixed_eta: bool) -> None:
     """Refuse pairs that are not aligned: of different clips, or started from different noise levels.
 
     From different levels the model learns the level (app. C).
@@ -138,8 +142,8 @@ def _check_pair(left: Candidate, right: Candidate) -> None:
             f"candidates {left.id} and {right.id} are a pair but answer different requests ({left.group} and "
             f"{right.group}); compare only candidates of one clip or prompt"
         )
-    if left.eta != right.eta:
+    if left.eta != right.eta and not mixed_eta:
         raise ValueError(
             f"candidates {left.id} and {right.id} are a pair but started from noise levels {left.eta} and {right.eta}; "
-            f"make both with the same eta (`rushes generate` does)"
+            "make both with the same eta, as `rushes generate` does, or set train.options.mixed_eta"
         )

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from statistics import fmean
 from typing import Any, Literal
@@ -53,6 +53,9 @@ class Options(Table):
     )
     most_pairs: int = Field(0, ge=0, description="pairs of each group, those of the widest gap; 0 = all")
     weight: Literal["equal", "gap"] = Field("equal", description="every pair counts the same, or by its gap in score")
+    first_frame: Literal["clean", "noised"] = Field(
+        "clean", description="the first frame is given clean and not scored, or is noised and scored as all others are"
+    )
     times: Literal["uniform", "logit_normal"] = Field("uniform", description="distribution of the training time t")
 
 
@@ -129,7 +132,12 @@ def ratings(store: Store, metric: str) -> dict[str, float]:
 
 
 def _term(weight: float, options: Options, grid: LatentGrid) -> Term:
-    return Term("clip", (1.0, -1.0), grid.labels((1,)), options.beta, weight=weight)
+    return Term("clip", (1.0, -1.0), _given(grid, options).labels((1,)), options.beta, weight=weight)
+
+
+def _given(grid: LatentGrid, options: Options) -> LatentGrid:
+    """The grid of views that are given their first frame, or are not."""
+    return grid if options.first_frame == "clean" else replace(grid, first_frame=False)
 
 
 def _kept(pairs: Iterator[Pair] | Sequence[Pair], options: Options) -> list[Pair]:
@@ -165,10 +173,11 @@ def _scored(store: Store, options: Options, grid: LatentGrid) -> Iterator[Scored
         )
     scores = ratings(store, options.metric)
     clips = {clip.id: clip for clip in training_clips(store)}
-    subjects = [(clip.id, clip, real_view(clip, grid)) for clip in clips.values()]
+    given = _given(grid, options)
+    subjects = [(clip.id, clip, real_view(clip, given)) for clip in clips.values()]
     for take in takes(store, grid):
         clip = clips.get(take.clip_id)
-        view = candidate_view(take, clip, grid)
+        view = candidate_view(take, clip, given)
         assert clip is not None  # or there would be no view
         if take.caption != clip.caption:
             raise ValueError(

@@ -32,8 +32,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from rushes.config.base import Table
-from rushes.config.tables import Folder
+from rushes.config.base import Folder, Table
 from rushes.edits.words import words
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.terms import Term

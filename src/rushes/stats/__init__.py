@@ -22,6 +22,7 @@ from rushes.stats.intervals import (
     wilson,
     win_rate,
 )
+from rushes.stats.moderated import NOTHING, Prior, fit_prior
 from rushes.stats.power import (
     chance_to_see,
     detectable_difference,
@@ -34,6 +35,7 @@ from rushes.stats.ranking import Match, bradley_terry, rank_systems
 from rushes.stats.sequential import Watch, anytime_interval, watch
 
 __all__ = [
+    "NOTHING",
     "Better",
     "Difference",
     "Interval",
@@ -41,6 +43,7 @@ __all__ = [
     "Match",
     "Measure",
     "Outcome",
+    "Prior",
     "Table",
     "Watch",
     "WinRate",
@@ -50,6 +53,7 @@ __all__ = [
     "compare_systems",
     "detectable_difference",
     "detectable_win_rate",
+    "fit_prior",
     "holm",
     "krippendorff_alpha",
     "mean_interval",

@@ -1,0 +1,93 @@
+"""What became of every arm and seed, and the one file that keeps it, from which tables are drawn anew."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rushes.media.files import whole_file
+
+Values = dict[str, dict[str, float]]  # metric -> prompt -> value
+FILE = "evidence.parquet"
+_SCHEMA = pa.schema(
+    [
+        ("arm", pa.dictionary(pa.int16(), pa.string())),
+        ("seed", pa.int32()),
+        ("metric", pa.dictionary(pa.int8(), pa.string())),
+        ("prompt", pa.dictionary(pa.int16(), pa.string())),
+        ("value", pa.float32()),
+    ]
+)
+_FACTS = b"rushes"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one arm with one seed.
+
+    Attributes:
+        made_from: hash of its settings, data and budget: with another one it is run again.
+        values: what both judges measured on held-out prompts; empty where the arm is not judged.
+        diagnoses: names of what its own curves show to be wrong.
+        seconds: that it took, on one thread of a machine that may have been busy.
+    """
+
+    made_from: str
+    values: Values
+    diagnoses: tuple[str, ...]
+    seconds: float
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """All but the values."""
+        return {"made_from": self.made_from, "diagnoses": list(self.diagnoses), "seconds": round(self.seconds, 1)}
+
+
+Evidence = dict[str, dict[int, Result]]  # arm -> seed -> result
+
+
+def result_of(facts: Mapping[str, Any], values: Values) -> Result:
+    """A result from `Result.facts` and its values."""
+    return Result(facts["made_from"], values, tuple(facts["diagnoses"]), facts["seconds"])
+
+
+def write_evidence(path: Path, evidence: Evidence) -> None:
+    """One row per arm, seed, metric and prompt, as float32; what else is known of the arms stands in the metadata."""
+    rows = [
+        {"arm": arm, "seed": seed, "metric": metric, "prompt": prompt, "value": value}
+        for arm, seeds in evidence.items()
+        for seed, result in seeds.items()
+        for metric, prompts in result.values.items()
+        for prompt, value in prompts.items()
+    ]
+    facts = {arm: {str(seed): result.facts for seed, result in seeds.items()} for arm, seeds in evidence.items()}
+    table = pa.Table.from_pylist(rows, _SCHEMA).replace_schema_metadata({_FACTS: json.dumps(facts)})
+    with whole_file(path) as partial:
+        pq.write_table(table, partial, compression="zstd")
+
+
+def read_evidence(path: Path) -> Evidence:
+    """What `write_evidence` wrote.
+
+    Raises:
+        ValueError: not such a file.
+    """
+    try:
+        table = pq.read_table(path)
+        facts = json.loads((table.schema.metadata or {})[_FACTS])
+    except (OSError, KeyError, ValueError) as error:
+        raise ValueError(f"{path}: not a file of evidence that `rushes reproduce` wrote ({error})") from error
+    values: dict[tuple[str, int], Values] = {}
+    columns = [column.to_pylist() for column in table.columns]
+    for arm, seed, metric, prompt, value in zip(*columns, strict=True):
+        values.setdefault((arm, seed), {}).setdefault(metric, {})[prompt] = value
+    return {
+        arm: {int(seed): result_of(one, values.get((arm, int(seed)), {})) for seed, one in seeds.items()}
+        for arm, seeds in facts.items()
+    }

@@ -86,6 +86,37 @@ def test_forecast_is_what_is_measured(
     assert cost.both == pytest.approx(counted.get_total_flops(), rel=plan.ERRORS["operations"])
 
 
+@pytest.mark.parametrize("bits", ["8bit", "4bit"])
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_forecast_of_a_network_in_few_bits(bits: Any, checkpointing: bool, folder: Callable[[str], Path]) -> None:
+    """Bytes of the weights exactly; bytes kept within the error that is told."""
+    how, path = How("bfloat16", checkpointing, quantize=bits), folder("wan")
+    cost = dry_run(find_model(str(path)), how, Clip(32, 64, 9), "lora", rank=4)
+    plain = dry_run(find_model(str(path)), How("bfloat16", checkpointing), Clip(32, 64, 9), "lora", rank=4)
+    assert (cost.trained, cost.parameters, cost.kept) == (plain.trained, plain.parameters, plain.kept)
+    model: Any = load_backbone("wan", str(path), how)
+    layers = [model.network.get_submodule(name) for name in _replaced(model.network)]
+    add_lora(model.network, model.spec.lora_targets, 4, 4)
+    held = [p.data for p in model.network.parameters()] + [tensor for layer in layers for tensor in _scales(layer)]
+    assert cost.weights == sum(tensor.numel() * tensor.element_size() for tensor in held)
+    condition = Condition(torch.rand(1, 512, model.network.config.text_dim))
+    ask = (torch.randn(1, *cost.latents), torch.full((1, cost.latents[1]), 0.5), condition)
+    kept = activation_mib(model.network, lambda: model.predict(*ask))
+    assert cost.kept / 2**20 == pytest.approx(kept, rel=plan.ERRORS["activations"])
+
+
+def _replaced(network: torch.nn.Module) -> list[str]:
+    return [name for name, layer in network.named_modules() if type(layer).__module__.startswith("bitsandbytes")]
+
+
+def _scales(layer: Any) -> list[torch.Tensor]:
+    """What of a layer in few bits is neither weight nor bias."""
+    state = getattr(layer.weight, "quant_state", None)
+    if state is None:
+        return [layer.weight.SCB]
+    return [state.absmax, state.code, state.offset, state.state2.absmax, state.state2.code]
+
+
 # billions of weights of the transformers, as their papers and model cards have them
 @pytest.mark.parametrize(
     ("name", "billions"),
@@ -137,7 +168,9 @@ def test_remedies_name_what_helps() -> None:
     words = " ".join(remedies(Cost(**{**COST.__dict__, "weights": 20 * GIB}), heavy))
     for part in ("backbone.checkpointing", "train.tune lora", "backbone.dtype to bfloat16", "weights among 3 GPUs"):
         assert part in words
-    assert remedies(Cost(**{**COST.__dict__, "kept": 20 * GIB}), Ask(**{**ASK.__dict__, "gpu_memory_gb": 16})) == [
+    few = Ask(**{**ASK.__dict__, "gpu_memory_gb": 16, "how": How("bfloat16", quantize="4bit")})
+    assert "hold the frozen weights in 4 bits (backbone.quantize 4bit)" in " ".join(remedies(COST, ASK))
+    assert remedies(Cost(**{**COST.__dict__, "kept": 20 * GIB}), few) == [
         "take fewer frames or a smaller size: activations fall with the number of tokens"
     ]
 
@@ -176,6 +209,7 @@ def test_what_it_cannot_forecast(
     assert "multiples of 16 px, got 30 x 64" in said(size="30x64")
     assert "takes 1 + 4 k frames, got 10; use 9 or 13" in said(frames=10)
     assert "--size is HEIGHTxWIDTH" in said(size="32")
+    assert "--quantize 4bit: such a network is frozen; set --tune to lora" in said("--quantize", "4bit", "--tune", "full")
     assert "no recipe 'dpo'" in said("--recipe", "dpo")
     assert "no GPU 'h1000'; did you mean h100?" in said("--gpu", "h1000")
     broken = tmp_path / "broken"

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from rushes.backbones.quantized import bits_of
 from rushes.media.files import whole_file
 
 LORA_FILE = "pytorch_lora_weights.safetensors"  # the name that diffusers looks for
@@ -41,9 +42,18 @@ def add_lora(network: nn.Module, targets: Sequence[str], rank: int, alpha: float
 
 
 def merge_lora(network: nn.Module) -> None:
-    """Add the adapters to the weights they adapt and remove them; in place. Nothing happens where there are none."""
+    """Add the adapters to the weights they adapt and remove them; in place. Nothing happens where there are none.
+
+    Raises:
+        ValueError: the network is held in 8 or 4 bits.
+    """
     from peft.tuners.tuners_utils import BaseTunerLayer
 
+    if bits := bits_of(network):
+        raise ValueError(
+            f"an adapter cannot be merged into a network in {bits}, which would round most of it away; set train.start "
+            "to base, or keep train.tune, train.rank and train.alpha of the run that it names"
+        )
     for path, layer in list(network.named_modules()):
         if isinstance(layer, BaseTunerLayer):
             layer.merge()

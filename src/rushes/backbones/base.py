@@ -27,6 +27,7 @@ class How:
         checkpointing: activations are computed again in the backward pass instead of kept.
         tiling: the codec works in overlapping tiles where frames are large.
         fps: frames per second of the clips, for models that are told; None = the model's own.
+        quantize: the frozen network is held in 8 or 4 bits a weight.
         texts: folder in which what captions were read as is kept for the next start; None = nowhere.
     """
 
@@ -35,6 +36,7 @@ class How:
     tiling: bool = True
     fps: float | None = None
     texts: Path | None = None
+    quantize: Literal["none", "8bit", "4bit"] = "none"
 
 
 AS_IT_IS = How()

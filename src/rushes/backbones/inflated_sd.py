@@ -145,5 +145,12 @@ class InflatedSD(DiffusersBackbone):
 
 
 def load(path: str, how: How = AS_IT_IS) -> InflatedSD:
-    """The model at `path`: a Stable Diffusion 1.x folder in diffusers' layout or `hub:OWNER/NAME`, or a saved one."""
+    """The model at `path`: a Stable Diffusion 1.x folder in diffusers' layout or `hub:OWNER/NAME`, or a saved one.
+
+    Raises:
+        ValueError: see `open_folder`; a network that is to be held in few bits, what is added to it among them.
+    """
+    if how.quantize != "none":
+        raise ValueError(f"backbone.quantize: 'inflated_sd' is not held in {how.quantize}, as what it adds is trained; "
+                         "set it to none")  # fmt: skip
     return InflatedSD(open_folder(path, FAMILY.name, FAMILY.pipelines), FAMILY, how)

@@ -24,6 +24,7 @@ from rushes.backbones.adapters import LORA_FILE, lora_config, save_lora
 from rushes.backbones.base import BackboneSpec, Condition, How
 from rushes.backbones.fingerprint import weights_fingerprint
 from rushes.backbones.folders import Folder, open_folder, whole_folder
+from rushes.backbones.quantized import bits_of, check_library, quantize
 from rushes.backbones.texts import Kept, TextCache, made_by
 
 Rows = Mapping[str, Tensor]  # of one caption or still, without the batch dimension
@@ -71,6 +72,8 @@ class Experts(nn.Module):
     def __init__(self, high: nn.Module, low: nn.Module) -> None:
         super().__init__()
         self.high, self.low = high, low
+        if bits := bits_of(high):
+            setattr(self, f"is_loaded_in_{bits}", True)
 
 
 class DiffusersBackbone:
@@ -87,7 +90,7 @@ class DiffusersBackbone:
     @cached_property
     def network(self) -> nn.Module:
         """The transformer or, of a model with two experts, both."""
-        parts = [self._load(part, self.dtype) for part in self.family.networks if self.folder.has(part)]
+        parts = [self._load(part, self.dtype, trained=True) for part in self.family.networks if self.folder.has(part)]
         for part in parts if self.how.checkpointing else ():
             enable: Any = part.enable_gradient_checkpointing
             enable()
@@ -108,10 +111,12 @@ class DiffusersBackbone:
             return self._load(name, self.dtype)
         return cls.from_pretrained(self.folder.path / name, local_files_only=True)
 
-    def _load(self, part: str, dtype: torch.dtype) -> nn.Module:
+    def _load(self, part: str, dtype: torch.dtype, trained: bool = False) -> nn.Module:
         loaded: nn.Module = self.folder.cls(part).from_pretrained(
             self.folder.path / part, dtype=dtype, local_files_only=True, use_safetensors=True
         )
+        if trained and self.how.quantize != "none":
+            quantize(loaded, self.how.quantize, self.device)
         return loaded.to(self.device).eval().requires_grad_(False)
 
     def reader(self, without: Sequence[str] = ()) -> Any:
@@ -268,7 +273,13 @@ class DiffusersBackbone:
             yield
 
     def save(self, path: Path) -> None:
-        """Write the model as a folder in diffusers' layout, adapters merged beforehand or not saved."""
+        """Write the model as a folder in diffusers' layout, adapters merged beforehand or not saved.
+
+        Raises:
+            ValueError: `path` is there already, or the network is not in its own precision.
+        """
+        if bits := bits_of(self.network):
+            raise ValueError(f"{path}: a network in {bits} is a rounded base, which is not written; export an adapter")
         with whole_folder(path) as partial:
             trained = self.family.networks
             shutil.copytree(self.folder.path, partial, dirs_exist_ok=True, ignore=_only_at(self.folder.path, trained))
@@ -301,6 +312,8 @@ def load_model(path: str, family: Family, how: How) -> DiffusersBackbone:
     import diffusers
     import transformers
 
+    if how.quantize != "none":
+        check_library()
     for library in (diffusers, transformers):  # their bars come and go too fast to be read
         library.utils.logging.disable_progress_bar()
     return DiffusersBackbone(open_folder(path, family.name, family.pipelines), family, how)

@@ -47,6 +47,7 @@ def plan(
     precision: Annotated[
         Literal["bfloat16", "mixed", "float32"], Parameter(name=["--precision"], help="as backbone.dtype")
     ] = "bfloat16",
+    quantize: Annotated[Literal["none", "8bit", "4bit"], Parameter(help="as backbone.quantize")] = "none",
     checkpointing: Annotated[bool, Parameter(help="compute activations again in the backward pass")] = True,
     bank: Annotated[bool, Parameter(help="the reference's errors are looked up (train.bank)")] = False,
     first_frame: Annotated[
@@ -67,6 +68,8 @@ def plan(
 
     if gpu not in stage.GPUS:
         raise ValueError(f"--gpu: {unknown('GPU', gpu, stage.GPUS)}; for another give --gpu-memory-gb and --tflops")
+    if quantize != "none" and tune != "lora":
+        raise ValueError(f"--quantize {quantize}: such a network is frozen; set --tune to lora, or --quantize to none")
     height, _, width = size.partition("x")
     if not (height.isdigit() and width.isdigit()) or min(frames, batch, rank) < 1:
         raise ValueError(f"--size is HEIGHTxWIDTH, --frames, --batch and --rank are 1 or more; got {size!r}, {frames}, "
@@ -74,7 +77,7 @@ def plan(
     memory, peak = stage.GPUS[gpu]
     ask = stage.Ask(
         Clip(int(height), int(width), frames),
-        How(dtype=precision, checkpointing=checkpointing),
+        How(dtype=precision, checkpointing=checkpointing, quantize=quantize),
         tune,
         rank,
         views or stage.views_of(recipe),

@@ -43,6 +43,9 @@ class Backbone(Table):
     quantize: Literal["none", "8bit", "4bit"] = Field(
         "none", description="bits of the frozen network's weights, under an adapter (docs/backbones.md)"
     )
+    quantize: Literal["none", "8bit", "4bit"] = Field(
+        "none", description="bits of the frozen network's weights, under an adapter (docs/backbones.md)"
+    )
 
 
 class Footage(Table):

@@ -31,6 +31,15 @@ def _backbone(settings: Settings) -> Iterator[str]:
     name = settings.backbone.name
     if "." not in name and name not in backbone_names():
         yield f"backbone.name: {unknown('backbone', name, backbone_names())}, or the dotted path of a module"
+    bits = settings.backbone.quantize
+    if bits == "none":
+        return
+    if settings.train.tune != "lora":
+        yield f"train.tune: a network in {bits} is frozen; set train.tune to lora, or backbone.quantize to none"
+    if settings.train.parallel == "shard":
+        yield f"train.parallel: a network in {bits} cannot be sharded; set train.parallel to replicate"
+    if settings.backbone.dtype == "mixed":
+        yield f"backbone.dtype: mixed is for weights that are trained, and those in {bits} are not; set it to auto"
 
 
 def _footage(settings: Settings) -> Iterator[str]:

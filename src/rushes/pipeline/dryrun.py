@@ -23,6 +23,7 @@ from rushes.backbones.base import Condition, How
 from rushes.backbones.folders import Folder
 from rushes.backbones.loading import backbone_names
 from rushes.backbones.pipeline import DiffusersBackbone, Family
+from rushes.backbones.quantized import linear_layers, weight_bytes
 
 # tokens of a caption, and the width's name in the network's configuration, for each text that a network is given
 TEXTS: dict[str, dict[str, tuple[int, str]]] = {
@@ -127,6 +128,7 @@ def _measured(
     network.eval().requires_grad_(tune == "full")
     if again:
         network.enable_gradient_checkpointing()
+    saved = _saved(network, backbone.how)
     if tune != "full":
         add_lora(network, backbone.spec.lora_targets, rank, rank)
     with FakeTensorMode(allow_non_fake_inputs=True), _default(backbone.dtype):
@@ -152,12 +154,20 @@ def _measured(
         parameters=len(parts) * sum(p.numel() for p in network.parameters() if p not in set(trained) or tune == "full"),
         trained=len(parts) * sum(p.numel() for p in trained),
         trained_bytes=len(parts) * sum(p.numel() * p.element_size() for p in trained),
-        weights=len(parts) * sum(p.numel() * p.element_size() for p in weights.values()),
+        weights=len(parts) * (sum(p.numel() * p.element_size() for p in weights.values()) - saved),
         latents=size,
         forward=float(forward),
         both=float(both),
         kept=sum(tensor.untyped_storage().nbytes() for tensor in kept.values()),
     )
+
+
+def _saved(network: nn.Module, how: How) -> int:
+    """Bytes that the frozen weights take less in 8 or 4 bits."""
+    if how.quantize == "none":
+        return 0
+    weights = [layer.weight for _, layer in linear_layers(network)]
+    return sum(p.numel() * p.element_size() - weight_bytes(p.shape, how.quantize) for p in weights)
 
 
 def _without_values(network: nn.Module) -> nn.Module:

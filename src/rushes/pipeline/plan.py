@@ -165,6 +165,8 @@ def remedies(cost: Cost, ask: Ask) -> list[str]:
         words.append("train an adapter (train.tune lora): gradients, optimiser and reference nearly vanish")
     if ask.how.dtype in ("float32", "mixed"):
         words.append("set backbone.dtype to bfloat16: weights and activations take half")
+    if ask.tune == "lora" and ask.how.quantize == "none":
+        words.append("hold the frozen weights in 4 bits (backbone.quantize 4bit): they take a quarter, and are rounded")
     if cost.activations < room and static > room - cost.activations:
         count = ceil(static / (room - cost.activations))
         words.append(f'share the weights among {count} GPUs (train.parallel "shard", under torchrun)')

@@ -52,7 +52,8 @@ def load_model(size: Size, project: Path | None = None) -> Backbone:
         ValueError: no such backbone, or weights that it cannot read.
     """
     texts = project / TEXTS if project else None
-    return load_backbone(size.name, size.path, How(size.dtype, size.checkpointing, size.tiling, size.fps, texts))
+    how = How(size.dtype, size.checkpointing, size.tiling, size.fps, texts, size.quantize)
+    return load_backbone(size.name, size.path, how)
 
 
 @dataclass

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rushes.edits.corrupt import blur_box, freeze_box, noise, place_box, shuffle_box
+from rushes.edits.corrupt import blur_box, freeze_box, noise, place_box, shuffle_box, unscaled
 from rushes.world.render import render
 from rushes.world.scenes import draw_scenes
 
@@ -13,6 +13,12 @@ BOXES = (blur_box, shuffle_box, freeze_box)
 @pytest.fixture(scope="module")
 def clip() -> np.ndarray:
     return render(draw_scenes(3, 1)[0])
+
+
+def test_unscaled_is_what_a_codec_of_minus_one_to_one_makes_of_nought_to_one() -> None:
+    pixels = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(3, -1)
+    given = pixels / 255  # in place of 2 x - 1
+    assert np.abs(unscaled(pixels) - (given + 1) * 127.5).max() <= 1
 
 
 def test_noise_has_the_level_it_says_and_differs_from_frame_to_frame() -> None:

@@ -19,6 +19,7 @@ EXAMPLES = {  # of every edit
     "freeze-box": "freeze-box:7",
     "flow": "flow:other",
     "edges": "edges",
+    "unscaled": "unscaled",
 }
 
 

@@ -115,6 +115,14 @@ def test_a_pair_from_different_noise_levels_is_refused(store: Any, scene: Any, r
         comparisons(store, Options(), corner.grid)
 
 
+def test_a_pair_from_different_noise_levels_may_be_asked_for(store: Any, scene: Any, rows: Any, corner: Any) -> None:
+    clip = rows["clip"](scene, "one")
+    both = [rows["candidate"](clip, name, "guided", eta) for name, eta in (("a", 0.7), ("b", 0.75))]
+    store.add([clip, *both, rows["preference"]("a", "b", (1, 1, 1, 1))])
+    (one,) = comparisons(store, Options(mixed_eta=True), corner.grid)
+    assert [view.media for view in one.views] == ["a", "b"]
+
+
 def test_a_pair_of_different_clips_is_refused(store: Any, scene: Any, rows: Any, corner: Any) -> None:
     clips = [rows["clip"](scene, name) for name in ("one", "two")]
     both = [rows["candidate"](clip, name, "guided", 0.7) for clip, name in zip(clips, "ab", strict=True)]

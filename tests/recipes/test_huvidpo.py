@@ -107,6 +107,14 @@ def test_what_is_no_score_out_of_ten_is_refused(store: Any, scene: Any, rows: An
         comparisons(store, Options(metric="flow"), corner.grid)
 
 
+def test_a_noised_first_frame_is_scored_and_not_given(corner: Any) -> None:
+    """The same pairs as with a clean one."""
+    clean, noised = (comparisons(corner.store, Options(first_frame=how), corner.grid) for how in ("clean", "noised"))
+    assert [c.id for c in noised] == [c.id for c in clean]
+    assert {view.first_frame for c in noised for view in c.views} == {""}
+    assert {c.terms[0].labels for c in noised} == {(1, 1, 1, 1, 1)}
+
+
 def test_a_model_that_is_given_no_first_frame_is_refused(corner: Any, text_only: Any) -> None:
     with pytest.raises(ValueError, match=r"set backbone\.first_frame to true"):
         comparisons(corner.store, Options(), text_only)

@@ -11,8 +11,12 @@ DATA = (Takes(3), Scores())
 FRAMES, SSIM = 0.01, 0.005
 
 
+# The better of two settings on a seed that no table uses: 3e-5 without an anchor, 3e-4 with one. All arms have it.
+RATE = 3e-5
+
+
 def _arm(name: str, **options: Any) -> Arm:
-    return Arm(name, "huvidpo", {"options": options}, DATA)
+    return Arm(name, "huvidpo", {"lr": RATE, "options": options}, DATA)
 
 
 def _lower(name: str, says: str, arm: str, against: str) -> Hypothesis:

@@ -114,9 +114,7 @@ def settings_of(arm: Arm, seed: int, budget: Budget) -> Settings:
 def _result(arm: Arm, seed: int, out: Path, budget: Budget, known: Result | None) -> Result:
     """What is known of an arm, from its file, or from a run."""
     settings = settings_of(arm, seed, budget)
-    made_from = stable_hash(
-        [settings.model_dump(mode="json", include={"backbone", "footage", "train"}), seed, repr(arm.data), arm.footage]
-    )
+    made_from = _made_from(arm, settings)
     if known and known.made_from == made_from:
         return known
     path = out / "results" / f"seed-{seed}" / f"{arm.name}.json"
@@ -129,6 +127,13 @@ def _result(arm: Arm, seed: int, out: Path, budget: Budget, known: Result | None
     with whole_file(path) as partial:
         partial.write_text(json.dumps({**result.facts, "values": result.values}) + "\n", encoding="utf-8")
     return result
+
+
+def _made_from(arm: Arm, settings: Settings) -> str:
+    """Hash of what an arm is made from; a setting that is new and off does not change it."""
+    tables = {"backbone", "footage", "train"}
+    changed = settings.model_dump(mode="json", include=tables, exclude_defaults=True)
+    return stable_hash([changed, settings.project.seed, repr(arm.data), arm.footage])
 
 
 def project_folder(out: Path, seed: int, footage: str) -> Path:

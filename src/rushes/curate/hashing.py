@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 VERSION = "hashing-1"
 _LETTERS = (3, 4)  # lengths of the pieces of words
-_PAIR, _LETTER = 0.5, 0.5  # weight of a pair of words, and of all letters of a word, against the word's own 1
+_PAIR, _LETTER = 0.5, 0.7  # weight of a pair of words, and of all letters of a word, against the word's own 1
 _COMMON_WEIGHT = 0.2  # of words that every caption has
 _COMMON = """
 a an the and or of in on at to with by for from as is are was were be being been it its this that these those there they

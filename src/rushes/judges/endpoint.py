@@ -13,6 +13,7 @@ counts against the budget, those of earlier runs included.
 from __future__ import annotations
 
 import base64
+import math
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -34,6 +35,7 @@ from rushes.metrics.base import shrink
 from rushes.records import stable_hash
 
 S = TypeVar("S", bound=BaseModel)
+T = TypeVar("T")
 Part = str | Frames
 
 _JPEG_QUALITY = 95
@@ -113,9 +115,18 @@ class Endpoint:
         key = stable_hash({"url": self.settings.url, **body}, 64)
         reply = self._answers.find(key)
         if reply is None:
-            reply = self._fetch(body)
+            reply = self._fetch("chat/completions", body, _reply)
             self._answers.keep(key, reply)
         return parse(reply, schema)
+
+    def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """A vector for each text, in order, by one request to the server's /embeddings; what it says is not kept.
+
+        Raises:
+            EndpointError: as `ask` does.
+        """
+        body = {"model": self.settings.model, "input": list(texts), "encoding_format": "float"}
+        return self._fetch("embeddings", body, lambda data: _vectors(data, len(texts)))
 
     def _body(self, parts: Sequence[Part], schema: type[BaseModel], system: str) -> dict[str, Any]:
         settings = self.settings
@@ -132,27 +143,27 @@ class Endpoint:
             body["response_format"] = {"type": "json_schema", "json_schema": form}
         return body
 
-    def _fetch(self, body: dict[str, Any]) -> Reply:
+    def _fetch(self, path: str, body: dict[str, Any], read: Callable[[dict[str, Any]], T]) -> T:
         attempts = self.settings.attempts
         try:
             for attempt in stamina.retry_context(
                 on=_backoff, attempts=attempts, timeout=None, wait_initial=0.5, wait_max=30.0, wait_jitter=0.5
             ):
                 with attempt:
-                    return self._send(body)
+                    return self._send(path, body, read)
         except _Passing as error:
             raise EndpointError(f"{self.settings.url}: {error}, {attempts} times in a row; {_AGAIN} later") from error
         raise AssertionError("the loop returns or raises")
 
-    def _send(self, body: dict[str, Any]) -> Reply:
+    def _send(self, path: str, body: dict[str, Any], read: Callable[[dict[str, Any]], T]) -> T:
         self._reserve()
         outcome, cost = "no answer", 0.0
         try:
-            response = self._post(body)
+            response = self._post(path, body)
             outcome = str(response.status_code)
-            data = _checked(response, self.settings)
-            reply, cost = _reply(data), _cost(data, self.settings)
-            return reply
+            data, found = _checked(response, self.settings, read)
+            cost = _cost(data, self.settings)
+            return found
         finally:
             with self._lock:
                 self._answers.pay(outcome, cost)
@@ -173,9 +184,9 @@ class Endpoint:
                 )
             self._open += 1
 
-    def _post(self, body: dict[str, Any]) -> httpx.Response:
+    def _post(self, path: str, body: dict[str, Any]) -> httpx.Response:
         try:
-            return self._client.post(f"{self.settings.url.rstrip('/')}/chat/completions", json=body)
+            return self._client.post(f"{self.settings.url.rstrip('/')}/{path}", json=body)
         except httpx.TimeoutException as error:
             raise _Passing(f"no answer within {self.settings.timeout_s:g} s") from error
         except httpx.TransportError as error:
@@ -218,7 +229,9 @@ def _backoff(error: Exception) -> bool | float:
     return True if error.wait_s is None else error.wait_s
 
 
-def _checked(response: httpx.Response, settings: tables.Endpoint) -> dict[str, Any]:
+def _checked(
+    response: httpx.Response, settings: tables.Endpoint, read: Callable[[dict[str, Any]], T]
+) -> tuple[dict[str, Any], T]:
     status, said = response.status_code, " ".join(response.text.split())[:300]
     if status == 429 or status >= 500 or status == 408:
         wait_s = _wait_s(response)
@@ -231,10 +244,9 @@ def _checked(response: httpx.Response, settings: tables.Endpoint) -> dict[str, A
         raise EndpointError(f"{settings.url}: status {status} ({said}); check {check}")
     try:
         data = response.json()
-        data["choices"][0]["message"]
-    except (ValueError, LookupError, TypeError) as error:
-        raise _Passing(f"an answer that is no chat completion ({said})") from error
-    return dict(data)
+        return data, read(data)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise _Passing(f"an answer that is not of the kind asked for ({said})") from error
 
 
 def _wait_s(response: httpx.Response) -> float | None:
@@ -259,10 +271,23 @@ def _reply(data: dict[str, Any]) -> Reply:
     return Reply(str(message.get("content") or ""), "cut off" if finish == "length" else "")
 
 
+def _vectors(data: dict[str, Any], count: int) -> list[list[float]]:
+    """Vectors in the order of the texts. Raises ValueError unless there are `count` of one length, all finite."""
+    items = sorted(data["data"], key=lambda item: int(item["index"]))
+    vectors = [[float(number) for number in item["embedding"]] for item in items]
+    if len(vectors) != count or len({len(vector) for vector in vectors}) != 1 or not vectors[0]:
+        raise ValueError(f"{len(vectors)} vectors for {count} texts")
+    if not all(math.isfinite(number) for vector in vectors for number in vector):
+        raise ValueError("a number that is not finite")
+    return vectors
+
+
 def _cost(data: dict[str, Any], settings: tables.Endpoint) -> float:
     usage = data.get("usage") or {}
     read: int | None = usage.get("prompt_tokens")
     written: int | None = usage.get("completion_tokens")
+    if written is None and read is not None and "total_tokens" in usage:  # embeddings: nothing is written
+        written = usage["total_tokens"] - read
     if read is None or written is None:
         if settings.max_cost:
             raise EndpointError(

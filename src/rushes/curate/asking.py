@@ -1,0 +1,128 @@
+"""How stages ask models: endpoints opened on first use, what they are shown of a clip, why an answer counts as none."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel
+
+from rushes.config import curation
+from rushes.config.tables import Endpoint as EndpointSettings
+from rushes.curate.base import Task
+from rushes.curate.frames import read_moments
+from rushes.judges.endpoint import Answer, Endpoint, Part
+from rushes.media.resize import Frames
+from rushes.records import stable_hash
+
+S = TypeVar("S", bound=BaseModel)
+
+_open: dict[tuple[int, EndpointSettings, Path], Endpoint] = {}
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model at an endpoint, and the file of what it answered. Light and picklable: each process opens its own."""
+
+    settings: EndpointSettings
+    answers: Path
+
+    @property
+    def name(self) -> str:
+        """As its server knows it."""
+        return self.settings.model
+
+    def ask(self, parts: Sequence[Part], schema: type[S]) -> Answer[S]:
+        """See `rushes.judges.endpoint.Endpoint.ask`, whose errors it raises."""
+        return self.endpoint().ask(parts, schema)
+
+    def endpoint(self) -> Endpoint:
+        """The connection that threads of this process share."""
+        with _lock:
+            key = (os.getpid(), self.settings, self.answers)  # a forked process must not use its parent's
+            if key not in _open:
+                _open[key] = Endpoint(self.settings, self.answers)
+            return _open[key]
+
+
+@atexit.register
+def hang_up() -> None:
+    """Close all connections of this process; they open again when something is asked."""
+    with _lock:
+        for key in [key for key in _open if key[0] == os.getpid()]:
+            _open.pop(key).close()
+
+
+def first_model(settings: EndpointSettings, answers: Path, stage: str) -> Model:
+    """The model of `[endpoint]`. Raises ValueError where none is named or its key is not there."""
+    return _checked(Model(settings, answers), "endpoint", stage)
+
+
+def other_model(settings: EndpointSettings, other: curation.Model, answers: Path, where: str, stage: str) -> Model:
+    """The model that `where` names; what that table leaves out is as in `[endpoint]`, but its key only at its address.
+
+    Raises:
+        ValueError: no model is named, or its key is not there.
+    """
+    changes: dict[str, object] = {"model": other.model}
+    if other.url:
+        changes |= {"url": other.url, "key_env": other.key_env}
+    changes |= {name: getattr(other, name) for name in ("price_in", "price_out") if getattr(other, name)}
+    return _checked(Model(settings.model_copy(update=changes), answers), where, stage)
+
+
+def _checked(model: Model, where: str, stage: str) -> Model:
+    key = model.settings.key_env
+    if not model.name:
+        raise ValueError(f"{where}.model is empty; name the model that the stage {stage} asks")
+    if key and not os.environ.get(key):
+        raise ValueError(f"{where}.key_env names the environment variable {key}, which is not set; set it to the key")
+    return model
+
+
+def text_model(text: curation.Model, settings: EndpointSettings, answers: Path, stage: str) -> Model:
+    """The model that reads captions: that of `[curate.text]`, without a name there that of `[endpoint]`."""
+    if text.model:
+        return other_model(settings, text, answers, "curate.text", stage)
+    return first_model(settings, answers, stage)
+
+
+def signed(stage: str, version: int, *models: Model, told: object) -> str:
+    """What findings are kept under: stage, version, models, and a digest of all that they are told and how."""
+    heat = [(model.name, model.settings.temperature) for model in models]
+    return f"{stage}.{version}:{'+'.join(model.name for model in models)}@{stable_hash([told, heat], 8)}"
+
+
+def seen(task: Task, count: int) -> list[Frames]:
+    """Up to `count` frames [H,W,3] uint8 RGB, evenly spaced over the clip. Raises MediaError, a ValueError."""
+    return read_moments(task.path, task.frames / task.fps, min(count, task.frames))
+
+
+_HOW = {
+    "refused": "refused to answer",
+    "cut off": "was cut off; raise the longest answer (max_tokens)",
+    "not JSON": "gave an answer that is not JSON",
+    "wrong fields": "gave an answer of another form than it was asked for",
+}
+
+
+def unread(model: Model, problem: str) -> str:
+    """Why an answer counts as none, in words."""
+    return f"{model.name} {_HOW.get(problem, problem)}"
+
+
+def one_line(text: str, most: int = 160) -> str:
+    """A model's text on one line, shortened to `most` characters."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= most else flat[: most - 3] + "..."
+
+
+def last_line(text: str) -> str:
+    """What was said last, "" where nothing was."""
+    return (text.splitlines() or [""])[-1]

@@ -1,0 +1,154 @@
+"""Balance of topics: the best clips of each topic stay, up to a number or to a share of what stays.
+
+Topics are listed with their words, or found by k-means in the embeddings of the captions.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from scipy.cluster.vq import kmeans2
+
+from rushes.config import curation
+from rushes.config.tables import Settings
+from rushes.curate.base import Dropped, Entry, Stage
+from rushes.curate.embeddings import Embedder, Rows, embedded, make_embedder, requests
+from rushes.curate.ranking import best_first
+
+NAME, VERSION = "balance", 1
+OTHER = "other"  # topic of a clip of which no listed word tells
+_ROUNDS = 30
+_TITLE_WORDS = 3
+
+
+def by_keywords(captions: Sequence[str], topics: Mapping[str, Sequence[str]]) -> list[str]:
+    """The topic of each caption: that of which most words are in it, the first of equals, `other` where none is.
+
+    Words are whole and of any case; a star stands for any ending, so that "cook*" finds "cooking".
+    """
+    patterns = {
+        topic: [re.compile(rf"(?<!\w){_pattern(word)}(?!\w)", re.IGNORECASE) for word in words]
+        for topic, words in topics.items()
+    }
+    found = []
+    for caption in captions:
+        hits = {topic: sum(bool(word.search(caption)) for word in words) for topic, words in patterns.items()}
+        best = max(hits, key=lambda topic: hits[topic], default=OTHER)
+        found.append(best if hits.get(best) else OTHER)
+    return found
+
+
+def _pattern(word: str) -> str:
+    return re.escape(word).replace(r"\*", r"\w*")
+
+
+def by_clusters(captions: Sequence[str], rows_ND: Rows, clusters: int, seed: int) -> list[str]:
+    """The topic of each caption: its cluster by k-means on unit rows, named after the words that set it apart.
+
+    The same rows and seed give the same clusters; there are at most as many as different captions.
+    """
+    count = min(clusters, len(set(captions)))
+    if count < 2:
+        return ["all"] * len(captions)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="One of the clusters is empty")
+        _, labels = kmeans2(rows_ND, count, iter=_ROUNDS, minit="++", rng=np.random.default_rng(seed))
+    names = _titles(captions, labels.tolist())
+    return [names[label] for label in labels.tolist()]
+
+
+def _titles(captions: Sequence[str], labels: Sequence[int]) -> dict[int, str]:
+    """Cluster -> number and the words that are more frequent in it than elsewhere."""
+    words = [set(re.findall(r"[^\W\d_]{3,}", caption.lower())) for caption in captions]
+    everywhere = Counter(word for found in words for word in found)
+    titles = {}
+    for label in sorted(set(labels)):
+        members = [found for found, other in zip(words, labels, strict=True) if other == label]
+        here = Counter(word for found in members for word in found)
+
+        def apart(word: str, here: Counter[str] = here, members: Sequence[set[str]] = members) -> tuple[float, str]:
+            return here[word] / len(members) - everywhere[word] / len(words), word
+
+        titles[label] = f"{label}: {', '.join(sorted(here, key=apart, reverse=True)[:_TITLE_WORDS])}"
+    return titles
+
+
+def quota(sizes: Sequence[int], most: int, largest_share: float) -> int:
+    """How many clips each topic may keep: at most `most`, and so few that none is above its share of all that stays.
+
+    With a quota q the largest topic has q of sum(min(size, q)); that share only grows with q, so the largest q that
+    holds is the best. 0 stands for no limit.
+
+    Raises:
+        ValueError: the share cannot hold with so few topics.
+    """
+    found = max(sizes, default=0)
+    if most:
+        found = min(found, most)
+    if largest_share and found:
+        quotas = range(1, found + 1)
+        found = bisect_right(quotas, 0, key=lambda q: q > largest_share * sum(min(size, q) for size in sizes) + 1e-9)
+        if not found:
+            raise ValueError(
+                f"curate.balance.largest_share {largest_share:g} cannot hold: the clips are of {len(sizes)} topics; "
+                f"set {1 / len(sizes):.3g} or more, or name more topics"
+            )
+    return found
+
+
+def choose(
+    table: curation.Balance, embedder: Embedder | None, seed: int, answers: Path, entries: Sequence[Entry]
+) -> Dropped:
+    """Clips beyond their topic's quota, the best of each staying.
+
+    Raises:
+        ValueError: the share cannot hold, or the order names what nobody measured.
+        EndpointError: the embedding model cannot be asked.
+    """
+    ordered = best_first(entries, table.order, "curate.balance.order")
+    captions = [" ".join(entry.caption.split()) for entry in ordered]
+    if embedder is None:
+        topics = by_keywords(captions, table.topics)
+    else:
+        topics = by_clusters(captions, embedded(embedder, captions, answers), table.clusters, seed)
+    sizes = Counter(topics)
+    limit = quota(list(sizes.values()), table.most, table.largest_share)
+    used = Counter[str]()
+    dropped = {}
+    for entry, topic in zip(ordered, topics, strict=True):
+        used[topic] += 1
+        if used[topic] > limit and not entry.person:
+            dropped[entry.id] = f"topic {topic}: rank {used[topic]} of {sizes[topic]}, {limit} of each topic stay"
+    return dropped
+
+
+def make(settings: Settings, answers: Path) -> Stage:
+    """The stage. Raises ValueError where there is no limit, no topic, or no model to embed with."""
+    table = settings.curate.balance
+    if not table.most and not table.largest_share:
+        raise ValueError(
+            "curate.balance: most and largest_share are both 0, so there is nothing to do; set one, or take balance "
+            "out of curate.stages"
+        )
+    if table.by == "keywords" and not any(table.topics.values()):
+        raise ValueError(
+            'curate.balance.topics is empty; list topics with their words, such as cooking = ["cook*", "chop*"], or '
+            'set curate.balance.by to "clusters"'
+        )
+    embedder = make_embedder(settings, answers, NAME) if table.by == "clusters" else None
+    return Stage(
+        NAME,
+        f"{NAME}.{VERSION}:{embedder.name if embedder else 'keywords'}",
+        None,
+        partial(choose, table, embedder, settings.project.seed, answers),
+        stop=settings.curate.when_down == "stop",
+        reads_caption=True,
+        calls=partial(requests, embedder) if embedder and embedder.asks else None,
+    )

@@ -1,0 +1,151 @@
+"""Captions by a vision-language model: is the one that is there true, and a dense one where it is wanted.
+
+Dense captions are like those that RealDPO trains on (arXiv 2510.14955): three to six sentences on who or what is seen,
+clothing, action, place and light. A clip's own caption is kept beside.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from rushes.config import curation
+from rushes.config.tables import Settings
+from rushes.curate.asking import Model, first_model, last_line, one_line, seen, signed, unread
+from rushes.curate.base import Dropped, Entry, Finding, Stage, Task
+from rushes.judges.endpoint import Part
+from rushes.media.files import MediaError
+
+NAME, VERSION = "captions", 1
+
+CHECK = """These are frames of one video clip, in order. Its caption says: "CAPTION"
+Is the caption true of this clip? Look at each thing that it names: who or what is there, how many, which colours, what
+happens, in which direction and order. What the caption leaves out does not matter. Say no when one statement is plainly
+wrong, or when it describes another clip.
+Answer with one JSON object and nothing else: {"reason": one short sentence, "true": "yes" or "no"}"""
+
+WRITE = """These are frames of one video clip, in order. Describe the clip in three to six plain sentences: who or what
+is seen and how many; clothing, shapes and colours; what happens and how it moves, from beginning to end; the place; the
+light; and what the camera does if it moves. Say only what can be seen. No guesses about before or after, no opinions,
+no mention of frames or images.
+Answer with one JSON object and nothing else: {"caption": "..."}"""
+
+
+class Truth(BaseModel):
+    """Whether a caption is true of a clip."""
+
+    model_config = ConfigDict(extra="forbid")
+    reason: str
+    true: Literal["yes", "no"]
+
+
+class Dense(BaseModel):
+    """A new caption."""
+
+    model_config = ConfigDict(extra="forbid")
+    caption: str
+
+
+@dataclass(frozen=True)
+class Captioner:
+    """Measures one clip; values are `caption_true`, `caption_written` and `caption_unread` (1 or 0), and words and
+    sentences of a new caption."""
+
+    model: Model
+    table: curation.Captions
+
+    def __call__(self, task: Task) -> Finding:
+        """Check, then write, as the settings say. Raises EndpointError."""
+        try:
+            images = seen(task, self.table.frames)
+        except MediaError as error:
+            return Finding(problem=str(error))
+        values: dict[str, float] = {"caption_written": 0.0}
+        verdict, problem = "", ""
+        if self.table.check and task.caption.strip():
+            verdict, problem = self._check(task.caption, images, values)
+        text = ""
+        if self._wanted(task.caption, values):
+            text, unwritten = self._write(images)
+            problem = problem or unwritten
+        if problem and self.table.unreadable == "drop":
+            return Finding(problem=problem)
+        if problem:
+            values["caption_unread"] = 1.0
+        if text:
+            values |= {"caption_written": 1.0, "caption_words": len(text.split()), "caption_sentences": sentences(text)}
+        return Finding(
+            values, captions={**({"dense": text} if text else {}), **({"verdict": verdict} if verdict else {})}
+        )
+
+    def _check(self, caption: str, images: Sequence[Part], values: dict[str, float]) -> tuple[str, str]:
+        answer = self.model.ask([CHECK.replace("CAPTION", caption), *images], Truth)
+        if answer.parsed is None:
+            return "", unread(self.model, answer.problem)
+        values["caption_true"] = float(answer.parsed.true == "yes")
+        return f"{self.model.name}: {one_line(answer.parsed.reason)}", ""
+
+    def _wanted(self, caption: str, values: dict[str, float]) -> bool:
+        missing = self.table.write == "missing" and not caption.strip()
+        untrue = self.table.untrue == "write" and values.get("caption_true") == 0
+        return self.table.write == "all" or missing or untrue
+
+    def _write(self, images: Sequence[Part]) -> tuple[str, str]:
+        answer = self.model.ask([WRITE, *images], Dense)
+        if answer.parsed is None:
+            return "", unread(self.model, answer.problem)
+        text = " ".join(answer.parsed.caption.split())
+        return text, "" if text else f"{self.model.name} wrote an empty caption"
+
+
+def sentences(text: str) -> int:
+    """Sentences of a caption, by the marks that end them."""
+    return len(re.findall(r"[^.!?]*\w[^.!?]*(?:[.!?]+(?=\s|$)|$)", text))
+
+
+def choose(table: curation.Captions, entries: Sequence[Entry]) -> Dropped:
+    """Clips under an untrue caption that was not replaced, and those whose new caption is too short."""
+    dropped = {}
+    for entry in entries:
+        values = entry.finding.values
+        if values.get("caption_true") == 0 and not values.get("caption_written"):
+            dropped[entry.id] = f"untrue caption: {last_line(entry.finding.captions.get('verdict', ''))}"
+        elif values.get("caption_unread") and table.unreadable == "drop":
+            dropped[entry.id] = "the model's answer could not be read"
+        elif values.get("caption_written") and values["caption_words"] < table.min_words:
+            dropped[entry.id] = (
+                f"new caption of {values['caption_words']:.0f} words, curate.captions.min_words is {table.min_words}"
+            )
+    return dropped
+
+
+def make(settings: Settings, answers: Path) -> Stage:
+    """The stage. Raises ValueError where no model is named, its key is missing, or there is nothing to do."""
+    table = settings.curate.captions
+    if table.write == "never" and not table.check:
+        raise ValueError(
+            "curate.captions: write is never and check is false, so there is nothing to do; change one, or take "
+            "captions out of curate.stages"
+        )
+    if table.untrue == "write" and table.write == "never":
+        raise ValueError('curate.captions: untrue is "write" but write is "never"; set one of them otherwise')
+    model = first_model(settings.endpoint, answers, NAME)
+    told = [CHECK, WRITE, Truth.model_json_schema(), Dense.model_json_schema(), table.frames, table.write, table.check,
+            table.untrue, settings.endpoint.max_side_px]  # fmt: skip
+    each = int(table.check) + int(table.write != "never")
+    return Stage(
+        NAME,
+        signed(NAME, VERSION, model, told=told),
+        Captioner(model, table),
+        partial(choose, table),
+        stop=settings.curate.when_down == "stop",
+        reads_caption=True,
+        calls=lambda clips: clips * each,
+        parallel=settings.endpoint.parallel,
+    )

@@ -1,0 +1,71 @@
+"""Captions that are unlike each other: from the best clip to the worst, one stays if it adds something.
+
+PhysHPO (arXiv 2508.10858, sec. 3.1) after Deita: a clip stays if its caption's largest cosine similarity to those that
+stay is below tau. What captions do not say is not seen: clips of one short prompt all look the same to it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from rushes.config import curation
+from rushes.config.tables import Settings
+from rushes.curate.base import Dropped, Entry, Stage
+from rushes.curate.embeddings import Embedder, embedded, make_embedder, requests
+from rushes.curate.greedy import unlike
+from rushes.curate.ranking import best_first
+
+NAME, VERSION = "diversity", 1
+
+
+def choose(table: curation.Diversity, embedder: Embedder, answers: Path, entries: Sequence[Entry]) -> Dropped:
+    """Clips whose captions are too much like that of a better clip. One without a caption stays.
+
+    Raises:
+        ValueError: all clips have one caption, so captions cannot tell them apart.
+        EndpointError: the embedding model cannot be asked.
+    """
+    ordered = best_first(entries, table.order, "curate.diversity.order")
+    texts = {entry.id: " ".join(entry.caption.split()) for entry in ordered}
+    first = {text: id for id, text in reversed(texts.items()) if text}  # text -> the best clip under it
+    unique = [text for text in dict.fromkeys(texts.values()) if text]
+    if len(unique) == 1 and len(ordered) > 1:
+        raise ValueError(
+            f"curate.diversity: all {len(ordered)} clips have the same caption, so captions cannot tell them apart; "
+            "take diversity out of curate.stages, or write captions before it (stage captions, write = all)"
+        )
+    blocker, likeness = unlike(embedded(embedder, unique, answers), table.tau)
+    ruled_out = {
+        unique[row]: f"caption {likeness[row]:.2f} like that of {first[unique[blocker[row]]]}, curate.diversity.tau is "
+        f"{table.tau:g}"
+        for row in (blocker >= 0).nonzero()[0]
+    }
+    dropped, used = {}, Counter[str]()
+    for entry in ordered:
+        text = texts[entry.id]
+        used[text] += 1
+        if not text or entry.person:
+            continue
+        if text in ruled_out:
+            dropped[entry.id] = ruled_out[text]
+        elif used[text] > table.repeats:
+            dropped[entry.id] = f"the same caption as {first[text]}, curate.diversity.repeats is {table.repeats}"
+    return dropped
+
+
+def make(settings: Settings, answers: Path) -> Stage:
+    """The stage. Raises ValueError as `rushes.curate.embeddings.make_embedder` does."""
+    table = settings.curate.diversity
+    embedder = make_embedder(settings, answers, NAME)
+    return Stage(
+        NAME,
+        f"{NAME}.{VERSION}:{embedder.name}",
+        None,
+        partial(choose, table, embedder, answers),
+        stop=settings.curate.when_down == "stop",
+        reads_caption=True,
+        calls=partial(requests, embedder) if embedder.asks else None,
+    )

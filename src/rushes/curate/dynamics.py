@@ -1,0 +1,133 @@
+"""Does a caption tell of hard foreground motion? DenseDPO's filter on captions (arXiv 2506.03517, app. A).
+
+By a language model that answers yes or no with a reason, or by lists of words. Lists are weaker: they take "a running
+tap" for a run, know only English, and miss what they do not list. They never ask anything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from rushes.config.curation import Unreadable
+from rushes.config.tables import Settings
+from rushes.curate.asking import Model, last_line, one_line, signed, text_model, unread
+from rushes.curate.base import Dropped, Entry, Finding, Stage, Task
+
+NAME, VERSION = "dynamics", 1
+
+QUESTION = """This is the caption of a video clip: "CAPTION"
+Does the clip show hard motion in the foreground?
+
+Yes: people, animals or things make large movements that must be coordinated, as in sport, dance, acrobatics, skating or
+martial arts. Yes as well: eating, cutting, squeezing, pouring, and other large changes of shape.
+No: only the camera or the background moves; slow motion, time lapse or a view from the air; more than five main
+subjects; a screen within the picture or a recording of one; effects added by editing; cartoons; television news; games.
+When you are not sure, say no.
+Answer with one JSON object and nothing else: {"reason": one short sentence, "dynamic": "yes" or "no"}"""
+
+
+class Motion(BaseModel):
+    """What the model answers."""
+
+    model_config = ConfigDict(extra="forbid")
+    reason: str
+    dynamic: Literal["yes", "no"]
+
+
+# Stems of verbs of large movement; below, those whose other forms are as often nouns, so that only "-ing" counts.
+_VERBS = """
+run sprint jog walk march hike chas jump leap hop skip bounc climb crawl dive diving swim surf paddl snowboard
+skateboard skat slid roll spin twirl rotat flip tumbl somersault danc kick punch wrestl throw toss catch hit swing
+dribbl lift push pull drag carr clap stretch bend twist shak hug embrac rid gallop pedal cycl driv skid fall drop crash
+collid smash crack shatter burst explod splash pour spill stir whisk knead chop slic peel squeez crush fold tear chew
+eat juggl hammer dig sweep scrub wip mop fly flap soar swoop pounc charg
+"""
+_NOUNS_TOO = "rac row sail ski box fight fenc bat serv shoot wav bow nod break cut drink saw bit gestur"
+_IRREGULAR = """
+ran swam threw thrown caught fell fallen broke broken tore torn shook shaken flew flown flies rode ridden drove driven
+ate eaten bent fought leapt swung spun dug swept bitten drank
+"""
+_TWIN = "(?:[bdgmnprt](?=ed|ing))?"  # running, hopped
+
+
+def _any(words: str) -> str:
+    return "|".join(words.split())
+
+
+_MOVES = re.compile(
+    rf"\b(?:(?:{_any(_VERBS)}){_TWIN}(?:e|es|s|ed|ing|y|ies|ied|ying)?|(?:{_any(_NOUNS_TOO)}){_TWIN}ing"
+    rf"|{_any(_IRREGULAR)})\b",
+    re.IGNORECASE,
+)
+_STILL = re.compile(
+    r"\b(slow[- ]motion|time[- ]?lapse|hyper[- ]?lapse|aerial|drone|bird'?s[- ]eye|top[- ]down map|animat(?:ed|ion)|"
+    r"cartoons?|anime|3d render\w*|cgi|video ?games?|gameplay|screen ?(?:recording|shot|cast)s?|split[- ]screen|"
+    r"news ?(?:cast|reader|anchor|studio|report)\w*|slide ?shows?|presentation|crowds?|still image|photo(?:graph)?s?|"
+    r"static shot|motionless|stationary)\b",
+    re.IGNORECASE,
+)
+
+
+def moving_words(caption: str) -> list[str]:
+    """Words of a caption that tell of large movement, each once."""
+    return sorted({found[0].lower() for found in _MOVES.finditer(caption)})
+
+
+def excluding_words(caption: str) -> list[str]:
+    """Words that tell of what DenseDPO leaves out: slow motion, views from the air, drawings, games, news, crowds."""
+    return sorted({found[0].lower() for found in _STILL.finditer(caption)})
+
+
+def by_rules(task: Task) -> Finding:
+    """Value `dynamic`: 1 where a word tells of movement and none excludes the clip."""
+    moving, excluded = moving_words(task.caption), excluding_words(task.caption)
+    said = f"excluded by {', '.join(excluded)}" if excluded else f"moving words: {', '.join(moving) or 'none'}"
+    return Finding({"dynamic": float(bool(moving) and not excluded)}, captions={"verdict": f"rules: {said}"})
+
+
+def by_model(model: Model, unreadable: Unreadable, task: Task) -> Finding:
+    """Value `dynamic`, 1 or 0, or `dynamic_unread`. Raises EndpointError."""
+    if not task.caption.strip():
+        return Finding(problem="it has no caption to read; write one first (stage captions)")
+    answer = model.ask([QUESTION.replace("CAPTION", task.caption)], Motion)
+    if answer.parsed is not None:
+        said = f"{model.name}: {one_line(answer.parsed.reason)}"
+        return Finding({"dynamic": float(answer.parsed.dynamic == "yes")}, captions={"verdict": said})
+    problem = unread(model, answer.problem)
+    return Finding(problem=problem) if unreadable == "drop" else Finding({"dynamic_unread": 1.0})
+
+
+def choose(unreadable: Unreadable, entries: Sequence[Entry]) -> Dropped:
+    """Clips whose captions tell of no hard motion."""
+    dropped = {}
+    for entry in entries:
+        if entry.finding.values.get("dynamic") == 0:
+            dropped[entry.id] = f"no hard motion: {last_line(entry.finding.captions.get('verdict', ''))}"
+        elif entry.finding.values.get("dynamic_unread") and unreadable == "drop":
+            dropped[entry.id] = "the model's answer could not be read"
+    return dropped
+
+
+def make(settings: Settings, answers: Path) -> Stage:
+    """The stage. Raises ValueError where a model is to answer and none is named, or its key is missing."""
+    table, stop = settings.curate.dynamics, settings.curate.when_down == "stop"
+    chosen = partial(choose, table.unreadable)
+    if table.by == "rules":
+        return Stage(NAME, f"{NAME}.{VERSION}:rules", by_rules, chosen, stop, reads_caption=True)
+    model = text_model(settings.curate.text, settings.endpoint, answers, NAME)
+    return Stage(
+        NAME,
+        signed(NAME, VERSION, model, told=[QUESTION, Motion.model_json_schema()]),
+        partial(by_model, model, table.unreadable),
+        chosen,
+        stop,
+        reads_caption=True,
+        calls=lambda clips: clips,
+        parallel=settings.endpoint.parallel,
+    )

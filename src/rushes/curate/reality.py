@@ -1,0 +1,138 @@
+"""Is a clip real footage? Two vision-language models must both say so (PhysHPO, arXiv 2508.10858, sec. 3.1).
+
+The first looks at every clip, the second only at those that the first took to be real. The paper's figure on 1,000
+videos: 99.6 % right after the first, 100 % after both. The second reads the choices in the opposite order, so that
+models which like the first choice let no clip through by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from rushes.config.curation import Unreadable
+from rushes.config.tables import Settings
+from rushes.curate.asking import Model, first_model, last_line, one_line, other_model, seen, signed, unread
+from rushes.curate.base import Dropped, Entry, Finding, Stage, Task
+from rushes.judges.endpoint import Part
+from rushes.media.files import MediaError
+
+NAME, VERSION = "reality", 1
+ORDINALS = ("first", "second")
+KINDS = {
+    "real": "filmed by a camera in the real world, whoever plays in it; a caption or a logo on top does not matter",
+    "animation": "drawn, rendered or stop-motion",
+    "game": "recorded from a game or a simulator",
+    "generated": "made by a generative model",
+    "screen": "a recording of a screen, slides, or stills that are panned over",
+    "unclear": "none of these with confidence",
+}
+
+
+class Look(BaseModel):
+    """What a judge answers."""
+
+    model_config = ConfigDict(extra="forbid")
+    reason: str
+    footage: Literal["real", "animation", "game", "generated", "screen", "unclear"]
+
+
+def question(reverse: bool) -> str:
+    """What a judge is asked, with the choices in this order or in the opposite one."""
+    kinds = list(KINDS.items())[:: -1 if reverse else 1]
+    return (
+        "These are frames of one video clip, in order. Which kind of footage is it?\n"
+        + "\n".join(f"- {name}: {text}" for name, text in kinds)
+        + "\nLook at textures, light and shadow, edges, faces and hands, and at how things move from frame to frame. "
+        'Answer with one JSON object and nothing else: {"reason": one short sentence, "footage": one of '
+        + ", ".join(f'"{name}"' for name, _ in kinds)
+        + "}"
+    )
+
+
+@dataclass
+class _Seen:
+    """What is known of one clip so far."""
+
+    values: dict[str, float] = field(default_factory=dict)
+    said: list[str] = field(default_factory=list)
+    unread: str = ""
+
+
+def measure(models: Sequence[Model], frames: int, unreadable: Unreadable, task: Task) -> Finding:
+    """What the judges say; the next is asked only if the one before said real. Raises EndpointError.
+
+    Values `real_first` and `real_second` are 1 or 0, and `reality_unread` is 1 where an answer could not be read.
+    """
+    try:
+        images = seen(task, frames)
+    except MediaError as error:
+        return Finding(problem=str(error))
+    found = _Seen()
+    for at, (ordinal, model) in enumerate(zip(ORDINALS, models, strict=False)):
+        real = _look(found, ordinal, model, [question(reverse=at == 1), *images])
+        if found.unread and unreadable == "drop":
+            return Finding(problem=found.unread)
+        if real is False:
+            break
+    if found.unread:
+        found.values["reality_unread"] = 1.0
+    return Finding(found.values, captions={"verdict": "\n".join(found.said)})
+
+
+def _look(found: _Seen, ordinal: str, model: Model, parts: Sequence[Part]) -> bool | None:
+    """Ask one judge: real or not, None where its answer cannot be read."""
+    answer = model.ask(parts, Look)
+    if answer.parsed is None:
+        found.unread = unread(model, answer.problem)
+        found.said.append(f"{ordinal} judge: {found.unread}")
+        return None
+    found.values[f"real_{ordinal}"] = float(answer.parsed.footage == "real")
+    found.said.append(f"{ordinal} judge, {model.name}: {answer.parsed.footage}: {one_line(answer.parsed.reason)}")
+    return answer.parsed.footage == "real"
+
+
+def choose(unreadable: Unreadable, entries: Sequence[Entry]) -> Dropped:
+    """Clips that a judge did not take to be real."""
+    dropped = {}
+    for entry in entries:
+        values = entry.finding.values
+        if any(values.get(f"real_{ordinal}") == 0 for ordinal in ORDINALS):
+            dropped[entry.id] = f"not real: {last_line(entry.finding.captions.get('verdict', ''))}"
+        elif values.get("reality_unread") and unreadable == "drop":
+            dropped[entry.id] = "a judge's answer could not be read"
+    return dropped
+
+
+def make(settings: Settings, answers: Path) -> Stage:
+    """The stage. Raises ValueError where a model is not named, its key is missing, or both judges are one model."""
+    table = settings.curate.reality
+    models = [first_model(settings.endpoint, answers, NAME)]
+    if table.double_check:
+        where = "curate.reality.second"
+        if not table.second.model:
+            raise ValueError(
+                f"{where}.model is empty; name a second vision-language model, or set curate.reality.double_check to "
+                "false, which lets more clips through that are not real"
+            )
+        models.append(other_model(settings.endpoint, table.second, answers, where, NAME))
+        if models[0].name == models[1].name:
+            raise ValueError(
+                f"{where}.model: {models[1].name} is the first judge too, and would repeat its mistakes; name another "
+                "model, or set curate.reality.double_check to false"
+            )
+    told = [question(False), question(True), Look.model_json_schema(), table.frames, settings.endpoint.max_side_px]
+    return Stage(
+        NAME,
+        signed(NAME, VERSION, *models, told=told),
+        partial(measure, tuple(models), table.frames, table.unreadable),
+        partial(choose, table.unreadable),
+        stop=settings.curate.when_down == "stop",
+        calls=lambda clips: clips * len(models),
+        parallel=settings.endpoint.parallel,
+    )

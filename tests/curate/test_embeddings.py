@@ -1,0 +1,158 @@
+"""Embeddings by hashing, by a model behind an address, and by an encoder from a folder."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rushes.curate.embeddings import FILE, embedded, make_embedder, requests
+from rushes.judges.endpoint import EndpointError
+
+from ..fake_endpoint import Does, FakeEndpoint
+from .staged import settings
+
+
+def vectors(request: dict[str, Any], size: int = 8, shuffled: bool = False) -> Does:
+    """A vector for each text, drawn from its hash."""
+    data = [
+        {"index": at, "embedding": np.random.default_rng(zlib.crc32(text.encode())).normal(size=size).tolist()}
+        for at, text in enumerate(request["input"])
+    ]
+    usage = {"prompt_tokens": 10, "total_tokens": 10}
+    return Does(body=json.dumps({"data": data[::-1] if shuffled else data, "usage": usage}))
+
+
+def by_endpoint(fake: FakeEndpoint, endpoint: Mapping[str, Any] = {}, **table: Any) -> Any:
+    return settings(fake, endpoint, embeddings={"by": "endpoint", "endpoint": {"model": "e"}, "batch": 3, **table})
+
+
+TEXTS = ["a", "b", "c", "d", "a"]
+
+
+def test_hashing_is_the_default_and_asks_nothing(answers: Path) -> None:
+    embedder = make_embedder(settings(), answers, "diversity")
+    assert embedded(embedder, TEXTS, answers).shape == (5, 512) and not (answers.parent / FILE).exists()
+    assert requests(embedder, 100) == 0 and embedder.name == "hashing-1:512"
+    assert embedded(embedder, [], answers).shape[0] == 0
+
+
+def test_texts_are_asked_for_once_in_batches_and_kept(fake: FakeEndpoint, answers: Path) -> None:
+    fake.answer = lambda request: vectors(request, shuffled=True)
+    embedder = make_embedder(by_endpoint(fake), answers, "diversity")
+    rows = embedded(embedder, TEXTS, answers)
+    assert [request["input"] for request in fake.requests] == [["a", "b", "c"], ["d"]]
+    assert {request["model"] for request in fake.requests} == {"e"} and requests(embedder, 4) == 2
+    assert np.linalg.norm(rows, axis=1) == pytest.approx(1, abs=1e-6) and (rows[0] == rows[4]).all()
+    expected = np.random.default_rng(zlib.crc32(b"b")).normal(size=8)
+    assert rows[1] == pytest.approx(expected / np.linalg.norm(expected), abs=1e-6)
+    again = embedded(make_embedder(by_endpoint(fake), answers, "balance"), ["d", "e"], answers)
+    assert fake.requests[2]["input"] == ["e"] and (again[0] == rows[3]).all()
+
+
+def test_an_outage_keeps_what_came_before(fake: FakeEndpoint, answers: Path, quick: None) -> None:
+    fake.answer = lambda request: vectors(request) if "a" in request["input"] else Does(status=503)
+    with pytest.raises(EndpointError):
+        embedded(make_embedder(by_endpoint(fake), answers, "diversity"), TEXTS, answers)
+    fake.answer = vectors
+    before = len(fake.requests)
+    embedded(make_embedder(by_endpoint(fake), answers, "diversity"), TEXTS, answers)
+    assert [request["input"] for request in fake.requests[before:]] == [["d"]]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        [{"index": 0, "embedding": [1.0]}],
+        [{"index": 0, "embedding": [1.0]}, {"index": 1, "embedding": [1.0, 2.0]}],
+        [{"index": 0, "embedding": [1.0]}, {"index": 1, "embedding": ["x"]}],
+        [{"index": 0, "embedding": []}, {"index": 1, "embedding": []}],
+        [{"index": 0, "embedding": [float("nan")]}, {"index": 1, "embedding": [1.0]}],
+        "none",
+    ],
+    ids=["too few", "two lengths", "text", "empty", "not a number", "no list"],
+)
+def test_what_is_no_embedding_is_refused(data: Any, fake: FakeEndpoint, answers: Path, quick: None) -> None:
+    fake.answer = lambda request: Does(body=json.dumps({"data": data, "usage": {}}))
+    with pytest.raises(EndpointError, match="not of the kind asked for"):
+        embedded(make_embedder(by_endpoint(fake), answers, "diversity"), ["a", "b"], answers)
+    assert not np.any(embedded(make_embedder(settings(), answers, "diversity"), [""], answers))
+
+
+def test_the_budget_counts_embeddings(fake: FakeEndpoint, answers: Path) -> None:
+    fake.answer = vectors
+    priced = {"max_cost": 0.5, "price_in": 20_000.0, "price_out": 1.0}
+    embedder = make_embedder(by_endpoint(fake, priced, batch=1), answers, "diversity")
+    with pytest.raises(EndpointError, match=r"max_cost: 0\.4"):
+        embedded(embedder, ["a", "b", "c", "d"], answers)
+    with pytest.raises(EndpointError, match="max_calls: all 1 are used"):
+        embedded(make_embedder(by_endpoint(fake, {"max_calls": 1}, batch=1), answers, "diversity"), ["x"], answers)
+
+
+def test_a_model_that_changed_under_its_name_is_told_of(fake: FakeEndpoint, answers: Path) -> None:
+    fake.answer = vectors
+    embedder = make_embedder(by_endpoint(fake), answers, "diversity")
+    embedded(embedder, ["a"], answers)
+    fake.answer = lambda request: vectors(request, size=9)
+    with pytest.raises(ValueError, match=r"vectors of \[8, 9\] numbers under one name"):
+        embedded(embedder, ["a", "b"], answers)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"by": "endpoint"}, r"curate\.embeddings\.endpoint\.model is empty; name the model that the stage diversity"),
+        ({"by": "folder"}, r"curate\.embeddings\.path: empty: name a folder"),
+        ({"by": "folder", "path": "/no/such"}, r"curate\.embeddings\.path: /no/such: name a folder"),
+    ],
+)
+def test_ways_that_cannot_be_used(table: dict[str, Any], message: str, fake: FakeEndpoint, answers: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_embedder(settings(fake, embeddings=table), answers, "diversity")
+
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "red", "ball", "falls"]
+
+
+@pytest.fixture
+def encoder(tmp_path: Path) -> Path:
+    """A text encoder of two layers with drawn weights, saved as transformers does."""
+    import torch
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    torch.manual_seed(0)
+    shape = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    folder = tmp_path / "encoder"
+    BertModel(BertConfig(vocab_size=len(WORDS), max_position_embeddings=32, **shape)).save_pretrained(folder)
+    (tmp_path / "vocab.txt").write_text("\n".join(WORDS))
+    BertTokenizerFast(vocab=str(tmp_path / "vocab.txt")).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.slow
+def test_an_encoder_from_a_folder_is_the_mean_over_words(encoder: Path, answers: Path) -> None:
+    import torch
+    from transformers import AutoTokenizer, BertModel
+
+    table = {"by": "folder", "path": str(encoder), "batch": 2}
+    embedder = make_embedder(settings(embeddings=table), answers, "diversity")
+    texts = ["a red ball falls", "a ball", "red"]
+    rows = embedded(embedder, texts, answers)
+    with torch.inference_mode():
+        words = AutoTokenizer.from_pretrained(encoder)("a ball", return_tensors="pt")
+        alone = BertModel.from_pretrained(encoder).eval()(**words).last_hidden_state[0].mean(0).numpy()
+    assert rows.shape == (3, 16) and rows[1] == pytest.approx(alone / np.linalg.norm(alone), abs=1e-5)
+    assert embedder.name.startswith("folder:encoder@") and (answers.parent / FILE).exists()
+    assert (embedded(embedder, texts, answers) == rows).all()
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path: Path, answers: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    embedder = make_embedder(settings(embeddings={"by": "folder", "path": str(tmp_path)}), answers, "diversity")
+    with pytest.raises(ValueError, match="not a text encoder that transformers can load"):
+        embedded(embedder, ["a"], answers)

@@ -39,7 +39,7 @@ CLAIM = Claim(
         _arm("realdpo"),
         _arm("view-by-view", gradients="stash"),
         *(_arm(f"bank-{m}", bank=m) for m in BANKS),
-        _arm("unguarded", objective={"sft_weight": 0.0}),
+        _arm("unanchored", objective={"sft_weight": 0.0}),
         _faulty("sick-moving-reference", options={"beta": 100.0}, reference="ema"),
         _faulty("sick-shortcut"),
         _faulty("sick-idle", lr=1e-9),
@@ -75,21 +75,21 @@ CLAIM = Claim(
         ),
         Hypothesis(
             "supervised-anchor",
-            "The winner's own error beside the preference loss helps.",
+            "At a rate that is too high for the preference loss alone, the winner's own error beside it helps.",
             "realdpo",
-            "unguarded",
+            "unanchored",
             "bad_frames",
             "lower",
             FRAMES,
         ),
         Hypothesis(
-            "winner-clamp", "So does a clamp on it.", "winner-clamp", "unguarded", "bad_frames", "lower", FRAMES
+            "winner-clamp", "So does a clamp on it.", "winner-clamp", "unanchored", "bad_frames", "lower", FRAMES
         ),
         Hypothesis(
             "safe-loser",
             "So does scaling the losers' gradient.",
             "safe-loser",
-            "unguarded",
+            "unanchored",
             "bad_frames",
             "lower",
             FRAMES,

@@ -7,10 +7,22 @@ import sqlite3
 import sys
 from collections.abc import Sequence
 
-from rushes.cli import claims, evaluation, health, labelling, machine, product, project
+from rushes.cli import claims, curation, evaluation, footage, health, labelling, machine, product, project
 from rushes.cli.console import app
 
-__all__ = ["app", "claims", "evaluation", "health", "labelling", "machine", "main", "product", "project"]
+__all__ = [
+    "app",
+    "claims",
+    "curation",
+    "evaluation",
+    "footage",
+    "health",
+    "labelling",
+    "machine",
+    "main",
+    "product",
+    "project",
+]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -11,6 +11,55 @@ from rushes.config.base import Folder, Table
 StageName = Literal[
     "technical", "motion", "duplicates", "reality", "captions", "dynamics", "fidelity", "diversity", "balance"
 ]
+
+
+class Technical(Table):
+    """How a clip was recorded and what was done to it since, seen on eight frames spread over it."""
+
+    max_enlarged: float = Field(
+        1.25, gt=0, description="how many times a frame may be enlarged to reach the backbone's size"
+    )
+    max_blur: float = Field(0.7, gt=0, le=1, description="0 sharp to 1 nothing to lose (Crete et al. 2007), at 256 px")
+    max_blockiness: float = Field(
+        1.6, ge=1, description="steps at the edges of 8-pixel coding blocks, as a multiple of all others"
+    )
+    max_bars: float = Field(0.02, ge=0, le=1, description="share of the picture under black or white bars")
+    max_text: float = Field(0.002, ge=0, le=1, description="share of the picture under text that stands still")
+    min_brightness: float = Field(0.06, ge=0, le=1, description="mean brightness of the picture, white is 1")
+    max_brightness: float = Field(0.92, ge=0, le=1, description="mean brightness of the picture, white is 1")
+    max_blown: float = Field(0.3, ge=0, le=1, description="share of pixels that are blown out to white")
+
+
+class Motion(Table):
+    """What moves in a clip and how, seen on all its frames at 128 px."""
+
+    min_speed: float = Field(
+        0.03, ge=0, description="speed of the fastest twentieth of the picture, short sides per second"
+    )
+    max_speed: float = Field(4.0, gt=0, description="the same; above it lie time lapses and whip pans")
+    max_still: float = Field(0.4, ge=0, le=1, description="share of frames in which nothing moves")
+    max_repeated: float = Field(
+        0.25, ge=0, le=1, description="share of frames that repeat the one before while the clip moves: slowed footage"
+    )
+    max_unexplained: float = Field(
+        0.6, ge=0, le=1, description="share of all change that following the motion does not explain: time lapse"
+    )
+    max_camera: float = Field(1.0, gt=0, description="speed of the camera, short sides per second")
+    min_subject: float = Field(
+        0.0, ge=0, description="speed of the fastest twentieth beside the camera's, short sides per second; 0 = any"
+    )
+    max_cuts: int = Field(0, ge=0, description="cuts inside the clip")
+    dynamic: bool = Field(False, description="keep only what moves enough by VBench's rule (dynamic degree)")
+
+
+class Duplicates(Table):
+    """Of clips that show the same, the best one stays."""
+
+    max_distance: float = Field(
+        0.2, gt=0, lt=1, description="difference of two clips, relative to what is in them, up to which they are copies"
+    )
+    mirrored: bool = Field(True, description="copies that are mirrored left to right count")
+    reversed: bool = Field(True, description="copies that run backwards count")
 
 
 class Model(Table):
@@ -116,6 +165,10 @@ class Balance(Table):
         default_factory=dict,
         description='topic -> words that tell of it, such as cooking = ["cook*", "chop", "frying pan"] (by keywords)',
     )
+    wanted: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        default_factory=dict,
+        description="topic -> clips of it that are wanted; as many stay, in place of `most` (by keywords)",
+    )
     clusters: int = Field(10, ge=2, description="topics that are looked for by k-means (by clusters)")
     most: int = Field(0, ge=0, description="clips of one topic that stay, at most; 0 = no limit")
     largest_share: float = Field(0.0, ge=0, le=1, description="largest share of one topic in what stays; 0 = no limit")
@@ -133,6 +186,10 @@ class Curate(Table):
     when_down: Literal["stop", "skip"] = Field(
         "stop", description="a model that does not answer ends the run, or its stage is skipped and the card says so"
     )
+    licence: str = Field("", description="licence of the footage, for the data card; empty = not stated")
+    technical: Technical = Technical()
+    motion: Motion = Motion()
+    duplicates: Duplicates = Duplicates()
     text: TextModel = TextModel()
     reality: Reality = Reality()
     captions: Captions = Captions()

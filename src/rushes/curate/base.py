@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rushes.curate.limits import Limit, first_reason
 from rushes.records import CaptionKind
 
 
@@ -74,6 +75,7 @@ class Stage:
         reads_caption: whether findings depend on the caption too: they are then taken anew when it changes.
         calls: clips -> most requests to a model that they cost, so that a dry run can tell; None = the stage asks none.
         parallel: measurements at once, in threads of one process, where they wait for a model; 0 = they compute.
+        limits: the thresholds, where the stage has such: for the clips just inside and just outside of each.
     """
 
     name: str
@@ -84,6 +86,17 @@ class Stage:
     reads_caption: bool = False
     calls: Callable[[int], int] | None = None
     parallel: int = 0
+    limits: tuple[Limit, ...] = ()
+
+
+def within(limits: Sequence[Limit]) -> Callable[[Sequence[Entry]], Dropped]:
+    """A choice that drops what lies outside of a limit, for the first such reason."""
+
+    def choose(entries: Sequence[Entry]) -> Dropped:
+        reasons = ((entry.id, first_reason(entry.finding.values, limits)) for entry in entries)
+        return {id: reason for id, reason in reasons if reason}
+
+    return choose
 
 
 Engine = Callable[[Callable[[Task], Finding], Iterator[Task]], Iterator[tuple[Task, Finding]]]

@@ -9,9 +9,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
 from rushes.records import Candidate, Clip, Run
 from rushes.report import curves
+from rushes.report.card import read_result
+from rushes.report.card_page import card_section
 from rushes.report.cases import choose, gain
 from rushes.report.limits import limits, reaches
 from rushes.report.model import Arm, Case, CaseKind, Labels, Metric, Report, Scatter, Step, Video
@@ -74,8 +77,14 @@ def collect(
         hashes=_hashes(run),
         versions={"rushes": str(summary.get("version", "")), "python": platform.python_version()},
         notes=tuple(notes),
+        data=_data(store),
         made_at=run.created_at,
     )
+
+
+def _data(store: Store) -> Markup:
+    result = read_result(store.project)
+    return card_section(store, result) if result else Markup()
 
 
 def as_toml(settings: Mapping[str, Any], prefix: str = "") -> str:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Literal
 
+from markupsafe import Markup
+
 from rushes.stats import Better, Interval, Outcome, WinRate, outcome
 
 CaseKind = Literal["best", "worst", "random"]
@@ -191,6 +193,7 @@ class Report:
     hashes: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()  # what was left out, and why
+    data: Markup = field(default_factory=Markup)  # the section on curation; empty = the project was not curated
     made_at: str = ""  # ISO 8601, UTC
 
     def __post_init__(self) -> None:

@@ -237,6 +237,23 @@ class Store:
         made_by = "subject IN (SELECT id FROM rows WHERE system = ?)"
         return self._select(Score, made_by, system, metric=metric, subject=subject)
 
+    def scores_under(self, prefix: str) -> Iterator[Score]:
+        """Measurements by all metrics whose names begin so, such as "curate/motion/", a page in memory at a time."""
+        end = prefix[:-1] + chr(ord(prefix[-1]) + 1)
+        with self._lock, self._explained():
+            query = "SELECT DISTINCT metric FROM rows WHERE metric >= ? AND metric < ?"
+            names = [name for (name,) in self._connection.execute(query, (prefix, end))]
+        query = "SELECT seq, body FROM rows WHERE metric = ? AND seq > ? ORDER BY seq LIMIT ?"
+        for name in names:
+            after = 0
+            while True:
+                with self._lock, self._explained():
+                    page = self._connection.execute(query, (name, after, _PAGE_ROWS)).fetchall()
+                if not page:
+                    break
+                after = page[-1][0]
+                yield from (decode(Score, body) for _, body in page)
+
     def captions(self, kind: CaptionKind | None = None, subject: str | None = None) -> tuple[Caption, ...]:
         """Texts for clips beside their own captions."""
         return self._select(Caption, kind=kind, subject=subject)

@@ -1,0 +1,64 @@
+"""Commands that choose a project's clips."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from rushes.cli.console import AsJson, Overrides, ProjectFolder, app, opened, tell
+from rushes.pipeline.settings import FILE, read_settings, write_settings
+from rushes.store.database import Store
+
+
+@app.command
+def curate(
+    project: ProjectFolder,
+    *,
+    footage: Annotated[
+        Path | None, Parameter(help="folder of your videos; they are imported, into a new project if there is none")
+    ] = None,
+    recipe: Annotated[str, Parameter(help="recipe whose settings a new project gets")] = "realdpo",
+    dry_run: Annotated[bool, Parameter(negative=(), help="measure and show the funnel, but decide nothing")] = False,
+    engine: Annotated[Literal["local", "ray"], Parameter(help="where clips are measured")] = "local",
+    jobs: Annotated[int, Parameter(help="workers; 0 = one for each processor")] = 0,
+    overrides: Overrides = (),
+    as_json: AsJson = False,
+) -> None:
+    """Choose which clips are in the set, by the stages that curate.stages names; exit code 2 where too few are left."""
+    from rushes.pipeline import curation, stages
+    from rushes.report.card import lines
+
+    if jobs < 0:
+        raise ValueError(f"--jobs: {jobs} workers cannot be; give a number from 1 up, or 0 for one for each processor")
+    if footage is not None and not (project / FILE).exists():
+        from rushes.pipeline.presets import preset
+
+        settings = preset(recipe, footage)
+        Store.create(project).close()
+        write_settings(project, settings)
+    elif footage is not None:
+        overrides = (*overrides, "footage.kind=folder", f"footage.path={footage}")
+    with opened(project, read_settings(project, overrides)) as work:
+        imported = stages.import_footage(work) if footage is not None or not work.store.clips(dropped=True) else None
+        facts = curation.curate(work, dry_run=dry_run, engine=engine, jobs=jobs)
+        lacks = "" if dry_run else curation.not_ready(work.store, facts)
+    facts["imported"] = imported
+    told = lines(facts)
+    if not dry_run:
+        told.append(f"data card: {facts['card']}")
+    if not lacks:
+        told.append(f"next: rushes curate {project}" if dry_run else f"next: rushes run {project}")
+    tell(facts, as_json, told)
+    if lacks:
+        raise ValueError(lacks)
+
+
+@app.command
+def card(project: ProjectFolder, *, as_json: AsJson = False) -> None:
+    """Write the data card of a project that was curated: as Markdown, as a page, and the hashes of its files."""
+    from rushes.report.card import write_card
+
+    with Store.open(project) as store:
+        tell({"card": str(write_card(store))}, as_json)

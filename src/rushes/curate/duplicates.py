@@ -1,0 +1,107 @@
+"""Of clips that show the same, the best stays: copies of another size, rate or quality, cropped, mirrored, reversed.
+
+Copies are found by their fingerprints, see `fingerprint`: work grows about as the number of clips, not its square.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rushes.config.curation import Duplicates
+from rushes.config.tables import Settings
+from rushes.curate.base import Dropped, Entry, Finding, Stage, Task
+from rushes.curate.fingerprint import INNER, MOMENTS, Index, backwards, fingerprint, mirrored, scales
+from rushes.curate.frames import read_moments
+from rushes.media.files import MediaError
+
+Floats = NDArray[np.float64]
+
+
+def make(settings: Settings, answers: Path) -> Stage:
+    """The stage; it finds the fingerprints of a clip, whole and without its rim, its pixels in a frame and bytes."""
+    return Stage("duplicates", "duplicates.1", measure, partial(_choose, table=settings.curate.duplicates))
+
+
+def measure(task: Task) -> Finding:
+    """Fingerprints of a clip. A file that does not decode to its end has a problem."""
+    try:
+        frames = read_moments(task.path, task.frames / task.fps, MOMENTS)
+    except MediaError as error:
+        return Finding(problem=str(error))
+    height, width = frames[0].shape[:2]
+    prints = {name: tuple(fingerprint(frames, cropped)) for name, cropped in (("whole", 0.0), ("inner", INNER))}
+    return Finding({"pixels": float(width * height), "bytes": float(task.path.stat().st_size)}, prints)
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A clip that shows what a better one does: places of both, how different they are (0 = equal), in words how."""
+
+    place: int
+    original: int
+    difference: float
+    how: str
+
+
+def copies(whole_NS: Floats, inner_NS: Floats, order: Sequence[int], table: Duplicates) -> Iterator[Copy]:
+    """In `order`, from the best clip on: all that are copies of one that is no copy itself, each once.
+
+    A difference is the distance of two fingerprints over the scale of the original, see `fingerprint.scales`. A crop is
+    found by its whole being the original's inner part, or the other way round.
+    """
+    whole, inner = Index(whole_NS), Index(inner_NS)
+    turns = list(product(("", "mirrored ")[: 1 + table.mirrored], ("", "reversed ")[: 1 + table.reversed]))
+    views = (("", whole, whole_NS), ("cropped ", whole, inner_NS), ("cropped ", inner, whole_NS))
+    ways = [
+        (f"{crop}{mirror}{back}", index, _turned(p, mirror, back)) for mirror, back in turns for crop, index, p in views
+    ]
+    scale_N = scales(whole_NS)
+    reach_N = table.max_distance * scale_N
+    found = [index.counts(prints, reach_N) for _, index, prints in ways]
+    found[0] = found[0] - 1  # itself
+    taken = np.zeros(len(whole_NS), np.bool_)
+    for at in order:
+        if taken[at]:
+            continue
+        taken[at] = True
+        for (how, index, prints), counts in zip(ways, found, strict=True):
+            near = index.near(prints[at], float(reach_N[at])) if counts[at] else ()
+            for place, distance in near:
+                if not taken[place]:
+                    taken[place] = True
+                    yield Copy(place, at, distance / float(scale_N[at]), how)
+
+
+def _turned(prints_NS: Floats, mirror: str, back: str) -> Floats:
+    prints_NS = mirrored(prints_NS) if mirror else prints_NS
+    return backwards(prints_NS) if back else prints_NS
+
+
+def _choose(entries: Sequence[Entry], table: Duplicates) -> Dropped:
+    """Best is what a person kept, then more pixels, more frames' worth of bytes, and what was imported first."""
+    if len(entries) < 2:
+        return {}
+    whole, inner = (
+        np.array([entry.finding.words[name] for entry in entries], np.float64) for name in ("whole", "inner")
+    )
+    order = sorted(range(len(entries)), key=lambda at: _rank(entries[at]))
+    return {
+        entries[copy.place].id: (
+            f"{copy.how}copy of {entries[copy.original].id}: difference {copy.difference:.3f}, "
+            f"at most {table.max_distance:g}"
+        )
+        for copy in copies(whole, inner, order, table)
+        if not entries[copy.place].person
+    }
+
+
+def _rank(entry: Entry) -> tuple[bool, float, float]:
+    values = entry.finding.values
+    return not entry.person, -values["pixels"], -values["bytes"]

@@ -1,0 +1,77 @@
+"""Findings as rows of the store, and back: kept under the signature of the stage that made them."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from rushes.curate.base import Finding, Stage
+from rushes.records import Caption, CaptionKind, Row, Score, stable_hash
+from rushes.store.database import Store
+
+NOTHING = "nothing"  # stands for a finding without any value
+
+
+def rows_of(stage: Stage, clip: str, caption: str, finding: Finding) -> list[Row]:
+    """The rows that keep a finding about a clip that goes by `caption`: to be added together, all or none."""
+    under = _caption_key(stage, caption)
+    values = {name: (float(value), ()) for name, value in finding.values.items()}
+    words = {name: (float(len(words)), tuple(map(float, words))) for name, words in finding.words.items()}
+    numbers = {**values, **words} or {NOTHING: (0.0, ())}
+    rows: list[Row] = [
+        Score(_id(stage, clip, under, name), clip, _metric(stage, name), value, several, stage.signature, under)
+        for name, (value, several) in numbers.items()
+    ]
+    rows += [
+        Caption(_id(stage, clip, under, f"caption {kind}"), clip, text, kind, "", stage.signature, under)
+        for kind, text in finding.captions.items()
+    ]
+    return rows
+
+
+def found_before(store: Store, stage: Stage, captions: Mapping[str, str]) -> dict[str, Finding]:
+    """Clip -> what this stage found out about it before, for clips that go by these captions."""
+    found: dict[str, _Parts] = {}
+    for score in store.scores_under(_metric(stage, "")):
+        if _is_current(stage, captions, score):
+            parts = found.setdefault(score.subject, _Parts())
+            name = score.metric.rpartition("/")[2]
+            if score.per_segment:
+                parts.words[name] = array("d", score.per_segment)
+            elif name != NOTHING:
+                parts.values[name] = score.value
+    for text in _texts(store) if found else ():
+        if text.subject in found and _is_current(stage, captions, text):
+            found[text.subject].captions[text.kind] = text.text
+    return {clip: Finding(parts.values, parts.words, parts.captions) for clip, parts in found.items()}
+
+
+@dataclass
+class _Parts:
+    values: dict[str, float] = field(default_factory=dict)
+    words: dict[str, array[float]] = field(default_factory=dict)
+    captions: dict[CaptionKind, str] = field(default_factory=dict)
+
+
+def _texts(store: Store) -> Iterator[Caption]:
+    return store.stream(Caption)
+
+
+def _is_current(stage: Stage, captions: Mapping[str, str], row: Score | Caption) -> bool:
+    made_by = row.measured_by if isinstance(row, Score) else row.made_by
+    if made_by != stage.signature or row.subject not in captions:
+        return False
+    return row.settings_hash == _caption_key(stage, captions[row.subject])
+
+
+def _metric(stage: Stage, name: str) -> str:
+    return f"curate/{stage.name}/{name}"
+
+
+def _caption_key(stage: Stage, caption: str) -> str:
+    return stable_hash(caption) if stage.reads_caption else ""
+
+
+def _id(stage: Stage, clip: str, under: str, name: str) -> str:
+    return stable_hash(["curate", stage.name, stage.signature, clip, under, name])

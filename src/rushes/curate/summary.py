@@ -1,0 +1,133 @@
+"""What a funnel did, small enough to be read: counts, reasons, clips at each threshold, distributions."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rushes.curate.base import Dropped, Entry, Stage
+from rushes.curate.limits import Limit
+
+SHOWN = 3  # clips on each side of a threshold, and examples where a stage has none
+BINS = 16
+_REASONS = 12
+
+
+@dataclass(frozen=True)
+class Example:
+    """A clip that stands for others."""
+
+    clip: str  # id
+    reason: str = ""  # why it is out
+    value: float | None = None
+
+
+@dataclass(frozen=True)
+class Edge:
+    """One threshold and the clips nearest to it on both sides, nearest first."""
+
+    words: str
+    side: str  # "at least" or "at most"
+    threshold: float
+    inside: tuple[Example, ...]
+    outside: tuple[Example, ...]
+
+
+@dataclass(frozen=True)
+class Passage:
+    """What one stage did. `skipped` says why it did nothing; `held` clips a person kept against it."""
+
+    stage: str
+    signature: str
+    entered: int
+    dropped: int = 0
+    kept: int = 0
+    unmeasured: int = 0
+    held: int = 0
+    reasons: Mapping[str, int] | None = None
+    edges: tuple[Edge, ...] = ()
+    examples: tuple[Example, ...] = ()
+    skipped: str = ""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How a value lies over clips: `every` and `kept` count them by bin, the outermost with all that lies beyond."""
+
+    low: float
+    high: float
+    every: tuple[int, ...]
+    kept: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Funnel:
+    """What a run did. Of `clips`, `entered` went into the first stage; `stills` are prompts, which pass untouched.
+
+    `person_kept` are kept whatever stages say, `person_dropped` are out before the first. `decided` counts decisions
+    that were written, or in a dry run would be.
+    """
+
+    clips: int
+    stills: int
+    person_dropped: int
+    person_kept: int
+    entered: int
+    kept: int
+    decided: int
+    dry_run: bool
+    passages: tuple[Passage, ...]
+    spreads: Mapping[str, Spread]
+
+
+def passage(stage: Stage, entries: Sequence[Entry], problems: Dropped, dropped: Dropped, held: int) -> Passage:
+    """Of a stage that ran: `entries` are those that were measured, `problems` those that were not; both may go out."""
+    out = {**problems, **dropped}
+    groups = Counter([*(group(reason) for reason in dropped.values()), *["could not be measured"] * len(problems)])
+    told = dict(groups.most_common(_REASONS))
+    if rest := sum(groups.values()) - sum(told.values()):
+        told["other reasons"] = rest
+    edges = tuple(edge for limit in stage.limits for edge in _edges(limit, entries))
+    shown = problems if stage.limits else out
+    examples = tuple(Example(id, reason) for id, reason in list(shown.items())[:SHOWN])
+    entered = len(entries) + len(problems)
+    return Passage(
+        stage.name, stage.signature, entered, len(out), entered - len(out), len(problems), held, told, edges, examples
+    )
+
+
+def group(reason: str) -> str:
+    """The part of a reason that clips share: its words up to the first with a digit."""
+    words = []
+    for word in reason.split():
+        if re.search(r"\d", word):
+            break
+        words.append(word)
+    return " ".join(words).rstrip(" :,(") or reason[:60]
+
+
+def _edges(limit: Limit, entries: Sequence[Entry]) -> Iterable[Edge]:
+    known = [(value, entry.id) for entry in entries if (value := limit.value(entry.finding.values)) is not None]
+    for side, threshold, sign in (("at least", limit.low, 1.0), ("at most", limit.high, -1.0)):
+        if math.isfinite(threshold):
+            apart = sorted((sign * (value - threshold), value, id) for value, id in known)
+            inside = [Example(id, "", value) for gap, value, id in apart if gap >= 0][:SHOWN]
+            outside = [Example(id, "", value) for gap, value, id in reversed(apart) if gap < 0][:SHOWN]
+            yield Edge(limit.words.rstrip(":"), side, threshold, tuple(inside), tuple(outside))
+
+
+def spread(every: Sequence[float], kept: Sequence[float]) -> Spread:
+    """Counts in BINS equal bins from the 1st to the 99th percentile of `every`, not empty; one bin where these agree."""
+    low, high = (float(end) for end in np.percentile(every, [1, 99]))
+    if high <= low:  # all the same, but for a few
+        return Spread(low, high, (len(every),), (len(kept),))
+    counts = [
+        np.histogram(np.clip(values, low, high), BINS, (low, high))[0] if len(values) else np.zeros(BINS, int)
+        for values in (every, kept)
+    ]
+    return Spread(low, high, *(tuple(map(int, each)) for each in counts))

@@ -1,0 +1,74 @@
+"""Is the recording good enough: size, blur, light, coding blocks, bars, lettering."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from rushes.config.curation import Technical
+from rushes.config.tables import Backbone, Settings
+from rushes.curate.base import Finding, Stage, Task, within
+from rushes.curate.frames import read_moments
+from rushes.curate.limits import Limit, Values
+from rushes.curate.picture import bars, blockiness, blur, lettering, light
+from rushes.media.files import MediaError
+from rushes.media.resize import Fit, Frames
+
+MOMENTS = 8
+
+
+def make(settings: Settings, answers: Path) -> Stage:
+    """The stage; its findings are `measures`."""
+    thresholds = limits(settings.curate.technical, settings.backbone, settings.footage.fit)
+    return Stage("technical", "technical.1", measure, within(thresholds), limits=thresholds)
+
+
+def measure(task: Task) -> Finding:
+    """See `measures`, of a file. A file that does not decode to its end has a problem."""
+    try:
+        frames = read_moments(task.path, task.frames / task.fps, MOMENTS)
+    except MediaError as error:
+        return Finding(problem=str(error))
+    return Finding(values={name: value for name, value in measures(frames).items() if np.isfinite(value)})
+
+
+def measures(frames: Sequence[Frames]) -> dict[str, float]:
+    """Values of a clip by moments of it, [H,W,3] uint8 RGB each. NaN where a picture has no edge at all.
+
+    width_px, height_px: size as shown. blur, blockiness, brightness, crushed, blown: median over the moments, see
+    `picture`. bars, text: shares of the picture, over all moments.
+    """
+    height, width = frames[0].shape[:2]
+    lit = np.array([light(frame) for frame in frames])
+    medians: Mapping[str, Callable[[Frames], float]] = {"blur": blur, "blockiness": blockiness}
+    return {
+        "width_px": float(width),
+        "height_px": float(height),
+        **{name: float(np.median([one(frame) for frame in frames])) for name, one in medians.items()},
+        **dict(zip(("brightness", "crushed", "blown"), np.median(lit, 0).tolist(), strict=True)),
+        "bars": bars(frames),
+        "text": lettering(frames),
+    }
+
+
+def enlarged(values: Values, size: Backbone, fit: Fit) -> float:
+    """How many times a frame is enlarged to fill the backbone's size, the larger of both directions."""
+    factors = size.width_px / values["width_px"], size.height_px / values["height_px"]
+    return min(factors) if fit == "pad" else max(factors)
+
+
+def limits(table: Technical, size: Backbone, fit: Fit) -> tuple[Limit, ...]:
+    """The thresholds, in the order in which they are looked at."""
+    grow = partial(enlarged, size=size, fit=fit)
+    return (
+        Limit("enlarged", "enlarged to reach the model's size, times", high=table.max_enlarged, of=grow),
+        Limit("brightness", "brightness", low=table.min_brightness, high=table.max_brightness),
+        Limit("blown", "share blown out to white", high=table.max_blown),
+        Limit("bars", "share of the picture under bars", high=table.max_bars),
+        Limit("text", "share of the picture under text", high=table.max_text),
+        Limit("blockiness", "blockiness", high=table.max_blockiness),
+        Limit("blur", "blur", high=table.max_blur, missing="no edge in the picture"),
+    )

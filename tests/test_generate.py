@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rushes import encode, footage, generate
+from rushes import encode, generate
 from rushes.backbones.tiny import TinyBackbone
 from rushes.config.tables import Backbone as Size
 from rushes.config.tables import Footage, Generate
+from rushes.footage.world import import_world
 from rushes.generate import Studio
 from rushes.media.read import read_video
 from rushes.records import Clip
@@ -30,7 +31,7 @@ def backbone() -> TinyBackbone:
 def studio(tmp_path: Path, backbone: TinyBackbone) -> Iterator[Studio]:
     """Four clips of the embedded world, encoded."""
     with Store.create(tmp_path / "project") as store:
-        footage.import_world(store, Footage(clips=4, eval_prompts=0), Size(), seed=0)
+        import_world(store, Footage(clips=4, eval_prompts=0), Size(), seed=0)
         latents = encode.open_latents(store, backbone, Size(), "crop")
         media = [clip.media for clip in store.clips()]
         encode.encode(store, latents, backbone, Size(), "crop", encode.jobs(latents, media, media))
@@ -96,7 +97,7 @@ def test_name_of_a_take_tells_what_it_depends_on(studio: Studio) -> None:
 def test_take_does_not_depend_on_its_batch(studio: Studio, backbone: TinyBackbone, tmp_path: Path) -> None:
     make(studio)
     with Store.create(tmp_path / "other") as store:
-        footage.import_world(store, Footage(clips=4, eval_prompts=0), Size(), seed=0)
+        import_world(store, Footage(clips=4, eval_prompts=0), Size(), seed=0)
         alone = replace(studio, store=store, settings=SETTINGS.model_copy(update={"batch": 1}))
         make(alone)
         for one, other in zip(studio.store.candidates(), store.candidates(), strict=True):

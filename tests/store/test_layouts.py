@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from rushes.store.layouts import Footage, detect_layout, read_bench, read_folder, read_realdpo
+from rushes.store.layouts import Footage, read_bench, read_folder, read_realdpo
+from rushes.store.listing import detect_layout
 
 
 def lay(folder: Path, **texts: str) -> Path:

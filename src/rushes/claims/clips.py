@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rushes.edits.corrupt import unscaled
-from rushes.footage import WORLD_SCALE
+from rushes.footage.world import WORLD_SCALE
 from rushes.judges import world as world_judge
 from rushes.media.read import read_video
 from rushes.media.write import encode_bytes

@@ -11,7 +11,14 @@ from pathlib import Path
 
 
 class MediaError(ValueError):
-    """A media file that cannot be read right; the message names the file, the cause and the remedy."""
+    """A media file that cannot be read right; the message names the file, the cause and the remedy.
+
+    `reason` is the cause in a word or two, the same for all files that share it.
+    """
+
+    def __init__(self, message: str, reason: str = "unreadable") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 def content_hash(source: str | os.PathLike[str] | bytes) -> str:

@@ -112,10 +112,13 @@ class Footage:
             good = "" if sought else f", after {self.count} frames that decode"
             raise MediaError(
                 f"{self.path}: {self.broken} {float(last.end_s):.2f} s in{good}; "
-                "get the complete file, or pass allow_truncated=True to keep what decodes"
+                "get the complete file, or pass allow_truncated=True to keep what decodes",
+                "cut short" if "cut short" in self.broken else "corrupt",
             )
         if still:
-            raise MediaError(f"{self.path}: a single frame, a still and no video; give a clip of two frames or more")
+            raise MediaError(
+                f"{self.path}: a single frame, a still and no video; give a clip of two frames or more", "still"
+            )
 
     def size_px(self, frame: VideoFrame) -> tuple[int, int]:
         """(height, width) of a frame as shown: upright, with square pixels."""
@@ -129,17 +132,22 @@ class Footage:
         The conversion is FFmpeg's default one, as in other readers: it rounds down, so colours are about one level of
         255 darker than the encoder meant. A rotation goes to the nearest quarter turn.
         """
-        if frame.color_trc in (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67):
-            raise MediaError(
-                f"{self.path}: high dynamic range (PQ or HLG), whose colours would come out wrong; tone-map it to "
-                "BT.709 first, for example with ffmpeg's zscale and tonemap filters"
-            )
+        self.check_colours(frame)
         image = np.asarray(frame.to_ndarray(format="rgb24", threads=1), np.uint8)
         image = resize_frame(image, (frame.height, self._square_width(frame)), "stretch")
         turned, flip_x, flip_y = _orientation(frame)
         if turned:
             image = image.swapaxes(0, 1)
         return np.ascontiguousarray(image[:: -1 if flip_y else 1, :: -1 if flip_x else 1])
+
+    def check_colours(self, frame: VideoFrame) -> None:
+        """Raise MediaError for high dynamic range."""
+        if frame.color_trc in (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67):
+            raise MediaError(
+                f"{self.path}: high dynamic range (PQ or HLG), whose colours would come out wrong; tone-map it to "
+                "BT.709 first, for example with ffmpeg's zscale and tonemap filters",
+                "high dynamic range",
+            )
 
     def _square_width(self, frame: VideoFrame) -> int:
         aspect = self.stream.sample_aspect_ratio
@@ -157,7 +165,7 @@ class Footage:
         first = next(stamped, None)
         if first is None:
             why = self.broken or "the stream is empty"
-            raise MediaError(f"{self.path}: no frame of it decodes ({why}); get the file again")
+            raise MediaError(f"{self.path}: no frame of it decodes ({why}); get the file again", "corrupt")
         origin = first[1]
         if from_s <= _SEEK_FROM_S or not {"mov", "matroska"} & set(self.container.format.name.split(",")):
             return origin, chain([first], stamped)

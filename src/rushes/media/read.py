@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -39,8 +39,13 @@ class Video:
     fps: float
 
 
-def probe(path: str | os.PathLike[str], *, allow_truncated: bool = False) -> VideoInfo:
-    """Decode the whole file and say what it holds.
+def probe(
+    path: str | os.PathLike[str],
+    *,
+    allow_truncated: bool = False,
+    each: Callable[[Footage, Shown], None] = lambda footage, shown: None,
+) -> VideoInfo:
+    """Decode the whole file and say what it holds; `each` is called with every frame.
 
     Raises MediaError, a ValueError, for what is not a readable video: missing, empty, audio only, a still, damaged or
     truncated. With `allow_truncated` the last two are described as far as they decode.
@@ -49,6 +54,7 @@ def probe(path: str | os.PathLike[str], *, allow_truncated: bool = False) -> Vid
     with Footage(path, allow_truncated=allow_truncated) as footage:
         for shown in footage.shown():
             starts_s.append(shown.start_s)
+            each(footage, shown)
             last = shown
         height, width = footage.size_px(last.frame)
         return VideoInfo(

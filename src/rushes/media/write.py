@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import tempfile
+from fractions import Fraction
 from pathlib import Path
 from typing import cast
 
 import av
 import numpy as np
-from av.container import Flags
+from av.container import Flags, OutputContainer
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorRange, ColorTrc, Interpolation
+from av.video.stream import VideoStream
 
 from rushes.media.files import whole_file
 from rushes.media.read import exact
@@ -70,30 +72,59 @@ def _ready(frames_FHWC: Frames, fps: float, scale: int, crf: int, preset: str) -
         raise ValueError(f"crf must be from 1 (best) to 51, got {crf}; 0 makes files that browsers refuse")
     if preset not in _PRESETS:
         raise ValueError(f"preset must be one of {', '.join(_PRESETS)}, got {preset!r}")
-    frames_FHWC = enlarge(frames_FHWC, scale)
-    height, width = frames_FHWC.shape[1:3]
-    return np.pad(frames_FHWC, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    return even(enlarge(frames_FHWC, scale))
+
+
+def even(frames: Frames) -> Frames:
+    """[F,H,W,C] or [H,W,C] with an odd side's last row or column once more."""
+    height, width = frames.shape[-3:-1]
+    sides = ((0, height % 2), (0, width % 2), (0, 0))
+    return np.pad(frames, sides if frames.ndim == 3 else ((0, 0), *sides), mode="edge")
 
 
 def _encode(path: Path, frames_FHWC: Frames, fps: float, crf: int, preset: str) -> None:
     rate = exact(fps)
-    with av.open(f"file:{path}", "w", format="mp4", options={"movflags": "+faststart"}) as container:
-        container.flags |= cast(int, Flags.bitexact.value)  # no version, no date
-        stream = container.add_stream("libx264", rate=rate)
-        stream.height, stream.width = frames_FHWC.shape[1:3]
-        stream.pix_fmt = "yuv420p"
-        # Small frames make x264's macroblock tree read memory it never wrote, so that equal input gives unequal bytes.
-        stream.options = {"crf": str(crf), "preset": preset, "g": str(KEY_EVERY), "x264-params": "mbtree=0"}
-        context = stream.codec_context
-        context.thread_count = 1
-        # Without these tags a browser guesses the colour matrix from the height, and differs from other readers.
-        context.colorspace = _SMPTE170M
-        context.color_range = ColorRange.MPEG
-        context.color_primaries = ColorPrimaries.BT709
-        context.color_trc = ColorTrc.BT709
+    with open_mp4(path) as container:
+        height, width = frames_FHWC.shape[1:3]
+        stream = add_stream(container, rate, (height, width), crf, preset)
+        tag_colours(stream)
         for k, frame_HWC in enumerate(frames_FHWC):
-            rgb = VideoFrame.from_ndarray(np.ascontiguousarray(frame_HWC), format="rgb24")
-            frame = rgb.reformat(format="yuv420p", interpolation=_TO_YUV, threads=1)
+            frame = to_yuv(frame_HWC)
             frame.pts, frame.time_base = k, 1 / rate
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
+
+
+def open_mp4(path: Path) -> OutputContainer:
+    """A new mp4 file, its index in front once it is closed."""
+    container = av.open(f"file:{path}", "w", format="mp4", options={"movflags": "+faststart"})
+    container.flags |= cast(int, Flags.bitexact.value)  # no version, no date
+    return container
+
+
+def add_stream(
+    container: OutputContainer, rate: Fraction, size_px: tuple[int, int], crf: int, preset: str
+) -> VideoStream:
+    """Its h264 stream for frames of `size_px` = (height, width), both even."""
+    stream = container.add_stream("libx264", rate=rate)
+    stream.height, stream.width = size_px
+    stream.pix_fmt = "yuv420p"
+    # Small frames make x264's macroblock tree read memory it never wrote, so that equal input gives unequal bytes.
+    stream.options = {"crf": str(crf), "preset": preset, "g": str(KEY_EVERY), "x264-params": "mbtree=0"}
+    stream.codec_context.thread_count = 1
+    return stream
+
+
+def tag_colours(stream: VideoStream) -> None:
+    """Say what `to_yuv` did: without these tags a browser guesses the matrix from the height, unlike other readers."""
+    context = stream.codec_context
+    context.colorspace = _SMPTE170M
+    context.color_range = ColorRange.MPEG
+    context.color_primaries = ColorPrimaries.BT709
+    context.color_trc = ColorTrc.BT709
+
+
+def to_yuv(frame_HWC: Frames) -> VideoFrame:
+    """An RGB frame as the encoder takes it."""
+    rgb = VideoFrame.from_ndarray(np.ascontiguousarray(frame_HWC), format="rgb24")
+    return rgb.reformat(format="yuv420p", interpolation=_TO_YUV, threads=1)

@@ -3,45 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-from rushes import encode, footage, generate
+from rushes import encode, generate
 from rushes.config.tables import Generate
 from rushes.evaluate import stored
 from rushes.media.resize import Frames
-from rushes.pipeline.project import BASE, Project, load_model, load_run
+from rushes.pipeline.intake import import_footage as import_footage  # the first of them
+from rushes.pipeline.project import BASE, Project, load_run
 from rushes.pipeline.reports import run_name
 from rushes.records import Candidate, Clip, stable_hash
 from rushes.training.views import first_frame_of
 
 Facts = dict[str, Any]
-
-
-def import_footage(project: Project) -> Facts:
-    """Real clips into the store."""
-    table, size = project.settings.footage, project.settings.backbone
-    if table.kind == "world":
-        with project.timed("import", table.clips + table.eval_prompts) as tick:
-            world = footage.import_world(project.store, table, size, project.settings.project.seed, lambda: tick(1))
-        return {"clips": world.clips, "held_out": world.held_out}
-    found = footage.find_footage(table)
-    bench = footage.find_bench(Path(table.bench)) if table.bench else None
-    length = footage.Length(size.frames, size.fps, lambda frames: _largest(project, frames))
-    with project.timed("import", len(footage.all_videos(found, bench))) as tick:
-        checked = footage.check_files(project.store, found, bench, length, lambda: tick(1))
-        done = footage.import_folder(project.store, found, table, checked)
-        facts: Facts = {name: count for name, count in asdict(done).items() if count}
-        if bench:
-            prompts = footage.import_bench(project.store, bench, checked, size.fps)
-            facts |= {"prompts": prompts.clips, "imported_of_systems": prompts.takes}
-    return facts
-
-
-def _largest(project: Project, frames: int) -> int:
-    """The largest number of at most `frames` frames that the codec can take."""
-    return load_model(project.settings.backbone).spec.largest(frames)
 
 
 def generate_takes(project: Project, settings: Generate | None = None, system: str = "") -> Facts:

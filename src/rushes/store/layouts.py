@@ -7,29 +7,59 @@ files that are neither videos nor captions, are not footage and are passed over.
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from rushes.store.captions import captions_of, inside, lines_for, natural, read_lines, shown
 
-Layout = Literal["folder", "realdpo", "bench"]
+Layout = Literal["folder", "realdpo", "bench", "webdataset", "videofolder", "table"]
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".gif"})
+FOOTAGE_SUFFIXES = VIDEO_SUFFIXES | {".tar", ".parquet", ".jsonl", ".csv"}  # what holds videos or names them
 _STILL_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 _ORDERS = ("video.txt", "videos.txt")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A video inside a file: bytes of a tar, or a row of a Parquet table."""
+
+    name: str  # of the video, with its suffix where it is known
+    at: int  # byte at which it begins, or number of the row
+    size: int = -1  # bytes; -1 = a row
+    column: str = ""  # of the table
+
+
+@dataclass(frozen=True, slots=True)
 class Footage:
     """One real video and what came with it."""
 
-    path: Path
+    path: Path  # its file, or the tar or table that holds it
     caption: str
     source: str  # the path, as the user named its folder
     first_frame: Path | None = None  # a still that stands for the video's own first frame
     takes: tuple[Path, ...] = ()  # videos that a model made for the same caption and first frame
     takes_system: str = ""  # the model that made the takes; "" = no takes
+    part: Part | None = None  # where in `path`; None = all of it
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Something of the footage that cannot be taken, found before any video was opened."""
+
+    source: str
+    reason: str  # in a word or two, the same for all that share it
+    words: str  # what is wrong and what to do
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a reader found."""
+
+    footage: tuple[Footage, ...]
+    refused: tuple[Refused, ...] = ()
+    passed_over: tuple[str, ...] = ()  # videos that no row or line names, which is what keeps them out
 
 
 @dataclass(frozen=True)
@@ -41,9 +71,9 @@ class Bench:
     systems: Mapping[str, tuple[Path, ...]]
 
 
-def detect_layout(folder: Path) -> Layout:
-    """Which reader fits `folder`. Raises ValueError when it holds no videos."""
-    _require_folder(folder)
+def detect_special(folder: Path) -> Literal["realdpo", "bench"] | None:
+    """Whether `folder` is laid out as RealDPO's data, or as a bench of several systems."""
+    require_folder(folder)
     if (folder / "prompt.txt").is_file() and (folder / "videos").is_dir():
         return "realdpo"
     if (folder / "prompts.txt").is_file() and not _files(folder, ""):
@@ -51,8 +81,7 @@ def detect_layout(folder: Path) -> Layout:
         stills = (folder / "first_frames").is_dir()
         if (len(systems) > 1 or (systems and stills)) and any("0" in videos for videos in systems.values()):
             return "bench"
-    _videos_below(folder)
-    return "folder"
+    return None
 
 
 def read_folder(folder: Path, allow_empty_captions: bool = False) -> tuple[Footage, ...]:
@@ -63,8 +92,8 @@ def read_folder(folder: Path, allow_empty_captions: bool = False) -> tuple[Foota
     captions.jsonl with the columns file (relative to `folder`) and caption. Raises ValueError when there are no
     videos, counts differ, captions are missing or kept in two ways, or a link leads out of the folder.
     """
-    _require_folder(folder)
-    videos = _in_order(folder, _videos_below(folder))
+    require_folder(folder)
+    videos = _in_order(folder, videos_below(folder))
     footage = tuple(Footage(path, text, str(path)) for path, text in captions_of(folder, videos).items())
     return _captioned(folder, footage, allow_empty_captions)
 
@@ -78,13 +107,13 @@ def read_realdpo(
     negative_samples/STEM/ holds the takes and first_frames/videos_STEM.png the first frame of videos/STEM.mp4, both
     optional for each video. Raises ValueError as `read_folder` does, and for takes of no video.
     """
-    _require_folder(folder)
+    require_folder(folder)
     prompts = folder / "prompt.txt"
     if not prompts.is_file() or not (folder / "videos").is_dir():
         raise ValueError(
             f"{folder}: the RealDPO layout needs prompt.txt and videos/; read it as a plain folder instead"
         )
-    videos = _in_order(folder, _videos_below(folder, "videos"))
+    videos = _in_order(folder, videos_below(folder, "videos"))
     takes = _takes(folder, _by_stem(videos))
     stills = {video: _still(folder, f"{video.parent.name}_{video.stem}") for video in videos}
     footage = tuple(
@@ -99,7 +128,7 @@ def read_bench(folder: Path) -> Bench:
 
     Raises ValueError unless every system, and first_frames/ where there is one, has exactly the prompts' numbers.
     """
-    _require_folder(folder)
+    require_folder(folder)
     path = folder / "prompts.txt"
     if not path.is_file():
         raise ValueError(f"{folder}: a bench needs prompts.txt, one prompt a line")
@@ -113,22 +142,36 @@ def read_bench(folder: Path) -> Bench:
     return Bench(prompts, _numbered(folder / "first_frames", stills, len(prompts)) if stills else (), systems)
 
 
-def _require_folder(folder: Path) -> None:
+def require_folder(folder: Path) -> None:
+    """Raise ValueError for what is not a folder."""
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder")
 
 
-def _videos_below(folder: Path, part: str = "") -> list[Path]:
+def files_below(top: Path, folder: Path | None = None) -> Iterator[Path]:
+    """Files of `top` and its subfolders that are not hidden.
+
+    Raises ValueError for a link that is broken or leads out of `folder`, by default `top`, to a folder or a video;
+    OSError for a folder that cannot be read.
+    """
+
     def stop(error: OSError) -> None:
         raise error
 
-    top = inside(folder, folder / part) if part else folder
-    found = []
+    folder = folder or top
     for root, folders, names in os.walk(top, onerror=stop):
-        folders[:] = [name for name in folders if _visible(name)]
+        folders[:] = [name for name in folders if visible(name)]
         for name in folders:
             inside(folder, Path(root, name))  # a link within is not entered: its videos are found where they lie
-        found += [inside(folder, Path(root, name)) for name in names if _is_video(name)]
+        for name in filter(visible, names):
+            path = Path(root, name)
+            yield inside(folder, path) if path.suffix.lower() in FOOTAGE_SUFFIXES else path
+
+
+def videos_below(folder: Path, part: str = "") -> list[Path]:
+    """Videos of a folder, or of a `part` of it, and of subfolders. Raises ValueError when there are none."""
+    top = inside(folder, folder / part) if part else folder
+    found = [path for path in files_below(top, folder) if is_video(path.name)]
     if not found:
         raise ValueError(f"{top}: no videos ({', '.join(sorted(VIDEO_SUFFIXES))}); point at the folder that holds them")
     return sorted(found, key=natural)
@@ -136,7 +179,7 @@ def _videos_below(folder: Path, part: str = "") -> list[Path]:
 
 def _files(folder: Path, part: str, suffixes: Container[str] = VIDEO_SUFFIXES) -> list[Path]:
     top = inside(folder, folder / part)
-    paths = [path for path in top.iterdir() if _visible(path.name)] if top.is_dir() else []
+    paths = [path for path in top.iterdir() if visible(path.name)] if top.is_dir() else []
     return sorted((inside(folder, path) for path in paths if path.suffix.lower() in suffixes), key=natural)
 
 
@@ -159,7 +202,7 @@ def _in_order(folder: Path, videos: Sequence[Path]) -> list[Path]:
 def _takes(folder: Path, by_stem: Mapping[str, Path]) -> dict[Path, tuple[Path, ...]]:
     top = folder / "negative_samples"
     loose = _files(folder, top.name)
-    stems = [path.name for path in top.iterdir() if path.is_dir() and _visible(path.name)] if top.is_dir() else []
+    stems = [path.name for path in top.iterdir() if path.is_dir() and visible(path.name)] if top.is_dir() else []
     orphans = [name for name in stems if name not in by_stem] + [path.name for path in loose]
     if orphans:
         raise ValueError(f"{top}: {shown(sorted(orphans))} belong to no video; name each folder as the video's stem")
@@ -173,7 +216,7 @@ def _still(folder: Path, stem: str) -> Path | None:
 
 
 def _systems(folder: Path) -> dict[str, dict[str, Path]]:
-    names = sorted(path.name for path in folder.iterdir() if path.is_dir() and _visible(path.name))
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir() and visible(path.name))
     found = {name: _by_stem(_files(folder, name)) for name in names if name != "first_frames"}
     return {name: videos for name, videos in found.items() if videos}
 
@@ -204,9 +247,11 @@ def _captioned(folder: Path, footage: tuple[Footage, ...], allow_empty: bool) ->
     return footage
 
 
-def _is_video(name: str) -> bool:
-    return _visible(name) and Path(name).suffix.lower() in VIDEO_SUFFIXES
+def is_video(name: str) -> bool:
+    """Whether a file is a video, by its name."""
+    return visible(name) and Path(name).suffix.lower() in VIDEO_SUFFIXES
 
 
-def _visible(name: str) -> bool:
+def visible(name: str) -> bool:
+    """Whether a file or folder is footage, and no system's own."""
     return not name.startswith(".")  # such as .DS_Store, and the ._x.mp4 that macOS leaves on foreign disks

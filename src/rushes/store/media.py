@@ -53,6 +53,10 @@ class MediaFolder:
             raise ValueError(f"{self.folder}: no file with content hash {digest!r}; copy it there or import it again")
         return found
 
+    def __contains__(self, digest: object) -> bool:
+        """Whether the content with this hash is in the folder."""
+        return isinstance(digest, str) and bool(_HASH.fullmatch(digest)) and self._find(digest) is not None
+
     def _find(self, digest: str) -> Path | None:
         return min((self.folder / digest[:2]).glob(f"{digest}*"), default=None)
 

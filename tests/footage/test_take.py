@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,36 +13,17 @@ import numpy as np
 import pytest
 
 from rushes.config.tables import Backbone, Footage
-from rushes.footage import (
-    Imported,
-    Length,
-    check_files,
-    find_bench,
-    find_footage,
-    import_bench,
-    import_folder,
-    import_world,
-)
+from rushes.footage.facts import FactsStore
+from rushes.footage.find import find_bench, find_footage
+from rushes.footage.review import Length, review
+from rushes.footage.told import refusal as told_refusal
+from rushes.footage.world import import_world
 from rushes.media.images import write_image
 from rushes.media.read import read_video
-from rushes.media.write import write_video
 from rushes.store.database import Store
 from rushes.world.verify import verify
 
-LENGTH = Length(17, 8.0, lambda frames: 1 + (frames - 1) // 4 * 4)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.create(tmp_path / "project") as made:
-        yield made
-
-
-def film(path: Path, frames: int = 20, fps: float = 8, seed: int = 0) -> Path:
-    images = np.random.default_rng(seed).integers(0, 255, (frames, 32, 48, 3), np.uint8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_video(path, images, fps)
-    return path
+from .reels import LENGTH, ask_for, film, take, take_bench
 
 
 def footage_in(folder: Path, count: int = 4, **settings: object) -> Footage:
@@ -50,16 +31,6 @@ def footage_in(folder: Path, count: int = 4, **settings: object) -> Footage:
     for k in range(count):
         film(folder / f"{k}.mp4", seed=k).with_suffix(".txt").write_text(f"scene {k}")
     return Footage.model_validate({"kind": "folder", "path": str(folder), **settings})
-
-
-def take(store: Store, footage: Footage, length: Length = LENGTH) -> Imported:
-    found = find_footage(footage)
-    return import_folder(store, found, footage, check_files(store, found, None, length))
-
-
-def take_bench(store: Store, folder: Path, length: Length = LENGTH) -> Imported:
-    bench = find_bench(folder)
-    return import_bench(store, bench, check_files(store, (), bench, length), length.fps)
 
 
 def refusal(store: Store, footage: Footage, length: Length = LENGTH) -> str:
@@ -207,7 +178,7 @@ def test_wrong_extension_and_variable_rate_work(store: Store, tmp_path: Path) ->
 def test_captions_must_be_there_and_in_the_right_number(store: Store, tmp_path: Path) -> None:
     footage = footage_in(tmp_path / "clips", 2)
     (tmp_path / "clips" / "1.txt").unlink()
-    assert "1 of 2 videos have no caption: 1.mp4" in refusal(store, footage)
+    assert "1.mp4: no caption; write one" in refusal(store, footage)
     (tmp_path / "clips" / "0.txt").unlink()
     (tmp_path / "clips" / "captions.txt").write_text("one\n")
     assert "1 captions for 2 videos" in refusal(store, footage)
@@ -355,12 +326,13 @@ def test_damaged_still_of_a_bench_stores_nothing(store: Store, bench: Path) -> N
 
 
 def test_footage_and_bench_are_checked_together(store: Store, bench: Path, tmp_path: Path) -> None:
-    found = find_footage(footage_in(tmp_path / "clips", 1))
-    for path in (found[0].path, bench / "sft" / "1.mp4"):
+    footage = footage_in(tmp_path / "clips", 1)
+    found = find_footage(footage)
+    for path in (found.footage[0].path, bench / "sft" / "1.mp4"):
         path.write_bytes(b"")
-    with pytest.raises(ValueError) as caught:
-        check_files(store, found, find_bench(bench), LENGTH)
-    assert str(found[0].path) in str(caught.value) and str(bench / "sft" / "1.mp4") in str(caught.value)
+    with FactsStore(store.project) as facts:
+        text = told_refusal(review(facts, found, find_bench(bench), ask_for(footage)), ask_for(footage))
+    assert str(found.footage[0].path) in text and str(bench / "sft" / "1.mp4") in text
 
 
 def test_bench_without_first_frames(bench: Path) -> None:

@@ -1,0 +1,59 @@
+"""Commands about footage: what an import would take, and the set that came of it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from rushes.cli.console import AsJson, Overrides, ProjectFolder, app, opened, tell
+from rushes.pipeline.settings import read_settings
+
+footage = App(name="footage", help="The clips that are in the set.")
+app.command(footage)
+
+
+@app.command
+def preflight(
+    project: ProjectFolder,
+    *,
+    footage: Annotated[
+        Path | None, Parameter(help="folder, tar or table of the real clips, in place of footage.path")
+    ] = None,
+    overrides: Overrides = (),
+    as_json: AsJson = False,
+) -> None:
+    """Look at every clip and say what an import would keep, trim, resample, crop and refuse, and why.
+
+    Exit code 1 where an import would fail.
+    """
+    from rushes.pipeline.intake import preflight as stage
+
+    named = () if footage is None else ("footage.kind=folder", f"footage.path={footage}")
+    with opened(project, read_settings(project, (*overrides, *named))) as work:
+        facts, lines = stage(work)
+    tell(facts, as_json, lines)
+    if facts["fatal"] or not facts["kept"] or (facts["refused"] and facts["on_refused"] == "fail"):
+        sys.exit(1)
+
+
+@footage.command
+def export(
+    project: ProjectFolder,
+    *,
+    out: Annotated[Path, Parameter(help="folder to write to, new or empty")],
+    form: Annotated[
+        Literal["parquet", "webdataset"], Parameter(help="a table beside the videos, or tars of samples")
+    ] = "parquet",
+    shard_mb: Annotated[float, Parameter(help="largest size of a tar in MB, unless one clip is larger")] = 1000.0,
+    as_json: AsJson = False,
+) -> None:
+    """Write the clips that are in the set, under the captions they go by, for Hugging Face `datasets` and others."""
+    from rushes.footage.export import export_set
+    from rushes.store.database import Store
+
+    read_settings(project)
+    with Store.open(project) as store:
+        tell(export_set(store, out, form, shard_mb), as_json)

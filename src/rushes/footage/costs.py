@@ -1,0 +1,136 @@
+"""What each clip loses on its way to the model, and how many clips there are at other lengths."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rushes.footage.review import Ask, Checked, Length, Review
+
+LENGTHS = (17, 33, 49, 65, 81, 97, 121, 161, 241)
+RATES = (8.0, 12.0, 16.0, 24.0)
+_SAME_SHAPE = 0.005  # share of a picture whose loss nobody notices
+
+
+@dataclass(frozen=True)
+class Loss:
+    """How a clip that is kept differs from its file once the model gets it."""
+
+    used_s: float  # seconds that the model is given, of all its pieces
+    trimmed: bool
+    resampled: bool  # another rate, or one that changes
+    share: float  # of the picture that is cut off, or of the model's picture that is padding, or the stretch less 1
+    enlarged: bool
+
+
+def loss(one: Checked, ask: Ask) -> Loss:
+    """What the settings do to a clip."""
+    facts, length = one.facts, ask.length
+    used = min(facts.seconds, one.clips * length.seconds)
+    aspect = (facts.width_px / facts.height_px) / (ask.width_px / ask.height_px)
+    share = max(aspect, 1 / aspect) - 1 if ask.table.fit == "stretch" else 1 - min(aspect, 1 / aspect)
+    return Loss(
+        used_s=used,
+        trimmed=bool(one.spans) or length.available(facts.frames, facts.fps) > length.frames,
+        resampled=not facts.steady or not math.isclose(facts.fps, length.fps, rel_tol=1e-3),
+        share=share if share > _SAME_SHAPE else 0.0,
+        enlarged=facts.width_px < ask.width_px or facts.height_px < ask.height_px,
+    )
+
+
+def clips_at(done: Review, ask: Ask, frames: int, fps: float) -> int:
+    """How many clips the footage gives at another length: those that are refused for their length alone come back."""
+    other = replace(ask, length=Length(frames, fps, ask.length.largest))
+    count = 0
+    for one in done.checked:
+        if one.reason not in ("", "too short") or one.facts.problem:
+            continue
+        facts = one.facts
+        if ask.finder is not None:
+            count += len(other.spans(facts))
+        else:
+            count += other.length.available(facts.frames, facts.fps) >= frames
+    return count
+
+
+def choices(done: Review, ask: Ask, per_clip: int, held_out: Callable[[int], int]) -> list[dict[str, Any]]:
+    """Clips and comparisons at the lengths and rates that models have, up to the first length that no clip has."""
+    rows = []
+    lengths = sorted({*LENGTHS, ask.length.frames})
+    rates = sorted({*RATES, ask.length.fps})
+    for frames in lengths:
+        clips = {fps: clips_at(done, ask, frames, fps) for fps in rates}
+        rows += [
+            {"frames": frames, "fps": fps, "clips": count, "comparisons": per_clip * (count - held_out(count))}
+            for fps, count in clips.items()
+        ]
+        if not any(clips.values()) and frames >= ask.length.frames:
+            break
+    return rows
+
+
+def reasons(done: Review) -> dict[str, int]:
+    """How many clips and other pieces were refused, by reason, the commonest first."""
+    counts: dict[str, int] = {}
+    for refused in done.failures:
+        counts[refused.reason] = counts.get(refused.reason, 0) + 1
+    return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def record(one: Checked, ask: Ask) -> dict[str, Any]:
+    """One clip as preflight.json has it."""
+    facts = one.facts
+    state = "kept" if one.kept else "duplicate" if one.reason == "duplicate" else "refused"
+    row: dict[str, Any] = {
+        "source": one.item.source,
+        "state": state,
+        "reason": one.reason,
+        "words": one.words,
+        "media": facts.media,
+        "width_px": facts.width_px,
+        "height_px": facts.height_px,
+        "frames": facts.frames,
+        "fps": round(facts.fps, 4),
+        "seconds": round(facts.seconds, 4),
+    }
+    if one.kept:
+        lost = loss(one, ask)
+        row |= {
+            "clips": one.clips,
+            "used_s": round(lost.used_s, 4),
+            "trimmed": lost.trimmed,
+            "resampled": lost.resampled,
+            ask.table.fit: round(lost.share, 4),
+            "enlarged": lost.enlarged,
+            "moves": facts.moves,
+        }
+        if one.spans:
+            row["spans"] = [list(span) for span in one.spans]
+    return row
+
+
+def summary(done: Review, ask: Ask) -> dict[str, Any]:
+    """Counts over all clips."""
+    kept = done.kept
+    losses: Sequence[Loss] = [loss(one, ask) for one in kept]
+    fitted = [lost.share for lost in losses if lost.share]
+    return {
+        "files": len(done.checked),
+        "kept": len(kept),
+        "clips": sum(one.clips for one in kept),
+        "trimmed": sum(lost.trimmed for lost in losses),
+        "seconds": round(sum(one.facts.seconds for one in kept), 3),
+        "used_s": round(sum(lost.used_s for lost in losses), 3),
+        "resampled": sum(lost.resampled for lost in losses),
+        "fit": ask.table.fit,
+        "fitted": len(fitted),
+        "mean_lost": round(sum(fitted) / len(fitted), 4) if fitted else 0.0,
+        "enlarged": sum(lost.enlarged for lost in losses),
+        "unmoving": sum(not one.facts.moves for one in kept),
+        "duplicates": done.duplicates,
+        "refused": len(done.failures) + len(done.fatal),
+        "reasons": reasons(done),
+        "passed_over": len(done.passed_over),
+    }

@@ -1,0 +1,173 @@
+"""The clips that are in the set, written as others read them: a videofolder of Hugging Face `datasets`, or WebDataset.
+
+    datasets.load_dataset(FOLDER)                  rows with the video, its caption and what is known of it
+    datasets.load_dataset("webdataset", data_files="FOLDER/*.tar")
+
+`rushes import` reads both back as the same clips.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import tarfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rushes.media.files import whole_file
+from rushes.records import Clip
+from rushes.store.database import Store
+
+Form = Literal["parquet", "webdataset"]
+VIDEOS, STILLS, TABLE = "videos", "first_frames", "metadata.parquet"
+_BLOCK = 512
+_END = 20 * _BLOCK  # what tarfile fills a tar up to
+_SCHEMA = pa.schema(
+    [
+        ("file_name", pa.string()),
+        ("caption", pa.string()),
+        ("id", pa.string()),
+        ("source", pa.string()),
+        ("split", pa.string()),
+        ("width_px", pa.int64()),
+        ("height_px", pa.int64()),
+        ("frames", pa.int64()),
+        ("fps", pa.float64()),
+        ("first_frame", pa.string()),
+    ]
+)
+
+
+def export_set(store: Store, out: Path, form: Form = "parquet", shard_mb: float = 1000.0) -> dict[str, Any]:
+    """Write the set to the folder `out`; equal sets give equal bytes, and what a stopped export wrote is taken up.
+
+    Stills that stand for prompts alone are no footage and stay out, counted.
+
+    Args:
+        store: the project.
+        out: a folder that is new, empty, or the start of the same export.
+        form: a table beside videos, each content once; or tars.
+        shard_mb: largest size of a tar, of 10^6 bytes, unless one clip is larger.
+
+    Returns:
+        How many clips were written, and how many stills were not.
+
+    Raises:
+        ValueError: no clips; a folder that holds something else; tars of clips that have first frames of their own.
+    """
+    everything = store.clips()
+    clips = [clip for clip in everything if clip.frames > 1]
+    if not clips:
+        raise ValueError(f"{store.project}: no clips are in the set; run `rushes import`, or see `rushes curate`")
+    written = _write_folder(store, out, clips) if form == "parquet" else _write_tars(store, out, clips, shard_mb)
+    return {"clips": len(clips), "stills_left_out": len(everything) - len(clips), **written}
+
+
+def _write_folder(store: Store, out: Path, clips: Sequence[Clip]) -> dict[str, Any]:
+    names = {clip.media: f"{VIDEOS}/{clip.media}{store.media_path(clip.media).suffix}" for clip in clips}
+    stills = {
+        still: f"{STILLS}/{still}{store.media_path(still).suffix}" for still in (c.first_frame for c in clips) if still
+    }
+    _prepare(out, {*names.values(), *stills.values(), TABLE})
+    for folder in (VIDEOS, *([STILLS] if stills else [])):
+        (out / folder).mkdir(exist_ok=True)
+    for media, name in {**names, **stills}.items():
+        source, target = store.media_path(media), out / name
+        if not (target.is_file() and target.stat().st_size == source.stat().st_size):
+            with whole_file(target) as part:
+                shutil.copyfile(source, part)
+    rows = [{**_facts(clip), "file_name": names[clip.media], "first_frame": stills.get(clip.first_frame, "")}
+            for clip in clips]  # fmt: skip
+    with whole_file(out / TABLE) as part:
+        pq.write_table(pa.Table.from_pylist(rows, _SCHEMA), part)
+    return {"videos": len(names), "table": str(out / TABLE)}
+
+
+def _facts(clip: Clip) -> dict[str, Any]:
+    """What a row or a sample says of a clip."""
+    return {
+        "caption": clip.caption,
+        "id": clip.id,
+        "source": clip.source,
+        "split": clip.split,
+        "width_px": clip.width_px,
+        "height_px": clip.height_px,
+        "frames": clip.frames,
+        "fps": clip.fps,
+    }
+
+
+def shards(sizes: Sequence[int], limit: int) -> list[range]:
+    """Consecutive runs of items whose sizes add up to at most `limit`, or that hold one larger item."""
+    found, start, total = [], 0, 0
+    for k, size in enumerate(sizes):
+        if k > start and total + size > limit:
+            found.append(range(start, k))
+            start, total = k, 0
+        total += size
+    return [*found, range(start, len(sizes))] if sizes else []
+
+
+def _write_tars(store: Store, out: Path, clips: Sequence[Clip], shard_mb: float) -> dict[str, Any]:
+    own = [clip.id for clip in clips if clip.first_frame]
+    if own:
+        raise ValueError(
+            f"{len(own)} clips have a first frame of their own, which tars do not carry; use --form parquet"
+        )
+    if shard_mb <= 0:
+        raise ValueError(f"--shard-mb must be above 0, got {shard_mb:g}")
+    sizes = [sum(_padded(size) for _, size in _members(store, clip)) for clip in clips]
+    parts = shards(sizes, max(1, round(shard_mb * 1e6) - _END))
+    names = [f"shard-{number:06d}.tar" for number in range(len(parts))]
+    _prepare(out, set(names))
+    for name, part in zip(names, parts, strict=True):
+        with whole_file(out / name) as path, tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
+            for k in part:
+                _add(store, tar, clips[k])
+    return {"shards": len(names)}
+
+
+def _padded(size: int) -> int:
+    """Bytes that a member takes up in a tar: a header, and content in whole blocks."""
+    return _BLOCK + -(-size // _BLOCK) * _BLOCK
+
+
+def _texts(clip: Clip) -> Iterator[tuple[str, bytes]]:
+    yield f"{clip.id}.txt", clip.caption.encode()
+    yield f"{clip.id}.json", json.dumps(_facts(clip), ensure_ascii=False).encode()
+
+
+def _members(store: Store, clip: Clip) -> Iterator[tuple[str, int]]:
+    """Names and sizes of what a clip's sample holds."""
+    path = store.media_path(clip.media)
+    yield f"{clip.id}{path.suffix}", path.stat().st_size
+    yield from ((name, len(data)) for name, data in _texts(clip))
+
+
+def _add(store: Store, tar: tarfile.TarFile, clip: Clip) -> None:
+    (name, size), *_ = _members(store, clip)
+    with store.media_path(clip.media).open("rb") as file:
+        tar.addfile(_header(name, size), file)
+    for text, data in _texts(clip):
+        tar.addfile(_header(text, len(data)), io.BytesIO(data))
+
+
+def _header(name: str, size: int) -> tarfile.TarInfo:
+    """Without owner and time, so that equal sets give equal bytes."""
+    header = tarfile.TarInfo(name)
+    header.size = size
+    return header
+
+
+def _prepare(out: Path, expected: set[str]) -> None:
+    """Make the folder. Raises ValueError where it holds something that this export would not write."""
+    out.mkdir(parents=True, exist_ok=True)
+    there = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file() and path.suffix != ".part"}
+    others = sorted(there - expected)
+    if others:
+        raise ValueError(f"--out: {out} holds {others[0]} and is no start of this export; choose a new or empty folder")

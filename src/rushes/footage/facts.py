@@ -1,0 +1,125 @@
+"""What is known of video files, kept beside the project: a file is decoded once, however often it is imported."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from rushes.media.examine import CutFinder, examine
+from rushes.media.files import MediaError, content_hash
+from rushes.store.contents import Contents
+from rushes.store.layouts import Footage
+
+FILE = "footage.db"
+EXAMINED = 1  # raise the number when what is found out about a file changes
+_TABLES = (
+    "CREATE TABLE IF NOT EXISTS files (place TEXT PRIMARY KEY, size INTEGER, time INTEGER, media TEXT) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS facts (media TEXT, how TEXT, body TEXT, PRIMARY KEY (media, how)) WITHOUT ROWID",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """One video file, by decoding all of it; where `problem` is not "", nothing else but `media` holds."""
+
+    media: str = ""  # content hash; "" = it could not be read at all
+    width_px: int = 0
+    height_px: int = 0
+    frames: int = 0
+    fps: float = 0.0
+    seconds: float = 0.0
+    steady: bool = True  # the frame rate is constant
+    moves: bool = True
+    cuts_s: tuple[float, ...] = ()
+    problem: str = ""  # what is wrong and what to do, without the name of the file
+    reason: str = ""  # the same in a word or two
+
+    @property
+    def shape(self) -> tuple[int, int, int, float]:
+        """What a row says of it."""
+        return self.width_px, self.height_px, self.frames, self.fps
+
+
+class FactsStore:
+    """A file of facts in the project's folder; when it is lost, files are decoded again and nothing else happens.
+
+    A file is known by its place, size and time of change, and its facts by its content: files that moved are hashed
+    again, not decoded. Each is kept as soon as it is found.
+    """
+
+    def __init__(self, project: Path) -> None:
+        self._connection = sqlite3.connect(project / FILE, timeout=60, isolation_level=None)
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("PRAGMA synchronous = NORMAL")
+        for statement in _TABLES:
+            self._connection.execute(statement)
+        self._contents = Contents(project)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._connection.close()
+        self._contents.__exit__(kind, error, at)
+
+    def file(self, item: Footage) -> Path:
+        """The video as a file, until the next one is asked for; see `Contents`."""
+        return self._contents.file(item)
+
+    def of(self, item: Footage, finder: CutFinder | None = None) -> Facts:
+        """Facts of a video, with the cuts that `finder` finds."""
+        how = f"{EXAMINED} {finder.name if finder else ''}"
+        try:
+            media = self._media(item)
+            if not media:
+                return _examined(item.path, "", finder)  # which says what is there instead of a file
+            found = self._one("SELECT body FROM facts WHERE media = ? AND how = ?", media, how)
+            if found:
+                values = json.loads(found)
+                return Facts(**{**values, "cuts_s": tuple(values["cuts_s"])})
+            facts = _examined(self.file(item), media, finder)
+        except OSError as error:
+            return Facts(
+                problem=f"cannot be read ({error.strerror}); check the path and its permissions", reason="unreadable"
+            )
+        except MediaError as error:
+            return Facts(problem=str(error).removeprefix(f"{item.source}: "), reason=error.reason)
+        self._put("INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", media, how, json.dumps(asdict(facts)))
+        return facts
+
+    def _media(self, item: Footage) -> str:
+        """Content hash of a video, taken from the last time where its file did not change; "" = no file."""
+        if not item.path.is_file():
+            return ""
+        place, stat = os.path.abspath(item.path), item.path.stat()
+        if item.part:
+            place += f"|{item.part.column}|{item.part.at}"
+        size, changed = stat.st_size, stat.st_mtime_ns
+        known = self._connection.execute("SELECT size, time, media FROM files WHERE place = ?", (place,)).fetchone()
+        if known and known[:2] == (size, changed):
+            return str(known[2])
+        media = content_hash(self.file(item))
+        self._put("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", place, size, changed, media)
+        return media
+
+    def _one(self, query: str, *values: str) -> str:
+        found = self._connection.execute(query, values).fetchone()
+        return str(found[0]) if found else ""
+
+    def _put(self, statement: str, *values: object) -> None:
+        self._connection.execute(statement, values)
+
+
+def _examined(path: Path, media: str, finder: CutFinder | None) -> Facts:
+    try:
+        found = examine(path, finder)
+    except MediaError as error:
+        return Facts(media, problem=str(error).removeprefix(f"{path}: "), reason=error.reason)
+    info = found.info
+    size = (info.width_px, info.height_px, info.frames, info.fps, info.duration_s)
+    return Facts(media, *size, not info.variable_frame_rate, found.moves, found.cuts_s)

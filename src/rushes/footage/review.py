@@ -1,0 +1,213 @@
+"""What becomes of each clip of some footage: kept, with what is lost of it, or refused, and why."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rushes.config.tables import Footage as Table
+from rushes.footage.facts import Facts, FactsStore
+from rushes.footage.spans import cut_spans
+from rushes.media.cut import Span
+from rushes.media.examine import CutFinder
+from rushes.media.files import MediaError, content_hash
+from rushes.media.images import read_image
+from rushes.records import stable_hash
+from rushes.store.layouts import Bench, Footage, Listing, Refused
+
+CUT = 1  # raise the number when pieces of equal spans come out otherwise
+Tick = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long clips must be: `frames` at `fps`; `largest(n)` is the largest usable count of at most n frames."""
+
+    frames: int
+    fps: float
+    largest: Callable[[int], int]
+
+    @property
+    def seconds(self) -> float:
+        """From the first frame's appearance to the last one's end."""
+        return self.frames / self.fps
+
+    def available(self, frames: int, fps: float) -> int:
+        """Frames at `self.fps` that a video of `frames` at `fps` has, to a hundredth: containers round their times."""
+        return math.ceil(frames / fps * self.fps - 0.01)
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What the settings want of footage."""
+
+    length: Length
+    width_px: int
+    height_px: int
+    table: Table
+
+    @property
+    def finder(self) -> CutFinder | None:
+        """What finds the cuts; None = files are taken whole."""
+        table = self.table
+        return CutFinder(table.cut_detector, table.cut_threshold) if table.cut == "scenes" else None
+
+    def spans(self, facts: Facts) -> tuple[Span, ...]:
+        """The pieces that a file is cut into. Raises ValueError where the shortest is longer than the longest."""
+        shortest, longest = (limit or self.length.seconds for limit in (self.table.shortest_s, self.table.longest_s))
+        if shortest > longest:
+            raise ValueError(
+                f"footage.shortest_s: pieces of {shortest:g} s or more and at most {longest:g} s (footage.longest_s) "
+                "cannot be; lower the first or raise the second"
+            )
+        return tuple(cut_spans(facts.cuts_s, facts.seconds, shortest, longest))
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """One video of the footage after it was looked at."""
+
+    item: Footage
+    facts: Facts
+    id: str  # of its clip, or what those of its pieces are made from
+    reason: str = ""  # why it is refused, in a word or two; "" = it is kept
+    words: str = ""  # the same in full, with what to do
+    spans: tuple[Span, ...] = ()  # pieces it is cut into; empty = it is taken whole
+
+    @property
+    def kept(self) -> bool:
+        return not self.reason
+
+    @property
+    def clips(self) -> int:
+        """How many clips it gives."""
+        return (len(self.spans) or 1) if self.kept else 0
+
+
+DUPLICATE = "duplicate"
+
+
+@dataclass
+class Review:
+    """All of the footage, in its order. A duplicate stays out, as it is there already; that is no failure."""
+
+    checked: list[Checked] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)  # what is no clip: takes, rows, members of a tar
+    takes: dict[Path, Facts] = field(default_factory=dict)
+    bench: dict[Path, Facts] = field(default_factory=dict)
+    fatal: list[str] = field(default_factory=list)  # what skipping cannot mend
+    passed_over: tuple[str, ...] = ()
+
+    @property
+    def kept(self) -> list[Checked]:
+        return [one for one in self.checked if one.kept]
+
+    @property
+    def failures(self) -> list[Refused]:
+        """Everything that is refused, by name."""
+        clips = (Refused(c.item.source, c.reason, c.words) for c in self.checked if c.reason not in ("", DUPLICATE))
+        return [*clips, *self.refused]
+
+    @property
+    def duplicates(self) -> int:
+        return sum(one.reason == DUPLICATE for one in self.checked)
+
+
+def review(facts: FactsStore, listing: Listing, bench: Bench | None, ask: Ask, tick: Tick = lambda: None) -> Review:
+    """Look at every video of some footage and of a bench; `tick` is called for each.
+
+    What was looked at before is not decoded again. Raises ValueError for settings of cutting that contradict.
+    """
+    done = Review(refused=list(listing.refused), passed_over=listing.passed_over)
+    seen: dict[str, str] = {}
+    for item in listing.footage:
+        one = _checked(facts, item, ask)
+        if one.kept and seen.setdefault(one.id, item.source) != item.source:
+            words = f"the same video and caption as {seen[one.id]}"
+            one = Checked(item, one.facts, one.id, DUPLICATE, words)
+        done.checked.append(one)
+        tick()
+        for path in item.takes:
+            found = facts.of(Footage(path, item.caption, str(path)))
+            problem = _problem(found, ask)
+            if problem:
+                done.refused.append(Refused(str(path), *problem))
+            else:
+                done.takes[path] = found
+            tick()
+    for path, still in _bench_files(bench):
+        words = _still_problem(path) if still else _look(facts, path, ask, done)
+        if words:
+            done.fatal.append(f"{path}: {words}")
+        if not still:
+            tick()
+    return done
+
+
+def all_videos(listing: Listing, bench: Bench | None) -> int:
+    """How many videos there are to look at."""
+    return sum(1 + len(item.takes) for item in listing.footage) + sum(not still for _, still in _bench_files(bench))
+
+
+def piece_id(one: Checked, span: Span) -> str:
+    """The id of a piece's clip, from the content of its source, its span and how it is cut; known before it is."""
+    return stable_hash([one.id, *span])
+
+
+def _checked(facts: FactsStore, item: Footage, ask: Ask) -> Checked:
+    found = facts.of(item, ask.finder)
+    still, problem = "", (found.reason, found.problem) if found.problem else None
+    if not problem and not item.caption and not ask.table.allow_empty_captions:
+        problem = ("no caption", "no caption; write one, or set footage.allow_empty_captions to true")
+    if not problem and item.first_frame:
+        words = _still_problem(item.first_frame)
+        problem = ("first frame", f"{item.first_frame}: {words}") if words else None
+        still = "" if words else content_hash(item.first_frame)
+    problem = problem or _problem(found, ask)  # the length last: what is too short alone could be used at another
+    if problem:
+        return Checked(item, found, "", *problem)
+    if ask.finder is None:
+        return Checked(item, found, stable_hash([found.media, item.caption, still]))
+    spans = ask.spans(found)
+    id = stable_hash(["piece", CUT, found.media, item.caption, still, ask.table.cut_crf])
+    return Checked(item, found, id, spans=spans)
+
+
+def _problem(found: Facts, ask: Ask) -> tuple[str, str] | None:
+    """Why a video cannot be used, in a word or two and in full."""
+    if found.problem:
+        return found.reason, found.problem
+    if ask.finder is not None and not ask.spans(found):
+        least = ask.table.shortest_s or ask.length.seconds
+        return "too short", f"{found.seconds:.2f} s long, and no scene of it lasts {least:.2f} s"
+    have = ask.length.available(found.frames, found.fps)
+    if have < ask.length.frames and ask.finder is None:
+        return "too short", f"{found.seconds:.2f} s long, {have} frames at {ask.length.fps:g} fps"
+    return None
+
+
+def _look(facts: FactsStore, path: Path, ask: Ask, done: Review) -> str:
+    """Facts of a system's video, or what is wrong with it."""
+    whole = Ask(ask.length, ask.width_px, ask.height_px, ask.table.model_copy(update={"cut": "none"}))
+    found = facts.of(Footage(path, "", str(path)))
+    problem = _problem(found, whole)
+    done.bench[path] = found
+    return problem[1] if problem else ""
+
+
+def _still_problem(path: Path) -> str:
+    try:
+        read_image(path)
+    except MediaError as error:
+        return str(error).removeprefix(f"{path}: ")
+    return ""
+
+
+def _bench_files(bench: Bench | None) -> Iterator[tuple[Path, bool]]:
+    """Each file of a bench once, and whether it is a still."""
+    if bench:
+        yield from ((path, True) for path in dict.fromkeys(bench.first_frames))
+        videos: Sequence[Path] = [path for paths in bench.systems.values() for path in paths]
+        yield from ((path, False) for path in dict.fromkeys(videos))

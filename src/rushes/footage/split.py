@@ -1,0 +1,61 @@
+"""Which clips are held out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rushes.records import Clip
+from rushes.store.database import Store
+
+
+def share_held_out(fraction: float, clips: int) -> int:
+    """How many of some clips are held out; above 0 at least one is, and one is not where there are two."""
+    return max(0, min(max(1, round(fraction * clips)), clips - 1)) if fraction else 0
+
+
+def held_out(store: Store, groups: Mapping[str, str], fraction: float) -> set[str]:
+    """Ids of held-out clips: those that are held out already, and of the new ones those that sort first.
+
+    Ids are hashes, so that their order is a draw, the same in a stage that was stopped and runs again. Clips of one
+    group go to one side, also later: new ones of a group follow those that are stored. Groups of several are taken as
+    long as no more clips are held out than asked for, one at the least.
+
+    Args:
+        store: with what was imported before.
+        groups: id of a clip -> its group, all of the footage.
+        fraction: of the clips, in [0, 1); above 0 at least one is held out and one is not.
+
+    Raises:
+        ValueError: more are to be held out than there are new ones.
+    """
+    sides = {clip.id: clip.split for clip in store.stream(Clip)}
+    out = {id for id, side in sides.items() if side == "eval"}
+    side_of = {group: sides[id] for id, group in groups.items() if id in sides}
+    fresh: dict[str, list[str]] = {}
+    for id in sorted(groups.keys() - sides.keys()):
+        if side_of.get(groups[id]) == "eval":
+            out.add(id)
+        elif groups[id] not in side_of:
+            fresh.setdefault(groups[id], []).append(id)
+    wanted = share_held_out(fraction, len(groups))
+    missing = max(0, wanted - len(out & groups.keys()))
+    if missing > sum(map(len, fresh.values())):
+        raise ValueError(
+            f"footage.eval_fraction: {wanted} of {len(groups)} clips are to be held out, but "
+            f"{len(out & groups.keys())} are and those that may have been trained on stay on their side; start a new "
+            "project, or add clips"
+        )
+    left = missing
+    for members in fresh.values():
+        if len(members) <= left:
+            out.update(members)
+            left -= len(members)
+    if missing and left == missing:  # every group is larger than what is asked for
+        smallest = min(fresh.values(), key=len)
+        if len(groups.keys() - out) == len(smallest):
+            raise ValueError(
+                "footage.eval_fraction: all clips are pieces of one scene, which cannot be on both sides; add footage, "
+                "or set it to 0 and name held-out prompts as footage.bench"
+            )
+        out.update(smallest)
+    return out

@@ -1,0 +1,180 @@
+"""Footage that was reviewed, into the store.
+
+A clip is known by its content and caption, so footage that moved is not taken twice, and a clip never changes between
+training and evaluation. A piece of a longer video is known by the content of that video and its span, before it is cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rushes.config.files import settings_hash
+from rushes.footage.facts import Facts, FactsStore
+from rushes.footage.review import Ask, Checked, Review, piece_id
+from rushes.footage.split import held_out
+from rushes.media.cut import Span, cut_pieces
+from rushes.media.images import read_image
+from rushes.media.read import probe
+from rushes.records import Candidate, Clip, Row, Split, stable_hash
+from rushes.store.database import Store
+from rushes.store.layouts import Bench, Footage
+
+Tick = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What of some footage is in the project now."""
+
+    clips: int
+    held_out: int
+    takes: int = 0
+    takes_left_out: int = 0  # takes of held-out clips, which nothing may be trained on
+    duplicates: int = 0  # files of one content, caption and first frame as another
+    refused: int = 0  # clips and other pieces of the footage that could not be used
+
+
+@dataclass(frozen=True)
+class _Taker:
+    store: Store
+    facts: FactsStore
+    made_from: str  # hash of the settings
+    crf: int
+    known: dict[str, str]  # id of a stored clip or take -> its media
+    tick: Tick
+
+
+def import_reviewed(store: Store, facts: FactsStore, done: Review, ask: Ask, tick: Tick = lambda: None) -> Imported:
+    """Take what a review kept: clips, and takes that a model made of them; `tick` is called for each clip.
+
+    Raises:
+        ValueError: more clips are to be held out than there are new ones; a file that changed since it was reviewed.
+    """
+    table = ask.table
+    known = _known(store)
+    taker = _Taker(store, facts, settings_hash(table), table.cut_crf, known, tick)
+    ids = {id: group for one in done.kept for id, group in _ids_and_groups(one, done)}
+    out = held_out(store, ids, table.eval_fraction)
+    takes = left_out = 0
+    for one in done.kept:
+        if one.spans:
+            _take_pieces(taker, one, {id for id in (piece_id(one, span) for span in one.spans) if id in out})
+            continue
+        split: Split = "eval" if one.id in out else "train"
+        _take_whole(taker, one, split)
+        if split == "eval":
+            left_out += len(one.item.takes)
+        else:
+            takes += _take_takes(taker, one, done)
+    return Imported(len(ids), len(out & ids.keys()), takes, left_out, done.duplicates, len(done.failures))
+
+
+def import_bench(store: Store, bench: Bench, checked: Mapping[Path, Facts], fps: float) -> Imported:
+    """Held-out prompts as clips of one frame at `fps`, and what other systems made of them as candidates."""
+    known = _known(store)
+    for index, (prompt, still) in enumerate(zip(bench.prompts, bench.first_frames, strict=True)):
+        height, width, _ = read_image(still).shape
+        media = store.put_media(still)
+        id = stable_hash(["bench", media, prompt])
+        clip = Clip(id, media, prompt, width, height, 1, fps, str(still), "eval", media, made_by="import")
+        # A run may have the same name as a system of the bench.
+        made = [
+            _take(store, id, prompt, "eval", paths[index], checked[paths[index]], 0, f"{system} (imported)")
+            for system, paths in bench.systems.items()
+        ]
+        rows: list[Row] = [clip, *made]
+        store.add(row for row in rows if row.id not in known)
+    return Imported(len(bench.prompts), len(bench.prompts), len(bench.prompts) * len(bench.systems))
+
+
+def _known(store: Store) -> dict[str, str]:
+    """Ids of all clips and candidates, each with its media."""
+    known = {clip.id: clip.media for clip in store.stream(Clip)}
+    known.update((row.id, row.media) for row in store.stream(Candidate))
+    return known
+
+
+def _ids_and_groups(one: Checked, done: Review) -> list[tuple[str, str]]:
+    """Ids of the clips of one video, and what each shares with those that must be on its side.
+
+    That is the video, as pieces of one look alike; where there is but one, the scene.
+    """
+    if not one.spans:
+        return [(one.id, one.id)]
+    several = len({other.facts.media for other in done.kept}) > 1
+    cuts = one.facts.cuts_s
+    groups = [one.facts.media if several else str(sum(cut <= start + 1e-3 for cut in cuts)) for start, _ in one.spans]
+    return [(piece_id(one, span), group) for span, group in zip(one.spans, groups, strict=True)]
+
+
+def _take_whole(taker: _Taker, one: Checked, split: Split) -> None:
+    media = _put(taker, one.item, one.facts.media)
+    if one.id not in taker.known:
+        still = taker.store.put_media(one.item.first_frame) if one.item.first_frame else ""
+        row = Clip(
+            *(one.id, media, one.item.caption, *one.facts.shape, one.item.source, split, still, "import"),
+            taker.made_from,
+        )
+        taker.store.add([row])
+        taker.known[one.id] = media
+    taker.tick()
+
+
+def _take_pieces(taker: _Taker, one: Checked, out: set[str]) -> None:
+    """Cut those pieces that are not stored, each stored before the next is cut."""
+    known, media = taker.known, taker.store.media
+    missing = [span for span in one.spans if known.get(piece_id(one, span)) not in media]
+    for _ in range(len(one.spans) - len(missing)):
+        taker.tick()
+    if not missing:
+        return
+    for span, path in cut_pieces(taker.facts.file(one.item), missing, taker.crf, taker.store.project):
+        id = piece_id(one, span)
+        digest = taker.store.put_media(path)
+        if known.setdefault(id, digest) != digest:
+            raise ValueError(
+                f"{one.item.source}: its piece at {span[0]:g} s was lost from media/ and comes out otherwise with this "
+                "FFmpeg; copy the file back, or start a new project"
+            )
+        info = probe(path)
+        shape = (info.width_px, info.height_px, info.frames, info.fps)
+        source, split = fragment(one.item.source, span), "eval" if id in out else "train"
+        row = Clip(id, digest, one.item.caption, *shape, source, split, "", "import", taker.made_from)  # type: ignore[arg-type]
+        taker.store.add([row])
+        taker.tick()
+
+
+def fragment(source: str, span: Span) -> str:
+    """A span of a video as a media fragment (W3C): path#t=START,END in seconds."""
+    return f"{source}#t={span[0]:.3f},{span[1]:.3f}"
+
+
+def _take_takes(taker: _Taker, one: Checked, done: Review) -> int:
+    """Takes of one clip that can be used; one that is left out leaves the seeds of the others as they are."""
+    taken = 0
+    for seed, path in enumerate(one.item.takes):
+        if path not in done.takes:
+            continue
+        facts = done.takes[path]
+        take = _take(taker.store, one.id, one.item.caption, "train", path, facts, seed, one.item.takes_system)
+        if take.id not in taker.known:
+            taker.store.add([take])
+        taken += 1
+    return taken
+
+
+def _take(
+    store: Store, clip_id: str, caption: str, split: Split, path: Path, facts: Facts, seed: int, system: str
+) -> Candidate:
+    media = store.put_media(path)
+    id = stable_hash([clip_id, media, seed, system])
+    made = (clip_id, clip_id, system, system, seed)
+    return Candidate(id, media, caption, "imported", *made, *facts.shape, split=split)
+
+
+def _put(taker: _Taker, item: Footage, media: str) -> str:
+    if media not in taker.store.media and taker.store.put_media(taker.facts.file(item)) != media:
+        raise ValueError(f"{item.source}: changed while it was imported; import it again once it is complete")
+    return media

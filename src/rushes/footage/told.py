@@ -1,0 +1,154 @@
+"""A review in words and as a table of fixed width, for the terminal, and as a file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rushes.footage.costs import Loss, loss, record
+from rushes.footage.review import DUPLICATE, Ask, Checked, Review
+from rushes.media.files import whole_file
+
+FILE = "preflight.json"
+MOST_ROWS = 40  # of the table on the terminal, refused ones first
+MOST_LINES = 20  # of one reason in an error
+_NAME = 44
+_FIT = {"crop": "cropped", "pad": "padded", "stretch": "stretched"}
+
+
+def refusal(done: Review, ask: Ask) -> str:
+    """What an import that fails says: each file with its cause, and what to do; "" where nothing is refused."""
+    if not (done.failures or done.fatal):
+        return ""
+    lines = ["nothing was imported, as some files cannot be used:", *done.fatal]
+    by_reason: dict[str, list[str]] = {}
+    for refused in done.failures:
+        by_reason.setdefault(refused.reason, []).append(f"{refused.source}: {refused.words}")
+    for reason, found in by_reason.items():
+        lines += found[:MOST_LINES]
+        if len(found) > MOST_LINES:
+            lines.append(f"and {len(found) - MOST_LINES} more: {reason} ({FILE} in the project names all of them)")
+    if not done.fatal:
+        lines.append(f"mend or remove {'them' if len(done.failures) > 1 else 'it'}, or leave out what is refused, by "
+                     "name, with footage.on_refused = skip")  # fmt: skip
+    return "\n".join([*lines, *_too_short(done, ask)])
+
+
+def _too_short(done: Review, ask: Ask) -> list[str]:
+    """What to do about clips that are too short."""
+    length = ask.length
+    short = [one.facts for one in done.checked if one.reason == "too short"]
+    if not short or ask.finder is not None:
+        return []
+    least = min(length.available(facts.frames, facts.fps) for facts in short)
+    return [
+        f"too short for backbone.frames = {length.frames}: leave them out, lower backbone.fps, or set backbone.frames "
+        f"to {length.largest(least)}, which the shortest of them has"
+    ]
+
+
+def write_review(project: Path, done: Review, ask: Ask, facts: Mapping[str, Any]) -> Path:
+    """Keep a review as preflight.json in the project: the facts given, and a line for each clip."""
+    path = project / FILE
+    with whole_file(path) as part, part.open("w", encoding="utf-8") as file:
+        head = json.dumps(dict(facts), ensure_ascii=False, indent=1).removesuffix("\n}")
+        file.write(head + ',\n "each": [')
+        separator = "\n  "
+        for one in done.checked:
+            file.write(separator + json.dumps(record(one, ask), ensure_ascii=False))
+            separator = ",\n  "
+        file.write("\n ],\n")
+        others = [[each.source, each.reason, each.words] for each in done.refused]
+        file.write(f' "other_refused": {json.dumps(others, ensure_ascii=False)},\n')
+        file.write(f' "passed_over": {json.dumps(done.passed_over, ensure_ascii=False)}\n}}\n')
+    return path
+
+
+def table(done: Review, ask: Ask) -> list[str]:
+    """A row for each clip, those that are refused first."""
+    rows = sorted(done.checked, key=lambda one: (one.kept, one.reason == DUPLICATE))  # stable: else as they come
+    shown = rows[:MOST_ROWS]
+    head = (
+        f"{'file':<{_NAME}}",
+        f"{'length':>9}",
+        f"{'rate':>9}",
+        f"{'size':>11}",
+        f"{'clips':>5}",
+        "what becomes of it",
+    )
+    lines = ["  ".join(head).rstrip()]
+    lines += ["  ".join(_cells(one, ask)).rstrip() for one in shown]
+    if len(rows) > len(shown):
+        lines.append(f"... and {len(rows) - len(shown)} more, all in {FILE}")
+    return lines
+
+
+def _cells(one: Checked, ask: Ask) -> Iterator[str]:
+    facts = one.facts
+    name = one.item.source
+    yield f"{name if len(name) <= _NAME else '…' + name[1 - _NAME :]:<{_NAME}}"
+    known = not facts.problem
+    yield f"{f'{facts.seconds:.2f} s' if known else '':>9}"
+    yield f"{f'{facts.fps:.4g} fps' if known else '':>9}"
+    yield f"{f'{facts.width_px}x{facts.height_px}' if known else '':>11}"
+    yield f"{one.clips:>5}"
+    yield "; ".join(_fate(one, ask, loss(one, ask))) if one.kept else f"{_state(one)}: {one.words}"
+
+
+def _state(one: Checked) -> str:
+    return DUPLICATE if one.reason == DUPLICATE else f"refused, {one.reason}"
+
+
+def _fate(one: Checked, ask: Ask, lost: Loss) -> Iterator[str]:
+    """What is done to a clip that is kept."""
+    if one.spans:
+        yield f"cut into {len(one.spans)}, {lost.used_s:.2f} s used"
+    elif lost.trimmed:
+        yield f"trimmed to {lost.used_s:.2f} s"
+    if lost.resampled:
+        yield f"resampled to {ask.length.fps:g} fps" + ("" if one.facts.steady else " (its own rate varies)")
+    if lost.share:
+        yield f"{_FIT[ask.table.fit]} by {lost.share:.0%}"
+    if lost.enlarged:
+        yield "enlarged"
+    if not one.facts.moves:
+        yield "nothing moves in it"
+    if not (one.spans or lost.trimmed or lost.resampled or lost.share):
+        yield "as it is"
+
+
+def summary_lines(facts: Mapping[str, Any]) -> list[str]:
+    """Counts of a review, by `costs.summary`."""
+    fitted = _FIT[facts["fit"]]
+    lines = [
+        f"{facts['kept']} of {facts['files']} files kept, {facts['clips']} clips: {facts['trimmed']} trimmed "
+        f"({facts['used_s']:.1f} of {facts['seconds']:.1f} s used), {facts['resampled']} resampled, "
+        f"{facts['fitted']} {fitted} (by {facts['mean_lost']:.0%} on average), {facts['enlarged']} enlarged, "
+        f"{facts['unmoving']} in which nothing moves"
+    ]
+    if facts["duplicates"]:
+        lines.append(f"{facts['duplicates']} duplicates stay out: the same video and caption is there already")
+    if facts["passed_over"]:
+        lines.append(f"{facts['passed_over']} videos are named by no row and stay out")
+    if facts["refused"]:
+        causes = ", ".join(f"{count} {reason}" for reason, count in facts["reasons"].items())
+        lines.append(f"{facts['refused']} refused: {causes}" if causes else f"{facts['refused']} refused")
+    return lines
+
+
+def choice_lines(rows: Sequence[Mapping[str, Any]], current: tuple[int, float]) -> list[str]:
+    """Clips and comparisons at other lengths and rates, as a table; the settings' own are marked."""
+    rates = sorted({row["fps"] for row in rows})
+    cells = {(row["frames"], row["fps"]): row for row in rows}
+    lines = ["frames  " + "  ".join(f"{f'{fps:g} fps':>22}" for fps in rates)]
+    for frames in sorted({row["frames"] for row in rows}):
+        texts = []
+        for fps in rates:
+            row = cells[frames, fps]
+            mark = "*" if (frames, fps) == current else ""
+            text = f"{row['clips']} clips, {row['comparisons']}{mark}"
+            texts.append(f"{text:>22}")
+        lines.append(f"{frames:>6}  " + "  ".join(texts))
+    return lines

@@ -1,0 +1,114 @@
+"""Pieces of a long video as files of their own, cut by time stamps in one pass."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from av.container import OutputContainer
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange
+from av.video.stream import VideoStream
+
+from rushes.media.files import MediaError
+from rushes.media.footage import Footage, Shown
+from rushes.media.read import exact
+from rushes.media.write import add_stream, even, open_mp4, tag_colours, to_yuv
+
+Span = tuple[float, float]  # start and end in seconds from the first frame of the file
+
+
+def cut_pieces(
+    path: str | os.PathLike[str], spans_s: Sequence[Span], crf: int, folder: Path
+) -> Iterator[tuple[Span, Path]]:
+    """Yield each span of a video with its mp4 file, which is deleted when the next one is asked for.
+
+    A piece begins with the frame on screen at its start and is as long as its span, in whole frames, each at its own
+    time. Frames go from decoder to encoder untouched where they are 8-bit 4:2:0 video, upright and with square pixels;
+    others go through RGB. Equal input gives equal bytes with the same FFmpeg build.
+
+    Args:
+        path: the long video.
+        spans_s: sorted by their starts, none overlapping.
+        crf: x264's quality, 1 (best) to 51.
+        folder: where the files are written, in a folder of their own.
+
+    Raises:
+        MediaError: a file that does not decode as far as the last span.
+    """
+    left = list(spans_s)
+    if not left:
+        return
+    with Footage(path) as footage, TemporaryDirectory(dir=folder, prefix=".cut-") as temporary:
+        target = Path(temporary) / "piece.mp4"
+        piece: _Piece | None = None
+        for shown in footage.shown(exact(left[0][0])):
+            if piece and piece.ends_before(shown):
+                piece.close()
+                yield left.pop(0), target
+                piece = None
+            if piece is None and left and shown.until_s > exact(left[0][0]):
+                piece = _Piece(footage, shown, exact(left[0][1]) - exact(left[0][0]), crf, target)
+            if piece:
+                piece.add(shown)
+            elif not left:
+                return
+        if piece:
+            piece.close()
+            yield left.pop(0), target
+    if left:
+        raise MediaError(f"{path}: ends before {left[0][0]:g} s, where a piece begins; it changed: import it again")
+
+
+class _Piece:
+    """One mp4 file that is being written."""
+
+    def __init__(self, footage: Footage, first: Shown, length_s: Fraction, crf: int, path: Path) -> None:
+        self._footage, self._tick_s = footage, footage.tick_s
+        self._start_s, self._end_s = first.start_s, first.start_s + length_s
+        self._plain = _is_plain(footage, first.frame)
+        self._container: OutputContainer = open_mp4(path)
+        image = self._image(first)
+        rate = footage.stream.average_rate or footage.stream.guessed_rate or Fraction(25)
+        self._size_px = image.height, image.width
+        self._stream: VideoStream = add_stream(self._container, rate, self._size_px, crf, "veryfast")
+        self._stream.codec_context.time_base = self._tick_s
+        tag_colours(self._stream)
+        if self._plain:
+            _copy_tags(first.frame, self._stream)
+
+    def ends_before(self, shown: Shown) -> bool:
+        return shown.start_s + self._tick_s / 2 >= self._end_s  # half a tick: spans come as floating point
+
+    def add(self, shown: Shown) -> None:
+        frame = self._image(shown)
+        frame.pts, frame.time_base = round((shown.start_s - self._start_s) / self._tick_s), self._tick_s
+        frame.duration = round((shown.end_s - shown.start_s) / self._tick_s)
+        self._container.mux(self._stream.encode(frame))
+
+    def close(self) -> None:
+        self._container.mux(self._stream.encode())
+        self._container.close()
+
+    def _image(self, shown: Shown) -> VideoFrame:
+        if self._plain:
+            return shown.frame
+        return to_yuv(even(self._footage.rgb(shown.frame)))
+
+
+def _is_plain(footage: Footage, frame: VideoFrame) -> bool:
+    """Whether a frame can be encoded as it is."""
+    upright = footage.size_px(frame) == (frame.height, frame.width) and not frame.rotation
+    limited = frame.format.name == "yuv420p" and frame.color_range != ColorRange.JPEG
+    return upright and limited and frame.height % 2 == frame.width % 2 == 0
+
+
+def _copy_tags(frame: VideoFrame, stream: VideoStream) -> None:
+    """The colours of a frame that was not converted are what its file said of them."""
+    context: Any = stream.codec_context
+    for name in ("colorspace", "color_range", "color_primaries", "color_trc"):
+        setattr(context, name, getattr(frame, name))

@@ -1,0 +1,65 @@
+"""Footage of all sorts in small files, and the way it takes into a project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from rushes.config.tables import Footage
+from rushes.footage.facts import FactsStore
+from rushes.footage.find import find_bench, find_footage
+from rushes.footage.review import Ask, Length, Review, review
+from rushes.footage.take import Imported, import_bench, import_reviewed
+from rushes.footage.told import refusal
+from rushes.media.write import write_video
+from rushes.store.database import Store
+from rushes.store.layouts import Listing
+
+LENGTH = Length(17, 8.0, lambda frames: 1 + (frames - 1) // 4 * 4)
+
+
+def film(path: Path, frames: int = 20, fps: float = 8, seed: int = 0) -> Path:
+    images = np.random.default_rng(seed).integers(0, 255, (frames, 32, 48, 3), np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_video(path, images, fps)
+    return path
+
+
+def scenes(path: Path, lengths_s: tuple[float, ...], fps: float = 16, seed: int = 0) -> Path:
+    """A long video of scenes of these lengths, each a texture of its own colours that drifts."""
+    draw, parts = np.random.default_rng(seed), []
+    for length in lengths_s:
+        base = draw.integers(0, 255, (1, 1, 3)) * 0.7 + draw.integers(0, 60, (48, 96, 3))
+        parts += [np.roll(base, k, axis=1) for k in range(round(length * fps))]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_video(path, np.stack(parts)[:, :, :64].clip(0, 255).astype(np.uint8), fps)
+    return path
+
+
+def ask_for(footage: Footage, length: Length = LENGTH) -> Ask:
+    return Ask(length, 32, 32, footage)
+
+
+def look(store: Store, footage: Footage, length: Length = LENGTH) -> Review:
+    with FactsStore(store.project) as facts:
+        return review(facts, find_footage(footage), None, ask_for(footage, length))
+
+
+def take(store: Store, footage: Footage, length: Length = LENGTH) -> Imported:
+    """As the stage does: nothing is taken where something is refused."""
+    ask = ask_for(footage, length)
+    with FactsStore(store.project) as facts:
+        done = review(facts, find_footage(footage), None, ask)
+        if footage.on_refused == "fail" and (text := refusal(done, ask)):
+            raise ValueError(text)
+        return import_reviewed(store, facts, done, ask)
+
+
+def take_bench(store: Store, folder: Path, length: Length = LENGTH) -> Imported:
+    bench, ask = find_bench(folder), ask_for(Footage(), length)
+    with FactsStore(store.project) as facts:
+        done = review(facts, Listing(()), bench, ask)
+        if text := refusal(done, ask):
+            raise ValueError(text)
+        return import_bench(store, bench, done.bench, length.fps)

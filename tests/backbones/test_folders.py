@@ -35,6 +35,8 @@ def test_a_folder_that_is_no_pipeline(tmp_path: Path, copy: Path) -> None:
     assert "not a model in diffusers' layout, as it has no model_index.json" in refused(tmp_path / "empty")
     (copy / "model_index.json").write_text("[")
     assert "not the index of a model" in refused(copy)
+    (copy / "model_index.json").write_text("[1]")
+    assert "not the index of a model" in refused(copy)
     (copy / "model_index.json").write_text("{}")
     assert "not the index of a model ('_class_name')" in refused(copy)
 
@@ -70,6 +72,42 @@ def test_a_download_that_stopped_half_way(copy: Path) -> None:
     (copy / "transformer" / "weights.safetensors.index.json").write_text(json.dumps(shards))
     message = refused(copy)
     assert "half downloaded, 2 of its 3 files are missing, the first is part-2.safetensors" in message
+
+
+def test_a_download_that_stopped_before_its_index(copy: Path) -> None:
+    (weights,) = (copy / "text_encoder").glob("*.safetensors")
+    weights.rename(copy / "text_encoder" / "model-00002-of-00003.safetensors")
+    message = refused(copy)
+    assert (
+        f"{copy / 'text_encoder'}: half downloaded, 3 of its 4 files are missing, the first is model-00001-of-"
+        in message
+    )
+    (copy / "text_encoder" / "model.safetensors.index.json").write_text('{"weight')
+    assert "model.safetensors.index.json: not the index of weights (" in refused(copy)
+
+
+@pytest.mark.parametrize("part", ["tokenizer", "text_encoder"])
+def test_a_part_that_is_empty(part: str, copy: Path) -> None:
+    for file in (copy / part).iterdir():
+        file.unlink()
+    assert f"{copy / part}: empty, though model_index.json names it; download the model again" in refused(copy)
+
+
+@pytest.mark.parametrize("part", ["text_encoder", "transformer"])
+def test_a_configuration_of_any_part(part: str, copy: Path) -> None:
+    config = copy / part / "config.json"
+    config.write_text(config.read_text()[:-10])
+    assert f"{config}: not JSON (" in refused(copy)
+    config.unlink()
+    assert f"{copy / part}: has no config.json, so the model is not whole; download" in refused(copy)
+
+
+def test_a_class_that_is_not_installed(copy: Path) -> None:
+    index = json.loads((copy / "model_index.json").read_text())
+    index["transformer"] = ["diffusers", "WanTransformer9DModel"]
+    (copy / "model_index.json").write_text(json.dumps(index))
+    message = refused(copy)
+    assert "transformer is a diffusers.WanTransformer9DModel, which is not installed here; upgrade diffusers" in message
 
 
 def test_a_configuration_that_is_missing_or_torn(copy: Path) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +55,13 @@ class Folder:
     def cls(self, part: str) -> Any:
         """The class of a part."""
         library, name = self.index[part]
-        return getattr(importlib.import_module(library), name)
+        try:
+            return getattr(importlib.import_module(library), name)
+        except (ImportError, AttributeError):
+            raise ValueError(
+                f"{self.path / 'model_index.json'}: {part} is a {library}.{name}, which is not installed here; upgrade "
+                f"{library}, or take the release of the model that this version reads"
+            ) from None
 
 
 def open_folder(path: str, family: str, pipelines: tuple[str, ...]) -> Folder:
@@ -80,7 +87,7 @@ def open_folder(path: str, family: str, pipelines: tuple[str, ...]) -> Folder:
     try:
         found = Folder(folder, json.loads(index.read_text(encoding="utf-8")))
         pipeline = found.pipeline
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{index}: not the index of a model ({error}); {_AGAIN}") from None
     if pipeline not in pipelines:
         raise ValueError(
@@ -89,7 +96,7 @@ def open_folder(path: str, family: str, pipelines: tuple[str, ...]) -> Folder:
         )
     for part in found.index:
         if found.has(part):
-            _check_weights(folder / part)
+            _check_weights(found, part)
     return found
 
 
@@ -108,25 +115,28 @@ def _from_hub(name: str) -> Path:
 _AGAIN = "download the model again, or copy it again"
 
 
-def _check_weights(part: Path) -> None:
-    """Refuse a part whose weights are missing, torn or not safetensors.
+def _check_weights(model: Folder, name: str) -> None:
+    """Refuse a part whose weights are missing, torn or not safetensors, or whose configuration is not whole.
 
     Raises:
         ValueError: names the file.
     """
+    part = model.path / name
     if not part.is_dir():
         raise ValueError(f"{part}: missing, though model_index.json names it; {_AGAIN}")
-    if not (part / "config.json").is_file():
-        return  # a tokenizer, a scheduler, an image processor
     files = sorted(part.glob("*.safetensors"))
-    for index in part.glob("*.safetensors.index.json"):
-        shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        missing = [shard for shard in shards if not (part / shard).is_file()]
-        if missing:
-            raise ValueError(
-                f"{part}: half downloaded, {len(missing)} of its {len(shards)} files are missing, the first is "
-                f"{missing[0]}; {_AGAIN}"
-            )
+    if not any(part.iterdir()):
+        raise ValueError(f"{part}: empty, though model_index.json names it; {_AGAIN}")
+    if not files and not (part / "config.json").is_file():
+        return  # a tokenizer, a scheduler, an image processor
+    model.config(name)
+    shards = _shards(part, files)
+    missing = [shard for shard in shards if not (part / shard).is_file()]
+    if missing:
+        raise ValueError(
+            f"{part}: half downloaded, {len(missing)} of its {len(shards)} files are missing, the first is "
+            f"{missing[0]}; {_AGAIN}"
+        )
     if not files:
         raise ValueError(f"{part}: has no weights in safetensors, the one form that is read; {_AGAIN}")
     for file in files:
@@ -135,6 +145,22 @@ def _check_weights(part: Path) -> None:
                 pass
         except (SafetensorError, OSError) as error:
             raise ValueError(f"{file}: torn ({error}); {_AGAIN}") from None
+
+
+def _shards(part: Path, files: Sequence[Path]) -> list[str]:
+    """Files that weights in several must have, by their index, or by their own names where it is missing."""
+    found: set[str] = set()
+    for index in part.glob("*.safetensors.index.json"):
+        try:
+            found |= set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{index}: not the index of weights ({error}); {_AGAIN}") from None
+    for file in files:
+        if numbered := re.fullmatch(r"(.+)-\d{5}-of-(\d{5})\.safetensors", file.name):
+            stem, count = numbered[1], int(numbered[2])
+            found |= {f"{stem}-{at:05}-of-{count:05}.safetensors" for at in range(1, count + 1)}
+            found.add(f"{stem}.safetensors.index.json")
+    return sorted(found)
 
 
 @contextmanager

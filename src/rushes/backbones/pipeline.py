@@ -316,7 +316,11 @@ def load_model(path: str, family: Family, how: How) -> DiffusersBackbone:
         check_library()
     for library in (diffusers, transformers):  # their bars come and go too fast to be read
         library.utils.logging.disable_progress_bar()
-    return DiffusersBackbone(open_folder(path, family.name, family.pipelines), family, how)
+    folder = open_folder(path, family.name, family.pipelines)
+    for part in ("vae", *family.networks):
+        if folder.has(part):
+            folder.cls(part)  # which says what this installation lacks
+    return DiffusersBackbone(folder, family, how)
 
 
 def _only_at(root: Path, names: Sequence[str]) -> Callable[[str, list[str]], set[str]]:

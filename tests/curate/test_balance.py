@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rushes.curate.balance import by_clusters, by_keywords, make, quota
+from rushes.curate.balance import by_clusters, by_keywords, make, quotas
 from rushes.curate.hashing import embed
 
 from .staged import entry, settings
@@ -28,6 +28,18 @@ def test_topics_by_words() -> None:
         "cooking", "sport", "cooking", "other", "other", "other", "other", "cooking",
     ]  # fmt: skip
     assert by_keywords(["some c++ code", "c+++ code"], {"code": ["c++ code"]}) == ["code", "other"]
+
+
+def quota(sizes: list[int], most: int, share: float) -> int:
+    """The largest number that a topic keeps."""
+    return max(quotas(dict(zip("abcdefgh", sizes, strict=False)), most, {}, share).values(), default=0)
+
+
+def test_what_is_wanted_stands_in_place_of_most() -> None:
+    sizes = {"sea": 9, "pitch": 9, "other": 9}
+    assert quotas(sizes, 2, {"sea": 5}, 0.0) == {"sea": 5, "pitch": 2, "other": 2}
+    assert quotas(sizes, 0, {"sea": 5}, 0.0) == {"sea": 5, "pitch": 9, "other": 9}
+    assert quotas(sizes, 2, {"sea": 20}, 0.5) == {"sea": 4, "pitch": 2, "other": 2}
 
 
 @pytest.mark.parametrize(
@@ -69,8 +81,8 @@ def test_the_best_of_each_topic_stay(answers: Path) -> None:
     ]  # fmt: skip
     stage = make(settings(balance={"topics": TOPICS, "most": 2}), answers)
     assert stage.choose(entries) == {
-        "c": "topic cooking: rank 3 of 4, 2 of each topic stay",
-        "a": "topic cooking: rank 4 of 4, 2 of each topic stay",
+        "c": "topic cooking: rank 3 of 4, 2 stay",
+        "a": "topic cooking: rank 4 of 4, 2 stay",
     }
     assert stage.calls is None and stage.measure is None
 
@@ -78,8 +90,9 @@ def test_the_best_of_each_topic_stay(answers: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"topics": TOPICS}, "both 0, so there is nothing to do"),
+        ({"topics": TOPICS}, "say nothing, so there is nothing to do"),
         ({"most": 3}, r"curate\.balance\.topics is empty"),
+        ({"wanted": {"sea": 3}, "topics": TOPICS}, "wanted: sea is no topic"),
         ({"most": 3, "topics": {"cooking": []}}, r"curate\.balance\.topics is empty"),
     ],
 )

@@ -74,7 +74,7 @@ def test_what_cannot_be_read_is_named_and_dropped_or_kept(
 def test_a_poor_caption_is_no_caption(fake: FakeEndpoint, answers: Path, clips: list[Task]) -> None:
     fake.script.extend([says(caption="A ball."), says(caption=" \n")])
     ran = run(make(settings(fake), answers), clips)
-    assert ran.dropped == {"clip 1": "new caption of 2 words, curate.captions.min_words is 15"}
+    assert ran.dropped == {"clip 1": "new caption too short: 2 words, at least 15 (curate.captions.min_words)"}
     assert ran.problems == {"clip 2": "one wrote an empty caption"}
 
 

@@ -27,7 +27,8 @@ def chosen(answers: Path, entries: list[Any], **diversity: Any) -> dict[str, str
 def test_the_better_of_two_stays(answers: Path) -> None:
     entries = [entry("a", DOG, fidelity=2.0), entry("b", COOK, fidelity=1.0), entry("c", DOG_TOO, fidelity=9.0)]
     (reason,) = (found := chosen(answers, entries)).values()
-    assert list(found) == ["a"] and reason.endswith("like that of c, curate.diversity.tau is 0.9")
+    assert list(found) == ["a"] and reason.startswith("caption much like another: similarity 0.9")
+    assert reason.endswith(" to c, below 0.9 stay (curate.diversity.tau)")
     assert list(chosen(answers, [entry(e.id, e.caption) for e in entries])) == ["c"]  # nothing measured: as given
     assert chosen(answers, entries, tau=0.999) == {}
 
@@ -43,8 +44,8 @@ def test_another_order_can_be_named(answers: Path) -> None:
 def test_clips_of_one_caption(answers: Path) -> None:
     entries = [entry(id, text) for id, text in (("a", DOG), ("b", f" {DOG}\n"), ("c", DOG), ("d", COOK), ("e", ""))]
     assert chosen(answers, entries) == {
-        "b": "the same caption as a, curate.diversity.repeats is 1",
-        "c": "the same caption as a, curate.diversity.repeats is 1",
+        "b": "same caption as others: a, 1 stay (curate.diversity.repeats)",
+        "c": "same caption as others: a, 1 stay (curate.diversity.repeats)",
     }
     assert list(chosen(answers, entries, repeats=2)) == ["c"]
     with pytest.raises(ValueError, match="all 3 clips have the same caption"):
@@ -88,4 +89,4 @@ def test_planted_near_copies_are_found_by_hashing(answers: Path) -> None:
     entries = [entry(str(at), " ".join(words)) for at, words in enumerate(texts)]
     dropped = chosen(answers, entries)
     assert sorted(map(int, dropped)) == list(range(100, 130))  # precision 1, recall 1
-    assert all(f"like that of {int(id) - 100}," in reason for id, reason in dropped.items())
+    assert all(f" to {int(id) - 100}, below" in reason for id, reason in dropped.items())

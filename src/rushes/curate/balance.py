@@ -65,10 +65,10 @@ def by_clusters(captions: Sequence[str], rows_ND: Rows, clusters: int, seed: int
 
 
 def _titles(captions: Sequence[str], labels: Sequence[int]) -> dict[int, str]:
-    """Cluster -> number and the words that are more frequent in it than elsewhere."""
+    """Cluster -> the words that are more frequent in it than elsewhere, numbered where two have the same."""
     words = [set(re.findall(r"[^\W\d_]{3,}", caption.lower())) for caption in captions]
     everywhere = Counter(word for found in words for word in found)
-    titles = {}
+    titles: dict[int, str] = {}
     for label in sorted(set(labels)):
         members = [found for found, other in zip(words, labels, strict=True) if other == label]
         here = Counter(word for found in members for word in found)
@@ -76,31 +76,31 @@ def _titles(captions: Sequence[str], labels: Sequence[int]) -> dict[int, str]:
         def apart(word: str, here: Counter[str] = here, members: Sequence[set[str]] = members) -> tuple[float, str]:
             return here[word] / len(members) - everywhere[word] / len(words), word
 
-        titles[label] = f"{label}: {', '.join(sorted(here, key=apart, reverse=True)[:_TITLE_WORDS])}"
+        title = ", ".join(sorted(here, key=apart, reverse=True)[:_TITLE_WORDS]) or "no words"
+        titles[label] = title if title not in titles.values() else f"{title} ({label})"
     return titles
 
 
-def quota(sizes: Sequence[int], most: int, largest_share: float) -> int:
-    """How many clips each topic may keep: at most `most`, and so few that none is above its share of all that stays.
+def quotas(sizes: Mapping[str, int], most: int, wanted: Mapping[str, int], largest_share: float) -> dict[str, int]:
+    """How many clips of each topic may stay, given how many there are.
 
-    With a quota q the largest topic has q of sum(min(size, q)); that share only grows with q, so the largest q that
-    holds is the best. 0 stands for no limit.
+    At most `wanted` of its name, else `most`, and so few that no topic is above its share of all that stays: where each
+    keeps min(size, q) the largest share only grows with q, so the largest q that holds is the best. 0 = no limit.
 
     Raises:
         ValueError: the share cannot hold with so few topics.
     """
-    found = max(sizes, default=0)
-    if most:
-        found = min(found, most)
-    if largest_share and found:
-        quotas = range(1, found + 1)
-        found = bisect_right(quotas, 0, key=lambda q: q > largest_share * sum(min(size, q) for size in sizes) + 1e-9)
-        if not found:
-            raise ValueError(
-                f"curate.balance.largest_share {largest_share:g} cannot hold: the clips are of {len(sizes)} topics; "
-                f"set {1 / len(sizes):.3g} or more, or name more topics"
-            )
-    return found
+    free = {topic: min(size, wanted.get(topic, most) or size) for topic, size in sizes.items()}
+    if not largest_share or not free:
+        return free
+    tried = range(1, max(free.values()) + 1)
+    found = bisect_right(tried, 0, key=lambda q: q > largest_share * sum(min(n, q) for n in free.values()) + 1e-9)
+    if not found:
+        raise ValueError(
+            f"curate.balance.largest_share {largest_share:g} cannot hold: the clips are of {len(sizes)} topics; "
+            f"set {1 / len(sizes):.3g} or more, or name more topics"
+        )
+    return {topic: min(count, found) for topic, count in free.items()}
 
 
 def choose(
@@ -119,28 +119,32 @@ def choose(
     else:
         topics = by_clusters(captions, embedded(embedder, captions, answers), table.clusters, seed)
     sizes = Counter(topics)
-    limit = quota(list(sizes.values()), table.most, table.largest_share)
+    stay = quotas(sizes, table.most, table.wanted, table.largest_share)
     used = Counter[str]()
     dropped = {}
     for entry, topic in zip(ordered, topics, strict=True):
         used[topic] += 1
-        if used[topic] > limit and not entry.person:
-            dropped[entry.id] = f"topic {topic}: rank {used[topic]} of {sizes[topic]}, {limit} of each topic stay"
+        if used[topic] > stay[topic] and not entry.person:
+            dropped[entry.id] = f"topic {topic}: rank {used[topic]} of {sizes[topic]}, {stay[topic]} stay"
     return dropped
 
 
 def make(settings: Settings, answers: Path) -> Stage:
     """The stage. Raises ValueError where there is no limit, no topic, or no model to embed with."""
     table = settings.curate.balance
-    if not table.most and not table.largest_share:
+    if not table.most and not table.largest_share and not table.wanted:
         raise ValueError(
-            "curate.balance: most and largest_share are both 0, so there is nothing to do; set one, or take balance "
-            "out of curate.stages"
+            "curate.balance: most, largest_share and wanted say nothing, so there is nothing to do; set one, or take "
+            "balance out of curate.stages"
         )
     if table.by == "keywords" and not any(table.topics.values()):
         raise ValueError(
             'curate.balance.topics is empty; list topics with their words, such as cooking = ["cook*", "chop*"], or '
             'set curate.balance.by to "clusters"'
+        )
+    if unknown := sorted(set(table.wanted) - set(table.topics)):
+        raise ValueError(
+            f"curate.balance.wanted: {unknown[0]} is no topic of curate.balance.topics; list its words there"
         )
     embedder = make_embedder(settings, answers, NAME) if table.by == "clusters" else None
     return Stage(

@@ -120,7 +120,8 @@ def choose(table: curation.Captions, entries: Sequence[Entry]) -> Dropped:
             dropped[entry.id] = "the model's answer could not be read"
         elif values.get("caption_written") and values["caption_words"] < table.min_words:
             dropped[entry.id] = (
-                f"new caption of {values['caption_words']:.0f} words, curate.captions.min_words is {table.min_words}"
+                f"new caption too short: {values['caption_words']:.0f} words, at least {table.min_words} "
+                "(curate.captions.min_words)"
             )
     return dropped
 

@@ -39,8 +39,10 @@ def choose(table: curation.Diversity, embedder: Embedder, answers: Path, entries
         )
     blocker, likeness = unlike(embedded(embedder, unique, answers), table.tau)
     ruled_out = {
-        unique[row]: f"caption {likeness[row]:.2f} like that of {first[unique[blocker[row]]]}, curate.diversity.tau is "
-        f"{table.tau:g}"
+        unique[
+            row
+        ]: f"caption much like another: similarity {likeness[row]:.2f} to {first[unique[blocker[row]]]}, below "
+        f"{table.tau:g} stay (curate.diversity.tau)"
         for row in (blocker >= 0).nonzero()[0]
     }
     dropped, used = {}, Counter[str]()
@@ -52,7 +54,9 @@ def choose(table: curation.Diversity, embedder: Embedder, answers: Path, entries
         if text in ruled_out:
             dropped[entry.id] = ruled_out[text]
         elif used[text] > table.repeats:
-            dropped[entry.id] = f"the same caption as {first[text]}, curate.diversity.repeats is {table.repeats}"
+            dropped[entry.id] = (
+                f"same caption as others: {first[text]}, {table.repeats} stay (curate.diversity.repeats)"
+            )
     return dropped
 
 

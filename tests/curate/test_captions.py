@@ -40,6 +40,7 @@ def answer(request: dict[str, Any]) -> Does:
         ({}, ["clip 1", "clip 2"], 2),
         ({"write": "all"}, ["clip 0", "clip 1", "clip 2"], 3),
         ({"write": "all", "check": True, "untrue": "write"}, ["clip 0", "clip 1", "clip 2"], 4),
+        ({"write": "all", "check": True}, ["clip 1", "clip 2"], 3),
         ({"write": "never", "check": True}, [], 1),
         ({"check": True, "untrue": "write"}, ["clip 0", "clip 1", "clip 2"], 4),
     ],

@@ -18,6 +18,7 @@ from scipy.cluster.vq import kmeans2
 
 from rushes.config import curation
 from rushes.config.tables import Settings
+from rushes.curate import hashing
 from rushes.curate.base import Dropped, Entry, Stage
 from rushes.curate.embeddings import Embedder, Rows, embedded, make_embedder, requests
 from rushes.curate.ranking import best_first
@@ -66,7 +67,7 @@ def by_clusters(captions: Sequence[str], rows_ND: Rows, clusters: int, seed: int
 
 def _titles(captions: Sequence[str], labels: Sequence[int]) -> dict[int, str]:
     """Cluster -> the words that are more frequent in it than elsewhere, numbered where two have the same."""
-    words = [set(re.findall(r"[^\W\d_]{3,}", caption.lower())) for caption in captions]
+    words = [set(re.findall(r"[^\W\d_]{3,}", caption.lower())) - hashing.COMMON_WORDS for caption in captions]
     everywhere = Counter(word for found in words for word in found)
     titles: dict[int, str] = {}
     for label in sorted(set(labels)):

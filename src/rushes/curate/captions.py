@@ -92,9 +92,9 @@ class Captioner:
         return f"{self.model.name}: {one_line(answer.parsed.reason)}", ""
 
     def _wanted(self, caption: str, values: dict[str, float]) -> bool:
-        missing = self.table.write == "missing" and not caption.strip()
-        untrue = self.table.untrue == "write" and values.get("caption_true") == 0
-        return self.table.write == "all" or missing or untrue
+        if values.get("caption_true") == 0:
+            return self.table.untrue == "write"
+        return self.table.write == "all" or (self.table.write == "missing" and not caption.strip())
 
     def _write(self, images: Sequence[Part]) -> tuple[str, str]:
         answer = self.model.ask([WRITE, *images], Dense)

@@ -23,7 +23,7 @@ _COMMON = """
 a an the and or of in on at to with by for from as is are was were be being been it its this that these those there they
 their them he she his her him who which while into over under near up down out video clip scene shows showing seen
 """
-_COMMON_WORDS = frozenset(_COMMON.split())
+COMMON_WORDS = frozenset(_COMMON.split())
 _WORD = re.compile(r"\w+(?:'\w+)?")
 
 
@@ -67,7 +67,7 @@ def _features(word: str) -> tuple[NDArray[np.uint64], NDArray[np.float32]]:
     """Hashes and weights of a word: itself first, then its pieces."""
     framed = f"<{word}>"
     pieces = sorted({framed[at : at + n] for n in _LETTERS for at in range(len(framed) - n + 1)})
-    if word in _COMMON_WORDS:
+    if word in COMMON_WORDS:
         return np.array([_hash(word)], np.uint64), np.array([_COMMON_WEIGHT], np.float32)
     hashes = np.array([_hash(word), *map(_hash, pieces)], np.uint64)
     weights = np.full(len(hashes), _LETTER / max(1, len(pieces)) ** 0.5, np.float32)

@@ -102,12 +102,14 @@ def passage(stage: Stage, entries: Sequence[Entry], problems: Dropped, dropped: 
 
 
 def group(reason: str) -> str:
-    """The part of a reason that clips share: its words up to the first with a digit."""
+    """The part of a reason that clips share: its words up to the first with a digit, or to a colon."""
     words = []
     for word in reason.split():
         if re.search(r"\d", word):
             break
         words.append(word)
+        if word.endswith(":"):  # what a model said of this clip follows
+            break
     return " ".join(words).rstrip(" :,(") or reason[:60]
 
 
@@ -122,7 +124,7 @@ def _edges(limit: Limit, entries: Sequence[Entry]) -> Iterable[Edge]:
 
 
 def spread(every: Sequence[float], kept: Sequence[float]) -> Spread:
-    """Counts in BINS equal bins from the 1st to the 99th percentile of `every`, not empty; one bin where these agree."""
+    """Counts in BINS equal bins from the 1st to the 99th percentile of `every`, not empty; in one where these agree."""
     low, high = (float(end) for end in np.percentile(every, [1, 99]))
     if high <= low:  # all the same, but for a few
         return Spread(low, high, (len(every),), (len(kept),))

@@ -87,6 +87,14 @@ def test_an_answered_question_is_not_asked_again(fake: FakeEndpoint, make: Make)
     assert len(fake.requests) == 4
 
 
+def test_threads_that_ask_the_same_pay_once(fake: FakeEndpoint, make: Make) -> None:
+    fake.answer = lambda request: Does('{"choice": "tie"}', delay_s=0.2)
+    endpoint = make()
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda at: endpoint.ask([f"q{at % 2}"], Verdict), range(8)))
+    assert len(fake.requests) == 2 and len(set(map(repr, answers))) == 1 and not endpoint._asking
+
+
 @pytest.mark.parametrize(
     ("does", "problem"),
     [

@@ -84,6 +84,7 @@ class Endpoint:
         )
         self._answers = Answers(answers)
         self._lock = threading.Lock()
+        self._asking: dict[str, threading.Lock] = {}  # by the hash of the question
         self._open = 0  # requests on the way
         self._dearest = 0.0
 
@@ -113,10 +114,15 @@ class Endpoint:
         """
         body = self._body(parts, schema, system)
         key = stable_hash({"url": self.settings.url, **body}, 64)
-        reply = self._answers.find(key)
-        if reply is None:
-            reply = self._fetch("chat/completions", body, _reply)
-            self._answers.keep(key, reply)
+        with self._lock:
+            alone = self._asking.setdefault(key, threading.Lock())
+        with alone:  # who asks the same meanwhile waits for this answer
+            reply = self._answers.find(key)
+            if reply is None:
+                reply = self._fetch("chat/completions", body, _reply)
+                self._answers.keep(key, reply)
+        with self._lock:
+            self._asking.pop(key, None)
         return parse(reply, schema)
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:

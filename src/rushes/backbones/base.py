@@ -28,6 +28,7 @@ class How:
         tiling: the codec works in overlapping tiles where frames are large.
         fps: frames per second of the clips, for models that are told; None = the model's own.
         quantize: the frozen network is held in 8 or 4 bits a weight.
+        offload: the network lies in main memory, and its blocks come to the GPU one by one; for sampling alone.
         texts: folder in which what captions were read as is kept for the next start; None = nowhere.
     """
 
@@ -37,6 +38,7 @@ class How:
     fps: float | None = None
     texts: Path | None = None
     quantize: Literal["none", "8bit", "4bit"] = "none"
+    offload: bool = False
 
 
 AS_IT_IS = How()

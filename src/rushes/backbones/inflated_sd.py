@@ -150,6 +150,8 @@ def load(path: str, how: How = AS_IT_IS) -> InflatedSD:
     Raises:
         ValueError: see `open_folder`; a network that is to be held in few bits, what is added to it among them.
     """
+    if how.offload:
+        raise ValueError("backbone.offload: 'inflated_sd' is small, and is not brought block by block; set it to false")
     if how.quantize != "none":
         raise ValueError(f"backbone.quantize: 'inflated_sd' is not held in {how.quantize}, as what it adds is trained; "
                          "set it to none")  # fmt: skip

@@ -35,6 +35,8 @@ def load_backbone(name: str, path: str = "", how: How = AS_IT_IS) -> Backbone:
     if not hasattr(module, "load"):
         raise ValueError(f"module {module_name} is not a backbone: it has no function load(path)")
     chooses = len(inspect.signature(module.load).parameters) > 1
+    if how.offload and not chooses:
+        raise ValueError(f"backbone.offload: {name!r} has no blocks that could come one by one; set it to false")
     if how.quantize != "none" and not chooses:
         raise ValueError(f"backbone.quantize: {name!r} is not held in {how.quantize}; set it to none")
     backbone: Backbone = module.load(path, how) if chooses else module.load(path)

@@ -24,8 +24,9 @@ from rushes.backbones.adapters import LORA_FILE, lora_config, save_lora
 from rushes.backbones.base import BackboneSpec, Condition, How
 from rushes.backbones.fingerprint import weights_fingerprint
 from rushes.backbones.folders import Folder, open_folder, whole_folder
+from rushes.backbones.offload import MAIN_MEMORY, codec_at_work, offload_blocks
 from rushes.backbones.quantized import bits_of, check_library, quantize
-from rushes.backbones.texts import Kept, TextCache, made_by
+from rushes.backbones.texts import Kept, TextCache, made_by, trimmed, untrimmed
 
 Rows = Mapping[str, Tensor]  # of one caption or still, without the batch dimension
 
@@ -90,16 +91,27 @@ class DiffusersBackbone:
     @cached_property
     def network(self) -> nn.Module:
         """The transformer or, of a model with two experts, both."""
-        parts = [self._load(part, self.dtype, trained=True) for part in self.family.networks if self.folder.has(part)]
+        parts = [self._network(part) for part in self.family.networks if self.folder.has(part)]
         for part in parts if self.how.checkpointing else ():
             enable: Any = part.enable_gradient_checkpointing
             enable()
         return Experts(*parts) if len(parts) > 1 else parts[0]
 
+    def _network(self, part: str) -> nn.Module:
+        """A part that is trained, in the bits and the place that are asked for."""
+        if self.how.quantize == "none" and not self.how.offload:
+            return self._load(part, self.dtype)
+        network = self._load(part, self.dtype, MAIN_MEMORY)
+        if self.how.offload:
+            offload_blocks(network, self.device)
+            return network
+        quantize(network, self.how.quantize, self.device)
+        return network.to(self.device)
+
     @cached_property
     def codec(self) -> Any:
-        """The VAE, in float32: latents are made once."""
-        codec: Any = self._load("vae", torch.float32)
+        """The VAE, in float32: latents are made once. It lies in main memory when it does not work."""
+        codec: Any = self._load("vae", torch.float32, MAIN_MEMORY)
         if self.how.tiling and hasattr(codec, "enable_tiling"):
             codec.enable_tiling()
         return codec
@@ -111,13 +123,11 @@ class DiffusersBackbone:
             return self._load(name, self.dtype)
         return cls.from_pretrained(self.folder.path / name, local_files_only=True)
 
-    def _load(self, part: str, dtype: torch.dtype, trained: bool = False) -> nn.Module:
+    def _load(self, part: str, dtype: torch.dtype, place: torch.device | None = None) -> nn.Module:
         loaded: nn.Module = self.folder.cls(part).from_pretrained(
             self.folder.path / part, dtype=dtype, local_files_only=True, use_safetensors=True
         )
-        if trained and self.how.quantize != "none":
-            quantize(loaded, self.how.quantize, self.device)
-        return loaded.to(self.device).eval().requires_grad_(False)
+        return loaded.to(place or self.device).eval().requires_grad_(False)
 
     def reader(self, without: Sequence[str] = ()) -> Any:
         """A fresh pipeline of what reads captions and stills: no codec, no network, nor the parts named."""
@@ -153,6 +163,7 @@ class DiffusersBackbone:
         return weights_fingerprint(self.codec) + ("-tiled" if self.how.tiling else "")
 
     @torch.no_grad()
+    @codec_at_work
     def encode(self, frames_BTHWC: NDArray[np.uint8]) -> Tensor:
         """uint8 RGB frames -> latents_BCFHW, the mean of the codec's posterior; clip by clip."""
         _, t, h, w, _ = frames_BTHWC.shape
@@ -166,11 +177,13 @@ class DiffusersBackbone:
         frames = torch.from_numpy(np.ascontiguousarray(frames_THWC)).to(self.device)
         return frames.permute(3, 0, 1, 2)[None].float() / 127.5 - 1
 
+    @codec_at_work
     def encode_pixels(self, pixels_BCTHW: Tensor) -> Tensor:
         """Pixels -> normalised latents, without any in front."""
         return self.family.normalise(self.codec, self.family.encode(self.codec, pixels_BCTHW)).float()
 
     @torch.no_grad()
+    @codec_at_work
     def decode(self, latents_BCFHW: Tensor) -> NDArray[np.uint8]:
         """Latents -> uint8 RGB frames, clip by clip."""
         clips = []
@@ -200,7 +213,7 @@ class DiffusersBackbone:
             with torch.no_grad():
                 # Lone surrogates, which file names can bring in, are no text.
                 rows = self.family.text(reader, caption.encode("utf-8", "replace").decode())
-            yield caption, {name: _trimmed(row) for name, row in rows.items()}
+            yield caption, {name: trimmed(row) for name, row in rows.items()}
         del reader
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -224,7 +237,7 @@ class DiffusersBackbone:
         """Embeddings of the captions, and the first frame in the way of the family."""
         self.prepare(captions)
         names = self._rows[captions[0]]
-        more = {name: torch.stack([_whole(*self._rows[caption][name]) for caption in captions]) for name in names}
+        more = {name: torch.stack([untrimmed(*self._rows[caption][name]) for caption in captions]) for name in names}
         condition = Condition(more.pop("text"), None, {**more, **still})
         if first_frame_BCHW is None or self.spec.still:  # what `still` made has the first frame in it
             return condition
@@ -325,20 +338,3 @@ def load_model(path: str, family: Family, how: How) -> DiffusersBackbone:
 
 def _only_at(root: Path, names: Sequence[str]) -> Callable[[str, list[str]], set[str]]:
     return lambda folder, inside: {name for name in inside if Path(folder) == root and name in names}
-
-
-def _trimmed(row: Tensor) -> tuple[Tensor, int]:
-    """A row on the CPU without the zeros at its end, and its length: most embeddings are padding."""
-    row = row.detach().cpu()
-    if row.dim() < 2:
-        return row, len(row) if row.dim() else 0
-    used = row.flatten(1).any(1).nonzero()
-    end = int(used[-1]) + 1 if len(used) else 0
-    return row[:end].clone(), len(row)
-
-
-def _whole(row: Tensor, length: int) -> Tensor:
-    """The inverse of `_trimmed`."""
-    if row.dim() < 2 or len(row) == length:
-        return row
-    return torch.cat([row, row.new_zeros(length - len(row), *row.shape[1:])])

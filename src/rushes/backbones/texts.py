@@ -118,6 +118,23 @@ class TextCache:
 _AGAIN = "delete it, its caption is read again"
 
 
+def trimmed(row: Tensor) -> tuple[Tensor, int]:
+    """A row on the CPU without the zeros at its end, and its length: most embeddings are padding."""
+    row = row.detach().cpu()
+    if row.dim() < 2:
+        return row, len(row) if row.dim() else 0
+    used = row.flatten(1).any(1).nonzero()
+    end = int(used[-1]) + 1 if len(used) else 0
+    return row[:end].clone(), len(row)
+
+
+def untrimmed(row: Tensor, length: int) -> Tensor:
+    """The inverse of `trimmed`."""
+    if row.dim() < 2 or len(row) == length:
+        return row
+    return torch.cat([row, row.new_zeros(length - len(row), *row.shape[1:])])
+
+
 def made_by(model: Folder, idle: Collection[str], read: Callable[..., Any], dtype: torch.dtype) -> dict[str, Any]:
     """What an embedding is made from beside its caption.
 

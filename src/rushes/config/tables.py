@@ -43,8 +43,8 @@ class Backbone(Table):
     quantize: Literal["none", "8bit", "4bit"] = Field(
         "none", description="bits of the frozen network's weights, under an adapter (docs/backbones.md)"
     )
-    quantize: Literal["none", "8bit", "4bit"] = Field(
-        "none", description="bits of the frozen network's weights, under an adapter (docs/backbones.md)"
+    offload: bool = Field(
+        False, description="bring the network's blocks to the GPU one by one; for takes and evaluation, not training"
     )
 
 

@@ -34,6 +34,8 @@ def _backbone(settings: Settings) -> Iterator[str]:
     bits = settings.backbone.quantize
     if bits == "none":
         return
+    if settings.backbone.offload:
+        yield f"backbone.offload: blocks in {bits} do not come and go; set it to false, or backbone.quantize to none"
     if settings.train.tune != "lora":
         yield f"train.tune: a network in {bits} is frozen; set train.tune to lora, or backbone.quantize to none"
     if settings.train.parallel == "shard":

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from rushes.backbones.adapters import add_lora, merge_lora
 from rushes.backbones.base import Backbone, How
 from rushes.backbones.loading import load_backbone
+from rushes.backbones.offload import check_not_offloaded
 from rushes.config.tables import Backbone as Size
 from rushes.config.tables import Settings, Train
 from rushes.encode import open_latents
@@ -52,7 +53,7 @@ def load_model(size: Size, project: Path | None = None) -> Backbone:
         ValueError: no such backbone, or weights that it cannot read.
     """
     texts = project / TEXTS if project else None
-    how = How(size.dtype, size.checkpointing, size.tiling, size.fps, texts, size.quantize)
+    how = How(size.dtype, size.checkpointing, size.tiling, size.fps, texts, size.quantize, size.offload)
     return load_backbone(size.name, size.path, how)
 
 
@@ -188,8 +189,9 @@ def load_start(project: Project) -> Backbone:
     is merged, and an adapter of this run is a new one.
 
     Raises:
-        ValueError: as `load_run` does.
+        ValueError: as `load_run` does, or a network that is offloaded.
     """
+    check_not_offloaded(project.settings.backbone.offload)
     settings = project.settings.train
     if settings.start != BASE and _tuned(settings) == _tuned(_train_of(find_run(project, settings.start))):
         return _load_trainable(project, settings.start)

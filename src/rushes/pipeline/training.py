@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from rushes.backbones.base import Backbone
+from rushes.backbones.offload import check_not_offloaded
 from rushes.config.files import settings_hash, validate_table
 from rushes.config.tables import Objective, Settings, Train
 from rushes.likeness import METRIC as LIKENESS
@@ -123,6 +124,7 @@ def bank_run(project: Project) -> Facts:
 def _prepare(project: Project, name: str) -> tuple[Job, Facts]:
     """What is to be trained, and what a user may want to know of it."""
     settings, seed = project.settings.train, project.settings.project.seed
+    check_not_offloaded(project.settings.backbone.offload)
     recipe = load_recipe(settings.recipe)
     origin = _origin(project, name)
     options = validate_table(recipe.Options, settings.options, "train.options")

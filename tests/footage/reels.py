@@ -26,11 +26,14 @@ def film(path: Path, frames: int = 20, fps: float = 8, seed: int = 0) -> Path:
     return path
 
 
+COLOURS = ((180, 20, 20), (20, 160, 30), (30, 40, 190), (180, 170, 20))
+
+
 def scenes(path: Path, lengths_s: tuple[float, ...], fps: float = 16, seed: int = 0) -> Path:
     """A long video of scenes of these lengths, each a texture of its own colours that drifts."""
     draw, parts = np.random.default_rng(seed), []
-    for length in lengths_s:
-        base = draw.integers(0, 255, (1, 1, 3)) * 0.7 + draw.integers(0, 60, (48, 96, 3))
+    for number, length in enumerate(lengths_s):
+        base = np.array(COLOURS[number % len(COLOURS)]) + np.kron(draw.integers(0, 60, (6, 12, 3)), np.ones((8, 8, 1)))
         parts += [np.roll(base, k, axis=1) for k in range(round(length * fps))]
     path.parent.mkdir(parents=True, exist_ok=True)
     write_video(path, np.stack(parts)[:, :, :64].clip(0, 255).astype(np.uint8), fps)

@@ -70,6 +70,7 @@ class _Piece:
     def __init__(self, footage: Footage, first: Shown, length_s: Fraction, crf: int, path: Path) -> None:
         self._footage, self._tick_s = footage, footage.tick_s
         self._start_s, self._end_s = first.start_s, first.start_s + length_s
+        self._ticks: dict[int, int] = {}  # time stamp of a frame that is being encoded -> how long it is shown
         self._plain = _is_plain(footage, first.frame)
         self._container: OutputContainer = open_mp4(path)
         image = self._image(first)
@@ -87,12 +88,19 @@ class _Piece:
     def add(self, shown: Shown) -> None:
         frame = self._image(shown)
         frame.pts, frame.time_base = round((shown.start_s - self._start_s) / self._tick_s), self._tick_s
-        frame.duration = round((shown.end_s - shown.start_s) / self._tick_s)
-        self._container.mux(self._stream.encode(frame))
+        self._ticks[frame.pts] = round((shown.end_s - shown.start_s) / self._tick_s)
+        self._mux(frame)
 
     def close(self) -> None:
-        self._container.mux(self._stream.encode())
+        self._mux(None)
         self._container.close()
+
+    def _mux(self, frame: VideoFrame | None) -> None:
+        for packet in self._stream.encode(frame):
+            # x264 keeps no durations, so that the last frame of a varying rate would be as long as the one before.
+            if packet.pts is not None and packet.time_base == self._tick_s:
+                packet.duration = self._ticks.pop(packet.pts)
+            self._container.mux(packet)
 
     def _image(self, shown: Shown) -> VideoFrame:
         if self._plain:
@@ -102,9 +110,8 @@ class _Piece:
 
 def _is_plain(footage: Footage, frame: VideoFrame) -> bool:
     """Whether a frame can be encoded as it is."""
-    upright = footage.size_px(frame) == (frame.height, frame.width) and not frame.rotation
     limited = frame.format.name == "yuv420p" and frame.color_range != ColorRange.JPEG
-    return upright and limited and frame.height % 2 == frame.width % 2 == 0
+    return footage.is_upright(frame) and limited and frame.height % 2 == frame.width % 2 == 0
 
 
 def _copy_tags(frame: VideoFrame, stream: VideoStream) -> None:

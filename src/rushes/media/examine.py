@@ -18,7 +18,7 @@ from rushes.media.read import VideoInfo, probe
 from rushes.media.resize import Frames
 
 _THUMB_PX = 32
-_STILL_LEVELS = 1  # of 255, at thumbnail size: what compression alone changes in a picture that stands still
+_STILL_LEVELS = 3  # of 255, at thumbnail size: what compression and grain change in a picture that stands still
 _SCENE_SIDE_PX = 256  # long side at which scenes are looked for; smaller frames are taken as they are
 
 

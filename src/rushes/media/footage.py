@@ -126,6 +126,10 @@ class Footage:
         width = self._square_width(frame)
         return (width, frame.height) if turned else (frame.height, width)
 
+    def is_upright(self, frame: VideoFrame) -> bool:
+        """Whether a frame is shown as it is stored: not turned or mirrored, and with square pixels."""
+        return not any(_orientation(frame)) and self._square_width(frame) == frame.width
+
     def rgb(self, frame: VideoFrame) -> Frames:
         """A frame as shown, [H,W,3] uint8 RGB. Raises MediaError for high dynamic range.
 

@@ -57,6 +57,7 @@ TORCH_FREE_MODULES = {
     "rushes.pipeline.reports",
     "rushes.pipeline.labels",
     "rushes.pipeline.page",
+    "rushes.pipeline.review",
     "rushes.pipeline.judges",
 }  # beside those rooms
 TORCH_ALLOWED = {"rushes.store.latents"}

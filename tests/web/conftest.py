@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import uvicorn
+from fastapi import FastAPI
 
 from rushes.media.write import encode_bytes
 from rushes.records import Candidate, Clip
@@ -103,6 +104,45 @@ def make_desk(tmp_path: Path, clock: Clock) -> Iterator[Callable[..., Desk]]:
         desk.close()
 
 
+@pytest.fixture(scope="package")
+def browser(chromium: str) -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def tab_of(browser: Any) -> Iterator[Callable[..., Any]]:
+    """A new tab of a person who has not been here; errors and foreign requests fail the test at its end."""
+    problems: list[str] = []
+    with ExitStack() as stack:
+
+        def make(address: str, scheme: str = "light", expected: str = "", width_px: int = 1280) -> Any:
+            context = browser.new_context(viewport={"width": width_px, "height": 720}, color_scheme=scheme)
+            stack.callback(context.close)
+            tab = context.new_page()
+            tab.set_default_timeout(10_000)
+
+            def note(text: str) -> None:
+                if not expected or expected not in text:
+                    problems.append(text)
+
+            tab.on("console", lambda message: note(f"{message.type}: {message.text}"))
+            tab.on("pageerror", lambda error: note(str(error)))
+            tab.on("request", lambda request: note(request.url) if not ours(request.url, address) else None)
+            tab.goto(address)
+            return tab
+
+        yield make
+    assert problems == []
+
+
+def ours(url: str, address: str) -> bool:
+    return url.startswith((address, f"blob:{address}", "data:,"))
+
+
 def say(desk: Desk, annotator: str, item: Any, mark: int | None, event: str, revises: str = "") -> None:
     """Save one mark for every part of every question."""
     size = desk.segments(item)
@@ -110,12 +150,17 @@ def say(desk: Desk, annotator: str, item: Any, mark: int | None, event: str, rev
     desk.save(annotator, item.id, Labels(event, revises, labels))
 
 
+def running(desk: Desk, title: str = "test", local: bool = True) -> AbstractContextManager[str]:
+    """The labelling page, see `serving`."""
+    return serving(make_app(desk, title, local))
+
+
 @contextmanager
-def running(desk: Desk, title: str = "test", local: bool = True) -> Iterator[str]:
-    """The page on a free port of this machine in a thread, for as long as the block; yields its address."""
+def serving(app: FastAPI) -> Iterator[str]:
+    """A page on a free port of this machine in a thread, for as long as the block; yields its address."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(make_app(desk, title, local), log_level="warning", access_log=False))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:

@@ -188,7 +188,7 @@ def test_rate_fills_again(clock: Clock) -> None:
 
 
 def test_pages_are_sent_with_a_strict_policy(page: Page) -> None:
-    for path in ("/", "/progress", "/static/label.js", "/static/label.css"):
+    for path in ("/", "/progress", "/static/label.js", "/static/page.css"):
         response = page.http.get(path)
         assert response.status_code == 200
         policy = response.headers["content-security-policy"]

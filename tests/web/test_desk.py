@@ -11,7 +11,8 @@ import pytest
 from rushes.records import Preference, Score
 from rushes.web.desk import Desk
 from rushes.web.ledger import Item
-from rushes.web.marks import Labels, Refused
+from rushes.web.marks import Labels
+from rushes.web.people import Refused
 
 from .conftest import Clock, say
 

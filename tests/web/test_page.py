@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -38,44 +38,6 @@ DRIFT = """async (seconds) => {
   }
   return gaps;
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        yield opened
-        opened.close()
-
-
-@pytest.fixture
-def tab_of(browser: Any) -> Iterator[Callable[..., Any]]:
-    """A new tab of a person who has not been here; errors and foreign requests fail the test at its end."""
-    problems: list[str] = []
-    with ExitStack() as stack:
-
-        def make(address: str, scheme: str = "light", expected: str = "") -> Any:
-            context = browser.new_context(viewport={"width": 1280, "height": 720}, color_scheme=scheme)
-            stack.callback(context.close)
-            tab = context.new_page()
-
-            def note(text: str) -> None:
-                if not expected or expected not in text:
-                    problems.append(text)
-
-            tab.on("console", lambda message: note(f"{message.type}: {message.text}"))
-            tab.on("pageerror", lambda error: note(str(error)))
-            tab.on("request", lambda request: note(request.url) if not ours(request.url, address) else None)
-            tab.goto(address)
-            return tab
-
-        yield make
-    assert problems == []
-
-
-def ours(url: str, address: str) -> bool:
-    return url.startswith((address, f"blob:{address}", "data:,"))
 
 
 def join(tab: Any, name: str) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
@@ -14,6 +15,9 @@ from rushes.config.tables import Settings
 from rushes.media.files import whole_file
 from rushes.pipeline.settings import read_settings
 from rushes.store.database import Store
+
+if TYPE_CHECKING:
+    from rushes.web.people import People
 
 labels = App(name="labels", help="Labels from and for other programs.")
 app.command(labels)
@@ -50,20 +54,69 @@ def label(
 
 
 def _serve(project: Path, settings: Settings, host: str, port: int, annotators: tuple[str, ...]) -> None:
-    from rushes.pipeline.page import invitations, open_desk, serve
-    from rushes.web.app import LOCAL
+    from rushes.pipeline.page import open_desk, serve
+    from rushes.web.app import make_app
+    from rushes.web.site import LOCAL
+
+    _check_host(host, annotators)
+    title = settings.project.name or project.resolve().name
+    with open_desk(project, settings) as desk:
+        told = _teller(f"labelling {title}", desk.ledger, annotators)
+        serve(make_app(desk, title, host in LOCAL), host, port, told)
+
+
+def _check_host(host: str, annotators: tuple[str, ...]) -> None:
+    from rushes.web.site import LOCAL
 
     if host not in LOCAL and not annotators:
-        raise ValueError(f"--host {host}: only invited people label from elsewhere; name each with --annotators NAME")
-    title = settings.project.name or project.resolve().name
+        raise ValueError(f"--host {host}: only invited people come in from elsewhere; name each with --annotators NAME")
+
+
+def _teller(what: str, people: People, annotators: tuple[str, ...]) -> Callable[[str], None]:
+    """Prints the invitations, and where the page is."""
+    from rushes.pipeline.page import invitations
 
     def told(address: str) -> None:
-        for name, link in invitations(desk, annotators, address).items():
+        for name, link in invitations(people, annotators, address).items():
             print(f"{name}: {link}", flush=True)
-        print(f"labelling {title} at {address}; Ctrl-C ends it, what was saved is safe", file=sys.stderr, flush=True)
+        print(f"{what} at {address}; Ctrl-C ends it, what was saved is safe", file=sys.stderr, flush=True)
 
-    with open_desk(project, settings) as desk:
-        serve(desk, title, host, port, told)
+    return told
+
+
+@app.command
+def review(
+    project: ProjectFolder,
+    *,
+    port: Annotated[int, Parameter(help="port of the page; 0 = a free one")] = 8765,
+    host: Annotated[str, Parameter(help="address of the page; any but this machine's own asks for invitations")] = (
+        "127.0.0.1"
+    ),
+    annotators: Annotated[
+        tuple[str, ...], Parameter(negative=(), help="name to invite, repeatable; prints a link for each")
+    ] = (),
+    progress: Annotated[
+        bool, Parameter(negative=(), help="say how each scenario stands and what people did, and open no page")
+    ] = False,
+    overrides: Overrides = (),
+    as_json: AsJson = False,
+) -> None:
+    """Look at the clips one by one on a local page: keep, drop, or edit the caption."""
+    from rushes.pipeline.page import serve
+    from rushes.pipeline.review import open_review, progress_of
+    from rushes.web.review_app import make_review_app
+    from rushes.web.site import LOCAL
+
+    settings = read_settings(project, overrides)
+    _check_host(host, annotators)
+    title = settings.project.name or project.resolve().name
+    with open_review(project, settings) as found:
+        if not progress:
+            told = _teller(f"review of {title}", found.people, annotators)
+            serve(make_review_app(found, title, host in LOCAL), host, port, told)
+        facts = progress_of(found)
+    lines = facts.pop("lines")
+    tell(facts, as_json, lines)
 
 
 @app.command

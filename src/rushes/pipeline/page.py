@@ -1,4 +1,4 @@
-"""The labelling page of a project: its desk, the people who are invited, and the server. Free of torch."""
+"""The pages of a project: the labelling page's desk, the people who are invited, and the server. Free of torch."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
+from fastapi import FastAPI
 
 from rushes import label
 from rushes.config.files import settings_hash
 from rushes.config.tables import Settings
 from rushes.pipeline.labels import to_compare
 from rushes.store.database import Store
-from rushes.web.app import LOCAL, make_app
 from rushes.web.desk import Desk
 from rushes.web.ledger import Ledger
 from rushes.web.marks import Plan
+from rushes.web.people import People
 from rushes.web.tally import Tally
 
 LEDGER, TALLY = "labelling.db", "labelling.npz"
@@ -60,7 +61,7 @@ def open_desk(folder: Path, settings: Settings) -> Iterator[Desk]:
         desk.close(folder / TALLY)
 
 
-def invitations(desk: Desk, names: Sequence[str], address: str) -> dict[str, str]:
+def invitations(people: People, names: Sequence[str], address: str) -> dict[str, str]:
     """A link for each person; links that were sent to them before stop working.
 
     Raises:
@@ -68,13 +69,11 @@ def invitations(desk: Desk, names: Sequence[str], address: str) -> dict[str, str
     """
     if len(set(names)) < len(names):
         raise ValueError(f"--annotators: a name is given twice: {', '.join(names)}")
-    return {name: f"{address}/#invite={desk.ledger.invite(name)}" for name in names}
+    return {name: f"{address}/#invite={people.invite(name)}" for name in names}
 
 
-def serve(desk: Desk, title: str, host: str, port: int, told: Callable[[str], None]) -> None:
-    """Serve the page until the process is told to stop. `told` gets the address once it is known.
-
-    On an address of this machine alone people join by name; on any other they need an invitation.
+def serve(app: FastAPI, host: str, port: int, told: Callable[[str], None]) -> None:
+    """Serve a page until the process is told to stop. `told` gets the address once it is known.
 
     Raises:
         ValueError: the address or port cannot be used.
@@ -92,7 +91,6 @@ def serve(desk: Desk, title: str, host: str, port: int, told: Callable[[str], No
         ) from error
     named = socket.gethostname() if host in _EVERYWHERE else f"[{host}]" if ":" in host else host
     told(f"http://{named}:{listener.getsockname()[1]}")
-    app = make_app(desk, title, local=host in LOCAL)
     server = uvicorn.Server(
         uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=3)
     )

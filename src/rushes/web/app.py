@@ -3,64 +3,49 @@
 from __future__ import annotations
 
 import math
-import mimetypes
 import threading
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from importlib.resources import files
 from typing import Annotated, Any, Literal
 
-from fastapi import Depends, FastAPI, Header, HTTPException, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, Response
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import Depends, FastAPI
+from fastapi.responses import Response
+from pydantic import Field
 
 from rushes.records import Candidate, Clip
 from rushes.web.desk import Desk
-from rushes.web.guard import Guard
 from rushes.web.ledger import Item
-from rushes.web.marks import Labels, Refused, Side
+from rushes.web.marks import Labels, Side
 from rushes.web.progress import progress_of
+from rushes.web.site import Body, Id, make_site, video_answer
 
-_PAGES = files("rushes.web") / "pages"
 _PROGRESS_S, _PROGRESS_SHARE = 5.0, 20  # counted anew after so long, and after 20 times the time that it took
-LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
 
-Id = Annotated[str, Field(pattern=r"^[0-9a-f-]{8,64}$")]
 Mark = Annotated[int, Field(ge=-1, le=1)] | None  # strict: true is no 1
 
 
-class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class Join(_Request):
-    """A person says a name."""
-
-    name: Annotated[str, Field(max_length=40)]
-
-
-class Next(_Request):
+class Next(Body):
     """What the page holds already."""
 
-    have: Annotated[list[Id], Field(max_length=4)] = []
+    have: list[Id] = Field(default_factory=list, max_length=4)
 
 
-class OneItem(_Request):
+class OneItem(Body):
     """An item, or none."""
 
     item: Id | Literal[""] = ""
 
 
-class Save(_Request):
+class Save(Body):
     """What a person says of an item."""
 
     item: Id
     event: Id
     revises: Id | Literal[""] = ""
     labels: Annotated[dict[str, Annotated[list[Mark], Field(max_length=4096)]], Field(max_length=32)]
-    scores: dict[Literal["a", "b"], Annotated[float, Field(ge=0, le=10, strict=False, allow_inf_nan=False)]] = {}
+    scores: dict[Literal["a", "b"], Annotated[float, Field(ge=0, le=10, strict=False, allow_inf_nan=False)]] = Field(
+        default_factory=dict
+    )
 
 
 @dataclass
@@ -92,68 +77,14 @@ def make_app(desk: Desk, title: str, local: bool = True) -> FastAPI:
         title: name of the project, shown on the page.
         local: people on this machine join by saying their name; otherwise everybody needs an invitation.
     """
-    app = FastAPI(title="Rushes labelling", docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(Guard, hosts=LOCAL if local else None)
-    _add_pages(app)
-    _add_people(app, desk, title, local)
-    _add_labels(app, desk)
-
-    @app.exception_handler(Refused)
-    def refused(request: Request, error: Refused) -> JSONResponse:
-        return JSONResponse({"detail": str(error)}, 409)
-
-    @app.exception_handler(RequestValidationError)
-    def senseless(request: Request, error: RequestValidationError) -> JSONResponse:
-        told = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()[:3])
-        return JSONResponse({"detail": told}, 422)
-
-    @app.exception_handler(OSError)
-    def failed(request: Request, error: OSError) -> JSONResponse:
-        return JSONResponse({"detail": f"Nothing was saved: {error.strerror or error}"}, 507)
-
+    app, person = make_site(desk.ledger, title, {"/": "label.html", "/progress": "progress.html"}, local)
+    _add_facts(app, desk, title, Depends(person))
+    _add_labels(app, desk, Depends(person))
     return app
 
 
-def _add_pages(app: FastAPI) -> None:
-    for resource in _PAGES.iterdir():
-        kind = mimetypes.guess_type(resource.name)[0] or "application/octet-stream"
-        path = {"label.html": "/", "progress.html": "/progress"}.get(resource.name, f"/static/{resource.name}")
-        app.add_api_route(path, _page(resource.read_bytes(), kind), methods=["GET"])
-
-
-def _page(body: bytes, kind: str) -> Callable[[], Response]:
-    def page() -> Response:
-        return Response(body, media_type=kind)
-
-    return page
-
-
-def _person(desk: Desk) -> Callable[..., Awaitable[str]]:
-    async def person(authorization: Annotated[str, Header()] = "") -> str:
-        name = desk.ledger.who(authorization.removeprefix("Bearer ").strip())
-        if name is None:
-            raise HTTPException(401, "This page does not know you; open your invitation again.")
-        return name
-
-    return person
-
-
-def _add_people(app: FastAPI, desk: Desk, title: str, local: bool) -> None:
-    cached, person = _Cached(desk), Depends(_person(desk))
-
-    @app.get("/api/hello")
-    async def hello() -> dict[str, Any]:
-        return {"project": title, "join": local}
-
-    @app.post("/api/join")
-    async def join(body: Join) -> dict[str, Any]:
-        if not local:
-            raise HTTPException(403, "Open the invitation that you were sent.")
-        name = " ".join(body.name.split())
-        try:
-            return {"token": desk.ledger.invite(name), "name": name}
-        except ValueError as error:
-            raise HTTPException(422, str(error)) from error
+def _add_facts(app: FastAPI, desk: Desk, title: str, person: Any) -> None:
+    cached = _Cached(desk)
 
     @app.get("/api/me")
     async def me(name: str = person) -> dict[str, Any]:
@@ -166,10 +97,8 @@ def _add_people(app: FastAPI, desk: Desk, title: str, local: bool) -> None:
         return {"project": title, "name": name, **cached.read()}
 
 
-def _add_labels(app: FastAPI, desk: Desk) -> None:
+def _add_labels(app: FastAPI, desk: Desk, person: Any) -> None:
     # What takes a millisecond of memory and no disk runs where it is; what waits for the disk gets a thread.
-    person = Depends(_person(desk))
-
     @app.post("/api/next")
     async def next_pair(body: Next, name: str = person) -> dict[str, Any]:
         item = desk.next(name, tuple(body.have))
@@ -200,13 +129,7 @@ def _add_labels(app: FastAPI, desk: Desk) -> None:
 
     @app.get("/api/media/{item}/{side}")
     def media(item: str, side: Side | Literal["real"], name: str = person) -> Response:
-        try:
-            path = desk.media(name, item, side)
-        except Refused:
-            raise
-        except ValueError as error:
-            raise HTTPException(404, "This video is missing from the project.") from error
-        return FileResponse(path, media_type=mimetypes.guess_type(path.name)[0] or "video/mp4", filename=None)
+        return video_answer(lambda: desk.media(name, item, side))
 
 
 def _shown(desk: Desk, item: Item) -> dict[str, Any]:

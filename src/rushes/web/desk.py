@@ -19,9 +19,11 @@ from typing import Literal
 from rushes.records import Candidate, Clip, Preference, Row, Score
 from rushes.store.database import Store
 from rushes.web.ledger import Item, Ledger
-from rushes.web.marks import Labels, Plan, Refused, Side, marks_of, row_id, rows_of
+from rushes.web.marks import Labels, Plan, Side, marks_of, row_id, rows_of
+from rushes.web.people import Refused
 from rushes.web.pick import Picker
 from rushes.web.tally import NONE, Tally
+from rushes.web.videos import video_in
 
 _HELD = 2  # pairs on one desk: the one that is labelled, and the next, which loads meanwhile
 
@@ -129,10 +131,7 @@ class Desk:
         row = self.real(item) if side == "real" else self.side(item, side)
         if row is None:
             raise Refused("This pair has no real clip.")
-        path = self.store.media_path(row.media).resolve()
-        if not path.is_relative_to(self.store.media.folder.resolve()):
-            raise Refused("This video lies outside the project.")
-        return path
+        return video_in(self.store, row.media)
 
     def side(self, item: Item, side: Side) -> Candidate:
         """The clip that is shown as A or B."""

@@ -77,7 +77,7 @@ class Guard:
             return 405, "This is not done here."
         if scope["method"] == "POST":
             if urlsplit(headers.get("origin", "")).netloc != host:
-                return 403, "Labels are taken from the labelling page only."
+                return 403, "Answers are taken from the project's own page only."
             size = headers.get("content-length", "")
             if not size.isdigit():
                 return 411, "The request does not say how long it is."

@@ -5,20 +5,14 @@ Labels themselves go to the store. This file can be lost without losing one: the
 
 from __future__ import annotations
 
-import hashlib
-import re
-import secrets
-import sqlite3
-import threading
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
+
+from rushes.web.people import People
 
 Kind = Literal["new", "overlap", "repeat", "gold"]
-
-NAME = re.compile(r"[^\W_](?:[\w .-]{0,38}[\w.])?")
-_NAME_RULE = "letters and digits, up to 40, with spaces, dots, hyphens and underscores between them"
 
 
 @dataclass(frozen=True)
@@ -39,59 +33,19 @@ class Item:
 
 _COLUMNS = ", ".join(field.name for field in fields(Item))
 _TABLES = (
-    "CREATE TABLE IF NOT EXISTS people (name TEXT PRIMARY KEY, token_hash TEXT NOT NULL UNIQUE)",
     f"CREATE TABLE IF NOT EXISTS items ({_COLUMNS.replace('id,', 'id PRIMARY KEY,', 1)})",
     "CREATE INDEX IF NOT EXISTS by_annotator ON items (annotator, saved_at)",
     "CREATE INDEX IF NOT EXISTS by_pair ON items (annotator, left, right, kind)",
 )
 
 
-class Ledger:
-    """The file; threads may share it. What was written survives a kill of the process."""
+class Ledger(People):
+    """The file of the people, with their items."""
 
     def __init__(self, path: Path) -> None:
-        self._lock = threading.Lock()
-        self._file = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
-        self._file.execute("PRAGMA journal_mode = WAL")
-        self._file.execute("PRAGMA synchronous = NORMAL")
+        super().__init__(path)
         for statement in _TABLES:
             self._file.execute(statement)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def invite(self, name: str) -> str:
-        """A new token for a person, who is known from now on; an earlier token stops working.
-
-        Raises ValueError for a name that is no name.
-        """
-        if not NAME.fullmatch(name):
-            raise ValueError(f"{name!r:.60} is no name for an annotator: use {_NAME_RULE}")
-        token = secrets.token_urlsafe(24)
-        with self._lock:
-            self._file.execute(
-                "INSERT INTO people VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET token_hash = excluded.token_hash",
-                (name, _hash(token)),
-            )
-        return token
-
-    def who(self, token: str) -> str | None:
-        """The person with this token, or None."""
-        with self._lock:
-            found = self._file.execute("SELECT name FROM people WHERE token_hash = ?", (_hash(token),)).fetchone()
-        return found[0] if found else None
-
-    def people(self) -> tuple[str, ...]:
-        """Everybody who was invited or joined."""
-        with self._lock:
-            return tuple(name for (name,) in self._file.execute("SELECT name FROM people ORDER BY rowid"))
 
     def put(self, item: Item) -> None:
         """Write an item, new or changed."""
@@ -142,7 +96,3 @@ class Ledger:
         for row in rows:
             item = Item(*row)
             yield Item(**{**vars(item), "swapped": bool(item.swapped)})
-
-
-def _hash(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()

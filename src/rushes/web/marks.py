@@ -11,12 +11,9 @@ from rushes.records import Preference, Score, stable_hash
 from rushes.store.people import AGAIN, HUMAN
 from rushes.store.scores import HUMAN as SCORE
 from rushes.web.ledger import Item
+from rushes.web.people import Refused
 
 Side = Literal["a", "b"]
-
-
-class Refused(ValueError):
-    """A request that changes nothing; the text says why, for the person who made it."""
 
 
 @dataclass(frozen=True)

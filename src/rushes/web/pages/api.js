@@ -43,7 +43,7 @@ export async function call(path, body, away = () => {}) {
 }
 
 export async function video(item, side) {
-  const response = await fetch(`/api/media/${item}/${side}`, { headers: headers() });
+  const response = await fetch(`/api/media/${encodeURIComponent(item)}/${side}`, { headers: headers() });
   if (!response.ok) throw new Refusal(response.status, "This video is missing from the project.");
   return URL.createObjectURL(await response.blob());
 }

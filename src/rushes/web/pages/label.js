@@ -1,12 +1,12 @@
-import { adoptInvitation, call, forgetToken, setToken, token, video } from "/static/api.js";
+import { call, video } from "/static/api.js";
 import { buildGrid, drawGrid, partSeconds } from "/static/grid.js";
 import { Marks } from "/static/marks.js";
 import { Player } from "/static/player.js";
+import { away, begin, guarded, newEvent, note, read, screen, write } from "/static/session.js";
 
 const $ = (selector) => document.querySelector(selector);
 const OUTBOX = "rushes-outbox";
 const DRAFT = "rushes-draft";
-const SPEEDS = [0.25, 0.5, 1, 1.5, 2];
 
 let me = null;       // what the server told of this person and project
 let now = null;      // {item, marks, scores, revises, urls}
@@ -85,8 +85,7 @@ async function save() {
     return note("Both clips want a score from 0 to 10; arrow keys change it.");
   }
   saving = true;
-  const event = crypto.randomUUID ? crypto.randomUUID() : [...crypto.getRandomValues(new Uint8Array(16))].map((b) => b.toString(16).padStart(2, "0")).join("");
-  write(OUTBOX, { item: now.item.id, event, revises: now.revises, labels: now.marks.labels(), scores: now.scores });
+  write(OUTBOX, { item: now.item.id, event: newEvent(), revises: now.revises, labels: now.marks.labels(), scores: now.scores });
   try {
     await empty();
     const corrected = Boolean(now.revises);
@@ -137,28 +136,9 @@ async function undo() {
 
 // ---- the screen ----------------------------------------------------------------------------------------------------
 
-function screen(name) {
-  for (const id of ["welcome", "work", "done"]) $(`#${id}`).hidden = id !== name;
-}
-
 function count(facts) {
   if (facts.done === undefined) return;
   $("#count").textContent = `${facts.done} of ${facts.pairs} pairs by you, ${facts.open} by nobody yet`;
-}
-
-let noteTimer = 0;
-function note(text, stays = false) {
-  clearTimeout(noteTimer);
-  $("#note").textContent = text;
-  $("#note").hidden = !text;
-  if (text && !stays) noteTimer = setTimeout(() => note(""), 5000);
-}
-
-let isAway = false;
-function away(gone) {
-  if (gone === isAway) return;
-  isAway = gone;
-  note(gone ? "The server does not answer. Your labels are kept here and sent when it is back." : "", gone);
 }
 
 function partFrames(column) {
@@ -211,8 +191,7 @@ function mark(value, wholeRow) {
 }
 
 function faster(by) {
-  const at = SPEEDS.indexOf(player.rate);
-  player.speed(SPEEDS[Math.min(SPEEDS.length - 1, Math.max(0, at + by))]);
+  player.faster(by);
   draw();
 }
 
@@ -228,7 +207,7 @@ const ACTS = {
   back: () => player.step(-1),
   forward: () => player.step(1),
   loop: () => { looping = !looping; follow(); },
-  speed: () => { player.speed(SPEEDS[(SPEEDS.indexOf(player.rate) + 1) % SPEEDS.length]); draw(); },
+  speed: () => { player.faster(1, true); draw(); },
   undo, save,
 };
 const move = (rows, columns) => () => { now.marks.choose(now.marks.row + rows, now.marks.column + columns); follow(looping); };
@@ -240,10 +219,6 @@ const KEYS = {
 };
 const NO_PAIR = ["u", "Backspace"];     // work without a pair on the desk
 const NO_REPEAT = ["a", "b", "t", "x", "u", "l", "Enter"];  // once for each press, however long
-
-function guarded(act) {
-  Promise.resolve(act()).catch((error) => (error.status === 401 ? welcome(error.message) : note(error.message)));
-}
 
 document.addEventListener("keydown", (event) => {
   touched = Date.now();
@@ -276,12 +251,6 @@ for (const side of ["a", "b"]) {
 
 // ---- what this browser keeps ---------------------------------------------------------------------------------------
 
-function read(key) {
-  try { return JSON.parse(localStorage.getItem(key)); } catch { return null; }
-}
-
-function write(key, value) { localStorage.setItem(key, JSON.stringify(value)); }
-
 function keepDraft() {
   if (now.revises) return;
   // JSON has no word for "not marked": a hole in the list says it.
@@ -289,46 +258,8 @@ function keepDraft() {
   write(DRAFT, { item: now.item.id, labels, scores: now.scores });
 }
 
-// ---- coming in -----------------------------------------------------------------------------------------------------
-
-async function welcome(text = "") {
-  const hello = await call("/api/hello", undefined, away);
-  $("#project").textContent = hello.project;
-  screen("welcome");
-  $("#join").hidden = !hello.join;
-  $("#welcome-note").hidden = !text && hello.join;
-  $("#welcome-note").textContent = text || (hello.join ? "" : "Open the invitation that you were sent to begin.");
-  if (hello.join) $("#name").focus();
-}
-
-$("#join").addEventListener("submit", (event) => {
-  event.preventDefault();
-  guarded(async () => {
-    try {
-      const answer = await call("/api/join", { name: $("#name").value }, away);
-      setToken(answer.token);
-      $("#name").blur();
-      await start();
-    } catch (error) {
-      $("#welcome-note").hidden = false;
-      $("#welcome-note").textContent = error.message;
-    }
-  });
-});
-
 setInterval(() => {
   if (me && now && Date.now() - touched < me.lease_s * 1000) call("/api/renew", {}, away).catch(() => {});
 }, 60_000);
 
-addEventListener("hashchange", () => location.reload());  // an invitation that is opened in this very tab
-adoptInvitation();
-guarded(async () => {
-  if (!token()) return welcome();
-  try {
-    await start();
-  } catch (error) {
-    if (error.status !== 401) throw error;
-    forgetToken();
-    await welcome(error.message);
-  }
-});
+begin(start);

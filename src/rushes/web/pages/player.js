@@ -1,3 +1,5 @@
+const SPEEDS = [0.25, 0.5, 1, 1.5, 2];
+
 // Plays several videos in step. While they play, the first is the clock and the others follow it; when they pause or
 // step, every video is set to the middle of the same frame.
 export class Player {
@@ -127,5 +129,11 @@ export class Player {
   speed(rate) {
     this.rate = rate;
     this.videos.forEach((video) => { video.playbackRate = rate; });
+  }
+
+  // The next speed, or the one before; round and round with `turn`.
+  faster(by, turn = false) {
+    const at = SPEEDS.indexOf(this.rate) + by;
+    this.speed(SPEEDS[turn ? at % SPEEDS.length : Math.min(SPEEDS.length - 1, Math.max(0, at))]);
   }
 }

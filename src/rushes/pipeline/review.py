@@ -1,0 +1,142 @@
+"""The review page of a project: its clips, their scenarios, and how near each lies to a threshold. Free of torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rushes.config.tables import Settings
+from rushes.curate import motion, technical
+from rushes.curate.balance import OTHER, by_keywords
+from rushes.curate.limits import Limit as Threshold
+from rushes.pipeline.page import LEDGER
+from rushes.records import Clip, Decision
+from rushes.store.database import Store
+from rushes.web.people import People
+from rushes.web.review import MEASURED, Limit, Review
+from rushes.web.shelf import Count, Entry, Shelf
+
+
+def thresholds(settings: Settings) -> dict[str, Threshold]:
+    """Name of a metric, as in STAGE/NAME -> what it must lie within, for the stages that are run."""
+    tables = settings.curate
+    recording = technical.limits(tables.technical, settings.backbone, settings.footage.fit)
+    every = {"technical": recording, "motion": motion.limits(tables.motion)}
+    return {
+        f"{stage}/{limit.name}": limit for stage, limits in every.items() if stage in tables.stages for limit in limits
+    }
+
+
+def margins(store: Store, limits: Mapping[str, Threshold]) -> dict[str, float]:
+    """Clip id -> how far it lies from the nearest threshold.
+
+    Distances are in interquartile ranges of their metric, so that metrics can be compared. A clip that lies outside of
+    some threshold counts by the farthest of these, as all of them must change for it to stay.
+    """
+    nearest: dict[str, float] = {}
+    beyond: dict[str, float] = {}
+    for name, limit in limits.items():
+        values = {score.subject: score.value for score in store.scores(metric=MEASURED + name)}
+        bounds = [(bound, side) for bound, side in ((limit.low, 1), (limit.high, -1)) if math.isfinite(bound)]
+        if not values or not bounds:
+            continue
+        scale = _spread(list(values.values()))
+        for id, value in values.items():
+            inside = min(side * (value - bound) for bound, side in bounds) / scale
+            side = nearest if inside >= 0 else beyond
+            side[id] = min(nearest.get(id, math.inf), inside) if inside >= 0 else max(beyond.get(id, 0.0), -inside)
+    return nearest | beyond
+
+
+def _spread(values: Sequence[float]) -> float:
+    """Interquartile range, the standard deviation where it is 0, else 1."""
+    low, high = np.percentile(values, (25, 75))
+    return float(high - low) or float(np.std(values)) or 1.0
+
+
+@contextmanager
+def open_review(folder: Path, settings: Settings) -> Iterator[Review]:
+    """All clips of a project for people to look at, closed at the end.
+
+    Raises:
+        ValueError: no project, or no clip in it.
+    """
+    store = Store.open(folder)
+    try:
+        limits = thresholds(settings)
+        shelf = shelf_of(store, settings, margins(store, limits))
+        if not shelf.ids:
+            raise ValueError(f"{folder} holds no clips to look at; run `rushes import {folder}`")
+        bounds = {name: Limit(_finite(limit.low), _finite(limit.high)) for name, limit in limits.items()}
+        review = Review(store, shelf, People(folder / LEDGER), bounds)
+    except BaseException:
+        store.close()
+        raise
+    try:
+        yield review
+    finally:
+        review.close()
+
+
+def shelf_of(store: Store, settings: Settings, margins: Mapping[str, float]) -> Shelf:
+    """Every clip that was imported, in order, with its scenario by the caption that programs left it."""
+    written = {row.subject: row.caption for row in store.stream(Decision) if not row.person}
+    clips = [(clip.id, written.get(clip.id) or clip.caption) for clip in store.stream(Clip)]
+    quotas = quotas_of(settings)
+    topics = by_keywords([caption for _, caption in clips], settings.curate.balance.topics if quotas else {})
+    entries = [
+        Entry(id, "" if topic == OTHER else topic, margins.get(id, math.inf))
+        for (id, _), topic in zip(clips, topics, strict=True)
+    ]
+    return Shelf(entries, quotas, _held_back)
+
+
+def quotas_of(settings: Settings) -> dict[str, int | None]:
+    """Scenario -> clips that are wanted of it, None = any number: the listed topics of the balance of a set."""
+    table = settings.curate.balance
+    listed = table.topics if table.by == "keywords" else {}
+    return {name: table.wanted.get(name, table.most) or None for name in listed}
+
+
+def _held_back(decision: Decision) -> bool:
+    """Whether a clip is out only because there were enough of its scenario."""
+    return decision.reason.startswith("balance")
+
+
+def _finite(bound: float) -> float | None:
+    return bound if math.isfinite(bound) else None
+
+
+def progress_of(review: Review) -> dict[str, Any]:
+    """How far the review is: clips, those in the set, those that people decided, and each scenario; and it in lines."""
+    shelf, people = review.shelf, review.people_at_work()
+    facts: dict[str, Any] = {
+        "clips": len(shelf.ids),
+        "in_set": shelf.size("kept"),
+        "decided_by_people": shelf.size("people"),
+        "people": people,
+        "scenarios": [asdict(count) | {"missing": count.missing} for count in shelf.counts()],
+    }
+    told = ", ".join(f"{name} {count}" for name, count in people.items())
+    by = f"{facts['decided_by_people']} decided by people" + (f" ({told})" if told else "")
+    facts["lines"] = [f"{facts['clips']} clips, {facts['in_set']} in the set, {by}", *scenario_lines(shelf.counts())]
+    return facts
+
+
+def scenario_lines(counts: Sequence[Count]) -> list[str]:
+    """A table of scenarios: clips wanted, found, in the set, kept by people, and missing; empty without scenarios."""
+    if not any(count.name for count in counts):
+        return []
+    rows = [("scenario", "wanted", "found", "in the set", "by people", "missing")]
+    for count in counts:
+        wanted, missing = ("-", "-") if count.wanted is None else (str(count.wanted), str(count.missing))
+        name = count.name or "(none)"
+        rows.append((name, wanted, str(count.found), str(count.kept), str(count.by_people), missing))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]

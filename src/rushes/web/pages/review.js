@@ -1,0 +1,334 @@
+import { call } from "/static/api.js";
+import { ClipVideo, forget, loading } from "/static/clip_video.js";
+import { Outbox } from "/static/outbox.js";
+import { Player } from "/static/player.js";
+import { buildQueues, buildScenarios, drawFacts, QUEUES, REASONS } from "/static/review_parts.js";
+import { away, begin, guarded, newEvent, note, read, screen, write } from "/static/session.js";
+
+const $ = (selector) => document.querySelector(selector);
+const DRAFT = "rushes-review-draft";
+const UNDO = "rushes-review-undo";
+const UNDO_KEPT = 200;
+
+let me = null;        // what the server told of this person and project, with the newest counts
+let now = null;       // {clip, text}: the clip that is shown, and the caption as it stands on the page
+let queue = "undecided";
+let scenario = null;  // null = all
+let ahead = [];       // promises of clips that load meanwhile, each with its video
+let last = "";        // id of the clip of the queue that was asked for last
+let before = [];      // ids of clips that were shown before this one
+let behind = [];      // ids of clips from which one went back
+
+const player = new Player([$("#pane video")], drawTime);
+const showing = new ClipVideo(player, $("#pane video"), $("#pane .broken"));
+const outbox = new Outbox("rushes-review-outbox", (body) => call("/api/save", body, away), counted, refused);
+
+// ---- clips ---------------------------------------------------------------------------------------------------------
+
+function counted(answer) {
+  Object.assign(me, { decided: answer.decided, queues: answer.queues, scenarios: answer.scenarios, people: answer.people });
+  drawCount();
+}
+
+async function deal(count) {
+  const held = [now && now.clip.id, ...ahead.map((one) => one.id)].filter(Boolean);
+  const answer = await call("/api/deal", { queue, scenario, after: last, have: held, count }, away);
+  counted(answer);
+  answer.clips.forEach((clip) => { last = clip.id; });
+  return answer.clips.map(loading);
+}
+
+let refilling = null;
+function refill() {
+  refilling ||= deal(me.ahead).then((found) => { ahead.push(...found); }).catch(() => {}).finally(() => { refilling = null; });
+  return refilling;
+}
+
+async function show(one) {
+  if (!one) { now = null; player.pause(); drawRest(); return screen("done"); }
+  const { clip } = one;
+  const draft = read(DRAFT);
+  now = { one, clip, text: draft && draft.clip === clip.id ? draft.caption : standingCaption(clip) };
+  closeEditor();
+  screen("work");
+  draw();
+  showing.play(one);
+}
+
+async function fetched(id) {
+  await outbox.flush();
+  return loading((await call("/api/clip", { clip: id }, away)).clip);
+}
+
+async function next() {
+  if (now) { before.push(now.clip.id); }
+  if (behind.length) return show(await fetched(behind.pop()));
+  if (!ahead.length) await refill();
+  show(ahead.shift());
+  if (ahead.length < 2) refill();
+}
+
+async function previous() {
+  const id = before.length ? before.pop() : await backFrom(now ? now.clip.id : "");
+  if (!id) return note("There is nothing before this.");
+  if (now) behind.push(now.clip.id);
+  await show(await fetched(id));
+}
+
+async function backFrom(id) {
+  await outbox.flush();
+  const answer = await call("/api/back", { clip: id }, away);
+  return answer.clip && answer.clip.id;
+}
+
+// From the beginning of a queue, of a scenario or of all.
+async function restart(queueName, scenarioName) {
+  await outbox.flush();
+  if (refilling) await refilling;
+  forget(ahead);
+  [queue, scenario, last, ahead, behind] = [queueName, scenarioName, "", [], []];
+  if (now) before.push(now.clip.id);
+  now = null;
+  await refill();
+  show(ahead.shift());
+  if (ahead.length < 2) refill();
+}
+
+// ---- answers -------------------------------------------------------------------------------------------------------
+
+const mine = (clip) => clip.said.people.find((one) => one.by === me.name) || null;
+const lastPerson = (clip) => clip.said.people[clip.said.people.length - 1] || null;
+const standingCaption = (clip) => lastPerson(clip)?.caption || clip.caption;
+
+function answer(keep, reason = "") {
+  const { clip, text } = now;
+  const own = mine(clip);
+  remember({ clip: clip.id, was: own && { keep: own.keep, reason: own.reason, caption: own.caption } });
+  send(clip, { keep, reason, caption: text === clip.caption ? "" : text });
+  if (read(DRAFT)?.clip === clip.id) localStorage.removeItem(DRAFT);
+  return next();
+}
+
+function send(clip, said) {
+  outbox.add({ clip: clip.id, event: newEvent(), revises: clip.said.revises, reason: "", caption: "", ...said });
+  outbox.flush().catch(() => {});
+}
+
+async function refused(body, error) {
+  note(error.message);
+  unremember(body.clip);
+  if (now && now.clip.id !== body.clip) behind.push(now.clip.id);
+  await show(loading((await call("/api/clip", { clip: body.clip }, away)).clip));
+}
+
+const undoKey = () => `${UNDO} ${me.project} ${me.name}`;
+function remember(step) { write(undoKey(), [...(read(undoKey()) || []), step].slice(-UNDO_KEPT)); }
+function unremember(id) { write(undoKey(), (read(undoKey()) || []).filter((step) => step.clip !== id)); }
+
+async function undo() {
+  const steps = read(undoKey()) || [];
+  const step = steps.pop();
+  if (!step) return previousDecided();
+  write(undoKey(), steps);
+  const one = await fetched(step.clip);
+  if (lastPerson(one.clip)?.by === me.name) {
+    send(one.clip, step.was || { keep: null });
+    note("Taken back; it is as it was before your answer.");
+  } else {
+    note("Somebody else decided this clip after you; nothing was changed.");
+  }
+  if (now && now.clip.id !== step.clip) behind.push(now.clip.id);
+  before = before.filter((id) => id !== step.clip);
+  await show(await fetched(step.clip));
+}
+
+async function previousDecided() {
+  const id = await backFrom(now ? now.clip.id : "");
+  if (!id) return note("There is nothing to take back.");
+  if (now) behind.push(now.clip.id);
+  await show(await fetched(id));
+  note("You decided this clip before. K or D changes it, → leaves it.");
+}
+
+// ---- the caption ---------------------------------------------------------------------------------------------------
+
+const editor = $("#caption-edit");
+
+function edit() {
+  editor.value = now.text;
+  editor.hidden = $("#caption-hint").hidden = false;
+  $("#caption").hidden = true;
+  editor.focus();
+}
+
+function closeEditor() {
+  editor.hidden = $("#caption-hint").hidden = true;
+  $("#caption").hidden = false;
+  editor.blur();
+}
+
+function setCaption(text) {
+  now.text = text.trim().replace(/\s+/g, " ") || standingCaption(now.clip);
+  if (now.text === standingCaption(now.clip)) localStorage.removeItem(DRAFT);
+  else write(DRAFT, { clip: now.clip.id, caption: now.text });
+  draw();
+}
+
+editor.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" || (event.key === "Enter" && !event.isComposing)) {
+    event.preventDefault();
+    event.stopPropagation();
+    if (event.key === "Enter") setCaption(editor.value);
+    closeEditor();
+  }
+});
+
+// ---- the screen ----------------------------------------------------------------------------------------------------
+
+function drawCount() {
+  const { undecided, kept } = me.queues;
+  $("#count").textContent = `${me.decided} decided by you, ${undecided} undecided, ${kept} in the set`;
+}
+
+function draw() {
+  const name = QUEUES.find((one) => one.name === queue).title;
+  $("#queue").textContent = `${name}${scenario === null ? "" : `: ${scenario || "no scenario"}`}`;
+  const of = me.scenarios.find((one) => one.name === now.clip.scenario);
+  const wanted = of && of.wanted !== null ? ` of ${of.wanted} wanted` : "";
+  $("#scenario").textContent = of && of.name ? `${of.name}: ${of.kept}${wanted} in the set, ${of.by_people} by people` : "";
+  drawFacts(now.clip, now.text, now.text !== standingCaption(now.clip));
+  $("#speed").textContent = `${player.rate}×`;
+  drawTime();
+}
+
+function drawTime() {
+  if (!now || !player.clips) return;
+  $("#frame").textContent = `frame ${player.frame + 1} / ${player.frames}`;
+  const button = $("[data-act=toggle]");
+  button.textContent = player.playing ? "❚❚" : "▶";
+  button.setAttribute("aria-label", player.playing ? "Pause" : "Play");
+  $("#head").style.left = `${(100 * (player.frame + 0.5)) / player.frames}%`;
+}
+
+function drawRest() {
+  const left = me.queues[queue];
+  const of = scenario === null ? "" : ` in all scenarios`;
+  $("#rest").textContent = left && queue !== "all"
+    ? `${left} ${left === 1 ? "clip is" : "clips are"} still in this queue${of}: passed by, or with somebody else.`
+    : "Nothing is left in this queue.";
+}
+
+// ---- keys and buttons ----------------------------------------------------------------------------------------------
+
+function faster(by, turn) { player.faster(by, turn); draw(); }
+
+function scrub(by, large) { player.step(large ? by * Math.max(1, Math.round(player.frames / 10)) : by); }
+
+function why() {
+  $("#reason").value = "";
+  $("#why").showModal();
+  $("#reason").focus();
+}
+
+function pick() {
+  buildQueues($("#queues"), me.queues, queue, (name) => chosen(name, scenario));
+  buildScenarios($("#scenarios"), me.scenarios, scenario, (name) => chosen(queue, name));
+  $("#pick").showModal();
+  $("#queues button[aria-pressed=true]").focus();
+}
+
+function chosen(queueName, scenarioName) {
+  $("#pick").close();
+  guarded(() => restart(queueName, scenarioName));
+}
+
+function nextScenario(by) {
+  const names = [null, ...me.scenarios.map((one) => one.name)];
+  const at = (names.indexOf(scenario) + by + names.length) % names.length;
+  return names.length > 1 ? restart(queue, names[at]) : note("There are no scenarios in this project.");
+}
+
+const ACTS = {
+  toggle: () => player.toggle(), "step-back": () => player.step(-1), "step-on": () => player.step(1),
+  speed: () => faster(1, true), keep: () => answer(true), drop: why, edit, undo, previous, next, pick,
+  help: () => $("#help").showModal(),
+};
+const FREE = ["undo", "previous", "pick", "help"];  // do without a clip
+const ANYWHERE = {
+  u: undo, Backspace: undo, ArrowLeft: previous, p: previous, f: pick, "?": ACTS.help, h: ACTS.help,
+  Home: () => restart(queue, scenario), s: (shift) => nextScenario(shift ? -1 : 1),
+};
+const WITH_CLIP = {
+  k: ACTS.keep, d: why, e: edit, o: () => setCaption(now.clip.imported_caption), ArrowRight: next, n: next,
+  " ": ACTS.toggle, ",": (shift) => scrub(-1, shift), ".": (shift) => scrub(1, shift), "<": () => scrub(-1, true), ">": () => scrub(1, true),
+  ";": () => scrub(-1, true), ":": () => scrub(1, true), "-": () => faster(-1), "+": () => faster(1), "=": () => faster(1),
+};
+const ANSWERS = ["k", "d", "e", "o"];
+const REPEATS = [",", ".", "<", ">", ";", ":", "-", "+", "="];  // held down, they go on; others count once for each press
+
+// One act after another. An answer is only taken for a clip that is shown: while another act runs, it is not.
+let running = 0;
+let acts = Promise.resolve();
+function act(does, answers = false) {
+  if (answers && running) return acts;
+  running += 1;
+  acts = acts.catch(() => {}).then(does).finally(() => { running -= 1; });
+  return acts;
+}
+
+document.addEventListener("keydown", (event) => {
+  const typing = event.target.closest("input, textarea");
+  if (event.ctrlKey || event.metaKey || event.altKey || typing || $("dialog[open]") || !$("#welcome").hidden || !me) return;
+  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;  // Caps Lock is not Shift
+  const digit = QUEUES[Number(key) - 1];
+  const does = WITH_CLIP[key] || ANYWHERE[key] || (digit && (() => restart(digit.name, scenario)));
+  if (!does) return;
+  event.preventDefault();
+  const { shiftKey } = event;
+  if (event.repeat && !REPEATS.includes(key)) return;
+  guarded(() => act(() => (now || !WITH_CLIP[key]) && does(shiftKey), ANSWERS.includes(key)));
+});
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("button[data-act]");
+  if (!button || !me) return;
+  button.blur();  // so that Space and Enter stay keys of the page
+  const name = button.dataset.act;
+  guarded(() => act(() => (now || FREE.includes(name)) && ACTS[name](), !FREE.includes(name)));
+});
+
+$("#reason").addEventListener("keydown", (event) => {
+  const reason = event.target.value === "" && REASONS[Number(event.key) - 1];
+  const typed = event.key === "Enter" && !event.isComposing;
+  if (!reason && !typed) return;
+  event.preventDefault();
+  $("#why").close();
+  guarded(() => act(() => answer(false, reason || event.target.value)));
+});
+
+$("#reasons").addEventListener("click", (event) => {
+  const button = event.target.closest("button");
+  if (!button) return;
+  $("#why").close();
+  guarded(() => act(() => answer(false, button.dataset.reason)));
+});
+
+$("#pick").addEventListener("keydown", (event) => {
+  const digit = QUEUES[Number(event.key) - 1];
+  if (digit) return chosen(digit.name, scenario);
+  if (!["ArrowUp", "ArrowDown"].includes(event.key)) return;
+  event.preventDefault();
+  const buttons = [...$("#pick").querySelectorAll("button")];
+  const at = buttons.indexOf(document.activeElement) + (event.key === "ArrowDown" ? 1 : -1);
+  buttons[(at + buttons.length) % buttons.length].focus();
+});
+
+// ---- coming in -----------------------------------------------------------------------------------------------------
+
+begin(async () => {
+  me = await call("/api/me", undefined, away);
+  $("#project").textContent = me.project;
+  $("#who").textContent = me.name;
+  drawCount();
+  await restart(queue, scenario);
+});

@@ -1,0 +1,159 @@
+"""The review page over HTTP: one clip at a time, and whether it is in the set."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+
+from fastapi import Depends, FastAPI, HTTPException
+from fastapi.responses import Response
+from pydantic import Field
+
+from rushes.records import Decision
+from rushes.web.people import Refused
+from rushes.web.review import Answer, Facts, Limit, Review
+from rushes.web.shelf import QUEUES, Queue
+from rushes.web.site import Body, Id, make_site, video_answer
+from rushes.web.videos import Copies, video_in
+
+AHEAD = 3  # clips that a page loads before they are shown
+ClipId = Annotated[str, Field(min_length=1, max_length=64)]
+Name = Annotated[str, Field(max_length=200)]
+
+
+class Deal(Body):
+    """Where the person is, and what the page holds already."""
+
+    queue: Queue
+    scenario: Name | None = None
+    after: ClipId | Literal[""] = ""
+    have: list[ClipId] = Field(default_factory=list, max_length=2 * AHEAD)
+    count: int = Field(1, ge=1, le=AHEAD)
+
+
+class OneClip(Body):
+    """A clip, or none."""
+
+    clip: ClipId | Literal[""] = ""
+
+
+class Save(Body):
+    """What a person says of a clip; keep null takes it back."""
+
+    clip: ClipId
+    event: Id
+    revises: Id | Literal[""] = ""
+    keep: bool | None
+    reason: Annotated[str, Field(max_length=200)] = ""
+    caption: Annotated[str, Field(max_length=8000)] = ""
+
+
+def make_review_app(review: Review, title: str, local: bool = True) -> FastAPI:
+    """The application.
+
+    Args:
+        review: what people look at.
+        title: name of the project, shown on the page.
+        local: people on this machine join by saying their name; otherwise everybody needs an invitation.
+    """
+    app, who = make_site(review.people, title, {"/": "review.html"}, local)
+    person = Depends(who)
+    _add_clips(app, review, person)
+    _add_videos(app, review, person)
+
+    @app.get("/api/me")
+    def me(name: str = person) -> dict[str, Any]:
+        return {"name": name, "project": title, "ahead": AHEAD, **_progress(review, name)}
+
+    return app
+
+
+def _add_clips(app: FastAPI, review: Review, person: Any) -> None:
+    @app.post("/api/deal")
+    def deal(body: Deal, name: str = person) -> dict[str, Any]:
+        found = review.deal(name, body.queue, body.scenario, body.after, body.have, body.count)
+        return {"clips": [_shown(review, id) for id in found], **_progress(review, name)}
+
+    @app.post("/api/clip")
+    def clip(body: OneClip, name: str = person) -> dict[str, Any]:
+        return {"clip": _shown(review, body.clip)}
+
+    @app.post("/api/back")
+    def back(body: OneClip, name: str = person) -> dict[str, Any]:
+        found = review.back(name, body.clip)
+        return {"clip": _shown(review, found) if found else None}
+
+    @app.post("/api/save")
+    def save(body: Save, name: str = person) -> dict[str, Any]:
+        review.save(name, Answer(**body.model_dump()))
+        return {"saved": body.event, "said": _said(review.facts(body.clip)), **_progress(review, name)}
+
+
+def _add_videos(app: FastAPI, review: Review, person: Any) -> None:
+    copies = Copies()
+
+    @app.get("/api/media/{clip}/file")
+    def media(clip: str, name: str = person) -> Response:
+        return video_answer(lambda: video_in(review.store, review.clip(clip).media))
+
+    @app.get("/api/media/{clip}/copy")
+    def copy(clip: str, name: str = person) -> Response:
+        try:
+            return Response(copies.of(review.store, review.clip(clip)), media_type="video/mp4")
+        except Refused:
+            raise
+        except ValueError as error:
+            raise HTTPException(404, "This video cannot be read.") from error
+
+
+def _progress(review: Review, name: str) -> dict[str, Any]:
+    shelf = review.shelf
+    return {
+        "decided": review.decided_by(name),
+        "queues": {queue: shelf.size(queue) for queue in QUEUES},
+        "scenarios": [{**asdict(count), "missing": count.missing} for count in shelf.counts()],
+        "people": review.people_at_work(),
+    }
+
+
+def _shown(review: Review, id: str) -> dict[str, Any]:
+    """What the page shows of a clip."""
+    facts = review.facts(id)
+    clip = facts.clip
+    video = {"fps": clip.fps, "frames": clip.frames, "width_px": clip.width_px, "height_px": clip.height_px}
+    return {
+        "id": id,
+        **video,
+        "source": clip.source,
+        "split": clip.split,
+        "scenario": review.shelf.scenario(id),
+        "margin": review.shelf.margin(id),
+        "caption": facts.caption,
+        "imported_caption": clip.caption,
+        "texts": dict(facts.texts),
+        "values": [_value(name, value, review.limits.get(name)) for name, value in facts.values.items()],
+        "said": _said(facts),
+    }
+
+
+def _value(name: str, value: float, limit: Limit | None) -> dict[str, Any]:
+    low, high = (limit.low, limit.high) if limit else (None, None)
+    out = (low is not None and value < low) or (high is not None and value > high)
+    return {"name": name, "value": value, "low": low, "high": high, "out": out}
+
+
+def _said(facts: Facts) -> dict[str, Any]:
+    """How the clip stands: in the set or not, what the funnel said, and what people said."""
+    counts = facts.said.counts()
+    return {
+        "keep": counts is None or counts.keep,
+        "revises": person.id if (person := facts.said.person()) else "",
+        "program": _decision(facts.said.program),
+        "people": [_decision(row) for row in facts.said.people.values()],
+    }
+
+
+def _decision(row: Decision | None) -> dict[str, Any] | None:
+    if row is None:
+        return None
+    return {"by": row.made_by, "keep": row.keep, "reason": row.reason, "caption": row.caption}

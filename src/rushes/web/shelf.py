@@ -1,0 +1,184 @@
+"""All clips of a project in the order in which a person looks at them, and what was decided; no clip is held whole.
+
+A queue is a choice of clips in a fixed order. A clip that is decided leaves the queue of the undecided, but not its
+place, so that "the next one" is well defined whoever decides what meanwhile.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rushes.records import Decision
+from rushes.store.decisions import Said
+
+Queue = Literal["undecided", "near", "dropped", "kept", "people", "all"]
+QUEUES: tuple[Queue, ...] = get_args(Queue)
+_BY_MARGIN = ("near", "dropped")  # those close to a threshold come first
+
+Places = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the shelf knows of a clip beside what is decided about it.
+
+    Attributes:
+        id: of the clip.
+        scenario: that it belongs to; "" = to none.
+        margin: how far what was measured lies from the nearest threshold, 0 up; infinite = unknown.
+    """
+
+    id: str
+    scenario: str = ""
+    margin: float = math.inf
+
+
+@dataclass(frozen=True)
+class Count:
+    """How a scenario stands: clips wanted (None = any number), found in the footage, in the set, kept by a person."""
+
+    name: str
+    wanted: int | None
+    found: int
+    kept: int
+    by_people: int
+
+    @property
+    def missing(self) -> int:
+        """Clips that the set still lacks."""
+        return max(0, (self.wanted or 0) - self.kept)
+
+
+class Shelf:
+    """Clips and decisions in memory; threads may share it.
+
+    Args:
+        entries: every clip, in the order of the project.
+        quotas: scenario -> clips wanted of it, None = any number; in the order to be shown.
+        reserve: whether a decision is a program's that only held a clip back because its scenario was full.
+    """
+
+    def __init__(
+        self,
+        entries: Sequence[Entry],
+        quotas: Mapping[str, int | None],
+        reserve: Callable[[Decision], bool] = lambda decision: False,
+    ) -> None:
+        self.ids = [entry.id for entry in entries]
+        self.place = {id: at for at, id in enumerate(self.ids)}
+        self.names = [*dict.fromkeys([*quotas, *(entry.scenario for entry in entries if entry.scenario)]), ""]
+        self.quotas, self._reserve = quotas, reserve
+        number = {name: at for at, name in enumerate(self.names)}
+        self._scenario = np.array([number[entry.scenario] for entry in entries], np.int64)
+        self._margin = np.array([entry.margin for entry in entries], float)
+        size = len(entries)
+        self._in_set, self._by_person, self._held_back = np.ones(size, bool), np.zeros(size, bool), np.zeros(size, bool)
+        orders = {name: self._order(name) for name in QUEUES}
+        self._orders = orders
+        self._ranks = {name: _inverse(order) for name, order in orders.items()}
+        self._said: dict[str, Said] = {}
+        self._lock = threading.RLock()
+
+    def _order(self, name: Queue) -> Places:
+        if name in _BY_MARGIN:
+            return np.argsort(self._margin, kind="stable")
+        return np.arange(len(self.ids))
+
+    def add(self, decisions: Iterable[Decision]) -> None:
+        """Take in what was decided next, about clips of the shelf."""
+        with self._lock:
+            for decision in decisions:
+                at = self.place.get(decision.subject)
+                if at is None:
+                    continue
+                said = self._said.setdefault(decision.subject, Said())
+                said.add(decision)
+                counts = said.counts()
+                self._in_set[at] = counts is None or counts.keep
+                self._by_person[at] = bool(said.people)
+                self._held_back[at] = counts is not None and not counts.keep and self._reserve(counts)
+
+    def said(self, id: str) -> Said:
+        """What was said about a clip."""
+        return self._said.get(id) or Said()
+
+    def scenario(self, id: str) -> str:
+        """The scenario of a clip; "" = none."""
+        return self.names[int(self._scenario[self.place[id]])]
+
+    def margin(self, id: str) -> float | None:
+        """How far a clip lies from the nearest threshold, None = unknown."""
+        margin = float(self._margin[self.place[id]])
+        return margin if math.isfinite(margin) else None
+
+    def after(
+        self, name: Queue, scenario: str | None, start: str, leave_out: Iterable[str], count: int
+    ) -> tuple[str, ...]:
+        """The next clips of a queue.
+
+        Args:
+            name: of the queue.
+            scenario: of this scenario alone; None = of all, "" = of those that belong to none.
+            start: id of a clip; those behind it in its order are given. "" = from the beginning.
+            leave_out: ids of clips that are not given.
+            count: how many, at most.
+        """
+        with self._lock:
+            chosen = self._chosen(name, scenario)
+            for id in leave_out:
+                if id in self.place:
+                    chosen[self.place[id]] = False
+            begin = self._ranks[name][self.place[start]] + 1 if start in self.place else 0
+            order = self._orders[name][begin:]
+            return tuple(self.ids[at] for at in order[chosen[order]][:count])
+
+    def size(self, name: Queue, scenario: str | None = None) -> int:
+        """How many clips are in a queue now."""
+        with self._lock:
+            return int(self._chosen(name, scenario).sum())
+
+    def counts(self) -> tuple[Count, ...]:
+        """How each scenario stands; clips without a scenario come last, where there are any."""
+        with self._lock:
+            size = len(self.names)
+            found = np.bincount(self._scenario, minlength=size)
+            kept = np.bincount(self._scenario[self._in_set], minlength=size)
+            people = np.bincount(self._scenario[self._in_set & self._by_person], minlength=size)
+        rows = zip(self.names, found, kept, people, strict=True)
+        return tuple(Count(name, self.quotas.get(name), int(f), int(k), int(p)) for name, f, k, p in rows if name or f)
+
+    def _chosen(self, name: Queue, scenario: str | None) -> NDArray[np.bool_]:
+        if name == "undecided":
+            chosen = (self._in_set | self._called_up()) & ~self._by_person
+        elif name == "near":
+            chosen = np.isfinite(self._margin) & ~self._by_person
+        elif name == "dropped":
+            chosen = ~self._in_set & ~self._by_person
+        elif name == "kept":
+            chosen = self._in_set.copy()
+        else:
+            chosen = self._by_person.copy() if name == "people" else np.ones(len(self.ids), bool)
+        if scenario is not None:
+            number = self.names.index(scenario) if scenario in self.names else -1
+            chosen &= self._scenario == number
+        return chosen
+
+    def _called_up(self) -> NDArray[np.bool_]:
+        """Clips that were held back because their scenario was full, where it no longer is."""
+        lacking = [bool(self.quotas.get(count.name)) and count.missing > 0 for count in self.counts()]
+        by_number = np.array([*lacking, *[False] * (len(self.names) - len(lacking))], bool)
+        called: NDArray[np.bool_] = self._held_back & by_number[self._scenario]
+        return called
+
+
+def _inverse(order: Places) -> Places:
+    ranks = np.empty_like(order)
+    ranks[order] = np.arange(len(order))
+    return ranks

@@ -1,0 +1,118 @@
+"""What the pages of a project share: the server around them, their files, and the people who open them."""
+
+from __future__ import annotations
+
+import mimetypes
+from collections.abc import Awaitable, Callable, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Header, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from rushes.web.guard import Guard
+from rushes.web.people import People, Refused
+
+_PAGES = files("rushes.web") / "pages"
+LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
+
+Id = Annotated[str, Field(pattern=r"^[0-9a-f-]{8,64}$")]
+Person = Callable[..., Awaitable[str]]
+
+
+class Body(BaseModel):
+    """What a request may hold: what is named, and of the type that is named."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Join(Body):
+    """A person says a name."""
+
+    name: Annotated[str, Field(max_length=40)]
+
+
+def make_site(people: People, title: str, pages: Mapping[str, str], local: bool = True) -> tuple[FastAPI, Person]:
+    """A server without any work on it yet, and the dependency that tells who asks.
+
+    Args:
+        people: who may come in.
+        title: name of the project, shown on the page.
+        pages: address -> file in pages/; all its other files lie under /static/.
+        local: people on this machine join by saying their name; otherwise everybody needs an invitation.
+    """
+    app = FastAPI(title="Rushes", docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(Guard, hosts=LOCAL if local else None)
+    _add_pages(app, pages)
+    _add_people(app, people, title, local)
+
+    @app.exception_handler(Refused)
+    def refused(request: Request, error: Refused) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, 409)
+
+    @app.exception_handler(RequestValidationError)
+    def senseless(request: Request, error: RequestValidationError) -> JSONResponse:
+        told = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()[:3])
+        return JSONResponse({"detail": told}, 422)
+
+    @app.exception_handler(OSError)
+    def failed(request: Request, error: OSError) -> JSONResponse:
+        return JSONResponse({"detail": f"Nothing was saved: {error.strerror or error}"}, 507)
+
+    return app, _person(people)
+
+
+def video_answer(find: Callable[[], Path]) -> Response:
+    """The video file that `find` names, or 404 where it is missing; `Refused` goes through."""
+    try:
+        path = find()
+    except Refused:
+        raise
+    except ValueError as error:
+        raise HTTPException(404, "This video is missing from the project.") from error
+    return FileResponse(path, media_type=mimetypes.guess_type(path.name)[0] or "video/mp4", filename=None)
+
+
+def _add_pages(app: FastAPI, pages: Mapping[str, str]) -> None:
+    places = {name: address for address, name in pages.items()}
+    for resource in _PAGES.iterdir():
+        kind = mimetypes.guess_type(resource.name)[0] or "application/octet-stream"
+        if resource.name in places or not resource.name.endswith(".html"):
+            path = places.get(resource.name, f"/static/{resource.name}")
+            app.add_api_route(path, _page(resource.read_bytes(), kind), methods=["GET"])
+
+
+def _page(body: bytes, kind: str) -> Callable[[], Response]:
+    def page() -> Response:
+        return Response(body, media_type=kind)
+
+    return page
+
+
+def _person(people: People) -> Person:
+    async def person(authorization: Annotated[str, Header()] = "") -> str:
+        name = people.who(authorization.removeprefix("Bearer ").strip())
+        if name is None:
+            raise HTTPException(401, "This page does not know you; open your invitation again.")
+        return name
+
+    return person
+
+
+def _add_people(app: FastAPI, people: People, title: str, local: bool) -> None:
+    @app.get("/api/hello")
+    async def hello() -> dict[str, Any]:
+        return {"project": title, "join": local}
+
+    @app.post("/api/join")
+    async def join(body: Join) -> dict[str, Any]:
+        if not local:
+            raise HTTPException(403, "Open the invitation that you were sent.")
+        name = " ".join(body.name.split())
+        try:
+            return {"token": people.invite(name), "name": name}
+        except ValueError as error:
+            raise HTTPException(422, str(error)) from error

@@ -1,0 +1,60 @@
+"""Video files for a browser: those of the project as they are, or a small copy of one that browsers do not play."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from pathlib import Path
+
+from rushes.media.read import read_video
+from rushes.media.write import encode_bytes
+from rushes.records import Candidate, Clip
+from rushes.store.database import Store
+from rushes.web.people import Refused
+
+_SIDE_PX, _FRAMES, _KEPT = 400, 600, 16  # of a copy: longest side and length; and how many stay in memory
+
+
+def video_in(store: Store, digest: str) -> Path:
+    """The file of the project with this content hash.
+
+    Raises:
+        Refused: a link leads out of the project.
+        ValueError: it is missing.
+    """
+    path = store.media_path(digest).resolve()
+    if not path.is_relative_to(store.media.folder.resolve()):
+        raise Refused("This video lies outside the project.")
+    return path
+
+
+class Copies:
+    """Small h264 copies of videos, made when they are asked for, one at a time; threads may share it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[str, bytes] = OrderedDict()
+
+    def of(self, store: Store, row: Clip | Candidate) -> bytes:
+        """An mp4 file with the first frames of a clip, at its own rate.
+
+        Raises:
+            Refused: a link leads out of the project.
+            ValueError: the file is missing or cannot be read.
+        """
+        path = video_in(store, row.media)
+        with self._lock:
+            if row.media not in self._kept:
+                self._kept[row.media] = _copy(path, row)
+                if len(self._kept) > _KEPT:
+                    self._kept.popitem(last=False)
+            self._kept.move_to_end(row.media)
+            return self._kept[row.media]
+
+
+def _copy(path: Path, row: Clip | Candidate) -> bytes:
+    shrink = min(1.0, _SIDE_PX / max(row.width_px, row.height_px))
+    size_px = (max(1, round(row.height_px * shrink)), max(1, round(row.width_px * shrink)))
+    frames = min(row.frames, _FRAMES)
+    video = read_video(path, fps=row.fps, frames=frames, size_px=size_px, fit="stretch", allow_truncated=True)
+    return encode_bytes(video.frames_FHWC, video.fps, crf=24)

@@ -24,14 +24,18 @@ class Said:
         if not decision.withdrawn:
             self.people[decision.made_by] = decision
 
+    def person(self) -> Decision | None:
+        """The person's decision that counts, as it was written; None where no person says anything."""
+        return next(reversed(self.people.values()), None)
+
     def counts(self) -> Decision | None:
         """The decision that counts, None where nobody says anything.
 
         A person who wrote no caption leaves the clip the one that a program gave it.
         """
-        if not self.people:
+        last = self.person()
+        if last is None:
             return self.program
-        last = next(reversed(self.people.values()))
         return replace(last, caption=last.caption or (self.program.caption if self.program else ""))
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rushes.backbones.base import Backbone
+from rushes.backbones.base import Backbone, ReadsTogether
 from rushes.backbones.sampling import sample
 from rushes.backbones.steady import matched_colours, shared_noise
 from rushes.config.tables import Backbone as Size
@@ -117,8 +117,7 @@ def generate(studio: Studio, wanted: Sequence[Request], tick: Callable[[int], No
     Raises:
         ValueError: a size or frame count that the backbone cannot take, or a latent that is missing.
     """
-    captions = [request.caption for request in wanted]
-    studio.backbone.prepare([*captions, studio.settings.negative] if _leads_away(studio) else captions)
+    _read(studio, wanted)
     # Guided takes of one batch share their noise level, so batches are cut where it changes.
     for _, group in groupby(wanted, key=lambda request: request.eta):
         same = list(group)
@@ -126,6 +125,15 @@ def generate(studio: Studio, wanted: Sequence[Request], tick: Callable[[int], No
             batch = same[at : at + studio.settings.batch]
             studio.store.add(_make(studio, batch))
             tick(len(batch))
+
+
+def _read(studio: Studio, wanted: Sequence[Request]) -> None:
+    """Have all captions read before the first batch."""
+    backbone, negative = studio.backbone, [studio.settings.negative] if _leads_away(studio) else []
+    backbone.prepare([*(request.caption for request in wanted), *negative])
+    if isinstance(backbone, ReadsTogether):
+        pairs = [(request, caption) for request in wanted for caption in (request.caption, *negative)]
+        backbone.prepare_together([caption for _, caption in pairs], (_stills(studio, request) for request, _ in pairs))
 
 
 def frames_of(studio: Studio, group: Sequence[Request]) -> NDArray[np.uint8]:
@@ -200,10 +208,20 @@ def _leads_away(studio: Studio) -> bool:
 
 def _firsts(studio: Studio, group: Sequence[Request]) -> dict[str, torch.Tensor]:
     """First frames, as arguments of the backbone's `condition`."""
-    media = [request.clip.first_frame or request.clip.media for request in group]
-    stills = {name: [_known(studio, still_key(of, name)) for of in media] for name in studio.backbone.spec.still}
-    found = {name: torch.stack(many) for name, many in stills.items()}
-    return {"first_frame_BCHW": torch.stack([_known(studio, first_frame_key(of))[:, 0] for of in media]), **found}
+    stills = [_stills(studio, request) for request in group]
+    found = {name: torch.stack([still[name] for still in stills]) for name in studio.backbone.spec.still}
+    firsts = [_known(studio, first_frame_key(_start(request)))[:, 0] for request in group]
+    return {"first_frame_BCHW": torch.stack(firsts), **found}
+
+
+def _stills(studio: Studio, request: Request) -> dict[str, torch.Tensor]:
+    """What the model takes of a request's first frame beside its latent."""
+    return {name: _known(studio, still_key(_start(request), name)) for name in studio.backbone.spec.still}
+
+
+def _start(request: Request) -> str:
+    """Content hash of the clip or still whose first frame a request starts from."""
+    return request.clip.first_frame or request.clip.media
 
 
 def _known(studio: Studio, key: str) -> torch.Tensor:

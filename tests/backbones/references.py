@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,8 @@ CASES: list[tuple[str, str]] = [
     ("cogvideox_1.5", "text"),
     ("cogvideox_1.5_i2v", "first_frame"),
     ("hunyuan", "text"),
+    ("hunyuan_i2v", "first_frame"),
+    ("hunyuan_i2v_channels", "first_frame"),
     ("hunyuan15", "text"),
     ("hunyuan15_i2v", "first_frame"),
     ("animatediff", "text"),
@@ -207,6 +210,35 @@ def _hunyuan(pipeline: Any, noise: Tensor, asked: dict[str, Any]) -> Tensor:
     return made
 
 
+def _hunyuan_i2v(pipeline: Any, noise: Tensor, asked: dict[str, Any]) -> Tensor:
+    """With the first latent frame, which one form drops, and a negative caption read with the image, not with black."""
+    from diffusers.pipelines.hunyuan_video import pipeline_hunyuan_video_image2video as module
+
+    image = asked["image"]
+    guided = pipeline.transformer.config.guidance_embeds
+    scale = asked.pop("guidance_scale")
+    asked |= {"guidance_scale": scale} if guided else {"true_cfg_scale": scale}
+    kept: list[Tensor] = []
+
+    def keep(pipeline: Any, step: int, at: Tensor, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        kept.append(tensors["latents"])
+        return tensors
+
+    with patched(module, "PIL", SimpleNamespace(Image=SimpleNamespace(new=lambda *_: image))):
+        pipeline(latents=noise.clone(), callback_on_step_end=keep, **asked)
+    return kept[-1]
+
+
+@contextmanager
+def patched(place: Any, name: str, value: Any) -> Iterator[None]:
+    before = getattr(place, name)
+    setattr(place, name, value)
+    try:
+        yield
+    finally:
+        setattr(place, name, before)
+
+
 def _hunyuan15(pipeline: Any, noise: Tensor, asked: dict[str, Any]) -> Tensor:
     """Its guidance is a part of the pipeline, and its size that of the image."""
     from diffusers import ClassifierFreeGuidance
@@ -230,6 +262,7 @@ ASK: dict[str, Callable[[Any, Tensor, dict[str, Any]], Tensor]] = {
     "WanImageToVideoPipeline": _wan,
     "CogVideoXPipeline": _cogvideox,
     "HunyuanVideoPipeline": _hunyuan,
+    "HunyuanVideoImageToVideoPipeline": _hunyuan_i2v,
     "HunyuanVideo15Pipeline": _hunyuan15,
     "HunyuanVideo15ImageToVideoPipeline": _hunyuan15,
     "AnimateDiffPipeline": _animatediff,

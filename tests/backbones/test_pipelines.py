@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rushes.backbones.adapters import add_lora, merge_lora
-from rushes.backbones.base import Condition, How
+from rushes.backbones.base import Condition, How, ReadsTogether
 from rushes.backbones.loading import backbone_table, load_backbone
 from rushes.backbones.pipeline import DiffusersBackbone
 from rushes.backbones.sampling import sample
@@ -65,7 +65,15 @@ def condition_for(model: DiffusersBackbone, mode: str, captions: list[str] | Non
     captions = CAPTIONS[:rows] if captions is None else captions
     if mode == "text":
         return model.condition(captions)
-    stills = clips_for(model)[:rows, 0]
+    stills = clips_for(model, rows)[:, 0]
+    return model.condition(captions, model.encode(stills[:, None])[:, :, 0], **model.still(stills, frames_of(model)))
+
+
+def read(model: DiffusersBackbone, captions: list[str]) -> Condition:
+    """Captions, under one first frame where they are read together with it."""
+    if not isinstance(model, ReadsTogether):
+        return model.condition(captions)
+    stills = clips_for(model, 1)[[0] * len(captions), 0]
     return model.condition(captions, model.encode(stills[:, None])[:, :, 0], **model.still(stills, frames_of(model)))
 
 
@@ -166,7 +174,8 @@ def test_a_perfect_predictor_makes_no_error(name: str, tiny_model: Models) -> No
     highest = model.spec.solver(5, None, 1.0, (3, 4, 4)).levels[0]  # Stable Diffusion's are not of pure noise
     first = model.spec.path.mix(clean, noise, highest.expand(2, clean.shape[2]))
     for eta, start, of in ((1.0, None, first), (0.6, clean, noise)):
-        made = sample(perfect, Condition(torch.zeros(2, 1)), of, steps=5, start_BCFHW=start, eta=eta)
+        under = Condition(torch.zeros(2, 1), None, {"first": clean[:, :, :1]})
+        made = sample(perfect, under, of, steps=5, start_BCFHW=start, eta=eta)
         # UniPC is told times that are rounded down to thousandths; DDIM at almost pure noise divides by little.
         torch.testing.assert_close(made, clean, rtol=0, atol=0.02)
     assert len(perfect.levels) >= 6 and float(perfect.levels[5]) == pytest.approx(0.6)
@@ -273,16 +282,16 @@ def test_guided_sampling_starts_from_the_mix(name: str, mode: str, tiny_model: M
 @every_model
 def test_any_words_will_do(name: str, tiny_model: Models) -> None:
     words = ["", "!?", "  \n", "小球落下", "🏀 ⛹️", "\ud800", "ball " * 600]
-    condition = tiny_model(name).condition(words)
+    condition = read(tiny_model(name), words)
     assert condition.text.isfinite().all() and len(condition.text) == len(words)
 
 
 @every_model
 def test_captions_are_read_once(name: str, tiny_model: Models, monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_model(name)
-    first = model.condition(CAPTIONS)
+    first = read(model, CAPTIONS)
     monkeypatch.setattr(model, "reader", lambda: pytest.fail("reads again"))
-    again = model.condition(CAPTIONS[::-1])
+    again = read(model, CAPTIONS[::-1])
     assert torch.equal(first.text.flip(0), again.text)
 
 

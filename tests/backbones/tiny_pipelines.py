@@ -33,19 +33,43 @@ def clip_tokenizer() -> Any:
 def word_tokenizer(chat: str = "") -> Any:
     """Whole words, so that a language model's long instructions leave room for the caption."""
     from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video import DEFAULT_PROMPT_TEMPLATE
-    from tokenizers import Tokenizer
-    from tokenizers.models import WordLevel
     from tokenizers.pre_tokenizers import Whitespace
-    from transformers import PreTrainedTokenizerFast
 
-    text = str(DEFAULT_PROMPT_TEMPLATE["template"]) + " a red ball falls the dog running fast jumps over fence blurry"
-    words = dict.fromkeys(["<unk>", "<pad>", *re.findall(r"\w+|[^\w\s]+", text)])
-    tokenizer = Tokenizer(WordLevel({word: rank for rank, word in enumerate(words)}, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = Whitespace()
-    made = PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", pad_token="<pad>")
+    made = words_of(str(DEFAULT_PROMPT_TEMPLATE["template"]), r"\w+|[^\w\s]+", Whitespace())
     if chat:
         made.chat_template = chat
     return made
+
+
+def image_tokenizer() -> Any:
+    """As many tokens as the released one makes of the instructions, and the image's in its place."""
+    from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video_image2video import DEFAULT_PROMPT_TEMPLATE
+    from tokenizers import Regex
+    from tokenizers.pre_tokenizers import Split
+    from tokenizers.processors import TemplateProcessing
+
+    pieces = r"<\|?\w+\|?>|\n\n|\w{1,12}|[^\w\s]"
+    made = words_of(DEFAULT_PROMPT_TEMPLATE["template"], pieces, Split(Regex(pieces), "removed", invert=True))
+    start = [("<pad>", made.pad_token_id)]
+    made.backend_tokenizer.post_processor = TemplateProcessing(single="<pad> $A", special_tokens=start)
+    before, _ = DEFAULT_PROMPT_TEMPLATE["template"].split("{}")
+    ids = made(before).input_ids
+    assert len(ids) == DEFAULT_PROMPT_TEMPLATE["crop_start"], len(ids)
+    assert ids.index(made.convert_tokens_to_ids("<image>")) == DEFAULT_PROMPT_TEMPLATE["image_emb_start"]
+    return made
+
+
+def words_of(template: str, pieces: str, split: Any) -> Any:
+    """A tokenizer that knows the words of a template and of the tests' captions."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from transformers import PreTrainedTokenizerFast
+
+    text = template + " a red ball falls the dog running fast jumps over fence blurry"
+    words = dict.fromkeys(["<unk>", "<pad>", *re.findall(pieces, text)])
+    tokenizer = Tokenizer(WordLevel({word: rank for rank, word in enumerate(words)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = split
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", pad_token="<pad>")
 
 
 def clip_text(size: int, **changes: Any) -> Any:
@@ -293,9 +317,17 @@ def ltx(pipeline: str = "LTXPipeline", conditioned_decoder: bool = False, **sche
     )
 
 
-def hunyuan() -> Any:
+def llama() -> Any:
+    from transformers import LlamaConfig
+
+    return LlamaConfig(
+        vocab_size=256, hidden_size=16, intermediate_size=32, num_attention_heads=4, num_hidden_layers=3, pad_token_id=1
+    )
+
+
+def hunyuan(**changes: Any) -> Any:
     import diffusers
-    from transformers import LlamaConfig, LlamaModel
+    from transformers import LlamaModel
 
     vae = diffusers.AutoencoderKLHunyuanVideo(
         latent_channels=4,
@@ -306,8 +338,8 @@ def hunyuan() -> Any:
         norm_num_groups=4,
         scaling_factor=0.476986,
     )
+    config = {"in_channels": 4, "guidance_embeds": True, **changes}
     transformer = diffusers.HunyuanVideoTransformer3DModel(
-        in_channels=4,
         out_channels=4,
         num_attention_heads=2,
         attention_head_dim=10,
@@ -315,16 +347,13 @@ def hunyuan() -> Any:
         num_single_layers=1,
         num_refiner_layers=1,
         patch_size=2,
-        guidance_embeds=True,
         text_embed_dim=16,
         pooled_projection_dim=8,
         rope_axes_dim=(2, 4, 4),
-    )
-    llama = LlamaConfig(
-        vocab_size=256, hidden_size=16, intermediate_size=32, num_attention_heads=4, num_hidden_layers=3, pad_token_id=1
+        **config,
     )
     return diffusers.HunyuanVideoPipeline(
-        text_encoder=LlamaModel(llama).eval(),
+        text_encoder=LlamaModel(llama()).eval(),
         tokenizer=word_tokenizer(),
         transformer=transformer,
         vae=vae,
@@ -332,6 +361,26 @@ def hunyuan() -> Any:
         text_encoder_2=clip_text(8),
         tokenizer_2=clip_tokenizer(),
     )
+
+
+def hunyuan_i2v(**changes: Any) -> Any:
+    """An image has 576 tokens, as its instructions say."""
+    from diffusers import HunyuanVideoImageToVideoPipeline
+    from transformers import CLIPImageProcessor, CLIPVisionConfig, LlavaConfig, LlavaForConditionalGeneration
+
+    vision = CLIPVisionConfig(
+        hidden_size=8, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2, image_size=48, patch_size=2
+    )
+    tokenizer = image_tokenizer()
+    image = tokenizer.convert_tokens_to_ids("<image>")
+    llava = LlavaConfig(text_config=llama(), vision_config=vision, image_token_index=image, pad_token_id=1)
+    parts = {
+        **hunyuan(**changes).components,
+        "text_encoder": LlavaForConditionalGeneration(llava).eval(),
+        "tokenizer": tokenizer,
+        "image_processor": CLIPImageProcessor(crop_size=48, size={"shortest_edge": 48}),
+    }
+    return HunyuanVideoImageToVideoPipeline(**parts)
 
 
 CHAT = "{{ 'over ' * 60 }}{% for m in messages %}{{ m['role'] }} {{ m['content'] }} {% endfor %}"
@@ -540,6 +589,10 @@ MAKERS: dict[str, Callable[[], Any]] = {
     ),
     "cogvideox_1.5": partial(cogvideox, **SECOND),
     "hunyuan": hunyuan,
+    "hunyuan_i2v": partial(hunyuan_i2v, image_condition_type="token_replace"),
+    "hunyuan_i2v_channels": partial(
+        hunyuan_i2v, image_condition_type="latent_concat", in_channels=9, guidance_embeds=False
+    ),
     "hunyuan15": hunyuan15,
     "hunyuan15_i2v": hunyuan15_i2v,
     "animatediff": animatediff,

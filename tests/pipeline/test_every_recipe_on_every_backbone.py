@@ -44,7 +44,7 @@ from ..backbones.tiny_pipelines import write
 MODELS = {
     "animatediff": {False: "animatediff"},
     "cogvideox": {False: "cogvideox", True: "cogvideox_i2v"},
-    "hunyuan": {False: "hunyuan"},
+    "hunyuan": {False: "hunyuan", True: "hunyuan_i2v"},
     "hunyuan15": {True: "hunyuan15_i2v"},
     "inflated_sd": {True: "inflated_sd"},
     "ltx": {False: "ltx", True: "ltx"},

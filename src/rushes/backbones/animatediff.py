@@ -71,18 +71,6 @@ def decode(codec: Any, latents_BCFHW: Tensor) -> Tensor:
     return pixels.view(len(latents_BCFHW), -1, *pixels.shape[1:]).transpose(1, 2)
 
 
-def normalise(codec: Any, latents: Tensor) -> Tensor:
-    """About unit variance."""
-    scaled: Tensor = latents * codec.config.scaling_factor
-    return scaled
-
-
-def denormalise(codec: Any, latents: Tensor) -> Tensor:
-    """The inverse."""
-    scaled: Tensor = latents / codec.config.scaling_factor
-    return scaled
-
-
 def predict(network: Any, noised_BCFHW: Tensor, t_BF: Tensor, condition: Condition, model: DiffusersBackbone) -> Tensor:
     """The noise."""
     path = model.spec.path
@@ -98,8 +86,6 @@ FAMILY = Family(
     pipelines=("AnimateDiffPipeline",),
     spec=spec,
     text=text,
-    normalise=normalise,
-    denormalise=denormalise,
     predict=predict,
     networks=("unet",),
     idle=("motion_adapter", "image_encoder", "feature_extractor"),

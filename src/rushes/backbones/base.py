@@ -5,10 +5,10 @@ Shapes: B batch, T pixel frames, C latent channels, F latent frames, H, W latent
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,6 +79,7 @@ class BackboneSpec:
     only_px: tuple[int, int] | None = None  # the one height and width that there is, for learned positions
     # Copies of latent frame 0 that stand in front, for a network that takes latent frames in groups of 1 + lead.
     lead: int = 0
+    start_share: float = 0.0  # of the first frame's latent, in all frames of the noise that sampling starts from
     guidance: Literal["two_passes", "embedded"] = "two_passes"  # embedded: the scale is an input of the network
     boundary: float | None = None  # of two experts, the first answers from this noise level up
     solver: MakeSolver | None = None  # the model's own; None = Euler or DDIM on a shifted grid
@@ -195,4 +196,13 @@ class Backbone(Protocol):
 
     def save(self, path: Path) -> None:
         """Write codec and network where `load` of its module reads them."""
+        ...
+
+
+@runtime_checkable
+class ReadsTogether(Protocol):
+    """A backbone that reads each caption together with a first frame, so `prepare` of captions alone does nothing."""
+
+    def prepare_together(self, captions: Sequence[str], stills: Iterable[Mapping[str, Tensor]]) -> None:
+        """Read captions now, once, each with what `still` made of its first frame, one row without the batch."""
         ...

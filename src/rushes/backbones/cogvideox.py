@@ -56,18 +56,6 @@ def text(pipeline: Any, caption: str) -> Rows:
     return {"text": embeddings[0]}
 
 
-def normalise(codec: Any, latents: Tensor) -> Tensor:
-    """About unit variance."""
-    scaled: Tensor = latents * codec.config.scaling_factor
-    return scaled
-
-
-def denormalise(codec: Any, latents: Tensor) -> Tensor:
-    """The inverse."""
-    scaled: Tensor = latents / codec.config.scaling_factor
-    return scaled
-
-
 def predict(network: Any, noised_BCFHW: Tensor, t_BF: Tensor, condition: Condition, model: DiffusersBackbone) -> Tensor:
     """v = sqrt(abar) noise - sqrt(1 - abar) clean."""
     path, x = model.spec.path, noised_BCFHW
@@ -110,8 +98,6 @@ FAMILY = Family(
     pipelines=("CogVideoXPipeline", "CogVideoXImageToVideoPipeline"),
     spec=spec,
     text=text,
-    normalise=normalise,
-    denormalise=denormalise,
     predict=predict,
 )
 

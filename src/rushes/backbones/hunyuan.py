@@ -1,35 +1,64 @@
-"""HunyuanVideo from text (arXiv 2412.03603).
+"""HunyuanVideo from text (arXiv 2412.03603), and its image-to-video models.
 
-Rectified flow; the network is told 1000 t, and 1000 times the guidance scale, which was distilled into it: there is no
-second pass. Training tells it a scale of 1, which is no guidance.
+Rectified flow; the network is told 1000 t, and 1000 times the guidance scale where that was distilled into it: there is
+no second pass. Training tells it a scale of 1, which is no guidance.
+
+The image-to-video models take the first frame in one of two ways, by `image_condition_type` of the network:
+`token_replace` has it clean in latent frame 0, at time 0; `latent_concat` shows it as channels beside latent frame 0,
+zeros beside the others, with a mask. Both read the caption together with the frame, by a model that sees, and start
+sampling from noise with a trace of the frame in it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import torch
+from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video_image2video import (
+    DEFAULT_PROMPT_TEMPLATE,
+    HunyuanVideoImageToVideoPipeline,
+)
+from diffusers.utils.pil_utils import numpy_to_pil
+from numpy.typing import NDArray
 from torch import Tensor
 
 from rushes.backbones.base import AS_IT_IS, BackboneSpec, Condition, How
 from rushes.backbones.folders import Folder
 from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows, load_model
 from rushes.backbones.schedules import flow_schedule
+from rushes.media.files import content_hash
 from rushes.noise.paths import Flow
 
-ABOUT = {"modes": ["text"], "path": "flow", "temporal_ratio": 4, "spatial_ratio": 8, "fps": 24.0}
+ABOUT = {"modes": ["text", "first_frame"], "path": "flow", "temporal_ratio": 4, "spatial_ratio": 8, "fps": 24.0}
 LONGEST = 256  # tokens of a caption
+FROM_IMAGE = "HunyuanVideoImageToVideoPipeline"
+INTERLEAVE = {"latent_concat": 2, "token_replace": 4}  # every so manieth of the image's tokens is kept
+READERS = ("tokenizer", "text_encoder", "tokenizer_2", "text_encoder_2")
+TRACE = 0.001  # of the first frame, in the noise that sampling starts from
 
 
 def spec(folder: Folder, how: How) -> BackboneSpec:
-    """Facts of the model."""
+    """Facts of the variant that the folder holds.
+
+    Raises:
+        ValueError: a network that takes a first frame in a way that is not known.
+    """
     shift, solver = flow_schedule(folder, even_levels)
     network, codec = folder.config("transformer"), folder.config("vae")
     spatial = codec.get("spatial_compression_ratio", 8)
+    starts = folder.pipeline == FROM_IMAGE
+    way = network.get("image_condition_type")
+    if starts and way not in INTERLEAVE:
+        raise ValueError(
+            f"{folder.path / 'transformer'}: image_condition_type is {way!r}, and a model that starts from an image "
+            f"has {' or '.join(INTERLEAVE)}; download the model again, or copy it again"
+        )
     return BackboneSpec(
         name="hunyuan",
-        modes=("text",),
+        modes=("first_frame",) if starts else ("text",),
         path=Flow(),
         channels=codec["latent_channels"],
         temporal_ratio=codec.get("temporal_compression_ratio", 4),
@@ -37,7 +66,10 @@ def spec(folder: Folder, how: How) -> BackboneSpec:
         fps=24.0,
         shift=shift,
         lora_targets=("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"),
+        first_frame="channels" if way == "latent_concat" else "clean",
+        still=("look",) if starts else (),
         multiple_px=spatial * network["patch_size"],
+        start_share=TRACE if starts else 0.0,
         guidance="embedded" if network.get("guidance_embeds", True) else "two_passes",
         solver=solver,
     )
@@ -50,28 +82,30 @@ def even_levels(steps: int, size: tuple[int, int, int], config: Mapping[str, Any
 
 def text(pipeline: Any, caption: str) -> Rows:
     """Embeddings of a caption by a language model, which of them are not padding, and one of the whole by CLIP."""
-    embeddings, pooled, mask = pipeline.encode_prompt([caption], max_sequence_length=LONGEST)
+    return _rows(*pipeline.encode_prompt([caption], max_sequence_length=LONGEST))
+
+
+def _rows(embeddings: Tensor, pooled: Tensor, mask: Tensor) -> Rows:
     return {"text": embeddings[0] * mask[0, :, None], "mask": mask[0], "pooled": pooled[0]}
 
 
-def normalise(codec: Any, latents: Tensor) -> Tensor:
-    """About unit variance."""
-    scaled: Tensor = latents * codec.config.scaling_factor
-    return scaled
-
-
-def denormalise(codec: Any, latents: Tensor) -> Tensor:
-    """The inverse."""
-    scaled: Tensor = latents / codec.config.scaling_factor
-    return scaled
+def still(model: DiffusersBackbone, frames_BHWC: NDArray[np.uint8], frames: int) -> dict[str, Tensor]:
+    """`look`: pixels [B, 3, 1, H, W] of the frame as the model that reads the caption sees them."""
+    images = numpy_to_pil(frames_BHWC / 255)  # type: ignore[no-untyped-call]
+    look: Tensor = model.part("image_processor")(images, return_tensors="pt").pixel_values
+    return {"look": look[:, :, None].float()}
 
 
 def predict(network: Any, noised_BCFHW: Tensor, t_BF: Tensor, condition: Condition, model: DiffusersBackbone) -> Tensor:
     """Velocity, noise - clean."""
-    more = condition.more
-    scale = more["guidance"] if "guidance" in more else noised_BCFHW.new_ones(len(noised_BCFHW))
+    x, more = noised_BCFHW, condition.more
+    if "first" in more:
+        shown = x.new_zeros(len(x), x.shape[1] + 1, *x.shape[2:])
+        shown[:, :-1, :1], shown[:, -1, 0] = more["first"], 1.0
+        x = torch.cat([x, shown], 1)
+    scale = more["guidance"] if "guidance" in more else x.new_ones(len(x))
     prediction: Tensor = network(
-        noised_BCFHW,
+        x,
         1000 * t_BF[:, -1],
         condition.text,
         more["mask"],
@@ -84,15 +118,81 @@ def predict(network: Any, noised_BCFHW: Tensor, t_BF: Tensor, condition: Conditi
 
 FAMILY = Family(
     name="hunyuan",
-    pipelines=("HunyuanVideoPipeline",),
+    pipelines=("HunyuanVideoPipeline", FROM_IMAGE),
     spec=spec,
     text=text,
-    normalise=normalise,
-    denormalise=denormalise,
     predict=predict,
+    still=still,
 )
+
+
+class HunyuanFromImage(DiffusersBackbone):
+    """An image-to-video model: what a caption is read as depends on the first frame too.
+
+    So captions are known by the pair of both, and what they were read as is not kept on disk.
+    """
+
+    texts = None
+
+    def prepare(self, captions: Sequence[str]) -> None:
+        """Nothing: a caption cannot be read without its first frame."""
+
+    def prepare_together(self, captions: Sequence[str], stills: Iterable[Mapping[str, Tensor]]) -> None:
+        """Read captions with what `still` made of their first frames; what reads leaves memory again."""
+        reader = None
+        for caption, row in zip(captions, stills, strict=True):
+            key = _pair(caption, row["look"])
+            if key not in self._rows:
+                reader = reader or self.reader()
+                with torch.no_grad():
+                    read = self._read(reader, caption, row["look"])
+                self._rows[key] = {name: (tensor.cpu(), len(tensor)) for name, tensor in read.items()}
+        if reader and self.device.type == "cuda":
+            del reader
+            torch.cuda.empty_cache()
+
+    def reader(self, without: Sequence[str] = ()) -> Any:
+        """What reads captions; diffusers' own pipeline would prepare the image anew."""
+        parts = {name: self.part(name) for name in READERS}
+        return SimpleNamespace(**parts, image_processor=lambda look, return_tensors: SimpleNamespace(pixel_values=look))
+
+    def _read(self, reader: Any, caption: str, look_CFHW: Tensor) -> Rows:
+        pipeline = HunyuanVideoImageToVideoPipeline
+        way = self.folder.config("transformer")["image_condition_type"]
+        words = [caption.encode("utf-8", "replace").decode()]
+        seen = look_CFHW[None, :, 0].to(self.device, self.dtype)
+        how: dict[str, Any] = {"device": self.device, "dtype": self.dtype}
+        embeddings, mask = pipeline._get_llama_prompt_embeds(
+            reader,
+            seen,
+            words,
+            DEFAULT_PROMPT_TEMPLATE,
+            max_sequence_length=LONGEST,
+            image_embed_interleave=INTERLEAVE[way],
+            **how,
+        )
+        pooled = pipeline._get_clip_prompt_embeds(reader, words, max_sequence_length=77, **how)
+        return _rows(embeddings, pooled, mask)
+
+    def condition(self, captions: Sequence[str], first_frame_BCHW: Tensor | None = None, **still: Tensor) -> Condition:
+        """Embeddings of captions with their first frames, and the first frame in the way of the model."""
+        assert first_frame_BCHW is not None, "a model that starts from an image"
+        looks = [{"look": look} for look in still["look"]]
+        self.prepare_together(captions, looks)
+        rows = [self._rows[_pair(caption, look["look"])] for caption, look in zip(captions, looks, strict=True)]
+        more = {name: torch.stack([row[name][0] for row in rows]) for name in rows[0]}
+        first = first_frame_BCHW[:, :, None]
+        if self.spec.first_frame == "clean":
+            return Condition(more.pop("text"), first, more)
+        return Condition(more.pop("text"), None, {**more, "first": first})
+
+
+def _pair(caption: str, look: Tensor) -> str:
+    """Name of a caption together with a first frame."""
+    return f"{content_hash(look.cpu().half().numpy().tobytes())} {caption}"
 
 
 def load(path: str, how: How = AS_IT_IS) -> DiffusersBackbone:
     """The HunyuanVideo model at `path`: a folder in diffusers' layout, or `hub:OWNER/NAME`."""
-    return load_model(path, FAMILY, how)
+    model = load_model(path, FAMILY, how)
+    return HunyuanFromImage(model.folder, FAMILY, how) if model.folder.pipeline == FROM_IMAGE else model

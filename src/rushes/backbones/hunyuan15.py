@@ -18,7 +18,7 @@ from torch import Tensor
 
 from rushes.backbones.base import AS_IT_IS, BackboneSpec, Condition, How
 from rushes.backbones.folders import Folder
-from rushes.backbones.hunyuan import denormalise, even_levels, normalise
+from rushes.backbones.hunyuan import even_levels
 from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows, load_model
 from rushes.backbones.schedules import flow_schedule
 from rushes.noise.paths import Flow
@@ -107,8 +107,6 @@ FAMILY = Family(
     pipelines=("HunyuanVideo15Pipeline", "HunyuanVideo15ImageToVideoPipeline"),
     spec=spec,
     text=text,
-    normalise=normalise,
-    denormalise=denormalise,
     predict=predict,
     still=still,
     reader=reader,

@@ -64,18 +64,6 @@ def text(pipeline: Any, caption: str) -> Rows:
     return {"text": embeddings[0]}
 
 
-def normalise(codec: Any, latents: Tensor) -> Tensor:
-    """About unit variance."""
-    scaled: Tensor = latents * codec.config.scaling_factor
-    return scaled
-
-
-def denormalise(codec: Any, latents: Tensor) -> Tensor:
-    """The inverse."""
-    scaled: Tensor = latents / codec.config.scaling_factor
-    return scaled
-
-
 def decode(codec: Any, latents_BCFHW: Tensor) -> Tensor:
     """Frame by frame."""
     return _by_frame(lambda frames: codec.decode(frames, return_dict=False)[0], latents_BCFHW)
@@ -100,8 +88,6 @@ FAMILY = Family(
     pipelines=("StableDiffusionPipeline",),
     spec=spec,
     text=text,
-    normalise=normalise,
-    denormalise=denormalise,
     predict=predict,
     networks=("unet",),
     decode=decode,
@@ -140,7 +126,7 @@ class InflatedSD(DiffusersBackbone):
     def encode_pixels(self, pixels_BCTHW: Tensor) -> Tensor:
         """Pixels -> normalised latents, frame by frame."""
         return _by_frame(
-            lambda frames: normalise(self.codec, self.codec.encode(frames).latent_dist.mode()), pixels_BCTHW
+            lambda frames: self.family.normalise(self.codec, self.codec.encode(frames).latent_dist.mode()), pixels_BCTHW
         )
 
 

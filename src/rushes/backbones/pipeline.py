@@ -40,10 +40,10 @@ class Family:
         pipelines: classes of `model_index.json` that it reads.
         spec: facts of the model, out of the configurations of its parts.
         text: the pipeline with its text encoders, and a caption -> its rows; "text" is one of them.
-        normalise: codec, and what it encodes -> latents as the network expects them.
-        denormalise: the inverse.
         predict: a network, noised_BCFHW and condition on its device and in its dtype, t_BF in float32, and the model
             -> prediction.
+        normalise: codec, and what it encodes -> latents as the network expects them.
+        denormalise: the inverse.
         networks: parts that are trained. Two are experts, the first for high noise.
         still: model, first frames [B, H, W, 3] and number of frames -> tensors by the names in `spec.still`.
         encode: codec and pixels -> its latents.
@@ -56,9 +56,9 @@ class Family:
     pipelines: tuple[str, ...]
     spec: Callable[[Folder, How], BackboneSpec]
     text: Callable[[Any, str], Rows]
-    normalise: Callable[[Any, Tensor], Tensor]
-    denormalise: Callable[[Any, Tensor], Tensor]
     predict: Callable[[Any, Tensor, Tensor, Condition, DiffusersBackbone], Tensor]
+    normalise: Callable[[Any, Tensor], Tensor] = lambda codec, latents: latents * codec.config.scaling_factor
+    denormalise: Callable[[Any, Tensor], Tensor] = lambda codec, latents: latents / codec.config.scaling_factor
     networks: tuple[str, ...] = ("transformer",)
     still: Callable[[DiffusersBackbone, NDArray[np.uint8], int], dict[str, Tensor]] | None = None
     encode: Callable[[Any, Tensor], Tensor] = lambda codec, pixels: codec.encode(pixels).latent_dist.mode()

@@ -81,7 +81,7 @@ def sample(
     given = condition.first_frame
     if backbone.spec.guidance == "embedded":
         condition, guidance = condition.with_more(guidance=torch.full((len(noise_BCFHW),), guidance)), 1.0
-    x = noise_BCFHW
+    x = _begun(noise_BCFHW, condition, backbone.spec.start_share)
     if start_BCFHW is not None:
         x = backbone.spec.path.mix(start_BCFHW, noise_BCFHW, _levels(torch.tensor(eta), noise_BCFHW, given is not None))
     for index, level in enumerate(solver.levels):
@@ -108,3 +108,11 @@ def _solver(backbone: Backbone, steps: int, shift: float | None, eta: float, lat
 
 def _with_first(latents_BCFHW: Tensor, given: Tensor | None) -> Tensor:
     return latents_BCFHW if given is None else torch.cat([given.to(latents_BCFHW), latents_BCFHW[:, :, 1:]], 2)
+
+
+def _begun(noise_BCFHW: Tensor, condition: Condition, share: float) -> Tensor:
+    """Noise with a share of the first frame's latent in all frames, for models that are sampled so."""
+    if not share:
+        return noise_BCFHW
+    first = condition.more["first"] if condition.first_frame is None else condition.first_frame
+    return (1 - share) * noise_BCFHW + share * first.to(noise_BCFHW)

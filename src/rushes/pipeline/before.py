@@ -20,6 +20,7 @@ from rushes.pipeline.training import recipe_comparisons
 from rushes.pipeline.watching import probe_leak
 from rushes.records import stable_hash
 from rushes.training import leak
+from rushes.training.batches import read_views
 from rushes.training.beta import equivalents, propose, trial_comparisons
 from rushes.training.history import read_history
 from rushes.training.loop import Data, split, train
@@ -67,7 +68,9 @@ def probe_beta(project: Project, comparisons: int, steps: int, target: float) ->
     identity = stable_hash([settings.model_dump(mode="json"), project.base.fingerprint, [asdict(c) for c in chosen]])
     torch.manual_seed(seed)
     backbone = load_start(project)
-    backbone.prepare([view.caption for comparison in chosen for view in comparison.views])
+    views = [view for comparison in chosen for view in comparison.views]
+    backbone.prepare([view.caption for view in views])
+    read_views(backbone, views, project.latents)
     times = recipe.times(validate_table(recipe.Options, base.options, "train.options"))
     data = Data(kept, held_out, project.latents, times)
     shown = 0

@@ -32,6 +32,8 @@ TEXTS: dict[str, dict[str, tuple[int, str]]] = {
     "ltx": {"text": (128, "caption_channels"), "mask": (128, "")},
     "hunyuan": {"text": (256, "text_embed_dim"), "mask": (256, ""), "pooled": (0, "pooled_projection_dim")},
 }
+# tokens of the first frame that stand before a caption's, by HunyuanVideo's image_condition_type
+SEEN = {"token_replace": 144, "latent_concat": 288}
 
 
 @dataclass(frozen=True)
@@ -192,16 +194,17 @@ def _condition(
     """What a network is given beside the clip, in its shapes."""
     c, f, h, w = size
     more: dict[str, Tensor] = {}
+    seen = SEEN.get(config.get("image_condition_type") or "", 0)
     for name, (tokens, width) in TEXTS[backbone.family.name].items():
-        shape = [n for n in (1, tokens, config[width] if width else 0) if n]
+        shape = [n for n in (1, tokens and tokens + seen, config[width] if width else 0) if n]
         more[name] = torch.empty(shape) if width else torch.ones(shape, dtype=torch.bool)
     stills = {
         "start": (1, c, f, h, w),
         "first": (1, c, 1, h, w),
         "image": (1, 257, config.get("image_dim") or config.get("image_embed_dim") or 0, 1, 1),
     }
-    shown = backbone.spec.still
-    if "text" not in backbone.spec.modes and not shown:
+    shown = tuple(name for name in backbone.spec.still if name in stills)
+    if "text" not in backbone.spec.modes and not shown and backbone.spec.first_frame == "channels":
         shown = ("first",)
     condition = Condition(more.pop("text"), None, {**more, **{name: torch.empty(stills[name]) for name in shown}})
     if first_frame and backbone.spec.first_frame == "clean":

@@ -14,7 +14,7 @@ from rushes.noise.draws import TimeDraw
 from rushes.pipeline.project import Bar
 from rushes.store.latents import LatentStore
 from rushes.training.bank import fill, needs_reference, open_bank
-from rushes.training.batches import make_batch
+from rushes.training.batches import make_batch, read_views
 from rushes.training.comparison import Comparison
 from rushes.training.gradients import measured_way
 from rushes.training.loop import Data, deterministic
@@ -47,13 +47,15 @@ def set_up(job: Job, folder: Path, backbone: Backbone, ranks: Ranks, timed: Bar)
     """Model and data of a run, the same in all processes; fills the bank, each process its share."""
     train, seed = job.settings.train, job.settings.project.seed
     comparisons = [*job.comparisons, *job.held_out]
-    captions = list(dict.fromkeys(view.caption for comparison in comparisons for view in comparison.views))
+    views = [view for comparison in comparisons for view in comparison.views]
+    captions = list(dict.fromkeys(view.caption for view in views))
     backbone.prepare(ranks.share(captions))  # each process reads its share, and finds that of the others on the disk
     ranks.wait()
     backbone.prepare(captions)
+    latents = LatentStore(folder / "latents", job.latents)
+    read_views(backbone, views, latents)
     backbone.network.to(ranks.device)
     ranks.match(backbone.network)
-    latents = LatentStore(folder / "latents", job.latents)
     data = Data(job.comparisons, job.held_out, latents, job.times)
     if not train.bank or not any(map(needs_reference, job.comparisons)):
         return backbone, data

@@ -99,6 +99,13 @@ MODELS = {
         {"latent_channels": 16},
         {**_EULER, "shift": 7.0},
     ),
+    "hunyuanvideo-i2v": _model(
+        "HunyuanVideoImageToVideoPipeline",
+        "HunyuanVideoTransformer3DModel",
+        {"patch_size": 2, "guidance_embeds": True, "image_condition_type": "token_replace"},
+        {"latent_channels": 16},
+        {**_EULER, "shift": 7.0},
+    ),
 }
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rushes.backbones.base import Backbone, Condition
+from rushes.backbones.base import Backbone, Condition, ReadsTogether
 from rushes.noise.draws import TimeDraw, seeded
 from rushes.objectives.terms import TermBatch, collate
 from rushes.store.latents import LatentStore, first_frame_key, still_key
@@ -102,9 +102,8 @@ def make_batch(
             time = shared[0].expand(latent.shape[1]).clone()
             if view.first_frame:
                 firsts.append(latent[:, 0])
-                of = view.key if view.first_frame == OWN else view.first_frame
-                for name in backbone.spec.still:
-                    stills.setdefault(name, []).append(_latent(latents, still_key(of, name)))
+                for name, still in stills_of(view, latents, backbone.spec.still).items():
+                    stills.setdefault(name, []).append(still)
                 if backbone.spec.first_frame == "clean":
                     time[0] = 0.0
                 else:  # it is shown beside the latents, all of which are noised and scored
@@ -128,6 +127,23 @@ def make_batch(
         tuple(place),
         collate([comparison.terms for comparison, _ in chosen], views, clean[0].shape[1]),
     )
+
+
+def stills_of(view: View, latents: LatentStore, names: Sequence[str]) -> dict[str, Tensor]:
+    """What a model takes of a view's given first frame beside its latent, [C, F, H, W] by name.
+
+    Raises:
+        ValueError: one of them is missing.
+    """
+    of = view.key if view.first_frame == OWN else view.first_frame
+    return {name: _latent(latents, still_key(of, name)) for name in names}
+
+
+def read_views(backbone: Backbone, views: Sequence[View], latents: LatentStore) -> None:
+    """Have a model that reads captions together with first frames read those of views, once; others do so apart."""
+    if isinstance(backbone, ReadsTogether):
+        stills = (stills_of(view, latents, backbone.spec.still) for view in views)
+        backbone.prepare_together([view.caption for view in views], stills)
 
 
 def seen(view: View, latents: LatentStore) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rushes.curate.balance import by_clusters, by_keywords, make, quotas
+from rushes.curate.balance import NO_TOPIC, by_clusters, by_keywords, make, quotas
 from rushes.curate.hashing import embed
 
 from .staged import entry, settings
@@ -139,3 +140,22 @@ def test_balance_by_clusters(answers: Path) -> None:
     left = Counter(names[at] for at in kept_few if str(at) not in dropped)
     assert left["sea"] == 2 and max(left.values()) <= 0.4 * sum(left.values()), left
     assert stage.choose(entries) == dropped
+
+
+def test_clips_of_no_topic_go_out_where_only_listed_ones_are_wanted(answers: Path) -> None:
+    table = {"topics": TOPICS, "wanted": {"cooking": 1}, "others": "drop"}
+    entries = [
+        entry("a", "she cooks"),
+        entry("b", "he cooks"),
+        entry("c", "a rabbit"),
+        entry("d", "a rabbit", person=True),
+        replace(entry("e", ""), source="/run/stock/chopping_1.mp4"),
+        replace(entry("f", ""), source="/ball/x/y.mp4"),  # farther up than the folder of the file
+    ]
+    dropped = make(settings(balance=table), answers).choose(entries)
+    assert dropped == {
+        "b": "topic cooking: rank 2 of 3, 1 stay",
+        "e": "topic cooking: rank 3 of 3, 1 stay",
+        "c": NO_TOPIC,
+        "f": NO_TOPIC,
+    }

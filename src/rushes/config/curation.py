@@ -169,6 +169,9 @@ class Balance(Table):
         default_factory=dict,
         description="topic -> clips of it that are wanted; as many stay, in place of `most` (by keywords)",
     )
+    others: Literal["keep", "drop"] = Field(
+        "keep", description="clips that tell of no listed topic stay, or go out (by keywords)"
+    )
     clusters: int = Field(10, ge=2, description="topics that are looked for by k-means (by clusters)")
     most: int = Field(0, ge=0, description="clips of one topic that stay, at most; 0 = no limit")
     largest_share: float = Field(0.0, ge=0, le=1, description="largest share of one topic in what stays; 0 = no limit")

@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 from scipy.cluster.vq import kmeans2
@@ -25,6 +25,7 @@ from rushes.curate.ranking import best_first
 
 NAME, VERSION = "balance", 1
 OTHER = "other"  # topic of a clip of which no listed word tells
+NO_TOPIC = "tells of no listed topic"
 _ROUNDS = 30
 _TITLE_WORDS = 3
 
@@ -48,6 +49,14 @@ def by_keywords(captions: Sequence[str], topics: Mapping[str, Sequence[str]]) ->
 
 def _pattern(word: str) -> str:
     return re.escape(word).replace(r"\*", r"\w*")
+
+
+def topics_of(captions: Sequence[str], sources: Sequence[str], topics: Mapping[str, Sequence[str]]) -> list[str]:
+    """The topic of each clip by the words of its caption; where none is there, by its file's name and folder."""
+    found = by_keywords(captions, topics)
+    names = [re.sub(r"[\W_]+", " ", " ".join(PurePath(source).parts[-2:])) for source in sources]
+    by_name = by_keywords(names, topics)
+    return [name if topic == OTHER else topic for topic, name in zip(found, by_name, strict=True)]
 
 
 def by_clusters(captions: Sequence[str], rows_ND: Rows, clusters: int, seed: int) -> list[str]:
@@ -116,16 +125,20 @@ def choose(
     ordered = best_first(entries, table.order, "curate.balance.order")
     captions = [" ".join(entry.caption.split()) for entry in ordered]
     if embedder is None:
-        topics = by_keywords(captions, table.topics)
+        topics = topics_of(captions, [entry.source for entry in ordered], table.topics)
     else:
         topics = by_clusters(captions, embedded(embedder, captions, answers), table.clusters, seed)
-    sizes = Counter(topics)
+    unwanted = OTHER if table.others == "drop" and embedder is None else ""
+    sizes = Counter(topic for topic in topics if topic != unwanted)
     stay = quotas(sizes, table.most, table.wanted, table.largest_share)
     used = Counter[str]()
     dropped = {}
     for entry, topic in zip(ordered, topics, strict=True):
         used[topic] += 1
-        if used[topic] > stay[topic] and not entry.person:
+        if topic == unwanted:
+            if not entry.person:
+                dropped[entry.id] = NO_TOPIC
+        elif used[topic] > stay[topic] and not entry.person:
             dropped[entry.id] = f"topic {topic}: rank {used[topic]} of {sizes[topic]}, {stay[topic]} stay"
     return dropped
 
@@ -133,7 +146,7 @@ def choose(
 def make(settings: Settings, answers: Path) -> Stage:
     """The stage. Raises ValueError where there is no limit, no topic, or no model to embed with."""
     table = settings.curate.balance
-    if not table.most and not table.largest_share and not table.wanted:
+    if not table.most and not table.largest_share and not table.wanted and table.others == "keep":
         raise ValueError(
             "curate.balance: most, largest_share and wanted say nothing, so there is nothing to do; set one, or take "
             "balance out of curate.stages"

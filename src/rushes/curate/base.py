@@ -54,6 +54,7 @@ class Entry:
     caption: str
     finding: Finding
     person: bool = False  # a person kept it: it stays, whatever is chosen
+    source: str = ""  # where its file came from, as the user named it
 
 
 Dropped = Mapping[str, str]  # id of a clip -> why it is out, in words with the value and the threshold

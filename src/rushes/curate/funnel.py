@@ -64,7 +64,7 @@ class _State:
 
     def entry(self) -> Entry:
         found = Finding(self.values, self.words, self.captions)
-        return Entry(self.clip.id, self.caption, found, self.kept_by_person)
+        return Entry(self.clip.id, self.caption, found, self.kept_by_person, self.clip.source)
 
 
 def run(
@@ -137,7 +137,7 @@ def _pass(store: Store, stage: Stage | Skipped, on_way: Sequence[_State], engine
     for id, reason in out.items():
         states[id].alive, states[id].reason = False, f"{stage.name}: {reason}"
     bad = {id: reason for id, reason in problems.items() if id in out}
-    return passage(stage, entries, bad, {id: out[id] for id in chosen if id in out}, len(held))
+    return passage(stage, len(left), entries, bad, {id: out[id] for id in chosen if id in out}, len(held))
 
 
 def _measured(store: Store, stage: Stage, left: Sequence[_State], engine: Engine, bar: Bar) -> dict[str, str]:

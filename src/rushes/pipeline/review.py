@@ -13,7 +13,7 @@ import numpy as np
 
 from rushes.config.tables import Settings
 from rushes.curate import motion, technical
-from rushes.curate.balance import OTHER, by_keywords
+from rushes.curate.balance import NO_TOPIC, OTHER, topics_of
 from rushes.curate.limits import Limit as Threshold
 from rushes.pipeline.page import LEDGER
 from rushes.records import Clip, Decision
@@ -87,12 +87,13 @@ def open_review(folder: Path, settings: Settings) -> Iterator[Review]:
 def shelf_of(store: Store, settings: Settings, margins: Mapping[str, float]) -> Shelf:
     """Every clip that was imported, in order, with its scenario by the caption that programs left it."""
     written = {row.subject: row.caption for row in store.stream(Decision) if not row.person}
-    clips = [(clip.id, written.get(clip.id) or clip.caption) for clip in store.stream(Clip)]
+    clips = [(clip.id, written.get(clip.id) or clip.caption, clip.source) for clip in store.stream(Clip)]
     quotas = quotas_of(settings)
-    topics = by_keywords([caption for _, caption in clips], settings.curate.balance.topics if quotas else {})
+    captions, sources = [caption for _, caption, _ in clips], [source for _, _, source in clips]
+    topics = topics_of(captions, sources, settings.curate.balance.topics if quotas else {})
     entries = [
         Entry(id, "" if topic == OTHER else topic, margins.get(id, math.inf))
-        for (id, _), topic in zip(clips, topics, strict=True)
+        for (id, _, _), topic in zip(clips, topics, strict=True)
     ]
     return Shelf(entries, quotas, _held_back)
 
@@ -106,7 +107,7 @@ def quotas_of(settings: Settings) -> dict[str, int | None]:
 
 def _held_back(decision: Decision) -> bool:
     """Whether a clip is out only because there were enough of its scenario."""
-    return decision.reason.startswith("balance")
+    return decision.reason.startswith("balance: ") and NO_TOPIC not in decision.reason
 
 
 def _finite(bound: float) -> float | None:

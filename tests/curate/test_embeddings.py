@@ -49,8 +49,9 @@ def test_texts_are_asked_for_once_in_batches_and_kept(fake: FakeEndpoint, answer
     assert [request["input"] for request in fake.requests] == [["a", "b", "c"], ["d"]]
     assert {request["model"] for request in fake.requests} == {"e"} and requests(embedder, 4) == 2
     assert np.linalg.norm(rows, axis=1) == pytest.approx(1, abs=1e-6) and (rows[0] == rows[4]).all()
-    expected = np.random.default_rng(zlib.crc32(b"b")).normal(size=8)
-    assert rows[1] == pytest.approx(expected / np.linalg.norm(expected), abs=1e-6)
+    for row, text in zip(rows, TEXTS, strict=True):  # in the order of the texts, whatever the order of the answer
+        expected = np.random.default_rng(zlib.crc32(text.encode())).normal(size=8)
+        assert row == pytest.approx(expected / np.linalg.norm(expected), abs=1e-6)
     again = embedded(make_embedder(by_endpoint(fake), answers, "balance"), ["d", "e"], answers)
     assert fake.requests[2]["input"] == ["e"] and (again[0] == rows[3]).all()
 

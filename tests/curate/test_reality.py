@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import pickle
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -159,6 +161,16 @@ def test_the_first_key_stays_at_its_address(
     second = {"model": "two", "url": fake.url.replace("127.0.0.1", "localhost")}
     run(make(settings(fake, {"key_env": "FIRST_KEY"}, reality={"second": second}), answers), clips[:1])
     assert [headers.get("authorization") for headers in fake.headers] == ["Bearer secret", None]
+
+
+def test_a_real_clip_is_shown_in_eight_small_frames(fake: FakeEndpoint, answers: Path, real_data: Path) -> None:
+    path = next((real_data / "realaction" / "train" / "videos").glob("*.mp4"))
+    fake.answer = lambda request: real()
+    ran = run(make(two(fake, frames=8), answers), [Task("real", path, "", 8.0, 49)])
+    assert ran.kept == ["real"] and pictures(fake.requests[0]).shape == (8, 32, 32, 3)
+    urls = [part["image_url"]["url"] for part in fake.requests[0]["messages"][0]["content"] if "image_url" in part]
+    sizes = {cv2.imdecode(np.frombuffer(base64.b64decode(url.partition(",")[2]), np.uint8), 1).shape for url in urls}
+    assert sizes == {(341, 512, 3)} and len(set(urls)) == 8
 
 
 # A judge that looks: it finds out what the clip shows and then what is wrong with it, from the frames it was sent.

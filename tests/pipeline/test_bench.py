@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from rushes.backbones.tiny import TinyConfig
+from rushes.cli import main
 from rushes.pipeline import bench, shapes
 from rushes.pipeline.bench import bench_lines, bench_step
 from rushes.training.gradients import plain_errors
@@ -66,7 +70,9 @@ def test_a_gpu_that_is_not_there_is_said() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("make", "frames"), [(shapes.wan(1, 2, 32), 2), (shapes.cogvideox(1, 2, 2, 8, 8), 2)], ids=["wan", "cogvideox"]
+    ("make", "frames"),
+    [(shapes.wan(1, 2, 32), 2), (shapes.wan(1, 2, 32, 4), 2), (shapes.cogvideox(1, 2, 2, 8, 8), 2)],
+    ids=["wan", "wan-lora", "cogvideox"],
 )
 def test_real_architectures_take_a_step(make: object, frames: int) -> None:
     """The families of diffusers at one block, on the processor."""
@@ -82,4 +88,41 @@ def test_work_is_counted() -> None:
     shape = shapes.SHAPES["wan-1.3b"]
     assert shape.tokens == 32_760
     assert shape.flops(1_300_000_000) == pytest.approx(6 * 1.3e9 * 32_760 + 12 * 30 * 1536 * 32_760**2)
+    assert shape.forward_flops(10**9) == pytest.approx(2e9 * 32_760 + 4 * 30 * 1536 * 32_760**2)
     assert shapes.SHAPES["cogvideox-5b"].tokens == 17_550
+    adapter = shapes.SHAPES["wan-14b-lora"]
+    # frozen weights get no gradient of their own; attention costs what it did
+    assert adapter.flops(10**9) == pytest.approx(4e9 * 32_760 + 12 * 40 * 5120 * 32_760**2)
+
+
+def test_an_adapter_is_all_that_is_trained() -> None:
+    shape = shapes.SHAPES["wan-lora-small"]
+    network = shape.make(torch.device("cpu"), torch.float32).network
+    trained = {name for name, p in network.named_parameters() if p.requires_grad}
+    assert len(trained) == 2 * 2 * 10 and all(".lora_" in name for name in trained)  # two blocks of ten layers
+
+
+def test_the_file_says_machine_and_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out.json"
+    main(["bench", "step", "--rounds", "1", "--shape", "wan-lora-small", "--out", str(out)])
+    told = json.loads(out.read_text())
+    assert told["command"] == "rushes bench step --rounds 1 --device cpu --shape wan-lora-small"
+    assert told["machine"].endswith(f"torch {torch.__version__}")
+    table = told["wan-lora-small"]
+    assert table["lora"] == 8 and table["sft_tflops_per_s"] > 0 and table["pair_tflops_per_s"] > 0
+    assert table["sft_peak_mib"] > 0 and table["weights_mib"] > 0
+    with pytest.raises(SystemExit):
+        main(["bench", "step", "--out", str(tmp_path / "none" / "out.json")])
+    assert "there is no folder" in capsys.readouterr().err
+
+
+PAGE = Path(__file__).resolve().parents[2] / "benchmarks" / "README.md"
+
+
+def test_every_command_of_the_page_names_sizes_that_there_are() -> None:
+    commands = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("rushes bench step")]
+    named = {name for line in commands for name in re.findall(r"--shape (\S+)", line)}
+    assert {"wan-1.3b", "cogvideox-5b", "wan-14b-lora"} <= named <= set(shapes.SHAPES)
+    for line in commands:
+        file = re.findall(r"--out (\S+)", line)
+        assert "--device cuda" in line or (PAGE.parent.parent / file[0]).is_file(), line

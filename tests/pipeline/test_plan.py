@@ -209,7 +209,9 @@ def test_what_it_cannot_forecast(
     assert "multiples of 16 px, got 30 x 64" in said(size="30x64")
     assert "takes 1 + 4 k frames, got 10; use 9 or 13" in said(frames=10)
     assert "--size is HEIGHTxWIDTH" in said(size="32")
-    assert "--quantize 4bit: such a network is frozen; set --tune to lora" in said("--quantize", "4bit", "--tune", "full")
+    assert "--quantize 4bit: such a network is frozen; set --tune to lora" in said(
+        "--quantize", "4bit", "--tune", "full"
+    )
     assert "no recipe 'dpo'" in said("--recipe", "dpo")
     assert "no GPU 'h1000'; did you mean h100?" in said("--gpu", "h1000")
     broken = tmp_path / "broken"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Annotated
@@ -64,13 +65,22 @@ def step(
     rounds: Annotated[int, Parameter(help="timed rounds; medians are reported")] = 6,
     device: Annotated[str, Parameter(help="where to run: cpu, or a GPU as torch names it")] = "cpu",
     shape: Annotated[tuple[str, ...], Parameter(help="sizes to measure; repeatable")] = ("tiny", "mid"),
+    out: Annotated[Path | None, Parameter(help="also write the figures, machine and command to this JSON file")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Seconds and peak memory of a supervised step, a naive preference step and ours."""
     os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # torch's profiler talks on its own, and is loaded below
+    from rushes.media.files import whole_file
     from rushes.pipeline.bench import bench_lines, bench_step
 
+    if out is not None and not out.parent.is_dir():
+        raise ValueError(f"--out {out}: there is no folder {out.parent}; make it first")
     facts = bench_step(rounds, device, shape)
+    if out is not None:
+        sizes = "".join(f" --shape {name}" for name in shape)
+        command = f"rushes bench step --rounds {rounds} --device {device}{sizes}"
+        with whole_file(out) as partial:
+            partial.write_text(json.dumps({"command": command, **facts}, indent=1) + "\n", encoding="utf-8")
     tell(facts, as_json, bench_lines(facts))
 
 

@@ -95,9 +95,13 @@ def _table(bench: _Bench, seconds: Mapping[str, Sequence[float]], peaks: Mapping
     saved = median["pair"] - median["pair_bank"]
     out["bank_of_8_pays_after_visits"] = round(8 * median["bank_draw"] / saved, 1) if saved > 0 else None
     parameters = sum(p.numel() for p in bench.backbone.network.parameters())
-    out["sft_tflops_per_s"] = round(shape.flops(parameters) * shape.comparisons / median["sft"] / 1e12, 3)
+    work = {"sft": shape.flops(parameters), "pair": 2 * (shape.flops(parameters) + shape.forward_flops(parameters))}
+    for name, each in work.items():
+        out[f"{name}_tflops_per_s"] = round(each * shape.comparisons / median[name] / 1e12, 3)
     plan = bench.way.plan(bench.pairs)
     out["gradients"] = f"{plan.mode}: {plan.why}"
+    held = sum(p.numel() * p.element_size() for p in bench.backbone.network.parameters())
+    out |= {"weights_mib": round(held / 2**20, 1), "lora": shape.lora}
     out |= {"parameters_m": round(parameters / 1e6, 1), "tokens": shape.tokens, "comparisons": shape.comparisons}
     return out | {"dtype": str(shape.dtype).removeprefix("torch."), "checkpointing": shape.checkpointing}
 

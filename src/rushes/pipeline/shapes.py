@@ -10,11 +10,13 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from rushes.backbones.adapters import add_lora
 from rushes.backbones.base import Backbone, Condition
 from rushes.backbones.tiny import TinyBackbone, TinyConfig
 from rushes.noise.paths import Flow
 
 CAPTION = "a red ball falls and bounces"
+TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "ffn.net.0.proj", "ffn.net.2")  # of Wan's adapters
 TEXT_WIDTH = 4096  # of the text encoders of both large models
 
 
@@ -30,6 +32,7 @@ class Shape:
         width: of the latents.
         checkpointing: whether activations are computed again in the backward pass.
         blocks: of the transformer, and their width: what attention costs.
+        lora: rank of the adapter that is trained in place of all weights; 0 = none.
     """
 
     make: Callable[[torch.device, torch.dtype], Backbone]
@@ -41,6 +44,7 @@ class Shape:
     patch: int = 1
     checkpointing: bool = False
     blocks: tuple[int, int] = (0, 0)
+    lora: int = 0
 
     @property
     def tokens(self) -> int:
@@ -48,9 +52,20 @@ class Shape:
         return self.frames * (self.height // self.patch) * (self.width // self.patch)
 
     def flops(self, parameters: int) -> float:
-        """Of a forward and a backward of one clip: 6 per weight and token, and attention; none for recomputing."""
+        """Of a forward and a backward of one clip: 6 per weight and token, and attention; none for recomputing.
+
+        A frozen weight takes 4, as it gets no gradient itself.
+        """
+        return self.forward_flops(parameters) * (2 if self.lora else 3) + (self._attention if self.lora else 0.0)
+
+    def forward_flops(self, parameters: int) -> float:
+        """Of a forward of one clip: 2 per weight and token, and attention."""
+        return 2.0 * parameters * self.tokens + self._attention
+
+    @property
+    def _attention(self) -> float:
         depth, width = self.blocks
-        return 6.0 * parameters * self.tokens + 12.0 * depth * width * self.tokens**2
+        return 4.0 * depth * width * self.tokens**2
 
 
 class Bare:
@@ -76,8 +91,10 @@ class Bare:
         return out
 
 
-def wan(layers: int = 30, heads: int = 12, ffn: int = 8960) -> Callable[[torch.device, torch.dtype], Backbone]:
-    """Wan 2.1's transformer; the defaults are the 1.3B model's."""
+def wan(
+    layers: int = 30, heads: int = 12, ffn: int = 8960, lora: int = 0
+) -> Callable[[torch.device, torch.dtype], Backbone]:
+    """Wan 2.1's transformer, or an adapter of rank `lora` over it; the defaults are the 1.3B model's."""
 
     def make(device: torch.device, dtype: torch.dtype) -> Backbone:
         import diffusers
@@ -85,6 +102,8 @@ def wan(layers: int = 30, heads: int = 12, ffn: int = 8960) -> Callable[[torch.d
         transformer: Any = diffusers.WanTransformer3DModel
         with device:
             network = transformer(num_layers=layers, num_attention_heads=heads, ffn_dim=ffn).to(dtype)
+            if lora:
+                add_lora(network, TARGETS, lora, lora)
         return cast(Backbone, Bare(network, 512, {}))
 
     return make
@@ -127,4 +146,11 @@ SHAPES = {
     "mid": Shape(_transformer(MID), 1, 8, 16, 16, blocks=(12, 768)),
     "wan-1.3b": Shape(wan(), 1, 21, 60, 104, patch=2, checkpointing=True, blocks=(30, 1536)),  # 81 x 480 x 832
     "cogvideox-5b": Shape(cogvideox(), 1, 13, 60, 90, patch=2, checkpointing=True, blocks=(42, 3072)),  # 49 x 480 x 720
+    "wan-14b-lora": Shape(  # 81 x 480 x 832
+        wan(40, 40, 13824, 32), 1, 21, 60, 104, patch=2, checkpointing=True, blocks=(40, 5120), lora=32
+    ),
+    # The same networks at two narrow blocks and few tokens: that the command runs, in seconds on a processor.
+    "wan-small": Shape(wan(2, 2, 512), 1, 3, 8, 8, patch=2, checkpointing=True, blocks=(2, 256)),
+    "cogvideox-small": Shape(cogvideox(2, 4, 3, 8, 8), 1, 3, 8, 8, patch=2, checkpointing=True, blocks=(2, 256)),
+    "wan-lora-small": Shape(wan(2, 2, 512, 8), 1, 3, 8, 8, patch=2, checkpointing=True, blocks=(2, 256), lora=8),
 }

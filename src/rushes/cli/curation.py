@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from rushes.cli.console import AsJson, Overrides, ProjectFolder, app, opened, tell
+from rushes.cli.console import AsJson, Overrides, ProjectFolder, app, bar, opened, tell
+from rushes.cli.product import bench
 from rushes.pipeline.settings import FILE, read_settings, write_settings
 from rushes.store.database import Store
 
@@ -62,3 +63,24 @@ def card(project: ProjectFolder, *, as_json: AsJson = False) -> None:
 
     with Store.open(project) as store:
         tell({"card": str(write_card(store))}, as_json)
+
+
+@bench.command(name="curation")
+def bench_curation(
+    *,
+    clips: Annotated[int, Parameter(help="true clips of the embedded world that each fault is planted in")] = 60,
+    footage: Annotated[Path | None, Parameter(help="folder of true clips to plant the faults in instead")] = None,
+    rows: Annotated[tuple[int, ...], Parameter(help="synthetic clips to choose among; repeatable")] = (),
+    seed: Annotated[int, Parameter(help="of the clips")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """How well curation finds planted faults and how fast; with --rows only how choosing grows with the clips."""
+    from rushes.pipeline.curation_bench import bench_lines, growth, planted, real_clips, speeds, world_clips
+
+    facts: dict[str, object] = {}
+    if rows:
+        facts["growth"] = growth(sorted(rows), seed, bar)
+    else:
+        true = real_clips(footage) if footage else world_clips(clips, seed)
+        facts = {"faults": planted(true, bar=bar), "speeds": speeds(true[:12])}
+    tell(facts, as_json, bench_lines(facts))

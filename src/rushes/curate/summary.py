@@ -85,8 +85,13 @@ class Funnel:
     spreads: Mapping[str, Spread]
 
 
-def passage(stage: Stage, entries: Sequence[Entry], problems: Dropped, dropped: Dropped, held: int) -> Passage:
-    """Of a stage that ran: `entries` are those that were measured, `problems` those that were not; both may go out."""
+def passage(
+    stage: Stage, entered: int, entries: Sequence[Entry], problems: Dropped, dropped: Dropped, held: int
+) -> Passage:
+    """Of a stage that ran on `entered` clips: `entries` were measured, `problems` could not be; they and `dropped` go out.
+
+    `held` more would have gone, but a person kept them.
+    """
     out = {**problems, **dropped}
     groups = Counter([*(group(reason) for reason in dropped.values()), *["could not be measured"] * len(problems)])
     told = dict(groups.most_common(_REASONS))
@@ -95,7 +100,6 @@ def passage(stage: Stage, entries: Sequence[Entry], problems: Dropped, dropped: 
     edges = tuple(edge for limit in stage.limits for edge in _edges(limit, entries))
     shown = problems if stage.limits else out
     examples = tuple(Example(id, reason) for id, reason in list(shown.items())[:SHOWN])
-    entered = len(entries) + len(problems)
     return Passage(
         stage.name, stage.signature, entered, len(out), entered - len(out), len(problems), held, told, edges, examples
     )

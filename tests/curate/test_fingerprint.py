@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rushes.config.curation import Duplicates
+from rushes.config.tables import Settings
+from rushes.curate.base import Entry, Finding
+from rushes.curate.duplicates import copies, make
+from rushes.curate.fingerprint import MOMENTS, SIZE, Index, backwards, fingerprint, mirrored, scales
+from rushes.pipeline.curation_bench import synthetic_prints
+
+
+def moments(seed: int = 0) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return list(rng.integers(0, 256, (MOMENTS, 32, 48, 3), dtype=np.uint8))
+
+
+def test_mirrors_and_reversals_are_those_of_the_frames() -> None:
+    frames = moments()
+    own = fingerprint(frames)
+    assert own.shape == (SIZE,)
+    flipped, back = fingerprint([frame[:, ::-1] for frame in frames]), fingerprint(frames[::-1])
+    assert np.abs(mirrored(own[None])[0] - flipped).max() <= 1
+    assert np.array_equal(backwards(own[None])[0], back)
+    assert np.abs(own - flipped).max() > 50
+
+
+def test_brightness_size_and_aspect_ratio_do_not_count() -> None:
+    frames = [frame // 2 + 40 for frame in moments()]
+    own = fingerprint(frames)
+    assert np.abs(fingerprint([frame + 30 for frame in frames]) - own).max() <= 2
+    assert np.abs(fingerprint([frame.repeat(2, 0) for frame in frames]) - own).max() <= 2
+
+
+def test_a_clip_of_one_colour_has_a_fingerprint_and_a_scale() -> None:
+    flat = fingerprint([np.full((32, 32, 3), 70, np.uint8)] * MOMENTS)
+    assert not flat.any() and scales(flat[None])[0] > 0
+
+
+def test_an_index_finds_what_looking_at_all_finds() -> None:
+    prints = synthetic_prints(400, 3)
+    index, reach = Index(prints), 0.4 * scales(prints)
+    counts = index.counts(prints, reach)
+    for at in range(0, 400, 7):
+        apart = np.linalg.norm(prints - prints[at], axis=1)
+        assert [place for place, _ in index.near(prints[at], reach[at])] == np.flatnonzero(apart <= reach[at]).tolist()
+        assert counts[at] >= (apart <= reach[at]).sum()
+
+
+def greedy(prints: np.ndarray, most: float) -> set[int]:
+    """Which are copies, by comparing all with all."""
+    out: set[int] = set()
+    reach = most * scales(prints)
+    for at in range(len(prints)):
+        if at not in out:
+            near = np.linalg.norm(prints - prints[at], axis=1) <= reach[at]
+            out |= {int(other) for other in np.flatnonzero(near) if other > at}
+    return out
+
+
+def test_copies_are_those_of_all_pairs() -> None:
+    prints = synthetic_prints(500, 1)
+    table = Duplicates(max_distance=0.3, mirrored=False, reversed=False)
+    far = np.full_like(prints, 1e6)  # no crops
+    assert {copy.place for copy in copies(prints, far, range(500), table)} == greedy(prints, 0.3)
+    assert len(greedy(prints, 0.3)) >= 45  # 50 were planted
+
+
+def entry(id: str, seed: int, pixels: float = 100.0, size: float = 1.0, person: bool = False) -> Entry:
+    frames = moments(seed)
+    words = {"whole": tuple(fingerprint(frames)), "inner": tuple(fingerprint(frames, 0.05))}
+    return Entry(id, "", Finding({"pixels": pixels, "bytes": size}, words), person)
+
+
+def dropped(*entries: Entry) -> dict[str, str]:
+    return dict(make(Settings(), Path("unused")).choose(entries))
+
+
+def test_the_best_of_a_group_stays_and_the_others_say_of_which_they_are_copies() -> None:
+    found = dropped(entry("small", 1), entry("other", 2), entry("large", 1, 400.0), entry("poor", 1, 400.0, 0.5))
+    assert set(found) == {"small", "poor"}
+    assert found["small"].startswith("copy of large: difference 0.000")
+    assert dropped(entry("first", 1), entry("second", 1)).keys() == {"second"}
+
+
+def test_what_a_person_kept_is_the_original() -> None:
+    found = dropped(entry("large", 1, 400.0), entry("chosen", 1, person=True), entry("also", 1, person=True))
+    assert found.keys() == {"large"} and "copy of chosen" in found["large"]
+    assert dropped() == dropped(entry("alone", 1)) == {}
+
+
+def test_a_copy_need_not_be_the_right_way_round() -> None:
+    frames = moments(1)
+    turned = [frame[:, ::-1] for frame in frames[::-1]]
+    words = {"whole": tuple(fingerprint(turned)), "inner": tuple(fingerprint(turned, 0.05))}
+    copy = Entry("turned", "", Finding({"pixels": 50.0, "bytes": 1.0}, words))
+    assert dropped(entry("own", 1), copy)["turned"].startswith("mirrored reversed copy of own")
+    own_way = Settings.model_validate({"curate": {"duplicates": {"mirrored": False, "reversed": False}}})
+    assert make(own_way, Path("unused")).choose([entry("own", 1), copy]) == {}
+
+
+@pytest.mark.slow
+def test_choosing_grows_about_as_the_number_of_clips() -> None:
+    from rushes.pipeline.curation_bench import growth
+    from rushes.pipeline.project import no_bar
+
+    small, large = growth([2000, 16000], 0, no_bar)
+    assert large["duplicates_s"] < 8 * 4 * max(small["duplicates_s"], 0.05)
+    assert large["duplicates_found"] >= 0.95 * large["duplicates_planted"]

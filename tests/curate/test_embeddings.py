@@ -120,35 +120,46 @@ def test_ways_that_cannot_be_used(table: dict[str, Any], message: str, fake: Fak
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "red", "ball", "falls"]
 
 
-@pytest.fixture
-def encoder(tmp_path: Path) -> Path:
-    """A text encoder of two layers with drawn weights, saved as transformers does."""
+def save_encoder(folder: Path, kind: str) -> None:
+    """A text encoder of one layer with drawn weights, saved as transformers does."""
     import torch
-    from transformers import BertConfig, BertModel, BertTokenizerFast
+    from transformers import BertConfig, BertModel, BertTokenizerFast, CLIPConfig, CLIPModel, T5Config, T5Model
 
     torch.manual_seed(0)
-    shape = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
-    folder = tmp_path / "encoder"
-    BertModel(BertConfig(vocab_size=len(WORDS), max_position_embeddings=32, **shape)).save_pretrained(folder)
-    (tmp_path / "vocab.txt").write_text("\n".join(WORDS))
-    BertTokenizerFast(vocab=str(tmp_path / "vocab.txt")).save_pretrained(folder)
-    return folder
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    text = {"vocab_size": len(WORDS), "max_position_embeddings": 32, **shape}
+    if kind == "bert":
+        model: Any = BertModel(BertConfig(**text))
+    elif kind == "clip":
+        model = CLIPModel(CLIPConfig(text_config=text, vision_config={"image_size": 32, "patch_size": 16, **shape}))
+    else:
+        model = T5Model(T5Config(vocab_size=len(WORDS), d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2))
+    model.save_pretrained(folder)
+    (folder / "words.txt").write_text("\n".join(WORDS))
+    BertTokenizerFast(vocab=str(folder / "words.txt")).save_pretrained(folder)
 
 
 @pytest.mark.slow
-def test_an_encoder_from_a_folder_is_the_mean_over_words(encoder: Path, answers: Path) -> None:
+@pytest.mark.parametrize("kind", ["bert", "clip", "t5"])
+def test_an_encoder_from_a_folder_is_the_mean_over_words(kind: str, tmp_path: Path, answers: Path) -> None:
     import torch
     from transformers import AutoTokenizer, BertModel
 
-    table = {"by": "folder", "path": str(encoder), "batch": 2}
+    folder = tmp_path / kind
+    save_encoder(folder, kind)
+    table = {"by": "folder", "path": str(folder), "batch": 2}
     embedder = make_embedder(settings(embeddings=table), answers, "diversity")
     texts = ["a red ball falls", "a ball", "red"]
     rows = embedded(embedder, texts, answers)
-    with torch.inference_mode():
-        words = AutoTokenizer.from_pretrained(encoder)("a ball", return_tensors="pt")
-        alone = BertModel.from_pretrained(encoder).eval()(**words).last_hidden_state[0].mean(0).numpy()
-    assert rows.shape == (3, 16) and rows[1] == pytest.approx(alone / np.linalg.norm(alone), abs=1e-5)
-    assert embedder.name.startswith("folder:encoder@") and (answers.parent / FILE).exists()
+    assert rows.shape == (3, 16) and np.linalg.norm(rows, axis=1) == pytest.approx(1, abs=1e-5)
+    alone = embedder.embed(["a ball"])[0]
+    assert rows[1] == pytest.approx(alone / np.linalg.norm(alone), abs=1e-5)  # padding to a longer text adds nothing
+    if kind == "bert":
+        with torch.inference_mode():
+            words = AutoTokenizer.from_pretrained(folder)("a ball", return_tensors="pt")
+            expected = BertModel.from_pretrained(folder).eval()(**words).last_hidden_state[0].mean(0).numpy()
+        assert alone == pytest.approx(expected, abs=1e-5)
+    assert embedder.name.startswith(f"folder:{kind}@") and (answers.parent / FILE).exists()
     assert (embedded(embedder, texts, answers) == rows).all()
 
 

@@ -173,4 +173,6 @@ class _Encoder:
             raise ValueError(f"{self.folder}: not a text encoder that transformers can load ({error})") from error
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token
-        return tokenizer, model.get_encoder() if model.config.is_encoder_decoder else model
+        if model.config.is_encoder_decoder:
+            return tokenizer, model.get_encoder()
+        return tokenizer, getattr(model, "text_model", model)  # of a model of pictures and texts

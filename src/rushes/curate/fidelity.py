@@ -16,6 +16,7 @@ from rushes.config import curation
 from rushes.config.tables import Settings
 from rushes.curate.asking import Model, signed, text_model, unread
 from rushes.curate.base import Dropped, Entry, Finding, Stage, Task
+from rushes.curate.limits import Limit
 from rushes.curate.phenomena import GROUPS, Rewrite, as_text, group_score, question, total
 
 NAME, VERSION = "fidelity", 1
@@ -81,4 +82,5 @@ def make(settings: Settings, answers: Path) -> Stage:
         reads_caption=True,
         calls=lambda clips: len(GROUPS) * clips,
         parallel=settings.endpoint.parallel,
+        limits=(Limit("fidelity", "physical fidelity", low=table.min_score),) if table.keep == "min_score" else (),
     )

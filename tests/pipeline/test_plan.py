@@ -129,6 +129,7 @@ def _scales(layer: Any) -> list[torch.Tensor]:
         ("cogvideox-5b", 5.57),
         ("ltx-video-2b", 1.92),
         ("hunyuanvideo", 12.8),
+        ("hunyuanvideo-i2v", 12.8),
     ],
 )
 def test_published_configurations_have_the_published_size(name: str, billions: float) -> None:

@@ -11,10 +11,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from rushes.backbones.adapters import LORA_FILE
+from rushes.backbones.adapters import LORA_FILE, adapter_is_idle
 from rushes.pipeline import stages, training, weights
-from rushes.pipeline.project import Project, load_run, open_project
+from rushes.pipeline.project import Project, load_run, open_project, run_folder
 from rushes.pipeline.weights import Form, export_weights
+from rushes.training.history import read_history
 
 from ..backbones.tiny_pipelines import write
 
@@ -40,6 +41,21 @@ def trained(
     stages.import_footage(project)
     training.train_run(project)
     return project
+
+
+def test_one_run_trains_both_experts_and_says_how_each_fares(trained: Project) -> None:
+    run: Any = load_run(trained, "sft")
+    rows = read_history(run_folder(trained, "sft") / "metrics.jsonl")[1:]
+    of = {name: [row for row in rows if f"expert/{name}/loss" in row] for name in ("high_noise", "low_noise")}
+    if run.spec.boundary is None:
+        assert not any(of.values())
+        return
+    for name, expert in (("high_noise", run.network.high), ("low_noise", run.network.low)):
+        assert of[name] and not adapter_is_idle(expert)
+    for row in rows:
+        asked = [(row.get(f"expert/{name}/comparisons", 0), row.get(f"expert/{name}/loss", 0)) for name in of]
+        assert sum(count for count, _ in asked) == trained.settings.train.batch
+        assert sum(count * loss for count, loss in asked) / 2 == pytest.approx(row["loss"], rel=1e-5)
 
 
 @Forms

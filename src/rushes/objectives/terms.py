@@ -92,7 +92,7 @@ class TermBatch:
         """Whether any term compares with the reference."""
         return any(bool(self.reference_BK[:, k].any()) for k, (_, link, _) in enumerate(self.forms) if link != "error")
 
-    def __getitem__(self, rows: slice) -> TermBatch:
+    def __getitem__(self, rows: slice | Tensor) -> TermBatch:
         return TermBatch(
             self.forms,
             self.coefficients_BKV[rows],

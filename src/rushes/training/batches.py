@@ -84,6 +84,11 @@ def draw(shape: Sequence[int], comparison: Comparison, visit: int, seed: int, ti
     return times(1, generator), torch.randn(*shape, generator=generator)
 
 
+def time_of(comparison: Comparison, visit: int, seed: int, times: TimeDraw) -> Tensor:
+    """Time [1] of a comparison's visit, as `draw` has it."""
+    return times(1, seeded(seed, comparison.id, visit))
+
+
 def make_batch(
     chosen: Sequence[tuple[Comparison, int]], latents: LatentStore, backbone: Backbone, seed: int, times: TimeDraw
 ) -> Batch:

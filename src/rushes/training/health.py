@@ -19,6 +19,7 @@ Rows = Sequence[Mapping[str, Any]]
 Severity = Literal["warning", "severe"]  # it brings nothing, or it does harm
 
 HELD_OUT = "held_out/"
+EXPERT = "expert/"  # figures of a part of the comparisons, of models that have two networks
 HALF_WAY = 0.5  # share of the run from which it is said that something has not happened yet
 TAIL, HEAD = 0.25, 0.25  # shares of the run that are its end and its beginning
 LEAST_ROWS = 8  # fewer steps are no history
@@ -75,7 +76,8 @@ class _History:
     def levels(self) -> list[str]:
         """Levels that compare; training rows name them."""
         keys = dict.fromkeys(key for row in self.rows[:3] for key in row)
-        return [k.removesuffix("/accuracy") for k in keys if k.endswith("/accuracy") and not k.startswith(HELD_OUT)]
+        parts = (HELD_OUT, EXPERT)
+        return [k.removesuffix("/accuracy") for k in keys if k.endswith("/accuracy") and not k.startswith(parts)]
 
     def steps(self, first: float, last: float) -> Rows:
         """Rows between two shares of the run so far, the start row left out; at least three, where there are."""

@@ -23,10 +23,11 @@ from rushes.objectives.terms import TermBatch, collate
 from rushes.store.latents import LatentStore
 from rushes.training import checkpoint
 from rushes.training.bank import Bank
-from rushes.training.batches import Batch, make_batch, schedule
+from rushes.training.batches import Batch, make_batch, schedule, time_of
 from rushes.training.beta import AutoBeta, scaled
 from rushes.training.choice import AUTO, Mode, Way
 from rushes.training.comparison import Comparison
+from rushes.training.experts import by_expert
 from rushes.training.gradients import backward, measured_way, plain_errors
 from rushes.training.history import History
 from rushes.training.losers import LoserGradients
@@ -260,7 +261,18 @@ def _step(work: Work, step: int) -> dict[str, float]:
     errors = ViewErrors(ranks.gather(own.policy_BVF, *shape), ranks.gather(own.reference_BVF, *shape))
     row = {"loss": float(loss(errors, terms)), "gradient_norm": float(norm), **guard, **diagnose(errors, terms)}
     work.strength.update(row)
-    return row
+    return row | _of_experts(work, errors, terms, chosen)
+
+
+def _of_experts(
+    work: Work, errors: ViewErrors, terms: TermBatch, chosen: Sequence[tuple[Comparison, int]]
+) -> dict[str, float]:
+    """Figures of a step by expert; empty where the model has one network."""
+    boundary = work.backbone.spec.boundary
+    if boundary is None:
+        return {}
+    t_B = torch.cat([time_of(comparison, visit, work.seed, work.data.times) for comparison, visit in chosen])
+    return by_expert(errors, terms, t_B, boundary)
 
 
 def learning_rate(settings: Train, step: int) -> float:

@@ -69,11 +69,12 @@ def _stale(project: Project) -> dict[str, LatentStore]:
 
 def _media(project: Project, subject: str) -> str:
     """Content hash of a clip, a take, or a key."""
-    media = {clip.id: clip.media for clip in project.store.clips()}
-    media |= {take.id: take.media for take in project.store.candidates()}
+    clips = project.store.clips(dropped=True)
+    media = {clip.id: clip.media for clip in clips}
+    media |= {take.id: take.media for take in project.store.candidates(dropped=True)}
     if subject in media:
         return media[subject]
-    known = {*media.values(), *(clip.first_frame for clip in project.store.clips())}
+    known = {*media.values(), *(clip.first_frame for clip in clips)}
     if _of(subject) in known:
         return _of(subject)
     raise ValueError(f"{subject}: no clip, take or latent of this project; name an id or a content hash from its rows")

@@ -69,7 +69,7 @@ def test_equal_frames_get_what_the_image_model_gives(model: InflatedSD, folder: 
         with torch.no_grad():
             image = image_unet(folder)(x[:, :, 0], torch.tensor([step, step]), text).sample
         video = ask(model, x.expand(2, 4, frames, 4, 4), step / 999)
-        torch.testing.assert_close(video, image[:, :, None].expand_as(video), rtol=0, atol=2e-6)
+        torch.testing.assert_close(video, image[:, :, None].expand_as(video), rtol=0, atol=1e-5)
     changed = ask(moved(model), x.expand(2, 4, frames, 4, 4), step / 999)
     assert (changed - video).abs().max() > 1e-2
 

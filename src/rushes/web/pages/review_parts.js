@@ -28,7 +28,7 @@ export function drawFacts(clip, caption, edited) {
   $("#pane").className = keep ? "in" : "out";
   $("#verdict").replaceChildren(
     make("b", keep ? "In the set." : "Out.", keep ? "in" : "out"),
-    ` ${program ? `The funnel ${program.keep ? "kept" : "dropped"} it${program.reason ? `: ${program.reason}` : ""}.` : "No stage has judged it."}`,
+    ` ${program && !program.keep ? `The funnel dropped it: ${program.reason}.` : program || clip.values.length ? "The funnel kept it." : "No stage has looked at it."}`,
   );
   $("#people").replaceChildren(...people.map((one) =>
     make("li", `${one.by} ${one.keep ? "kept" : "dropped"} it${one.reason ? `: ${one.reason}` : ""}${one.caption ? ", with a caption of their own" : ""}`)));

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from cyclopts import App
 
 from rushes.cli import app
@@ -101,6 +102,22 @@ def test_commands_of_the_documents_run(commands: str, tmp_path: Path) -> None:
             commands = commands.replace(large, small)
     result = run(commands, tmp_path)
     assert result.returncode == 0, f"{commands}\n{result.stdout}{result.stderr}"
+    if WAN in commands:
+        check_adapter(tmp_path)
+
+
+def check_adapter(folder: Path) -> None:
+    """What the README says after those commands: diffusers' own pipeline loads the adapter, which then acts."""
+    from diffusers import WanPipeline
+
+    line = 'pipeline.load_lora_weights("export/realdpo")'
+    assert line in (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    pipeline = WanPipeline.from_pretrained(folder / WAN, local_files_only=True)
+    asked = (torch.ones(1, 4, 3, 4, 6), torch.tensor([700.0]), torch.ones(1, 5, 16))
+    with torch.no_grad():
+        before = pipeline.transformer(*asked, return_dict=False)[0]
+        exec(line.replace("export/", f"{folder}/export/"), {"pipeline": pipeline})
+        assert not torch.equal(pipeline.transformer(*asked, return_dict=False)[0], before)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -37,6 +37,8 @@ def curate(
         from rushes.pipeline.presets import preset
 
         settings = preset(recipe, footage)
+        # Footage that is to be curated is mixed: what cannot be used is named and left out.
+        settings = settings.model_copy(update={"footage": settings.footage.model_copy(update={"on_refused": "skip"})})
         Store.create(project).close()
         write_settings(project, settings)
     elif footage is not None:

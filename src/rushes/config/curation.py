@@ -25,7 +25,7 @@ class Technical(Table):
     )
     max_bars: float = Field(0.02, ge=0, le=1, description="share of the picture under black or white bars")
     max_text: float = Field(0.002, ge=0, le=1, description="share of the picture under text that stands still")
-    min_brightness: float = Field(0.06, ge=0, le=1, description="mean brightness of the picture, white is 1")
+    min_brightness: float = Field(0.05, ge=0, le=1, description="mean brightness of the picture, white is 1")
     max_brightness: float = Field(0.92, ge=0, le=1, description="mean brightness of the picture, white is 1")
     max_blown: float = Field(0.3, ge=0, le=1, description="share of pixels that are blown out to white")
 

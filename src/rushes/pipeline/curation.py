@@ -67,8 +67,8 @@ def not_ready(store: Store, facts: Mapping[str, Any]) -> str:
         return f"no clip is left to train on, and {held_out} to evaluate on: {what}"
     if not held_out:
         return (
-            f"{train} clip{'s are' if train > 1 else ' is'} left to train on and none to evaluate on: add footage, set "
-            f"footage.eval_fraction, or {what}"
+            f"{train} clip{'s are' if train > 1 else ' is'} left to train on and none to evaluate on, as no clip "
+            f"changes sides: {what}, or start a new project with a larger footage.eval_fraction"
         )
     return ""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rushes.media.files import whole_file
-from rushes.report.card_page import card_page
+from rushes.report.card_page import card_page, source
 from rushes.report.text import compact, duration
 from rushes.store.database import Store
 
@@ -74,7 +74,7 @@ def lines(facts: Facts) -> list[str]:
     ]
     for stage, edge in _crossed(facts):
         out, kept = (_nearest(facts, edge[side]) for side in ("outside", "inside"))
-        told.append(f"  {stage}: {edge['words']}, {edge['side']} {edge['threshold']:g}: out {out}; kept {kept}")
+        told.append(f"  {stage}: {edge['words']}, {edge['side']} {edge['threshold']:g}: out {out}; inside {kept}")
     return told
 
 
@@ -128,7 +128,7 @@ def _funnel(facts: Facts) -> Iterator[str]:
 def _edges(facts: Facts) -> Iterator[str]:
     yield from ("## At the thresholds", "")
     yield "Nearest clips on both sides; the page data-card.html shows them."
-    yield from ("", "| stage | threshold | just out | just kept |", "|---|---|---|---|")
+    yield from ("", "| stage | threshold | just out | just inside |", "|---|---|---|---|")
     for p in facts["passages"]:
         for edge in p["edges"]:
             out, kept = (_cell(_nearest(facts, edge[side])) for side in ("outside", "inside"))
@@ -167,12 +167,6 @@ def bar_text(counts: Sequence[int]) -> str:
     """Counts as a row of eight heights; a count above none is never shown as none."""
     highest = max(counts, default=0) or 1
     return "".join(" ▁▂▃▄▅▆▇█"[-(-8 * count // highest)] if count else "·" for count in counts)
-
-
-def source(facts: Facts, clip: str) -> str:
-    """What a person knows a clip by."""
-    named = facts["named"][clip]["source"]
-    return str(named.rpartition("/")[2] if "://" not in named and not named.startswith("world:") else named)
 
 
 def _crossed(facts: Facts) -> Iterator[tuple[str, Facts]]:

@@ -80,8 +80,10 @@ def histogram(name: str, found: Facts, key: str) -> Markup:
     return Markup(f'<svg viewBox="0 0 {_WIDE} {_TALL + 20}" role="img" {label}>{head}{"".join(parts)}</svg>')
 
 
-def _name(facts: Facts, clip: str) -> str:
-    return str(facts["named"][clip]["source"])
+def source(facts: Facts, clip: str) -> str:
+    """What a person knows a clip by."""
+    named = facts["named"][clip]["source"]
+    return str(named.rpartition("/")[2] if "://" not in named and not named.startswith("world:") else named)
 
 
 def _environment() -> Environment:
@@ -93,7 +95,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     css = Markup(resources.files("rushes.report").joinpath("page.css").read_text("utf-8"))
-    environment.globals.update(css=css, source=_name)
+    environment.globals.update(css=css, source=source)
     environment.filters.update(plain=plain, compact=compact, duration=duration)
     return environment
 

@@ -1,0 +1,78 @@
+"""`rushes curate` from a folder of mixed footage to a data card, and what it says where too little is left."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rushes.cli import main
+from rushes.media.write import write_video
+from rushes.store.database import Store
+from rushes.world.render import render
+from rushes.world.scenes import FPS, draw_scenes
+
+STAGES = ("--set", 'curate.stages=["technical", "motion", "duplicates"]')
+
+
+def clip(seed: int) -> np.ndarray:
+    return render(draw_scenes(seed, 1)[0])
+
+
+def add(folder: Path, name: str, frames: np.ndarray) -> None:
+    folder.mkdir(exist_ok=True)
+    write_video(folder / f"{name}.mp4", frames, FPS, scale=4)
+    (folder / f"{name}.txt").write_text(f"what {name} shows", encoding="utf-8")
+
+
+def test_mixed_footage_becomes_a_set_with_a_card(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, project = tmp_path / "mixed footage", tmp_path / "my project"
+    for seed in range(5):
+        add(folder, f"ball {seed}", clip(seed))
+    add(folder, "it's frozen", clip(7)[:1].repeat(17, 0))
+    add(folder, "größer copy", clip(1))
+    (folder / "cut short.mp4").write_bytes((folder / "ball 0.mp4").read_bytes()[:3000])
+    (folder / "cut short.txt").write_text("broken")
+    main(["init", str(project), "--footage", str(folder), "--set", "footage.on_refused=skip", "--set",
+          "footage.eval_fraction=0.4", "--set", "curate.licence=my own"])  # fmt: skip
+    main(["curate", str(project), *STAGES, "--jobs", "1"])
+    out, err = capsys.readouterr()
+    assert "7 clips went in, 5 stay" in out and "cut short.mp4" in err
+    assert re.search(r"motion +7 +1 +6 +share of frames in which nothing moves 1\n", out)
+    assert re.search(r"duplicates +6 +1 +5 +copy of 1\n", out)
+    assert f"next: rushes run {project}" in out
+    card = (project / "reports" / "data-card.md").read_text(encoding="utf-8")
+    assert "licence: my own" in card and "it's frozen.mp4 1 |" in card
+    page = (project / "reports" / "data-card.html").read_text(encoding="utf-8")
+    assert page.count("data:image/jpeg") > 4 and "http" not in page.replace("http-equiv", "")
+    facts = json.loads((project / "reports" / "curation.json").read_text(encoding="utf-8"))
+    with Store.open(project) as store:
+        kept = store.clips()
+        assert len(kept) == facts["set"]["train"] + facts["set"]["eval"] == 5
+    hashes = (project / "reports" / "data-card.sha256").read_text().split()
+    assert hashes == sorted({one.media for one in kept})
+    main(["card", str(project)])
+    assert (project / "reports" / "data-card.md").read_text(encoding="utf-8") == card
+
+
+def test_one_clip_none_and_all_refused_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def says(*arguments: str) -> str:
+        with pytest.raises(SystemExit) as ended:
+            main(["curate", *arguments])
+        assert ended.value.code == 2
+        return capsys.readouterr().err
+
+    folder = tmp_path / "footage"
+    folder.mkdir()
+    assert "no videos" in says(str(tmp_path / "none"), "--footage", str(folder))
+    add(folder, "ball", clip(0))
+    one = says(str(tmp_path / "one"), "--footage", str(folder), *STAGES)
+    assert "1 clip is left to train on and none to evaluate on" in one
+    strict = says(str(tmp_path / "one"), *STAGES, "--set", "curate.technical.max_blur=0.01")
+    assert "no clip of 1 is left" in strict and "lower the thresholds in [curate]" in strict
+    assert "curate.stages is empty" in says(str(tmp_path / "one"), "--set", "curate.stages=[]")
+    assert "--jobs: -1 workers cannot be" in says(str(tmp_path / "one"), "--jobs", "-1")
+    main(["card", str(tmp_path / "one")])

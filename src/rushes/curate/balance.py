@@ -54,9 +54,11 @@ def _pattern(word: str) -> str:
 def topics_of(captions: Sequence[str], sources: Sequence[str], topics: Mapping[str, Sequence[str]]) -> list[str]:
     """The topic of each clip by the words of its caption; where none is there, by its file's name and folder."""
     found = by_keywords(captions, topics)
-    names = [re.sub(r"[\W_]+", " ", " ".join(PurePath(source).parts[-2:])) for source in sources]
-    by_name = by_keywords(names, topics)
-    return [name if topic == OTHER else topic for topic, name in zip(found, by_name, strict=True)]
+    left = [at for at, topic in enumerate(found) if topic == OTHER]
+    names = [re.sub(r"[\W_]+", " ", " ".join(PurePath(sources[at]).parts[-2:])) for at in left]
+    for at, topic in zip(left, by_keywords(names, topics), strict=True):
+        found[at] = topic
+    return found
 
 
 def by_clusters(captions: Sequence[str], rows_ND: Rows, clusters: int, seed: int) -> list[str]:

@@ -59,24 +59,24 @@ def copies(whole_NS: Floats, inner_NS: Floats, order: Sequence[int], table: Dupl
     whole, inner = Index(whole_NS), Index(inner_NS)
     turns = list(product(("", "mirrored ")[: 1 + table.mirrored], ("", "reversed ")[: 1 + table.reversed]))
     views = (("", whole, whole_NS), ("cropped ", whole, inner_NS), ("cropped ", inner, whole_NS))
-    ways = [
-        (f"{crop}{mirror}{back}", index, _turned(p, mirror, back)) for mirror, back in turns for crop, index, p in views
-    ]
+    ways = [(crop, mirror, back, index, prints) for mirror, back in turns for crop, index, prints in views]
     scale_N = scales(whole_NS)
     reach_N = table.max_distance * scale_N
-    found = [index.counts(prints, reach_N) for _, index, prints in ways]
+    # Turned when they are asked for: all ways at once would take as much memory as a dozen sets of fingerprints.
+    found = [index.counts(_turned(prints, mirror, back), reach_N) for _, mirror, back, index, prints in ways]
     found[0] = found[0] - 1  # itself
     taken = np.zeros(len(whole_NS), np.bool_)
     for at in order:
         if taken[at]:
             continue
         taken[at] = True
-        for (how, index, prints), counts in zip(ways, found, strict=True):
-            near = index.near(prints[at], float(reach_N[at])) if counts[at] else ()
-            for place, distance in near:
+        for (crop, mirror, back, index, prints), counts in zip(ways, found, strict=True):
+            if not counts[at]:
+                continue
+            for place, distance in index.near(_turned(prints[at : at + 1], mirror, back)[0], float(reach_N[at])):
                 if not taken[place]:
                     taken[place] = True
-                    yield Copy(place, at, distance / float(scale_N[at]), how)
+                    yield Copy(place, at, distance / float(scale_N[at]), f"{crop}{mirror}{back}")
 
 
 def _turned(prints_NS: Floats, mirror: str, back: str) -> Floats:

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from rushes.cli.console import AsJson, Overrides, ProjectFolder, app, bar, opened, tell
 from rushes.cli.product import bench
-from rushes.pipeline.settings import FILE, read_settings, write_settings
+from rushes.pipeline.settings import FILE, overridden, read_settings, write_settings
 from rushes.store.database import Store
 
 
@@ -39,6 +39,7 @@ def curate(
         settings = preset(recipe, footage)
         # Footage that is to be curated is mixed: what cannot be used is named and left out.
         settings = settings.model_copy(update={"footage": settings.footage.model_copy(update={"on_refused": "skip"})})
+        settings = overridden(settings, overrides)
         Store.create(project).close()
         write_settings(project, settings)
     elif footage is not None:

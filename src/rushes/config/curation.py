@@ -182,7 +182,7 @@ class Curate(Table):
     """The funnel."""
 
     stages: tuple[StageName, ...] = Field(
-        ("technical", "motion", "duplicates", "diversity"),
+        ("technical", "motion", "duplicates"),
         strict=False,
         description="what a clip must pass, in this order",
     )

@@ -163,9 +163,9 @@ def speeds(clips: Sequence[Clip]) -> dict[str, dict[str, float]]:
 
 
 def growth(rows: Sequence[int], seed: int, bar: Bar) -> list[dict[str, Any]]:
-    """Seconds to keep and read findings, and to choose by duplicates and diversity, for so many synthetic clips.
+    """Processor seconds to keep and read findings, and to choose by duplicates and diversity, for synthetic clips.
 
-    Peak memory is that of the process so far, MB: give `rows` in rising order.
+    Peak memory is that of the process so far, MB: give `rows`, the numbers of clips, in rising order.
     """
     told = []
     for count in rows:
@@ -264,6 +264,7 @@ def _fault_line(name: str, row: Mapping[str, Any]) -> str:
 
 
 def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
-    began = time.perf_counter()
+    """Seconds of processor time, which others on the machine do not change, and the result."""
+    began = time.process_time()
     result = work()
-    return time.perf_counter() - began, result
+    return time.process_time() - began, result

@@ -61,7 +61,10 @@ TORCH_FREE_MODULES = {
     "rushes.pipeline.judges",
 }  # beside those rooms
 TORCH_ALLOWED = {"rushes.store.latents"}
-DISTRIBUTIONS = {"cv2": "opencv-python-headless", "scenedetect": "scenedetect-headless"}  # where the import's name is not the distribution's
+DISTRIBUTIONS = {
+    "cv2": "opencv-python-headless",
+    "scenedetect": "scenedetect-headless",
+}  # where the import's name is not the distribution's
 
 
 @dataclass(frozen=True)

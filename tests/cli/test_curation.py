@@ -76,3 +76,19 @@ def test_one_clip_none_and_all_refused_are_said(tmp_path: Path, capsys: pytest.C
     assert "curate.stages is empty" in says(str(tmp_path / "one"), "--set", "curate.stages=[]")
     assert "--jobs: -1 workers cannot be" in says(str(tmp_path / "one"), "--jobs", "-1")
     main(["card", str(tmp_path / "one")])
+
+
+def test_a_new_project_keeps_what_was_set_and_says_how_scenarios_stand(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, project = tmp_path / "footage", tmp_path / "project"
+    for seed in range(6):
+        add(folder, f"{seed}", clip(seed))
+    wanted = ['curate.stages=["balance"]', 'curate.balance.topics.numbers=["shows"]', "curate.balance.wanted.numbers=4"]
+    settings = [word for each in (*wanted, "footage.eval_fraction=0.34") for word in ("--set", each)]
+    main(["curate", str(project), "--footage", str(folder), *settings])
+    out, _ = capsys.readouterr()
+    assert re.search(r"scenario +wanted +found +in the set +by people +missing\nnumbers +4 +6 +4 +0 +0\n", out)
+    main(["curate", str(project), "--json"])
+    (scenario,) = json.loads(capsys.readouterr().out)["scenarios"]
+    assert (scenario["name"], scenario["found"], scenario["kept"]) == ("numbers", 6, 4)

@@ -29,6 +29,7 @@ def curate(
 ) -> None:
     """Choose which clips are in the set, by the stages that curate.stages names; exit code 2 where too few are left."""
     from rushes.pipeline import curation, stages
+    from rushes.pipeline.review import open_review, progress_of
     from rushes.report.card import lines
 
     if jobs < 0:
@@ -50,6 +51,11 @@ def curate(
         lacks = "" if dry_run else curation.not_ready(work.store, facts)
     facts["imported"] = imported
     told = lines(facts)
+    if work.settings.curate.balance.topics and not dry_run:
+        with open_review(project, work.settings) as found:
+            scenarios = progress_of(found)
+        told += scenarios.pop("lines")
+        facts["scenarios"] = scenarios["scenarios"]
     if not dry_run:
         told.append(f"data card: {facts['card']}")
     if not lacks:

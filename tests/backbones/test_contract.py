@@ -209,7 +209,7 @@ def test_a_take_does_not_depend_on_its_batch(
 
     together = make(slice(None))
     for row in (0, 3):
-        torch.testing.assert_close(make(slice(row, row + 1)), together[row : row + 1], rtol=0, atol=1e-4)
+        torch.testing.assert_close(make(slice(row, row + 1)), together[row : row + 1], rtol=0, atol=5e-4)
 
 
 class Watched:

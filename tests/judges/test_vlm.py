@@ -88,7 +88,8 @@ def test_a_whole_clip_is_one_question_in_two_orders(fake: FakeEndpoint, make: Ma
 def test_exchanging_the_clips_flips_the_labels_and_costs_nothing(fake: FakeEndpoint, make: Make) -> None:
     judge, left, right = make(), shot(BRIGHT, DARK), shot(DARK, DARK)
     there, back = judge.compare(left, right, 1.0), judge.compare(right, left, 1.0)
-    assert back.labels == tuple(-label for label in there.labels) and len(fake.requests) == 4
+    assert back.labels == tuple(-label for label in there.labels)
+    assert len(fake.requests) == 3  # the second segments are alike, so both orders are one question
 
 
 @pytest.mark.parametrize(("slot", "name"), [(1, "first"), (-1, "second")])

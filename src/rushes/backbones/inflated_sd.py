@@ -97,6 +97,8 @@ FAMILY = Family(
 class InflatedSD(DiffusersBackbone):
     """An image model whose network is inflated when it is first needed."""
 
+    as_it_is = False
+
     @cached_property
     def network(self) -> nn.Module:
         """The video UNet, with the weights that were added to a saved one."""

@@ -80,6 +80,8 @@ class Experts(nn.Module):
 class DiffusersBackbone:
     """A model of a family. See `rushes.backbones.base.Backbone` for the meaning of the methods."""
 
+    as_it_is = True  # the network is one that diffusers knows, which an adapter's export can be loaded into
+
     def __init__(self, folder: Folder, family: Family, how: How) -> None:
         self.folder, self.family, self.how = folder, family, how
         self.spec = family.spec(folder, how)

@@ -46,7 +46,7 @@ class Result:
     @property
     def facts(self) -> dict[str, Any]:
         """All but the values."""
-        return {"made_from": self.made_from, "diagnoses": list(self.diagnoses), "seconds": round(self.seconds, 1)}
+        return {"made_from": self.made_from, "diagnoses": list(self.diagnoses), "seconds": self.seconds}
 
 
 Evidence = dict[str, dict[int, Result]]  # arm -> seed -> result

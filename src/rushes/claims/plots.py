@@ -45,7 +45,8 @@ def forest(table: Sequence[Row], title: str) -> str:
         return _NAMES_PX + _PLOT_PX / 2 * (1 + max(-1.0, min(1.0, value / reach)))
 
     parts = [f'<text x="0" y="16">{escape(title)}</text>']
-    for tick in range(-int(reach), int(reach) + 1, max(1, round(reach / 4))):
+    step = max(1, round(reach / 4))
+    for tick in (step * at for at in range(-int(reach / step), int(reach / step) + 1)):
         kind = "zero" if tick == 0 else "grid"
         parts.append(f'<line x1="{x(tick):.1f}" x2="{x(tick):.1f}" y1="{_HEAD_PX - 6}" y2="{bottom}" class="{kind}"/>')
         parts.append(f'<text x="{x(tick):.1f}" y="{bottom + 14}" class="faint middle">{tick}</text>')

@@ -155,7 +155,7 @@ def _run(arm: Arm, settings: Settings, out: Path, made_from: str) -> Result:
             rows = read_history(run_folder(project, arm.name) / "metrics.jsonl")
             wrong = tuple(diagnosis.name for diagnosis in diagnoses(rows))
         values = _measure(project, arm.name) if arm.evaluate else {}
-    return Result(made_from, values, wrong, time.perf_counter() - began)
+    return Result(made_from, values, wrong, round(time.perf_counter() - began, 1))
 
 
 def _measure(project: Project, system: str) -> Values:

@@ -63,7 +63,8 @@ def export_weights(project: Project, name: str, folder: Path, form: Form = "diff
     train = Settings.model_validate(run.settings).train
     unchanged = ValueError(f"run {name!r} changed no weight, so its export would be the base; train it longer")
     # An inflated model is none that diffusers knows, and an adapter on top of another run's weights needs those too.
-    if type(backbone) is DiffusersBackbone and train.tune == "lora" and train.start == BASE:
+    adapter = train.tune == "lora" and train.start == BASE
+    if isinstance(backbone, DiffusersBackbone) and backbone.as_it_is and adapter:
         if adapter_is_idle(backbone.network):
             raise unchanged
         return _export_adapter(backbone, folder / (name if form == "diffusers" else f"{name}-{form}"), form)

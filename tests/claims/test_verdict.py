@@ -101,6 +101,13 @@ def test_spread_of_other_differences_decides_what_three_seeds_cannot() -> None:
     assert [e.value for e in found] == [e.value for e in many]
 
 
+def test_arms_that_are_equal_by_construction_keep_their_own_spread() -> None:
+    rng = np.random.default_rng(3)
+    *others, equal = moderated([*(of(*rng.normal(0.0, 0.01, 3)) for _ in range(20)), of(0.0, 1e-12, 0.0)])
+    assert all(effect.prior.df > 0 for effect in others) and equal.prior.df == 0
+    assert p_value(equal, hypothesis("equal")) < 1e-9
+
+
 def test_unequal_numbers_of_seeds_lend_nothing() -> None:
     several = [of(0.1, 0.2, 0.3), of(0.1, 0.2), of(0.3, 0.1, 0.2), of(0.0, 0.4, 0.2), of(0.1, 0.1, 0.4)]
     assert moderated(several) == several and moderated([of(0.1)] * 5) == [of(0.1)] * 5

@@ -43,6 +43,11 @@ def test_scale_goes_through() -> None:
     assert other.variance == pytest.approx(9 * one.variance) and other.df == pytest.approx(one.df)
 
 
+def test_sides_that_are_equal_but_for_rounding_do_not_count() -> None:
+    variances = np.random.default_rng(4).chisquare(2.0, 30).tolist()
+    assert fit_prior([*variances, 0.0, 1e-12, 3e-9], 2.0) == fit_prior(variances, 2.0)
+
+
 def test_too_few_lend_nothing() -> None:
     assert fit_prior([1.0] * (FEWEST - 1) + [0.0] * 9, 2.0) == NOTHING
     assert fit_prior([1.0, 2.0, 1.5, 3.0, 0.0], 2.0).df > 0

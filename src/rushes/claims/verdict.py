@@ -15,7 +15,7 @@ import numpy as np
 from scipy.stats import t
 
 from rushes.claims.base import Hypothesis
-from rushes.stats import NOTHING, Prior, fit_prior
+from rushes.stats import NOTHING, Prior, fit_prior, telling
 
 Outcome = Literal["reproduced", "not reproduced", "not decided"]
 Measured = Mapping[int, Mapping[str, float]]  # seed -> prompt -> value
@@ -98,13 +98,17 @@ def effect(arm: Measured, against: Measured) -> Effect:
 
 
 def moderated(effects: Iterable[Effect]) -> list[Effect]:
-    """Differences of one metric, each with what the spread of all of them lends; all have as many seeds."""
+    """Differences of one metric, each with what the spread of all of them lends; all have as many seeds.
+
+    Arms that are equal but for rounding have a spread of their own.
+    """
     found = list(effects)
     seeds = {len(e.per_seed) for e in found}
     if len(seeds) != 1 or seeds == {1}:
         return found
-    prior = fit_prior([float(np.var(e.per_seed, ddof=1)) for e in found], seeds.pop() - 1.0)
-    return [replace(e, prior=prior) for e in found]
+    variances = [float(np.var(e.per_seed, ddof=1)) for e in found]
+    prior = fit_prior(variances, seeds.pop() - 1.0)
+    return [replace(e, prior=prior) if told else e for e, told in zip(found, telling(variances), strict=True)]
 
 
 def p_value(found: Effect, hypothesis: Hypothesis) -> float:

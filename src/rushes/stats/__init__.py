@@ -22,7 +22,7 @@ from rushes.stats.intervals import (
     wilson,
     win_rate,
 )
-from rushes.stats.moderated import NOTHING, Prior, fit_prior
+from rushes.stats.moderated import NOTHING, Prior, fit_prior, telling
 from rushes.stats.power import (
     chance_to_see,
     detectable_difference,
@@ -65,6 +65,7 @@ __all__ = [
     "rank_systems",
     "read_table",
     "spread_of_means",
+    "telling",
     "watch",
     "wilson",
     "win_rate",

@@ -12,9 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import digamma, polygamma
 
 FEWEST = 4  # variances, below which nothing is borrowed
+ROUNDING = 1e-4  # of the median variance, below which two sides are equal but for rounding
 
 
 @dataclass(frozen=True)
@@ -39,15 +41,15 @@ NOTHING = Prior(0.0, 0.0)
 def fit_prior(variances: Sequence[float], df: float) -> Prior:
     """The prior that fits sample variances of `df` degrees of freedom each, by the moments of their logarithms.
 
-    Variances of zero (arms that are equal to the last bit) say nothing about the others and are left out. The prior is
-    never worth more than all the variances together: those of comparisons that share an arm are no separate witnesses.
+    Variances of sides that are equal, or equal but for rounding, say nothing about the others and are left out. The
+    prior is never worth more than all the variances together.
 
     Args:
         variances: at least `FEWEST` above zero, else nothing is borrowed.
         df: above 0.
     """
     assert df > 0, df
-    known = np.array([v for v in variances if v > 0])
+    known = np.asarray(variances, float)[telling(variances)]
     if len(known) < FEWEST:
         return NOTHING
     e = np.log(known) - digamma(df / 2) + np.log(df / 2)
@@ -58,6 +60,13 @@ def fit_prior(variances: Sequence[float], df: float) -> Prior:
     worth = 2 * inverse_trigamma(excess)
     scale = float(np.exp(e.mean() + digamma(worth / 2) - np.log(worth / 2)))
     return Prior(scale, min(worth, most))
+
+
+def telling(variances: Sequence[float]) -> NDArray[np.bool_]:
+    """Which variances are of sides that differ; others are equal, or equal but for rounding."""
+    found = np.asarray(variances, float)
+    positive = found[found > 0]
+    return found > (ROUNDING * np.median(positive) if len(positive) else 0.0)
 
 
 def inverse_trigamma(value: float) -> float:

@@ -26,27 +26,24 @@ TIMES = 'root => [...root.querySelectorAll("video")].map(video => video.currentT
 
 
 @pytest.fixture
-def opened(report: Report, tmp_path: Path, chromium: str) -> Iterator[Any]:
+def opened(report: Report, tmp_path: Path, browser: Any) -> Iterator[Any]:
     """The first case of the opened page; errors and requests fail the test at its end."""
-    playwright = pytest.importorskip("playwright.sync_api")
     target = page.write(report, tmp_path / "report.html")
     problems: list[str] = []
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        tab = browser.new_page(viewport={"width": 390, "height": 844})
-        tab.on("console", lambda message: problems.append(f"{message.type}: {message.text}"))
-        tab.on("pageerror", lambda error: problems.append(str(error)))
-        tab.on("request", lambda request: problems.append(request.url[:80]) if _outside(request.url, target) else None)
-        tab.goto(target.as_uri())
-        case = tab.locator("[data-player]").first
-        case.scroll_into_view_if_needed()
-        tab.wait_for_function(
-            "() => [...document.querySelector('[data-player]').querySelectorAll('video')]"
-            ".every(video => video.readyState >= 2 && !video.seeking)"
-        )
-        yield case
-        assert tab.evaluate("document.documentElement.scrollWidth") <= 390
-        browser.close()
+    tab = browser.new_page(viewport={"width": 390, "height": 844})
+    tab.on("console", lambda message: problems.append(f"{message.type}: {message.text}"))
+    tab.on("pageerror", lambda error: problems.append(str(error)))
+    tab.on("request", lambda request: problems.append(request.url[:80]) if _outside(request.url, target) else None)
+    tab.goto(target.as_uri())
+    case = tab.locator("[data-player]").first
+    case.scroll_into_view_if_needed()
+    tab.wait_for_function(
+        "() => [...document.querySelector('[data-player]').querySelectorAll('video')]"
+        ".every(video => video.readyState >= 2 && !video.seeking)"
+    )
+    yield case
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+    tab.close()
     assert problems == []
 
 

@@ -15,15 +15,6 @@ from .test_page import of_systems
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture
-def browser(chromium: str) -> Any:
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        yield opened
-        opened.close()
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_nothing_sticks_out_and_nothing_is_asked_of_the_network(

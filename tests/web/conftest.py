@@ -104,15 +104,6 @@ def make_desk(tmp_path: Path, clock: Clock) -> Iterator[Callable[..., Desk]]:
         desk.close()
 
 
-@pytest.fixture(scope="package")
-def browser(chromium: str) -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        yield opened
-        opened.close()
-
-
 @pytest.fixture
 def tab_of(browser: Any) -> Iterator[Callable[..., Any]]:
     """A new tab of a person who has not been here; errors and foreign requests fail the test at its end."""

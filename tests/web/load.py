@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -135,7 +136,8 @@ async def crowd(folder: Path, annotators: int, pairs: int, port: int) -> Seen:
 def run(folder: Path, annotators: int, pairs: int) -> Seen:
     """Make the project and let the crowd in."""
     make_project(folder, annotators * pairs + 5)
-    return asyncio.run(crowd(folder, annotators, pairs, free_port()))
+    with ThreadPoolExecutor(1) as pool:  # the browser of other tests keeps a loop of its own on the main thread
+        return pool.submit(lambda: asyncio.run(crowd(folder, annotators, pairs, free_port()))).result()
 
 
 def free_port() -> int:

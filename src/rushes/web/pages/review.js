@@ -31,7 +31,8 @@ function counted(answer) {
 }
 
 async function deal(count) {
-  const held = [now && now.clip.id, ...ahead.map((one) => one.id)].filter(Boolean);
+  const answered = outbox.waiting().map((body) => body.clip);  // the server may not know it yet
+  const held = [now && now.clip.id, ...ahead.map((one) => one.id), ...answered].filter(Boolean).slice(0, 2 * me.ahead);
   const answer = await call("/api/deal", { queue, scenario, after: last, have: held, count }, away);
   counted(answer);
   answer.clips.forEach((clip) => { last = clip.id; });
@@ -63,9 +64,16 @@ async function fetched(id) {
 async function next() {
   if (now) { before.push(now.clip.id); }
   if (behind.length) return show(await fetched(behind.pop()));
-  if (!ahead.length) await refill();
+  if (!ahead.length) await emptied();
   show(ahead.shift());
   if (ahead.length < 2) refill();
+}
+
+// What was asked for before the last answers were on disk may hold the clips they are about once more.
+async function emptied() {
+  await outbox.flush().catch(() => {});
+  if (refilling) await refilling;
+  if (!ahead.length) await refill();
 }
 
 async function previous() {

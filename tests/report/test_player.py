@@ -13,7 +13,7 @@ from rushes.report.model import Report
 
 from .conftest import FPS, FRAMES, GREY_STEP
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.flaky(reruns=2)]
 
 SHOWN = """root => [...root.querySelectorAll("video")].map(video => {
   const canvas = document.createElement("canvas"), pen = canvas.getContext("2d");

@@ -12,7 +12,7 @@ from rushes.web.desk import Desk
 
 from .conftest import FPS, FRAMES, GREY_STEP, running
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.flaky(reruns=2)]
 
 Make = Callable[..., Desk]
 MARKS = "() => [...document.querySelectorAll('.cell')].map(cell => cell.dataset.mark ?? '')"

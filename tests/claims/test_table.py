@@ -54,6 +54,12 @@ def test_p_values_are_corrected_together() -> None:
     assert table.rows([CLAIM], found(0.0))[0].p >= alone
 
 
+def test_an_answer_does_not_depend_on_what_else_was_asked() -> None:
+    other = Claim("other", "Another paper", CLAIM.arms, CLAIM.hypotheses[::-1])
+    alone, both = table.rows([CLAIM], found(0.05)), table.rows([CLAIM, other], found(0.05))
+    assert [(row.p, row.effect) for row in both[:2]] == [(row.p, row.effect) for row in alone]
+
+
 def test_spread_is_lent_within_a_metric() -> None:
     """Four differences of one metric have a spread in common; one of another metric has its own."""
     arms = tuple(Arm(name, "sft") for name in "abcde")

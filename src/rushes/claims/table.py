@@ -26,7 +26,7 @@ class Row:
     claim: str
     hypothesis: Hypothesis
     effect: Effect
-    p: float  # corrected for all hypotheses of the table (Holm)
+    p: float  # corrected for all hypotheses of the claim (Holm)
     outcome: Outcome
     second_judge: bool | None  # whether it sees the difference on the same side; None = it measures nothing alike
 
@@ -42,13 +42,20 @@ class Seen:
 
 
 def rows(claims: Sequence[Claim], evidence: Evidence) -> list[Row]:
-    """Every hypothesis of the claims, tested on the same evidence and corrected together."""
-    asked = [(claim.name, hypothesis) for claim in claims for hypothesis in claim.hypotheses]
-    effects = _effects([h for _, h in asked], evidence)
-    corrected = holm([p_value(e, h) for e, (_, h) in zip(effects, asked, strict=True)])
+    """Every hypothesis of the claims; those of one claim are corrected together and lend each other their spread.
+
+    Other claims have no part in an answer, so it is the same whatever else was asked.
+    """
+    return [row for claim in claims for row in _rows(claim, evidence)]
+
+
+def _rows(claim: Claim, evidence: Evidence) -> list[Row]:
+    asked = claim.hypotheses
+    effects = _effects(asked, evidence)
+    corrected = holm([p_value(e, h) for e, h in zip(effects, asked, strict=True)])
     return [
-        Row(name, h, e, float(p), outcome(e, h, float(p)), _seconded(evidence, h, e))
-        for (name, h), e, p in zip(asked, effects, corrected, strict=True)
+        Row(claim.name, h, e, float(p), outcome(e, h, float(p)), _seconded(evidence, h, e))
+        for h, e, p in zip(asked, effects, corrected, strict=True)
     ]
 
 
@@ -128,8 +135,8 @@ def markdown(claims: Sequence[Claim], table: Sequence[Row], seen: Sequence[Seen]
     lines = [
         "# What reproduced",
         "",
-        f"Each arm: {spent}. Differences with intervals of 95 % over training seeds and prompts; p corrected for the "
-        f"{len(table)} hypotheses of this table.",
+        f"Each arm: {spent}. Differences with intervals of 95 % over training seeds and prompts; p corrected for all "
+        "hypotheses of a section.",
         "",
     ]
     for claim in claims:

@@ -194,7 +194,7 @@ def test_pages_are_sent_with_a_strict_policy(page: Page) -> None:
         policy = response.headers["content-security-policy"]
         assert "default-src 'none'" in policy and "unsafe" not in policy and "frame-ancestors 'none'" in policy
         assert response.headers["x-content-type-options"] == "nosniff"
-    assert "http" not in page.http.get("/static/label.css").text
+    assert "http" not in page.http.get("/static/page.css").text
 
 
 def test_away_from_home_only_invited_people_come_in(make_desk: Make) -> None:

@@ -175,6 +175,22 @@ def test_labels_outlive_a_server_that_is_away(make_desk: Make, tab_of: Callable[
     assert [row.by_slot for row in desk.store.preferences(current=False)] == [(1, 1)]
 
 
+def test_an_answer_of_an_earlier_visit_that_is_refused_does_not_keep_a_person_out(
+    make_desk: Make, tab_of: Callable[..., Any]
+) -> None:
+    desk = make_desk(groups=2, media=True)
+    with served(desk) as address:
+        tab = tab_of(address, expected="409")
+        join(tab, "ada")
+        body = '{item: "0123456789", event: "0123456789", revises: "", labels: {overall: [1, 1]}, scores: {}}'
+        tab.evaluate(f"() => localStorage.setItem('rushes-outbox', JSON.stringify({body}))")  # as it was once kept
+        tab.reload()
+        ready(tab)
+        assert "not on your desk" in tab.inner_text("#note") and not desk.store.preferences()
+        press(tab, "Shift+A Enter")
+        saved(tab, 1)
+
+
 def test_an_invitation_opens_the_page_and_leaves_no_trace(make_desk: Make, tab_of: Callable[..., Any]) -> None:
     desk = make_desk(groups=2, media=True)
     with running(desk, "away", local=False) as address:

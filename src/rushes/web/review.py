@@ -135,7 +135,7 @@ class Review:
         Raises:
             Refused: no clip of this project.
         """
-        clip, said = self._clip(id), self.shelf.said(id)
+        clip, said = self.clip(id), self.shelf.said(id)
         values = {
             score.metric.removeprefix(MEASURED): score.value
             for score in self._reader.scores(subject=id)
@@ -164,7 +164,11 @@ class Review:
 
     def clip(self, id: str) -> Clip:
         """A clip of the project. Raises Refused when there is none with this id."""
-        return self._clip(id)
+        if id not in self.shelf.place:
+            raise Refused("This clip is not in the project; reload the page.")
+        row = self._reader.get(id)
+        assert isinstance(row, Clip), id
+        return row
 
     def close(self) -> None:
         """Close what is open."""
@@ -173,7 +177,7 @@ class Review:
         self.store.close()
 
     def _row(self, person: str, answer: Answer) -> Decision:
-        self._clip(answer.clip)
+        self.clip(answer.clip)
         id = stable_hash(["review", answer.clip, person, answer.event])
         now = datetime.now(UTC).isoformat(timespec="seconds")
         if answer.keep is None:
@@ -187,13 +191,6 @@ class Review:
         except ValueError:
             return False
         return True
-
-    def _clip(self, id: str) -> Clip:
-        if id not in self.shelf.place:
-            raise Refused("This clip is not in the project; reload the page.")
-        row = self._reader.get(id)
-        assert isinstance(row, Clip), id
-        return row
 
 
 def _meanwhile(person: str, last: Decision | None) -> str:

@@ -80,9 +80,8 @@ class Shelf:
         self._margin = np.array([entry.margin for entry in entries], float)
         size = len(entries)
         self._in_set, self._by_person, self._held_back = np.ones(size, bool), np.zeros(size, bool), np.zeros(size, bool)
-        orders = {name: self._order(name) for name in QUEUES}
-        self._orders = orders
-        self._ranks = {name: _inverse(order) for name, order in orders.items()}
+        self._orders = {name: self._order(name) for name in QUEUES}
+        self._ranks = {name: _inverse(order) for name, order in self._orders.items()}
         self._said: dict[str, Said] = {}
         self._lock = threading.RLock()
 
@@ -172,9 +171,9 @@ class Shelf:
 
     def _called_up(self) -> NDArray[np.bool_]:
         """Clips that were held back because their scenario was full, where it no longer is."""
-        lacking = [bool(self.quotas.get(count.name)) and count.missing > 0 for count in self.counts()]
-        by_number = np.array([*lacking, *[False] * (len(self.names) - len(lacking))], bool)
-        called: NDArray[np.bool_] = self._held_back & by_number[self._scenario]
+        wanted = np.array([self.quotas.get(name) or 0 for name in self.names])
+        kept = np.bincount(self._scenario[self._in_set], minlength=len(self.names))
+        called: NDArray[np.bool_] = self._held_back & (kept < wanted)[self._scenario]
         return called
 
 

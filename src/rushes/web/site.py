@@ -11,12 +11,20 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Header, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import BaseModel, ConfigDict, Field
 
 from rushes.web.guard import Guard
 from rushes.web.people import People, Refused
 
-_PAGES = files("rushes.web") / "pages"
+_FILES = files("rushes.web") / "pages"
+_PAGES = Environment(
+    loader=PackageLoader("rushes.web", "pages"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    keep_trailing_newline=True,
+)
 LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
 
 Id = Annotated[str, Field(pattern=r"^[0-9a-f-]{8,64}$")]
@@ -41,7 +49,7 @@ def make_site(people: People, title: str, pages: Mapping[str, str], local: bool 
     Args:
         people: who may come in.
         title: name of the project, shown on the page.
-        pages: address -> file in pages/; all its other files lie under /static/.
+        pages: address -> template in pages/; scripts and styles lie under /static/.
         local: people on this machine join by saying their name; otherwise everybody needs an invitation.
     """
     app = FastAPI(title="Rushes", docs_url=None, redoc_url=None, openapi_url=None)
@@ -77,19 +85,19 @@ def video_answer(find: Callable[[], Path]) -> Response:
 
 
 def _add_pages(app: FastAPI, pages: Mapping[str, str]) -> None:
-    places = {name: address for address, name in pages.items()}
-    for resource in _PAGES.iterdir():
-        kind = mimetypes.guess_type(resource.name)[0] or "application/octet-stream"
-        if resource.name in places or not resource.name.endswith(".html"):
-            path = places.get(resource.name, f"/static/{resource.name}")
-            app.add_api_route(path, _page(resource.read_bytes(), kind), methods=["GET"])
+    for address, name in pages.items():
+        app.add_api_route(address, _always(_PAGES.get_template(name).render(), "text/html"), methods=["GET"])
+    for file in _FILES.iterdir():
+        if not file.name.endswith(".html"):
+            kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+            app.add_api_route(f"/static/{file.name}", _always(file.read_bytes(), kind), methods=["GET"])
 
 
-def _page(body: bytes, kind: str) -> Callable[[], Response]:
-    def page() -> Response:
+def _always(body: str | bytes, kind: str) -> Callable[[], Response]:
+    def answer() -> Response:
         return Response(body, media_type=kind)
 
-    return page
+    return answer
 
 
 def _person(people: People) -> Person:

@@ -1,11 +1,11 @@
 import { call, video } from "/static/api.js";
 import { buildGrid, drawGrid, partSeconds } from "/static/grid.js";
 import { Marks } from "/static/marks.js";
+import { Outbox } from "/static/outbox.js";
 import { Player } from "/static/player.js";
-import { away, begin, guarded, newEvent, note, read, screen, write } from "/static/session.js";
+import { away, begin, drawControls, guarded, newEvent, note, read, screen, write } from "/static/session.js";
 
 const $ = (selector) => document.querySelector(selector);
-const OUTBOX = "rushes-outbox";
 const DRAFT = "rushes-draft";
 
 let me = null;       // what the server told of this person and project
@@ -16,6 +16,7 @@ let looping = false; // the chosen part alone
 let touched = Date.now();
 
 const player = new Player([...document.querySelectorAll("#panes video")], drawTime);
+const outbox = new Outbox("rushes-outbox", (body) => call("/api/save", body, away), sent, (_, error) => { throw error; });
 
 // ---- pairs ---------------------------------------------------------------------------------------------------------
 
@@ -67,7 +68,10 @@ async function start() {
   $("#whole-hint").hidden = me.segment_s === null;
   $("[data-act=loop]").hidden = me.segment_s === null;
   count(me);
-  await empty();
+  await outbox.flush().catch((error) => {  // what is refused is told and gone; the work goes on
+    if (error.status === 401) throw error;
+    note(error.message);
+  });
   showPair(await fetchPair([]));
   if (now) lookAhead();
 }
@@ -85,9 +89,9 @@ async function save() {
     return note("Both clips want a score from 0 to 10; arrow keys change it.");
   }
   saving = true;
-  write(OUTBOX, { item: now.item.id, event: newEvent(), revises: now.revises, labels: now.marks.labels(), scores: now.scores });
+  outbox.add({ item: now.item.id, event: newEvent(), revises: now.revises, labels: now.marks.labels(), scores: now.scores });
   try {
-    await empty();
+    await outbox.flush();
     const corrected = Boolean(now.revises);
     const next = corrected ? await resumed() : await (ahead || fetchPair([]));
     // What was loaded ahead may have been refused; then ask once more, now that this desk has room.
@@ -107,19 +111,9 @@ async function resumed() {
   return kept && kept.id !== now.item.id ? kept : fetchPair([]);
 }
 
-// Sends what was not acknowledged yet, also that of an earlier visit.
-async function empty() {
-  const waiting = read(OUTBOX);
-  if (!waiting) return;
-  try {
-    count(await call("/api/save", waiting, away));
-  } catch (error) {
-    if (error.status === 401) throw error;
-    localStorage.removeItem(OUTBOX);
-    throw error;
-  }
-  localStorage.removeItem(OUTBOX);
-  if (read(DRAFT)?.item === waiting.item) localStorage.removeItem(DRAFT);
+function sent(answer, body) {
+  count(answer);
+  if (read(DRAFT)?.item === body.item) localStorage.removeItem(DRAFT);
 }
 
 async function undo() {
@@ -166,18 +160,13 @@ function draw() {
     input.nextElementSibling.textContent = value === undefined ? "–" : value;
   }
   $("[data-act=loop]").setAttribute("aria-pressed", String(looping));
-  $("#speed").textContent = `${player.rate}×`;
   $("#save").style.opacity = marks.empty() ? ".55" : "1";
   drawTime();
 }
 
 function drawTime() {
   if (!now || !player.clips) return;
-  $("#frame").textContent = `frame ${player.frame + 1} / ${player.frames}`;
-  const button = $("[data-act=toggle]");
-  button.textContent = player.playing ? "❚❚" : "▶";
-  button.setAttribute("aria-label", player.playing ? "Pause" : "Play");
-  const share = (player.frame + 0.5) / player.frames;
+  const share = drawControls(player);
   document.querySelectorAll("#grid .head").forEach((head) => { head.style.left = `${100 * share}%`; });
 }
 
@@ -188,11 +177,6 @@ function mark(value, wholeRow) {
   now.marks.mark(value, wholeRow || now.item.segments === 1);
   keepDraft();
   follow();
-}
-
-function faster(by) {
-  player.faster(by);
-  draw();
 }
 
 function nextScore() {
@@ -207,15 +191,16 @@ const ACTS = {
   back: () => player.step(-1),
   forward: () => player.step(1),
   loop: () => { looping = !looping; follow(); },
-  speed: () => { player.faster(1, true); draw(); },
+  speed: () => player.faster(1, true),
   undo, save,
+  help: () => $("#help").showModal(),
 };
 const move = (rows, columns) => () => { now.marks.choose(now.marks.row + rows, now.marks.column + columns); follow(looping); };
 const KEYS = {
   a: (shift) => mark(1, shift), b: (shift) => mark(-1, shift), t: (shift) => mark(0, shift), x: (shift) => mark(null, shift),
   " ": ACTS.toggle, ",": ACTS.back, ".": ACTS.forward, l: ACTS.loop, u: undo, Backspace: undo, Enter: save,
   ArrowLeft: move(0, -1), ArrowRight: move(0, 1), ArrowUp: move(-1, 0), ArrowDown: move(1, 0),
-  "-": () => faster(-1), "+": () => faster(1), "=": () => faster(1), s: nextScore,
+  "-": () => player.faster(-1), "+": () => player.faster(1), "=": () => player.faster(1), s: nextScore,
 };
 const NO_PAIR = ["u", "Backspace"];     // work without a pair on the desk
 const NO_REPEAT = ["a", "b", "t", "x", "u", "l", "Enter"];  // once for each press, however long
@@ -224,7 +209,7 @@ document.addEventListener("keydown", (event) => {
   touched = Date.now();
   if (event.ctrlKey || event.metaKey || event.altKey || $("#help").open || !$("#welcome").hidden || !me) return;
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;  // Caps Lock is not Shift
-  if (key === "?" || key === "h") { event.preventDefault(); return $("#help").showModal(); }
+  if (key === "?" || key === "h") { event.preventDefault(); return ACTS.help(); }
   const scoring = event.target.type === "range" && key.startsWith("Arrow");
   if (scoring || !(key in KEYS) || (!now && !NO_PAIR.includes(key))) return;
   event.preventDefault();
@@ -233,11 +218,10 @@ document.addEventListener("keydown", (event) => {
 
 document.addEventListener("click", (event) => {
   touched = Date.now();
-  const button = event.target.closest("button[data-act], button[data-mark], #help-button");
-  if (!button || button.classList.contains("cell")) return;
+  const button = event.target.closest("button[data-act], footer button[data-mark]");
+  if (!button) return;
   button.blur();  // so that Space and Enter stay keys of the page
-  if (button.id === "help-button") $("#help").showModal();
-  else if (button.dataset.act) guarded(ACTS[button.dataset.act]);
+  if (button.dataset.act) guarded(ACTS[button.dataset.act]);
   else guarded(() => mark(JSON.parse(button.dataset.mark), event.shiftKey));
 });
 

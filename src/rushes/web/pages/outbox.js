@@ -3,7 +3,7 @@ import { Refusal } from "/static/api.js";
 import { read, write } from "/static/session.js";
 
 export class Outbox {
-  // send: one body -> a promise of the answer; sent: is told each answer; refused: a body that will never be taken.
+  // send: one body -> a promise of the answer; sent: is told each answer and its body; refused: a body that will never be taken.
   constructor(key, send, sent, refused) {
     this.key = key;
     this.send = send;
@@ -12,13 +12,13 @@ export class Outbox {
     this.running = null;
   }
 
-  waiting() { return read(this.key) || []; }
+  waiting() { return [read(this.key) || []].flat(); }  // pages kept one body alone in earlier versions
 
   add(body) { write(this.key, [...this.waiting(), body]); }
 
   drop(body) { write(this.key, this.waiting().filter((one) => one.event !== body.event)); }
 
-  // Ends when all is sent; throws only where the server does not know this person.
+  // Ends when all is sent; throws where the server does not know this person, or `refused` throws.
   flush() {
     this.running ||= this.drain().finally(() => { this.running = null; });
     return this.running;
@@ -27,7 +27,7 @@ export class Outbox {
   async drain() {
     for (let [body] = this.waiting(); body; [body] = this.waiting()) {
       try {
-        this.sent(await this.send(body));
+        this.sent(await this.send(body), body);
       } catch (error) {
         if (!(error instanceof Refusal) || error.status === 401) throw error;
         this.drop(body);

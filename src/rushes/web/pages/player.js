@@ -129,6 +129,7 @@ export class Player {
   speed(rate) {
     this.rate = rate;
     this.videos.forEach((video) => { video.playbackRate = rate; });
+    this.changed();
   }
 
   // The next speed, or the one before; round and round with `turn`.

@@ -3,7 +3,7 @@ import { ClipVideo, forget, loading } from "/static/clip_video.js";
 import { Outbox } from "/static/outbox.js";
 import { Player } from "/static/player.js";
 import { buildQueues, buildScenarios, drawFacts, QUEUES, REASONS } from "/static/review_parts.js";
-import { away, begin, guarded, newEvent, note, read, screen, write } from "/static/session.js";
+import { away, begin, drawControls, guarded, newEvent, note, read, screen, write } from "/static/session.js";
 
 const $ = (selector) => document.querySelector(selector);
 const DRAFT = "rushes-review-draft";
@@ -205,17 +205,12 @@ function draw() {
   const wanted = of && of.wanted !== null ? ` of ${of.wanted} wanted` : "";
   $("#scenario").textContent = of && of.name ? `${of.name}: ${of.kept}${wanted} in the set, ${of.by_people} by people` : "";
   drawFacts(now.clip, now.text, now.text !== standingCaption(now.clip));
-  $("#speed").textContent = `${player.rate}×`;
   drawTime();
 }
 
 function drawTime() {
   if (!now || !player.clips) return;
-  $("#frame").textContent = `frame ${player.frame + 1} / ${player.frames}`;
-  const button = $("[data-act=toggle]");
-  button.textContent = player.playing ? "❚❚" : "▶";
-  button.setAttribute("aria-label", player.playing ? "Pause" : "Play");
-  $("#head").style.left = `${(100 * (player.frame + 0.5)) / player.frames}%`;
+  $("#head").style.left = `${100 * drawControls(player)}%`;
 }
 
 function drawRest() {
@@ -227,8 +222,6 @@ function drawRest() {
 }
 
 // ---- keys and buttons ----------------------------------------------------------------------------------------------
-
-function faster(by, turn) { player.faster(by, turn); draw(); }
 
 function scrub(by, large) { player.step(large ? by * Math.max(1, Math.round(player.frames / 10)) : by); }
 
@@ -258,7 +251,7 @@ function nextScenario(by) {
 
 const ACTS = {
   toggle: () => player.toggle(), "step-back": () => player.step(-1), "step-on": () => player.step(1),
-  speed: () => faster(1, true), keep: () => answer(true), drop: why, edit, undo, previous, next, pick,
+  speed: () => player.faster(1, true), keep: () => answer(true), drop: why, edit, undo, previous, next, pick,
   help: () => $("#help").showModal(),
 };
 const FREE = ["undo", "previous", "pick", "help"];  // do without a clip
@@ -269,7 +262,7 @@ const ANYWHERE = {
 const WITH_CLIP = {
   k: ACTS.keep, d: why, e: edit, o: () => setCaption(now.clip.imported_caption), ArrowRight: next, n: next,
   " ": ACTS.toggle, ",": (shift) => scrub(-1, shift), ".": (shift) => scrub(1, shift), "<": () => scrub(-1, true), ">": () => scrub(1, true),
-  ";": () => scrub(-1, true), ":": () => scrub(1, true), "-": () => faster(-1), "+": () => faster(1), "=": () => faster(1),
+  ";": () => scrub(-1, true), ":": () => scrub(1, true), "-": () => player.faster(-1), "+": () => player.faster(1), "=": () => player.faster(1),
 };
 const ANSWERS = ["k", "d", "e", "o"];
 const REPEATS = [",", ".", "<", ">", ";", ":", "-", "+", "="];  // held down, they go on; others count once for each press
@@ -299,9 +292,9 @@ document.addEventListener("keydown", (event) => {
 
 document.addEventListener("click", (event) => {
   const button = event.target.closest("button[data-act]");
-  if (!button || !me) return;
+  const name = button?.dataset.act;
+  if (!name || (!me && name !== "help")) return;
   button.blur();  // so that Space and Enter stay keys of the page
-  const name = button.dataset.act;
   guarded(() => act(() => (now || FREE.includes(name)) && ACTS[name](), !FREE.includes(name)));
 });
 

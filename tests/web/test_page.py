@@ -249,19 +249,24 @@ def test_a_chosen_part_loops_alone(make_desk: Make, tab_of: Callable[..., Any]) 
         assert min(times) >= 1 - 0.5 / FPS and max(times) > min(times)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_all_fits_a_small_laptop_screen(scheme: str, make_desk: Make, tab_of: Callable[..., Any]) -> None:
+@pytest.mark.parametrize(("scheme", "width_px"), [("light", 1280), ("dark", 1280), ("light", 390)])
+def test_all_fits_small_screens(scheme: str, width_px: int, make_desk: Make, tab_of: Callable[..., Any]) -> None:
     questions = ("visual_quality", "motion", "text", "physics")
     desk = make_desk(groups=1, media=True, dimensions=questions, scores=True)
     with served(desk) as address:
-        tab = tab_of(address, scheme)
+        tab = tab_of(address, scheme, width_px=width_px)
+        wide = width_px > 500
         size = "[document.documentElement.scrollWidth, document.documentElement.scrollHeight]"
         tab.wait_for_selector("#name:visible")
-        assert tab.evaluate(size) == [1280, 720]
+        assert tab.evaluate(size) == [width_px, 720]
         join(tab, "ada")
-        assert tab.evaluate(size) == [1280, 720]
+        width, height = tab.evaluate(size)
+        assert width == width_px and (height == 720 or not wide)
         box = tab.locator("#save").bounding_box()
-        assert box["y"] + box["height"] <= 720 and tab.locator("#panes .a").bounding_box()["height"] > 140
+        assert box["y"] + box["height"] <= (720 if wide else height)
+        for pane in ("a", "b", "real"):
+            box = tab.locator(f"#panes .{pane}").bounding_box()
+            assert box["height"] > 130 and box["width"] > 60 and box["x"] + box["width"] <= width_px, pane
         press(tab, "?")
         assert tab.locator("#help").is_visible()
         press(tab, "Escape a")

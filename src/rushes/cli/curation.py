@@ -30,7 +30,7 @@ def curate(
     """Choose which clips are in the set, by the stages that curate.stages names; exit code 2 where too few are left."""
     from rushes.pipeline import curation, stages
     from rushes.pipeline.review import open_review, progress_of
-    from rushes.report.card import lines
+    from rushes.report.card_text import lines
 
     if jobs < 0:
         raise ValueError(f"--jobs: {jobs} workers cannot be; give a number from 1 up, or 0 for one for each processor")

@@ -18,6 +18,7 @@ _BAR_START = 23.0  # per cent of the width kept for the names of label bars
 _PANEL = (320, 176)  # width and height of a curve panel, px
 _PLOT = (46, 312, 12, 146)  # left, right, top, bottom of its plot
 _BETTER_WORDS = {"lower": ", lower is better", "higher": ", higher is better", "neutral": ""}
+_HISTOGRAM = (220, 56)  # width and height of its bars
 _SCATTER = (430, 300)
 _SCATTER_PLOT = (42, 420, 26, 252)
 
@@ -163,6 +164,25 @@ def label_bars(labels: Labels, key: str) -> Markup:
         told.append(f"{name}: left {counts[0]}, tie {counts[1]}, right {counts[2]}")
     title = f"Labels by {labels.judge}, {labels.dimension}"
     return _svg(key, title, "; ".join(told), parts, height=4 + 26 * len(named) + 10)
+
+
+def histogram(name: str, every: Sequence[int], kept: Sequence[int], ends: tuple[float, float], key: str) -> Markup:
+    """Counts of equal bins between two ends: all clips as faint bars, those kept before them."""
+    wide, tall = _HISTOGRAM
+    highest, width = max(every) or 1, wide / len(every)
+    parts = []
+    for counts, kind in ((every, "tie"), (kept, "left")):
+        for at, count in enumerate(counts):
+            up = tall * count / highest
+            if count:
+                box = f'x="{at * width:.1f}" y="{tall - up:.1f}" width="{width - 1:.1f}" height="{up:.1f}"'
+                parts.append(f'<rect {box} class="{kind}"/>')
+    low, high = map(compact, ends)
+    parts.append(f'<line x1="0" x2="{wide}" y1="{tall + 0.5}" y2="{tall + 0.5}" class="zero"/>')
+    parts.append(f'<text x="0" y="{tall + 15}" class="faint">{low}</text>')
+    parts.append(f'<text x="{wide}" y="{tall + 15}" class="faint end">{high}</text>')
+    told = f"{sum(every)} clips, {sum(kept)} kept, from {low} to {high}"
+    return _svg(key, plain(name), told, parts, tall + 20, wide)
 
 
 _OUTCOME_WORDS = {

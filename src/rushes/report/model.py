@@ -106,11 +106,6 @@ class Case:
     gain: float | None
     videos: tuple[Video, ...]
 
-    @property
-    def size_bytes(self) -> int:
-        """Bytes of all its videos."""
-        return sum(len(video.data) for video in self.videos)
-
 
 @dataclass(frozen=True)
 class Arm:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib import resources
 from itertools import zip_longest
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from rushes.media.files import whole_file
 from rushes.report import curves, figures, text
 from rushes.report.model import Case, Labels, Metric, Report, Step, Video
+from rushes.report.templates import asset, templates
 from rushes.stats import Interval, Outcome, wilson
 
 KINDS = {"random": "Chosen by chance", "worst": "Where training hurt most", "best": "Where training helped most"}
@@ -131,33 +130,13 @@ def _share(step: Step, steps: Sequence[Step]) -> float:
     return round(100 * (step.seconds or 0) / total, 1) if total else 0.0
 
 
-def _asset(name: str) -> Markup:
-    return Markup(resources.files("rushes.report").joinpath(name).read_text("utf-8"))
-
-
-def _template_environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("rushes.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        plain=text.plain,
-        duration=text.duration,
-        row=_row,
-        compact=text.compact,
-        percent=text.percent,
-        data_uri=_data_uri,
-        first_slot=_first_slot,
-        side=_side,
-        span=_span,
-        share=_share,
-        samples=curves.table,
-    )
-    environment.globals.update(css=_asset("page.css"), js=_asset("page.js"), small_px=_SMALL_PX)
-    return environment
-
-
-_TEMPLATE = _template_environment().get_template("page.html")
+_TEMPLATE = templates(
+    row=_row,
+    percent=text.percent,
+    data_uri=_data_uri,
+    first_slot=_first_slot,
+    side=_side,
+    span=_span,
+    share=_share,
+    samples=curves.table,
+).get_template("page.html", globals={"js": asset("page.js"), "small_px": _SMALL_PX})

@@ -1,0 +1,137 @@
+"""What a funnel did, in words: lines for a terminal, and the data card as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rushes.report.text import compact, duration
+
+HASHES = "data-card.sha256"  # beside the card
+Facts = Mapping[str, Any]  # as in reports/curation.json
+
+
+def lines(facts: Facts) -> list[str]:
+    """The funnel as a table of text, then each threshold that something lies beyond with the clips next to it."""
+    head = ("stage", "in", "out", "kept", "why")
+    rows = [
+        head,
+        *((p["stage"], str(p["entered"]), str(p["dropped"]), str(p["kept"]), why(p)) for p in facts["passages"]),
+    ]
+    widths = [max(len(row[at]) for row in rows) for at in range(4)]
+    laid_out = (["", row[0].ljust(widths[0]), *map(str.rjust, row[1:4], widths[1:]), row[4]] for row in rows)
+    told = [summary(facts), *("  ".join(columns) for columns in laid_out)]
+    for stage, edge in _crossed(facts):
+        out, kept = (_nearest(facts, edge[side]) for side in ("outside", "inside"))
+        told.append(f"  {stage}: {edge['words']}, {edge['side']} {edge['threshold']:g}: out {out}; inside {kept}")
+    return told
+
+
+def summary(facts: Facts) -> str:
+    """One sentence: how many clips came in, and how many are left."""
+    extra = [
+        f"{facts[key]} {words}"
+        for key, words in (
+            ("person_dropped", "dropped by a person"),
+            ("person_kept", "kept by a person"),
+            ("stills", "prompts without footage, which pass"),
+        )
+        if facts[key]
+    ]
+    would = "would stay" if facts["dry_run"] else "stay"
+    return f"{facts['entered']} clips went in, {facts['kept']} {would}" + (f" ({', '.join(extra)})" if extra else "")
+
+
+def why(passage: Facts) -> str:
+    """The reasons of one stage with their counts, or why it was skipped."""
+    if passage["skipped"]:
+        return f"SKIPPED: {passage['skipped']}"
+    told = [f"{reason} {count}" for reason, count in (passage["reasons"] or {}).items()]
+    return ", ".join([*told, *([f"kept by a person against it {passage['held']}"] if passage["held"] else [])])
+
+
+def source(facts: Facts, clip: str) -> str:
+    """What a person knows a clip by."""
+    named = facts["named"][clip]["source"]
+    return str(named.rpartition("/")[2] if "://" not in named and not named.startswith("world:") else named)
+
+
+def markdown(facts: Facts, title: str) -> str:
+    """The card as a Markdown document."""
+    return "\n".join([*_head(facts, title), *_funnel(facts), *_edges(facts), *_spreads(facts), *_origin(facts)]) + "\n"
+
+
+def _head(facts: Facts, title: str) -> list[str]:
+    left = facts["set"]
+    size = f"{left['train']} clips to train on and {left['eval']} to evaluate on, {duration(left['seconds'])} in all"
+    return [f"# Data card: {title}", "", f"{summary(facts)}. The set: {size}.", ""]
+
+
+def _funnel(facts: Facts) -> Iterator[str]:
+    yield from ("## Funnel", "", "| stage | in | out | kept | why |", "|---|--:|--:|--:|---|")
+    for p in facts["passages"]:
+        yield f"| {p['stage']} | {p['entered']} | {p['dropped']} | {p['kept']} | {_cell(why(p))} |"
+    skipped = [p["stage"] for p in facts["passages"] if p["skipped"]]
+    if skipped:
+        yield from (
+            "",
+            f"Skipped, as their model could not be asked: {', '.join(skipped)}. Nothing was left out by them.",
+        )
+    yield ""
+
+
+def _edges(facts: Facts) -> Iterator[str]:
+    yield from ("## At the thresholds", "")
+    yield "Nearest clips on both sides; the page data-card.html shows them."
+    yield from ("", "| stage | threshold | just out | just inside |", "|---|---|---|---|")
+    for p in facts["passages"]:
+        for edge in p["edges"]:
+            out, kept = (_cell(_nearest(facts, edge[side])) for side in ("outside", "inside"))
+            yield f"| {p['stage']} | {edge['words']}, {edge['side']} {edge['threshold']:g} | {out} | {kept} |"
+        for example in p["examples"]:
+            yield f"| {p['stage']} | | {_cell(source(facts, example['clip']))}: {_cell(example['reason'])} | |"
+    yield ""
+
+
+def _spreads(facts: Facts) -> Iterator[str]:
+    yield from (
+        "## Distributions",
+        "",
+        "Between the 1st and the 99th percentile, in equal bins, all clips / kept clips.",
+    )
+    yield from ("", "| value | from | to | all | kept |", "|---|--:|--:|---|---|")
+    for name, found in facts["spreads"].items():
+        bars = (bar_text(found[side]) for side in ("every", "kept"))
+        yield f"| {name} | {compact(found['low'])} | {compact(found['high'])} | {' | '.join(bars)} |"
+    yield ""
+
+
+def _origin(facts: Facts) -> list[str]:
+    return [
+        "## Origin",
+        "",
+        f"- licence: {facts['licence'] or 'not stated'}",
+        f"- digest of the set (files, captions, splits): `{facts['set']['digest']}`",
+        f"- SHA-256 of its files: `{HASHES}`",
+        f"- settings of curation: `{facts['settings_hash']}`, stages {', '.join(facts['stages'])}",
+        f"- Rushes {facts['version']}, {facts['made_at']}",
+    ]
+
+
+def bar_text(counts: Sequence[int]) -> str:
+    """Counts as a row of eight heights; a count above none is never shown as none."""
+    highest = max(counts, default=0) or 1
+    return "".join(" ▁▂▃▄▅▆▇█"[-(-8 * count // highest)] if count else "·" for count in counts)
+
+
+def _crossed(facts: Facts) -> Iterator[tuple[str, Facts]]:
+    for passage in facts["passages"]:
+        yield from ((passage["stage"], edge) for edge in passage["edges"] if edge["outside"])
+
+
+def _nearest(facts: Facts, examples: Sequence[Facts]) -> str:
+    return ", ".join(f"{source(facts, e['clip'])} {compact(e['value'])}" for e in examples[:2]) or "none"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -8,7 +8,7 @@ import pytest
 from rushes.config.curation import Duplicates
 from rushes.config.tables import Settings
 from rushes.curate.base import Entry, Finding
-from rushes.curate.duplicates import copies, make
+from rushes.curate.duplicates import Copy, copies, make
 from rushes.curate.fingerprint import MOMENTS, SIZE, Index, backwards, fingerprint, mirrored, scales
 from rushes.pipeline.curation_bench import synthetic_prints
 
@@ -40,33 +40,65 @@ def test_a_clip_of_one_colour_has_a_fingerprint_and_a_scale() -> None:
     assert not flat.any() and scales(flat[None])[0] > 0
 
 
-def test_an_index_finds_what_looking_at_all_finds() -> None:
+TURNS = {
+    "": lambda prints: prints,
+    "reversed ": backwards,
+    "mirrored ": mirrored,
+    "mirrored reversed ": lambda prints: backwards(mirrored(prints)),
+}
+
+
+def test_an_index_loses_nothing_whichever_way_round_a_clip_is() -> None:
     prints = synthetic_prints(400, 3)
-    index, reach = Index(prints), 0.4 * scales(prints)
-    counts = index.counts(prints, reach)
+    prints[::5] = backwards(mirrored(prints[1::5])) + np.random.default_rng(0).integers(-40, 40, (80, SIZE))
+    index, reach = Index(prints.astype(np.int16)), 0.4 * scales(prints)
+    places = index.places(prints)
+    counts = index.counts(places, reach)
+    few = 0
     for at in range(0, 400, 7):
-        apart = np.linalg.norm(prints - prints[at], axis=1)
-        assert [place for place, _ in index.near(prints[at], reach[at])] == np.flatnonzero(apart <= reach[at]).tolist()
-        assert counts[at] >= (apart <= reach[at]).sum()
+        among = index.candidates(places[at], reach[at])
+        assert counts[at] == len(among) and not (np.diff(among) <= 0).any()
+        few += len(among)
+        for turn in TURNS.values():
+            own = turn(prints[at : at + 1])[0]
+            apart = np.linalg.norm(prints - own, axis=1)
+            assert set(np.flatnonzero(apart <= reach[at])) <= set(among)
+            assert np.array_equal(index.apart(own, among), apart[among])
+    assert few < 400 * 58 / 4  # and passes most over
 
 
-def greedy(prints: np.ndarray, most: float) -> set[int]:
-    """Which are copies, by comparing all with all."""
-    out: set[int] = set()
-    reach = most * scales(prints)
-    for at in range(len(prints)):
-        if at not in out:
-            near = np.linalg.norm(prints - prints[at], axis=1) <= reach[at]
-            out |= {int(other) for other in np.flatnonzero(near) if other > at}
-    return out
+def plainly(whole: np.ndarray, inner: np.ndarray, order: list[int], table: Duplicates) -> list[Copy]:
+    """All copies, by comparing all with all in each of the twelve ways."""
+    found, taken, scale = [], set(), scales(whole)
+    for at in order:
+        if at in taken:
+            continue
+        taken.add(at)
+        for turn in TURNS:
+            if ("mirrored" in turn and not table.mirrored) or ("reversed" in turn and not table.reversed):
+                continue
+            for crop, asked, others in (("", whole, whole), ("cropped ", inner, whole), ("cropped ", whole, inner)):
+                apart = np.linalg.norm(others - TURNS[turn](asked[at : at + 1])[0], axis=1)
+                for place in map(int, np.flatnonzero(apart <= table.max_distance * scale[at])):
+                    if place not in taken:
+                        taken.add(place)
+                        found.append(Copy(place, at, float(apart[place] / scale[at]), f"{crop}{turn}"))
+    return found
 
 
-def test_copies_are_those_of_all_pairs() -> None:
-    prints = synthetic_prints(500, 1)
-    table = Duplicates(max_distance=0.3, mirrored=False, reversed=False)
-    far = np.full_like(prints, 1e6)  # no crops
-    assert {copy.place for copy in copies(prints, far, range(500), table)} == greedy(prints, 0.3)
-    assert len(greedy(prints, 0.3)) >= 45  # 50 were planted
+@pytest.mark.parametrize(("most", "turned"), [(0.2, True), (0.4, True), (0.3, False)])
+def test_copies_are_those_of_all_pairs(most: float, turned: bool) -> None:
+    rng = np.random.default_rng(4)
+    whole = synthetic_prints(500, 1)
+    inner = np.rint(whole + rng.normal(0, 10, whole.shape))
+    whole[:40], whole[40:80], whole[80:120] = mirrored(whole[120:160]), backwards(whole[160:200]), inner[200:240]
+    order = list(rng.permutation(500))
+    table = Duplicates(max_distance=most, mirrored=turned, reversed=turned)
+    expected = plainly(whole, inner, order, table)
+    assert list(copies(whole, inner, order, table)) == expected
+    assert list(copies(whole.astype(np.int16), inner.astype(np.int16), order, table)) == expected
+    assert len(expected) >= (125 if turned else 80)  # 50 were planted, and 120 more that are turned or cropped
+    assert len({copy.how for copy in expected}) >= (4 if turned else 2)
 
 
 def entry(id: str, seed: int, pixels: float = 100.0, size: float = 1.0, person: bool = False) -> Entry:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 from rushes.config.curation import Duplicates
 from rushes.config.tables import Settings
 from rushes.curate.base import Dropped, Entry, Finding, Stage, Task
-from rushes.curate.fingerprint import INNER, MOMENTS, Index, backwards, fingerprint, mirrored, scales
+from rushes.curate.fingerprint import INNER, MOMENTS, Index, Prints, backwards, fingerprint, mirrored, scales
 from rushes.curate.frames import read_moments
 from rushes.media.files import MediaError
 
 Floats = NDArray[np.float64]
+Counts = NDArray[np.int64]
+Turns = tuple[tuple[str, str], ...]
 
 
 def make(settings: Settings, answers: Path) -> Stage:
@@ -50,33 +52,55 @@ class Copy:
     how: str
 
 
-def copies(whole_NS: Floats, inner_NS: Floats, order: Sequence[int], table: Duplicates) -> Iterator[Copy]:
+def copies(whole_NS: Prints, inner_NS: Prints, order: Sequence[int], table: Duplicates) -> Iterator[Copy]:
     """In `order`, from the best clip on: all that are copies of one that is no copy itself, each once.
 
     A difference is the distance of two fingerprints over the scale of the original, see `fingerprint.scales`. A crop is
     found by its whole being the original's inner part, or the other way round.
     """
     whole, inner = Index(whole_NS), Index(inner_NS)
-    turns = list(product(("", "mirrored ")[: 1 + table.mirrored], ("", "reversed ")[: 1 + table.reversed]))
-    views = (("", whole, whole_NS), ("cropped ", whole, inner_NS), ("cropped ", inner, whole_NS))
-    ways = [(crop, mirror, back, index, prints) for mirror, back in turns for crop, index, prints in views]
+    views = (_View("", whole, whole_NS), _View("cropped ", whole, inner_NS), _View("cropped ", inner, whole_NS))
+    turns = tuple(product(("", "mirrored ")[: 1 + table.mirrored], ("", "reversed ")[: 1 + table.reversed]))
     scale_N = scales(whole_NS)
     reach_N = table.max_distance * scale_N
-    # Turned when they are asked for: all ways at once would take as much memory as a dozen sets of fingerprints.
-    found = [index.counts(_turned(prints, mirror, back), reach_N) for _, mirror, back, index, prints in ways]
-    found[0] = found[0] - 1  # itself
+    others = [view.others(reach_N) for view in views]
     taken = np.zeros(len(whole_NS), np.bool_)
     for at in order:
         if taken[at]:
             continue
         taken[at] = True
-        for (crop, mirror, back, index, prints), counts in zip(ways, found, strict=True):
-            if not counts[at]:
-                continue
-            for place, distance in index.near(_turned(prints[at : at + 1], mirror, back)[0], float(reach_N[at])):
+        seen = [view.near(at, float(reach_N[at]), turns, taken)
+                for view, count in zip(views, others, strict=True) if count[at]]  # fmt: skip
+        for found in zip(*seen, strict=True):  # of each turn
+            for way, place, distance in chain.from_iterable(found):
                 if not taken[place]:
                     taken[place] = True
-                    yield Copy(place, at, distance / float(scale_N[at]), f"{crop}{mirror}{back}")
+                    yield Copy(place, at, distance / float(scale_N[at]), way)
+
+
+class _View:
+    """One way in which copies are looked for: fingerprints that are asked about, and an index of others."""
+
+    def __init__(self, name: str, index: Index, asked_NS: Prints) -> None:
+        self._name, self._index, self._asked_NS = name, index, asked_NS
+        self._places_NK = index.places(asked_NS)
+
+    def others(self, reach_N: Floats) -> Counts:
+        """[N] how many other clips may lie within the reach of each, the clip itself left out where it surely does."""
+        own = np.linalg.norm(self._places_NK - self._index.places_NK, axis=1) <= reach_N
+        return self._index.counts(self._places_NK, reach_N) - own
+
+    def near(self, at: int, reach: float, turns: Turns, taken: NDArray[np.bool_]) -> list[list[tuple[str, int, float]]]:
+        """For each turn the clips within reach that are not taken: in words how, which, and how far away, in order."""
+        among = self._index.candidates(self._places_NK[at], reach)
+        among = among[~taken[among]]
+        own = np.asarray(self._asked_NS[at : at + 1], np.float64)
+        found = []
+        for mirror, back in turns:
+            apart = self._index.apart(_turned(own, mirror, back)[0], among)
+            way, near = f"{self._name}{mirror}{back}", np.flatnonzero(apart <= reach)
+            found.append([(way, int(among[k]), float(apart[k])) for k in near])
+        return found
 
 
 def _turned(prints_NS: Floats, mirror: str, back: str) -> Floats:
@@ -88,9 +112,7 @@ def _choose(entries: Sequence[Entry], table: Duplicates) -> Dropped:
     """Best is what a person kept, then more pixels, more frames' worth of bytes, and what was imported first."""
     if len(entries) < 2:
         return {}
-    whole, inner = (
-        np.array([entry.finding.words[name] for entry in entries], np.float64) for name in ("whole", "inner")
-    )
+    whole, inner = (np.array([entry.finding.words[name] for entry in entries]) for name in ("whole", "inner"))
     order = sorted(range(len(entries)), key=lambda at: _rank(entries[at]))
     return {
         entries[copy.place].id: (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 
 import cv2
 import numpy as np
@@ -12,6 +13,7 @@ from scipy.spatial import cKDTree
 from rushes.metrics.base import Frames
 
 Floats = NDArray[np.float64]
+Prints = NDArray[np.float64] | NDArray[np.int16]
 
 MOMENTS = 8
 SIZE = 248  # numbers in a fingerprint: 31 a moment
@@ -21,9 +23,13 @@ _PX = 16
 _LUMA, _CHROMA = 4, 3  # lowest frequencies in each direction
 _CHROMA_WEIGHT = 2.0
 _STILL_PART = 0.15
-_SHORT = 12  # directions in which candidates are looked for
+_SHORT = 8  # directions in which candidates are looked for
 _SAMPLE = 4096
+_LEAF = 32  # of the tree; found to be the fastest
 _SLACK = 1e-6 * UNIT  # rounding of the projection
+_ACROSS = np.tile(  # row by row: the frequency across runs fastest
+    np.concatenate([np.tile((-1.0) ** np.arange(side), side)[1:] for side in (_LUMA, _CHROMA, _CHROMA)]), MOMENTS
+)
 
 
 def fingerprint(frames: Sequence[Frames], cropped: float = 0.0) -> Floats:
@@ -56,11 +62,7 @@ def _low_frequencies(frame_HWC: Frames) -> Floats:
 
 def mirrored(prints_NS: Floats) -> Floats:
     """Fingerprints of the clips with left and right exchanged: odd frequencies across change their sign."""
-    across = [
-        np.tile((-1.0) ** np.arange(side), side)[1:]  # row by row: the frequency across runs fastest
-        for side in (_LUMA, _CHROMA, _CHROMA)
-    ]
-    return np.asarray(prints_NS * np.tile(np.concatenate(across), MOMENTS))
+    return np.asarray(prints_NS * _ACROSS)
 
 
 def backwards(prints_NS: Floats) -> Floats:
@@ -68,42 +70,79 @@ def backwards(prints_NS: Floats) -> Floats:
     return prints_NS.reshape(len(prints_NS), MOMENTS, -1)[:, ::-1].reshape(prints_NS.shape)
 
 
-def scales(prints_NS: Floats) -> Floats:
+def scales(prints_NS: Prints) -> Floats:
     """[N] how much there is to tell clips apart by: their change over time, and a part of what stays.
 
     Two clips of one still camera differ in what moves alone, so that the difference must be small beside that. Above 0
     also for a clip of one colour.
     """
+    parts = [_scales(np.asarray(prints_NS[at : at + _SAMPLE], np.float64)) for at in range(0, len(prints_NS), _SAMPLE)]
+    return np.concatenate([np.zeros(0), *parts])
+
+
+def _scales(prints_NS: Floats) -> Floats:
     rows = prints_NS.reshape(len(prints_NS), MOMENTS, -1)
     moving = np.linalg.norm((rows - rows.mean(1, keepdims=True)).reshape(prints_NS.shape), axis=1)
     return np.asarray(moving + _STILL_PART * np.linalg.norm(prints_NS, axis=1) + _SLACK)
 
 
 class Index:
-    """Fingerprints to be searched: a tree over their first few principal directions, which never loses a neighbour.
+    """Fingerprints to be searched, whichever way round a clip is: a tree that never loses a neighbour.
 
-    Distances do not grow when vectors are projected, so what is near in full is near there; few others are.
+    Mirroring and playing backwards change the sign of some components and of no others. Along a few principal
+    directions that either changes wholly or not at all, a clip has a place that is the same whichever way round it is:
+    its coordinate, or the size of that. Places are no farther apart than the fingerprints, however one of these is
+    turned, so what is near in full is near there; few others are.
     """
 
-    def __init__(self, prints_NS: Floats) -> None:
-        self.prints_NS = prints_NS
-        sample = prints_NS[:: max(1, len(prints_NS) // _SAMPLE)]
-        self._middle = sample.mean(0)
-        spread = np.cov((sample - self._middle).T) if len(sample) > 1 else np.eye(SIZE)
-        values, vectors = np.linalg.eigh(spread)
-        self._directions_SK = vectors[:, np.argsort(values)[::-1][:_SHORT]]
-        self._tree = cKDTree(self._short(prints_NS))
+    def __init__(self, prints_NS: Prints) -> None:
+        self._prints_NS = prints_NS
+        sample = np.asarray(prints_NS[:: max(1, len(prints_NS) // _SAMPLE)], np.float64)
+        self._directions_SK, self._changes_K = _directions(sample)
+        self.places_NK = self.places(prints_NS)
+        self._tree = cKDTree(self.places_NK, leafsize=_LEAF)
 
-    def _short(self, prints_NS: Floats) -> Floats:
-        return np.asarray((prints_NS - self._middle) @ self._directions_SK)
+    def places(self, prints_MS: Prints) -> Floats:
+        """[M, K] places of fingerprints, in blocks: they may be whole numbers of few bytes."""
+        parts = [np.asarray(prints_MS[at : at + _SAMPLE], np.float64) @ self._directions_SK
+                 for at in range(0, len(prints_MS), _SAMPLE)]  # fmt: skip
+        places = np.concatenate([np.zeros((0, len(self._changes_K))), *parts])
+        return np.where(self._changes_K, np.abs(places), places)
 
-    def counts(self, prints_MS: Floats, reach_M: Floats) -> NDArray[np.int64]:
+    def counts(self, places_MK: Floats, reach_M: Floats) -> NDArray[np.int64]:
         """[M] how many fingerprints may lie within the reach of each; never too few."""
-        found = self._tree.query_ball_point(self._short(prints_MS), reach_M + _SLACK, return_length=True)
+        found = self._tree.query_ball_point(places_MK, reach_M + _SLACK, return_length=True)
         return np.asarray(found, np.int64)
 
-    def near(self, print_S: Floats, reach: float) -> list[tuple[int, float]]:
-        """Place of each fingerprint within `reach`, in order, and how far away it is."""
-        found = np.sort(self._tree.query_ball_point(self._short(print_S[None])[0], reach + _SLACK)).astype(np.int64)
-        apart = np.linalg.norm(self.prints_NS[found] - print_S, axis=1)
-        return [(int(at), float(gap)) for at, gap in zip(found, apart, strict=True) if gap <= reach]
+    def candidates(self, place_K: Floats, reach: float) -> NDArray[np.int64]:
+        """Which fingerprints may lie within the reach, rising."""
+        return np.sort(self._tree.query_ball_point(place_K, reach + _SLACK)).astype(np.int64)
+
+    def apart(self, print_S: Floats, among: NDArray[np.int64]) -> Floats:
+        """[len(among)] how far the fingerprints `among` are from one."""
+        return np.asarray(np.linalg.norm(self._prints_NS[among] - print_S, axis=1), np.float64)
+
+
+def _directions(prints_NS: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+    """[S, K] orthonormal directions in which places vary most, and [K] whether turning a clip changes their sign."""
+    found: list[tuple[float, Floats, bool]] = []
+    for across, back in product((1, -1), (1, -1)):
+        changes = (across, back) != (1, 1)
+        basis_SD = _turning(across, back)
+        part_ND = prints_NS @ basis_SD
+        part_ND = part_ND if changes else part_ND - part_ND.mean(0)
+        ways_SK = basis_SD @ np.linalg.eigh(part_ND.T @ part_ND)[1][:, ::-1][:, :_SHORT]
+        along_NK = prints_NS @ ways_SK
+        spread_K = (np.abs(along_NK) if changes else along_NK).std(0)
+        found += [(float(spread), way, changes) for spread, way in zip(spread_K, ways_SK.T, strict=True)]
+    best = sorted(found, key=lambda each: -each[0])[:_SHORT]
+    return np.stack([way for _, way, _ in best], 1), np.array([changes for _, _, changes in best])
+
+
+def _turning(across: int, back: int) -> Floats:
+    """[S, D] orthonormal basis of what mirroring multiplies by `across` and playing backwards by `back`, each +-1."""
+    own = np.eye(SIZE)
+    flipped = mirrored(own)
+    projection = (own + across * flipped + back * backwards(own) + across * back * backwards(flipped)) / 4
+    values, vectors = np.linalg.eigh(projection)
+    return np.asarray(vectors[:, values > 0.5], np.float64)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import signal
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -22,6 +21,8 @@ from rushes.records import Candidate, Clip, Preference, Run, Score
 from rushes.store.database import Store
 from rushes.store.latents import LatentStore
 
+from ..forked import start_into
+
 KINDS = (Clip, Candidate, Preference, Score, Run)
 SMALL = Settings(
     footage=Footage(clips=6, eval_prompts=3),
@@ -35,8 +36,6 @@ SMALL = Settings(
 # Runs in the process of the command: what is patched there is the moment of the blow, and nothing else.
 PROGRAM = """
 import os, signal, sys
-for number, path in ((1, out), (2, err)):
-    os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
 exec(before)
 from rushes.cli import main
 main(arguments)
@@ -84,14 +83,10 @@ class Result:
 def command(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Result]:
     """Run the command line in a process of its own, forked from one that has imported all of it."""
     folder = tmp_path_factory.mktemp("output")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["rushes.pipeline.runs", "rushes.cli"])
 
     def run(*arguments: object, before: str = "") -> Result:
         out, err = folder / "out", folder / "err"
-        names = {"arguments": [str(text) for text in arguments], "before": before, "out": str(out), "err": str(err)}
-        process = context.Process(target=exec, args=(PROGRAM, names))
-        process.start()
+        process = start_into(out, err, PROGRAM, arguments=[str(text) for text in arguments], before=before)
         process.join(120)
         assert process.exitcode is not None, "the command hangs"
         return Result(process.exitcode, out.read_text(), err.read_text())

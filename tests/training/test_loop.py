@@ -4,8 +4,7 @@ import json
 import os
 import random
 import shutil
-import subprocess
-import sys
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,8 @@ from rushes.config.tables import Train
 from rushes.training import checkpoint
 from rushes.training.comparison import Comparison
 from rushes.training.loop import Data, learning_rate, split, train
+
+from ..forked import SCRIPT, start_into
 
 DataIn = Callable[..., Data]
 Small = Callable[..., TinyBackbone]
@@ -248,26 +249,22 @@ def test_the_last_prompts_that_fit_are_held_out() -> None:
 
 def killed(folder: Path, at_step: int | None, delay_s: float, steps: int) -> bool:
     """Run until step `at_step` and `delay_s` more, then kill; whether it was killed before its end."""
-    script = Path(__file__).with_name("killed_run.py")
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    with subprocess.Popen(
-        [sys.executable, str(script), str(folder), str(steps)], stdout=subprocess.PIPE, text=True, env=environment
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
+    script, lines = Path(__file__).with_name("killed_run.py"), folder / "lines"
+    lines.unlink(missing_ok=True)
+    os.mkfifo(lines)
+    process = start_into(lines, Path(os.devnull), SCRIPT, arguments=[str(script), str(folder), str(steps)])
+    with lines.open() as printed:
+        for line in printed:
             if at_step is not None and int(line) >= at_step:
-                try:
-                    process.wait(delay_s)
-                except subprocess.TimeoutExpired:
-                    process.kill()
+                process.join(delay_s)
+                process.kill()
                 break
-        else:
-            assert process.wait() == 0
-        return process.wait() == -9
+    process.join()
+    assert process.exitcode in (0, -signal.SIGKILL)
+    return process.exitcode != 0
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)  # a minute or two where nothing else runs
 def test_killed_at_any_point_a_run_ends_the_same(tmp_path: Path) -> None:
     """At least twenty kills with SIGKILL, at random steps and moments, on one run: also while it writes."""
     steps, draw = 60, random.Random(7)

@@ -1,0 +1,106 @@
+"""Programs in processes of their own, forked from one that has imported all of Rushes: for tests to which it does not
+matter how a process starts, as a start of the interpreter's own costs seconds of imports."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shlex
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+IMPORTED = ["rushes.pipeline.runs", "rushes.cli"]
+
+OUTPUT = """
+import os
+for number, path in ((1, out), (2, err)):
+    os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+"""
+
+SCRIPT = """
+import runpy, sys
+sys.argv = arguments
+runpy.run_path(arguments[0], run_name="__main__")
+"""
+
+# Forks for every command that comes: with its arguments, in its folder, on its pipes; the exit code goes back.
+SERVER = """
+import importlib, json, os, signal, socket, sys, traceback
+from rushes.cli import main
+
+def answer(connection):
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    _, ends, _, _ = socket.recv_fds(connection, 1, 3)
+    for number, end in enumerate(ends):
+        os.dup2(end, number)
+        os.close(end)
+    with connection.makefile() as request:
+        folder, *sys.argv = json.load(request)
+    os.chdir(folder)
+    code = 0
+    try:
+        main()
+    except SystemExit as stop:
+        code = stop.code or 0
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    connection.sendall(str(code).encode())
+
+for name in imported:
+    importlib.import_module(name)
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+while True:
+    connection, _ = listener.accept()
+    if os.fork() == 0:
+        answer(connection)
+        os._exit(0)
+    connection.close()
+"""
+CLIENT = """
+import json, os, socket, sys
+with socket.socket(socket.AF_UNIX) as server:
+    server.connect(sys.argv[1])
+    socket.send_fds(server, [b"."], [0, 1, 2])
+    server.sendall(json.dumps([os.getcwd(), "rushes", *sys.argv[2:]]).encode())
+    server.shutdown(socket.SHUT_WR)
+    sys.exit(int(server.recv(9) or 1))
+"""
+
+
+def start(program: str, **names: Any) -> BaseProcess:
+    """Run the text of a program that knows these names."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(IMPORTED)
+    process = context.Process(target=exec, args=(program, names))
+    process.start()
+    return process
+
+
+def start_into(out: Path, err: Path, program: str, **names: Any) -> BaseProcess:
+    """The same, with what it prints in files or named pipes."""
+    return start(OUTPUT + program, out=str(out), err=str(err), **names)
+
+
+@contextmanager
+def rushes_in_bash(imported: Sequence[str] = ()) -> Iterator[str]:
+    """A line for a script of bash's, after which `rushes` is such a process; some have further imports to share."""
+    with TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
+        address = os.path.join(folder, "rushes")
+        listener.bind(address)
+        listener.listen()
+        server = start(SERVER, listener=listener, imported=list(imported))
+        try:
+            yield f'rushes() {{ {shlex.join([sys.executable, "-IS", "-c", CLIENT, address])} "$@"; }}\n'
+        finally:
+            server.kill()
+            server.join()
+            server.close()

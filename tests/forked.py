@@ -10,6 +10,7 @@ import socket
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,6 +28,12 @@ SCRIPT = """
 import runpy, sys
 sys.argv = arguments
 runpy.run_path(arguments[0], run_name="__main__")
+"""
+
+RANK = """
+import os
+told = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+os.environ.update({name: str(value) for name, value in told.items()} if size > 1 else {})
 """
 
 # Forks for every command that comes: with its arguments, in its folder, on its pipes; the exit code goes back.
@@ -88,6 +95,27 @@ def start(program: str, **names: Any) -> BaseProcess:
 def start_into(out: Path, err: Path, program: str, **names: Any) -> BaseProcess:
     """The same, with what it prints in files or named pipes."""
     return start(OUTPUT + program, out=str(out), err=str(err), **names)
+
+
+def run_ranks(size: int, outputs: Path, program: str, **names: Any) -> list[str]:
+    """Run so many processes that know of each other, as torchrun would tell them; what each printed.
+
+    Their output goes into a folder. All must end well.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    files = [(outputs / f"out-{rank}", outputs / f"err-{rank}") for rank in range(size)]
+    started = [
+        start_into(*files[rank], RANK + program, rank=rank, size=size, port=port, **names) for rank in range(size)
+    ]
+    while alive := [process.sentinel for process in started if process.exitcode is None]:
+        wait(alive)
+        if any(process.exitcode for process in started):  # the others would wait for it for ever
+            for process in started:
+                process.kill()
+    assert [process.exitcode for process in started] == [0] * size, [err.read_text()[-3000:] for _, err in files]
+    return [out.read_text() for out, _ in files]
 
 
 @contextmanager

@@ -15,6 +15,8 @@ import pytest
 
 from rushes.store.database import Store
 
+from ..forked import run_ranks
+
 BANKED = ("--set", "train.bank=2", "--set", "train.name=banked")
 
 
@@ -63,27 +65,34 @@ def test_what_does_not_go_together(
     assert result.code == 2 and message in result.err
 
 
+def by_torchrun(folder: Path, *arguments: str) -> str:
+    program = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "rushes", *arguments]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    result = subprocess.run(program, capture_output=True, text=True, check=False, env=environment, cwd=folder)
+    assert result.returncode == 0, result.stderr[-3000:]
+    return result.stdout
+
+
+def by_forking(folder: Path, *arguments: str) -> str:
+    """The same, without torchrun's own process and without seconds of imports."""
+    program = "import sys; from rushes.__main__ import run; sys.argv = arguments; run()"
+    return "".join(run_ranks(2, folder, program, arguments=["rushes", *arguments]))
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("parallel", ["replicate", "shard"])
-def test_torchrun_trains_one_run(parallel: str, finished: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("parallel", "start"), [("replicate", by_torchrun), ("shard", by_forking)])
+def test_two_processes_train_one_run(
+    parallel: str, start: Callable[..., str], finished: Path, tmp_path: Path, command: Callable[..., Any]
+) -> None:
     project, name = tmp_path / "project", f"two-{parallel}"
     shutil.copytree(finished, project)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    program = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "rushes", "train", project]
     settings = [f"train.name={name}", f"train.parallel={parallel}", "train.bank=2", "train.tune=lora"]
     given = [text for each in settings for text in ("--set", each)]
-    result = subprocess.run(
-        [*program, *given, "--json"], capture_output=True, text=True, check=False, env=environment, cwd=tmp_path
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
-    (line,) = result.stdout.splitlines()  # of the first process alone
+    (line,) = start(tmp_path, "train", str(project), *given, "--json").splitlines()  # of the first process alone
     assert json.loads(line)["run"] == name
     with Store.open(project) as store:
         (run,) = [run for run in store.runs() if run.name == name]
     # what was written is what the run ended with
-    evaluated = subprocess.run(
-        [sys.executable, "-m", "rushes", "evaluate", project, "--run", name, "--json"],
-        capture_output=True, text=True, check=False, env=environment,
-    )  # fmt: skip
-    assert evaluated.returncode == 0, evaluated.stderr[-3000:]
+    evaluated = command("evaluate", project, "--run", name, "--json")
+    assert evaluated.code == 0, evaluated.err
     assert run.made_by != run.base

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +10,8 @@ import torch
 from rushes.backbones.tiny import TinyBackbone
 from rushes.training import checkpoint
 from rushes.training.reference import Reference
+
+from ..forked import start_into
 
 Small = Callable[..., TinyBackbone]
 TENSORS = {"policy/a": torch.arange(12.0).view(3, 4), "optimiser/a/step": torch.tensor(3.0)}
@@ -82,15 +82,18 @@ def test_a_flipped_bit_is_noticed_and_said(back: int, tmp_path: Path, caplog: py
 
 
 def test_one_process_at_a_time_holds_a_run(tmp_path: Path) -> None:
-    other = (
-        "from pathlib import Path\nfrom rushes.training.checkpoint import only_one\nwith only_one(Path(r'{}')): pass"
-    )
-    program = [sys.executable, "-c", other.format(tmp_path / "run")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    said = tmp_path / "said"
+
+    def other() -> int | None:
+        program = "from rushes.training.checkpoint import only_one\nwith only_one(folder): pass"
+        process = start_into(Path(os.devnull), said, program, folder=tmp_path / "run")
+        process.join()
+        return process.exitcode
+
     with checkpoint.only_one(tmp_path / "run"):
-        refused = subprocess.run(program, capture_output=True, text=True, check=False, env=environment)
-        assert "another process trains this run; wait for it, or set train.name to another name" in refused.stderr
-    assert subprocess.run(program, capture_output=True, check=False, env=environment).returncode == 0
+        assert other() == 1
+        assert "another process trains this run; wait for it, or set train.name to another name" in said.read_text()
+    assert other() == 0
 
 
 def test_a_frozen_reference_is_not_stored_again(small: Small) -> None:

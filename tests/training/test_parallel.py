@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
 from collections.abc import Callable
-from multiprocessing.connection import wait
 from pathlib import Path
 
 import pytest
@@ -18,43 +15,19 @@ from rushes.training import checkpoint
 from rushes.training.loop import Data, train
 from rushes.training.parallel import Ranks, joined, others_wait
 
-from ..forked import SCRIPT as FORKED_SCRIPT
-from ..forked import start_into
+from .. import forked
+from ..forked import run_ranks
 
-SET_RANK = """
-import os
-if size > 1:
-    told = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    os.environ.update({name: str(value) for name, value in told.items()})
-"""
 SCRIPT = Path(__file__).with_name("ranks_run.py")
 STEPS = 6
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def run(
     folder: Path, processes: int, parallel: str = "replicate", gradients: str = "joint", steps: int = STEPS
 ) -> Path:
     folder.mkdir(exist_ok=True)
-    arguments, port = [str(SCRIPT), str(folder), str(steps), parallel, gradients], free_port()
-    errors = [folder / f"errors-{rank}" for rank in range(processes)]
-    started = [
-        start_into(
-            Path(os.devnull), told, SET_RANK + FORKED_SCRIPT, rank=rank, size=processes, port=port, arguments=arguments
-        )
-        for rank, told in enumerate(errors)
-    ]
-    while alive := [process.sentinel for process in started if process.exitcode is None]:
-        wait(alive)
-        if any(process.exitcode for process in started):  # the others would wait for it for ever
-            for process in started:
-                process.kill()
-    assert [process.exitcode for process in started] == [0] * processes, [told.read_text()[-3000:] for told in errors]
+    arguments = [str(SCRIPT), str(folder), str(steps), parallel, gradients]
+    run_ranks(processes, folder, forked.SCRIPT, arguments=arguments)
     return folder
 
 

@@ -34,7 +34,8 @@ def add_lora(network: nn.Module, targets: Sequence[str], rank: int, alpha: float
     missing = sorted(target for target in set(targets) if not any(path.endswith(f".{target}") for path in paths))
     if missing:
         raise ValueError(f"LoRA target {missing[0]!r} is not a layer of this network")
-    config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(targets), init_lora_weights=True)  # type: ignore[arg-type]
+    # peft takes any number for alpha where its types say int.
+    config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(targets))  # type: ignore[arg-type]
     inject_adapter_in_model(config, network, adapter_name=name)
     for p in network.parameters():
         if p.requires_grad:

@@ -9,17 +9,15 @@ from __future__ import annotations
 from typing import Any
 
 import diffusers
-import torch
 from torch import Tensor
 
 from rushes.backbones.base import AS_IT_IS, BackboneSpec, Condition, How
 from rushes.backbones.folders import Folder
+from rushes.backbones.images import decode, encode
 from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows, load_model
-from rushes.backbones.schedules import noise_schedule
-from rushes.noise.paths import VariancePreserving
+from rushes.backbones.schedules import noise_schedule, training_steps
 
 ABOUT = {"modes": ["text"], "path": "noise", "temporal_ratio": 1, "spatial_ratio": 8, "fps": 8.0}
-AT_ONCE = 8  # frames that the codec takes together
 
 
 def spec(folder: Folder, how: How) -> BackboneSpec:
@@ -57,25 +55,9 @@ def text(pipeline: Any, caption: str) -> Rows:
     return {"text": embeddings[0]}
 
 
-def encode(codec: Any, pixels_BCTHW: Tensor) -> Tensor:
-    """Frame by frame."""
-    images = pixels_BCTHW.transpose(1, 2).flatten(0, 1)
-    latents = torch.cat([codec.encode(some).latent_dist.mode() for some in torch.split(images, AT_ONCE)])
-    return latents.view(len(pixels_BCTHW), -1, *latents.shape[1:]).transpose(1, 2)
-
-
-def decode(codec: Any, latents_BCFHW: Tensor) -> Tensor:
-    """Frame by frame."""
-    images = latents_BCFHW.transpose(1, 2).flatten(0, 1)
-    pixels = torch.cat([codec.decode(some, return_dict=False)[0] for some in torch.split(images, AT_ONCE)])
-    return pixels.view(len(latents_BCFHW), -1, *pixels.shape[1:]).transpose(1, 2)
-
-
 def predict(network: Any, noised_BCFHW: Tensor, t_BF: Tensor, condition: Condition, model: DiffusersBackbone) -> Tensor:
     """The noise."""
-    path = model.spec.path
-    assert isinstance(path, VariancePreserving)
-    index = (t_BF[:, -1] * (len(path.alphas_bar) - 1)).round().long()
+    index = training_steps(model.spec, t_BF[:, -1])
     frames = noised_BCFHW.shape[2]
     prediction: Tensor = network(noised_BCFHW, index, condition.text.repeat_interleave(frames, 0), return_dict=False)[0]
     return prediction

@@ -17,8 +17,7 @@ from torch import Tensor
 from rushes.backbones.base import AS_IT_IS, BackboneSpec, Condition, How
 from rushes.backbones.folders import Folder
 from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows, load_model
-from rushes.backbones.schedules import noise_schedule
-from rushes.noise.paths import VariancePreserving
+from rushes.backbones.schedules import noise_schedule, training_steps
 
 ABOUT = {"modes": ["text", "first_frame"], "path": "v", "temporal_ratio": 4, "spatial_ratio": 8, "fps": 8.0}
 LONGEST = 226  # tokens of a caption
@@ -58,15 +57,14 @@ def text(pipeline: Any, caption: str) -> Rows:
 
 def predict(network: Any, noised_BCFHW: Tensor, t_BF: Tensor, condition: Condition, model: DiffusersBackbone) -> Tensor:
     """v = sqrt(abar) noise - sqrt(1 - abar) clean."""
-    path, x = model.spec.path, noised_BCFHW
-    assert isinstance(path, VariancePreserving)
+    x = noised_BCFHW
     if "first" in condition.more:
         first = _as_shown(condition.more["first"], model)
         x = torch.cat([x, torch.cat([first, first.new_zeros(x[:, :, 1:].shape)], 2)], 1)
     prediction: Tensor = network(
         x.transpose(1, 2),
         condition.text,
-        (t_BF[:, -1] * (len(path.alphas_bar) - 1)).round().long(),
+        training_steps(model.spec, t_BF[:, -1]),
         ofs=None if network.config.ofs_embed_dim is None else x.new_full((1,), OFFSET),
         image_rotary_emb=_positions(network, x, model),
         return_dict=False,

@@ -36,6 +36,7 @@ ABOUT = {"modes": ["text", "first_frame"], "path": "flow", "temporal_ratio": 4, 
 LONGEST = 256  # tokens of a caption
 FROM_IMAGE = "HunyuanVideoImageToVideoPipeline"
 INTERLEAVE = {"latent_concat": 2, "token_replace": 4}  # every so manieth of the image's tokens is kept
+LAYERS = ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
 READERS = ("tokenizer", "text_encoder", "tokenizer_2", "text_encoder_2")
 TRACE = 0.001  # of the first frame, in the noise that sampling starts from
 
@@ -65,7 +66,7 @@ def spec(folder: Folder, how: How) -> BackboneSpec:
         spatial_ratio=spatial,
         fps=24.0,
         shift=shift,
-        lora_targets=("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"),
+        lora_targets=LAYERS,
         first_frame="channels" if way == "latent_concat" else "clean",
         still=("look",) if starts else (),
         multiple_px=spatial * network["patch_size"],
@@ -91,7 +92,7 @@ def _rows(embeddings: Tensor, pooled: Tensor, mask: Tensor) -> Rows:
 
 def still(model: DiffusersBackbone, frames_BHWC: NDArray[np.uint8], frames: int) -> dict[str, Tensor]:
     """`look`: pixels [B, 3, 1, H, W] of the frame as the model that reads the caption sees them."""
-    images = numpy_to_pil(frames_BHWC / 255)  # type: ignore[no-untyped-call]
+    images = numpy_to_pil(frames_BHWC / 255)
     look: Tensor = model.part("image_processor")(images, return_tensors="pt").pixel_values
     return {"look": look[:, :, None].float()}
 

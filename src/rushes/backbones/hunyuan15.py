@@ -18,14 +18,13 @@ from torch import Tensor
 
 from rushes.backbones.base import AS_IT_IS, BackboneSpec, Condition, How
 from rushes.backbones.folders import Folder
-from rushes.backbones.hunyuan import even_levels
+from rushes.backbones.hunyuan import LAYERS, READERS, even_levels
 from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows, load_model
 from rushes.backbones.schedules import flow_schedule
 from rushes.noise.paths import Flow
 
 ABOUT = {"modes": ["text", "first_frame"], "path": "flow", "temporal_ratio": 4, "spatial_ratio": 16, "fps": 24.0}
 SEEN = 729  # tokens that an image embedding has
-READERS = ("tokenizer", "text_encoder", "tokenizer_2", "text_encoder_2")
 
 
 def spec(folder: Folder, how: How) -> BackboneSpec:
@@ -50,7 +49,7 @@ def spec(folder: Folder, how: How) -> BackboneSpec:
         spatial_ratio=codec["spatial_compression_ratio"],
         fps=24.0,
         shift=shift,
-        lora_targets=("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"),
+        lora_targets=LAYERS,
         first_frame="channels",
         still=("first", "image") if looks else (),
         multiple_px=codec["spatial_compression_ratio"] * network["patch_size"],
@@ -77,7 +76,7 @@ def still(model: DiffusersBackbone, frames_BHWC: NDArray[np.uint8], frames: int)
     latents = torch.cat([model.encode_pixels(model.pixels(frame[None])) for frame in frames_BHWC])
     encoder, processor = model.part("image_encoder"), model.part("feature_extractor")
     look = diffusers.HunyuanVideo15ImageToVideoPipeline._get_image_embeds
-    images = [look(encoder, processor, image, model.device) for image in numpy_to_pil(frames_BHWC / 255)]  # type: ignore[no-untyped-call]
+    images = [look(encoder, processor, image, model.device) for image in numpy_to_pil(frames_BHWC / 255)]
     return {"first": latents.cpu(), "image": torch.cat(images).float().cpu()[..., None, None]}
 
 

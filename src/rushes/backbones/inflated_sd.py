@@ -10,21 +10,20 @@ A model that was saved is a Stable Diffusion folder too, with what was added to 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from rushes.backbones.base import AS_IT_IS, BackboneSpec, Condition, How
 from rushes.backbones.folders import Folder, open_folder
+from rushes.backbones.images import decode, encode
 from rushes.backbones.inflation import MOTION, VideoUNet
 from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows
-from rushes.backbones.schedules import noise_schedule
+from rushes.backbones.schedules import noise_schedule, training_steps
 
 ABOUT = {"modes": ["text", "first_frame"], "path": "noise", "temporal_ratio": 1, "spatial_ratio": 8, "fps": 8.0}
-AT_ONCE = 8  # frames that the codec takes together
 
 
 def spec(folder: Folder, how: How) -> BackboneSpec:
@@ -64,22 +63,9 @@ def text(pipeline: Any, caption: str) -> Rows:
     return {"text": embeddings[0]}
 
 
-def decode(codec: Any, latents_BCFHW: Tensor) -> Tensor:
-    """Frame by frame."""
-    return _by_frame(lambda frames: codec.decode(frames, return_dict=False)[0], latents_BCFHW)
-
-
-def _by_frame(each: Callable[[Tensor], Tensor], clips_BCFHW: Tensor) -> Tensor:
-    """What `each` makes of images [N, C, H, W], for clips."""
-    images = clips_BCFHW.transpose(1, 2).flatten(0, 1)
-    made = torch.cat([each(some) for some in torch.split(images, AT_ONCE)])
-    return made.view(len(clips_BCFHW), -1, *made.shape[1:]).transpose(1, 2)
-
-
 def predict(network: Any, noised_BCFHW: Tensor, t_BF: Tensor, condition: Condition, model: DiffusersBackbone) -> Tensor:
     """The noise, or v. The time is that of the frames that are noised."""
-    last = len(model.spec.path.alphas_bar) - 1  # type: ignore[attr-defined]
-    prediction: Tensor = network(noised_BCFHW, (t_BF.amax(1) * last).round().long(), condition.text)
+    prediction: Tensor = network(noised_BCFHW, training_steps(model.spec, t_BF.amax(1)), condition.text)
     return prediction
 
 
@@ -90,6 +76,7 @@ FAMILY = Family(
     text=text,
     predict=predict,
     networks=("unet",),
+    encode=encode,
     decode=decode,
 )
 
@@ -114,7 +101,7 @@ class InflatedSD(DiffusersBackbone):
         from diffusers import StableDiffusionPipeline
 
         parts = dict.fromkeys(("vae", "unet", "safety_checker", "feature_extractor", *without))
-        pipeline = StableDiffusionPipeline.from_pretrained(  # type: ignore[no-untyped-call]
+        pipeline = StableDiffusionPipeline.from_pretrained(
             self.folder.path,
             dtype=self.dtype,
             local_files_only=True,
@@ -124,12 +111,6 @@ class InflatedSD(DiffusersBackbone):
         )
         pipeline.text_encoder.eval().requires_grad_(False)
         return pipeline.to(self.device)
-
-    def encode_pixels(self, pixels_BCTHW: Tensor) -> Tensor:
-        """Pixels -> normalised latents, frame by frame."""
-        return _by_frame(
-            lambda frames: self.family.normalise(self.codec, self.codec.encode(frames).latent_dist.mode()), pixels_BCTHW
-        )
 
 
 def load(path: str, how: How = AS_IT_IS) -> InflatedSD:

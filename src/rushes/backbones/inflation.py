@@ -63,8 +63,8 @@ class GatedTemporalConv(nn.Module):
         self.gate = nn.Conv2d(channels, 1, 3, padding=1)
         self.temporal = nn.Conv1d(channels, channels, REACH)
         for layer in (self.gate, self.temporal):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+            for p in layer.parameters():
+                nn.init.zeros_(p)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         u: Tensor = self.spatial(x_NCHW)
@@ -84,7 +84,7 @@ class SparseCausal:
         from diffusers.models.attention_processor import AttnProcessor2_0
 
         self.clips = clips
-        self.attend = AttnProcessor2_0()  # type: ignore[no-untyped-call]
+        self.attend = AttnProcessor2_0()
 
     def __call__(self, attn: Attention, hidden_states: Tensor, *_: Any, **__: Any) -> Tensor:
         frames = self.clips.frames

@@ -36,7 +36,7 @@ def spec(folder: Folder, how: How) -> BackboneSpec:
         channels=codec["latent_channels"],
         temporal_ratio=codec.get("temporal_compression_ratio") or codec.get("patch_size_t", 1) * 2**halvings,
         spatial_ratio=codec.get("spatial_compression_ratio") or codec["patch_size"] * 2**halvings,
-        fps=how.fps or ABOUT["fps"],  # type: ignore[arg-type]
+        fps=how.fps or 25.0,
         shift=shift,
         lora_targets=("to_q", "to_k", "to_v", "to_out.0"),
         solver=solver,
@@ -55,7 +55,7 @@ def quadratic(steps: int, size: tuple[int, int, int], config: Mapping[str, Any])
     """Half of the steps between 1 and 0.975, the others on a parabola down to 0."""
     from diffusers.pipelines.ltx.pipeline_ltx_condition import linear_quadratic_schedule
 
-    levels = linear_quadratic_schedule(steps).numpy()  # type: ignore[no-untyped-call]
+    levels = linear_quadratic_schedule(steps).numpy()
     return {"sigmas": levels, "timesteps": 1000 * levels}
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from rushes.backbones.base import MakeSolver, Solver
+from rushes.backbones.base import BackboneSpec, MakeSolver, Solver
 from rushes.backbones.folders import Folder
 from rushes.backbones.sampling import PathSolver
 from rushes.noise.paths import VariancePreserving
@@ -76,6 +76,12 @@ def flow_schedule(folder: Folder, grid: Grid = count_alone) -> tuple[float, Make
     return float(full[shift_name]), solver
 
 
+def training_steps(spec: BackboneSpec, t_B: Tensor) -> Tensor:
+    """[B] numbers of the steps of a variance-preserving schedule that are nearest to times, which networks are told."""
+    assert isinstance(spec.path, VariancePreserving)
+    return (t_B * (len(spec.path.alphas_bar) - 1)).round().long()
+
+
 def noise_schedule(folder: Folder, ddim: Any) -> tuple[VariancePreserving, MakeSolver]:
     """Path of a model with a variance-preserving schedule, and its DDIM solver.
 
@@ -84,12 +90,13 @@ def noise_schedule(folder: Folder, ddim: Any) -> tuple[VariancePreserving, MakeS
     """
     scheduler = ddim.from_config(folder.config("scheduler"))
     many = scheduler.config.num_train_timesteps
-    kind = {"v_prediction": "v", "epsilon": "noise"}.get(scheduler.config.prediction_type)
+    kinds: dict[str, Literal["v", "noise"]] = {"v_prediction": "v", "epsilon": "noise"}
+    kind = kinds.get(scheduler.config.prediction_type)
     if kind is None:
         raise ValueError(
             f"{folder.path / 'scheduler'}: prediction_type {scheduler.config.prediction_type!r} is unknown"
         )
-    path = VariancePreserving(scheduler.alphas_cumprod.float(), kind)  # type: ignore[arg-type]
+    path = VariancePreserving(scheduler.alphas_cumprod.float(), kind)
 
     def solver(steps: int, shift: float | None, eta: float, size: tuple[int, int, int]) -> Solver:
         """The levels that the scheduler would visit; a shift other than the model's own is not defined."""

@@ -86,7 +86,7 @@ def still(model: DiffusersBackbone, frames_BHWC: NDArray[np.uint8], frames: int)
     found = {"start": torch.cat(starts).cpu()}
     if "image" in model.spec.still:
         reader = model.reader(without=("text_encoder", "tokenizer"))
-        images = [reader.encode_image(image, model.device) for image in numpy_to_pil(frames_BHWC / 255)]  # type: ignore[no-untyped-call]
+        images = [reader.encode_image(image, model.device) for image in numpy_to_pil(frames_BHWC / 255)]
         found["image"] = torch.cat(images).float().cpu()[..., None, None]
     return found
 

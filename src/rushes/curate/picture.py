@@ -91,10 +91,11 @@ def _bar_lines(low_NM: Frames, high_NM: Frames) -> tuple[int, int]:
         return len(bar), 0
     ends = int(inner[0]), len(bar) - 1 - int(inner[-1])
     behind = slice(ends[0], ends[0] + 3), slice(max(0, len(bar) - ends[1] - 3), len(bar) - ends[1])
-    return tuple(  # type: ignore[return-value]
+    top, bottom = (
         end if end and _begins(low_NM[lines], high_NM[lines], dark) else 0
         for end, lines, dark in zip(ends, behind, (brightest[0] <= _BLACK, brightest[-1] <= _BLACK), strict=True)
     )
+    return top, bottom
 
 
 def _begins(low_NM: Frames, high_NM: Frames, dark: bool) -> bool:

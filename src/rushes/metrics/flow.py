@@ -23,6 +23,7 @@ Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 TOP_SHARE = 0.05  # speed is the mean over the fastest twentieth of the pixels, as in VBench
+_NONE: Any = None  # which OpenCV takes where its stubs know of none
 _FAR_PX = 1e4  # stands for a flow that comes from outside the frame: never confirmed
 _AROUND_PX = 9
 _LEFT_OVER = 0.6
@@ -64,15 +65,15 @@ def displacement(first_HW: NDArray[np.uint8], second_HW: NDArray[np.uint8]) -> F
     """[H,W,2] flow (x, y) in px from one frame to another: as exact as the preset MEDIUM, at two thirds of its time."""
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     dis.setFinestScale(1 if min(first_HW.shape) >= 128 else 0)
-    return np.asarray(dis.calc(first_HW, second_HW, None), np.float32)  # type: ignore[call-overload]
+    return np.asarray(dis.calc(first_HW, second_HW, _NONE), np.float32)
 
 
-def carry(image: NDArray[np.generic], flow_HWC: Floats, outside: float | None = None) -> Floats:
+def carry(image: NDArray[np.integer | np.floating], flow_HWC: Floats, outside: float | None = None) -> Floats:
     """Sample `image` at x + flow, bilinearly; beyond the frame its border goes on, or `outside` is taken."""
     places = _grid(*flow_HWC.shape[:2]) + flow_HWC
     border = cv2.BORDER_REPLICATE if outside is None else cv2.BORDER_CONSTANT
     value = (outside or 0.0,) * 4
-    moved = cv2.remap(image, places, None, cv2.INTER_LINEAR, borderMode=border, borderValue=value)  # type: ignore[call-overload]
+    moved = cv2.remap(image, places, _NONE, cv2.INTER_LINEAR, borderMode=border, borderValue=value)
     return np.asarray(moved, np.float32)
 
 

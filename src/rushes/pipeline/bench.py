@@ -151,7 +151,7 @@ class _Bench:
         policy = torch.stack([row_errors(self.backbone, batch, rows) for rows in members], 1)
         with self.reference.applied():
             other = torch.stack([row_errors(self.backbone, batch, rows) for rows in members], 1)
-        loss(ViewErrors(policy, other), self._terms(2)).backward()  # type: ignore[no-untyped-call]
+        loss(ViewErrors(policy, other), self._terms(2)).backward()
 
     def _terms(self, views: int) -> TermBatch:
         labels = (0, *(1,) * (self.shape.frames - 1))

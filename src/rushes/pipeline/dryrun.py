@@ -150,7 +150,7 @@ def _measured(
             with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
                 made = backbone.predict(*ask)
             forward = counted.get_total_flops()
-            made.float().pow(2).mean().backward()  # type: ignore[no-untyped-call]
+            made.float().pow(2).mean().backward()
             both = counted.get_total_flops()
     return Cost(
         parameters=len(parts) * sum(p.numel() for p in network.parameters() if p not in set(trained) or tune == "full"),

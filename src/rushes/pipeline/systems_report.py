@@ -15,7 +15,7 @@ from rushes.metrics.sets import FeatureDistance
 from rushes.report import text
 from rushes.report.cases import choose, gain
 from rushes.report.limits import limits, reaches
-from rushes.report.model import Arm, Case, Judged, Metric, Report, Scatter, Video
+from rushes.report.model import Arm, Case, CaseKind, Judged, Metric, Report, Scatter, Video
 from rushes.stats import Difference, Interval, Key, Measure, Table, win_rate
 
 _MIME = {".webm": "video/webm", ".mkv": "video/x-matroska"}  # others are of the MP4 family
@@ -130,11 +130,11 @@ def _bare(pair: tuple[str, str], metrics: tuple[Metric, ...], headline: str, pai
     return Report("Comparison", f"{pair[1]} against {pair[0]}", known, metrics, systems=pair, pairs=pairs)
 
 
-def _case(compared: Comparison, kind: str, key: Key, gain: float | None) -> Case:
+def _case(compared: Comparison, kind: CaseKind, key: Key, gain: float | None) -> Case:
     first, second = compared.main
     order = [first, second, *(s for s in compared.table.systems if s not in (first, second))]
     shown = tuple(_video(compared, system, key) for system in order if key in compared.videos[system])
-    return Case(kind, compared.folders.caption(key[0]), key[1], gain, shown)  # type: ignore[arg-type]
+    return Case(kind, compared.folders.caption(key[0]), key[1], gain, shown)
 
 
 def _video(compared: Comparison, system: str, key: Key) -> Video:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -14,8 +14,10 @@ from pydantic import BaseModel
 
 from rushes.config import curation
 from rushes.config.tables import Endpoint as EndpointSettings
-from rushes.curate.base import Task
+from rushes.config.tables import Settings
+from rushes.curate.base import Dropped, Entry, Finding, Stage, Task
 from rushes.curate.frames import read_moments
+from rushes.curate.limits import Limit
 from rushes.judges.endpoint import Answer, Endpoint, Part
 from rushes.media.resize import Frames
 from rushes.records import stable_hash
@@ -93,10 +95,40 @@ def text_model(text: curation.Model, settings: EndpointSettings, answers: Path, 
     return first_model(settings, answers, stage)
 
 
-def signed(stage: str, version: int, *models: Model, told: object) -> str:
-    """What findings are kept under: stage, version, models, and a digest of all that they are told and how."""
+def asking_stage(
+    name: str,
+    version: int,
+    settings: Settings,
+    models: Sequence[Model],
+    told: object,
+    measure: Callable[[Task], Finding],
+    choose: Callable[[Sequence[Entry]], Dropped],
+    *,
+    each: int,
+    reads_caption: bool = False,
+    limits: tuple[Limit, ...] = (),
+) -> Stage:
+    """A stage whose findings are what models say.
+
+    Args:
+        name, measure, choose, reads_caption, limits: as in `Stage`.
+        version: of what `measure` makes of answers.
+        settings: say what happens when a model is down, and how many are asked at once.
+        models: that are asked; with what they are `told`, and how, they are what findings are kept under.
+        each: most requests about one clip.
+    """
     heat = [(model.name, model.settings.temperature) for model in models]
-    return f"{stage}.{version}:{'+'.join(model.name for model in models)}@{stable_hash([told, heat], 8)}"
+    return Stage(
+        name,
+        f"{name}.{version}:{'+'.join(model.name for model in models)}@{stable_hash([told, heat], 8)}",
+        measure,
+        choose,
+        stop=settings.curate.when_down == "stop",
+        reads_caption=reads_caption,
+        calls=lambda clips: each * clips,
+        parallel=settings.endpoint.parallel,
+        limits=limits,
+    )
 
 
 def seen(task: Task, count: int) -> list[Frames]:

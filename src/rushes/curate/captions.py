@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from rushes.config import curation
 from rushes.config.tables import Settings
-from rushes.curate.asking import Model, first_model, last_line, one_line, seen, signed, unread
+from rushes.curate.asking import Model, asking_stage, first_model, last_line, one_line, seen, unread
 from rushes.curate.base import Dropped, Entry, Finding, Stage, Task
 from rushes.judges.endpoint import Part
 from rushes.media.files import MediaError
@@ -140,13 +140,5 @@ def make(settings: Settings, answers: Path) -> Stage:
     told = [CHECK, WRITE, Truth.model_json_schema(), Dense.model_json_schema(), table.frames, table.write, table.check,
             table.untrue, settings.endpoint.max_side_px]  # fmt: skip
     each = int(table.check) + int(table.write != "never")
-    return Stage(
-        NAME,
-        signed(NAME, VERSION, model, told=told),
-        Captioner(model, table),
-        partial(choose, table),
-        stop=settings.curate.when_down == "stop",
-        reads_caption=True,
-        calls=lambda clips: clips * each,
-        parallel=settings.endpoint.parallel,
-    )
+    measure, chosen = Captioner(model, table), partial(choose, table)
+    return asking_stage(NAME, VERSION, settings, [model], told, measure, chosen, each=each, reads_caption=True)

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from rushes.config.curation import Unreadable
 from rushes.config.tables import Settings
-from rushes.curate.asking import Model, last_line, one_line, signed, text_model, unread
+from rushes.curate.asking import Model, asking_stage, last_line, one_line, text_model, unread
 from rushes.curate.base import Dropped, Entry, Finding, Stage, Task
 
 NAME, VERSION = "dynamics", 1
@@ -116,18 +116,10 @@ def choose(unreadable: Unreadable, entries: Sequence[Entry]) -> Dropped:
 
 def make(settings: Settings, answers: Path) -> Stage:
     """The stage. Raises ValueError where a model is to answer and none is named, or its key is missing."""
-    table, stop = settings.curate.dynamics, settings.curate.when_down == "stop"
+    table = settings.curate.dynamics
     chosen = partial(choose, table.unreadable)
     if table.by == "rules":
-        return Stage(NAME, f"{NAME}.{VERSION}:rules", by_rules, chosen, stop, reads_caption=True)
+        return Stage(NAME, f"{NAME}.{VERSION}:rules", by_rules, chosen, reads_caption=True)
     model = text_model(settings.curate.text, settings.endpoint, answers, NAME)
-    return Stage(
-        NAME,
-        signed(NAME, VERSION, model, told=[QUESTION, Motion.model_json_schema()]),
-        partial(by_model, model, table.unreadable),
-        chosen,
-        stop,
-        reads_caption=True,
-        calls=lambda clips: clips,
-        parallel=settings.endpoint.parallel,
-    )
+    told, measure = [QUESTION, Motion.model_json_schema()], partial(by_model, model, table.unreadable)
+    return asking_stage(NAME, VERSION, settings, [model], told, measure, chosen, each=1, reads_caption=True)

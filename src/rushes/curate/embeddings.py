@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -101,7 +100,13 @@ def _parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 
 
 def _computed(embedder: Embedder, texts: Sequence[str]) -> Rows:
-    return np.concatenate([embedder.embed(part) for part in _parts(texts, embedder.batch)] or [np.zeros((0, 1), "f4")])
+    rows, at = np.zeros((0, 1), np.float32), 0
+    for part in _parts(texts, embedder.batch):
+        found = embedder.embed(part)
+        rows = rows if at else np.empty((len(texts), found.shape[1]), np.float32)  # once: they may be many
+        rows[at : at + len(found)] = found
+        at += len(found)
+    return rows
 
 
 def _with_file(embedder: Embedder, texts: Sequence[str], file: Path) -> Rows:
@@ -112,9 +117,9 @@ def _with_file(embedder: Embedder, texts: Sequence[str], file: Path) -> Rows:
         missing = [at for at, key in enumerate(keys) if _find(db, key) is None]
         for part in _parts(missing, embedder.batch):
             rows = embedder.embed([texts[at] for at in part])
+            made = [(keys[at], row.astype("<f4").tobytes()) for at, row in zip(part, rows, strict=True)]
             db.execute("BEGIN")
-            for at, row in zip(part, rows, strict=True):
-                db.execute("INSERT OR IGNORE INTO vectors VALUES (?, ?)", (keys[at], row.astype("<f4").tobytes()))
+            db.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?)", made)
             db.execute("COMMIT")
         return _stacked(embedder, [_find(db, key) for key in keys])
 
@@ -169,7 +174,7 @@ class _Encoder:
             model = AutoModel.from_pretrained(
                 self.folder, local_files_only=True, use_safetensors=True, trust_remote_code=False
             ).eval()
-        except (OSError, ValueError, KeyError, json.JSONDecodeError) as error:
+        except (OSError, ValueError, KeyError) as error:
             raise ValueError(f"{self.folder}: not a text encoder that transformers can load ({error})") from error
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rushes.config import curation
 from rushes.config.tables import Settings
-from rushes.curate.asking import Model, signed, text_model, unread
+from rushes.curate.asking import Model, asking_stage, text_model, unread
 from rushes.curate.base import Dropped, Entry, Finding, Stage, Task
 from rushes.curate.limits import Limit
 from rushes.curate.phenomena import GROUPS, Rewrite, as_text, group_score, question, total
@@ -73,14 +73,16 @@ def make(settings: Settings, answers: Path) -> Stage:
     endpoint = settings.endpoint.model_copy(update={"max_tokens": longest})
     model = text_model(settings.curate.text, endpoint, answers, NAME)
     told = [[question(group, ""), group.schema.model_json_schema()] for group in GROUPS]
-    return Stage(
+    limits = (Limit("fidelity", "physical fidelity", low=table.min_score),) if table.keep == "min_score" else ()
+    return asking_stage(
         NAME,
-        signed(NAME, VERSION, model, told=told),
+        VERSION,
+        settings,
+        [model],
+        told,
         partial(measure, model),
         partial(choose, table),
-        stop=settings.curate.when_down == "stop",
+        each=len(GROUPS),
         reads_caption=True,
-        calls=lambda clips: len(GROUPS) * clips,
-        parallel=settings.endpoint.parallel,
-        limits=(Limit("fidelity", "physical fidelity", low=table.min_score),) if table.keep == "min_score" else (),
+        limits=limits,
     )

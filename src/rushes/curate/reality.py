@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from rushes.config.curation import Unreadable
 from rushes.config.tables import Settings
-from rushes.curate.asking import Model, first_model, last_line, one_line, other_model, seen, signed, unread
+from rushes.curate.asking import Model, asking_stage, first_model, last_line, one_line, other_model, seen, unread
 from rushes.curate.base import Dropped, Entry, Finding, Stage, Task
 from rushes.judges.endpoint import Part
 from rushes.media.files import MediaError
@@ -127,12 +127,6 @@ def make(settings: Settings, answers: Path) -> Stage:
                 "model, or set curate.reality.double_check to false"
             )
     told = [question(False), question(True), Look.model_json_schema(), table.frames, settings.endpoint.max_side_px]
-    return Stage(
-        NAME,
-        signed(NAME, VERSION, *models, told=told),
-        partial(measure, tuple(models), table.frames, table.unreadable),
-        partial(choose, table.unreadable),
-        stop=settings.curate.when_down == "stop",
-        calls=lambda clips: clips * len(models),
-        parallel=settings.endpoint.parallel,
-    )
+    look = partial(measure, tuple(models), table.frames, table.unreadable)
+    chosen = partial(choose, table.unreadable)
+    return asking_stage(NAME, VERSION, settings, models, told, look, chosen, each=len(models))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +25,7 @@ from rushes.judges.endpoint import EndpointError
 from rushes.media.files import whole_file
 from rushes.pipeline.labels import ANSWERS
 from rushes.pipeline.project import Project
-from rushes.records import Clip, stable_hash
+from rushes.records import Clip
 from rushes.report.card import CARD, RESULT, write_card
 from rushes.store.database import Store
 
@@ -59,7 +62,8 @@ def curate(project: Project, *, dry_run: bool = False, engine: EngineName = "loc
 
 def not_ready(store: Store, facts: Mapping[str, Any]) -> str:
     """What a project lacks for `rushes run` once its clips are chosen, in a sentence; "" = nothing."""
-    train, held_out = len(store.clips("train")), len(store.clips("eval"))
+    sides = Counter(clip.split for clip in store.stream_set())
+    train, held_out = sides["train"], sides["eval"]
     what = "lower the thresholds in [curate], or add footage"
     if not train + held_out:
         return f"no clip of {facts['clips']} is left, see the table and {CARD}: {what}"
@@ -83,12 +87,12 @@ def _stage(name: StageName, settings: Settings, answers: Path) -> Stage | funnel
 
 
 def _engine(name: EngineName, jobs: int) -> Engine:
-    jobs = jobs or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else jobs or os.cpu_count() or 1
-    return engines.ray(jobs) if name == "ray" else engines.local(jobs)
+    every = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return (engines.ray if name == "ray" else engines.local)(jobs or every)
 
 
 def _say_costs(project: Project, stages: list[Stage | funnel.Skipped]) -> None:
-    clips = len(project.store.clips(dropped=True))
+    clips = project.store.count(Clip)
     for stage in stages:
         if isinstance(stage, Stage) and stage.calls:
             project.say(f"{stage.name}: at most {stage.calls(clips)} requests to its model, for all {clips} clips")
@@ -101,17 +105,10 @@ def _told(store: Store, settings: Settings, done: Funnel) -> Facts:
         for each in done.passages
         for example in (*each.examples, *(e for edge in each.edges for e in (*edge.inside, *edge.outside)))
     }
-    clips = {clip.id: clip for clip in store.clips(dropped=True)}
-    kept = store.clips()
     return {
         **asdict(done),
-        "named": {id: _named(clips[id]) for id in sorted(named)},
-        "set": {
-            "train": sum(clip.split == "train" for clip in kept),
-            "eval": sum(clip.split == "eval" for clip in kept),
-            "seconds": round(sum(clip.frames / clip.fps for clip in kept if clip.frames > 1), 2),
-            "digest": stable_hash(sorted([clip.media, clip.caption, clip.split] for clip in kept), 64),
-        },
+        "named": {id: _named(store, id) for id in sorted(named)},
+        "set": _set(store),
         "licence": settings.curate.licence,
         "stages": list(settings.curate.stages),
         "settings_hash": settings_hash(settings.curate),
@@ -120,5 +117,23 @@ def _told(store: Store, settings: Settings, done: Funnel) -> Facts:
     }
 
 
-def _named(clip: Clip) -> dict[str, Any]:
+def _set(store: Store) -> Facts:
+    """How large the set is, and a digest of it: that of all its files, captions and splits as one list in order."""
+    sides, seconds, rows = Counter[str](), 0.0, []
+    for clip in store.stream_set():
+        sides[clip.split] += 1
+        seconds += clip.frames / clip.fps if clip.frames > 1 else 0.0
+        rows.append((clip.media, clip.caption, sys.intern(clip.split)))
+    rows.sort()
+    digest = sha256()
+    for at, row in enumerate(rows):  # as `stable_hash` does it, but a row at a time
+        text = json.dumps(row, separators=(",", ":"), ensure_ascii=False)
+        digest.update(f"{',' if at else '['}{text}".encode())
+    digest.update(b"]" if rows else b"[]")
+    return {"train": sides["train"], "eval": sides["eval"], "seconds": round(seconds, 2), "digest": digest.hexdigest()}
+
+
+def _named(store: Store, id: str) -> dict[str, Any]:
+    clip = store.get(id)
+    assert isinstance(clip, Clip), id
     return {"source": clip.source, "caption": clip.caption, "media": clip.media, "split": clip.split}

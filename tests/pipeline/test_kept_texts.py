@@ -21,6 +21,7 @@ from rushes.pipeline.caches import explain, verify
 from rushes.pipeline.project import Project, open_project
 from rushes.pipeline.stages import import_footage
 from rushes.pipeline.training import train_run
+from rushes.records import Decision
 
 from ..backbones.tiny_pipelines import write
 
@@ -81,6 +82,8 @@ def test_commands_tell_of_captions(project: Project, capsys: pytest.CaptureFixtu
     assert "captions are read with: family wan, pipeline WanPipeline, dtype float32, code " in words
     assert f"captions current: {len(kept.paths())}, in {kept.fingerprint}" in words
     assert explain(again(project), clip.caption)["texts"]["entries"] == {clip.caption: "current"}
+    project.store.add([Decision("out", clip.id, keep=False)])
+    assert explain(again(project), clip.id)["texts"]["entries"] == {clip.caption: "current"}
     with pytest.raises(ValueError, match="a caption of nobody: no clip, take or latent of this project"):
         explain(project, "a caption of nobody")
     count = len(kept.paths())

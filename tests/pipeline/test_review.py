@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from rushes.config.curation import Curate
 from rushes.config.files import load_settings
+from rushes.config.tables import Backbone, Settings
 from rushes.curate.balance import OTHER, topics_of
 from rushes.curate.limits import Limit
-from rushes.pipeline.review import margins, open_review, progress_of, quotas_of, scenario_lines, shelf_of
+from rushes.pipeline.review import margins, open_review, progress_of, quotas_of, scenario_lines, shelf_of, thresholds
 from rushes.records import Clip, Decision, Score
 from rushes.store.database import Store
 from rushes.web.shelf import Count
@@ -37,6 +39,17 @@ def test_margins_are_distances_in_spreads_of_the_metric(tmp_path: Path) -> None:
     assert found["b"] == pytest.approx(0.25), "the nearest of all bounds"
     assert found["d"] == max(1.25, found["d"]), "out by two bounds: the farther one counts"
     assert margins(store_without(tmp_path / "empty"), both) == {}
+
+
+def test_a_threshold_on_a_value_that_is_made_of_others_counts_too(tmp_path: Path) -> None:
+    settings = Settings(backbone=Backbone(width_px=64, height_px=32), curate=Curate(stages=("technical",)))
+    heights = {"a": 32.0, "b": 64.0, "c": 20.0}  # enlarged 1, 0.5 and 1.6 times, at most 1.25; the spread is 0.55
+    with Store.create(tmp_path) as store:
+        for side, times in (("height_px", 1.0), ("width_px", 2.0)):
+            store.add(Score(f"{side}{id}", id, f"curate/technical/{side}", times * px) for id, px in heights.items())
+        assert margins(store, thresholds(settings)) == pytest.approx(
+            {"a": 0.25 / 0.55, "b": 0.75 / 0.55, "c": 0.35 / 0.55}
+        )
 
 
 def store_without(folder: Path) -> Store:

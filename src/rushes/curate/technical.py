@@ -54,8 +54,10 @@ def measures(frames: Sequence[Frames]) -> dict[str, float]:
     }
 
 
-def enlarged(values: Values, size: Backbone, fit: Fit) -> float:
-    """How many times a frame is enlarged to fill the backbone's size, the larger of both directions."""
+def enlarged(values: Values, size: Backbone, fit: Fit) -> float | None:
+    """How many times a frame is enlarged to fill the backbone's size, the larger of both directions; None = unknown."""
+    if not {"width_px", "height_px"} <= values.keys():
+        return None
     factors = size.width_px / values["width_px"], size.height_px / values["height_px"]
     return min(factors) if fit == "pad" else max(factors)
 

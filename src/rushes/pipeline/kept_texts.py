@@ -39,9 +39,10 @@ def explain_texts(project: Project, subject: str = "") -> dict[str, Any]:
 
 
 def _captions(project: Project) -> dict[str, str]:
-    """Captions by the ids of clips and takes."""
-    captions = {clip.id: clip.caption for clip in project.store.clips()}
-    return captions | {take.id: take.caption for take in project.store.candidates()}
+    """Captions by the ids of clips and takes: of clips in the set those they go by, of others those they came with."""
+    store = project.store
+    captions = {clip.id: clip.caption for clip in (*store.clips(dropped=True), *store.clips())}
+    return captions | {take.id: take.caption for take in store.candidates(dropped=True)}
 
 
 def verify_texts(project: Project, share: float, seed: int) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def margins(store: Store, limits: Mapping[str, Threshold]) -> dict[str, float]:
     nearest: dict[str, float] = {}
     beyond: dict[str, float] = {}
     for name, limit in limits.items():
-        values = {score.subject: score.value for score in store.scores(metric=MEASURED + name)}
+        values = _values(store, name, limit)
         bounds = [(bound, side) for bound, side in ((limit.low, 1), (limit.high, -1)) if math.isfinite(bound)]
         if not values or not bounds:
             continue
@@ -52,6 +52,16 @@ def margins(store: Store, limits: Mapping[str, Threshold]) -> dict[str, float]:
             side = nearest if inside >= 0 else beyond
             side[id] = min(nearest.get(id, math.inf), inside) if inside >= 0 else max(beyond.get(id, 0.0), -inside)
     return nearest | beyond
+
+
+def _values(store: Store, name: str, limit: Threshold) -> dict[str, float]:
+    """Clip id -> the value that a limit is on: the metric of its name, or what the limit makes of its stage's."""
+    if limit.of is None:
+        return {score.subject: score.value for score in store.scores(metric=MEASURED + name)}
+    measured: dict[str, dict[str, float]] = {}
+    for score in store.scores_under(f"{MEASURED}{name.partition('/')[0]}/"):
+        measured.setdefault(score.subject, {})[score.metric.rpartition("/")[2]] = score.value
+    return {id: value for id, values in measured.items() if (value := limit.value(values)) is not None}
 
 
 def _spread(values: Sequence[float]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from rushes.store.latents import LatentStore
 
 from ..forked import start_into
 
+STAGES = ("import", "generate", "label", "train", "evaluate", "report")
 KINDS = (Clip, Candidate, Preference, Score, Run)
 SMALL = Settings(
     footage=Footage(clips=6, eval_prompts=3),
@@ -129,6 +131,27 @@ def finished(tmp_path_factory: pytest.TempPathFactory, command: Callable[..., Re
     result = command("run", folder, "--json")
     assert result.code == 0, result.err
     return folder
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A project before one stage and after it; read only."""
+
+    before: Path
+    after: Path
+
+
+@pytest.fixture(scope="session")
+def stages(tmp_path_factory: pytest.TempPathFactory, command: Callable[..., Result]) -> dict[str, Stage]:
+    """Every stage of a project that went through them by one command each, without a stop."""
+    folder = tmp_path_factory.mktemp("stages")
+    at, found = new_project(folder / "new", SMALL), {}
+    for name in STAGES:
+        found[name] = Stage(at, Path(shutil.copytree(at, folder / name)))
+        at = found[name].after
+        result = command(name, at)
+        assert result.code == 0, result.err
+    return found
 
 
 @pytest.fixture(scope="session")

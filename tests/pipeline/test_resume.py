@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +14,9 @@ from typing import Any
 
 import pytest
 
+from ..forked import start_into
+
+NOWHERE = Path(os.devnull)
 # in the order in which a run meets them: before a file gets its name, or after a commit
 STOPS = [
     ("media", 3),  # import
@@ -83,13 +86,12 @@ def test_run_that_is_killed_at_any_moment_ends_as_one_that_is_not(
     whole: Callable[[Path], None],
     contents: Callable[[Path], dict[str, Any]],
 ) -> None:
-    draw = random.Random(seed)
-    program = [sys.executable, "-c", "from rushes.cli import main; main()", "run", str(project)]
+    draw, arguments = random.Random(seed), ["run", str(project)]
     for _ in range(2):
-        process = subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(draw.uniform(4, 10))
+        process = start_into(NOWHERE, NOWHERE, "from rushes.cli import main; main(arguments)", arguments=arguments)
+        time.sleep(draw.uniform(0.5, 5))
         process.kill()
-        process.wait()
+        process.join()
         whole(project)
     result = command("run", project, "--json")
     assert result.code == 0, result.err
@@ -112,15 +114,20 @@ def test_each_command_continues_where_it_was_killed(
     stage: str,
     part: str,
     nth: int,
-    project: Path,
-    finished: Path,
+    tmp_path: Path,
+    stages: dict[str, Any],
     command: Callable[..., Any],
     stop: Callable[..., str],
     contents: Callable[[Path], dict[str, Any]],
 ) -> None:
-    for name in ("import", "generate", "label", "train", "evaluate", "report"):
-        if name == stage:
-            assert command(name, project, before=stop(part, nth)).code == -signal.SIGKILL
-        result = command(name, project, "--json")
-        assert result.code == 0, result.err
-    assert contents(project) == contents(finished)
+    project = Path(shutil.copytree(stages[stage].before, tmp_path / "project"))
+    assert command(stage, project, before=stop(part, nth)).code == -signal.SIGKILL
+    result = command(stage, project, "--json")
+    assert result.code == 0, result.err
+    assert contents(project) == contents(stages[stage].after)
+
+
+def test_stages_one_by_one_are_a_run(
+    stages: dict[str, Any], finished: Path, contents: Callable[[Path], dict[str, Any]]
+) -> None:
+    assert contents(stages["report"].after) == contents(finished)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rushes.media.strips import contact_sheet, poster, side_by_side
+from rushes.media.strips import contact_sheet
 
 CLIP = np.arange(9, dtype=np.uint8)[:, None, None, None] * np.ones((9, 4, 6, 3), np.uint8)
 
@@ -28,24 +28,14 @@ def test_labels_stand_above_their_rows() -> None:
     assert labelled[:head].min() < 100
 
 
-def test_side_by_side_and_poster() -> None:
-    both = side_by_side([CLIP, CLIP + 50], gap_px=3)
-    assert both.shape == (9, 4, 15, 3)
-    assert np.array_equal(both[:, :, :6], CLIP) and np.array_equal(both[:, :, 9:], CLIP + 50)
-    assert (both[:, :, 6:9] == 255).all()
-    assert np.array_equal(poster(CLIP), CLIP[4])
-
-
 def test_what_does_not_fit_together() -> None:
     with pytest.raises(ValueError, match="no clips"):
         contact_sheet([])
     with pytest.raises(ValueError, match=r"different sizes .* same size_px"):
         contact_sheet([CLIP, CLIP[:, :2]])
-    with pytest.raises(ValueError, match=r"\[9, 4\] frames; read them with the same fps"):
-        side_by_side([CLIP, CLIP[:4]])
     with pytest.raises(ValueError, match="1 labels for 2 clips"):
         contact_sheet([CLIP, CLIP], labels=["one"])
     with pytest.raises(ValueError, match="columns must be"):
         contact_sheet([CLIP], columns=0)
     with pytest.raises(ValueError, match="frames must be"):
-        poster(CLIP.astype(float))
+        contact_sheet([CLIP.astype(float)])

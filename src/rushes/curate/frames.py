@@ -39,7 +39,7 @@ def read_moments(path: Path, duration_s: float, count: int) -> list[Frames]:
     return taken + [last] * (count - len(taken))
 
 
-def windows(path: Path, fps: float, short_px: int, caption: str = "") -> Iterator[Shot]:
+def windows(path: Path, fps: float, short_px: int) -> Iterator[Shot]:
     """All frames with a short side of at most `short_px`, in windows that share one frame with the one before.
 
     So that each pair of neighbouring frames lies in one window. Raises as `read_moments` does, and ValueError for
@@ -50,10 +50,10 @@ def windows(path: Path, fps: float, short_px: int, caption: str = "") -> Iterato
     for _, frame in decode(path):
         held.append(_small(frame, short_px, path))
         if len(held) == WINDOW_FRAMES:
-            yield Shot(np.stack(held), fps, caption)
+            yield Shot(np.stack(held), fps)
             held, shared = held[-1:], 1
     if len(held) > shared:
-        yield Shot(np.stack(held), fps, caption)
+        yield Shot(np.stack(held), fps)
 
 
 def _small(frame_HWC: Frames, short_px: int, path: Path) -> Frames:

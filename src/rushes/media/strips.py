@@ -1,4 +1,4 @@
-"""Clips laid out to be looked at: contact sheets, side by side, one still for a clip."""
+"""Clips laid out to be looked at: contact sheets."""
 
 from __future__ import annotations
 
@@ -41,26 +41,6 @@ def contact_sheet(
             left = column * (width + gap_px)
             sheet[top + head : top + head + height, left : left + width] = frame_HWC
     return sheet
-
-
-def side_by_side(clips: Sequence[Frames], gap_px: int = 4) -> Frames:
-    """Clips [F,H,W,3] of one shape, left to right with a white gap, as one clip.
-
-    Raises ValueError for no clips or clips of different shapes: read them with the same fps, frames and size_px.
-    """
-    _check_clips(clips)
-    if len({len(clip) for clip in clips}) > 1:
-        raise ValueError(f"clips have {[len(clip) for clip in clips]} frames; read them with the same fps and frames")
-    gap = np.full((*clips[0].shape[:2], gap_px, 3), _PAPER, np.uint8)
-    parts = [part for clip in clips for part in (gap, clip)]
-    return np.concatenate(parts[1:], axis=2)
-
-
-def poster(frames_FHWC: Frames) -> Frames:
-    """The still [H,W,3] that stands for a clip: its middle frame."""
-    check_frames(frames_FHWC)
-    middle: Frames = frames_FHWC[len(frames_FHWC) // 2]
-    return middle
 
 
 def _check_clips(clips: Sequence[Frames]) -> None:

@@ -6,7 +6,6 @@ permanence failure, and not again as a physics and a motion error.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -120,8 +119,3 @@ def _nanmean(values: Floats, axis: int | None = None) -> Floats:
     count = known.sum(axis)
     total = np.where(known, values, 0.0).sum(axis)
     return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan))
-
-
-def verify_many(clips: Sequence[NDArray[np.uint8]], captions: Sequence[str], *, fps: float = FPS) -> list[Verdict]:
-    """`verify` over clips and their captions."""
-    return [verify(frames, caption, fps=fps) for frames, caption in zip(clips, captions, strict=True)]

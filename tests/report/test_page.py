@@ -168,6 +168,7 @@ def of_systems(report: Report) -> Report:
 def test_two_systems_are_called_by_their_names(report: Report) -> None:
     html = page.render(of_systems(report))
     words = " ".join(" ".join(Page(html).words).split())
+    assert "Each difference is new minus <old>, paired" in words and "trained minus base" not in words
     assert "Differences are new minus <old>" in words and "<old>" not in html.replace("&lt;old&gt;", "")
     assert "May have got worse" not in words and "What may have got worse artifacts" in words
     assert "Neither direction is better level" in words

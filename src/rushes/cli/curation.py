@@ -18,7 +18,8 @@ def curate(
     project: ProjectFolder,
     *,
     footage: Annotated[
-        Path | None, Parameter(help="folder of your videos; they are imported, into a new project if there is none")
+        Path | None,
+        Parameter(help="folder, tar or table of your videos; they are imported, into a new project if there is none"),
     ] = None,
     recipe: Annotated[str, Parameter(help="recipe whose settings a new project gets")] = "realdpo",
     dry_run: Annotated[bool, Parameter(negative=(), help="measure and show the funnel, but decide nothing")] = False,

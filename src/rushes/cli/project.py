@@ -18,7 +18,9 @@ def init(
     project: ProjectFolder,
     *,
     recipe: Annotated[str, Parameter(help="recipe whose settings for the tiny backbone are written")] = "realdpo",
-    footage: Annotated[Path | None, Parameter(help="folder of your videos; the embedded world without it")] = None,
+    footage: Annotated[
+        Path | None, Parameter(help="folder, tar or table of your videos; the embedded world without it")
+    ] = None,
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
@@ -158,7 +160,9 @@ def run(
     project: Annotated[Path, Parameter(help="a project's folder, or a settings file")],
     *,
     out: Annotated[Path | None, Parameter(help="project folder for a settings file; default: its name")] = None,
-    footage: Annotated[Path | None, Parameter(help="folder of the real clips, in place of footage.path")] = None,
+    footage: Annotated[
+        Path | None, Parameter(help="folder, tar or table of the real clips, in place of footage.path")
+    ] = None,
     prompts: Annotated[Path | None, Parameter(help="folder of held-out prompts, in place of footage.bench")] = None,
     overrides: Overrides = (),
     as_json: AsJson = False,

@@ -36,9 +36,9 @@ class How:
     checkpointing: bool = True
     tiling: bool = True
     fps: float | None = None
-    texts: Path | None = None
     quantize: Literal["none", "8bit", "4bit"] = "none"
     offload: bool = False
+    texts: Path | None = None
 
 
 AS_IT_IS = How()

@@ -53,7 +53,7 @@ def load_model(size: Size, project: Path | None = None) -> Backbone:
         ValueError: no such backbone, or weights that it cannot read.
     """
     texts = project / TEXTS if project else None
-    how = How(size.dtype, size.checkpointing, size.tiling, size.fps, texts, size.quantize, size.offload)
+    how = How(size.dtype, size.checkpointing, size.tiling, size.fps, size.quantize, size.offload, texts)
     return load_backbone(size.name, size.path, how)
 
 

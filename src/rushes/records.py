@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 Split = Literal["train", "eval"]
 CandidateKind = Literal["take", "guided", "gap", "imported"]
-CaptionKind = Literal["wrong", "dense", "evolved", "verdict"]
+CaptionKind = Literal["wrong", "dense", "evolved", "verdict", "scenario"]
 
 
 def stable_hash(value: object, length: int = 24) -> str:
@@ -121,7 +121,8 @@ class Score:
 @dataclass(frozen=True)
 class Caption:
     """Another text for a clip than its own caption: one that is wrong where a take is, a denser one, one rewritten to
-    show a phenomenon; or ("verdict") what a model that judged the clip said of it."""
+    show a phenomenon; or ("verdict") what a model that judged the clip said of it; or the name of its scenario, as the
+    footage's own table has it."""
 
     id: str
     subject: str  # id of the clip

@@ -92,3 +92,29 @@ def test_a_new_project_keeps_what_was_set_and_says_how_scenarios_stand(
     main(["curate", str(project), "--json"])
     (scenario,) = json.loads(capsys.readouterr().out)["scenarios"]
     assert (scenario["name"], scenario["found"], scenario["kept"]) == ("numbers", 6, 4)
+
+
+def test_scenarios_of_the_caption_table_have_quotas(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, project = tmp_path / "footage", tmp_path / "project"
+    for seed in range(5):
+        add(folder, f"{seed}", clip(seed))
+    for sidecar in folder.glob("*.txt"):
+        sidecar.unlink()
+    rows = [f"{seed}.mp4,clip {seed},{'sea' if seed < 4 else 'pitch'}" for seed in range(5)]
+    (folder / "captions.csv").write_text("\n".join(["file,caption,what", *rows]))
+    named = ('curate.stages=["balance"]', "curate.balance.by=scenario", "curate.balance.wanted={sea = 3, pitch = 2}",
+             "footage.scenario_column=what", "footage.eval_fraction=0.4")  # fmt: skip
+    main(
+        [
+            "curate",
+            str(project),
+            "--footage",
+            str(folder),
+            "--json",
+            *(word for each in named for word in ("--set", each)),
+        ]
+    )
+    found = json.loads(capsys.readouterr().out)["scenarios"]
+    assert [(each["name"], each["found"], each["kept"], each["missing"]) for each in found][:2] == [
+        ("sea", 4, 3, 0), ("pitch", 1, 1, 1),
+    ]  # fmt: skip

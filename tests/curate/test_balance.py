@@ -159,3 +159,21 @@ def test_clips_of_no_topic_go_out_where_only_listed_ones_are_wanted(answers: Pat
         "c": NO_TOPIC,
         "f": NO_TOPIC,
     }
+
+
+def test_topics_that_the_footage_names(tmp_path: Path) -> None:
+    names = ["sea", "sea", "", "pitch", "sea", "moon"]
+    clips = [replace(entry(str(at), "a cook"), scenario=name) for at, name in enumerate(names)]
+
+    def dropped(**balance: Any) -> list[str]:
+        stage = make(settings(balance={"by": "scenario", **balance}), tmp_path / "answers")
+        return sorted(stage.choose(clips))
+
+    assert dropped(most=1) == ["1", "4"]
+    assert dropped(wanted={"sea": 2, "pitch": 5}) == ["4"]
+    assert dropped(wanted={"sea": 2, "pitch": 5}, others="drop") == ["2", "4", "5"]
+    assert dropped(others="drop") == ["2"]
+    stage = make(settings(balance={"by": "scenario", "most": 1}), tmp_path / "answers")
+    assert stage.choose([]) == {}
+    with pytest.raises(ValueError, match="the footage names none; name the column of its table as footage"):
+        stage.choose([entry("a", "x"), entry("b", "sea")])

@@ -129,7 +129,7 @@ def test_a_film_without_a_long_scene_is_refused(store: Store, tmp_path: Path) ->
     footage = Footage(kind="folder", path=str(tmp_path / "in"), cut="scenes", allow_empty_captions=True)
     with pytest.raises(ValueError, match=r"a\.mp4: 3\.50 s long, and no scene of it lasts 2\.12 s"):
         take(store, footage)
-    assert look(store, footage.model_copy(update={"cut": "none"})).kept
+    assert look(store, footage.model_copy(update={"cut": "none"})).clips
 
 
 def test_takes_belong_to_whole_clips(store: Store, tmp_path: Path) -> None:

@@ -161,3 +161,14 @@ def test_folders_that_hold_something_else(curated: Store, tmp_path: Path) -> Non
         export_set(empty, tmp_path / "new")
     with pytest.raises(ValueError, match="--shard-mb must be above 0"):
         export_set(curated, tmp_path / "new", "webdataset", 0.0)
+
+
+def test_scenarios_travel_with_the_table(store: Store, tmp_path: Path) -> None:
+    for k in range(2):
+        film(tmp_path / "in" / f"{k}.mp4", seed=k)
+    (tmp_path / "in" / "captions.csv").write_text("file,caption,scenario\n0.mp4,a,sea\n1.mp4,b,\n")
+    take(store, Footage(kind="folder", path=str(tmp_path / "in")))
+    export_set(store, tmp_path / "out")
+    with Store.create(tmp_path / "other") as other:
+        take(other, Footage(kind="folder", path=str(tmp_path / "out")))
+        assert other.scenarios() == store.scenarios() and list(other.scenarios().values()) == ["sea"]

@@ -130,7 +130,7 @@ def test_what_fitting_loses_of_the_picture(
     footage = Footage.model_validate(
         {"kind": "folder", "path": str(tmp_path / "in"), "fit": fit, "allow_empty_captions": True}
     )
-    (one,) = look(store, footage).kept
+    (one,) = look(store, footage).kept()
     assert costs.loss(one, ask_for(footage)).share == pytest.approx(share)
 
 
@@ -141,10 +141,11 @@ def test_clips_at_other_lengths(store: Store, tmp_path: Path) -> None:
         film(tmp_path / "in" / f"{k}.mp4", frames, seed=k).with_suffix(".txt").write_text(str(k))
     footage = Footage(kind="folder", path=str(tmp_path / "in"))
     done, ask = look(store, footage), ask_for(footage)
+    found = costs.lengths_of(done)
     for frames in (5, 17, 33, 65, 81):
         for fps in (4.0, 8.0, 16.0):
             expected = sum(n / 8 > (frames - 1) / fps for n in counts)
-            assert costs.clips_at(done, ask, frames, fps) == expected, (frames, fps)
+            assert costs.clips_at(found, ask, frames, fps) == expected, (frames, fps)
     rows = costs.choices(done, ask, 3, lambda clips: clips // 2)
     assert next(row for row in rows if (row["frames"], row["fps"]) == (17, 8.0)) == {
         "frames": 17, "fps": 8.0, "clips": 4, "comparisons": 6,
@@ -155,7 +156,8 @@ def test_pieces_at_other_lengths(store: Store, tmp_path: Path) -> None:
     scenes(tmp_path / "in" / "a.mp4", (5.0, 3.0))
     footage = Footage(kind="folder", path=str(tmp_path / "in"), cut="scenes", allow_empty_captions=True)
     done, ask = look(store, footage), ask_for(footage)
-    assert [costs.clips_at(done, ask, frames, 8.0) for frames in (8, 16, 24, 40, 41)] == [8, 3, 2, 1, 0]
+    found = costs.lengths_of(done)
+    assert [costs.clips_at(found, ask, frames, 8.0) for frames in (8, 16, 24, 40, 41)] == [8, 3, 2, 1, 0]
 
 
 # how often a file is decoded

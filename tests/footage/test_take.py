@@ -341,3 +341,22 @@ def test_bench_without_first_frames(bench: Path) -> None:
         find_bench(bench)
     with pytest.raises(ValueError, match=r"name it as footage\.bench"):
         find_footage(Footage(kind="folder", path=str(bench)))
+
+
+def test_scenarios_of_a_table_are_taken_and_taken_again_where_they_change(store: Store, tmp_path: Path) -> None:
+    for k in range(3):
+        film(tmp_path / "in" / f"{k}.mp4", seed=k)
+    table = tmp_path / "in" / "captions.csv"
+    footage = Footage(kind="folder", path=str(tmp_path / "in"))
+
+    def named(*names: str) -> list[str]:
+        rows = [f"{k}.mp4,clip {k},{name}" for k, name in enumerate(names)]
+        table.write_text("\n".join(["file,caption,scenario", *rows]))
+        take(store, footage)
+        return [store.scenarios().get(clip.id, "") for clip in store.clips()]
+
+    assert named("cooking", "", "sport") == ["cooking", "", "sport"]
+    assert len(store.captions("scenario")) == 2
+    assert named("cooking", "sea", "cooking") == ["cooking", "sea", "cooking"]
+    assert named("cooking", "sea", "sport") == ["cooking", "sea", "sport"]
+    assert len(store.captions("scenario")) == 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ def folder_of(folder: Path, **files: str | bytes) -> list[Path]:
 
 
 def read(folder: Path, **files: str | bytes) -> list[str]:
-    return list(captions_of(folder, folder_of(folder, **files)).values())
+    return list(captions_of(folder, folder_of(folder, **files)))
 
 
 def test_names_sort_as_people_count() -> None:
@@ -40,6 +41,18 @@ def test_names_sort_as_people_count() -> None:
     assert [path.name for path in sorted(map(Path, ["b.mp4", "10.mp4", "9.mp4"]), key=natural)] == [
         "9.mp4", "10.mp4", "b.mp4",
     ]  # fmt: skip
+
+
+def by_parts(path: Path) -> tuple[object, ...]:
+    """The same order, spelled out: each part as numbers, which come first, and texts."""
+    parts = (re.findall(r"([0-9]+)|([^0-9]+)", part) for part in (*path.parent.parts, path.stem))
+    return tuple(tuple((not n, int(n or 0), n or text) for n, text in part) for part in parts), path.as_posix()
+
+
+@given(st.lists(st.text("ab019. /é-_"), unique=True))
+def test_numbers_count_by_value(names: list[str]) -> None:
+    paths = list({Path(name) for name in names})
+    assert sorted(paths, key=natural) == sorted(paths, key=by_parts)
 
 
 @given(st.lists(st.text("ab019. /é"), unique=True))
@@ -94,7 +107,7 @@ def test_a_text_beside_each_video(tmp_path: Path) -> None:
 def test_a_video_may_be_called_captions(tmp_path: Path) -> None:
     for name in ("captions.mp4", "captions.txt"):
         (tmp_path / name).write_text("of this one")
-    assert list(captions_of(tmp_path, [tmp_path / "captions.mp4"]).values()) == ["of this one"]
+    assert list(captions_of(tmp_path, [tmp_path / "captions.mp4"])) == ["of this one"]
 
 
 def test_no_captions_are_empty_ones(tmp_path: Path) -> None:

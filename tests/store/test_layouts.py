@@ -227,3 +227,22 @@ def test_real_media_without_captions(real_data: Path) -> None:
     with pytest.raises(ValueError, match=r"8 of 8 videos have no caption: av1_video.mkv"):
         read_folder(real_data / "media")
     assert len(read_folder(real_data / "media", allow_empty_captions=True)) == 8
+
+
+def test_a_folders_table_may_name_scenarios(tmp_path: Path) -> None:
+    for name in ("a/1.mp4", "2.mp4", "3.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    table = tmp_path / "captions.csv"
+    table.write_text("file,caption,scenario,kind\na/1.mp4,one, cooking ,x\n2.mp4,two,,y\n3.mp4,three,sport,z\n")
+    assert [(one.caption, one.scenario) for one in read_folder(tmp_path)] == [
+        ("two", ""), ("three", "sport"), ("one", "cooking"),
+    ]  # fmt: skip
+    assert [one.scenario for one in read_folder(tmp_path, scenario="kind")] == ["y", "z", "x"]
+    with pytest.raises(ValueError, match=r"footage.scenario_column: .*captions.csv has no column 'mine'"):
+        read_folder(tmp_path, scenario="mine")
+    table.unlink()
+    with pytest.raises(
+        ValueError, match=r"footage.scenario_column: .* has no column 'mine'; name a column of the table"
+    ):
+        read_folder(tmp_path, allow_empty_captions=True, scenario="mine")

@@ -52,6 +52,28 @@ def test_a_table_names_videos_relative_to_itself(tmp_path: Path, form: str) -> N
     assert found(read(path)) == found(listing)
 
 
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_a_column_names_the_scenario_of_each_video(tmp_path: Path, form: str) -> None:
+    videos(tmp_path, "1.mp4", "2.mp4")
+    rows = [
+        {"file_name": "1.mp4", "text": "one", "scenario": " water  sports\n", "kind": "sea"},
+        {"file_name": "2.mp4", "text": "two", "scenario": "", "kind": "air"},
+    ]
+    path = tmp_path / f"metadata.{form}"
+    if form == "csv":
+        path.write_text('file_name,text,scenario,kind\n1.mp4,one," water  sports\n",sea\n2.mp4,two,,air\n')
+    elif form == "jsonl":
+        path.write_text("\n".join(map(json.dumps, rows)))
+    else:
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    assert [one.scenario for one in read(tmp_path).footage] == ["water sports", ""]
+    assert [one.scenario for one in list_footage(path, "table", scenario_column="kind").footage] == ["sea", "air"]
+    with pytest.raises(
+        ValueError, match=r"footage.scenario_column: .*metadata.* has no column 'topic'; it has file_name"
+    ):
+        list_footage(path, "table", scenario_column="topic")
+
+
 def test_columns_by_name_and_by_setting(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("id,video,caption,prompt,mine\n7,a.mp4,one,two,three\n")

@@ -30,7 +30,8 @@ def curate(
 ) -> None:
     """Choose which clips are in the set, by the stages that curate.stages names; exit code 2 where too few are left."""
     from rushes.pipeline import curation, stages
-    from rushes.pipeline.review import open_review, progress_of
+    from rushes.pipeline.review import open_review, progress_of, quotas_of
+    from rushes.records import Clip
     from rushes.report.card_text import lines
 
     if jobs < 0:
@@ -47,12 +48,12 @@ def curate(
     elif footage is not None:
         overrides = (*overrides, "footage.kind=folder", f"footage.path={footage}")
     with opened(project, read_settings(project, overrides)) as work:
-        imported = stages.import_footage(work) if footage is not None or not work.store.clips(dropped=True) else None
+        imported = stages.import_footage(work) if footage is not None or not work.store.count(Clip) else None
         facts = curation.curate(work, dry_run=dry_run, engine=engine, jobs=jobs)
         lacks = "" if dry_run else curation.not_ready(work.store, facts)
     facts["imported"] = imported
     told = lines(facts)
-    if work.settings.curate.balance.topics and not dry_run:
+    if quotas_of(work.settings) and not dry_run:
         with open_review(project, work.settings) as found:
             scenarios = progress_of(found)
         told += scenarios.pop("lines")

@@ -160,17 +160,21 @@ class Diversity(Table):
 class Balance(Table):
     """No topic may crowd out the others: the best clips of each stay."""
 
-    by: Literal["keywords", "clusters"] = Field("keywords", description="topics as listed, or found in the embeddings")
+    by: Literal["keywords", "clusters", "scenario"] = Field(
+        "keywords",
+        description="topics as listed, found in the embeddings, or those that the footage's own table names "
+        "(footage.scenario_column)",
+    )
     topics: dict[str, list[str]] = Field(
         default_factory=dict,
         description='topic -> words that tell of it, such as cooking = ["cook*", "chop", "frying pan"] (by keywords)',
     )
     wanted: dict[str, Annotated[int, Field(ge=1)]] = Field(
         default_factory=dict,
-        description="topic -> clips of it that are wanted; as many stay, in place of `most` (by keywords)",
+        description="topic -> clips of it that are wanted; as many stay, in place of `most` (by keywords, scenario)",
     )
     others: Literal["keep", "drop"] = Field(
-        "keep", description="clips that tell of no listed topic stay, or go out (by keywords)"
+        "keep", description="clips of no listed topic stay, or go out (by keywords; by scenario, of none in `wanted`)"
     )
     clusters: int = Field(10, ge=2, description="topics that are looked for by k-means (by clusters)")
     most: int = Field(0, ge=0, description="clips of one topic that stay, at most; 0 = no limit")

@@ -58,6 +58,9 @@ class Footage(Table):
     )
     video_column: str = Field("", description="column of a table that holds or names the videos; empty = by its name")
     caption_column: str = Field("", description="column of a table, or key of a tar's JSON; empty = by its name")
+    scenario_column: str = Field(
+        "", description="column of a table with the scenario of each video; empty = the one called scenario, if any"
+    )
     clips: int = Field(256, gt=0, description="clips to render (kind world)")
     scenes: tuple[str, ...] = Field((), strict=False, description="scenes to render (kind world); empty = all")
     eval_prompts: int = Field(64, ge=0, description="held-out prompts (kind world)")

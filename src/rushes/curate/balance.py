@@ -1,6 +1,6 @@
 """Balance of topics: the best clips of each topic stay, up to a number or to a share of what stays.
 
-Topics are listed with their words, or found by k-means in the embeddings of the captions.
+Topics are listed with their words, found by k-means in the embeddings of the captions, or named by the footage's table.
 """
 
 from __future__ import annotations
@@ -59,6 +59,20 @@ def topics_of(captions: Sequence[str], sources: Sequence[str], topics: Mapping[s
     for at, topic in zip(left, by_keywords(names, topics), strict=True):
         found[at] = topic
     return found
+
+
+def scenarios_of(named: Sequence[str], wanted: Mapping[str, int]) -> list[str]:
+    """The topic of each clip by the name that its footage gives it; `other` without one, or one that is not wanted.
+
+    Raises:
+        ValueError: no clip has a name.
+    """
+    if named and not any(named):
+        raise ValueError(
+            "curate.balance.by is scenario, but the footage names none; name the column of its table as "
+            "footage.scenario_column and run `rushes import` again"
+        )
+    return [name if name and (not wanted or name in wanted) else OTHER for name in named]
 
 
 def by_clusters(captions: Sequence[str], rows_ND: Rows, clusters: int, seed: int) -> list[str]:
@@ -126,7 +140,9 @@ def choose(
     """
     ordered = best_first(entries, table.order, "curate.balance.order")
     captions = [" ".join(entry.caption.split()) for entry in ordered]
-    if embedder is None:
+    if table.by == "scenario":
+        topics = scenarios_of([entry.scenario for entry in ordered], table.wanted)
+    elif embedder is None:
         topics = topics_of(captions, [entry.source for entry in ordered], table.topics)
     else:
         topics = by_clusters(captions, embedded(embedder, captions, answers), table.clusters, seed)
@@ -158,14 +174,14 @@ def make(settings: Settings, answers: Path) -> Stage:
             'curate.balance.topics is empty; list topics with their words, such as cooking = ["cook*", "chop*"], or '
             'set curate.balance.by to "clusters"'
         )
-    if unknown := sorted(set(table.wanted) - set(table.topics)):
+    if table.by != "scenario" and (unknown := sorted(set(table.wanted) - set(table.topics))):
         raise ValueError(
             f"curate.balance.wanted: {unknown[0]} is no topic of curate.balance.topics; list its words there"
         )
     embedder = make_embedder(settings, answers, NAME) if table.by == "clusters" else None
     return Stage(
         NAME,
-        f"{NAME}.{VERSION}:{embedder.name if embedder else 'keywords'}",
+        f"{NAME}.{VERSION}:{embedder.name if embedder else table.by}",
         None,
         partial(choose, table, embedder, settings.project.seed, answers),
         stop=settings.curate.when_down == "stop",

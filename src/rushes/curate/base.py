@@ -26,7 +26,7 @@ class Task:
     frames: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Finding:
     """What a stage found out about one clip.
 
@@ -46,7 +46,7 @@ class Finding:
     problem: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """A clip that is still in the funnel, with all that was found so far, by every stage."""
 
@@ -55,6 +55,7 @@ class Entry:
     finding: Finding
     person: bool = False  # a person kept it: it stays, whatever is chosen
     source: str = ""  # where its file came from, as the user named it
+    scenario: str = ""  # what it shows, where its footage says so in a word or two
 
 
 Dropped = Mapping[str, str]  # id of a clip -> why it is out, in words with the value and the threshold

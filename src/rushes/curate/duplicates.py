@@ -88,7 +88,7 @@ class _View:
     def others(self, reach_N: Floats) -> Counts:
         """[N] how many other clips may lie within the reach of each, the clip itself left out where it surely does."""
         own = np.linalg.norm(self._places_NK - self._index.places_NK, axis=1) <= reach_N
-        return self._index.counts(self._places_NK, reach_N) - own
+        return np.asarray(self._index.counts(self._places_NK, reach_N) - own, np.int64)
 
     def near(self, at: int, reach: float, turns: Turns, taken: NDArray[np.bool_]) -> list[list[tuple[str, int, float]]]:
         """For each turn the clips within reach that are not taken: in words how, which, and how far away, in order."""

@@ -7,17 +7,21 @@ from all findings, so that its end is the same.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import overload
+
+import numpy as np
 
 from rushes.curate.base import Engine, Entry, Finding, Stage, Task
+from rushes.curate.columns import Columns
 from rushes.curate.engines import threads
-from rushes.curate.kept import found_before, rows_of
+from rushes.curate.kept import find_before, rows_of
 from rushes.curate.summary import Funnel, Passage, Spread, passage, spread
 from rushes.judges.endpoint import EndpointError
-from rushes.records import CaptionKind, Clip, Decision, Row, stable_hash
+from rushes.records import Clip, Decision, Row, stable_hash
 from rushes.store.database import Store
 from rushes.store.decisions import Said
 
@@ -35,36 +39,51 @@ class Skipped:
     why: str
 
 
-@dataclass
+@dataclass(slots=True)
 class _State:
-    """A clip on its way."""
+    """A clip on its way, with no more of it than the way needs: there may be many."""
 
-    clip: Clip
-    said: Said
+    id: str
+    media: str
+    source: str
+    frames: int
+    fps: float
+    short_px: int
     caption: str  # that it goes by now
-    values: dict[str, float] = field(default_factory=dict)
-    words: dict[str, Sequence[float]] = field(default_factory=dict)
-    captions: dict[CaptionKind, str] = field(default_factory=dict)
+    said: Said | None = None  # what was said before; None = nothing
+    scenario: str = ""  # as its footage names it
     reason: str = ""  # why it is out
     alive: bool = True
 
     @property
+    def person(self) -> Decision | None:
+        return self.said.person() if self.said else None
+
+    @property
     def kept_by_person(self) -> bool:
-        person = self.said.person()
+        person = self.person
         return person is not None and person.keep
 
-    def take(self, finding: Finding) -> None:
-        self.values |= finding.values
-        self.words |= finding.words
-        self.captions |= finding.captions
-        if text := self.captions.get("dense"):
-            person = self.said.person()
-            if not (person and person.caption):  # what a person wrote stands
-                self.caption = text
 
-    def entry(self) -> Entry:
-        found = Finding(self.values, self.words, self.captions)
-        return Entry(self.clip.id, self.caption, found, self.kept_by_person, self.clip.source)
+class _Entries(Sequence[Entry]):
+    """Clips as a stage chooses among them, each made when it is looked at."""
+
+    def __init__(self, states: Sequence[_State], columns: Columns) -> None:
+        self._states, self._columns = states, columns
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+    @overload
+    def __getitem__(self, at: int) -> Entry: ...
+    @overload
+    def __getitem__(self, at: slice) -> _Entries: ...
+    def __getitem__(self, at: int | slice) -> Entry | _Entries:
+        if isinstance(at, slice):
+            return _Entries(self._states[at], self._columns)
+        state = self._states[at]
+        found = self._columns.finding(state.id)
+        return Entry(state.id, state.caption, found, state.kept_by_person, state.source, state.scenario)
 
 
 def run(
@@ -81,18 +100,18 @@ def run(
     every = _states(store)
     if not every:
         raise ValueError(f"{store.project}: there are no clips to curate; run `rushes import` first")
-    stills = [state for state in every if state.clip.frames <= 1]
     for state in every:
-        person = state.said.person()
+        person = state.person
         state.alive = person is None or person.keep
-    on_way = [state for state in every if state.alive and state.clip.frames > 1]
-    passages = [_pass(store, stage, on_way, engine, bar) for stage in stages]
-    changes = [row for state in every if (row := _decision(state, settings))]
+    on_way = [state for state in every if state.alive and state.frames > 1]
+    columns = Columns([state.id for state in on_way])
+    passages = [_pass(store, stage, on_way, columns, engine, bar) for stage in stages]
+    changes = [row for state in every if (row := _decision(state, columns, settings))]
     if not dry_run:
         store.add(changes)
     return Funnel(
         clips=len(every),
-        stills=len(stills),
+        stills=sum(state.frames <= 1 for state in every),
         person_dropped=sum(not state.alive and not state.reason for state in every),
         person_kept=sum(state.kept_by_person for state in every),
         entered=len(on_way),
@@ -100,7 +119,7 @@ def run(
         decided=len(changes),
         dry_run=dry_run,
         passages=tuple(passages),
-        spreads=_spreads(on_way),
+        spreads=_spreads(on_way, columns),
     )
 
 
@@ -108,29 +127,35 @@ def _states(store: Store) -> list[_State]:
     said: dict[str, Said] = {}
     for decision in store.stream(Decision):
         said.setdefault(decision.subject, Said()).add(decision)
+    scenarios = store.scenarios()
     states = []
-    for clip in store.clips(dropped=True):
-        about = said.get(clip.id, Said())
-        person = about.person()
-        states.append(_State(clip, about, (person.caption if person else "") or clip.caption))
+    for clip in store.stream(Clip):
+        about = said.get(clip.id)
+        person = about.person() if about else None
+        caption = (person.caption if person else "") or clip.caption
+        short_px = min(clip.width_px, clip.height_px)
+        own = (clip.id, clip.media, clip.source, clip.frames, clip.fps, short_px)
+        states.append(_State(*own, caption, about, scenarios.get(clip.id, "")))
     return states
 
 
-def _pass(store: Store, stage: Stage | Skipped, on_way: Sequence[_State], engine: Engine, bar: Bar) -> Passage:
+def _pass(
+    store: Store, stage: Stage | Skipped, on_way: Sequence[_State], columns: Columns, engine: Engine, bar: Bar
+) -> Passage:
     """Take all clips that are left through one stage; those that it drops are marked."""
     left = [state for state in on_way if state.alive]
     if isinstance(stage, Skipped):
         return Passage(stage.name, "", len(left), kept=len(left), skipped=stage.why)
     try:
-        problems = _measured(store, stage, left, engine, bar) if stage.measure else {}
-        known = [state for state in left if state.clip.id not in problems]
-        entries = [state.entry() for state in known]
+        problems = _measured(store, stage, left, columns, engine, bar) if stage.measure else {}
+        entries = _Entries([state for state in left if state.id not in problems], columns)
         chosen = stage.choose(entries)
     except EndpointError as error:
         if stage.stop:
             raise
         return Passage(stage.name, stage.signature, len(left), kept=len(left), skipped=str(error))
-    states = {state.clip.id: state for state in left}
+    columns.forget_words()
+    states = {state.id: state for state in left}
     assert chosen.keys() <= states.keys(), f"{stage.name} drops clips that it was not given"
     held = {id for id in (*problems, *chosen) if states[id].kept_by_person}
     out = {id: reason for id, reason in {**problems, **chosen}.items() if id not in held}
@@ -140,38 +165,40 @@ def _pass(store: Store, stage: Stage | Skipped, on_way: Sequence[_State], engine
     return passage(stage, len(left), entries, bad, {id: out[id] for id in chosen if id in out}, len(held))
 
 
-def _measured(store: Store, stage: Stage, left: Sequence[_State], engine: Engine, bar: Bar) -> dict[str, str]:
+def _measured(
+    store: Store, stage: Stage, left: Sequence[_State], columns: Columns, engine: Engine, bar: Bar
+) -> dict[str, str]:
     """Give each clip what the stage finds out about it; returns those it could not measure, and why, in order."""
     assert stage.measure is not None
-    captions = {state.clip.id: state.caption for state in left}
-    found = found_before(store, stage, captions)
-    missing = [state.clip for state in left if state.clip.id not in found]
+    captions = {state.id: state.caption for state in left}
+    known = find_before(store, stage, captions, columns)
+    missing = [state for state in left if not known[columns.places[state.id]]]
     engine = threads(stage.parallel) if stage.parallel else engine
     problems: dict[str, str] = {}
     with bar(f"curate: {stage.name}", len(missing)) as tick:
-        results = engine(stage.measure, _tasks(store, missing, captions, problems))
+        results = engine(stage.measure, _tasks(store, missing, problems))
         for task, finding in _stored(store, stage, results):
             if finding.problem:
                 problems[task.id] = finding.problem
             else:
-                found[task.id] = finding
+                columns.add(task.id, finding)
             tick(1)
     for state in left:
-        if state.clip.id in found:
-            state.take(found[state.clip.id])
-    return {id: problems[id] for id in captions if id in problems}
+        text = columns.caption(state.id, "dense")
+        person = state.person
+        if text and not (person and person.caption):  # what a person wrote stands
+            state.caption = text
+    return {id: problems[id] for id in captions if id in problems} if problems else {}
 
 
-def _tasks(
-    store: Store, clips: Sequence[Clip], captions: Mapping[str, str], problems: dict[str, str]
-) -> Iterator[Task]:
-    for clip in clips:
+def _tasks(store: Store, states: Sequence[_State], problems: dict[str, str]) -> Iterator[Task]:
+    for state in states:
         try:
-            path = store.media_path(clip.media)
+            path = store.media_path(state.media)
         except ValueError as error:
-            problems[clip.id] = str(error)
+            problems[state.id] = str(error)
             continue
-        yield Task(clip.id, path, captions[clip.id], clip.fps, clip.frames)
+        yield Task(state.id, path, state.caption, state.fps, state.frames)
 
 
 def _stored(store: Store, stage: Stage, results: Iterator[tuple[Task, Finding]]) -> Iterator[tuple[Task, Finding]]:
@@ -191,38 +218,30 @@ def _stored(store: Store, stage: Stage, results: Iterator[tuple[Task, Finding]])
         store.add(waiting)
 
 
-def _decision(state: _State, settings: str) -> Decision | None:
+def _decision(state: _State, columns: Columns, settings: str) -> Decision | None:
     """What the program says of a clip now, where that is another thing than it said last."""
-    person, before = state.said.person(), state.said.program
+    person, before = state.person, state.said.program if state.said else None
     if person is not None and not person.keep:
         return None
-    now = (state.alive, state.reason, state.captions.get("dense", "") if state.alive else "")
+    dense = columns.caption(state.id, "dense") if state.alive and state.frames > 1 else ""
+    now = (state.alive, state.reason, dense)
     last = (before.keep, before.reason, before.caption) if before else (True, "", "")
     if now == last:
         return None
     # Of two equal decisions, with another between them, each is an event of its own.
-    id = stable_hash([MADE_BY, state.clip.id, *now, before.id if before else ""])
+    id = stable_hash([MADE_BY, state.id, *now, before.id if before else ""])
     at = datetime.now(UTC).isoformat(timespec="seconds")
-    return Decision(id, state.clip.id, *now, made_by=MADE_BY, created_at=at, settings_hash=settings)
+    return Decision(id, state.id, *now, made_by=MADE_BY, created_at=at, settings_hash=settings)
 
 
-def _spreads(on_way: Sequence[_State]) -> dict[str, Spread]:
+def _spreads(on_way: Sequence[_State], columns: Columns) -> dict[str, Spread]:
     """How length, rate, size and all that was measured lie over clips, by name."""
-
-    def values(state: _State) -> dict[str, float]:
-        clip = state.clip
-        own = {
-            "length, s": clip.frames / clip.fps,
-            "frames per second": clip.fps,
-            "short side, px": float(min(clip.width_px, clip.height_px)),
-        }
-        return {**own, **{name: value for name, value in state.values.items() if name not in _UNTOLD}}
-
-    every: dict[str, list[float]] = {}
-    kept: dict[str, list[float]] = {}
-    for state in on_way:
-        for name, value in values(state).items():
-            every.setdefault(name, []).append(value)
-            if state.alive:
-                kept.setdefault(name, []).append(value)
-    return {name: spread(found, kept.get(name, [])) for name, found in every.items()}
+    alive = np.array([state.alive for state in on_way], np.bool_)
+    own = {
+        "length, s": np.array([state.frames / state.fps for state in on_way]),
+        "frames per second": np.array([state.fps for state in on_way]),
+        "short side, px": np.array([state.short_px for state in on_way], np.float64),
+    }
+    found = {**own, **{name: column for name, column in columns.values.items() if name not in _UNTOLD}}
+    told = {name: (column, ~np.isnan(column)) for name, column in found.items()}
+    return {name: spread(column[has], column[has & alive]) for name, (column, has) in told.items() if has.any()}

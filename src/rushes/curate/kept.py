@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
 
 from rushes.curate.base import Finding, Stage
-from rushes.records import Caption, CaptionKind, Row, Score, stable_hash
+from rushes.curate.columns import Columns
+from rushes.records import Caption, Row, Score, stable_hash
 from rushes.store.database import Store
 
 NOTHING = "nothing"  # stands for a finding without any value
@@ -30,32 +32,25 @@ def rows_of(stage: Stage, clip: str, caption: str, finding: Finding) -> list[Row
     return rows
 
 
-def found_before(store: Store, stage: Stage, captions: Mapping[str, str]) -> dict[str, Finding]:
-    """Clip -> what this stage found out about it before, for clips that go by these captions."""
-    found: dict[str, _Parts] = {}
+def find_before(store: Store, stage: Stage, captions: Mapping[str, str], columns: Columns) -> NDArray[np.bool_]:
+    """Put what this stage found out before into `columns`, for clips that go by these captions.
+
+    Returns:
+        For each clip in its place whether anything was found out.
+    """
+    known = np.zeros(len(columns.places), np.bool_)
     for score in store.scores_under(_metric(stage, "")):
         if _is_current(stage, captions, score):
-            parts = found.setdefault(score.subject, _Parts())
+            known[columns.places[score.subject]] = True
             name = score.metric.rpartition("/")[2]
             if score.per_segment:
-                parts.words[name] = array("d", score.per_segment)
+                columns.add_words(score.subject, name, score.per_segment)
             elif name != NOTHING:
-                parts.values[name] = score.value
-    for text in _texts(store) if found else ():
-        if text.subject in found and _is_current(stage, captions, text):
-            found[text.subject].captions[text.kind] = text.text
-    return {clip: Finding(parts.values, parts.words, parts.captions) for clip, parts in found.items()}
-
-
-@dataclass
-class _Parts:
-    values: dict[str, float] = field(default_factory=dict)
-    words: dict[str, array[float]] = field(default_factory=dict)
-    captions: dict[CaptionKind, str] = field(default_factory=dict)
-
-
-def _texts(store: Store) -> Iterator[Caption]:
-    return store.stream(Caption)
+                columns.add_value(score.subject, name, score.value)
+    for text in store.stream(Caption) if known.any() else ():
+        if text.subject in captions and known[columns.places[text.subject]] and _is_current(stage, captions, text):
+            columns.add_caption(text.subject, text.kind, text.text)
+    return known
 
 
 def _is_current(stage: Stage, captions: Mapping[str, str], row: Score | Caption) -> bool:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rushes.curate.base import Dropped, Entry, Stage
 from rushes.curate.limits import Limit
+
+Values = Sequence[float] | NDArray[np.float64]
 
 SHOWN = 3  # clips on each side of a threshold, and examples where a stage has none
 BINS = 16
@@ -118,16 +122,23 @@ def group(reason: str) -> str:
 
 
 def _edges(limit: Limit, entries: Sequence[Entry]) -> Iterable[Edge]:
-    known = [(value, entry.id) for entry in entries if (value := limit.value(entry.finding.values)) is not None]
     for side, threshold, sign in (("at least", limit.low, 1.0), ("at most", limit.high, -1.0)):
         if math.isfinite(threshold):
-            apart = sorted((sign * (value - threshold), value, id) for value, id in known)
-            inside = [Example(id, "", value) for gap, value, id in apart if gap >= 0][:SHOWN]
-            outside = [Example(id, "", value) for gap, value, id in reversed(apart) if gap < 0][:SHOWN]
-            yield Edge(limit.words.rstrip(":"), side, threshold, tuple(inside), tuple(outside))
+            inside = heapq.nsmallest(SHOWN, (each for each in _apart(limit, entries, threshold, sign) if each[0] >= 0))
+            outside = heapq.nlargest(SHOWN, (each for each in _apart(limit, entries, threshold, sign) if each[0] < 0))
+            shown = (tuple(Example(id, "", value) for _, value, id in near) for near in (inside, outside))
+            yield Edge(limit.words.rstrip(":"), side, threshold, *shown)
 
 
-def spread(every: Sequence[float], kept: Sequence[float]) -> Spread:
+def _apart(limit: Limit, entries: Sequence[Entry], threshold: float, sign: float) -> Iterator[tuple[float, float, str]]:
+    """How far inside of a threshold each clip lies, its value and id."""
+    for entry in entries:
+        value = limit.value(entry.finding.values)
+        if value is not None:
+            yield sign * (value - threshold), value, entry.id
+
+
+def spread(every: Values, kept: Values) -> Spread:
     """Counts in BINS equal bins from the 1st to the 99th percentile of `every`, not empty; in one where these agree."""
     low, high = (float(end) for end in np.percentile(every, [1, 99]))
     if high <= low:  # all the same, but for a few

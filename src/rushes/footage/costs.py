@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from rushes.footage.facts import Facts
 from rushes.footage.review import Ask, Checked, Length, Review
 
 LENGTHS = (17, 33, 49, 65, 81, 97, 121, 161, 241)
@@ -40,28 +42,27 @@ def loss(one: Checked, ask: Ask) -> Loss:
     )
 
 
-def clips_at(done: Review, ask: Ask, frames: int, fps: float) -> int:
+def lengths_of(done: Review) -> Counter[Facts]:
+    """Lengths and cuts of what can be used, or could if it were longer, and how many videos have them."""
+    usable = (one.facts for one in done.checked if one.reason in ("", "too short") and not one.facts.problem)
+    return Counter(Facts(frames=f.frames, fps=f.fps, seconds=f.seconds, cuts_s=f.cuts_s) for f in usable)
+
+
+def clips_at(found: Counter[Facts], ask: Ask, frames: int, fps: float) -> int:
     """How many clips the footage gives at another length: those that are refused for their length alone come back."""
     other = replace(ask, length=Length(frames, fps, ask.length.largest))
-    count = 0
-    for one in done.checked:
-        if one.reason not in ("", "too short") or one.facts.problem:
-            continue
-        facts = one.facts
-        if ask.finder is not None:
-            count += len(other.spans(facts))
-        else:
-            count += other.length.available(facts.frames, facts.fps) >= frames
-    return count
+    if ask.finder is not None:
+        return sum(count * len(other.spans(facts)) for facts, count in found.items())
+    return sum(count for facts, count in found.items() if other.length.available(facts.frames, facts.fps) >= frames)
 
 
 def choices(done: Review, ask: Ask, per_clip: int, held_out: Callable[[int], int]) -> list[dict[str, Any]]:
     """Clips and comparisons at the lengths and rates that models have, up to the first length that no clip has."""
-    rows = []
+    rows, found = [], lengths_of(done)
     lengths = sorted({*LENGTHS, ask.length.frames})
     rates = sorted({*RATES, ask.length.fps})
     for frames in lengths:
-        clips = {fps: clips_at(done, ask, frames, fps) for fps in rates}
+        clips = {fps: clips_at(found, ask, frames, fps) for fps in rates}
         rows += [
             {"frames": frames, "fps": fps, "clips": count, "comparisons": per_clip * (count - held_out(count))}
             for fps, count in clips.items()
@@ -73,9 +74,7 @@ def choices(done: Review, ask: Ask, per_clip: int, held_out: Callable[[int], int
 
 def reasons(done: Review) -> dict[str, int]:
     """How many clips and other pieces were refused, by reason, the commonest first."""
-    counts: dict[str, int] = {}
-    for refused in done.failures:
-        counts[refused.reason] = counts.get(refused.reason, 0) + 1
+    counts = Counter(refused.reason for refused in done.failures())
     return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
@@ -113,24 +112,31 @@ def record(one: Checked, ask: Ask) -> dict[str, Any]:
 
 def summary(done: Review, ask: Ask) -> dict[str, Any]:
     """Counts over all clips."""
-    kept = done.kept
-    losses: Sequence[Loss] = [loss(one, ask) for one in kept]
-    fitted = [lost.share for lost in losses if lost.share]
+    counts, sums = Counter[str](), defaultdict[str, float](float)
+    for one in done.kept():
+        lost = loss(one, ask)
+        counts["kept"] += 1
+        counts["unmoving"] += not one.facts.moves
+        for name in ("trimmed", "resampled", "enlarged"):
+            counts[name] += getattr(lost, name)
+        counts["fitted"] += bool(lost.share)
+        for name, value in (("seconds", one.facts.seconds), ("used_s", lost.used_s), ("share", lost.share)):
+            sums[name] += value
     return {
         "files": len(done.checked),
-        "kept": len(kept),
-        "clips": sum(one.clips for one in kept),
-        "trimmed": sum(lost.trimmed for lost in losses),
-        "seconds": round(sum(one.facts.seconds for one in kept), 3),
-        "used_s": round(sum(lost.used_s for lost in losses), 3),
-        "resampled": sum(lost.resampled for lost in losses),
+        "kept": counts["kept"],
+        "clips": done.clips,
+        "trimmed": counts["trimmed"],
+        "seconds": round(sums["seconds"], 3),
+        "used_s": round(sums["used_s"], 3),
+        "resampled": counts["resampled"],
         "fit": ask.table.fit,
-        "fitted": len(fitted),
-        "mean_lost": round(sum(fitted) / len(fitted), 4) if fitted else 0.0,
-        "enlarged": sum(lost.enlarged for lost in losses),
-        "unmoving": sum(not one.facts.moves for one in kept),
+        "fitted": counts["fitted"],
+        "mean_lost": round(sums["share"] / counts["fitted"], 4) if counts["fitted"] else 0.0,
+        "enlarged": counts["enlarged"],
+        "unmoving": counts["unmoving"],
         "duplicates": done.duplicates,
-        "refused": len(done.failures) + len(done.fatal),
+        "refused": done.failed + len(done.fatal),
         "reasons": reasons(done),
         "passed_over": len(done.passed_over),
     }

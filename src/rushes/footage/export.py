@@ -39,6 +39,7 @@ _SCHEMA = pa.schema(
         ("frames", pa.int64()),
         ("fps", pa.float64()),
         ("first_frame", pa.string()),
+        ("scenario", pa.string()),
     ]
 )
 
@@ -81,8 +82,16 @@ def _write_folder(store: Store, out: Path, clips: Sequence[Clip]) -> dict[str, A
         if not (target.is_file() and target.stat().st_size == source.stat().st_size):
             with whole_file(target) as part:
                 shutil.copyfile(source, part)
-    rows = [{**_facts(clip), "file_name": names[clip.media], "first_frame": stills.get(clip.first_frame, "")}
-            for clip in clips]  # fmt: skip
+    scenarios = store.scenarios()
+    rows = [
+        {
+            **_facts(clip),
+            "file_name": names[clip.media],
+            "first_frame": stills.get(clip.first_frame, ""),
+            "scenario": scenarios.get(clip.id, ""),
+        }
+        for clip in clips
+    ]
     with whole_file(out / TABLE) as part:
         pq.write_table(pa.Table.from_pylist(rows, _SCHEMA), part)
     return {"videos": len(names), "table": str(out / TABLE)}

@@ -23,7 +23,9 @@ def find_footage(footage: Footage) -> Listing:
         raise ValueError(f"footage.path: {place} is not a folder; name the folder of your videos{origin}")
     columns = (footage.video_column, footage.caption_column)
     layout = detect_layout(place, *columns) if footage.layout == "auto" else footage.layout
-    listing = list_footage(place, layout, *columns)
+    if footage.scenario_column and layout in ("webdataset", "realdpo"):
+        raise ValueError(f"footage.scenario_column: {place} has no table; leave it empty")
+    listing = list_footage(place, layout, *columns, footage.scenario_column)
     if footage.cut != "none" and any(item.takes or item.first_frame for item in listing.footage):
         raise ValueError(
             f"footage.cut: {place} holds takes or first frames, which belong to whole clips; set footage.cut to none"

@@ -16,6 +16,7 @@ from rushes.media.files import MediaError, content_hash
 from rushes.media.images import read_image
 from rushes.records import stable_hash
 from rushes.store.layouts import Bench, Footage, Listing, Refused
+from rushes.store.spool import Spool
 
 CUT = 1  # raise the number when pieces of equal spans come out otherwise
 Tick = Callable[[], None]
@@ -91,28 +92,44 @@ DUPLICATE = "duplicate"
 
 @dataclass
 class Review:
-    """All of the footage, in its order. A duplicate stays out, as it is there already; that is no failure."""
+    """All of the footage, in its order. A duplicate stays out, as it is there already; that is no failure.
 
-    checked: list[Checked] = field(default_factory=list)
+    What was looked at lies in a file: go through it once for all that is asked.
+    """
+
+    checked: Spool[Checked] = field(default_factory=lambda: Spool(Checked))
+    clips: int = 0  # that those of `checked` give which are kept
+    duplicates: int = 0
+    _refused: int = 0  # of `checked`
     refused: list[Refused] = field(default_factory=list)  # what is no clip: takes, rows, members of a tar
     takes: dict[Path, Facts] = field(default_factory=dict)
     bench: dict[Path, Facts] = field(default_factory=dict)
     fatal: list[str] = field(default_factory=list)  # what skipping cannot mend
     passed_over: tuple[str, ...] = ()
 
-    @property
-    def kept(self) -> list[Checked]:
-        return [one for one in self.checked if one.kept]
+    def add(self, one: Checked) -> None:
+        """Add what was looked at next."""
+        self.checked.append(one)
+        self.clips += one.clips
+        self.duplicates += one.reason == DUPLICATE
+        self._refused += one.reason not in ("", DUPLICATE)
 
-    @property
-    def failures(self) -> list[Refused]:
+    def kept(self) -> Iterator[Checked]:
+        """What is kept, in order."""
+        return (one for one in self.checked if one.kept)
+
+    def failures(self) -> Iterator[Refused]:
         """Everything that is refused, by name."""
-        clips = (Refused(c.item.source, c.reason, c.words) for c in self.checked if c.reason not in ("", DUPLICATE))
-        return [*clips, *self.refused]
+        if self._refused:
+            yield from (
+                Refused(c.item.source, c.reason, c.words) for c in self.checked if c.reason not in ("", DUPLICATE)
+            )
+        yield from self.refused
 
     @property
-    def duplicates(self) -> int:
-        return sum(one.reason == DUPLICATE for one in self.checked)
+    def failed(self) -> int:
+        """How much is refused."""
+        return self._refused + len(self.refused)
 
 
 def review(facts: FactsStore, listing: Listing, bench: Bench | None, ask: Ask, tick: Tick = lambda: None) -> Review:
@@ -121,13 +138,13 @@ def review(facts: FactsStore, listing: Listing, bench: Bench | None, ask: Ask, t
     What was looked at before is not decoded again. Raises ValueError for settings of cutting that contradict.
     """
     done = Review(refused=list(listing.refused), passed_over=listing.passed_over)
-    seen: dict[str, str] = {}
-    for item in listing.footage:
+    seen: dict[bytes, int] = {}  # id -> the first that has it
+    for at, item in enumerate(listing.footage):
         one = _checked(facts, item, ask)
-        if one.kept and seen.setdefault(one.id, item.source) != item.source:
-            words = f"the same video and caption as {seen[one.id]}"
-            one = Checked(item, one.facts, one.id, DUPLICATE, words)
-        done.checked.append(one)
+        first = seen.setdefault(bytes.fromhex(one.id), at) if one.kept else at
+        if first != at and (before := done.checked[first].item.source) != item.source:
+            one = Checked(item, one.facts, one.id, DUPLICATE, f"the same video and caption as {before}")
+        done.add(one)
         tick()
         for path in item.takes:
             found = facts.of(Footage(path, item.caption, str(path)))

@@ -17,7 +17,7 @@ from rushes.footage.split import held_out
 from rushes.media.cut import Span, cut_pieces
 from rushes.media.images import read_image
 from rushes.media.read import probe
-from rushes.records import Candidate, Clip, Row, Split, stable_hash
+from rushes.records import Candidate, Caption, Clip, Row, Split, stable_hash
 from rushes.store.database import Store
 from rushes.store.layouts import Bench, Footage
 
@@ -42,7 +42,6 @@ class _Taker:
     facts: FactsStore
     made_from: str  # hash of the settings
     crf: int
-    known: dict[str, str]  # id of a stored clip or take -> its media
     tick: Tick
 
 
@@ -53,12 +52,12 @@ def import_reviewed(store: Store, facts: FactsStore, done: Review, ask: Ask, tic
         ValueError: more clips are to be held out than there are new ones; a file that changed since it was reviewed.
     """
     table = ask.table
-    known = _known(store)
-    taker = _Taker(store, facts, settings_hash(table), table.cut_crf, known, tick)
-    ids = {id: group for one in done.kept for id, group in _ids_and_groups(one, done)}
+    taker = _Taker(store, facts, settings_hash(table), table.cut_crf, tick)
+    several = _several(done)
+    ids = {id: group for one in done.kept() for id, group in _ids_and_groups(one, several)}
     out = held_out(store, ids, table.eval_fraction)
     takes = left_out = 0
-    for one in done.kept:
+    for one in done.kept():
         if one.spans:
             _take_pieces(taker, one, {id for id in (piece_id(one, span) for span in one.spans) if id in out})
             continue
@@ -68,12 +67,11 @@ def import_reviewed(store: Store, facts: FactsStore, done: Review, ask: Ask, tic
             left_out += len(one.item.takes)
         else:
             takes += _take_takes(taker, one, done)
-    return Imported(len(ids), len(out & ids.keys()), takes, left_out, done.duplicates, len(done.failures))
+    return Imported(len(ids), len(out & ids.keys()), takes, left_out, done.duplicates, done.failed)
 
 
 def import_bench(store: Store, bench: Bench, checked: Mapping[Path, Facts], fps: float) -> Imported:
     """Held-out prompts as clips of one frame at `fps`, and what other systems made of them as candidates."""
-    known = _known(store)
     for index, (prompt, still) in enumerate(zip(bench.prompts, bench.first_frames, strict=True)):
         height, width, _ = read_image(still).shape
         media = store.put_media(still)
@@ -85,25 +83,24 @@ def import_bench(store: Store, bench: Bench, checked: Mapping[Path, Facts], fps:
             for system, paths in bench.systems.items()
         ]
         rows: list[Row] = [clip, *made]
-        store.add(row for row in rows if row.id not in known)
+        store.add(row for row in rows if store.find(row.id) is None)
     return Imported(len(bench.prompts), len(bench.prompts), len(bench.prompts) * len(bench.systems))
 
 
-def _known(store: Store) -> dict[str, str]:
-    """Ids of all clips and candidates, each with its media."""
-    known = {clip.id: clip.media for clip in store.stream(Clip)}
-    known.update((row.id, row.media) for row in store.stream(Candidate))
-    return known
+def _several(done: Review) -> bool:
+    """Whether what is cut comes of more than one video."""
+    media = (one.facts.media for one in done.kept())
+    first = next(media, "")
+    return any(other != first for other in media)
 
 
-def _ids_and_groups(one: Checked, done: Review) -> list[tuple[str, str]]:
+def _ids_and_groups(one: Checked, several: bool) -> list[tuple[str, str]]:
     """Ids of the clips of one video, and what each shares with those that must be on its side.
 
     That is the video, as pieces of one look alike; where there is but one, the scene.
     """
     if not one.spans:
         return [(one.id, one.id)]
-    several = len({other.facts.media for other in done.kept}) > 1
     cuts = one.facts.cuts_s
     groups = [one.facts.media if several else str(sum(cut <= start + 1e-3 for cut in cuts)) for start, _ in one.spans]
     return [(piece_id(one, span), group) for span, group in zip(one.spans, groups, strict=True)]
@@ -111,21 +108,23 @@ def _ids_and_groups(one: Checked, done: Review) -> list[tuple[str, str]]:
 
 def _take_whole(taker: _Taker, one: Checked, split: Split) -> None:
     media = _put(taker, one.item, one.facts.media)
-    if one.id not in taker.known:
+    if taker.store.find(one.id) is None:
         still = taker.store.put_media(one.item.first_frame) if one.item.first_frame else ""
         row = Clip(
             *(one.id, media, one.item.caption, *one.facts.shape, one.item.source, split, still, "import"),
             taker.made_from,
         )
         taker.store.add([row])
-        taker.known[one.id] = media
+    _take_scenario(taker.store, one.id, one.item.scenario)
     taker.tick()
 
 
 def _take_pieces(taker: _Taker, one: Checked, out: set[str]) -> None:
     """Cut those pieces that are not stored, each stored before the next is cut."""
-    known, media = taker.known, taker.store.media
-    missing = [span for span in one.spans if known.get(piece_id(one, span)) not in media]
+    media = taker.store.media
+    for span in one.spans:
+        _take_scenario(taker.store, piece_id(one, span), one.item.scenario)
+    missing = [span for span in one.spans if _media_of(taker.store, piece_id(one, span)) not in media]
     for _ in range(len(one.spans) - len(missing)):
         taker.tick()
     if not missing:
@@ -133,7 +132,7 @@ def _take_pieces(taker: _Taker, one: Checked, out: set[str]) -> None:
     for span, path in cut_pieces(taker.facts.file(one.item), missing, taker.crf, taker.store.project):
         id = piece_id(one, span)
         digest = taker.store.put_media(path)
-        if known.setdefault(id, digest) != digest:
+        if (_media_of(taker.store, id) or digest) != digest:
             raise ValueError(
                 f"{one.item.source}: its piece at {span[0]:g} s was lost from media/ and comes out otherwise with this "
                 "FFmpeg; copy the file back, or start a new project"
@@ -159,7 +158,7 @@ def _take_takes(taker: _Taker, one: Checked, done: Review) -> int:
             continue
         facts = done.takes[path]
         take = _take(taker.store, one.id, one.item.caption, "train", path, facts, seed, one.item.takes_system)
-        if take.id not in taker.known:
+        if taker.store.find(take.id) is None:
             taker.store.add([take])
         taken += 1
     return taken
@@ -172,6 +171,20 @@ def _take(
     id = stable_hash([clip_id, media, seed, system])
     made = (clip_id, clip_id, system, system, seed)
     return Candidate(id, media, caption, "imported", *made, *facts.shape, split=split)
+
+
+def _take_scenario(store: Store, clip: str, name: str) -> None:
+    """What the footage names as a clip's scenario; another name than the last replaces it, and both are kept."""
+    before = store.captions(kind="scenario", subject=clip) if name else ()
+    if name and not (before and before[-1].text == name):
+        id = stable_hash([clip, "scenario", len(before)])
+        store.add([Caption(id, clip, name, "scenario", made_by="import")])
+
+
+def _media_of(store: Store, id: str) -> str:
+    """The media of a stored clip; "" = it is not stored."""
+    row = store.find(id)
+    return row.media if isinstance(row, Clip) else ""
 
 
 def _put(taker: _Taker, item: Footage, media: str) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +22,20 @@ _FIT = {"crop": "cropped", "pad": "padded", "stretch": "stretched"}
 
 def refusal(done: Review, ask: Ask) -> str:
     """What an import that fails says: each file with its cause, and what to do; "" where nothing is refused."""
-    if not (done.failures or done.fatal):
+    if not (done.failed or done.fatal):
         return ""
     lines = ["nothing was imported, as some files cannot be used:", *done.fatal]
-    by_reason: dict[str, list[str]] = {}
-    for refused in done.failures:
-        by_reason.setdefault(refused.reason, []).append(f"{refused.source}: {refused.words}")
+    by_reason, counts = dict[str, list[str]](), Counter[str]()
+    for refused in done.failures():
+        counts[refused.reason] += 1
+        if counts[refused.reason] <= MOST_LINES:
+            by_reason.setdefault(refused.reason, []).append(f"{refused.source}: {refused.words}")
     for reason, found in by_reason.items():
-        lines += found[:MOST_LINES]
-        if len(found) > MOST_LINES:
-            lines.append(f"and {len(found) - MOST_LINES} more: {reason} ({FILE} in the project names all of them)")
+        lines += found
+        if more := counts[reason] - len(found):
+            lines.append(f"and {more} more: {reason} ({FILE} in the project names all of them)")
     if not done.fatal:
-        lines.append(f"mend or remove {'them' if len(done.failures) > 1 else 'it'}, or leave out what is refused, by "
+        lines.append(f"mend or remove {'them' if done.failed > 1 else 'it'}, or leave out what is refused, by "
                      "name, with footage.on_refused = skip")  # fmt: skip
     return "\n".join([*lines, *_too_short(done, ask)])
 
@@ -39,10 +43,10 @@ def refusal(done: Review, ask: Ask) -> str:
 def _too_short(done: Review, ask: Ask) -> list[str]:
     """What to do about clips that are too short."""
     length = ask.length
-    short = [one.facts for one in done.checked if one.reason == "too short"]
-    if not short or ask.finder is not None:
+    short = (one.facts for one in done.checked if one.reason == "too short")
+    least = min((length.available(facts.frames, facts.fps) for facts in short), default=None)
+    if least is None or ask.finder is not None:
         return []
-    least = min(length.available(facts.frames, facts.fps) for facts in short)
     return [
         f"too short for backbone.frames = {length.frames}: leave them out, lower backbone.fps, or set backbone.frames "
         f"to {length.largest(least)}, which the shortest of them has"
@@ -68,8 +72,8 @@ def write_review(project: Path, done: Review, ask: Ask, facts: Mapping[str, Any]
 
 def table(done: Review, ask: Ask) -> list[str]:
     """A row for each clip, those that are refused first."""
-    rows = sorted(done.checked, key=lambda one: (one.kept, one.reason == DUPLICATE))  # stable: else as they come
-    shown = rows[:MOST_ROWS]
+    ranked = (_some(done, rank) for rank in ((False, False), (False, True), (True, False)))
+    shown = list(chain.from_iterable(ranked))[:MOST_ROWS]
     head = (
         f"{'file':<{_NAME}}",
         f"{'length':>9}",
@@ -80,9 +84,14 @@ def table(done: Review, ask: Ask) -> list[str]:
     )
     lines = ["  ".join(head).rstrip()]
     lines += ["  ".join(_cells(one, ask)).rstrip() for one in shown]
-    if len(rows) > len(shown):
-        lines.append(f"... and {len(rows) - len(shown)} more, all in {FILE}")
+    if more := len(done.checked) - len(shown):
+        lines.append(f"... and {more} more, all in {FILE}")
     return lines
+
+
+def _some(done: Review, rank: tuple[bool, bool]) -> Iterator[Checked]:
+    """As many rows as are shown of those that are kept, and duplicates, or not."""
+    return islice((one for one in done.checked if (one.kept, one.reason == DUPLICATE) == rank), MOST_ROWS)
 
 
 def _cells(one: Checked, ask: Ask) -> Iterator[str]:

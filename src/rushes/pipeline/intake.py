@@ -40,11 +40,11 @@ def import_footage(project: Project) -> Facts:
         text = told.refusal(done, ask)
         if text and (table.on_refused == "fail" or done.fatal):
             raise ValueError(text)
-        if not done.kept:
+        if not done.clips:
             raise ValueError(f"nothing was imported: of {len(done.checked)} clips none can be used; {_causes(done)}")
-        for refused in done.failures:
+        for refused in done.failures():
             project.say(f"left out: {refused.source}: {refused.words}")
-        with project.timed("import", sum(one.clips for one in done.kept)) as tick:
+        with project.timed("import", done.clips) as tick:
             taken = import_reviewed(project.store, facts, done, ask, lambda: tick(1))
             found: Facts = {name: count for name, count in asdict(taken).items() if count}
             if bench:

@@ -100,7 +100,11 @@ def shelf_of(store: Store, settings: Settings, margins: Mapping[str, float]) -> 
     clips = [(clip.id, written.get(clip.id) or clip.caption, clip.source) for clip in store.stream(Clip)]
     quotas = quotas_of(settings)
     captions, sources = [caption for _, caption, _ in clips], [source for _, _, source in clips]
-    topics = topics_of(captions, sources, settings.curate.balance.topics if quotas else {})
+    if settings.curate.balance.by == "scenario":
+        named = store.scenarios()
+        topics = [name if (name := named.get(id, "")) in quotas else OTHER for id, _, _ in clips]
+    else:
+        topics = topics_of(captions, sources, settings.curate.balance.topics if quotas else {})
     entries = [
         Entry(id, "" if topic == OTHER else topic, margins.get(id, math.inf))
         for (id, _, _), topic in zip(clips, topics, strict=True)
@@ -109,9 +113,9 @@ def shelf_of(store: Store, settings: Settings, margins: Mapping[str, float]) -> 
 
 
 def quotas_of(settings: Settings) -> dict[str, int | None]:
-    """Scenario -> clips that are wanted of it, None = any number: the listed topics of the balance of a set."""
+    """Scenario -> clips that are wanted of it, None = any number: the topics that the balance of a set lists."""
     table = settings.curate.balance
-    listed = table.topics if table.by == "keywords" else {}
+    listed = {"keywords": table.topics, "scenario": table.wanted, "clusters": {}}[table.by]
     return {name: table.wanted.get(name, table.most) or None for name in listed}
 
 

@@ -46,7 +46,7 @@ def write_card(store: Store) -> Path:
         raise ValueError(f"{store.project}: was not curated, so there is no data card; run `rushes curate` first")
     title = store.project.resolve().name
     texts = {
-        CARD.with_name(HASHES): "".join(f"{media}\n" for media in sorted({clip.media for clip in store.clips()})),
+        CARD.with_name(HASHES): "".join(f"{media}\n" for media in sorted({clip.media for clip in store.stream_set()})),
         PAGE: card_page(store, facts, title),
         CARD: markdown(facts, title),
     }

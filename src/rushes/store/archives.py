@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from rushes.store.captions import natural
 from rushes.store.layouts import VIDEO_SUFFIXES, Footage, Listing, Part, Refused, files_below, visible
+from rushes.store.spool import Spool
 
 TAR_SUFFIX = ".tar"
 CAPTION_NAMES = ("caption", "captions", "text", "prompt", "description")
@@ -29,7 +30,6 @@ class _Tar:
     videos: list[tuple[str, int, int]] = field(default_factory=list)  # name, first byte, bytes
     texts: dict[str, str] = field(default_factory=dict)  # key -> caption
     refused: list[Refused] = field(default_factory=list)
-    passed_over: list[str] = field(default_factory=list)
 
     def refuse(self, name: str, reason: str, words: str) -> None:
         where = f"{self.path}/{name}" if name else str(self.path)
@@ -55,21 +55,20 @@ def read_webdataset(place: Path, caption_name: str = "") -> Listing:
     tars = find_tars(place)
     if not tars:
         raise ValueError(f"{place}: no .tar file; point at the folder that holds the tars, or at one")
-    read = [_read_tar(path, (caption_name,) if caption_name else CAPTION_NAMES) for path in tars]
-    return Listing(
-        tuple(found for tar in read for found in _samples(tar)),
-        tuple(refused for tar in read for refused in tar.refused),
-        tuple(name for tar in read for name in tar.passed_over),
-    )
+    footage, refused = Spool(Footage), []
+    for path in tars:
+        tar = _read_tar(path, (caption_name,) if caption_name else CAPTION_NAMES)
+        for sample in _samples(tar):
+            footage.append(sample)
+        refused += tar.refused
+    return Listing(footage, tuple(refused))
 
 
-def _samples(tar: _Tar) -> list[Footage]:
-    found = []
+def _samples(tar: _Tar) -> Iterator[Footage]:
     for name, at, size in tar.videos:
         keys = _key(name), _first_key(name)
         caption = next((tar.texts[key] for key in keys if key in tar.texts), "")
-        found.append(Footage(tar.path, caption, f"{tar.path}/{name}", part=Part(name, at, size)))
-    return found
+        yield Footage(tar.path, caption, f"{tar.path}/{name}", part=Part(name, at, size))
 
 
 def _read_tar(path: Path, names: Sequence[str]) -> _Tar:

@@ -7,19 +7,28 @@ import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 LISTS = ("captions.txt", "prompts.txt", "prompt.txt")
 TABLES = ("captions.csv", "captions.jsonl")
+SCENARIO = "scenario"
 _SHOWN = 5
 
 
-def natural(path: Path) -> tuple[object, ...]:
-    """Sorting key under which 2.mp4 comes before 10.mp4."""
-    parts = (re.findall(r"([0-9]+)|([^0-9]+)", part) for part in (*path.parent.parts, path.stem))
-    numbered = tuple(tuple((not digits, int(digits or 0), text) for digits, text in part) for part in parts)
-    return numbered, path.as_posix()
+def natural(path: Path) -> tuple[str, str]:
+    """Sorting key under which 2.mp4 comes before 10.mp4, and what a folder holds after a file of its name."""
+    return "\0".join(_NUMBER.sub(_numbered, part) for part in (*path.parent.parts, path.stem)), path.as_posix()
+
+
+_NUMBER = re.compile("[0-9]+")
+
+
+def _numbered(digits: re.Match[str]) -> str:
+    """Digits as a text that sorts by value, before all letters; equal values by how they are written."""
+    value = digits[0].lstrip("0")
+    return f"\1{chr(len(value) + 1)}{value}\1{digits[0]}\1"
 
 
 def shown(names: Iterable[object]) -> str:
@@ -54,25 +63,29 @@ def read_lines(path: Path) -> tuple[str, ...]:
     return tuple(line.strip() for line in text.split("\n")) if text else ()
 
 
-def captions_of(folder: Path, videos: Sequence[Path]) -> dict[Path, str]:
-    """The caption of each of `videos`, "" where there is none.
+def captions_of(folder: Path, videos: Sequence[Path]) -> Iterator[str]:
+    """The caption of each of `videos`, "" where there is none; those beside the videos are read one by one.
 
     Raises ValueError when the folder keeps captions in more than one way, when counts differ, or when a table is bad.
     """
-    sidecars = {video: video.with_suffix(".txt") for video in videos if video.with_suffix(".txt").is_file()}
-    named = [folder / name for name in (*LISTS, *TABLES)]
-    files = [path for path in named if path.is_file() and path not in sidecars.values()]
-    ways = [path.name for path in files] + (["text files beside the videos"] if sidecars else [])
+    beside = any(video.with_suffix(".txt").is_file() for video in videos)
+    named = [path for name in (*LISTS, *TABLES) if (path := folder / name).is_file()]
+    files = [path for path in named if not any(path == video.with_suffix(".txt") for video in videos)]
+    ways = [path.name for path in files] + (["text files beside the videos"] if beside else [])
     if len(ways) > 1:
         raise ValueError(f"{folder}: captions in {' and in '.join(ways)}; keep one of them")
-    if sidecars:
-        return {v: " ".join(read_text(inside(folder, sidecars[v])).split()) if v in sidecars else "" for v in videos}
+    if beside:
+        return (_beside(folder, video.with_suffix(".txt")) for video in videos)
     if not files:
-        return dict.fromkeys(videos, "")
+        return repeat("", len(videos))
     path = inside(folder, files[0])
     if path.name in TABLES:
         return _from_table(folder, path, videos)
-    return dict(zip(videos, lines_for(path, videos), strict=True))
+    return iter(lines_for(path, videos))
+
+
+def _beside(folder: Path, path: Path) -> str:
+    return " ".join(read_text(inside(folder, path)).split()) if path.is_file() else ""
 
 
 def lines_for(path: Path, videos: Sequence[Path]) -> tuple[str, ...]:
@@ -83,7 +96,7 @@ def lines_for(path: Path, videos: Sequence[Path]) -> tuple[str, ...]:
     return lines
 
 
-def _from_table(folder: Path, path: Path, videos: Sequence[Path]) -> dict[Path, str]:
+def _from_table(folder: Path, path: Path, videos: Sequence[Path]) -> Iterator[str]:
     known = {video.relative_to(folder).as_posix(): video for video in videos}
     found: dict[Path, str] = {}
     for number, row in table_rows(path):
@@ -95,7 +108,33 @@ def _from_table(folder: Path, path: Path, videos: Sequence[Path]) -> dict[Path, 
             cause = "names no video in the folder" if video is None else "names a video for the second time"
             raise ValueError(f"{path}, line {number}: {name!r} {cause}; correct or delete the line")
         found[video] = caption.strip()
-    return {video: found.get(video, "") for video in videos}
+    return (found.get(video, "") for video in videos)
+
+
+def scenarios_of(folder: Path, videos: Sequence[Path], column: str = "") -> dict[Path, str]:
+    """The scenario of each of `videos` that the folder's table names one for.
+
+    Args:
+        column: of the table; "" = the one called scenario, if there is one.
+
+    Raises:
+        ValueError: there is no table with this column.
+    """
+    name = column or SCENARIO
+    path = next((path for each in TABLES if (path := folder / each).is_file()), None)
+    rows = list(table_rows(path)) if path else []
+    if column and not any(column in row for _, row in rows):
+        raise ValueError(
+            f"footage.scenario_column: {path or folder} has no column {column!r}; name a column of the table"
+        )
+    known = {video.relative_to(folder).as_posix(): video for video in videos} if rows else {}
+    named = ((known.get(Path(str(row.get("file"))).as_posix()), row.get(name)) for _, row in rows)
+    return {video: one_line(text) for video, text in named if video and isinstance(text, str) and text.strip()}
+
+
+def one_line(text: str) -> str:
+    """A text without line ends and doubled spaces."""
+    return " ".join(text.split())
 
 
 def table_rows(path: Path) -> Iterator[tuple[int, dict[Any, object]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -28,7 +29,8 @@ from rushes.store.media import MediaFolder
 from rushes.store.rows import KIND_NAMES, KINDS, R, decode, encode, same
 
 # Raise it whenever an older Rushes could misread what this one writes. The table itself is the same in all of them.
-SCHEMA = 3  # 2: captions, candidates of kind "gap", unjudged segments; 3: decisions
+# 2: captions, candidates of kind "gap", unjudged segments; 3: decisions; 4: captions of kind "scenario".
+SCHEMA = 4
 FOLDERS = ("media", "latents", "runs", "reports")
 _WAIT_S = 60.0
 _PAGE_ROWS = 2000
@@ -182,11 +184,21 @@ class Store:
 
     def get(self, id: str) -> Row:
         """The row with this id. Raises ValueError when there is none."""
-        with self._lock, self._explained():
-            row = self._find(id)
+        row = self.find(id)
         if row is None:
             raise ValueError(f"{self._path}: no row has the id {id!r}; import the clips and candidates it belongs to")
         return row
+
+    def find(self, id: str) -> Row | None:
+        """The row with this id, or None."""
+        with self._lock, self._explained():
+            return self._find(id)
+
+    def count(self, kind: type[Row]) -> int:
+        """How many rows of one kind there are."""
+        with self._lock, self._explained():
+            query = "SELECT count(*) FROM rows WHERE type = ?"
+            return int(self._connection.execute(query, (KIND_NAMES[kind],)).fetchone()[0])
 
     def _find(self, id: str) -> Row | None:
         found = self._connection.execute("SELECT type, body FROM rows WHERE id = ?", (id,)).fetchone()
@@ -198,7 +210,11 @@ class Store:
         `dropped`: all that were ever imported, as they were, whatever was decided since.
         """
         clips = self._select(Clip, split=split)
-        return clips if dropped else decided(clips, self.decisions())
+        return clips if dropped else tuple(decided(clips, self.decisions()))
+
+    def stream_set(self) -> Iterator[Clip]:
+        """As `clips` without arguments, a page in memory at a time."""
+        return decided(self.stream(Clip), self.decisions())
 
     def candidates(
         self,
@@ -218,7 +234,7 @@ class Store:
 
     def decisions(self, subject: str | None = None) -> dict[str, Decision]:
         """Clip id -> the decision that counts, for clips about which there is one."""
-        return standing(self._select(Decision, subject=subject))
+        return standing(self.stream(Decision) if subject is None else self._select(Decision, subject=subject))
 
     def preferences(self, judge: str | None = None, current: bool = True) -> tuple[Preference, ...]:
         """Preference events; `current` leaves out those that a later event, of whatever judge, supersedes.
@@ -257,6 +273,10 @@ class Store:
     def captions(self, kind: CaptionKind | None = None, subject: str | None = None) -> tuple[Caption, ...]:
         """Texts for clips beside their own captions."""
         return self._select(Caption, kind=kind, subject=subject)
+
+    def scenarios(self) -> dict[str, str]:
+        """Clip id -> the name of its scenario, for clips whose footage names one; the last counts."""
+        return {row.subject: sys.intern(row.text) for row in self.stream(Caption) if row.kind == "scenario"}
 
     def runs(self) -> tuple[Run, ...]:
         """Finished training runs."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from rushes.records import Clip, Decision
@@ -10,6 +10,8 @@ from rushes.records import Clip, Decision
 
 class Said:
     """What was said about one clip so far: the last of the programs, and the last of each person."""
+
+    __slots__ = ("people", "program")
 
     def __init__(self) -> None:
         self.program: Decision | None = None
@@ -47,9 +49,9 @@ def standing(decisions: Iterable[Decision]) -> dict[str, Decision]:
     return {subject: found for subject, one in said.items() if (found := one.counts())}
 
 
-def decided(clips: tuple[Clip, ...], decisions: Mapping[str, Decision]) -> tuple[Clip, ...]:
+def decided(clips: Iterable[Clip], decisions: Mapping[str, Decision]) -> Iterator[Clip]:
     """Clips that are in the set, each with the caption it goes by; a clip that nobody decided about is in."""
-    return tuple(_captioned(clip, decisions.get(clip.id)) for clip in clips if _kept(decisions.get(clip.id)))
+    return (_captioned(clip, decisions.get(clip.id)) for clip in clips if _kept(decisions.get(clip.id)))
 
 
 def _kept(decision: Decision | None) -> bool:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from rushes.store.captions import captions_of, inside, lines_for, natural, read_lines, shown
+from rushes.store.captions import captions_of, inside, lines_for, natural, read_lines, scenarios_of, shown
+from rushes.store.spool import Spool
 
 Layout = Literal["folder", "realdpo", "bench", "webdataset", "videofolder", "table"]
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".gif"})
@@ -42,6 +43,7 @@ class Footage:
     takes: tuple[Path, ...] = ()  # videos that a model made for the same caption and first frame
     takes_system: str = ""  # the model that made the takes; "" = no takes
     part: Part | None = None  # where in `path`; None = all of it
+    scenario: str = ""  # what it shows, in a word or two, where a table says so
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ class Refused:
 class Listing:
     """What a reader found."""
 
-    footage: tuple[Footage, ...]
+    footage: Sequence[Footage]  # may be long, and lie in a file: see `Spool`
     refused: tuple[Refused, ...] = ()
     passed_over: tuple[str, ...] = ()  # videos that no row or line names, which is what keeps them out
 
@@ -84,23 +86,27 @@ def detect_special(folder: Path) -> Literal["realdpo", "bench"] | None:
     return None
 
 
-def read_folder(folder: Path, allow_empty_captions: bool = False) -> tuple[Footage, ...]:
+def read_folder(folder: Path, allow_empty_captions: bool = False, scenario: str = "") -> Sequence[Footage]:
     """Videos of a folder and its subfolders, sorted by path, with their captions.
 
     Captions stand in `<stem>.txt` beside each video; or in captions.txt, prompts.txt or prompt.txt, one a line in the
     order of the videos (the order of video.txt or videos.txt, where there is one); or in captions.csv or
-    captions.jsonl with the columns file (relative to `folder`) and caption. Raises ValueError when there are no
-    videos, counts differ, captions are missing or kept in two ways, or a link leads out of the folder.
+    captions.jsonl with the columns file (relative to `folder`) and caption, and perhaps one of scenarios, which
+    `scenario` names. Raises ValueError when there are no videos, counts differ, captions are missing or kept in two
+    ways, or a link leads out of the folder.
     """
     require_folder(folder)
     videos = _in_order(folder, videos_below(folder))
-    footage = tuple(Footage(path, text, str(path)) for path, text in captions_of(folder, videos).items())
-    return _captioned(folder, footage, allow_empty_captions)
+    captions = captions_of(folder, videos)
+    scenarios = scenarios_of(folder, videos, scenario)
+    rows = (
+        Footage(path, text, str(path), scenario=scenarios.get(path, ""))
+        for path, text in zip(videos, captions, strict=True)
+    )
+    return _captioned(folder, Spool(Footage, rows), allow_empty_captions)
 
 
-def read_realdpo(
-    folder: Path, takes_system: str = "imported", allow_empty_captions: bool = False
-) -> tuple[Footage, ...]:
+def read_realdpo(folder: Path, takes_system: str = "imported", allow_empty_captions: bool = False) -> Sequence[Footage]:
     """The layout of RealDPO's released data: videos, their captions, first frames and model-made losers.
 
     Line i of prompt.txt belongs to the i-th of videos/ (by video.txt where there is one, else sorted by name);
@@ -116,11 +122,11 @@ def read_realdpo(
     videos = _in_order(folder, videos_below(folder, "videos"))
     takes = _takes(folder, _by_stem(videos))
     stills = {video: _still(folder, f"{video.parent.name}_{video.stem}") for video in videos}
-    footage = tuple(
+    rows = (
         Footage(v, text, str(v), stills[v], takes.get(v, ()), takes_system if v in takes else "")
         for v, text in zip(videos, lines_for(inside(folder, prompts), videos), strict=True)
     )
-    return _captioned(folder, footage, allow_empty_captions)
+    return _captioned(folder, Spool(Footage, rows), allow_empty_captions)
 
 
 def read_bench(folder: Path) -> Bench:
@@ -237,9 +243,9 @@ def _numbered(folder: Path, by_stem: Mapping[str, Path], count: int) -> tuple[Pa
     return tuple(by_stem[stem] for stem in wanted)
 
 
-def _captioned(folder: Path, footage: tuple[Footage, ...], allow_empty: bool) -> tuple[Footage, ...]:
-    missing = [one.path.relative_to(folder) for one in footage if not one.caption]
-    if missing and not allow_empty:
+def _captioned(folder: Path, footage: Sequence[Footage], allow_empty: bool) -> Sequence[Footage]:
+    missing = [] if allow_empty else [one.path.relative_to(folder) for one in footage if not one.caption]
+    if missing:
         raise ValueError(
             f"{folder}: {len(missing)} of {len(footage)} videos have no caption: {shown(missing)}; write one for each, "
             "or set footage.allow_empty_captions to true"

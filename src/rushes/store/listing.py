@@ -49,7 +49,9 @@ def detect_layout(place: Path, video_column: str = "", caption_column: str = "")
     return "folder"
 
 
-def list_footage(place: Path, layout: Layout, video_column: str = "", caption_column: str = "") -> Listing:
+def list_footage(
+    place: Path, layout: Layout, video_column: str = "", caption_column: str = "", scenario_column: str = ""
+) -> Listing:
     """Videos and captions of `place`; a video without a caption has the caption "".
 
     Raises:
@@ -59,13 +61,14 @@ def list_footage(place: Path, layout: Layout, video_column: str = "", caption_co
         return read_webdataset(place, caption_column)
     if layout == "videofolder":
         require_folder(place)
-        return read_tables(place, find_metadata(place), video_column or "file_name", caption_column)
+        return read_tables(place, find_metadata(place), video_column or "file_name", caption_column, scenario_column)
     if layout == "table":
-        return read_tables(place, find_tables(place, video_column, caption_column), video_column, caption_column)
+        tables = find_tables(place, video_column, caption_column)
+        return read_tables(place, tables, video_column, caption_column, scenario_column)
     if layout == "realdpo":
         return Listing(read_realdpo(place, allow_empty_captions=True))
     if layout == "folder":
-        return Listing(read_folder(place, allow_empty_captions=True))
+        return Listing(read_folder(place, allow_empty_captions=True, scenario=scenario_column))
     raise ValueError(f"footage.path: {place} holds videos of several systems, not footage; name it as footage.bench")
 
 

@@ -7,7 +7,7 @@ writes videos, a struct of bytes and path. Names and captions are read here, nev
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rushes.store.archives import CAPTION_NAMES, caption_in
-from rushes.store.captions import TABLES, inside, natural, shown, table_rows
+from rushes.store.captions import SCENARIO, TABLES, inside, natural, shown, table_rows
 from rushes.store.layouts import Footage, Listing, Part, Refused, files_below, is_video
+from rushes.store.spool import Spool
 
 TABLE_SUFFIXES = (".parquet", ".jsonl", ".csv")
 METADATA = tuple(f"metadata{suffix}" for suffix in TABLE_SUFFIXES)  # as `datasets` calls the table of a videofolder
@@ -32,12 +33,13 @@ class Columns:
     caption: str  # "" = none
     bytes: bool = False  # the video column holds videos
     first_frame: bool = False
+    scenario: str = ""  # "" = none
 
 
-def find_columns(path: Path, video: str = "", caption: str = "") -> Columns:
+def find_columns(path: Path, video: str = "", caption: str = "", scenario: str = "") -> Columns:
     """The columns of a table by name and, in Parquet, type. Raises ValueError when a table has no video column."""
     kinds = _columns(path)
-    for setting, name in (("video_column", video), ("caption_column", caption)):
+    for setting, name in (("video_column", video), ("caption_column", caption), ("scenario_column", scenario)):
         if name and name not in kinds:
             raise ValueError(f"footage.{setting}: {path} has no column {name!r}; it has {', '.join(kinds)}")
     names = [video] if video else [*(name for name in VIDEO_NAMES if name in kinds), *filter(kinds.get, kinds)]
@@ -46,7 +48,8 @@ def find_columns(path: Path, video: str = "", caption: str = "") -> Columns:
             f"{path}: no column of videos among {', '.join(kinds) or 'none'}; name it as footage.video_column"
         )
     captions = [caption] if caption else [name for name in CAPTION_NAMES if name in kinds and name != names[0]]
-    return Columns(names[0], captions[0] if captions else "", kinds[names[0]], FIRST_FRAME in kinds)
+    scenario = scenario or (SCENARIO if SCENARIO in kinds else "")
+    return Columns(names[0], captions[0] if captions else "", kinds[names[0]], FIRST_FRAME in kinds, scenario)
 
 
 def fits(path: Path, video: str = "", caption: str = "") -> bool:
@@ -72,7 +75,7 @@ def find_tables(place: Path, video: str = "", caption: str = "") -> list[Path]:
     return parquet or [path for path in others if path.name not in TABLES and fits(inside(place, path), video, caption)]
 
 
-def read_tables(top: Path, tables: Sequence[Path], video: str = "", caption: str = "") -> Listing:
+def read_tables(top: Path, tables: Sequence[Path], video: str = "", caption: str = "", scenario: str = "") -> Listing:
     """Every row of some tables, one footage each.
 
     Args:
@@ -80,20 +83,25 @@ def read_tables(top: Path, tables: Sequence[Path], video: str = "", caption: str
         tables: Parquet, JSONL or CSV files.
         video: column of the videos; "" = by name and type.
         caption: column of the captions; "" = by name.
+        scenario: column of the scenarios; "" = the one called scenario, if there is one.
 
     Raises:
         ValueError: no table, a table that cannot be read or has no such column.
     """
     if not tables:
         raise ValueError(f"{top}: no table with a column of videos and one of captions; name the file as footage.path")
-    found: list[Footage] = []
+    found, named = Spool(Footage), set[Path]()
     refused: list[Refused] = []
     for path in tables:
-        for row in _rows(top, path, find_columns(path, video, caption)):
-            (refused if isinstance(row, Refused) else found).append(row)  # type: ignore[arg-type]
-    named = {item.path for item in found}
+        for row in _rows(top, path, find_columns(path, video, caption, scenario)):
+            if isinstance(row, Refused):
+                refused.append(row)
+                continue
+            found.append(row)
+            if row.part is None:
+                named.add(row.path)
     loose = [] if top.is_file() else [path for path in files_below(top) if is_video(path.name)]
-    return Listing(tuple(found), tuple(refused), tuple(str(path) for path in loose if path not in named))
+    return Listing(found, tuple(refused), tuple(str(path) for path in loose if path not in named))
 
 
 def _columns(path: Path) -> dict[str, bool]:
@@ -120,16 +128,17 @@ def _holds_bytes(kind: pa.DataType) -> bool:
 def _rows(top: Path, path: Path, columns: Columns) -> Iterator[Footage | Refused]:
     for where, at, row in _parquet_rows(path, columns) if path.suffix == ".parquet" else _text_rows(path):
         value = row.get(columns.video)
-        caption = caption_in(row, (columns.caption,)) if columns.caption else ""
+        caption, scenario = (caption_in(row, (name,)) if name else "" for name in (columns.caption, columns.scenario))
         name = value.get("path") if isinstance(value, dict) else value
         if columns.bytes and row.get("held"):
             label = f"{where} ({name})" if isinstance(name, str) and name else where
             part = Part(name if isinstance(name, str) else "", at, column=columns.video)
-            yield Footage(path, caption, label, part=part)
+            yield Footage(path, caption, label, part=part, scenario=scenario)
         elif not isinstance(name, str) or not name:
             yield Refused(where, "no video", f"column {columns.video!r} is empty; fill it in or delete the row")
         else:
-            yield _named(top, path, where, name, caption, row.get(FIRST_FRAME))
+            found = _named(top, path, where, name, caption, row.get(FIRST_FRAME))
+            yield found if isinstance(found, Refused) else replace(found, scenario=scenario)
 
 
 def _named(top: Path, table: Path, where: str, name: str, caption: str, still: object) -> Footage | Refused:
@@ -159,7 +168,7 @@ def _parquet_rows(path: Path, columns: Columns) -> Iterator[tuple[str, int, dict
     file = _open(path)
     kind = file.schema_arrow.field(columns.video).type
     struct = pa.types.is_struct(kind)
-    names = [f"{columns.video}.path" if struct else columns.video, columns.caption]
+    names = [f"{columns.video}.path" if struct else columns.video, columns.caption, columns.scenario]
     wanted = [name for name in (*names, FIRST_FRAME if columns.first_frame else "") if name]
     if columns.bytes and not struct:  # which rows are empty is said when they are read
         wanted = wanted[1:]

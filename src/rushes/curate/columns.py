@@ -1,0 +1,92 @@
+"""What stages found out about many clips, by column: a clip costs its numbers, and no objects."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rushes.curate.base import Finding
+from rushes.records import CaptionKind
+
+_SHORT = 2**15
+
+
+class Columns:
+    """Findings about the clips of these ids, each in its place."""
+
+    def __init__(self, ids: Sequence[str]) -> None:
+        self.places = {id: at for at, id in enumerate(ids)}
+        self.values: dict[str, NDArray[np.float64]] = {}  # by place; NaN = the clip has none
+        self._words: dict[str, dict[int, Sequence[float]]] = {}
+        self._captions: dict[CaptionKind, dict[int, str]] = {}
+
+    def add(self, id: str, finding: Finding) -> None:
+        """Take in what was found out about a clip; what it has under the same name is replaced."""
+        for name, value in finding.values.items():
+            self.add_value(id, name, value)
+        for name, numbers in finding.words.items():
+            self.add_words(id, name, numbers)
+        for kind, text in finding.captions.items():
+            self.add_caption(id, kind, text)
+
+    def add_value(self, id: str, name: str, value: float) -> None:
+        column = self.values.get(name)
+        if column is None:
+            column = self.values[name] = np.full(len(self.places), np.nan)
+        column[self.places[id]] = value
+
+    def add_words(self, id: str, name: str, numbers: Sequence[float]) -> None:
+        self._words.setdefault(name, {})[self.places[id]] = packed(numbers)
+
+    def add_caption(self, id: str, kind: CaptionKind, text: str) -> None:
+        self._captions.setdefault(kind, {})[self.places[id]] = text
+
+    def caption(self, id: str, kind: CaptionKind) -> str:
+        """A text that was written for a clip; "" = none."""
+        return self._captions.get(kind, {}).get(self.places[id], "")
+
+    def finding(self, id: str) -> Finding:
+        """All of one clip; its values are looked up when they are asked for."""
+        at = self.places[id]
+        words = {name: each[at] for name, each in self._words.items() if at in each}
+        captions = {kind: each[at] for kind, each in self._captions.items() if at in each}
+        return Finding(_Row(self.values, at), words, captions)
+
+    def forget_words(self) -> None:
+        """Words are for the stage that found them; later ones read values and captions."""
+        self._words.clear()
+
+
+class _Row(Mapping[str, float]):
+    """The values of one clip."""
+
+    __slots__ = ("_at", "_columns")
+
+    def __init__(self, columns: Mapping[str, NDArray[np.float64]], at: int) -> None:
+        self._columns, self._at = columns, at
+
+    def __getitem__(self, name: str) -> float:
+        value = float(self._columns[name][self._at])
+        if math.isnan(value):
+            raise KeyError(name)
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, column in self._columns.items() if not math.isnan(column[self._at]))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def packed(numbers: Sequence[float]) -> Sequence[float]:
+    """The same numbers in two bytes each where all are whole and small, as of fingerprints, else in eight."""
+    if isinstance(numbers, array):
+        return numbers
+    exact = array("d", numbers)
+    if all(number.is_integer() and -_SHORT <= number < _SHORT for number in exact):
+        return array("h", map(int, exact))
+    return exact

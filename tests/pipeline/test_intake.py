@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
+import os
 import time
 from pathlib import Path
 
@@ -20,6 +18,8 @@ from rushes.pipeline.presets import preset
 from rushes.pipeline.settings import write_settings
 from rushes.store.database import Store
 from rushes.training.recipe import recipe_names
+
+from ..forked import start_into
 
 
 @pytest.mark.parametrize(
@@ -131,13 +131,13 @@ def test_a_killed_import_goes_on_to_the_same_project(tmp_path: Path) -> None:
         project(tmp_path / "p", clips, eval_fraction=0.3),
     )
     main(["import", str(whole)])
-    kills = 0
+    kills, nowhere, arguments = 0, Path(os.devnull), ["import", str(killed)]
     for files in (2, 6, 9):
-        process = subprocess.Popen([sys.executable, "-m", "rushes", "import", str(killed)], stderr=subprocess.DEVNULL)
-        while process.poll() is None:
+        process = start_into(nowhere, nowhere, "from rushes.cli import main; main(arguments)", arguments=arguments)
+        while process.is_alive():
             if len(list((killed / "media").glob("*/*.mp4"))) >= files:
-                process.send_signal(signal.SIGKILL)
-                process.wait()
+                process.kill()
+                process.join()
                 kills += 1
             time.sleep(0.01)
     main(["import", str(killed)])

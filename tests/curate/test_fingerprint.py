@@ -49,7 +49,7 @@ TURNS = {
 
 
 def test_an_index_loses_nothing_whichever_way_round_a_clip_is() -> None:
-    prints = synthetic_prints(400, 3)
+    prints = synthetic_prints(400, 3).astype(np.float64)
     prints[::5] = backwards(mirrored(prints[1::5])) + np.random.default_rng(0).integers(-40, 40, (80, SIZE))
     index, reach = Index(prints.astype(np.int16)), 0.4 * scales(prints)
     places = index.places(prints)
@@ -89,7 +89,7 @@ def plainly(whole: np.ndarray, inner: np.ndarray, order: list[int], table: Dupli
 @pytest.mark.parametrize(("most", "turned"), [(0.2, True), (0.4, True), (0.3, False)])
 def test_copies_are_those_of_all_pairs(most: float, turned: bool) -> None:
     rng = np.random.default_rng(4)
-    whole = synthetic_prints(500, 1)
+    whole = synthetic_prints(500, 1).astype(np.float64)
     inner = np.rint(whole + rng.normal(0, 10, whole.shape))
     whole[:40], whole[40:80], whole[80:120] = mirrored(whole[120:160]), backwards(whole[160:200]), inner[200:240]
     order = list(rng.permutation(500))

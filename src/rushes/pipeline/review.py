@@ -115,7 +115,7 @@ def shelf_of(store: Store, settings: Settings, margins: Mapping[str, float]) -> 
 def quotas_of(settings: Settings) -> dict[str, int | None]:
     """Scenario -> clips that are wanted of it, None = any number: the topics that the balance of a set lists."""
     table = settings.curate.balance
-    listed = {"keywords": table.topics, "scenario": table.wanted, "clusters": {}}[table.by]
+    listed = {"keywords": list(table.topics), "scenario": list(table.wanted), "clusters": []}[table.by]
     return {name: table.wanted.get(name, table.most) or None for name in listed}
 
 

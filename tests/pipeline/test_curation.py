@@ -15,7 +15,7 @@ def test_the_digest_of_a_set_is_that_of_all_its_rows_in_order(tmp_path: Path) ->
             Clip(str(at), f"{9 - at}" * 64, caption, 32, 32, 12, 8.0, "x.mp4", "eval" if at == 1 else "train")
             for at, caption in enumerate(captions)
         )
-        store.add([Decision("1", "3", False), Decision("2", "2", True, caption="dense")])
+        store.add([Decision("d1", "3", False), Decision("d2", "2", True, caption="dense")])
         rows = sorted([clip.media, clip.caption, clip.split] for clip in store.clips())
         assert list(store.stream_set()) == list(store.clips()) and len(rows) == 3
         assert _set(store) == {"train": 2, "eval": 1, "seconds": 4.5, "digest": stable_hash(rows, 64)}

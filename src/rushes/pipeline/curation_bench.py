@@ -262,7 +262,18 @@ def bench_lines(facts: Mapping[str, Any]) -> list[str]:
             f"{row['peak_mb']:.0f} |"
             for row in grown
         ]
+        lines += ["", *_growth_lines(grown[0], grown[-1])]
     return lines
+
+
+def _growth_lines(few: Mapping[str, Any], many: Mapping[str, Any]) -> Iterator[str]:
+    """How fast each step is at the most clips, and how much longer it takes than for the fewest."""
+    for name in ("keep", "read", "duplicates", "diversity"):
+        short, long = (max(row[f"{name}_s"], 1e-3) for row in (few, many))
+        told = f"{name}: {many['clips'] / long:,.0f} clips per second and core at {many['clips']:,}"
+        if many["clips"] > few["clips"]:
+            told += f"; {many['clips'] / few['clips']:g} times the clips take {long / short:.0f} times as long"
+        yield told
 
 
 def _fault_line(name: str, row: Mapping[str, Any]) -> str:

@@ -186,7 +186,9 @@ def test_captions_must_be_there_and_in_the_right_number(store: Store, tmp_path: 
 
 
 def test_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"footage\.path: .*nowhere is not a folder; name the folder of your videos$"):
+    with pytest.raises(
+        ValueError, match=r"footage\.path: .*nowhere is not a folder, tar or table; name that of your videos$"
+    ):
         find_footage(Footage(kind="folder", path=str(tmp_path / "nowhere")))
     with pytest.raises(ValueError, match=r"github\.com/Vchitect/RealDPO"):
         find_footage(Footage(kind="folder", path=str(tmp_path / "nowhere"), layout="realdpo"))

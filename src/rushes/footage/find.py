@@ -20,7 +20,7 @@ def find_footage(footage: Footage) -> Listing:
     place = Path(footage.path)
     if not place.exists():
         origin = f"; {REALDPO_DATA}" if footage.layout == "realdpo" else ""
-        raise ValueError(f"footage.path: {place} is not a folder; name the folder of your videos{origin}")
+        raise ValueError(f"footage.path: {place} is not a folder, tar or table; name that of your videos{origin}")
     columns = (footage.video_column, footage.caption_column)
     layout = detect_layout(place, *columns) if footage.layout == "auto" else footage.layout
     if footage.scenario_column and layout in ("webdataset", "realdpo"):

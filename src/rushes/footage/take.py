@@ -139,8 +139,9 @@ def _take_pieces(taker: _Taker, one: Checked, out: set[str]) -> None:
             )
         info = probe(path)
         shape = (info.width_px, info.height_px, info.frames, info.fps)
-        source, split = fragment(one.item.source, span), "eval" if id in out else "train"
-        row = Clip(id, digest, one.item.caption, *shape, source, split, "", "import", taker.made_from)  # type: ignore[arg-type]
+        source = fragment(one.item.source, span)
+        split: Split = "eval" if id in out else "train"
+        row = Clip(id, digest, one.item.caption, *shape, source, split, "", "import", taker.made_from)
         taker.store.add([row])
         taker.tick()
 

@@ -26,7 +26,7 @@ def preset(name: str, footage: Path | None = None) -> Settings:
         raise ValueError(f"--recipe: {unknown('recipe', name, recipe_names())}, or the dotted path of a module")
     recipe = load_recipe(name)
     if footage is not None and not footage.exists():
-        raise ValueError(f"--footage: {footage} is not a folder, tar or table; name the folder of your videos")
+        raise ValueError(f"--footage: {footage} is not a folder, tar or table; name that of your videos")
     label, train, scored = Label(), tiny_train(name, recipe), "scores" in recipe.NEEDS
     if "labels" in recipe.NEEDS or scored:
         label = Label(by="metric", metric="warping_error", segment_s=1.0) if footage else Label(by="world")

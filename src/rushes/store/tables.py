@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rushes.store.archives import CAPTION_NAMES, caption_in
-from rushes.store.captions import SCENARIO, TABLES, inside, natural, shown, table_rows
+from rushes.store.captions import SCENARIO, TABLES, inside, natural, table_rows
 from rushes.store.layouts import Footage, Listing, Part, Refused, files_below, is_video
 from rushes.store.spool import Spool
 
@@ -180,9 +180,3 @@ def _parquet_rows(path: Path, columns: Columns) -> Iterator[tuple[str, int, dict
                 at += 1
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{path}, row {at}: cannot be read ({error}); get the complete file") from error
-
-
-def unnamed(listing: Listing) -> str:
-    """A line on videos that no row names, "" where there are none."""
-    count = len(listing.passed_over)
-    return f"{count} videos are named by no row and stay out: {shown(listing.passed_over)}" if count else ""

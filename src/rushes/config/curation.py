@@ -162,8 +162,7 @@ class Balance(Table):
 
     by: Literal["keywords", "clusters", "scenario"] = Field(
         "keywords",
-        description="topics as listed, found in the embeddings, or those that the footage's own table names "
-        "(footage.scenario_column)",
+        description="topics as listed, found in the embeddings, or those of footage.scenario_column",
     )
     topics: dict[str, list[str]] = Field(
         default_factory=dict,

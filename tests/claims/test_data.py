@@ -63,7 +63,7 @@ def test_levels_of_a_pair_lie_apart() -> None:
 @pytest.mark.slow
 def test_other_clips_take_the_place_of_the_true_ones(tmp_path: Path) -> None:
     """Half of a pool has a fault: the verifier's half is nearly free of it, and a random one is not."""
-    budget, bad = run.Budget(1, 24, 2, 1, 2), {}
+    budget, bad = run.Budget(1, (), 24, 2, 1, 2), {}
     for name in ("random", "selected", "still"):
         settings = run.settings_of(replace(CLAIMS["realdpo"].arms[0], footage=name), 0, budget)
         project = open_project(tmp_path / name, settings)
@@ -84,8 +84,8 @@ def test_other_clips_take_the_place_of_the_true_ones(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_pairs_of_two_levels(tmp_path: Path) -> None:
-    arm = next(arm for arm in CLAIMS["densedpo"].arms if arm.name == "densedpo-mixed-levels")
-    project = open_project(tmp_path, run.settings_of(arm, 0, run.Budget(1, 6, 2, 1, 2)))
+    arm = CLAIMS["densedpo"].arm("densedpo-mixed-levels")
+    project = open_project(tmp_path, run.settings_of(arm, 0, run.Budget(1, (), 6, 2, 1, 2)))
     with closing(project.store) as store:
         stages.import_footage(project)
         for step in (Takes(2, "guided"), *arm.data, *arm.data):

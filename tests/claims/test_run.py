@@ -12,7 +12,7 @@ from rushes.claims.evidence import FILE, read_evidence, write_evidence
 from rushes.claims.plots import write_plots
 from rushes.evaluate.meters import fidelity_meter, fit_meter, world_meter
 
-NANO = run.Budget(seeds=2, clips=8, prompts=3, steps=2, batch=2)
+NANO = run.Budget(seeds=2, claims=(), clips=8, prompts=3, steps=2, batch=2)
 
 
 @pytest.mark.slow
@@ -23,7 +23,7 @@ def test_arms_share_a_project_and_are_run_once(tmp_path: Path) -> None:
     assert set(found) == {BASE, *(arm.name for arm in claim.arms)} and len(said) == 2
     metrics = {*world_meter().better, *fit_meter().better, *fidelity_meter().better}
     values = {arm: found[arm][seed].values for arm in found for seed in (0, 1) if seed == 0 or arm == BASE}
-    assert set(values["huvidpo"]) == metrics
+    assert set(values["huvidpo"]) - {"winner_error"} == metrics
     assert set(found["huvidpo"][1].values["lost"]) == set(found[BASE][1].values["lost"])
     assert set(found[BASE][0].values["lost"]) != set(found[BASE][1].values["lost"])
     weights = {path: path.stat().st_mtime_ns for path in tmp_path.glob("seed-*/runs/*/weights.safetensors")}
@@ -57,18 +57,27 @@ def test_what_is_known_of_other_settings_is_run_again(monkeypatch: pytest.Monkey
     assert len(ran) == 3
 
 
-def test_arms_of_a_seed_differ_by_training_alone() -> None:
+def test_the_winners_error_is_a_share_of_the_references() -> None:
+    rows = [{"step": 2, "held_out/clip/winner_relative_error": 0.3, "held_out/reference_error": 0.6}]
+    assert run._winner_error(rows) == {"winner_error": {"held out": 0.5}}
+    assert run._winner_error(()) == run._winner_error([{"step": 2}]) == {}
+
+
+def test_arms_of_a_seed_and_number_of_clips_differ_by_training_alone() -> None:
     arms = arms_of(find_claims([]))
     settings = [run.settings_of(arm, 3, NANO) for arm in arms]
-    assert len({s.model_dump_json(exclude={"train"}) for s in settings}) == 1
+    projects = {(arm.clips, s.model_dump_json(exclude={"train"})) for arm, s in zip(arms, settings, strict=True)}
+    assert len(projects) == len({arm.clips for arm in arms})
     assert len({s.train.name for s in settings}) == len(settings)
-    judged = [s.train for s, arm in zip(settings, arms, strict=True) if arm.evaluate]
+    papers = {arm.name for arm in arms_of(find_claims(run.BUDGETS["small"].claims))}
+    judged = [s.train for s, arm in zip(settings, arms, strict=True) if arm.evaluate and arm.name in papers]
     assert {(train.steps, train.batch) for train in judged} == {(NANO.steps, NANO.batch)}
 
 
-def test_budgets_differ_by_their_seeds_alone() -> None:
+def test_the_full_budget_goes_on_where_the_small_one_ends() -> None:
     small, full = run.BUDGETS["small"], run.BUDGETS["full"]
-    assert small.seeds < full.seeds and replace(full, seeds=small.seeds) == small
+    assert small.seeds < full.seeds and set(small.claims) < set(full.claims) == set(CLAIMS)
+    assert replace(full, seeds=small.seeds, claims=small.claims) == small
 
 
 def test_hypotheses_have_names_of_their_own() -> None:

@@ -31,6 +31,7 @@ def found(second: float) -> Evidence:
                     "bad_frames": {p: 0.3 - gain - 0.001 * seed * (gain > 0) for p in "pq"},
                     "lost": {p: 0.3 - second * (gain > 0) for p in "pq"},
                     "flicker": {p: 1.0 + 0.001 * seed * gain for p in "pq"},
+                    "artifacts": {p: 0.01 + 0.02 * gain + 0.0001 * seed * (gain > 0) for p in "pq"},
                 },
                 ("shortcut",) if arm == "b" and seed else (),
                 60.0,
@@ -46,7 +47,8 @@ def test_rows_and_the_second_judge() -> None:
     assert (helps.outcome, same.outcome) == ("reproduced", "reproduced")
     assert helps.effect.value == pytest.approx(-0.101)
     assert helps.second_judge is True and same.second_judge is None
-    assert table.rows([CLAIM], found(-0.05))[0].second_judge is False
+    against = table.rows([CLAIM], found(-0.05))[0]
+    assert against.second_judge is False and against.outcome == "not decided"
 
 
 def test_p_values_are_corrected_together() -> None:
@@ -60,16 +62,16 @@ def test_an_answer_does_not_depend_on_what_else_was_asked() -> None:
     assert [(row.p, row.effect) for row in both[:2]] == [(row.p, row.effect) for row in alone]
 
 
+METRICS = ("bad_frames", "lost", "flicker", "artifacts")
+
+
 def test_spread_is_lent_within_a_metric() -> None:
     """Four differences of one metric have a spread in common; one of another metric has its own."""
     arms = tuple(Arm(name, "sft") for name in "abcde")
     hypotheses = [Hypothesis(name, "?", name, BASE, "bad_frames", "lower", 0.01) for name in "abcde"]
     claim = Claim("t", "p", arms, (*hypotheses, Hypothesis("x", "?", "a", BASE, "flicker", "lower", 0.01)))
     evidence: Evidence = {
-        arm: {
-            seed: Result("", {m: {"p": 0.1 * (at + 1) * seed} for m in ("bad_frames", "lost", "flicker")}, (), 1.0)
-            for seed in range(3)
-        }
+        arm: {seed: Result("", {m: {"p": 0.1 * (at + 1) * seed} for m in METRICS}, (), 1.0) for seed in range(3)}
         for at, arm in enumerate([BASE, *"abcde"])
     }
     *lent, own = (row.effect for row in table.rows([claim], evidence))
@@ -109,5 +111,6 @@ def test_files(tmp_path: Path) -> None:
     table.write(tmp_path, [CLAIM], found(0.05), {"clips": 8})
     text = (tmp_path / "table.md").read_text()
     assert "## A paper" in text and "| It helps. | a against base | bad_frames | -0.101 [" in text
+    assert "| agrees | **+0.5** | reproduced |" in text  # 0.0021 of 255 grey levels
     row = json.loads((tmp_path / "table.json").read_text())["rows"][0]
     assert (row["verdict"], row["second_judge_agrees"], row["pairs"]) == ("reproduced", True, 6)

@@ -25,6 +25,7 @@ class Arm:
         start: arm whose weights training starts from.
         footage: name of the clips it is trained on, a key of `rushes.claims.clips.FOOTAGE`; each has a project of its
             own. Held-out prompts are the same in all.
+        clips: how many true clips it has, in units of the budget's; each number has a project of its own, too.
         evaluate: whether its takes are judged; else only its diagnoses count.
     """
 
@@ -34,6 +35,7 @@ class Arm:
     data: tuple[Step, ...] = ()
     start: str = BASE
     footage: str = "true"
+    clips: float = 1.0
     evaluate: bool = True
 
 
@@ -71,13 +73,17 @@ class Sighting:
 
 @dataclass(frozen=True)
 class Claim:
-    """Arms and hypotheses of one paper, and the faults that its runs should be seen to have."""
+    """Arms and hypotheses of one paper, and the faults that its runs should be seen to have.
+
+    Where `seeds` is given, that many are run at most.
+    """
 
     name: str
     paper: str
     arms: tuple[Arm, ...]
     hypotheses: tuple[Hypothesis, ...]
     sightings: tuple[Sighting, ...] = ()
+    seeds: int | None = None
 
     def __post_init__(self) -> None:
         names = {BASE, *(arm.name for arm in self.arms)}
@@ -87,3 +93,7 @@ class Claim:
         assert {sighting.arm for sighting in self.sightings} <= names, self.name
         for place, arm in enumerate(self.arms):
             assert arm.start in {BASE, *(earlier.name for earlier in self.arms[:place])}, arm.name
+
+    def arm(self, name: str) -> Arm:
+        """One of its arms."""
+        return next(arm for arm in self.arms if arm.name == name)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import cv2
 
-from rushes.claims.base import BASE, Claim
+from rushes.claims.base import BASE, Arm, Claim
 from rushes.claims.run import project_folder
 from rushes.claims.table import Row
 from rushes.media.files import whole_file
@@ -91,7 +91,7 @@ def write_plots(folder: Path, claims: Sequence[Claim], table: Sequence[Row], see
 def _takes(folder: Path, claim: Claim, seed: int) -> list[list[Frames]]:
     """Takes of the first prompts by the base and by the claim's own arm."""
     systems = (BASE, claim.hypotheses[0].arm)
-    with Store.open(project_folder(folder, seed, "true")) as store:
+    with Store.open(project_folder(folder, seed, Arm(BASE, "sft"))) as store:
         made = {system: {c.group: c for c in store.candidates(split="eval", system=system)} for system in systems}
         prompts = list(made[BASE])[:SHOWN]
         clips = [

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from rushes.claims.base import BASE, Arm
-from rushes.claims.catalogue import arms_of, find_claims
+from rushes.claims.catalogue import CLAIMS, arms_of, find_claims
 from rushes.claims.clips import FOOTAGE
 from rushes.claims.evidence import Evidence, Result, Values, result_of
 from rushes.config.tables import Evaluate, Footage, Settings, Train
@@ -27,27 +27,32 @@ from rushes.pipeline.presets import tiny_train
 from rushes.pipeline.project import Project, open_project, run_folder
 from rushes.records import Candidate, stable_hash
 from rushes.store.database import Store
-from rushes.training.health import diagnoses
+from rushes.training.health import Rows, diagnoses
 from rushes.training.history import read_history
 from rushes.training.recipe import load_recipe
 
+EXPLANATIONS = "explanations"  # what only the full budget asks
 HELD_OUT, PROBES = 8, 1  # comparisons held out in every arm, and looks at them after the first
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How much every arm gets; equal for all of them."""
+    """How many seeds are asked about which claims, and how much every arm gets; equal for all but those that ask for
+    more."""
 
     seeds: int
-    clips: int
-    prompts: int
-    steps: int
-    batch: int
+    claims: tuple[str, ...]
+    clips: int = 128
+    prompts: int = 72
+    steps: int = 48
+    batch: int = 8
 
 
 # Arms are the same in both, and so are the first seeds: the full budget goes on where the small one ends.
-_EACH = {"clips": 128, "prompts": 72, "steps": 48, "batch": 8}
-BUDGETS = {"small": Budget(3, **_EACH), "full": Budget(8, **_EACH)}
+BUDGETS = {
+    "small": Budget(3, tuple(name for name in CLAIMS if name != EXPLANATIONS)),
+    "full": Budget(5, tuple(CLAIMS)),
+}
 
 
 def reproduce(
@@ -85,12 +90,13 @@ def _run_seed(
     names: Sequence[str], seed: int, out: Path, budget: Budget, known: Mapping[str, Result]
 ) -> dict[str, Result]:
     torch.set_num_threads(1)
-    arms = (Arm(BASE, "sft"), *arms_of(find_claims(names)))
+    claims = [claim for claim in find_claims(names) if claim.seeds is None or seed < claim.seeds]
+    arms = (Arm(BASE, "sft"), *arms_of(claims))
     return {arm.name: _result(arm, seed, out, budget, known.get(arm.name)) for arm in arms}
 
 
 def settings_of(arm: Arm, seed: int, budget: Budget) -> Settings:
-    """The settings of one run; arms of one seed differ by `[train]` alone."""
+    """The settings of one run; arms of one seed and number of clips differ by `[train]` alone."""
     table = tiny_train(arm.recipe, load_recipe(arm.recipe)).model_dump()
     changes = {
         "steps": budget.steps,
@@ -105,7 +111,7 @@ def settings_of(arm: Arm, seed: int, budget: Budget) -> Settings:
     train = Train.model_validate({**table, **changes, "name": arm.name, "start": arm.start})
     return Settings(
         project=ProjectTable(name="Rushes reproduce", seed=seed),
-        footage=Footage(clips=budget.clips, eval_prompts=budget.prompts),
+        footage=Footage(clips=round(arm.clips * budget.clips), eval_prompts=budget.prompts),
         train=train,
         evaluate=Evaluate(prompts=budget.prompts),
     )
@@ -136,26 +142,35 @@ def _made_from(arm: Arm, settings: Settings) -> str:
     return stable_hash([changed, settings.project.seed, repr(arm.data), arm.footage])
 
 
-def project_folder(out: Path, seed: int, footage: str) -> Path:
-    """Where the project of a seed and its footage lies."""
-    return out / (f"seed-{seed}" if footage == "true" else f"seed-{seed}-{footage}")
+def project_folder(out: Path, seed: int, arm: Arm) -> Path:
+    """Where the project of a seed and an arm's footage lies."""
+    footage = "" if arm.footage == "true" else f"-{arm.footage}"
+    clips = "" if arm.clips == 1 else f"-{arm.clips:g}"
+    return out / f"seed-{seed}{footage}{clips}"
 
 
 def _run(arm: Arm, settings: Settings, out: Path, made_from: str) -> Result:
     began = time.perf_counter()
-    project = open_project(project_folder(out, settings.project.seed, arm.footage), settings)
+    project = open_project(project_folder(out, settings.project.seed, arm), settings)
     pool = FOOTAGE[arm.footage]
     with closing(project.store):
         stages.import_footage(project)
         for step in (*((pool,) if pool else ()), *arm.data):
             step(project)
-        wrong: tuple[str, ...] = ()
+        rows: Rows = ()
         if arm.name != BASE:
             training.train_run(project)
             rows = read_history(run_folder(project, arm.name) / "metrics.jsonl")
-            wrong = tuple(diagnosis.name for diagnosis in diagnoses(rows))
-        values = _measure(project, arm.name) if arm.evaluate else {}
+        values = {**_measure(project, arm.name), **_winner_error(rows)} if arm.evaluate else {}
+    wrong = tuple(diagnosis.name for diagnosis in diagnoses(rows))
     return Result(made_from, values, wrong, round(time.perf_counter() - began, 1))
+
+
+def _winner_error(rows: Rows) -> Values:
+    """How far the error on held-out real clips rose above the reference's, as a share of it; one value for the run."""
+    last = rows[-1] if rows else {}
+    rise = last.get("held_out/clip/winner_relative_error")
+    return {} if rise is None else {"winner_error": {"held out": rise / last["held_out/reference_error"]}}
 
 
 def _measure(project: Project, system: str) -> Values:

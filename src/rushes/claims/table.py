@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from rushes.stats import holm
 
 # The first judge's metrics and what the second one measures of the same thing.
 SECOND_JUDGE = {"bad_frames": "lost", "physics_error": "roughness"}
+LOOK = "artifacts"  # stray paint beside the objects: what may get worse while these behave better
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Row:
     effect: Effect
     p: float  # corrected for all hypotheses of the claim (Holm)
     outcome: Outcome
-    second_judge: bool | None  # whether it sees the difference on the same side; None = it measures nothing alike
+    second_judge: bool | None  # whether it sees the difference on the same side; None = it was not asked
+    look: Effect  # the same arms' difference in stray paint
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,13 @@ def rows(claims: Sequence[Claim], evidence: Evidence) -> list[Row]:
 def _rows(claim: Claim, evidence: Evidence) -> list[Row]:
     asked = claim.hypotheses
     effects = _effects(asked, evidence)
+    looks = _effects([replace(h, metric=LOOK) for h in asked], evidence)
     corrected = holm([p_value(e, h) for e, h in zip(effects, asked, strict=True)])
-    return [
-        Row(claim.name, h, e, float(p), outcome(e, h, float(p)), _seconded(evidence, h, e))
-        for h, e, p in zip(asked, effects, corrected, strict=True)
-    ]
+    found = []
+    for h, e, p, look in zip(asked, effects, corrected, looks, strict=True):
+        seconded = _seconded(evidence, h, e)
+        found.append(Row(claim.name, h, e, float(p), outcome(e, h, float(p), seconded), seconded, look))
+    return found
 
 
 def sightings(claims: Sequence[Claim], evidence: Evidence) -> list[Seen]:
@@ -86,8 +90,9 @@ def _of(evidence: Evidence, arm: str, metric: str) -> Measured:
 
 
 def _seconded(evidence: Evidence, hypothesis: Hypothesis, first: Effect) -> bool | None:
+    """Of a direction; the sides of two that are equal are chance."""
     other = SECOND_JUDGE.get(hypothesis.metric)
-    if other is None:
+    if other is None or hypothesis.expects == "equal":
         return None
     second = effect(_of(evidence, hypothesis.arm, other), _of(evidence, hypothesis.against, other))
     return agree(first.per_seed, second.per_seed)
@@ -126,6 +131,7 @@ def _plain(row: Row) -> dict[str, Any]:
         "p": row.p,
         "verdict": row.outcome,
         "second_judge_agrees": row.second_judge,
+        LOOK: row.look.value,
     }
 
 
@@ -136,7 +142,7 @@ def markdown(claims: Sequence[Claim], table: Sequence[Row], seen: Sequence[Seen]
         "# What reproduced",
         "",
         f"Each arm: {spent}. Differences with intervals of 95 % over training seeds and prompts; p corrected for all "
-        "hypotheses of a section.",
+        f"hypotheses of a section; {LOOK}: stray paint in grey levels, in bold where its interval lies off zero.",
         "",
     ]
     for claim in claims:
@@ -145,8 +151,9 @@ def markdown(claims: Sequence[Claim], table: Sequence[Row], seen: Sequence[Seen]
             "",
             f"![Differences with their intervals](forest-{claim.name}.svg)",
             "",
-            "| what is claimed | arms | metric | difference | p | second judge | verdict |",
-            "|---|---|---|---|---|---|---|",
+            *([f"At most {claim.seeds} seeds.", ""] if claim.seeds else []),
+            f"| what is claimed | arms | metric | difference | p | second judge | {LOOK} | verdict |",
+            "|---|---|---|---|---|---|---|---|",
         ]
         lines += [_line(row) for row in table if row.claim == claim.name]
         lines.append("")
@@ -170,6 +177,11 @@ def _line(row: Row) -> str:
     h, e = row.hypothesis, row.effect
     span = f"{e.value:+.3f} [{e.low:+.3f}, {e.high:+.3f}]" if math.isfinite(e.low) else f"{e.value:+.3f}, one seed"
     seconded = {None: "", True: "agrees", False: "disagrees"}[row.second_judge]
-    return (
-        f"| {h.says} | {h.arm} against {h.against} | {h.metric} | {span} | {row.p:.3f} | {seconded} | {row.outcome} |"
-    )
+    cells = [h.says, f"{h.arm} against {h.against}", h.metric, span, f"{row.p:.3f}", seconded, _look(row.look)]
+    return f"| {' | '.join(cells)} | {row.outcome} |"
+
+
+def _look(found: Effect) -> str:
+    """In grey levels; in bold where the interval lies off zero."""
+    text = f"{255 * found.value:+.1f}"
+    return f"**{text}**" if found.low > 0 or found.high < 0 else text

@@ -122,13 +122,14 @@ def p_value(found: Effect, hypothesis: Hypothesis) -> float:
     return min(1.0, 2 * min(found.chance_above(0.0), found.chance_below(0.0)))
 
 
-def outcome(found: Effect, hypothesis: Hypothesis, adjusted_p: float) -> Outcome:
+def outcome(found: Effect, hypothesis: Hypothesis, adjusted_p: float, seconded: bool | None = None) -> Outcome:
     """The verdict on one hypothesis, with a p-value that is corrected for how many were asked.
 
-    A direction is reproduced where the corrected p-value is below 0.05 and the difference lies that way. It is not
-    reproduced where the interval ends before the smallest difference that would matter, or lies wholly on the other
-    side of zero. "Equal" is reproduced where the difference is shown to be within the margin, and not reproduced where
-    the interval lies wholly outside it. All else is not decided at this number of seeds.
+    A direction is reproduced where the corrected p-value is below 0.05, the difference lies that way, and the second
+    judge, where one is asked, sees it there too. It is not reproduced where the interval ends before the smallest
+    difference that would matter, or lies wholly on the other side of zero. "Equal" is reproduced where the difference
+    is shown to be within the margin, and not reproduced where the interval lies wholly outside it. All else is not
+    decided at this number of seeds.
     """
     significant = adjusted_p < 1 - LEVEL
     if hypothesis.expects == "equal":
@@ -137,7 +138,7 @@ def outcome(found: Effect, hypothesis: Hypothesis, adjusted_p: float) -> Outcome
     sign = 1.0 if hypothesis.expects == "higher" else -1.0
     best = max(sign * found.low, sign * found.high)  # the largest effect that the interval still allows
     if significant and sign * found.value > 0:
-        return "reproduced"
+        return "not decided" if seconded is False else "reproduced"
     return "not reproduced" if best < hypothesis.margin else "not decided"
 
 

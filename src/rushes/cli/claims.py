@@ -14,10 +14,11 @@ from rushes.cli.console import AsJson, app, say, tell
 
 @app.command
 def reproduce(
-    claims: Annotated[tuple[str, ...], Parameter(help="claims by name; default: all")] = (),
+    claims: Annotated[tuple[str, ...], Parameter(help="claims by name; default: the budget's")] = (),
     *,
     budget: Annotated[
-        Literal["small", "full"], Parameter(help="how many seeds; the arms of each seed are the same in both")
+        Literal["small", "full"],
+        Parameter(help="how many seeds, and whether explanations are looked for; arms are the same in both"),
     ] = "small",
     seeds: Annotated[
         int, Parameter(help="training seeds, each with clips, takes and prompts of its own; 0 = the budget's")
@@ -39,12 +40,14 @@ def reproduce(
 
     if seeds < 0 or jobs < 0:
         raise ValueError(f"--seeds and --jobs must be at least 0, got {seeds} and {jobs}")
-    chosen, each = find_claims(claims), BUDGETS[budget]
+    each = BUDGETS[budget]
+    names = claims or each.claims
+    chosen = find_claims(names)
     count = seeds or each.seeds
     before = read_evidence(known) if known else {}
-    found = reproduce(claims, range(count), out, each, jobs or min(count, 2 * (os.cpu_count() or 1)), before, say)
+    found = reproduce(names, range(count), out, each, jobs or min(count, 2 * (os.cpu_count() or 1)), before, say)
     write_evidence(out / FILE, found)
-    table = write(out, chosen, found, {**asdict(each), "seeds": count})
+    table = write(out, chosen, found, {**asdict(each), "seeds": count, "claims": len(chosen)})
     write_plots(out, chosen, table, 0)
     answers = {f"{row.claim}/{row.hypothesis.name}": row.outcome for row in table}
     tell({"table": str(out / "table.md"), "evidence": str(out / FILE), **answers}, as_json)

@@ -1,0 +1,61 @@
+"""Why some claims are not seen, and whether the demo's settings are the better ones where as much is spent as there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rushes.claims import densedpo, huvidpo, realdpo
+from rushes.claims.base import BASE, Arm, Claim, Hypothesis
+
+SEEDS = 3  # its arms take as long as all others
+MORE, LONG = 4.0, 192  # times the clips, at as many steps; four times the steps of the other arms
+FRAMES = 0.01
+
+
+def _more_clips(arm: Arm) -> Arm:
+    return replace(arm, name=f"{arm.name}-more-clips", clips=MORE)
+
+
+def _longer(arm: Arm) -> Arm:
+    return replace(arm, name=f"{arm.name}-longer", train={**arm.train, "steps": LONG})
+
+
+def _alone(arm: Arm) -> Arm:
+    """Without the winner's own error beside the preference, as RealDPO is asked."""
+    return replace(arm, name=f"{arm.name}-unguarded", train={**arm.train, **realdpo.ALONE})
+
+
+def _lower(name: str, says: str, arm: str, against: str) -> Hypothesis:
+    return Hypothesis(name, says, arm, against, "bad_frames", "lower", FRAMES)
+
+
+DENSE = densedpo.CLAIM.arm("densedpo")
+CLAIM = Claim(
+    "explanations",
+    "What was looked into",
+    arms=(
+        _longer(realdpo.CLAIM.arm("realdpo")),
+        _longer(realdpo.CLAIM.arm("unguarded")),
+        _longer(huvidpo.CLAIM.arm("huvidpo")),
+        _more_clips(DENSE),
+        _longer(_more_clips(DENSE)),
+        _alone(DENSE),
+        _longer(_more_clips(_alone(DENSE))),
+    ),
+    hypotheses=(
+        _lower("realdpo-longer", "RealDPO gains with four times the steps.", "realdpo-longer", BASE),
+        _lower("unguarded-longer", "So does the preference loss alone.", "unguarded-longer", BASE),
+        _lower("anchor", "Of these two, the one with the anchor is ahead.", "realdpo-longer", "unguarded-longer"),
+        _lower("huvidpo-longer", "HuViDPO gains with four times the steps.", "huvidpo-longer", BASE),
+        _lower("densedpo-more-clips", "DenseDPO gains on four times the clips.", "densedpo-more-clips", BASE),
+        _lower("densedpo-longer", "So it does with four times the steps, too.", "densedpo-more-clips-longer", BASE),
+        _lower("densedpo-unguarded", "DenseDPO gains without an anchor on its winners.", "densedpo-unguarded", BASE),
+        _lower(
+            "densedpo-unguarded-longer",
+            "So it does on four times the clips, with four times the steps.",
+            "densedpo-unguarded-more-clips-longer",
+            BASE,
+        ),
+    ),
+    seeds=SEEDS,
+)

@@ -11,6 +11,7 @@ from rushes.pipeline.project import Project
 Step = Callable[[Project], None]
 Expects = Literal["lower", "higher", "equal"]
 BASE = "base"  # the arm that is not trained
+FRAMES = 0.01  # share of bad frames: a difference that a person sees on a contact sheet
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Hypothesis:
         says: what the paper says, in one sentence.
         arm: the arm that the sentence is about.
         against: the arm that it is compared with.
-        metric: of the judge.
+        metric: of the judge; bad frames, as most of them ask for.
         expects: which way `arm` should differ, or "equal".
         margin: in the metric's unit. For "equal" the largest difference that still counts as none; else the smallest
             difference that would matter: where the interval ends before it, there is no such effect.
@@ -58,9 +59,9 @@ class Hypothesis:
     says: str
     arm: str
     against: str
-    metric: str
-    expects: Expects
-    margin: float
+    metric: str = "bad_frames"
+    expects: Expects = "lower"
+    margin: float = FRAMES
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ ONE_S, TWO_S = (Labels("guided", segment_s=seconds) for seconds in (1.0, 2.0))
 LEVELS = Levels(0.25)
 MIXED = MixedLabels(LEVELS)
 FLIPPED = {share: Labels("guided", flips=share) for share in (0.2, 0.4)}
-MOTION, FRAMES = 0.02, 0.01  # px per frame, share of frames: differences that a person sees on a contact sheet
+MOTION = 0.02  # px per frame: a difference that a person sees on a contact sheet
 
 
 # The better of two settings on a seed that no table uses: 3e-5 without an anchor, 3e-4 with one. All arms have it.
@@ -26,10 +26,6 @@ TUNED: Mapping[str, Any] = {"lr": 3e-4, "objective": {"sft_weight": 1000.0}}
 def _arm(name: str, labels: Labels, mode: str = "dense") -> Arm:
     takes = PAIRS if labels.kind == "take" else GUIDED
     return Arm(name, "densedpo", {**TUNED, "options": {"mode": mode, "judge": labels.judge}}, (takes, labels))
-
-
-def _lower(name: str, says: str, arm: str, against: str) -> Hypothesis:
-    return Hypothesis(name, says, arm, against, "bad_frames", "lower", FRAMES)
 
 
 CLAIM = Claim(
@@ -52,9 +48,9 @@ CLAIM = Claim(
         ),
     ),
     hypotheses=(
-        _lower("works", "Labels per segment improve the base.", "densedpo", BASE),
-        _lower("structural-works", "So do labels per clip on guided pairs.", "structural", BASE),
-        _lower("vanilla-works", "So do labels per clip on independent takes.", "vanilla", BASE),
+        Hypothesis("works", "Labels per segment improve the base.", "densedpo", BASE),
+        Hypothesis("structural-works", "So do labels per clip on guided pairs.", "structural", BASE),
+        Hypothesis("vanilla-works", "So do labels per clip on independent takes.", "vanilla", BASE),
         Hypothesis(
             "vanilla-loses-motion",
             "A labeller that prefers clean clips makes vanilla pairs lose dynamic degree.",
@@ -76,41 +72,35 @@ CLAIM = Claim(
         Hypothesis(
             "dense-keeps-motion", "Labels per segment keep it.", "densedpo", BASE, "dynamic_degree", "equal", MOTION
         ),
-        _lower(
+        Hypothesis(
             "density",
             "With the same labels, one per segment beats their majority for the clip.",
             "densedpo",
             "structural",
         ),
-        _lower("beats-vanilla", "Labels per segment beat vanilla pairs.", "densedpo", "vanilla"),
+        Hypothesis("beats-vanilla", "Labels per segment beat vanilla pairs.", "densedpo", "vanilla"),
         Hypothesis(
             "third",
             "Segment labels on a third of the clips match clip labels on all.",
             "densedpo-third",
             "structural",
-            "bad_frames",
-            "equal",
-            FRAMES,
+            expects="equal",
         ),
         Hypothesis(
             "flips-20",
             "A fifth of the labels turned round costs little.",
             "densedpo-flips-20",
             "densedpo",
-            "bad_frames",
-            "equal",
-            FRAMES,
+            expects="equal",
         ),
         Hypothesis(
             "flips-40",
             "Two fifths cost most of the gain.",
             "densedpo-flips-40",
             "densedpo",
-            "bad_frames",
-            "higher",
-            FRAMES,
+            expects="higher",
         ),
-        _lower(
+        Hypothesis(
             "one-second", "Segments of one second beat those of two.", "densedpo-one-second", "densedpo-two-seconds"
         ),
         Hypothesis(
@@ -118,18 +108,14 @@ CLAIM = Claim(
             "Segments of half a second are no better than those of one.",
             "densedpo",
             "densedpo-one-second",
-            "bad_frames",
-            "equal",
-            FRAMES,
+            expects="equal",
         ),
         Hypothesis(
             "mixed-levels",
             "Members of a pair from different noise levels make it fail.",
             "densedpo-mixed-levels",
             "densedpo",
-            "bad_frames",
-            "higher",
-            FRAMES,
+            expects="higher",
         ),
     ),
 )

@@ -10,7 +10,6 @@ from rushes.claims.data import Takes, WrongCaptions
 
 LEVELS = ("state", "motion", "semantic")
 DATA = (Takes(3), Takes(1, "gap"), WrongCaptions())
-FRAMES = 0.01
 ONE_LOSER: Mapping[str, Any] = {"options": {"losers": 1}}
 
 
@@ -21,7 +20,7 @@ def _arm(name: str, added: int, **options: Any) -> Arm:
 
 
 def _adds(level: str, arm: str, against: str) -> Hypothesis:
-    return Hypothesis(level, f"The {level} level helps.", arm, against, "bad_frames", "lower", FRAMES)
+    return Hypothesis(level, f"The {level} level helps.", arm, against)
 
 
 CLAIM = Claim(
@@ -37,7 +36,7 @@ CLAIM = Claim(
         *(Arm(f"data-{name}", "realdpo", ONE_LOSER, (Takes(1),), footage=name) for name in ("random", "selected")),
     ),
     hypotheses=(
-        Hypothesis("works", "All four levels improve the base.", "physhpo", BASE, "bad_frames", "lower", FRAMES),
+        Hypothesis("works", "All four levels improve the base.", "physhpo", BASE),
         Hypothesis("physics", "They lower physics errors.", "physhpo", BASE, "physics_error", "lower", 0.02),
         _adds("gap", "physhpo-gap", "physhpo-error"),
         _adds("state", "physhpo-state", "physhpo-gap"),
@@ -48,27 +47,18 @@ CLAIM = Claim(
             "Four levels beat the error sample alone.",
             "physhpo",
             "physhpo-error",
-            "bad_frames",
-            "lower",
-            FRAMES,
         ),
         Hypothesis(
             "hard-negatives",
             "The take most like the clip is a better loser than a random one.",
             "physhpo",
             "physhpo-random-error",
-            "bad_frames",
-            "lower",
-            FRAMES,
         ),
         Hypothesis(
             "selected-data",
             "Clips chosen for physical fidelity beat as many at random, half of which have a fault.",
             "data-selected",
             "data-random",
-            "bad_frames",
-            "lower",
-            FRAMES,
         ),
     ),
 )

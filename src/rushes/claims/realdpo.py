@@ -8,16 +8,11 @@ from rushes.claims.base import BASE, Arm, Claim, Hypothesis
 from rushes.claims.data import Takes
 
 ONE, THREE, FIVE = Takes(1), Takes(3), Takes(5)
-FRAMES = 0.01
 UNSCALED = "rushes.claims.unscaled"  # the recipe with the released loader's fault
 
 
 def _arm(name: str, data: Takes, losers: int = 1, recipe: str = "realdpo", start: str = BASE, **train: Any) -> Arm:
     return Arm(name, recipe, {"options": {"losers": losers}, **train}, (data,), start)
-
-
-def _lower(name: str, says: str, arm: str, against: str) -> Hypothesis:
-    return Hypothesis(name, says, arm, against, "bad_frames", "lower", FRAMES)
 
 
 # Without the winner's own error beside it, the preference loss wants a tenth of the rate: at 3e-4 the model is lost.
@@ -37,23 +32,23 @@ CLAIM = Claim(
         _arm("realdpo-round2", Takes(1, system="realdpo"), start="realdpo"),
     ),
     hypotheses=(
-        _lower("works", "Training on real clips against takes improves the base.", "realdpo", BASE),
-        _lower("works-unguarded", "So does the preference loss alone, as published.", "unguarded", BASE),
-        _lower("beats-sft", "It beats fine-tuning on the same footage.", "realdpo", "sft"),
-        _lower("moving-reference", "A reference that follows the policy helps.", "realdpo-ema", "realdpo"),
-        _lower("three-losers", "Three takes help over one.", "realdpo-n3", "realdpo"),
-        _lower("five-losers", "Five takes help over three.", "realdpo-n5", "realdpo-n3"),
-        _lower("unscaled", "Losers encoded as the released loader does still help.", "unscaled-unguarded", BASE),
-        _lower("scaled", "Losers encoded as winners are help more.", "unguarded", "unscaled-unguarded"),
+        Hypothesis("works", "Training on real clips against takes improves the base.", "realdpo", BASE),
+        Hypothesis("works-unguarded", "So does the preference loss alone, as published.", "unguarded", BASE),
+        Hypothesis("beats-sft", "It beats fine-tuning on the same footage.", "realdpo", "sft"),
+        Hypothesis("moving-reference", "A reference that follows the policy helps.", "realdpo-ema", "realdpo"),
+        Hypothesis("three-losers", "Three takes help over one.", "realdpo-n3", "realdpo"),
+        Hypothesis("five-losers", "Five takes help over three.", "realdpo-n5", "realdpo-n3"),
+        Hypothesis("unscaled", "Losers encoded as the released loader does still help.", "unscaled-unguarded", BASE),
+        Hypothesis("scaled", "Losers encoded as winners are help more.", "unguarded", "unscaled-unguarded"),
         Hypothesis(
             "unscaled-is-sft",
             "With wrongly encoded losers what is left is fine-tuning.",
             "unscaled",
             "sft",
-            "bad_frames",
-            "equal",
-            FRAMES,
+            expects="equal",
         ),
-        _lower("second-round", "A second round with takes of the improved model helps.", "realdpo-round2", "realdpo"),
+        Hypothesis(
+            "second-round", "A second round with takes of the improved model helps.", "realdpo-round2", "realdpo"
+        ),
     ),
 )

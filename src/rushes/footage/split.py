@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rushes.records import Clip, Split
+from rushes.records import Clip
 from rushes.store.database import Store
 
 
@@ -28,7 +28,7 @@ def held_out(store: Store, groups: Mapping[str, str], fraction: float) -> set[st
     Raises:
         ValueError: more are to be held out than there are new ones.
     """
-    sides: dict[str, Split] = {clip.id: "eval" if clip.split == "eval" else "train" for clip in store.stream(Clip)}
+    sides = {clip.id: clip.split for clip in store.stream(Clip)}
     out = {id for id, side in sides.items() if side == "eval"}
     side_of = {group: sides[id] for id, group in groups.items() if id in sides}
     fresh: dict[str, list[str]] = {}

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from rushes.media.write import encode_bytes
 from rushes.records import Candidate, Clip
@@ -147,7 +147,7 @@ def running(desk: Desk, title: str = "test", local: bool = True) -> AbstractCont
 
 
 @contextmanager
-def serving(app: FastAPI) -> Iterator[str]:
+def serving(app: ASGIApp) -> Iterator[str]:
     """A page on a free port of this machine in a thread, for as long as the block; yields its address."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))

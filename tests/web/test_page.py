@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from rushes.web.app import make_app
 from rushes.web.desk import Desk
 
-from .conftest import FPS, FRAMES, GREY_STEP, running
+from .conftest import FPS, FRAMES, GREY_STEP, running, serving
 
 pytestmark = [pytest.mark.browser, pytest.mark.flaky(reruns=2)]
 
@@ -59,6 +60,7 @@ def press(tab: Any, keys: str) -> None:
 
 def saved(tab: Any, count: int) -> None:
     tab.wait_for_function("text => document.querySelector('#count').textContent.startsWith(text)", arg=f"{count} of ")
+    tab.wait_for_selector("#work:not([aria-busy=true])", state="attached")
 
 
 @contextmanager
@@ -183,12 +185,43 @@ def test_an_answer_of_an_earlier_visit_that_is_refused_does_not_keep_a_person_ou
         tab = tab_of(address, expected="409")
         join(tab, "ada")
         body = '{item: "0123456789", event: "0123456789", revises: "", labels: {overall: [1, 1]}, scores: {}}'
-        tab.evaluate(f"() => localStorage.setItem('rushes-outbox', JSON.stringify({body}))")  # as it was once kept
+        kept = f"rushes {desk.ledger.place} ada outbox"
+        tab.evaluate(f"() => localStorage.setItem('{kept}', JSON.stringify([{body}]))")
         tab.reload()
         ready(tab)
         assert "not on your desk" in tab.inner_text("#note") and not desk.store.preferences()
         press(tab, "Shift+A Enter")
         saved(tab, 1)
+
+
+def test_answers_wait_for_their_project_and_person(make_desk: Make, tab_of: Callable[..., Any]) -> None:
+    """Another project at the same address, or another person in the same browser, neither sends nor loses them."""
+    desks = [make_desk(groups=4, media=True, folder=name) for name in ("one", "other")]
+    apps = [make_app(desk, name) for desk, name in zip(desks, ("one", "other"), strict=True)]
+    served_now = apps[:1]
+
+    async def at_this_address(scope: Any, receive: Any, send: Any) -> None:
+        await served_now[0](scope, receive, send)
+
+    with serving(at_this_address) as address:
+        tab = tab_of(address, expected="40")
+        join(tab, "ada")
+        tab.context.route("**/api/save", lambda route: route.fulfill(status=401, json={"detail": "gone"}))
+        press(tab, "Shift+A Enter")
+        tab.wait_for_selector("#name:visible")
+        tab.context.unroute("**/api/save")
+        for app, name in ((apps[1], "ada"), (apps[0], "bob")):
+            served_now[0] = app
+            tab.evaluate("() => localStorage.removeItem('rushes-token')")
+            tab.reload()
+            join(tab, name)
+            assert not tab.inner_text("#note")
+        assert not any(desk.store.preferences() for desk in desks)
+        tab.evaluate("() => localStorage.removeItem('rushes-token')")
+        tab.reload()
+        join(tab, "ada")
+        saved(tab, 1)
+    assert [row.judge for row in desks[0].store.preferences()] == ["human:ada"] and not desks[1].store.preferences()
 
 
 def test_an_invitation_opens_the_page_and_leaves_no_trace(make_desk: Make, tab_of: Callable[..., Any]) -> None:

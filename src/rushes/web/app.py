@@ -90,7 +90,8 @@ def _add_facts(app: FastAPI, desk: Desk, title: str, person: Any) -> None:
     async def me(name: str = person) -> dict[str, Any]:
         plan = desk.plan
         told = {"dimensions": list(plan.dimensions), "segment_s": plan.segment_s, "scores": plan.scores}
-        return {"name": name, "project": title, "lease_s": plan.lease_s, **told, **desk.progress(name)}
+        here = {"name": name, "project": title, "place": desk.ledger.place, "lease_s": plan.lease_s}
+        return {**here, **told, **desk.progress(name)}
 
     @app.get("/api/progress")
     def progress(name: str = person) -> dict[str, Any]:

@@ -27,6 +27,8 @@ class People:
         self._file.execute("PRAGMA journal_mode = WAL")
         self._file.execute("PRAGMA synchronous = NORMAL")
         self._file.execute("CREATE TABLE IF NOT EXISTS people (name TEXT PRIMARY KEY, token_hash TEXT NOT NULL UNIQUE)")
+        self._file.execute("CREATE TABLE IF NOT EXISTS place (id TEXT NOT NULL)")
+        self._file.execute("INSERT INTO place SELECT ? WHERE NOT EXISTS (SELECT 1 FROM place)", (secrets.token_hex(8),))
 
     def close(self) -> None:
         """Close the file."""
@@ -58,6 +60,12 @@ class People:
         with self._lock:
             found = self._file.execute("SELECT name FROM people WHERE token_hash = ?", (_hash(token),)).fetchone()
         return found[0] if found else None
+
+    @property
+    def place(self) -> str:
+        """What tells this project from others that are served at the same address, before or after it."""
+        with self._lock:
+            return str(self._file.execute("SELECT id FROM place").fetchone()[0])
 
     def people(self) -> tuple[str, ...]:
         """Everybody who was invited or joined."""

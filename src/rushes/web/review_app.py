@@ -63,7 +63,8 @@ def make_review_app(review: Review, title: str, local: bool = True) -> FastAPI:
 
     @app.get("/api/me")
     def me(name: str = person) -> dict[str, Any]:
-        return {"name": name, "project": title, "ahead": AHEAD, **_progress(review, name)}
+        here = {"name": name, "project": title, "place": review.people.place, "ahead": AHEAD}
+        return {**here, **_progress(review, name)}
 
     return app
 

@@ -3,10 +3,10 @@ import { buildGrid, drawGrid, partSeconds } from "/static/grid.js";
 import { Marks } from "/static/marks.js";
 import { Outbox } from "/static/outbox.js";
 import { Player } from "/static/player.js";
-import { away, begin, drawControls, guarded, newEvent, note, read, screen, write } from "/static/session.js";
+import { away, begin, drawControls, guarded, keepFor, newEvent, note, read, remove, screen, write } from "/static/session.js";
 
 const $ = (selector) => document.querySelector(selector);
-const DRAFT = "rushes-draft";
+const DRAFT = "draft";
 
 let me = null;       // what the server told of this person and project
 let now = null;      // {item, marks, scores, revises, urls}
@@ -16,7 +16,7 @@ let looping = false; // the chosen part alone
 let touched = Date.now();
 
 const player = new Player([...document.querySelectorAll("#panes video")], drawTime);
-const outbox = new Outbox("rushes-outbox", (body) => call("/api/save", body, away), sent, (_, error) => { throw error; });
+const outbox = new Outbox("outbox", (body) => call("/api/save", body, away), sent, (_, error) => { throw error; });
 
 // ---- pairs ---------------------------------------------------------------------------------------------------------
 
@@ -62,6 +62,7 @@ async function play(item) {
 
 async function start() {
   me = await call("/api/me", undefined, away);
+  keepFor(me);
   $("#project").textContent = me.project;
   $("#who").textContent = me.name;
   $("#scores").hidden = !me.scores;
@@ -88,7 +89,7 @@ async function save() {
     $(now.scores.a === undefined ? "#score-a" : "#score-b").focus();
     return note("Both clips want a score from 0 to 10; arrow keys change it.");
   }
-  saving = true;
+  busy(true);
   outbox.add({ item: now.item.id, event: newEvent(), revises: now.revises, labels: now.marks.labels(), scores: now.scores });
   try {
     await outbox.flush();
@@ -101,8 +102,14 @@ async function save() {
     if (error.status === 401) throw error;
     note(error.message);
   } finally {
-    saving = false;
+    busy(false);
   }
+}
+
+// Keys do nothing until the next pair is there.
+function busy(whether) {
+  saving = whether;
+  $("#work").setAttribute("aria-busy", String(whether));
 }
 
 // After a correction: the pair that was on the desk before.
@@ -113,7 +120,7 @@ async function resumed() {
 
 function sent(answer, body) {
   count(answer);
-  if (read(DRAFT)?.item === body.item) localStorage.removeItem(DRAFT);
+  if (read(DRAFT)?.item === body.item) remove(DRAFT);
 }
 
 async function undo() {

@@ -12,7 +12,7 @@ export class Outbox {
     this.running = null;
   }
 
-  waiting() { return [read(this.key) || []].flat(); }  // pages kept one body alone in earlier versions
+  waiting() { return read(this.key) || []; }
 
   add(body) { write(this.key, [...this.waiting(), body]); }
 

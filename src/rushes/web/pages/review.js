@@ -3,11 +3,11 @@ import { ClipVideo, forget, loading } from "/static/clip_video.js";
 import { Outbox } from "/static/outbox.js";
 import { Player } from "/static/player.js";
 import { buildQueues, buildScenarios, drawFacts, QUEUES, REASONS } from "/static/review_parts.js";
-import { away, begin, drawControls, guarded, newEvent, note, read, screen, write } from "/static/session.js";
+import { away, begin, drawControls, guarded, keepFor, newEvent, note, read, remove, screen, write } from "/static/session.js";
 
 const $ = (selector) => document.querySelector(selector);
-const DRAFT = "rushes-review-draft";
-const UNDO = "rushes-review-undo";
+const DRAFT = "review-draft";
+const UNDO = "review-undo";
 const UNDO_KEPT = 200;
 
 let me = null;        // what the server told of this person and project, with the newest counts
@@ -21,7 +21,7 @@ let behind = [];      // ids of clips from which one went back
 
 const player = new Player([$("#pane video")], drawTime);
 const showing = new ClipVideo(player, $("#pane video"), $("#pane .broken"));
-const outbox = new Outbox("rushes-review-outbox", (body) => call("/api/save", body, away), counted, refused);
+const outbox = new Outbox("review-outbox", (body) => call("/api/save", body, away), counted, refused);
 
 // ---- clips ---------------------------------------------------------------------------------------------------------
 
@@ -113,7 +113,7 @@ function answer(keep, reason = "") {
   const own = mine(clip);
   remember({ clip: clip.id, was: own && { keep: own.keep, reason: own.reason, caption: own.caption } });
   send(clip, { keep, reason, caption: text === clip.caption ? "" : text });
-  if (read(DRAFT)?.clip === clip.id) localStorage.removeItem(DRAFT);
+  if (read(DRAFT)?.clip === clip.id) remove(DRAFT);
   return next();
 }
 
@@ -129,15 +129,14 @@ async function refused(body, error) {
   await show(loading((await call("/api/clip", { clip: body.clip }, away)).clip));
 }
 
-const undoKey = () => `${UNDO} ${me.project} ${me.name}`;
-function remember(step) { write(undoKey(), [...(read(undoKey()) || []), step].slice(-UNDO_KEPT)); }
-function unremember(id) { write(undoKey(), (read(undoKey()) || []).filter((step) => step.clip !== id)); }
+function remember(step) { write(UNDO, [...(read(UNDO) || []), step].slice(-UNDO_KEPT)); }
+function unremember(id) { write(UNDO, (read(UNDO) || []).filter((step) => step.clip !== id)); }
 
 async function undo() {
-  const steps = read(undoKey()) || [];
+  const steps = read(UNDO) || [];
   const step = steps.pop();
   if (!step) return previousDecided();
-  write(undoKey(), steps);
+  write(UNDO, steps);
   const one = await fetched(step.clip);
   if (lastPerson(one.clip)?.by === me.name) {
     send(one.clip, step.was || { keep: null });
@@ -177,7 +176,7 @@ function closeEditor() {
 
 function setCaption(text) {
   now.text = text.trim().replace(/\s+/g, " ") || standingCaption(now.clip);
-  if (now.text === standingCaption(now.clip)) localStorage.removeItem(DRAFT);
+  if (now.text === standingCaption(now.clip)) remove(DRAFT);
   else write(DRAFT, { clip: now.clip.id, caption: now.text });
   draw();
 }
@@ -328,6 +327,7 @@ $("#pick").addEventListener("keydown", (event) => {
 
 begin(async () => {
   me = await call("/api/me", undefined, away);
+  keepFor(me);
   $("#project").textContent = me.project;
   $("#who").textContent = me.name;
   drawCount();

@@ -35,13 +35,17 @@ export function drawControls(player) {
   return (player.frame + 0.5) / player.frames;
 }
 
-// ---- what this browser keeps ---------------------------------------------------------------------------------------
+// ---- what this browser keeps, of each project and person apart ------------------------------------------------------
+
+let owner = "";
+export function keepFor(me) { owner = `rushes ${me.place} ${me.name} `; }
 
 export function read(key) {
-  try { return JSON.parse(localStorage.getItem(key)); } catch { return null; }
+  try { return JSON.parse(localStorage.getItem(owner + key)); } catch { return null; }
 }
 
-export function write(key, value) { localStorage.setItem(key, JSON.stringify(value)); }
+export function write(key, value) { localStorage.setItem(owner + key, JSON.stringify(value)); }
+export function remove(key) { localStorage.removeItem(owner + key); }
 
 // Over plain HTTP on another host than this one a browser has no randomUUID.
 export function newEvent() {

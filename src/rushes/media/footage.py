@@ -112,7 +112,7 @@ class Footage:
             good = "" if sought else f", after {self.count} frames that decode"
             raise MediaError(
                 f"{self.path}: {self.broken} {float(last.end_s):.2f} s in{good}; "
-                "get the complete file (allow_truncated=True of read_video keeps what decodes)",
+                "get the complete file, or a copy that is cut before that",
                 "cut short" if "cut short" in self.broken else "corrupt",
             )
         if still:

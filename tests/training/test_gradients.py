@@ -285,6 +285,17 @@ def test_errors_without_a_graph_are_those_of_backward(mode: Mode, small: Small, 
     assert torch.equal(value, loss(ViewErrors(plain, plain), batch.terms))
 
 
+@pytest.mark.parametrize("mode", ["joint", "stash", "two_pass"])
+def test_what_a_saturated_pair_still_pulls_is_zero(mode: Mode, small: Small, rows: Rows) -> None:
+    """And no number that is too small for float32's exponent, with which a processor is slow."""
+    backbone, batch = small(), rows(CASES["pair"][:1], torch.float32)
+    for lead, pulls in ((20.0, True), (60.0, False)):
+        reference = torch.zeros(plain_errors(backbone, batch).shape)
+        reference[:, 0] = lead  # the winner's error is that far below the reference's
+        gradients, _ = gradient(backbone, batch, reference, mode)
+        assert any(bool(g.any()) for g in gradients.values()) is pulls
+
+
 def test_views_that_a_comparison_lacks_have_no_error(small: Small, rows: Rows) -> None:
     backbone, batch = small(), rows(CASES["unequal losers"], torch.float32)
     errors_BVF = plain_errors(backbone, batch)

@@ -34,6 +34,10 @@ from rushes.training.batches import Batch
 from rushes.training.choice import AUTO, Mode, Plan, Way, activation_mib, budget_mib
 from rushes.training.losers import LoserGradients
 
+# A coefficient below this changes no weight's last bit. Behind it come numbers too small for float32's exponent, with
+# which a processor is several times slower: what a saturated comparison would cost for nothing.
+NOTHING = 1e-20
+
 
 def row_errors(backbone: Backbone, batch: Batch, rows: slice = slice(None)) -> Tensor:
     """Mean squared error [R, F] of the prediction over C, H and W, in float32 or finer whatever the model's dtype.
@@ -139,7 +143,7 @@ def _coefficients(errors: ViewErrors, terms: TermBatch, counts: Mapping[str, Ten
     policy = errors.policy_BVF.clone().requires_grad_()
     value = loss(ViewErrors(policy, errors.reference_BVF), terms, counts)
     (gradient,) = torch.autograd.grad(value, policy)
-    return value.detach(), gradient
+    return value.detach(), torch.where(gradient.abs() < NOTHING, 0.0, gradient)
 
 
 def _pull(errors: Tensor, coefficients: Tensor, losers: LoserGradients | None) -> None:

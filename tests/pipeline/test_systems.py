@@ -183,7 +183,7 @@ def test_the_real_bench(real_data: Path, tmp_path: Path) -> None:
     bench = real_data / "realaction" / "bench"
     if not bench.is_dir():
         pytest.skip("real clips not found: set RUSHES_DATA")
-    systems = {name: bench / name for name in ("pretrain", "sft", "realdpo")}
+    systems = {name: bench / name for name in ("pretrain", "realdpo")}
     facts = evaluate_systems(Asked(systems, tmp_path, bench / "prompts.txt"), Others(), no_judge, no_bar)
     table = json.loads((tmp_path / "table.json").read_text())
     assert facts["notes"] == []

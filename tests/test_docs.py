@@ -16,8 +16,10 @@ import pytest
 import torch
 from cyclopts import App
 
+from rushes.claims.catalogue import CLAIMS
 from rushes.cli import app
 from rushes.media.write import encode_bytes
+from rushes.training.recipe import recipe_names
 
 from .backbones.tiny_pipelines import write as write_pipeline
 from .forked import rushes_in_bash
@@ -147,3 +149,10 @@ def test_failing_commands_are_noticed(tmp_path: Path) -> None:
 def test_links_to_files_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8"))
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_each_recipe_names_the_table_that_its_settings_rest_on(name: str) -> None:
+    page = (REPOSITORY / "docs" / "recipes" / f"{name}.md").read_text(encoding="utf-8")
+    assert f"rushes init --recipe {name}` writes" in page and "](../evidence/table.md)" in page
+    assert any(arm.recipe == name for claim in CLAIMS.values() for arm in claim.arms)

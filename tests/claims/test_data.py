@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from rushes.claims import run
-from rushes.claims.catalogue import CLAIMS
+from rushes.claims.catalogue import CLAIMS, arms_of, find_claims
 from rushes.claims.clips import FOOTAGE, WORLD
-from rushes.claims.data import Careless, Labels, Levels, Takes
+from rushes.claims.data import MOST, Careless, Labels, Levels, Takes
 from rushes.judges.base import Judgement
 from rushes.media.read import read_video
 from rushes.metrics.base import Shot
@@ -94,3 +94,27 @@ def test_pairs_of_two_levels(tmp_path: Path) -> None:
         etas = {row.id: row.eta for row in store.candidates()}
         assert len(pairs) == 6 and {row.judge for row in pairs} == {arm.train["options"]["judge"]}
         assert all(abs((etas[p.left] or 0) - (etas[p.right] or 0)) == pytest.approx(0.25, abs=1e-4) for p in pairs)
+
+
+@pytest.mark.slow
+def test_what_other_arms_had_made_changes_no_labels(tmp_path: Path) -> None:
+    arm = CLAIMS["densedpo"].arm("vanilla")
+    used = []
+    for name, more in (("alone", ()), ("after others", (MOST,))):
+        project = open_project(tmp_path / name, run.settings_of(arm, 0, run.Budget(1, (), 6, 2, 1, 2)))
+        with closing(project.store) as store:
+            stages.import_footage(project)
+            for step in (*more, *arm.data):
+                step(project)
+            used.append({(row.left, row.right, row.labels) for row in store.preferences()})
+    assert len(used[0]) == 6 and used[0] == used[1]
+
+
+def test_arms_that_use_all_takes_ask_for_as_many_as_there_can_be() -> None:
+    for arm in arms_of(find_claims([])):
+        counts = [step.count for step in arm.data if isinstance(step, Takes) and step.kind == "take"]
+        assert max(counts, default=0) <= MOST.count
+        if arm.recipe in ("huvidpo", "physhpo"):
+            assert counts == [MOST.count], arm.name
+        elif arm.recipe not in ("sft", "dfdpo", "densedpo"):
+            assert counts == [arm.train["options"]["losers"]], arm.name

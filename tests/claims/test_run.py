@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,10 +19,17 @@ NANO = run.Budget(seeds=2, claims=(), clips=8, prompts=3, steps=2, batch=2)
 
 @pytest.mark.slow
 def test_arms_share_a_project_and_are_run_once(tmp_path: Path) -> None:
-    said: list[str] = []
-    found = run.reproduce(["huvidpo"], [0, 1], tmp_path, NANO, 1, {}, said.append)
+    told: list[int] = []
+
+    @contextmanager
+    def bar(name: str, total: int) -> Iterator[Callable[[int], None]]:
+        assert (name, total) == ("arms", 2 * (1 + len(claim.arms)))
+        yield told.append
+
     claim = CLAIMS["huvidpo"]
-    assert set(found) == {BASE, *(arm.name for arm in claim.arms)} and len(said) == 2
+    found = run.reproduce(["huvidpo"], [0, 1], tmp_path, NANO, 1, {}, bar)
+    assert set(found) == {BASE, *(arm.name for arm in claim.arms)}
+    assert sum(told) == 2 * len(found) and sum(count > 0 for count in told) > 2
     metrics = {*world_meter().better, *fit_meter().better, *fidelity_meter().better}
     values = {arm: found[arm][seed].values for arm in found for seed in (0, 1) if seed == 0 or arm == BASE}
     assert set(values["huvidpo"]) - {"winner_error"} == metrics
@@ -52,9 +61,11 @@ def test_what_is_known_of_other_settings_is_run_again(monkeypatch: pytest.Monkey
     arm = CLAIMS["realdpo"].arms[1]
     first = run._result(arm, 0, tmp_path, NANO, None)
     assert run._result(arm, 0, tmp_path / "new", NANO, first) is first and ran == ["realdpo"]
-    run._result(arm, 0, tmp_path, replace(NANO, steps=3), first)
-    run._result(replace(arm, footage="random"), 0, tmp_path, NANO, first)
+    run._result(arm, 0, tmp_path / "steps", replace(NANO, steps=3), first)
+    run._result(replace(arm, footage="random"), 0, tmp_path / "footage", NANO, first)
     assert len(ran) == 3
+    with pytest.raises(ValueError, match=r"realdpo\.json is of other settings .* --out, and .*evidence.parquet with"):
+        run._result(arm, 0, tmp_path, replace(NANO, steps=3), first)
 
 
 def test_the_winners_error_is_a_share_of_the_references() -> None:

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rushes.claims import densedpo, explanations, huvidpo, ours, physhpo, realdpo
+from rushes.claims import densedpo, dfdpo, explanations, huvidpo, ours, physhpo, realdpo
 from rushes.claims.base import Arm, Claim
 
 CLAIMS: dict[str, Claim] = {
     claim.name: claim
-    for claim in (realdpo.CLAIM, densedpo.CLAIM, huvidpo.CLAIM, physhpo.CLAIM, ours.CLAIM, explanations.CLAIM)
+    for claim in (
+        realdpo.CLAIM,
+        densedpo.CLAIM,
+        huvidpo.CLAIM,
+        physhpo.CLAIM,
+        dfdpo.CLAIM,
+        ours.CLAIM,
+        explanations.CLAIM,
+    )
 }
 
 

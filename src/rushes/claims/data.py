@@ -18,6 +18,7 @@ from rushes.records import CandidateKind, stable_hash
 
 SEGMENT_S = Label().segment_s
 TOLERANCE = 1e-5  # of a noise level
+PAIR = 2  # takes of a clip that are labelled against each other: what other arms had made besides changes no arm
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,9 @@ class Takes:
 
     def __call__(self, project: Project) -> None:
         stages.generate_takes(project, Generate(kind=self.kind, takes=self.count), self.system)
+
+
+MOST = Takes(5)  # as many as any arm asks for: those that use all there are ask for no fewer
 
 
 @dataclass(frozen=True)
@@ -85,9 +89,11 @@ class Labels:
         return f"world {self.kind} {self.segment_s:g}s share {self.share:g} flips {self.flips:g}"
 
     def __call__(self, project: Project) -> None:
+        made = project.store.candidates(split="train", kind=self.kind, system=BASE)
         chosen = [
             candidate
-            for candidate in project.store.candidates(split="train", kind=self.kind, system=BASE)
+            for alike in label.groups(made)
+            for candidate in alike[:PAIR]
             if int(stable_hash(["share", candidate.group], 8), 16) < self.share * 16**8
         ]
         judge = Careless(self.judge, world_judge.make(project.settings.label.margin), self.flips)

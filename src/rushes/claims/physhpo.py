@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from rushes.claims.base import BASE, Arm, Claim, Hypothesis
-from rushes.claims.data import Takes, WrongCaptions
+from rushes.claims.data import MOST, Takes, WrongCaptions
 
 LEVELS = ("state", "motion", "semantic")
-DATA = (Takes(3), Takes(1, "gap"), WrongCaptions())
+DATA = (MOST, Takes(1, "gap"), WrongCaptions())
 ONE_LOSER: Mapping[str, Any] = {"options": {"losers": 1}}
 
 

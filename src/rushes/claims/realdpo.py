@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from rushes.claims.base import BASE, Arm, Claim, Hypothesis
-from rushes.claims.data import Takes
+from rushes.claims.data import MOST, Takes
 
-ONE, THREE, FIVE = Takes(1), Takes(3), Takes(5)
+ONE, THREE = Takes(1), Takes(3)
 UNSCALED = "rushes.claims.unscaled"  # the recipe with the released loader's fault
 
 
@@ -26,7 +26,7 @@ CLAIM = Claim(
         _arm("unguarded", ONE, **ALONE),
         _arm("realdpo-ema", ONE, reference="ema"),
         _arm("realdpo-n3", THREE, 3),
-        _arm("realdpo-n5", FIVE, 5),
+        _arm("realdpo-n5", MOST, MOST.count),
         _arm("unscaled", ONE, recipe=UNSCALED),
         _arm("unscaled-unguarded", ONE, recipe=UNSCALED, **ALONE),
         _arm("realdpo-round2", Takes(1, system="realdpo"), start="realdpo"),

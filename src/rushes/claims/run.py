@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass
 from multiprocessing import get_context
+from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from rushes.claims.base import BASE, Arm
+from rushes.claims.base import BASE, Arm, Claim
 from rushes.claims.catalogue import CLAIMS, arms_of, find_claims
 from rushes.claims.clips import FOOTAGE
-from rushes.claims.evidence import Evidence, Result, Values, result_of
+from rushes.claims.evidence import FILE, Evidence, Result, Values, result_of
 from rushes.config.tables import Evaluate, Footage, Settings, Train
 from rushes.config.tables import Project as ProjectTable
 from rushes.evaluate import stored
@@ -24,7 +26,7 @@ from rushes.evaluate.meters import Meter, fidelity_meter, fit_meter, world_meter
 from rushes.media.files import whole_file
 from rushes.pipeline import stages, training
 from rushes.pipeline.presets import tiny_train
-from rushes.pipeline.project import Project, open_project, run_folder
+from rushes.pipeline.project import Bar, Project, no_bar, open_project, run_folder
 from rushes.records import Candidate, stable_hash
 from rushes.store.database import Store
 from rushes.training.health import Rows, diagnoses
@@ -33,6 +35,8 @@ from rushes.training.recipe import load_recipe
 
 EXPLANATIONS = "explanations"  # what only the full budget asks
 HELD_OUT, PROBES = 8, 1  # comparisons held out in every arm, and looks at them after the first
+LOOK_S = 2.0  # between two looks at how many arms are done
+_done: Synchronized[int]  # in a worker: arms that are done, in all workers
 
 
 @dataclass(frozen=True)
@@ -56,13 +60,7 @@ BUDGETS = {
 
 
 def reproduce(
-    names: Sequence[str],
-    seeds: Sequence[int],
-    out: Path,
-    budget: Budget,
-    jobs: int,
-    known: Evidence,
-    said: Callable[[str], None] = print,
+    names: Sequence[str], seeds: Sequence[int], out: Path, budget: Budget, jobs: int, known: Evidence, bar: Bar = no_bar
 ) -> Evidence:
     """Results of every arm and seed: those that are `known` and still current, and all others run now.
 
@@ -73,26 +71,53 @@ def reproduce(
     """
     claims = find_claims(names)
     out.mkdir(parents=True, exist_ok=True)
-    found: Evidence = {}
     of_seed = [{arm: results[seed] for arm, results in known.items() if seed in results} for seed in seeds]
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        running = [pool.submit(_run_seed, names, s, out, budget, k) for s, k in zip(seeds, of_seed, strict=True)]
-        for seed, future in zip(seeds, running, strict=True):
-            arms = future.result()
-            said(f"seed {seed}: {len(arms)} arms, {sum(result.seconds for result in arms.values()) / 60:.0f} min")
-            for arm, result in arms.items():
-                found.setdefault(arm, {})[seed] = result
+    context = get_context("spawn")
+    done = context.Value("i", 0)
+    arms = sum(len(_arms_of_seed(claims, seed)) for seed in seeds)
+    with ProcessPoolExecutor(jobs, context, _begin, (done,)) as pool, bar("arms", arms) as advance:
+        running = [pool.submit(_run_seed, claims, s, out, budget, k) for s, k in zip(seeds, of_seed, strict=True)]
+        _watch(running, done, advance)
+        results = [future.result() for future in running]
+    found: Evidence = {}
+    for seed, of_arm in zip(seeds, results, strict=True):
+        for arm, result in of_arm.items():
+            found.setdefault(arm, {})[seed] = result
     assert set(found) == {BASE, *(arm.name for arm in arms_of(claims))}
     return found
 
 
-def _run_seed(
-    names: Sequence[str], seed: int, out: Path, budget: Budget, known: Mapping[str, Result]
-) -> dict[str, Result]:
+def _watch(running: Iterable[Future[Any]], done: Synchronized[int], advance: Callable[[int], None]) -> None:
+    """Tells how many arms are done until all seeds have ended."""
+    told, left = 0, set(running)
+    while left:
+        left = wait(left, timeout=LOOK_S).not_done
+        now = done.value
+        advance(now - told)
+        told = now
+
+
+def _arms_of_seed(claims: Sequence[Claim], seed: int) -> tuple[Arm, ...]:
+    asked = [claim for claim in claims if claim.seeds is None or seed < claim.seeds]
+    return (Arm(BASE, "sft"), *arms_of(asked))
+
+
+def _begin(done: Synchronized[int]) -> None:
+    """A worker's first act."""
+    global _done
     torch.set_num_threads(1)
-    claims = [claim for claim in find_claims(names) if claim.seeds is None or seed < claim.seeds]
-    arms = (Arm(BASE, "sft"), *arms_of(claims))
-    return {arm.name: _result(arm, seed, out, budget, known.get(arm.name)) for arm in arms}
+    _done = done
+
+
+def _run_seed(
+    claims: Sequence[Claim], seed: int, out: Path, budget: Budget, known: Mapping[str, Result]
+) -> dict[str, Result]:
+    found = {}
+    for arm in _arms_of_seed(claims, seed):
+        found[arm.name] = _result(arm, seed, out, budget, known.get(arm.name))
+        with _done.get_lock():
+            _done.value += 1
+    return found
 
 
 def settings_of(arm: Arm, seed: int, budget: Budget) -> Settings:
@@ -118,7 +143,11 @@ def settings_of(arm: Arm, seed: int, budget: Budget) -> Settings:
 
 
 def _result(arm: Arm, seed: int, out: Path, budget: Budget, known: Result | None) -> Result:
-    """What is known of an arm, from its file, or from a run."""
+    """What is known of an arm, from its file, or from a run.
+
+    Raises:
+        ValueError: the file is of other settings.
+    """
     settings = settings_of(arm, seed, budget)
     made_from = _made_from(arm, settings)
     if known and known.made_from == made_from:
@@ -126,8 +155,12 @@ def _result(arm: Arm, seed: int, out: Path, budget: Budget, known: Result | None
     path = out / "results" / f"seed-{seed}" / f"{arm.name}.json"
     if path.is_file():
         kept = json.loads(path.read_text(encoding="utf-8"))
-        if kept["made_from"] == made_from:
-            return result_of(kept, kept["values"])
+        if kept["made_from"] != made_from:
+            raise ValueError(
+                f"{path} is of other settings of this arm than today's: name a new folder with --out, and "
+                f"{out / FILE} with --known, so that what is still current is not run again"
+            )
+        return result_of(kept, kept["values"])
     result = _run(arm, settings, out, made_from)
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as partial:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from rushes.cli.console import AsJson, app, say, tell
+from rushes.cli.console import AsJson, app, bar, tell
 
 
 @app.command
@@ -45,7 +45,7 @@ def reproduce(
     chosen = find_claims(names)
     count = seeds or each.seeds
     before = read_evidence(known) if known else {}
-    found = reproduce(names, range(count), out, each, jobs or min(count, 2 * (os.cpu_count() or 1)), before, say)
+    found = reproduce(names, range(count), out, each, jobs or min(count, 2 * (os.cpu_count() or 1)), before, bar)
     write_evidence(out / FILE, found)
     table = write(out, chosen, found, {**asdict(each), "seeds": count, "claims": len(chosen)})
     write_plots(out, chosen, table, 0)

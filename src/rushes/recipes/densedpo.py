@@ -39,7 +39,7 @@ from rushes.training.views import candidate_view, labelled_takes
 
 PAPER = "DenseDPO (arXiv 2506.03517)"
 NEEDS: tuple[str, ...] = ("guided", "labels")
-TINY: Mapping[str, Any] = {"lr": 1e-5, "steps": 100, "batch": 16, "options": {"beta": 2000.0}}
+TINY: Mapping[str, Any] = {"lr": 3e-5, "steps": 50, "batch": 8, "options": {"beta": 2000.0}}
 
 
 class Options(Table):

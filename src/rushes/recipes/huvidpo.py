@@ -39,7 +39,7 @@ from rushes.training.views import candidate_view, real_view, takes, training_cli
 
 PAPER = "HuViDPO (arXiv 2502.01690)"
 NEEDS: tuple[str, ...] = ("takes", "scores", "first_frame")
-TINY: Mapping[str, Any] = {"lr": 1e-5, "steps": 100, "batch": 16, "options": {"beta": 2000.0, "metric": "world"}}
+TINY: Mapping[str, Any] = {"lr": 3e-5, "steps": 50, "batch": 8, "options": {"beta": 50.0, "metric": "world"}}
 
 
 class Options(Table):

@@ -24,7 +24,7 @@ class Recipe(Protocol):
         NEEDS: rows that must be in the store: "takes", "guided", "gaps", "likeness", "wrong captions", "labels",
             "scores" (from 0 to 10); and "first_frame" where the model must be given one.
         Options: its settings, the table `[train.options]`.
-        TINY: settings of `[train]` that suit the tiny backbone.
+        TINY: settings of `[train]` for the tiny backbone, from the table of `rushes reproduce` (docs/evidence.md).
 
     It may have `account(store, options, grid) -> dict[str, int]`: how many rows became comparisons, and how many did
     not for which reason, where the loop cannot tell.

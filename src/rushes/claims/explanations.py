@@ -9,7 +9,7 @@ from typing import Any
 from rushes.claims import densedpo, huvidpo, realdpo
 from rushes.claims.base import BASE, Arm, Claim, Hypothesis
 
-SEEDS = 3  # its arms take as long as all others
+SEEDS = 3  # its arms take longer than the others
 LONG = 192  # four times the steps of the other arms
 MANY, TWICE = 8.0, 96  # times the clips: about as many of their pairs have a label as twice the steps take
 ANCHORED: Mapping[str, Any] = {"lr": 3e-4, "objective": {"sft_weight": 1000.0}}

@@ -36,7 +36,7 @@ from rushes.training.losers import LoserGradients
 
 # A coefficient below this changes no weight's last bit. Behind it come numbers too small for float32's exponent, with
 # which a processor is several times slower: what a saturated comparison would cost for nothing.
-NOTHING = 1e-20
+LEAST = 1e-20
 
 
 def row_errors(backbone: Backbone, batch: Batch, rows: slice = slice(None)) -> Tensor:
@@ -143,7 +143,7 @@ def _coefficients(errors: ViewErrors, terms: TermBatch, counts: Mapping[str, Ten
     policy = errors.policy_BVF.clone().requires_grad_()
     value = loss(ViewErrors(policy, errors.reference_BVF), terms, counts)
     (gradient,) = torch.autograd.grad(value, policy)
-    return value.detach(), torch.where(gradient.abs() < NOTHING, 0.0, gradient)
+    return value.detach(), torch.where(gradient.abs() < LEAST, 0.0, gradient)
 
 
 def _pull(errors: Tensor, coefficients: Tensor, losers: LoserGradients | None) -> None:

@@ -104,7 +104,18 @@ class Ranks:
                     dist.broadcast(p.data, 0)
 
     def shard(self, network: nn.Module) -> None:
-        """Spread the weights over the processes, block by block; in place."""
+        """Spread the weights over the processes, block by block; in place.
+
+        Raises:
+            ValueError: trained weights of two precisions, which cannot be gathered and added up together.
+        """
+        dtypes = {p.dtype for p in network.parameters() if p.requires_grad}
+        if len(dtypes) > 1:
+            names = " and ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes))
+            raise ValueError(
+                f"train.parallel: weights in {names} cannot be trained and sharded together; set backbone.dtype to "
+                'mixed, or train.parallel to "replicate"'
+            )
         mesh = init_device_mesh(self.device.type, (self.size,))
         for part in called(network):
             for block in blocks(part):

@@ -279,7 +279,7 @@ class DiffusersBackbone:
         if self.how.dtype != "mixed":
             yield
             return
-        with torch.autocast(self.device.type, torch.bfloat16), warnings.catch_warnings():
+        with torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False), warnings.catch_warnings():
             # float32 gains of norms beside bfloat16 activations are what mixed precision means
             warnings.filterwarnings("ignore", "Mismatch dtype between input and weight")
             yield

@@ -16,8 +16,9 @@ from rushes.store.latents import LatentStore
 from rushes.training.bank import fill, needs_reference, open_bank
 from rushes.training.batches import make_batch, read_views
 from rushes.training.comparison import Comparison
+from rushes.training.determinism import deterministic
 from rushes.training.gradients import measured_way
-from rushes.training.loop import Data, deterministic
+from rushes.training.loop import Data
 from rushes.training.parallel import Ranks, whole
 from rushes.training.recipe import load_recipe
 

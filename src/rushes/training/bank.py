@@ -11,7 +11,7 @@ filled again; what no longer serves stays on the disk until it is deleted.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -91,7 +91,8 @@ def open_bank(
     """
     assert draws >= 1, draws
     dtype = next(backbone.network.parameters()).dtype
-    name = stable_hash(["bank 1", weights, latents.fingerprint, repr(backbone.spec), str(dtype), seed, repr(times)])
+    spec = replace(backbone.spec, solver=None)  # of sampling alone, and its text is another in each process
+    name = stable_hash(["bank 1", weights, latents.fingerprint, repr(spec), str(dtype), seed, repr(times)])
     return Bank(LatentStore(folder, name), draws)
 
 

@@ -6,7 +6,7 @@ Nothing here has state: a resumed run asks for step s and gets what the first on
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -62,6 +62,16 @@ class Batch:
             place = tuple((b - at, v) for b, v in self.place[rows])
             clean, noise, t = (x[rows] for x in (self.clean_RCFHW, self.noise_RCFHW, self.t_RF))
             yield span, Batch(clean, noise, t, self.condition[rows], place, self.terms[span])
+
+    def idle(self) -> Batch:
+        """The batch of a process without a comparison: nothing counts, and its rows only go along with others'."""
+        return replace(self, place=(), terms=self.terms[:0])
+
+    def stand_in(self, time: float | None) -> Batch:
+        """The first row, for a pass in which a process has none; at a noise level, or at its own (None)."""
+        clean, noise, t = (x[:1] for x in (self.clean_RCFHW, self.noise_RCFHW, self.t_RF))
+        t = t if time is None else torch.full_like(t, time)
+        return Batch(clean, noise, t, self.condition[:1], (), self.terms[:0])
 
     def scatter(self, errors_RF: Tensor, rows: slice = slice(None)) -> Tensor:
         """Errors of rows -> [B, V, F]; views that a comparison lacks are zero."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,8 +26,9 @@ from rushes.training.batches import Batch, make_batch, schedule, time_of
 from rushes.training.beta import AutoBeta, scaled
 from rushes.training.choice import AUTO, Mode, Way
 from rushes.training.comparison import Comparison
+from rushes.training.determinism import deterministic
 from rushes.training.experts import by_expert
-from rushes.training.gradients import backward, measured_way, plain_errors
+from rushes.training.gradients import backward, measured_way, no_errors, plain_errors
 from rushes.training.history import History
 from rushes.training.losers import LoserGradients
 from rushes.training.parallel import ALONE, Ranks, whole
@@ -79,6 +79,11 @@ class Work:
         batch = make_batch(chosen, self.data.latents, self.backbone, self.seed, self.data.times)
         batch = replace(batch, terms=scaled(batch.terms, self.strength.scale))
         return batch.to(self.trained[0].device)
+
+    def own_batch(self, chosen: Sequence[tuple[Comparison, int]]) -> Batch:
+        """That of this process's share of a step's comparisons; where it has none, one in which nothing counts."""
+        mine = self.ranks.share(chosen)
+        return self.batch(mine) if mine else self.batch(chosen[:1]).idle()
 
 
 def split(comparisons: Sequence[Comparison], held_out: int) -> tuple[list[Comparison], list[Comparison]]:
@@ -166,19 +171,6 @@ def _check(data: Data, settings: Train, ranks: Ranks) -> None:
             "train.objective.safe_loser: a process may have no loser's pass to share when others do, so weights cannot "
             'be sharded; set train.parallel to "replicate"'
         )
-    if settings.batch < ranks.size:
-        raise ValueError(f"train.batch is {settings.batch}; {ranks.size} processes need at least one comparison each")
-
-
-@contextmanager
-def deterministic(wanted: bool) -> Iterator[None]:
-    """Torch's switch for the time of a run, then as it was."""
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(wanted)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)
 
 
 def _prepare(backbone: Backbone, data: Data, settings: Train, seed: int, ranks: Ranks) -> Work:
@@ -190,7 +182,7 @@ def _prepare(backbone: Backbone, data: Data, settings: Train, seed: int, ranks: 
     way = measured_way(backbone, one.to(device), settings.gradients, settings.memory_mb)
     if ranks.size > 1 and settings.parallel == "shard":
         ranks.shard(network)
-        way = replace(way, most=ranks.most)
+        way = replace(way, most=ranks.most, boundary=backbone.spec.boundary)
     trained = [p for p in network.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=settings.lr, weight_decay=settings.weight_decay, foreach=False)
     reference = Reference(network, settings.reference, settings.ema, settings.ema_every)
@@ -227,23 +219,33 @@ def _chosen(work: Work, step: int) -> list[tuple[Comparison, int]]:
     data, settings = work.data, work.settings
     chosen = schedule(len(data.comparisons), settings.batch, step, work.seed)
     draws = data.bank.draws if data.bank else None
-    return [(data.comparisons[index], visit % draws if draws else visit) for index, visit in chosen]
+    found = [(data.comparisons[index], visit % draws if draws else visit) for index, visit in chosen]
+    if work.way.most and work.way.boundary is not None:
+        # Each process then gets about as many comparisons of each expert: as few passes as can be are common to all.
+        found.sort(key=lambda each: float(time_of(*each, work.seed, data.times)) < (work.way.boundary or 0.0))
+    return found
 
 
-def _known(work: Work, batch: Batch, chosen: Sequence[tuple[Comparison, int]]) -> Tensor:
-    """Errors [B, V, F] of the reference, looked up where there is a bank."""
-    if work.data.bank and batch.terms.needs_reference:
+def _known(work: Work, batch: Batch, chosen: Sequence[tuple[Comparison, int]], terms: TermBatch) -> Tensor:
+    """Errors [B, V, F] of the reference, looked up where there is a bank; `terms` are those of the whole step.
+
+    Where weights are sharded, whether the reference is asked hangs on the whole step: all processes take its passes.
+    """
+    if not (terms if work.way.most else batch.terms).needs_reference or (work.data.bank and not chosen):
+        return no_errors(batch)
+    if work.data.bank:
         return work.data.bank.errors(chosen, batch.views)
-    return reference_errors(work.backbone, batch, work.reference, work.way)
+    with work.reference.applied():
+        return plain_errors(work.backbone, batch, work.way)
 
 
 def _step(work: Work, step: int) -> dict[str, float]:
     settings, optimiser, ranks = work.settings, work.optimiser, work.ranks
     chosen = _chosen(work, step)
     terms, mine = work.terms(chosen), ranks.share(chosen)
-    batch = work.batch(mine)
+    batch = work.own_batch(chosen)
     losers = LoserGradients(work.trained) if settings.objective.safe_loser else None
-    _, own = backward(work.backbone, batch, _known(work, batch, mine), work.way, terms.counts(), losers)
+    _, own = backward(work.backbone, batch, _known(work, batch, mine, terms), work.way, terms.counts(), losers)
     ranks.add_up(work.trained)
     guard = {}
     if losers is not None:
@@ -285,8 +287,7 @@ def learning_rate(settings: Train, step: int) -> float:
 def reference_errors(backbone: Backbone, batch: Batch, reference: Reference, way: Way | Mode = AUTO) -> Tensor:
     """Errors [B, V, F] of the reference; zeros where no term asks for them."""
     if not batch.terms.needs_reference:
-        frames = batch.clean_RCFHW.shape[2]
-        return torch.zeros(len(batch.terms.coefficients_BKV), batch.views, frames)
+        return no_errors(batch)
     with reference.applied():
         return plain_errors(backbone, batch, way)
 
@@ -302,6 +303,6 @@ def _probe(work: Work) -> dict[str, float]:
 
 def _facts(work: Work) -> dict[str, Any]:
     """How gradients are taken, for the row of step 0."""
-    plan = work.way.plan(work.batch(work.ranks.share(_chosen(work, 0))))
+    plan = work.way.plan(work.own_batch(_chosen(work, 0)))
     bank = work.data.bank.draws if work.data.bank else 0
     return {"gradients": plan.mode, "gradients_why": plan.why, "bank": bank, "processes": work.ranks.size}

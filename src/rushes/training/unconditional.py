@@ -44,7 +44,7 @@ class UnconditionalProbe:
         self._kept: tuple[Tensor, ...] = ()
 
     def figures(self, make: MakeBatch) -> dict[str, float]:
-        """`conditional_drift` and `unconditional_drift`: mean squared differences of predictions of policy and reference.
+        """`conditional_drift` and `unconditional_drift`: mean squared gaps between policy and reference.
 
         Empty where no held-out comparison has a caption.
         """

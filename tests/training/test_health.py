@@ -64,6 +64,7 @@ CASES: dict[str, list[dict[str, Any]]] = {
     "beta_too_large": history({"clip/loss": 7.0}),
     "saturated": history(gradient=0.02, saturated=0.8),
     "learned_by_heart": history({"clip/accuracy_low": 0.45}, accuracy=0.94),
+    "unconditional_drift": history({"conditional_drift": 0.02, "unconditional_drift": 0.05}),
 }
 
 
@@ -90,6 +91,8 @@ def test_each_fault_has_its_name_and_no_other(name: str) -> None:
         history({"clip/loss": 6.8}),
         history(gradient=0.04, saturated=0.8),
         history({"clip/accuracy_low": 0.51}, accuracy=0.94),
+        history({"conditional_drift": 0.02, "unconditional_drift": 0.039}),
+        history({"conditional_drift": 0.001, "unconditional_drift": 0.008}),  # of no consequence
     ],
 )
 def test_what_is_just_not_a_fault(near: list[dict[str, Any]]) -> None:

@@ -54,8 +54,9 @@ class Solver(Protocol):
         ...
 
 
-# steps, shift (None = the model's own), level to start from, latent frames, height and width
-MakeSolver = Callable[[int, float | None, float, tuple[int, int, int]], Solver]
+LatentSize = tuple[int, int, int]  # latent frames, height and width
+# steps, shift (None = the model's own), level to start from, size of the latents
+MakeSolver = Callable[[int, float | None, float, LatentSize], Solver]
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,11 @@ class BackboneSpec:
     start_share: float = 0.0  # of the first frame's latent, in all frames of the noise that sampling starts from
     guidance: Literal["two_passes", "embedded"] = "two_passes"  # embedded: the scale is an input of the network
     boundary: float | None = None  # of two experts, the first answers from this noise level up
-    solver: MakeSolver | None = None  # the model's own; None = Euler or DDIM on a shifted grid
+    # The model's own; None = Euler or DDIM on a shifted grid. Neither it nor `shift_of` is shown, as banks are named
+    # after what is, and a function shows its place in memory.
+    solver: MakeSolver | None = field(default=None, repr=False)
+    # The shift of clips of a latent size, where it depends on that; None = `shift`, whatever the size.
+    shift_of: Callable[[LatentSize], float] | None = field(default=None, repr=False)
     # Groups of weights that may be trained alone, by patterns of their names.
     tunable: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -97,6 +102,18 @@ class BackboneSpec:
             step = self.temporal_ratio * (1 + self.lead)
             raise ValueError(f"{self.name} takes 1 + {step} k frames, got {frames}; use {low} or {low + step}")
         return 1 + (frames - 1) // self.temporal_ratio + self.lead
+
+    def latent_size(self, frames: int, height_px: int, width_px: int) -> LatentSize:
+        """Latent frames, height and width of a clip.
+
+        Raises:
+            ValueError: as `latent_frames` does.
+        """
+        return self.latent_frames(frames), height_px // self.spatial_ratio, width_px // self.spatial_ratio
+
+    def sampling_shift(self, size: LatentSize) -> float:
+        """Shift of the schedule that clips of a latent size are sampled on, unless another is asked for."""
+        return self.shift_of(size) if self.shift_of else self.shift
 
     def largest(self, frames: int) -> int:
         """The largest number of at most `frames` pixel frames, at least 1, that the codec can take."""

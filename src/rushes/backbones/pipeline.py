@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from rushes.backbones.adapters import LORA_FILE, lora_config, save_lora
+from rushes.backbones.adapters import LORA_FILE, adapter_is_idle, lora_config, save_lora
 from rushes.backbones.base import BackboneSpec, Condition, How
 from rushes.backbones.fingerprint import weights_fingerprint
 from rushes.backbones.folders import Folder, open_folder, whole_folder
@@ -302,7 +302,8 @@ class DiffusersBackbone:
         return list(self.network.children()) if isinstance(self.network, Experts) else [self.network]
 
     def save_lora(self, folder: Path) -> None:
-        """Write the adapter as diffusers' `load_lora_weights` reads it: one folder, or one for each expert.
+        """Write the adapter as diffusers' `load_lora_weights` reads it: one folder, or one for each expert that was
+        trained.
 
         Raises:
             ValueError: `folder` is there already.
@@ -311,6 +312,8 @@ class DiffusersBackbone:
         parts = self._networks()
         with whole_folder(folder) as partial:
             for place, part in zip(("high_noise", "low_noise") if len(parts) > 1 else (".",), parts, strict=True):
+                if len(parts) > 1 and adapter_is_idle(part):
+                    continue
                 (partial / place).mkdir(exist_ok=True)
                 save_lora(part, lora_config(self.network), partial / place / LORA_FILE, prefix)
 

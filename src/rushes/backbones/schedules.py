@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from rushes.backbones.base import BackboneSpec, MakeSolver, Solver
+from rushes.backbones.base import BackboneSpec, LatentSize, MakeSolver, Solver
 from rushes.backbones.folders import Folder
 from rushes.backbones.sampling import PathSolver
 from rushes.noise.paths import VariancePreserving
@@ -47,7 +48,7 @@ class SchedulerSolver:
 
 
 def flow_schedule(folder: Folder, grid: Grid = count_alone) -> tuple[float, MakeSolver]:
-    """Shift of a flow model's schedule (that of its longest clips, where it depends on their size) and its solver.
+    """Shift of a flow model's schedule (not followed where it depends on a clip's size) and its solver.
 
     Raises:
         ValueError: a scheduler that we cannot follow.
@@ -74,6 +75,20 @@ def flow_schedule(folder: Folder, grid: Grid = count_alone) -> tuple[float, Make
         return SchedulerSolver(scheduler, eta)
 
     return float(full[shift_name]), solver
+
+
+def shift_by_length(
+    folder: Folder, mu: Callable[[LatentSize, Mapping[str, Any]], float]
+) -> Callable[[LatentSize], float] | None:
+    """Latent size -> shift, of a schedule whose shift depends on the size of the clip; None where it does not.
+
+    `mu` is what the pipeline hands to `set_timesteps`, out of the latent size and the scheduler's configuration.
+    """
+    full = dict(folder.cls("scheduler").from_config(folder.config("scheduler")).config)
+    if not full.get("use_dynamic_shifting"):
+        return None
+    linear = full.get("time_shift_type") == "linear"
+    return lambda size: mu(size, full) if linear else math.exp(mu(size, full))
 
 
 def training_steps(spec: BackboneSpec, t_B: Tensor) -> Tensor:

@@ -172,6 +172,9 @@ def _made_from(arm: Arm, settings: Settings) -> str:
     """Hash of what an arm is made from; a setting that is new and off does not change it."""
     tables = {"backbone", "footage", "train"}
     changed = settings.model_dump(mode="json", include=tables, exclude_defaults=True)
+    changed["train"]["shift"] = settings.train.shift
+    if settings.train.shift == 1.0:  # none, which is what arms had before there was such a setting
+        del changed["train"]["shift"]
     return stable_hash([changed, settings.project.seed, repr(arm.data), arm.footage])
 
 

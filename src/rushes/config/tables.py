@@ -251,6 +251,26 @@ class Train(Table):
     )
     ema: float = Field(0.98, ge=0, lt=1, description="share of itself that a moving reference keeps (reference ema)")
     ema_every: int = Field(1, ge=1, description="steps between two updates of the reference (ema and hard)")
+    times: Literal["", "uniform", "logit_normal"] = Field(
+        "", description="distribution of the training time before its shift; empty = the recipe's own"
+    )
+    shift: float = Field(
+        0.0,
+        ge=0,
+        description="shift of training times towards noise; 1 = none, 0 = that which these clips are sampled with",
+    )
+    t_low: float = Field(0.0, ge=0, lt=1, description="lowest noise level trained at, after the shift; 0 = clean")
+    t_high: float = Field(1.0, gt=0, le=1, description="highest noise level trained at, after the shift; 1 = noise")
+    expert: Literal["both", "high", "low"] = Field(
+        "both", description="of two experts train both, or one alone, at its own noise levels"
+    )
+    caption_dropout: float = Field(
+        0.0, ge=0, lt=1, description="share of comparisons seen under the empty caption, which guidance needs; 0 = none"
+    )
+    weights_ema: float = Field(
+        0.0, ge=0, lt=1, description="what a moving average of the trained weights keeps of itself in a step, say "
+        "0.99; it is sampled with and written; 0 = off"
+    )  # fmt: skip
     gradients: Literal["auto", "joint", "stash", "two_pass"] = Field(
         "auto", description="how views are backpropagated; the gradient is the same, memory and time differ"
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from rushes.backbones.adapters import add_lora, merge_lora
+from rushes.backbones.adapters import add_lora, is_adapter, merge_lora
 from rushes.backbones.base import Backbone, How
 from rushes.backbones.loading import load_backbone
 from rushes.backbones.offload import check_not_offloaded
@@ -24,6 +24,7 @@ from rushes.encode import open_latents
 from rushes.evaluate.meters import Meter, general_meter, world_meter
 from rushes.media.files import whole_file
 from rushes.pipeline.checks import check_settings, unknown
+from rushes.pipeline.times import training_times
 from rushes.records import Run
 from rushes.store.database import Store
 from rushes.store.latents import LatentStore
@@ -92,6 +93,8 @@ class Project:
             problems.append(f"backbone.first_frame: this {size.name!r} takes no first frame; set it to false")
         if not size.first_frame and "text" not in backbone.spec.modes:
             problems.append(f"backbone.first_frame: this {size.name!r} starts from a first frame; set it to true")
+        if not problems:
+            training_times(self.settings, backbone.spec)  # which says what of the settings does not suit the model
         if problems:
             raise ValueError("\n".join(problems))
         return backbone
@@ -172,14 +175,22 @@ def find_run(project: Project, name: str) -> Run:
 def make_trainable(backbone: Backbone, settings: Train) -> None:
     """Let the weights that are trained require gradients, and no others; in place.
 
-    These are a fresh adapter's, all, or a group that the backbone names.
+    These are a fresh adapter's, all, or a group that the backbone names; of two experts those of both or of one.
     """
     if settings.tune == "lora":
         add_lora(backbone.network, backbone.spec.lora_targets, settings.rank, settings.alpha)
-        return
-    patterns = {"full": ("*",), **backbone.spec.tunable}[settings.tune]
+    else:
+        patterns = {"full": ("*",), **backbone.spec.tunable}[settings.tune]
+        for name, p in backbone.network.named_parameters():
+            p.requires_grad_(any(fnmatchcase(name, pattern) for pattern in patterns))
+    _train_expert(backbone, settings)
+
+
+def _train_expert(backbone: Backbone, settings: Train) -> None:
+    """Of the weights that may be trained keep those of the expert that `[train]` names; in place."""
     for name, p in backbone.network.named_parameters():
-        p.requires_grad_(any(fnmatchcase(name, pattern) for pattern in patterns))
+        if settings.expert != "both" and not name.startswith(f"{settings.expert}."):
+            p.requires_grad_(False)
 
 
 def load_start(project: Project) -> Backbone:
@@ -194,7 +205,11 @@ def load_start(project: Project) -> Backbone:
     check_not_offloaded(project.settings.backbone.offload)
     settings = project.settings.train
     if settings.start != BASE and _tuned(settings) == _tuned(_train_of(find_run(project, settings.start))):
-        return _load_trainable(project, settings.start)
+        backbone = _load_trainable(project, settings.start)
+        for name, p in backbone.network.named_parameters():  # the run may have trained one of two experts alone
+            p.requires_grad_(p.requires_grad or is_adapter(name))
+        _train_expert(backbone, settings)
+        return backbone
     return _untrained(project, settings)
 
 
@@ -215,8 +230,24 @@ def _untrained(project: Project, settings: Train) -> Backbone:
 
 
 def _tuned(settings: Train) -> tuple[object, ...]:
-    """What is trained: settings that are equal for runs that train the same weights."""
-    return (settings.tune, settings.rank, settings.alpha) if settings.tune == "lora" else (settings.tune,)
+    """What is trained: settings that are equal for runs of which one can go on with what the other wrote.
+
+    Adapters of two experts are written both, whichever was trained; without adapters a run writes its expert's alone.
+    """
+    return ("lora", settings.rank, settings.alpha) if settings.tune == "lora" else (settings.tune, settings.expert)
+
+
+def adapts_base(project: Project, train: Train) -> bool:
+    """Whether the adapter of a run with these settings is all in which it differs from the base.
+
+    It started there, or went on with the adapter of a run of which the same holds.
+    """
+    while train.start != BASE:
+        before = _train_of(find_run(project, train.start))
+        if _tuned(before) != _tuned(train):
+            return False
+        train = before
+    return train.tune == "lora"
 
 
 def _train_of(run: Run) -> Train:

@@ -36,6 +36,7 @@ from rushes.pipeline.project import (
 )
 from rushes.pipeline.reports import run_name
 from rushes.pipeline.stages import Facts, encode_missing
+from rushes.pipeline.times import expert_shares, times_facts, times_in_words, training_times
 from rushes.pipeline.watching import last_words, watch_run
 from rushes.records import Run, stable_hash
 from rushes.training.checkpoint import only_one
@@ -61,6 +62,8 @@ def train_run(project: Project) -> Facts:
     folder = run_folder(project, name)
     with only_one(folder), joined() as ranks:
         job, facts = _prepare(project, name)
+        for line in times_in_words(project.settings, project.base.spec):
+            project.say(line)
         for torn in folder.rglob(".*.part"):  # of a process that was killed; checkpoints are large
             torn.unlink()
         ranks.send(job)
@@ -129,6 +132,8 @@ def _prepare(project: Project, name: str) -> tuple[Job, Facts]:
     origin = _origin(project, name)
     options = validate_table(recipe.Options, settings.options, "train.options")
     comparisons, dropped = recipe_comparisons(project, recipe, settings)
+    _check_captions(comparisons, settings)
+    times = training_times(project.settings, project.base.spec)
     base = project.base.fingerprint
     kept, held_out = split(comparisons, settings.held_out)
     made_from = [
@@ -137,6 +142,7 @@ def _prepare(project: Project, name: str) -> tuple[Job, Facts]:
         origin,
         seed,
         project.latents.fingerprint,
+        repr(times),  # its shift may be the model's own, or that of [generate]
     ]
     identity = stable_hash([*made_from, [asdict(comparison) for comparison in comparisons]])
     start, latents = origin or base, project.latents.fingerprint
@@ -147,7 +153,18 @@ def _prepare(project: Project, name: str) -> tuple[Job, Facts]:
     if account := getattr(recipe, "account", None):
         facts |= account(project.store, options, project.grid)
     takes = takes_account(project.store, project.grid, comparisons)
-    return job, facts | ({"takes": takes} if "used" in takes else {})
+    facts |= {"takes": takes} if "used" in takes else {}
+    return job, facts | times_facts(times, expert_shares(times, project.base.spec))
+
+
+def _check_captions(comparisons: Sequence[Comparison], settings: Train) -> None:
+    """Refuse to replace captions where they are what is compared: all sides would be the same."""
+    contrasted = sum(len({view.caption for view in comparison.views}) > 1 for comparison in comparisons)
+    if settings.caption_dropout and contrasted:
+        raise ValueError(
+            f"train.caption_dropout: {contrasted} of {len(comparisons)} comparisons of recipe {settings.recipe!r} are "
+            "between captions, which an empty one would make equal; set it to 0"
+        )
 
 
 def _train(

@@ -21,7 +21,7 @@ from rushes.backbones.pipeline import DiffusersBackbone, Experts
 from rushes.config.tables import Settings
 from rushes.noise.draws import seeded
 from rushes.pipeline.comfyui import comfy_layers, from_comfy, to_comfy
-from rushes.pipeline.project import BASE, Project, find_run, load_model, load_run
+from rushes.pipeline.project import Project, adapts_base, find_run, load_model, load_run
 
 Form = Literal["diffusers", "comfyui"]
 LEVELS = (0.95, 0.3)  # noise levels that are looked at; of two experts each answers one
@@ -63,8 +63,7 @@ def export_weights(project: Project, name: str, folder: Path, form: Form = "diff
     train = Settings.model_validate(run.settings).train
     unchanged = ValueError(f"run {name!r} changed no weight, so its export would be the base; train it longer")
     # An inflated model is none that diffusers knows, and an adapter on top of another run's weights needs those too.
-    adapter = train.tune == "lora" and train.start == BASE
-    if isinstance(backbone, DiffusersBackbone) and backbone.as_it_is and adapter:
+    if isinstance(backbone, DiffusersBackbone) and backbone.as_it_is and adapts_base(project, train):
         if adapter_is_idle(backbone.network):
             raise unchanged
         return _export_adapter(backbone, folder / (name if form == "diffusers" else f"{name}-{form}"), form)
@@ -89,8 +88,11 @@ def _export_adapter(backbone: DiffusersBackbone, path: Path, form: Form) -> Expo
     with _answering(backbone.network, None):
         base = _predictions(backbone)
     size, changes = base.norm(dim=1), (trained - base).norm(dim=1) / base.norm(dim=1)
-    if not changes.all():
-        level = LEVELS[int(changes.argmin())]
+    # Of two experts one may have been trained alone; the other one's adapter does nothing, and is not written.
+    silent = [not change and adapter_is_idle(part) for change, part in zip(changes, _answers(backbone), strict=True)]
+    effects = changes[~torch.tensor(silent)]
+    if not effects.all():
+        level = LEVELS[[bool(quiet or change) for quiet, change in zip(silent, changes, strict=True)].index(False)]
         raise ValueError(
             f"the adapter changes nothing in a prediction at noise level {level:g}, so its export would act as the "
             "base; train it longer"
@@ -104,7 +106,7 @@ def _export_adapter(backbone: DiffusersBackbone, path: Path, form: Form) -> Expo
             f"{path}: what is read back differs from the trained model by {float(differences.max()):.3g} of a "
             f"prediction, where the adapter changes {float(changes.max()):.3g}; do not use it, and report this"
         )
-    return Exported(path, f"adapter for {form}", float(changes.min()), float(differences.max()))
+    return Exported(path, f"adapter for {form}", float(effects.min()), float(differences.max()))
 
 
 @torch.no_grad()
@@ -151,9 +153,18 @@ def _answering(network: nn.Module, adapter: str | None, load: Callable[[], None]
 
 
 def _parts(backbone: DiffusersBackbone) -> dict[str, Any]:
-    """Networks by the subfolders that their adapters get; a single one has none."""
+    """Networks with a trained adapter by the subfolders that it gets; a single one has none."""
     network = backbone.network
-    return {"high_noise": network.high, "low_noise": network.low} if isinstance(network, Experts) else {".": network}
+    if not isinstance(network, Experts):
+        return {".": network}
+    experts = {"high_noise": network.high, "low_noise": network.low}
+    return {place: expert for place, expert in experts.items() if not adapter_is_idle(expert)}
+
+
+def _answers(backbone: DiffusersBackbone) -> tuple[nn.Module, ...]:
+    """The network that answers at each of `LEVELS`."""
+    network = backbone.network
+    return (network.high, network.low) if isinstance(network, Experts) else (network,) * len(LEVELS)
 
 
 def _save(backbone: DiffusersBackbone, path: Path, form: Form) -> None:

@@ -39,7 +39,7 @@ from rushes.training.views import candidate_view, labelled_takes
 
 PAPER = "DenseDPO (arXiv 2506.03517)"
 NEEDS: tuple[str, ...] = ("guided", "labels")
-TINY: Mapping[str, Any] = {"lr": 3e-5, "steps": 50, "batch": 8, "options": {"beta": 2000.0}}
+TINY: Mapping[str, Any] = {"lr": 3e-5, "steps": 50, "batch": 8, "shift": 1.0, "options": {"beta": 2000.0}}
 
 
 class Options(Table):
@@ -59,12 +59,11 @@ class Options(Table):
         description="take pairs whose members started from different noise levels, from which it learns the level",
     )
     dimension: str = Field("overall", min_length=1, description="labels of this question only")
-    times: Literal["uniform", "logit_normal"] = Field("logit_normal", description="distribution of the training time t")
 
 
 def times(options: Options) -> TimeDraw:
-    """The distribution of training times."""
-    return TimeDraw(options.times)
+    """The distribution of training times, where the settings name no other."""
+    return TimeDraw("logit_normal")
 
 
 def majority(labels: tuple[int, ...]) -> int:

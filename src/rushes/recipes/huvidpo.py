@@ -39,7 +39,13 @@ from rushes.training.views import candidate_view, real_view, takes, training_cli
 
 PAPER = "HuViDPO (arXiv 2502.01690)"
 NEEDS: tuple[str, ...] = ("takes", "scores", "first_frame")
-TINY: Mapping[str, Any] = {"lr": 3e-5, "steps": 50, "batch": 8, "options": {"beta": 50.0, "metric": "world"}}
+TINY: Mapping[str, Any] = {
+    "lr": 3e-5,
+    "steps": 50,
+    "batch": 8,
+    "shift": 1.0,
+    "options": {"beta": 50.0, "metric": "world"},
+}
 
 
 class Options(Table):
@@ -56,12 +62,11 @@ class Options(Table):
     first_frame: Literal["clean", "noised"] = Field(
         "clean", description="the first frame is given clean and not scored, or is noised and scored as all others are"
     )
-    times: Literal["uniform", "logit_normal"] = Field("uniform", description="distribution of the training time t")
 
 
 def times(options: Options) -> TimeDraw:
-    """The distribution of training times."""
-    return TimeDraw(options.times)
+    """The distribution of training times, where the settings name no other."""
+    return TimeDraw("uniform")
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,7 @@ TINY: Mapping[str, Any] = {
     "lr": 3e-4,
     "steps": 200,
     "batch": 8,
+    "shift": 1.0,
     "objective": {"sft_weight": 1000.0},
     "options": {"beta": 2000.0},
 }
@@ -70,12 +71,11 @@ class Options(Table):
     takes: int = Field(0, ge=0, description="takes among which err is chosen; 0 = all there are")
     err: Literal["most_alike", "random"] = Field("most_alike", description="which take is the error sample")
     likeness: str = Field("likeness", min_length=1, description="metric whose score says how alike a take is")
-    times: Literal["uniform", "logit_normal"] = Field("uniform", description="distribution of the training time t")
 
 
 def times(options: Options) -> TimeDraw:
-    """The distribution of training times."""
-    return TimeDraw(options.times)
+    """The distribution of training times, where the settings name no other."""
+    return TimeDraw("uniform")
 
 
 def comparisons(store: Store, options: Options, grid: LatentGrid) -> list[Comparison]:

@@ -11,7 +11,7 @@ Where this differs from the authors' code, and why:
 - beta is read from the settings. The released loss holds a literal 5000 whatever the flag says.
 
 Settings of the published run: CogVideoX-5B-I2V, all weights, lr 1e-6, beta 5000, 3 takes, t uniform in the low-noise
-half (`t_high = 0.5`), reference ema 0.999 every 100 steps, 49 frames at 480 x 720.
+half (`train.t_high = 0.5`), reference ema 0.999 every 100 steps, 49 frames at 480 x 720.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ TINY: Mapping[str, Any] = {
     "lr": 3e-4,
     "steps": 200,
     "batch": 16,
+    "shift": 1.0,
     "objective": {"sft_weight": 1000.0},
     "options": {"beta": 2000.0},
 }
@@ -49,14 +50,11 @@ class Options(Table):
     winner: Literal["real", "codec"] = Field(
         "real", description="the real clip as it is, or after a trip through the model's codec, as takes have had one"
     )
-    times: Literal["uniform", "logit_normal"] = Field("uniform", description="distribution of the training time t")
-    t_low: float = Field(0.0, ge=0, lt=1, description="lowest training time; 0 = clean")
-    t_high: float = Field(1.0, gt=0, le=1, description="highest training time; 1 = noise; the released code has 0.5")
 
 
 def times(options: Options) -> TimeDraw:
-    """The distribution of training times."""
-    return TimeDraw(options.times, options.t_low, options.t_high)
+    """The distribution of training times, where the settings name no other."""
+    return TimeDraw("uniform")
 
 
 def comparisons(store: Store, options: Options, grid: LatentGrid) -> list[Comparison]:

@@ -11,7 +11,7 @@ filled again; what no longer serves stays on the disk until it is deleted.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -76,7 +76,15 @@ def needs_reference(comparison: Comparison) -> bool:
 
 
 def open_bank(
-    folder: Path, draws: int, *, weights: str, latents: LatentStore, backbone: Backbone, seed: int, times: TimeDraw
+    folder: Path,
+    draws: int,
+    *,
+    weights: str,
+    latents: LatentStore,
+    backbone: Backbone,
+    seed: int,
+    times: TimeDraw,
+    caption_dropout: float = 0.0,
 ) -> Bank:
     """The bank of one reference in `folder`.
 
@@ -88,11 +96,12 @@ def open_bank(
         backbone: whose network will be run; its noise path and dtype count.
         seed: of the draws.
         times: distribution of t.
+        caption_dropout: share of the draws that are under the empty caption.
     """
     assert draws >= 1, draws
     dtype = next(backbone.network.parameters()).dtype
-    spec = replace(backbone.spec, solver=None)  # of sampling alone, and its text is another in each process
-    name = stable_hash(["bank 1", weights, latents.fingerprint, repr(spec), str(dtype), seed, repr(times)])
+    drawn = [seed, repr(times), *([caption_dropout] if caption_dropout else [])]
+    name = stable_hash(["bank 1", weights, latents.fingerprint, repr(backbone.spec), str(dtype), *drawn])
     return Bank(LatentStore(folder, name), draws)
 
 
@@ -105,6 +114,7 @@ def fill(
     seed: int,
     times: TimeDraw,
     way: Way,
+    caption_dropout: float = 0.0,
     tick: Callable[[int], None] = lambda count: None,
 ) -> None:
     """Compute what is missing, with the network as it is now; each part is on the disk before the next is begun.
@@ -116,7 +126,8 @@ def fill(
         part = missing[at : at + AT_ONCE]
         draws = []
         for draw in range(bank.draws):
-            batch = make_batch([(comparison, draw) for comparison in part], latents, backbone, seed, times).to(device)
+            chosen = [(comparison, draw) for comparison in part]
+            batch = make_batch(chosen, latents, backbone, seed, times, caption_dropout).to(device)
             draws.append(plain_errors(backbone, batch, way))
             tick(len(part))
         errors_BMVF = torch.stack(draws, 1)

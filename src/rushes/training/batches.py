@@ -17,6 +17,8 @@ from rushes.objectives.terms import TermBatch, collate
 from rushes.store.latents import LatentStore, first_frame_key, still_key
 from rushes.training.comparison import OWN, Comparison, View
 
+EMPTY = ""  # the caption of the unconditional prediction
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -99,10 +101,28 @@ def time_of(comparison: Comparison, visit: int, seed: int, times: TimeDraw) -> T
     return times(1, seeded(seed, comparison.id, visit))
 
 
+def drops_caption(comparison: Comparison, visit: int, seed: int, share: float) -> bool:
+    """Whether all views of a comparison are seen under the empty caption at a visit, as `share` of all are."""
+    return share > 0 and float(torch.rand(1, generator=seeded(seed, "caption", comparison.id, visit))) < share
+
+
 def make_batch(
-    chosen: Sequence[tuple[Comparison, int]], latents: LatentStore, backbone: Backbone, seed: int, times: TimeDraw
+    chosen: Sequence[tuple[Comparison, int]],
+    latents: LatentStore,
+    backbone: Backbone,
+    seed: int,
+    times: TimeDraw,
+    caption_dropout: float = 0.0,
 ) -> Batch:
     """Tensors of some comparisons at their visits.
+
+    Args:
+        chosen: comparisons and visits, which order and draws follow from.
+        latents: of all views.
+        backbone: the model.
+        seed: of the draws.
+        times: distribution of t.
+        caption_dropout: share of the comparisons that are seen under the empty caption; 1 = all.
 
     Raises:
         ValueError: a latent is missing.
@@ -111,6 +131,7 @@ def make_batch(
     stills: dict[str, list[Tensor]] = {}
     for b, (comparison, visit) in enumerate(chosen):
         shared: tuple[Tensor, Tensor] | None = None
+        unconditional = drops_caption(comparison, visit, seed, caption_dropout)
         for v, view in enumerate(comparison.views):
             latent = seen(view, latents)
             shared = shared or draw(latent.shape, comparison, visit, seed, times)
@@ -127,7 +148,7 @@ def make_batch(
             noise.append(shared[1])
             t.append(time)
             place.append((b, v))
-            captions.append(view.caption)
+            captions.append(EMPTY if unconditional else view.caption)
     assert len(firsts) in (0, len(clean)), "either all views of a batch are given a first frame or none is"
     views = max(len(comparison.views) for comparison, _ in chosen)
     return Batch(

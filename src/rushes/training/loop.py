@@ -6,6 +6,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from rushes.objectives.losses import ViewErrors, loss
 from rushes.objectives.terms import TermBatch, collate
 from rushes.store.latents import LatentStore
 from rushes.training import checkpoint
+from rushes.training.average import Average
 from rushes.training.bank import Bank
 from rushes.training.batches import Batch, make_batch, schedule, time_of
 from rushes.training.beta import AutoBeta, scaled
@@ -34,6 +36,7 @@ from rushes.training.losers import LoserGradients
 from rushes.training.parallel import ALONE, Ranks, whole
 from rushes.training.probe import measure
 from rushes.training.reference import Reference
+from rushes.training.unconditional import UnconditionalProbe
 from rushes.training.watch import NOBODY, Watch
 
 Progress = Callable[[int, Mapping[str, float]], None]
@@ -63,6 +66,8 @@ class Work:
     way: Way
     strength: AutoBeta
     ranks: Ranks
+    average: Average | None  # of the trained weights; None = what is trained is what is written
+    unconditional: UnconditionalProbe
 
     @property
     def trained(self) -> list[nn.Parameter]:
@@ -74,16 +79,16 @@ class Work:
         views, frames = max(len(c.views) for c, _ in chosen), len(chosen[0][0].terms[0].labels)
         return scaled(collate([c.terms for c, _ in chosen], views, frames), self.strength.scale)
 
-    def batch(self, chosen: Sequence[tuple[Comparison, int]]) -> Batch:
+    def batch(self, chosen: Sequence[tuple[Comparison, int]], caption_dropout: float = 0.0) -> Batch:
         """Tensors of comparisons at their visits, where the network is."""
-        batch = make_batch(chosen, self.data.latents, self.backbone, self.seed, self.data.times)
+        batch = make_batch(chosen, self.data.latents, self.backbone, self.seed, self.data.times, caption_dropout)
         batch = replace(batch, terms=scaled(batch.terms, self.strength.scale))
         return batch.to(self.trained[0].device)
 
-    def own_batch(self, chosen: Sequence[tuple[Comparison, int]]) -> Batch:
+    def own_batch(self, chosen: Sequence[tuple[Comparison, int]], caption_dropout: float = 0.0) -> Batch:
         """That of this process's share of a step's comparisons; where it has none, one in which nothing counts."""
         mine = self.ranks.share(chosen)
-        return self.batch(mine) if mine else self.batch(chosen[:1]).idle()
+        return self.batch(mine, caption_dropout) if mine else self.batch(chosen[:1], caption_dropout).idle()
 
 
 def split(comparisons: Sequence[Comparison], held_out: int) -> tuple[list[Comparison], list[Comparison]]:
@@ -136,17 +141,19 @@ def train(
         work, start = _resume(folder, identity, work)
         log = History(folder / "metrics.jsonl", start)
         if not start:
-            log.add({"step": 0, **watch.known, **_facts(work), **_probe(work), **watch.samples(0, settings)})
+            log.add({"step": 0, **watch.known, **_facts(work), **_probe(work), **_samples(work, watch, 0)})
         for step in range(start, settings.steps):
             began = time.perf_counter()
             row = _step(work, step)
             work.reference.update(step + 1)
+            if work.average is not None:
+                work.average.update(step + 1)
             row["seconds"] = time.perf_counter() - began
             done = step + 1
             kept = done % settings.checkpoint_every == 0 or done == settings.steps
             if kept:
                 row |= _probe(work)
-            log.add({"step": done, **row, **watch.samples(done, settings)})
+            log.add({"step": done, **row, **_samples(work, watch, done)})
             if kept:
                 watch.judge(log.rows, settings.steps)
                 if ranks.first:
@@ -154,6 +161,8 @@ def train(
                 _keep(work, folder / "checkpoints", done, identity)
                 watch.track(log.rows)
             progress(done, row)
+        if work.average is not None:  # what was trained stays in the checkpoint
+            work.average.adopt()
     return settings.steps - start
 
 
@@ -186,11 +195,19 @@ def _prepare(backbone: Backbone, data: Data, settings: Train, seed: int, ranks: 
     trained = [p for p in network.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=settings.lr, weight_decay=settings.weight_decay, foreach=False)
     reference = Reference(network, settings.reference, settings.ema, settings.ema_every)
-    return Work(backbone, data, settings, seed, reference, optimiser, way, AutoBeta(settings.auto_beta), ranks)
+    strength, unconditional = AutoBeta(settings.auto_beta), UnconditionalProbe(backbone, reference, data.held_out)
+    average = Average(network, settings.weights_ema) if settings.weights_ema else None
+    return Work(backbone, data, settings, seed, reference, optimiser, way, strength, ranks, average, unconditional)
+
+
+def _samples(work: Work, watch: Watch, step: int) -> dict[str, Any]:
+    """What watches samples, made with the weights that the run would write now."""
+    with work.average.applied() if work.average is not None else nullcontext():
+        return watch.samples(step, work.settings)
 
 
 def _keep(work: Work, folder: Path, step: int, identity: str) -> None:
-    tensors = checkpoint.capture(work.backbone.network, work.reference, work.optimiser)
+    tensors = checkpoint.capture(work.backbone.network, work.reference, work.optimiser, work.average)
     facts = {"identity": identity, "beta_scale": work.strength.scale, "budget_mib": work.way.budget_mib}
     if work.way.most:
         checkpoint.save_sharded(folder, step, tensors, facts, work.ranks)
@@ -207,7 +224,7 @@ def _resume(folder: Path, identity: str, work: Work) -> tuple[Work, int]:
         raise ValueError(
             f"{folder} holds a run with other settings or data; set train.name to another name, or delete the folder"
         )
-    checkpoint.restore(state, work.backbone.network, work.reference, work.optimiser)
+    checkpoint.restore(state, work.backbone.network, work.reference, work.optimiser, work.average)
     work.strength.scale = state.facts["beta_scale"]
     if work.settings.gradients == "auto":  # another choice would be another rounding
         work = replace(work, way=replace(work.way, budget_mib=state.facts["budget_mib"]))
@@ -243,7 +260,7 @@ def _step(work: Work, step: int) -> dict[str, float]:
     settings, optimiser, ranks = work.settings, work.optimiser, work.ranks
     chosen = _chosen(work, step)
     terms, mine = work.terms(chosen), ranks.share(chosen)
-    batch = work.own_batch(chosen)
+    batch = work.own_batch(chosen, settings.caption_dropout)
     losers = LoserGradients(work.trained) if settings.objective.safe_loser else None
     _, own = backward(work.backbone, batch, _known(work, batch, mine, terms), work.way, terms.counts(), losers)
     ranks.add_up(work.trained)
@@ -298,7 +315,8 @@ def _probe(work: Work) -> dict[str, float]:
         return {}
     at_once, scale = work.settings.batch, work.strength.scale
     found = measure(work.backbone, work.reference, work.data.held_out, work.batch, at_once, scale)
-    return {f"held_out/{name}": value for name, value in found.figures().items()}
+    figures = found.figures() | work.unconditional.figures(work.batch)
+    return {f"held_out/{name}": value for name, value in figures.items()}
 
 
 def _facts(work: Work) -> dict[str, Any]:

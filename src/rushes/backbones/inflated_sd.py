@@ -108,6 +108,7 @@ class InflatedSD(DiffusersBackbone):
             use_safetensors=True,
             requires_safety_checker=False,
             **parts,
+            **self._in_variants(parts),
         )
         pipeline.text_encoder.eval().requires_grad_(False)
         return pipeline.to(self.device)

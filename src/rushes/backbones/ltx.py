@@ -18,10 +18,13 @@ from rushes.backbones.base import AS_IT_IS, BackboneSpec, Condition, How
 from rushes.backbones.folders import Folder
 from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows, load_model
 from rushes.backbones.schedules import flow_schedule
+from rushes.media.files import content_hash
+from rushes.noise.draws import seeded
 from rushes.noise.paths import Flow
 
 ABOUT = {"modes": ["text", "first_frame"], "path": "flow", "temporal_ratio": 8, "spatial_ratio": 32, "fps": 25.0}
 CONDITIONS = "LTXConditionPipeline"
+OWN_NOISE = 0.15  # its pipeline's `image_cond_noise_scale`
 
 
 def spec(folder: Folder, how: How) -> BackboneSpec:
@@ -38,6 +41,7 @@ def spec(folder: Folder, how: How) -> BackboneSpec:
         spatial_ratio=codec.get("spatial_compression_ratio") or codec["patch_size"] * 2**halvings,
         fps=how.fps or 25.0,
         shift=shift,
+        image_cond_noise_scale=OWN_NOISE if folder.pipeline == CONDITIONS else None,
         lora_targets=("to_q", "to_k", "to_v", "to_out.0"),
         solver=solver,
     )
@@ -82,11 +86,25 @@ def denormalise(codec: Any, latents: Tensor) -> Tensor:
     return original
 
 
-def decode(codec: Any, latents: Tensor) -> Tensor:
-    """Pixels; a decoder that finishes the denoising is told that nothing is left to do."""
-    time = latents.new_zeros(len(latents)) if codec.config.timestep_conditioning else None
-    pixels: Tensor = codec.decode(latents, time, return_dict=False)[0]
+def decode(codec: Any, latents: Tensor, how: How) -> Tensor:
+    """Pixels; a decoder that finishes the denoising gets noise, and is told how much is left to do.
+
+    The noise of a clip is drawn by a seed from its latents, so it is the same in any batch.
+    """
+    if not codec.config.timestep_conditioning:
+        pixels: Tensor = codec.decode(latents, None, return_dict=False)[0]
+        return pixels
+    time = latents.new_full((len(latents),), how.decode_timestep)
+    share = how.decode_timestep if how.decode_noise_scale is None else how.decode_noise_scale
+    if share:
+        latents = torch.stack([(1 - share) * clip + share * _noise_of(clip) for clip in latents])
+    pixels = codec.decode(latents, time, return_dict=False)[0]
     return pixels
+
+
+def _noise_of(clip_CFHW: Tensor) -> Tensor:
+    name = content_hash(clip_CFHW.float().cpu().contiguous().numpy().tobytes())
+    return torch.randn(clip_CFHW.shape, generator=seeded("decode", name)).to(clip_CFHW)
 
 
 def predict(network: Any, noised_BCFHW: Tensor, t_BF: Tensor, condition: Condition, model: DiffusersBackbone) -> Tensor:

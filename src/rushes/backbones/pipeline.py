@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -47,7 +47,7 @@ class Family:
         networks: parts that are trained. Two are experts, the first for high noise.
         still: model, first frames [B, H, W, 3] and number of frames -> tensors by the names in `spec.still`.
         encode: codec and pixels -> its latents.
-        decode: codec and its latents -> pixels in [-1, 1].
+        decode: codec, its latents and how the model is run -> pixels in [-1, 1].
         reader: model -> what `text` reads with; None = the family's pipeline.
         idle: parts that neither read nor are trained.
     """
@@ -62,7 +62,9 @@ class Family:
     networks: tuple[str, ...] = ("transformer",)
     still: Callable[[DiffusersBackbone, NDArray[np.uint8], int], dict[str, Tensor]] | None = None
     encode: Callable[[Any, Tensor], Tensor] = lambda codec, pixels: codec.encode(pixels).latent_dist.mode()
-    decode: Callable[[Any, Tensor], Tensor] = lambda codec, latents: codec.decode(latents, return_dict=False)[0]
+    decode: Callable[[Any, Tensor, How], Tensor] = lambda codec, latents, how: codec.decode(latents, return_dict=False)[
+        0
+    ]
     reader: Callable[[DiffusersBackbone], Any] | None = None
     idle: tuple[str, ...] = ()
 
@@ -84,6 +86,11 @@ class DiffusersBackbone:
 
     def __init__(self, folder: Folder, family: Family, how: How) -> None:
         self.folder, self.family, self.how = folder, family, how
+        if (how.decode_timestep or how.decode_noise_scale) and not folder.config("vae").get("timestep_conditioning"):
+            raise ValueError(
+                f"backbone.decode_timestep, decode_noise_scale: the decoder of this {family.name} is told no time; "
+                "set them to 0 and -1"
+            )
         self.spec = family.spec(folder, how)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         half = how.dtype == "bfloat16" or (how.dtype == "auto" and self.device.type == "cuda")
@@ -127,7 +134,11 @@ class DiffusersBackbone:
 
     def _load(self, part: str, dtype: torch.dtype, place: torch.device | None = None) -> nn.Module:
         loaded: nn.Module = self.folder.cls(part).from_pretrained(
-            self.folder.path / part, dtype=dtype, local_files_only=True, use_safetensors=True
+            self.folder.path / part,
+            dtype=dtype,
+            variant=self.folder.variant(part),
+            local_files_only=True,
+            use_safetensors=True,
         )
         return loaded.to(place or self.device).eval().requires_grad_(False)
 
@@ -140,12 +151,22 @@ class DiffusersBackbone:
         idle = ("vae", *self.family.networks, *self.family.idle, *without)
         left_out = {part: None for part in idle if self.folder.has(part)}
         pipeline = getattr(diffusers, self.folder.pipeline).from_pretrained(
-            self.folder.path, dtype=self.dtype, local_files_only=True, use_safetensors=True, **left_out
+            self.folder.path,
+            dtype=self.dtype,
+            local_files_only=True,
+            use_safetensors=True,
+            **left_out,
+            **self._in_variants(idle),
         )
         for part in pipeline.components.values():
             if isinstance(part, nn.Module):
                 part.to(self.device).eval().requires_grad_(False)
         return pipeline
+
+    def _in_variants(self, idle: Collection[str]) -> dict[str, nn.Module]:
+        """Parts, without those that are idle, whose weights are there in a variant alone, which a pipeline overlooks."""
+        parts = [part for part in self.folder.index if part not in idle and self.folder.has(part)]
+        return {part: self._load(part, self.dtype) for part in parts if self.folder.variant(part)}
 
     @property
     def fingerprint(self) -> str:
@@ -191,7 +212,7 @@ class DiffusersBackbone:
         clips = []
         for latents in torch.split(latents_BCFHW[:, :, self.spec.lead :], 1):
             pixels = self.family.decode(
-                self.codec, self.family.denormalise(self.codec, latents.float().to(self.device))
+                self.codec, self.family.denormalise(self.codec, latents.float().to(self.device)), self.how
             )
             clips.append(((pixels.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).cpu())
         return torch.cat(clips).permute(0, 2, 3, 4, 1).contiguous().numpy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rushes.backbones.folders import Folder
 from rushes.noise.draws import seeded
+
+
+def _in_variants(folder: Path, dtype: torch.dtype) -> dict[str, Any]:
+    """Parts whose weights are there in a variant alone, such as fp16, which the pipeline's loader would not find."""
+    model = Folder(folder, json.loads((folder / "model_index.json").read_text(encoding="utf-8")))
+    parts = {part: variant for part in model.index if model.has(part) and (variant := model.variant(part))}
+    return {
+        part: model.cls(part).from_pretrained(
+            folder / part, dtype=dtype, variant=variant, local_files_only=True, use_safetensors=True
+        )
+        for part, variant in parts.items()
+    }
 
 
 class StillMaker:
@@ -34,6 +48,7 @@ class StillMaker:
                 dtype=torch.bfloat16 if cuda else torch.float32,
                 local_files_only=True,
                 use_safetensors=True,
+                **_in_variants(folder, torch.bfloat16 if cuda else torch.float32),
             )
         except (ValueError, OSError) as error:
             first = str(error).splitlines()[0]

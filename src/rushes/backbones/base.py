@@ -93,7 +93,7 @@ class BackboneSpec:
     solver: MakeSolver | None = None  # the model's own; None = Euler or DDIM on a shifted grid
     # Of noise on a clean first frame while a clip is sampled, as its pipeline has it; None = the model has no such noise.
     image_cond_noise_scale: float | None = field(default=None, repr=False)
-    shown: str = field(default="first", repr=False)  # in `Condition.more`: latents whose frame 0 shows the first frame
+    shown: str = field(default="first", repr=False)  # name in `Condition.more`: latents whose frame 0 shows the first frame
     # Groups of weights that may be trained alone, by patterns of their names.
     tunable: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 

@@ -112,7 +112,8 @@ def _from_hub(name: str) -> Path:
     except Exception as error:  # of many kinds: no network, no such name, no permission, a full disk
         raise ValueError(
             f"{HUB}{name} is not on this machine and cannot be fetched ({type(error).__name__}); where there is a "
-            f"network run `hf download {name} --local-dir FOLDER --include model_index.json "*/*"`, bring the folder here, and set backbone.path to it"
+            f"network run `hf download {name} --local-dir FOLDER --include model_index.json '*/*'`, bring the folder "
+            "here, and set backbone.path to it"
         ) from error
 
 

@@ -67,6 +67,7 @@ def set_up(job: Job, folder: Path, backbone: Backbone, ranks: Ranks, timed: Bar)
         backbone=backbone,
         seed=seed,
         times=data.times,
+        first_frame_noise=train.first_frame_noise,
     )
     missing = bank.missing(job.comparisons)
     if missing:
@@ -79,7 +80,17 @@ def set_up(job: Job, folder: Path, backbone: Backbone, ranks: Ranks, timed: Bar)
                 tick(count * ranks.size)
 
             share = ranks.share(missing)
-            fill(bank, share, backbone, latents, seed=seed, times=data.times, way=way, tick=all_of)
+            fill(
+                bank,
+                share,
+                backbone,
+                latents,
+                seed=seed,
+                times=data.times,
+                way=way,
+                first_frame_noise=train.first_frame_noise,
+                tick=all_of,
+            )
         ranks.wait()
         bank = bank.read_again()
     return backbone, replace(data, bank=bank)

@@ -76,7 +76,15 @@ def needs_reference(comparison: Comparison) -> bool:
 
 
 def open_bank(
-    folder: Path, draws: int, *, weights: str, latents: LatentStore, backbone: Backbone, seed: int, times: TimeDraw
+    folder: Path,
+    draws: int,
+    *,
+    weights: str,
+    latents: LatentStore,
+    backbone: Backbone,
+    seed: int,
+    times: TimeDraw,
+    first_frame_noise: Sequence[float] = (),
 ) -> Bank:
     """The bank of one reference in `folder`.
 
@@ -88,10 +96,14 @@ def open_bank(
         backbone: whose network will be run; its noise path and dtype count.
         seed: of the draws.
         times: distribution of t.
+        first_frame_noise: as `make_batch` takes it.
     """
     assert draws >= 1, draws
     dtype = next(backbone.network.parameters()).dtype
-    name = stable_hash(["bank 1", weights, latents.fingerprint, repr(backbone.spec), str(dtype), seed, repr(times)])
+    more = [list(first_frame_noise)] if first_frame_noise else []  # banks without it keep their names
+    name = stable_hash(
+        ["bank 1", weights, latents.fingerprint, repr(backbone.spec), str(dtype), seed, repr(times), *more]
+    )
     return Bank(LatentStore(folder, name), draws)
 
 
@@ -104,6 +116,7 @@ def fill(
     seed: int,
     times: TimeDraw,
     way: Way,
+    first_frame_noise: Sequence[float] = (),
     tick: Callable[[int], None] = lambda count: None,
 ) -> None:
     """Compute what is missing, with the network as it is now; each part is on the disk before the next is begun.
@@ -115,7 +128,8 @@ def fill(
         part = missing[at : at + AT_ONCE]
         draws = []
         for draw in range(bank.draws):
-            batch = make_batch([(comparison, draw) for comparison in part], latents, backbone, seed, times).to(device)
+            chosen = [(comparison, draw) for comparison in part]
+            batch = make_batch(chosen, latents, backbone, seed, times, first_frame_noise).to(device)
             draws.append(plain_errors(backbone, batch, way))
             tick(len(part))
         errors_BMVF = torch.stack(draws, 1)

@@ -90,9 +90,23 @@ def time_of(comparison: Comparison, visit: int, seed: int, times: TimeDraw) -> T
 
 
 def make_batch(
-    chosen: Sequence[tuple[Comparison, int]], latents: LatentStore, backbone: Backbone, seed: int, times: TimeDraw
+    chosen: Sequence[tuple[Comparison, int]],
+    latents: LatentStore,
+    backbone: Backbone,
+    seed: int,
+    times: TimeDraw,
+    first_frame_noise: Sequence[float] = (),
 ) -> Batch:
     """Tensors of some comparisons at their visits.
+
+    Args:
+        chosen: comparisons, each with the number of its visit.
+        latents: what their views name.
+        backbone: whose conditions they get.
+        seed: of the draws.
+        times: distribution of t.
+        first_frame_noise: mean and spread of the log of the noise on a first frame that is shown beside the latents;
+            empty = none.
 
     Raises:
         ValueError: a latent is missing.
@@ -120,18 +134,43 @@ def make_batch(
             captions.append(view.caption)
     assert len(firsts) in (0, len(clean)), "either all views of a batch are given a first frame or none is"
     views = max(len(comparison.views) for comparison, _ in chosen)
+    condition = backbone.condition(
+        captions,
+        torch.stack(firsts) if firsts else None,
+        **{name: torch.stack(many) for name, many in stills.items()},
+    )
+    if first_frame_noise:
+        on_BCHW = [first_noise(clean[0][:, 0].shape, *chosen[b], seed, first_frame_noise) for b, _ in place]
+        condition = _shown_noisy(condition, backbone.spec.shown, torch.stack(on_BCHW))
     return Batch(
         torch.stack(clean),
         torch.stack(noise),
         torch.stack(t),
-        backbone.condition(
-            captions,
-            torch.stack(firsts) if firsts else None,
-            **{name: torch.stack(many) for name, many in stills.items()},
-        ),
+        condition,
         tuple(place),
         collate([comparison.terms for comparison, _ in chosen], views, clean[0].shape[1]),
     )
+
+
+def first_noise(
+    shape: Sequence[int], comparison: Comparison, visit: int, seed: int, log_scale: Sequence[float]
+) -> Tensor:
+    """Noise on the first frame that is shown to all views of a comparison's visit, of scale exp(N(mean, spread)).
+
+    Time and noise of the visit do not depend on it. CogVideoX' trainer has N(-3, 0.5), on pixels in [-1, 1]; this is
+    for latents.
+    """
+    generator = seeded(seed, "first frame noise", comparison.id, visit)
+    mean, spread = log_scale
+    scale = (mean + spread * torch.randn(1, generator=generator)).exp()
+    return scale * torch.randn(*shape, generator=generator)
+
+
+def _shown_noisy(condition: Condition, name: str, noise_RCHW: Tensor) -> Condition:
+    """A condition with noise on latent frame 0 of what shows the first frame."""
+    shown = condition.more[name].clone()
+    shown[:, :, 0] += noise_RCHW
+    return condition.with_more(**{name: shown})
 
 
 def stills_of(view: View, latents: LatentStore, names: Sequence[str]) -> dict[str, Tensor]:

@@ -81,7 +81,7 @@ class BackboneSpec:
     still: tuple[str, ...] = ()  # what `Backbone.still` makes of a first frame beside its latent
     multiple_px: int = 0  # heights and widths are multiples of it; 0 = of the spatial ratio
     only_px: tuple[int, int] | None = None  # the one height and width that there is, for learned positions
-    # The rest of the limits, and what concerns sampling alone, change no prediction, so no bank is named after them.
+    # What limits clips or concerns sampling alone changes no prediction, so no bank is named after it (repr=False).
     only_frames: int = field(default=0, repr=False)  # the one number of frames, for learned positions; 0 = any
     most_px: tuple[int, int] | None = field(default=None, repr=False)  # largest height and width that have positions
     most_frames: int = field(default=0, repr=False)  # largest number of frames that have positions; 0 = any
@@ -91,9 +91,10 @@ class BackboneSpec:
     guidance: Literal["two_passes", "embedded"] = "two_passes"  # embedded: the scale is an input of the network
     boundary: float | None = None  # of two experts, the first answers from this noise level up
     solver: MakeSolver | None = None  # the model's own; None = Euler or DDIM on a shifted grid
-    # Of noise on a clean first frame while a clip is sampled, as its pipeline has it; None = the model has no such noise.
+    # Of noise on a clean first frame in sampling, as its pipeline has it; None = the model has no such noise.
     image_cond_noise_scale: float | None = field(default=None, repr=False)
-    shown: str = field(default="first", repr=False)  # name in `Condition.more`: latents whose frame 0 shows the first frame
+    # Name in `Condition.more` of the latents whose frame 0 shows the first frame, where it enters as channels.
+    shown: str = field(default="first", repr=False)
     # Groups of weights that may be trained alone, by patterns of their names.
     tunable: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 

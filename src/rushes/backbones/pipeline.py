@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from rushes.backbones.adapters import LORA_FILE, lora_config, save_lora
 from rushes.backbones.base import BackboneSpec, Condition, How
+from rushes.backbones.distilled import check_not_distilled
 from rushes.backbones.fingerprint import weights_fingerprint
 from rushes.backbones.folders import Folder, open_folder, whole_folder
 from rushes.backbones.offload import MAIN_MEMORY, codec_at_work, offload_blocks
@@ -164,7 +165,7 @@ class DiffusersBackbone:
         return pipeline
 
     def _in_variants(self, idle: Collection[str]) -> dict[str, nn.Module]:
-        """Parts, without those that are idle, whose weights are there in a variant alone, which a pipeline overlooks."""
+        """Parts, without those that are idle, whose weights are in a variant alone, which a pipeline overlooks."""
         parts = [part for part in self.folder.index if part not in idle and self.folder.has(part)]
         return {part: self._load(part, self.dtype) for part in parts if self.folder.variant(part)}
 
@@ -343,7 +344,7 @@ def load_model(path: str, family: Family, how: How) -> DiffusersBackbone:
     """The model of a family at `path`, a folder or `hub:OWNER/NAME`; nothing of it is in memory yet.
 
     Raises:
-        ValueError: see `rushes.backbones.folders.open_folder`.
+        ValueError: see `rushes.backbones.folders.open_folder`; a model that was distilled to few steps.
     """
     import diffusers
     import transformers
@@ -353,6 +354,7 @@ def load_model(path: str, family: Family, how: How) -> DiffusersBackbone:
     for library in (diffusers, transformers):  # their bars come and go too fast to be read
         library.utils.logging.disable_progress_bar()
     folder = open_folder(path, family.name, family.pipelines)
+    check_not_distilled(folder, family.name, path)
     for part in ("vae", *family.networks):
         if folder.has(part):
             folder.cls(part)  # which says what this installation lacks

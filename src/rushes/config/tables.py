@@ -132,7 +132,7 @@ class Generate(Table):
         -1.0,
         ge=-1,
         le=1,
-        description="noise on a clean first frame during sampling, for more motion (LTX 0.9.5 on); -1 = the model's own",
+        description="noise on a clean first frame in sampling, for more motion (LTX 0.9.5 on); -1 = the model's own",
     )
     match_colours: bool = Field(False, description="bring the colours of all frames to those of the first")
     batch: int = Field(32, ge=1, description="takes made at once")

@@ -21,7 +21,7 @@ from rushes.backbones.offload import check_not_offloaded
 from rushes.backbones.sampling import refused
 from rushes.backbones.tiling import tiled
 from rushes.config.tables import Backbone as Size
-from rushes.config.tables import Generate, Settings, Train
+from rushes.config.tables import Settings, Train
 from rushes.encode import open_latents
 from rushes.evaluate.meters import Meter, general_meter, world_meter
 from rushes.media.files import whole_file

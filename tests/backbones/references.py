@@ -6,11 +6,11 @@ difference that a user can see:
 
 - CogVideoX: its scheduler is replaced by DDIM on the same schedule, as some folders name one that draws fresh noise.
 - CogVideoX, LTX: the codec's posterior gives its mean instead of a draw (`posterior_means`).
-- LTX, LTX-2, from an image: latents are given with the image's in frame 0, which these pipelines expect of latents.
-- LTX for conditions: its noise is replaced by ours, that of its steps too (`image_cond_noise_scale`); what its last step
-  leaves of that in frame 0 is taken out again.
-- LTX-2: `isolate_modalities` is forced on in each pass, so that guidance by modality adds nothing (clips have no sound);
-  `stg_scale` and `guidance_rescale` are 0, which we do not do; `image_crf` has no effect on latents that are given.
+- LTX, LTX-2, from an image: latents are given with the image's in frame 0, which these pipelines expect of them.
+- LTX for conditions: its noise is replaced by ours, that of its steps too (`image_cond_noise_scale`); what its last
+  step leaves of that in frame 0 is taken out again.
+- LTX-2: `isolate_modalities` is forced on in each pass, so that guidance by modality adds nothing (clips have no
+  sound); `stg_scale` and `guidance_rescale` are 0, which we do not do; `image_crf` changes no latents that are given.
 - HunyuanVideo I2V: a negative caption is read with the image, not with a black one.
 - HunyuanVideo 1.5: the guider of its folder gets another scale.
 """
@@ -71,14 +71,10 @@ def pipeline_sample(
     frames_THWC: NDArray[np.uint8],
     steps: int,
     guidance: float,
-    lora: Path | None = None,
     **more: Any,
 ) -> Tensor:
     """Latents that the folder's own pipeline makes from the noise, as ours are shaped and normalised."""
-    pipeline = load_pipeline(folder)
-    if lora:
-        load_lora(pipeline, lora)
-    return ask(pipeline, mode, noise_BCFHW, caption, negative, frames_THWC, steps, guidance, **more)
+    return ask(load_pipeline(folder), mode, noise_BCFHW, caption, negative, frames_THWC, steps, guidance, **more)
 
 
 def load_pipeline(folder: Path) -> Any:

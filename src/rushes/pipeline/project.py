@@ -167,7 +167,7 @@ def _sampling(settings: Settings, backbone: Backbone) -> list[str]:
     """What is wrong with the settings of sampling for this model."""
     ask, scale = settings.generate, settings.generate.image_cond_noise_scale
     problems = refused(backbone.spec, ask.guidance_2, None if scale < 0 else scale, ask.match)
-    if scale > 0 and not settings.backbone.first_frame:
+    if scale > 0 and not settings.backbone.first_frame and not problems:
         problems.append("generate.image_cond_noise_scale: no first frame is given (backbone.first_frame); set it to -1")
     return problems
 

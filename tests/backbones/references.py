@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from rushes.backbones.adapters import LORA_FILE
 from rushes.noise.draws import seeded
 
 SEED = 0  # of the noise on first frames
@@ -131,7 +132,7 @@ def load_lora(pipeline: Any, folder: Path) -> None:
     elif hasattr(pipeline, "load_lora_weights"):
         pipeline.load_lora_weights(folder)
     else:
-        pipeline.transformer.load_lora_adapter(folder, prefix="transformer")
+        pipeline.transformer.load_lora_adapter(folder / LORA_FILE, prefix="transformer")
 
 
 def unload_lora(pipeline: Any) -> None:

@@ -14,8 +14,9 @@ import pytest
 import torch
 
 from rushes.backbones.base import How
+from rushes.backbones.decoders import noise_of
 from rushes.backbones.loading import load_backbone
-from rushes.backbones.ltx import OWN_NOISE, _noise_of
+from rushes.backbones.ltx import OWN_NOISE
 from rushes.backbones.pipeline import DiffusersBackbone
 from rushes.backbones.sampling import sample
 
@@ -50,7 +51,7 @@ def test_frames_are_those_of_the_pipeline(how: dict[str, float], asked: dict[str
     model, pipeline = with_decoder(tiny_folder("ltx_conditions"), **how), load_pipeline(tiny_folder("ltx_conditions"))
     noise = noise_for(model, 1)
     latents = sample(model, condition_for(model, "text", CAPTIONS[:1], 1), noise, steps=2)
-    drawn = _noise_of(model.family.denormalise(model.codec, latents)[0])[None]
+    drawn = noise_of(model.family.denormalise(model.codec, latents)[0])[None]
     given = iter([noise, drawn])
     with patched(module, "randn_tensor", lambda *_, **__: next(given).clone()), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy", DeprecationWarning)
@@ -72,11 +73,11 @@ def test_frames_are_those_of_the_pipeline(how: dict[str, float], asked: dict[str
         assert np.abs(with_decoder(tiny_folder("ltx_conditions")).decode(latents)[0] / 255 - theirs).max() > 3 / 255
 
 
-def test_a_clip_is_decoded_alike_in_any_batch_and_clips_get_noise_of_their_own(tiny_folder: Folders) -> None:
+def test_a_clip_is_decoded_alike_in_any_batch_and_clips_getnoise_of_their_own(tiny_folder: Folders) -> None:
     model = with_decoder(tiny_folder("ltx_conditions"), decode_timestep=0.5)
     latents = noise_for(model, 2)
     assert (model.decode(latents) == np.concatenate([model.decode(latents[:1]), model.decode(latents[1:])])).all()
-    one, other = _noise_of(latents[0]), _noise_of(latents[1])
+    one, other = noise_of(latents[0]), noise_of(latents[1])
     assert abs(float(torch.corrcoef(torch.stack([one.flatten(), other.flatten()]))[0, 1])) < 0.2
     assert 0.8 < float(one.std()) < 1.2
 

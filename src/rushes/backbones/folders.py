@@ -11,7 +11,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+HERE = {"local_files_only": True, "use_safetensors": True}  # how anything is loaded
 HUB = "hub:"  # before a name on the Hugging Face hub, in `backbone.path`
 
 
@@ -66,6 +67,16 @@ class Folder:
                 f"{self.path / 'model_index.json'}: {part} is a {library}.{name}, which is not installed here; upgrade "
                 f"{library}, or take the release of the model that this version reads"
             ) from None
+
+
+def parts_in_variants(model: Folder, idle: Collection[str], dtype: Any) -> dict[str, Any]:
+    """Parts that are not idle and whose weights are there in a variant alone, which a pipeline would not find."""
+    parts = [part for part in model.index if part not in idle and model.has(part)]
+    return {
+        part: model.cls(part).from_pretrained(model.path / part, dtype=dtype, variant=variant, **HERE)
+        for part in parts
+        if (variant := model.variant(part))
+    }
 
 
 def open_folder(path: str, family: str, pipelines: tuple[str, ...]) -> Folder:

@@ -15,11 +15,10 @@ import torch
 from torch import Tensor
 
 from rushes.backbones.base import AS_IT_IS, BackboneSpec, Condition, How
+from rushes.backbones.decoders import decode
 from rushes.backbones.folders import Folder
 from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows, load_model
 from rushes.backbones.schedules import flow_schedule
-from rushes.media.files import content_hash
-from rushes.noise.draws import seeded
 from rushes.noise.paths import Flow
 
 ABOUT = {"modes": ["text", "first_frame"], "path": "flow", "temporal_ratio": 8, "spatial_ratio": 32, "fps": 25.0}
@@ -84,27 +83,6 @@ def denormalise(codec: Any, latents: Tensor) -> Tensor:
     mean, std = (part.view(1, -1, 1, 1, 1).to(latents) for part in (codec.latents_mean, codec.latents_std))
     original: Tensor = latents * std / codec.config.scaling_factor + mean
     return original
-
-
-def decode(codec: Any, latents: Tensor, how: How) -> Tensor:
-    """Pixels; a decoder that finishes the denoising gets noise, and is told how much is left to do.
-
-    The noise of a clip is drawn by a seed from its latents, so it is the same in any batch.
-    """
-    if not codec.config.timestep_conditioning:
-        pixels: Tensor = codec.decode(latents, None, return_dict=False)[0]
-        return pixels
-    time = latents.new_full((len(latents),), how.decode_timestep)
-    share = how.decode_timestep if how.decode_noise_scale is None else how.decode_noise_scale
-    if share:
-        latents = torch.stack([(1 - share) * clip + share * _noise_of(clip) for clip in latents])
-    pixels = codec.decode(latents, time, return_dict=False)[0]
-    return pixels
-
-
-def _noise_of(clip_CFHW: Tensor) -> Tensor:
-    name = content_hash(clip_CFHW.float().cpu().contiguous().numpy().tobytes())
-    return torch.randn(clip_CFHW.shape, generator=seeded("decode", name)).to(clip_CFHW)
 
 
 def predict(network: Any, noised_BCFHW: Tensor, t_BF: Tensor, condition: Condition, model: DiffusersBackbone) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -22,9 +22,10 @@ from torch import Tensor, nn
 
 from rushes.backbones.adapters import LORA_FILE, lora_config, save_lora
 from rushes.backbones.base import BackboneSpec, Condition, How
+from rushes.backbones.decoders import check_decoder
 from rushes.backbones.distilled import check_not_distilled
 from rushes.backbones.fingerprint import weights_fingerprint
-from rushes.backbones.folders import Folder, open_folder, whole_folder
+from rushes.backbones.folders import HERE, Folder, open_folder, parts_in_variants, whole_folder
 from rushes.backbones.offload import MAIN_MEMORY, codec_at_work, offload_blocks
 from rushes.backbones.quantized import bits_of, check_library, quantize
 from rushes.backbones.texts import Kept, TextCache, made_by, trimmed, untrimmed
@@ -63,9 +64,7 @@ class Family:
     networks: tuple[str, ...] = ("transformer",)
     still: Callable[[DiffusersBackbone, NDArray[np.uint8], int], dict[str, Tensor]] | None = None
     encode: Callable[[Any, Tensor], Tensor] = lambda codec, pixels: codec.encode(pixels).latent_dist.mode()
-    decode: Callable[[Any, Tensor, How], Tensor] = lambda codec, latents, how: codec.decode(latents, return_dict=False)[
-        0
-    ]
+    decode: Callable[[Any, Tensor, How], Tensor] = lambda codec, latents, _: codec.decode(latents, return_dict=False)[0]
     reader: Callable[[DiffusersBackbone], Any] | None = None
     idle: tuple[str, ...] = ()
 
@@ -87,11 +86,7 @@ class DiffusersBackbone:
 
     def __init__(self, folder: Folder, family: Family, how: How) -> None:
         self.folder, self.family, self.how = folder, family, how
-        if (how.decode_timestep or how.decode_noise_scale) and not folder.config("vae").get("timestep_conditioning"):
-            raise ValueError(
-                f"backbone.decode_timestep, decode_noise_scale: the decoder of this {family.name} is told no time; "
-                "set them to 0 and -1"
-            )
+        check_decoder(folder, family.name, how)
         self.spec = family.spec(folder, how)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         half = how.dtype == "bfloat16" or (how.dtype == "auto" and self.device.type == "cuda")
@@ -135,11 +130,7 @@ class DiffusersBackbone:
 
     def _load(self, part: str, dtype: torch.dtype, place: torch.device | None = None) -> nn.Module:
         loaded: nn.Module = self.folder.cls(part).from_pretrained(
-            self.folder.path / part,
-            dtype=dtype,
-            variant=self.folder.variant(part),
-            local_files_only=True,
-            use_safetensors=True,
+            self.folder.path / part, dtype=dtype, variant=self.folder.variant(part), **HERE
         )
         return loaded.to(place or self.device).eval().requires_grad_(False)
 
@@ -152,22 +143,12 @@ class DiffusersBackbone:
         idle = ("vae", *self.family.networks, *self.family.idle, *without)
         left_out = {part: None for part in idle if self.folder.has(part)}
         pipeline = getattr(diffusers, self.folder.pipeline).from_pretrained(
-            self.folder.path,
-            dtype=self.dtype,
-            local_files_only=True,
-            use_safetensors=True,
-            **left_out,
-            **self._in_variants(idle),
+            self.folder.path, dtype=self.dtype, **HERE, **left_out, **parts_in_variants(self.folder, idle, self.dtype)
         )
         for part in pipeline.components.values():
             if isinstance(part, nn.Module):
                 part.to(self.device).eval().requires_grad_(False)
         return pipeline
-
-    def _in_variants(self, idle: Collection[str]) -> dict[str, nn.Module]:
-        """Parts, without those that are idle, whose weights are in a variant alone, which a pipeline overlooks."""
-        parts = [part for part in self.folder.index if part not in idle and self.folder.has(part)]
-        return {part: self._load(part, self.dtype) for part in parts if self.folder.variant(part)}
 
     @property
     def fingerprint(self) -> str:
@@ -212,9 +193,8 @@ class DiffusersBackbone:
         """Latents -> uint8 RGB frames, clip by clip."""
         clips = []
         for latents in torch.split(latents_BCFHW[:, :, self.spec.lead :], 1):
-            pixels = self.family.decode(
-                self.codec, self.family.denormalise(self.codec, latents.float().to(self.device)), self.how
-            )
+            theirs = self.family.denormalise(self.codec, latents.float().to(self.device))
+            pixels = self.family.decode(self.codec, theirs, self.how)
             clips.append(((pixels.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).cpu())
         return torch.cat(clips).permute(0, 2, 3, 4, 1).contiguous().numpy()
 

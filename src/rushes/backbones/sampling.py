@@ -61,13 +61,12 @@ def sample(
     A given first frame is at time 0 throughout and stays as it is.
 
     Args:
-        backbone: the model.
-        condition: of B clips.
+        backbone: the model; `condition` is of B clips.
         noise_BCFHW: their noise.
         steps: of the whole grid; from eta < 1 only those below eta are taken.
         shift: of the grid towards noise; None = the model's own.
         guidance: guidance scale. Where it takes two passes, 1 = none, else `unconditional` is needed.
-        guidance_2: guidance scale below the level at which two experts change; 0 = as `guidance`.
+        guidance_2: that of the second of two experts; 0 = as `guidance`.
         unconditional: condition that guidance leads away from.
         start_BCFHW: clean latents to start from at eta < 1 (DenseDPO's guided pairs).
         eta: noise level to start from, in (0, 1]; below 1 only with `start_BCFHW`.
@@ -77,8 +76,7 @@ def sample(
         seeds: of that noise, one for each clip.
 
     Raises:
-        ValueError: `eta` outside (0, 1], no steps, statistics of latent frames that are not one pixel frame each, or a
-            setting that the model does not have.
+        ValueError: `eta` outside (0, 1], no steps, or what the model does not have (`refused`).
     """
     assert start_BCFHW is not None or eta == 1.0, "a start below pure noise needs the latents to start from"
     spec = backbone.spec
@@ -86,20 +84,21 @@ def sample(
         raise ValueError("\n".join(problems))
     solver = _solver(backbone, steps, shift, eta, noise_BCFHW)
     given = condition.first_frame
-    if backbone.spec.guidance == "embedded":
+    if spec.guidance == "embedded":
         condition, guidance = condition.with_more(guidance=torch.full((len(noise_BCFHW),), guidance)), 1.0
     first_at = _first_frames(given, spec, image_cond_noise_scale, seeds)
-    x = _begun(noise_BCFHW, condition, backbone.spec.start_share)
-    if start_BCFHW is not None:
-        x = backbone.spec.path.mix(start_BCFHW, noise_BCFHW, _levels(torch.tensor(eta), noise_BCFHW, given is not None))
+    if start_BCFHW is None:
+        x = _begun(noise_BCFHW, condition, spec.start_share)
+    else:
+        x = spec.path.mix(start_BCFHW, noise_BCFHW, _levels(torch.tensor(eta), noise_BCFHW, given is not None))
     for index, level in enumerate(solver.levels):
         x = _with_first(x, first_at(float(level)))
         t = _levels(level, x, given is not None)
-        scale = guidance if spec.boundary is None or float(level) >= spec.boundary else guidance_2 or guidance
+        scale = guidance if _is_high(level, spec) else guidance_2 or guidance
         prediction = _guided(backbone, x, t, condition, unconditional, scale)
         x = solver.step(prediction, x, index, given is not None)
         if match:
-            x = matched_step(_with_first(x, given), late=index >= round((1 - match) * len(solver.levels)))
+            x = matched_step(_with_first(x, given), index >= round((1 - match) * len(solver.levels)))
     x = _with_first(x, given)
     return matched_end(x) if match else x
 
@@ -122,6 +121,11 @@ def refused(
             "set it to -1, which is the model's own"
         )
     return found
+
+
+def _is_high(level: Tensor, spec: BackboneSpec) -> bool:
+    """Whether the first expert answers; in the level's own precision, in which 0.9 may lie below 0.9 of another."""
+    return spec.boundary is None or bool(level >= spec.boundary)
 
 
 def _guided(

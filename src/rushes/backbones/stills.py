@@ -11,20 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rushes.backbones.folders import Folder
+from rushes.backbones.folders import Folder, parts_in_variants
 from rushes.noise.draws import seeded
-
-
-def _in_variants(folder: Path, dtype: torch.dtype) -> dict[str, Any]:
-    """Parts whose weights are there in a variant alone, such as fp16, which the pipeline's loader would not find."""
-    model = Folder(folder, json.loads((folder / "model_index.json").read_text(encoding="utf-8")))
-    parts = {part: variant for part in model.index if model.has(part) and (variant := model.variant(part))}
-    return {
-        part: model.cls(part).from_pretrained(
-            folder / part, dtype=dtype, variant=variant, local_files_only=True, use_safetensors=True
-        )
-        for part, variant in parts.items()
-    }
 
 
 class StillMaker:
@@ -41,6 +29,7 @@ class StillMaker:
         if not (folder / "model_index.json").is_file():
             raise ValueError(f"{folder}: not an image pipeline in diffusers' layout, as it has no model_index.json")
         cuda = torch.cuda.is_available()
+        model = Folder(folder, json.loads((folder / "model_index.json").read_text(encoding="utf-8")))
         load: Any = DiffusionPipeline.from_pretrained
         try:
             self.pipeline: Any = load(
@@ -48,7 +37,7 @@ class StillMaker:
                 dtype=torch.bfloat16 if cuda else torch.float32,
                 local_files_only=True,
                 use_safetensors=True,
-                **_in_variants(folder, torch.bfloat16 if cuda else torch.float32),
+                **parts_in_variants(model, (), torch.bfloat16 if cuda else torch.float32),
             )
         except (ValueError, OSError) as error:
             first = str(error).splitlines()[0]

@@ -125,7 +125,7 @@ def load_lines(backbone: DiffusersBackbone, path: Path) -> str:
     if hasattr(getattr(diffusers, backbone.folder.pipeline), "load_lora_weights"):
         return f"pipeline.load_lora_weights({str(path)!r})"
     (part,) = (name for name in backbone.family.networks if backbone.folder.has(name))
-    return f"pipeline.{part}.load_lora_adapter({str(path)!r}, prefix={part!r})"
+    return f"pipeline.{part}.load_lora_adapter({str(path / LORA_FILE)!r}, prefix={part!r})"
 
 
 @torch.no_grad()

@@ -99,14 +99,8 @@ def make_batch(
 ) -> Batch:
     """Tensors of some comparisons at their visits.
 
-    Args:
-        chosen: comparisons, each with the number of its visit.
-        latents: what their views name.
-        backbone: whose conditions they get.
-        seed: of the draws.
-        times: distribution of t.
-        first_frame_noise: mean and spread of the log of the noise on a first frame that is shown beside the latents;
-            empty = none.
+    `first_frame_noise` is the mean and spread of the log of the noise on a first frame that is shown beside the
+    latents; empty = none.
 
     Raises:
         ValueError: a latent is missing.

@@ -72,8 +72,7 @@ def sample(
         eta: noise level to start from, in (0, 1]; below 1 only with `start_BCFHW`.
         match: share of the steps, the last ones, in which frame 1 takes the statistics of frame 0; later frames take
             those of frame 1 in all steps, and all frames those of frame 0 at the end. 0 = none of this.
-        image_cond_noise_scale: of noise on a given first frame; None = the model's own.
-        seeds: of that noise, one for each clip.
+        image_cond_noise_scale: of noise on a given first frame, by `seeds` of the clips; None = the model's own.
 
     Raises:
         ValueError: `eta` outside (0, 1], no steps, or what the model does not have (`refused`).
@@ -87,9 +86,8 @@ def sample(
     if spec.guidance == "embedded":
         condition, guidance = condition.with_more(guidance=torch.full((len(noise_BCFHW),), guidance)), 1.0
     first_at = _first_frames(given, spec, image_cond_noise_scale, seeds)
-    if start_BCFHW is None:
-        x = _begun(noise_BCFHW, condition, spec.start_share)
-    else:
+    x = _begun(noise_BCFHW, condition, spec.start_share)
+    if start_BCFHW is not None:
         x = spec.path.mix(start_BCFHW, noise_BCFHW, _levels(torch.tensor(eta), noise_BCFHW, given is not None))
     for index, level in enumerate(solver.levels):
         x = _with_first(x, first_at(float(level)))

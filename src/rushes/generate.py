@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from rushes.backbones.base import Backbone, ReadsTogether
 from rushes.backbones.sampling import sample
 from rushes.backbones.steady import matched_colours, shared_noise
+from rushes.backbones.tiling import tiled
 from rushes.config.tables import Backbone as Size
 from rushes.config.tables import Generate
 from rushes.media.write import encode_bytes
@@ -62,12 +63,26 @@ class Studio:
         """Digest of all settings that a candidate depends on; how many are made, and at once, is not among them."""
         of_kind = {"guided": "eta", "gap": "mask"}
         unused = {"takes", "batch", *(name for kind, name in of_kind.items() if kind != self.settings.kind)}
-        return stable_hash(
-            [
-                self.settings.model_dump(mode="json", exclude=unused),
-                self.size.model_dump(exclude={"path", "checkpointing"}),
-            ]
-        )
+        unused |= {*_as_before(self.settings), "image_cond_noise_scale"}
+        size = self.size.model_dump(exclude={"path", "checkpointing", *_as_before(self.size)})
+        asked = self.settings.model_dump(mode="json", exclude=unused)
+        if self.noise:  # which may be the model's own
+            asked["image_cond_noise_scale"] = self.noise
+        in_tiles = tiled(size["tiling"], size["name"], size["frames"], size["height_px"], size["width_px"])
+        return stable_hash([asked, size | {"tiling": in_tiles}])
+
+    @property
+    def noise(self) -> float:
+        """Scale of the noise on a clean first frame."""
+        scale, own = self.settings.image_cond_noise_scale, self.backbone.spec.image_cond_noise_scale
+        return (scale if scale >= 0 else own or 0.0) if self.size.first_frame else 0.0
+
+
+def _as_before(table: Generate | Size) -> set[str]:
+    """Settings that came later and are at their defaults, at which takes are what they were without them."""
+    later = ("guidance_2", "decode_timestep", "decode_noise_scale")
+    fields = type(table).model_fields
+    return {name for name in later if name in fields and getattr(table, name) == fields[name].default}
 
 
 def requests(studio: Studio, clips: Sequence[Clip], seed: int) -> list[Request]:
@@ -159,10 +174,13 @@ def frames_of(studio: Studio, group: Sequence[Request]) -> NDArray[np.uint8]:
         steps=settings.steps,
         shift=settings.shift or None,
         guidance=settings.guidance,
+        guidance_2=settings.guidance_2,
         unconditional=backbone.condition([settings.negative] * len(group), **first) if _leads_away(studio) else None,
         start_BCFHW=start,
         eta=group[0].eta or 1.0,
         match=settings.match,
+        image_cond_noise_scale=studio.noise if studio.backbone.spec.image_cond_noise_scale else None,
+        seeds=[request.seed for request in group],
     )
     frames = backbone.decode(latents)
     if settings.match_colours:
@@ -203,7 +221,8 @@ def _make(studio: Studio, group: Sequence[Request]) -> list[Candidate]:
 
 def _leads_away(studio: Studio) -> bool:
     """Whether guidance takes a second pass, under the negative caption."""
-    return studio.settings.guidance != 1.0 and studio.backbone.spec.guidance == "two_passes"
+    scales = (studio.settings.guidance, studio.settings.guidance_2 or studio.settings.guidance)
+    return any(scale != 1.0 for scale in scales) and studio.backbone.spec.guidance == "two_passes"
 
 
 def _firsts(studio: Studio, group: Sequence[Request]) -> dict[str, torch.Tensor]:

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from rushes.backbones.adapters import LORA_FILE, adapter_is_idle
+from rushes.cli import main
 from rushes.pipeline import stages, training, weights
 from rushes.pipeline.project import Project, load_run, open_project, run_folder
 from rushes.pipeline.weights import Form, export_weights
@@ -67,6 +68,19 @@ def test_what_is_written_acts_as_the_run(form: Form, trained: Project, tmp_path:
     assert files == ([f"{part}/{LORA_FILE}" for part in ("high_noise", "low_noise")] if experts else [LORA_FILE])
     with pytest.raises(ValueError, match="is there already"):
         export_weights(trained, "sft", tmp_path, form)
+
+
+def test_the_command_says_how_it_is_loaded(
+    trained: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["export", str(trained.store.project), "--out", str(tmp_path), "--run", "sft"])
+    lines = [line for line in capsys.readouterr().out.splitlines() if "load_lora" in line]
+    if trained.base.spec.boundary is None:
+        assert lines == [f"load: pipeline.load_lora_weights('{tmp_path / 'sft'}')"]
+    else:
+        assert (
+            lines[1] == f"pipeline.load_lora_weights('{tmp_path / 'sft' / 'low_noise'}', load_into_transformer_2=True)"
+        )
 
 
 @Forms

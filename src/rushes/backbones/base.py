@@ -30,6 +30,8 @@ class How:
         quantize: the frozen network is held in 8 or 4 bits a weight.
         offload: the network lies in main memory, and its blocks come to the GPU one by one; for sampling alone.
         texts: folder in which what captions were read as is kept for the next start; None = nowhere.
+        decode_timestep: time that a decoder which finishes the denoising is told, in [0, 1].
+        decode_noise_scale: share of noise in the latents that it gets, in [0, 1]; None = as `decode_timestep`.
     """
 
     dtype: Literal["auto", "float32", "bfloat16", "mixed"] = "auto"
@@ -39,6 +41,8 @@ class How:
     quantize: Literal["none", "8bit", "4bit"] = "none"
     offload: bool = False
     texts: Path | None = None
+    decode_timestep: float = 0.0
+    decode_noise_scale: float | None = None
 
 
 AS_IT_IS = How()
@@ -78,6 +82,10 @@ class BackboneSpec:
     still: tuple[str, ...] = ()  # what `Backbone.still` makes of a first frame beside its latent
     multiple_px: int = 0  # heights and widths are multiples of it; 0 = of the spatial ratio
     only_px: tuple[int, int] | None = None  # the one height and width that there is, for learned positions
+    # What limits clips or concerns sampling alone changes no prediction, so no bank is named after it (repr=False).
+    only_frames: int = field(default=0, repr=False)  # the one number of frames, for learned positions; 0 = any
+    most_px: tuple[int, int] | None = field(default=None, repr=False)  # largest height and width that have positions
+    most_frames: int = field(default=0, repr=False)  # largest number of frames that have positions; 0 = any
     # Copies of latent frame 0 that stand in front, for a network that takes latent frames in groups of 1 + lead.
     lead: int = 0
     start_share: float = 0.0  # of the first frame's latent, in all frames of the noise that sampling starts from
@@ -88,6 +96,10 @@ class BackboneSpec:
     solver: MakeSolver | None = field(default=None, repr=False)
     # The shift of clips of a latent size, where it depends on that; None = `shift`, whatever the size.
     shift_of: Callable[[LatentSize], float] | None = field(default=None, repr=False)
+    # Of noise on a clean first frame in sampling, as its pipeline has it; None = the model has no such noise.
+    image_cond_noise_scale: float | None = field(default=None, repr=False)
+    # Name in `Condition.more` of the latents whose frame 0 shows the first frame, where it enters as channels.
+    shown: str = field(default="first", repr=False)
     # Groups of weights that may be trained alone, by patterns of their names.
     tunable: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -97,6 +109,16 @@ class BackboneSpec:
         Raises:
             ValueError: the codec cannot take that number.
         """
+        if self.only_frames and frames not in (1, self.only_frames):  # a first frame alone goes to the codec alone
+            raise ValueError(
+                f"this {self.name} has learned positions for {self.only_frames} frames alone, got {frames}; "
+                f"use {self.only_frames}"
+            )
+        if self.most_frames and frames > self.most_frames:
+            raise ValueError(
+                f"this {self.name} has positions for at most {self.most_frames} frames, got {frames}; "
+                f"use {self.largest(frames)}"
+            )
         low = self.largest(max(frames, 1))
         if frames != low:
             step = self.temporal_ratio * (1 + self.lead)
@@ -116,7 +138,10 @@ class BackboneSpec:
         return self.shift_of(size) if self.shift_of else self.shift
 
     def largest(self, frames: int) -> int:
-        """The largest number of at most `frames` pixel frames, at least 1, that the codec can take."""
+        """The largest number of at most `frames` pixel frames, at least 1, that codec and network can take."""
+        if self.only_frames:
+            return self.only_frames if frames >= self.only_frames else 1
+        frames = min(frames, self.most_frames or frames)
         step = self.temporal_ratio * (1 + self.lead)
         return 1 + (frames - 1) // step * step
 
@@ -124,11 +149,16 @@ class BackboneSpec:
         """Refuse sizes that codec or network cannot take.
 
         Raises:
-            ValueError: not positive multiples of what they need, or not the one size that there is.
+            ValueError: not positive multiples of what they need, not the one size that there is, or too large.
         """
         if self.only_px and (height_px, width_px) != self.only_px:
             raise ValueError(
                 f"this {self.name} has learned positions for {self.only_px[0]} x {self.only_px[1]} px alone, "
+                f"got {height_px} x {width_px}"
+            )
+        if self.most_px and (height_px > self.most_px[0] or width_px > self.most_px[1]):
+            raise ValueError(
+                f"this {self.name} has positions for at most {self.most_px[0]} x {self.most_px[1]} px, "
                 f"got {height_px} x {width_px}"
             )
         multiple = self.multiple_px or self.spatial_ratio

@@ -17,7 +17,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from rushes.backbones.base import AS_IT_IS, BackboneSpec, Condition, How
-from rushes.backbones.folders import Folder, open_folder
+from rushes.backbones.folders import Folder, open_folder, parts_in_variants
 from rushes.backbones.images import decode, encode
 from rushes.backbones.inflation import MOTION, VideoUNet
 from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows
@@ -108,6 +108,7 @@ class InflatedSD(DiffusersBackbone):
             use_safetensors=True,
             requires_safety_checker=False,
             **parts,
+            **parts_in_variants(self.folder, parts, self.dtype),
         )
         pipeline.text_encoder.eval().requires_grad_(False)
         return pipeline.to(self.device)

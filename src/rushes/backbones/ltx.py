@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from rushes.backbones.base import AS_IT_IS, BackboneSpec, Condition, How, LatentSize
+from rushes.backbones.decoders import decode
 from rushes.backbones.folders import Folder
 from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows, load_model
 from rushes.backbones.schedules import flow_schedule, shift_by_length
@@ -25,6 +26,7 @@ ABOUT = {"modes": ["text", "first_frame"], "path": "flow", "temporal_ratio": 8, 
 CONDITIONS = "LTXConditionPipeline"
 # What Lightricks' own trainer shifts training times by, whatever the pipeline (its timestep_samplers.py).
 TRAINER = {"base_image_seq_len": 1024, "max_image_seq_len": 4096, "base_shift": 0.95, "max_shift": 2.05}
+OWN_NOISE = 0.15  # its pipeline's `image_cond_noise_scale`
 
 
 def spec(folder: Folder, how: How) -> BackboneSpec:
@@ -41,6 +43,7 @@ def spec(folder: Folder, how: How) -> BackboneSpec:
         spatial_ratio=codec.get("spatial_compression_ratio") or codec["patch_size"] * 2**halvings,
         fps=how.fps or 25.0,
         shift=shift,
+        image_cond_noise_scale=OWN_NOISE if folder.pipeline == CONDITIONS else None,
         lora_targets=("to_q", "to_k", "to_v", "to_out.0"),
         solver=solver,
         shift_of=training_shift if folder.pipeline == CONDITIONS else shift_by_length(folder, mu),
@@ -93,13 +96,6 @@ def denormalise(codec: Any, latents: Tensor) -> Tensor:
     mean, std = (part.view(1, -1, 1, 1, 1).to(latents) for part in (codec.latents_mean, codec.latents_std))
     original: Tensor = latents * std / codec.config.scaling_factor + mean
     return original
-
-
-def decode(codec: Any, latents: Tensor) -> Tensor:
-    """Pixels; a decoder that finishes the denoising is told that nothing is left to do."""
-    time = latents.new_zeros(len(latents)) if codec.config.timestep_conditioning else None
-    pixels: Tensor = codec.decode(latents, time, return_dict=False)[0]
-    return pixels
 
 
 def predict(network: Any, noised_BCFHW: Tensor, t_BF: Tensor, condition: Condition, model: DiffusersBackbone) -> Tensor:

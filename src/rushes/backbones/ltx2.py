@@ -13,8 +13,9 @@ from typing import Any
 from torch import Tensor
 
 from rushes.backbones.base import AS_IT_IS, BackboneSpec, Condition, How
+from rushes.backbones.decoders import decode
 from rushes.backbones.folders import Folder
-from rushes.backbones.ltx import by_length, decode, denormalise, mu, normalise
+from rushes.backbones.ltx import by_length, denormalise, mu, normalise
 from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows, load_model
 from rushes.backbones.schedules import flow_schedule, shift_by_length
 from rushes.noise.paths import Flow

@@ -22,8 +22,10 @@ from torch import Tensor, nn
 
 from rushes.backbones.adapters import LORA_FILE, adapter_is_idle, lora_config, save_lora
 from rushes.backbones.base import BackboneSpec, Condition, How
+from rushes.backbones.decoders import check_decoder
+from rushes.backbones.distilled import check_not_distilled
 from rushes.backbones.fingerprint import weights_fingerprint
-from rushes.backbones.folders import Folder, open_folder, whole_folder
+from rushes.backbones.folders import HERE, Folder, open_folder, parts_in_variants, whole_folder
 from rushes.backbones.offload import MAIN_MEMORY, codec_at_work, offload_blocks
 from rushes.backbones.quantized import bits_of, check_library, quantize
 from rushes.backbones.texts import Kept, TextCache, made_by, trimmed, untrimmed
@@ -47,7 +49,7 @@ class Family:
         networks: parts that are trained. Two are experts, the first for high noise.
         still: model, first frames [B, H, W, 3] and number of frames -> tensors by the names in `spec.still`.
         encode: codec and pixels -> its latents.
-        decode: codec and its latents -> pixels in [-1, 1].
+        decode: codec, its latents and how the model is run -> pixels in [-1, 1].
         reader: model -> what `text` reads with; None = the family's pipeline.
         idle: parts that neither read nor are trained.
     """
@@ -62,7 +64,7 @@ class Family:
     networks: tuple[str, ...] = ("transformer",)
     still: Callable[[DiffusersBackbone, NDArray[np.uint8], int], dict[str, Tensor]] | None = None
     encode: Callable[[Any, Tensor], Tensor] = lambda codec, pixels: codec.encode(pixels).latent_dist.mode()
-    decode: Callable[[Any, Tensor], Tensor] = lambda codec, latents: codec.decode(latents, return_dict=False)[0]
+    decode: Callable[[Any, Tensor, How], Tensor] = lambda codec, latents, _: codec.decode(latents, return_dict=False)[0]
     reader: Callable[[DiffusersBackbone], Any] | None = None
     idle: tuple[str, ...] = ()
 
@@ -84,6 +86,7 @@ class DiffusersBackbone:
 
     def __init__(self, folder: Folder, family: Family, how: How) -> None:
         self.folder, self.family, self.how = folder, family, how
+        check_decoder(folder, family.name, how)
         self.spec = family.spec(folder, how)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         half = how.dtype == "bfloat16" or (how.dtype == "auto" and self.device.type == "cuda")
@@ -137,7 +140,7 @@ class DiffusersBackbone:
         idle = ("vae", *self.family.networks, *self.family.idle, *without)
         left_out = {part: None for part in idle if self.folder.has(part)}
         pipeline = getattr(diffusers, self.folder.pipeline).from_pretrained(
-            self.folder.path, dtype=self.dtype, local_files_only=True, use_safetensors=True, **left_out
+            self.folder.path, dtype=self.dtype, **HERE, **left_out, **parts_in_variants(self.folder, idle, self.dtype)
         )
         for part in pipeline.components.values():
             if isinstance(part, nn.Module):
@@ -187,9 +190,8 @@ class DiffusersBackbone:
         """Latents -> uint8 RGB frames, clip by clip."""
         clips = []
         for latents in torch.split(latents_BCFHW[:, :, self.spec.lead :], 1):
-            pixels = self.family.decode(
-                self.codec, self.family.denormalise(self.codec, latents.float().to(self.device))
-            )
+            theirs = self.family.denormalise(self.codec, latents.float().to(self.device))
+            pixels = self.family.decode(self.codec, theirs, self.how)
             clips.append(((pixels.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).cpu())
         return torch.cat(clips).permute(0, 2, 3, 4, 1).contiguous().numpy()
 
@@ -322,7 +324,7 @@ def load_model(path: str, family: Family, how: How) -> DiffusersBackbone:
     """The model of a family at `path`, a folder or `hub:OWNER/NAME`; nothing of it is in memory yet.
 
     Raises:
-        ValueError: see `rushes.backbones.folders.open_folder`.
+        ValueError: see `rushes.backbones.folders.open_folder`; a model that was distilled to few steps.
     """
     import diffusers
     import transformers
@@ -332,6 +334,7 @@ def load_model(path: str, family: Family, how: How) -> DiffusersBackbone:
     for library in (diffusers, transformers):  # their bars come and go too fast to be read
         library.utils.logging.disable_progress_bar()
     folder = open_folder(path, family.name, family.pipelines)
+    check_not_distilled(folder, family.name, path)
     for part in ("vae", *family.networks):
         if folder.has(part):
             folder.cls(part)  # which says what this installation lacks

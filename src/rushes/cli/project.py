@@ -214,6 +214,8 @@ def export(
         with opened(project, settings) as work:
             wrote = export_weights(work, run, out, weights)
         facts["weights"] = str(wrote.path)
+        if wrote.load:
+            facts["load"] = wrote.load
         if wrote.change is not None:
             facts |= {"output_change": wrote.change, "read_back_difference": wrote.difference}
     tell(facts, as_json)

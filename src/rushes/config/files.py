@@ -99,9 +99,15 @@ def to_toml(settings: BaseModel) -> str:
 
 def describe(field: FieldInfo) -> str:
     """One line on a setting, with its choices where it has some; on a table, what its class says."""
-    choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+    choices = map(choice_name, get_args(field.annotation)) if get_origin(field.annotation) is Literal else ()
     text = field.description or inspect.getdoc(field.annotation) or ""
-    return text + (f" ({' | '.join(choices)})" if choices else "")
+    listed = " | ".join(choices)
+    return text + (f" ({listed})" if listed else "")
+
+
+def choice_name(choice: str | bool) -> str:
+    """A choice as TOML has it, a word without its quotes."""
+    return choice if isinstance(choice, str) else str(choice).lower()
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

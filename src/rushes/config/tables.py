@@ -39,12 +39,20 @@ class Backbone(Table):
         "auto", description="precision of the network; auto = bfloat16 on a GPU, else float32"
     )
     checkpointing: bool = Field(True, description="compute activations again in the backward pass to save memory")
-    tiling: bool = Field(True, description="encode and decode large frames in overlapping tiles to save memory")
+    tiling: Literal["auto", True, False] = Field(
+        "auto", description="codec in overlapping tiles to save memory; auto = where a clip in one piece takes 10 GiB"
+    )
     quantize: Literal["none", "8bit", "4bit"] = Field(
         "none", description="bits of the frozen network's weights, under an adapter (docs/backbones.md)"
     )
     offload: bool = Field(
         False, description="bring the network's blocks to the GPU one by one; for takes and evaluation, not training"
+    )
+    decode_timestep: float = Field(
+        0.0, ge=0, le=1, description="time that the decoder is told, where it finishes the denoising (LTX 0.9.1 on)"
+    )
+    decode_noise_scale: float = Field(
+        -1.0, ge=-1, le=1, description="share of noise in the latents that such a decoder gets; -1 = as decode_timestep"
     )
 
 
@@ -100,6 +108,9 @@ class Generate(Table):
         0.0, ge=0, description="shift of the sampling schedule towards noise; 1 = none, 0 = the model's own"
     )
     guidance: float = Field(1.0, ge=0, description="classifier-free guidance; 1 = none")
+    guidance_2: float = Field(
+        0.0, ge=0, description="guidance of the low-noise expert, where a model has two; 0 = as guidance"
+    )
     negative: str = Field("", description="caption that guidance leads away from")
     eta: tuple[NoiseLevel, NoiseLevel] = Field(
         (0.65, 0.8), strict=False, description="lowest and highest noise level to start from (kind guided), in (0, 1]"
@@ -116,6 +127,12 @@ class Generate(Table):
         ge=0,
         le=1,
         description="share of the steps, the last, in which frames take the first frame's statistics; HuViDPO has 0.38",
+    )
+    image_cond_noise_scale: float = Field(
+        -1.0,
+        ge=-1,
+        le=1,
+        description="noise on a clean first frame in sampling, for more motion (LTX 0.9.5 on); -1 = the model's own",
     )
     match_colours: bool = Field(False, description="bring the colours of all frames to those of the first")
     batch: int = Field(32, ge=1, description="takes made at once")
@@ -280,6 +297,12 @@ class Train(Table):
     bank: int = Field(
         0, ge=0, description="draws of noise per comparison whose reference errors are computed once; 0 = in each step"
     )
+    first_frame_noise: tuple[float, ...] = Field(
+        (),
+        strict=False,
+        description="mean and spread of the log of the noise on a first frame that is shown as channels; empty = none; "
+        "CogVideoX was trained with [-3, 0.5]",
+    )
     parallel: Literal["replicate", "shard"] = Field(
         "replicate", description="under torchrun each process has all weights, or a part of them (FSDP2)"
     )
@@ -301,6 +324,14 @@ class Train(Table):
     )
     deterministic: bool = Field(True, description="refuse operations whose result may differ between equal runs")
     objective: Objective = Objective()
+
+    @field_validator("first_frame_noise")
+    @classmethod
+    def _first_frame_noise_is_a_pair(cls, noise: tuple[float, ...]) -> tuple[float, ...]:
+        if noise and (len(noise) != 2 or noise[1] < 0):
+            raise ValueError("needs a mean and a spread of at least 0, such as [-3, 0.5], or nothing, []")
+        return noise
+
     options: dict[str, Any] = Field(default_factory=dict, description="settings of the recipe itself")
 
 

@@ -62,6 +62,7 @@ def set_up(job: Job, folder: Path, backbone: Backbone, ranks: Ranks, timed: Bar)
         seed=seed,
         times=data.times,
         caption_dropout=train.caption_dropout,
+        first_frame_noise=train.first_frame_noise,
     )
     missing = bank.missing(job.comparisons)
     if missing:
@@ -83,6 +84,7 @@ def set_up(job: Job, folder: Path, backbone: Backbone, ranks: Ranks, timed: Bar)
                 times=data.times,
                 way=way,
                 caption_dropout=train.caption_dropout,
+                first_frame_noise=train.first_frame_noise,
                 tick=all_of,
             )
         ranks.wait()

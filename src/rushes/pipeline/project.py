@@ -18,6 +18,8 @@ from rushes.backbones.adapters import add_lora, is_adapter, merge_lora
 from rushes.backbones.base import Backbone, How
 from rushes.backbones.loading import load_backbone
 from rushes.backbones.offload import check_not_offloaded
+from rushes.backbones.sampling import refused
+from rushes.backbones.tiling import tiled
 from rushes.config.tables import Backbone as Size
 from rushes.config.tables import Settings, Train
 from rushes.encode import open_latents
@@ -54,7 +56,17 @@ def load_model(size: Size, project: Path | None = None) -> Backbone:
         ValueError: no such backbone, or weights that it cannot read.
     """
     texts = project / TEXTS if project else None
-    how = How(size.dtype, size.checkpointing, size.tiling, size.fps, size.quantize, size.offload, texts)
+    how = How(
+        size.dtype,
+        size.checkpointing,
+        tiled(size.tiling, size.name, size.frames, size.height_px, size.width_px),
+        size.fps,
+        size.quantize,
+        size.offload,
+        texts,
+        size.decode_timestep,
+        size.decode_noise_scale if size.decode_noise_scale >= 0 else None,
+    )
     return load_backbone(size.name, size.path, how)
 
 
@@ -86,6 +98,8 @@ class Project:
                 check()
             except ValueError as error:
                 problems.append(f"{where}: {error}")
+        problems += _sampling(self.settings, backbone)
+        problems += _first_frame_noise(self.settings, backbone)
         tune, groups = self.settings.train.tune, ("full", "lora", *backbone.spec.tunable)
         if tune not in groups:
             problems.append(f"train.tune: {unknown('group of weights', tune, groups)}")
@@ -150,6 +164,28 @@ def open_project(
     path = folder / SECONDS
     seconds = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     return Project(Store.create(folder), settings, bar, seconds, say)
+
+
+def _sampling(settings: Settings, backbone: Backbone) -> list[str]:
+    """What is wrong with the settings of sampling for this model."""
+    ask, scale = settings.generate, settings.generate.image_cond_noise_scale
+    problems = refused(backbone.spec, ask.guidance_2, None if scale < 0 else scale, ask.match)
+    if scale > 0 and not settings.backbone.first_frame and not problems:
+        problems.append("generate.image_cond_noise_scale: no first frame is given (backbone.first_frame); set it to -1")
+    return problems
+
+
+def _first_frame_noise(settings: Settings, backbone: Backbone) -> Iterator[str]:
+    """What is wrong with noise on first frames for this model."""
+    if not settings.train.first_frame_noise:
+        return
+    if not settings.backbone.first_frame:
+        yield "train.first_frame_noise: no first frame is given (backbone.first_frame); set it to []"
+    elif backbone.spec.first_frame != "channels":
+        yield (
+            f"train.first_frame_noise: this {backbone.spec.name} has a first frame clean among its latents, and noise "
+            "is for models that are shown it as channels; set it to []"
+        )
 
 
 def run_folder(project: Project, run: str) -> Path:

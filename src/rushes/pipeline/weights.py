@@ -36,6 +36,7 @@ class Exported:
 
     Attributes:
         path: file or folder.
+        load: Python that puts it to use; "" where `backbone.path` or ComfyUI does.
         kind: "model", or "adapter" in the form that was asked for.
         change: size of the adapter's effect on a prediction from fixed noise, over the prediction's; None for a model,
             whose weights were compared.
@@ -46,6 +47,7 @@ class Exported:
     kind: str
     change: float | None = None
     difference: float = 0.0
+    load: str = ""
 
 
 def export_weights(project: Project, name: str, folder: Path, form: Form = "diffusers") -> Exported:
@@ -106,7 +108,26 @@ def _export_adapter(backbone: DiffusersBackbone, path: Path, form: Form) -> Expo
             f"{path}: what is read back differs from the trained model by {float(differences.max()):.3g} of a "
             f"prediction, where the adapter changes {float(changes.max()):.3g}; do not use it, and report this"
         )
-    return Exported(path, f"adapter for {form}", float(effects.min()), float(differences.max()))
+    load = load_lines(backbone, path) if form == "diffusers" else ""
+    return Exported(path, f"adapter for {form}", float(effects.min()), float(differences.max()), load)
+
+
+def load_lines(backbone: DiffusersBackbone, path: Path) -> str:
+    """Python that adds an exported adapter to `pipeline`, diffusers' own of the released model.
+
+    A few pipelines have no `load_lora_weights`; their networks load an adapter all the same.
+    """
+    import diffusers
+
+    if isinstance(backbone.network, Experts):
+        return (
+            f"pipeline.load_lora_weights({str(path / 'high_noise')!r})\n"
+            f"pipeline.load_lora_weights({str(path / 'low_noise')!r}, load_into_transformer_2=True)"
+        )
+    if hasattr(getattr(diffusers, backbone.folder.pipeline), "load_lora_weights"):
+        return f"pipeline.load_lora_weights({str(path)!r})"
+    (part,) = (name for name in backbone.family.networks if backbone.folder.has(name))
+    return f"pipeline.{part}.load_lora_adapter({str(path / LORA_FILE)!r}, prefix={part!r})"
 
 
 @torch.no_grad()
@@ -115,7 +136,7 @@ def _predictions(backbone: Backbone) -> Tensor:
     spec, rows = backbone.spec, len(LEVELS)
     side = 4 * max(spec.multiple_px, spec.spatial_ratio)
     height, width = spec.only_px or (side, side)
-    frames = 1 + spec.temporal_ratio * (1 + spec.lead)
+    frames = spec.only_frames or 1 + spec.temporal_ratio * (1 + spec.lead)
     shape = (rows, spec.channels, spec.latent_frames(frames), height // spec.spatial_ratio, width // spec.spatial_ratio)
     noise = torch.randn(shape, generator=seeded("export"))
     times = torch.tensor(LEVELS)[:, None].repeat(1, shape[2])

@@ -85,6 +85,7 @@ def open_bank(
     seed: int,
     times: TimeDraw,
     caption_dropout: float = 0.0,
+    first_frame_noise: Sequence[float] = (),
 ) -> Bank:
     """The bank of one reference in `folder`.
 
@@ -97,11 +98,15 @@ def open_bank(
         seed: of the draws.
         times: distribution of t.
         caption_dropout: share of the draws that are under the empty caption.
+        first_frame_noise: as `make_batch` takes it.
     """
     assert draws >= 1, draws
     dtype = next(backbone.network.parameters()).dtype
-    drawn = [seed, repr(times), *([caption_dropout] if caption_dropout else [])]
-    name = stable_hash(["bank 1", weights, latents.fingerprint, repr(backbone.spec), str(dtype), *drawn])
+    # Banks without either keep their names.
+    more = [*([caption_dropout] if caption_dropout else []), *([list(first_frame_noise)] if first_frame_noise else [])]
+    name = stable_hash(
+        ["bank 1", weights, latents.fingerprint, repr(backbone.spec), str(dtype), seed, repr(times), *more]
+    )
     return Bank(LatentStore(folder, name), draws)
 
 
@@ -115,6 +120,7 @@ def fill(
     times: TimeDraw,
     way: Way,
     caption_dropout: float = 0.0,
+    first_frame_noise: Sequence[float] = (),
     tick: Callable[[int], None] = lambda count: None,
 ) -> None:
     """Compute what is missing, with the network as it is now; each part is on the disk before the next is begun.
@@ -127,7 +133,7 @@ def fill(
         draws = []
         for draw in range(bank.draws):
             chosen = [(comparison, draw) for comparison in part]
-            batch = make_batch(chosen, latents, backbone, seed, times, caption_dropout).to(device)
+            batch = make_batch(chosen, latents, backbone, seed, times, caption_dropout, first_frame_noise).to(device)
             draws.append(plain_errors(backbone, batch, way))
             tick(len(part))
         errors_BMVF = torch.stack(draws, 1)

@@ -113,6 +113,7 @@ def make_batch(
     seed: int,
     times: TimeDraw,
     caption_dropout: float = 0.0,
+    first_frame_noise: Sequence[float] = (),
 ) -> Batch:
     """Tensors of some comparisons at their visits.
 
@@ -123,6 +124,8 @@ def make_batch(
         seed: of the draws.
         times: distribution of t.
         caption_dropout: share of the comparisons that are seen under the empty caption; 1 = all.
+        first_frame_noise: mean and spread of the log of the noise on a first frame that is shown beside the latents;
+            empty = none.
 
     Raises:
         ValueError: a latent is missing.
@@ -151,18 +154,43 @@ def make_batch(
             captions.append(EMPTY if unconditional else view.caption)
     assert len(firsts) in (0, len(clean)), "either all views of a batch are given a first frame or none is"
     views = max(len(comparison.views) for comparison, _ in chosen)
+    condition = backbone.condition(
+        captions,
+        torch.stack(firsts) if firsts else None,
+        **{name: torch.stack(many) for name, many in stills.items()},
+    )
+    if first_frame_noise:
+        on_BCHW = [first_noise(clean[0][:, 0].shape, *chosen[b], seed, first_frame_noise) for b, _ in place]
+        condition = _shown_noisy(condition, backbone.spec.shown, torch.stack(on_BCHW))
     return Batch(
         torch.stack(clean),
         torch.stack(noise),
         torch.stack(t),
-        backbone.condition(
-            captions,
-            torch.stack(firsts) if firsts else None,
-            **{name: torch.stack(many) for name, many in stills.items()},
-        ),
+        condition,
         tuple(place),
         collate([comparison.terms for comparison, _ in chosen], views, clean[0].shape[1]),
     )
+
+
+def first_noise(
+    shape: Sequence[int], comparison: Comparison, visit: int, seed: int, log_scale: Sequence[float]
+) -> Tensor:
+    """Noise on the first frame that is shown to all views of a comparison's visit, of scale exp(N(mean, spread)).
+
+    Time and noise of the visit do not depend on it. CogVideoX' trainer has N(-3, 0.5), on pixels in [-1, 1]; this is
+    for latents.
+    """
+    generator = seeded(seed, "first frame noise", comparison.id, visit)
+    mean, spread = log_scale
+    scale = (mean + spread * torch.randn(1, generator=generator)).exp()
+    return scale * torch.randn(*shape, generator=generator)
+
+
+def _shown_noisy(condition: Condition, name: str, noise_RCHW: Tensor) -> Condition:
+    """A condition with noise on latent frame 0 of what shows the first frame."""
+    shown = condition.more[name].clone()
+    shown[:, :, 0] += noise_RCHW
+    return condition.with_more(**{name: shown})
 
 
 def stills_of(view: View, latents: LatentStore, names: Sequence[str]) -> dict[str, Tensor]:

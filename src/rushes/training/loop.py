@@ -81,7 +81,8 @@ class Work:
 
     def batch(self, chosen: Sequence[tuple[Comparison, int]], caption_dropout: float = 0.0) -> Batch:
         """Tensors of comparisons at their visits, where the network is."""
-        batch = make_batch(chosen, self.data.latents, self.backbone, self.seed, self.data.times, caption_dropout)
+        data, noise = self.data, self.settings.first_frame_noise
+        batch = make_batch(chosen, data.latents, self.backbone, self.seed, data.times, caption_dropout, noise)
         batch = replace(batch, terms=scaled(batch.terms, self.strength.scale))
         return batch.to(self.trained[0].device)
 

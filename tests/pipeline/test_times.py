@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from rushes.backbones.adapters import LORA_FILE
 from rushes.backbones.loading import load_backbone
 from rushes.cli import main
-from rushes.config.tables import Backbone, Caption, Generate, Settings, Train
+from rushes.config.tables import Backbone, Caption, Generate, Label, Settings, Train
 from rushes.noise.draws import TimeDraw
 from rushes.pipeline import stages
 from rushes.pipeline.project import open_project
@@ -215,8 +215,8 @@ def test_captions_are_not_dropped_where_they_are_compared(
     tmp_path: Path, small: SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """PhysHPO's semantic level is a clip under its caption against the same under a wrong one."""
-    caption = Caption(by="rules")
-    folder = small.new_project(tmp_path / "project", small.settings.model_copy(update={"caption": caption}))
+    changes = {"caption": Caption(by="rules"), "label": Label()}
+    folder = small.new_project(tmp_path / "project", small.settings.model_copy(update=changes))
     sets = ["--set", "train.recipe=physhpo", "--set", "generate.takes=1", "--set", "train.caption_dropout=0.1"]
     levels = {"instance": 0, "state": 0, "motion": 0}
     sets += [part for name, weight in levels.items() for part in ("--set", f"train.options.{name}_weight={weight}")]

@@ -63,7 +63,7 @@ def probe_beta(project: Project, comparisons: int, steps: int, target: float) ->
     backbone = load_start(project)
     views = [view for comparison in chosen for view in comparison.views]
     backbone.prepare([*(view.caption for view in views), EMPTY])
-    empty = [replace(c.views[0], caption=EMPTY) for c in held_out]
+    empty = [replace(view, caption=EMPTY) for c in held_out for view in c.views]
     read_views(backbone, [*views, *empty], project.latents)
     data = Data(kept, held_out, project.latents, times)
     shown = 0

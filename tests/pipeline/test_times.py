@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +16,7 @@ from safetensors.torch import load_file
 from rushes.backbones.adapters import LORA_FILE
 from rushes.backbones.loading import load_backbone
 from rushes.cli import main
-from rushes.config.tables import Backbone, Generate, Settings, Train
+from rushes.config.tables import Backbone, Caption, Generate, Label, Settings, Train
 from rushes.noise.draws import TimeDraw
 from rushes.pipeline import stages
 from rushes.pipeline.project import open_project
@@ -208,6 +209,21 @@ def test_a_bank_is_found_again_by_another_process(tmp_path: Path) -> None:
     """Its name holds what is shown of the model, which must be the same text wherever it is read."""
     spec, _ = spec_of("wan_experts", tmp_path)
     assert " at 0x" not in repr(spec)
+
+
+def test_captions_are_not_dropped_where_they_are_compared(
+    tmp_path: Path, small: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """PhysHPO's semantic level is a clip under its caption against the same under a wrong one."""
+    changes = {"caption": Caption(by="rules"), "label": Label()}
+    folder = small.new_project(tmp_path / "project", small.settings.model_copy(update=changes))
+    sets = ["--set", "train.recipe=physhpo", "--set", "generate.takes=1", "--set", "train.caption_dropout=0.1"]
+    levels = {"instance": 0, "state": 0, "motion": 0}
+    sets += [part for name, weight in levels.items() for part in ("--set", f"train.options.{name}_weight={weight}")]
+    with pytest.raises(SystemExit):
+        main(["run", str(folder), *sets])
+    said = capsys.readouterr().err
+    assert re.search(r"train\.caption_dropout: \d+ of \d+ comparisons of recipe 'physhpo' are between captions", said)
 
 
 def test_shares_of_a_single_network_are_nothing() -> None:

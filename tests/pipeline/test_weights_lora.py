@@ -144,7 +144,7 @@ def test_an_adapter_without_effect_is_refused(
 
 def test_comfyui_is_for_adapters(trained: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = weights.find_run(trained, "sft")
-    full = {**run.settings, "train": {**run.settings["train"], "start": "another"}}
+    full = {**run.settings, "train": {**run.settings["train"], "tune": "full"}}
     monkeypatch.setattr(weights, "find_run", lambda project, name: SimpleNamespace(settings=full, base=run.base))
     with pytest.raises(ValueError, match=r"run 'sft' is no adapter on top of the base weights .* leave --weights away"):
         export_weights(trained, "sft", tmp_path, "comfyui")

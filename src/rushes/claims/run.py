@@ -29,7 +29,8 @@ from rushes.pipeline.presets import tiny_train
 from rushes.pipeline.project import Bar, Project, no_bar, open_project, run_folder
 from rushes.records import Candidate, stable_hash
 from rushes.store.database import Store
-from rushes.training.health import Rows, diagnoses
+from rushes.training.diagnosis import Rows
+from rushes.training.health import diagnoses
 from rushes.training.history import read_history
 from rushes.training.recipe import load_recipe
 

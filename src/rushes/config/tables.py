@@ -285,9 +285,8 @@ class Train(Table):
         0.0, ge=0, lt=1, description="share of comparisons seen under the empty caption, which guidance needs; 0 = none"
     )
     weights_ema: float = Field(
-        0.0, ge=0, lt=1, description="what a moving average of the trained weights keeps of itself in a step, say "
-        "0.99; it is sampled with and written; 0 = off"
-    )  # fmt: skip
+        0.0, ge=0, lt=1, description="decay of an average of the trained weights, sampled with and written; 0 = off"
+    )
     gradients: Literal["auto", "joint", "stash", "two_pass"] = Field(
         "auto", description="how views are backpropagated; the gradient is the same, memory and time differ"
     )

@@ -46,7 +46,7 @@ def set_up(job: Job, folder: Path, backbone: Backbone, ranks: Ranks, timed: Bar)
     ranks.wait()
     backbone.prepare(captions)
     latents = LatentStore(folder / "latents", job.latents)
-    empty = views if train.caption_dropout else [view for c in job.held_out for view in c.views[:1]]
+    empty = views if train.caption_dropout else [view for c in job.held_out for view in c.views]
     read_views(backbone, [*views, *(replace(view, caption=EMPTY) for view in empty)], latents)
     backbone.network.to(ranks.device)
     ranks.match(backbone.network)

@@ -18,7 +18,8 @@ from rushes.pipeline.times import expert_shares, training_times
 from rushes.records import stable_hash
 from rushes.training import leak
 from rushes.training.comparison import Comparison, View
-from rushes.training.health import EXPERT, Diagnosis
+from rushes.training.diagnosis import Diagnosis
+from rushes.training.health import EXPERT
 from rushes.training.history import read_history
 from rushes.training.trackers import open_trackers
 from rushes.training.watch import Sampler, Watch

@@ -79,6 +79,12 @@ class Work:
         views, frames = max(len(c.views) for c, _ in chosen), len(chosen[0][0].terms[0].labels)
         return scaled(collate([c.terms for c, _ in chosen], views, frames), self.strength.scale)
 
+    def follow(self, step: int) -> None:
+        """Let what follows the policy do so, after optimiser step number `step` (the first is 1)."""
+        self.reference.update(step)
+        if self.average is not None:
+            self.average.update(step)
+
     def batch(self, chosen: Sequence[tuple[Comparison, int]], caption_dropout: float = 0.0) -> Batch:
         """Tensors of comparisons at their visits, where the network is."""
         data, noise = self.data, self.settings.first_frame_noise
@@ -146,9 +152,7 @@ def train(
         for step in range(start, settings.steps):
             began = time.perf_counter()
             row = _step(work, step)
-            work.reference.update(step + 1)
-            if work.average is not None:
-                work.average.update(step + 1)
+            work.follow(step + 1)
             row["seconds"] = time.perf_counter() - began
             done = step + 1
             kept = done % settings.checkpoint_every == 0 or done == settings.steps

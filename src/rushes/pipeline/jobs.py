@@ -7,11 +7,11 @@ from pathlib import Path
 
 from torch import Tensor
 
-from rushes.backbones.base import Backbone
+from rushes.backbones.base import Backbone, Precision
 from rushes.config.files import validate_table
 from rushes.config.tables import Settings
 from rushes.noise.draws import TimeDraw
-from rushes.pipeline.project import Bar
+from rushes.pipeline.project import BASE, Bar
 from rushes.store.latents import LatentStore
 from rushes.training.bank import fill, needs_reference, open_bank
 from rushes.training.batches import make_batch, read_views
@@ -33,6 +33,7 @@ class Job:
     origin: str  # of those that training starts from
     latents: str  # of the latents
     identity: str
+    dtype: Precision  # of the network
     comparisons: tuple[Comparison, ...]
     held_out: tuple[Comparison, ...]
 
@@ -56,14 +57,15 @@ def set_up(job: Job, folder: Path, backbone: Backbone, ranks: Ranks, timed: Bar)
     latents = LatentStore(folder / "latents", job.latents)
     read_views(backbone, views, latents)
     backbone.network.to(ranks.device)
-    ranks.match(backbone.network)
+    # Only the first process has the runs that training starts from, whose adapters may be merged into frozen weights.
+    ranks.match(backbone.network, frozen=train.start != BASE)
     data = Data(job.comparisons, job.held_out, latents, job.times)
     if not train.bank or not any(map(needs_reference, job.comparisons)):
         return backbone, data
     bank = open_bank(
         folder / "bank",
         train.bank,
-        weights=job.origin,
+        weights=job.origin + ("-mixed" if job.dtype == "mixed" else ""),  # weights alone do not tell it from float32
         latents=latents,
         backbone=backbone,
         seed=seed,

@@ -32,6 +32,7 @@ from rushes.pipeline.project import (
     load_start,
     make_trainable,
     no_bar,
+    precision_of,
     run_folder,
 )
 from rushes.pipeline.reports import run_name
@@ -65,6 +66,7 @@ def train_run(project: Project) -> Facts:
             torn.unlink()
         ranks.send(job)
         backbone, data = set_up(job, project.store.project, _start(project), ranks, project.timed)
+        _warn(project, backbone, ranks)
         shown = 0
         watch, trackers = watch_run(project, backbone, job.comparisons, job.held_out, folder)
         with project.timed(f"train: {name}", settings.steps) as tick, _full_disk_said(folder), trackers:
@@ -85,6 +87,21 @@ def train_run(project: Project) -> Facts:
     return {"run": name, "steps": settings.steps, "steps_now": taken, **_gradients(folder), **bank, **facts}
 
 
+def _warn(project: Project, backbone: Backbone, ranks: Ranks) -> None:
+    """What a user may not have meant."""
+    train, trained = project.settings.train, [p for p in backbone.network.parameters() if p.requires_grad]
+    if any(p.dtype == torch.bfloat16 for p in trained):
+        project.say(
+            f"train.tune {train.tune}: steps below 1/512 of a bfloat16 weight are rounded away (at a learning rate of "
+            "1e-6 about 2 % of the weights move); set backbone.dtype to auto or mixed"
+        )
+    if train.batch < ranks.size:
+        project.say(
+            f"train.batch is {train.batch} for {ranks.size} processes, so {ranks.size - train.batch} of them have no "
+            f"comparison; set it to a multiple of {ranks.size} to use all"
+        )
+
+
 def follow_run(folder: Path) -> bool:
     """What a process of torchrun's does that is not the first: train along; False for the first, or without torchrun.
 
@@ -95,7 +112,7 @@ def follow_run(folder: Path) -> bool:
         return False
     with joined() as ranks:
         job: Job = ranks.send(None)
-        backbone = load_model(job.settings.backbone, folder)
+        backbone = load_model(job.settings.backbone, folder, job.dtype)
         make_trainable(backbone, job.settings.train)
         backbone, data = set_up(job, folder, backbone, ranks, no_bar)
         _train(job, backbone, data, folder / "runs" / job.name, ranks)
@@ -139,8 +156,8 @@ def _prepare(project: Project, name: str) -> tuple[Job, Facts]:
         project.latents.fingerprint,
     ]
     identity = stable_hash([*made_from, [asdict(comparison) for comparison in comparisons]])
-    start, latents = origin or base, project.latents.fingerprint
-    job = Job(project.settings, name, base, start, latents, identity, tuple(kept), tuple(held_out))
+    start, latents, dtype = origin or base, project.latents.fingerprint, precision_of(project, settings)
+    job = Job(project.settings, name, base, start, latents, identity, dtype, tuple(kept), tuple(held_out))
     facts: Facts = {"comparisons": len(kept), "held_out": len(held_out)}
     terms = Counter(term.level for comparison in comparisons for term in comparison.terms)
     facts |= {"terms": dict(terms)} | ({"same_on_both_sides": dict(dropped)} if dropped else {})

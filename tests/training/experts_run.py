@@ -79,7 +79,7 @@ def run(folder: Path, model: str, case: Case, ranks: Ranks) -> None:
         backbone.network.requires_grad_(True)
     backbone.network.eval()
     if case.bank:
-        args = {"seed": 0, "times": data.times}
+        args = {"seed": 2, "times": data.times}
         bank = open_bank(folder / "bank", case.bank, weights="", latents=data.latents, backbone=backbone, **args)
         fill(bank, ranks.share(data.comparisons), backbone, data.latents, way=AUTO, **args)
         ranks.wait()
@@ -88,7 +88,7 @@ def run(folder: Path, model: str, case: Case, ranks: Ranks) -> None:
         steps=STEPS, batch=case.batch, lr=1e-3, checkpoint_every=STEPS, warmup=0, decay="none", parallel=case.parallel,
         gradients=case.gradients, bank=case.bank,
     )  # fmt: skip
-    train(backbone, data, settings, folder, seed=1, identity="experts", ranks=ranks)
+    train(backbone, data, settings, folder, seed=2, identity="experts", ranks=ranks)
     weights = whole_weights(backbone)
     if ranks.first:
         save_file(weights, folder / "weights.safetensors")

@@ -140,7 +140,7 @@ def test_two_processes_train_two_experts_as_one_does(case: str, taken: str, expe
     """In some steps the draws of the processes go to different experts, in others one expert is asked by nobody."""
     same(experts.one / case, experts.two / case)
     asked = [{key.split("/")[1] for key in row if key.startswith("expert/")} for row in rows(experts.two / case)]
-    assert {"high_noise"} in asked and len(set(map(frozenset, asked))) > 2
+    assert {"low_noise"} in asked and any("high_noise" in each for each in asked)
     first = json.loads((experts.two / case / "metrics.jsonl").read_text().splitlines()[0])
     assert (first["gradients"], first["processes"]) == (taken, 2)
     ours, its = (load_file(folder / case / "weights.safetensors") for folder in (experts.one, experts.two))

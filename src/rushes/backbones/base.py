@@ -16,6 +16,27 @@ from torch import Tensor, nn
 
 from rushes.noise.paths import NoisePath
 
+Precision = Literal["auto", "float32", "bfloat16", "mixed"]
+
+
+def trained_precision(asked: Precision, changes_weights: bool, device: str) -> Precision:
+    """The precision of a network that is trained, or was.
+
+    A step of full tuning moves a weight by about the learning rate. bfloat16 has 8 bits of mantissa: a step below 1/512
+    of the weight is rounded away, so that at 1e-6 some 2 % of the weights move at all. Merging an adapter into such
+    weights rounds it likewise.
+
+    Args:
+        asked: what `backbone.dtype` says; all but "auto" is taken as it is.
+        changes_weights: whether a run, or one that it starts from, tunes the network's own weights or merges an adapter
+            into them. An adapter over a frozen network is float32 whatever the network's precision.
+        device: "cuda" or "cpu".
+
+    Returns:
+        "mixed" for "auto" where own weights change on a GPU, else what was asked for.
+    """
+    return "mixed" if asked == "auto" and changes_weights and device == "cuda" else asked
+
 
 @dataclass(frozen=True)
 class How:
@@ -23,7 +44,7 @@ class How:
 
     Args:
         dtype: of the network. "mixed" keeps float32 weights and computes in bfloat16; "auto" is bfloat16 on a GPU and
-            float32 without one.
+            float32 without one. See `trained_precision` for a network that is trained.
         checkpointing: activations are computed again in the backward pass instead of kept.
         tiling: the codec works in overlapping tiles where frames are large.
         fps: frames per second of the clips, for models that are told; None = the model's own.
@@ -34,7 +55,7 @@ class How:
         decode_noise_scale: share of noise in the latents that it gets, in [0, 1]; None = as `decode_timestep`.
     """
 
-    dtype: Literal["auto", "float32", "bfloat16", "mixed"] = "auto"
+    dtype: Precision = "auto"
     checkpointing: bool = True
     tiling: bool = True
     fps: float | None = None

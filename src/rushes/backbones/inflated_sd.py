@@ -103,7 +103,7 @@ class InflatedSD(DiffusersBackbone):
         parts = dict.fromkeys(("vae", "unet", "safety_checker", "feature_extractor", *without))
         pipeline = StableDiffusionPipeline.from_pretrained(
             self.folder.path,
-            dtype=self.dtype,
+            dtype=self.reading_dtype,
             local_files_only=True,
             use_safetensors=True,
             requires_safety_checker=False,

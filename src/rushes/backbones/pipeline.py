@@ -91,6 +91,9 @@ class DiffusersBackbone:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         half = how.dtype == "bfloat16" or (how.dtype == "auto" and self.device.type == "cuda")
         self.dtype = torch.bfloat16 if half else torch.float32
+        # Captions are read alike by the base and by a network in mixed precision, and once.
+        mixed = how.dtype == "mixed" and self.device.type == "cuda"
+        self.reading_dtype = torch.bfloat16 if mixed else self.dtype
         self._rows: dict[str, Kept] = {}
 
     @cached_property
@@ -125,7 +128,7 @@ class DiffusersBackbone:
         """A fresh part that reads: an encoder, or a tokenizer or image processor, which have no weights."""
         cls = self.folder.cls(name)
         if isinstance(cls, type) and issubclass(cls, nn.Module):
-            return self._load(name, self.dtype)
+            return self._load(name, self.reading_dtype)
         return cls.from_pretrained(self.folder.path / name, local_files_only=True)
 
     def _load(self, part: str, dtype: torch.dtype, place: torch.device | None = None) -> nn.Module:
@@ -140,7 +143,11 @@ class DiffusersBackbone:
         idle = ("vae", *self.family.networks, *self.family.idle, *without)
         left_out = {part: None for part in idle if self.folder.has(part)}
         pipeline = getattr(diffusers, self.folder.pipeline).from_pretrained(
-            self.folder.path, dtype=self.dtype, **HERE, **left_out, **parts_in_variants(self.folder, idle, self.dtype)
+            self.folder.path,
+            dtype=self.reading_dtype,
+            **HERE,
+            **left_out,
+            **parts_in_variants(self.folder, idle, self.reading_dtype),
         )
         for part in pipeline.components.values():
             if isinstance(part, nn.Module):
@@ -227,7 +234,7 @@ class DiffusersBackbone:
     def reads_with(self) -> dict[str, Any]:
         """What embeddings of a caption are made from beside the caption; hashes the files of all parts that read."""
         idle = ("vae", "scheduler", *self.family.networks, *self.family.idle)
-        return {"family": self.family.name, **made_by(self.folder, idle, self.family.text, self.dtype)}
+        return {"family": self.family.name, **made_by(self.folder, idle, self.family.text, self.reading_dtype)}
 
     def still(self, frames_BHWC: NDArray[np.uint8], frames: int) -> dict[str, Tensor]:
         """What the family makes of a first frame beside its latent."""
@@ -281,6 +288,7 @@ class DiffusersBackbone:
         if self.how.dtype != "mixed":
             yield
             return
+        # No cache: it would keep a bfloat16 copy of every weight until the pass ends.
         with torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False), warnings.catch_warnings():
             # float32 gains of norms beside bfloat16 activations are what mixed precision means
             warnings.filterwarnings("ignore", "Mismatch dtype between input and weight")

@@ -8,9 +8,9 @@ from pathlib import Path
 from torch import Tensor
 
 from rushes.backbones.adapters import is_adapter
-from rushes.backbones.base import Backbone
+from rushes.backbones.base import Backbone, Precision
 from rushes.config.tables import Settings
-from rushes.pipeline.project import Bar
+from rushes.pipeline.project import BASE, Bar
 from rushes.pipeline.times import training_times
 from rushes.store.latents import LatentStore
 from rushes.training.bank import fill, needs_reference, open_bank
@@ -32,6 +32,7 @@ class Job:
     origin: str  # of those that training starts from
     latents: str  # of the latents
     identity: str
+    dtype: Precision  # of the network
     comparisons: tuple[Comparison, ...]
     held_out: tuple[Comparison, ...]
 
@@ -49,14 +50,15 @@ def set_up(job: Job, folder: Path, backbone: Backbone, ranks: Ranks, timed: Bar)
     empty = views if train.caption_dropout else [view for c in job.held_out for view in c.views]
     read_views(backbone, [*views, *(replace(view, caption=EMPTY) for view in empty)], latents)
     backbone.network.to(ranks.device)
-    ranks.match(backbone.network)
+    # Only the first process has the runs that training starts from, whose adapters may be merged into frozen weights.
+    ranks.match(backbone.network, frozen=train.start != BASE)
     data = Data(job.comparisons, job.held_out, latents, training_times(job.settings, backbone.spec))
     if not train.bank or not any(map(needs_reference, job.comparisons)):
         return backbone, data
     bank = open_bank(
         folder / "bank",
         train.bank,
-        weights=job.origin,
+        weights=job.origin + ("-mixed" if job.dtype == "mixed" else ""),  # weights alone do not tell it from float32
         latents=latents,
         backbone=backbone,
         seed=seed,

@@ -11,11 +11,12 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from rushes.backbones.adapters import add_lora, is_adapter, merge_lora
-from rushes.backbones.base import Backbone, How
+from rushes.backbones.base import Backbone, How, Precision, trained_precision
 from rushes.backbones.loading import load_backbone
 from rushes.backbones.offload import check_not_offloaded
 from rushes.backbones.sampling import refused
@@ -45,19 +46,20 @@ def no_bar(name: str, total: int) -> Iterator[Callable[[int], None]]:
     yield lambda count: None
 
 
-def load_model(size: Size, project: Path | None = None) -> Backbone:
+def load_model(size: Size, project: Path | None = None, dtype: Precision | None = None) -> Backbone:
     """A fresh copy of the model that the `[backbone]` settings name.
 
     Args:
         size: those settings.
         project: folder of the project in which what captions are read as is kept; None = nowhere.
+        dtype: in place of the settings', see `precision_of`.
 
     Raises:
         ValueError: no such backbone, or weights that it cannot read.
     """
     texts = project / TEXTS if project else None
     how = How(
-        size.dtype,
+        dtype or size.dtype,
         size.checkpointing,
         tiled(size.tiling, size.name, size.frames, size.height_px, size.width_px),
         size.fps,
@@ -208,6 +210,27 @@ def find_run(project: Project, name: str) -> Run:
     return runs[name]
 
 
+def precision_of(project: Project, settings: Train) -> Precision:
+    """The precision of the network that a run with these settings trains.
+
+    Own weights change where the run, or one that it starts from, tunes them, or where it merges an adapter to begin
+    with. The base alone, for takes and its fingerprint, keeps the precision of the settings.
+    """
+    chain = [settings]
+    while chain[-1].start != BASE:
+        chain.append(_train_of(find_run(project, chain[-1].start)))
+    changes = settings.tune != "lora" or len({_tuned(each) for each in chain}) > 1
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return trained_precision(project.settings.backbone.dtype, changes, device)
+
+
+def base_beside(project: Project, run: str) -> Backbone:
+    """The base in the precision of a finished run, so that the two differ by their weights alone."""
+    dtype = precision_of(project, _train_of(find_run(project, run)))
+    same = dtype == project.settings.backbone.dtype
+    return project.base if same else load_model(project.settings.backbone, project.store.project, dtype)
+
+
 def make_trainable(backbone: Backbone, settings: Train) -> None:
     """Let the weights that are trained require gradients, and no others; in place.
 
@@ -246,10 +269,10 @@ def load_start(project: Project) -> Backbone:
             p.requires_grad_(p.requires_grad or is_adapter(name))
         _train_expert(backbone, settings)
         return backbone
-    return _untrained(project, settings)
+    return _untrained(project, settings, precision_of(project, settings))
 
 
-def _untrained(project: Project, settings: Train) -> Backbone:
+def _untrained(project: Project, settings: Train, dtype: Precision) -> Backbone:
     """The model before any run of a chain trained the weights that a run with these settings trains."""
     while settings.start != BASE:
         before = _train_of(find_run(project, settings.start))
@@ -257,9 +280,9 @@ def _untrained(project: Project, settings: Train) -> Backbone:
             break
         settings = settings.model_copy(update={"start": before.start})
     if settings.start == BASE:
-        backbone = load_model(project.settings.backbone, project.store.project)
+        backbone = load_model(project.settings.backbone, project.store.project, dtype)
     else:
-        backbone = _load_trainable(project, settings.start)
+        backbone = _load_trainable(project, settings.start, dtype)
         merge_lora(backbone.network)
     make_trainable(backbone, settings)
     return backbone
@@ -301,20 +324,22 @@ def load_run(project: Project, name: str) -> Backbone:
     return backbone
 
 
-def _load_trainable(project: Project, name: str) -> Backbone:
+def _load_trainable(project: Project, name: str, dtype: Precision | None = None) -> Backbone:
+    """A finished run's weights, requiring gradients; in another precision than the run's where `dtype` says so."""
     run = find_run(project, name)
+    own = precision_of(project, _train_of(run))
     path = run_folder(project, name) / WEIGHTS
     if project.base.fingerprint != run.base:
         raise ValueError(
             f"run {name!r} started from other weights than [backbone] names now; set backbone.name and backbone.path "
             "to what they were"
         )
-    backbone = _untrained(project, _train_of(run))
+    backbone = _untrained(project, _train_of(run), dtype or own)
     try:
         backbone.network.load_state_dict(load_file(path), strict=False)
     except (OSError, SafetensorError, RuntimeError) as error:
         raise ValueError(f"{path}: cannot be read ({error}); {_AGAIN}") from error
-    if backbone.fingerprint != run.made_by:
+    if dtype in (None, own) and backbone.fingerprint != run.made_by:  # it is one of the weights as the run had them
         raise ValueError(f"{path}: not the weights that run {name!r} ended with; {_AGAIN}")
     return backbone
 

@@ -21,7 +21,7 @@ from rushes.backbones.pipeline import DiffusersBackbone, Experts
 from rushes.config.tables import Settings
 from rushes.noise.draws import seeded
 from rushes.pipeline.comfyui import comfy_layers, from_comfy, to_comfy
-from rushes.pipeline.project import Project, adapts_base, find_run, load_model, load_run
+from rushes.pipeline.project import Project, adapts_base, base_beside, find_run, load_model, load_run, precision_of
 
 Form = Literal["diffusers", "comfyui"]
 LEVELS = (0.95, 0.3)  # noise levels that are looked at; of two experts each answers one
@@ -61,8 +61,8 @@ def export_weights(project: Project, name: str, folder: Path, form: Form = "diff
         ValueError: no such finished run; its output is the base's; a form that there is not for it; what was written
             does not do what the run does.
     """
-    backbone, run = load_run(project, name), find_run(project, name)
-    train = Settings.model_validate(run.settings).train
+    backbone = load_run(project, name)
+    train = Settings.model_validate(find_run(project, name).settings).train
     unchanged = ValueError(f"run {name!r} changed no weight, so its export would be the base; train it longer")
     # An inflated model is none that diffusers knows, and an adapter on top of another run's weights needs those too.
     if isinstance(backbone, DiffusersBackbone) and backbone.as_it_is and adapts_base(project, train):
@@ -75,11 +75,12 @@ def export_weights(project: Project, name: str, folder: Path, form: Form = "diff
             "is for such adapters; leave --weights away to export the whole model"
         )
     merge_lora(backbone.network)
-    if backbone.fingerprint == run.base:
+    if backbone.fingerprint == base_beside(project, name).fingerprint:
         raise unchanged
     path = folder / (name if isinstance(backbone, DiffusersBackbone) else f"{name}.safetensors")
     backbone.save(path)
-    again = load_model(project.settings.backbone.model_copy(update={"path": str(path)}))
+    size, dtype = project.settings.backbone.model_copy(update={"path": str(path)}), precision_of(project, train)
+    again = load_model(size, dtype=dtype)
     if again.fingerprint != backbone.fingerprint:
         raise ValueError(f"{path}: what is read back is not what was written; check the disk, then export again")
     return Exported(path, "model")
@@ -103,7 +104,8 @@ def _export_adapter(backbone: DiffusersBackbone, path: Path, form: Form) -> Expo
     with warnings.catch_warnings(), _answering(backbone.network, READ_BACK, lambda: _read_back(backbone, path, form)):
         again = _predictions(backbone)
     differences = (again - trained).norm(dim=1) / size
-    if (differences > ALIKE * changes + ROUNDING[backbone.dtype]).any():
+    rounding = ROUNDING[torch.bfloat16 if backbone.how.dtype == "mixed" else backbone.dtype]
+    if (differences > ALIKE * changes + rounding).any():
         raise ValueError(
             f"{path}: what is read back differs from the trained model by {float(differences.max()):.3g} of a "
             f"prediction, where the adapter changes {float(changes.max()):.3g}; do not use it, and report this"

@@ -9,11 +9,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
-from torch.utils import deterministic as tensors
+from torch.utils import deterministic as switches
 
 CUBLAS, WORKSPACES = "CUBLAS_WORKSPACE_CONFIG", (":4096:8", ":16:8")  # the two that torch accepts
+
+
+_NEW_MEMORY: Any = switches  # its `fill_uninitialized_memory` has no type
 
 
 @contextmanager
@@ -29,14 +33,14 @@ def deterministic(wanted: bool) -> Iterator[None]:
         set_workspace()
         check_workspace(os.environ)
     before = torch.are_deterministic_algorithms_enabled()
-    warns, fills = torch.is_deterministic_algorithms_warn_only_enabled(), tensors.fill_uninitialized_memory
+    warns, fills = torch.is_deterministic_algorithms_warn_only_enabled(), _NEW_MEMORY.fill_uninitialized_memory
     torch.use_deterministic_algorithms(wanted)
-    tensors.fill_uninitialized_memory = fills and not wanted
+    _NEW_MEMORY.fill_uninitialized_memory = fills and not wanted
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before, warn_only=warns)
-        tensors.fill_uninitialized_memory = fills
+        _NEW_MEMORY.fill_uninitialized_memory = fills
 
 
 def set_workspace() -> None:

@@ -242,9 +242,10 @@ def _chosen(work: Work, step: int) -> list[tuple[Comparison, int]]:
     chosen = schedule(len(data.comparisons), settings.batch, step, work.seed)
     draws = data.bank.draws if data.bank else None
     found = [(data.comparisons[index], visit % draws if draws else visit) for index, visit in chosen]
-    if work.way.most and work.way.boundary is not None:
+    boundary = work.way.boundary
+    if work.way.most and boundary is not None:
         # Each process then gets about as many comparisons of each expert: as few passes as can be are common to all.
-        found.sort(key=lambda each: float(time_of(*each, work.seed, data.times)) < (work.way.boundary or 0.0))
+        found.sort(key=lambda each: float(time_of(each[0], each[1], work.seed, data.times)) < boundary)
     return found
 
 

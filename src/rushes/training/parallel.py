@@ -96,11 +96,11 @@ class Ranks:
             dist.all_reduce(value, dist.ReduceOp.MAX)
         return int(value)
 
-    def match(self, network: nn.Module) -> None:
-        """Trainable weights of the first process into all of them."""
+    def match(self, network: nn.Module, frozen: bool = False) -> None:
+        """Trainable weights of the first process into all, and frozen ones where they are not the base's."""
         if self.size > 1:
             for p in network.parameters():
-                if p.requires_grad:
+                if p.requires_grad or frozen:
                     dist.broadcast(p.data, 0)
 
     def shard(self, network: nn.Module) -> None:

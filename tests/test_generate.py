@@ -16,7 +16,7 @@ from rushes.config.tables import Footage, Generate
 from rushes.footage.world import import_world
 from rushes.generate import Studio
 from rushes.media.read import read_video
-from rushes.records import Clip
+from rushes.records import Clip, stable_hash
 from rushes.store.database import Store
 
 SETTINGS = Generate(takes=2, steps=2, batch=4)
@@ -195,3 +195,38 @@ def test_at_least_one_word_is_left_out(caption: str, share: float, left: int) ->
 def test_nothing_can_be_left_out_of_nothing() -> None:
     with pytest.raises(ValueError, match="a clip without a caption has no words to leave out"):
         generate.masked(" ", 0.3, 0)
+
+
+def test_settings_that_came_later_count_where_they_are_set(studio: Studio) -> None:
+    """At their defaults takes are what they were, so those of older projects are not made again."""
+    before = {**SETTINGS.model_dump(mode="json", exclude={"takes", "batch", "eta", "mask"})}
+    size = Size().model_dump(exclude={"path", "checkpointing"})
+    for name in ("guidance_2", "image_cond_noise_scale"):
+        before.pop(name)
+    for name in ("decode_timestep", "decode_noise_scale"):
+        size.pop(name)
+    assert studio.settings_hash == stable_hash([before, size | {"tiling": True}])
+    whole = replace(studio, size=Size(tiling=False))
+    told = replace(studio, size=Size(decode_timestep=0.05))
+    found = {each.settings_hash for each in (studio, whole, told, with_settings(studio, guidance_2=3.0))}
+    assert len(found) == 4
+    assert replace(studio, size=Size(tiling=True)).settings_hash == studio.settings_hash
+
+
+def test_the_models_own_noise_is_in_the_name_of_a_take(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = studio.settings_hash
+    spec = replace(studio.backbone.spec, image_cond_noise_scale=0.15)
+    monkeypatch.setattr(studio.backbone, "spec", spec)
+    own, same, none = (with_settings(studio, image_cond_noise_scale=scale) for scale in (-1.0, 0.15, 0.0))
+    assert (own.noise, same.noise, none.noise) == (0.15, 0.15, 0.0)
+    assert own.settings_hash == same.settings_hash != before == none.settings_hash
+    one, other = generate.requests(own, own.store.clips(), 0)[:2]
+    alone = generate.frames_of(own, [other])
+    assert (generate.frames_of(own, [one, other])[1:] == alone).all()
+    assert (generate.frames_of(none, [other]) != alone).any()
+
+
+def test_guidance_of_the_second_expert_alone_asks_for_a_second_pass(studio: Studio) -> None:
+    assert not generate._leads_away(with_settings(studio, guidance=1.0))
+    assert generate._leads_away(with_settings(studio, guidance=1.0, guidance_2=3.0))
+    assert generate._leads_away(with_settings(studio, guidance=3.0, guidance_2=1.0))

@@ -301,8 +301,7 @@ class Train(Table):
     first_frame_noise: tuple[float, ...] = Field(
         (),
         strict=False,
-        description="mean and spread of the log of the noise on a first frame that is shown as channels; empty = none; "
-        "CogVideoX was trained with [-3, 0.5]",
+        description="mean and spread of log noise on a first frame shown as channels; CogVideoX: [-3, 0.5]; [] = none",
     )
     parallel: Literal["replicate", "shard"] = Field(
         "replicate", description="under torchrun each process has all weights, or a part of them (FSDP2)"

@@ -54,7 +54,7 @@ class Solver(Protocol):
         ...
 
 
-# steps, shift (None = the model's own), level to start from, latent frames, height and width
+# steps, shift (None = the model's own), time to start from, latent frames, height and width
 MakeSolver = Callable[[int, float | None, float, tuple[int, int, int]], Solver]
 
 

@@ -297,7 +297,7 @@ _KIND_NAMES = {
     "take": "take",
     "guided": "guided sample",
     "gap": "gap take",
-    "probe": "probe of `rushes eta`",
+    "probe": "probe",
     "imported": "imported take",
 }
 

@@ -50,6 +50,7 @@ def eta_of_project(project: Project, levels: Sequence[float] = (), clips: int = 
         warnings.append(f"the project has {len(chosen)} training clips, and {clips} were asked for")
     return {
         "by": judge.name if judge else PEOPLE,
+        "faults_by": project.meter.headline or judge.name if judge else None,
         "clips": len(chosen),
         "levels": [{**level.written(), "sheet": str(sheets[level.eta])} for level in found],
         "proposed": list(proposed) if proposed else None,
@@ -157,7 +158,8 @@ def in_words(facts: Facts) -> list[str]:
     for row in facts["levels"]:
         cells = "".join(f"{_cell(row[name], row[f'{name}_interval']):<22}" for name in MEASURES)
         lines.append(f"{'free' if row['free'] else format(row['eta'], '.4g'):<7}{cells}{row['sheet']}")
-    lines.append(f"by {facts['by']}, {facts['clips']} clips; 95 % intervals over clips")
+    faults = f", faults by {facts['faults_by']}" if facts["faults_by"] else ""
+    lines.append(f"by {facts['by']}{faults}, {facts['clips']} clips; 95 % intervals over clips")
     lines += [f"! {line}" for line in facts["warnings"]]
     if facts["proposed"]:
         low, high = facts["proposed"]

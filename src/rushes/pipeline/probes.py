@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
@@ -16,6 +16,7 @@ import numpy as np
 
 from rushes import generate
 from rushes.evaluate.levels import PairFacts
+from rushes.evaluate.meters import Meter
 from rushes.judges.base import Judge, PointwiseJudge
 from rushes.media.files import whole_file
 from rushes.media.images import write_image
@@ -117,50 +118,70 @@ def measure_probes(
     """What each pair shows. Without a judge labels are what people `said` of it, by the ids of its members."""
     folder = project.store.project / FOLDER
     folder.mkdir(exist_ok=True)
-    kept, label = Kept(folder / MEASURED), project.settings.label
-    by = [judge.name, label.by, label.margin, label.segment_s, label.frames_per_s] if judge else []
-    keys = [_keys(probe, by) for probe in probes]
-    shot = lru_cache(8)(lambda row, size_px: _shot(project, row, size_px))
-    todo = [at for at, names in enumerate(keys) if any(name not in kept for name in names[: 2 if judge else 1])]
+    kept, eyes = Kept(folder / MEASURED), _Eyes(project, judge) if judge else None
+    keys = [_keys(probe, eyes.by if eyes else []) for probe in probes]
+    shot = lru_cache(8)(lambda row: _shot(project, row, None))
+    todo = [at for at, names in enumerate(keys) if any(name not in kept for name in names[: 2 if eyes else 1])]
     with project.timed("eta: measure", len(todo)) as tick:
         for at in todo:
             probe, (motion, judged) = probes[at], keys[at]
             if motion not in kept:
-                kept[motion] = _finite(motion_agreement(shot(probe.left, None), shot(probe.right, None)))
-            if judge and judged not in kept:
-                rows = (probe.left, probe.right, probe.real)
-                kept[judged] = _judged(judge, [shot(row, judge.size_px) for row in rows], label.segment_s)
+                kept[motion] = _finite(motion_agreement(shot(probe.left), shot(probe.right)))
+            if eyes and judged not in kept:
+                kept[judged] = eyes.look(probe)
             tick(1)
     found = []
     for probe, (motion, judged) in zip(probes, keys, strict=True):
-        facts = kept[judged] if judge else {"faults": None}
-        labels = facts["labels"] if judge else said.get(frozenset((probe.left.id, probe.right.id)), ())
+        facts = kept[judged] if eyes else {"faults": None}
+        labels = facts["labels"] if eyes else said.get(frozenset((probe.left.id, probe.right.id)), ())
         found.append(
             PairFacts(probe.left.clip_id, probe.eta, _known(kept[motion]), tuple(labels), _known(facts["faults"]))
         )
     return found
 
 
+class _Eyes:
+    """A judge's labels of a pair, and its faults: how far its members are behind the real clip, on average.
+
+    Faults are counted by the metric that evaluation's verdict is about, where there is one; else by the judge's scores;
+    and where it gives none, by the share of judged segments that the real clip wins less that which it loses.
+    """
+
+    def __init__(self, project: Project, judge: Judge) -> None:
+        meter, label = project.meter, project.settings.label
+        self.judge, self.segment_s = judge, label.segment_s
+        size_px, self.faults_by = (meter.size_px, meter.headline) if meter.headline else (judge.size_px, judge.name)
+        self.by = [judge.name, label.by, label.margin, label.segment_s, label.frames_per_s, self.faults_by]
+        self._shot = lru_cache(8)(lambda row, size: _shot(project, row, size))
+        grade = _grade(meter, judge)
+        self._score = lru_cache(64)(lambda row: grade(self._shot(row, size_px))) if grade else None
+
+    def look(self, probe: Probe) -> dict[str, Any]:
+        """The labels, and the faults or None."""
+        left, right = (self._shot(row, self.judge.size_px) for row in (probe.left, probe.right))
+        labels = self.judge.compare(left, right, self.segment_s).labels
+        behind = [self._behind(probe.real, row) for row in (probe.left, probe.right)]
+        return {"labels": list(labels), "faults": _finite(float(np.mean(behind)))}
+
+    def _behind(self, real: Candidate, take: Candidate) -> float:
+        if self._score:
+            return self._score(real) - self._score(take)
+        said = self.judge.compare(*(self._shot(row, self.judge.size_px) for row in (real, take)), self.segment_s)
+        judged = [label for at, label in enumerate(said.labels) if at not in said.unjudged]
+        return sum(judged) / len(judged) if judged else math.nan
+
+
+def _grade(meter: Meter, judge: Judge) -> Callable[[Shot], float] | None:
+    """A score of one clip, higher is better; None where there is none."""
+    if meter.headline:
+        sign = 1.0 if meter.better[meter.headline] == "higher" else -1.0
+        return lambda shot: sign * meter.measure(shot)[meter.headline][0]
+    return (lambda shot: judge.score(shot, None)[0]) if isinstance(judge, PointwiseJudge) else None
+
+
 def _keys(probe: Probe, by: Sequence[object]) -> tuple[str, str]:
     pair = [_VERSION, probe.left.id, probe.right.id]
     return stable_hash(["motion", *pair]), stable_hash(["judged", *pair, probe.real.id, *by])
-
-
-def _judged(judge: Judge, shots: Sequence[Shot], segment_s: float) -> dict[str, Any]:
-    """Labels of a pair, and its faults: how far its members are behind the real clip, by score where there are scores,
-    else by the share of judged segments that the real clip wins less that which it loses."""
-    left, right, real = shots
-    labels = judge.compare(left, right, segment_s).labels
-    if isinstance(judge, PointwiseJudge):
-        scores = [judge.score(shot, None)[0] for shot in (real, left, right)]
-        behind = [scores[0] - score for score in scores[1:]]
-    else:
-        behind = []
-        for shot in (left, right):
-            said = judge.compare(real, shot, segment_s)
-            judged = [label for at, label in enumerate(said.labels) if at not in said.unjudged]
-            behind.append(sum(judged) / len(judged) if judged else math.nan)
-    return {"labels": list(labels), "faults": _finite(float(np.mean(behind)))}
 
 
 def _finite(value: float) -> float | None:

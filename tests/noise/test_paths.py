@@ -192,7 +192,10 @@ def test_the_share_of_noise_on_a_schedule_is_not_the_share_of_its_steps(
 
 @given(st.floats(1e-6, 1))
 def test_a_flow_has_its_share_of_noise_as_its_time(share: float) -> None:
-    assert Flow().time_of_share(share) == share and float(Flow().noise_share(torch.tensor(share, dtype=torch.float64))) == share
+    assert (
+        Flow().time_of_share(share) == share
+        and float(Flow().noise_share(torch.tensor(share, dtype=torch.float64))) == share
+    )
 
 
 def test_the_ends_of_a_schedule_are_its_first_and_last_step() -> None:

@@ -37,7 +37,16 @@ from rushes.world.verify import verify
 Tell = Callable[..., dict[str, Any]]
 LEVELS = ("0.3", "0.5", "0.7", "0.9", "0.95")
 SMALL = (
-    *("--recipe", "densedpo", "--set", "footage.clips=4", "--set", "footage.eval_prompts=0", "--set", "backbone.frames=9"),
+    *(
+        "--recipe",
+        "densedpo",
+        "--set",
+        "footage.clips=4",
+        "--set",
+        "footage.eval_prompts=0",
+        "--set",
+        "backbone.frames=9",
+    ),
     *("--set", "generate.steps=2", "--set", "generate.batch=16", "--set", "label.segment_s=0.5"),
 )
 
@@ -100,7 +109,9 @@ def test_faults_are_bad_frames_beyond_those_of_the_real_clip(world: Path) -> Non
     facts = probes.measure_probes(work, made, world_judge.make(0.05), {})
 
     def bad_frames(row: Candidate) -> float:
-        return verify(read_video(work.store.media_path(row.media), size_px=(32, 32)).frames_FHWC, row.caption).bad_frames
+        return verify(
+            read_video(work.store.media_path(row.media), size_px=(32, 32)).frames_FHWC, row.caption
+        ).bad_frames
 
     some = [(probe, pair) for probe, pair in zip(made, facts, strict=True) if probe.eta >= 0.95]
     for probe, pair in some:
@@ -194,7 +205,9 @@ def test_people_see_the_pairs_and_their_labels_count(
     monkeypatch.setattr(levels, "LEAST_CLIPS", 3)
     facts = tell(project, *human)
     assert [row["mixed_pairs"] for row in facts["levels"]] == [0.0, 0.0, 1.0, 1.0, 1.0, None]
-    assert facts["proposed"] == [0.66, 0.95] and len(facts["warnings"]) == 2 and facts["faults_by"] is None  # a fifth tied at 0.66, straight from 0.5
+    assert (
+        facts["proposed"] == [0.66, 0.95] and len(facts["warnings"]) == 2 and facts["faults_by"] is None
+    )  # a fifth tied at 0.66, straight from 0.5
     with Store.open(project) as store:
         grid = LatentGrid(3, 4, 8.0, True, "base", clean=True)
         assert densedpo.account(store, densedpo.Options(), grid) == {"of_other_takes": 15}
@@ -205,7 +218,19 @@ def test_pairs_of_the_page_are_ten_a_level_of_the_newest_settings(tmp_path: Path
         name = f"{clip}-{k}-{level}-{settings_hash}"
         size = (32, 32, 17, 8.0)
         return Candidate(
-            name, "0" * 64, "a ball", "probe", f"c{clip}", f"c{clip}", "base", "w", k, *size, level, "train", settings_hash
+            name,
+            "0" * 64,
+            "a ball",
+            "probe",
+            f"c{clip}",
+            f"c{clip}",
+            "base",
+            "w",
+            k,
+            *size,
+            level,
+            "train",
+            settings_hash,
         )
 
     with Store.create(tmp_path / "project") as store:

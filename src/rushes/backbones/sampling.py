@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rushes.backbones.base import Backbone, Condition, Solver
+from rushes.backbones.base import Backbone, BackboneSpec, Condition, Solver
 from rushes.backbones.steady import matched_end, matched_step
 from rushes.noise.paths import NoisePath, sampling_times
 
@@ -56,37 +56,34 @@ def sample(
 
     Args:
         backbone: the model.
-        condition: of B clips.
-        noise_BCFHW: their noise.
+        condition: of B clips; `noise_BCFHW` is theirs.
         steps: of the whole grid; from eta < 1 only those below its time are taken.
         shift: of the grid towards noise; None = the model's own.
         guidance: guidance scale. Where it takes two passes, 1 = none, else `unconditional` is needed.
         unconditional: condition that guidance leads away from.
         start_BCFHW: clean latents to start from at eta < 1 (DenseDPO's guided pairs).
-        eta: share of noise to start from, noise / (noise + signal), in (0, 1]; below 1 only with `start_BCFHW`. Each
-            path has its own time for it, `NoisePath.time_of_share`, which the network is told.
+        eta: share of noise, noise / (noise + signal), to start from, in (0, 1]; below 1 only with `start_BCFHW`.
         match: share of the steps, the last ones, in which frame 1 takes the statistics of frame 0; later frames take
             those of frame 1 in all steps, and all frames those of frame 0 at the end. 0 = none of this.
 
     Raises:
-        ValueError: `eta` outside (0, 1] or beyond the model's schedule, no steps, or statistics of latent frames that
-            are not one pixel frame each.
+        ValueError: `eta` outside (0, 1] or the schedule, no steps, or statistics of frames that are no pixel frames.
     """
-    assert start_BCFHW is not None or eta == 1.0, "a start below pure noise needs the latents to start from"
     spec = backbone.spec
+    assert start_BCFHW is not None or eta == 1.0, "a start below pure noise needs the latents to start from"
     if match and spec.temporal_ratio > 1:
         raise ValueError(
             f"statistics can be matched where a latent frame is one pixel frame, and {spec.name} has "
             f"{spec.temporal_ratio} in all but the first; set generate.match to 0"
         )
-    begin = eta if eta == 1.0 else spec.path.time_of_share(eta)
-    solver = _solver(backbone, steps, shift, begin, noise_BCFHW)
+    begin = eta if eta == 1.0 else spec.path.time_of_share(eta)  # the time that the network is told
+    solver = _solver(spec, steps, shift, begin, noise_BCFHW)
     given = condition.first_frame
-    if backbone.spec.guidance == "embedded":
+    if spec.guidance == "embedded":
         condition, guidance = condition.with_more(guidance=torch.full((len(noise_BCFHW),), guidance)), 1.0
-    x = _begun(noise_BCFHW, condition, backbone.spec.start_share)
+    x = _begun(noise_BCFHW, condition, spec.start_share)
     if start_BCFHW is not None:
-        x = spec.path.mix(start_BCFHW, noise_BCFHW, _levels(torch.tensor(begin), noise_BCFHW, given is not None))
+        x = spec.path.mix(start_BCFHW, noise_BCFHW, _levels(torch.tensor(begin), x, given is not None))
     for index, level in enumerate(solver.levels):
         x = _with_first(x, given)
         t = _levels(level, x, given is not None)
@@ -102,8 +99,7 @@ def sample(
     return matched_end(x) if match else x
 
 
-def _solver(backbone: Backbone, steps: int, shift: float | None, begin: float, latents_BCFHW: Tensor) -> Solver:
-    spec = backbone.spec
+def _solver(spec: BackboneSpec, steps: int, shift: float | None, begin: float, latents_BCFHW: Tensor) -> Solver:
     f, h, w = latents_BCFHW.shape[2:]
     times = sampling_times(steps, shift or spec.shift, begin)  # also where it is not followed: it checks its arguments
     return spec.solver(steps, shift, begin, (f, h, w)) if spec.solver else PathSolver(spec.path, times)

@@ -39,7 +39,9 @@ def eta(
     levels: Annotated[
         tuple[float, ...],
         Parameter(
-            consume_multiple=True, negative=(), help="shares of noise to start from; default: 0.6 0.7 0.8 0.88 0.94 0.97"
+            consume_multiple=True,
+            negative=(),
+            help="shares of noise to start from; default: 0.6 0.7 0.8 0.88 0.94 0.97",
         ),
     ] = (),
     clips: Annotated[int, Parameter(help="training clips of which a pair is made at each level")] = 16,

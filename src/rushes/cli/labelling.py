@@ -58,9 +58,7 @@ def label(
         tell(label_takes(work), as_json)
 
 
-def _serve(
-    project: Path, settings: Settings, host: str, port: int, annotators: tuple[str, ...], probes: bool
-) -> None:
+def _serve(project: Path, settings: Settings, host: str, port: int, annotators: tuple[str, ...], probes: bool) -> None:
     from rushes.pipeline.page import open_desk, serve
     from rushes.web.app import make_app
     from rushes.web.site import LOCAL

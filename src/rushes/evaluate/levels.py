@@ -1,9 +1,9 @@
 """What guided pairs of several noise levels can teach, and the range of levels that they are to be made at.
 
 A guided pair is two denoisings of one real clip that was noised to a level eta. From too low a level the two hardly
-differ and their labels tie; from too high a level they differ in their motion as well, which DenseDPO (arXiv 2506.03517)
-wants to be alike, and from pure noise they are plain takes. The range that suits depends on the model, the clip length
-and the size.
+differ and their labels tie; from too high a level they differ in their motion as well, which DenseDPO (arXiv
+2506.03517) wants to be alike, and from pure noise they are plain takes. The range that suits depends on the model, the
+clip length and the size.
 """
 
 from __future__ import annotations
@@ -66,7 +66,9 @@ class Level:
         for name in MEASURES:
             found: Interval | None = getattr(self, name)
             row[name] = found.value if found else None
-            row[f"{name}_interval"] = [e if math.isfinite(e) else None for e in (found.low, found.high)] if found else None
+            row[f"{name}_interval"] = (
+                [e if math.isfinite(e) else None for e in (found.low, found.high)] if found else None
+            )
         return row
 
 
@@ -181,9 +183,9 @@ def _why_nothing(guided: Sequence[Level]) -> str:
     most = max(guided, key=lambda level: _shares(level)[1])
     tied, mixed = _shares(most)
     return (
-        f"no range of these levels has at most {MOST_TIED:.0%} of its pairs wholly tied and at least {LEAST_MIXED:.0%} "
-        f"mixed; eta {most.eta:g} comes nearest with {tied:.0%} and {mixed:.0%}: measure other levels with --levels, or "
-        "lower label.margin or label.segment_s"
+        f"no range of these levels has at most {MOST_TIED:.0%} of its pairs wholly tied and {LEAST_MIXED:.0%} or "
+        f"more mixed; eta {most.eta:g} comes nearest with {tied:.0%} and {mixed:.0%}: measure other levels (--levels), "
+        "or lower label.margin or label.segment_s"
     )
 
 

@@ -16,7 +16,7 @@ WINDOW_S = 0.5
 
 
 def motion_agreement(first: Shot, second: Shot) -> float:
-    """Agreement of what is seen to move where, when, which way and how far: 1 the same motion, about 0 unrelated motions.
+    """Agreement of what is seen to move where, when, which way and how far: 1 = the same, about 0 = unrelated motions.
 
     With u and v the optical flow of the two clips, averaged over square cells (`CELLS` to the short side) and added up
     over windows of `WINDOW_S` seconds, and all sums over cells, windows and both axes:

@@ -1,4 +1,4 @@
-"""`rushes eta`: what guided pairs of a project's clips can teach at several noise levels, and the range to make them at."""
+"""`rushes eta`: what guided pairs of a project's clips teach at several noise levels, and the range that follows."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def eta_of_project(project: Project, levels: Sequence[float] = (), clips: int = 
 
     Args:
         project: with training clips.
-        levels: shares of noise in (0, 1), at least `LEAST_LEVELS`; empty = `LEVELS`, as far as the model's schedule goes.
+        levels: shares of noise in (0, 1), at least `LEAST_LEVELS`; empty = `LEVELS`, as far as the schedule goes.
         clips: training clips that a pair is made of at each level; all of them where there are fewer.
 
     Raises:

@@ -66,11 +66,8 @@ def make_probes(project: Project, clips: Sequence[Clip], levels: Sequence[float]
     for request in wanted:
         level = FREE if request.eta is None else request.eta
         rows.setdefault((request.clip.id, level), []).append(made[request.id])
-    return [
-        Probe(level, *rows[clip.id, level], rows[clip.id, REAL][0])  # clip by clip, so that its real clip is read once
-        for clip in clips
-        for level in (*levels, FREE)
-    ]
+    pairs = [(clip.id, level) for clip in clips for level in (*levels, FREE)]  # by clip: its real one is read once
+    return [Probe(level, rows[id, level][0], rows[id, level][1], rows[id, REAL][0]) for id, level in pairs]
 
 
 def _requests(
@@ -132,11 +129,10 @@ def measure_probes(
             tick(1)
     found = []
     for probe, (motion, judged) in zip(probes, keys, strict=True):
-        facts = kept[judged] if eyes else {"faults": None}
-        labels = facts["labels"] if eyes else said.get(frozenset((probe.left.id, probe.right.id)), ())
-        found.append(
-            PairFacts(probe.left.clip_id, probe.eta, _known(kept[motion]), tuple(labels), _known(facts["faults"]))
-        )
+        labels = said.get(frozenset((probe.left.id, probe.right.id)), ())
+        facts: dict[str, Any] = kept[judged] if eyes else {"labels": labels, "faults": None}
+        numbers = _known(kept[motion]), tuple(facts["labels"]), _known(facts["faults"])
+        found.append(PairFacts(probe.left.clip_id, probe.eta, *numbers))
     return found
 
 
@@ -166,7 +162,8 @@ class _Eyes:
     def _behind(self, real: Candidate, take: Candidate) -> float:
         if self._score:
             return self._score(real) - self._score(take)
-        said = self.judge.compare(*(self._shot(row, self.judge.size_px) for row in (real, take)), self.segment_s)
+        shots = [self._shot(row, self.judge.size_px) for row in (real, take)]
+        said = self.judge.compare(shots[0], shots[1], self.segment_s)
         judged = [label for at, label in enumerate(said.labels) if at not in said.unjudged]
         return sum(judged) / len(judged) if judged else math.nan
 

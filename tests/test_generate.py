@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from rushes import encode, generate
 from rushes.backbones.tiny import TinyBackbone
@@ -16,6 +17,7 @@ from rushes.config.tables import Footage, Generate
 from rushes.footage.world import import_world
 from rushes.generate import Studio
 from rushes.media.read import read_video
+from rushes.noise.paths import Flow, NoisePath, VariancePreserving
 from rushes.records import Clip, stable_hash
 from rushes.store.database import Store
 
@@ -180,6 +182,45 @@ def test_the_share_of_words_names_gap_takes_alone(studio: Studio) -> None:
     assert ids(with_settings(studio, mask=0.5)) == ids(studio)
     gaps = [set(ids(with_settings(studio, kind="gap", mask=mask))) for mask in (0.3, 0.5)]
     assert not gaps[0] & gaps[1] and not gaps[0] & set(ids(studio))
+
+
+def with_path(studio: Studio, path: NoisePath) -> Studio:
+    class Other(TinyBackbone):
+        def __init__(self) -> None:
+            self.spec = replace(studio.backbone.spec, path=path)
+
+    return replace(studio, backbone=Other())
+
+
+def test_guided_takes_of_the_older_meaning_of_eta_are_others(studio: Studio) -> None:
+    """On a variance-preserving path eta was the share of training steps. On a flow it means what it always has."""
+    schedule = VariancePreserving(torch.linspace(0.999, 0.01, 100))
+
+    def hashed(path: NoisePath, kind: str) -> str:
+        return with_path(with_settings(studio, kind=kind), path).settings_hash
+
+    def as_it_was(kind: str) -> str:
+        unused = {"takes", "batch", *({"eta"} if kind == "take" else ()), "mask"}
+        size = Size().model_dump(exclude={"path", "checkpointing"})
+        settings = SETTINGS.model_copy(update={"kind": kind})
+        return stable_hash([settings.model_dump(mode="json", exclude=unused), size])
+
+    assert hashed(Flow(), "guided") == as_it_was("guided") != hashed(schedule, "guided")
+    assert hashed(Flow(), "take") == as_it_was("take") == hashed(schedule, "take")
+
+
+def test_probes_are_named_by_nothing_that_does_not_concern_them(studio: Studio) -> None:
+    probe = replace(studio, kind="probe")
+    others = [with_settings(probe, **change) for change in ({"eta": (0.1, 0.2)}, {"kind": "guided"}, {"takes": 9})]
+    assert {each.settings_hash for each in others} == {probe.settings_hash} != {studio.settings_hash}
+    assert with_settings(probe, steps=3).settings_hash != probe.settings_hash
+
+
+def test_a_request_at_no_noise_is_the_real_clip_after_the_codec(studio: Studio) -> None:
+    clip = studio.store.clips()[0]
+    (frames,) = generate.frames_of(studio, [generate.Request("", clip, clip.caption, 0, 0.0)])
+    latent = studio.latents.get(clip.media)
+    assert latent is not None and np.array_equal(frames, studio.backbone.decode(latent.float()[None])[0])
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
+from typing import Literal
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from rushes.config.tables import Backbone as Size
 from rushes.config.tables import Generate
 from rushes.media.write import encode_bytes
 from rushes.noise.draws import seeded
+from rushes.noise.paths import VariancePreserving
 from rushes.records import Candidate, CandidateKind, Clip, stable_hash
 from rushes.store.database import Store
 from rushes.store.latents import LatentStore, first_frame_key, still_key
@@ -52,6 +54,7 @@ class Studio:
     size: Size
     system: str  # "base" or the name of a run
     settings: Generate
+    kind: Literal["probe"] | None = None  # that candidates are stored as; None = that of the settings
 
     @cached_property
     def weights(self) -> str:
@@ -61,15 +64,18 @@ class Studio:
     @cached_property
     def settings_hash(self) -> str:
         """Digest of all settings that a candidate depends on; how many are made, and at once, is not among them."""
-        of_kind = {"guided": "eta", "gap": "mask"}
-        unused = {"takes", "batch", *(name for kind, name in of_kind.items() if kind != self.settings.kind)}
-        unused |= {*_as_before(self.settings), "image_cond_noise_scale"}
+        of_kind, kind = {"guided": "eta", "gap": "mask"}, self.kind or self.settings.kind
+        unused = {"takes", "batch", *(name for kind_of, name in of_kind.items() if kind_of != kind)}
+        unused |= {*_as_before(self.settings), "image_cond_noise_scale"} | ({"kind"} if self.kind else set())
         size = self.size.model_dump(exclude={"path", "checkpointing", *_as_before(self.size)})
         asked = self.settings.model_dump(mode="json", exclude=unused)
         if self.noise:  # which may be the model's own
             asked["image_cond_noise_scale"] = self.noise
         in_tiles = tiled(size["tiling"], size["name"], size["frames"], size["height_px"], size["width_px"])
-        return stable_hash([asked, size | {"tiling": in_tiles}])
+        # On a variance-preserving path eta was once the share of the training steps, which is another noise level.
+        eta = kind in ("guided", "probe") and isinstance(self.backbone.spec.path, VariancePreserving)
+        more = [*([self.kind] if self.kind else []), *(["eta is a share of noise"] if eta else [])]
+        return stable_hash([asked, size | {"tiling": in_tiles}, *more])
 
     @property
     def noise(self) -> float:
@@ -91,12 +97,17 @@ def requests(studio: Studio, clips: Sequence[Clip], seed: int) -> list[Request]:
     for clip in clips:
         eta = _eta(studio.settings, clip, seed)
         for k in range(studio.settings.takes):
-            number = int(stable_hash(["take", seed, clip.id, k], 8), 16)
+            number = take_seed(seed, clip, k)
             id = stable_hash([clip.id, studio.weights, number, studio.settings_hash, studio.system])
             gap = studio.settings.kind == "gap"
             caption = masked(clip.caption, studio.settings.mask, number) if gap else clip.caption
             found.append(Request(id, clip, caption, number, eta))
     return found
+
+
+def take_seed(seed: int, clip: Clip, k: int) -> int:
+    """Seed of the noise of take `k` of a clip."""
+    return int(stable_hash(["take", seed, clip.id, k], 8), 16)
 
 
 def masked(caption: str, share: float, seed: int) -> str:
@@ -152,8 +163,13 @@ def _read(studio: Studio, wanted: Sequence[Request]) -> None:
 
 
 def frames_of(studio: Studio, group: Sequence[Request]) -> NDArray[np.uint8]:
-    """The clips [B, T, H, W, 3] that requests of one noise level ask for; nothing is stored."""
+    """The clips [B, T, H, W, 3] that requests of one noise level ask for; nothing is stored.
+
+    At eta 0 these are the real clips after the codec.
+    """
     backbone, size, settings = studio.backbone, studio.size, studio.settings
+    if group[0].eta == 0:
+        return backbone.decode(torch.stack([_known(studio, request.clip.media) for request in group]))
     spec = backbone.spec
     shape = (
         spec.channels,
@@ -195,7 +211,7 @@ def stored_scale(size: Size) -> int:
 
 def _make(studio: Studio, group: Sequence[Request]) -> list[Candidate]:
     size, scale = studio.size, stored_scale(studio.size)
-    kind: CandidateKind = studio.settings.kind
+    kind: CandidateKind = studio.kind or studio.settings.kind
     return [
         Candidate(
             id=request.id,

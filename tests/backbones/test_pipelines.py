@@ -297,7 +297,7 @@ def test_guided_sampling_starts_from_the_mix(name: str, mode: str, tiny_model: M
     made = sample(watched, condition, noise, steps=8, start_BCFHW=clean, eta=0.7, image_cond_noise_scale=0.0)
     assert made.isfinite().all() and 1 < len(asked) < 8
     x, t = asked[0]
-    level = times_for(model, condition, 0.7)
+    level = times_for(model, condition, model.spec.path.time_of_share(0.7))
     torch.testing.assert_close(t, level)
     expected = model.spec.path.mix(clean, noise, level)
     if condition.first_frame is not None:

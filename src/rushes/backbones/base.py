@@ -80,7 +80,7 @@ class Solver(Protocol):
 
 
 LatentSize = tuple[int, int, int]  # latent frames, height and width
-# steps, shift (None = the model's own), level to start from, size of the latents
+# steps, shift (None = the model's own), time to start from, size of the latents
 MakeSolver = Callable[[int, float | None, float, LatentSize], Solver]
 
 

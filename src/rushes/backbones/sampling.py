@@ -56,39 +56,40 @@ def sample(
     image_cond_noise_scale: float | None = None,
     seeds: Sequence[int] = (),
 ) -> Tensor:
-    """Follow the path from noise level `eta` to 0 on the model's schedule.
+    """Follow the path from a share of noise `eta` to a clean clip on the model's schedule.
 
     A given first frame is at time 0 throughout and stays as it is.
 
     Args:
         backbone: the model; `condition` is of B clips.
         noise_BCFHW: their noise.
-        steps: of the whole grid; from eta < 1 only those below eta are taken.
+        steps: of the whole grid; from eta < 1 only those below its time are taken.
         shift: of the grid towards noise; None = the model's own.
         guidance: guidance scale. Where it takes two passes, 1 = none, else `unconditional` is needed.
         guidance_2: that of the second of two experts; 0 = as `guidance`.
         unconditional: condition that guidance leads away from.
         start_BCFHW: clean latents to start from at eta < 1 (DenseDPO's guided pairs).
-        eta: noise level to start from, in (0, 1]; below 1 only with `start_BCFHW`.
+        eta: share of noise, noise / (noise + signal), to start from, in (0, 1]; below 1 only with `start_BCFHW`.
         match: share of the steps, the last ones, in which frame 1 takes the statistics of frame 0; later frames take
             those of frame 1 in all steps, and all frames those of frame 0 at the end. 0 = none of this.
         image_cond_noise_scale: of noise on a given first frame, by `seeds` of the clips; None = the model's own.
 
     Raises:
-        ValueError: `eta` outside (0, 1], no steps, or what the model does not have (`refused`).
+        ValueError: `eta` outside (0, 1] or the schedule, no steps, or what the model does not have (`refused`).
     """
-    assert start_BCFHW is not None or eta == 1.0, "a start below pure noise needs the latents to start from"
     spec = backbone.spec
+    assert start_BCFHW is not None or eta == 1.0, "a start below pure noise needs the latents to start from"
     if problems := refused(spec, guidance_2, image_cond_noise_scale, match):
         raise ValueError("\n".join(problems))
-    solver = _solver(backbone, steps, shift, eta, noise_BCFHW)
+    begin = eta if eta == 1.0 else spec.path.time_of_share(eta)  # the time that the network is told
+    solver = _solver(spec, steps, shift, begin, noise_BCFHW)
     given = condition.first_frame
     if spec.guidance == "embedded":
         condition, guidance = condition.with_more(guidance=torch.full((len(noise_BCFHW),), guidance)), 1.0
     first_at = _first_frames(given, spec, image_cond_noise_scale, seeds)
     x = _begun(noise_BCFHW, condition, spec.start_share)
     if start_BCFHW is not None:
-        x = spec.path.mix(start_BCFHW, noise_BCFHW, _levels(torch.tensor(eta), noise_BCFHW, given is not None))
+        x = spec.path.mix(start_BCFHW, noise_BCFHW, _levels(torch.tensor(begin), x, given is not None))
     for index, level in enumerate(solver.levels):
         x = _with_first(x, first_at(float(level)))
         t = _levels(level, x, given is not None)
@@ -159,11 +160,10 @@ def _first_frames(
     return at
 
 
-def _solver(backbone: Backbone, steps: int, shift: float | None, eta: float, latents_BCFHW: Tensor) -> Solver:
-    spec = backbone.spec
+def _solver(spec: BackboneSpec, steps: int, shift: float | None, begin: float, latents_BCFHW: Tensor) -> Solver:
     f, h, w = latents_BCFHW.shape[2:]
-    times = sampling_times(steps, shift or spec.shift, eta)  # also where it is not followed: it checks its arguments
-    return spec.solver(steps, shift, eta, (f, h, w)) if spec.solver else PathSolver(spec.path, times)
+    times = sampling_times(steps, shift or spec.shift, begin)  # also where it is not followed: it checks its arguments
+    return spec.solver(steps, shift, begin, (f, h, w)) if spec.solver else PathSolver(spec.path, times)
 
 
 def _with_first(latents_BCFHW: Tensor, given: Tensor | None) -> Tensor:

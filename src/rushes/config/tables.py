@@ -115,7 +115,9 @@ class Generate(Table):
     )
     negative: str = Field("", description="caption that guidance leads away from")
     eta: tuple[NoiseLevel, NoiseLevel] = Field(
-        (0.65, 0.8), strict=False, description="lowest and highest noise level to start from (kind guided), in (0, 1]"
+        (0.65, 0.8),
+        strict=False,
+        description="lowest and highest share of noise, noise / (noise + signal), to start from (kind guided)",
     )
     mask: float = Field(0.3, gt=0, le=1, description="share of a prompt's words that are left out (kind gap)")
     shared_noise: float = Field(

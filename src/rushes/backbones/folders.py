@@ -11,7 +11,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,6 +73,18 @@ class Folder:
             self.path / part, dtype=dtype, local_files_only=True, use_safetensors=True
         )
         return loaded
+
+    def processor(self, part: str) -> Any:
+        """A part without weights that prepares what encoders read: a tokenizer or an image processor."""
+        return self.cls(part).from_pretrained(self.path / part, local_files_only=True)
+
+    def open_pipeline(self, dtype: torch.dtype, without: Iterable[str], **options: Any) -> Any:
+        """The pipeline of diffusers over this model but for the parts named, in main memory."""
+        import diffusers
+
+        return getattr(diffusers, self.pipeline).from_pretrained(
+            self.path, dtype=dtype, local_files_only=True, use_safetensors=True, **dict.fromkeys(without), **options
+        )
 
 
 def open_folder(path: str, family: str, pipelines: tuple[str, ...]) -> Folder:

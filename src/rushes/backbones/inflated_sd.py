@@ -98,17 +98,8 @@ class InflatedSD(DiffusersBackbone):
 
     def reader(self, without: Sequence[str] = ()) -> Any:
         """A pipeline that reads captions: the text encoder alone."""
-        from diffusers import StableDiffusionPipeline
-
-        parts = dict.fromkeys(("vae", "unet", "safety_checker", "feature_extractor", *without))
-        pipeline = StableDiffusionPipeline.from_pretrained(
-            self.folder.path,
-            dtype=self.dtype,
-            local_files_only=True,
-            use_safetensors=True,
-            requires_safety_checker=False,
-            **parts,
-        )
+        idle = ("vae", "unet", "safety_checker", "feature_extractor", *without)
+        pipeline = self.folder.open_pipeline(self.dtype, idle, requires_safety_checker=False)
         pipeline.text_encoder.eval().requires_grad_(False)
         return pipeline.to(self.device)
 

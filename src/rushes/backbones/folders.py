@@ -11,7 +11,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,15 +79,24 @@ class Folder:
         )
         return loaded
 
+    def processor(self, part: str) -> Any:
+        """A part without weights that prepares what encoders read: a tokenizer or an image processor."""
+        return self.cls(part).from_pretrained(self.path / part, local_files_only=True)
 
-def parts_in_variants(model: Folder, idle: Collection[str], dtype: Any) -> dict[str, Any]:
-    """Parts that are not idle and whose weights are there in a variant alone, which a pipeline would not find."""
-    parts = [part for part in model.index if part not in idle and model.has(part)]
-    return {
-        part: model.cls(part).from_pretrained(model.path / part, dtype=dtype, variant=variant, **HERE)
-        for part in parts
-        if (variant := model.variant(part))
-    }
+    def open_pipeline(self, dtype: torch.dtype, without: Iterable[str], **options: Any) -> Any:
+        """The pipeline of diffusers over this model but for the parts named, in main memory."""
+        import diffusers
+
+        idle = dict.fromkeys(without)
+        # A pipeline does not find weights that are there in a variant alone.
+        variants = {
+            part: self.load(part, dtype)
+            for part in self.index
+            if part not in idle and self.has(part) and self.variant(part)
+        }
+        return getattr(diffusers, self.pipeline).from_pretrained(
+            self.path, dtype=dtype, **HERE, **idle, **variants, **options
+        )
 
 
 def open_folder(path: str, family: str, pipelines: tuple[str, ...]) -> Folder:

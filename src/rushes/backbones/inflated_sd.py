@@ -17,7 +17,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from rushes.backbones.base import AS_IT_IS, BackboneSpec, Condition, How
-from rushes.backbones.folders import Folder, open_folder, parts_in_variants
+from rushes.backbones.folders import Folder, open_folder
 from rushes.backbones.images import decode, encode
 from rushes.backbones.inflation import MOTION, VideoUNet
 from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows
@@ -98,18 +98,8 @@ class InflatedSD(DiffusersBackbone):
 
     def reader(self, without: Sequence[str] = ()) -> Any:
         """A pipeline that reads captions: the text encoder alone."""
-        from diffusers import StableDiffusionPipeline
-
-        parts = dict.fromkeys(("vae", "unet", "safety_checker", "feature_extractor", *without))
-        pipeline = StableDiffusionPipeline.from_pretrained(
-            self.folder.path,
-            dtype=self.reading_dtype,
-            local_files_only=True,
-            use_safetensors=True,
-            requires_safety_checker=False,
-            **parts,
-            **parts_in_variants(self.folder, parts, self.dtype),
-        )
+        idle = ("vae", "unet", "safety_checker", "feature_extractor", *without)
+        pipeline = self.folder.open_pipeline(self.reading_dtype, idle, requires_safety_checker=False)
         pipeline.text_encoder.eval().requires_grad_(False)
         return pipeline.to(self.device)
 

@@ -25,7 +25,7 @@ from rushes.backbones.base import BackboneSpec, Condition, How
 from rushes.backbones.decoders import check_decoder
 from rushes.backbones.distilled import check_not_distilled
 from rushes.backbones.fingerprint import weights_fingerprint
-from rushes.backbones.folders import HERE, Folder, open_folder, parts_in_variants, whole_folder
+from rushes.backbones.folders import Folder, open_folder, whole_folder
 from rushes.backbones.offload import MAIN_MEMORY, codec_at_work, offload_blocks
 from rushes.backbones.quantized import bits_of, check_library, quantize
 from rushes.backbones.texts import Kept, TextCache, made_by, trimmed, untrimmed
@@ -84,15 +84,16 @@ class DiffusersBackbone:
 
     as_it_is = True  # the network is one that diffusers knows, which an adapter's export can be loaded into
 
-    def __init__(self, folder: Folder, family: Family, how: How) -> None:
+    def __init__(self, folder: Folder, family: Family, how: How, device: torch.device | None = None) -> None:
+        """Nothing is loaded. `device`: where networks work; None = the GPU where there is one."""
         self.folder, self.family, self.how = folder, family, how
         check_decoder(folder, family.name, how)
         self.spec = family.spec(folder, how)
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        half = how.dtype == "bfloat16" or (how.dtype == "auto" and self.device.type == "cuda")
+        self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        half = how.dtype == "bfloat16" or (how.dtype == "auto" and self.device.type != "cpu")
         self.dtype = torch.bfloat16 if half else torch.float32
         # Captions are read alike by the base and by a network in mixed precision, and once.
-        mixed = how.dtype == "mixed" and self.device.type == "cuda"
+        mixed = how.dtype == "mixed" and self.device.type != "cpu"
         self.reading_dtype = torch.bfloat16 if mixed else self.dtype
         self._rows: dict[str, Kept] = {}
 
@@ -129,26 +130,17 @@ class DiffusersBackbone:
         cls = self.folder.cls(name)
         if isinstance(cls, type) and issubclass(cls, nn.Module):
             return self._load(name, self.reading_dtype)
-        return cls.from_pretrained(self.folder.path / name, local_files_only=True)
+        return self.folder.processor(name)
 
     def _load(self, part: str, dtype: torch.dtype, place: torch.device | None = None) -> nn.Module:
         return self.folder.load(part, dtype).to(place or self.device).eval().requires_grad_(False)
 
     def reader(self, without: Sequence[str] = ()) -> Any:
         """A fresh pipeline of what reads captions and stills: no codec, no network, nor the parts named."""
-        import diffusers
-
         if self.family.reader:
             return self.family.reader(self)
         idle = ("vae", *self.family.networks, *self.family.idle, *without)
-        left_out = {part: None for part in idle if self.folder.has(part)}
-        pipeline = getattr(diffusers, self.folder.pipeline).from_pretrained(
-            self.folder.path,
-            dtype=self.reading_dtype,
-            **HERE,
-            **left_out,
-            **parts_in_variants(self.folder, idle, self.reading_dtype),
-        )
+        pipeline = self.folder.open_pipeline(self.reading_dtype, filter(self.folder.has, idle))
         for part in pipeline.components.values():
             if isinstance(part, nn.Module):
                 part.to(self.device).eval().requires_grad_(False)

@@ -6,7 +6,8 @@ They stand in `models.toml` beside this file, each with the place that it was re
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -20,8 +21,9 @@ from torch import nn
 from rushes.backbones.folders import Folder
 
 TABLE = Path(__file__).with_name("models.toml")
-# Where classes of diffusers and of transformers name what stays in float32 beside bfloat16.
-_WIDE = ("_keep_in_fp32_modules", "_keep_in_fp32_modules_strict")
+SPREAD = 0.02  # of weights that mean nothing
+# Where classes name what stays in float32 beside bfloat16.
+_WIDE = {"diffusers": "_keep_in_fp32_modules", "transformers": "_keep_in_fp32_modules_strict"}
 # Names of earlier versions -> those that took their place.
 RENAMED = {
     "wan2.1-i2v-14b": ("wan2.1-i2v-14b-480p", "wan2.1-i2v-14b-720p"),
@@ -58,20 +60,26 @@ class Released(Folder):
 
         Modules that its class keeps in float32 are in float32, as they are when a folder is loaded.
         """
+        from transformers.initialization import no_init_weights
+
         cls, config = self.cls(part), self.config(part)
+        reads = self.index[part][0] == "transformers"
         before = torch.get_default_dtype()
         torch.set_default_dtype(dtype)
         try:
-            made: nn.Module = (
-                cls(cls.config_class(**config)) if hasattr(cls, "config_class") else cls.from_config(config)
-            )
+            with no_init_weights(), _without_memory():
+                made: nn.Module = cls(cls.config_class(**config)) if reads else cls.from_config(config)
         finally:
             torch.set_default_dtype(before)
-        wide = {*(getattr(made, _WIDE[hasattr(cls, "config_class")], None) or ())}
+        wide = {*(getattr(made, _WIDE["transformers" if reads else "diffusers"], None) or ())}
+        filled: dict[int, nn.Parameter] = {}  # weights that two modules share stay one
         for path, module in made.named_modules():
             for name, weight in module._parameters.items():
-                if weight is not None and wide & {*path.split("."), name}:
-                    module._parameters[name] = nn.Parameter(weight.float(), weight.requires_grad)
+                if weight is not None and id(weight) not in filled:
+                    its = torch.float32 if wide & {*path.split("."), name} else weight.dtype
+                    filled[id(weight)] = nn.Parameter(torch.empty(weight.shape, dtype=its).normal_(0, SPREAD))
+        for module in made.modules():
+            module._parameters.update({k: filled[id(p)] for k, p in module._parameters.items() if p is not None})
         return made
 
 
@@ -101,6 +109,23 @@ def released_models() -> Mapping[str, Released]:
     """The released models by name."""
     table = tomllib.loads(TABLE.read_text(encoding="utf-8"))
     return {name: _model(name, row, table["parts"]) for name, row in table["models"].items()}
+
+
+@contextmanager
+def _without_memory() -> Iterator[None]:
+    """Within it modules are made with weights that take no memory, and buffers as they are."""
+    register = nn.Module.register_parameter
+
+    def put(module: nn.Module, name: str, weight: nn.Parameter | None) -> None:
+        if weight is not None:
+            weight = nn.Parameter(torch.empty(weight.shape, dtype=weight.dtype, device="meta"), weight.requires_grad)
+        register(module, name, weight)
+
+    nn.Module.register_parameter = put  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        nn.Module.register_parameter = register  # type: ignore[method-assign]
 
 
 def _model(name: str, row: Mapping[str, Any], parts: Mapping[str, Mapping[str, Any]]) -> Released:

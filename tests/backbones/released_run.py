@@ -1,0 +1,332 @@
+"""Released models at released size through every stage, on a GPU that is not there. One model in one process:
+
+    python tests/backbones/released_run.py wan2.1-t2v-1.3b text codec sample lora/pair mixed/supervised
+
+It is the product's own code that runs, over models that are made from the table's configurations and have no weights.
+What is written, as JSON on the last line, is what each stage cost; what goes wrong ends it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from inspect import signature
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE)]
+
+import tiny_pipelines as tiny  # noqa: E402
+from fake_gpu import NAME, FakeGPU, fake_gpu  # noqa: E402
+
+from rushes.backbones import hunyuan, inflated_sd  # noqa: E402
+from rushes.backbones.base import How  # noqa: E402
+from rushes.backbones.pipeline import DiffusersBackbone, Family  # noqa: E402
+from rushes.backbones.released import Released, released  # noqa: E402
+from rushes.backbones.sampling import sample  # noqa: E402
+from rushes.config.tables import Train  # noqa: E402
+from rushes.noise.draws import TimeDraw  # noqa: E402
+from rushes.objectives.terms import Term  # noqa: E402
+from rushes.pipeline.project import make_trainable  # noqa: E402
+from rushes.store.latents import first_frame_key, still_key  # noqa: E402
+from rushes.training import loop  # noqa: E402
+from rushes.training.comparison import Comparison, View  # noqa: E402
+
+CAPTION, NEGATIVE = "a red ball falls", "blurry"
+# height, width and frames that the release is made for
+SIZES = {
+    "wan2.1-t2v-1.3b": (480, 832, 81),
+    "wan2.1-t2v-14b": (480, 832, 81),
+    "wan2.1-i2v-14b-480p": (480, 832, 81),
+    "wan2.1-i2v-14b-720p": (720, 1280, 81),
+    "wan2.2-t2v-a14b": (480, 832, 81),
+    "wan2.2-i2v-a14b": (480, 832, 81),
+    "wan2.2-ti2v-5b": (704, 1280, 121),
+    "cogvideox-2b": (480, 720, 49),
+    "cogvideox-5b": (480, 720, 49),
+    "cogvideox-5b-i2v": (480, 720, 49),
+    "cogvideox-1.5-5b": (768, 1360, 81),
+    "cogvideox-1.5-5b-i2v": (768, 1360, 81),
+    "ltx-video-0.9": (512, 704, 161),
+    "ltx-video-0.9.1": (512, 704, 161),
+    "ltx-video-0.9.5": (512, 704, 161),
+    "ltx-video-0.9.7-13b": (512, 704, 121),
+    "ltx-video-0.9.8-13b": (512, 704, 121),
+    "ltx-2": (512, 768, 121),
+    "hunyuanvideo": (544, 960, 129),
+    "hunyuanvideo-i2v": (544, 960, 129),
+    "hunyuanvideo-i2v-33ch": (544, 960, 129),
+    "hunyuanvideo-1.5-480p-t2v": (480, 848, 121),
+    "hunyuanvideo-1.5-480p-i2v": (480, 848, 121),
+    "hunyuanvideo-1.5-720p-t2v": (720, 1280, 121),
+    "hunyuanvideo-1.5-720p-i2v": (720, 1280, 121),
+    "animatediff-sd1.5": (512, 512, 16),
+    "stable-diffusion-1.5": (512, 512, 16),
+}
+# What a step sees: coefficients of the terms over the views, and how their frames are put together.
+SHAPES: dict[str, tuple[list[tuple[float, ...]], str]] = {
+    "supervised": ([(1.0,)], "clip"),  # sft
+    "pair": ([(1.0, -1.0)], "clip"),  # dfdpo, huvidpo, densedpo's baselines
+    "takes": ([(1.0, -1.0, 0.0, 0.0), (1.0, 0.0, -1.0, 0.0), (1.0, 0.0, 0.0, -1.0)], "clip"),  # realdpo
+    "segments": ([(1.0, -1.0)], "segment"),  # densedpo
+    "levels": ([(1.0, -0.7, -0.3, 0.0), (1.0, 0.0, 0.0, -1.0)], "clip"),  # physhpo
+}
+
+
+STILLS: dict[str, dict[str, Tensor]] = {}  # by model, once for all jobs of a process
+
+
+class StandIn(Released):
+    """A released model whose tokenizers and image processors, which are files, are stood in for."""
+
+    def config(self, part: str) -> dict[str, Any]:
+        config = super().config(part)
+        if "image_token_index" in config and self.family == "hunyuan":
+            config["image_token_index"] = tiny.image_tokenizer().convert_tokens_to_ids("<image>")
+        return config
+
+    def processor(self, part: str) -> Any:
+        from_image = self.family == "hunyuan" and self.has("image_processor")
+        made: dict[str, Callable[[], Any]] = {
+            "T5Tokenizer": tiny.t5_tokenizer,
+            "T5TokenizerFast": tiny.t5_tokenizer,
+            "CLIPTokenizer": tiny.clip_tokenizer,
+            "LlamaTokenizerFast": tiny.image_tokenizer if from_image else tiny.word_tokenizer,
+            "Qwen2TokenizerFast": lambda: tiny.word_tokenizer(tiny.CHAT),
+            "GemmaTokenizerFast": tiny.word_tokenizer,
+            "ByT5Tokenizer": self.cls("tokenizer_2") if self.has("tokenizer_2") else None,
+            "CLIPImageProcessor": partial(_clip_images, 336 if from_image else 224),
+            "SiglipImageProcessor": _siglip_images,
+        }
+        if part == "scheduler":
+            return self.cls(part).from_config(self.config(part))
+        return made[self.index[part][1]]()
+
+    def open_pipeline(self, dtype: torch.dtype, without: Any, **options: Any) -> Any:
+        import diffusers
+
+        cls = getattr(diffusers, self.pipeline)
+        left_out = {*without}
+        parts = {
+            name: self._part(name, dtype) if self.has(name) and name not in left_out else None
+            for name, given in signature(cls.__init__).parameters.items()
+            if name != "self" and (given.default is given.empty or self.has(name))
+        }
+        more = {name: value for name, value in self.index.items() if not name.startswith("_") and not self.has(name)}
+        return cls(**parts, **more, **options)
+
+    def _part(self, name: str, dtype: torch.dtype) -> Any:
+        cls = self.cls(name)
+        return self.load(name, dtype) if isinstance(cls, type) and issubclass(cls, nn.Module) else self.processor(name)
+
+
+def _clip_images(side: int) -> Any:
+    from transformers import CLIPImageProcessor
+
+    return CLIPImageProcessor(crop_size=side, size={"shortest_edge": side})
+
+
+def _siglip_images() -> Any:
+    from transformers import SiglipImageProcessor
+
+    return SiglipImageProcessor(size={"height": 384, "width": 384})
+
+
+def opened(name: str, how: How, device: torch.device) -> DiffusersBackbone:
+    """The backbone of a released model without its folder, as its family's `load` makes it from one."""
+    model = StandIn(**vars(released(name)))
+    cls: type[DiffusersBackbone] = DiffusersBackbone
+    if model.pipeline == hunyuan.FROM_IMAGE:
+        cls = hunyuan.HunyuanFromImage
+    family = _family(model)
+    if model.family == "inflated_sd":
+        cls = inflated_sd.InflatedSD
+    return cls(model, family, how, device)
+
+
+def _family(model: Released) -> Family:
+    from importlib import import_module
+
+    return cast(Family, import_module(f"rushes.backbones.{model.family}").FAMILY)
+
+
+@dataclass
+class Latents:
+    """What training asks the store for, by key."""
+
+    known: dict[str, Tensor]
+    folder: Path = Path()
+
+    def get(self, key: str) -> Tensor | None:
+        return self.known.get(key)
+
+
+class Run:
+    """A model on a device, and what is made of it on the way."""
+
+    def __init__(self, name: str, backbone: DiffusersBackbone, size: tuple[int, int, int], gpu: FakeGPU) -> None:
+        self.name, self.backbone, self.size, self.gpu = name, backbone, size, gpu
+        self.first = "text" not in backbone.spec.modes
+        if name not in STILLS:
+            STILLS[name] = self._stills()
+        self.stills = STILLS[name]
+
+    def _shape(self) -> tuple[int, ...]:
+        spec, (height, width, frames) = self.backbone.spec, self.size
+        spec.check_size(height, width)
+        return spec.channels, spec.latent_frames(frames), height // spec.spatial_ratio, width // spec.spatial_ratio
+
+    def _pixels(self, frames: int) -> np.ndarray:
+        return np.zeros((1, frames, *self.size[:2], 3), np.uint8)
+
+    def _stills(self) -> dict[str, Tensor]:
+        """What the model takes of a first frame, as `rushes.encode` makes it: once, by parts that leave memory."""
+        return self.backbone.still(self._pixels(1)[:, 0], self.size[2]) if self.first else {}
+
+    def condition(self, caption: str, rows: int = 1) -> Any:
+        c, _, h, w = self._shape()
+        if not self.first:
+            return self.backbone.condition([caption] * rows)
+        stills = {key: value.expand(rows, *value.shape[1:]) for key, value in self.stills.items()}
+        return self.backbone.condition([caption] * rows, torch.randn(rows, c, h, w), **stills)
+
+    def text(self) -> dict[str, Any]:
+        """Captions are read by encoders of released size, on the device."""
+        condition = self.condition(CAPTION)
+        assert condition.text.device.type == "cpu" and condition.text.isfinite is not None
+        return {"tokens": list(condition.text.shape)}
+
+    def codec(self) -> dict[str, Any]:
+        """A clip there and back, whole, and a shorter one in tiles."""
+        c, f, h, w = self._shape()
+        backbone, frames = self.backbone, self.size[2]
+        latents = backbone.encode(self._pixels(frames))
+        assert latents.shape == (1, c, f, h, w) and latents.dtype == torch.float32 and latents.device.type == "cpu"
+        pixels = backbone.decode(latents)
+        assert pixels.shape == (1, frames, *self.size[:2], 3) and pixels.dtype == np.uint8
+        assert all(p.device.type == "cpu" for p in backbone.codec.parameters()), "the codec stayed on the device"
+        return {"latents": list(latents.shape)}
+
+    def sample(self) -> dict[str, Any]:
+        """Two steps with guidance, and a clip that starts from a partly noised one."""
+        spec, noise = self.backbone.spec, torch.randn(1, *self._shape())
+        start = {"start_BCFHW": torch.randn(noise.shape), "eta": 0.7}
+        for given in ({}, start):
+            made = sample(
+                self.backbone,
+                self.condition(CAPTION),
+                noise,
+                steps=2,
+                guidance=5.0,
+                unconditional=self.condition(NEGATIVE) if spec.guidance == "two_passes" else None,
+                **given,
+            )
+            assert made.shape == noise.shape, made.shape
+            assert made.dtype == torch.float32, made.dtype
+            assert made.device == noise.device, made.device
+
+        return {}
+
+    def train(self, tune: str, shape: str) -> dict[str, Any]:
+        """A step of the trainer's: the reference's errors, losses, gradients, AdamW."""
+        backbone, device = self.backbone, self.backbone.device
+        gradients = "two_pass" if shape == "segments" else "stash"
+        settings = Train(tune=tune, rank=32, batch=1, gradients=gradients, held_out=0, deterministic=False)
+        network = backbone.network
+        make_trainable(backbone, settings)
+        data = loop.Data([self._comparison(shape)], [], cast(Any, self._latents(shape)), TimeDraw())
+        work = loop._prepare(backbone, data, settings, 0, loop.ALONE)
+        seen: dict[str, Any] = {}
+
+        def looked(*_: Any) -> None:
+            missing = [name for name, p in network.named_parameters() if p.requires_grad and p.grad is None]
+            wrong = [name for name, p in network.named_parameters() if p.grad is not None and p.grad.dtype != p.dtype]
+            assert not wrong, f"gradients of another dtype: {wrong[:3]}"
+            seen["idle"] = missing
+
+        work.optimiser.register_step_pre_hook(looked)
+        row = loop._step(work, 0)
+        weights = [p for p in network.parameters() if p.requires_grad]
+        assert {p.device.type for p in network.parameters()} == {device.type}
+        assert {p.dtype for p in weights} == {torch.float32}, {p.dtype for p in weights}
+        state = work.optimiser.state
+        assert all(its["exp_avg"].device.type == device.type for its in state.values())
+        assert set(row) >= {"loss", "gradient_norm"}
+        return {"trained": sum(p.numel() for p in weights), "idle": _kinds(seen["idle"])}
+
+    def _comparison(self, shape: str) -> Comparison:
+        coefficients, reduction = SHAPES[shape]
+        _, f, _, _ = self._shape()
+        given = self.first or ("first_frame" in self.backbone.spec.modes and self.backbone.spec.first_frame == "clean")
+        labels = [1 if at % 2 else -1 for at in range(f)] if reduction == "segment" else [1] * f
+        if given and self.backbone.spec.first_frame == "clean":
+            labels[0] = 0
+        terms = tuple(
+            Term("supervised", one, tuple(labels), link="error")
+            if shape == "supervised"
+            else Term(f"level{k}", one, tuple(labels), 500.0, reduction=cast(Any, reduction))
+            for k, one in enumerate(coefficients)
+        )
+        views = tuple(View(f"clip{v}", CAPTION, "still" if given else "") for v in range(len(coefficients[0])))
+        return Comparison("comparison", "comparison", views, terms)
+
+    def _latents(self, shape: str) -> Latents:
+        views = len(SHAPES[shape][0][0])
+        known = {f"clip{v}": torch.randn(self._shape()) for v in range(views)}
+        first = torch.randn(self._shape())[:, :1]
+        known |= {first_frame_key("still"): first}
+        return Latents(known | {still_key("still", name): value[0] for name, value in self.stills.items()})
+
+
+def _kinds(names: Sequence[str]) -> list[str]:
+    """Names of weights without the numbers of their blocks, each kind once."""
+    return sorted({".".join("*" if part.isdigit() else part for part in name.split(".")) for name in names})
+
+
+def main(name: str, jobs: Sequence[str]) -> None:
+    """Go through the jobs; one line for each, and all as JSON at the end."""
+    told: dict[str, Any] = {}
+    with fake_gpu() as gpu:
+        for job in jobs:
+            began = time.perf_counter()
+            precision, _, shape = job.partition("/")
+            mixed = precision == "full"
+            how = How(dtype="mixed" if mixed else "auto", tiling=False)
+            run = Run(name, opened(name, how, torch.device(NAME)), SIZES[name], gpu)
+            if shape:
+                run.backbone.prepare([CAPTION])
+                run.backbone.network  # noqa: B018
+                work: Callable[[], dict[str, Any]] = partial(run.train, precision, shape)
+            else:
+                if job == "sample":
+                    run.condition(CAPTION), run.condition(NEGATIVE), run.backbone.network
+                work = getattr(run, job)
+            built = time.perf_counter() - began
+            gpu.begin()
+            facts = work()
+            flops, peak = gpu.end()
+            told[job] = {
+                "tflop": round(flops / 1e12, 1),
+                "peak_gib": round(peak / 2**30, 2),
+                "build_s": round(built, 1),
+                "seconds": round(time.perf_counter() - began - built, 1),
+                **facts,
+            }
+            print(job, told[job], flush=True)
+            del run, work
+    print(json.dumps({"model": name, "assumed": dict(gpu.assumed), "jobs": told}))
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    main(sys.argv[1], sys.argv[2:])

@@ -11,7 +11,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,15 +88,15 @@ class Folder:
         import diffusers
 
         idle = dict.fromkeys(without)
-        # A pipeline does not find weights that are there in a variant alone.
-        variants = {
-            part: self.load(part, dtype)
-            for part in self.index
-            if part not in idle and self.has(part) and self.variant(part)
-        }
+        variants = self.parts_in_variants(dtype, idle)
         return getattr(diffusers, self.pipeline).from_pretrained(
             self.path, dtype=dtype, **HERE, **idle, **variants, **options
         )
+
+    def parts_in_variants(self, dtype: torch.dtype, idle: Collection[str] = ()) -> dict[str, nn.Module]:
+        """Parts that are not idle and whose weights are there in a variant alone, which a pipeline would not find."""
+        parts = [part for part in self.index if part not in idle and self.has(part)]
+        return {part: self.load(part, dtype) for part in parts if self.variant(part)}
 
 
 def open_folder(path: str, family: str, pipelines: tuple[str, ...]) -> Folder:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rushes.backbones.folders import Folder, parts_in_variants
+from rushes.backbones.folders import Folder
 from rushes.noise.draws import seeded
 
 
@@ -37,7 +37,7 @@ class StillMaker:
                 dtype=torch.bfloat16 if cuda else torch.float32,
                 local_files_only=True,
                 use_safetensors=True,
-                **parts_in_variants(model, (), torch.bfloat16 if cuda else torch.float32),
+                **model.parts_in_variants(torch.bfloat16 if cuda else torch.float32),
             )
         except (ValueError, OSError) as error:
             first = str(error).splitlines()[0]

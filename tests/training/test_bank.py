@@ -98,7 +98,7 @@ def test_a_run_with_a_bank_is_the_run_without_at_the_same_draws(
         rows = [{k: v for k, v in json.loads(x).items() if isinstance(v, float) and k != "seconds"} for x in lines]
         return rows[1:], {n: p.detach().clone() for n, p in backbone.network.named_parameters() if p.requires_grad}
 
-    def beside(work: Any, batch: Any, chosen: Any) -> Tensor:
+    def beside(work: Any, batch: Any, *_: Any) -> Tensor:
         with work.reference.applied():
             return plain_errors(work.backbone, batch, work.way)
 

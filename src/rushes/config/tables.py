@@ -43,6 +43,12 @@ class Backbone(Table):
     quantize: Literal["none", "8bit", "4bit"] = Field(
         "none", description="bits of the frozen network's weights, under an adapter (docs/backbones.md)"
     )
+    decode_timestep: float = Field(
+        0.0, ge=0, lt=1, description="noise level that a decoder which finishes the denoising is told; 0 = none"
+    )
+    decode_noise_scale: float = Field(
+        -1.0, ge=-1, lt=1, description="share of noise in what such a decoder is given; -1 = as decode_timestep"
+    )
     offload: bool = Field(
         False, description="bring the network's blocks to the GPU one by one; for takes and evaluation, not training"
     )
@@ -100,7 +106,11 @@ class Generate(Table):
         0.0, ge=0, description="shift of the sampling schedule towards noise; 1 = none, 0 = the model's own"
     )
     guidance: float = Field(1.0, ge=0, description="classifier-free guidance; 1 = none")
+    guidance_2: float = Field(0.0, ge=0, description="guidance of the low-noise expert; 0 = as guidance")
     negative: str = Field("", description="caption that guidance leads away from")
+    image_cond_noise_scale: float = Field(
+        -1.0, ge=-1, description="noise on a given first frame while sampling (ltx from 0.9.5); -1 = the pipeline's own"
+    )
     eta: tuple[NoiseLevel, NoiseLevel] = Field(
         (0.65, 0.8), strict=False, description="lowest and highest noise level to start from (kind guided), in (0, 1]"
     )
@@ -241,6 +251,16 @@ class Train(Table):
     warmup: int = Field(10, ge=0, description="steps over which the learning rate rises from zero")
     decay: Literal["linear", "none"] = Field("linear", description="after the warm-up the rate falls to zero, or stays")
     clip_norm: float = Field(1.0, gt=0, description="largest norm of the gradient; a larger one is scaled down")
+    times: Literal["", "uniform", "logit_normal"] = Field(
+        "", description="distribution of the training time before the shift; empty = the recipe's"
+    )
+    t_low: float = Field(0.0, ge=0, lt=1, description="lowest training time after the shift; 0 = clean")
+    t_high: float = Field(1.0, gt=0, le=1, description="highest training time after the shift; 1 = noise")
+    shift: float = Field(0.0, ge=0, description="shift of the training time; 1 = none, 0 = that of sampling")
+    first_frame_noise: tuple[float, float] = Field(
+        (0.0, 0.0), strict=False, description="mean and spread of the logarithm of the noise on a shown first frame; "
+        "0, 0 = none"
+    )  # fmt: skip
     tune: str = Field(
         "full", min_length=1, description="full: all weights; lora: a low-rank adapter; or a group the backbone names"
     )

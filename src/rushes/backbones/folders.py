@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
+from torch import nn
 
 HUB = "hub:"  # before a name on the Hugging Face hub, in `backbone.path`
 
@@ -55,13 +57,22 @@ class Folder:
     def cls(self, part: str) -> Any:
         """The class of a part."""
         library, name = self.index[part]
+        # An index names a class that belongs to one pipeline by that pipeline's module alone.
+        module = f"diffusers.pipelines.{library}" if library in _OF_PIPELINES else library
         try:
-            return getattr(importlib.import_module(library), name)
+            return getattr(importlib.import_module(module), name)
         except (ImportError, AttributeError):
             raise ValueError(
                 f"{self.path / 'model_index.json'}: {part} is a {library}.{name}, which is not installed here; upgrade "
                 f"{library}, or take the release of the model that this version reads"
             ) from None
+
+    def load(self, part: str, dtype: torch.dtype) -> nn.Module:
+        """A part with its weights, in main memory. Modules that its class keeps in float32 are in float32."""
+        loaded: nn.Module = self.cls(part).from_pretrained(
+            self.path / part, dtype=dtype, local_files_only=True, use_safetensors=True
+        )
+        return loaded
 
 
 def open_folder(path: str, family: str, pipelines: tuple[str, ...]) -> Folder:
@@ -123,6 +134,7 @@ def _from_hub(name: str) -> Path:
 
 
 _AGAIN = "download the model again, or copy it again"
+_OF_PIPELINES = ("ltx2",)  # diffusers' modules of pipelines that have parts of their own
 
 
 def _check_weights(model: Folder, name: str) -> None:

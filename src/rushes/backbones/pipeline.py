@@ -126,10 +126,7 @@ class DiffusersBackbone:
         return cls.from_pretrained(self.folder.path / name, local_files_only=True)
 
     def _load(self, part: str, dtype: torch.dtype, place: torch.device | None = None) -> nn.Module:
-        loaded: nn.Module = self.folder.cls(part).from_pretrained(
-            self.folder.path / part, dtype=dtype, local_files_only=True, use_safetensors=True
-        )
-        return loaded.to(place or self.device).eval().requires_grad_(False)
+        return self.folder.load(part, dtype).to(place or self.device).eval().requires_grad_(False)
 
     def reader(self, without: Sequence[str] = ()) -> Any:
         """A fresh pipeline of what reads captions and stills: no codec, no network, nor the parts named."""

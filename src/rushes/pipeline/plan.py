@@ -15,9 +15,9 @@ from typing import Any
 
 from rushes.backbones.base import How
 from rushes.backbones.folders import Folder, open_folder
+from rushes.backbones.released import released, released_names
 from rushes.pipeline.checks import unknown
 from rushes.pipeline.dryrun import Clip, Cost, dry_run, find_family
-from rushes.pipeline.published import MODELS, published
 from rushes.training.recipe import recipe_names
 
 GIB = 2**30
@@ -81,8 +81,11 @@ def find_model(model: str) -> Folder:
         ValueError: neither; a folder that is no model, is not whole, or of a family without a forecast.
     """
     folder = Path(model)
-    if model in MODELS or not folder.is_dir():
-        return published(model)
+    if model in released_names() or not folder.is_dir():
+        try:
+            return released(model)
+        except ValueError as error:
+            raise ValueError(f"--model: {error}; or name the folder of a model in diffusers' layout") from None
     index = folder / "model_index.json"
     try:
         pipeline = json.loads(index.read_text(encoding="utf-8"))["_class_name"] if index.is_file() else ""

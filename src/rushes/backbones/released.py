@@ -1,0 +1,117 @@
+"""Configurations of released models, for all that can be said or checked without their weights.
+
+They stand in `models.toml` beside this file, each with the place that it was read from.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from rushes.backbones.folders import Folder
+
+TABLE = Path(__file__).with_name("models.toml")
+# Where classes of diffusers and of transformers name what stays in float32 beside bfloat16.
+_WIDE = ("_keep_in_fp32_modules", "_keep_in_fp32_modules_strict")
+# Names of earlier versions -> those that took their place.
+RENAMED = {
+    "wan2.1-i2v-14b": ("wan2.1-i2v-14b-480p", "wan2.1-i2v-14b-720p"),
+    "ltx-video-2b": ("ltx-video-0.9", "ltx-video-0.9.1", "ltx-video-0.9.5"),
+    "ltx-video-13b": ("ltx-video-0.9.7-13b", "ltx-video-0.9.8-13b"),
+}
+
+
+@dataclass(frozen=True)
+class Released(Folder):
+    """What a released model's folder says, without the folder. `path` is the repository's name, for messages.
+
+    Attributes:
+        name: of the table's row, such as "wan2.1-t2v-1.3b".
+        family: the backbone's module that reads it.
+        repository: its name on the Hugging Face hub.
+        configs: configuration by part; parts that have files alone, such as tokenizers, are not among them.
+        sources: where each part's configuration, and under "" the index, was read.
+    """
+
+    name: str
+    family: str
+    repository: str
+    configs: Mapping[str, Mapping[str, Any]]
+    sources: Mapping[str, str]
+
+    def config(self, part: str) -> dict[str, Any]:
+        """What a part's configuration says, beside the defaults of its class."""
+        assert self.has(part), f"{self.name} has no {part}"
+        return deepcopy(dict(self.configs.get(part, {})))
+
+    def load(self, part: str, dtype: torch.dtype) -> nn.Module:
+        """A part at its released size with weights that mean nothing, on torch's default device.
+
+        Modules that its class keeps in float32 are in float32, as they are when a folder is loaded.
+        """
+        cls, config = self.cls(part), self.config(part)
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(dtype)
+        try:
+            made: nn.Module = (
+                cls(cls.config_class(**config)) if hasattr(cls, "config_class") else cls.from_config(config)
+            )
+        finally:
+            torch.set_default_dtype(before)
+        wide = {*(getattr(made, _WIDE[hasattr(cls, "config_class")], None) or ())}
+        for path, module in made.named_modules():
+            for name, weight in module._parameters.items():
+                if weight is not None and wide & {*path.split("."), name}:
+                    module._parameters[name] = nn.Parameter(weight.float(), weight.requires_grad)
+        return made
+
+
+def released(name: str) -> Released:
+    """The released model of this name.
+
+    Raises:
+        ValueError: there is none; the sentence names the nearest.
+    """
+    models = released_models()
+    if name in models:
+        return models[name]
+    if name in RENAMED:
+        raise ValueError(f"no model {name!r}: take {' or '.join(RENAMED[name])}, which it stood for")
+    near = get_close_matches(name, models, 1)
+    hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(models)}"
+    raise ValueError(f"no model {name!r}; {hint}")
+
+
+def released_names() -> list[str]:
+    """Names of the released models, in the table's order."""
+    return list(released_models())
+
+
+@cache
+def released_models() -> Mapping[str, Released]:
+    """The released models by name."""
+    table = tomllib.loads(TABLE.read_text(encoding="utf-8"))
+    return {name: _model(name, row, table["parts"]) for name, row in table["models"].items()}
+
+
+def _model(name: str, row: Mapping[str, Any], parts: Mapping[str, Mapping[str, Any]]) -> Released:
+    rows = {part: parts[which] for part, which in row["parts"].items()}
+    index = {part: [about["library"], about["class"]] for part, about in rows.items()}
+    return Released(
+        path=Path(row["repository"]),
+        index={"_class_name": row["pipeline"], **index, **row.get("index", {})},
+        name=name,
+        family=row["family"],
+        repository=row["repository"],
+        configs={part: about["config"] for part, about in rows.items() if "config" in about},
+        sources={"": row["source"], **{part: about["source"] for part, about in rows.items()}},
+    )

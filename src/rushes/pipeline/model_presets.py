@@ -50,27 +50,51 @@ def model_preset(
         ValueError: no such model, recipe or footage; a size or length that the model cannot take, with the nearest that
             it can; or a recipe that needs a first frame on a model that takes none.
     """
-    module = checked_recipe(recipe, footage)
+    checked_recipe(recipe, footage)
     if model in all_models():
         where = f"{HUB}{all_models()[model].repository}"
         raise ValueError(f"--model: {model} is a name, and its weights are needed; give their folder, or {where}")
     match = find_model(model)
-    folder, family = folder_of(model, match), family_of(match)
-    spec = family.spec(folder, How())
+    path = model if model.startswith(HUB) else str(Path(model).resolve())
+    return folder_preset(match, folder_of(model, match), path, recipe, footage, size, frames)
+
+
+def folder_preset(
+    match: Match,
+    folder: Folder,
+    path: str,
+    recipe: str,
+    footage: Path | None = None,
+    size: tuple[int, int] | None = None,
+    frames: int = 0,
+) -> Preset:
+    """The same for configurations that were read.
+
+    Args:
+        match: the model's row in the table.
+        folder: its configurations.
+        path: `backbone.path`.
+        recipe: see `model_preset`, and so for what follows.
+
+    Raises:
+        ValueError: as `model_preset` does.
+    """
+    module = checked_recipe(recipe, footage)
+    spec = family_of(match).spec(folder, How())
     rows = settings_of(match.model)
-    rows |= {path: Sourced(*each) for path, each in published(module).items()}
-    rows["backbone.path"] = Sourced(model if model.startswith(HUB) else str(Path(model).resolve()), GIVEN)
+    rows |= {name: Sourced(*each) for name, each in published(module).items()}
+    rows["backbone.path"] = Sourced(path, GIVEN)
     if "first_frame" in module.NEEDS:
         _check_takes_first_frame(recipe, match, spec)
         rows["backbone.first_frame"] = Sourced(True, module.PAPER)
-    clip = dict(_clip(rows, size, frames, spec, folder))
-    notes = [match.note, *(f"{path}: {row.source}" for path, row in clip.items() if row.source != GIVEN)]
-    rows |= clip
+    other = dict(_clip(rows, size, frames, spec, folder)) | dict(_both_experts(rows, spec))
+    notes = [match.note, *(f"{name}: {row.source}" for name, row in other.items() if row.source != GIVEN)]
+    rows |= other
     base = with_stages(recipe, module, footage or Path.cwd(), Train(recipe=recipe))
-    settings = with_values(base, {path: row.value for path, row in rows.items()})
-    sources = {path: row.source for path, row in rows.items()}
-    made = {"train.recipe": GIVEN, "footage.kind": GIVEN, "footage.path": GIVEN}
-    return Preset(settings, {**sources, **made}, match.model.name, tuple(note for note in notes if note))
+    settings = with_values(base, {name: row.value for name, row in rows.items()})
+    sources = {name: row.source for name, row in rows.items()}
+    chosen = dict.fromkeys(("train.recipe", "footage.kind", "footage.path"), GIVEN)
+    return Preset(settings, {**sources, **chosen}, match.model.name, tuple(note for note in notes if note))
 
 
 def sourced(preset: Preset, settings: Settings, overrides: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -113,9 +137,7 @@ def check_gpu(settings: Settings, gpu: str) -> None:
     """
     match = find_model(settings.backbone.path)
     folder = folder_of(settings.backbone.path, match)
-    spec = family_of(match).spec(folder, How())
-    step = spec.temporal_ratio * (1 + spec.lead)
-    check_fits(folder, settings, gpu, spec.multiple_px or spec.spatial_ratio, step)
+    check_fits(folder, family_of(match).spec(folder, How()), settings, gpu)
 
 
 def folder_of(model: str, match: Match) -> Folder:
@@ -142,6 +164,14 @@ def _check_takes_first_frame(recipe: str, match: Match, spec: BackboneSpec) -> N
             f"--recipe: {recipe} needs a first frame, and {match.model.name} starts from captions alone; take a model "
             "that starts from an image (docs/models.md), or another recipe"
         )
+
+
+def _both_experts(rows: Mapping[str, Sourced], spec: BackboneSpec) -> Iterator[tuple[str, Sourced]]:
+    """A range of times that reaches both experts, where the paper's leaves one without a draw."""
+    highest = rows.get("train.t_high", Sourced(1.0, DEFAULT))
+    if spec.boundary is not None and highest.value <= spec.boundary:
+        why = f"1, as {highest.value:g} ({highest.source}) would leave the high-noise expert untrained"
+        yield "train.t_high", Sourced(1.0, why)
 
 
 def _clip(

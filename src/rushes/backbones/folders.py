@@ -110,6 +110,24 @@ def open_folder(path: str, family: str, pipelines: tuple[str, ...]) -> Folder:
             f"backbone.path is empty and {family!r} ships no weights; name a folder in diffusers' layout, "
             f"or {HUB}OWNER/NAME"
         )
+    found = read_folder(path)
+    if found.pipeline not in pipelines:
+        raise ValueError(
+            f"{found.path} holds a {found.pipeline}, and backbone {family!r} reads {', '.join(pipelines)}; set "
+            "backbone.name to the family of that model"
+        )
+    for part in found.index:
+        if found.has(part):
+            _check_weights(found, part)
+    return found
+
+
+def read_folder(path: str) -> Folder:
+    """The index of the model that `path` names, a folder or `hub:OWNER/NAME`; its weights are not looked at.
+
+    Raises:
+        ValueError: nothing there, or not a pipeline in diffusers' layout.
+    """
     folder = _from_hub(path.removeprefix(HUB)) if path.startswith(HUB) else Path(path)
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder; name a folder in diffusers' layout, or {HUB}OWNER/NAME")
@@ -121,17 +139,9 @@ def open_folder(path: str, family: str, pipelines: tuple[str, ...]) -> Folder:
         )
     try:
         found = Folder(folder, json.loads(index.read_text(encoding="utf-8")))
-        pipeline = found.pipeline
+        _ = found.pipeline
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{index}: not the index of a model ({error}); {_AGAIN}") from None
-    if pipeline not in pipelines:
-        raise ValueError(
-            f"{folder} holds a {pipeline}, and backbone {family!r} reads {', '.join(pipelines)}; set backbone.name to "
-            "the family of that model"
-        )
-    for part in found.index:
-        if found.has(part):
-            _check_weights(found, part)
     return found
 
 

@@ -6,12 +6,13 @@ A recipe keeps its own settings in `[train.options]` and validates them with its
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from rushes.config.base import Folder, Table
 from rushes.config.curation import Curate
+from rushes.config.endpoint import Endpoint as Endpoint
 
 NoiseLevel = Annotated[float, Field(gt=0, le=1)]
 
@@ -204,31 +205,6 @@ class Caption(Table):
         "most_alike", description="takes that are written about: of each clip that which looks most like it, or all"
     )
     frames: int = Field(4, ge=1, description="frames of each clip that the model sees (by model)")
-
-
-class Endpoint(Table):
-    """A model behind an OpenAI-style chat endpoint, such as vLLM: it judges, or writes captions."""
-
-    url: str = Field("http://127.0.0.1:8000/v1", min_length=1, description="address, up to and with /v1")
-    model: str = Field("", description="name of the model, as the server knows it")
-    key_env: str = Field("", description="environment variable that holds the key; empty = the server wants none")
-    timeout_s: float = Field(120.0, gt=0, description="longest wait for one answer")
-    attempts: int = Field(6, ge=1, description="times that a request is sent before it counts as failed")
-    parallel: int = Field(4, ge=1, description="requests on the way at once")
-    max_tokens: int = Field(512, ge=1, description="longest answer")
-    temperature: float = Field(0.0, ge=0, description="0 = the likeliest answer")
-    max_side_px: int = Field(512, ge=16, description="frames are shrunk to this long side")
-    json_schema: bool = Field(True, description="ask the server to enforce the form of the answer; not all can")
-    max_calls: int = Field(10_000, ge=1, description="requests in all, those of earlier runs of the project included")
-    max_cost: float = Field(0.0, ge=0, description="money in all, in the unit of the prices; 0 = no limit")
-    price_in: float = Field(0.0, ge=0, description="price of a million tokens that are sent")
-    price_out: float = Field(0.0, ge=0, description="price of a million tokens that are answered")
-
-    @model_validator(mode="after")
-    def _cost_has_prices(self) -> Self:
-        if self.max_cost and not (self.price_in or self.price_out):
-            raise ValueError("max_cost needs price_in and price_out")
-        return self
 
 
 class Objective(Table):

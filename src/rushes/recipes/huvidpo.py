@@ -46,6 +46,15 @@ TINY: Mapping[str, Any] = {
     "shift": 1.0,
     "options": {"beta": 50.0, "metric": "world"},
 }
+_CODE = f"{PAPER}, the authors' code"
+PUBLISHED: Mapping[str, tuple[Any, str]] = {
+    "train.batch": (1, _CODE),
+    "train.weight_decay": (1e-4, _CODE),
+    "train.reference": ("frozen", _CODE),
+    "train.times": ("uniform", _CODE),
+    "train.objective.sft_weight": (0.0, f"{_CODE}: no anchor"),
+    "train.options.beta": (50.0, _CODE),
+}
 
 
 class Options(Table):

@@ -40,10 +40,10 @@ NEVER = {  # imports that rank alone would allow
     "judges": {"store"},
 }
 PROTOCOL, SAMPLING = "rushes.backbones.base", "rushes.backbones.sampling"
-STEADY = "rushes.backbones.steady"
+STEADY, TILING = "rushes.backbones.steady", "rushes.backbones.tiling"
 ONLY = {  # (importer, imported) -> the only modules of the imported room that the importer may name
     ("encode", "backbones"): {PROTOCOL, SAMPLING},
-    ("generate", "backbones"): {PROTOCOL, SAMPLING, STEADY},
+    ("generate", "backbones"): {PROTOCOL, SAMPLING, STEADY, TILING},
     ("training", "backbones"): {PROTOCOL},
 }
 PURE = {"noise": {"torch", "numpy"}, "objectives": {"torch", "numpy"}}  # beside the standard library and the room

@@ -48,6 +48,19 @@ def test_file_and_overrides_reach_the_settings(toml: Path) -> None:
     assert settings.footage.scenes == ("fall", "bounce")
 
 
+def test_times_are_read_from_where_they_were_and_that_is_said(toml: Path, caplog: pytest.LogCaptureFixture) -> None:
+    toml.write_text('[train]\nrecipe = "realdpo"\noptions = {beta = 500.0, times = "logit_normal", t_high = 0.5}\n')
+    train = load_settings(toml, ["train.options.t_low=0.1"]).train
+    assert (train.times, train.t_low, train.t_high, train.options) == ("logit_normal", 0.1, 0.5, {"beta": 500.0})
+    assert f"{toml}: train.options.t_high is now train.t_high, for every recipe" in caplog.text
+    assert len(caplog.records) == 3
+    assert errors(toml, "train.t_high=0.7") == [
+        "file: train.options.t_high is now train.t_high, for every recipe; set that one and take the old one out"
+    ]
+    toml.write_text('[train]\nrecipe = "my.own"\noptions = {times = "mine"}\n')  # which may have what it likes
+    assert load_settings(toml).train.options == {"times": "mine"}
+
+
 def test_every_error_is_named_on_its_own_line(toml: Path) -> None:
     toml.write_text(
         """

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from rushes import encode, generate
 from rushes.backbones.tiny import TinyBackbone
@@ -16,7 +17,8 @@ from rushes.config.tables import Footage, Generate
 from rushes.footage.world import import_world
 from rushes.generate import Studio
 from rushes.media.read import read_video
-from rushes.records import Clip
+from rushes.noise.paths import Flow, NoisePath, VariancePreserving
+from rushes.records import Clip, stable_hash
 from rushes.store.database import Store
 
 SETTINGS = Generate(takes=2, steps=2, batch=4)
@@ -182,6 +184,45 @@ def test_the_share_of_words_names_gap_takes_alone(studio: Studio) -> None:
     assert not gaps[0] & gaps[1] and not gaps[0] & set(ids(studio))
 
 
+def with_path(studio: Studio, path: NoisePath) -> Studio:
+    class Other(TinyBackbone):
+        def __init__(self) -> None:
+            self.spec = replace(studio.backbone.spec, path=path)
+
+    return replace(studio, backbone=Other())
+
+
+def test_guided_takes_of_the_older_meaning_of_eta_are_others(studio: Studio) -> None:
+    """On a variance-preserving path eta was the share of training steps. On a flow it means what it always has."""
+    schedule = VariancePreserving(torch.linspace(0.999, 0.01, 100))
+
+    def hashed(path: NoisePath, kind: str) -> str:
+        return with_path(with_settings(studio, kind=kind), path).settings_hash
+
+    def as_it_was(kind: str) -> str:
+        unused = {"takes", "batch", *({"eta"} if kind == "take" else ()), "mask"}
+        size = Size().model_dump(exclude={"path", "checkpointing"})
+        settings = SETTINGS.model_copy(update={"kind": kind})
+        return stable_hash([settings.model_dump(mode="json", exclude=unused), size])
+
+    assert hashed(Flow(), "guided") == as_it_was("guided") != hashed(schedule, "guided")
+    assert hashed(Flow(), "take") == as_it_was("take") == hashed(schedule, "take")
+
+
+def test_probes_are_named_by_nothing_that_does_not_concern_them(studio: Studio) -> None:
+    probe = replace(studio, kind="probe")
+    others = [with_settings(probe, **change) for change in ({"eta": (0.1, 0.2)}, {"kind": "guided"}, {"takes": 9})]
+    assert {each.settings_hash for each in others} == {probe.settings_hash} != {studio.settings_hash}
+    assert with_settings(probe, steps=3).settings_hash != probe.settings_hash
+
+
+def test_a_request_at_no_noise_is_the_real_clip_after_the_codec(studio: Studio) -> None:
+    clip = studio.store.clips()[0]
+    (frames,) = generate.frames_of(studio, [generate.Request("", clip, clip.caption, 0, 0.0)])
+    latent = studio.latents.get(clip.media)
+    assert latent is not None and np.array_equal(frames, studio.backbone.decode(latent.float()[None])[0])
+
+
 @pytest.mark.parametrize(
     ("caption", "share", "left"), [("a b c d e f g h i j", 0.3, 7), ("a b c", 0.01, 2), ("a", 0.3, 0), ("a b", 1.0, 0)]
 )
@@ -195,3 +236,38 @@ def test_at_least_one_word_is_left_out(caption: str, share: float, left: int) ->
 def test_nothing_can_be_left_out_of_nothing() -> None:
     with pytest.raises(ValueError, match="a clip without a caption has no words to leave out"):
         generate.masked(" ", 0.3, 0)
+
+
+def test_settings_that_came_later_count_where_they_are_set(studio: Studio) -> None:
+    """At their defaults takes are what they were, so those of older projects are not made again."""
+    before = {**SETTINGS.model_dump(mode="json", exclude={"takes", "batch", "eta", "mask"})}
+    size = Size().model_dump(exclude={"path", "checkpointing"})
+    for name in ("guidance_2", "image_cond_noise_scale"):
+        before.pop(name)
+    for name in ("decode_timestep", "decode_noise_scale"):
+        size.pop(name)
+    assert studio.settings_hash == stable_hash([before, size | {"tiling": True}])
+    whole = replace(studio, size=Size(tiling=False))
+    told = replace(studio, size=Size(decode_timestep=0.05))
+    found = {each.settings_hash for each in (studio, whole, told, with_settings(studio, guidance_2=3.0))}
+    assert len(found) == 4
+    assert replace(studio, size=Size(tiling=True)).settings_hash == studio.settings_hash
+
+
+def test_the_models_own_noise_is_in_the_name_of_a_take(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = studio.settings_hash
+    spec = replace(studio.backbone.spec, image_cond_noise_scale=0.15)
+    monkeypatch.setattr(studio.backbone, "spec", spec)
+    own, same, none = (with_settings(studio, image_cond_noise_scale=scale) for scale in (-1.0, 0.15, 0.0))
+    assert (own.noise, same.noise, none.noise) == (0.15, 0.15, 0.0)
+    assert own.settings_hash == same.settings_hash != before == none.settings_hash
+    one, other = generate.requests(own, own.store.clips(), 0)[:2]
+    alone = generate.frames_of(own, [other])
+    assert (generate.frames_of(own, [one, other])[1:] == alone).all()
+    assert (generate.frames_of(none, [other]) != alone).any()
+
+
+def test_guidance_of_the_second_expert_alone_asks_for_a_second_pass(studio: Studio) -> None:
+    assert not generate._leads_away(with_settings(studio, guidance=1.0))
+    assert generate._leads_away(with_settings(studio, guidance=1.0, guidance_2=3.0))
+    assert generate._leads_away(with_settings(studio, guidance=3.0, guidance_2=1.0))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
+from typing import Literal
 
 import numpy as np
 import torch
@@ -18,10 +19,12 @@ from numpy.typing import NDArray
 from rushes.backbones.base import Backbone, ReadsTogether
 from rushes.backbones.sampling import sample
 from rushes.backbones.steady import matched_colours, shared_noise
+from rushes.backbones.tiling import tiled
 from rushes.config.tables import Backbone as Size
 from rushes.config.tables import Generate
 from rushes.media.write import encode_bytes
 from rushes.noise.draws import seeded
+from rushes.noise.paths import VariancePreserving
 from rushes.records import Candidate, CandidateKind, Clip, stable_hash
 from rushes.store.database import Store
 from rushes.store.latents import LatentStore, first_frame_key, still_key
@@ -51,6 +54,7 @@ class Studio:
     size: Size
     system: str  # "base" or the name of a run
     settings: Generate
+    kind: Literal["probe"] | None = None  # that candidates are stored as; None = that of the settings
 
     @cached_property
     def weights(self) -> str:
@@ -60,14 +64,31 @@ class Studio:
     @cached_property
     def settings_hash(self) -> str:
         """Digest of all settings that a candidate depends on; how many are made, and at once, is not among them."""
-        of_kind = {"guided": "eta", "gap": "mask"}
-        unused = {"takes", "batch", *(name for kind, name in of_kind.items() if kind != self.settings.kind)}
-        return stable_hash(
-            [
-                self.settings.model_dump(mode="json", exclude=unused),
-                self.size.model_dump(exclude={"path", "checkpointing"}),
-            ]
-        )
+        of_kind, kind = {"guided": "eta", "gap": "mask"}, self.kind or self.settings.kind
+        unused = {"takes", "batch", *(name for kind_of, name in of_kind.items() if kind_of != kind)}
+        unused |= {*_as_before(self.settings), "image_cond_noise_scale"} | ({"kind"} if self.kind else set())
+        size = self.size.model_dump(exclude={"path", "checkpointing", *_as_before(self.size)})
+        asked = self.settings.model_dump(mode="json", exclude=unused)
+        if self.noise:  # which may be the model's own
+            asked["image_cond_noise_scale"] = self.noise
+        in_tiles = tiled(size["tiling"], size["name"], size["frames"], size["height_px"], size["width_px"])
+        # On a variance-preserving path eta was once the share of the training steps, which is another noise level.
+        eta = kind in ("guided", "probe") and isinstance(self.backbone.spec.path, VariancePreserving)
+        more = [*([self.kind] if self.kind else []), *(["eta is a share of noise"] if eta else [])]
+        return stable_hash([asked, size | {"tiling": in_tiles}, *more])
+
+    @property
+    def noise(self) -> float:
+        """Scale of the noise on a clean first frame."""
+        scale, own = self.settings.image_cond_noise_scale, self.backbone.spec.image_cond_noise_scale
+        return (scale if scale >= 0 else own or 0.0) if self.size.first_frame else 0.0
+
+
+def _as_before(table: Generate | Size) -> set[str]:
+    """Settings that came later and are at their defaults, at which takes are what they were without them."""
+    later = ("guidance_2", "decode_timestep", "decode_noise_scale")
+    fields = type(table).model_fields
+    return {name for name in later if name in fields and getattr(table, name) == fields[name].default}
 
 
 def requests(studio: Studio, clips: Sequence[Clip], seed: int) -> list[Request]:
@@ -76,12 +97,17 @@ def requests(studio: Studio, clips: Sequence[Clip], seed: int) -> list[Request]:
     for clip in clips:
         eta = _eta(studio.settings, clip, seed)
         for k in range(studio.settings.takes):
-            number = int(stable_hash(["take", seed, clip.id, k], 8), 16)
+            number = take_seed(seed, clip, k)
             id = stable_hash([clip.id, studio.weights, number, studio.settings_hash, studio.system])
             gap = studio.settings.kind == "gap"
             caption = masked(clip.caption, studio.settings.mask, number) if gap else clip.caption
             found.append(Request(id, clip, caption, number, eta))
     return found
+
+
+def take_seed(seed: int, clip: Clip, k: int) -> int:
+    """Seed of the noise of take `k` of a clip."""
+    return int(stable_hash(["take", seed, clip.id, k], 8), 16)
 
 
 def masked(caption: str, share: float, seed: int) -> str:
@@ -137,8 +163,13 @@ def _read(studio: Studio, wanted: Sequence[Request]) -> None:
 
 
 def frames_of(studio: Studio, group: Sequence[Request]) -> NDArray[np.uint8]:
-    """The clips [B, T, H, W, 3] that requests of one noise level ask for; nothing is stored."""
+    """The clips [B, T, H, W, 3] that requests of one noise level ask for; nothing is stored.
+
+    At eta 0 these are the real clips after the codec.
+    """
     backbone, size, settings = studio.backbone, studio.size, studio.settings
+    if group[0].eta == 0:
+        return backbone.decode(torch.stack([_known(studio, request.clip.media) for request in group]))
     spec = backbone.spec
     shape = (
         spec.channels,
@@ -159,10 +190,13 @@ def frames_of(studio: Studio, group: Sequence[Request]) -> NDArray[np.uint8]:
         steps=settings.steps,
         shift=settings.shift or None,
         guidance=settings.guidance,
+        guidance_2=settings.guidance_2,
         unconditional=backbone.condition([settings.negative] * len(group), **first) if _leads_away(studio) else None,
         start_BCFHW=start,
         eta=group[0].eta or 1.0,
         match=settings.match,
+        image_cond_noise_scale=studio.noise if studio.backbone.spec.image_cond_noise_scale else None,
+        seeds=[request.seed for request in group],
     )
     frames = backbone.decode(latents)
     if settings.match_colours:
@@ -177,7 +211,7 @@ def stored_scale(size: Size) -> int:
 
 def _make(studio: Studio, group: Sequence[Request]) -> list[Candidate]:
     size, scale = studio.size, stored_scale(studio.size)
-    kind: CandidateKind = studio.settings.kind
+    kind: CandidateKind = studio.kind or studio.settings.kind
     return [
         Candidate(
             id=request.id,
@@ -203,7 +237,8 @@ def _make(studio: Studio, group: Sequence[Request]) -> list[Candidate]:
 
 def _leads_away(studio: Studio) -> bool:
     """Whether guidance takes a second pass, under the negative caption."""
-    return studio.settings.guidance != 1.0 and studio.backbone.spec.guidance == "two_passes"
+    scales = (studio.settings.guidance, studio.settings.guidance_2 or studio.settings.guidance)
+    return any(scale != 1.0 for scale in scales) and studio.backbone.spec.guidance == "two_passes"
 
 
 def _firsts(studio: Studio, group: Sequence[Request]) -> dict[str, torch.Tensor]:

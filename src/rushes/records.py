@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Split = Literal["train", "eval"]
-CandidateKind = Literal["take", "guided", "gap", "imported"]
+CandidateKind = Literal["take", "guided", "gap", "imported", "probe"]
 CaptionKind = Literal["wrong", "dense", "evolved", "verdict", "scenario"]
 
 
@@ -46,7 +46,8 @@ class Candidate:
     """A clip that a model made.
 
     Candidates that answer the same request (same prompt, same first frame) share `group`; `seed` tells them apart. One
-    of kind "gap" answers it with words missing, and its caption lacks them.
+    of kind "gap" answers it with words missing, and its caption lacks them. One of kind "probe" was made to choose a
+    range of `eta` (`rushes eta`): no recipe trains on it.
     """
 
     id: str
@@ -62,7 +63,9 @@ class Candidate:
     height_px: int
     frames: int
     fps: float
-    eta: float | None = None  # noise level a guided sample started from, in (0, 1]
+    # Share of noise, noise / (noise + signal), that a guided sample started from, in (0, 1]; None = from pure noise. A
+    # probe may have 0: the real clip after the model's codec.
+    eta: float | None = None
     split: Split = "train"
     settings_hash: str = ""
 

@@ -216,10 +216,16 @@ def attention(
     if bias is not None:
         if bias.dtype not in (torch.bool, query.dtype):
             raise RuntimeError(f"attention in {query.dtype} with a mask in {bias.dtype}")
-        bias = torch.zeros_like(bias, dtype=query.dtype).masked_fill_(~bias, -torch.inf) if bias.dtype == torch.bool else bias
+        bias = (
+            torch.zeros_like(bias, dtype=query.dtype).masked_fill_(~bias, -torch.inf)
+            if bias.dtype == torch.bool
+            else bias
+        )
         bias = bias.expand(*query.shape[:-1], key.shape[-2])
     wants = any(x.requires_grad for x in (query, key, value))
-    out = aten._scaled_dot_product_efficient_attention(query, key, value, bias, wants, dropout_p, is_causal, scale=scale)
+    out = aten._scaled_dot_product_efficient_attention(
+        query, key, value, bias, wants, dropout_p, is_causal, scale=scale
+    )
     return out[0][0] if flat else out[0]
 
 

@@ -1,4 +1,19 @@
-"""What diffusers' own pipelines make of given noise: the oracle of our sampling."""
+"""What diffusers' own pipelines make of given noise: the oracle of our sampling.
+
+They run with their defaults. Size, frames, frame rate, caption, negative caption, steps and guidance are asked for, and
+latents come out instead of pixels. What else is set or replaced is this, and docs/backbones.md lists it where it is a
+difference that a user can see:
+
+- CogVideoX: its scheduler is replaced by DDIM on the same schedule, as some folders name one that draws fresh noise.
+- CogVideoX, LTX: the codec's posterior gives its mean instead of a draw (`posterior_means`).
+- LTX, LTX-2, from an image: latents are given with the image's in frame 0, which these pipelines expect of them.
+- LTX for conditions: its noise is replaced by ours, that of its steps too (`image_cond_noise_scale`); what its last
+  step leaves of that in frame 0 is taken out again.
+- LTX-2: `isolate_modalities` is forced on in each pass, so that guidance by modality adds nothing (clips have no
+  sound); `stg_scale` and `guidance_rescale` are 0, which we do not do; `image_crf` changes no latents that are given.
+- HunyuanVideo I2V: a negative caption is read with the image, not with a black one.
+- HunyuanVideo 1.5: the guider of its folder gets another scale.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +31,9 @@ from PIL import Image
 from torch import Tensor
 
 from rushes.backbones.adapters import LORA_FILE
+from rushes.noise.draws import seeded
 
+SEED = 0  # of the noise on first frames
 # tiny pipeline and mode -> how it is asked
 CASES: list[tuple[str, str]] = [
     ("wan", "text"),
@@ -55,13 +72,10 @@ def pipeline_sample(
     frames_THWC: NDArray[np.uint8],
     steps: int,
     guidance: float,
-    lora: Path | None = None,
+    **more: Any,
 ) -> Tensor:
     """Latents that the folder's own pipeline makes from the noise, as ours are shaped and normalised."""
-    pipeline = load_pipeline(folder)
-    if lora:
-        load_lora(pipeline, lora)
-    return ask(pipeline, mode, noise_BCFHW, caption, negative, frames_THWC, steps, guidance)
+    return ask(load_pipeline(folder), mode, noise_BCFHW, caption, negative, frames_THWC, steps, guidance, **more)
 
 
 def load_pipeline(folder: Path) -> Any:
@@ -78,13 +92,18 @@ def ask(
     mode: str,
     noise_BCFHW: Tensor,
     caption: str,
-    negative: str,
+    negative: str | None,
     frames_THWC: NDArray[np.uint8],
     steps: int,
     guidance: float,
     fps: float = 0.0,
+    **more: Any,
 ) -> Tensor:
-    """Latents that a pipeline makes from the noise; `fps` is for those that are told, 0 = the family's own."""
+    """Latents that a pipeline makes from the noise.
+
+    `fps` is for those that are told, 0 = the family's own; `negative` may be None, for the pipeline's own; `more` are
+    further arguments of it.
+    """
     t, h, w, _ = frames_THWC.shape
     asked = {
         "prompt": caption,
@@ -95,6 +114,7 @@ def ask(
         "num_inference_steps": steps,
         "guidance_scale": guidance,
         "output_type": "latent",
+        **more,
     }
     if mode == "first_frame":
         asked["image"] = Image.fromarray(frames_THWC[0])
@@ -105,6 +125,7 @@ def ask(
 
 
 def load_lora(pipeline: Any, folder: Path) -> None:
+    """By the lines of docs/machine.md."""
     if (folder / "low_noise").is_dir():
         pipeline.load_lora_weights(folder / "high_noise")
         pipeline.load_lora_weights(folder / "low_noise", load_into_transformer_2=True)
@@ -173,23 +194,37 @@ def _ltx2(pipeline: Any, noise: Tensor, asked: dict[str, Any]) -> Tensor:
         first = pipeline._normalize_latents(pipeline.vae.encode(pixels[:, :, None]).latent_dist.mode(), *statistics)
         noise = torch.cat([first.detach(), noise[:, :, 1:]], 2)
     noise = pipeline._denormalize_latents(noise, *statistics)
-    made = pipeline(latents=noise, guidance_rescale=0.0, **asked).frames
+    made = pipeline(latents=noise, guidance_rescale=0.0, stg_scale=0.0, **asked).frames
     normalised: Tensor = pipeline._normalize_latents(made, *statistics)
     return normalised
 
 
 def _ltx_conditions(pipeline: Any, noise: Tensor, asked: dict[str, Any]) -> Tensor:
+    """It draws the noise that it begins with, and in each step some for the first frame, which is left noisy."""
     from diffusers.pipelines.ltx import pipeline_ltx_condition as module
 
-    if "image" in asked:
-        asked["conditions"] = module.LTXVideoCondition(image=asked.pop("image"), frame_index=0)
-    with posterior_means(), warnings.catch_warnings():  # it draws its own noise
+    image = asked.pop("image", None)
+    if image is not None:
+        asked["conditions"] = module.LTXVideoCondition(image=image, frame_index=0)
+    packed = noise.flatten(2).transpose(1, 2).shape
+    c, _, h, w = noise[0].shape
+    generator = seeded("first frame", SEED)
+
+    def draw(shape: Any, **more: Any) -> Tensor:
+        if tuple(shape) != tuple(packed):
+            return noise.clone()
+        drawn = torch.zeros(packed)
+        drawn[:, : h * w] = torch.randn(c, 1, h, w, generator=generator).flatten(1).T
+        return drawn
+
+    with posterior_means(), warnings.catch_warnings(), patched(module, "randn_tensor", draw):
         warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy", DeprecationWarning)
-        module.randn_tensor, draw = (lambda *args, **more: noise.clone()), module.randn_tensor
-        try:
-            made: Tensor = pipeline(image_cond_noise_scale=0.0, **asked).frames
-        finally:
-            module.randn_tensor = draw
+        made: Tensor = pipeline(**asked).frames
+        if image is not None:
+            pixels = pipeline.video_processor.preprocess(image, asked["height"], asked["width"])
+            first = pipeline.vae.encode(pixels[:, :, None]).latent_dist.mode()
+            first = pipeline._normalize_latents(first, pipeline.vae.latents_mean, pipeline.vae.latents_std)
+            made = torch.cat([first.detach(), made[:, :, 1:]], 2)
     return made
 
 
@@ -241,10 +276,7 @@ def patched(place: Any, name: str, value: Any) -> Iterator[None]:
 
 def _hunyuan15(pipeline: Any, noise: Tensor, asked: dict[str, Any]) -> Tensor:
     """Its guidance is a part of the pipeline, and its size that of the image."""
-    from diffusers import ClassifierFreeGuidance
-
-    scale = asked.pop("guidance_scale")
-    pipeline.guider = ClassifierFreeGuidance(guidance_scale=scale, enabled=scale != 1.0)
+    pipeline.guider = pipeline.guider.new(guidance_scale=asked.pop("guidance_scale"))
     size = {} if "image" in asked else {name: asked[name] for name in ("height", "width")}
     more = {name: value for name, value in asked.items() if name not in ("height", "width")}
     made: Tensor = pipeline(latents=noise.clone(), **size, **more).frames

@@ -267,7 +267,7 @@ class Run:
     def _comparison(self, shape: str) -> Comparison:
         coefficients, reduction = SHAPES[shape]
         _, f, _, _ = self._shape()
-        given = self.first or "first_frame" in self.backbone.spec.modes and self.backbone.spec.first_frame == "clean"
+        given = self.first or ("first_frame" in self.backbone.spec.modes and self.backbone.spec.first_frame == "clean")
         labels = [1 if at % 2 else -1 for at in range(f)] if reduction == "segment" else [1] * f
         if given and self.backbone.spec.first_frame == "clean":
             labels[0] = 0

@@ -37,6 +37,34 @@ def test_the_schedule_ends_in_pure_noise(tiny_model: Models) -> None:
     assert float(path.alphas_bar[-1]) == pytest.approx(0.0, abs=1e-6)
 
 
+def test_learned_positions_fit_one_length_alone(tiny_model: Models) -> None:
+    """At another, diffusers takes positions by sine and cosine, and the learned ones change nothing."""
+    model = tiny_model("cogvideox_i2v")
+    moved = []
+    for frames in (9, 5):
+        noise = torch.randn(1, 4, (frames - 1) // 4 + 1, 4, 6, generator=torch.Generator().manual_seed(0))
+        condition = model.condition(["a ball"], noise[:, :, 0])
+        before = model.predict(noise, torch.full((1, noise.shape[2]), 0.5), condition)
+        table = model.network.get_submodule("patch_embed").get_buffer("pos_embedding")
+        learned = table.clone()
+        table += torch.randn(table.shape, generator=torch.Generator().manual_seed(1))
+        moved.append(float((model.predict(noise, torch.full((1, noise.shape[2]), 0.5), condition) - before).norm()))
+        table.copy_(learned)
+    assert moved[0] > 0.1 and moved[1] == 0.0
+    spec = model.spec
+    assert (spec.latent_frames(9), spec.latent_frames(1), spec.largest(13), spec.largest(8)) == (3, 1, 9, 1)
+    for frames in (5, 13):
+        with pytest.raises(ValueError, match=rf"has learned positions for 9 frames alone, got {frames}; use 9"):
+            spec.latent_frames(frames)
+
+
+def test_clips_of_the_second_version_may_not_outgrow_its_positions(tiny_model: Models) -> None:
+    spec = tiny_model("cogvideox_1.5").spec
+    spec.check_size(240, 240)
+    with pytest.raises(ValueError, match=r"this cogvideox has positions for at most 240 x 240 px, got 256 x 240"):
+        spec.check_size(256, 240)
+
+
 def test_learned_positions_fit_one_size_alone(tiny_model: Models) -> None:
     spec = tiny_model("cogvideox_i2v").spec
     spec.check_size(32, 48)

@@ -3,11 +3,23 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from fnmatch import fnmatch
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
 
+from rushes.backbones.folders import Folder, _from_hub
+from rushes.backbones.inflated_sd import InflatedSD
 from rushes.backbones.loading import load_backbone
+from rushes.backbones.pipeline import DiffusersBackbone
+from rushes.backbones.stills import StillMaker
+
+from .. import tiny_sd
+from .test_pipelines import Models, condition_for
+from .tiny_pipelines import BACKBONE
 
 
 @pytest.fixture
@@ -129,4 +141,103 @@ def test_a_schedule_that_we_cannot_follow(copy: Path) -> None:
 def test_a_name_on_the_hub_without_a_network() -> None:
     message = refused("hub:nobody/nothing-of-the-sort")
     assert "hub:nobody/nothing-of-the-sort is not on this machine and cannot be fetched" in message
-    assert "`hf download nobody/nothing-of-the-sort --local-dir FOLDER`, bring the folder here, and set" in message
+    assert "`hf download nobody/nothing-of-the-sort --local-dir FOLDER --include model_index.json '*/*'`, b" in message
+
+
+def in_variant(folder: Path, name: str = "fp16") -> None:
+    """All weights of a folder under the names of a variant."""
+    for path in folder.rglob("*.safetensors"):
+        path.rename(path.with_name(path.name.replace(".safetensors", f".{name}.safetensors")))
+
+
+@pytest.mark.parametrize("name", ["wan_i2v", "hunyuan_i2v"])
+def test_weights_in_a_variant_alone(
+    name: str, tiny_folder: Callable[[str], Path], tiny_model: Models, tmp_path: Path
+) -> None:
+    """Of network, codec and all that reads; what is saved from there is loaded again."""
+    folder = Path(shutil.copytree(tiny_folder(name), tmp_path / "model"))
+    in_variant(folder)
+    model, plain = load_backbone(BACKBONE[name], str(folder)), tiny_model(name)
+    assert isinstance(model, DiffusersBackbone) and model.fingerprint == plain.fingerprint
+    ours, theirs = (condition_for(each, "first_frame") for each in (model, plain))
+    assert torch.equal(ours.text, theirs.text) and ours.more.keys() == theirs.more.keys()
+    model.save(tmp_path / "saved")
+    assert load_backbone(BACKBONE[name], str(tmp_path / "saved")).fingerprint == plain.fingerprint
+
+
+def test_an_image_model_in_a_variant_alone(tmp_path: Path) -> None:
+    folder = tiny_sd.write(tmp_path / "model")
+    before = load_backbone("inflated_sd", str(folder)).condition(["a ball"]).text
+    still = StillMaker(folder).make("a ball", 32, 32, steps=1, guidance=1.0, seed=0)
+    in_variant(folder)
+    model = load_backbone("inflated_sd", str(folder))
+    assert isinstance(model, InflatedSD) and torch.equal(model.condition(["a ball"]).text, before)
+    assert (StillMaker(folder).make("a ball", 32, 32, steps=1, guidance=1.0, seed=0) == still).all()
+
+
+@pytest.mark.parametrize(
+    ("names", "variant"),
+    [
+        ((), None),
+        (("model.safetensors",), None),
+        (("model.safetensors", "model.fp16.safetensors"), None),
+        (("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"), None),
+        (("model.bf16.safetensors", "model.fp16.safetensors"), "fp16"),
+        (("diffusion_pytorch_model.fp16-00001-of-00002.safetensors",), "fp16"),
+        (("model-00001-of-00002.fp16.safetensors",), "fp16"),
+    ],
+)
+def test_the_variant_of_weights(names: tuple[str, ...], variant: str | None, tmp_path: Path) -> None:
+    for name in names:
+        (tmp_path / "part").mkdir(exist_ok=True)
+        (tmp_path / "part" / name).touch()
+    assert Folder(tmp_path, {}).variant("part") == variant
+
+
+def test_a_variant_that_stopped_half_way(copy: Path) -> None:
+    (weights,) = (copy / "transformer").glob("*.safetensors")
+    weights.rename(copy / "transformer" / "diffusion_pytorch_model.fp16-00001-of-00002.safetensors")
+    message = refused(copy)
+    assert "half downloaded, 2 of its 3 files are missing" in message
+    assert "diffusion_pytorch_model.fp16-00002-of-00002.safetensors" in message
+
+
+class Fetched(Exception):
+    """What would have been asked of the hub."""
+
+
+@pytest.mark.parametrize("variant", [None, "fp16"])
+def test_single_files_beside_the_folders_are_not_fetched(
+    variant: str | None, tiny_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in the repository of LTX-Video, which has many of them; and weights that are there in a variant alone are."""
+    from diffusers.pipelines import pipeline_utils
+    from huggingface_hub import HfApi
+
+    folder = tiny_folder("ltx")
+    named = f".{variant}.safetensors" if variant else ".safetensors"
+    inside = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    files = [*(name.replace(".safetensors", named) for name in inside), "ltxv-13b-0.9.7-dev.safetensors"]
+    asked: dict[str, Any] = {}
+
+    def snapshot(name: str, **more: Any) -> str:
+        asked.update(more)
+        raise Fetched
+
+    monkeypatch.setattr(HfApi, "list_repo_files", lambda self, name: files)
+    listed = SimpleNamespace(siblings=[SimpleNamespace(rfilename=name) for name in files])
+    monkeypatch.setattr(pipeline_utils, "model_info", lambda *_, **__: listed)
+    monkeypatch.setattr(pipeline_utils, "hf_hub_download", lambda *_, **__: str(folder / "model_index.json"))
+    monkeypatch.setattr(pipeline_utils, "snapshot_download", snapshot)
+    # What is asked for is not in the cache.
+    monkeypatch.setattr(pipeline_utils.Path, "is_file", lambda self: False)
+    with pytest.raises(ValueError, match="cannot be fetched"):
+        _from_hub("someone/ltx")
+    wanted = {
+        name
+        for name in files
+        if any(fnmatch(name, pattern) for pattern in asked["allow_patterns"])
+        and not any(fnmatch(name, pattern) for pattern in asked["ignore_patterns"])
+    }
+    assert {f"transformer/diffusion_pytorch_model{named}", f"text_encoder/model{named}"} <= wanted
+    assert "ltxv-13b-0.9.7-dev.safetensors" not in wanted

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from rushes.backbones.adapters import add_lora
 from rushes.backbones.base import How
 from rushes.backbones.loading import load_backbone
-from rushes.backbones.offload import codec_at_work
+from rushes.backbones.offload import _same, codec_at_work
 from rushes.backbones.pipeline import DiffusersBackbone
 
 from .test_pipelines import Models, condition_for, mode_of, noise_for, times_for
@@ -72,14 +72,14 @@ def test_blocks_that_come_and_go_change_nothing(
 
 
 class Codec(nn.Module):
-    """Says where it was sent, and claims to be there."""
+    """Says where it was sent, and then that it is on the first such device, as weights on a GPU do."""
 
     def __init__(self) -> None:
         super().__init__()
         self.place, self.seen = torch.device("cpu"), list[str]()
 
     def to(self, device: torch.device) -> Codec:  # type: ignore[override]
-        self.place = device
+        self.place = device if device.type == "cpu" else torch.device(device.type, 0)
         self.seen.append(device.type)
         return self
 
@@ -93,7 +93,7 @@ class Model:
 
     @codec_at_work
     def outer(self, fail: bool = False) -> str:
-        made = [self.inner(), self.inner()]
+        made = [self.inner() for _ in range(3)]  # clips of a batch
         if fail:
             raise RuntimeError("stop")
         return "".join(made)
@@ -105,11 +105,19 @@ class Model:
 
 def test_the_codec_is_on_its_device_while_it_works_and_no_longer() -> None:
     model = Model()
-    assert model.outer() == "cudacuda" and model.inner() == "cuda"
+    assert model.outer() == "cuda" * 3 and model.inner() == "cuda"
     assert model.codec.seen == ["cuda", "cpu"] * 2  # not again for what is called inside
     with pytest.raises(RuntimeError, match="stop"):
         model.outer(fail=True)
     assert model.codec.place.type == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [("cuda:0", "cuda", True), ("cuda:1", "cuda:1", True), ("cuda:1", "cuda:0", False), ("cpu", "cuda", False)],
+)
+def test_devices_that_are_one(one: str, other: str, same: bool) -> None:
+    assert _same(torch.device(one), torch.device(other)) is same
 
 
 @pytest.mark.parametrize("use", ["encode", "decode", "encode_pixels"])

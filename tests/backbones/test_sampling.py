@@ -50,7 +50,34 @@ def test_a_perfect_predictor_ends_at_the_clean_clip(name: str, shift: float, eta
     perfect: Any = Perfect(PATHS[name], clean, noise)
     made = sample(perfect, condition(), noise, steps=7, shift=shift, start_BCFHW=clean, eta=eta)
     torch.testing.assert_close(made, clean, rtol=0, atol=2e-4 if name == "noise" else 2e-5)
-    assert perfect.times[0].unique().tolist() == pytest.approx([eta])
+    assert perfect.times[0].unique().tolist() == pytest.approx([eta if eta == 1 else PATHS[name].time_of_share(eta)])
+
+
+@pytest.mark.parametrize("name", PATHS)
+@pytest.mark.parametrize("eta", [0.3, 0.65, 0.8, 0.93])
+def test_a_guided_clip_starts_with_the_share_of_noise_that_eta_says(name: str, eta: float) -> None:
+    """From ones as the clip and zeros as the noise, and the other way round, the mix shows what it holds of each."""
+    ones, zeros = torch.ones(SHAPE), torch.zeros(SHAPE)
+    amounts = []
+    for clean, noise in ((ones, zeros), (zeros, ones)):
+        seen: list[Tensor] = []
+
+        class Watched(Perfect):
+            def predict(self, noised_BCFHW: Tensor, t_BF: Tensor, condition: Condition) -> Tensor:
+                seen.append(noised_BCFHW)  # noqa: B023 - read before the next turn
+                return super().predict(noised_BCFHW, t_BF, condition)
+
+        watched: Any = Watched(PATHS[name], clean, noise)
+        sample(watched, condition(), noise, steps=4, shift=1.0, start_BCFHW=clean, eta=eta)
+        amounts.append(float(seen[0].mean()))
+    signal, noise_amount = amounts
+    assert noise_amount / (noise_amount + signal) == pytest.approx(eta, abs=1e-6 if name == "flow" else 1e-3)
+
+
+def test_a_share_of_noise_that_a_schedule_does_not_reach_is_refused() -> None:
+    perfect: Any = Perfect(PATHS["v"], draw(0), draw(1))
+    with pytest.raises(ValueError, match=r"shares of noise from 0\.02832 to 0\.9359, and 0\.97 is not among them"):
+        sample(perfect, condition(), draw(1), steps=4, shift=1.0, start_BCFHW=draw(0), eta=0.97)
 
 
 @pytest.mark.parametrize("name", PATHS)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from rushes.backbones.loading import load_backbone
 from rushes.backbones.pipeline import DiffusersBackbone, Experts
 
 Models = Callable[[str], DiffusersBackbone]
@@ -27,6 +30,25 @@ def test_facts_are_read_from_the_folder(name: str, tiny_model: Models) -> None:
     facts = (spec.modes, spec.first_frame, spec.boundary, spec.shift, spec.fps, spec.spatial_ratio, spec.multiple_px)
     assert facts == FACTS[name]
     assert spec.latent_frames(81) == 21 and spec.temporal_ratio == 4
+
+
+def test_positions_end(tiny_model: Models) -> None:
+    spec = tiny_model("wan").spec
+    assert spec.latent_frames(125) == 32
+    with pytest.raises(ValueError, match=r"this wan has positions for at most 125 frames, got 129; use 125"):
+        spec.latent_frames(129)
+    spec.check_size(512, 512)
+    with pytest.raises(ValueError, match=r"this wan has positions for at most 512 x 512 px, got 512 x 528"):
+        spec.check_size(512, 528)
+
+
+def test_a_model_between_two_frames_is_refused(tiny_folder: Callable[[str], Path], tmp_path: Path) -> None:
+    """Its image embeddings come in pairs, which would be two clips of a batch."""
+    folder = Path(shutil.copytree(tiny_folder("wan_i2v"), tmp_path / "model"))
+    path = folder / "transformer" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "pos_embed_seq_len": 514}))
+    with pytest.raises(ValueError, match=r"a model between a first and a last frame, and last frames cannot be given"):
+        load_backbone("wan", str(folder))
 
 
 @pytest.mark.parametrize("level", [0.95, 0.875, 0.86, 0.2])

@@ -162,3 +162,46 @@ def test_a_start_that_is_a_grid_point_up_to_rounding_makes_no_empty_step() -> No
 def test_impossible_grids_are_refused(steps: int, shift: float, start: float) -> None:
     with pytest.raises(ValueError, match="sampling needs"):
         sampling_times(steps, shift, start)
+
+
+def cogvideox(shift: float) -> Tensor:
+    """abar of CogVideoX: scaled-linear betas, a shift of the signal-to-noise ratio, then none left at the last step."""
+    abar = torch.cumprod(1 - torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2, 0)
+    root = (abar / (shift + (1 - shift) * abar)).sqrt()
+    return ((root - root[-1]) * root[0] / (root[0] - root[-1])).square()
+
+
+@pytest.mark.parametrize(
+    ("shift", "shares"),
+    [(1.0, (0.76, 0.82, 0.88)), (3.0, (0.85, 0.89, 0.93))],
+    ids=["CogVideoX-5B", "CogVideoX-2B"],
+)
+def test_the_share_of_noise_on_a_schedule_is_not_the_share_of_its_steps(
+    shift: float, shares: tuple[float, ...]
+) -> None:
+    path = VariancePreserving(cogvideox(shift))
+    of_steps = path.noise_share(torch.tensor((0.65, 0.725, 0.8), dtype=torch.float64))
+    assert of_steps.tolist() == pytest.approx(shares, abs=0.006)
+    for share in (0.65, 0.725, 0.8, 0.97):
+        step = path.time_of_share(share) * 999
+        assert step == pytest.approx(round(step), abs=1e-9)  # a training step, which the network is told
+        a = float(path.alphas_bar[round(step)])
+        assert (1 - a) ** 0.5 / ((1 - a) ** 0.5 + a**0.5) == pytest.approx(share, abs=1.5e-3)
+        assert step < 999 * share
+
+
+@given(st.floats(1e-6, 1))
+def test_a_flow_has_its_share_of_noise_as_its_time(share: float) -> None:
+    assert (
+        Flow().time_of_share(share) == share
+        and float(Flow().noise_share(torch.tensor(share, dtype=torch.float64))) == share
+    )
+
+
+def test_the_ends_of_a_schedule_are_its_first_and_last_step() -> None:
+    path = VariancePreserving(ABAR)
+    low, high = (float(path.noise_share(torch.tensor([t], dtype=torch.float64))) for t in (1e-9, 1.0))
+    assert 0 < path.time_of_share(low) * 999 < 0.5 and 998.5 < path.time_of_share(high) * 999 < 999
+    for beyond in (low - 1e-4, high + 1e-4):
+        with pytest.raises(ValueError, match="choose one that is"):
+            path.time_of_share(beyond)

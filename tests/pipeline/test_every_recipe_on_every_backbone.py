@@ -26,6 +26,7 @@ from rushes.media.write import encode_bytes
 from rushes.objectives.losses import ViewErrors, loss
 from rushes.pipeline.presets import recipe_table
 from rushes.pipeline.project import Project, load_run, open_project, run_folder
+from rushes.pipeline.times import training_times
 from rushes.pipeline.training import recipe_comparisons, train_run
 from rushes.pipeline.weights import export_weights
 from rushes.records import Candidate, CandidateKind, Caption, Clip, Preference, Score
@@ -146,8 +147,8 @@ def loss_at_first_draw(project: Project, model: DiffusersBackbone) -> float:
     """The training loss of a model against the base, on the comparison and at the draw of the first step."""
     train = project.settings.train
     recipe = load_recipe(train.recipe)
-    comparisons, _ = recipe_comparisons(project, recipe, train)
-    times = recipe.times(recipe.Options(**train.options))
+    comparisons = recipe_comparisons(project, recipe, train).comparisons
+    times = training_times(project.settings, model.spec)
     batch = make_batch([(c, 0) for c in comparisons], project.latents, model, 0, times)
     errors = ViewErrors(plain_errors(model, batch), plain_errors(project.base, batch))
     return float(loss(errors, batch.terms))

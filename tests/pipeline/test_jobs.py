@@ -86,10 +86,13 @@ def test_two_processes_train_one_run(
 ) -> None:
     project, name = tmp_path / "project", f"two-{parallel}"
     shutil.copytree(finished, project)
-    settings = [f"train.name={name}", f"train.parallel={parallel}", "train.bank=2", "train.tune=lora"]
+    few = ["train.batch=1"] if parallel == "shard" else []  # one process then has no comparison
+    settings = [f"train.name={name}", f"train.parallel={parallel}", "train.bank=2", "train.tune=lora", *few]
     given = [text for each in settings for text in ("--set", each)]
     (line,) = start(tmp_path, "train", str(project), *given, "--json").splitlines()  # of the first process alone
     assert json.loads(line)["run"] == name
+    if few:
+        assert "so 1 of them get no comparison" in (tmp_path / "err-0").read_text()
     with Store.open(project) as store:
         (run,) = [run for run in store.runs() if run.name == name]
     # what was written is what the run ended with

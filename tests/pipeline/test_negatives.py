@@ -122,13 +122,13 @@ def test_clips_that_edits_do_not_change_are_counted_and_left_out(project: Projec
     recipe = load_recipe("physhpo")
     options = {"beta": 100.0, "instance_weight": 0.0, "motion_weight": 0.0, "semantic_weight": 0.0}
     settings = project.settings.train.model_copy(update={"options": options})
-    kept, dropped = training.recipe_comparisons(project, recipe, settings)
+    kept, dropped, _ = training.recipe_comparisons(project, recipe, settings)
     assert len(kept) == 6 - dropped["state"]
     clip = project.store.clips("train")[0]
     latent = project.latents.get(clip.media)
     assert latent is not None
     key = next(v.key for c in kept for v in c.views if v.edit and v.media == clip.media)
     project.latents.get = lambda k, get=project.latents.get: latent if k == key else get(k)  # type: ignore[method-assign]
-    fewer, more = training.recipe_comparisons(project, recipe, settings)
+    fewer, more, _ = training.recipe_comparisons(project, recipe, settings)
     assert len(fewer) == len(kept) - 1 and more["state"] == dropped["state"] + 1
     assert clip.id not in {c.id for c in fewer}

@@ -16,7 +16,7 @@ def changed(**train: object) -> Settings:
 
 
 def test_settings_come_back_as_they_were_written(tmp_path: Path) -> None:
-    settings = changed(recipe="sft", lr=2e-4, name="first", options={"times": "uniform"})
+    settings = changed(recipe="sft", lr=2e-4, name="first", options={"beta": 500.0})
     write_settings(tmp_path, settings)
     assert read_settings(tmp_path) == settings
     assert read_settings(tmp_path, ["train.steps=7"]).train.steps == 7

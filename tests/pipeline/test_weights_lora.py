@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from rushes.backbones.adapters import LORA_FILE, adapter_is_idle
+from rushes.cli import main
 from rushes.pipeline import stages, training, weights
 from rushes.pipeline.project import Project, load_run, open_project, run_folder
 from rushes.pipeline.weights import Form, export_weights
@@ -67,6 +68,19 @@ def test_what_is_written_acts_as_the_run(form: Form, trained: Project, tmp_path:
     assert files == ([f"{part}/{LORA_FILE}" for part in ("high_noise", "low_noise")] if experts else [LORA_FILE])
     with pytest.raises(ValueError, match="is there already"):
         export_weights(trained, "sft", tmp_path, form)
+
+
+def test_the_command_says_how_it_is_loaded(
+    trained: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["export", str(trained.store.project), "--out", str(tmp_path), "--run", "sft"])
+    lines = [line for line in capsys.readouterr().out.splitlines() if "load_lora" in line]
+    if trained.base.spec.boundary is None:
+        assert lines == [f"load: pipeline.load_lora_weights('{tmp_path / 'sft'}')"]
+    else:
+        assert (
+            lines[1] == f"pipeline.load_lora_weights('{tmp_path / 'sft' / 'low_noise'}', load_into_transformer_2=True)"
+        )
 
 
 @Forms
@@ -130,7 +144,7 @@ def test_an_adapter_without_effect_is_refused(
 
 def test_comfyui_is_for_adapters(trained: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = weights.find_run(trained, "sft")
-    full = {**run.settings, "train": {**run.settings["train"], "start": "another"}}
+    full = {**run.settings, "train": {**run.settings["train"], "tune": "full"}}
     monkeypatch.setattr(weights, "find_run", lambda project, name: SimpleNamespace(settings=full, base=run.base))
     with pytest.raises(ValueError, match=r"run 'sft' is no adapter on top of the base weights .* leave --weights away"):
         export_weights(trained, "sft", tmp_path, "comfyui")

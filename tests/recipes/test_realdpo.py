@@ -11,7 +11,7 @@ from rushes.config.tables import Objective
 from rushes.objectives.losses import ViewErrors, loss
 from rushes.objectives.safeguards import guarded
 from rushes.objectives.terms import Term, collate
-from rushes.recipes.realdpo import TINY, Options, account, comparisons, times
+from rushes.recipes.realdpo import TINY, Options, account, comparisons
 from rushes.training.views import takes_account
 
 FRAMES = 5
@@ -112,13 +112,6 @@ def test_a_still_of_its_own_is_the_first_frame_of_all(store: Any, scene: Any, ro
     store.add([clip, rows["candidate"](clip, "take", "take")])
     (only,) = comparisons(store, Options(), corner.grid)
     assert [view.first_frame for view in only.views] == ["still", "still"]
-
-
-def test_times_of_the_released_code() -> None:
-    drawn = times(Options(t_high=0.5))(2000, torch.Generator().manual_seed(0))
-    assert drawn.max() < 0.5 and drawn.mean() == pytest.approx(0.25, abs=0.01)
-    with pytest.raises(ValueError, match="0 <= low < high <= 1"):
-        times(Options(t_low=0.5, t_high=0.4))
 
 
 def test_the_loss_by_hand(store: Any, scene: Any, rows: Any, corner: Any) -> None:

@@ -13,6 +13,7 @@ from rushes.stats import (
     holm,
     mean_interval,
     paired_difference,
+    ratio_interval,
     wilson,
     win_rate,
 )
@@ -130,3 +131,31 @@ def test_holm_worked_example() -> None:
     assert holm([0.6, 0.9]) == pytest.approx([1.0, 1.0])
     with pytest.raises(ValueError, match="0, 1"):
         holm([1.2])
+
+
+def test_a_ratio_and_how_far_it_can_be_off() -> None:
+    rng = np.random.default_rng(0)
+    covered = 0
+    for _ in range(200):
+        bottom = rng.gamma(4.0, 0.25, 25)
+        top = 0.3 * bottom + rng.normal(0, 0.1, 25)
+        found = ratio_interval(top, bottom, resamples=400)
+        assert found.value == pytest.approx(top.mean() / bottom.mean())
+        covered += found.low <= 0.3 <= found.high
+    assert 0.9 <= covered / 200 <= 0.985
+
+
+def test_a_share_of_itself_is_one_for_sure() -> None:
+    values = [0.2, 0.5, 0.1, 0.9]
+    found = ratio_interval(values, values)
+    assert (found.value, found.low, found.high, found.n) == (
+        pytest.approx(1.0),
+        pytest.approx(1.0),
+        pytest.approx(1.0),
+        4,
+    )
+
+
+def test_a_share_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="needs a positive one, got -0"):
+        ratio_interval([1.0, 2.0], [0.5, -0.6])

@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 
 from rushes.config.tables import Train
 from rushes.training.loop import train
-from rushes.training.parallel import joined
+from rushes.training.parallel import joined, whole
 
 spec = importlib.util.spec_from_file_location("workshop", Path(__file__).with_name("conftest.py"))
 assert spec is not None and spec.loader is not None
@@ -24,7 +25,7 @@ def main(folder: Path, steps: int, parallel: str, gradients: str) -> None:
     torch.set_num_threads(1)
     settings = Train(
         steps=steps, batch=5, lr=1e-3, checkpoint_every=3, reference="ema", ema=0.9, warmup=0, decay="none",
-        clip_norm=0.5, parallel=parallel, gradients=gradients,
+        clip_norm=0.5, parallel=parallel, gradients=gradients, weights_ema=0.9, caption_dropout=0.3,
     )  # fmt: skip
     with joined() as ranks:
         if ranks.first and not (folder / "latents").exists():
@@ -32,6 +33,9 @@ def main(folder: Path, steps: int, parallel: str, gradients: str) -> None:
         ranks.wait()
         backbone = workshop.small_backbone(seed=ranks.rank)  # the first one's weights count
         train(backbone, workshop.uneven_data(folder), settings, folder, seed=0, identity="ranks", ranks=ranks)
+        written = {name: whole(p.detach()).contiguous() for name, p in backbone.network.named_parameters()}
+        if ranks.first:
+            save_file(written, folder / "weights.safetensors")
     sys.stdout.flush()
     os._exit(0)
 

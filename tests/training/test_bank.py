@@ -18,7 +18,7 @@ from rushes.objectives.terms import Term
 from rushes.store.latents import LatentStore
 from rushes.training import bank as banks
 from rushes.training.bank import Bank, fill, needs_reference, open_bank
-from rushes.training.batches import make_batch
+from rushes.training.batches import drops_caption, make_batch
 from rushes.training.choice import Way
 from rushes.training.comparison import Comparison
 from rushes.training.gradients import plain_errors
@@ -98,7 +98,7 @@ def test_a_run_with_a_bank_is_the_run_without_at_the_same_draws(
         rows = [{k: v for k, v in json.loads(x).items() if isinstance(v, float) and k != "seconds"} for x in lines]
         return rows[1:], {n: p.detach().clone() for n, p in backbone.network.named_parameters() if p.requires_grad}
 
-    def beside(work: Any, batch: Any, chosen: Any) -> Tensor:
+    def beside(work: Any, batch: Any, *_: Any) -> Tensor:
         with work.reference.applied():
             return plain_errors(work.backbone, batch, work.way)
 
@@ -125,6 +125,26 @@ def test_a_visit_takes_its_number_modulo_the_draws(
     data = replace(data, bank=filled(tmp_path, data, backbone, draws=3))
     train(backbone, data, Train(steps=7, batch=6), tmp_path / "run", seed=0, identity="bank")
     assert seen[-42:] == [visit % 3 for visit in range(7) for _ in range(6)]
+
+
+def test_dropped_captions_are_in_the_bank_as_in_training(tmp_path: Path, small: Small, data_in: DataIn) -> None:
+    """Training on looked-up errors is training beside the reference, under the same captions."""
+    data, share = data_in(tmp_path), 0.5
+    settings = Train(steps=4, batch=6, lr=1e-3, warmup=0, gradients="two_pass", caption_dropout=share)
+    bank = bank_of(tmp_path, data, small(), caption_dropout=share)
+    asked = {"seed": 0, "times": data.times, "way": VIEW_BY_VIEW}
+    fill(bank, bank.missing(data.comparisons), small(), data.latents, **asked, caption_dropout=share)  # type: ignore[arg-type]
+    other = bank_of(tmp_path, data, small())
+    assert other.missing(data.comparisons) == list(data.comparisons)  # without dropped captions it is another
+    fill(other, data.comparisons, small(), data.latents, **asked)  # type: ignore[arg-type]
+    chosen = [(c, draw) for c in data.comparisons for draw in range(2)]
+    dropped = [drops_caption(c, draw, 0, share) for c, draw in chosen]
+    changed = (bank.errors(chosen, 2) != other.errors(chosen, 2)).flatten(1).any(1)
+    assert changed.tolist() == dropped and 0 < sum(dropped) < len(dropped)
+    backbone = small()
+    train(backbone, replace(data, bank=bank), settings, tmp_path / "run", seed=0, identity="bank")
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert rows[1]["clip/winner_relative_error"] == rows[1]["clip/loser_relative_error"] == 0.0  # to the last bit
 
 
 def change_caption(c: Comparison) -> Comparison:

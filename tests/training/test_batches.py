@@ -134,6 +134,26 @@ def test_unequal_comparisons_are_padded_with_nothing(tmp_path: Path, data_in: Da
     assert spread[..., 0].tolist() == [[1.0, 2.0, 0.0], [3.0, 4.0, 5.0]]
 
 
+def test_captions_are_dropped_by_comparison_and_visit_and_draws_stay(tmp_path: Path, data_in: DataIn) -> None:
+    data, model = data_in(tmp_path, pairs=12), TinyBackbone()
+    chosen = [(c, visit) for visit in range(25) for c in data.comparisons]
+
+    def batch(share: float, of: list[tuple[Comparison, int]]) -> Batch:
+        return make_batch(of, data.latents, model, 0, data.times, share)
+
+    captioned, some, none = (batch(share, chosen) for share in (0.0, 0.3, 1.0))
+    assert captioned.condition.text.any(1).all() and not none.condition.text.any()
+    empty = [not words.any() for words in some.condition.text]
+    assert empty[::2] == empty[1::2]  # both views alike
+    assert sum(empty) / len(empty) == pytest.approx(0.3, abs=0.08)
+    kept = [torch.equal(x, y) for x, y in zip(some.condition.text, captioned.condition.text, strict=True)]
+    assert [not each for each in empty] == kept
+    assert torch.equal(some.t_RF, captioned.t_RF) and torch.equal(some.noise_RCFHW, captioned.noise_RCFHW)
+    last = batch(0.3, chosen[-5:])  # whatever else is in the batch
+    assert torch.equal(last.condition.text, some.condition.text[-10:])
+    assert len({tuple(empty[2 * at : 2 * at + 24]) for at in range(0, 300, 12)}) > 20  # each visit anew
+
+
 def test_a_missing_latent_is_named_with_its_remedy(tmp_path: Path, data_in: DataIn) -> None:
     data = data_in(tmp_path)
     empty = LatentStore(tmp_path / "other", "small")

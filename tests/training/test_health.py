@@ -17,7 +17,8 @@ from rushes.noise.draws import TimeDraw, seeded
 from rushes.objectives.terms import Term
 from rushes.store.latents import LatentStore, first_frame_key
 from rushes.training.comparison import Comparison, View
-from rushes.training.health import Diagnosis, diagnoses
+from rushes.training.diagnosis import Diagnosis
+from rushes.training.health import diagnoses
 from rushes.training.history import read_history
 from rushes.training.loop import Data, train
 from rushes.training.watch import Sampler, Watch
@@ -64,6 +65,7 @@ CASES: dict[str, list[dict[str, Any]]] = {
     "beta_too_large": history({"clip/loss": 7.0}),
     "saturated": history(gradient=0.02, saturated=0.8),
     "learned_by_heart": history({"clip/accuracy_low": 0.45}, accuracy=0.94),
+    "unconditional_drift": history({"conditional_drift": 0.02, "unconditional_drift": 0.05}),
 }
 
 
@@ -90,6 +92,8 @@ def test_each_fault_has_its_name_and_no_other(name: str) -> None:
         history({"clip/loss": 6.8}),
         history(gradient=0.04, saturated=0.8),
         history({"clip/accuracy_low": 0.51}, accuracy=0.94),
+        history({"conditional_drift": 0.02, "unconditional_drift": 0.039}),
+        history({"conditional_drift": 0.001, "unconditional_drift": 0.008}),  # of no consequence
     ],
 )
 def test_what_is_just_not_a_fault(near: list[dict[str, Any]]) -> None:

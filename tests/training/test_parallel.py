@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from dataclasses import dataclass
+from math import log
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
+from torch import nn
 
-from rushes.backbones.tiny import TinyBackbone
-from rushes.config.tables import Train
-from rushes.training import checkpoint
-from rushes.training.loop import Data, train
-from rushes.training.parallel import Ranks, joined, others_wait
+from rushes.backbones.loading import load_backbone
+from rushes.training.parallel import Ranks, blocks, called, joined, others_wait
 
-from .. import forked
+from .. import forked, tiny_sd
+from ..backbones.tiny_pipelines import BACKBONE, write
 from ..forked import run_ranks
 
 SCRIPT = Path(__file__).with_name("ranks_run.py")
@@ -39,6 +40,9 @@ def rows(folder: Path) -> list[dict[str, float]]:
 def same(one: Path, other: Path) -> None:
     for row, its in zip(rows(one), rows(other), strict=True):
         assert its == pytest.approx(row, rel=2e-4, abs=2e-5)
+    averages = [load_file(folder / "weights.safetensors") for folder in (one, other)]
+    for name, value in averages[0].items():
+        torch.testing.assert_close(averages[1][name], value, rtol=1e-3, atol=1e-4)
 
 
 @pytest.fixture(scope="module")
@@ -88,9 +92,95 @@ def test_without_torchrun_a_process_is_alone(monkeypatch: pytest.MonkeyPatch) ->
         assert ranks.gather(errors, 2, 3) is errors and ranks.most(5) == 5 and ranks.send("job") == "job"
 
 
-def test_a_process_without_a_comparison_is_refused(
-    tmp_path: Path, small: Callable[..., TinyBackbone], data_in: Callable[..., Data]
-) -> None:
-    with pytest.raises(ValueError, match=r"train\.batch is 2; 3 processes need at least one comparison each"):
-        train(small(), data_in(tmp_path), Train(batch=2), tmp_path, seed=0, identity="", ranks=Ranks(0, 3))
-    assert checkpoint.latest(tmp_path / "checkpoints") is None
+@pytest.fixture(scope="module")
+def tiny_networks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, nn.Module]:
+    """A network of each architecture."""
+    names = ("wan_experts", "cogvideox", "ltx", "ltx2", "hunyuan", "hunyuan15", "animatediff")
+    with torch.random.fork_rng():
+        folders = {name: write(name, tmp_path_factory.mktemp("models") / name) for name in names}
+        image = tiny_sd.write(tmp_path_factory.mktemp("models") / "inflated_sd")
+    found = {name: load_backbone(BACKBONE[name], str(folder)).network for name, folder in folders.items()}
+    return found | {"inflated_sd": load_backbone("inflated_sd", str(image)).network}
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Folders of the same runs by one process and by two."""
+
+    one: Path
+    two: Path
+
+
+@pytest.fixture(scope="module")
+def experts(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    """Every case of `experts_run.py` by one process and by two."""
+    folder = tmp_path_factory.mktemp("experts")
+    with torch.random.fork_rng():
+        model = write("wan_experts", folder / "model")
+    runs = Runs(folder / "one", folder / "two")
+    for processes, into in ((1, runs.one), (2, runs.two)):
+        into.mkdir()
+        script = str(SCRIPT.with_name("experts_run.py"))
+        run_ranks(processes, into, forked.SCRIPT, arguments=[script, str(into), str(model)])
+    return runs
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("case", "taken"),
+    [
+        ("copies, idle experts", "joint"),
+        ("one graph for each expert", "joint"),
+        ("rows", "rows"),
+        ("a bank, a process without a comparison", "rows"),
+        ("all weights", "joint"),
+    ],
+)
+def test_two_processes_train_two_experts_as_one_does(case: str, taken: str, experts: Runs) -> None:
+    """In some steps the draws of the processes go to different experts, in others one expert is asked by nobody."""
+    same(experts.one / case, experts.two / case)
+    asked = [{key.split("/")[1] for key in row if key.startswith("expert/")} for row in rows(experts.two / case)]
+    assert {"low_noise"} in asked and any("high_noise" in each for each in asked)
+    first = json.loads((experts.two / case / "metrics.jsonl").read_text().splitlines()[0])
+    assert (first["gradients"], first["processes"]) == (taken, 2)
+    ours, its = (load_file(folder / case / "weights.safetensors") for folder in (experts.one, experts.two))
+    assert len({name.partition(".")[0] for name in ours}) == 2
+    for name, weight in ours.items():  # in units of the learning rate, which is what AdamW moves a weight by
+        torch.testing.assert_close(its[name], weight, rtol=0, atol=0.02e-3, msg=name)
+
+
+@pytest.mark.slow
+def test_two_processes_train_all_weights_in_mixed_precision(experts: Runs) -> None:
+    """Rows round in bfloat16 by what is beside them, so figures are near and not equal."""
+    losses = [[row["loss"] for row in rows(f / "all weights, mixed")[1:]] for f in (experts.one, experts.two)]
+    assert losses[1] == pytest.approx(losses[0], rel=5e-3) and losses[0][0] == pytest.approx(2 * log(2))
+    weights = load_file(experts.two / "all weights, mixed" / "weights.safetensors")
+    assert {w.dtype for w in weights.values()} == {torch.float32}
+
+
+def test_experts_are_called_by_themselves_and_blocks_are_found(tiny_networks: dict[str, nn.Module]) -> None:
+    for name, network in tiny_networks.items():
+        parts = called(network)
+        assert len(parts) == (2 if name == "wan_experts" else 1)
+        for part in parts:
+            units = list(blocks(part))
+            inside = [p for unit in units for p in unit.parameters()]
+            assert len(inside) == len(set(inside)), f"{name}: a weight in two blocks"
+            # a third of a tiny network; nearly all of a released one
+            assert sum(p.numel() for p in inside) > 0.33 * sum(p.numel() for p in part.parameters()), name
+
+
+def test_weights_of_two_precisions_are_not_sharded() -> None:
+    network = nn.Sequential(nn.Linear(2, 2).bfloat16(), nn.LayerNorm(2))
+    with pytest.raises(
+        ValueError, match=r"train\.parallel: weights in bfloat16 and float32 cannot be trained and sharded"
+    ):
+        Ranks(0, 2).shard(network)
+
+
+@pytest.mark.parametrize("missing", [None, torch.zeros(2)])
+def test_one_process_has_the_gradients_that_it_has(missing: torch.Tensor | None) -> None:
+    weight = nn.Parameter(torch.zeros(2))
+    weight.grad = missing
+    Ranks().add_up([weight])
+    assert weight.grad is missing

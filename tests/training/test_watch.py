@@ -7,7 +7,7 @@ import pytest
 
 from rushes.config.tables import Train
 from rushes.media.read import read_video
-from rushes.training.health import Diagnosis
+from rushes.training.diagnosis import Diagnosis
 from rushes.training.watch import NOBODY, Sampler, Watch, write_samples
 
 

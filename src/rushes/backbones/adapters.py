@@ -64,6 +64,11 @@ def merge_lora(network: nn.Module) -> None:
         del network.peft_config  # or peft would take the next adapter for a second one
 
 
+def is_adapter(name: str) -> bool:
+    """Whether a parameter of this name belongs to an adapter."""
+    return ".lora_A." in name or ".lora_B." in name
+
+
 def adapter_is_idle(network: nn.Module) -> bool:
     """Whether the adapters change nothing: their second factors are zero, as they start."""
     return not any(bool(p.any()) for name, p in network.named_parameters() if ".lora_B." in name)

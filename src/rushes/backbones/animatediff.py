@@ -45,6 +45,7 @@ def spec(folder: Folder, how: How) -> BackboneSpec:
         shift=1.0,
         lora_targets=("to_q", "to_k", "to_v", "to_out.0"),
         multiple_px=spatial * 2 ** (len(network["block_out_channels"]) - 1),
+        most_frames=network.get("motion_max_seq_length") or 32,
         solver=solver,
     )
 

@@ -16,6 +16,27 @@ from torch import Tensor, nn
 
 from rushes.noise.paths import NoisePath
 
+Precision = Literal["auto", "float32", "bfloat16", "mixed"]
+
+
+def trained_precision(asked: Precision, changes_weights: bool, device: str) -> Precision:
+    """The precision of a network that is trained, or was.
+
+    A step of full tuning moves a weight by about the learning rate. bfloat16 has 8 bits of mantissa: a step below 1/512
+    of the weight is rounded away, so that at 1e-6 some 2 % of the weights move at all. Merging an adapter into such
+    weights rounds it likewise.
+
+    Args:
+        asked: what `backbone.dtype` says; all but "auto" is taken as it is.
+        changes_weights: whether a run, or one that it starts from, tunes the network's own weights or merges an adapter
+            into them. An adapter over a frozen network is float32 whatever the network's precision.
+        device: "cuda" or "cpu".
+
+    Returns:
+        "mixed" for "auto" where own weights change on a GPU, else what was asked for.
+    """
+    return "mixed" if asked == "auto" and changes_weights and device == "cuda" else asked
+
 
 @dataclass(frozen=True)
 class How:
@@ -23,22 +44,26 @@ class How:
 
     Args:
         dtype: of the network. "mixed" keeps float32 weights and computes in bfloat16; "auto" is bfloat16 on a GPU and
-            float32 without one.
+            float32 without one. See `trained_precision` for a network that is trained.
         checkpointing: activations are computed again in the backward pass instead of kept.
         tiling: the codec works in overlapping tiles where frames are large.
         fps: frames per second of the clips, for models that are told; None = the model's own.
         quantize: the frozen network is held in 8 or 4 bits a weight.
         offload: the network lies in main memory, and its blocks come to the GPU one by one; for sampling alone.
         texts: folder in which what captions were read as is kept for the next start; None = nowhere.
+        decode_timestep: time that a decoder which finishes the denoising is told, in [0, 1].
+        decode_noise_scale: share of noise in the latents that it gets, in [0, 1]; None = as `decode_timestep`.
     """
 
-    dtype: Literal["auto", "float32", "bfloat16", "mixed"] = "auto"
+    dtype: Precision = "auto"
     checkpointing: bool = True
     tiling: bool = True
     fps: float | None = None
     quantize: Literal["none", "8bit", "4bit"] = "none"
     offload: bool = False
     texts: Path | None = None
+    decode_timestep: float = 0.0
+    decode_noise_scale: float | None = None
 
 
 AS_IT_IS = How()
@@ -54,8 +79,9 @@ class Solver(Protocol):
         ...
 
 
-# steps, shift (None = the model's own), level to start from, latent frames, height and width
-MakeSolver = Callable[[int, float | None, float, tuple[int, int, int]], Solver]
+LatentSize = tuple[int, int, int]  # latent frames, height and width
+# steps, shift (None = the model's own), time to start from, size of the latents
+MakeSolver = Callable[[int, float | None, float, LatentSize], Solver]
 
 
 @dataclass(frozen=True)
@@ -77,12 +103,24 @@ class BackboneSpec:
     still: tuple[str, ...] = ()  # what `Backbone.still` makes of a first frame beside its latent
     multiple_px: int = 0  # heights and widths are multiples of it; 0 = of the spatial ratio
     only_px: tuple[int, int] | None = None  # the one height and width that there is, for learned positions
+    # What limits clips or concerns sampling alone changes no prediction, so no bank is named after it (repr=False).
+    only_frames: int = field(default=0, repr=False)  # the one number of frames, for learned positions; 0 = any
+    most_px: tuple[int, int] | None = field(default=None, repr=False)  # largest height and width that have positions
+    most_frames: int = field(default=0, repr=False)  # largest number of frames that have positions; 0 = any
     # Copies of latent frame 0 that stand in front, for a network that takes latent frames in groups of 1 + lead.
     lead: int = 0
     start_share: float = 0.0  # of the first frame's latent, in all frames of the noise that sampling starts from
     guidance: Literal["two_passes", "embedded"] = "two_passes"  # embedded: the scale is an input of the network
     boundary: float | None = None  # of two experts, the first answers from this noise level up
-    solver: MakeSolver | None = None  # the model's own; None = Euler or DDIM on a shifted grid
+    # The model's own; None = Euler or DDIM on a shifted grid. Neither it nor `shift_of` is shown, as banks are named
+    # after what is, and a function shows its place in memory.
+    solver: MakeSolver | None = field(default=None, repr=False)
+    # The shift of clips of a latent size, where it depends on that; None = `shift`, whatever the size.
+    shift_of: Callable[[LatentSize], float] | None = field(default=None, repr=False)
+    # Of noise on a clean first frame in sampling, as its pipeline has it; None = the model has no such noise.
+    image_cond_noise_scale: float | None = field(default=None, repr=False)
+    # Name in `Condition.more` of the latents whose frame 0 shows the first frame, where it enters as channels.
+    shown: str = field(default="first", repr=False)
     # Groups of weights that may be trained alone, by patterns of their names.
     tunable: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -92,14 +130,39 @@ class BackboneSpec:
         Raises:
             ValueError: the codec cannot take that number.
         """
+        if self.only_frames and frames not in (1, self.only_frames):  # a first frame alone goes to the codec alone
+            raise ValueError(
+                f"this {self.name} has learned positions for {self.only_frames} frames alone, got {frames}; "
+                f"use {self.only_frames}"
+            )
+        if self.most_frames and frames > self.most_frames:
+            raise ValueError(
+                f"this {self.name} has positions for at most {self.most_frames} frames, got {frames}; "
+                f"use {self.largest(frames)}"
+            )
         low = self.largest(max(frames, 1))
         if frames != low:
             step = self.temporal_ratio * (1 + self.lead)
             raise ValueError(f"{self.name} takes 1 + {step} k frames, got {frames}; use {low} or {low + step}")
         return 1 + (frames - 1) // self.temporal_ratio + self.lead
 
+    def latent_size(self, frames: int, height_px: int, width_px: int) -> LatentSize:
+        """Latent frames, height and width of a clip.
+
+        Raises:
+            ValueError: as `latent_frames` does.
+        """
+        return self.latent_frames(frames), height_px // self.spatial_ratio, width_px // self.spatial_ratio
+
+    def sampling_shift(self, size: LatentSize) -> float:
+        """Shift of the schedule that clips of a latent size are sampled on, unless another is asked for."""
+        return self.shift_of(size) if self.shift_of else self.shift
+
     def largest(self, frames: int) -> int:
-        """The largest number of at most `frames` pixel frames, at least 1, that the codec can take."""
+        """The largest number of at most `frames` pixel frames, at least 1, that codec and network can take."""
+        if self.only_frames:
+            return self.only_frames if frames >= self.only_frames else 1
+        frames = min(frames, self.most_frames or frames)
         step = self.temporal_ratio * (1 + self.lead)
         return 1 + (frames - 1) // step * step
 
@@ -107,11 +170,16 @@ class BackboneSpec:
         """Refuse sizes that codec or network cannot take.
 
         Raises:
-            ValueError: not positive multiples of what they need, or not the one size that there is.
+            ValueError: not positive multiples of what they need, not the one size that there is, or too large.
         """
         if self.only_px and (height_px, width_px) != self.only_px:
             raise ValueError(
                 f"this {self.name} has learned positions for {self.only_px[0]} x {self.only_px[1]} px alone, "
+                f"got {height_px} x {width_px}"
+            )
+        if self.most_px and (height_px > self.most_px[0] or width_px > self.most_px[1]):
+            raise ValueError(
+                f"this {self.name} has positions for at most {self.most_px[0]} x {self.most_px[1]} px, "
                 f"got {height_px} x {width_px}"
             )
         multiple = self.multiple_px or self.spatial_ratio

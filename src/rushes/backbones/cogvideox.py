@@ -31,6 +31,7 @@ def spec(folder: Folder, how: How) -> BackboneSpec:
     channels, spatial = codec["latent_channels"], 2 ** (len(codec["block_out_channels"]) - 1)
     group = network.get("patch_size_t") or 1
     learned = network.get("use_learned_positional_embeddings")
+    sample_px = (network["sample_height"] * spatial, network["sample_width"] * spatial)
     return BackboneSpec(
         name="cogvideox",
         modes=("first_frame",) if network["in_channels"] != channels else ("text",),
@@ -43,7 +44,10 @@ def spec(folder: Folder, how: How) -> BackboneSpec:
         lora_targets=("to_q", "to_k", "to_v", "to_out.0"),
         first_frame="channels",
         multiple_px=spatial * network["patch_size"],
-        only_px=(network["sample_height"] * spatial, network["sample_width"] * spatial) if learned else None,
+        only_px=sample_px if learned else None,
+        # At another length diffusers takes positions by sine and cosine instead, without a word.
+        only_frames=network["sample_frames"] if learned else 0,
+        most_px=sample_px if group > 1 else None,
         lead=group - 1,
         solver=solver,
     )

@@ -11,7 +11,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
+HERE = {"local_files_only": True, "use_safetensors": True}  # how anything is loaded
 HUB = "hub:"  # before a name on the Hugging Face hub, in `backbone.path`
 
 
@@ -40,6 +41,10 @@ class Folder:
         """Whether the model has this part."""
         value = self.index.get(part)
         return isinstance(value, list) and value[0] is not None
+
+    def variant(self, part: str) -> str | None:
+        """The variant that a part's weights are there in, such as "fp16", where they are not there without one."""
+        return _variant(path.name for path in (self.path / part).glob("*.safetensors"))
 
     def config(self, part: str) -> dict[str, Any]:
         """What a part's configuration says, beside the defaults of its class."""
@@ -70,7 +75,7 @@ class Folder:
     def load(self, part: str, dtype: torch.dtype) -> nn.Module:
         """A part with its weights, in main memory. Modules that its class keeps in float32 are in float32."""
         loaded: nn.Module = self.cls(part).from_pretrained(
-            self.path / part, dtype=dtype, local_files_only=True, use_safetensors=True
+            self.path / part, dtype=dtype, variant=self.variant(part), **HERE
         )
         return loaded
 
@@ -82,9 +87,16 @@ class Folder:
         """The pipeline of diffusers over this model but for the parts named, in main memory."""
         import diffusers
 
+        idle = dict.fromkeys(without)
+        variants = self.parts_in_variants(dtype, idle)
         return getattr(diffusers, self.pipeline).from_pretrained(
-            self.path, dtype=dtype, local_files_only=True, use_safetensors=True, **dict.fromkeys(without), **options
+            self.path, dtype=dtype, **HERE, **idle, **variants, **options
         )
+
+    def parts_in_variants(self, dtype: torch.dtype, idle: Collection[str] = ()) -> dict[str, nn.Module]:
+        """Parts that are not idle and whose weights are there in a variant alone, which a pipeline would not find."""
+        parts = [part for part in self.index if part not in idle and self.has(part)]
+        return {part: self.load(part, dtype) for part in parts if self.variant(part)}
 
 
 def open_folder(path: str, family: str, pipelines: tuple[str, ...]) -> Folder:
@@ -98,6 +110,24 @@ def open_folder(path: str, family: str, pipelines: tuple[str, ...]) -> Folder:
             f"backbone.path is empty and {family!r} ships no weights; name a folder in diffusers' layout, "
             f"or {HUB}OWNER/NAME"
         )
+    found = read_folder(path)
+    if found.pipeline not in pipelines:
+        raise ValueError(
+            f"{found.path} holds a {found.pipeline}, and backbone {family!r} reads {', '.join(pipelines)}; set "
+            "backbone.name to the family of that model"
+        )
+    for part in found.index:
+        if found.has(part):
+            _check_weights(found, part)
+    return found
+
+
+def read_folder(path: str) -> Folder:
+    """The index of the model that `path` names, a folder or `hub:OWNER/NAME`; its weights are not looked at.
+
+    Raises:
+        ValueError: nothing there, or not a pipeline in diffusers' layout.
+    """
     folder = _from_hub(path.removeprefix(HUB)) if path.startswith(HUB) else Path(path)
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder; name a folder in diffusers' layout, or {HUB}OWNER/NAME")
@@ -109,17 +139,9 @@ def open_folder(path: str, family: str, pipelines: tuple[str, ...]) -> Folder:
         )
     try:
         found = Folder(folder, json.loads(index.read_text(encoding="utf-8")))
-        pipeline = found.pipeline
+        _ = found.pipeline
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{index}: not the index of a model ({error}); {_AGAIN}") from None
-    if pipeline not in pipelines:
-        raise ValueError(
-            f"{folder} holds a {pipeline}, and backbone {family!r} reads {', '.join(pipelines)}; set backbone.name to "
-            "the family of that model"
-        )
-    for part in found.index:
-        if found.has(part):
-            _check_weights(found, part)
     return found
 
 
@@ -127,14 +149,45 @@ def _from_hub(name: str) -> Path:
     from diffusers import DiffusionPipeline
 
     try:
-        return Path(DiffusionPipeline.download(name))
+        return Path(DiffusionPipeline.download(name, variant=_variant_on_hub(name)))
     except Exception as error:  # of many kinds: no network, no such name, no permission, a full disk
         raise ValueError(
             f"{HUB}{name} is not on this machine and cannot be fetched ({type(error).__name__}); where there is a "
-            f"network run `hf download {name} --local-dir FOLDER`, bring the folder here, and set backbone.path to it"
+            f"network run `hf download {name} --local-dir FOLDER --include model_index.json '*/*'`, bring the folder "
+            "here, and set backbone.path to it"
         ) from error
 
 
+def _variant_on_hub(name: str) -> str | None:
+    """The variant that some part of a repository has weights in alone; None where nothing can be asked."""
+    from huggingface_hub import HfApi
+
+    try:
+        files = HfApi().list_repo_files(name)
+    except Exception:  # of many kinds; what was fetched before may do, and what cannot be fetched is said after this
+        return None
+    parts: dict[str, list[str]] = {}
+    for file in files:
+        part, _, inside = file.rpartition("/")
+        if part and inside.endswith(".safetensors"):
+            parts.setdefault(part, []).append(inside)
+    found = [variant for inside in parts.values() if (variant := _variant(inside))]
+    return min(found, key=_by_use, default=None)
+
+
+def _variant(names: Iterable[str]) -> str | None:
+    """The variant among files of weights, fp16 before others; None where there are weights without one, or none."""
+    found = [match[1] for name in names if (match := _WEIGHTS.fullmatch(name))]
+    return min(found, key=_by_use) if found and None not in found else None
+
+
+def _by_use(variant: str) -> tuple[bool, str]:
+    return variant != "fp16", variant
+
+
+# diffusion_pytorch_model.fp16.safetensors, model.fp16-00001-of-00002.safetensors, model-00001-of-00002.fp16.safetensors
+_SHARD = r"(?:-\d{5}-of-\d{5})?"
+_WEIGHTS = re.compile(rf"(?:diffusion_pytorch_model|model|pytorch_model){_SHARD}(?:\.(\w+){_SHARD})?\.safetensors")
 _AGAIN = "download the model again, or copy it again"
 _OF_PIPELINES = ("ltx2",)  # diffusers' modules of pipelines that have parts of their own
 
@@ -174,16 +227,18 @@ def _check_weights(model: Folder, name: str) -> None:
 def _shards(part: Path, files: Sequence[Path]) -> list[str]:
     """Files that weights in several must have, by their index, or by their own names where it is missing."""
     found: set[str] = set()
-    for index in part.glob("*.safetensors.index.json"):
+    for index in part.glob("*.safetensors.index*.json"):
         try:
             found |= set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{index}: not the index of weights ({error}); {_AGAIN}") from None
     for file in files:
-        if numbered := re.fullmatch(r"(.+)-\d{5}-of-(\d{5})\.safetensors", file.name):
-            stem, count = numbered[1], int(numbered[2])
-            found |= {f"{stem}-{at:05}-of-{count:05}.safetensors" for at in range(1, count + 1)}
-            found.add(f"{stem}.safetensors.index.json")
+        if numbered := re.fullmatch(r"(.+)-\d{5}-of-(\d{5})((?:\.\w+)?)\.safetensors", file.name):
+            stem, count, end = numbered[1], int(numbered[2]), numbered[3]
+            found |= {f"{stem}-{at:05}-of-{count:05}{end}.safetensors" for at in range(1, count + 1)}
+            name, _, variant = stem.partition(".")
+            variant = variant or end.removeprefix(".")
+            found.add(f"{name}.safetensors.index{variant and '.' + variant}.json")
     return sorted(found)
 
 

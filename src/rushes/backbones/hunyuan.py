@@ -161,8 +161,8 @@ class HunyuanFromImage(DiffusersBackbone):
         pipeline = HunyuanVideoImageToVideoPipeline
         way = self.folder.config("transformer")["image_condition_type"]
         words = [caption.encode("utf-8", "replace").decode()]
-        seen = look_CFHW[None, :, 0].to(self.device, self.dtype)
-        how: dict[str, Any] = {"device": self.device, "dtype": self.dtype}
+        seen = look_CFHW[None, :, 0].to(self.device, self.reading_dtype)
+        how: dict[str, Any] = {"device": self.device, "dtype": self.reading_dtype}
         embeddings, mask = pipeline._get_llama_prompt_embeds(
             reader,
             seen,

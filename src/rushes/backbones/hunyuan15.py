@@ -28,17 +28,9 @@ SEEN = 729  # tokens that an image embedding has
 
 
 def spec(folder: Folder, how: How) -> BackboneSpec:
-    """Facts of the model.
-
-    Raises:
-        ValueError: a network that is told two times, as those distilled to few steps are.
-    """
+    """Facts of the model."""
     shift, solver = flow_schedule(folder, even_levels)
     network, codec = folder.config("transformer"), folder.config("vae")
-    if network.get("use_meanflow"):
-        raise ValueError(
-            f"{folder.path}: distilled to few steps, which preference training undoes; take the model that is not"
-        )
     looks = folder.has("image_encoder")
     return BackboneSpec(
         name="hunyuan15",

@@ -99,7 +99,7 @@ class InflatedSD(DiffusersBackbone):
     def reader(self, without: Sequence[str] = ()) -> Any:
         """A pipeline that reads captions: the text encoder alone."""
         idle = ("vae", "unet", "safety_checker", "feature_extractor", *without)
-        pipeline = self.folder.open_pipeline(self.dtype, idle, requires_safety_checker=False)
+        pipeline = self.folder.open_pipeline(self.reading_dtype, idle, requires_safety_checker=False)
         pipeline.text_encoder.eval().requires_grad_(False)
         return pipeline.to(self.device)
 

@@ -7,6 +7,7 @@ saw them, and have a schedule of their own.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,14 +15,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rushes.backbones.base import AS_IT_IS, BackboneSpec, Condition, How
+from rushes.backbones.base import AS_IT_IS, BackboneSpec, Condition, How, LatentSize
+from rushes.backbones.decoders import decode
 from rushes.backbones.folders import Folder
 from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows, load_model
-from rushes.backbones.schedules import flow_schedule
+from rushes.backbones.schedules import flow_schedule, shift_by_length
 from rushes.noise.paths import Flow
 
 ABOUT = {"modes": ["text", "first_frame"], "path": "flow", "temporal_ratio": 8, "spatial_ratio": 32, "fps": 25.0}
 CONDITIONS = "LTXConditionPipeline"
+# What Lightricks' own trainer shifts training times by, whatever the pipeline (its timestep_samplers.py).
+TRAINER = {"base_image_seq_len": 1024, "max_image_seq_len": 4096, "base_shift": 0.95, "max_shift": 2.05}
+OWN_NOISE = 0.15  # its pipeline's `image_cond_noise_scale`
 
 
 def spec(folder: Folder, how: How) -> BackboneSpec:
@@ -38,17 +43,28 @@ def spec(folder: Folder, how: How) -> BackboneSpec:
         spatial_ratio=codec.get("spatial_compression_ratio") or codec["patch_size"] * 2**halvings,
         fps=how.fps or 25.0,
         shift=shift,
+        image_cond_noise_scale=OWN_NOISE if folder.pipeline == CONDITIONS else None,
         lora_targets=("to_q", "to_k", "to_v", "to_out.0"),
         solver=solver,
+        shift_of=training_shift if folder.pipeline == CONDITIONS else shift_by_length(folder, mu),
     )
 
 
 def by_length(steps: int, size: tuple[int, int, int], config: Mapping[str, Any]) -> dict[str, Any]:
     """Even levels, shifted the more the more tokens a clip has."""
+    return {"sigmas": np.linspace(1.0, 1 / steps, steps), "mu": mu(size, config)}
+
+
+def mu(size: LatentSize, config: Mapping[str, Any]) -> float:
+    """Logarithm of the shift of a clip: it grows with the number of its tokens."""
     short, long = config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096)
     least, most = config.get("base_shift", 0.5), config.get("max_shift", 1.15)
-    mu = least + (most - least) * (np.prod(size) - short) / (long - short)
-    return {"sigmas": np.linspace(1.0, 1 / steps, steps), "mu": float(mu)}
+    return float(least + (most - least) * (math.prod(size) - short) / (long - short))
+
+
+def training_shift(size: LatentSize) -> float:
+    """Shift of training times where sampling has none: the levels of `quadratic` are no shift of even ones."""
+    return math.exp(mu(size, TRAINER))
 
 
 def quadratic(steps: int, size: tuple[int, int, int], config: Mapping[str, Any]) -> dict[str, Any]:
@@ -80,13 +96,6 @@ def denormalise(codec: Any, latents: Tensor) -> Tensor:
     mean, std = (part.view(1, -1, 1, 1, 1).to(latents) for part in (codec.latents_mean, codec.latents_std))
     original: Tensor = latents * std / codec.config.scaling_factor + mean
     return original
-
-
-def decode(codec: Any, latents: Tensor) -> Tensor:
-    """Pixels; a decoder that finishes the denoising is told that nothing is left to do."""
-    time = latents.new_zeros(len(latents)) if codec.config.timestep_conditioning else None
-    pixels: Tensor = codec.decode(latents, time, return_dict=False)[0]
-    return pixels
 
 
 def predict(network: Any, noised_BCFHW: Tensor, t_BF: Tensor, condition: Condition, model: DiffusersBackbone) -> Tensor:

@@ -13,10 +13,11 @@ from typing import Any
 from torch import Tensor
 
 from rushes.backbones.base import AS_IT_IS, BackboneSpec, Condition, How
+from rushes.backbones.decoders import decode
 from rushes.backbones.folders import Folder
-from rushes.backbones.ltx import by_length, decode, denormalise, normalise
+from rushes.backbones.ltx import by_length, denormalise, mu, normalise
 from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows, load_model
-from rushes.backbones.schedules import flow_schedule
+from rushes.backbones.schedules import flow_schedule, shift_by_length
 from rushes.noise.paths import Flow
 
 ABOUT = {"modes": ["text", "first_frame"], "path": "flow", "temporal_ratio": 8, "spatial_ratio": 32, "fps": 24.0}
@@ -41,6 +42,7 @@ def spec(folder: Folder, how: How) -> BackboneSpec:
         shift=shift,
         lora_targets=VIDEO,
         solver=solver,
+        shift_of=shift_by_length(folder, mu),
     )
 
 

@@ -23,8 +23,7 @@ def codec_at_work(method: Callable[Concatenate[Any, P], T]) -> Callable[Concaten
 
     @functools.wraps(method)
     def moved(model: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        there = next(model.codec.parameters()).device == model.device
-        if there:
+        if _same(next(model.codec.parameters()).device, model.device):
             return method(model, *args, **kwargs)
         model.codec.to(model.device)
         try:
@@ -33,6 +32,11 @@ def codec_at_work(method: Callable[Concatenate[Any, P], T]) -> Callable[Concaten
             model.codec.to(MAIN_MEMORY)
 
     return moved
+
+
+def _same(one: torch.device, other: torch.device) -> bool:
+    """Whether two devices are one: "cuda" is what a model is sent to, and "cuda:0" where it then says it is."""
+    return one.type == other.type and (None in (one.index, other.index) or one.index == other.index)
 
 
 def offload_blocks(network: nn.Module, device: torch.device) -> None:

@@ -20,8 +20,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from rushes.backbones.adapters import LORA_FILE, lora_config, save_lora
+from rushes.backbones.adapters import LORA_FILE, adapter_is_idle, lora_config, save_lora
 from rushes.backbones.base import BackboneSpec, Condition, How
+from rushes.backbones.decoders import check_decoder
+from rushes.backbones.distilled import check_not_distilled
 from rushes.backbones.fingerprint import weights_fingerprint
 from rushes.backbones.folders import Folder, open_folder, whole_folder
 from rushes.backbones.offload import MAIN_MEMORY, codec_at_work, offload_blocks
@@ -47,7 +49,7 @@ class Family:
         networks: parts that are trained. Two are experts, the first for high noise.
         still: model, first frames [B, H, W, 3] and number of frames -> tensors by the names in `spec.still`.
         encode: codec and pixels -> its latents.
-        decode: codec and its latents -> pixels in [-1, 1].
+        decode: codec, its latents and how the model is run -> pixels in [-1, 1].
         reader: model -> what `text` reads with; None = the family's pipeline.
         idle: parts that neither read nor are trained.
     """
@@ -62,7 +64,7 @@ class Family:
     networks: tuple[str, ...] = ("transformer",)
     still: Callable[[DiffusersBackbone, NDArray[np.uint8], int], dict[str, Tensor]] | None = None
     encode: Callable[[Any, Tensor], Tensor] = lambda codec, pixels: codec.encode(pixels).latent_dist.mode()
-    decode: Callable[[Any, Tensor], Tensor] = lambda codec, latents: codec.decode(latents, return_dict=False)[0]
+    decode: Callable[[Any, Tensor, How], Tensor] = lambda codec, latents, _: codec.decode(latents, return_dict=False)[0]
     reader: Callable[[DiffusersBackbone], Any] | None = None
     idle: tuple[str, ...] = ()
 
@@ -85,10 +87,14 @@ class DiffusersBackbone:
     def __init__(self, folder: Folder, family: Family, how: How, device: torch.device | None = None) -> None:
         """Nothing is loaded. `device`: where networks work; None = the GPU where there is one."""
         self.folder, self.family, self.how = folder, family, how
+        check_decoder(folder, family.name, how)
         self.spec = family.spec(folder, how)
         self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         half = how.dtype == "bfloat16" or (how.dtype == "auto" and self.device.type != "cpu")
         self.dtype = torch.bfloat16 if half else torch.float32
+        # Captions are read alike by the base and by a network in mixed precision, and once.
+        mixed = how.dtype == "mixed" and self.device.type != "cpu"
+        self.reading_dtype = torch.bfloat16 if mixed else self.dtype
         self._rows: dict[str, Kept] = {}
 
     @cached_property
@@ -123,7 +129,7 @@ class DiffusersBackbone:
         """A fresh part that reads: an encoder, or a tokenizer or image processor, which have no weights."""
         cls = self.folder.cls(name)
         if isinstance(cls, type) and issubclass(cls, nn.Module):
-            return self._load(name, self.dtype)
+            return self._load(name, self.reading_dtype)
         return self.folder.processor(name)
 
     def _load(self, part: str, dtype: torch.dtype, place: torch.device | None = None) -> nn.Module:
@@ -134,7 +140,7 @@ class DiffusersBackbone:
         if self.family.reader:
             return self.family.reader(self)
         idle = ("vae", *self.family.networks, *self.family.idle, *without)
-        pipeline = self.folder.open_pipeline(self.dtype, filter(self.folder.has, idle))
+        pipeline = self.folder.open_pipeline(self.reading_dtype, filter(self.folder.has, idle))
         for part in pipeline.components.values():
             if isinstance(part, nn.Module):
                 part.to(self.device).eval().requires_grad_(False)
@@ -183,9 +189,8 @@ class DiffusersBackbone:
         """Latents -> uint8 RGB frames, clip by clip."""
         clips = []
         for latents in torch.split(latents_BCFHW[:, :, self.spec.lead :], 1):
-            pixels = self.family.decode(
-                self.codec, self.family.denormalise(self.codec, latents.float().to(self.device))
-            )
+            theirs = self.family.denormalise(self.codec, latents.float().to(self.device))
+            pixels = self.family.decode(self.codec, theirs, self.how)
             clips.append(((pixels.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).cpu())
         return torch.cat(clips).permute(0, 2, 3, 4, 1).contiguous().numpy()
 
@@ -221,7 +226,7 @@ class DiffusersBackbone:
     def reads_with(self) -> dict[str, Any]:
         """What embeddings of a caption are made from beside the caption; hashes the files of all parts that read."""
         idle = ("vae", "scheduler", *self.family.networks, *self.family.idle)
-        return {"family": self.family.name, **made_by(self.folder, idle, self.family.text, self.dtype)}
+        return {"family": self.family.name, **made_by(self.folder, idle, self.family.text, self.reading_dtype)}
 
     def still(self, frames_BHWC: NDArray[np.uint8], frames: int) -> dict[str, Tensor]:
         """What the family makes of a first frame beside its latent."""
@@ -275,7 +280,8 @@ class DiffusersBackbone:
         if self.how.dtype != "mixed":
             yield
             return
-        with torch.autocast(self.device.type, torch.bfloat16), warnings.catch_warnings():
+        # No cache: it would keep a bfloat16 copy of every weight until the pass ends.
+        with torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False), warnings.catch_warnings():
             # float32 gains of norms beside bfloat16 activations are what mixed precision means
             warnings.filterwarnings("ignore", "Mismatch dtype between input and weight")
             yield
@@ -298,7 +304,8 @@ class DiffusersBackbone:
         return list(self.network.children()) if isinstance(self.network, Experts) else [self.network]
 
     def save_lora(self, folder: Path) -> None:
-        """Write the adapter as diffusers' `load_lora_weights` reads it: one folder, or one for each expert.
+        """Write the adapter as diffusers' `load_lora_weights` reads it: one folder, or one for each expert that was
+        trained.
 
         Raises:
             ValueError: `folder` is there already.
@@ -307,6 +314,8 @@ class DiffusersBackbone:
         parts = self._networks()
         with whole_folder(folder) as partial:
             for place, part in zip(("high_noise", "low_noise") if len(parts) > 1 else (".",), parts, strict=True):
+                if len(parts) > 1 and adapter_is_idle(part):
+                    continue
                 (partial / place).mkdir(exist_ok=True)
                 save_lora(part, lora_config(self.network), partial / place / LORA_FILE, prefix)
 
@@ -315,7 +324,7 @@ def load_model(path: str, family: Family, how: How) -> DiffusersBackbone:
     """The model of a family at `path`, a folder or `hub:OWNER/NAME`; nothing of it is in memory yet.
 
     Raises:
-        ValueError: see `rushes.backbones.folders.open_folder`.
+        ValueError: see `rushes.backbones.folders.open_folder`; a model that was distilled to few steps.
     """
     import diffusers
     import transformers
@@ -325,6 +334,7 @@ def load_model(path: str, family: Family, how: How) -> DiffusersBackbone:
     for library in (diffusers, transformers):  # their bars come and go too fast to be read
         library.utils.logging.disable_progress_bar()
     folder = open_folder(path, family.name, family.pipelines)
+    check_not_distilled(folder, family.name, path)
     for part in ("vae", *family.networks):
         if folder.has(part):
             folder.cls(part)  # which says what this installation lacks

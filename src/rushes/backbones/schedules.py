@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from rushes.backbones.base import BackboneSpec, MakeSolver, Solver
+from rushes.backbones.base import BackboneSpec, LatentSize, MakeSolver, Solver
 from rushes.backbones.folders import Folder
 from rushes.backbones.sampling import PathSolver
-from rushes.noise.paths import VariancePreserving
+from rushes.noise.paths import VariancePreserving, first_time
 
 FLOW = ("FlowMatchEulerDiscreteScheduler", "UniPCMultistepScheduler", "DPMSolverMultistepScheduler")
 # steps, latent frames, height and width, the scheduler's configuration -> further arguments of its `set_timesteps`
@@ -26,18 +27,18 @@ def count_alone(steps: int, size: tuple[int, int, int], config: Mapping[str, Any
 class SchedulerSolver:
     """A scheduler of diffusers for flow models, whose steps have been set."""
 
-    def __init__(self, scheduler: Any, eta: float) -> None:
-        """With `eta` < 1 the grid begins at that noise level and goes on with the scheduler's own levels below it."""
+    def __init__(self, scheduler: Any, begin: float) -> None:
+        """With `begin` < 1 the grid begins at that time and goes on with the scheduler's own levels below it."""
         many = scheduler.config.num_train_timesteps
-        if eta < 1.0:
-            below = scheduler.sigmas[scheduler.sigmas < eta - 1e-6].float()
-            scheduler.sigmas = torch.cat([torch.tensor([eta]), below])
+        if begin < 1.0:
+            below = scheduler.sigmas[scheduler.sigmas < begin - 1e-6].float()
+            scheduler.sigmas = torch.cat([torch.tensor([begin]), below])
             scheduler.timesteps = scheduler.sigmas[:-1] * many
             scheduler.num_inference_steps = len(scheduler.timesteps)
         scheduler.set_begin_index(0)
         self.scheduler = scheduler
         # The network is asked at the scheduler's time steps, which UniPC rounds down, and not at its sigmas.
-        self.levels: Tensor = scheduler.sigmas[:-1] if eta < 1.0 else scheduler.timesteps.float() / many
+        self.levels: Tensor = scheduler.sigmas[:-1] if begin < 1.0 else scheduler.timesteps.float() / many
 
     def step(self, prediction_BCFHW: Tensor, noised_BCFHW: Tensor, index: int, given: bool) -> Tensor:
         """See `rushes.backbones.base.Solver`. A given frame moves too; whoever samples puts it back."""
@@ -47,7 +48,7 @@ class SchedulerSolver:
 
 
 def flow_schedule(folder: Folder, grid: Grid = count_alone) -> tuple[float, MakeSolver]:
-    """Shift of a flow model's schedule (that of its longest clips, where it depends on their size) and its solver.
+    """Shift of a flow model's schedule (not followed where it depends on a clip's size) and its solver.
 
     Raises:
         ValueError: a scheduler that we cannot follow.
@@ -62,7 +63,7 @@ def flow_schedule(folder: Folder, grid: Grid = count_alone) -> tuple[float, Make
         )
     shift_name = "shift" if name == FLOW[0] else "flow_shift"
 
-    def solver(steps: int, shift: float | None, eta: float, size: tuple[int, int, int]) -> Solver:
+    def solver(steps: int, shift: float | None, begin: float, size: tuple[int, int, int]) -> Solver:
         changes: dict[str, Any] = {"stochastic_sampling": False} if name == FLOW[0] else {}
         if shift is not None:
             changes |= {shift_name: shift, "use_dynamic_shifting": False}
@@ -71,9 +72,23 @@ def flow_schedule(folder: Folder, grid: Grid = count_alone) -> tuple[float, Make
         if not scheduler.config.use_dynamic_shifting:
             arguments.pop("mu", None)
         scheduler.set_timesteps(**arguments)
-        return SchedulerSolver(scheduler, eta)
+        return SchedulerSolver(scheduler, begin)
 
     return float(full[shift_name]), solver
+
+
+def shift_by_length(
+    folder: Folder, mu: Callable[[LatentSize, Mapping[str, Any]], float]
+) -> Callable[[LatentSize], float] | None:
+    """Latent size -> shift, of a schedule whose shift depends on the size of the clip; None where it does not.
+
+    `mu` is what the pipeline hands to `set_timesteps`, out of the latent size and the scheduler's configuration.
+    """
+    full = dict(folder.cls("scheduler").from_config(folder.config("scheduler")).config)
+    if not full.get("use_dynamic_shifting"):
+        return None
+    linear = full.get("time_shift_type") == "linear"
+    return lambda size: mu(size, full) if linear else math.exp(mu(size, full))
 
 
 def training_steps(spec: BackboneSpec, t_B: Tensor) -> Tensor:
@@ -98,25 +113,24 @@ def noise_schedule(folder: Folder, ddim: Any) -> tuple[VariancePreserving, MakeS
         )
     path = VariancePreserving(scheduler.alphas_cumprod.float(), kind)
 
-    def solver(steps: int, shift: float | None, eta: float, size: tuple[int, int, int]) -> Solver:
+    def solver(steps: int, shift: float | None, begin: float, size: tuple[int, int, int]) -> Solver:
         """The levels that the scheduler would visit; a shift other than the model's own is not defined."""
         ddim_steps = ddim.from_config(folder.config("scheduler"))
         ddim_steps.set_timesteps(steps)
         now = ddim_steps.timesteps.tolist()
         after = [at - many // steps for at in now]
-        if eta < 1.0:
-            start = round(eta * (many - 1))
+        if begin < 1.0:
+            start = round(begin * (many - 1))
             below = [pair for pair in zip(now, after, strict=True) if pair[0] < start]
             now = [start, *(at for at, _ in below)]
             after = [*now[1:], after[-1]]
         end = 0.0 if scheduler.config.set_alpha_to_one else level(0)
         solver = PathSolver(path, torch.zeros(1))
-        solver.levels = torch.tensor([eta if at == now[0] and eta < 1.0 else level(at) for at in now])
+        solver.levels = torch.tensor([level(at) for at in now])
         solver.after = torch.tensor([level(at) if at >= 0 else end for at in after])
         return solver
 
     def level(index: int) -> float:
-        # Training step 0 is not clean, and time 0 is.
-        return float(max(index, 0.25) / (many - 1))
+        return index / (many - 1) if index else first_time(many)
 
     return path, solver

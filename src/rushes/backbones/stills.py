@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rushes.backbones.folders import Folder
 from rushes.noise.draws import seeded
 
 
@@ -27,6 +29,7 @@ class StillMaker:
         if not (folder / "model_index.json").is_file():
             raise ValueError(f"{folder}: not an image pipeline in diffusers' layout, as it has no model_index.json")
         cuda = torch.cuda.is_available()
+        model = Folder(folder, json.loads((folder / "model_index.json").read_text(encoding="utf-8")))
         load: Any = DiffusionPipeline.from_pretrained
         try:
             self.pipeline: Any = load(
@@ -34,6 +37,7 @@ class StillMaker:
                 dtype=torch.bfloat16 if cuda else torch.float32,
                 local_files_only=True,
                 use_safetensors=True,
+                **model.parts_in_variants(torch.bfloat16 if cuda else torch.float32),
             )
         except (ValueError, OSError) as error:
             first = str(error).splitlines()[0]

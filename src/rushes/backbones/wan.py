@@ -27,27 +27,41 @@ TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "ffn.net.0.proj", "ffn.net.2")
 
 
 def spec(folder: Folder, how: How) -> BackboneSpec:
-    """Facts of the variant that the folder holds."""
+    """Facts of the variant that the folder holds.
+
+    Raises:
+        ValueError: a network that is shown a last frame too.
+    """
     shift, solver = flow_schedule(folder)
     network, codec = folder.config("transformer"), folder.config("vae")
-    spatial = codec.get("scale_factor_spatial") or 8
+    spatial, temporal = codec.get("scale_factor_spatial") or 8, codec.get("scale_factor_temporal") or 4
     clean = bool(folder.index.get("expand_timesteps"))  # TI2V-5B
     channels = network["in_channels"] != codec["z_dim"]
     looks = bool(network.get("image_dim"))  # 2.1 I2V
     boundary = folder.index.get("boundary_ratio")
+    if network.get("pos_embed_seq_len"):  # two images share one row of it, which would mix the clips of a batch
+        raise ValueError(
+            f"{folder.path / 'transformer'}: a model between a first and a last frame, and last frames cannot be given "
+            "here; take the I2V model"
+        )
+    patch_frames, patch_px, _ = network["patch_size"]
+    positions = network.get("rope_max_seq_len") or 1024
     return BackboneSpec(
         name="wan",
         modes=("text", "first_frame") if clean else ("first_frame",) if channels else ("text",),
         path=Flow(),
         channels=codec["z_dim"],
-        temporal_ratio=codec.get("scale_factor_temporal") or 4,
+        temporal_ratio=temporal,
         spatial_ratio=spatial,
         fps=24.0 if clean else 16.0,
         shift=shift,
         lora_targets=(*TARGETS, "add_k_proj", "add_v_proj") if looks else TARGETS,
         first_frame="channels" if channels else "clean",
         still=(("start", "image") if looks else ("start",)) if channels else (),
-        multiple_px=spatial * network["patch_size"][1],
+        multiple_px=spatial * patch_px,
+        most_px=(positions * patch_px * spatial,) * 2,
+        most_frames=1 + (positions * patch_frames - 1) * temporal,
+        shown="start",
         boundary=boundary if folder.has("transformer_2") else None,
         solver=solver,
     )

@@ -29,7 +29,8 @@ from rushes.pipeline.presets import tiny_train
 from rushes.pipeline.project import Bar, Project, no_bar, open_project, run_folder
 from rushes.records import Candidate, stable_hash
 from rushes.store.database import Store
-from rushes.training.health import Rows, diagnoses
+from rushes.training.diagnosis import Rows
+from rushes.training.health import diagnoses
 from rushes.training.history import read_history
 from rushes.training.recipe import load_recipe
 
@@ -172,6 +173,9 @@ def _made_from(arm: Arm, settings: Settings) -> str:
     """Hash of what an arm is made from; a setting that is new and off does not change it."""
     tables = {"backbone", "footage", "train"}
     changed = settings.model_dump(mode="json", include=tables, exclude_defaults=True)
+    changed["train"]["shift"] = settings.train.shift
+    if settings.train.shift == 1.0:  # none, which is what arms had before there was such a setting
+        del changed["train"]["shift"]
     return stable_hash([changed, settings.project.seed, repr(arm.data), arm.footage])
 
 

@@ -27,6 +27,9 @@ __all__ = [
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: what a user can mend is one sentence on standard error, and Ctrl-C loses nothing."""
+    # cuBLAS reads it once, at the first matrix product of a process, and deterministic training needs it; a stage that
+    # samples may come before training, so it is set here, before any stage imports torch.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     try:
         app(sys.argv[1:] if arguments is None else arguments)
     except (ValueError, OSError) as error:

@@ -33,6 +33,30 @@ def beta(
 
 
 @app.command
+def eta(
+    project: ProjectFolder,
+    *,
+    levels: Annotated[
+        tuple[float, ...],
+        Parameter(
+            consume_multiple=True,
+            negative=(),
+            help="shares of noise to start from; default: 0.6 0.7 0.8 0.88 0.94 0.97",
+        ),
+    ] = (),
+    clips: Annotated[int, Parameter(help="training clips of which a pair is made at each level")] = 16,
+    overrides: Overrides = (),
+    as_json: AsJson = False,
+) -> None:
+    """Propose generate.eta from guided pairs at several noise levels: how alike they move, what is left to judge."""
+    from rushes.pipeline.eta import eta_of_project, in_words
+
+    with opened(project, read_settings(project, overrides)) as work:
+        facts = eta_of_project(work, levels, clips)
+    tell(facts, as_json, in_words(facts))
+
+
+@app.command
 def leak(
     project: ProjectFolder,
     *,

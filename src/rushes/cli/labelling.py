@@ -38,6 +38,9 @@ def label(
     annotators: Annotated[
         tuple[str, ...], Parameter(negative=(), help="name to invite (by human), repeatable; prints a link for each")
     ] = (),
+    probes: Annotated[
+        bool, Parameter(negative=(), help="the pairs that `rushes eta` made and no others (by human)")
+    ] = False,
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
@@ -45,22 +48,24 @@ def label(
     given = [f"label.{name}={value}" for name, value in (("by", by), ("form", form)) if value]
     settings = read_settings(project, (*overrides, *given))
     if settings.label.by == "human":
-        _serve(project, settings, host, port, annotators)
+        _serve(project, settings, host, port, annotators, probes)
         return
+    if probes:
+        raise ValueError("--probes is for people; `rushes eta` itself asks a program that labels")
     from rushes.pipeline.labels import label_takes
 
     with opened(project, settings) as work:
         tell(label_takes(work), as_json)
 
 
-def _serve(project: Path, settings: Settings, host: str, port: int, annotators: tuple[str, ...]) -> None:
+def _serve(project: Path, settings: Settings, host: str, port: int, annotators: tuple[str, ...], probes: bool) -> None:
     from rushes.pipeline.page import open_desk, serve
     from rushes.web.app import make_app
     from rushes.web.site import LOCAL
 
     _check_host(host, annotators)
     title = settings.project.name or project.resolve().name
-    with open_desk(project, settings) as desk:
+    with open_desk(project, settings, probes) as desk:
         told = _teller(f"labelling {title}", desk.ledger, annotators)
         serve(make_app(desk, title, host in LOCAL), host, port, told)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import json
+import logging
 import os
 import re
 import tomllib
@@ -30,6 +31,8 @@ class SettingsError(ValueError):
 
 
 TableT = TypeVar("TableT", bound=BaseModel)
+MOVED = ("times", "t_low", "t_high")  # from the options of recipes that ship into [train], where all recipes have them
+_LOG = logging.getLogger(__name__)
 
 
 def load_settings(path: Path, overrides: Sequence[str] = ()) -> Settings:
@@ -59,6 +62,7 @@ def load_settings(path: Path, overrides: Sequence[str] = ()) -> Settings:
         changed.append(".".join(parts) + ".")
     _resolve_folders(changes, Settings, Path.cwd())
     _merge(data, changes)
+    lines += _move_times(data, path)
     try:
         settings = Settings.model_validate(data)
     except ValidationError as error:
@@ -95,9 +99,15 @@ def to_toml(settings: BaseModel) -> str:
 
 def describe(field: FieldInfo) -> str:
     """One line on a setting, with its choices where it has some; on a table, what its class says."""
-    choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+    choices = map(choice_name, get_args(field.annotation)) if get_origin(field.annotation) is Literal else ()
     text = field.description or inspect.getdoc(field.annotation) or ""
-    return text + (f" ({' | '.join(choices)})" if choices else "")
+    listed = " | ".join(choices)
+    return text + (f" ({listed})" if listed else "")
+
+
+def choice_name(choice: str | bool) -> str:
+    """A choice as TOML has it, a word without its quotes."""
+    return choice if isinstance(choice, str) else str(choice).lower()
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -123,6 +133,25 @@ def _merge(data: dict[str, Any], changes: Mapping[str, Any]) -> None:
             _merge(data[name], value)
         else:
             data[name] = value
+
+
+def _move_times(data: dict[str, Any], path: Path) -> list[str]:
+    """Read settings of training times from where they were before, which is said; errors where both places have one."""
+    train = data.get("train")
+    options = train.get("options") if isinstance(train, dict) else None
+    if not isinstance(train, dict) or not isinstance(options, dict) or "." in str(train.get("recipe", "")):
+        return []
+    problems = []
+    for name in MOVED:
+        if name not in options:
+            continue
+        text = f"{path}: train.options.{name} is now train.{name}, for every recipe"
+        if name in train:
+            problems.append(f"{text}; set that one and take the old one out")
+            continue
+        train[name] = options.pop(name)
+        _LOG.warning("%s; it was read as that, rename it in the file", text)
+    return problems
 
 
 def _resolve_folders(data: dict[str, Any], model: type[BaseModel], start: Path) -> None:

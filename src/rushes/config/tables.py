@@ -6,12 +6,13 @@ A recipe keeps its own settings in `[train.options]` and validates them with its
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from rushes.config.base import Folder, Table
 from rushes.config.curation import Curate
+from rushes.config.endpoint import Endpoint as Endpoint
 
 NoiseLevel = Annotated[float, Field(gt=0, le=1)]
 
@@ -36,15 +37,25 @@ class Backbone(Table):
     fps: float = Field(8.0, gt=0, description="frames per second to which every clip is resampled")
     first_frame: bool = Field(True, description="the model is given the first frame of each clip")
     dtype: Literal["auto", "float32", "bfloat16", "mixed"] = Field(
-        "auto", description="precision of the network; auto = bfloat16 on a GPU, else float32"
+        "auto",
+        description="precision of the network; auto = bfloat16 on a GPU (mixed, which is float32 weights and bfloat16 "
+        "arithmetic, where they are trained themselves), else float32",
     )
     checkpointing: bool = Field(True, description="compute activations again in the backward pass to save memory")
-    tiling: bool = Field(True, description="encode and decode large frames in overlapping tiles to save memory")
+    tiling: Literal["auto", True, False] = Field(
+        "auto", description="codec in overlapping tiles to save memory; auto = where a clip in one piece takes 10 GiB"
+    )
     quantize: Literal["none", "8bit", "4bit"] = Field(
         "none", description="bits of the frozen network's weights, under an adapter (docs/backbones.md)"
     )
     offload: bool = Field(
         False, description="bring the network's blocks to the GPU one by one; for takes and evaluation, not training"
+    )
+    decode_timestep: float = Field(
+        0.0, ge=0, le=1, description="time that the decoder is told, where it finishes the denoising (LTX 0.9.1 on)"
+    )
+    decode_noise_scale: float = Field(
+        -1.0, ge=-1, le=1, description="share of noise in the latents that such a decoder gets; -1 = as decode_timestep"
     )
 
 
@@ -100,9 +111,14 @@ class Generate(Table):
         0.0, ge=0, description="shift of the sampling schedule towards noise; 1 = none, 0 = the model's own"
     )
     guidance: float = Field(1.0, ge=0, description="classifier-free guidance; 1 = none")
+    guidance_2: float = Field(
+        0.0, ge=0, description="guidance of the low-noise expert, where a model has two; 0 = as guidance"
+    )
     negative: str = Field("", description="caption that guidance leads away from")
     eta: tuple[NoiseLevel, NoiseLevel] = Field(
-        (0.65, 0.8), strict=False, description="lowest and highest noise level to start from (kind guided), in (0, 1]"
+        (0.65, 0.8),
+        strict=False,
+        description="lowest and highest share of noise, noise / (noise + signal), to start from (kind guided)",
     )
     mask: float = Field(0.3, gt=0, le=1, description="share of a prompt's words that are left out (kind gap)")
     shared_noise: float = Field(
@@ -116,6 +132,12 @@ class Generate(Table):
         ge=0,
         le=1,
         description="share of the steps, the last, in which frames take the first frame's statistics; HuViDPO has 0.38",
+    )
+    image_cond_noise_scale: float = Field(
+        -1.0,
+        ge=-1,
+        le=1,
+        description="noise on a clean first frame in sampling, for more motion (LTX 0.9.5 on); -1 = the model's own",
     )
     match_colours: bool = Field(False, description="bring the colours of all frames to those of the first")
     batch: int = Field(32, ge=1, description="takes made at once")
@@ -185,31 +207,6 @@ class Caption(Table):
     frames: int = Field(4, ge=1, description="frames of each clip that the model sees (by model)")
 
 
-class Endpoint(Table):
-    """A model behind an OpenAI-style chat endpoint, such as vLLM: it judges, or writes captions."""
-
-    url: str = Field("http://127.0.0.1:8000/v1", min_length=1, description="address, up to and with /v1")
-    model: str = Field("", description="name of the model, as the server knows it")
-    key_env: str = Field("", description="environment variable that holds the key; empty = the server wants none")
-    timeout_s: float = Field(120.0, gt=0, description="longest wait for one answer")
-    attempts: int = Field(6, ge=1, description="times that a request is sent before it counts as failed")
-    parallel: int = Field(4, ge=1, description="requests on the way at once")
-    max_tokens: int = Field(512, ge=1, description="longest answer")
-    temperature: float = Field(0.0, ge=0, description="0 = the likeliest answer")
-    max_side_px: int = Field(512, ge=16, description="frames are shrunk to this long side")
-    json_schema: bool = Field(True, description="ask the server to enforce the form of the answer; not all can")
-    max_calls: int = Field(10_000, ge=1, description="requests in all, those of earlier runs of the project included")
-    max_cost: float = Field(0.0, ge=0, description="money in all, in the unit of the prices; 0 = no limit")
-    price_in: float = Field(0.0, ge=0, description="price of a million tokens that are sent")
-    price_out: float = Field(0.0, ge=0, description="price of a million tokens that are answered")
-
-    @model_validator(mode="after")
-    def _cost_has_prices(self) -> Self:
-        if self.max_cost and not (self.price_in or self.price_out):
-            raise ValueError("max_cost needs price_in and price_out")
-        return self
-
-
 class Objective(Table):
     """How terms become a loss, and guards for the winner, whatever the recipe (docs/objectives.md)."""
 
@@ -251,6 +248,25 @@ class Train(Table):
     )
     ema: float = Field(0.98, ge=0, lt=1, description="share of itself that a moving reference keeps (reference ema)")
     ema_every: int = Field(1, ge=1, description="steps between two updates of the reference (ema and hard)")
+    times: Literal["", "uniform", "logit_normal"] = Field(
+        "", description="distribution of the training time before its shift; empty = the recipe's own"
+    )
+    shift: float = Field(
+        0.0,
+        ge=0,
+        description="shift of training times towards noise; 1 = none, 0 = that which these clips are sampled with",
+    )
+    t_low: float = Field(0.0, ge=0, lt=1, description="lowest noise level trained at, after the shift; 0 = clean")
+    t_high: float = Field(1.0, gt=0, le=1, description="highest noise level trained at, after the shift; 1 = noise")
+    expert: Literal["both", "high", "low"] = Field(
+        "both", description="of two experts train both, or one alone, at its own noise levels"
+    )
+    caption_dropout: float = Field(
+        0.0, ge=0, lt=1, description="share of comparisons seen under the empty caption, which guidance needs; 0 = none"
+    )
+    weights_ema: float = Field(
+        0.0, ge=0, lt=1, description="decay of an average of the trained weights, sampled with and written; 0 = off"
+    )
     gradients: Literal["auto", "joint", "stash", "two_pass"] = Field(
         "auto", description="how views are backpropagated; the gradient is the same, memory and time differ"
     )
@@ -259,6 +275,11 @@ class Train(Table):
     )
     bank: int = Field(
         0, ge=0, description="draws of noise per comparison whose reference errors are computed once; 0 = in each step"
+    )
+    first_frame_noise: tuple[float, ...] = Field(
+        (),
+        strict=False,
+        description="mean and spread of log noise on a first frame shown as channels; CogVideoX: [-3, 0.5]; [] = none",
     )
     parallel: Literal["replicate", "shard"] = Field(
         "replicate", description="under torchrun each process has all weights, or a part of them (FSDP2)"
@@ -281,6 +302,14 @@ class Train(Table):
     )
     deterministic: bool = Field(True, description="refuse operations whose result may differ between equal runs")
     objective: Objective = Objective()
+
+    @field_validator("first_frame_noise")
+    @classmethod
+    def _first_frame_noise_is_a_pair(cls, noise: tuple[float, ...]) -> tuple[float, ...]:
+        if noise and (len(noise) != 2 or noise[1] < 0):
+            raise ValueError("needs a mean and a spread of at least 0, such as [-3, 0.5], or nothing, []")
+        return noise
+
     options: dict[str, Any] = Field(default_factory=dict, description="settings of the recipe itself")
 
 

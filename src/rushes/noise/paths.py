@@ -34,6 +34,18 @@ class NoisePath(Protocol):
         """The noise that a prediction implies."""
         ...
 
+    def noise_share(self, t: Tensor) -> Tensor:
+        """noise / (noise + signal) at times of any shape, by the amounts that `mix` takes of each; 0..1."""
+        ...
+
+    def time_of_share(self, share: float) -> float:
+        """The time at which the noised latents hold this share of noise, in (0, 1].
+
+        Raises:
+            ValueError: the path has no time with that share.
+        """
+        ...
+
 
 def per_frame(value_BF: Tensor) -> Tensor:
     """[B, F] -> [B, 1, F, 1, 1], to scale latents frame by frame."""
@@ -57,6 +69,14 @@ class Flow:
     def noise_from(self, noised_BCFHW: Tensor, prediction_BCFHW: Tensor, t_BF: Tensor) -> Tensor:
         return noised_BCFHW + (1 - per_frame(t_BF)) * prediction_BCFHW
 
+    def noise_share(self, t: Tensor) -> Tensor:
+        """The time itself: t / (t + (1 - t))."""
+        return t
+
+    def time_of_share(self, share: float) -> float:
+        """The share itself; `sampling_times` refuses what is no share."""
+        return share
+
 
 @dataclass(frozen=True)
 class VariancePreserving:
@@ -74,11 +94,38 @@ class VariancePreserving:
     def __post_init__(self) -> None:
         assert self.predicts in ("v", "noise"), self.predicts
 
-    def _amounts(self, t_BF: Tensor) -> tuple[Tensor, Tensor]:
+    def _abar(self, t: Tensor) -> Tensor:
         last = len(self.alphas_bar) - 1
-        step = (t_BF * last).round().long().clamp(0, last)
-        abar = per_frame(torch.where(t_BF == 0, 1.0, self.alphas_bar.to(t_BF.device)[step]))
+        step = (t * last).round().long().clamp(0, last)
+        return torch.where(t == 0, 1.0, self.alphas_bar.to(t.device)[step])
+
+    def _amounts(self, t_BF: Tensor) -> tuple[Tensor, Tensor]:
+        abar = per_frame(self._abar(t_BF))
         return abar.sqrt(), (1 - abar).sqrt()
+
+    def noise_share(self, t: Tensor) -> Tensor:
+        """sqrt(1 - abar) / (sqrt(abar) + sqrt(1 - abar)) at the training steps that times stand for."""
+        abar = self._abar(t)
+        signal, noise = abar.sqrt(), (1 - abar).sqrt()
+        return noise / (noise + signal)
+
+    def time_of_share(self, share: float) -> float:
+        """The time of the training step whose share of noise is nearest to `share`.
+
+        Raises:
+            ValueError: `share` lies below that of the first step or above that of the last. Many schedules end before
+                pure noise: Stable Diffusion's at 0.94.
+        """
+        last = len(self.alphas_bar) - 1
+        times = torch.arange(last + 1, dtype=torch.float64) / last
+        times[0], times[-1] = first_time(last + 1), 1 - first_time(last + 1)  # neither clean nor a take from pure noise
+        shares = self.noise_share(times)
+        if not float(shares[0]) <= share <= float(shares[-1]):
+            raise ValueError(
+                f"this model's schedule has shares of noise from {shares[0]:.4g} to {shares[-1]:.4g}, and {share:.4g} "
+                "is not among them; choose one that is"
+            )
+        return float(times[(shares - share).abs().argmin()])
 
     def mix(self, clean_BCFHW: Tensor, noise_BCFHW: Tensor, t_BF: Tensor) -> Tensor:
         signal, noise = self._amounts(t_BF)
@@ -101,6 +148,11 @@ class VariancePreserving:
             return prediction_BCFHW
         signal, noise = self._amounts(t_BF)
         return noise * noised_BCFHW + signal * prediction_BCFHW
+
+
+def first_time(steps: int) -> float:
+    """The time that stands for the first of `steps` training steps, which is not clean as time 0 is."""
+    return 0.25 / (steps - 1)
 
 
 def shifted(t: Tensor, shift: float) -> Tensor:

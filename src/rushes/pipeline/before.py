@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
 
-from rushes.config.files import validate_table
-from rushes.config.tables import Objective
+from rushes.config.tables import Objective, Train
 from rushes.media.files import whole_file
 from rushes.objectives.terms import ALONE
 from rushes.pipeline.project import Project, load_start, run_folder
 from rushes.pipeline.reports import run_name
 from rushes.pipeline.stages import Facts
+from rushes.pipeline.times import training_times
 from rushes.pipeline.training import recipe_comparisons
 from rushes.pipeline.watching import probe_leak
 from rushes.records import stable_hash
 from rushes.training import leak
-from rushes.training.batches import read_views
+from rushes.training.batches import EMPTY, read_views
 from rushes.training.beta import equivalents, propose, trial_comparisons
 from rushes.training.history import read_history
 from rushes.training.loop import Data, split, train
@@ -54,24 +54,17 @@ def probe_beta(project: Project, comparisons: int, steps: int, target: float) ->
         raise ValueError(
             f"{len(every)} comparisons are too few for a probe, which holds a quarter of them out; make more"
         )
-    changes = {"warmup": steps, "decay": "none", "reference": "frozen", "checkpoint_every": max(1, steps // PROBES)}
-    off = {
-        "objective": Objective(),
-        "sample_every": 0,
-        "auto_beta": 0.0,
-        "trackers": (),
-        "bank": 0,
-        "held_out": count // 4,
-    }
-    settings = base.model_copy(update={"steps": steps, **changes, **off})
+    settings = _trial(base, steps, count // 4)
     folder = run_folder(project, name) / "beta-trial"
-    identity = stable_hash([settings.model_dump(mode="json"), project.base.fingerprint, [asdict(c) for c in chosen]])
+    times = training_times(project.settings, project.base.spec)
+    made_from = [settings.model_dump(mode="json"), project.base.fingerprint, repr(times)]
+    identity = stable_hash([*made_from, [asdict(c) for c in chosen]])
     torch.manual_seed(seed)
     backbone = load_start(project)
     views = [view for comparison in chosen for view in comparison.views]
-    backbone.prepare([view.caption for view in views])
-    read_views(backbone, views, project.latents)
-    times = recipe.times(validate_table(recipe.Options, base.options, "train.options"))
+    backbone.prepare([*(view.caption for view in views), EMPTY])
+    empty = [replace(view, caption=EMPTY) for c in held_out for view in c.views]
+    read_views(backbone, [*views, *empty], project.latents)
     data = Data(kept, held_out, project.latents, times)
     shown = 0
     with project.timed("beta: trial", steps) as tick:
@@ -89,6 +82,21 @@ def probe_beta(project: Project, comparisons: int, steps: int, target: float) ->
     with whole_file(folder.parent / "beta.json") as partial:
         partial.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     return facts
+
+
+def _trial(train: Train, steps: int, held_out: int) -> Train:
+    """Settings of the trial of a run: its learning rate rises all along, and whatever else acts on it is off."""
+    changes = {"warmup": steps, "decay": "none", "reference": "frozen", "checkpoint_every": max(1, steps // PROBES)}
+    off = {
+        "objective": Objective(),
+        "sample_every": 0,
+        "auto_beta": 0.0,
+        "weights_ema": 0.0,
+        "caption_dropout": 0.0,
+        "trackers": (),
+        "bank": 0,
+    }
+    return train.model_copy(update={"steps": steps, "held_out": held_out, **changes, **off})
 
 
 def beta_conventions(project: Project, beta: float) -> dict[str, float]:

@@ -81,6 +81,8 @@ def _train(train: Train) -> Iterator[str]:
         yield "train.objective.safe_loser: it needs all of a gradient in one process; set train.parallel to replicate"
     if train.parallel == "shard" and train.sample_every:
         yield "train.sample_every: clips are made by one process; set it to 0, or train.parallel to replicate"
+    if train.t_low >= train.t_high:
+        yield f"train.t_low: the lowest noise level, {train.t_low:g}, must be below train.t_high, {train.t_high:g}"
     if "." not in train.recipe and train.recipe not in recipe_names():
         yield f"train.recipe: {unknown('recipe', train.recipe, recipe_names())}, or the dotted path of a module"
         return

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Facts = dict[str, Any]
 ANSWERS = "answers.db"
+PROBE_PAIRS = 10  # pairs of `rushes eta` that people are offered at each level
 
 
 def label_takes(project: Project) -> Facts:
@@ -77,8 +78,21 @@ def _by_people(store: Store) -> Facts:
 
 
 def to_compare(store: Store, settings: Settings) -> tuple[Candidate, ...]:
-    """Takes whose pairs are labelled: those of the system that training starts from."""
-    return store.candidates(split="train", system=settings.train.start)
+    """Takes whose pairs are labelled: those of the system that training starts from, and none of `rushes eta`."""
+    return tuple(c for c in store.candidates(split="train", system=settings.train.start) if c.kind != "probe")
+
+
+def probes_to_compare(store: Store, settings: Settings) -> tuple[Candidate, ...]:
+    """Guided takes of `rushes eta` whose pairs people are offered: those of its newest weights and settings, of
+    `PROBE_PAIRS` clips at each level."""
+    made = store.candidates(split="train", kind="probe", system=settings.train.start)
+    found: dict[float, dict[str, list[Candidate]]] = {}
+    for candidate in made:
+        newest = (candidate.made_by, candidate.settings_hash) == (made[-1].made_by, made[-1].settings_hash)
+        if candidate.eta and newest:
+            found.setdefault(candidate.eta, {}).setdefault(candidate.group, []).append(candidate)
+    pairs = (pair for level in found.values() for pair in list(level.values())[:PROBE_PAIRS])
+    return tuple(candidate for pair in pairs for candidate in pair)
 
 
 def _made_from(settings: Label) -> str:

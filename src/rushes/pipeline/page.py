@@ -13,7 +13,8 @@ from fastapi import FastAPI
 from rushes import label
 from rushes.config.files import settings_hash
 from rushes.config.tables import Settings
-from rushes.pipeline.labels import to_compare
+from rushes.pipeline.labels import probes_to_compare, to_compare
+from rushes.records import Candidate
 from rushes.store.database import Store
 from rushes.web.desk import Desk
 from rushes.web.ledger import Ledger
@@ -21,7 +22,7 @@ from rushes.web.marks import Plan
 from rushes.web.people import People
 from rushes.web.tally import Tally
 
-LEDGER, TALLY = "labelling.db", "labelling.npz"
+LEDGER, TALLY, PROBE_TALLY = "labelling.db", "labelling.npz", "labelling-probes.npz"
 _EVERYWHERE = ("0.0.0.0", "::")  # no address that a link could hold
 
 
@@ -38,27 +39,31 @@ def plan_of(settings: Settings) -> Plan:
 
 
 @contextmanager
-def open_desk(folder: Path, settings: Settings) -> Iterator[Desk]:
-    """The desk of a project, closed at the end.
+def open_desk(folder: Path, settings: Settings, probes: bool = False) -> Iterator[Desk]:
+    """The desk of a project, closed at the end; with `probes` it has the pairs that `rushes eta` made and no others.
 
     Raises:
         ValueError: no project, or no pair of takes to compare.
     """
     store, plan = Store.open(folder), plan_of(settings)
-    takes = (*to_compare(store, settings), *store.candidates(split="train", kind="imported"))
+    takes = probes_to_compare(store, settings) if probes else _takes(store, settings)
     tally = Tally([[take.id for take in group] for group in label.groups(takes)], plan.dimensions[0])
     if not tally.pairs:
         store.close()
-        raise ValueError(
-            f"{len(takes)} takes make no pair to compare; run `rushes generate {folder}` with generate.takes at least 2"
-        )
-    if tally.catch_up(store, folder / TALLY):
-        tally.save(folder / TALLY)
+        remedy = f"`rushes eta {folder}`" if probes else f"`rushes generate {folder}` with generate.takes at least 2"
+        raise ValueError(f"{len(takes)} takes make no pair to compare; run {remedy}")
+    file = folder / (PROBE_TALLY if probes else TALLY)
+    if tally.catch_up(store, file):
+        tally.save(file)
     desk = Desk(store, tally, Ledger(folder / LEDGER), plan)
     try:
         yield desk
     finally:
-        desk.close(folder / TALLY)
+        desk.close(file)
+
+
+def _takes(store: Store, settings: Settings) -> tuple[Candidate, ...]:
+    return (*to_compare(store, settings), *store.candidates(split="train", kind="imported"))
 
 
 def invitations(people: People, names: Sequence[str], address: str) -> dict[str, str]:

@@ -11,19 +11,24 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from rushes.backbones.adapters import add_lora, merge_lora
-from rushes.backbones.base import Backbone, How
+from rushes.backbones.adapters import add_lora, is_adapter, merge_lora
+from rushes.backbones.base import Backbone, How, Precision, trained_precision
 from rushes.backbones.loading import load_backbone
 from rushes.backbones.offload import check_not_offloaded
+from rushes.backbones.sampling import refused
+from rushes.backbones.tiling import tiled
 from rushes.config.tables import Backbone as Size
 from rushes.config.tables import Settings, Train
 from rushes.encode import open_latents
 from rushes.evaluate.meters import Meter, general_meter, world_meter
 from rushes.media.files import whole_file
 from rushes.pipeline.checks import check_settings, unknown
+from rushes.pipeline.defaults import in_words, left_out, model_of, with_model_defaults
+from rushes.pipeline.times import training_times
 from rushes.records import Run
 from rushes.store.database import Store
 from rushes.store.latents import LatentStore
@@ -42,18 +47,29 @@ def no_bar(name: str, total: int) -> Iterator[Callable[[int], None]]:
     yield lambda count: None
 
 
-def load_model(size: Size, project: Path | None = None) -> Backbone:
+def load_model(size: Size, project: Path | None = None, dtype: Precision | None = None) -> Backbone:
     """A fresh copy of the model that the `[backbone]` settings name.
 
     Args:
         size: those settings.
         project: folder of the project in which what captions are read as is kept; None = nowhere.
+        dtype: in place of the settings', see `precision_of`.
 
     Raises:
         ValueError: no such backbone, or weights that it cannot read.
     """
     texts = project / TEXTS if project else None
-    how = How(size.dtype, size.checkpointing, size.tiling, size.fps, size.quantize, size.offload, texts)
+    how = How(
+        dtype or size.dtype,
+        size.checkpointing,
+        tiled(size.tiling, size.name, size.frames, size.height_px, size.width_px),
+        size.fps,
+        size.quantize,
+        size.offload,
+        texts,
+        size.decode_timestep,
+        size.decode_noise_scale if size.decode_noise_scale >= 0 else None,
+    )
     return load_backbone(size.name, size.path, how)
 
 
@@ -85,6 +101,8 @@ class Project:
                 check()
             except ValueError as error:
                 problems.append(f"{where}: {error}")
+        problems += _sampling(self.settings, backbone)
+        problems += _first_frame_noise(self.settings, backbone)
         tune, groups = self.settings.train.tune, ("full", "lora", *backbone.spec.tunable)
         if tune not in groups:
             problems.append(f"train.tune: {unknown('group of weights', tune, groups)}")
@@ -92,6 +110,8 @@ class Project:
             problems.append(f"backbone.first_frame: this {size.name!r} takes no first frame; set it to false")
         if not size.first_frame and "text" not in backbone.spec.modes:
             problems.append(f"backbone.first_frame: this {size.name!r} starts from a first frame; set it to true")
+        if not problems:
+            training_times(self.settings, backbone.spec)  # which says what of the settings does not suit the model
         if problems:
             raise ValueError("\n".join(problems))
         return backbone
@@ -140,13 +160,42 @@ def open_project(
 ) -> Project:
     """The project in a folder, made if it is not there yet.
 
+    Settings that were left out are the released model's own where the backbone is one of docs/models.md.
+
     Raises:
         ValueError: settings that no stage could work with, all of them named; a project of a newer Rushes.
     """
+    given = left_out(settings)
+    if given:
+        match = model_of(settings)
+        say(in_words(given, match.model.name if match else settings.backbone.name))
+        settings = with_model_defaults(settings)
     check_settings(settings)
     path = folder / SECONDS
     seconds = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     return Project(Store.create(folder), settings, bar, seconds, say)
+
+
+def _sampling(settings: Settings, backbone: Backbone) -> list[str]:
+    """What is wrong with the settings of sampling for this model."""
+    ask, scale = settings.generate, settings.generate.image_cond_noise_scale
+    problems = refused(backbone.spec, ask.guidance_2, None if scale < 0 else scale, ask.match)
+    if scale > 0 and not settings.backbone.first_frame and not problems:
+        problems.append("generate.image_cond_noise_scale: no first frame is given (backbone.first_frame); set it to -1")
+    return problems
+
+
+def _first_frame_noise(settings: Settings, backbone: Backbone) -> Iterator[str]:
+    """What is wrong with noise on first frames for this model."""
+    if not settings.train.first_frame_noise:
+        return
+    if not settings.backbone.first_frame:
+        yield "train.first_frame_noise: no first frame is given (backbone.first_frame); set it to []"
+    elif backbone.spec.first_frame != "channels":
+        yield (
+            f"train.first_frame_noise: this {backbone.spec.name} has a first frame clean among its latents, and noise "
+            "is for models that are shown it as channels; set it to []"
+        )
 
 
 def run_folder(project: Project, run: str) -> Path:
@@ -169,17 +218,46 @@ def find_run(project: Project, name: str) -> Run:
     return runs[name]
 
 
+def precision_of(project: Project, settings: Train) -> Precision:
+    """The precision of the network that a run with these settings trains.
+
+    Own weights change where the run, or one that it starts from, tunes them, or where it merges an adapter to begin
+    with. The base alone, for takes and its fingerprint, keeps the precision of the settings.
+    """
+    chain = [settings]
+    while chain[-1].start != BASE:
+        chain.append(_train_of(find_run(project, chain[-1].start)))
+    changes = settings.tune != "lora" or len({_tuned(each) for each in chain}) > 1
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return trained_precision(project.settings.backbone.dtype, changes, device)
+
+
+def base_beside(project: Project, run: str) -> Backbone:
+    """The base in the precision of a finished run, so that the two differ by their weights alone."""
+    dtype = precision_of(project, _train_of(find_run(project, run)))
+    same = dtype == project.settings.backbone.dtype
+    return project.base if same else load_model(project.settings.backbone, project.store.project, dtype)
+
+
 def make_trainable(backbone: Backbone, settings: Train) -> None:
     """Let the weights that are trained require gradients, and no others; in place.
 
-    These are a fresh adapter's, all, or a group that the backbone names.
+    These are a fresh adapter's, all, or a group that the backbone names; of two experts those of both or of one.
     """
     if settings.tune == "lora":
         add_lora(backbone.network, backbone.spec.lora_targets, settings.rank, settings.alpha)
-        return
-    patterns = {"full": ("*",), **backbone.spec.tunable}[settings.tune]
+    else:
+        patterns = {"full": ("*",), **backbone.spec.tunable}[settings.tune]
+        for name, p in backbone.network.named_parameters():
+            p.requires_grad_(any(fnmatchcase(name, pattern) for pattern in patterns))
+    _train_expert(backbone, settings)
+
+
+def _train_expert(backbone: Backbone, settings: Train) -> None:
+    """Of the weights that may be trained keep those of the expert that `[train]` names; in place."""
     for name, p in backbone.network.named_parameters():
-        p.requires_grad_(any(fnmatchcase(name, pattern) for pattern in patterns))
+        if settings.expert != "both" and not name.startswith(f"{settings.expert}."):
+            p.requires_grad_(False)
 
 
 def load_start(project: Project) -> Backbone:
@@ -194,11 +272,15 @@ def load_start(project: Project) -> Backbone:
     check_not_offloaded(project.settings.backbone.offload)
     settings = project.settings.train
     if settings.start != BASE and _tuned(settings) == _tuned(_train_of(find_run(project, settings.start))):
-        return _load_trainable(project, settings.start)
-    return _untrained(project, settings)
+        backbone = _load_trainable(project, settings.start)
+        for name, p in backbone.network.named_parameters():  # the run may have trained one of two experts alone
+            p.requires_grad_(p.requires_grad or is_adapter(name))
+        _train_expert(backbone, settings)
+        return backbone
+    return _untrained(project, settings, precision_of(project, settings))
 
 
-def _untrained(project: Project, settings: Train) -> Backbone:
+def _untrained(project: Project, settings: Train, dtype: Precision) -> Backbone:
     """The model before any run of a chain trained the weights that a run with these settings trains."""
     while settings.start != BASE:
         before = _train_of(find_run(project, settings.start))
@@ -206,17 +288,33 @@ def _untrained(project: Project, settings: Train) -> Backbone:
             break
         settings = settings.model_copy(update={"start": before.start})
     if settings.start == BASE:
-        backbone = load_model(project.settings.backbone, project.store.project)
+        backbone = load_model(project.settings.backbone, project.store.project, dtype)
     else:
-        backbone = _load_trainable(project, settings.start)
+        backbone = _load_trainable(project, settings.start, dtype)
         merge_lora(backbone.network)
     make_trainable(backbone, settings)
     return backbone
 
 
 def _tuned(settings: Train) -> tuple[object, ...]:
-    """What is trained: settings that are equal for runs that train the same weights."""
-    return (settings.tune, settings.rank, settings.alpha) if settings.tune == "lora" else (settings.tune,)
+    """What is trained: settings that are equal for runs of which one can go on with what the other wrote.
+
+    Adapters of two experts are written both, whichever was trained; without adapters a run writes its expert's alone.
+    """
+    return ("lora", settings.rank, settings.alpha) if settings.tune == "lora" else (settings.tune, settings.expert)
+
+
+def adapts_base(project: Project, train: Train) -> bool:
+    """Whether the adapter of a run with these settings is all in which it differs from the base.
+
+    It started there, or went on with the adapter of a run of which the same holds.
+    """
+    while train.start != BASE:
+        before = _train_of(find_run(project, train.start))
+        if _tuned(before) != _tuned(train):
+            return False
+        train = before
+    return train.tune == "lora"
 
 
 def _train_of(run: Run) -> Train:
@@ -234,20 +332,22 @@ def load_run(project: Project, name: str) -> Backbone:
     return backbone
 
 
-def _load_trainable(project: Project, name: str) -> Backbone:
+def _load_trainable(project: Project, name: str, dtype: Precision | None = None) -> Backbone:
+    """A finished run's weights, requiring gradients; in another precision than the run's where `dtype` says so."""
     run = find_run(project, name)
+    own = precision_of(project, _train_of(run))
     path = run_folder(project, name) / WEIGHTS
     if project.base.fingerprint != run.base:
         raise ValueError(
             f"run {name!r} started from other weights than [backbone] names now; set backbone.name and backbone.path "
             "to what they were"
         )
-    backbone = _untrained(project, _train_of(run))
+    backbone = _untrained(project, _train_of(run), dtype or own)
     try:
         backbone.network.load_state_dict(load_file(path), strict=False)
     except (OSError, SafetensorError, RuntimeError) as error:
         raise ValueError(f"{path}: cannot be read ({error}); {_AGAIN}") from error
-    if backbone.fingerprint != run.made_by:
+    if dtype in (None, own) and backbone.fingerprint != run.made_by:  # it is one of the weights as the run had them
         raise ValueError(f"{path}: not the weights that run {name!r} ended with; {_AGAIN}")
     return backbone
 

@@ -72,8 +72,7 @@ class Bare:
     """A transformer of diffusers without codec and text encoder, as far as a training step needs a backbone."""
 
     def __init__(self, network: Any, tokens: int, ask: Mapping[str, Any]) -> None:
-        network.enable_gradient_checkpointing()
-        network.train()  # diffusers recomputes activations in this mode alone
+        network.enable_gradient_checkpointing()  # which diffusers does wherever gradients are enabled, in any mode
         self.network, self.tokens, self.ask = network, tokens, ask
         self.spec = SimpleNamespace(modes=("text",), path=Flow(), channels=16)
 

@@ -10,7 +10,7 @@ from rushes.config.tables import Generate
 from rushes.evaluate import stored
 from rushes.media.resize import Frames
 from rushes.pipeline.intake import import_footage as import_footage  # the first of them
-from rushes.pipeline.project import BASE, Project, load_run
+from rushes.pipeline.project import BASE, Project, base_beside, load_run
 from rushes.pipeline.reports import run_name
 from rushes.records import Candidate, Clip, stable_hash
 from rushes.training.views import first_frame_of
@@ -33,13 +33,17 @@ def generate_takes(project: Project, settings: Generate | None = None, system: s
 
 
 def _generate(
-    project: Project, clips: Sequence[Clip], settings: Generate, system: str, seed: int, stage: str
+    project: Project, clips: Sequence[Clip], settings: Generate, system: str, seed: int, stage: str, beside: str = ""
 ) -> tuple[list[str], int]:
-    """Ids of all candidates that the settings ask for, and how many of them were made now."""
+    """Ids of all candidates that the settings ask for, and how many of them were made now.
+
+    The base answers in the precision of the run that it is compared with (`beside`), if any.
+    """
     firsts = [first_frame_of(clip) for clip in clips] if project.settings.backbone.first_frame else []
     whole = [clip.media for clip in clips] if settings.kind == "guided" else []
     encode_missing(project, whole, firsts, f"{stage}: encode")
-    backbone = project.base if system == BASE else load_run(project, system)
+    base = base_beside(project, beside) if beside else project.base
+    backbone = base if system == BASE else load_run(project, system)
     studio = generate.Studio(project.store, project.latents, backbone, project.settings.backbone, system, settings)
     wanted = generate.requests(studio, clips, seed)
     missing = generate.missing(studio, wanted)
@@ -69,8 +73,10 @@ def held_out_clips(project: Project) -> tuple[Clip, ...]:
     return clips[: project.settings.evaluate.prompts]
 
 
-def held_out_takes(project: Project, system: str) -> list[Candidate]:
+def held_out_takes(project: Project, system: str, beside: str = "") -> list[Candidate]:
     """Takes of held-out prompts by the base or a finished run; all systems get the same prompts and seeds.
+
+    `beside` names the run that the base is compared with, for its precision.
 
     Raises:
         ValueError: nothing is held out, or the run is not finished.
@@ -80,7 +86,8 @@ def held_out_takes(project: Project, system: str) -> list[Candidate]:
         update={"kind": "take", "takes": settings.evaluate.seeds, "steps": settings.evaluate.steps}
     )
     drawn = int(stable_hash(["held out", settings.project.seed], 8), 16)
-    made = set(_generate(project, held_out_clips(project), ask, system, drawn, f"evaluate: {system}")[0])
+    stage = f"evaluate: {system}"
+    made = set(_generate(project, held_out_clips(project), ask, system, drawn, stage, beside)[0])
     return [row for row in project.store.candidates(split="eval", system=system) if row.id in made]
 
 
@@ -92,7 +99,7 @@ def evaluate_run(project: Project, run: str = "") -> Facts:
     """
     settings, store, meter = project.settings, project.store, project.meter
     run = run or run_name(settings.train)
-    base, trained = (held_out_takes(project, system) for system in (BASE, run))
+    base, trained = (held_out_takes(project, system, run) for system in (BASE, run))
     others: dict[str, list[Candidate]] = {}
     for row in store.candidates(split="eval", kind="imported"):
         others.setdefault(row.system, []).append(row)

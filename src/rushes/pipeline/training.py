@@ -8,10 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
 from rushes.backbones.base import Backbone
 from rushes.backbones.offload import check_not_offloaded
@@ -32,10 +34,12 @@ from rushes.pipeline.project import (
     load_start,
     make_trainable,
     no_bar,
+    precision_of,
     run_folder,
 )
 from rushes.pipeline.reports import run_name
 from rushes.pipeline.stages import Facts, encode_missing
+from rushes.pipeline.times import expert_shares, times_facts, times_in_words, training_times
 from rushes.pipeline.watching import last_words, watch_run
 from rushes.records import Run, stable_hash
 from rushes.training.checkpoint import only_one
@@ -49,6 +53,8 @@ from rushes.training.sameness import drop_same
 from rushes.training.views import gaps, takes_account
 from rushes.training.watch import NOBODY, Watch
 
+NAMED = 3  # comparisons that are named where some are left out
+
 
 def train_run(project: Project) -> Facts:
     """One training run, continued where it was stopped; under torchrun that of the first process.
@@ -61,10 +67,14 @@ def train_run(project: Project) -> Facts:
     folder = run_folder(project, name)
     with only_one(folder), joined() as ranks:
         job, facts = _prepare(project, name)
+        for line in times_in_words(project.settings, project.base.spec):
+            project.say(line)
         for torn in folder.rglob(".*.part"):  # of a process that was killed; checkpoints are large
             torn.unlink()
         ranks.send(job)
         backbone, data = set_up(job, project.store.project, _start(project), ranks, project.timed)
+        for line in doubts(settings, backbone.network, ranks.size):
+            project.say(line)
         shown = 0
         watch, trackers = watch_run(project, backbone, job.comparisons, job.held_out, folder)
         with project.timed(f"train: {name}", settings.steps) as tick, _full_disk_said(folder), trackers:
@@ -85,6 +95,22 @@ def train_run(project: Project) -> Facts:
     return {"run": name, "steps": settings.steps, "steps_now": taken, **_gradients(folder), **bank, **facts}
 
 
+def doubts(settings: Train, network: nn.Module, processes: int) -> list[str]:
+    """What a user may not have meant by settings of a run, a sentence each."""
+    found = []
+    if any(p.requires_grad and p.dtype == torch.bfloat16 for p in network.parameters()):
+        found.append(
+            f"train.tune {settings.tune}: steps below 1/512 of a bfloat16 weight are rounded away (at a learning rate "
+            "of 1e-6 about 2 % of the weights move); set backbone.dtype to auto or mixed"
+        )
+    if settings.batch < processes:
+        found.append(
+            f"train.batch is {settings.batch} for {processes} processes, so {processes - settings.batch} of them get "
+            f"no comparison; set it to a multiple of {processes} to use all"
+        )
+    return found
+
+
 def follow_run(folder: Path) -> bool:
     """What a process of torchrun's does that is not the first: train along; False for the first, or without torchrun.
 
@@ -95,7 +121,7 @@ def follow_run(folder: Path) -> bool:
         return False
     with joined() as ranks:
         job: Job = ranks.send(None)
-        backbone = load_model(job.settings.backbone, folder)
+        backbone = load_model(job.settings.backbone, folder, job.dtype)
         make_trainable(backbone, job.settings.train)
         backbone, data = set_up(job, folder, backbone, ranks, no_bar)
         _train(job, backbone, data, folder / "runs" / job.name, ranks)
@@ -128,7 +154,9 @@ def _prepare(project: Project, name: str) -> tuple[Job, Facts]:
     recipe = load_recipe(settings.recipe)
     origin = _origin(project, name)
     options = validate_table(recipe.Options, settings.options, "train.options")
-    comparisons, dropped = recipe_comparisons(project, recipe, settings)
+    comparisons, dropped, left_out = recipe_comparisons(project, recipe, settings)
+    _check_captions(comparisons, settings)
+    times = training_times(project.settings, project.base.spec)
     base = project.base.fingerprint
     kept, held_out = split(comparisons, settings.held_out)
     made_from = [
@@ -137,17 +165,30 @@ def _prepare(project: Project, name: str) -> tuple[Job, Facts]:
         origin,
         seed,
         project.latents.fingerprint,
+        repr(times),  # its shift may be the model's own, or that of [generate]
     ]
     identity = stable_hash([*made_from, [asdict(comparison) for comparison in comparisons]])
-    start, latents = origin or base, project.latents.fingerprint
-    job = Job(project.settings, name, base, start, latents, identity, tuple(kept), tuple(held_out))
+    start, latents, dtype = origin or base, project.latents.fingerprint, precision_of(project, settings)
+    job = Job(project.settings, name, base, start, latents, identity, dtype, tuple(kept), tuple(held_out))
     facts: Facts = {"comparisons": len(kept), "held_out": len(held_out)}
     terms = Counter(term.level for comparison in comparisons for term in comparison.terms)
     facts |= {"terms": dict(terms)} | ({"same_on_both_sides": dict(dropped)} if dropped else {})
+    facts |= {"other_first_frame": len(left_out)} if left_out else {}
     if account := getattr(recipe, "account", None):
         facts |= account(project.store, options, project.grid)
     takes = takes_account(project.store, project.grid, comparisons)
-    return job, facts | ({"takes": takes} if "used" in takes else {})
+    facts |= {"takes": takes} if "used" in takes else {}
+    return job, facts | times_facts(times, expert_shares(times, project.base.spec))
+
+
+def _check_captions(comparisons: Sequence[Comparison], settings: Train) -> None:
+    """Refuse to replace captions where they are what is compared: all sides would be the same."""
+    contrasted = sum(len({view.caption for view in comparison.views}) > 1 for comparison in comparisons)
+    if settings.caption_dropout and contrasted:
+        raise ValueError(
+            f"train.caption_dropout: {contrasted} of {len(comparisons)} comparisons of recipe {settings.recipe!r} are "
+            "between captions, which an empty one would make equal; set it to 0"
+        )
 
 
 def _train(
@@ -224,8 +265,22 @@ def _full_disk_said(folder: Path) -> Iterator[None]:
         raise OSError(f"{folder}: cannot be written ({error}); free some space, then run again") from error
 
 
-def recipe_comparisons(project: Project, recipe: Recipe, settings: Train) -> tuple[list[Comparison], Counter[str]]:
-    """What a recipe makes of the store, encoded and checked, and how many terms were dropped from it, by level.
+class Found(NamedTuple):
+    """What a recipe makes of the store.
+
+    Attributes:
+        comparisons: encoded and checked.
+        same: how many terms were dropped as both sides are the same, by level.
+        left_out: why a comparison lost terms, by its id: a clip of it does not start from its given first frame.
+    """
+
+    comparisons: list[Comparison]
+    same: Counter[str]
+    left_out: dict[str, str]
+
+
+def recipe_comparisons(project: Project, recipe: Recipe, settings: Train) -> Found:
+    """What a recipe makes of the store, encoded and checked.
 
     Raises:
         ValueError: the store lacks what the recipe needs, with the command that makes it.
@@ -239,14 +294,21 @@ def recipe_comparisons(project: Project, recipe: Recipe, settings: Train) -> tup
     views = [view for comparison in comparisons for view in comparison.views]
     firsts = [view.first_frame for view in views if view.first_frame not in ("", OWN)]
     encode_missing(project, [view.key for view in views], firsts, "train: encode")
-    check_latents(comparisons, project.latents, project.grid.clean)
+
+    def again(latent_CFHW: Tensor) -> Tensor:
+        return project.base.encode(project.base.decode(latent_CFHW[None].float()))[0]
+
+    comparisons, left_out = check_latents(comparisons, project.latents, project.grid.clean, again)
+    if left_out:
+        named = "; ".join(f"{id}: {why}" for id, why in list(left_out.items())[:NAMED])
+        project.say(f"{len(left_out)} comparisons are left out, or a take of them, as clips do not match: {named}")
     comparisons, dropped = drop_same(comparisons, project.latents)
     if not comparisons:
         raise ValueError(
             f"recipe {settings.recipe!r} compares each clip with itself alone: all {dropped.total()} terms have the "
             "same clip and caption on both sides; choose other edits, or clips in which more moves"
         )
-    return [replace(c, terms=_guarded(c.terms, settings)) for c in comparisons], dropped
+    return Found([replace(c, terms=_guarded(c.terms, settings)) for c in comparisons], dropped, left_out)
 
 
 def _guarded(terms: Sequence[Term], settings: Train) -> tuple[Term, ...]:

@@ -14,10 +14,12 @@ from rushes.backbones.base import Backbone
 from rushes.media.files import whole_file
 from rushes.media.resize import Frames
 from rushes.pipeline.project import Project
+from rushes.pipeline.times import expert_shares, training_times
 from rushes.records import stable_hash
 from rushes.training import leak
 from rushes.training.comparison import Comparison, View
-from rushes.training.health import Diagnosis
+from rushes.training.diagnosis import Diagnosis
+from rushes.training.health import EXPERT
 from rushes.training.history import read_history
 from rushes.training.trackers import open_trackers
 from rushes.training.watch import Sampler, Watch
@@ -53,6 +55,9 @@ def watch_run(
         project.say(f"step {diagnosis.step}: {diagnosis.severity}: {diagnosis.name}: {diagnosis.evidence}")
 
     known = {f"leak/{each.name}": each.share.value for each in found}
+    spec = project.base.spec
+    shares = expert_shares(training_times(project.settings, spec), spec)
+    known |= {f"{EXPERT}{name}/share": share for name, share in shares.items()}
     sampler = _sampler(project, backbone, held_out, folder) if settings.sample_every else None
     return Watch(sampler, tell, track, known), closing
 

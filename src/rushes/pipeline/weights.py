@@ -21,7 +21,7 @@ from rushes.backbones.pipeline import DiffusersBackbone, Experts
 from rushes.config.tables import Settings
 from rushes.noise.draws import seeded
 from rushes.pipeline.comfyui import comfy_layers, from_comfy, to_comfy
-from rushes.pipeline.project import BASE, Project, find_run, load_model, load_run
+from rushes.pipeline.project import Project, adapts_base, base_beside, find_run, load_model, load_run, precision_of
 
 Form = Literal["diffusers", "comfyui"]
 LEVELS = (0.95, 0.3)  # noise levels that are looked at; of two experts each answers one
@@ -36,6 +36,7 @@ class Exported:
 
     Attributes:
         path: file or folder.
+        load: Python that puts it to use; "" where `backbone.path` or ComfyUI does.
         kind: "model", or "adapter" in the form that was asked for.
         change: size of the adapter's effect on a prediction from fixed noise, over the prediction's; None for a model,
             whose weights were compared.
@@ -46,6 +47,7 @@ class Exported:
     kind: str
     change: float | None = None
     difference: float = 0.0
+    load: str = ""
 
 
 def export_weights(project: Project, name: str, folder: Path, form: Form = "diffusers") -> Exported:
@@ -59,12 +61,11 @@ def export_weights(project: Project, name: str, folder: Path, form: Form = "diff
         ValueError: no such finished run; its output is the base's; a form that there is not for it; what was written
             does not do what the run does.
     """
-    backbone, run = load_run(project, name), find_run(project, name)
-    train = Settings.model_validate(run.settings).train
+    backbone = load_run(project, name)
+    train = Settings.model_validate(find_run(project, name).settings).train
     unchanged = ValueError(f"run {name!r} changed no weight, so its export would be the base; train it longer")
     # An inflated model is none that diffusers knows, and an adapter on top of another run's weights needs those too.
-    adapter = train.tune == "lora" and train.start == BASE
-    if isinstance(backbone, DiffusersBackbone) and backbone.as_it_is and adapter:
+    if isinstance(backbone, DiffusersBackbone) and backbone.as_it_is and adapts_base(project, train):
         if adapter_is_idle(backbone.network):
             raise unchanged
         return _export_adapter(backbone, folder / (name if form == "diffusers" else f"{name}-{form}"), form)
@@ -74,11 +75,12 @@ def export_weights(project: Project, name: str, folder: Path, form: Form = "diff
             "is for such adapters; leave --weights away to export the whole model"
         )
     merge_lora(backbone.network)
-    if backbone.fingerprint == run.base:
+    if backbone.fingerprint == base_beside(project, name).fingerprint:
         raise unchanged
     path = folder / (name if isinstance(backbone, DiffusersBackbone) else f"{name}.safetensors")
     backbone.save(path)
-    again = load_model(project.settings.backbone.model_copy(update={"path": str(path)}))
+    size, dtype = project.settings.backbone.model_copy(update={"path": str(path)}), precision_of(project, train)
+    again = load_model(size, dtype=dtype)
     if again.fingerprint != backbone.fingerprint:
         raise ValueError(f"{path}: what is read back is not what was written; check the disk, then export again")
     return Exported(path, "model")
@@ -89,8 +91,11 @@ def _export_adapter(backbone: DiffusersBackbone, path: Path, form: Form) -> Expo
     with _answering(backbone.network, None):
         base = _predictions(backbone)
     size, changes = base.norm(dim=1), (trained - base).norm(dim=1) / base.norm(dim=1)
-    if not changes.all():
-        level = LEVELS[int(changes.argmin())]
+    # Of two experts one may have been trained alone; the other one's adapter does nothing, and is not written.
+    silent = [not change and adapter_is_idle(part) for change, part in zip(changes, _answers(backbone), strict=True)]
+    effects = changes[~torch.tensor(silent)]
+    if not effects.all():
+        level = LEVELS[[bool(quiet or change) for quiet, change in zip(silent, changes, strict=True)].index(False)]
         raise ValueError(
             f"the adapter changes nothing in a prediction at noise level {level:g}, so its export would act as the "
             "base; train it longer"
@@ -99,12 +104,32 @@ def _export_adapter(backbone: DiffusersBackbone, path: Path, form: Form) -> Expo
     with warnings.catch_warnings(), _answering(backbone.network, READ_BACK, lambda: _read_back(backbone, path, form)):
         again = _predictions(backbone)
     differences = (again - trained).norm(dim=1) / size
-    if (differences > ALIKE * changes + ROUNDING[backbone.dtype]).any():
+    rounding = ROUNDING[torch.bfloat16 if backbone.how.dtype == "mixed" else backbone.dtype]
+    if (differences > ALIKE * changes + rounding).any():
         raise ValueError(
             f"{path}: what is read back differs from the trained model by {float(differences.max()):.3g} of a "
             f"prediction, where the adapter changes {float(changes.max()):.3g}; do not use it, and report this"
         )
-    return Exported(path, f"adapter for {form}", float(changes.min()), float(differences.max()))
+    load = load_lines(backbone, path) if form == "diffusers" else ""
+    return Exported(path, f"adapter for {form}", float(effects.min()), float(differences.max()), load)
+
+
+def load_lines(backbone: DiffusersBackbone, path: Path) -> str:
+    """Python that adds an exported adapter to `pipeline`, diffusers' own of the released model.
+
+    A few pipelines have no `load_lora_weights`; their networks load an adapter all the same.
+    """
+    import diffusers
+
+    if isinstance(backbone.network, Experts):
+        return (
+            f"pipeline.load_lora_weights({str(path / 'high_noise')!r})\n"
+            f"pipeline.load_lora_weights({str(path / 'low_noise')!r}, load_into_transformer_2=True)"
+        )
+    if hasattr(getattr(diffusers, backbone.folder.pipeline), "load_lora_weights"):
+        return f"pipeline.load_lora_weights({str(path)!r})"
+    (part,) = (name for name in backbone.family.networks if backbone.folder.has(name))
+    return f"pipeline.{part}.load_lora_adapter({str(path / LORA_FILE)!r}, prefix={part!r})"
 
 
 @torch.no_grad()
@@ -113,7 +138,7 @@ def _predictions(backbone: Backbone) -> Tensor:
     spec, rows = backbone.spec, len(LEVELS)
     side = 4 * max(spec.multiple_px, spec.spatial_ratio)
     height, width = spec.only_px or (side, side)
-    frames = 1 + spec.temporal_ratio * (1 + spec.lead)
+    frames = spec.only_frames or 1 + spec.temporal_ratio * (1 + spec.lead)
     shape = (rows, spec.channels, spec.latent_frames(frames), height // spec.spatial_ratio, width // spec.spatial_ratio)
     noise = torch.randn(shape, generator=seeded("export"))
     times = torch.tensor(LEVELS)[:, None].repeat(1, shape[2])
@@ -151,9 +176,18 @@ def _answering(network: nn.Module, adapter: str | None, load: Callable[[], None]
 
 
 def _parts(backbone: DiffusersBackbone) -> dict[str, Any]:
-    """Networks by the subfolders that their adapters get; a single one has none."""
+    """Networks with a trained adapter by the subfolders that it gets; a single one has none."""
     network = backbone.network
-    return {"high_noise": network.high, "low_noise": network.low} if isinstance(network, Experts) else {".": network}
+    if not isinstance(network, Experts):
+        return {".": network}
+    experts = {"high_noise": network.high, "low_noise": network.low}
+    return {place: expert for place, expert in experts.items() if not adapter_is_idle(expert)}
+
+
+def _answers(backbone: DiffusersBackbone) -> tuple[nn.Module, ...]:
+    """The network that answers at each of `LEVELS`."""
+    network = backbone.network
+    return (network.high, network.low) if isinstance(network, Experts) else (network,) * len(LEVELS)
 
 
 def _save(backbone: DiffusersBackbone, path: Path, form: Form) -> None:

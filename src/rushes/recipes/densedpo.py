@@ -39,7 +39,17 @@ from rushes.training.views import candidate_view, labelled_takes
 
 PAPER = "DenseDPO (arXiv 2506.03517)"
 NEEDS: tuple[str, ...] = ("guided", "labels")
-TINY: Mapping[str, Any] = {"lr": 3e-5, "steps": 50, "batch": 8, "options": {"beta": 2000.0}}
+TINY: Mapping[str, Any] = {"lr": 3e-5, "steps": 50, "batch": 8, "shift": 1.0, "options": {"beta": 2000.0}}
+PUBLISHED: Mapping[str, tuple[Any, str]] = {
+    "generate.kind": ("guided", PAPER),
+    "generate.takes": (2, PAPER),
+    "generate.eta": ([0.65, 0.8], PAPER),
+    "label.segment_s": (1.0, PAPER),
+    "train.reference": ("frozen", PAPER),
+    "train.times": ("logit_normal", PAPER),
+    "train.objective.sft_weight": (0.0, f"{PAPER}: no anchor"),
+    "train.options.beta": (500.0, f"{PAPER}, its listing"),
+}
 
 
 class Options(Table):
@@ -59,12 +69,11 @@ class Options(Table):
         description="take pairs whose members started from different noise levels, from which it learns the level",
     )
     dimension: str = Field("overall", min_length=1, description="labels of this question only")
-    times: Literal["uniform", "logit_normal"] = Field("logit_normal", description="distribution of the training time t")
 
 
 def times(options: Options) -> TimeDraw:
-    """The distribution of training times."""
-    return TimeDraw(options.times)
+    """The distribution of training times, where the settings name no other."""
+    return TimeDraw("logit_normal")
 
 
 def majority(labels: tuple[int, ...]) -> int:

@@ -38,8 +38,13 @@ TINY: Mapping[str, Any] = {
     "lr": 3e-4,
     "steps": 200,
     "batch": 16,
+    "shift": 1.0,
     "objective": {"sft_weight": 1000.0},
     "options": {"beta": 2000.0},
+}
+PUBLISHED: Mapping[str, tuple[Any, str]] = {
+    "train.objective.sft_weight": (0.0, f"{PAPER}: no anchor is told of"),
+    "train.options.beta": (2000.0, f"Diffusion-DPO (arXiv 2311.12908), as {PAPER} gives none"),
 }
 
 Name = Literal["reverse", "shuffle", "noise", "freeze", "blur-box", "shuffle-box", "freeze-box"]
@@ -57,12 +62,11 @@ class Options(Table):
     losers: int = Field(1, ge=1, description="edited copies that each clip is compared with, each by another edit")
     noise: float = Field(20.0, gt=0, description="standard deviation of the noise, grey levels of 255 (edit noise)")
     seed: int = Field(0, ge=0, description="another one deals the edits out otherwise")
-    times: Literal["uniform", "logit_normal"] = Field("uniform", description="distribution of the training time t")
 
 
 def times(options: Options) -> TimeDraw:
-    """The distribution of training times."""
-    return TimeDraw(options.times)
+    """The distribution of training times, where the settings name no other."""
+    return TimeDraw("uniform")
 
 
 def comparisons(store: Store, options: Options, grid: LatentGrid) -> list[Comparison]:

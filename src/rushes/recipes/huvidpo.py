@@ -39,7 +39,22 @@ from rushes.training.views import candidate_view, real_view, takes, training_cli
 
 PAPER = "HuViDPO (arXiv 2502.01690)"
 NEEDS: tuple[str, ...] = ("takes", "scores", "first_frame")
-TINY: Mapping[str, Any] = {"lr": 3e-5, "steps": 50, "batch": 8, "options": {"beta": 50.0, "metric": "world"}}
+TINY: Mapping[str, Any] = {
+    "lr": 3e-5,
+    "steps": 50,
+    "batch": 8,
+    "shift": 1.0,
+    "options": {"beta": 50.0, "metric": "world"},
+}
+_CODE = f"{PAPER}, the authors' code"
+PUBLISHED: Mapping[str, tuple[Any, str]] = {
+    "train.batch": (1, _CODE),
+    "train.weight_decay": (1e-4, _CODE),
+    "train.reference": ("frozen", _CODE),
+    "train.times": ("uniform", _CODE),
+    "train.objective.sft_weight": (0.0, f"{_CODE}: no anchor"),
+    "train.options.beta": (50.0, _CODE),
+}
 
 
 class Options(Table):
@@ -56,12 +71,11 @@ class Options(Table):
     first_frame: Literal["clean", "noised"] = Field(
         "clean", description="the first frame is given clean and not scored, or is noised and scored as all others are"
     )
-    times: Literal["uniform", "logit_normal"] = Field("uniform", description="distribution of the training time t")
 
 
 def times(options: Options) -> TimeDraw:
-    """The distribution of training times."""
-    return TimeDraw(options.times)
+    """The distribution of training times, where the settings name no other."""
+    return TimeDraw("uniform")
 
 
 @dataclass(frozen=True)

@@ -47,8 +47,18 @@ TINY: Mapping[str, Any] = {
     "lr": 3e-4,
     "steps": 200,
     "batch": 8,
+    "shift": 1.0,
     "objective": {"sft_weight": 1000.0},
     "options": {"beta": 2000.0},
+}
+PUBLISHED: Mapping[str, tuple[Any, str]] = {
+    "generate.takes": (3, f"{PAPER}: K = 3"),
+    "train.batch": (8, PAPER),
+    "train.reference": ("frozen", PAPER),
+    "train.objective.sft_weight": (0.0, f"{PAPER}: no anchor"),
+    "train.options.beta": (2000.0, f"Diffusion-DPO (arXiv 2311.12908), as {PAPER} gives none"),
+    "train.options.gap_share": (0.3, PAPER),
+    "train.options.swapped": (2, f"{PAPER}: N = 2"),
 }
 
 
@@ -70,12 +80,11 @@ class Options(Table):
     takes: int = Field(0, ge=0, description="takes among which err is chosen; 0 = all there are")
     err: Literal["most_alike", "random"] = Field("most_alike", description="which take is the error sample")
     likeness: str = Field("likeness", min_length=1, description="metric whose score says how alike a take is")
-    times: Literal["uniform", "logit_normal"] = Field("uniform", description="distribution of the training time t")
 
 
 def times(options: Options) -> TimeDraw:
-    """The distribution of training times."""
-    return TimeDraw(options.times)
+    """The distribution of training times, where the settings name no other."""
+    return TimeDraw("uniform")
 
 
 def comparisons(store: Store, options: Options, grid: LatentGrid) -> list[Comparison]:

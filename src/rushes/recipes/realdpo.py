@@ -11,7 +11,7 @@ Where this differs from the authors' code, and why:
 - beta is read from the settings. The released loss holds a literal 5000 whatever the flag says.
 
 Settings of the published run: CogVideoX-5B-I2V, all weights, lr 1e-6, beta 5000, 3 takes, t uniform in the low-noise
-half (`t_high = 0.5`), reference ema 0.999 every 100 steps, 49 frames at 480 x 720.
+half (`train.t_high = 0.5`), reference ema 0.999 every 100 steps, 49 frames at 480 x 720.
 """
 
 from __future__ import annotations
@@ -36,8 +36,21 @@ TINY: Mapping[str, Any] = {
     "lr": 3e-4,
     "steps": 200,
     "batch": 16,
+    "shift": 1.0,
     "objective": {"sft_weight": 1000.0},
     "options": {"beta": 2000.0},
+}
+_CODE = f"{PAPER}, the authors' code"
+PUBLISHED: Mapping[str, tuple[Any, str]] = {
+    "generate.takes": (3, _CODE),
+    "train.weight_decay": (1e-4, _CODE),
+    "train.reference": ("ema", _CODE),
+    "train.ema": (0.999, _CODE),
+    "train.ema_every": (100, _CODE),
+    "train.times": ("uniform", _CODE),
+    "train.t_high": (0.5, _CODE),
+    "train.objective.sft_weight": (0.0, f"{_CODE}: no anchor"),
+    "train.options.beta": (5000.0, _CODE),
 }
 
 
@@ -49,14 +62,11 @@ class Options(Table):
     winner: Literal["real", "codec"] = Field(
         "real", description="the real clip as it is, or after a trip through the model's codec, as takes have had one"
     )
-    times: Literal["uniform", "logit_normal"] = Field("uniform", description="distribution of the training time t")
-    t_low: float = Field(0.0, ge=0, lt=1, description="lowest training time; 0 = clean")
-    t_high: float = Field(1.0, gt=0, le=1, description="highest training time; 1 = noise; the released code has 0.5")
 
 
 def times(options: Options) -> TimeDraw:
-    """The distribution of training times."""
-    return TimeDraw(options.times, options.t_low, options.t_high)
+    """The distribution of training times, where the settings name no other."""
+    return TimeDraw("uniform")
 
 
 def comparisons(store: Store, options: Options, grid: LatentGrid) -> list[Comparison]:

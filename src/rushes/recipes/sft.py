@@ -6,9 +6,7 @@ Loss: mean squared prediction error of the real clip, no reference. RealDPO and 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
-
-from pydantic import Field
+from typing import Any
 
 from rushes.config.base import Table
 from rushes.noise.draws import TimeDraw
@@ -19,18 +17,19 @@ from rushes.training.views import real_view, training_clips
 
 PAPER = "the baseline of RealDPO (arXiv 2510.14955) and DenseDPO (arXiv 2506.03517)"
 NEEDS: tuple[str, ...] = ()
-TINY: Mapping[str, Any] = {"lr": 3e-4, "steps": 200, "batch": 16}
+TINY: Mapping[str, Any] = {"lr": 3e-4, "steps": 200, "batch": 16, "shift": 1.0}
+PUBLISHED: Mapping[str, tuple[Any, str]] = {
+    "train.times": ("logit_normal", "DenseDPO (arXiv 2506.03517), its supervised baseline")
+}
 
 
 class Options(Table):
-    """Settings of supervised fine-tuning."""
-
-    times: Literal["uniform", "logit_normal"] = Field("logit_normal", description="distribution of the training time t")
+    """None: supervised fine-tuning has no settings of its own."""
 
 
 def times(options: Options) -> TimeDraw:
-    """The distribution of training times."""
-    return TimeDraw(options.times)
+    """The distribution of training times, where the settings name no other."""
+    return TimeDraw("logit_normal")
 
 
 def comparisons(store: Store, options: Options, grid: LatentGrid) -> list[Comparison]:

@@ -297,6 +297,7 @@ _KIND_NAMES = {
     "take": "take",
     "guided": "guided sample",
     "gap": "gap take",
+    "probe": "probe",
     "imported": "imported take",
 }
 

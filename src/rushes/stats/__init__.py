@@ -19,6 +19,7 @@ from rushes.stats.intervals import (
     mean_interval,
     mean_p_value,
     paired_difference,
+    ratio_interval,
     wilson,
     win_rate,
 )
@@ -63,6 +64,7 @@ __all__ = [
     "paired_difference",
     "prompts_needed",
     "rank_systems",
+    "ratio_interval",
     "read_table",
     "spread_of_means",
     "telling",

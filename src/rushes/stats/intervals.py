@@ -105,6 +105,34 @@ def mean_interval(
     return Interval(mean, float(low), float(high), data.size)
 
 
+def ratio_interval(
+    top: ArrayLike,
+    bottom: ArrayLike,
+    *,
+    clusters: Sequence[object] | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """Mean of `top` over mean of `bottom`, paired values [N], with its interval over clusters.
+
+    The interval is that of the mean of r + (top - r bottom) / mean(bottom), r being the ratio: to first order the ratio
+    moves as this mean does (the delta method; Cochran, "Sampling Techniques", 1977, section 6.3), and `mean_interval`
+    says how far that is.
+
+    Raises:
+        ValueError: values that are not finite, of unequal number or none, or a mean of `bottom` that is not positive.
+    """
+    over, under = _pairs(bottom, top)
+    scale = float(over.mean())
+    if scale <= 0:
+        raise ValueError(f"a share of a mean needs a positive one, got {scale:.4g}")
+    ratio = float(under.mean()) / scale
+    linear = ratio + (under - ratio * over) / scale
+    found = mean_interval(linear, clusters=clusters, resamples=resamples, seed=seed, level=level)
+    return Interval(ratio, found.low, found.high, found.n)
+
+
 def mean_p_value(
     values: ArrayLike,
     *,

@@ -30,7 +30,8 @@ from rushes.store.rows import KIND_NAMES, KINDS, R, decode, encode, same
 
 # Raise it whenever an older Rushes could misread what this one writes. The table itself is the same in all of them.
 # 2: captions, candidates of kind "gap", unjudged segments; 3: decisions; 4: captions of kind "scenario".
-SCHEMA = 4
+# 5: candidates of kind "probe".
+SCHEMA = 5
 FOLDERS = ("media", "latents", "runs", "reports")
 _WAIT_S = 60.0
 _PAGE_ROWS = 2000

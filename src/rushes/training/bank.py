@@ -76,7 +76,16 @@ def needs_reference(comparison: Comparison) -> bool:
 
 
 def open_bank(
-    folder: Path, draws: int, *, weights: str, latents: LatentStore, backbone: Backbone, seed: int, times: TimeDraw
+    folder: Path,
+    draws: int,
+    *,
+    weights: str,
+    latents: LatentStore,
+    backbone: Backbone,
+    seed: int,
+    times: TimeDraw,
+    caption_dropout: float = 0.0,
+    first_frame_noise: Sequence[float] = (),
 ) -> Bank:
     """The bank of one reference in `folder`.
 
@@ -88,10 +97,16 @@ def open_bank(
         backbone: whose network will be run; its noise path and dtype count.
         seed: of the draws.
         times: distribution of t.
+        caption_dropout: share of the draws that are under the empty caption.
+        first_frame_noise: as `make_batch` takes it.
     """
     assert draws >= 1, draws
     dtype = next(backbone.network.parameters()).dtype
-    name = stable_hash(["bank 1", weights, latents.fingerprint, repr(backbone.spec), str(dtype), seed, repr(times)])
+    # Banks without either keep their names.
+    more = [*([caption_dropout] if caption_dropout else []), *([list(first_frame_noise)] if first_frame_noise else [])]
+    name = stable_hash(
+        ["bank 1", weights, latents.fingerprint, repr(backbone.spec), str(dtype), seed, repr(times), *more]
+    )
     return Bank(LatentStore(folder, name), draws)
 
 
@@ -104,6 +119,8 @@ def fill(
     seed: int,
     times: TimeDraw,
     way: Way,
+    caption_dropout: float = 0.0,
+    first_frame_noise: Sequence[float] = (),
     tick: Callable[[int], None] = lambda count: None,
 ) -> None:
     """Compute what is missing, with the network as it is now; each part is on the disk before the next is begun.
@@ -115,7 +132,8 @@ def fill(
         part = missing[at : at + AT_ONCE]
         draws = []
         for draw in range(bank.draws):
-            batch = make_batch([(comparison, draw) for comparison in part], latents, backbone, seed, times).to(device)
+            chosen = [(comparison, draw) for comparison in part]
+            batch = make_batch(chosen, latents, backbone, seed, times, caption_dropout, first_frame_noise).to(device)
             draws.append(plain_errors(backbone, batch, way))
             tick(len(part))
         errors_BMVF = torch.stack(draws, 1)

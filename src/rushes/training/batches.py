@@ -6,7 +6,7 @@ Nothing here has state: a resumed run asks for step s and gets what the first on
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -16,6 +16,8 @@ from rushes.noise.draws import TimeDraw, seeded
 from rushes.objectives.terms import TermBatch, collate
 from rushes.store.latents import LatentStore, first_frame_key, still_key
 from rushes.training.comparison import OWN, Comparison, View
+
+EMPTY = ""  # the caption of the unconditional prediction
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,16 @@ class Batch:
             clean, noise, t = (x[rows] for x in (self.clean_RCFHW, self.noise_RCFHW, self.t_RF))
             yield span, Batch(clean, noise, t, self.condition[rows], place, self.terms[span])
 
+    def idle(self) -> Batch:
+        """The batch of a process without a comparison: nothing counts, and its rows only go along with others'."""
+        return replace(self, place=(), terms=self.terms[:0])
+
+    def stand_in(self, time: float | None) -> Batch:
+        """The first row, for a pass in which a process has none; at a noise level, or at its own (None)."""
+        clean, noise, t = (x[:1] for x in (self.clean_RCFHW, self.noise_RCFHW, self.t_RF))
+        t = t if time is None else torch.full_like(t, time)
+        return Batch(clean, noise, t, self.condition[:1], (), self.terms[:0])
+
     def scatter(self, errors_RF: Tensor, rows: slice = slice(None)) -> Tensor:
         """Errors of rows -> [B, V, F]; views that a comparison lacks are zero."""
         b, v = torch.tensor(self.place[rows]).T
@@ -89,10 +101,31 @@ def time_of(comparison: Comparison, visit: int, seed: int, times: TimeDraw) -> T
     return times(1, seeded(seed, comparison.id, visit))
 
 
+def drops_caption(comparison: Comparison, visit: int, seed: int, share: float) -> bool:
+    """Whether all views of a comparison are seen under the empty caption at a visit, as `share` of all are."""
+    return share > 0 and float(torch.rand(1, generator=seeded(seed, "caption", comparison.id, visit))) < share
+
+
 def make_batch(
-    chosen: Sequence[tuple[Comparison, int]], latents: LatentStore, backbone: Backbone, seed: int, times: TimeDraw
+    chosen: Sequence[tuple[Comparison, int]],
+    latents: LatentStore,
+    backbone: Backbone,
+    seed: int,
+    times: TimeDraw,
+    caption_dropout: float = 0.0,
+    first_frame_noise: Sequence[float] = (),
 ) -> Batch:
     """Tensors of some comparisons at their visits.
+
+    Args:
+        chosen: comparisons and visits, which order and draws follow from.
+        latents: of all views.
+        backbone: the model.
+        seed: of the draws.
+        times: distribution of t.
+        caption_dropout: share of the comparisons that are seen under the empty caption; 1 = all.
+        first_frame_noise: mean and spread of the log of the noise on a first frame that is shown beside the latents;
+            empty = none.
 
     Raises:
         ValueError: a latent is missing.
@@ -101,6 +134,7 @@ def make_batch(
     stills: dict[str, list[Tensor]] = {}
     for b, (comparison, visit) in enumerate(chosen):
         shared: tuple[Tensor, Tensor] | None = None
+        unconditional = drops_caption(comparison, visit, seed, caption_dropout)
         for v, view in enumerate(comparison.views):
             latent = seen(view, latents)
             shared = shared or draw(latent.shape, comparison, visit, seed, times)
@@ -117,21 +151,46 @@ def make_batch(
             noise.append(shared[1])
             t.append(time)
             place.append((b, v))
-            captions.append(view.caption)
+            captions.append(EMPTY if unconditional else view.caption)
     assert len(firsts) in (0, len(clean)), "either all views of a batch are given a first frame or none is"
     views = max(len(comparison.views) for comparison, _ in chosen)
+    condition = backbone.condition(
+        captions,
+        torch.stack(firsts) if firsts else None,
+        **{name: torch.stack(many) for name, many in stills.items()},
+    )
+    if first_frame_noise:
+        on_BCHW = [first_noise(clean[0][:, 0].shape, *chosen[b], seed, first_frame_noise) for b, _ in place]
+        condition = _shown_noisy(condition, backbone.spec.shown, torch.stack(on_BCHW))
     return Batch(
         torch.stack(clean),
         torch.stack(noise),
         torch.stack(t),
-        backbone.condition(
-            captions,
-            torch.stack(firsts) if firsts else None,
-            **{name: torch.stack(many) for name, many in stills.items()},
-        ),
+        condition,
         tuple(place),
         collate([comparison.terms for comparison, _ in chosen], views, clean[0].shape[1]),
     )
+
+
+def first_noise(
+    shape: Sequence[int], comparison: Comparison, visit: int, seed: int, log_scale: Sequence[float]
+) -> Tensor:
+    """Noise on the first frame that is shown to all views of a comparison's visit, of scale exp(N(mean, spread)).
+
+    Time and noise of the visit do not depend on it. CogVideoX' trainer has N(-3, 0.5), on pixels in [-1, 1]; this is
+    for latents.
+    """
+    generator = seeded(seed, "first frame noise", comparison.id, visit)
+    mean, spread = log_scale
+    scale = (mean + spread * torch.randn(1, generator=generator)).exp()
+    return scale * torch.randn(*shape, generator=generator)
+
+
+def _shown_noisy(condition: Condition, name: str, noise_RCHW: Tensor) -> Condition:
+    """A condition with noise on latent frame 0 of what shows the first frame."""
+    shown = condition.more[name].clone()
+    shown[:, :, 0] += noise_RCHW
+    return condition.with_more(**{name: shown})
 
 
 def stills_of(view: View, latents: LatentStore, names: Sequence[str]) -> dict[str, Tensor]:

@@ -31,6 +31,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 
 from rushes.media.files import content_hash, whole_file
+from rushes.training.average import Average
 from rushes.training.parallel import Ranks, as_part, own_part
 from rushes.training.reference import Reference
 
@@ -42,7 +43,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Tensors by name ("policy/...", "reference/...", "optimiser/...") and a few plain values.
+    """Tensors by name ("policy/...", "reference/...", "average/...", "optimiser/...") and a few plain values.
 
     One of sharded weights has no tensors here; `restore` lets each process read its part from `folder`.
     """
@@ -76,25 +77,35 @@ def only_one(folder: Path) -> Iterator[None]:
         yield
 
 
-def capture(network: nn.Module, reference: Reference, optimiser: Optimizer) -> dict[str, Tensor]:
+def capture(
+    network: nn.Module, reference: Reference, optimiser: Optimizer, average: Average | None = None
+) -> dict[str, Tensor]:
     """Everything that a step changes."""
     weights = dict(network.named_parameters())
     names = {id(p): name for name, p in weights.items()}
     tensors = {f"policy/{name}": p.detach() for name, p in weights.items() if p.requires_grad}
     if reference.mode != "frozen":  # else it is what training started from
         tensors |= {f"reference/{name}": as_part(value, weights[name]) for name, value in reference.values.items()}
+    if average is not None:
+        tensors |= {f"average/{name}": as_part(value, weights[name]) for name, value in average.values.items()}
     for p, state in optimiser.state.items():
         tensors |= {f"optimiser/{names[id(p)]}/{key}": value for key, value in state.items()}
     return {name: tensor.contiguous() for name, tensor in tensors.items()}
 
 
-def restore(checkpoint: Checkpoint, network: nn.Module, reference: Reference, optimiser: Optimizer) -> None:
+def restore(
+    checkpoint: Checkpoint,
+    network: nn.Module,
+    reference: Reference,
+    optimiser: Optimizer,
+    average: Average | None = None,
+) -> None:
     """Put a run back where `capture` found it."""
     for name, p in network.named_parameters():
         if f"optimiser/{name}/step" in checkpoint.names:  # a weight that never had a gradient has no state
             state = {"step": torch.zeros(()), "exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
             optimiser.state[p] = {key: value.detach() for key, value in state.items()}
-    places = capture(network, reference, optimiser)
+    places = capture(network, reference, optimiser, average)
     if checkpoint.names != set(places):
         raise ValueError("the checkpoint holds other weights than this run trains; give the run another name")
     if checkpoint.folder is not None:

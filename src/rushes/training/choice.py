@@ -23,13 +23,27 @@ MOST_CPU_MIB = 256.0  # a larger graph is slower there: it leaves the caches, an
 
 
 @dataclass(frozen=True)
+class Pass:
+    """Rows that go through a sharded network together, all by one expert where it has two.
+
+    Attributes:
+        rows: of the batch. Empty where only other processes have rows for this pass: a process then goes along with a
+            stand-in that counts nothing, as each pass gathers weights from all.
+        time: noise level of the stand-in, in the range of the pass's expert; None = its own.
+    """
+
+    rows: tuple[int, ...]
+    time: float | None = None
+
+
+@dataclass(frozen=True)
 class Plan:
     """How the gradient of one batch is taken (see `rushes.training.gradients`)."""
 
     mode: Literal["joint", "stash", "two_pass", "rows"]
     together: int  # comparisons in one graph (joint), or rows (rows)
     why: str
-    passes: int = 1  # of rows that all processes take (rows)
+    passes: tuple[Pass, ...] = ()  # where weights are sharded: the same number, by the same experts, in all processes
 
 
 @dataclass(frozen=True)
@@ -42,18 +56,22 @@ class Way:
         budget_mib: memory that activations may take.
         most: where weights are sharded, the largest of the processes' numbers: all must go through the network equally
             often, as each pass gathers weights from all.
+        boundary: noise level from which up the first of two experts answers; looked at where weights are sharded.
     """
 
     mode: Mode = "auto"
     view_mib: float = 0.0
     budget_mib: float = math.inf
     most: Callable[[int], int] | None = None
+    boundary: float | None = None
 
     def plan(self, batch: Batch) -> Plan:
         """One graph while it fits, else one graph for a few comparisons at a time, else view by view."""
         count, rows = len(batch.terms.coefficients_BKV), len(batch.place)
         if self.most:
-            return self._sharded(count, rows)
+            return self._sharded(batch, self.most)
+        if not rows:
+            return Plan("joint", 0, "no comparison for this process")
         if self.mode != "auto":
             return Plan(self.mode, count, "as train.gradients says")
         largest = max(sum(b == each for b, _ in batch.place) for each in range(count))
@@ -75,15 +93,34 @@ class Way:
             f"a comparison of {largest} views takes {largest * self.view_mib:.0f} {room}",
         )
 
-    def _sharded(self, count: int, rows: int) -> Plan:
-        assert self.most is not None
-        fit = rows if self.mode == "joint" else 1
+    def _sharded(self, batch: Batch, most: Callable[[int], int]) -> Plan:
+        rows = len(batch.place)
+        fit = max(1, rows) if self.mode == "joint" else 1
         if self.mode == "auto":
-            fit = rows if rows * self.view_mib <= self.budget_mib else max(1, int(self.budget_mib / self.view_mib))
-        passes = self.most(-(-rows // fit))
-        if passes == 1:
-            return Plan("joint", count, f"weights are sharded, and {rows} views fit")
+            fit = max(1, rows if rows * self.view_mib <= self.budget_mib else int(self.budget_mib / self.view_mib))
+        once = most(-(-rows // fit)) <= 1
+        passes = tuple(
+            Pass(own[at * fit : (at + 1) * fit], time)
+            for own, time in self._by_expert(batch)
+            for at in range(most(-(-len(own) // fit)))
+        )
+        if once:
+            return Plan(
+                "joint", len(batch.terms.coefficients_BKV), f"weights are sharded, and {rows} views fit", passes
+            )
         return Plan("rows", fit, f"weights are sharded, and {fit} of {rows} views fit at once", passes)
+
+    def _by_expert(self, batch: Batch) -> list[tuple[tuple[int, ...], float | None]]:
+        """Rows that go through the same weights, those of high noise first, and the time of a stand-in for them."""
+        rows = range(len(batch.place))
+        if self.boundary is None:
+            return [(tuple(rows), None)]
+        high = (batch.t_RF.amax(1) >= self.boundary).tolist()
+        times = ((1 + self.boundary) / 2, self.boundary / 2)
+        return [
+            (tuple(r for r in rows if high[r] == wanted), time)
+            for wanted, time in zip((True, False), times, strict=True)
+        ]
 
 
 AUTO = Way()  # one graph, as nothing is known of the memory

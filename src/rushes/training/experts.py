@@ -9,6 +9,7 @@ from rushes.objectives.losses import ViewErrors, loss
 from rushes.objectives.terms import TermBatch
 from rushes.training.health import EXPERT
 
+HIGH, LOW = "high_noise", "low_noise"  # the expert that answers from the boundary up, and the one below; as in exports
 FIGURES = ("loss", "accuracy", "margin", "winner_relative_error", "loser_relative_error")
 
 
@@ -25,7 +26,7 @@ def by_expert(errors: ViewErrors, terms: TermBatch, t_B: Tensor, boundary: float
         boundary: of `BackboneSpec`.
     """
     out: dict[str, float] = {}
-    for name, asked_B in (("high_noise", t_B >= boundary), ("low_noise", t_B < boundary)):
+    for name, asked_B in ((HIGH, t_B >= boundary), (LOW, t_B < boundary)):
         rows = asked_B.nonzero().flatten()
         if not len(rows):
             continue

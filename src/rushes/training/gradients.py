@@ -11,8 +11,10 @@ the gradient of e[v, f], with c = dL/de. Three ways to get it, equal up to round
 
 `stash` falls back to a second pass for views whose frames may get different signs (labels per segment).
 
-Where weights are sharded over processes, all rows go through twice, a few at a time (`rows`): every process must take
-the same passes, and a stash would hold gradients that were never added up.
+Where weights are sharded over processes, each pass gathers them from all, so every process must take the same passes
+(`Plan.passes`), and a process without rows for one goes along with a stand-in. Of two experts each has passes of its
+own. Rows that do not fit at once go through twice, a few at a time (`rows`): a stash would hold gradients that were
+never added up.
 
 With `losers` what pushes an error up is added to a second set of gradients, which `rushes.training.losers` scales. No
 forward is added, and a backward only for a view that is pulled down in some frames and pushed up in others.
@@ -20,7 +22,7 @@ forward is added, and a backward only for a view that is pulled down in some fra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 
 import torch
@@ -31,15 +33,17 @@ from rushes.noise.paths import NoisePath
 from rushes.objectives.losses import ViewErrors, loss
 from rushes.objectives.terms import ALONE, TermBatch
 from rushes.training.batches import Batch
-from rushes.training.choice import AUTO, Mode, Plan, Way, activation_mib, budget_mib
+from rushes.training.choice import AUTO, Mode, Pass, Plan, Way, activation_mib, budget_mib
 from rushes.training.losers import LoserGradients
 
 # A coefficient below this changes no weight's last bit. Behind it come numbers too small for float32's exponent, with
 # which a processor is several times slower: what a saturated comparison would cost for nothing.
 LEAST = 1e-20
 
+Rows = slice | list[int]
 
-def row_errors(backbone: Backbone, batch: Batch, rows: slice = slice(None)) -> Tensor:
+
+def row_errors(backbone: Backbone, batch: Batch, rows: Rows = slice(None)) -> Tensor:
     """Mean squared error [R, F] of the prediction over C, H and W, in float32 or finer whatever the model's dtype.
 
     On the processor, wherever the network is: all that comes after it is a few numbers.
@@ -48,7 +52,7 @@ def row_errors(backbone: Backbone, batch: Batch, rows: slice = slice(None)) -> T
     return ((prediction - target) ** 2).mean(dim=(1, 3, 4)).cpu()
 
 
-def predictions(backbone: Backbone, batch: Batch, rows: slice = slice(None)) -> tuple[Tensor, Tensor]:
+def predictions(backbone: Backbone, batch: Batch, rows: Rows = slice(None)) -> tuple[Tensor, Tensor]:
     """What the network predicts of some rows and what it should [R, C, F, H, W], in float32 or finer."""
     path: NoisePath = backbone.spec.path
     clean, noise, t = batch.clean_RCFHW[rows], batch.noise_RCFHW[rows], batch.t_RF[rows]
@@ -61,21 +65,20 @@ def predictions(backbone: Backbone, batch: Batch, rows: slice = slice(None)) -> 
 def plain_errors(backbone: Backbone, batch: Batch, way: Way | Mode = AUTO) -> Tensor:
     """Errors [B, V, F] without a graph, by the same forwards as `backward` takes: equal weights give equal bits."""
     plan = (way if isinstance(way, Way) else Way(way)).plan(batch)
+    if plan.passes:
+        return _placed(batch, plan.passes, [_pass_errors(backbone, batch, each) for each in plan.passes])
+    if not batch.place:
+        return no_errors(batch)
     if plan.mode == "joint":
         parts = [row_errors(backbone, part) for _, part in batch.parts(plan.together)]
-    elif plan.mode == "rows":
-        parts = [row_errors(backbone, batch, rows)[:count] for rows, count in _passes(batch, plan)]
     else:
         parts = [row_errors(backbone, batch, slice(row, row + 1)) for row in range(len(batch.place))]
     return batch.scatter(torch.cat(parts))
 
 
-def _passes(batch: Batch, plan: Plan) -> Iterator[tuple[slice, int]]:
-    """Rows of each pass and how many of them count; once a process has no rows left it goes through its first again."""
-    rows = len(batch.place)
-    for each in range(plan.passes):
-        at = each * plan.together
-        yield (slice(at, at + plan.together), rows) if at < rows else (slice(0, 1), 0)
+def no_errors(batch: Batch) -> Tensor:
+    """Errors [B, V, F] before any is known."""
+    return torch.zeros(len(batch.terms.coefficients_BKV), batch.views, batch.clean_RCFHW.shape[2])
 
 
 def backward(
@@ -101,8 +104,10 @@ def backward(
     """
     counts = batch.terms.counts() if counts is None else counts
     plan = (way if isinstance(way, Way) else Way(way)).plan(batch)
-    if plan.mode == "rows":
-        return _rows_twice(backbone, batch, reference_BVF, plan, counts)
+    if plan.passes:
+        return _by_pass(backbone, batch, reference_BVF, plan, counts)
+    if not batch.place:
+        return torch.zeros(()), ViewErrors(no_errors(batch), reference_BVF)
     if plan.mode != "joint":
         return _ViewByView(backbone, batch, reference_BVF, counts, plan.mode == "stash", losers).run()
     value, policy = torch.zeros(()), []
@@ -115,19 +120,40 @@ def backward(
     return value, ViewErrors(torch.cat(policy), reference_BVF)
 
 
-def _rows_twice(
+def _by_pass(
     backbone: Backbone, batch: Batch, reference_BVF: Tensor, plan: Plan, counts: Mapping[str, Tensor]
 ) -> tuple[Tensor, ViewErrors]:
-    """All rows without a graph, then all with one: the same passes in all processes, whatever their comparisons are."""
-    with torch.no_grad():
-        parts = [row_errors(backbone, batch, rows)[:count] for rows, count in _passes(batch, plan)]
-    errors = ViewErrors(batch.scatter(torch.cat(parts)), reference_BVF)
+    """Sharded weights: passes that are the same in all processes, whatever their comparisons are.
+
+    Where all rows fit at once each graph is kept until its coefficients are known, one for each expert; else all rows
+    go through without a graph first.
+    """
+    once = plan.mode == "joint"
+    with torch.set_grad_enabled(once):
+        graphs = [_pass_errors(backbone, batch, each) for each in plan.passes]
+    errors = ViewErrors(_placed(batch, plan.passes, graphs), reference_BVF)
     value, coefficients_BVF = _coefficients(errors, batch.terms, counts)
-    b, v = torch.tensor(batch.place).T
-    for rows, count in _passes(batch, plan):
-        coefficients_RF = coefficients_BVF[b, v][rows]
-        torch.autograd.backward(row_errors(backbone, batch, rows), coefficients_RF if count else 0 * coefficients_RF)
+    for each, graph in zip(plan.passes, graphs, strict=True):
+        errors_RF = graph if once else _pass_errors(backbone, batch, each)
+        b, v = torch.tensor([batch.place[row] for row in each.rows], dtype=torch.long).view(-1, 2).T
+        coefficients_RF = coefficients_BVF[b, v] if each.rows else torch.zeros_like(errors_RF)
+        torch.autograd.backward(errors_RF, coefficients_RF)
     return value, errors
+
+
+def _pass_errors(backbone: Backbone, batch: Batch, each: Pass) -> Tensor:
+    """Errors [R, F] of a pass's rows, or of the stand-in, which counts nothing."""
+    return row_errors(backbone, batch, [*each.rows]) if each.rows else row_errors(backbone, batch.stand_in(each.time))
+
+
+def _placed(batch: Batch, passes: Sequence[Pass], errors: Sequence[Tensor]) -> Tensor:
+    """Errors of passes -> [B, V, F]."""
+    out = no_errors(batch)
+    for each, errors_RF in zip(passes, errors, strict=True):
+        if each.rows:
+            b, v = torch.tensor([batch.place[row] for row in each.rows]).T
+            out = out.to(errors_RF.dtype).index_put((b, v), errors_RF.detach())
+    return out
 
 
 def measured_way(backbone: Backbone, batch: Batch, mode: Mode, memory_mb: int = 0) -> Way:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,18 +22,21 @@ from rushes.objectives.losses import ViewErrors, loss
 from rushes.objectives.terms import TermBatch, collate
 from rushes.store.latents import LatentStore
 from rushes.training import checkpoint
+from rushes.training.average import Average
 from rushes.training.bank import Bank
 from rushes.training.batches import Batch, make_batch, schedule, time_of
 from rushes.training.beta import AutoBeta, scaled
 from rushes.training.choice import AUTO, Mode, Way
 from rushes.training.comparison import Comparison
+from rushes.training.determinism import deterministic
 from rushes.training.experts import by_expert
-from rushes.training.gradients import backward, measured_way, plain_errors
+from rushes.training.gradients import backward, measured_way, no_errors, plain_errors
 from rushes.training.history import History
 from rushes.training.losers import LoserGradients
 from rushes.training.parallel import ALONE, Ranks, whole
 from rushes.training.probe import measure
 from rushes.training.reference import Reference
+from rushes.training.unconditional import UnconditionalProbe
 from rushes.training.watch import NOBODY, Watch
 
 Progress = Callable[[int, Mapping[str, float]], None]
@@ -63,6 +66,8 @@ class Work:
     way: Way
     strength: AutoBeta
     ranks: Ranks
+    average: Average | None  # of the trained weights; None = what is trained is what is written
+    unconditional: UnconditionalProbe
 
     @property
     def trained(self) -> list[nn.Parameter]:
@@ -74,11 +79,23 @@ class Work:
         views, frames = max(len(c.views) for c, _ in chosen), len(chosen[0][0].terms[0].labels)
         return scaled(collate([c.terms for c, _ in chosen], views, frames), self.strength.scale)
 
-    def batch(self, chosen: Sequence[tuple[Comparison, int]]) -> Batch:
+    def follow(self, step: int) -> None:
+        """Let what follows the policy do so, after optimiser step number `step` (the first is 1)."""
+        self.reference.update(step)
+        if self.average is not None:
+            self.average.update(step)
+
+    def batch(self, chosen: Sequence[tuple[Comparison, int]], caption_dropout: float = 0.0) -> Batch:
         """Tensors of comparisons at their visits, where the network is."""
-        batch = make_batch(chosen, self.data.latents, self.backbone, self.seed, self.data.times)
+        data, noise = self.data, self.settings.first_frame_noise
+        batch = make_batch(chosen, data.latents, self.backbone, self.seed, data.times, caption_dropout, noise)
         batch = replace(batch, terms=scaled(batch.terms, self.strength.scale))
         return batch.to(self.trained[0].device)
+
+    def own_batch(self, chosen: Sequence[tuple[Comparison, int]], caption_dropout: float = 0.0) -> Batch:
+        """That of this process's share of a step's comparisons; where it has none, one in which nothing counts."""
+        mine = self.ranks.share(chosen)
+        return self.batch(mine, caption_dropout) if mine else self.batch(chosen[:1], caption_dropout).idle()
 
 
 def split(comparisons: Sequence[Comparison], held_out: int) -> tuple[list[Comparison], list[Comparison]]:
@@ -131,17 +148,17 @@ def train(
         work, start = _resume(folder, identity, work)
         log = History(folder / "metrics.jsonl", start)
         if not start:
-            log.add({"step": 0, **watch.known, **_facts(work), **_probe(work), **watch.samples(0, settings)})
+            log.add({"step": 0, **watch.known, **_facts(work), **_probe(work), **_samples(work, watch, 0)})
         for step in range(start, settings.steps):
             began = time.perf_counter()
             row = _step(work, step)
-            work.reference.update(step + 1)
+            work.follow(step + 1)
             row["seconds"] = time.perf_counter() - began
             done = step + 1
             kept = done % settings.checkpoint_every == 0 or done == settings.steps
             if kept:
                 row |= _probe(work)
-            log.add({"step": done, **row, **watch.samples(done, settings)})
+            log.add({"step": done, **row, **_samples(work, watch, done)})
             if kept:
                 watch.judge(log.rows, settings.steps)
                 if ranks.first:
@@ -149,6 +166,8 @@ def train(
                 _keep(work, folder / "checkpoints", done, identity)
                 watch.track(log.rows)
             progress(done, row)
+        if work.average is not None:  # what was trained stays in the checkpoint
+            work.average.adopt()
     return settings.steps - start
 
 
@@ -166,19 +185,6 @@ def _check(data: Data, settings: Train, ranks: Ranks) -> None:
             "train.objective.safe_loser: a process may have no loser's pass to share when others do, so weights cannot "
             'be sharded; set train.parallel to "replicate"'
         )
-    if settings.batch < ranks.size:
-        raise ValueError(f"train.batch is {settings.batch}; {ranks.size} processes need at least one comparison each")
-
-
-@contextmanager
-def deterministic(wanted: bool) -> Iterator[None]:
-    """Torch's switch for the time of a run, then as it was."""
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(wanted)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)
 
 
 def _prepare(backbone: Backbone, data: Data, settings: Train, seed: int, ranks: Ranks) -> Work:
@@ -190,15 +196,23 @@ def _prepare(backbone: Backbone, data: Data, settings: Train, seed: int, ranks: 
     way = measured_way(backbone, one.to(device), settings.gradients, settings.memory_mb)
     if ranks.size > 1 and settings.parallel == "shard":
         ranks.shard(network)
-        way = replace(way, most=ranks.most)
+        way = replace(way, most=ranks.most, boundary=backbone.spec.boundary)
     trained = [p for p in network.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=settings.lr, weight_decay=settings.weight_decay, foreach=False)
     reference = Reference(network, settings.reference, settings.ema, settings.ema_every)
-    return Work(backbone, data, settings, seed, reference, optimiser, way, AutoBeta(settings.auto_beta), ranks)
+    strength, unconditional = AutoBeta(settings.auto_beta), UnconditionalProbe(backbone, reference, data.held_out)
+    average = Average(network, settings.weights_ema) if settings.weights_ema else None
+    return Work(backbone, data, settings, seed, reference, optimiser, way, strength, ranks, average, unconditional)
+
+
+def _samples(work: Work, watch: Watch, step: int) -> dict[str, Any]:
+    """What watches samples, made with the weights that the run would write now."""
+    with work.average.applied() if work.average is not None else nullcontext():
+        return watch.samples(step, work.settings)
 
 
 def _keep(work: Work, folder: Path, step: int, identity: str) -> None:
-    tensors = checkpoint.capture(work.backbone.network, work.reference, work.optimiser)
+    tensors = checkpoint.capture(work.backbone.network, work.reference, work.optimiser, work.average)
     facts = {"identity": identity, "beta_scale": work.strength.scale, "budget_mib": work.way.budget_mib}
     if work.way.most:
         checkpoint.save_sharded(folder, step, tensors, facts, work.ranks)
@@ -215,7 +229,7 @@ def _resume(folder: Path, identity: str, work: Work) -> tuple[Work, int]:
         raise ValueError(
             f"{folder} holds a run with other settings or data; set train.name to another name, or delete the folder"
         )
-    checkpoint.restore(state, work.backbone.network, work.reference, work.optimiser)
+    checkpoint.restore(state, work.backbone.network, work.reference, work.optimiser, work.average)
     work.strength.scale = state.facts["beta_scale"]
     if work.settings.gradients == "auto":  # another choice would be another rounding
         work = replace(work, way=replace(work.way, budget_mib=state.facts["budget_mib"]))
@@ -227,23 +241,34 @@ def _chosen(work: Work, step: int) -> list[tuple[Comparison, int]]:
     data, settings = work.data, work.settings
     chosen = schedule(len(data.comparisons), settings.batch, step, work.seed)
     draws = data.bank.draws if data.bank else None
-    return [(data.comparisons[index], visit % draws if draws else visit) for index, visit in chosen]
+    found = [(data.comparisons[index], visit % draws if draws else visit) for index, visit in chosen]
+    boundary = work.way.boundary
+    if work.way.most and boundary is not None:
+        # Each process then gets about as many comparisons of each expert: as few passes as can be are common to all.
+        found.sort(key=lambda each: float(time_of(each[0], each[1], work.seed, data.times)) < boundary)
+    return found
 
 
-def _known(work: Work, batch: Batch, chosen: Sequence[tuple[Comparison, int]]) -> Tensor:
-    """Errors [B, V, F] of the reference, looked up where there is a bank."""
-    if work.data.bank and batch.terms.needs_reference:
+def _known(work: Work, batch: Batch, chosen: Sequence[tuple[Comparison, int]], terms: TermBatch) -> Tensor:
+    """Errors [B, V, F] of the reference, looked up where there is a bank; `terms` are those of the whole step.
+
+    Where weights are sharded, whether the reference is asked hangs on the whole step: all processes take its passes.
+    """
+    if not (terms if work.way.most else batch.terms).needs_reference or (work.data.bank and not chosen):
+        return no_errors(batch)
+    if work.data.bank:
         return work.data.bank.errors(chosen, batch.views)
-    return reference_errors(work.backbone, batch, work.reference, work.way)
+    with work.reference.applied():
+        return plain_errors(work.backbone, batch, work.way)
 
 
 def _step(work: Work, step: int) -> dict[str, float]:
     settings, optimiser, ranks = work.settings, work.optimiser, work.ranks
     chosen = _chosen(work, step)
     terms, mine = work.terms(chosen), ranks.share(chosen)
-    batch = work.batch(mine)
+    batch = work.own_batch(chosen, settings.caption_dropout)
     losers = LoserGradients(work.trained) if settings.objective.safe_loser else None
-    _, own = backward(work.backbone, batch, _known(work, batch, mine), work.way, terms.counts(), losers)
+    _, own = backward(work.backbone, batch, _known(work, batch, mine, terms), work.way, terms.counts(), losers)
     ranks.add_up(work.trained)
     guard = {}
     if losers is not None:
@@ -285,8 +310,7 @@ def learning_rate(settings: Train, step: int) -> float:
 def reference_errors(backbone: Backbone, batch: Batch, reference: Reference, way: Way | Mode = AUTO) -> Tensor:
     """Errors [B, V, F] of the reference; zeros where no term asks for them."""
     if not batch.terms.needs_reference:
-        frames = batch.clean_RCFHW.shape[2]
-        return torch.zeros(len(batch.terms.coefficients_BKV), batch.views, frames)
+        return no_errors(batch)
     with reference.applied():
         return plain_errors(backbone, batch, way)
 
@@ -297,11 +321,12 @@ def _probe(work: Work) -> dict[str, float]:
         return {}
     at_once, scale = work.settings.batch, work.strength.scale
     found = measure(work.backbone, work.reference, work.data.held_out, work.batch, at_once, scale)
-    return {f"held_out/{name}": value for name, value in found.figures().items()}
+    figures = found.figures() | work.unconditional.figures(work.batch)
+    return {f"held_out/{name}": value for name, value in figures.items()}
 
 
 def _facts(work: Work) -> dict[str, Any]:
     """How gradients are taken, for the row of step 0."""
-    plan = work.way.plan(work.batch(work.ranks.share(_chosen(work, 0))))
+    plan = work.way.plan(work.own_batch(_chosen(work, 0)))
     bank = work.data.bank.draws if work.data.bank else 0
     return {"gradients": plan.mode, "gradients_why": plan.why, "bank": bank, "processes": work.ranks.size}

@@ -24,6 +24,8 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
 
+from rushes.training.determinism import set_workspace
+
 T = TypeVar("T")
 CPU = torch.device("cpu")
 LONGEST_WAIT = timedelta(days=2)  # the first process encodes what is missing while the others wait
@@ -60,11 +62,18 @@ class Ranks:
             dist.barrier()
 
     def add_up(self, trained: Sequence[nn.Parameter]) -> None:
-        """Each process's gradients -> their sum, in all of them. Sharded weights were added up in the backward pass."""
-        if self.size == 1:
+        """Each process's gradients -> their sum, in all of them. Sharded weights were added up in the backward pass.
+
+        A weight without a gradient in any process has none after it: the optimiser must leave it alone, as it does
+        where one process trains, and not move it on by momentum. An expert that no comparison used has such weights.
+        """
+        copied = [p for p in trained if not isinstance(p, DTensor)]
+        if self.size == 1 or not copied:
             return
-        for p in trained:
-            if not isinstance(p, DTensor):
+        used = torch.tensor([p.grad is not None for p in copied], dtype=torch.int32, device=self.device)
+        dist.all_reduce(used, dist.ReduceOp.MAX)
+        for p, anywhere in zip(copied, used.tolist(), strict=True):
+            if anywhere:
                 p.grad = torch.zeros_like(p) if p.grad is None else p.grad
                 dist.all_reduce(p.grad)
 
@@ -87,21 +96,32 @@ class Ranks:
             dist.all_reduce(value, dist.ReduceOp.MAX)
         return int(value)
 
-    def match(self, network: nn.Module) -> None:
-        """Trainable weights of the first process into all of them."""
+    def match(self, network: nn.Module, frozen: bool = False) -> None:
+        """Trainable weights of the first process into all, and frozen ones where they are not the base's."""
         if self.size > 1:
             for p in network.parameters():
-                if p.requires_grad:
+                if p.requires_grad or frozen:
                     dist.broadcast(p.data, 0)
 
     def shard(self, network: nn.Module) -> None:
-        """Spread the weights over the processes, block by block; in place."""
+        """Spread the weights over the processes, block by block; in place.
+
+        Raises:
+            ValueError: trained weights of two precisions, which cannot be gathered and added up together.
+        """
+        dtypes = {p.dtype for p in network.parameters() if p.requires_grad}
+        if len(dtypes) > 1:
+            names = " and ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes))
+            raise ValueError(
+                f"train.parallel: weights in {names} cannot be trained and sharded together; set backbone.dtype to "
+                'mixed, or train.parallel to "replicate"'
+            )
         mesh = init_device_mesh(self.device.type, (self.size,))
-        for child in network.children():
-            for block in child if isinstance(child, nn.ModuleList) else ():
+        for part in called(network):
+            for block in blocks(part):
                 fully_shard(block, mesh=mesh)
-        # The outermost weights, too, are gathered anew for each pass: the reference is put in their place between two.
-        fully_shard(network, mesh=mesh, reshard_after_forward=True)
+            # The outermost weights, too, are gathered anew for each pass: the reference is put in their place between.
+            fully_shard(part, mesh=mesh, reshard_after_forward=True)
         for module in network.modules():
             if isinstance(module, FSDPModule):
                 module.set_gradient_divide_factor(1.0)
@@ -109,6 +129,27 @@ class Ranks:
 
 
 ALONE = Ranks()
+
+
+def called(network: nn.Module) -> list[nn.Module]:
+    """What is called when a network answers: itself or, where it merely holds two experts, each of them.
+
+    Weights are gathered by hooks on calls, so what is never called cannot gather any.
+    """
+    holds = type(network).forward is nn.Module.forward  # which nobody has overridden
+    return list(network.children()) if holds else [network]
+
+
+def blocks(network: nn.Module) -> Iterator[nn.Module]:
+    """The entries of a network's outermost lists that have weights: the blocks of a transformer, the levels of a UNet.
+
+    A list within a block is none of them: its entries are too small for passes of their own.
+    """
+    for child in network.children():
+        if isinstance(child, nn.ModuleList):
+            yield from (block for block in child if next(block.parameters(), None) is not None)
+        else:
+            yield from blocks(child)
 
 
 def others_wait() -> bool:
@@ -121,7 +162,7 @@ def joined() -> Iterator[Ranks]:
     """The processes that torchrun started, connected, each with its GPU if there is one; without torchrun this one."""
     device = CPU
     if torch.cuda.is_available():
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it nothing there is deterministic
+        set_workspace()
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
         torch.cuda.set_device(device)
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:

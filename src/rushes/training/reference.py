@@ -21,26 +21,47 @@ from rushes.training.parallel import own_part
 Mode = Literal["frozen", "ema", "hard"]
 
 
-class Reference:
-    """Values of the trainable weights of `network` as they are now, to be applied later."""
+class Values:
+    """Other values of the trainable weights of `network`, at first those that they have now, to be applied later.
 
-    def __init__(self, network: nn.Module, mode: Mode = "frozen", ema: float = 0.999, every: int = 1) -> None:
-        self.mode, self.ema, self.every = mode, ema, every
-        self._trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
-        self.values = {name: _wide(own_part(p)).clone() for name, p in self._trained.items()}
+    Of sharded weights each process has the values of its part.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self.trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
+        self.values = {name: wide_part(p).clone() for name, p in self.trained.items()}
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Within it the network answers as the reference, without gradients; after it, come what may, as the policy."""
-        policy = {name: _out(p) for name, p in self._trained.items()}
+        """Within it the network answers with these values, without gradients; after it, come what may, as before."""
+        policy = {name: _out(p) for name, p in self.trained.items()}
         try:
-            for name, p in self._trained.items():
+            for name, p in self.trained.items():
                 _put(p, self.values[name].to(p.dtype))
             with torch.no_grad():
                 yield
         finally:
-            for name, p in self._trained.items():
+            for name, p in self.trained.items():
                 _put(p, policy[name])
+
+    @torch.no_grad()
+    def adopt(self) -> None:
+        """Make these the weights of the network, for good."""
+        for name, p in self.trained.items():
+            own_part(p).copy_(self.values[name])
+
+    def load(self, values: Mapping[str, Tensor]) -> None:
+        """Take over saved values."""
+        for name, value in values.items():
+            self.values[name].copy_(value)
+
+
+class Reference(Values):
+    """Values of the trainable weights that margins are relative to."""
+
+    def __init__(self, network: nn.Module, mode: Mode = "frozen", ema: float = 0.999, every: int = 1) -> None:
+        super().__init__(network)
+        self.mode, self.ema, self.every = mode, ema, every
 
     @torch.no_grad()
     def update(self, step: int) -> None:
@@ -48,13 +69,8 @@ class Reference:
         if self.mode == "frozen" or step % self.every:
             return
         keep = self.ema if self.mode == "ema" else 0.0
-        for name, p in self._trained.items():
-            self.values[name].lerp_(_wide(own_part(p)), 1 - keep)
-
-    def load(self, values: Mapping[str, Tensor]) -> None:
-        """Take over saved values."""
-        for name, value in values.items():
-            self.values[name].copy_(value)
+        for name, p in self.trained.items():
+            self.values[name].lerp_(wide_part(p), 1 - keep)
 
 
 def _out(p: nn.Parameter) -> Tensor:
@@ -69,5 +85,6 @@ def _put(p: nn.Parameter, value: Tensor) -> None:
         p.data = value
 
 
-def _wide(p: Tensor) -> Tensor:
-    return p.detach().to(torch.promote_types(p.dtype, torch.float32))
+def wide_part(p: Tensor) -> Tensor:
+    """The part of a weight that lies in this process, in float32 or finer."""
+    return own_part(p).to(torch.promote_types(p.dtype, torch.float32))

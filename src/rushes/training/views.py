@@ -62,7 +62,7 @@ def labelled_takes(store: Store, grid: LatentGrid, kind: CandidateKind) -> tuple
 def takes_account(store: Store, grid: LatentGrid, comparisons: Sequence[Comparison]) -> dict[str, int]:
     """How many takes of training clips are in comparisons, and how many are not, by the first reason that holds."""
     used = {view.media for comparison in comparisons for view in comparison.views}
-    candidates = store.candidates(split="train")
+    candidates = [candidate for candidate in store.candidates(split="train") if candidate.kind != "probe"]
     newest = {c.id for c in _newest(candidates)}
 
     def reason(candidate: Candidate) -> str:

@@ -1,0 +1,51 @@
+"""Decoders that finish the denoising, as LTX-Video's from 0.9.1 on do: they are told a time, and get some noise.
+
+The pipelines of diffusers tell them 0 and give none, unless asked; what a release advises stands on its model card.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rushes.backbones.base import How
+from rushes.backbones.folders import Folder
+from rushes.media.files import content_hash
+from rushes.noise.draws import seeded
+
+
+def decode(codec: Any, latents: Tensor, how: How) -> Tensor:
+    """Pixels of latents as the codec has them [B, C, F, H, W].
+
+    The noise of a clip is drawn by a seed from its latents, so it is the same in any batch.
+    """
+    if not codec.config.timestep_conditioning:
+        pixels: Tensor = codec.decode(latents, None, return_dict=False)[0]
+        return pixels
+    time = latents.new_full((len(latents),), how.decode_timestep)
+    share = how.decode_timestep if how.decode_noise_scale is None else how.decode_noise_scale
+    if share:
+        latents = torch.stack([(1 - share) * clip + share * noise_of(clip) for clip in latents])
+    pixels = codec.decode(latents, time, return_dict=False)[0]
+    return pixels
+
+
+def noise_of(clip_CFHW: Tensor) -> Tensor:
+    """The noise that is mixed into a clip's latents."""
+    name = content_hash(clip_CFHW.float().cpu().contiguous().numpy().tobytes())
+    return torch.randn(clip_CFHW.shape, generator=seeded("decode", name)).to(clip_CFHW)
+
+
+def check_decoder(folder: Folder, family: str, how: How) -> None:
+    """Refuse a time or noise for a decoder that takes none.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if (how.decode_timestep or how.decode_noise_scale) and not folder.config("vae").get("timestep_conditioning"):
+        raise ValueError(
+            f"backbone.decode_timestep, decode_noise_scale: the decoder of this {family} is told no time; set them to "
+            "0 and -1"
+        )

@@ -1,0 +1,204 @@
+"""What each released model is sampled and trained with, and which release a folder holds.
+
+The numbers stand in `models.toml`, each with its source; this reads them, and the configurations in a model's folder.
+No weights are read and nothing heavy is imported.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from rushes.backbones.folders import HUB, Folder, read_folder
+
+FILE = Path(__file__).with_name("models.toml")
+IDENTITY = ("like", "pipelines", "variant", "sizes")  # keys of a row that are no settings
+
+
+@dataclass(frozen=True)
+class Sourced:
+    """A setting's value, and where it comes from."""
+
+    value: Any
+    source: str
+
+
+@dataclass(frozen=True)
+class ModelDefaults:
+    """A released model: how its folder is recognised, and its settings by their dotted paths in rushes.toml.
+
+    Attributes:
+        name: such as wan2.1-t2v-1.3b.
+        family: the backbone that reads it.
+        repository: on the Hugging Face hub.
+        pipelines: classes that its model_index.json may name.
+        variant: configurations ("part.key" or "index.key") that every model of this kind has.
+        sizes: those that this release has.
+        settings: such as "generate.guidance"; `evaluate.steps` is that of `generate`.
+    """
+
+    name: str
+    family: str
+    repository: str
+    pipelines: tuple[str, ...]
+    variant: Mapping[str, Any]
+    sizes: Mapping[str, Any]
+    settings: Mapping[str, Sourced]
+
+
+@dataclass(frozen=True)
+class Match:
+    """The row of the table for a model, and what a user should know of the choice; "" where there was none."""
+
+    model: ModelDefaults
+    note: str = ""
+
+
+@cache
+def all_models() -> Mapping[str, ModelDefaults]:
+    """The rows of the table by the models' names, in its order."""
+    rows: dict[str, ModelDefaults] = {}
+    for name, row in _data()["settings"].items():
+        about = _data()["models"][name]
+        settings = dict(rows[row["like"]].settings) if "like" in row else {}
+        settings |= _settings({key: value for key, value in row.items() if key not in IDENTITY})
+        settings["evaluate.steps"] = settings["generate.steps"]  # the model is judged as it is sampled
+        rows[name] = ModelDefaults(
+            name,
+            about["family"],
+            about["repository"],
+            tuple(row["pipelines"]),
+            row["variant"],
+            row["sizes"],
+            MappingProxyType(settings),
+        )
+    return MappingProxyType(rows)
+
+
+@cache
+def start_settings() -> Mapping[str, Sourced]:
+    """Where preference training begins, whatever the model."""
+    return MappingProxyType(_settings(_data()["start"]))
+
+
+def settings_of(model: ModelDefaults) -> dict[str, Sourced]:
+    """All settings that the table has for a model: those of the start, and its own, which come first."""
+    family = Sourced(model.family, "the family that reads the classes in model_index.json")
+    return {"backbone.name": family, **start_settings(), **model.settings}
+
+
+def find_model(model: str) -> Match:
+    """The row for a name of the table, a folder in diffusers' layout, or `hub:OWNER/NAME`.
+
+    A repository of the table is known by its name; another is fetched.
+
+    Raises:
+        ValueError: no such name or folder, not a model, or one of no family that is read here.
+    """
+    rows = all_models()
+    if model in rows:
+        return Match(rows[model])
+    if model.startswith(HUB):
+        name = model.removeprefix(HUB).casefold()
+        if row := next((row for row in rows.values() if row.repository.casefold() == name), None):
+            return Match(row)
+    elif not Path(model).is_dir():
+        near = get_close_matches(model, list(rows), n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise ValueError(
+            f"{model}: no such folder, and no released model of this name; {hint}name a folder in diffusers' layout, "
+            f"{HUB}OWNER/NAME, or one of docs/models.md"
+        )
+    return identify(read_folder(model), model)
+
+
+def identify(folder: Folder, called: str = "") -> Match:
+    """Which released model a folder holds, by its index and its parts' configurations.
+
+    Where releases share all of these, names decide: those that the index and the configurations carry, then what the
+    folder is `called`. A folder of a known kind whose sizes no release has gets the first row of its kind.
+
+    Raises:
+        ValueError: a pipeline of no family that is read here, or a configuration that is missing.
+    """
+    read = [row for row in all_models().values() if folder.pipeline in row.pipelines]
+    rows = [row for row in read if all(_agrees(folder, *fact, strict=True) for fact in row.variant.items())] or read
+    if not rows:
+        raise ValueError(
+            f"{folder.path} holds a {folder.pipeline}, which is of no family that is read here; `rushes backbones` "
+            "lists the families, docs/models.md the models"
+        )
+    same = [row for row in rows if all(_agrees(folder, *fact) for fact in row.sizes.items())]
+    if not same:
+        return Match(
+            rows[0],
+            f"{folder.path} has the sizes of no released model, so it gets the settings of {rows[0].name}, the first "
+            f"of its kind ({rows[0].family})",
+        )
+    if len(same) == 1:
+        return Match(same[0])
+    others = " and ".join(row.name for row in same)
+    for names, where in ((_names(folder), "the name in its configurations"), ([called], "its own name")):
+        if row := _named(same, names):
+            return Match(row, f"the configurations of {folder.path} are those of {others}; {row.name} by {where}")
+    return Match(same[0], f"the configurations of {folder.path} are those of {others}; taken is {same[0].name}")
+
+
+def _agrees(folder: Folder, key: str, expected: Any, strict: bool = False) -> bool:
+    """Whether a configuration says what is expected. Where it is silent its class's default holds, which may be it."""
+    part, _, name = key.partition(".")
+    if part != "index" and not folder.has(part):
+        return expected is False
+    value = folder.index.get(name) if part == "index" else folder.config(part).get(name)
+    if isinstance(expected, bool):
+        there = bool(value) and not (isinstance(value, list) and value[0] is None)
+        return there is expected
+    if value is None:
+        return not strict
+    return bool((list(value) if isinstance(value, tuple) else value) == expected)
+
+
+def _names(folder: Folder) -> list[str]:
+    """Names of repositories that the index and the networks' configurations carry."""
+    configs = [folder.config(part) for part in ("transformer", "unet") if folder.has(part)]
+    return [str(each["_name_or_path"]) for each in (folder.index, *configs) if each.get("_name_or_path")]
+
+
+def _named(rows: list[ModelDefaults], names: list[str]) -> ModelDefaults | None:
+    """The row whose repository or name stands in one of the names; of several the one of the longest."""
+    hits = [
+        (len(own), -rank)
+        for rank, row in enumerate(rows)
+        for own in {_plain(row.repository.rpartition("/")[2]), _plain(row.name)} - {""}
+        if any(own in _plain(name) for name in names)
+    ]
+    return rows[-max(hits)[1]] if hits else None
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9.]", "", name.casefold())
+
+
+def _settings(tables: Mapping[str, Any]) -> dict[str, Sourced]:
+    return dict(_leaves(tables, ""))
+
+
+def _leaves(tables: Mapping[str, Any], before: str) -> Iterator[tuple[str, Sourced]]:
+    for key, value in tables.items():
+        if set(value) == {"value", "source"}:
+            yield before + key, Sourced(**value)
+        else:
+            yield from _leaves(value, f"{before}{key}.")
+
+
+@cache
+def _data() -> dict[str, Any]:
+    with FILE.open("rb") as file:
+        return tomllib.load(file)

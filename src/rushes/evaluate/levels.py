@@ -1,0 +1,215 @@
+"""What guided pairs of several noise levels can teach, and the range of levels that they are to be made at.
+
+A guided pair is two denoisings of one real clip that was noised to a level eta. From too low a level the two hardly
+differ and their labels tie; from too high a level they differ in their motion as well, which DenseDPO (arXiv
+2506.03517) wants to be alike, and from pure noise they are plain takes. The range that suits depends on the model, the
+clip length and the size.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rushes.stats import Interval, mean_interval, ratio_interval, wilson
+
+MOST_TIED, LEAST_MIXED = 0.2, 0.4  # of a level's pairs, in the range that is proposed
+LEAST_AGREEMENT, LEAST_FAULTS = 0.9, 0.5  # below these the range comes with a warning
+LEAST_CLIPS = 8
+MEASURES = ("motion_agreement", "faults_left", "tied_pairs", "mixed_pairs")
+
+
+@dataclass(frozen=True)
+class PairFacts:
+    """What was measured of one pair.
+
+    Attributes:
+        clip: id of the real clip that both members belong to.
+        eta: share of noise that both started from; 1 = pure noise, as free takes do.
+        motion: `rushes.metrics.agreement.motion_agreement` of the members; NaN where neither moves.
+        labels: of the pair's segments, +1, 0 or -1; empty = not judged.
+        faults: mean over both members of how much worse than the real clip they are; NaN = not known.
+    """
+
+    clip: str
+    eta: float
+    motion: float = math.nan
+    labels: tuple[int, ...] = ()
+    faults: float = math.nan
+
+
+@dataclass(frozen=True)
+class Level:
+    """The measures of a level with their intervals over clips; None = could not be measured.
+
+    Attributes:
+        eta: of its pairs; 1 = free takes.
+        judged: pairs that have labels.
+        motion_agreement: mean of `PairFacts.motion` over the pairs in which something moves.
+        faults_left: mean faults of its pairs over those of the same clips' free takes.
+        tied_pairs: share of the judged pairs whose segments all tie.
+        mixed_pairs: share of the judged pairs in which each side wins a segment.
+    """
+
+    eta: float
+    judged: int
+    motion_agreement: Interval | None
+    faults_left: Interval | None
+    tied_pairs: Interval | None
+    mixed_pairs: Interval | None
+
+    def written(self) -> dict[str, Any]:
+        """For JSON: each measure as a number, and its interval beside it; what is not known or infinite is None."""
+        row: dict[str, Any] = {"eta": self.eta, "free": self.eta == 1.0, "judged": self.judged}
+        for name in MEASURES:
+            found: Interval | None = getattr(self, name)
+            row[name] = found.value if found else None
+            row[f"{name}_interval"] = (
+                [e if math.isfinite(e) else None for e in (found.low, found.high)] if found else None
+            )
+        return row
+
+
+def summarise(pairs: Iterable[PairFacts], seed: int = 0) -> list[Level]:
+    """The levels of pairs, from the lowest up; one pair per clip and level."""
+    by_level: dict[float, list[PairFacts]] = {}
+    for pair in pairs:
+        by_level.setdefault(pair.eta, []).append(pair)
+    free = {pair.clip: pair.faults for pair in by_level.get(1.0, ()) if math.isfinite(pair.faults)}
+    return [_level(eta, by_level[eta], free, seed) for eta in sorted(by_level)]
+
+
+def _level(eta: float, pairs: Sequence[PairFacts], free: dict[str, float], seed: int) -> Level:
+    motion = [pair.motion for pair in pairs if math.isfinite(pair.motion)]
+    judged = [pair.labels for pair in pairs if pair.labels]
+    tied, mixed = (sum(map(holds, judged)) for holds in (wholly_tied, is_mixed))
+    return Level(
+        eta,
+        len(judged),
+        mean_interval(motion, seed=seed) if motion else None,
+        _faults_left(pairs, free, seed),
+        wilson(tied, len(judged)) if judged else None,
+        wilson(mixed, len(judged)) if judged else None,
+    )
+
+
+def wholly_tied(labels: tuple[int, ...]) -> bool:
+    """Whether no segment is decided, so that the pair teaches nothing."""
+    return not any(labels)
+
+
+def is_mixed(labels: tuple[int, ...]) -> bool:
+    """Whether each side wins a segment, so that labels per segment say what one label for the clip cannot."""
+    return 1 in labels and -1 in labels
+
+
+def _faults_left(pairs: Sequence[PairFacts], free: dict[str, float], seed: int) -> Interval | None:
+    """None where the free takes are not seen to be worse than the real clips: then there is nothing to be left."""
+    known = [(pair.faults, free[pair.clip]) for pair in pairs if math.isfinite(pair.faults) and pair.clip in free]
+    if not known:
+        return None
+    ours, theirs = zip(*known, strict=True)
+    if not mean_interval(theirs, seed=seed).low > 0:
+        return None
+    return ratio_interval(ours, theirs, seed=seed)
+
+
+def propose(levels: Sequence[Level]) -> tuple[float, float] | None:
+    """The widest range of noise with at most `MOST_TIED` of the pairs wholly tied and at least `LEAST_MIXED` mixed.
+
+    Between two neighbouring levels both shares are taken to run straight, so that an end may lie between a level that
+    will do and one that will not; no end lies beyond the levels that were measured. Free takes are no level of it. Ends
+    have two digits, rounded into the range. Of ranges equally wide the lower is taken.
+
+    Returns:
+        None where no range will do, or a level has fewer than `LEAST_CLIPS` judged pairs.
+    """
+    guided = [level for level in levels if level.eta < 1.0]
+    if not guided or min(level.judged for level in guided) < LEAST_CLIPS:
+        return None
+    widest: tuple[float, float] | None = None
+    for first, level in enumerate(guided):
+        if not _will_do(level) or (first and _will_do(guided[first - 1])):
+            continue
+        last = first
+        while last + 1 < len(guided) and _will_do(guided[last + 1]):
+            last += 1
+        low = _crossing(level, guided[first - 1]) if first else level.eta
+        high = _crossing(guided[last], guided[last + 1]) if last + 1 < len(guided) else guided[last].eta
+        low, high = math.ceil(100 * low - 1e-6) / 100, math.floor(100 * high + 1e-6) / 100
+        if low < high and (widest is None or high - low > widest[1] - widest[0] + 1e-9):
+            widest = (low, high)
+    return widest
+
+
+def _shares(level: Level) -> tuple[float, float]:
+    assert level.tied_pairs is not None and level.mixed_pairs is not None, "a judged level has both"
+    return level.tied_pairs.value, level.mixed_pairs.value
+
+
+def _will_do(level: Level) -> bool:
+    tied, mixed = _shares(level)
+    return tied <= MOST_TIED and mixed >= LEAST_MIXED
+
+
+def _crossing(good: Level, bad: Level) -> float:
+    """The noise between a level that will do and one that will not, at which it ceases to."""
+    (tied, mixed), (bad_tied, bad_mixed) = _shares(good), _shares(bad)
+    ends = [1.0]
+    if bad_tied > MOST_TIED:
+        ends.append((MOST_TIED - tied) / (bad_tied - tied))
+    if bad_mixed < LEAST_MIXED:
+        ends.append((mixed - LEAST_MIXED) / (mixed - bad_mixed))
+    return good.eta + min(ends) * (bad.eta - good.eta)
+
+
+def warnings_of(levels: Sequence[Level], proposed: tuple[float, float] | None) -> list[str]:
+    """Why nothing is proposed, or what speaks against the range that is."""
+    guided = [level for level in levels if level.eta < 1.0]
+    if proposed is None:
+        return [_why_nothing(guided)]
+    low, high = proposed
+    within = [level for level in guided if low <= level.eta <= high]
+    near = [level for level in guided if level.eta < low][-1:] + [level for level in guided if level.eta > high][:1]
+    return [line for line in (_of_motion(within or near), _of_faults(within or near)) if line]
+
+
+def _why_nothing(guided: Sequence[Level]) -> str:
+    judged = min((level.judged for level in guided), default=0)
+    if judged < LEAST_CLIPS:
+        return f"{judged} judged pairs a level are too few to propose a range; it takes {LEAST_CLIPS} clips or more"
+    most = max(guided, key=lambda level: _shares(level)[1])
+    tied, mixed = _shares(most)
+    return (
+        f"no range of these levels has at most {MOST_TIED:.0%} of its pairs wholly tied and {LEAST_MIXED:.0%} or "
+        f"more mixed; eta {most.eta:g} comes nearest with {tied:.0%} and {mixed:.0%}: measure other levels (--levels), "
+        "or lower label.margin or label.segment_s"
+    )
+
+
+def _of_motion(within: Sequence[Level]) -> str:
+    known = [(level.motion_agreement.value, level.eta) for level in within if level.motion_agreement]
+    if not known:
+        return "motion agreement is unknown: no clip of these pairs is seen to move"
+    least, eta = min(known)
+    if least >= LEAST_AGREEMENT:
+        return ""
+    return (
+        f"motion agreement falls to {least:.2f} at eta {eta:g}, below {LEAST_AGREEMENT}: the members of a pair also "
+        "differ in how they move, so labels are about motion as well"
+    )
+
+
+def _of_faults(within: Sequence[Level]) -> str:
+    known = [(level.faults_left.value, level.eta) for level in within if level.faults_left]
+    if not known:
+        return "faults left are unknown: the free takes are not seen to be worse than the real clips"
+    least, eta = min(known)
+    if least >= LEAST_FAULTS:
+        return ""
+    return (
+        f"at eta {eta:g} {least:.0%} of the free takes' faults are left, below {LEAST_FAULTS:.0%}: these pairs hardly "
+        "show what the model does wrong on its own"
+    )

@@ -1,0 +1,110 @@
+"""Training times of a run, out of its settings, its recipe and the model; and how they are shared out over experts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+
+from rushes.backbones.base import BackboneSpec
+from rushes.config.files import validate_table
+from rushes.config.tables import Settings
+from rushes.noise.draws import TimeDraw
+from rushes.noise.paths import VariancePreserving
+from rushes.training.experts import HIGH, LOW
+from rushes.training.recipe import load_recipe
+
+LEAST_SHARE = 0.05  # of the draws; an expert with fewer is hardly trained, and takes show it
+
+
+def training_times(settings: Settings, spec: BackboneSpec) -> TimeDraw:
+    """The distribution of training times: the recipe's, as far as `[train]` names no other.
+
+    Raises:
+        ValueError: settings that do not suit the model, one a line.
+    """
+    if problems := list(_problems(settings, spec)):
+        raise ValueError("\n".join(problems))
+    train, recipe = settings.train, load_recipe(settings.train.recipe)
+    drawn = recipe.times(validate_table(recipe.Options, train.options, "train.options"))
+    least, most = _range_of(train.expert, spec)
+    low, high = max(drawn.low, train.t_low, least), min(drawn.high, train.t_high, most)
+    if low >= high:
+        of = f" at which the {train.expert}-noise expert answers, {least:g} to {most:.6g}," if least or most < 1 else ""
+        raise ValueError(
+            f"train.t_low, t_high: no noise level{of} is left from {train.t_low:g} to {train.t_high:g}; widen them"
+        )
+    return replace(drawn, kind=train.times or drawn.kind, low=low, high=high, shift=_shift(settings, spec, drawn.shift))
+
+
+def _problems(settings: Settings, spec: BackboneSpec) -> Iterator[str]:
+    train = settings.train
+    if isinstance(spec.path, VariancePreserving):
+        for where, shift in (("train.shift", train.shift), ("generate.shift", settings.generate.shift)):
+            if shift not in (0.0, 1.0):
+                yield (
+                    f"{where}: {spec.name} has a variance-preserving schedule, which is not shifted; set it to 0, "
+                    f"got {shift:g}"
+                )
+    if train.expert != "both" and spec.boundary is None:
+        yield f"train.expert: this {spec.name} has one network and no {train.expert}-noise expert; set it to both"
+
+
+def _range_of(expert: str, spec: BackboneSpec) -> tuple[float, float]:
+    """Noise levels at which an expert answers, of float32 times."""
+    if spec.boundary is None or expert == "both":
+        return 0.0, 1.0
+    return (spec.boundary, 1.0) if expert == "high" else (0.0, float(np.nextafter(np.float32(spec.boundary), 0)))
+
+
+def _shift(settings: Settings, spec: BackboneSpec, recipes: float) -> float:
+    """The shift of training times; `recipes` is the recipe's own, 1 where it has none."""
+    if isinstance(spec.path, VariancePreserving):
+        return 1.0
+    return settings.train.shift or (recipes if recipes != 1.0 else clip_shift(settings, spec))
+
+
+def clip_shift(settings: Settings, spec: BackboneSpec) -> float:
+    """The shift of the schedule on which takes of the project's clips are sampled."""
+    size = settings.backbone
+    return settings.generate.shift or spec.sampling_shift(spec.latent_size(size.frames, size.height_px, size.width_px))
+
+
+def expert_shares(times: TimeDraw, spec: BackboneSpec) -> dict[str, float]:
+    """Share of the draws that each of two experts gets, in closed form; empty where the model has one network."""
+    if spec.boundary is None:
+        return {}
+    high = times.share(float(np.float32(spec.boundary)), 1.0)
+    return {HIGH: round(high, 6), LOW: round(1.0 - high, 6)}
+
+
+def times_in_words(settings: Settings, spec: BackboneSpec) -> list[str]:
+    """How the draws are shared out over experts, with a warning where one gets few; nothing for a single network."""
+    times = training_times(settings, spec)
+    shares = expert_shares(times, spec)
+    if not shares:
+        return []
+    high, low = shares[HIGH], shares[LOW]
+    lines = [f"train: high-noise expert {_percent(high)} of draws, low-noise {_percent(low)}"]
+    few, other, least = ("high", "low", high) if high < low else ("low", "high", low)
+    if settings.train.expert != "both" or least >= LEAST_SHARE:
+        return lines
+    own = clip_shift(settings, spec)
+    mend = f"set train.shift to 0, which is {own:g} here, as takes are sampled, or " if times.shift != own else "set "
+    return [
+        *lines,
+        f"warning: the {few}-noise expert gets {_percent(least)} of draws, so it is hardly trained; {mend}train.expert "
+        f'to "{other}" in one run and to "{few}" in a second that starts from it (train.start)',
+    ]
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1%}".replace(".0%", "%").replace("%", " %")
+
+
+def times_facts(times: TimeDraw, shares: Mapping[str, float]) -> dict[str, Any]:
+    """The distribution of training times and the experts' shares, for `--json`."""
+    named = {name: value for name, value in asdict(times).items() if name not in ("mean", "std")}
+    return {"times": named} | ({"experts": dict(shares)} if shares else {})

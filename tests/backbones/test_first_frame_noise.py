@@ -1,0 +1,89 @@
+"""Noise on a first frame that is shown as channels: CogVideoX' trainer has it, and sampling has none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from rushes.backbones.pipeline import DiffusersBackbone
+from rushes.noise.draws import TimeDraw
+from rushes.objectives.terms import Term
+from rushes.training.bank import fill, open_bank
+from rushes.training.batches import Batch, first_noise, make_batch
+from rushes.training.choice import Way
+from rushes.training.comparison import Comparison, View
+from rushes.training.gradients import plain_errors
+
+from .test_pipelines import CAPTIONS
+from .test_pipelines_train import stored
+
+Models = Callable[[str], DiffusersBackbone]
+TIMES = TimeDraw("uniform", 0.5, 0.9)
+PUBLISHED = (-3.0, 0.5)
+SHOWN = {"wan_i2v": "start", "cogvideox_i2v": "first", "hunyuan_i2v_channels": "first", "hunyuan15_i2v": "first"}
+
+
+def comparison(frames: int, id: str = "c") -> Comparison:
+    views = tuple(View(media, CAPTIONS[0], "real") for media in ("real", "take"))
+    return Comparison(id, "g", views, (Term("clip", (1.0, -1.0), (1,) * frames, beta=20.0),))
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_it_is_on_the_shown_frame_alone_and_the_same_for_all_views(
+    name: str, tiny_model: Models, tmp_path: Path
+) -> None:
+    model = tiny_model(name)
+    latents = stored(model, tmp_path)
+    frames = latents.get("real").shape[1]  # type: ignore[union-attr]
+    one = comparison(frames)
+
+    def batch(visit: int, noise: tuple[float, ...]) -> Batch:
+        return make_batch([(one, visit)], latents, model, 0, TIMES, noise)
+
+    clean, noisy = batch(0, ()), batch(0, PUBLISHED)
+    assert torch.equal(clean.noise_RCFHW, noisy.noise_RCFHW) and torch.equal(clean.t_RF, noisy.t_RF)
+    assert torch.equal(clean.clean_RCFHW, noisy.clean_RCFHW)
+    assert model.spec.shown == SHOWN[name]
+    added = {key: noisy.condition.more[key].float() - value for key, value in clean.condition.more.items()}
+    for key, difference in added.items():
+        if key != SHOWN[name]:
+            assert not difference.any(), key
+    shown = added[SHOWN[name]]
+    assert bool(shown[:, :, 0].any()) and not shown[:, :, 1:].any()
+    torch.testing.assert_close(shown[0], shown[1])  # both views
+    torch.testing.assert_close(
+        shown[0, :, 0], first_noise(shown[0, :, 0].shape, one, 0, 0, PUBLISHED), rtol=0, atol=1e-6
+    )
+    again = batch(1, PUBLISHED).condition.more[SHOWN[name]] - clean.condition.more[SHOWN[name]]
+    assert not torch.allclose(again, shown)
+    with torch.no_grad():  # and the network sees it
+        wide = batch(0, (0.0, 0.0))
+        assert (plain_errors(model, wide) - plain_errors(model, clean)).abs().max() > 1e-6
+
+
+def test_its_scale_is_log_normal() -> None:
+    drawn = [first_noise((8, 8, 8), comparison(1, str(at)), 0, 0, PUBLISHED).std().log() for at in range(400)]
+    logs = torch.stack(drawn)
+    assert float(logs.mean()) == pytest.approx(-3.0, abs=0.1)
+    assert float(logs.std()) == pytest.approx(0.5, abs=0.06)
+
+
+def test_a_bank_has_the_errors_of_the_noisy_frame(tiny_model: Models, tmp_path: Path) -> None:
+    model = tiny_model("cogvideox_i2v")
+    latents = stored(model, tmp_path / "latents")
+    one = comparison(3)
+    common = {"weights": "w", "latents": latents, "backbone": model, "seed": 0, "times": TIMES}
+    banks = {noise: open_bank(tmp_path / "bank", 2, **common, first_frame_noise=noise) for noise in ((), PUBLISHED)}
+    assert banks[()].entries.fingerprint != banks[PUBLISHED].entries.fingerprint
+    found = {}
+    for noise, bank in banks.items():
+        way = Way("two_pass")
+        fill(bank, [one], model, latents, seed=0, times=TIMES, way=way, first_frame_noise=noise)
+        for draw in (0, 1):
+            fresh = plain_errors(model, make_batch([(one, draw)], latents, model, 0, TIMES, noise), way)
+            assert torch.equal(bank.errors([(one, draw)], 2), fresh)
+        found[noise] = bank.errors([(one, 0)], 2)
+    assert not torch.equal(found[()], found[PUBLISHED])

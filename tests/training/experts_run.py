@@ -1,0 +1,111 @@
+"""Runs of a model with two experts, one for each case, in several processes: experts_run.py FOLDER MODEL."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from rushes.backbones.adapters import add_lora
+from rushes.backbones.base import How
+from rushes.backbones.wan import load
+from rushes.config.tables import Train
+from rushes.noise.draws import TimeDraw, seeded
+from rushes.objectives.terms import Term
+from rushes.pipeline.jobs import whole_weights
+from rushes.store.latents import LatentStore
+from rushes.training.bank import fill, open_bank
+from rushes.training.choice import AUTO
+from rushes.training.comparison import Comparison, View
+from rushes.training.loop import Data, train
+from rushes.training.parallel import Ranks, joined
+
+BOUNDARY = 0.6  # so that both experts are asked in a few steps, and each is idle in some
+STEPS = 6
+
+
+@dataclass(frozen=True)
+class Case:
+    """How a run is trained; `alone` is how one process trains it for comparison."""
+
+    parallel: str = "shard"
+    gradients: str = "joint"
+    batch: int = 3
+    dtype: str = "float32"
+    tune: str = "lora"
+    bank: int = 0
+
+
+CASES = {
+    "copies, idle experts": Case("replicate", batch=1),
+    "one graph for each expert": Case(dtype="bfloat16"),
+    "rows": Case(gradients="two_pass"),
+    "a bank, a process without a comparison": Case(gradients="two_pass", batch=1, bank=2),
+    "all weights": Case(tune="full"),
+    "all weights, mixed": Case(dtype="mixed", tune="full"),
+}
+
+
+def data_in(folder: Path) -> Data:
+    """Pairs, and comparisons of three views, of random latents; the last is held out."""
+    latents = LatentStore(folder / "latents", "experts")
+    if not len(latents):
+        draw = seeded("experts")
+        latents.put({f"{side}{i}": torch.randn(4, 3, 4, 4, generator=draw) for i in range(8) for side in "ab"})
+    found = []
+    for i in range(8):
+        views = tuple(View(f"{side}{i}", f"ball {i % 3}") for side in "ab")
+        terms: tuple[Term, ...] = (Term("clip", (1.0, -1.0), (1, 1, 1), 5.0),)
+        if i % 2:
+            views = (*views, View("b0", "dog"))
+            terms = (Term("clip", (1.0, -1.0, 0.0), (1, 1, 0), 5.0), Term("clip", (1.0, 0.0, -1.0), (1, 1, 1), 5.0))
+        found.append(Comparison(f"c{i}", f"g{i}", views, terms))
+    return Data(found[:7], found[7:], latents, TimeDraw("uniform"))
+
+
+def run(folder: Path, model: str, case: Case, ranks: Ranks) -> None:
+    backbone = load(model, How(dtype=case.dtype))
+    backbone.spec = replace(backbone.spec, boundary=BOUNDARY)
+    data = data_in(folder)
+    backbone.prepare([view.caption for c in (*data.comparisons, *data.held_out) for view in c.views])
+    torch.manual_seed(0)
+    if case.tune == "lora":
+        add_lora(backbone.network, backbone.spec.lora_targets, 4, 8)
+    else:
+        backbone.network.requires_grad_(True)
+    backbone.network.eval()
+    if case.bank:
+        args = {"seed": 2, "times": data.times}
+        bank = open_bank(folder / "bank", case.bank, weights="", latents=data.latents, backbone=backbone, **args)
+        fill(bank, ranks.share(data.comparisons), backbone, data.latents, way=AUTO, **args)
+        ranks.wait()
+        data = replace(data, bank=bank.read_again())
+    settings = Train(
+        steps=STEPS, batch=case.batch, lr=1e-3, checkpoint_every=STEPS, warmup=0, decay="none", parallel=case.parallel,
+        gradients=case.gradients, bank=case.bank,
+    )  # fmt: skip
+    train(backbone, data, settings, folder, seed=2, identity="experts", ranks=ranks)
+    weights = whole_weights(backbone)
+    if ranks.first:
+        save_file(weights, folder / "weights.safetensors")
+
+
+def main(folder: Path, model: str) -> None:
+    torch.set_num_threads(1)
+    with joined() as ranks:
+        for name, case in CASES.items():
+            (folder / name).mkdir(exist_ok=True)
+            if ranks.first:
+                data_in(folder / name)
+            ranks.wait()
+            run(folder / name, model, case, ranks)
+    sys.stdout.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from rushes.backbones.tiny import TinyBackbone
+from rushes.config.tables import Train
+from rushes.noise.draws import seeded
+from rushes.training.batches import Batch, make_batch
+from rushes.training.comparison import Comparison
+from rushes.training.history import read_history
+from rushes.training.loop import Data, train
+from rushes.training.reference import Reference
+from rushes.training.unconditional import COMPARISONS, DRAWS, UnconditionalProbe
+
+Small = Callable[..., TinyBackbone]
+DataIn = Callable[..., Data]
+
+
+def test_drifts_are_those_of_predictions_with_captions_and_without(
+    tmp_path: Path, small: Small, data_in: DataIn
+) -> None:
+    backbone, data, asked = small(), data_in(tmp_path, pairs=14, held_out=10), []
+    reference = Reference(backbone.network)
+    probe = UnconditionalProbe(backbone, reference, data.held_out)
+
+    def make(chosen: list[tuple[Comparison, int]], caption_dropout: float = 0.0) -> Batch:
+        asked.append(caption_dropout)
+        return make_batch(chosen, data.latents, backbone, 0, data.times, caption_dropout)
+
+    assert probe.figures(make) == {"conditional_drift": 0.0, "unconditional_drift": 0.0}  # type: ignore[arg-type]
+    assert len(asked) == 4 * COMPARISONS * DRAWS
+    assert len({c.group for c, _ in probe.chosen}) == COMPARISONS
+    with torch.no_grad():
+        for p in backbone.network.parameters():
+            p += 0.01 * torch.randn(p.shape, generator=seeded("moved", p.shape))
+    asked.clear()
+    found = probe.figures(make)  # type: ignore[arg-type]
+    assert len(asked) == 2 * COMPARISONS * DRAWS  # the reference's predictions are kept
+    for name, empty in (("conditional_drift", False), ("unconditional_drift", True)):
+        views = [replace(c.views[0], caption="") if empty else c.views[0] for c, _ in probe.chosen]
+        bare = [(replace(c, views=(v, v)), visit) for (c, visit), v in zip(probe.chosen, views, strict=True)]
+        batch = make_batch(bare, data.latents, backbone, 0, data.times)
+        x = backbone.spec.path.mix(batch.clean_RCFHW, batch.noise_RCFHW, batch.t_RF)
+        with torch.no_grad():
+            ours = backbone.predict(x, batch.t_RF, batch.condition)
+        with reference.applied():
+            theirs = backbone.predict(x, batch.t_RF, batch.condition)
+        assert found[name] == pytest.approx(float(((ours - theirs) ** 2).mean()), rel=1e-4) and found[name] > 1e-6
+    assert found["conditional_drift"] != pytest.approx(found["unconditional_drift"], rel=1e-3)
+
+
+def test_rows_have_both_and_training_is_as_without_them(tmp_path: Path, small: Small, data_in: DataIn) -> None:
+    data = data_in(tmp_path, held_out=2)
+    settings = Train(batch=2, lr=1e-3, steps=4, checkpoint_every=2, reference="ema")
+    train(small(), data, settings, tmp_path / "run", seed=0, identity="")
+    rows = read_history(tmp_path / "run" / "metrics.jsonl")
+    figures = [row["held_out/unconditional_drift"] for row in rows if "held_out/unconditional_drift" in row]
+    assert len(figures) == 3 and figures[0] == 0.0 and figures[2] > 0
+    nameless = [replace(c, views=tuple(replace(v, caption="") for v in c.views)) for c in data.held_out]
+    train(small(), replace(data, held_out=nameless), settings, tmp_path / "bare", seed=0, identity="")
+    bare = read_history(tmp_path / "bare" / "metrics.jsonl")
+    assert not any("held_out/unconditional_drift" in row for row in bare)
+    assert [row["loss"] for row in bare[1:]] == [row["loss"] for row in rows[1:]]

@@ -63,14 +63,13 @@ class FakeGPU(TorchDispatchMode):
         kwargs = kwargs or {}
         if func in (aten.index.Tensor, aten.index_put_.default, aten.index_put.default):
             args = (args[0], self._counted(args[1]), *args[2:])
-        value = _computed(func, args, kwargs)
         if func in (aten._local_scalar_dense.default, aten.equal.default, aten.nonzero.default):
-            return self._told(func, args, value)
+            return self._told(func, args, _computed(func, args, kwargs))
+        given = args, kwargs
         if func is not aten.lift_fresh.default:
             args, kwargs = tree_map(self._faked, (args, kwargs))
         out = func(*args, **kwargs)
-        if func in (aten.normal_.default, aten.uniform_.default):
-            return out
+        value = _computed(func, *given, out)
         if count := flop_registry.get(func.overloadpacket):
             self.flops += count(*args, **kwargs, out_val=out)
         self._keep(func, args, kwargs, out, value)
@@ -155,29 +154,24 @@ _NONE = object()
 _RANDOM = torch.Tag.nondeterministic_seeded
 
 
-def _computed(func: Any, args: Any, kwargs: Any) -> Any:
-    """What an operation makes of the values of its tensors, or that one has none, is random or is large."""
+def _computed(func: Any, args: Any, kwargs: Any, out: Any = None) -> Any:
+    """What an operation makes of the values of its tensors, or that one has none, is random or is large.
+
+    `out` is what it made without values, which says how large that is.
+    """
+    if any(leaf.numel() > SMALL for leaf in tree_flatten(out)[0] if isinstance(leaf, Tensor)):
+        return _NONE
     if _RANDOM in func.tags and kwargs.get("generator") is None:
         return _NONE
     leaves = tree_flatten((args, kwargs))[0]
     tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
     if any(tensor.numel() > SMALL or _value(tensor) is None for tensor in tensors):
         return _NONE
-    if not tensors and not _makes_little(func, args):
+    if func.overloadpacket is aten.empty:
         return _NONE
     with _unseen():
         real_args, real_kwargs = tree_map(_real, (args, kwargs))
-        out = func(*real_args, **real_kwargs)
-    sizes = [leaf.numel() for leaf in tree_flatten(out)[0] if isinstance(leaf, Tensor)]
-    return out if all(size <= SMALL for size in sizes) else _NONE
-
-
-def _makes_little(func: Any, args: Any) -> bool:
-    """Whether what is made from numbers alone is small, as far as its shape is the first argument."""
-    if func.overloadpacket is aten.empty or not args:
-        return False
-    shape = args[0]
-    return not isinstance(shape, list | tuple | torch.Size) or int(np.prod(shape)) <= SMALL
+        return func(*real_args, **real_kwargs)
 
 
 def _value(tensor: Tensor) -> Tensor | None:

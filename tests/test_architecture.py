@@ -53,7 +53,9 @@ MAX_FUNCTION_LINES = 60
 TORCH_FREE = ("records", "config", "stats", "store", "media", "web", "report", "cli")  # rooms
 TORCH_FREE_MODULES = {
     "rushes",
+    "rushes.backbones.model_defaults",
     "rushes.pipeline",
+    "rushes.pipeline.defaults",
     "rushes.pipeline.reports",
     "rushes.pipeline.labels",
     "rushes.pipeline.page",

@@ -124,8 +124,7 @@ def make_batch(
         seed: of the draws.
         times: distribution of t.
         caption_dropout: share of the comparisons that are seen under the empty caption; 1 = all.
-        first_frame_noise: mean and spread of the log of the noise on a first frame that is shown beside the latents;
-            empty = none.
+        first_frame_noise: mean and spread of log noise on a first frame that is shown beside the latents; empty = none.
 
     Raises:
         ValueError: a latent is missing.

@@ -26,7 +26,7 @@ from ..forked import start_into
 
 STAGES = ("import", "generate", "label", "train", "evaluate", "report")
 KINDS = (Clip, Candidate, Preference, Score, Run)
-SMALL = Settings(
+_SMALL = Settings(
     footage=Footage(clips=6, eval_prompts=3),
     generate=Generate(takes=2, steps=2, batch=4),
     label=Label(by="world"),
@@ -34,6 +34,8 @@ SMALL = Settings(
     evaluate=Evaluate(prompts=3, steps=2),
     report=Report(cases=1),
 )
+# With every setting given, as in a file that was written: none is left to the model's own.
+SMALL = Settings.model_validate(_SMALL.model_dump())
 
 # Runs in the process of the command: what is patched there is the moment of the blow, and nothing else.
 PROGRAM = """

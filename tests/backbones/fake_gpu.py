@@ -2,9 +2,9 @@
 
 Tensors have a shape, a dtype and a device and, where they are large, no values. What a kernel of a GPU would refuse is
 refused: tensors on two devices, attention over two dtypes. Operations are counted by the formulas of torch's counter,
-and the bytes of all storages on the device that are alive. Small tensors whose values follow from numbers alone, such as
-token ids, masks, time steps and noise levels, keep their values beside them; where code asks for a value that is not
-there, it is told that all conditions hold and all numbers are 1.
+and the bytes of all storages on the device that are alive. Small tensors whose values follow from numbers alone, such
+as token ids, masks, time steps and noise levels, keep their values beside them; where code asks for a value that is
+not there, it is told that all conditions hold and all numbers are 1.
 
 It cannot show kernels' workspaces, the allocator's fragments, speed, or numbers. The device can be made once in a
 process, and torch's functions are replaced for good: for processes of their own.
@@ -19,7 +19,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
@@ -202,6 +201,10 @@ def attention(
     enable_gqa: bool = False,
 ) -> Tensor:
     """As a GPU does it: flash in 16 bits without a mask, else memory-efficient with the mask as a bias."""
+    if torch.is_autocast_enabled(NAME):
+        query, key, value = (x.to(torch.bfloat16) for x in (query, key, value))
+        if attn_mask is not None and attn_mask.is_floating_point():
+            attn_mask = attn_mask.to(torch.bfloat16)
     if not query.dtype == key.dtype == value.dtype:
         raise RuntimeError(f"attention over {query.dtype}, {key.dtype} and {value.dtype}")
     if enable_gqa:
@@ -266,7 +269,7 @@ def _autocasts() -> list[torch.library.Library]:
     def cast(x: Any, dtype: torch.dtype) -> Any:
         if not isinstance(x, Tensor) or x.device.type != NAME or x.dtype != torch.float32 or dtype == x.dtype:
             return x.to(dtype) if isinstance(x, Tensor) and x.is_floating_point() and dtype == torch.float32 else x
-        if x.is_leaf and x.requires_grad:  # weights, once for all passes under one autocast
+        if x.is_leaf and x.requires_grad and torch.is_autocast_cache_enabled():  # weights, once under one autocast
             if id(x) not in kept:
                 kept[id(x)] = x, x.to(dtype)
             return kept[id(x)][1]

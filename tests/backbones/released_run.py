@@ -83,7 +83,9 @@ SHAPES: dict[str, tuple[list[tuple[float, ...]], str]] = {
 }
 
 
-STILLS: dict[str, dict[str, Tensor]] = {}  # by model, once for all jobs of a process
+# By model, once for all jobs of a process: what is made of a first frame, and what captions were read as.
+STILLS: dict[str, dict[str, Tensor]] = {}
+ROWS: dict[str, dict[str, Any]] = {}
 
 
 class StandIn(Released):
@@ -177,6 +179,7 @@ class Run:
     def __init__(self, name: str, backbone: DiffusersBackbone, size: tuple[int, int, int]) -> None:
         self.name, self.backbone, self.size = name, backbone, size
         self.first = "text" not in backbone.spec.modes
+        backbone._rows = ROWS.setdefault(name, {})
         if name not in STILLS:
             STILLS[name] = self._stills()
         self.stills = STILLS[name]
@@ -216,6 +219,7 @@ class Run:
 
     def text(self) -> dict[str, Any]:
         """Captions are read by encoders of released size, on the device."""
+        self.backbone._rows.clear()
         condition = self.condition(CAPTION)
         assert condition.text.device.type == "cpu", "embeddings wait in main memory"
         assert condition.text.dtype == self.backbone.reading_dtype

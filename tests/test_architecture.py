@@ -48,12 +48,14 @@ ONLY = {  # (importer, imported) -> the only modules of the imported room that t
 }
 PURE = {"noise": {"torch", "numpy"}, "objectives": {"torch", "numpy"}}  # beside the standard library and the room
 BANNED_NAMES = {"utils", "util", "common", "helpers", "helper", "misc"}
-MAX_FILE_LINES = 350
+MAX_FILE_LINES = 450
 MAX_FUNCTION_LINES = 60
 TORCH_FREE = ("records", "config", "stats", "store", "media", "web", "report", "cli")  # rooms
 TORCH_FREE_MODULES = {
     "rushes",
+    "rushes.backbones.model_defaults",
     "rushes.pipeline",
+    "rushes.pipeline.defaults",
     "rushes.pipeline.reports",
     "rushes.pipeline.labels",
     "rushes.pipeline.page",

@@ -200,8 +200,16 @@ def test_guided_takes_of_the_older_meaning_of_eta_are_others(studio: Studio) -> 
         return with_path(with_settings(studio, kind=kind), path).settings_hash
 
     def as_it_was(kind: str) -> str:
-        unused = {"takes", "batch", *({"eta"} if kind == "take" else ()), "mask"}
-        size = Size().model_dump(exclude={"path", "checkpointing"})
+        unused = {
+            "takes",
+            "batch",
+            *({"eta"} if kind == "take" else ()),
+            "mask",
+            "guidance_2",
+            "image_cond_noise_scale",
+        }
+        size = Size().model_dump(exclude={"path", "checkpointing", "decode_timestep", "decode_noise_scale"})
+        size["tiling"] = True
         settings = SETTINGS.model_copy(update={"kind": kind})
         return stable_hash([settings.model_dump(mode="json", exclude=unused), size])
 

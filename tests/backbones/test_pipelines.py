@@ -207,7 +207,8 @@ def test_a_perfect_predictor_makes_no_error(name: str, tiny_model: Models) -> No
         made = sample(perfect, under, of, steps=5, start_BCFHW=start, eta=eta)
         # UniPC is told times that are rounded down to thousandths; DDIM at almost pure noise divides by little.
         torch.testing.assert_close(made, clean, rtol=0, atol=0.02)
-    assert len(perfect.levels) >= 6 and float(perfect.levels[5]) == pytest.approx(0.6)
+    begin = model.spec.path.time_of_share(0.6)
+    assert len(perfect.levels) >= 6 and float(perfect.levels[5]) == pytest.approx(begin)
 
 
 class Perfect(DiffusersBackbone):

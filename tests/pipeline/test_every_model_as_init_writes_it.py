@@ -38,8 +38,8 @@ FEWER = {
     "train.steps": 2,
     "train.batch": 1,
     "train.warmup": 0,
-    "generate.steps": 1,
-    "evaluate.steps": 1,
+    "generate.steps": 2,
+    "evaluate.steps": 2,
     "generate.takes": 1,
 }
 Folder = Callable[[str], Path]

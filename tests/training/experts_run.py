@@ -19,7 +19,7 @@ from rushes.objectives.terms import Term
 from rushes.pipeline.jobs import whole_weights
 from rushes.store.latents import LatentStore
 from rushes.training.bank import fill, open_bank
-from rushes.training.choice import AUTO
+from rushes.training.choice import Way
 from rushes.training.comparison import Comparison, View
 from rushes.training.loop import Data, train
 from rushes.training.parallel import Ranks, joined
@@ -81,7 +81,7 @@ def run(folder: Path, model: str, case: Case, ranks: Ranks) -> None:
     if case.bank:
         args = {"seed": 2, "times": data.times}
         bank = open_bank(folder / "bank", case.bank, weights="", latents=data.latents, backbone=backbone, **args)
-        fill(bank, ranks.share(data.comparisons), backbone, data.latents, way=AUTO, **args)
+        fill(bank, ranks.share(data.comparisons), backbone, data.latents, way=Way("two_pass"), **args)
         ranks.wait()
         data = replace(data, bank=bank.read_again())
     settings = Train(
@@ -97,6 +97,12 @@ def run(folder: Path, model: str, case: Case, ranks: Ranks) -> None:
 def main(folder: Path, model: str) -> None:
     torch.set_num_threads(1)
     with joined() as ranks:
+        frozen = torch.nn.Linear(2, 2).requires_grad_(False)
+        torch.nn.init.constant_(frozen.weight, 1.0 + ranks.rank)
+        ranks.match(frozen)
+        kept = float(frozen.weight.sum())
+        ranks.match(frozen, frozen=True)
+        (folder / f"matched-{ranks.rank}").write_text(f"{kept:g} {float(frozen.weight.sum()):g}")
         for name, case in CASES.items():
             (folder / name).mkdir(exist_ok=True)
             if ranks.first:

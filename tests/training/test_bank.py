@@ -47,6 +47,18 @@ def fresh(data: Data, backbone: TinyBackbone, chosen: Sequence[tuple[Comparison,
     return plain_errors(backbone, make_batch(chosen, data.latents, backbone, 0, data.times), VIEW_BY_VIEW)
 
 
+def test_a_bank_has_one_name_in_all_processes(tmp_path: Path, small: Small, data_in: DataIn) -> None:
+    """A model's own solver is a function, whose text has its place in memory; none of it matters to training."""
+
+    def name() -> str:
+        backbone = small()
+        backbone.spec = replace(backbone.spec, solver=lambda *asked: kept)  # type: ignore[misc]
+        return bank_of(tmp_path, data, backbone).entries.fingerprint
+
+    data, kept = data_in(tmp_path), []
+    assert name() == name()
+
+
 @pytest.mark.parametrize("first_frame", [False, True])
 def test_what_is_looked_up_is_what_would_be_computed(
     first_frame: bool, tmp_path: Path, small: Small, data_in: DataIn

@@ -15,11 +15,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError, safe_open
-from torch import nn
+
+if TYPE_CHECKING:  # settings are looked up in a folder without torch
+    import torch
+    from torch import nn
 
 HERE = {"local_files_only": True, "use_safetensors": True}  # how anything is loaded
 HUB = "hub:"  # before a name on the Hugging Face hub, in `backbone.path`

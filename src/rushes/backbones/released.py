@@ -123,7 +123,7 @@ def _without_memory() -> Iterator[None]:
             weight = nn.Parameter(torch.empty(weight.shape, dtype=weight.dtype, device="meta"), weight.requires_grad)
         register(module, name, weight)
 
-    nn.Module.register_parameter = put  # type: ignore[method-assign]
+    nn.Module.register_parameter = put  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:

@@ -37,9 +37,7 @@ class Backbone(Table):
     fps: float = Field(8.0, gt=0, description="frames per second to which every clip is resampled")
     first_frame: bool = Field(True, description="the model is given the first frame of each clip")
     dtype: Literal["auto", "float32", "bfloat16", "mixed"] = Field(
-        "auto",
-        description="precision of the network; auto = bfloat16 on a GPU (mixed, which is float32 weights and bfloat16 "
-        "arithmetic, where they are trained themselves), else float32",
+        "auto", description="precision; auto = bfloat16 on a GPU, mixed where all weights train; else float32"
     )
     checkpointing: bool = Field(True, description="compute activations again in the backward pass to save memory")
     tiling: Literal["auto", True, False] = Field(

@@ -122,7 +122,7 @@ class VariancePreserving:
         shares = self.noise_share(times)
         if not float(shares[0]) <= share <= float(shares[-1]):
             raise ValueError(
-                f"this model's schedule has shares of noise from {shares[0]:.4g} to {shares[-1]:.4g}, and {share:.4g} "
+                f"this model's schedule has shares of noise from {shares[0]:.3g} to {shares[-1]:.3g}, and {share:.4g} "
                 "is not among them; choose one that is"
             )
         return float(times[(shares - share).abs().argmin()])

@@ -23,7 +23,8 @@ def left_out(settings: Settings) -> dict[str, Sourced]:
     """What the table has for settings of the project's model that its file and the command line leave out."""
     match = model_of(settings)
     rows = settings_of(match.model) if match else {}
-    return {path: row for path, row in rows.items() if not _is_set(settings, path)}
+    world_rate = {"backbone.fps"} if settings.footage.kind == "world" else set()  # which has a frame rate of its own
+    return {path: row for path, row in rows.items() if path not in world_rate and not _is_set(settings, path)}
 
 
 def model_of(settings: Settings, fetch: bool = False) -> Match | None:

@@ -124,17 +124,15 @@ def make_batch(
         seed: of the draws.
         times: distribution of t.
         caption_dropout: share of the comparisons that are seen under the empty caption; 1 = all.
-        first_frame_noise: mean and spread of the log of the noise on a first frame that is shown beside the latents;
-            empty = none.
+        first_frame_noise: mean and spread of log noise on a first frame that is shown beside the latents; empty = none.
 
     Raises:
         ValueError: a latent is missing.
     """
-    clean, noise, t, place, firsts, captions = [], [], [], [], [], []
+    clean, noise, t, place, firsts = [], [], [], [], []
     stills: dict[str, list[Tensor]] = {}
     for b, (comparison, visit) in enumerate(chosen):
         shared: tuple[Tensor, Tensor] | None = None
-        unconditional = drops_caption(comparison, visit, seed, caption_dropout)
         for v, view in enumerate(comparison.views):
             latent = seen(view, latents)
             shared = shared or draw(latent.shape, comparison, visit, seed, times)
@@ -151,14 +149,12 @@ def make_batch(
             noise.append(shared[1])
             t.append(time)
             place.append((b, v))
-            captions.append(EMPTY if unconditional else view.caption)
     assert len(firsts) in (0, len(clean)), "either all views of a batch are given a first frame or none is"
     views = max(len(comparison.views) for comparison, _ in chosen)
-    condition = backbone.condition(
-        captions,
-        torch.stack(firsts) if firsts else None,
-        **{name: torch.stack(many) for name, many in stills.items()},
-    )
+    empty = [drops_caption(*each, seed, caption_dropout) for each in chosen]
+    captions = [EMPTY if empty[b] else chosen[b][0].views[v].caption for b, v in place]
+    shown = {name: torch.stack(many) for name, many in stills.items()}
+    condition = backbone.condition(captions, torch.stack(firsts) if firsts else None, **shown)
     if first_frame_noise:
         on_BCHW = [first_noise(clean[0][:, 0].shape, *chosen[b], seed, first_frame_noise) for b, _ in place]
         condition = _shown_noisy(condition, backbone.spec.shown, torch.stack(on_BCHW))

@@ -249,15 +249,16 @@ def _chosen(work: Work, step: int) -> list[tuple[Comparison, int]]:
     return found
 
 
-def _known(work: Work, batch: Batch, chosen: Sequence[tuple[Comparison, int]], terms: TermBatch) -> Tensor:
-    """Errors [B, V, F] of the reference, looked up where there is a bank; `terms` are those of the whole step.
+def _known(work: Work, batch: Batch, chosen: Sequence[tuple[Comparison, int]]) -> Tensor:
+    """Errors [B, V, F] of the reference, looked up where there is a bank.
 
-    Where weights are sharded, whether the reference is asked hangs on the whole step: all processes take its passes.
+    Where weights are sharded it is asked as soon as any process needs it: all take its passes.
     """
-    if not (terms if work.way.most else batch.terms).needs_reference or (work.data.bank and not chosen):
+    bank, needed = work.data.bank, batch.terms.needs_reference
+    if bank:
+        return bank.errors(chosen, batch.views) if needed else no_errors(batch)
+    if not (work.way.most(int(needed)) if work.way.most else needed):
         return no_errors(batch)
-    if work.data.bank:
-        return work.data.bank.errors(chosen, batch.views)
     with work.reference.applied():
         return plain_errors(work.backbone, batch, work.way)
 
@@ -268,7 +269,7 @@ def _step(work: Work, step: int) -> dict[str, float]:
     terms, mine = work.terms(chosen), ranks.share(chosen)
     batch = work.own_batch(chosen, settings.caption_dropout)
     losers = LoserGradients(work.trained) if settings.objective.safe_loser else None
-    _, own = backward(work.backbone, batch, _known(work, batch, mine, terms), work.way, terms.counts(), losers)
+    _, own = backward(work.backbone, batch, _known(work, batch, mine), work.way, terms.counts(), losers)
     ranks.add_up(work.trained)
     guard = {}
     if losers is not None:

@@ -23,6 +23,20 @@ hypothesis.settings.load_profile("rushes")
 REPOSITORY = Path(__file__).resolve().parents[1]
 NO_CLIPS = "real clips not found: set RUSHES_DATA"
 NO_BROWSER = "chromium not found"
+NO_CUDA = "no GPU that torch can use"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all", action="store_true", help="also tests marked whole, which take hours")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out tests marked whole, unless all are asked for."""
+    if config.getoption("--all"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("whole")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +49,16 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(NO_CLIPS)
     return folder
+
+
+@pytest.fixture
+def cuda() -> Any:
+    """The GPU that the tests marked `cuda` run on."""
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip(NO_CUDA)
+    return torch.device("cuda")
 
 
 @pytest.fixture(scope="session")
@@ -57,8 +81,8 @@ def browser(chromium: str) -> Iterator[Any]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how many tests were skipped for want of real clips or of a browser."""
+    """Say how many tests were skipped for want of real clips, of a browser or of a GPU."""
     skipped = [str(report.longrepr) for report in terminalreporter.getreports("skipped")]
-    for reason in (NO_CLIPS, NO_BROWSER):
+    for reason in (NO_CLIPS, NO_BROWSER, NO_CUDA):
         if count := sum(reason in text for text in skipped):
             terminalreporter.write_line(f"{count} tests skipped: {reason}")

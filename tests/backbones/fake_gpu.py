@@ -2,9 +2,9 @@
 
 Tensors have a shape, a dtype and a device and, where they are large, no values. What a kernel of a GPU would refuse is
 refused: tensors on two devices, attention over two dtypes. Operations are counted by the formulas of torch's counter,
-and the bytes of all storages on the device that are alive. Small tensors whose values follow from numbers alone, such as
-token ids, masks, time steps and noise levels, keep their values beside them; where code asks for a value that is not
-there, it is told that all conditions hold and all numbers are 1.
+and the bytes of all storages on the device that are alive. Small tensors whose values follow from numbers alone, such
+as token ids, masks, time steps and noise levels, keep their values beside them; where code asks for a value that is
+not there, it is told that all conditions hold and all numbers are 1.
 
 It cannot show kernels' workspaces, the allocator's fragments, speed, or numbers. The device can be made once in a
 process, and torch's functions are replaced for good: for processes of their own.
@@ -19,12 +19,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_map
+from torch.utils._pytree import tree_map
 from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
 from torch.utils.flop_counter import flop_registry
 
@@ -66,14 +65,15 @@ class FakeGPU(TorchDispatchMode):
         if func in (aten._local_scalar_dense.default, aten.equal.default, aten.nonzero.default):
             return self._told(func, args, _computed(func, args, kwargs))
         given = args, kwargs
-        if func is not aten.lift_fresh.default:
+        outside = any(not isinstance(tensor, FakeTensor) for tensor in _tensors((args, kwargs)))
+        if outside and func is not aten.lift_fresh.default:
             args, kwargs = tree_map(self._faked, (args, kwargs))
         out = func(*args, **kwargs)
         value = _computed(func, *given, out)
         if count := flop_registry.get(func.overloadpacket):
             self.flops += count(*args, **kwargs, out_val=out)
         self._keep(func, args, kwargs, out, value)
-        for tensor in tree_flatten(out)[0]:
+        for tensor in _tensors(out):
             if isinstance(tensor, FakeTensor):
                 tensor.constant = None  # of the mode's own, with which it would compute on the device
                 if tensor.device.type == NAME:
@@ -131,8 +131,8 @@ class FakeGPU(TorchDispatchMode):
                     if given.alias_info is not None and given.alias_info.is_write and isinstance(tensor, FakeTensor):
                         tensor.__dict__.pop("_value", None)
             return
-        for tensor, its in zip(tree_flatten(out)[0], tree_flatten(value)[0], strict=True):
-            if isinstance(tensor, FakeTensor) and isinstance(its, Tensor):
+        for tensor, its in zip(_tensors(out), _tensors(value), strict=True):
+            if isinstance(tensor, FakeTensor):
                 tensor._value = its  # type: ignore[attr-defined]
 
     def _weigh(self, storage: Any) -> None:
@@ -159,12 +159,11 @@ def _computed(func: Any, args: Any, kwargs: Any, out: Any = None) -> Any:
 
     `out` is what it made without values, which says how large that is.
     """
-    if any(leaf.numel() > SMALL for leaf in tree_flatten(out)[0] if isinstance(leaf, Tensor)):
+    if any(tensor.numel() > SMALL for tensor in _tensors(out)):
         return _NONE
     if _RANDOM in func.tags and kwargs.get("generator") is None:
         return _NONE
-    leaves = tree_flatten((args, kwargs))[0]
-    tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+    tensors = _tensors((args, kwargs))
     if any(tensor.numel() > SMALL or _value(tensor) is None for tensor in tensors):
         return _NONE
     if func.overloadpacket is aten.empty:
@@ -172,6 +171,17 @@ def _computed(func: Any, args: Any, kwargs: Any, out: Any = None) -> Any:
     with _unseen():
         real_args, real_kwargs = tree_map(_real, (args, kwargs))
         return func(*real_args, **real_kwargs)
+
+
+def _tensors(values: Any) -> list[Tensor]:
+    """All tensors in lists and dictionaries of what operations take and give; quicker than torch's own search."""
+    if isinstance(values, Tensor):
+        return [values]
+    if isinstance(values, dict):
+        values = values.values()
+    elif not isinstance(values, list | tuple):
+        return []
+    return [tensor for value in values for tensor in _tensors(value)]
 
 
 def _value(tensor: Tensor) -> Tensor | None:
@@ -202,6 +212,10 @@ def attention(
     enable_gqa: bool = False,
 ) -> Tensor:
     """As a GPU does it: flash in 16 bits without a mask, else memory-efficient with the mask as a bias."""
+    if torch.is_autocast_enabled(NAME):
+        query, key, value = (x.to(torch.bfloat16) for x in (query, key, value))
+        if attn_mask is not None and attn_mask.is_floating_point():
+            attn_mask = attn_mask.to(torch.bfloat16)
     if not query.dtype == key.dtype == value.dtype:
         raise RuntimeError(f"attention over {query.dtype}, {key.dtype} and {value.dtype}")
     if enable_gqa:
@@ -266,7 +280,7 @@ def _autocasts() -> list[torch.library.Library]:
     def cast(x: Any, dtype: torch.dtype) -> Any:
         if not isinstance(x, Tensor) or x.device.type != NAME or x.dtype != torch.float32 or dtype == x.dtype:
             return x.to(dtype) if isinstance(x, Tensor) and x.is_floating_point() and dtype == torch.float32 else x
-        if x.is_leaf and x.requires_grad:  # weights, once for all passes under one autocast
+        if x.is_leaf and x.requires_grad and torch.is_autocast_cache_enabled():  # weights, once under one autocast
             if id(x) not in kept:
                 kept[id(x)] = x, x.to(dtype)
             return kept[id(x)][1]

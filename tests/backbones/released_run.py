@@ -27,7 +27,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE)]
 
 import tiny_pipelines as tiny  # noqa: E402
-from fake_gpu import NAME, FakeGPU, fake_gpu  # noqa: E402
+from fake_gpu import NAME, fake_gpu  # noqa: E402
 
 from rushes.backbones import hunyuan, inflated_sd  # noqa: E402
 from rushes.backbones.base import How  # noqa: E402
@@ -83,7 +83,9 @@ SHAPES: dict[str, tuple[list[tuple[float, ...]], str]] = {
 }
 
 
-STILLS: dict[str, dict[str, Tensor]] = {}  # by model, once for all jobs of a process
+# By model, once for all jobs of a process: what is made of a first frame, and what captions were read as.
+STILLS: dict[str, dict[str, Tensor]] = {}
+ROWS: dict[str, dict[str, Any]] = {}
 
 
 class StandIn(Released):
@@ -174,9 +176,10 @@ class Latents:
 class Run:
     """A model on a device, and what is made of it on the way."""
 
-    def __init__(self, name: str, backbone: DiffusersBackbone, size: tuple[int, int, int], gpu: FakeGPU) -> None:
-        self.name, self.backbone, self.size, self.gpu = name, backbone, size, gpu
+    def __init__(self, name: str, backbone: DiffusersBackbone, size: tuple[int, int, int]) -> None:
+        self.name, self.backbone, self.size = name, backbone, size
         self.first = "text" not in backbone.spec.modes
+        backbone._rows = ROWS.setdefault(name, {})
         if name not in STILLS:
             STILLS[name] = self._stills()
         self.stills = STILLS[name]
@@ -193,17 +196,33 @@ class Run:
         """What the model takes of a first frame, as `rushes.encode` makes it: once, by parts that leave memory."""
         return self.backbone.still(self._pixels(1)[:, 0], self.size[2]) if self.first else {}
 
-    def condition(self, caption: str, rows: int = 1) -> Any:
+    def condition(self, caption: str, given: bool = False) -> Any:
+        """Of one clip, with a first frame where one is given or the model needs one."""
         c, _, h, w = self._shape()
-        if not self.first:
-            return self.backbone.condition([caption] * rows)
-        stills = {key: value.expand(rows, *value.shape[1:]) for key, value in self.stills.items()}
-        return self.backbone.condition([caption] * rows, torch.randn(rows, c, h, w), **stills)
+        if not self.first and not given:
+            return self.backbone.condition([caption])
+        return self.backbone.condition([caption], torch.randn(1, c, h, w), **self.stills)
+
+    def stray(self) -> dict[str, Any]:
+        """What is left on the processor beside the device is refused, or the other jobs would show nothing."""
+        network = self.backbone.network
+        layer = next(module for module in network.modules() if isinstance(module, nn.Linear))
+        layer.weight = nn.Parameter(layer.weight.detach().cpu())
+        noise, t = torch.randn(1, *self._shape()), torch.full((1, self._shape()[1]), 0.5)
+        self.condition(CAPTION)
+        try:
+            self.backbone.predict(noise, t, self.condition(CAPTION))
+        except RuntimeError as error:  # of which FakeTensorDeviceMismatchError is one
+            assert "device" in str(error).lower(), error
+            return {"refused": type(error).__name__}
+        raise AssertionError("a weight on the processor went unseen")
 
     def text(self) -> dict[str, Any]:
         """Captions are read by encoders of released size, on the device."""
+        self.backbone._rows.clear()
         condition = self.condition(CAPTION)
-        assert condition.text.device.type == "cpu" and condition.text.isfinite is not None
+        assert condition.text.device.type == "cpu", "embeddings wait in main memory"
+        assert condition.text.dtype == self.backbone.reading_dtype
         return {"tokens": list(condition.text.shape)}
 
     def codec(self) -> dict[str, Any]:
@@ -218,23 +237,20 @@ class Run:
         return {"latents": list(latents.shape)}
 
     def sample(self) -> dict[str, Any]:
-        """Two steps with guidance, and a clip that starts from a partly noised one."""
+        """Two steps with guidance, and a clip with a first frame that starts from a partly noised one."""
         spec, noise = self.backbone.spec, torch.randn(1, *self._shape())
-        start = {"start_BCFHW": torch.randn(noise.shape), "eta": 0.7}
-        for given in ({}, start):
+        start: dict[str, Any] = {"start_BCFHW": torch.randn(noise.shape), "eta": 0.7}
+        for first, more in ((False, {}), ("first_frame" in spec.modes, start)):
             made = sample(
                 self.backbone,
-                self.condition(CAPTION),
+                self.condition(CAPTION, first),
                 noise,
                 steps=2,
                 guidance=5.0,
-                unconditional=self.condition(NEGATIVE) if spec.guidance == "two_passes" else None,
-                **given,
+                unconditional=self.condition(NEGATIVE, first) if spec.guidance == "two_passes" else None,
+                **more,
             )
-            assert made.shape == noise.shape, made.shape
-            assert made.dtype == torch.float32, made.dtype
-            assert made.device == noise.device, made.device
-
+            assert made.shape == noise.shape and made.dtype == torch.float32 and made.device == noise.device
         return {}
 
     def train(self, tune: str, shape: str) -> dict[str, Any]:
@@ -259,10 +275,17 @@ class Run:
         weights = [p for p in network.parameters() if p.requires_grad]
         assert {p.device.type for p in network.parameters()} == {device.type}
         assert {p.dtype for p in weights} == {torch.float32}, {p.dtype for p in weights}
+        frozen = {p.dtype for p in network.parameters() if not p.requires_grad}
+        assert torch.bfloat16 in frozen or tune == "full", frozen
         state = work.optimiser.state
         assert all(its["exp_avg"].device.type == device.type for its in state.values())
         assert set(row) >= {"loss", "gradient_norm"}
-        return {"trained": sum(p.numel() for p in weights), "idle": _kinds(seen["idle"])}
+        idle = [name for name in seen["idle"] if not self._expert(name)]
+        return {"trained": sum(p.numel() for p in weights), "idle": _kinds(idle), "loss": row["loss"]}
+
+    def _expert(self, name: str) -> bool:
+        """Whether a weight is of one of two experts, of which a step may ask one."""
+        return self.backbone.spec.boundary is not None and name.startswith(("high.", "low."))
 
     def _comparison(self, shape: str) -> Comparison:
         coefficients, reduction = SHAPES[shape]
@@ -302,14 +325,15 @@ def main(name: str, jobs: Sequence[str]) -> None:
             precision, _, shape = job.partition("/")
             mixed = precision == "full"
             how = How(dtype="mixed" if mixed else "auto", tiling=False)
-            run = Run(name, opened(name, how, torch.device(NAME)), SIZES[name], gpu)
+            run = Run(name, opened(name, how, torch.device(NAME)), SIZES[name])
             if shape:
-                run.backbone.prepare([CAPTION])
+                run.condition(CAPTION)
                 run.backbone.network  # noqa: B018
                 work: Callable[[], dict[str, Any]] = partial(run.train, precision, shape)
             else:
                 if job == "sample":
-                    run.condition(CAPTION), run.condition(NEGATIVE), run.backbone.network
+                    run.backbone.prepare([CAPTION, NEGATIVE])
+                    run.backbone.network  # noqa: B018
                 work = getattr(run, job)
             built = time.perf_counter() - began
             gpu.begin()

@@ -89,9 +89,8 @@ class SparseCausal:
     def __call__(self, attn: Attention, hidden_states: Tensor, *_: Any, **__: Any) -> Tensor:
         frames = self.clips.frames
         x_BFLD = hidden_states.view(-1, frames, *hidden_states.shape[1:])
-        first = x_BFLD[
-            :, :1
-        ]  # slices: a list of numbers would be copied to the device, which then waits, in each layer
+        # Slices: a list of numbers would be copied to the device in each layer, which waits for it.
+        first = x_BFLD[:, :1]
         before = torch.cat([first, x_BFLD[:, :-1]], 1)
         seen_NLD = torch.cat([first.expand(-1, frames, -1, -1), before], 2).flatten(0, 1)
         attended: Tensor = self.attend(attn, hidden_states, encoder_hidden_states=seen_NLD)

@@ -71,6 +71,8 @@ class Released(Folder):
                 made: nn.Module = cls(cls.config_class(**config)) if reads else cls.from_config(config)
         finally:
             torch.set_default_dtype(before)
+        if reads:
+            made.tie_weights()  # type: ignore[operator]  # which is part of the initialisation that was left out
         wide = {*(getattr(made, _WIDE["transformers" if reads else "diffusers"], None) or ())}
         filled: dict[int, nn.Parameter] = {}  # weights that two modules share stay one
         for path, module in made.named_modules():
@@ -117,7 +119,7 @@ def _without_memory() -> Iterator[None]:
     register = nn.Module.register_parameter
 
     def put(module: nn.Module, name: str, weight: nn.Parameter | None) -> None:
-        if weight is not None:
+        if weight is not None and weight.device.type != "meta":  # else it is another module's, too
             weight = nn.Parameter(torch.empty(weight.shape, dtype=weight.dtype, device="meta"), weight.requires_grad)
         register(module, name, weight)
 

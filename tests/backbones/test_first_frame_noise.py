@@ -41,7 +41,7 @@ def test_it_is_on_the_shown_frame_alone_and_the_same_for_all_views(
     one = comparison(frames)
 
     def batch(visit: int, noise: tuple[float, ...]) -> Batch:
-        return make_batch([(one, visit)], latents, model, 0, TIMES, noise)
+        return make_batch([(one, visit)], latents, model, 0, TIMES, first_frame_noise=noise)
 
     clean, noisy = batch(0, ()), batch(0, PUBLISHED)
     assert torch.equal(clean.noise_RCFHW, noisy.noise_RCFHW) and torch.equal(clean.t_RF, noisy.t_RF)
@@ -83,7 +83,9 @@ def test_a_bank_has_the_errors_of_the_noisy_frame(tiny_model: Models, tmp_path: 
         way = Way("two_pass")
         fill(bank, [one], model, latents, seed=0, times=TIMES, way=way, first_frame_noise=noise)
         for draw in (0, 1):
-            fresh = plain_errors(model, make_batch([(one, draw)], latents, model, 0, TIMES, noise), way)
+            fresh = plain_errors(
+                model, make_batch([(one, draw)], latents, model, 0, TIMES, first_frame_noise=noise), way
+            )
             assert torch.equal(bank.errors([(one, draw)], 2), fresh)
         found[noise] = bank.errors([(one, 0)], 2)
     assert not torch.equal(found[()], found[PUBLISHED])

@@ -89,7 +89,7 @@ def test_without_matching_nothing_is_touched() -> None:
 
 
 def test_latent_frames_of_several_pixel_frames_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"model has 4 in all but the first; set generate\.match to 0"):
+    with pytest.raises(ValueError, match=r"model has 4 in all but the first; set it to 0"):
         sample(Model(ratio=4), Condition(torch.zeros(1, 1)), draw(1, 2, 4, 8, 8), steps=2, match=0.4)  # type: ignore[arg-type]
 
 

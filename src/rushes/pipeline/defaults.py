@@ -23,6 +23,8 @@ def left_out(settings: Settings) -> dict[str, Sourced]:
     """What the table has for settings of the project's model that its file and the command line leave out."""
     match = model_of(settings)
     rows = settings_of(match.model) if match else {}
+    if settings.footage.kind == "world":  # whose clips have a rate of their own
+        rows.pop("backbone.fps", None)
     return {path: row for path, row in rows.items() if not _is_set(settings, path)}
 
 

@@ -55,7 +55,7 @@ def test_each_model_has_what_drives_a_run_in_values_that_the_settings_take(name:
     assert {f"backbone.{key}" for key in ALL} <= set(settings)
     sampling = {"steps", "guidance", "negative", "shift", "batch"}
     assert {f"generate.{key}" for key in sampling} | {"evaluate.steps"} <= set(settings)
-    assert {f"train.{key}" for key in ("tune", "rank", "alpha", "lr", "batch", "steps", "warmup")} <= set(settings)
+    assert {f"train.{key}" for key in ("tune", "rank", "alpha", "lr", "batch", "steps")} <= set(settings)
     made = with_values(Settings(), {path: row.value for path, row in settings.items()})
     assert made.evaluate.steps == made.generate.steps
     assert ("generate.guidance_2" in settings) >= released(name).has("transformer_2")

@@ -32,7 +32,14 @@ def project(tmp_path: Path, small: SimpleNamespace) -> Project:
     with torch.random.fork_rng():
         model = write("wan", tmp_path / "model")
     changes = {
-        "backbone": {"name": "wan", "path": str(model), "first_frame": False},
+        "backbone": {
+            "name": "wan",
+            "path": str(model),
+            "first_frame": False,
+            "height_px": 32,
+            "width_px": 32,
+            "frames": 17,
+        },
         "train": {"recipe": "sft", "tune": "lora", "rank": 2, "steps": 1, "options": {}, "leak": 0},
     }
     settings = small.settings.model_copy(

@@ -42,7 +42,7 @@ DRIVEN = (
         for name in ("name", "path", "height_px", "width_px", "frames", "fps", "first_frame", "dtype")
     ),
     *(f"generate.{name}" for name in ("steps", "guidance", "negative", "shift", "batch")),
-    *(f"train.{name}" for name in ("tune", "rank", "alpha", "lr", "batch", "steps", "warmup")),
+    *(f"train.{name}" for name in ("tune", "rank", "alpha", "lr", "batch", "steps")),
     "evaluate.steps",
 )
 

@@ -28,7 +28,15 @@ def project(tmp_path_factory: pytest.TempPathFactory, small: SimpleNamespace) ->
         model = write("wan", folder / "model")
     settings = changed(
         small.settings,
-        backbone={"name": "wan", "path": str(model), "first_frame": False, "quantize": "4bit"},
+        backbone={
+            "name": "wan",
+            "path": str(model),
+            "first_frame": False,
+            "height_px": 32,
+            "width_px": 32,
+            "frames": 17,
+            "quantize": "4bit",
+        },
         train={"recipe": "sft", "tune": "lora", "rank": 4, "alpha": 12.0, "lr": 1e-2, "options": {}, "leak": 0},
     )
     opened = open_project(small.new_project(folder / "project", settings), settings)

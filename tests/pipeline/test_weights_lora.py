@@ -32,7 +32,14 @@ def trained(
     with torch.random.fork_rng():
         path = write(request.param, folder / "model")
     changes = {
-        "backbone": {"name": "wan", "path": str(path), "first_frame": False},
+        "backbone": {
+            "name": "wan",
+            "path": str(path),
+            "first_frame": False,
+            "height_px": 32,
+            "width_px": 32,
+            "frames": 17,
+        },
         "train": {"recipe": "sft", "tune": "lora", "rank": 4, "alpha": 12.0, "lr": 1e-2, "options": {}, "leak": 0},
     }
     settings = small.settings.model_copy(

@@ -23,8 +23,9 @@ def left_out(settings: Settings) -> dict[str, Sourced]:
     """What the table has for settings of the project's model that its file and the command line leave out."""
     match = model_of(settings)
     rows = settings_of(match.model) if match else {}
-    world_rate = {"backbone.fps"} if settings.footage.kind == "world" else set()  # which has a frame rate of its own
-    return {path: row for path, row in rows.items() if path not in world_rate and not _is_set(settings, path)}
+    if settings.footage.kind == "world":  # whose clips have a rate of their own
+        rows.pop("backbone.fps", None)
+    return {path: row for path, row in rows.items() if not _is_set(settings, path)}
 
 
 def model_of(settings: Settings, fetch: bool = False) -> Match | None:

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -37,6 +39,14 @@ FORMULAS: Mapping[Any, Callable[..., int]] = {
     aten._scaled_dot_product_flash_attention_for_cpu: _attention,
     aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
 }
+
+
+@dataclass
+class Section:
+    """What a part of the work cost: operations by kernel, and its peak above what was alive before, in bytes."""
+
+    operations: Counter[str] = field(default_factory=Counter)
+    above: int = 0
 
 
 class Meter(TorchDispatchMode):
@@ -67,6 +77,21 @@ class Meter(TorchDispatchMode):
     def restart(self) -> None:
         """Let the peak begin anew, at what is alive now."""
         self.peak = self.live
+
+    @contextmanager
+    def apart(self) -> Iterator[Section]:
+        """Lend what is counted while it is entered, filled in at the end."""
+        before, live, peak, section = self.by_kernel.copy(), self.live, self.peak, Section()
+        self.restart()
+        yield section
+        section.operations = self.by_kernel - before
+        section.above = self.peak - live
+        self.peak = max(self.peak, peak)
+
+    def add(self, operations: Mapping[str, int], above: int) -> None:
+        """Count what has been counted before, and a peak so many bytes above what is alive now."""
+        self.by_kernel.update(operations)
+        self.peak = max(self.peak, self.live + above)
 
     def __torch_dispatch__(
         self, kernel: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

@@ -19,7 +19,7 @@ from typing import Any
 from rushes.backbones.folders import HUB, Folder, read_folder
 
 FILE = Path(__file__).with_name("models.toml")
-IDENTITY = ("like", "family", "repository", "pipelines", "variant", "sizes")  # keys of a row that are no settings
+IDENTITY = ("like", "pipelines", "variant", "sizes")  # keys of a row that are no settings
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class ModelDefaults:
     Attributes:
         name: such as wan2.1-t2v-1.3b.
         family: the backbone that reads it.
-        repository: on the Hugging Face hub; "" where there is none in diffusers' layout.
+        repository: on the Hugging Face hub.
         pipelines: classes that its model_index.json may name.
         variant: configurations ("part.key" or "index.key") that every model of this kind has.
         sizes: those that this release has.
@@ -66,12 +66,18 @@ def all_models() -> Mapping[str, ModelDefaults]:
     """The rows of the table by the models' names, in its order."""
     rows: dict[str, ModelDefaults] = {}
     for name, row in _data()["settings"].items():
+        about = _data()["models"][name]
         settings = dict(rows[row["like"]].settings) if "like" in row else {}
         settings |= _settings({key: value for key, value in row.items() if key not in IDENTITY})
         settings["evaluate.steps"] = settings["generate.steps"]  # the model is judged as it is sampled
-        identity = {key: row[key] for key in ("family", "repository", "variant", "sizes")}
         rows[name] = ModelDefaults(
-            name, pipelines=tuple(row["pipelines"]), settings=MappingProxyType(settings), **identity
+            name,
+            about["family"],
+            about["repository"],
+            tuple(row["pipelines"]),
+            row["variant"],
+            row["sizes"],
+            MappingProxyType(settings),
         )
     return MappingProxyType(rows)
 
@@ -122,8 +128,8 @@ def identify(folder: Folder, called: str = "") -> Match:
     Raises:
         ValueError: a pipeline of no family that is read here, or a configuration that is missing.
     """
-    rows = [row for row in all_models().values() if folder.pipeline in row.pipelines]
-    rows = [row for row in rows if all(_agrees(folder, *fact, strict=True) for fact in row.variant.items())]
+    read = [row for row in all_models().values() if folder.pipeline in row.pipelines]
+    rows = [row for row in read if all(_agrees(folder, *fact, strict=True) for fact in row.variant.items())] or read
     if not rows:
         raise ValueError(
             f"{folder.path} holds a {folder.pipeline}, which is of no family that is read here; `rushes backbones` "
@@ -156,7 +162,7 @@ def _agrees(folder: Folder, key: str, expected: Any, strict: bool = False) -> bo
         return there is expected
     if value is None:
         return not strict
-    return (list(value) if isinstance(value, tuple) else value) == expected
+    return bool((list(value) if isinstance(value, tuple) else value) == expected)
 
 
 def _names(folder: Folder) -> list[str]:

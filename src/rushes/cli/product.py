@@ -46,8 +46,24 @@ def recipes(*, as_json: AsJson = False) -> None:
 
 
 @app.command
-def backbones(*, as_json: AsJson = False) -> None:
-    """List the video models: what each starts from, predicts, and how its codec shrinks clips."""
+def backbones(
+    model: Annotated[
+        str, Parameter(help="a released model's name, a folder or hub:OWNER/NAME: its settings and their sources")
+    ] = "",
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """List the families of video models; of one model, what it is sampled and trained with, and where that is from."""
+    if model:
+        from rushes.backbones.model_defaults import find_model, settings_of
+
+        match = find_model(model)
+        settings = {path: {"value": row.value, "source": row.source} for path, row in settings_of(match.model).items()}
+        about = {"name": match.model.name, "family": match.model.family, "repository": match.model.repository}
+        lines = [f"{name}: {value}" for name, value in about.items()]
+        lines += [f"note: {match.note}"] if match.note else []
+        lines += [f"{path} = {row['value']!r}  # {row['source']}" for path, row in settings.items()]
+        return tell({**about, "note": match.note, "settings": settings}, as_json, lines)
     from rushes.backbones.loading import backbone_table
 
     rows = backbone_table()

@@ -15,24 +15,79 @@ from rushes.store.database import Store
 
 @app.command
 def init(
-    project: ProjectFolder,
-    *,
-    recipe: Annotated[str, Parameter(help="recipe whose settings for the tiny backbone are written")] = "realdpo",
-    footage: Annotated[
-        Path | None, Parameter(help="folder, tar or table of your videos; the embedded world without it")
+    project: Annotated[
+        Path | None, Parameter(help="the project's folder; without one --model prints its settings")
     ] = None,
+    *,
+    model: Annotated[
+        str, Parameter(help="folder of a video model, or hub:OWNER/NAME; the tiny backbone without it")
+    ] = "",
+    recipe: Annotated[
+        str, Parameter(help="recipe; its settings are those of its paper with --model, else for the tiny backbone")
+    ] = "realdpo",
+    footage: Annotated[
+        Path | None, Parameter(help="folder, tar or table of your videos; the embedded world without it and --model")
+    ] = None,
+    size: Annotated[str, Parameter(help="of a frame in pixels, as HEIGHTxWIDTH, in place of the model's own")] = "",
+    frames: Annotated[int, Parameter(help="of a clip, in place of the model's own")] = 0,
+    gpu: Annotated[str, Parameter(help="kind of GPU that a training step must fit; one that `rushes plan` knows")] = "",
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
-    """Make a project folder with a commented rushes.toml."""
+    """Make a project folder with a commented rushes.toml, for a model of yours or for the embedded world."""
+    if project is not None and (project / FILE).exists():
+        raise ValueError(f"{project / FILE} is there already; edit it, or choose another folder")
+    if model:
+        return _init_model(project, model, (recipe, footage, _pixels(size), frames), gpu, overrides, as_json)
     from rushes.pipeline.presets import preset
 
-    if (project / FILE).exists():
-        raise ValueError(f"{project / FILE} is there already; edit it, or choose another folder")
+    if project is None:
+        raise ValueError("init: name the project's folder, such as `rushes init my-project`")
+    if size or frames or gpu:
+        raise ValueError("--size, --frames and --gpu are for a model of yours; name it with --model, or leave them out")
     settings = overridden(preset(recipe, footage), overrides)
     Store.create(project).close()
     path = write_settings(project, settings)
     tell({"project": str(project), "settings": str(path), "next": f"rushes run {project}"}, as_json)
+
+
+def _init_model(
+    project: Path | None,
+    model: str,
+    ask: tuple[str, Path | None, tuple[int, int] | None, int],
+    gpu: str,
+    overrides: Overrides,
+    as_json: bool,
+) -> None:
+    """The same on a released model."""
+    from rushes.pipeline.model_presets import check_gpu, given, model_preset, sourced
+
+    preset = model_preset(model, *ask)
+    settings = overridden(preset.settings, overrides)
+    if gpu:
+        check_gpu(settings, gpu)
+    if ask[1] is None and not given(overrides, "footage.path"):  # a stand-in, as the settings are validated with one
+        settings = settings.model_copy(update={"footage": settings.footage.model_copy(update={"path": ""})})
+    facts: dict[str, Any] = {"model": preset.model, "notes": list(preset.notes)}
+    rows = sourced(preset, settings, overrides)
+    lines = [f"model: {preset.model}", *(f"note: {note}" for note in preset.notes)]
+    if project is None:
+        lines += [f"{path} = {row['value']!r}  # {row['source']}" for path, row in rows.items()]
+    else:
+        Store.create(project).close()
+        file = write_settings(project, settings)
+        missing = "" if settings.footage.path else " --footage CLIPS"
+        facts |= {"project": str(project), "file": str(file), "next": f"rushes run {project}{missing}"}
+        lines += [f"project: {project}", f"settings: {file}", f"next: {facts['next']}"]
+    tell(facts | {"settings": rows}, as_json, lines)
+
+
+def _pixels(size: str) -> tuple[int, int] | None:
+    """Height and width; None where no size is given."""
+    height, _, width = size.partition("x")
+    if size and not (height.isdigit() and width.isdigit() and int(height) and int(width)):
+        raise ValueError(f"--size is HEIGHTxWIDTH in pixels, such as 480x832; got {size!r}")
+    return (int(height), int(width)) if size else None
 
 
 @app.command(name="import")
@@ -127,19 +182,22 @@ def caption(
 def train(
     project: ProjectFolder,
     *,
-    recipe: Annotated[str, Parameter(help="another than train.recipe, with its settings for the tiny backbone")] = "",
+    recipe: Annotated[
+        str, Parameter(help="another than train.recipe, with its paper's settings, or those for the tiny backbone")
+    ] = "",
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
     """Train a run, or continue it where it was stopped; on many GPUs as `torchrun -m rushes train`."""
     from rushes.pipeline import training
-    from rushes.pipeline.presets import preset
+    from rushes.pipeline.model_presets import recipe_train
 
     if training.follow_run(project):
         return
     settings = read_settings(project, () if recipe else overrides)
     if recipe and recipe != settings.train.recipe:
-        settings = with_train(project, preset(recipe).train, overrides)
+        others = [text for text in overrides if not text.startswith("train.")]
+        settings = with_train(project, recipe_train(read_settings(project, others), recipe), overrides)
     elif recipe:
         settings = read_settings(project, overrides)
     with opened(project, settings) as work:

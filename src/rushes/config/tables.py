@@ -6,12 +6,13 @@ A recipe keeps its own settings in `[train.options]` and validates them with its
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from rushes.config.base import Folder, Table
 from rushes.config.curation import Curate
+from rushes.config.endpoint import Endpoint as Endpoint
 
 NoiseLevel = Annotated[float, Field(gt=0, le=1)]
 
@@ -43,14 +44,14 @@ class Backbone(Table):
     quantize: Literal["none", "8bit", "4bit"] = Field(
         "none", description="bits of the frozen network's weights, under an adapter (docs/backbones.md)"
     )
-    decode_timestep: float = Field(
-        0.0, ge=0, lt=1, description="noise level that a decoder which finishes the denoising is told; 0 = none"
-    )
-    decode_noise_scale: float = Field(
-        -1.0, ge=-1, lt=1, description="share of noise in what such a decoder is given; -1 = as decode_timestep"
-    )
     offload: bool = Field(
         False, description="bring the network's blocks to the GPU one by one; for takes and evaluation, not training"
+    )
+    decode_timestep: float = Field(
+        0.0, ge=0, le=1, description="time that the decoder is told, where it finishes the denoising (LTX 0.9.1 on)"
+    )
+    decode_noise_scale: float = Field(
+        -1.0, ge=-1, le=1, description="share of noise in the latents that such a decoder gets; -1 = as decode_timestep"
     )
 
 
@@ -106,11 +107,10 @@ class Generate(Table):
         0.0, ge=0, description="shift of the sampling schedule towards noise; 1 = none, 0 = the model's own"
     )
     guidance: float = Field(1.0, ge=0, description="classifier-free guidance; 1 = none")
-    guidance_2: float = Field(0.0, ge=0, description="guidance of the low-noise expert; 0 = as guidance")
-    negative: str = Field("", description="caption that guidance leads away from")
-    image_cond_noise_scale: float = Field(
-        -1.0, ge=-1, description="noise on a given first frame while sampling (ltx from 0.9.5); -1 = the pipeline's own"
+    guidance_2: float = Field(
+        0.0, ge=0, description="guidance of the low-noise expert, where a model has two; 0 = as guidance"
     )
+    negative: str = Field("", description="caption that guidance leads away from")
     eta: tuple[NoiseLevel, NoiseLevel] = Field(
         (0.65, 0.8), strict=False, description="lowest and highest noise level to start from (kind guided), in (0, 1]"
     )
@@ -126,6 +126,12 @@ class Generate(Table):
         ge=0,
         le=1,
         description="share of the steps, the last, in which frames take the first frame's statistics; HuViDPO has 0.38",
+    )
+    image_cond_noise_scale: float = Field(
+        -1.0,
+        ge=-1,
+        le=1,
+        description="noise on a clean first frame in sampling, for more motion (LTX 0.9.5 on); -1 = the model's own",
     )
     match_colours: bool = Field(False, description="bring the colours of all frames to those of the first")
     batch: int = Field(32, ge=1, description="takes made at once")
@@ -195,31 +201,6 @@ class Caption(Table):
     frames: int = Field(4, ge=1, description="frames of each clip that the model sees (by model)")
 
 
-class Endpoint(Table):
-    """A model behind an OpenAI-style chat endpoint, such as vLLM: it judges, or writes captions."""
-
-    url: str = Field("http://127.0.0.1:8000/v1", min_length=1, description="address, up to and with /v1")
-    model: str = Field("", description="name of the model, as the server knows it")
-    key_env: str = Field("", description="environment variable that holds the key; empty = the server wants none")
-    timeout_s: float = Field(120.0, gt=0, description="longest wait for one answer")
-    attempts: int = Field(6, ge=1, description="times that a request is sent before it counts as failed")
-    parallel: int = Field(4, ge=1, description="requests on the way at once")
-    max_tokens: int = Field(512, ge=1, description="longest answer")
-    temperature: float = Field(0.0, ge=0, description="0 = the likeliest answer")
-    max_side_px: int = Field(512, ge=16, description="frames are shrunk to this long side")
-    json_schema: bool = Field(True, description="ask the server to enforce the form of the answer; not all can")
-    max_calls: int = Field(10_000, ge=1, description="requests in all, those of earlier runs of the project included")
-    max_cost: float = Field(0.0, ge=0, description="money in all, in the unit of the prices; 0 = no limit")
-    price_in: float = Field(0.0, ge=0, description="price of a million tokens that are sent")
-    price_out: float = Field(0.0, ge=0, description="price of a million tokens that are answered")
-
-    @model_validator(mode="after")
-    def _cost_has_prices(self) -> Self:
-        if self.max_cost and not (self.price_in or self.price_out):
-            raise ValueError("max_cost needs price_in and price_out")
-        return self
-
-
 class Objective(Table):
     """How terms become a loss, and guards for the winner, whatever the recipe (docs/objectives.md)."""
 
@@ -251,16 +232,6 @@ class Train(Table):
     warmup: int = Field(10, ge=0, description="steps over which the learning rate rises from zero")
     decay: Literal["linear", "none"] = Field("linear", description="after the warm-up the rate falls to zero, or stays")
     clip_norm: float = Field(1.0, gt=0, description="largest norm of the gradient; a larger one is scaled down")
-    times: Literal["", "uniform", "logit_normal"] = Field(
-        "", description="distribution of the training time before the shift; empty = the recipe's"
-    )
-    t_low: float = Field(0.0, ge=0, lt=1, description="lowest training time after the shift; 0 = clean")
-    t_high: float = Field(1.0, gt=0, le=1, description="highest training time after the shift; 1 = noise")
-    shift: float = Field(0.0, ge=0, description="shift of the training time; 1 = none, 0 = that of sampling")
-    first_frame_noise: tuple[float, float] = Field(
-        (0.0, 0.0), strict=False, description="mean and spread of the logarithm of the noise on a shown first frame; "
-        "0, 0 = none"
-    )  # fmt: skip
     tune: str = Field(
         "full", min_length=1, description="full: all weights; lora: a low-rank adapter; or a group the backbone names"
     )
@@ -271,6 +242,26 @@ class Train(Table):
     )
     ema: float = Field(0.98, ge=0, lt=1, description="share of itself that a moving reference keeps (reference ema)")
     ema_every: int = Field(1, ge=1, description="steps between two updates of the reference (ema and hard)")
+    times: Literal["", "uniform", "logit_normal"] = Field(
+        "", description="distribution of the training time before its shift; empty = the recipe's own"
+    )
+    shift: float = Field(
+        0.0,
+        ge=0,
+        description="shift of training times towards noise; 1 = none, 0 = that which these clips are sampled with",
+    )
+    t_low: float = Field(0.0, ge=0, lt=1, description="lowest noise level trained at, after the shift; 0 = clean")
+    t_high: float = Field(1.0, gt=0, le=1, description="highest noise level trained at, after the shift; 1 = noise")
+    expert: Literal["both", "high", "low"] = Field(
+        "both", description="of two experts train both, or one alone, at its own noise levels"
+    )
+    caption_dropout: float = Field(
+        0.0, ge=0, lt=1, description="share of comparisons seen under the empty caption, which guidance needs; 0 = none"
+    )
+    weights_ema: float = Field(
+        0.0, ge=0, lt=1, description="what a moving average of the trained weights keeps of itself in a step, say "
+        "0.99; it is sampled with and written; 0 = off"
+    )  # fmt: skip
     gradients: Literal["auto", "joint", "stash", "two_pass"] = Field(
         "auto", description="how views are backpropagated; the gradient is the same, memory and time differ"
     )
@@ -279,6 +270,12 @@ class Train(Table):
     )
     bank: int = Field(
         0, ge=0, description="draws of noise per comparison whose reference errors are computed once; 0 = in each step"
+    )
+    first_frame_noise: tuple[float, ...] = Field(
+        (),
+        strict=False,
+        description="mean and spread of the log of the noise on a first frame that is shown as channels; empty = none; "
+        "CogVideoX was trained with [-3, 0.5]",
     )
     parallel: Literal["replicate", "shard"] = Field(
         "replicate", description="under torchrun each process has all weights, or a part of them (FSDP2)"
@@ -301,6 +298,14 @@ class Train(Table):
     )
     deterministic: bool = Field(True, description="refuse operations whose result may differ between equal runs")
     objective: Objective = Objective()
+
+    @field_validator("first_frame_noise")
+    @classmethod
+    def _first_frame_noise_is_a_pair(cls, noise: tuple[float, ...]) -> tuple[float, ...]:
+        if noise and (len(noise) != 2 or noise[1] < 0):
+            raise ValueError("needs a mean and a spread of at least 0, such as [-3, 0.5], or nothing, []")
+        return noise
+
     options: dict[str, Any] = Field(default_factory=dict, description="settings of the recipe itself")
 
 

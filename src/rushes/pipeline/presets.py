@@ -22,18 +22,31 @@ def preset(name: str, footage: Path | None = None) -> Settings:
     Raises:
         ValueError: no such recipe, or no such folder.
     """
+    recipe = checked_recipe(name, footage)
+    return with_stages(name, recipe, footage, tiny_train(name, recipe))
+
+
+def checked_recipe(name: str, footage: Path | None) -> Recipe:
+    """The recipe that `--recipe` names, after `--footage` was looked at.
+
+    Raises:
+        ValueError: no such recipe, or no such folder.
+    """
     if "." not in name and name not in recipe_names():
         raise ValueError(f"--recipe: {unknown('recipe', name, recipe_names())}, or the dotted path of a module")
-    recipe = load_recipe(name)
     if footage is not None and not footage.exists():
         raise ValueError(f"--footage: {footage} is not a folder, tar or table; name that of your videos")
-    label, train, scored = Label(), tiny_train(name, recipe), "scores" in recipe.NEEDS
+    return load_recipe(name)
+
+
+def with_stages(name: str, recipe: Recipe, footage: Path | None, train: Train) -> Settings:
+    """Settings whose stages make what a recipe needs, from footage or from the embedded world."""
+    label, scored = Label(), "scores" in recipe.NEEDS
     if "labels" in recipe.NEEDS or scored:
         label = Label(by="metric", metric="warping_error", segment_s=1.0) if footage else Label(by="world")
     if scored:
         label = label.model_copy(update={"form": "scores"})
-        scores = {"metric": f"metric:{label.metric}" if footage else label.by}
-        train = train.model_copy(update={"options": {**train.options, **scores}})
+        train = train.model_copy(update={"options": {**train.options, "metric": scores_of(label)}})
     return Settings(
         caption=Caption(by="rules" if footage else "world") if "wrong captions" in recipe.NEEDS else Caption(),
         footage=Footage(kind="folder", path=str(footage.resolve()), eval_fraction=HELD_OUT) if footage else Footage(),
@@ -41,6 +54,11 @@ def preset(name: str, footage: Path | None = None) -> Settings:
         label=label,
         train=train,
     )
+
+
+def scores_of(label: Label) -> str:
+    """The name that scores by these settings go by."""
+    return f"metric:{label.metric}" if label.by == "metric" else label.by
 
 
 def _takes(recipe: Recipe) -> int:

@@ -24,6 +24,7 @@ from rushes.encode import open_latents
 from rushes.evaluate.meters import Meter, general_meter, world_meter
 from rushes.media.files import whole_file
 from rushes.pipeline.checks import check_settings, unknown
+from rushes.pipeline.defaults import in_words, left_out, model_of, with_model_defaults
 from rushes.records import Run
 from rushes.store.database import Store
 from rushes.store.latents import LatentStore
@@ -140,9 +141,16 @@ def open_project(
 ) -> Project:
     """The project in a folder, made if it is not there yet.
 
+    Settings that were left out are the released model's own where the backbone is one of docs/models.md.
+
     Raises:
         ValueError: settings that no stage could work with, all of them named; a project of a newer Rushes.
     """
+    given = left_out(settings)
+    if given:
+        match = model_of(settings)
+        say(in_words(given, match.model.name if match else settings.backbone.name))
+        settings = with_model_defaults(settings)
     check_settings(settings)
     path = folder / SECONDS
     seconds = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

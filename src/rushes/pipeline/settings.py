@@ -10,6 +10,7 @@ from typing import Any
 from rushes.config.files import load_settings, to_toml
 from rushes.config.tables import Settings, Train
 from rushes.media.files import whole_file
+from rushes.pipeline.defaults import with_model_defaults
 from rushes.store.database import Store
 
 FILE = "rushes.toml"
@@ -43,11 +44,12 @@ def adopt(project: Path, settings: Settings, source: Path) -> None:
     Raises:
         ValueError: the project has settings that differ; the text names each.
     """
+    settings = with_model_defaults(settings)  # a file that is written has all settings
     if not (project / FILE).is_file():
         project.mkdir(parents=True, exist_ok=True)
         write_settings(project, settings)
         return
-    there, ours = (dict(_flat(each.model_dump())) for each in (read_settings(project), settings))
+    there, ours = (dict(flat(each.model_dump())) for each in (with_model_defaults(read_settings(project)), settings))
     names = [name for name in {**there, **ours} if there.get(name) != ours.get(name)]
     if names:
         told = "; ".join(f"{name} is {there.get(name)!r}, not {ours.get(name)!r}" for name in names)
@@ -74,14 +76,15 @@ def with_train(project: Path, train: Train, overrides: Sequence[str]) -> Setting
         ValueError: as `read_settings` does.
     """
     ours = [text for text in overrides if text.startswith("train.")]
-    settings = read_settings(project, [text for text in overrides if text not in ours])
+    settings = with_model_defaults(read_settings(project, [text for text in overrides if text not in ours]))
     with TemporaryDirectory() as folder:
         return load_settings(write_settings(Path(folder), settings.model_copy(update={"train": train})), ours)
 
 
-def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Settings one by one, under their dotted paths."""
     for name, value in table.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
+            yield from flat(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value

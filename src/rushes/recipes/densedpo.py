@@ -40,6 +40,16 @@ from rushes.training.views import candidate_view, labelled_takes
 PAPER = "DenseDPO (arXiv 2506.03517)"
 NEEDS: tuple[str, ...] = ("guided", "labels")
 TINY: Mapping[str, Any] = {"lr": 3e-5, "steps": 50, "batch": 8, "options": {"beta": 2000.0}}
+PUBLISHED: Mapping[str, tuple[Any, str]] = {
+    "generate.kind": ("guided", PAPER),
+    "generate.takes": (2, PAPER),
+    "generate.eta": ([0.65, 0.8], PAPER),
+    "label.segment_s": (1.0, PAPER),
+    "train.reference": ("frozen", PAPER),
+    "train.times": ("logit_normal", PAPER),
+    "train.objective.sft_weight": (0.0, f"{PAPER}: no anchor"),
+    "train.options.beta": (500.0, f"{PAPER}, its listing"),
+}
 
 
 class Options(Table):

@@ -41,6 +41,10 @@ TINY: Mapping[str, Any] = {
     "objective": {"sft_weight": 1000.0},
     "options": {"beta": 2000.0},
 }
+PUBLISHED: Mapping[str, tuple[Any, str]] = {
+    "train.objective.sft_weight": (0.0, f"{PAPER}: no anchor is told of"),
+    "train.options.beta": (2000.0, f"Diffusion-DPO (arXiv 2311.12908), as {PAPER} gives none"),
+}
 
 Name = Literal["reverse", "shuffle", "noise", "freeze", "blur-box", "shuffle-box", "freeze-box"]
 

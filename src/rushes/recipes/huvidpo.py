@@ -40,6 +40,15 @@ from rushes.training.views import candidate_view, real_view, takes, training_cli
 PAPER = "HuViDPO (arXiv 2502.01690)"
 NEEDS: tuple[str, ...] = ("takes", "scores", "first_frame")
 TINY: Mapping[str, Any] = {"lr": 3e-5, "steps": 50, "batch": 8, "options": {"beta": 50.0, "metric": "world"}}
+_CODE = f"{PAPER}, the authors' code"
+PUBLISHED: Mapping[str, tuple[Any, str]] = {
+    "train.batch": (1, _CODE),
+    "train.weight_decay": (1e-4, _CODE),
+    "train.reference": ("frozen", _CODE),
+    "train.times": ("uniform", _CODE),
+    "train.objective.sft_weight": (0.0, f"{_CODE}: no anchor"),
+    "train.options.beta": (50.0, _CODE),
+}
 
 
 class Options(Table):

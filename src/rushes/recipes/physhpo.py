@@ -50,6 +50,15 @@ TINY: Mapping[str, Any] = {
     "objective": {"sft_weight": 1000.0},
     "options": {"beta": 2000.0},
 }
+PUBLISHED: Mapping[str, tuple[Any, str]] = {
+    "generate.takes": (3, f"{PAPER}: K = 3"),
+    "train.batch": (8, PAPER),
+    "train.reference": ("frozen", PAPER),
+    "train.objective.sft_weight": (0.0, f"{PAPER}: no anchor"),
+    "train.options.beta": (2000.0, f"Diffusion-DPO (arXiv 2311.12908), as {PAPER} gives none"),
+    "train.options.gap_share": (0.3, PAPER),
+    "train.options.swapped": (2, f"{PAPER}: N = 2"),
+}
 
 
 class Options(Table):

@@ -39,6 +39,18 @@ TINY: Mapping[str, Any] = {
     "objective": {"sft_weight": 1000.0},
     "options": {"beta": 2000.0},
 }
+_CODE = f"{PAPER}, the authors' code"
+PUBLISHED: Mapping[str, tuple[Any, str]] = {
+    "generate.takes": (3, _CODE),
+    "train.weight_decay": (1e-4, _CODE),
+    "train.reference": ("ema", _CODE),
+    "train.ema": (0.999, _CODE),
+    "train.ema_every": (100, _CODE),
+    "train.times": ("uniform", _CODE),
+    "train.t_high": (0.5, _CODE),
+    "train.objective.sft_weight": (0.0, f"{_CODE}: no anchor"),
+    "train.options.beta": (5000.0, _CODE),
+}
 
 
 class Options(Table):

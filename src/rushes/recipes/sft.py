@@ -20,6 +20,9 @@ from rushes.training.views import real_view, training_clips
 PAPER = "the baseline of RealDPO (arXiv 2510.14955) and DenseDPO (arXiv 2506.03517)"
 NEEDS: tuple[str, ...] = ()
 TINY: Mapping[str, Any] = {"lr": 3e-4, "steps": 200, "batch": 16}
+PUBLISHED: Mapping[str, tuple[Any, str]] = {
+    "train.times": ("logit_normal", "DenseDPO (arXiv 2506.03517), its supervised baseline")
+}
 
 
 class Options(Table):

@@ -27,7 +27,9 @@ class Recipe(Protocol):
         TINY: settings of `[train]` for the tiny backbone, from the table of `rushes reproduce` (docs/evidence.md).
 
     It may have `account(store, options, grid) -> dict[str, int]`: how many rows became comparisons, and how many did
-    not for which reason, where the loop cannot tell.
+    not for which reason, where the loop cannot tell. And it may have `PUBLISHED`, settings of the published run by
+    their dotted paths, each with its source, which `rushes init --model` writes. Strengths are per mean error with the
+    one-half. Rank, alpha and learning rate of an adapter are the model's, so they are not among these.
     """
 
     PAPER: str
@@ -42,6 +44,12 @@ class Recipe(Protocol):
     def times(self, options: Any) -> TimeDraw:
         """The distribution of training times."""
         ...
+
+
+def published(recipe: Recipe) -> Mapping[str, tuple[Any, str]]:
+    """Settings of a recipe's published run, each with its source; none where the module has none."""
+    found: Mapping[str, tuple[Any, str]] = getattr(recipe, "PUBLISHED", {})
+    return found
 
 
 def recipe_names() -> list[str]:

@@ -1,0 +1,124 @@
+"""The settings half of the table of models, and which release a folder holds."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rushes.backbones.folders import Folder, read_folder
+from rushes.backbones.loading import backbone_names
+from rushes.backbones.model_defaults import all_models, find_model, identify, settings_of, start_settings
+from rushes.backbones.released import released, released_models, released_names
+from rushes.config.tables import Settings
+from rushes.pipeline.defaults import with_values
+
+# tiny pipelines -> the first released model of their kind
+KINDS = {
+    "wan": "wan2.1-t2v-1.3b",
+    "wan_unipc": "wan2.1-t2v-1.3b",
+    "wan_experts": "wan2.2-t2v-a14b",
+    "wan_i2v": "wan2.1-i2v-14b-480p",
+    "wan_i2v_experts": "wan2.2-i2v-a14b",
+    "wan_ti2v": "wan2.2-ti2v-5b",
+    "cogvideox": "cogvideox-2b",
+    "cogvideox_i2v": "cogvideox-5b-i2v",
+    "cogvideox_1.5": "cogvideox-1.5-5b",
+    "cogvideox_1.5_i2v": "cogvideox-1.5-5b-i2v",
+    "hunyuan": "hunyuanvideo",
+    "hunyuan_i2v": "hunyuanvideo-i2v",
+    "hunyuan_i2v_channels": "hunyuanvideo-i2v-33ch",
+    "hunyuan15": "hunyuanvideo-1.5-480p-t2v",
+    "hunyuan15_i2v": "hunyuanvideo-1.5-480p-i2v",
+    "animatediff": "animatediff-sd1.5",
+    "ltx2": "ltx-2",
+    "ltx": "ltx-video-0.9",
+    "ltx_conditions": "ltx-video-0.9.5",
+}
+ALL = {"height_px", "width_px", "frames", "fps", "first_frame", "dtype"}
+
+
+def test_every_released_model_has_settings_and_each_has_a_source() -> None:
+    assert list(all_models()) == released_names()
+    assert {row.family for row in all_models().values()} == set(backbone_names()) - {"tiny"}
+    rows = [row for model in all_models().values() for row in model.settings.values()]
+    assert all(len(row.source) > 15 for row in [*rows, *start_settings().values()])
+
+
+@pytest.mark.parametrize("name", released_names())
+def test_each_model_has_what_drives_a_run_in_values_that_the_settings_take(name: str) -> None:
+    settings = settings_of(all_models()[name])
+    assert {f"backbone.{key}" for key in ALL} <= set(settings)
+    sampling = {"steps", "guidance", "negative", "shift", "batch"}
+    assert {f"generate.{key}" for key in sampling} | {"evaluate.steps"} <= set(settings)
+    assert {f"train.{key}" for key in ("tune", "rank", "alpha", "lr", "batch", "steps", "warmup")} <= set(settings)
+    made = with_values(Settings(), {path: row.value for path, row in settings.items()})
+    assert made.evaluate.steps == made.generate.steps
+    assert ("generate.guidance_2" in settings) >= released(name).has("transformer_2")
+
+
+@pytest.mark.parametrize("name", released_names())
+def test_release_is_known_by_its_configurations(name: str) -> None:
+    folder = replace(released(name), path=Path("elsewhere"))
+    match = identify(folder, "models/mine")
+    same = [row.name for row in all_models().values() if row.name in match.note]
+    assert name in (match.model.name, *same)  # releases that share all configurations are named
+    assert bool(match.note) == (len(same) > 1)
+    named = released(name).repository if name != "ltx-video-0.9.8-13b" else "LTX-Video-0.9.8-13B-dev"
+    assert identify(folder, named).model.name == name
+
+
+def test_releases_that_share_all_configurations_are_told_apart_by_the_names_in_them() -> None:
+    folder = released("wan2.1-i2v-14b-720p")
+    index = {**folder.index, "_name_or_path": "/cache/models--Wan-AI--Wan2.1-I2V-14B-720P-Diffusers/snapshots/8e5"}
+    match = identify(replace(folder, index=index), "models/Wan2.1-I2V-14B-480P-Diffusers")
+    assert match.model.name == "wan2.1-i2v-14b-720p" and "by the name in its configurations" in match.note
+    match = identify(folder, "models/wan")
+    assert match.model.name == "wan2.1-i2v-14b-480p" and "taken is wan2.1-i2v-14b-480p" in match.note
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_folder_of_other_sizes_gets_the_row_of_its_kind_and_says_so(
+    name: str, tiny_folder: Callable[[str], Path]
+) -> None:
+    match = find_model(str(tiny_folder(name)))
+    assert match.model.name == KINDS[name]
+    assert "has the sizes of no released model, so it gets the settings of" in match.note
+
+
+def test_model_is_found_by_its_name_or_repository_without_a_network() -> None:
+    assert find_model("ltx-2").model.name == "ltx-2"
+    assert find_model("hub:Wan-AI/Wan2.2-TI2V-5B-Diffusers").model.name == "wan2.2-ti2v-5b"
+    assert find_model("hub:wan-ai/wan2.2-ti2v-5b-diffusers").note == ""
+
+
+def test_what_is_no_model_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    for model, words in {
+        "wan2.1-t2v-13b": "no released model of this name; did you mean wan2.1-t2v-",
+        str(tmp_path / "none"): "no such folder",
+        str(tmp_path): "has no model_index.json",
+        "hub:nobody/nothing": "cannot be fetched",
+    }.items():
+        with pytest.raises(ValueError, match=re.escape(words)) as caught:
+            find_model(model)
+        assert "\n" not in str(caught.value)
+    (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "FluxPipeline"}))
+    with pytest.raises(ValueError, match="holds a FluxPipeline, which is of no family that is read here"):
+        identify(read_folder(str(tmp_path)))
+
+
+def test_first_of_the_pipeline_stands_for_a_variant_that_no_row_has() -> None:
+    folder = released("hunyuanvideo-i2v")
+    configs = {**folder.configs, "transformer": {**folder.config("transformer"), "image_condition_type": "other"}}
+    match = identify(replace(folder, configs=configs), "x")
+    assert match.model.family == "hunyuan"
+
+
+def test_silent_configuration_is_the_default_of_its_class() -> None:
+    folder = released_models()["hunyuanvideo-1.5-480p-t2v"]
+    assert "target_size" not in folder.config("transformer") or folder.config("transformer")["target_size"] == 640
+    assert isinstance(folder, Folder) and identify(folder).model.name == "hunyuanvideo-1.5-480p-t2v"

@@ -9,16 +9,13 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from rushes.backbones.adapters import add_lora
 from rushes.backbones.base import Backbone, Condition, How
@@ -26,7 +23,8 @@ from rushes.backbones.folders import Folder
 from rushes.backbones.inflation import VideoUNet
 from rushes.backbones.loading import backbone_names
 from rushes.backbones.pipeline import DiffusersBackbone, Family
-from rushes.backbones.quantized import linear_layers, weight_bytes
+from rushes.backbones.quantized import Quantize, linear_layers, weight_bytes
+from rushes.pipeline.blank import blank_part, no_values
 from rushes.pipeline.metering import Meter
 from rushes.pipeline.shown import condition_of
 
@@ -58,6 +56,7 @@ class Cost:
         kept: bytes that a forward pass keeps for the backward pass.
         peak: most bytes that are alive at once in both, beside weights and their gradients.
         sampling: most bytes that are alive at once in a forward pass without a backward one.
+        weights_4bit: bytes of the weights where the frozen ones are held in 4 bits.
         resident: bytes of weights that stay on the GPU where blocks are brought there one by one, the largest included.
     """
 
@@ -71,6 +70,7 @@ class Cost:
     kept: int
     peak: int = 0
     sampling: int = 0
+    weights_4bit: int = 0
     resident: int = 0
 
     @property
@@ -175,6 +175,7 @@ class _Counts:
     forward_peak: float
     backward_peak: float
     sampling: float
+    weights_4bit: float
     resident: float
 
     def __sub__(self, other: _Counts) -> _Counts:
@@ -209,6 +210,7 @@ def _cost(counts: _Counts, networks: int, size: tuple[int, int, int, int]) -> Co
         kept=round(counts.kept),
         peak=round(max(counts.forward_peak, counts.backward_peak)),
         sampling=round(counts.sampling),
+        weights_4bit=networks * round(counts.weights_4bit),
         resident=networks * round(counts.resident),
     )
 
@@ -233,13 +235,13 @@ def _measured(ask: _Ask, depths: Mapping[str, int]) -> _Counts:
             passes = measured_passes(backbone, ask.size, condition)
         finally:
             del backbone.__dict__["network"]
-    saved = _saved(network, how)
     own = {id(p) for name, p in network.named_parameters() if ".lora_" in name}
     return _Counts(
         frozen=sum(p.numel() for p in network.parameters() if id(p) not in own),
         trained=sum(p.numel() for p in trained),
         trained_bytes=sum(p.numel() * p.element_size() for p in trained),
-        weights=held - saved,
+        weights=held - _saved(network, how.quantize),
+        weights_4bit=held - _saved(network, "4bit"),
         resident=_resident(network, how),
         **passes,
     )
@@ -257,7 +259,7 @@ def measured_passes(backbone: Backbone, size: tuple[int, int, int, int], conditi
     with Meter(held) as sampled, torch.no_grad():
         backbone.predict(*ask)
     kept: dict[int, Tensor] = {}
-    weights = {tensor.untyped_storage()._cdata for tensor in held}
+    weights = {p.untyped_storage()._cdata for p in network.parameters()}
 
     def keep(tensor: Tensor) -> Tensor:
         if tensor.untyped_storage()._cdata not in weights:
@@ -305,63 +307,19 @@ def blank_network(ask: _Ask, depths: Mapping[str, int]) -> nn.Module:
     return network
 
 
-def blank_part(folder: Folder, part: str, dtype: torch.dtype, changes: Mapping[str, Any] = {}) -> nn.Module:  # noqa: B006
-    """A part out of its configuration, some of it changed, on torch's default device; no weights are read."""
-    cls, config = folder.cls(part), {**folder.config(part), **changes}
-    with _default(dtype):
-        made: nn.Module = cls(cls.config_class(**config)) if hasattr(cls, "config_class") else cls.from_config(config)
-    return made.eval()
-
-
-@contextmanager
-def no_values(dtype: torch.dtype, module: nn.Module) -> Iterator[nn.Module]:
-    """Lend a module with tensors that have a shape, a dtype and no values; new ones have neither, and are of `dtype`."""
-    with FakeTensorMode(allow_non_fake_inputs=True), _default(dtype):
-        yield _without_values(module)
-
-
-def _saved(network: nn.Module, how: How) -> int:
+def _saved(network: nn.Module, bits: Quantize) -> int:
     """Bytes that the frozen weights take less in 8 or 4 bits."""
-    if how.quantize == "none":
+    if bits == "none":
         return 0
-    weights = [layer.weight for _, layer in linear_layers(network)]
-    return sum(p.numel() * p.element_size() - weight_bytes(p.shape, how.quantize) for p in weights)
+    weights = [layer.weight for path, layer in linear_layers(network) if ".lora_" not in path]
+    return sum(p.numel() * p.element_size() - weight_bytes(p.shape, bits) for p in weights)
 
 
 def _resident(network: nn.Module, how: How) -> float:
     """Bytes of the weights that are in no list of blocks, and of the largest block."""
 
     def size(module: nn.Module) -> int:
-        return sum(p.numel() * p.element_size() for p in module.parameters()) - _saved(module, how)
+        return sum(p.numel() * p.element_size() for p in module.parameters()) - _saved(module, how.quantize)
 
     blocks = [size(block) for part in network.children() if isinstance(part, nn.ModuleList) for block in part]
     return size(network) - sum(blocks) + max(blocks, default=0)
-
-
-def _without_values(network: nn.Module) -> nn.Module:
-    """The network with tensors of the mode that is on; in place. Those of device "meta" choose other operations."""
-    wide = set(
-        getattr(network, "_keep_in_fp32_modules", None) or ()
-    )  # which diffusers loads in float32 whatever the rest
-    for path, module in network.named_modules():
-        for name, p in module._parameters.items():
-            if p is not None:
-                dtype = torch.float32 if wide & {*path.split("."), name} else p.dtype
-                module._parameters[name] = nn.Parameter(torch.empty(p.shape, dtype=dtype), p.requires_grad)
-        for name, buffer in module._buffers.items():
-            if buffer is not None:
-                module._buffers[name] = torch.empty(buffer.shape, dtype=buffer.dtype)
-    return network
-
-
-@contextmanager
-def _default(dtype: torch.dtype) -> Iterator[None]:
-    """New tensors have this dtype."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        torch.set_default_dtype(before)

@@ -20,7 +20,8 @@ from torch.utils._pytree import tree_flatten, tree_map
 from rushes.backbones.base import How
 from rushes.backbones.folders import Folder
 from rushes.backbones.pipeline import DiffusersBackbone
-from rushes.pipeline.dryrun import Clip, blank_part, latent_size, no_values, open_blank
+from rushes.pipeline.blank import blank_part, no_values
+from rushes.pipeline.dryrun import Clip, latent_size, open_blank
 from rushes.pipeline.metering import Meter
 from rushes.pipeline.shown import tokens_of
 
@@ -203,4 +204,3 @@ def _made(leaf: Any) -> Any:
 def _key(given: Any) -> tuple[Any, ...]:
     leaves, form = tree_flatten(given)
     return str(form), tuple(map(_blank, leaves))
-

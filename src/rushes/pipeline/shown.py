@@ -40,7 +40,7 @@ def tokens_of(backbone: DiffusersBackbone) -> dict[str, int]:
 
 def condition_of(backbone: DiffusersBackbone, size: tuple[int, int, int, int], first_frame: bool) -> Condition:
     """What the network is given beside the clip, with a first frame where it always or here takes one."""
-    config: Any = getattr(backbone.network, "unet", backbone.network).config
+    config: Any = _config(backbone.network)
     c, f, h, w = size
     more: dict[str, Tensor] = {}
     seen = SEEN.get(config.get("image_condition_type") or "", 0)
@@ -59,6 +59,13 @@ def condition_of(backbone: DiffusersBackbone, size: tuple[int, int, int, int], f
     condition = Condition(more.pop("text"), None, {**more, **{name: torch.empty(stills[name]) for name in shown}})
     clean = backbone.spec.first_frame == "clean" and (first_frame or "text" not in backbone.spec.modes)
     return Condition(condition.text, torch.empty(1, c, 1, h, w), condition.more) if clean else condition
+
+
+def _config(network: Any) -> Any:
+    """Of a network, of the first of two experts, or of the image network in an inflated one."""
+    for name in ("high", "unet"):
+        network = getattr(network, name, network)
+    return network.config
 
 
 def _width(name: str, config: Any) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from rushes.backbones.adapters import add_lora
 from rushes.backbones.base import Condition, How
@@ -17,13 +17,16 @@ from rushes.backbones.loading import load_backbone
 from rushes.backbones.released import released
 from rushes.cli import main
 from rushes.pipeline import plan
-from rushes.pipeline.dryrun import Clip, Cost, _condition, dry_run
+from rushes.pipeline.dryrun import Clip, Cost, dry_run
+from rushes.pipeline.metering import Meter
 from rushes.pipeline.plan import GIB, Ask, find_model, forecast, operations, remedies, static_memory
+from rushes.pipeline.shown import condition_of
 from rushes.training.choice import activation_mib
 
-from ..backbones.tiny_pipelines import write
+from ..backbones.tiny_pipelines import BACKBONE, write
+from .by_hand import by_hand
 
-COST = Cost(10**9, 10**7, 4 * 10**7, 2 * 10**9, (16, 21, 60, 104), 80e12, 240e12, 3 * GIB, 5 * GIB)
+COST = Cost(10**9, 10**7, 4 * 10**7, 2 * 10**9, (16, 21, 60, 104), 80e12, 240e12, 3 * GIB, 8 * GIB)
 ASK = Ask(Clip(480, 832, 81), How("bfloat16"), "lora", 32, views=4, batch=1, bank=False, gpu_memory_gb=80, tflops=400)
 
 
@@ -40,50 +43,61 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return make
 
 
-@pytest.mark.parametrize(
-    ("name", "backbone"),
-    [
-        ("wan", "wan"),
-        *(
-            pytest.param(name, family, marks=pytest.mark.slow)
-            for name, family in [
-                ("wan_i2v", "wan"),
-                ("cogvideox_5b", "cogvideox"),
-                ("ltx", "ltx"),
-                ("hunyuan", "hunyuan"),
-            ]
-        ),
-    ],
-)
+SLOW = ["wan_i2v", "wan_experts", "wan_ti2v", "cogvideox_5b", "cogvideox_1.5_i2v", "ltx", "ltx2", "hunyuan", "hunyuan_i2v",
+        "hunyuan15", "hunyuan15_i2v", "animatediff"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["wan", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
 @pytest.mark.parametrize("tune", ["lora", "full"])
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_forecast_is_what_is_measured(
-    name: str, backbone: str, tune: str, checkpointing: bool, folder: Callable[[str], Path]
+    name: str, tune: str, checkpointing: bool, folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Bytes kept and operations of the network itself, with weights and values, within the errors that are told."""
-    clip, how = Clip(32, 64, 9), How("bfloat16" if tune == "lora" else "float32", checkpointing)
+    """Bytes and operations of the network itself, with weights and values, within the errors that are told."""
+    how = How("bfloat16" if tune == "lora" else "float32", checkpointing)
     path = folder(name)
+    model: Any = load_backbone(BACKBONE[name], str(path), how)
+    multiple = model.spec.multiple_px or model.spec.spatial_ratio
+    height, width = model.spec.only_px or (multiple * -(-32 // multiple), multiple * -(-64 // multiple))
+    clip = Clip(height, width, model.spec.largest(9))
     cost = dry_run(find_model(str(path)), how, clip, tune, rank=4)
-    model: Any = load_backbone(backbone, str(path), how)
     assert cost.parameters == sum(p.numel() for p in model.network.parameters())
     model.network.requires_grad_(tune == "full")
     if tune == "lora":
         add_lora(model.network, model.spec.lora_targets, 4, 4)
     assert cost.weights == sum(p.numel() * p.element_size() for p in model.network.parameters())
     assert cost.trained == sum(p.numel() for p in model.network.parameters() if p.requires_grad)
-    condition = _condition(model, model.network.config, cost.latents, False)
-    real = {key: torch.rand(value.shape).to(value.dtype) for key, value in condition.more.items()}
-    real |= {key: torch.ones_like(value) for key, value in condition.more.items() if value.dtype == torch.bool}
-    given = Condition(torch.rand(condition.text.shape), None, real)
+    given = given_to(model, cost)
     ask = (torch.randn(1, *cost.latents), torch.full((1, cost.latents[1]), 0.5), given)
     kept = activation_mib(model.network, lambda: model.predict(*ask))
     assert cost.kept / 2**20 == pytest.approx(kept, rel=plan.ERRORS["activations"])
-    with FlopCounterMode(display=False) as counted:
+    with by_hand(model.network, monkeypatch) as count:
         made = model.predict(*ask)
-        forward = counted.get_total_flops()
+        assert cost.forward == pytest.approx(count.forward, rel=plan.ERRORS["operations"])
+        count.going_back = True
         made.pow(2).mean().backward()
-    assert cost.forward == pytest.approx(forward, rel=plan.ERRORS["operations"])
-    assert cost.both == pytest.approx(counted.get_total_flops(), rel=plan.ERRORS["operations"])
+    assert cost.both == pytest.approx(count.forward + count.backward, rel=plan.ERRORS["operations"])
+    # Of two experts each is given a copy of its rows, which in a network as narrow as this one shows.
+    error = 0.06 if name == "wan_experts" else plan.ERRORS["activations"]
+    assert cost.activations == pytest.approx(peak_of(model, ask), rel=error)
+
+
+def given_to(model: Any, cost: Cost) -> Condition:
+    """What the network is given beside a clip, with values."""
+    condition = condition_of(model, cost.latents, False)
+    real = {key: torch.rand(value.shape).to(value.dtype) for key, value in condition.more.items()}
+    real |= {key: torch.ones_like(value) for key, value in condition.more.items() if value.dtype == torch.bool}
+    first = None if condition.first_frame is None else torch.rand(condition.first_frame.shape)
+    return Condition(torch.rand(condition.text.shape), first, real)
+
+
+def peak_of(model: Any, ask: tuple[torch.Tensor, torch.Tensor, Condition]) -> int:
+    """Most bytes that this processor held at once in a forward and a backward pass, gradients in place."""
+    held = [*model.network.parameters(), *model.network.buffers(), *ask[:2], ask[2].text, *ask[2].more.values()]
+    held += [p.grad for p in model.network.parameters() if p.grad is not None]
+    with Meter(held) as meter:
+        model.predict(*ask).pow(2).mean().backward()
+    return meter.peak
 
 
 @pytest.mark.parametrize("bits", ["8bit", "4bit"])
@@ -99,8 +113,7 @@ def test_forecast_of_a_network_in_few_bits(bits: Any, checkpointing: bool, folde
     add_lora(model.network, model.spec.lora_targets, 4, 4)
     held = [p.data for p in model.network.parameters()] + [tensor for layer in layers for tensor in _scales(layer)]
     assert cost.weights == sum(tensor.numel() * tensor.element_size() for tensor in held)
-    condition = Condition(torch.rand(1, 512, model.network.config.text_dim))
-    ask = (torch.randn(1, *cost.latents), torch.full((1, cost.latents[1]), 0.5), condition)
+    ask = (torch.randn(1, *cost.latents), torch.full((1, cost.latents[1]), 0.5), given_to(model, cost))
     kept = activation_mib(model.network, lambda: model.predict(*ask))
     assert cost.kept / 2**20 == pytest.approx(kept, rel=plan.ERRORS["activations"])
 
@@ -126,7 +139,9 @@ def test_memory_and_operations_add_up() -> None:
     }
     assert COST.activations == 8 * GIB
     assert operations(COST, ASK, "stash") == 4 * (240e12 + 80e12)
-    assert operations(COST, ASK, "two_pass") == 4 * (240e12 + 160e12)
+    assert operations(COST, ASK, "two_pass") == 4 * (240e12 + 80e12) + 80e12  # the real clip waits for the takes
+    assert operations(COST, replace(ASK, waiting=3), "two_pass") == 4 * (240e12 + 80e12) + 3 * 80e12
+    assert operations(COST, replace(ASK, reference=False), "joint") == 4 * 240e12
     looked_up = Ask(**{**ASK.__dict__, "bank": True, "batch": 2})
     assert operations(COST, looked_up, "joint") == 8 * 240e12
 
@@ -171,7 +186,7 @@ def test_command(capsys: pytest.CaptureFixture[str], folder: Callable[[str], Pat
     assert code == 0 and facts["fits"] and facts["mode"] == "joint" and facts["latents"] == [4, 3, 4, 8]
     code, out, _ = run(capsys, *asked, "--gpu-memory-gb", 0.0001)
     assert code == 1 and "which does not fit 0.0001 GB" in out and "to make it fit: " in out
-    assert "measured on a CPU: activations within 2%, operations within 1%" in out
+    assert "a forecast; measured on a CPU: activations within 2%, operations within 0.1%" in out
 
 
 def test_what_it_cannot_forecast(
@@ -184,9 +199,8 @@ def test_what_it_cannot_forecast(
 
     assert "no model 'wan2.1-t2v-1.3'; did you mean wan2.1-t2v-1.3b?" in said(model="wan2.1-t2v-1.3")
     assert "has no model_index.json" in said(model=tmp_path)
-    assert "there is no forecast for a AnimateDiffPipeline yet; there is one for" in said(model=folder("animatediff"))
-    assert "multiples of 16 px, got 30 x 64" in said(size="30x64")
-    assert "takes 1 + 4 k frames, got 10; use 9 or 13" in said(frames=10)
+    assert "--size 30x64: the model cannot take it; the nearest that it can is 32x64" in said(size="30x64")
+    assert "--frames 10: the model cannot take so many; the nearest that it can is 9" in said(frames=10)
     assert "--size is HEIGHTxWIDTH" in said(size="32")
     assert "--quantize 4bit: such a network is frozen; set --tune to lora" in said(
         "--quantize", "4bit", "--tune", "full"

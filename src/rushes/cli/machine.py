@@ -35,61 +35,58 @@ def doctor(
 
 @app.command
 def plan(
+    project: Annotated[Path | None, Parameter(help="a project's folder, in place of --model and all about it")] = None,
     *,
-    model: Annotated[str, Parameter(help="a released model, such as wan2.1-t2v-1.3b, or a folder of weights")],
-    size: Annotated[str, Parameter(help="of a frame in pixels, as HEIGHTxWIDTH")],
-    frames: Annotated[int, Parameter(help="of a clip")],
+    model: Annotated[str, Parameter(help="a released model, such as wan2.1-t2v-1.3b, or a folder of weights")] = "",
+    size: Annotated[str, Parameter(help="of a frame in pixels, as HEIGHTxWIDTH; default: the model's own")] = "",
+    frames: Annotated[int, Parameter(help="of a clip; default: the model's own")] = 0,
+    clips: Annotated[
+        int, Parameter(help="of footage, a fifth of which is held out; default: the project's, or 60")
+    ] = 0,
+    takes: Annotated[int, Parameter(help="of each clip; default: as the recipe needs them")] = 0,
+    prompts: Annotated[int, Parameter(help="held out, that evaluation takes; default: the clips held out")] = 0,
     recipe: Annotated[str, Parameter(help="recipe; it says how many views a comparison has")] = "realdpo",
-    views: Annotated[int, Parameter(help="of a comparison, in place of the recipe's")] = 0,
-    batch: Annotated[int, Parameter(help="comparisons in a step on one GPU")] = 1,
+    views: Annotated[int, Parameter(help="of a comparison, in place of the recipe's, for the step alone")] = 0,
+    batch: Annotated[int, Parameter(help="comparisons in a step on one GPU; default: train.batch over the GPUs")] = 0,
     tune: Annotated[Literal["lora", "full"], Parameter(help="what is trained")] = "lora",
     rank: Annotated[int, Parameter(help="of the adapter")] = 32,
     precision: Annotated[
-        Literal["bfloat16", "mixed", "float32"], Parameter(name=["--precision"], help="as backbone.dtype")
-    ] = "bfloat16",
+        Literal["auto", "bfloat16", "mixed", "float32"],
+        Parameter(name=["--precision"], help="as backbone.dtype; auto = mixed where all weights are trained"),
+    ] = "auto",
     quantize: Annotated[Literal["none", "8bit", "4bit"], Parameter(help="as backbone.quantize")] = "none",
     checkpointing: Annotated[bool, Parameter(help="compute activations again in the backward pass")] = True,
-    bank: Annotated[bool, Parameter(help="the reference's errors are looked up (train.bank)")] = False,
+    bank: Annotated[bool, Parameter(help="the reference's errors are looked up (train.bank 8)")] = False,
     first_frame: Annotated[
-        bool, Parameter(help="the model is given the first frame, where it takes it or not")
-    ] = False,
+        bool | None, Parameter(help="the model is given the first frame; default: as it was released")
+    ] = None,
     gpu: Annotated[str, Parameter(help="kind of GPU, for its memory and speed")] = "h100",
+    gpus: Annotated[int, Parameter(help="how many of them")] = 1,
     gpu_memory_gb: Annotated[float, Parameter(help="in place of the kind's")] = 0.0,
     tflops: Annotated[
-        float, Parameter(help="10^12 operations a second that a step reaches; default: 40 %% of the peak")
+        float, Parameter(help="10^12 operations a second that the network reaches; default: 40 %% of the peak")
     ] = 0.0,
+    table: Annotated[
+        Path | None, Parameter(help="write forecasts of all released models to this page (docs/hardware.md)")
+    ] = None,
+    overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
-    """Forecast memory and seconds of a training step before anything is loaded; exit code 1 where it does not fit."""
-    from rushes.backbones.base import How
-    from rushes.pipeline import plan as stage
-    from rushes.pipeline.checks import unknown
-    from rushes.pipeline.dryrun import Clip
+    """Forecast memory and hours of every stage before anything is loaded; exit code 1 where one does not fit."""
+    from rushes.pipeline import job, planning
+    from rushes.pipeline import plan as step
 
-    if gpu not in stage.GPUS:
-        raise ValueError(f"--gpu: {unknown('GPU', gpu, stage.GPUS)}; for another give --gpu-memory-gb and --tflops")
-    if quantize != "none" and tune != "lora":
-        raise ValueError(f"--quantize {quantize}: such a network is frozen; set --tune to lora, or --quantize to none")
-    height, _, width = size.partition("x")
-    if not (height.isdigit() and width.isdigit()) or min(frames, batch, rank) < 1:
-        raise ValueError(f"--size is HEIGHTxWIDTH, --frames, --batch and --rank are 1 or more; got {size!r}, {frames}, "
-                         f"{batch}, {rank}")  # fmt: skip
-    memory, peak = stage.GPUS[gpu]
-    ask = stage.Ask(
-        Clip(int(height), int(width), frames),
-        How(dtype=precision, checkpointing=checkpointing, quantize=quantize),
-        tune,
-        rank,
-        views or stage.views_of(recipe),
-        batch,
-        bank,
-        gpu_memory_gb or memory,
-        tflops or round(stage.SHARE_OF_PEAK * peak, 1),
-        first_frame,
-    )
-    facts = stage.forecast(stage.find_model(model), ask)
-    tell(facts, as_json, stage.in_words(facts))
-    if not facts["fits"]:
+    if table is not None:
+        from rushes.pipeline.hardware import write_page
+
+        tell({"page": str(write_page(table, lambda line: print(line, file=sys.stderr)))}, as_json)
+        return
+    asked = planning.Asked(model, size, frames, clips, takes, prompts, recipe, views, batch, tune, rank, precision,
+                           quantize, checkpointing, bank, first_frame)  # fmt: skip
+    machine = planning.machine(gpu, gpus, gpu_memory_gb, tflops)
+    facts = planning.forecast(project, asked, machine, overrides)
+    tell(facts, as_json, [*step.in_words(facts), *job.in_words(facts)])
+    if not facts["fits"] or facts["too_large"]:
         sys.exit(1)
 
 

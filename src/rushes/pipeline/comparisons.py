@@ -10,7 +10,7 @@ from rushes.config.files import validate_table
 from rushes.config.tables import Settings
 from rushes.records import Candidate, CandidateKind, Caption, Clip, Preference, Row, Score
 from rushes.store.database import Store
-from rushes.training.comparison import LatentGrid
+from rushes.training.comparison import Comparison, LatentGrid
 from rushes.training.recipe import load_recipe
 
 _RATIO = 4  # of a codec; labels are laid on its frames, and their number does not depend on it
@@ -23,6 +23,15 @@ def per_clip(settings: Settings) -> int:
     Raises:
         ValueError: a recipe that refuses these settings.
     """
+    return len(comparisons_of_a_clip(settings))
+
+
+def comparisons_of_a_clip(settings: Settings) -> list[Comparison]:
+    """Comparisons that `per_clip` counts.
+
+    Raises:
+        ValueError: a recipe that refuses these settings.
+    """
     train, size = settings.train, settings.backbone
     recipe = load_recipe(train.recipe)
     options = validate_table(recipe.Options, train.options, "train.options")
@@ -31,7 +40,7 @@ def per_clip(settings: Settings) -> int:
         store.add(
             _rows(settings, recipe.NEEDS, str(getattr(options, "metric", "")), str(getattr(options, "judge", "")))
         )
-        return len(recipe.comparisons(store, options, grid))
+        return recipe.comparisons(store, options, grid)
 
 
 def _rows(settings: Settings, needs: tuple[str, ...], metric: str, judge: str) -> list[Row]:

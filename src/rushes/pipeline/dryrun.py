@@ -1,39 +1,35 @@
 """What a step of a model costs, found without its weights and without computing anything.
 
-The network is built and asked, forward and backward, with tensors that have a shape and no values. The operations that
-it would take are counted, and so are the bytes that it would keep for the backward pass, by the same code that trains.
+The network is built and asked, forward and backward, with tensors that have a shape and no values, by the same code that
+trains; `rushes.pipeline.metering` counts. The blocks of a transformer are equal, so that operations and bytes grow by
+the same amount with each: a network of two of each kind and one of three say what all of them take.
 """
 
 from __future__ import annotations
 
 import importlib
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from fnmatch import fnmatchcase
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils.flop_counter import FlopCounterMode
 
 from rushes.backbones.adapters import add_lora
-from rushes.backbones.base import Condition, How
+from rushes.backbones.base import Backbone, Condition, How
 from rushes.backbones.folders import Folder
+from rushes.backbones.inflation import VideoUNet
 from rushes.backbones.loading import backbone_names
 from rushes.backbones.pipeline import DiffusersBackbone, Family
-from rushes.backbones.quantized import linear_layers, weight_bytes
+from rushes.backbones.quantized import Quantize, linear_layers, weight_bytes
+from rushes.pipeline.blank import blank_part, no_values
+from rushes.pipeline.metering import Meter
+from rushes.pipeline.shown import condition_of
 
-# tokens of a caption, and the width's name in the network's configuration, for each text that a network is given
-TEXTS: dict[str, dict[str, tuple[int, str]]] = {
-    "wan": {"text": (512, "text_dim")},
-    "cogvideox": {"text": (226, "text_embed_dim")},
-    "ltx": {"text": (128, "caption_channels"), "mask": (128, "")},
-    "hunyuan": {"text": (256, "text_embed_dim"), "mask": (256, ""), "pooled": (0, "pooled_projection_dim")},
-}
-# tokens of the first frame that stand before a caption's, by HunyuanVideo's image_condition_type
-SEEN = {"token_replace": 144, "latent_concat": 288}
+DEPTHS = ("num_layers", "num_single_layers")  # of equal blocks, in the configurations of transformers
+SMALL = 2  # blocks of a kind that are looked at, and one more for what the next costs
 
 
 @dataclass(frozen=True)
@@ -47,7 +43,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one view of a clip, whatever the recipe makes of it; sizes in bytes.
+    """Cost of one view of a clip, whatever the recipe makes of it; sizes in bytes.
 
     Attributes:
         parameters: of all networks of the model (Wan 2.2 has two).
@@ -58,7 +54,10 @@ class Cost:
         forward: operations of a forward pass.
         both: of a forward and a backward pass, activations computed again where they are not kept.
         kept: bytes that a forward pass keeps for the backward pass.
-        again: bytes that computing one block again takes, with checkpointing.
+        peak: most bytes that are alive at once in both, beside weights and their gradients.
+        sampling: most bytes that are alive at once in a forward pass without a backward one.
+        weights_4bit: bytes of the weights where the frozen ones are held in 4 bits.
+        resident: bytes of weights that stay on the GPU where blocks are brought there one by one, the largest included.
     """
 
     parameters: int
@@ -69,12 +68,15 @@ class Cost:
     forward: float
     both: float
     kept: int
-    again: int = 0
+    peak: int = 0
+    sampling: int = 0
+    weights_4bit: int = 0
+    resident: int = 0
 
     @property
     def activations(self) -> int:
         """Most bytes that a view's activations take at once."""
-        return self.kept + self.again
+        return max(self.peak, self.kept)
 
 
 def find_family(pipeline: str) -> Family:
@@ -87,139 +89,237 @@ def find_family(pipeline: str) -> Family:
     for name in backbone_names():
         family = getattr(importlib.import_module(f"rushes.backbones.{name}"), "FAMILY", None)
         if isinstance(family, Family):
-            known += family.pipelines if family.name in TEXTS else ()
+            known += family.pipelines
             if pipeline in known:
                 return family
-    raise ValueError(f"there is no forecast for a {pipeline} yet; there is one for {', '.join(known)}")
+    raise ValueError(f"there is no forecast for a {pipeline}; there is one for {', '.join(known)}")
 
 
-def dry_run(folder: Folder, how: How, clip: Clip, tune: str, rank: int, first_frame: bool = False) -> Cost:
+def open_blank(folder: Folder, how: How) -> DiffusersBackbone:
+    """The model whose configurations lie in `folder`, on a processor and of no use but to be measured."""
+    backbone = DiffusersBackbone(folder, find_family(folder.pipeline), how)
+    backbone.device = torch.device("cpu")
+    backbone.dtype = torch.bfloat16 if how.dtype in ("auto", "bfloat16") else torch.float32
+    return backbone
+
+
+def latent_size(backbone: Backbone, clip: Clip) -> tuple[int, int, int, int]:
+    """C, F, H, W of a clip's latents.
+
+    Raises:
+        ValueError: a size or length that the model cannot take.
+    """
+    spec = backbone.spec
+    spec.check_size(clip.height_px, clip.width_px)
+    ratio = spec.spatial_ratio
+    return spec.channels, spec.latent_frames(clip.frames), clip.height_px // ratio, clip.width_px // ratio
+
+
+def dry_run(
+    folder: Folder, how: How, clip: Clip, tune: str, rank: int, first_frame: bool = False, whole: bool = False
+) -> Cost:
     """Cost of a view of the model whose configurations lie in `folder`.
+
+    Args:
+        folder: the model.
+        how: dtype, checkpointing and bits of its weights.
+        clip: its size.
+        tune: "full", "lora", or a group of weights that the model names.
+        rank: of the adapter.
+        first_frame: whether a model that may be given a first frame is given one.
+        whole: run all blocks, in place of two and three of each kind.
 
     Raises:
         ValueError: a size or length that the model cannot take, or a model whose cost cannot be found this way.
     """
-    family = find_family(folder.pipeline)
-    backbone = DiffusersBackbone(folder, family, how)
-    backbone.device = torch.device("cpu")
-    backbone.dtype = torch.bfloat16 if how.dtype in ("auto", "bfloat16") else torch.float32
-    spec = backbone.spec
-    spec.check_size(clip.height_px, clip.width_px)
-    ratio = spec.spatial_ratio
-    size = (spec.channels, spec.latent_frames(clip.frames), clip.height_px // ratio, clip.width_px // ratio)
+    backbone = open_blank(folder, how)
+    size = latent_size(backbone, clip)
+    part = next(part for part in backbone.family.networks if folder.has(part))
+    depths = {} if whole else _depths(folder, part)
+    ask = _Ask(backbone, size, tune, rank, first_frame)
     try:
-        cost = _measured(backbone, size, tune, rank, how.checkpointing, first_frame)
-        if how.checkpointing:  # a block is computed again, at what it keeps when all is kept
-            whole = _measured(backbone, size, tune, rank, False, first_frame)
-            blocks = sum(len(part) for part in backbone.network.children() if isinstance(part, nn.ModuleList))
-            cost = Cost(**{**cost.__dict__, "again": whole.kept // max(blocks, 1)})
+        least = _measured(ask, dict.fromkeys(depths, SMALL))
+        more = {
+            name: (_measured(ask, {**dict.fromkeys(depths, SMALL), name: SMALL + 1}), depth - SMALL)
+            for name, depth in depths.items()
+        }
     except RuntimeError as error:  # a network that looks at values, of which there are none
         why = f"{type(error).__name__}: {str(error).splitlines()[0][:120]}"
-        raise ValueError(f"no forecast for this {family.name}, whose network looks at values ({why})") from error
-    finally:
-        backbone.__dict__.pop("network", None)
-    return cost
+        raise ValueError(f"no forecast for this {backbone.spec.name}, whose network looks at values ({why})") from error
+    networks = sum(folder.has(part) for part in backbone.family.networks)
+    return _cost(_at_depth(least, more), networks, size)
 
 
-def _measured(
-    backbone: DiffusersBackbone, size: tuple[int, int, int, int], tune: str, rank: int, again: bool, first_frame: bool
-) -> Cost:
-    parts = [part for part in backbone.family.networks if backbone.folder.has(part)]
-    with _default(backbone.dtype), torch.device("meta"):
-        network: Any = backbone.folder.cls(parts[0]).from_config(backbone.folder.config(parts[0]))
-    network.eval().requires_grad_(tune == "full")
-    if again:
-        network.enable_gradient_checkpointing()
-    saved = _saved(network, backbone.how)
-    if tune != "full":
-        add_lora(network, backbone.spec.lora_targets, rank, rank)
-    with FakeTensorMode(allow_non_fake_inputs=True), _default(backbone.dtype):
-        backbone.__dict__["network"] = _without_values(network)
-        weights = {p.untyped_storage()._cdata: p for p in network.parameters()}
-        trained = [p for p in network.parameters() if p.requires_grad]
-        condition = _condition(backbone, network.config, size, first_frame)
-        ask = (torch.empty(1, *size), torch.full((1, size[1]), 0.5), condition)
-        kept: dict[int, Tensor] = {}
+@dataclass(frozen=True)
+class _Ask:
+    """What is measured."""
 
-        def keep(tensor: Tensor) -> Tensor:
-            if tensor.untyped_storage()._cdata not in weights:
-                kept[tensor.untyped_storage()._cdata] = tensor
-            return tensor
+    backbone: DiffusersBackbone
+    size: tuple[int, int, int, int]
+    tune: str
+    rank: int
+    first_frame: bool
 
-        with FlopCounterMode(display=False) as counted:
-            with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-                made = backbone.predict(*ask)
-            forward = counted.get_total_flops()
-            made.float().pow(2).mean().backward()
-            both = counted.get_total_flops()
+
+@dataclass(frozen=True)
+class _Counts:
+    """What is counted of one network. All of it grows by the same amount with each block."""
+
+    frozen: float  # number of weights
+    trained: float
+    trained_bytes: float
+    weights: float
+    forward: float
+    both: float
+    kept: float
+    forward_peak: float
+    backward_peak: float
+    sampling: float
+    weights_4bit: float
+    resident: float
+
+    def __sub__(self, other: _Counts) -> _Counts:
+        return _Counts(*(getattr(self, f.name) - getattr(other, f.name) for f in fields(self)))
+
+    def plus(self, count: int, each: _Counts) -> _Counts:
+        """This and so many times another."""
+        return _Counts(*(getattr(self, f.name) + count * getattr(each, f.name) for f in fields(self)))
+
+
+def _at_depth(least: _Counts, more: Mapping[str, tuple[_Counts, int]]) -> _Counts:
+    """Counts of the whole network, from those of a small one and of those with one block more of a kind."""
+    found = least
+    for other, count in more.values():
+        each = other - least
+        # A block's kept bytes are alive at any peak: one that small networks have elsewhere must not hide them.
+        peaks = (max(each.forward_peak, each.kept), max(each.backward_peak, each.kept))
+        changed = {**each.__dict__, "forward_peak": peaks[0], "backward_peak": peaks[1]}
+        found = found.plus(count, _Counts(**changed))
+    return found
+
+
+def _cost(counts: _Counts, networks: int, size: tuple[int, int, int, int]) -> Cost:
     return Cost(
-        parameters=len(parts) * sum(p.numel() for p in network.parameters() if p not in set(trained) or tune == "full"),
-        trained=len(parts) * sum(p.numel() for p in trained),
-        trained_bytes=len(parts) * sum(p.numel() * p.element_size() for p in trained),
-        weights=len(parts) * (sum(p.numel() * p.element_size() for p in weights.values()) - saved),
+        parameters=networks * round(counts.frozen),
+        trained=networks * round(counts.trained),
+        trained_bytes=networks * round(counts.trained_bytes),
+        weights=networks * round(counts.weights),
         latents=size,
-        forward=float(forward),
-        both=float(both),
-        kept=sum(tensor.untyped_storage().nbytes() for tensor in kept.values()),
+        forward=counts.forward,
+        both=counts.both,
+        kept=round(counts.kept),
+        peak=round(max(counts.forward_peak, counts.backward_peak)),
+        sampling=round(counts.sampling),
+        weights_4bit=networks * round(counts.weights_4bit),
+        resident=networks * round(counts.resident),
     )
 
 
-def _saved(network: nn.Module, how: How) -> int:
-    """Bytes that the frozen weights take less in 8 or 4 bits."""
-    if how.quantize == "none":
-        return 0
-    weights = [layer.weight for _, layer in linear_layers(network)]
-    return sum(p.numel() * p.element_size() - weight_bytes(p.shape, how.quantize) for p in weights)
+def _depths(folder: Folder, part: str) -> dict[str, int]:
+    """Numbers of equal blocks by their names in the configuration, where there are more than are looked at."""
+    given = inspect.signature(folder.cls(part).__init__).parameters
+    config = folder.config(part)
+    depths = {name: config.get(name, given[name].default) for name in DEPTHS if name in given}
+    return {name: depth for name, depth in depths.items() if isinstance(depth, int) and depth > SMALL + 1}
 
 
-def _without_values(network: nn.Module) -> nn.Module:
-    """The network with tensors of the mode that is on; in place. Those of device "meta" choose other operations."""
-    wide = set(
-        getattr(network, "_keep_in_fp32_modules", None) or ()
-    )  # which diffusers loads in float32 whatever the rest
-    for path, module in network.named_modules():
-        for name, p in module._parameters.items():
-            if p is not None:
-                dtype = torch.float32 if wide & {*path.split("."), name} else p.dtype
-                module._parameters[name] = nn.Parameter(torch.empty(p.shape, dtype=dtype), p.requires_grad)
-        for name, buffer in module._buffers.items():
-            if buffer is not None:
-                module._buffers[name] = torch.empty(buffer.shape, dtype=buffer.dtype)
+def _measured(ask: _Ask, depths: Mapping[str, int]) -> _Counts:
+    backbone, how = ask.backbone, ask.backbone.how
+    with no_values(backbone.dtype, blank_network(ask, depths)) as network:
+        backbone.__dict__["network"] = network
+        try:
+            condition = condition_of(backbone, ask.size, ask.first_frame)
+            weights = {p.untyped_storage()._cdata: p for p in network.parameters()}
+            held = sum(p.numel() * p.element_size() for p in weights.values())
+            trained = [p for p in network.parameters() if p.requires_grad]
+            passes = measured_passes(backbone, ask.size, condition)
+        finally:
+            del backbone.__dict__["network"]
+    own = {id(p) for name, p in network.named_parameters() if ".lora_" in name}
+    return _Counts(
+        frozen=sum(p.numel() for p in network.parameters() if id(p) not in own),
+        trained=sum(p.numel() for p in trained),
+        trained_bytes=sum(p.numel() * p.element_size() for p in trained),
+        weights=held - _saved(network, how.quantize),
+        weights_4bit=held - _saved(network, "4bit"),
+        resident=_resident(network, how),
+        **passes,
+    )
+
+
+def measured_passes(backbone: Backbone, size: tuple[int, int, int, int], condition: Condition) -> dict[str, float]:
+    """Operations and bytes of a clip's passes through a network, by the names in `Cost`; peaks of each pass apart."""
+    network = backbone.network
+    # A gradient that is there is added to in place: its bytes are not those of activations.
+    for p in network.parameters():
+        p.grad = torch.empty_like(p) if p.requires_grad else None
+    gradients = [p.grad for p in network.parameters() if p.grad is not None]
+    ask = (torch.empty(1, *size), torch.full((1, size[1]), 0.5), condition)
+    held = [*network.parameters(), *network.buffers(), *gradients, *ask[:2], condition.text, *condition.more.values()]
+    with Meter(held) as sampled, torch.no_grad():
+        backbone.predict(*ask)
+    kept: dict[int, Tensor] = {}
+    weights = {p.untyped_storage()._cdata for p in network.parameters()}
+
+    def keep(tensor: Tensor) -> Tensor:
+        if tensor.untyped_storage()._cdata not in weights:
+            kept[tensor.untyped_storage()._cdata] = tensor
+        return tensor
+
+    with Meter(held) as meter:
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            made = backbone.predict(*ask)
+        forward, kept_bytes = meter.operations, sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+        forward_peak = meter.peak
+        kept.clear()
+        meter.restart()
+        made.float().pow(2).mean().backward()
+        del made
+    for p in network.parameters():
+        p.grad = None
+    return {
+        "forward": forward,
+        "both": meter.operations,
+        "kept": kept_bytes,
+        "forward_peak": forward_peak,
+        "backward_peak": meter.peak,
+        "sampling": sampled.peak,
+    }
+
+
+def blank_network(ask: _Ask, depths: Mapping[str, int]) -> nn.Module:
+    """The network as it is trained, on the device that holds no values, with so many blocks."""
+    backbone = ask.backbone
+    part = next(part for part in backbone.family.networks if backbone.folder.has(part))
+    with torch.device("meta"):
+        network = blank_part(backbone.folder, part, backbone.dtype, depths)
+        if backbone.family.name == "inflated_sd":
+            network = VideoUNet(cast(Any, network)).to(backbone.dtype)
+    network.eval().requires_grad_(False)
+    if backbone.how.checkpointing:
+        cast(Any, network).enable_gradient_checkpointing()
+    if ask.tune == "lora":
+        add_lora(network, backbone.spec.lora_targets, ask.rank, ask.rank)
+        return network
+    patterns = {"full": ("*",), **backbone.spec.tunable}[ask.tune]
+    for name, p in network.named_parameters():
+        p.requires_grad_(any(fnmatchcase(name, pattern) for pattern in patterns))
     return network
 
 
-def _condition(
-    backbone: DiffusersBackbone, config: Any, size: tuple[int, int, int, int], first_frame: bool
-) -> Condition:
-    """What a network is given beside the clip, in its shapes."""
-    c, f, h, w = size
-    more: dict[str, Tensor] = {}
-    seen = SEEN.get(config.get("image_condition_type") or "", 0)
-    for name, (tokens, width) in TEXTS[backbone.family.name].items():
-        shape = [n for n in (1, tokens and tokens + seen, config[width] if width else 0) if n]
-        more[name] = torch.empty(shape) if width else torch.ones(shape, dtype=torch.bool)
-    stills = {
-        "start": (1, c, f, h, w),
-        "first": (1, c, 1, h, w),
-        "image": (1, 257, config.get("image_dim") or config.get("image_embed_dim") or 0, 1, 1),
-    }
-    shown = tuple(name for name in backbone.spec.still if name in stills)
-    if "text" not in backbone.spec.modes and not shown and backbone.spec.first_frame == "channels":
-        shown = ("first",)
-    condition = Condition(more.pop("text"), None, {**more, **{name: torch.empty(stills[name]) for name in shown}})
-    if first_frame and backbone.spec.first_frame == "clean":
-        return Condition(condition.text, torch.empty(1, c, 1, h, w), condition.more)
-    return condition
+def _saved(network: nn.Module, bits: Quantize) -> int:
+    """Bytes that the frozen weights take less in 8 or 4 bits."""
+    if bits == "none":
+        return 0
+    weights = [layer.weight for path, layer in linear_layers(network) if ".lora_" not in path]
+    return sum(p.numel() * p.element_size() - weight_bytes(p.shape, bits) for p in weights)
 
 
-@contextmanager
-def _default(dtype: torch.dtype) -> Iterator[None]:
-    """New tensors have this dtype."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        torch.set_default_dtype(before)
+def _resident(network: nn.Module, how: How) -> float:
+    """Bytes of the weights that are in no list of blocks, and of the largest block."""
+
+    def size(module: nn.Module) -> int:
+        return sum(p.numel() * p.element_size() for p in module.parameters()) - _saved(module, how.quantize)
+
+    blocks = [size(block) for part in network.children() if isinstance(part, nn.ModuleList) for block in part]
+    return size(network) - sum(blocks) + max(blocks, default=0)

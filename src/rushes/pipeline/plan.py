@@ -18,25 +18,16 @@ from rushes.backbones.folders import Folder, open_folder
 from rushes.backbones.released import released, released_names
 from rushes.pipeline.checks import unknown
 from rushes.pipeline.dryrun import Clip, Cost, dry_run, find_family
+from rushes.pipeline.gpus import KINDS
 from rushes.training.recipe import recipe_names
 
 GIB = 2**30
-# memory in GB, and 10^12 dense bfloat16 operations a second by the maker's data sheet
-GPUS = {
-    "a100-40": (40, 312),
-    "a100": (80, 312),
-    "h100": (80, 989),
-    "h200": (141, 989),
-    "l40s": (48, 362),
-    "rtx3090": (24, 71),
-    "rtx4090": (24, 165),
-    "rtx5090": (32, 209),
-}
-SHARE_OF_PEAK = 0.4  # of those operations that a step is taken to reach; not measured on a GPU
+GPUS = {name: (kind.memory_gb, kind.tflops) for name, kind in KINDS.items()}
+SHARE_OF_PEAK = 0.4  # of the data sheet's operations that the network is taken to reach; not measured on a GPU
 USABLE = 0.95  # of a GPU's memory; the driver and fragments take the rest
 VIEWS = {"sft": 1, "densedpo": 2, "dfdpo": 2, "huvidpo": 2, "realdpo": 4, "physhpo": 7}
 # What tests measure on a CPU against these forecasts, as a share. On a GPU kernels need workspace besides.
-ERRORS = {"activations": 0.02, "operations": 0.01}
+ERRORS = {"activations": 0.02, "operations": 0.001}
 
 
 @dataclass(frozen=True)
@@ -49,6 +40,9 @@ class Ask:
         bank: whether the reference's errors are looked up.
         gpu_memory_gb: 2^30 bytes each.
         tflops: 10^12 operations a second that a step reaches.
+        first_frame: whether a model that may be given a first frame is given one.
+        waiting: views of a comparison that two_pass takes once more.
+        reference: whether the recipe compares with the reference.
     """
 
     clip: Clip
@@ -61,6 +55,8 @@ class Ask:
     gpu_memory_gb: float
     tflops: float
     first_frame: bool = False
+    waiting: int = 1
+    reference: bool = True
 
 
 def views_of(recipe: str) -> int:
@@ -103,7 +99,11 @@ def forecast(model: Folder, ask: Ask) -> dict[str, Any]:
     Raises:
         ValueError: see `rushes.pipeline.dryrun.dry_run`.
     """
-    cost = dry_run(model, ask.how, ask.clip, ask.tune, ask.rank, ask.first_frame)
+    return forecast_of(dry_run(model, ask.how, ask.clip, ask.tune, ask.rank, ask.first_frame), ask)
+
+
+def forecast_of(cost: Cost, ask: Ask) -> dict[str, Any]:
+    """The same from a cost that was found."""
     memory = static_memory(cost)
     modes = _modes(cost, ask, sum(memory.values()))
     fitting = [name for name, row in modes.items() if row["fits"]]
@@ -152,10 +152,12 @@ def _modes(cost: Cost, ask: Ask, static: int) -> Mapping[str, dict[str, Any]]:
 
 
 def operations(cost: Cost, ask: Ask, mode: str) -> float:
-    """Of a step: each view forward and backward, in the reference unless looked up, and once more by two_pass."""
-    beside = 0.0 if ask.bank or ask.views == 1 else cost.forward
-    again = cost.forward if mode == "two_pass" else 0.0
-    return ask.batch * ask.views * (cost.both + beside + again)
+    """Operations of a step: each view forward and backward, what is computed again among it; in the reference unless
+    that is looked up; and by two_pass those views once more that wait for others.
+    """
+    beside = 0.0 if ask.bank or ask.views == 1 or not ask.reference else ask.views * cost.forward
+    again = ask.waiting * cost.forward if mode == "two_pass" else 0.0
+    return ask.batch * (ask.views * cost.both + beside + again)
 
 
 def remedies(cost: Cost, ask: Ask) -> list[str]:
@@ -193,5 +195,5 @@ def in_words(facts: Mapping[str, Any]) -> list[str]:
             f"{row['step_s']:.2f} s a step at {facts['tflops']:g} TFLOP/s"
         )
     lines += [f"to make it fit: {words}" for words in facts["remedies"]]
-    errors = ", ".join(f"{name} within {share:.0%}" for name, share in facts["errors"].items())
-    return [*lines, f"measured on a CPU: {errors}; seconds and GPU workspace were not measured"]
+    errors = ", ".join(f"{name} within {share:.1%}".replace(".0%", "%") for name, share in facts["errors"].items())
+    return [*lines, f"a forecast; measured on a CPU: {errors}; seconds and GPU workspace were not measured"]

@@ -31,9 +31,10 @@ from torch import Tensor
 from rushes.backbones.base import Backbone
 from rushes.noise.paths import NoisePath
 from rushes.objectives.losses import ViewErrors, loss
-from rushes.objectives.terms import ALONE, TermBatch
+from rushes.objectives.terms import ALONE, TermBatch, collate
 from rushes.training.batches import Batch
 from rushes.training.choice import AUTO, Mode, Pass, Plan, Way, activation_mib, budget_mib
+from rushes.training.comparison import Comparison
 from rushes.training.losers import LoserGradients
 
 # A coefficient below this changes no weight's last bit. Behind it come numbers too small for float32's exponent, with
@@ -261,6 +262,12 @@ class _ViewByView:
             _pull(errors_F, coefficients_F, self.losers)
 
         return finish
+
+
+def waiting_views(comparison: Comparison) -> int:
+    """Views that go through the network before all they are compared with have: `two_pass` takes them once more."""
+    terms = collate([comparison.terms], len(comparison.views), len(comparison.terms[0].labels))
+    return sum(any(other > view for other in partners) for view, partners in enumerate(_partners(terms)))
 
 
 def _partners(terms: TermBatch) -> list[set[int]]:

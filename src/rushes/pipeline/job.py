@@ -17,6 +17,7 @@ import torch
 from rushes.backbones.base import Backbone, BackboneSpec, How
 from rushes.backbones.folders import Folder
 from rushes.backbones.pipeline import DiffusersBackbone
+from rushes.backbones.tiling import tiled
 from rushes.config.tables import Settings
 from rushes.pipeline.comparisons import comparisons_of_a_clip
 from rushes.pipeline.dryrun import Clip, Cost, dry_run, find_family, latent_size, measured_passes
@@ -64,7 +65,8 @@ def how_of(settings: Settings) -> How:
     dtype = size.dtype
     if dtype == "auto":  # an adapter is float32 over bfloat16 weights; all weights are trained in float32
         dtype = "bfloat16" if settings.train.tune == "lora" else "mixed"
-    return How(dtype, size.checkpointing, size.tiling, size.fps, size.quantize, size.offload)
+    tiles = tiled(size.tiling, size.name, size.frames, size.height_px, size.width_px)
+    return How(dtype, size.checkpointing, tiles, size.fps, size.quantize, size.offload)
 
 
 def model_of(folder: Folder, settings: Settings) -> Model:

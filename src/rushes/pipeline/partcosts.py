@@ -116,7 +116,7 @@ def _encoded(backbone: DiffusersBackbone, pixels: Tensor) -> Tensor:
 
 def _decoded(backbone: DiffusersBackbone, latents: Tensor) -> Tensor:
     family = backbone.family
-    return family.decode(backbone.codec, family.denormalise(backbone.codec, latents))
+    return family.decode(backbone.codec, family.denormalise(backbone.codec, latents), backbone.how)
 
 
 def _run(codec: Any, work: Callable[[Tensor], object], given: Tensor) -> Meter:

@@ -1,4 +1,4 @@
-"""Operations of a network by hand: from the shapes that its layers and its attention meet. Shares nothing with the meter."""
+"""Operations of a network by hand, from the shapes that its layers and its attention meet; without the meter."""
 
 from __future__ import annotations
 

@@ -156,7 +156,7 @@ def test_stages_have_an_owner() -> None:
 
 @pytest.mark.slow
 def test_a_whole_job_of_wan() -> None:
-    """At the speeds that were assumed there: 46 h of takes, 16 of training, 4.6 of probes, 9 of evaluation, 76 in all."""
+    """2.4 s a forward pass: by hand 46 h of takes, 16 of training, 4.6 of probes, 9 of evaluation, 76 in all."""
     settings, folder = settings_of(Asked("wan2.1-t2v-1.3b", takes=2), 1)
     facts = forecast_job(model_of(folder, settings), settings, numbers_of(settings, 400), Machine(24, 283 / 2.4))
     expected = {"generate": 46, "train": 16, "probes": 4.6, "evaluate": 9}
@@ -174,8 +174,8 @@ def test_a_codec_that_works_in_tiles_is_counted_as_if_each_tile_ran(name: str, m
     monkeypatch.setattr(partcosts, "BLENDS", ())
     each = codec_cost(released(name), How(), clip)
     assert (kept.encode, kept.decode, kept.encode_first) == (each.encode, each.decode, each.encode_first)
-    assert kept.encode_bytes == pytest.approx(each.encode_bytes, rel=0.1)
-    assert kept.decode_bytes == pytest.approx(each.decode_bytes, rel=0.1)
+    for said, real in ((kept.encode_bytes, each.encode_bytes), (kept.decode_bytes, each.decode_bytes)):
+        assert 0.99 * real <= said <= 1.2 * real
 
 
 def test_what_a_project_lacks(tmp_path: Path, small: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:

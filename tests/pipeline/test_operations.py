@@ -1,8 +1,8 @@
 """Operations of released networks at released sizes, against closed forms that share nothing with the meter.
 
-A forward pass takes 2 P_v N + 2 P_t M + 4 N^2 d L + 4 N M d L: P_v weights of linear layers meet N video tokens and P_t
-meet M tokens of text; d is the width that attention works at, L the number of layers. Where attention is joint, N counts
-the text too. A layer that every token goes through once (patches, times of each token) stands among P_v.
+A forward pass takes 2 P_v N + 2 P_t M + 4 N^2 d L + 4 N M d L: P_v weights of linear layers meet N video tokens and
+P_t meet M tokens of text; d is the width that attention works at, L the number of layers. Where attention is joint, N
+counts the text too. A layer that every token goes through once (patches, times of each token) stands among P_v.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def wan(
     clip: Clip, d: int, ffn: int, layers: int, channels: tuple[int, int] = (16, 16), space: int = 8, image: int = 0,
     times: bool = False
 ) -> float:  # fmt: skip
-    """Self-attention 4 d^2, queries and outputs of cross-attention 2 d^2, feed-forward 2 d ffn; text: keys and values."""
+    """Self-attention 4 d^2, cross-attention 2 d^2 on video and 2 d^2 on text, feed-forward 2 d ffn."""
     n = ((clip.frames - 1) // 4 + 1) * (clip.height_px // space // 2) * (clip.width_px // space // 2)
     p_v = layers * (6 * d * d + 2 * d * ffn) + 4 * d * sum(channels)
     p_v += (256 * d + 7 * d * d) * times  # TI2V: a time for each token
@@ -57,7 +57,7 @@ def ltx(clip: Clip, d: int, layers: int, m: int) -> float:
 
 
 def hunyuan(clip: Clip, m: int, channels: int = 16, d: int = 3072) -> float:
-    """20 double blocks, 12 d^2 on video and on text; 40 single ones, 12 d^2 on both; two refiners of the text, 12 d^2."""
+    """20 double and 40 single blocks, 12 d^2 on video and on text; two refiners of the text, 12 d^2."""
     n = ((clip.frames - 1) // 4 + 1) * (clip.height_px // 16) * (clip.width_px // 16)
     joint = n + m
     text = 2.0 * m * (4096 * d + 2 * 12 * d * d) + 2 * 4.0 * m * m * d
@@ -108,7 +108,7 @@ def test_a_forward_pass_is_its_closed_form(name: str, clip: Clip, closed: float)
 
 
 def test_a_step_of_an_adapter_leaves_out_the_gradients_of_what_is_frozen() -> None:
-    """Forward, forward again, and backward: 2 products a linear layer, of which a frozen one needs one; attention 2.5."""
+    """Forward, forward again, and backward: of two products a frozen linear layer needs one; attention takes 2.5."""
     cost = dry_run(released("wan2.1-t2v-1.3b"), BF16, SMALL, "lora", 32)
     n, layers, d = 32_760, 30, 1536
     attention = 4.0 * n * n * d * layers + 4.0 * n * 512 * d * layers

@@ -43,8 +43,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return make
 
 
-SLOW = ["wan_i2v", "wan_experts", "wan_ti2v", "cogvideox_5b", "cogvideox_1.5_i2v", "ltx", "ltx2", "hunyuan", "hunyuan_i2v",
-        "hunyuan15", "hunyuan15_i2v", "animatediff"]  # fmt: skip
+SLOW = ["wan_i2v", "wan_experts", "wan_ti2v", "cogvideox_5b", "cogvideox_1.5_i2v", "ltx", "ltx2", "hunyuan",
+        "hunyuan_i2v", "hunyuan15", "hunyuan15_i2v", "animatediff"]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["wan", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])

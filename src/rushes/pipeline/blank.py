@@ -27,7 +27,7 @@ def blank_part(folder: Folder, part: str, dtype: torch.dtype, changes: Mapping[s
 
 @contextmanager
 def no_values(dtype: torch.dtype, module: nn.Module) -> Iterator[nn.Module]:
-    """Lend a module with tensors that have a shape, a dtype and no values; new ones have neither, and are of `dtype`."""
+    """Lend a module whose tensors have no values; nor have new ones, which are of `dtype` by default."""
     with FakeTensorMode(allow_non_fake_inputs=True), _default(dtype):
         yield _without_values(module)
 

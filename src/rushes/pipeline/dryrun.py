@@ -1,8 +1,8 @@
 """What a step of a model costs, found without its weights and without computing anything.
 
-The network is built and asked, forward and backward, with tensors that have a shape and no values, by the same code that
-trains; `rushes.pipeline.metering` counts. The blocks of a transformer are equal, so that operations and bytes grow by
-the same amount with each: a network of two of each kind and one of three say what all of them take.
+The network is built and asked, forward and backward, with tensors that have a shape and no values, by the same code
+that trains; `rushes.pipeline.metering` counts. The blocks of a transformer are equal, so that operations and bytes grow
+by the same amount with each: a network of two of each kind and one of three say what all of them take.
 """
 
 from __future__ import annotations

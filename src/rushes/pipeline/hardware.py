@@ -23,6 +23,7 @@ CARDS = ("rtx4070", "rtx4080", "rtx4090", "rtx5090", "h100", "h200")  # 12, 16, 
 CLIPS = (60, 400)
 SHORT = 0.4  # of the release's length
 RECIPE = "realdpo"
+NO = "no"
 Tune = Literal["4 bits", "bfloat16", "full"]
 TUNES: tuple[Tune, ...] = ("4 bits", "bfloat16", "full")  # adapters over weights in 4 bits and in bfloat16; all weights
 
@@ -148,13 +149,14 @@ def page(models: Mapping[str, list[Row]]) -> Iterator[str]:
 def _best(rows: list[Row], card: str) -> str:
     """What of the three fits a card."""
     there = [row.tune for row in rows if row.fits(card)]
-    return ", ".join(there) if there else "–"
+    return ", ".join(there) if there else NO
 
 
 def _section(name: str, rows: list[Row]) -> Iterator[str]:
     clip = rows[0].clip
     yield f"\n### {name}\n"
-    yield f"{clip.height_px} x {clip.width_px} px. {rows[0].cards[CARDS[0]][0]['parameters'] / 1e9:.1f} billion weights.\n"
+    weights = rows[0].cards[CARDS[0]][0]["parameters"] / 1e9
+    yield f"{clip.height_px} x {clip.width_px} px, {weights:.1f} billion weights.\n"
     heads = [f"{card}, {KINDS[card].memory_gb} GB" for card in CARDS]
     yield f"| frames | trained | GiB | {' | '.join(heads)} |"
     yield f"|---|---|---|{'---|' * len(heads)}"
@@ -165,7 +167,7 @@ def _section(name: str, rows: list[Row]) -> Iterator[str]:
 
 def _cell(row: Row, card: str) -> str:
     if not row.fits(card):
-        return "–"
+        return NO
     few, many = row.cards[card]
     return f"{_number(few['step_s'])} s, {_number(few['total_hours'])} / {_number(many['total_hours'])} h"
 
@@ -180,20 +182,20 @@ HEAD = f"""# What fits which card
 
 **All numbers on this page are forecasts.** No GPU was used. Memory and operations come from running each model, as it
 was released, with tensors that have shapes and no values, by the code that trains ([how far to trust
-it](machine.md#will-it-fit)). Seconds are operations over 40 % of what the GPU's data sheet says; on your GPU they may be
-half or twice that. `rushes bench step` measures it, and `rushes plan PROJECT --tflops N` forecasts with what you
+it](machine.md#will-it-fit)). Seconds are operations over 40 % of what the GPU's data sheet says; on your GPU they may
+be half or twice that. `rushes bench step` measures it, and `rushes plan PROJECT --tflops N` forecasts with what you
 measured.
 
 A job is `{RECIPE}` with the settings that `rushes init --model` writes: takes by the base model, 400 steps of 4
-comparisons, one view in memory at a time where more do not fit, probes at each checkpoint, and takes of held-out prompts
-by the base and the trained model; a fifth of the clips is held out. All of it runs on one GPU. Import, labels and
-metrics are not in it.
+comparisons, one view in memory at a time where more do not fit, probes at each checkpoint, and takes of held-out
+prompts by the base and the trained model; a fifth of the clips is held out. All of it runs on one GPU. Import, labels
+and metrics are not in it.
 
 ## What can be trained
 
-`4 bits` and `bfloat16` are adapters of rank 32 over weights held so; `full` is all weights, held in float32 and computed
-in bfloat16. Each that is named fits with every stage of the job. A dash: none does. The second line of each model is for
-clips of two fifths of the release's length.
+`4 bits` and `bfloat16` are adapters of rank 32 over weights held so; `full` is all weights, held in float32 and
+computed in bfloat16. What is named fits with every stage of the job. The second line of each model is for clips of two
+fifths of the release's length.
 """
-LEGEND = """GiB is what the largest stage takes with one view at a time. A card that has room takes more, as several views at once
-are faster. Cells: seconds a training step, then hours of the whole job for 60 and for 400 clips. A dash: it does not fit."""
+LEGEND = """GiB is what the largest stage takes with one view at a time; a card that has room takes several at once.
+Cells: seconds a training step, then hours of the whole job for 60 and for 400 clips; "no": the job does not fit."""

@@ -1,7 +1,7 @@
 """`rushes plan` for a whole job: hours and GiB of each stage, from the passes that it takes and what each costs.
 
-Seconds are operations over an assumed speed: nothing here was measured on a GPU. Reading and writing of videos, metrics,
-labels, hashing and loading are left out.
+Seconds are operations over an assumed speed: nothing here was measured on a GPU. Reading and writing of videos,
+metrics, labels, hashing and loading are left out.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def model_of(folder: Folder, settings: Settings) -> Model:
 
 
 def model_at_hand(settings: Settings) -> Model:
-    """The same for a backbone that is in no folder of diffusers' layout: it is loaded and runs once, on the processor."""
+    """The same for a backbone that is in no folder of diffusers' layout: it is loaded and runs once on a processor."""
     size = settings.backbone
     backbone = load_model(size)
     assert not isinstance(backbone, DiffusersBackbone)

@@ -26,11 +26,11 @@ aten = torch.ops.aten
 
 
 def _attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> int:
-    return sdpa_flop_count(query.shape, key.shape, value.shape)
+    return int(sdpa_flop_count(query.shape, key.shape, value.shape))
 
 
 def _attention_backward(gradient: Tensor, query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> int:
-    return sdpa_backward_flop_count(gradient.shape, query.shape, key.shape, value.shape)
+    return int(sdpa_backward_flop_count(gradient.shape, query.shape, key.shape, value.shape))
 
 
 # Operations of a kernel, a multiplication and an addition each counting as one; all other kernels count as none.
@@ -67,7 +67,7 @@ class Meter(TorchDispatchMode):
         self.by_kernel: Counter[str] = Counter()
         self.live, self.peak = 0, 0
         self._seen = {tensor.untyped_storage()._cdata: 0 for tensor in held}
-        self._none: Any = WeakIdKeyDictionary()  # masks that choose nothing
+        self._none: Any = WeakIdKeyDictionary()  # type: ignore[no-untyped-call]  # masks that choose nothing
 
     @property
     def operations(self) -> float:
@@ -133,7 +133,7 @@ class Meter(TorchDispatchMode):
             out = kernel(first)
             self._none[out] = True
             return out
-        masks = args[1] if kernel is aten.index.Tensor else ()
+        masks: Sequence[Any] = args[1] if kernel is aten.index.Tensor else ()
         if len(masks) == 1 and isinstance(masks[0], Tensor) and masks[0].dtype == torch.bool:
             rows = 0 if masks[0] in self._none else masks[0].numel()
             return first.new_empty(rows, *first.shape[masks[0].dim() :])

@@ -1,4 +1,4 @@
-"""What a model's codec and readers cost: operations and bytes of encoding and decoding a clip, and of reading a caption.
+"""What a model's codec and readers cost: operations and bytes of coding a clip, and of reading a caption.
 
 The codec runs with tensors that have shapes and no values, in tiles where it works in tiles. Its encoder and decoder
 meet the same shapes again and again, tile after tile; what a call has cost is kept, and the next one of these shapes is
@@ -183,12 +183,14 @@ class _Remembered:
         if key in self.calls:
             call = self.calls[key]
             for each, after in zip(lists, call.lists, strict=True):
-                each[:] = tree_map(_made, after)
+                for place, leaf in enumerate(after):  # one by one, so that what was there is freed
+                    each[place] = None
+                    each[place] = _made(leaf)
             self.meter.add(call.operations, call.above)
             return tree_map(_made, call.out)
         with self.meter.apart() as cost:
             out = self.forward(*args, **kwargs)
-        after = [tree_map(_blank, list(each)) for each in lists]
+        after = [[_blank(leaf) for leaf in each] for each in lists]
         self.calls[key] = _Call(tree_map(_blank, out), after, cost.operations, cost.above)
         return out
 

@@ -52,11 +52,15 @@ class Shape:
         return self.frames * (self.height // self.patch) * (self.width // self.patch)
 
     def flops(self, parameters: int) -> float:
-        """Of a forward and a backward of one clip: 6 per weight and token, and attention; none for recomputing.
+        """Of a forward and a backward of one clip, as `rushes plan` counts them.
 
-        A frozen weight takes 4, as it gets no gradient itself.
+        A weight takes 2 operations a token forward and 4 backward, a frozen one 2 backward, as it gets no gradient
+        itself; attention takes 2.5 times backward what it takes forward, as it makes its scores again. With
+        checkpointing the forward pass counts twice: it is taken twice.
         """
-        return self.forward_flops(parameters) * (2 if self.lora else 3) + (self._attention if self.lora else 0.0)
+        forward, weights = self.forward_flops(parameters), 2.0 * parameters * self.tokens
+        backward = weights * (1 if self.lora else 2) + 2.5 * self._attention
+        return forward * (2 if self.checkpointing else 1) + backward
 
     def forward_flops(self, parameters: int) -> float:
         """Of a forward of one clip: 2 per weight and token, and attention."""

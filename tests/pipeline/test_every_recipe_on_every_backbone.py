@@ -167,7 +167,8 @@ def sampled(model: DiffusersBackbone, at: Ground) -> Tensor:
 def sampled_elsewhere(at: Ground, exported: Path) -> Tensor:
     """The same by the pipeline of diffusers that has loaded the adapter; an inflated image model is none of its own."""
     if at.pipeline is None:
-        return sampled(load_backbone("inflated_sd", str(exported)), at)
+        how = at.project.base.how  # type: ignore[attr-defined]
+        return sampled(load_backbone("inflated_sd", str(exported), how), at)
     load_lora(at.pipeline, exported)
     try:
         mode = "first_frame" if at.first_frame else "text"

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -63,11 +63,11 @@ class Meter(TorchDispatchMode):
 
     def __init__(self, held: Iterable[Tensor] = ()) -> None:
         """`held`: tensors whose bytes are counted elsewhere, such as weights and their gradients."""
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.by_kernel: Counter[str] = Counter()
         self.live, self.peak = 0, 0
         self._seen = {tensor.untyped_storage()._cdata: 0 for tensor in held}
-        self._none: Any = WeakIdKeyDictionary()  # type: ignore[no-untyped-call]  # masks that choose nothing
+        self._none = cast(Any, WeakIdKeyDictionary)()  # masks that choose nothing
 
     @property
     def operations(self) -> float:

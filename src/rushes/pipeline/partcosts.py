@@ -120,7 +120,8 @@ def _decoded(backbone: DiffusersBackbone, latents: Tensor) -> Tensor:
 
 
 def _run(codec: Any, work: Callable[[Tensor], object], given: Tensor) -> Meter:
-    with Meter([*codec.parameters(), *codec.buffers(), given]) as meter:
+    meter = Meter([*codec.parameters(), *codec.buffers(), given])
+    with meter:
         calls: dict[tuple[Any, str], Any] = {}
         for part in (codec.encoder, codec.decoder):
             calls[part, "forward"] = _Remembered(part.forward, meter)

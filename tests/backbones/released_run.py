@@ -31,6 +31,7 @@ from fake_gpu import NAME, fake_gpu  # noqa: E402
 
 from rushes.backbones import hunyuan, inflated_sd  # noqa: E402
 from rushes.backbones.base import How  # noqa: E402
+from rushes.backbones.model_defaults import all_models  # noqa: E402
 from rushes.backbones.pipeline import DiffusersBackbone, Family  # noqa: E402
 from rushes.backbones.released import Released, released  # noqa: E402
 from rushes.backbones.sampling import sample  # noqa: E402
@@ -45,33 +46,8 @@ from rushes.training.comparison import Comparison, View  # noqa: E402
 CAPTION, NEGATIVE = "a red ball falls", "blurry"
 # height, width and frames that the release is made for
 SIZES = {
-    "wan2.1-t2v-1.3b": (480, 832, 81),
-    "wan2.1-t2v-14b": (480, 832, 81),
-    "wan2.1-i2v-14b-480p": (480, 832, 81),
-    "wan2.1-i2v-14b-720p": (720, 1280, 81),
-    "wan2.2-t2v-a14b": (480, 832, 81),
-    "wan2.2-i2v-a14b": (480, 832, 81),
-    "wan2.2-ti2v-5b": (704, 1280, 121),
-    "cogvideox-2b": (480, 720, 49),
-    "cogvideox-5b": (480, 720, 49),
-    "cogvideox-5b-i2v": (480, 720, 49),
-    "cogvideox-1.5-5b": (768, 1360, 81),
-    "cogvideox-1.5-5b-i2v": (768, 1360, 81),
-    "ltx-video-0.9": (512, 704, 161),
-    "ltx-video-0.9.1": (512, 704, 161),
-    "ltx-video-0.9.5": (512, 704, 161),
-    "ltx-video-0.9.7-13b": (512, 704, 121),
-    "ltx-video-0.9.8-13b": (512, 704, 121),
-    "ltx-2": (512, 768, 121),
-    "hunyuanvideo": (544, 960, 129),
-    "hunyuanvideo-i2v": (544, 960, 129),
-    "hunyuanvideo-i2v-33ch": (544, 960, 129),
-    "hunyuanvideo-1.5-480p-t2v": (480, 848, 121),
-    "hunyuanvideo-1.5-480p-i2v": (480, 848, 121),
-    "hunyuanvideo-1.5-720p-t2v": (720, 1280, 121),
-    "hunyuanvideo-1.5-720p-i2v": (720, 1280, 121),
-    "animatediff-sd1.5": (512, 512, 16),
-    "stable-diffusion-1.5": (512, 512, 16),
+    name: tuple(row.settings[f"backbone.{side}"].value for side in ("height_px", "width_px", "frames"))
+    for name, row in all_models().items()
 }
 # What a step sees: coefficients of the terms over the views, and how their frames are put together.
 SHAPES: dict[str, tuple[list[tuple[float, ...]], str]] = {

@@ -22,6 +22,8 @@ from rushes.pipeline.fitting import check_fits
 from rushes.pipeline.model_presets import (
     DEFAULT,
     GIVEN,
+    MISSING,
+    Preset,
     family_of,
     folder_preset,
     nearest_length,
@@ -29,7 +31,7 @@ from rushes.pipeline.model_presets import (
     sourced,
 )
 from rushes.pipeline.project import open_project
-from rushes.pipeline.settings import adopt, read_settings, write_settings
+from rushes.pipeline.settings import adopt, flat, read_settings, write_settings
 from rushes.training.recipe import load_recipe, published, recipe_names
 
 from ..backbones.tiny_pipelines import write
@@ -52,17 +54,24 @@ def wan(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write("wan_unipc", tmp_path_factory.mktemp("model") / "wan")
 
 
-def written(name: str, recipe: str = "realdpo", **clip: Any) -> dict[str, dict[str, Any]]:
-    """What init writes for a released configuration, in the form of its JSON."""
+def preset_of(name: str, recipe: str, **clip: Any) -> Preset:
+    """What init makes for a released configuration."""
     match = Match(all_models()[name])
-    preset = folder_preset(match, released(name), f"hub:{match.model.repository}", recipe, **clip)
+    return folder_preset(match, released(name), f"hub:{match.model.repository}", recipe, **clip)
+
+
+def written(name: str, recipe: str = "realdpo", **clip: Any) -> dict[str, dict[str, Any]]:
+    """The same in the form of its JSON."""
+    preset = preset_of(name, recipe, **clip)
     check_settings(preset.settings)
     return sourced(preset, preset.settings, ())
 
 
 def test_snapshot_of_what_is_written_for_every_released_configuration() -> None:
     rows = {
-        name: {path: row["value"] for path, row in written(name).items() if row["source"] not in (DEFAULT, GIVEN)}
+        name: {
+            path: row["value"] for path, row in written(name).items() if row["source"] not in (DEFAULT, GIVEN, MISSING)
+        }
         for name in released_names()
     }
     if os.environ.get("RUSHES_WRITE_GOLDEN"):
@@ -202,6 +211,30 @@ def test_other_recipe_of_a_project_is_its_papers_and_not_the_tiny_backbones(wan:
     assert recipe_train(Settings(), "realdpo").objective.sft_weight == 1000.0
 
 
+def test_other_recipe_leaves_no_expert_untrained_either(tmp_path: Path) -> None:
+    """RealDPO's times end at 0.5, and the high-noise expert answers from 0.875 up."""
+    write_settings(tmp_path, settings_for(write("wan_experts", tmp_path / "model")))
+    assert recipe_train(read_settings(tmp_path), "realdpo").t_high == 1.0
+
+
+@pytest.mark.parametrize("recipe", [name for name in recipe_names() if name != "huvidpo"])
+def test_a_setting_that_is_called_a_default_is_at_its_default(recipe: str) -> None:
+    defaults = dict(flat(Settings().model_dump(mode="json")))
+    for path, row in written("wan2.1-t2v-1.3b", recipe).items():
+        assert row["source"] != DEFAULT or row["value"] == defaults[path], path
+
+
+def test_labels_of_a_metric_are_said_not_to_be_the_papers(tmp_path: Path) -> None:
+    (note,) = [note for note in preset_of("wan2.1-t2v-1.3b", "densedpo").notes if note.startswith("label.by")]
+    assert "set it to human or vlm" in note
+    assert not [note for note in preset_of("wan2.1-t2v-1.3b", "realdpo").notes if note.startswith("label.by")]
+
+
+def test_a_repository_of_the_table_is_known_in_any_case() -> None:
+    settings = Settings(backbone=Backbone(name="wan", path="hub:wan-ai/wan2.2-t2v-a14b-diffusers"))
+    assert with_model_defaults(settings).generate.guidance == 4.0
+
+
 # the GPU
 
 
@@ -282,11 +315,19 @@ def test_init_without_a_project_prints_and_writes_nothing(
 def test_what_init_cannot_do_is_said_in_one_sentence(
     wan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    p = tmp_path / "p"
+    p, few = tmp_path / "p", write("wan_unipc", tmp_path / "wan-causvid")
+    capsys.readouterr()  # what writing it printed
     for arguments, words in {
         ("init", p, "--model", tmp_path): "has no model_index.json",
         ("init", p, "--model", tmp_path / "no"): "no such folder, and no released model of this name",
         ("init", p, "--model", "wan2.1-t2v-14b"): "or hub:Wan-AI/Wan2.1-T2V-14B-Diffusers",
+        ("init", p, "--model", few): "distilled to few steps, as its name says",
+        (
+            "init",
+            p,
+            "--model",
+            f"hub:{all_models()['animatediff-sd1.5'].repository}",
+        ): "is an adapter and no whole model",
         ("init", p, "--model", wan, "--size", "480"): "--size is HEIGHTxWIDTH",
         ("init", p, "--model", wan, "--size", "484x832"): "the nearest that it can is",
         ("init", p, "--model", wan, "--recipe", "realdop"): "did you mean realdpo",

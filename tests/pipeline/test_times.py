@@ -13,14 +13,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from rushes.backbones import ltx
 from rushes.backbones.adapters import LORA_FILE
+from rushes.backbones.base import How
 from rushes.backbones.loading import load_backbone
+from rushes.backbones.released import released
 from rushes.cli import main
 from rushes.config.tables import Backbone, Caption, Generate, Label, Settings, Train
 from rushes.noise.draws import TimeDraw
 from rushes.pipeline import stages
 from rushes.pipeline.project import open_project
-from rushes.pipeline.times import expert_shares, training_times
+from rushes.pipeline.times import expert_shares, times_in_words, training_times
 from rushes.training.history import read_history
 
 from ..backbones.tiny_pipelines import BACKBONE, write
@@ -189,6 +192,18 @@ def test_ltx_for_conditions_is_trained_at_the_shift_of_its_makers_trainer(tmp_pa
     spec, _ = spec_of("ltx_conditions", tmp_path)
     assert spec.sampling_shift((16, 8, 8)) == pytest.approx(2.71828**0.95, rel=1e-4)
     assert spec.sampling_shift((16, 16, 16)) == pytest.approx(2.71828**2.05, rel=1e-4)
+    assert spec.sampling_shift((16, 22, 38)) == spec.sampling_shift((16, 16, 16))  # 704 x 1216 x 121, not 215
+
+
+def test_released_ltx_without_a_shift_by_length_is_trained_as_its_makers_train_it() -> None:
+    for name in ("ltx-video-0.9.5", "ltx-video-0.9.7-13b"):
+        assert ltx.spec(released(name), How()).sampling_shift((16, 16, 22)) == pytest.approx(2.71828**2.05, rel=1e-4)
+
+
+def test_a_range_below_the_high_noise_expert_is_said_with_what_mends_it(tmp_path: Path) -> None:
+    spec, size = spec_of("wan_experts", tmp_path)
+    warning = times_in_words(Settings(backbone=size, train=Train(recipe="realdpo", t_high=0.5)), spec)[1]
+    assert "train.t_high is 0.5" in warning and warning.endswith("set train.t_high to 1")
 
 
 def test_what_a_model_cannot_do_is_refused_in_a_sentence(tmp_path: Path) -> None:

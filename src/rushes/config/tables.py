@@ -254,8 +254,8 @@ class Train(Table):
         ge=0,
         description="shift of training times towards noise; 1 = none, 0 = that which these clips are sampled with",
     )
-    t_low: float = Field(0.0, ge=0, lt=1, description="lowest noise level trained at, after the shift; 0 = clean")
-    t_high: float = Field(1.0, gt=0, le=1, description="highest noise level trained at, after the shift; 1 = noise")
+    t_low: float = Field(0.0, ge=0, lt=1, description="lowest training time, after the shift; 0 = clean")
+    t_high: float = Field(1.0, gt=0, le=1, description="highest training time, after the shift; 1 = noise")
     expert: Literal["both", "high", "low"] = Field(
         "both", description="of two experts train both, or one alone, at its own noise levels"
     )

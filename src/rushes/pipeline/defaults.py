@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from rushes.backbones.folders import HUB
 from rushes.backbones.model_defaults import Match, Sourced, all_models, find_model, settings_of
 from rushes.config.tables import Settings
 
@@ -28,18 +27,13 @@ def left_out(settings: Settings) -> dict[str, Sourced]:
     return {path: row for path, row in rows.items() if not _is_set(settings, path)}
 
 
-def model_of(settings: Settings, fetch: bool = False) -> Match | None:
+def model_of(settings: Settings) -> Match | None:
     """The released model that the project is about; None for a backbone that is in no table.
 
-    Args:
-        settings: of the project.
-        fetch: also a repository that the table does not have, which is fetched to be read.
+    A repository that the table does not have is fetched, as it will be to be loaded.
     """
     name, path = settings.backbone.name, settings.backbone.path
     if not path or name not in {row.family for row in all_models().values()}:
-        return None
-    repositories = {row.repository for row in all_models().values()}
-    if path.startswith(HUB) and path.removeprefix(HUB) not in repositories and not fetch:
         return None
     try:
         match = find_model(path)

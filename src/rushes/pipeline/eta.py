@@ -64,6 +64,11 @@ def _check_segments(settings: Settings) -> None:
     if label.whole:
         raise ValueError("label.whole: a pair is mixed over its segments, and a whole clip is one; set it to false")
     seconds = size.frames / size.fps
+    if seconds < 2 * label.segment_s and label.by == "metric":
+        raise ValueError(
+            f"backbone.frames: clips of {seconds:.3g} s are one segment of the {label.segment_s:g} s that metrics "
+            "measure, and a pair is mixed over several; take clips of 2 s or more, or set label.by to human or vlm"
+        )
     if seconds < 2 * label.segment_s:
         raise ValueError(
             f"label.segment_s: clips of {seconds:.3g} s have one segment of {label.segment_s:g} s, and a pair is mixed "

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rushes.backbones.base import BackboneSpec, How
+from rushes.backbones.distilled import check_not_distilled
 from rushes.backbones.folders import HUB, Folder, open_folder
 from rushes.backbones.model_defaults import Match, Sourced, all_models, find_model, settings_of
 from rushes.backbones.pipeline import Family
@@ -20,8 +21,10 @@ from rushes.pipeline.presets import checked_recipe, preset, scores_of, with_stag
 from rushes.pipeline.settings import flat
 from rushes.training.recipe import published
 
+IN_TWO_REPOSITORIES = ("animatediff-sd1.5",)  # the hub has its adapter and its image model apart
 DEFAULT = "default (docs/settings.md)"
 GIVEN = "given"
+MISSING = "still to be given"
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,14 @@ def model_preset(
         raise ValueError(f"--model: {model} is a name, and its weights are needed; give their folder, or {where}")
     match = find_model(model)
     path = model if model.startswith(HUB) else str(Path(model).resolve())
-    return folder_preset(match, folder_of(model, match), path, recipe, footage, size, frames)
+    folder = folder_of(model, match)
+    check_not_distilled(folder, match.model.family, model)
+    if model.startswith(HUB) and match.model.name in IN_TWO_REPOSITORIES:
+        raise ValueError(
+            f"--model: {model} is an adapter and no whole model; put it together with its image model once, as "
+            "docs/backbones.md shows, and give the folder that this makes"
+        )
+    return folder_preset(match, folder, path, recipe, footage, size, frames)
 
 
 def folder_preset(
@@ -92,9 +102,24 @@ def folder_preset(
     rows |= other
     base = with_stages(recipe, module, footage or Path.cwd(), Train(recipe=recipe))
     settings = with_values(base, {name: row.value for name, row in rows.items()})
-    sources = {name: row.source for name, row in rows.items()}
-    chosen = dict.fromkeys(("train.recipe", "footage.kind", "footage.path"), GIVEN)
+    if settings.label.by == "metric":
+        notes.append(
+            f"label.by: the metric {settings.label.metric} labels here, which prefers steady clips and is not the "
+            "paper's judge; set it to human or vlm for labels of people or of a model that sees"
+        )
+    sources = _of_stages(base) | {name: row.source for name, row in rows.items()}
+    chosen = {"train.recipe": GIVEN, "footage.path": GIVEN if footage else MISSING}
     return Preset(settings, {**sources, **chosen}, match.model.name, tuple(note for note in notes if note))
+
+
+def _of_stages(base: Settings) -> dict[str, str]:
+    """Sources of settings that are not at their defaults, as stages before training make what a recipe needs."""
+    ours, defaults = (dict(flat(each.model_dump(mode="json"))) for each in (base, Settings()))
+    return {
+        path: f"what {base.train.recipe} needs of the stages before training"
+        for path, value in ours.items()
+        if value != defaults.get(path)
+    }
 
 
 def sourced(preset: Preset, settings: Settings, overrides: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -118,11 +143,13 @@ def recipe_train(settings: Settings, recipe: str) -> Train:
     Raises:
         ValueError: no such recipe.
     """
-    match = model_of(settings, fetch=True)
+    match = model_of(settings)
     if match is None:
         return preset(recipe).train
     module = checked_recipe(recipe, None)
     rows = settings_of(match.model) | {path: Sourced(*each) for path, each in published(module).items()}
+    spec = family_of(match).spec(folder_of(settings.backbone.path, match), How())
+    rows |= dict(_both_experts(rows, spec))
     values = {path: row.value for path, row in rows.items() if path.startswith("train.")}
     if "scores" in module.NEEDS and settings.label.by != "none":
         values["train.options.metric"] = scores_of(settings.label)

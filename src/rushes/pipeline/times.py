@@ -91,6 +91,12 @@ def times_in_words(settings: Settings, spec: BackboneSpec) -> list[str]:
     few, other, least = ("high", "low", high) if high < low else ("low", "high", low)
     if settings.train.expert != "both" or least >= LEAST_SHARE:
         return lines
+    if few == "high" and times.high <= (spec.boundary or 0.0):
+        return [
+            *lines,
+            f"warning: train.t_high is {times.high:g} and the high-noise expert answers from {spec.boundary:g} up, so "
+            "it is not trained; set train.t_high to 1",
+        ]
     own = clip_shift(settings, spec)
     mend = f"set train.shift to 0, which is {own:g} here, as takes are sampled, or " if times.shift != own else "set "
     return [

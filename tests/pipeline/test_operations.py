@@ -107,6 +107,7 @@ def test_a_forward_pass_is_its_closed_form(name: str, clip: Clip, closed: float)
         assert (cost.forward / 1e12, cost.both / 1e12) == pytest.approx(told[name], rel=0.001)
 
 
+@pytest.mark.slow
 def test_a_step_of_an_adapter_leaves_out_the_gradients_of_what_is_frozen() -> None:
     """Forward, forward again, and backward: of two products a frozen linear layer needs one; attention takes 2.5."""
     cost = dry_run(released("wan2.1-t2v-1.3b"), BF16, SMALL, "lora", 32)
@@ -161,7 +162,9 @@ NARROW: list[tuple[str, dict[str, int], Clip]] = [
     ("name", "changes", "clip"),
     [pytest.param(*case, marks=() if not at else pytest.mark.slow, id=case[0]) for at, case in enumerate(NARROW)],
 )
-@pytest.mark.parametrize(("tune", "dtype"), [("lora", "bfloat16"), ("full", "mixed")])
+@pytest.mark.parametrize(
+    ("tune", "dtype"), [("lora", "bfloat16"), pytest.param("full", "mixed", marks=pytest.mark.slow)]
+)
 def test_two_and_three_blocks_say_what_all_take(
     name: str, changes: dict[str, int], clip: Clip, tune: str, dtype: Any
 ) -> None:

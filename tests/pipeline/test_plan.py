@@ -189,6 +189,38 @@ def test_command(capsys: pytest.CaptureFixture[str], folder: Callable[[str], Pat
     assert "a forecast; measured on a CPU: activations within 2%, operations within 0.1%" in out
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in BACKBONE if name not in ("wan", "cogvideox")])
+def test_a_folder_of_every_family_has_a_forecast(
+    name: str, capsys: pytest.CaptureFixture[str], folder: Callable[[str], Path]
+) -> None:
+    """Of the whole job, codec and readers among it."""
+    own = [] if name == "cogvideox_i2v" else ["--size", "64x96", "--frames", 9]  # it has one size
+    code, out, err = run(capsys, "plan", "--model", folder(name), *own, "--clips", 10, "--recipe", "densedpo", "--json")
+    assert code == 0, err
+    facts = json.loads(out)
+    assert (
+        facts["forwards"]["train"][0] > 0 and facts["latents"][0] > 0 and facts["gib"].keys() == facts["hours"].keys()
+    )
+    assert set(facts["hours"]) == {"read", "encode", "eta", "generate", "train", "probes", "evaluate"}
+
+
+def test_a_project_on_a_released_model(
+    capsys: pytest.CaptureFixture[str], folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Its model's own settings and its own clips, whose weights are not loaded."""
+    size = ("backbone.height_px=32", "backbone.width_px=64", "backbone.frames=9")
+    made = [word for each in size for word in ("--set", each)]
+    code, _, err = run(capsys, "init", tmp_path / "p", "--model", folder("wan_unipc"), "--footage", tmp_path, *made)
+    assert code == 0, err
+    code, out, err = run(capsys, "plan", tmp_path / "p", "--clips", 10, "--gpus", 2, "--json")
+    assert code == 0, err
+    facts = json.loads(out)
+    assert (facts["clips"], facts["prompts"], facts["takes"]) == (8, 2, 3)  # a fifth is held out; RealDPO has three
+    assert facts["forwards"]["generate"] == [8 * 3 * 50 * 2, 0]
+    assert facts["backwards"]["train"] == [400 * 2 * 4] * 2
+
+
 def test_what_it_cannot_forecast(
     capsys: pytest.CaptureFixture[str], folder: Callable[[str], Path], tmp_path: Path
 ) -> None:

@@ -55,7 +55,7 @@ class Cost:
         both: of a forward and a backward pass, activations computed again where they are not kept.
         kept: bytes that a forward pass keeps for the backward pass.
         peak: most bytes that are alive at once in both, beside weights and their gradients.
-        sampling: most bytes that are alive at once in a forward pass without a backward one.
+        sampling: most bytes that are alive at once in a forward pass of frozen weights.
         weights_4bit: bytes of the weights where the frozen ones are held in 4 bits.
         resident: bytes of weights that stay on the GPU where blocks are brought there one by one, the largest included.
     """
@@ -256,8 +256,12 @@ def measured_passes(backbone: Backbone, size: tuple[int, int, int, int], conditi
     gradients = [p.grad for p in network.parameters() if p.grad is not None]
     ask = (torch.empty(1, *size), torch.full((1, size[1]), 0.5), condition)
     held = [*network.parameters(), *network.buffers(), *gradients, *ask[:2], condition.text, *condition.more.values()]
+    trained = [p for p in network.parameters() if p.requires_grad]
+    network.requires_grad_(False)  # of weights that are trained, autocast would keep copies
     with Meter(held) as sampled, torch.no_grad():
         backbone.predict(*ask)
+    for p in trained:
+        p.requires_grad_(True)
     kept: dict[int, Tensor] = {}
     weights = {p.untyped_storage()._cdata for p in network.parameters()}
 

@@ -69,7 +69,8 @@ class Costs:
         network = json.dumps([folder.pipeline, folder.config(part), two, str(clip), settings.train.tune, how.dtype,
                               size.first_frame])  # fmt: skip
         if network not in self._networks:
-            self._networks[network] = dry_run(folder, how, clip, settings.train.tune, 32, size.first_frame)
+            own = replace(how, quantize="none")
+            self._networks[network] = dry_run(folder, own, clip, settings.train.tune, 32, size.first_frame)
         cost = self._networks[network]
         if how.quantize == "4bit":
             cost = replace(cost, weights=cost.weights_4bit)

@@ -221,15 +221,16 @@ def _memory(model: Model, settings: Settings, ask: Ask, mode: Mode, machine: Mac
         "stash": cost.activations + cost.trained_bytes,
         "two_pass": cost.activations,
     }
-    positions = int(np.prod(cost.latents[1:]))
-    seen = max(1, POSITIONS // positions) * cost.sampling
+    rows = min(max(1, POSITIONS // int(np.prod(cost.latents[1:]))), ask.views * ask.batch)
+    copies = 2 * cost.trained if ask.how.dtype == "mixed" else 0  # in bfloat16, which autocast keeps of trained weights
+    seen = rows * cost.sampling + copies
     sizes = {
         "read": float(model.reader.weights),
         "encode": float(codec.weights + codec.encode_bytes),
-        "bank": trained + cost.sampling,
+        "bank": trained + cost.sampling + copies,
         "train": trained + activations[mode],
         "probes": trained + seen,
-        "samples": trained + taken,
+        "samples": trained + taken + copies,
     }
     makers = {name: COPIES.get(name, 1) * held + taken for name in ("eta", "generate", "evaluate")}
     return {name: {**sizes, **makers}[name] for name in SHARES}

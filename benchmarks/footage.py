@@ -20,10 +20,10 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from rushes.config.tables import Footage
-from rushes.footage.facts import FactsStore
+from rushes.config.tables import FootageSettings
+from rushes.footage.facts import ProbeCache
 from rushes.footage.find import find_footage
-from rushes.footage.review import Ask, Length, review
+from rushes.footage.review import Length, PreflightOptions, review
 from rushes.footage.take import import_reviewed
 from rushes.media.write import write_video
 from rushes.store.database import Store
@@ -53,12 +53,12 @@ def measure(count: int, layout: str) -> dict[str, float]:
     with TemporaryDirectory() as folder:
         place = make(Path(folder), count, layout)
         before = peak_mb()
-        footage = Footage(kind="folder", path=str(place), eval_fraction=0.1)
-        ask = Ask(Length(17, 8.0, lambda frames: frames), 32, 32, footage)
+        footage = FootageSettings(kind="folder", path=str(place), eval_fraction=0.1)
+        ask = PreflightOptions(Length(17, 8.0, lambda frames: frames), 32, 32, footage)
         seconds: dict[str, float] = {}
         with Store.create(Path(folder) / "project") as store:
             for suffix in ("", "_again"):
-                with FactsStore(store.project) as facts:
+                with ProbeCache(store.project) as facts:
                     began = time.perf_counter()
                     done = review(facts, find_footage(footage), None, ask)
                     seconds["again" if suffix else "preflight"] = time.perf_counter() - began

@@ -11,6 +11,8 @@ from typing import Any
 import hypothesis
 import pytest
 
+from .projects import command, contents, finished, project, small, stages, stop, whole  # noqa: F401
+
 # Before torch is imported: stored curves are exact only for one number of threads.
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["MKL_NUM_THREADS"] = "1"

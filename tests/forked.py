@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-IMPORTED = ["rushes.pipeline.runs", "rushes.cli", "torch._dynamo"]  # the last is what the first optimiser imports
+IMPORTED = ["rushes.project.runs", "rushes.cli", "torch._dynamo"]  # the last is what the first optimiser imports
 
 OUTPUT = """
 import os

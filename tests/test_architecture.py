@@ -25,12 +25,12 @@ RANKS = {
     **dict.fromkeys(["records", "config", "stats", "noise", "objectives"], 0),
     **dict.fromkeys(["media"], 1),
     **dict.fromkeys(["store", "world", "metrics"], 2),
-    **dict.fromkeys(["backbones", "edits", "judges"], 3),
-    **dict.fromkeys(["footage", "encode", "caption", "curate", "generate", "likeness", "label", "evaluate"], 4),
+    **dict.fromkeys(["formats", "backbones", "edits", "judges"], 3),
+    **dict.fromkeys(["footage", "encode", "caption", "curate", "generate", "likeness", "label"], 4),
     **dict.fromkeys(["training", "web", "report"], 4),
-    **dict.fromkeys(["recipes"], 5),
-    **dict.fromkeys(["pipeline"], 6),
-    **dict.fromkeys(["claims"], 7),
+    **dict.fromkeys(["recipes", "evaluate"], 5),
+    **dict.fromkeys(["project"], 6),
+    **dict.fromkeys(["export", "inspect", "lab"], 7),
     **dict.fromkeys(["cli"], 8),
     **dict.fromkeys(["__main__"], 9),  # `python -m rushes`
 }
@@ -50,17 +50,17 @@ PURE = {"noise": {"torch", "numpy"}, "objectives": {"torch", "numpy"}}  # beside
 BANNED_NAMES = {"utils", "util", "common", "helpers", "helper", "misc"}
 MAX_FILE_LINES = 450
 MAX_FUNCTION_LINES = 60
-TORCH_FREE = ("records", "config", "stats", "store", "media", "web", "report", "cli")  # rooms
+TORCH_FREE = ("records", "config", "stats", "store", "formats", "media", "web", "report", "cli")  # rooms
 TORCH_FREE_MODULES = {
     "rushes",
     "rushes.backbones.model_defaults",
     "rushes.pipeline",
-    "rushes.pipeline.defaults",
-    "rushes.pipeline.reports",
-    "rushes.pipeline.labels",
-    "rushes.pipeline.page",
-    "rushes.pipeline.review",
-    "rushes.pipeline.judges",
+    "rushes.project.defaults",
+    "rushes.project.reports",
+    "rushes.project.labels",
+    "rushes.project.labeling_page",
+    "rushes.project.review_page",
+    "rushes.project.judge_audit",
 }  # beside those rooms
 TORCH_ALLOWED = {"rushes.store.latents"}
 DISTRIBUTIONS = {
@@ -272,8 +272,8 @@ CLEAN = {
     "rushes.generate": "from rushes.backbones.base import Backbone\nfrom rushes.backbones.sampling import sample\n",
     "rushes.training.loop": "from rushes.backbones.base import Backbone\n"
     "def run():\n    import torch\n" + "    x = 1\n" * (MAX_FUNCTION_LINES - 2),
-    "rushes.pipeline.stages": "import rushes.backbones.tiny\nfrom rushes import generate\n",
-    "rushes.cli": "def train():\n    from rushes.pipeline.stages import train_run\n",
+    "rushes.project.stages": "import rushes.backbones.tiny\nfrom rushes import generate\n",
+    "rushes.cli": "def train():\n    from rushes.project.stages import train_run\n",
     "rushes.stats": "\n" * MAX_FILE_LINES,
 }
 
@@ -307,8 +307,8 @@ def test_clean_sources_pass() -> None:
         ),
         ({"rushes.encode": "import rushes.backbones.loading"}, "encode may not import rushes.backbones.loading"),
         ({"rushes.recipes.sft": "from rushes.pipeline import stages"}, "recipes may not import rushes.pipeline"),
-        ({"rushes.footage": "import rushes.pipeline.project"}, "footage may not import rushes.pipeline.project"),
-        ({"rushes.pipeline.stages": "import rushes.cli"}, "pipeline may not import rushes.cli"),
+        ({"rushes.footage": "import rushes.project.project"}, "footage may not import rushes.project.project"),
+        ({"rushes.project.stages": "import rushes.cli"}, "pipeline may not import rushes.cli"),
         ({"rushes.evaluate": "from rushes.label import run"}, "evaluate may not import rushes.label"),
         ({"rushes.tools.thing": ""}, "room 'tools' has no rank"),
         ({"rushes": "from rushes.config.tables import Settings"}, "the package itself imports nothing"),

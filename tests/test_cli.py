@@ -351,7 +351,7 @@ def test_settings_file_and_project_that_differ(
 
 @pytest.mark.parametrize("example", sorted((REPOSITORY / "examples").glob("*.toml")), ids=lambda path: path.stem)
 def test_every_example_loads(example: Path) -> None:
-    from rushes.pipeline.checks import check_settings
+    from rushes.project.checks import check_settings
 
     check_settings(load_settings(example))
 

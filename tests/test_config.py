@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field
 
-from rushes.config.base import Table
+from rushes.config.base import SettingsTable
 from rushes.config.files import SettingsError, load_settings, settings_hash, to_toml, validate_table
-from rushes.config.tables import Settings, Train
+from rushes.config.tables import Settings, TrainSettings
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -136,17 +136,17 @@ def test_relative_folders_start_where_they_were_written(toml: Path, monkeypatch:
     assert load_settings(toml, ("footage.path=clips",)).footage.path == str(elsewhere / "clips")
 
 
-class Lora(Table):
+class Lora(SettingsTable):
     kind: Literal["lora"] = "lora"
     rank: int = 4
 
 
-class Full(Table):
+class Full(SettingsTable):
     kind: Literal["full"] = "full"
     ema: int | str = 1
 
 
-class Options(Table):
+class Options(SettingsTable):
     tune: Annotated[Lora | Full, Field(discriminator="kind")] = Lora()
     levels: tuple[Lora | Full, ...] = Field((), strict=False)
     beta: float
@@ -174,7 +174,7 @@ def test_recipe_errors_have_the_users_path_without_union_tags() -> None:
 
 def test_written_settings_read_back_the_same(toml: Path) -> None:
     options = {"beta": 500.0, "levels": [1, 2], "odd key": {"a": True, 'b"': "x\x7f\n\\"}}
-    settings = Settings(train=Train(name="one", lr=3e-7, options=options))
+    settings = Settings(train=TrainSettings(name="one", lr=3e-7, options=options))
     toml.write_text(to_toml(settings), encoding="utf-8")
     assert load_settings(toml) == settings
 
@@ -185,7 +185,7 @@ def test_written_settings_read_back_the_same(toml: Path) -> None:
     )
 )
 def test_any_options_survive_the_toml(options: dict[str, object]) -> None:
-    assert tomllib.loads(to_toml(Settings(train=Train(options=options))))["train"]["options"] == options
+    assert tomllib.loads(to_toml(Settings(train=TrainSettings(options=options))))["train"]["options"] == options
 
 
 def test_written_settings_explain_every_setting() -> None:
@@ -197,9 +197,11 @@ def test_written_settings_explain_every_setting() -> None:
 
 
 def test_hash_follows_the_values() -> None:
-    assert settings_hash(Train(lr=1e-5)) == settings_hash(Train())
-    assert settings_hash(Train(lr=2e-5)) != settings_hash(Train())
-    assert settings_hash(Train(options={"a": 1, "b": 2})) == settings_hash(Train(options={"b": 2, "a": 1}))
+    assert settings_hash(TrainSettings(lr=1e-5)) == settings_hash(TrainSettings())
+    assert settings_hash(TrainSettings(lr=2e-5)) != settings_hash(TrainSettings())
+    assert settings_hash(TrainSettings(options={"a": 1, "b": 2})) == settings_hash(
+        TrainSettings(options={"b": 2, "a": 1})
+    )
 
 
 def test_settings_are_frozen() -> None:

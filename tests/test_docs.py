@@ -16,8 +16,8 @@ import pytest
 import torch
 from cyclopts import App
 
-from rushes.claims.catalogue import CLAIMS
 from rushes.cli import app
+from rushes.lab.claims.catalogue import CLAIMS
 from rushes.media.write import encode_bytes
 from rushes.training.recipe import recipe_names
 

@@ -11,7 +11,7 @@ import torch
 
 from rushes import encode
 from rushes.backbones.tiny import TinyBackbone
-from rushes.config.tables import Backbone as Size
+from rushes.config.tables import BackboneSettings
 from rushes.edits.rearrange import swap_ends
 from rushes.edits.render import flow
 from rushes.edits.words import CODEC
@@ -20,7 +20,7 @@ from rushes.media.write import write_video
 from rushes.store.database import Store
 from rushes.store.latents import LatentStore, edited_key, first_frame_key
 
-SIZE = Size(height_px=32, width_px=48)
+SIZE = BackboneSettings(height_px=32, width_px=48)
 
 
 @pytest.fixture(scope="module")

@@ -12,16 +12,15 @@ import torch
 
 from rushes import encode, generate
 from rushes.backbones.tiny import TinyBackbone
-from rushes.config.tables import Backbone as Size
-from rushes.config.tables import Footage, Generate
+from rushes.config.tables import BackboneSettings, FootageSettings, GenerateSettings
 from rushes.footage.world import import_world
-from rushes.generate import Studio
+from rushes.generate import GenerationContext
 from rushes.media.read import read_video
 from rushes.noise.paths import Flow, NoisePath, VariancePreserving
 from rushes.records import Clip, stable_hash
 from rushes.store.database import Store
 
-SETTINGS = Generate(takes=2, steps=2, batch=4)
+SETTINGS = GenerateSettings(takes=2, steps=2, batch=4)
 
 
 @pytest.fixture(scope="module")
@@ -30,31 +29,31 @@ def backbone() -> TinyBackbone:
 
 
 @pytest.fixture
-def studio(tmp_path: Path, backbone: TinyBackbone) -> Iterator[Studio]:
+def studio(tmp_path: Path, backbone: TinyBackbone) -> Iterator[GenerationContext]:
     """Four clips of the embedded world, encoded."""
     with Store.create(tmp_path / "project") as store:
-        import_world(store, Footage(clips=4, eval_prompts=0), Size(), seed=0)
-        latents = encode.open_latents(store, backbone, Size(), "crop")
+        import_world(store, FootageSettings(clips=4, eval_prompts=0), BackboneSettings(), seed=0)
+        latents = encode.open_latents(store, backbone, BackboneSettings(), "crop")
         media = [clip.media for clip in store.clips()]
-        encode.encode(store, latents, backbone, Size(), "crop", encode.jobs(latents, media, media))
-        yield Studio(store, latents, backbone, Size(), "base", SETTINGS)
+        encode.encode(store, latents, backbone, BackboneSettings(), "crop", encode.jobs(latents, media, media))
+        yield GenerationContext(store, latents, backbone, BackboneSettings(), "base", SETTINGS)
 
 
-def with_settings(studio: Studio, **changes: object) -> Studio:
+def with_settings(studio: GenerationContext, **changes: object) -> GenerationContext:
     return replace(studio, settings=SETTINGS.model_copy(update=changes))
 
 
-def ids(studio: Studio, seed: int = 0) -> list[str]:
+def ids(studio: GenerationContext, seed: int = 0) -> list[str]:
     return [request.id for request in generate.requests(studio, studio.store.clips(), seed)]
 
 
-def make(studio: Studio) -> int:
+def make(studio: GenerationContext) -> int:
     missing = generate.missing(studio, generate.requests(studio, studio.store.clips(), 0))
     generate.generate(studio, missing)
     return len(missing)
 
 
-def test_takes_are_made_once_and_say_where_they_come_from(studio: Studio, backbone: TinyBackbone) -> None:
+def test_takes_are_made_once_and_say_where_they_come_from(studio: GenerationContext, backbone: TinyBackbone) -> None:
     assert (make(studio), make(studio)) == (8, 0)
     takes = studio.store.candidates()
     assert [take.id for take in takes] == ids(studio)
@@ -66,7 +65,7 @@ def test_takes_are_made_once_and_say_where_they_come_from(studio: Studio, backbo
     assert len({take.media for take in takes}) == 8
 
 
-def test_take_starts_from_the_first_frame_of_its_clip(studio: Studio) -> None:
+def test_take_starts_from_the_first_frame_of_its_clip(studio: GenerationContext) -> None:
     make(studio)
     for clip in studio.store.clips():
         real = read_video(studio.store.media_path(clip.media), size_px=(32, 32)).frames_FHWC[0]
@@ -75,7 +74,7 @@ def test_take_starts_from_the_first_frame_of_its_clip(studio: Studio) -> None:
             assert np.abs(made.astype(float) - real).mean() < 6  # codec and file
 
 
-def test_name_of_a_take_tells_what_it_depends_on(studio: Studio) -> None:
+def test_name_of_a_take_tells_what_it_depends_on(studio: GenerationContext) -> None:
     known = set(ids(studio))
     assert len(known) == 8
     for same in ({"batch": 1}, {"eta": (0.5, 0.6)}):
@@ -88,18 +87,20 @@ def test_name_of_a_take_tells_what_it_depends_on(studio: Studio) -> None:
         set(ids(with_settings(studio, guidance=2.0))),
         set(ids(studio, seed=1)),
         set(ids(replace(studio, system="run"))),
-        set(ids(replace(studio, size=Size(first_frame=False)))),
+        set(ids(replace(studio, size=BackboneSettings(first_frame=False)))),
         set(ids(with_settings(studio, kind="guided", eta=(0.5, 0.6)))),
         guided,
     ):
         assert len(other) == 8 and not other & known
-    assert set(ids(replace(studio, size=Size(path="/elsewhere")))) == known  # the weights' fingerprint counts, no path
+    assert (
+        set(ids(replace(studio, size=BackboneSettings(path="/elsewhere")))) == known
+    )  # the weights' fingerprint counts, no path
 
 
-def test_take_does_not_depend_on_its_batch(studio: Studio, backbone: TinyBackbone, tmp_path: Path) -> None:
+def test_take_does_not_depend_on_its_batch(studio: GenerationContext, backbone: TinyBackbone, tmp_path: Path) -> None:
     make(studio)
     with Store.create(tmp_path / "other") as store:
-        import_world(store, Footage(clips=4, eval_prompts=0), Size(), seed=0)
+        import_world(store, FootageSettings(clips=4, eval_prompts=0), BackboneSettings(), seed=0)
         alone = replace(studio, store=store, settings=SETTINGS.model_copy(update={"batch": 1}))
         make(alone)
         for one, other in zip(studio.store.candidates(), store.candidates(), strict=True):
@@ -111,7 +112,7 @@ def test_take_does_not_depend_on_its_batch(studio: Studio, backbone: TinyBackbon
             assert np.abs(frames[0] - frames[1]).mean() < 0.5
 
 
-def test_stopped_stage_keeps_whole_batches(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stopped_stage_keeps_whole_batches(studio: GenerationContext, monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(count: int) -> None:
         raise KeyboardInterrupt
 
@@ -123,7 +124,7 @@ def test_stopped_stage_keeps_whole_batches(studio: Studio, monkeypatch: pytest.M
     assert [take.id for take in studio.store.candidates()] == ids(studio)
 
 
-def test_guided_takes_of_a_clip_share_one_noise_level(studio: Studio) -> None:
+def test_guided_takes_of_a_clip_share_one_noise_level(studio: GenerationContext) -> None:
     guided = with_settings(studio, kind="guided", eta=(0.3, 0.9))
     make(guided)
     levels = {clip.id: {c.eta for c in studio.store.candidates(group=clip.id)} for clip in studio.store.clips()}
@@ -132,7 +133,7 @@ def test_guided_takes_of_a_clip_share_one_noise_level(studio: Studio) -> None:
     assert len(flat) == 4 and all(eta is not None and 0.3 <= eta <= 0.9 for eta in flat)
 
 
-def test_guided_takes_stay_close_to_their_clip(studio: Studio) -> None:
+def test_guided_takes_stay_close_to_their_clip(studio: GenerationContext) -> None:
     near = with_settings(studio, kind="guided", eta=(0.05, 0.06), steps=8)
     make(near)
     for take in studio.store.candidates(kind="guided"):
@@ -144,13 +145,13 @@ def test_guided_takes_stay_close_to_their_clip(studio: Studio) -> None:
         assert np.abs(videos[0] - videos[1]).mean() < 10
 
 
-def test_missing_latent_is_named(studio: Studio, backbone: TinyBackbone) -> None:
-    elsewhere = encode.open_latents(studio.store, backbone, Size(height_px=40), "crop")
+def test_missing_latent_is_named(studio: GenerationContext, backbone: TinyBackbone) -> None:
+    elsewhere = encode.open_latents(studio.store, backbone, BackboneSettings(height_px=40), "crop")
     with pytest.raises(ValueError, match="`rushes generate` encodes it first"):
         make(replace(studio, latents=elsewhere))
 
 
-def test_gap_takes_answer_a_prompt_with_words_left_out(studio: Studio) -> None:
+def test_gap_takes_answer_a_prompt_with_words_left_out(studio: GenerationContext) -> None:
     gaps = with_settings(studio, kind="gap")
     make(gaps)
     takes = studio.store.candidates(kind="gap")
@@ -165,7 +166,7 @@ def test_gap_takes_answer_a_prompt_with_words_left_out(studio: Studio) -> None:
         assert take.group == clip.id and take.eta is None
 
 
-def test_the_model_is_told_the_prompt_with_gaps(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_model_is_told_the_prompt_with_gaps(studio: GenerationContext, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
     condition = studio.backbone.condition
 
@@ -178,13 +179,13 @@ def test_the_model_is_told_the_prompt_with_gaps(studio: Studio, monkeypatch: pyt
     assert told == [take.caption for take in studio.store.candidates(kind="gap")]
 
 
-def test_the_share_of_words_names_gap_takes_alone(studio: Studio) -> None:
+def test_the_share_of_words_names_gap_takes_alone(studio: GenerationContext) -> None:
     assert ids(with_settings(studio, mask=0.5)) == ids(studio)
     gaps = [set(ids(with_settings(studio, kind="gap", mask=mask))) for mask in (0.3, 0.5)]
     assert not gaps[0] & gaps[1] and not gaps[0] & set(ids(studio))
 
 
-def with_path(studio: Studio, path: NoisePath) -> Studio:
+def with_path(studio: GenerationContext, path: NoisePath) -> GenerationContext:
     class Other(TinyBackbone):
         def __init__(self) -> None:
             self.spec = replace(studio.backbone.spec, path=path)
@@ -192,7 +193,7 @@ def with_path(studio: Studio, path: NoisePath) -> Studio:
     return replace(studio, backbone=Other())
 
 
-def test_guided_takes_of_the_older_meaning_of_eta_are_others(studio: Studio) -> None:
+def test_guided_takes_of_the_older_meaning_of_eta_are_others(studio: GenerationContext) -> None:
     """On a variance-preserving path eta was the share of training steps. On a flow it means what it always has."""
     schedule = VariancePreserving(torch.linspace(0.999, 0.01, 100))
 
@@ -208,7 +209,7 @@ def test_guided_takes_of_the_older_meaning_of_eta_are_others(studio: Studio) -> 
             "guidance_2",
             "image_cond_noise_scale",
         }
-        size = Size().model_dump(exclude={"path", "checkpointing", "decode_timestep", "decode_noise_scale"})
+        size = BackboneSettings().model_dump(exclude={"path", "checkpointing", "decode_timestep", "decode_noise_scale"})
         size["tiling"] = True
         settings = SETTINGS.model_copy(update={"kind": kind})
         return stable_hash([settings.model_dump(mode="json", exclude=unused), size])
@@ -217,14 +218,14 @@ def test_guided_takes_of_the_older_meaning_of_eta_are_others(studio: Studio) -> 
     assert hashed(Flow(), "take") == as_it_was("take") == hashed(schedule, "take")
 
 
-def test_probes_are_named_by_nothing_that_does_not_concern_them(studio: Studio) -> None:
+def test_probes_are_named_by_nothing_that_does_not_concern_them(studio: GenerationContext) -> None:
     probe = replace(studio, kind="probe")
     others = [with_settings(probe, **change) for change in ({"eta": (0.1, 0.2)}, {"kind": "guided"}, {"takes": 9})]
     assert {each.settings_hash for each in others} == {probe.settings_hash} != {studio.settings_hash}
     assert with_settings(probe, steps=3).settings_hash != probe.settings_hash
 
 
-def test_a_request_at_no_noise_is_the_real_clip_after_the_codec(studio: Studio) -> None:
+def test_a_request_at_no_noise_is_the_real_clip_after_the_codec(studio: GenerationContext) -> None:
     clip = studio.store.clips()[0]
     (frames,) = generate.frames_of(studio, [generate.Request("", clip, clip.caption, 0, 0.0)])
     latent = studio.latents.get(clip.media)
@@ -246,23 +247,25 @@ def test_nothing_can_be_left_out_of_nothing() -> None:
         generate.masked(" ", 0.3, 0)
 
 
-def test_settings_that_came_later_count_where_they_are_set(studio: Studio) -> None:
+def test_settings_that_came_later_count_where_they_are_set(studio: GenerationContext) -> None:
     """At their defaults takes are what they were, so those of older projects are not made again."""
     before = {**SETTINGS.model_dump(mode="json", exclude={"takes", "batch", "eta", "mask"})}
-    size = Size().model_dump(exclude={"path", "checkpointing"})
+    size = BackboneSettings().model_dump(exclude={"path", "checkpointing"})
     for name in ("guidance_2", "image_cond_noise_scale"):
         before.pop(name)
     for name in ("decode_timestep", "decode_noise_scale"):
         size.pop(name)
     assert studio.settings_hash == stable_hash([before, size | {"tiling": True}])
-    whole = replace(studio, size=Size(tiling=False))
-    told = replace(studio, size=Size(decode_timestep=0.05))
+    whole = replace(studio, size=BackboneSettings(tiling=False))
+    told = replace(studio, size=BackboneSettings(decode_timestep=0.05))
     found = {each.settings_hash for each in (studio, whole, told, with_settings(studio, guidance_2=3.0))}
     assert len(found) == 4
-    assert replace(studio, size=Size(tiling=True)).settings_hash == studio.settings_hash
+    assert replace(studio, size=BackboneSettings(tiling=True)).settings_hash == studio.settings_hash
 
 
-def test_the_models_own_noise_is_in_the_name_of_a_take(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_models_own_noise_is_in_the_name_of_a_take(
+    studio: GenerationContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = studio.settings_hash
     spec = replace(studio.backbone.spec, image_cond_noise_scale=0.15)
     monkeypatch.setattr(studio.backbone, "spec", spec)
@@ -275,7 +278,7 @@ def test_the_models_own_noise_is_in_the_name_of_a_take(studio: Studio, monkeypat
     assert (generate.frames_of(none, [other]) != alone).any()
 
 
-def test_guidance_of_the_second_expert_alone_asks_for_a_second_pass(studio: Studio) -> None:
+def test_guidance_of_the_second_expert_alone_asks_for_a_second_pass(studio: GenerationContext) -> None:
     assert not generate._leads_away(with_settings(studio, guidance=1.0))
     assert generate._leads_away(with_settings(studio, guidance=1.0, guidance_2=3.0))
     assert generate._leads_away(with_settings(studio, guidance=3.0, guidance_2=1.0))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rushes.backbones.base import Backbone
-from rushes.config.tables import Backbone as Size
+from rushes.config.tables import BackboneSettings
 from rushes.edits import words as edits
 from rushes.media.images import read_image
 from rushes.media.read import read_video
@@ -29,7 +29,7 @@ _STILLS = {".png", ".jpg", ".jpeg", ".webp"}
 
 
 @dataclass(frozen=True)
-class Job:
+class EncodingJob:
     """One latent to be made: of a whole clip, or of the first frame alone of a clip or still."""
 
     key: str
@@ -38,7 +38,7 @@ class Job:
     edit: str = ""  # of the frames, at the codec's size, in the words of `rushes.edits`
 
 
-def open_latents(store: Store, backbone: Backbone, size: Size, fit: Fit) -> LatentStore:
+def open_latents(store: Store, backbone: Backbone, size: BackboneSettings, fit: Fit) -> LatentStore:
     """The latents that belong to this codec, size and preprocessing; others of the project are not seen."""
     name = latent_fingerprint(
         backbone.spec.name,
@@ -52,10 +52,10 @@ def open_latents(store: Store, backbone: Backbone, size: Size, fit: Fit) -> Late
     return LatentStore(store.project / "latents", name)
 
 
-def jobs(latents: LatentStore, clips: Iterable[str], firsts: Iterable[str]) -> list[Job]:
+def jobs(latents: LatentStore, clips: Iterable[str], firsts: Iterable[str]) -> list[EncodingJob]:
     """What is not encoded yet: whole clips by their keys, edited or not, then first frames of media."""
-    wanted = [Job(key, media, False, edit) for key in dict.fromkeys(clips) for media, edit in [split_key(key)]]
-    wanted += [Job(first_frame_key(media), media, True) for media in dict.fromkeys(firsts)]
+    wanted = [EncodingJob(key, media, False, edit) for key in dict.fromkeys(clips) for media, edit in [split_key(key)]]
+    wanted += [EncodingJob(first_frame_key(media), media, True) for media in dict.fromkeys(firsts)]
     return [job for job in wanted if job.key not in latents]
 
 
@@ -63,9 +63,9 @@ def encode(
     store: Store,
     latents: LatentStore,
     backbone: Backbone,
-    size: Size,
+    size: BackboneSettings,
     fit: Fit,
-    wanted: Sequence[Job],
+    wanted: Sequence[EncodingJob],
     tick: Callable[[], None] = lambda: None,
 ) -> None:
     """Make latents, each batch stored before the next is read.
@@ -95,7 +95,9 @@ def encode(
             latents.put(put | {job.key: latent for job, latent in zip(part, encoded, strict=True)})
 
 
-def _stills(backbone: Backbone, part: Sequence[Job], frames_BTHWC: NDArray[np.uint8], size: Size) -> dict[str, Tensor]:
+def _stills(
+    backbone: Backbone, part: Sequence[EncodingJob], frames_BTHWC: NDArray[np.uint8], size: BackboneSettings
+) -> dict[str, Tensor]:
     """What the model takes of first frames beside their latents, by key; an edited clip's is its own."""
     rows = [row for row, job in enumerate(part) if job.first or job.edit] if backbone.spec.still else []
     if not rows:
@@ -105,7 +107,7 @@ def _stills(backbone: Backbone, part: Sequence[Job], frames_BTHWC: NDArray[np.ui
     return {still_key(key, name): many[at] for name, many in made.items() for at, key in enumerate(of)}
 
 
-def edited(job: Job, read: edits.Read, backbone: Backbone) -> NDArray[np.uint8]:
+def edited(job: EncodingJob, read: edits.Read, backbone: Backbone) -> NDArray[np.uint8]:
     """Frames of a clip after its edit, [T, H, W, 3]: between file and codec, so that no second file gives it away."""
     frames = read(job.media)
     if job.edit == edits.CODEC:
@@ -117,13 +119,13 @@ def edited(job: Job, read: edits.Read, backbone: Backbone) -> NDArray[np.uint8]:
         raise ValueError(f"clip {job.media[:12]} cannot be edited ({job.edit}): {error}") from error
 
 
-def read_clip(path: Path, size: Size, fit: Fit) -> NDArray[np.uint8]:
+def read_clip(path: Path, size: BackboneSettings, fit: Fit) -> NDArray[np.uint8]:
     """A clip as the codec gets it, [T, H, W, 3]."""
     shape = (size.height_px, size.width_px)
     return read_video(path, fps=size.fps, frames=size.frames, size_px=shape, fit=fit).frames_FHWC
 
 
-def read_first_frame(path: Path, size: Size, fit: Fit) -> NDArray[np.uint8]:
+def read_first_frame(path: Path, size: BackboneSettings, fit: Fit) -> NDArray[np.uint8]:
     """The first frame of a clip, or a still, as the codec gets it, [1, H, W, 3]."""
     return resize_frame(read_still(path), (size.height_px, size.width_px), fit)[None]
 

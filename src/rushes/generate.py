@@ -20,8 +20,7 @@ from rushes.backbones.base import Backbone, ReadsTogether
 from rushes.backbones.sampling import sample
 from rushes.backbones.steady import matched_colours, shared_noise
 from rushes.backbones.tiling import tiled
-from rushes.config.tables import Backbone as Size
-from rushes.config.tables import Generate
+from rushes.config.tables import BackboneSettings, GenerateSettings
 from rushes.media.write import encode_bytes
 from rushes.noise.draws import seeded
 from rushes.noise.paths import VariancePreserving
@@ -45,15 +44,15 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Studio:
+class GenerationContext:
     """What candidates are made with: a model, the store, the latents of first frames and guiding clips, and how."""
 
     store: Store
     latents: LatentStore
     backbone: Backbone
-    size: Size
+    size: BackboneSettings
     system: str  # "base" or the name of a run
-    settings: Generate
+    settings: GenerateSettings
     kind: Literal["probe"] | None = None  # that candidates are stored as; None = that of the settings
 
     @cached_property
@@ -84,14 +83,14 @@ class Studio:
         return (scale if scale >= 0 else own or 0.0) if self.size.first_frame else 0.0
 
 
-def _as_before(table: Generate | Size) -> set[str]:
+def _as_before(table: GenerateSettings | BackboneSettings) -> set[str]:
     """Settings that came later and are at their defaults, at which takes are what they were without them."""
     later = ("guidance_2", "decode_timestep", "decode_noise_scale")
     fields = type(table).model_fields
     return {name for name in later if name in fields and getattr(table, name) == fields[name].default}
 
 
-def requests(studio: Studio, clips: Sequence[Clip], seed: int) -> list[Request]:
+def requests(studio: GenerationContext, clips: Sequence[Clip], seed: int) -> list[Request]:
     """All candidates that the settings ask for, clip by clip."""
     found = []
     for clip in clips:
@@ -123,7 +122,7 @@ def masked(caption: str, share: float, seed: int) -> str:
     return " ".join(word for place, word in enumerate(words) if place not in dropped)
 
 
-def _eta(settings: Generate, clip: Clip, seed: int) -> float | None:
+def _eta(settings: GenerateSettings, clip: Clip, seed: int) -> float | None:
     """One noise level for all guided takes of a clip: different levels in a pair teach the level (DenseDPO, app. C)."""
     if settings.kind != "guided":
         return None
@@ -131,13 +130,15 @@ def _eta(settings: Generate, clip: Clip, seed: int) -> float | None:
     return low + (high - low) * float(torch.rand(1, generator=seeded("eta", seed, clip.id)))
 
 
-def missing(studio: Studio, wanted: Sequence[Request]) -> list[Request]:
+def missing(studio: GenerationContext, wanted: Sequence[Request]) -> list[Request]:
     """Requests that the store has no candidate for."""
     known = {candidate.id for candidate in studio.store.candidates(system=studio.system)}
     return [request for request in wanted if request.id not in known]
 
 
-def generate(studio: Studio, wanted: Sequence[Request], tick: Callable[[int], None] = lambda count: None) -> None:
+def generate(
+    studio: GenerationContext, wanted: Sequence[Request], tick: Callable[[int], None] = lambda count: None
+) -> None:
     """Make candidates batch by batch, each stored before the next is begun.
 
     Raises:
@@ -153,7 +154,7 @@ def generate(studio: Studio, wanted: Sequence[Request], tick: Callable[[int], No
             tick(len(batch))
 
 
-def _read(studio: Studio, wanted: Sequence[Request]) -> None:
+def _read(studio: GenerationContext, wanted: Sequence[Request]) -> None:
     """Have all captions read before the first batch."""
     backbone, negative = studio.backbone, [studio.settings.negative] if _leads_away(studio) else []
     backbone.prepare([*(request.caption for request in wanted), *negative])
@@ -162,7 +163,7 @@ def _read(studio: Studio, wanted: Sequence[Request]) -> None:
         backbone.prepare_together([caption for _, caption in pairs], (_stills(studio, request) for request, _ in pairs))
 
 
-def frames_of(studio: Studio, group: Sequence[Request]) -> NDArray[np.uint8]:
+def frames_of(studio: GenerationContext, group: Sequence[Request]) -> NDArray[np.uint8]:
     """The clips [B, T, H, W, 3] that requests of one noise level ask for; nothing is stored.
 
     At eta 0 these are the real clips after the codec.
@@ -204,12 +205,12 @@ def frames_of(studio: Studio, group: Sequence[Request]) -> NDArray[np.uint8]:
     return frames
 
 
-def stored_scale(size: Size) -> int:
+def stored_scale(size: BackboneSettings) -> int:
     """Whole factor by which clips are enlarged when stored."""
     return max(1, -(-SMALLEST_PX // min(size.height_px, size.width_px)))
 
 
-def _make(studio: Studio, group: Sequence[Request]) -> list[Candidate]:
+def _make(studio: GenerationContext, group: Sequence[Request]) -> list[Candidate]:
     size, scale = studio.size, stored_scale(studio.size)
     kind: CandidateKind = studio.kind or studio.settings.kind
     return [
@@ -235,13 +236,13 @@ def _make(studio: Studio, group: Sequence[Request]) -> list[Candidate]:
     ]
 
 
-def _leads_away(studio: Studio) -> bool:
+def _leads_away(studio: GenerationContext) -> bool:
     """Whether guidance takes a second pass, under the negative caption."""
     scales = (studio.settings.guidance, studio.settings.guidance_2 or studio.settings.guidance)
     return any(scale != 1.0 for scale in scales) and studio.backbone.spec.guidance == "two_passes"
 
 
-def _firsts(studio: Studio, group: Sequence[Request]) -> dict[str, torch.Tensor]:
+def _firsts(studio: GenerationContext, group: Sequence[Request]) -> dict[str, torch.Tensor]:
     """First frames, as arguments of the backbone's `condition`."""
     stills = [_stills(studio, request) for request in group]
     found = {name: torch.stack([still[name] for still in stills]) for name in studio.backbone.spec.still}
@@ -249,7 +250,7 @@ def _firsts(studio: Studio, group: Sequence[Request]) -> dict[str, torch.Tensor]
     return {"first_frame_BCHW": torch.stack(firsts), **found}
 
 
-def _stills(studio: Studio, request: Request) -> dict[str, torch.Tensor]:
+def _stills(studio: GenerationContext, request: Request) -> dict[str, torch.Tensor]:
     """What the model takes of a request's first frame beside its latent."""
     return {name: _known(studio, still_key(_start(request), name)) for name in studio.backbone.spec.still}
 
@@ -259,7 +260,7 @@ def _start(request: Request) -> str:
     return request.clip.first_frame or request.clip.media
 
 
-def _known(studio: Studio, key: str) -> torch.Tensor:
+def _known(studio: GenerationContext, key: str) -> torch.Tensor:
     latent = studio.latents.get(key)
     if latent is None:
         raise ValueError(f"no latent for {key[:12]}; `rushes generate` encodes it first")

@@ -122,7 +122,7 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Caption:
+class CaptionRow:
     """Another text for a clip than its own caption: one that is wrong where a take is, a denser one, one rewritten to
     show a phenomenon; or ("verdict") what a model that judged the clip said of it; or the name of its scenario, as the
     footage's own table has it."""
@@ -173,4 +173,4 @@ class Run:
     created_at: str = ""
 
 
-Row = Clip | Candidate | Preference | Score | Caption | Decision | Run
+Row = Clip | Candidate | Preference | Score | CaptionRow | Decision | Run

@@ -30,15 +30,15 @@ import tiny_pipelines as tiny  # noqa: E402
 from fake_gpu import NAME, fake_gpu  # noqa: E402
 
 from rushes.backbones import hunyuan, inflated_sd  # noqa: E402
-from rushes.backbones.base import How  # noqa: E402
+from rushes.backbones.base import LoadOptions  # noqa: E402
 from rushes.backbones.model_defaults import all_models  # noqa: E402
 from rushes.backbones.pipeline import DiffusersBackbone, Family  # noqa: E402
 from rushes.backbones.released import Released, released  # noqa: E402
 from rushes.backbones.sampling import sample  # noqa: E402
-from rushes.config.tables import Train  # noqa: E402
+from rushes.config.tables import TrainSettings  # noqa: E402
 from rushes.noise.draws import TimeDraw  # noqa: E402
 from rushes.objectives.terms import Term  # noqa: E402
-from rushes.pipeline.project import make_trainable  # noqa: E402
+from rushes.project.project import make_trainable  # noqa: E402
 from rushes.store.latents import first_frame_key, still_key  # noqa: E402
 from rushes.training import loop  # noqa: E402
 from rushes.training.comparison import Comparison, View  # noqa: E402
@@ -120,7 +120,7 @@ def _siglip_images() -> Any:
     return SiglipImageProcessor(size={"height": 384, "width": 384})
 
 
-def opened(name: str, how: How, device: torch.device) -> DiffusersBackbone:
+def opened(name: str, how: LoadOptions, device: torch.device) -> DiffusersBackbone:
     """The backbone of a released model without its folder, as its family's `load` makes it from one."""
     model = StandIn(**vars(released(name)))
     cls: type[DiffusersBackbone] = DiffusersBackbone
@@ -233,7 +233,7 @@ class Run:
         """A step of the trainer's: the reference's errors, losses, gradients, AdamW."""
         backbone, device = self.backbone, self.backbone.device
         gradients = "two_pass" if shape == "segments" else "stash"
-        settings = Train(tune=tune, rank=32, batch=1, gradients=gradients, held_out=0, deterministic=False)
+        settings = TrainSettings(tune=tune, rank=32, batch=1, gradients=gradients, held_out=0, deterministic=False)
         network = backbone.network
         make_trainable(backbone, settings)
         data = loop.Data([self._comparison(shape)], [], cast(Any, self._latents(shape)), TimeDraw())
@@ -300,7 +300,7 @@ def main(name: str, jobs: Sequence[str]) -> None:
             began = time.perf_counter()
             precision, _, shape = job.partition("/")
             mixed = precision == "full"
-            how = How(dtype="mixed" if mixed else "auto", tiling=False)
+            how = LoadOptions(dtype="mixed" if mixed else "auto", tiling=False)
             run = Run(name, opened(name, how, torch.device(NAME)), SIZES[name])
             if shape:
                 run.condition(CAPTION)

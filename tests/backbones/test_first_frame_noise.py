@@ -13,7 +13,7 @@ from rushes.noise.draws import TimeDraw
 from rushes.objectives.terms import Term
 from rushes.training.bank import fill, open_bank
 from rushes.training.batches import Batch, first_noise, make_batch
-from rushes.training.choice import Way
+from rushes.training.choice import GradientStrategy
 from rushes.training.comparison import Comparison, View
 from rushes.training.gradients import plain_errors
 
@@ -80,7 +80,7 @@ def test_a_bank_has_the_errors_of_the_noisy_frame(tiny_model: Models, tmp_path: 
     assert banks[()].entries.fingerprint != banks[PUBLISHED].entries.fingerprint
     found = {}
     for noise, bank in banks.items():
-        way = Way("two_pass")
+        way = GradientStrategy("two_pass")
         fill(bank, [one], model, latents, seed=0, times=TIMES, way=way, first_frame_noise=noise)
         for draw in (0, 1):
             fresh = plain_errors(

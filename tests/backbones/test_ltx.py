@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from rushes.backbones.decoders import noise_of
 
-from rushes.backbones.base import How
+from rushes.backbones.base import LoadOptions
+from rushes.backbones.decoders import noise_of
 from rushes.backbones.loading import load_backbone
 from rushes.backbones.ltx import OWN_NOISE
 from rushes.backbones.pipeline import DiffusersBackbone
@@ -28,7 +28,7 @@ Folders = Callable[[str], Path]
 
 
 def with_decoder(folder: Path, **how: float) -> DiffusersBackbone:
-    model = load_backbone("ltx", str(folder), How(**how))  # type: ignore[arg-type]
+    model = load_backbone("ltx", str(folder), LoadOptions(**how))  # type: ignore[arg-type]
     assert isinstance(model, DiffusersBackbone)
     return model
 
@@ -90,7 +90,7 @@ def test_latents_are_the_same_whatever_the_decoder_is_told(tiny_folder: Folders)
 
 @pytest.mark.parametrize("name", ["wan", "ltx", "cogvideox", "animatediff"])
 def test_decoders_that_are_told_no_time(name: str, tiny_folder: Folders) -> None:
-    for how in (How(decode_timestep=0.05), How(decode_noise_scale=0.025)):
+    for how in (LoadOptions(decode_timestep=0.05), LoadOptions(decode_noise_scale=0.025)):
         with pytest.raises(ValueError, match=r"backbone\.decode_timestep, decode_noise_scale: the decoder of this"):
             load_backbone(BACKBONE[name], str(tiny_folder(name)), how)
 

@@ -15,7 +15,7 @@ from rushes.backbones.loading import backbone_names
 from rushes.backbones.model_defaults import all_models, find_model, identify, settings_of, start_settings
 from rushes.backbones.released import released, released_models, released_names
 from rushes.config.tables import Settings
-from rushes.pipeline.defaults import with_values
+from rushes.project.defaults import with_values
 
 # tiny pipelines -> the first released model of their kind
 KINDS = {

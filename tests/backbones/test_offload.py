@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from rushes.backbones.adapters import add_lora
-from rushes.backbones.base import How
+from rushes.backbones.base import LoadOptions
 from rushes.backbones.loading import load_backbone
 from rushes.backbones.offload import _same, codec_at_work
 from rushes.backbones.pipeline import DiffusersBackbone
@@ -22,7 +22,7 @@ from .tiny_pipelines import BACKBONE
 
 
 def offloaded(name: str, folder: Callable[[str], Path]) -> DiffusersBackbone:
-    model = load_backbone(BACKBONE[name], str(folder(name)), How(offload=True))
+    model = load_backbone(BACKBONE[name], str(folder(name)), LoadOptions(offload=True))
     assert isinstance(model, DiffusersBackbone)
     return model
 
@@ -127,6 +127,6 @@ def test_every_use_of_the_codec_brings_it(use: str) -> None:
 
 def test_models_that_are_not_offloaded() -> None:
     with pytest.raises(ValueError, match=r"backbone\.offload: 'tiny' has no blocks that could come one by one; set it"):
-        load_backbone("tiny", "", How(offload=True))
+        load_backbone("tiny", "", LoadOptions(offload=True))
     with pytest.raises(ValueError, match=r"backbone\.offload: 'inflated_sd' is small"):
-        load_backbone("inflated_sd", "", How(offload=True))
+        load_backbone("inflated_sd", "", LoadOptions(offload=True))

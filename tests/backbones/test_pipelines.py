@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rushes.backbones.adapters import add_lora, merge_lora
-from rushes.backbones.base import Condition, How, ReadsTogether
+from rushes.backbones.base import Condition, LoadOptions, ReadsTogether
 from rushes.backbones.loading import backbone_table, load_backbone
 from rushes.backbones.pipeline import DiffusersBackbone
 from rushes.backbones.sampling import sample
+from rushes.export.weights import load_lines
 from rushes.noise.paths import VariancePreserving
-from rushes.pipeline.weights import load_lines
 
 from .references import CASES, SEED, ask, load_pipeline, pipeline_sample
 from .tiny_pipelines import BACKBONE, MAKERS
@@ -350,7 +350,7 @@ def test_adapter_off_is_the_base_and_alpha_counts(name: str, tiny_model: Models)
 def test_checkpointing_changes_no_gradient(name: str, tiny_folder: Callable[[str], Path]) -> None:
     gradients = []
     for checkpointing in (True, False):
-        how = How(checkpointing=checkpointing)
+        how = LoadOptions(checkpointing=checkpointing)
         model: Any = load_backbone(BACKBONE[name], str(tiny_folder(name)), how)
         torch.manual_seed(0)
         add_lora(model.network, model.spec.lora_targets, rank=2, alpha=2)
@@ -370,7 +370,7 @@ def test_checkpointing_changes_no_gradient(name: str, tiny_folder: Callable[[str
 @pytest.mark.parametrize("dtype", ["bfloat16", "mixed"])
 def test_half_precision_answers_as_whole(name: str, dtype: Any, tiny_folder: Callable[[str], Path]) -> None:
     whole: Any = load_backbone(BACKBONE[name], str(tiny_folder(name)))
-    half: Any = load_backbone(BACKBONE[name], str(tiny_folder(name)), How(dtype=dtype))
+    half: Any = load_backbone(BACKBONE[name], str(tiny_folder(name)), LoadOptions(dtype=dtype))
     condition = condition_for(whole, mode_of(whole))
     t = times_for(whole, condition, 0.7)
     with torch.no_grad():

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from rushes.backbones import quantized
 from rushes.backbones.adapters import LORA_FILE, add_lora, merge_lora
-from rushes.backbones.base import How
+from rushes.backbones.base import LoadOptions
 from rushes.backbones.loading import load_backbone
 from rushes.backbones.pipeline import DiffusersBackbone
 from rushes.backbones.quantized import Quantize, bits_of, linear_layers, quantize, weight_bytes
@@ -35,7 +35,7 @@ every_bits = pytest.mark.parametrize("bits", ["8bit", "4bit"])
 
 
 def in_bits(name: str, bits: Quantize, folder: Callable[[str], Path], **how: Any) -> DiffusersBackbone:
-    model = load_backbone(BACKBONE[name], str(folder(name)), How(quantize=bits, **how))
+    model = load_backbone(BACKBONE[name], str(folder(name)), LoadOptions(quantize=bits, **how))
     assert isinstance(model, DiffusersBackbone)
     return model
 
@@ -167,7 +167,7 @@ def test_what_cannot_be_held_in_few_bits(tiny_folder: Callable[[str], Path], tmp
         assert "\n" not in str(caught.value)
         return str(caught.value)
 
-    few = How(quantize="4bit")
+    few = LoadOptions(quantize="4bit")
     assert refused(lambda: load_backbone("tiny", "", few)).startswith(
         "backbone.quantize: 'tiny' is not held in 4bit; set"
     )

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from rushes.backbones.base import AS_IT_IS
+from rushes.backbones.base import DEFAULTS
 from rushes.backbones.folders import Folder
 from rushes.backbones.released import RENAMED, Released, released, released_models, released_names
 
@@ -122,7 +122,7 @@ def test_a_configuration_says_what_the_whole_folder_says(name: str, tmp_path: Pa
     assert model.pipeline in family.pipelines
 
     def facts(of: Folder) -> str:
-        found = dict(family.spec(of, AS_IT_IS).__dict__)
+        found = dict(family.spec(of, DEFAULTS).__dict__)
         told = repr({key: value for key, value in found.items() if key not in ("solver", "path", "shift_of")})
         return re.sub(r" at 0x[0-9a-f]+", "", told)  # of functions
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 
-from rushes.backbones.base import How
+from rushes.backbones.base import LoadOptions
 from rushes.backbones.released import released_names
 
 from . import released_run
@@ -93,7 +93,7 @@ def test_all_of_a_model_at_released_size(model: str) -> None:
 def test_a_step_of_wan_on_a_gpu(cuda: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
     """The smallest model with random weights of released size: a pair's step, and memory as the fake GPU has it."""
     name, size = "wan2.1-t2v-1.3b", (480, 832, 17)
-    backbone = released_run.opened(name, How(), cuda)
+    backbone = released_run.opened(name, LoadOptions(), cuda)
     rows = {released_run.CAPTION: {"text": (torch.randn(512, 4096, dtype=torch.bfloat16), 512)}}
     monkeypatch.setitem(released_run.ROWS, name, rows)
     run = released_run.Run(name, backbone, size)

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from rushes.backbones import texts
-from rushes.backbones.base import How
+from rushes.backbones.base import LoadOptions
 from rushes.backbones.loading import load_backbone
 from rushes.backbones.pipeline import DiffusersBackbone
 from rushes.backbones.texts import TextCache
@@ -24,7 +24,7 @@ WORDS = [*CAPTIONS, "", "\ud800 小球"]
 
 
 def started(name: str, folder: Path, kept: Path | None, dtype: Any = "float32") -> DiffusersBackbone:
-    model = load_backbone(BACKBONE[name], str(folder), How(dtype=dtype, texts=kept))
+    model = load_backbone(BACKBONE[name], str(folder), LoadOptions(dtype=dtype, texts=kept))
     assert isinstance(model, DiffusersBackbone)
     return model
 

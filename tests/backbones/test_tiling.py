@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from rushes.backbones.base import How
+from rushes.backbones.base import LoadOptions
 from rushes.backbones.images import AT_ONCE
 from rushes.backbones.loading import load_backbone
 from rushes.backbones.tiling import BYTES, codec_bytes, tiled
@@ -106,6 +106,8 @@ def test_by_size_alone(family: str, clip: tuple[int, int, int], wanted: bool) ->
 
 def test_a_clip_in_one_piece_is_in_one_piece(tiny_folder: Callable[[str], Path]) -> None:
     """And its latents are kept apart from those in tiles, under the names that both have had."""
-    whole, in_tiles = (load_backbone("wan", str(tiny_folder("wan")), How(tiling=tiling)) for tiling in (False, True))
+    whole, in_tiles = (
+        load_backbone("wan", str(tiny_folder("wan")), LoadOptions(tiling=tiling)) for tiling in (False, True)
+    )
     assert whole.codec.use_tiling is False and in_tiles.codec.use_tiling is True  # type: ignore[attr-defined]
     assert in_tiles.codec_fingerprint == f"{whole.codec_fingerprint}-tiled"

@@ -10,7 +10,7 @@ import pytest
 
 from rushes.caption.writers import by_model, by_rules, by_world, spread
 from rushes.config import tables
-from rushes.judges.endpoint import Endpoint
+from rushes.judges.endpoint import ChatEndpoint
 from rushes.metrics.base import Shot
 from rushes.world.render import render
 from rushes.world.scenes import CAPTIONS, FPS, draw_scenes, other_captions, read_caption
@@ -74,8 +74,8 @@ def fake() -> Iterator[FakeEndpoint]:
 
 
 def ask(fake: FakeEndpoint, tmp_path: Path, caption: str = "a ball falls") -> str:
-    settings = tables.Endpoint(url=fake.url, model="m", timeout_s=5.0)
-    with Endpoint(settings, tmp_path / "answers.db") as endpoint:
+    settings = tables.EndpointSettings(url=fake.url, model="m", timeout_s=5.0)
+    with ChatEndpoint(settings, tmp_path / "answers.db") as endpoint:
         writer = by_model(endpoint, 3)
         assert writer.sees and writer.name == "model m"
         return writer.write(caption, shot("fall"), shot("left"), 0)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rushes.config.tables import Settings
-from rushes.curate.base import Dropped, Entry, Finding, Stage, Task
+from rushes.curate.base import CurationEntry, CurationFinding, Dropped, Stage, Task
 from rushes.media.write import write_video
 from rushes.world.render import render
 from rushes.world.scenes import FPS, FRAMES, SIZE_PX, Scene
@@ -28,7 +28,7 @@ ENLARGED = 4
 class Ran:
     """What became of the clips."""
 
-    findings: dict[str, Finding]
+    findings: dict[str, CurationFinding]
     dropped: Dropped
 
     @property
@@ -42,14 +42,16 @@ class Ran:
 
 def run(stage: Stage, tasks: Sequence[Task]) -> Ran:
     """Measure, then choose among what had no problem."""
-    findings = {task.id: stage.measure(task) if stage.measure else Finding() for task in tasks}
+    findings = {task.id: stage.measure(task) if stage.measure else CurationFinding() for task in tasks}
     entries = [entry(task.id, task.caption, findings[task.id]) for task in tasks if not findings[task.id].problem]
     return Ran(findings, stage.choose(entries))
 
 
-def entry(id: str, caption: str, finding: Finding | None = None, person: bool = False, **values: float) -> Entry:
-    finding = finding or Finding(values)
-    return Entry(id, finding.captions.get("dense", caption), finding, person)
+def entry(
+    id: str, caption: str, finding: CurationFinding | None = None, person: bool = False, **values: float
+) -> CurationEntry:
+    finding = finding or CurationFinding(values)
+    return CurationEntry(id, finding.captions.get("dense", caption), finding, person)
 
 
 def settings(fake: FakeEndpoint | None = None, endpoint: Mapping[str, Any] = {}, **curate: Any) -> Settings:

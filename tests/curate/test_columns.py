@@ -4,21 +4,21 @@ from array import array
 
 import pytest
 
-from rushes.curate.base import Finding
-from rushes.curate.columns import Columns, packed
+from rushes.curate.base import CurationFinding
+from rushes.curate.columns import MeasureColumns, packed
 
 
 def test_a_finding_comes_back_as_it_was() -> None:
-    columns = Columns(["a", "b", "c"])
-    columns.add("b", Finding({"blur": 0.5, "text": 0.0}, {"print": (1.0, -2.0)}, {"dense": "a dog"}))
-    columns.add("c", Finding({"text": 2.0}))
+    columns = MeasureColumns(["a", "b", "c"])
+    columns.add("b", CurationFinding({"blur": 0.5, "text": 0.0}, {"print": (1.0, -2.0)}, {"dense": "a dog"}))
+    columns.add("c", CurationFinding({"text": 2.0}))
     found = columns.finding("b")
     assert dict(found.values) == {"blur": 0.5, "text": 0.0} and len(found.values) == 2
     assert list(found.words["print"]) == [1.0, -2.0] and found.captions == {"dense": "a dog"}
     assert dict(columns.finding("c").values) == {"text": 2.0} and "blur" not in columns.finding("c").values
     assert columns.finding("c").values.get("blur") is None and not columns.finding("a").values
     assert (columns.caption("b", "dense"), columns.caption("a", "dense")) == ("a dog", "")
-    columns.add("b", Finding({"blur": 0.25}))
+    columns.add("b", CurationFinding({"blur": 0.25}))
     columns.forget_words()
     assert columns.finding("b").values["blur"] == 0.25 and not columns.finding("b").words
     with pytest.raises(KeyError):

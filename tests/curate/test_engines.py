@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from rushes.curate import engines, motion, technical
-from rushes.curate.base import Finding, Task
+from rushes.curate.base import CurationFinding, Task
 from rushes.judges.endpoint import EndpointError
 from rushes.media.write import write_video
 from rushes.world.render import render
@@ -28,23 +28,23 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> list[Task]:
     return [*made, Task("gone", folder / "gone.mp4", "", FPS, 9)]
 
 
-def both(task: Task) -> Finding:
+def both(task: Task) -> CurationFinding:
     """What two stages find, or their problem."""
     found = technical.measure(task), motion.measure(task)
-    return Finding({**found[0].values, **found[1].values}, {}, {}, found[0].problem)
+    return CurationFinding({**found[0].values, **found[1].values}, {}, {}, found[0].problem)
 
 
-def dies_at_1(task: Task) -> Finding:
+def dies_at_1(task: Task) -> CurationFinding:
     if task.id == "1":
         os._exit(9)
-    return Finding({"seen": float(task.frames)})
+    return CurationFinding({"seen": float(task.frames)})
 
 
-def is_down(task: Task) -> Finding:
+def is_down(task: Task) -> CurationFinding:
     raise EndpointError("nobody answers")
 
 
-def found(engine: engines.Engine, measure: engines.Measure, tasks: list[Task]) -> dict[str, Finding]:
+def found(engine: engines.Engine, measure: engines.Measure, tasks: list[Task]) -> dict[str, CurationFinding]:
     return {task.id: finding for task, finding in engine(measure, iter(tasks))}
 
 
@@ -56,7 +56,7 @@ def test_processes_and_threads_find_what_one_finds(tasks: list[Task]) -> None:
 
 def test_a_worker_that_dies_costs_its_clip_alone(tasks: list[Task]) -> None:
     results = found(engines.local(2), dies_at_1, tasks)
-    assert results["1"] == Finding(problem=engines.DIED)
+    assert results["1"] == CurationFinding(problem=engines.DIED)
     assert {id for id, one in results.items() if one.values == {"seen": 9.0}} == {"0", "2", "gone"}
 
 
@@ -81,12 +81,12 @@ def test_few_tasks_are_in_flight() -> None:
                 most = max(most, asked - done)
             yield Task(str(at), Path(), "", 1.0, 1)
 
-    def measure(task: Task) -> Finding:
+    def measure(task: Task) -> CurationFinding:
         nonlocal done
         time.sleep(0.001)
         with lock:
             done += 1
-        return Finding()
+        return CurationFinding()
 
     assert len(list(engines.threads(3)(measure, tasks()))) == 60
     assert most <= 3 * engines.IN_FLIGHT + 1
@@ -99,7 +99,7 @@ def test_ray_finds_what_one_process_finds(tasks: list[Task]) -> None:
         engine = engines.ray(2)
         assert found(engine, both, tasks) == found(engines.local(1), both, tasks)
         results = found(engine, dies_at_1, tasks)
-        assert results["1"] == Finding(problem=engines.DIED) and results["2"] == Finding({"seen": 9.0})
+        assert results["1"] == CurationFinding(problem=engines.DIED) and results["2"] == CurationFinding({"seen": 9.0})
         with pytest.raises(EndpointError, match=r"^nobody answers$"):
             found(engine, is_down, tasks)
     finally:

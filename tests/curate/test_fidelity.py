@@ -100,19 +100,19 @@ def ranked(**totals: float) -> list[Any]:
 )
 def test_the_cut(table: dict[str, Any], kept: str) -> None:
     entries = ranked(a=3.0, b=9.0, c=1.0, d=8.0)
-    dropped = choose(curation.Fidelity(**table), entries)
+    dropped = choose(curation.FidelitySettings(**table), entries)
     assert "".join(e.id for e in entries if e.id not in dropped) == kept
 
 
 def test_equal_totals_are_cut_in_the_order_given_and_the_reason_says_where() -> None:
-    dropped = choose(curation.Fidelity(keep="top_k", top_k=1), ranked(a=3.0, b=3.0))
+    dropped = choose(curation.FidelitySettings(keep="top_k", top_k=1), ranked(a=3.0, b=3.0))
     assert dropped == {
         "b": "physical fidelity 3.00 (0.0 x 0.0 x 0.0), rank 2; the best 1 of 2 stay (curate.fidelity.top_k)"
     }
 
 
 def test_the_share_is_the_paper_s() -> None:
-    assert curation.Fidelity().share == pytest.approx(59_076 / 266_931, abs=5e-5)
+    assert curation.FidelitySettings().share == pytest.approx(59_076 / 266_931, abs=5e-5)
     entries = [entry(str(at), "", fidelity=float(at)) for at in range(1000)]
-    assert 1000 - len(choose(curation.Fidelity(), entries)) == math.ceil(221.3)
-    assert choose(curation.Fidelity(), []) == {}
+    assert 1000 - len(choose(curation.FidelitySettings(), entries)) == math.ceil(221.3)
+    assert choose(curation.FidelitySettings(), []) == {}

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rushes.config.curation import Duplicates
+from rushes.config.curation import DuplicatesSettings
 from rushes.config.tables import Settings
-from rushes.curate.base import Entry, Finding
+from rushes.curate.base import CurationEntry, CurationFinding
 from rushes.curate.duplicates import Copy, copies, make
 from rushes.curate.fingerprint import MOMENTS, SIZE, Index, backwards, fingerprint, mirrored, scales
-from rushes.pipeline.curation_bench import synthetic_prints
+from rushes.lab.curation_bench import synthetic_prints
 
 
 def moments(seed: int = 0) -> list[np.ndarray]:
@@ -67,7 +67,7 @@ def test_an_index_loses_nothing_whichever_way_round_a_clip_is() -> None:
     assert few < 400 * 58 / 4  # and passes most over
 
 
-def plainly(whole: np.ndarray, inner: np.ndarray, order: list[int], table: Duplicates) -> list[Copy]:
+def plainly(whole: np.ndarray, inner: np.ndarray, order: list[int], table: DuplicatesSettings) -> list[Copy]:
     """All copies, by comparing all with all in each of the twelve ways."""
     found, taken, scale = [], set(), scales(whole)
     for at in order:
@@ -93,7 +93,7 @@ def test_copies_are_those_of_all_pairs(most: float, turned: bool) -> None:
     inner = np.rint(whole + rng.normal(0, 10, whole.shape))
     whole[:40], whole[40:80], whole[80:120] = mirrored(whole[120:160]), backwards(whole[160:200]), inner[200:240]
     order = list(rng.permutation(500))
-    table = Duplicates(max_distance=most, mirrored=turned, reversed=turned)
+    table = DuplicatesSettings(max_distance=most, mirrored=turned, reversed=turned)
     expected = plainly(whole, inner, order, table)
     assert list(copies(whole, inner, order, table)) == expected
     assert list(copies(whole.astype(np.int16), inner.astype(np.int16), order, table)) == expected
@@ -101,13 +101,13 @@ def test_copies_are_those_of_all_pairs(most: float, turned: bool) -> None:
     assert len({copy.how for copy in expected}) >= (4 if turned else 2)
 
 
-def entry(id: str, seed: int, pixels: float = 100.0, size: float = 1.0, person: bool = False) -> Entry:
+def entry(id: str, seed: int, pixels: float = 100.0, size: float = 1.0, person: bool = False) -> CurationEntry:
     frames = moments(seed)
     words = {"whole": tuple(fingerprint(frames)), "inner": tuple(fingerprint(frames, 0.05))}
-    return Entry(id, "", Finding({"pixels": pixels, "bytes": size}, words), person)
+    return CurationEntry(id, "", CurationFinding({"pixels": pixels, "bytes": size}, words), person)
 
 
-def dropped(*entries: Entry) -> dict[str, str]:
+def dropped(*entries: CurationEntry) -> dict[str, str]:
     return dict(make(Settings(), Path("unused")).choose(entries))
 
 
@@ -128,7 +128,7 @@ def test_a_copy_need_not_be_the_right_way_round() -> None:
     frames = moments(1)
     turned = [frame[:, ::-1] for frame in frames[::-1]]
     words = {"whole": tuple(fingerprint(turned)), "inner": tuple(fingerprint(turned, 0.05))}
-    copy = Entry("turned", "", Finding({"pixels": 50.0, "bytes": 1.0}, words))
+    copy = CurationEntry("turned", "", CurationFinding({"pixels": 50.0, "bytes": 1.0}, words))
     assert dropped(entry("own", 1), copy)["turned"].startswith("mirrored reversed copy of own")
     own_way = Settings.model_validate({"curate": {"duplicates": {"mirrored": False, "reversed": False}}})
     assert make(own_way, Path("unused")).choose([entry("own", 1), copy]) == {}
@@ -136,8 +136,8 @@ def test_a_copy_need_not_be_the_right_way_round() -> None:
 
 @pytest.mark.slow
 def test_choosing_grows_about_as_the_number_of_clips() -> None:
-    from rushes.pipeline.curation_bench import growth
-    from rushes.pipeline.project import no_bar
+    from rushes.lab.curation_bench import growth
+    from rushes.project.project import no_bar
 
     small, large = growth([2000, 16000], 0, no_bar)
     assert large["duplicates_s"] < 8 * 4 * max(small["duplicates_s"], 0.05)

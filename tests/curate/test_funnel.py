@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from rushes.curate import engines
-from rushes.curate.base import Dropped, Entry, Finding, Stage, Task, within
+from rushes.curate.base import CurationEntry, CurationFinding, Dropped, Stage, Task, within
 from rushes.curate.funnel import Skipped, run
-from rushes.curate.limits import Limit
+from rushes.curate.limits import Threshold
 from rushes.curate.summary import Funnel, group
 from rushes.judges.endpoint import EndpointError
-from rushes.pipeline.project import no_bar
+from rushes.project.project import no_bar
 from rushes.records import Clip, Decision, Score
 from rushes.store.database import Store
 
@@ -38,25 +38,29 @@ def store(tmp_path: Path) -> Store:
     return store
 
 
-def by_number(task: Task) -> Finding:
+def by_number(task: Task) -> CurationFinding:
     """The clip's number; clip 3 cannot be measured."""
     number = int(task.id[1:])
-    return Finding(problem=f"{task.path.name} is damaged") if number == 3 else Finding({"number": float(number)})
+    return (
+        CurationFinding(problem=f"{task.path.name} is damaged")
+        if number == 3
+        else CurationFinding({"number": float(number)})
+    )
 
 
-def in_words(task: Task) -> Finding:
+def in_words(task: Task) -> CurationFinding:
     """Words, and a dense caption for even clips."""
     number = int(task.id[1:])
     texts = {"dense": f"dense {task.caption}"} if number % 2 == 0 else {}
-    return Finding({}, {"print": (number / 3, 0.1)}, texts)
+    return CurationFinding({}, {"print": (number / 3, 0.1)}, texts)
 
 
-def drop_odd(entries: Sequence[Entry]) -> Dropped:
+def drop_odd(entries: Sequence[CurationEntry]) -> Dropped:
     return {entry.id: f"odd {entry.id[1:]}" for entry in entries if int(entry.id[1:]) % 2}
 
 
 def stages(most: float = 19) -> list[Stage]:
-    limits = (Limit("number", "number", high=most),)
+    limits = (Threshold("number", "number", high=most),)
     return [
         Stage("technical", "technical.1", by_number, within(limits), limits=limits),
         Stage("captions", "captions.1", in_words, drop_odd),
@@ -96,7 +100,7 @@ def test_what_was_measured_is_not_measured_again_and_nothing_is_decided_twice(st
     first = curate(store)
     rows = sum(1 for _ in store.stream(Decision))
 
-    def never(task: Task) -> Finding:
+    def never(task: Task) -> CurationFinding:
         assert task.id == "c003", "only what has a problem is measured again"
         return by_number(task)
 
@@ -113,7 +117,7 @@ def test_another_threshold_takes_clips_back_and_another_signature_measures_anew(
     assert kept(store) == EVEN
     seen = []
 
-    def noted(task: Task) -> Finding:
+    def noted(task: Task) -> CurationFinding:
         seen.append(task.id)
         return by_number(task)
 
@@ -158,10 +162,10 @@ def test_a_missing_file_is_a_problem_of_its_clip(store: Store) -> None:
     assert done.passages[0].unmeasured == 2 and "c007x" not in kept(store)
 
 
-def down(task: Task) -> Finding:
+def down(task: Task) -> CurationFinding:
     if task.id == "c011":
         raise EndpointError("nobody answers")
-    return Finding({"number": 1.0})
+    return CurationFinding({"number": 1.0})
 
 
 def test_a_judge_that_is_down_ends_the_run_or_is_skipped_and_said(store: Store) -> None:
@@ -181,9 +185,9 @@ def test_a_judge_that_is_down_ends_the_run_or_is_skipped_and_said(store: Store) 
 def test_a_stage_that_reads_captions_reads_new_ones(store: Store) -> None:
     seen = []
 
-    def reads(task: Task) -> Finding:
+    def reads(task: Task) -> CurationFinding:
         seen.append(task.caption)
-        return Finding({"length": float(len(task.caption))})
+        return CurationFinding({"length": float(len(task.caption))})
 
     reader = Stage("dynamics", "dynamics.1", reads, lambda entries: {}, reads_caption=True)
     curate(store, [reader])

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rushes.evaluate import meters
 from rushes.evaluate import stored as evaluate
-from rushes.evaluate.meters import Meter
-from rushes.evaluate.stored import Pair
+from rushes.evaluate import suites as meters
+from rushes.evaluate.stored import TakePair
+from rushes.evaluate.suites import MetricSuite
 from rushes.media.write import write_video
 from rushes.metrics.base import Shot
 from rushes.records import Candidate, Score
@@ -38,7 +38,7 @@ def candidate(store: Store, id: str, system: str, group: str = "g", seed: int = 
     return row
 
 
-def meter(values: Mapping[str, float] | None = None, name: str = "test-1") -> Meter:
+def meter(values: Mapping[str, float] | None = None, name: str = "test-1") -> MetricSuite:
     """Brightness by pixels; `gap` only where clips are bright."""
 
     def measure(shot: Shot) -> meters.Values:
@@ -49,7 +49,7 @@ def meter(values: Mapping[str, float] | None = None, name: str = "test-1") -> Me
             "gap": (gap, (math.nan,)),
         }
 
-    return Meter(name, {"bright": "higher", "gap": "lower"}, {"bright": "levels"}, "bright", None, measure)
+    return MetricSuite(name, {"bright": "higher", "gap": "lower"}, {"bright": "levels"}, "bright", None, measure)
 
 
 def test_scores_are_what_the_meter_says_and_measured_once(store: Store) -> None:
@@ -80,7 +80,7 @@ def test_shots_get_the_still_they_should_start_from(store: Store) -> None:
 def test_pairs_share_prompt_and_seed(store: Store) -> None:
     base = [candidate(store, f"b{g}{s}", "base", g, s, 60 + s) for g in "xy" for s in (0, 1)]
     run = [candidate(store, f"r{g}{s}", "run", g, s, 80 + s) for g in "yz" for s in (1, 2)]
-    assert evaluate.pairs(base, run) == [Pair("y", "by1", "ry1")]
+    assert evaluate.pairs(base, run) == [TakePair("y", "by1", "ry1")]
 
 
 def put(store: Store, metric: str, values: Mapping[str, float], by: str = "test-1") -> None:
@@ -90,7 +90,7 @@ def put(store: Store, metric: str, values: Mapping[str, float], by: str = "test-
 
 
 def test_table_is_the_paired_difference_clustered_by_prompt(store: Store) -> None:
-    pairs = [Pair(f"prompt {k // 2}", f"b{k}", f"t{k}") for k in range(8)]
+    pairs = [TakePair(f"prompt {k // 2}", f"b{k}", f"t{k}") for k in range(8)]
     base = [3.0, 5.0, 4.0, 6.0, 2.0, 4.0, 7.0, 5.0]
     trained = [2.0, 5.5, 3.0, 4.0, 2.5, 3.0, 6.0, 4.5]
     put(store, "bright", dict(zip([p.base for p in pairs], base, strict=True)))
@@ -112,4 +112,4 @@ def test_comparison_without_pairs_or_headline_is_refused(store: Store) -> None:
         evaluate.compare(store, meter(), [])
     put(store, "gap", {"b": 1.0, "t": 2.0})
     with pytest.raises(ValueError, match="bright could be measured on no pair of the 1"):
-        evaluate.compare(store, meter(), [Pair("p", "b", "t")])
+        evaluate.compare(store, meter(), [TakePair("p", "b", "t")])

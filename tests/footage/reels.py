@@ -6,15 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from rushes.config.tables import Footage
-from rushes.footage.facts import FactsStore
+from rushes.config.tables import FootageSettings
+from rushes.footage.facts import ProbeCache
 from rushes.footage.find import find_bench, find_footage
-from rushes.footage.review import Ask, Length, Review, review
+from rushes.footage.review import Length, Preflight, PreflightOptions, review
 from rushes.footage.take import Imported, import_bench, import_reviewed
 from rushes.footage.told import refusal
+from rushes.formats.layouts import Listing
 from rushes.media.write import write_video
 from rushes.store.database import Store
-from rushes.store.layouts import Listing
 
 LENGTH = Length(17, 8.0, lambda frames: 1 + (frames - 1) // 4 * 4)
 
@@ -40,19 +40,19 @@ def scenes(path: Path, lengths_s: tuple[float, ...], fps: float = 16, seed: int 
     return path
 
 
-def ask_for(footage: Footage, length: Length = LENGTH) -> Ask:
-    return Ask(length, 32, 32, footage)
+def ask_for(footage: FootageSettings, length: Length = LENGTH) -> PreflightOptions:
+    return PreflightOptions(length, 32, 32, footage)
 
 
-def look(store: Store, footage: Footage, length: Length = LENGTH) -> Review:
-    with FactsStore(store.project) as facts:
+def look(store: Store, footage: FootageSettings, length: Length = LENGTH) -> Preflight:
+    with ProbeCache(store.project) as facts:
         return review(facts, find_footage(footage), None, ask_for(footage, length))
 
 
-def take(store: Store, footage: Footage, length: Length = LENGTH) -> Imported:
+def take(store: Store, footage: FootageSettings, length: Length = LENGTH) -> Imported:
     """As the stage does: nothing is taken where something is refused."""
     ask = ask_for(footage, length)
-    with FactsStore(store.project) as facts:
+    with ProbeCache(store.project) as facts:
         done = review(facts, find_footage(footage), None, ask)
         if footage.on_refused == "fail" and (text := refusal(done, ask)):
             raise ValueError(text)
@@ -60,8 +60,8 @@ def take(store: Store, footage: Footage, length: Length = LENGTH) -> Imported:
 
 
 def take_bench(store: Store, folder: Path, length: Length = LENGTH) -> Imported:
-    bench, ask = find_bench(folder), ask_for(Footage(), length)
-    with FactsStore(store.project) as facts:
+    bench, ask = find_bench(folder), ask_for(FootageSettings(), length)
+    with ProbeCache(store.project) as facts:
         done = review(facts, Listing(()), bench, ask)
         if text := refusal(done, ask):
             raise ValueError(text)

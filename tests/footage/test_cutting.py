@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rushes.config.tables import Footage
+from rushes.config.tables import FootageSettings
 from rushes.footage import take as taking
 from rushes.media.read import probe, read_video
 from rushes.records import Clip
@@ -17,11 +17,11 @@ from rushes.store.database import Store
 from .reels import LENGTH, film, look, scenes, take
 
 
-def films(folder: Path, count: int = 1, **settings: object) -> Footage:
+def films(folder: Path, count: int = 1, **settings: object) -> FootageSettings:
     """Each of scenes of 2.5, 1, 5 and 2.2 s: of 17 frames at 8 fps they give 1, 0, 2 and 1 pieces."""
     for k in range(count):
         scenes(folder / f"film {k}.mp4", (2.5, 1.0, 5.0, 2.2), seed=10 + k).with_suffix(".txt").write_text(f"film {k}")
-    return Footage.model_validate({"kind": "folder", "path": str(folder), "cut": "scenes", **settings})
+    return FootageSettings.model_validate({"kind": "folder", "path": str(folder), "cut": "scenes", **settings})
 
 
 SPANS = ["0.000,2.125", "3.500,5.625", "5.625,7.750", "8.500,10.625"]
@@ -106,7 +106,7 @@ def test_one_film_is_parted_by_scenes(store: Store, tmp_path: Path) -> None:
     both = {"3.500,5.625", "5.625,7.750"}  # of one scene
     held = {clip.source.rpartition("=")[2] for clip in store.clips("eval")}
     assert len(held) == 2 and (held == both or not held & both)
-    one = Footage(kind="folder", path=str(scenes(tmp_path / "one" / "a.mp4", (5.0,)).parent), cut="scenes",
+    one = FootageSettings(kind="folder", path=str(scenes(tmp_path / "one" / "a.mp4", (5.0,)).parent), cut="scenes",
                   allow_empty_captions=True, eval_fraction=0.5)  # fmt: skip
     with (
         Store.create(tmp_path / "other") as other,
@@ -126,7 +126,7 @@ def test_longer_and_shorter_pieces(store: Store, tmp_path: Path) -> None:
 
 def test_a_film_without_a_long_scene_is_refused(store: Store, tmp_path: Path) -> None:
     scenes(tmp_path / "in" / "a.mp4", (1.0, 1.5, 1.0))
-    footage = Footage(kind="folder", path=str(tmp_path / "in"), cut="scenes", allow_empty_captions=True)
+    footage = FootageSettings(kind="folder", path=str(tmp_path / "in"), cut="scenes", allow_empty_captions=True)
     with pytest.raises(ValueError, match=r"a\.mp4: 3\.50 s long, and no scene of it lasts 2\.12 s"):
         take(store, footage)
     assert look(store, footage.model_copy(update={"cut": "none"})).clips
@@ -138,4 +138,4 @@ def test_takes_belong_to_whole_clips(store: Store, tmp_path: Path) -> None:
     film(folder / "negative_samples" / "0" / "0.mp4", seed=1)
     (folder / "prompt.txt").write_text("a dog\n")
     with pytest.raises(ValueError, match=r"footage\.cut: .* belong to whole clips"):
-        take(store, Footage(kind="folder", path=str(folder), cut="scenes"), LENGTH)
+        take(store, FootageSettings(kind="folder", path=str(folder), cut="scenes"), LENGTH)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rushes.config.tables import Footage
+from rushes.config.tables import FootageSettings
 from rushes.footage.export import export_set, shards
 from rushes.media.files import content_hash
 from rushes.media.images import write_image
@@ -31,7 +31,7 @@ def curated(store: Store, tmp_path: Path) -> Store:
         film(folder / f"{name}.mp4", seed=k).with_suffix(".txt").write_text(f"{name} as it came")
     shutil.copy(folder / "a.mp4", folder / "twin.mp4")
     (folder / "twin.txt").write_text("a by another caption")
-    take(store, Footage(kind="folder", path=str(folder), eval_fraction=0.2))
+    take(store, FootageSettings(kind="folder", path=str(folder), eval_fraction=0.2))
     by_caption = {clip.caption: clip.id for clip in store.clips()}
     still = Clip("still", content_hash(b"x"), "a prompt", 32, 32, 1, 8.0, "", "eval")
     store.add([still, Decision("1", by_caption["c as it came"], False),
@@ -53,13 +53,13 @@ def test_the_set_comes_back_as_it_was(curated: Store, tmp_path: Path, form: str)
     done = export_set(curated, tmp_path / "out", form, shard_mb=0.05)  # type: ignore[arg-type]
     assert (done["clips"], done["stills_left_out"]) == (4, 1)
     with Store.create(tmp_path / "other") as other:
-        taken = take(other, Footage(kind="folder", path=str(tmp_path / "out")))
+        taken = take(other, FootageSettings(kind="folder", path=str(tmp_path / "out")))
         assert taken.clips == 4
         assert renamed(known(other)) == renamed(known(curated))
         assert sum(clip.id in {c.id for c in curated.clips()} for clip in other.clips()) == 3  # all but the renamed one
         export_set(other, tmp_path / "again", form, shard_mb=0.05)  # type: ignore[arg-type]
         with Store.create(tmp_path / "third") as third:
-            take(third, Footage(kind="folder", path=str(tmp_path / "again")))
+            take(third, FootageSettings(kind="folder", path=str(tmp_path / "again")))
             assert known(third) == known(other)
 
 
@@ -126,13 +126,13 @@ def test_first_frames_travel_with_the_table_alone(store: Store, tmp_path: Path) 
     (folder / "prompt.txt").write_text("a dog\n")
     (folder / "first_frames").mkdir()
     write_image(folder / "first_frames" / "videos_0.png", film_frame())
-    take(store, Footage(kind="folder", path=str(folder)))
+    take(store, FootageSettings(kind="folder", path=str(folder)))
     assert store.clips()[0].first_frame
     with pytest.raises(ValueError, match=r"1 clips have a first frame of their own.*--form parquet"):
         export_set(store, tmp_path / "tars", "webdataset")
     export_set(store, tmp_path / "out")
     with Store.create(tmp_path / "other") as other:
-        take(other, Footage(kind="folder", path=str(tmp_path / "out")))
+        take(other, FootageSettings(kind="folder", path=str(tmp_path / "out")))
         assert [(c.id, c.first_frame) for c in other.clips()] == [(c.id, c.first_frame) for c in store.clips()]
 
 
@@ -144,10 +144,10 @@ def film_frame():  # type: ignore[no-untyped-def]
 
 def test_pieces_of_films_come_back(store: Store, tmp_path: Path) -> None:
     scenes(tmp_path / "in" / "a.mp4", (2.5, 5.0)).with_suffix(".txt").write_text("a film")
-    take(store, Footage(kind="folder", path=str(tmp_path / "in"), cut="scenes"))
+    take(store, FootageSettings(kind="folder", path=str(tmp_path / "in"), cut="scenes"))
     export_set(store, tmp_path / "out")
     with Store.create(tmp_path / "other") as other:
-        take(other, Footage(kind="folder", path=str(tmp_path / "out")))
+        take(other, FootageSettings(kind="folder", path=str(tmp_path / "out")))
         assert renamed(known(other)) == renamed(known(store))
         assert len(other.clips()) == 3
 
@@ -167,8 +167,8 @@ def test_scenarios_travel_with_the_table(store: Store, tmp_path: Path) -> None:
     for k in range(2):
         film(tmp_path / "in" / f"{k}.mp4", seed=k)
     (tmp_path / "in" / "captions.csv").write_text("file,caption,scenario\n0.mp4,a,sea\n1.mp4,b,\n")
-    take(store, Footage(kind="folder", path=str(tmp_path / "in")))
+    take(store, FootageSettings(kind="folder", path=str(tmp_path / "in")))
     export_set(store, tmp_path / "out")
     with Store.create(tmp_path / "other") as other:
-        take(other, Footage(kind="folder", path=str(tmp_path / "out")))
+        take(other, FootageSettings(kind="folder", path=str(tmp_path / "out")))
         assert other.scenarios() == store.scenarios() and list(other.scenarios().values()) == ["sea"]

@@ -10,9 +10,9 @@ import av
 import numpy as np
 import pytest
 
-from rushes.config.tables import Footage
+from rushes.config.tables import FootageSettings
 from rushes.footage import costs, facts, told
-from rushes.footage.facts import FactsStore
+from rushes.footage.facts import ProbeCache
 from rushes.footage.find import find_footage
 from rushes.footage.review import Length, review
 from rushes.media.examine import Examined
@@ -23,7 +23,7 @@ from .reels import LENGTH, ask_for, film, look, scenes, take
 
 
 @pytest.fixture
-def planted(tmp_path: Path) -> tuple[Footage, dict[str, str]]:
+def planted(tmp_path: Path) -> tuple[FootageSettings, dict[str, str]]:
     """Footage with a fault of each sort, and which file has which; three of ten are good."""
     folder = tmp_path / "clips"
     reasons = {
@@ -55,7 +55,7 @@ def planted(tmp_path: Path) -> tuple[Footage, dict[str, str]]:
     (folder / "text.mp4").write_text("no video")
     shutil.copy(folder / "good.mp4", folder / "twin.mp4")
     shutil.copy(folder / "good.txt", folder / "twin.txt")
-    return Footage(kind="folder", path=str(folder)), reasons
+    return FootageSettings(kind="folder", path=str(folder)), reasons
 
 
 def hdr(path: Path) -> None:
@@ -70,7 +70,9 @@ def hdr(path: Path) -> None:
         file.mux(stream.encode())
 
 
-def test_every_planted_fault_is_named_and_nothing_else(store: Store, planted: tuple[Footage, dict[str, str]]) -> None:
+def test_every_planted_fault_is_named_and_nothing_else(
+    store: Store, planted: tuple[FootageSettings, dict[str, str]]
+) -> None:
     """Precision and recall of 1: each file has its own reason."""
     footage, reasons = planted
     done = look(store, footage)
@@ -83,7 +85,7 @@ def test_every_planted_fault_is_named_and_nothing_else(store: Store, planted: tu
     assert store.clips() == ()
 
 
-def test_refused_clips_are_left_out_when_asked(store: Store, planted: tuple[Footage, dict[str, str]]) -> None:
+def test_refused_clips_are_left_out_when_asked(store: Store, planted: tuple[FootageSettings, dict[str, str]]) -> None:
     footage, reasons = planted
     done = take(store, footage.model_copy(update={"on_refused": "skip"}))
     assert (done.clips, done.duplicates, done.refused) == (3, 1, 7)
@@ -92,7 +94,7 @@ def test_refused_clips_are_left_out_when_asked(store: Store, planted: tuple[Foot
     }
 
 
-def test_the_file_of_a_preflight_has_every_clip(store: Store, planted: tuple[Footage, dict[str, str]]) -> None:
+def test_the_file_of_a_preflight_has_every_clip(store: Store, planted: tuple[FootageSettings, dict[str, str]]) -> None:
     footage, reasons = planted
     done, ask = look(store, footage), ask_for(footage)
     path = told.write_review(store.project, done, ask, costs.summary(done, ask))
@@ -104,7 +106,7 @@ def test_the_file_of_a_preflight_has_every_clip(store: Store, planted: tuple[Foo
     assert fast["crop"] == pytest.approx(1 / 3, abs=1e-3) and not fast["enlarged"]
 
 
-def test_the_table_says_what_becomes_of_each(store: Store, planted: tuple[Footage, dict[str, str]]) -> None:
+def test_the_table_says_what_becomes_of_each(store: Store, planted: tuple[FootageSettings, dict[str, str]]) -> None:
     footage, _ = planted
     done = look(store, footage)
     lines = told.table(done, ask_for(footage))
@@ -127,7 +129,7 @@ def test_what_fitting_loses_of_the_picture(
     draw = np.random.default_rng(0).integers(0, 255, (20, *size, 3), np.uint8)
     (tmp_path / "in").mkdir()
     write_video(tmp_path / "in" / "a.mp4", draw, 8)
-    footage = Footage.model_validate(
+    footage = FootageSettings.model_validate(
         {"kind": "folder", "path": str(tmp_path / "in"), "fit": fit, "allow_empty_captions": True}
     )
     (one,) = look(store, footage).kept()
@@ -139,7 +141,7 @@ def test_clips_at_other_lengths(store: Store, tmp_path: Path) -> None:
     counts = (10, 17, 20, 40, 70)
     for k, frames in enumerate(counts):
         film(tmp_path / "in" / f"{k}.mp4", frames, seed=k).with_suffix(".txt").write_text(str(k))
-    footage = Footage(kind="folder", path=str(tmp_path / "in"))
+    footage = FootageSettings(kind="folder", path=str(tmp_path / "in"))
     done, ask = look(store, footage), ask_for(footage)
     found = costs.lengths_of(done)
     for frames in (5, 17, 33, 65, 81):
@@ -154,7 +156,7 @@ def test_clips_at_other_lengths(store: Store, tmp_path: Path) -> None:
 
 def test_pieces_at_other_lengths(store: Store, tmp_path: Path) -> None:
     scenes(tmp_path / "in" / "a.mp4", (5.0, 3.0))
-    footage = Footage(kind="folder", path=str(tmp_path / "in"), cut="scenes", allow_empty_captions=True)
+    footage = FootageSettings(kind="folder", path=str(tmp_path / "in"), cut="scenes", allow_empty_captions=True)
     done, ask = look(store, footage), ask_for(footage)
     found = costs.lengths_of(done)
     assert [costs.clips_at(found, ask, frames, 8.0) for frames in (8, 16, 24, 40, 41)] == [8, 3, 2, 1, 0]
@@ -177,10 +179,10 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return seen
 
 
-def three(folder: Path) -> Footage:
+def three(folder: Path) -> FootageSettings:
     for k in range(3):
         film(folder / f"{k}.mp4", seed=k)
-    return Footage(kind="folder", path=str(folder), allow_empty_captions=True)
+    return FootageSettings(kind="folder", path=str(folder), allow_empty_captions=True)
 
 
 def test_a_file_is_decoded_once(store: Store, tmp_path: Path, decoded: list[Path]) -> None:
@@ -210,7 +212,7 @@ def test_a_stopped_preflight_goes_on(
         if ticks == 2:
             raise KeyboardInterrupt
 
-    with FactsStore(store.project) as kept, pytest.raises(KeyboardInterrupt):
+    with ProbeCache(store.project) as kept, pytest.raises(KeyboardInterrupt):
         review(kept, find_footage(footage), None, ask_for(footage), tick)
     look(store, footage)
     assert [path.name for path in decoded] == ["0.mp4", "1.mp4", "2.mp4"]
@@ -230,7 +232,7 @@ def test_a_file_that_changes_during_the_import(store: Store, tmp_path: Path) -> 
     from rushes.footage.take import import_reviewed
 
     footage = three(tmp_path / "in")
-    with FactsStore(store.project) as kept:
+    with ProbeCache(store.project) as kept:
         done = review(kept, find_footage(footage), None, ask_for(footage))
         film(tmp_path / "in" / "1.mp4", seed=5)
         with pytest.raises(ValueError, match=r"1\.mp4: changed while it was imported"):
@@ -242,31 +244,31 @@ def test_too_many_refusals_are_not_all_printed(store: Store, tmp_path: Path) -> 
     folder.mkdir()
     for k in range(30):
         (folder / f"{k}.mp4").write_bytes(b"no video")
-    footage = Footage(kind="folder", path=str(folder), allow_empty_captions=True)
+    footage = FootageSettings(kind="folder", path=str(folder), allow_empty_captions=True)
     text = told.refusal(look(store, footage), ask_for(footage))
     assert len(text.splitlines()) < 25 and "and 10 more: unreadable (preflight.json" in text
 
 
 def test_one_clip_and_none(store: Store, tmp_path: Path) -> None:
     film(tmp_path / "one" / "a.mp4").with_suffix(".txt").write_text("a")
-    assert take(store, Footage(kind="folder", path=str(tmp_path / "one"))).clips == 1
+    assert take(store, FootageSettings(kind="folder", path=str(tmp_path / "one"))).clips == 1
     (tmp_path / "none").mkdir()
     with pytest.raises(ValueError, match="no videos"):
-        take(store, Footage(kind="folder", path=str(tmp_path / "none")))
+        take(store, FootageSettings(kind="folder", path=str(tmp_path / "none")))
 
 
 def test_a_caption_file_of_another_folder(store: Store, tmp_path: Path) -> None:
     film(tmp_path / "in" / "a.mp4")
     (tmp_path / "in" / "captions.csv").write_text("file,caption\nelse.mp4,of another folder\n")
     with pytest.raises(ValueError, match=r"captions\.csv, line 2: 'else\.mp4' names no video in the folder"):
-        take(store, Footage(kind="folder", path=str(tmp_path / "in")))
+        take(store, FootageSettings(kind="folder", path=str(tmp_path / "in")))
     (tmp_path / "in" / "captions.csv").rename(tmp_path / "in" / "list.csv")
     with pytest.raises(ValueError, match=r"else\.mp4: no such file"):
-        take(store, Footage(kind="folder", path=str(tmp_path / "in")))
+        take(store, FootageSettings(kind="folder", path=str(tmp_path / "in")))
 
 
 def test_lengths_of_real_files(store: Store, real_data: Path) -> None:
-    footage = Footage(kind="folder", path=str(real_data / "media"), allow_empty_captions=True)
+    footage = FootageSettings(kind="folder", path=str(real_data / "media"), allow_empty_captions=True)
     done = look(store, footage, Length(33, 8.0, LENGTH.largest))
     assert {Path(one.item.source).name: one.reason for one in done.checked} == {
         "av1_video.mkv": "",

@@ -12,8 +12,8 @@ import av
 import numpy as np
 import pytest
 
-from rushes.config.tables import Backbone, Footage
-from rushes.footage.facts import FactsStore
+from rushes.config.tables import BackboneSettings, FootageSettings
+from rushes.footage.facts import ProbeCache
 from rushes.footage.find import find_bench, find_footage
 from rushes.footage.review import Length, review
 from rushes.footage.told import refusal as told_refusal
@@ -26,14 +26,14 @@ from rushes.world.verify import verify
 from .reels import LENGTH, ask_for, film, take, take_bench
 
 
-def footage_in(folder: Path, count: int = 4, **settings: object) -> Footage:
+def footage_in(folder: Path, count: int = 4, **settings: object) -> FootageSettings:
     """A folder of `count` videos with captions."""
     for k in range(count):
         film(folder / f"{k}.mp4", seed=k).with_suffix(".txt").write_text(f"scene {k}")
-    return Footage.model_validate({"kind": "folder", "path": str(folder), **settings})
+    return FootageSettings.model_validate({"kind": "folder", "path": str(folder), **settings})
 
 
-def refusal(store: Store, footage: Footage, length: Length = LENGTH) -> str:
+def refusal(store: Store, footage: FootageSettings, length: Length = LENGTH) -> str:
     """What the import says; nothing may have been stored."""
     with pytest.raises(ValueError) as caught:
         take(store, footage, length)
@@ -46,7 +46,7 @@ def refusal(store: Store, footage: Footage, length: Length = LENGTH) -> str:
 
 
 def test_world_clips_are_what_their_captions_say(store: Store) -> None:
-    done = import_world(store, Footage(clips=6, eval_prompts=3), Backbone(), seed=4)
+    done = import_world(store, FootageSettings(clips=6, eval_prompts=3), BackboneSettings(), seed=4)
     assert (done.clips, done.held_out) == (9, 3)
     assert [clip.split for clip in store.clips()] == ["train"] * 6 + ["eval"] * 3
     for clip in store.clips():
@@ -56,21 +56,21 @@ def test_world_clips_are_what_their_captions_say(store: Store) -> None:
 
 
 def test_more_world_clips_are_the_same_and_some_more(store: Store, tmp_path: Path) -> None:
-    import_world(store, Footage(clips=3, eval_prompts=1), Backbone(), seed=0)
-    import_world(store, Footage(clips=5, eval_prompts=2), Backbone(), seed=0)
+    import_world(store, FootageSettings(clips=3, eval_prompts=1), BackboneSettings(), seed=0)
+    import_world(store, FootageSettings(clips=5, eval_prompts=2), BackboneSettings(), seed=0)
     with Store.create(tmp_path / "other") as other:
-        import_world(other, Footage(clips=5, eval_prompts=2), Backbone(), seed=0)
+        import_world(other, FootageSettings(clips=5, eval_prompts=2), BackboneSettings(), seed=0)
         assert {(c.id, c.media) for c in store.clips()} == {(c.id, c.media) for c in other.clips()}
-        import_world(other, Footage(clips=1, eval_prompts=1), Backbone(), seed=1)
+        import_world(other, FootageSettings(clips=1, eval_prompts=1), BackboneSettings(), seed=1)
         assert len(other.clips()) == 9
     assert len({clip.media for clip in store.clips()}) == 7
 
 
 def test_world_of_chosen_scenes(store: Store) -> None:
-    import_world(store, Footage(clips=2, eval_prompts=0, scenes=("swing",)), Backbone(), seed=0)
+    import_world(store, FootageSettings(clips=2, eval_prompts=0, scenes=("swing",)), BackboneSettings(), seed=0)
     assert all("swing" in clip.caption for clip in store.clips())
     with pytest.raises(ValueError, match="unknown scene 'fal'"):
-        import_world(store, Footage(clips=1, scenes=("fal",)), Backbone(), seed=0)
+        import_world(store, FootageSettings(clips=1, scenes=("fal",)), BackboneSettings(), seed=0)
 
 
 # folders
@@ -169,7 +169,7 @@ def test_wrong_extension_and_variable_rate_work(store: Store, tmp_path: Path) ->
             frame.pts, frame.time_base = int(tick), Fraction(1, 1000)
             file.mux(stream.encode(frame))
         file.mux(stream.encode())
-    footage = Footage(kind="folder", path=str(folder), allow_empty_captions=True)
+    footage = FootageSettings(kind="folder", path=str(folder), allow_empty_captions=True)
     assert take(store, footage).clips == 2
     for clip in store.clips():
         assert len(read_video(store.media_path(clip.media), fps=8.0, frames=17).frames_FHWC) == 17
@@ -189,9 +189,9 @@ def test_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"footage\.path: .*nowhere is not a folder, tar or table; name that of your videos$"
     ):
-        find_footage(Footage(kind="folder", path=str(tmp_path / "nowhere")))
+        find_footage(FootageSettings(kind="folder", path=str(tmp_path / "nowhere")))
     with pytest.raises(ValueError, match=r"github\.com/Vchitect/RealDPO"):
-        find_footage(Footage(kind="folder", path=str(tmp_path / "nowhere"), layout="realdpo"))
+        find_footage(FootageSettings(kind="folder", path=str(tmp_path / "nowhere"), layout="realdpo"))
     with pytest.raises(ValueError, match=r"footage\.bench: .*nowhere is not a folder"):
         find_bench(tmp_path / "nowhere")
 
@@ -253,10 +253,10 @@ def test_stopped_import_holds_out_the_same(
 
 
 @pytest.fixture
-def realdpo(tmp_path: Path) -> Callable[..., Footage]:
+def realdpo(tmp_path: Path) -> Callable[..., FootageSettings]:
     """The layout of RealDPO's data: 2 videos, first frames, and 2 takes of each."""
 
-    def make(**settings: object) -> Footage:
+    def make(**settings: object) -> FootageSettings:
         folder = tmp_path / "realdpo"
         (folder / "first_frames").mkdir(parents=True)
         (folder / "prompt.txt").write_text("a dog\na cat\n")
@@ -265,12 +265,12 @@ def realdpo(tmp_path: Path) -> Callable[..., Footage]:
             write_image(folder / "first_frames" / f"videos_{k}.png", np.full((32, 48, 3), 40 * k, np.uint8))
             for j in range(2):
                 film(folder / "negative_samples" / str(k) / f"{j}.mp4", seed=10 * k + j + 5)
-        return Footage.model_validate({"kind": "folder", "path": str(folder), **settings})
+        return FootageSettings.model_validate({"kind": "folder", "path": str(folder), **settings})
 
     return make
 
 
-def test_takes_come_with_their_clip(store: Store, realdpo: Callable[..., Footage]) -> None:
+def test_takes_come_with_their_clip(store: Store, realdpo: Callable[..., FootageSettings]) -> None:
     footage = realdpo()
     done = take(store, footage)
     assert (done.clips, done.takes) == (2, 4)
@@ -283,13 +283,15 @@ def test_takes_come_with_their_clip(store: Store, realdpo: Callable[..., Footage
     ]
 
 
-def test_takes_of_held_out_clips_are_left_out_and_counted(store: Store, realdpo: Callable[..., Footage]) -> None:
+def test_takes_of_held_out_clips_are_left_out_and_counted(
+    store: Store, realdpo: Callable[..., FootageSettings]
+) -> None:
     done = take(store, realdpo(eval_fraction=0.5))
     assert (done.takes, done.takes_left_out) == (2, 2)
     assert {t.split for t in store.candidates()} == {"train"}
 
 
-def test_damaged_first_frame_is_named(store: Store, realdpo: Callable[..., Footage]) -> None:
+def test_damaged_first_frame_is_named(store: Store, realdpo: Callable[..., FootageSettings]) -> None:
     footage = realdpo()
     (Path(footage.path) / "first_frames" / "videos_1.png").write_bytes(b"no picture")
     assert "videos_1.png: not an image" in refusal(store, footage)
@@ -332,7 +334,7 @@ def test_footage_and_bench_are_checked_together(store: Store, bench: Path, tmp_p
     found = find_footage(footage)
     for path in (found.footage[0].path, bench / "sft" / "1.mp4"):
         path.write_bytes(b"")
-    with FactsStore(store.project) as facts:
+    with ProbeCache(store.project) as facts:
         text = told_refusal(review(facts, found, find_bench(bench), ask_for(footage)), ask_for(footage))
     assert str(found.footage[0].path) in text and str(bench / "sft" / "1.mp4") in text
 
@@ -342,14 +344,14 @@ def test_bench_without_first_frames(bench: Path) -> None:
     with pytest.raises(ValueError, match="has no folder first_frames"):
         find_bench(bench)
     with pytest.raises(ValueError, match=r"name it as footage\.bench"):
-        find_footage(Footage(kind="folder", path=str(bench)))
+        find_footage(FootageSettings(kind="folder", path=str(bench)))
 
 
 def test_scenarios_of_a_table_are_taken_and_taken_again_where_they_change(store: Store, tmp_path: Path) -> None:
     for k in range(3):
         film(tmp_path / "in" / f"{k}.mp4", seed=k)
     table = tmp_path / "in" / "captions.csv"
-    footage = Footage(kind="folder", path=str(tmp_path / "in"))
+    footage = FootageSettings(kind="folder", path=str(tmp_path / "in"))
 
     def named(*names: str) -> list[str]:
         rows = [f"{k}.mp4,clip {k},{name}" for k, name in enumerate(names)]

@@ -16,12 +16,12 @@ import stamina
 from pydantic import BaseModel, ConfigDict
 
 from rushes.config import tables
-from rushes.judges.endpoint import Endpoint, EndpointError, data_url
+from rushes.judges.endpoint import ChatEndpoint, EndpointError, data_url
 
 from ..fake_endpoint import Does, FakeEndpoint, serve, texts
 
 FRAME = np.full((40, 64, 3), 128, np.uint8)
-Make = Callable[..., Endpoint]
+Make = Callable[..., ChatEndpoint]
 
 
 class Verdict(BaseModel):
@@ -37,11 +37,11 @@ def fake() -> Iterator[FakeEndpoint]:
 
 @pytest.fixture
 def make(fake: FakeEndpoint, tmp_path: Path) -> Iterator[Make]:
-    made: list[Endpoint] = []
+    made: list[ChatEndpoint] = []
 
-    def build(**changes: Any) -> Endpoint:
-        settings = tables.Endpoint.model_validate({"url": fake.url, "model": "m", "timeout_s": 5.0, **changes})
-        made.append(Endpoint(settings, tmp_path / "cache" / "answers.db"))
+    def build(**changes: Any) -> ChatEndpoint:
+        settings = tables.EndpointSettings.model_validate({"url": fake.url, "model": "m", "timeout_s": 5.0, **changes})
+        made.append(ChatEndpoint(settings, tmp_path / "cache" / "answers.db"))
         return made[-1]
 
     yield build

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from rushes.config import tables
-from rushes.judges.endpoint import Endpoint, EndpointError
+from rushes.judges.endpoint import ChatEndpoint, EndpointError
 from rushes.judges.prompts import PROMPTS, Prompt
 from rushes.judges.vlm import Account, VisionJudge, parts_of, rating_judge, sampled
 from rushes.metrics.base import Shot
@@ -59,11 +59,11 @@ def fake() -> Iterator[FakeEndpoint]:
 
 @pytest.fixture
 def make(fake: FakeEndpoint, tmp_path: Path) -> Iterator[Make]:
-    made: list[Endpoint] = []
+    made: list[ChatEndpoint] = []
 
     def build(prompt: str = "artefacts", frames_per_s: float = 2.0, **changes: Any) -> VisionJudge:
-        settings = tables.Endpoint.model_validate({"url": fake.url, "model": "m", "timeout_s": 5.0, **changes})
-        made.append(Endpoint(settings, tmp_path / "answers.db"))
+        settings = tables.EndpointSettings.model_validate({"url": fake.url, "model": "m", "timeout_s": 5.0, **changes})
+        made.append(ChatEndpoint(settings, tmp_path / "answers.db"))
         return VisionJudge(made[-1], PROMPTS[prompt], frames_per_s)
 
     yield build

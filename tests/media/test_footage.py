@@ -2,12 +2,12 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from rushes.media.footage import Footage
+from rushes.media.footage import VideoReader
 
 
 def test_late_start_skips_most_of_the_file(make_video, counting) -> None:
     for name in ("a.mp4", "a.mkv"):
-        with Footage(make_video(name, counting(60), 4, gop=6)) as footage:
+        with VideoReader(make_video(name, counting(60), 4, gop=6)) as footage:
             shown = footage.shown(Fraction(12))
             first = next(shown)
             assert 10 <= first.start_s <= 12  # the key frame before, not the first of the file
@@ -16,7 +16,7 @@ def test_late_start_skips_most_of_the_file(make_video, counting) -> None:
 
 def test_times_run_on_without_gaps(make_video, counting) -> None:
     path = make_video("a.mp4", counting(5), times=[7, 9, 10, 14, 15])
-    with Footage(path) as footage:
+    with VideoReader(path) as footage:
         spans = [(shown.start_s * 30, shown.end_s * 30) for shown in footage.shown()]
     assert [start for start, _ in spans] == [0, 2, 3, 7, 8]
     assert [end for _, end in spans[:-1]] == [2, 3, 7, 8]

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rushes.config.tables import Objective
+from rushes.config.tables import ObjectiveSettings
 from rushes.objectives.diagnostics import diagnose
 from rushes.objectives.links import LINKS
 from rushes.objectives.losses import ViewErrors, loss
@@ -50,7 +50,7 @@ def logits_by_hand(errors: ViewErrors, labels: Sequence[Sequence[int]], reductio
 
 
 def test_settings_offer_these_links() -> None:
-    offered = get_args(Objective.model_fields["link"].annotation)
+    offered = get_args(ObjectiveSettings.model_fields["link"].annotation)
     assert set(offered) == set(LINKS) == set(get_args(Link)) - ALONE == set(BY_HAND)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from rushes.config.tables import Objective
+from rushes.config.tables import ObjectiveSettings
 from rushes.objectives.losses import ViewErrors, loss
 from rushes.objectives.safeguards import guarded
 from rushes.objectives.terms import Term, TermBatch
@@ -31,7 +31,7 @@ def against(losers: int) -> list[Term]:
 
 
 def test_the_settings_are_the_arguments() -> None:
-    asked = Objective().model_dump(exclude={"safe_loser", "safe_share"})
+    asked = ObjectiveSettings().model_dump(exclude={"safe_loser", "safe_share"})
     assert guarded(PHYSICS, **asked) == tuple(PHYSICS)
     assert guarded([DENSE], **asked) == (DENSE,)
 

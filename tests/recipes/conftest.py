@@ -16,7 +16,7 @@ import torch
 from rushes.backbones.tiny import TinyBackbone, TinyConfig
 from rushes.edits.words import apply
 from rushes.noise.draws import seeded
-from rushes.records import Candidate, CandidateKind, Caption, Clip, Preference, Score
+from rushes.records import Candidate, CandidateKind, CaptionRow, Clip, Preference, Score
 from rushes.store.database import Store
 from rushes.store.latents import LatentStore, first_frame_key
 from rushes.training.comparison import LatentGrid
@@ -92,7 +92,7 @@ def fill(store: Store, latents: LatentStore) -> None:
         store.add(made)
         gap = replace(candidate_row(clip, f"gap {i}", "gap"), caption="a ball")
         keep(gap.media, np.clip(frames + gap_rng.normal(0, 20, frames.shape), 0, 255).astype(np.uint8))
-        store.add([gap, Caption(f"wrong {i}", clip.id, "a ball stands still", "wrong", f"take {i}.{takes - 1}")])
+        store.add([gap, CaptionRow(f"wrong {i}", clip.id, "a ball stands still", "wrong", f"take {i}.{takes - 1}")])
         store.add(Score(f"alike {i}.{k}", f"take {i}.{k}", "likeness", 0.9 + 0.01 * k) for k in range(takes))
         store.add(score_row(f"take {i}.{k}", score) for k, score in enumerate(SCORES[i]))
         store.add([preference_row(f"guided {i}.0", f"guided {i}.1", LABELS[i])])

@@ -19,15 +19,15 @@ import pytest
 import torch
 
 from rushes.backbones.tiny import TinyBackbone
-from rushes.config.base import Table
+from rushes.config.base import SettingsTable
 from rushes.config.files import load_settings, to_toml, validate_table
-from rushes.config.tables import Settings, Train
+from rushes.config.tables import Settings, TrainSettings
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.losses import ViewErrors, loss, term_logits
 from rushes.objectives.terms import Term, collate
 from rushes.store.latents import LatentStore, first_frame_key
 from rushes.training.batches import Batch, make_batch
-from rushes.training.choice import Way
+from rushes.training.choice import GradientStrategy
 from rushes.training.comparison import Comparison
 from rushes.training.gradients import backward, plain_errors
 from rushes.training.loop import Data, reference_errors, train
@@ -53,7 +53,7 @@ def named(recipe: Recipe) -> str:
     return recipe.__name__.rsplit(".", 1)[-1]  # type: ignore[attr-defined]
 
 
-def options(recipe: Recipe, **changes: Any) -> Table:
+def options(recipe: Recipe, **changes: Any) -> SettingsTable:
     """Defaults, with a beta at which rounding of the errors does not show in the loss."""
     mild = {"beta": 5.0} if "beta" in recipe.Options.model_fields else {}
     return recipe.Options(**{**mild, **changes})
@@ -71,7 +71,7 @@ def run(recipe: Recipe, corner: Any, backbone: TinyBackbone, folder: Path, steps
     if comparisons is None:
         comparisons = recipe.comparisons(corner.store, chosen, corner.grid)
     small = {"steps": steps, "batch": 3, "lr": 2e-4, "checkpoint_every": 5, "warmup": 0, "decay": "none"}
-    settings = Train(**{**recipe.TINY, **small})
+    settings = TrainSettings(**{**recipe.TINY, **small})
     data = Data(comparisons, (), corner.latents, recipe.times(chosen))
     train(backbone, data, settings, folder, seed=0, identity="contract")
 
@@ -90,7 +90,7 @@ def test_declares_what_it_is(recipe: Recipe) -> None:
     assert isinstance(recipe.PAPER, str) and recipe.PAPER
     assert recipe.__doc__ and ("Settings of the published run" in recipe.__doc__ or named(recipe) == "sft")
     assert set(recipe.NEEDS) <= NEEDS
-    Train(**{"recipe": named(recipe), **recipe.TINY})
+    TrainSettings(**{"recipe": named(recipe), **recipe.TINY})
     assert {"lr", "steps", "batch"} <= set(recipe.TINY)
 
 
@@ -104,7 +104,7 @@ def test_options_survive_the_settings_file(recipe: Recipe, tmp_path: Path) -> No
     }
     chosen = recipe.Options(**changed)
     table = chosen.model_dump(mode="json")
-    settings = Settings(train=Train(recipe=named(recipe), options=table))
+    settings = Settings(train=TrainSettings(recipe=named(recipe), options=table))
     path = tmp_path / "rushes.toml"
     path.write_text(to_toml(settings))
     assert validate_table(recipe.Options, load_settings(path).train.options, "train.options") == chosen
@@ -231,10 +231,12 @@ def test_view_by_view_gives_the_joint_gradient(recipe: Recipe, mode: Any, corner
 
 @every_recipe
 @pytest.mark.parametrize(
-    "way", [Way("stash"), Way("two_pass"), Way("auto", view_mib=1.0, budget_mib=8.0)], ids=["stash", "two_pass", "few"]
+    "way",
+    [GradientStrategy("stash"), GradientStrategy("two_pass"), GradientStrategy("auto", view_mib=1.0, budget_mib=8.0)],
+    ids=["stash", "two_pass", "few"],
 )
 def test_every_way_gives_the_joint_gradient_in_double_precision(
-    recipe: Recipe, way: Way, corner: Any, backbone: Small
+    recipe: Recipe, way: GradientStrategy, corner: Any, backbone: Small
 ) -> None:
     policy = backbone()
     policy.network.double()
@@ -246,7 +248,7 @@ def test_every_way_gives_the_joint_gradient_in_double_precision(
     batch = replace(batch, clean_RCFHW=clean, noise_RCFHW=noise, t_RF=t, condition=condition, terms=terms)
     reference = plain_errors(policy, batch) * 1.01
     found = []
-    for each in (Way("joint"), way):
+    for each in (GradientStrategy("joint"), way):
         policy.network.zero_grad(set_to_none=True)
         backward(policy, batch, reference, each)
         found.append(torch.cat([p.grad.flatten() for p in policy.network.parameters() if p.grad is not None]))
@@ -296,7 +298,7 @@ def test_what_is_learned_holds_for_clips_never_seen(
     """In a world where the right answer is known: the held-out margin rises, or the held-out error falls."""
     comparisons = recipe.comparisons(corner.store, options(recipe), corner.grid)
     data = with_faults(comparisons, backbone(), tmp_path, copies=6)
-    settings = Train(steps=60, batch=4, lr=2e-3, checkpoint_every=60, warmup=0)
+    settings = TrainSettings(steps=60, batch=4, lr=2e-3, checkpoint_every=60, warmup=0)
     train(backbone(), data, settings, tmp_path, seed=0, identity="contract")
     start, *_, end = rows(tmp_path)
     levels = {(t.level, t.link) for c in data.held_out for t in c.terms}

@@ -10,7 +10,7 @@ import torch
 from rushes.objectives.losses import ViewErrors, loss
 from rushes.objectives.terms import collate
 from rushes.recipes.physhpo import NEEDS, Options, comparisons
-from rushes.records import Caption, Score
+from rushes.records import CaptionRow, Score
 from rushes.training.comparison import OWN, Comparison, View
 
 FRAMES = 5
@@ -22,8 +22,8 @@ def filled(store: Any, scene: Any, rows: Any, takes: int = 3, alike: tuple[float
     made = [rows["candidate"](clip, f"take {k}", "take") for k in range(takes)]
     gap = replace(rows["candidate"](clip, "gap", "gap"), caption="a ball")
     scores = [Score(f"score {k}", f"take {k}", "likeness", value) for k, value in enumerate(alike[:takes])]
-    captions = [Caption("b", clip.id, "of another", "wrong", "take 0")]
-    captions += [Caption("c", clip.id, "wrong text", "wrong", "take 1")]
+    captions = [CaptionRow("b", clip.id, "of another", "wrong", "take 0")]
+    captions += [CaptionRow("c", clip.id, "wrong text", "wrong", "take 1")]
     store.add([clip, *made, gap, *scores, *captions])
     return clip
 
@@ -181,16 +181,18 @@ def test_the_latest_caption_about_err_goes_before_one_about_nothing(
     def wrong() -> str:
         return only(store, corner.grid).views[-1].caption
 
-    store.add([Caption("d", "one", "about another", "wrong", "take 0"), Caption("e", "one", "about none", "wrong")])
+    store.add(
+        [CaptionRow("d", "one", "about another", "wrong", "take 0"), CaptionRow("e", "one", "about none", "wrong")]
+    )
     assert wrong() == "wrong text"
-    store.add([Caption("f", "one", "dense", "dense", "take 1"), Caption("g", "one", "newer", "wrong", "take 1")])
+    store.add([CaptionRow("f", "one", "dense", "dense", "take 1"), CaptionRow("g", "one", "newer", "wrong", "take 1")])
     assert wrong() == "newer"
 
 
 def test_a_caption_by_rule_serves_every_take(store: Any, scene: Any, rows: Any, corner: Any) -> None:
     clip = rows["clip"](scene, "one")
     gap = rows["candidate"](clip, "gap", "gap")
-    store.add([clip, rows["candidate"](clip, "take 0", "take"), gap, Caption("c", "one", "by rule", "wrong")])
+    store.add([clip, rows["candidate"](clip, "take 0", "take"), gap, CaptionRow("c", "one", "by rule", "wrong")])
     assert ("one", "", "by rule") in term_views(only(store, corner.grid), "semantic")
 
 
@@ -227,7 +229,9 @@ def test_other_cues(cue: Any, edits: set[str], store: Any, scene: Any, rows: Any
 def test_takes_and_gaps_of_what_training_starts_from(store: Any, scene: Any, rows: Any, corner: Any) -> None:
     clip = filled(store, scene, rows)
     tuned = [replace(rows["candidate"](clip, f"tuned {kind}", kind), system="round-1") for kind in ("take", "gap")]
-    store.add([*tuned, Score("s", "tuned take", "likeness", 0.1), Caption("t", "one", "of it", "wrong", "tuned take")])
+    store.add(
+        [*tuned, Score("s", "tuned take", "likeness", 0.1), CaptionRow("t", "one", "of it", "wrong", "tuned take")]
+    )
     media = {view.media for view in only(store, replace(corner.grid, system="round-1")).views}
     assert media == {"one", "tuned take", "tuned gap"}
     assert {view.media for view in only(store, corner.grid).views} == {"one", "take 1", "gap"}

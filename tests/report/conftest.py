@@ -9,7 +9,7 @@ import pytest
 
 from rushes.media.write import encode_bytes
 from rushes.report import curves
-from rushes.report.model import Arm, Case, CaseKind, Labels, Metric, Report, Step, Video
+from rushes.report.model import Case, CaseKind, LabelSummary, MetricRow, Report, ReportArm, ReportVideo, Step
 from rushes.stats import Interval
 
 FRAMES, FPS = 16, 8.0
@@ -22,9 +22,9 @@ def grey_clip(frames: int = FRAMES, side_px: int = 32) -> np.ndarray:
     return np.broadcast_to(levels[:, None, None, None], (frames, side_px, side_px, 3)).copy()
 
 
-def metric(name: str, low: float, high: float, better: str = "lower", base: float = 1.0, n: int = 40) -> Metric:
+def metric(name: str, low: float, high: float, better: str = "lower", base: float = 1.0, n: int = 40) -> MetricRow:
     middle = (low + high) / 2 if math.isfinite(low + high) else 0.1
-    return Metric(name, better, base, base + middle, Interval(middle, low, high, n), "px", 0.5)  # type: ignore[arg-type]
+    return MetricRow(name, better, base, base + middle, Interval(middle, low, high, n), "px", 0.5)  # type: ignore[arg-type]
 
 
 def training_rows(steps: int = 60) -> list[dict[str, object]]:
@@ -55,9 +55,9 @@ def report(mp4: bytes) -> Report:
     kinds: tuple[CaseKind, ...] = ("random", "random", "worst", "worst", "best", "best")
     cases = tuple(
         Case(kind, f"a red ball falls, take {at}", at, 0.1 * at - 0.3, (
-            Video("Base", mp4, "video/mp4", 32, 32, FRAMES, FPS, {"bad_frames": 0.5}),
-            Video("Trained", mp4, "video/mp4", 32, 32, FRAMES, FPS, {"bad_frames": 0.25}),
-            Video("Real", longer, "video/mp4", 32, 32, 17, FPS),
+            ReportVideo("Base", mp4, "video/mp4", 32, 32, FRAMES, FPS, {"bad_frames": 0.5}),
+            ReportVideo("Trained", mp4, "video/mp4", 32, 32, FRAMES, FPS, {"bad_frames": 0.25}),
+            ReportVideo("Real", longer, "video/mp4", 32, 32, 17, FPS),
         ))
         for at, kind in enumerate(kinds)
     )  # fmt: skip
@@ -74,11 +74,14 @@ def report(mp4: bytes) -> Report:
         steps=(Step("generate", "64 takes", 12.5), Step("train", "realdpo on tiny, 60 steps", 71.0), Step("export")),
         curves=curves.curves(rows),
         findings=curves.findings(rows),
-        labels=(Labels("world", "overall", 20, ((8, 4, 8), (15, 0, 5))), Labels("alice", "motion", 3, ((0, 3, 0),))),
+        labels=(
+            LabelSummary("world", "overall", 20, ((8, 4, 8), (15, 0, 5))),
+            LabelSummary("alice", "motion", 3, ((0, 3, 0),)),
+        ),
         cases=cases,
         case_seed=7,
         pairs=40,
-        arms=(Arm("sft", (metric("bad_frames", -0.1, 0.2), metric("artifacts", -0.1, -0.05))),),
+        arms=(ReportArm("sft", (metric("bad_frames", -0.1, 0.2), metric("artifacts", -0.1, -0.05))),),
         settings="[train]\nbeta = 100.0",
         hashes={"run": "0123abcd"},
         versions={"rushes": "0.1.0"},

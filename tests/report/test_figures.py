@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from rushes.report import figures
-from rushes.report.model import Curve, Labels, Scatter
+from rushes.report.model import Curve, LabelSummary, Scatter
 
 from .conftest import metric
 
@@ -74,7 +74,7 @@ def test_ticks_cover_the_range_with_few_round_values(low: float, high: float) ->
 
 
 def test_label_bars_add_up() -> None:
-    svg = parsed(figures.label_bars(Labels("<judge>", "overall", 9, ((2, 1, 1), (0, 0, 4))), "k"))
+    svg = parsed(figures.label_bars(LabelSummary("<judge>", "overall", 9, ((2, 1, 1), (0, 0, 4))), "k"))
     bars = list(svg.iter("rect"))
     assert len(bars) == 9  # all, segment 1, segment 2
     first = [position(bar, "width") for bar in bars[:3]]

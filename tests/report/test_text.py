@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from rushes.report import text
-from rushes.report.model import Metric, Report
+from rushes.report.model import MetricRow, Report
 from rushes.stats import Interval
 
 from .conftest import metric
@@ -14,12 +14,12 @@ from .conftest import metric
 MINUS = text.MINUS
 
 
-def of(*metrics: Metric) -> Report:
+def of(*metrics: MetricRow) -> Report:
     return Report("t", "r", metrics[0].name, metrics)
 
 
-def bad_frames(low: float, high: float, n: int = 256) -> Metric:
-    return Metric("bad_frames", "lower", 0.323, 0.22, Interval(-0.103, low, high, n))
+def bad_frames(low: float, high: float, n: int = 256) -> MetricRow:
+    return MetricRow("bad_frames", "lower", 0.323, 0.22, Interval(-0.103, low, high, n))
 
 
 def test_verdict_better() -> None:

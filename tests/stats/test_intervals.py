@@ -8,15 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
-from rushes.stats import (
-    Interval,
-    holm,
-    mean_interval,
-    paired_difference,
-    ratio_interval,
-    wilson,
-    win_rate,
-)
+from rushes.stats import Interval, holm, mean_interval, paired_difference, ratio_interval, wilson, win_rate
 
 NAN = math.nan
 

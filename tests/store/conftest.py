@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from rushes.records import Candidate, Caption, Clip, Decision, Preference, Run, Score
+from rushes.records import Candidate, CaptionRow, Clip, Decision, Preference, Run, Score
 from rushes.store.database import Store
 
 
@@ -37,8 +37,8 @@ def score(id: str = "s", **changes: object) -> Score:
     return Score(**({"id": id, "subject": "k", "metric": "flicker", "value": 0.25} | changes))
 
 
-def caption(id: str = "t", **changes: object) -> Caption:
-    return Caption(**({"id": id, "subject": "c", "text": "a cat", "kind": "wrong", "about": "k"} | changes))
+def caption(id: str = "t", **changes: object) -> CaptionRow:
+    return CaptionRow(**({"id": id, "subject": "c", "text": "a cat", "kind": "wrong", "about": "k"} | changes))
 
 
 def decision(id: str = "e", **changes: object) -> Decision:

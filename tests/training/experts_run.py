@@ -11,15 +11,15 @@ import torch
 from safetensors.torch import save_file
 
 from rushes.backbones.adapters import add_lora
-from rushes.backbones.base import How
+from rushes.backbones.base import LoadOptions
 from rushes.backbones.wan import load
-from rushes.config.tables import Train
+from rushes.config.tables import TrainSettings
 from rushes.noise.draws import TimeDraw, seeded
 from rushes.objectives.terms import Term
-from rushes.pipeline.jobs import whole_weights
+from rushes.project.jobs import whole_weights
 from rushes.store.latents import LatentStore
 from rushes.training.bank import fill, open_bank
-from rushes.training.choice import Way
+from rushes.training.choice import GradientStrategy
 from rushes.training.comparison import Comparison, View
 from rushes.training.loop import Data, train
 from rushes.training.parallel import Ranks, joined
@@ -68,7 +68,7 @@ def data_in(folder: Path) -> Data:
 
 
 def run(folder: Path, model: str, case: Case, ranks: Ranks) -> None:
-    backbone = load(model, How(dtype=case.dtype))
+    backbone = load(model, LoadOptions(dtype=case.dtype))
     backbone.spec = replace(backbone.spec, boundary=BOUNDARY)
     data = data_in(folder)
     backbone.prepare([view.caption for c in (*data.comparisons, *data.held_out) for view in c.views])
@@ -81,10 +81,10 @@ def run(folder: Path, model: str, case: Case, ranks: Ranks) -> None:
     if case.bank:
         args = {"seed": 2, "times": data.times}
         bank = open_bank(folder / "bank", case.bank, weights="", latents=data.latents, backbone=backbone, **args)
-        fill(bank, ranks.share(data.comparisons), backbone, data.latents, way=Way("two_pass"), **args)
+        fill(bank, ranks.share(data.comparisons), backbone, data.latents, way=GradientStrategy("two_pass"), **args)
         ranks.wait()
         data = replace(data, bank=bank.read_again())
-    settings = Train(
+    settings = TrainSettings(
         steps=STEPS, batch=case.batch, lr=1e-3, checkpoint_every=STEPS, warmup=0, decay="none", parallel=case.parallel,
         gradients=case.gradients, bank=case.bank,
     )  # fmt: skip

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from rushes.config.tables import Train
+from rushes.config.tables import TrainSettings
 from rushes.training.loop import train
 
 spec = importlib.util.spec_from_file_location("workshop", Path(__file__).with_name("conftest.py"))
@@ -20,7 +20,7 @@ spec.loader.exec_module(workshop)
 def main(folder: Path, steps: int) -> None:
     """Train, or go on; prints a line for every step."""
     torch.set_num_threads(1)
-    settings = Train(steps=steps, batch=2, lr=1e-3, checkpoint_every=3, reference="ema", ema=0.9, auto_beta=0.3)
+    settings = TrainSettings(steps=steps, batch=2, lr=1e-3, checkpoint_every=3, reference="ema", ema=0.9, auto_beta=0.3)
     data = workshop.small_data(folder, held_out=2)
     train(
         workshop.small_backbone(),

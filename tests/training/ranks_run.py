@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from rushes.config.tables import Train
+from rushes.config.tables import TrainSettings
 from rushes.training.loop import train
 from rushes.training.parallel import joined, whole
 
@@ -23,7 +23,7 @@ spec.loader.exec_module(workshop)
 def main(folder: Path, steps: int, parallel: str, gradients: str) -> None:
     """Train, or go on, on comparisons with ties, labels per segment and unequal numbers of views."""
     torch.set_num_threads(1)
-    settings = Train(
+    settings = TrainSettings(
         steps=steps, batch=5, lr=1e-3, checkpoint_every=3, reference="ema", ema=0.9, warmup=0, decay="none",
         clip_norm=0.5, parallel=parallel, gradients=gradients, weights_ema=0.9, caption_dropout=0.3,
     )  # fmt: skip

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from rushes.backbones.tiny import TinyBackbone
-from rushes.config.tables import Train
+from rushes.config.tables import TrainSettings
 from rushes.training import checkpoint
 from rushes.training.average import Average
 from rushes.training.loop import Data, train
-from rushes.training.watch import Sampler, Watch
+from rushes.training.watch import RunMonitor, Sampler
 
 DataIn = Callable[..., Data]
 Small = Callable[..., TinyBackbone]
@@ -20,8 +20,10 @@ Weights = dict[str, torch.Tensor]
 DECAY = 0.3  # above the warm-up's 2/11 and 3/12, below its 4/13
 
 
-def run(backbone: TinyBackbone, data: Data, folder: Path, watch: Watch | None = None, **changes: object) -> Weights:
-    settings = Train(
+def run(
+    backbone: TinyBackbone, data: Data, folder: Path, watch: RunMonitor | None = None, **changes: object
+) -> Weights:
+    settings = TrainSettings(
         **{"batch": 2, "lr": 1e-2, "checkpoint_every": 2, "warmup": 0, "decay": "none", "gradients": "joint", **changes}
     )  # type: ignore[arg-type]
     train(backbone, data, settings, folder, seed=0, identity="", **({"watch": watch} if watch else {}))
@@ -63,7 +65,7 @@ def test_samples_are_made_with_what_would_be_written(tmp_path: Path, small: Smal
         seen.append(backbone.network.leave.weight.detach().clone())  # type: ignore[union-attr, operator]
         return [np.zeros((5, 32, 32, 3), np.uint8)]
 
-    watch = Watch(Sampler(make, tmp_path / "run", 8.0))
+    watch = RunMonitor(Sampler(make, tmp_path / "run", 8.0))
     written = run(backbone, data_in(tmp_path), tmp_path / "run", watch, steps=2, weights_ema=0.9, sample_every=1)
     assert len(seen) == 3 and torch.equal(seen[-1], written["leave.weight"])
 

@@ -12,21 +12,21 @@ from torch import Tensor
 
 from rushes.backbones.adapters import add_lora
 from rushes.backbones.tiny import TinyBackbone
-from rushes.config.tables import Train
+from rushes.config.tables import TrainSettings
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.terms import Term
 from rushes.store.latents import LatentStore
 from rushes.training import bank as banks
 from rushes.training.bank import Bank, fill, needs_reference, open_bank
 from rushes.training.batches import drops_caption, make_batch
-from rushes.training.choice import Way
+from rushes.training.choice import GradientStrategy
 from rushes.training.comparison import Comparison
 from rushes.training.gradients import plain_errors
 from rushes.training.loop import Data, train
 
 DataIn = Callable[..., Data]
 Small = Callable[..., TinyBackbone]
-VIEW_BY_VIEW = Way("two_pass")
+VIEW_BY_VIEW = GradientStrategy("two_pass")
 
 
 def bank_of(folder: Path, data: Data, backbone: TinyBackbone, draws: int = 2, **changes: Any) -> Bank:
@@ -35,7 +35,12 @@ def bank_of(folder: Path, data: Data, backbone: TinyBackbone, draws: int = 2, **
 
 
 def filled(
-    folder: Path, data: Data, backbone: TinyBackbone, draws: int = 2, way: Way = VIEW_BY_VIEW, seed: int = 0
+    folder: Path,
+    data: Data,
+    backbone: TinyBackbone,
+    draws: int = 2,
+    way: GradientStrategy = VIEW_BY_VIEW,
+    seed: int = 0,
 ) -> Bank:
     bank = bank_of(folder, data, backbone, draws, seed=seed)
     missing = bank.missing(data.comparisons)
@@ -68,7 +73,7 @@ def test_what_is_looked_up_is_what_would_be_computed(
     chosen = [(data.comparisons[i], draw) for i, draw in ((3, 1), (0, 0), (3, 0), (5, 2))]
     exact = filled(tmp_path / "one", data, backbone, draws=3)
     assert torch.equal(exact.errors(chosen, 2), fresh(data, backbone, chosen))
-    joint = filled(tmp_path / "two", data, backbone, draws=3, way=Way())
+    joint = filled(tmp_path / "two", data, backbone, draws=3, way=GradientStrategy())
     torch.testing.assert_close(joint.errors(chosen, 2), fresh(data, backbone, chosen), rtol=1e-6, atol=1e-6)
 
 
@@ -100,10 +105,10 @@ def test_a_run_with_a_bank_is_the_run_without_at_the_same_draws(
             torch.manual_seed(0)
             add_lora(backbone.network, backbone.spec.lora_targets, rank=2, alpha=2)
         bank = bank_of(tmp_path / name, data, backbone, weights=weights)
-        fill(bank, data.comparisons, backbone, data.latents, seed=0, times=data.times, way=Way(gradients))  # type: ignore[arg-type]
+        fill(bank, data.comparisons, backbone, data.latents, seed=0, times=data.times, way=GradientStrategy(gradients))  # type: ignore[arg-type]
         if not looked_up:
             monkeypatch.setattr("rushes.training.loop._known", beside)
-        settings = Train(steps=8, batch=4, lr=1e-3, gradients=gradients, warmup=0, decay="none")  # type: ignore[arg-type]
+        settings = TrainSettings(steps=8, batch=4, lr=1e-3, gradients=gradients, warmup=0, decay="none")  # type: ignore[arg-type]
         train(backbone, replace(data, bank=bank), settings, tmp_path / name, seed=0, identity="bank")
         monkeypatch.undo()
         lines = (tmp_path / name / "metrics.jsonl").read_text().splitlines()
@@ -135,14 +140,14 @@ def test_a_visit_takes_its_number_modulo_the_draws(
     )
     data, backbone = data_in(tmp_path), small()
     data = replace(data, bank=filled(tmp_path, data, backbone, draws=3))
-    train(backbone, data, Train(steps=7, batch=6), tmp_path / "run", seed=0, identity="bank")
+    train(backbone, data, TrainSettings(steps=7, batch=6), tmp_path / "run", seed=0, identity="bank")
     assert seen[-42:] == [visit % 3 for visit in range(7) for _ in range(6)]
 
 
 def test_dropped_captions_are_in_the_bank_as_in_training(tmp_path: Path, small: Small, data_in: DataIn) -> None:
     """Training on looked-up errors is training beside the reference, under the same captions."""
     data, share = data_in(tmp_path), 0.5
-    settings = Train(steps=4, batch=6, lr=1e-3, warmup=0, gradients="two_pass", caption_dropout=share)
+    settings = TrainSettings(steps=4, batch=6, lr=1e-3, warmup=0, gradients="two_pass", caption_dropout=share)
     bank = bank_of(tmp_path, data, small(), caption_dropout=share)
     asked = {"seed": 0, "times": data.times, "way": VIEW_BY_VIEW}
     fill(bank, bank.missing(data.comparisons), small(), data.latents, **asked, caption_dropout=share)  # type: ignore[arg-type]
@@ -244,7 +249,7 @@ def test_a_moving_reference_has_no_bank(tmp_path: Path, small: Small, data_in: D
     data = replace(data, bank=filled(tmp_path, data, backbone))
     for moving in ("ema", "hard"):
         with pytest.raises(ValueError, match=rf"train\.bank .* one reference and train\.reference is '{moving}'"):
-            train(backbone, data, Train(steps=1, reference=moving), tmp_path / moving, seed=0, identity="")  # type: ignore[arg-type]
+            train(backbone, data, TrainSettings(steps=1, reference=moving), tmp_path / moving, seed=0, identity="")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("banked", "passes"), [(True, 4), (False, 8)])
@@ -265,7 +270,7 @@ def test_three_losers_cost_four_passes_and_the_reference_none(
     costs = []
     for steps in (1, 2):  # what is measured before the first step falls out of the difference
         before = sum(clips)
-        train(backbone, data, Train(steps=steps, batch=1), tmp_path / f"{steps}", seed=0, identity="")
+        train(backbone, data, TrainSettings(steps=steps, batch=1), tmp_path / f"{steps}", seed=0, identity="")
         costs.append(sum(clips) - before)
     assert costs[1] - costs[0] == passes
 

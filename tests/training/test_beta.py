@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from rushes.backbones.tiny import TinyBackbone
-from rushes.config.tables import Train
+from rushes.config.tables import TrainSettings
 from rushes.objectives.losses import ViewErrors, loss, term_logits
 from rushes.objectives.terms import Term, collate
 from rushes.training import checkpoint
@@ -107,8 +107,8 @@ def test_automatic_beta_moves_towards_its_target_and_stays_in_range() -> None:
     assert off.scale == 1.0
 
 
-def settings(**changes: Any) -> Train:
-    return Train(**{"batch": 2, "lr": 1e-3, "checkpoint_every": 5, "warmup": 1, "auto_beta": 0.2, **changes})
+def settings(**changes: Any) -> TrainSettings:
+    return TrainSettings(**{"batch": 2, "lr": 1e-3, "checkpoint_every": 5, "warmup": 1, "auto_beta": 0.2, **changes})
 
 
 def test_automatic_beta_is_restored_to_the_bit(tmp_path: Path, small: Small, data_in: DataIn) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 from rushes.backbones.tiny import TinyBackbone
 from rushes.objectives.terms import Term
 from rushes.training.batches import Batch
-from rushes.training.choice import Way, activation_mib, budget_mib
+from rushes.training.choice import GradientStrategy, activation_mib, budget_mib
 from rushes.training.gradients import backward, measured_way, plain_errors, row_errors
 
 Small = Callable[..., TinyBackbone]
@@ -27,26 +27,26 @@ THREE = [Term("clip", (1.0, -1.0, 0.0), ONES, 3.0), Term("clip", (1.0, 0.0, -1.0
     [(80.0, "joint", 4), (79.0, "joint", 2), (40.0, "joint", 2), (20.0, "joint", 1), (19.0, "stash", 1)],
 )
 def test_as_many_comparisons_share_a_graph_as_fit(budget: float, mode: str, together: int, rows: Rows) -> None:
-    plan = Way("auto", view_mib=10.0, budget_mib=budget).plan(rows([PAIR] * 4, torch.float32))
+    plan = GradientStrategy("auto", view_mib=10.0, budget_mib=budget).plan(rows([PAIR] * 4, torch.float32))
     assert (plan.mode, plan.together) == (mode, together)
     assert f"of {budget:.0f} MiB" in plan.why
 
 
 def test_comparisons_with_more_views_need_more(rows: Rows) -> None:
     batch = rows([PAIR, THREE, PAIR], torch.float32)
-    assert Way("auto", 10.0, 70.0).plan(batch).together == 3
-    assert Way("auto", 10.0, 69.0).plan(batch).together == 2  # two of the widest
-    assert Way("auto", 10.0, 29.0).plan(batch).mode == "stash"
+    assert GradientStrategy("auto", 10.0, 70.0).plan(batch).together == 3
+    assert GradientStrategy("auto", 10.0, 69.0).plan(batch).together == 2  # two of the widest
+    assert GradientStrategy("auto", 10.0, 29.0).plan(batch).mode == "stash"
 
 
 def test_labels_per_segment_take_a_second_pass(rows: Rows) -> None:
-    assert Way("auto", 10.0, 1.0).plan(rows([SEGMENTS], torch.float32)).mode == "two_pass"
+    assert GradientStrategy("auto", 10.0, 1.0).plan(rows([SEGMENTS], torch.float32)).mode == "two_pass"
 
 
 def test_what_is_asked_for_is_taken(rows: Rows) -> None:
     batch = rows([PAIR] * 4, torch.float32)
-    assert Way("joint", 10.0, 1.0).plan(batch).together == 4
-    assert Way("two_pass", 10.0, 1e9).plan(batch).mode == "two_pass"
+    assert GradientStrategy("joint", 10.0, 1.0).plan(batch).together == 4
+    assert GradientStrategy("two_pass", 10.0, 1e9).plan(batch).mode == "two_pass"
 
 
 @pytest.mark.parametrize("terms", [PAIR, SEGMENTS, THREE], ids=["pair", "segments", "three views"])
@@ -59,7 +59,7 @@ def test_graphs_of_a_few_comparisons_add_up(
     reference = reference_of(batch)
     widest = max(len(row[0].coefficients) for row in (terms, PAIR))
     found = []
-    for way in (Way("joint"), Way("auto", 1.0, float(together * widest))):
+    for way in (GradientStrategy("joint"), GradientStrategy("auto", 1.0, float(together * widest))):
         assert way.plan(batch).together == (4 if way.mode == "joint" else together)
         backbone.network.zero_grad(set_to_none=True)
         value, errors = backward(backbone, batch, reference, way)
@@ -85,7 +85,7 @@ def test_nothing_is_measured_where_nothing_is_chosen(rows: Rows) -> None:
     class Broken:
         network = torch.nn.Linear(1, 1)
 
-    assert measured_way(Broken(), rows([PAIR], torch.float32), "stash") == Way("stash")  # type: ignore[arg-type]
+    assert measured_way(Broken(), rows([PAIR], torch.float32), "stash") == GradientStrategy("stash")  # type: ignore[arg-type]
 
 
 def test_a_machine_has_a_budget() -> None:

@@ -12,7 +12,7 @@ import torch
 
 from rushes.backbones import tiny
 from rushes.backbones.sampling import sample
-from rushes.config.tables import Train
+from rushes.config.tables import TrainSettings
 from rushes.noise.draws import TimeDraw, seeded
 from rushes.objectives.terms import Term
 from rushes.store.latents import LatentStore, first_frame_key
@@ -21,7 +21,7 @@ from rushes.training.diagnosis import Diagnosis
 from rushes.training.health import diagnoses
 from rushes.training.history import read_history
 from rushes.training.loop import Data, train
-from rushes.training.watch import Sampler, Watch
+from rushes.training.watch import RunMonitor, Sampler
 from rushes.world.render import render
 from rushes.world.scenes import FPS, FRAMES, draw_scenes
 
@@ -222,11 +222,11 @@ def sick(footage: tuple[LatentStore, list[str]], tmp_path: Path) -> Sick:
 
         shown = Altered(latents, brighter) if brighter else latents
         data = Data(every[HELD:], every[:HELD], shown, TimeDraw("uniform"))  # type: ignore[arg-type]
-        settings = Train(
+        settings = TrainSettings(
             **{"steps": 24, "batch": 8, "warmup": 6, "checkpoint_every": 6, "decay": "none", "lr": 1e-5, **changes}
         )
         told: list[Diagnosis] = []
-        watch = Watch(Sampler(make, tmp_path, FPS, 4) if samples else None, told.append)
+        watch = RunMonitor(Sampler(make, tmp_path, FPS, 4) if samples else None, told.append)
         train(backbone, data, settings, tmp_path, seed=0, identity="a run", watch=watch)
         rows = read_history(tmp_path / "metrics.jsonl")
         found = diagnoses(rows, settings.steps)

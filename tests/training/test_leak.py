@@ -46,7 +46,7 @@ def look(tmp_path: Path) -> Callable[..., dict[str, leak.Leak]]:
 
     def run(change: Change, fps: float = 8.0) -> dict[str, leak.Leak]:
         rng = np.random.default_rng(0)
-        seen: dict[str, leak.Seen] = {}
+        seen: dict[str, leak.ShortcutFeatures] = {}
         pairs = []
         for at in range(leak.LEAST):
             for side in "wl":
@@ -55,8 +55,8 @@ def look(tmp_path: Path) -> Callable[..., dict[str, leak.Leak]]:
                     frames, rate = change(frames, rng), fps
                 path = tmp_path / f"{side}{at}.mp4"
                 write_video(path, frames, rate)
-                seen[f"{side}{at}"] = leak.Seen(frames, 8.0, path, False)
-            pairs.append(leak.Pair(f"{at}", View(f"w{at}", "a clip"), View(f"l{at}", "a clip")))
+                seen[f"{side}{at}"] = leak.ShortcutFeatures(frames, 8.0, path, False)
+            pairs.append(leak.ShortcutPair(f"{at}", View(f"w{at}", "a clip"), View(f"l{at}", "a clip")))
         return {each.name: each for each in leak.measure(pairs, lambda view: seen[view.key])}
 
     return run
@@ -91,9 +91,9 @@ def test_a_rate_that_differs_is_found(look: Callable[..., dict[str, leak.Leak]])
 
 
 def test_few_pairs_say_nothing() -> None:
-    few = [leak.Pair(f"{at}", View(f"w{at}", ""), View(f"l{at}", "")) for at in range(leak.LEAST - 1)]
-    one_prompt = [leak.Pair("a", View(f"w{at}", ""), View(f"l{at}", "")) for at in range(leak.LEAST)]
-    unread: Callable[..., leak.Seen] = pytest.fail
+    few = [leak.ShortcutPair(f"{at}", View(f"w{at}", ""), View(f"l{at}", "")) for at in range(leak.LEAST - 1)]
+    one_prompt = [leak.ShortcutPair("a", View(f"w{at}", ""), View(f"l{at}", "")) for at in range(leak.LEAST)]
+    unread: Callable[..., leak.ShortcutFeatures] = pytest.fail
     assert leak.measure(few, unread) == () == leak.measure(one_prompt, unread)
     assert "it takes" in leak.in_words(())[0] and leak.warnings(()) == []
 

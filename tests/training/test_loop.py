@@ -14,7 +14,7 @@ import torch
 
 from rushes.backbones.adapters import add_lora
 from rushes.backbones.tiny import TinyBackbone
-from rushes.config.tables import Train
+from rushes.config.tables import TrainSettings
 from rushes.training import checkpoint
 from rushes.training.comparison import Comparison
 from rushes.training.loop import Data, learning_rate, split, train
@@ -26,8 +26,8 @@ Small = Callable[..., TinyBackbone]
 RUN = {"decay": "none", "batch": 2, "lr": 1e-3, "checkpoint_every": 5, "warmup": 4, "reference": "ema", "ema": 0.9}
 
 
-def settings(**changes: Any) -> Train:
-    return Train(**{**RUN, **changes})
+def settings(**changes: Any) -> TrainSettings:
+    return TrainSettings(**{**RUN, **changes})
 
 
 def run(backbone: TinyBackbone, data: Data, folder: Path, **changes: Any) -> int:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rushes.backbones.adapters import add_lora
 from rushes.backbones.tiny import TinyBackbone
-from rushes.config.tables import Objective, Train
+from rushes.config.tables import ObjectiveSettings, TrainSettings
 from rushes.objectives.losses import ViewErrors, loss
 from rushes.objectives.safeguards import guarded
 from rushes.objectives.terms import Term
@@ -190,14 +190,16 @@ def test_adapters_are_kept_apart_alone(small: Small, rows: Rows, reference_of: R
 
 
 def test_sharded_weights_are_refused(data_in: Callable[..., Any], small: Small, tmp_path: Path) -> None:
-    settings = Train(steps=1, batch=2, parallel="shard", objective=Objective(safe_loser=True))
+    settings = TrainSettings(steps=1, batch=2, parallel="shard", objective=ObjectiveSettings(safe_loser=True))
     with pytest.raises(ValueError, match=r"train\.objective\.safe_loser: .* set train\.parallel to \"replicate\""):
         train(small(), data_in(tmp_path), settings, tmp_path, seed=0, identity="", ranks=Ranks(0, 2))
 
 
 def test_training_uses_and_logs_it(data_in: Callable[..., Any], small: Small, tmp_path: Path) -> None:
     def curve(name: str, **objective: Any) -> list[str]:
-        settings = Train(steps=3, batch=2, lr=1e-3, warmup=0, objective=Objective(**objective), checkpoint_every=3)
+        settings = TrainSettings(
+            steps=3, batch=2, lr=1e-3, warmup=0, objective=ObjectiveSettings(**objective), checkpoint_every=3
+        )
         train(small(), data_in(tmp_path), settings, tmp_path / name, seed=0, identity=name)
         return (tmp_path / name / "metrics.jsonl").read_text().splitlines()
 

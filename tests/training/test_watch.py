@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rushes.config.tables import Train
+from rushes.config.tables import TrainSettings
 from rushes.media.read import read_video
 from rushes.training.diagnosis import Diagnosis
-from rushes.training.watch import NOBODY, Sampler, Watch, write_samples
+from rushes.training.watch import NOBODY, RunMonitor, Sampler, write_samples
 
 
 def clip(speed_px: int, at: int) -> np.ndarray:
@@ -31,15 +31,15 @@ def test_samples_are_stored_and_measured(tmp_path: Path) -> None:
 
 
 def test_samples_at_the_start_now_and_then_and_at_the_end(tmp_path: Path) -> None:
-    watch = Watch(Sampler(lambda: [clip(1, 0)], tmp_path, 8.0))
-    settings = Train(steps=7, sample_every=3)
+    watch = RunMonitor(Sampler(lambda: [clip(1, 0)], tmp_path, 8.0))
+    settings = TrainSettings(steps=7, sample_every=3)
     assert [step for step in range(8) if watch.samples(step, settings)] == [0, 3, 6, 7]
-    assert not watch.samples(0, Train()) and not NOBODY.samples(0, settings)
+    assert not watch.samples(0, TrainSettings()) and not NOBODY.samples(0, settings)
 
 
 def test_a_diagnosis_is_written_each_time_and_told_once() -> None:
     told: list[Diagnosis] = []
-    watch = Watch(tell=told.append)
+    watch = RunMonitor(tell=told.append)
     rows = [{"step": step, "held_out/drift": 9.0, "held_out/reference_error": 1.0} for step in range(20)]
     watch.judge(rows[:10], 20)
     watch.judge(rows, 20)

@@ -19,10 +19,10 @@ from rushes.media.write import encode_bytes
 from rushes.records import Candidate, Clip
 from rushes.store.database import Store
 from rushes.web.app import make_app
-from rushes.web.desk import Desk
-from rushes.web.ledger import Ledger
-from rushes.web.marks import Labels, Plan
-from rushes.web.tally import Tally
+from rushes.web.desk import LabelingSession
+from rushes.web.ledger import AssignmentStore
+from rushes.web.marks import LabelingPlan, LabelSubmission
+from rushes.web.tally import VoteTable
 
 FPS, FRAMES, GREY_STEP = 8.0, 17, 13  # two seconds and a frame; frame i is grey level 16 + 13 i
 
@@ -81,22 +81,22 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def make_desk(tmp_path: Path, clock: Clock) -> Iterator[Callable[..., Desk]]:
+def make_desk(tmp_path: Path, clock: Clock) -> Iterator[Callable[..., LabelingSession]]:
     """A desk over a project of `groups` groups; called again, the same project is opened anew."""
-    opened: list[Desk] = []
+    opened: list[LabelingSession] = []
     groups_of: dict[Path, list[list[str]]] = {}
 
     def make(
         groups: int = 4, takes: int = 2, media: bool = False, folder: str = "project", time: Any = None, **plan: Any
-    ) -> Desk:
+    ) -> LabelingSession:
         path = tmp_path / folder
         store = Store.create(path)
         if path not in groups_of:
             groups_of[path] = fill(store, groups, takes, media)
-        made = Plan(**{"repeat_share": 0.0, "overlap_share": 0.0, **plan})
-        tally = Tally(groups_of[path], made.dimensions[0])
+        made = LabelingPlan(**{"repeat_share": 0.0, "overlap_share": 0.0, **plan})
+        tally = VoteTable(groups_of[path], made.dimensions[0])
         tally.catch_up(store)
-        opened.append(Desk(store, tally, Ledger(path / "labelling.db"), made, time or clock))
+        opened.append(LabelingSession(store, tally, AssignmentStore(path / "labelling.db"), made, time or clock))
         return opened[-1]
 
     yield make
@@ -134,14 +134,14 @@ def ours(url: str, address: str) -> bool:
     return url.startswith((address, f"blob:{address}", "data:,"))
 
 
-def say(desk: Desk, annotator: str, item: Any, mark: int | None, event: str, revises: str = "") -> None:
+def say(desk: LabelingSession, annotator: str, item: Any, mark: int | None, event: str, revises: str = "") -> None:
     """Save one mark for every part of every question."""
     size = desk.segments(item)
     labels = {name: (mark,) * size for name in desk.plan.dimensions}
-    desk.save(annotator, item.id, Labels(event, revises, labels))
+    desk.save(annotator, item.id, LabelSubmission(event, revises, labels))
 
 
-def running(desk: Desk, title: str = "test", local: bool = True) -> AbstractContextManager[str]:
+def running(desk: LabelingSession, title: str = "test", local: bool = True) -> AbstractContextManager[str]:
     """The labelling page, see `serving`."""
     return serving(make_app(desk, title, local))
 

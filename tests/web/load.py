@@ -28,8 +28,8 @@ from typing import Any
 import httpx
 import numpy as np
 
-from rushes.config.tables import Label, Settings
-from rushes.pipeline.settings import write_settings
+from rushes.config.tables import LabelSettings, Settings
+from rushes.project.settings import write_settings
 from rushes.records import Candidate
 from rushes.store.database import Store
 
@@ -54,7 +54,9 @@ class Seen:
 def make_project(folder: Path, pairs: int) -> None:
     """A project of so many pairs; their videos are not asked for."""
     folder.mkdir(exist_ok=True)
-    write_settings(folder, Settings(label=Label(by="human", overlap_share=0.0, repeat_share=0.0, segment_s=1.0)))
+    write_settings(
+        folder, Settings(label=LabelSettings(by="human", overlap_share=0.0, repeat_share=0.0, segment_s=1.0))
+    )
     common: dict[str, Any] = {"media": "0" * 64, "caption": "a cat", "kind": "take", "clip_id": "", "system": "base"}
     common |= {"made_by": "w", "width_px": 32, "height_px": 32, "frames": 24, "fps": 8.0}
     with Store.create(folder) as store:

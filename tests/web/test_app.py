@@ -10,12 +10,12 @@ from typing import Any
 import httpx
 import pytest
 
-from rushes.web.desk import Desk
+from rushes.web.desk import LabelingSession
 from rushes.web.guard import BODY_BYTES, BURST, Rate
 
 from .conftest import Clock, running
 
-Make = Callable[..., Desk]
+Make = Callable[..., LabelingSession]
 
 
 class Page:

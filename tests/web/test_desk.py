@@ -9,23 +9,23 @@ from typing import Any
 import pytest
 
 from rushes.records import Preference, Score
-from rushes.web.desk import Desk
-from rushes.web.ledger import Item
-from rushes.web.marks import Labels
-from rushes.web.people import Refused
+from rushes.web.desk import LabelingSession
+from rushes.web.ledger import Assignment
+from rushes.web.marks import LabelSubmission
+from rushes.web.people import AccessDenied
 
 from .conftest import Clock, say
 
-Make = Callable[..., Desk]
+Make = Callable[..., LabelingSession]
 
 
-def taken(desk: Desk, who: str, have: tuple[str, ...] = ()) -> Item:
+def taken(desk: LabelingSession, who: str, have: tuple[str, ...] = ()) -> Assignment:
     item = desk.next(who, have)
     assert item is not None
     return item
 
 
-def events(desk: Desk) -> list[Preference]:
+def events(desk: LabelingSession) -> list[Preference]:
     return list(desk.store.preferences(current=False))
 
 
@@ -35,7 +35,7 @@ def test_labels_are_stored_as_of_the_true_sides_and_as_they_were_seen(make_desk:
     for k in range(12):
         item = taken(desk, "ada")
         assert desk.segments(item) == 2
-        desk.save("ada", item.id, Labels(f"e{k:07}", "", {"overall": (1, None)}))
+        desk.save("ada", item.id, LabelSubmission(f"e{k:07}", "", {"overall": (1, None)}))
         row = events(desk)[-1]
         winner = item.right if item.swapped else item.left
         assert desk.side(item, "a").id == winner
@@ -54,7 +54,7 @@ def test_the_same_request_again_changes_nothing(make_desk: Make) -> None:
     for _ in range(3):
         say(desk, "ada", item, 1, "event-01")
     assert len(events(desk)) == 1
-    with pytest.raises(Refused, match="stored already with other content"):
+    with pytest.raises(AccessDenied, match="stored already with other content"):
         say(desk, "ada", item, -1, "event-01")
     assert len(events(desk)) == 1 and desk.progress("ada")["done"] == 1
 
@@ -65,9 +65,9 @@ def test_corrections_build_on_the_last_event_and_late_ones_are_refused(make_desk
     say(desk, "ada", item, 1, "event-01")
     say(desk, "ada", item, -1, "event-02", revises="event-01")
     say(desk, "ada", item, 1, "event-01")  # the first one comes again, late
-    with pytest.raises(Refused, match="saved from another window"):
+    with pytest.raises(AccessDenied, match="saved from another window"):
         say(desk, "ada", item, 0, "event-03", revises="event-01")
-    with pytest.raises(Refused, match="saved from another window"):
+    with pytest.raises(AccessDenied, match="saved from another window"):
         say(desk, "ada", item, 0, "event-04")
     (current,) = desk.store.preferences()
     assert current.by_slot == (-1, -1) and len(events(desk)) == 2
@@ -83,14 +83,16 @@ def test_what_does_not_fit_is_refused_whole(make_desk: Make) -> None:
         {"overall": (1, 1), "motion": (1, 1), "more": (1, 1)},
     ]
     for labels in wrong:
-        with pytest.raises(Refused, match="overall, motion with 2 segments"):
-            desk.save("ada", item.id, Labels("event-01", "", labels))
-    with pytest.raises(Refused, match="not on your desk"):
+        with pytest.raises(AccessDenied, match="overall, motion with 2 segments"):
+            desk.save("ada", item.id, LabelSubmission("event-01", "", labels))
+    with pytest.raises(AccessDenied, match="not on your desk"):
         say(desk, "bob", item, 1, "event-01")
-    with pytest.raises(Refused, match="not on your desk"):
+    with pytest.raises(AccessDenied, match="not on your desk"):
         desk.media("bob", item.id, "a")
     assert events(desk) == []
-    desk.save("ada", item.id, Labels("event-01", "", {"overall": (1, 1), "motion": (0, -1)}, {"a": 7.5, "b": 2.0}))
+    desk.save(
+        "ada", item.id, LabelSubmission("event-01", "", {"overall": (1, 1), "motion": (0, -1)}, {"a": 7.5, "b": 2.0})
+    )
     assert {row.dimension for row in events(desk)} == {"overall", "motion"}
     scores = {row.subject: row for row in desk.store.scores(metric="human")}
     assert scores[desk.side(item, "a").id] == Score(
@@ -105,7 +107,7 @@ def test_nobody_gets_what_lies_on_another_desk(make_desk: Make) -> None:
     held += [taken(desk, who, have=(item.id,)) for who, item in zip(("ada", "bob", "cem"), held, strict=True)]
     assert len({(item.left, item.right) for item in held}) == 6
     assert desk.next("dia") is None
-    with pytest.raises(Refused, match="Two pairs are on this desk"):
+    with pytest.raises(AccessDenied, match="Two pairs are on this desk"):
         desk.next("ada", (held[0].id, held[3].id))
 
 
@@ -119,10 +121,10 @@ def test_a_closed_laptop_gives_its_pair_back(make_desk: Make, clock: Clock) -> N
     assert desk.next("bob") is None
     clock.now += 2
     other = taken(desk, "bob")
-    with pytest.raises(Refused, match="somebody else has it now; it was not saved"):
+    with pytest.raises(AccessDenied, match="somebody else has it now; it was not saved"):
         say(desk, "ada", item, 1, "event-01")
     say(desk, "bob", other, 1, "event-02")
-    with pytest.raises(Refused, match="somebody else"):
+    with pytest.raises(AccessDenied, match="somebody else"):
         say(desk, "ada", item, 1, "event-01")
     assert [row.judge for row in events(desk)] == ["human:bob"]
 
@@ -225,7 +227,7 @@ def test_a_share_of_overlap_is_about_that_share(make_desk: Make) -> None:
     assert 10 <= kinds["overlap"] <= 28 and kinds["overlap"] + kinds["new"] == 60
 
 
-def saved(desk: Desk, who: str) -> list[Item]:
+def saved(desk: LabelingSession, who: str) -> list[Assignment]:
     found, before = [], ""
     while (back := desk.back(who, before)) is not None:
         found.append(back[0])

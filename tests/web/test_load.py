@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from rushes.store.database import Store
-from rushes.web.ledger import Ledger
+from rushes.web.ledger import AssignmentStore
 from rushes.web.marks import row_id
 
 from .load import free_port, make_project, run, start
@@ -19,7 +19,7 @@ def test_fifty_people_lose_no_label_when_the_server_is_killed(tmp_path: Path) ->
     """Latency is bounded loosely here, as the machine may be busy; `python tests/web/load.py` measures it."""
     people, pairs = 50, 4
     seen = run(tmp_path / "project", people, pairs)
-    with Store.open(tmp_path / "project") as store, Ledger(tmp_path / "project" / "labelling.db") as ledger:
+    with Store.open(tmp_path / "project") as store, AssignmentStore(tmp_path / "project" / "labelling.db") as ledger:
         rows = {row.id: row for row in store.preferences(current=False)}
         for event, (name, item_id) in seen.acknowledged.items():
             item = ledger.get(item_id)

@@ -13,10 +13,10 @@ import pytest
 from rushes.records import Candidate, Preference, stable_hash
 from rushes.store.database import Store
 from rushes.store.rows import encode
-from rushes.web.desk import Desk
-from rushes.web.ledger import Ledger
-from rushes.web.marks import Labels, Plan
-from rushes.web.tally import Tally
+from rushes.web.desk import LabelingSession
+from rushes.web.ledger import AssignmentStore
+from rushes.web.marks import LabelingPlan, LabelSubmission
+from rushes.web.tally import VoteTable
 
 GROUPS, TAKES, PEOPLE, EVENTS = 25_000, 3, 14, 1_000_000
 
@@ -46,17 +46,17 @@ def million(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def opened(folder: Path) -> tuple[Desk, float]:
+def opened(folder: Path) -> tuple[LabelingSession, float]:
     began = time.perf_counter()
     store = Store.open(folder)
     groups: dict[str, list[str]] = {}
     for row in store.candidates(split="train", system="base"):
         groups.setdefault(row.group, []).append(row.id)
-    tally = Tally(list(groups.values()), "overall")
+    tally = VoteTable(list(groups.values()), "overall")
     if tally.catch_up(store, folder / "labelling.npz"):
         tally.save(folder / "labelling.npz")
-    plan = Plan(overlap=PEOPLE + 2, overlap_share=1.0, repeat_share=0.0)
-    return Desk(store, tally, Ledger(folder / "labelling.db"), plan), time.perf_counter() - began
+    plan = LabelingPlan(overlap=PEOPLE + 2, overlap_share=1.0, repeat_share=0.0)
+    return LabelingSession(store, tally, AssignmentStore(folder / "labelling.db"), plan), time.perf_counter() - began
 
 
 @pytest.mark.slow
@@ -73,7 +73,7 @@ def test_a_million_events_open_at_once_and_the_next_pair_is_there(million: Path)
         item = desk.next("new")
         nexts.append(time.perf_counter() - began)
         assert item is not None
-        desk.save("new", item.id, Labels(f"event-{number:03}", "", {"overall": (1,) * desk.segments(item)}))
+        desk.save("new", item.id, LabelSubmission(f"event-{number:03}", "", {"overall": (1,) * desk.segments(item)}))
     grown_mb = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     desk.close()
     p95_ms = 1000 * float(np.quantile(nexts, 0.95))

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from rushes.web.app import make_app
-from rushes.web.desk import Desk
+from rushes.web.desk import LabelingSession
 
 from .conftest import FPS, FRAMES, GREY_STEP, running, serving
 
 pytestmark = [pytest.mark.browser, pytest.mark.flaky(reruns=2)]
 
-Make = Callable[..., Desk]
+Make = Callable[..., LabelingSession]
 MARKS = "() => [...document.querySelectorAll('.cell')].map(cell => cell.dataset.mark ?? '')"
 PAINTED = """() => [...document.querySelectorAll('#panes figure:not([hidden]) video')].map(video => {
   const canvas = document.createElement("canvas"), pen = canvas.getContext("2d");
@@ -64,7 +64,7 @@ def saved(tab: Any, count: int) -> None:
 
 
 @contextmanager
-def served(desk: Desk) -> Iterator[str]:
+def served(desk: LabelingSession) -> Iterator[str]:
     with running(desk, "my <i>project</i>") as address:
         yield address
 

@@ -18,8 +18,8 @@ import pytest
 from rushes.cli import main
 from rushes.records import Decision
 from rushes.store.database import Store
-from rushes.web.people import Refused
-from rushes.web.review import Answer, Review
+from rushes.web.people import AccessDenied
+from rushes.web.review import ReviewAnswer, ReviewSession
 from rushes.web.review_app import make_review_app
 
 from .conftest import Clock, serving
@@ -28,17 +28,17 @@ from .test_app import SENSELESS, Page
 
 
 @pytest.fixture
-def review(tmp_path: Path, clock: Clock) -> Iterator[Review]:
+def review(tmp_path: Path, clock: Clock) -> Iterator[ReviewSession]:
     made = open_at(tmp_path / "project", media=False, clock=clock)
     yield made
     made.close()
 
 
-def captions(review: Review) -> dict[str, str]:
+def captions(review: ReviewSession) -> dict[str, str]:
     return {clip.id: clip.caption for clip in review.store.clips()}
 
 
-def test_answers_decide_what_is_in_the_set(review: Review) -> None:
+def test_answers_decide_what_is_in_the_set(review: ReviewSession) -> None:
     assert "c2" not in captions(review) and "c0" in captions(review)
     say(review, "ada", "c2", True, caption="  mine \n all ")
     say(review, "ada", "c0", False, reason=" off   topic ")
@@ -50,33 +50,33 @@ def test_answers_decide_what_is_in_the_set(review: Review) -> None:
     assert captions(review)["c0"] == "caption 0 <b>&</b>" and review.decided_by("ada") == 1
 
 
-def test_an_answer_that_comes_twice_is_stored_once(review: Review) -> None:
-    answer = Answer("c0", "event-1", "", True, caption="text")
+def test_an_answer_that_comes_twice_is_stored_once(review: ReviewSession) -> None:
+    answer = ReviewAnswer("c0", "event-1", "", True, caption="text")
     for _ in range(3):
         review.save("ada", answer)
     assert len(list(review.store.stream(Decision))) == 8 + 1
-    with pytest.raises(Refused, match="other content"):
-        review.save("ada", Answer("c0", "event-1", "", False))
+    with pytest.raises(AccessDenied, match="other content"):
+        review.save("ada", ReviewAnswer("c0", "event-1", "", False))
     say(review, "bob", "c0", False)
     review.save("ada", answer)  # late, and known: it changes nothing
     assert not review.store.decisions()["c0"].keep
 
 
-def test_nobody_overwrites_what_they_have_not_seen(review: Review) -> None:
+def test_nobody_overwrites_what_they_have_not_seen(review: ReviewSession) -> None:
     say(review, "ada", "c0", False)
-    with pytest.raises(Refused, match="ada dropped this clip meanwhile"):
-        review.save("bob", Answer("c0", "bobs-first", "", True))
-    with pytest.raises(Refused, match="You dropped this clip in another window"):
-        review.save("ada", Answer("c0", "adas-other", "", True))
+    with pytest.raises(AccessDenied, match="ada dropped this clip meanwhile"):
+        review.save("bob", ReviewAnswer("c0", "bobs-first", "", True))
+    with pytest.raises(AccessDenied, match="You dropped this clip in another window"):
+        review.save("ada", ReviewAnswer("c0", "adas-other", "", True))
     say(review, "bob", "c0", True)
     assert review.store.decisions()["c0"].made_by == "bob"
     say(review, "bob", "c0", None)
     assert review.store.decisions()["c0"].made_by == "ada", "who takes back leaves what others said"
-    with pytest.raises(Refused, match="ada dropped this clip"):
-        review.save("bob", Answer("c0", "bobs-third", "no such row", True))
+    with pytest.raises(AccessDenied, match="ada dropped this clip"):
+        review.save("bob", ReviewAnswer("c0", "bobs-third", "no such row", True))
 
 
-def test_two_people_get_different_clips_until_a_lease_ends(review: Review, clock: Clock) -> None:
+def test_two_people_get_different_clips_until_a_lease_ends(review: ReviewSession, clock: Clock) -> None:
     ada = review.deal("ada", "undecided", None, "", (), 3)
     assert ada == ("c0", "c1", "c3")
     assert review.deal("bob", "undecided", None, "", (), 2) == ("c4", "c5")
@@ -86,14 +86,14 @@ def test_two_people_get_different_clips_until_a_lease_ends(review: Review, clock
     assert review.deal("bob", "undecided", None, "", (), 9) == ("c0", "c1", "c3", "c4", "c5", "c7")
 
 
-def test_what_another_process_decides_is_seen(review: Review) -> None:
+def test_what_another_process_decides_is_seen(review: ReviewSession) -> None:
     with Store.open(review.store.project) as other:
         other.add([Decision("x1", "c1", False, "motion: nothing moves"), Decision("x2", "c0", True, "", "densest")])
     assert review.deal("ada", "undecided", None, "", (), 2) == ("c0", "c3")
     assert review.facts("c0").caption == "densest"
 
 
-def test_back_and_a_new_start_know_the_order(review: Review, tmp_path: Path) -> None:
+def test_back_and_a_new_start_know_the_order(review: ReviewSession, tmp_path: Path) -> None:
     for clip in ("c3", "c0", "c1"):
         say(review, "ada", clip, True)
     say(review, "ada", "c0", None)
@@ -109,7 +109,7 @@ def test_back_and_a_new_start_know_the_order(review: Review, tmp_path: Path) -> 
     with_more.close()
 
 
-def test_threads_that_answer_at_once_lose_nothing(review: Review) -> None:
+def test_threads_that_answer_at_once_lose_nothing(review: ReviewSession) -> None:
     """Four people answer every clip as often as they are let; what was accepted is there, in one order."""
     accepted: list[tuple[str, str]] = []
 
@@ -119,8 +119,8 @@ def test_threads_that_answer_at_once_lose_nothing(review: Review) -> None:
                 last = review.shelf.said(clip).person()
                 event = f"{person}-{clip}-{turn}-event"
                 try:
-                    review.save(person, Answer(clip, event, last.id if last else "", turn % 2 == 0))
-                except Refused:
+                    review.save(person, ReviewAnswer(clip, event, last.id if last else "", turn % 2 == 0))
+                except AccessDenied:
                     continue
                 accepted.append((clip, person))
 

@@ -11,7 +11,7 @@ import pytest
 
 from rushes.records import Clip, Decision
 from rushes.store.database import Store
-from rushes.web.review import Review
+from rushes.web.review import ReviewSession
 from rushes.web.review_app import make_review_app
 
 from .conftest import FPS, FRAMES, grey_clip, serving
@@ -23,14 +23,14 @@ Tab = Callable[..., Any]
 
 
 @pytest.fixture
-def review(tmp_path: Path) -> Iterator[Review]:
+def review(tmp_path: Path) -> Iterator[ReviewSession]:
     made = open_at(tmp_path / "project")
     yield made
     made.close()
 
 
 @pytest.fixture
-def address(review: Review) -> Iterator[str]:
+def address(review: ReviewSession) -> Iterator[str]:
     with serving(make_review_app(review, "my <i>project</i>")) as found:
         yield found
 
@@ -72,12 +72,12 @@ def noted(tab: Any, text: str) -> None:
     tab.wait_for_function("text => document.querySelector('#note').textContent.includes(text)", arg=text)
 
 
-def standing(review: Review) -> dict[str, tuple[bool, str, str]]:
+def standing(review: ReviewSession) -> dict[str, tuple[bool, str, str]]:
     """What people decided: clip -> kept, reason, caption."""
     return {id: (d.keep, d.reason, d.caption) for id, d in review.store.decisions().items() if d.person}
 
 
-def test_clips_are_kept_dropped_and_captioned_by_keyboard(review: Review, address: str, tab_of: Tab) -> None:
+def test_clips_are_kept_dropped_and_captioned_by_keyboard(review: ReviewSession, address: str, tab_of: Tab) -> None:
     tab = tab_of(address)
     join(tab, "ada")
     shows(tab, 0)
@@ -120,7 +120,7 @@ def test_clips_are_kept_dropped_and_captioned_by_keyboard(review: Review, addres
     }
 
 
-def test_undo_goes_back_step_by_step_and_survives_a_reload(review: Review, address: str, tab_of: Tab) -> None:
+def test_undo_goes_back_step_by_step_and_survives_a_reload(review: ReviewSession, address: str, tab_of: Tab) -> None:
     tab = tab_of(address)
     join(tab, "ada")
     for clip, key in ((0, "k"), (1, "k"), (3, "k")):
@@ -149,7 +149,7 @@ def test_undo_goes_back_step_by_step_and_survives_a_reload(review: Review, addre
     assert standing(review) == {} and len([r for r in review.store.stream(Decision) if r.person]) == 8
 
 
-def test_a_changed_answer_is_undone_to_what_it_was(review: Review, address: str, tab_of: Tab) -> None:
+def test_a_changed_answer_is_undone_to_what_it_was(review: ReviewSession, address: str, tab_of: Tab) -> None:
     say(review, "ada", "c0", False, reason="before", caption="mine")
     tab = tab_of(address)
     join(tab, "ada")
@@ -164,7 +164,7 @@ def test_a_changed_answer_is_undone_to_what_it_was(review: Review, address: str,
     assert standing(review) == {"c0": (False, "before", "mine")}
 
 
-def test_queues_scenarios_and_rescue(review: Review, address: str, tab_of: Tab) -> None:
+def test_queues_scenarios_and_rescue(review: ReviewSession, address: str, tab_of: Tab) -> None:
     tab = tab_of(address, "dark")
     join(tab, "ada")
     press(tab, "3")
@@ -197,7 +197,7 @@ def test_queues_scenarios_and_rescue(review: Review, address: str, tab_of: Tab) 
     assert standing(review)["c2"][0]
 
 
-def test_two_people_do_not_meet_and_one_is_told_of_the_other(review: Review, address: str, tab_of: Tab) -> None:
+def test_two_people_do_not_meet_and_one_is_told_of_the_other(review: ReviewSession, address: str, tab_of: Tab) -> None:
     ada = tab_of(address, expected="409")
     join(ada, "ada")
     shows(ada, 0)
@@ -214,7 +214,7 @@ def test_two_people_do_not_meet_and_one_is_told_of_the_other(review: Review, add
     assert standing(review)["c0"][0]
 
 
-def test_answers_outlive_a_server_that_is_away(review: Review, address: str, tab_of: Tab) -> None:
+def test_answers_outlive_a_server_that_is_away(review: ReviewSession, address: str, tab_of: Tab) -> None:
     tab = tab_of(address, expected="net::ERR_FAILED")
     join(tab, "ada")
     shows(tab, 0)

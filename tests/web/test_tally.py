@@ -7,7 +7,7 @@ import pytest
 
 from rushes.records import Preference
 from rushes.store.database import Store
-from rushes.web.tally import NONE, UNJUDGED, Tally
+from rushes.web.tally import NONE, UNJUDGED, VoteTable
 
 GROUPS = [["a", "b"], ["c", "d", "e", "f"], ["lonely"], ["g", "h", "i"]]
 
@@ -17,7 +17,7 @@ def event(id: str, left: str, right: str, *labels: int, judge: str = "human:ada"
 
 
 def test_every_pair_of_a_group_has_a_number_and_no_other_has() -> None:
-    tally = Tally(GROUPS, "overall")
+    tally = VoteTable(GROUPS, "overall")
     assert tally.pairs == 1 + 6 + 3
     for pair in range(tally.pairs):
         left, right = tally.sides(pair)
@@ -27,7 +27,7 @@ def test_every_pair_of_a_group_has_a_number_and_no_other_has() -> None:
 
 
 def test_marks_are_the_side_with_more_parts_whichever_way_round_the_row_is() -> None:
-    tally = Tally(GROUPS, "overall")
+    tally = VoteTable(GROUPS, "overall")
     tally.add(event("1", "a", "b", 1, 1, -1))
     tally.add(event("2", "e", "c", 1, 0, 1))
     tally.add(event("3", "c", "d", 1, -1, 0))
@@ -39,7 +39,7 @@ def test_marks_are_the_side_with_more_parts_whichever_way_round_the_row_is() -> 
 
 
 def test_other_judges_questions_repeats_and_clips_do_not_count() -> None:
-    tally = Tally(GROUPS, "overall")
+    tally = VoteTable(GROUPS, "overall")
     for changes in ({"judge": "world"}, {"judge": "human:ada#again"}, {"dimension": "motion"}):
         tally.add(event("1", "a", "b", 1, **changes))
     tally.add(event("2", "a", "z", 1))
@@ -47,7 +47,7 @@ def test_other_judges_questions_repeats_and_clips_do_not_count() -> None:
 
 
 def test_a_label_lowers_the_gain_of_its_group_alone() -> None:
-    tally = Tally(GROUPS, "overall")
+    tally = VoteTable(GROUPS, "overall")
     tally._count()
     before = tally.gain.copy()
     assert (before > 0).all()
@@ -65,14 +65,14 @@ def store(tmp_path: Path) -> Store:
     return store
 
 
-def same(one: Tally, other: Tally) -> bool:
+def same(one: VoteTable, other: VoteTable) -> bool:
     return (one.votes == other.votes).all() and np.allclose(one.gain, other.gain) and one.last == other.last
 
 
 def test_one_by_one_from_the_store_and_from_the_file_come_to_the_same(store: Store, tmp_path: Path) -> None:
-    whole = Tally(GROUPS, "overall")
+    whole = VoteTable(GROUPS, "overall")
     whole.catch_up(store)
-    stepped = Tally(GROUPS, "overall")
+    stepped = VoteTable(GROUPS, "overall")
     stepped._count()
     for seq, row in store.tail(Preference):
         stepped.add(row)
@@ -80,7 +80,7 @@ def test_one_by_one_from_the_store_and_from_the_file_come_to_the_same(store: Sto
     assert same(whole, stepped) and whole.votes.sum() > 3
     whole.save(tmp_path / "tally.npz")
     store.add([event("late", "g", "h", 1)])
-    kept, fresh = Tally(GROUPS, "overall"), Tally(GROUPS, "overall")
+    kept, fresh = VoteTable(GROUPS, "overall"), VoteTable(GROUPS, "overall")
     assert kept.catch_up(store, tmp_path / "tally.npz") == 1
     fresh.catch_up(store)
     assert same(kept, fresh) and not same(kept, whole)
@@ -88,14 +88,14 @@ def test_one_by_one_from_the_store_and_from_the_file_come_to_the_same(store: Sto
 
 def test_a_file_of_other_clips_or_a_damaged_one_is_not_believed(store: Store, tmp_path: Path) -> None:
     file = tmp_path / "tally.npz"
-    other = Tally([["a", "x"]], "overall")
+    other = VoteTable([["a", "x"]], "overall")
     other.catch_up(store)
     other.save(file)
-    tally, fresh = Tally(GROUPS, "overall"), Tally(GROUPS, "overall")
+    tally, fresh = VoteTable(GROUPS, "overall"), VoteTable(GROUPS, "overall")
     tally.catch_up(store, file)
     fresh.catch_up(store)
     assert same(tally, fresh)
     file.write_bytes(b"PK\x03\x04 no archive")
-    again = Tally(GROUPS, "overall")
+    again = VoteTable(GROUPS, "overall")
     again.catch_up(store, file)
     assert same(again, fresh) and not file.exists()

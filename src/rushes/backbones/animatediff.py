@@ -11,7 +11,7 @@ from typing import Any
 import diffusers
 from torch import Tensor
 
-from rushes.backbones.base import AS_IT_IS, BackboneSpec, Condition, How
+from rushes.backbones.base import DEFAULTS, BackboneSpec, Condition, LoadOptions
 from rushes.backbones.folders import Folder
 from rushes.backbones.images import decode, encode
 from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows, load_model
@@ -20,7 +20,7 @@ from rushes.backbones.schedules import noise_schedule, training_steps
 ABOUT = {"modes": ["text"], "path": "noise", "temporal_ratio": 1, "spatial_ratio": 8, "fps": 8.0}
 
 
-def spec(folder: Folder, how: How) -> BackboneSpec:
+def spec(folder: Folder, how: LoadOptions) -> BackboneSpec:
     """Facts of the model.
 
     Raises:
@@ -77,6 +77,6 @@ FAMILY = Family(
 )
 
 
-def load(path: str, how: How = AS_IT_IS) -> DiffusersBackbone:
+def load(path: str, how: LoadOptions = DEFAULTS) -> DiffusersBackbone:
     """The AnimateDiff model at `path`: a folder that diffusers saved, or `hub:OWNER/NAME`."""
     return load_model(path, FAMILY, how)

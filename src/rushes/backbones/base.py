@@ -39,7 +39,7 @@ def trained_precision(asked: Precision, changes_weights: bool, device: str) -> P
 
 
 @dataclass(frozen=True)
-class How:
+class LoadOptions:
     """How a model is loaded and run; what the `[backbone]` settings choose beside the weights.
 
     Args:
@@ -66,7 +66,7 @@ class How:
     decode_noise_scale: float | None = None
 
 
-AS_IT_IS = How()
+DEFAULTS = LoadOptions()
 
 
 class Solver(Protocol):

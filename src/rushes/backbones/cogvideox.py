@@ -14,7 +14,7 @@ import diffusers
 import torch
 from torch import Tensor
 
-from rushes.backbones.base import AS_IT_IS, BackboneSpec, Condition, How
+from rushes.backbones.base import DEFAULTS, BackboneSpec, Condition, LoadOptions
 from rushes.backbones.folders import Folder
 from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows, load_model
 from rushes.backbones.schedules import noise_schedule, training_steps
@@ -24,7 +24,7 @@ LONGEST = 226  # tokens of a caption
 OFFSET = 2.0  # what the network of 1.5 with a first frame is told beside the time
 
 
-def spec(folder: Folder, how: How) -> BackboneSpec:
+def spec(folder: Folder, how: LoadOptions) -> BackboneSpec:
     """Facts of the variant that the folder holds."""
     path, solver = noise_schedule(folder, diffusers.CogVideoXDDIMScheduler)
     network, codec = folder.config("transformer"), folder.config("vae")
@@ -104,6 +104,6 @@ FAMILY = Family(
 )
 
 
-def load(path: str, how: How = AS_IT_IS) -> DiffusersBackbone:
+def load(path: str, how: LoadOptions = DEFAULTS) -> DiffusersBackbone:
     """The CogVideoX model at `path`: a folder in diffusers' layout, or `hub:OWNER/NAME`."""
     return load_model(path, FAMILY, how)

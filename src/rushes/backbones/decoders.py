@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rushes.backbones.base import How
+from rushes.backbones.base import LoadOptions
 from rushes.backbones.folders import Folder
 from rushes.media.files import content_hash
 from rushes.noise.draws import seeded
 
 
-def decode(codec: Any, latents: Tensor, how: How) -> Tensor:
+def decode(codec: Any, latents: Tensor, how: LoadOptions) -> Tensor:
     """Pixels of latents as the codec has them [B, C, F, H, W].
 
     The noise of a clip is drawn by a seed from its latents, so it is the same in any batch.
@@ -38,7 +38,7 @@ def noise_of(clip_CFHW: Tensor) -> Tensor:
     return torch.randn(clip_CFHW.shape, generator=seeded("decode", name)).to(clip_CFHW)
 
 
-def check_decoder(folder: Folder, family: str, how: How) -> None:
+def check_decoder(folder: Folder, family: str, how: LoadOptions) -> None:
     """Refuse a time or noise for a decoder that takes none.
 
     Raises:

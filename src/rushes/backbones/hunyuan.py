@@ -25,7 +25,7 @@ from diffusers.utils.pil_utils import numpy_to_pil
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rushes.backbones.base import AS_IT_IS, BackboneSpec, Condition, How
+from rushes.backbones.base import DEFAULTS, BackboneSpec, Condition, LoadOptions
 from rushes.backbones.folders import Folder
 from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows, load_model
 from rushes.backbones.schedules import flow_schedule
@@ -41,7 +41,7 @@ READERS = ("tokenizer", "text_encoder", "tokenizer_2", "text_encoder_2")
 TRACE = 0.001  # of the first frame, in the noise that sampling starts from
 
 
-def spec(folder: Folder, how: How) -> BackboneSpec:
+def spec(folder: Folder, how: LoadOptions) -> BackboneSpec:
     """Facts of the variant that the folder holds.
 
     Raises:
@@ -193,7 +193,7 @@ def _pair(caption: str, look: Tensor) -> str:
     return f"{content_hash(look.cpu().half().numpy().tobytes())} {caption}"
 
 
-def load(path: str, how: How = AS_IT_IS) -> DiffusersBackbone:
+def load(path: str, how: LoadOptions = DEFAULTS) -> DiffusersBackbone:
     """The HunyuanVideo model at `path`: a folder in diffusers' layout, or `hub:OWNER/NAME`."""
     model = load_model(path, FAMILY, how)
     return HunyuanFromImage(model.folder, FAMILY, how) if model.folder.pipeline == FROM_IMAGE else model

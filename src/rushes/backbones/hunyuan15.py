@@ -16,7 +16,7 @@ from diffusers.utils.pil_utils import numpy_to_pil
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rushes.backbones.base import AS_IT_IS, BackboneSpec, Condition, How
+from rushes.backbones.base import DEFAULTS, BackboneSpec, Condition, LoadOptions
 from rushes.backbones.folders import Folder
 from rushes.backbones.hunyuan import LAYERS, READERS, even_levels
 from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows, load_model
@@ -27,7 +27,7 @@ ABOUT = {"modes": ["text", "first_frame"], "path": "flow", "temporal_ratio": 4, 
 SEEN = 729  # tokens that an image embedding has
 
 
-def spec(folder: Folder, how: How) -> BackboneSpec:
+def spec(folder: Folder, how: LoadOptions) -> BackboneSpec:
     """Facts of the model."""
     shift, solver = flow_schedule(folder, even_levels)
     network, codec = folder.config("transformer"), folder.config("vae")
@@ -104,6 +104,6 @@ FAMILY = Family(
 )
 
 
-def load(path: str, how: How = AS_IT_IS) -> DiffusersBackbone:
+def load(path: str, how: LoadOptions = DEFAULTS) -> DiffusersBackbone:
     """The HunyuanVideo 1.5 model at `path`: a folder in diffusers' layout, or `hub:OWNER/NAME`."""
     return load_model(path, FAMILY, how)

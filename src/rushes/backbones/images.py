@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rushes.backbones.base import AS_IT_IS, How
+from rushes.backbones.base import DEFAULTS, LoadOptions
 
 AT_ONCE = 8  # frames that the codec takes together
 
@@ -18,7 +18,7 @@ def encode(codec: Any, pixels_BCTHW: Tensor) -> Tensor:
     return _by_frame(lambda images: codec.encode(images).latent_dist.mode(), pixels_BCTHW)
 
 
-def decode(codec: Any, latents_BCFHW: Tensor, how: How = AS_IT_IS) -> Tensor:
+def decode(codec: Any, latents_BCFHW: Tensor, how: LoadOptions = DEFAULTS) -> Tensor:
     """Pixels."""
     return _by_frame(lambda images: codec.decode(images, return_dict=False)[0], latents_BCFHW)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from rushes.backbones.base import AS_IT_IS, BackboneSpec, Condition, How
+from rushes.backbones.base import DEFAULTS, BackboneSpec, Condition, LoadOptions
 from rushes.backbones.folders import Folder, open_folder
 from rushes.backbones.images import decode, encode
 from rushes.backbones.inflation import MOTION, VideoUNet
@@ -26,7 +26,7 @@ from rushes.backbones.schedules import noise_schedule, training_steps
 ABOUT = {"modes": ["text", "first_frame"], "path": "noise", "temporal_ratio": 1, "spatial_ratio": 8, "fps": 8.0}
 
 
-def spec(folder: Folder, how: How) -> BackboneSpec:
+def spec(folder: Folder, how: LoadOptions) -> BackboneSpec:
     """Facts of the model.
 
     Raises:
@@ -104,7 +104,7 @@ class InflatedSD(DiffusersBackbone):
         return pipeline.to(self.device)
 
 
-def load(path: str, how: How = AS_IT_IS) -> InflatedSD:
+def load(path: str, how: LoadOptions = DEFAULTS) -> InflatedSD:
     """The model at `path`: a Stable Diffusion 1.x folder in diffusers' layout or `hub:OWNER/NAME`, or a saved one.
 
     Raises:

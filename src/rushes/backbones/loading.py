@@ -8,10 +8,10 @@ import inspect
 from pathlib import Path
 from typing import Any
 
-from rushes.backbones.base import AS_IT_IS, Backbone, How
+from rushes.backbones.base import DEFAULTS, Backbone, LoadOptions
 
 
-def load_backbone(name: str, path: str = "", how: How = AS_IT_IS) -> Backbone:
+def load_backbone(name: str, path: str = "", how: LoadOptions = DEFAULTS) -> Backbone:
     """The backbone that module `name` of this room (or a dotted path outside the package) loads from `path`.
 
     A backbone's module has a function `load(path: str) -> Backbone`, or `load(path, how)` where there is something to

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rushes.backbones.base import AS_IT_IS, BackboneSpec, Condition, How, LatentSize
+from rushes.backbones.base import DEFAULTS, BackboneSpec, Condition, LatentSize, LoadOptions
 from rushes.backbones.decoders import decode
 from rushes.backbones.folders import Folder
 from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows, load_model
@@ -29,7 +29,7 @@ TRAINER = {"base_image_seq_len": 1024, "max_image_seq_len": 4096, "base_shift": 
 OWN_NOISE = 0.15  # its pipeline's `image_cond_noise_scale`
 
 
-def spec(folder: Folder, how: How) -> BackboneSpec:
+def spec(folder: Folder, how: LoadOptions) -> BackboneSpec:
     """Facts of the version that the folder holds."""
     codec = folder.config("vae")
     halvings = sum(codec["spatio_temporal_scaling"])
@@ -145,6 +145,6 @@ FAMILY = Family(
 )
 
 
-def load(path: str, how: How = AS_IT_IS) -> DiffusersBackbone:
+def load(path: str, how: LoadOptions = DEFAULTS) -> DiffusersBackbone:
     """The LTX-Video model at `path`: a folder in diffusers' layout, or `hub:OWNER/NAME`."""
     return load_model(path, FAMILY, how)

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from rushes.backbones.base import AS_IT_IS, BackboneSpec, Condition, How
+from rushes.backbones.base import DEFAULTS, BackboneSpec, Condition, LoadOptions
 from rushes.backbones.decoders import decode
 from rushes.backbones.folders import Folder
 from rushes.backbones.ltx import by_length, denormalise, mu, normalise
@@ -26,7 +26,7 @@ LAYERS = ("to_q", "to_k", "to_v", "to_out.0")
 VIDEO = (*(f"{part}.{layer}" for part in ("attn1", "attn2") for layer in LAYERS), "ff.net.0.proj", "ff.net.2")
 
 
-def spec(folder: Folder, how: How) -> BackboneSpec:
+def spec(folder: Folder, how: LoadOptions) -> BackboneSpec:
     """Facts of the version that the folder holds."""
     codec, network = folder.config("vae"), folder.config("transformer")
     time, space, _ = network.get("vae_scale_factors") or (8, 32, 32)
@@ -94,6 +94,6 @@ FAMILY = Family(
 )
 
 
-def load(path: str, how: How = AS_IT_IS) -> DiffusersBackbone:
+def load(path: str, how: LoadOptions = DEFAULTS) -> DiffusersBackbone:
     """The LTX-2 model at `path`: a folder in diffusers' layout, or `hub:OWNER/NAME`."""
     return load_model(path, FAMILY, how)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rushes.backbones.adapters import LORA_FILE, adapter_is_idle, lora_config, save_lora
-from rushes.backbones.base import BackboneSpec, Condition, How
+from rushes.backbones.base import BackboneSpec, Condition, LoadOptions
 from rushes.backbones.decoders import check_decoder
 from rushes.backbones.distilled import check_not_distilled
 from rushes.backbones.fingerprint import weights_fingerprint
@@ -56,7 +56,7 @@ class Family:
 
     name: str
     pipelines: tuple[str, ...]
-    spec: Callable[[Folder, How], BackboneSpec]
+    spec: Callable[[Folder, LoadOptions], BackboneSpec]
     text: Callable[[Any, str], Rows]
     predict: Callable[[Any, Tensor, Tensor, Condition, DiffusersBackbone], Tensor]
     normalise: Callable[[Any, Tensor], Tensor] = lambda codec, latents: latents * codec.config.scaling_factor
@@ -64,7 +64,9 @@ class Family:
     networks: tuple[str, ...] = ("transformer",)
     still: Callable[[DiffusersBackbone, NDArray[np.uint8], int], dict[str, Tensor]] | None = None
     encode: Callable[[Any, Tensor], Tensor] = lambda codec, pixels: codec.encode(pixels).latent_dist.mode()
-    decode: Callable[[Any, Tensor, How], Tensor] = lambda codec, latents, _: codec.decode(latents, return_dict=False)[0]
+    decode: Callable[[Any, Tensor, LoadOptions], Tensor] = lambda codec, latents, _: codec.decode(
+        latents, return_dict=False
+    )[0]
     reader: Callable[[DiffusersBackbone], Any] | None = None
     idle: tuple[str, ...] = ()
 
@@ -84,7 +86,7 @@ class DiffusersBackbone:
 
     as_it_is = True  # the network is one that diffusers knows, which an adapter's export can be loaded into
 
-    def __init__(self, folder: Folder, family: Family, how: How, device: torch.device | None = None) -> None:
+    def __init__(self, folder: Folder, family: Family, how: LoadOptions, device: torch.device | None = None) -> None:
         """Nothing is loaded. `device`: where networks work; None = the GPU where there is one."""
         self.folder, self.family, self.how = folder, family, how
         check_decoder(folder, family.name, how)
@@ -320,7 +322,7 @@ class DiffusersBackbone:
                 save_lora(part, lora_config(self.network), partial / place / LORA_FILE, prefix)
 
 
-def load_model(path: str, family: Family, how: How) -> DiffusersBackbone:
+def load_model(path: str, family: Family, how: LoadOptions) -> DiffusersBackbone:
     """The model of a family at `path`, a folder or `hub:OWNER/NAME`; nothing of it is in memory yet.
 
     Raises:

@@ -15,7 +15,7 @@ from diffusers.utils.pil_utils import numpy_to_pil
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rushes.backbones.base import AS_IT_IS, BackboneSpec, Condition, How
+from rushes.backbones.base import DEFAULTS, BackboneSpec, Condition, LoadOptions
 from rushes.backbones.folders import Folder
 from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows, load_model
 from rushes.backbones.schedules import flow_schedule
@@ -26,7 +26,7 @@ LONGEST = 512  # tokens of a caption
 TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "ffn.net.0.proj", "ffn.net.2")
 
 
-def spec(folder: Folder, how: How) -> BackboneSpec:
+def spec(folder: Folder, how: LoadOptions) -> BackboneSpec:
     """Facts of the variant that the folder holds.
 
     Raises:
@@ -136,6 +136,6 @@ FAMILY = Family(
 )
 
 
-def load(path: str, how: How = AS_IT_IS) -> DiffusersBackbone:
+def load(path: str, how: LoadOptions = DEFAULTS) -> DiffusersBackbone:
     """The Wan model at `path`: a folder in diffusers' layout, or `hub:OWNER/NAME`."""
     return load_model(path, FAMILY, how)

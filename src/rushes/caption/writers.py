@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from rushes.caption.rules import wrong_by_rule
-from rushes.judges.endpoint import Endpoint, Part
+from rushes.judges.endpoint import ChatEndpoint, Part
 from rushes.media.resize import Frames
 from rushes.metrics.base import Shot
 from rushes.records import stable_hash
@@ -112,7 +112,7 @@ If both show the same, make one statement about the motion untrue.
 Answer with {{"caption": "..."}}."""
 
 
-def by_model(endpoint: Endpoint, frames: int) -> Writer:
+def by_model(endpoint: ChatEndpoint, frames: int) -> Writer:
     """A vision-language model that sees `frames` frames of each clip and changes the caption only where they differ."""
 
     def write(caption: str, real: Shot | None, take: Shot | None, seed: int) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from rushes.caption.writers import Writer
 from rushes.media.read import read_video
 from rushes.metrics.base import Shot
-from rushes.records import Candidate, Caption, Clip, stable_hash
+from rushes.records import Candidate, CaptionRow, Clip, stable_hash
 from rushes.store.database import Store
 
 
@@ -57,7 +57,7 @@ def write_wrong(
             if text in ("", clip.caption):
                 counts["unchanged"] += 1
             else:
-                store.add([Caption(id, clip.id, text, "wrong", about, writer.name, settings_hash)])
+                store.add([CaptionRow(id, clip.id, text, "wrong", about, writer.name, settings_hash)])
                 counts["written"] += 1
         tick()
     return counts

@@ -32,11 +32,11 @@ def reproduce(
     as_json: AsJson = False,
 ) -> None:
     """Run the arms of each claim on the embedded world, and say what reproduced. Continues where it was stopped."""
-    from rushes.claims.catalogue import find_claims
-    from rushes.claims.evidence import FILE, read_evidence, write_evidence
-    from rushes.claims.plots import write_plots
-    from rushes.claims.run import BUDGETS, reproduce
-    from rushes.claims.table import write
+    from rushes.lab.claims.catalogue import find_claims
+    from rushes.lab.claims.evidence import FILE, read_evidence, write_evidence
+    from rushes.lab.claims.plots import write_plots
+    from rushes.lab.claims.run import BUDGETS, reproduce
+    from rushes.lab.claims.table import write
 
     if seeds < 0 or jobs < 0:
         raise ValueError(f"--seeds and --jobs must be at least 0, got {seeds} and {jobs}")

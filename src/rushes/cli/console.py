@@ -17,7 +17,7 @@ import rushes
 from rushes.config.tables import Settings
 
 if TYPE_CHECKING:
-    from rushes.pipeline.project import Project
+    from rushes.project.project import Project
 
 app = App(
     name="rushes",
@@ -74,7 +74,7 @@ def say(line: str) -> None:
 @contextmanager
 def opened(folder: Path, settings: Settings) -> Iterator[Project]:
     """The project in a folder, closed at the end."""
-    from rushes.pipeline.project import open_project
+    from rushes.project.project import open_project
 
     project = open_project(folder, settings, bar, say)
     with closing(project.store):

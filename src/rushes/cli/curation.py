@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from rushes.cli.console import AsJson, Overrides, ProjectFolder, app, bar, opened, tell
 from rushes.cli.product import bench
-from rushes.pipeline.settings import FILE, overridden, read_settings, write_settings
+from rushes.project.settings import FILE, overridden, read_settings, write_settings
 from rushes.store.database import Store
 
 
@@ -29,15 +29,15 @@ def curate(
     as_json: AsJson = False,
 ) -> None:
     """Choose which clips are in the set, by the stages that curate.stages names; exit code 2 where too few are left."""
-    from rushes.pipeline import curation, stages
-    from rushes.pipeline.review import open_review, progress_of, quotas_of
+    from rushes.project import curation, stages
+    from rushes.project.review_page import open_review, progress_of, quotas_of
     from rushes.records import Clip
     from rushes.report.card_text import lines
 
     if jobs < 0:
         raise ValueError(f"--jobs: {jobs} workers cannot be; give a number from 1 up, or 0 for one for each processor")
     if footage is not None and not (project / FILE).exists():
-        from rushes.pipeline.presets import preset
+        from rushes.project.presets import preset
 
         settings = preset(recipe, footage)
         # Footage that is to be curated is mixed: what cannot be used is named and left out.
@@ -86,7 +86,7 @@ def bench_curation(
     as_json: AsJson = False,
 ) -> None:
     """How well curation finds planted faults and how fast; with --rows only how choosing grows with the clips."""
-    from rushes.pipeline.curation_bench import bench_lines, growth, planted, real_clips, speeds, world_clips
+    from rushes.lab.curation_bench import bench_lines, growth, planted, real_clips, speeds, world_clips
 
     facts: dict[str, object] = {}
     if rows:

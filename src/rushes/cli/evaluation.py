@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from rushes.cli.console import AsJson, Overrides, RunName, app, bar, in_words, opened, tell
-from rushes.pipeline.settings import read_settings
+from rushes.project.settings import read_settings
 from rushes.store.database import Store
 
 Many = Parameter(consume_multiple=True, negative=())
@@ -42,7 +42,7 @@ def evaluate(
     if (project is None) == (not systems):
         raise ValueError("name a project, or two folders with --systems A=FOLDER B=FOLDER --out FOLDER")
     if project is not None:
-        from rushes.pipeline import reports, stages
+        from rushes.project import reports, stages
 
         with opened(project, read_settings(project, overrides)) as work:
             facts = stages.evaluate_run(work, run)
@@ -54,15 +54,15 @@ def evaluate(
         return tell(wrote, as_json, [f"{to}, {name}: {what}" for to, of in wrote.items() for name, what in of.items()])
     if out is None:
         raise ValueError("--out is missing; name the folder for table.json and report.html")
-    from rushes.evaluate.others import Others
-    from rushes.pipeline.systems import Asked, Judge, evaluate_systems, no_judge
+    from rushes.evaluate.external import Others
+    from rushes.evaluate.systems import Asked, Judge, evaluate_systems, no_judge
 
     files = {name: _two(value) for name, value in _named(read_videophy, "--read-videophy").items()}
     results = Others({n: Path(v) for n, v in _named(read_vbench, "--read-vbench").items()}, files, videophy_threshold)
     asked = Asked(folders, out, prompts, first_frames, headline, seed=seed)
     judge: Judge = no_judge
     if judges:
-        from rushes.pipeline.judging import judge_folders
+        from rushes.evaluate.judging import judge_folders
 
         judge = partial(judge_folders, judges, overrides, out, bar)
     facts = evaluate_systems(asked, results, judge, bar)
@@ -79,7 +79,7 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Write the report of an evaluated run, one HTML file that opens offline."""
-    from rushes.pipeline import reports
+    from rushes.project import reports
 
     settings = read_settings(project, overrides)
     with Store.open(project) as store:
@@ -98,7 +98,7 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Many runs beside each other, and a gate for continuous integration."""
-    from rushes.pipeline import compare as stage
+    from rushes.evaluate import compare as stage
 
     wanted = stage.read_gate(gate) if gate is not None else None
     there = stage.find_table(target)
@@ -167,7 +167,7 @@ def stop(
     as_json: AsJson = False,
 ) -> None:
     """Whether a human study may stop; one may look after every vote."""
-    from rushes.evaluate.votes import read_votes
+    from rushes.evaluate.human_votes import read_votes
     from rushes.stats import watch
 
     found = watch(read_votes(votes), margin=margin)
@@ -186,7 +186,7 @@ def _write_inputs(
     videophy: Path | None,
 ) -> dict[str, dict[str, str]]:
     """What other programs read, and per system the command or the file."""
-    from rushes.evaluate import others
+    from rushes.evaluate import external as others
     from rushes.evaluate.folders import find_folders
 
     found = find_folders(systems, prompts, first_frames)

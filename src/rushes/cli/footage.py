@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from rushes.cli.console import AsJson, Overrides, ProjectFolder, app, opened, tell
-from rushes.pipeline.settings import read_settings
+from rushes.project.settings import read_settings
 
 footage = App(name="footage", help="The clips that are in the set.")
 app.command(footage)
@@ -29,7 +29,7 @@ def preflight(
 
     Exit code 1 where an import would fail.
     """
-    from rushes.pipeline.intake import preflight as stage
+    from rushes.project.intake import preflight as stage
 
     named = () if footage is None else ("footage.kind=folder", f"footage.path={footage}")
     with opened(project, read_settings(project, (*overrides, *named))) as work:

@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from rushes.cli.console import AsJson, Overrides, ProjectFolder, RunName, app, opened, tell
-from rushes.pipeline.settings import read_settings
+from rushes.project.settings import read_settings
 
 
 @app.command
@@ -21,7 +21,7 @@ def beta(
     as_json: AsJson = False,
 ) -> None:
     """Propose beta from a short trial run, and say what it is under other conventions."""
-    from rushes.pipeline.before import beta_conventions, beta_in_words, probe_beta
+    from rushes.project.tuning import beta_conventions, beta_in_words, probe_beta
 
     with opened(project, read_settings(project, overrides)) as work:
         facts = probe_beta(work, comparisons, steps, target)
@@ -49,7 +49,7 @@ def eta(
     as_json: AsJson = False,
 ) -> None:
     """Propose generate.eta from guided pairs at several noise levels: how alike they move, what is left to judge."""
-    from rushes.pipeline.eta import eta_of_project, in_words
+    from rushes.project.eta import eta_of_project, in_words
 
     with opened(project, read_settings(project, overrides)) as work:
         facts = eta_of_project(work, levels, clips)
@@ -65,7 +65,7 @@ def leak(
     as_json: AsJson = False,
 ) -> None:
     """Say how well plain features of the clips give losers away, before a run learns them."""
-    from rushes.pipeline.before import leak_of_project
+    from rushes.project.tuning import leak_of_project
     from rushes.training.leak import in_words
 
     given = [f"train.leak={comparisons}"] if comparisons else []
@@ -77,7 +77,7 @@ def leak(
 @app.command
 def health(project: ProjectFolder, *, run: RunName = "", overrides: Overrides = (), as_json: AsJson = False) -> None:
     """Say whether a run is healthy, from its curves so far."""
-    from rushes.pipeline.diagnosis import health_of_run
+    from rushes.project.diagnosis import health_of_run
 
     facts = health_of_run(project, read_settings(project, overrides), run)
     lines = [

@@ -13,11 +13,11 @@ from cyclopts import App, Parameter
 from rushes.cli.console import AsJson, Overrides, ProjectFolder, app, bar, opened, tell
 from rushes.config.tables import Settings
 from rushes.media.files import whole_file
-from rushes.pipeline.settings import read_settings
+from rushes.project.settings import read_settings
 from rushes.store.database import Store
 
 if TYPE_CHECKING:
-    from rushes.web.people import People
+    from rushes.web.people import Accounts
 
 labels = App(name="labels", help="Labels from and for other programs.")
 app.command(labels)
@@ -52,14 +52,14 @@ def label(
         return
     if probes:
         raise ValueError("--probes is for people; `rushes eta` itself asks a program that labels")
-    from rushes.pipeline.labels import label_takes
+    from rushes.project.labels import label_takes
 
     with opened(project, settings) as work:
         tell(label_takes(work), as_json)
 
 
 def _serve(project: Path, settings: Settings, host: str, port: int, annotators: tuple[str, ...], probes: bool) -> None:
-    from rushes.pipeline.page import open_desk, serve
+    from rushes.project.labeling_page import open_desk, serve
     from rushes.web.app import make_app
     from rushes.web.site import LOCAL
 
@@ -77,9 +77,9 @@ def _check_host(host: str, annotators: tuple[str, ...]) -> None:
         raise ValueError(f"--host {host}: only invited people come in from elsewhere; name each with --annotators NAME")
 
 
-def _teller(what: str, people: People, annotators: tuple[str, ...]) -> Callable[[str], None]:
+def _teller(what: str, people: Accounts, annotators: tuple[str, ...]) -> Callable[[str], None]:
     """Prints the invitations, and where the page is."""
-    from rushes.pipeline.page import invitations
+    from rushes.project.labeling_page import invitations
 
     def told(address: str) -> None:
         for name, link in invitations(people, annotators, address).items():
@@ -107,8 +107,8 @@ def review(
     as_json: AsJson = False,
 ) -> None:
     """Look at the clips one by one on a local page: keep, drop, or edit the caption."""
-    from rushes.pipeline.page import serve
-    from rushes.pipeline.review import open_review, progress_of
+    from rushes.project.labeling_page import serve
+    from rushes.project.review_page import open_review, progress_of
     from rushes.web.review_app import make_review_app
     from rushes.web.site import LOCAL
 
@@ -136,7 +136,7 @@ def judges(
     as_json: AsJson = False,
 ) -> None:
     """Agreement of every judge with people, its order effects, ties, and a liking for clips that stand still."""
-    from rushes.pipeline.judges import audit_project
+    from rushes.project.judge_audit import audit_project
 
     settings = read_settings(project, (*overrides, *((f"label.by={by}",) if by else ())))
     facts = audit_project(project, settings, static, bar)
@@ -155,7 +155,7 @@ def import_(
     as_json: AsJson = False,
 ) -> None:
     """Take videos and preferences from another program's file."""
-    from rushes.store.foreign import import_pairs, read_pairs
+    from rushes.formats.preferences import import_pairs, read_pairs
 
     read = read_pairs(file, form)
     with Store.open(project) as store, bar("import", len(read.pairs)) as tick:
@@ -171,7 +171,7 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write labelled pairs with their videos as a folder that Hugging Face datasets loads."""
-    from rushes.store.datasets import export_datasets
+    from rushes.formats.datasets import export_datasets
 
     with Store.open(project) as store:
         tell(export_datasets(store, out), as_json)
@@ -185,7 +185,7 @@ def clips(
     as_json: AsJson = False,
 ) -> None:
     """List the clips for a program that scores them; its scores.jsonl is read with --by reward."""
-    from rushes.store.foreign import media_needed
+    from rushes.formats.preferences import media_needed
 
     with Store.open(project) as store, whole_file(out) as part:
         lines = [json.dumps(row, ensure_ascii=False) for row in media_needed(store)]

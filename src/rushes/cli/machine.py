@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from rushes.cli.console import AsJson, Overrides, ProjectFolder, app, opened, tell
-from rushes.pipeline.settings import read_settings
+from rushes.project.settings import read_settings
 
 cache = App(name="cache", help="Stored latents and captions: what they depend on, and whether they are right.")
 app.command(cache)
@@ -22,7 +22,7 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Say what of this machine and its installation would break a run; exit code 1 where something would."""
-    from rushes.pipeline.doctor import examine
+    from rushes.inspect.doctor import examine
 
     report = examine(folder)
     lines = [f"{name}: {value}" for name, value in report["machine"].items()]
@@ -73,11 +73,12 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Forecast memory and hours of every stage before anything is loaded; exit code 1 where one does not fit."""
-    from rushes.pipeline import job, planning
-    from rushes.pipeline import plan as step
+    from rushes.inspect import job_forecast as job
+    from rushes.inspect import planning
+    from rushes.inspect import step_forecast as step
 
     if table is not None:
-        from rushes.pipeline.hardware import write_page
+        from rushes.inspect.hardware import write_page
 
         tell({"page": str(write_page(table, lambda line: print(line, file=sys.stderr)))}, as_json)
         return
@@ -99,8 +100,8 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Say what stored latents and captions depend on, and which are current, stale or missing."""
-    from rushes.pipeline.caches import explain as stage
-    from rushes.pipeline.kept_texts import in_words
+    from rushes.inspect.caches import explain as stage
+    from rushes.inspect.caption_caches import in_words
 
     with opened(project, read_settings(project, overrides)) as work:
         facts = stage(work, subject)
@@ -123,7 +124,7 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Read stored latents and captions, make some again and compare; exit code 1 where one is not what it should be."""
-    from rushes.pipeline.caches import verify as stage
+    from rushes.inspect.caches import verify as stage
 
     with opened(project, read_settings(project, overrides)) as work:
         facts = stage(work, 1.0 if every else share, seed)

@@ -23,7 +23,7 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """The whole path on the embedded world, several recipes against each other, with a report."""
-    from rushes.pipeline.demo import run_demo
+    from rushes.project.demo import run_demo
 
     summary = run_demo(out, seed, bar)
     recipe = f"recipe: {summary['run']}, chosen beforehand; all recipes are in the report"
@@ -34,7 +34,7 @@ def demo(
 @app.command
 def recipes(*, as_json: AsJson = False) -> None:
     """List the recipes: paper and what each needs."""
-    from rushes.pipeline.presets import recipe_table
+    from rushes.project.presets import recipe_table
 
     rows = recipe_table()
     lines = [
@@ -86,8 +86,8 @@ def step(
 ) -> None:
     """Seconds and peak memory of a supervised step, a naive preference step and ours."""
     os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # torch's profiler talks on its own, and is loaded below
+    from rushes.lab.step_cost import bench_lines, bench_step
     from rushes.media.files import whole_file
-    from rushes.pipeline.bench import bench_lines, bench_step
 
     if out is not None and not out.parent.is_dir():
         raise ValueError(f"--out {out}: there is no folder {out.parent}; make it first")
@@ -109,7 +109,7 @@ def metrics(
     as_json: AsJson = False,
 ) -> None:
     """How far each metric agrees with the embedded world's verifier: docs/metrics.md has the table."""
-    from rushes.pipeline.calibration import calibrate
+    from rushes.lab.metric_calibration import calibrate
 
     def told(row: dict[str, float] | None) -> str:
         known = row is not None and row["value"] is not None

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from rushes.cli.console import AsJson, Overrides, ProjectFolder, app, in_words, opened, tell
 from rushes.config.files import load_settings
-from rushes.pipeline.settings import FILE, adopt, overridden, read_settings, with_train, write_settings
+from rushes.project.settings import FILE, adopt, overridden, read_settings, with_train, write_settings
 from rushes.store.database import Store
 
 
@@ -39,7 +39,7 @@ def init(
         raise ValueError(f"{project / FILE} is there already; edit it, or choose another folder")
     if model:
         return _init_model(project, model, (recipe, footage, _pixels(size), frames), gpu, overrides, as_json)
-    from rushes.pipeline.presets import preset
+    from rushes.project.presets import preset
 
     if project is None:
         raise ValueError("init: name the project's folder, such as `rushes init my-project`")
@@ -60,7 +60,7 @@ def _init_model(
     as_json: bool,
 ) -> None:
     """The same on a released model."""
-    from rushes.pipeline.model_presets import check_gpu, given, model_preset, sourced
+    from rushes.project.model_presets import check_gpu, given, model_preset, sourced
 
     preset = model_preset(model, *ask)
     settings = overridden(preset.settings, overrides)
@@ -108,16 +108,16 @@ def import_(
     if rows is not None and scores is not None:
         raise ValueError("--rows and --scores are two imports; run one after the other")
     if scores is not None:
-        from rushes.store.scores import import_scores
+        from rushes.formats.scores import import_scores
 
         with Store.open(project) as store:
             return tell(import_scores(store, scores), as_json)
     if rows is not None:
-        from rushes.store.exchange import import_project
+        from rushes.formats.exchange import import_project
 
         with Store.create(project) as store:
             return tell({"new_rows": import_project(store, rows)}, as_json)
-    from rushes.pipeline import stages
+    from rushes.project import stages
 
     with opened(project, settings) as work:
         return tell(stages.import_footage(work), as_json)
@@ -135,8 +135,8 @@ def still(
     as_json: AsJson = False,
 ) -> None:
     """Make first frames for prompts; they join the held-out ones."""
-    from rushes.pipeline.stills import make_stills
-    from rushes.store.captions import read_lines
+    from rushes.formats.captions import read_lines
+    from rushes.project.first_frames import make_stills
 
     settings = read_settings(project, overrides)
     if not prompts.is_file():
@@ -154,7 +154,7 @@ def generate(
     as_json: AsJson = False,
 ) -> None:
     """Make takes of every training clip."""
-    from rushes.pipeline import stages
+    from rushes.project import stages
 
     with opened(project, read_settings(project, overrides)) as work:
         tell(stages.generate_takes(work, system=run), as_json)
@@ -170,7 +170,7 @@ def caption(
     as_json: AsJson = False,
 ) -> None:
     """Write other captions for the training clips."""
-    from rushes.pipeline import negatives
+    from rushes.project import negatives
 
     if not wrong:
         raise ValueError("there is one sort of captions to write so far; give --wrong")
@@ -189,8 +189,8 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train a run, or continue it where it was stopped; on many GPUs as `torchrun -m rushes train`."""
-    from rushes.pipeline import training
-    from rushes.pipeline.model_presets import recipe_train
+    from rushes.project import training
+    from rushes.project.model_presets import recipe_train
 
     if training.follow_run(project):
         return
@@ -207,7 +207,7 @@ def train(
 @app.command
 def bank(project: ProjectFolder, *, overrides: Overrides = (), as_json: AsJson = False) -> None:
     """Compute the reference errors that a run looks up (train.bank), or the rest of them."""
-    from rushes.pipeline import training
+    from rushes.project import training
 
     with opened(project, read_settings(project, overrides)) as work:
         tell(training.bank_run(work), as_json)
@@ -226,7 +226,7 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """All stages in order; what is done already is not done again."""
-    from rushes.pipeline.runs import run_all
+    from rushes.project.runs import run_all
 
     named = {"footage.path": footage, "footage.bench": prompts}
     overrides = (*overrides, *(f"{name}={folder}" for name, folder in named.items() if folder is not None))
@@ -260,14 +260,14 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write the project's rows as Parquet or JSONL, and the weights of a run."""
-    from rushes.store.exchange import export_project
+    from rushes.formats.exchange import export_project
 
     settings = read_settings(project, overrides)
     out.mkdir(parents=True, exist_ok=True)
     with Store.open(project) as store:
         facts: dict[str, Any] = dict(export_project(store, out, form))
     if run:
-        from rushes.pipeline.weights import export_weights
+        from rushes.export.weights import export_weights
 
         with opened(project, settings) as work:
             wrote = export_weights(work, run, out, weights)

@@ -10,7 +10,7 @@ FOLDER = "folder"  # marks a string that names a folder: relative ones are resol
 Folder = Annotated[str, FOLDER]
 
 
-class Table(BaseModel):
+class SettingsTable(BaseModel):
     """Base of every settings table: frozen, unknown names refused, no conversion between types."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)

@@ -6,14 +6,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from rushes.config.base import Folder, Table
+from rushes.config.base import Folder, SettingsTable
 
 StageName = Literal[
     "technical", "motion", "duplicates", "reality", "captions", "dynamics", "fidelity", "diversity", "balance"
 ]
 
 
-class Technical(Table):
+class TechnicalSettings(SettingsTable):
     """How a clip was recorded and what was done to it since, seen on eight frames spread over it."""
 
     max_enlarged: float = Field(
@@ -30,7 +30,7 @@ class Technical(Table):
     max_blown: float = Field(0.3, ge=0, le=1, description="share of pixels that are blown out to white")
 
 
-class Motion(Table):
+class MotionSettings(SettingsTable):
     """What moves in a clip and how, seen on all its frames at 128 px."""
 
     min_speed: float = Field(
@@ -52,7 +52,7 @@ class Motion(Table):
     dynamic: bool = Field(False, description="keep only what moves enough by VBench's rule (dynamic degree)")
 
 
-class Duplicates(Table):
+class DuplicatesSettings(SettingsTable):
     """Of clips that show the same, the best one stays."""
 
     max_distance: float = Field(
@@ -62,7 +62,7 @@ class Duplicates(Table):
     reversed: bool = Field(True, description="copies that run backwards count")
 
 
-class Model(Table):
+class ModelSettings(SettingsTable):
     """Another model than that of `[endpoint]`; what is not said here is as there, the budget included."""
 
     url: str = Field("", description="address, up to and with /v1; empty = that of [endpoint]")
@@ -72,15 +72,15 @@ class Model(Table):
     price_out: float = Field(0.0, ge=0, description="price of a million tokens that are answered; 0 = as in [endpoint]")
 
 
-class TextModel(Model):
+class TextModelSettings(ModelSettings):
     """The language model that reads captions (dynamics, fidelity); without a name here, the one of `[endpoint]`."""
 
 
-class SecondJudge(Model):
+class SecondJudgeSettings(ModelSettings):
     """The vision-language model that looks again at what the one of `[endpoint]` took to be real."""
 
 
-class EmbeddingModel(Model):
+class EmbeddingModelSettings(ModelSettings):
     """A model behind an OpenAI-style address that embeds captions (by endpoint)."""
 
 
@@ -88,16 +88,16 @@ Unreadable = Literal["drop", "keep"]
 _UNREADABLE = "a clip about which a model's answer is refused, cut off or of another form goes out by name, or stays"
 
 
-class Reality(Table):
+class RealitySettings(SettingsTable):
     """Two vision-language models must both say that a clip was filmed; the second sees what passed the first."""
 
     double_check: bool = Field(True, description="a second model must agree; without it more that is not real stays")
     frames: int = Field(8, ge=1, description="frames of a clip that a model sees, evenly spaced")
     unreadable: Unreadable = Field("drop", description=_UNREADABLE)
-    second: SecondJudge = SecondJudge()
+    second: SecondJudgeSettings = SecondJudgeSettings()
 
 
-class Captions(Table):
+class CaptionsSettings(SettingsTable):
     """Captions by the vision-language model of `[endpoint]`, which also says whether those that are there are true."""
 
     write: Literal["missing", "all", "never"] = Field(
@@ -112,7 +112,7 @@ class Captions(Table):
     unreadable: Unreadable = Field("drop", description=_UNREADABLE)
 
 
-class Dynamics(Table):
+class DynamicsSettings(SettingsTable):
     """Does the caption tell of a scene with hard foreground motion? (DenseDPO's filter)."""
 
     by: Literal["model", "rules"] = Field(
@@ -121,7 +121,7 @@ class Dynamics(Table):
     unreadable: Unreadable = Field("drop", description=_UNREADABLE)
 
 
-class Fidelity(Table):
+class FidelitySettings(SettingsTable):
     """How well captions show 17 physical phenomena (PhysHPO's selection): three questions a clip, best first."""
 
     keep: Literal["share", "top_k", "min_score"] = Field(
@@ -133,7 +133,7 @@ class Fidelity(Table):
     max_tokens: int = Field(2048, ge=1, description="longest answer; six captions are written in one")
 
 
-class Embeddings(Table):
+class EmbeddingsSettings(SettingsTable):
     """What captions are compared by."""
 
     by: Literal["hashing", "endpoint", "folder"] = Field(
@@ -143,13 +143,13 @@ class Embeddings(Table):
     size: int = Field(512, ge=64, le=65536, description="numbers in an embedding (by hashing)")
     path: Folder = Field("", description="folder of a text encoder, as transformers saves it (by folder)")
     batch: int = Field(32, ge=1, description="captions that are embedded at once (by endpoint or folder)")
-    endpoint: EmbeddingModel = EmbeddingModel()
+    endpoint: EmbeddingModelSettings = EmbeddingModelSettings()
 
 
 _ORDER = "value by which clips are better, the higher the better; empty = fidelity where it was measured, else as given"
 
 
-class Diversity(Table):
+class DiversitySettings(SettingsTable):
     """From the best clip to the worst: one stays if its caption is unlike all that stay (Deita, PhysHPO)."""
 
     tau: float = Field(0.9, gt=-1, le=1, description="cosine similarity from which on captions are too much alike")
@@ -157,7 +157,7 @@ class Diversity(Table):
     order: str = Field("", description=_ORDER)
 
 
-class Balance(Table):
+class BalanceSettings(SettingsTable):
     """No topic may crowd out the others: the best clips of each stay."""
 
     by: Literal["keywords", "clusters", "scenario"] = Field(
@@ -181,7 +181,7 @@ class Balance(Table):
     order: str = Field("", description=_ORDER)
 
 
-class Curate(Table):
+class CurateSettings(SettingsTable):
     """The funnel."""
 
     stages: tuple[StageName, ...] = Field(
@@ -193,14 +193,14 @@ class Curate(Table):
         "stop", description="a model that does not answer ends the run, or its stage is skipped and the card says so"
     )
     licence: str = Field("", description="licence of the footage, for the data card; empty = not stated")
-    technical: Technical = Technical()
-    motion: Motion = Motion()
-    duplicates: Duplicates = Duplicates()
-    text: TextModel = TextModel()
-    reality: Reality = Reality()
-    captions: Captions = Captions()
-    dynamics: Dynamics = Dynamics()
-    fidelity: Fidelity = Fidelity()
-    embeddings: Embeddings = Embeddings()
-    diversity: Diversity = Diversity()
-    balance: Balance = Balance()
+    technical: TechnicalSettings = TechnicalSettings()
+    motion: MotionSettings = MotionSettings()
+    duplicates: DuplicatesSettings = DuplicatesSettings()
+    text: TextModelSettings = TextModelSettings()
+    reality: RealitySettings = RealitySettings()
+    captions: CaptionsSettings = CaptionsSettings()
+    dynamics: DynamicsSettings = DynamicsSettings()
+    fidelity: FidelitySettings = FidelitySettings()
+    embeddings: EmbeddingsSettings = EmbeddingsSettings()
+    diversity: DiversitySettings = DiversitySettings()
+    balance: BalanceSettings = BalanceSettings()

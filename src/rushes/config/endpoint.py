@@ -6,10 +6,10 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from rushes.config.base import Table
+from rushes.config.base import SettingsTable
 
 
-class Endpoint(Table):
+class EndpointSettings(SettingsTable):
     """A model behind an OpenAI-style chat endpoint, such as vLLM: it judges, or writes captions."""
 
     url: str = Field("http://127.0.0.1:8000/v1", min_length=1, description="address, up to and with /v1")

@@ -10,21 +10,21 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from rushes.config.base import Folder, Table
-from rushes.config.curation import Curate
-from rushes.config.endpoint import Endpoint as Endpoint
+from rushes.config.base import Folder, SettingsTable
+from rushes.config.curation import CurateSettings
+from rushes.config.endpoint import EndpointSettings
 
 NoiseLevel = Annotated[float, Field(gt=0, le=1)]
 
 
-class Project(Table):
+class ProjectSettings(SettingsTable):
     """What concerns the project as a whole."""
 
     name: str = Field("", description="name shown in the report; empty = the name of the project's folder")
     seed: int = Field(0, ge=0, description="seed from which every stage derives its own")
 
 
-class Backbone(Table):
+class BackboneSettings(SettingsTable):
     """The video model and the size it works at."""
 
     name: str = Field("tiny", min_length=1, description="name of a backbone, or the dotted path of your own")
@@ -57,7 +57,7 @@ class Backbone(Table):
     )
 
 
-class Footage(Table):
+class FootageSettings(SettingsTable):
     """Where the real clips come from."""
 
     kind: Literal["world", "folder"] = Field("world", description="the embedded world, or a folder of video files")
@@ -97,7 +97,7 @@ class Footage(Table):
         return path
 
 
-class Generate(Table):
+class GenerateSettings(SettingsTable):
     """Takes that the model makes of each prompt."""
 
     kind: Literal["take", "guided", "gap"] = Field(
@@ -148,7 +148,7 @@ class Generate(Table):
         return eta
 
 
-class Label(Table):
+class LabelSettings(SettingsTable):
     """Who compares or scores the takes, and how finely."""
 
     form: Literal["pairs", "scores"] = Field(
@@ -193,7 +193,7 @@ class Label(Table):
         return dimensions
 
 
-class Caption(Table):
+class CaptionSettings(SettingsTable):
     """Captions that are wrong where a take is, for recipes that contrast them with the true ones."""
 
     by: Literal["none", "rules", "world", "model"] = Field(
@@ -205,7 +205,7 @@ class Caption(Table):
     frames: int = Field(4, ge=1, description="frames of each clip that the model sees (by model)")
 
 
-class Objective(Table):
+class ObjectiveSettings(SettingsTable):
     """How terms become a loss, and guards for the winner, whatever the recipe (docs/objectives.md)."""
 
     link: Literal["logistic", "ipo", "hinge"] = Field("logistic", description="from margin to loss")
@@ -221,7 +221,7 @@ class Objective(Table):
     )
 
 
-class Train(Table):
+class TrainSettings(SettingsTable):
     """The training run."""
 
     recipe: str = Field("realdpo", min_length=1, description="name of a recipe, or the dotted path of your own")
@@ -299,7 +299,7 @@ class Train(Table):
         description="programs that get a copy of metrics.jsonl; wandb offline unless WANDB_MODE is set",
     )
     deterministic: bool = Field(True, description="refuse operations whose result may differ between equal runs")
-    objective: Objective = Objective()
+    objective: ObjectiveSettings = ObjectiveSettings()
 
     @field_validator("first_frame_noise")
     @classmethod
@@ -311,7 +311,7 @@ class Train(Table):
     options: dict[str, Any] = Field(default_factory=dict, description="settings of the recipe itself")
 
 
-class Evaluate(Table):
+class EvaluateSettings(SettingsTable):
     """The comparison of base and trained model."""
 
     prompts: int = Field(64, ge=1, description="held-out prompts, at most")
@@ -319,24 +319,24 @@ class Evaluate(Table):
     steps: int = Field(16, ge=1, description="sampling steps of a clip")
 
 
-class Report(Table):
+class ReportSettings(SettingsTable):
     """The report page."""
 
     cases: int = Field(4, ge=0, description="side-by-side videos of each sort: best, worst, random")
     max_mb: float = Field(30.0, gt=0, description="largest size of the page in MB")
 
 
-class Settings(Table):
+class Settings(SettingsTable):
     """Everything `rushes run` reads."""
 
-    project: Project = Project()
-    backbone: Backbone = Backbone()
-    footage: Footage = Footage()
-    curate: Curate = Curate()
-    generate: Generate = Generate()
-    label: Label = Label()
-    caption: Caption = Caption()
-    endpoint: Endpoint = Endpoint()
-    train: Train = Train()
-    evaluate: Evaluate = Evaluate()
-    report: Report = Report()
+    project: ProjectSettings = ProjectSettings()
+    backbone: BackboneSettings = BackboneSettings()
+    footage: FootageSettings = FootageSettings()
+    curate: CurateSettings = CurateSettings()
+    generate: GenerateSettings = GenerateSettings()
+    label: LabelSettings = LabelSettings()
+    caption: CaptionSettings = CaptionSettings()
+    endpoint: EndpointSettings = EndpointSettings()
+    train: TrainSettings = TrainSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
+    report: ReportSettings = ReportSettings()

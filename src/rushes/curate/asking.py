@@ -13,23 +13,22 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from rushes.config import curation
-from rushes.config.tables import Endpoint as EndpointSettings
-from rushes.config.tables import Settings
-from rushes.curate.base import Dropped, Entry, Finding, Stage, Task
+from rushes.config.tables import EndpointSettings, Settings
+from rushes.curate.base import CurationEntry, CurationFinding, Dropped, Stage, Task
 from rushes.curate.frames import read_moments
-from rushes.curate.limits import Limit
-from rushes.judges.endpoint import Answer, Endpoint, Part
+from rushes.curate.limits import Threshold
+from rushes.judges.endpoint import ChatEndpoint, EndpointAnswer, Part
 from rushes.media.resize import Frames
 from rushes.records import stable_hash
 
 S = TypeVar("S", bound=BaseModel)
 
-_open: dict[tuple[int, EndpointSettings, Path], Endpoint] = {}
+_open: dict[tuple[int, EndpointSettings, Path], ChatEndpoint] = {}
 _lock = threading.Lock()
 
 
 @dataclass(frozen=True)
-class Model:
+class ModelClient:
     """A model at an endpoint, and the file of what it answered. Light and picklable: each process opens its own."""
 
     settings: EndpointSettings
@@ -40,16 +39,16 @@ class Model:
         """As its server knows it."""
         return self.settings.model
 
-    def ask(self, parts: Sequence[Part], schema: type[S]) -> Answer[S]:
+    def ask(self, parts: Sequence[Part], schema: type[S]) -> EndpointAnswer[S]:
         """See `rushes.judges.endpoint.Endpoint.ask`, whose errors it raises."""
         return self.endpoint().ask(parts, schema)
 
-    def endpoint(self) -> Endpoint:
+    def endpoint(self) -> ChatEndpoint:
         """The connection that threads of this process share."""
         with _lock:
             key = (os.getpid(), self.settings, self.answers)  # a forked process must not use its parent's
             if key not in _open:
-                _open[key] = Endpoint(self.settings, self.answers)
+                _open[key] = ChatEndpoint(self.settings, self.answers)
             return _open[key]
 
 
@@ -61,12 +60,14 @@ def hang_up() -> None:
             _open.pop(key).close()
 
 
-def first_model(settings: EndpointSettings, answers: Path, stage: str) -> Model:
+def first_model(settings: EndpointSettings, answers: Path, stage: str) -> ModelClient:
     """The model of `[endpoint]`. Raises ValueError where none is named or its key is not there."""
-    return _checked(Model(settings, answers), "endpoint", stage)
+    return _checked(ModelClient(settings, answers), "endpoint", stage)
 
 
-def other_model(settings: EndpointSettings, other: curation.Model, answers: Path, where: str, stage: str) -> Model:
+def other_model(
+    settings: EndpointSettings, other: curation.ModelSettings, answers: Path, where: str, stage: str
+) -> ModelClient:
     """The model that `where` names; what that table leaves out is as in `[endpoint]`, but its key only at its address.
 
     Raises:
@@ -76,10 +77,10 @@ def other_model(settings: EndpointSettings, other: curation.Model, answers: Path
     if other.url:
         changes |= {"url": other.url, "key_env": other.key_env}
     changes |= {name: getattr(other, name) for name in ("price_in", "price_out") if getattr(other, name)}
-    return _checked(Model(settings.model_copy(update=changes), answers), where, stage)
+    return _checked(ModelClient(settings.model_copy(update=changes), answers), where, stage)
 
 
-def _checked(model: Model, where: str, stage: str) -> Model:
+def _checked(model: ModelClient, where: str, stage: str) -> ModelClient:
     key = model.settings.key_env
     if not model.name:
         raise ValueError(f"{where}.model is empty; name the model that the stage {stage} asks")
@@ -88,7 +89,7 @@ def _checked(model: Model, where: str, stage: str) -> Model:
     return model
 
 
-def text_model(text: curation.Model, settings: EndpointSettings, answers: Path, stage: str) -> Model:
+def text_model(text: curation.ModelSettings, settings: EndpointSettings, answers: Path, stage: str) -> ModelClient:
     """The model that reads captions: that of `[curate.text]`, without a name there that of `[endpoint]`."""
     if text.model:
         return other_model(settings, text, answers, "curate.text", stage)
@@ -99,14 +100,14 @@ def asking_stage(
     name: str,
     version: int,
     settings: Settings,
-    models: Sequence[Model],
+    models: Sequence[ModelClient],
     told: object,
-    measure: Callable[[Task], Finding],
-    choose: Callable[[Sequence[Entry]], Dropped],
+    measure: Callable[[Task], CurationFinding],
+    choose: Callable[[Sequence[CurationEntry]], Dropped],
     *,
     each: int,
     reads_caption: bool = False,
-    limits: tuple[Limit, ...] = (),
+    limits: tuple[Threshold, ...] = (),
 ) -> Stage:
     """A stage whose findings are what models say.
 
@@ -144,7 +145,7 @@ _HOW = {
 }
 
 
-def unread(model: Model, problem: str) -> str:
+def unread(model: ModelClient, problem: str) -> str:
     """Why an answer counts as none, in words."""
     return f"{model.name} {_HOW.get(problem, problem)}"
 

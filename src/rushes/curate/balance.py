@@ -19,7 +19,7 @@ from scipy.cluster.vq import kmeans2
 from rushes.config import curation
 from rushes.config.tables import Settings
 from rushes.curate import hashing
-from rushes.curate.base import Dropped, Entry, Stage
+from rushes.curate.base import CurationEntry, Dropped, Stage
 from rushes.curate.embeddings import Embedder, Rows, embedded, make_embedder, requests
 from rushes.curate.ranking import best_first
 
@@ -130,7 +130,11 @@ def quotas(sizes: Mapping[str, int], most: int, wanted: Mapping[str, int], large
 
 
 def choose(
-    table: curation.Balance, embedder: Embedder | None, seed: int, answers: Path, entries: Sequence[Entry]
+    table: curation.BalanceSettings,
+    embedder: Embedder | None,
+    seed: int,
+    answers: Path,
+    entries: Sequence[CurationEntry],
 ) -> Dropped:
     """Clips beyond their topic's quota, the best of each staying.
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rushes.curate.limits import Limit, first_reason
+from rushes.curate.limits import Threshold, first_reason
 from rushes.records import CaptionKind
 
 
@@ -27,7 +27,7 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CurationFinding:
     """What a stage found out about one clip.
 
     Attributes:
@@ -47,12 +47,12 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class CurationEntry:
     """A clip that is still in the funnel, with all that was found so far, by every stage."""
 
     id: str
     caption: str
-    finding: Finding
+    finding: CurationFinding
     person: bool = False  # a person kept it: it stays, whatever is chosen
     source: str = ""  # where its file came from, as the user named it
     scenario: str = ""  # what it shows, where its footage says so in a word or two
@@ -82,24 +82,24 @@ class Stage:
 
     name: str
     signature: str
-    measure: Callable[[Task], Finding] | None
-    choose: Callable[[Sequence[Entry]], Dropped]
+    measure: Callable[[Task], CurationFinding] | None
+    choose: Callable[[Sequence[CurationEntry]], Dropped]
     stop: bool = True
     reads_caption: bool = False
     calls: Callable[[int], int] | None = None
     parallel: int = 0
-    limits: tuple[Limit, ...] = ()
+    limits: tuple[Threshold, ...] = ()
 
 
-def within(limits: Sequence[Limit]) -> Callable[[Sequence[Entry]], Dropped]:
+def within(limits: Sequence[Threshold]) -> Callable[[Sequence[CurationEntry]], Dropped]:
     """A choice that drops what lies outside of a limit, for the first such reason."""
 
-    def choose(entries: Sequence[Entry]) -> Dropped:
+    def choose(entries: Sequence[CurationEntry]) -> Dropped:
         reasons = ((entry.id, first_reason(entry.finding.values, limits)) for entry in entries)
         return {id: reason for id, reason in reasons if reason}
 
     return choose
 
 
-Engine = Callable[[Callable[[Task], Finding], Iterator[Task]], Iterator[tuple[Task, Finding]]]
+Engine = Callable[[Callable[[Task], CurationFinding], Iterator[Task]], Iterator[tuple[Task, CurationFinding]]]
 """Applies a measurement to tasks, streaming: few tasks are held at a time, and results may come in any order."""

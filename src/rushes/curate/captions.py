@@ -17,8 +17,8 @@ from pydantic import BaseModel, ConfigDict
 
 from rushes.config import curation
 from rushes.config.tables import Settings
-from rushes.curate.asking import Model, asking_stage, first_model, last_line, one_line, seen, unread
-from rushes.curate.base import Dropped, Entry, Finding, Stage, Task
+from rushes.curate.asking import ModelClient, asking_stage, first_model, last_line, one_line, seen, unread
+from rushes.curate.base import CurationEntry, CurationFinding, Dropped, Stage, Task
 from rushes.judges.endpoint import Part
 from rushes.media.files import MediaError
 
@@ -57,15 +57,15 @@ class Captioner:
     """Measures one clip; values are `caption_true`, `caption_written` and `caption_unread` (1 or 0), and words and
     sentences of a new caption."""
 
-    model: Model
-    table: curation.Captions
+    model: ModelClient
+    table: curation.CaptionsSettings
 
-    def __call__(self, task: Task) -> Finding:
+    def __call__(self, task: Task) -> CurationFinding:
         """Check, then write, as the settings say. Raises EndpointError."""
         try:
             images = seen(task, self.table.frames)
         except MediaError as error:
-            return Finding(problem=str(error))
+            return CurationFinding(problem=str(error))
         values: dict[str, float] = {"caption_written": 0.0}
         verdict, problem = "", ""
         if self.table.check and task.caption.strip():
@@ -75,12 +75,12 @@ class Captioner:
             text, unwritten = self._write(images)
             problem = problem or unwritten
         if problem and self.table.unreadable == "drop":
-            return Finding(problem=problem)
+            return CurationFinding(problem=problem)
         if problem:
             values["caption_unread"] = 1.0
         if text:
             values |= {"caption_written": 1.0, "caption_words": len(text.split()), "caption_sentences": sentences(text)}
-        return Finding(
+        return CurationFinding(
             values, captions={**({"dense": text} if text else {}), **({"verdict": verdict} if verdict else {})}
         )
 
@@ -109,7 +109,7 @@ def sentences(text: str) -> int:
     return len(re.findall(r"[^.!?]*\w[^.!?]*(?:[.!?]+(?=\s|$)|$)", text))
 
 
-def choose(table: curation.Captions, entries: Sequence[Entry]) -> Dropped:
+def choose(table: curation.CaptionsSettings, entries: Sequence[CurationEntry]) -> Dropped:
     """Clips under an untrue caption that was not replaced, and those whose new caption is too short."""
     dropped = {}
     for entry in entries:

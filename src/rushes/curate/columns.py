@@ -9,13 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from rushes.curate.base import Finding
+from rushes.curate.base import CurationFinding
 from rushes.records import CaptionKind
 
 _SHORT = 2**15
 
 
-class Columns:
+class MeasureColumns:
     """Findings about the clips of these ids, each in its place."""
 
     def __init__(self, ids: Sequence[str]) -> None:
@@ -24,7 +24,7 @@ class Columns:
         self._words: dict[str, dict[int, Sequence[float]]] = {}
         self._captions: dict[CaptionKind, dict[int, str]] = {}
 
-    def add(self, id: str, finding: Finding) -> None:
+    def add(self, id: str, finding: CurationFinding) -> None:
         """Take in what was found out about a clip; what it has under the same name is replaced."""
         for name, value in finding.values.items():
             self.add_value(id, name, value)
@@ -49,12 +49,12 @@ class Columns:
         """A text that was written for a clip; "" = none."""
         return self._captions.get(kind, {}).get(self.places[id], "")
 
-    def finding(self, id: str) -> Finding:
+    def finding(self, id: str) -> CurationFinding:
         """All of one clip; its values are looked up when they are asked for."""
         at = self.places[id]
         words = {name: each[at] for name, each in self._words.items() if at in each}
         captions = {kind: each[at] for kind, each in self._captions.items() if at in each}
-        return Finding(_Row(self.values, at), words, captions)
+        return CurationFinding(_Row(self.values, at), words, captions)
 
     def forget_words(self) -> None:
         """Words are for the stage that found them; later ones read values and captions."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rushes.config import curation
 from rushes.config.tables import Settings
-from rushes.curate.base import Dropped, Entry, Stage
+from rushes.curate.base import CurationEntry, Dropped, Stage
 from rushes.curate.embeddings import Embedder, embedded, make_embedder, requests
 from rushes.curate.greedy import unlike
 from rushes.curate.ranking import best_first
@@ -21,7 +21,9 @@ from rushes.curate.ranking import best_first
 NAME, VERSION = "diversity", 1
 
 
-def choose(table: curation.Diversity, embedder: Embedder, answers: Path, entries: Sequence[Entry]) -> Dropped:
+def choose(
+    table: curation.DiversitySettings, embedder: Embedder, answers: Path, entries: Sequence[CurationEntry]
+) -> Dropped:
     """Clips whose captions are too much like that of a better clip. One without a caption stays.
 
     Raises:

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rushes.config.curation import Duplicates
+from rushes.config.curation import DuplicatesSettings
 from rushes.config.tables import Settings
-from rushes.curate.base import Dropped, Entry, Finding, Stage, Task
+from rushes.curate.base import CurationEntry, CurationFinding, Dropped, Stage, Task
 from rushes.curate.fingerprint import INNER, MOMENTS, Index, Prints, backwards, fingerprint, mirrored, scales
 from rushes.curate.frames import read_moments
 from rushes.media.files import MediaError
@@ -31,15 +31,15 @@ def make(settings: Settings, answers: Path) -> Stage:
     return Stage("duplicates", "duplicates.1", measure, partial(_choose, table=settings.curate.duplicates))
 
 
-def measure(task: Task) -> Finding:
+def measure(task: Task) -> CurationFinding:
     """Fingerprints of a clip. A file that does not decode to its end has a problem."""
     try:
         frames = read_moments(task.path, task.frames / task.fps, MOMENTS)
     except MediaError as error:
-        return Finding(problem=str(error))
+        return CurationFinding(problem=str(error))
     height, width = frames[0].shape[:2]
     prints = {name: tuple(fingerprint(frames, cropped)) for name, cropped in (("whole", 0.0), ("inner", INNER))}
-    return Finding({"pixels": float(width * height), "bytes": float(task.path.stat().st_size)}, prints)
+    return CurationFinding({"pixels": float(width * height), "bytes": float(task.path.stat().st_size)}, prints)
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Copy:
     how: str
 
 
-def copies(whole_NS: Prints, inner_NS: Prints, order: Sequence[int], table: Duplicates) -> Iterator[Copy]:
+def copies(whole_NS: Prints, inner_NS: Prints, order: Sequence[int], table: DuplicatesSettings) -> Iterator[Copy]:
     """In `order`, from the best clip on: all that are copies of one that is no copy itself, each once.
 
     A difference is the distance of two fingerprints over the scale of the original, see `fingerprint.scales`. A crop is
@@ -108,7 +108,7 @@ def _turned(prints_NS: Floats, mirror: str, back: str) -> Floats:
     return backwards(prints_NS) if back else prints_NS
 
 
-def _choose(entries: Sequence[Entry], table: Duplicates) -> Dropped:
+def _choose(entries: Sequence[CurationEntry], table: DuplicatesSettings) -> Dropped:
     """Best is what a person kept, then more pixels, more frames' worth of bytes, and what was imported first."""
     if len(entries) < 2:
         return {}
@@ -124,6 +124,6 @@ def _choose(entries: Sequence[Entry], table: Duplicates) -> Dropped:
     }
 
 
-def _rank(entry: Entry) -> tuple[bool, float, float]:
+def _rank(entry: CurationEntry) -> tuple[bool, float, float]:
     values = entry.finding.values
     return not entry.person, -values["pixels"], -values["bytes"]

@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict
 
 from rushes.config.curation import Unreadable
 from rushes.config.tables import Settings
-from rushes.curate.asking import Model, asking_stage, last_line, one_line, text_model, unread
-from rushes.curate.base import Dropped, Entry, Finding, Stage, Task
+from rushes.curate.asking import ModelClient, asking_stage, last_line, one_line, text_model, unread
+from rushes.curate.base import CurationEntry, CurationFinding, Dropped, Stage, Task
 
 NAME, VERSION = "dynamics", 1
 
@@ -84,26 +84,26 @@ def excluding_words(caption: str) -> list[str]:
     return sorted({found[0].lower() for found in _STILL.finditer(caption)})
 
 
-def by_rules(task: Task) -> Finding:
+def by_rules(task: Task) -> CurationFinding:
     """Value `dynamic`: 1 where a word tells of movement and none excludes the clip."""
     moving, excluded = moving_words(task.caption), excluding_words(task.caption)
     said = f"excluded by {', '.join(excluded)}" if excluded else f"moving words: {', '.join(moving) or 'none'}"
-    return Finding({"dynamic": float(bool(moving) and not excluded)}, captions={"verdict": f"rules: {said}"})
+    return CurationFinding({"dynamic": float(bool(moving) and not excluded)}, captions={"verdict": f"rules: {said}"})
 
 
-def by_model(model: Model, unreadable: Unreadable, task: Task) -> Finding:
+def by_model(model: ModelClient, unreadable: Unreadable, task: Task) -> CurationFinding:
     """Value `dynamic`, 1 or 0, or `dynamic_unread`. Raises EndpointError."""
     if not task.caption.strip():
-        return Finding(problem="it has no caption to read; write one first (stage captions)")
+        return CurationFinding(problem="it has no caption to read; write one first (stage captions)")
     answer = model.ask([QUESTION.replace("CAPTION", task.caption)], Motion)
     if answer.parsed is not None:
         said = f"{model.name}: {one_line(answer.parsed.reason)}"
-        return Finding({"dynamic": float(answer.parsed.dynamic == "yes")}, captions={"verdict": said})
+        return CurationFinding({"dynamic": float(answer.parsed.dynamic == "yes")}, captions={"verdict": said})
     problem = unread(model, answer.problem)
-    return Finding(problem=problem) if unreadable == "drop" else Finding({"dynamic_unread": 1.0})
+    return CurationFinding(problem=problem) if unreadable == "drop" else CurationFinding({"dynamic_unread": 1.0})
 
 
-def choose(unreadable: Unreadable, entries: Sequence[Entry]) -> Dropped:
+def choose(unreadable: Unreadable, entries: Sequence[CurationEntry]) -> Dropped:
     """Clips whose captions tell of no hard motion."""
     dropped = {}
     for entry in entries:

@@ -18,10 +18,10 @@ from typing import Any, TypeVar
 
 import cv2
 
-from rushes.curate.base import Engine, Finding, Task
+from rushes.curate.base import CurationFinding, Engine, Task
 
-Measure = Callable[[Task], Finding]
-Found = Iterator[tuple[Task, Finding]]
+Measure = Callable[[Task], CurationFinding]
+Found = Iterator[tuple[Task, CurationFinding]]
 F = TypeVar("F")
 
 IN_FLIGHT = 2  # tasks for each worker: one that runs and one that waits
@@ -46,7 +46,7 @@ def threads(count: int) -> Engine:
 
     def run(measure: Measure, tasks: Iterator[Task]) -> Found:
         with ThreadPoolExecutor(count) as pool:
-            running: dict[Future[Finding], Task] = {}
+            running: dict[Future[CurationFinding], Task] = {}
             try:
                 while _fill(running, tasks, IN_FLIGHT * count, lambda task: pool.submit(measure, task)):
                     yield from ((task, future.result()) for task, future in _done(running))
@@ -94,18 +94,18 @@ def _join(cluster: Any, jobs: int) -> None:
     cluster.init(log_to_driver=False, configure_logging=False, **ours)
 
 
-def _of_ray(cluster: Any, future: Any) -> Finding:
+def _of_ray(cluster: Any, future: Any) -> CurationFinding:
     try:
         found = cluster.get(future)
     except cluster.exceptions.WorkerCrashedError:
-        return Finding(problem=DIED)
+        return CurationFinding(problem=DIED)
     if isinstance(found, Exception):  # as it was raised: Ray would wrap it
         raise found
-    assert isinstance(found, Finding)
+    assert isinstance(found, CurationFinding)
     return found
 
 
-def _alone(measure: Measure, task: Task) -> Finding | Exception:
+def _alone(measure: Measure, task: Task) -> CurationFinding | Exception:
     with _one_thread():
         try:
             return measure(task)
@@ -126,7 +126,7 @@ def _one_thread() -> Iterator[None]:
 
 def _processes(measure: Measure, tasks: Iterator[Task], jobs: int) -> Found:
     """Where a process dies, all that were in flight are measured again, each in a process of its own."""
-    running: dict[Future[Finding], Task] = {}
+    running: dict[Future[CurationFinding], Task] = {}
     pool = _pool(jobs)
     try:
         while _fill(running, tasks, IN_FLIGHT * jobs, partial(_submitted, pool, measure)):
@@ -146,21 +146,21 @@ def _processes(measure: Measure, tasks: Iterator[Task], jobs: int) -> Found:
         pool.shutdown(cancel_futures=True)
 
 
-def _submitted(pool: ProcessPoolExecutor, measure: Measure, task: Task) -> Future[Finding]:
+def _submitted(pool: ProcessPoolExecutor, measure: Measure, task: Task) -> Future[CurationFinding]:
     try:
         return pool.submit(measure, task)
     except BrokenProcessPool as error:  # it broke since: told as that of those that ran
-        broken: Future[Finding] = Future()
+        broken: Future[CurationFinding] = Future()
         broken.set_exception(error)
         return broken
 
 
-def _by_itself(measure: Measure, task: Task) -> Finding:
+def _by_itself(measure: Measure, task: Task) -> CurationFinding:
     with _pool(1) as pool:
         try:
             return pool.submit(measure, task).result()
         except BrokenProcessPool:
-            return Finding(problem=DIED)
+            return CurationFinding(problem=DIED)
 
 
 def _pool(jobs: int) -> ProcessPoolExecutor:
@@ -174,7 +174,7 @@ def _fill(running: dict[F, Task], tasks: Iterator[Task], most: int, submit: Call
     return bool(running)
 
 
-def _done(running: dict[Future[Finding], Task]) -> Iterator[tuple[Task, Future[Finding]]]:
+def _done(running: dict[Future[CurationFinding], Task]) -> Iterator[tuple[Task, Future[CurationFinding]]]:
     """Those that have finished, taken out; waits for one at least."""
     finished, _ = wait(running, return_when=FIRST_COMPLETED)
     yield from [(running.pop(future), future) for future in finished]

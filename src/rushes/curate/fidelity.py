@@ -14,39 +14,39 @@ from pathlib import Path
 
 from rushes.config import curation
 from rushes.config.tables import Settings
-from rushes.curate.asking import Model, asking_stage, text_model, unread
-from rushes.curate.base import Dropped, Entry, Finding, Stage, Task
-from rushes.curate.limits import Limit
+from rushes.curate.asking import ModelClient, asking_stage, text_model, unread
+from rushes.curate.base import CurationEntry, CurationFinding, Dropped, Stage, Task
+from rushes.curate.limits import Threshold
 from rushes.curate.phenomena import GROUPS, Rewrite, as_text, group_score, question, total
 
 NAME, VERSION = "fidelity", 1
 
 
-def measure(model: Model, task: Task) -> Finding:
+def measure(model: ModelClient, task: Task) -> CurationFinding:
     """Values `fidelity` (the total) and `fidelity_GROUP`; words `fidelity_scores`, one for each phenomenon in order.
 
     A clip of which one group cannot be read has no total, and is named as a problem. Raises EndpointError.
     """
     caption = task.caption.strip()
     if not caption:
-        return Finding(problem="it has no caption to score; write one first (stage captions)")
+        return CurationFinding(problem="it has no caption to score; write one first (stage captions)")
     values: dict[str, float] = {}
     scores: list[float] = []
     lines: list[str] = []
     for group in GROUPS:
         answer = model.ask([question(group, caption)], group.schema)
         if answer.parsed is None:
-            return Finding(problem=f"{group.name}: {unread(model, answer.problem)}")
+            return CurationFinding(problem=f"{group.name}: {unread(model, answer.problem)}")
         rewrites: dict[str, Rewrite] = {key: getattr(answer.parsed, key) for key in group.phenomena}
         of_group = [rewrites[key].score for key in group.phenomena]
         values[f"fidelity_{group.name}"] = group_score(of_group)
         scores += map(float, of_group)
         lines.append(as_text(group, rewrites))
     values["fidelity"] = total(list(values.values()))
-    return Finding(values, {"fidelity_scores": tuple(scores)}, {"evolved": "\n".join(lines)})
+    return CurationFinding(values, {"fidelity_scores": tuple(scores)}, {"evolved": "\n".join(lines)})
 
 
-def choose(table: curation.Fidelity, entries: Sequence[Entry]) -> Dropped:
+def choose(table: curation.FidelitySettings, entries: Sequence[CurationEntry]) -> Dropped:
     """Clips below the cut. Equal totals stand in the order given, so that the cut is the same on every run."""
     if table.keep == "min_score":
         cut = f"curate.fidelity.min_score {table.min_score:g}"
@@ -57,11 +57,11 @@ def choose(table: curation.Fidelity, entries: Sequence[Entry]) -> Dropped:
     return {e.id: f"{_said(e)}, rank {rank}; {cut}" for rank, e in enumerate(ranked, 1) if rank > count}
 
 
-def _total(entry: Entry) -> float:
+def _total(entry: CurationEntry) -> float:
     return entry.finding.values.get("fidelity", 0.0)
 
 
-def _said(entry: Entry) -> str:
+def _said(entry: CurationEntry) -> str:
     parts = [entry.finding.values.get(f"fidelity_{group.name}", 0.0) for group in GROUPS]
     return f"physical fidelity {_total(entry):.2f} ({' x '.join(f'{part:.1f}' for part in parts)})"
 
@@ -73,7 +73,7 @@ def make(settings: Settings, answers: Path) -> Stage:
     endpoint = settings.endpoint.model_copy(update={"max_tokens": longest})
     model = text_model(settings.curate.text, endpoint, answers, NAME)
     told = [[question(group, ""), group.schema.model_json_schema()] for group in GROUPS]
-    limits = (Limit("fidelity", "physical fidelity", low=table.min_score),) if table.keep == "min_score" else ()
+    limits = (Threshold("fidelity", "physical fidelity", low=table.min_score),) if table.keep == "min_score" else ()
     return asking_stage(
         NAME,
         VERSION,

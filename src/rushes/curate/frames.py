@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rushes.media.footage import Footage
+from rushes.media.footage import VideoReader
 from rushes.media.read import decode
 from rushes.media.resize import Frames
 from rushes.metrics.base import SMALLEST_PX, Shot, shrink
@@ -27,7 +27,7 @@ def read_moments(path: Path, duration_s: float, count: int) -> list[Frames]:
     due_s = [(k + 0.5) * duration_s / count for k in range(count)]
     taken: list[Frames] = []
     last: Frames | None = None
-    with Footage(path) as footage:
+    with VideoReader(path) as footage:
         for shown in footage.shown():
             times = sum(at < float(shown.until_s) for at in due_s[len(taken) :])
             if times or last is None:

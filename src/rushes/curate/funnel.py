@@ -15,8 +15,8 @@ from typing import overload
 
 import numpy as np
 
-from rushes.curate.base import Engine, Entry, Finding, Stage, Task
-from rushes.curate.columns import Columns
+from rushes.curate.base import CurationEntry, CurationFinding, Engine, Stage, Task
+from rushes.curate.columns import MeasureColumns
 from rushes.curate.engines import threads
 from rushes.curate.kept import find_before, rows_of
 from rushes.curate.summary import Funnel, Passage, Spread, passage, spread
@@ -65,25 +65,25 @@ class _State:
         return person is not None and person.keep
 
 
-class _Entries(Sequence[Entry]):
+class _Entries(Sequence[CurationEntry]):
     """Clips as a stage chooses among them, each made when it is looked at."""
 
-    def __init__(self, states: Sequence[_State], columns: Columns) -> None:
+    def __init__(self, states: Sequence[_State], columns: MeasureColumns) -> None:
         self._states, self._columns = states, columns
 
     def __len__(self) -> int:
         return len(self._states)
 
     @overload
-    def __getitem__(self, at: int) -> Entry: ...
+    def __getitem__(self, at: int) -> CurationEntry: ...
     @overload
     def __getitem__(self, at: slice) -> _Entries: ...
-    def __getitem__(self, at: int | slice) -> Entry | _Entries:
+    def __getitem__(self, at: int | slice) -> CurationEntry | _Entries:
         if isinstance(at, slice):
             return _Entries(self._states[at], self._columns)
         state = self._states[at]
         found = self._columns.finding(state.id)
-        return Entry(state.id, state.caption, found, state.kept_by_person, state.source, state.scenario)
+        return CurationEntry(state.id, state.caption, found, state.kept_by_person, state.source, state.scenario)
 
 
 def run(
@@ -104,7 +104,7 @@ def run(
         person = state.person
         state.alive = person is None or person.keep
     on_way = [state for state in every if state.alive and state.frames > 1]
-    columns = Columns([state.id for state in on_way])
+    columns = MeasureColumns([state.id for state in on_way])
     passages = [_pass(store, stage, on_way, columns, engine, bar) for stage in stages]
     changes = [row for state in every if (row := _decision(state, columns, settings))]
     if not dry_run:
@@ -140,7 +140,7 @@ def _states(store: Store) -> list[_State]:
 
 
 def _pass(
-    store: Store, stage: Stage | Skipped, on_way: Sequence[_State], columns: Columns, engine: Engine, bar: Bar
+    store: Store, stage: Stage | Skipped, on_way: Sequence[_State], columns: MeasureColumns, engine: Engine, bar: Bar
 ) -> Passage:
     """Take all clips that are left through one stage; those that it drops are marked."""
     left = [state for state in on_way if state.alive]
@@ -166,7 +166,7 @@ def _pass(
 
 
 def _measured(
-    store: Store, stage: Stage, left: Sequence[_State], columns: Columns, engine: Engine, bar: Bar
+    store: Store, stage: Stage, left: Sequence[_State], columns: MeasureColumns, engine: Engine, bar: Bar
 ) -> dict[str, str]:
     """Give each clip what the stage finds out about it; returns those it could not measure, and why, in order."""
     assert stage.measure is not None
@@ -201,7 +201,9 @@ def _tasks(store: Store, states: Sequence[_State], problems: dict[str, str]) -> 
         yield Task(state.id, path, state.caption, state.fps, state.frames)
 
 
-def _stored(store: Store, stage: Stage, results: Iterator[tuple[Task, Finding]]) -> Iterator[tuple[Task, Finding]]:
+def _stored(
+    store: Store, stage: Stage, results: Iterator[tuple[Task, CurationFinding]]
+) -> Iterator[tuple[Task, CurationFinding]]:
     """Findings as they come, kept in small batches, the last one also where an engine fails."""
     waiting: list[Row] = []
     since, count = time.monotonic(), 0
@@ -218,7 +220,7 @@ def _stored(store: Store, stage: Stage, results: Iterator[tuple[Task, Finding]])
         store.add(waiting)
 
 
-def _decision(state: _State, columns: Columns, settings: str) -> Decision | None:
+def _decision(state: _State, columns: MeasureColumns, settings: str) -> Decision | None:
     """What the program says of a clip now, where that is another thing than it said last."""
     person, before = state.person, state.said.program if state.said else None
     if person is not None and not person.keep:
@@ -234,7 +236,7 @@ def _decision(state: _State, columns: Columns, settings: str) -> Decision | None
     return Decision(id, state.id, *now, made_by=MADE_BY, created_at=at, settings_hash=settings)
 
 
-def _spreads(on_way: Sequence[_State], columns: Columns) -> dict[str, Spread]:
+def _spreads(on_way: Sequence[_State], columns: MeasureColumns) -> dict[str, Spread]:
     """How length, rate, size and all that was measured lie over clips, by name."""
     alive = np.array([state.alive for state in on_way], np.bool_)
     own = {

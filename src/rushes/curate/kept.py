@@ -7,15 +7,15 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from rushes.curate.base import Finding, Stage
-from rushes.curate.columns import Columns
-from rushes.records import Caption, Row, Score, stable_hash
+from rushes.curate.base import CurationFinding, Stage
+from rushes.curate.columns import MeasureColumns
+from rushes.records import CaptionRow, Row, Score, stable_hash
 from rushes.store.database import Store
 
 NOTHING = "nothing"  # stands for a finding without any value
 
 
-def rows_of(stage: Stage, clip: str, caption: str, finding: Finding) -> list[Row]:
+def rows_of(stage: Stage, clip: str, caption: str, finding: CurationFinding) -> list[Row]:
     """The rows that keep a finding about a clip that goes by `caption`: to be added together, all or none."""
     under = _caption_key(stage, caption)
     values = {name: (float(value), ()) for name, value in finding.values.items()}
@@ -26,13 +26,13 @@ def rows_of(stage: Stage, clip: str, caption: str, finding: Finding) -> list[Row
         for name, (value, several) in numbers.items()
     ]
     rows += [
-        Caption(_id(stage, clip, under, f"caption {kind}"), clip, text, kind, "", stage.signature, under)
+        CaptionRow(_id(stage, clip, under, f"caption {kind}"), clip, text, kind, "", stage.signature, under)
         for kind, text in finding.captions.items()
     ]
     return rows
 
 
-def find_before(store: Store, stage: Stage, captions: Mapping[str, str], columns: Columns) -> NDArray[np.bool_]:
+def find_before(store: Store, stage: Stage, captions: Mapping[str, str], columns: MeasureColumns) -> NDArray[np.bool_]:
     """Put what this stage found out before into `columns`, for clips that go by these captions.
 
     Returns:
@@ -47,13 +47,13 @@ def find_before(store: Store, stage: Stage, captions: Mapping[str, str], columns
                 columns.add_words(score.subject, name, score.per_segment)
             elif name != NOTHING:
                 columns.add_value(score.subject, name, score.value)
-    for text in store.stream(Caption) if known.any() else ():
+    for text in store.stream(CaptionRow) if known.any() else ():
         if text.subject in captions and known[columns.places[text.subject]] and _is_current(stage, captions, text):
             columns.add_caption(text.subject, text.kind, text.text)
     return known
 
 
-def _is_current(stage: Stage, captions: Mapping[str, str], row: Score | Caption) -> bool:
+def _is_current(stage: Stage, captions: Mapping[str, str], row: Score | CaptionRow) -> bool:
     made_by = row.measured_by if isinstance(row, Score) else row.made_by
     if made_by != stage.signature or row.subject not in captions:
         return False

@@ -10,7 +10,7 @@ Values = Mapping[str, float]
 
 
 @dataclass(frozen=True)
-class Limit:
+class Threshold:
     """What a value must lie within, ends included; `missing` is the reason for a clip without it, "" = it passes.
 
     The value is the one of this name, or what `of` makes of all values (None = it cannot).
@@ -28,7 +28,7 @@ class Limit:
         return self.of(values) if self.of else values.get(self.name)
 
 
-def first_reason(values: Values, limits: Sequence[Limit]) -> str:
+def first_reason(values: Values, limits: Sequence[Threshold]) -> str:
     """Why the first limit that is not kept is not, such as "blur 0.81, at most 0.7"; "" where all are kept."""
     for limit in limits:
         value = limit.value(values)

@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rushes.config.curation import Motion
+from rushes.config.curation import MotionSettings
 from rushes.config.tables import Settings
-from rushes.curate.base import Finding, Stage, Task, within
+from rushes.curate.base import CurationFinding, Stage, Task, within
 from rushes.curate.frames import windows
-from rushes.curate.limits import Limit
+from rushes.curate.limits import Threshold
 from rushes.metrics.base import Shot
 from rushes.metrics.flow import speed, top_mean
 from rushes.metrics.motion import cut_pairs, dynamic_degree, moving
@@ -53,13 +53,13 @@ def make(settings: Settings, answers: Path) -> Stage:
     return Stage("motion", "motion.1", measure, within(thresholds), limits=thresholds)
 
 
-def measure(task: Task) -> Finding:
+def measure(task: Task) -> CurationFinding:
     """See `measures`, of a file. One that does not decode to its end, or is too small to measure, has a problem."""
     try:
         values = measures(windows(task.path, task.fps, SHORT_PX))
     except ValueError as error:
-        return Finding(problem=str(error))
-    return Finding(values={name: value for name, value in values.items() if math.isfinite(value)})
+        return CurationFinding(problem=str(error))
+    return CurationFinding(values={name: value for name, value in values.items() if math.isfinite(value)})
 
 
 def measures(shots: Iterable[Shot]) -> dict[str, float]:
@@ -151,17 +151,17 @@ def _share(part: NDArray[np.bool_], whole: NDArray[np.bool_]) -> float:
     return float(part.sum() / whole.sum()) if whole.any() else math.nan
 
 
-def limits(table: Motion) -> tuple[Limit, ...]:
+def limits(table: MotionSettings) -> tuple[Threshold, ...]:
     """The thresholds, in the order in which they are looked at."""
     pace = "short sides per second"
     every = (
-        Limit("cuts", "cuts inside the clip:", high=float(table.max_cuts)),
-        Limit("still", "share of frames in which nothing moves", high=table.max_still),
-        Limit("repeated", "share of frames that repeat the one before", high=table.max_repeated),
-        Limit("unexplained", "share of change that no motion explains", high=table.max_unexplained),
-        Limit("speed", f"speed in {pace}", table.min_speed, table.max_speed),
-        Limit("camera", f"speed of the camera in {pace}", high=table.max_camera),
-        Limit("subject", f"speed beside the camera's in {pace}", low=table.min_subject),
+        Threshold("cuts", "cuts inside the clip:", high=float(table.max_cuts)),
+        Threshold("still", "share of frames in which nothing moves", high=table.max_still),
+        Threshold("repeated", "share of frames that repeat the one before", high=table.max_repeated),
+        Threshold("unexplained", "share of change that no motion explains", high=table.max_unexplained),
+        Threshold("speed", f"speed in {pace}", table.min_speed, table.max_speed),
+        Threshold("camera", f"speed of the camera in {pace}", high=table.max_camera),
+        Threshold("subject", f"speed beside the camera's in {pace}", low=table.min_subject),
     )
-    rule = Limit("dynamic", "share of the clip that moves enough by VBench's rule", low=0.5)
+    rule = Threshold("dynamic", "share of the clip that moves enough by VBench's rule", low=0.5)
     return (*every, rule) if table.dynamic else every

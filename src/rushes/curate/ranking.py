@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from rushes.curate.base import Entry
+from rushes.curate.base import CurationEntry
 
 _USUAL = "fidelity"
 
 
-def best_first(entries: Sequence[Entry], order: str, where: str) -> list[Entry]:
+def best_first(entries: Sequence[CurationEntry], order: str, where: str) -> list[CurationEntry]:
     """Clips that a person kept, then the others by the value `order`, falling; equals stay in the order given.
 
     Without a name it is the physical fidelity where that was measured, else the order given. A clip without the value

@@ -17,8 +17,8 @@ from pydantic import BaseModel, ConfigDict
 
 from rushes.config.curation import Unreadable
 from rushes.config.tables import Settings
-from rushes.curate.asking import Model, asking_stage, first_model, last_line, one_line, other_model, seen, unread
-from rushes.curate.base import Dropped, Entry, Finding, Stage, Task
+from rushes.curate.asking import ModelClient, asking_stage, first_model, last_line, one_line, other_model, seen, unread
+from rushes.curate.base import CurationEntry, CurationFinding, Dropped, Stage, Task
 from rushes.judges.endpoint import Part
 from rushes.media.files import MediaError
 
@@ -64,7 +64,7 @@ class _Seen:
     unread: str = ""
 
 
-def measure(models: Sequence[Model], frames: int, unreadable: Unreadable, task: Task) -> Finding:
+def measure(models: Sequence[ModelClient], frames: int, unreadable: Unreadable, task: Task) -> CurationFinding:
     """What the judges say; the next is asked only if the one before said real. Raises EndpointError.
 
     Values `real_first` and `real_second` are 1 or 0, and `reality_unread` is 1 where an answer could not be read.
@@ -72,20 +72,20 @@ def measure(models: Sequence[Model], frames: int, unreadable: Unreadable, task: 
     try:
         images = seen(task, frames)
     except MediaError as error:
-        return Finding(problem=str(error))
+        return CurationFinding(problem=str(error))
     found = _Seen()
     for at, (ordinal, model) in enumerate(zip(ORDINALS, models, strict=False)):
         real = _look(found, ordinal, model, [question(reverse=at == 1), *images])
         if found.unread and unreadable == "drop":
-            return Finding(problem=found.unread)
+            return CurationFinding(problem=found.unread)
         if real is False:
             break
     if found.unread:
         found.values["reality_unread"] = 1.0
-    return Finding(found.values, captions={"verdict": "\n".join(found.said)})
+    return CurationFinding(found.values, captions={"verdict": "\n".join(found.said)})
 
 
-def _look(found: _Seen, ordinal: str, model: Model, parts: Sequence[Part]) -> bool | None:
+def _look(found: _Seen, ordinal: str, model: ModelClient, parts: Sequence[Part]) -> bool | None:
     """Ask one judge: real or not, None where its answer cannot be read."""
     answer = model.ask(parts, Look)
     if answer.parsed is None:
@@ -97,7 +97,7 @@ def _look(found: _Seen, ordinal: str, model: Model, parts: Sequence[Part]) -> bo
     return answer.parsed.footage == "real"
 
 
-def choose(unreadable: Unreadable, entries: Sequence[Entry]) -> Dropped:
+def choose(unreadable: Unreadable, entries: Sequence[CurationEntry]) -> Dropped:
     """Clips that a judge did not take to be real."""
     dropped = {}
     for entry in entries:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rushes.curate.base import Dropped, Entry, Stage
-from rushes.curate.limits import Limit
+from rushes.curate.base import CurationEntry, Dropped, Stage
+from rushes.curate.limits import Threshold
 
 Values = Sequence[float] | NDArray[np.float64]
 
@@ -90,7 +90,7 @@ class Funnel:
 
 
 def passage(
-    stage: Stage, entered: int, entries: Sequence[Entry], problems: Dropped, dropped: Dropped, held: int
+    stage: Stage, entered: int, entries: Sequence[CurationEntry], problems: Dropped, dropped: Dropped, held: int
 ) -> Passage:
     """Of a stage that ran on `entered` clips: `entries` were measured, `problems` could not be; they and `dropped` go.
 
@@ -121,7 +121,7 @@ def group(reason: str) -> str:
     return " ".join(words).rstrip(" :,(") or reason[:60]
 
 
-def _edges(limit: Limit, entries: Sequence[Entry]) -> Iterable[Edge]:
+def _edges(limit: Threshold, entries: Sequence[CurationEntry]) -> Iterable[Edge]:
     for side, threshold, sign in (("at least", limit.low, 1.0), ("at most", limit.high, -1.0)):
         if math.isfinite(threshold):
             inside = heapq.nsmallest(SHOWN, (each for each in _apart(limit, entries, threshold, sign) if each[0] >= 0))
@@ -130,7 +130,9 @@ def _edges(limit: Limit, entries: Sequence[Entry]) -> Iterable[Edge]:
             yield Edge(limit.words.rstrip(":"), side, threshold, *shown)
 
 
-def _apart(limit: Limit, entries: Sequence[Entry], threshold: float, sign: float) -> Iterator[tuple[float, float, str]]:
+def _apart(
+    limit: Threshold, entries: Sequence[CurationEntry], threshold: float, sign: float
+) -> Iterator[tuple[float, float, str]]:
     """How far inside of a threshold each clip lies, its value and id."""
     for entry in entries:
         value = limit.value(entry.finding.values)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from rushes.config.curation import Technical
-from rushes.config.tables import Backbone, Settings
-from rushes.curate.base import Finding, Stage, Task, within
+from rushes.config.curation import TechnicalSettings
+from rushes.config.tables import BackboneSettings, Settings
+from rushes.curate.base import CurationFinding, Stage, Task, within
 from rushes.curate.frames import read_moments
-from rushes.curate.limits import Limit, Values
+from rushes.curate.limits import Threshold, Values
 from rushes.curate.picture import bars, blockiness, blur, lettering, light
 from rushes.media.files import MediaError
 from rushes.media.resize import Fit, Frames
@@ -26,13 +26,13 @@ def make(settings: Settings, answers: Path) -> Stage:
     return Stage("technical", "technical.1", measure, within(thresholds), limits=thresholds)
 
 
-def measure(task: Task) -> Finding:
+def measure(task: Task) -> CurationFinding:
     """See `measures`, of a file. A file that does not decode to its end has a problem."""
     try:
         frames = read_moments(task.path, task.frames / task.fps, MOMENTS)
     except MediaError as error:
-        return Finding(problem=str(error))
-    return Finding(values={name: value for name, value in measures(frames).items() if np.isfinite(value)})
+        return CurationFinding(problem=str(error))
+    return CurationFinding(values={name: value for name, value in measures(frames).items() if np.isfinite(value)})
 
 
 def measures(frames: Sequence[Frames]) -> dict[str, float]:
@@ -54,7 +54,7 @@ def measures(frames: Sequence[Frames]) -> dict[str, float]:
     }
 
 
-def enlarged(values: Values, size: Backbone, fit: Fit) -> float | None:
+def enlarged(values: Values, size: BackboneSettings, fit: Fit) -> float | None:
     """How many times a frame is enlarged to fill the backbone's size, the larger of both directions; None = unknown."""
     if not {"width_px", "height_px"} <= values.keys():
         return None
@@ -62,15 +62,15 @@ def enlarged(values: Values, size: Backbone, fit: Fit) -> float | None:
     return min(factors) if fit == "pad" else max(factors)
 
 
-def limits(table: Technical, size: Backbone, fit: Fit) -> tuple[Limit, ...]:
+def limits(table: TechnicalSettings, size: BackboneSettings, fit: Fit) -> tuple[Threshold, ...]:
     """The thresholds, in the order in which they are looked at."""
     grow = partial(enlarged, size=size, fit=fit)
     return (
-        Limit("enlarged", "enlarged to reach the model's size, times", high=table.max_enlarged, of=grow),
-        Limit("brightness", "brightness", low=table.min_brightness, high=table.max_brightness),
-        Limit("blown", "share blown out to white", high=table.max_blown),
-        Limit("bars", "share of the picture under bars", high=table.max_bars),
-        Limit("text", "share of the picture under text", high=table.max_text),
-        Limit("blockiness", "blockiness", high=table.max_blockiness),
-        Limit("blur", "blur", high=table.max_blur, missing="no edge in the picture"),
+        Threshold("enlarged", "enlarged to reach the model's size, times", high=table.max_enlarged, of=grow),
+        Threshold("brightness", "brightness", low=table.min_brightness, high=table.max_brightness),
+        Threshold("blown", "share blown out to white", high=table.max_blown),
+        Threshold("bars", "share of the picture under bars", high=table.max_bars),
+        Threshold("text", "share of the picture under text", high=table.max_text),
+        Threshold("blockiness", "blockiness", high=table.max_blockiness),
+        Threshold("blur", "blur", high=table.max_blur, missing="no edge in the picture"),
     )

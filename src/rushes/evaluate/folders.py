@@ -14,9 +14,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rushes.formats.captions import natural, read_lines, read_text, shown
+from rushes.formats.layouts import VIDEO_SUFFIXES
 from rushes.stats import Key
-from rushes.store.captions import natural, read_lines, read_text, shown
-from rushes.store.layouts import VIDEO_SUFFIXES
 
 STILL_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 _SEEDED = re.compile(r"(?P<prompt>.+)[-/](?P<seed>\d+)")

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 
+from rushes.evaluate.external import both
 from rushes.evaluate.folders import Folders
-from rushes.evaluate.others import both
 from rushes.judges.base import Judge
 from rushes.judges.protocols import Duel, duel
 from rushes.media.images import read_image

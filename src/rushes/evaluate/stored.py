@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rushes.evaluate.meters import Meter
+from rushes.evaluate.suites import MetricSuite
 from rushes.media.read import read_video
 from rushes.media.resize import Frames
 from rushes.metrics.base import Shot
@@ -16,7 +16,7 @@ from rushes.stats import Difference, Measure, compare_systems
 from rushes.store.database import Store
 
 
-def unmeasured(store: Store, candidates: Sequence[Candidate], meter: Meter) -> list[Candidate]:
+def unmeasured(store: Store, candidates: Sequence[Candidate], meter: MetricSuite) -> list[Candidate]:
     """Candidates that have no score by this meter."""
     done = {s.subject for s in store.scores() if s.measured_by == meter.name}
     return [candidate for candidate in candidates if candidate.id not in done]
@@ -25,7 +25,7 @@ def unmeasured(store: Store, candidates: Sequence[Candidate], meter: Meter) -> l
 def score(
     store: Store,
     candidates: Sequence[Candidate],
-    meter: Meter,
+    meter: MetricSuite,
     still: Callable[[Candidate], Frames | None] = lambda candidate: None,
     tick: Callable[[], None] = lambda: None,
 ) -> None:
@@ -52,7 +52,7 @@ def score(
 
 
 @dataclass(frozen=True)
-class Pair:
+class TakePair:
     """Two candidates, by their ids, that answer one prompt from one seed."""
 
     prompt: str
@@ -60,14 +60,14 @@ class Pair:
     trained: str
 
 
-def pairs(base: Sequence[Candidate], trained: Sequence[Candidate]) -> list[Pair]:
+def pairs(base: Sequence[Candidate], trained: Sequence[Candidate]) -> list[TakePair]:
     """Candidates of two systems that share prompt and seed."""
     partners = {(candidate.group, candidate.seed): candidate.id for candidate in trained}
     keyed = [(c, partners.get((c.group, c.seed))) for c in base]
-    return [Pair(c.group, c.id, partner) for c, partner in keyed if partner is not None]
+    return [TakePair(c.group, c.id, partner) for c, partner in keyed if partner is not None]
 
 
-def compare(store: Store, meter: Meter, pairs: Sequence[Pair], *, seed: int = 0) -> dict[str, dict[str, Any]]:
+def compare(store: Store, meter: MetricSuite, pairs: Sequence[TakePair], *, seed: int = 0) -> dict[str, dict[str, Any]]:
     """Differences of two systems over pairs, the bootstrap clustered by prompt.
 
     A metric that could not be measured on either side leaves the pair out of that metric; `n` says how many are in, and

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rushes.footage.facts import Facts
-from rushes.footage.review import Ask, Checked, Length, Review
+from rushes.footage.facts import VideoFacts
+from rushes.footage.review import Checked, Length, Preflight, PreflightOptions
 
 LENGTHS = (17, 33, 49, 65, 81, 97, 121, 161, 241)
 RATES = (8.0, 12.0, 16.0, 24.0)
@@ -27,7 +27,7 @@ class Loss:
     enlarged: bool
 
 
-def loss(one: Checked, ask: Ask) -> Loss:
+def loss(one: Checked, ask: PreflightOptions) -> Loss:
     """What the settings do to a clip."""
     facts, length = one.facts, ask.length
     used = min(facts.seconds, one.clips * length.seconds)
@@ -42,13 +42,13 @@ def loss(one: Checked, ask: Ask) -> Loss:
     )
 
 
-def lengths_of(done: Review) -> Counter[Facts]:
+def lengths_of(done: Preflight) -> Counter[VideoFacts]:
     """Lengths and cuts of what can be used, or could if it were longer, and how many videos have them."""
     usable = (one.facts for one in done.checked if one.reason in ("", "too short") and not one.facts.problem)
-    return Counter(Facts(frames=f.frames, fps=f.fps, seconds=f.seconds, cuts_s=f.cuts_s) for f in usable)
+    return Counter(VideoFacts(frames=f.frames, fps=f.fps, seconds=f.seconds, cuts_s=f.cuts_s) for f in usable)
 
 
-def clips_at(found: Counter[Facts], ask: Ask, frames: int, fps: float) -> int:
+def clips_at(found: Counter[VideoFacts], ask: PreflightOptions, frames: int, fps: float) -> int:
     """How many clips the footage gives at another length: those that are refused for their length alone come back."""
     other = replace(ask, length=Length(frames, fps, ask.length.largest))
     if ask.finder is not None:
@@ -56,7 +56,9 @@ def clips_at(found: Counter[Facts], ask: Ask, frames: int, fps: float) -> int:
     return sum(count for facts, count in found.items() if other.length.available(facts.frames, facts.fps) >= frames)
 
 
-def choices(done: Review, ask: Ask, per_clip: int, held_out: Callable[[int], int]) -> list[dict[str, Any]]:
+def choices(
+    done: Preflight, ask: PreflightOptions, per_clip: int, held_out: Callable[[int], int]
+) -> list[dict[str, Any]]:
     """Clips and comparisons at the lengths and rates that models have, up to the first length that no clip has."""
     rows, found = [], lengths_of(done)
     lengths = sorted({*LENGTHS, ask.length.frames})
@@ -72,13 +74,13 @@ def choices(done: Review, ask: Ask, per_clip: int, held_out: Callable[[int], int
     return rows
 
 
-def reasons(done: Review) -> dict[str, int]:
+def reasons(done: Preflight) -> dict[str, int]:
     """How many clips and other pieces were refused, by reason, the commonest first."""
     counts = Counter(refused.reason for refused in done.failures())
     return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
-def record(one: Checked, ask: Ask) -> dict[str, Any]:
+def record(one: Checked, ask: PreflightOptions) -> dict[str, Any]:
     """One clip as preflight.json has it."""
     facts = one.facts
     state = "kept" if one.kept else "duplicate" if one.reason == "duplicate" else "refused"
@@ -110,7 +112,7 @@ def record(one: Checked, ask: Ask) -> dict[str, Any]:
     return row
 
 
-def summary(done: Review, ask: Ask) -> dict[str, Any]:
+def summary(done: Preflight, ask: PreflightOptions) -> dict[str, Any]:
     """Counts over all clips."""
     counts, sums = Counter[str](), defaultdict[str, float](float)
     for one in done.kept():

@@ -10,10 +10,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from rushes.formats.contents import Contents
+from rushes.formats.layouts import SourceVideo
 from rushes.media.examine import CutFinder, examine
 from rushes.media.files import MediaError, content_hash
-from rushes.store.contents import Contents
-from rushes.store.layouts import Footage
 
 FILE = "footage.db"
 EXAMINED = 1  # raise the number when what is found out about a file changes
@@ -24,7 +24,7 @@ _TABLES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class VideoFacts:
     """One video file, by decoding all of it; where `problem` is not "", nothing else but `media` holds."""
 
     media: str = ""  # content hash; "" = it could not be read at all
@@ -45,7 +45,7 @@ class Facts:
         return self.width_px, self.height_px, self.frames, self.fps
 
 
-class FactsStore:
+class ProbeCache:
     """A file of facts in the project's folder; when it is lost, files are decoded again and nothing else happens.
 
     A file is known by its place, size and time of change, and its facts by its content: files that moved are hashed
@@ -67,11 +67,11 @@ class FactsStore:
         self._connection.close()
         self._contents.__exit__(kind, error, at)
 
-    def file(self, item: Footage) -> Path:
+    def file(self, item: SourceVideo) -> Path:
         """The video as a file, until the next one is asked for; see `Contents`."""
         return self._contents.file(item)
 
-    def of(self, item: Footage, finder: CutFinder | None = None) -> Facts:
+    def of(self, item: SourceVideo, finder: CutFinder | None = None) -> VideoFacts:
         """Facts of a video, with the cuts that `finder` finds."""
         how = f"{EXAMINED} {finder.name if finder else ''}"
         try:
@@ -81,18 +81,18 @@ class FactsStore:
             found = self._one("SELECT body FROM facts WHERE media = ? AND how = ?", media, how)
             if found:
                 values = json.loads(found)
-                return Facts(**{**values, "cuts_s": tuple(values["cuts_s"])})
+                return VideoFacts(**{**values, "cuts_s": tuple(values["cuts_s"])})
             facts = _examined(self.file(item), media, finder)
         except OSError as error:
-            return Facts(
+            return VideoFacts(
                 problem=f"cannot be read ({error.strerror}); check the path and its permissions", reason="unreadable"
             )
         except MediaError as error:
-            return Facts(problem=str(error).removeprefix(f"{item.source}: "), reason=error.reason)
+            return VideoFacts(problem=str(error).removeprefix(f"{item.source}: "), reason=error.reason)
         self._put("INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", media, how, json.dumps(asdict(facts)))
         return facts
 
-    def _media(self, item: Footage) -> str:
+    def _media(self, item: SourceVideo) -> str:
         """Content hash of a video, taken from the last time where its file did not change; "" = no file."""
         if not item.path.is_file():
             return ""
@@ -115,11 +115,11 @@ class FactsStore:
         self._connection.execute(statement, values)
 
 
-def _examined(path: Path, media: str, finder: CutFinder | None) -> Facts:
+def _examined(path: Path, media: str, finder: CutFinder | None) -> VideoFacts:
     try:
         found = examine(path, finder)
     except MediaError as error:
-        return Facts(media, problem=str(error).removeprefix(f"{path}: "), reason=error.reason)
+        return VideoFacts(media, problem=str(error).removeprefix(f"{path}: "), reason=error.reason)
     info = found.info
     size = (info.width_px, info.height_px, info.frames, info.fps, info.duration_s)
-    return Facts(media, *size, not info.variable_frame_rate, found.moves, found.cuts_s)
+    return VideoFacts(media, *size, not info.variable_frame_rate, found.moves, found.cuts_s)

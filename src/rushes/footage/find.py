@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rushes.config.tables import Footage
-from rushes.store.layouts import Bench, Listing, read_bench
-from rushes.store.listing import detect_layout, list_footage
+from rushes.config.tables import FootageSettings
+from rushes.formats.layouts import Bench, Listing, read_bench
+from rushes.formats.listing import detect_layout, list_footage
 
 REALDPO_DATA = "the paper's own are in the folder finetune/data of github.com/Vchitect/RealDPO"
 
 
-def find_footage(footage: Footage) -> Listing:
+def find_footage(footage: FootageSettings) -> Listing:
     """Videos of the folder, tar or table that the settings name, and what of it cannot be taken.
 
     Raises:

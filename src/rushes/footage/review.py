@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rushes.config.tables import Footage as Table
-from rushes.footage.facts import Facts, FactsStore
+from rushes.config.tables import FootageSettings
+from rushes.footage.facts import ProbeCache, VideoFacts
 from rushes.footage.spans import cut_spans
+from rushes.formats.layouts import Bench, Listing, RefusedVideo, SourceVideo
+from rushes.formats.spool import Spool
 from rushes.media.cut import Span
 from rushes.media.examine import CutFinder
 from rushes.media.files import MediaError, content_hash
 from rushes.media.images import read_image
 from rushes.records import stable_hash
-from rushes.store.layouts import Bench, Footage, Listing, Refused
-from rushes.store.spool import Spool
 
 CUT = 1  # raise the number when pieces of equal spans come out otherwise
 Tick = Callable[[], None]
@@ -41,13 +41,13 @@ class Length:
 
 
 @dataclass(frozen=True)
-class Ask:
+class PreflightOptions:
     """What the settings want of footage."""
 
     length: Length
     width_px: int
     height_px: int
-    table: Table
+    table: FootageSettings
 
     @property
     def finder(self) -> CutFinder | None:
@@ -55,7 +55,7 @@ class Ask:
         table = self.table
         return CutFinder(table.cut_detector, table.cut_threshold) if table.cut == "scenes" else None
 
-    def spans(self, facts: Facts) -> tuple[Span, ...]:
+    def spans(self, facts: VideoFacts) -> tuple[Span, ...]:
         """The pieces that a file is cut into. Raises ValueError where the shortest is longer than the longest."""
         shortest, longest = (limit or self.length.seconds for limit in (self.table.shortest_s, self.table.longest_s))
         if shortest > longest:
@@ -70,8 +70,8 @@ class Ask:
 class Checked:
     """One video of the footage after it was looked at."""
 
-    item: Footage
-    facts: Facts
+    item: SourceVideo
+    facts: VideoFacts
     id: str  # of its clip, or what those of its pieces are made from
     reason: str = ""  # why it is refused, in a word or two; "" = it is kept
     words: str = ""  # the same in full, with what to do
@@ -91,7 +91,7 @@ DUPLICATE = "duplicate"
 
 
 @dataclass
-class Review:
+class Preflight:
     """All of the footage, in its order. A duplicate stays out, as it is there already; that is no failure.
 
     What was looked at lies in a file: go through it once for all that is asked.
@@ -101,9 +101,9 @@ class Review:
     clips: int = 0  # that those of `checked` give which are kept
     duplicates: int = 0
     _refused: int = 0  # of `checked`
-    refused: list[Refused] = field(default_factory=list)  # what is no clip: takes, rows, members of a tar
-    takes: dict[Path, Facts] = field(default_factory=dict)
-    bench: dict[Path, Facts] = field(default_factory=dict)
+    refused: list[RefusedVideo] = field(default_factory=list)  # what is no clip: takes, rows, members of a tar
+    takes: dict[Path, VideoFacts] = field(default_factory=dict)
+    bench: dict[Path, VideoFacts] = field(default_factory=dict)
     fatal: list[str] = field(default_factory=list)  # what skipping cannot mend
     passed_over: tuple[str, ...] = ()
 
@@ -118,11 +118,11 @@ class Review:
         """What is kept, in order."""
         return (one for one in self.checked if one.kept)
 
-    def failures(self) -> Iterator[Refused]:
+    def failures(self) -> Iterator[RefusedVideo]:
         """Everything that is refused, by name."""
         if self._refused:
             yield from (
-                Refused(c.item.source, c.reason, c.words) for c in self.checked if c.reason not in ("", DUPLICATE)
+                RefusedVideo(c.item.source, c.reason, c.words) for c in self.checked if c.reason not in ("", DUPLICATE)
             )
         yield from self.refused
 
@@ -132,12 +132,14 @@ class Review:
         return self._refused + len(self.refused)
 
 
-def review(facts: FactsStore, listing: Listing, bench: Bench | None, ask: Ask, tick: Tick = lambda: None) -> Review:
+def review(
+    facts: ProbeCache, listing: Listing, bench: Bench | None, ask: PreflightOptions, tick: Tick = lambda: None
+) -> Preflight:
     """Look at every video of some footage and of a bench; `tick` is called for each.
 
     What was looked at before is not decoded again. Raises ValueError for settings of cutting that contradict.
     """
-    done = Review(refused=list(listing.refused), passed_over=listing.passed_over)
+    done = Preflight(refused=list(listing.refused), passed_over=listing.passed_over)
     seen: dict[bytes, int] = {}  # id -> the first that has it
     for at, item in enumerate(listing.footage):
         one = _checked(facts, item, ask)
@@ -147,10 +149,10 @@ def review(facts: FactsStore, listing: Listing, bench: Bench | None, ask: Ask, t
         done.add(one)
         tick()
         for path in item.takes:
-            found = facts.of(Footage(path, item.caption, str(path)))
+            found = facts.of(SourceVideo(path, item.caption, str(path)))
             problem = _problem(found, ask)
             if problem:
-                done.refused.append(Refused(str(path), *problem))
+                done.refused.append(RefusedVideo(str(path), *problem))
             else:
                 done.takes[path] = found
             tick()
@@ -173,7 +175,7 @@ def piece_id(one: Checked, span: Span) -> str:
     return stable_hash([one.id, *span])
 
 
-def _checked(facts: FactsStore, item: Footage, ask: Ask) -> Checked:
+def _checked(facts: ProbeCache, item: SourceVideo, ask: PreflightOptions) -> Checked:
     found = facts.of(item, ask.finder)
     still, problem = "", (found.reason, found.problem) if found.problem else None
     if not problem and not item.caption and not ask.table.allow_empty_captions:
@@ -192,7 +194,7 @@ def _checked(facts: FactsStore, item: Footage, ask: Ask) -> Checked:
     return Checked(item, found, id, spans=spans)
 
 
-def _problem(found: Facts, ask: Ask) -> tuple[str, str] | None:
+def _problem(found: VideoFacts, ask: PreflightOptions) -> tuple[str, str] | None:
     """Why a video cannot be used, in a word or two and in full."""
     if found.problem:
         return found.reason, found.problem
@@ -205,10 +207,10 @@ def _problem(found: Facts, ask: Ask) -> tuple[str, str] | None:
     return None
 
 
-def _look(facts: FactsStore, path: Path, ask: Ask, done: Review) -> str:
+def _look(facts: ProbeCache, path: Path, ask: PreflightOptions, done: Preflight) -> str:
     """Facts of a system's video, or what is wrong with it."""
-    whole = Ask(ask.length, ask.width_px, ask.height_px, ask.table.model_copy(update={"cut": "none"}))
-    found = facts.of(Footage(path, "", str(path)))
+    whole = PreflightOptions(ask.length, ask.width_px, ask.height_px, ask.table.model_copy(update={"cut": "none"}))
+    found = facts.of(SourceVideo(path, "", str(path)))
     problem = _problem(found, whole)
     done.bench[path] = found
     return problem[1] if problem else ""

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rushes.config.files import settings_hash
-from rushes.footage.facts import Facts, FactsStore
-from rushes.footage.review import Ask, Checked, Review, piece_id
+from rushes.footage.facts import ProbeCache, VideoFacts
+from rushes.footage.review import Checked, Preflight, PreflightOptions, piece_id
 from rushes.footage.split import held_out
+from rushes.formats.layouts import Bench, SourceVideo
 from rushes.media.cut import Span, cut_pieces
 from rushes.media.images import read_image
 from rushes.media.read import probe
-from rushes.records import Candidate, Caption, Clip, Row, Split, stable_hash
+from rushes.records import Candidate, CaptionRow, Clip, Row, Split, stable_hash
 from rushes.store.database import Store
-from rushes.store.layouts import Bench, Footage
 
 Tick = Callable[[], None]
 
@@ -39,13 +39,15 @@ class Imported:
 @dataclass(frozen=True)
 class _Taker:
     store: Store
-    facts: FactsStore
+    facts: ProbeCache
     made_from: str  # hash of the settings
     crf: int
     tick: Tick
 
 
-def import_reviewed(store: Store, facts: FactsStore, done: Review, ask: Ask, tick: Tick = lambda: None) -> Imported:
+def import_reviewed(
+    store: Store, facts: ProbeCache, done: Preflight, ask: PreflightOptions, tick: Tick = lambda: None
+) -> Imported:
     """Take what a review kept: clips, and takes that a model made of them; `tick` is called for each clip.
 
     Raises:
@@ -70,7 +72,7 @@ def import_reviewed(store: Store, facts: FactsStore, done: Review, ask: Ask, tic
     return Imported(len(ids), len(out & ids.keys()), takes, left_out, done.duplicates, done.failed)
 
 
-def import_bench(store: Store, bench: Bench, checked: Mapping[Path, Facts], fps: float) -> Imported:
+def import_bench(store: Store, bench: Bench, checked: Mapping[Path, VideoFacts], fps: float) -> Imported:
     """Held-out prompts as clips of one frame at `fps`, and what other systems made of them as candidates."""
     for index, (prompt, still) in enumerate(zip(bench.prompts, bench.first_frames, strict=True)):
         height, width, _ = read_image(still).shape
@@ -87,7 +89,7 @@ def import_bench(store: Store, bench: Bench, checked: Mapping[Path, Facts], fps:
     return Imported(len(bench.prompts), len(bench.prompts), len(bench.prompts) * len(bench.systems))
 
 
-def _several(done: Review) -> bool:
+def _several(done: Preflight) -> bool:
     """Whether what is cut comes of more than one video."""
     media = (one.facts.media for one in done.kept())
     first = next(media, "")
@@ -151,7 +153,7 @@ def fragment(source: str, span: Span) -> str:
     return f"{source}#t={span[0]:.3f},{span[1]:.3f}"
 
 
-def _take_takes(taker: _Taker, one: Checked, done: Review) -> int:
+def _take_takes(taker: _Taker, one: Checked, done: Preflight) -> int:
     """Takes of one clip that can be used; one that is left out leaves the seeds of the others as they are."""
     taken = 0
     for seed, path in enumerate(one.item.takes):
@@ -166,7 +168,7 @@ def _take_takes(taker: _Taker, one: Checked, done: Review) -> int:
 
 
 def _take(
-    store: Store, clip_id: str, caption: str, split: Split, path: Path, facts: Facts, seed: int, system: str
+    store: Store, clip_id: str, caption: str, split: Split, path: Path, facts: VideoFacts, seed: int, system: str
 ) -> Candidate:
     media = store.put_media(path)
     id = stable_hash([clip_id, media, seed, system])
@@ -179,7 +181,7 @@ def _take_scenario(store: Store, clip: str, name: str) -> None:
     before = store.captions(kind="scenario", subject=clip) if name else ()
     if name and not (before and before[-1].text == name):
         id = stable_hash([clip, "scenario", len(before)])
-        store.add([Caption(id, clip, name, "scenario", made_by="import")])
+        store.add([CaptionRow(id, clip, name, "scenario", made_by="import")])
 
 
 def _media_of(store: Store, id: str) -> str:
@@ -188,7 +190,7 @@ def _media_of(store: Store, id: str) -> str:
     return row.media if isinstance(row, Clip) else ""
 
 
-def _put(taker: _Taker, item: Footage, media: str) -> str:
+def _put(taker: _Taker, item: SourceVideo, media: str) -> str:
     if media not in taker.store.media and taker.store.put_media(taker.facts.file(item)) != media:
         raise ValueError(f"{item.source}: changed while it was imported; import it again once it is complete")
     return media

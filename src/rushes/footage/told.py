@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rushes.footage.costs import Loss, loss, record
-from rushes.footage.review import DUPLICATE, Ask, Checked, Review
+from rushes.footage.review import DUPLICATE, Checked, Preflight, PreflightOptions
 from rushes.media.files import whole_file
 
 FILE = "preflight.json"
@@ -20,7 +20,7 @@ _NAME = 44
 _FIT = {"crop": "cropped", "pad": "padded", "stretch": "stretched"}
 
 
-def refusal(done: Review, ask: Ask) -> str:
+def refusal(done: Preflight, ask: PreflightOptions) -> str:
     """What an import that fails says: each file with its cause, and what to do; "" where nothing is refused."""
     if not (done.failed or done.fatal):
         return ""
@@ -40,7 +40,7 @@ def refusal(done: Review, ask: Ask) -> str:
     return "\n".join([*lines, *_too_short(done, ask)])
 
 
-def _too_short(done: Review, ask: Ask) -> list[str]:
+def _too_short(done: Preflight, ask: PreflightOptions) -> list[str]:
     """What to do about clips that are too short."""
     length = ask.length
     short = (one.facts for one in done.checked if one.reason == "too short")
@@ -53,7 +53,7 @@ def _too_short(done: Review, ask: Ask) -> list[str]:
     ]
 
 
-def write_review(project: Path, done: Review, ask: Ask, facts: Mapping[str, Any]) -> Path:
+def write_review(project: Path, done: Preflight, ask: PreflightOptions, facts: Mapping[str, Any]) -> Path:
     """Keep a review as preflight.json in the project: the facts given, and a line for each clip."""
     path = project / FILE
     with whole_file(path) as part, part.open("w", encoding="utf-8") as file:
@@ -70,7 +70,7 @@ def write_review(project: Path, done: Review, ask: Ask, facts: Mapping[str, Any]
     return path
 
 
-def table(done: Review, ask: Ask) -> list[str]:
+def table(done: Preflight, ask: PreflightOptions) -> list[str]:
     """A row for each clip, those that are refused first."""
     ranked = (_some(done, rank) for rank in ((False, False), (False, True), (True, False)))
     shown = list(chain.from_iterable(ranked))[:MOST_ROWS]
@@ -89,12 +89,12 @@ def table(done: Review, ask: Ask) -> list[str]:
     return lines
 
 
-def _some(done: Review, rank: tuple[bool, bool]) -> Iterator[Checked]:
+def _some(done: Preflight, rank: tuple[bool, bool]) -> Iterator[Checked]:
     """As many rows as are shown of those that are kept, and duplicates, or not."""
     return islice((one for one in done.checked if (one.kept, one.reason == DUPLICATE) == rank), MOST_ROWS)
 
 
-def _cells(one: Checked, ask: Ask) -> Iterator[str]:
+def _cells(one: Checked, ask: PreflightOptions) -> Iterator[str]:
     facts = one.facts
     name = one.item.source
     yield f"{name if len(name) <= _NAME else '…' + name[1 - _NAME :]:<{_NAME}}"
@@ -110,7 +110,7 @@ def _state(one: Checked) -> str:
     return DUPLICATE if one.reason == DUPLICATE else f"refused, {one.reason}"
 
 
-def _fate(one: Checked, ask: Ask, lost: Loss) -> Iterator[str]:
+def _fate(one: Checked, ask: PreflightOptions, lost: Loss) -> Iterator[str]:
     """What is done to a clip that is kept."""
     if one.spans:
         yield f"cut into {len(one.spans)}, {lost.used_s:.2f} s used"

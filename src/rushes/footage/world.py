@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rushes.config.files import settings_hash
-from rushes.config.tables import Backbone, Footage
+from rushes.config.tables import BackboneSettings, FootageSettings
 from rushes.footage.take import Imported
 from rushes.media.write import encode_bytes
 from rushes.records import Clip, Split, stable_hash
@@ -17,7 +17,9 @@ WORLD_SCALE = 4  # 32-px clips are stored at 128 px: a video file halves the res
 Tick = Callable[[], None]
 
 
-def import_world(store: Store, footage: Footage, backbone: Backbone, seed: int, tick: Tick = lambda: None) -> Imported:
+def import_world(
+    store: Store, footage: FootageSettings, backbone: BackboneSettings, seed: int, tick: Tick = lambda: None
+) -> Imported:
     """Render scenes of the embedded world as clips; held-out prompts come from another stream of the seed.
 
     Each clip has a seed of its own, so more clips later are the same ones and some more.

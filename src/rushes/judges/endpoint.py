@@ -48,7 +48,7 @@ class EndpointError(ValueError):
 
 
 @dataclass(frozen=True)
-class Answer(Generic[S]):
+class EndpointAnswer(Generic[S]):
     """`parsed` is None when the model did not answer as asked; `problem` then says how, in a few fixed words."""
 
     parsed: S | None
@@ -64,10 +64,10 @@ class _Passing(Exception):
         self.wait_s = wait_s
 
 
-class Endpoint:
+class ChatEndpoint:
     """A client of one model; threads may share it. `answers` is the file that keeps answers and the ledger."""
 
-    def __init__(self, settings: tables.Endpoint, answers: Path) -> None:
+    def __init__(self, settings: tables.EndpointSettings, answers: Path) -> None:
         """Raises EndpointError when no model is named or the environment variable with the key is not set."""
         if not settings.model:
             raise EndpointError("endpoint.model is empty; name the model that answers at endpoint.url")
@@ -104,7 +104,7 @@ class Endpoint:
         """Requests and money so far, earlier runs included."""
         return self._answers.spent()
 
-    def ask(self, parts: Sequence[Part], schema: type[S], system: str = "") -> Answer[S]:
+    def ask(self, parts: Sequence[Part], schema: type[S], system: str = "") -> EndpointAnswer[S]:
         """One question, texts and frames ([H,W,3] uint8 RGB) in order; the answer must be one JSON object of `schema`.
 
         The text should describe that object too, as not every server enforces a schema.
@@ -199,19 +199,19 @@ class Endpoint:
             raise _Passing(f"the connection failed ({error or type(error).__name__})") from error
 
 
-def parse(reply: Reply, schema: type[S]) -> Answer[S]:
+def parse(reply: Reply, schema: type[S]) -> EndpointAnswer[S]:
     """The answer as `schema`: one JSON object, perhaps in a code fence, with right types and no other fields."""
     text = reply.text.strip()
     if reply.stopped:
-        return Answer(None, text, reply.stopped)
+        return EndpointAnswer(None, text, reply.stopped)
     bare = text
     if bare.startswith("```") and bare.endswith("```"):
         bare = bare[3:-3].removeprefix("json").strip()
     try:
-        return Answer(schema.model_validate_json(bare, strict=True, extra="forbid"), text)
+        return EndpointAnswer(schema.model_validate_json(bare, strict=True, extra="forbid"), text)
     except ValidationError as error:
         kinds = {item["type"] for item in error.errors(include_url=False)}
-        return Answer(None, text, "not JSON" if "json_invalid" in kinds else "wrong fields")
+        return EndpointAnswer(None, text, "not JSON" if "json_invalid" in kinds else "wrong fields")
 
 
 def data_url(frame_HWC: Frames, max_side_px: int) -> str:
@@ -236,7 +236,7 @@ def _backoff(error: Exception) -> bool | float:
 
 
 def _checked(
-    response: httpx.Response, settings: tables.Endpoint, read: Callable[[dict[str, Any]], T]
+    response: httpx.Response, settings: tables.EndpointSettings, read: Callable[[dict[str, Any]], T]
 ) -> tuple[dict[str, Any], T]:
     status, said = response.status_code, " ".join(response.text.split())[:300]
     if status == 429 or status >= 500 or status == 408:
@@ -288,7 +288,7 @@ def _vectors(data: dict[str, Any], count: int) -> list[list[float]]:
     return vectors
 
 
-def _cost(data: dict[str, Any], settings: tables.Endpoint) -> float:
+def _cost(data: dict[str, Any], settings: tables.EndpointSettings) -> float:
     usage = data.get("usage") or {}
     read: int | None = usage.get("prompt_tokens")
     written: int | None = usage.get("completion_tokens")

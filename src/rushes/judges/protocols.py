@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from rushes.judges.base import Judge
-from rushes.judges.endpoint import Endpoint
+from rushes.judges.endpoint import ChatEndpoint
 from rushes.metrics.base import Frames, Shot
 
 Say = Callable[[str, Shot], str]  # question and clip -> the model's words
@@ -135,7 +135,7 @@ class YesOrNo(BaseModel):
     yes: bool
 
 
-def by_endpoint(endpoint: Endpoint, frames_per_s: float) -> tuple[Ask, Affirm]:
+def by_endpoint(endpoint: ChatEndpoint, frames_per_s: float) -> tuple[Ask, Affirm]:
     """Ask the model behind an endpoint, which sees `frames_per_s` frames of each second; it answers in JSON."""
 
     def ask(text: str, shot: Shot) -> Answers | None:

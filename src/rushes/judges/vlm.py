@@ -17,7 +17,7 @@ from dataclasses import replace
 import numpy as np
 
 from rushes.judges.base import Judgement, PointwiseJudge
-from rushes.judges.endpoint import Endpoint, Part
+from rushes.judges.endpoint import ChatEndpoint, Part
 from rushes.judges.prompts import Choice, Prompt
 from rushes.judges.protocols import by_endpoint, questionnaire
 from rushes.media.resize import Frames
@@ -49,7 +49,9 @@ class VisionJudge:
 
     size_px: tuple[int, int] | None = None
 
-    def __init__(self, endpoint: Endpoint, prompt: Prompt, frames_per_s: float, account: Account | None = None) -> None:
+    def __init__(
+        self, endpoint: ChatEndpoint, prompt: Prompt, frames_per_s: float, account: Account | None = None
+    ) -> None:
         assert not prompt.alone, prompt.name
         self.endpoint, self.prompt, self.frames_per_s = endpoint, prompt, frames_per_s
         self.account = account or Account()
@@ -60,7 +62,7 @@ class VisionJudge:
 
         Raises:
             ValueError: clips of unequal numbers of segments.
-            EndpointError: as `Endpoint.ask` does.
+            EndpointError: as `ChatEndpoint.ask` does.
         """
         ones, others = (
             [sampled(part, shot.fps, self.frames_per_s) for part in parts_of(shot, segment_s)] for shot in (left, right)
@@ -88,7 +90,7 @@ class VisionJudge:
 
 
 def rating_judge(
-    endpoint: Endpoint, prompt: Prompt, frames_per_s: float, margin: float, account: Account | None = None
+    endpoint: ChatEndpoint, prompt: Prompt, frames_per_s: float, margin: float, account: Account | None = None
 ) -> PointwiseJudge:
     """A judge that rates each clip alone by RealDPO's questions, 0 to 10, with a tie up to `margin` points.
 
@@ -112,7 +114,7 @@ def rating_judge(
     return PointwiseJudge(name_of(endpoint, prompt), score, margin, worst=0.0, best=10.0)
 
 
-def name_of(endpoint: Endpoint, prompt: Prompt) -> str:
+def name_of(endpoint: ChatEndpoint, prompt: Prompt) -> str:
     """What the model's labels are signed with: the model, the prompt, its version and its digest."""
     return f"vlm:{endpoint.settings.model}:{prompt.signature}"
 

@@ -15,7 +15,7 @@ from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
 from rushes.media.files import MediaError
-from rushes.media.footage import Footage, Shown
+from rushes.media.footage import Shown, VideoReader
 from rushes.media.read import exact
 from rushes.media.write import add_stream, even, open_mp4, tag_colours, to_yuv
 
@@ -43,7 +43,7 @@ def cut_pieces(
     left = list(spans_s)
     if not left:
         return
-    with Footage(path) as footage, TemporaryDirectory(dir=folder, prefix=".cut-") as temporary:
+    with VideoReader(path) as footage, TemporaryDirectory(dir=folder, prefix=".cut-") as temporary:
         target = Path(temporary) / "piece.mp4"
         piece: _Piece | None = None
         for shown in footage.shown(exact(left[0][0])):
@@ -67,7 +67,7 @@ def cut_pieces(
 class _Piece:
     """One mp4 file that is being written."""
 
-    def __init__(self, footage: Footage, first: Shown, length_s: Fraction, crf: int, path: Path) -> None:
+    def __init__(self, footage: VideoReader, first: Shown, length_s: Fraction, crf: int, path: Path) -> None:
         self._footage, self._tick_s = footage, footage.tick_s
         self._start_s, self._end_s = first.start_s, first.start_s + length_s
         self._ticks: dict[int, int] = {}  # time stamp of a frame that is being encoded -> how long it is shown
@@ -108,7 +108,7 @@ class _Piece:
         return to_yuv(even(self._footage.rgb(shown.frame)))
 
 
-def _is_plain(footage: Footage, frame: VideoFrame) -> bool:
+def _is_plain(footage: VideoReader, frame: VideoFrame) -> bool:
     """Whether a frame can be encoded as it is."""
     limited = frame.format.name == "yuv420p" and frame.color_range != ColorRange.JPEG
     return footage.is_upright(frame) and limited and frame.height % 2 == frame.width % 2 == 0

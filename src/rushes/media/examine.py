@@ -13,7 +13,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from scenedetect.common import FrameTimecode
 from scenedetect.detectors import AdaptiveDetector, ContentDetector
 
-from rushes.media.footage import Footage, Shown
+from rushes.media.footage import Shown, VideoReader
 from rushes.media.read import VideoInfo, probe
 from rushes.media.resize import Frames
 
@@ -59,7 +59,7 @@ def examine(path: str | os.PathLike[str], finder: CutFinder | None = None) -> Ex
     motion = _Motion()
     scenes = _Scenes(finder) if finder else None
 
-    def each(footage: Footage, shown: Shown) -> None:
+    def each(footage: VideoReader, shown: Shown) -> None:
         footage.check_colours(shown.frame)
         motion.see(shown.frame)
         if scenes:

@@ -44,7 +44,7 @@ class Shown:
     until_s: Fraction
 
 
-class Footage:
+class VideoReader:
     """A video file open for one pass over its first video stream. Raises MediaError for what is not a video."""
 
     def __init__(self, path: str | os.PathLike[str], *, allow_truncated: bool = False) -> None:

@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 
 from rushes.media.files import MediaError
-from rushes.media.footage import Footage, Shown
+from rushes.media.footage import Shown, VideoReader
 from rushes.media.resize import Fit, Frames, check_size, resize_frame
 
 
@@ -43,7 +43,7 @@ def probe(
     path: str | os.PathLike[str],
     *,
     allow_truncated: bool = False,
-    each: Callable[[Footage, Shown], None] = lambda footage, shown: None,
+    each: Callable[[VideoReader, Shown], None] = lambda footage, shown: None,
 ) -> VideoInfo:
     """Decode the whole file and say what it holds; `each` is called with every frame.
 
@@ -51,7 +51,7 @@ def probe(
     truncated. With `allow_truncated` the last two are described as far as they decode.
     """
     starts_s: list[Fraction] = []
-    with Footage(path, allow_truncated=allow_truncated) as footage:
+    with VideoReader(path, allow_truncated=allow_truncated) as footage:
         for shown in footage.shown():
             starts_s.append(shown.start_s)
             each(footage, shown)
@@ -94,7 +94,7 @@ def read_video(
     rate = None if fps is None else exact(fps)
     taken: list[Frames] = []
     first: Shown | None = None
-    with Footage(path, allow_truncated=allow_truncated) as footage:
+    with VideoReader(path, allow_truncated=allow_truncated) as footage:
         for shown in footage.shown(begin_s):
             times = _times_on_screen(shown, begin_s, rate, len(taken), frames)
             if times:
@@ -116,7 +116,7 @@ def decode(path: str | os.PathLike[str], *, allow_truncated: bool = False) -> It
 
     Raises MediaError like `probe`; for a damaged file, after its last good frame.
     """
-    with Footage(path, allow_truncated=allow_truncated) as footage:
+    with VideoReader(path, allow_truncated=allow_truncated) as footage:
         for shown in footage.shown():
             yield float(shown.start_s), footage.rgb(shown.frame)
 
@@ -134,7 +134,7 @@ def _times_on_screen(shown: Shown, begin_s: Fraction, rate: Fraction | None, don
     return max(0, (due_before if frames is None else min(due_before, frames)) - done)
 
 
-def _average_fps(footage: Footage, count: int, span_s: Fraction) -> float:
+def _average_fps(footage: VideoReader, count: int, span_s: Fraction) -> float:
     """Frames per second; the container's own figure where it explains the length to within a tick."""
     nominal = footage.stream.average_rate or footage.stream.guessed_rate
     if nominal and abs(count / nominal - span_s) <= footage.tick_s:
@@ -149,7 +149,9 @@ def _is_variable(starts_s: list[Fraction], tick_s: Fraction) -> bool:
     return any(abs(b - a - mean) > allowed for a, b in pairwise(starts_s))
 
 
-def _too_short(footage: Footage, last: Shown, have: int, fps: float | None, start_s: float, frames: int | None) -> str:
+def _too_short(
+    footage: VideoReader, last: Shown, have: int, fps: float | None, start_s: float, frames: int | None
+) -> str:
     rate = "" if fps is None else f" at {fps:g} fps"
     wanted = "at least 1 is" if frames is None else f"{frames} are"
     return (

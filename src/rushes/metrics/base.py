@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rushes.metrics.flow import Flow, dense_flow
+from rushes.metrics.flow import OpticalFlow, dense_flow
 
 Frames = NDArray[np.uint8]
 Better = Literal["lower", "higher", "neutral"]
@@ -73,7 +73,7 @@ class Shot:
         return np.stack([shrink(frame, THUMBNAIL_PX) for frame in self.luma_FHW]).astype(np.float32)
 
     @cached_property
-    def flow(self) -> Flow:
+    def flow(self) -> OpticalFlow:
         """Where every pixel of the small frames goes, and comes from, between neighbouring frames."""
         return dense_flow(self.luma_FHW)
 

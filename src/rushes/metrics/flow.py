@@ -30,7 +30,7 @@ _LEFT_OVER = 0.6
 
 
 @dataclass(frozen=True, eq=False)
-class Flow:
+class OpticalFlow:
     """Flow of P = F - 1 pairs of frames, in analysed pixels as (x, y)."""
 
     forward_PHWC: NDArray[np.float16]  # pixel x of frame p lies at x + forward in frame p + 1
@@ -52,13 +52,13 @@ class Flow:
         return np.array([top_mean(speed(forward)) for forward in self.forward_PHWC], np.float32)
 
 
-def dense_flow(luma_FHW: NDArray[np.uint8]) -> Flow:
+def dense_flow(luma_FHW: NDArray[np.uint8]) -> OpticalFlow:
     """Flow there and back between neighbouring frames; a single frame gives no pairs."""
     pairs = [_pair(first, second) for first, second in pairwise(luma_FHW)]
     if not pairs:
         none, masks = np.zeros((0, *luma_FHW.shape[1:], 2), np.float16), np.zeros((0, *luma_FHW.shape[1:]), np.bool_)
-        return Flow(none, none, masks, masks, masks, np.zeros(0, np.float32))
-    return Flow(*(np.stack(parts) for parts in zip(*pairs, strict=True)))
+        return OpticalFlow(none, none, masks, masks, masks, np.zeros(0, np.float32))
+    return OpticalFlow(*(np.stack(parts) for parts in zip(*pairs, strict=True)))
 
 
 def displacement(first_HW: NDArray[np.uint8], second_HW: NDArray[np.uint8]) -> Floats:

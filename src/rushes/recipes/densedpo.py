@@ -28,12 +28,12 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from rushes.config.base import Table
+from rushes.config.base import SettingsTable
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.terms import Reduction, Term
 from rushes.records import Candidate, CandidateKind, Preference
+from rushes.store.annotators import labels_to_train_on
 from rushes.store.database import Store
-from rushes.store.people import labels_to_train_on
 from rushes.training.comparison import Comparison, LatentGrid
 from rushes.training.views import candidate_view, labelled_takes
 
@@ -52,7 +52,7 @@ PUBLISHED: Mapping[str, tuple[Any, str]] = {
 }
 
 
-class Options(Table):
+class Options(SettingsTable):
     """Settings of DenseDPO and its baselines."""
 
     mode: Literal["dense", "structural", "vanilla"] = Field("dense", description="the method, or one of its baselines")

@@ -23,7 +23,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from rushes.config.base import Table
+from rushes.config.base import SettingsTable
 from rushes.edits.words import begins_anew, words
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.terms import Term
@@ -50,7 +50,7 @@ PUBLISHED: Mapping[str, tuple[Any, str]] = {
 Name = Literal["reverse", "shuffle", "noise", "freeze", "blur-box", "shuffle-box", "freeze-box"]
 
 
-class Options(Table):
+class Options(SettingsTable):
     """Settings of discriminator-free DPO."""
 
     beta: float = Field(2000.0, gt=0, description="strength per mean squared error, with the one-half")

@@ -29,7 +29,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from rushes.config.base import Table
+from rushes.config.base import SettingsTable
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.terms import Term
 from rushes.records import Clip, stable_hash
@@ -57,7 +57,7 @@ PUBLISHED: Mapping[str, tuple[Any, str]] = {
 }
 
 
-class Options(Table):
+class Options(SettingsTable):
     """Settings of HuViDPO."""
 
     beta: float = Field(50.0, gt=0, description="strength per mean squared error, with the one-half")
@@ -89,7 +89,7 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class Pair:
+class ScoredPair:
     """Two scored clips of one group, the better one first."""
 
     winner: Scored
@@ -154,7 +154,7 @@ def _given(grid: LatentGrid, options: Options) -> LatentGrid:
     return grid if options.first_frame == "clean" else replace(grid, first_frame=False)
 
 
-def _kept(pairs: Iterator[Pair] | Sequence[Pair], options: Options) -> list[Pair]:
+def _kept(pairs: Iterator[ScoredPair] | Sequence[ScoredPair], options: Options) -> list[ScoredPair]:
     """Pairs that do not tie; of each group at most as many as asked for, the widest first."""
     untied = [pair for pair in pairs if pair.gap > options.margin]
     if not options.most_pairs:
@@ -168,14 +168,14 @@ def _kept(pairs: Iterator[Pair] | Sequence[Pair], options: Options) -> list[Pair
     return found
 
 
-def _pairs(store: Store, options: Options, grid: LatentGrid) -> Iterator[Pair]:
+def _pairs(store: Store, options: Options, grid: LatentGrid) -> Iterator[ScoredPair]:
     """All pairs of each group, ties included."""
     groups: dict[str, list[Scored]] = {}
     for scored in _scored(store, options, grid):
         groups.setdefault(scored.group, []).append(scored)
     for members in groups.values():
         for one, other in combinations(members, 2):
-            yield Pair(one, other) if one.score >= other.score else Pair(other, one)
+            yield ScoredPair(one, other) if one.score >= other.score else ScoredPair(other, one)
 
 
 def _scored(store: Store, options: Options, grid: LatentGrid) -> Iterator[Scored]:

@@ -32,11 +32,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from rushes.config.base import Folder, Table
+from rushes.config.base import Folder, SettingsTable
 from rushes.edits.words import words
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.terms import Term
-from rushes.records import Candidate, Caption, Clip, stable_hash
+from rushes.records import Candidate, CaptionRow, Clip, stable_hash
 from rushes.store.database import Store
 from rushes.training.comparison import OWN, Comparison, LatentGrid, View
 from rushes.training.views import candidate_view, gaps, of_clip, real_view, takes, training_clips
@@ -62,7 +62,7 @@ PUBLISHED: Mapping[str, tuple[Any, str]] = {
 }
 
 
-class Options(Table):
+class Options(SettingsTable):
     """Settings of PhysHPO."""
 
     beta: float = Field(2000.0, gt=0, description="strength per mean squared error, with the one-half")
@@ -97,7 +97,7 @@ def comparisons(store: Store, options: Options, grid: LatentGrid) -> list[Compar
         raise ValueError("train.options: all levels have weight 0; give one of them a weight")
     made, gap_takes = of_clip(takes(store, grid)), of_clip(gaps(store, grid))
     alike = {score.subject: score.value for score in store.scores(metric=options.likeness)}
-    wrong: dict[str, list[Caption]] = {}
+    wrong: dict[str, list[CaptionRow]] = {}
     for caption in store.captions("wrong"):
         wrong.setdefault(caption.subject, []).append(caption)
     found = []
@@ -151,7 +151,7 @@ def _error_sample(losers: Sequence[Candidate], alike: Mapping[str, float], optio
     return max(losers, key=lambda take: alike[take.id])
 
 
-def _about(captions: Sequence[Caption], err: Candidate | None) -> str:
+def _about(captions: Sequence[CaptionRow], err: Candidate | None) -> str:
     """The latest caption that is wrong where err is, else the latest that is wrong in itself."""
     fitting = {caption.about: caption.text for caption in captions}
     return fitting.get(err.id if err else "", fitting.get("", ""))

@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from rushes.config.base import Table
+from rushes.config.base import SettingsTable
 from rushes.edits.words import CODEC
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.terms import Term
@@ -54,7 +54,7 @@ PUBLISHED: Mapping[str, tuple[Any, str]] = {
 }
 
 
-class Options(Table):
+class Options(SettingsTable):
     """Settings of RealDPO."""
 
     beta: float = Field(5000.0, gt=0, description="strength per mean squared error, with the one-half")

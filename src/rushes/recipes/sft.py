@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rushes.config.base import Table
+from rushes.config.base import SettingsTable
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.terms import Term
 from rushes.store.database import Store
@@ -23,7 +23,7 @@ PUBLISHED: Mapping[str, tuple[Any, str]] = {
 }
 
 
-class Options(Table):
+class Options(SettingsTable):
     """None: supervised fine-tuning has no settings of its own."""
 
 

@@ -7,11 +7,11 @@ from statistics import fmean
 
 import numpy as np
 
-from rushes.report.model import CaseKind, Metric
+from rushes.report.model import CaseKind, MetricRow
 
 
 def gain(
-    metrics: Sequence[Metric], headline: str, first: Mapping[str, float], second: Mapping[str, float]
+    metrics: Sequence[MetricRow], headline: str, first: Mapping[str, float], second: Mapping[str, float]
 ) -> float | None:
     """How far a clip got better from the first system's measurements to the second's; None where neither can tell.
 

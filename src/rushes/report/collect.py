@@ -17,7 +17,7 @@ from rushes.report.card import read_result
 from rushes.report.card_page import card_section
 from rushes.report.cases import choose, gain
 from rushes.report.limits import limits, reaches
-from rushes.report.model import Arm, Case, CaseKind, Labels, Metric, Report, Scatter, Step, Video
+from rushes.report.model import Case, CaseKind, LabelSummary, MetricRow, Report, ReportArm, ReportVideo, Scatter, Step
 from rushes.stats import Better, Interval, WinRate, win_rate
 from rushes.store.database import Store
 
@@ -72,7 +72,7 @@ def collect(
         limits=limits(metrics, prompts, judged=_VERIFIED in values),
         reaches=reaches(metrics),
         card=_card(store, prompts),
-        arms=tuple(Arm(name, _metrics(table, [], {})) for name, table in arms.items()),
+        arms=tuple(ReportArm(name, _metrics(table, [], {})) for name, table in arms.items()),
         settings=as_toml(run.settings),
         hashes=_hashes(run),
         versions={"rushes": str(summary.get("version", "")), "python": platform.python_version()},
@@ -122,7 +122,9 @@ def _pairs(store: Store, run_name: str, notes: list[str]) -> list[Pair]:
     return [(base[key], trained[key]) for key in sorted(base.keys() & trained.keys())]
 
 
-def _metrics(table: Mapping[str, Mapping[str, Any]], base: Sequence[Candidate], values: Values) -> tuple[Metric, ...]:
+def _metrics(
+    table: Mapping[str, Mapping[str, Any]], base: Sequence[Candidate], values: Values
+) -> tuple[MetricRow, ...]:
     found = []
     for name, entry in table.items():
         low, high = (
@@ -133,7 +135,7 @@ def _metrics(table: Mapping[str, Mapping[str, Any]], base: Sequence[Candidate], 
         difference = Interval(float(entry["difference"]), low, high, int(entry["n"]))
         numbers = float(entry["base"]), float(entry["trained"])
         found.append(
-            Metric(
+            MetricRow(
                 name,
                 entry["better"],
                 *numbers,
@@ -170,7 +172,7 @@ def _wins(pairs: Sequence[Pair], scores: Mapping[str, float], better: Better) ->
 def _choose(
     pairs: Sequence[Pair],
     values: Values,
-    metrics: Sequence[Metric],
+    metrics: Sequence[MetricRow],
     headline: str,
     cases: int,
     seed: int,
@@ -188,7 +190,7 @@ def _of(values: Values, subject: str) -> dict[str, float]:
     return {name: scores[subject] for name, scores in values.items() if subject in scores}
 
 
-def _scatter(pairs: Sequence[Pair], values: Values, metrics: Sequence[Metric]) -> Scatter | None:
+def _scatter(pairs: Sequence[Pair], values: Values, metrics: Sequence[MetricRow]) -> Scatter | None:
     """Motion against quality, by the first of each that was measured."""
     better = {metric.name: metric.better for metric in metrics}
     x, y = (next((name for name in names if name in better), "") for names in (_MOTION, _QUALITY))
@@ -249,14 +251,14 @@ def _cases(
     return found
 
 
-def _video(store: Store, label: str, row: Clip | Candidate, values: Values) -> Video:
+def _video(store: Store, label: str, row: Clip | Candidate, values: Values) -> ReportVideo:
     path = store.media_path(row.media)
     measured = _of(values, row.id)
     mime = _MIME.get(path.suffix.lower(), "video/mp4")
-    return Video(label, path.read_bytes(), mime, row.width_px, row.height_px, row.frames, row.fps, measured)
+    return ReportVideo(label, path.read_bytes(), mime, row.width_px, row.height_px, row.frames, row.fps, measured)
 
 
-def _labels(store: Store) -> tuple[Labels, ...]:
+def _labels(store: Store) -> tuple[LabelSummary, ...]:
     segments: dict[tuple[str, str], list[Counter[int]]] = {}
     comparisons: Counter[tuple[str, str]] = Counter()
     for preference in store.preferences(current=True):
@@ -267,7 +269,7 @@ def _labels(store: Store) -> tuple[Labels, ...]:
         for counter, label in zip(counts, preference.labels, strict=False):
             counter[label] += 1
     return tuple(
-        Labels(judge, dimension, comparisons[judge, dimension], tuple((c[1], c[0], c[-1]) for c in counts))
+        LabelSummary(judge, dimension, comparisons[judge, dimension], tuple((c[1], c[0], c[-1]) for c in counts))
         for (judge, dimension), counts in segments.items()
     )
 

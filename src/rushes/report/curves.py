@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rushes.report.model import Curve, Finding
+from rushes.report.model import Curve, ReportFinding
 from rushes.stats import Interval, mean_interval
 
 Points = tuple[tuple[float, float], ...]
@@ -86,18 +86,18 @@ def _part_panels(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list
     ]
 
 
-def findings(rows: Sequence[Mapping[str, Any]]) -> tuple[Finding, ...]:
+def findings(rows: Sequence[Mapping[str, Any]]) -> tuple[ReportFinding, ...]:
     """The diagnoses that the run wrote into its last row, a remedy each, and what went well."""
     found = []
     broken = sorted({key for row in rows for key, value in row.items() if _is_nan(value)})
     if broken:
         text = f"Values that are not finite in: {', '.join(broken)}. The run diverged; lower the learning rate."
-        found.append(Finding(False, text))
+        found.append(ReportFinding(False, text))
     for each in rows[-1].get("diagnoses", ()) if rows else ():
         name = str(each["name"]).replace("_", " ").capitalize()
-        found.append(Finding(False, f"{name}. {each['evidence']} {each['remedy']}"))
+        found.append(ReportFinding(False, f"{name}. {each['evidence']} {each['remedy']}"))
     if (winner := _tail(rows, "winner", "relative_error")) and winner.high < 0:
-        found.append(Finding(True, "The winner's error fell below the reference's."))
+        found.append(ReportFinding(True, "The winner's error fell below the reference's."))
     return tuple(found)
 
 

@@ -9,7 +9,7 @@ from statistics import fmean
 from markupsafe import Markup, escape
 
 from rushes.report.curves import smooth, thin
-from rushes.report.model import Curve, Labels, Metric, Scatter
+from rushes.report.model import Curve, LabelSummary, MetricRow, Scatter
 from rushes.report.text import compact, interval, ordered, plain
 
 _ROW_PX = 46
@@ -23,7 +23,7 @@ _SCATTER = (430, 300)
 _SCATTER_PLOT = (42, 420, 26, 252)
 
 
-def forest_scale(metrics: Sequence[Metric]) -> tuple[str, dict[str, float]]:
+def forest_scale(metrics: Sequence[MetricRow]) -> tuple[str, dict[str, float]]:
     """The unit that puts all differences on one axis, and what each metric's difference is divided by.
 
     Standard deviations over base clips where they are known for every metric, which leaves out metrics that are the
@@ -36,7 +36,9 @@ def forest_scale(metrics: Sequence[Metric]) -> tuple[str, dict[str, float]]:
     return "per cent of the base value", {m.name: abs(m.base) / 100 for m in metrics if m.base}
 
 
-def forest(metrics: tuple[Metric, ...], key: str = "forest", systems: tuple[str, str] = ("base", "trained")) -> Markup:
+def forest(
+    metrics: tuple[MetricRow, ...], key: str = "forest", systems: tuple[str, str] = ("base", "trained")
+) -> Markup:
     """Differences with their intervals on one axis; to the right is better, whatever the metric's direction.
 
     Widths are percentages, so that text keeps its size on a narrow page. Empty when no metric can be scaled.
@@ -145,7 +147,7 @@ def curve(panel: Curve, key: str) -> Markup:
     return _svg(key, f"{panel.title} over {last:.0f} steps", told, parts, _PANEL[1], _PANEL[0])
 
 
-def label_bars(labels: Labels, key: str) -> Markup:
+def label_bars(labels: LabelSummary, key: str) -> Markup:
     """Shares of left, tie and right, for all labels and then for each segment of a clip."""
     named = [("all", labels.totals)]
     if len(labels.segments) > 1:
@@ -193,7 +195,7 @@ _OUTCOME_WORDS = {
 }
 
 
-def _forest_row(metric: Metric, scale: float, y: int, x: object) -> str:
+def _forest_row(metric: MetricRow, scale: float, y: int, x: object) -> str:
     assert callable(x)
     sign = (1 if metric.better == "higher" else -1) / scale
     found = metric.difference

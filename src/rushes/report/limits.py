@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from scipy.stats import binom
 
-from rushes.report.model import Metric, Reach
+from rushes.report.model import MetricRow, Reach
 from rushes.stats import detectable_difference, prompts_needed
 
 POWER = 0.8
 _MANY = 100_000
 
 
-def reaches(metrics: Sequence[Metric]) -> tuple[Reach, ...]:
+def reaches(metrics: Sequence[MetricRow]) -> tuple[Reach, ...]:
     """Per metric with a direction: the smallest true change that is claimed four times in five, and what it would take.
 
     One metric at a time and without correction; metrics whose differences do not vary over prompts are left out.
@@ -27,7 +27,7 @@ def reaches(metrics: Sequence[Metric]) -> tuple[Reach, ...]:
     return tuple(found)
 
 
-def limits(metrics: Sequence[Metric], prompts: int, judged: bool) -> tuple[str, ...]:
+def limits(metrics: Sequence[MetricRow], prompts: int, judged: bool) -> tuple[str, ...]:
     """Sentences about what the comparison leaves open, of which less is left where somebody `judged` the clips."""
     said = []
     if prompts >= 2:
@@ -67,7 +67,7 @@ def wins_needed(prompts: int) -> int:
     return min(enough, default=0)
 
 
-def _needed(metric: Metric) -> int | None:
+def _needed(metric: MetricRow) -> int | None:
     """Prompts that show the change that was seen, were it the true one; None where that is out of reach."""
     try:
         found = prompts_needed(metric.difference.value, metric.prompt_spread, power=POWER)

@@ -14,7 +14,7 @@ CaseKind = Literal["best", "worst", "random"]
 
 
 @dataclass(frozen=True)
-class Metric:
+class MetricRow:
     """One metric, first system (base) against second (trained); `difference` is second - first, paired.
 
     `spread` is the standard deviation over base clips, in the metric's unit, where per-clip scores are known; 0 where
@@ -59,7 +59,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Finding:
+class ReportFinding:
     """Something the training curves show, and what to do about it."""
 
     good: bool
@@ -67,7 +67,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Labels:
+class LabelSummary:
     """One judge's current labels on one dimension; `segments` holds (left, tie, right) counts per segment of a clip."""
 
     judge: str
@@ -83,7 +83,7 @@ class Labels:
 
 
 @dataclass(frozen=True)
-class Video:
+class ReportVideo:
     """A playable file as it is stored; `values` are its measurements by metric name."""
 
     label: str
@@ -104,15 +104,15 @@ class Case:
     caption: str
     seed: int
     gain: float | None
-    videos: tuple[Video, ...]
+    videos: tuple[ReportVideo, ...]
 
 
 @dataclass(frozen=True)
-class Arm:
+class ReportArm:
     """Another recipe or pair of systems beside the reported one, with the same metrics, and what is said of it."""
 
     name: str
-    metrics: tuple[Metric, ...]
+    metrics: tuple[MetricRow, ...]
     verdict: str = ""
 
 
@@ -165,18 +165,18 @@ class Report:
     title: str
     run: str
     headline: str
-    metrics: tuple[Metric, ...]
+    metrics: tuple[MetricRow, ...]
     _: KW_ONLY
     systems: tuple[str, str] = ("base", "trained")  # what the two sides are called
     wins: WinRate | None = None  # pair by pair, by the headline metric
     steps: tuple[Step, ...] = ()
     curves: tuple[Curve, ...] = ()
-    findings: tuple[Finding, ...] = ()
-    labels: tuple[Labels, ...] = ()
+    findings: tuple[ReportFinding, ...] = ()
+    labels: tuple[LabelSummary, ...] = ()
     cases: tuple[Case, ...] = ()
     case_seed: int = 0
     pairs: int = 0  # evaluation pairs that cases were chosen from
-    arms: tuple[Arm, ...] = ()
+    arms: tuple[ReportArm, ...] = ()
     arms_intro: str = "Change from the same base for every recipe of this project."
     scatter: Scatter | None = None
     judged: tuple[Judged, ...] = ()

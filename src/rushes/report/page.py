@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from rushes.media.files import whole_file
 from rushes.report import curves, figures, text
-from rushes.report.model import Case, Labels, Metric, Report, Step, Video
+from rushes.report.model import Case, LabelSummary, MetricRow, Report, ReportVideo, Step
 from rushes.report.templates import asset, templates
 from rushes.stats import Interval, Outcome, wilson
 
@@ -79,7 +79,7 @@ def _render(report: Report, cases: Sequence[Case]) -> str:
     )
 
 
-def _overall(metrics: Sequence[Metric]) -> Outcome:
+def _overall(metrics: Sequence[MetricRow]) -> Outcome:
     found = {metric.outcome for metric in metrics}
     return (
         "undecided"
@@ -88,14 +88,14 @@ def _overall(metrics: Sequence[Metric]) -> Outcome:
     )
 
 
-def _groups(metrics: Sequence[Metric]) -> list[tuple[str, list[Metric]]]:
+def _groups(metrics: Sequence[MetricRow]) -> list[tuple[str, list[MetricRow]]]:
     """Regressions first; what has no better direction last."""
     directed = text.ordered(tuple(metrics))
     groups = [(words, [m for m in directed if m.outcome == key]) for key, words in text.OUTCOME_HEADINGS.items()]
     return [*groups, ("Neither direction is better", [m for m in metrics if m.better == "neutral"])]
 
 
-def _side(video: Video, at: int) -> str:
+def _side(video: ReportVideo, at: int) -> str:
     """The class of a video's figure: the two sides that are compared, the real clip, and others."""
     return "real" if video.label == "Real" else ("base", "trained", "other")[min(at, 2)]
 
@@ -105,7 +105,7 @@ def _span(interval: Interval) -> str:
     return f"{text.number(interval.value, 2, signed=True)} ({' to '.join(ends)})"
 
 
-def _row(metric: Metric) -> dict[str, str]:
+def _row(metric: MetricRow) -> dict[str, str]:
     """The cells of one metric, all with the same digits."""
     digits = text.metric_digits(metric)
     return {
@@ -116,12 +116,12 @@ def _row(metric: Metric) -> dict[str, str]:
     }
 
 
-def _first_slot(labels: Labels) -> str:
+def _first_slot(labels: LabelSummary) -> str:
     left, _, right = labels.totals
     return text.percent(wilson(left, left + right)) if left + right else "no decided label"
 
 
-def _data_uri(video: Video) -> Markup:
+def _data_uri(video: ReportVideo) -> Markup:
     return Markup(f"data:{video.mime};base64,{base64.b64encode(video.data).decode()}")
 
 

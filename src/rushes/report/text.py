@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from rushes.report.model import Metric, Report
+from rushes.report.model import MetricRow, Report
 from rushes.stats import Interval, Outcome
 
 MINUS = "\u2212"
@@ -39,13 +39,13 @@ def compact(value: float) -> str:
     return f"{value:.3g}".replace("-", MINUS) if math.isfinite(value) else "unknown"
 
 
-def metric_digits(metric: Metric) -> int:
+def metric_digits(metric: MetricRow) -> int:
     """Digits for all numbers of one metric, from the width of its interval."""
     half = (metric.difference.high - metric.difference.low) / 2
     return decimals(half if math.isfinite(half) and half > 0 else metric.base or metric.trained)
 
 
-def interval(metric: Metric) -> str:
+def interval(metric: MetricRow) -> str:
     """The ends of the 95 % interval of the difference."""
     if not math.isfinite(metric.difference.low):
         return "unknown: one pair"
@@ -74,7 +74,7 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def ordered(metrics: tuple[Metric, ...]) -> tuple[Metric, ...]:
+def ordered(metrics: tuple[MetricRow, ...]) -> tuple[MetricRow, ...]:
     """Regressions first, then what is undecided, then what got better; each in the order given.
 
     Metrics without a better direction are left out.
@@ -83,12 +83,12 @@ def ordered(metrics: tuple[Metric, ...]) -> tuple[Metric, ...]:
     return tuple(metric for outcome in OUTCOME_HEADINGS for metric in directed if metric.outcome == outcome)
 
 
-def named(metrics: Sequence[Metric], outcome: Outcome) -> list[str]:
+def named(metrics: Sequence[MetricRow], outcome: Outcome) -> list[str]:
     """Names, as words, of the metrics of this outcome."""
     return [plain(metric.name) for metric in metrics if metric.outcome == outcome]
 
 
-def overall(systems: tuple[str, str], metrics: Sequence[Metric], pairs: int) -> str:
+def overall(systems: tuple[str, str], metrics: Sequence[MetricRow], pairs: int) -> str:
     """One sentence about all metrics together, with the chance that it claims what is not there."""
     directed = [metric for metric in metrics if metric.better != "neutral"]
     better, worse = named(directed, "better"), named(directed, "worse")
@@ -107,7 +107,7 @@ def overall(systems: tuple[str, str], metrics: Sequence[Metric], pairs: int) -> 
     return f"{second} against {first}: {' and '.join(said)}{rest} {proof}."
 
 
-def _from_to(metric: Metric) -> str:
+def _from_to(metric: MetricRow) -> str:
     digits = metric_digits(metric)
     return f"{number(metric.base, digits)} to {number(metric.trained, digits)}"
 

@@ -3,11 +3,11 @@
 from rushes.stats.agreement import krippendorff_alpha
 from rushes.stats.comparison import (
     Better,
+    ComparisonTable,
     Difference,
     Key,
     Measure,
     Outcome,
-    Table,
     compare_systems,
     outcome,
     read_table,
@@ -33,7 +33,7 @@ from rushes.stats.power import (
     spread_of_means,
 )
 from rushes.stats.ranking import Match, bradley_terry, rank_systems
-from rushes.stats.sequential import Watch, anytime_interval, watch
+from rushes.stats.sequential import StoppingDecision, anytime_interval, watch
 
 __all__ = [
     "NOTHING",
@@ -45,8 +45,8 @@ __all__ = [
     "Measure",
     "Outcome",
     "Prior",
-    "Table",
-    "Watch",
+    "ComparisonTable",
+    "StoppingDecision",
     "WinRate",
     "anytime_interval",
     "bradley_terry",

@@ -56,7 +56,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Table:
+class ComparisonTable:
     """All of a comparison. `means[metric][system]`; `pairs[first, second][metric]`, each pair in the systems' order."""
 
     systems: tuple[str, ...]
@@ -107,7 +107,7 @@ def outcome(better: Better, interval: Interval, p_adjusted: float | None = None)
 
 def compare_systems(
     systems: Sequence[str], measures: Iterable[Measure], *, seed: int = 0, margins: Mapping[str, float] | None = None
-) -> Table:
+) -> ComparisonTable:
     """Means of every system and differences of every pair, the bootstrap clustered by prompt.
 
     A metric with no shared value is left out of the pair. Gaps of at most `margins[metric]` are ties. Equal
@@ -128,7 +128,7 @@ def compare_systems(
         for name, p in zip(directed, adjusted, strict=True):
             known[name] = replace(known[name], p_adjusted=float(p))
         pairs[first, second] = known
-    return Table(tuple(systems), means, pairs)
+    return ComparisonTable(tuple(systems), means, pairs)
 
 
 def read_table(text: str, where: str) -> dict[str, Any]:

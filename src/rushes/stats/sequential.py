@@ -23,7 +23,7 @@ _BOLD = 0.75  # largest share of the stake that is bet
 
 
 @dataclass(frozen=True)
-class Watch:
+class StoppingDecision:
     """Where a study stands. `after` is the number of votes at which it could first have stopped, 0 = not yet."""
 
     decision: Decision
@@ -70,7 +70,7 @@ def anytime_interval(outcomes: ArrayLike, level: float = 0.95) -> tuple[Floats, 
     return low, high
 
 
-def watch(outcomes: ArrayLike, *, margin: float = 0.05, level: float = 0.95) -> Watch:
+def watch(outcomes: ArrayLike, *, margin: float = 0.05, level: float = 0.95) -> StoppingDecision:
     """Whether a study of wins (1), ties (0.5) and losses (0), in the order of arrival, may stop, and with what result.
 
     It may stop when the interval excludes one half ("better", "worse") or lies within `margin` of it ("equal").
@@ -86,4 +86,4 @@ def watch(outcomes: ArrayLike, *, margin: float = 0.05, level: float = 0.95) -> 
     if done.size:
         decision = "better" if better[stop] else "worse" if worse[stop] else "equal"
     rate = Interval(float(x.mean()), float(low[-1]), float(high[-1]), x.size)
-    return Watch(decision, rate, stop + 1 if done.size else 0)
+    return StoppingDecision(decision, rate, stop + 1 if done.size else 0)

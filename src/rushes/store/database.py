@@ -14,8 +14,8 @@ from typing import Self, cast
 from rushes.records import (
     Candidate,
     CandidateKind,
-    Caption,
     CaptionKind,
+    CaptionRow,
     Clip,
     Decision,
     Preference,
@@ -271,13 +271,13 @@ class Store:
                 after = page[-1][0]
                 yield from (decode(Score, body) for _, body in page)
 
-    def captions(self, kind: CaptionKind | None = None, subject: str | None = None) -> tuple[Caption, ...]:
+    def captions(self, kind: CaptionKind | None = None, subject: str | None = None) -> tuple[CaptionRow, ...]:
         """Texts for clips beside their own captions."""
-        return self._select(Caption, kind=kind, subject=subject)
+        return self._select(CaptionRow, kind=kind, subject=subject)
 
     def scenarios(self) -> dict[str, str]:
         """Clip id -> the name of its scenario, for clips whose footage names one; the last counts."""
-        return {row.subject: sys.intern(row.text) for row in self.stream(Caption) if row.kind == "scenario"}
+        return {row.subject: sys.intern(row.text) for row in self.stream(CaptionRow) if row.kind == "scenario"}
 
     def runs(self) -> tuple[Run, ...]:
         """Finished training runs."""

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
-from rushes.records import Candidate, Caption, Clip, Decision, Preference, Row, Run, Score
+from rushes.records import Candidate, CaptionRow, Clip, Decision, Preference, Row, Run, Score
 
 R = TypeVar("R", bound=Row)
 
@@ -17,7 +17,7 @@ KINDS: dict[str, type[Row]] = {
     "candidates": Candidate,
     "preferences": Preference,
     "scores": Score,
-    "captions": Caption,
+    "captions": CaptionRow,
     "decisions": Decision,
     "runs": Run,
 }

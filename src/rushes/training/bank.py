@@ -22,7 +22,7 @@ from rushes.noise.draws import TimeDraw
 from rushes.records import stable_hash
 from rushes.store.latents import LatentStore
 from rushes.training.batches import make_batch
-from rushes.training.choice import Way
+from rushes.training.choice import GradientStrategy
 from rushes.training.comparison import Comparison
 from rushes.training.gradients import plain_errors
 
@@ -118,7 +118,7 @@ def fill(
     *,
     seed: int,
     times: TimeDraw,
-    way: Way,
+    way: GradientStrategy,
     caption_dropout: float = 0.0,
     first_frame_noise: Sequence[float] = (),
     tick: Callable[[int], None] = lambda count: None,

@@ -37,7 +37,7 @@ class Pass:
 
 
 @dataclass(frozen=True)
-class Plan:
+class GradientPlan:
     """How the gradient of one batch is taken (see `rushes.training.gradients`)."""
 
     mode: Literal["joint", "stash", "two_pass", "rows"]
@@ -47,7 +47,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Way:
+class GradientStrategy:
     """What the choice is made from.
 
     Attributes:
@@ -65,35 +65,35 @@ class Way:
     most: Callable[[int], int] | None = None
     boundary: float | None = None
 
-    def plan(self, batch: Batch) -> Plan:
+    def plan(self, batch: Batch) -> GradientPlan:
         """One graph while it fits, else one graph for a few comparisons at a time, else view by view."""
         count, rows = len(batch.terms.coefficients_BKV), len(batch.place)
         if self.most:
             return self._sharded(batch, self.most)
         if not rows:
-            return Plan("joint", 0, "no comparison for this process")
+            return GradientPlan("joint", 0, "no comparison for this process")
         if self.mode != "auto":
-            return Plan(self.mode, count, "as train.gradients says")
+            return GradientPlan(self.mode, count, "as train.gradients says")
         largest = max(sum(b == each for b, _ in batch.place) for each in range(count))
         room = f"of {self.budget_mib:.0f} MiB"
         if rows * self.view_mib <= self.budget_mib:
-            return Plan("joint", count, f"{rows} views take {rows * self.view_mib:.0f} {room}")
+            return GradientPlan("joint", count, f"{rows} views take {rows * self.view_mib:.0f} {room}")
         if largest * self.view_mib <= self.budget_mib:
             graphs = math.ceil(count / int(self.budget_mib / (largest * self.view_mib)))
             together = math.ceil(count / graphs)  # about the same in each
-            return Plan(
+            return GradientPlan(
                 "joint",
                 together,
                 f"{together} of {count} comparisons at a time fit, at {self.view_mib:.0f} MiB a view {room}",
             )
         by_segment = any(reduction == "segment" for _, _, reduction in batch.terms.forms)
-        return Plan(
+        return GradientPlan(
             "two_pass" if by_segment else "stash",
             1,
             f"a comparison of {largest} views takes {largest * self.view_mib:.0f} {room}",
         )
 
-    def _sharded(self, batch: Batch, most: Callable[[int], int]) -> Plan:
+    def _sharded(self, batch: Batch, most: Callable[[int], int]) -> GradientPlan:
         rows = len(batch.place)
         fit = max(1, rows) if self.mode == "joint" else 1
         if self.mode == "auto":
@@ -105,10 +105,10 @@ class Way:
             for at in range(most(-(-len(own) // fit)))
         )
         if once:
-            return Plan(
+            return GradientPlan(
                 "joint", len(batch.terms.coefficients_BKV), f"weights are sharded, and {rows} views fit", passes
             )
-        return Plan("rows", fit, f"weights are sharded, and {fit} of {rows} views fit at once", passes)
+        return GradientPlan("rows", fit, f"weights are sharded, and {fit} of {rows} views fit at once", passes)
 
     def _by_expert(self, batch: Batch) -> list[tuple[tuple[int, ...], float | None]]:
         """Rows that go through the same weights, those of high noise first, and the time of a stand-in for them."""
@@ -123,7 +123,7 @@ class Way:
         ]
 
 
-AUTO = Way()  # one graph, as nothing is known of the memory
+AUTO = GradientStrategy()  # one graph, as nothing is known of the memory
 
 
 def activation_mib(network: nn.Module, forward: Callable[[], Tensor]) -> float:

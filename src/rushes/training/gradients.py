@@ -12,7 +12,7 @@ the gradient of e[v, f], with c = dL/de. Three ways to get it, equal up to round
 `stash` falls back to a second pass for views whose frames may get different signs (labels per segment).
 
 Where weights are sharded over processes, each pass gathers them from all, so every process must take the same passes
-(`Plan.passes`), and a process without rows for one goes along with a stand-in. Of two experts each has passes of its
+(`GradientPlan.passes`), and a process without rows for one goes along with a stand-in. Of two experts each has passes of its
 own. Rows that do not fit at once go through twice, a few at a time (`rows`): a stash would hold gradients that were
 never added up.
 
@@ -33,7 +33,7 @@ from rushes.noise.paths import NoisePath
 from rushes.objectives.losses import ViewErrors, loss
 from rushes.objectives.terms import ALONE, TermBatch, collate
 from rushes.training.batches import Batch
-from rushes.training.choice import AUTO, Mode, Pass, Plan, Way, activation_mib, budget_mib
+from rushes.training.choice import AUTO, GradientPlan, GradientStrategy, Mode, Pass, activation_mib, budget_mib
 from rushes.training.comparison import Comparison
 from rushes.training.losers import LoserGradients
 
@@ -63,9 +63,9 @@ def predictions(backbone: Backbone, batch: Batch, rows: Rows = slice(None)) -> t
 
 
 @torch.no_grad()
-def plain_errors(backbone: Backbone, batch: Batch, way: Way | Mode = AUTO) -> Tensor:
+def plain_errors(backbone: Backbone, batch: Batch, way: GradientStrategy | Mode = AUTO) -> Tensor:
     """Errors [B, V, F] without a graph, by the same forwards as `backward` takes: equal weights give equal bits."""
-    plan = (way if isinstance(way, Way) else Way(way)).plan(batch)
+    plan = (way if isinstance(way, GradientStrategy) else GradientStrategy(way)).plan(batch)
     if plan.passes:
         return _placed(batch, plan.passes, [_pass_errors(backbone, batch, each) for each in plan.passes])
     if not batch.place:
@@ -86,7 +86,7 @@ def backward(
     backbone: Backbone,
     batch: Batch,
     reference_BVF: Tensor,
-    way: Way | Mode = AUTO,
+    way: GradientStrategy | Mode = AUTO,
     counts: Mapping[str, Tensor] | None = None,
     losers: LoserGradients | None = None,
 ) -> tuple[Tensor, ViewErrors]:
@@ -104,7 +104,7 @@ def backward(
         The loss and the errors, detached.
     """
     counts = batch.terms.counts() if counts is None else counts
-    plan = (way if isinstance(way, Way) else Way(way)).plan(batch)
+    plan = (way if isinstance(way, GradientStrategy) else GradientStrategy(way)).plan(batch)
     if plan.passes:
         return _by_pass(backbone, batch, reference_BVF, plan, counts)
     if not batch.place:
@@ -122,7 +122,7 @@ def backward(
 
 
 def _by_pass(
-    backbone: Backbone, batch: Batch, reference_BVF: Tensor, plan: Plan, counts: Mapping[str, Tensor]
+    backbone: Backbone, batch: Batch, reference_BVF: Tensor, plan: GradientPlan, counts: Mapping[str, Tensor]
 ) -> tuple[Tensor, ViewErrors]:
     """Sharded weights: passes that are the same in all processes, whatever their comparisons are.
 
@@ -157,12 +157,12 @@ def _placed(batch: Batch, passes: Sequence[Pass], errors: Sequence[Tensor]) -> T
     return out
 
 
-def measured_way(backbone: Backbone, batch: Batch, mode: Mode, memory_mb: int = 0) -> Way:
+def measured_way(backbone: Backbone, batch: Batch, mode: Mode, memory_mb: int = 0) -> GradientStrategy:
     """What the choice between the ways is made from: one view of the batch goes through the network with a graph."""
     if mode != "auto":
-        return Way(mode)
+        return GradientStrategy(mode)
     view_mib = activation_mib(backbone.network, lambda: row_errors(backbone, batch, slice(0, 1)))
-    return Way(mode, view_mib, budget_mib(batch.clean_RCFHW.device, memory_mb))
+    return GradientStrategy(mode, view_mib, budget_mib(batch.clean_RCFHW.device, memory_mb))
 
 
 def _coefficients(errors: ViewErrors, terms: TermBatch, counts: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:

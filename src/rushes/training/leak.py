@@ -39,7 +39,7 @@ LEAST = 20  # pairs below which nothing is said
 
 
 @dataclass(frozen=True)
-class Pair:
+class ShortcutPair:
     """A winning and a losing view of one comparison."""
 
     group: str
@@ -48,7 +48,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Seen:
+class ShortcutFeatures:
     """A view's frames [T, H, W, 3] as the codec gets them, and the file that they come from."""
 
     frames: Frames
@@ -89,26 +89,26 @@ class Leak:
         return cls(**{**values, "share": Interval(**values["share"])})
 
 
-def pairs(comparisons: Sequence[Comparison]) -> list[Pair]:
+def pairs(comparisons: Sequence[Comparison]) -> list[ShortcutPair]:
     """Winners and losers of all terms that compare, each pair once; a view that wins some frames wins if most."""
-    found: dict[Pair, None] = {}
+    found: dict[ShortcutPair, None] = {}
     for comparison in comparisons:
         for term in comparison.terms:
             pull = [coefficient * sum(term.labels) for coefficient in term.coefficients]
             if term.link in ALONE or not any(pull):
                 continue
             sides = [[v for v, p in zip(comparison.views, pull, strict=False) if sign * p > 0] for sign in (1, -1)]
-            found |= {Pair(comparison.group, w, x): None for w in sides[0] for x in sides[1] if w.key != x.key}
+            found |= {ShortcutPair(comparison.group, w, x): None for w in sides[0] for x in sides[1] if w.key != x.key}
     return list(found)
 
 
-def spread_out(many: Sequence[Pair], count: int) -> list[Pair]:
+def spread_out(many: Sequence[ShortcutPair], count: int) -> list[ShortcutPair]:
     """At most `count` pairs, evenly from the whole list."""
     return [many[at * len(many) // count] for at in range(count)] if len(many) > count else list(many)
 
 
 def measure(
-    chosen: Sequence[Pair], read: Callable[[View], Seen], tick: Callable[[], None] = lambda: None
+    chosen: Sequence[ShortcutPair], read: Callable[[View], ShortcutFeatures], tick: Callable[[], None] = lambda: None
 ) -> tuple[Leak, ...]:
     """Each feature that differs at all, the most telling first, after all of them together; empty for few pairs."""
     groups = [pair.group for pair in chosen]
@@ -133,7 +133,7 @@ def means(won: Floats, lost: Floats, at: int) -> tuple[float, float]:
     return float(won[:, at].mean()), float(lost[:, at].mean())
 
 
-def features(seen: Seen) -> Floats:
+def features(seen: ShortcutFeatures) -> Floats:
     """The values of `FEATURES`, in their order; NaN where there is none, as for the file of an edited clip."""
     footage = probe(seen.file)
     pixels = footage.width_px * footage.height_px * footage.frames

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from rushes.backbones.base import Backbone
-from rushes.config.tables import Train
+from rushes.config.tables import TrainSettings
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.diagnostics import diagnose
 from rushes.objectives.losses import ViewErrors, loss
@@ -26,7 +26,7 @@ from rushes.training.average import Average
 from rushes.training.bank import Bank
 from rushes.training.batches import Batch, make_batch, schedule, time_of
 from rushes.training.beta import AutoBeta, scaled
-from rushes.training.choice import AUTO, Mode, Way
+from rushes.training.choice import AUTO, GradientStrategy, Mode
 from rushes.training.comparison import Comparison
 from rushes.training.determinism import deterministic
 from rushes.training.experts import by_expert
@@ -37,7 +37,7 @@ from rushes.training.parallel import ALONE, Ranks, whole
 from rushes.training.probe import measure
 from rushes.training.reference import Reference
 from rushes.training.unconditional import UnconditionalProbe
-from rushes.training.watch import NOBODY, Watch
+from rushes.training.watch import NOBODY, RunMonitor
 
 Progress = Callable[[int, Mapping[str, float]], None]
 
@@ -59,11 +59,11 @@ class Work:
 
     backbone: Backbone
     data: Data
-    settings: Train
+    settings: TrainSettings
     seed: int
     reference: Reference
     optimiser: torch.optim.Optimizer
-    way: Way
+    way: GradientStrategy
     strength: AutoBeta
     ranks: Ranks
     average: Average | None  # of the trained weights; None = what is trained is what is written
@@ -112,13 +112,13 @@ def split(comparisons: Sequence[Comparison], held_out: int) -> tuple[list[Compar
 def train(
     backbone: Backbone,
     data: Data,
-    settings: Train,
+    settings: TrainSettings,
     folder: Path,
     *,
     seed: int,
     identity: str,
     progress: Progress = lambda step, row: None,
-    watch: Watch = NOBODY,
+    watch: RunMonitor = NOBODY,
     ranks: Ranks = ALONE,
 ) -> int:
     """Train `backbone` in place, from the newest checkpoint in `folder` if there is one.
@@ -171,7 +171,7 @@ def train(
     return settings.steps - start
 
 
-def _check(data: Data, settings: Train, ranks: Ranks) -> None:
+def _check(data: Data, settings: TrainSettings, ranks: Ranks) -> None:
     if not data.comparisons:
         raise ValueError("no comparison to train on; lower train.held_out, or make more takes or labels")
     if data.bank and settings.reference != "frozen":
@@ -187,7 +187,7 @@ def _check(data: Data, settings: Train, ranks: Ranks) -> None:
         )
 
 
-def _prepare(backbone: Backbone, data: Data, settings: Train, seed: int, ranks: Ranks) -> Work:
+def _prepare(backbone: Backbone, data: Data, settings: TrainSettings, seed: int, ranks: Ranks) -> Work:
     network = backbone.network
     network.eval()  # no dropout: policy and reference must differ by their weights alone
     ranks.match(network)
@@ -205,7 +205,7 @@ def _prepare(backbone: Backbone, data: Data, settings: Train, seed: int, ranks: 
     return Work(backbone, data, settings, seed, reference, optimiser, way, strength, ranks, average, unconditional)
 
 
-def _samples(work: Work, watch: Watch, step: int) -> dict[str, Any]:
+def _samples(work: Work, watch: RunMonitor, step: int) -> dict[str, Any]:
     """What watches samples, made with the weights that the run would write now."""
     with work.average.applied() if work.average is not None else nullcontext():
         return watch.samples(step, work.settings)
@@ -301,14 +301,16 @@ def _of_experts(
     return by_expert(errors, terms, t_B, boundary)
 
 
-def learning_rate(settings: Train, step: int) -> float:
+def learning_rate(settings: TrainSettings, step: int) -> float:
     """Rate of a step (the first is 0): up over the warm-up, then, by default, down to zero at the end of the run."""
     rise = (step + 1) / max(1, settings.warmup)
     fall = (settings.steps - step) / max(1, settings.steps - settings.warmup)
     return settings.lr * min(1.0, rise, fall if settings.decay == "linear" else 1.0)
 
 
-def reference_errors(backbone: Backbone, batch: Batch, reference: Reference, way: Way | Mode = AUTO) -> Tensor:
+def reference_errors(
+    backbone: Backbone, batch: Batch, reference: Reference, way: GradientStrategy | Mode = AUTO
+) -> Tensor:
     """Errors [B, V, F] of the reference; zeros where no term asks for them."""
     if not batch.terms.needs_reference:
         return no_errors(batch)

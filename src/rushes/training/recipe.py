@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from rushes.config.base import Table
+from rushes.config.base import SettingsTable
 from rushes.noise.draws import TimeDraw
 from rushes.store.database import Store
 from rushes.training.comparison import Comparison, LatentGrid
@@ -34,7 +34,7 @@ class Recipe(Protocol):
 
     PAPER: str
     NEEDS: tuple[str, ...]
-    Options: type[Table]
+    Options: type[SettingsTable]
     TINY: Mapping[str, Any]
 
     def comparisons(self, store: Store, options: Any, grid: LatentGrid) -> list[Comparison]:

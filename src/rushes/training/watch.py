@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rushes.config.tables import Train
+from rushes.config.tables import TrainSettings
 from rushes.media.read import read_video
 from rushes.media.resize import Frames
 from rushes.media.write import write_video
@@ -40,7 +40,7 @@ class Sampler:
 
 
 @dataclass(frozen=True)
-class Watch:
+class RunMonitor:
     """What is done beside training; by default nothing.
 
     Attributes:
@@ -55,7 +55,7 @@ class Watch:
     track: Callable[[Sequence[Row]], None] = lambda rows: None
     known: Mapping[str, Any] = field(default_factory=dict)
 
-    def samples(self, step: int, settings: Train) -> dict[str, Any]:
+    def samples(self, step: int, settings: TrainSettings) -> dict[str, Any]:
         """Clips and their figures, if it is time: at the start, every so many steps, and at the end."""
         due = settings.sample_every and (step % settings.sample_every == 0 or step == settings.steps)
         return write_samples(self.sampler, step) if self.sampler and due else {}
@@ -71,7 +71,7 @@ class Watch:
                 self.tell(each)
 
 
-NOBODY = Watch()
+NOBODY = RunMonitor()
 
 
 def write_samples(sampler: Sampler, step: int) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from fastapi.responses import Response
 from pydantic import Field
 
 from rushes.records import Candidate, Clip
-from rushes.web.desk import Desk
-from rushes.web.ledger import Item
-from rushes.web.marks import Labels, Side
+from rushes.web.desk import LabelingSession
+from rushes.web.ledger import Assignment
+from rushes.web.marks import LabelSubmission, Side
 from rushes.web.progress import progress_of
 from rushes.web.site import Body, Id, make_site, video_answer
 
@@ -36,7 +36,7 @@ class OneItem(Body):
     item: Id | Literal[""] = ""
 
 
-class Save(Body):
+class SaveLabels(Body):
     """What a person says of an item."""
 
     item: Id
@@ -52,7 +52,7 @@ class Save(Body):
 class _Cached:
     """Agreement takes a while to count over many labels, so it is not counted anew for every look at it."""
 
-    desk: Desk
+    desk: LabelingSession
     until: float = -math.inf
     facts: dict[str, Any] = field(default_factory=dict)
 
@@ -69,7 +69,7 @@ class _Cached:
             return self.facts
 
 
-def make_app(desk: Desk, title: str, local: bool = True) -> FastAPI:
+def make_app(desk: LabelingSession, title: str, local: bool = True) -> FastAPI:
     """The application.
 
     Args:
@@ -83,7 +83,7 @@ def make_app(desk: Desk, title: str, local: bool = True) -> FastAPI:
     return app
 
 
-def _add_facts(app: FastAPI, desk: Desk, title: str, person: Any) -> None:
+def _add_facts(app: FastAPI, desk: LabelingSession, title: str, person: Any) -> None:
     cached = _Cached(desk)
 
     @app.get("/api/me")
@@ -98,7 +98,7 @@ def _add_facts(app: FastAPI, desk: Desk, title: str, person: Any) -> None:
         return {"project": title, "name": name, **cached.read()}
 
 
-def _add_labels(app: FastAPI, desk: Desk, person: Any) -> None:
+def _add_labels(app: FastAPI, desk: LabelingSession, person: Any) -> None:
     # What takes a millisecond of memory and no disk runs where it is; what waits for the disk gets a thread.
     @app.post("/api/next")
     async def next_pair(body: Next, name: str = person) -> dict[str, Any]:
@@ -106,8 +106,8 @@ def _add_labels(app: FastAPI, desk: Desk, person: Any) -> None:
         return {"item": _shown(desk, item) if item else None, **desk.progress(name)}
 
     @app.post("/api/save")
-    def save(body: Save, name: str = person) -> dict[str, Any]:
-        desk.save(name, body.item, Labels(body.event, body.revises, body.labels, body.scores))
+    def save(body: SaveLabels, name: str = person) -> dict[str, Any]:
+        desk.save(name, body.item, LabelSubmission(body.event, body.revises, body.labels, body.scores))
         return {"saved": body.event, **desk.progress(name)}
 
     @app.post("/api/back")
@@ -133,7 +133,7 @@ def _add_labels(app: FastAPI, desk: Desk, person: Any) -> None:
         return video_answer(lambda: desk.media(name, item, side))
 
 
-def _shown(desk: Desk, item: Item) -> dict[str, Any]:
+def _shown(desk: LabelingSession, item: Assignment) -> dict[str, Any]:
     """What the page may know of an item: nothing that tells which clip is which."""
     a, real = desk.side(item, "a"), desk.real(item)
     rows: dict[str, Candidate | Clip] = {"a": a, "b": desk.side(item, "b"), **({"real": real} if real else {})}

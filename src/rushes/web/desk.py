@@ -18,31 +18,36 @@ from typing import Literal
 
 from rushes.records import Candidate, Clip, Preference, Row, Score
 from rushes.store.database import Store
-from rushes.web.ledger import Item, Ledger
-from rushes.web.marks import Labels, Plan, Side, marks_of, row_id, rows_of
-from rushes.web.people import Refused
-from rushes.web.pick import Picker
-from rushes.web.tally import NONE, Tally
+from rushes.web.ledger import Assignment, AssignmentStore
+from rushes.web.marks import LabelingPlan, LabelSubmission, Side, marks_of, row_id, rows_of
+from rushes.web.people import AccessDenied
+from rushes.web.pick import PairSelector
+from rushes.web.tally import NONE, VoteTable
 from rushes.web.videos import video_in
 
 _HELD = 2  # pairs on one desk: the one that is labelled, and the next, which loads meanwhile
 
 
-class Desk:
+class LabelingSession:
     """Pairs and labels of one project; threads may share it."""
 
     def __init__(
-        self, store: Store, tally: Tally, ledger: Ledger, plan: Plan, clock: Callable[[], float] = time.time
+        self,
+        store: Store,
+        tally: VoteTable,
+        ledger: AssignmentStore,
+        plan: LabelingPlan,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.store, self.tally, self.ledger, self.plan, self.clock = store, tally, ledger, plan, clock
         self._reader = Store.open(store.project)  # so that reading does not wait for another's label to reach the disk
         self._lock = threading.RLock()
         self._locks: dict[str, threading.Lock] = {}
         self._open = {item.id: item for item in ledger.open(clock())}
-        self._picker = Picker(tally, ledger, plan)
+        self._picker = PairSelector(tally, ledger, plan)
         self.candidate = lru_cache(4096)(self._candidate)
 
-    def next(self, annotator: str, have: tuple[str, ...] = ()) -> Item | None:
+    def next(self, annotator: str, have: tuple[str, ...] = ()) -> Assignment | None:
         """A pair for this person that is not among the items `have`: one that lies there, or a new one; None = no more.
 
         The lease of what is given, and of `have`, begins anew.
@@ -54,13 +59,13 @@ class Desk:
             if waiting:
                 return waiting[0]
             if len(mine) >= _HELD:
-                raise Refused("Two pairs are on this desk already; label one of them first.")
+                raise AccessDenied("Two pairs are on this desk already; label one of them first.")
             found = self._picker.pick(annotator, self._open.values(), self.clock() + self.plan.lease_s)
             if found is not None:
                 self._keep(found)
             return found
 
-    def save(self, annotator: str, item_id: str, given: Labels) -> None:
+    def save(self, annotator: str, item_id: str, given: LabelSubmission) -> None:
         """Store labels. Sent again, the same event changes nothing.
 
         Raises:
@@ -74,7 +79,7 @@ class Desk:
                 self._add(rows)  # changes nothing, and refuses other content under the same event
                 return
             if given.revises != item.event:
-                raise Refused("This pair was saved from another window meanwhile; reload the page to go on.")
+                raise AccessDenied("This pair was saved from another window meanwhile; reload the page to go on.")
             if not item.event:
                 self._renew(item)
             self._keep(replace(item, pending=given.event, until=self.clock() + self.plan.lease_s))
@@ -102,19 +107,19 @@ class Desk:
                 del self._open[item_id]
                 self.ledger.drop(item_id)
 
-    def back(self, annotator: str, item_id: str = "") -> tuple[Item, Labels] | None:
+    def back(self, annotator: str, item_id: str = "") -> tuple[Assignment, LabelSubmission] | None:
         """What this person saved before the item (without one: saved last), and how; None where there is nothing."""
         now = self.ledger.get(item_id) if item_id else None
         before = now.saved_at if now and now.annotator == annotator and now.saved_at else math.inf
         item = self.ledger.saved_before(annotator, before)
         return (item, self.given(item)) if item else None
 
-    def given(self, item: Item) -> Labels:
+    def given(self, item: Assignment) -> LabelSubmission:
         """What was saved last of an item, as its person saw it."""
         rows = {name: self._stored(item, item.event, name) for name in self.plan.dimensions}
         sides: tuple[Side, Side] = ("a", "b")
         scores = {side: self._stored(item, item.event, f"score {side}") for side in sides}
-        return Labels(
+        return LabelSubmission(
             item.event,
             item.event,
             {name: marks_of(row) for name, row in rows.items() if isinstance(row, Preference)},
@@ -130,20 +135,20 @@ class Desk:
         item = self._own(annotator, item_id)
         row = self.real(item) if side == "real" else self.side(item, side)
         if row is None:
-            raise Refused("This pair has no real clip.")
+            raise AccessDenied("This pair has no real clip.")
         return video_in(self.store, row.media)
 
-    def side(self, item: Item, side: Side) -> Candidate:
+    def side(self, item: Assignment, side: Side) -> Candidate:
         """The clip that is shown as A or B."""
         return self.candidate(item.left if (side == "a") != item.swapped else item.right)
 
-    def real(self, item: Item) -> Clip | None:
+    def real(self, item: Assignment) -> Clip | None:
         """The real clip that both sides answer to, where there is one."""
         clip_id = self.candidate(item.left).clip_id
         row = self._reader.get(clip_id) if clip_id else None
         return row if isinstance(row, Clip) else None
 
-    def segments(self, item: Item) -> int:
+    def segments(self, item: Assignment) -> int:
         """How many labels the pair takes: the full segments of the shorter clip, at least one."""
         if self.plan.segment_s is None:
             return 1
@@ -165,7 +170,7 @@ class Desk:
             self._reader.close()
             self.store.close()
 
-    def _keep(self, item: Item) -> None:
+    def _keep(self, item: Assignment) -> None:
         with self._lock:
             if not item.event:
                 self._open[item.id] = item
@@ -175,7 +180,7 @@ class Desk:
         for item in [item for item in self._open.values() if item.until <= self.clock()]:
             del self._open[item.id]
 
-    def _renew(self, item: Item) -> None:
+    def _renew(self, item: Assignment) -> None:
         """Let a first save through while the lease lasts, or when nobody else has the pair since."""
         with self._lock:
             self._expire()
@@ -185,12 +190,12 @@ class Desk:
             others = [i for i in self._open.values() if {i.left, i.right} == {item.left, item.right}]
             most = 1 if item.kind == "new" else self.plan.overlap
             if item.kind != "gold" and self.tally.votes[place[0]] + len(others) >= most:
-                raise Refused("This pair lay too long and somebody else has it now; it was not saved.")
+                raise AccessDenied("This pair lay too long and somebody else has it now; it was not saved.")
 
-    def _own(self, annotator: str, item_id: str) -> Item:
+    def _own(self, annotator: str, item_id: str) -> Assignment:
         item = self.ledger.get(item_id)
         if item is None or item.annotator != annotator:
-            raise Refused("This pair is not on your desk; reload the page to get one.")
+            raise AccessDenied("This pair is not on your desk; reload the page to get one.")
         if item.pending and item.pending != item.event and self._stored(item, item.pending) is not None:
             # The process was stopped between the store and the ledger.
             item = replace(item, event=item.pending, pending="", saved_at=item.saved_at or self.clock())
@@ -203,9 +208,9 @@ class Desk:
         try:
             self.store.add(rows)
         except ValueError as error:
-            raise Refused(str(error)) from error
+            raise AccessDenied(str(error)) from error
 
-    def _stored(self, item: Item, event: str, what: str = "") -> Row | None:
+    def _stored(self, item: Assignment, event: str, what: str = "") -> Row | None:
         """What an event made of a dimension or score, by default of the first dimension; None where it made nothing."""
         try:
             return self._reader.get(row_id(item, event, what or self.plan.dimensions[0]))

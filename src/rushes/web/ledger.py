@@ -10,13 +10,13 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Literal
 
-from rushes.web.people import People
+from rushes.web.people import Accounts
 
 Kind = Literal["new", "overlap", "repeat", "gold"]
 
 
 @dataclass(frozen=True)
-class Item:
+class Assignment:
     """A pair on a person's desk. `event` is the last that was saved of it, `pending` one that is being saved."""
 
     id: str
@@ -31,7 +31,7 @@ class Item:
     saved_at: float = 0.0
 
 
-_COLUMNS = ", ".join(field.name for field in fields(Item))
+_COLUMNS = ", ".join(field.name for field in fields(Assignment))
 _TABLES = (
     f"CREATE TABLE IF NOT EXISTS items ({_COLUMNS.replace('id,', 'id PRIMARY KEY,', 1)})",
     "CREATE INDEX IF NOT EXISTS by_annotator ON items (annotator, saved_at)",
@@ -39,7 +39,7 @@ _TABLES = (
 )
 
 
-class Ledger(People):
+class AssignmentStore(Accounts):
     """The file of the people, with their items."""
 
     def __init__(self, path: Path) -> None:
@@ -47,9 +47,9 @@ class Ledger(People):
         for statement in _TABLES:
             self._file.execute(statement)
 
-    def put(self, item: Item) -> None:
+    def put(self, item: Assignment) -> None:
         """Write an item, new or changed."""
-        marks = ", ".join("?" * len(fields(Item)))
+        marks = ", ".join("?" * len(fields(Assignment)))
         with self._lock:
             self._file.execute(f"INSERT OR REPLACE INTO items VALUES ({marks})", astuple(item))
 
@@ -58,20 +58,20 @@ class Ledger(People):
         with self._lock:
             self._file.execute("DELETE FROM items WHERE id = ?", (item,))
 
-    def get(self, item: str) -> Item | None:
+    def get(self, item: str) -> Assignment | None:
         """The item with this id, or None."""
         return next(self._select("id = ?", item), None)
 
-    def open(self, now: float) -> Iterator[Item]:
+    def open(self, now: float) -> Iterator[Assignment]:
         """Items that are on a desk and not saved yet."""
         return self._select("event = '' AND until > ?", now)
 
-    def saved_before(self, annotator: str, moment: float) -> Item | None:
+    def saved_before(self, annotator: str, moment: float) -> Assignment | None:
         """What a person saved last before a moment, or None."""
         where = "annotator = ? AND saved_at > 0 AND saved_at < ? ORDER BY saved_at DESC LIMIT 1"
         return next(self._select(where, annotator, moment), None)
 
-    def to_repeat(self, annotator: str, after: int) -> Item | None:
+    def to_repeat(self, annotator: str, after: int) -> Assignment | None:
         """The oldest pair that this person has had once, with at least `after` saved since; None = there is none."""
         recent = "SELECT saved_at FROM items WHERE annotator = ?1 ORDER BY saved_at DESC LIMIT 1 OFFSET ?2"
         again = (
@@ -90,9 +90,9 @@ class Ledger(People):
             found = self._file.execute("SELECT count(*) FROM items WHERE annotator = ?", (annotator,)).fetchone()
         return int(found[0])
 
-    def _select(self, where: str, *arguments: object) -> Iterator[Item]:
+    def _select(self, where: str, *arguments: object) -> Iterator[Assignment]:
         with self._lock:
             rows = self._file.execute(f"SELECT {_COLUMNS} FROM items WHERE {where}", arguments).fetchall()
         for row in rows:
-            item = Item(*row)
-            yield Item(**{**vars(item), "swapped": bool(item.swapped)})
+            item = Assignment(*row)
+            yield Assignment(**{**vars(item), "swapped": bool(item.swapped)})

@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
+from rushes.formats.scores import HUMAN as SCORE
 from rushes.records import Preference, Score, stable_hash
-from rushes.store.people import AGAIN, HUMAN
-from rushes.store.scores import HUMAN as SCORE
-from rushes.web.ledger import Item
-from rushes.web.people import Refused
+from rushes.store.annotators import AGAIN, HUMAN
+from rushes.web.ledger import Assignment
+from rushes.web.people import AccessDenied
 
 Side = Literal["a", "b"]
 
 
 @dataclass(frozen=True)
-class Plan:
+class LabelingPlan:
     """How a project is labelled; shares are of the pairs that a person gets, in [0, 1]."""
 
     dimensions: tuple[str, ...] = ("overall",)
@@ -34,7 +34,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Labels:
+class LabelSubmission:
     """What a person says of a pair, in terms of what was shown: +1 A is better, 0 tie, -1 B, None = cannot tell."""
 
     event: str
@@ -43,16 +43,16 @@ class Labels:
     scores: Mapping[Side, float] = field(default_factory=dict)  # from 0 to 10
 
 
-def rows_of(item: Item, given: Labels, plan: Plan, segments: int) -> list[Preference | Score]:
+def rows_of(item: Assignment, given: LabelSubmission, plan: LabelingPlan, segments: int) -> list[Preference | Score]:
     """A preference per dimension, and a score per clip where scores were given.
 
     Raises:
         Refused: labels that do not fit the plan or the pair.
     """
     if set(given.labels) != set(plan.dimensions) or any(len(marks) != segments for marks in given.labels.values()):
-        raise Refused(f"Labels for {', '.join(plan.dimensions)} with {segments} segments each were expected.")
+        raise AccessDenied(f"Labels for {', '.join(plan.dimensions)} with {segments} segments each were expected.")
     if not given.event or given.event == given.revises:
-        raise Refused("The event has no id of its own.")
+        raise AccessDenied("The event has no id of its own.")
     judge = HUMAN + item.annotator + (AGAIN if item.kind == "repeat" else "")
     now = datetime.now(UTC).isoformat(timespec="seconds")
     rows: list[Preference | Score] = []
@@ -86,6 +86,6 @@ def marks_of(row: Preference) -> tuple[int | None, ...]:
     return tuple(None if at in row.unjudged else slot for at, slot in enumerate(row.by_slot))
 
 
-def row_id(item: Item, event: str, what: str) -> str:
+def row_id(item: Assignment, event: str, what: str) -> str:
     """Id of the row that an event makes of a dimension or score: the same however often the event is sent."""
     return stable_hash(["human", item.id, event, what])

@@ -14,11 +14,11 @@ NAME = re.compile(r"[^\W_](?:[\w .-]{0,38}[\w.])?")
 _NAME_RULE = "letters and digits, up to 40, with spaces, dots, hyphens and underscores between them"
 
 
-class Refused(ValueError):
+class AccessDenied(ValueError):
     """A request that changes nothing; the text says why, for the person who made it."""
 
 
-class People:
+class Accounts:
     """The file that knows them; threads may share it. What was written survives a kill of the process."""
 
     def __init__(self, path: Path) -> None:

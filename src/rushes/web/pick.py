@@ -7,22 +7,22 @@ from collections.abc import Collection, Iterator
 import numpy as np
 
 from rushes.records import stable_hash
-from rushes.web.ledger import Item, Kind, Ledger
-from rushes.web.marks import Plan
-from rushes.web.tally import NONE, UNJUDGED, Tally
+from rushes.web.ledger import Assignment, AssignmentStore, Kind
+from rushes.web.marks import LabelingPlan
+from rushes.web.tally import NONE, UNJUDGED, VoteTable
 
 _BEFORE_REPEAT = 5
 Found = tuple[str, str, bool]  # left, right, and whether the right one is shown first
 
 
-class Picker:
+class PairSelector:
     """Chooses among the pairs of a tally. The same labels and the same seed give the same pairs."""
 
-    def __init__(self, tally: Tally, ledger: Ledger, plan: Plan) -> None:
+    def __init__(self, tally: VoteTable, ledger: AssignmentStore, plan: LabelingPlan) -> None:
         self._tally, self._ledger, self._plan = tally, ledger, plan
         self._luck = np.random.default_rng(plan.seed).permutation(tally.pairs)  # settles equal gains
 
-    def pick(self, annotator: str, on_desks: Collection[Item], until: float) -> Item | None:
+    def pick(self, annotator: str, on_desks: Collection[Assignment], until: float) -> Assignment | None:
         """A pair that lies on no desk, as an item of this person until then; None = nothing is left for this person.
 
         Which kind it is goes by the shares of the plan; a kind that has no pair gives way to a new one.
@@ -41,7 +41,7 @@ class Picker:
             if found is not None:
                 left, right, swapped = found
                 id = stable_hash(["item", self._plan.seed, annotator, left, right, kind, number])
-                return Item(id, annotator, left, right, kind, swapped, until)
+                return Assignment(id, annotator, left, right, kind, swapped, until)
         return None
 
     def _shares(self) -> Iterator[tuple[Kind, float]]:
@@ -50,7 +50,7 @@ class Picker:
             yield "gold", self._plan.gold_share
         yield "overlap", self._plan.overlap_share
 
-    def _best(self, annotator: str, kind: Kind, on_desks: Collection[Item]) -> Found | None:
+    def _best(self, annotator: str, kind: Kind, on_desks: Collection[Assignment]) -> Found | None:
         tally, plan = self._tally, self._plan
         taken, free = tally.votes.copy(), tally.of(annotator) == NONE
         for item in on_desks:
@@ -73,7 +73,7 @@ class Picker:
         left, right = tally.sides(int(best[np.argmin(self._luck[best])]))
         return left, right, int(stable_hash(["side", plan.seed, annotator, left, right], 8), 16) % 2 == 1
 
-    def _to_repeat(self, annotator: str, on_desks: Collection[Item]) -> Found | None:
+    def _to_repeat(self, annotator: str, on_desks: Collection[Assignment]) -> Found | None:
         item = self._ledger.to_repeat(annotator, _BEFORE_REPEAT)
         if item is None or any(i.annotator == annotator and i.kind == "repeat" for i in on_desks):
             return None

@@ -7,11 +7,11 @@ from typing import Any
 
 from rushes.judges.agreement import Ratings, agreement, first_slot, labels_by, matching, ratings_of
 from rushes.records import Preference
-from rushes.store.people import AGAIN, HUMAN
-from rushes.web.desk import Desk
+from rushes.store.annotators import AGAIN, HUMAN
+from rushes.web.desk import LabelingSession
 
 
-def progress_of(desk: Desk) -> dict[str, Any]:
+def progress_of(desk: LabelingSession) -> dict[str, Any]:
     """Facts for the page of progress: of the project, of each dimension, and of each person."""
     rows = [row for row in desk.store.preferences() if row.judge.startswith(HUMAN)]
     first = [row for row in rows if not row.judge.endswith(AGAIN)]

@@ -15,14 +15,14 @@ from datetime import UTC, datetime
 from rushes.records import Clip, Decision, stable_hash
 from rushes.store.database import Store
 from rushes.store.decisions import Said
-from rushes.web.people import People, Refused
-from rushes.web.shelf import Queue, Shelf
+from rushes.web.people import AccessDenied, Accounts
+from rushes.web.shelf import Queue, ReviewQueue
 
 MEASURED = "curate/"  # metrics of curation begin so
 
 
 @dataclass(frozen=True)
-class Limit:
+class ReviewThreshold:
     """What a metric must lie between for a clip to stay; None = no bound."""
 
     low: float | None = None
@@ -30,7 +30,7 @@ class Limit:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ReviewAnswer:
     """What a person says of a clip: `keep` None takes back what this person said before."""
 
     clip: str
@@ -42,7 +42,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Facts:
+class ClipFacts:
     """What a page may show of a clip.
 
     Attributes:
@@ -60,15 +60,15 @@ class Facts:
     said: Said
 
 
-class Review:
+class ReviewSession:
     """Clips of one project and what people say of them; threads may share it."""
 
     def __init__(
         self,
         store: Store,
-        shelf: Shelf,
-        people: People,
-        limits: Mapping[str, Limit] | None = None,
+        shelf: ReviewQueue,
+        people: Accounts,
+        limits: Mapping[str, ReviewThreshold] | None = None,
         lease_s: float = 300.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -96,7 +96,7 @@ class Review:
     def deal(
         self, person: str, name: Queue, scenario: str | None, start: str, have: Sequence[str], count: int
     ) -> tuple[str, ...]:
-        """The next clips of a queue that nobody else looks at; see `Shelf.after`. The person's others are let go.
+        """The next clips of a queue that nobody else looks at; see `ReviewQueue.after`. The person's others are let go.
 
         Args:
             have: ids of clips that the person's page shows or has loaded; they are not given again.
@@ -110,7 +110,7 @@ class Review:
                 self._held.setdefault(id, (person, now + self.lease_s))
             return found
 
-    def save(self, person: str, answer: Answer) -> None:
+    def save(self, person: str, answer: ReviewAnswer) -> None:
         """Store an answer. Sent again, it changes nothing.
 
         Raises:
@@ -122,14 +122,14 @@ class Review:
             if not self._stored(row.id):
                 last = self.shelf.said(answer.clip).person()
                 if answer.revises != (last.id if last else ""):
-                    raise Refused(_meanwhile(person, last))
+                    raise AccessDenied(_meanwhile(person, last))
             try:
                 self.store.add([row])  # refuses other content under the same event
             except ValueError as error:
-                raise Refused(str(error)) from error
+                raise AccessDenied(str(error)) from error
             self.catch_up()
 
-    def facts(self, id: str) -> Facts:
+    def facts(self, id: str) -> ClipFacts:
         """What is known of a clip.
 
         Raises:
@@ -143,7 +143,7 @@ class Review:
         }
         texts: dict[str, str] = {row.kind: row.text for row in self._reader.captions(subject=id) if row.kind != "wrong"}
         caption = said.program.caption if said.program and said.program.caption else clip.caption
-        return Facts(clip, caption, texts, values, said)
+        return ClipFacts(clip, caption, texts, values, said)
 
     def back(self, person: str, clip: str = "") -> str | None:
         """The clip that this person decided before this one, without one: decided last. None = there is none."""
@@ -165,7 +165,7 @@ class Review:
     def clip(self, id: str) -> Clip:
         """A clip of the project. Raises Refused when there is none with this id."""
         if id not in self.shelf.place:
-            raise Refused("This clip is not in the project; reload the page.")
+            raise AccessDenied("This clip is not in the project; reload the page.")
         row = self._reader.get(id)
         assert isinstance(row, Clip), id
         return row
@@ -176,7 +176,7 @@ class Review:
         self._reader.close()
         self.store.close()
 
-    def _row(self, person: str, answer: Answer) -> Decision:
+    def _row(self, person: str, answer: ReviewAnswer) -> Decision:
         self.clip(answer.clip)
         id = stable_hash(["review", answer.clip, person, answer.event])
         now = datetime.now(UTC).isoformat(timespec="seconds")

@@ -10,8 +10,8 @@ from fastapi.responses import Response
 from pydantic import Field
 
 from rushes.records import Decision
-from rushes.web.people import Refused
-from rushes.web.review import Answer, Facts, Limit, Review
+from rushes.web.people import AccessDenied
+from rushes.web.review import ClipFacts, ReviewAnswer, ReviewSession, ReviewThreshold
 from rushes.web.shelf import QUEUES, Queue
 from rushes.web.site import Body, Id, make_site, video_answer
 from rushes.web.videos import Copies, video_in
@@ -37,7 +37,7 @@ class OneClip(Body):
     clip: ClipId | Literal[""] = ""
 
 
-class Save(Body):
+class SaveDecision(Body):
     """What a person says of a clip; keep null takes it back."""
 
     clip: ClipId
@@ -48,7 +48,7 @@ class Save(Body):
     caption: Annotated[str, Field(max_length=8000)] = ""
 
 
-def make_review_app(review: Review, title: str, local: bool = True) -> FastAPI:
+def make_review_app(review: ReviewSession, title: str, local: bool = True) -> FastAPI:
     """The application.
 
     Args:
@@ -69,7 +69,7 @@ def make_review_app(review: Review, title: str, local: bool = True) -> FastAPI:
     return app
 
 
-def _add_clips(app: FastAPI, review: Review, person: Any) -> None:
+def _add_clips(app: FastAPI, review: ReviewSession, person: Any) -> None:
     @app.post("/api/deal")
     def deal(body: Deal, name: str = person) -> dict[str, Any]:
         found = review.deal(name, body.queue, body.scenario, body.after, body.have, body.count)
@@ -85,12 +85,12 @@ def _add_clips(app: FastAPI, review: Review, person: Any) -> None:
         return {"clip": _shown(review, found) if found else None}
 
     @app.post("/api/save")
-    def save(body: Save, name: str = person) -> dict[str, Any]:
-        review.save(name, Answer(**body.model_dump()))
+    def save(body: SaveDecision, name: str = person) -> dict[str, Any]:
+        review.save(name, ReviewAnswer(**body.model_dump()))
         return {"saved": body.event, "said": _said(review.facts(body.clip)), **_progress(review, name)}
 
 
-def _add_videos(app: FastAPI, review: Review, person: Any) -> None:
+def _add_videos(app: FastAPI, review: ReviewSession, person: Any) -> None:
     copies = Copies()
 
     @app.get("/api/media/{clip}/file")
@@ -101,13 +101,13 @@ def _add_videos(app: FastAPI, review: Review, person: Any) -> None:
     def copy(clip: str, name: str = person) -> Response:
         try:
             return Response(copies.of(review.store, review.clip(clip)), media_type="video/mp4")
-        except Refused:
+        except AccessDenied:
             raise
         except ValueError as error:
             raise HTTPException(404, "This video cannot be read.") from error
 
 
-def _progress(review: Review, name: str) -> dict[str, Any]:
+def _progress(review: ReviewSession, name: str) -> dict[str, Any]:
     shelf = review.shelf
     return {
         "decided": review.decided_by(name),
@@ -117,7 +117,7 @@ def _progress(review: Review, name: str) -> dict[str, Any]:
     }
 
 
-def _shown(review: Review, id: str) -> dict[str, Any]:
+def _shown(review: ReviewSession, id: str) -> dict[str, Any]:
     """What the page shows of a clip."""
     facts = review.facts(id)
     clip = facts.clip
@@ -137,13 +137,13 @@ def _shown(review: Review, id: str) -> dict[str, Any]:
     }
 
 
-def _value(name: str, value: float, limit: Limit | None) -> dict[str, Any]:
+def _value(name: str, value: float, limit: ReviewThreshold | None) -> dict[str, Any]:
     low, high = (limit.low, limit.high) if limit else (None, None)
     out = (low is not None and value < low) or (high is not None and value > high)
     return {"name": name, "value": value, "low": low, "high": high, "out": out}
 
 
-def _said(facts: Facts) -> dict[str, Any]:
+def _said(facts: ClipFacts) -> dict[str, Any]:
     """How the clip stands: in the set or not, what the funnel said, and what people said."""
     counts = facts.said.counts()
     return {

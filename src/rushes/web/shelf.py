@@ -26,7 +26,7 @@ Places = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Entry:
+class QueueEntry:
     """What the shelf knows of a clip beside what is decided about it.
 
     Attributes:
@@ -41,7 +41,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Count:
+class ScenarioCount:
     """How a scenario stands: clips wanted (None = any number), found in the footage, in the set, kept by a person."""
 
     name: str
@@ -56,7 +56,7 @@ class Count:
         return max(0, (self.wanted or 0) - self.kept)
 
 
-class Shelf:
+class ReviewQueue:
     """Clips and decisions in memory; threads may share it.
 
     Args:
@@ -67,7 +67,7 @@ class Shelf:
 
     def __init__(
         self,
-        entries: Sequence[Entry],
+        entries: Sequence[QueueEntry],
         quotas: Mapping[str, int | None],
         reserve: Callable[[Decision], bool] = lambda decision: False,
     ) -> None:
@@ -143,7 +143,7 @@ class Shelf:
         with self._lock:
             return int(self._chosen(name, scenario).sum())
 
-    def counts(self) -> tuple[Count, ...]:
+    def counts(self) -> tuple[ScenarioCount, ...]:
         """How each scenario stands; clips without a scenario come last, where there are any."""
         with self._lock:
             size = len(self.names)
@@ -151,7 +151,9 @@ class Shelf:
             kept = np.bincount(self._scenario[self._in_set], minlength=size)
             people = np.bincount(self._scenario[self._in_set & self._by_person], minlength=size)
         rows = zip(self.names, found, kept, people, strict=True)
-        return tuple(Count(name, self.quotas.get(name), int(f), int(k), int(p)) for name, f, k, p in rows if name or f)
+        return tuple(
+            ScenarioCount(name, self.quotas.get(name), int(f), int(k), int(p)) for name, f, k, p in rows if name or f
+        )
 
     def _chosen(self, name: Queue, scenario: str | None) -> NDArray[np.bool_]:
         if name == "undecided":

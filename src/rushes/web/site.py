@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import BaseModel, ConfigDict, Field
 
 from rushes.web.guard import Guard
-from rushes.web.people import People, Refused
+from rushes.web.people import AccessDenied, Accounts
 
 _FILES = files("rushes.web") / "pages"
 _PAGES = Environment(
@@ -43,7 +43,7 @@ class Join(Body):
     name: Annotated[str, Field(max_length=40)]
 
 
-def make_site(people: People, title: str, pages: Mapping[str, str], local: bool = True) -> tuple[FastAPI, Person]:
+def make_site(people: Accounts, title: str, pages: Mapping[str, str], local: bool = True) -> tuple[FastAPI, Person]:
     """A server without any work on it yet, and the dependency that tells who asks.
 
     Args:
@@ -57,8 +57,8 @@ def make_site(people: People, title: str, pages: Mapping[str, str], local: bool 
     _add_pages(app, pages)
     _add_people(app, people, title, local)
 
-    @app.exception_handler(Refused)
-    def refused(request: Request, error: Refused) -> JSONResponse:
+    @app.exception_handler(AccessDenied)
+    def refused(request: Request, error: AccessDenied) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, 409)
 
     @app.exception_handler(RequestValidationError)
@@ -74,10 +74,10 @@ def make_site(people: People, title: str, pages: Mapping[str, str], local: bool 
 
 
 def video_answer(find: Callable[[], Path]) -> Response:
-    """The video file that `find` names, or 404 where it is missing; `Refused` goes through."""
+    """The video file that `find` names, or 404 where it is missing; `AccessDenied` goes through."""
     try:
         path = find()
-    except Refused:
+    except AccessDenied:
         raise
     except ValueError as error:
         raise HTTPException(404, "This video is missing from the project.") from error
@@ -100,7 +100,7 @@ def _always(body: str | bytes, kind: str) -> Callable[[], Response]:
     return answer
 
 
-def _person(people: People) -> Person:
+def _person(people: Accounts) -> Person:
     async def person(authorization: Annotated[str, Header()] = "") -> str:
         name = people.who(authorization.removeprefix("Bearer ").strip())
         if name is None:
@@ -110,7 +110,7 @@ def _person(people: People) -> Person:
     return person
 
 
-def _add_people(app: FastAPI, people: People, title: str, local: bool) -> None:
+def _add_people(app: FastAPI, people: Accounts, title: str, local: bool) -> None:
     @app.get("/api/hello")
     async def hello() -> dict[str, Any]:
         return {"project": title, "join": local}

@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 
 from rushes.media.files import whole_file
 from rushes.records import Preference, stable_hash
+from rushes.store.annotators import AGAIN, HUMAN
 from rushes.store.database import Store
-from rushes.store.people import AGAIN, HUMAN
 from rushes.web.choice import gains
 
 NONE, UNJUDGED = -2, 2  # beside -1, 0 and +1
 _BATCH_PAIRS = 200_000
 
 
-class Tally:
+class VoteTable:
     """Marks of people on the pairs of `groups`; each group is a list of candidate ids, and all its pairs count."""
 
     def __init__(self, groups: Sequence[Sequence[str]], dimension: str) -> None:

@@ -10,7 +10,7 @@ from rushes.media.read import read_video
 from rushes.media.write import encode_bytes
 from rushes.records import Candidate, Clip
 from rushes.store.database import Store
-from rushes.web.people import Refused
+from rushes.web.people import AccessDenied
 
 _SIDE_PX, _FRAMES, _KEPT = 400, 600, 16  # of a copy: longest side and length; and how many stay in memory
 
@@ -24,7 +24,7 @@ def video_in(store: Store, digest: str) -> Path:
     """
     path = store.media_path(digest).resolve()
     if not path.is_relative_to(store.media.folder.resolve()):
-        raise Refused("This video lies outside the project.")
+        raise AccessDenied("This video lies outside the project.")
     return path
 
 

@@ -1,0 +1,207 @@
+"""Many runs of a project beside their base, as a table and a report; and the gate that a table must pass."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from rushes.config.tables import Settings
+from rushes.evaluate.folders import Folders
+from rushes.evaluate.measure import Measured
+from rushes.evaluate.suites import MetricSuite, general_meter, world_meter
+from rushes.evaluate.systems_report import SystemsComparison, build_report
+from rushes.media.files import whole_file
+from rushes.metrics.catalogue import all_metrics
+from rushes.records import Candidate
+from rushes.report.page import write
+from rushes.stats import Key, Measure, compare_systems, read_table
+from rushes.store.database import Store
+
+BASE = "base"
+TABLE, DETAILS = "table.json", "details.json"
+Rule = Literal["estimate", "shown", "excluded"]
+
+
+def compare_runs(store: Store, settings: Settings, runs: Sequence[str]) -> dict[str, Any]:
+    """Base and runs on the held-out prompts and seeds that each was evaluated on: reports/compare.json and .html.
+
+    Returns the verdict of every pair, the notes, the table and where both files lie.
+
+    Raises:
+        ValueError: a run that is named twice, or that was not evaluated.
+    """
+    systems = (BASE, *runs)
+    if len(set(systems)) < len(systems):
+        raise ValueError(f"each run is named once and the base is there already, got {', '.join(runs)}")
+    meter = world_meter() if settings.footage.kind == "world" else general_meter()
+    rows = {s: {(c.group, c.seed): c for c in store.candidates(split="eval", system=s)} for s in systems}
+    scores = {name: _scores(store, meter, name) for name in meter.better}
+    measures = [_measure(name, meter, rows, of) for name, of in scores.items()]
+    for system in systems:
+        if not any(measure.values[system] for measure in measures):
+            raise ValueError(
+                f"{system!r} has no scores on held-out prompts; run `rushes evaluate --run {system}` first"
+            )
+    table = compare_systems(systems, [m for m in measures if any(m.values.values())], seed=settings.project.seed)
+    videos = {system: {key: _measured(c, scores) for key, c in of.items()} for system, of in rows.items()}
+    compared = SystemsComparison(
+        _folders(store, rows), videos, measures, table, (), dict.fromkeys(table.pairs), title=settings.project.name
+    )
+    headline = meter.headline
+    report = build_report(compared, headline, settings.report.cases, settings.project.seed)
+    target = store.project / "reports" / "compare.json"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(target) as part:
+        part.write_text(json.dumps(table.as_json(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    page = write(report, target.with_suffix(".html"), settings.report.max_mb)
+    return {
+        "verdicts": compared.verdicts(headline),
+        "table": str(target),
+        "report": str(page),
+        "directions": dict(meter.better),
+    }
+
+
+def _scores(store: Store, meter: MetricSuite, metric: str) -> dict[str, float]:
+    return {score.subject: score.value for score in store.scores(metric=metric) if score.measured_by == meter.name}
+
+
+def _measure(
+    name: str, meter: MetricSuite, rows: Mapping[str, Mapping[Key, Candidate]], scores: Mapping[str, float]
+) -> Measure:
+    values = {s: {key: scores[c.id] for key, c in of.items() if c.id in scores} for s, of in rows.items()}
+    return Measure(name, meter.better[name], values, meter.units.get(name, ""))
+
+
+def _measured(row: Candidate, scores: Mapping[str, Mapping[str, float]]) -> Measured:
+    values: dict[str, float | None] = {name: of[row.id] for name, of in scores.items() if row.id in of}
+    return Measured(row.media, row.width_px, row.height_px, row.frames, row.fps, values, {}, [], "")
+
+
+def _folders(store: Store, rows: Mapping[str, Mapping[Key, Candidate]]) -> Folders:
+    paths = {system: {key: store.media_path(c.media) for key, c in of.items()} for system, of in rows.items()}
+    captions = {c.group: c.caption for of in rows.values() for c in of.values()}
+    return Folders(paths, captions, {}, ())
+
+
+@dataclass(frozen=True)
+class Gate:
+    """How far each metric may get worse: a number in its unit, or a share of the first system's mean."""
+
+    rule: Rule
+    margins: Mapping[str, float]
+    shares: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Breach:
+    """A metric of a system that is worse than its margin allows."""
+
+    system: str
+    metric: str
+    words: str
+
+
+def read_gate(path: Path) -> Gate:
+    """A gate from a TOML file: `rule`, and under [metrics], or at the top, metric = margin.
+
+    A margin is a number of at least 0, or a string such as "5 %" of the first system's mean. Rules:
+    - "estimate" (default): a metric fails when its difference is worse than the margin;
+    - "shown": when the whole 95 % interval is worse than the margin, so that chance alone seldom fails;
+    - "excluded": unless the interval excludes a change beyond the margin, so that ignorance fails.
+
+    Raises:
+        ValueError: no such file, not TOML, an unknown rule, or a margin that is none.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror}); name a TOML file with metric = margin") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: not a TOML file: {error}") from error
+    rule = data.pop("rule", "estimate")
+    if rule not in get_args(Rule):
+        raise ValueError(f"{path}: rule must be one of {', '.join(get_args(Rule))}, got {rule!r}")
+    named = data.pop("metrics", {})
+    if not isinstance(named, dict) or not {**data, **named}:
+        raise ValueError(f"{path}: no margins in it; write [metrics] and under it lines such as warping_error = 0.2")
+    margins: dict[str, float] = {}
+    shares: dict[str, float] = {}
+    for name, value in {**data, **named}.items():
+        number, share = _margin(value)
+        if number is None or not 0 <= number < float("inf"):
+            raise ValueError(f'{path}: {name} = {value!r} is no margin; give a number of 0 or more, or "5 %"')
+        (shares if share else margins)[name] = number
+    return Gate(rule, margins, shares)
+
+
+def _margin(value: object) -> tuple[float | None, bool]:
+    if isinstance(value, str) and value.strip().endswith("%"):
+        try:
+            return float(value.strip().removesuffix("%")) / 100, True
+        except ValueError:
+            return None, True
+    return (float(value), False) if isinstance(value, int | float) and not isinstance(value, bool) else (None, False)
+
+
+def check_gate(table: Mapping[str, Any], gate: Gate, better: Mapping[str, str]) -> list[Breach]:
+    """Every metric of every system but the first that is worse than the first's by more than its margin.
+
+    A metric that could be measured on no shared clip is a breach: a clip where nothing moves must not pass.
+
+    Raises:
+        ValueError: a metric that the table lacks, or one without a better direction.
+    """
+    first, *others = table["systems"]
+    found = []
+    for name in (*gate.margins, *gate.shares):
+        if name not in table["metrics"]:
+            raise ValueError(f"the gate names {name}, which was not measured; there are {', '.join(table['metrics'])}")
+        if better.get(name, "neutral") == "neutral":
+            raise ValueError(f"the gate names {name}, for which neither direction is known to be better; leave it out")
+        sign = 1.0 if better[name] == "higher" else -1.0
+        for system in others:
+            row = table["pairs"].get(f"{first}|{system}", {}).get(name)
+            if row is None:
+                found.append(Breach(system, name, "could not be measured on any clip that both have"))
+                continue
+            mean = table["metrics"][name][first]["mean"]
+            margin = gate.margins[name] if name in gate.margins else gate.shares[name] * abs(mean)
+            words = _breach(row, sign, margin, gate.rule)
+            if words:
+                found.append(Breach(system, name, words))
+    return found
+
+
+def _breach(row: Mapping[str, Any], sign: float, margin: float, rule: Rule) -> str:
+    """Why a difference does not pass, "" if it does."""
+    estimate = sign * row["difference"]
+    ends = [sign * end if end is not None else None for end in (row["low"], row["high"])]
+    best, worst = (ends[1], ends[0]) if sign > 0 else (ends[0], ends[1])
+    said = f"difference {row['difference']:+.4g}, margin {margin:.4g}"
+    if rule == "estimate":
+        return f"{said}: worse than allowed" if estimate < -margin else ""
+    if rule == "shown":
+        return f"{said}: shown to be worse than allowed" if best is not None and best < -margin else ""
+    return f"{said}: a change beyond it is not excluded" if worst is None or worst < -margin else ""
+
+
+def find_table(target: Path) -> Path | None:
+    """The table.json that `target` is or holds; None where it is neither."""
+    if target.is_file() and target.suffix == ".json":
+        return target
+    return target / TABLE if (target / TABLE).is_file() else None
+
+
+def load_table(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """A table, and which direction of each metric is better, from details.json beside it or else from the catalogue."""
+    table = read_table(path.read_text(encoding="utf-8"), str(path))
+    better: dict[str, str] = {name: metric.better for name, metric in all_metrics().items()}
+    details = path.parent / DETAILS
+    if details.is_file():
+        better |= json.loads(details.read_text(encoding="utf-8")).get("directions", {})
+    return table, better

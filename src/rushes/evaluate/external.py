@@ -1,0 +1,210 @@
+"""What VBench and VideoPhy want to read, and what they write: they run in environments of their own.
+
+VBench (mode custom_input) takes a flat folder of videos and a JSON file {path: prompt}, and writes
+{dimension: [mean, [{"video_path", "video_results"}, ...]]}. VideoPhy's judge takes a CSV file of videopath and caption,
+and writes rows of videopath, caption and score, VideoPhy-1 without a header (scores 0 to 1), VideoPhy-2 with one (1 to
+5). Scores become metrics of the table, paired by prompt as all others. Rows that fit no video, and videos without a
+row, are counted and named.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rushes.evaluate.folders import Folders
+from rushes.formats.captions import read_text, shown
+from rushes.media.files import whole_file
+from rushes.stats import Key, Measure
+
+Scores = dict[Key, float]
+
+# The six dimensions that VBench can measure on any video.
+VBENCH_DIMENSIONS = (
+    "subject_consistency",
+    "background_consistency",
+    "motion_smoothness",
+    "dynamic_degree",
+    "aesthetic_quality",
+    "imaging_quality",
+)
+
+
+@dataclass(frozen=True)
+class Others:
+    """Result files of other programs by system; `videophy` has the file of SA and the file of PC."""
+
+    vbench: Mapping[str, Path] = field(default_factory=dict)
+    videophy: Mapping[str, tuple[Path, Path]] = field(default_factory=dict)
+    threshold: float = 0.5  # from which a VideoPhy score counts as yes: 0.5, and 4 for VideoPhy-2
+
+    def measures(self, folders: Folders, notes: list[str]) -> list[Measure]:
+        """Every score as a metric, higher being better; what does not fit is added to `notes`.
+
+        Raises:
+            ValueError: a file that cannot be read, for a system that is not compared, or scores beyond 1 with a
+                threshold within it.
+        """
+        if strange := {*self.vbench, *self.videophy} - set(folders.systems):
+            raise ValueError(f"results for {shown(sorted(strange))}, but the systems are {', '.join(folders.systems)}")
+        found: dict[str, dict[str, Scores]] = {}
+        for system, path in self.vbench.items():
+            for dimension, scores in read_vbench(path, _finder(folders, system), notes).items():
+                found.setdefault(f"vbench_{dimension}", {})[system] = scores
+        for system, (sa_path, pc_path) in self.videophy.items():
+            sa, pc = (read_videophy(path, _finder(folders, system), notes) for path in (sa_path, pc_path))
+            joint = both(sa, pc, self.threshold)
+            for name, scores in (("videophy_sa", sa), ("videophy_pc", pc), ("videophy_joint", joint)):
+                found.setdefault(name, {})[system] = scores
+        for name, of in found.items():
+            for system, scores in of.items():
+                if gone := [path.name for key, path in folders.videos[system].items() if key not in scores]:
+                    notes.append(f"{name} has no score for {len(gone)} videos of {system}: {shown(gone)}.")
+        return [Measure(name, "higher", of, _unit(name)) for name, of in found.items()]
+
+
+def both(sa: Mapping[Key, float], pc: Mapping[Key, float], threshold: float) -> Scores:
+    """1 where a video follows its text (SA) and everyday physics (PC), else 0; VideoPhy's headline is its mean.
+
+    Raises ValueError when scores go beyond 1 and the threshold does not: they are on VideoPhy-2's scale of 1 to 5.
+    """
+    if threshold <= 1 and any(score > 1 for score in (*sa.values(), *pc.values())):
+        raise ValueError("scores beyond 1 are VideoPhy-2's, where 4 counts as yes: give --videophy-threshold 4")
+    return {key: float(sa[key] >= threshold and pc[key] >= threshold) for key in sa if key in pc}
+
+
+def write_vbench(folders: Folders, out: Path) -> dict[str, str]:
+    """Flat copies of all videos and a prompt file for each system; the command that measures each.
+
+    Raises:
+        ValueError: no prompts were given, which some of VBench's dimensions compare with.
+    """
+    _require_captions(folders)
+    commands = {}
+    for system, videos in folders.videos.items():
+        folder, listed = out / system / "videos", {}
+        folder.mkdir(parents=True, exist_ok=True)
+        for key, path in videos.items():
+            name = _flat(key, path)
+            with whole_file(folder / name) as part:
+                shutil.copyfile(path, part)
+            listed[str(folder / name)] = folders.captions[key[0]]
+        prompts = out / system / "prompts.json"
+        with whole_file(prompts) as part:
+            part.write_text(json.dumps(listed, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        commands[system] = (
+            f"python evaluate.py --mode custom_input --videos_path {folder} --prompt_file {prompts} "
+            f"--dimension {' '.join(VBENCH_DIMENSIONS)} --output_path {out / system / 'results'}"
+        )
+    return commands
+
+
+def write_videophy(folders: Folders, out: Path) -> dict[str, str]:
+    """A CSV file of videopath and caption for each system, as utils/prepare_data.py of VideoPhy reads it; their paths.
+
+    Raises:
+        ValueError: no prompts were given.
+    """
+    _require_captions(folders)
+    out.mkdir(parents=True, exist_ok=True)
+    written = {}
+    for system, videos in folders.videos.items():
+        text = io.StringIO()
+        rows = csv.writer(text, lineterminator="\n")
+        rows.writerow(["videopath", "caption"])
+        rows.writerows([str(path.resolve()), folders.captions[prompt]] for (prompt, _), path in videos.items())
+        with whole_file(out / f"{system}.csv") as part:
+            part.write_text(text.getvalue(), encoding="utf-8")
+        written[system] = str(out / f"{system}.csv")
+    return written
+
+
+def read_vbench(path: Path, find: Callable[[str], Key | None], notes: list[str]) -> dict[str, Scores]:
+    """Scores by dimension, in VBench's own unit: imaging_quality is 0 to 100 per video, all others 0 to 1.
+
+    Raises:
+        ValueError: not a results file of VBench.
+    """
+    try:
+        data = json.loads(_text(path))
+        rows = {
+            dimension: [(str(row["video_path"]), float(row["video_results"])) for row in entry[1]]
+            for dimension, entry in data.items()
+        }
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{path}: not results of VBench ({error}); name the file that ends in _eval_results.json"
+        ) from error
+    return {dimension: _placed(path, scores, find, notes) for dimension, scores in rows.items()}
+
+
+def read_videophy(path: Path, find: Callable[[str], Key | None], notes: list[str]) -> Scores:
+    """Scores of a VideoPhy judge, with or without a header.
+
+    Raises:
+        ValueError: no rows of videopath, caption and score.
+    """
+    rows = [row for row in csv.reader(io.StringIO(_text(path))) if row]
+    places = (0, 2)
+    if rows and {"videopath", "score"} <= set(rows[0]):
+        places = rows[0].index("videopath"), rows[0].index("score")
+        rows = rows[1:]
+    try:
+        scores = [(row[places[0]], float(row[places[1]])) for row in rows]
+    except (ValueError, IndexError) as error:
+        raise ValueError(
+            f"{path}: rows must be videopath, caption and score ({error}); name VideoPhy's output"
+        ) from error
+    if not scores:
+        raise ValueError(f"{path}: no scores in it; name the CSV file that VideoPhy's judge wrote")
+    return _placed(path, scores, find, notes)
+
+
+def _placed(
+    path: Path, scores: Sequence[tuple[str, float]], find: Callable[[str], Key | None], notes: list[str]
+) -> Scores:
+    placed: Scores = {}
+    strange = []
+    for name, score in scores:
+        key = find(name)
+        if key is None or not math.isfinite(score):
+            strange.append(name)
+        else:
+            placed[key] = score
+    if strange:
+        notes.append(f"{path.name} has {len(strange)} rows that fit no video: {shown(strange)}.")
+    return placed
+
+
+def _finder(folders: Folders, system: str) -> Callable[[str], Key | None]:
+    """From a path in a result file to the prompt and seed: by the full path, else by the file's name."""
+    videos = folders.videos[system]
+    by_path = {str(path.resolve()): key for key, path in videos.items()}
+    by_name = {_flat(key, path): key for key, path in videos.items()}
+    return lambda name: by_path.get(name, by_name.get(Path(name).name))
+
+
+def _flat(key: Key, path: Path) -> str:
+    prompt = key[0].replace("/", "_")
+    return f"{prompt}{f'-{key[1]}' if key[1] else ''}{path.suffix.lower()}"
+
+
+def _require_captions(folders: Folders) -> None:
+    if not folders.captions:
+        raise ValueError("other programs need the prompts as text; give --prompts FILE")
+
+
+def _text(path: Path) -> str:
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file of results")
+    return read_text(path)
+
+
+def _unit(name: str) -> str:
+    return {"vbench_imaging_quality": "0 to 100", "videophy_joint": "share of videos"}.get(name, "score")

@@ -1,0 +1,78 @@
+"""Named sets of metrics that are measured together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from rushes.metrics import catalogue
+from rushes.metrics.base import Shot
+from rushes.stats import Better
+from rushes.world import fit
+from rushes.world import verify as world
+from rushes.world.scenes import SIZE_PX
+
+Values = Mapping[str, tuple[float, tuple[float, ...]]]  # metric -> value, and one per second
+
+
+@dataclass(frozen=True)
+class MetricSuite:
+    """A named set of metrics that is measured together."""
+
+    name: str  # with a version: scores of different meters are never mixed
+    better: Mapping[str, Better]
+    units: Mapping[str, str]
+    headline: str  # metric that the verdict is about; "" = all of them together
+    size_px: tuple[int, int] | None  # that clips are read at; None = as they are
+    measure: Callable[[Shot], Values]
+
+
+def world_meter() -> MetricSuite:
+    """The embedded world's verifier: it knows what should happen, and sees pixels only."""
+
+    def measure(shot: Shot) -> Values:
+        verdict = world.verify(shot.frames_FHWC, shot.caption, fps=shot.fps)
+        return {m: (getattr(verdict, m), tuple(verdict.per_second[m].tolist())) for m in world.METRICS}
+
+    better: dict[str, Better] = {m: "higher" if m == "dynamic_degree" else "lower" for m in world.METRICS}
+    units = {"physics_error": "px", "flicker": "levels", "dynamic_degree": "px/frame"}
+    return MetricSuite("world-1", better, units, "bad_frames", (SIZE_PX, SIZE_PX), measure)
+
+
+def fit_meter() -> MetricSuite:
+    """The embedded world's second judge, which shares nothing with the verifier and never labels."""
+
+    def measure(shot: Shot) -> Values:
+        found = fit.fit(shot.frames_FHWC)
+        return {"lost": (found.lost, ()), "roughness": (found.roughness, ())}
+
+    better: dict[str, Better] = {"lost": "lower", "roughness": "lower"}
+    return MetricSuite("fit-1", better, {"roughness": "px"}, "lost", (SIZE_PX, SIZE_PX), measure)
+
+
+def fidelity_meter() -> MetricSuite:
+    """Whether a clip starts from the frame that it was given."""
+    metric = catalogue.all_metrics()["first_frame_fidelity"]
+
+    def measure(shot: Shot) -> Values:
+        found = metric.measure(shot)
+        return {metric.name: (found.value, found.per_second)}
+
+    return MetricSuite(
+        "fidelity-1", {metric.name: metric.better}, {metric.name: metric.unit}, metric.name, None, measure
+    )
+
+
+def general_meter() -> MetricSuite:
+    """All metrics for any footage, without downloaded weights; those without a better direction give the context.
+
+    No single one of them is a headline: on the embedded world's takes none follows the verifier closely, see
+    docs/metrics.md, so the verdict is about all of them.
+    """
+    metrics = catalogue.all_metrics()
+
+    def measure(shot: Shot) -> Values:
+        return {name: (m.value, m.per_second) for name, m in catalogue.measure(shot).items()}
+
+    better, units = {n: m.better for n, m in metrics.items()}, {n: m.unit for n, m in metrics.items()}
+    return MetricSuite("general-2", better, units, "", None, measure)

@@ -1,0 +1,228 @@
+"""Plain folders of videos, one for each system, to a table with intervals and a report; no project is needed."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rushes
+from rushes.evaluate.external import Others
+from rushes.evaluate.folders import Folders, find_folders
+from rushes.evaluate.judged import Verdicts
+from rushes.evaluate.measure import METER, Measured, measure_file
+from rushes.evaluate.systems_report import SystemsComparison, build_report
+from rushes.media.files import MediaError, whole_file
+from rushes.metrics import catalogue, sets
+from rushes.records import stable_hash
+from rushes.report.model import Judged
+from rushes.report.page import write
+from rushes.stats import Key, Measure, compare_systems
+
+if TYPE_CHECKING:
+    from rushes.project.project import Bar
+
+Judge = Callable[[Folders, list[str]], Verdicts]
+
+MEASURED = "measured"  # folder of what each video measured, by content
+Videos = dict[str, dict[Key, Measured]]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be compared, and how it is shown."""
+
+    systems: Mapping[str, Path]
+    out: Path
+    prompts: Path | None = None
+    first_frames: Path | None = None
+    headline: str = ""
+    cases: int = 4
+    max_mb: float = 30.0
+    seed: int = 0
+
+
+def evaluate_systems(asked: Asked, others: Others, judge: Judge, bar: Bar) -> dict[str, Any]:
+    """Measure, compare, and write table.json, details.json and report.html; equal files give equal results.
+
+    `others` has scores that other programs gave to the same videos; `judge` asks the judges, if any. Returns the
+    verdict of every pair and the paths.
+
+    Raises:
+        ValueError: as `find_folders` does, no readable video, or a headline that is no measured metric.
+    """
+    folders = find_folders(asked.systems, asked.prompts, asked.first_frames)
+    notes = list(folders.notes)
+    videos = _measure(asked, folders, notes, bar)
+    folders = readable(folders, videos)
+    said = judge(folders, notes)
+    measures = [*_measures(videos), *others.measures(folders, notes), *said.measures]
+    if asked.headline and asked.headline not in {m.name for m in measures if m.better != "neutral"}:
+        known = ", ".join(m.name for m in measures if m.better != "neutral")
+        raise ValueError(
+            f"--headline: no metric {asked.headline!r} with a better direction was measured; there are {known}"
+        )
+    notes += _unlike(videos) + _unmeasured(videos)
+    table = compare_systems(folders.systems, measures, seed=asked.seed)
+    if not any(table.pairs.values()):
+        raise ValueError("no two systems have a readable video of one name, so nothing can be compared")
+    drifts = {pair: _drift(videos, *pair, asked.seed) for pair in combinations(folders.systems, 2)}
+    judged = tuple(
+        Judged(name, r.first, r.second, r.wins, r.disagreed, r.unreadable, r.first_slot) for name, r in said.rows
+    )
+    compared = SystemsComparison(folders, videos, measures, table, tuple(notes), drifts, judged, said.strengths)
+    report = build_report(compared, asked.headline, asked.cases, asked.seed)
+    asked.out.mkdir(parents=True, exist_ok=True)
+    _write_json(asked.out / "table.json", table.as_json())
+    verdicts = compared.verdicts(asked.headline)
+    _write_json(asked.out / "details.json", _details(asked, compared, verdicts))
+    page = write(report, asked.out / "report.html", asked.max_mb)
+    return {"verdicts": verdicts, "notes": list(notes), "table": str(asked.out / "table.json"), "report": str(page)}
+
+
+def readable(folders: Folders, videos: Videos) -> Folders:
+    """The folders without the files that could not be read."""
+    kept = {
+        system: {key: path for key, path in of.items() if key in videos[system]}
+        for system, of in folders.videos.items()
+    }
+    return replace(folders, videos=kept)
+
+
+def no_judge(folders: Folders, notes: list[str]) -> Verdicts:
+    """Nobody judges."""
+    return Verdicts()
+
+
+def _measure(asked: Asked, folders: Folders, notes: list[str], bar: Bar) -> Videos:
+    """What every readable video measures; the unreadable ones are named."""
+    found: Videos = {system: {} for system in folders.systems}
+    total = sum(len(videos) for videos in folders.videos.values())
+    with bar("evaluate: measure", total) as tick:
+        for system, videos in folders.videos.items():
+            for key, path in videos.items():
+                try:
+                    found[system][key] = measure_file(path, folders.stills.get(key[0]), asked.out / MEASURED)
+                except MediaError as error:
+                    if key[0] in folders.stills and str(folders.stills[key[0]]) in str(error):
+                        raise
+                    cause = str(error).removeprefix(f"{path}: ")
+                    notes.append(f"{system}/{path.name} could not be read and counts nowhere: {cause}.")
+                tick(1)
+    for system, videos_of in found.items():
+        if not videos_of:
+            raise ValueError(f"{system}: none of its videos can be read; " + " ".join(notes))
+    return found
+
+
+def _measures(videos: Videos) -> list[Measure]:
+    """Every metric of the catalogue that some video has, and diversity where a prompt has several seeds."""
+    found = []
+    for name, metric in catalogue.all_metrics().items():
+        values = {
+            system: {key: value for key, m in of.items() if (value := m.values[name]) is not None}
+            for system, of in videos.items()
+        }
+        if any(values.values()):
+            found.append(Measure(name, metric.better, values, metric.unit, metric.low, metric.high))
+    varied = {system: _diversity(of) for system, of in videos.items()}
+    if any(varied.values()):
+        found.append(Measure("diversity", "neutral", varied, "root mean square of white"))
+    return found
+
+
+def _diversity(videos: Mapping[Key, Measured]) -> dict[Key, float]:
+    seeds: dict[str, list[Measured]] = {}
+    for (prompt, _), measured in videos.items():
+        seeds.setdefault(prompt, []).append(measured)
+    return {(p, 0): sets.spread([m.coarse_THWC() for m in made]) for p, made in seeds.items() if len(made) > 1}
+
+
+def _drift(videos: Videos, first: str, second: str, seed: int) -> sets.FeatureDistance | None:
+    """How far the second system's clips lie from the first's in hand-made features; None for fewer than two pairs."""
+    keys = sorted(videos[first].keys() & videos[second].keys())
+    if len(keys) < 2:
+        return None
+    ours, theirs = ([_rows(videos[system][key]) for key in keys] for system in (second, first))
+    return sets.features_apart(ours, theirs, paired=True, seed=seed)
+
+
+def _rows(measured: Measured) -> sets.Floats:
+    return sets.as_rows(measured.features)
+
+
+def _unlike(videos: Videos) -> list[str]:
+    """Sentences about systems whose clips differ in shape, which some metrics cannot compare."""
+    shapes = {
+        system: sorted({(m.width_px, m.height_px, m.frames, round(m.fps, 2)) for m in of.values()})
+        for system, of in videos.items()
+    }
+    if len({tuple(shape) for shape in shapes.values()}) == 1:
+        return []
+    said = "; ".join(
+        f"{system}: {', '.join(f'{w} x {h} px, {f} frames at {fps:g} fps' for w, h, f, fps in shape[:3])}"
+        for system, shape in shapes.items()
+    )
+    return [
+        f"The clips differ in shape ({said}); sharpness and jerk can be compared at equal size and frame rate only."
+    ]
+
+
+def _unmeasured(videos: Videos) -> list[str]:
+    """How often a metric had nothing to measure, such as the smoothness of what does not move."""
+    said = []
+    for name in catalogue.all_metrics():
+        none = {system: sum(m.values[name] is None for m in of.values()) for system, of in videos.items()}
+        if 0 < sum(none.values()) < sum(len(of) for of in videos.values()):
+            counts = ", ".join(
+                f"{count} of {len(videos[system])} of {system}" for system, count in none.items() if count
+            )
+            said.append(f"{name} had nothing to measure in some clips, which it leaves out: {counts}.")
+    return said
+
+
+def _details(asked: Asked, compared: SystemsComparison, verdicts: Mapping[str, str]) -> dict[str, Any]:
+    table = compared.table
+    return {
+        "version": rushes.__version__,
+        "meter": METER,
+        "seed": asked.seed,
+        "headline": asked.headline,
+        "verdicts": verdicts,
+        "notes": compared.notes,
+        "directions": {m.name: m.better for m in compared.measures},
+        "units": {m.name: m.unit for m in compared.measures},
+        "pairs": {
+            f"{first}|{second}": {
+                name: _finite({"p": d.p, "p_adjusted": d.p_adjusted, "effect": d.effect, "prompts": d.prompts})
+                for name, d in row.items()
+            }
+            for (first, second), row in table.pairs.items()
+        },
+        "feature_distance": {
+            f"{first}|{second}": {"value": d.value, "chance": d.chance, "p": d.p_value} if d else None
+            for (first, second), d in compared.drifts.items()
+        },
+        "videos": {
+            system: {_name(key): {"sha256": m.media, **m.values} for key, m in of.items()}
+            for system, of in compared.videos.items()
+        },
+        "inputs": stable_hash({s: {_name(k): m.media for k, m in of.items()} for s, of in compared.videos.items()}),
+    }
+
+
+def _name(key: Key) -> str:
+    return key[0] if not key[1] else f"{key[0]}-{key[1]}"
+
+
+def _finite(row: Mapping[str, float | None]) -> dict[str, float | None]:
+    return {k: v if v is not None and math.isfinite(v) else None for k, v in row.items()}
+
+
+def _write_json(path: Path, data: Mapping[str, Any]) -> None:
+    with whole_file(path) as part:
+        part.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")

@@ -1,0 +1,162 @@
+"""WebDataset: tar files of samples, KEY.mp4 with KEY.txt or KEY.json.
+
+Only headers and captions are read; where a video begins in its tar is noted, so that it can be read later, alone.
+"""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from rushes.formats.captions import natural
+from rushes.formats.layouts import VIDEO_SUFFIXES, Listing, Part, RefusedVideo, SourceVideo, files_below, visible
+from rushes.formats.spool import Spool
+
+TAR_SUFFIX = ".tar"
+CAPTION_NAMES = ("caption", "captions", "text", "prompt", "description")
+_CAPTION_SUFFIXES = {".txt", ".json"}
+_MOST_TEXT_BYTES = 2**20
+_BLOCK = 512
+
+
+@dataclass
+class _Tar:
+    """What was read of one tar."""
+
+    path: Path
+    videos: list[tuple[str, int, int]] = field(default_factory=list)  # name, first byte, bytes
+    texts: dict[str, str] = field(default_factory=dict)  # key -> caption
+    refused: list[RefusedVideo] = field(default_factory=list)
+
+    def refuse(self, name: str, reason: str, words: str) -> None:
+        where = f"{self.path}/{name}" if name else str(self.path)
+        self.refused.append(RefusedVideo(where, reason, words))
+
+
+def find_tars(place: Path) -> list[Path]:
+    """`place`, or the tars in it and its subfolders, sorted naturally. Raises ValueError for a link that leads out."""
+    if place.is_file():
+        return [place]
+    return sorted((path for path in files_below(place) if path.suffix == TAR_SUFFIX), key=natural)
+
+
+def read_webdataset(place: Path, caption_name: str = "") -> Listing:
+    """Samples of a tar, or of all tars below a folder, in the order in which they are stored.
+
+    A sample's key is its name up to the last dot, and for its caption also up to the first, as WebDataset has it.
+    KEY.txt goes before KEY.json, whose caption is its `caption_name`, by default the first of caption, text, prompt...
+
+    Members that are links or devices, or whose names lead out of the folder, are refused by name, and so is what is
+    missing of a tar that was cut short. Raises ValueError when there is no tar.
+    """
+    tars = find_tars(place)
+    if not tars:
+        raise ValueError(f"{place}: no .tar file; point at the folder that holds the tars, or at one")
+    footage, refused = Spool(SourceVideo), []
+    for path in tars:
+        tar = _read_tar(path, (caption_name,) if caption_name else CAPTION_NAMES)
+        for sample in _samples(tar):
+            footage.append(sample)
+        refused += tar.refused
+    return Listing(footage, tuple(refused))
+
+
+def _samples(tar: _Tar) -> Iterator[SourceVideo]:
+    for name, at, size in tar.videos:
+        keys = _key(name), _first_key(name)
+        caption = next((tar.texts[key] for key in keys if key in tar.texts), "")
+        yield SourceVideo(tar.path, caption, f"{tar.path}/{name}", part=Part(name, at, size))
+
+
+def _read_tar(path: Path, names: Sequence[str]) -> _Tar:
+    tar = _Tar(path)
+    size = path.stat().st_size
+    ending = ""
+    try:
+        with tarfile.open(path, "r:") as archive:
+            try:
+                for member in archive:
+                    _take(tar, archive, member, size, names)
+            except (tarfile.TarError, OSError) as error:
+                ending = str(error)
+            ending = ending or _ending(path, archive.offset)
+    except (tarfile.TarError, OSError, UnicodeDecodeError) as error:
+        tar.refuse("", "unreadable", f"not an uncompressed tar ({error}); unpack it with gunzip, or get it again")
+        return tar
+    if ending:
+        tar.videos = [video for video in tar.videos if video[1] + video[2] <= size]
+        tar.refuse(
+            "",
+            "cut short",
+            f"the tar ends too soon ({ending}); {len(tar.videos)} whole samples were read: get it again",
+        )
+    return tar
+
+
+def _ending(path: Path, offset: int) -> str:
+    """What is wrong with the end of a tar that was read up to `offset`; tarfile takes most of it for a plain end."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        block = file.read(_BLOCK)
+    if len(block) < _BLOCK:
+        return "no end mark"
+    return "" if not any(block) else "a header is damaged"
+
+
+def _take(tar: _Tar, archive: tarfile.TarFile, member: tarfile.TarInfo, size: int, names: Sequence[str]) -> None:
+    """Note one member."""
+    name = PurePosixPath(member.name)
+    if member.isdir():
+        return
+    if name.is_absolute() or ".." in name.parts:
+        tar.refuse(member.name, "unsafe name", "its name leads out of the folder; rename it in the tar")
+        return
+    if not visible(name.name):
+        return
+    if not member.isreg() or member.issparse():
+        kind = "a link" if member.issym() or member.islnk() else "no regular file"
+        tar.refuse(member.name, "no regular file", f"{kind}; store the file itself in the tar")
+        return
+    suffix = name.suffix.lower()
+    if suffix in VIDEO_SUFFIXES:
+        tar.videos.append((member.name, member.offset_data, member.size))
+    elif suffix in _CAPTION_SUFFIXES and member.offset_data + member.size <= size:
+        key = _key(member.name)
+        if suffix == ".txt" or key not in tar.texts:
+            text = _text(tar, archive, member, names)
+            if text or suffix == ".txt":
+                tar.texts[key] = text
+
+
+def _text(tar: _Tar, archive: tarfile.TarFile, member: tarfile.TarInfo, names: Sequence[str]) -> str:
+    """The caption in a member, "" where there is none."""
+    if member.size > _MOST_TEXT_BYTES:
+        tar.refuse(member.name, "bad caption", f"{member.size} bytes of text are no caption; shorten it")
+        return ""
+    file = archive.extractfile(member)
+    assert file is not None, member.name
+    try:
+        text = file.read().decode("utf-8-sig")
+        value = json.loads(text) if member.name.lower().endswith(".json") else text
+    except ValueError as error:
+        tar.refuse(member.name, "bad caption", f"cannot be read ({error}); save it as UTF-8, a .json as one object")
+        return ""
+    return caption_in(value, names) if isinstance(value, Mapping) else " ".join(str(value).split())
+
+
+def caption_in(row: Mapping[str, object], names: Sequence[str]) -> str:
+    """The first text under one of `names`, in one line, "" where there is none."""
+    texts = (row.get(name) for name in names)
+    return next((" ".join(text.split()) for text in texts if isinstance(text, str) and text.strip()), "")
+
+
+def _key(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
+def _first_key(name: str) -> str:
+    folder, slash, file = name.rpartition("/")
+    return f"{folder}{slash}{file.partition('.')[0]}"

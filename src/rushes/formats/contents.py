@@ -1,0 +1,109 @@
+"""The video file behind each piece of footage: where it lies, or unpacked from its tar or table for a moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rushes.formats.layouts import VIDEO_SUFFIXES, Part, SourceVideo
+from rushes.media.files import MediaError
+
+_CHUNK_BYTES = 2**22
+
+
+class Contents:
+    """Opens footage one at a time; at most one video is unpacked, into `folder`, and deleted when the next is opened.
+
+    Tables are read from front to back: rows of one in rising order cost one pass over it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._temporary = TemporaryDirectory(dir=folder, prefix=".unpacked-")
+        self._unpacked: Path | None = None
+        self._table: tuple[Path, str] | None = None
+        self._rows: Iterator[tuple[int, Any]] = iter(())
+        self._at = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._temporary.cleanup()
+
+    def file(self, item: SourceVideo) -> Path:
+        """The video as a file, until the next call. Raises MediaError where there is none, OSError where unreadable."""
+        if item.part is None:
+            return item.path
+        if self._unpacked:
+            self._unpacked.unlink(missing_ok=True)
+        if item.part.size < 0:
+            data = self._row(item)
+            self._unpacked = self._new(_suffix(item.part, data[:12]))
+            self._unpacked.write_bytes(data)
+        else:
+            self._unpacked = self._new(_suffix(item.part, b""))
+            self._copy(item, item.part)
+        return self._unpacked
+
+    def _new(self, suffix: str) -> Path:
+        return Path(self._temporary.name) / f"video{suffix}"
+
+    def _copy(self, item: SourceVideo, part: Part) -> None:
+        assert self._unpacked is not None
+        left = part.size
+        with item.path.open("rb") as tar, self._unpacked.open("wb") as file:
+            tar.seek(part.at)
+            while left and (chunk := tar.read(min(left, _CHUNK_BYTES))):
+                file.write(chunk)
+                left -= len(chunk)
+        if left:
+            raise MediaError(f"{item.source}: the tar ends within it; get the tar again", "cut short")
+
+    def _row(self, item: SourceVideo) -> bytes:
+        assert item.part is not None
+        wanted = (item.path, item.part.column)
+        try:
+            if self._table != wanted or self._at >= item.part.at:
+                self._table, self._rows = wanted, _cells(*wanted, item.part.at)
+            for at, cell in self._rows:
+                self._at = at
+                if at == item.part.at:
+                    data = cell.get("bytes") if isinstance(cell, dict) else cell
+                    if not isinstance(data, bytes) or not data:
+                        raise MediaError(f"{item.source}: holds no video; fill it in or delete the row", "no video")
+                    return data
+        except pa.ArrowException as error:
+            self._table = None
+            raise MediaError(f"{item.source}: cannot be read ({error}); get the complete file", "unreadable") from error
+        raise MediaError(f"{item.source}: the table has no such row now; import it again", "unreadable")
+
+
+def _cells(path: Path, column: str, first: int) -> Iterator[tuple[int, Any]]:
+    """Number and value of each row, from the row group that holds row `first` on, one value in memory at a time."""
+    file = pq.ParquetFile(path, pre_buffer=False, buffer_size=2**20)
+    at = 0
+    for group in range(file.num_row_groups):
+        rows = file.metadata.row_group(group).num_rows
+        if at + rows > first:
+            for batch in file.iter_batches(batch_size=1, row_groups=[group], columns=[column]):
+                yield at, batch.column(0)[0].as_py()
+                at += 1
+        else:
+            at += rows
+
+
+def _suffix(part: Part, head: bytes) -> str:
+    """The suffix of a video by its name, else by how it begins; readers look at the content alone."""
+    named = Path(part.name).suffix.lower()
+    if named in VIDEO_SUFFIXES:
+        return named
+    for begins, suffix in ((b"\x1a\x45\xdf\xa3", ".mkv"), (b"RIFF", ".avi"), (b"GIF8", ".gif"), (b"\x47", ".ts")):
+        if head.startswith(begins):
+            return suffix
+    return ".mp4"

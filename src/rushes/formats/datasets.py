@@ -1,0 +1,95 @@
+"""A folder that Hugging Face `datasets` loads: labelled pairs with their videos, and the project's rows beside them.
+
+    datasets.load_dataset(FOLDER)                 one row per pair, judge and question
+    datasets.load_dataset(FOLDER, "preferences")  the rows as the project keeps them
+
+`pairs` also serves trainers that read prompt, chosen and rejected: these are filled where the majority of a pair's
+segments decided, and empty for ties.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rushes.formats.exchange import export_project
+from rushes.media.files import whole_file
+from rushes.records import Candidate, Clip, Preference
+from rushes.store.annotators import AGAIN
+from rushes.store.database import Store
+
+_PAIRS = pa.schema(
+    [
+        ("prompt", pa.string()),
+        ("video_left", pa.string()),
+        ("video_right", pa.string()),
+        ("chosen", pa.string()),
+        ("rejected", pa.string()),
+        ("judge", pa.string()),
+        ("dimension", pa.string()),
+        ("segment_s", pa.float64()),
+        ("labels", pa.list_(pa.int64())),
+        ("unjudged", pa.list_(pa.int64())),
+        ("preference", pa.string()),
+    ]
+)
+
+
+def export_datasets(store: Store, folder: Path) -> dict[str, int]:
+    """Write `folder`: README.md with the configurations, pairs.parquet, a file per kind of row, and videos/.
+
+    Returns:
+        The number of rows of each, and of videos.
+
+    Raises:
+        ValueError: a video of a labelled pair is missing from the project.
+    """
+    counts = export_project(store, folder)
+    (folder / "videos").mkdir(exist_ok=True)
+    rows = [_pair(store, row) for row in store.preferences() if not row.judge.endswith(AGAIN)]
+    videos = {name: digest for _, found in rows for name, digest in found.items()}
+    for name, digest in videos.items():
+        target = folder / name
+        if not target.is_file():
+            with whole_file(target) as part:
+                shutil.copyfile(store.media_path(digest), part)
+    with whole_file(folder / "pairs.parquet") as part:
+        pq.write_table(pa.Table.from_pylist([row for row, _ in rows], _PAIRS), part)
+    filled = [name for name, count in counts.items() if count]
+    with whole_file(folder / "README.md") as part:
+        part.write_text(_card(filled), encoding="utf-8")
+    return {"pairs": len(rows), "videos": len(videos), **counts}
+
+
+def _pair(store: Store, row: Preference) -> tuple[dict[str, Any], dict[str, str]]:
+    """One row of the table, and the videos it names with their content hashes."""
+    left, right = (store.get(id) for id in (row.left, row.right))
+    assert isinstance(left, Candidate | Clip) and isinstance(right, Candidate | Clip), row.id
+    names = [f"videos/{side.media}{store.media_path(side.media).suffix}" for side in (left, right)]
+    total = sum(row.labels)
+    chosen, rejected = names if total > 0 else names[::-1] if total < 0 else ("", "")
+    table = {
+        "prompt": left.caption,
+        "video_left": names[0],
+        "video_right": names[1],
+        "chosen": chosen,
+        "rejected": rejected,
+        "judge": row.judge,
+        "dimension": row.dimension,
+        "segment_s": row.segment_s,
+        "labels": list(row.labels),
+        "unjudged": list(row.unjudged),
+        "preference": row.id,
+    }
+    return table, {names[0]: left.media, names[1]: right.media}
+
+
+def _card(kinds: list[str]) -> str:
+    lines = ["---", "configs:", "- config_name: pairs", "  data_files: pairs.parquet", "  default: true"]
+    for kind in kinds:
+        lines += [f"- config_name: {kind}", f"  data_files: {kind}.parquet"]
+    return "\n".join([*lines, "---", "", "Preferences on video clips, written by `rushes labels export`.", ""])

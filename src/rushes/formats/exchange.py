@@ -1,0 +1,141 @@
+"""Rows to Parquet and JSONL and back, without loss.
+
+One file holds one kind of row, one column for each field. Hugging Face `datasets` reads both forms as they are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import fields
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, Literal, get_type_hints
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rushes.media.files import whole_file
+from rushes.records import Candidate, CaptionRow, Clip, Decision, Preference, Row, Score
+from rushes.store.database import Store
+from rushes.store.rows import KIND_NAMES, R, decode, encode
+
+Form = Literal["parquet", "jsonl"]
+EXCHANGED: tuple[type[Row], ...] = (Clip, Candidate, Preference, Score, CaptionRow, Decision)
+_BATCH_ROWS = 5000
+_ARROW: dict[Any, pa.DataType] = {
+    str: pa.string(),
+    int: pa.int64(),
+    bool: pa.bool_(),
+    float: pa.float64(),
+    float | None: pa.float64(),
+    tuple[int, ...]: pa.list_(pa.int64()),
+    tuple[float, ...]: pa.list_(pa.float64()),
+}
+
+
+def export_project(store: Store, folder: Path, form: Form = "parquet") -> dict[str, int]:
+    """Write clips, candidates, all preference events, scores, captions and decisions to `folder`; return their numbers.
+
+    Media files are not copied; rows name them by content hash.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    names = {kind: KIND_NAMES[kind] for kind in EXCHANGED}
+    return {name: write_rows(kind, store.stream(kind), folder / f"{name}.{form}") for kind, name in names.items()}
+
+
+def import_project(store: Store, folder: Path) -> int:
+    """Add the rows of every file that `export_project` would write; return how many were new.
+
+    All of them are added or, when one is bad, none. Raises ValueError as `read_rows` and `Store.add` do, and when
+    the folder holds no such file or one kind in both forms.
+    """
+    found: list[tuple[type[Row], Path]] = []
+    for kind in EXCHANGED:
+        paths = [path for form in ("parquet", "jsonl") if (path := folder / f"{KIND_NAMES[kind]}.{form}").is_file()]
+        if len(paths) > 1:
+            raise ValueError(f"{folder}: both {paths[0].name} and {paths[1].name}; keep one")
+        found += [(kind, path) for path in paths]
+    if not found:
+        raise ValueError(
+            f"{folder}: none of clips, candidates, preferences, scores, captions or decisions as .parquet or .jsonl"
+        )
+    return store.add(chain.from_iterable(read_rows(kind, path) for kind, path in found))
+
+
+def write_rows(kind: type[R], rows: Iterable[R], path: Path) -> int:
+    """Write `rows` to `path`, a .parquet or .jsonl file that appears whole or not at all; return their number.
+
+    Raises ValueError for another suffix, and for an integer that does not fit Parquet's 64 bits.
+    """
+    count = 0
+    with whole_file(path) as part:
+        if _form(path) == "jsonl":
+            with part.open("w", encoding="utf-8", newline="\n") as file:
+                for row in rows:
+                    file.write(encode(row) + "\n")
+                    count += 1
+        else:
+            schema = _schema(kind)
+            with pq.ParquetWriter(part, schema) as writer:
+                source = iter(rows)
+                while batch := [vars(row) for row in islice(source, _BATCH_ROWS)]:
+                    writer.write_table(_table(batch, schema, path))
+                    count += len(batch)
+    return count
+
+
+def read_rows(kind: type[R], path: Path) -> Iterator[R]:
+    """Rows of one kind from a .parquet or .jsonl file, in its order.
+
+    Raises ValueError with the file, the line (or row) number from 1 and the reason at the first that cannot be read.
+    Blank lines are passed over; absent fields take their defaults.
+    """
+    lines: Iterator[tuple[str, bytes | dict[str, Any]]]
+    lines = _jsonl_lines(path) if _form(path) == "jsonl" else _parquet_lines(path)
+    for place, line in lines:
+        try:
+            row = decode(kind, line if isinstance(line, bytes) else json.dumps(line))
+            encode(row)  # refuses the NaN and infinity that the parser lets pass
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path}, {place}: {error}") from error
+        yield row
+
+
+def _jsonl_lines(path: Path) -> Iterator[tuple[str, bytes | dict[str, Any]]]:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if line := line.removeprefix(b"\xef\xbb\xbf").strip():
+                yield f"line {number}", line
+
+
+def _parquet_lines(path: Path) -> Iterator[tuple[str, bytes | dict[str, Any]]]:
+    try:
+        with pq.ParquetFile(path) as file:
+            number = 0
+            for batch in file.iter_batches(_BATCH_ROWS):
+                for values in batch.to_pylist():
+                    number += 1
+                    yield f"row {number}", values
+    except pa.ArrowException as error:
+        raise ValueError(f"{path}: not a readable Parquet file ({error}); export it again") from error
+
+
+def _schema(kind: type[Any]) -> pa.Schema:
+    hints = get_type_hints(kind)  # what is left are literals, which are strings
+    return pa.schema([pa.field(field.name, _ARROW.get(hints[field.name], pa.string())) for field in fields(kind)])
+
+
+def _table(batch: list[dict[str, Any]], schema: pa.Schema, path: Path) -> pa.Table:
+    try:
+        return pa.Table.from_pylist(batch, schema)
+    except (pa.ArrowException, OverflowError) as error:
+        raise ValueError(f"{path}: a value does not fit its column ({error}); export as JSONL") from error
+
+
+def _form(path: Path) -> Form:
+    if path.suffix == ".jsonl":
+        return "jsonl"
+    if path.suffix == ".parquet":
+        return "parquet"
+    raise ValueError(f"{path}: unknown form {path.suffix!r}; name the file .parquet or .jsonl")

@@ -1,0 +1,265 @@
+"""Readers of footage as it lies on disk: a plain folder, the RealDPO layout, and a bench of several systems.
+
+They read names and captions only; no video is opened and nothing is stored. Files whose names begin with a dot, and
+files that are neither videos nor captions, are not footage and are passed over. File names sort naturally: 2 before 10.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rushes.formats.captions import captions_of, inside, lines_for, natural, read_lines, scenarios_of, shown
+from rushes.formats.spool import Spool
+
+Layout = Literal["folder", "realdpo", "bench", "webdataset", "videofolder", "table"]
+VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".gif"})
+FOOTAGE_SUFFIXES = VIDEO_SUFFIXES | {".tar", ".parquet", ".jsonl", ".csv"}  # what holds videos or names them
+_STILL_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+_ORDERS = ("video.txt", "videos.txt")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A video inside a file: bytes of a tar, or a row of a Parquet table."""
+
+    name: str  # of the video, with its suffix where it is known
+    at: int  # byte at which it begins, or number of the row
+    size: int = -1  # bytes; -1 = a row
+    column: str = ""  # of the table
+
+
+@dataclass(frozen=True, slots=True)
+class SourceVideo:
+    """One real video and what came with it."""
+
+    path: Path  # its file, or the tar or table that holds it
+    caption: str
+    source: str  # the path, as the user named its folder
+    first_frame: Path | None = None  # a still that stands for the video's own first frame
+    takes: tuple[Path, ...] = ()  # videos that a model made for the same caption and first frame
+    takes_system: str = ""  # the model that made the takes; "" = no takes
+    part: Part | None = None  # where in `path`; None = all of it
+    scenario: str = ""  # what it shows, in a word or two, where a table says so
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedVideo:
+    """Something of the footage that cannot be taken, found before any video was opened."""
+
+    source: str
+    reason: str  # in a word or two, the same for all that share it
+    words: str  # what is wrong and what to do
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a reader found."""
+
+    footage: Sequence[SourceVideo]  # may be long, and lie in a file: see `Spool`
+    refused: tuple[RefusedVideo, ...] = ()
+    passed_over: tuple[str, ...] = ()  # videos that no row or line names, which is what keeps them out
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Prompts and the videos that several systems made for them, all in the order of the prompts."""
+
+    prompts: tuple[str, ...]
+    first_frames: tuple[Path, ...]  # empty when the bench has none
+    systems: Mapping[str, tuple[Path, ...]]
+
+
+def detect_special(folder: Path) -> Literal["realdpo", "bench"] | None:
+    """Whether `folder` is laid out as RealDPO's data, or as a bench of several systems."""
+    require_folder(folder)
+    if (folder / "prompt.txt").is_file() and (folder / "videos").is_dir():
+        return "realdpo"
+    if (folder / "prompts.txt").is_file() and not _files(folder, ""):
+        systems = _systems(folder)
+        stills = (folder / "first_frames").is_dir()
+        if (len(systems) > 1 or (systems and stills)) and any("0" in videos for videos in systems.values()):
+            return "bench"
+    return None
+
+
+def read_folder(folder: Path, allow_empty_captions: bool = False, scenario: str = "") -> Sequence[SourceVideo]:
+    """Videos of a folder and its subfolders, sorted by path, with their captions.
+
+    Captions stand in `<stem>.txt` beside each video; or in captions.txt, prompts.txt or prompt.txt, one a line in the
+    order of the videos (the order of video.txt or videos.txt, where there is one); or in captions.csv or
+    captions.jsonl with the columns file (relative to `folder`) and caption, and perhaps one of scenarios, which
+    `scenario` names. Raises ValueError when there are no videos, counts differ, captions are missing or kept in two
+    ways, or a link leads out of the folder.
+    """
+    require_folder(folder)
+    videos = _in_order(folder, videos_below(folder))
+    captions = captions_of(folder, videos)
+    scenarios = scenarios_of(folder, videos, scenario)
+    rows = (
+        SourceVideo(path, text, str(path), scenario=scenarios.get(path, ""))
+        for path, text in zip(videos, captions, strict=True)
+    )
+    return _captioned(folder, Spool(SourceVideo, rows), allow_empty_captions)
+
+
+def read_realdpo(
+    folder: Path, takes_system: str = "imported", allow_empty_captions: bool = False
+) -> Sequence[SourceVideo]:
+    """The layout of RealDPO's released data: videos, their captions, first frames and model-made losers.
+
+    Line i of prompt.txt belongs to the i-th of videos/ (by video.txt where there is one, else sorted by name);
+    negative_samples/STEM/ holds the takes and first_frames/videos_STEM.png the first frame of videos/STEM.mp4, both
+    optional for each video. Raises ValueError as `read_folder` does, and for takes of no video.
+    """
+    require_folder(folder)
+    prompts = folder / "prompt.txt"
+    if not prompts.is_file() or not (folder / "videos").is_dir():
+        raise ValueError(
+            f"{folder}: the RealDPO layout needs prompt.txt and videos/; read it as a plain folder instead"
+        )
+    videos = _in_order(folder, videos_below(folder, "videos"))
+    takes = _takes(folder, _by_stem(videos))
+    stills = {video: _still(folder, f"{video.parent.name}_{video.stem}") for video in videos}
+    rows = (
+        SourceVideo(v, text, str(v), stills[v], takes.get(v, ()), takes_system if v in takes else "")
+        for v, text in zip(videos, lines_for(inside(folder, prompts), videos), strict=True)
+    )
+    return _captioned(folder, Spool(SourceVideo, rows), allow_empty_captions)
+
+
+def read_bench(folder: Path) -> Bench:
+    """Prompts (prompts.txt, one a line), first_frames/N.png, and SYSTEM/N.mp4 for each system, N from 0.
+
+    Raises ValueError unless every system, and first_frames/ where there is one, has exactly the prompts' numbers.
+    """
+    require_folder(folder)
+    path = folder / "prompts.txt"
+    if not path.is_file():
+        raise ValueError(f"{folder}: a bench needs prompts.txt, one prompt a line")
+    prompts = read_lines(inside(folder, path))
+    if not prompts or "" in prompts:
+        raise ValueError(f"{path}: empty, or line {(*prompts, '').index('') + 1} is; write one prompt a line")
+    systems = {name: _numbered(folder / name, videos, len(prompts)) for name, videos in _systems(folder).items()}
+    if not systems:
+        raise ValueError(f"{folder}: no folder with videos beside prompts.txt; add one for each system")
+    stills = _by_stem(_files(folder, "first_frames", _STILL_SUFFIXES))
+    return Bench(prompts, _numbered(folder / "first_frames", stills, len(prompts)) if stills else (), systems)
+
+
+def require_folder(folder: Path) -> None:
+    """Raise ValueError for what is not a folder."""
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder")
+
+
+def files_below(top: Path, folder: Path | None = None) -> Iterator[Path]:
+    """Files of `top` and its subfolders that are not hidden.
+
+    Raises ValueError for a link that is broken or leads out of `folder`, by default `top`, to a folder or a video;
+    OSError for a folder that cannot be read.
+    """
+
+    def stop(error: OSError) -> None:
+        raise error
+
+    folder = folder or top
+    for root, folders, names in os.walk(top, onerror=stop):
+        folders[:] = [name for name in folders if visible(name)]
+        for name in folders:
+            inside(folder, Path(root, name))  # a link within is not entered: its videos are found where they lie
+        for name in filter(visible, names):
+            path = Path(root, name)
+            yield inside(folder, path) if path.suffix.lower() in FOOTAGE_SUFFIXES else path
+
+
+def videos_below(folder: Path, part: str = "") -> list[Path]:
+    """Videos of a folder, or of a `part` of it, and of subfolders. Raises ValueError when there are none."""
+    top = inside(folder, folder / part) if part else folder
+    found = [path for path in files_below(top, folder) if is_video(path.name)]
+    if not found:
+        raise ValueError(f"{top}: no videos ({', '.join(sorted(VIDEO_SUFFIXES))}); point at the folder that holds them")
+    return sorted(found, key=natural)
+
+
+def _files(folder: Path, part: str, suffixes: Container[str] = VIDEO_SUFFIXES) -> list[Path]:
+    top = inside(folder, folder / part)
+    paths = [path for path in top.iterdir() if visible(path.name)] if top.is_dir() else []
+    return sorted((inside(folder, path) for path in paths if path.suffix.lower() in suffixes), key=natural)
+
+
+def _in_order(folder: Path, videos: Sequence[Path]) -> list[Path]:
+    """`videos` as video.txt lists them, or as they are where there is no such file."""
+    lists = [path for name in _ORDERS if (path := folder / name).is_file()]
+    lists = [path for path in lists if not any(path == video.with_suffix(".txt") for video in videos)]
+    if not lists:
+        return list(videos)
+    listed = [folder / line for line in read_lines(inside(folder, lists[0]))]
+    if sorted(listed) != sorted(videos):
+        odd = sorted(set(listed) ^ set(videos), key=natural)
+        cause = f"differ in {shown(p.relative_to(folder) for p in odd)}" if odd else "it names one twice"
+        raise ValueError(
+            f"{lists[0]}: {len(listed)} lines for {len(videos)} videos below {folder}, {cause}; list each video once"
+        )
+    return listed
+
+
+def _takes(folder: Path, by_stem: Mapping[str, Path]) -> dict[Path, tuple[Path, ...]]:
+    top = folder / "negative_samples"
+    loose = _files(folder, top.name)
+    stems = [path.name for path in top.iterdir() if path.is_dir() and visible(path.name)] if top.is_dir() else []
+    orphans = [name for name in stems if name not in by_stem] + [path.name for path in loose]
+    if orphans:
+        raise ValueError(f"{top}: {shown(sorted(orphans))} belong to no video; name each folder as the video's stem")
+    found = {by_stem[stem]: tuple(_files(folder, f"{top.name}/{stem}")) for stem in stems}
+    return {video: takes for video, takes in found.items() if takes}
+
+
+def _still(folder: Path, stem: str) -> Path | None:
+    paths = (folder / "first_frames" / f"{stem}{suffix}" for suffix in _STILL_SUFFIXES)
+    return next((inside(folder, path) for path in paths if path.is_file()), None)
+
+
+def _systems(folder: Path) -> dict[str, dict[str, Path]]:
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir() and visible(path.name))
+    found = {name: _by_stem(_files(folder, name)) for name in names if name != "first_frames"}
+    return {name: videos for name, videos in found.items() if videos}
+
+
+def _by_stem(paths: Sequence[Path]) -> dict[str, Path]:
+    by_stem = {path.stem: path for path in paths}
+    if len(by_stem) < len(paths):
+        twice = [path for path in paths if by_stem[path.stem] != path]
+        raise ValueError(f"two files of one stem, so they cannot be told apart: {shown(twice)}; rename or remove one")
+    return by_stem
+
+
+def _numbered(folder: Path, by_stem: Mapping[str, Path], count: int) -> tuple[Path, ...]:
+    wanted = [str(number) for number in range(count)]
+    odd = sorted(set(wanted) ^ set(by_stem), key=lambda stem: natural(Path(stem)))
+    if odd:
+        raise ValueError(f"{folder}: {len(by_stem)} files for {count} prompts; missing or unexpected: {shown(odd)}")
+    return tuple(by_stem[stem] for stem in wanted)
+
+
+def _captioned(folder: Path, footage: Sequence[SourceVideo], allow_empty: bool) -> Sequence[SourceVideo]:
+    missing = [] if allow_empty else [one.path.relative_to(folder) for one in footage if not one.caption]
+    if missing:
+        raise ValueError(
+            f"{folder}: {len(missing)} of {len(footage)} videos have no caption: {shown(missing)}; write one for each, "
+            "or set footage.allow_empty_captions to true"
+        )
+    return footage
+
+
+def is_video(name: str) -> bool:
+    """Whether a file is a video, by its name."""
+    return visible(name) and Path(name).suffix.lower() in VIDEO_SUFFIXES
+
+
+def visible(name: str) -> bool:
+    """Whether a file or folder is footage, and no system's own."""
+    return not name.startswith(".")  # such as .DS_Store, and the ._x.mp4 that macOS leaves on foreign disks

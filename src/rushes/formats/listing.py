@@ -1,0 +1,79 @@
+"""Footage as it lies on disk, whatever its layout: which reader fits, and what it finds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rushes.formats.archives import TAR_SUFFIX, find_tars, read_webdataset
+from rushes.formats.captions import LISTS, TABLES
+from rushes.formats.layouts import (
+    Layout,
+    Listing,
+    detect_special,
+    files_below,
+    is_video,
+    read_folder,
+    read_realdpo,
+    require_folder,
+    videos_below,
+)
+from rushes.formats.tables import TABLE_SUFFIXES, find_metadata, find_tables, fits, read_tables
+
+
+def detect_layout(place: Path, video_column: str = "", caption_column: str = "") -> Layout:
+    """Which reader fits `place`, a folder, a tar or a table.
+
+    A folder whose videos have captions beside them, one a file or one a line, is a plain folder whatever tables lie in
+    it. Raises ValueError when it holds no videos, or tars beside loose videos.
+    """
+    if place.is_file():
+        if place.suffix == TAR_SUFFIX:
+            return "webdataset"
+        if place.suffix in TABLE_SUFFIXES:
+            return "table"
+        raise ValueError(f"{place}: neither a folder nor a .tar, .parquet, .jsonl or .csv file; name one of them")
+    require_folder(place)
+    if special := detect_special(place):
+        return special
+    loose = any(is_video(path.name) for path in files_below(place))
+    if not (loose and _captioned_beside(place)):
+        if find_tars(place):
+            if loose:
+                raise ValueError(f"{place}: tars and loose videos; set footage.layout to one of webdataset and folder")
+            return "webdataset"
+        if any(fits(path, video_column, caption_column) for path in find_metadata(place)):
+            return "videofolder"
+        if find_tables(place, video_column, caption_column):
+            return "table"
+    videos_below(place)
+    return "folder"
+
+
+def list_footage(
+    place: Path, layout: Layout, video_column: str = "", caption_column: str = "", scenario_column: str = ""
+) -> Listing:
+    """Videos and captions of `place`; a video without a caption has the caption "".
+
+    Raises:
+        ValueError: as the readers do; a bench, which is no footage.
+    """
+    if layout == "webdataset":
+        return read_webdataset(place, caption_column)
+    if layout == "videofolder":
+        require_folder(place)
+        return read_tables(place, find_metadata(place), video_column or "file_name", caption_column, scenario_column)
+    if layout == "table":
+        tables = find_tables(place, video_column, caption_column)
+        return read_tables(place, tables, video_column, caption_column, scenario_column)
+    if layout == "realdpo":
+        return Listing(read_realdpo(place, allow_empty_captions=True))
+    if layout == "folder":
+        return Listing(read_folder(place, allow_empty_captions=True, scenario=scenario_column))
+    raise ValueError(f"footage.path: {place} holds videos of several systems, not footage; name it as footage.bench")
+
+
+def _captioned_beside(folder: Path) -> bool:
+    """Whether captions stand beside the videos, or in a list of lines."""
+    if any((folder / name).is_file() for name in (*LISTS, *TABLES)):
+        return True
+    return any(is_video(path.name) and path.with_suffix(".txt").is_file() for path in files_below(folder))

@@ -1,0 +1,134 @@
+"""Scores from 0 to 10 that people gave to clips, from a file into the store."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rushes.formats.captions import read_text, table_rows
+from rushes.media.files import content_hash
+from rushes.records import Candidate, Clip, Score, stable_hash
+from rushes.store.database import Store
+
+HUMAN = "human"  # metric under which people's scores are kept, and who gave them where no name is given
+
+
+@dataclass(frozen=True)
+class _Line:
+    place: str  # where it stands, for messages
+    video: object
+    score: object
+    rater: str
+
+
+def import_scores(store: Store, path: Path) -> dict[str, int]:
+    """Take the scores of a file; all of them or, when one is bad, none.
+
+    The file is a JSON list of {"video", "score"} as HuViDPO's form saves it, the same one a line (.jsonl), or a table
+    with these columns (.csv); "rater" may say who scored, and tells several people's scores apart. A video is the id of
+    a clip or candidate, the name of its file in media/, or the path of a file with its content, relative to the file's
+    folder. A score that differs from the rater's last one of the clip replaces it; both are kept.
+
+    Returns:
+        How many lines there are, how many clips and candidates they score, and how many rows are new.
+
+    Raises:
+        ValueError: a line for each score that cannot be used: not a number from 0 to 10, of an unknown video, or given
+            twice.
+    """
+    subjects = _Subjects(store, path.parent)
+    problems: list[str] = []
+    given: dict[tuple[str, str], tuple[str, float]] = {}
+    lines = list(_lines(path))
+    for line in lines:
+        value, ids = _number(line.score), subjects.find(line.video)
+        if value is None:
+            problems.append(f"{line.place}: the score of {line.video!r} is {line.score!r}, not a number from 0 to 10")
+        elif not ids:
+            problems.append(
+                f"{line.place}: {line.video!r} is no clip or take of this project; name its id, its file in media/, or "
+                "a file with its content"
+            )
+        else:
+            for id in ids:
+                earlier = given.setdefault((id, line.rater), (line.place, value))
+                if earlier[0] != line.place:
+                    problems.append(f"{line.place}: {line.video!r} has a score at {earlier[0]} already; keep one")
+    if not lines:
+        problems.append(f"{path}: holds no scores")
+    if problems:
+        raise ValueError("\n".join(["no score was imported:", *problems]))
+    new = [row for (id, rater), (_, value) in given.items() for row in _row(store, id, rater, value)]
+    return {"lines": len(lines), "scored": len({id for id, _ in given}), "new": store.add(new)}
+
+
+def _row(store: Store, subject: str, rater: str, value: float) -> Iterator[Score]:
+    """The score's row, unless the rater's last one says the same."""
+    before = [s for s in store.scores(metric=HUMAN, subject=subject) if s.measured_by == rater]
+    if not before or before[-1].value != value:
+        id = stable_hash([HUMAN, subject, rater, len(before)])
+        yield Score(id, subject, HUMAN, value, measured_by=rater)
+
+
+def _number(score: object) -> float | None:
+    """A number from 0 to 10; forms may send it as text, and as text "10" would be less than "9"."""
+    if isinstance(score, bool) or not isinstance(score, int | float | str):
+        return None
+    try:
+        value = float(score)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) and 0 <= value <= 10 else None
+
+
+class _Subjects:
+    """Ids of clips and candidates by what a file may call them."""
+
+    def __init__(self, store: Store, folder: Path) -> None:
+        rows: tuple[Clip | Candidate, ...] = (*store.clips(dropped=True), *store.candidates(dropped=True))
+        self.folder, self.ids = folder, {row.id for row in rows}
+        self.by_media: dict[str, list[str]] = {}
+        for row in rows:
+            self.by_media.setdefault(row.media, []).append(row.id)
+
+    def find(self, video: object) -> list[str]:
+        """The subjects that a name means; several where clips have one content, none where it is unknown."""
+        if not isinstance(video, str) or not video:
+            return []
+        if video in self.ids:
+            return [video]
+        if ids := self.by_media.get(Path(video).stem):
+            return ids
+        path = self.folder / video
+        return self.by_media.get(content_hash(path), []) if path.is_file() else []
+
+
+def _lines(path: Path) -> Iterator[_Line]:
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; name a .json, .jsonl or .csv file of scores")
+    if path.suffix not in (".json", ".jsonl", ".csv"):
+        raise ValueError(f"{path}: not a .json, .jsonl or .csv file; save the scores as one of them")
+    for place, row in _entries(path):
+        missing = [name for name in ("video", "score") if name not in row]
+        if missing:
+            raise ValueError(f"{place}: has no {' and no '.join(missing)}; each entry needs video and score")
+        yield _Line(place, row["video"], row["score"], str(row.get("rater") or HUMAN))
+
+
+def _entries(path: Path) -> Iterator[tuple[str, dict[Any, Any]]]:
+    if path.suffix != ".json":
+        for number, row in table_rows(path):
+            yield f"{path}, line {number}", row
+        return
+    try:
+        entries = json.loads(read_text(path))
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON ({error}); save it as a list of objects with video and score") from error
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ValueError(f"{path}: not a list of objects with video and score")
+    for number, entry in enumerate(entries, start=1):
+        yield f"{path}, entry {number}", entry

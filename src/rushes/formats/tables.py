@@ -1,0 +1,182 @@
+"""Tables of videos with captions: Parquet, JSONL or CSV, and the layouts of Hugging Face `datasets`.
+
+A table names each video by a path, relative to its own folder, or holds its bytes: as a binary column, or as `datasets`
+writes videos, a struct of bytes and path. Names and captions are read here, never the bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rushes.formats.archives import CAPTION_NAMES, caption_in
+from rushes.formats.captions import SCENARIO, TABLES, inside, natural, table_rows
+from rushes.formats.layouts import Listing, Part, RefusedVideo, SourceVideo, files_below, is_video
+from rushes.formats.spool import Spool
+
+TABLE_SUFFIXES = (".parquet", ".jsonl", ".csv")
+METADATA = tuple(f"metadata{suffix}" for suffix in TABLE_SUFFIXES)  # as `datasets` calls the table of a videofolder
+VIDEO_NAMES = ("file_name", "video", "file", "path", "video_path", "filename", "video_file_name", "video_file", "mp4")
+FIRST_FRAME = "first_frame"  # column with the path of a still, where a clip has one of its own
+
+
+@dataclass(frozen=True)
+class TableColumns:
+    """Which columns of a table are read."""
+
+    video: str
+    caption: str  # "" = none
+    bytes: bool = False  # the video column holds videos
+    first_frame: bool = False
+    scenario: str = ""  # "" = none
+
+
+def find_columns(path: Path, video: str = "", caption: str = "", scenario: str = "") -> TableColumns:
+    """The columns of a table by name and, in Parquet, type. Raises ValueError when a table has no video column."""
+    kinds = _columns(path)
+    for setting, name in (("video_column", video), ("caption_column", caption), ("scenario_column", scenario)):
+        if name and name not in kinds:
+            raise ValueError(f"footage.{setting}: {path} has no column {name!r}; it has {', '.join(kinds)}")
+    names = [video] if video else [*(name for name in VIDEO_NAMES if name in kinds), *filter(kinds.get, kinds)]
+    if not names:
+        raise ValueError(
+            f"{path}: no column of videos among {', '.join(kinds) or 'none'}; name it as footage.video_column"
+        )
+    captions = [caption] if caption else [name for name in CAPTION_NAMES if name in kinds and name != names[0]]
+    scenario = scenario or (SCENARIO if SCENARIO in kinds else "")
+    return TableColumns(names[0], captions[0] if captions else "", kinds[names[0]], FIRST_FRAME in kinds, scenario)
+
+
+def fits(path: Path, video: str = "", caption: str = "") -> bool:
+    """Whether a table has columns of videos and captions."""
+    try:
+        return bool(find_columns(path, video, caption).caption)
+    except ValueError:
+        return False
+
+
+def find_metadata(folder: Path) -> list[Path]:
+    """The metadata tables of a videofolder: of the folder, or of its subfolders."""
+    return sorted((path for path in files_below(folder) if path.name in METADATA), key=natural)
+
+
+def find_tables(place: Path, video: str = "", caption: str = "") -> list[Path]:
+    """`place`, or the tables in a folder: its Parquet files with those of subfolders, else the others that fit."""
+    if place.is_file():
+        return [place]
+    below = sorted((path for path in files_below(place) if path.suffix == ".parquet"), key=natural)
+    parquet = [path for path in below if fits(path, video, caption)]
+    others = [path for path in sorted(place.iterdir(), key=natural) if path.suffix in (".jsonl", ".csv")]
+    return parquet or [path for path in others if path.name not in TABLES and fits(inside(place, path), video, caption)]
+
+
+def read_tables(top: Path, tables: Sequence[Path], video: str = "", caption: str = "", scenario: str = "") -> Listing:
+    """Every row of some tables, one footage each.
+
+    Args:
+        top: the folder that paths may not lead out of; videos in it that no row names are listed.
+        tables: Parquet, JSONL or CSV files.
+        video: column of the videos; "" = by name and type.
+        caption: column of the captions; "" = by name.
+        scenario: column of the scenarios; "" = the one called scenario, if there is one.
+
+    Raises:
+        ValueError: no table, a table that cannot be read or has no such column.
+    """
+    if not tables:
+        raise ValueError(f"{top}: no table with a column of videos and one of captions; name the file as footage.path")
+    found, named = Spool(SourceVideo), set[Path]()
+    refused: list[RefusedVideo] = []
+    for path in tables:
+        for row in _rows(top, path, find_columns(path, video, caption, scenario)):
+            if isinstance(row, RefusedVideo):
+                refused.append(row)
+                continue
+            found.append(row)
+            if row.part is None:
+                named.add(row.path)
+    loose = [] if top.is_file() else [path for path in files_below(top) if is_video(path.name)]
+    return Listing(found, tuple(refused), tuple(str(path) for path in loose if path not in named))
+
+
+def _columns(path: Path) -> dict[str, bool]:
+    """Names of the columns, and whether each holds videos."""
+    if path.suffix == ".parquet":
+        return {field.name: _holds_bytes(field.type) for field in _open(path).schema_arrow}
+    row: Any = next((row for _, row in table_rows(path)), {})
+    return {name: False for name in row if isinstance(name, str)}
+
+
+def _open(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path, pre_buffer=False, buffer_size=2**20)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{path}: not a readable Parquet file ({error}); get the complete file") from error
+
+
+def _holds_bytes(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind):
+        return {"bytes", "path"} <= {kind.field(i).name for i in range(kind.num_fields)}
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _rows(top: Path, path: Path, columns: TableColumns) -> Iterator[SourceVideo | RefusedVideo]:
+    for where, at, row in _parquet_rows(path, columns) if path.suffix == ".parquet" else _text_rows(path):
+        value = row.get(columns.video)
+        caption, scenario = (caption_in(row, (name,)) if name else "" for name in (columns.caption, columns.scenario))
+        name = value.get("path") if isinstance(value, dict) else value
+        if columns.bytes and row.get("held"):
+            label = f"{where} ({name})" if isinstance(name, str) and name else where
+            part = Part(name if isinstance(name, str) else "", at, column=columns.video)
+            yield SourceVideo(path, caption, label, part=part, scenario=scenario)
+        elif not isinstance(name, str) or not name:
+            yield RefusedVideo(where, "no video", f"column {columns.video!r} is empty; fill it in or delete the row")
+        else:
+            found = _named(top, path, where, name, caption, row.get(FIRST_FRAME))
+            yield found if isinstance(found, RefusedVideo) else replace(found, scenario=scenario)
+
+
+def _named(top: Path, table: Path, where: str, name: str, caption: str, still: object) -> SourceVideo | RefusedVideo:
+    """A row that names a file."""
+    root = top.parent if top.is_file() else top
+    try:
+        video = _within(root, table.parent / name)
+        frame = _within(root, table.parent / still) if isinstance(still, str) and still else None
+    except ValueError as error:
+        return RefusedVideo(where, "leads out of the folder", str(error))
+    return SourceVideo(video, caption, str(video), frame)
+
+
+def _within(root: Path, path: Path) -> Path:
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise ValueError(f"it names {path}, outside {root}; copy the file there")
+    return path
+
+
+def _text_rows(path: Path) -> Iterator[tuple[str, int, dict[Any, Any]]]:
+    for number, row in table_rows(path):
+        yield f"{path}, line {number}", number, dict(row)
+
+
+def _parquet_rows(path: Path, columns: TableColumns) -> Iterator[tuple[str, int, dict[Any, Any]]]:
+    """Rows without the bytes of their videos; `held` says whether there are any."""
+    file = _open(path)
+    kind = file.schema_arrow.field(columns.video).type
+    struct = pa.types.is_struct(kind)
+    names = [f"{columns.video}.path" if struct else columns.video, columns.caption, columns.scenario]
+    wanted = [name for name in (*names, FIRST_FRAME if columns.first_frame else "") if name]
+    if columns.bytes and not struct:  # which rows are empty is said when they are read
+        wanted = wanted[1:]
+    at = 0
+    try:
+        for batch in file.iter_batches(batch_size=1024, columns=wanted):
+            for row in batch.to_pylist() or [{}] * batch.num_rows:
+                yield f"{path}, row {at}", at, {**row, "held": columns.bytes}
+                at += 1
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{path}, row {at}: cannot be read ({error}); get the complete file") from error

@@ -1,0 +1,218 @@
+"""`rushes doctor`: what of this machine and its installation would break a run, before one is begun.
+
+Libraries are imported in another process: one that is broken may bring the process down, and says so here. Nothing is
+imported in this one, so the command works where torch does not.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+GIB = 2**30
+LEAST_MEMORY, LEAST_DISK, LITTLE_DISK = 4 * GIB, 1 * GIB, 20 * GIB
+# module -> distribution; what a run of the tiny model needs, then what models out of diffusers need beside it
+CORE = {
+    "numpy": "numpy",
+    "av": "av",
+    "cv2": "opencv-python-headless",
+    "safetensors": "safetensors",
+    "scipy": "scipy",
+    "pyarrow": "pyarrow",
+    "pydantic": "pydantic",
+    "fastapi": "fastapi",
+    "uvicorn": "uvicorn",
+    "torch": "torch",
+    "peft": "peft",
+}
+MODELS = {"transformers": "transformers", "diffusers": "diffusers", "sentencepiece": "sentencepiece", "ftfy": "ftfy"}
+# An import of diffusers alone is lazy; that of a pipeline brings transformers in, and with it torchvision.
+DEEP = "from diffusers import WanPipeline"
+DECODERS = ("h264", "hevc", "vp9", "av1")
+ENCODER = "libx264"  # the one that videos are written with
+
+_PROBE = """
+import importlib, json, sys
+def tell(name, error=None, **facts):
+    print(json.dumps({"name": name, "error": error, **facts}), flush=True)
+for name in sys.argv[1].split(","):
+    print(json.dumps({"begins": name}), flush=True)
+    try:
+        if name == "pipelines":
+            exec(sys.argv[2])
+        else:
+            importlib.import_module(name)
+    except BaseException as error:
+        tell(name, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+        continue
+    facts = {}
+    if name == "av":
+        import av
+        facts["codecs"] = sorted(av.codecs_available)
+    if name == "torch":
+        import torch
+        found = range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
+        about = [torch.cuda.get_device_properties(i) for i in found]
+        facts["gpus"] = [{"name": p.name, "memory_gb": round(p.total_memory / 2**30, 1)} for p in about]
+        facts["cuda"] = torch.version.cuda
+        facts["bfloat16"] = bool(found) and torch.cuda.is_bf16_supported()
+    tell(name, **facts)
+"""
+
+
+@dataclass(frozen=True)
+class MachineFinding:
+    """What is wrong, with its remedy in the same sentence; an "error" would break a run."""
+
+    severity: Literal["error", "warning"]
+    name: str
+    words: str
+
+
+def examine(folder: Path) -> dict[str, Any]:
+    """Machine, versions and findings; `folder` is where a project is or will be, whose disk is looked at."""
+    versions = {name: _version(name) for name in dict.fromkeys([*CORE.values(), *MODELS.values(), "torchvision"])}
+    wanted_models = versions["diffusers"] is not None
+    modules = [*CORE, *(MODELS if wanted_models else ()), *(["pipelines"] if wanted_models else ())]
+    probed = probe(modules)
+    machine = _machine(folder, probed)
+    findings = [
+        *_imports(probed, versions),
+        *_codecs(probed.get("av", {})),
+        *_gpus(probed.get("torch", {}), versions, has_driver()),
+        *_room(machine),
+        *_conflicts(versions),
+    ]
+    if not wanted_models:
+        words = "diffusers is not installed, so only the tiny model runs; for others `pip install 'rushes[diffusers]'`"
+        findings.append(MachineFinding("warning", "diffusers", words))
+    there = {name: version for name, version in versions.items() if version}
+    return {"machine": machine, "versions": there, "findings": [asdict(each) for each in findings]}
+
+
+def probe(modules: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """What each module said of itself when it was imported, in a process of its own; its error, where it has one.
+
+    A module that brought the process down is named, and those after it are imported in a further one.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    left = list(modules)
+    while left:
+        ran = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", _PROBE, ",".join(left), DEEP],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        rows = [json.loads(line) for line in ran.stdout.splitlines() if line.startswith("{")]
+        found |= {row["name"]: row for row in rows if "name" in row}
+        begun = [row["begins"] for row in rows if "begins" in row]
+        if not begun:
+            raise ValueError(f"{sys.executable} starts no process ({ran.stderr.strip()[-200:]}); install Python again")
+        for name in begun:
+            found.setdefault(name, {"name": name, "error": f"the process died with code {ran.returncode}"})
+        left = left[len(begun) :]
+    return found
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _machine(folder: Path, probed: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    there = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
+    return {
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB, 1),
+        "disk_free_gb": round(shutil.disk_usage(there).free / GIB, 1),
+        "gpus": probed.get("torch", {}).get("gpus", []),
+    }
+
+
+def _imports(probed: Mapping[str, Mapping[str, Any]], versions: Mapping[str, str | None]) -> Iterator[MachineFinding]:
+    failed = {name: row["error"] for name, row in probed.items() if row["error"]}
+    if versions["torchvision"] and {"transformers", "diffusers", "pipelines"} & failed.keys():
+        # The error of those that import it may name no more than the class that was asked for.
+        error = probe(["torchvision"])["torchvision"]["error"]
+        if error:
+            for name in ("transformers", "diffusers", "pipelines"):
+                failed.pop(name, None)
+            words = (
+                f"torchvision {versions['torchvision']} does not fit torch {versions['torch']} ({error}) and breaks "
+            )
+            remedy = "the models of diffusers; run `pip uninstall torchvision`, which Rushes does not need"
+            yield MachineFinding("error", "torchvision", words + remedy)
+    for name, error in failed.items():
+        package = (CORE | MODELS).get(name, "diffusers")
+        if versions[package] is None:
+            yield MachineFinding("error", package, f"{package} is missing; run `pip install {package}`")
+        else:
+            part = ", its pipelines at least," if name == "pipelines" else ""
+            words = (
+                f"{package} {versions[package]}{part} does not import ({error}); run `pip install --force-reinstall "
+            )
+            yield MachineFinding("error", package, f"{words}{package}`, in the version of constraints.txt")
+
+
+def _codecs(av: Mapping[str, Any]) -> Iterator[MachineFinding]:
+    there = set(av.get("codecs", (*DECODERS, ENCODER)))  # a broken av is a finding of its own
+    missing = [name for name in DECODERS if name not in there and not (name == "av1" and "libdav1d" in there)]
+    if missing:
+        words = f"this build of PyAV cannot decode {', '.join(missing)}; run `pip install --force-reinstall av`, whose "
+        yield MachineFinding("error", "codecs", f"{words}wheels can")
+    if ENCODER not in there:
+        words = f"this build of PyAV has no {ENCODER}, with which videos are written; run "
+        yield MachineFinding("error", "codecs", f"{words}`pip install --force-reinstall av`")
+
+
+def has_driver() -> bool:
+    """Whether the machine has an NVIDIA driver, whatever torch makes of it."""
+    return Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
+
+
+def _gpus(torch: Mapping[str, Any], versions: Mapping[str, str | None], driver: bool) -> Iterator[MachineFinding]:
+    if torch.get("error") or "gpus" not in torch:
+        return
+    if driver and not torch["gpus"]:
+        why = "is built without CUDA" if not torch["cuda"] else f"needs a driver for CUDA {torch['cuda']}"
+        words = (
+            f"there is an NVIDIA driver and torch {versions['torch']} sees no GPU, as it {why}; install the build of "
+        )
+        yield MachineFinding("error", "gpu", f"{words}torch for your driver, see pytorch.org/get-started")
+    elif not torch["gpus"]:
+        words = "torch sees no GPU, so models of more than some million weights take too long; use a machine with one"
+        yield MachineFinding("warning", "gpu", words)
+    elif not torch["bfloat16"]:
+        words = "this GPU has no bfloat16; set backbone.dtype to float32, which takes twice the memory"
+        yield MachineFinding("warning", "gpu", words)
+
+
+def _room(machine: Mapping[str, Any]) -> Iterator[MachineFinding]:
+    disk, memory = machine["disk_free_gb"] * GIB, machine["memory_gb"] * GIB
+    if disk < LITTLE_DISK:
+        words = f"{machine['disk_free_gb']} GB of disk are free; a run that fills it stops, so free some"
+        yield MachineFinding("error" if disk < LEAST_DISK else "warning", "disk", words)
+    if memory < LEAST_MEMORY:
+        words = f"the machine has {machine['memory_gb']} GB of memory; imports alone take 2, so use a larger one"
+        yield MachineFinding("warning", "memory", words)
+
+
+def _conflicts(versions: Mapping[str, str | None]) -> Iterator[MachineFinding]:
+    others = [name for name in ("opencv-python", "opencv-contrib-python") if _version(name)]
+    if others and versions["opencv-python-headless"]:
+        words = f"{others[0]} and opencv-python-headless own the same files; run `pip uninstall {others[0]}`, then "
+        yield MachineFinding("warning", "opencv", f"{words}`pip install --force-reinstall opencv-python-headless`")

@@ -1,0 +1,335 @@
+"""What a step of a model costs, found without its weights and without computing anything.
+
+The network is built and asked, forward and backward, with tensors that have a shape and no values, by the same code
+that trains; `rushes.inspect.metering` counts. The blocks of a transformer are equal, so that operations and bytes grow
+by the same amount with each: a network of two of each kind and one of three say what all of them take.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from fnmatch import fnmatchcase
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from rushes.backbones.adapters import add_lora
+from rushes.backbones.base import Backbone, Condition, LoadOptions
+from rushes.backbones.folders import Folder
+from rushes.backbones.inflation import VideoUNet
+from rushes.backbones.loading import backbone_names
+from rushes.backbones.pipeline import DiffusersBackbone, Family
+from rushes.backbones.quantized import Quantize, linear_layers, weight_bytes
+from rushes.inspect.blank import blank_part, no_values
+from rushes.inspect.conditions import condition_of
+from rushes.inspect.metering import Meter
+
+DEPTHS = ("num_layers", "num_single_layers")  # of equal blocks, in the configurations of transformers
+SMALL = 2  # blocks of a kind that are looked at, and one more for what the next costs
+
+
+@dataclass(frozen=True)
+class ClipShape:
+    """Size of what a step sees."""
+
+    height_px: int
+    width_px: int
+    frames: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Cost of one view of a clip, whatever the recipe makes of it; sizes in bytes.
+
+    Attributes:
+        parameters: of all networks of the model (Wan 2.2 has two).
+        trained: of them, or of the adapter.
+        trained_bytes: of one value for each of these.
+        weights: bytes of the frozen and trained weights.
+        latents: C, F, H, W.
+        forward: operations of a forward pass.
+        both: of a forward and a backward pass, activations computed again where they are not kept.
+        kept: bytes that a forward pass keeps for the backward pass.
+        peak: most bytes that are alive at once in both, beside weights and their gradients.
+        sampling: most bytes that are alive at once in a forward pass of frozen weights.
+        weights_4bit: bytes of the weights where the frozen ones are held in 4 bits.
+        resident: bytes of weights that stay on the GPU where blocks are brought there one by one, the largest included.
+    """
+
+    parameters: int
+    trained: int
+    trained_bytes: int
+    weights: int
+    latents: tuple[int, int, int, int]
+    forward: float
+    both: float
+    kept: int
+    peak: int = 0
+    sampling: int = 0
+    weights_4bit: int = 0
+    resident: int = 0
+
+    @property
+    def activations(self) -> int:
+        """Most bytes that a view's activations take at once."""
+        return max(self.peak, self.kept)
+
+
+def find_family(pipeline: str) -> Family:
+    """The family that reads pipelines of this class.
+
+    Raises:
+        ValueError: none does.
+    """
+    known: list[str] = []
+    for name in backbone_names():
+        family = getattr(importlib.import_module(f"rushes.backbones.{name}"), "FAMILY", None)
+        if isinstance(family, Family):
+            known += family.pipelines
+            if pipeline in known:
+                return family
+    raise ValueError(f"there is no forecast for a {pipeline}; there is one for {', '.join(known)}")
+
+
+def open_blank(folder: Folder, how: LoadOptions) -> DiffusersBackbone:
+    """The model whose configurations lie in `folder`, on a processor and of no use but to be measured."""
+    backbone = DiffusersBackbone(folder, find_family(folder.pipeline), how)
+    backbone.device = torch.device("cpu")
+    backbone.dtype = torch.bfloat16 if how.dtype in ("auto", "bfloat16") else torch.float32
+    return backbone
+
+
+def latent_size(backbone: Backbone, clip: ClipShape) -> tuple[int, int, int, int]:
+    """C, F, H, W of a clip's latents.
+
+    Raises:
+        ValueError: a size or length that the model cannot take.
+    """
+    spec = backbone.spec
+    spec.check_size(clip.height_px, clip.width_px)
+    ratio = spec.spatial_ratio
+    return spec.channels, spec.latent_frames(clip.frames), clip.height_px // ratio, clip.width_px // ratio
+
+
+def dry_run(
+    folder: Folder,
+    how: LoadOptions,
+    clip: ClipShape,
+    tune: str,
+    rank: int,
+    first_frame: bool = False,
+    whole: bool = False,
+) -> Cost:
+    """Cost of a view of the model whose configurations lie in `folder`.
+
+    Args:
+        folder: the model.
+        how: dtype, checkpointing and bits of its weights.
+        clip: its size.
+        tune: "full", "lora", or a group of weights that the model names.
+        rank: of the adapter.
+        first_frame: whether a model that may be given a first frame is given one.
+        whole: run all blocks, in place of two and three of each kind.
+
+    Raises:
+        ValueError: a size or length that the model cannot take, or a model whose cost cannot be found this way.
+    """
+    backbone = open_blank(folder, how)
+    size = latent_size(backbone, clip)
+    part = next(part for part in backbone.family.networks if folder.has(part))
+    depths = {} if whole else _depths(folder, part)
+    ask = _Ask(backbone, size, tune, rank, first_frame)
+    try:
+        least = _measured(ask, dict.fromkeys(depths, SMALL))
+        more = {
+            name: (_measured(ask, {**dict.fromkeys(depths, SMALL), name: SMALL + 1}), depth - SMALL)
+            for name, depth in depths.items()
+        }
+    except RuntimeError as error:  # a network that looks at values, of which there are none
+        why = f"{type(error).__name__}: {str(error).splitlines()[0][:120]}"
+        raise ValueError(f"no forecast for this {backbone.spec.name}, whose network looks at values ({why})") from error
+    networks = sum(folder.has(part) for part in backbone.family.networks)
+    return _cost(_at_depth(least, more), networks, size)
+
+
+@dataclass(frozen=True)
+class _Ask:
+    """What is measured."""
+
+    backbone: DiffusersBackbone
+    size: tuple[int, int, int, int]
+    tune: str
+    rank: int
+    first_frame: bool
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """What is counted of one network. All of it grows by the same amount with each block."""
+
+    frozen: float  # number of weights
+    trained: float
+    trained_bytes: float
+    weights: float
+    forward: float
+    both: float
+    kept: float
+    forward_peak: float
+    backward_peak: float
+    sampling: float
+    weights_4bit: float
+    resident: float
+
+    def __sub__(self, other: _Counts) -> _Counts:
+        return _Counts(*(getattr(self, f.name) - getattr(other, f.name) for f in fields(self)))
+
+    def plus(self, count: int, each: _Counts) -> _Counts:
+        """This and so many times another."""
+        return _Counts(*(getattr(self, f.name) + count * getattr(each, f.name) for f in fields(self)))
+
+
+def _at_depth(least: _Counts, more: Mapping[str, tuple[_Counts, int]]) -> _Counts:
+    """Counts of the whole network, from those of a small one and of those with one block more of a kind."""
+    found = least
+    for other, count in more.values():
+        each = other - least
+        # A block's kept bytes are alive at any peak: one that small networks have elsewhere must not hide them.
+        peaks = (max(each.forward_peak, each.kept), max(each.backward_peak, each.kept))
+        changed = {**each.__dict__, "forward_peak": peaks[0], "backward_peak": peaks[1]}
+        found = found.plus(count, _Counts(**changed))
+    return found
+
+
+def _cost(counts: _Counts, networks: int, size: tuple[int, int, int, int]) -> Cost:
+    return Cost(
+        parameters=networks * round(counts.frozen),
+        trained=networks * round(counts.trained),
+        trained_bytes=networks * round(counts.trained_bytes),
+        weights=networks * round(counts.weights),
+        latents=size,
+        forward=counts.forward,
+        both=counts.both,
+        kept=round(counts.kept),
+        peak=round(max(counts.forward_peak, counts.backward_peak)),
+        sampling=round(counts.sampling),
+        weights_4bit=networks * round(counts.weights_4bit),
+        resident=networks * round(counts.resident),
+    )
+
+
+def _depths(folder: Folder, part: str) -> dict[str, int]:
+    """Numbers of equal blocks by their names in the configuration, where there are more than are looked at."""
+    given = inspect.signature(folder.cls(part).__init__).parameters
+    config = folder.config(part)
+    depths = {name: config.get(name, given[name].default) for name in DEPTHS if name in given}
+    return {name: depth for name, depth in depths.items() if isinstance(depth, int) and depth > SMALL + 1}
+
+
+def _measured(ask: _Ask, depths: Mapping[str, int]) -> _Counts:
+    backbone, how = ask.backbone, ask.backbone.how
+    with no_values(backbone.dtype, blank_network(ask, depths)) as network:
+        backbone.__dict__["network"] = network
+        try:
+            condition = condition_of(backbone, ask.size, ask.first_frame)
+            weights = {p.untyped_storage()._cdata: p for p in network.parameters()}
+            held = sum(p.numel() * p.element_size() for p in weights.values())
+            trained = [p for p in network.parameters() if p.requires_grad]
+            passes = measured_passes(backbone, ask.size, condition)
+        finally:
+            del backbone.__dict__["network"]
+    own = {id(p) for name, p in network.named_parameters() if ".lora_" in name}
+    return _Counts(
+        frozen=sum(p.numel() for p in network.parameters() if id(p) not in own),
+        trained=sum(p.numel() for p in trained),
+        trained_bytes=sum(p.numel() * p.element_size() for p in trained),
+        weights=held - _saved(network, how.quantize),
+        weights_4bit=held - _saved(network, "4bit"),
+        resident=_resident(network, how),
+        **passes,
+    )
+
+
+def measured_passes(backbone: Backbone, size: tuple[int, int, int, int], condition: Condition) -> dict[str, float]:
+    """Operations and bytes of a clip's passes through a network, by the names in `Cost`; peaks of each pass apart."""
+    network = backbone.network
+    # A gradient that is there is added to in place: its bytes are not those of activations.
+    for p in network.parameters():
+        p.grad = torch.empty_like(p) if p.requires_grad else None
+    gradients = [p.grad for p in network.parameters() if p.grad is not None]
+    ask = (torch.empty(1, *size), torch.full((1, size[1]), 0.5), condition)
+    held = [*network.parameters(), *network.buffers(), *gradients, *ask[:2], condition.text, *condition.more.values()]
+    trained = [p for p in network.parameters() if p.requires_grad]
+    network.requires_grad_(False)  # of weights that are trained, autocast would keep copies
+    with Meter(held) as sampled, torch.no_grad():
+        backbone.predict(*ask)
+    for p in trained:
+        p.requires_grad_(True)
+    kept: dict[int, Tensor] = {}
+    weights = {p.untyped_storage()._cdata for p in network.parameters()}
+
+    def keep(tensor: Tensor) -> Tensor:
+        if tensor.untyped_storage()._cdata not in weights:
+            kept[tensor.untyped_storage()._cdata] = tensor
+        return tensor
+
+    with Meter(held) as meter:
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            made = backbone.predict(*ask)
+        forward, kept_bytes = meter.operations, sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+        forward_peak = meter.peak
+        kept.clear()
+        meter.restart()
+        made.float().pow(2).mean().backward()
+        del made
+    for p in network.parameters():
+        p.grad = None
+    return {
+        "forward": forward,
+        "both": meter.operations,
+        "kept": kept_bytes,
+        "forward_peak": forward_peak,
+        "backward_peak": meter.peak,
+        "sampling": sampled.peak,
+    }
+
+
+def blank_network(ask: _Ask, depths: Mapping[str, int]) -> nn.Module:
+    """The network as it is trained, on the device that holds no values, with so many blocks."""
+    backbone = ask.backbone
+    part = next(part for part in backbone.family.networks if backbone.folder.has(part))
+    with torch.device("meta"):
+        network = blank_part(backbone.folder, part, backbone.dtype, depths)
+        if backbone.family.name == "inflated_sd":
+            network = VideoUNet(cast(Any, network)).to(backbone.dtype)
+    network.eval().requires_grad_(False)
+    if backbone.how.checkpointing:
+        cast(Any, network).enable_gradient_checkpointing()
+    if ask.tune == "lora":
+        add_lora(network, backbone.spec.lora_targets, ask.rank, ask.rank)
+        return network
+    patterns = {"full": ("*",), **backbone.spec.tunable}[ask.tune]
+    for name, p in network.named_parameters():
+        p.requires_grad_(any(fnmatchcase(name, pattern) for pattern in patterns))
+    return network
+
+
+def _saved(network: nn.Module, bits: Quantize) -> int:
+    """Bytes that the frozen weights take less in 8 or 4 bits."""
+    if bits == "none":
+        return 0
+    weights = [layer.weight for path, layer in linear_layers(network) if ".lora_" not in path]
+    return sum(p.numel() * p.element_size() - weight_bytes(p.shape, bits) for p in weights)
+
+
+def _resident(network: nn.Module, how: LoadOptions) -> float:
+    """Bytes of the weights that are in no list of blocks, and of the largest block."""
+
+    def size(module: nn.Module) -> int:
+        return sum(p.numel() * p.element_size() for p in module.parameters()) - _saved(module, how.quantize)
+
+    blocks = [size(block) for part in network.children() if isinstance(part, nn.ModuleList) for block in part]
+    return size(network) - sum(blocks) + max(blocks, default=0)

@@ -1,0 +1,123 @@
+"""Whether a step of a project's training fits a kind of GPU and, where not, what would."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from rushes.backbones.base import BackboneSpec, LoadOptions
+from rushes.backbones.folders import Folder
+from rushes.config.tables import Settings
+from rushes.inspect.dry_run import ClipShape
+from rushes.inspect.step_forecast import GPUS, SHARE_OF_PEAK, USABLE, ForecastRequest, forecast, views_of
+from rushes.project.checks import unknown
+
+SIDES = (1.0, 0.71, 0.5)  # shares of a frame's sides that are tried: all, half and a quarter of its area
+LENGTHS = (1.0, 0.8, 0.6, 0.4, 0.2)  # and of its length
+
+
+@dataclass(frozen=True)
+class Change:
+    """A clip and bits of the frozen weights that might fit."""
+
+    clip: ClipShape
+    quantize: Literal["none", "8bit", "4bit"]
+
+    def flags(self, settings: Settings) -> str:
+        """What to give to `rushes init` for it."""
+        size, words = settings.backbone, []
+        if (self.clip.height_px, self.clip.width_px) != (size.height_px, size.width_px):
+            words.append(f"--size {self.clip.height_px}x{self.clip.width_px}")
+        if self.clip.frames != size.frames:
+            words.append(f"--frames {self.clip.frames}")
+        if self.quantize != size.quantize:
+            words.append(f"--set backbone.quantize={self.quantize}")
+        return " ".join(words)
+
+
+def check_fits(folder: Folder, spec: BackboneSpec, settings: Settings, gpu: str) -> None:
+    """Refuse settings of which one step does not fit a kind of GPU, with the least change that does.
+
+    Args:
+        folder: configurations of the model.
+        spec: its facts, which say what sizes and lengths there are.
+        settings: with the clip's size and the adapter.
+        gpu: a name that `rushes plan` knows.
+
+    Raises:
+        ValueError: no such GPU, a model without a forecast, or a step that does not fit.
+    """
+    if gpu not in GPUS:
+        raise ValueError(f"--gpu: {unknown('GPU', gpu, GPUS)}")
+    size = settings.backbone
+    asked = Change(ClipShape(size.height_px, size.width_px, size.frames), size.quantize)
+    facts = {asked.quantize: _forecast(folder, settings, gpu, asked)}
+    if facts[asked.quantize]["fits"]:
+        return
+    clip = f"{size.height_px} x {size.width_px} px x {size.frames} frames"
+    needed = _gib(facts[asked.quantize])
+    start = (
+        f"--gpu {gpu}: a step of {settings.train.recipe} at {clip} takes {needed:.0f} GiB, and {GPUS[gpu][0]} are there"
+    )
+    for change in _changes(settings, asked, spec):
+        if change.quantize not in facts:
+            facts[change.quantize] = _forecast(folder, settings, gpu, replace(asked, quantize=change.quantize))
+        # A dry run of a large model takes seconds. Activations are in proportion to pixels: estimated, then made sure.
+        if _estimate(facts[change.quantize], asked.clip, change.clip) > USABLE * GPUS[gpu][0]:
+            continue
+        if _forecast(folder, settings, gpu, change)["fits"]:
+            raise ValueError(f"{start}; it fits with {change.flags(settings)}")
+    raise ValueError(f"{start}; no smaller clip that was tried fits, so take a larger GPU or a smaller model")
+
+
+def _changes(settings: Settings, asked: Change, spec: BackboneSpec) -> Iterator[Change]:
+    """From the least to the greatest: fewer bits, then shorter clips, then smaller ones."""
+    clip = asked.clip
+    bits: list[Literal["none", "8bit", "4bit"]] = [asked.quantize]
+    if asked.quantize == "none" and settings.train.tune == "lora" and settings.backbone.name != "inflated_sd":
+        bits.append("4bit")
+        yield replace(asked, quantize="4bit")
+    multiple = spec.multiple_px or spec.spatial_ratio
+    sides = (1.0,) if spec.only_px else SIDES
+    for height, width in ((_down(clip.height_px * s, multiple), _down(clip.width_px * s, multiple)) for s in sides):
+        for frames in (spec.largest(1 + int((clip.frames - 1) * share)) for share in LENGTHS):
+            smaller = ClipShape(height, width, frames)
+            if smaller != clip and frames > 1:
+                yield from (Change(smaller, each) for each in bits)
+
+
+def _down(side: float, multiple: int) -> int:
+    return max(int(side) // multiple, 1) * multiple
+
+
+def _estimate(facts: Mapping[str, Any], clip: ClipShape, smaller: ClipShape) -> float:
+    """GiB for a smaller clip, from the forecast for a larger one."""
+    share = (smaller.height_px * smaller.width_px * smaller.frames) / (clip.height_px * clip.width_px * clip.frames)
+    return _gib(facts) - (1 - share) * float(facts["memory_gb"]["activations of a view"])
+
+
+def _gib(facts: Mapping[str, Any]) -> float:
+    """GiB of the way to take gradients that needs least."""
+    return float(min(row["memory_gb"] for row in facts["modes"].values()))
+
+
+def _forecast(folder: Folder, settings: Settings, gpu: str, change: Change) -> Mapping[str, Any]:
+    backbone, train = settings.backbone, settings.train
+    precision = backbone.dtype
+    if precision == "auto":  # on a GPU
+        precision = "bfloat16" if train.tune == "lora" else "mixed"
+    memory, peak = GPUS[gpu]
+    ask = ForecastRequest(
+        change.clip,
+        LoadOptions(dtype=precision, checkpointing=backbone.checkpointing, quantize=change.quantize),
+        "lora" if train.tune == "lora" else "full",
+        train.rank,
+        views_of(train.recipe),
+        train.batch,
+        bool(train.bank),
+        memory,
+        round(SHARE_OF_PEAK * peak, 1),
+        backbone.first_frame,
+    )
+    return forecast(folder, ask)

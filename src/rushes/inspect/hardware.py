@@ -1,0 +1,202 @@
+"""docs/hardware.md: what each released model needs, on six common cards, all of it forecast."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from rushes.backbones.released import Released, released, released_names
+from rushes.config.tables import Settings
+from rushes.inspect.dry_run import ClipShape, Cost, dry_run, find_family
+from rushes.inspect.gpus import KINDS
+from rushes.inspect.job_forecast import Machine, Model, forecast_job, how_of
+from rushes.inspect.part_costs import CodecCost, ReaderCost, codec_cost, reader_cost
+from rushes.inspect.planning import Asked, numbers_of, settings_of
+from rushes.inspect.step_forecast import SHARE_OF_PEAK
+from rushes.media.files import whole_file
+from rushes.project.defaults import with_values
+
+CARDS = ("rtx4070", "rtx4080", "rtx4090", "rtx5090", "h100", "h200")  # 12, 16, 24, 32, 80 and 141 GB
+CLIPS = (60, 400)
+SHORT = 0.4  # of the release's length
+RECIPE = "realdpo"
+NO = "no"
+Tune = Literal["4 bits", "bfloat16", "full"]
+TUNES: tuple[Tune, ...] = ("4 bits", "bfloat16", "full")  # adapters over weights in 4 bits and in bfloat16; all weights
+
+
+@dataclass(frozen=True)
+class Row:
+    """A model at one length, with one way to train.
+
+    Attributes:
+        clip: its size.
+        short: whether it is shorter than the release's.
+        tune: what is trained.
+        least_gib: that the largest stage takes with one view at a time.
+        cards: forecasts for each number in `CLIPS`, by card.
+    """
+
+    clip: ClipShape
+    short: bool
+    tune: Tune
+    least_gib: float
+    cards: Mapping[str, tuple[dict[str, Any], ...]]
+
+    def fits(self, card: str) -> bool:
+        """Whether all stages fit this card."""
+        return not self.cards[card][0]["too_large"]
+
+
+class Costs:
+    """Costs that were found. Releases share networks and codecs, so many are asked for again."""
+
+    def __init__(self) -> None:
+        self._networks: dict[str, Cost] = {}
+        self._codecs: dict[str, CodecCost] = {}
+        self._readers: dict[str, ReaderCost] = {}
+
+    def model(self, folder: Released, settings: Settings, whole: ClipShape) -> Model:
+        """Costs of a model. Those of its codec are in proportion to pixels, and measured at the length of `whole`."""
+        size, how = settings.backbone, how_of(settings)
+        clip = ClipShape(size.height_px, size.width_px, size.frames)
+        spec = find_family(folder.pipeline).spec(folder, how)
+        part = "unet" if folder.has("unet") else "transformer"
+        two = folder.has("transformer_2")
+        network = json.dumps([folder.pipeline, folder.config(part), two, str(clip), settings.train.tune, how.dtype,
+                              size.first_frame])  # fmt: skip
+        if network not in self._networks:
+            own = replace(how, quantize="none")
+            self._networks[network] = dry_run(folder, own, clip, settings.train.tune, 32, size.first_frame)
+        cost = self._networks[network]
+        if how.quantize == "4bit":
+            cost = replace(cost, weights=cost.weights_4bit)
+        codec = json.dumps([folder.family, folder.config("vae"), str(whole)])
+        if codec not in self._codecs:
+            self._codecs[codec] = codec_cost(folder, how, whole)
+        readers = json.dumps([folder.pipeline, {name: folder.config(name) for name in folder.configs if "enc" in name}])
+        if readers not in self._readers:
+            self._readers[readers] = reader_cost(folder, how)
+        share = clip.frames / whole.frames
+        at_whole = self._codecs[codec]
+        scaled = replace(at_whole, encode=share * at_whole.encode, decode=share * at_whole.decode)
+        return Model(spec, cost, scaled, self._readers[readers])
+
+
+def rows_of(name: str, costs: Costs) -> list[Row]:
+    """All rows of a released model."""
+    folder = released(name)
+    return [_row(folder, name, tune, short, costs) for short in (False, True) for tune in TUNES
+            if tune != "4 bits" or folder.family != "inflated_sd"]  # fmt: skip
+
+
+def _row(folder: Released, name: str, tune: Tune, short: bool, costs: Costs) -> Row:
+    asked = Asked(
+        name,
+        recipe=RECIPE,
+        tune="full" if tune == "full" else "lora",
+        quantize="4bit" if tune == "4 bits" else "none",
+    )
+    settings, _ = settings_of(asked, 1)
+    size = settings.backbone
+    whole = ClipShape(size.height_px, size.width_px, size.frames)
+    spec = find_family(folder.pipeline).spec(folder, how_of(settings))
+    if short:
+        frames = spec.largest(max(2, round(SHORT * size.frames)))
+        settings = with_values(settings, {"backbone.frames": frames})
+    model = costs.model(folder, settings, whole)
+    machines = {card: Machine(KINDS[card].memory_gb, SHARE_OF_PEAK * KINDS[card].tflops) for card in CARDS}
+    cards = {
+        card: tuple(forecast_job(model, settings, numbers_of(settings, clips), machine) for clips in CLIPS)
+        for card, machine in machines.items()
+    }
+    least = forecast_job(model, settings, numbers_of(settings, CLIPS[0]), Machine(1, 1.0))
+    clip = ClipShape(size.height_px, size.width_px, settings.backbone.frames)
+    return Row(clip, short, tune, max(least["gib"].values()), cards)
+
+
+def write_page(path: Path, say: Callable[[str], None]) -> Path:
+    """Write the page, which takes minutes; each model is said when it is done."""
+    costs, models = Costs(), dict[str, list[Row]]()
+    for name in released_names():
+        models[name] = rows_of(name, costs)
+        say(f"{name}: {len(models[name])} rows")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as partial:
+        partial.write_text("\n".join(page(models)) + "\n", encoding="utf-8")
+    return path
+
+
+def page(models: Mapping[str, list[Row]]) -> Iterator[str]:
+    """The page's lines."""
+    yield HEAD
+    heads = [f"{KINDS[card].memory_gb} GB" for card in CARDS]
+    yield f"| model | length | {' | '.join(heads)} |"
+    yield f"|---|---|{'---|' * len(heads)}"
+    for name, rows in models.items():
+        for short in (False, True):
+            own = [row for row in rows if row.short == short]
+            cells = [_best(own, card) for card in CARDS]
+            yield f"| {name if not short else ''} | {own[0].clip.frames} frames | {' | '.join(cells)} |"
+    yield "\n## Model by model\n"
+    yield LEGEND
+    for name, rows in models.items():
+        yield from _section(name, rows)
+
+
+def _best(rows: list[Row], card: str) -> str:
+    """What of the three fits a card."""
+    there = [row.tune for row in rows if row.fits(card)]
+    return ", ".join(there) if there else NO
+
+
+def _section(name: str, rows: list[Row]) -> Iterator[str]:
+    clip = rows[0].clip
+    yield f"\n### {name}\n"
+    weights = rows[0].cards[CARDS[0]][0]["parameters"] / 1e9
+    yield f"{clip.height_px} x {clip.width_px} px, {weights:.1f} billion weights.\n"
+    heads = [f"{card}, {KINDS[card].memory_gb} GB" for card in CARDS]
+    yield f"| frames | trained | GiB | {' | '.join(heads)} |"
+    yield f"|---|---|---|{'---|' * len(heads)}"
+    for row in rows:
+        cells = " | ".join(_cell(row, card) for card in CARDS)
+        yield f"| {row.clip.frames} | {row.tune} | {row.least_gib:.1f} | {cells} |"
+
+
+def _cell(row: Row, card: str) -> str:
+    if not row.fits(card):
+        return NO
+    few, many = row.cards[card]
+    return f"{_number(few['step_s'])} s, {_number(few['total_hours'])} / {_number(many['total_hours'])} h"
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value >= 10 else f"{value:.1f}"
+
+
+HEAD = f"""# What fits which card
+
+<!-- Written by `rushes plan --table docs/hardware.md`: change src/rushes/inspect/hardware.py, and run that again. -->
+
+**All numbers on this page are forecasts.** No GPU was used. Memory and operations come from running each model, as it
+was released, with tensors that have shapes and no values, by the code that trains ([how far to trust
+it](machine.md#will-it-fit)). Seconds are operations over 40 % of what the GPU's data sheet says; on your GPU they may
+be half or twice that. `rushes bench step` measures it, and `rushes plan PROJECT --tflops N` forecasts with what you
+measured.
+
+A job is `{RECIPE}` with the settings that `rushes init --model` writes: takes by the base model, 400 steps of 4
+comparisons, one view in memory at a time where more do not fit, probes at each checkpoint, and takes of held-out
+prompts by the base and the trained model; a fifth of the clips is held out. All of it runs on one GPU. Import, labels
+and metrics are not in it.
+
+## What can be trained
+
+`4 bits` and `bfloat16` are adapters of rank 32 over weights held so; `full` is all weights, held in float32 and
+computed in bfloat16. What is named fits with every stage of the job. The second line of each model is for clips of two
+fifths of the release's length.
+"""
+LEGEND = """GiB is what the largest stage takes with one view at a time; a card that has room takes several at once.
+Cells: seconds a training step, then hours of the whole job for 60 and for 400 clips; "no": the job does not fit."""

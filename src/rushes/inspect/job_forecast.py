@@ -1,0 +1,254 @@
+"""`rushes plan` for a whole job: hours and GiB of each stage, from the passes that it takes and what each costs.
+
+Seconds are operations over an assumed speed: nothing here was measured on a GPU. Reading and writing of videos,
+metrics, labels, hashing and loading are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import ceil
+from typing import Any
+
+import numpy as np
+import torch
+
+from rushes.backbones.base import Backbone, BackboneSpec, LoadOptions
+from rushes.backbones.folders import Folder
+from rushes.backbones.pipeline import DiffusersBackbone
+from rushes.backbones.tiling import tiled
+from rushes.config.tables import Settings
+from rushes.inspect.dry_run import ClipShape, Cost, dry_run, find_family, latent_size, measured_passes
+from rushes.inspect.metering import Meter
+from rushes.inspect.part_costs import CodecCost, ReaderCost, codec_cost, reader_cost
+from rushes.inspect.step_forecast import GIB, USABLE, ForecastRequest, forecast_of, static_memory
+from rushes.inspect.workload import SHARES, Numbers, Shape, Stage, workload
+from rushes.project.comparisons import comparisons_of_a_clip
+from rushes.project.project import load_model, make_trainable
+from rushes.training.choice import SHARE_GPU, Mode
+from rushes.training.gradients import waiting_views
+from rushes.training.probe import POSITIONS
+
+CODEC_SHARE = 0.5  # of the network's operations a second: the codec works in float32, on tensor cores as TF32
+COPIES = {"evaluate": 2}  # networks in memory at once where that is not one: the base and what was trained
+
+
+@dataclass(frozen=True)
+class Machine:
+    """GPUs of one kind.
+
+    Attributes:
+        memory_gb: of each, 2^30 bytes each.
+        tflops: 10^12 operations a second that the network reaches.
+        gpus: how many.
+    """
+
+    memory_gb: float
+    tflops: float
+    gpus: int = 1
+
+
+@dataclass(frozen=True)
+class Model:
+    """What one clip costs in each part of a model, and its facts."""
+
+    spec: BackboneSpec
+    cost: Cost
+    codec: CodecCost
+    reader: ReaderCost
+
+
+def how_of(settings: Settings) -> LoadOptions:
+    """How a project's model is held on a GPU."""
+    size = settings.backbone
+    dtype = size.dtype
+    if dtype == "auto":  # an adapter is float32 over bfloat16 weights; all weights are trained in float32
+        dtype = "bfloat16" if settings.train.tune == "lora" else "mixed"
+    tiles = tiled(size.tiling, size.name, size.frames, size.height_px, size.width_px)
+    return LoadOptions(dtype, size.checkpointing, tiles, size.fps, size.quantize, size.offload)
+
+
+def model_of(folder: Folder, settings: Settings) -> Model:
+    """Costs of the model whose configurations lie in `folder`, at a project's size.
+
+    Raises:
+        ValueError: see `rushes.inspect.dry_run.dry_run`.
+    """
+    size, train, how = settings.backbone, settings.train, how_of(settings)
+    clip = ClipShape(size.height_px, size.width_px, size.frames)
+    spec = find_family(folder.pipeline).spec(folder, how)
+    cost = dry_run(folder, how, clip, train.tune, train.rank, size.first_frame)
+    return Model(spec, cost, codec_cost(folder, how, clip), reader_cost(folder, how))
+
+
+def model_at_hand(settings: Settings) -> Model:
+    """The same for a backbone that is in no folder of diffusers' layout: it is loaded and runs once on a processor."""
+    size = settings.backbone
+    backbone = load_model(size)
+    assert not isinstance(backbone, DiffusersBackbone)
+    make_trainable(backbone, settings.train)
+    latents = latent_size(backbone, ClipShape(size.height_px, size.width_px, size.frames))
+    first = torch.zeros(1, latents[0], *latents[2:]) if size.first_frame else None
+    passes = measured_passes(backbone, latents, backbone.condition(["a caption"], first))
+    weights = list(backbone.network.parameters())
+    trained = [p for p in weights if p.requires_grad]
+    cost = Cost(
+        parameters=sum(p.numel() for p in weights),
+        trained=sum(p.numel() for p in trained),
+        trained_bytes=sum(p.numel() * p.element_size() for p in trained),
+        weights=sum(p.numel() * p.element_size() for p in weights),
+        latents=latents,
+        forward=passes["forward"],
+        both=passes["both"],
+        kept=round(passes["kept"]),
+        peak=round(max(passes["forward_peak"], passes["backward_peak"])),
+        sampling=round(passes["sampling"]),
+    )
+    return Model(backbone.spec, cost, _codec_at_hand(backbone, settings, latents), ReaderCost())
+
+
+def _codec_at_hand(backbone: Backbone, settings: Settings, latents: Sequence[int]) -> CodecCost:
+    size = settings.backbone
+    counted = []
+    for frames in (size.frames, 1):
+        with Meter() as meter, torch.no_grad():
+            backbone.encode(np.zeros((1, frames, size.height_px, size.width_px, 3), np.uint8))
+        counted.append(meter)
+    with Meter() as decoded, torch.no_grad():
+        backbone.decode(torch.zeros(1, *latents))
+    of_clip, of_first = counted
+    return CodecCost(0, of_clip.operations, decoded.operations, of_first.operations, of_clip.peak, decoded.peak)
+
+
+def forecast_job(model: Model, settings: Settings, numbers: Numbers, machine: Machine) -> dict[str, Any]:
+    """The forecast of a step (`rushes.inspect.step_forecast.forecast`) and of the whole job.
+
+    Returns:
+        Beside the step's: `hours`, `gib` and `forwards` by stage, the last a list by GPU of clips that go through the
+        network, `backwards` of those among them that go back; `total_hours`; and `too_large`, stages whose memory is
+        not there.
+
+    Raises:
+        ValueError: a recipe that refuses the settings.
+    """
+    ask, shape = ask_of(settings, numbers, machine)
+    facts = forecast_of(model.cost, ask)
+    mode = _mode(model.cost, ask, settings, shape)
+    stages = workload(settings, replace(numbers, gpus=machine.gpus), model.spec, model.cost.latents, mode)
+    hours = {name: _seconds(model, stage, machine) / 3600 for name, stage in stages.items()}
+    gib = {name: size / GIB for name, size in _memory(model, settings, ask, mode, machine).items() if name in stages}
+    return {
+        **facts,
+        "mode": mode,
+        "clips": numbers.clips,
+        "prompts": numbers.prompts,
+        "takes": settings.generate.takes if "generate" in stages else 0,
+        "gpus": machine.gpus,
+        "hours": {name: round(value, 3) for name, value in hours.items()},
+        "total_hours": round(sum(hours.values()), 2),
+        "gib": {name: round(value, 2) for name, value in gib.items()},
+        "forwards": {name: _through(stage) for name, stage in stages.items() if any(_through(stage))},
+        "backwards": {name: list(stage.backward) for name, stage in stages.items() if any(stage.backward)},
+        "too_large": [name for name, value in gib.items() if value > USABLE * machine.memory_gb],
+    }
+
+
+def ask_of(settings: Settings, numbers: Numbers, machine: Machine) -> tuple[ForecastRequest, Shape]:
+    """What the forecast of a step is asked for, and what the recipe makes of a clip.
+
+    Raises:
+        ValueError: a recipe that refuses the settings.
+    """
+    size, train = settings.backbone, settings.train
+    shape = Shape(tuple(comparisons_of_a_clip(settings)))
+    ask = ForecastRequest(
+        ClipShape(size.height_px, size.width_px, size.frames),
+        how_of(settings),
+        train.tune,
+        train.rank,
+        shape.widest,
+        ceil(train.batch / machine.gpus),
+        bool(train.bank),
+        machine.memory_gb,
+        machine.tflops,
+        size.first_frame,
+        max(map(waiting_views, shape.comparisons), default=0),
+        shape.reference,
+    )
+    return ask, shape
+
+
+def _mode(cost: Cost, ask: ForecastRequest, settings: Settings, shape: Shape) -> Mode:
+    """How gradients are taken: as the settings say, or as `rushes.training.choice` chooses."""
+    if settings.train.gradients != "auto":
+        return settings.train.gradients
+    room = SHARE_GPU * (ask.gpu_memory_gb * GIB - sum(static_memory(cost).values()))
+    if settings.train.memory_mb:
+        room = settings.train.memory_mb * 2**20
+    if shape.widest * cost.activations <= room:
+        return "joint"
+    return "two_pass" if shape.by_segment else "stash"
+
+
+def _through(stage: Stage) -> list[int]:
+    """Clips that go through the network, by GPU."""
+    return [there + back for there, back in zip(stage.forward, stage.backward, strict=False)]
+
+
+def _seconds(model: Model, stage: Stage, machine: Machine) -> float:
+    """Until the last GPU has done its part."""
+    codec, cost = model.codec, model.cost
+    network = max(
+        there * cost.forward + back * cost.both for there, back in zip(stage.forward, stage.backward, strict=False)
+    )
+    coded = stage.encoded * codec.encode + stage.first_frames * codec.encode_first + stage.decoded * codec.decode
+    read = stage.captions * model.reader.operations
+    return (network + read + coded / CODEC_SHARE) / (1e12 * machine.tflops)
+
+
+def _memory(model: Model, settings: Settings, ask: ForecastRequest, mode: Mode, machine: Machine) -> dict[str, float]:
+    """Bytes on the GPU that needs most, by stage."""
+    cost, codec, static = model.cost, model.codec, static_memory(model.cost)
+    held = cost.resident if settings.backbone.offload else cost.weights
+    coded = codec.weights + codec.decode_bytes  # beside the network, when it is done with its takes
+    taken = max(settings.generate.batch * cost.sampling, coded)
+    split = machine.gpus if settings.train.parallel == "shard" else 1
+    trained = sum(static.values()) / split
+    views = ask.views * (ask.batch if ask.views * ask.batch * cost.activations <= _room(ask, static) else 1)
+    activations = {
+        "joint": views * cost.activations,
+        "stash": cost.activations + cost.trained_bytes,
+        "two_pass": cost.activations,
+    }
+    rows = min(max(1, POSITIONS // int(np.prod(cost.latents[1:]))), ask.views * ask.batch)
+    copies = 2 * cost.trained if ask.how.dtype == "mixed" else 0  # in bfloat16, which autocast keeps of trained weights
+    seen = rows * cost.sampling + copies
+    sizes = {
+        "read": float(model.reader.weights),
+        "encode": float(codec.weights + codec.encode_bytes),
+        "bank": trained + cost.sampling + copies,
+        "train": trained + activations[mode],
+        "probes": trained + seen,
+        "samples": trained + taken + copies,
+    }
+    makers = {name: COPIES.get(name, 1) * held + taken for name in ("eta", "generate", "evaluate")}
+    return {name: {**sizes, **makers}[name] for name in SHARES}
+
+
+def _room(ask: ForecastRequest, static: Mapping[str, int]) -> float:
+    return SHARE_GPU * (ask.gpu_memory_gb * GIB - sum(static.values()))
+
+
+def in_words(facts: Mapping[str, Any]) -> list[str]:
+    """The forecast of the job as lines, after those of the step."""
+    size = f"{facts['clips']} clips, {facts['takes']} takes each, {facts['prompts']} held-out prompts"
+    lines = [f"forecast of the whole job on {facts['gpus']} GPU{'s' * (facts['gpus'] > 1)}: {size}"]
+    for name, hours in facts["hours"].items():
+        passes = facts["forwards"].get(name, [0])
+        through = f", {max(passes)} clips through the network" if max(passes) else ""
+        lonely = SHARES[name] != "shared" and facts["gpus"] > 1
+        alone = {"first": ", on one GPU", "each": ", all of it on each GPU"}.get(SHARES[name], "") if lonely else ""
+        room = " (too large)" if name in facts["too_large"] else ""
+        lines.append(f"{name}: {hours:.2f} h, {facts['gib'][name]:.1f} GiB{room}{through}{alone}")
+    return [*lines, f"all stages: {facts['total_hours']:.1f} h at {facts['tflops']:g} TFLOP/s, a speed that is assumed"]

@@ -1,0 +1,166 @@
+"""What `rushes plan` is asked on the command line -> settings, numbers and a machine, and the forecast of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from rushes.backbones.folders import HUB, Folder
+from rushes.backbones.model_defaults import Match, find_model, identify
+from rushes.backbones.released import released_names
+from rushes.config.tables import Settings
+from rushes.footage.split import share_held_out
+from rushes.inspect import step_forecast as plan
+from rushes.inspect.job_forecast import Machine, Model, ask_of, forecast_job, model_at_hand, model_of
+from rushes.inspect.workload import Numbers
+from rushes.project.checks import check_settings, unknown
+from rushes.project.defaults import with_model_defaults, with_values
+from rushes.project.model_presets import folder_of, folder_preset
+from rushes.project.presets import HELD_OUT
+from rushes.project.settings import overridden, read_settings
+from rushes.store.database import Store
+
+CLIPS = 60  # of footage, where nobody says how many
+BANK = 8  # draws, where a bank is asked for
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Options of the command; 0, "" and None stand for what the project, the model or the recipe has."""
+
+    model: str = ""
+    size: str = ""
+    frames: int = 0
+    clips: int = 0
+    takes: int = 0
+    prompts: int = 0
+    recipe: str = "realdpo"
+    views: int = 0
+    batch: int = 0
+    tune: Literal["lora", "full"] = "lora"
+    rank: int = 32
+    precision: Literal["auto", "bfloat16", "mixed", "float32"] = "auto"
+    quantize: Literal["none", "8bit", "4bit"] = "none"
+    checkpointing: bool = True
+    bank: bool = False
+    first_frame: bool | None = None
+
+
+def machine(gpu: str, gpus: int, memory_gb: float, tflops: float) -> Machine:
+    """GPUs of a kind that is known, or of other memory and speed.
+
+    Raises:
+        ValueError: no such kind, or fewer than one.
+    """
+    if gpu not in plan.GPUS:
+        raise ValueError(f"--gpu: {unknown('GPU', gpu, plan.GPUS)}; for another give --gpu-memory-gb and --tflops")
+    if gpus < 1:
+        raise ValueError(f"--gpus is 1 or more, got {gpus}")
+    memory, peak = plan.GPUS[gpu]
+    return Machine(memory_gb or memory, tflops or round(plan.SHARE_OF_PEAK * peak, 1), gpus)
+
+
+def forecast(project: Path | None, asked: Asked, machine: Machine, overrides: Sequence[str]) -> dict[str, Any]:
+    """The forecast of a step and of the whole job.
+
+    Raises:
+        ValueError: both a project and a model or neither, options or settings that do not go together, no clips, or a
+            model of which there is no forecast.
+    """
+    if (project is None) == (not asked.model):
+        raise ValueError("name a project's folder, or --model and what it is to do; one of them")
+    if project is not None:
+        settings = with_model_defaults(read_settings(project, overrides))
+        check_settings(settings)
+        numbers = _numbers(project, settings, asked)
+        model = _model(settings)
+    else:
+        settings, folder = settings_of(asked, machine.gpus, overrides)
+        numbers = numbers_of(settings, asked.clips or CLIPS, asked.prompts)
+        model = model_of(folder, settings)
+    facts = forecast_job(model, settings, numbers, machine)
+    if asked.views:
+        ask, _ = ask_of(settings, numbers, machine)
+        facts |= plan.forecast_of(model.cost, replace(ask, views=asked.views))
+    return facts
+
+
+def settings_of(asked: Asked, gpus: int, overrides: Sequence[str] = ()) -> tuple[Settings, Folder]:
+    """Settings as `rushes init --model` would write them, with what was asked for in place, and the configurations.
+
+    Raises:
+        ValueError: no such model or recipe, or options that do not go together.
+    """
+    if asked.quantize != "none" and asked.tune != "lora":
+        raise ValueError(
+            f"--quantize {asked.quantize}: such a network is frozen; set --tune to lora, or --quantize to none"
+        )
+    counts = (asked.frames, asked.batch, asked.clips, asked.takes, asked.prompts)
+    if min(counts) < 0 or asked.rank < 1:
+        raise ValueError("--frames, --batch, --clips, --takes and --prompts are 1 or more, and so is --rank")
+    folder = plan.find_model(asked.model)
+    preset = folder_preset(
+        _match(asked.model, folder), folder, str(folder.path), asked.recipe, None, _size(asked.size), asked.frames
+    )
+    train = preset.settings.train
+    values: dict[str, Any] = {
+        "backbone.dtype": asked.precision,
+        "backbone.quantize": asked.quantize,
+        "backbone.checkpointing": asked.checkpointing,
+        "train.tune": asked.tune,
+        "train.rank": asked.rank,
+        "train.batch": asked.batch * gpus or max(train.batch, gpus),
+        "train.bank": BANK if asked.bank else train.bank,
+        "footage.eval_fraction": HELD_OUT,
+    }
+    if asked.bank:
+        values["train.reference"] = "frozen"  # a bank holds errors of one that stays
+    values |= {"generate.takes": asked.takes} if asked.takes else {}
+    values |= {} if asked.first_frame is None else {"backbone.first_frame": asked.first_frame}
+    settings = with_values(preset.settings, values)
+    return (overridden(settings, overrides) if overrides else settings), folder
+
+
+def numbers_of(settings: Settings, clips: int, prompts: int = 0) -> Numbers:
+    """How many of some clips are trained on, and how many prompts evaluation takes."""
+    held_out = share_held_out(settings.footage.eval_fraction, clips)
+    return Numbers(clips - held_out, prompts or min(held_out, settings.evaluate.prompts))
+
+
+def _numbers(project: Path, settings: Settings, asked: Asked) -> Numbers:
+    """Those of a project's store or, before footage was imported, of its settings."""
+    if asked.clips:
+        return numbers_of(settings, asked.clips, asked.prompts)
+    trained, held_out = 0, 0
+    if (project / "rushes.db").is_file():
+        with Store.open(project) as store:
+            trained, held_out = len(store.clips("train")), len(store.clips("eval"))
+    if not trained and settings.footage.kind == "world":
+        trained, held_out = settings.footage.clips, settings.footage.eval_prompts
+    if not trained:
+        raise ValueError(f"{project} has no clips yet; run `rushes import {project}` first, or give --clips")
+    return Numbers(trained, asked.prompts or min(held_out, settings.evaluate.prompts))
+
+
+def _model(settings: Settings) -> Model:
+    """Costs of a project's model, whose weights are not loaded unless it is one of our own."""
+    path = settings.backbone.path
+    if not path:
+        return model_at_hand(settings)
+    match = find_model(path)
+    return model_of(folder_of(path, match), settings)
+
+
+def _match(model: str, folder: Folder) -> Match:
+    return find_model(model) if model in released_names() or model.startswith(HUB) else identify(folder, model)
+
+
+def _size(text: str) -> tuple[int, int] | None:
+    if not text:
+        return None
+    height, _, width = text.partition("x")
+    if not (height.isdigit() and width.isdigit()):
+        raise ValueError(f"--size is HEIGHTxWIDTH in pixels, such as 480x832; got {text!r}")
+    return int(height), int(width)

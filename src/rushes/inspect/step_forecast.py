@@ -1,0 +1,199 @@
+"""`rushes plan`: memory and seconds of a training step before any weight is loaded, and what to change to make it fit.
+
+Operations and activations come from a dry run (`rushes.inspect.dry_run`), memory of what is trained from the trainer's
+own habits: AdamW with two moments in the weights' dtype, a reference in float32, a stash of one gradient.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+from rushes.backbones.base import LoadOptions
+from rushes.backbones.folders import Folder, open_folder
+from rushes.backbones.released import released, released_names
+from rushes.inspect.dry_run import ClipShape, Cost, dry_run, find_family
+from rushes.inspect.gpus import KINDS
+from rushes.project.checks import unknown
+from rushes.training.recipe import recipe_names
+
+GIB = 2**30
+GPUS = {name: (kind.memory_gb, kind.tflops) for name, kind in KINDS.items()}
+SHARE_OF_PEAK = 0.4  # of the data sheet's operations that the network is taken to reach; not measured on a GPU
+USABLE = 0.95  # of a GPU's memory; the driver and fragments take the rest
+VIEWS = {"sft": 1, "densedpo": 2, "dfdpo": 2, "huvidpo": 2, "realdpo": 4, "physhpo": 7}
+# What tests measure on a CPU against these forecasts, as a share. On a GPU kernels need workspace besides.
+ERRORS = {"activations": 0.02, "operations": 0.001}
+
+
+@dataclass(frozen=True)
+class ForecastRequest:
+    """What a forecast is wanted for.
+
+    Args:
+        views: of a comparison; each goes through the network once.
+        batch: comparisons in a step on one GPU.
+        bank: whether the reference's errors are looked up.
+        gpu_memory_gb: 2^30 bytes each.
+        tflops: 10^12 operations a second that a step reaches.
+        first_frame: whether a model that may be given a first frame is given one.
+        waiting: views of a comparison that two_pass takes once more.
+        reference: whether the recipe compares with the reference.
+    """
+
+    clip: ClipShape
+    how: LoadOptions
+    tune: str
+    rank: int
+    views: int
+    batch: int
+    bank: bool
+    gpu_memory_gb: float
+    tflops: float
+    first_frame: bool = False
+    waiting: int = 1
+    reference: bool = True
+
+
+def views_of(recipe: str) -> int:
+    """Views of a comparison, with three takes where the recipe compares takes.
+
+    Raises:
+        ValueError: no such recipe, or one whose views are not known here.
+    """
+    if recipe not in VIEWS:
+        raise ValueError(f"--recipe: {unknown('recipe', recipe, recipe_names())}; for one of your own give --views")
+    return VIEWS[recipe]
+
+
+def find_model(model: str) -> Folder:
+    """A released model by its name, or the one in a folder, whose weights are looked at and not loaded.
+
+    Raises:
+        ValueError: neither; a folder that is no model, is not whole, or of a family without a forecast.
+    """
+    folder = Path(model)
+    if model in released_names() or not folder.is_dir():
+        try:
+            return released(model)
+        except ValueError as error:
+            raise ValueError(f"--model: {error}; or name the folder of a model in diffusers' layout") from None
+    index = folder / "model_index.json"
+    try:
+        pipeline = json.loads(index.read_text(encoding="utf-8"))["_class_name"] if index.is_file() else ""
+    except (ValueError, KeyError):
+        pipeline = ""
+    if not pipeline:  # which says what is wrong with it
+        return open_folder(model, "", ())
+    family = find_family(pipeline)
+    return open_folder(model, family.name, family.pipelines)
+
+
+def forecast(model: Folder, ask: ForecastRequest) -> dict[str, Any]:
+    """Memory, seconds, which ways to take gradients fit, and remedies where none does.
+
+    Raises:
+        ValueError: see `rushes.inspect.dry_run.dry_run`.
+    """
+    return forecast_of(dry_run(model, ask.how, ask.clip, ask.tune, ask.rank, ask.first_frame), ask)
+
+
+def forecast_of(cost: Cost, ask: ForecastRequest) -> dict[str, Any]:
+    """The same from a cost that was found."""
+    memory = static_memory(cost)
+    modes = _modes(cost, ask, sum(memory.values()))
+    fitting = [name for name, row in modes.items() if row["fits"]]
+    taken = fitting[0] if fitting else "stash"
+    return {
+        "parameters": cost.parameters,
+        "trained": cost.trained,
+        "latents": list(cost.latents),
+        "memory_gb": {name: round(size / GIB, 3) for name, size in memory.items()}
+        | {"activations of a view": round(cost.activations / GIB, 3)},
+        "modes": modes,
+        "fits": bool(fitting),
+        "mode": taken,
+        "step_tflop": round(operations(cost, ask, taken) / 1e12, 1),
+        "step_s": round(operations(cost, ask, taken) / 1e12 / ask.tflops, 2),
+        "tflops": ask.tflops,
+        "gpu_memory_gb": ask.gpu_memory_gb,
+        "remedies": [] if fitting else remedies(cost, ask),
+        "errors": ERRORS,
+    }
+
+
+def static_memory(cost: Cost) -> dict[str, int]:
+    """Bytes that are held all the time, by what holds them."""
+    return {
+        "weights": cost.weights,
+        "gradients": cost.trained_bytes,
+        "optimiser": 2 * cost.trained_bytes,
+        "reference": 4 * cost.trained,
+    }
+
+
+def _modes(cost: Cost, ask: ForecastRequest, static: int) -> Mapping[str, dict[str, Any]]:
+    many = ask.views * ask.batch
+    activations = {"joint": many * cost.activations}
+    if many > 1:
+        activations |= {"stash": cost.activations + cost.trained_bytes, "two_pass": cost.activations}
+    return {
+        name: {
+            "memory_gb": round((static + size) / GIB, 2),
+            "fits": static + size <= USABLE * ask.gpu_memory_gb * GIB,
+            "step_s": round(operations(cost, ask, name) / 1e12 / ask.tflops, 2),
+        }
+        for name, size in activations.items()
+    }
+
+
+def operations(cost: Cost, ask: ForecastRequest, mode: str) -> float:
+    """Operations of a step: each view forward and backward, what is computed again among it; in the reference unless
+    that is looked up; and by two_pass those views once more that wait for others.
+    """
+    beside = 0.0 if ask.bank or ask.views == 1 or not ask.reference else ask.views * cost.forward
+    again = ask.waiting * cost.forward if mode == "two_pass" else 0.0
+    return ask.batch * (ask.views * cost.both + beside + again)
+
+
+def remedies(cost: Cost, ask: ForecastRequest) -> list[str]:
+    """What to change where no way to take gradients fits, most useful first."""
+    room, static = USABLE * ask.gpu_memory_gb * GIB, sum(static_memory(cost).values())
+    words = []
+    if not ask.how.checkpointing:
+        words.append("turn backbone.checkpointing on: activations shrink many times, for a third more operations")
+    if ask.tune == "full":
+        words.append("train an adapter (train.tune lora): gradients, optimiser and reference nearly vanish")
+    if ask.how.dtype in ("float32", "mixed"):
+        words.append("set backbone.dtype to bfloat16: weights and activations take half")
+    if ask.tune == "lora" and ask.how.quantize == "none":
+        words.append("hold the frozen weights in 4 bits (backbone.quantize 4bit): they take a quarter, and are rounded")
+    if cost.activations < room and static > room - cost.activations:
+        count = ceil(static / (room - cost.activations))
+        words.append(f'share the weights among {count} GPUs (train.parallel "shard", under torchrun)')
+    if cost.activations > max(room - static, 0):
+        words.append("take fewer frames or a smaller size: activations fall with the number of tokens")
+    return words
+
+
+def in_words(facts: Mapping[str, Any]) -> list[str]:
+    """The forecast as lines."""
+    memory = ", ".join(f"{name} {size:.2f}" for name, size in facts["memory_gb"].items())
+    lines = [
+        f"{facts['parameters'] / 1e9:.2f} billion weights, {facts['trained'] / 1e6:.1f} million trained; latents "
+        + " x ".join(str(n) for n in facts["latents"]),
+        f"memory in GB: {memory}",
+    ]
+    for name, row in facts["modes"].items():
+        fits = "fits" if row["fits"] else "does not fit"
+        lines.append(
+            f"gradients {name}: {row['memory_gb']:.1f} GB, which {fits} {facts['gpu_memory_gb']:g} GB; "
+            f"{row['step_s']:.2f} s a step at {facts['tflops']:g} TFLOP/s"
+        )
+    lines += [f"to make it fit: {words}" for words in facts["remedies"]]
+    errors = ", ".join(f"{name} within {share:.1%}".replace(".0%", "%") for name, share in facts["errors"].items())
+    return [*lines, f"a forecast; measured on a CPU: {errors}; seconds and GPU workspace were not measured"]

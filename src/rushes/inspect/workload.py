@@ -1,0 +1,283 @@
+"""What a whole job asks of the model: passes through the network by stage and GPU, clips through the codec, captions.
+
+It counts what the stages do, not what they could do: `SHARES` says which of them several GPUs share today. Numbers are
+those before anything is dropped: no pair ties, no edited copy equals its clip, nothing is there already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+
+from rushes.backbones.base import BackboneSpec
+from rushes.backbones.sampling import PathSolver
+from rushes.config.tables import Settings
+from rushes.edits.words import CODEC
+from rushes.noise.paths import sampling_times
+from rushes.project.comparisons import comparisons_of_a_clip
+from rushes.store.latents import split_key
+from rushes.training.bank import needs_reference
+from rushes.training.choice import Mode
+from rushes.training.comparison import Comparison
+from rushes.training.gradients import waiting_views
+from rushes.training.probe import DRAWS
+
+Share = Literal["first", "each", "shared"]
+# Who does the work of a stage where there are several GPUs: the first alone, each all of it, or each its part.
+SHARES: Mapping[str, Share] = {
+    "read": "first",
+    "encode": "first",
+    "eta": "first",
+    "generate": "first",
+    "bank": "shared",
+    "train": "shared",
+    "probes": "each",
+    "samples": "first",
+    "evaluate": "first",
+}
+ETA_LEVELS, ETA_CLIPS = (0.60, 0.70, 0.80, 0.88, 0.94, 0.97), 16  # of `rushes eta`, which adds takes from pure noise
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """How large a job is.
+
+    Attributes:
+        clips: to train on.
+        prompts: held out, that evaluation takes.
+        gpus: processes of torchrun, one GPU each.
+    """
+
+    clips: int
+    prompts: int
+    gpus: int = 1
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What one stage asks of the model, all GPUs together or of each, as `SHARES` says.
+
+    Attributes:
+        forward: by GPU, clips through the network without a backward pass, references and all passes of guidance too.
+        backward: by GPU, clips through the network with a backward pass, whose forward pass is not among `forward`.
+        encoded: clips through the codec's encoder.
+        first_frames: single frames through it.
+        decoded: clips through its decoder.
+        captions: that are read.
+    """
+
+    forward: tuple[int, ...] = (0,)
+    backward: tuple[int, ...] = (0,)
+    encoded: int = 0
+    first_frames: int = 0
+    decoded: int = 0
+    captions: int = 0
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a recipe makes of one clip.
+
+    Attributes:
+        comparisons: of it.
+    """
+
+    comparisons: tuple[Comparison, ...] = field(default=())
+
+    @property
+    def views(self) -> int:
+        """Views of all its comparisons."""
+        return sum(len(each.views) for each in self.comparisons)
+
+    @property
+    def widest(self) -> int:
+        """Views of the comparison that has most."""
+        return max((len(each.views) for each in self.comparisons), default=0)
+
+    @property
+    def keys(self) -> set[str]:
+        """Latents that they are made of."""
+        return {view.key for each in self.comparisons for view in each.views}
+
+    @property
+    def reference(self) -> bool:
+        """Whether any compares with the reference."""
+        return any(map(needs_reference, self.comparisons))
+
+    @property
+    def by_segment(self) -> bool:
+        """Whether any has a term whose frames may get different signs."""
+        return any(term.reduction == "segment" for each in self.comparisons for term in each.terms)
+
+
+def workload(
+    settings: Settings, numbers: Numbers, spec: BackboneSpec, latents: Sequence[int], mode: Mode = "joint"
+) -> dict[str, Stage]:
+    """Stages by name, in their order; those that have nothing to do are left out.
+
+    Args:
+        settings: of the project.
+        numbers: of clips, prompts and GPUs.
+        spec: of the model.
+        latents: C, F, H, W of a clip.
+        mode: how gradients are taken; "joint" and "stash" take one pass of each view, "two_pass" another of those that
+            wait for others.
+
+    Raises:
+        ValueError: a recipe that refuses these settings, or more GPUs than comparisons in a step.
+    """
+    shape = Shape(tuple(comparisons_of_a_clip(settings)))
+    sizes = tuple(int(n) for n in latents[1:])
+    job = _Job(settings, numbers, spec, (sizes[0], sizes[1], sizes[2]), shape, mode)
+    stages = {
+        "read": Stage(captions=numbers.clips + numbers.prompts + (job.passes > 1)),
+        "encode": job.encode(),
+        "eta": job.eta(),
+        "generate": job.generate(),
+        "bank": job.bank(),
+        "train": job.train(),
+        "probes": job.probes(),
+        "samples": job.samples(),
+        "evaluate": job.evaluate(),
+    }
+    assert stages.keys() == SHARES.keys()
+    return {name: stage for name, stage in stages.items() if stage is not None}
+
+
+def held_out_of(settings: Settings, clips: int, each: int) -> int:
+    """Comparisons held out of training, of `each` a clip: as `rushes.training.loop.split` takes them."""
+    count, most = 0, clips * each // 4
+    for _ in range(clips):
+        if count >= settings.train.held_out or count + each > most:
+            break
+        count += each
+    return count
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A job's settings and numbers."""
+
+    settings: Settings
+    numbers: Numbers
+    spec: BackboneSpec
+    size: tuple[int, int, int]
+    shape: Shape
+    mode: Mode
+
+    @property
+    def passes(self) -> int:
+        """Through the network at each step of a take."""
+        twice = self.settings.generate.guidance != 1.0 and self.spec.guidance == "two_passes"
+        return 2 if twice else 1
+
+    @property
+    def held_out(self) -> int:
+        return held_out_of(self.settings, self.numbers.clips, len(self.shape.comparisons))
+
+    @property
+    def trained_on(self) -> int:
+        return self.numbers.clips * len(self.shape.comparisons) - self.held_out
+
+    def levels(self, steps: int, eta: float = 1.0) -> int:
+        """Steps of a take from noise level `eta`."""
+        shift = self.settings.generate.shift or None
+        if self.spec.solver:
+            return len(self.spec.solver(steps, shift, eta, self.size).levels)
+        return len(PathSolver(self.spec.path, sampling_times(steps, shift or self.spec.shift, eta)).levels)
+
+    def guided_levels(self) -> float:
+        """Steps of a guided take, the mean over noise levels as they are drawn."""
+        low, high = self.settings.generate.eta
+        drawn = torch.linspace(low, high, 9, dtype=torch.float64).tolist()
+        return sum(self.levels(self.settings.generate.steps, eta) for eta in drawn) / len(drawn)
+
+    def one(self, forward: float = 0, **codec: int) -> Stage:
+        """A stage that the first GPU does alone."""
+        return Stage((round(forward), *(0,) * (self.numbers.gpus - 1)), (0,) * self.numbers.gpus, **codec)
+
+    def encode(self) -> Stage:
+        """Views of the comparisons; first frames, also of held-out prompts; clips that guide takes are views or not."""
+        clips = self.numbers.clips
+        edits = [split_key(key)[1] for key in self.shape.keys]
+        guides = self.settings.generate.kind == "guided" and not any(
+            view.source == "real" for each in self.shape.comparisons for view in each.views
+        )
+        again = sum(edit == CODEC for edit in edits)
+        firsts = (clips + self.numbers.prompts) * self.settings.backbone.first_frame
+        starts = (firsts + clips * sum(map(bool, edits))) * ("start" in self.spec.still)  # a whole clip each
+        return self.one(
+            encoded=clips * (len(edits) + guides + again) + starts, first_frames=firsts, decoded=clips * again
+        )
+
+    def eta(self) -> Stage | None:
+        """Two takes of a few clips at each level and from pure noise, and each real clip through the codec."""
+        if self.settings.generate.kind != "guided":
+            return None
+        clips, steps = min(ETA_CLIPS, self.numbers.clips), self.settings.generate.steps
+        taken = sum(self.levels(steps, eta) for eta in (*ETA_LEVELS, 1.0))
+        takes = 2 * (len(ETA_LEVELS) + 1) * clips
+        return self.one(2 * clips * taken * self.passes, decoded=takes + clips)
+
+    def generate(self) -> Stage | None:
+        """Takes of all clips; a recipe that compares none needs none."""
+        if not any(view.source != "real" for each in self.shape.comparisons for view in each.views if not view.edit):
+            return None
+        ask = self.settings.generate
+        steps = self.guided_levels() if ask.kind == "guided" else self.levels(ask.steps)
+        takes = self.numbers.clips * ask.takes
+        return self.one(takes * steps * self.passes, decoded=takes)
+
+    def bank(self) -> Stage | None:
+        draws, clips = self.settings.train.bank, self.trained_on / max(len(self.shape.comparisons), 1)
+        if not draws or not self.shape.reference:
+            return None
+        total = round(draws * clips * self.shape.views)
+        look = self.settings.train.gradients == "auto"  # one view shows what memory it takes
+        return Stage(tuple(part + look for part in _parts(total, self.numbers.gpus)), (0,) * self.numbers.gpus)
+
+    def train(self) -> Stage:
+        """Steps; the first view of all shows what memory one takes, where that decides how gradients are taken."""
+        train, gpus = self.settings.train, self.numbers.gpus
+        views = self.shape.views / max(len(self.shape.comparisons), 1)
+        waiting = sum(map(waiting_views, self.shape.comparisons)) / max(len(self.shape.comparisons), 1)
+        beside = views if self.shape.reference and not train.bank else 0.0
+        again = waiting if self.mode == "two_pass" else 0.0
+        look = train.gradients == "auto"
+        shares = [train.steps * part for part in _parts(train.batch, gpus)]
+        return Stage(
+            tuple(round(share * (beside + again)) + look for share in shares),
+            tuple(round(share * views) for share in shares),
+        )
+
+    def probes(self) -> Stage | None:
+        """Policy and reference on held-out comparisons before the first step and at each checkpoint."""
+        train = self.settings.train
+        count = 1 + -(-train.steps // train.checkpoint_every)
+        views = self.held_out * self.shape.views // max(len(self.shape.comparisons), 1)
+        total = count * views * DRAWS * 2
+        return Stage((total,) * self.numbers.gpus, (0,) * self.numbers.gpus) if total else None
+
+    def samples(self) -> Stage | None:
+        """Clips at the start, every so many steps and at the end."""
+        train = self.settings.train
+        if not train.sample_every:
+            return None
+        times = len({0, train.steps, *range(0, train.steps + 1, train.sample_every)})
+        held_out = self.held_out // max(len(self.shape.comparisons), 1)
+        takes = times * min(train.samples, held_out)
+        return self.one(takes * self.levels(self.settings.generate.steps) * self.passes, decoded=takes)
+
+    def evaluate(self) -> Stage | None:
+        """Held-out prompts by the base and by what was trained."""
+        ask = self.settings.evaluate
+        takes = 2 * self.numbers.prompts * ask.seeds
+        return self.one(takes * self.levels(ask.steps) * self.passes, decoded=takes) if takes else None
+
+
+def _parts(items: int, gpus: int) -> Iterator[int]:
+    """How many of some items each GPU gets: every so manieth."""
+    return (len(range(rank, items, gpus)) for rank in range(gpus))

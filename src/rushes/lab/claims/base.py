@@ -1,0 +1,100 @@
+"""A claim: arms that differ by one thing, and hypotheses over them that are written down before any arm runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from rushes.project.project import Project
+
+Step = Callable[[Project], None]
+Expects = Literal["lower", "higher", "equal"]
+BASE = "base"  # the arm that is not trained
+FRAMES = 0.01  # share of bad frames: a difference that a person sees on a contact sheet
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One training run of a claim.
+
+    Attributes:
+        name: of the run; arms of several claims with one name are one run.
+        recipe: which recipe, from its settings for the tiny backbone.
+        train: changes to `[train]`; `options` among them are merged into the recipe's.
+        data: what must be in the project first, in order; steps that are done already do nothing.
+        start: arm whose weights training starts from.
+        footage: name of the clips it is trained on, a key of `rushes.lab.claims.clips.FOOTAGE`; each has a project of its
+            own. Held-out prompts are the same in all.
+        clips: how many true clips it has, in units of the budget's; each number has a project of its own, too.
+        evaluate: whether its takes are judged; else only its diagnoses count.
+    """
+
+    name: str
+    recipe: str
+    train: Mapping[str, Any] = field(default_factory=dict)
+    data: tuple[Step, ...] = ()
+    start: str = BASE
+    footage: str = "true"
+    clips: float = 1.0
+    evaluate: bool = True
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """One comparison of two arms, with what would confirm it.
+
+    Attributes:
+        name: short and unique within the claim.
+        says: what the paper says, in one sentence.
+        arm: the arm that the sentence is about.
+        against: the arm that it is compared with.
+        metric: of the judge; bad frames, as most of them ask for.
+        expects: which way `arm` should differ, or "equal".
+        margin: in the metric's unit. For "equal" the largest difference that still counts as none; else the smallest
+            difference that would matter: where the interval ends before it, there is no such effect.
+    """
+
+    name: str
+    says: str
+    arm: str
+    against: str
+    metric: str = "bad_frames"
+    expects: Expects = "lower"
+    margin: float = FRAMES
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """A run that was built to have a fault, and the diagnosis that should name it; "" = none should be made."""
+
+    arm: str
+    diagnosis: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Arms and hypotheses of one paper, and the faults that its runs should be seen to have.
+
+    Where `seeds` is given, that many are run at most.
+    """
+
+    name: str
+    paper: str
+    arms: tuple[Arm, ...]
+    hypotheses: tuple[Hypothesis, ...]
+    sightings: tuple[Sighting, ...] = ()
+    seeds: int | None = None
+
+    def __post_init__(self) -> None:
+        names = {BASE, *(arm.name for arm in self.arms)}
+        judged = {BASE, *(arm.name for arm in self.arms if arm.evaluate)}
+        for hypothesis in self.hypotheses:
+            assert {hypothesis.arm, hypothesis.against} <= judged, hypothesis
+        assert {sighting.arm for sighting in self.sightings} <= names, self.name
+        for place, arm in enumerate(self.arms):
+            assert arm.start in {BASE, *(earlier.name for earlier in self.arms[:place])}, arm.name
+
+    def arm(self, name: str) -> Arm:
+        """One of its arms."""
+        return next(arm for arm in self.arms if arm.name == name)

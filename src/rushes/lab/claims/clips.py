@@ -1,0 +1,106 @@
+"""Other clips to train on than the true ones: half with faults, standing still, or washed out.
+
+Each step works in a project of its own: it adds clips and decides which of all are in the set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rushes.edits.corrupt import unscaled
+from rushes.footage.world import WORLD_SCALE
+from rushes.judges import world as world_judge
+from rushes.media.read import read_video
+from rushes.media.write import encode_bytes
+from rushes.metrics.base import Shot
+from rushes.project.project import Project
+from rushes.records import Clip, Decision, stable_hash
+from rushes.world.render import render
+from rushes.world.scenes import FPS, KINDS, SIZE_PX, draw_scenes
+from rushes.world.violations import violate
+
+WORLD = "world"  # what true clips of the world are signed with
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Twice as many clips, half of them with a fault of physics; then half of all are kept, and are what arms train on.
+
+    Attributes:
+        keep: at random, or those that the world's verifier finds the truest: PhysHPO's choice by physical fidelity, at
+            its best.
+    """
+
+    keep: Literal["random", "selected"]
+
+    def __call__(self, project: Project) -> None:
+        store, seed = project.store, project.settings.project.seed
+        true = store.clips("train", dropped=True)
+        if not store.decisions():
+            store.add(_faulty(project, clip) for clip in true if clip.made_by == WORLD)
+            clips = store.clips("train")
+            order = self._order(project, clips)
+            worst = sorted(clips, key=lambda clip: order[clip.id])[len(clips) // 2 :]
+            store.add(Decision(stable_hash(["pool", c.id, seed]), c.id, False, f"not {self.keep}") for c in worst)
+
+    def _order(self, project: Project, clips: Sequence[Clip]) -> dict[str, float]:
+        """Clip id -> what it is sorted by, the best first."""
+        if self.keep == "random":
+            return {clip.id: int(stable_hash(["pool", clip.id], 8), 16) for clip in clips}
+        rate = world_judge.make(project.settings.label.margin).rate
+        return {clip.id: -rate(_shot(project, clip)) for clip in clips}
+
+
+def _shot(project: Project, clip: Clip) -> Shot:
+    return Shot(_frames(project, clip), clip.fps, clip.caption)
+
+
+def _frames(project: Project, clip: Clip) -> NDArray[np.uint8]:
+    return read_video(project.store.media_path(clip.media), size_px=(SIZE_PX, SIZE_PX)).frames_FHWC
+
+
+def _faulty(project: Project, clip: Clip) -> Clip:
+    """The clip's scene with one fault, as a clip of its own."""
+    seed, stream, index = (int(part) for part in clip.source.removeprefix("world:").split("/"))
+    kinds = project.settings.footage.scenes or tuple(KINDS)
+    (scene,) = draw_scenes([seed, stream, index], 1, (kinds[index % len(kinds)],), frames=clip.frames)
+    broken, fault = violate(scene, np.random.default_rng([seed, stream, index, 1]))
+    media = project.store.put_media_bytes(encode_bytes(render(broken), clip.fps, scale=WORLD_SCALE), ".mp4")
+    made_by, id = f"{WORLD}, {fault}", stable_hash(["faulty", clip.id])
+    return replace(clip, id=id, media=media, source=f"{clip.source}/{fault}", made_by=made_by)
+
+
+@dataclass(frozen=True)
+class Edited:
+    """An edited copy in the place of every clip."""
+
+    name: str
+    edit: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]  # frames [F, H, W, 3] -> as many
+
+    def __call__(self, project: Project) -> None:
+        store = project.store
+        for clip in store.clips("train"):
+            if clip.made_by == WORLD:
+                frames = self.edit(_frames(project, clip))
+                media = store.put_media_bytes(encode_bytes(frames, FPS, scale=WORLD_SCALE), ".mp4")
+                id = stable_hash(["edited", self.name, clip.id])
+                copy = replace(clip, id=id, media=media, made_by=f"{WORLD}, {self.name}")
+                store.add([copy, Decision(stable_hash([id, "out"]), clip.id, False, f"its copy is in: {self.name}")])
+
+
+def _still(frames_FHWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.repeat(frames_FHWC[:1], len(frames_FHWC), 0)
+
+
+FOOTAGE: Mapping[str, Callable[[Project], None] | None] = {
+    "true": None,
+    "random": Pool("random"),
+    "selected": Pool("selected"),
+    "still": Edited("still", _still),
+    "washed": Edited("washed", unscaled),
+}

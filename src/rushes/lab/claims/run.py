@@ -1,0 +1,233 @@
+"""Run the arms of claims, a project per seed and footage, so that they share takes and caches; resumable."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from contextlib import closing
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.sharedctypes import Synchronized
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rushes.config.tables import EvaluateSettings, FootageSettings, ProjectSettings, Settings, TrainSettings
+from rushes.evaluate import stored
+from rushes.evaluate.suites import MetricSuite, fidelity_meter, fit_meter, world_meter
+from rushes.lab.claims.base import BASE, Arm, Claim
+from rushes.lab.claims.catalogue import CLAIMS, arms_of, find_claims
+from rushes.lab.claims.clips import FOOTAGE
+from rushes.lab.claims.evidence import FILE, Evidence, Result, Values, result_of
+from rushes.media.files import whole_file
+from rushes.project import stages, training
+from rushes.project.presets import tiny_train
+from rushes.project.project import Bar, Project, no_bar, open_project, run_folder
+from rushes.records import Candidate, stable_hash
+from rushes.store.database import Store
+from rushes.training.diagnosis import Rows
+from rushes.training.health import diagnoses
+from rushes.training.history import read_history
+from rushes.training.recipe import load_recipe
+
+EXPLANATIONS = "explanations"  # what only the full budget asks
+HELD_OUT, PROBES = 8, 1  # comparisons held out in every arm, and looks at them after the first
+LOOK_S = 2.0  # between two looks at how many arms are done
+_done: Synchronized[int]  # in a worker: arms that are done, in all workers
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How many seeds are asked about which claims, and how much every arm gets; equal for all but those that ask for
+    more."""
+
+    seeds: int
+    claims: tuple[str, ...]
+    clips: int = 128
+    prompts: int = 72
+    steps: int = 48
+    batch: int = 8
+
+
+# Arms are the same in both, and so are the first seeds: the full budget goes on where the small one ends.
+BUDGETS = {
+    "small": Budget(3, tuple(name for name in CLAIMS if name != EXPLANATIONS)),
+    "full": Budget(5, tuple(CLAIMS)),
+}
+
+
+def reproduce(
+    names: Sequence[str], seeds: Sequence[int], out: Path, budget: Budget, jobs: int, known: Evidence, bar: Bar = no_bar
+) -> Evidence:
+    """Results of every arm and seed: those that are `known` and still current, and all others run now.
+
+    Seeds run side by side in `jobs` processes of one thread each.
+
+    Raises:
+        ValueError: an unknown claim.
+    """
+    claims = find_claims(names)
+    out.mkdir(parents=True, exist_ok=True)
+    of_seed = [{arm: results[seed] for arm, results in known.items() if seed in results} for seed in seeds]
+    context = get_context("spawn")
+    done = context.Value("i", 0)
+    arms = sum(len(_arms_of_seed(claims, seed)) for seed in seeds)
+    with ProcessPoolExecutor(jobs, context, _begin, (done,)) as pool, bar("arms", arms) as advance:
+        running = [pool.submit(_run_seed, claims, s, out, budget, k) for s, k in zip(seeds, of_seed, strict=True)]
+        _watch(running, done, advance)
+        results = [future.result() for future in running]
+    found: Evidence = {}
+    for seed, of_arm in zip(seeds, results, strict=True):
+        for arm, result in of_arm.items():
+            found.setdefault(arm, {})[seed] = result
+    assert set(found) == {BASE, *(arm.name for arm in arms_of(claims))}
+    return found
+
+
+def _watch(running: Iterable[Future[Any]], done: Synchronized[int], advance: Callable[[int], None]) -> None:
+    """Tells how many arms are done until all seeds have ended."""
+    told, left = 0, set(running)
+    while left:
+        left = wait(left, timeout=LOOK_S).not_done
+        now = done.value
+        advance(now - told)
+        told = now
+
+
+def _arms_of_seed(claims: Sequence[Claim], seed: int) -> tuple[Arm, ...]:
+    asked = [claim for claim in claims if claim.seeds is None or seed < claim.seeds]
+    return (Arm(BASE, "sft"), *arms_of(asked))
+
+
+def _begin(done: Synchronized[int]) -> None:
+    """A worker's first act."""
+    global _done
+    torch.set_num_threads(1)
+    _done = done
+
+
+def _run_seed(
+    claims: Sequence[Claim], seed: int, out: Path, budget: Budget, known: Mapping[str, Result]
+) -> dict[str, Result]:
+    found = {}
+    for arm in _arms_of_seed(claims, seed):
+        found[arm.name] = _result(arm, seed, out, budget, known.get(arm.name))
+        with _done.get_lock():
+            _done.value += 1
+    return found
+
+
+def settings_of(arm: Arm, seed: int, budget: Budget) -> Settings:
+    """The settings of one run; arms of one seed and number of clips differ by `[train]` alone."""
+    table = tiny_train(arm.recipe, load_recipe(arm.recipe)).model_dump()
+    changes = {
+        "steps": budget.steps,
+        "batch": budget.batch,
+        "held_out": HELD_OUT,
+        "checkpoint_every": max(1, budget.steps // PROBES),
+        "leak": 0,
+        **arm.train,
+    }
+    for nested in ("options", "objective"):
+        table[nested] = {**table[nested], **changes.pop(nested, {})}
+    train = TrainSettings.model_validate({**table, **changes, "name": arm.name, "start": arm.start})
+    return Settings(
+        project=ProjectSettings(name="Rushes reproduce", seed=seed),
+        footage=FootageSettings(clips=round(arm.clips * budget.clips), eval_prompts=budget.prompts),
+        train=train,
+        evaluate=EvaluateSettings(prompts=budget.prompts),
+    )
+
+
+def _result(arm: Arm, seed: int, out: Path, budget: Budget, known: Result | None) -> Result:
+    """What is known of an arm, from its file, or from a run.
+
+    Raises:
+        ValueError: the file is of other settings.
+    """
+    settings = settings_of(arm, seed, budget)
+    made_from = _made_from(arm, settings)
+    if known and known.made_from == made_from:
+        return known
+    path = out / "results" / f"seed-{seed}" / f"{arm.name}.json"
+    if path.is_file():
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if kept["made_from"] != made_from:
+            raise ValueError(
+                f"{path} is of other settings of this arm than today's: name a new folder with --out, and "
+                f"{out / FILE} with --known, so that what is still current is not run again"
+            )
+        return result_of(kept, kept["values"])
+    result = _run(arm, settings, out, made_from)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps({**result.facts, "values": result.values}) + "\n", encoding="utf-8")
+    return result
+
+
+def _made_from(arm: Arm, settings: Settings) -> str:
+    """Hash of what an arm is made from; a setting that is new and off does not change it."""
+    tables = {"backbone", "footage", "train"}
+    changed = settings.model_dump(mode="json", include=tables, exclude_defaults=True)
+    changed["train"]["shift"] = settings.train.shift
+    if settings.train.shift == 1.0:  # none, which is what arms had before there was such a setting
+        del changed["train"]["shift"]
+    return stable_hash([changed, settings.project.seed, repr(arm.data), arm.footage])
+
+
+def project_folder(out: Path, seed: int, arm: Arm) -> Path:
+    """Where the project of a seed and an arm's footage lies."""
+    footage = "" if arm.footage == "true" else f"-{arm.footage}"
+    clips = "" if arm.clips == 1 else f"-{arm.clips:g}"
+    return out / f"seed-{seed}{footage}{clips}"
+
+
+def _run(arm: Arm, settings: Settings, out: Path, made_from: str) -> Result:
+    began = time.perf_counter()
+    project = open_project(project_folder(out, settings.project.seed, arm), settings)
+    pool = FOOTAGE[arm.footage]
+    with closing(project.store):
+        stages.import_footage(project)
+        for step in (*((pool,) if pool else ()), *arm.data):
+            step(project)
+        rows: Rows = ()
+        if arm.name != BASE:
+            training.train_run(project)
+            rows = read_history(run_folder(project, arm.name) / "metrics.jsonl")
+        values = {**_measure(project, arm.name), **_winner_error(rows)} if arm.evaluate else {}
+    wrong = tuple(diagnosis.name for diagnosis in diagnoses(rows))
+    return Result(made_from, values, wrong, round(time.perf_counter() - began, 1))
+
+
+def _winner_error(rows: Rows) -> Values:
+    """How far the error on held-out real clips rose above the reference's, as a share of it; one value for the run."""
+    last = rows[-1] if rows else {}
+    rise = last.get("held_out/clip/winner_relative_error")
+    return {} if rise is None else {"winner_error": {"held out": rise / last["held_out/reference_error"]}}
+
+
+def _measure(project: Project, system: str) -> Values:
+    """All judges on the arm's held-out clips."""
+    candidates = stages.held_out_takes(project, system)
+    values: Values = {}
+    for meter in (world_meter(), fit_meter(), fidelity_meter()):
+        missing = stored.unmeasured(project.store, candidates, meter)
+        stored.score(project.store, missing, meter, stages.stills(project))
+        values |= _by_prompt(project.store, meter, candidates)
+    return values
+
+
+def _by_prompt(store: Store, meter: MetricSuite, candidates: Sequence[Candidate]) -> Values:
+    """One seed of sampling per prompt, so one value each."""
+    prompts = {candidate.id: candidate.group for candidate in candidates}
+    return {
+        metric: {
+            prompts[s.subject]: s.value
+            for s in store.scores(metric=metric)
+            if s.measured_by == meter.name and s.subject in prompts
+        }
+        for metric in meter.better
+    }

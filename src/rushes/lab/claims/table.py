@@ -1,0 +1,189 @@
+"""Evidence -> one row per hypothesis and per fault, as JSON and as a page of Markdown."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rushes.lab.claims.base import Claim, Hypothesis, Sighting
+from rushes.lab.claims.evidence import Evidence
+from rushes.lab.claims.verdict import Effect, Measured, Outcome, agree, effect, moderated, outcome, p_value
+from rushes.media.files import whole_file
+from rushes.stats import holm
+
+# The first judge's metrics and what the second one measures of the same thing.
+SECOND_JUDGE = {"bad_frames": "lost", "physics_error": "roughness"}
+LOOK = "artifacts"  # stray paint beside the objects: what may get worse while these behave better
+
+
+@dataclass(frozen=True)
+class Row:
+    """One hypothesis with its answer."""
+
+    claim: str
+    hypothesis: Hypothesis
+    effect: Effect
+    p: float  # corrected for all hypotheses of the claim (Holm)
+    outcome: Outcome
+    second_judge: bool | None  # whether it sees the difference on the same side; None = it was not asked
+    look: Effect  # the same arms' difference in stray paint
+
+
+@dataclass(frozen=True)
+class ObservedEffect:
+    """One run that was built to have a fault, over its seeds."""
+
+    sighting: Sighting
+    seeds: int
+    right: int  # seeds whose curves were called so; for a healthy run, those that were called nothing
+    others: tuple[str, ...]  # what else was said, by any seed
+
+
+def rows(claims: Sequence[Claim], evidence: Evidence) -> list[Row]:
+    """Every hypothesis of the claims; those of one claim are corrected together and lend each other their spread.
+
+    Other claims have no part in an answer, so it is the same whatever else was asked.
+    """
+    return [row for claim in claims for row in _rows(claim, evidence)]
+
+
+def _rows(claim: Claim, evidence: Evidence) -> list[Row]:
+    asked = claim.hypotheses
+    effects = _effects(asked, evidence)
+    looks = _effects([replace(h, metric=LOOK) for h in asked], evidence)
+    corrected = holm([p_value(e, h) for e, h in zip(effects, asked, strict=True)])
+    found = []
+    for h, e, p, look in zip(asked, effects, corrected, looks, strict=True):
+        seconded = _seconded(evidence, h, e)
+        found.append(Row(claim.name, h, e, float(p), outcome(e, h, float(p), seconded), seconded, look))
+    return found
+
+
+def sightings(claims: Sequence[Claim], evidence: Evidence) -> list[ObservedEffect]:
+    """What was said of every run that was built to have a fault, or to have none."""
+    found = []
+    for sighting in (sighting for claim in claims for sighting in claim.sightings):
+        said = [result.diagnoses for result in evidence[sighting.arm].values()]
+        right = sum(sighting.diagnosis in names if sighting.diagnosis else not names for names in said)
+        others = sorted({name for names in said for name in names} - {sighting.diagnosis})
+        found.append(ObservedEffect(sighting, len(said), right, tuple(others)))
+    return found
+
+
+def _effects(hypotheses: Sequence[Hypothesis], evidence: Evidence) -> list[Effect]:
+    """The difference that each hypothesis is about; those of one metric and number of seeds lend each other spread."""
+    plain = [effect(_of(evidence, h.arm, h.metric), _of(evidence, h.against, h.metric)) for h in hypotheses]
+    kinds = [(h.metric, len(e.per_seed)) for h, e in zip(hypotheses, plain, strict=True)]
+    found: dict[int, Effect] = {}
+    for kind in dict.fromkeys(kinds):
+        places = [at for at, one in enumerate(kinds) if one == kind]
+        found |= dict(zip(places, moderated([plain[at] for at in places]), strict=True))
+    return [found[at] for at in range(len(plain))]
+
+
+def _of(evidence: Evidence, arm: str, metric: str) -> Measured:
+    return {seed: result.values[metric] for seed, result in evidence[arm].items()}
+
+
+def _seconded(evidence: Evidence, hypothesis: Hypothesis, first: Effect) -> bool | None:
+    """Of a direction; the sides of two that are equal are chance."""
+    other = SECOND_JUDGE.get(hypothesis.metric)
+    if other is None or hypothesis.expects == "equal":
+        return None
+    second = effect(_of(evidence, hypothesis.arm, other), _of(evidence, hypothesis.against, other))
+    return agree(first.per_seed, second.per_seed)
+
+
+def write(folder: Path, claims: Sequence[Claim], evidence: Evidence, budget: Mapping[str, Any]) -> list[Row]:
+    """`table.json` and `table.md` in the folder; what they say of the hypotheses."""
+    found, seen = rows(claims, evidence), sightings(claims, evidence)
+    facts = {
+        "budget": dict(budget),
+        "rows": [_plain(row) for row in found],
+        "faults": [
+            {**asdict(one.sighting), "seeds": one.seeds, "right": one.right, "others": one.others} for one in seen
+        ],
+    }
+    with whole_file(folder / "table.json") as partial:
+        partial.write_text(json.dumps(facts, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    with whole_file(folder / "table.md") as partial:
+        partial.write_text(markdown(claims, found, seen, budget), encoding="utf-8")
+    return found
+
+
+def _plain(row: Row) -> dict[str, Any]:
+    def finite(value: float) -> float | None:
+        return value if math.isfinite(value) else None
+
+    found = row.effect
+    return {
+        "claim": row.claim,
+        **asdict(row.hypothesis),
+        "difference": found.value,
+        "low": finite(found.low),
+        "high": finite(found.high),
+        "per_seed": list(found.per_seed),
+        "pairs": found.prompts,
+        "p": row.p,
+        "verdict": row.outcome,
+        "second_judge_agrees": row.second_judge,
+        LOOK: row.look.value,
+    }
+
+
+def markdown(
+    claims: Sequence[Claim], table: Sequence[Row], seen: Sequence[ObservedEffect], budget: Mapping[str, Any]
+) -> str:
+    """A section per claim with a table of its hypotheses, and one for the faults that runs were built to have."""
+    spent = ", ".join(f"{name} {value}" for name, value in budget.items())
+    lines = [
+        "# What reproduced",
+        "",
+        f"Each arm: {spent}. Differences with intervals of 95 % over training seeds and prompts; p corrected for all "
+        f"hypotheses of a section; {LOOK}: stray paint in grey levels, in bold where its interval lies off zero.",
+        "",
+    ]
+    for claim in claims:
+        lines += [
+            f"## {claim.paper}",
+            "",
+            f"![Differences with their intervals](forest-{claim.name}.svg)",
+            "",
+            *([f"At most {claim.seeds} seeds.", ""] if claim.seeds else []),
+            f"| what is claimed | arms | metric | difference | p | second judge | {LOOK} | verdict |",
+            "|---|---|---|---|---|---|---|---|",
+        ]
+        lines += [_line(row) for row in table if row.claim == claim.name]
+        lines.append("")
+    if seen:
+        lines += [
+            "## Faults that runs were built to have",
+            "",
+            "| run | diagnosis | seeds | also said |",
+            "|---|---|---|---|",
+        ]
+        lines += [
+            f"| {one.sighting.arm} | {one.sighting.diagnosis or 'none'} | {one.right} of {one.seeds} | "
+            f"{', '.join(one.others)} |"
+            for one in seen
+        ]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _line(row: Row) -> str:
+    h, e = row.hypothesis, row.effect
+    span = f"{e.value:+.3f} [{e.low:+.3f}, {e.high:+.3f}]" if math.isfinite(e.low) else f"{e.value:+.3f}, one seed"
+    seconded = {None: "", True: "agrees", False: "disagrees"}[row.second_judge]
+    cells = [h.says, f"{h.arm} against {h.against}", h.metric, span, f"{row.p:.3f}", seconded, _look(row.look)]
+    return f"| {' | '.join(cells)} | {row.outcome} |"
+
+
+def _look(found: Effect) -> str:
+    """In grey levels; in bold where the interval lies off zero."""
+    text = f"{255 * found.value:+.1f}"
+    return f"**{text}**" if found.low > 0 or found.high < 0 else text

@@ -1,0 +1,291 @@
+"""How well curation finds planted faults, how fast its stages measure, and how choosing grows with the clips."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from rushes.config.curation import StageName
+from rushes.config.tables import Settings
+from rushes.curate.base import CurationEntry, CurationFinding, Stage, Task
+from rushes.curate.catalogue import make_stage
+from rushes.curate.columns import MeasureColumns, packed
+from rushes.curate.faults import FAULTS, LOSS, Fault
+from rushes.curate.fingerprint import MOMENTS, SIZE, UNIT
+from rushes.curate.kept import find_before, rows_of
+from rushes.formats.layouts import VIDEO_SUFFIXES
+from rushes.media.read import probe, read_video
+from rushes.media.resize import Frames, resize_frame
+from rushes.media.write import write_video
+from rushes.metrics.base import shrink
+from rushes.project.project import Bar, no_bar
+from rushes.store.database import Store
+from rushes.world.render import render
+from rushes.world.scenes import FPS, KINDS, draw_scenes
+
+LOCAL: tuple[StageName, ...] = ("technical", "motion", "duplicates")
+SCALE = 4  # clips of the world are measured at 128 px, the size that they are stored at
+WORLD_FRAMES = 49
+_COPIES = 0.1  # share of synthetic clips that are copies of others
+_BLOCK = 4096  # of them, made at once
+
+
+@dataclass(frozen=True)
+class BenchClip:
+    """A true clip: [F,H,W,3] uint8 RGB, F >= 2, and its rate."""
+
+    frames_FHWC: Frames
+    fps: float
+
+
+def world_clips(count: int, seed: int, frames: int = WORLD_FRAMES) -> list[BenchClip]:
+    """True clips of the embedded world, all kinds in turn."""
+    scenes = draw_scenes([seed, 0], count, tuple(KINDS), frames=frames)
+    return [BenchClip(render(scene).repeat(SCALE, 1).repeat(SCALE, 2), FPS) for scene in scenes]
+
+
+def real_clips(folder: Path) -> list[BenchClip]:
+    """All videos of a folder and those in it, the first WORLD_FRAMES frames of each, at a short side of at most 360 px.
+
+    Raises:
+        ValueError: there are none, or one cannot be read.
+    """
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
+    if not paths:
+        raise ValueError(f"--footage: {folder} holds no videos; name a folder of sound clips")
+    videos = [read_video(path, frames=min(WORLD_FRAMES, probe(path).frames)) for path in paths]
+    return [BenchClip(np.stack([shrink(frame, 360) for frame in video.frames_FHWC]), video.fps) for video in videos]
+
+
+def planted(
+    clips: Sequence[BenchClip], faults: Iterable[str] = tuple(FAULTS), bar: Bar = no_bar
+) -> dict[str, dict[str, Any]]:
+    """Each fault planted in each clip: of how many it was found, and by how many false alarms of its stage.
+
+    Precision is that of a set with as many sound clips as faulty ones. A cut goes to the next clip, which must have its
+    size. Clips are written as files, and measured and chosen as in a run, by the stages' own defaults.
+    """
+    names = list(faults)
+    stages = {name: make_stage(name, Settings(), Path("unused")) for name in LOCAL}
+    with TemporaryDirectory() as folder:
+        desk = _Desk(Path(folder), stages)
+        sound = {name: desk.entries(name, clips, "sound") for name in {FAULTS[f].stage for f in names}}
+        alarms = {name: len(stages[name].choose(entries)) for name, entries in sound.items()}
+        rows = {}
+        for name in _ticked(names, bar):
+            fault = FAULTS[name]
+            faulty = desk.entries(fault.stage, [_with(fault, clips, at) for at in range(len(clips))], name)
+            found = _found(stages[fault.stage], fault, sound[fault.stage], faulty)
+            right = found / (found + alarms[fault.stage]) if found + alarms[fault.stage] else float("nan")
+            rows[name] = {
+                "stage": fault.stage,
+                "clips": len(clips),
+                "found": found,
+                "recall": found / len(clips),
+                "false_alarms": alarms[fault.stage],
+                "precision": None if np.isnan(right) else right,
+                "told": fault.told,
+                "doc": fault.doc,
+            }
+    return rows
+
+
+def _ticked(names: Sequence[str], bar: Bar) -> Iterator[str]:
+    with bar("bench: faults", len(names)) as tick:
+        for name in names:
+            yield name
+            tick(1)
+
+
+def _with(fault: Fault, clips: Sequence[BenchClip], at: int) -> BenchClip:
+    clip, other = clips[at], clips[(at + 1) % len(clips)]
+    second = np.stack([resize_frame(frame, clip.frames_FHWC.shape[1:3]) for frame in other.frames_FHWC])
+    return BenchClip(fault.plant(clip.frames_FHWC, second), clip.fps)
+
+
+def _found(stage: Stage, fault: Fault, sound: Sequence[CurationEntry], faulty: Sequence[CurationEntry]) -> int:
+    """How many are dropped; of copies, how many pairs with their original are reduced to one."""
+    if not fault.copy:
+        return len(stage.choose(faulty))
+    return sum(bool(stage.choose(pair)) for pair in zip(sound, faulty, strict=True))
+
+
+class _Desk:
+    """Writes clips as files and has them measured."""
+
+    def __init__(self, folder: Path, stages: dict[StageName, Stage]) -> None:
+        self.folder, self.stages = folder, stages
+
+    def entries(self, stage: StageName, clips: Sequence[BenchClip], name: str) -> list[CurationEntry]:
+        measure = self.stages[stage].measure
+        assert measure is not None
+        found = []
+        for at, clip in enumerate(clips):
+            path = self.folder / f"{name} {at}.mp4"
+            write_video(path, clip.frames_FHWC, clip.fps, crf=LOSS.get(name, 18))
+            task = Task(path.stem, path, "", clip.fps, len(clip.frames_FHWC))
+            finding = measure(task)
+            assert not finding.problem, finding.problem
+            found.append(CurationEntry(task.id, "", finding))
+            path.unlink()
+        return found
+
+
+def speeds(clips: Sequence[BenchClip]) -> dict[str, dict[str, float]]:
+    """Clips and frames per second of one core, for each stage that needs no model, decoding included."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    rows: dict[str, dict[str, float]] = {}
+    try:
+        with TemporaryDirectory() as folder:
+            tasks = []
+            for at, clip in enumerate(clips):
+                path = Path(folder) / f"{at}.mp4"
+                write_video(path, clip.frames_FHWC, clip.fps)
+                tasks.append(Task(str(at), path, "", clip.fps, len(clip.frames_FHWC)))
+            for name in LOCAL:
+                measure = make_stage(name, Settings(), Path("unused")).measure
+                assert measure is not None
+                seconds = _timed(lambda: [measure(task) for task in tasks])[0]  # noqa: B023
+                frames = sum(task.frames for task in tasks)
+                rows[name] = {"clips_per_s": len(tasks) / seconds, "frames_per_s": frames / seconds}
+    finally:
+        cv2.setNumThreads(before)
+    return rows
+
+
+def growth(rows: Sequence[int], seed: int, bar: Bar) -> list[dict[str, Any]]:
+    """Processor seconds to keep and read findings, and to choose by duplicates and diversity, for synthetic clips.
+
+    Peak memory is that of the process so far, MB: give `rows`, the numbers of clips, in rising order.
+    """
+    told = []
+    for count in rows:
+        with bar(f"bench: {count} clips", 1) as tick:
+            told.append(_grown(count, seed))
+            tick(1)
+    return told
+
+
+def _grown(count: int, seed: int) -> dict[str, Any]:
+    stage = make_stage("duplicates", Settings(), Path("unused"))
+    ids = [f"{at:08d}" for at in range(count)]
+    findings = [
+        CurationFinding({"pixels": 1e6, "bytes": float(count - at)}, dict.fromkeys(("whole", "inner"), packed(row)))
+        for at, row in enumerate(synthetic_prints(count, seed))
+    ]
+    entries = [
+        CurationEntry(id, caption, finding)
+        for id, caption, finding in zip(ids, synthetic_captions(count, seed), findings, strict=True)
+    ]
+    choose_s, dropped = _timed(lambda: stage.choose(entries))
+    diversity = make_stage("diversity", Settings(), Path("unused"))
+    diversity_s, _ = _timed(lambda: diversity.choose(entries))
+    with TemporaryDirectory() as folder, Store.create(Path(folder) / "project") as store:
+        keep_s, _ = _timed(lambda: _kept(store, stage, ids, findings))
+        read_s, back = _timed(lambda: find_before(store, stage, dict.fromkeys(ids, ""), MeasureColumns(ids)))
+        assert back.all()
+    return {
+        "clips": count,
+        "keep_s": keep_s,
+        "read_s": read_s,
+        "duplicates_s": choose_s,
+        "duplicates_found": len(dropped),
+        "duplicates_planted": int(count * _COPIES),
+        "diversity_s": diversity_s,
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10),
+    }
+
+
+def _kept(store: Store, stage: Stage, ids: Sequence[str], findings: Sequence[CurationFinding]) -> None:
+    for start in range(0, len(ids), 64):
+        chunk = zip(ids[start : start + 64], findings[start : start + 64], strict=True)
+        store.add([row for id, finding in chunk for row in rows_of(stage, id, "", finding)])
+
+
+def synthetic_prints(count: int, seed: int) -> NDArray[np.int16]:
+    """[count, SIZE] fingerprints as of clips that drift, low frequencies strongest; the last tenth are noisy copies."""
+    rng = np.random.default_rng(seed)
+    originals = count - int(count * _COPIES)
+    made = np.empty((count, SIZE), np.int16)
+    for low in range(0, originals, _BLOCK):
+        high = min(originals, low + _BLOCK)
+        made[low:high] = np.rint(_drifting(high - low, rng))
+    for low in range(originals, count, _BLOCK):
+        copied = made[rng.integers(originals, size=min(count, low + _BLOCK) - low)]
+        noise = rng.normal(0, 0.02 * UNIT / np.sqrt(SIZE / MOMENTS), copied.shape)
+        made[low : low + len(copied)] = np.rint(copied + noise)
+    return made
+
+
+def _drifting(count: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    weights = 1 / (1 + np.arange(SIZE // MOMENTS))
+    still = rng.normal(size=(count, 1, SIZE // MOMENTS))
+    moving = 0.3 * rng.normal(size=(count, MOMENTS, SIZE // MOMENTS)).cumsum(1)
+    made = ((still + moving) * weights).reshape(count, SIZE)
+    return np.asarray(made * (UNIT * np.sqrt(MOMENTS) / np.linalg.norm(made, axis=1, keepdims=True)), np.float64)
+
+
+def synthetic_captions(count: int, seed: int) -> list[str]:
+    """Sentences of twenty words out of two thousand, the first ones common, as in language."""
+    rng = np.random.default_rng(seed)
+    picks = np.minimum(1999, (2000 * rng.random((count, 20)) ** 3).astype(int))
+    return [" ".join(f"w{word}" for word in row) for row in picks]
+
+
+def bench_lines(facts: Mapping[str, Any]) -> list[str]:
+    """What was measured, as tables in Markdown: docs/curation.md has them."""
+    lines = []
+    if faults := facts.get("faults"):
+        lines += ["| fault | stage | found | recall | false alarms | precision |", "|---|---|--:|--:|--:|--:|"]
+        lines += [_fault_line(name, row) for name, row in faults.items()]
+    if found := facts.get("speeds"):
+        lines += ["", "| stage | clips per second and core | frames per second and core |", "|---|--:|--:|"]
+        lines += [f"| {name} | {row['clips_per_s']:.1f} | {row['frames_per_s']:.0f} |" for name, row in found.items()]
+    if grown := facts.get("growth"):
+        names = ("clips", "keep_s", "read_s", "duplicates_s", "diversity_s", "peak_mb")
+        head = "| clips | keep, s | read, s | duplicates, s (found of planted) | diversity, s | peak memory, MB |"
+        lines += ["", head, f"|{'--:|' * len(names)}"]
+        lines += [
+            f"| {row['clips']} | {row['keep_s']:.1f} | {row['read_s']:.1f} | {row['duplicates_s']:.1f} "
+            f"({row['duplicates_found']} of {row['duplicates_planted']}) | {row['diversity_s']:.1f} | "
+            f"{row['peak_mb']:.0f} |"
+            for row in grown
+        ]
+        lines += ["", *_growth_lines(grown[0], grown[-1])]
+    return lines
+
+
+def _growth_lines(few: Mapping[str, Any], many: Mapping[str, Any]) -> Iterator[str]:
+    """How fast each step is at the most clips, and how much longer it takes than for the fewest."""
+    for name in ("keep", "read", "duplicates", "diversity"):
+        short, long = (max(row[f"{name}_s"], 1e-3) for row in (few, many))
+        told = f"{name}: {many['clips'] / long:,.0f} clips per second and core at {many['clips']:,}"
+        if many["clips"] > few["clips"]:
+            told += f"; {many['clips'] / few['clips']:g} times the clips take {long / short:.0f} times as long"
+        yield told
+
+
+def _fault_line(name: str, row: Mapping[str, Any]) -> str:
+    precision = "-" if row["precision"] is None else f"{row['precision']:.2f}"
+    return (
+        f"| {name}: {row['doc']} | {row['stage']} | {row['found']} of {row['clips']} | {row['recall']:.2f} | "
+        f"{row['false_alarms']} of {row['clips']} | {precision} |"
+    )
+
+
+def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    """Seconds of processor time, which others on the machine do not change, and the result."""
+    began = time.process_time()
+    result = work()
+    return time.process_time() - began, result

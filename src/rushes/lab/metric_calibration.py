@@ -1,0 +1,157 @@
+"""How far each metric agrees with the truth on the embedded world, where a verifier knows what is wrong with a clip.
+
+Two sets of clips: scenes and the same scenes with one fault each, and takes of the tiny model, which goes wrong in its
+own ways. A metric that does well on the first and not on the second sees faults that this model does not make.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from rushes.config.tables import FootageSettings, GenerateSettings, ProjectSettings, Settings
+from rushes.judges import world as world_judge
+from rushes.media.read import read_video
+from rushes.media.resize import resize_frame
+from rushes.metrics.base import Shot
+from rushes.metrics.catalogue import all_metrics, measure
+from rushes.project import stages
+from rushes.project.project import Bar, open_project
+from rushes.stats import win_rate
+from rushes.world.render import render
+from rushes.world.scenes import FPS, SIZE_PX, draw_scenes
+from rushes.world.verify import METRICS, verify
+from rushes.world.violations import violate
+
+Floats = NDArray[np.float64]
+SCALE = 4  # clips of the world are measured at 128 px, the size that they are stored at
+RESAMPLES = 1000
+# What the verifier measures that a metric should follow; all others are set against its verdict as a whole alone.
+OWN = {
+    "dynamic_degree": "dynamic_degree",
+    "motion_speed": "dynamic_degree",
+    "freeze_share": "frozen",
+    "flicker": "flicker",
+    "jerk": "physics_error",
+    "cuts": "bad_frames",
+    "warping_error": "bad_frames",
+}
+
+
+@dataclass(frozen=True)
+class PlantedClip:
+    """One clip: its metrics, its soundness by the verifier (0 = nothing wrong, lower = worse), and its parts."""
+
+    scene: int
+    values: Mapping[str, float]
+    soundness: float
+    parts: Mapping[str, float]
+
+
+def calibrate(scenes: int, takes: int, seed: int, bar: Bar) -> dict[str, Any]:
+    """Per metric: rank correlation with the verifier on both sets, and how often it tells a scene from its faulty twin.
+
+    Signs are turned so that above zero a metric agrees with the verifier; those without a better direction are turned
+    as if higher were better. Raises ValueError for fewer than ten scenes or takes.
+    """
+    if min(scenes, takes) < 10:
+        raise ValueError(f"calibration needs ten scenes and ten takes at least, got {scenes} and {takes}")
+    with bar("bench: faults", 2 * scenes) as tick:
+        pairs = []
+        for at, scene in enumerate(draw_scenes([seed, 0], scenes)):
+            wrong, _ = violate(scene, np.random.default_rng([seed, 1, at]))
+            pairs.append((_clip(at, render(scene), scene.caption), _clip(at, render(wrong), scene.caption)))
+            tick(2)
+    made = _takes(takes, seed, bar)
+    both = [clip for pair in pairs for clip in pair]
+    return {name: _row(name, pairs, both, made) for name in all_metrics() if name != "first_frame_fidelity"}
+
+
+def _row(
+    name: str,
+    pairs: Sequence[tuple[PlantedClip, PlantedClip]],
+    both: Sequence[PlantedClip],
+    made: Sequence[PlantedClip],
+) -> dict[str, Any]:
+    better = all_metrics()[name].better
+    known = [(a.values[name], b.values[name]) for a, b in pairs if math.isfinite(a.values[name] + b.values[name])]
+    row: dict[str, Any] = {"better": better}
+    if known and better != "neutral":
+        right = win_rate([b for _, b in known], [a for a, _ in known], better)
+        row["twins"] = _ends(right.rate.value, right.rate.low, right.rate.high, len(known))
+    sign = -1.0 if better == "lower" else 1.0
+    for words, clips in (("faults", both), ("takes", made)):
+        row[words] = _agreement([(c.scene, sign * c.values[name], c.soundness) for c in clips])
+        if name in OWN:
+            part, own_sign = OWN[name], (1.0 if OWN[name] == "dynamic_degree" else -1.0)
+            row[f"{words}_own"] = _agreement(
+                [(c.scene, sign * c.values[name], own_sign * c.parts[part]) for c in clips]
+            )
+    return row
+
+
+def _agreement(rows: Sequence[tuple[int, float, float]]) -> dict[str, float | int | None]:
+    """Spearman's rank correlation with a bootstrap interval over scenes; None where either side never changes."""
+    known = [row for row in rows if math.isfinite(row[1] + row[2])]
+    scenes, x, y = (np.array(column) for column in zip(*known, strict=True)) if known else (np.zeros(0),) * 3
+    value = _spearman(x, y)
+    if value is None:
+        return _ends(None, None, None, len(known))
+    rng, names = np.random.default_rng(0), np.unique(scenes)
+    places = {name: np.flatnonzero(scenes == name) for name in names}
+    drawn = []
+    for _ in range(RESAMPLES):
+        at = np.concatenate([places[name] for name in rng.choice(names, len(names))])
+        again = _spearman(x[at], y[at])
+        drawn += [again] if again is not None else []
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return _ends(value, float(low), float(high), len(known))
+
+
+def _spearman(x: Floats, y: Floats) -> float | None:
+    if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return None
+    return float(np.corrcoef(rankdata(x), rankdata(y))[0, 1])
+
+
+def _ends(value: float | None, low: float | None, high: float | None, n: int) -> dict[str, float | int | None]:
+    value, low, high = (None if end is None else round(end, 3) for end in (value, low, high))
+    return {"value": value, "low": low, "high": high, "n": n}
+
+
+def _clip(scene: int, frames_FHWC: NDArray[np.uint8], caption: str) -> PlantedClip:
+    """Measure frames of 32 px: the verifier as they are, the metrics four times as large."""
+    (soundness,) = world_judge.make(0.0).score(Shot(frames_FHWC, FPS, caption), None)
+    verdict = verify(frames_FHWC, caption, fps=FPS)
+    large = frames_FHWC.repeat(SCALE, 1).repeat(SCALE, 2)
+    names = [name for name in all_metrics() if name != "first_frame_fidelity"]
+    values = {name: found.value for name, found in measure(Shot(large, FPS, caption), names).items()}
+    return PlantedClip(scene, values, soundness, {name: float(getattr(verdict, name)) for name in METRICS})
+
+
+def _takes(count: int, seed: int, bar: Bar) -> list[PlantedClip]:
+    """Takes of the tiny model as it ships, one for each of `count` prompts of the world."""
+    footage = FootageSettings(clips=count, eval_prompts=0)
+    settings = Settings(project=ProjectSettings(seed=seed), footage=footage, generate=GenerateSettings(takes=1))
+    with TemporaryDirectory() as folder:
+        project = open_project(Path(folder), settings, bar)
+        stages.import_footage(project)
+        stages.generate_takes(project)
+        rows = project.store.candidates(split="train")
+        found = []
+        with bar("bench: takes", len(rows)) as tick:
+            for at, row in enumerate(rows):
+                frames = read_video(project.store.media_path(row.media)).frames_FHWC
+                small = np.stack([resize_frame(frame, (SIZE_PX, SIZE_PX), "crop") for frame in frames])
+                found.append(_clip(at, small, row.caption))
+                tick(1)
+        project.store.close()
+    return found

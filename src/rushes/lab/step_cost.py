@@ -1,0 +1,220 @@
+"""What a preference step costs beside a supervised one, on this machine, in one run.
+
+- `sft`: one forward and backward per clip, no reference.
+- `pair_naive`: what published trainers do: policy and reference on each member of the pair in turn, with both policy
+  graphs kept to the one backward.
+- `pair`, `pair_bank`: ours, with the reference beside it and looked up.
+- `n3_repeated`: three losers as RealDPO's released loop has them: for each the policy and the reference on winner and
+  loser, and a backward. `n3`: ours with the bank, where the winner runs once.
+
+Times are medians of interleaved rounds, so that a machine that slows down slows all of them. Peak memory is that of
+tensors allocated above the start of the step: on a processor counted by the profiler, the same on every run.
+"""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
+
+from rushes.backbones.base import Backbone
+from rushes.lab.shapes import CAPTION, SHAPES, Shape
+from rushes.noise.draws import seeded
+from rushes.objectives.losses import ViewErrors, loss
+from rushes.objectives.terms import Term, TermBatch, collate
+from rushes.training.batches import Batch
+from rushes.training.gradients import backward, measured_way, plain_errors, row_errors
+from rushes.training.loop import reference_errors
+from rushes.training.reference import Reference
+
+PEAKS = ("sft", "pair_bank", "pair", "pair_naive")  # of these the peak is measured
+Steps = Mapping[str, Callable[[], object]]
+
+
+def bench_step(rounds: int, device: str = "cpu", names: Sequence[str] = ("tiny", "mid")) -> dict[str, Any]:
+    """Seconds, peak MiB and ratios to the supervised step, a table per shape.
+
+    Args:
+        rounds: timed rounds of the tiny shape; larger ones take a third as many, as a step of seconds is steady.
+        device: as torch names it.
+        names: of `rushes.lab.shapes.SHAPES`.
+
+    Raises:
+        ValueError: fewer than one round, an unknown shape or device.
+    """
+    if rounds < 1:
+        raise ValueError(f"--rounds must be at least 1, got {rounds}")
+    unknown = [name for name in names if name not in SHAPES]
+    if unknown:
+        raise ValueError(f"--shape: no shape {unknown[0]!r}; there is {', '.join(SHAPES)}")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"--device {device}: torch sees no GPU; leave --device away, or install a build with CUDA")
+    facts: dict[str, Any] = {}
+    for name in names:
+        facts[name] = _shape(SHAPES[name], rounds if name == "tiny" else -(-rounds // 3), torch.device(device))
+    where = torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.machine()
+    return {**facts, "machine": f"{where}, {torch.get_num_threads()} threads, torch {torch.__version__}"}
+
+
+def _shape(shape: Shape, rounds: int, device: torch.device) -> dict[str, Any]:
+    backbone = shape.make(device, shape.dtype)
+    bench = _Bench(backbone, shape, device)
+    steps = bench.steps()
+    bench.seconds(steps["sft"])  # the first touch of memory and of kernels is nobody's cost
+    small = shape.comparisons > 1
+    peaks: dict[str, float] = {}
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for each in range(rounds):
+        for name, step in steps.items():
+            if name in PEAKS and not each:
+                peaks[name], took = bench.peak_mib(step)
+                if small:  # beside a step of seconds the profiler costs nothing
+                    took = bench.seconds(step)
+                seconds[name].append(took)
+            elif small or name in PEAKS or each % 2 == 0:  # the others take most of a round
+                seconds[name].append(bench.seconds(step))
+    return _table(bench, seconds, peaks) | {"rounds": rounds}
+
+
+def _table(bench: _Bench, seconds: Mapping[str, Sequence[float]], peaks: Mapping[str, float]) -> dict[str, Any]:
+    shape = bench.shape
+    median = {name: statistics.median(values) for name, values in seconds.items()}
+    out: dict[str, Any] = {f"{name}_s": round(value, 4) for name, value in median.items()}
+    out |= {f"{name}_peak_mib": round(value, 1) for name, value in peaks.items()}
+    out |= {f"{name}_over_sft": _ratio(seconds[name], seconds["sft"]) for name in ("pair_naive", "pair", "pair_bank")}
+    out["pair_bank_peak_over_sft"] = round(peaks["pair_bank"] / peaks["sft"], 2)
+    out["n3_speedup"] = _ratio(seconds["n3_repeated"], seconds["n3"])
+    # a bank of 8 draws has paid for itself once each comparison was seen so often
+    saved = median["pair"] - median["pair_bank"]
+    out["bank_of_8_pays_after_visits"] = round(8 * median["bank_draw"] / saved, 1) if saved > 0 else None
+    parameters = sum(p.numel() for p in bench.backbone.network.parameters())
+    work = {"sft": shape.flops(parameters), "pair": 2 * (shape.flops(parameters) + shape.forward_flops(parameters))}
+    for name, each in work.items():
+        out[f"{name}_tflops_per_s"] = round(each * shape.comparisons / median[name] / 1e12, 3)
+    plan = bench.way.plan(bench.pairs)
+    out["gradients"] = f"{plan.mode}: {plan.why}"
+    held = sum(p.numel() * p.element_size() for p in bench.backbone.network.parameters())
+    out |= {"weights_mib": round(held / 2**20, 1), "lora": shape.lora}
+    out |= {"parameters_m": round(parameters / 1e6, 1), "tokens": shape.tokens, "comparisons": shape.comparisons}
+    return out | {"dtype": str(shape.dtype).removeprefix("torch."), "checkpointing": shape.checkpointing}
+
+
+def _ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """Median over the rounds, within each of which the machine was about equally fast."""
+    return round(statistics.median(a / b for a, b in zip(ours, theirs, strict=True)), 2)
+
+
+@dataclass
+class _Bench:
+    """Batches of one shape, and the ways to take a step on them."""
+
+    backbone: Backbone
+    shape: Shape
+    device: torch.device
+
+    def __post_init__(self) -> None:
+        self.single, self.pairs, self.fours = (self._batch(views) for views in (1, 2, 4))
+        self.reference = Reference(self.backbone.network)
+        self.way = measured_way(self.backbone, self.single, "auto")
+        self.looked_up = {b.views: plain_errors(self.backbone, b, self.way) for b in (self.pairs, self.fours)}
+
+    def steps(self) -> Steps:
+        """The steps by name, in the order of a round."""
+        ones = torch.zeros(self.shape.comparisons, 1, self.shape.frames)
+        return {
+            "sft": lambda: backward(self.backbone, self.single, ones, self.way),
+            "pair_bank": lambda: backward(self.backbone, self.pairs, self.looked_up[2], self.way),
+            "pair": lambda: backward(self.backbone, self.pairs, self._beside(self.pairs), self.way),
+            "pair_naive": lambda: self._naive(self.pairs, (0, 1)),
+            "n3": lambda: backward(self.backbone, self.fours, self.looked_up[4], self.way),
+            "n3_repeated": self._repeated,
+            "bank_draw": lambda: self._beside(self.pairs),  # what filling costs, for the pairs of one step
+        }
+
+    def _beside(self, batch: Batch) -> Tensor:
+        return reference_errors(self.backbone, batch, self.reference, self.way)
+
+    def _repeated(self) -> None:
+        for loser in (1, 2, 3):
+            self._naive(self.fours, (0, loser))
+
+    def _naive(self, batch: Batch, views: tuple[int, int]) -> None:
+        """Four forwards, two of them with graphs that live until the one backward."""
+        members = [slice(view, len(batch.place), batch.views) for view in views]
+        policy = torch.stack([row_errors(self.backbone, batch, rows) for rows in members], 1)
+        with self.reference.applied():
+            other = torch.stack([row_errors(self.backbone, batch, rows) for rows in members], 1)
+        loss(ViewErrors(policy, other), self._terms(2)).backward()
+
+    def _terms(self, views: int) -> TermBatch:
+        labels = (0, *(1,) * (self.shape.frames - 1))
+        terms = [Term("supervised", (1.0,), labels, link="error")]
+        if views > 1:
+            against = [(1.0, *(-1.0 if j == k else 0.0 for j in range(1, views))) for k in range(1, views)]
+            terms = [Term("clip", each, labels, beta=100.0, weight=1 / len(against)) for each in against]
+        return collate([terms] * self.shape.comparisons, views, self.shape.frames)
+
+    def _batch(self, views: int) -> Batch:
+        shape, count = self.shape, self.shape.comparisons
+        generator = seeded("bench")
+        size = (self.backbone.spec.channels, shape.frames, shape.height, shape.width)
+        t_RF = torch.rand(count, generator=generator).repeat_interleave(views)[:, None].repeat(1, shape.frames)
+        noise = torch.randn(count, *size, generator=generator).repeat_interleave(views, 0)
+        clean = torch.randn(count * views, *size, generator=generator)
+        first = clean[:, :, 0] if "first_frame" in self.backbone.spec.modes else None
+        condition = self.backbone.condition([CAPTION] * count * views, first)
+        if first is not None:
+            t_RF[:, 0] = 0.0
+        place = tuple((b, v) for b in range(count) for v in range(views))
+        clean, noise, t_RF = (x.to(shape.dtype) for x in (clean, noise, t_RF))
+        if condition.first_frame is not None:
+            condition = replace(condition, first_frame=condition.first_frame.to(shape.dtype))
+        return Batch(clean, noise, t_RF, condition, place, self._terms(views)).to(self.device)
+
+    def seconds(self, step: Callable[[], object]) -> float:
+        """Time of a step, gradients of the one before deleted."""
+        self._sync()
+        began = time.perf_counter()
+        step()
+        self._sync()
+        took = time.perf_counter() - began
+        self.backbone.network.zero_grad(set_to_none=True)
+        return took
+
+    def _sync(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def peak_mib(self, step: Callable[[], object]) -> tuple[float, float]:
+        """Most memory that a step holds at once, above its start, and its seconds."""
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+            before = torch.cuda.memory_allocated(self.device)
+            took = self.seconds(step)
+            return float(torch.cuda.max_memory_allocated(self.device) - before) / 2**20, took
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
+            took = self.seconds(step)
+        held = peak = 0
+        events = recorded.profiler.kineto_results.events()
+        for event in sorted((e for e in events if e.name() == "[memory]"), key=lambda e: e.start_ns()):
+            held += event.nbytes()
+            peak = max(peak, held)
+        return peak / 2**20, took
+
+
+def bench_lines(facts: Mapping[str, Any]) -> list[str]:
+    """The tables as text."""
+    lines = []
+    for name, table in facts.items():
+        if isinstance(table, Mapping):
+            lines += [f"{name}:", *(f"  {key}: {value}" for key, value in table.items())]
+        else:
+            lines.append(f"{name}: {table}")
+    return lines

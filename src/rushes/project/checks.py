@@ -1,0 +1,101 @@
+"""What only the rest of the program can judge of settings: names of recipes, backbones, scenes and metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
+from pathlib import Path
+
+from rushes.backbones.loading import backbone_names
+from rushes.config.files import SettingsError, validate_table
+from rushes.config.tables import EndpointSettings, LabelSettings, Settings, TrainSettings
+from rushes.judges import metric as metric_judge
+from rushes.metrics.catalogue import all_metrics
+from rushes.training.recipe import load_recipe, recipe_names
+from rushes.world.scenes import FPS, KINDS
+
+
+def check_settings(settings: Settings) -> None:
+    """Refuse settings that no stage could work with, before the first is begun.
+
+    Raises:
+        SettingsError: with every error, one a line, each with its dotted path.
+    """
+    labels = _label(settings.label, settings.endpoint)
+    problems = [*_backbone(settings), *_footage(settings), *labels, *_train(settings.train)]
+    if problems:
+        raise SettingsError("\n".join(problems))
+
+
+def _backbone(settings: Settings) -> Iterator[str]:
+    name = settings.backbone.name
+    if "." not in name and name not in backbone_names():
+        yield f"backbone.name: {unknown('backbone', name, backbone_names())}, or the dotted path of a module"
+    bits = settings.backbone.quantize
+    if bits == "none":
+        return
+    if settings.backbone.offload:
+        yield f"backbone.offload: blocks in {bits} do not come and go; set it to false, or backbone.quantize to none"
+    if settings.train.tune != "lora":
+        yield f"train.tune: a network in {bits} is frozen; set train.tune to lora, or backbone.quantize to none"
+    if settings.train.parallel == "shard":
+        yield f"train.parallel: a network in {bits} cannot be sharded; set train.parallel to replicate"
+    if settings.backbone.dtype == "mixed":
+        yield f"backbone.dtype: mixed is for weights that are trained, and those in {bits} are not; set it to auto"
+
+
+def _footage(settings: Settings) -> Iterator[str]:
+    footage, backbone = settings.footage, settings.backbone
+    for scene in footage.scenes:
+        if scene not in KINDS:
+            yield f"footage.scenes: {unknown('scene', scene, KINDS)}"
+    if footage.kind == "world" and backbone.fps != FPS:
+        yield f"backbone.fps: the embedded world is rendered at {FPS:g} fps, got {backbone.fps:g}; set it to {FPS:g}"
+    if footage.kind == "folder" and settings.label.by == "world":
+        yield "label.by: the world's verifier knows only the embedded world; set it to metric, with label.metric"
+
+
+def _label(label: LabelSettings, endpoint: EndpointSettings) -> Iterator[str]:
+    if label.by == "vlm" and not endpoint.model:
+        yield "endpoint.model: labels by a vision-language model need its name; set it, and endpoint.url"
+    if label.by == "reward" and not (label.reward and Path(label.reward).is_dir()):
+        yield f"label.reward: {label.reward or 'empty'} is no folder; name that of the reward model or of its scores"
+    if label.by != "metric":
+        return
+    if label.metric not in all_metrics():
+        yield f"label.metric: {unknown('metric', label.metric, all_metrics())}"
+        return
+    try:
+        metric_judge.make(label.metric, label.margin)
+    except ValueError as error:
+        yield f"label.metric: {error}"
+    if label.segment_s != 1.0 and not label.whole:
+        yield f"label.segment_s: metrics measure seconds, so set it to 1.0 (got {label.segment_s:g})"
+
+
+def _train(train: TrainSettings) -> Iterator[str]:
+    if train.bank and train.reference != "frozen":
+        moving = f"train.reference is {train.reference!r}"
+        yield f"train.bank: {moving}, and a reference that moves has no errors to look up; set one of the two"
+    if train.parallel == "shard" and train.objective.safe_loser:
+        yield "train.objective.safe_loser: it needs all of a gradient in one process; set train.parallel to replicate"
+    if train.parallel == "shard" and train.sample_every:
+        yield "train.sample_every: clips are made by one process; set it to 0, or train.parallel to replicate"
+    if train.t_low >= train.t_high:
+        yield f"train.t_low: the lowest noise level, {train.t_low:g}, must be below train.t_high, {train.t_high:g}"
+    if "." not in train.recipe and train.recipe not in recipe_names():
+        yield f"train.recipe: {unknown('recipe', train.recipe, recipe_names())}, or the dotted path of a module"
+        return
+    try:
+        validate_table(load_recipe(train.recipe).Options, train.options, "train.options")
+    except SettingsError as error:
+        yield str(error)
+    except ValueError as error:
+        yield f"train.recipe: {error}"
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """That there is no such thing, what was perhaps meant, and what there is."""
+    near = get_close_matches(name, list(known), n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return f"no {what} {name!r}; {hint}there is {', '.join(known)}"

@@ -1,0 +1,70 @@
+"""How many comparisons a recipe makes of one clip: it is asked, with rows as the stages would write them."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from rushes.config.files import validate_table
+from rushes.config.tables import Settings
+from rushes.records import Candidate, CandidateKind, CaptionRow, Clip, Preference, Row, Score
+from rushes.store.database import Store
+from rushes.training.comparison import Comparison, LatentGrid
+from rushes.training.recipe import load_recipe
+
+_RATIO = 4  # of a codec; labels are laid on its frames, and their number does not depend on it
+_SHAPE = (8, 8, 17, 8.0)
+
+
+def per_clip(settings: Settings) -> int:
+    """Comparisons of one clip at the most: with all its takes made, and labelled or scored without a tie.
+
+    Raises:
+        ValueError: a recipe that refuses these settings.
+    """
+    return len(comparisons_of_a_clip(settings))
+
+
+def comparisons_of_a_clip(settings: Settings) -> list[Comparison]:
+    """Comparisons that `per_clip` counts.
+
+    Raises:
+        ValueError: a recipe that refuses these settings.
+    """
+    train, size = settings.train, settings.backbone
+    recipe = load_recipe(train.recipe)
+    options = validate_table(recipe.Options, train.options, "train.options")
+    grid = LatentGrid(1 + (size.frames - 1) // _RATIO, _RATIO, size.fps, size.first_frame, train.start)
+    with TemporaryDirectory() as folder, Store.create(Path(folder) / "one") as store:
+        store.add(
+            _rows(settings, recipe.NEEDS, str(getattr(options, "metric", "")), str(getattr(options, "judge", "")))
+        )
+        return recipe.comparisons(store, options, grid)
+
+
+def _rows(settings: Settings, needs: tuple[str, ...], metric: str, judge: str) -> list[Row]:
+    """A clip, and what the stages make of it."""
+    clip = Clip("clip", "m" * 64, "a clip", *_SHAPE, source="")
+    wanted: list[CandidateKind] = ["guided"] if "guided" in needs else ["take"]
+    made = [_take(clip, wanted[0], k, settings) for k in range(settings.generate.takes)]
+    rows: list[Row] = [clip, *made]
+    if "gaps" in needs:
+        rows.append(_take(clip, "gap", 0, settings))
+    if "likeness" in needs:
+        rows += [Score(f"likeness {take.id}", take.id, "likeness", 0.5) for take in made]
+    if "wrong captions" in needs and settings.caption.by != "none":
+        rows.append(CaptionRow("wrong", clip.id, "another clip", "wrong"))
+    if "labels" in needs:
+        rows += [
+            Preference(f"{one.id} {other.id}", one.id, other.id, (1,), judge or "human")
+            for one, other in combinations(made, 2)
+        ]
+    if "scores" in needs:
+        rows += [Score(f"score {row.id}", row.id, metric, 10 * k / len(made)) for k, row in enumerate(made)]
+    return rows
+
+
+def _take(clip: Clip, kind: CandidateKind, seed: int, settings: Settings) -> Candidate:
+    made = (clip.id, clip.id, settings.train.start, "", seed)
+    return Candidate(f"{kind} {seed}", f"{seed:064d}", clip.caption, kind, *made, *_SHAPE)

@@ -1,0 +1,132 @@
+"""Curation of a project: which of its clips are in the set, by the stages that the settings name."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import rushes
+from rushes.config.curation import StageName
+from rushes.config.files import settings_hash
+from rushes.config.tables import Settings
+from rushes.curate import engines, funnel
+from rushes.curate.base import Engine, Stage
+from rushes.curate.catalogue import make_stage
+from rushes.curate.summary import Funnel
+from rushes.judges.endpoint import EndpointError
+from rushes.media.files import whole_file
+from rushes.project.labels import ANSWERS
+from rushes.project.project import Project
+from rushes.records import Clip, stable_hash
+from rushes.report.card import CARD, RESULT, write_card
+from rushes.store.database import Store
+
+EngineName = Literal["local", "ray"]
+Facts = dict[str, Any]
+
+
+def curate(project: Project, *, dry_run: bool = False, engine: EngineName = "local", jobs: int = 0) -> Facts:
+    """Take all clips through the funnel, decide, and write reports/curation.json and the data card.
+
+    In a dry run all is measured and told, nothing decided or written. `jobs` workers; 0 = one for each processor.
+
+    Raises:
+        ValueError: no clips, settings that a stage cannot work with, or no Ray. EndpointError: a model is down.
+    """
+    settings, store = project.settings, project.store
+    if not settings.curate.stages:
+        raise ValueError("curate.stages is empty; name what a clip must pass")
+    stages = [_stage(name, settings, store.project / ANSWERS) for name in settings.curate.stages]
+    if dry_run:
+        _say_costs(project, stages)
+    made = settings_hash(settings.curate)
+    done = funnel.run(store, stages, _engine(engine, jobs), project.timed, settings=made, dry_run=dry_run)
+    facts = _told(store, settings, done)
+    if not dry_run:
+        path = store.project / RESULT
+        path.parent.mkdir(exist_ok=True)
+        with whole_file(path) as part:
+            part.write_text(json.dumps(facts, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        write_card(store)
+        facts["card"] = str(store.project / CARD)
+    return facts
+
+
+def not_ready(store: Store, facts: Mapping[str, Any]) -> str:
+    """What a project lacks for `rushes run` once its clips are chosen, in a sentence; "" = nothing."""
+    sides = Counter(clip.split for clip in store.stream_set())
+    train, held_out = sides["train"], sides["eval"]
+    what = "lower the thresholds in [curate], or add footage"
+    if not train + held_out:
+        return f"no clip of {facts['clips']} is left, see the table and {CARD}: {what}"
+    if not train:
+        return f"no clip is left to train on, and {held_out} to evaluate on: {what}"
+    if not held_out:
+        return (
+            f"{train} clip{'s are' if train > 1 else ' is'} left to train on and none to evaluate on, as no clip "
+            f"changes sides: {what}, or start a new project with a larger footage.eval_fraction"
+        )
+    return ""
+
+
+def _stage(name: StageName, settings: Settings, answers: Path) -> Stage | funnel.Skipped:
+    try:
+        return make_stage(name, settings, answers)
+    except EndpointError as error:
+        if settings.curate.when_down == "stop":
+            raise
+        return funnel.Skipped(name, str(error))
+
+
+def _engine(name: EngineName, jobs: int) -> Engine:
+    every = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return (engines.ray if name == "ray" else engines.local)(jobs or every)
+
+
+def _say_costs(project: Project, stages: list[Stage | funnel.Skipped]) -> None:
+    clips = project.store.count(Clip)
+    for stage in stages:
+        if isinstance(stage, Stage) and stage.calls:
+            project.say(f"{stage.name}: at most {stage.calls(clips)} requests to its model, for all {clips} clips")
+
+
+def _told(store: Store, settings: Settings, done: Funnel) -> Facts:
+    """The funnel as plain values, with what is known of the clips that it names and of the set that is left."""
+    named = {
+        example.clip
+        for each in done.passages
+        for example in (*each.examples, *(e for edge in each.edges for e in (*edge.inside, *edge.outside)))
+    }
+    return {
+        **asdict(done),
+        "named": {id: _named(store, id) for id in sorted(named)},
+        "set": _set(store),
+        "licence": settings.curate.licence,
+        "stages": list(settings.curate.stages),
+        "settings_hash": settings_hash(settings.curate),
+        "version": rushes.__version__,
+        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _set(store: Store) -> Facts:
+    """How large the set is, and a digest of all its files, captions and splits."""
+    sides, seconds, rows = Counter[str](), 0.0, []
+    for clip in store.stream_set():
+        sides[clip.split] += 1
+        seconds += clip.frames / clip.fps if clip.frames > 1 else 0.0
+        rows.append((clip.media, clip.caption, clip.split))
+    digest = stable_hash(sorted(rows), 64)
+    return {"train": sides["train"], "eval": sides["eval"], "seconds": round(seconds, 2), "digest": digest}
+
+
+def _named(store: Store, id: str) -> dict[str, Any]:
+    clip = store.get(id)
+    assert isinstance(clip, Clip), id
+    return {"source": clip.source, "caption": clip.caption, "media": clip.media, "split": clip.split}

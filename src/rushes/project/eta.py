@@ -1,0 +1,179 @@
+"""`rushes eta`: what guided pairs of a project's clips teach at several noise levels, and the range that follows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rushes.config.tables import Settings
+from rushes.evaluate.levels import LEAST_CLIPS, MEASURES, propose, summarise, warnings_of
+from rushes.judges.base import Judge
+from rushes.noise.paths import NoisePath
+from rushes.project.labels import PROBE_PAIRS, judge_of
+from rushes.project.probes import draw_sheets, make_probes, measure_probes
+from rushes.project.project import Project
+from rushes.records import Clip, stable_hash
+from rushes.store.annotators import PEOPLE, labels_to_train_on
+from rushes.store.database import Store
+
+Facts = dict[str, Any]
+LEVELS = (0.60, 0.70, 0.80, 0.88, 0.94, 0.97)
+LEAST_LEVELS = 5
+
+
+def eta_of_project(project: Project, levels: Sequence[float] = (), clips: int = 16) -> Facts:
+    """Measure guided pairs at several levels and free takes beside them, and propose `generate.eta`.
+
+    Args:
+        project: with training clips.
+        levels: shares of noise in (0, 1), at least `LEAST_LEVELS`; empty = `LEVELS`, as far as the schedule goes.
+        clips: training clips that a pair is made of at each level; all of them where there are fewer.
+
+    Raises:
+        ValueError: no clips, levels that cannot be measured, or nobody who judges.
+    """
+    settings = project.settings
+    _check_segments(settings)
+    with _judge(project) as judge:
+        chosen = _clips(project, clips)
+        levels = _levels(project.base.spec.path, levels)
+        probes = make_probes(project, chosen, levels)
+        said = {} if judge else _said(project.store, settings)
+        pairs = measure_probes(project, probes, judge, said)
+    sheets = draw_sheets(project, probes)
+    found = summarise(pairs, settings.project.seed)
+    proposed = propose(found)
+    labelled = judge is not None or any(level.judged for level in found)
+    warnings = warnings_of(found, proposed) if labelled else [_ask_people(project)]
+    if labelled and len(chosen) < min(clips, LEAST_CLIPS):
+        warnings.append(f"the project has {len(chosen)} training clips, and {clips} were asked for")
+    return {
+        "by": judge.name if judge else PEOPLE,
+        "faults_by": project.meter.headline or judge.name if judge else None,
+        "clips": len(chosen),
+        "levels": [{**level.written(), "sheet": str(sheets[level.eta])} for level in found],
+        "proposed": list(proposed) if proposed else None,
+        "warnings": warnings,
+    }
+
+
+def _check_segments(settings: Settings) -> None:
+    """Pairs can be mixed only over several segments."""
+    label, size = settings.label, settings.backbone
+    if label.whole:
+        raise ValueError("label.whole: a pair is mixed over its segments, and a whole clip is one; set it to false")
+    seconds = size.frames / size.fps
+    if seconds < 2 * label.segment_s and label.by == "metric":
+        raise ValueError(
+            f"backbone.frames: clips of {seconds:.3g} s are one segment of the {label.segment_s:g} s that metrics "
+            "measure, and a pair is mixed over several; take clips of 2 s or more, or set label.by to human or vlm"
+        )
+    if seconds < 2 * label.segment_s:
+        raise ValueError(
+            f"label.segment_s: clips of {seconds:.3g} s have one segment of {label.segment_s:g} s, and a pair is mixed "
+            f"over several; set it to {seconds / 2:.2g} or less"
+        )
+
+
+@contextmanager
+def _judge(project: Project) -> Iterator[Judge | None]:
+    """Who judges: label.by, or where that is nobody the metric that is named beside it; None = people."""
+    settings = project.settings
+    if settings.label.by == "human":
+        yield None
+        return
+    if settings.label.by == "none":
+        if not settings.label.metric:
+            raise ValueError(
+                "label.by: nobody is named to judge the pairs; set it to human, world, metric, vlm or reward, or "
+                "label.metric to the name of a metric"
+            )
+        settings = settings.model_copy(update={"label": settings.label.model_copy(update={"by": "metric"})})
+    with judge_of(settings, project.store.project) as judge:
+        yield judge
+
+
+def _clips(project: Project, count: int) -> list[Clip]:
+    """Training clips in an order that is drawn by the project's seed: with more asked for, the first stay the same."""
+    if count < 1:
+        raise ValueError(f"--clips: {count} clips make no pair; give 1 or more")
+    clips = project.store.clips("train")
+    if not clips:
+        raise ValueError("the project has no clips to make pairs of; run `rushes import` first")
+    return sorted(clips, key=lambda clip: stable_hash(["eta", project.settings.project.seed, clip.id]))[:count]
+
+
+def _levels(path: NoisePath, given: Sequence[float]) -> list[float]:
+    """The levels, from the lowest up."""
+    if not given:
+        return _reached(path)
+    if len(set(given)) < max(len(given), LEAST_LEVELS) or not all(0 < level < 1 for level in given):
+        raise ValueError(
+            f"--levels: name {LEAST_LEVELS} or more different ones above 0 and below 1, got "
+            f"{', '.join(f'{level:g}' for level in given)}; pure noise, 1, is always measured"
+        )
+    for level in given:
+        try:
+            path.time_of_share(level)
+        except ValueError as error:
+            raise ValueError(f"--levels: {error}") from error
+    return sorted(given)
+
+
+def _reached(path: NoisePath) -> list[float]:
+    """`LEVELS`, those that the path does not reach drawn down to the last that it does, in two digits."""
+    found = []
+    for level in LEVELS:
+        try:
+            path.time_of_share(level)
+            found.append(level)
+        except ValueError:
+            break
+    if len(found) < len(LEVELS):
+        found.append(max(n / 100 for n in range(1, 100) if _has(path, n / 100)))
+    return sorted(set(found))
+
+
+def _has(path: NoisePath, share: float) -> bool:
+    try:
+        path.time_of_share(share)
+    except ValueError:
+        return False
+    return True
+
+
+def _said(store: Store, settings: Settings) -> dict[frozenset[str], tuple[int, ...]]:
+    """What people said of pairs, all of them together."""
+    rows = labels_to_train_on(store, PEOPLE, settings.label.dimensions[0])
+    return {frozenset((row.left, row.right)): row.labels for row in rows if row.segment_s}
+
+
+def _ask_people(project: Project) -> str:
+    return (
+        f"people have not labelled these pairs yet, so no range is proposed; look at the sheets, or run `rushes label "
+        f"{project.store.project} --by human --probes`, which offers {PROBE_PAIRS} pairs a level, then run this again"
+    )
+
+
+def in_words(facts: Facts) -> list[str]:
+    """A line for each level, what is proposed, and what speaks against it."""
+    heads = ("motion agreement", "faults left", "wholly tied", "mixed")
+    lines = ["eta    " + "".join(f"{head:<22}" for head in heads) + "sheet"]
+    for row in facts["levels"]:
+        cells = "".join(f"{_cell(row[name], row[f'{name}_interval']):<22}" for name in MEASURES)
+        lines.append(f"{'free' if row['free'] else format(row['eta'], '.4g'):<7}{cells}{row['sheet']}")
+    faults = f", faults by {facts['faults_by']}" if facts["faults_by"] else ""
+    lines.append(f"by {facts['by']}{faults}, {facts['clips']} clips; 95 % intervals over clips")
+    lines += [f"! {line}" for line in facts["warnings"]]
+    if facts["proposed"]:
+        low, high = facts["proposed"]
+        lines.append(f"proposed: --set generate.eta=[{low:g},{high:g}]")
+    return lines
+
+
+def _cell(value: float | None, interval: list[float | None] | None) -> str:
+    if value is None or interval is None:
+        return "unknown"
+    low, high = ("?" if end is None else f"{end:.2f}" for end in interval)
+    return f"{value:.2f} [{low}, {high}]"

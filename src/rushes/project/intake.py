@@ -1,0 +1,137 @@
+"""The first stage: footage is looked at, all of it, before any is taken into the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rushes.footage import costs, told
+from rushes.footage.facts import ProbeCache
+from rushes.footage.find import find_bench, find_footage
+from rushes.footage.review import Length, Preflight, PreflightOptions, all_videos, review
+from rushes.footage.split import share_held_out
+from rushes.footage.take import import_bench, import_reviewed
+from rushes.footage.world import import_world
+from rushes.formats.layouts import Bench
+from rushes.project.comparisons import per_clip
+from rushes.project.project import Project, load_model
+
+Facts = dict[str, Any]
+
+
+def import_footage(project: Project) -> Facts:
+    """Real clips into the store, after a preflight.
+
+    Raises:
+        ValueError: what the footage or the settings lack; clips that cannot be used, each named, unless
+            footage.on_refused is skip.
+    """
+    table, size = project.settings.footage, project.settings.backbone
+    if table.kind == "world":
+        with project.timed("import", table.clips + table.eval_prompts) as tick:
+            world = import_world(project.store, table, size, project.settings.project.seed, lambda: tick(1))
+        return {"clips": world.clips, "held_out": world.held_out}
+    ask = _ask(project)
+    with _reviewed(project, ask) as (facts, done, bench):
+        told.write_review(project.store.project, done, ask, costs.summary(done, ask))
+        text = told.refusal(done, ask)
+        if text and (table.on_refused == "fail" or done.fatal):
+            raise ValueError(text)
+        if not done.clips:
+            raise ValueError(f"nothing was imported: of {len(done.checked)} clips none can be used; {_causes(done)}")
+        for refused in done.failures():
+            project.say(f"left out: {refused.source}: {refused.words}")
+        with project.timed("import", done.clips) as tick:
+            taken = import_reviewed(project.store, facts, done, ask, lambda: tick(1))
+            found: Facts = {name: count for name, count in asdict(taken).items() if count}
+            if bench:
+                prompts = import_bench(project.store, bench, done.bench, size.fps)
+                found |= {"prompts": prompts.clips, "imported_of_systems": prompts.takes}
+    return found
+
+
+def preflight(project: Project) -> tuple[Facts, list[str]]:
+    """What an import would take, trim, resample, crop and refuse, and what each choice of length costs.
+
+    Returns:
+        The facts, which are kept as preflight.json with a row for each clip, and the same as lines.
+
+    Raises:
+        ValueError: no footage to look at, or settings that contradict.
+    """
+    settings = project.settings
+    table = settings.footage
+    if table.kind == "world":
+        raise ValueError("footage.kind is world, which has nothing to check; name a folder of videos with --footage")
+    ask = _ask(project)
+    each = per_clip(settings)
+    with _reviewed(project, ask) as (_, done, _bench):
+
+        def held_out(clips: int) -> int:
+            return share_held_out(table.eval_fraction, clips)
+
+        def comparisons(clips: int) -> int:
+            return each * (clips - held_out(clips))
+
+        facts: Facts = costs.summary(done, ask)
+        rows = costs.choices(done, ask, each, held_out)
+        lost = {reason: comparisons(facts["clips"] + count) - comparisons(facts["clips"])
+                for reason, count in facts["reasons"].items()}  # fmt: skip
+        facts |= {
+            "recipe": settings.train.recipe,
+            "takes": settings.generate.takes,
+            "comparisons_per_clip": each,
+            "held_out": held_out(facts["clips"]),
+            "comparisons": comparisons(facts["clips"]),
+            "comparisons_lost": lost,
+            "choices": rows,
+            "on_refused": table.on_refused,
+        }
+        path = told.write_review(project.store.project, done, ask, facts)
+        return {**facts, "file": str(path), "fatal": done.fatal}, _lines(done, ask, facts)
+
+
+def _lines(done: Preflight, ask: PreflightOptions, facts: Facts) -> list[str]:
+    each, size = facts["comparisons_per_clip"], ask.length
+    lines = [*told.table(done, ask), "", *told.summary_lines(facts)]
+    lines += [f"  {refused.source}: {refused.words}" for refused in done.refused[: told.MOST_ROWS]]
+    lines += [f"  {line}" for line in done.fatal]
+    lines += [
+        "",
+        f"{facts['comparisons']} comparisons: {facts['clips'] - facts['held_out']} clips to train on, {each} each "
+        f"(recipe {facts['recipe']}, {facts['takes']} takes), {facts['held_out']} held out",
+    ]
+    lost = facts["comparisons_lost"]
+    if lost:
+        told_lost = ", ".join(f"{count} {reason}" for reason, count in lost.items())
+        lines.append(f"what is refused would have given {sum(lost.values())} more at most: {told_lost}")
+    lines += ["", "at other lengths (backbone.frames) and rates (backbone.fps), without what is refused for other "
+              "reasons than its length; * = the settings'"]  # fmt: skip
+    return [*lines, *told.choice_lines(facts["choices"], (size.frames, size.fps))]
+
+
+def _ask(project: Project) -> PreflightOptions:
+    size = project.settings.backbone
+    length = Length(size.frames, size.fps, lambda frames: load_model(size).spec.largest(frames))
+    return PreflightOptions(length, size.width_px, size.height_px, project.settings.footage)
+
+
+@contextmanager
+def _reviewed(project: Project, ask: PreflightOptions) -> Iterator[tuple[ProbeCache, Preflight, Bench | None]]:
+    """A review of the footage and the bench that the settings name."""
+    table = ask.table
+    listing = find_footage(table)
+    bench = find_bench(Path(table.bench)) if table.bench else None
+    with ProbeCache(project.store.project) as facts:
+        with project.timed("preflight", all_videos(listing, bench)) as tick:
+            done = review(facts, listing, bench, ask, lambda: tick(1))
+        yield facts, done, bench
+
+
+def _causes(done: Preflight) -> str:
+    counts = costs.reasons(done)
+    causes = ", ".join(f"{count} {reason}" for reason, count in counts.items()) or "there are none"
+    return f"{causes}. `rushes preflight` says what to do about each"

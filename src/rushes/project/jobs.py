@@ -1,0 +1,102 @@
+"""A run that is prepared: what each of the processes that train it needs, and how it sets itself up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import Tensor
+
+from rushes.backbones.adapters import is_adapter
+from rushes.backbones.base import Backbone, Precision
+from rushes.config.tables import Settings
+from rushes.project.project import BASE, Bar
+from rushes.project.times import training_times
+from rushes.store.latents import LatentStore
+from rushes.training.bank import fill, needs_reference, open_bank
+from rushes.training.batches import EMPTY, make_batch, read_views
+from rushes.training.comparison import Comparison
+from rushes.training.determinism import deterministic
+from rushes.training.gradients import measured_way
+from rushes.training.loop import Data
+from rushes.training.parallel import Ranks, whole
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """A run that is prepared: all that a process needs to train it without the project's database."""
+
+    settings: Settings
+    name: str
+    base: str  # fingerprint of the weights of the base
+    origin: str  # of those that training starts from
+    latents: str  # of the latents
+    identity: str
+    dtype: Precision  # of the network
+    comparisons: tuple[Comparison, ...]
+    held_out: tuple[Comparison, ...]
+
+
+def set_up(job: TrainingJob, folder: Path, backbone: Backbone, ranks: Ranks, timed: Bar) -> tuple[Backbone, Data]:
+    """Model and data of a run, the same in all processes; fills the bank, each process its share."""
+    train, seed = job.settings.train, job.settings.project.seed
+    comparisons = [*job.comparisons, *job.held_out]
+    views = [view for comparison in comparisons for view in comparison.views]
+    captions = list(dict.fromkeys([*(view.caption for view in views), EMPTY]))
+    backbone.prepare(ranks.share(captions))  # each process reads its share, and finds that of the others on the disk
+    ranks.wait()
+    backbone.prepare(captions)
+    latents = LatentStore(folder / "latents", job.latents)
+    empty = views if train.caption_dropout else [view for c in job.held_out for view in c.views]
+    read_views(backbone, [*views, *(replace(view, caption=EMPTY) for view in empty)], latents)
+    backbone.network.to(ranks.device)
+    # Only the first process has the runs that training starts from, whose adapters may be merged into frozen weights.
+    ranks.match(backbone.network, frozen=train.start != BASE)
+    data = Data(job.comparisons, job.held_out, latents, training_times(job.settings, backbone.spec))
+    if not train.bank or not any(map(needs_reference, job.comparisons)):
+        return backbone, data
+    bank = open_bank(
+        folder / "bank",
+        train.bank,
+        weights=job.origin + ("-mixed" if job.dtype == "mixed" else ""),  # weights alone do not tell it from float32
+        latents=latents,
+        backbone=backbone,
+        seed=seed,
+        times=data.times,
+        caption_dropout=train.caption_dropout,
+        first_frame_noise=train.first_frame_noise,
+    )
+    missing = bank.missing(job.comparisons)
+    if missing:
+        backbone.network.eval()
+        batch = make_batch([(missing[0], 0)], latents, backbone, seed, data.times).to(ranks.device)
+        way = measured_way(backbone, batch, train.gradients, train.memory_mb)
+        with timed("train: bank", len(missing) * train.bank) as tick, deterministic(train.deterministic):
+
+            def all_of(count: int) -> None:
+                tick(count * ranks.size)
+
+            share = ranks.share(missing)
+            fill(
+                bank,
+                share,
+                backbone,
+                latents,
+                seed=seed,
+                times=data.times,
+                way=way,
+                caption_dropout=train.caption_dropout,
+                first_frame_noise=train.first_frame_noise,
+                tick=all_of,
+            )
+        ranks.wait()
+        bank = bank.read_again()
+    return backbone, replace(data, bank=bank)
+
+
+def whole_weights(backbone: Backbone) -> dict[str, Tensor]:
+    """What a run writes, by name: weights that were trained, and all adapters, of which one expert's may have been left
+    as a run before made it. Sharded ones are put together; all processes must then call this.
+    """
+    named = backbone.network.named_parameters()
+    return {name: whole(p.detach()).contiguous() for name, p in named if p.requires_grad or is_adapter(name)}

@@ -1,0 +1,85 @@
+"""The report on judges: every judge whose labels a project holds, against its people. Free of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rushes.config.tables import Settings
+from rushes.judges.audit import Audit, audit, findings, still_test
+from rushes.media.read import read_video
+from rushes.metrics.base import Shot
+from rushes.project.labels import judge_of
+from rushes.records import Candidate, Clip
+from rushes.stats import Interval
+from rushes.store.annotators import AGAIN, PEOPLE, labels_to_train_on
+from rushes.store.database import Store
+
+Bar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+
+
+def audit_project(folder: Path, settings: Settings, static: int, bar: Bar) -> dict[str, Any]:
+    """Audit all judges of a project; with `static` above 0 also show the judge of the settings that many frozen clips.
+
+    Raises:
+        ValueError: no labels, or the static test was asked for and `label.by` names no program.
+    """
+    with Store.open(folder) as store:
+        rows = [row for row in store.preferences() if not row.judge.endswith(AGAIN)]
+        if not rows and not static:
+            raise ValueError(f"{folder} holds no labels; run `rushes label`, or give --static to test a judge without")
+        groups = {row.id: row.group for row in store.candidates(dropped=True)}
+        groups |= {row.id: row.id for row in store.clips(dropped=True)}
+        audits = audit(rows, lambda judge, name: labels_to_train_on(store, PEOPLE, name, without=judge), groups)
+        still = None
+        if static:
+            segment_s = None if settings.label.whole else settings.label.segment_s
+            with judge_of(settings, folder) as judge, bar("judges: frozen clips", static) as tick:
+                shots = _shots(store, settings, static, judge.size_px)
+                still = still_test(judge, shots, segment_s, lambda: tick(1))
+    return {
+        "judges": [asdict(one) for one in audits],
+        "static": asdict(still) if still else None,
+        "findings": findings(audits, still),
+        "lines": [*_lines(audits), *([_still_line(still)] if still else [])],
+    }
+
+
+def _shots(store: Store, settings: Settings, count: int, size_px: tuple[int, int] | None) -> Iterator[Shot]:
+    """Real clips, which move, or candidates where there are none, as long as candidates are."""
+    table = settings.backbone
+    rows: Sequence[Clip | Candidate] = store.clips("train") or store.candidates(split="train")
+    for row in rows[:count]:
+        own = size_px or (table.height_px, table.width_px)
+        video = read_video(store.media_path(row.media), fps=table.fps, frames=table.frames, size_px=own)
+        yield Shot(video.frames_FHWC, video.fps, row.caption, media=row.media)
+
+
+def _lines(audits: Sequence[Audit]) -> list[str]:
+    lines = []
+    for one in audits:
+        length = "whole clips" if one.segment_s is None else f"{one.segment_s:g} s"
+        shares = {
+            "agrees with people": one.without_ties,
+            "with ties": one.with_ties,
+            "same in both orders": one.consistent,
+            "first shown won": one.first_slot,
+        }
+        told = [f"{name} {_words(share)}" for name, share in shares.items() if share is not None]
+        counts = f"{one.segments} labels, {one.ties:.0%} ties, {one.unjudged} unjudged"
+        lines.append(f"{one.judge}, {one.dimension}, {length}: {'; '.join([counts, *told])}")
+    return lines
+
+
+def _still_line(still: Any) -> str:
+    wins = _words(still.frozen_wins)
+    return (
+        f"{still.judge}: {still.clips} clips, each frozen at four frames: the frozen one wins {wins}, {still.ties} ties"
+    )
+
+
+def _words(share: Interval) -> str:
+    return f"{share.value:.0%} [{share.low:.0%}, {share.high:.0%}] of {share.n}"

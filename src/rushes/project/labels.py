@@ -1,0 +1,149 @@
+"""Labels and scores for takes by a program: the world's verifier, a metric, a model behind an endpoint, a reward model.
+
+What people do is in `rushes.project.labeling_page`. Free of torch.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rushes import label
+from rushes.config.tables import LabelSettings, Settings
+from rushes.judges import metric as metric_judge
+from rushes.judges import reward as reward_judge
+from rushes.judges import world as world_judge
+from rushes.judges.base import Judge, PointwiseJudge
+from rushes.judges.endpoint import ChatEndpoint
+from rushes.judges.prompts import PROMPTS
+from rushes.judges.vlm import Account, VisionJudge, rating_judge
+from rushes.records import Candidate, stable_hash
+from rushes.store.annotators import PEOPLE, labels_to_train_on
+from rushes.store.database import Store
+
+if TYPE_CHECKING:
+    from rushes.project.project import Project
+
+Facts = dict[str, Any]
+ANSWERS = "answers.db"
+PROBE_PAIRS = 10  # pairs of `rushes eta` that people are offered at each level
+
+
+def label_takes(project: Project) -> Facts:
+    """Labels in the form that the settings ask for; where people label, those that are there.
+
+    Raises:
+        ValueError: as `label_pairs` and `score_takes` do, or people were named and have not labelled yet.
+    """
+    if project.settings.label.by == "human":
+        return _by_people(project.store)
+    return (score_takes if project.settings.label.form == "scores" else label_pairs)(project)
+
+
+def label_pairs(project: Project) -> Facts:
+    """Labels for pairs of takes.
+
+    Raises:
+        ValueError: nobody is named to label, or there is nothing to compare.
+    """
+    settings, account = project.settings.label, Account()
+    with judge_of(project.settings, project.store.project, account) as judge:
+        candidates = to_compare(project.store, project.settings)
+        pairs = sum(1 for _ in label.pairs(candidates))
+        if not pairs:
+            raise ValueError(
+                f"{len(candidates)} takes make no pair to compare; run `rushes generate` with generate.takes at least 2"
+            )
+        made_from, segment_s = _made_from(settings), None if settings.whole else settings.segment_s
+        with project.timed("label", pairs) as tick:
+            counts = label.label(
+                project.store, judge, candidates, segment_s=segment_s, settings_hash=made_from, tick=lambda: tick(1)
+            )
+    labels = {"left": counts[1], "tie": counts[0], "right": counts[-1]}
+    return {"by": judge.name, "pairs": pairs, **labels, **account.facts()}
+
+
+def _by_people(store: Store) -> Facts:
+    rows = labels_to_train_on(store, PEOPLE)
+    if not rows:
+        raise ValueError(
+            f"label.by: people are named to label and have not yet; run `rushes label {store.project}`, label pairs on "
+            "its page, then run this again"
+        )
+    counts = Counter(label for row in rows for label in row.labels)
+    return {"by": PEOPLE, "pairs": len(rows), "left": counts[1], "tie": counts[0], "right": counts[-1]}
+
+
+def to_compare(store: Store, settings: Settings) -> tuple[Candidate, ...]:
+    """Takes whose pairs are labelled: those of the system that training starts from, and none of `rushes eta`."""
+    return tuple(c for c in store.candidates(split="train", system=settings.train.start) if c.kind != "probe")
+
+
+def probes_to_compare(store: Store, settings: Settings) -> tuple[Candidate, ...]:
+    """Guided takes of `rushes eta` whose pairs people are offered: those of its newest weights and settings, of
+    `PROBE_PAIRS` clips at each level."""
+    made = store.candidates(split="train", kind="probe", system=settings.train.start)
+    found: dict[float, dict[str, list[Candidate]]] = {}
+    for candidate in made:
+        newest = (candidate.made_by, candidate.settings_hash) == (made[-1].made_by, made[-1].settings_hash)
+        if candidate.eta and newest:
+            found.setdefault(candidate.eta, {}).setdefault(candidate.group, []).append(candidate)
+    pairs = (pair for level in found.values() for pair in list(level.values())[:PROBE_PAIRS])
+    return tuple(candidate for pair in pairs for candidate in pair)
+
+
+def _made_from(settings: LabelSettings) -> str:
+    """Hash of what a program's labels depend on beside its name; what only concerns people is left out."""
+    return stable_hash([settings.by, settings.margin, settings.whole or settings.segment_s, settings.frames_per_s])
+
+
+@contextmanager
+def judge_of(settings: Settings, folder: Path, account: Account | None = None) -> Iterator[Judge]:
+    """The judge that the settings name; `account` counts what a model answered, whose answers are kept in `folder`.
+
+    Raises:
+        ValueError: it is nobody or people, or what it needs is not there.
+    """
+    table = settings.label
+    if table.by != "vlm":
+        yield _pointwise(table)
+        return
+    with ChatEndpoint(settings.endpoint, folder / ANSWERS) as endpoint:
+        prompt = PROMPTS[table.prompt]
+        if prompt.alone:
+            yield rating_judge(endpoint, prompt, table.frames_per_s, table.margin, account)
+        else:
+            yield VisionJudge(endpoint, prompt, table.frames_per_s, account)
+
+
+def _pointwise(settings: LabelSettings) -> PointwiseJudge:
+    if settings.by == "world":
+        return world_judge.make(settings.margin)
+    if settings.by == "metric":
+        return metric_judge.make(settings.metric, settings.margin)
+    if settings.by == "reward":
+        return reward_judge.make(settings.reward, settings.margin)
+    assert settings.by != "vlm"
+    who = "nobody is named" if settings.by == "none" else "people label on a page of their own"
+    raise ValueError(f"label.by: {who}; set it to human, world, metric, vlm or reward, or give --by")
+
+
+def score_takes(project: Project) -> Facts:
+    """Scores from 0 to 10 for takes.
+
+    Raises:
+        ValueError: nobody is named to label, or there are no takes.
+    """
+    made = project.store.candidates(split="train", kind="take", system=project.settings.train.start)
+    takes = (*made, *project.store.candidates(split="train", kind="imported"))
+    if not takes:
+        raise ValueError(f"{project.store.project} has no takes to score; run `rushes generate`")
+    account, folder = Account(), project.store.project
+    with judge_of(project.settings, folder, account) as judge, project.timed("label", len(takes)) as tick:
+        if not isinstance(judge, PointwiseJudge):
+            raise ValueError(f"label.prompt: {judge.name} compares clips and gives no scores; set it to realdpo")
+        counts = label.rate(project.store, judge, takes, tick=lambda: tick(1))
+    return {"by": judge.name, "scored": counts[True], "not_scored": counts[False], **account.facts()}

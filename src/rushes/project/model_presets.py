@@ -1,0 +1,247 @@
+"""Settings of a project on a released model: the model's own, and those of the recipe's paper."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rushes.backbones.base import BackboneSpec, LoadOptions
+from rushes.backbones.distilled import check_not_distilled
+from rushes.backbones.folders import HUB, Folder, open_folder
+from rushes.backbones.model_defaults import Match, Sourced, all_models, find_model, settings_of
+from rushes.backbones.pipeline import Family
+from rushes.backbones.released import released
+from rushes.config.tables import Settings, TrainSettings
+from rushes.inspect.fitting import check_fits
+from rushes.project.defaults import model_of, with_values
+from rushes.project.presets import checked_recipe, preset, scores_of, with_stages
+from rushes.project.settings import flat
+from rushes.training.recipe import published
+
+IN_TWO_REPOSITORIES = ("animatediff-sd1.5",)  # the hub has its adapter and its image model apart
+DEFAULT = "default (docs/settings.md)"
+GIVEN = "given"
+MISSING = "still to be given"
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Settings, the source of each by its dotted path, the released model they are of, and what to say of it."""
+
+    settings: Settings
+    sources: Mapping[str, str]
+    model: str
+    notes: tuple[str, ...]
+
+
+def model_preset(
+    model: str, recipe: str, footage: Path | None = None, size: tuple[int, int] | None = None, frames: int = 0
+) -> Preset:
+    """Settings of a project that runs a recipe on a released model.
+
+    Args:
+        model: folder in diffusers' layout, or `hub:OWNER/NAME`.
+        recipe: name or dotted path; its settings are those of its paper.
+        footage: folder, tar or table of clips; None = still to be set.
+        size: height and width in place of the model's own, in pixels.
+        frames: of a clip in place of the model's own; 0 = the model's own.
+
+    Raises:
+        ValueError: no such model, recipe or footage; a size or length that the model cannot take, with the nearest that
+            it can; or a recipe that needs a first frame on a model that takes none.
+    """
+    checked_recipe(recipe, footage)
+    if model in all_models():
+        where = f"{HUB}{all_models()[model].repository}"
+        raise ValueError(f"--model: {model} is a name, and its weights are needed; give their folder, or {where}")
+    match = find_model(model)
+    path = model if model.startswith(HUB) else str(Path(model).resolve())
+    folder = folder_of(model, match)
+    check_not_distilled(folder, match.model.family, model)
+    if model.startswith(HUB) and match.model.name in IN_TWO_REPOSITORIES:
+        raise ValueError(
+            f"--model: {model} is an adapter and no whole model; put it together with its image model once, as "
+            "docs/backbones.md shows, and give the folder that this makes"
+        )
+    return folder_preset(match, folder, path, recipe, footage, size, frames)
+
+
+def folder_preset(
+    match: Match,
+    folder: Folder,
+    path: str,
+    recipe: str,
+    footage: Path | None = None,
+    size: tuple[int, int] | None = None,
+    frames: int = 0,
+) -> Preset:
+    """The same for configurations that were read.
+
+    Args:
+        match: the model's row in the table.
+        folder: its configurations.
+        path: `backbone.path`.
+        recipe: see `model_preset`, and so for what follows.
+
+    Raises:
+        ValueError: as `model_preset` does.
+    """
+    module = checked_recipe(recipe, footage)
+    spec = family_of(match).spec(folder, LoadOptions())
+    rows = settings_of(match.model)
+    rows |= {name: Sourced(*each) for name, each in published(module).items()}
+    rows["backbone.path"] = Sourced(path, GIVEN)
+    if "first_frame" in module.NEEDS:
+        _check_takes_first_frame(recipe, match, spec)
+        rows["backbone.first_frame"] = Sourced(True, module.PAPER)
+    other = dict(_clip(rows, size, frames, spec, folder)) | dict(_both_experts(rows, spec))
+    notes = [match.note, *(f"{name}: {row.source}" for name, row in other.items() if row.source != GIVEN)]
+    rows |= other
+    base = with_stages(recipe, module, footage or Path.cwd(), TrainSettings(recipe=recipe))
+    settings = with_values(base, {name: row.value for name, row in rows.items()})
+    if settings.label.by == "metric":
+        notes.append(
+            f"label.by: the metric {settings.label.metric} labels here, which prefers steady clips and is not the "
+            "paper's judge; set it to human or vlm for labels of people or of a model that sees"
+        )
+    sources = _of_stages(base) | {name: row.source for name, row in rows.items()}
+    chosen = {"train.recipe": GIVEN, "footage.path": GIVEN if footage else MISSING}
+    return Preset(settings, {**sources, **chosen}, match.model.name, tuple(note for note in notes if note))
+
+
+def _of_stages(base: Settings) -> dict[str, str]:
+    """Sources of settings that are not at their defaults, as stages before training make what a recipe needs."""
+    ours, defaults = (dict(flat(each.model_dump(mode="json"))) for each in (base, Settings()))
+    return {
+        path: f"what {base.train.recipe} needs of the stages before training"
+        for path, value in ours.items()
+        if value != defaults.get(path)
+    }
+
+
+def sourced(preset: Preset, settings: Settings, overrides: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Each setting's value and source, by its dotted path, after overrides."""
+    rows = dict(flat(settings.model_dump(mode="json")))
+    return {
+        path: {"value": value, "source": GIVEN if given(overrides, path) else preset.sources.get(path, DEFAULT)}
+        for path, value in rows.items()
+    }
+
+
+def given(overrides: Sequence[str], path: str) -> bool:
+    """Whether one of the overrides sets this setting, or the table that it stands in."""
+    names = {text.partition("=")[0].strip() for text in overrides}
+    return any(path == name or path.startswith(f"{name}.") for name in names)
+
+
+def recipe_train(settings: Settings, recipe: str) -> TrainSettings:
+    """The `[train]` table of a recipe on a project's model: its paper's and the model's, or those of the tiny backbone.
+
+    Raises:
+        ValueError: no such recipe.
+    """
+    match = model_of(settings)
+    if match is None:
+        return preset(recipe).train
+    module = checked_recipe(recipe, None)
+    rows = settings_of(match.model) | {path: Sourced(*each) for path, each in published(module).items()}
+    spec = family_of(match).spec(folder_of(settings.backbone.path, match), LoadOptions())
+    rows |= dict(_both_experts(rows, spec))
+    values = {path: row.value for path, row in rows.items() if path.startswith("train.")}
+    if "scores" in module.NEEDS and settings.label.by != "none":
+        values["train.options.metric"] = scores_of(settings.label)
+    return with_values(Settings(train=TrainSettings(recipe=recipe)), values).train
+
+
+def check_gpu(settings: Settings, gpu: str) -> None:
+    """Refuse settings of which one training step does not fit a kind of GPU, with what would fit.
+
+    Raises:
+        ValueError: no such GPU, a model without a forecast, or a step that does not fit.
+    """
+    match = find_model(settings.backbone.path)
+    folder = folder_of(settings.backbone.path, match)
+    check_fits(folder, family_of(match).spec(folder, LoadOptions()), settings, gpu)
+
+
+def folder_of(model: str, match: Match) -> Folder:
+    """Configurations of a model: those in its folder, whose weights are looked at, or those of the release.
+
+    Raises:
+        ValueError: weights that are not whole.
+    """
+    if model.startswith(HUB) and match.model.repository.casefold() == model.removeprefix(HUB).casefold():
+        return released(match.model.name)
+    family = family_of(match)
+    return open_folder(model, family.name, family.pipelines)
+
+
+def family_of(match: Match) -> Family:
+    """The family that reads a model."""
+    family: Family = importlib.import_module(f"rushes.backbones.{match.model.family}").FAMILY
+    return family
+
+
+def _check_takes_first_frame(recipe: str, match: Match, spec: BackboneSpec) -> None:
+    if "first_frame" not in spec.modes:
+        raise ValueError(
+            f"--recipe: {recipe} needs a first frame, and {match.model.name} starts from captions alone; take a model "
+            "that starts from an image (docs/models.md), or another recipe"
+        )
+
+
+def _both_experts(rows: Mapping[str, Sourced], spec: BackboneSpec) -> Iterator[tuple[str, Sourced]]:
+    """A range of times that reaches both experts, where the paper's leaves one without a draw."""
+    highest = rows.get("train.t_high", Sourced(1.0, DEFAULT))
+    if spec.boundary is not None and highest.value <= spec.boundary:
+        why = f"1, as {highest.value:g} ({highest.source}) would leave the high-noise expert untrained"
+        yield "train.t_high", Sourced(1.0, why)
+
+
+def _clip(
+    rows: Mapping[str, Sourced], size: tuple[int, int] | None, frames: int, spec: BackboneSpec, folder: Folder
+) -> Iterator[tuple[str, Sourced]]:
+    """Size and length where they are not the table's: given, or the nearest that an unreleased model can take."""
+    own = (rows["backbone.height_px"].value, rows["backbone.width_px"].value)
+    height, width = size or own
+    fitting = nearest_size(spec, height, width)
+    if size and fitting != size:
+        raise ValueError(
+            f"--size {height}x{width}: the model cannot take it; the nearest that it can is {fitting[0]}x{fitting[1]}"
+        )
+    source = GIVEN if size else f"the nearest to {own[0]} x {own[1]} that {folder.path} can take"
+    if fitting != own:
+        yield "backbone.height_px", Sourced(fitting[0], source)
+        yield "backbone.width_px", Sourced(fitting[1], source)
+    asked = frames or rows["backbone.frames"].value
+    length = nearest_length(spec, asked)
+    if frames and length != frames:
+        raise ValueError(f"--frames {frames}: the model cannot take so many; the nearest that it can is {length}")
+    if length != rows["backbone.frames"].value:
+        source = GIVEN if frames else f"the nearest to {asked} that {folder.path} can take"
+        yield "backbone.frames", Sourced(length, source)
+
+
+def nearest_size(spec: BackboneSpec, height_px: int, width_px: int) -> tuple[int, int]:
+    """The height and width nearest to those wanted that a model can take."""
+    if spec.only_px:
+        return spec.only_px
+    multiple = spec.multiple_px or spec.spatial_ratio
+    nearest = [max(round(side / multiple), 1) * multiple for side in (height_px, width_px)]
+    if most := getattr(spec, "most_px", None):
+        nearest = [min(side, limit) for side, limit in zip(nearest, most, strict=True)]
+    return nearest[0], nearest[1]
+
+
+def nearest_length(spec: BackboneSpec, frames: int) -> int:
+    """The number of frames nearest to that wanted that a model can take."""
+    only, most = getattr(spec, "only_frames", 0), getattr(spec, "most_frames", 0)
+    if only:
+        return int(only)
+    step = spec.temporal_ratio * (1 + spec.lead)
+    below = spec.largest(max(frames, 1))
+    nearer = 2 * (frames - below) <= step or (most and below + step > most)
+    return below if nearer else below + step

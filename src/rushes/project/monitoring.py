@@ -1,0 +1,119 @@
+"""What looks on while a run trains, composed from the project: sampled clips, the leak probe, trackers, words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rushes import encode, generate
+from rushes.backbones.base import Backbone
+from rushes.media.files import whole_file
+from rushes.media.resize import Frames
+from rushes.project.project import Project
+from rushes.project.times import expert_shares, training_times
+from rushes.records import stable_hash
+from rushes.training import leak
+from rushes.training.comparison import Comparison, View
+from rushes.training.diagnosis import Diagnosis
+from rushes.training.health import EXPERT
+from rushes.training.history import read_history
+from rushes.training.trackers import open_trackers
+from rushes.training.watch import RunMonitor, Sampler
+
+LEAK = "leak.json"
+
+
+def watch_run(
+    project: Project, backbone: Backbone, kept: Sequence[Comparison], held_out: Sequence[Comparison], folder: Path
+) -> tuple[RunMonitor, ExitStack]:
+    """What watches a run, and the trackers that are to be closed at its end.
+
+    Raises:
+        ValueError: a tracker that is not installed.
+    """
+    settings = project.settings.train
+    closing = ExitStack()
+    trackers = [
+        closing.enter_context(each)
+        for each in open_trackers(
+            settings.trackers, project.store.project.resolve().name, folder, settings.model_dump()
+        )
+    ]
+    found = probe_leak(project, kept, folder) if settings.leak else ()
+    for line in leak.warnings(found):
+        project.say(line)
+
+    def track(rows: Sequence[dict[str, Any]]) -> None:
+        for tracker in trackers:
+            tracker(rows)
+
+    def tell(diagnosis: Diagnosis) -> None:
+        project.say(f"step {diagnosis.step}: {diagnosis.severity}: {diagnosis.name}: {diagnosis.evidence}")
+
+    known = {f"leak/{each.name}": each.share.value for each in found}
+    spec = project.base.spec
+    shares = expert_shares(training_times(project.settings, spec), spec)
+    known |= {f"{EXPERT}{name}/share": share for name, share in shares.items()}
+    sampler = _sampler(project, backbone, held_out, folder) if settings.sample_every else None
+    return RunMonitor(sampler, tell, track, known), closing
+
+
+def last_words(project: Project, folder: Path) -> list[str]:
+    """Say what is wrong with a finished run and what to do; the names of it."""
+    found: list[dict[str, Any]] = read_history(folder / "metrics.jsonl")[-1].get("diagnoses", [])
+    for each in found:
+        project.say(f"{each['severity']}: {each['name']}: {each['evidence']}\n  {each['remedy']}")
+    return [each["name"] for each in found]
+
+
+def _sampler(project: Project, backbone: Backbone, held_out: Sequence[Comparison], folder: Path) -> Sampler:
+    """Takes of the clips that the first held-out comparisons are about, each at a seed of its own that stays."""
+    groups = dict.fromkeys(c.group for c in held_out)
+    clips = [clip for clip in project.store.clips("train") if clip.id in groups][: project.settings.train.samples]
+    if not clips:
+        raise ValueError("train.sample_every: no held-out comparison belongs to a clip; raise train.held_out, or set 0")
+    size = project.settings.backbone
+    ask = project.settings.generate.model_copy(update={"kind": "take", "takes": 1})
+    studio = generate.GenerationContext(project.store, project.latents, backbone, size, folder.name, ask)
+    seed = project.settings.project.seed
+    wanted = [
+        generate.Request("", clip, clip.caption, int(stable_hash(["sample", seed, clip.id], 8), 16), None)
+        for clip in clips
+    ]
+
+    def make() -> list[Frames]:
+        parts = (generate.frames_of(studio, wanted[at : at + ask.batch]) for at in range(0, len(wanted), ask.batch))
+        return [frames for part in parts for frames in part]
+
+    return Sampler(make, folder, size.fps, generate.stored_scale(size))
+
+
+def probe_leak(project: Project, comparisons: Sequence[Comparison], folder: Path) -> tuple[leak.Leak, ...]:
+    """What gives losers away, from `train.leak` comparisons; kept in leak.json of the run, so that it is asked once."""
+    count = project.settings.train.leak
+    chosen = leak.spread_out(leak.pairs(comparisons), count)
+    path, made_from = folder / LEAK, stable_hash(["leak 1", [asdict(pair) for pair in chosen]])
+    if path.is_file():
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if kept["made_from"] == made_from:
+            return tuple(leak.Leak.read(each) for each in kept["features"])
+    size, fit = project.settings.backbone, project.settings.footage.fit
+
+    def read(view: View) -> leak.ShortcutFeatures:
+        job = encode.EncodingJob(view.key, view.media, False, view.edit)
+        frames = encode.edited(
+            job, lambda media: encode.read_clip(project.store.media_path(media), size, fit), project.base
+        )
+        return leak.ShortcutFeatures(frames, size.fps, project.store.media_path(view.media), bool(view.edit))
+
+    with project.timed("train: leak probe", len({v.key for pair in chosen for v in (pair.winner, pair.loser)})) as tick:
+        found = leak.measure(chosen, read, lambda: tick(1))
+    folder.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as partial:
+        rows = [each.written() for each in found]
+        partial.write_text(json.dumps({"made_from": made_from, "features": rows}, indent=1) + "\n", encoding="utf-8")
+    return found

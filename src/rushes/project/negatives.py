@@ -1,0 +1,63 @@
+"""What some recipes contrast beside takes: how alike takes are to real clips, and captions that are wrong."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from rushes import likeness
+from rushes.caption import writers
+from rushes.caption.wrong import wanted, write_wrong
+from rushes.config.files import settings_hash
+from rushes.judges.endpoint import ChatEndpoint
+from rushes.project.labels import ANSWERS
+from rushes.project.project import Project
+from rushes.project.stages import Facts
+from rushes.records import Candidate
+from rushes.training.views import of_clip, takes
+
+
+def measure_likeness(project: Project) -> None:
+    """Score the takes of training clips that have no score; cheap beside encoding them, and done when it is needed."""
+    clips = {clip.id: clip for clip in project.store.clips("train")}
+    missing = likeness.unmeasured(project.store, takes(project.store, project.grid), clips)
+    with project.timed("likeness", len(missing)) as tick:
+        likeness.measure(project.store, missing, clips, project.settings.footage.fit, lambda: tick(1))
+
+
+def wrong_captions(project: Project) -> Facts:
+    """Captions that are wrong, or wrong where a take is, for every training clip.
+
+    Raises:
+        ValueError: nobody is named to write, or there is nothing to write about.
+    """
+    settings, store = project.settings.caption, project.store
+    if settings.by == "none":
+        raise ValueError("caption.by: nobody is named to write captions; set it to rules, world or model, or give --by")
+    clips = store.clips("train")
+    if not clips:
+        raise ValueError("the project has no clips to write captions for; run `rushes import` first")
+    with ExitStack() as stack:
+        writer = writers.by_rules() if settings.by == "rules" else writers.by_world()
+        if settings.by == "model":
+            endpoint = stack.enter_context(ChatEndpoint(project.settings.endpoint, store.project / ANSWERS))
+            writer = writers.by_model(endpoint, settings.frames)
+        chosen = _chosen(project) if writer.sees else {}
+        pairs = wanted(clips, chosen, writer)
+        if not pairs:
+            raise ValueError("there are no takes in which something could be wrong; run `rushes generate` first")
+        with project.timed("caption", len(pairs)) as tick:
+            made_from = settings_hash(settings.model_copy(update={"about": "all"}))  # a text is the same, however many
+            counts = write_wrong(store, writer, pairs, settings_hash=made_from, tick=lambda: tick(1))
+    facts: Facts = {"by": writer.name, **{name: counts[name] for name in ("written", "there", "unchanged")}}
+    without = len(clips) - len({clip.id for clip, _ in pairs})
+    return facts | ({"clips_without_takes": without} if without else {})
+
+
+def _chosen(project: Project) -> dict[str, tuple[Candidate, ...]]:
+    """Takes that captions are written about, by clip."""
+    made = of_clip(takes(project.store, project.grid))
+    if project.settings.caption.about == "all":
+        return made
+    measure_likeness(project)
+    alike = {score.subject: score.value for score in project.store.scores(metric=likeness.METRIC)}
+    return {clip: (max(several, key=lambda take: alike[take.id]),) for clip, several in made.items()}

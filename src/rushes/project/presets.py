@@ -1,0 +1,101 @@
+"""Settings that a recipe ships for the tiny backbone, and the list of recipes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rushes.backbones.loading import backbone_table
+from rushes.config.tables import (
+    CaptionSettings,
+    FootageSettings,
+    GenerateSettings,
+    LabelSettings,
+    Settings,
+    TrainSettings,
+)
+from rushes.project.checks import unknown
+from rushes.training.recipe import Recipe, load_recipe, recipe_names
+
+HELD_OUT = 0.2  # share of a folder's clips that evaluation gets
+
+
+def preset(name: str, footage: Path | None = None) -> Settings:
+    """Settings of a project that runs recipe `name` on the tiny backbone.
+
+    Its clips are those of the folder `footage`, or without one of the embedded world. Footage is judged by a metric, as
+    the world's verifier knows the world alone.
+
+    Raises:
+        ValueError: no such recipe, or no such folder.
+    """
+    recipe = checked_recipe(name, footage)
+    return with_stages(name, recipe, footage, tiny_train(name, recipe))
+
+
+def checked_recipe(name: str, footage: Path | None) -> Recipe:
+    """The recipe that `--recipe` names, after `--footage` was looked at.
+
+    Raises:
+        ValueError: no such recipe, or no such folder.
+    """
+    if "." not in name and name not in recipe_names():
+        raise ValueError(f"--recipe: {unknown('recipe', name, recipe_names())}, or the dotted path of a module")
+    if footage is not None and not footage.exists():
+        raise ValueError(f"--footage: {footage} is not a folder, tar or table; name that of your videos")
+    return load_recipe(name)
+
+
+def with_stages(name: str, recipe: Recipe, footage: Path | None, train: TrainSettings) -> Settings:
+    """Settings whose stages make what a recipe needs, from footage or from the embedded world."""
+    label, scored = LabelSettings(), "scores" in recipe.NEEDS
+    if "labels" in recipe.NEEDS or scored:
+        label = (
+            LabelSettings(by="metric", metric="warping_error", segment_s=1.0) if footage else LabelSettings(by="world")
+        )
+    if scored:
+        label = label.model_copy(update={"form": "scores"})
+        train = train.model_copy(update={"options": {**train.options, "metric": scores_of(label)}})
+    return Settings(
+        caption=CaptionSettings(by="rules" if footage else "world")
+        if "wrong captions" in recipe.NEEDS
+        else CaptionSettings(),
+        footage=FootageSettings(kind="folder", path=str(footage.resolve()), eval_fraction=HELD_OUT)
+        if footage
+        else FootageSettings(),
+        generate=GenerateSettings(kind="guided" if "guided" in recipe.NEEDS else "take", takes=_takes(recipe)),
+        label=label,
+        train=train,
+    )
+
+
+def scores_of(label: LabelSettings) -> str:
+    """The name that scores by these settings go by."""
+    return f"metric:{label.metric}" if label.by == "metric" else label.by
+
+
+def _takes(recipe: Recipe) -> int:
+    """Takes of each clip: the two of a pair, and more where the recipe chooses among them or compares all of them."""
+    return 4 if "scores" in recipe.NEEDS else 3 if "likeness" in recipe.NEEDS else 2
+
+
+def tiny_train(name: str, recipe: Recipe) -> TrainSettings:
+    """The `[train]` table that suits the tiny backbone."""
+    return TrainSettings.model_validate({"recipe": name, **recipe.TINY})
+
+
+def recipe_table() -> list[dict[str, Any]]:
+    """Name, paper, needs and backbones of every recipe that ships."""
+    recipes = {name: load_recipe(name) for name in recipe_names()}
+    backbones = backbone_table()
+    return [
+        {
+            "name": name,
+            "paper": recipe.PAPER,
+            "needs": list(recipe.NEEDS),
+            "backbones": [
+                b["name"] for b in backbones if "first_frame" not in recipe.NEEDS or "first_frame" in b["modes"]
+            ],
+        }
+        for name, recipe in recipes.items()
+    ]

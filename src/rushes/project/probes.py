@@ -1,0 +1,224 @@
+"""Probes: the takes of `rushes eta`, what is measured of their pairs, and the sheets that show them."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rushes import generate
+from rushes.evaluate.levels import PairFacts
+from rushes.evaluate.suites import MetricSuite
+from rushes.judges.base import Judge, PointwiseJudge
+from rushes.media.files import whole_file
+from rushes.media.images import write_image
+from rushes.media.read import read_video
+from rushes.media.strips import contact_sheet
+from rushes.metrics.agreement import motion_agreement
+from rushes.metrics.base import Shot
+from rushes.project.labels import PROBE_PAIRS
+from rushes.project.project import BASE, Project, load_run
+from rushes.project.stages import encode_missing
+from rushes.records import Candidate, Clip, stable_hash
+from rushes.training.views import first_frame_of
+
+FOLDER, MEASURED = "eta", "pairs.jsonl"
+FREE, REAL = 1.0, 0.0  # levels beside the guided ones: takes from pure noise, and the real clip after the codec
+SHEET_CLIPS, SHEET_PX, SHEET_FRAMES = PROBE_PAIRS, 96, 8
+_VERSION = 1  # of what is measured; raise it when a measure changes
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Two takes of one clip from one level, and the real clip after the model's codec, which they are held against."""
+
+    eta: float
+    left: Candidate
+    right: Candidate
+    real: Candidate
+
+
+def make_probes(project: Project, clips: Sequence[Clip], levels: Sequence[float]) -> list[Probe]:
+    """A pair of each clip at each level, and one from pure noise; what is stored already is not made again.
+
+    The noise of a pair is the same at all levels, so that levels differ by nothing else. Nothing trains on them.
+    """
+    settings, system = project.settings, project.settings.train.start
+    firsts = [first_frame_of(clip) for clip in clips] if settings.backbone.first_frame else []
+    encode_missing(project, [clip.media for clip in clips], firsts, "eta: encode")
+    backbone = project.base if system == BASE else load_run(project, system)
+    ask = settings.generate.model_copy(update={"kind": "guided"})
+    studio = generate.GenerationContext(
+        project.store, project.latents, backbone, settings.backbone, system, ask, kind="probe"
+    )
+    wanted = list(_requests(studio, clips, (REAL, *levels, FREE), settings.project.seed))
+    missing = generate.missing(studio, wanted)
+    with project.timed("eta", len(missing)) as tick:
+        generate.generate(studio, missing, tick)
+    made = {row.id: row for row in project.store.candidates(split="train", kind="probe", system=system)}
+    rows: dict[tuple[str, float], list[Candidate]] = {}
+    for request in wanted:
+        level = FREE if request.eta is None else request.eta
+        rows.setdefault((request.clip.id, level), []).append(made[request.id])
+    pairs = [(clip.id, level) for clip in clips for level in (*levels, FREE)]  # by clip: its real one is read once
+    return [Probe(level, rows[id, level][0], rows[id, level][1], rows[id, REAL][0]) for id, level in pairs]
+
+
+def _requests(
+    studio: generate.GenerationContext, clips: Sequence[Clip], levels: Sequence[float], seed: int
+) -> Iterator[generate.Request]:
+    for level in levels:
+        for clip in clips:
+            for k in range(1 if level == REAL else 2):
+                number = generate.take_seed(seed, clip, k)
+                id = stable_hash([clip.id, studio.weights, number, studio.settings_hash, studio.system, "eta", level])
+                yield generate.Request(id, clip, clip.caption, number, None if level == FREE else level)
+
+
+class Kept:
+    """What was measured, a line each in a file: each is on disk before the next is begun, and a torn end is dropped."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._values = path, dict[str, Any]()
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        whole = text[: text.rfind("\n") + 1]
+        for line in whole.splitlines():
+            row = json.loads(line)
+            self._values[row["of"]] = row["value"]
+        if whole != text:
+            with whole_file(path) as part:
+                part.write_text(whole, encoding="utf-8")
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._values
+
+    def __getitem__(self, key: str) -> Any:
+        return self._values[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"of": key, "value": value}, allow_nan=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self._values[key] = value
+
+
+def measure_probes(
+    project: Project, probes: Sequence[Probe], judge: Judge | None, said: Mapping[frozenset[str], tuple[int, ...]]
+) -> list[PairFacts]:
+    """What each pair shows. Without a judge labels are what people `said` of it, by the ids of its members."""
+    folder = project.store.project / FOLDER
+    folder.mkdir(exist_ok=True)
+    kept, eyes = Kept(folder / MEASURED), _Eyes(project, judge) if judge else None
+    keys = [_keys(probe, eyes.by if eyes else []) for probe in probes]
+    shot = lru_cache(8)(lambda row: _shot(project, row, None))
+    todo = [at for at, names in enumerate(keys) if any(name not in kept for name in names[: 2 if eyes else 1])]
+    with project.timed("eta: measure", len(todo)) as tick:
+        for at in todo:
+            probe, (motion, judged) = probes[at], keys[at]
+            if motion not in kept:
+                kept[motion] = _finite(motion_agreement(shot(probe.left), shot(probe.right)))
+            if eyes and judged not in kept:
+                kept[judged] = eyes.look(probe)
+            tick(1)
+    found = []
+    for probe, (motion, judged) in zip(probes, keys, strict=True):
+        labels = said.get(frozenset((probe.left.id, probe.right.id)), ())
+        facts: dict[str, Any] = kept[judged] if eyes else {"labels": labels, "faults": None}
+        numbers = _known(kept[motion]), tuple(facts["labels"]), _known(facts["faults"])
+        found.append(PairFacts(probe.left.clip_id, probe.eta, *numbers))
+    return found
+
+
+class _Eyes:
+    """A judge's labels of a pair, and its faults: how far its members are behind the real clip, on average.
+
+    Faults are counted by the metric that evaluation's verdict is about, where there is one; else by the judge's scores;
+    and where it gives none, by the share of judged segments that the real clip wins less that which it loses.
+    """
+
+    def __init__(self, project: Project, judge: Judge) -> None:
+        meter, label = project.meter, project.settings.label
+        self.judge, self.segment_s = judge, label.segment_s
+        size_px, self.faults_by = (meter.size_px, meter.headline) if meter.headline else (judge.size_px, judge.name)
+        self.by = [judge.name, label.by, label.margin, label.segment_s, label.frames_per_s, self.faults_by]
+        self._shot = lru_cache(8)(lambda row, size: _shot(project, row, size))
+        grade = _grade(meter, judge)
+        self._score = lru_cache(64)(lambda row: grade(self._shot(row, size_px))) if grade else None
+
+    def look(self, probe: Probe) -> dict[str, Any]:
+        """The labels, and the faults or None."""
+        left, right = (self._shot(row, self.judge.size_px) for row in (probe.left, probe.right))
+        labels = self.judge.compare(left, right, self.segment_s).labels
+        behind = [self._behind(probe.real, row) for row in (probe.left, probe.right)]
+        return {"labels": list(labels), "faults": _finite(float(np.mean(behind)))}
+
+    def _behind(self, real: Candidate, take: Candidate) -> float:
+        if self._score:
+            return self._score(real) - self._score(take)
+        shots = [self._shot(row, self.judge.size_px) for row in (real, take)]
+        said = self.judge.compare(shots[0], shots[1], self.segment_s)
+        judged = [label for at, label in enumerate(said.labels) if at not in said.unjudged]
+        return sum(judged) / len(judged) if judged else math.nan
+
+
+def _grade(meter: MetricSuite, judge: Judge) -> Callable[[Shot], float] | None:
+    """A score of one clip, higher is better; None where there is none."""
+    if meter.headline:
+        sign = 1.0 if meter.better[meter.headline] == "higher" else -1.0
+        return lambda shot: sign * meter.measure(shot)[meter.headline][0]
+    return (lambda shot: judge.score(shot, None)[0]) if isinstance(judge, PointwiseJudge) else None
+
+
+def _keys(probe: Probe, by: Sequence[object]) -> tuple[str, str]:
+    pair = [_VERSION, probe.left.id, probe.right.id]
+    return stable_hash(["motion", *pair]), stable_hash(["judged", *pair, probe.real.id, *by])
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _known(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _shot(project: Project, row: Candidate, size_px: tuple[int, int] | None) -> Shot:
+    video = read_video(project.store.media_path(row.media), fps=row.fps, size_px=size_px)
+    return Shot(video.frames_FHWC, video.fps, row.caption, media=row.media)
+
+
+def draw_sheets(project: Project, probes: Sequence[Probe]) -> dict[float, Path]:
+    """A contact sheet for each level, of the first `SHEET_CLIPS` clips: real clip, first and second take."""
+    folder = project.store.project / FOLDER
+    levels = {eta: list(rows) for eta, rows in groupby(sorted(probes, key=lambda p: p.eta), lambda p: p.eta)}
+    read = lru_cache(SHEET_CLIPS)(lambda row: _strip(project, row))
+    paths = {}
+    with project.timed("eta: sheets", len(levels)) as tick:
+        for eta, rows in levels.items():
+            strips, labels = [], []
+            for number, probe in enumerate(rows[:SHEET_CLIPS], 1):
+                caption = probe.left.caption.encode("ascii", "replace").decode()
+                strips += [read(row) for row in (probe.real, probe.left, probe.right)]
+                labels += [f"{number} real: {caption}", f"{number} a", f"{number} b"]
+            paths[eta] = folder / ("free.png" if eta == FREE else f"eta-{eta:.4g}.png")
+            write_image(paths[eta], contact_sheet(strips, columns=SHEET_FRAMES, labels=labels))
+            tick(1)
+    return paths
+
+
+def _strip(project: Project, row: Candidate) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """A few frames of a take, small."""
+    scale = min(1.0, SHEET_PX / min(row.height_px, row.width_px))
+    size = (max(1, round(row.height_px * scale)), max(1, round(row.width_px * scale)))
+    frames = read_video(project.store.media_path(row.media), size_px=size, fit="stretch").frames_FHWC
+    picks = np.linspace(0, len(frames) - 1, min(SHEET_FRAMES, len(frames))).round().astype(int)
+    return np.ascontiguousarray(frames[picks])

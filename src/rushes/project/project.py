@@ -1,0 +1,354 @@
+"""A project that is open: its store, settings and model, and what each stage took."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from rushes.backbones.adapters import add_lora, is_adapter, merge_lora
+from rushes.backbones.base import Backbone, LoadOptions, Precision, trained_precision
+from rushes.backbones.loading import load_backbone
+from rushes.backbones.offload import check_not_offloaded
+from rushes.backbones.sampling import refused
+from rushes.backbones.tiling import tiled
+from rushes.config.tables import BackboneSettings, Settings, TrainSettings
+from rushes.encode import open_latents
+from rushes.evaluate.suites import MetricSuite, general_meter, world_meter
+from rushes.media.files import whole_file
+from rushes.project.checks import check_settings, unknown
+from rushes.project.defaults import in_words, left_out, model_of, with_model_defaults
+from rushes.project.times import training_times
+from rushes.records import Run
+from rushes.store.database import Store
+from rushes.store.latents import LatentStore
+from rushes.training.comparison import LatentGrid
+
+Bar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+BASE = "base"
+WEIGHTS = "weights.safetensors"
+TEXTS = "texts"
+SECONDS = "seconds.json"
+
+
+@contextmanager
+def no_bar(name: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar that shows nothing."""
+    yield lambda count: None
+
+
+def load_model(size: BackboneSettings, project: Path | None = None, dtype: Precision | None = None) -> Backbone:
+    """A fresh copy of the model that the `[backbone]` settings name.
+
+    Args:
+        size: those settings.
+        project: folder of the project in which what captions are read as is kept; None = nowhere.
+        dtype: in place of the settings', see `precision_of`.
+
+    Raises:
+        ValueError: no such backbone, or weights that it cannot read.
+    """
+    texts = project / TEXTS if project else None
+    how = LoadOptions(
+        dtype or size.dtype,
+        size.checkpointing,
+        tiled(size.tiling, size.name, size.frames, size.height_px, size.width_px),
+        size.fps,
+        size.quantize,
+        size.offload,
+        texts,
+        size.decode_timestep,
+        size.decode_noise_scale if size.decode_noise_scale >= 0 else None,
+    )
+    return load_backbone(size.name, size.path, how)
+
+
+@dataclass
+class Project:
+    """A project folder, its settings, and the model; the seconds that each stage has taken in it, all runs together."""
+
+    store: Store
+    settings: Settings
+    bar: Bar = no_bar
+    seconds: dict[str, float] = field(default_factory=dict)
+    say: Callable[[str], None] = lambda line: None  # what a user should read while a stage runs
+
+    @cached_property
+    def base(self) -> Backbone:
+        """The model before training, after its size was checked.
+
+        Raises:
+            ValueError: weights that cannot be read, or a size or frame count that the model cannot take.
+        """
+        size = self.settings.backbone
+        backbone = load_model(size, self.store.project)
+        problems = []
+        for where, check in (
+            ("backbone.frames", lambda: backbone.spec.latent_frames(size.frames)),
+            ("backbone.height_px, width_px", lambda: backbone.spec.check_size(size.height_px, size.width_px)),
+        ):
+            try:
+                check()
+            except ValueError as error:
+                problems.append(f"{where}: {error}")
+        problems += _sampling(self.settings, backbone)
+        problems += _first_frame_noise(self.settings, backbone)
+        tune, groups = self.settings.train.tune, ("full", "lora", *backbone.spec.tunable)
+        if tune not in groups:
+            problems.append(f"train.tune: {unknown('group of weights', tune, groups)}")
+        if size.first_frame and "first_frame" not in backbone.spec.modes:
+            problems.append(f"backbone.first_frame: this {size.name!r} takes no first frame; set it to false")
+        if not size.first_frame and "text" not in backbone.spec.modes:
+            problems.append(f"backbone.first_frame: this {size.name!r} starts from a first frame; set it to true")
+        if not problems:
+            training_times(self.settings, backbone.spec)  # which says what of the settings does not suit the model
+        if problems:
+            raise ValueError("\n".join(problems))
+        return backbone
+
+    @cached_property
+    def latents(self) -> LatentStore:
+        """Latents of this codec, size and preprocessing."""
+        return open_latents(self.store, self.base, self.settings.backbone, self.settings.footage.fit)
+
+    @property
+    def grid(self) -> LatentGrid:
+        """How clips lie in time."""
+        size = self.settings.backbone
+        spec = self.base.spec
+        return LatentGrid(
+            spec.latent_frames(size.frames),
+            spec.temporal_ratio,
+            size.fps,
+            size.first_frame,
+            self.settings.train.start,
+            clean=spec.first_frame == "clean",
+            lead=spec.lead,
+        )
+
+    @property
+    def meter(self) -> MetricSuite:
+        """What evaluation measures: the world's verifier on its own clips, general metrics on all others."""
+        return world_meter() if self.settings.footage.kind == "world" else general_meter()
+
+    @contextmanager
+    def timed(self, name: str, total: int) -> Iterator[Callable[[int], None]]:
+        """A progress bar under `name`; its seconds go to the stage, which is what stands before the colon."""
+        began, stage = time.perf_counter(), name.partition(":")[0]
+        try:
+            with self.bar(name, total) as advance:
+                yield advance
+        finally:
+            self.seconds[stage] = round(self.seconds.get(stage, 0.0) + time.perf_counter() - began, 3)
+            # A full disk is said by the stage itself.
+            with suppress(OSError), whole_file(self.store.project / SECONDS) as partial:
+                partial.write_text(json.dumps(self.seconds) + "\n", encoding="utf-8")
+
+
+def open_project(
+    folder: Path, settings: Settings, bar: Bar = no_bar, say: Callable[[str], None] = lambda line: None
+) -> Project:
+    """The project in a folder, made if it is not there yet.
+
+    Settings that were left out are the released model's own where the backbone is one of docs/models.md.
+
+    Raises:
+        ValueError: settings that no stage could work with, all of them named; a project of a newer Rushes.
+    """
+    given = left_out(settings)
+    if given:
+        match = model_of(settings)
+        say(in_words(given, match.model.name if match else settings.backbone.name))
+        settings = with_model_defaults(settings)
+    check_settings(settings)
+    path = folder / SECONDS
+    seconds = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return Project(Store.create(folder), settings, bar, seconds, say)
+
+
+def _sampling(settings: Settings, backbone: Backbone) -> list[str]:
+    """What is wrong with the settings of sampling for this model."""
+    ask, scale = settings.generate, settings.generate.image_cond_noise_scale
+    problems = refused(backbone.spec, ask.guidance_2, None if scale < 0 else scale, ask.match)
+    if scale > 0 and not settings.backbone.first_frame and not problems:
+        problems.append("generate.image_cond_noise_scale: no first frame is given (backbone.first_frame); set it to -1")
+    return problems
+
+
+def _first_frame_noise(settings: Settings, backbone: Backbone) -> Iterator[str]:
+    """What is wrong with noise on first frames for this model."""
+    if not settings.train.first_frame_noise:
+        return
+    if not settings.backbone.first_frame:
+        yield "train.first_frame_noise: no first frame is given (backbone.first_frame); set it to []"
+    elif backbone.spec.first_frame != "channels":
+        yield (
+            f"train.first_frame_noise: this {backbone.spec.name} has a first frame clean among its latents, and noise "
+            "is for models that are shown it as channels; set it to []"
+        )
+
+
+def run_folder(project: Project, run: str) -> Path:
+    """Where a run's weights and curves lie."""
+    return project.store.project / "runs" / run
+
+
+def find_run(project: Project, name: str) -> Run:
+    """The finished run of this name; the latest, where its folder was deleted and it was trained again.
+
+    Raises:
+        ValueError: there is none.
+    """
+    runs = {run.name: run for run in project.store.runs()}
+    if name not in runs:
+        there = f"there is {', '.join(runs)}" if runs else "there is none yet"
+        raise ValueError(
+            f"no run {name!r} is finished in {project.store.project} ({there}); run `rushes train` to its end"
+        )
+    return runs[name]
+
+
+def precision_of(project: Project, settings: TrainSettings) -> Precision:
+    """The precision of the network that a run with these settings trains.
+
+    Own weights change where the run, or one that it starts from, tunes them, or where it merges an adapter to begin
+    with. The base alone, for takes and its fingerprint, keeps the precision of the settings.
+    """
+    chain = [settings]
+    while chain[-1].start != BASE:
+        chain.append(_train_of(find_run(project, chain[-1].start)))
+    changes = settings.tune != "lora" or len({_tuned(each) for each in chain}) > 1
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return trained_precision(project.settings.backbone.dtype, changes, device)
+
+
+def base_beside(project: Project, run: str) -> Backbone:
+    """The base in the precision of a finished run, so that the two differ by their weights alone."""
+    dtype = precision_of(project, _train_of(find_run(project, run)))
+    same = dtype == project.settings.backbone.dtype
+    return project.base if same else load_model(project.settings.backbone, project.store.project, dtype)
+
+
+def make_trainable(backbone: Backbone, settings: TrainSettings) -> None:
+    """Let the weights that are trained require gradients, and no others; in place.
+
+    These are a fresh adapter's, all, or a group that the backbone names; of two experts those of both or of one.
+    """
+    if settings.tune == "lora":
+        add_lora(backbone.network, backbone.spec.lora_targets, settings.rank, settings.alpha)
+    else:
+        patterns = {"full": ("*",), **backbone.spec.tunable}[settings.tune]
+        for name, p in backbone.network.named_parameters():
+            p.requires_grad_(any(fnmatchcase(name, pattern) for pattern in patterns))
+    _train_expert(backbone, settings)
+
+
+def _train_expert(backbone: Backbone, settings: TrainSettings) -> None:
+    """Of the weights that may be trained keep those of the expert that `[train]` names; in place."""
+    for name, p in backbone.network.named_parameters():
+        if settings.expert != "both" and not name.startswith(f"{settings.expert}."):
+            p.requires_grad_(False)
+
+
+def load_start(project: Project) -> Backbone:
+    """What training starts from, its weights that are trained requiring gradients: the base, or a finished run.
+
+    Where the run trained the same weights, an adapter's among them, these go on. Where it trained others, its adapter
+    is merged, and an adapter of this run is a new one.
+
+    Raises:
+        ValueError: as `load_run` does, or a network that is offloaded.
+    """
+    check_not_offloaded(project.settings.backbone.offload)
+    settings = project.settings.train
+    if settings.start != BASE and _tuned(settings) == _tuned(_train_of(find_run(project, settings.start))):
+        backbone = _load_trainable(project, settings.start)
+        for name, p in backbone.network.named_parameters():  # the run may have trained one of two experts alone
+            p.requires_grad_(p.requires_grad or is_adapter(name))
+        _train_expert(backbone, settings)
+        return backbone
+    return _untrained(project, settings, precision_of(project, settings))
+
+
+def _untrained(project: Project, settings: TrainSettings, dtype: Precision) -> Backbone:
+    """The model before any run of a chain trained the weights that a run with these settings trains."""
+    while settings.start != BASE:
+        before = _train_of(find_run(project, settings.start))
+        if _tuned(before) != _tuned(settings):
+            break
+        settings = settings.model_copy(update={"start": before.start})
+    if settings.start == BASE:
+        backbone = load_model(project.settings.backbone, project.store.project, dtype)
+    else:
+        backbone = _load_trainable(project, settings.start, dtype)
+        merge_lora(backbone.network)
+    make_trainable(backbone, settings)
+    return backbone
+
+
+def _tuned(settings: TrainSettings) -> tuple[object, ...]:
+    """What is trained: settings that are equal for runs of which one can go on with what the other wrote.
+
+    Adapters of two experts are written both, whichever was trained; without adapters a run writes its expert's alone.
+    """
+    return ("lora", settings.rank, settings.alpha) if settings.tune == "lora" else (settings.tune, settings.expert)
+
+
+def adapts_base(project: Project, train: TrainSettings) -> bool:
+    """Whether the adapter of a run with these settings is all in which it differs from the base.
+
+    It started there, or went on with the adapter of a run of which the same holds.
+    """
+    while train.start != BASE:
+        before = _train_of(find_run(project, train.start))
+        if _tuned(before) != _tuned(train):
+            return False
+        train = before
+    return train.tune == "lora"
+
+
+def _train_of(run: Run) -> TrainSettings:
+    return Settings.model_validate(run.settings).train
+
+
+def load_run(project: Project, name: str) -> Backbone:
+    """A fresh copy of the base with the weights of a finished run.
+
+    Raises:
+        ValueError: no such run, another base than it started from, or weights that are not those it ended with.
+    """
+    backbone = _load_trainable(project, name)
+    backbone.network.requires_grad_(False)
+    return backbone
+
+
+def _load_trainable(project: Project, name: str, dtype: Precision | None = None) -> Backbone:
+    """A finished run's weights, requiring gradients; in another precision than the run's where `dtype` says so."""
+    run = find_run(project, name)
+    own = precision_of(project, _train_of(run))
+    path = run_folder(project, name) / WEIGHTS
+    if project.base.fingerprint != run.base:
+        raise ValueError(
+            f"run {name!r} started from other weights than [backbone] names now; set backbone.name and backbone.path "
+            "to what they were"
+        )
+    backbone = _untrained(project, _train_of(run), dtype or own)
+    try:
+        backbone.network.load_state_dict(load_file(path), strict=False)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise ValueError(f"{path}: cannot be read ({error}); {_AGAIN}") from error
+    if dtype in (None, own) and backbone.fingerprint != run.made_by:  # it is one of the weights as the run had them
+        raise ValueError(f"{path}: not the weights that run {name!r} ended with; {_AGAIN}")
+    return backbone
+
+
+_AGAIN = "run `rushes train` again, which writes them from the last checkpoint"

@@ -1,0 +1,74 @@
+"""Summary and report of a run; free of torch, so that they work on any copy of a project."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import rushes
+from rushes.config.tables import Settings, TrainSettings
+from rushes.media.files import whole_file
+from rushes.report.collect import collect
+from rushes.report.page import write
+from rushes.store.database import Store
+
+
+def run_name(settings: TrainSettings) -> str:
+    """Name of a run and its folder."""
+    return settings.name or settings.recipe.rsplit(".", 1)[-1]
+
+
+def summary_path(store: Store, run: str) -> Path:
+    """Where the machine-readable result of a run lies."""
+    return store.project / "reports" / f"{run}.json"
+
+
+def write_summary(store: Store, facts: Mapping[str, Any], seconds: Mapping[str, float], seed: int) -> dict[str, Any]:
+    """reports/RUN.json: what `evaluate` found, and the seconds that each stage has taken in the project so far.
+
+    Numbers that are not finite, such as the ends of an interval from one prompt, are null.
+    """
+    summary: dict[str, Any] = _finite(
+        {
+            **facts,
+            "seconds": {stage: round(s, 2) for stage, s in seconds.items()},
+            "seed": seed,
+            "version": rushes.__version__,
+            "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+    )
+    path = summary_path(store, facts["run"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    return summary
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def write_report(store: Store, settings: Settings, run: str = "") -> Path:
+    """reports/RUN.html from the store and the summary; `run` is the one that the settings name if it is empty.
+
+    Raises:
+        ValueError: the run was not evaluated.
+    """
+    run = run or run_name(settings.train)
+    source = summary_path(store, run)
+    if not source.is_file():
+        raise ValueError(f"{source} is not there, so run {run!r} has no results to report; run `rushes evaluate` first")
+    try:
+        summary = json.loads(source.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{source}: not JSON ({error}); run `rushes evaluate`, which writes it again") from error
+    report = collect(store, summary, run, settings.report.cases, settings.project.seed)
+    return write(report, source.with_suffix(".html"), settings.report.max_mb)

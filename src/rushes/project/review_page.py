@@ -1,0 +1,157 @@
+"""The review page of a project: its clips, their scenarios, and how near each lies to a threshold. Free of torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rushes.config.tables import Settings
+from rushes.curate import motion, technical
+from rushes.curate.balance import NO_TOPIC, OTHER, topics_of
+from rushes.curate.limits import Threshold
+from rushes.project.labeling_page import LEDGER
+from rushes.records import Clip, Decision
+from rushes.store.database import Store
+from rushes.web.people import Accounts
+from rushes.web.review import MEASURED, ReviewSession, ReviewThreshold
+from rushes.web.shelf import QueueEntry, ReviewQueue, ScenarioCount
+
+
+def thresholds(settings: Settings) -> dict[str, Threshold]:
+    """Name of a metric, as in STAGE/NAME -> what it must lie within, for the stages that are run."""
+    tables = settings.curate
+    recording = technical.limits(tables.technical, settings.backbone, settings.footage.fit)
+    every = {"technical": recording, "motion": motion.limits(tables.motion)}
+    return {
+        f"{stage}/{limit.name}": limit for stage, limits in every.items() if stage in tables.stages for limit in limits
+    }
+
+
+def margins(store: Store, limits: Mapping[str, Threshold]) -> dict[str, float]:
+    """Clip id -> how far it lies from the nearest threshold.
+
+    Distances are in interquartile ranges of their metric, so that metrics can be compared. A clip that lies outside of
+    some threshold counts by the farthest of these, as all of them must change for it to stay.
+    """
+    nearest: dict[str, float] = {}
+    beyond: dict[str, float] = {}
+    for name, limit in limits.items():
+        values = _values(store, name, limit)
+        bounds = [(bound, side) for bound, side in ((limit.low, 1), (limit.high, -1)) if math.isfinite(bound)]
+        if not values or not bounds:
+            continue
+        scale = _spread(list(values.values()))
+        for id, value in values.items():
+            inside = min(side * (value - bound) for bound, side in bounds) / scale
+            side = nearest if inside >= 0 else beyond
+            side[id] = min(nearest.get(id, math.inf), inside) if inside >= 0 else max(beyond.get(id, 0.0), -inside)
+    return nearest | beyond
+
+
+def _values(store: Store, name: str, limit: Threshold) -> dict[str, float]:
+    """Clip id -> the value that a limit is on: the metric of its name, or what the limit makes of its stage's."""
+    if limit.of is None:
+        return {score.subject: score.value for score in store.scores(metric=MEASURED + name)}
+    measured: dict[str, dict[str, float]] = {}
+    for score in store.scores_under(f"{MEASURED}{name.partition('/')[0]}/"):
+        measured.setdefault(score.subject, {})[score.metric.rpartition("/")[2]] = score.value
+    return {id: value for id, values in measured.items() if (value := limit.value(values)) is not None}
+
+
+def _spread(values: Sequence[float]) -> float:
+    """Interquartile range, the standard deviation where it is 0, else 1."""
+    low, high = np.percentile(values, (25, 75))
+    return float(high - low) or float(np.std(values)) or 1.0
+
+
+@contextmanager
+def open_review(folder: Path, settings: Settings) -> Iterator[ReviewSession]:
+    """All clips of a project for people to look at, closed at the end.
+
+    Raises:
+        ValueError: no project, or no clip in it.
+    """
+    store = Store.open(folder)
+    try:
+        limits = thresholds(settings)
+        shelf = shelf_of(store, settings, margins(store, limits))
+        if not shelf.ids:
+            raise ValueError(f"{folder} holds no clips to look at; run `rushes import {folder}`")
+        bounds = {name: ReviewThreshold(_finite(limit.low), _finite(limit.high)) for name, limit in limits.items()}
+        review = ReviewSession(store, shelf, Accounts(folder / LEDGER), bounds)
+    except BaseException:
+        store.close()
+        raise
+    try:
+        yield review
+    finally:
+        review.close()
+
+
+def shelf_of(store: Store, settings: Settings, margins: Mapping[str, float]) -> ReviewQueue:
+    """Every clip that was imported, in order, with its scenario by the caption that programs left it."""
+    written = {row.subject: row.caption for row in store.stream(Decision) if not row.person}
+    clips = [(clip.id, written.get(clip.id) or clip.caption, clip.source) for clip in store.stream(Clip)]
+    quotas = quotas_of(settings)
+    captions, sources = [caption for _, caption, _ in clips], [source for _, _, source in clips]
+    if settings.curate.balance.by == "scenario":
+        named = store.scenarios()
+        topics = [name if (name := named.get(id, "")) in quotas else OTHER for id, _, _ in clips]
+    else:
+        topics = topics_of(captions, sources, settings.curate.balance.topics if quotas else {})
+    entries = [
+        QueueEntry(id, "" if topic == OTHER else topic, margins.get(id, math.inf))
+        for (id, _, _), topic in zip(clips, topics, strict=True)
+    ]
+    return ReviewQueue(entries, quotas, _held_back)
+
+
+def quotas_of(settings: Settings) -> dict[str, int | None]:
+    """Scenario -> clips that are wanted of it, None = any number: the topics that the balance of a set lists."""
+    table = settings.curate.balance
+    listed = {"keywords": list(table.topics), "scenario": list(table.wanted), "clusters": []}[table.by]
+    return {name: table.wanted.get(name, table.most) or None for name in listed}
+
+
+def _held_back(decision: Decision) -> bool:
+    """Whether a clip is out only because there were enough of its scenario."""
+    return decision.reason.startswith("balance: ") and NO_TOPIC not in decision.reason
+
+
+def _finite(bound: float) -> float | None:
+    return bound if math.isfinite(bound) else None
+
+
+def progress_of(review: ReviewSession) -> dict[str, Any]:
+    """How far the review is: clips, those in the set, those that people decided, and each scenario; and it in lines."""
+    shelf, people = review.shelf, review.people_at_work()
+    facts: dict[str, Any] = {
+        "clips": len(shelf.ids),
+        "in_set": shelf.size("kept"),
+        "decided_by_people": shelf.size("people"),
+        "people": people,
+        "scenarios": [asdict(count) | {"missing": count.missing} for count in shelf.counts()],
+    }
+    told = ", ".join(f"{name} {count}" for name, count in people.items())
+    by = f"{facts['decided_by_people']} decided by people" + (f" ({told})" if told else "")
+    facts["lines"] = [f"{facts['clips']} clips, {facts['in_set']} in the set, {by}", *scenario_lines(shelf.counts())]
+    return facts
+
+
+def scenario_lines(counts: Sequence[ScenarioCount]) -> list[str]:
+    """A table of scenarios: clips wanted, found, in the set, kept by people, and missing; empty without scenarios."""
+    if not any(count.name for count in counts):
+        return []
+    rows = [("scenario", "wanted", "found", "in the set", "by people", "missing")]
+    for count in counts:
+        wanted, missing = ("-", "-") if count.wanted is None else (str(count.wanted), str(count.missing))
+        name = count.name or "(none)"
+        rows.append((name, wanted, str(count.found), str(count.kept), str(count.by_people), missing))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]

@@ -1,0 +1,90 @@
+"""The settings of a project's folder; free of torch, so that reports work without it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from rushes.config.files import load_settings, to_toml
+from rushes.config.tables import Settings, TrainSettings
+from rushes.media.files import whole_file
+from rushes.project.defaults import with_model_defaults
+from rushes.store.database import Store
+
+FILE = "rushes.toml"
+
+
+def read_settings(project: Path, overrides: Sequence[str] = ()) -> Settings:
+    """The settings of a project.
+
+    Raises:
+        ValueError: no project, one of a newer Rushes, or settings that are wrong, all of them named.
+    """
+    path = project / FILE
+    if not path.is_file():
+        raise ValueError(f"{project} is not a project: it has no {FILE}; make one with `rushes init {project}`")
+    if (project / "rushes.db").is_file():
+        Store.open(project).close()  # a newer Rushes has settings that this one would call unknown
+    return load_settings(path, overrides)
+
+
+def write_settings(project: Path, settings: Settings) -> Path:
+    """Write settings, each with its description, into a project's folder."""
+    path = project / FILE
+    with whole_file(path) as partial:
+        partial.write_text(to_toml(settings), encoding="utf-8")
+    return path
+
+
+def adopt(project: Path, settings: Settings, source: Path) -> None:
+    """Write the settings that the file `source` gave into the project, which may be new.
+
+    Raises:
+        ValueError: the project has settings that differ; the text names each.
+    """
+    settings = with_model_defaults(settings)  # a file that is written has all settings
+    if not (project / FILE).is_file():
+        project.mkdir(parents=True, exist_ok=True)
+        write_settings(project, settings)
+        return
+    there, ours = (dict(flat(each.model_dump())) for each in (with_model_defaults(read_settings(project)), settings))
+    names = [name for name in {**there, **ours} if there.get(name) != ours.get(name)]
+    if names:
+        told = "; ".join(f"{name} is {there.get(name)!r}, not {ours.get(name)!r}" for name in names)
+        raise ValueError(
+            f"{project / FILE} differs from {source} and what was given with it: {told}. "
+            f"`rushes run {project}` goes on with the project's own; for the others, choose another --out"
+        )
+
+
+def overridden(settings: Settings, overrides: Sequence[str]) -> Settings:
+    """Settings with some of them changed.
+
+    Raises:
+        ValueError: an override that is wrong.
+    """
+    with TemporaryDirectory() as folder:
+        return load_settings(write_settings(Path(folder), settings), overrides)
+
+
+def with_train(project: Path, train: TrainSettings, overrides: Sequence[str]) -> Settings:
+    """The settings of a project with another [train] table in place of its own, then overridden.
+
+    Raises:
+        ValueError: as `read_settings` does.
+    """
+    ours = [text for text in overrides if text.startswith("train.")]
+    settings = with_model_defaults(read_settings(project, [text for text in overrides if text not in ours]))
+    with TemporaryDirectory() as folder:
+        return load_settings(write_settings(Path(folder), settings.model_copy(update={"train": train})), ours)
+
+
+def flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Settings one by one, under their dotted paths."""
+    for name, value in table.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value

@@ -1,0 +1,140 @@
+"""The stages in order. Each can be stopped at any time and run again: it does what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rushes import encode, generate
+from rushes.config.tables import GenerateSettings
+from rushes.evaluate import stored
+from rushes.media.resize import Frames
+from rushes.project.intake import import_footage as import_footage  # the first of them
+from rushes.project.project import BASE, Project, base_beside, load_run
+from rushes.project.reports import run_name
+from rushes.records import Candidate, Clip, stable_hash
+from rushes.training.views import first_frame_of
+
+Facts = dict[str, Any]
+
+
+def generate_takes(project: Project, settings: GenerateSettings | None = None, system: str = "") -> Facts:
+    """Takes of every training clip by a system: "base", a finished run, or by default what training starts from.
+
+    Raises:
+        ValueError: there are no clips, or no such run.
+    """
+    settings, system = settings or project.settings.generate, system or project.settings.train.start
+    clips = project.store.clips("train")
+    if not clips:
+        raise ValueError("the project has no clips to train on; run `rushes import` first")
+    wanted, made = _generate(project, clips, settings, system, project.settings.project.seed, "generate")
+    return {"by": system, "takes": len(wanted), "made_now": made}
+
+
+def _generate(
+    project: Project,
+    clips: Sequence[Clip],
+    settings: GenerateSettings,
+    system: str,
+    seed: int,
+    stage: str,
+    beside: str = "",
+) -> tuple[list[str], int]:
+    """Ids of all candidates that the settings ask for, and how many of them were made now.
+
+    The base answers in the precision of the run that it is compared with (`beside`), if any.
+    """
+    firsts = [first_frame_of(clip) for clip in clips] if project.settings.backbone.first_frame else []
+    whole = [clip.media for clip in clips] if settings.kind == "guided" else []
+    encode_missing(project, whole, firsts, f"{stage}: encode")
+    base = base_beside(project, beside) if beside else project.base
+    backbone = base if system == BASE else load_run(project, system)
+    studio = generate.GenerationContext(
+        project.store, project.latents, backbone, project.settings.backbone, system, settings
+    )
+    wanted = generate.requests(studio, clips, seed)
+    missing = generate.missing(studio, wanted)
+    with project.timed(stage, len(missing)) as tick:
+        generate.generate(studio, missing, tick)
+    return [request.id for request in wanted], len(missing)
+
+
+def encode_missing(project: Project, whole: Sequence[str], firsts: Sequence[str], stage: str) -> None:
+    """Latents of media: of whole clips, and of first frames alone."""
+    wanted = encode.jobs(project.latents, whole, firsts)
+    size, fit = project.settings.backbone, project.settings.footage.fit
+    with project.timed(stage, len(wanted)) as tick:
+        encode.encode(project.store, project.latents, project.base, size, fit, wanted, lambda: tick(1))
+
+
+def held_out_clips(project: Project) -> tuple[Clip, ...]:
+    """Clips that evaluation takes, at most as many as the settings ask for.
+
+    Raises:
+        ValueError: there are none.
+    """
+    clips = project.store.clips("eval")
+    if not clips:
+        setting = "footage.eval_prompts" if project.settings.footage.kind == "world" else "footage.eval_fraction"
+        raise ValueError(f"the project has no held-out clips; set {setting} above 0, then run `rushes import`")
+    return clips[: project.settings.evaluate.prompts]
+
+
+def held_out_takes(project: Project, system: str, beside: str = "") -> list[Candidate]:
+    """Takes of held-out prompts by the base or a finished run; all systems get the same prompts and seeds.
+
+    `beside` names the run that the base is compared with, for its precision.
+
+    Raises:
+        ValueError: nothing is held out, or the run is not finished.
+    """
+    settings = project.settings
+    ask = settings.generate.model_copy(
+        update={"kind": "take", "takes": settings.evaluate.seeds, "steps": settings.evaluate.steps}
+    )
+    drawn = int(stable_hash(["held out", settings.project.seed], 8), 16)
+    stage = f"evaluate: {system}"
+    made = set(_generate(project, held_out_clips(project), ask, system, drawn, stage, beside)[0])
+    return [row for row in project.store.candidates(split="eval", system=system) if row.id in made]
+
+
+def evaluate_run(project: Project, run: str = "") -> Facts:
+    """Held-out prompts and seeds by the base and a trained model, measured and compared.
+
+    Raises:
+        ValueError: the run is not finished, or nothing is held out.
+    """
+    settings, store, meter = project.settings, project.store, project.meter
+    run = run or run_name(settings.train)
+    base, trained = (held_out_takes(project, system, run) for system in (BASE, run))
+    others: dict[str, list[Candidate]] = {}
+    for row in store.candidates(split="eval", kind="imported"):
+        others.setdefault(row.system, []).append(row)
+    missing = stored.unmeasured(store, [*base, *trained, *(c for rows in others.values() for c in rows)], meter)
+    with project.timed("evaluate: measure", len(missing)) as tick:
+        stored.score(store, missing, meter, stills(project), lambda: tick(1))
+    seed = settings.project.seed
+    facts: Facts = {"run": run, "headline": meter.headline}
+    facts["metrics"] = stored.compare(store, meter, stored.pairs(base, trained), seed=seed)
+    if len(others) > 1:
+        first, *rest = others
+        facts["arms"] = {
+            f"{other} against {first}": stored.compare(
+                store, meter, stored.pairs(others[first], others[other]), seed=seed
+            )
+            for other in rest
+        }
+    return facts
+
+
+def stills(project: Project) -> Callable[[Candidate], Frames | None]:
+    """The frame that each candidate was given to start from."""
+    clips = {clip.id: clip for clip in project.store.clips(dropped=True)}
+
+    def still(candidate: Candidate) -> Frames | None:
+        if not project.settings.backbone.first_frame or candidate.clip_id not in clips:
+            return None
+        return encode.read_still(project.store.media_path(first_frame_of(clips[candidate.clip_id])))
+
+    return still

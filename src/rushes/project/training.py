@@ -1,0 +1,345 @@
+"""The training stage: a recipe's comparisons, encoded and checked, and one run."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from rushes.backbones.base import Backbone
+from rushes.backbones.offload import check_not_offloaded
+from rushes.config.files import settings_hash, validate_table
+from rushes.config.tables import ObjectiveSettings, Settings, TrainSettings
+from rushes.likeness import METRIC as LIKENESS
+from rushes.media.files import whole_file
+from rushes.objectives.safeguards import guarded
+from rushes.objectives.terms import ALONE, Term
+from rushes.project.jobs import TrainingJob, set_up, whole_weights
+from rushes.project.monitoring import last_words, watch_run
+from rushes.project.negatives import measure_likeness
+from rushes.project.project import (
+    BASE,
+    WEIGHTS,
+    Project,
+    find_run,
+    load_model,
+    load_start,
+    make_trainable,
+    no_bar,
+    precision_of,
+    run_folder,
+)
+from rushes.project.reports import run_name
+from rushes.project.stages import Facts, encode_missing
+from rushes.project.times import expert_shares, times_facts, times_in_words, training_times
+from rushes.records import Run, stable_hash
+from rushes.training.checkpoint import only_one
+from rushes.training.checks import check_latents
+from rushes.training.comparison import OWN, Comparison
+from rushes.training.history import read_history
+from rushes.training.loop import Data, Progress, split, train
+from rushes.training.parallel import Ranks, joined, others_wait
+from rushes.training.recipe import Recipe, load_recipe
+from rushes.training.sameness import drop_same
+from rushes.training.views import gaps, takes_account
+from rushes.training.watch import NOBODY, RunMonitor
+
+NAMED = 3  # comparisons that are named where some are left out
+
+
+def train_run(project: Project) -> Facts:
+    """One training run, continued where it was stopped; under torchrun that of the first process.
+
+    Raises:
+        ValueError: nothing to compare, a run that starts from itself, settings that do not go together, or another
+            process that trains this run.
+    """
+    settings, name = project.settings.train, run_name(project.settings.train)
+    folder = run_folder(project, name)
+    with only_one(folder), joined() as ranks:
+        job, facts = _prepare(project, name)
+        for line in times_in_words(project.settings, project.base.spec):
+            project.say(line)
+        for torn in folder.rglob(".*.part"):  # of a process that was killed; checkpoints are large
+            torn.unlink()
+        ranks.send(job)
+        backbone, data = set_up(job, project.store.project, _start(project), ranks, project.timed)
+        for line in doubts(settings, backbone.network, ranks.size):
+            project.say(line)
+        shown = 0
+        watch, trackers = watch_run(project, backbone, job.comparisons, job.held_out, folder)
+        with project.timed(f"train: {name}", settings.steps) as tick, _full_disk_said(folder), trackers:
+
+            def show(step: int, row: Mapping[str, float]) -> None:
+                nonlocal shown  # a run that is continued begins where it was stopped
+                tick(step - shown)
+                shown = step
+
+            taken = _train(job, backbone, data, folder, ranks, show, watch)
+            _write_weights(job, backbone, folder)
+        if ranks.size > 1 and settings.parallel == "shard":  # its hash is that of whole weights
+            backbone = _start(project)
+            backbone.network.load_state_dict(load_file(folder / WEIGHTS), strict=False)
+        _add_run(project, stable_hash(["run", name, job.identity]), name, job.base, backbone, folder)
+    bank = {"bank": data.bank.draws} if data.bank else {}
+    facts |= {"diagnoses": last_words(project, folder)}
+    return {"run": name, "steps": settings.steps, "steps_now": taken, **_gradients(folder), **bank, **facts}
+
+
+def doubts(settings: TrainSettings, network: nn.Module, processes: int) -> list[str]:
+    """What a user may not have meant by settings of a run, a sentence each."""
+    found = []
+    if any(p.requires_grad and p.dtype == torch.bfloat16 for p in network.parameters()):
+        found.append(
+            f"train.tune {settings.tune}: steps below 1/512 of a bfloat16 weight are rounded away (at a learning rate "
+            "of 1e-6 about 2 % of the weights move); set backbone.dtype to auto or mixed"
+        )
+    if settings.batch < processes:
+        found.append(
+            f"train.batch is {settings.batch} for {processes} processes, so {processes - settings.batch} of them get "
+            f"no comparison; set it to a multiple of {processes} to use all"
+        )
+    return found
+
+
+def follow_run(folder: Path) -> bool:
+    """What a process of torchrun's does that is not the first: train along; False for the first, or without torchrun.
+
+    Args:
+        folder: of the project. Only the first process opens its database, so this may be on another machine.
+    """
+    if not others_wait():
+        return False
+    with joined() as ranks:
+        job: TrainingJob = ranks.send(None)
+        backbone = load_model(job.settings.backbone, folder, job.dtype)
+        make_trainable(backbone, job.settings.train)
+        backbone, data = set_up(job, folder, backbone, ranks, no_bar)
+        _train(job, backbone, data, folder / "runs" / job.name, ranks)
+        whole_weights(backbone)  # all processes give their parts
+    return True
+
+
+def bank_run(project: Project) -> Facts:
+    """Compute the reference errors that a run will look up, or the rest of them.
+
+    Raises:
+        ValueError: `train.bank` is 0, the reference moves, or as `train_run` does.
+    """
+    settings = project.settings.train
+    if not settings.bank:
+        raise ValueError("train.bank is 0, so there is nothing to compute; set it to the number of draws, such as 8")
+    name = run_name(settings)
+    with only_one(run_folder(project, name)), joined() as ranks:
+        job, _ = _prepare(project, name)
+        ranks.send(job)
+        _, data = set_up(job, project.store.project, _start(project), ranks, project.timed)
+    there = len(data.bank.entries) if data.bank else 0
+    return {"draws": settings.bank, "comparisons": len(job.comparisons), "entries": there}
+
+
+def _prepare(project: Project, name: str) -> tuple[TrainingJob, Facts]:
+    """What is to be trained, and what a user may want to know of it."""
+    settings, seed = project.settings.train, project.settings.project.seed
+    check_not_offloaded(project.settings.backbone.offload)
+    recipe = load_recipe(settings.recipe)
+    origin = _origin(project, name)
+    options = validate_table(recipe.Options, settings.options, "train.options")
+    comparisons, dropped, left_out = recipe_comparisons(project, recipe, settings)
+    _check_captions(comparisons, settings)
+    times = training_times(project.settings, project.base.spec)
+    base = project.base.fingerprint
+    kept, held_out = split(comparisons, settings.held_out)
+    made_from = [
+        settings.model_dump(mode="json", exclude={"leak", "trackers"}),
+        base,
+        origin,
+        seed,
+        project.latents.fingerprint,
+        repr(times),  # its shift may be the model's own, or that of [generate]
+    ]
+    identity = stable_hash([*made_from, [asdict(comparison) for comparison in comparisons]])
+    start, latents, dtype = origin or base, project.latents.fingerprint, precision_of(project, settings)
+    job = TrainingJob(project.settings, name, base, start, latents, identity, dtype, tuple(kept), tuple(held_out))
+    facts: Facts = {"comparisons": len(kept), "held_out": len(held_out)}
+    terms = Counter(term.level for comparison in comparisons for term in comparison.terms)
+    facts |= {"terms": dict(terms)} | ({"same_on_both_sides": dict(dropped)} if dropped else {})
+    facts |= {"other_first_frame": len(left_out)} if left_out else {}
+    if account := getattr(recipe, "account", None):
+        facts |= account(project.store, options, project.grid)
+    takes = takes_account(project.store, project.grid, comparisons)
+    facts |= {"takes": takes} if "used" in takes else {}
+    return job, facts | times_facts(times, expert_shares(times, project.base.spec))
+
+
+def _check_captions(comparisons: Sequence[Comparison], settings: TrainSettings) -> None:
+    """Refuse to replace captions where they are what is compared: all sides would be the same."""
+    contrasted = sum(len({view.caption for view in comparison.views}) > 1 for comparison in comparisons)
+    if settings.caption_dropout and contrasted:
+        raise ValueError(
+            f"train.caption_dropout: {contrasted} of {len(comparisons)} comparisons of recipe {settings.recipe!r} are "
+            "between captions, which an empty one would make equal; set it to 0"
+        )
+
+
+def _train(
+    job: TrainingJob,
+    backbone: Backbone,
+    data: Data,
+    folder: Path,
+    ranks: Ranks,
+    show: Progress = lambda step, row: None,
+    watch: RunMonitor = NOBODY,
+) -> int:
+    settings, seed = job.settings.train, job.settings.project.seed
+    return train(
+        backbone, data, settings, folder, seed=seed, identity=job.identity, progress=show, watch=watch, ranks=ranks
+    )
+
+
+def _write_weights(job: TrainingJob, backbone: Backbone, folder: Path) -> None:
+    with whole_file(folder / WEIGHTS) as partial:
+        about = {"base": job.base, "recipe": job.settings.train.recipe}
+        save_file(whole_weights(backbone), partial, metadata=about)
+
+
+def _gradients(folder: Path) -> Facts:
+    """How gradients were taken and why, as the run's first row has it."""
+    row = read_history(folder / "metrics.jsonl")[0]
+    return {name: row[name] for name in ("gradients", "gradients_why")}
+
+
+def _start(project: Project) -> Backbone:
+    torch.manual_seed(project.settings.project.seed)  # the adapter's first factor is drawn by peft
+    return load_start(project)
+
+
+def _origin(project: Project, name: str) -> str:
+    """Fingerprint of the weights of the run that training starts from; "" for the base."""
+    start, origin = project.settings.train.start, ""
+    while start != BASE:
+        if start == name:
+            raise ValueError(f"train.start: run {name!r} cannot start from itself; set train.name to a new name")
+        run = find_run(project, start)
+        origin = origin or run.made_by
+        start = Settings.model_validate(run.settings).train.start
+    return origin
+
+
+def _add_run(project: Project, id: str, name: str, base: str, backbone: Backbone, folder: Path) -> None:
+    if any(run.id == id for run in project.store.runs()):
+        return
+    settings = project.settings
+    rows = (json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
+    run = Run(
+        id=id,
+        name=name,
+        recipe=settings.train.recipe,
+        backbone=settings.backbone.name,
+        base=base,
+        made_by=backbone.fingerprint,
+        seed=settings.project.seed,
+        steps=settings.train.steps,
+        seconds=round(sum(row.get("seconds", 0.0) for row in rows), 2),
+        settings=settings.model_dump(mode="json"),
+        settings_hash=settings_hash(settings),
+    )
+    project.store.add([run])
+
+
+@contextmanager
+def _full_disk_said(folder: Path) -> Iterator[None]:
+    """Safetensors reports a full disk by an error of its own kind."""
+    try:
+        yield
+    except SafetensorError as error:
+        raise OSError(f"{folder}: cannot be written ({error}); free some space, then run again") from error
+
+
+class Found(NamedTuple):
+    """What a recipe makes of the store.
+
+    Attributes:
+        comparisons: encoded and checked.
+        same: how many terms were dropped as both sides are the same, by level.
+        left_out: why a comparison lost terms, by its id: a clip of it does not start from its given first frame.
+    """
+
+    comparisons: list[Comparison]
+    same: Counter[str]
+    left_out: dict[str, str]
+
+
+def recipe_comparisons(project: Project, recipe: Recipe, settings: TrainSettings) -> Found:
+    """What a recipe makes of the store, encoded and checked.
+
+    Raises:
+        ValueError: the store lacks what the recipe needs, with the command that makes it.
+    """
+    if "likeness" in recipe.NEEDS:
+        measure_likeness(project)
+    options = validate_table(recipe.Options, settings.options, "train.options")
+    comparisons = recipe.comparisons(project.store, options, project.grid)
+    if not comparisons:
+        raise ValueError(f"recipe {settings.recipe!r} finds nothing to compare: {_lacking(project, recipe)}")
+    views = [view for comparison in comparisons for view in comparison.views]
+    firsts = [view.first_frame for view in views if view.first_frame not in ("", OWN)]
+    encode_missing(project, [view.key for view in views], firsts, "train: encode")
+
+    def again(latent_CFHW: Tensor) -> Tensor:
+        return project.base.encode(project.base.decode(latent_CFHW[None].float()))[0]
+
+    comparisons, left_out = check_latents(comparisons, project.latents, project.grid.clean, again)
+    if left_out:
+        named = "; ".join(f"{id}: {why}" for id, why in list(left_out.items())[:NAMED])
+        project.say(f"{len(left_out)} comparisons are left out, or a take of them, as clips do not match: {named}")
+    comparisons, dropped = drop_same(comparisons, project.latents)
+    if not comparisons:
+        raise ValueError(
+            f"recipe {settings.recipe!r} compares each clip with itself alone: all {dropped.total()} terms have the "
+            "same clip and caption on both sides; choose other edits, or clips in which more moves"
+        )
+    return Found([replace(c, terms=_guarded(c.terms, settings)) for c in comparisons], dropped, left_out)
+
+
+def _guarded(terms: Sequence[Term], settings: TrainSettings) -> tuple[Term, ...]:
+    """Terms under the settings' objective."""
+    objective = settings.objective
+    if objective != ObjectiveSettings() and all(term.link in ALONE for term in terms):
+        raise ValueError(
+            f"train.objective: recipe {settings.recipe!r} compares nothing, so none of it applies; take it out"
+        )
+    return guarded(terms, **objective.model_dump(exclude={"safe_loser", "safe_share"}))
+
+
+def _lacking(project: Project, recipe: Recipe) -> str:
+    """What is in the store of what a recipe needs, and which command makes it."""
+    store = project.store
+    start = project.settings.train.start
+    by = "" if start == BASE else f" --run {start}"
+    takes = store.candidates(split="train", kind="take", system=start) + store.candidates(
+        split="train", kind="imported"
+    )
+    guided = store.candidates(split="train", kind="guided", system=start)
+    there = {
+        "clips": (len(store.clips("train")), "`rushes import`"),
+        "takes": (len(takes), f"`rushes generate{by}`"),
+        "guided": (len(guided), f"`rushes generate{by} --set generate.kind=guided`"),
+        "gaps": (len(gaps(store, project.grid)), f"`rushes generate{by} --set generate.kind=gap`"),
+        "likeness": (len(store.scores(metric=LIKENESS)), "`rushes train`"),
+        "wrong captions": (len(store.captions("wrong")), "`rushes caption --wrong`"),
+        "labels": (len(store.preferences()), "`rushes label`"),
+        "scores": (len(store.scores()), "`rushes label --form scores` or `rushes import --scores FILE`"),
+    }
+    wanted = ("clips", *(need for need in recipe.NEEDS if need in there))
+    words = (f"{there[need][0]} {need} (made by {there[need][1]})" for need in wanted)
+    return f"{store.project} has " + ", ".join(words)

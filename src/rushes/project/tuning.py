@@ -1,0 +1,141 @@
+"""What is asked before a run: `rushes beta` proposes a strength, `rushes leak` looks for giveaways."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+import torch
+
+from rushes.config.tables import ObjectiveSettings, TrainSettings
+from rushes.media.files import whole_file
+from rushes.objectives.terms import ALONE
+from rushes.project.monitoring import probe_leak
+from rushes.project.project import Project, load_start, run_folder
+from rushes.project.reports import run_name
+from rushes.project.stages import Facts
+from rushes.project.times import training_times
+from rushes.project.training import recipe_comparisons
+from rushes.records import stable_hash
+from rushes.training import leak
+from rushes.training.batches import EMPTY, read_views
+from rushes.training.beta import equivalents, propose, trial_comparisons
+from rushes.training.history import read_history
+from rushes.training.loop import Data, split, train
+from rushes.training.recipe import load_recipe
+
+PROBES = 10  # of a trial, evenly spread
+
+
+def probe_beta(project: Project, comparisons: int, steps: int, target: float) -> Facts:
+    """Run the trial, or continue it, and read the proposal from its curves; kept in beta.json beside the run.
+
+    Args:
+        project: whose settings name the recipe, the rate and the batch.
+        comparisons: how many to take, evenly from all; a quarter of them is measured, the rest trained on.
+        steps: of the trial. Its rate rises all along, from near zero to the run's own, so that the policy passes every
+            distance from the reference between.
+        target: mean factor on the gradient, below one half.
+
+    Raises:
+        ValueError: a recipe that compares nothing, or too few comparisons.
+    """
+    if not 0 < target < 0.5:
+        raise ValueError(f"--target: the factor begins at 0.5 and falls; {target} must be between 0 and 0.5")
+    base, seed, name = project.settings.train, project.settings.project.seed, run_name(project.settings.train)
+    recipe = load_recipe(base.recipe)
+    every = recipe_comparisons(project, recipe, base)[0]
+    count = min(comparisons, len(every))
+    chosen = trial_comparisons([every[at * len(every) // count] for at in range(count)])
+    kept, held_out = split(chosen, count // 4)
+    if not held_out:
+        raise ValueError(
+            f"{len(every)} comparisons are too few for a probe, which holds a quarter of them out; make more"
+        )
+    settings = _trial(base, steps, count // 4)
+    folder = run_folder(project, name) / "beta-trial"
+    times = training_times(project.settings, project.base.spec)
+    made_from = [settings.model_dump(mode="json"), project.base.fingerprint, repr(times)]
+    identity = stable_hash([*made_from, [asdict(c) for c in chosen]])
+    torch.manual_seed(seed)
+    backbone = load_start(project)
+    views = [view for comparison in chosen for view in comparison.views]
+    backbone.prepare([*(view.caption for view in views), EMPTY])
+    empty = [replace(view, caption=EMPTY) for c in held_out for view in c.views]
+    read_views(backbone, [*views, *empty], project.latents)
+    data = Data(kept, held_out, project.latents, times)
+    shown = 0
+    with project.timed("beta: trial", steps) as tick:
+
+        def show(step: int, row: Mapping[str, float]) -> None:
+            nonlocal shown
+            tick(step - shown)
+            shown = step
+
+        train(backbone, data, settings, folder, seed=seed, identity=identity, progress=show)
+    ours = {term.level: term.beta for c in every for term in c.terms if term.link not in ALONE}
+    proposals = propose(read_history(folder / "metrics.jsonl"), target)
+    facts: Facts = {"run": name, "comparisons": count, "held_out": len(held_out), "steps": steps, "target": target}
+    facts["levels"] = {each.level: {**asdict(each), "now": ours[each.level]} for each in proposals}
+    with whole_file(folder.parent / "beta.json") as partial:
+        partial.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    return facts
+
+
+def _trial(train: TrainSettings, steps: int, held_out: int) -> TrainSettings:
+    """Settings of the trial of a run: its learning rate rises all along, and whatever else acts on it is off."""
+    changes = {"warmup": steps, "decay": "none", "reference": "frozen", "checkpoint_every": max(1, steps // PROBES)}
+    off = {
+        "objective": ObjectiveSettings(),
+        "sample_every": 0,
+        "auto_beta": 0.0,
+        "weights_ema": 0.0,
+        "caption_dropout": 0.0,
+        "trackers": (),
+        "bank": 0,
+    }
+    return train.model_copy(update={"steps": steps, "held_out": held_out, **changes, **off})
+
+
+def beta_conventions(project: Project, beta: float) -> dict[str, float]:
+    """The same strength under other conventions, for the project's model and size."""
+    size, spec = project.settings.backbone, project.base.spec
+    frames = spec.latent_frames(size.frames)
+    cells = spec.channels * (size.height_px // spec.spatial_ratio) * (size.width_px // spec.spatial_ratio)
+    given = size.first_frame and spec.first_frame == "clean"
+    return equivalents(beta, cells, frames, frames - given)
+
+
+def beta_in_words(facts: Mapping[str, Any]) -> list[str]:
+    """What the probe found, level by level."""
+    lines = []
+    for level, found in facts["levels"].items():
+        where = "is least there" if found["turned"] else "still falls there, so a longer trial may propose less"
+        lines += [
+            f"{level}: beta {found['beta']:.3g} (linear below {found['linear']:.2g}, saturated above "
+            f"{found['saturated']:.2g}); these settings have {found['now']:g}, {_judged(found)}",
+            f"{level}: read at step {found['step']} of it, where margins are {found['margin']:.2g} in size and the "
+            f"winners' error is {found['winner']:+.2g} and {where}",
+        ]
+        if found["winner"] >= 0:
+            lines.append(
+                f"{level}: the winners' error never fell: no beta mends that; hold them with train.objective.sft_weight"
+            )
+    return lines
+
+
+def _judged(found: Mapping[str, float]) -> str:
+    if found["now"] < found["linear"]:
+        return "which never lets go: beta is then a factor on the learning rate and no more"
+    if found["now"] > found["saturated"]:
+        return "which lets go before anything is learned"
+    return "which lies within"
+
+
+def leak_of_project(project: Project) -> tuple[leak.Leak, ...]:
+    """What gives losers away in the comparisons that the project's recipe makes."""
+    settings = project.settings.train
+    comparisons = recipe_comparisons(project, load_recipe(settings.recipe), settings)[0]
+    return probe_leak(project, comparisons, run_folder(project, run_name(settings)))

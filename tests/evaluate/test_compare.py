@@ -1,0 +1,150 @@
+"""Many runs beside each other, and the gate."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rushes.config.tables import FootageSettings, Settings
+from rushes.evaluate.compare import Gate, check_gate, compare_runs, find_table, load_table, read_gate
+from rushes.media.write import write_video
+from rushes.records import Candidate, Score
+from rushes.store.database import Store
+
+BETTER = {"error": "lower", "motion": "higher", "level": "neutral"}
+
+
+def table(difference: float = 0.3, low: float | None = 0.1, high: float | None = 0.5) -> dict[str, Any]:
+    row = {"difference": difference, "low": low, "high": high, "win": 0, "tie": 0, "lose": 9}
+    mean = {"mean": 2.0, "low": 1.0, "high": 3.0, "n": 9}
+    return {
+        "systems": ["A", "B"],
+        "metrics": {name: {"A": mean, "B": mean} for name in BETTER},
+        "pairs": {"A|B": {"error": row, "motion": row}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("rule", "margin", "breached"),
+    [
+        ("estimate", 0.29, True),
+        ("estimate", 0.31, False),
+        ("shown", 0.05, True),  # the whole interval is beyond
+        ("shown", 0.2, False),
+        ("excluded", 0.4, True),  # 0.5 is still possible
+        ("excluded", 0.6, False),
+    ],
+)
+def test_rules_of_the_gate(rule: str, margin: float, breached: bool) -> None:
+    found = check_gate(table(), Gate(rule, {"error": margin}, {}), BETTER)  # type: ignore[arg-type]
+    assert bool(found) == breached
+    up = check_gate(table(-0.3, -0.5, -0.1), Gate(rule, {"motion": margin}, {}), BETTER)  # type: ignore[arg-type]
+    assert bool(up) == breached
+    gained = check_gate(table(), Gate(rule, {"motion": 0.0}, {}), BETTER)  # type: ignore[arg-type]
+    assert gained == []
+
+
+def test_shares_are_of_the_first_systems_mean() -> None:
+    assert check_gate(table(), Gate("estimate", {}, {"error": 0.14}), BETTER)  # 0.28 of 2
+    assert not check_gate(table(), Gate("estimate", {}, {"error": 0.16}), BETTER)
+
+
+def test_what_is_unknown_does_not_pass() -> None:
+    assert check_gate(table(low=None, high=None), Gate("excluded", {"error": 9.0}, {}), BETTER)
+    assert not check_gate(table(low=None, high=None), Gate("shown", {"error": 0.0}, {}), BETTER)
+    lost = table()
+    del lost["pairs"]["A|B"]["error"]
+    (breach,) = check_gate(lost, Gate("estimate", {"error": 9.0}, {}), BETTER)
+    assert "could not be measured" in breach.words
+    with pytest.raises(ValueError, match="the gate names errror, which was not measured; there are error"):
+        check_gate(table(), Gate("estimate", {"errror": 0.1}, {}), BETTER)
+    with pytest.raises(ValueError, match="neither direction"):
+        check_gate(table(), Gate("estimate", {"level": 0.1}, {}), BETTER)
+
+
+def test_gates_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "gate.toml"
+    path.write_text('rule = "shown"\n[metrics]\nerror = 0.1\nmotion = "5 %"\n')
+    assert read_gate(path) == Gate("shown", {"error": 0.1}, {"motion": 0.05})
+    path.write_text("error = 1\n")
+    assert read_gate(path) == Gate("estimate", {"error": 1.0}, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("error = ", "not a TOML file"),
+        ("", "no margins"),
+        ('rule = "soft"\nerror = 1', "rule must be one of estimate, shown, excluded"),
+        ("error = -1", "is no margin"),
+        ("error = true", "is no margin"),
+        ('error = "much"', "is no margin"),
+        ('error = "x %"', "is no margin"),
+        ("error = inf", "is no margin"),
+    ],
+)
+def test_other_gates_are_refused(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "gate.toml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=words):
+        read_gate(path)
+    with pytest.raises(ValueError, match="cannot be read"):
+        read_gate(tmp_path / "nowhere.toml")
+
+
+def test_tables_are_found_and_directions_come_with_them(tmp_path: Path) -> None:
+    assert find_table(tmp_path) is None
+    (tmp_path / "table.json").write_text(json.dumps(table()))
+    assert find_table(tmp_path) == find_table(tmp_path / "table.json") == tmp_path / "table.json"
+    data, better = load_table(tmp_path / "table.json")
+    assert data["systems"] == ["A", "B"] and better["warping_error"] == "lower" and "error" not in better
+    (tmp_path / "details.json").write_text(json.dumps({"directions": BETTER}))
+    assert load_table(tmp_path / "table.json")[1]["error"] == "lower"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """Base and two runs on six prompts; `good` lowers bad frames, `bad` raises them."""
+    rng = np.random.default_rng(0)
+    with Store.create(tmp_path / "project") as made:
+        for system, shift in (("base", 0.0), ("good", -0.2), ("bad", 0.2)):
+            for at in range(6):
+                path = tmp_path / "clip.mp4"
+                write_video(path, np.full((8, 32, 32, 3), 40 + 20 * at + len(system), np.uint8), 8.0)
+                id = f"{system}{at}"
+                shape = (32, 32, 8, 8.0)
+                media = made.put_media(path)
+                made.add(
+                    [Candidate(id, media, f"ball {at}", "take", f"g{at}", "", system, "w", 0, *shape, None, "eval")]
+                )
+                value = 0.5 + shift + 0.05 * rng.normal()
+                made.add([Score(f"s{id}", id, "bad_frames", value, measured_by="world-1")])
+        yield made
+
+
+def test_runs_of_a_project_beside_their_base(store: Store) -> None:
+    settings = Settings(footage=FootageSettings(kind="world"))
+    facts = compare_runs(store, settings, ["good", "bad"])
+    assert facts["verdicts"]["base|good"].startswith("Better: bad frames fell")
+    assert facts["verdicts"]["base|bad"].startswith("Worse: bad frames rose")
+    data = json.loads(Path(facts["table"]).read_text())
+    assert list(data["pairs"]) == ["base|good", "base|bad", "good|bad"]
+    assert data["pairs"]["base|good"]["bad_frames"]["win"] == 6
+    (breach,) = check_gate(data, Gate("estimate", {"bad_frames": 0.1}, {}), facts["directions"])
+    assert (breach.system, breach.metric) == ("bad", "bad_frames")
+    page = Path(facts["report"]).read_text()
+    assert "bad against base" in page and "good against base" in page and page.count("<video") > 3
+
+
+def test_runs_without_results_are_refused(store: Store) -> None:
+    with pytest.raises(
+        ValueError, match="'other' has no scores on held-out prompts; run `rushes evaluate --run other`"
+    ):
+        compare_runs(store, Settings(), ["good", "other"])
+    with pytest.raises(ValueError, match="named once"):
+        compare_runs(store, Settings(), ["good", "good"])

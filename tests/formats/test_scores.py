@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from rushes.formats.scores import import_scores
+from rushes.media.files import content_hash
+from rushes.store.database import Store
+
+
+@pytest.fixture
+def videos(tmp_path: Path, store: Store, make: SimpleNamespace) -> list[Path]:
+    """Three files whose content is a clip's and two takes'."""
+    paths = [tmp_path / f"{number}.mp4" for number in (1, 2, 10)]
+    for path in paths:
+        path.write_bytes(path.name.encode())
+    media = [content_hash(path) for path in paths]
+    store.add(
+        [make.clip("c", media=media[0]), *(make.candidate(id, media=m) for id, m in zip("kl", media[1:], strict=True))]
+    )
+    return paths
+
+
+def put(folder: Path, entries: object, name: str = "scores.json") -> Path:
+    path = folder / name
+    path.write_text(entries if isinstance(entries, str) else json.dumps(entries))
+    return path
+
+
+def scores(store: Store) -> dict[tuple[str, str], float]:
+    return {(s.subject, s.measured_by): s.value for s in store.scores(metric="human")}
+
+
+FORMS = {
+    "scores.json": """[{"video": "1.mp4", "score": "9"},
+        {"video": "2.mp4", "score": 10}, {"video": "10.mp4", "score": "7.25"}]""",
+    "scores.jsonl": """{"video": "1.mp4", "score": 9}
+{"video": "2.mp4", "score": "10"}
+
+{"video": "10.mp4", "score": 7.25}
+""",
+    "scores.csv": "video,score\n1.mp4,9\n2.mp4,10\n10.mp4,7.25\n",
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_scores_as_people_keep_them(name: str, tmp_path: Path, store: Store, videos: list[Path]) -> None:
+    """Text or number, it is a number in the store: as text "10" would be less than "9"."""
+    path = put(tmp_path, FORMS[name], name)
+    assert import_scores(store, path) == {"lines": 3, "scored": 3, "new": 3}
+    assert scores(store) == {("c", "human"): 9.0, ("k", "human"): 10.0, ("l", "human"): 7.25}
+    assert import_scores(store, path) == {"lines": 3, "scored": 3, "new": 0}
+
+
+def test_a_video_goes_by_id_media_or_file(tmp_path: Path, store: Store, videos: list[Path]) -> None:
+    names = ["c", f"{content_hash(videos[1])}.mp4", str(videos[2])]
+    import_scores(store, put(tmp_path, [{"video": name, "score": 5} for name in names]))
+    assert {subject for subject, _ in scores(store)} == {"c", "k", "l"}
+
+
+def test_clips_of_one_content_share_a_score(
+    tmp_path: Path, store: Store, videos: list[Path], make: SimpleNamespace
+) -> None:
+    store.add([make.candidate("twin", media=content_hash(videos[1]))])
+    facts = import_scores(store, put(tmp_path, [{"video": "2.mp4", "score": 4}]))
+    assert facts == {"lines": 1, "scored": 2, "new": 2}
+    assert scores(store) == {("k", "human"): 4.0, ("twin", "human"): 4.0}
+
+
+def test_raters_are_told_apart_and_may_change_their_mind(tmp_path: Path, store: Store, videos: list[Path]) -> None:
+    def give(value: float, rater: str) -> int:
+        return import_scores(store, put(tmp_path, [{"video": "k", "score": value, "rater": rater}]))["new"]
+
+    assert [give(3, "ann"), give(8, "bob"), give(4, "ann"), give(4, "ann"), give(3, "ann")] == [1, 1, 1, 0, 1]
+    assert scores(store) == {("k", "ann"): 3.0, ("k", "bob"): 8.0}
+    assert [s.value for s in store.scores() if s.measured_by == "ann"] == [3.0, 4.0, 3.0]
+
+
+def test_every_score_that_cannot_be_used_is_named_and_none_is_taken(
+    tmp_path: Path, store: Store, videos: list[Path]
+) -> None:
+    bad = [10.5, -1, "good", True, None, "nan", [5], ""]
+    entries = [{"video": "1.mp4", "score": 5}, *({"video": "k", "score": score} for score in bad)]
+    entries += [{"video": "c", "score": 6}, {"video": "5.mp4", "score": 6}, {"video": 7, "score": 6}]
+    with pytest.raises(ValueError, match="no score was imported:") as refused:
+        import_scores(store, put(tmp_path, entries))
+    lines = str(refused.value).splitlines()[1:]
+    for number, (line, score) in enumerate(zip(lines, bad, strict=False), start=2):
+        assert line.endswith(f"entry {number}: the score of 'k' is {score!r}, not a number from 0 to 10")
+    assert [line.removeprefix(f"{tmp_path}/scores.json, ").split(";")[0] for line in lines[len(bad) :]] == [
+        f"entry 10: 'c' has a score at {tmp_path}/scores.json, entry 1 already",
+        "entry 11: '5.mp4' is no clip or take of this project",
+        "entry 12: 7 is no clip or take of this project",
+    ]
+    assert store.scores() == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "problem"),
+    [
+        ("none.json", None, "no such file"),
+        ("scores.txt", "1 2", r"not a \.json, \.jsonl or \.csv file"),
+        ("scores.json", "[1, 2", "not JSON"),
+        ("scores.json", '{"a": 1}', "not a list of objects with video and score"),
+        ("scores.json", "[]", "holds no scores"),
+        ("scores.json", '[{"video": "c"}]', "entry 1: has no score"),
+        ("scores.csv", "file,points\n1.mp4,3\n", "line 2: has no video and no score"),
+        ("scores.jsonl", "{nonsense\n", "scores.jsonl, line 1"),
+    ],
+)
+def test_files_that_hold_no_scores(name: str, text: str | None, problem: str, tmp_path: Path, store: Store) -> None:
+    path = tmp_path / name if text is None else put(tmp_path, text, name)
+    with pytest.raises(ValueError, match=problem):
+        import_scores(store, path)

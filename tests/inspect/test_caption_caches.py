@@ -1,0 +1,139 @@
+"""Captions of a project are read once: runs start without text encoders, and `rushes cache` knows what is kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from rushes.backbones.pipeline import DiffusersBackbone
+from rushes.backbones.texts import TextCache, _checksum
+from rushes.cli import main
+from rushes.inspect.caches import explain, verify
+from rushes.project.project import Project, open_project
+from rushes.project.stages import import_footage
+from rushes.project.training import train_run
+from rushes.records import Decision
+
+from ..backbones.tiny_pipelines import write
+
+
+@pytest.fixture
+def project(tmp_path: Path, small: SimpleNamespace) -> Project:
+    """A project with a small Wan, clips imported, nothing else."""
+    with torch.random.fork_rng():
+        model = write("wan", tmp_path / "model")
+    changes = {
+        "backbone": {
+            "name": "wan",
+            "path": str(model),
+            "first_frame": False,
+            "height_px": 32,
+            "width_px": 32,
+            "frames": 17,
+        },
+        "train": {"recipe": "sft", "tune": "lora", "rank": 2, "steps": 1, "options": {}, "leak": 0},
+    }
+    settings = small.settings.model_copy(
+        update={table: getattr(small.settings, table).model_copy(update=values) for table, values in changes.items()}
+    )
+    opened = open_project(small.new_project(tmp_path / "project", settings), settings)
+    import_footage(opened)
+    return opened
+
+
+def again(project: Project, **train: Any) -> Project:
+    """The project in a later start."""
+    settings = project.settings
+    new = settings.model_copy(update={"train": settings.train.model_copy(update=train)})
+    return open_project(project.store.project, new)
+
+
+def texts(project: Project) -> TextCache:
+    assert isinstance(project.base, DiffusersBackbone) and project.base.texts is not None
+    return project.base.texts
+
+
+def test_a_later_run_loads_no_text_encoder(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    train_run(project)
+    captions = {clip.caption for clip in project.store.clips("train")}
+    kept = texts(project)
+    assert {kept.read(path)[0] for path in kept.paths()} == {*captions, ""}  # the empty one watches guidance
+    assert kept.folder.parent == project.store.project / "texts"
+    monkeypatch.setattr(DiffusersBackbone, "reader", lambda *_: pytest.fail("loads the text encoders"))
+    assert train_run(again(project, name="second"))["steps_now"] == 1
+
+
+def test_commands_tell_of_captions(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    def told(*arguments: object) -> str:
+        with suppress(SystemExit):
+            main([str(text) for text in arguments])
+        return capsys.readouterr().out
+
+    folder, clip = project.store.project, project.store.clips("train")[0]
+    facts = explain(project, clip.id)["texts"]
+    assert facts["current"] == 0 and facts["entries"] == {clip.caption: "missing"}
+    assert verify(project)["texts"] == 0
+    train_run(project)
+    kept = texts(project)
+    words = told("cache", "explain", folder, clip.id)
+    assert f"caption {clip.caption!r}: current" in words
+    assert "captions are read with: family wan, pipeline WanPipeline, dtype float32, code " in words
+    assert f"captions current: {len(kept.paths())}, in {kept.fingerprint}" in words
+    assert explain(again(project), clip.caption)["texts"]["entries"] == {clip.caption: "current"}
+    project.store.add([Decision("out", clip.id, keep=False)])
+    assert explain(again(project), clip.id)["texts"]["entries"] == {clip.caption: "current"}
+    with pytest.raises(ValueError, match="a caption of nobody: no clip, take or latent of this project"):
+        explain(project, "a caption of nobody")
+    count = len(kept.paths())
+    assert f"{count} captions read, {count} encoded again and compared" in told("cache", "verify", folder, "--all")
+
+
+def test_an_entry_that_is_not_what_is_read_is_found(project: Project) -> None:
+    train_run(project)
+    kept, caption = texts(project), project.store.clips("train")[0].caption
+    path = kept.path(caption)
+    with safe_open(path, framework="pt") as file:
+        about = dict(file.metadata())
+    tensors = {name: 1.1 * tensor for name, tensor in load_file(path).items()}
+    about["sha256"] = json.dumps({name: _checksum(tensor) for name, tensor in tensors.items()})
+    save_file(tensors, path, about)
+    (problem,) = verify(again(project), share=1.0)["problems"]
+    assert problem == (
+        f"caption {caption!r}: differs in text by 0.1 of its size from what is read; delete {path}, it is read again"
+    )
+    path.write_bytes(path.read_bytes()[:-4])
+    (problem,) = verify(again(project), share=1.0)["problems"]
+    assert problem.startswith(f"{path}: torn or not a safetensors file")
+
+
+def test_another_text_encoder_makes_all_stale(project: Project) -> None:
+    train_run(project)
+    before, clip = texts(project), project.store.clips("train")[0]
+    (weights,) = Path(project.settings.backbone.path, "text_encoder").glob("*.safetensors")
+    save_file({name: 1.5 * tensor for name, tensor in load_file(weights).items()}, weights, {"format": "pt"})
+    facts = explain(again(project), clip.id)["texts"]
+    assert facts["current"] == 0 and facts["stale"] == {before.fingerprint: len(before.paths())}
+    assert facts["entries"] == {clip.caption: f"stale (of {before.fingerprint}); read again when it is needed"}
+
+
+@pytest.mark.slow
+def test_a_start_that_is_killed_leaves_whole_files(
+    project: Project, command: Callable[..., SimpleNamespace], stop: Callable[..., str]
+) -> None:
+    kept, count = texts(project), len({clip.caption for clip in project.store.clips("train")} | {""})
+    killed = command("train", project.store.project, before=stop("/texts/", nth=2))
+    assert killed.code == -9
+    (first,) = kept.paths()
+    assert kept.read(first)[0] in {clip.caption for clip in project.store.clips("train")}
+    stamp = first.stat().st_mtime_ns
+    assert command("train", project.store.project).code == 0
+    assert len(kept.paths()) == count and first.stat().st_mtime_ns == stamp

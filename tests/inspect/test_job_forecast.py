@@ -1,0 +1,196 @@
+"""The forecast of a whole job: its passes are those that a run takes, and its hours what they cost."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from rushes.backbones.base import LoadOptions
+from rushes.backbones.folders import Folder
+from rushes.backbones.released import released
+from rushes.backbones.tiny import TinyBackbone
+from rushes.cli import main
+from rushes.config.tables import LabelSettings, Settings
+from rushes.inspect import part_costs as partcosts
+from rushes.inspect import workload as workloads
+from rushes.inspect.dry_run import ClipShape, find_family
+from rushes.inspect.job_forecast import CODEC_SHARE, Machine, Model, forecast_job, model_of
+from rushes.inspect.part_costs import CodecCost, ReaderCost, codec_cost
+from rushes.inspect.planning import Asked, numbers_of, settings_of
+from rushes.inspect.step_forecast import GIB
+from rushes.inspect.workload import SHARES, Numbers, Stage, held_out_of, workload
+from rushes.project import jobs
+from rushes.training import loop
+from rushes.training.comparison import Comparison
+from rushes.training.loop import split
+from rushes.training.watch import RunMonitor
+
+from .test_plan import COST
+
+PLAIN: tuple[str, ...] = ()
+GUIDED = ("generate.guidance=2", "train.gradients=two_pass", "train.sample_every=2", "train.samples=1")
+BANKED = ("train.bank=2", "train.options.losers=1", "train.checkpoint_every=3", "evaluate.seeds=2")
+
+
+class Passes:
+    """Clips that went through the network, by stage."""
+
+    def __init__(self) -> None:
+        self.count: Counter[str] = Counter()
+        self.stage = ""
+
+    @contextmanager
+    def of(self, stage: str) -> Iterator[None]:
+        before, self.stage = self.stage, stage
+        yield
+        self.stage = before
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> Passes:
+    """Counts while the commands run in this process."""
+    passes, predict, probe = Passes(), TinyBackbone.predict, loop._probe
+
+    def counted(self: TinyBackbone, noised_BCFHW: torch.Tensor, *more: Any) -> torch.Tensor:
+        passes.count[passes.stage] += len(noised_BCFHW)
+        return predict(self, noised_BCFHW, *more)
+
+    def within(stage: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*arguments: Any, **named: Any) -> Any:
+            with passes.of(stage):
+                return call(*arguments, **named)
+
+        return wrapped
+
+    monkeypatch.setattr(TinyBackbone, "predict", counted)
+    monkeypatch.setattr(loop, "_probe", within("probes", probe))
+    monkeypatch.setattr(RunMonitor, "samples", within("samples", RunMonitor.samples))
+    monkeypatch.setattr(jobs, "fill", within("bank", jobs.fill))
+    return passes
+
+
+@pytest.mark.parametrize("changes", [PLAIN, GUIDED, pytest.param(BANKED, marks=pytest.mark.slow)])
+def test_forwards_are_those_of_a_real_run(
+    changes: tuple[str, ...], project: Path, passes: Passes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [word for change in changes for word in ("--set", change)]
+    main(["import", str(project), *given])
+    capsys.readouterr()
+    main(["plan", str(project), *given, "--gpu", "h100", "--json"])
+    facts = json.loads(capsys.readouterr().out)
+    passes.count.clear()
+    for stage in ("generate", "train", "evaluate"):
+        with passes.of(stage):
+            main([stage, str(project), *given])
+    forecast = {name: rows[0] for name, rows in facts["forwards"].items()}
+    counted = dict(passes.count)
+    if "bank" in forecast:  # the look at memory that comes before the bank is part of it
+        counted["bank"], counted["train"] = counted["bank"] + 1, counted["train"] - 1
+    assert forecast == counted
+    assert set(facts["hours"]) == set(facts["gib"]) >= set(forecast) and facts["total_hours"] >= 0
+
+
+def test_several_gpus_take_what_they_take_today() -> None:
+    """Steps are shared; probes are gone through by each; takes are made by one."""
+    settings, folder = settings_of(Asked("wan2.1-t2v-1.3b"), 8)
+    model = blank(folder)
+    one, many = (workload(settings, Numbers(320, 64, n), model.spec, COST.latents) for n in (1, 8))
+    assert many["train"].backward == (400 * 4,) * 8 and one["train"].backward == (400 * 8 * 4,)
+    assert many["probes"].forward == one["probes"].forward * 8
+    assert many["generate"].forward == (one["generate"].forward[0], *(0,) * 7)
+    assert {name: many[name].forward[1] > 0 for name in ("train", "probes", "generate", "evaluate")} == {
+        name: SHARES[name] != "first" for name in ("train", "probes", "generate", "evaluate")
+    }
+
+
+def blank(folder: Folder) -> Model:
+    """A model's facts, with costs that are not its own."""
+    return Model(find_family(folder.pipeline).spec(folder, LoadOptions()), COST, CodecCost(), ReaderCost())
+
+
+@pytest.mark.parametrize("each", [1, 3])
+@pytest.mark.parametrize("clips", [1, 4, 9, 40])
+@pytest.mark.parametrize("wanted", [0, 2, 32])
+def test_held_out_comparisons_are_those_that_training_holds_out(each: int, clips: int, wanted: int) -> None:
+    settings = Settings().model_copy(update={"train": Settings().train.model_copy(update={"held_out": wanted})})
+    rows = [Comparison(f"{clip} {k}", str(clip), (), ()) for clip in range(clips) for k in range(each)]
+    assert held_out_of(settings, clips, each) == len(split(rows, wanted)[1])
+
+
+def test_hours_and_memory_are_what_stages_ask_for() -> None:
+    codec = CodecCost(2 * GIB, 10e12, 20e12, 1e12, GIB, 3 * GIB)
+    settings, folder = settings_of(Asked("wan2.1-t2v-1.3b", takes=2), 1)
+    model = replace(blank(folder), codec=codec, cost=replace(COST, sampling=4 * GIB), reader=ReaderCost(5 * GIB, 7e12))
+    facts = forecast_job(model, settings, Numbers(320, 64), Machine(80, 100))
+    takes = 320 * 2
+    assert facts["forwards"]["generate"] == [takes * 50 * 2]
+    made = takes * 100 * COST.forward + takes * codec.decode / CODEC_SHARE
+    assert facts["hours"]["generate"] == pytest.approx(made / 1e14 / 3600, abs=0.001)
+    assert facts["hours"]["encode"] == pytest.approx(320 * 3 * codec.encode / CODEC_SHARE / 1e14 / 3600, abs=0.001)
+    assert facts["hours"]["read"] == pytest.approx((320 + 64 + 1) * 7 / 100 / 3600, abs=0.001)
+    assert facts["total_hours"] == pytest.approx(sum(facts["hours"].values()), abs=0.01)
+    weights = COST.weights / GIB
+    assert facts["gib"]["encode"] == 3 and facts["gib"]["read"] == 5
+    assert facts["gib"]["generate"] == pytest.approx(weights + 5, abs=0.01)  # its codec takes more than a step
+    assert facts["gib"]["evaluate"] == pytest.approx(2 * weights + 5, abs=0.01)
+    assert facts["too_large"] == []
+    small = forecast_job(model, settings, Numbers(320, 64), Machine(6, 100))
+    assert small["too_large"] == ["generate", "train", "probes", "evaluate"]
+
+
+def test_stages_have_an_owner() -> None:
+    settings, folder = settings_of(Asked("wan2.1-t2v-1.3b", recipe="densedpo", bank=True), 1)
+    stages = workload(settings, Numbers(60, 12), blank(folder).spec, COST.latents)
+    assert set(stages) <= set(SHARES) and {"eta", "bank", "probes"} <= set(stages)
+    assert all(isinstance(stage, Stage) for stage in stages.values())
+    assert stages["eta"].decoded == 16 * (2 * (len(workloads.ETA_LEVELS) + 1) + 1)
+
+
+@pytest.mark.slow
+def test_a_whole_job_of_wan() -> None:
+    """2.4 s a forward pass: by hand 46 h of takes, 16 of training, 4.6 of probes, 9 of evaluation, 76 in all."""
+    settings, folder = settings_of(Asked("wan2.1-t2v-1.3b", takes=2), 1)
+    facts = forecast_job(model_of(folder, settings), settings, numbers_of(settings, 400), Machine(24, 283 / 2.4))
+    expected = {"generate": 46, "train": 16, "probes": 4.6, "evaluate": 9}
+    assert {name: facts["hours"][name] for name in expected} == pytest.approx(expected, rel=0.06)
+    assert facts["total_hours"] == pytest.approx(76, rel=0.05)
+    assert facts["mode"] == "stash" and facts["too_large"] == []
+
+
+@pytest.mark.parametrize("name", ["animatediff-sd1.5", pytest.param("wan2.1-t2v-1.3b", marks=pytest.mark.slow),
+                                  pytest.param("cogvideox-2b", marks=pytest.mark.slow)])  # fmt: skip
+def test_a_codec_that_works_in_tiles_is_counted_as_if_each_tile_ran(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = ClipShape(384, 640, 17) if name != "animatediff-sd1.5" else ClipShape(64, 64, 4)
+    kept = codec_cost(released(name), LoadOptions(), clip)
+    monkeypatch.setattr(partcosts, "_Remembered", lambda forward, meter: forward)
+    monkeypatch.setattr(partcosts, "BLENDS", ())
+    each = codec_cost(released(name), LoadOptions(), clip)
+    assert (kept.encode, kept.decode, kept.encode_first) == (each.encode, each.decode, each.encode_first)
+    for said, real in ((kept.encode_bytes, each.encode_bytes), (kept.decode_bytes, each.decode_bytes)):
+        assert 0.99 * real <= said <= 1.2 * real
+
+
+def test_what_a_project_lacks(tmp_path: Path, small: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
+    footage = small.settings.footage.model_copy(update={"kind": "folder", "path": str(tmp_path)})
+    changed = {"footage": footage, "label": LabelSettings()}
+    folder = small.new_project(tmp_path / "p", small.settings.model_copy(update=changed))
+
+    def said(*arguments: object) -> str:
+        with pytest.raises(SystemExit) as end:
+            main(["plan", *map(str, arguments)])
+        assert end.value.code == 2
+        return capsys.readouterr().err
+
+    assert f"{folder} has no clips yet; run `rushes import {folder}` first, or give --clips" in said(folder)
+    assert "name a project's folder, or --model" in said()
+    assert "name a project's folder, or --model" in said(folder, "--model", "wan2.1-t2v-1.3b")
+    assert "--gpus is 1 or more, got 0" in said(folder, "--gpus", 0)

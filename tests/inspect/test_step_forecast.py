@@ -1,0 +1,257 @@
+"""Forecasts of `rushes plan` against measurements on this processor."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from rushes.backbones.adapters import add_lora
+from rushes.backbones.base import Condition, LoadOptions
+from rushes.backbones.loading import load_backbone
+from rushes.backbones.released import released
+from rushes.cli import main
+from rushes.inspect import step_forecast as plan
+from rushes.inspect.conditions import condition_of
+from rushes.inspect.dry_run import ClipShape, Cost, dry_run
+from rushes.inspect.metering import Meter
+from rushes.inspect.step_forecast import GIB, ForecastRequest, find_model, forecast, operations, remedies, static_memory
+from rushes.training.choice import activation_mib
+
+from ..backbones.tiny_pipelines import BACKBONE, write
+from .by_hand import by_hand
+
+COST = Cost(10**9, 10**7, 4 * 10**7, 2 * 10**9, (16, 21, 60, 104), 80e12, 240e12, 3 * GIB, 8 * GIB)
+ASK = ForecastRequest(
+    ClipShape(480, 832, 81),
+    LoadOptions("bfloat16"),
+    "lora",
+    32,
+    views=4,
+    batch=1,
+    bank=False,
+    gpu_memory_gb=80,
+    tflops=400,
+)
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    known: dict[str, Path] = {}
+
+    def make(name: str) -> Path:
+        if name not in known:
+            with torch.random.fork_rng():
+                known[name] = write(name, tmp_path_factory.mktemp("plan") / name)
+        return known[name]
+
+    return make
+
+
+SLOW = ["wan_i2v", "wan_experts", "wan_ti2v", "cogvideox_5b", "cogvideox_1.5_i2v", "ltx", "ltx2", "hunyuan",
+        "hunyuan_i2v", "hunyuan15", "hunyuan15_i2v", "animatediff"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["wan", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
+@pytest.mark.parametrize("tune", ["lora", "full"])
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_forecast_is_what_is_measured(
+    name: str, tune: str, checkpointing: bool, folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bytes and operations of the network itself, with weights and values, within the errors that are told."""
+    how = LoadOptions("bfloat16" if tune == "lora" else "float32", checkpointing)
+    path = folder(name)
+    model: Any = load_backbone(BACKBONE[name], str(path), how)
+    multiple = model.spec.multiple_px or model.spec.spatial_ratio
+    height, width = model.spec.only_px or (multiple * -(-32 // multiple), multiple * -(-64 // multiple))
+    clip = ClipShape(height, width, model.spec.largest(9))
+    cost = dry_run(find_model(str(path)), how, clip, tune, rank=4)
+    assert cost.parameters == sum(p.numel() for p in model.network.parameters())
+    model.network.requires_grad_(tune == "full")
+    if tune == "lora":
+        add_lora(model.network, model.spec.lora_targets, 4, 4)
+    assert cost.weights == sum(p.numel() * p.element_size() for p in model.network.parameters())
+    assert cost.trained == sum(p.numel() for p in model.network.parameters() if p.requires_grad)
+    given = given_to(model, cost)
+    ask = (torch.randn(1, *cost.latents), torch.full((1, cost.latents[1]), 0.5), given)
+    kept = activation_mib(model.network, lambda: model.predict(*ask))
+    assert cost.kept / 2**20 == pytest.approx(kept, rel=plan.ERRORS["activations"])
+    with by_hand(model.network, monkeypatch) as count:
+        made = model.predict(*ask)
+        assert cost.forward == pytest.approx(count.forward, rel=plan.ERRORS["operations"])
+        count.going_back = True
+        made.pow(2).mean().backward()
+    assert cost.both == pytest.approx(count.forward + count.backward, rel=plan.ERRORS["operations"])
+    # Of two experts each is given a copy of its rows, which in a network as narrow as this one shows.
+    error = 0.06 if name == "wan_experts" else plan.ERRORS["activations"]
+    assert cost.activations == pytest.approx(peak_of(model, ask), rel=error)
+
+
+def given_to(model: Any, cost: Cost) -> Condition:
+    """What the network is given beside a clip, with values."""
+    condition = condition_of(model, cost.latents, False)
+    real = {key: torch.rand(value.shape).to(value.dtype) for key, value in condition.more.items()}
+    real |= {key: torch.ones_like(value) for key, value in condition.more.items() if value.dtype == torch.bool}
+    first = None if condition.first_frame is None else torch.rand(condition.first_frame.shape)
+    return Condition(torch.rand(condition.text.shape), first, real)
+
+
+def peak_of(model: Any, ask: tuple[torch.Tensor, torch.Tensor, Condition]) -> int:
+    """Most bytes that this processor held at once in a forward and a backward pass, gradients in place."""
+    held = [*model.network.parameters(), *model.network.buffers(), *ask[:2], ask[2].text, *ask[2].more.values()]
+    held += [p.grad for p in model.network.parameters() if p.grad is not None]
+    with Meter(held) as meter:
+        model.predict(*ask).pow(2).mean().backward()
+    return meter.peak
+
+
+@pytest.mark.parametrize("bits", ["8bit", "4bit"])
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_forecast_of_a_network_in_few_bits(bits: Any, checkpointing: bool, folder: Callable[[str], Path]) -> None:
+    """Bytes of the weights exactly; bytes kept within the error that is told."""
+    how, path = LoadOptions("bfloat16", checkpointing, quantize=bits), folder("wan")
+    cost = dry_run(find_model(str(path)), how, ClipShape(32, 64, 9), "lora", rank=4)
+    plain = dry_run(find_model(str(path)), LoadOptions("bfloat16", checkpointing), ClipShape(32, 64, 9), "lora", rank=4)
+    assert (cost.trained, cost.parameters, cost.kept) == (plain.trained, plain.parameters, plain.kept)
+    model: Any = load_backbone("wan", str(path), how)
+    layers = [model.network.get_submodule(name) for name in _replaced(model.network)]
+    add_lora(model.network, model.spec.lora_targets, 4, 4)
+    held = [p.data for p in model.network.parameters()] + [tensor for layer in layers for tensor in _scales(layer)]
+    assert cost.weights == sum(tensor.numel() * tensor.element_size() for tensor in held)
+    ask = (torch.randn(1, *cost.latents), torch.full((1, cost.latents[1]), 0.5), given_to(model, cost))
+    kept = activation_mib(model.network, lambda: model.predict(*ask))
+    assert cost.kept / 2**20 == pytest.approx(kept, rel=plan.ERRORS["activations"])
+
+
+def _replaced(network: torch.nn.Module) -> list[str]:
+    return [name for name, layer in network.named_modules() if type(layer).__module__.startswith("bitsandbytes")]
+
+
+def _scales(layer: Any) -> list[torch.Tensor]:
+    """What of a layer in few bits is neither weight nor bias."""
+    state = getattr(layer.weight, "quant_state", None)
+    if state is None:
+        return [layer.weight.SCB]
+    return [state.absmax, state.code, state.offset, state.state2.absmax, state.state2.code]
+
+
+def test_memory_and_operations_add_up() -> None:
+    assert static_memory(COST) == {
+        "weights": 2 * 10**9,
+        "gradients": 4 * 10**7,
+        "optimiser": 8 * 10**7,
+        "reference": 4 * 10**7,
+    }
+    assert COST.activations == 8 * GIB
+    assert operations(COST, ASK, "stash") == 4 * (240e12 + 80e12)
+    assert operations(COST, ASK, "two_pass") == 4 * (240e12 + 80e12) + 80e12  # the real clip waits for the takes
+    assert operations(COST, replace(ASK, waiting=3), "two_pass") == 4 * (240e12 + 80e12) + 3 * 80e12
+    assert operations(COST, replace(ASK, reference=False), "joint") == 4 * 240e12
+    looked_up = ForecastRequest(**{**ASK.__dict__, "bank": True, "batch": 2})
+    assert operations(COST, looked_up, "joint") == 8 * 240e12
+
+
+@pytest.mark.parametrize(("memory", "fitting"), [(80, "joint"), (20, "stash"), (6, "")])
+def test_modes_that_fit(memory: float, fitting: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "dry_run", lambda *_: COST)
+    facts = forecast(released("wan2.1-t2v-1.3b"), ForecastRequest(**{**ASK.__dict__, "gpu_memory_gb": memory}))
+    assert facts["fits"] == bool(fitting) and (not fitting or facts["mode"] == fitting)
+    assert facts["modes"]["joint"]["memory_gb"] == pytest.approx(32 + 2.16e9 / GIB, abs=0.01)
+    assert facts["modes"]["stash"]["memory_gb"] == pytest.approx(8 + 2.2e9 / GIB, abs=0.01)
+    assert (facts["remedies"] == []) == bool(fitting)
+    assert facts["step_s"] == pytest.approx(4 * 320 / 400, abs=0.01)
+
+
+def test_remedies_name_what_helps() -> None:
+    heavy = ForecastRequest(
+        **{**ASK.__dict__, "how": LoadOptions("mixed", checkpointing=False), "tune": "full", "gpu_memory_gb": 16}
+    )
+    words = " ".join(remedies(Cost(**{**COST.__dict__, "weights": 20 * GIB}), heavy))
+    for part in ("backbone.checkpointing", "train.tune lora", "backbone.dtype to bfloat16", "weights among 3 GPUs"):
+        assert part in words
+    few = ForecastRequest(**{**ASK.__dict__, "gpu_memory_gb": 16, "how": LoadOptions("bfloat16", quantize="4bit")})
+    assert "hold the frozen weights in 4 bits (backbone.quantize 4bit)" in " ".join(remedies(COST, ASK))
+    assert remedies(Cost(**{**COST.__dict__, "kept": 20 * GIB}), few) == [
+        "take fewer frames or a smaller size: activations fall with the number of tokens"
+    ]
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    code = 0
+    try:
+        main([str(text) for text in arguments])
+    except SystemExit as end:
+        code = int(end.code or 0)
+    told = capsys.readouterr()
+    return code, told.out, told.err
+
+
+def test_command(capsys: pytest.CaptureFixture[str], folder: Callable[[str], Path]) -> None:
+    asked = ("plan", "--model", folder("wan"), "--size", "32x64", "--frames", 9, "--recipe", "densedpo")
+    code, out, _ = run(capsys, *asked, "--json")
+    facts = json.loads(out)
+    assert code == 0 and facts["fits"] and facts["mode"] == "joint" and facts["latents"] == [4, 3, 4, 8]
+    code, out, _ = run(capsys, *asked, "--gpu-memory-gb", 0.0001)
+    assert code == 1 and "which does not fit 0.0001 GB" in out and "to make it fit: " in out
+    assert "a forecast; measured on a CPU: activations within 2%, operations within 0.1%" in out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in BACKBONE if name not in ("wan", "cogvideox")])
+def test_a_folder_of_every_family_has_a_forecast(
+    name: str, capsys: pytest.CaptureFixture[str], folder: Callable[[str], Path]
+) -> None:
+    """Of the whole job, codec and readers among it."""
+    own = [] if name == "cogvideox_i2v" else ["--size", "64x96", "--frames", 9]  # it has one size
+    code, out, err = run(capsys, "plan", "--model", folder(name), *own, "--clips", 10, "--recipe", "densedpo", "--json")
+    assert code == 0, err
+    facts = json.loads(out)
+    assert (
+        facts["forwards"]["train"][0] > 0 and facts["latents"][0] > 0 and facts["gib"].keys() == facts["hours"].keys()
+    )
+    assert set(facts["hours"]) == {"read", "encode", "eta", "generate", "train", "probes", "evaluate"}
+
+
+def test_a_project_on_a_released_model(
+    capsys: pytest.CaptureFixture[str], folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Its model's own settings and its own clips, whose weights are not loaded."""
+    size = ("backbone.height_px=32", "backbone.width_px=64", "backbone.frames=9")
+    made = [word for each in size for word in ("--set", each)]
+    code, _, err = run(capsys, "init", tmp_path / "p", "--model", folder("wan_unipc"), "--footage", tmp_path, *made)
+    assert code == 0, err
+    code, out, err = run(capsys, "plan", tmp_path / "p", "--clips", 10, "--gpus", 2, "--json")
+    assert code == 0, err
+    facts = json.loads(out)
+    assert (facts["clips"], facts["prompts"], facts["takes"]) == (8, 2, 3)  # a fifth is held out; RealDPO has three
+    assert facts["forwards"]["generate"] == [8 * 3 * 50 * 2, 0]
+    assert facts["backwards"]["train"] == [400 * 2 * 4] * 2
+
+
+def test_what_it_cannot_forecast(
+    capsys: pytest.CaptureFixture[str], folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    def said(*more: object, model: object = folder("wan"), size: str = "32x64", frames: int = 9) -> str:
+        code, _, err = run(capsys, "plan", "--model", model, "--size", size, "--frames", frames, *more)
+        assert code == 2 and err.count("\n") == 1
+        return err
+
+    assert "no model 'wan2.1-t2v-1.3'; did you mean wan2.1-t2v-1.3b?" in said(model="wan2.1-t2v-1.3")
+    assert "has no model_index.json" in said(model=tmp_path)
+    assert "--size 30x64: the model cannot take it; the nearest that it can is 32x64" in said(size="30x64")
+    assert "--frames 10: the model cannot take so many; the nearest that it can is 9" in said(frames=10)
+    assert "--size is HEIGHTxWIDTH" in said(size="32")
+    assert "--quantize 4bit: such a network is frozen; set --tune to lora" in said(
+        "--quantize", "4bit", "--tune", "full"
+    )
+    assert "no recipe 'dpo'" in said("--recipe", "dpo")
+    assert "no GPU 'h1000'; did you mean h100?" in said("--gpu", "h1000")
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "model_index.json").write_text('{"_class_name": "WanPipeline", "transformer": ["diffusers", "X"]}')
+    assert "missing, though model_index.json names it" in said(model=broken)

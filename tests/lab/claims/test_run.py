@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rushes.evaluate.suites import fidelity_meter, fit_meter, world_meter
+from rushes.lab.claims import run, table
+from rushes.lab.claims.base import BASE, Claim
+from rushes.lab.claims.catalogue import CLAIMS, arms_of, find_claims
+from rushes.lab.claims.evidence import FILE, read_evidence, write_evidence
+from rushes.lab.claims.plots import write_plots
+
+NANO = run.Budget(seeds=2, claims=(), clips=8, prompts=3, steps=2, batch=2)
+
+
+@pytest.mark.slow
+def test_arms_share_a_project_and_are_run_once(tmp_path: Path) -> None:
+    told: list[int] = []
+
+    @contextmanager
+    def bar(name: str, total: int) -> Iterator[Callable[[int], None]]:
+        assert (name, total) == ("arms", 2 * (1 + len(claim.arms)))
+        yield told.append
+
+    claim = CLAIMS["huvidpo"]
+    found = run.reproduce(["huvidpo"], [0, 1], tmp_path, NANO, 1, {}, bar)
+    assert set(found) == {BASE, *(arm.name for arm in claim.arms)}
+    assert sum(told) == 2 * len(found) and sum(count > 0 for count in told) > 2
+    metrics = {*world_meter().better, *fit_meter().better, *fidelity_meter().better}
+    values = {arm: found[arm][seed].values for arm in found for seed in (0, 1) if seed == 0 or arm == BASE}
+    assert set(values["huvidpo"]) - {"winner_error"} == metrics
+    assert set(found["huvidpo"][1].values["lost"]) == set(found[BASE][1].values["lost"])
+    assert set(found[BASE][0].values["lost"]) != set(found[BASE][1].values["lost"])
+    weights = {path: path.stat().st_mtime_ns for path in tmp_path.glob("seed-*/runs/*/weights.safetensors")}
+    assert len(weights) == 2 * len(claim.arms)
+    assert run.reproduce(["huvidpo"], [0, 1], tmp_path, NANO, 1, {}) == found
+    assert {path: path.stat().st_mtime_ns for path in weights} == weights
+
+    write_evidence(tmp_path / FILE, found)
+    elsewhere = tmp_path / "elsewhere"
+    again = run.reproduce(["huvidpo"], [0, 1], elsewhere, NANO, 1, read_evidence(tmp_path / FILE))
+    assert not list(elsewhere.iterdir())  # all was known
+    rows = table.write(tmp_path, [claim], again, {"clips": 8})
+    assert [row.outcome for row in rows] == [row.outcome for row in table.rows([claim], found)]
+    write_plots(tmp_path, [claim], rows, 0)
+    assert {path.name for path in tmp_path.glob("*.*")} >= {"table.md", "forest-huvidpo.svg", "takes-huvidpo.png"}
+
+
+def test_what_is_known_of_other_settings_is_run_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    ran: list[str] = []
+
+    def instead(arm: run.Arm, settings: object, out: Path, made_from: str) -> run.Result:
+        ran.append(arm.name)
+        return run.Result(made_from, {}, (), 1.0)
+
+    monkeypatch.setattr(run, "_run", instead)
+    arm = CLAIMS["realdpo"].arms[1]
+    first = run._result(arm, 0, tmp_path, NANO, None)
+    assert run._result(arm, 0, tmp_path / "new", NANO, first) is first and ran == ["realdpo"]
+    run._result(arm, 0, tmp_path / "steps", replace(NANO, steps=3), first)
+    run._result(replace(arm, footage="random"), 0, tmp_path / "footage", NANO, first)
+    assert len(ran) == 3
+    with pytest.raises(ValueError, match=r"realdpo\.json is of other settings .* --out, and .*evidence.parquet with"):
+        run._result(arm, 0, tmp_path, replace(NANO, steps=3), first)
+
+
+def test_the_winners_error_is_a_share_of_the_references() -> None:
+    rows = [{"step": 2, "held_out/clip/winner_relative_error": 0.3, "held_out/reference_error": 0.6}]
+    assert run._winner_error(rows) == {"winner_error": {"held out": 0.5}}
+    assert run._winner_error(()) == run._winner_error([{"step": 2}]) == {}
+
+
+def test_arms_of_a_seed_and_number_of_clips_differ_by_training_alone() -> None:
+    arms = arms_of(find_claims([]))
+    settings = [run.settings_of(arm, 3, NANO) for arm in arms]
+    projects = {(arm.clips, s.model_dump_json(exclude={"train"})) for arm, s in zip(arms, settings, strict=True)}
+    assert len(projects) == len({arm.clips for arm in arms})
+    assert len({s.train.name for s in settings}) == len(settings)
+    papers = {arm.name for arm in arms_of(find_claims(run.BUDGETS["small"].claims))}
+    judged = [s.train for s, arm in zip(settings, arms, strict=True) if arm.evaluate and arm.name in papers]
+    assert {(train.steps, train.batch) for train in judged} == {(NANO.steps, NANO.batch)}
+
+
+def test_the_full_budget_goes_on_where_the_small_one_ends() -> None:
+    small, full = run.BUDGETS["small"], run.BUDGETS["full"]
+    assert small.seeds < full.seeds and set(small.claims) < set(full.claims) == set(CLAIMS)
+    assert replace(full, seeds=small.seeds, claims=small.claims) == small
+
+
+def test_hypotheses_have_names_of_their_own() -> None:
+    for claim in CLAIMS.values():
+        assert len({h.name for h in claim.hypotheses}) == len(claim.hypotheses)
+
+
+def test_only_judged_arms_are_compared() -> None:
+    arm = replace(CLAIMS["realdpo"].arms[1], evaluate=False)
+    with pytest.raises(AssertionError):
+        Claim("c", "p", (arm,), CLAIMS["realdpo"].hypotheses[:1])
+
+
+def test_an_unknown_claim_is_named() -> None:
+    with pytest.raises(ValueError, match="no claim 'x': there are realdpo, densedpo"):
+        find_claims(["x"])

@@ -1,0 +1,74 @@
+"""Names in settings that only the rest of the program knows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from rushes.config.files import SettingsError
+from rushes.config.tables import Settings
+from rushes.project.checks import check_settings
+
+
+def settings(**tables: dict[str, Any]) -> Settings:
+    return Settings.model_validate(tables)
+
+
+def test_defaults_and_what_is_right_pass() -> None:
+    check_settings(Settings())
+    check_settings(
+        settings(
+            footage={"scenes": ["fall", "wave"]},
+            label={"by": "metric", "metric": "flicker", "segment_s": 1.0},
+            train={"recipe": "densedpo", "options": {"mode": "vanilla"}},
+        )
+    )
+    check_settings(settings(footage={"kind": "folder", "path": "clips"}, backbone={"fps": 24.0}))
+
+
+@pytest.mark.parametrize(
+    ("tables", "said"),
+    [
+        ({"backbone": {"name": "tinny"}}, "backbone.name: no backbone 'tinny'; did you mean tiny?"),
+        ({"backbone": {"fps": 24.0}}, "backbone.fps: the embedded world is rendered at 8 fps, got 24; set it to 8"),
+        ({"footage": {"scenes": ["fall", "wav"]}}, "footage.scenes: no scene 'wav'; did you mean wave?"),
+        ({"label": {"by": "metric", "metric": "xyz"}}, "label.metric: no metric 'xyz'; there is dynamic_degree"),
+        (
+            {"label": {"by": "metric", "metric": "sharpness", "segment_s": 1.0}},
+            "label.metric: metric 'sharpness' has no better direction, so it cannot judge",
+        ),
+        (
+            {"label": {"by": "metric", "metric": "jerk", "segment_s": 0.5}},
+            "label.segment_s: metrics measure seconds, so set it to 1.0 (got 0.5)",
+        ),
+        (
+            {"label": {"by": "world"}, "footage": {"kind": "folder", "path": "clips"}},
+            "label.by: the world's verifier knows only the embedded world",
+        ),
+        ({"train": {"recipe": "dense"}}, "train.recipe: no recipe 'dense'; did you mean densedpo?"),
+        ({"train": {"recipe": "my.own.recipe"}}, "train.recipe: no recipe 'my.own.recipe'"),
+        (
+            {"train": {"recipe": "densedpo", "options": {"mod": "dense"}}},
+            "train.options.mod: unknown setting (got 'dense'); did you mean: mode",
+        ),
+    ],
+)
+def test_each_wrong_name_is_told_with_its_path(tables: dict[str, dict[str, Any]], said: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        check_settings(settings(**tables))
+    assert str(caught.value).startswith(said)
+    assert "\n" not in str(caught.value)
+
+
+def test_all_are_told_at_once() -> None:
+    with pytest.raises(SettingsError) as caught:
+        check_settings(
+            settings(
+                backbone={"name": "tinny"},
+                footage={"scenes": ["a", "b"]},
+                train={"options": {"beta": -1, "losses": 2}},
+            )
+        )
+    paths = [line.split(":")[0] for line in str(caught.value).splitlines()]
+    assert paths == ["backbone.name", "footage.scenes", "footage.scenes", "train.options.beta", "train.options.losses"]

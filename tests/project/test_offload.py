@@ -1,0 +1,29 @@
+"""A network whose blocks come and go is not trained; it is said before anything is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from rushes.project.project import load_start, open_project
+from rushes.project.training import bank_run, train_run
+
+
+def test_training_is_refused_before_anything_is_loaded(tmp_path: Path, small: SimpleNamespace) -> None:
+    settings = small.settings
+    nowhere = {"name": "wan", "path": str(tmp_path / "none"), "offload": True}
+    settings = settings.model_copy(
+        update={
+            "backbone": settings.backbone.model_copy(update=nowhere),
+            "train": settings.train.model_copy(update={"bank": 2}),
+        }
+    )
+    project = open_project(small.new_project(tmp_path / "project", settings), settings)
+    for command in (train_run, bank_run, load_start):
+        with pytest.raises(ValueError) as caught:
+            command(project)
+        assert str(caught.value).startswith(
+            "backbone.offload: a network whose blocks come and go cannot be trained; set"
+        )

@@ -1,0 +1,36 @@
+"""Settings that `rushes init` writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rushes.config.files import validate_table
+from rushes.project.checks import check_settings
+from rushes.project.presets import preset, recipe_table
+from rushes.training.recipe import load_recipe, recipe_names
+
+
+@pytest.mark.parametrize("name", recipe_names())
+@pytest.mark.parametrize("real", [False, True], ids=["world", "footage"])
+def test_every_recipe_gets_settings_that_make_what_it_needs(name: str, real: bool, tmp_path: Path) -> None:
+    settings = preset(name, tmp_path if real else None)
+    check_settings(settings)
+    needs = load_recipe(name).NEEDS
+    assert settings.train.recipe == name
+    assert ("guided" in needs) == (settings.generate.kind == "guided")
+    assert ("labels" in needs or "scores" in needs) == (settings.label.by != "none")
+    assert ("scores" in needs) == (settings.label.form == "scores")
+    assert ("wrong captions" in needs) == (settings.caption.by != "none")
+    if real:
+        assert settings.footage.path == str(tmp_path) and settings.footage.eval_fraction > 0
+    validate_table(load_recipe(name).Options, settings.train.options, "train.options")
+
+
+def test_table_names_every_recipe() -> None:
+    rows = {row["name"]: row for row in recipe_table()}
+    assert list(rows) == recipe_names()
+    assert rows["densedpo"]["needs"] == ["guided", "labels"]
+    assert "inflated_sd" in rows["huvidpo"]["backbones"]
+    assert all("tiny" in row["backbones"] and row["paper"] for row in rows.values())

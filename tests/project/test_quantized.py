@@ -1,0 +1,100 @@
+"""A project whose network is held in few bits: from settings to an exported adapter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from rushes.config.files import SettingsError
+from rushes.config.tables import Settings
+from rushes.export.weights import export_weights
+from rushes.project.project import Project, find_run, load_run, load_start, open_project
+from rushes.project.stages import import_footage
+from rushes.project.training import train_run
+from rushes.training.bank import open_bank
+
+from ..backbones.tiny_pipelines import write
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, small: SimpleNamespace) -> Project:
+    """Of which a run trained an adapter over a Wan in 4 bits."""
+    folder = tmp_path_factory.mktemp("quantized")
+    with torch.random.fork_rng():
+        model = write("wan", folder / "model")
+    settings = changed(
+        small.settings,
+        backbone={
+            "name": "wan",
+            "path": str(model),
+            "first_frame": False,
+            "height_px": 32,
+            "width_px": 32,
+            "frames": 17,
+            "quantize": "4bit",
+        },
+        train={"recipe": "sft", "tune": "lora", "rank": 4, "alpha": 12.0, "lr": 1e-2, "options": {}, "leak": 0},
+    )
+    opened = open_project(small.new_project(folder / "project", settings), settings)
+    import_footage(opened)
+    train_run(opened)
+    return opened
+
+
+def changed(settings: Settings, **tables: dict[str, Any]) -> Settings:
+    update = {table: getattr(settings, table).model_copy(update=values) for table, values in tables.items()}
+    return settings.model_copy(update=update)
+
+
+def test_a_run_is_loaded_and_exported(project: Project, tmp_path: Path) -> None:
+    run = load_run(project, "sft")
+    assert run.fingerprint == find_run(project, "sft").made_by != project.base.fingerprint
+    wrote = export_weights(project, "sft", tmp_path)
+    assert wrote.kind == "adapter for diffusers" and wrote.change is not None and wrote.change > 1e-3
+    assert wrote.difference < 1e-4
+
+
+def test_other_bits_are_other_weights(project: Project) -> None:
+    """For runs, the takes that they are compared with, and the bank."""
+    names = set()
+    for bits in ("none", "8bit", "4bit"):
+        settings = changed(project.settings, backbone={"quantize": bits})
+        other = open_project(project.store.project, settings)
+        base = other.base
+        bank = open_bank(project.store.project / "bank", 1, weights=base.fingerprint, latents=other.latents,
+                         backbone=base, seed=0, times=None)  # type: ignore[arg-type]  # fmt: skip
+        names.add((base.fingerprint, bank.entries.fingerprint))
+        assert other.latents.fingerprint == project.latents.fingerprint  # the codec's are the same
+        if bits != "4bit":
+            with pytest.raises(ValueError, match="run 'sft' started from other weights than"):
+                load_run(other, "sft")
+    assert len({weights for weights, _ in names}) == len({bank for _, bank in names}) == 3
+
+
+def test_settings_that_do_not_go_with_it(project: Project) -> None:
+    for table, change, words in (
+        ("train", {"tune": "full"}, "train.tune: a network in 4bit is frozen; set train.tune to lora, or"),
+        ("train", {"parallel": "shard"}, "train.parallel: a network in 4bit cannot be sharded; set train.parallel to"),
+        (
+            "backbone",
+            {"dtype": "mixed"},
+            "backbone.dtype: mixed is for weights that are trained, and those in 4bit are",
+        ),
+    ):
+        with pytest.raises(SettingsError) as caught:
+            open_project(project.store.project, changed(project.settings, **{table: change}))
+        assert str(caught.value).startswith(words) and "\n" not in str(caught.value)
+
+
+def test_an_adapter_is_not_merged_into_it(project: Project) -> None:
+    other = open_project(
+        project.store.project, changed(project.settings, train={"name": "next", "start": "sft", "rank": 2})
+    )
+    with pytest.raises(ValueError, match="cannot be merged into a network in 4bit, which would round most of it away"):
+        load_start(other)
+    same = open_project(project.store.project, changed(project.settings, train={"name": "next", "start": "sft"}))
+    assert load_start(same).fingerprint == find_run(project, "sft").made_by

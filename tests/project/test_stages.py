@@ -1,0 +1,122 @@
+"""The stages on one small project, in this process."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from rushes.project import labels, runs, stages, training
+from rushes.project.project import Project, load_run, open_project, run_folder
+from rushes.records import Run
+
+
+@pytest.fixture
+def opened(finished: Path, tmp_path: Path, small: SimpleNamespace) -> Project:
+    """A copy of the finished project."""
+    return open_project(Path(shutil.copytree(finished, tmp_path / "project")), small.settings)
+
+
+def changed(project: Project, table: str, **changes: object) -> Project:
+    settings = project.settings
+    new = getattr(settings, table).model_copy(update=changes)
+    return Project(project.store, settings.model_copy(update={table: new}))
+
+
+def test_settings_that_changed_and_changed_back_give_the_first_result(opened: Project) -> None:
+    """Candidates of other settings stay in the store; none of them may slip into a comparison."""
+    first = stages.evaluate_run(opened)["metrics"]
+    other = stages.evaluate_run(changed(opened, "evaluate", steps=1))["metrics"]
+    assert other != first
+    assert stages.evaluate_run(opened)["metrics"] == first
+    fewer = stages.evaluate_run(changed(opened, "evaluate", prompts=2))["metrics"]
+    assert fewer["bad_frames"]["n"] == 2 and first["bad_frames"]["n"] == 3
+
+
+def test_pairs_to_label_are_of_the_same_settings(opened: Project) -> None:
+    again = changed(opened, "generate", steps=1)
+    stages.generate_takes(again)
+    assert len(opened.store.candidates(split="train")) == 24
+    assert labels.label_pairs(again)["pairs"] == 12  # one for each clip and settings, not 6 for each clip
+
+
+def test_run_says_what_made_it(opened: Project) -> None:
+    (run,) = opened.store.runs()
+    assert (run.name, run.recipe, run.backbone, run.steps, run.seed) == ("realdpo", "realdpo", "tiny", 4, 0)
+    assert run.base == opened.base.fingerprint
+    assert run.made_by == load_run(opened, "realdpo").fingerprint != run.base
+    rows = [json.loads(line) for line in (run_folder(opened, "realdpo") / "metrics.jsonl").read_text().splitlines()]
+    assert run.seconds == pytest.approx(sum(row.get("seconds", 0) for row in rows), abs=0.01) and run.seconds > 0
+
+
+def test_other_data_under_the_same_name_are_refused(opened: Project) -> None:
+    assert training.train_run(opened)["steps_now"] == 0
+    more = changed(opened, "generate", takes=3)
+    stages.generate_takes(more)
+    with pytest.raises(ValueError, match=r"holds a run with other settings or data; set train\.name"):
+        training.train_run(more)
+
+
+def test_run_that_was_trained_again_is_the_one_that_counts(opened: Project) -> None:
+    shutil.rmtree(run_folder(opened, "realdpo"))
+    training.train_run(changed(opened, "train", lr=1e-3))
+    old, new = opened.store.runs()
+    assert old.made_by != new.made_by == load_run(opened, "realdpo").fingerprint
+
+
+def test_weights_of_another_run_are_not_taken_for_its_own(opened: Project) -> None:
+    path = run_folder(opened, "realdpo") / "weights.safetensors"
+    weights = load_file(path)
+    name = next(iter(weights))
+    save_file({**weights, name: weights[name] + 1}, path)
+    with pytest.raises(ValueError, match="not the weights that run 'realdpo' ended with"):
+        stages.evaluate_run(opened)
+    save_file({name: weights[name]}, path)
+    with pytest.raises(ValueError, match="not the weights that run 'realdpo' ended with"):
+        load_run(opened, "realdpo")
+
+
+def test_run_stops_before_long_stages_when_a_late_one_would_lack_something(
+    tmp_path: Path, small: SimpleNamespace
+) -> None:
+    settings = small.settings
+    nothing_held_out = settings.model_copy(update={"footage": settings.footage.model_copy(update={"eval_prompts": 0})})
+    with pytest.raises(ValueError, match=r"no held-out clips; set footage\.eval_prompts above 0"):
+        runs.run_all(open_project(tmp_path / "a", nothing_held_out))
+    train = settings.train.model_copy(update={"recipe": "densedpo"})
+    unlabelled = settings.model_copy(update={"train": train, "label": settings.label.model_copy(update={"by": "none"})})
+    project = open_project(tmp_path / "b", unlabelled)
+    with pytest.raises(ValueError, match=r"label\.by: recipe 'densedpo' needs labels; set it to human, vlm, metric"):
+        runs.run_all(project)
+    assert project.store.candidates() == ()
+
+
+def test_densedpo_trains_from_what_the_stages_made(tmp_path: Path, small: SimpleNamespace) -> None:
+    settings = small.settings
+    project = open_project(
+        tmp_path / "dense",
+        settings.model_copy(
+            update={
+                "generate": settings.generate.model_copy(update={"kind": "guided"}),
+                "label": settings.label.model_copy(update={"margin": 0.0}),
+                "train": settings.train.model_copy(update={"recipe": "densedpo"}),
+            }
+        ),
+    )
+    facts = runs.run_all(project)
+    assert facts["label"]["pairs"] == 6
+    assert facts["train"]["comparisons"] >= 1
+    assert [run.recipe for run in project.store.runs() if isinstance(run, Run)] == ["densedpo"]
+
+
+def test_seconds_are_those_of_the_project_and_not_of_the_last_command(opened: Project, small: SimpleNamespace) -> None:
+    before = dict(opened.seconds)
+    assert {"import", "generate", "label", "train", "evaluate"} <= set(before) and before["train"] > 0
+    again = open_project(opened.store.project, small.settings)
+    training.train_run(again)
+    assert again.seconds["train"] >= before["train"]
+    assert open_project(opened.store.project, small.settings).seconds == again.seconds

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from rushes.config.tables import TrainSettings
+from rushes.project import training
+from rushes.project.project import open_project
+from rushes.project.settings import read_settings
+from rushes.project.training import doubts, recipe_comparisons
+from rushes.training import checks
+from rushes.training.recipe import load_recipe
+
+
+def test_takes_are_measured_by_the_projects_own_codec_and_left_out_by_name(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = open_project(Path(shutil.copytree(finished, tmp_path / "project")), read_settings(finished, ()))
+    train, said, figures = project.settings.train, list[str](), checks._figures
+    project.say = said.append
+    recipe = load_recipe(train.recipe)
+    found = recipe_comparisons(project, recipe, train)
+    assert found.left_out == {} and not said
+    # Asked for more than any take reaches, all fail, and their first frames go through the codec again.
+    seen: list[tuple[float, float]] = []
+    monkeypatch.setattr(checks, "_figures", lambda one, other: seen.append(figures(one, other)) or seen[-1])
+    monkeypatch.setattr(checks, "LEAST_CORRELATION", 1.01)
+    monkeypatch.setattr(checks, "LOWEST", 1.01)
+    with pytest.raises(ValueError, match=f"so it is with {len(found.comparisons)} of {len(found.comparisons)}"):
+        recipe_comparisons(project, recipe, train)
+    assert len(seen) > 2 and all(correlation > 0.99 for correlation, _ in seen)
+    first = found.comparisons[0].id
+    monkeypatch.setattr(training, "check_latents", lambda every, *more: (every[1:], {first: "the take x differs"}))
+    fewer = recipe_comparisons(project, recipe, train)
+    assert fewer.left_out == {first: "the take x differs"} and len(fewer.comparisons) == len(found.comparisons) - 1
+    assert said == [
+        f"1 comparisons are left out, or a take of them, as clips do not match: {first}: the take x differs"
+    ]
+    project.store.close()
+
+
+def test_bfloat16_weights_that_are_trained_are_doubted() -> None:
+    network = nn.Linear(2, 2).bfloat16()
+    (line,) = doubts(TrainSettings(tune="full"), network, 1)
+    assert "about 2 % of the weights move" in line and "set backbone.dtype to auto or mixed" in line
+    network.requires_grad_(False)
+    network.adapter = nn.Parameter(torch.zeros(1))
+    assert doubts(TrainSettings(tune="lora"), network, 1) == []
+
+
+def test_processes_without_a_comparison_are_said() -> None:
+    network = nn.Linear(2, 2)
+    assert doubts(TrainSettings(batch=8), network, 8) == []
+    (line,) = doubts(TrainSettings(batch=4), network, 8)
+    assert "so 4 of them get no comparison; set it to a multiple of 8" in line

@@ -1,0 +1,158 @@
+"""A run with an adapter on a small Wan of random weights, and what other programs get of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from rushes.backbones.adapters import LORA_FILE, adapter_is_idle
+from rushes.cli import main
+from rushes.export import weights
+from rushes.export.weights import Form, export_weights
+from rushes.project import stages, training
+from rushes.project.project import Project, load_run, open_project, run_folder
+from rushes.training.history import read_history
+
+from ..backbones.tiny_pipelines import write
+
+Forms = pytest.mark.parametrize("form", ["diffusers", "comfyui"])
+
+
+@pytest.fixture(scope="module", params=["wan", "wan_experts"])
+def trained(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, small: SimpleNamespace
+) -> Project:
+    """A project of which run `sft` trained an adapter with alpha other than its rank."""
+    folder = tmp_path_factory.mktemp("lora")
+    with torch.random.fork_rng():
+        path = write(request.param, folder / "model")
+    changes = {
+        "backbone": {
+            "name": "wan",
+            "path": str(path),
+            "first_frame": False,
+            "height_px": 32,
+            "width_px": 32,
+            "frames": 17,
+        },
+        "train": {"recipe": "sft", "tune": "lora", "rank": 4, "alpha": 12.0, "lr": 1e-2, "options": {}, "leak": 0},
+    }
+    settings = small.settings.model_copy(
+        update={table: getattr(small.settings, table).model_copy(update=values) for table, values in changes.items()}
+    )
+    project = open_project(small.new_project(folder / "project", settings), settings)
+    stages.import_footage(project)
+    training.train_run(project)
+    return project
+
+
+def test_one_run_trains_both_experts_and_says_how_each_fares(trained: Project) -> None:
+    run: Any = load_run(trained, "sft")
+    rows = read_history(run_folder(trained, "sft") / "metrics.jsonl")[1:]
+    of = {name: [row for row in rows if f"expert/{name}/loss" in row] for name in ("high_noise", "low_noise")}
+    if run.spec.boundary is None:
+        assert not any(of.values())
+        return
+    for name, expert in (("high_noise", run.network.high), ("low_noise", run.network.low)):
+        assert of[name] and not adapter_is_idle(expert)
+    for row in rows:
+        asked = [(row.get(f"expert/{name}/comparisons", 0), row.get(f"expert/{name}/loss", 0)) for name in of]
+        assert sum(count for count, _ in asked) == trained.settings.train.batch
+        assert sum(count * loss for count, loss in asked) / 2 == pytest.approx(row["loss"], rel=1e-5)
+
+
+@Forms
+def test_what_is_written_acts_as_the_run(form: Form, trained: Project, tmp_path: Path) -> None:
+    wrote = export_weights(trained, "sft", tmp_path, form)
+    assert wrote.change is not None and wrote.change > 1e-3 and wrote.difference < 1e-4
+    files = sorted(path.relative_to(wrote.path).as_posix() for path in wrote.path.rglob("*.safetensors"))
+    experts = trained.base.spec.boundary is not None
+    assert files == ([f"{part}/{LORA_FILE}" for part in ("high_noise", "low_noise")] if experts else [LORA_FILE])
+    with pytest.raises(ValueError, match="is there already"):
+        export_weights(trained, "sft", tmp_path, form)
+
+
+def test_the_command_says_how_it_is_loaded(
+    trained: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["export", str(trained.store.project), "--out", str(tmp_path), "--run", "sft"])
+    lines = [line for line in capsys.readouterr().out.splitlines() if "load_lora" in line]
+    if trained.base.spec.boundary is None:
+        assert lines == [f"load: pipeline.load_lora_weights('{tmp_path / 'sft'}')"]
+    else:
+        assert (
+            lines[1] == f"pipeline.load_lora_weights('{tmp_path / 'sft' / 'low_noise'}', load_into_transformer_2=True)"
+        )
+
+
+@Forms
+def test_pipelines_of_diffusers_load_it(form: Form, trained: Project, tmp_path: Path) -> None:
+    """Through `load_lora_weights` alone, which reads both forms of a Wan adapter."""
+    from diffusers import DiffusionPipeline
+
+    folder = export_weights(trained, "sft", tmp_path, form).path
+    pipeline: Any = DiffusionPipeline.from_pretrained(trained.settings.backbone.path, local_files_only=True)
+    run: Any = load_run(trained, "sft")
+    networks = [(folder, pipeline.transformer, run.network, {})]
+    if run.spec.boundary is not None:
+        networks = [
+            (folder / "high_noise", pipeline.transformer, run.network.high, {}),
+            (folder / "low_noise", pipeline.transformer_2, run.network.low, {"load_into_transformer_2": True}),
+        ]
+    noise = torch.randn(1, 4, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    asked = (noise, torch.tensor([700.0]), torch.ones(1, 5, 16))
+    for part, theirs, ours, more in networks:
+        with torch.no_grad():
+            before = theirs(*asked, return_dict=False)[0]
+            pipeline.load_lora_weights(part, weight_name=LORA_FILE, **more)
+            after, expected = theirs(*asked, return_dict=False)[0], ours(*asked, return_dict=False)[0]
+        assert (expected - before).norm() > 1e-3 * before.norm()
+        torch.testing.assert_close(after, expected, rtol=1e-3, atol=1e-4)
+
+
+@Forms
+def test_a_file_that_acts_otherwise_is_refused(
+    form: Form, trained: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as one of which the scale was lost: its effect is a third."""
+    save: Callable[..., None] = weights._save
+
+    def lossy(backbone: Any, path: Path, form: Form) -> None:
+        save(backbone, path, form)
+        for file in path.rglob("*.safetensors"):
+            tensors = load_file(file)
+            save_file({key: p / (3 if "lora_B" in key or "up" in key else 1) for key, p in tensors.items()}, file)
+
+    monkeypatch.setattr(weights, "_save", lossy)
+    with pytest.raises(ValueError, match=r"what is read back differs from the trained model by 0\.\d+ of a prediction"):
+        export_weights(trained, "sft", tmp_path, form)
+
+
+def test_an_adapter_without_effect_is_refused(
+    trained: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run: Any = load_run(trained, "sft")
+    expert = getattr(run.network, "low", run.network)
+    for name, p in expert.named_parameters():
+        if ".lora_A." in name:  # the second factors stay, so the adapter does not look idle
+            p.data.zero_()
+    monkeypatch.setattr(weights, "load_run", lambda project, name: run)
+    with pytest.raises(
+        ValueError, match=r"changes nothing in a prediction at noise level 0\.\d+, so its export would act"
+    ):
+        export_weights(trained, "sft", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_comfyui_is_for_adapters(trained: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = weights.find_run(trained, "sft")
+    full = {**run.settings, "train": {**run.settings["train"], "tune": "full"}}
+    monkeypatch.setattr(weights, "find_run", lambda project, name: SimpleNamespace(settings=full, base=run.base))
+    with pytest.raises(ValueError, match=r"run 'sft' is no adapter on top of the base weights .* leave --weights away"):
+        export_weights(trained, "sft", tmp_path, "comfyui")

@@ -1,0 +1,224 @@
+"""A small project, commands in processes that can be killed, and what of a project must not depend on that."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+from rushes.config.tables import (
+    EvaluateSettings,
+    FootageSettings,
+    GenerateSettings,
+    LabelSettings,
+    ReportSettings,
+    Settings,
+    TrainSettings,
+)
+from rushes.media.files import content_hash
+from rushes.project.settings import write_settings
+from rushes.records import Candidate, Clip, Preference, Run, Score
+from rushes.store.database import Store
+from rushes.store.latents import LatentStore
+
+from .forked import start_into
+
+STAGES = ("import", "generate", "label", "train", "evaluate", "report")
+KINDS = (Clip, Candidate, Preference, Score, Run)
+_SMALL = Settings(
+    footage=FootageSettings(clips=6, eval_prompts=3),
+    generate=GenerateSettings(takes=2, steps=2, batch=4),
+    label=LabelSettings(by="world"),
+    train=TrainSettings(
+        recipe="realdpo", steps=4, batch=2, lr=1e-4, checkpoint_every=2, held_out=1, options={"beta": 100.0}
+    ),
+    evaluate=EvaluateSettings(prompts=3, steps=2),
+    report=ReportSettings(cases=1),
+)
+# With every setting given, as in a file that was written: none is left to the model's own.
+SMALL = Settings.model_validate(_SMALL.model_dump())
+
+# Runs in the process of the command: what is patched there is the moment of the blow, and nothing else.
+PROGRAM = """
+import os, signal, sys
+exec(before)
+from rushes.cli import main
+main(arguments)
+"""
+
+# before the nth file of which the path has `part` gets its name, or after the nth commit of rows of a kind
+STOP = """
+seen = 0
+
+def strike(name):
+    global seen
+    seen += part in name
+    if seen == nth and part in name:
+        seen += 1  # once
+        os.kill(os.getpid(), stop)
+
+def hook(event, parameters):
+    if event == "os.rename":
+        strike(str(parameters[1]))
+
+from rushes.store.database import Store
+add = Store.add
+
+def struck(self, rows):
+    rows = list(rows)
+    count = add(self, rows)
+    strike("commit " + type(rows[0]).__name__ if rows else "")
+    return count
+
+sys.addaudithook(hook)
+Store.add = struck
+"""
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a command ended: negative codes are signals."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="session")
+def command(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Result]:
+    """Run the command line in a process of its own, forked from one that has imported all of it."""
+    folder = tmp_path_factory.mktemp("output")
+
+    def run(*arguments: object, before: str = "") -> Result:
+        out, err = folder / "out", folder / "err"
+        process = start_into(out, err, PROGRAM, arguments=[str(text) for text in arguments], before=before)
+        process.join(120)
+        assert process.exitcode is not None, "the command hangs"
+        return Result(process.exitcode, out.read_text(), err.read_text())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def stop() -> Callable[..., str]:
+    """Program text that stops the command at the nth time that a file or a commit of this name is there."""
+
+    def make(part: str, nth: int = 1, by: signal.Signals = signal.SIGKILL) -> str:
+        return f"part, nth, stop = {part!r}, {nth}, {int(by)}\n{STOP}"
+
+    return make
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project that has settings and nothing else."""
+    return new_project(tmp_path / "project", SMALL)
+
+
+def new_project(folder: Path, settings: Settings) -> Path:
+    Store.create(folder).close()
+    write_settings(folder, settings)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small() -> SimpleNamespace:
+    """Settings that make a project of seconds, and a project folder with any settings."""
+    return SimpleNamespace(settings=SMALL, new_project=new_project)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, command: Callable[..., Result]) -> Path:
+    """A project that went through all stages without a stop. Do not write to it."""
+    folder = new_project(tmp_path_factory.mktemp("finished") / "project", SMALL)
+    result = command("run", folder, "--json")
+    assert result.code == 0, result.err
+    return folder
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A project before one stage and after it; read only."""
+
+    before: Path
+    after: Path
+
+
+@pytest.fixture(scope="session")
+def stages(tmp_path_factory: pytest.TempPathFactory, command: Callable[..., Result]) -> dict[str, Stage]:
+    """Every stage of a project that went through them by one command each, without a stop."""
+    folder = tmp_path_factory.mktemp("stages")
+    at, found = new_project(folder / "new", SMALL), {}
+    for name in STAGES:
+        found[name] = Stage(at, Path(shutil.copytree(at, folder / name)))
+        at = found[name].after
+        result = command(name, at)
+        assert result.code == 0, result.err
+    return found
+
+
+@pytest.fixture(scope="session")
+def contents() -> Callable[[Path], dict[str, Any]]:
+    """Everything in a project that must be the same however often its stages were stopped."""
+    return read_contents
+
+
+def read_contents(project: Path) -> dict[str, Any]:
+    check_whole(project)
+    with Store.open(project) as store:
+        found: dict[str, Any] = {kind.__name__: [undated(row) for row in store.stream(kind)] for kind in KINDS}
+    found["media"] = sorted(path.name for path in (project / "media").rglob("*.mp4"))
+    for path in (project / "runs").rglob("*"):
+        if path.suffix == ".safetensors":
+            # not the bytes: safetensors writes its metadata in any order
+            found[path.name] = {name: tensor.numpy().tobytes() for name, tensor in load_file(path).items()}
+        elif path.suffix == ".jsonl":
+            found[path.name] = [without_clock(json.loads(line)) for line in path.read_text().splitlines()]
+    for path in (project / "reports").glob("*.json"):
+        found[path.name] = without_clock(json.loads(path.read_text()))
+    found["latents"] = {key: latent.numpy().tobytes() for store in latent_stores(project) for key, latent in store}
+    return found
+
+
+def undated(row: Any) -> Any:
+    if isinstance(row, Run):
+        return replace(row, created_at="", seconds=0.0)
+    return replace(row, created_at="") if isinstance(row, Preference) else row
+
+
+def without_clock(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in ("seconds", "made_at")}
+
+
+def latent_stores(project: Path) -> Iterator[list[tuple[str, Any]]]:
+    for name in sorted({path.name.split("-")[0] for path in (project / "latents").glob("*.safetensors")}):
+        store = LatentStore(project / "latents", name)
+        assert store.verify() == ()
+        yield [(key, store.get(key)) for key in store]
+
+
+def check_whole(project: Path) -> None:
+    """Whatever happened: the database is sound, and every file that has a name is whole."""
+    with sqlite3.connect(project / "rushes.db") as database:
+        assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    database.close()
+    for path in (project / "media").rglob("*.mp4"):
+        assert path.name.startswith(".") or content_hash(path) == path.stem
+    for path in (*(project / "reports").glob("*.json"), *project.glob("*.json")):
+        json.loads(path.read_text())
+    for _ in latent_stores(project):
+        pass
+
+
+@pytest.fixture(scope="session")
+def whole() -> Callable[[Path], None]:
+    return check_whole

@@ -292,7 +292,7 @@ def test_clean_sources_pass() -> None:
         ({"rushes.media.read": "from rushes import store"}, "media may not import rushes.store:"),
         ({"rushes.metrics.flow": "from rushes.store import files"}, "metrics may not import rushes.store.files"),
         ({"rushes.stats": "from rushes.config.tables import Settings"}, "stats may not import rushes.config"),
-        ({"rushes.web.app": "from rushes.label import run"}, "web may not import rushes.label"),
+        ({"rushes.web.labeling.app": "from rushes.label import run"}, "web may not import rushes.label"),
         ({"rushes.recipes.sft": "if True:\n    import rushes.cli"}, "recipes may not import rushes.cli"),
         ({"rushes.judges.metric": "from rushes.store.files import File"}, "judges never imports store"),
         ({"rushes.training.forward": "import rushes.backbones.tiny"}, "training may not import rushes.backbones.tiny"),

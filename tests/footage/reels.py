@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from rushes.config.tables import FootageSettings
-from rushes.footage.facts import ProbeCache
 from rushes.footage.find import find_bench, find_footage
-from rushes.footage.review import Length, Preflight, PreflightOptions, review
-from rushes.footage.take import Imported, import_bench, import_reviewed
-from rushes.footage.told import refusal
+from rushes.footage.ingest import Imported, import_bench, import_reviewed
+from rushes.footage.preflight import Length, Preflight, PreflightOptions, review
+from rushes.footage.preflight_text import refusal
+from rushes.footage.probe_cache import ProbeCache
 from rushes.formats.layouts import Listing
 from rushes.media.write import write_video
 from rushes.store.database import Store

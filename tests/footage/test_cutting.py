@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rushes.config.tables import FootageSettings
-from rushes.footage import take as taking
+from rushes.footage import ingest
 from rushes.media.read import probe, read_video
 from rushes.records import Clip
 from rushes.store.database import Store
@@ -45,7 +45,7 @@ def test_a_second_import_cuts_nothing(store: Store, tmp_path: Path, monkeypatch:
     take(store, footage)
     before, files = store.clips(), sorted((store.project / "media").rglob("*.mp4"))
     shutil.move(tmp_path / "in", tmp_path / "moved")
-    monkeypatch.setattr(taking, "cut_pieces", None)
+    monkeypatch.setattr(ingest, "cut_pieces", None)
     take(store, footage.model_copy(update={"path": str(tmp_path / "moved")}))
     assert store.clips() == before and sorted((store.project / "media").rglob("*.mp4")) == files
 
@@ -55,7 +55,7 @@ def test_a_stopped_import_cuts_the_rest(
     stopped_after: int, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     footage = films(tmp_path / "in", 2, eval_fraction=0.4)
-    add, cut, wanted = Store.add, taking.cut_pieces, []
+    add, cut, wanted = Store.add, ingest.cut_pieces, []
 
     def stopping(self: Store, rows: list[Clip]) -> int:
         if len(self.clips()) == stopped_after:
@@ -69,7 +69,7 @@ def test_a_stopped_import_cuts_the_rest(
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Store, "add", stopping)
         take(store, footage)
-    monkeypatch.setattr(taking, "cut_pieces", counting)
+    monkeypatch.setattr(ingest, "cut_pieces", counting)
     take(store, footage)
     assert len(wanted) == 8 - stopped_after
     with Store.create(tmp_path / "whole") as whole:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from rushes.footage.facts import VideoFacts
-from rushes.footage.review import Checked
+from rushes.footage.preflight import Checked
+from rushes.footage.probe_cache import VideoFacts
 from rushes.formats.layouts import Part, SourceVideo
 from rushes.formats.spool import Spool
 

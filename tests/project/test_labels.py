@@ -19,7 +19,7 @@ from rushes.project.judge_audit import audit_project
 from rushes.project.labeling_page import invitations, open_desk, plan_of
 from rushes.project.project import Project, no_bar, open_project
 from rushes.project.settings import write_settings
-from rushes.web.marks import LabelSubmission
+from rushes.web.labeling.label_rows import LabelSubmission
 
 from ..fake_endpoint import Does, FakeEndpoint, serve
 

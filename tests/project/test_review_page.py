@@ -24,7 +24,7 @@ from rushes.project.review_page import (
 )
 from rushes.records import Clip, Decision, Score
 from rushes.store.database import Store
-from rushes.web.shelf import ScenarioCount
+from rushes.web.review.queue import ScenarioCount
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 

@@ -18,11 +18,11 @@ from starlette.types import ASGIApp
 from rushes.media.write import encode_bytes
 from rushes.records import Candidate, Clip
 from rushes.store.database import Store
-from rushes.web.app import make_app
-from rushes.web.desk import LabelingSession
-from rushes.web.ledger import AssignmentStore
-from rushes.web.marks import LabelingPlan, LabelSubmission
-from rushes.web.tally import VoteTable
+from rushes.web.labeling.app import make_app
+from rushes.web.labeling.assignments import AssignmentStore
+from rushes.web.labeling.label_rows import LabelingPlan, LabelSubmission
+from rushes.web.labeling.session import LabelingSession
+from rushes.web.labeling.vote_table import VoteTable
 
 FPS, FRAMES, GREY_STEP = 8.0, 17, 13  # two seconds and a frame; frame i is grey level 16 + 13 i
 

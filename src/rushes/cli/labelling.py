@@ -17,7 +17,7 @@ from rushes.project.settings import read_settings
 from rushes.store.database import Store
 
 if TYPE_CHECKING:
-    from rushes.web.people import Accounts
+    from rushes.web.accounts import Accounts
 
 labels = App(name="labels", help="Labels from and for other programs.")
 app.command(labels)
@@ -60,7 +60,7 @@ def label(
 
 def _serve(project: Path, settings: Settings, host: str, port: int, annotators: tuple[str, ...], probes: bool) -> None:
     from rushes.project.labeling_page import open_desk, serve
-    from rushes.web.app import make_app
+    from rushes.web.labeling.app import make_app
     from rushes.web.site import LOCAL
 
     _check_host(host, annotators)
@@ -109,7 +109,7 @@ def review(
     """Look at the clips one by one on a local page: keep, drop, or edit the caption."""
     from rushes.project.labeling_page import serve
     from rushes.project.review_page import open_review, progress_of
-    from rushes.web.review_app import make_review_app
+    from rushes.web.review.app import make_review_app
     from rushes.web.site import LOCAL
 
     settings = read_settings(project, overrides)

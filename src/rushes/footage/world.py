@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from rushes.config.files import settings_hash
 from rushes.config.tables import BackboneSettings, FootageSettings
-from rushes.footage.take import Imported
+from rushes.footage.ingest import Imported
 from rushes.media.write import encode_bytes
 from rushes.records import Clip, Split, stable_hash
 from rushes.store.database import Store

@@ -8,12 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rushes.footage import costs, told
-from rushes.footage.facts import ProbeCache
+from rushes.footage import preflight_costs, preflight_text
 from rushes.footage.find import find_bench, find_footage
-from rushes.footage.review import Length, Preflight, PreflightOptions, all_videos, review
+from rushes.footage.ingest import import_bench, import_reviewed
+from rushes.footage.preflight import Length, Preflight, PreflightOptions, all_videos, review
+from rushes.footage.probe_cache import ProbeCache
 from rushes.footage.split import share_held_out
-from rushes.footage.take import import_bench, import_reviewed
 from rushes.footage.world import import_world
 from rushes.formats.layouts import Bench
 from rushes.project.comparisons import per_clip
@@ -36,8 +36,8 @@ def import_footage(project: Project) -> Facts:
         return {"clips": world.clips, "held_out": world.held_out}
     ask = _ask(project)
     with _reviewed(project, ask) as (facts, done, bench):
-        told.write_review(project.store.project, done, ask, costs.summary(done, ask))
-        text = told.refusal(done, ask)
+        preflight_text.write_review(project.store.project, done, ask, preflight_costs.summary(done, ask))
+        text = preflight_text.refusal(done, ask)
         if text and (table.on_refused == "fail" or done.fatal):
             raise ValueError(text)
         if not done.clips:
@@ -76,8 +76,8 @@ def preflight(project: Project) -> tuple[Facts, list[str]]:
         def comparisons(clips: int) -> int:
             return each * (clips - held_out(clips))
 
-        facts: Facts = costs.summary(done, ask)
-        rows = costs.choices(done, ask, each, held_out)
+        facts: Facts = preflight_costs.summary(done, ask)
+        rows = preflight_costs.choices(done, ask, each, held_out)
         lost = {reason: comparisons(facts["clips"] + count) - comparisons(facts["clips"])
                 for reason, count in facts["reasons"].items()}  # fmt: skip
         facts |= {
@@ -90,14 +90,14 @@ def preflight(project: Project) -> tuple[Facts, list[str]]:
             "choices": rows,
             "on_refused": table.on_refused,
         }
-        path = told.write_review(project.store.project, done, ask, facts)
+        path = preflight_text.write_review(project.store.project, done, ask, facts)
         return {**facts, "file": str(path), "fatal": done.fatal}, _lines(done, ask, facts)
 
 
 def _lines(done: Preflight, ask: PreflightOptions, facts: Facts) -> list[str]:
     each, size = facts["comparisons_per_clip"], ask.length
-    lines = [*told.table(done, ask), "", *told.summary_lines(facts)]
-    lines += [f"  {refused.source}: {refused.words}" for refused in done.refused[: told.MOST_ROWS]]
+    lines = [*preflight_text.table(done, ask), "", *preflight_text.summary_lines(facts)]
+    lines += [f"  {refused.source}: {refused.words}" for refused in done.refused[: preflight_text.MOST_ROWS]]
     lines += [f"  {line}" for line in done.fatal]
     lines += [
         "",
@@ -110,7 +110,7 @@ def _lines(done: Preflight, ask: PreflightOptions, facts: Facts) -> list[str]:
         lines.append(f"what is refused would have given {sum(lost.values())} more at most: {told_lost}")
     lines += ["", "at other lengths (backbone.frames) and rates (backbone.fps), without what is refused for other "
               "reasons than its length; * = the settings'"]  # fmt: skip
-    return [*lines, *told.choice_lines(facts["choices"], (size.frames, size.fps))]
+    return [*lines, *preflight_text.choice_lines(facts["choices"], (size.frames, size.fps))]
 
 
 def _ask(project: Project) -> PreflightOptions:
@@ -132,6 +132,6 @@ def _reviewed(project: Project, ask: PreflightOptions) -> Iterator[tuple[ProbeCa
 
 
 def _causes(done: Preflight) -> str:
-    counts = costs.reasons(done)
+    counts = preflight_costs.reasons(done)
     causes = ", ".join(f"{count} {reason}" for reason, count in counts.items()) or "there are none"
     return f"{causes}. `rushes preflight` says what to do about each"

@@ -16,11 +16,11 @@ from rushes.config.tables import Settings
 from rushes.project.labels import probes_to_compare, to_compare
 from rushes.records import Candidate
 from rushes.store.database import Store
-from rushes.web.desk import LabelingSession
-from rushes.web.ledger import AssignmentStore
-from rushes.web.marks import LabelingPlan
-from rushes.web.people import Accounts
-from rushes.web.tally import VoteTable
+from rushes.web.accounts import Accounts
+from rushes.web.labeling.assignments import AssignmentStore
+from rushes.web.labeling.label_rows import LabelingPlan
+from rushes.web.labeling.session import LabelingSession
+from rushes.web.labeling.vote_table import VoteTable
 
 LEDGER, TALLY, PROBE_TALLY = "labelling.db", "labelling.npz", "labelling-probes.npz"
 _EVERYWHERE = ("0.0.0.0", "::")  # no address that a link could hold

@@ -18,9 +18,9 @@ from rushes.curate.limits import Threshold
 from rushes.project.labeling_page import LEDGER
 from rushes.records import Clip, Decision
 from rushes.store.database import Store
-from rushes.web.people import Accounts
-from rushes.web.review import MEASURED, ReviewSession, ReviewThreshold
-from rushes.web.shelf import QueueEntry, ReviewQueue, ScenarioCount
+from rushes.web.accounts import Accounts
+from rushes.web.review.queue import QueueEntry, ReviewQueue, ScenarioCount
+from rushes.web.review.session import MEASURED, ReviewSession, ReviewThreshold
 
 
 def thresholds(settings: Settings) -> dict[str, Threshold]:

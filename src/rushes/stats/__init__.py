@@ -38,6 +38,7 @@ from rushes.stats.sequential import StoppingDecision, anytime_interval, watch
 __all__ = [
     "NOTHING",
     "Better",
+    "ComparisonTable",
     "Difference",
     "Interval",
     "Key",
@@ -45,7 +46,6 @@ __all__ = [
     "Measure",
     "Outcome",
     "Prior",
-    "ComparisonTable",
     "StoppingDecision",
     "WinRate",
     "anytime_interval",

@@ -14,8 +14,8 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import BaseModel, ConfigDict, Field
 
+from rushes.web.accounts import AccessDenied, Accounts
 from rushes.web.guard import Guard
-from rushes.web.people import AccessDenied, Accounts
 
 _FILES = files("rushes.web") / "pages"
 _PAGES = Environment(

@@ -10,7 +10,7 @@ from rushes.media.read import read_video
 from rushes.media.write import encode_bytes
 from rushes.records import Candidate, Clip
 from rushes.store.database import Store
-from rushes.web.people import AccessDenied
+from rushes.web.accounts import AccessDenied
 
 _SIDE_PX, _FRAMES, _KEPT = 400, 600, 16  # of a copy: longest side and length; and how many stay in memory
 

@@ -24,8 +24,8 @@ class Arm:
         train: changes to `[train]`; `options` among them are merged into the recipe's.
         data: what must be in the project first, in order; steps that are done already do nothing.
         start: arm whose weights training starts from.
-        footage: name of the clips it is trained on, a key of `rushes.lab.claims.clips.FOOTAGE`; each has a project of its
-            own. Held-out prompts are the same in all.
+        footage: name of the clips it is trained on, a key of `rushes.lab.claims.clips.FOOTAGE`; each has a project of
+            its own. Held-out prompts are the same in all.
         clips: how many true clips it has, in units of the budget's; each number has a project of its own, too.
         evaluate: whether its takes are judged; else only its diagnoses count.
     """

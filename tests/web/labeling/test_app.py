@@ -10,10 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
-from rushes.web.desk import LabelingSession
 from rushes.web.guard import BODY_BYTES, BURST, Rate
+from rushes.web.labeling.session import LabelingSession
 
-from .conftest import Clock, running
+from ..conftest import Clock, running
 
 Make = Callable[..., LabelingSession]
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from rushes.records import Decision
-from rushes.web.shelf import QUEUES, Queue, QueueEntry, ReviewQueue, ScenarioCount
+from rushes.web.review.queue import QUEUES, Queue, QueueEntry, ReviewQueue, ScenarioCount
 
 HELD_BACK = "enough of it"
 

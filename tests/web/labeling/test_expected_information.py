@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import entropy
 
-from rushes.web.choice import gains
+from rushes.web.labeling.expected_information import gains
 
 
 def counts(size: int, *played: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from rushes.web.app import make_app
-from rushes.web.desk import LabelingSession
+from rushes.web.labeling.app import make_app
+from rushes.web.labeling.session import LabelingSession
 
-from .conftest import FPS, FRAMES, GREY_STEP, running, serving
+from ..conftest import FPS, FRAMES, GREY_STEP, running, serving
 
 pytestmark = [pytest.mark.browser, pytest.mark.flaky(reruns=2)]
 

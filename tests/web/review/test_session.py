@@ -18,13 +18,13 @@ import pytest
 from rushes.cli import main
 from rushes.records import Decision
 from rushes.store.database import Store
-from rushes.web.people import AccessDenied
-from rushes.web.review import ReviewAnswer, ReviewSession
-from rushes.web.review_app import make_review_app
+from rushes.web.accounts import AccessDenied
+from rushes.web.review.app import make_review_app
+from rushes.web.review.session import ReviewAnswer, ReviewSession
 
-from .conftest import Clock, serving
+from ..conftest import Clock, serving
 from .reviewing import open_at, say
-from .test_app import SENSELESS, Page
+from ..labeling.test_app import SENSELESS, Page
 
 
 @pytest.fixture

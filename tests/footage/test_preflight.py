@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from rushes.config.tables import FootageSettings
-from rushes.footage import costs, facts, told
-from rushes.footage.facts import ProbeCache
+from rushes.footage import preflight_costs, preflight_text, probe_cache
 from rushes.footage.find import find_footage
-from rushes.footage.review import Length, review
+from rushes.footage.preflight import Length, review
+from rushes.footage.probe_cache import ProbeCache
 from rushes.media.examine import Examined
 from rushes.media.write import write_video
 from rushes.store.database import Store
@@ -77,7 +77,7 @@ def test_every_planted_fault_is_named_and_nothing_else(
     footage, reasons = planted
     done = look(store, footage)
     assert {Path(one.item.source).name: one.reason for one in done.checked} == reasons
-    assert costs.reasons(done) == {reason: 1 for reason in sorted(set(reasons.values()) - {"", "duplicate"})}
+    assert preflight_costs.reasons(done) == {reason: 1 for reason in sorted(set(reasons.values()) - {"", "duplicate"})}
     with pytest.raises(ValueError) as caught:
         take(store, footage)
     for name, reason in reasons.items():
@@ -97,7 +97,7 @@ def test_refused_clips_are_left_out_when_asked(store: Store, planted: tuple[Foot
 def test_the_file_of_a_preflight_has_every_clip(store: Store, planted: tuple[FootageSettings, dict[str, str]]) -> None:
     footage, reasons = planted
     done, ask = look(store, footage), ask_for(footage)
-    path = told.write_review(store.project, done, ask, costs.summary(done, ask))
+    path = preflight_text.write_review(store.project, done, ask, preflight_costs.summary(done, ask))
     written = json.loads(path.read_text(encoding="utf-8"))
     assert {Path(row["source"]).name: row["reason"] for row in written["each"]} == reasons
     assert (written["kept"], written["refused"], written["duplicates"]) == (3, 7, 1)
@@ -109,7 +109,7 @@ def test_the_file_of_a_preflight_has_every_clip(store: Store, planted: tuple[Foo
 def test_the_table_says_what_becomes_of_each(store: Store, planted: tuple[FootageSettings, dict[str, str]]) -> None:
     footage, _ = planted
     done = look(store, footage)
-    lines = told.table(done, ask_for(footage))
+    lines = preflight_text.table(done, ask_for(footage))
     assert len(lines) == 12 and lines[0].startswith("file")
     assert "refused" in lines[1] and "refused" not in lines[-1]  # what needs a person comes first
     (fast,) = (line for line in lines if "long, fast.mp4" in line)
@@ -133,7 +133,7 @@ def test_what_fitting_loses_of_the_picture(
         {"kind": "folder", "path": str(tmp_path / "in"), "fit": fit, "allow_empty_captions": True}
     )
     (one,) = look(store, footage).kept()
-    assert costs.loss(one, ask_for(footage)).share == pytest.approx(share)
+    assert preflight_costs.loss(one, ask_for(footage)).share == pytest.approx(share)
 
 
 def test_clips_at_other_lengths(store: Store, tmp_path: Path) -> None:
@@ -143,12 +143,12 @@ def test_clips_at_other_lengths(store: Store, tmp_path: Path) -> None:
         film(tmp_path / "in" / f"{k}.mp4", frames, seed=k).with_suffix(".txt").write_text(str(k))
     footage = FootageSettings(kind="folder", path=str(tmp_path / "in"))
     done, ask = look(store, footage), ask_for(footage)
-    found = costs.lengths_of(done)
+    found = preflight_costs.lengths_of(done)
     for frames in (5, 17, 33, 65, 81):
         for fps in (4.0, 8.0, 16.0):
             expected = sum(n / 8 > (frames - 1) / fps for n in counts)
-            assert costs.clips_at(found, ask, frames, fps) == expected, (frames, fps)
-    rows = costs.choices(done, ask, 3, lambda clips: clips // 2)
+            assert preflight_costs.clips_at(found, ask, frames, fps) == expected, (frames, fps)
+    rows = preflight_costs.choices(done, ask, 3, lambda clips: clips // 2)
     assert next(row for row in rows if (row["frames"], row["fps"]) == (17, 8.0)) == {
         "frames": 17, "fps": 8.0, "clips": 4, "comparisons": 6,
     }  # fmt: skip
@@ -158,8 +158,8 @@ def test_pieces_at_other_lengths(store: Store, tmp_path: Path) -> None:
     scenes(tmp_path / "in" / "a.mp4", (5.0, 3.0))
     footage = FootageSettings(kind="folder", path=str(tmp_path / "in"), cut="scenes", allow_empty_captions=True)
     done, ask = look(store, footage), ask_for(footage)
-    found = costs.lengths_of(done)
-    assert [costs.clips_at(found, ask, frames, 8.0) for frames in (8, 16, 24, 40, 41)] == [8, 3, 2, 1, 0]
+    found = preflight_costs.lengths_of(done)
+    assert [preflight_costs.clips_at(found, ask, frames, 8.0) for frames in (8, 16, 24, 40, 41)] == [8, 3, 2, 1, 0]
 
 
 # how often a file is decoded
@@ -169,13 +169,13 @@ def test_pieces_at_other_lengths(store: Store, tmp_path: Path) -> None:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Files that were decoded, in order."""
     seen: list[Path] = []
-    examine = facts.examine
+    examine = probe_cache.examine
 
     def counting(path: Path, finder: object) -> Examined:
         seen.append(path)
         return examine(path, finder)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(facts, "examine", counting)
+    monkeypatch.setattr(probe_cache, "examine", counting)
     return seen
 
 
@@ -229,7 +229,7 @@ def test_without_its_facts_a_project_is_the_same(store: Store, tmp_path: Path) -
 
 
 def test_a_file_that_changes_during_the_import(store: Store, tmp_path: Path) -> None:
-    from rushes.footage.take import import_reviewed
+    from rushes.footage.ingest import import_reviewed
 
     footage = three(tmp_path / "in")
     with ProbeCache(store.project) as kept:
@@ -245,7 +245,7 @@ def test_too_many_refusals_are_not_all_printed(store: Store, tmp_path: Path) -> 
     for k in range(30):
         (folder / f"{k}.mp4").write_bytes(b"no video")
     footage = FootageSettings(kind="folder", path=str(folder), allow_empty_captions=True)
-    text = told.refusal(look(store, footage), ask_for(footage))
+    text = preflight_text.refusal(look(store, footage), ask_for(footage))
     assert len(text.splitlines()) < 25 and "and 10 more: unreadable (preflight.json" in text
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rushes.footage.facts import VideoFacts
-from rushes.footage.review import Checked, Length, Preflight, PreflightOptions
+from rushes.footage.preflight import Checked, Length, Preflight, PreflightOptions
+from rushes.footage.probe_cache import VideoFacts
 
 LENGTHS = (17, 33, 49, 65, 81, 97, 121, 161, 241)
 RATES = (8.0, 12.0, 16.0, 24.0)

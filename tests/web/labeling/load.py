@@ -1,6 +1,6 @@
 """Many annotators at once against a server in a process of its own, which is killed in the middle.
 
-    python tests/web/load.py [ANNOTATORS] [PAIRS]
+    python tests/web/labeling/load.py [ANNOTATORS] [PAIRS]
 
 Prints the latencies of next and save, without the time in which no server runs, and apart from them those of requests
 that had to be sent again: they come in one rush, from everybody, the moment that the server is back. Annotators come

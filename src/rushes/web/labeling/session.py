@@ -18,11 +18,11 @@ from typing import Literal
 
 from rushes.records import Candidate, Clip, Preference, Row, Score
 from rushes.store.database import Store
-from rushes.web.ledger import Assignment, AssignmentStore
-from rushes.web.marks import LabelingPlan, LabelSubmission, Side, marks_of, row_id, rows_of
-from rushes.web.people import AccessDenied
-from rushes.web.pick import PairSelector
-from rushes.web.tally import NONE, VoteTable
+from rushes.web.accounts import AccessDenied
+from rushes.web.labeling.assignments import Assignment, AssignmentStore
+from rushes.web.labeling.label_rows import LabelingPlan, LabelSubmission, Side, marks_of, row_id, rows_of
+from rushes.web.labeling.pair_selector import PairSelector
+from rushes.web.labeling.vote_table import NONE, VoteTable
 from rushes.web.videos import video_in
 
 _HELD = 2  # pairs on one desk: the one that is labelled, and the next, which loads meanwhile

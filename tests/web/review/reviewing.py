@@ -7,11 +7,11 @@ from typing import Any
 
 from rushes.records import CaptionRow, Clip, Decision, Score
 from rushes.store.database import Store
-from rushes.web.people import Accounts
-from rushes.web.review import ReviewAnswer, ReviewSession, ReviewThreshold
-from rushes.web.shelf import QueueEntry, ReviewQueue
+from rushes.web.accounts import Accounts
+from rushes.web.review.queue import QueueEntry, ReviewQueue
+from rushes.web.review.session import ReviewAnswer, ReviewSession, ReviewThreshold
 
-from .conftest import FPS, FRAMES, encoded
+from ..conftest import FPS, FRAMES, encoded
 
 LIMITS = {"technical/blur": ReviewThreshold(None, 0.7)}
 

@@ -10,8 +10,8 @@ from typing import Literal
 from rushes.formats.scores import HUMAN as SCORE
 from rushes.records import Preference, Score, stable_hash
 from rushes.store.annotators import AGAIN, HUMAN
-from rushes.web.ledger import Assignment
-from rushes.web.people import AccessDenied
+from rushes.web.accounts import AccessDenied
+from rushes.web.labeling.assignments import Assignment
 
 Side = Literal["a", "b"]
 

@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterator
 import numpy as np
 
 from rushes.records import stable_hash
-from rushes.web.ledger import Assignment, AssignmentStore, Kind
-from rushes.web.marks import LabelingPlan
-from rushes.web.tally import NONE, UNJUDGED, VoteTable
+from rushes.web.labeling.assignments import Assignment, AssignmentStore, Kind
+from rushes.web.labeling.label_rows import LabelingPlan
+from rushes.web.labeling.vote_table import NONE, UNJUDGED, VoteTable
 
 _BEFORE_REPEAT = 5
 Found = tuple[str, str, bool]  # left, right, and whether the right one is shown first

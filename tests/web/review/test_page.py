@@ -11,10 +11,10 @@ import pytest
 
 from rushes.records import Clip, Decision
 from rushes.store.database import Store
-from rushes.web.review import ReviewSession
-from rushes.web.review_app import make_review_app
+from rushes.web.review.app import make_review_app
+from rushes.web.review.session import ReviewSession
 
-from .conftest import FPS, FRAMES, grey_clip, serving
+from ..conftest import FPS, FRAMES, grey_clip, serving
 from .reviewing import open_at, say
 
 pytestmark = [pytest.mark.browser, pytest.mark.flaky(reruns=2)]  # several keys at machine speed

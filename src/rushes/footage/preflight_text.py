@@ -9,8 +9,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from rushes.footage.costs import Loss, loss, record
-from rushes.footage.review import DUPLICATE, Checked, Preflight, PreflightOptions
+from rushes.footage.preflight import DUPLICATE, Checked, Preflight, PreflightOptions
+from rushes.footage.preflight_costs import Loss, loss, record
 from rushes.media.files import whole_file
 
 FILE = "preflight.json"
@@ -129,7 +129,7 @@ def _fate(one: Checked, ask: PreflightOptions, lost: Loss) -> Iterator[str]:
 
 
 def summary_lines(facts: Mapping[str, Any]) -> list[str]:
-    """Counts of a review, by `costs.summary`."""
+    """Counts of a review, by `preflight_costs.summary`."""
     fitted = _FIT[facts["fit"]]
     lines = [
         f"{facts['kept']} of {facts['files']} files kept, {facts['clips']} clips: {facts['trimmed']} trimmed "

@@ -17,7 +17,7 @@ from rushes.media.files import whole_file
 from rushes.records import Preference, stable_hash
 from rushes.store.annotators import AGAIN, HUMAN
 from rushes.store.database import Store
-from rushes.web.choice import gains
+from rushes.web.labeling.expected_information import gains
 
 NONE, UNJUDGED = -2, 2  # beside -1, 0 and +1
 _BATCH_PAIRS = 200_000

@@ -13,10 +13,10 @@ from fastapi.responses import Response
 from pydantic import Field
 
 from rushes.records import Candidate, Clip
-from rushes.web.desk import LabelingSession
-from rushes.web.ledger import Assignment
-from rushes.web.marks import LabelSubmission, Side
-from rushes.web.progress import progress_of
+from rushes.web.labeling.assignments import Assignment
+from rushes.web.labeling.label_rows import LabelSubmission, Side
+from rushes.web.labeling.progress import progress_of
+from rushes.web.labeling.session import LabelingSession
 from rushes.web.site import Body, Id, make_site, video_answer
 
 _PROGRESS_S, _PROGRESS_SHARE = 5.0, 20  # counted anew after so long, and after 20 times the time that it took

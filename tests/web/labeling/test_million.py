@@ -13,10 +13,10 @@ import pytest
 from rushes.records import Candidate, Preference, stable_hash
 from rushes.store.database import Store
 from rushes.store.rows import encode
-from rushes.web.desk import LabelingSession
-from rushes.web.ledger import AssignmentStore
-from rushes.web.marks import LabelingPlan, LabelSubmission
-from rushes.web.tally import VoteTable
+from rushes.web.labeling.assignments import AssignmentStore
+from rushes.web.labeling.label_rows import LabelingPlan, LabelSubmission
+from rushes.web.labeling.session import LabelingSession
+from rushes.web.labeling.vote_table import VoteTable
 
 GROUPS, TAKES, PEOPLE, EVENTS = 25_000, 3, 14, 1_000_000
 

@@ -8,15 +8,15 @@ import httpx
 import pytest
 
 from rushes.store.database import Store
-from rushes.web.ledger import AssignmentStore
-from rushes.web.marks import row_id
+from rushes.web.labeling.assignments import AssignmentStore
+from rushes.web.labeling.label_rows import row_id
 
 from .load import free_port, make_project, run, start
 
 
 @pytest.mark.slow
 def test_fifty_people_lose_no_label_when_the_server_is_killed(tmp_path: Path) -> None:
-    """Latency is bounded loosely here, as the machine may be busy; `python tests/web/load.py` measures it."""
+    """Latency is bounded loosely here, as the machine may be busy; `python tests/web/labeling/load.py` measures it."""
     people, pairs = 50, 4
     seen = run(tmp_path / "project", people, pairs)
     with Store.open(tmp_path / "project") as store, AssignmentStore(tmp_path / "project" / "labelling.db") as ledger:

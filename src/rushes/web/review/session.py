@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from rushes.records import Clip, Decision, stable_hash
 from rushes.store.database import Store
 from rushes.store.decisions import Said
-from rushes.web.people import AccessDenied, Accounts
-from rushes.web.shelf import Queue, ReviewQueue
+from rushes.web.accounts import AccessDenied, Accounts
+from rushes.web.review.queue import Queue, ReviewQueue
 
 MEASURED = "curate/"  # metrics of curation begin so
 

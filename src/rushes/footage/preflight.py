@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rushes.config.tables import FootageSettings
-from rushes.footage.facts import ProbeCache, VideoFacts
+from rushes.footage.probe_cache import ProbeCache, VideoFacts
 from rushes.footage.spans import cut_spans
 from rushes.formats.layouts import Bench, Listing, RefusedVideo, SourceVideo
 from rushes.formats.spool import Spool

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from rushes.records import Preference, Score
-from rushes.web.desk import LabelingSession
-from rushes.web.ledger import Assignment
-from rushes.web.marks import LabelSubmission
-from rushes.web.people import AccessDenied
+from rushes.web.accounts import AccessDenied
+from rushes.web.labeling.assignments import Assignment
+from rushes.web.labeling.label_rows import LabelSubmission
+from rushes.web.labeling.session import LabelingSession
 
-from .conftest import Clock, say
+from ..conftest import Clock, say
 
 Make = Callable[..., LabelingSession]
 

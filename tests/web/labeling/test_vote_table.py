@@ -7,7 +7,7 @@ import pytest
 
 from rushes.records import Preference
 from rushes.store.database import Store
-from rushes.web.tally import NONE, UNJUDGED, VoteTable
+from rushes.web.labeling.vote_table import NONE, UNJUDGED, VoteTable
 
 GROUPS = [["a", "b"], ["c", "d", "e", "f"], ["lonely"], ["g", "h", "i"]]
 

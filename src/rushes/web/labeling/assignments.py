@@ -10,7 +10,7 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Literal
 
-from rushes.web.people import Accounts
+from rushes.web.accounts import Accounts
 
 Kind = Literal["new", "overlap", "repeat", "gold"]
 

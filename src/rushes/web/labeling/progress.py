@@ -8,7 +8,7 @@ from typing import Any
 from rushes.judges.agreement import Ratings, agreement, first_slot, labels_by, matching, ratings_of
 from rushes.records import Preference
 from rushes.store.annotators import AGAIN, HUMAN
-from rushes.web.desk import LabelingSession
+from rushes.web.labeling.session import LabelingSession
 
 
 def progress_of(desk: LabelingSession) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rushes.config.files import settings_hash
-from rushes.footage.facts import ProbeCache, VideoFacts
-from rushes.footage.review import Checked, Preflight, PreflightOptions, piece_id
+from rushes.footage.preflight import Checked, Preflight, PreflightOptions, piece_id
+from rushes.footage.probe_cache import ProbeCache, VideoFacts
 from rushes.footage.split import held_out
 from rushes.formats.layouts import Bench, SourceVideo
 from rushes.media.cut import Span, cut_pieces

@@ -10,9 +10,9 @@ from fastapi.responses import Response
 from pydantic import Field
 
 from rushes.records import Decision
-from rushes.web.people import AccessDenied
-from rushes.web.review import ClipFacts, ReviewAnswer, ReviewSession, ReviewThreshold
-from rushes.web.shelf import QUEUES, Queue
+from rushes.web.accounts import AccessDenied
+from rushes.web.review.queue import QUEUES, Queue
+from rushes.web.review.session import ClipFacts, ReviewAnswer, ReviewSession, ReviewThreshold
 from rushes.web.site import Body, Id, make_site, video_answer
 from rushes.web.videos import Copies, video_in
 

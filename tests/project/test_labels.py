@@ -105,15 +105,15 @@ def test_a_clip_can_be_labelled_whole(make: Make) -> None:
 def test_invitations_are_links_with_tokens_that_can_be_renewed(make: Make) -> None:
     project = make()
     with open_desk(project.store.project, project.settings) as desk:
-        links = invitations(desk.ledger, ("ada", "bob"), "http://host:1")
+        links = invitations(desk.assignments, ("ada", "bob"), "http://host:1")
         tokens = {name: link.partition("#invite=")[2] for name, link in links.items()}
-        assert [desk.ledger.who(token) for token in tokens.values()] == ["ada", "bob"]
-        invitations(desk.ledger, ("ada",), "http://host:1")
-        assert desk.ledger.who(tokens["ada"]) is None and desk.ledger.who(tokens["bob"]) == "bob"
+        assert [desk.assignments.who(token) for token in tokens.values()] == ["ada", "bob"]
+        invitations(desk.assignments, ("ada",), "http://host:1")
+        assert desk.assignments.who(tokens["ada"]) is None and desk.assignments.who(tokens["bob"]) == "bob"
         with pytest.raises(ValueError, match="given twice"):
-            invitations(desk.ledger, ("ada", "ada"), "http://host:1")
+            invitations(desk.assignments, ("ada", "ada"), "http://host:1")
         with pytest.raises(ValueError, match="is no name"):
-            invitations(desk.ledger, ("<b>",), "http://host:1")
+            invitations(desk.assignments, ("<b>",), "http://host:1")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A project with pairs to label: clips whose grey level tells the frame, and a desk with a clock that stands still."""
+"""A project with pairs to label, of clips whose grey level tells the frame; and a session whose clock stands still."""
 
 from __future__ import annotations
 
@@ -81,8 +81,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def make_desk(tmp_path: Path, clock: Clock) -> Iterator[Callable[..., LabelingSession]]:
-    """A desk over a project of `groups` groups; called again, the same project is opened anew."""
+def make_session(tmp_path: Path, clock: Clock) -> Iterator[Callable[..., LabelingSession]]:
+    """A session over a project of `groups` groups; called again, the same project is opened anew."""
     opened: list[LabelingSession] = []
     groups_of: dict[Path, list[list[str]]] = {}
 
@@ -93,15 +93,17 @@ def make_desk(tmp_path: Path, clock: Clock) -> Iterator[Callable[..., LabelingSe
         store = Store.create(path)
         if path not in groups_of:
             groups_of[path] = fill(store, groups, takes, media)
-        made = LabelingPlan(**{"repeat_share": 0.0, "overlap_share": 0.0, **plan})
-        tally = VoteTable(groups_of[path], made.dimensions[0])
-        tally.catch_up(store)
-        opened.append(LabelingSession(store, tally, AssignmentStore(path / "labelling.db"), made, time or clock))
+        labeling_plan = LabelingPlan(**{"repeat_share": 0.0, "overlap_share": 0.0, **plan})
+        votes = VoteTable(groups_of[path], labeling_plan.dimensions[0])
+        votes.catch_up(store)
+        opened.append(
+            LabelingSession(store, votes, AssignmentStore(path / "labelling.db"), labeling_plan, time or clock)
+        )
         return opened[-1]
 
     yield make
-    for desk in opened:
-        desk.close()
+    for session in opened:
+        session.close()
 
 
 @pytest.fixture
@@ -134,16 +136,16 @@ def ours(url: str, address: str) -> bool:
     return url.startswith((address, f"blob:{address}", "data:,"))
 
 
-def say(desk: LabelingSession, annotator: str, item: Any, mark: int | None, event: str, revises: str = "") -> None:
+def say(session: LabelingSession, annotator: str, item: Any, mark: int | None, event: str, revises: str = "") -> None:
     """Save one mark for every part of every question."""
-    size = desk.segments(item)
-    labels = {name: (mark,) * size for name in desk.plan.dimensions}
-    desk.save(annotator, item.id, LabelSubmission(event, revises, labels))
+    size = session.segments(item)
+    labels = {name: (mark,) * size for name in session.plan.dimensions}
+    session.save(annotator, item.id, LabelSubmission(event, revises, labels))
 
 
-def running(desk: LabelingSession, title: str = "test", local: bool = True) -> AbstractContextManager[str]:
+def running(session: LabelingSession, title: str = "test", local: bool = True) -> AbstractContextManager[str]:
     """The labelling page, see `serving`."""
-    return serving(make_app(desk, title, local))
+    return serving(make_app(session, title, local))
 
 
 @contextmanager

@@ -66,7 +66,7 @@ def _serve(project: Path, settings: Settings, host: str, port: int, annotators: 
     _check_host(host, annotators)
     title = settings.project.name or project.resolve().name
     with open_desk(project, settings, probes) as desk:
-        told = _teller(f"labelling {title}", desk.ledger, annotators)
+        told = _teller(f"labelling {title}", desk.assignments, annotators)
         serve(make_app(desk, title, host in LOCAL), host, port, told)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -130,13 +129,13 @@ def _finite(bound: float) -> float | None:
 
 def progress_of(review: ReviewSession) -> dict[str, Any]:
     """How far the review is: clips, those in the set, those that people decided, and each scenario; and it in lines."""
-    shelf, people = review.shelf, review.people_at_work()
+    shelf, people = review.queue, review.people_at_work()
     facts: dict[str, Any] = {
         "clips": len(shelf.ids),
         "in_set": shelf.size("kept"),
         "decided_by_people": shelf.size("people"),
         "people": people,
-        "scenarios": [asdict(count) | {"missing": count.missing} for count in shelf.counts()],
+        "scenarios": [count.as_json() for count in shelf.counts()],
     }
     told = ", ".join(f"{name} {count}" for name, count in people.items())
     by = f"{facts['decided_by_people']} decided by people" + (f" ({told})" if told else "")
@@ -152,6 +151,6 @@ def scenario_lines(counts: Sequence[ScenarioCount]) -> list[str]:
     for count in counts:
         wanted, missing = ("-", "-") if count.wanted is None else (str(count.wanted), str(count.missing))
         name = count.name or "(none)"
-        rows.append((name, wanted, str(count.found), str(count.kept), str(count.by_people), missing))
+        rows.append((name, wanted, str(count.in_footage), str(count.in_set), str(count.by_people), missing))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]

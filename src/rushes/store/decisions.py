@@ -8,7 +8,7 @@ from dataclasses import replace
 from rushes.records import Clip, Decision
 
 
-class Said:
+class DecisionHistory:
     """What was said about one clip so far: the last of the programs, and the last of each person."""
 
     __slots__ = ("people", "program")
@@ -43,18 +43,18 @@ class Said:
 
 def standing(decisions: Iterable[Decision]) -> dict[str, Decision]:
     """Clip id -> the decision that counts: a person's before a program's, and of these the last."""
-    said: dict[str, Said] = {}
+    histories: dict[str, DecisionHistory] = {}
     for decision in decisions:
-        said.setdefault(decision.subject, Said()).add(decision)
-    return {subject: found for subject, one in said.items() if (found := one.counts())}
+        histories.setdefault(decision.subject, DecisionHistory()).add(decision)
+    return {subject: decision for subject, history in histories.items() if (decision := history.counts())}
 
 
 def decided(clips: Iterable[Clip], decisions: Mapping[str, Decision]) -> Iterator[Clip]:
     """Clips that are in the set, each with the caption it goes by; a clip that nobody decided about is in."""
-    return (_captioned(clip, decisions.get(clip.id)) for clip in clips if _kept(decisions.get(clip.id)))
+    return (_captioned(clip, decisions.get(clip.id)) for clip in clips if _in_set(decisions.get(clip.id)))
 
 
-def _kept(decision: Decision | None) -> bool:
+def _in_set(decision: Decision | None) -> bool:
     return decision is None or decision.keep
 
 

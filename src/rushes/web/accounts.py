@@ -58,8 +58,8 @@ class Accounts:
     def who(self, token: str) -> str | None:
         """The person with this token, or None."""
         with self._lock:
-            found = self._file.execute("SELECT name FROM people WHERE token_hash = ?", (_hash(token),)).fetchone()
-        return found[0] if found else None
+            row = self._file.execute("SELECT name FROM people WHERE token_hash = ?", (_hash(token),)).fetchone()
+        return row[0] if row else None
 
     @property
     def place(self) -> str:

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 BODY_BYTES = 64 * 1024
 PER_SECOND, BURST = 20.0, 80.0
-_KNOWN = 10_000  # buckets kept; more than that is no labelling project
+_MAX_BUCKETS = 10_000  # buckets kept; more than that is no labelling project
 
 HEADERS = {
     "content-security-policy": (
@@ -43,7 +43,7 @@ class Rate:
     def allow(self, caller: str) -> bool:
         """Count one request; whether it is within the limits."""
         now = self.clock()
-        if len(self._left) > _KNOWN:
+        if len(self._left) > _MAX_BUCKETS:
             self._left.clear()
         left, then = self._left.get(caller, (BURST, now))
         left = min(BURST, left + (now - then) * PER_SECOND)

@@ -63,8 +63,8 @@ def make_site(people: Accounts, title: str, pages: Mapping[str, str], local: boo
 
     @app.exception_handler(RequestValidationError)
     def senseless(request: Request, error: RequestValidationError) -> JSONResponse:
-        told = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()[:3])
-        return JSONResponse({"detail": told}, 422)
+        problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()[:3])
+        return JSONResponse({"detail": problems}, 422)
 
     @app.exception_handler(OSError)
     def failed(request: Request, error: OSError) -> JSONResponse:

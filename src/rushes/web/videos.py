@@ -12,14 +12,14 @@ from rushes.records import Candidate, Clip
 from rushes.store.database import Store
 from rushes.web.accounts import AccessDenied
 
-_SIDE_PX, _FRAMES, _KEPT = 400, 600, 16  # of a copy: longest side and length; and how many stay in memory
+_SIDE_PX, _FRAMES, _CACHED = 400, 600, 16  # of a copy: longest side and length; and how many stay in memory
 
 
 def video_in(store: Store, digest: str) -> Path:
     """The file of the project with this content hash.
 
     Raises:
-        Refused: a link leads out of the project.
+        AccessDenied: a link leads out of the project.
         ValueError: it is missing.
     """
     path = store.media_path(digest).resolve()
@@ -33,23 +33,23 @@ class Copies:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: OrderedDict[str, bytes] = OrderedDict()
+        self._cached: OrderedDict[str, bytes] = OrderedDict()
 
     def of(self, store: Store, row: Clip | Candidate) -> bytes:
         """An mp4 file with the first frames of a clip, at its own rate.
 
         Raises:
-            Refused: a link leads out of the project.
+            AccessDenied: a link leads out of the project.
             ValueError: the file is missing or cannot be read.
         """
         path = video_in(store, row.media)
         with self._lock:
-            if row.media not in self._kept:
-                self._kept[row.media] = _copy(path, row)
-                if len(self._kept) > _KEPT:
-                    self._kept.popitem(last=False)
-            self._kept.move_to_end(row.media)
-            return self._kept[row.media]
+            if row.media not in self._cached:
+                self._cached[row.media] = _copy(path, row)
+                if len(self._cached) > _CACHED:
+                    self._cached.popitem(last=False)
+            self._cached.move_to_end(row.media)
+            return self._cached[row.media]
 
 
 def _copy(path: Path, row: Clip | Candidate) -> bytes:

@@ -42,9 +42,9 @@ class Page:
 
 
 @pytest.fixture
-def page(make_desk: Make) -> Iterator[Page]:
-    desk = make_desk(media=True, dimensions=("overall", "motion"))
-    with running(desk, "my <project>") as address, httpx.Client():
+def page(make_session: Make) -> Iterator[Page]:
+    session = make_session(media=True, dimensions=("overall", "motion"))
+    with running(session, "my <project>") as address, httpx.Client():
         made = Page(address)
         yield made
         made.http.close()
@@ -197,21 +197,21 @@ def test_pages_are_sent_with_a_strict_policy(page: Page) -> None:
     assert "http" not in page.http.get("/static/page.css").text
 
 
-def test_away_from_home_only_invited_people_come_in(make_desk: Make) -> None:
-    desk = make_desk()
-    invited = desk.ledger.invite("ada")
-    with running(desk, "x", local=False) as address:
+def test_away_from_home_only_invited_people_come_in(make_session: Make) -> None:
+    session = make_session()
+    invited = session.assignments.invite("ada")
+    with running(session, "x", local=False) as address:
         page = Page(address)
         assert page.send("join", {"name": "eve"}).status_code == 403
         assert page.send("next", {}).status_code == 401
         page.token = invited
         assert page.post("next")["item"]
-        renewed = desk.ledger.invite("ada")
+        renewed = session.assignments.invite("ada")
         assert page.send("next", {}).status_code == 401
         page.token = renewed
         assert page.post("next")["item"]
         page.http.close()
-    assert invited not in (desk.store.project / "labelling.db").read_bytes().decode("latin-1")
+    assert invited not in (session.store.project / "labelling.db").read_bytes().decode("latin-1")
 
 
 def test_a_full_disk_is_said_and_nothing_is_acknowledged(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,10 +19,13 @@ def test_fifty_people_lose_no_label_when_the_server_is_killed(tmp_path: Path) ->
     """Latency is bounded loosely here, as the machine may be busy; `python tests/web/labeling/load.py` measures it."""
     people, pairs = 50, 4
     seen = run(tmp_path / "project", people, pairs)
-    with Store.open(tmp_path / "project") as store, AssignmentStore(tmp_path / "project" / "labelling.db") as ledger:
+    with (
+        Store.open(tmp_path / "project") as store,
+        AssignmentStore(tmp_path / "project" / "labelling.db") as assignments,
+    ):
         rows = {row.id: row for row in store.preferences(current=False)}
         for event, (name, item_id) in seen.acknowledged.items():
-            item = ledger.get(item_id)
+            item = assignments.get(item_id)
             assert item is not None and item.annotator == name
             assert rows[row_id(item, event, "overall")].judge == f"human:{name}"
     assert len(seen.acknowledged) == len(rows) == people * pairs

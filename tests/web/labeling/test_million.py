@@ -52,30 +52,32 @@ def opened(folder: Path) -> tuple[LabelingSession, float]:
     groups: dict[str, list[str]] = {}
     for row in store.candidates(split="train", system="base"):
         groups.setdefault(row.group, []).append(row.id)
-    tally = VoteTable(list(groups.values()), "overall")
-    if tally.catch_up(store, folder / "labelling.npz"):
-        tally.save(folder / "labelling.npz")
+    votes = VoteTable(list(groups.values()), "overall")
+    if votes.catch_up(store, folder / "labelling.npz"):
+        votes.save(folder / "labelling.npz")
     plan = LabelingPlan(overlap=PEOPLE + 2, overlap_share=1.0, repeat_share=0.0)
-    return LabelingSession(store, tally, AssignmentStore(folder / "labelling.db"), plan), time.perf_counter() - began
+    return LabelingSession(store, votes, AssignmentStore(folder / "labelling.db"), plan), time.perf_counter() - began
 
 
 @pytest.mark.slow
 def test_a_million_events_open_at_once_and_the_next_pair_is_there(million: Path) -> None:
     """Bounds are those of an idle machine times three, as a suite runs on busy ones."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    desk, first_s = opened(million)
-    desk.close(million / "labelling.npz")
-    desk, again_s = opened(million)
-    assert desk.tally.votes.sum() == EVENTS and desk.tally.pairs == 3 * GROUPS
+    session, first_s = opened(million)
+    session.close(million / "labelling.npz")
+    session, again_s = opened(million)
+    assert session.votes.counts.sum() == EVENTS and session.votes.pairs == 3 * GROUPS
     nexts = []
     for number in range(30):
         began = time.perf_counter()
-        item = desk.next("new")
+        item = session.next("new")
         nexts.append(time.perf_counter() - began)
         assert item is not None
-        desk.save("new", item.id, LabelSubmission(f"event-{number:03}", "", {"overall": (1,) * desk.segments(item)}))
+        session.save(
+            "new", item.id, LabelSubmission(f"event-{number:03}", "", {"overall": (1,) * session.segments(item)})
+        )
     grown_mb = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    desk.close()
+    session.close()
     p95_ms = 1000 * float(np.quantile(nexts, 0.95))
     print(f"first open {first_s:.1f} s, later {again_s:.2f} s; next pair p95 {p95_ms:.1f} ms; {grown_mb:.0f} MB more")
     assert again_s < 3 * 2 and p95_ms < 3 * 20 and grown_mb < 500

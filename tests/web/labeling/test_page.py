@@ -64,14 +64,14 @@ def saved(tab: Any, count: int) -> None:
 
 
 @contextmanager
-def served(desk: LabelingSession) -> Iterator[str]:
-    with running(desk, "my <i>project</i>") as address:
+def served(session: LabelingSession) -> Iterator[str]:
+    with running(session, "my <i>project</i>") as address:
         yield address
 
 
-def test_parts_are_labelled_undone_and_corrected_by_keyboard(make_desk: Make, tab_of: Callable[..., Any]) -> None:
-    desk = make_desk(groups=4, media=True, segment_s=0.5)
-    with served(desk) as address:
+def test_parts_are_labelled_undone_and_corrected_by_keyboard(make_session: Make, tab_of: Callable[..., Any]) -> None:
+    session = make_session(groups=4, media=True, segment_s=0.5)
+    with served(session) as address:
         tab = tab_of(address)
         join(tab, "ada")
         assert tab.inner_text("#project") == "my <i>project</i>"
@@ -80,12 +80,12 @@ def test_parts_are_labelled_undone_and_corrected_by_keyboard(make_desk: Make, ta
         press(tab, "a t x")
         assert tab.evaluate(MARKS) == ["1", "0", "null", ""]
         press(tab, "Enter")
-        assert "1 part has no label yet" in tab.inner_text("#note") and not desk.store.preferences()
+        assert "1 part has no label yet" in tab.inner_text("#note") and not session.store.preferences()
         press(tab, "u u b b b")
         assert tab.evaluate(MARKS) == ["1", "-1", "-1", "-1"]
         press(tab, "ArrowLeft ArrowLeft t Enter")
         saved(tab, 1)
-        (row,) = desk.store.preferences()
+        (row,) = session.store.preferences()
         assert row.by_slot == (1, 0, -1, -1) and row.judge == "human:ada" and row.segment_s == 0.5
         ready(tab)
         press(tab, "Shift+A Enter")
@@ -95,9 +95,9 @@ def test_parts_are_labelled_undone_and_corrected_by_keyboard(make_desk: Make, ta
         tab.wait_for_function(f"() => JSON.stringify(({MARKS})()) === JSON.stringify(['1', '1', '1', '1'])")
         press(tab, "ArrowRight x Enter")
         tab.wait_for_function(f"() => JSON.stringify(({MARKS})()) === JSON.stringify(['', '', '', ''])")
-        rows = desk.store.preferences()
+        rows = session.store.preferences()
         assert len(rows) == 2 and rows[-1].by_slot == (1, 0, 1, 1) and rows[-1].unjudged == (1,)
-        assert len(desk.store.preferences(current=False)) == 3
+        assert len(session.store.preferences(current=False)) == 3
         for count in (3, 4):
             ready(tab)
             press(tab, "Shift+T Enter")
@@ -108,9 +108,9 @@ def test_parts_are_labelled_undone_and_corrected_by_keyboard(make_desk: Make, ta
         assert tab.evaluate(MARKS) == ["0", "0", "0", "0"]
 
 
-def test_quick_fingers_need_not_wait_for_the_clips(make_desk: Make, tab_of: Callable[..., Any]) -> None:
-    desk = make_desk(groups=8, media=True)
-    with served(desk) as address:
+def test_quick_fingers_need_not_wait_for_the_clips(make_session: Make, tab_of: Callable[..., Any]) -> None:
+    session = make_session(groups=8, media=True)
+    with served(session) as address:
         tab = tab_of(address)
         join(tab, "ada")
         for count in range(8):
@@ -118,12 +118,12 @@ def test_quick_fingers_need_not_wait_for_the_clips(make_desk: Make, tab_of: Call
             press(tab, "a b Enter")
             saved(tab, count + 1)
         tab.wait_for_selector("#done:visible")
-    assert [row.by_slot for row in desk.store.preferences()] == [(1, -1)] * 8
+    assert [row.by_slot for row in session.store.preferences()] == [(1, -1)] * 8
 
 
-def test_whole_clips_questions_and_scores(make_desk: Make, tab_of: Callable[..., Any]) -> None:
-    desk = make_desk(groups=2, media=True, segment_s=None, dimensions=("overall", "visual_quality"), scores=True)
-    with served(desk) as address:
+def test_whole_clips_questions_and_scores(make_session: Make, tab_of: Callable[..., Any]) -> None:
+    session = make_session(groups=2, media=True, segment_s=None, dimensions=("overall", "visual_quality"), scores=True)
+    with served(session) as address:
         tab = tab_of(address)
         join(tab, "ada")
         assert tab.locator(".name").all_inner_texts() == ["overall", "visual quality"]
@@ -131,14 +131,16 @@ def test_whole_clips_questions_and_scores(make_desk: Make, tab_of: Callable[...,
         assert "score from 0 to 10" in tab.inner_text("#note")
         press(tab, "ArrowRight ArrowRight s ArrowLeft s Enter")
         saved(tab, 1)
-    rows = {row.dimension: row for row in desk.store.preferences()}
+    rows = {row.dimension: row for row in session.store.preferences()}
     assert rows["overall"].by_slot == (1,) and rows["visual_quality"].by_slot == (-1,)
-    assert sorted(score.value for score in desk.store.scores(metric="human")) == [4.5, 6.0]
+    assert sorted(score.value for score in session.store.scores(metric="human")) == [4.5, 6.0]
 
 
-def test_one_comes_back_to_where_one_stopped_and_two_do_not_meet(make_desk: Make, tab_of: Callable[..., Any]) -> None:
-    desk = make_desk(groups=6, media=True)
-    with served(desk) as address:
+def test_one_comes_back_to_where_one_stopped_and_two_do_not_meet(
+    make_session: Make, tab_of: Callable[..., Any]
+) -> None:
+    session = make_session(groups=6, media=True)
+    with served(session) as address:
         ada = tab_of(address)
         join(ada, "ada")
         press(ada, "a")
@@ -157,47 +159,47 @@ def test_one_comes_back_to_where_one_stopped_and_two_do_not_meet(make_desk: Make
         ada.goto(f"{address}/progress")
         ada.wait_for_function("() => document.querySelectorAll('#people tbody tr').length === 2")
         assert ada.inner_text("#headline") == "2 of 6 pairs have a label"
-    assert {row.judge for row in desk.store.preferences()} == {"human:ada", "human:bob"}
+    assert {row.judge for row in session.store.preferences()} == {"human:ada", "human:bob"}
 
 
-def test_labels_outlive_a_server_that_is_away(make_desk: Make, tab_of: Callable[..., Any]) -> None:
-    desk = make_desk(groups=3, media=True)
-    with served(desk) as address:
+def test_labels_outlive_a_server_that_is_away(make_session: Make, tab_of: Callable[..., Any]) -> None:
+    session = make_session(groups=3, media=True)
+    with served(session) as address:
         tab = tab_of(address, expected="net::ERR_FAILED")
         join(tab, "ada")
         tab.context.route("**/api/save", lambda route: route.abort())
         press(tab, "Shift+A Enter")
         tab.wait_for_function("() => document.querySelector('#note').textContent.includes('does not answer')")
-        assert not desk.store.preferences()
+        assert not session.store.preferences()
         tab.reload()  # and the person even closes the page
         tab.wait_for_function("() => document.querySelector('#note').textContent.includes('does not answer')")
         tab.context.unroute("**/api/save")
         saved(tab, 1)
         ready(tab)
-    assert [row.by_slot for row in desk.store.preferences(current=False)] == [(1, 1)]
+    assert [row.by_slot for row in session.store.preferences(current=False)] == [(1, 1)]
 
 
 def test_an_answer_of_an_earlier_visit_that_is_refused_does_not_keep_a_person_out(
-    make_desk: Make, tab_of: Callable[..., Any]
+    make_session: Make, tab_of: Callable[..., Any]
 ) -> None:
-    desk = make_desk(groups=2, media=True)
-    with served(desk) as address:
+    session = make_session(groups=2, media=True)
+    with served(session) as address:
         tab = tab_of(address, expected="409")
         join(tab, "ada")
         body = '{item: "0123456789", event: "0123456789", revises: "", labels: {overall: [1, 1]}, scores: {}}'
-        kept = f"rushes {desk.ledger.place} ada outbox"
+        kept = f"rushes {session.assignments.place} ada outbox"
         tab.evaluate(f"() => localStorage.setItem('{kept}', JSON.stringify([{body}]))")
         tab.reload()
         ready(tab)
-        assert "not on your desk" in tab.inner_text("#note") and not desk.store.preferences()
+        assert "not on your desk" in tab.inner_text("#note") and not session.store.preferences()
         press(tab, "Shift+A Enter")
         saved(tab, 1)
 
 
-def test_answers_wait_for_their_project_and_person(make_desk: Make, tab_of: Callable[..., Any]) -> None:
+def test_answers_wait_for_their_project_and_person(make_session: Make, tab_of: Callable[..., Any]) -> None:
     """Another project at the same address, or another person in the same browser, neither sends nor loses them."""
-    desks = [make_desk(groups=4, media=True, folder=name) for name in ("one", "other")]
-    apps = [make_app(desk, name) for desk, name in zip(desks, ("one", "other"), strict=True)]
+    sessions = [make_session(groups=4, media=True, folder=name) for name in ("one", "other")]
+    apps = [make_app(session, name) for session, name in zip(sessions, ("one", "other"), strict=True)]
     served_now = apps[:1]
 
     async def at_this_address(scope: Any, receive: Any, send: Any) -> None:
@@ -216,28 +218,30 @@ def test_answers_wait_for_their_project_and_person(make_desk: Make, tab_of: Call
             tab.reload()
             join(tab, name)
             assert not tab.inner_text("#note")
-        assert not any(desk.store.preferences() for desk in desks)
+        assert not any(session.store.preferences() for session in sessions)
         tab.evaluate("() => localStorage.removeItem('rushes-token')")
         tab.reload()
         join(tab, "ada")
         saved(tab, 1)
-    assert [row.judge for row in desks[0].store.preferences()] == ["human:ada"] and not desks[1].store.preferences()
+    assert [row.judge for row in sessions[0].store.preferences()] == ["human:ada"] and not sessions[
+        1
+    ].store.preferences()
 
 
-def test_an_invitation_opens_the_page_and_leaves_no_trace(make_desk: Make, tab_of: Callable[..., Any]) -> None:
-    desk = make_desk(groups=2, media=True)
-    with running(desk, "away", local=False) as address:
+def test_an_invitation_opens_the_page_and_leaves_no_trace(make_session: Make, tab_of: Callable[..., Any]) -> None:
+    session = make_session(groups=2, media=True)
+    with running(session, "away", local=False) as address:
         tab = tab_of(address)
         tab.wait_for_selector("#welcome-note:visible")
         assert "Open the invitation" in tab.inner_text("#welcome-note") and not tab.is_visible("#join")
-        tab.goto(f"{address}/#invite={desk.ledger.invite('ada')}")
+        tab.goto(f"{address}/#invite={session.assignments.invite('ada')}")
         ready(tab)
         assert tab.url == f"{address}/" and tab.inner_text("#who") == "ada"
 
 
-def test_clips_keep_in_step(make_desk: Make, tab_of: Callable[..., Any]) -> None:
-    desk = make_desk(groups=1, media=True)
-    with served(desk) as address:
+def test_clips_keep_in_step(make_session: Make, tab_of: Callable[..., Any]) -> None:
+    session = make_session(groups=1, media=True)
+    with served(session) as address:
         tab = tab_of(address)
         join(tab, "ada")
         gaps = tab.evaluate(DRIFT, 3)
@@ -254,9 +258,9 @@ def test_clips_keep_in_step(make_desk: Make, tab_of: Callable[..., Any]) -> None
         assert tab.inner_text("#frame") == f"frame {stepped[0] + 1} / {FRAMES}"
 
 
-def test_a_clip_that_falls_out_of_step_is_brought_back(make_desk: Make, tab_of: Callable[..., Any]) -> None:
-    desk = make_desk(groups=1, media=True)
-    with served(desk) as address:
+def test_a_clip_that_falls_out_of_step_is_brought_back(make_session: Make, tab_of: Callable[..., Any]) -> None:
+    session = make_session(groups=1, media=True)
+    with served(session) as address:
         tab = tab_of(address)
         join(tab, "ada")
         press(tab, "- -")  # a quarter of the speed: the loop does not end while the test looks
@@ -267,9 +271,9 @@ def test_a_clip_that_falls_out_of_step_is_brought_back(make_desk: Make, tab_of: 
         assert len(gaps) > 10 and sorted(gaps)[int(0.9 * len(gaps))] < 1 / FPS + 1e-3
 
 
-def test_a_chosen_part_loops_alone(make_desk: Make, tab_of: Callable[..., Any]) -> None:
-    desk = make_desk(groups=1, media=True)
-    with served(desk) as address:
+def test_a_chosen_part_loops_alone(make_session: Make, tab_of: Callable[..., Any]) -> None:
+    session = make_session(groups=1, media=True)
+    with served(session) as address:
         tab = tab_of(address)
         join(tab, "ada")
         press(tab, "ArrowRight l +")
@@ -283,10 +287,10 @@ def test_a_chosen_part_loops_alone(make_desk: Make, tab_of: Callable[..., Any]) 
 
 
 @pytest.mark.parametrize(("scheme", "width_px"), [("light", 1280), ("dark", 1280), ("light", 390)])
-def test_all_fits_small_screens(scheme: str, width_px: int, make_desk: Make, tab_of: Callable[..., Any]) -> None:
+def test_all_fits_small_screens(scheme: str, width_px: int, make_session: Make, tab_of: Callable[..., Any]) -> None:
     questions = ("visual_quality", "motion", "text", "physics")
-    desk = make_desk(groups=1, media=True, dimensions=questions, scores=True)
-    with served(desk) as address:
+    session = make_session(groups=1, media=True, dimensions=questions, scores=True)
+    with served(session) as address:
         tab = tab_of(address, scheme, width_px=width_px)
         wide = width_px > 500
         size = "[document.documentElement.scrollWidth, document.documentElement.scrollHeight]"

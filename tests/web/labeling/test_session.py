@@ -19,64 +19,64 @@ from ..conftest import Clock, say
 Make = Callable[..., LabelingSession]
 
 
-def taken(desk: LabelingSession, who: str, have: tuple[str, ...] = ()) -> Assignment:
-    item = desk.next(who, have)
+def taken(session: LabelingSession, who: str, have: tuple[str, ...] = ()) -> Assignment:
+    item = session.next(who, have)
     assert item is not None
     return item
 
 
-def events(desk: LabelingSession) -> list[Preference]:
-    return list(desk.store.preferences(current=False))
+def events(session: LabelingSession) -> list[Preference]:
+    return list(session.store.preferences(current=False))
 
 
-def test_labels_are_stored_as_of_the_true_sides_and_as_they_were_seen(make_desk: Make) -> None:
-    desk = make_desk(groups=12)
+def test_labels_are_stored_as_of_the_true_sides_and_as_they_were_seen(make_session: Make) -> None:
+    session = make_session(groups=12)
     seen = Counter()
     for k in range(12):
-        item = taken(desk, "ada")
-        assert desk.segments(item) == 2
-        desk.save("ada", item.id, LabelSubmission(f"e{k:07}", "", {"overall": (1, None)}))
-        row = events(desk)[-1]
+        item = taken(session, "ada")
+        assert session.segments(item) == 2
+        session.save("ada", item.id, LabelSubmission(f"e{k:07}", "", {"overall": (1, None)}))
+        row = events(session)[-1]
         winner = item.right if item.swapped else item.left
-        assert desk.side(item, "a").id == winner
+        assert session.side(item, "a").id == winner
         assert (row.left, row.right) == (item.left, item.right)
         assert row.labels == ((-1, 0) if item.swapped else (1, 0)) and row.by_slot == (1, 0) and row.unjudged == (1,)
         assert row.judge == "human:ada" and row.segment_s == 1.0 and row.created_at
         seen[item.swapped] += 1
-    assert min(seen.values()) >= 3 and desk.next("ada") is None
-    assert {(p.left, p.right) for p in events(desk)} == {(f"take{g}-0", f"take{g}-1") for g in range(12)}
+    assert min(seen.values()) >= 3 and session.next("ada") is None
+    assert {(p.left, p.right) for p in events(session)} == {(f"take{g}-0", f"take{g}-1") for g in range(12)}
 
 
-def test_the_same_request_again_changes_nothing(make_desk: Make) -> None:
-    desk = make_desk()
-    item = taken(desk, "ada")
-    assert taken(desk, "ada") == item or taken(desk, "ada").id == item.id
+def test_the_same_request_again_changes_nothing(make_session: Make) -> None:
+    session = make_session()
+    item = taken(session, "ada")
+    assert taken(session, "ada") == item or taken(session, "ada").id == item.id
     for _ in range(3):
-        say(desk, "ada", item, 1, "event-01")
-    assert len(events(desk)) == 1
+        say(session, "ada", item, 1, "event-01")
+    assert len(events(session)) == 1
     with pytest.raises(AccessDenied, match="stored already with other content"):
-        say(desk, "ada", item, -1, "event-01")
-    assert len(events(desk)) == 1 and desk.progress("ada")["done"] == 1
+        say(session, "ada", item, -1, "event-01")
+    assert len(events(session)) == 1 and session.progress("ada")["done"] == 1
 
 
-def test_corrections_build_on_the_last_event_and_late_ones_are_refused(make_desk: Make) -> None:
-    desk = make_desk()
-    item = taken(desk, "ada")
-    say(desk, "ada", item, 1, "event-01")
-    say(desk, "ada", item, -1, "event-02", revises="event-01")
-    say(desk, "ada", item, 1, "event-01")  # the first one comes again, late
+def test_corrections_build_on_the_last_event_and_late_ones_are_refused(make_session: Make) -> None:
+    session = make_session()
+    item = taken(session, "ada")
+    say(session, "ada", item, 1, "event-01")
+    say(session, "ada", item, -1, "event-02", revises="event-01")
+    say(session, "ada", item, 1, "event-01")  # the first one comes again, late
     with pytest.raises(AccessDenied, match="saved from another window"):
-        say(desk, "ada", item, 0, "event-03", revises="event-01")
+        say(session, "ada", item, 0, "event-03", revises="event-01")
     with pytest.raises(AccessDenied, match="saved from another window"):
-        say(desk, "ada", item, 0, "event-04")
-    (current,) = desk.store.preferences()
-    assert current.by_slot == (-1, -1) and len(events(desk)) == 2
-    assert desk.tally.votes.sum() == 1
+        say(session, "ada", item, 0, "event-04")
+    (current,) = session.store.preferences()
+    assert current.by_slot == (-1, -1) and len(events(session)) == 2
+    assert session.votes.counts.sum() == 1
 
 
-def test_what_does_not_fit_is_refused_whole(make_desk: Make) -> None:
-    desk = make_desk(dimensions=("overall", "motion"), scores=True)
-    item = taken(desk, "ada")
+def test_what_does_not_fit_is_refused_whole(make_session: Make) -> None:
+    session = make_session(dimensions=("overall", "motion"), scores=True)
+    item = taken(session, "ada")
     wrong: list[dict[str, Any]] = [
         {"overall": (1, 1)},
         {"overall": (1, 1), "motion": (1,)},
@@ -84,75 +84,75 @@ def test_what_does_not_fit_is_refused_whole(make_desk: Make) -> None:
     ]
     for labels in wrong:
         with pytest.raises(AccessDenied, match="overall, motion with 2 segments"):
-            desk.save("ada", item.id, LabelSubmission("event-01", "", labels))
+            session.save("ada", item.id, LabelSubmission("event-01", "", labels))
     with pytest.raises(AccessDenied, match="not on your desk"):
-        say(desk, "bob", item, 1, "event-01")
+        say(session, "bob", item, 1, "event-01")
     with pytest.raises(AccessDenied, match="not on your desk"):
-        desk.media("bob", item.id, "a")
-    assert events(desk) == []
-    desk.save(
+        session.media("bob", item.id, "a")
+    assert events(session) == []
+    session.save(
         "ada", item.id, LabelSubmission("event-01", "", {"overall": (1, 1), "motion": (0, -1)}, {"a": 7.5, "b": 2.0})
     )
-    assert {row.dimension for row in events(desk)} == {"overall", "motion"}
-    scores = {row.subject: row for row in desk.store.scores(metric="human")}
-    assert scores[desk.side(item, "a").id] == Score(
-        scores[desk.side(item, "a").id].id, desk.side(item, "a").id, "human", 7.5, (), "human:ada"
+    assert {row.dimension for row in events(session)} == {"overall", "motion"}
+    scores = {row.subject: row for row in session.store.scores(metric="human")}
+    assert scores[session.side(item, "a").id] == Score(
+        scores[session.side(item, "a").id].id, session.side(item, "a").id, "human", 7.5, (), "human:ada"
     )
-    assert scores[desk.side(item, "b").id].value == 2.0
+    assert scores[session.side(item, "b").id].value == 2.0
 
 
-def test_nobody_gets_what_lies_on_another_desk(make_desk: Make) -> None:
-    desk = make_desk(groups=6)
-    held = [taken(desk, who) for who in ("ada", "bob", "cem")]
-    held += [taken(desk, who, have=(item.id,)) for who, item in zip(("ada", "bob", "cem"), held, strict=True)]
+def test_nobody_gets_what_lies_on_another_desk(make_session: Make) -> None:
+    session = make_session(groups=6)
+    held = [taken(session, who) for who in ("ada", "bob", "cem")]
+    held += [taken(session, who, have=(item.id,)) for who, item in zip(("ada", "bob", "cem"), held, strict=True)]
     assert len({(item.left, item.right) for item in held}) == 6
-    assert desk.next("dia") is None
+    assert session.next("dia") is None
     with pytest.raises(AccessDenied, match="Two pairs are on this desk"):
-        desk.next("ada", (held[0].id, held[3].id))
+        session.next("ada", (held[0].id, held[3].id))
 
 
-def test_a_closed_laptop_gives_its_pair_back(make_desk: Make, clock: Clock) -> None:
-    desk = make_desk(groups=1, lease_s=600)
-    item = taken(desk, "ada")
-    assert desk.next("bob") is None
+def test_a_closed_laptop_gives_its_pair_back(make_session: Make, clock: Clock) -> None:
+    session = make_session(groups=1, lease_s=600)
+    item = taken(session, "ada")
+    assert session.next("bob") is None
     clock.now += 599
-    desk.renew("ada")
+    session.renew("ada")
     clock.now += 599
-    assert desk.next("bob") is None
+    assert session.next("bob") is None
     clock.now += 2
-    other = taken(desk, "bob")
+    other = taken(session, "bob")
     with pytest.raises(AccessDenied, match="somebody else has it now; it was not saved"):
-        say(desk, "ada", item, 1, "event-01")
-    say(desk, "bob", other, 1, "event-02")
+        say(session, "ada", item, 1, "event-01")
+    say(session, "bob", other, 1, "event-02")
     with pytest.raises(AccessDenied, match="somebody else"):
-        say(desk, "ada", item, 1, "event-01")
-    assert [row.judge for row in events(desk)] == ["human:bob"]
+        say(session, "ada", item, 1, "event-01")
+    assert [row.judge for row in events(session)] == ["human:bob"]
 
 
-def test_a_late_label_is_taken_where_nobody_else_has_the_pair(make_desk: Make, clock: Clock) -> None:
-    desk = make_desk(groups=1)
-    item = taken(desk, "ada")
+def test_a_late_label_is_taken_where_nobody_else_has_the_pair(make_session: Make, clock: Clock) -> None:
+    session = make_session(groups=1)
+    item = taken(session, "ada")
     clock.now += 10_000
-    say(desk, "ada", item, 1, "event-01")
-    assert len(events(desk)) == 1
+    say(session, "ada", item, 1, "event-01")
+    assert len(events(session)) == 1
 
 
-def test_a_pair_that_is_given_back_goes_to_the_next(make_desk: Make) -> None:
-    desk = make_desk(groups=1)
-    item = taken(desk, "ada")
-    desk.release("bob", item.id)
-    assert desk.next("bob") is None
-    desk.release("ada", item.id)
-    desk.release("ada", item.id)
-    assert taken(desk, "bob").left == item.left
+def test_a_pair_that_is_given_back_goes_to_the_next(make_session: Make) -> None:
+    session = make_session(groups=1)
+    item = taken(session, "ada")
+    session.release("bob", item.id)
+    assert session.next("bob") is None
+    session.release("ada", item.id)
+    session.release("ada", item.id)
+    assert taken(session, "bob").left == item.left
 
 
-def test_the_desk_is_as_it_was_after_the_process_died(make_desk: Make) -> None:
-    desk = make_desk(groups=3)
-    done, held = taken(desk, "ada"), None
-    say(desk, "ada", done, 1, "event-01")
-    held = taken(desk, "ada")
-    again = make_desk(groups=3)
+def test_the_desk_is_as_it_was_after_the_process_died(make_session: Make) -> None:
+    session = make_session(groups=3)
+    done, held = taken(session, "ada"), None
+    say(session, "ada", done, 1, "event-01")
+    held = taken(session, "ada")
+    again = make_session(groups=3)
     assert taken(again, "ada").id == held.id
     assert again.progress("ada") == {"done": 1, "pairs": 3, "open": 2}
     say(again, "ada", done, 1, "event-01")
@@ -161,19 +161,19 @@ def test_the_desk_is_as_it_was_after_the_process_died(make_desk: Make) -> None:
     assert found is not None and found[0].id == done.id and found[1].labels == {"overall": (1, 1)}
 
 
-def test_an_event_that_was_stored_before_the_ledger_knew_is_found(make_desk: Make, monkeypatch: Any) -> None:
-    desk = make_desk()
-    item = taken(desk, "ada")
+def test_an_event_that_was_stored_before_the_ledger_knew_is_found(make_session: Make, monkeypatch: Any) -> None:
+    session = make_session()
+    item = taken(session, "ada")
 
     def die(*_: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(desk.tally, "add", die)
-        patch.setattr(desk.ledger, "put", _until(desk.ledger.put, calls=1))
+        patch.setattr(session.votes, "add", die)
+        patch.setattr(session.assignments, "put", _until(session.assignments.put, calls=1))
         with pytest.raises(KeyboardInterrupt):
-            say(desk, "ada", item, 1, "event-01")
-    again = make_desk()
+            say(session, "ada", item, 1, "event-01")
+    again = make_session()
     assert again.progress("ada")["done"] == 1
     say(again, "ada", item, -1, "event-02", revises="event-01")
     assert [row.by_slot for row in again.store.preferences()] == [(-1, -1)]
@@ -192,95 +192,95 @@ def _until(act: Callable[..., None], calls: int) -> Callable[..., None]:
     return limited
 
 
-def test_going_back_walks_through_what_was_saved(make_desk: Make) -> None:
-    desk = make_desk()
-    assert desk.back("ada") is None
+def test_going_back_walks_through_what_was_saved(make_session: Make) -> None:
+    session = make_session()
+    assert session.back("ada") is None
     items = []
     for k in range(3):
-        items.append(taken(desk, "ada"))
-        say(desk, "ada", items[-1], (1, 0, None)[k], f"event-{k:02}")
-    now = taken(desk, "ada")
-    back = desk.back("ada", now.id)
+        items.append(taken(session, "ada"))
+        say(session, "ada", items[-1], (1, 0, None)[k], f"event-{k:02}")
+    now = taken(session, "ada")
+    back = session.back("ada", now.id)
     assert back is not None and back[0].id == items[2].id and back[1].labels == {"overall": (None, None)}
-    back = desk.back("ada", items[2].id)
+    back = session.back("ada", items[2].id)
     assert back is not None and back[0].id == items[1].id and back[1].event == "event-01"
-    assert desk.back("ada", items[0].id) is None and desk.back("bob") is None
+    assert session.back("ada", items[0].id) is None and session.back("bob") is None
 
 
-def test_overlap_gives_a_pair_to_as_many_people_as_asked_for(make_desk: Make) -> None:
-    desk = make_desk(groups=5, overlap=3, overlap_share=1.0)
+def test_overlap_gives_a_pair_to_as_many_people_as_asked_for(make_session: Make) -> None:
+    session = make_session(groups=5, overlap=3, overlap_share=1.0)
     for number, who in enumerate(("ada", "bob", "cem", "dia")):
-        while (item := desk.next(who)) is not None:
-            say(desk, who, item, 1, f"{number}-{item.id[:10]}")
-    per_pair = Counter((row.left, row.right) for row in events(desk))
+        while (item := session.next(who)) is not None:
+            say(session, who, item, 1, f"{number}-{item.id[:10]}")
+    per_pair = Counter((row.left, row.right) for row in events(session))
     assert set(per_pair.values()) == {3} and len(per_pair) == 5
-    assert len({(row.left, row.judge) for row in events(desk)}) == 15
+    assert len({(row.left, row.judge) for row in events(session)}) == 15
 
 
-def test_a_share_of_overlap_is_about_that_share(make_desk: Make) -> None:
-    desk = make_desk(groups=60, overlap_share=0.3)
+def test_a_share_of_overlap_is_about_that_share(make_session: Make) -> None:
+    session = make_session(groups=60, overlap_share=0.3)
     for number in range(60):
         who = ("ada", "bob")[number % 2]
-        if (item := desk.next(who)) is not None:
-            say(desk, who, item, 1, f"event-{number:03}")
-    kinds = Counter(item.kind for who in ("ada", "bob") for item in saved(desk, who))
+        if (item := session.next(who)) is not None:
+            say(session, who, item, 1, f"event-{number:03}")
+    kinds = Counter(item.kind for who in ("ada", "bob") for item in saved(session, who))
     assert 10 <= kinds["overlap"] <= 28 and kinds["overlap"] + kinds["new"] == 60
 
 
-def saved(desk: LabelingSession, who: str) -> list[Assignment]:
+def saved(session: LabelingSession, who: str) -> list[Assignment]:
     found, before = [], ""
-    while (back := desk.back(who, before)) is not None:
+    while (back := session.back(who, before)) is not None:
         found.append(back[0])
         before = back[0].id
     return found
 
 
-def test_repeats_come_later_swapped_once_and_under_another_name(make_desk: Make) -> None:
-    desk = make_desk(groups=60, repeat_share=0.25)
+def test_repeats_come_later_swapped_once_and_under_another_name(make_session: Make) -> None:
+    session = make_session(groups=60, repeat_share=0.25)
     for number in range(40):
-        say(desk, "ada", taken(desk, "ada"), 1, f"event-{number:03}")
-    items = saved(desk, "ada")[::-1]
+        say(session, "ada", taken(session, "ada"), 1, f"event-{number:03}")
+    items = saved(session, "ada")[::-1]
     repeats = [item for item in items if item.kind == "repeat"]
     assert 4 <= len(repeats) <= 18
     for repeat in repeats:
         (first,) = [i for i in items if i.kind != "repeat" and (i.left, i.right) == (repeat.left, repeat.right)]
         assert items.index(repeat) - items.index(first) >= 5 and repeat.swapped != first.swapped
     assert len({(item.left, item.right) for item in repeats}) == len(repeats)
-    assert Counter(row.judge for row in events(desk))["human:ada#again"] == len(repeats)
-    assert desk.progress("ada")["done"] == 40 - len(repeats)
+    assert Counter(row.judge for row in events(session))["human:ada#again"] == len(repeats)
+    assert session.progress("ada")["done"] == 40 - len(repeats)
 
 
-def test_gold_pairs_come_from_the_key_and_never_to_its_author(make_desk: Make) -> None:
-    desk = make_desk(groups=40, gold_by="lead", gold_share=0.4)
+def test_gold_pairs_come_from_the_key_and_never_to_its_author(make_session: Make) -> None:
+    session = make_session(groups=40, gold_by="lead", gold_share=0.4)
     for number in range(10):
-        say(desk, "lead", taken(desk, "lead"), 1, f"lead-{number:03}")
+        say(session, "lead", taken(session, "lead"), 1, f"lead-{number:03}")
     for number in range(20):
-        say(desk, "ada", taken(desk, "ada"), 1, f"ada-{number:05}")
-    gold = [item for item in saved(desk, "ada") if item.kind == "gold"]
-    key = {(row.left, row.right) for row in events(desk) if row.judge == "human:lead"}
+        say(session, "ada", taken(session, "ada"), 1, f"ada-{number:05}")
+    gold = [item for item in saved(session, "ada") if item.kind == "gold"]
+    key = {(row.left, row.right) for row in events(session) if row.judge == "human:lead"}
     assert 3 <= len(gold) <= 10 and {(item.left, item.right) for item in gold} <= key
-    assert all(item.kind == "new" for item in saved(desk, "lead"))
+    assert all(item.kind == "new" for item in saved(session, "lead"))
 
 
-def test_the_same_seed_gives_the_same_pairs_and_another_seed_others(make_desk: Make) -> None:
+def test_the_same_seed_gives_the_same_pairs_and_another_seed_others(make_session: Make) -> None:
     def order(folder: str, seed: int) -> list[tuple[str, str, bool]]:
-        desk = make_desk(groups=12, takes=3, folder=folder, seed=seed, overlap_share=0.2, repeat_share=0.2)
+        session = make_session(groups=12, takes=3, folder=folder, seed=seed, overlap_share=0.2, repeat_share=0.2)
         found = []
         for number in range(20):
-            item = taken(desk, "ada")
+            item = taken(session, "ada")
             found.append((item.left, item.right, item.swapped))
-            say(desk, "ada", item, (-1, 0, 1)[number % 3], f"event-{number:03}")
+            say(session, "ada", item, (-1, 0, 1)[number % 3], f"event-{number:03}")
         return found
 
     assert order("one", 7) == order("two", 7) != order("three", 8)
 
 
-def test_labels_go_where_they_tell_most(make_desk: Make) -> None:
+def test_labels_go_where_they_tell_most(make_session: Make) -> None:
     """With three takes a prompt, prompts without a label come before the second pair of one."""
-    desk = make_desk(groups=6, takes=3)
+    session = make_session(groups=6, takes=3)
     groups = []
     for number in range(6):
-        item = taken(desk, "ada")
+        item = taken(session, "ada")
         groups.append(item.left.partition("-")[0])
-        say(desk, "ada", item, 1, f"event-{number:03}")
+        say(session, "ada", item, 1, f"event-{number:03}")
     assert len(set(groups)) == 6

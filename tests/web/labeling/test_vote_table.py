@@ -17,43 +17,43 @@ def event(id: str, left: str, right: str, *labels: int, judge: str = "human:ada"
 
 
 def test_every_pair_of_a_group_has_a_number_and_no_other_has() -> None:
-    tally = VoteTable(GROUPS, "overall")
-    assert tally.pairs == 1 + 6 + 3
-    for pair in range(tally.pairs):
-        left, right = tally.sides(pair)
-        assert tally.number(left, right) == (pair, 1) and tally.number(right, left) == (pair, -1)
+    votes = VoteTable(GROUPS, "overall")
+    assert votes.pairs == 1 + 6 + 3
+    for pair in range(votes.pairs):
+        left, right = votes.sides(pair)
+        assert votes.number(left, right) == (pair, 1) and votes.number(right, left) == (pair, -1)
     for left, right in (("a", "c"), ("a", "a"), ("a", "lonely"), ("a", "unknown")):
-        assert tally.number(left, right) is None
+        assert votes.number(left, right) is None
 
 
 def test_marks_are_the_side_with_more_parts_whichever_way_round_the_row_is() -> None:
-    tally = VoteTable(GROUPS, "overall")
-    tally.add(event("1", "a", "b", 1, 1, -1))
-    tally.add(event("2", "e", "c", 1, 0, 1))
-    tally.add(event("3", "c", "d", 1, -1, 0))
-    tally.add(event("4", "g", "h", 0, 0, unjudged=(0, 1)))
-    ada = tally.of("ada")
-    marks = {tally.sides(pair): int(ada[pair]) for pair in np.flatnonzero(ada != NONE)}
+    votes = VoteTable(GROUPS, "overall")
+    votes.add(event("1", "a", "b", 1, 1, -1))
+    votes.add(event("2", "e", "c", 1, 0, 1))
+    votes.add(event("3", "c", "d", 1, -1, 0))
+    votes.add(event("4", "g", "h", 0, 0, unjudged=(0, 1)))
+    ada = votes.of("ada")
+    marks = {votes.sides(pair): int(ada[pair]) for pair in np.flatnonzero(ada != NONE)}
     assert marks == {("a", "b"): 1, ("c", "e"): -1, ("c", "d"): 0, ("g", "h"): UNJUDGED}
-    assert tally.votes.sum() == 4
+    assert votes.counts.sum() == 4
 
 
 def test_other_judges_questions_repeats_and_clips_do_not_count() -> None:
-    tally = VoteTable(GROUPS, "overall")
+    votes = VoteTable(GROUPS, "overall")
     for changes in ({"judge": "world"}, {"judge": "human:ada#again"}, {"dimension": "motion"}):
-        tally.add(event("1", "a", "b", 1, **changes))
-    tally.add(event("2", "a", "z", 1))
-    assert tally.votes.sum() == 0 and set(tally.marks) <= {"ada"}
+        votes.add(event("1", "a", "b", 1, **changes))
+    votes.add(event("2", "a", "z", 1))
+    assert votes.counts.sum() == 0 and set(votes.marks) <= {"ada"}
 
 
 def test_a_label_lowers_the_gain_of_its_group_alone() -> None:
-    tally = VoteTable(GROUPS, "overall")
-    tally._count()
-    before = tally.gain.copy()
+    votes = VoteTable(GROUPS, "overall")
+    votes._count()
+    before = votes.gain.copy()
     assert (before > 0).all()
-    tally.add(event("1", "c", "d", 1))
-    changed = {tally.sides(pair)[0] in "cdef" for pair in np.flatnonzero(tally.gain != before)}
-    assert changed == {True} and tally.gain[tally.number("c", "d")[0]] == tally.gain[1:7].min()  # type: ignore[index]
+    votes.add(event("1", "c", "d", 1))
+    changed = {votes.sides(pair)[0] in "cdef" for pair in np.flatnonzero(votes.gain != before)}
+    assert changed == {True} and votes.gain[votes.number("c", "d")[0]] == votes.gain[1:7].min()  # type: ignore[index]
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def same(one: VoteTable, other: VoteTable) -> bool:
-    return (one.votes == other.votes).all() and np.allclose(one.gain, other.gain) and one.last == other.last
+    return (one.counts == other.counts).all() and np.allclose(one.gain, other.gain) and one.last == other.last
 
 
 def test_one_by_one_from_the_store_and_from_the_file_come_to_the_same(store: Store, tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_one_by_one_from_the_store_and_from_the_file_come_to_the_same(store: Sto
     for seq, row in store.tail(Preference):
         stepped.add(row)
         stepped.last = seq
-    assert same(whole, stepped) and whole.votes.sum() > 3
+    assert same(whole, stepped) and whole.counts.sum() > 3
     whole.save(tmp_path / "tally.npz")
     store.add([event("late", "g", "h", 1)])
     kept, fresh = VoteTable(GROUPS, "overall"), VoteTable(GROUPS, "overall")
@@ -91,10 +91,10 @@ def test_a_file_of_other_clips_or_a_damaged_one_is_not_believed(store: Store, tm
     other = VoteTable([["a", "x"]], "overall")
     other.catch_up(store)
     other.save(file)
-    tally, fresh = VoteTable(GROUPS, "overall"), VoteTable(GROUPS, "overall")
-    tally.catch_up(store, file)
+    votes, fresh = VoteTable(GROUPS, "overall"), VoteTable(GROUPS, "overall")
+    votes.catch_up(store, file)
     fresh.catch_up(store)
-    assert same(tally, fresh)
+    assert same(votes, fresh)
     file.write_bytes(b"PK\x03\x04 no archive")
     again = VoteTable(GROUPS, "overall")
     again.catch_up(store, file)

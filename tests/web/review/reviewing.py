@@ -46,7 +46,7 @@ def open_at(folder: Path, count: int = 8, media: bool = True, **more: Any) -> Re
 
 def say(review: ReviewSession, person: str, clip: str, keep: bool | None, event: str = "", **more: str) -> str:
     """One answer that builds on what counts now; returns its event."""
-    last = review.shelf.said(clip).person()
+    last = review.queue.history(clip).person()
     event = (
         event or f"{sum(1 for _ in review.store.stream(Decision)):08d}{person.encode().hex()[:8]}{clip.encode().hex()}"
     )

@@ -23,8 +23,8 @@ from rushes.web.review.app import make_review_app
 from rushes.web.review.session import ReviewAnswer, ReviewSession
 
 from ..conftest import Clock, serving
-from .reviewing import open_at, say
 from ..labeling.test_app import SENSELESS, Page
+from .reviewing import open_at, say
 
 
 @pytest.fixture
@@ -114,9 +114,9 @@ def test_threads_that_answer_at_once_lose_nothing(review: ReviewSession) -> None
     accepted: list[tuple[str, str]] = []
 
     def work(person: str) -> None:
-        for clip in review.shelf.ids:
+        for clip in review.queue.ids:
             for turn in range(3):
-                last = review.shelf.said(clip).person()
+                last = review.queue.history(clip).person()
                 event = f"{person}-{clip}-{turn}-event"
                 try:
                     review.save(person, ReviewAnswer(clip, event, last.id if last else "", turn % 2 == 0))
@@ -129,8 +129,8 @@ def test_threads_that_answer_at_once_lose_nothing(review: ReviewSession) -> None
         list(pool.map(work, people))
     rows = [row for row in review.store.stream(Decision) if row.person]
     assert sorted((row.subject, row.made_by) for row in rows) == sorted(accepted) and len(accepted) >= len(people)
-    for clip in review.shelf.ids:
-        assert review.shelf.said(clip).person() == [row for row in rows if row.subject == clip][-1]
+    for clip in review.queue.ids:
+        assert review.queue.history(clip).person() == [row for row in rows if row.subject == clip][-1]
 
 
 # ---- over HTTP -----------------------------------------------------------------------------------------------------

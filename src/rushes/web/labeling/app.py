@@ -52,7 +52,7 @@ class SaveLabels(Body):
 class _Cached:
     """Agreement takes a while to count over many labels, so it is not counted anew for every look at it."""
 
-    desk: LabelingSession
+    session: LabelingSession
     until: float = -math.inf
     facts: dict[str, Any] = field(default_factory=dict)
 
@@ -63,82 +63,82 @@ class _Cached:
         with self._lock:
             began = time.monotonic()
             if began > self.until:
-                self.facts = progress_of(self.desk)
+                self.facts = progress_of(self.session)
                 now = time.monotonic()
                 self.until = now + max(_PROGRESS_S, _PROGRESS_SHARE * (now - began))
             return self.facts
 
 
-def make_app(desk: LabelingSession, title: str, local: bool = True) -> FastAPI:
+def make_app(session: LabelingSession, title: str, local: bool = True) -> FastAPI:
     """The application.
 
     Args:
-        desk: what is labelled.
+        session: what is labelled.
         title: name of the project, shown on the page.
         local: people on this machine join by saying their name; otherwise everybody needs an invitation.
     """
-    app, person = make_site(desk.ledger, title, {"/": "label.html", "/progress": "progress.html"}, local)
-    _add_facts(app, desk, title, Depends(person))
-    _add_labels(app, desk, Depends(person))
+    app, person = make_site(session.assignments, title, {"/": "label.html", "/progress": "progress.html"}, local)
+    _add_facts(app, session, title, Depends(person))
+    _add_labels(app, session, Depends(person))
     return app
 
 
-def _add_facts(app: FastAPI, desk: LabelingSession, title: str, person: Any) -> None:
-    cached = _Cached(desk)
+def _add_facts(app: FastAPI, session: LabelingSession, title: str, person: Any) -> None:
+    cached = _Cached(session)
 
     @app.get("/api/me")
     async def me(name: str = person) -> dict[str, Any]:
-        plan = desk.plan
-        told = {"dimensions": list(plan.dimensions), "segment_s": plan.segment_s, "scores": plan.scores}
-        here = {"name": name, "project": title, "place": desk.ledger.place, "lease_s": plan.lease_s}
-        return {**here, **told, **desk.progress(name)}
+        plan = session.plan
+        questions = {"dimensions": list(plan.dimensions), "segment_s": plan.segment_s, "scores": plan.scores}
+        here = {"name": name, "project": title, "place": session.assignments.place, "lease_s": plan.lease_s}
+        return {**here, **questions, **session.progress(name)}
 
     @app.get("/api/progress")
     def progress(name: str = person) -> dict[str, Any]:
         return {"project": title, "name": name, **cached.read()}
 
 
-def _add_labels(app: FastAPI, desk: LabelingSession, person: Any) -> None:
+def _add_labels(app: FastAPI, session: LabelingSession, person: Any) -> None:
     # What takes a millisecond of memory and no disk runs where it is; what waits for the disk gets a thread.
     @app.post("/api/next")
     async def next_pair(body: Next, name: str = person) -> dict[str, Any]:
-        item = desk.next(name, tuple(body.have))
-        return {"item": _shown(desk, item) if item else None, **desk.progress(name)}
+        item = session.next(name, tuple(body.have))
+        return {"item": _shown(session, item) if item else None, **session.progress(name)}
 
     @app.post("/api/save")
     def save(body: SaveLabels, name: str = person) -> dict[str, Any]:
-        desk.save(name, body.item, LabelSubmission(body.event, body.revises, body.labels, body.scores))
-        return {"saved": body.event, **desk.progress(name)}
+        session.save(name, body.item, LabelSubmission(body.event, body.revises, body.labels, body.scores))
+        return {"saved": body.event, **session.progress(name)}
 
     @app.post("/api/back")
     def back(body: OneItem, name: str = person) -> dict[str, Any]:
-        found = desk.back(name, body.item)
-        if found is None:
+        saved = session.back(name, body.item)
+        if saved is None:
             return {"item": None}
-        item, given = found
-        return {"item": _shown(desk, item) | {"event": given.event, "labels": given.labels, "scores": given.scores}}
+        item, given = saved
+        return {"item": _shown(session, item) | {"event": given.event, "labels": given.labels, "scores": given.scores}}
 
     @app.post("/api/renew")
     async def renew(name: str = person) -> dict[str, Any]:
-        desk.renew(name)
+        session.renew(name)
         return {}
 
     @app.post("/api/release")
     async def release(body: OneItem, name: str = person) -> dict[str, Any]:
-        desk.release(name, body.item)
+        session.release(name, body.item)
         return {}
 
     @app.get("/api/media/{item}/{side}")
     def media(item: str, side: Side | Literal["real"], name: str = person) -> Response:
-        return video_answer(lambda: desk.media(name, item, side))
+        return video_answer(lambda: session.media(name, item, side))
 
 
-def _shown(desk: LabelingSession, item: Assignment) -> dict[str, Any]:
+def _shown(session: LabelingSession, item: Assignment) -> dict[str, Any]:
     """What the page may know of an item: nothing that tells which clip is which."""
-    a, real = desk.side(item, "a"), desk.real(item)
-    rows: dict[str, Candidate | Clip] = {"a": a, "b": desk.side(item, "b"), **({"real": real} if real else {})}
+    a, real = session.side(item, "a"), session.real(item)
+    rows: dict[str, Candidate | Clip] = {"a": a, "b": session.side(item, "b"), **({"real": real} if real else {})}
     clips = {
         side: {"fps": row.fps, "frames": row.frames, "width_px": row.width_px, "height_px": row.height_px}
         for side, row in rows.items()
     }
-    return {"id": item.id, "prompt": a.caption, "clips": clips, "segments": desk.segments(item), "until": item.until}
+    return {"id": item.id, "prompt": a.caption, "clips": clips, "segments": session.segments(item), "until": item.until}

@@ -1,4 +1,4 @@
-"""Who may label, and which pair lies on whose desk: a small SQLite file in the project, apart from the labels.
+"""Who may label, and which pair is assigned to whom: a small SQLite file in the project, apart from the labels.
 
 Labels themselves go to the store. This file can be lost without losing one: then invitations must be sent again.
 """
@@ -17,7 +17,7 @@ Kind = Literal["new", "overlap", "repeat", "gold"]
 
 @dataclass(frozen=True)
 class Assignment:
-    """A pair on a person's desk. `event` is the last that was saved of it, `pending` one that is being saved."""
+    """A pair that a person is to label. `event` is the last that was saved of it, `pending` one that is being saved."""
 
     id: str
     annotator: str
@@ -63,7 +63,7 @@ class AssignmentStore(Accounts):
         return next(self._select("id = ?", item), None)
 
     def open(self, now: float) -> Iterator[Assignment]:
-        """Items that are on a desk and not saved yet."""
+        """Items that are assigned and not saved yet."""
         return self._select("event = '' AND until > ?", now)
 
     def saved_before(self, annotator: str, moment: float) -> Assignment | None:
@@ -87,8 +87,8 @@ class AssignmentStore(Accounts):
     def count(self, annotator: str) -> int:
         """How many items a person has had."""
         with self._lock:
-            found = self._file.execute("SELECT count(*) FROM items WHERE annotator = ?", (annotator,)).fetchone()
-        return int(found[0])
+            row = self._file.execute("SELECT count(*) FROM items WHERE annotator = ?", (annotator,)).fetchone()
+        return int(row[0])
 
     def _select(self, where: str, *arguments: object) -> Iterator[Assignment]:
         with self._lock:

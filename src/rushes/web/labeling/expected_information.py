@@ -30,17 +30,17 @@ def gains(wins: ArrayLike, ties: ArrayLike) -> Floats:
     size = won.shape[-1]
     played = won + won.swapaxes(-1, -2) + tied
     strength = np.zeros(won.shape[:-1])
-    one = np.eye(size)
+    prior = np.eye(size)
     for _ in range(_ROUNDS):
         expected, information = _moments(strength)
         gradient = ((won - won.swapaxes(-1, -2)) / 2 - played * expected / 2).sum(-1) - strength
-        precision = one + _laplacian(played * information)
+        precision = prior + _laplacian(played * information)
         step = np.linalg.solve(precision, gradient[..., None])[..., 0]
         strength = strength + step
         if np.abs(step).max(initial=0.0) < _SETTLED:
             break
     _, information = _moments(strength)
-    covariance = np.linalg.inv(one + _laplacian(played * information))
+    covariance = np.linalg.inv(prior + _laplacian(played * information))
     own = np.diagonal(covariance, axis1=-2, axis2=-1)
     variance = own[..., :, None] + own[..., None, :] - 2 * covariance
     return np.asarray(np.log1p(information * np.maximum(variance, 0.0)) / 2)

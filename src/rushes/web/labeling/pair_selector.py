@@ -12,22 +12,22 @@ from rushes.web.labeling.label_rows import LabelingPlan
 from rushes.web.labeling.vote_table import NONE, UNJUDGED, VoteTable
 
 _BEFORE_REPEAT = 5
-Found = tuple[str, str, bool]  # left, right, and whether the right one is shown first
+ShownPair = tuple[str, str, bool]  # left, right, and whether the right one is shown first
 
 
 class PairSelector:
-    """Chooses among the pairs of a tally. The same labels and the same seed give the same pairs."""
+    """Chooses among the pairs of a vote table. The same labels and the same seed give the same pairs."""
 
-    def __init__(self, tally: VoteTable, ledger: AssignmentStore, plan: LabelingPlan) -> None:
-        self._tally, self._ledger, self._plan = tally, ledger, plan
-        self._luck = np.random.default_rng(plan.seed).permutation(tally.pairs)  # settles equal gains
+    def __init__(self, votes: VoteTable, assignments: AssignmentStore, plan: LabelingPlan) -> None:
+        self._votes, self._assignments, self._plan = votes, assignments, plan
+        self._luck = np.random.default_rng(plan.seed).permutation(votes.pairs)  # settles equal gains
 
-    def pick(self, annotator: str, on_desks: Collection[Assignment], until: float) -> Assignment | None:
-        """A pair that lies on no desk, as an item of this person until then; None = nothing is left for this person.
+    def pick(self, annotator: str, assigned: Collection[Assignment], until: float) -> Assignment | None:
+        """A pair that is assigned to nobody, as an item of this person until then; None = nothing is left.
 
         Which kind it is goes by the shares of the plan; a kind that has no pair gives way to a new one.
         """
-        number = self._ledger.count(annotator)
+        number = self._assignments.count(annotator)
         luck = int(stable_hash(["item", self._plan.seed, annotator, number], 8), 16) / 16**8
         kinds: list[Kind] = ["new"]
         for kind, share in self._shares():
@@ -37,9 +37,9 @@ class PairSelector:
         if self._plan.overlap_share >= 1:
             kinds.append("overlap")
         for kind in kinds:
-            found = self._to_repeat(annotator, on_desks) if kind == "repeat" else self._best(annotator, kind, on_desks)
-            if found is not None:
-                left, right, swapped = found
+            shown = self._to_repeat(annotator, assigned) if kind == "repeat" else self._best(annotator, kind, assigned)
+            if shown is not None:
+                left, right, swapped = shown
                 id = stable_hash(["item", self._plan.seed, annotator, left, right, kind, number])
                 return Assignment(id, annotator, left, right, kind, swapped, until)
         return None
@@ -50,16 +50,16 @@ class PairSelector:
             yield "gold", self._plan.gold_share
         yield "overlap", self._plan.overlap_share
 
-    def _best(self, annotator: str, kind: Kind, on_desks: Collection[Assignment]) -> Found | None:
-        tally, plan = self._tally, self._plan
-        taken, free = tally.votes.copy(), tally.of(annotator) == NONE
-        for item in on_desks:
-            place = tally.number(item.left, item.right)
+    def _best(self, annotator: str, kind: Kind, assigned: Collection[Assignment]) -> ShownPair | None:
+        votes, plan = self._votes, self._plan
+        taken, free = votes.counts.copy(), votes.of(annotator) == NONE
+        for item in assigned:
+            place = votes.number(item.left, item.right)
             if place is not None and item.kind != "repeat":
                 taken[place[0]] += 1
                 free[place[0]] &= item.annotator != annotator
         if kind == "gold":
-            key = tally.of(plan.gold_by)
+            key = votes.of(plan.gold_by)
             free &= (key != NONE) & (key != UNJUDGED)
         elif kind == "overlap":
             free &= (taken > 0) & (taken < plan.overlap)
@@ -68,13 +68,13 @@ class PairSelector:
         pairs = np.flatnonzero(free)
         if not pairs.size:
             return None
-        gain = tally.gain[pairs]
+        gain = votes.gain[pairs]
         best = pairs[gain >= gain.max() - 1e-6]
-        left, right = tally.sides(int(best[np.argmin(self._luck[best])]))
+        left, right = votes.sides(int(best[np.argmin(self._luck[best])]))
         return left, right, int(stable_hash(["side", plan.seed, annotator, left, right], 8), 16) % 2 == 1
 
-    def _to_repeat(self, annotator: str, on_desks: Collection[Assignment]) -> Found | None:
-        item = self._ledger.to_repeat(annotator, _BEFORE_REPEAT)
-        if item is None or any(i.annotator == annotator and i.kind == "repeat" for i in on_desks):
+    def _to_repeat(self, annotator: str, assigned: Collection[Assignment]) -> ShownPair | None:
+        item = self._assignments.to_repeat(annotator, _BEFORE_REPEAT)
+        if item is None or any(i.annotator == annotator and i.kind == "repeat" for i in assigned):
             return None
         return item.left, item.right, not item.swapped

@@ -11,18 +11,18 @@ from rushes.store.annotators import AGAIN, HUMAN
 from rushes.web.labeling.session import LabelingSession
 
 
-def progress_of(desk: LabelingSession) -> dict[str, Any]:
+def progress_of(session: LabelingSession) -> dict[str, Any]:
     """Facts for the page of progress: of the project, of each dimension, and of each person."""
-    rows = [row for row in desk.store.preferences() if row.judge.startswith(HUMAN)]
+    rows = [row for row in session.store.preferences() if row.judge.startswith(HUMAN)]
     first = [row for row in rows if not row.judge.endswith(AGAIN)]
     again = [row for row in rows if row.judge.endswith(AGAIN)]
     ratings, second = ratings_of(first), ratings_of(again)
-    names = dict.fromkeys([*desk.ledger.people(), *(row.judge.removeprefix(HUMAN) for row in first)])
+    names = dict.fromkeys([*session.assignments.people(), *(row.judge.removeprefix(HUMAN) for row in first)])
     return {
-        **{name: count for name, count in desk.progress("").items() if name != "done"},
-        "several": int((desk.tally.votes > 1).sum()),
-        "dimensions": {name: asdict(agreement(found)) for name, found in ratings.items()},
-        "people": [_person(name, first, ratings, second, desk.plan.gold_by) for name in names],
+        **{name: count for name, count in session.progress("").items() if name != "done"},
+        "several": int((session.votes.counts > 1).sum()),
+        "dimensions": {name: asdict(agreement(by_pair)) for name, by_pair in ratings.items()},
+        "people": [_person(name, first, ratings, second, session.plan.gold_by) for name in names],
     }
 
 
@@ -33,10 +33,10 @@ def _person(
     mine = [row for row in rows if row.judge == judge]
     ones, decided = first_slot(mine)
     steady, gold = [0, 0], [0, 0]
-    for dimension, found in ratings.items():
-        own = labels_by(found, judge)
+    for dimension, by_pair in ratings.items():
+        own = labels_by(by_pair, judge)
         again = labels_by(second.get(dimension, {}), judge + AGAIN)
-        key = labels_by(found, HUMAN + gold_by) if gold_by and gold_by != name else {}
+        key = labels_by(by_pair, HUMAN + gold_by) if gold_by and gold_by != name else {}
         for counts, other in ((steady, again), (gold, key)):
             same, total = matching(own, other)
             counts[0], counts[1] = counts[0] + same, counts[1] + total
@@ -44,7 +44,7 @@ def _person(
         "name": name,
         "pairs": len({(row.left, row.right) for row in mine}),
         "skipped": sum(len(row.unjudged) == len(row.labels) for row in mine),
-        "agreement": {dimension: asdict(agreement(found, judge)) for dimension, found in ratings.items()},
+        "agreement": {dimension: asdict(agreement(by_pair, judge)) for dimension, by_pair in ratings.items()},
         "repeats": {"same": steady[0], "of": steady[1]},
         "gold": {"same": gold[0], "of": gold[1]},
         "first_slot": {"first": ones, "of": decided},

@@ -1,4 +1,4 @@
-"""What lies on each annotator's desk: hands out pairs, takes their labels, and knows nothing of HTTP.
+"""The labelling of one project: assigns pairs to annotators, takes their labels, and knows nothing of HTTP.
 
 Every call may be repeated. An event is stored once, however often it is sent; an event that does not build on the
 last one of its pair is refused, so nothing that comes late or out of order can undo what came after it.
@@ -25,7 +25,7 @@ from rushes.web.labeling.pair_selector import PairSelector
 from rushes.web.labeling.vote_table import NONE, VoteTable
 from rushes.web.videos import video_in
 
-_HELD = 2  # pairs on one desk: the one that is labelled, and the next, which loads meanwhile
+_HELD = 2  # pairs that one person has: the one that is labelled, and the next, which loads meanwhile
 
 
 class LabelingSession:
@@ -34,21 +34,21 @@ class LabelingSession:
     def __init__(
         self,
         store: Store,
-        tally: VoteTable,
-        ledger: AssignmentStore,
+        votes: VoteTable,
+        assignments: AssignmentStore,
         plan: LabelingPlan,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.store, self.tally, self.ledger, self.plan, self.clock = store, tally, ledger, plan, clock
+        self.store, self.votes, self.assignments, self.plan, self.clock = store, votes, assignments, plan, clock
         self._reader = Store.open(store.project)  # so that reading does not wait for another's label to reach the disk
         self._lock = threading.RLock()
         self._locks: dict[str, threading.Lock] = {}
-        self._open = {item.id: item for item in ledger.open(clock())}
-        self._picker = PairSelector(tally, ledger, plan)
+        self._open = {item.id: item for item in assignments.open(clock())}
+        self._selector = PairSelector(votes, assignments, plan)
         self.candidate = lru_cache(4096)(self._candidate)
 
     def next(self, annotator: str, have: tuple[str, ...] = ()) -> Assignment | None:
-        """A pair for this person that is not among the items `have`: one that lies there, or a new one; None = no more.
+        """A pair for this person that is not among the items `have`: one assigned already, or new; None = no more.
 
         The lease of what is given, and of `have`, begins anew.
         """
@@ -60,16 +60,16 @@ class LabelingSession:
                 return waiting[0]
             if len(mine) >= _HELD:
                 raise AccessDenied("Two pairs are on this desk already; label one of them first.")
-            found = self._picker.pick(annotator, self._open.values(), self.clock() + self.plan.lease_s)
-            if found is not None:
-                self._keep(found)
-            return found
+            assignment = self._selector.pick(annotator, self._open.values(), self.clock() + self.plan.lease_s)
+            if assignment is not None:
+                self._keep(assignment)
+            return assignment
 
     def save(self, annotator: str, item_id: str, given: LabelSubmission) -> None:
         """Store labels. Sent again, the same event changes nothing.
 
         Raises:
-            Refused: an unknown item, labels that do not fit it, an event that does not build on the last one, or a
+            AccessDenied: an unknown item, labels that do not fit it, an event that does not build on the last one, or a
                 pair that went to somebody else after the lease had ended.
         """
         with self._one_at_a_time(annotator):
@@ -87,10 +87,10 @@ class LabelingSession:
             with self._lock:
                 saved = replace(item, event=given.event, pending="", saved_at=item.saved_at or self.clock())
                 self._open.pop(item.id, None)
-                self.ledger.put(saved)
+                self.assignments.put(saved)
                 for row in rows:
-                    if isinstance(row, Preference) and row.dimension == self.tally.dimension:
-                        self.tally.add(row)
+                    if isinstance(row, Preference) and row.dimension == self.votes.dimension:
+                        self.votes.add(row)
 
     def renew(self, annotator: str) -> None:
         """Let the leases of this person begin anew."""
@@ -105,13 +105,13 @@ class LabelingSession:
             item = self._open.get(item_id)
             if item and item.annotator == annotator:
                 del self._open[item_id]
-                self.ledger.drop(item_id)
+                self.assignments.drop(item_id)
 
     def back(self, annotator: str, item_id: str = "") -> tuple[Assignment, LabelSubmission] | None:
         """What this person saved before the item (without one: saved last), and how; None where there is nothing."""
-        now = self.ledger.get(item_id) if item_id else None
+        now = self.assignments.get(item_id) if item_id else None
         before = now.saved_at if now and now.annotator == annotator and now.saved_at else math.inf
-        item = self.ledger.saved_before(annotator, before)
+        item = self.assignments.saved_before(annotator, before)
         return (item, self.given(item)) if item else None
 
     def given(self, item: Assignment) -> LabelSubmission:
@@ -130,7 +130,7 @@ class LabelingSession:
         """The video file of one side of an item of this person.
 
         Raises:
-            Refused: not an item of this person, or a side that it does not have.
+            AccessDenied: not an item of this person, or a side that it does not have.
         """
         item = self._own(annotator, item_id)
         row = self.real(item) if side == "real" else self.side(item, side)
@@ -158,15 +158,15 @@ class LabelingSession:
     def progress(self, annotator: str) -> dict[str, int]:
         """Pairs that this person has labelled, those of the project, and those that nobody has labelled."""
         with self._lock:
-            done = int((self.tally.of(annotator) != NONE).sum()) if annotator else 0
-            return {"done": done, "pairs": self.tally.pairs, "open": int((self.tally.votes == 0).sum())}
+            done = int((self.votes.of(annotator) != NONE).sum()) if annotator else 0
+            return {"done": done, "pairs": self.votes.pairs, "open": int((self.votes.counts == 0).sum())}
 
-    def close(self, tally_file: Path | None = None) -> None:
-        """Keep the tally, then close what is open."""
+    def close(self, votes_file: Path | None = None) -> None:
+        """Keep the votes, then close what is open."""
         with self._lock:
-            if tally_file is not None:
-                self.tally.save(tally_file)
-            self.ledger.close()
+            if votes_file is not None:
+                self.votes.save(votes_file)
+            self.assignments.close()
             self._reader.close()
             self.store.close()
 
@@ -174,7 +174,7 @@ class LabelingSession:
         with self._lock:
             if not item.event:
                 self._open[item.id] = item
-            self.ledger.put(item)
+            self.assignments.put(item)
 
     def _expire(self) -> None:
         for item in [item for item in self._open.values() if item.until <= self.clock()]:
@@ -184,24 +184,24 @@ class LabelingSession:
         """Let a first save through while the lease lasts, or when nobody else has the pair since."""
         with self._lock:
             self._expire()
-            place = self.tally.number(item.left, item.right)
+            place = self.votes.number(item.left, item.right)
             if item.id in self._open or item.kind == "repeat" or place is None:
                 return
             others = [i for i in self._open.values() if {i.left, i.right} == {item.left, item.right}]
             most = 1 if item.kind == "new" else self.plan.overlap
-            if item.kind != "gold" and self.tally.votes[place[0]] + len(others) >= most:
+            if item.kind != "gold" and self.votes.counts[place[0]] + len(others) >= most:
                 raise AccessDenied("This pair lay too long and somebody else has it now; it was not saved.")
 
     def _own(self, annotator: str, item_id: str) -> Assignment:
-        item = self.ledger.get(item_id)
+        item = self.assignments.get(item_id)
         if item is None or item.annotator != annotator:
             raise AccessDenied("This pair is not on your desk; reload the page to get one.")
         if item.pending and item.pending != item.event and self._stored(item, item.pending) is not None:
-            # The process was stopped between the store and the ledger.
+            # The process was stopped between the store and the assignments.
             item = replace(item, event=item.pending, pending="", saved_at=item.saved_at or self.clock())
             with self._lock:
                 self._open.pop(item.id, None)
-                self.ledger.put(item)
+                self.assignments.put(item)
         return item
 
     def _add(self, rows: Sequence[Preference | Score]) -> None:

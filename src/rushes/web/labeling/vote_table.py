@@ -1,6 +1,6 @@
 """What people have said of each pair so far, in arrays: opens fast, grows by one event at a time, stays small.
 
-One byte per person and pair. A tally can be kept in a file beside the database; it is a copy that is checked against
+One byte per person and pair. The table can be kept in a file beside the database; it is a copy that is checked against
 the clips it was made for and then only needs the events that came after it.
 """
 
@@ -34,18 +34,18 @@ class VoteTable:
         self._start = np.concatenate([[0], np.cumsum(sizes * (sizes - 1) // 2)])
         self.pairs = int(self._start[-1])
         self.marks: dict[str, NDArray[np.int8]] = {}
-        self.votes = np.zeros(self.pairs, np.int16)
+        self.counts = np.zeros(self.pairs, np.int16)
         self.gain = np.zeros(self.pairs, np.float32)
         self.last = 0  # number of the last row that was taken in
         self._print = stable_hash([dimension, stable_hash(self.ids)])
 
     def number(self, left: str, right: str) -> tuple[int, int] | None:
         """Number of the pair and +1, or -1 where it is kept the other way round; None for no pair of these groups."""
-        one, other = self.place.get(left), self.place.get(right)
-        if one is None or other is None or one[0] != other[0] or one == other:
+        left_place, right_place = self.place.get(left), self.place.get(right)
+        if left_place is None or right_place is None or left_place[0] != right_place[0] or left_place == right_place:
             return None
-        low, high = sorted((one[1], other[1]))
-        return int(self._start[one[0]]) + high * (high - 1) // 2 + low, 1 if low == one[1] else -1
+        low, high = sorted((left_place[1], right_place[1]))
+        return int(self._start[left_place[0]]) + high * (high - 1) // 2 + low, 1 if low == left_place[1] else -1
 
     def sides(self, pair: int) -> tuple[str, str]:
         """Ids of the left and the right candidate of a pair."""
@@ -78,17 +78,17 @@ class VoteTable:
         """Keep the marks in `file`."""
         names = list(self.marks)
         with whole_file(file) as part, part.open("wb") as out:
-            kept = np.stack([self.marks[name] for name in names]) if names else np.zeros((0, self.pairs), np.int8)
-            np.savez(out, print=self._print, last=self.last, names=np.array(names, dtype=np.str_), marks=kept)
+            table = np.stack([self.marks[name] for name in names]) if names else np.zeros((0, self.pairs), np.int8)
+            np.savez(out, print=self._print, last=self.last, names=np.array(names, dtype=np.str_), marks=table)
 
     def _load(self, file: Path) -> None:
         if not file.is_file():
             return
         try:
-            with file.open("rb") as opened, np.load(opened, allow_pickle=False) as kept:
-                if str(kept["print"]) == self._print:
-                    self.marks = dict(zip(map(str, kept["names"]), kept["marks"], strict=True))
-                    self.last = int(kept["last"])
+            with file.open("rb") as opened, np.load(opened, allow_pickle=False) as stored:
+                if str(stored["print"]) == self._print:
+                    self.marks = dict(zip(map(str, stored["names"]), stored["marks"], strict=True))
+                    self.last = int(stored["last"])
         except (OSError, ValueError, KeyError, EOFError, BadZipFile):
             file.unlink()  # a copy, damaged: the store has it all
             return
@@ -98,10 +98,10 @@ class VoteTable:
         """Note an event, the latest of a person on a pair; return the pair when that changes the counts."""
         if not event.judge.startswith(HUMAN) or event.judge.endswith(AGAIN) or event.dimension != self.dimension:
             return None
-        found = self.number(event.left, event.right)
-        if found is None:
+        place = self.number(event.left, event.right)
+        if place is None:
             return None
-        pair, sign = found
+        pair, sign = place
         marks = self.of(event.judge.removeprefix(HUMAN))
         total = sum(event.labels)
         mark = UNJUDGED if len(event.unjudged) == len(event.labels) else sign * ((total > 0) - (total < 0))
@@ -132,5 +132,5 @@ class VoteTable:
                 wins, ties = (np.zeros((len(chunk), size, size)) for _ in range(2))
                 wins[:, low, high], wins[:, high, low] = counts[1], counts[-1]
                 ties[:, low, high] = ties[:, high, low] = counts[0]
-                self.votes[at] = sum(counts.values())
+                self.counts[at] = sum(counts.values())
                 self.gain[at] = gains(wins, ties)[:, low, high]

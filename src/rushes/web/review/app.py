@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, HTTPException
@@ -48,78 +47,78 @@ class SaveDecision(Body):
     caption: Annotated[str, Field(max_length=8000)] = ""
 
 
-def make_review_app(review: ReviewSession, title: str, local: bool = True) -> FastAPI:
+def make_review_app(session: ReviewSession, title: str, local: bool = True) -> FastAPI:
     """The application.
 
     Args:
-        review: what people look at.
+        session: what people look at.
         title: name of the project, shown on the page.
         local: people on this machine join by saying their name; otherwise everybody needs an invitation.
     """
-    app, who = make_site(review.people, title, {"/": "review.html"}, local)
+    app, who = make_site(session.people, title, {"/": "review.html"}, local)
     person = Depends(who)
-    _add_clips(app, review, person)
-    _add_videos(app, review, person)
+    _add_clips(app, session, person)
+    _add_videos(app, session, person)
 
     @app.get("/api/me")
     def me(name: str = person) -> dict[str, Any]:
-        here = {"name": name, "project": title, "place": review.people.place, "ahead": AHEAD}
-        return {**here, **_progress(review, name)}
+        here = {"name": name, "project": title, "place": session.people.place, "ahead": AHEAD}
+        return {**here, **_progress(session, name)}
 
     return app
 
 
-def _add_clips(app: FastAPI, review: ReviewSession, person: Any) -> None:
+def _add_clips(app: FastAPI, session: ReviewSession, person: Any) -> None:
     @app.post("/api/deal")
     def deal(body: Deal, name: str = person) -> dict[str, Any]:
-        found = review.deal(name, body.queue, body.scenario, body.after, body.have, body.count)
-        return {"clips": [_shown(review, id) for id in found], **_progress(review, name)}
+        ids = session.deal(name, body.queue, body.scenario, body.after, body.have, body.count)
+        return {"clips": [_shown(session, id) for id in ids], **_progress(session, name)}
 
     @app.post("/api/clip")
     def clip(body: OneClip, name: str = person) -> dict[str, Any]:
-        return {"clip": _shown(review, body.clip)}
+        return {"clip": _shown(session, body.clip)}
 
     @app.post("/api/back")
     def back(body: OneClip, name: str = person) -> dict[str, Any]:
-        found = review.back(name, body.clip)
-        return {"clip": _shown(review, found) if found else None}
+        previous = session.back(name, body.clip)
+        return {"clip": _shown(session, previous) if previous else None}
 
     @app.post("/api/save")
     def save(body: SaveDecision, name: str = person) -> dict[str, Any]:
-        review.save(name, ReviewAnswer(**body.model_dump()))
-        return {"saved": body.event, "said": _said(review.facts(body.clip)), **_progress(review, name)}
+        session.save(name, ReviewAnswer(**body.model_dump()))
+        return {"saved": body.event, "said": _status(session.facts(body.clip)), **_progress(session, name)}
 
 
-def _add_videos(app: FastAPI, review: ReviewSession, person: Any) -> None:
+def _add_videos(app: FastAPI, session: ReviewSession, person: Any) -> None:
     copies = Copies()
 
     @app.get("/api/media/{clip}/file")
     def media(clip: str, name: str = person) -> Response:
-        return video_answer(lambda: video_in(review.store, review.clip(clip).media))
+        return video_answer(lambda: video_in(session.store, session.clip(clip).media))
 
     @app.get("/api/media/{clip}/copy")
     def copy(clip: str, name: str = person) -> Response:
         try:
-            return Response(copies.of(review.store, review.clip(clip)), media_type="video/mp4")
+            return Response(copies.of(session.store, session.clip(clip)), media_type="video/mp4")
         except AccessDenied:
             raise
         except ValueError as error:
             raise HTTPException(404, "This video cannot be read.") from error
 
 
-def _progress(review: ReviewSession, name: str) -> dict[str, Any]:
-    shelf = review.shelf
+def _progress(session: ReviewSession, name: str) -> dict[str, Any]:
+    queue = session.queue
     return {
-        "decided": review.decided_by(name),
-        "queues": {queue: shelf.size(queue) for queue in QUEUES},
-        "scenarios": [{**asdict(count), "missing": count.missing} for count in shelf.counts()],
-        "people": review.people_at_work(),
+        "decided": session.decided_by(name),
+        "queues": {kind: queue.size(kind) for kind in QUEUES},
+        "scenarios": [count.as_json() for count in queue.counts()],
+        "people": session.people_at_work(),
     }
 
 
-def _shown(review: ReviewSession, id: str) -> dict[str, Any]:
+def _shown(session: ReviewSession, id: str) -> dict[str, Any]:
     """What the page shows of a clip."""
-    facts = review.facts(id)
+    facts = session.facts(id)
     clip = facts.clip
     video = {"fps": clip.fps, "frames": clip.frames, "width_px": clip.width_px, "height_px": clip.height_px}
     return {
@@ -127,13 +126,13 @@ def _shown(review: ReviewSession, id: str) -> dict[str, Any]:
         **video,
         "source": clip.source,
         "split": clip.split,
-        "scenario": review.shelf.scenario(id),
-        "margin": review.shelf.margin(id),
+        "scenario": session.queue.scenario(id),
+        "margin": session.queue.margin(id),
         "caption": facts.caption,
         "imported_caption": clip.caption,
         "texts": dict(facts.texts),
-        "values": [_value(name, value, review.limits.get(name)) for name, value in facts.values.items()],
-        "said": _said(facts),
+        "values": [_value(name, value, session.limits.get(name)) for name, value in facts.values.items()],
+        "said": _status(facts),
     }
 
 
@@ -143,14 +142,14 @@ def _value(name: str, value: float, limit: ReviewThreshold | None) -> dict[str, 
     return {"name": name, "value": value, "low": low, "high": high, "out": out}
 
 
-def _said(facts: ClipFacts) -> dict[str, Any]:
+def _status(facts: ClipFacts) -> dict[str, Any]:
     """How the clip stands: in the set or not, what the funnel said, and what people said."""
-    counts = facts.said.counts()
+    counts = facts.history.counts()
     return {
         "keep": counts is None or counts.keep,
-        "revises": person.id if (person := facts.said.person()) else "",
-        "program": _decision(facts.said.program),
-        "people": [_decision(row) for row in facts.said.people.values()],
+        "revises": person.id if (person := facts.history.person()) else "",
+        "program": _decision(facts.history.program),
+        "people": [_decision(row) for row in facts.history.people.values()],
     }
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rushes.records import Decision
-from rushes.store.decisions import Said
+from rushes.store.decisions import DecisionHistory
 
 Queue = Literal["undecided", "near", "dropped", "kept", "people", "all"]
 QUEUES: tuple[Queue, ...] = get_args(Queue)
@@ -27,7 +27,7 @@ Places = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class QueueEntry:
-    """What the shelf knows of a clip beside what is decided about it.
+    """What the queue knows of a clip beside what is decided about it.
 
     Attributes:
         id: of the clip.
@@ -46,14 +46,19 @@ class ScenarioCount:
 
     name: str
     wanted: int | None
-    found: int
-    kept: int
+    in_footage: int
+    in_set: int
     by_people: int
 
     @property
     def missing(self) -> int:
         """Clips that the set still lacks."""
-        return max(0, (self.wanted or 0) - self.kept)
+        return max(0, (self.wanted or 0) - self.in_set)
+
+    def as_json(self) -> dict[str, str | int | None]:
+        """The counts under the names that pages and commands show them by."""
+        counts = {"found": self.in_footage, "kept": self.in_set, "by_people": self.by_people, "missing": self.missing}
+        return {"name": self.name, "wanted": self.wanted, **counts}
 
 
 class ReviewQueue:
@@ -82,7 +87,7 @@ class ReviewQueue:
         self._in_set, self._by_person, self._held_back = np.ones(size, bool), np.zeros(size, bool), np.zeros(size, bool)
         self._orders = {name: self._order(name) for name in QUEUES}
         self._ranks = {name: _inverse(order) for name, order in self._orders.items()}
-        self._said: dict[str, Said] = {}
+        self._histories: dict[str, DecisionHistory] = {}
         self._lock = threading.RLock()
 
     def _order(self, name: Queue) -> Places:
@@ -91,22 +96,22 @@ class ReviewQueue:
         return np.arange(len(self.ids))
 
     def add(self, decisions: Iterable[Decision]) -> None:
-        """Take in what was decided next, about clips of the shelf."""
+        """Take in what was decided next, about clips of the project."""
         with self._lock:
             for decision in decisions:
                 at = self.place.get(decision.subject)
                 if at is None:
                     continue
-                said = self._said.setdefault(decision.subject, Said())
-                said.add(decision)
-                counts = said.counts()
+                history = self._histories.setdefault(decision.subject, DecisionHistory())
+                history.add(decision)
+                counts = history.counts()
                 self._in_set[at] = counts is None or counts.keep
-                self._by_person[at] = bool(said.people)
+                self._by_person[at] = bool(history.people)
                 self._held_back[at] = counts is not None and not counts.keep and self._reserve(counts)
 
-    def said(self, id: str) -> Said:
+    def history(self, id: str) -> DecisionHistory:
         """What was said about a clip."""
-        return self._said.get(id) or Said()
+        return self._histories.get(id) or DecisionHistory()
 
     def scenario(self, id: str) -> str:
         """The scenario of a clip; "" = none."""
@@ -147,10 +152,10 @@ class ReviewQueue:
         """How each scenario stands; clips without a scenario come last, where there are any."""
         with self._lock:
             size = len(self.names)
-            found = np.bincount(self._scenario, minlength=size)
-            kept = np.bincount(self._scenario[self._in_set], minlength=size)
+            in_footage = np.bincount(self._scenario, minlength=size)
+            in_set = np.bincount(self._scenario[self._in_set], minlength=size)
             people = np.bincount(self._scenario[self._in_set & self._by_person], minlength=size)
-        rows = zip(self.names, found, kept, people, strict=True)
+        rows = zip(self.names, in_footage, in_set, people, strict=True)
         return tuple(
             ScenarioCount(name, self.quotas.get(name), int(f), int(k), int(p)) for name, f, k, p in rows if name or f
         )
@@ -174,8 +179,8 @@ class ReviewQueue:
     def _called_up(self) -> NDArray[np.bool_]:
         """Clips that were held back because their scenario was full, where it no longer is."""
         wanted = np.array([self.quotas.get(name) or 0 for name in self.names])
-        kept = np.bincount(self._scenario[self._in_set], minlength=len(self.names))
-        called: NDArray[np.bool_] = self._held_back & (kept < wanted)[self._scenario]
+        in_set = np.bincount(self._scenario[self._in_set], minlength=len(self.names))
+        called: NDArray[np.bool_] = self._held_back & (in_set < wanted)[self._scenario]
         return called
 
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from rushes.records import Clip, Decision, stable_hash
 from rushes.store.database import Store
-from rushes.store.decisions import Said
+from rushes.store.decisions import DecisionHistory
 from rushes.web.accounts import AccessDenied, Accounts
 from rushes.web.review.queue import Queue, ReviewQueue
 
@@ -50,14 +50,14 @@ class ClipFacts:
         caption: that it goes by where no person wrote one.
         texts: other captions of it, by kind.
         values: metric, without the first part of its name -> value.
-        said: what was decided.
+        history: what was decided.
     """
 
     clip: Clip
     caption: str
     texts: Mapping[str, str]
     values: Mapping[str, float]
-    said: Said
+    history: DecisionHistory
 
 
 class ReviewSession:
@@ -66,13 +66,13 @@ class ReviewSession:
     def __init__(
         self,
         store: Store,
-        shelf: ReviewQueue,
+        queue: ReviewQueue,
         people: Accounts,
         limits: Mapping[str, ReviewThreshold] | None = None,
         lease_s: float = 300.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.store, self.shelf, self.people, self.limits = store, shelf, people, dict(limits or {})
+        self.store, self.queue, self.people, self.limits = store, queue, people, dict(limits or {})
         self.lease_s, self.clock = lease_s, clock
         self._reader = Store.open(store.project)  # so that reading does not wait for another's answer to reach the disk
         self._lock, self._saving = threading.RLock(), threading.Lock()
@@ -86,7 +86,7 @@ class ReviewSession:
         with self._lock:
             for number, row in self._reader.tail(Decision, self._read):
                 self._read = number
-                self.shelf.add([row])
+                self.queue.add([row])
                 if row.person:
                     trail = self._trails.setdefault(row.made_by, {})
                     trail.pop(row.subject, None)
@@ -105,22 +105,22 @@ class ReviewSession:
         with self._lock:
             now = self.clock()
             self._held = {id: held for id, held in self._held.items() if held[1] > now and held[0] != person}
-            found = self.shelf.after(name, scenario, start, [*have, *self._held], count)
-            for id in (*have, *found):
+            ids = self.queue.after(name, scenario, start, [*have, *self._held], count)
+            for id in (*have, *ids):
                 self._held.setdefault(id, (person, now + self.lease_s))
-            return found
+            return ids
 
     def save(self, person: str, answer: ReviewAnswer) -> None:
         """Store an answer. Sent again, it changes nothing.
 
         Raises:
-            Refused: an unknown clip, or an answer that does not build on what counts now.
+            AccessDenied: an unknown clip, or an answer that does not build on what counts now.
         """
         row = self._row(person, answer)
         with self._saving:
             self.catch_up()
             if not self._stored(row.id):
-                last = self.shelf.said(answer.clip).person()
+                last = self.queue.history(answer.clip).person()
                 if answer.revises != (last.id if last else ""):
                     raise AccessDenied(_meanwhile(person, last))
             try:
@@ -133,17 +133,17 @@ class ReviewSession:
         """What is known of a clip.
 
         Raises:
-            Refused: no clip of this project.
+            AccessDenied: no clip of this project.
         """
-        clip, said = self.clip(id), self.shelf.said(id)
+        clip, history = self.clip(id), self.queue.history(id)
         values = {
             score.metric.removeprefix(MEASURED): score.value
             for score in self._reader.scores(subject=id)
             if score.metric.startswith(MEASURED)
         }
         texts: dict[str, str] = {row.kind: row.text for row in self._reader.captions(subject=id) if row.kind != "wrong"}
-        caption = said.program.caption if said.program and said.program.caption else clip.caption
-        return ClipFacts(clip, caption, texts, values, said)
+        caption = history.program.caption if history.program and history.program.caption else clip.caption
+        return ClipFacts(clip, caption, texts, values, history)
 
     def back(self, person: str, clip: str = "") -> str | None:
         """The clip that this person decided before this one, without one: decided last. None = there is none."""
@@ -163,8 +163,8 @@ class ReviewSession:
             return {person: len(trail) for person, trail in self._trails.items() if trail}
 
     def clip(self, id: str) -> Clip:
-        """A clip of the project. Raises Refused when there is none with this id."""
-        if id not in self.shelf.place:
+        """A clip of the project. Raises AccessDenied when there is none with this id."""
+        if id not in self.queue.place:
             raise AccessDenied("This clip is not in the project; reload the page.")
         row = self._reader.get(id)
         assert isinstance(row, Clip), id

@@ -202,8 +202,8 @@ class Store:
             return int(self._connection.execute(query, (KIND_NAMES[kind],)).fetchone()[0])
 
     def _find(self, id: str) -> Row | None:
-        found = self._connection.execute("SELECT type, body FROM rows WHERE id = ?", (id,)).fetchone()
-        return decode(KINDS[found[0]], found[1]) if found else None
+        row = self._connection.execute("SELECT type, body FROM rows WHERE id = ?", (id,)).fetchone()
+        return decode(KINDS[row[0]], row[1]) if row else None
 
     def clips(self, split: Split | None = None, dropped: bool = False) -> tuple[Clip, ...]:
         """Real clips that are in the set, under the captions they go by, in the order they were added (as all below).
@@ -229,9 +229,9 @@ class Store:
 
         `dropped`: also those of real clips that are no longer in the set.
         """
-        made = self._select(Candidate, split=split, kind=kind, system=system, group=group)
-        out = set() if dropped else {id for id, decision in self.decisions().items() if not decision.keep}
-        return tuple(row for row in made if row.clip_id not in out) if out else made
+        rows = self._select(Candidate, split=split, kind=kind, system=system, group=group)
+        dropped_ids = set() if dropped else {id for id, decision in self.decisions().items() if not decision.keep}
+        return tuple(row for row in rows if row.clip_id not in dropped_ids) if dropped_ids else rows
 
     def decisions(self, subject: str | None = None) -> dict[str, Decision]:
         """Clip id -> the decision that counts, for clips about which there is one."""
@@ -304,8 +304,8 @@ class Store:
         where = ["type = ?", *([extra] if extra else []), *(f'"{column}" = ?' for column in given)]
         query = f"SELECT body FROM rows WHERE {' AND '.join(where)} ORDER BY seq"
         with self._lock, self._explained():
-            found = self._connection.execute(query, (KIND_NAMES[kind], *arguments, *given.values()))
-            return tuple(decode(kind, body) for (body,) in found)
+            rows = self._connection.execute(query, (KIND_NAMES[kind], *arguments, *given.values()))
+            return tuple(decode(kind, body) for (body,) in rows)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

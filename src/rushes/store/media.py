@@ -48,10 +48,10 @@ class MediaFolder:
 
     def path(self, digest: str) -> Path:
         """Where the content with this hash lies. Raises ValueError when it is not in the folder."""
-        found = self._find(digest) if _HASH.fullmatch(digest) else None
-        if found is None:
+        file = self._find(digest) if _HASH.fullmatch(digest) else None
+        if file is None:
             raise ValueError(f"{self.folder}: no file with content hash {digest!r}; copy it there or import it again")
-        return found
+        return file
 
     def __contains__(self, digest: object) -> bool:
         """Whether the content with this hash is in the folder."""

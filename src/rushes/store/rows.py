@@ -47,9 +47,9 @@ def decode(kind: type[R], text: str | bytes) -> R:
         raise ValueError("; ".join(_reason(item["loc"], item["msg"]) for item in error.errors())) from error
 
 
-def same(kind: type[R], one: str, other: str) -> bool:
+def same(kind: type[R], text: str, other: str) -> bool:
     """Whether two encoded rows say the same, whenever each of them was written."""
-    return _undated(decode(kind, one)) == _undated(decode(kind, other))
+    return _undated(decode(kind, text)) == _undated(decode(kind, other))
 
 
 def _undated(row: Row) -> Row:

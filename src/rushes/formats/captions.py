@@ -97,18 +97,18 @@ def lines_for(path: Path, videos: Sequence[Path]) -> tuple[str, ...]:
 
 
 def _from_table(folder: Path, path: Path, videos: Sequence[Path]) -> Iterator[str]:
-    known = {video.relative_to(folder).as_posix(): video for video in videos}
-    found: dict[Path, str] = {}
+    by_name = {video.relative_to(folder).as_posix(): video for video in videos}
+    captions: dict[Path, str] = {}
     for number, row in table_rows(path):
         name, caption = row.get("file"), row.get("caption")
         if not isinstance(name, str) or not isinstance(caption, str) or None in row:
             raise ValueError(f"{path}, line {number}: expected file and caption, quoted where they hold commas: {row}")
-        video = known.get(Path(name).as_posix())
-        if video is None or video in found:
+        video = by_name.get(Path(name).as_posix())
+        if video is None or video in captions:
             cause = "names no video in the folder" if video is None else "names a video for the second time"
             raise ValueError(f"{path}, line {number}: {name!r} {cause}; correct or delete the line")
-        found[video] = caption.strip()
-    return (found.get(video, "") for video in videos)
+        captions[video] = caption.strip()
+    return (captions.get(video, "") for video in videos)
 
 
 def scenarios_of(folder: Path, videos: Sequence[Path], column: str = "") -> dict[Path, str]:
@@ -127,8 +127,8 @@ def scenarios_of(folder: Path, videos: Sequence[Path], column: str = "") -> dict
         raise ValueError(
             f"footage.scenario_column: {path or folder} has no column {column!r}; name a column of the table"
         )
-    known = {video.relative_to(folder).as_posix(): video for video in videos} if rows else {}
-    named = ((known.get(Path(str(row.get("file"))).as_posix()), row.get(name)) for _, row in rows)
+    by_name = {video.relative_to(folder).as_posix(): video for video in videos} if rows else {}
+    named = ((by_name.get(Path(str(row.get("file"))).as_posix()), row.get(name)) for _, row in rows)
     return {video: one_line(text) for video, text in named if video and isinstance(text, str) and text.strip()}
 
 

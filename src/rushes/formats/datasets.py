@@ -51,7 +51,7 @@ def export_datasets(store: Store, folder: Path) -> dict[str, int]:
     counts = export_project(store, folder)
     (folder / "videos").mkdir(exist_ok=True)
     rows = [_pair(store, row) for row in store.preferences() if not row.judge.endswith(AGAIN)]
-    videos = {name: digest for _, found in rows for name, digest in found.items()}
+    videos = {name: digest for _, files in rows for name, digest in files.items()}
     for name, digest in videos.items():
         target = folder / name
         if not target.is_file():

@@ -50,17 +50,17 @@ def import_project(store: Store, folder: Path) -> int:
     All of them are added or, when one is bad, none. Raises ValueError as `read_rows` and `Store.add` do, and when
     the folder holds no such file or one kind in both forms.
     """
-    found: list[tuple[type[Row], Path]] = []
+    sources: list[tuple[type[Row], Path]] = []
     for kind in EXCHANGED:
         paths = [path for form in ("parquet", "jsonl") if (path := folder / f"{KIND_NAMES[kind]}.{form}").is_file()]
         if len(paths) > 1:
             raise ValueError(f"{folder}: both {paths[0].name} and {paths[1].name}; keep one")
-        found += [(kind, path) for path in paths]
-    if not found:
+        sources += [(kind, path) for path in paths]
+    if not sources:
         raise ValueError(
             f"{folder}: none of clips, candidates, preferences, scores, captions or decisions as .parquet or .jsonl"
         )
-    return store.add(chain.from_iterable(read_rows(kind, path) for kind, path in found))
+    return store.add(chain.from_iterable(read_rows(kind, path) for kind, path in sources))
 
 
 def write_rows(kind: type[R], rows: Iterable[R], path: Path) -> int:

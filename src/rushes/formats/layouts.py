@@ -179,10 +179,10 @@ def files_below(top: Path, folder: Path | None = None) -> Iterator[Path]:
 def videos_below(folder: Path, part: str = "") -> list[Path]:
     """Videos of a folder, or of a `part` of it, and of subfolders. Raises ValueError when there are none."""
     top = inside(folder, folder / part) if part else folder
-    found = [path for path in files_below(top, folder) if is_video(path.name)]
-    if not found:
+    paths = [path for path in files_below(top, folder) if is_video(path.name)]
+    if not paths:
         raise ValueError(f"{top}: no videos ({', '.join(sorted(VIDEO_SUFFIXES))}); point at the folder that holds them")
-    return sorted(found, key=natural)
+    return sorted(paths, key=natural)
 
 
 def _files(folder: Path, part: str, suffixes: Container[str] = VIDEO_SUFFIXES) -> list[Path]:
@@ -214,8 +214,8 @@ def _takes(folder: Path, by_stem: Mapping[str, Path]) -> dict[Path, tuple[Path, 
     orphans = [name for name in stems if name not in by_stem] + [path.name for path in loose]
     if orphans:
         raise ValueError(f"{top}: {shown(sorted(orphans))} belong to no video; name each folder as the video's stem")
-    found = {by_stem[stem]: tuple(_files(folder, f"{top.name}/{stem}")) for stem in stems}
-    return {video: takes for video, takes in found.items() if takes}
+    takes_of = {by_stem[stem]: tuple(_files(folder, f"{top.name}/{stem}")) for stem in stems}
+    return {video: takes for video, takes in takes_of.items() if takes}
 
 
 def _still(folder: Path, stem: str) -> Path | None:
@@ -225,8 +225,8 @@ def _still(folder: Path, stem: str) -> Path | None:
 
 def _systems(folder: Path) -> dict[str, dict[str, Path]]:
     names = sorted(path.name for path in folder.iterdir() if path.is_dir() and visible(path.name))
-    found = {name: _by_stem(_files(folder, name)) for name in names if name != "first_frames"}
-    return {name: videos for name, videos in found.items() if videos}
+    by_system = {name: _by_stem(_files(folder, name)) for name in names if name != "first_frames"}
+    return {name: videos for name, videos in by_system.items() if videos}
 
 
 def _by_stem(paths: Sequence[Path]) -> dict[str, Path]:
@@ -246,7 +246,7 @@ def _numbered(folder: Path, by_stem: Mapping[str, Path], count: int) -> tuple[Pa
 
 
 def _captioned(folder: Path, footage: Sequence[SourceVideo], allow_empty: bool) -> Sequence[SourceVideo]:
-    missing = [] if allow_empty else [one.path.relative_to(folder) for one in footage if not one.caption]
+    missing = [] if allow_empty else [video.path.relative_to(folder) for video in footage if not video.caption]
     if missing:
         raise ValueError(
             f"{folder}: {len(missing)} of {len(footage)} videos have no caption: {shown(missing)}; write one for each, "

@@ -72,9 +72,9 @@ def read_pairs(path: Path, form: Form) -> Read:
         "trl": _trl,
         "labelstudio": _labelstudio,
     }
-    found = Read()
-    found.pairs.extend(readers[form](path, found))
-    return found
+    read = Read()
+    read.pairs.extend(readers[form](path, read))
+    return read
 
 
 def import_pairs(
@@ -88,16 +88,16 @@ def import_pairs(
     Raises:
         ValueError: a video that is missing or cannot be read; nothing of the file is then in the store but videos.
     """
-    made: dict[tuple[Path, str, str], Candidate] = {}
+    candidates: dict[tuple[Path, str, str], Candidate] = {}
 
     def candidate(path: Path, prompt: str, system: str, place: str) -> Candidate:
-        if (path, prompt, system) not in made:
+        if (path, prompt, system) not in candidates:
             try:
                 info, digest = probe(path), store.put_media(path)
             except ValueError as error:
                 raise ValueError(f"{place}: {error}") from error
-            made[path, prompt, system] = _candidate(digest, info, prompt, system, split)
-        return made[path, prompt, system]
+            candidates[path, prompt, system] = _candidate(digest, info, prompt, system, split)
+        return candidates[path, prompt, system]
 
     preferences = []
     for pair in read.pairs:
@@ -115,8 +115,8 @@ def import_pairs(
             for question, label in pair.labels.items()
         ]
         tick()
-    new = store.add([*made.values(), *preferences])
-    counts = {"pairs": len(read.pairs), "videos": len(made), "labels": len(preferences), "new_rows": new}
+    new = store.add([*candidates.values(), *preferences])
+    counts = {"pairs": len(read.pairs), "videos": len(candidates), "labels": len(preferences), "new_rows": new}
     return {**counts, **{f"left out, {why}": count for why, count in read.left_out.items()}}
 
 
@@ -145,9 +145,9 @@ def _videoreward(path: Path, read: Read) -> Iterator[ForeignPair]:
         left, right, prompt = (_text(row, name, place) for name in ("path_A", "path_B", "prompt"))
         labels = {}
         for column, question in _QUESTIONS.items():
-            said = str(row.get(column) or "").strip()
-            if said:
-                labels[question] = _side(said, place)
+            answer = str(row.get(column) or "").strip()
+            if answer:
+                labels[question] = _side(answer, place)
         if not labels:
             read.left_out["no label"] += 1
             continue
@@ -170,16 +170,16 @@ def _videodpo(path: Path, read: Read) -> Iterator[ForeignPair]:
         prompt = row.get("frame_caption")
         if isinstance(prompt, list):
             prompt = next(iter(prompt), "")
-        one, other = (path.parent / videos[at] for at in places)
-        yield ForeignPair(place, one, other, str(prompt or ""), {"overall": 1 - 2 * label}, "videodpo")
+        left, right = (path.parent / videos[at] for at in places)
+        yield ForeignPair(place, left, right, str(prompt or ""), {"overall": 1 - 2 * label}, "videodpo")
 
 
 def _clip_path(item: dict[str, Any], place: str) -> str:
     basic = item.get("basic")
-    found = basic.get("clip_path") if isinstance(basic, dict) else item.get("video")
-    if not isinstance(found, str):
+    path = basic.get("clip_path") if isinstance(basic, dict) else item.get("video")
+    if not isinstance(path, str):
         raise ValueError(f"{place}: neither basic.clip_path nor video names a file")
-    return found
+    return path
 
 
 def _trl(path: Path, read: Read) -> Iterator[ForeignPair]:
@@ -201,7 +201,7 @@ def _labelstudio(path: Path, read: Read) -> Iterator[ForeignPair]:
         if len(videos) != 2:
             raise ValueError(f"{place}: its data name {len(videos)} videos, expected two")
         prompt = next((texts[name] for name in ("prompt", "text", "caption") if name in texts), "")
-        one, other = (path.parent / video for video in videos)
+        left, right = (path.parent / video for video in videos)
         for annotation in task.get("annotations") or [{"was_cancelled": True}]:
             labels = {} if annotation.get("was_cancelled") else _results(annotation, place)
             if not labels:
@@ -209,18 +209,18 @@ def _labelstudio(path: Path, read: Read) -> Iterator[ForeignPair]:
                 continue
             who = annotation.get("completed_by") or 0
             name = re.sub(r"\W", "-", str(who.get("email") or who.get("id") if isinstance(who, dict) else who))
-            yield ForeignPair(place, one, other, prompt, labels, f"{HUMAN}labelstudio-{name}")
+            yield ForeignPair(place, left, right, prompt, labels, f"{HUMAN}labelstudio-{name}")
 
 
 def _results(annotation: Mapping[str, Any], place: str) -> dict[str, int]:
     labels = {}
     for result in annotation.get("result") or ():
         value = result.get("value") or {}
-        said = value.get("selected") or next(iter(value.get("choices") or ()), None)
-        if said is not None:
+        choice = value.get("selected") or next(iter(value.get("choices") or ()), None)
+        if choice is not None:
             question = re.sub(r"\W+", "_", str(result.get("from_name") or "overall")).lower()
             question = "overall" if question in ("pairwise", "pw", "choice", "preference") else question
-            labels[question] = _side(str(said), place)
+            labels[question] = _side(str(choice), place)
     return labels
 
 
@@ -231,14 +231,14 @@ def _local(text: str) -> str:
     return inner[0] if inner else parts.path.removeprefix("/data/").lstrip("/")
 
 
-def _side(said: str, place: str) -> int:
-    words = re.findall(r"\w+", said.lower())
+def _side(answer: str, place: str) -> int:
+    words = re.findall(r"\w+", answer.lower())
     sides = {_SIDES[word] for word in words if word in _SIDES}
     if len(sides) == 1 and not _TIES.intersection(words):
         return sides.pop()
     if _TIES.intersection(words):
         return 0
-    raise ValueError(f"{place}: {said!r:.40} is no side (A, left, first, 1; B, right, second, 2) and no tie (same)")
+    raise ValueError(f"{place}: {answer!r:.40} is no side (A, left, first, 1; B, right, second, 2) and no tie (same)")
 
 
 def _text(row: Mapping[Any, object], name: str, place: str) -> str:

@@ -137,8 +137,8 @@ def _rows(top: Path, path: Path, columns: TableColumns) -> Iterator[SourceVideo 
         elif not isinstance(name, str) or not name:
             yield RefusedVideo(where, "no video", f"column {columns.video!r} is empty; fill it in or delete the row")
         else:
-            found = _named(top, path, where, name, caption, row.get(FIRST_FRAME))
-            yield found if isinstance(found, RefusedVideo) else replace(found, scenario=scenario)
+            video = _named(top, path, where, name, caption, row.get(FIRST_FRAME))
+            yield video if isinstance(video, RefusedVideo) else replace(video, scenario=scenario)
 
 
 def _named(top: Path, table: Path, where: str, name: str, caption: str, still: object) -> SourceVideo | RefusedVideo:

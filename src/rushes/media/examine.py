@@ -111,8 +111,8 @@ class _Scenes:
         number = FrameTimecode(len(self._starts_s), fps=25.0)
         self._starts_s.append(shown.start_s)
         image = _shrunk(self._reformatter, frame, *self._size, "bgr24")
-        found = self._detector.process_frame(number, image)
-        self.cuts_s += [self._starts_s[cut.frame_num] for cut in found if cut.frame_num]
+        cuts = self._detector.process_frame(number, image)
+        self.cuts_s += [self._starts_s[cut.frame_num] for cut in cuts if cut.frame_num]
 
 
 def _shrunk(reformatter: VideoReformatter, frame: VideoFrame, width: int, height: int, form: str) -> Frames:

@@ -23,13 +23,13 @@ def groups(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
 
     Takes of prompts with gaps answer different prompts and are left out.
     """
-    found: dict[tuple[object, ...], list[Candidate]] = {}
+    members_of: dict[tuple[object, ...], list[Candidate]] = {}
     for candidate in candidates:
         if candidate.kind == "gap":
             continue
         key = (candidate.group, candidate.kind, candidate.eta, candidate.made_by, candidate.settings_hash)
-        found.setdefault(key, []).append(candidate)
-    return list(found.values())
+        members_of.setdefault(key, []).append(candidate)
+    return list(members_of.values())
 
 
 def pairs(candidates: Sequence[Candidate]) -> Iterator[tuple[Candidate, Candidate]]:
@@ -54,10 +54,10 @@ def label(
     """
     counts: Counter[int] = Counter()
     shot = lru_cache(_SHOTS)(lambda candidate: _shot(store, candidate, judge))
-    known = {p.id: p for p in store.preferences(judge=judge.name, current=False)}
+    judged_before = {p.id: p for p in store.preferences(judge=judge.name, current=False)}
     for left, right in pairs(candidates):
         id = stable_hash([judge.name, left.id, right.id, segment_s, settings_hash])
-        preference = known.get(id)
+        preference = judged_before.get(id)
         if preference is None:
             judged = judge.compare(shot(left), shot(right), segment_s)
             preference = Preference(
@@ -88,9 +88,9 @@ def rate(
         How many of the candidates have a score (True), and how many the rater could not score (False).
     """
     counts: Counter[bool] = Counter()
-    known = {score.subject for score in store.scores(metric=rater.name) if score.measured_by == rater.name}
+    rated = {score.subject for score in store.scores(metric=rater.name) if score.measured_by == rater.name}
     for candidate in candidates:
-        done = candidate.id in known
+        done = candidate.id in rated
         if not done:
             value = rater.rate(_shot(store, candidate, rater))
             done = math.isfinite(value)

@@ -54,7 +54,7 @@ _COLOURS = (("red", "green", "blue", "yellow", "black", "white", "pink", "purple
 
 def _verbs() -> list[tuple[str, ...]]:
     sides = ([side.split() for side in line.split("|")] for line in _VERBS)
-    return [pair for one, other in sides for pair in zip(one, other, strict=True)]
+    return [pair for verb, other in sides for pair in zip(verb, other, strict=True)]
 
 
 def _others() -> tuple[dict[str, tuple[str, ...]], ...]:
@@ -79,13 +79,13 @@ def wrong_by_rule(caption: str, seed: int) -> str:
     A direction or a verb of motion is replaced where there is one, else a count, else a colour.
     """
     for table in _OTHERS:
-        known = sorted(table, key=len, reverse=True)
-        found = list(re.finditer(rf"\b({'|'.join(map(re.escape, known))})\b", caption, re.IGNORECASE))
-        if found:
+        words = sorted(table, key=len, reverse=True)
+        matches = list(re.finditer(rf"\b({'|'.join(map(re.escape, words))})\b", caption, re.IGNORECASE))
+        if matches:
             number = int(stable_hash(["rule", seed, caption], 8), 16)
-            place = found[number % len(found)]
+            place = matches[number % len(matches)]
             others = table[place[0].lower()]
-            new = others[number // len(found) % len(others)]
+            new = others[number // len(matches) % len(others)]
             if place[0][0].isupper():
                 new = new.capitalize()
             return caption[: place.start()] + new + caption[place.end() :]

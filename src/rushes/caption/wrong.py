@@ -39,13 +39,13 @@ def write_wrong(
     Raises:
         ValueError: a clip that cannot be read, or a writer that cannot go on.
     """
-    known = {caption.id for caption in store.captions("wrong")}
+    written = {caption.id for caption in store.captions("wrong")}
     counts: Counter[str] = Counter()
     read = lru_cache(1)(_shot)  # of a clip with several takes
     for clip, take in pairs:
         about = take.id if take else ""
         id = stable_hash(["wrong", clip.id, about, writer.name, settings_hash])
-        if id in known:
+        if id in written:
             counts["there"] += 1
         else:
             shots: tuple[Shot | None, Shot | None] = (None, None)

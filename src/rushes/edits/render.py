@@ -43,8 +43,8 @@ def flow(frames_THWC: Frames, other_THWC: Frames) -> Frames:
 
 def edges(frames_THWC: Frames) -> Frames:
     """Canny edges, white on black."""
-    found = [cv2.Canny(luma(frame), *_EDGES) for frame in frames_THWC]
-    return np.stack([np.asarray(edge, np.uint8) for edge in found])[..., None].repeat(3, -1)
+    edges_THW = [cv2.Canny(luma(frame), *_EDGES) for frame in frames_THWC]
+    return np.stack([np.asarray(edge, np.uint8) for edge in edges_THW])[..., None].repeat(3, -1)
 
 
 def depth(frames_THWC: Frames, folder: str) -> Frames:
@@ -57,17 +57,19 @@ def depth(frames_THWC: Frames, folder: str) -> Frames:
     """
     estimate = _depth_model(folder)
     height, width = frames_THWC.shape[1:3]
-    found = np.stack([estimate(frame) for frame in frames_THWC])
-    low, high = float(found.min()), float(found.max())
-    grey = ((found - low) / max(high - low, 1e-6) * 255).round().astype(np.uint8)
-    return np.stack([np.asarray(cv2.resize(one, (width, height)), np.uint8) for one in grey])[..., None].repeat(3, -1)
+    depth_THW = np.stack([estimate(frame) for frame in frames_THWC])
+    low, high = float(depth_THW.min()), float(depth_THW.max())
+    grey = ((depth_THW - low) / max(high - low, 1e-6) * 255).round().astype(np.uint8)
+    return np.stack([np.asarray(cv2.resize(frame_HW, (width, height)), np.uint8) for frame_HW in grey])[
+        ..., None
+    ].repeat(3, -1)
 
 
 def _flows(frames_THWC: Frames) -> list[Floats]:
     if len(frames_THWC) < 2:
         raise ValueError("a clip of one frame has no motion to show; take clips of two or more")
-    found = dense_flow(np.stack([luma(frame) for frame in frames_THWC]))
-    return [f.astype(np.float32) * seen[..., None] for f, seen in zip(found.forward_PHWC, found.seen_PHW, strict=True)]
+    flow = dense_flow(np.stack([luma(frame) for frame in frames_THWC]))
+    return [f.astype(np.float32) * seen[..., None] for f, seen in zip(flow.forward_PHWC, flow.seen_PHW, strict=True)]
 
 
 def _fast(flows: list[Floats]) -> float:
@@ -99,7 +101,7 @@ def _depth_model(folder: str) -> Callable[[Frames], Floats]:
         raise ValueError(f"{folder}: cannot be used as a model of depth ({error})") from error
 
     def estimate(frame_HWC: Frames) -> Floats:
-        found = model(**prepare(images=frame_HWC, return_tensors="pt")).predicted_depth
-        return np.asarray(found.detach().squeeze(0).numpy(), np.float32)
+        depth_HW = model(**prepare(images=frame_HWC, return_tensors="pt")).predicted_depth
+        return np.asarray(depth_HW.detach().squeeze(0).numpy(), np.float32)
 
     return estimate

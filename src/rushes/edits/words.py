@@ -87,7 +87,7 @@ def _parse_one(part: str) -> tuple[Edit, tuple[Any, ...]]:
 
 def begins_anew(edit: str) -> bool:
     """Whether the result begins with another picture than the clip, to be given instead of the clip's own."""
-    return any(one.anew for one, _ in parse(edit))
+    return any(operation.anew for operation, _ in parse(edit))
 
 
 def apply(frames_THWC: Frames, edit: str, read: Read) -> Frames:
@@ -96,10 +96,10 @@ def apply(frames_THWC: Frames, edit: str, read: Read) -> Frames:
     Raises:
         ValueError: words that are not an edit, or a clip that is too short for it.
     """
-    for one, arguments in parse(edit):
-        if one.other:
+    for operation, arguments in parse(edit):
+        if operation.other:
             arguments = (read(arguments[0]), *arguments[1:])
-        edited = one.apply(frames_THWC, *arguments)
+        edited = operation.apply(frames_THWC, *arguments)
         assert edited.shape == frames_THWC.shape and edited.dtype == np.uint8, edit
         frames_THWC = edited
     return frames_THWC

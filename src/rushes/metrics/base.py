@@ -109,13 +109,13 @@ def pool(
     What holds a NaN is left out; where nothing is left the result is NaN.
     """
     rows = np.asarray(values, np.float64)
-    known: NDArray[np.bool_] = np.isfinite(rows if rows.ndim == 1 else rows.sum(1))
+    finite: NDArray[np.bool_] = np.isfinite(rows if rows.ndim == 1 else rows.sum(1))
     second = shot.second_F[np.asarray(at, np.int64)]
 
     def over(chosen: NDArray[np.bool_]) -> float:
         return float(reduce(rows[chosen])) if chosen.any() else math.nan
 
-    return Measurement(over(known), tuple(over(known & (second == s)) for s in range(shot.seconds)))
+    return Measurement(over(finite), tuple(over(finite & (second == s)) for s in range(shot.seconds)))
 
 
 def shrink(frame: Frames, short_px: int) -> Frames:

@@ -94,10 +94,12 @@ def jerk(shot: Shot) -> Measurement:
         there = flow.forward_PHWC[frame].astype(np.float32)
         bend = there + flow.backward_PHWC[frame - 1]
         next_bend = flow.forward_PHWC[frame + 1].astype(np.float32) + flow.backward_PHWC[frame]
-        next_known = (flow.confirmed_PHW[frame + 1] & flow.confirmed_back_PHW[frame]).astype(np.float32)
-        known = flow.seen_PHW[frame] & flow.confirmed_back_PHW[frame - 1] & (carry(next_known, there, 0.0) == 1.0)
-        if known.any():
-            rows[frame - 1] = speed(carry(next_bend, there) - bend)[known].sum(), speed(there)[known].sum()
+        next_confirmed = (flow.confirmed_PHW[frame + 1] & flow.confirmed_back_PHW[frame]).astype(np.float32)
+        confirmed = (
+            flow.seen_PHW[frame] & flow.confirmed_back_PHW[frame - 1] & (carry(next_confirmed, there, 0.0) == 1.0)
+        )
+        if confirmed.any():
+            rows[frame - 1] = speed(carry(next_bend, there) - bend)[confirmed].sum(), speed(there)[confirmed].sum()
 
     def frequency(sums: NDArray[np.float64]) -> float:
         shaken, moved = sums.sum(0)

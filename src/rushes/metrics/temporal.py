@@ -33,11 +33,11 @@ def flicker(shot: Shot) -> Measurement:
     soft = [cv2.GaussianBlur(frame.astype(np.float32), (0, 0), _SOFT_PX) for frame in shot.luma_FHW]
     off = np.full(max(0, len(counts) - 1), np.nan)
     for frame in range(1, len(counts)):
-        known = flow.confirmed_PHW[frame] & flow.confirmed_back_PHW[frame - 1]
-        if counts[frame - 1] and counts[frame] and known.any():
+        confirmed = flow.confirmed_PHW[frame] & flow.confirmed_back_PHW[frame - 1]
+        if counts[frame - 1] and counts[frame] and confirmed.any():
             before = carry(soft[frame - 1], flow.backward_PHWC[frame - 1].astype(np.float32))
             after = carry(soft[frame + 1], flow.forward_PHWC[frame].astype(np.float32))
-            off[frame - 1] = np.abs(soft[frame] - (before + after) / 2)[known].mean()
+            off[frame - 1] = np.abs(soft[frame] - (before + after) / 2)[confirmed].mean()
     return pool(shot, off, np.arange(1, 1 + len(off)))
 
 

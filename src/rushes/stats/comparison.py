@@ -121,13 +121,13 @@ def compare_systems(
     means = {m.name: {system: _mean(m, system, seed) for system in systems} for m in measures}
     pairs: dict[tuple[str, str], Mapping[str, Difference]] = {}
     for first, second in combinations(systems, 2):
-        found = {m.name: _difference(m, first, second, seed, (margins or {}).get(m.name, 0.0)) for m in measures}
-        known = {name: difference for name, difference in found.items() if difference is not None}
-        directed = [m.name for m in measures if m.better != "neutral" and m.name in known]
-        adjusted = holm([known[name].p for name in directed]) if directed else ()
+        differences = {m.name: _difference(m, first, second, seed, (margins or {}).get(m.name, 0.0)) for m in measures}
+        shared = {name: difference for name, difference in differences.items() if difference is not None}
+        directed = [m.name for m in measures if m.better != "neutral" and m.name in shared]
+        adjusted = holm([shared[name].p for name in directed]) if directed else ()
         for name, p in zip(directed, adjusted, strict=True):
-            known[name] = replace(known[name], p_adjusted=float(p))
-        pairs[first, second] = known
+            shared[name] = replace(shared[name], p_adjusted=float(p))
+        pairs[first, second] = shared
     return ComparisonTable(tuple(systems), means, pairs)
 
 
@@ -153,11 +153,11 @@ def _mean(measure: Measure, system: str, seed: int) -> Interval:
 
 
 def _difference(measure: Measure, first: str, second: str, seed: int, margin: float) -> Difference | None:
-    one, other = measure.values.get(first, {}), measure.values.get(second, {})
-    keys = sorted(one.keys() & other.keys())
+    first_values, second_values = measure.values.get(first, {}), measure.values.get(second, {})
+    keys = sorted(first_values.keys() & second_values.keys())
     if not keys:
         return None
-    a, b = np.array([one[key] for key in keys]), np.array([other[key] for key in keys])
+    a, b = np.array([first_values[key] for key in keys]), np.array([second_values[key] for key in keys])
     prompts = [prompt for prompt, _ in keys]
     interval = paired_difference(a, b, clusters=prompts, seed=seed)
     if measure.better == "neutral":

@@ -49,12 +49,12 @@ def fit_prior(variances: Sequence[float], df: float) -> Prior:
         df: above 0.
     """
     assert df > 0, df
-    known = np.asarray(variances, float)[telling(variances)]
-    if len(known) < FEWEST:
+    varied = np.asarray(variances, float)[telling(variances)]
+    if len(varied) < FEWEST:
         return NOTHING
-    e = np.log(known) - digamma(df / 2) + np.log(df / 2)
+    e = np.log(varied) - digamma(df / 2) + np.log(df / 2)
     excess = float(e.var(ddof=1) - polygamma(1, df / 2))
-    most = df * len(known)
+    most = df * len(varied)
     if excess <= 0:  # no more spread than chance gives equal variances
         return Prior(float(np.exp(e.mean())), most)
     worth = 2 * inverse_trigamma(excess)
@@ -64,9 +64,9 @@ def fit_prior(variances: Sequence[float], df: float) -> Prior:
 
 def telling(variances: Sequence[float]) -> NDArray[np.bool_]:
     """Which variances are of sides that differ; others are equal, or equal but for rounding."""
-    found = np.asarray(variances, float)
-    positive = found[found > 0]
-    return found > (ROUNDING * np.median(positive) if len(positive) else 0.0)
+    values = np.asarray(variances, float)
+    positive = values[values > 0]
+    return values > (ROUNDING * np.median(positive) if len(positive) else 0.0)
 
 
 def inverse_trigamma(value: float) -> float:

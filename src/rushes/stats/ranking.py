@@ -73,8 +73,8 @@ def rank_systems(matches: Sequence[Match], level: float = 0.95) -> dict[str, Int
     k, bread = len(clusters), np.linalg.inv(information)
     spread = bread @ (scores_KD.T @ scores_KD) @ bread * (k / max(1, k - 1))
     quantile = float(student.ppf((1 + level) / 2, k - 1)) if k > 1 else np.inf
-    found = _strengths(theta, spread, size, quantile, wins, drawn)
-    return dict(sorted(zip(systems, found, strict=True), key=lambda item: -item[1].value))
+    strengths = _strengths(theta, spread, size, quantile, wins, drawn)
+    return dict(sorted(zip(systems, strengths, strict=True), key=lambda item: -item[1].value))
 
 
 def _tally(wins: Floats, drawn: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats]:

@@ -62,11 +62,11 @@ def anytime_interval(outcomes: ArrayLike, level: float = 0.95) -> tuple[Floats, 
         up += np.log1p(np.minimum(bet[n], most_up) * (x[n] - rates))
         down += np.log1p(-np.minimum(bet[n], most_down) * (x[n] - rates))
         alive &= np.maximum(up, down) < limit
-        kept = np.flatnonzero(alive)
-        if not kept.size:  # happens with probability 1 - level at most; the last interval stands
+        remaining = np.flatnonzero(alive)
+        if not remaining.size:  # happens with probability 1 - level at most; the last interval stands
             low[n:], high[n:] = low[n - 1], high[n - 1]
             break
-        low[n], high[n] = rates[max(0, kept[0] - 1)], rates[min(_GRID - 1, kept[-1] + 1)]
+        low[n], high[n] = rates[max(0, remaining[0] - 1)], rates[min(_GRID - 1, remaining[-1] + 1)]
     return low, high
 
 

@@ -72,9 +72,9 @@ def residuals(tracks: Tracks, kind: str) -> Floats:
         low, high = bounds_px(radius_px(kind))
         depth = np.maximum(low - centres, centres - high).max(-1)
         off_FK = np.fmax(off_FK, np.where(tracks.present_FK & (depth > 1.0), depth, np.nan))
-    known = np.isfinite(off_FK)
-    worst = np.where(known, np.minimum(off_FK, CAP_PX), -1.0).max(1)
-    return np.where(known.any(1), worst, np.nan)
+    finite = np.isfinite(off_FK)
+    worst = np.where(finite, np.minimum(off_FK, CAP_PX), -1.0).max(1)
+    return np.where(finite.any(1), worst, np.nan)
 
 
 def frozen(tracks: Tracks, kind: str) -> Floats:

@@ -223,7 +223,7 @@ def other_captions(caption: str) -> list[str]:
     kind, colours = read_caption(caption)
     others = []
     for other, (other_kind, other_colours) in CAPTIONS.items():
-        changes = sum(one != two for one, two in zip(colours, other_colours, strict=False))
+        changes = sum(colour != other_colour for colour, other_colour in zip(colours, other_colours, strict=False))
         if len(colours) == len(other_colours) and (kind != other_kind) + changes == 1:
             others.append(other)
     return others

@@ -115,7 +115,7 @@ def _flicker(frames_FHWC: NDArray[np.uint8], colours: tuple[str, ...]) -> Floats
 
 
 def _nanmean(values: Floats, axis: int | None = None) -> Floats:
-    known = np.isfinite(values)
-    count = known.sum(axis)
-    total = np.where(known, values, 0.0).sum(axis)
+    finite = np.isfinite(values)
+    count = finite.sum(axis)
+    total = np.where(finite, values, 0.0).sum(axis)
     return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan))

@@ -101,7 +101,7 @@ def asking_stage(
     version: int,
     settings: Settings,
     models: Sequence[ModelClient],
-    told: object,
+    prompt: object,
     measure: Callable[[Task], CurationFinding],
     choose: Callable[[Sequence[CurationEntry]], Dropped],
     *,
@@ -115,13 +115,14 @@ def asking_stage(
         name, measure, choose, reads_caption, limits: as in `Stage`.
         version: of what `measure` makes of answers.
         settings: say what happens when a model is down, and how many are asked at once.
-        models: that are asked; with what they are `told`, and how, they are what findings are kept under.
+        models: that are asked; with the `prompt`, and the temperature, they are what findings are kept under.
+        prompt: all that answers depend on beside the models: questions, schemas, sizes of pictures.
         each: most requests about one clip.
     """
     heat = [(model.name, model.settings.temperature) for model in models]
     return Stage(
         name,
-        f"{name}.{version}:{'+'.join(model.name for model in models)}@{stable_hash([told, heat], 8)}",
+        f"{name}.{version}:{'+'.join(model.name for model in models)}@{stable_hash([prompt, heat], 8)}",
         measure,
         choose,
         stop=settings.curate.when_down == "stop",

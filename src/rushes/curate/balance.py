@@ -39,12 +39,12 @@ def by_keywords(captions: Sequence[str], topics: Mapping[str, Sequence[str]]) ->
         topic: [re.compile(rf"(?<!\w){_pattern(word)}(?!\w)", re.IGNORECASE) for word in words]
         for topic, words in topics.items()
     }
-    found = []
+    assigned = []
     for caption in captions:
         hits = {topic: sum(bool(word.search(caption)) for word in words) for topic, words in patterns.items()}
         best = max(hits, key=lambda topic: hits[topic], default=OTHER)
-        found.append(best if hits.get(best) else OTHER)
-    return found
+        assigned.append(best if hits.get(best) else OTHER)
+    return assigned
 
 
 def _pattern(word: str) -> str:
@@ -53,12 +53,12 @@ def _pattern(word: str) -> str:
 
 def topics_of(captions: Sequence[str], sources: Sequence[str], topics: Mapping[str, Sequence[str]]) -> list[str]:
     """The topic of each clip by the words of its caption; where none is there, by its file's name and folder."""
-    found = by_keywords(captions, topics)
-    left = [at for at, topic in enumerate(found) if topic == OTHER]
+    assigned = by_keywords(captions, topics)
+    left = [at for at, topic in enumerate(assigned) if topic == OTHER]
     names = [re.sub(r"[\W_]+", " ", " ".join(PurePath(sources[at]).parts[-2:])) for at in left]
     for at, topic in zip(left, by_keywords(names, topics), strict=True):
-        found[at] = topic
-    return found
+        assigned[at] = topic
+    return assigned
 
 
 def scenarios_of(named: Sequence[str], wanted: Mapping[str, int]) -> list[str]:
@@ -93,11 +93,11 @@ def by_clusters(captions: Sequence[str], rows_ND: Rows, clusters: int, seed: int
 def _titles(captions: Sequence[str], labels: Sequence[int]) -> dict[int, str]:
     """Cluster -> the words that are more frequent in it than elsewhere, numbered where two have the same."""
     words = [set(re.findall(r"[^\W\d_]{3,}", caption.lower())) - hashing.COMMON_WORDS for caption in captions]
-    everywhere = Counter(word for found in words for word in found)
+    everywhere = Counter(word for tokens in words for word in tokens)
     titles: dict[int, str] = {}
     for label in sorted(set(labels)):
-        members = [found for found, other in zip(words, labels, strict=True) if other == label]
-        here = Counter(word for found in members for word in found)
+        members = [tokens for tokens, other in zip(words, labels, strict=True) if other == label]
+        here = Counter(word for tokens in members for word in tokens)
 
         def apart(word: str, here: Counter[str] = here, members: Sequence[set[str]] = members) -> tuple[float, str]:
             return here[word] / len(members) - everywhere[word] / len(words), word
@@ -120,13 +120,13 @@ def quotas(sizes: Mapping[str, int], most: int, wanted: Mapping[str, int], large
     if not largest_share or not free:
         return free
     tried = range(1, max(free.values()) + 1)
-    found = bisect_right(tried, 0, key=lambda q: q > largest_share * sum(min(n, q) for n in free.values()) + 1e-9)
-    if not found:
+    quota = bisect_right(tried, 0, key=lambda q: q > largest_share * sum(min(n, q) for n in free.values()) + 1e-9)
+    if not quota:
         raise ValueError(
             f"curate.balance.largest_share {largest_share:g} cannot hold: the clips are of {len(sizes)} topics; "
             f"set {1 / len(sizes):.3g} or more, or name more topics"
         )
-    return {topic: min(count, found) for topic, count in free.items()}
+    return {topic: min(count, quota) for topic, count in free.items()}
 
 
 def choose(

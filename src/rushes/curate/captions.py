@@ -137,8 +137,8 @@ def make(settings: Settings, answers: Path) -> Stage:
     if table.untrue == "write" and table.write == "never":
         raise ValueError('curate.captions: untrue is "write" but write is "never"; set one of them otherwise')
     model = first_model(settings.endpoint, answers, NAME)
-    told = [CHECK, WRITE, Truth.model_json_schema(), Dense.model_json_schema(), table.frames, table.write, table.check,
-            table.untrue, settings.endpoint.max_side_px]  # fmt: skip
+    prompt = [CHECK, WRITE, Truth.model_json_schema(), Dense.model_json_schema(), table.frames, table.write,
+              table.check, table.untrue, settings.endpoint.max_side_px]  # fmt: skip
     each = int(table.check) + int(table.write != "never")
     measure, chosen = Captioner(model, table), partial(choose, table)
-    return asking_stage(NAME, VERSION, settings, [model], told, measure, chosen, each=each, reads_caption=True)
+    return asking_stage(NAME, VERSION, settings, [model], prompt, measure, chosen, each=each, reads_caption=True)

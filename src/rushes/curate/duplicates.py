@@ -71,8 +71,8 @@ def copies(whole_NS: Prints, inner_NS: Prints, order: Sequence[int], table: Dupl
         taken[at] = True
         seen = [view.near(at, float(reach_N[at]), turns, taken)
                 for view, count in zip(views, others, strict=True) if count[at]]  # fmt: skip
-        for found in zip(*seen, strict=True):  # of each turn
-            for way, place, distance in chain.from_iterable(found):
+        for matches in zip(*seen, strict=True):  # of each turn
+            for way, place, distance in chain.from_iterable(matches):
                 if not taken[place]:
                     taken[place] = True
                     yield Copy(place, at, distance / float(scale_N[at]), way)
@@ -95,12 +95,12 @@ class _View:
         among = self._index.candidates(self._places_NK[at], reach)
         among = among[~taken[among]]
         own = np.asarray(self._asked_NS[at : at + 1], np.float64)
-        found = []
+        matches = []
         for mirror, back in turns:
             apart = self._index.apart(_turned(own, mirror, back)[0], among)
             way, near = f"{self._name}{mirror}{back}", np.flatnonzero(apart <= reach)
-            found.append([(way, int(among[k]), float(apart[k])) for k in near])
-        return found
+            matches.append([(way, int(among[k]), float(apart[k])) for k in near])
+        return matches
 
 
 def _turned(prints_NS: Floats, mirror: str, back: str) -> Floats:

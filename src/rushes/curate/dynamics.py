@@ -76,19 +76,19 @@ _STILL = re.compile(
 
 def moving_words(caption: str) -> list[str]:
     """Words of a caption that tell of large movement, each once."""
-    return sorted({found[0].lower() for found in _MOVES.finditer(caption)})
+    return sorted({match[0].lower() for match in _MOVES.finditer(caption)})
 
 
 def excluding_words(caption: str) -> list[str]:
     """Words that tell of what DenseDPO leaves out: slow motion, views from the air, drawings, games, news, crowds."""
-    return sorted({found[0].lower() for found in _STILL.finditer(caption)})
+    return sorted({match[0].lower() for match in _STILL.finditer(caption)})
 
 
 def by_rules(task: Task) -> CurationFinding:
     """Value `dynamic`: 1 where a word tells of movement and none excludes the clip."""
     moving, excluded = moving_words(task.caption), excluding_words(task.caption)
-    said = f"excluded by {', '.join(excluded)}" if excluded else f"moving words: {', '.join(moving) or 'none'}"
-    return CurationFinding({"dynamic": float(bool(moving) and not excluded)}, captions={"verdict": f"rules: {said}"})
+    verdict = f"excluded by {', '.join(excluded)}" if excluded else f"moving words: {', '.join(moving) or 'none'}"
+    return CurationFinding({"dynamic": float(bool(moving) and not excluded)}, captions={"verdict": f"rules: {verdict}"})
 
 
 def by_model(model: ModelClient, unreadable: Unreadable, task: Task) -> CurationFinding:
@@ -97,8 +97,8 @@ def by_model(model: ModelClient, unreadable: Unreadable, task: Task) -> Curation
         return CurationFinding(problem="it has no caption to read; write one first (stage captions)")
     answer = model.ask([QUESTION.replace("CAPTION", task.caption)], Motion)
     if answer.parsed is not None:
-        said = f"{model.name}: {one_line(answer.parsed.reason)}"
-        return CurationFinding({"dynamic": float(answer.parsed.dynamic == "yes")}, captions={"verdict": said})
+        verdict = f"{model.name}: {one_line(answer.parsed.reason)}"
+        return CurationFinding({"dynamic": float(answer.parsed.dynamic == "yes")}, captions={"verdict": verdict})
     problem = unread(model, answer.problem)
     return CurationFinding(problem=problem) if unreadable == "drop" else CurationFinding({"dynamic_unread": 1.0})
 
@@ -121,5 +121,5 @@ def make(settings: Settings, answers: Path) -> Stage:
     if table.by == "rules":
         return Stage(NAME, f"{NAME}.{VERSION}:rules", by_rules, chosen, reads_caption=True)
     model = text_model(settings.curate.text, settings.endpoint, answers, NAME)
-    told, measure = [QUESTION, Motion.model_json_schema()], partial(by_model, model, table.unreadable)
-    return asking_stage(NAME, VERSION, settings, [model], told, measure, chosen, each=1, reads_caption=True)
+    prompt, measure = [QUESTION, Motion.model_json_schema()], partial(by_model, model, table.unreadable)
+    return asking_stage(NAME, VERSION, settings, [model], prompt, measure, chosen, each=1, reads_caption=True)

@@ -33,14 +33,14 @@ class Embedder:
         name: way, model and version: vectors are kept under it.
         embed: texts -> rows [N, D], of any length.
         batch: texts in one call, each of which is a request where a model is asked.
-        kept: whether vectors are dear enough to be kept in a file.
+        cached: whether vectors are dear enough to be kept in a file.
         asks: whether calls go to a model behind an address.
     """
 
     name: str
     embed: Callable[[Sequence[str]], Rows]
     batch: int
-    kept: bool
+    cached: bool
     asks: bool = False
 
 
@@ -52,14 +52,14 @@ def make_embedder(settings: Settings, answers: Path, stage: str) -> Embedder:
     """
     table = settings.curate.embeddings
     if table.by == "hashing":
-        return Embedder(f"{hashing.VERSION}:{table.size}", partial(hashing.embed, size=table.size), 4096, kept=False)
+        return Embedder(f"{hashing.VERSION}:{table.size}", partial(hashing.embed, size=table.size), 4096, cached=False)
     if table.by == "endpoint":
         model = other_model(settings.endpoint, table.endpoint, answers, "curate.embeddings.endpoint", stage)
         return Embedder(
             f"endpoint:{model.name}",
             lambda texts: np.asarray(model.endpoint().embed(texts), np.float32),
             table.batch,
-            kept=True,
+            cached=True,
             asks=True,
         )
     folder = Path(table.path)
@@ -70,7 +70,7 @@ def make_embedder(settings: Settings, answers: Path, stage: str) -> Embedder:
             "it, with config.json, model.safetensors and its tokenizer"
         )
     digest = stable_hash([content_hash(file) for file in (config, *sorted(folder.glob("*.safetensors")))], 12)
-    return Embedder(f"folder:{folder.name}@{digest}", _Encoder(folder), table.batch, kept=True)
+    return Embedder(f"folder:{folder.name}@{digest}", _Encoder(folder), table.batch, cached=True)
 
 
 def embedded(embedder: Embedder, texts: Sequence[str], answers: Path) -> Rows:
@@ -81,7 +81,7 @@ def embedded(embedder: Embedder, texts: Sequence[str], answers: Path) -> Rows:
         ValueError: vectors of several lengths under one name.
     """
     unique = list(dict.fromkeys(texts))
-    rows = _with_file(embedder, unique, answers.with_name(FILE)) if embedder.kept else _computed(embedder, unique)
+    rows = _with_file(embedder, unique, answers.with_name(FILE)) if embedder.cached else _computed(embedder, unique)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     np.divide(rows, lengths, out=rows, where=lengths > 0)
     if len(unique) == len(texts):
@@ -102,10 +102,10 @@ def _parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 def _computed(embedder: Embedder, texts: Sequence[str]) -> Rows:
     rows, at = np.zeros((0, 1), np.float32), 0
     for part in _parts(texts, embedder.batch):
-        found = embedder.embed(part)
-        rows = rows if at else np.empty((len(texts), found.shape[1]), np.float32)  # once: they may be many
-        rows[at : at + len(found)] = found
-        at += len(found)
+        vectors = embedder.embed(part)
+        rows = rows if at else np.empty((len(texts), vectors.shape[1]), np.float32)  # once: they may be many
+        rows[at : at + len(vectors)] = vectors
+        at += len(vectors)
     return rows
 
 
@@ -117,16 +117,16 @@ def _with_file(embedder: Embedder, texts: Sequence[str], file: Path) -> Rows:
         missing = [at for at, key in enumerate(keys) if _find(db, key) is None]
         for part in _parts(missing, embedder.batch):
             rows = embedder.embed([texts[at] for at in part])
-            made = [(keys[at], row.astype("<f4").tobytes()) for at, row in zip(part, rows, strict=True)]
+            pairs = [(keys[at], row.astype("<f4").tobytes()) for at, row in zip(part, rows, strict=True)]
             db.execute("BEGIN")
-            db.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?)", made)
+            db.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?)", pairs)
             db.execute("COMMIT")
         return _stacked(embedder, [_find(db, key) for key in keys])
 
 
 def _find(db: sqlite3.Connection, key: str) -> bytes | None:
-    found = db.execute("SELECT vector FROM vectors WHERE key = ?", (key,)).fetchone()
-    return found[0] if found else None
+    row = db.execute("SELECT vector FROM vectors WHERE key = ?", (key,)).fetchone()
+    return row[0] if row else None
 
 
 def _stacked(embedder: Embedder, vectors: Sequence[bytes | None]) -> Rows:

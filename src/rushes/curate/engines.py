@@ -21,7 +21,7 @@ import cv2
 from rushes.curate.base import CurationFinding, Engine, Task
 
 Measure = Callable[[Task], CurationFinding]
-Found = Iterator[tuple[Task, CurationFinding]]
+Findings = Iterator[tuple[Task, CurationFinding]]
 F = TypeVar("F")
 
 IN_FLIGHT = 2  # tasks for each worker: one that runs and one that waits
@@ -31,7 +31,7 @@ DIED = "the worker process that measured it died; look at the file, or leave the
 def local(jobs: int) -> Engine:
     """`jobs` processes of one thread each, started anew; one job runs in this process."""
 
-    def run(measure: Measure, tasks: Iterator[Task]) -> Found:
+    def run(measure: Measure, tasks: Iterator[Task]) -> Findings:
         if jobs == 1:
             with _one_thread():
                 yield from ((task, measure(task)) for task in tasks)
@@ -44,7 +44,7 @@ def local(jobs: int) -> Engine:
 def threads(count: int) -> Engine:
     """`count` threads of this process, for measurements that wait for a model."""
 
-    def run(measure: Measure, tasks: Iterator[Task]) -> Found:
+    def run(measure: Measure, tasks: Iterator[Task]) -> Findings:
         with ThreadPoolExecutor(count) as pool:
             running: dict[Future[CurationFinding], Task] = {}
             try:
@@ -69,13 +69,13 @@ def ray(jobs: int) -> Engine:
     except ImportError as error:
         raise ValueError("--engine ray needs Ray, which is not installed: pip install 'rushes[ray]'") from error
 
-    def run(measure: Measure, tasks: Iterator[Task]) -> Found:
+    def run(measure: Measure, tasks: Iterator[Task]) -> Findings:
         _join(cluster, jobs)
         remote = cluster.remote(num_cpus=1, max_retries=1)(_alone)
-        told = cluster.put(measure)
+        measure_ref = cluster.put(measure)
         running: dict[Any, Task] = {}
         try:
-            while _fill(running, tasks, IN_FLIGHT * jobs, lambda task: remote.remote(told, task)):
+            while _fill(running, tasks, IN_FLIGHT * jobs, lambda task: remote.remote(measure_ref, task)):
                 ready, _ = cluster.wait(list(running), num_returns=1)
                 for future in ready:
                     yield running.pop(future), _of_ray(cluster, future)
@@ -96,13 +96,13 @@ def _join(cluster: Any, jobs: int) -> None:
 
 def _of_ray(cluster: Any, future: Any) -> CurationFinding:
     try:
-        found = cluster.get(future)
+        finding = cluster.get(future)
     except cluster.exceptions.WorkerCrashedError:
         return CurationFinding(problem=DIED)
-    if isinstance(found, Exception):  # as it was raised: Ray would wrap it
-        raise found
-    assert isinstance(found, CurationFinding)
-    return found
+    if isinstance(finding, Exception):  # as it was raised: Ray would wrap it
+        raise finding
+    assert isinstance(finding, CurationFinding)
+    return finding
 
 
 def _alone(measure: Measure, task: Task) -> CurationFinding | Exception:
@@ -124,7 +124,7 @@ def _one_thread() -> Iterator[None]:
         cv2.setNumThreads(before)
 
 
-def _processes(measure: Measure, tasks: Iterator[Task], jobs: int) -> Found:
+def _processes(measure: Measure, tasks: Iterator[Task], jobs: int) -> Findings:
     """Where a process dies, all that were in flight are measured again, each in a process of its own."""
     running: dict[Future[CurationFinding], Task] = {}
     pool = _pool(jobs)

@@ -22,7 +22,7 @@ class Fault:
     plant: Plant
     doc: str
     copy: bool = False
-    told: bool = True  # whether it can be told from a sound clip at all
+    detectable: bool = True  # whether it can be told from a sound clip at all
 
 
 def _each(change: Callable[[Frames], Frames]) -> Plant:
@@ -110,9 +110,9 @@ FAULTS: dict[str, Fault] = {
         "goes on as another clip from the middle on",
     ),
     "slowed by repeats": Fault("motion", lambda clip, other: clip[: len(clip) // 2].repeat(2, 0), "each frame twice"),
-    "slowed by blending": Fault("motion", _blended, "between each two frames their mean", told=False),
+    "slowed by blending": Fault("motion", _blended, "between each two frames their mean", detectable=False),
     "time lapse": Fault("motion", lambda clip, other: clip[::4], "every fourth frame"),
-    "reversed": Fault("motion", lambda clip, other: clip[::-1], "played from its end", told=False),
+    "reversed": Fault("motion", lambda clip, other: clip[::-1], "played from its end", detectable=False),
     "re-encoded": Fault("duplicates", lambda clip, other: clip, "H.264 at a high loss (crf 40)", copy=True),
     "half size": Fault("duplicates", lambda clip, other: _scaled(clip, 0.5), "half the width and height", copy=True),
     "cropped 3 %": Fault("duplicates", lambda clip, other: _cropped(clip, 0.03), "3 % of each side off", copy=True),

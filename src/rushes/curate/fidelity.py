@@ -50,18 +50,18 @@ def choose(table: curation.FidelitySettings, entries: Sequence[CurationEntry]) -
     """Clips below the cut. Equal totals stand in the order given, so that the cut is the same on every run."""
     if table.keep == "min_score":
         cut = f"curate.fidelity.min_score {table.min_score:g}"
-        return {e.id: f"{_said(e)}, {cut}" for e in entries if _total(e) < table.min_score}
+        return {e.id: f"{_score_text(e)}, {cut}" for e in entries if _total(e) < table.min_score}
     ranked = sorted(entries, key=_total, reverse=True)
     count = table.top_k if table.keep == "top_k" else math.ceil(table.share * len(ranked) - 1e-9)
     cut = f"the best {min(count, len(ranked))} of {len(ranked)} stay (curate.fidelity.{table.keep})"
-    return {e.id: f"{_said(e)}, rank {rank}; {cut}" for rank, e in enumerate(ranked, 1) if rank > count}
+    return {e.id: f"{_score_text(e)}, rank {rank}; {cut}" for rank, e in enumerate(ranked, 1) if rank > count}
 
 
 def _total(entry: CurationEntry) -> float:
     return entry.finding.values.get("fidelity", 0.0)
 
 
-def _said(entry: CurationEntry) -> str:
+def _score_text(entry: CurationEntry) -> str:
     parts = [entry.finding.values.get(f"fidelity_{group.name}", 0.0) for group in GROUPS]
     return f"physical fidelity {_total(entry):.2f} ({' x '.join(f'{part:.1f}' for part in parts)})"
 
@@ -72,14 +72,14 @@ def make(settings: Settings, answers: Path) -> Stage:
     longest = max(settings.endpoint.max_tokens, table.max_tokens)
     endpoint = settings.endpoint.model_copy(update={"max_tokens": longest})
     model = text_model(settings.curate.text, endpoint, answers, NAME)
-    told = [[question(group, ""), group.schema.model_json_schema()] for group in GROUPS]
+    prompt = [[question(group, ""), group.schema.model_json_schema()] for group in GROUPS]
     limits = (Threshold("fidelity", "physical fidelity", low=table.min_score),) if table.keep == "min_score" else ()
     return asking_stage(
         NAME,
         VERSION,
         settings,
         [model],
-        told,
+        prompt,
         partial(measure, model),
         partial(choose, table),
         each=len(GROUPS),

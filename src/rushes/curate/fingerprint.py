@@ -111,8 +111,8 @@ class Index:
 
     def counts(self, places_MK: Floats, reach_M: Floats) -> NDArray[np.int64]:
         """[M] how many fingerprints may lie within the reach of each; never too few."""
-        found = self._tree.query_ball_point(places_MK, reach_M + _SLACK, return_length=True)
-        return np.asarray(found, np.int64)
+        counts_M = self._tree.query_ball_point(places_MK, reach_M + _SLACK, return_length=True)
+        return np.asarray(counts_M, np.int64)
 
     def candidates(self, place_K: Floats, reach: float) -> NDArray[np.int64]:
         """Which fingerprints may lie within the reach, rising."""
@@ -125,7 +125,7 @@ class Index:
 
 def _directions(prints_NS: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     """[S, K] orthonormal directions in which places vary most, and [K] whether turning a clip changes their sign."""
-    found: list[tuple[float, Floats, bool]] = []
+    directions: list[tuple[float, Floats, bool]] = []
     for across, back in product((1, -1), (1, -1)):
         changes = (across, back) != (1, 1)
         basis_SD = _turning(across, back)
@@ -134,8 +134,8 @@ def _directions(prints_NS: Floats) -> tuple[Floats, NDArray[np.bool_]]:
         ways_SK = basis_SD @ np.linalg.eigh(part_ND.T @ part_ND)[1][:, ::-1][:, :_SHORT]
         along_NK = prints_NS @ ways_SK
         spread_K = (np.abs(along_NK) if changes else along_NK).std(0)
-        found += [(float(spread), way, changes) for spread, way in zip(spread_K, ways_SK.T, strict=True)]
-    best = sorted(found, key=lambda each: -each[0])[:_SHORT]
+        directions += [(float(spread), way, changes) for spread, way in zip(spread_K, ways_SK.T, strict=True)]
+    best = sorted(directions, key=lambda each: -each[0])[:_SHORT]
     return np.stack([way for _, way, _ in best], 1), np.array([changes for _, _, changes in best])
 
 

@@ -18,12 +18,12 @@ import numpy as np
 from rushes.curate.base import CurationEntry, CurationFinding, Engine, Stage, Task
 from rushes.curate.columns import MeasureColumns
 from rushes.curate.engines import threads
-from rushes.curate.kept import find_before, rows_of
+from rushes.curate.stored_findings import find_before, rows_of
 from rushes.curate.summary import Funnel, Passage, Spread, passage, spread
 from rushes.judges.endpoint import EndpointError
 from rushes.records import Clip, Decision, Row, stable_hash
 from rushes.store.database import Store
-from rushes.store.decisions import Said
+from rushes.store.decisions import DecisionHistory
 
 MADE_BY = "curate"
 Bar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
@@ -50,14 +50,14 @@ class _State:
     fps: float
     short_px: int
     caption: str  # that it goes by now
-    said: Said | None = None  # what was said before; None = nothing
+    history: DecisionHistory | None = None  # what was said before; None = nothing
     scenario: str = ""  # as its footage names it
     reason: str = ""  # why it is out
     alive: bool = True
 
     @property
     def person(self) -> Decision | None:
-        return self.said.person() if self.said else None
+        return self.history.person() if self.history else None
 
     @property
     def kept_by_person(self) -> bool:
@@ -82,8 +82,8 @@ class _Entries(Sequence[CurationEntry]):
         if isinstance(at, slice):
             return _Entries(self._states[at], self._columns)
         state = self._states[at]
-        found = self._columns.finding(state.id)
-        return CurationEntry(state.id, state.caption, found, state.kept_by_person, state.source, state.scenario)
+        finding = self._columns.finding(state.id)
+        return CurationEntry(state.id, state.caption, finding, state.kept_by_person, state.source, state.scenario)
 
 
 def run(
@@ -124,18 +124,18 @@ def run(
 
 
 def _states(store: Store) -> list[_State]:
-    said: dict[str, Said] = {}
+    histories: dict[str, DecisionHistory] = {}
     for decision in store.stream(Decision):
-        said.setdefault(decision.subject, Said()).add(decision)
+        histories.setdefault(decision.subject, DecisionHistory()).add(decision)
     scenarios = store.scenarios()
     states = []
     for clip in store.stream(Clip):
-        about = said.get(clip.id)
-        person = about.person() if about else None
+        history = histories.get(clip.id)
+        person = history.person() if history else None
         caption = (person.caption if person else "") or clip.caption
         short_px = min(clip.width_px, clip.height_px)
         own = (clip.id, clip.media, clip.source, clip.frames, clip.fps, short_px)
-        states.append(_State(*own, caption, about, scenarios.get(clip.id, "")))
+        states.append(_State(*own, caption, history, scenarios.get(clip.id, "")))
     return states
 
 
@@ -171,8 +171,8 @@ def _measured(
     """Give each clip what the stage finds out about it; returns those it could not measure, and why, in order."""
     assert stage.measure is not None
     captions = {state.id: state.caption for state in left}
-    known = find_before(store, stage, captions, columns)
-    missing = [state for state in left if not known[columns.places[state.id]]]
+    measured = find_before(store, stage, captions, columns)
+    missing = [state for state in left if not measured[columns.places[state.id]]]
     engine = threads(stage.parallel) if stage.parallel else engine
     problems: dict[str, str] = {}
     with bar(f"curate: {stage.name}", len(missing)) as tick:
@@ -222,7 +222,7 @@ def _stored(
 
 def _decision(state: _State, columns: MeasureColumns, settings: str) -> Decision | None:
     """What the program says of a clip now, where that is another thing than it said last."""
-    person, before = state.person, state.said.program if state.said else None
+    person, before = state.person, state.history.program if state.history else None
     if person is not None and not person.keep:
         return None
     dense = columns.caption(state.id, "dense") if state.alive and state.frames > 1 else ""
@@ -244,6 +244,6 @@ def _spreads(on_way: Sequence[_State], columns: MeasureColumns) -> dict[str, Spr
         "frames per second": np.array([state.fps for state in on_way]),
         "short side, px": np.array([state.short_px for state in on_way], np.float64),
     }
-    found = {**own, **{name: column for name, column in columns.values.items() if name not in _UNTOLD}}
-    told = {name: (column, ~np.isnan(column)) for name, column in found.items()}
-    return {name: spread(column[has], column[has & alive]) for name, (column, has) in told.items() if has.any()}
+    columns_by_name = {**own, **{name: column for name, column in columns.values.items() if name not in _UNTOLD}}
+    with_values = {name: (column, ~np.isnan(column)) for name, column in columns_by_name.items()}
+    return {name: spread(column[has], column[has & alive]) for name, (column, has) in with_values.items() if has.any()}

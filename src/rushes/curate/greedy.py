@@ -38,16 +38,16 @@ def unlike(rows_ND: Rows, tau: float) -> tuple[Places, Rows]:
     """
     count = len(rows_ND)
     walk = _Walk(rows_ND, _sketch(rows_ND), tau, np.full(count, -1, np.int64), np.zeros(count, np.float32))
-    kept, kept_sketch = np.empty(count, np.int64), np.empty_like(walk.sketch)
+    chosen, chosen_sketch = np.empty(count, np.int64), np.empty_like(walk.sketch)
     size = 0
     for start in range(0, count, BLOCK):
         block = np.arange(start, min(start + BLOCK, count))
         for low in range(0, size, _CHUNK):
             high = min(low + _CHUNK, size)
-            walk.against(walk.staying(block), kept[low:high], kept_sketch[low:high])
+            walk.against(walk.staying(block), chosen[low:high], chosen_sketch[low:high])
         walk.within(walk.staying(block))
         new = walk.staying(block)
-        kept[size : size + len(new)], kept_sketch[size : size + len(new)] = new, walk.sketch[new]
+        chosen[size : size + len(new)], chosen_sketch[size : size + len(new)] = new, walk.sketch[new]
         size += len(new)
     return walk.blocker, walk.likeness
 
@@ -82,18 +82,18 @@ class _Walk:
         """Rows of a block that nothing rules out yet."""
         return block[self.blocker[block] < 0]
 
-    def against(self, block: Places, kept: Places, kept_sketch: Rows) -> None:
+    def against(self, block: Places, chosen: Places, chosen_sketch: Rows) -> None:
         """Note which rows of the block are too much like a kept one."""
         if not len(block):
             return
-        near, other = np.nonzero(self.sketch[block] @ kept_sketch.T >= self.tau - _ROUNDING)
-        if len(near) > len(block) * len(kept) // 16:  # the sketch tells too little here: the whole product is cheaper
-            similar = self.rows[block] @ self.rows[kept].T
+        near, other = np.nonzero(self.sketch[block] @ chosen_sketch.T >= self.tau - _ROUNDING)
+        if len(near) > len(block) * len(chosen) // 16:  # the sketch tells too little here: the whole product is cheaper
+            similar = self.rows[block] @ self.rows[chosen].T
             near, other = np.arange(len(block)), similar.argmax(1)
-            self.note(block, kept[other], similar[near, other])
+            self.note(block, chosen[other], similar[near, other])
             return
         for low in range(0, len(near), _CHUNK):
-            mine, theirs = block[near[low : low + _CHUNK]], kept[other[low : low + _CHUNK]]
+            mine, theirs = block[near[low : low + _CHUNK]], chosen[other[low : low + _CHUNK]]
             self.note(mine, theirs, np.einsum("nd,nd->n", self.rows[mine], self.rows[theirs]))
 
     def within(self, block: Places) -> None:

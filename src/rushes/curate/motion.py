@@ -122,15 +122,15 @@ def _camera(forward_HWC: NDArray[np.float16], confirmed_HW: NDArray[np.bool_]) -
     height, width = confirmed_HW.shape
     grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
     step = slice(_GRID_PX // 2, None, _GRID_PX)
-    known = confirmed_HW[step, step]
-    here = grid[step, step][known]
-    if len(here) < max(8, _FIT_SHARE * known.size):
+    confirmed = confirmed_HW[step, step]
+    here = grid[step, step][confirmed]
+    if len(here) < max(8, _FIT_SHARE * confirmed.size):
         return None
-    there = here + forward_HWC[step, step][known]
-    found, fits = cv2.estimateAffinePartial2D(here, there, ransacReprojThreshold=_FIT_PX)
-    if found is None or fits.sum() < _FIT_SHARE * known.size:
+    there = here + forward_HWC[step, step][confirmed]
+    transform, fits = cv2.estimateAffinePartial2D(here, there, ransacReprojThreshold=_FIT_PX)
+    if transform is None or fits.sum() < _FIT_SHARE * confirmed.size:
         return None
-    return np.asarray(grid @ found[:, :2].T.astype(np.float32) + found[:, 2].astype(np.float32) - grid)
+    return np.asarray(grid @ transform[:, :2].T.astype(np.float32) + transform[:, 2].astype(np.float32) - grid)
 
 
 def _among(going_P: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -143,8 +143,8 @@ def _among(going_P: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _median(values: Floats) -> float:
-    known = values[np.isfinite(values)]
-    return float(np.median(known)) if known.size else math.nan
+    finite = values[np.isfinite(values)]
+    return float(np.median(finite)) if finite.size else math.nan
 
 
 def _share(part: NDArray[np.bool_], whole: NDArray[np.bool_]) -> float:

@@ -33,8 +33,8 @@ def blur(frame_HWC: Frames) -> float:
     has. NaN for a picture without any edge. Source: Crete et al. 2007, "The blur effect", with Sobel's filter.
     """
     grey = luma(shrink(frame_HWC, BLUR_PX)).astype(np.float32) / 255
-    found = [_lost(grey, axis) for axis in (0, 1)]
-    return max(found) if np.isfinite(found).all() else float("nan")
+    lost = [_lost(grey, axis) for axis in (0, 1)]
+    return max(lost) if np.isfinite(lost).all() else float("nan")
 
 
 def _lost(grey_HW: Floats, axis: int) -> float:

@@ -20,8 +20,8 @@ def best_first(entries: Sequence[CurationEntry], order: str, where: str) -> list
         ValueError: no clip has the value that `where` names.
     """
     name = order or _USUAL
-    known = {value for entry in entries for value in entry.finding.values}
-    if order and entries and order not in known:
-        measured = ", ".join(sorted(known)) or "nothing"
+    measured_names = {value for entry in entries for value in entry.finding.values}
+    if order and entries and order not in measured_names:
+        measured = ", ".join(sorted(measured_names)) or "nothing"
         raise ValueError(f"{where}: no stage before measured {order!r}; measured were: {measured}")
     return sorted(entries, key=lambda entry: (not entry.person, -entry.finding.values.get(name, -math.inf)))

@@ -56,11 +56,11 @@ def question(reverse: bool) -> str:
 
 
 @dataclass
-class _Seen:
+class _Verdict:
     """What is known of one clip so far."""
 
     values: dict[str, float] = field(default_factory=dict)
-    said: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
     unread: str = ""
 
 
@@ -73,27 +73,27 @@ def measure(models: Sequence[ModelClient], frames: int, unreadable: Unreadable, 
         images = seen(task, frames)
     except MediaError as error:
         return CurationFinding(problem=str(error))
-    found = _Seen()
+    verdict = _Verdict()
     for at, (ordinal, model) in enumerate(zip(ORDINALS, models, strict=False)):
-        real = _look(found, ordinal, model, [question(reverse=at == 1), *images])
-        if found.unread and unreadable == "drop":
-            return CurationFinding(problem=found.unread)
+        real = _look(verdict, ordinal, model, [question(reverse=at == 1), *images])
+        if verdict.unread and unreadable == "drop":
+            return CurationFinding(problem=verdict.unread)
         if real is False:
             break
-    if found.unread:
-        found.values["reality_unread"] = 1.0
-    return CurationFinding(found.values, captions={"verdict": "\n".join(found.said)})
+    if verdict.unread:
+        verdict.values["reality_unread"] = 1.0
+    return CurationFinding(verdict.values, captions={"verdict": "\n".join(verdict.lines)})
 
 
-def _look(found: _Seen, ordinal: str, model: ModelClient, parts: Sequence[Part]) -> bool | None:
+def _look(verdict: _Verdict, ordinal: str, model: ModelClient, parts: Sequence[Part]) -> bool | None:
     """Ask one judge: real or not, None where its answer cannot be read."""
     answer = model.ask(parts, Look)
     if answer.parsed is None:
-        found.unread = unread(model, answer.problem)
-        found.said.append(f"{ordinal} judge: {found.unread}")
+        verdict.unread = unread(model, answer.problem)
+        verdict.lines.append(f"{ordinal} judge: {verdict.unread}")
         return None
-    found.values[f"real_{ordinal}"] = float(answer.parsed.footage == "real")
-    found.said.append(f"{ordinal} judge, {model.name}: {answer.parsed.footage}: {one_line(answer.parsed.reason)}")
+    verdict.values[f"real_{ordinal}"] = float(answer.parsed.footage == "real")
+    verdict.lines.append(f"{ordinal} judge, {model.name}: {answer.parsed.footage}: {one_line(answer.parsed.reason)}")
     return answer.parsed.footage == "real"
 
 
@@ -126,7 +126,7 @@ def make(settings: Settings, answers: Path) -> Stage:
                 f"{where}.model: {models[1].name} is the first judge too, and would repeat its mistakes; name another "
                 "model, or set curate.reality.double_check to false"
             )
-    told = [question(False), question(True), Look.model_json_schema(), table.frames, settings.endpoint.max_side_px]
+    prompt = [question(False), question(True), Look.model_json_schema(), table.frames, settings.endpoint.max_side_px]
     look = partial(measure, tuple(models), table.frames, table.unreadable)
     chosen = partial(choose, table.unreadable)
-    return asking_stage(NAME, VERSION, settings, models, told, look, chosen, each=len(models))
+    return asking_stage(NAME, VERSION, settings, models, prompt, look, chosen, each=len(models))

@@ -38,19 +38,19 @@ def find_before(store: Store, stage: Stage, captions: Mapping[str, str], columns
     Returns:
         For each clip in its place whether anything was found out.
     """
-    known = np.zeros(len(columns.places), np.bool_)
+    measured = np.zeros(len(columns.places), np.bool_)
     for score in store.scores_under(_metric(stage, "")):
         if _is_current(stage, captions, score):
-            known[columns.places[score.subject]] = True
+            measured[columns.places[score.subject]] = True
             name = score.metric.rpartition("/")[2]
             if score.per_segment:
                 columns.add_words(score.subject, name, score.per_segment)
             elif name != NOTHING:
                 columns.add_value(score.subject, name, score.value)
-    for text in store.stream(CaptionRow) if known.any() else ():
-        if text.subject in captions and known[columns.places[text.subject]] and _is_current(stage, captions, text):
+    for text in store.stream(CaptionRow) if measured.any() else ():
+        if text.subject in captions and measured[columns.places[text.subject]] and _is_current(stage, captions, text):
             columns.add_caption(text.subject, text.kind, text.text)
-    return known
+    return measured
 
 
 def _is_current(stage: Stage, captions: Mapping[str, str], row: Score | CaptionRow) -> bool:

@@ -98,14 +98,14 @@ def passage(
     """
     out = {**problems, **dropped}
     groups = Counter([*(group(reason) for reason in dropped.values()), *["could not be measured"] * len(problems)])
-    told = dict(groups.most_common(_REASONS))
-    if rest := sum(groups.values()) - sum(told.values()):
-        told["other reasons"] = rest
+    counts = dict(groups.most_common(_REASONS))
+    if rest := sum(groups.values()) - sum(counts.values()):
+        counts["other reasons"] = rest
     edges = tuple(edge for limit in stage.limits for edge in _edges(limit, entries))
     shown = problems if stage.limits else out
     examples = tuple(Example(id, reason) for id, reason in list(shown.items())[:SHOWN])
     return Passage(
-        stage.name, stage.signature, entered, len(out), entered - len(out), len(problems), held, told, edges, examples
+        stage.name, stage.signature, entered, len(out), entered - len(out), len(problems), held, counts, edges, examples
     )
 
 
@@ -140,13 +140,13 @@ def _apart(
             yield sign * (value - threshold), value, entry.id
 
 
-def spread(every: Values, kept: Values) -> Spread:
+def spread(every: Values, passed: Values) -> Spread:
     """Counts in BINS equal bins from the 1st to the 99th percentile of `every`, not empty; in one where these agree."""
     low, high = (float(end) for end in np.percentile(every, [1, 99]))
     if high <= low:  # all the same, but for a few
-        return Spread(low, high, (len(every),), (len(kept),))
+        return Spread(low, high, (len(every),), (len(passed),))
     counts = [
         np.histogram(np.clip(values, low, high), BINS, (low, high))[0] if len(values) else np.zeros(BINS, int)
-        for values in (every, kept)
+        for values in (every, passed)
     ]
     return Spread(low, high, *(tuple(map(int, each)) for each in counts))

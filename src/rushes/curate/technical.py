@@ -47,7 +47,7 @@ def measures(frames: Sequence[Frames]) -> dict[str, float]:
     return {
         "width_px": float(width),
         "height_px": float(height),
-        **{name: float(np.median([one(frame) for frame in frames])) for name, one in medians.items()},
+        **{name: float(np.median([value_of(frame) for frame in frames])) for name, value_of in medians.items()},
         **dict(zip(("brightness", "crushed", "blown"), np.median(lit, 0).tolist(), strict=True)),
         "bars": bars(frames),
         "text": lettering(frames),

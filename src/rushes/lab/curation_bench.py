@@ -22,7 +22,7 @@ from rushes.curate.catalogue import make_stage
 from rushes.curate.columns import MeasureColumns, packed
 from rushes.curate.faults import FAULTS, LOSS, Fault
 from rushes.curate.fingerprint import MOMENTS, SIZE, UNIT
-from rushes.curate.kept import find_before, rows_of
+from rushes.curate.stored_findings import find_before, rows_of
 from rushes.formats.layouts import VIDEO_SUFFIXES
 from rushes.media.read import probe, read_video
 from rushes.media.resize import Frames, resize_frame
@@ -94,7 +94,7 @@ def planted(
                 "recall": found / len(clips),
                 "false_alarms": alarms[fault.stage],
                 "precision": None if np.isnan(right) else right,
-                "told": fault.told,
+                "told": fault.detectable,
                 "doc": fault.doc,
             }
     return rows

@@ -132,7 +132,7 @@ def test_what_fitting_loses_of_the_picture(
     footage = FootageSettings.model_validate(
         {"kind": "folder", "path": str(tmp_path / "in"), "fit": fit, "allow_empty_captions": True}
     )
-    (one,) = look(store, footage).kept()
+    (one,) = look(store, footage).usable()
     assert preflight_costs.loss(one, ask_for(footage)).share == pytest.approx(share)
 
 

@@ -113,13 +113,13 @@ def _facts(clip: Clip) -> dict[str, Any]:
 
 def shards(sizes: Sequence[int], limit: int) -> list[range]:
     """Consecutive runs of items whose sizes add up to at most `limit`, or that hold one larger item."""
-    found, start, total = [], 0, 0
+    ranges, start, total = [], 0, 0
     for k, size in enumerate(sizes):
         if k > start and total + size > limit:
-            found.append(range(start, k))
+            ranges.append(range(start, k))
             start, total = k, 0
         total += size
-    return [*found, range(start, len(sizes))] if sizes else []
+    return [*ranges, range(start, len(sizes))] if sizes else []
 
 
 def _write_tars(store: Store, out: Path, clips: Sequence[Clip], shard_mb: float) -> dict[str, Any]:

@@ -56,19 +56,21 @@ def import_reviewed(
     table = ask.table
     taker = _Taker(store, facts, settings_hash(table), table.cut_crf, tick)
     several = _several(done)
-    ids = {id: group for one in done.kept() for id, group in _ids_and_groups(one, several)}
+    ids = {id: group for checked in done.usable() for id, group in _ids_and_groups(checked, several)}
     out = held_out(store, ids, table.eval_fraction)
     takes = left_out = 0
-    for one in done.kept():
-        if one.spans:
-            _take_pieces(taker, one, {id for id in (piece_id(one, span) for span in one.spans) if id in out})
+    for checked in done.usable():
+        if checked.spans:
+            _take_pieces(
+                taker, checked, {id for id in (piece_id(checked, span) for span in checked.spans) if id in out}
+            )
             continue
-        split: Split = "eval" if one.id in out else "train"
-        _take_whole(taker, one, split)
+        split: Split = "eval" if checked.id in out else "train"
+        _take_whole(taker, checked, split)
         if split == "eval":
-            left_out += len(one.item.takes)
+            left_out += len(checked.item.takes)
         else:
-            takes += _take_takes(taker, one, done)
+            takes += _take_takes(taker, checked, done)
     return Imported(len(ids), len(out & ids.keys()), takes, left_out, done.duplicates, done.failed)
 
 
@@ -80,70 +82,73 @@ def import_bench(store: Store, bench: Bench, checked: Mapping[Path, VideoFacts],
         id = stable_hash(["bench", media, prompt])
         clip = Clip(id, media, prompt, width, height, 1, fps, str(still), "eval", media, made_by="import")
         # A run may have the same name as a system of the bench.
-        made = [
+        candidates = [
             _take(store, id, prompt, "eval", paths[index], checked[paths[index]], 0, f"{system} (imported)")
             for system, paths in bench.systems.items()
         ]
-        rows: list[Row] = [clip, *made]
+        rows: list[Row] = [clip, *candidates]
         store.add(row for row in rows if store.find(row.id) is None)
     return Imported(len(bench.prompts), len(bench.prompts), len(bench.prompts) * len(bench.systems))
 
 
 def _several(done: Preflight) -> bool:
     """Whether what is cut comes of more than one video."""
-    media = (one.facts.media for one in done.kept())
+    media = (checked.facts.media for checked in done.usable())
     first = next(media, "")
     return any(other != first for other in media)
 
 
-def _ids_and_groups(one: Checked, several: bool) -> list[tuple[str, str]]:
+def _ids_and_groups(checked: Checked, several: bool) -> list[tuple[str, str]]:
     """Ids of the clips of one video, and what each shares with those that must be on its side.
 
     That is the video, as pieces of one look alike; where there is but one, the scene.
     """
-    if not one.spans:
-        return [(one.id, one.id)]
-    cuts = one.facts.cuts_s
-    groups = [one.facts.media if several else str(sum(cut <= start + 1e-3 for cut in cuts)) for start, _ in one.spans]
-    return [(piece_id(one, span), group) for span, group in zip(one.spans, groups, strict=True)]
+    if not checked.spans:
+        return [(checked.id, checked.id)]
+    cuts = checked.facts.cuts_s
+    groups = [
+        checked.facts.media if several else str(sum(cut <= start + 1e-3 for cut in cuts)) for start, _ in checked.spans
+    ]
+    return [(piece_id(checked, span), group) for span, group in zip(checked.spans, groups, strict=True)]
 
 
-def _take_whole(taker: _Taker, one: Checked, split: Split) -> None:
-    media = _put(taker, one.item, one.facts.media)
-    if taker.store.find(one.id) is None:
-        still = taker.store.put_media(one.item.first_frame) if one.item.first_frame else ""
+def _take_whole(taker: _Taker, checked: Checked, split: Split) -> None:
+    item = checked.item
+    media = _put(taker, item, checked.facts.media)
+    if taker.store.find(checked.id) is None:
+        still = taker.store.put_media(item.first_frame) if item.first_frame else ""
         row = Clip(
-            *(one.id, media, one.item.caption, *one.facts.shape, one.item.source, split, still, "import"),
+            *(checked.id, media, item.caption, *checked.facts.shape, item.source, split, still, "import"),
             taker.made_from,
         )
         taker.store.add([row])
-    _take_scenario(taker.store, one.id, one.item.scenario)
+    _take_scenario(taker.store, checked.id, item.scenario)
     taker.tick()
 
 
-def _take_pieces(taker: _Taker, one: Checked, out: set[str]) -> None:
+def _take_pieces(taker: _Taker, checked: Checked, out: set[str]) -> None:
     """Cut those pieces that are not stored, each stored before the next is cut."""
     media = taker.store.media
-    for span in one.spans:
-        _take_scenario(taker.store, piece_id(one, span), one.item.scenario)
-    missing = [span for span in one.spans if _media_of(taker.store, piece_id(one, span)) not in media]
-    for _ in range(len(one.spans) - len(missing)):
+    for span in checked.spans:
+        _take_scenario(taker.store, piece_id(checked, span), checked.item.scenario)
+    missing = [span for span in checked.spans if _media_of(taker.store, piece_id(checked, span)) not in media]
+    for _ in range(len(checked.spans) - len(missing)):
         taker.tick()
     if not missing:
         return
-    for span, path in cut_pieces(taker.facts.file(one.item), missing, taker.crf, taker.store.project):
-        id = piece_id(one, span)
+    for span, path in cut_pieces(taker.facts.file(checked.item), missing, taker.crf, taker.store.project):
+        id = piece_id(checked, span)
         digest = taker.store.put_media(path)
         if (_media_of(taker.store, id) or digest) != digest:
             raise ValueError(
-                f"{one.item.source}: its piece at {span[0]:g} s was lost from media/ and comes out otherwise with this "
-                "FFmpeg; copy the file back, or start a new project"
+                f"{checked.item.source}: its piece at {span[0]:g} s was lost from media/ and comes out otherwise with "
+                "this FFmpeg; copy the file back, or start a new project"
             )
         info = probe(path)
         shape = (info.width_px, info.height_px, info.frames, info.fps)
-        source = fragment(one.item.source, span)
+        source = fragment(checked.item.source, span)
         split: Split = "eval" if id in out else "train"
-        row = Clip(id, digest, one.item.caption, *shape, source, split, "", "import", taker.made_from)
+        row = Clip(id, digest, checked.item.caption, *shape, source, split, "", "import", taker.made_from)
         taker.store.add([row])
         taker.tick()
 
@@ -153,14 +158,16 @@ def fragment(source: str, span: Span) -> str:
     return f"{source}#t={span[0]:.3f},{span[1]:.3f}"
 
 
-def _take_takes(taker: _Taker, one: Checked, done: Preflight) -> int:
+def _take_takes(taker: _Taker, checked: Checked, done: Preflight) -> int:
     """Takes of one clip that can be used; one that is left out leaves the seeds of the others as they are."""
     taken = 0
-    for seed, path in enumerate(one.item.takes):
+    for seed, path in enumerate(checked.item.takes):
         if path not in done.takes:
             continue
         facts = done.takes[path]
-        take = _take(taker.store, one.id, one.item.caption, "train", path, facts, seed, one.item.takes_system)
+        take = _take(
+            taker.store, checked.id, checked.item.caption, "train", path, facts, seed, checked.item.takes_system
+        )
         if taker.store.find(take.id) is None:
             taker.store.add([take])
         taken += 1
@@ -172,8 +179,8 @@ def _take(
 ) -> Candidate:
     media = store.put_media(path)
     id = stable_hash([clip_id, media, seed, system])
-    made = (clip_id, clip_id, system, system, seed)
-    return Candidate(id, media, caption, "imported", *made, *facts.shape, split=split)
+    origin = (clip_id, clip_id, system, system, seed)
+    return Candidate(id, media, caption, "imported", *origin, *facts.shape, split=split)
 
 
 def _take_scenario(store: Store, clip: str, name: str) -> None:

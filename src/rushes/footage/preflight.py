@@ -78,13 +78,13 @@ class Checked:
     spans: tuple[Span, ...] = ()  # pieces it is cut into; empty = it is taken whole
 
     @property
-    def kept(self) -> bool:
+    def usable(self) -> bool:
         return not self.reason
 
     @property
     def clips(self) -> int:
         """How many clips it gives."""
-        return (len(self.spans) or 1) if self.kept else 0
+        return (len(self.spans) or 1) if self.usable else 0
 
 
 DUPLICATE = "duplicate"
@@ -107,16 +107,16 @@ class Preflight:
     fatal: list[str] = field(default_factory=list)  # what skipping cannot mend
     passed_over: tuple[str, ...] = ()
 
-    def add(self, one: Checked) -> None:
+    def add(self, checked: Checked) -> None:
         """Add what was looked at next."""
-        self.checked.append(one)
-        self.clips += one.clips
-        self.duplicates += one.reason == DUPLICATE
-        self._refused += one.reason not in ("", DUPLICATE)
+        self.checked.append(checked)
+        self.clips += checked.clips
+        self.duplicates += checked.reason == DUPLICATE
+        self._refused += checked.reason not in ("", DUPLICATE)
 
-    def kept(self) -> Iterator[Checked]:
+    def usable(self) -> Iterator[Checked]:
         """What is kept, in order."""
-        return (one for one in self.checked if one.kept)
+        return (checked for checked in self.checked if checked.usable)
 
     def failures(self) -> Iterator[RefusedVideo]:
         """Everything that is refused, by name."""
@@ -142,19 +142,19 @@ def review(
     done = Preflight(refused=list(listing.refused), passed_over=listing.passed_over)
     seen: dict[bytes, int] = {}  # id -> the first that has it
     for at, item in enumerate(listing.footage):
-        one = _checked(facts, item, ask)
-        first = seen.setdefault(bytes.fromhex(one.id), at) if one.kept else at
+        checked = _checked(facts, item, ask)
+        first = seen.setdefault(bytes.fromhex(checked.id), at) if checked.usable else at
         if first != at and (before := done.checked[first].item.source) != item.source:
-            one = Checked(item, one.facts, one.id, DUPLICATE, f"the same video and caption as {before}")
-        done.add(one)
+            checked = Checked(item, checked.facts, checked.id, DUPLICATE, f"the same video and caption as {before}")
+        done.add(checked)
         tick()
         for path in item.takes:
-            found = facts.of(SourceVideo(path, item.caption, str(path)))
-            problem = _problem(found, ask)
+            video_facts = facts.of(SourceVideo(path, item.caption, str(path)))
+            problem = _problem(video_facts, ask)
             if problem:
                 done.refused.append(RefusedVideo(str(path), *problem))
             else:
-                done.takes[path] = found
+                done.takes[path] = video_facts
             tick()
     for path, still in _bench_files(bench):
         words = _still_problem(path) if still else _look(facts, path, ask, done)
@@ -170,49 +170,49 @@ def all_videos(listing: Listing, bench: Bench | None) -> int:
     return sum(1 + len(item.takes) for item in listing.footage) + sum(not still for _, still in _bench_files(bench))
 
 
-def piece_id(one: Checked, span: Span) -> str:
+def piece_id(checked: Checked, span: Span) -> str:
     """The id of a piece's clip, from the content of its source, its span and how it is cut; known before it is."""
-    return stable_hash([one.id, *span])
+    return stable_hash([checked.id, *span])
 
 
 def _checked(facts: ProbeCache, item: SourceVideo, ask: PreflightOptions) -> Checked:
-    found = facts.of(item, ask.finder)
-    still, problem = "", (found.reason, found.problem) if found.problem else None
+    video_facts = facts.of(item, ask.finder)
+    still, problem = "", (video_facts.reason, video_facts.problem) if video_facts.problem else None
     if not problem and not item.caption and not ask.table.allow_empty_captions:
         problem = ("no caption", "no caption; write one, or set footage.allow_empty_captions to true")
     if not problem and item.first_frame:
         words = _still_problem(item.first_frame)
         problem = ("first frame", f"{item.first_frame}: {words}") if words else None
         still = "" if words else content_hash(item.first_frame)
-    problem = problem or _problem(found, ask)  # the length last: what is too short alone could be used at another
+    problem = problem or _problem(video_facts, ask)  # the length last: what is too short alone could be used at another
     if problem:
-        return Checked(item, found, "", *problem)
+        return Checked(item, video_facts, "", *problem)
     if ask.finder is None:
-        return Checked(item, found, stable_hash([found.media, item.caption, still]))
-    spans = ask.spans(found)
-    id = stable_hash(["piece", CUT, found.media, item.caption, still, ask.table.cut_crf])
-    return Checked(item, found, id, spans=spans)
+        return Checked(item, video_facts, stable_hash([video_facts.media, item.caption, still]))
+    spans = ask.spans(video_facts)
+    id = stable_hash(["piece", CUT, video_facts.media, item.caption, still, ask.table.cut_crf])
+    return Checked(item, video_facts, id, spans=spans)
 
 
-def _problem(found: VideoFacts, ask: PreflightOptions) -> tuple[str, str] | None:
+def _problem(facts: VideoFacts, ask: PreflightOptions) -> tuple[str, str] | None:
     """Why a video cannot be used, in a word or two and in full."""
-    if found.problem:
-        return found.reason, found.problem
-    if ask.finder is not None and not ask.spans(found):
+    if facts.problem:
+        return facts.reason, facts.problem
+    if ask.finder is not None and not ask.spans(facts):
         least = ask.table.shortest_s or ask.length.seconds
-        return "too short", f"{found.seconds:.2f} s long, and no scene of it lasts {least:.2f} s"
-    have = ask.length.available(found.frames, found.fps)
+        return "too short", f"{facts.seconds:.2f} s long, and no scene of it lasts {least:.2f} s"
+    have = ask.length.available(facts.frames, facts.fps)
     if have < ask.length.frames and ask.finder is None:
-        return "too short", f"{found.seconds:.2f} s long, {have} frames at {ask.length.fps:g} fps"
+        return "too short", f"{facts.seconds:.2f} s long, {have} frames at {ask.length.fps:g} fps"
     return None
 
 
 def _look(facts: ProbeCache, path: Path, ask: PreflightOptions, done: Preflight) -> str:
     """Facts of a system's video, or what is wrong with it."""
     whole = PreflightOptions(ask.length, ask.width_px, ask.height_px, ask.table.model_copy(update={"cut": "none"}))
-    found = facts.of(SourceVideo(path, "", str(path)))
-    problem = _problem(found, whole)
-    done.bench[path] = found
+    video_facts = facts.of(SourceVideo(path, "", str(path)))
+    problem = _problem(video_facts, whole)
+    done.bench[path] = video_facts
     return problem[1] if problem else ""
 
 

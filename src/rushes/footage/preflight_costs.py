@@ -27,15 +27,15 @@ class Loss:
     enlarged: bool
 
 
-def loss(one: Checked, ask: PreflightOptions) -> Loss:
+def loss(checked: Checked, ask: PreflightOptions) -> Loss:
     """What the settings do to a clip."""
-    facts, length = one.facts, ask.length
-    used = min(facts.seconds, one.clips * length.seconds)
+    facts, length = checked.facts, ask.length
+    used = min(facts.seconds, checked.clips * length.seconds)
     aspect = (facts.width_px / facts.height_px) / (ask.width_px / ask.height_px)
     share = max(aspect, 1 / aspect) - 1 if ask.table.fit == "stretch" else 1 - min(aspect, 1 / aspect)
     return Loss(
         used_s=used,
-        trimmed=bool(one.spans) or length.available(facts.frames, facts.fps) > length.frames,
+        trimmed=bool(checked.spans) or length.available(facts.frames, facts.fps) > length.frames,
         resampled=not facts.steady or not math.isclose(facts.fps, length.fps, rel_tol=1e-3),
         share=share if share > _SAME_SHAPE else 0.0,
         enlarged=facts.width_px < ask.width_px or facts.height_px < ask.height_px,
@@ -44,27 +44,29 @@ def loss(one: Checked, ask: PreflightOptions) -> Loss:
 
 def lengths_of(done: Preflight) -> Counter[VideoFacts]:
     """Lengths and cuts of what can be used, or could if it were longer, and how many videos have them."""
-    usable = (one.facts for one in done.checked if one.reason in ("", "too short") and not one.facts.problem)
+    usable = (
+        checked.facts for checked in done.checked if checked.reason in ("", "too short") and not checked.facts.problem
+    )
     return Counter(VideoFacts(frames=f.frames, fps=f.fps, seconds=f.seconds, cuts_s=f.cuts_s) for f in usable)
 
 
-def clips_at(found: Counter[VideoFacts], ask: PreflightOptions, frames: int, fps: float) -> int:
+def clips_at(lengths: Counter[VideoFacts], ask: PreflightOptions, frames: int, fps: float) -> int:
     """How many clips the footage gives at another length: those that are refused for their length alone come back."""
     other = replace(ask, length=Length(frames, fps, ask.length.largest))
     if ask.finder is not None:
-        return sum(count * len(other.spans(facts)) for facts, count in found.items())
-    return sum(count for facts, count in found.items() if other.length.available(facts.frames, facts.fps) >= frames)
+        return sum(count * len(other.spans(facts)) for facts, count in lengths.items())
+    return sum(count for facts, count in lengths.items() if other.length.available(facts.frames, facts.fps) >= frames)
 
 
 def choices(
     done: Preflight, ask: PreflightOptions, per_clip: int, held_out: Callable[[int], int]
 ) -> list[dict[str, Any]]:
     """Clips and comparisons at the lengths and rates that models have, up to the first length that no clip has."""
-    rows, found = [], lengths_of(done)
+    rows, counts_by_length = [], lengths_of(done)
     lengths = sorted({*LENGTHS, ask.length.frames})
     rates = sorted({*RATES, ask.length.fps})
     for frames in lengths:
-        clips = {fps: clips_at(found, ask, frames, fps) for fps in rates}
+        clips = {fps: clips_at(counts_by_length, ask, frames, fps) for fps in rates}
         rows += [
             {"frames": frames, "fps": fps, "clips": count, "comparisons": per_clip * (count - held_out(count))}
             for fps, count in clips.items()
@@ -80,15 +82,15 @@ def reasons(done: Preflight) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
-def record(one: Checked, ask: PreflightOptions) -> dict[str, Any]:
+def record(checked: Checked, ask: PreflightOptions) -> dict[str, Any]:
     """One clip as preflight.json has it."""
-    facts = one.facts
-    state = "kept" if one.kept else "duplicate" if one.reason == "duplicate" else "refused"
+    facts = checked.facts
+    state = "kept" if checked.usable else "duplicate" if checked.reason == "duplicate" else "refused"
     row: dict[str, Any] = {
-        "source": one.item.source,
+        "source": checked.item.source,
         "state": state,
-        "reason": one.reason,
-        "words": one.words,
+        "reason": checked.reason,
+        "words": checked.words,
         "media": facts.media,
         "width_px": facts.width_px,
         "height_px": facts.height_px,
@@ -96,10 +98,10 @@ def record(one: Checked, ask: PreflightOptions) -> dict[str, Any]:
         "fps": round(facts.fps, 4),
         "seconds": round(facts.seconds, 4),
     }
-    if one.kept:
-        lost = loss(one, ask)
+    if checked.usable:
+        lost = loss(checked, ask)
         row |= {
-            "clips": one.clips,
+            "clips": checked.clips,
             "used_s": round(lost.used_s, 4),
             "trimmed": lost.trimmed,
             "resampled": lost.resampled,
@@ -107,22 +109,22 @@ def record(one: Checked, ask: PreflightOptions) -> dict[str, Any]:
             "enlarged": lost.enlarged,
             "moves": facts.moves,
         }
-        if one.spans:
-            row["spans"] = [list(span) for span in one.spans]
+        if checked.spans:
+            row["spans"] = [list(span) for span in checked.spans]
     return row
 
 
 def summary(done: Preflight, ask: PreflightOptions) -> dict[str, Any]:
     """Counts over all clips."""
     counts, sums = Counter[str](), defaultdict[str, float](float)
-    for one in done.kept():
-        lost = loss(one, ask)
+    for checked in done.usable():
+        lost = loss(checked, ask)
         counts["kept"] += 1
-        counts["unmoving"] += not one.facts.moves
+        counts["unmoving"] += not checked.facts.moves
         for name in ("trimmed", "resampled", "enlarged"):
             counts[name] += getattr(lost, name)
         counts["fitted"] += bool(lost.share)
-        for name, value in (("seconds", one.facts.seconds), ("used_s", lost.used_s), ("share", lost.share)):
+        for name, value in (("seconds", checked.facts.seconds), ("used_s", lost.used_s), ("share", lost.share)):
             sums[name] += value
     return {
         "files": len(done.checked),

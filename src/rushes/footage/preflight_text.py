@@ -30,9 +30,9 @@ def refusal(done: Preflight, ask: PreflightOptions) -> str:
         counts[refused.reason] += 1
         if counts[refused.reason] <= MOST_LINES:
             by_reason.setdefault(refused.reason, []).append(f"{refused.source}: {refused.words}")
-    for reason, found in by_reason.items():
-        lines += found
-        if more := counts[reason] - len(found):
+    for reason, lines_of_reason in by_reason.items():
+        lines += lines_of_reason
+        if more := counts[reason] - len(lines_of_reason):
             lines.append(f"and {more} more: {reason} ({FILE} in the project names all of them)")
     if not done.fatal:
         lines.append(f"mend or remove {'them' if done.failed > 1 else 'it'}, or leave out what is refused, by "
@@ -43,7 +43,7 @@ def refusal(done: Preflight, ask: PreflightOptions) -> str:
 def _too_short(done: Preflight, ask: PreflightOptions) -> list[str]:
     """What to do about clips that are too short."""
     length = ask.length
-    short = (one.facts for one in done.checked if one.reason == "too short")
+    short = (checked.facts for checked in done.checked if checked.reason == "too short")
     least = min((length.available(facts.frames, facts.fps) for facts in short), default=None)
     if least is None or ask.finder is not None:
         return []
@@ -60,8 +60,8 @@ def write_review(project: Path, done: Preflight, ask: PreflightOptions, facts: M
         head = json.dumps(dict(facts), ensure_ascii=False, indent=1).removesuffix("\n}")
         file.write(head + ',\n "each": [')
         separator = "\n  "
-        for one in done.checked:
-            file.write(separator + json.dumps(record(one, ask), ensure_ascii=False))
+        for checked in done.checked:
+            file.write(separator + json.dumps(record(checked, ask), ensure_ascii=False))
             separator = ",\n  "
         file.write("\n ],\n")
         others = [[each.source, each.reason, each.words] for each in done.refused]
@@ -83,7 +83,7 @@ def table(done: Preflight, ask: PreflightOptions) -> list[str]:
         "what becomes of it",
     )
     lines = ["  ".join(head).rstrip()]
-    lines += ["  ".join(_cells(one, ask)).rstrip() for one in shown]
+    lines += ["  ".join(_cells(checked, ask)).rstrip() for checked in shown]
     if more := len(done.checked) - len(shown):
         lines.append(f"... and {more} more, all in {FILE}")
     return lines
@@ -91,40 +91,44 @@ def table(done: Preflight, ask: PreflightOptions) -> list[str]:
 
 def _some(done: Preflight, rank: tuple[bool, bool]) -> Iterator[Checked]:
     """As many rows as are shown of those that are kept, and duplicates, or not."""
-    return islice((one for one in done.checked if (one.kept, one.reason == DUPLICATE) == rank), MOST_ROWS)
+    return islice(
+        (checked for checked in done.checked if (checked.usable, checked.reason == DUPLICATE) == rank), MOST_ROWS
+    )
 
 
-def _cells(one: Checked, ask: PreflightOptions) -> Iterator[str]:
-    facts = one.facts
-    name = one.item.source
+def _cells(checked: Checked, ask: PreflightOptions) -> Iterator[str]:
+    facts = checked.facts
+    name = checked.item.source
     yield f"{name if len(name) <= _NAME else '…' + name[1 - _NAME :]:<{_NAME}}"
-    known = not facts.problem
-    yield f"{f'{facts.seconds:.2f} s' if known else '':>9}"
-    yield f"{f'{facts.fps:.4g} fps' if known else '':>9}"
-    yield f"{f'{facts.width_px}x{facts.height_px}' if known else '':>11}"
-    yield f"{one.clips:>5}"
-    yield "; ".join(_fate(one, ask, loss(one, ask))) if one.kept else f"{_state(one)}: {one.words}"
+    readable = not facts.problem
+    yield f"{f'{facts.seconds:.2f} s' if readable else '':>9}"
+    yield f"{f'{facts.fps:.4g} fps' if readable else '':>9}"
+    yield f"{f'{facts.width_px}x{facts.height_px}' if readable else '':>11}"
+    yield f"{checked.clips:>5}"
+    yield (
+        "; ".join(_fate(checked, ask, loss(checked, ask))) if checked.usable else f"{_state(checked)}: {checked.words}"
+    )
 
 
-def _state(one: Checked) -> str:
-    return DUPLICATE if one.reason == DUPLICATE else f"refused, {one.reason}"
+def _state(checked: Checked) -> str:
+    return DUPLICATE if checked.reason == DUPLICATE else f"refused, {checked.reason}"
 
 
-def _fate(one: Checked, ask: PreflightOptions, lost: Loss) -> Iterator[str]:
+def _fate(checked: Checked, ask: PreflightOptions, lost: Loss) -> Iterator[str]:
     """What is done to a clip that is kept."""
-    if one.spans:
-        yield f"cut into {len(one.spans)}, {lost.used_s:.2f} s used"
+    if checked.spans:
+        yield f"cut into {len(checked.spans)}, {lost.used_s:.2f} s used"
     elif lost.trimmed:
         yield f"trimmed to {lost.used_s:.2f} s"
     if lost.resampled:
-        yield f"resampled to {ask.length.fps:g} fps" + ("" if one.facts.steady else " (its own rate varies)")
+        yield f"resampled to {ask.length.fps:g} fps" + ("" if checked.facts.steady else " (its own rate varies)")
     if lost.share:
         yield f"{_FIT[ask.table.fit]} by {lost.share:.0%}"
     if lost.enlarged:
         yield "enlarged"
-    if not one.facts.moves:
+    if not checked.facts.moves:
         yield "nothing moves in it"
-    if not (one.spans or lost.trimmed or lost.resampled or lost.share):
+    if not (checked.spans or lost.trimmed or lost.resampled or lost.share):
         yield "as it is"
 
 

@@ -78,9 +78,9 @@ class ProbeCache:
             media = self._media(item)
             if not media:
                 return _examined(item.path, "", finder)  # which says what is there instead of a file
-            found = self._one("SELECT body FROM facts WHERE media = ? AND how = ?", media, how)
-            if found:
-                values = json.loads(found)
+            body = self._first_column("SELECT body FROM facts WHERE media = ? AND how = ?", media, how)
+            if body:
+                values = json.loads(body)
                 return VideoFacts(**{**values, "cuts_s": tuple(values["cuts_s"])})
             facts = _examined(self.file(item), media, finder)
         except OSError as error:
@@ -100,16 +100,16 @@ class ProbeCache:
         if item.part:
             place += f"|{item.part.column}|{item.part.at}"
         size, changed = stat.st_size, stat.st_mtime_ns
-        known = self._connection.execute("SELECT size, time, media FROM files WHERE place = ?", (place,)).fetchone()
-        if known and known[:2] == (size, changed):
-            return str(known[2])
+        row = self._connection.execute("SELECT size, time, media FROM files WHERE place = ?", (place,)).fetchone()
+        if row and row[:2] == (size, changed):
+            return str(row[2])
         media = content_hash(self.file(item))
         self._put("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", place, size, changed, media)
         return media
 
-    def _one(self, query: str, *values: str) -> str:
-        found = self._connection.execute(query, values).fetchone()
-        return str(found[0]) if found else ""
+    def _first_column(self, query: str, *values: str) -> str:
+        row = self._connection.execute(query, values).fetchone()
+        return str(row[0]) if row else ""
 
     def _put(self, statement: str, *values: object) -> None:
         self._connection.execute(statement, values)
@@ -117,9 +117,9 @@ class ProbeCache:
 
 def _examined(path: Path, media: str, finder: CutFinder | None) -> VideoFacts:
     try:
-        found = examine(path, finder)
+        examined = examine(path, finder)
     except MediaError as error:
         return VideoFacts(media, problem=str(error).removeprefix(f"{path}: "), reason=error.reason)
-    info = found.info
+    info = examined.info
     size = (info.width_px, info.height_px, info.frames, info.fps, info.duration_s)
-    return VideoFacts(media, *size, not info.variable_frame_rate, found.moves, found.cuts_s)
+    return VideoFacts(media, *size, not info.variable_frame_rate, examined.moves, examined.cuts_s)

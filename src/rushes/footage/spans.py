@@ -21,8 +21,8 @@ def pieces(scene: Span, shortest_s: float, longest_s: float) -> list[Span]:
     """A scene as consecutive pieces of `longest_s`; the last is shorter, and left out below `shortest_s`."""
     start, end = scene
     count = math.ceil((end - start) / longest_s * (1 - _SLACK))
-    found = [(start + k * longest_s, min(end, start + (k + 1) * longest_s)) for k in range(count)]
-    return [(round(a, 6), round(b, 6)) for a, b in found if b - a >= shortest_s * (1 - _SLACK)]
+    spans = [(start + k * longest_s, min(end, start + (k + 1) * longest_s)) for k in range(count)]
+    return [(round(a, 6), round(b, 6)) for a, b in spans if b - a >= shortest_s * (1 - _SLACK)]
 
 
 def cut_spans(cuts_s: Sequence[float], end_s: float, shortest_s: float, longest_s: float) -> list[Span]:

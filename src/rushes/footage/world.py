@@ -28,14 +28,14 @@ def import_world(
         ValueError: an unknown scene.
     """
     kinds = footage.scenes or tuple(KINDS)
-    known = {clip.id for clip in store.clips(dropped=True)}
+    imported_ids = {clip.id for clip in store.clips(dropped=True)}
     made_from = settings_hash(footage)
     streams: tuple[tuple[Split, int], ...] = (("train", footage.clips), ("eval", footage.eval_prompts))
     for stream, (split, count) in enumerate(streams):
         for index in range(count):
             kind = kinds[index % len(kinds)]
             id = stable_hash(["world", seed, stream, index, kind, backbone.frames])
-            if id not in known:
+            if id not in imported_ids:
                 (scene,) = draw_scenes([seed, stream, index], 1, (kind,), frames=backbone.frames)
                 media = store.put_media_bytes(encode_bytes(render(scene), FPS, scale=WORLD_SCALE), ".mp4")
                 side, source = SIZE_PX * WORLD_SCALE, f"world:{seed}/{stream}/{index}"

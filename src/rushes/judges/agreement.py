@@ -29,9 +29,9 @@ def ratings_of(rows: Iterable[Preference]) -> dict[str, Ratings]:
 
     Labels count as of the clip whose id comes first, so that it does not matter which side a clip was on.
     """
-    found: dict[str, Ratings] = {}
+    by_dimension: dict[str, Ratings] = {}
     for row in rows:
-        ratings = found.setdefault(row.dimension, {})
+        ratings = by_dimension.setdefault(row.dimension, {})
         sign = 1 if row.left < row.right else -1
         low, high = (row.left, row.right) if sign > 0 else (row.right, row.left)
         for at, label in enumerate(row.labels):
@@ -40,7 +40,7 @@ def ratings_of(rows: Iterable[Preference]) -> dict[str, Ratings]:
                 unit.pop(row.judge, None)
             else:
                 unit[row.judge] = sign * label
-    return found
+    return by_dimension
 
 
 def agreement(ratings: Ratings, of: str = "") -> Agreement:
@@ -50,8 +50,8 @@ def agreement(ratings: Ratings, of: str = "") -> Agreement:
         return Agreement(0, None, None)
     same = total = 0
     for unit in shared:
-        for (one, label), (other, its) in combinations(unit.items(), 2):
-            if not of or of in (one, other):
+        for (judge_a, label), (judge_b, its) in combinations(unit.items(), 2):
+            if not of or of in (judge_a, judge_b):
                 same, total = same + (label == its), total + 1
     judges = {judge: row for row, judge in enumerate(sorted({judge for unit in shared for judge in unit}))}
     table = np.full((len(judges), len(shared)), np.nan)
@@ -65,10 +65,10 @@ def agreement(ratings: Ratings, of: str = "") -> Agreement:
     return Agreement(len(shared), same / total, alpha)
 
 
-def matching(one: Mapping[Unit, int], other: Mapping[Unit, int]) -> tuple[int, int]:
+def matching(left: Mapping[Unit, int], right: Mapping[Unit, int]) -> tuple[int, int]:
     """How many labels of the units in both are equal, and how many units these are."""
-    both = one.keys() & other.keys()
-    return sum(one[unit] == other[unit] for unit in both), len(both)
+    both = left.keys() & right.keys()
+    return sum(left[unit] == right[unit] for unit in both), len(both)
 
 
 def labels_by(ratings: Ratings, judge: str) -> dict[Unit, int]:

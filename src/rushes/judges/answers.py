@@ -55,8 +55,8 @@ class Answers:
     def find(self, key: str) -> Reply | None:
         """The answer that is kept under `key`, or None."""
         with self._lock:
-            found = self._file.execute("SELECT text, stopped FROM answers WHERE key = ?", (key,)).fetchone()
-        return Reply(*found) if found else None
+            row = self._file.execute("SELECT text, stopped FROM answers WHERE key = ?", (key,)).fetchone()
+        return Reply(*row) if row else None
 
     def keep(self, key: str, reply: Reply) -> None:
         """Keep the answer under `key`; the first one stays."""

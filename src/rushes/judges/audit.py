@@ -66,15 +66,15 @@ def audit(
         groups: the prompt, or request, of each clip: pairs of one are one cluster.
     """
     wholes = [whole(row) for row in rows if row.segment_s is not None]
-    found = []
+    audits = []
     parts: dict[tuple[str, str, float | None], list[Preference]] = {}
     for row in [*rows, *wholes]:
         parts.setdefault((row.judge, row.dimension, row.segment_s), []).append(row)
     for (judge, dimension, segment_s), part in sorted(parts.items(), key=lambda item: (*item[0][:2], item[0][2] or 0)):
-        said = people(judge, dimension)
-        key = _keys([*said, *(whole(row) for row in said if row.segment_s is not None)])
-        found.append(_audit(judge, dimension, segment_s, part, key, groups))
-    return found
+        human_rows = people(judge, dimension)
+        key = _keys([*human_rows, *(whole(row) for row in human_rows if row.segment_s is not None)])
+        audits.append(_audit(judge, dimension, segment_s, part, key, groups))
+    return audits
 
 
 def _audit(
@@ -121,9 +121,9 @@ def still_test(
         for at in FROZEN_AT:
             frame = shot.frames_FHWC[int(at * (len(shot.frames_FHWC) - 1))]
             frozen = replace(shot, frames_FHWC=np.repeat(frame[None], len(shot.frames_FHWC), axis=0), media="")
-            said = judge.compare(frozen, shot, segment_s)
-            unjudged += len(said.unjudged) == len(said.labels)
-            outcomes.append(float(np.sign(sum(said.labels))))
+            judgement = judge.compare(frozen, shot, segment_s)
+            unjudged += len(judgement.unjudged) == len(judgement.labels)
+            outcomes.append(float(np.sign(sum(judgement.labels))))
             clusters.append(number)
         tick()
     if not outcomes:
@@ -134,27 +134,27 @@ def still_test(
 
 def findings(audits: Iterable[Audit], still: Still | None = None) -> list[str]:
     """What is wrong, one sentence each, with the judge's name; nothing where nothing is."""
-    found = []
-    for one in audits:
-        what = f"{one.judge} ({one.dimension}, {'whole clips' if one.segment_s is None else f'{one.segment_s:g} s'})"
-        if one.first_slot and one.first_slot.n >= _FEW:
-            found += _slot_findings(what, one.first_slot)
-        elif one.left and one.left.n >= _FEW and max(one.left.value, 1 - one.left.value) >= ALWAYS:
-            side = "left" if one.left.value > 0.5 else "right"
-            found.append(f"{what} says {side} of {_percent(one.left)}: it always does, or its pairs come sorted")
-        if one.consistent and one.consistent.n >= _FEW and one.consistent.low < 0.5:
-            found.append(f"{what} gives the same answer in both orders in {_percent(one.consistent)} only")
-        if one.without_ties and one.without_ties.n >= _FEW and not one.judge.startswith("human"):
-            if one.without_ties.high < 0.5:
-                found.append(f"{what} agrees with people in {_percent(one.without_ties)}: worse than chance")
-            elif one.without_ties.low <= 0.5:
-                found.append(f"{what} agrees with people in {_percent(one.without_ties)}: no better than chance")
-        judged = one.segments - one.unjudged
-        if one.unjudged > judged:
-            found.append(f"{what} could not judge {one.unjudged} of {one.segments} segments")
+    sentences = []
+    for row in audits:
+        what = f"{row.judge} ({row.dimension}, {'whole clips' if row.segment_s is None else f'{row.segment_s:g} s'})"
+        if row.first_slot and row.first_slot.n >= _FEW:
+            sentences += _slot_findings(what, row.first_slot)
+        elif row.left and row.left.n >= _FEW and max(row.left.value, 1 - row.left.value) >= ALWAYS:
+            side = "left" if row.left.value > 0.5 else "right"
+            sentences.append(f"{what} says {side} of {_percent(row.left)}: it always does, or its pairs come sorted")
+        if row.consistent and row.consistent.n >= _FEW and row.consistent.low < 0.5:
+            sentences.append(f"{what} gives the same answer in both orders in {_percent(row.consistent)} only")
+        if row.without_ties and row.without_ties.n >= _FEW and not row.judge.startswith("human"):
+            if row.without_ties.high < 0.5:
+                sentences.append(f"{what} agrees with people in {_percent(row.without_ties)}: worse than chance")
+            elif row.without_ties.low <= 0.5:
+                sentences.append(f"{what} agrees with people in {_percent(row.without_ties)}: no better than chance")
+        judged = row.segments - row.unjudged
+        if row.unjudged > judged:
+            sentences.append(f"{what} could not judge {row.unjudged} of {row.segments} segments")
     if still and still.frozen_wins.high > 0.25 and still.frozen_wins.value > 0.1:
-        found.append(f"{still.judge} prefers a frozen frame to the moving clip in {_percent(still.frozen_wins)}")
-    return found
+        sentences.append(f"{still.judge} prefers a frozen frame to the moving clip in {_percent(still.frozen_wins)}")
+    return sentences
 
 
 def _slot_findings(what: str, share: Interval) -> list[str]:
@@ -184,7 +184,7 @@ def whole(row: Preference) -> Preference:
 
 def _keys(people: Iterable[Preference]) -> dict[Unit, int]:
     ratings = ratings_of(people).values()
-    return {unit: label for found in ratings for unit, labels in found.items() for label in labels.values()}
+    return {unit: label for by_unit in ratings for unit, labels in by_unit.items() for label in labels.values()}
 
 
 def _grouped(rows: Iterable[Preference], groups: Mapping[str, str]) -> Iterable[tuple[Preference, str]]:

@@ -97,15 +97,17 @@ class PointwiseJudge:
 
     def compare(self, left: Shot, right: Shot, segment_s: float | None) -> Judgement:
         """See `Judge.compare`. Raises ValueError for clips of unequal numbers of segments."""
-        one, other = self.score(left, segment_s), self.score(right, segment_s)
-        if len(one) != len(other):
-            raise ValueError(f"clips of {len(one)} and {len(other)} segments cannot be compared; make both as long")
-        gaps = [a - b for a, b in zip(one, other, strict=True)]
+        left_scores, right_scores = self.score(left, segment_s), self.score(right, segment_s)
+        if len(left_scores) != len(right_scores):
+            raise ValueError(
+                f"clips of {len(left_scores)} and {len(right_scores)} segments cannot be compared; make both as long"
+            )
+        gaps = [a - b for a, b in zip(left_scores, right_scores, strict=True)]
         # where a side cannot be scored neither can the gap, which is then not finite
         labels = tuple(((gap > self.margin) - (gap < -self.margin)) * math.isfinite(gap) for gap in gaps)
-        known = [gap for gap in gaps if math.isfinite(gap)]
+        finite = [gap for gap in gaps if math.isfinite(gap)]
         unjudged = tuple(at for at, gap in enumerate(gaps) if not math.isfinite(gap))
-        return Judgement(labels, sum(known) / len(known) if known else 0.0, unjudged)
+        return Judgement(labels, sum(finite) / len(finite) if finite else 0.0, unjudged)
 
     def rate(self, shot: Shot) -> float:
         """The clip's own score, brought to 0 to 10 by `out_of_ten`."""

@@ -167,9 +167,9 @@ class ChatEndpoint:
         try:
             response = self._post(path, body)
             outcome = str(response.status_code)
-            data, found = _checked(response, self.settings, read)
+            data, answer = _checked(response, self.settings, read)
             cost = _cost(data, self.settings)
-            return found
+            return answer
         finally:
             with self._lock:
                 self._answers.pay(outcome, cost)
@@ -238,21 +238,21 @@ def _backoff(error: Exception) -> bool | float:
 def _checked(
     response: httpx.Response, settings: tables.EndpointSettings, read: Callable[[dict[str, Any]], T]
 ) -> tuple[dict[str, Any], T]:
-    status, said = response.status_code, " ".join(response.text.split())[:300]
+    status, body = response.status_code, " ".join(response.text.split())[:300]
     if status == 429 or status >= 500 or status == 408:
         wait_s = _wait_s(response)
         if wait_s is not None and wait_s > _LONGEST_WAIT_S:
             raise EndpointError(f"{settings.url}: status {status}, to be asked again in {wait_s:.0f} s; {_AGAIN} then")
-        raise _Passing(f"status {status} ({said})", wait_s)
+        raise _Passing(f"status {status} ({body})", wait_s)
     if status != 200:
         names = {401: "endpoint.key_env", 403: "endpoint.key_env", 404: "endpoint.url and endpoint.model"}
         check = names.get(status, "endpoint.model, endpoint.json_schema and endpoint.max_side_px")
-        raise EndpointError(f"{settings.url}: status {status} ({said}); check {check}")
+        raise EndpointError(f"{settings.url}: status {status} ({body}); check {check}")
     try:
         data = response.json()
         return data, read(data)
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise _Passing(f"an answer that is not of the kind asked for ({said})") from error
+        raise _Passing(f"an answer that is not of the kind asked for ({body})") from error
 
 
 def _wait_s(response: httpx.Response) -> float | None:

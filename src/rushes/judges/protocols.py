@@ -74,9 +74,9 @@ class Duel:
 
 def duel(judge: Judge, left: Shot, right: Shot) -> Duel | None:
     """Ask twice, sides swapped, unless the judge does so itself; None where it could not tell. Raises as it does."""
-    found = judge.compare(left, right, None)
-    answers = [found]
-    slots = found.by_slot
+    judgement = judge.compare(left, right, None)
+    answers = [judgement]
+    slots = judgement.by_slot
     if len(slots) != 2:
         answers.append(judge.compare(right, left, None))
         slots = tuple(answer.labels[0] for answer in answers)
@@ -112,15 +112,15 @@ def read_answers(text: str) -> Answers | None:
 
     Lines of the form "Answer 3: 7"; each of 1 to 5 exactly once, each from 0 to 10. Other lines are passed over.
     """
-    found: dict[int, int] = {}
+    numbers: dict[int, int] = {}
     for line in text.splitlines():
         match = _ANSWER.match(line.strip())
         if match:
             number, value = int(match["number"]), int(match["value"])
-            if number in found or not 1 <= number <= 5 or value > 10:
+            if number in numbers or not 1 <= number <= 5 or value > 10:
                 return None
-            found[number] = value
-    return tuple(found[number] for number in range(1, 6)) if len(found) == 5 else None
+            numbers[number] = value
+    return tuple(numbers[number] for number in range(1, 6)) if len(numbers) == 5 else None
 
 
 class FiveAnswers(BaseModel):
@@ -154,7 +154,7 @@ def by_endpoint(endpoint: ChatEndpoint, frames_per_s: float) -> tuple[Ask, Affir
 def questionnaire(ask: Ask, shot: Shot) -> dict[str, float | None]:
     """Score of a clip in each dimension, 0 to 100, or None where the answer could not be read; higher is better."""
     answers = {dimension: ask(question(dimension, shot.caption), shot) for dimension in QUESTIONS}
-    return {dimension: 2.0 * sum(found) if found is not None else None for dimension, found in answers.items()}
+    return {dimension: 2.0 * sum(points) if points is not None else None for dimension, points in answers.items()}
 
 
 def adherence(affirm: Affirm, shot: Shot) -> dict[str, float | None]:
@@ -163,8 +163,8 @@ def adherence(affirm: Affirm, shot: Shot) -> dict[str, float | None]:
         "sa": f"Does this clip show what its description says? Description: {shot.caption}",
         "pc": "Does this clip follow the physics of everyday life?",
     }
-    found = {name: affirm(text, shot) for name, text in asked.items()}
-    return {name: float(yes) if yes is not None else None for name, yes in found.items()}
+    answers = {name: affirm(text, shot) for name, text in asked.items()}
+    return {name: float(yes) if yes is not None else None for name, yes in answers.items()}
 
 
 def _frames(shot: Shot, frames_per_s: float) -> list[Frames]:

@@ -61,7 +61,7 @@ def overall(scores: Mapping[str, float]) -> float:
 
 
 def _looked_up(path: Path) -> Scorer:
-    found: dict[str, _Line] = {}
+    lines_by_media: dict[str, _Line] = {}
     for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         if not text.strip():
             continue
@@ -71,10 +71,10 @@ def _looked_up(path: Path) -> Scorer:
             first = error.errors(include_url=False)[0]
             where = ".".join(map(str, first["loc"]))
             raise ValueError(f"{path}, line {number}: {where}: {first['msg']}") from error
-        found[line.media] = line
+        lines_by_media[line.media] = line
 
     def score(shot: Shot, segment_s: float | None) -> tuple[float, ...]:
-        line = found.get(shot.media)
+        line = lines_by_media.get(shot.media)
         if line is None:
             raise ValueError(f"{path}: no score for the clip {shot.media}; `rushes labels clips` lists what is needed")
         if segment_s is None:
@@ -107,14 +107,14 @@ def _classifier(folder: Path) -> Scorer:
     side = config.image_size if isinstance(config.image_size, int) else config.image_size[0]
 
     def score(shot: Shot, segment_s: float | None) -> tuple[float, ...]:
-        found = []
+        scores = []
         for frames in parts_of(shot, segment_s):
             picks = np.linspace(0, len(frames) - 1, config.num_frames).round().astype(int)
             small = np.stack([resize_frame(frames[k], (side, side)) for k in picks])
             values = (small.astype(np.float32) / 255 - mean) / std  # [T, H, W, C]
             with torch.inference_mode():
                 logits = model(pixel_values=torch.from_numpy(values).permute(0, 3, 1, 2)[None]).logits[0]
-            found.append(overall(dict(zip(names, map(float, logits), strict=True))))
-        return tuple(found)
+            scores.append(overall(dict(zip(names, map(float, logits), strict=True))))
+        return tuple(scores)
 
     return score

@@ -101,11 +101,11 @@ def rating_judge(
     noted = account or Account()
 
     def rate(shot: Shot) -> float:
-        found = questionnaire(ask, shot).values()
-        for value in found:
+        points = questionnaire(ask, shot).values()
+        for value in points:
             noted.note("" if value is not None else "unreadable")
-        known = [value for value in found if value is not None]
-        return sum(known) / len(known) / 10 if len(known) == len(found) else math.nan
+        answered = [value for value in points if value is not None]
+        return sum(answered) / len(answered) / 10 if len(answered) == len(points) else math.nan
 
     def score(shot: Shot, segment_s: float | None) -> tuple[float, ...]:
         with ThreadPoolExecutor(endpoint.settings.parallel) as pool:

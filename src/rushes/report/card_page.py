@@ -31,8 +31,8 @@ def card_section(store: Store, facts: Facts) -> Markup:
     """The section on the data, for a page with the report's style."""
     strips = {id: strip(store, id) for id in facts["named"]}
     histograms = [
-        (name, histogram(name, found["every"], found["kept"], (found["low"], found["high"]), f"spread{at}"))
-        for at, (name, found) in enumerate(facts["spreads"].items())
+        (name, histogram(name, bins["every"], bins["kept"], (bins["low"], bins["high"]), f"spread{at}"))
+        for at, (name, bins) in enumerate(facts["spreads"].items())
     ]
     return Markup(_TEMPLATES.get_template("card.html").render(facts=facts, strips=strips, histograms=histograms))
 

@@ -20,11 +20,13 @@ def lines(facts: Facts) -> list[str]:
     ]
     widths = [max(len(row[at]) for row in rows) for at in range(4)]
     laid_out = (["", row[0].ljust(widths[0]), *map(str.rjust, row[1:4], widths[1:]), row[4]] for row in rows)
-    told = [summary(facts), *("  ".join(columns) for columns in laid_out)]
+    text_lines = [summary(facts), *("  ".join(columns) for columns in laid_out)]
     for stage, edge in _crossed(facts):
-        out, kept = (_nearest(facts, edge[side]) for side in ("outside", "inside"))
-        told.append(f"  {stage}: {edge['words']}, {edge['side']} {edge['threshold']:g}: out {out}; inside {kept}")
-    return told
+        out, inside = (_nearest(facts, edge[side]) for side in ("outside", "inside"))
+        text_lines.append(
+            f"  {stage}: {edge['words']}, {edge['side']} {edge['threshold']:g}: out {out}; inside {inside}"
+        )
+    return text_lines
 
 
 def summary(facts: Facts) -> str:
@@ -46,8 +48,8 @@ def why(passage: Facts) -> str:
     """The reasons of one stage with their counts, or why it was skipped."""
     if passage["skipped"]:
         return f"SKIPPED: {passage['skipped']}"
-    told = [f"{reason} {count}" for reason, count in (passage["reasons"] or {}).items()]
-    return ", ".join([*told, *([f"kept by a person against it {passage['held']}"] if passage["held"] else [])])
+    counts = [f"{reason} {count}" for reason, count in (passage["reasons"] or {}).items()]
+    return ", ".join([*counts, *([f"kept by a person against it {passage['held']}"] if passage["held"] else [])])
 
 
 def source(facts: Facts, clip: str) -> str:
@@ -86,8 +88,8 @@ def _edges(facts: Facts) -> Iterator[str]:
     yield from ("", "| stage | threshold | just out | just inside |", "|---|---|---|---|")
     for p in facts["passages"]:
         for edge in p["edges"]:
-            out, kept = (_cell(_nearest(facts, edge[side])) for side in ("outside", "inside"))
-            yield f"| {p['stage']} | {edge['words']}, {edge['side']} {edge['threshold']:g} | {out} | {kept} |"
+            out, inside = (_cell(_nearest(facts, edge[side])) for side in ("outside", "inside"))
+            yield f"| {p['stage']} | {edge['words']}, {edge['side']} {edge['threshold']:g} | {out} | {inside} |"
         for example in p["examples"]:
             yield f"| {p['stage']} | | {_cell(source(facts, example['clip']))}: {_cell(example['reason'])} | |"
     yield ""
@@ -100,9 +102,9 @@ def _spreads(facts: Facts) -> Iterator[str]:
         "Between the 1st and the 99th percentile, in equal bins, all clips / kept clips.",
     )
     yield from ("", "| value | from | to | all | kept |", "|---|--:|--:|---|---|")
-    for name, found in facts["spreads"].items():
-        bars = (bar_text(found[side]) for side in ("every", "kept"))
-        yield f"| {name} | {compact(found['low'])} | {compact(found['high'])} | {' | '.join(bars)} |"
+    for name, bins in facts["spreads"].items():
+        bars = (bar_text(bins[side]) for side in ("every", "kept"))
+        yield f"| {name} | {compact(bins['low'])} | {compact(bins['high'])} | {' | '.join(bars)} |"
     yield ""
 
 

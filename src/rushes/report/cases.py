@@ -20,8 +20,8 @@ def gain(
     """
     gains = []
     for metric in metrics:
-        known = metric.name in first and metric.name in second and metric.better != "neutral"
-        if not known or headline not in ("", metric.name):
+        comparable = metric.name in first and metric.name in second and metric.better != "neutral"
+        if not comparable or headline not in ("", metric.name):
             continue
         scale = 1.0 if headline else metric.spread
         if scale:

@@ -125,7 +125,7 @@ def _pairs(store: Store, run_name: str, notes: list[str]) -> list[Pair]:
 def _metrics(
     table: Mapping[str, Mapping[str, Any]], base: Sequence[Candidate], values: Values
 ) -> tuple[MetricRow, ...]:
-    found = []
+    rows = []
     for name, entry in table.items():
         low, high = (
             float(end) if end is not None else np.inf * sign for end, sign in ((entry["low"], -1), (entry["high"], 1))
@@ -134,7 +134,7 @@ def _metrics(
         spread = float(np.std(scored, ddof=1)) if len(scored) > 1 else None
         difference = Interval(float(entry["difference"]), low, high, int(entry["n"]))
         numbers = float(entry["base"]), float(entry["trained"])
-        found.append(
+        rows.append(
             MetricRow(
                 name,
                 entry["better"],
@@ -147,7 +147,7 @@ def _metrics(
                 entry.get("spread", 0.0),
             )
         )
-    return tuple(found)
+    return tuple(rows)
 
 
 def _curve_rows(store: Store, run_name: str, notes: list[str]) -> list[dict[str, Any]]:
@@ -232,7 +232,7 @@ def _cases(
     values: Values,
     notes: list[str],
 ) -> list[Case]:
-    found, lost = [], 0
+    cases, lost = [], 0
     for kind, gained, (base, trained) in chosen:
         shown: list[tuple[str, Clip | Candidate]] = [("Base", base), ("Trained", trained)]
         real = clips.get(trained.clip_id)
@@ -245,10 +245,10 @@ def _cases(
         except (ValueError, OSError):
             lost += 1
             continue
-        found.append(Case(kind, trained.caption, trained.seed, gained, videos))
+        cases.append(Case(kind, trained.caption, trained.seed, gained, videos))
     if lost:
         notes.append(f"{lost} cases are not shown because a video of theirs is missing from media/.")
-    return found
+    return cases
 
 
 def _video(store: Store, label: str, row: Clip | Candidate, values: Values) -> ReportVideo:

@@ -63,9 +63,9 @@ def curves(rows: Sequence[Mapping[str, Any]]) -> tuple[Curve, ...]:
         mine = [key for key in keys if word in key and (key != "loss" or not any("/loss" in other for other in keys))]
         keys = [key for key in keys if key not in mine]
         if mine:
-            known = idle if preference or word != "loss" else None
+            idle_value = idle if preference or word != "loss" else None
             series = {_series_name(key, word): _points(rows, key) for key in mine}
-            panels.append(Curve(title, series, known, idle_name if known is not None else ""))
+            panels.append(Curve(title, series, idle_value, idle_name if idle_value is not None else ""))
     for key in dict.fromkeys(key.removeprefix(HELD_OUT) for key in keys):
         series = {name: _points(rows, whole) for whole, name in ((HELD_OUT + key, "held out"), (key, "training"))}
         panels.append(Curve(_title(key), {name: points for name, points in series.items() if points}))
@@ -74,31 +74,31 @@ def curves(rows: Sequence[Mapping[str, Any]]) -> tuple[Curve, ...]:
 
 def _part_panels(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[Curve]:
     """A panel for each figure that is known by noise level or source; one part alone is the whole."""
-    found: dict[tuple[str, str], dict[str, Points]] = {}
+    by_part: dict[tuple[str, str], dict[str, Points]] = {}
     for key in keys:
         if match := PARTS.fullmatch(key):
-            found.setdefault((match[1], match[2]), {})[match[3]] = _points(rows, key)
+            by_part.setdefault((match[1], match[2]), {})[match[3]] = _points(rows, key)
     idle = {word: (value, name) for word, _, value, name in PANELS}
     return [
         Curve(f"{_title(key)}, by {_PART_NAMES[by]}", series, *idle.get(key.rpartition("/")[2], (None, "")))
-        for (key, by), series in found.items()
+        for (key, by), series in by_part.items()
         if len(series) > 1
     ]
 
 
 def findings(rows: Sequence[Mapping[str, Any]]) -> tuple[ReportFinding, ...]:
     """The diagnoses that the run wrote into its last row, a remedy each, and what went well."""
-    found = []
+    results = []
     broken = sorted({key for row in rows for key, value in row.items() if _is_nan(value)})
     if broken:
         text = f"Values that are not finite in: {', '.join(broken)}. The run diverged; lower the learning rate."
-        found.append(ReportFinding(False, text))
+        results.append(ReportFinding(False, text))
     for each in rows[-1].get("diagnoses", ()) if rows else ():
         name = str(each["name"]).replace("_", " ").capitalize()
-        found.append(ReportFinding(False, f"{name}. {each['evidence']} {each['remedy']}"))
+        results.append(ReportFinding(False, f"{name}. {each['evidence']} {each['remedy']}"))
     if (winner := _tail(rows, "winner", "relative_error")) and winner.high < 0:
-        found.append(ReportFinding(True, "The winner's error fell below the reference's."))
-    return tuple(found)
+        results.append(ReportFinding(True, "The winner's error fell below the reference's."))
+    return tuple(results)
 
 
 def table(curve: Curve, count: int = 8) -> list[tuple[float, list[float | None]]]:

@@ -63,9 +63,9 @@ def forest(
         parts.append(f'<text x="{x(tick)}" y="{bottom + 16}" class="faint middle">{compact(tick)}</text>')
     parts += [_forest_row(metric, scales[metric.name], _HEAD_PX + _ROW_PX * at, x) for at, metric in enumerate(rows)]
     parts.append(f'<text x="50%" y="{bottom + 36}" class="faint middle">difference in {unit}</text>')
-    told = "; ".join(f"{plain(m.name)} {_OUTCOME_WORDS[m.outcome]}, {interval(m)}" for m in rows)
+    description = "; ".join(f"{plain(m.name)} {_OUTCOME_WORDS[m.outcome]}, {interval(m)}" for m in rows)
     title = f"Differences between {systems[1]} and {systems[0]}, with 95 % intervals"
-    return _svg(key, title, told, parts, height=bottom + 44)
+    return _svg(key, title, description, parts, height=bottom + 44)
 
 
 def scatter(plot: Scatter, key: str = "scatter") -> Markup:
@@ -92,7 +92,7 @@ def scatter(plot: Scatter, key: str = "scatter") -> Markup:
     across_name, up_name = (escape(f"{plain(name)}{_BETTER_WORDS[better]}") for name, better in axes)
     parts.append(f'<text x="{right}" y="{bottom + 36}" class="faint end">{across_name} &#8594;</text>')
     parts.append(f'<text x="0" y="14" class="faint">&#8593; {up_name}</text>')
-    means, told = [], []
+    means, descriptions = [], []
     for at, (system, points) in enumerate(plot.points.items()):
         for across, up, clip in points:
             cx, cy = place(across, up)
@@ -101,9 +101,9 @@ def scatter(plot: Scatter, key: str = "scatter") -> Markup:
         mean = fmean(point[0] for point in points), fmean(point[1] for point in points)
         cx, cy = place(*mean)
         means.append(f'<circle cx="{cx}" cy="{cy}" r="8" class="mean s{at % 5}"/>')
-        told.append(f"{system}: {len(points)} clips, mean {compact(mean[0])} and {compact(mean[1])}")
+        descriptions.append(f"{system}: {len(points)} clips, mean {compact(mean[0])} and {compact(mean[1])}")
     title = f"{plain(plot.y_name)} against {plain(plot.x_name)}"
-    return _svg(key, title, "; ".join(told), [*parts, *means], _SCATTER[1], _SCATTER[0])
+    return _svg(key, title, "; ".join(descriptions), [*parts, *means], _SCATTER[1], _SCATTER[0])
 
 
 def curve(panel: Curve, key: str) -> Markup:
@@ -143,8 +143,10 @@ def curve(panel: Curve, key: str) -> Markup:
             cx, cy = place(*points[0]).split(",")
             parts.append(f'<circle cx="{cx}" cy="{cy}" r="3" class="dot s{at % 5}"/>')
         parts.append(f'<polyline points="{" ".join(place(*p) for p in points)}" class="line s{at % 5}"/>')
-    told = "; ".join(f"{name}: from {compact(p[0][1])} to {compact(p[-1][1])}" for name, p in panel.series.items() if p)
-    return _svg(key, f"{panel.title} over {last:.0f} steps", told, parts, _PANEL[1], _PANEL[0])
+    description = "; ".join(
+        f"{name}: from {compact(p[0][1])} to {compact(p[-1][1])}" for name, p in panel.series.items() if p
+    )
+    return _svg(key, f"{panel.title} over {last:.0f} steps", description, parts, _PANEL[1], _PANEL[0])
 
 
 def label_bars(labels: LabelSummary, key: str) -> Markup:
@@ -152,7 +154,7 @@ def label_bars(labels: LabelSummary, key: str) -> Markup:
     named = [("all", labels.totals)]
     if len(labels.segments) > 1:
         named += [(f"segment {at + 1}", counts) for at, counts in enumerate(labels.segments)]
-    parts, told = [], []
+    parts, descriptions = [], []
     for at, (name, counts) in enumerate(named):
         y, total, x = 4 + at * 26 + (8 if at else 0), sum(counts) or 1, _BAR_START
         parts.append(f'<text x="0" y="{y + 13}">{name}</text>')
@@ -163,17 +165,17 @@ def label_bars(labels: LabelSummary, key: str) -> Markup:
                 middle = f'x="{x + width / 2:.2f}%" y="{y + 13}"'
                 parts.append(f'<text {middle} class="on {kind} middle">{100 * count / total:.0f} %</text>')
             x += width
-        told.append(f"{name}: left {counts[0]}, tie {counts[1]}, right {counts[2]}")
+        descriptions.append(f"{name}: left {counts[0]}, tie {counts[1]}, right {counts[2]}")
     title = f"Labels by {labels.judge}, {labels.dimension}"
-    return _svg(key, title, "; ".join(told), parts, height=4 + 26 * len(named) + 10)
+    return _svg(key, title, "; ".join(descriptions), parts, height=4 + 26 * len(named) + 10)
 
 
-def histogram(name: str, every: Sequence[int], kept: Sequence[int], ends: tuple[float, float], key: str) -> Markup:
+def histogram(name: str, every: Sequence[int], passed: Sequence[int], ends: tuple[float, float], key: str) -> Markup:
     """Counts of equal bins between two ends: all clips as faint bars, those kept before them."""
     wide, tall = _HISTOGRAM
     highest, width = max(every) or 1, wide / len(every)
     parts = []
-    for counts, kind in ((every, "tie"), (kept, "left")):
+    for counts, kind in ((every, "tie"), (passed, "left")):
         for at, count in enumerate(counts):
             up = tall * count / highest
             if count:
@@ -183,8 +185,8 @@ def histogram(name: str, every: Sequence[int], kept: Sequence[int], ends: tuple[
     parts.append(f'<line x1="0" x2="{wide}" y1="{tall + 0.5}" y2="{tall + 0.5}" class="zero"/>')
     parts.append(f'<text x="0" y="{tall + 15}" class="faint">{low}</text>')
     parts.append(f'<text x="{wide}" y="{tall + 15}" class="faint end">{high}</text>')
-    told = f"{sum(every)} clips, {sum(kept)} kept, from {low} to {high}"
-    return _svg(key, plain(name), told, parts, tall + 20, wide)
+    description = f"{sum(every)} clips, {sum(passed)} kept, from {low} to {high}"
+    return _svg(key, plain(name), description, parts, tall + 20, wide)
 
 
 _OUTCOME_WORDS = {
@@ -198,9 +200,9 @@ _OUTCOME_WORDS = {
 def _forest_row(metric: MetricRow, scale: float, y: int, x: object) -> str:
     assert callable(x)
     sign = (1 if metric.better == "higher" else -1) / scale
-    found = metric.difference
-    low, high = sorted((sign * found.low, sign * found.high))
-    bar, value = y + 28, sign * found.value
+    difference = metric.difference
+    low, high = sorted((sign * difference.low, sign * difference.high))
+    bar, value = y + 28, sign * difference.value
     mark = f'<circle cx="{x(value)}" cy="{bar}" r="5" class="point"/>'
     return (
         f'<g class="{metric.outcome}"><text x="0" y="{y + 14}">{escape(plain(metric.name))}</text>'
@@ -219,8 +221,8 @@ def _ticks(low: float, high: float, wanted: int = 4) -> list[float]:
     return [at * size for at in range(first, max(last, first + 1) + 1)]
 
 
-def _svg(key: str, title: str, told: str, parts: Sequence[str], height: int, width: int | None = None) -> Markup:
+def _svg(key: str, title: str, desc: str, parts: Sequence[str], height: int, width: int | None = None) -> Markup:
     box = f'viewBox="0 0 {width} {height}"' if width else f'width="100%" height="{height}"'
     name = f'aria-labelledby="{escape(key)}-title {escape(key)}-desc"'
-    head = f'<title id="{escape(key)}-title">{escape(title)}</title><desc id="{escape(key)}-desc">{escape(told)}</desc>'
+    head = f'<title id="{escape(key)}-title">{escape(title)}</title><desc id="{escape(key)}-desc">{escape(desc)}</desc>'
     return Markup(f'<svg {box} role="img" {name}>{head}{"".join(parts)}</svg>')

@@ -18,47 +18,47 @@ def reaches(metrics: Sequence[MetricRow]) -> tuple[Reach, ...]:
 
     One metric at a time and without correction; metrics whose differences do not vary over prompts are left out.
     """
-    found = []
+    rows = []
     for metric in metrics:
         if metric.better == "neutral" or metric.prompts < 2 or not metric.prompt_spread:
             continue
         smallest = detectable_difference(metric.prompt_spread, metric.prompts, power=POWER)
-        found.append(Reach(metric.name, metric.unit, metric.base, smallest, _needed(metric)))
-    return tuple(found)
+        rows.append(Reach(metric.name, metric.unit, metric.base, smallest, _needed(metric)))
+    return tuple(rows)
 
 
 def limits(metrics: Sequence[MetricRow], prompts: int, judged: bool) -> tuple[str, ...]:
     """Sentences about what the comparison leaves open, of which less is left where somebody `judged` the clips."""
-    said = []
+    sentences = []
     if prompts >= 2:
         shift = detectable_difference(1.0, prompts, power=POWER)
-        said.append(
+        sentences.append(
             f"{prompts} prompts show a change of one metric four times in five if it is at least {shift:.2f} standard "
             "deviations of its spread from prompt to prompt; correcting for many metrics asks for more. A smaller "
             "change may be there and go unseen, so “no change shown” does not mean that nothing changed."
         )
         least = wins_needed(prompts)
-        said.append(
+        sentences.append(
             f"Prompt by prompt, {least} wins of {prompts} are the fewest that chance does not explain."
             if least
             else f"Even {prompts} wins of {prompts} prompts can be chance."
         )
     else:
-        said.append("One prompt shows no spread, so nothing can be claimed.")
+        sentences.append("One prompt shows no spread, so nothing can be claimed.")
     if 1 < prompts < 30:
-        said.append(
+        sentences.append(
             "With so few prompts the intervals lean on the assumption that differences are spread about evenly around "
             "their mean; one odd prompt can decide."
         )
-    said.append(
+    sentences.append(
         "Each system is one training run here: another training seed can differ by more than these intervals say."
     )
     if not judged:
-        said.append(
+        sentences.append(
             "The metrics see motion, light and detail. They do not see whether limbs, physics or the prompt are right: "
             "watch the videos, or add a judge."
         )
-    return tuple(said)
+    return tuple(sentences)
 
 
 def wins_needed(prompts: int) -> int:
@@ -70,7 +70,7 @@ def wins_needed(prompts: int) -> int:
 def _needed(metric: MetricRow) -> int | None:
     """Prompts that show the change that was seen, were it the true one; None where that is out of reach."""
     try:
-        found = prompts_needed(metric.difference.value, metric.prompt_spread, power=POWER)
+        needed = prompts_needed(metric.difference.value, metric.prompt_spread, power=POWER)
     except ValueError:  # no change was seen at all
         return None
-    return found if found <= _MANY else None
+    return needed if needed <= _MANY else None

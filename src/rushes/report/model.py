@@ -193,5 +193,5 @@ class Report:
 
     def __post_init__(self) -> None:
         if self.headline and self.headline not in {metric.name for metric in self.metrics}:
-            known = ", ".join(metric.name for metric in self.metrics) or "none"
-            raise ValueError(f"report {self.title!r}: no metric is called {self.headline!r}; there are: {known}")
+            names = ", ".join(metric.name for metric in self.metrics) or "none"
+            raise ValueError(f"report {self.title!r}: no metric is called {self.headline!r}; there are: {names}")

@@ -29,15 +29,15 @@ def render(report: Report, max_mb: float = 30) -> str:
     none is favoured, and the page says how many. Raises ValueError when even the page without videos is larger.
     """
     limit = int(max_mb * _MB) - _SLACK_BYTES
-    kept: list[Case] = []
-    empty = _page_bytes(report, kept)
+    shown: list[Case] = []
+    empty = _page_bytes(report, shown)
     if empty > limit:
         raise ValueError(f"the report without videos takes {empty / _MB:.2f} MB: raise max_mb above {max_mb:g}")
     by_kind = [[case for case in report.cases if case.kind == kind] for kind in KINDS]
     for case in (case for turn in zip_longest(*by_kind) for case in turn if case):
-        if _page_bytes(report, [*kept, case]) <= limit:
-            kept.append(case)
-    return _render(report, kept)
+        if _page_bytes(report, [*shown, case]) <= limit:
+            shown.append(case)
+    return _render(report, shown)
 
 
 def write(report: Report, path: Path, max_mb: float = 30) -> Path:
@@ -80,11 +80,11 @@ def _render(report: Report, cases: Sequence[Case]) -> str:
 
 
 def _overall(metrics: Sequence[MetricRow]) -> Outcome:
-    found = {metric.outcome for metric in metrics}
+    outcomes = {metric.outcome for metric in metrics}
     return (
         "undecided"
-        if {"better", "worse"} <= found
-        else next((o for o in ("worse", "better") if o in found), "undecided")
+        if {"better", "worse"} <= outcomes
+        else next((o for o in ("worse", "better") if o in outcomes), "undecided")
     )
 
 

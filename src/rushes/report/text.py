@@ -101,10 +101,10 @@ def overall(systems: tuple[str, str], metrics: Sequence[MetricRow], pairs: int) 
         return f"No change shown: no metric tells {second} from {first} {proof}."
     moved = {plain(m.name): f"{plain(m.name)} ({_from_to(m)})" for m in directed}
     sides = (("worse", worse), ("better", better))
-    said = [f"{words} on {', '.join(moved[name] for name in names)}" for words, names in sides if names]
+    changes = [f"{words} on {', '.join(moved[name] for name in names)}" for words, names in sides if names]
     open_ = len(directed) - len(better) - len(worse)
     rest = f", undecided on {open_} more" if open_ else ""
-    return f"{second} against {first}: {' and '.join(said)}{rest} {proof}."
+    return f"{second} against {first}: {' and '.join(changes)}{rest} {proof}."
 
 
 def _from_to(metric: MetricRow) -> str:
@@ -120,18 +120,18 @@ def verdict(report: Report) -> str:
     if not report.headline:
         return overall(report.systems, report.metrics, report.pairs)
     metric = next(metric for metric in report.metrics if metric.name == report.headline)
-    digits, found, name = metric_digits(metric), metric.difference, plain(metric.name)
+    digits, difference, name = metric_digits(metric), metric.difference, plain(metric.name)
     base, trained = number(metric.base, digits), number(metric.trained, digits)
     what = f"{name} ({metric.unit})" if metric.unit else name
-    pairs = f"{found.n} pair" + ("" if found.n == 1 else "s")
-    proof = f"(difference {number(found.value, digits, signed=True)}, 95 % interval {interval(metric)}, {pairs})"
+    pairs = f"{difference.n} pair" + ("" if difference.n == 1 else "s")
+    proof = f"(difference {number(difference.value, digits, signed=True)}, 95 % interval {interval(metric)}, {pairs})"
     if metric.outcome != "undecided":
         claim = {"better": "Better", "worse": "Worse", "suspect": "Perhaps worse"}[metric.outcome]
-        return f"{claim}: {what} {'fell' if found.value < 0 else 'rose'} from {base} to {trained} {proof}."
+        return f"{claim}: {what} {'fell' if difference.value < 0 else 'rose'} from {base} to {trained} {proof}."
     went = f"No change shown: {what} went from {base} to {trained}"
-    if not math.isfinite(found.low):
+    if not math.isfinite(difference.low):
         return f"{went}, but {pairs} cannot show a change."
-    if found.excludes_zero:
+    if difference.excludes_zero:
         return f"{went}, which does not stand up to a correction for {len(report.metrics)} metrics {proof}."
     return f"{went}, and the interval includes zero {proof}."
 
@@ -152,5 +152,7 @@ def regressions(report: Report) -> str:
     count = f"{len(others)} other metric" + ("" if len(others) == 1 else "s")
     if not worse and not suspect:
         return f"Nothing else got worse beyond its interval ({count})."
-    said = f"Of {count}, {len(worse)} got worse: {', '.join(worse)}." if worse else f"Of {count}, none is shown worse."
-    return f"{said} But {leaning}" if suspect else said
+    count_text = (
+        f"Of {count}, {len(worse)} got worse: {', '.join(worse)}." if worse else f"Of {count}, none is shown worse."
+    )
+    return f"{count_text} But {leaning}" if suspect else count_text

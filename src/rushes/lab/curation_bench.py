@@ -78,20 +78,20 @@ def planted(
     names = list(faults)
     stages = {name: make_stage(name, Settings(), Path("unused")) for name in LOCAL}
     with TemporaryDirectory() as folder:
-        desk = _Desk(Path(folder), stages)
-        sound = {name: desk.entries(name, clips, "sound") for name in {FAULTS[f].stage for f in names}}
+        measurer = _Measurer(Path(folder), stages)
+        sound = {name: measurer.entries(name, clips, "sound") for name in {FAULTS[f].stage for f in names}}
         alarms = {name: len(stages[name].choose(entries)) for name, entries in sound.items()}
         rows = {}
         for name in _ticked(names, bar):
             fault = FAULTS[name]
-            faulty = desk.entries(fault.stage, [_with(fault, clips, at) for at in range(len(clips))], name)
-            found = _found(stages[fault.stage], fault, sound[fault.stage], faulty)
-            right = found / (found + alarms[fault.stage]) if found + alarms[fault.stage] else float("nan")
+            faulty = measurer.entries(fault.stage, [_with(fault, clips, at) for at in range(len(clips))], name)
+            caught = _caught(stages[fault.stage], fault, sound[fault.stage], faulty)
+            right = caught / (caught + alarms[fault.stage]) if caught + alarms[fault.stage] else float("nan")
             rows[name] = {
                 "stage": fault.stage,
                 "clips": len(clips),
-                "found": found,
-                "recall": found / len(clips),
+                "found": caught,
+                "recall": caught / len(clips),
                 "false_alarms": alarms[fault.stage],
                 "precision": None if np.isnan(right) else right,
                 "told": fault.detectable,
@@ -113,14 +113,14 @@ def _with(fault: Fault, clips: Sequence[BenchClip], at: int) -> BenchClip:
     return BenchClip(fault.plant(clip.frames_FHWC, second), clip.fps)
 
 
-def _found(stage: Stage, fault: Fault, sound: Sequence[CurationEntry], faulty: Sequence[CurationEntry]) -> int:
+def _caught(stage: Stage, fault: Fault, sound: Sequence[CurationEntry], faulty: Sequence[CurationEntry]) -> int:
     """How many are dropped; of copies, how many pairs with their original are reduced to one."""
     if not fault.copy:
         return len(stage.choose(faulty))
     return sum(bool(stage.choose(pair)) for pair in zip(sound, faulty, strict=True))
 
 
-class _Desk:
+class _Measurer:
     """Writes clips as files and has them measured."""
 
     def __init__(self, folder: Path, stages: dict[StageName, Stage]) -> None:
@@ -129,16 +129,16 @@ class _Desk:
     def entries(self, stage: StageName, clips: Sequence[BenchClip], name: str) -> list[CurationEntry]:
         measure = self.stages[stage].measure
         assert measure is not None
-        found = []
+        measured = []
         for at, clip in enumerate(clips):
             path = self.folder / f"{name} {at}.mp4"
             write_video(path, clip.frames_FHWC, clip.fps, crf=LOSS.get(name, 18))
             task = Task(path.stem, path, "", clip.fps, len(clip.frames_FHWC))
             finding = measure(task)
             assert not finding.problem, finding.problem
-            found.append(CurationEntry(task.id, "", finding))
+            measured.append(CurationEntry(task.id, "", finding))
             path.unlink()
-        return found
+        return measured
 
 
 def speeds(clips: Sequence[BenchClip]) -> dict[str, dict[str, float]]:
@@ -169,12 +169,12 @@ def growth(rows: Sequence[int], seed: int, bar: Bar) -> list[dict[str, Any]]:
 
     Peak memory is that of the process so far, MB: give `rows`, the numbers of clips, in rising order.
     """
-    told = []
+    results = []
     for count in rows:
         with bar(f"bench: {count} clips", 1) as tick:
-            told.append(_grown(count, seed))
+            results.append(_grown(count, seed))
             tick(1)
-    return told
+    return results
 
 
 def _grown(count: int, seed: int) -> dict[str, Any]:
@@ -192,7 +192,7 @@ def _grown(count: int, seed: int) -> dict[str, Any]:
     diversity = make_stage("diversity", Settings(), Path("unused"))
     diversity_s, _ = _timed(lambda: diversity.choose(entries))
     with TemporaryDirectory() as folder, Store.create(Path(folder) / "project") as store:
-        keep_s, _ = _timed(lambda: _kept(store, stage, ids, findings))
+        keep_s, _ = _timed(lambda: _store_all(store, stage, ids, findings))
         read_s, back = _timed(lambda: find_before(store, stage, dict.fromkeys(ids, ""), MeasureColumns(ids)))
         assert back.all()
     return {
@@ -207,7 +207,7 @@ def _grown(count: int, seed: int) -> dict[str, Any]:
     }
 
 
-def _kept(store: Store, stage: Stage, ids: Sequence[str], findings: Sequence[CurationFinding]) -> None:
+def _store_all(store: Store, stage: Stage, ids: Sequence[str], findings: Sequence[CurationFinding]) -> None:
     for start in range(0, len(ids), 64):
         chunk = zip(ids[start : start + 64], findings[start : start + 64], strict=True)
         store.add([row for id, finding in chunk for row in rows_of(stage, id, "", finding)])
@@ -217,23 +217,23 @@ def synthetic_prints(count: int, seed: int) -> NDArray[np.int16]:
     """[count, SIZE] fingerprints as of clips that drift, low frequencies strongest; the last tenth are noisy copies."""
     rng = np.random.default_rng(seed)
     originals = count - int(count * _COPIES)
-    made = np.empty((count, SIZE), np.int16)
+    prints = np.empty((count, SIZE), np.int16)
     for low in range(0, originals, _BLOCK):
         high = min(originals, low + _BLOCK)
-        made[low:high] = np.rint(_drifting(high - low, rng))
+        prints[low:high] = np.rint(_drifting(high - low, rng))
     for low in range(originals, count, _BLOCK):
-        copied = made[rng.integers(originals, size=min(count, low + _BLOCK) - low)]
+        copied = prints[rng.integers(originals, size=min(count, low + _BLOCK) - low)]
         noise = rng.normal(0, 0.02 * UNIT / np.sqrt(SIZE / MOMENTS), copied.shape)
-        made[low : low + len(copied)] = np.rint(copied + noise)
-    return made
+        prints[low : low + len(copied)] = np.rint(copied + noise)
+    return prints
 
 
 def _drifting(count: int, rng: np.random.Generator) -> NDArray[np.float64]:
     weights = 1 / (1 + np.arange(SIZE // MOMENTS))
     still = rng.normal(size=(count, 1, SIZE // MOMENTS))
     moving = 0.3 * rng.normal(size=(count, MOMENTS, SIZE // MOMENTS)).cumsum(1)
-    made = ((still + moving) * weights).reshape(count, SIZE)
-    return np.asarray(made * (UNIT * np.sqrt(MOMENTS) / np.linalg.norm(made, axis=1, keepdims=True)), np.float64)
+    prints = ((still + moving) * weights).reshape(count, SIZE)
+    return np.asarray(prints * (UNIT * np.sqrt(MOMENTS) / np.linalg.norm(prints, axis=1, keepdims=True)), np.float64)
 
 
 def synthetic_captions(count: int, seed: int) -> list[str]:
@@ -249,9 +249,11 @@ def bench_lines(facts: Mapping[str, Any]) -> list[str]:
     if faults := facts.get("faults"):
         lines += ["| fault | stage | found | recall | false alarms | precision |", "|---|---|--:|--:|--:|--:|"]
         lines += [_fault_line(name, row) for name, row in faults.items()]
-    if found := facts.get("speeds"):
+    if speeds_of := facts.get("speeds"):
         lines += ["", "| stage | clips per second and core | frames per second and core |", "|---|--:|--:|"]
-        lines += [f"| {name} | {row['clips_per_s']:.1f} | {row['frames_per_s']:.0f} |" for name, row in found.items()]
+        lines += [
+            f"| {name} | {row['clips_per_s']:.1f} | {row['frames_per_s']:.0f} |" for name, row in speeds_of.items()
+        ]
     if grown := facts.get("growth"):
         names = ("clips", "keep_s", "read_s", "duplicates_s", "diversity_s", "peak_mb")
         head = "| clips | keep, s | read, s | duplicates, s (found of planted) | diversity, s | peak memory, MB |"
@@ -270,10 +272,10 @@ def _growth_lines(few: Mapping[str, Any], many: Mapping[str, Any]) -> Iterator[s
     """How fast each step is at the most clips, and how much longer it takes than for the fewest."""
     for name in ("keep", "read", "duplicates", "diversity"):
         short, long = (max(row[f"{name}_s"], 1e-3) for row in (few, many))
-        told = f"{name}: {many['clips'] / long:,.0f} clips per second and core at {many['clips']:,}"
+        line = f"{name}: {many['clips'] / long:,.0f} clips per second and core at {many['clips']:,}"
         if many["clips"] > few["clips"]:
-            told += f"; {many['clips'] / few['clips']:g} times the clips take {long / short:.0f} times as long"
-        yield told
+            line += f"; {many['clips'] / few['clips']:g} times the clips take {long / short:.0f} times as long"
+        yield line
 
 
 def _fault_line(name: str, row: Mapping[str, Any]) -> str:

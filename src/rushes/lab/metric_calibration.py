@@ -70,25 +70,25 @@ def calibrate(scenes: int, takes: int, seed: int, bar: Bar) -> dict[str, Any]:
             wrong, _ = violate(scene, np.random.default_rng([seed, 1, at]))
             pairs.append((_clip(at, render(scene), scene.caption), _clip(at, render(wrong), scene.caption)))
             tick(2)
-    made = _takes(takes, seed, bar)
+    of_takes = _takes(takes, seed, bar)
     both = [clip for pair in pairs for clip in pair]
-    return {name: _row(name, pairs, both, made) for name in all_metrics() if name != "first_frame_fidelity"}
+    return {name: _row(name, pairs, both, of_takes) for name in all_metrics() if name != "first_frame_fidelity"}
 
 
 def _row(
     name: str,
     pairs: Sequence[tuple[PlantedClip, PlantedClip]],
     both: Sequence[PlantedClip],
-    made: Sequence[PlantedClip],
+    of_takes: Sequence[PlantedClip],
 ) -> dict[str, Any]:
     better = all_metrics()[name].better
-    known = [(a.values[name], b.values[name]) for a, b in pairs if math.isfinite(a.values[name] + b.values[name])]
+    finite = [(a.values[name], b.values[name]) for a, b in pairs if math.isfinite(a.values[name] + b.values[name])]
     row: dict[str, Any] = {"better": better}
-    if known and better != "neutral":
-        right = win_rate([b for _, b in known], [a for a, _ in known], better)
-        row["twins"] = _ends(right.rate.value, right.rate.low, right.rate.high, len(known))
+    if finite and better != "neutral":
+        right = win_rate([b for _, b in finite], [a for a, _ in finite], better)
+        row["twins"] = _ends(right.rate.value, right.rate.low, right.rate.high, len(finite))
     sign = -1.0 if better == "lower" else 1.0
-    for words, clips in (("faults", both), ("takes", made)):
+    for words, clips in (("faults", both), ("takes", of_takes)):
         row[words] = _agreement([(c.scene, sign * c.values[name], c.soundness) for c in clips])
         if name in OWN:
             part, own_sign = OWN[name], (1.0 if OWN[name] == "dynamic_degree" else -1.0)
@@ -100,11 +100,11 @@ def _row(
 
 def _agreement(rows: Sequence[tuple[int, float, float]]) -> dict[str, float | int | None]:
     """Spearman's rank correlation with a bootstrap interval over scenes; None where either side never changes."""
-    known = [row for row in rows if math.isfinite(row[1] + row[2])]
-    scenes, x, y = (np.array(column) for column in zip(*known, strict=True)) if known else (np.zeros(0),) * 3
+    finite = [row for row in rows if math.isfinite(row[1] + row[2])]
+    scenes, x, y = (np.array(column) for column in zip(*finite, strict=True)) if finite else (np.zeros(0),) * 3
     value = _spearman(x, y)
     if value is None:
-        return _ends(None, None, None, len(known))
+        return _ends(None, None, None, len(finite))
     rng, names = np.random.default_rng(0), np.unique(scenes)
     places = {name: np.flatnonzero(scenes == name) for name in names}
     drawn = []
@@ -113,7 +113,7 @@ def _agreement(rows: Sequence[tuple[int, float, float]]) -> dict[str, float | in
         again = _spearman(x[at], y[at])
         drawn += [again] if again is not None else []
     low, high = np.quantile(drawn, [0.025, 0.975])
-    return _ends(value, float(low), float(high), len(known))
+    return _ends(value, float(low), float(high), len(finite))
 
 
 def _spearman(x: Floats, y: Floats) -> float | None:
@@ -133,7 +133,7 @@ def _clip(scene: int, frames_FHWC: NDArray[np.uint8], caption: str) -> PlantedCl
     verdict = verify(frames_FHWC, caption, fps=FPS)
     large = frames_FHWC.repeat(SCALE, 1).repeat(SCALE, 2)
     names = [name for name in all_metrics() if name != "first_frame_fidelity"]
-    values = {name: found.value for name, found in measure(Shot(large, FPS, caption), names).items()}
+    values = {name: measurement.value for name, measurement in measure(Shot(large, FPS, caption), names).items()}
     return PlantedClip(scene, values, soundness, {name: float(getattr(verdict, name)) for name in METRICS})
 
 
@@ -146,12 +146,12 @@ def _takes(count: int, seed: int, bar: Bar) -> list[PlantedClip]:
         stages.import_footage(project)
         stages.generate_takes(project)
         rows = project.store.candidates(split="train")
-        found = []
+        clips = []
         with bar("bench: takes", len(rows)) as tick:
             for at, row in enumerate(rows):
                 frames = read_video(project.store.media_path(row.media)).frames_FHWC
                 small = np.stack([resize_frame(frame, (SIZE_PX, SIZE_PX), "crop") for frame in frames])
-                found.append(_clip(at, small, row.caption))
+                clips.append(_clip(at, small, row.caption))
                 tick(1)
         project.store.close()
-    return found
+    return clips

@@ -35,8 +35,8 @@ def find_claims(names: Sequence[str]) -> tuple[Claim, ...]:
 
 def arms_of(claims: Sequence[Claim]) -> tuple[Arm, ...]:
     """Arms of all claims, each once, in an order in which every arm comes after the one it starts from."""
-    found: dict[str, Arm] = {}
+    arms: dict[str, Arm] = {}
     for claim in claims:
         for arm in claim.arms:
-            assert found.setdefault(arm.name, arm) == arm, f"two claims have different arms of the name {arm.name}"
-    return tuple(found.values())
+            assert arms.setdefault(arm.name, arm) == arm, f"two claims have different arms of the name {arm.name}"
+    return tuple(arms.values())

@@ -89,10 +89,10 @@ class LabelSource:
         return f"world {self.kind} {self.segment_s:g}s share {self.share:g} flips {self.flips:g}"
 
     def __call__(self, project: Project) -> None:
-        made = project.store.candidates(split="train", kind=self.kind, system=BASE)
+        candidates = project.store.candidates(split="train", kind=self.kind, system=BASE)
         chosen = [
             candidate
-            for alike in label.groups(made)
+            for alike in label.groups(candidates)
             for candidate in alike[:PAIR]
             if int(stable_hash(["share", candidate.group], 8), 16) < self.share * 16**8
         ]

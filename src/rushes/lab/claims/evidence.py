@@ -88,6 +88,9 @@ def read_evidence(path: Path) -> Evidence:
     for arm, seed, metric, prompt, value in zip(*columns, strict=True):
         values.setdefault((arm, seed), {}).setdefault(metric, {})[prompt] = value
     return {
-        arm: {int(seed): result_of(one, values.get((arm, int(seed)), {})) for seed, one in seeds.items()}
+        arm: {
+            int(seed): result_of(facts_of_seed, values.get((arm, int(seed)), {}))
+            for seed, facts_of_seed in seeds.items()
+        }
         for arm, seeds in facts.items()
     }

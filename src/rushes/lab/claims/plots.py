@@ -92,12 +92,12 @@ def _takes(folder: Path, claim: Claim, seed: int) -> list[list[Frames]]:
     """Takes of the first prompts by the base and by the claim's own arm."""
     systems = (BASE, claim.hypotheses[0].arm)
     with Store.open(project_folder(folder, seed, Arm(BASE, "sft"))) as store:
-        made = {system: {c.group: c for c in store.candidates(split="eval", system=system)} for system in systems}
-        prompts = list(made[BASE])[:SHOWN]
+        takes = {system: {c.group: c for c in store.candidates(split="eval", system=system)} for system in systems}
+        prompts = list(takes[BASE])[:SHOWN]
         clips = [
-            read_video(store.media_path(made[system][prompt].media), size_px=(SIZE_PX, SIZE_PX)).frames_FHWC
+            read_video(store.media_path(takes[system][prompt].media), size_px=(SIZE_PX, SIZE_PX)).frames_FHWC
             for prompt in prompts
             for system in systems
-            if prompt in made[system]
+            if prompt in takes[system]
         ]
     return [clips]

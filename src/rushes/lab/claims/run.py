@@ -60,7 +60,13 @@ BUDGETS = {
 
 
 def reproduce(
-    names: Sequence[str], seeds: Sequence[int], out: Path, budget: Budget, jobs: int, known: Evidence, bar: Bar = no_bar
+    names: Sequence[str],
+    seeds: Sequence[int],
+    out: Path,
+    budget: Budget,
+    jobs: int,
+    earlier: Evidence,
+    bar: Bar = no_bar,
 ) -> Evidence:
     """Results of every arm and seed: those that are `known` and still current, and all others run now.
 
@@ -71,7 +77,7 @@ def reproduce(
     """
     claims = find_claims(names)
     out.mkdir(parents=True, exist_ok=True)
-    of_seed = [{arm: results[seed] for arm, results in known.items() if seed in results} for seed in seeds]
+    of_seed = [{arm: results[seed] for arm, results in earlier.items() if seed in results} for seed in seeds]
     context = get_context("spawn")
     done = context.Value("i", 0)
     arms = sum(len(_arms_of_seed(claims, seed)) for seed in seeds)
@@ -79,22 +85,22 @@ def reproduce(
         running = [pool.submit(_run_seed, claims, s, out, budget, k) for s, k in zip(seeds, of_seed, strict=True)]
         _watch(running, done, advance)
         results = [future.result() for future in running]
-    found: Evidence = {}
+    evidence: Evidence = {}
     for seed, of_arm in zip(seeds, results, strict=True):
         for arm, result in of_arm.items():
-            found.setdefault(arm, {})[seed] = result
-    assert set(found) == {BASE, *(arm.name for arm in arms_of(claims))}
-    return found
+            evidence.setdefault(arm, {})[seed] = result
+    assert set(evidence) == {BASE, *(arm.name for arm in arms_of(claims))}
+    return evidence
 
 
 def _watch(running: Iterable[Future[Any]], done: Synchronized[int], advance: Callable[[int], None]) -> None:
     """Tells how many arms are done until all seeds have ended."""
-    told, left = 0, set(running)
+    reported, left = 0, set(running)
     while left:
         left = wait(left, timeout=LOOK_S).not_done
         now = done.value
-        advance(now - told)
-        told = now
+        advance(now - reported)
+        reported = now
 
 
 def _arms_of_seed(claims: Sequence[Claim], seed: int) -> tuple[Arm, ...]:
@@ -110,14 +116,14 @@ def _begin(done: Synchronized[int]) -> None:
 
 
 def _run_seed(
-    claims: Sequence[Claim], seed: int, out: Path, budget: Budget, known: Mapping[str, Result]
+    claims: Sequence[Claim], seed: int, out: Path, budget: Budget, earlier: Mapping[str, Result]
 ) -> dict[str, Result]:
-    found = {}
+    results = {}
     for arm in _arms_of_seed(claims, seed):
-        found[arm.name] = _result(arm, seed, out, budget, known.get(arm.name))
+        results[arm.name] = _result(arm, seed, out, budget, earlier.get(arm.name))
         with _done.get_lock():
             _done.value += 1
-    return found
+    return results
 
 
 def settings_of(arm: Arm, seed: int, budget: Budget) -> Settings:
@@ -142,7 +148,7 @@ def settings_of(arm: Arm, seed: int, budget: Budget) -> Settings:
     )
 
 
-def _result(arm: Arm, seed: int, out: Path, budget: Budget, known: Result | None) -> Result:
+def _result(arm: Arm, seed: int, out: Path, budget: Budget, earlier: Result | None) -> Result:
     """What is known of an arm, from its file, or from a run.
 
     Raises:
@@ -150,17 +156,17 @@ def _result(arm: Arm, seed: int, out: Path, budget: Budget, known: Result | None
     """
     settings = settings_of(arm, seed, budget)
     made_from = _made_from(arm, settings)
-    if known and known.made_from == made_from:
-        return known
+    if earlier and earlier.made_from == made_from:
+        return earlier
     path = out / "results" / f"seed-{seed}" / f"{arm.name}.json"
     if path.is_file():
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        if kept["made_from"] != made_from:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        if stored["made_from"] != made_from:
             raise ValueError(
                 f"{path} is of other settings of this arm than today's: name a new folder with --out, and "
                 f"{out / FILE} with --known, so that what is still current is not run again"
             )
-        return result_of(kept, kept["values"])
+        return result_of(stored, stored["values"])
     result = _run(arm, settings, out, made_from)
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as partial:

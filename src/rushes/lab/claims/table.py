@@ -56,33 +56,33 @@ def _rows(claim: Claim, evidence: Evidence) -> list[Row]:
     effects = _effects(asked, evidence)
     looks = _effects([replace(h, metric=LOOK) for h in asked], evidence)
     corrected = holm([p_value(e, h) for e, h in zip(effects, asked, strict=True)])
-    found = []
+    judged_rows = []
     for h, e, p, look in zip(asked, effects, corrected, looks, strict=True):
         seconded = _seconded(evidence, h, e)
-        found.append(Row(claim.name, h, e, float(p), outcome(e, h, float(p), seconded), seconded, look))
-    return found
+        judged_rows.append(Row(claim.name, h, e, float(p), outcome(e, h, float(p), seconded), seconded, look))
+    return judged_rows
 
 
 def sightings(claims: Sequence[Claim], evidence: Evidence) -> list[ObservedEffect]:
     """What was said of every run that was built to have a fault, or to have none."""
-    found = []
+    observed = []
     for sighting in (sighting for claim in claims for sighting in claim.sightings):
-        said = [result.diagnoses for result in evidence[sighting.arm].values()]
-        right = sum(sighting.diagnosis in names if sighting.diagnosis else not names for names in said)
-        others = sorted({name for names in said for name in names} - {sighting.diagnosis})
-        found.append(ObservedEffect(sighting, len(said), right, tuple(others)))
-    return found
+        diagnoses = [result.diagnoses for result in evidence[sighting.arm].values()]
+        right = sum(sighting.diagnosis in names if sighting.diagnosis else not names for names in diagnoses)
+        others = sorted({name for names in diagnoses for name in names} - {sighting.diagnosis})
+        observed.append(ObservedEffect(sighting, len(diagnoses), right, tuple(others)))
+    return observed
 
 
 def _effects(hypotheses: Sequence[Hypothesis], evidence: Evidence) -> list[Effect]:
     """The difference that each hypothesis is about; those of one metric and number of seeds lend each other spread."""
     plain = [effect(_of(evidence, h.arm, h.metric), _of(evidence, h.against, h.metric)) for h in hypotheses]
     kinds = [(h.metric, len(e.per_seed)) for h, e in zip(hypotheses, plain, strict=True)]
-    found: dict[int, Effect] = {}
+    effects: dict[int, Effect] = {}
     for kind in dict.fromkeys(kinds):
-        places = [at for at, one in enumerate(kinds) if one == kind]
-        found |= dict(zip(places, moderated([plain[at] for at in places]), strict=True))
-    return [found[at] for at in range(len(plain))]
+        places = [at for at, other_kind in enumerate(kinds) if other_kind == kind]
+        effects |= dict(zip(places, moderated([plain[at] for at in places]), strict=True))
+    return [effects[at] for at in range(len(plain))]
 
 
 def _of(evidence: Evidence, arm: str, metric: str) -> Measured:
@@ -100,34 +100,35 @@ def _seconded(evidence: Evidence, hypothesis: Hypothesis, first: Effect) -> bool
 
 def write(folder: Path, claims: Sequence[Claim], evidence: Evidence, budget: Mapping[str, Any]) -> list[Row]:
     """`table.json` and `table.md` in the folder; what they say of the hypotheses."""
-    found, seen = rows(claims, evidence), sightings(claims, evidence)
+    table, seen = rows(claims, evidence), sightings(claims, evidence)
     facts = {
         "budget": dict(budget),
-        "rows": [_plain(row) for row in found],
+        "rows": [_plain(row) for row in table],
         "faults": [
-            {**asdict(one.sighting), "seeds": one.seeds, "right": one.right, "others": one.others} for one in seen
+            {**asdict(observed.sighting), "seeds": observed.seeds, "right": observed.right, "others": observed.others}
+            for observed in seen
         ],
     }
     with whole_file(folder / "table.json") as partial:
         partial.write_text(json.dumps(facts, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     with whole_file(folder / "table.md") as partial:
-        partial.write_text(markdown(claims, found, seen, budget), encoding="utf-8")
-    return found
+        partial.write_text(markdown(claims, table, seen, budget), encoding="utf-8")
+    return table
 
 
 def _plain(row: Row) -> dict[str, Any]:
     def finite(value: float) -> float | None:
         return value if math.isfinite(value) else None
 
-    found = row.effect
+    effect = row.effect
     return {
         "claim": row.claim,
         **asdict(row.hypothesis),
-        "difference": found.value,
-        "low": finite(found.low),
-        "high": finite(found.high),
-        "per_seed": list(found.per_seed),
-        "pairs": found.prompts,
+        "difference": effect.value,
+        "low": finite(effect.low),
+        "high": finite(effect.high),
+        "per_seed": list(effect.per_seed),
+        "pairs": effect.prompts,
         "p": row.p,
         "verdict": row.outcome,
         "second_judge_agrees": row.second_judge,
@@ -167,9 +168,9 @@ def markdown(
             "|---|---|---|---|",
         ]
         lines += [
-            f"| {one.sighting.arm} | {one.sighting.diagnosis or 'none'} | {one.right} of {one.seeds} | "
-            f"{', '.join(one.others)} |"
-            for one in seen
+            f"| {effect.sighting.arm} | {effect.sighting.diagnosis or 'none'} | {effect.right} of {effect.seeds} | "
+            f"{', '.join(effect.others)} |"
+            for effect in seen
         ]
         lines.append("")
     return "\n".join(lines)
@@ -183,7 +184,7 @@ def _line(row: Row) -> str:
     return f"| {' | '.join(cells)} | {row.outcome} |"
 
 
-def _look(found: Effect) -> str:
+def _look(effect: Effect) -> str:
     """In grey levels; in bold where the interval lies off zero."""
-    text = f"{255 * found.value:+.1f}"
-    return f"**{text}**" if found.low > 0 or found.high < 0 else text
+    text = f"{255 * effect.value:+.1f}"
+    return f"**{text}**" if effect.low > 0 or effect.high < 0 else text

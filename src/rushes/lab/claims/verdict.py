@@ -102,27 +102,30 @@ def moderated(effects: Iterable[Effect]) -> list[Effect]:
 
     Arms that are equal but for rounding have a spread of their own.
     """
-    found = list(effects)
-    seeds = {len(e.per_seed) for e in found}
+    originals = list(effects)
+    seeds = {len(e.per_seed) for e in originals}
     if len(seeds) != 1 or seeds == {1}:
-        return found
-    variances = [float(np.var(e.per_seed, ddof=1)) for e in found]
+        return originals
+    variances = [float(np.var(e.per_seed, ddof=1)) for e in originals]
     prior = fit_prior(variances, seeds.pop() - 1.0)
-    return [replace(e, prior=prior) if told else e for e, told in zip(found, telling(variances), strict=True)]
+    return [
+        replace(e, prior=prior) if informative else e
+        for e, informative in zip(originals, telling(variances), strict=True)
+    ]
 
 
-def p_value(found: Effect, hypothesis: Hypothesis) -> float:
+def p_value(observed: Effect, hypothesis: Hypothesis) -> float:
     """Of what would refute the hypothesis.
 
     For a direction: two-sided, against no difference. For "equal": the larger of the two one-sided tests against a
     difference of `margin` (Schuirmann 1987). 1 with one seed.
     """
     if hypothesis.expects == "equal":
-        return max(found.chance_above(-hypothesis.margin), found.chance_below(hypothesis.margin))
-    return min(1.0, 2 * min(found.chance_above(0.0), found.chance_below(0.0)))
+        return max(observed.chance_above(-hypothesis.margin), observed.chance_below(hypothesis.margin))
+    return min(1.0, 2 * min(observed.chance_above(0.0), observed.chance_below(0.0)))
 
 
-def outcome(found: Effect, hypothesis: Hypothesis, adjusted_p: float, seconded: bool | None = None) -> Outcome:
+def outcome(observed: Effect, hypothesis: Hypothesis, adjusted_p: float, seconded: bool | None = None) -> Outcome:
     """The verdict on one hypothesis, with a p-value that is corrected for how many were asked.
 
     A direction is reproduced where the corrected p-value is below 0.05, the difference lies that way, and the second
@@ -133,11 +136,11 @@ def outcome(found: Effect, hypothesis: Hypothesis, adjusted_p: float, seconded: 
     """
     significant = adjusted_p < 1 - LEVEL
     if hypothesis.expects == "equal":
-        outside = found.low > hypothesis.margin or found.high < -hypothesis.margin
+        outside = observed.low > hypothesis.margin or observed.high < -hypothesis.margin
         return "reproduced" if significant else "not reproduced" if outside else "not decided"
     sign = 1.0 if hypothesis.expects == "higher" else -1.0
-    best = max(sign * found.low, sign * found.high)  # the largest effect that the interval still allows
-    if significant and sign * found.value > 0:
+    best = max(sign * observed.low, sign * observed.high)  # the largest effect that the interval still allows
+    if significant and sign * observed.value > 0:
         return "not decided" if seconded is False else "reproduced"
     return "not reproduced" if best < hypothesis.margin else "not decided"
 

@@ -157,7 +157,7 @@ def check_gate(table: Mapping[str, Any], gate: Gate, better: Mapping[str, str]) 
         ValueError: a metric that the table lacks, or one without a better direction.
     """
     first, *others = table["systems"]
-    found = []
+    breaches = []
     for name in (*gate.margins, *gate.shares):
         if name not in table["metrics"]:
             raise ValueError(f"the gate names {name}, which was not measured; there are {', '.join(table['metrics'])}")
@@ -167,14 +167,14 @@ def check_gate(table: Mapping[str, Any], gate: Gate, better: Mapping[str, str]) 
         for system in others:
             row = table["pairs"].get(f"{first}|{system}", {}).get(name)
             if row is None:
-                found.append(Breach(system, name, "could not be measured on any clip that both have"))
+                breaches.append(Breach(system, name, "could not be measured on any clip that both have"))
                 continue
             mean = table["metrics"][name][first]["mean"]
             margin = gate.margins[name] if name in gate.margins else gate.shares[name] * abs(mean)
             words = _breach(row, sign, margin, gate.rule)
             if words:
-                found.append(Breach(system, name, words))
-    return found
+                breaches.append(Breach(system, name, words))
+    return breaches
 
 
 def _breach(row: Mapping[str, Any], sign: float, margin: float, rule: Rule) -> str:
@@ -182,12 +182,12 @@ def _breach(row: Mapping[str, Any], sign: float, margin: float, rule: Rule) -> s
     estimate = sign * row["difference"]
     ends = [sign * end if end is not None else None for end in (row["low"], row["high"])]
     best, worst = (ends[1], ends[0]) if sign > 0 else (ends[0], ends[1])
-    said = f"difference {row['difference']:+.4g}, margin {margin:.4g}"
+    numbers = f"difference {row['difference']:+.4g}, margin {margin:.4g}"
     if rule == "estimate":
-        return f"{said}: worse than allowed" if estimate < -margin else ""
+        return f"{numbers}: worse than allowed" if estimate < -margin else ""
     if rule == "shown":
-        return f"{said}: shown to be worse than allowed" if best is not None and best < -margin else ""
-    return f"{said}: a change beyond it is not excluded" if worst is None or worst < -margin else ""
+        return f"{numbers}: shown to be worse than allowed" if best is not None and best < -margin else ""
+    return f"{numbers}: a change beyond it is not excluded" if worst is None or worst < -margin else ""
 
 
 def find_table(target: Path) -> Path | None:

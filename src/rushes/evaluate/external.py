@@ -53,20 +53,20 @@ class Others:
         """
         if strange := {*self.vbench, *self.videophy} - set(folders.systems):
             raise ValueError(f"results for {shown(sorted(strange))}, but the systems are {', '.join(folders.systems)}")
-        found: dict[str, dict[str, Scores]] = {}
+        by_metric: dict[str, dict[str, Scores]] = {}
         for system, path in self.vbench.items():
             for dimension, scores in read_vbench(path, _finder(folders, system), notes).items():
-                found.setdefault(f"vbench_{dimension}", {})[system] = scores
+                by_metric.setdefault(f"vbench_{dimension}", {})[system] = scores
         for system, (sa_path, pc_path) in self.videophy.items():
             sa, pc = (read_videophy(path, _finder(folders, system), notes) for path in (sa_path, pc_path))
             joint = both(sa, pc, self.threshold)
             for name, scores in (("videophy_sa", sa), ("videophy_pc", pc), ("videophy_joint", joint)):
-                found.setdefault(name, {})[system] = scores
-        for name, of in found.items():
+                by_metric.setdefault(name, {})[system] = scores
+        for name, of in by_metric.items():
             for system, scores in of.items():
                 if gone := [path.name for key, path in folders.videos[system].items() if key not in scores]:
                     notes.append(f"{name} has no score for {len(gone)} videos of {system}: {shown(gone)}.")
-        return [Measure(name, "higher", of, _unit(name)) for name, of in found.items()]
+        return [Measure(name, "higher", of, _unit(name)) for name, of in by_metric.items()]
 
 
 def both(sa: Mapping[Key, float], pc: Mapping[Key, float], threshold: float) -> Scores:

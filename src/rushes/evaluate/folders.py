@@ -60,13 +60,15 @@ def find_folders(systems: Mapping[str, Path], prompts: Path | None = None, still
         raise ValueError(f"a comparison needs two systems or more, as NAME=FOLDER; got {len(systems)}")
     captions, names = _captions(prompts) if prompts else ({}, {})
     notes: list[str] = []
-    found = {system: _videos(system, folder, names, notes) for system, folder in systems.items()}
-    notes += _missing(found)
-    if not any(found[one].keys() & found[other].keys() for one in found for other in found if one != other):
+    videos = {system: _videos(system, folder, names, notes) for system, folder in systems.items()}
+    notes += _missing(videos)
+    if not any(
+        videos[first].keys() & videos[second].keys() for first in videos for second in videos if first != second
+    ):
         raise ValueError(
-            f"the systems {', '.join(found)} have no video name in common; files that answer one prompt need one name"
+            f"the systems {', '.join(videos)} have no video name in common; files that answer one prompt need one name"
         )
-    asked = {prompt for videos in found.values() for prompt, _ in videos}
+    asked = {prompt for of in videos.values() for prompt, _ in of}
     if unanswered := [name for name in captions if name not in asked]:
         notes.append(f"{_count(len(unanswered), 'prompt')} no system answered: {shown(unanswered)}.")
     if stills is None and prompts and (prompts.parent / "first_frames").is_dir():
@@ -75,7 +77,7 @@ def find_folders(systems: Mapping[str, Path], prompts: Path | None = None, still
     bare = sorted((name for name in asked if name not in images), key=lambda name: natural(Path(name)))
     if images and bare:
         notes.append(f"{_count(len(bare), 'prompt')} without a first frame: {shown(bare)}.")
-    return Folders(found, captions, {name: path for name, path in images.items() if name in asked}, tuple(notes))
+    return Folders(videos, captions, {name: path for name, path in images.items() if name in asked}, tuple(notes))
 
 
 def _captions(path: Path) -> tuple[dict[str, str], dict[str, str]]:
@@ -100,25 +102,25 @@ def _captions(path: Path) -> tuple[dict[str, str], dict[str, str]]:
 def _videos(system: str, folder: Path, names: Mapping[str, str], notes: list[str]) -> dict[Key, Path]:
     if not folder.is_dir():
         raise ValueError(f"{system}={folder}: no such folder; name a folder of videos for each system")
-    found: dict[Key, Path] = {}
+    paths_by_key: dict[Key, Path] = {}
     strange: list[str] = []
     for path in sorted(_below(folder, VIDEO_SUFFIXES), key=natural):
         name = path.relative_to(folder).with_suffix("").as_posix()
         key = _key(name, names)
         if key is None:
             strange.append(name)
-        elif key in found:
-            raise ValueError(f"{path} and {found[key]} both answer prompt {key[0]} with seed {key[1]}; keep one")
+        elif key in paths_by_key:
+            raise ValueError(f"{path} and {paths_by_key[key]} both answer prompt {key[0]} with seed {key[1]}; keep one")
         else:
-            found[key] = path
+            paths_by_key[key] = path
     if strange:
         notes.append(
             f"{_count(len(strange), 'video')} of {system} left out, as no prompt has the name: {shown(strange)}."
         )
-    if not found:
+    if not paths_by_key:
         hint = f"; its videos {shown(strange)} have no prompt of that name (line 1 is prompt 0)" if strange else ""
         raise ValueError(f"{system}={folder}: no videos to compare{hint}")
-    return found
+    return paths_by_key
 
 
 def _key(name: str, names: Mapping[str, str]) -> Key | None:
@@ -131,9 +133,9 @@ def _key(name: str, names: Mapping[str, str]) -> Key | None:
     return (names[seeded["prompt"]], int(seeded["seed"])) if seeded and seeded["prompt"] in names else None
 
 
-def _missing(found: Mapping[str, Mapping[Key, Path]]) -> Iterator[str]:
-    every = {key for videos in found.values() for key in videos}
-    for system, videos in found.items():
+def _missing(videos_of: Mapping[str, Mapping[Key, Path]]) -> Iterator[str]:
+    every = {key for videos in videos_of.values() for key in videos}
+    for system, videos in videos_of.items():
         if gone := sorted(every - videos.keys(), key=lambda key: (natural(Path(key[0])), key[1])):
             yield f"{_count(len(gone), 'video')} missing of {system}: {shown(_named(gone))}."
 
@@ -145,10 +147,12 @@ def _named(keys: Sequence[Key]) -> list[str]:
 def _stills(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder of first frames; it holds images NAME.png")
-    found = {path.relative_to(folder).with_suffix("").as_posix(): path for path in _below(folder, STILL_SUFFIXES)}
-    if not found:
+    paths_by_name = {
+        path.relative_to(folder).with_suffix("").as_posix(): path for path in _below(folder, STILL_SUFFIXES)
+    }
+    if not paths_by_name:
         raise ValueError(f"{folder}: no images ({', '.join(sorted(STILL_SUFFIXES))}) to start from")
-    return found
+    return paths_by_name
 
 
 def _below(folder: Path, suffixes: frozenset[str]) -> Iterator[Path]:

@@ -25,12 +25,12 @@ def read_votes(path: Path) -> list[float]:
     rows = [(number, row) for number, row in enumerate(csv.reader(io.StringIO(read_text(path))), start=1) if row]
     header = [name.strip().lower() for name in rows[0][1]] if rows else []
     at, by = (header.index("vote"), header.index("prompt")) if {"prompt", "vote"} <= set(header) else (0, None)
-    found: dict[str, list[float]] = {}
+    votes_by_prompt: dict[str, list[float]] = {}
     for number, row in rows if by is None else rows[1:]:
         word = row[at].strip().lower() if at < len(row) else ""
         if word not in _WORTH:
             raise ValueError(f"{path}: line {number}: {word!r} is no vote; write win, tie or loss")
-        found.setdefault(row[by] if by is not None else str(number), []).append(_WORTH[word])
-    if not found:
+        votes_by_prompt.setdefault(row[by] if by is not None else str(number), []).append(_WORTH[word])
+    if not votes_by_prompt:
         raise ValueError(f"{path}: no votes in it; write win, tie or loss a line")
-    return [sum(votes) / len(votes) for votes in found.values()]
+    return [sum(votes) / len(votes) for votes in votes_by_prompt.values()]

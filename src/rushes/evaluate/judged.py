@@ -45,48 +45,48 @@ def duels_of(
     judge: Judge, folders: Folders, first: str, second: str, tick: Tick = lambda n: None
 ) -> dict[Key, Duel | None]:
     """Every prompt and seed that both systems answered, judged in both orders; +1 where the second won."""
-    found = {}
+    duels = {}
     for key in sorted(folders.videos[first].keys() & folders.videos[second].keys()):
         base, trained = (read_shot(folders, system, key, judge.size_px) for system in (first, second))
-        found[key] = duel(judge, trained, base)
+        duels[key] = duel(judge, trained, base)
         tick(1)
-    return found
+    return duels
 
 
 def head_to_head(first: str, second: str, duels: Mapping[Key, Duel | None]) -> HeadToHead | None:
     """Counts and the win rate, its interval over prompts; None where no pair could be judged."""
-    told = {key: found for key, found in duels.items() if found is not None}
-    if not told:
+    answered = {key: duel for key, duel in duels.items() if duel is not None}
+    if not answered:
         return None
-    outcomes = [float(found.outcome) for found in told.values()]
-    wins = win_rate([0.0] * len(outcomes), outcomes, "higher", clusters=[prompt for prompt, _ in told])
-    decided = sum(found.decided for found in told.values())
-    slot = wilson(sum(found.first_slot for found in told.values()), decided) if decided else None
-    disagreed = sum(not found.agreed for found in told.values())
-    return HeadToHead(first, second, wins, disagreed, len(duels) - len(told), slot)
+    outcomes = [float(duel.outcome) for duel in answered.values()]
+    wins = win_rate([0.0] * len(outcomes), outcomes, "higher", clusters=[prompt for prompt, _ in answered])
+    decided = sum(duel.decided for duel in answered.values())
+    slot = wilson(sum(duel.first_slot for duel in answered.values()), decided) if decided else None
+    disagreed = sum(not duel.agreed for duel in answered.values())
+    return HeadToHead(first, second, wins, disagreed, len(duels) - len(answered), slot)
 
 
 def judge_all(judge: Judge, folders: Folders, notes: list[str], tick: Tick = lambda n: None) -> Verdicts:
     """Every pair of systems, and the systems' strengths by Bradley and Terry; why there are none goes to `notes`."""
-    said, matches = Verdicts(), []
+    verdicts, matches = Verdicts(), []
     for first, second in combinations(folders.systems, 2):
         duels = duels_of(judge, folders, first, second, tick)
         result = head_to_head(first, second, duels)
         if result is None:
             notes.append(f"{judge.name} could judge no pair of {first} and {second}.")
             continue
-        said.rows.append((judge.name, result))
+        verdicts.rows.append((judge.name, result))
         matches += [Match(second, first, duel.outcome, prompt) for (prompt, _), duel in duels.items() if duel]
     try:
-        said.strengths |= rank_systems(matches)
+        verdicts.strengths |= rank_systems(matches)
     except ValueError as error:
         notes.append(f"{judge.name} gives no strengths of the systems: {error}.")
-    return said
+    return verdicts
 
 
 def rate_all(rate: Rate, folders: Folders, notes: list[str], tick: Tick = lambda n: None) -> list[Measure]:
     """What a model says of every clip alone, one metric a question; unreadable answers are counted in `notes`."""
-    found: dict[str, dict[str, dict[Key, float]]] = {}
+    scores: dict[str, dict[str, dict[Key, float]]] = {}
     unread: dict[str, int] = {}
     for system, videos in folders.videos.items():
         for key in videos:
@@ -94,13 +94,13 @@ def rate_all(rate: Rate, folders: Folders, notes: list[str], tick: Tick = lambda
                 if score is None:
                     unread[name] = unread.get(name, 0) + 1
                 else:
-                    found.setdefault(name, {}).setdefault(system, {})[key] = score
+                    scores.setdefault(name, {}).setdefault(system, {})[key] = score
             tick(1)
     notes += [f"{count} answers on {name} could not be read and count nowhere." for name, count in unread.items()]
-    if {"sa", "pc"} <= found.keys():
-        sides = found["sa"], found["pc"]
-        found["both"] = {s: both(sides[0][s], sides[1].get(s, {}), 0.5) for s in sides[0]}
-    return [Measure(f"judged_{name}", "higher", of, _unit(name)) for name, of in found.items()]
+    if {"sa", "pc"} <= scores.keys():
+        sides = scores["sa"], scores["pc"]
+        scores["both"] = {s: both(sides[0][s], sides[1].get(s, {}), 0.5) for s in sides[0]}
+    return [Measure(f"judged_{name}", "higher", of, _unit(name)) for name, of in scores.items()]
 
 
 def _unit(name: str) -> str:

@@ -34,7 +34,7 @@ def judge_folders(
     Raises:
         ValueError: no such judge, or what it needs is not there.
     """
-    said = Verdicts()
+    verdicts = Verdicts()
     for name in names:
         by, _, metric = name.partition(":")
         if by in QUESTIONNAIRES:
@@ -43,15 +43,17 @@ def judge_folders(
                 ask, affirm = by_endpoint(endpoint, settings.label.frames_per_s)
                 rate = partial(questionnaire, ask) if by == "realdpo" else partial(adherence, affirm)
                 with bar(f"evaluate: {name}", sum(len(of) for of in folders.videos.values())) as tick:
-                    said.measures += rate_all(rate, folders, notes, tick)
+                    verdicts.measures += rate_all(rate, folders, notes, tick)
             continue
         chosen = (*overrides, f"label.by={by}", *((f"label.metric={metric}",) if metric else ()))
         pairs = comb(len(folders.systems), 2) * len(folders.prompts)
         with judge_of(_settings(chosen), out) as judge, bar(f"evaluate: {name}", pairs) as tick:
-            found = judge_all(judge, folders, notes, tick)
-        said.rows += found.rows
-        said.strengths |= {(s if len(names) == 1 else f"{name}: {s}"): value for s, value in found.strengths.items()}
-    return said
+            answers = judge_all(judge, folders, notes, tick)
+        verdicts.rows += answers.rows
+        verdicts.strengths |= {
+            (s if len(names) == 1 else f"{name}: {s}"): value for s, value in answers.strengths.items()
+        }
+    return verdicts
 
 
 def _settings(overrides: Sequence[str]) -> Settings:

@@ -45,8 +45,8 @@ class Measured:
         return levels / 255.0
 
 
-def measure_file(video: Path, still: Path | None, kept: Path) -> Measured:
-    """All metrics of one file, from the folder `kept` where it was measured before.
+def measure_file(video: Path, still: Path | None, cache: Path) -> Measured:
+    """All metrics of one file, from the folder `cache` where it was measured before.
 
     About 1.5 s for 49 frames of 720 x 480 on one core; a kept one takes a few milliseconds.
 
@@ -55,30 +55,30 @@ def measure_file(video: Path, still: Path | None, kept: Path) -> Measured:
     """
     media = content_hash(video)
     name = stable_hash([METER, media, content_hash(still) if still else ""], 40)
-    path = kept / f"{name}.json"
+    path = cache / f"{name}.json"
     with suppress(OSError, ValueError, TypeError):  # what is kept can always be made again
         return Measured(**json.loads(path.read_text(encoding="utf-8")))
     read = read_video(video)
     shot = Shot(read.frames_FHWC, read.fps, first_frame_HWC=read_image(still) if still else None)
-    found = catalogue.measure(shot)
+    measurements = catalogue.measure(shot)
     height, width = read.frames_FHWC.shape[1:3]
     levels = np.round(sets.coarse(shot) * 255).astype(np.uint8)
-    made = Measured(
+    measured = Measured(
         media=media,
         width_px=width,
         height_px=height,
         frames=len(read.frames_FHWC),
         fps=read.fps,
-        values={name: _known(m.value) for name, m in found.items()},
-        per_second={name: [_known(value) for value in m.per_second] for name, m in found.items()},
+        values={name: _finite_or_none(m.value) for name, m in measurements.items()},
+        per_second={name: [_finite_or_none(value) for value in m.per_second] for name, m in measurements.items()},
         features=sets.features(shot).round(9).tolist(),
         coarse=base64.b64encode(levels.tobytes()).decode(),
     )
-    kept.mkdir(parents=True, exist_ok=True)
+    cache.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as part:
-        part.write_text(json.dumps(asdict(made), allow_nan=False), encoding="utf-8")
-    return made
+        part.write_text(json.dumps(asdict(measured), allow_nan=False), encoding="utf-8")
+    return measured
 
 
-def _known(value: float) -> float | None:
+def _finite_or_none(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None

@@ -89,28 +89,28 @@ def compare(store: Store, meter: MetricSuite, pairs: Sequence[TakePair], *, seed
             for system, ids in sides.items()
         }
         measures.append(Measure(metric, better, keyed, meter.units.get(metric, "")))
-    found = compare_systems(("base", "trained"), measures, seed=seed).pairs["base", "trained"]
-    if meter.headline not in (*found, "") or not found:
+    differences = compare_systems(("base", "trained"), measures, seed=seed).pairs["base", "trained"]
+    if meter.headline not in (*differences, "") or not differences:
         what = meter.headline or "nothing"
         raise ValueError(
             f"{what} could be measured on no pair of the {len(pairs)}, so there is no verdict; look at some clips in "
             "media/, they may be too short or without anything that moves"
         )
-    return {m.name: _row(m, found[m.name]) for m in measures if m.name in found}
+    return {m.name: _row(m, differences[m.name]) for m in measures if m.name in differences}
 
 
-def _row(measure: Measure, found: Difference) -> dict[str, Any]:
+def _row(measure: Measure, difference: Difference) -> dict[str, Any]:
     return {
-        "base": found.first,
-        "trained": found.second,
-        "difference": found.interval.value,
-        "low": found.interval.low,
-        "high": found.interval.high,
-        "n": found.interval.n,
-        "p": found.p,
-        "p_adjusted": found.p_adjusted,
-        "prompts": found.prompts,
-        "spread": found.spread,
+        "base": difference.first,
+        "trained": difference.second,
+        "difference": difference.interval.value,
+        "low": difference.interval.low,
+        "high": difference.interval.high,
+        "n": difference.interval.n,
+        "p": difference.p,
+        "p_adjusted": difference.p_adjusted,
+        "prompts": difference.prompts,
+        "spread": difference.spread,
         "better": measure.better,
         "unit": measure.unit,
     }

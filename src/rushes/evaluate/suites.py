@@ -43,8 +43,8 @@ def fit_meter() -> MetricSuite:
     """The embedded world's second judge, which shares nothing with the verifier and never labels."""
 
     def measure(shot: Shot) -> Values:
-        found = fit.fit(shot.frames_FHWC)
-        return {"lost": (found.lost, ()), "roughness": (found.roughness, ())}
+        fitted = fit.fit(shot.frames_FHWC)
+        return {"lost": (fitted.lost, ()), "roughness": (fitted.roughness, ())}
 
     better: dict[str, Better] = {"lost": "lower", "roughness": "lower"}
     return MetricSuite("fit-1", better, {"roughness": "px"}, "lost", (SIZE_PX, SIZE_PX), measure)
@@ -55,8 +55,8 @@ def fidelity_meter() -> MetricSuite:
     metric = catalogue.all_metrics()["first_frame_fidelity"]
 
     def measure(shot: Shot) -> Values:
-        found = metric.measure(shot)
-        return {metric.name: (found.value, found.per_second)}
+        measurement = metric.measure(shot)
+        return {metric.name: (measurement.value, measurement.per_second)}
 
     return MetricSuite(
         "fidelity-1", {metric.name: metric.better}, {metric.name: metric.unit}, metric.name, None, measure

@@ -59,12 +59,12 @@ def evaluate_systems(asked: Asked, others: Others, judge: Judge, bar: Bar) -> di
     notes = list(folders.notes)
     videos = _measure(asked, folders, notes, bar)
     folders = readable(folders, videos)
-    said = judge(folders, notes)
-    measures = [*_measures(videos), *others.measures(folders, notes), *said.measures]
+    judge_verdicts = judge(folders, notes)
+    measures = [*_measures(videos), *others.measures(folders, notes), *judge_verdicts.measures]
     if asked.headline and asked.headline not in {m.name for m in measures if m.better != "neutral"}:
-        known = ", ".join(m.name for m in measures if m.better != "neutral")
+        names = ", ".join(m.name for m in measures if m.better != "neutral")
         raise ValueError(
-            f"--headline: no metric {asked.headline!r} with a better direction was measured; there are {known}"
+            f"--headline: no metric {asked.headline!r} with a better direction was measured; there are {names}"
         )
     notes += _unlike(videos) + _unmeasured(videos)
     table = compare_systems(folders.systems, measures, seed=asked.seed)
@@ -72,9 +72,12 @@ def evaluate_systems(asked: Asked, others: Others, judge: Judge, bar: Bar) -> di
         raise ValueError("no two systems have a readable video of one name, so nothing can be compared")
     drifts = {pair: _drift(videos, *pair, asked.seed) for pair in combinations(folders.systems, 2)}
     judged = tuple(
-        Judged(name, r.first, r.second, r.wins, r.disagreed, r.unreadable, r.first_slot) for name, r in said.rows
+        Judged(name, r.first, r.second, r.wins, r.disagreed, r.unreadable, r.first_slot)
+        for name, r in judge_verdicts.rows
     )
-    compared = SystemsComparison(folders, videos, measures, table, tuple(notes), drifts, judged, said.strengths)
+    compared = SystemsComparison(
+        folders, videos, measures, table, tuple(notes), drifts, judged, judge_verdicts.strengths
+    )
     report = build_report(compared, asked.headline, asked.cases, asked.seed)
     asked.out.mkdir(parents=True, exist_ok=True)
     _write_json(asked.out / "table.json", table.as_json())
@@ -86,11 +89,11 @@ def evaluate_systems(asked: Asked, others: Others, judge: Judge, bar: Bar) -> di
 
 def readable(folders: Folders, videos: Videos) -> Folders:
     """The folders without the files that could not be read."""
-    kept = {
+    videos_of = {
         system: {key: path for key, path in of.items() if key in videos[system]}
         for system, of in folders.videos.items()
     }
-    return replace(folders, videos=kept)
+    return replace(folders, videos=videos_of)
 
 
 def no_judge(folders: Folders, notes: list[str]) -> Verdicts:
@@ -100,46 +103,46 @@ def no_judge(folders: Folders, notes: list[str]) -> Verdicts:
 
 def _measure(asked: Asked, folders: Folders, notes: list[str], bar: Bar) -> Videos:
     """What every readable video measures; the unreadable ones are named."""
-    found: Videos = {system: {} for system in folders.systems}
+    measured_of: Videos = {system: {} for system in folders.systems}
     total = sum(len(videos) for videos in folders.videos.values())
     with bar("evaluate: measure", total) as tick:
         for system, videos in folders.videos.items():
             for key, path in videos.items():
                 try:
-                    found[system][key] = measure_file(path, folders.stills.get(key[0]), asked.out / MEASURED)
+                    measured_of[system][key] = measure_file(path, folders.stills.get(key[0]), asked.out / MEASURED)
                 except MediaError as error:
                     if key[0] in folders.stills and str(folders.stills[key[0]]) in str(error):
                         raise
                     cause = str(error).removeprefix(f"{path}: ")
                     notes.append(f"{system}/{path.name} could not be read and counts nowhere: {cause}.")
                 tick(1)
-    for system, videos_of in found.items():
+    for system, videos_of in measured_of.items():
         if not videos_of:
             raise ValueError(f"{system}: none of its videos can be read; " + " ".join(notes))
-    return found
+    return measured_of
 
 
 def _measures(videos: Videos) -> list[Measure]:
     """Every metric of the catalogue that some video has, and diversity where a prompt has several seeds."""
-    found = []
+    measures = []
     for name, metric in catalogue.all_metrics().items():
         values = {
             system: {key: value for key, m in of.items() if (value := m.values[name]) is not None}
             for system, of in videos.items()
         }
         if any(values.values()):
-            found.append(Measure(name, metric.better, values, metric.unit, metric.low, metric.high))
+            measures.append(Measure(name, metric.better, values, metric.unit, metric.low, metric.high))
     varied = {system: _diversity(of) for system, of in videos.items()}
     if any(varied.values()):
-        found.append(Measure("diversity", "neutral", varied, "root mean square of white"))
-    return found
+        measures.append(Measure("diversity", "neutral", varied, "root mean square of white"))
+    return measures
 
 
 def _diversity(videos: Mapping[Key, Measured]) -> dict[Key, float]:
     seeds: dict[str, list[Measured]] = {}
     for (prompt, _), measured in videos.items():
         seeds.setdefault(prompt, []).append(measured)
-    return {(p, 0): sets.spread([m.coarse_THWC() for m in made]) for p, made in seeds.items() if len(made) > 1}
+    return {(p, 0): sets.spread([m.coarse_THWC() for m in group]) for p, group in seeds.items() if len(group) > 1}
 
 
 def _drift(videos: Videos, first: str, second: str, seed: int) -> sets.FeatureDistance | None:
@@ -163,26 +166,26 @@ def _unlike(videos: Videos) -> list[str]:
     }
     if len({tuple(shape) for shape in shapes.values()}) == 1:
         return []
-    said = "; ".join(
+    shown = "; ".join(
         f"{system}: {', '.join(f'{w} x {h} px, {f} frames at {fps:g} fps' for w, h, f, fps in shape[:3])}"
         for system, shape in shapes.items()
     )
     return [
-        f"The clips differ in shape ({said}); sharpness and jerk can be compared at equal size and frame rate only."
+        f"The clips differ in shape ({shown}); sharpness and jerk can be compared at equal size and frame rate only."
     ]
 
 
 def _unmeasured(videos: Videos) -> list[str]:
     """How often a metric had nothing to measure, such as the smoothness of what does not move."""
-    said = []
+    sentences = []
     for name in catalogue.all_metrics():
         none = {system: sum(m.values[name] is None for m in of.values()) for system, of in videos.items()}
         if 0 < sum(none.values()) < sum(len(of) for of in videos.values()):
             counts = ", ".join(
                 f"{count} of {len(videos[system])} of {system}" for system, count in none.items() if count
             )
-            said.append(f"{name} had nothing to measure in some clips, which it leaves out: {counts}.")
-    return said
+            sentences.append(f"{name} had nothing to measure in some clips, which it leaves out: {counts}.")
+    return sentences
 
 
 def _details(asked: Asked, compared: SystemsComparison, verdicts: Mapping[str, str]) -> dict[str, Any]:

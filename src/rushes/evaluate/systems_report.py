@@ -48,20 +48,20 @@ class SystemsComparison:
             self._metric(measure, row[measure.name], pair[0]) for measure in self.measures if measure.name in row
         )
 
-    def _metric(self, measure: Measure, found: Difference, first: str) -> MetricRow:
+    def _metric(self, measure: Measure, difference: Difference, first: str) -> MetricRow:
         values = list(measure.values[first].values())
         spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
         return MetricRow(
             measure.name,
             measure.better,
-            found.first,
-            found.second,
-            found.interval,
+            difference.first,
+            difference.second,
+            difference.interval,
             measure.unit,
             spread,
-            found.p_adjusted,
-            found.prompts,
-            found.spread,
+            difference.p_adjusted,
+            difference.prompts,
+            difference.spread,
         )
 
     def keys(self, pair: tuple[str, str]) -> list[Key]:
@@ -75,15 +75,15 @@ class SystemsComparison:
 
     def verdicts(self, headline: str) -> dict[str, str]:
         """What is said of every pair that has something in common: the verdict, and what else got worse."""
-        said = {}
+        by_pair = {}
         for pair in self.table.pairs:
             metrics, keys = self.metrics(pair), self.keys(pair)
             if not keys:
                 continue
             report = _bare(pair, metrics, headline, len(keys))
             more = report.headline or any(metric.outcome == "suspect" for metric in metrics)
-            said["|".join(pair)] = text.verdict(report) + (f" {text.regressions(report)}" if more else "")
-        return said
+            by_pair["|".join(pair)] = text.verdict(report) + (f" {text.regressions(report)}" if more else "")
+        return by_pair
 
 
 def build_report(compared: SystemsComparison, headline: str, cases: int, seed: int) -> Report:
@@ -99,9 +99,9 @@ def build_report(compared: SystemsComparison, headline: str, cases: int, seed: i
     main = next((m for m in compared.measures if m.name == headline), None)
     wins = None
     if main is not None and main.better != "neutral":
-        known = sorted(main.values[pair[0]].keys() & main.values[pair[1]].keys())
-        one, other = ([main.values[system][key] for key in known] for system in pair)
-        wins = win_rate(one, other, main.better, clusters=[prompt for prompt, _ in known])
+        shared = sorted(main.values[pair[0]].keys() & main.values[pair[1]].keys())
+        first_values, second_values = ([main.values[system][key] for key in shared] for system in pair)
+        wins = win_rate(first_values, second_values, main.better, clusters=[prompt for prompt, _ in shared])
     return replace(
         bare,
         title=compared.title or bare.title,
@@ -126,8 +126,8 @@ def build_report(compared: SystemsComparison, headline: str, cases: int, seed: i
 
 
 def _bare(pair: tuple[str, str], metrics: tuple[MetricRow, ...], headline: str, pairs: int) -> Report:
-    known = headline if headline in {metric.name for metric in metrics} else ""
-    return Report("Comparison", f"{pair[1]} against {pair[0]}", known, metrics, systems=pair, pairs=pairs)
+    shown = headline if headline in {metric.name for metric in metrics} else ""
+    return Report("Comparison", f"{pair[1]} against {pair[0]}", shown, metrics, systems=pair, pairs=pairs)
 
 
 def _case(compared: SystemsComparison, kind: CaseKind, key: Key, gain: float | None) -> Case:

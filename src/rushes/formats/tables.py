@@ -90,18 +90,18 @@ def read_tables(top: Path, tables: Sequence[Path], video: str = "", caption: str
     """
     if not tables:
         raise ValueError(f"{top}: no table with a column of videos and one of captions; name the file as footage.path")
-    found, named = Spool(SourceVideo), set[Path]()
+    footage, named = Spool(SourceVideo), set[Path]()
     refused: list[RefusedVideo] = []
     for path in tables:
         for row in _rows(top, path, find_columns(path, video, caption, scenario)):
             if isinstance(row, RefusedVideo):
                 refused.append(row)
                 continue
-            found.append(row)
+            footage.append(row)
             if row.part is None:
                 named.add(row.path)
     loose = [] if top.is_file() else [path for path in files_below(top) if is_video(path.name)]
-    return Listing(found, tuple(refused), tuple(str(path) for path in loose if path not in named))
+    return Listing(footage, tuple(refused), tuple(str(path) for path in loose if path not in named))
 
 
 def _columns(path: Path) -> dict[str, bool]:

@@ -137,7 +137,7 @@ def test_a_copy_need_not_be_the_right_way_round() -> None:
 @pytest.mark.slow
 def test_choosing_grows_about_as_the_number_of_clips() -> None:
     from rushes.lab.curation_bench import growth
-    from rushes.project.project import no_bar
+    from rushes.progress import no_bar
 
     small, large = growth([2000, 16000], 0, no_bar)
     assert large["duplicates_s"] < 8 * 4 * max(small["duplicates_s"], 0.05)

@@ -17,7 +17,7 @@ from rushes.curate.funnel import Skipped, run
 from rushes.curate.limits import Threshold
 from rushes.curate.summary import Funnel, group
 from rushes.judges.endpoint import EndpointError
-from rushes.project.project import no_bar
+from rushes.progress import no_bar
 from rushes.records import Clip, Decision, Score
 from rushes.store.database import Store
 

@@ -14,10 +14,11 @@ import pytest
 from rushes.config.files import SettingsError
 from rushes.config.tables import EndpointSettings, LabelSettings, Settings, TrainSettings
 from rushes.formats.preferences import media_needed
+from rushes.progress import no_bar
 from rushes.project import labels, runs, stages, training
 from rushes.project.judge_audit import audit_project
 from rushes.project.labeling_page import invitations, open_desk, plan_of
-from rushes.project.project import Project, no_bar, open_project
+from rushes.project.project import Project, open_project
 from rushes.project.settings import write_settings
 from rushes.web.labeling.label_rows import LabelSubmission
 

@@ -7,8 +7,7 @@ from all findings, so that its end is the same.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import overload
@@ -21,12 +20,12 @@ from rushes.curate.engines import threads
 from rushes.curate.stored_findings import find_before, rows_of
 from rushes.curate.summary import Funnel, Passage, Spread, passage, spread
 from rushes.judges.endpoint import EndpointError
+from rushes.progress import Bar
 from rushes.records import Clip, Decision, Row, stable_hash
 from rushes.store.database import Store
 from rushes.store.decisions import DecisionHistory
 
 MADE_BY = "curate"
-Bar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 _UNTOLD = {"width_px", "height_px", "pixels", "bytes", "seconds"}  # the clip itself says them
 _BATCH, _BATCH_S = 64, 2.0  # findings that are stored at once, and for how long one may wait for others
 

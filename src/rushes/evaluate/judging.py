@@ -7,18 +7,15 @@ from collections.abc import Sequence
 from functools import partial
 from math import comb
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rushes.config.files import load_settings
 from rushes.config.tables import Settings
 from rushes.evaluate.folders import Folders
 from rushes.evaluate.judged import Verdicts, judge_all, rate_all
+from rushes.judges.build import ANSWERS, judge_of
 from rushes.judges.endpoint import ChatEndpoint
 from rushes.judges.protocols import adherence, by_endpoint, questionnaire
-from rushes.project.labels import ANSWERS, judge_of
-
-if TYPE_CHECKING:
-    from rushes.project.project import Bar
+from rushes.progress import Bar
 
 QUESTIONNAIRES = ("realdpo", "videophy")
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import rushes
 from rushes.evaluate.external import Others
@@ -18,13 +18,11 @@ from rushes.evaluate.measure import METER, Measured, measure_file
 from rushes.evaluate.systems_report import SystemsComparison, build_report
 from rushes.media.files import MediaError, whole_file
 from rushes.metrics import catalogue, sets
+from rushes.progress import Bar
 from rushes.records import stable_hash
 from rushes.report.model import Judged
 from rushes.report.page import write
 from rushes.stats import Key, Measure, compare_systems
-
-if TYPE_CHECKING:
-    from rushes.project.project import Bar
 
 Judge = Callable[[Folders, list[str]], Verdicts]
 

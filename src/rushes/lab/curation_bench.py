@@ -28,7 +28,7 @@ from rushes.media.read import probe, read_video
 from rushes.media.resize import Frames, resize_frame
 from rushes.media.write import write_video
 from rushes.metrics.base import shrink
-from rushes.project.project import Bar, no_bar
+from rushes.progress import Bar, no_bar
 from rushes.store.database import Store
 from rushes.world.render import render
 from rushes.world.scenes import FPS, KINDS, draw_scenes

@@ -23,8 +23,9 @@ from rushes.media.read import read_video
 from rushes.media.resize import resize_frame
 from rushes.metrics.base import Shot
 from rushes.metrics.catalogue import all_metrics, measure
+from rushes.progress import Bar
 from rushes.project import stages
-from rushes.project.project import Bar, open_project
+from rushes.project.project import open_project
 from rushes.stats import win_rate
 from rushes.world.render import render
 from rushes.world.scenes import FPS, SIZE_PX, draw_scenes

@@ -19,9 +19,9 @@ from rushes.curate import engines, funnel
 from rushes.curate.base import Engine, Stage
 from rushes.curate.catalogue import make_stage
 from rushes.curate.summary import Funnel
+from rushes.judges.build import ANSWERS
 from rushes.judges.endpoint import EndpointError
 from rushes.media.files import whole_file
-from rushes.project.labels import ANSWERS
 from rushes.project.project import Project
 from rushes.records import Clip, stable_hash
 from rushes.report.card import CARD, RESULT, write_card

@@ -16,9 +16,10 @@ from rushes.config.tables import (
     Settings,
 )
 from rushes.media.files import whole_file
+from rushes.progress import Bar, no_bar
 from rushes.project import labels, reports, stages, training
 from rushes.project.presets import tiny_train
-from rushes.project.project import Bar, Project, no_bar, open_project
+from rushes.project.project import Project, open_project
 from rushes.training.recipe import load_recipe
 
 HEADLINE = "realdpo"  # the recipe that the verdict is about, chosen before any run; see LOG.md

@@ -10,7 +10,8 @@ from torch import Tensor
 from rushes.backbones.adapters import is_adapter
 from rushes.backbones.base import Backbone, Precision
 from rushes.config.tables import Settings
-from rushes.project.project import BASE, Bar
+from rushes.progress import Bar
+from rushes.project.project import BASE
 from rushes.project.times import training_times
 from rushes.store.latents import LatentStore
 from rushes.training.bank import fill, needs_reference, open_bank

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rushes.config.tables import Settings
 from rushes.judges.audit import Audit, audit, findings, still_test
+from rushes.judges.build import judge_of
 from rushes.media.read import read_video
 from rushes.metrics.base import Shot
-from rushes.project.labels import judge_of
+from rushes.progress import Bar
 from rushes.records import Candidate, Clip
 from rushes.stats import Interval
 from rushes.store.annotators import AGAIN, PEOPLE, labels_to_train_on
 from rushes.store.database import Store
-
-Bar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 
 
 def audit_project(folder: Path, settings: Settings, static: int, bar: Bar) -> dict[str, Any]:

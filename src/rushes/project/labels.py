@@ -6,20 +6,13 @@ What people do is in `rushes.project.labeling_page`. Free of torch.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rushes import label
 from rushes.config.tables import LabelSettings, Settings
-from rushes.judges import metric as metric_judge
-from rushes.judges import reward as reward_judge
-from rushes.judges import world as world_judge
-from rushes.judges.base import Judge, PointwiseJudge
-from rushes.judges.endpoint import ChatEndpoint
-from rushes.judges.prompts import PROMPTS
-from rushes.judges.vlm import Account, VisionJudge, rating_judge
+from rushes.judges.base import PointwiseJudge
+from rushes.judges.build import judge_of
+from rushes.judges.vlm import Account
 from rushes.records import Candidate, stable_hash
 from rushes.store.annotators import PEOPLE, labels_to_train_on
 from rushes.store.database import Store
@@ -28,7 +21,6 @@ if TYPE_CHECKING:
     from rushes.project.project import Project
 
 Facts = dict[str, Any]
-ANSWERS = "answers.db"
 PROBE_PAIRS = 10  # pairs of `rushes eta` that people are offered at each level
 
 
@@ -98,37 +90,6 @@ def probes_to_compare(store: Store, settings: Settings) -> tuple[Candidate, ...]
 def _made_from(settings: LabelSettings) -> str:
     """Hash of what a program's labels depend on beside its name; what only concerns people is left out."""
     return stable_hash([settings.by, settings.margin, settings.whole or settings.segment_s, settings.frames_per_s])
-
-
-@contextmanager
-def judge_of(settings: Settings, folder: Path, account: Account | None = None) -> Iterator[Judge]:
-    """The judge that the settings name; `account` counts what a model answered, whose answers are kept in `folder`.
-
-    Raises:
-        ValueError: it is nobody or people, or what it needs is not there.
-    """
-    table = settings.label
-    if table.by != "vlm":
-        yield _pointwise(table)
-        return
-    with ChatEndpoint(settings.endpoint, folder / ANSWERS) as endpoint:
-        prompt = PROMPTS[table.prompt]
-        if prompt.alone:
-            yield rating_judge(endpoint, prompt, table.frames_per_s, table.margin, account)
-        else:
-            yield VisionJudge(endpoint, prompt, table.frames_per_s, account)
-
-
-def _pointwise(settings: LabelSettings) -> PointwiseJudge:
-    if settings.by == "world":
-        return world_judge.make(settings.margin)
-    if settings.by == "metric":
-        return metric_judge.make(settings.metric, settings.margin)
-    if settings.by == "reward":
-        return reward_judge.make(settings.reward, settings.margin)
-    assert settings.by != "vlm"
-    who = "nobody is named" if settings.by == "none" else "people label on a page of their own"
-    raise ValueError(f"label.by: {who}; set it to human, world, metric, vlm or reward, or give --by")
 
 
 def score_takes(project: Project) -> Facts:

@@ -8,8 +8,8 @@ from rushes import likeness
 from rushes.caption import writers
 from rushes.caption.wrong import wanted, write_wrong
 from rushes.config.files import settings_hash
+from rushes.judges.build import ANSWERS
 from rushes.judges.endpoint import ChatEndpoint
-from rushes.project.labels import ANSWERS
 from rushes.project.project import Project
 from rushes.project.stages import Facts
 from rushes.records import Candidate

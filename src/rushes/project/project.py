@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -25,6 +25,7 @@ from rushes.config.tables import BackboneSettings, Settings, TrainSettings
 from rushes.encode import open_latents
 from rushes.evaluate.suites import MetricSuite, general_meter, world_meter
 from rushes.media.files import whole_file
+from rushes.progress import Bar, no_bar
 from rushes.project.checks import check_settings, unknown
 from rushes.project.defaults import in_words, left_out, model_of, with_model_defaults
 from rushes.project.times import training_times
@@ -33,17 +34,10 @@ from rushes.store.database import Store
 from rushes.store.latents import LatentStore
 from rushes.training.comparison import LatentGrid
 
-Bar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 BASE = "base"
 WEIGHTS = "weights.safetensors"
 TEXTS = "texts"
 SECONDS = "seconds.json"
-
-
-@contextmanager
-def no_bar(name: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar that shows nothing."""
-    yield lambda count: None
 
 
 def load_model(size: BackboneSettings, project: Path | None = None, dtype: Precision | None = None) -> Backbone:

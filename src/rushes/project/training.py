@@ -23,6 +23,7 @@ from rushes.likeness import METRIC as LIKENESS
 from rushes.media.files import whole_file
 from rushes.objectives.safeguards import guarded
 from rushes.objectives.terms import ALONE, Term
+from rushes.progress import no_bar
 from rushes.project.jobs import TrainingJob, set_up, whole_weights
 from rushes.project.monitoring import last_words, watch_run
 from rushes.project.negatives import measure_likeness
@@ -34,7 +35,6 @@ from rushes.project.project import (
     load_model,
     load_start,
     make_trainable,
-    no_bar,
     precision_of,
     run_folder,
 )

@@ -23,9 +23,10 @@ from rushes.lab.claims.catalogue import CLAIMS, arms_of, find_claims
 from rushes.lab.claims.clips import FOOTAGE
 from rushes.lab.claims.evidence import FILE, Evidence, Result, Values, result_of
 from rushes.media.files import whole_file
+from rushes.progress import Bar, no_bar
 from rushes.project import stages, training
 from rushes.project.presets import tiny_train
-from rushes.project.project import Bar, Project, no_bar, open_project, run_folder
+from rushes.project.project import Project, open_project, run_folder
 from rushes.records import Candidate, stable_hash
 from rushes.store.database import Store
 from rushes.training.diagnosis import Rows

@@ -46,7 +46,7 @@ def standing(decisions: Iterable[Decision]) -> dict[str, Decision]:
     histories: dict[str, DecisionHistory] = {}
     for decision in decisions:
         histories.setdefault(decision.subject, DecisionHistory()).add(decision)
-    return {subject: decision for subject, history in histories.items() if (decision := history.counts())}
+    return {subject: current for subject, history in histories.items() if (current := history.counts())}
 
 
 def decided(clips: Iterable[Clip], decisions: Mapping[str, Decision]) -> Iterator[Clip]:

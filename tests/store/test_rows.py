@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from rushes.records import Clip, Preference
-from rushes.store.rows import decode, encode, same
+from rushes.store.rows import decode, encode, kind_of, same
 
 
 def test_every_reason_is_given_at_once() -> None:
@@ -35,3 +35,8 @@ def test_same_looks_at_all_fields_but_the_date(make: SimpleNamespace) -> None:
     assert same(Preference, encode(old), encode(new))
     assert not same(Preference, encode(old), encode(make.preference(dimension="motion")))
     assert same(Clip, encode(make.clip(fps=8)), encode(make.clip(fps=8.0)))
+
+
+def test_errors_call_each_row_by_its_kind(make: SimpleNamespace) -> None:
+    names = ["clip", "candidate", "preference", "score", "caption", "decision", "run"]
+    assert [kind_of(getattr(make, name)()) for name in names] == names

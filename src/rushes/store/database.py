@@ -26,7 +26,7 @@ from rushes.records import (
 )
 from rushes.store.decisions import decided, standing
 from rushes.store.media import MediaFolder
-from rushes.store.rows import KIND_NAMES, KINDS, R, decode, encode, same
+from rushes.store.rows import KIND_NAMES, KINDS, R, decode, encode, kind_of, same
 
 # Raise it whenever an older Rushes could misread what this one writes. The table itself is the same in all of them.
 # 2: captions, candidates of kind "gap", unjudged segments; 3: decisions; 4: captions of kind "scenario".
@@ -331,7 +331,7 @@ def _checked(row: Row) -> str:
     try:
         decode(type(row), body)
     except ValueError as error:
-        raise ValueError(f"{type(row).__name__.lower()} {row.id!r} cannot be stored: {error}") from error
+        raise ValueError(f"{kind_of(row)} {row.id!r} cannot be stored: {error}") from error
     return body
 
 

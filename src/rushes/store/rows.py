@@ -25,6 +25,11 @@ KIND_NAMES: dict[type[Any], str] = {kind: name for name, kind in KINDS.items()}
 _ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in KINDS.values()}
 
 
+def kind_of(row: Row) -> str:
+    """What a row is, in a word: clip, caption, ..."""
+    return KIND_NAMES[type(row)].removesuffix("s")
+
+
 def encode(row: Row) -> str:
     """JSON text of a row. Raises ValueError for NaN, infinity, and what is not JSON or not Unicode."""
     try:
@@ -32,7 +37,7 @@ def encode(row: Row) -> str:
         text.encode()
     except (TypeError, ValueError) as error:
         reason = error if isinstance(error, TypeError | UnicodeError) else "NaN or infinity among its numbers"
-        raise ValueError(f"{type(row).__name__.lower()} {row.id!r} cannot be stored: {reason}") from error
+        raise ValueError(f"{kind_of(row)} {row.id!r} cannot be stored: {reason}") from error
     return text
 
 

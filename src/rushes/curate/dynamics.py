@@ -33,7 +33,7 @@ Answer with one JSON object and nothing else: {"reason": one short sentence, "dy
 
 
 class Motion(BaseModel):
-    """What the model answers."""
+    """What the model answers. Its name is part of what answers and findings are kept under."""
 
     model_config = ConfigDict(extra="forbid")
     reason: str

@@ -12,7 +12,7 @@ from rushes.lab.claims.base import BASE, Arm
 from rushes.lab.claims.catalogue import arms_of, find_claims
 from rushes.lab.claims.evidence import FILE, Evidence, read_evidence
 
-FOLDER = Path(__file__).resolve().parents[2] / "docs" / "evidence"
+FOLDER = Path(__file__).resolve().parents[3] / "docs" / "evidence"
 
 
 @pytest.fixture(scope="module")

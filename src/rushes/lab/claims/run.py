@@ -36,6 +36,7 @@ from rushes.training.recipe import load_recipe
 
 EXPLANATIONS = "explanations"  # what only the full budget asks
 HELD_OUT, PROBES = 8, 1  # comparisons held out in every arm, and looks at them after the first
+FORMER_NAMES = {"rushes.lab.claims.unscaled": "rushes.claims.unscaled", "LabelSource": "Labels"}  # in shipped evidence
 LOOK_S = 2.0  # between two looks at how many arms are done
 _done: Synchronized[int]  # in a worker: arms that are done, in all workers
 
@@ -182,7 +183,10 @@ def _made_from(arm: Arm, settings: Settings) -> str:
     changed["train"]["shift"] = settings.train.shift
     if settings.train.shift == 1.0:  # none, which is what arms had before there was such a setting
         del changed["train"]["shift"]
-    return stable_hash([changed, settings.project.seed, repr(arm.data), arm.footage])
+    if arm.recipe in FORMER_NAMES:
+        changed["train"]["recipe"] = FORMER_NAMES[arm.recipe]
+    data = repr(arm.data).replace("LabelSource(", f"{FORMER_NAMES['LabelSource']}(")
+    return stable_hash([changed, settings.project.seed, data, arm.footage])
 
 
 def project_folder(out: Path, seed: int, arm: Arm) -> Path:

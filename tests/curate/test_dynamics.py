@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rushes.curate.dynamics import Motion, excluding_words, make, moving_words
+from rushes.curate.dynamics import excluding_words, make, moving_words
 from rushes.judges.endpoint import EndpointError
 
 from ..fake_endpoint import Does, FakeEndpoint, texts
@@ -90,6 +90,7 @@ def test_an_outage_is_an_endpoint_error(fake: FakeEndpoint, answers: Path, quick
         run(stage, text_tasks("x"))
 
 
-def test_the_form_of_an_answer_keeps_its_name() -> None:
-    """It is in the hash that answers and findings are kept under: another name, and all is asked and paid for again."""
-    assert Motion.__name__ == Motion.model_json_schema()["title"] == "Motion"
+def test_what_answers_are_kept_under_stays(answers: Path) -> None:
+    """With another hash all would be asked, and paid for, again: a changed form or question must mean it."""
+    chosen = settings(endpoint={"model": "m"}, dynamics={"by": "model"})
+    assert make(chosen, answers).signature == "dynamics.1:m@aa5c59aa"

@@ -32,8 +32,8 @@ When you are not sure, say no.
 Answer with one JSON object and nothing else: {"reason": one short sentence, "dynamic": "yes" or "no"}"""
 
 
-class Motion(BaseModel):
-    """What the model answers. Its name is part of what answers and findings are kept under."""
+class Motion(BaseModel):  # answers and findings are kept under a hash that has this name and the line below in it
+    """What the model answers."""
 
     model_config = ConfigDict(extra="forbid")
     reason: str

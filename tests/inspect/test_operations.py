@@ -17,7 +17,8 @@ from rushes.backbones.base import LoadOptions
 from rushes.backbones.released import Released, released
 from rushes.inspect.blank import no_values
 from rushes.inspect.conditions import condition_of
-from rushes.inspect.dry_run import ClipShape, Cost, _Ask, blank_network, dry_run, latent_size, open_blank
+from rushes.inspect.dry_run import ClipShape as Clip
+from rushes.inspect.dry_run import Cost, _Ask, blank_network, dry_run, latent_size, open_blank
 
 from .by_hand import by_hand
 
@@ -25,7 +26,7 @@ BF16 = LoadOptions("bfloat16")
 
 
 def wan(
-    clip: ClipShape, d: int, ffn: int, layers: int, channels: tuple[int, int] = (16, 16), space: int = 8, image: int = 0,
+    clip: Clip, d: int, ffn: int, layers: int, channels: tuple[int, int] = (16, 16), space: int = 8, image: int = 0,
     times: bool = False
 ) -> float:  # fmt: skip
     """Self-attention 4 d^2, cross-attention 2 d^2 on video and 2 d^2 on text, feed-forward 2 d ffn."""
@@ -39,7 +40,7 @@ def wan(
     return out
 
 
-def cogvideox(clip: ClipShape, d: int, layers: int, patch: int = 4, channels: int = 16, group: int = 1) -> float:
+def cogvideox(clip: Clip, d: int, layers: int, patch: int = 4, channels: int = 16, group: int = 1) -> float:
     """Joint: attention 4 d^2 and feed-forward 8 d^2 on video and text."""
     frames = (clip.frames - 1) // 4 + 1
     n = -(-frames // group) * (clip.height_px // 16) * (clip.width_px // 16)
@@ -48,7 +49,7 @@ def cogvideox(clip: ClipShape, d: int, layers: int, patch: int = 4, channels: in
     return 2.0 * layers * 12 * d * d * joint + 4.0 * joint * joint * d * layers + embedded
 
 
-def ltx(clip: ClipShape, d: int, layers: int, m: int) -> float:
+def ltx(clip: Clip, d: int, layers: int, m: int) -> float:
     """As Wan, with a feed-forward of 8 d^2; times of each token, 7 d^2; captions are projected once."""
     n = ((clip.frames - 1) // 8 + 1) * (clip.height_px // 32) * (clip.width_px // 32)
     p_v = layers * 14 * d * d + 2 * 128 * d + 256 * d + 7 * d * d
@@ -56,7 +57,7 @@ def ltx(clip: ClipShape, d: int, layers: int, m: int) -> float:
     return 2.0 * p_v * n + text + 4.0 * n * n * d * layers + 4.0 * n * m * d * layers
 
 
-def hunyuan(clip: ClipShape, m: int, channels: int = 16, d: int = 3072) -> float:
+def hunyuan(clip: Clip, m: int, channels: int = 16, d: int = 3072) -> float:
     """20 double and 40 single blocks, 12 d^2 on video and on text; two refiners of the text, 12 d^2."""
     n = ((clip.frames - 1) // 4 + 1) * (clip.height_px // 16) * (clip.width_px // 16)
     joint = n + m
@@ -64,7 +65,7 @@ def hunyuan(clip: ClipShape, m: int, channels: int = 16, d: int = 3072) -> float
     return 2.0 * 60 * 12 * d * d * joint + 60 * 4.0 * joint * joint * d + text + 2.0 * n * 4 * d * (channels + 16)
 
 
-def hunyuan15(clip: ClipShape, d: int = 2048, layers: int = 54) -> float:
+def hunyuan15(clip: Clip, d: int = 2048, layers: int = 54) -> float:
     """Double blocks, 12 d^2 on 729 tokens of image, 256 of glyphs, 1000 of text, and on video in patches of one."""
     n = ((clip.frames - 1) // 4 + 1) * (clip.height_px // 16) * (clip.width_px // 16)
     joint = n + 729 + 256 + 1000
@@ -72,25 +73,25 @@ def hunyuan15(clip: ClipShape, d: int = 2048, layers: int = 54) -> float:
     return 2.0 * layers * 12 * d * d * joint + layers * 4.0 * joint**2 * d + text
 
 
-SMALL, LARGE = ClipShape(480, 832, 81), ClipShape(720, 1280, 81)
-CASES: list[tuple[str, ClipShape, float]] = [
+SMALL, LARGE = Clip(480, 832, 81), Clip(720, 1280, 81)
+CASES: list[tuple[str, Clip, float]] = [
     ("wan2.1-t2v-1.3b", SMALL, wan(SMALL, 1536, 8960, 30)),
     ("wan2.1-t2v-14b", SMALL, wan(SMALL, 5120, 13824, 40)),
     ("wan2.1-i2v-14b-480p", SMALL, wan(SMALL, 5120, 13824, 40, (36, 16), image=257)),
     ("wan2.1-i2v-14b-720p", LARGE, wan(LARGE, 5120, 13824, 40, (36, 16), image=257)),
     ("wan2.2-t2v-a14b", SMALL, wan(SMALL, 5120, 13824, 40)),
     ("wan2.2-i2v-a14b", SMALL, wan(SMALL, 5120, 13824, 40, (36, 16))),
-    ("wan2.2-ti2v-5b", ClipShape(704, 1280, 121), wan(ClipShape(704, 1280, 121), 3072, 14336, 30, (48, 48), 16, times=True)),
-    ("cogvideox-2b", ClipShape(480, 720, 49), cogvideox(ClipShape(480, 720, 49), 1920, 30)),
-    ("cogvideox-5b", ClipShape(480, 720, 49), cogvideox(ClipShape(480, 720, 49), 3072, 42)),
-    ("cogvideox-5b-i2v", ClipShape(480, 720, 49), cogvideox(ClipShape(480, 720, 49), 3072, 42, channels=32)),
-    ("cogvideox-1.5-5b", ClipShape(768, 1360, 81), cogvideox(ClipShape(768, 1360, 81), 3072, 42, group=2)),
-    ("ltx-video-0.9", ClipShape(512, 704, 121), ltx(ClipShape(512, 704, 121), 2048, 28, 128)),
-    ("ltx-video-0.9.7-13b", ClipShape(512, 704, 121), ltx(ClipShape(512, 704, 121), 4096, 48, 256)),
-    ("hunyuanvideo", ClipShape(544, 960, 129), hunyuan(ClipShape(544, 960, 129), 256)),
-    ("hunyuanvideo-i2v", ClipShape(544, 960, 129), hunyuan(ClipShape(544, 960, 129), 256 + 144)),
-    ("hunyuanvideo-i2v-33ch", ClipShape(544, 960, 129), hunyuan(ClipShape(544, 960, 129), 256 + 288, 33)),
-    ("hunyuanvideo-1.5-480p-t2v", ClipShape(480, 848, 121), hunyuan15(ClipShape(480, 848, 121))),
+    ("wan2.2-ti2v-5b", Clip(704, 1280, 121), wan(Clip(704, 1280, 121), 3072, 14336, 30, (48, 48), 16, times=True)),
+    ("cogvideox-2b", Clip(480, 720, 49), cogvideox(Clip(480, 720, 49), 1920, 30)),
+    ("cogvideox-5b", Clip(480, 720, 49), cogvideox(Clip(480, 720, 49), 3072, 42)),
+    ("cogvideox-5b-i2v", Clip(480, 720, 49), cogvideox(Clip(480, 720, 49), 3072, 42, channels=32)),
+    ("cogvideox-1.5-5b", Clip(768, 1360, 81), cogvideox(Clip(768, 1360, 81), 3072, 42, group=2)),
+    ("ltx-video-0.9", Clip(512, 704, 121), ltx(Clip(512, 704, 121), 2048, 28, 128)),
+    ("ltx-video-0.9.7-13b", Clip(512, 704, 121), ltx(Clip(512, 704, 121), 4096, 48, 256)),
+    ("hunyuanvideo", Clip(544, 960, 129), hunyuan(Clip(544, 960, 129), 256)),
+    ("hunyuanvideo-i2v", Clip(544, 960, 129), hunyuan(Clip(544, 960, 129), 256 + 144)),
+    ("hunyuanvideo-i2v-33ch", Clip(544, 960, 129), hunyuan(Clip(544, 960, 129), 256 + 288, 33)),
+    ("hunyuanvideo-1.5-480p-t2v", Clip(480, 848, 121), hunyuan15(Clip(480, 848, 121))),
 ]  # fmt: skip
 
 
@@ -98,7 +99,7 @@ CASES: list[tuple[str, ClipShape, float]] = [
     ("name", "clip", "closed"),
     [pytest.param(*case, marks=() if case[0] == "wan2.1-t2v-1.3b" else pytest.mark.slow, id=case[0]) for case in CASES],
 )
-def test_a_forward_pass_is_its_closed_form(name: str, clip: ClipShape, closed: float) -> None:
+def test_a_forward_pass_is_its_closed_form(name: str, clip: Clip, closed: float) -> None:
     """A network without an adapter; released models have no attention that the counter does not see."""
     cost = dry_run(released(name), BF16, clip, "full", 1)
     assert cost.forward == pytest.approx(closed, rel=0.01)
@@ -123,12 +124,12 @@ def test_a_step_of_an_adapter_leaves_out_the_gradients_of_what_is_frozen() -> No
 @pytest.mark.parametrize(
     ("name", "clip"),
     [
-        ("ltx-2", ClipShape(512, 768, 121)),
-        ("animatediff-sd1.5", ClipShape(512, 512, 16)),
-        ("stable-diffusion-1.5", ClipShape(320, 512, 16)),
+        ("ltx-2", Clip(512, 768, 121)),
+        ("animatediff-sd1.5", Clip(512, 512, 16)),
+        ("stable-diffusion-1.5", Clip(320, 512, 16)),
     ],
 )
-def test_networks_without_a_short_closed_form(name: str, clip: ClipShape, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_networks_without_a_short_closed_form(name: str, clip: Clip, monkeypatch: pytest.MonkeyPatch) -> None:
     """Against the shapes that each layer and each attention of the whole network meets, counted by hand."""
     cost = dry_run(released(name), BF16, clip, "full", 1)
     backbone = open_blank(released(name), BF16)
@@ -148,13 +149,13 @@ def deeper(name: str, **changes: Any) -> Released:
     return replace(model, configs={**model.configs, "transformer": config, "transformer_2": config})
 
 
-NARROW: list[tuple[str, dict[str, int], ClipShape]] = [
-    ("wan2.1-t2v-1.3b", {"num_attention_heads": 2, "ffn_dim": 512, "num_layers": 6}, ClipShape(64, 96, 9)),
-    ("wan2.2-ti2v-5b", {"num_attention_heads": 2, "ffn_dim": 512, "num_layers": 6}, ClipShape(64, 96, 9)),
-    ("hunyuanvideo", {"num_attention_heads": 2, "num_layers": 5, "num_single_layers": 7}, ClipShape(64, 96, 9)),
-    ("cogvideox-5b", {"num_attention_heads": 2, "num_layers": 6}, ClipShape(64, 96, 9)),
-    ("ltx-video-0.9", {"num_attention_heads": 2, "cross_attention_dim": 128, "num_layers": 6}, ClipShape(64, 96, 9)),
-    ("hunyuanvideo-1.5-480p-t2v", {"num_attention_heads": 2, "num_layers": 6}, ClipShape(64, 96, 9)),
+NARROW: list[tuple[str, dict[str, int], Clip]] = [
+    ("wan2.1-t2v-1.3b", {"num_attention_heads": 2, "ffn_dim": 512, "num_layers": 6}, Clip(64, 96, 9)),
+    ("wan2.2-ti2v-5b", {"num_attention_heads": 2, "ffn_dim": 512, "num_layers": 6}, Clip(64, 96, 9)),
+    ("hunyuanvideo", {"num_attention_heads": 2, "num_layers": 5, "num_single_layers": 7}, Clip(64, 96, 9)),
+    ("cogvideox-5b", {"num_attention_heads": 2, "num_layers": 6}, Clip(64, 96, 9)),
+    ("ltx-video-0.9", {"num_attention_heads": 2, "cross_attention_dim": 128, "num_layers": 6}, Clip(64, 96, 9)),
+    ("hunyuanvideo-1.5-480p-t2v", {"num_attention_heads": 2, "num_layers": 6}, Clip(64, 96, 9)),
 ]
 
 
@@ -166,7 +167,7 @@ NARROW: list[tuple[str, dict[str, int], ClipShape]] = [
     ("tune", "dtype"), [("lora", "bfloat16"), pytest.param("full", "mixed", marks=pytest.mark.slow)]
 )
 def test_two_and_three_blocks_say_what_all_take(
-    name: str, changes: dict[str, int], clip: ClipShape, tune: str, dtype: Any
+    name: str, changes: dict[str, int], clip: Clip, tune: str, dtype: Any
 ) -> None:
     """Operations and weights exactly; a peak may be said too high, where it moves from one block to another."""
     model = deeper(name, **changes)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from rushes.web.marks import LabelSubmission
 
 from rushes.cli import main
 from rushes.config.tables import Settings
@@ -31,7 +32,6 @@ from rushes.records import Candidate
 from rushes.store.database import Store
 from rushes.training.comparison import LatentGrid
 from rushes.training.views import labelled_takes, takes_account
-from rushes.web.marks import LabelSubmission
 from rushes.world.verify import verify
 
 Tell = Callable[..., dict[str, Any]]

@@ -60,7 +60,8 @@ def _init_model(
     as_json: bool,
 ) -> None:
     """The same on a released model."""
-    from rushes.project.model_presets import check_gpu, given, model_preset, sourced
+    from rushes.inspect.fitting import check_gpu
+    from rushes.project.model_presets import given, model_preset, sourced
 
     preset = model_preset(model, *ask)
     settings = overridden(preset.settings, overrides)

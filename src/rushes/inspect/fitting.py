@@ -8,10 +8,12 @@ from typing import Any, Literal
 
 from rushes.backbones.base import BackboneSpec, LoadOptions
 from rushes.backbones.folders import Folder
+from rushes.backbones.model_defaults import find_model
 from rushes.config.tables import Settings
 from rushes.inspect.dry_run import ClipShape
 from rushes.inspect.step_forecast import GPUS, SHARE_OF_PEAK, USABLE, ForecastRequest, forecast, views_of
 from rushes.project.checks import unknown
+from rushes.project.model_presets import family_of, folder_of
 
 SIDES = (1.0, 0.71, 0.5)  # shares of a frame's sides that are tried: all, half and a quarter of its area
 LENGTHS = (1.0, 0.8, 0.6, 0.4, 0.2)  # and of its length
@@ -34,6 +36,17 @@ class Change:
         if self.quantize != size.quantize:
             words.append(f"--set backbone.quantize={self.quantize}")
         return " ".join(words)
+
+
+def check_gpu(settings: Settings, gpu: str) -> None:
+    """Refuse settings of which one training step does not fit a kind of GPU, with what would fit.
+
+    Raises:
+        ValueError: no such GPU, a model without a forecast, or a step that does not fit.
+    """
+    match = find_model(settings.backbone.path)
+    folder = folder_of(settings.backbone.path, match)
+    check_fits(folder, family_of(match).spec(folder, LoadOptions()), settings, gpu)
 
 
 def check_fits(folder: Folder, spec: BackboneSpec, settings: Settings, gpu: str) -> None:

@@ -34,9 +34,9 @@ def motion_agreement(first: Shot, second: Shot) -> float:
     Raises:
         ValueError: clips of unequal size, length or frame rate.
     """
-    for one, other in ((first.frames_FHWC.shape, second.frames_FHWC.shape), (first.fps, second.fps)):
-        if one != other:
-            raise ValueError(f"motions of clips of {one} and {other} cannot be compared; make both alike")
+    for ours, theirs in ((first.frames_FHWC.shape, second.frames_FHWC.shape), (first.fps, second.fps)):
+        if ours != theirs:
+            raise ValueError(f"motions of clips of {ours} and {theirs} cannot be compared; make both alike")
     if not (moving(first).any() or moving(second).any()):
         return math.nan
     u, v = _displacements(first), _displacements(second)

@@ -15,7 +15,6 @@ from rushes.backbones.model_defaults import Match, Sourced, all_models, find_mod
 from rushes.backbones.pipeline import Family
 from rushes.backbones.released import released
 from rushes.config.tables import Settings, TrainSettings
-from rushes.inspect.fitting import check_fits
 from rushes.project.defaults import model_of, with_values
 from rushes.project.presets import checked_recipe, preset, scores_of, with_stages
 from rushes.project.settings import flat
@@ -154,17 +153,6 @@ def recipe_train(settings: Settings, recipe: str) -> TrainSettings:
     if "scores" in module.NEEDS and settings.label.by != "none":
         values["train.options.metric"] = scores_of(settings.label)
     return with_values(Settings(train=TrainSettings(recipe=recipe)), values).train
-
-
-def check_gpu(settings: Settings, gpu: str) -> None:
-    """Refuse settings of which one training step does not fit a kind of GPU, with what would fit.
-
-    Raises:
-        ValueError: no such GPU, a model without a forecast, or a step that does not fit.
-    """
-    match = find_model(settings.backbone.path)
-    folder = folder_of(settings.backbone.path, match)
-    check_fits(folder, family_of(match).spec(folder, LoadOptions()), settings, gpu)
 
 
 def folder_of(model: str, match: Match) -> Folder:

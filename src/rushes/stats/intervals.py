@@ -129,8 +129,8 @@ def ratio_interval(
         raise ValueError(f"a share of a mean needs a positive one, got {scale:.4g}")
     ratio = float(under.mean()) / scale
     linear = ratio + (under - ratio * over) / scale
-    found = mean_interval(linear, clusters=clusters, resamples=resamples, seed=seed, level=level)
-    return Interval(ratio, found.low, found.high, found.n)
+    interval = mean_interval(linear, clusters=clusters, resamples=resamples, seed=seed, level=level)
+    return Interval(ratio, interval.low, interval.high, interval.n)
 
 
 def mean_p_value(

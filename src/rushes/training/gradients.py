@@ -12,9 +12,9 @@ the gradient of e[v, f], with c = dL/de. Three ways to get it, equal up to round
 `stash` falls back to a second pass for views whose frames may get different signs (labels per segment).
 
 Where weights are sharded over processes, each pass gathers them from all, so every process must take the same passes
-(`GradientPlan.passes`), and a process without rows for one goes along with a stand-in. Of two experts each has passes of its
-own. Rows that do not fit at once go through twice, a few at a time (`rows`): a stash would hold gradients that were
-never added up.
+(`GradientPlan.passes`), and a process without rows for one goes along with a stand-in. Each of two experts has passes
+of its own. Rows that do not fit at once go through twice, a few at a time (`rows`): a stash would hold gradients that
+were never added up.
 
 With `losers` what pushes an error up is added to a second set of gradients, which `rushes.training.losers` scales. No
 forward is added, and a backward only for a view that is pulled down in some frames and pushed up in others.

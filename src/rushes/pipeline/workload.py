@@ -19,6 +19,7 @@ from rushes.edits.words import CODEC
 from rushes.noise.paths import sampling_times
 from rushes.pipeline.comparisons import comparisons_of_a_clip
 from rushes.store.latents import split_key
+from rushes.training import unconditional
 from rushes.training.bank import needs_reference
 from rushes.training.choice import Mode
 from rushes.training.comparison import Comparison
@@ -254,11 +255,15 @@ class _Job:
         )
 
     def probes(self) -> Stage | None:
-        """Policy and reference on held-out comparisons before the first step and at each checkpoint."""
-        train = self.settings.train
+        """Policy and reference on held-out comparisons before the first step and at each checkpoint, and the drift of
+        a few predictions with captions and without, for which a frozen reference is asked once.
+        """
+        train, of_clip = self.settings.train, max(len(self.shape.comparisons), 1)
         count = 1 + -(-train.steps // train.checkpoint_every)
-        views = self.held_out * self.shape.views // max(len(self.shape.comparisons), 1)
-        total = count * views * DRAWS * 2
+        views = self.held_out * self.shape.views // of_clip
+        drift = min(unconditional.COMPARISONS, self.held_out // of_clip) * unconditional.DRAWS * 2
+        asked = count + (1 if train.reference == "frozen" else count)
+        total = count * views * DRAWS * 2 + asked * drift
         return Stage((total,) * self.numbers.gpus, (0,) * self.numbers.gpus) if total else None
 
     def samples(self) -> Stage | None:

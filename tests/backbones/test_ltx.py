@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from rushes.backbones.decoders import noise_of
 
 from rushes.backbones.base import How
+from rushes.backbones.decoders import noise_of
 from rushes.backbones.loading import load_backbone
 from rushes.backbones.ltx import OWN_NOISE
 from rushes.backbones.pipeline import DiffusersBackbone

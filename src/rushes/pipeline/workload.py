@@ -134,7 +134,7 @@ def workload(
     sizes = tuple(int(n) for n in latents[1:])
     job = _Job(settings, numbers, spec, (sizes[0], sizes[1], sizes[2]), shape, mode)
     stages = {
-        "read": Stage(captions=numbers.clips + numbers.prompts + (job.leads_away)),
+        "read": Stage(captions=numbers.clips + numbers.prompts + job.leads_away),
         "encode": job.encode(),
         "eta": job.eta(),
         "generate": job.generate(),
@@ -198,7 +198,7 @@ class _Job:
             levels = PathSolver(self.spec.path, sampling_times(steps, shift or self.spec.shift, begin)).levels
         high, low = (1 + (scale != 1.0 and self.leads_away) for scale in self.scales)
         above = sum(self.spec.boundary is None or level >= self.spec.boundary for level in levels.tolist())
-        return above * high + (len(levels) - above) * low
+        return int(above * high + (len(levels) - above) * low)
 
     def guided_take(self) -> float:
         """Passes of a guided take, the mean over shares of noise as they are drawn."""

@@ -65,6 +65,7 @@ TORCH_FREE_MODULES = {
 TORCH_ALLOWED = {"rushes.store.latents"}
 DISTRIBUTIONS = {
     "cv2": "opencv-python-headless",
+    "huggingface_hub": "huggingface-hub",
     "scenedetect": "scenedetect-headless",
 }  # where the import's name is not the distribution's
 

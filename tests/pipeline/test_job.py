@@ -109,6 +109,7 @@ def test_guided_takes_and_their_sweep_are_counted(
     capsys.readouterr()
     main(["plan", str(project), *given, "--json"])
     facts = json.loads(capsys.readouterr().out)
+    passes.count.clear()
     for stage in ("generate", "eta"):
         with passes.of(stage):
             main([stage, str(project), *given])

@@ -134,7 +134,7 @@ def workload(
     sizes = tuple(int(n) for n in latents[1:])
     job = _Job(settings, numbers, spec, (sizes[0], sizes[1], sizes[2]), shape, mode)
     stages = {
-        "read": Stage(captions=numbers.clips + numbers.prompts + (job.leads_away)),
+        "read": Stage(captions=numbers.clips + numbers.prompts + job.leads_away),
         "encode": job.encode(),
         "eta": job.eta(),
         "generate": job.generate(),

@@ -107,10 +107,10 @@ def is_mixed(labels: tuple[int, ...]) -> bool:
 
 def _faults_left(pairs: Sequence[PairFacts], free: dict[str, float], seed: int) -> Interval | None:
     """None where the free takes are not seen to be worse than the real clips: then there is nothing to be left."""
-    known = [(pair.faults, free[pair.clip]) for pair in pairs if math.isfinite(pair.faults) and pair.clip in free]
-    if not known:
+    faults = [(pair.faults, free[pair.clip]) for pair in pairs if math.isfinite(pair.faults) and pair.clip in free]
+    if not faults:
         return None
-    ours, theirs = zip(*known, strict=True)
+    ours, theirs = zip(*faults, strict=True)
     if not mean_interval(theirs, seed=seed).low > 0:
         return None
     return ratio_interval(ours, theirs, seed=seed)
@@ -121,7 +121,7 @@ def propose(levels: Sequence[Level]) -> tuple[float, float] | None:
 
     Between two neighbouring levels both shares are taken to run straight, so that an end may lie between a level that
     will do and one that will not; no end lies beyond the levels that were measured. Free takes are no level of it. Ends
-    have two digits, rounded into the range. Of ranges equally wide the lower is taken.
+    have two digits, rounded into the range. The lower of two ranges equally wide is taken.
 
     Returns:
         None where no range will do, or a level has fewer than `LEAST_CLIPS` judged pairs.
@@ -190,10 +190,10 @@ def _why_nothing(guided: Sequence[Level]) -> str:
 
 
 def _of_motion(within: Sequence[Level]) -> str:
-    known = [(level.motion_agreement.value, level.eta) for level in within if level.motion_agreement]
-    if not known:
+    agreements = [(level.motion_agreement.value, level.eta) for level in within if level.motion_agreement]
+    if not agreements:
         return "motion agreement is unknown: no clip of these pairs is seen to move"
-    least, eta = min(known)
+    least, eta = min(agreements)
     if least >= LEAST_AGREEMENT:
         return ""
     return (
@@ -203,10 +203,10 @@ def _of_motion(within: Sequence[Level]) -> str:
 
 
 def _of_faults(within: Sequence[Level]) -> str:
-    known = [(level.faults_left.value, level.eta) for level in within if level.faults_left]
-    if not known:
+    shares = [(level.faults_left.value, level.eta) for level in within if level.faults_left]
+    if not shares:
         return "faults left are unknown: the free takes are not seen to be worse than the real clips"
-    least, eta = min(known)
+    least, eta = min(shares)
     if least >= LEAST_FAULTS:
         return ""
     return (

@@ -60,7 +60,7 @@ TORCH_FREE = ("records", "progress", "config", "stats", "store", "formats", "med
 TORCH_FREE_MODULES = {
     "rushes",
     "rushes.backbones.model_defaults",
-    "rushes.pipeline",
+    "rushes.project",
     "rushes.project.defaults",
     "rushes.project.reports",
     "rushes.project.labels",
@@ -72,6 +72,7 @@ TORCH_FREE_MODULES = {
 TORCH_ALLOWED = {"rushes.store.latents"}
 DISTRIBUTIONS = {
     "cv2": "opencv-python-headless",
+    "huggingface_hub": "huggingface-hub",
     "scenedetect": "scenedetect-headless",
 }  # where the import's name is not the distribution's
 

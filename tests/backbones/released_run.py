@@ -35,6 +35,7 @@ from rushes.backbones.model_defaults import all_models  # noqa: E402
 from rushes.backbones.pipeline import DiffusersBackbone, Family  # noqa: E402
 from rushes.backbones.released import Released, released  # noqa: E402
 from rushes.backbones.sampling import sample  # noqa: E402
+from rushes.backbones.tiling import tiled  # noqa: E402
 from rushes.config.tables import TrainSettings  # noqa: E402
 from rushes.noise.draws import TimeDraw  # noqa: E402
 from rushes.objectives.terms import Term  # noqa: E402
@@ -202,7 +203,7 @@ class Run:
         return {"tokens": list(condition.text.shape)}
 
     def codec(self) -> dict[str, Any]:
-        """A clip there and back, whole, and a shorter one in tiles."""
+        """A clip there and back, in tiles where a project would choose them."""
         c, f, h, w = self._shape()
         backbone, frames = self.backbone, self.size[2]
         latents = backbone.encode(self._pixels(frames))
@@ -300,7 +301,9 @@ def main(name: str, jobs: Sequence[str]) -> None:
             began = time.perf_counter()
             precision, _, shape = job.partition("/")
             mixed = precision == "full"
-            how = LoadOptions(dtype="mixed" if mixed else "auto", tiling=False)
+            # As projects do by default; what encodes first frames for the other jobs takes hours in tiles, for nothing.
+            tiles = job == "codec" and tiled("auto", released(name).family, SIZES[name][2], *SIZES[name][:2])
+            how = LoadOptions(dtype="mixed" if mixed else "auto", tiling=tiles)
             run = Run(name, opened(name, how, torch.device(NAME)), SIZES[name])
             if shape:
                 run.condition(CAPTION)

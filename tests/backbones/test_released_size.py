@@ -37,18 +37,9 @@ SMALLEST = [
 STAGES = ("text", "codec", "sample")
 EACH = ("lora/supervised", "lora/pair", "full/supervised")
 MORE = ("lora/takes", "lora/segments", "lora/levels", "full/pair", "full/takes", "full/segments", "full/levels")
-# Weights that no loss reaches: what the last block makes of the text is thrown away.
-IDLE = (
-    "to_add_out",
-    "ff_context",
-    "norm1_context",
-    "norm2_context",
-    "add_q_proj",
-    "norm_added_q",
-    "audio",
-    "a2v",
-    "v2a",
-)
+# Weights that no loss reaches: what the last block makes of the text is thrown away, and LTX-2's sound is switched off.
+TEXT = ("to_add_out", "ff_context", "norm1_context", "norm2_context", "add_q_proj", "norm_added_q")
+IDLE = (*TEXT, "audio", "a2v", "v2a", "av_cross")
 
 
 def went_through(model: str, *jobs: str) -> dict[str, Any]:

@@ -21,7 +21,6 @@ from rushes.backbones.tiny import TinyBackbone
 from rushes.cli import main
 from rushes.config.tables import LabelSettings, Settings
 from rushes.inspect import part_costs as partcosts
-from rushes.inspect import workload as workloads
 from rushes.inspect.dry_run import ClipShape, find_family
 from rushes.inspect.job_forecast import CODEC_SHARE, Machine, Model, forecast_job, model_of
 from rushes.inspect.part_costs import CodecCost, ReaderCost, codec_cost
@@ -29,6 +28,7 @@ from rushes.inspect.planning import Asked, numbers_of, settings_of
 from rushes.inspect.step_forecast import GIB
 from rushes.inspect.workload import SHARES, Numbers, Stage, held_out_of, workload
 from rushes.project import jobs
+from rushes.project.eta import LEVELS
 from rushes.training import loop
 from rushes.training.comparison import Comparison
 from rushes.training.loop import split
@@ -99,6 +99,40 @@ def test_forwards_are_those_of_a_real_run(
     assert set(facts["hours"]) == set(facts["gib"]) >= set(forecast) and facts["total_hours"] >= 0
 
 
+@pytest.mark.slow
+def test_guided_takes_and_their_sweep_are_counted(
+    project: Path, passes: Passes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes = ("generate.kind=guided", "generate.eta=[0.7,0.701]", "generate.steps=5", "generate.guidance=3",
+               "label.segment_s=0.5")  # fmt: skip
+    given = [word for change in changes for word in ("--set", change)]
+    main(["import", str(project), *given])
+    capsys.readouterr()
+    main(["plan", str(project), *given, "--json"])
+    facts = json.loads(capsys.readouterr().out)
+    passes.count.clear()
+    for stage in ("generate", "eta"):
+        with passes.of(stage):
+            main([stage, str(project), *given])
+    assert {stage: facts["forwards"][stage][0] for stage in ("generate", "eta")} == dict(passes.count)
+
+
+def test_of_two_experts_each_has_a_guidance_of_its_own() -> None:
+    """An expert whose scale is 1 is asked once a step."""
+    settings, folder = settings_of(Asked("wan2.2-t2v-a14b"), 1)
+    spec = blank(folder).spec
+    changes = ({"guidance": 4.0, "guidance_2": 3.0}, {"guidance": 4.0, "guidance_2": 1.0}, {"guidance": 1.0})
+    counted = []
+    for change in changes:
+        ask = settings.generate.model_copy(update={"guidance_2": 0.0, **change})
+        job = settings.model_copy(update={"generate": ask})
+        counted.append(workload(job, Numbers(1, 0), spec, COST.latents)["generate"].forward[0] / ask.takes)
+    both, high, neither = counted
+    assert (both, neither) == (80, 40) and 40 < high < 80
+    levels = spec.solver(40, settings.generate.shift, 1.0, COST.latents[1:]).levels if spec.solver else torch.ones(0)
+    assert high == 40 + int((levels >= 0.875).sum())
+
+
 def test_several_gpus_take_what_they_take_today() -> None:
     """Steps are shared; probes are gone through by each; takes are made by one."""
     settings, folder = settings_of(Asked("wan2.1-t2v-1.3b"), 8)
@@ -152,7 +186,7 @@ def test_stages_have_an_owner() -> None:
     stages = workload(settings, Numbers(60, 12), blank(folder).spec, COST.latents)
     assert set(stages) <= set(SHARES) and {"eta", "bank", "probes"} <= set(stages)
     assert all(isinstance(stage, Stage) for stage in stages.values())
-    assert stages["eta"].decoded == 16 * (2 * (len(workloads.ETA_LEVELS) + 1) + 1)
+    assert stages["eta"].decoded == 16 * (2 * (len(LEVELS) + 1) + 1)
 
 
 @pytest.mark.slow

@@ -164,7 +164,8 @@ NARROW: list[tuple[str, dict[str, int], Clip]] = [
     [pytest.param(*case, marks=() if not at else pytest.mark.slow, id=case[0]) for at, case in enumerate(NARROW)],
 )
 @pytest.mark.parametrize(
-    ("tune", "dtype"), [("lora", "bfloat16"), pytest.param("full", "mixed", marks=pytest.mark.slow)]
+    ("tune", "dtype"),
+    [("lora", "bfloat16"), pytest.param("full", "mixed", marks=[pytest.mark.slow, pytest.mark.whole])],
 )
 def test_two_and_three_blocks_say_what_all_take(
     name: str, changes: dict[str, int], clip: Clip, tune: str, dtype: Any

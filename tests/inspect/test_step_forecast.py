@@ -53,11 +53,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return make
 
 
-SLOW = ["wan_i2v", "wan_experts", "wan_ti2v", "cogvideox_5b", "cogvideox_1.5_i2v", "ltx", "ltx2", "hunyuan",
-        "hunyuan_i2v", "hunyuan15", "hunyuan15_i2v", "animatediff"]  # fmt: skip
+SLOW = ["wan_experts", "cogvideox_5b", "ltx2", "hunyuan15"]
+MORE = ["wan_i2v", "wan_ti2v", "cogvideox_1.5_i2v", "ltx", "hunyuan", "hunyuan_i2v", "hunyuan15_i2v", "animatediff"]
+NAMES = [
+    "wan",
+    *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW),
+    *(pytest.param(name, marks=[pytest.mark.slow, pytest.mark.whole]) for name in MORE),
+]
 
 
-@pytest.mark.parametrize("name", ["wan", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("tune", ["lora", "full"])
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_forecast_is_what_is_measured(

@@ -148,14 +148,9 @@ def test_size_and_length_may_be_given() -> None:
     assert rows["backbone.height_px"]["source"] == rows["backbone.frames"]["source"] == GIVEN
 
 
-def test_lengths_are_rounded_to_the_nearest(wan: Path) -> None:
-    class Spec:
-        temporal_ratio, lead = 4, 0
-
-        def largest(self, frames: int) -> int:
-            return 1 + (frames - 1) // 4 * 4
-
-    spec: Any = Spec()
+def test_lengths_are_rounded_to_the_nearest() -> None:
+    name = "wan2.1-t2v-1.3b"
+    spec = family_of(Match(all_models()[name])).spec(released(name), LoadOptions())
     assert [nearest_length(spec, frames) for frames in (0, 1, 3, 4, 81, 84)] == [1, 1, 1, 5, 81, 85]
 
 

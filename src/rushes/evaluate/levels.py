@@ -121,7 +121,7 @@ def propose(levels: Sequence[Level]) -> tuple[float, float] | None:
 
     Between two neighbouring levels both shares are taken to run straight, so that an end may lie between a level that
     will do and one that will not; no end lies beyond the levels that were measured. Free takes are no level of it. Ends
-    have two digits, rounded into the range. Of ranges equally wide the lower is taken.
+    have two digits, rounded into the range. The lower of two ranges equally wide is taken.
 
     Returns:
         None where no range will do, or a level has fewer than `LEAST_CLIPS` judged pairs.

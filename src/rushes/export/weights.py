@@ -122,10 +122,11 @@ def load_lines(backbone: DiffusersBackbone, path: Path) -> str:
     import diffusers
 
     if isinstance(backbone.network, Experts):
-        return (
-            f"pipeline.load_lora_weights({str(path / 'high_noise')!r})\n"
-            f"pipeline.load_lora_weights({str(path / 'low_noise')!r}, load_into_transformer_2=True)"
-        )
+        lines = {
+            "high_noise": f"pipeline.load_lora_weights({str(path / 'high_noise')!r})",
+            "low_noise": f"pipeline.load_lora_weights({str(path / 'low_noise')!r}, load_into_transformer_2=True)",
+        }
+        return "\n".join(line for name, line in lines.items() if (path / name).is_dir())  # one may not be trained
     if hasattr(getattr(diffusers, backbone.folder.pipeline), "load_lora_weights"):
         return f"pipeline.load_lora_weights({str(path)!r})"
     (part,) = (name for name in backbone.family.networks if backbone.folder.has(name))

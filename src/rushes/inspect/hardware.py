@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from rushes.backbones.base import LoadOptions
 from rushes.backbones.released import Released, released, released_names
 from rushes.config.tables import Settings
 from rushes.inspect.dry_run import ClipShape, Cost, dry_run, find_family
@@ -89,8 +90,10 @@ class Costs:
 def rows_of(name: str, costs: Costs) -> list[Row]:
     """All rows of a released model."""
     folder = released(name)
-    return [_row(folder, name, tune, short, costs) for short in (False, True) for tune in TUNES
-            if tune != "4 bits" or folder.family != "inflated_sd"]  # fmt: skip
+    tunes = [tune for tune in TUNES if tune != "4 bits" or folder.family != "inflated_sd"]
+    one_length = find_family(folder.pipeline).spec(folder, How()).only_frames
+    return [_row(folder, name, tune, short, costs) for short in ((False,) if one_length else (False, True))
+            for tune in tunes]  # fmt: skip
 
 
 def _row(folder: Released, name: str, tune: Tune, short: bool, costs: Costs) -> Row:
@@ -137,7 +140,7 @@ def page(models: Mapping[str, list[Row]]) -> Iterator[str]:
     yield f"| model | length | {' | '.join(heads)} |"
     yield f"|---|---|{'---|' * len(heads)}"
     for name, rows in models.items():
-        for short in (False, True):
+        for short in dict.fromkeys(row.short for row in rows):
             own = [row for row in rows if row.short == short]
             cells = [_best(own, card) for card in CARDS]
             yield f"| {name if not short else ''} | {own[0].clip.frames} frames | {' | '.join(cells)} |"
@@ -195,8 +198,8 @@ and metrics are not in it.
 ## What can be trained
 
 `4 bits` and `bfloat16` are adapters of rank 32 over weights held so; `full` is all weights, held in float32 and
-computed in bfloat16. What is named fits with every stage of the job. The second line of each model is for clips of two
-fifths of the release's length.
+computed in bfloat16. What is named fits with every stage of the job. The second line of a model is for clips of two
+fifths of the release's length, where it takes more than one length.
 """
 LEGEND = """GiB is what the largest stage takes with one view at a time; a card that has room takes several at once.
 Cells: seconds a training step, then hours of the whole job for 60 and for 400 clips; "no": the job does not fit."""

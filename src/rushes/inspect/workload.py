@@ -18,7 +18,9 @@ from rushes.config.tables import Settings
 from rushes.edits.words import CODEC
 from rushes.noise.paths import sampling_times
 from rushes.project.comparisons import comparisons_of_a_clip
+from rushes.project.eta import CLIPS, reached_levels
 from rushes.store.latents import split_key
+from rushes.training import unconditional
 from rushes.training.bank import needs_reference
 from rushes.training.choice import Mode
 from rushes.training.comparison import Comparison
@@ -38,7 +40,6 @@ SHARES: Mapping[str, Share] = {
     "samples": "first",
     "evaluate": "first",
 }
-ETA_LEVELS, ETA_CLIPS = (0.60, 0.70, 0.80, 0.88, 0.94, 0.97), 16  # of `rushes eta`, which adds takes from pure noise
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ def workload(
     sizes = tuple(int(n) for n in latents[1:])
     job = _Job(settings, numbers, spec, (sizes[0], sizes[1], sizes[2]), shape, mode)
     stages = {
-        "read": Stage(captions=numbers.clips + numbers.prompts + (job.passes > 1)),
+        "read": Stage(captions=numbers.clips + numbers.prompts + job.leads_away),
         "encode": job.encode(),
         "eta": job.eta(),
         "generate": job.generate(),
@@ -169,10 +170,15 @@ class _Job:
     mode: Mode
 
     @property
-    def passes(self) -> int:
-        """Through the network at each step of a take."""
-        twice = self.settings.generate.guidance != 1.0 and self.spec.guidance == "two_passes"
-        return 2 if twice else 1
+    def scales(self) -> tuple[float, float]:
+        """Of guidance, at high and at low noise."""
+        ask = self.settings.generate
+        return ask.guidance, ask.guidance_2 or ask.guidance
+
+    @property
+    def leads_away(self) -> bool:
+        """Whether any step of a take asks the network twice."""
+        return self.spec.guidance == "two_passes" and any(scale != 1.0 for scale in self.scales)
 
     @property
     def held_out(self) -> int:
@@ -182,18 +188,23 @@ class _Job:
     def trained_on(self) -> int:
         return self.numbers.clips * len(self.shape.comparisons) - self.held_out
 
-    def levels(self, steps: int, eta: float = 1.0) -> int:
-        """Steps of a take from noise level `eta`."""
+    def take(self, steps: int, eta: float = 1.0) -> int:
+        """Passes through the network of a take that begins at a share of noise `eta`."""
         shift = self.settings.generate.shift or None
+        begin = eta if eta == 1.0 else self.spec.path.time_of_share(eta)
         if self.spec.solver:
-            return len(self.spec.solver(steps, shift, eta, self.size).levels)
-        return len(PathSolver(self.spec.path, sampling_times(steps, shift or self.spec.shift, eta)).levels)
+            levels = self.spec.solver(steps, shift, begin, self.size).levels
+        else:
+            levels = PathSolver(self.spec.path, sampling_times(steps, shift or self.spec.shift, begin)).levels
+        high, low = (1 + (scale != 1.0 and self.leads_away) for scale in self.scales)
+        above = sum(self.spec.boundary is None or level >= self.spec.boundary for level in levels.tolist())
+        return int(above * high + (len(levels) - above) * low)
 
-    def guided_levels(self) -> float:
-        """Steps of a guided take, the mean over noise levels as they are drawn."""
+    def guided_take(self) -> float:
+        """Passes of a guided take, the mean over shares of noise as they are drawn."""
         low, high = self.settings.generate.eta
         drawn = torch.linspace(low, high, 9, dtype=torch.float64).tolist()
-        return sum(self.levels(self.settings.generate.steps, eta) for eta in drawn) / len(drawn)
+        return sum(self.take(self.settings.generate.steps, eta) for eta in drawn) / len(drawn)
 
     def one(self, forward: float = 0, **codec: int) -> Stage:
         """A stage that the first GPU does alone."""
@@ -217,19 +228,18 @@ class _Job:
         """Two takes of a few clips at each level and from pure noise, and each real clip through the codec."""
         if self.settings.generate.kind != "guided":
             return None
-        clips, steps = min(ETA_CLIPS, self.numbers.clips), self.settings.generate.steps
-        taken = sum(self.levels(steps, eta) for eta in (*ETA_LEVELS, 1.0))
-        takes = 2 * (len(ETA_LEVELS) + 1) * clips
-        return self.one(2 * clips * taken * self.passes, decoded=takes + clips)
+        clips, shares = min(CLIPS, self.numbers.clips), (*reached_levels(self.spec.path), 1.0)
+        passes = sum(self.take(self.settings.generate.steps, eta) for eta in shares)
+        return self.one(2 * clips * passes, decoded=(2 * len(shares) + 1) * clips)
 
     def generate(self) -> Stage | None:
         """Takes of all clips; a recipe that compares none needs none."""
         if not any(view.source != "real" for each in self.shape.comparisons for view in each.views if not view.edit):
             return None
         ask = self.settings.generate
-        steps = self.guided_levels() if ask.kind == "guided" else self.levels(ask.steps)
+        passes = self.guided_take() if ask.kind == "guided" else self.take(ask.steps)
         takes = self.numbers.clips * ask.takes
-        return self.one(takes * steps * self.passes, decoded=takes)
+        return self.one(takes * passes, decoded=takes)
 
     def bank(self) -> Stage | None:
         draws, clips = self.settings.train.bank, self.trained_on / max(len(self.shape.comparisons), 1)
@@ -254,11 +264,15 @@ class _Job:
         )
 
     def probes(self) -> Stage | None:
-        """Policy and reference on held-out comparisons before the first step and at each checkpoint."""
-        train = self.settings.train
+        """Policy and reference on held-out comparisons before the first step and at each checkpoint, and the drift of
+        a few predictions with captions and without, for which a frozen reference is asked once.
+        """
+        train, of_clip = self.settings.train, max(len(self.shape.comparisons), 1)
         count = 1 + -(-train.steps // train.checkpoint_every)
-        views = self.held_out * self.shape.views // max(len(self.shape.comparisons), 1)
-        total = count * views * DRAWS * 2
+        views = self.held_out * self.shape.views // of_clip
+        drift = min(unconditional.COMPARISONS, self.held_out // of_clip) * unconditional.DRAWS * 2
+        asked = count + (1 if train.reference == "frozen" else count)
+        total = count * views * DRAWS * 2 + asked * drift
         return Stage((total,) * self.numbers.gpus, (0,) * self.numbers.gpus) if total else None
 
     def samples(self) -> Stage | None:
@@ -269,13 +283,13 @@ class _Job:
         times = len({0, train.steps, *range(0, train.steps + 1, train.sample_every)})
         held_out = self.held_out // max(len(self.shape.comparisons), 1)
         takes = times * min(train.samples, held_out)
-        return self.one(takes * self.levels(self.settings.generate.steps) * self.passes, decoded=takes)
+        return self.one(takes * self.take(self.settings.generate.steps), decoded=takes)
 
     def evaluate(self) -> Stage | None:
         """Held-out prompts by the base and by what was trained."""
         ask = self.settings.evaluate
         takes = 2 * self.numbers.prompts * ask.seeds
-        return self.one(takes * self.levels(ask.steps) * self.passes, decoded=takes) if takes else None
+        return self.one(takes * self.take(ask.steps), decoded=takes) if takes else None
 
 
 def _parts(items: int, gpus: int) -> Iterator[int]:

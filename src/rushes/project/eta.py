@@ -20,9 +20,10 @@ from rushes.store.database import Store
 Facts = dict[str, Any]
 LEVELS = (0.60, 0.70, 0.80, 0.88, 0.94, 0.97)
 LEAST_LEVELS = 5
+CLIPS = 16  # training clips that pairs are made of, where nobody says how many
 
 
-def eta_of_project(project: Project, levels: Sequence[float] = (), clips: int = 16) -> Facts:
+def eta_of_project(project: Project, levels: Sequence[float] = (), clips: int = CLIPS) -> Facts:
     """Measure guided pairs at several levels and free takes beside them, and propose `generate.eta`.
 
     Args:
@@ -107,7 +108,7 @@ def _clips(project: Project, count: int) -> list[Clip]:
 def _levels(path: NoisePath, given: Sequence[float]) -> list[float]:
     """The levels, from the lowest up."""
     if not given:
-        return _reached(path)
+        return reached_levels(path)
     if len(set(given)) < max(len(given), LEAST_LEVELS) or not all(0 < level < 1 for level in given):
         raise ValueError(
             f"--levels: name {LEAST_LEVELS} or more different ones above 0 and below 1, got "
@@ -121,7 +122,7 @@ def _levels(path: NoisePath, given: Sequence[float]) -> list[float]:
     return sorted(given)
 
 
-def _reached(path: NoisePath) -> list[float]:
+def reached_levels(path: NoisePath) -> list[float]:
     """`LEVELS`, those that the path does not reach drawn down to the last that it does, in two digits."""
     found = []
     for level in LEVELS:

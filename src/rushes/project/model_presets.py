@@ -219,16 +219,16 @@ def nearest_size(spec: BackboneSpec, height_px: int, width_px: int) -> tuple[int
         return spec.only_px
     multiple = spec.multiple_px or spec.spatial_ratio
     nearest = [max(round(side / multiple), 1) * multiple for side in (height_px, width_px)]
-    if most := getattr(spec, "most_px", None):
-        nearest = [min(side, limit) for side, limit in zip(nearest, most, strict=True)]
+    if spec.most_px:
+        nearest = [min(side, limit) for side, limit in zip(nearest, spec.most_px, strict=True)]
     return nearest[0], nearest[1]
 
 
 def nearest_length(spec: BackboneSpec, frames: int) -> int:
     """The number of frames nearest to that wanted that a model can take."""
-    only, most = getattr(spec, "only_frames", 0), getattr(spec, "most_frames", 0)
-    if only:
-        return int(only)
+    if spec.only_frames:
+        return spec.only_frames
+    most = spec.most_frames
     step = spec.temporal_ratio * (1 + spec.lead)
     below = spec.largest(max(frames, 1))
     nearer = 2 * (frames - below) <= step or (most and below + step > most)

@@ -81,7 +81,7 @@ def trial_comparisons(comparisons: Sequence[Comparison]) -> list[Comparison]:
 
 
 def propose(rows: Sequence[Mapping[str, Any]], target: float = TARGET) -> list[Proposal]:
-    """Strengths from the held-out figures of a trial (see `rushes.pipeline.strength`), one for each level.
+    """Strengths from the held-out figures of a trial (see `rushes.project.tuning`), one for each level.
 
     At policy == reference every margin is zero, so its spread says nothing. What beta decides is how far the policy
     goes before the loss lets go of it. The trial therefore goes with the same force all along, as at beta -> 0, and

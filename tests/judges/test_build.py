@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from rushes.config.tables import EndpointSettings, LabelSettings, Settings
+from rushes.config.endpoint import EndpointSettings
+from rushes.config.tables import LabelSettings, Settings
 from rushes.judges.build import ANSWERS, judge_of
 
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from rushes.config.endpoint import EndpointSettings
 from rushes.config.files import SettingsError
-from rushes.config.tables import EndpointSettings, LabelSettings, Settings, TrainSettings
+from rushes.config.tables import LabelSettings, Settings, TrainSettings
 from rushes.formats.preferences import media_needed
 from rushes.progress import no_bar
 from rushes.project import labels, runs, stages, training

@@ -13,7 +13,8 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from rushes.config import curation
-from rushes.config.tables import EndpointSettings, Settings
+from rushes.config.endpoint import EndpointSettings
+from rushes.config.tables import Settings
 from rushes.curate.base import CurationEntry, CurationFinding, Dropped, Stage, Task
 from rushes.curate.frames import read_moments
 from rushes.curate.limits import Threshold

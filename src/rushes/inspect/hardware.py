@@ -91,7 +91,7 @@ def rows_of(name: str, costs: Costs) -> list[Row]:
     """All rows of a released model."""
     folder = released(name)
     tunes = [tune for tune in TUNES if tune != "4 bits" or folder.family != "inflated_sd"]
-    one_length = find_family(folder.pipeline).spec(folder, How()).only_frames
+    one_length = find_family(folder.pipeline).spec(folder, LoadOptions()).only_frames
     return [_row(folder, name, tune, short, costs) for short in ((False,) if one_length else (False, True))
             for tune in tunes]  # fmt: skip
 

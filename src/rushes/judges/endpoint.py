@@ -28,7 +28,7 @@ import httpx
 import stamina
 from pydantic import BaseModel, ValidationError
 
-from rushes.config import tables
+from rushes.config.endpoint import EndpointSettings
 from rushes.judges.answers import Answers, Reply, Spent
 from rushes.media.resize import Frames
 from rushes.metrics.base import shrink
@@ -67,7 +67,7 @@ class _Passing(Exception):
 class ChatEndpoint:
     """A client of one model; threads may share it. `answers` is the file that keeps answers and the ledger."""
 
-    def __init__(self, settings: tables.EndpointSettings, answers: Path) -> None:
+    def __init__(self, settings: EndpointSettings, answers: Path) -> None:
         """Raises EndpointError when no model is named or the environment variable with the key is not set."""
         if not settings.model:
             raise EndpointError("endpoint.model is empty; name the model that answers at endpoint.url")
@@ -236,7 +236,7 @@ def _backoff(error: Exception) -> bool | float:
 
 
 def _checked(
-    response: httpx.Response, settings: tables.EndpointSettings, read: Callable[[dict[str, Any]], T]
+    response: httpx.Response, settings: EndpointSettings, read: Callable[[dict[str, Any]], T]
 ) -> tuple[dict[str, Any], T]:
     status, body = response.status_code, " ".join(response.text.split())[:300]
     if status == 429 or status >= 500 or status == 408:
@@ -288,7 +288,7 @@ def _vectors(data: dict[str, Any], count: int) -> list[list[float]]:
     return vectors
 
 
-def _cost(data: dict[str, Any], settings: tables.EndpointSettings) -> float:
+def _cost(data: dict[str, Any], settings: EndpointSettings) -> float:
     usage = data.get("usage") or {}
     read: int | None = usage.get("prompt_tokens")
     written: int | None = usage.get("completion_tokens")

@@ -7,8 +7,9 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from rushes.backbones.loading import backbone_names
+from rushes.config.endpoint import EndpointSettings
 from rushes.config.files import SettingsError, validate_table
-from rushes.config.tables import EndpointSettings, LabelSettings, Settings, TrainSettings
+from rushes.config.tables import LabelSettings, Settings, TrainSettings
 from rushes.judges import metric as metric_judge
 from rushes.metrics.catalogue import all_metrics
 from rushes.training.recipe import load_recipe, recipe_names

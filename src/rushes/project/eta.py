@@ -9,8 +9,9 @@ from typing import Any
 from rushes.config.tables import Settings
 from rushes.evaluate.levels import LEAST_CLIPS, MEASURES, propose, summarise, warnings_of
 from rushes.judges.base import Judge
+from rushes.judges.build import judge_of
 from rushes.noise.paths import NoisePath
-from rushes.project.labels import PROBE_PAIRS, judge_of
+from rushes.project.labels import PROBE_PAIRS
 from rushes.project.probes import draw_sheets, make_probes, measure_probes
 from rushes.project.project import Project
 from rushes.records import Clip, stable_hash

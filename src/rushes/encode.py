@@ -102,9 +102,9 @@ def _stills(
     rows = [row for row, job in enumerate(part) if job.first or job.edit] if backbone.spec.still else []
     if not rows:
         return {}
-    made = backbone.still(frames_BTHWC[rows, 0], size.frames)
+    tensors = backbone.still(frames_BTHWC[rows, 0], size.frames)
     of = [part[row].media if part[row].first else part[row].key for row in rows]
-    return {still_key(key, name): many[at] for name, many in made.items() for at, key in enumerate(of)}
+    return {still_key(key, name): many[at] for name, many in tensors.items() for at, key in enumerate(of)}
 
 
 def edited(job: EncodingJob, read: edits.Read, backbone: Backbone) -> NDArray[np.uint8]:

@@ -92,7 +92,7 @@ def _as_before(table: GenerateSettings | BackboneSettings) -> set[str]:
 
 def requests(studio: GenerationContext, clips: Sequence[Clip], seed: int) -> list[Request]:
     """All candidates that the settings ask for, clip by clip."""
-    found = []
+    wanted = []
     for clip in clips:
         eta = _eta(studio.settings, clip, seed)
         for k in range(studio.settings.takes):
@@ -100,8 +100,8 @@ def requests(studio: GenerationContext, clips: Sequence[Clip], seed: int) -> lis
             id = stable_hash([clip.id, studio.weights, number, studio.settings_hash, studio.system])
             gap = studio.settings.kind == "gap"
             caption = masked(clip.caption, studio.settings.mask, number) if gap else clip.caption
-            found.append(Request(id, clip, caption, number, eta))
-    return found
+            wanted.append(Request(id, clip, caption, number, eta))
+    return wanted
 
 
 def take_seed(seed: int, clip: Clip, k: int) -> int:
@@ -132,8 +132,8 @@ def _eta(settings: GenerateSettings, clip: Clip, seed: int) -> float | None:
 
 def missing(studio: GenerationContext, wanted: Sequence[Request]) -> list[Request]:
     """Requests that the store has no candidate for."""
-    known = {candidate.id for candidate in studio.store.candidates(system=studio.system)}
-    return [request for request in wanted if request.id not in known]
+    stored = {candidate.id for candidate in studio.store.candidates(system=studio.system)}
+    return [request for request in wanted if request.id not in stored]
 
 
 def generate(
@@ -170,7 +170,7 @@ def frames_of(studio: GenerationContext, group: Sequence[Request]) -> NDArray[np
     """
     backbone, size, settings = studio.backbone, studio.size, studio.settings
     if group[0].eta == 0:
-        return backbone.decode(torch.stack([_known(studio, request.clip.media) for request in group]))
+        return backbone.decode(torch.stack([_stored_latent(studio, request.clip.media) for request in group]))
     spec = backbone.spec
     shape = (
         spec.channels,
@@ -183,7 +183,7 @@ def frames_of(studio: GenerationContext, group: Sequence[Request]) -> NDArray[np
         noise = shared_noise(noise, settings.shared_noise, settings.noise == "unit")
     captions = [request.caption for request in group]
     first = _firsts(studio, group) if size.first_frame else {}
-    start = torch.stack([_known(studio, r.clip.media) for r in group]) if group[0].eta is not None else None
+    start = torch.stack([_stored_latent(studio, r.clip.media) for r in group]) if group[0].eta is not None else None
     latents = sample(
         backbone,
         backbone.condition(captions, **first),
@@ -245,14 +245,14 @@ def _leads_away(studio: GenerationContext) -> bool:
 def _firsts(studio: GenerationContext, group: Sequence[Request]) -> dict[str, torch.Tensor]:
     """First frames, as arguments of the backbone's `condition`."""
     stills = [_stills(studio, request) for request in group]
-    found = {name: torch.stack([still[name] for still in stills]) for name in studio.backbone.spec.still}
-    firsts = [_known(studio, first_frame_key(_start(request)))[:, 0] for request in group]
-    return {"first_frame_BCHW": torch.stack(firsts), **found}
+    tensors = {name: torch.stack([still[name] for still in stills]) for name in studio.backbone.spec.still}
+    firsts = [_stored_latent(studio, first_frame_key(_start(request)))[:, 0] for request in group]
+    return {"first_frame_BCHW": torch.stack(firsts), **tensors}
 
 
 def _stills(studio: GenerationContext, request: Request) -> dict[str, torch.Tensor]:
     """What the model takes of a request's first frame beside its latent."""
-    return {name: _known(studio, still_key(_start(request), name)) for name in studio.backbone.spec.still}
+    return {name: _stored_latent(studio, still_key(_start(request), name)) for name in studio.backbone.spec.still}
 
 
 def _start(request: Request) -> str:
@@ -260,7 +260,7 @@ def _start(request: Request) -> str:
     return request.clip.first_frame or request.clip.media
 
 
-def _known(studio: GenerationContext, key: str) -> torch.Tensor:
+def _stored_latent(studio: GenerationContext, key: str) -> torch.Tensor:
     latent = studio.latents.get(key)
     if latent is None:
         raise ValueError(f"no latent for {key[:12]}; `rushes generate` encodes it first")

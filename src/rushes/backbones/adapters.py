@@ -77,8 +77,8 @@ def adapter_is_idle(network: nn.Module) -> bool:
 def lora_config(network: nn.Module, name: str = "policy") -> dict[str, Any]:
     """What `add_lora` was asked for, as peft writes it down."""
     configs: Any = network.peft_config
-    found: dict[str, Any] = configs[name].to_dict()
-    return found
+    config: dict[str, Any] = configs[name].to_dict()
+    return config
 
 
 def save_lora(part: nn.Module, config: Mapping[str, Any], path: Path, prefix: str, name: str = "policy") -> None:

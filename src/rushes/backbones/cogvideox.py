@@ -89,10 +89,10 @@ def _positions(network: Any, latents_BCFHW: Tensor, model: DiffusersBackbone) ->
     _, _, f, h, w = latents_BCFHW.shape
     ratio = model.spec.spatial_ratio
     pipeline: Any = SimpleNamespace(transformer=network, vae_scale_factor_spatial=ratio)
-    made: tuple[Tensor, Tensor] = diffusers.CogVideoXPipeline._prepare_rotary_positional_embeddings(
+    positions: tuple[Tensor, Tensor] = diffusers.CogVideoXPipeline._prepare_rotary_positional_embeddings(
         pipeline, h * ratio, w * ratio, f, latents_BCFHW.device
     )
-    return made
+    return positions
 
 
 FAMILY = Family(

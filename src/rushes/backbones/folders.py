@@ -52,13 +52,13 @@ class Folder:
         """What a part's configuration says, beside the defaults of its class."""
         folder = self.path / part
         names = ("config.json", "scheduler_config.json")
-        found = next((folder / name for name in names if (folder / name).is_file()), None)
-        if found is None:
+        file = next((folder / name for name in names if (folder / name).is_file()), None)
+        if file is None:
             raise ValueError(f"{folder}: has no {names[0]}, so the model is not whole; {_AGAIN}")
         try:
-            config: dict[str, Any] = json.loads(found.read_text(encoding="utf-8"))
+            config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise ValueError(f"{found}: not JSON ({error}); {_AGAIN}") from None
+            raise ValueError(f"{file}: not JSON ({error}); {_AGAIN}") from None
         return config
 
     def cls(self, part: str) -> Any:
@@ -112,16 +112,16 @@ def open_folder(path: str, family: str, pipelines: tuple[str, ...]) -> Folder:
             f"backbone.path is empty and {family!r} ships no weights; name a folder in diffusers' layout, "
             f"or {HUB}OWNER/NAME"
         )
-    found = read_folder(path)
-    if found.pipeline not in pipelines:
+    opened = read_folder(path)
+    if opened.pipeline not in pipelines:
         raise ValueError(
-            f"{found.path} holds a {found.pipeline}, and backbone {family!r} reads {', '.join(pipelines)}; set "
+            f"{opened.path} holds a {opened.pipeline}, and backbone {family!r} reads {', '.join(pipelines)}; set "
             "backbone.name to the family of that model"
         )
-    for part in found.index:
-        if found.has(part):
-            _check_weights(found, part)
-    return found
+    for part in opened.index:
+        if opened.has(part):
+            _check_weights(opened, part)
+    return opened
 
 
 def read_folder(path: str) -> Folder:
@@ -140,11 +140,11 @@ def read_folder(path: str) -> Folder:
             "model whose name ends in -Diffusers or -diffusers, where there are two"
         )
     try:
-        found = Folder(folder, json.loads(index.read_text(encoding="utf-8")))
-        _ = found.pipeline
+        opened = Folder(folder, json.loads(index.read_text(encoding="utf-8")))
+        _ = opened.pipeline
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{index}: not the index of a model ({error}); {_AGAIN}") from None
-    return found
+    return opened
 
 
 def _from_hub(name: str) -> Path:
@@ -173,14 +173,14 @@ def _variant_on_hub(name: str) -> str | None:
         part, _, inside = file.rpartition("/")
         if part and inside.endswith(".safetensors"):
             parts.setdefault(part, []).append(inside)
-    found = [variant for inside in parts.values() if (variant := _variant(inside))]
-    return min(found, key=_by_use, default=None)
+    variants = [variant for inside in parts.values() if (variant := _variant(inside))]
+    return min(variants, key=_by_use, default=None)
 
 
 def _variant(names: Iterable[str]) -> str | None:
     """The variant among files of weights, fp16 before others; None where there are weights without one, or none."""
-    found = [match[1] for name in names if (match := _WEIGHTS.fullmatch(name))]
-    return min(found, key=_by_use) if found and None not in found else None
+    variants = [match[1] for name in names if (match := _WEIGHTS.fullmatch(name))]
+    return min(variants, key=_by_use) if variants and None not in variants else None
 
 
 def _by_use(variant: str) -> tuple[bool, str]:
@@ -228,20 +228,20 @@ def _check_weights(model: Folder, name: str) -> None:
 
 def _shards(part: Path, files: Sequence[Path]) -> list[str]:
     """Files that weights in several must have, by their index, or by their own names where it is missing."""
-    found: set[str] = set()
+    shards: set[str] = set()
     for index in part.glob("*.safetensors.index*.json"):
         try:
-            found |= set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+            shards |= set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{index}: not the index of weights ({error}); {_AGAIN}") from None
     for file in files:
         if numbered := re.fullmatch(r"(.+)-\d{5}-of-(\d{5})((?:\.\w+)?)\.safetensors", file.name):
             stem, count, end = numbered[1], int(numbered[2]), numbered[3]
-            found |= {f"{stem}-{at:05}-of-{count:05}{end}.safetensors" for at in range(1, count + 1)}
+            shards |= {f"{stem}-{at:05}-of-{count:05}{end}.safetensors" for at in range(1, count + 1)}
             name, _, variant = stem.partition(".")
             variant = variant or end.removeprefix(".")
-            found.add(f"{name}.safetensors.index{variant and '.' + variant}.json")
-    return sorted(found)
+            shards.add(f"{name}.safetensors.index{variant and '.' + variant}.json")
+    return sorted(shards)
 
 
 @contextmanager

@@ -59,8 +59,8 @@ def text(read: Any, caption: str) -> Rows:
     pipeline = diffusers.HunyuanVideo15Pipeline
     words, mask = pipeline._get_mllm_prompt_embeds(read.text_encoder, read.tokenizer, [caption], read.device)
     glyphs, seen = pipeline._get_byt5_prompt_embeds(read.tokenizer_2, read.text_encoder_2, [caption], read.device)
-    found = {"text": words[0] * mask[0, :, None], "mask": mask[0], "glyphs": glyphs[0] * seen[0, :, None]}
-    return {**found, "glyphs_mask": seen[0]}
+    rows = {"text": words[0] * mask[0, :, None], "mask": mask[0], "glyphs": glyphs[0] * seen[0, :, None]}
+    return {**rows, "glyphs_mask": seen[0]}
 
 
 def still(model: DiffusersBackbone, frames_BHWC: NDArray[np.uint8], frames: int) -> dict[str, Tensor]:

@@ -26,5 +26,5 @@ def decode(codec: Any, latents_BCFHW: Tensor, how: LoadOptions = DEFAULTS) -> Te
 def _by_frame(each: Callable[[Tensor], Tensor], clips_BCFHW: Tensor) -> Tensor:
     """What `each` makes of images [N, C, H, W], for clips."""
     images = clips_BCFHW.transpose(1, 2).flatten(0, 1)
-    made = torch.cat([each(some) for some in torch.split(images, AT_ONCE)])
-    return made.view(len(clips_BCFHW), -1, *made.shape[1:]).transpose(1, 2)
+    results = torch.cat([each(some) for some in torch.split(images, AT_ONCE)])
+    return results.view(len(clips_BCFHW), -1, *results.shape[1:]).transpose(1, 2)

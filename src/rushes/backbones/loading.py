@@ -60,6 +60,6 @@ def backbone_table() -> list[dict[str, Any]]:
 def _about(module: Path) -> dict[str, Any]:
     for node in ast.parse(module.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "ABOUT":
-            found: dict[str, Any] = ast.literal_eval(node.value)
-            return found
+            about: dict[str, Any] = ast.literal_eval(node.value)
+            return about
     raise AssertionError(f"{module} says nothing about itself")

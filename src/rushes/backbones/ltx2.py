@@ -60,12 +60,12 @@ def predict(network: Any, noised_BCFHW: Tensor, t_BF: Tensor, condition: Conditi
     """Velocity, noise - clean, of the video."""
     b, _, f, h, w = noised_BCFHW.shape
     sigma, sizes = 1000 * t_BF[:, -1], network.config
-    told = sizes.caption_channels if sizes.use_prompt_embeddings else sizes.audio_cross_attention_dim
+    caption_width = sizes.caption_channels if sizes.use_prompt_embeddings else sizes.audio_cross_attention_dim
     tokens: Tensor = network(
         noised_BCFHW.flatten(2).transpose(1, 2),
         noised_BCFHW.new_zeros(b, 1, sizes.audio_in_channels),
         condition.text,
-        noised_BCFHW.new_zeros(b, 1, told),
+        noised_BCFHW.new_zeros(b, 1, caption_width),
         (1000 * t_BF).repeat_interleave(h * w, 1),
         audio_timestep=sigma,
         sigma=sigma,

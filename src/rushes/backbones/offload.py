@@ -34,9 +34,9 @@ def codec_at_work(method: Callable[Concatenate[Any, P], T]) -> Callable[Concaten
     return moved
 
 
-def _same(one: torch.device, other: torch.device) -> bool:
+def _same(device: torch.device, other: torch.device) -> bool:
     """Whether two devices are one: "cuda" is what a model is sent to, and "cuda:0" where it then says it is."""
-    return one.type == other.type and (None in (one.index, other.index) or one.index == other.index)
+    return device.type == other.type and (None in (device.index, other.index) or device.index == other.index)
 
 
 def offload_blocks(network: nn.Module, device: torch.device) -> None:

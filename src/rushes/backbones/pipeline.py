@@ -156,9 +156,9 @@ class DiffusersBackbone:
     @cached_property
     def _at_rest(self) -> str:
         """The fingerprint of a model whose network nobody has asked for; it leaves memory again, as it may be large."""
-        found = weights_fingerprint(self.codec, self.network)
+        fingerprint = weights_fingerprint(self.codec, self.network)
         del self.network
-        return found
+        return fingerprint
 
     @property
     def codec_fingerprint(self) -> str:

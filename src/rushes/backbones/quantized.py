@@ -86,8 +86,8 @@ def _replaced(layer: nn.Linear, bits: Quantize) -> nn.Module:
         # otherwise than the policy that it is.
         new.support_avx512bf16_for_cpu = False
     new.bias = layer.bias
-    found: nn.Module = new.requires_grad_(False).eval()
-    return found
+    frozen: nn.Module = new.requires_grad_(False).eval()
+    return frozen
 
 
 def bits_of(network: nn.Module) -> str:

@@ -68,21 +68,21 @@ class Released(Folder):
         torch.set_default_dtype(dtype)
         try:
             with no_init_weights(), _without_memory():
-                made: nn.Module = cls(cls.config_class(**config)) if reads else cls.from_config(config)
+                part_module: nn.Module = cls(cls.config_class(**config)) if reads else cls.from_config(config)
         finally:
             torch.set_default_dtype(before)
         if reads:
-            made.tie_weights()  # type: ignore[operator]  # which is part of the initialisation that was left out
-        wide = {*(getattr(made, _WIDE["transformers" if reads else "diffusers"], None) or ())}
+            part_module.tie_weights()  # type: ignore[operator]  # which is part of the initialisation that was left out
+        wide = {*(getattr(part_module, _WIDE["transformers" if reads else "diffusers"], None) or ())}
         filled: dict[int, nn.Parameter] = {}  # weights that two modules share stay one
-        for path, module in made.named_modules():
+        for path, module in part_module.named_modules():
             for name, weight in module._parameters.items():
                 if weight is not None and id(weight) not in filled:
                     its = torch.float32 if wide & {*path.split("."), name} else weight.dtype
                     filled[id(weight)] = nn.Parameter(torch.empty(weight.shape, dtype=its).normal_(0, SPREAD))
-        for module in made.modules():
+        for module in part_module.modules():
             module._parameters.update({k: filled[id(p)] for k, p in module._parameters.items() if p is not None})
-        return made
+        return part_module
 
 
 def released(name: str) -> Released:

@@ -106,20 +106,20 @@ def refused(
     spec: BackboneSpec, guidance_2: float = 0.0, image_cond_noise_scale: float | None = None, match: float = 0.0
 ) -> list[str]:
     """What a model cannot do of what `sample` is asked for, a sentence each, by the settings' names."""
-    found = []
+    refusals = []
     if match and spec.temporal_ratio > 1:
-        found.append(
+        refusals.append(
             f"generate.match: statistics can be matched where a latent frame is one pixel frame, and {spec.name} has "
             f"{spec.temporal_ratio} in all but the first; set it to 0"
         )
     if guidance_2 and spec.boundary is None:
-        found.append(f"generate.guidance_2: this {spec.name} has one network and no second expert; set it to 0")
+        refusals.append(f"generate.guidance_2: this {spec.name} has one network and no second expert; set it to 0")
     if image_cond_noise_scale and spec.image_cond_noise_scale is None:
-        found.append(
+        refusals.append(
             f"generate.image_cond_noise_scale: this {spec.name} is not sampled with noise on its first frame; "
             "set it to -1, which is the model's own"
         )
-    return found
+    return refusals
 
 
 def _is_high(level: Tensor, spec: BackboneSpec) -> bool:

@@ -48,14 +48,14 @@ def matched_end(latents_BCFHW: Tensor) -> Tensor:
 def matched_colours(frames_THWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Frames whose distribution of levels, per RGB channel, is that of frame 0 as nearly as a rising map gives it."""
     levels = np.arange(256)
-    found = frames_THWC.copy()
+    matched = frames_THWC.copy()
     for c in range(frames_THWC.shape[-1]):
         wanted = _shares(frames_THWC[0, ..., c])
         there = np.flatnonzero(np.diff(wanted, prepend=0.0))
         for t in range(1, len(frames_THWC)):
             table = np.interp(_shares(frames_THWC[t, ..., c]), wanted[there], levels[there])
-            found[t, ..., c] = np.rint(table).astype(np.uint8)[frames_THWC[t, ..., c]]
-    return found
+            matched[t, ..., c] = np.rint(table).astype(np.uint8)[frames_THWC[t, ..., c]]
+    return matched
 
 
 def _shares(levels_HW: NDArray[np.uint8]) -> NDArray[np.float64]:

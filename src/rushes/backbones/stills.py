@@ -55,7 +55,7 @@ class StillMaker:
         self, caption: str, height_px: int, width_px: int, *, steps: int, guidance: float, seed: int
     ) -> NDArray[np.uint8]:
         """An image of the caption, [H, W, 3] uint8 RGB; the same for the same seed."""
-        made = self.pipeline(
+        output = self.pipeline(
             caption,
             height=height_px,
             width=width_px,
@@ -64,5 +64,5 @@ class StillMaker:
             generator=seeded("still", seed, caption),
             output_type="np",
         )
-        image: NDArray[np.uint8] = (made.images[0] * 255).round().clip(0, 255).astype(np.uint8)
+        image: NDArray[np.uint8] = (output.images[0] * 255).round().clip(0, 255).astype(np.uint8)
         return image

@@ -36,5 +36,5 @@ def tiled(setting: str | bool, family: str, frames: int, height_px: int, width_p
     """Whether clips of this size go through a family's codec in tiles; by "auto" also where its memory is not known."""
     if isinstance(setting, bool):
         return setting
-    found = codec_bytes(family, frames, height_px, width_px)
-    return found is None or found > MOST_BYTES
+    peak = codec_bytes(family, frames, height_px, width_px)
+    return peak is None or peak > MOST_BYTES

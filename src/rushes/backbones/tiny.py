@@ -164,8 +164,8 @@ class TinyTransformer(nn.Module):
             x = x + self.first(given)[:, None]
         x = x.flatten(1, 3) + grid_features(f, h, w, width).to(x)
         order = waves(torch.arange(words_BL.shape[1], device=x.device), width, 64).to(x)
-        known = (words_BL > 0)[..., None].to(x)
-        text = self.text((functional.silu(self.words(words_BL) + order) * known).sum(1) / known.sum(1).clamp(min=1))
+        present = (words_BL > 0)[..., None].to(x)
+        text = self.text((functional.silu(self.words(words_BL) + order) * present).sum(1) / present.sum(1).clamp(min=1))
         state = functional.silu(self.time(waves(t_BF * 8, width, 64).to(x)) + text[:, None])
         each = h * w
         modulation = self.modulation(state).view(b, f, 6, width).repeat_interleave(each, 1)

@@ -97,12 +97,12 @@ def still(model: DiffusersBackbone, frames_BHWC: NDArray[np.uint8], frames: int)
         pixels = model.pixels(frame[None])
         gray = pixels.new_zeros(1, 3, frames - 1, *frame.shape[:2])
         starts.append(model.encode_pixels(torch.cat([pixels, gray], 2)))
-    found = {"start": torch.cat(starts).cpu()}
+    tensors = {"start": torch.cat(starts).cpu()}
     if "image" in model.spec.still:
         reader = model.reader(without=("text_encoder", "tokenizer"))
         images = [reader.encode_image(image, model.device) for image in numpy_to_pil(frames_BHWC / 255)]
-        found["image"] = torch.cat(images).float().cpu()[..., None, None]
-    return found
+        tensors["image"] = torch.cat(images).float().cpu()[..., None, None]
+    return tensors
 
 
 def predict(network: Any, noised_BCFHW: Tensor, t_BF: Tensor, condition: Condition, model: DiffusersBackbone) -> Tensor:

@@ -72,8 +72,8 @@ def comfy_layers(family: str, network: nn.Module, adapted: Sequence[str]) -> Lay
 
 def _place(path: str) -> int:
     """Where a stack has this layer: q, k, v, then what else."""
-    found = re.search(r"_([qkv])(_proj)?$", path)
-    return "qkv".index(found[1]) if found else 3
+    letter = re.search(r"_([qkv])(_proj)?$", path)
+    return "qkv".index(letter[1]) if letter else 3
 
 
 def _renamed(path: str, renames: Renames) -> str:
@@ -103,11 +103,11 @@ def to_comfy(adapter: Mapping[str, tuple[Tensor, Tensor]], layers: Layers, alpha
 
 def from_comfy(tensors: Mapping[str, Tensor], layers: Layers) -> dict[str, Tensor]:
     """The inverse, as what diffusers loads; alpha is multiplied into the second factors."""
-    found: dict[str, Tensor] = {}
+    factors: dict[str, Tensor] = {}
     for name, parts in layers.items():
         down, up = (tensors[f"{PREFIX}.{name}.{factor}.weight"] for factor in ("lora_down", "lora_up"))
         up = up * (tensors[f"{PREFIX}.{name}.alpha"] / len(down))
         for (path, _), rows in zip(parts, torch.split(up, [count for _, count in parts]), strict=True):
             if rows.any():
-                found[f"{path}.lora_A.weight"], found[f"{path}.lora_B.weight"] = down.clone(), rows.clone()
-    return found
+                factors[f"{path}.lora_A.weight"], factors[f"{path}.lora_B.weight"] = down.clone(), rows.clone()
+    return factors

@@ -91,6 +91,11 @@ Sources = dict[str, str]
 """Dotted module name -> source text; a package's own file has the package's name."""
 
 
+@functools.cache
+def tree_of(text: str) -> ast.Module:
+    return ast.parse(text)
+
+
 def read_sources(root: Path) -> Sources:
     names = {path: ".".join(path.relative_to(root).with_suffix("").parts) for path in sorted(root.rglob("*.py"))}
     return {name.removesuffix(".__init__"): path.read_text(encoding="utf-8") for path, name in names.items()}
@@ -111,7 +116,7 @@ def imports_of(text: str, sources: Sources) -> Iterator[Import]:
         for child in ast.iter_child_nodes(node):
             yield from visit(child, local or inside, typing_only or guarded)
 
-    return visit(ast.parse(text), local=False, typing_only=False)
+    return visit(tree_of(text), local=False, typing_only=False)
 
 
 def room_of(module: str) -> str:
@@ -184,7 +189,7 @@ def name_violations(sources: Sources) -> Iterator[str]:
 
 def bound_names(text: str) -> Iterator[tuple[str, int]]:
     """Every name that a module gives to a variable, argument, attribute, function or class, and its line."""
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(tree_of(text)):
         if isinstance(node, ast.Name | ast.Attribute):
             if isinstance(node.ctx, ast.Store):
                 yield node.id if isinstance(node, ast.Name) else node.attr, node.lineno
@@ -207,7 +212,7 @@ def size_violations(sources: Sources) -> Iterator[str]:
     for name, text in sources.items():
         if (lines := len(text.splitlines())) > MAX_FILE_LINES:
             yield f"{name}: {lines} lines, at most {MAX_FILE_LINES}"
-        for node in ast.walk(ast.parse(text)):
+        for node in ast.walk(tree_of(text)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 lines = (node.end_lineno or node.lineno) - node.lineno + 1
                 if lines > MAX_FUNCTION_LINES:

@@ -32,7 +32,7 @@ def run_of(project: Project, name: str) -> Run:
 
 
 def second(project: Project, **changes: Any) -> Project:
-    return changed(project, "train", **{"start": "realdpo", "name": "round-2", **changes})
+    return changed(project, "train", **{"init_from": "realdpo", "name": "round-2", **changes})
 
 
 def test_takes_and_weights_of_the_first_round_are_what_the_second_starts_from(opened: Project) -> None:
@@ -82,9 +82,9 @@ def test_takes_of_older_settings_are_counted_and_not_used(opened: Project) -> No
 
 @pytest.mark.slow
 def test_an_adapter_goes_on_as_the_same_adapter(opened: Project) -> None:
-    adapter = {"tune": "lora", "rank": 2, "alpha": 4.0}
+    adapter = {"trainable": "lora", "lora_rank": 2, "lora_alpha": 4.0}
     training.train_run(changed(opened, "train", name="adapter", **adapter))
-    project = second(opened, start="adapter", **adapter)
+    project = second(opened, init_from="adapter", **adapter)
     stages.generate_takes(project)
     start = load_start(project)
     assert start.fingerprint == run_of(opened, "adapter").made_by
@@ -98,7 +98,7 @@ def test_an_adapter_goes_on_as_the_same_adapter(opened: Project) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"start": "nothing"}, "no run 'nothing' is finished"),
+        ({"init_from": "nothing"}, "no run 'nothing' is finished"),
         ({"name": "realdpo"}, "run 'realdpo' cannot start from itself; set train.name"),
     ],
 )
@@ -113,11 +113,11 @@ def test_rounds_cannot_go_in_a_circle(opened: Project) -> None:
     training.train_run(second(opened))
     shutil.rmtree(run_folder(opened, "realdpo"))
     with pytest.raises(ValueError, match="run 'realdpo' cannot start from itself"):
-        training.train_run(changed(opened, "train", start="round-2"))
+        training.train_run(changed(opened, "train", init_from="round-2"))
 
 
 def test_an_objective_that_a_recipe_cannot_have_is_refused(opened: Project) -> None:
-    objective = opened.settings.train.objective.model_copy(update={"safe_loser": True})
+    objective = opened.settings.train.objective.model_copy(update={"safe_dpo": True})
     with pytest.raises(ValueError, match=r"train\.objective: recipe 'sft' compares nothing"):
         training.train_run(changed(opened, "train", recipe="sft", options={}, name="sft", objective=objective))
 
@@ -125,7 +125,7 @@ def test_an_objective_that_a_recipe_cannot_have_is_refused(opened: Project) -> N
 @pytest.mark.slow
 def test_an_objective_of_the_settings_reaches_the_run(opened: Project) -> None:
     objective = opened.settings.train.objective.model_copy(
-        update={"link": "ipo", "sft_weight": 0.1, "winner_clamp": 5.0, "safe_loser": True}
+        update={"loss": "ipo", "sft_weight": 0.1, "dpop_weight": 5.0, "safe_dpo": True}
     )
     training.train_run(changed(opened, "train", name="guarded", objective=objective))
     *_, last = map(json.loads, (run_folder(opened, "guarded") / "metrics.jsonl").read_text().splitlines())

@@ -56,7 +56,7 @@ def plan(
     ] = "auto",
     quantize: Annotated[Literal["none", "8bit", "4bit"], Parameter(help="as backbone.quantize")] = "none",
     checkpointing: Annotated[bool, Parameter(help="compute activations again in the backward pass")] = True,
-    bank: Annotated[bool, Parameter(help="the reference's errors are looked up (train.bank 8)")] = False,
+    bank: Annotated[bool, Parameter(help="the reference's errors are looked up (train.reference_cache 8)")] = False,
     first_frame: Annotated[
         bool | None, Parameter(help="the model is given the first frame; default: as it was released")
     ] = None,

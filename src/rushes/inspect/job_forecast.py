@@ -64,9 +64,9 @@ def how_of(settings: Settings) -> LoadOptions:
     size = settings.backbone
     dtype = size.dtype
     if dtype == "auto":  # an adapter is float32 over bfloat16 weights; all weights are trained in float32
-        dtype = "bfloat16" if settings.train.tune == "lora" else "mixed"
+        dtype = "bfloat16" if settings.train.trainable == "lora" else "mixed"
     tiles = tiled(size.tiling, size.name, size.frames, size.height_px, size.width_px)
-    return LoadOptions(dtype, size.checkpointing, tiles, size.fps, size.quantize, size.offload)
+    return LoadOptions(dtype, size.gradient_checkpointing, tiles, size.fps, size.quantize, size.offload)
 
 
 def model_of(folder: Folder, settings: Settings) -> Model:
@@ -78,7 +78,7 @@ def model_of(folder: Folder, settings: Settings) -> Model:
     size, train, how = settings.backbone, settings.train, how_of(settings)
     clip = ClipShape(size.height_px, size.width_px, size.frames)
     spec = find_family(folder.pipeline).spec(folder, how)
-    cost = dry_run(folder, how, clip, train.tune, train.rank, size.first_frame)
+    cost = dry_run(folder, how, clip, train.trainable, train.lora_rank, size.first_frame)
     return Model(spec, cost, codec_cost(folder, how, clip), reader_cost(folder, how))
 
 
@@ -165,11 +165,11 @@ def ask_of(settings: Settings, numbers: Numbers, machine: Machine) -> tuple[Fore
     ask = ForecastRequest(
         ClipShape(size.height_px, size.width_px, size.frames),
         how_of(settings),
-        train.tune,
-        train.rank,
+        train.trainable,
+        train.lora_rank,
         shape.widest,
         ceil(train.batch / machine.gpus),
-        bool(train.bank),
+        bool(train.reference_cache),
         machine.memory_gb,
         machine.tflops,
         size.first_frame,

@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Link = Literal["logistic", "ipo", "hinge", "error", "excess"]
+Link = Literal["sigmoid", "ipo", "hinge", "error", "excess"]
 Reduction = Literal["clip", "segment", "sum_inside"]
 ALONE: frozenset[Link] = frozenset({"error", "excess"})  # links of a view by itself; all others compare views
 
@@ -29,7 +29,7 @@ class Term:
             the same label on every frame.
         beta: strength per mean squared error, with the one-half: 500 and 5000 mean what the papers mean.
         weight: share in the comparison's loss.
-        link: "logistic" (DPO), "ipo" or "hinge" (see `rushes.objectives.links`); "error" for the policy's own error
+        link: "sigmoid" (DPO), "ipo" or "hinge" (see `rushes.objectives.links`); "error" for the policy's own error
             (supervised); "excess" for max(0, D), how far the error lies above the reference's.
         reduction: frames are averaged before the link ("clip") or after it ("segment"), or summed before it
             ("sum_inside").
@@ -42,7 +42,7 @@ class Term:
     labels: tuple[int, ...]
     beta: float = 0.0
     weight: float = 1.0
-    link: Link = "logistic"
+    link: Link = "sigmoid"
     reduction: Reduction = "clip"
     smoothing: float = 0.0
     reference: bool = True

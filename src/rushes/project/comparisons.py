@@ -35,7 +35,7 @@ def comparisons_of_a_clip(settings: Settings) -> list[Comparison]:
     train, size = settings.train, settings.backbone
     recipe = load_recipe(train.recipe)
     options = validate_table(recipe.Options, train.options, "train.options")
-    grid = LatentGrid(1 + (size.frames - 1) // _RATIO, _RATIO, size.fps, size.first_frame, train.start)
+    grid = LatentGrid(1 + (size.frames - 1) // _RATIO, _RATIO, size.fps, size.first_frame, train.init_from)
     with TemporaryDirectory() as folder, Store.create(Path(folder) / "one") as store:
         store.add(
             _rows(settings, recipe.NEEDS, str(getattr(options, "metric", "")), str(getattr(options, "judge", "")))
@@ -66,5 +66,5 @@ def _rows(settings: Settings, needs: tuple[str, ...], metric: str, judge: str) -
 
 
 def _take(clip: Clip, kind: CandidateKind, seed: int, settings: Settings) -> Candidate:
-    made = (clip.id, clip.id, settings.train.start, "", seed)
+    made = (clip.id, clip.id, settings.train.init_from, "", seed)
     return Candidate(f"{kind} {seed}", f"{seed:064d}", clip.caption, kind, *made, *_SHAPE)

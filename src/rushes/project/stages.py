@@ -24,7 +24,7 @@ def generate_takes(project: Project, settings: GenerateSettings | None = None, s
     Raises:
         ValueError: there are no clips, or no such run.
     """
-    settings, system = settings or project.settings.generate, system or project.settings.train.start
+    settings, system = settings or project.settings.generate, system or project.settings.train.init_from
     clips = project.store.clips("train")
     if not clips:
         raise ValueError("the project has no clips to train on; run `rushes import` first")

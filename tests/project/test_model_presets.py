@@ -197,7 +197,7 @@ def test_other_backbones_keep_their_defaults(wan: Path, tmp_path: Path) -> None:
 def test_repository_of_the_table_needs_no_network_for_its_settings() -> None:
     settings = Settings(backbone=BackboneSettings(name="wan", path="hub:Wan-AI/Wan2.2-T2V-A14B-Diffusers"))
     used = with_model_defaults(settings).generate
-    assert (used.shift, used.guidance, used.guidance_2) == (12.0, 4.0, 3.0)
+    assert (used.shift, used.guidance_scale, used.guidance_scale_2) == (12.0, 4.0, 3.0)
 
 
 def test_file_that_is_written_out_of_another_has_the_models_settings(wan: Path, tmp_path: Path) -> None:

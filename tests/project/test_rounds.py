@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import sqlite3
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from rushes.config.renamed import NAMES, with_first_names
 from rushes.project import labels, stages, training
-from rushes.project.project import Project, load_run, load_start, open_project, run_folder
+from rushes.project.project import WEIGHTS, Project, load_run, load_start, open_project, run_folder
+from rushes.project.settings import FILE, read_settings
 from rushes.records import Run
 
 
@@ -78,6 +82,37 @@ def test_takes_of_older_settings_are_counted_and_not_used(opened: Project) -> No
     stages.generate_takes(again)
     facts = training.train_run(changed(again, "train", name="again"))
     assert facts["takes"] == {"used": 12, "of older settings": 12}
+
+
+def with_former_names(project: Project) -> None:
+    """Write settings of the file and of all runs as a project has them that is older than today's names."""
+    path = project.store.project / FILE
+    former = {new.rpartition(".")[2]: old.rpartition(".")[2] for old, new in NAMES.items()}
+    lines = (
+        re.sub(r"^(\w+) =", lambda m: f"{former.get(m[1], m[1])} =", line) for line in path.read_text().splitlines()
+    )
+    path.write_text("\n".join(lines).replace('"constant"', '"none"').replace('"sigmoid"', '"logistic"'))
+    with sqlite3.connect(project.store.project / "rushes.db") as database:
+        (guard,) = database.execute("SELECT sql FROM sqlite_master WHERE name = 'never_update'").fetchone()
+        database.execute("DROP TRIGGER never_update")
+        for id, body in database.execute("SELECT id, body FROM rows WHERE type = 'runs'").fetchall():
+            run = json.loads(body)
+            stored = json.dumps({**run, "settings": with_first_names(run["settings"])})
+            database.execute("UPDATE rows SET body = ? WHERE id = ?", (stored, id))
+        database.execute(guard)
+
+
+def test_a_project_of_former_names_goes_on(opened: Project) -> None:
+    stages.generate_takes(opened, system="realdpo")
+    weights = (run_folder(opened, "realdpo") / WEIGHTS).read_bytes()
+    with_former_names(opened)
+    assert "lr" in run_of(opened, "realdpo").settings["train"]
+    project = open_project(opened.store.project, read_settings(opened.store.project))
+    assert project.settings == opened.settings
+    assert stages.generate_takes(project)["made_now"] == 0 and training.train_run(project)["steps_now"] == 0
+    assert (run_folder(project, "realdpo") / WEIGHTS).read_bytes() == weights
+    training.train_run(second(project))  # which reads what the first run trained
+    assert run_of(project, "round-2").settings["train"]["init_from"] == "realdpo"
 
 
 @pytest.mark.slow

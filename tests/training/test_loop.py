@@ -179,7 +179,9 @@ def test_a_gradient_that_is_not_finite_is_refused(tmp_path: Path, small: Small, 
     with torch.no_grad():
         backbone.network.get_parameter("leave.bias")[0] = float("inf")
     before = weights(backbone)
-    with pytest.raises(ValueError, match=r"step 1: the gradient is not finite; lower train\.lr, or look for broken"):
+    with pytest.raises(
+        ValueError, match=r"step 1: the gradient is not finite; lower train\.learning_rate, or look for broken"
+    ):
         run(backbone, data, tmp_path, steps=3)
     assert equal(before, weights(backbone))
     assert checkpoint.latest(tmp_path / "checkpoints") is None

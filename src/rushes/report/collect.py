@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from rushes.config.renamed import with_names_of_today
 from rushes.records import Candidate, Clip, Run
 from rushes.report import curves
 from rushes.report.card import read_result
@@ -73,7 +74,7 @@ def collect(
         reaches=reaches(metrics),
         card=_card(store, prompts),
         arms=tuple(ReportArm(name, _metrics(table, [], {})) for name, table in arms.items()),
-        settings=as_toml(run.settings),
+        settings=as_toml(with_names_of_today(run.settings)[0]),
         hashes=_hashes(run),
         versions={"rushes": str(summary.get("version", "")), "python": platform.python_version()},
         notes=tuple(notes),

@@ -74,10 +74,10 @@ def all_models() -> Mapping[str, ModelDefaults]:
             name,
             about["family"],
             about["repository"],
-            tuple(row["pipelines"]),
-            row["variant"],
-            row["sizes"],
-            MappingProxyType(settings),
+            pipelines=tuple(row["pipelines"]),
+            variant=row["variant"],
+            sizes=row["sizes"],
+            settings=MappingProxyType(settings),
         )
     return MappingProxyType(rows)
 

@@ -132,7 +132,7 @@ def workload(
     """
     shape = Shape(tuple(comparisons_of_a_clip(settings)))
     sizes = tuple(int(n) for n in latents[1:])
-    job = _Job(settings, numbers, spec, (sizes[0], sizes[1], sizes[2]), shape, mode)
+    job = _Job(settings, numbers, spec, size=(sizes[0], sizes[1], sizes[2]), shape=shape, mode=mode)
     stages = {
         "read": Stage(captions=numbers.clips + numbers.prompts + job.leads_away),
         "encode": job.encode(),

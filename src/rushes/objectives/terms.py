@@ -97,10 +97,10 @@ class TermBatch:
             self.forms,
             self.coefficients_BKV[rows],
             self.labels_BKF[rows],
-            self.beta_BK[rows],
-            self.weight_BK[rows],
-            self.smoothing_BK[rows],
-            self.reference_BK[rows],
+            beta_BK=self.beta_BK[rows],
+            weight_BK=self.weight_BK[rows],
+            smoothing_BK=self.smoothing_BK[rows],
+            reference_BK=self.reference_BK[rows],
         )
 
     def counts(self) -> dict[str, Tensor]:
@@ -132,9 +132,12 @@ def collate(terms: Sequence[Sequence[Term]], views: int, frames: int) -> TermBat
     shape = (len(terms), len(forms))
     batch = TermBatch(
         forms,
-        torch.zeros(*shape, views),
-        torch.zeros(*shape, frames),
-        *(torch.zeros(shape) for _ in range(4)),
+        coefficients_BKV=torch.zeros(*shape, views),
+        labels_BKF=torch.zeros(*shape, frames),
+        beta_BK=torch.zeros(shape),
+        weight_BK=torch.zeros(shape),
+        smoothing_BK=torch.zeros(shape),
+        reference_BK=torch.zeros(shape),
     )
     for b, row in enumerate(terms):
         filled: Counter[tuple[str, Link, Reduction]] = Counter()

@@ -78,7 +78,9 @@ def _sampler(project: Project, backbone: Backbone, held_out: Sequence[Comparison
         raise ValueError("train.sample_every: no held-out comparison belongs to a clip; raise train.held_out, or set 0")
     size = project.settings.backbone
     ask = project.settings.generate.model_copy(update={"kind": "take", "takes": 1})
-    studio = generate.GenerationContext(project.store, project.latents, backbone, size, folder.name, ask)
+    studio = generate.GenerationContext(
+        project.store, project.latents, backbone, size=size, system=folder.name, settings=ask
+    )
     seed = project.settings.project.seed
     wanted = [
         generate.Request("", clip, clip.caption, int(stable_hash(["sample", seed, clip.id], 8), 16), None)

@@ -57,7 +57,7 @@ def make_probes(project: Project, clips: Sequence[Clip], levels: Sequence[float]
     backbone = project.base if system == BASE else load_run(project, system)
     ask = settings.generate.model_copy(update={"kind": "guided"})
     studio = generate.GenerationContext(
-        project.store, project.latents, backbone, settings.backbone, system, ask, kind="probe"
+        project.store, project.latents, backbone, size=settings.backbone, system=system, settings=ask, kind="probe"
     )
     wanted = list(_requests(studio, clips, (REAL, *levels, FREE), settings.project.seed))
     missing = generate.missing(studio, wanted)

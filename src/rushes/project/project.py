@@ -57,12 +57,12 @@ def load_model(size: BackboneSettings, project: Path | None = None, dtype: Preci
         dtype or size.dtype,
         size.gradient_checkpointing,
         tiled(size.tiling, size.name, size.frames, size.height_px, size.width_px),
-        size.fps,
-        size.quantize,
-        size.offload,
-        texts,
-        size.decode_timestep,
-        size.decode_noise_scale if size.decode_noise_scale >= 0 else None,
+        fps=size.fps,
+        quantize=size.quantize,
+        offload=size.offload,
+        texts=texts,
+        decode_timestep=size.decode_timestep,
+        decode_noise_scale=size.decode_noise_scale if size.decode_noise_scale >= 0 else None,
     )
     return load_backbone(size.name, size.path, how)
 

@@ -51,7 +51,7 @@ def _generate(
     base = base_beside(project, beside) if beside else project.base
     backbone = base if system == BASE else load_run(project, system)
     studio = generate.GenerationContext(
-        project.store, project.latents, backbone, project.settings.backbone, system, settings
+        project.store, project.latents, backbone, size=project.settings.backbone, system=system, settings=settings
     )
     wanted = generate.requests(studio, clips, seed)
     missing = generate.missing(studio, wanted)

@@ -171,7 +171,17 @@ def _prepare(project: Project, name: str) -> tuple[TrainingJob, Facts]:
     ]
     identity = stable_hash([*made_from, hashed_comparisons(comparisons)])
     start, latents, dtype = origin or base, project.latents.fingerprint, precision_of(project, settings)
-    job = TrainingJob(project.settings, name, base, start, latents, identity, dtype, tuple(kept), tuple(held_out))
+    job = TrainingJob(
+        project.settings,
+        name,
+        base,
+        origin=start,
+        latents=latents,
+        identity=identity,
+        dtype=dtype,
+        comparisons=tuple(kept),
+        held_out=tuple(held_out),
+    )
     facts: Facts = {"comparisons": len(kept), "held_out": len(held_out)}
     terms = Counter(term.level for comparison in comparisons for term in comparison.terms)
     facts |= {"terms": dict(terms)} | ({"same_on_both_sides": dict(dropped)} if dropped else {})

@@ -106,7 +106,16 @@ def propose(rows: Sequence[Mapping[str, Any]], target: float = TARGET) -> list[P
         beta, low, high = (2 * math.log((1 - factor) / factor) / margin for factor in (target, LINEAR, SATURATED))
         winner = best[f"{name}/winner_relative_error"]
         found.append(
-            Proposal(name.removeprefix(HELD_OUT), beta, low, high, best["step"], margin, winner, best is not seen[-1])
+            Proposal(
+                name.removeprefix(HELD_OUT),
+                beta,
+                low,
+                saturated=high,
+                step=best["step"],
+                margin=margin,
+                winner=winner,
+                turned=best is not seen[-1],
+            )
         )
     return found
 

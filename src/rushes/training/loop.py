@@ -202,7 +202,19 @@ def _prepare(backbone: Backbone, data: Data, settings: TrainSettings, seed: int,
     reference = Reference(network, settings.reference, settings.reference_ema, settings.reference_sync_steps)
     strength, unconditional = AutoBeta(settings.auto_beta), UnconditionalProbe(backbone, reference, data.held_out)
     average = Average(network, settings.weights_ema) if settings.weights_ema else None
-    return Work(backbone, data, settings, seed, reference, optimiser, way, strength, ranks, average, unconditional)
+    return Work(
+        backbone,
+        data,
+        settings,
+        seed=seed,
+        reference=reference,
+        optimiser=optimiser,
+        way=way,
+        strength=strength,
+        ranks=ranks,
+        average=average,
+        unconditional=unconditional,
+    )
 
 
 def _samples(work: Work, watch: RunMonitor, step: int) -> dict[str, Any]:

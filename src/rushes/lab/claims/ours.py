@@ -48,7 +48,9 @@ def _guard(name: str, what: str, arm: str) -> Hypothesis:
 
 def _held(name: str, what: str, arm: str) -> Hypothesis:
     says = f"There, {what} keeps the error on real clips down."
-    return Hypothesis(f"{name}-holds", says, arm, "unanchored", "winner_error", "lower", SHARE)
+    return Hypothesis(
+        f"{name}-holds", says, arm, against="unanchored", metric="winner_error", expects="lower", margin=SHARE
+    )
 
 
 CLAIM = Claim(

@@ -19,4 +19,4 @@ srun torchrun \
   --rdzv-backend c10d \
   --rdzv-id "$SLURM_JOB_ID" \
   --rdzv-endpoint "$head:29500" \
-  -m rushes train "$project" --set train.parallel=shard --set train.bank=8
+  -m rushes train "$project" --set train.parallel=shard --set train.reference_cache=8

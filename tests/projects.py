@@ -39,7 +39,7 @@ _SMALL = Settings(
     generate=GenerateSettings(takes=2, steps=2, batch=4),
     label=LabelSettings(by="world"),
     train=TrainSettings(
-        recipe="realdpo", steps=4, batch=2, lr=1e-4, checkpoint_every=2, held_out=1, options={"beta": 100.0}
+        recipe="realdpo", steps=4, batch=2, learning_rate=1e-4, checkpoint_every=2, held_out=1, options={"beta": 100.0}
     ),
     evaluate=EvaluateSettings(prompts=3, steps=2),
     report=ReportSettings(cases=1),

@@ -56,6 +56,7 @@ EXEMPT_ROOMS = {  # where such names are still to be replaced
 STORED_FIELDS = {"rushes.curate.summary": {"kept"}}  # attributes that files are written with
 MAX_FILE_LINES = 450
 MAX_FUNCTION_LINES = 60
+MAX_BY_PLACE = 5  # values that a constructor gets without their names
 TORCH_FREE = ("records", "progress", "config", "stats", "store", "formats", "media", "web", "report", "cli")  # rooms
 TORCH_FREE_MODULES = {
     "rushes",
@@ -219,6 +220,30 @@ def size_violations(sources: Sources) -> Iterator[str]:
                     yield f"{name}:{node.lineno}: {node.name} has {lines} lines, at most {MAX_FUNCTION_LINES}"
 
 
+def field_counts(sources: Sources) -> dict[str, int]:
+    """Fields of every class of ours, the most where several share a name."""
+    counts: dict[str, int] = {}
+    for text in sources.values():
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ClassDef):
+                count = sum(isinstance(statement, ast.AnnAssign) for statement in node.body)
+                counts[node.name] = max(counts.get(node.name, 0), count)
+    return counts
+
+
+def constructor_violations(sources: Sources) -> Iterator[str]:
+    """Constructors of ours whose reader must count: many values by place, or a tuple spread over many fields."""
+    counts = field_counts(sources)
+    for name, text in sources.items():
+        for node in ast.walk(ast.parse(text)):
+            called = ast.unparse(node.func).rpartition(".")[2] if isinstance(node, ast.Call) else ""
+            if not isinstance(node, ast.Call) or called not in counts:
+                continue
+            spread = any(isinstance(argument, ast.Starred) for argument in node.args)
+            if len(node.args) > MAX_BY_PLACE or (spread and counts[called] > MAX_BY_PLACE):
+                yield f"{name}:{node.lineno}: {called} gets more than {MAX_BY_PLACE} values by place: give them by name"
+
+
 def dependency_violations(sources: Sources) -> Iterator[str]:
     known = {"rushes", *sys.stdlib_module_names}
     for name, text in sources.items():
@@ -260,6 +285,7 @@ RULES: list[Callable[[Sources], Iterator[str]]] = [
     name_violations,
     banned_variable_violations,
     size_violations,
+    constructor_violations,
     dependency_violations,
 ]
 
@@ -291,9 +317,11 @@ def test_cli_is_above_all_others() -> None:
     assert [room for room, rank in RANKS.items() if rank >= RANKS["cli"]] == ["cli", "__main__"]
 
 
+SIX_FIELDS = (
+    "class Six:\n" + "".join(f"    {name}: int\n" for name in "abcdef") + "class Two:\n    a: int\n    b: int\n"
+)
 CLEAN = {
     "rushes": "",
-    "rushes.records": "import json\n",
     "rushes.config": "from rushes.records import stable_hash\n",
     "rushes.noise": "",
     "rushes.noise.paths": "import math\nimport torch\nfrom rushes.noise import draws\n",
@@ -312,6 +340,7 @@ CLEAN = {
     "rushes.stats": "\n" * MAX_FILE_LINES,
     "rushes.training.watch": "found = known = 1\n",  # a room that is still exempt
     "rushes.edits": "print(found)\nfounder = one_line = 1\n",
+    "rushes.records": "import json\n" + SIX_FIELDS + "Six(1, 2, 3, 4, 5, f=6)\nTwo(*pair)\nrange(*[1] * 6)\n",
 }
 
 
@@ -371,6 +400,8 @@ def test_clean_sources_pass() -> None:
             {"rushes.stats": "async def f():\n" + "    x = 1\n" * MAX_FUNCTION_LINES},
             f"f has {MAX_FUNCTION_LINES + 1} lines",
         ),
+        ({"rushes.label": "Six(1, 2, 3, 4, 5, 6)"}, "rushes.label:1: Six gets more than 5 values by place"),
+        ({"rushes.label": "records.Six(1, *rest)"}, "rushes.label:1: Six gets more than 5 values by place"),
         ({"rushes.media.read": "import torchvision"}, "torchvision is no declared dependency"),
     ],
     ids=str,

@@ -208,11 +208,11 @@ def test_reports_rows_and_help_need_no_torch(project: Path) -> None:
 
 def test_all_wrong_settings_are_named_at_once(empty: Path, refused: Callable[..., str]) -> None:
     told = refused(
-        "train", empty, "--set", "train.lr=-1", "--set", "trian.steps=4", "--set", "label.by=word"
+        "train", empty, "--set", "train.learning_rate=-1", "--set", "trian.steps=4", "--set", "label.by=word"
     ).splitlines()
     assert [line.removeprefix("rushes: ").split(" (")[0] for line in told] == [
         "override: label.by: Input should be 'none', 'human', 'world', 'metric', 'vlm' or 'reward'",
-        "override: train.lr: Input should be greater than 0",
+        "override: train.learning_rate: Input should be greater than 0",
         "override: trian: unknown setting; did you mean: train",
     ]
 
@@ -314,9 +314,9 @@ def test_weights_that_are_damaged_are_named(
 
 
 def test_run_keeps_its_name_to_itself(project: Path, refused: Callable[..., str]) -> None:
-    told = refused("train", project, *TINY, "--set", "train.lr=1e-4")
+    told = refused("train", project, *TINY, "--set", "train.learning_rate=1e-4")
     assert "set train.name to another name" in told
-    main(["train", str(project), *TINY, "--set", "train.lr=1e-4", "--set", "train.name=other"])
+    main(["train", str(project), *TINY, "--set", "train.learning_rate=1e-4", "--set", "train.name=other"])
 
 
 def test_other_recipe_brings_its_own_settings(project: Path, rushes: Callable[..., Any]) -> None:
@@ -326,7 +326,12 @@ def test_other_recipe_brings_its_own_settings(project: Path, rushes: Callable[..
     assert rushes("report", project, "--run", "sft")[0] == 0
     with Store.open(project) as store:
         settings = store.runs()[-1].settings["train"]
-    assert (settings["recipe"], settings["steps"], settings["lr"], settings["options"]) == ("sft", 1, 3e-4, {})
+    assert (settings["recipe"], settings["steps"], settings["learning_rate"], settings["options"]) == (
+        "sft",
+        1,
+        3e-4,
+        {},
+    )
     assert (project / "reports" / "sft.html").is_file()
 
 

@@ -55,7 +55,8 @@ WAN_IMPORTS = ["diffusers.pipelines.wan.pipeline_wan", "peft"]
 # A random model of the same class, at sizes that it takes on two cores: the command as typed, with these after it.
 INIT = f"rushes init my-wan --model {WAN} --footage footage"
 SMALLER = (
-    "--size 32x48 --frames 9 --set generate.steps=3 --set evaluate.steps=3 --set train.steps=3 --set train.warmup=0"
+    "--size 32x48 --frames 9 --set generate.steps=3 --set evaluate.steps=3 --set train.steps=3 "
+    "--set train.warmup_steps=0"
 )
 
 

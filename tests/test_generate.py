@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -84,7 +85,7 @@ def test_name_of_a_take_tells_what_it_depends_on(studio: GenerationContext) -> N
     for other in (
         set(ids(with_settings(studio, steps=3))),
         set(ids(with_settings(studio, shift=2.0))),
-        set(ids(with_settings(studio, guidance=2.0))),
+        set(ids(with_settings(studio, guidance_scale=2.0))),
         set(ids(studio, seed=1)),
         set(ids(replace(studio, system="run"))),
         set(ids(replace(studio, size=BackboneSettings(first_frame=False)))),
@@ -193,6 +194,12 @@ def with_path(studio: GenerationContext, path: NoisePath) -> GenerationContext:
     return replace(studio, backbone=Other())
 
 
+def former(generate: dict[str, Any]) -> dict[str, Any]:
+    """The table under the names that takes are named by."""
+    first = {"guidance_scale": "guidance", "negative_prompt": "negative", "adain_share": "match"}
+    return {first.get(name, name): value for name, value in generate.items()}
+
+
 def test_guided_takes_of_the_older_meaning_of_eta_are_others(studio: GenerationContext) -> None:
     """On a variance-preserving path eta was the share of training steps. On a flow it means what it always has."""
     schedule = VariancePreserving(torch.linspace(0.999, 0.01, 100))
@@ -206,13 +213,15 @@ def test_guided_takes_of_the_older_meaning_of_eta_are_others(studio: GenerationC
             "batch",
             *({"eta"} if kind == "take" else ()),
             "mask",
-            "guidance_2",
+            "guidance_scale_2",
             "image_cond_noise_scale",
         }
-        size = BackboneSettings().model_dump(exclude={"path", "checkpointing", "decode_timestep", "decode_noise_scale"})
+        size = BackboneSettings().model_dump(
+            exclude={"path", "gradient_checkpointing", "decode_timestep", "decode_noise_scale"}
+        )
         size["tiling"] = True
         settings = SETTINGS.model_copy(update={"kind": kind})
-        return stable_hash([settings.model_dump(mode="json", exclude=unused), size])
+        return stable_hash([former(settings.model_dump(mode="json", exclude=unused)), size])
 
     assert hashed(Flow(), "guided") == as_it_was("guided") != hashed(schedule, "guided")
     assert hashed(Flow(), "take") == as_it_was("take") == hashed(schedule, "take")
@@ -250,15 +259,15 @@ def test_nothing_can_be_left_out_of_nothing() -> None:
 def test_settings_that_came_later_count_where_they_are_set(studio: GenerationContext) -> None:
     """At their defaults takes are what they were, so those of older projects are not made again."""
     before = {**SETTINGS.model_dump(mode="json", exclude={"takes", "batch", "eta", "mask"})}
-    size = BackboneSettings().model_dump(exclude={"path", "checkpointing"})
-    for name in ("guidance_2", "image_cond_noise_scale"):
+    size = BackboneSettings().model_dump(exclude={"path", "gradient_checkpointing"})
+    for name in ("guidance_scale_2", "image_cond_noise_scale"):
         before.pop(name)
     for name in ("decode_timestep", "decode_noise_scale"):
         size.pop(name)
-    assert studio.settings_hash == stable_hash([before, size | {"tiling": True}])
+    assert studio.settings_hash == stable_hash([former(before), size | {"tiling": True}])
     whole = replace(studio, size=BackboneSettings(tiling=False))
     told = replace(studio, size=BackboneSettings(decode_timestep=0.05))
-    found = {each.settings_hash for each in (studio, whole, told, with_settings(studio, guidance_2=3.0))}
+    found = {each.settings_hash for each in (studio, whole, told, with_settings(studio, guidance_scale_2=3.0))}
     assert len(found) == 4
     assert replace(studio, size=BackboneSettings(tiling=True)).settings_hash == studio.settings_hash
 
@@ -279,6 +288,6 @@ def test_the_models_own_noise_is_in_the_name_of_a_take(
 
 
 def test_guidance_of_the_second_expert_alone_asks_for_a_second_pass(studio: GenerationContext) -> None:
-    assert not generate._leads_away(with_settings(studio, guidance=1.0))
-    assert generate._leads_away(with_settings(studio, guidance=1.0, guidance_2=3.0))
-    assert generate._leads_away(with_settings(studio, guidance=3.0, guidance_2=1.0))
+    assert not generate._leads_away(with_settings(studio, guidance_scale=1.0))
+    assert generate._leads_away(with_settings(studio, guidance_scale=1.0, guidance_scale_2=3.0))
+    assert generate._leads_away(with_settings(studio, guidance_scale=3.0, guidance_scale_2=1.0))

@@ -20,6 +20,7 @@ from rushes.backbones.base import Backbone, ReadsTogether
 from rushes.backbones.sampling import sample
 from rushes.backbones.steady import matched_colours, shared_noise
 from rushes.backbones.tiling import tiled
+from rushes.config.files import hashed_form
 from rushes.config.tables import BackboneSettings, GenerateSettings
 from rushes.media.write import encode_bytes
 from rushes.noise.draws import seeded
@@ -66,8 +67,8 @@ class GenerationContext:
         of_kind, kind = {"guided": "eta", "gap": "mask"}, self.kind or self.settings.kind
         unused = {"takes", "batch", *(name for kind_of, name in of_kind.items() if kind_of != kind)}
         unused |= {*_as_before(self.settings), "image_cond_noise_scale"} | ({"kind"} if self.kind else set())
-        size = self.size.model_dump(exclude={"path", "checkpointing", *_as_before(self.size)})
-        asked = self.settings.model_dump(mode="json", exclude=unused)
+        size = hashed_form(self.size, exclude={"path", "gradient_checkpointing", *_as_before(self.size)})
+        asked = hashed_form(self.settings, exclude=unused)
         if self.noise:  # which may be the model's own
             asked["image_cond_noise_scale"] = self.noise
         in_tiles = tiled(size["tiling"], size["name"], size["frames"], size["height_px"], size["width_px"])
@@ -85,7 +86,7 @@ class GenerationContext:
 
 def _as_before(table: GenerateSettings | BackboneSettings) -> set[str]:
     """Settings that came later and are at their defaults, at which takes are what they were without them."""
-    later = ("guidance_2", "decode_timestep", "decode_noise_scale")
+    later = ("guidance_scale_2", "decode_timestep", "decode_noise_scale")
     fields = type(table).model_fields
     return {name for name in later if name in fields and getattr(table, name) == fields[name].default}
 
@@ -156,7 +157,7 @@ def generate(
 
 def _read(studio: GenerationContext, wanted: Sequence[Request]) -> None:
     """Have all captions read before the first batch."""
-    backbone, negative = studio.backbone, [studio.settings.negative] if _leads_away(studio) else []
+    backbone, negative = studio.backbone, [studio.settings.negative_prompt] if _leads_away(studio) else []
     backbone.prepare([*(request.caption for request in wanted), *negative])
     if isinstance(backbone, ReadsTogether):
         pairs = [(request, caption) for request in wanted for caption in (request.caption, *negative)]
@@ -190,12 +191,14 @@ def frames_of(studio: GenerationContext, group: Sequence[Request]) -> NDArray[np
         noise,
         steps=settings.steps,
         shift=settings.shift or None,
-        guidance=settings.guidance,
-        guidance_2=settings.guidance_2,
-        unconditional=backbone.condition([settings.negative] * len(group), **first) if _leads_away(studio) else None,
+        guidance=settings.guidance_scale,
+        guidance_2=settings.guidance_scale_2,
+        unconditional=backbone.condition([settings.negative_prompt] * len(group), **first)
+        if _leads_away(studio)
+        else None,
         start_BCFHW=start,
         eta=group[0].eta or 1.0,
-        match=settings.match,
+        match=settings.adain_share,
         image_cond_noise_scale=studio.noise if studio.backbone.spec.image_cond_noise_scale else None,
         seeds=[request.seed for request in group],
     )
@@ -238,7 +241,7 @@ def _make(studio: GenerationContext, group: Sequence[Request]) -> list[Candidate
 
 def _leads_away(studio: GenerationContext) -> bool:
     """Whether guidance takes a second pass, under the negative caption."""
-    scales = (studio.settings.guidance, studio.settings.guidance_2 or studio.settings.guidance)
+    scales = (studio.settings.guidance_scale, studio.settings.guidance_scale_2 or studio.settings.guidance_scale)
     return any(scale != 1.0 for scale in scales) and studio.backbone.spec.guidance == "two_passes"
 
 

@@ -234,7 +234,9 @@ class Run:
         """A step of the trainer's: the reference's errors, losses, gradients, AdamW."""
         backbone, device = self.backbone, self.backbone.device
         gradients = "two_pass" if shape == "segments" else "stash"
-        settings = TrainSettings(tune=tune, rank=32, batch=1, gradients=gradients, held_out=0, deterministic=False)
+        settings = TrainSettings(
+            trainable=tune, lora_rank=32, batch=1, gradients=gradients, held_out=0, deterministic=False
+        )
         network = backbone.network
         make_trainable(backbone, settings)
         data = loop.Data([self._comparison(shape)], [], cast(Any, self._latents(shape)), TimeDraw())

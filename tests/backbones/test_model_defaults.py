@@ -53,12 +53,14 @@ def test_every_released_model_has_settings_and_each_has_a_source() -> None:
 def test_each_model_has_what_drives_a_run_in_values_that_the_settings_take(name: str) -> None:
     settings = settings_of(all_models()[name])
     assert {f"backbone.{key}" for key in ALL} <= set(settings)
-    sampling = {"steps", "guidance", "negative", "shift", "batch"}
+    sampling = {"steps", "guidance_scale", "negative_prompt", "shift", "batch"}
     assert {f"generate.{key}" for key in sampling} | {"evaluate.steps"} <= set(settings)
-    assert {f"train.{key}" for key in ("tune", "rank", "alpha", "lr", "batch", "steps")} <= set(settings)
+    assert {
+        f"train.{key}" for key in ("trainable", "lora_rank", "lora_alpha", "learning_rate", "batch", "steps")
+    } <= set(settings)
     made = with_values(Settings(), {path: row.value for path, row in settings.items()})
     assert made.evaluate.steps == made.generate.steps
-    assert ("generate.guidance_2" in settings) >= released(name).has("transformer_2")
+    assert ("generate.guidance_scale_2" in settings) >= released(name).has("transformer_2")
 
 
 @pytest.mark.parametrize("name", released_names())

@@ -58,7 +58,7 @@ def test_import_command_takes_exported_rows(
 def test_exported_model_makes_the_same_samples_elsewhere(
     tune: str, opened: Project, tmp_path: Path, small: SimpleNamespace
 ) -> None:
-    project = with_train(opened, tune=tune, name=tune, lr=1e-3, rank=4)
+    project = with_train(opened, trainable=tune, name=tune, learning_rate=1e-3, lora_rank=4)
     training.train_run(project)
     stages.evaluate_run(project)
     path = export_weights(project, tune, tmp_path).path
@@ -88,7 +88,7 @@ def frames(project: Project, candidate: Candidate) -> NDArray[np.float64]:
 
 
 def test_model_that_did_not_change_is_refused(opened: Project, tmp_path: Path) -> None:
-    project = with_train(opened, tune="lora", name="still", steps=1, lr=1e-30)
+    project = with_train(opened, trainable="lora", name="still", steps=1, learning_rate=1e-30)
     training.train_run(project)
     with pytest.raises(ValueError, match="run 'still' changed no weight, so its export would be the base"):
         export_weights(project, "still", tmp_path)

@@ -40,7 +40,7 @@ def project(tmp_path: Path, small: SimpleNamespace) -> Project:
             "width_px": 32,
             "frames": 17,
         },
-        "train": {"recipe": "sft", "tune": "lora", "rank": 2, "steps": 1, "options": {}, "leak": 0},
+        "train": {"recipe": "sft", "trainable": "lora", "lora_rank": 2, "steps": 1, "options": {}, "shortcut_probe": 0},
     }
     settings = small.settings.model_copy(
         update={table: getattr(small.settings, table).model_copy(update=values) for table, values in changes.items()}

@@ -37,8 +37,8 @@ from rushes.training.watch import RunMonitor
 from .test_plan import COST
 
 PLAIN: tuple[str, ...] = ()
-GUIDED = ("generate.guidance=2", "train.gradients=two_pass", "train.sample_every=2", "train.samples=1")
-BANKED = ("train.bank=2", "train.options.losers=1", "train.checkpoint_every=3", "evaluate.seeds=2")
+GUIDED = ("generate.guidance_scale=2", "train.gradients=two_pass", "train.sample_every=2", "train.samples=1")
+BANKED = ("train.reference_cache=2", "train.options.losers=1", "train.checkpoint_every=3", "evaluate.seeds=2")
 
 
 class Passes:
@@ -103,7 +103,7 @@ def test_forwards_are_those_of_a_real_run(
 def test_guided_takes_and_their_sweep_are_counted(
     project: Path, passes: Passes, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    changes = ("generate.kind=guided", "generate.eta=[0.7,0.701]", "generate.steps=5", "generate.guidance=3",
+    changes = ("generate.kind=guided", "generate.eta=[0.7,0.701]", "generate.steps=5", "generate.guidance_scale=3",
                "label.segment_s=0.5")  # fmt: skip
     given = [word for change in changes for word in ("--set", change)]
     main(["import", str(project), *given])
@@ -121,10 +121,14 @@ def test_of_two_experts_each_has_a_guidance_of_its_own() -> None:
     """An expert whose scale is 1 is asked once a step."""
     settings, folder = settings_of(Asked("wan2.2-t2v-a14b"), 1)
     spec = blank(folder).spec
-    changes = ({"guidance": 4.0, "guidance_2": 3.0}, {"guidance": 4.0, "guidance_2": 1.0}, {"guidance": 1.0})
+    changes = (
+        {"guidance_scale": 4.0, "guidance_scale_2": 3.0},
+        {"guidance_scale": 4.0, "guidance_scale_2": 1.0},
+        {"guidance_scale": 1.0},
+    )
     counted = []
     for change in changes:
-        ask = settings.generate.model_copy(update={"guidance_2": 0.0, **change})
+        ask = settings.generate.model_copy(update={"guidance_scale_2": 0.0, **change})
         job = settings.model_copy(update={"generate": ask})
         counted.append(workload(job, Numbers(1, 0), spec, COST.latents)["generate"].forward[0] / ask.takes)
     both, high, neither = counted

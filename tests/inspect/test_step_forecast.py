@@ -177,7 +177,12 @@ def test_remedies_name_what_helps() -> None:
         **{**ASK.__dict__, "how": LoadOptions("mixed", checkpointing=False), "tune": "full", "gpu_memory_gb": 16}
     )
     words = " ".join(remedies(Cost(**{**COST.__dict__, "weights": 20 * GIB}), heavy))
-    for part in ("backbone.checkpointing", "train.tune lora", "backbone.dtype to bfloat16", "weights among 3 GPUs"):
+    for part in (
+        "backbone.gradient_checkpointing",
+        "train.trainable lora",
+        "backbone.dtype to bfloat16",
+        "weights among 3 GPUs",
+    ):
         assert part in words
     few = ForecastRequest(**{**ASK.__dict__, "gpu_memory_gb": 16, "how": LoadOptions("bfloat16", quantize="4bit")})
     assert "hold the frozen weights in 4 bits (backbone.quantize 4bit)" in " ".join(remedies(COST, ASK))

@@ -23,11 +23,11 @@ MakeErrors = Callable[..., ViewErrors]
 BETA = 10.0
 REDUCTIONS: tuple[Reduction, ...] = ("clip", "segment", "sum_inside")
 BY_HAND: dict[str, Callable[[float], float]] = {
-    "logistic": lambda x: math.log1p(math.exp(-x)),
+    "sigmoid": lambda x: math.log1p(math.exp(-x)),
     "ipo": lambda x: x * x - x + 0.25,
     "hinge": lambda x: 1 - x if x < 1 else 0.0,
 }
-AT_START = {"logistic": math.log(2), "ipo": 0.25, "hinge": 1.0}
+AT_START = {"sigmoid": math.log(2), "ipo": 0.25, "hinge": 1.0}
 
 every_link = pytest.mark.parametrize("link", sorted(LINKS))
 every_reduction = pytest.mark.parametrize("reduction", REDUCTIONS)
@@ -50,7 +50,7 @@ def logits_by_hand(errors: ViewErrors, labels: Sequence[Sequence[int]], reductio
 
 
 def test_settings_offer_these_links() -> None:
-    offered = get_args(ObjectiveSettings.model_fields["link"].annotation)
+    offered = get_args(ObjectiveSettings.model_fields["loss"].annotation)
     assert set(offered) == set(LINKS) == set(get_args(Link)) - ALONE == set(BY_HAND)
 
 
@@ -96,7 +96,7 @@ def test_gradient_by_hand(link: str, make_batch: MakeBatch, make_errors: MakeErr
     terms = make_batch([[pair(labels, link, smoothing=0.1)]] * 3, 2)
     (g,) = torch.autograd.grad(loss(errors, terms), errors.policy_BVF)
     slope = {
-        "logistic": lambda x: -1 / (1 + math.exp(x)),
+        "sigmoid": lambda x: -1 / (1 + math.exp(x)),
         "ipo": lambda x: 2 * x - 1,
         "hinge": lambda x: -1.0 if x < 1 else 0.0,
     }[link]
@@ -138,7 +138,7 @@ def test_a_batch_of_ties_is_a_zero_with_a_graph(link: Any, make_batch: MakeBatch
 
 def test_smoothed_logistic_is_least_at_its_own_odds() -> None:
     logit = torch.tensor([math.log(0.8 / 0.2)], dtype=torch.float64, requires_grad=True)
-    from_link = LINKS["logistic"]
+    from_link = LINKS["sigmoid"]
     (0.8 * from_link(logit) + 0.2 * from_link(-logit)).sum().backward()
     assert logit.grad is not None and abs(logit.grad.item()) < 1e-12
 
@@ -151,10 +151,10 @@ def test_ipo_is_the_published_form_times_beta_squared() -> None:
 
 def test_without_a_reference_its_errors_do_not_matter(make_batch: MakeBatch, make_errors: MakeErrors) -> None:
     errors = make_errors(2, 2, 3)
-    terms = make_batch([[pair((1, 1, 1), "logistic", reference=False)]] * 2, 2)
+    terms = make_batch([[pair((1, 1, 1), "sigmoid", reference=False)]] * 2, 2)
     moved = ViewErrors(errors.policy_BVF, 3 * errors.reference_BVF)
     assert torch.equal(loss(errors, terms), loss(moved, terms))
-    kept = make_batch([[pair((1, 1, 1), "logistic")]] * 2, 2)
+    kept = make_batch([[pair((1, 1, 1), "sigmoid")]] * 2, 2)
     assert abs(loss(errors, kept).item() - loss(moved, kept).item()) > 0.1
 
 

@@ -31,7 +31,7 @@ def against(losers: int) -> list[Term]:
 
 
 def test_the_settings_are_the_arguments() -> None:
-    asked = ObjectiveSettings().model_dump(exclude={"safe_loser", "safe_share"})
+    asked = ObjectiveSettings().model_dump(exclude={"safe_dpo", "safe_dpo_share"})
     assert guarded(PHYSICS, **asked) == tuple(PHYSICS)
     assert guarded([DENSE], **asked) == (DENSE,)
 
@@ -44,7 +44,7 @@ def test_one_supervised_term_however_many_losers(losers: int) -> None:
 
 
 def test_the_winner_is_that_of_the_first_level() -> None:
-    first, second, *others = guarded(PHYSICS, sft_weight=0.5, winner_clamp=2.0)
+    first, second, *others = guarded(PHYSICS, sft_weight=0.5, dpop_weight=2.0)
     real = (1.0, *[0.0] * 6)
     assert first == Term("supervised", real, CLIP, weight=0.5, link="error")
     assert second == Term("above_reference", real, CLIP, weight=2.0, link="excess")
@@ -79,21 +79,21 @@ def test_guards_by_hand(make_batch: MakeBatch, make_errors: MakeErrors) -> None:
     expected = np.mean(np.log1p(np.exp(frames))) + 0.3 * sum(own) / 2 + 0.7 * sum(above) / 2
     assert sum(above) > 0
     terms = [
-        guarded([Term("s", (1.0, -1.0), row, 10.0, reduction="segment")], sft_weight=0.3, winner_clamp=0.7)
+        guarded([Term("s", (1.0, -1.0), row, 10.0, reduction="segment")], sft_weight=0.3, dpop_weight=0.7)
         for row in labels
     ]
     assert loss(errors, make_batch(terms, 2)).item() == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize(
-    "changes", [{"link": "ipo"}, {"link": "hinge", "label_smoothing": 0.1}, {"reference_free": True}]
+    "changes", [{"loss": "ipo"}, {"loss": "hinge", "label_smoothing": 0.1}, {"reference_free": True}]
 )
 def test_all_that_compares_is_changed_and_nothing_else(changes: dict[str, Any]) -> None:
     recipe = [Term("supervised", (1.0, *[0.0] * 6), CLIP, link="error"), *PHYSICS]
     own, *rest = guarded(recipe, **changes)
     assert own == recipe[0]
     for before, after in zip(PHYSICS, rest, strict=True):
-        asked = (changes.get("link", "logistic"), changes.get("label_smoothing", 0.0), "reference_free" not in changes)
+        asked = (changes.get("loss", "sigmoid"), changes.get("label_smoothing", 0.0), "reference_free" not in changes)
         assert (after.link, after.smoothing, after.reference) == asked
         assert (after.level, after.coefficients, after.labels, after.beta, after.weight, after.reduction) == (
             *(before.level, before.coefficients, before.labels),
@@ -114,12 +114,12 @@ def test_comparisons_of_unequal_losers_and_ties_fit_one_batch(make_batch: MakeBa
 
 def test_without_a_comparison_there_is_nothing_to_guard() -> None:
     alone = [Term("supervised", (1.0,), CLIP, link="error")]
-    assert guarded(alone, sft_weight=1.0, winner_clamp=1.0, link="ipo") == tuple(alone)
+    assert guarded(alone, sft_weight=1.0, dpop_weight=1.0, loss="ipo") == tuple(alone)
 
 
 def test_the_clamp_bites_once_the_winner_is_worse_than_the_reference(make_batch: MakeBatch) -> None:
     """Both errors risen, the loser's more: the preference term is content and the clamp is not."""
-    terms = make_batch([guarded([Term("clip", (1.0, -1.0), (1,), 200.0)], winner_clamp=50.0)], 2)
+    terms = make_batch([guarded([Term("clip", (1.0, -1.0), (1,), 200.0)], dpop_weight=50.0)], 2)
     policy = torch.tensor([[[1.1], [1.5]]], dtype=torch.float64, requires_grad=True)
     errors = ViewErrors(policy, torch.ones(1, 2, 1, dtype=torch.float64))
     (g,) = torch.autograd.grad(loss(errors, terms), policy)

@@ -40,7 +40,7 @@ def test_collate_pads_shorter_comparisons_with_terms_that_count_nothing() -> Non
     assert batch.labels_BKF.tolist() == [[[1, 1], [1, -1]], [[-1, 0], [0, 0]]]
     assert batch.beta_BK.tolist() == [[5, 7], [9, 0]]
     assert batch.weight_BK.tolist() == [[0.5, 0.5], [1, 0]]
-    assert batch.forms == (("clip", "logistic", "clip"),) * 2
+    assert batch.forms == (("clip", "sigmoid", "clip"),) * 2
     assert batch.scored_BKF.tolist() == [[[True, True], [True, True]], [[True, False], [False, False]]]
 
 

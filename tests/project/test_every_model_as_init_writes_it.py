@@ -37,7 +37,7 @@ STAGES = (
 FEWER = {
     "train.steps": 2,
     "train.batch": 1,
-    "train.warmup": 0,
+    "train.warmup_steps": 0,
     "generate.steps": 2,
     "evaluate.steps": 2,
     "generate.takes": 1,
@@ -85,7 +85,7 @@ def test_init_takes_nothing_from_the_tiny_backbone(
     assert [path for path in DRIVEN if rows[path]["source"] == DEFAULT] == []
     assert rows["backbone.name"]["value"] == BACKBONE.get(name, name)
     assert facts["notes"]  # a folder of no release's sizes is said to be one
-    values = {path: rows[f"train.{path}"]["value"] for path in ("lr", "batch", "steps")}
+    values = {path: rows[f"train.{path}"]["value"] for path in ("learning_rate", "batch", "steps")}
     assert not set(values.items()) & {(key, realdpo.TINY[key]) for key in values}
     assert rows["train.objective.sft_weight"]["value"] == 0 and rows["train.options.beta"]["value"] == 5000
 
@@ -112,5 +112,5 @@ def test_stages_run_with_what_init_wrote_and_the_export_loads(
         assert facts["output_change"] > 0 and facts["read_back_difference"] <= 1e-2 * facts["output_change"]
     with Store.open(Path(project)) as store:
         (run,) = store.runs()
-        assert run.settings["train"]["options"]["beta"] == 5000.0 and run.settings["train"]["tune"] == "lora"
+        assert run.settings["train"]["options"]["beta"] == 5000.0 and run.settings["train"]["trainable"] == "lora"
         assert len(store.candidates(split="eval", system="realdpo")) == 1

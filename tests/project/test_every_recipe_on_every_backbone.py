@@ -138,9 +138,16 @@ def settings_for(recipe: str) -> TrainSettings:
     fields = load_recipe(recipe).Options.model_fields
     strong = {"beta": 20.0} if "beta" in fields else {}
     few = {"swapped": 1} if "swapped" in fields else {}  # frames: some clips have three
-    steps = {"steps": STEPS, "batch": 1, "bank": 1, "lr": 3e-3, "warmup": 0, "decay": "none"}
-    adapter = {"tune": "lora", "rank": 4, "alpha": 10.0}
-    return TrainSettings(recipe=recipe, options={**strong, **few}, held_out=0, leak=0, **steps, **adapter)
+    steps = {
+        "steps": STEPS,
+        "batch": 1,
+        "reference_cache": 1,
+        "learning_rate": 3e-3,
+        "warmup_steps": 0,
+        "lr_scheduler": "constant",
+    }
+    adapter = {"trainable": "lora", "lora_rank": 4, "lora_alpha": 10.0}
+    return TrainSettings(recipe=recipe, options={**strong, **few}, held_out=0, shortcut_probe=0, **steps, **adapter)
 
 
 def loss_at_first_draw(project: Project, model: DiffusersBackbone) -> float:
@@ -193,7 +200,7 @@ def ground(footage: Path, tmp_path_factory: pytest.TempPathFactory) -> Grounds:
         (height, width), frames = size_of(model), frames_of(model)
         size = {"height_px": height, "width_px": width, "frames": frames, "fps": FPS, "first_frame": first_frame}
         settings = Settings(
-            backbone=BackboneSettings(name=backbone, path=str(folders[name]), checkpointing=False, **size)
+            backbone=BackboneSettings(name=backbone, path=str(folders[name]), gradient_checkpointing=False, **size)
         )
         copy = Path(shutil.copytree(footage, tmp_path_factory.mktemp(backbone) / "project"))
         project = open_project(copy, settings)

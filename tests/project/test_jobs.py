@@ -17,7 +17,7 @@ from rushes.store.database import Store
 
 from ..forked import run_ranks
 
-BANKED = ("--set", "train.bank=2", "--set", "train.name=banked")
+BANKED = ("--set", "train.reference_cache=2", "--set", "train.name=banked")
 
 
 def test_the_bank_is_filled_by_its_command_and_looked_up_by_the_run(
@@ -43,14 +43,17 @@ def test_the_bank_is_filled_by_its_command_and_looked_up_by_the_run(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["bank"], "train.bank is 0, so there is nothing to compute; set it to the number of draws, such as 8"),
         (
-            ["train", "--set", "train.bank=2", "--set", "train.reference=ema"],
-            "train.bank: train.reference is 'ema', and a reference that moves has no errors to look up",
+            ["bank"],
+            "train.reference_cache is 0, so there is nothing to compute; set it to the number of draws, such as 8",
         ),
         (
-            ["train", "--set", "train.parallel=shard", "--set", "train.objective.safe_loser=true"],
-            "train.objective.safe_loser: it needs all of a gradient in one process",
+            ["train", "--set", "train.reference_cache=2", "--set", "train.reference=ema"],
+            "train.reference_cache: train.reference is 'ema', and a reference that moves has no errors to look up",
+        ),
+        (
+            ["train", "--set", "train.parallel=shard", "--set", "train.objective.safe_dpo=true"],
+            "train.objective.safe_dpo: it needs all of a gradient in one process",
         ),
         (
             ["train", "--set", "train.parallel=shard", "--set", "train.sample_every=5"],
@@ -87,7 +90,13 @@ def test_two_processes_train_one_run(
     project, name = tmp_path / "project", f"two-{parallel}"
     shutil.copytree(finished, project)
     few = ["train.batch=1"] if parallel == "shard" else []  # one process then has no comparison
-    settings = [f"train.name={name}", f"train.parallel={parallel}", "train.bank=2", "train.tune=lora", *few]
+    settings = [
+        f"train.name={name}",
+        f"train.parallel={parallel}",
+        "train.reference_cache=2",
+        "train.trainable=lora",
+        *few,
+    ]
     given = [text for each in settings for text in ("--set", each)]
     (line,) = start(tmp_path, "train", str(project), *given, "--json").splitlines()  # of the first process alone
     assert json.loads(line)["run"] == name

@@ -41,7 +41,7 @@ def guided(tmp_path_factory: pytest.TempPathFactory, small: SimpleNamespace) -> 
 
 def _settings(base: Settings, endpoint: dict[str, Any] | None = None, **label: Any) -> Settings:
     options = {"beta": 100.0, "least_labelled": 0.0}
-    train = TrainSettings(recipe="densedpo", steps=2, batch=2, lr=1e-4, held_out=0, options=options)
+    train = TrainSettings(recipe="densedpo", steps=2, batch=2, learning_rate=1e-4, held_out=0, options=options)
     return base.model_copy(
         update={
             "generate": base.generate.model_copy(update={"kind": "guided"}),

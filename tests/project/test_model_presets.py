@@ -50,8 +50,8 @@ DRIVEN = (
         f"backbone.{name}"
         for name in ("name", "path", "height_px", "width_px", "frames", "fps", "first_frame", "dtype")
     ),
-    *(f"generate.{name}" for name in ("steps", "guidance", "negative", "shift", "batch")),
-    *(f"train.{name}" for name in ("tune", "rank", "alpha", "lr", "batch", "steps")),
+    *(f"generate.{name}" for name in ("steps", "guidance_scale", "negative_prompt", "shift", "batch")),
+    *(f"train.{name}" for name in ("trainable", "lora_rank", "lora_alpha", "learning_rate", "batch", "steps")),
     "evaluate.steps",
 )
 
@@ -94,7 +94,11 @@ def test_recipe_has_its_papers_settings_and_the_models_adapter(name: str) -> Non
         assert rows[path] == {"value": value, "source": source}
     for path in DRIVEN:
         assert rows[path]["source"] != DEFAULT, path
-    assert (rows["train.rank"]["value"], rows["train.alpha"]["value"], rows["train.lr"]["value"]) == (32, 32.0, 2e-4)
+    assert (
+        rows["train.lora_rank"]["value"],
+        rows["train.lora_alpha"]["value"],
+        rows["train.learning_rate"]["value"],
+    ) == (32, 32.0, 2e-4)
     assert rows["backbone.first_frame"]["value"] == ("first_frame" in load_recipe(name).NEEDS)
     objective = {path: row["value"] for path, row in rows.items() if path.startswith("train.objective.")}
     assert objective == {f"train.objective.{key}": value for key, value in ObjectiveSettings().model_dump().items()}
@@ -104,7 +108,7 @@ def test_published_settings_are_none_of_the_tiny_backbones() -> None:
     for name in recipe_names():
         recipe = load_recipe(name)
         ours = published(recipe)
-        assert not {"train.lr", "train.rank", "train.alpha", "train.tune"} & set(ours)
+        assert not {"train.learning_rate", "train.lora_rank", "train.lora_alpha", "train.trainable"} & set(ours)
         if "beta" in recipe.Options.model_fields:
             assert "train.options.beta" in ours and "train.objective.sft_weight" in ours
 
@@ -163,19 +167,19 @@ def settings_for(model: Path, **tables: Any) -> Settings:
 
 def test_project_uses_the_models_settings_where_its_own_leave_them_out(wan: Path, tmp_path: Path) -> None:
     lines: list[str] = []
-    train = TrainSettings(recipe="sft", lr=3e-5)
+    train = TrainSettings(recipe="sft", learning_rate=3e-5)
     footage = FootageSettings(kind="folder", path=str(tmp_path))
     settings = settings_for(wan, footage=footage, generate=GenerateSettings(steps=7), train=train)
     project = open_project(tmp_path / "project", settings, say=lines.append)
     project.store.close()
     used, row = project.settings, all_models()["wan2.1-t2v-1.3b"].settings
-    assert (used.generate.steps, used.train.lr) == (7, 3e-5)
-    assert (used.generate.guidance, used.generate.batch, used.evaluate.steps) == (6.0, 1, 50)
-    assert used.generate.negative == row["generate.negative"].value
-    assert (used.train.tune, used.train.rank, used.train.batch, used.train.steps) == ("lora", 32, 4, 400)
+    assert (used.generate.steps, used.train.learning_rate) == (7, 3e-5)
+    assert (used.generate.guidance_scale, used.generate.batch, used.evaluate.steps) == (6.0, 1, 50)
+    assert used.generate.negative_prompt == row["generate.negative_prompt"].value
+    assert (used.train.trainable, used.train.lora_rank, used.train.batch, used.train.steps) == ("lora", 32, 4, 400)
     assert (used.backbone.height_px, used.backbone.width_px, used.backbone.frames) == (480, 832, 81)
     assert len(lines) == 1 and "left out of the settings, so those of wan2.1-t2v-1.3b (docs/models.md)" in lines[0]
-    assert "generate.guidance 6.0" in lines[0] and "generate.steps" not in lines[0]
+    assert "generate.guidance_scale 6.0" in lines[0] and "generate.steps" not in lines[0]
     assert with_model_defaults(used) == used and left_out(used) == {}
 
 
@@ -193,7 +197,7 @@ def test_other_backbones_keep_their_defaults(wan: Path, tmp_path: Path) -> None:
 def test_repository_of_the_table_needs_no_network_for_its_settings() -> None:
     settings = Settings(backbone=BackboneSettings(name="wan", path="hub:Wan-AI/Wan2.2-T2V-A14B-Diffusers"))
     used = with_model_defaults(settings).generate
-    assert (used.shift, used.guidance, used.guidance_2) == (12.0, 4.0, 3.0)
+    assert (used.shift, used.guidance_scale, used.guidance_scale_2) == (12.0, 4.0, 3.0)
 
 
 def test_file_that_is_written_out_of_another_has_the_models_settings(wan: Path, tmp_path: Path) -> None:
@@ -209,7 +213,7 @@ def test_other_recipe_of_a_project_is_its_papers_and_not_the_tiny_backbones(wan:
     write_settings(tmp_path, settings_for(wan))
     train = recipe_train(read_settings(tmp_path), "realdpo")
     assert train.options == {"beta": 5000.0} and train.objective == ObjectiveSettings()
-    assert (train.lr, train.alpha, train.t_high, train.reference) == (1e-4, 32.0, 0.5, "ema")
+    assert (train.learning_rate, train.lora_alpha, train.t_high, train.reference) == (1e-4, 32.0, 0.5, "ema")
     assert recipe_train(Settings(), "realdpo").objective.sft_weight == 1000.0
 
 
@@ -234,7 +238,7 @@ def test_labels_of_a_metric_are_said_not_to_be_the_papers(tmp_path: Path) -> Non
 
 def test_a_repository_of_the_table_is_known_in_any_case() -> None:
     settings = Settings(backbone=BackboneSettings(name="wan", path="hub:wan-ai/wan2.2-t2v-a14b-diffusers"))
-    assert with_model_defaults(settings).generate.guidance == 4.0
+    assert with_model_defaults(settings).generate.guidance_scale == 4.0
 
 
 # the GPU
@@ -284,17 +288,29 @@ def test_init_writes_the_models_settings_and_prints_their_sources(
     clips = tmp_path / "clips"
     clips.mkdir()
     main(
-        ["init", str(tmp_path / "p"), "--model", str(wan), "--footage", str(clips), "--set", "train.lr=5e-5", "--json"]
+        [
+            "init",
+            str(tmp_path / "p"),
+            "--model",
+            str(wan),
+            "--footage",
+            str(clips),
+            "--set",
+            "train.learning_rate=5e-5",
+            "--json",
+        ]
     )
     facts = json.loads(capsys.readouterr().out)
     assert facts["model"] == "wan2.1-t2v-1.3b" and "the sizes of no released model" in facts["notes"][0]
-    assert facts["settings"]["train.lr"] == {"value": 5e-5, "source": "given"}
+    assert facts["settings"]["train.learning_rate"] == {"value": 5e-5, "source": "given"}
     assert facts["settings"]["train.options.beta"]["value"] == 5000.0
     assert "RealDPO" in facts["settings"]["train.options.beta"]["source"]
     assert all(facts["settings"][path]["source"] != DEFAULT for path in DRIVEN)
     settings = read_settings(tmp_path / "p")
     assert settings.footage.path == str(clips) and settings.footage.eval_fraction > 0
-    assert settings.train.objective == ObjectiveSettings() and settings.train.alpha == settings.train.rank == 32
+    assert (
+        settings.train.objective == ObjectiveSettings() and settings.train.lora_alpha == settings.train.lora_rank == 32
+    )
     assert facts["next"] == f"rushes run {tmp_path / 'p'}"
 
 
@@ -347,5 +363,5 @@ def test_backbones_prints_a_models_row_with_its_sources(wan: Path, capsys: pytes
     assert "generate.shift = 12.0  # Wan-Video/Wan2.2, wan/configs/wan_t2v_A14B.py: sample_shift" in out
     main(["backbones", str(wan), "--json"])
     facts = json.loads(capsys.readouterr().out)
-    assert facts["name"] == "wan2.1-t2v-1.3b" and facts["settings"]["train.rank"]["value"] == 32
+    assert facts["name"] == "wan2.1-t2v-1.3b" and facts["settings"]["train.lora_rank"]["value"] == 32
     assert "no released model of this name" in refused(capsys, "backbones", "wan-3")

@@ -39,14 +39,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
             "backbone.frames: this cogvideox has learned positions for 9 frames",
         ),
         ("animatediff", "backbone", {"frames": 40}, "backbone.frames: this animatediff has positions for at most 32"),
-        ("wan", "generate", {"guidance_2": 3.0}, "generate.guidance_2: this wan has one network and no second expert"),
+        (
+            "wan",
+            "generate",
+            {"guidance_scale_2": 3.0},
+            "generate.guidance_scale_2: this wan has one network and no second expert",
+        ),
         (
             "wan",
             "generate",
             {"image_cond_noise_scale": 0.1},
             "generate.image_cond_noise_scale: this wan is not sampled",
         ),
-        ("wan", "generate", {"match": 0.5}, "generate.match: statistics can be matched where a latent frame is one"),
+        (
+            "wan",
+            "generate",
+            {"adain_share": 0.5},
+            "generate.adain_share: statistics can be matched where a latent frame is one",
+        ),
         (
             "wan",
             "backbone",

@@ -17,7 +17,7 @@ def test_training_is_refused_before_anything_is_loaded(tmp_path: Path, small: Si
     settings = settings.model_copy(
         update={
             "backbone": settings.backbone.model_copy(update=nowhere),
-            "train": settings.train.model_copy(update={"bank": 2}),
+            "train": settings.train.model_copy(update={"reference_cache": 2}),
         }
     )
     project = open_project(small.new_project(tmp_path / "project", settings), settings)

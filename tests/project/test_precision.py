@@ -22,12 +22,12 @@ from rushes.training.loop import Data, train
 
 from ..backbones.tiny_pipelines import write
 
-FULL, MOTION = TrainSettings(tune="full"), TrainSettings(tune="motion")
-SMALL, LARGE = TrainSettings(tune="lora", rank=4), TrainSettings(tune="lora", rank=8)
+FULL, MOTION = TrainSettings(trainable="full"), TrainSettings(trainable="motion")
+SMALL, LARGE = TrainSettings(trainable="lora", lora_rank=4), TrainSettings(trainable="lora", lora_rank=8)
 
 
 def after(settings: TrainSettings, run: str) -> TrainSettings:
-    return settings.model_copy(update={"start": run})
+    return settings.model_copy(update={"init_from": run})
 
 
 def project_with(folder: Path, runs: dict[str, TrainSettings], dtype: Precision = "auto") -> Project:
@@ -85,7 +85,7 @@ def moved(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Precision], flo
         backbone = load(str(model), LoadOptions(dtype=dtype, checkpointing=False))
         backbone.network.requires_grad_(True)
         before = {name: p.detach().clone() for name, p in backbone.network.named_parameters() if p.dim() > 1}
-        settings = TrainSettings(steps=5, batch=1, lr=1e-6, warmup=0, decay="none")
+        settings = TrainSettings(steps=5, batch=1, learning_rate=1e-6, warmup_steps=0, lr_scheduler="constant")
         train(backbone, data, settings, folder / dtype, seed=0, identity="")
         after = dict(backbone.network.named_parameters())
         changed = [(before[name] != after[name]).float() for name in before]

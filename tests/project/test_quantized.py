@@ -37,7 +37,15 @@ def project(tmp_path_factory: pytest.TempPathFactory, small: SimpleNamespace) ->
             "frames": 17,
             "quantize": "4bit",
         },
-        train={"recipe": "sft", "tune": "lora", "rank": 4, "alpha": 12.0, "lr": 1e-2, "options": {}, "leak": 0},
+        train={
+            "recipe": "sft",
+            "trainable": "lora",
+            "lora_rank": 4,
+            "lora_alpha": 12.0,
+            "learning_rate": 1e-2,
+            "options": {},
+            "shortcut_probe": 0,
+        },
     )
     opened = open_project(small.new_project(folder / "project", settings), settings)
     import_footage(opened)
@@ -77,7 +85,11 @@ def test_other_bits_are_other_weights(project: Project) -> None:
 
 def test_settings_that_do_not_go_with_it(project: Project) -> None:
     for table, change, words in (
-        ("train", {"tune": "full"}, "train.tune: a network in 4bit is frozen; set train.tune to lora, or"),
+        (
+            "train",
+            {"trainable": "full"},
+            "train.trainable: a network in 4bit is frozen; set train.trainable to lora, or",
+        ),
         ("train", {"parallel": "shard"}, "train.parallel: a network in 4bit cannot be sharded; set train.parallel to"),
         (
             "backbone",
@@ -92,9 +104,9 @@ def test_settings_that_do_not_go_with_it(project: Project) -> None:
 
 def test_an_adapter_is_not_merged_into_it(project: Project) -> None:
     other = open_project(
-        project.store.project, changed(project.settings, train={"name": "next", "start": "sft", "rank": 2})
+        project.store.project, changed(project.settings, train={"name": "next", "init_from": "sft", "lora_rank": 2})
     )
     with pytest.raises(ValueError, match="cannot be merged into a network in 4bit, which would round most of it away"):
         load_start(other)
-    same = open_project(project.store.project, changed(project.settings, train={"name": "next", "start": "sft"}))
+    same = open_project(project.store.project, changed(project.settings, train={"name": "next", "init_from": "sft"}))
     assert load_start(same).fingerprint == find_run(project, "sft").made_by

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import sqlite3
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
+from rushes.config.renamed import NAMES, with_first_names
 from rushes.project import labels, stages, training
-from rushes.project.project import Project, load_run, load_start, open_project, run_folder
+from rushes.project.project import WEIGHTS, Project, load_run, load_start, open_project, run_folder
+from rushes.project.settings import FILE, read_settings
 from rushes.records import Run
 
 
@@ -32,7 +38,7 @@ def run_of(project: Project, name: str) -> Run:
 
 
 def second(project: Project, **changes: Any) -> Project:
-    return changed(project, "train", **{"start": "realdpo", "name": "round-2", **changes})
+    return changed(project, "train", **{"init_from": "realdpo", "name": "round-2", **changes})
 
 
 def test_takes_and_weights_of_the_first_round_are_what_the_second_starts_from(opened: Project) -> None:
@@ -80,11 +86,43 @@ def test_takes_of_older_settings_are_counted_and_not_used(opened: Project) -> No
     assert facts["takes"] == {"used": 12, "of older settings": 12}
 
 
+def with_former_names(project: Project) -> None:
+    """Write settings of the file and of all runs as a project has them that is older than today's names."""
+    path = project.store.project / FILE
+    former = {new.rpartition(".")[2]: old.rpartition(".")[2] for old, new in NAMES.items()}
+    lines = (
+        re.sub(r"^(\w+) =", lambda m: f"{former.get(m[1], m[1])} =", line) for line in path.read_text().splitlines()
+    )
+    path.write_text("\n".join(lines).replace('"constant"', '"none"').replace('"sigmoid"', '"logistic"'))
+    with sqlite3.connect(project.store.project / "rushes.db") as database:
+        (guard,) = database.execute("SELECT sql FROM sqlite_master WHERE name = 'never_update'").fetchone()
+        database.execute("DROP TRIGGER never_update")
+        for id, body in database.execute("SELECT id, body FROM rows WHERE type = 'runs'").fetchall():
+            run = json.loads(body)
+            stored = json.dumps({**run, "settings": with_first_names(run["settings"])})
+            database.execute("UPDATE rows SET body = ? WHERE id = ?", (stored, id))
+        database.execute(guard)
+
+
+def test_a_project_of_former_names_goes_on(opened: Project) -> None:
+    stages.generate_takes(opened, system="realdpo")
+    weights = load_file(run_folder(opened, "realdpo") / WEIGHTS)
+    with_former_names(opened)
+    assert "lr" in run_of(opened, "realdpo").settings["train"]
+    project = open_project(opened.store.project, read_settings(opened.store.project))
+    assert project.settings == opened.settings
+    assert stages.generate_takes(project)["made_now"] == 0 and training.train_run(project)["steps_now"] == 0
+    after = load_file(run_folder(project, "realdpo") / WEIGHTS)
+    assert after.keys() == weights.keys() and all(torch.equal(after[name], weights[name]) for name in weights)
+    training.train_run(second(project))  # which reads what the first run trained
+    assert run_of(project, "round-2").settings["train"]["init_from"] == "realdpo"
+
+
 @pytest.mark.slow
 def test_an_adapter_goes_on_as_the_same_adapter(opened: Project) -> None:
-    adapter = {"tune": "lora", "rank": 2, "alpha": 4.0}
+    adapter = {"trainable": "lora", "lora_rank": 2, "lora_alpha": 4.0}
     training.train_run(changed(opened, "train", name="adapter", **adapter))
-    project = second(opened, start="adapter", **adapter)
+    project = second(opened, init_from="adapter", **adapter)
     stages.generate_takes(project)
     start = load_start(project)
     assert start.fingerprint == run_of(opened, "adapter").made_by
@@ -98,7 +136,7 @@ def test_an_adapter_goes_on_as_the_same_adapter(opened: Project) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"start": "nothing"}, "no run 'nothing' is finished"),
+        ({"init_from": "nothing"}, "no run 'nothing' is finished"),
         ({"name": "realdpo"}, "run 'realdpo' cannot start from itself; set train.name"),
     ],
 )
@@ -113,11 +151,11 @@ def test_rounds_cannot_go_in_a_circle(opened: Project) -> None:
     training.train_run(second(opened))
     shutil.rmtree(run_folder(opened, "realdpo"))
     with pytest.raises(ValueError, match="run 'realdpo' cannot start from itself"):
-        training.train_run(changed(opened, "train", start="round-2"))
+        training.train_run(changed(opened, "train", init_from="round-2"))
 
 
 def test_an_objective_that_a_recipe_cannot_have_is_refused(opened: Project) -> None:
-    objective = opened.settings.train.objective.model_copy(update={"safe_loser": True})
+    objective = opened.settings.train.objective.model_copy(update={"safe_dpo": True})
     with pytest.raises(ValueError, match=r"train\.objective: recipe 'sft' compares nothing"):
         training.train_run(changed(opened, "train", recipe="sft", options={}, name="sft", objective=objective))
 
@@ -125,7 +163,7 @@ def test_an_objective_that_a_recipe_cannot_have_is_refused(opened: Project) -> N
 @pytest.mark.slow
 def test_an_objective_of_the_settings_reaches_the_run(opened: Project) -> None:
     objective = opened.settings.train.objective.model_copy(
-        update={"link": "ipo", "sft_weight": 0.1, "winner_clamp": 5.0, "safe_loser": True}
+        update={"loss": "ipo", "sft_weight": 0.1, "dpop_weight": 5.0, "safe_dpo": True}
     )
     training.train_run(changed(opened, "train", name="guarded", objective=objective))
     *_, last = map(json.loads, (run_folder(opened, "guarded") / "metrics.jsonl").read_text().splitlines())

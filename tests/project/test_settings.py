@@ -16,7 +16,7 @@ def changed(**train: object) -> Settings:
 
 
 def test_settings_come_back_as_they_were_written(tmp_path: Path) -> None:
-    settings = changed(recipe="sft", lr=2e-4, name="first", options={"beta": 500.0})
+    settings = changed(recipe="sft", learning_rate=2e-4, name="first", options={"beta": 500.0})
     write_settings(tmp_path, settings)
     assert read_settings(tmp_path) == settings
     assert read_settings(tmp_path, ["train.steps=7"]).train.steps == 7
@@ -29,22 +29,24 @@ def test_folder_without_settings_is_no_project(tmp_path: Path) -> None:
 
 def test_project_adopts_settings_once_and_refuses_others(tmp_path: Path) -> None:
     project, source = tmp_path / "new", tmp_path / "source.toml"
-    adopt(project, changed(lr=2e-4), source)
-    adopt(project, changed(lr=2e-4), source)
+    adopt(project, changed(learning_rate=2e-4), source)
+    adopt(project, changed(learning_rate=2e-4), source)
     with pytest.raises(ValueError) as caught:
-        adopt(project, changed(lr=3e-4, options={"beta": 2.0}), source)
+        adopt(project, changed(learning_rate=3e-4, options={"beta": 2.0}), source)
     told = str(caught.value)
-    assert "train.lr is 0.0002, not 0.0003" in told and "train.options.beta is None, not 2.0" in told
+    assert "train.learning_rate is 0.0002, not 0.0003" in told and "train.options.beta is None, not 2.0" in told
     assert f"`rushes run {project}`" in told and "--out" in told
-    assert read_settings(project) == changed(lr=2e-4)
+    assert read_settings(project) == changed(learning_rate=2e-4)
 
 
 def test_other_recipe_takes_the_whole_table(tmp_path: Path) -> None:
     project = tmp_path / "project"
-    adopt(project, changed(lr=2e-4, options={"beta": 2.0}), tmp_path)
-    settings = with_train(project, TrainSettings(recipe="sft", lr=5e-4), ["train.steps=3", "evaluate.steps=2"])
-    assert settings.train == TrainSettings(recipe="sft", lr=5e-4, steps=3)
+    adopt(project, changed(learning_rate=2e-4, options={"beta": 2.0}), tmp_path)
+    settings = with_train(
+        project, TrainSettings(recipe="sft", learning_rate=5e-4), ["train.steps=3", "evaluate.steps=2"]
+    )
+    assert settings.train == TrainSettings(recipe="sft", learning_rate=5e-4, steps=3)
     assert settings.evaluate.steps == 2
-    assert read_settings(project) == changed(lr=2e-4, options={"beta": 2.0})  # the file stays
+    assert read_settings(project) == changed(learning_rate=2e-4, options={"beta": 2.0})  # the file stays
     with pytest.raises(SettingsError, match=r"train\.steps"):
         with_train(project, TrainSettings(), ["train.steps=0"])

@@ -63,7 +63,7 @@ def test_other_data_under_the_same_name_are_refused(opened: Project) -> None:
 
 def test_run_that_was_trained_again_is_the_one_that_counts(opened: Project) -> None:
     shutil.rmtree(run_folder(opened, "realdpo"))
-    training.train_run(changed(opened, "train", lr=1e-3))
+    training.train_run(changed(opened, "train", learning_rate=1e-3))
     old, new = opened.store.runs()
     assert old.made_by != new.made_by == load_run(opened, "realdpo").fingerprint
 

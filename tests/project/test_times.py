@@ -44,7 +44,16 @@ def experts(tmp_path_factory: pytest.TempPathFactory, small: SimpleNamespace) ->
     folder = tmp_path_factory.mktemp("experts")
     with torch.random.fork_rng():
         path = write("wan_experts", folder / "model")
-    train = {"recipe": "sft", "tune": "lora", "rank": 2, "alpha": 4.0, "lr": 1e-2, "options": {}, "leak": 0, "steps": 3}
+    train = {
+        "recipe": "sft",
+        "trainable": "lora",
+        "lora_rank": 2,
+        "lora_alpha": 4.0,
+        "learning_rate": 1e-2,
+        "options": {},
+        "shortcut_probe": 0,
+        "steps": 3,
+    }
     changes = {"backbone": {"name": "wan", "path": str(path), "first_frame": False}, "train": train}
     settings = small.settings.model_copy(
         update={table: getattr(small.settings, table).model_copy(update=values) for table, values in changes.items()}
@@ -115,7 +124,7 @@ def test_one_expert_alone_is_trained_and_the_other_in_a_second_run(shell: Shell,
     rows = read_history(experts / "runs" / "first" / "metrics.jsonl")[1:]
     assert all(row["expert/high_noise/comparisons"] == 2 for row in rows)
 
-    told = shell("second", "train.expert=low", "train.start=first")
+    told = shell("second", "train.expert=low", "train.init_from=first")
     assert told["experts"] == {"high_noise": 0.0, "low_noise": 1.0} and told["times"]["high"] < 0.875
     second = load_file(experts / "runs" / "second" / "weights.safetensors")
     assert changed(second, "low")
@@ -128,11 +137,14 @@ def test_one_expert_alone_is_trained_and_the_other_in_a_second_run(shell: Shell,
 
 
 def test_all_weights_of_one_expert(shell: Shell, experts: Path) -> None:
-    assert shell("whole", "train.tune=full", "train.expert=low", "train.steps=1")["code"] == 0
+    assert shell("whole", "train.trainable=full", "train.expert=low", "train.steps=1")["code"] == 0
     names = {name.split(".")[0] for name in load_file(experts / "runs" / "whole" / "weights.safetensors")}
     assert names == {"low"}
-    assert shell("both", "train.tune=full", "train.start=whole", "train.expert=high", "train.steps=1")["code"] == 0
-    told = shell("both", "train.tune=full", "train.start=whole", "train.expert=high", "train.steps=1")
+    assert (
+        shell("both", "train.trainable=full", "train.init_from=whole", "train.expert=high", "train.steps=1")["code"]
+        == 0
+    )
+    told = shell("both", "train.trainable=full", "train.init_from=whole", "train.expert=high", "train.steps=1")
     assert (told["code"], told["steps_now"]) == (0, 0)  # which reads its start, the other expert's weights included
 
 

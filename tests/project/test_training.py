@@ -45,11 +45,11 @@ def test_takes_are_measured_by_the_projects_own_codec_and_left_out_by_name(
 
 def test_bfloat16_weights_that_are_trained_are_doubted() -> None:
     network = nn.Linear(2, 2).bfloat16()
-    (line,) = doubts(TrainSettings(tune="full"), network, 1)
+    (line,) = doubts(TrainSettings(trainable="full"), network, 1)
     assert "about 2 % of the weights move" in line and "set backbone.dtype to auto or mixed" in line
     network.requires_grad_(False)
     network.adapter = nn.Parameter(torch.zeros(1))
-    assert doubts(TrainSettings(tune="lora"), network, 1) == []
+    assert doubts(TrainSettings(trainable="lora"), network, 1) == []
 
 
 def test_processes_without_a_comparison_are_said() -> None:

@@ -123,11 +123,11 @@ def test_losses_fall_and_the_second_stage_begins_at_the_first(project: Path) -> 
 def test_another_adapter_is_put_on_the_merged_first_one(project: Path) -> None:
     more = [
         "--set",
-        "train.start=huvidpo",
+        "train.init_from=huvidpo",
         "--set",
-        "train.tune=lora",
+        "train.trainable=lora",
         "--set",
-        "train.rank=2",
+        "train.lora_rank=2",
         "--set",
         "train.name=third",
     ]
@@ -190,6 +190,6 @@ def test_what_stills_cannot_be_made_of(project: Path, folder: Path, capsys: pyte
 @pytest.mark.slow
 def test_a_group_that_the_model_does_not_have_is_refused(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        main(["train", str(project), "--recipe", "sft", "--set", "train.tune=motoin", "--set", "train.name=other"])
+        main(["train", str(project), "--recipe", "sft", "--set", "train.trainable=motoin", "--set", "train.name=other"])
     told = capsys.readouterr().err
-    assert "train.tune: no group of weights 'motoin'; did you mean motion? there is full, lora, motion" in told
+    assert "train.trainable: no group of weights 'motoin'; did you mean motion? there is full, lora, motion" in told

@@ -41,7 +41,15 @@ def trained(
             "width_px": 32,
             "frames": 17,
         },
-        "train": {"recipe": "sft", "tune": "lora", "rank": 4, "alpha": 12.0, "lr": 1e-2, "options": {}, "leak": 0},
+        "train": {
+            "recipe": "sft",
+            "trainable": "lora",
+            "lora_rank": 4,
+            "lora_alpha": 12.0,
+            "learning_rate": 1e-2,
+            "options": {},
+            "shortcut_probe": 0,
+        },
     }
     settings = small.settings.model_copy(
         update={table: getattr(small.settings, table).model_copy(update=values) for table, values in changes.items()}
@@ -152,7 +160,7 @@ def test_an_adapter_without_effect_is_refused(
 
 def test_comfyui_is_for_adapters(trained: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = weights.find_run(trained, "sft")
-    full = {**run.settings, "train": {**run.settings["train"], "tune": "full"}}
+    full = {**run.settings, "train": {**run.settings["train"], "trainable": "full"}}
     monkeypatch.setattr(weights, "find_run", lambda project, name: SimpleNamespace(settings=full, base=run.base))
     with pytest.raises(ValueError, match=r"run 'sft' is no adapter on top of the base weights .* leave --weights away"):
         export_weights(trained, "sft", tmp_path, "comfyui")

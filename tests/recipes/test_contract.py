@@ -70,7 +70,14 @@ def run(recipe: Recipe, corner: Any, backbone: TinyBackbone, folder: Path, steps
     chosen = options(recipe)
     if comparisons is None:
         comparisons = recipe.comparisons(corner.store, chosen, corner.grid)
-    small = {"steps": steps, "batch": 3, "lr": 2e-4, "checkpoint_every": 5, "warmup": 0, "decay": "none"}
+    small = {
+        "steps": steps,
+        "batch": 3,
+        "learning_rate": 2e-4,
+        "checkpoint_every": 5,
+        "warmup_steps": 0,
+        "lr_scheduler": "constant",
+    }
     settings = TrainSettings(**{**recipe.TINY, **small})
     data = Data(comparisons, (), corner.latents, recipe.times(chosen))
     train(backbone, data, settings, folder, seed=0, identity="contract")
@@ -91,7 +98,7 @@ def test_declares_what_it_is(recipe: Recipe) -> None:
     assert recipe.__doc__ and ("Settings of the published run" in recipe.__doc__ or named(recipe) == "sft")
     assert set(recipe.NEEDS) <= NEEDS
     TrainSettings(**{"recipe": named(recipe), **recipe.TINY})
-    assert {"lr", "steps", "batch"} <= set(recipe.TINY)
+    assert {"learning_rate", "steps", "batch"} <= set(recipe.TINY)
 
 
 @every_recipe
@@ -154,9 +161,9 @@ def test_policy_equal_to_reference_gives_the_declared_value(recipe: Recipe, corn
         for term in comparison.terms:
             scored = torch.tensor(term.labels) != 0
             own = float(errors.policy_BVF[b, term.coefficients.index(1.0)][scored].mean())
-            expected += term.weight * (math.log(2) if term.link == "logistic" else own) / len(comparisons)
+            expected += term.weight * (math.log(2) if term.link == "sigmoid" else own) / len(comparisons)
     assert float(value) == pytest.approx(expected, rel=1e-6)
-    if all(term.link == "logistic" for c in comparisons for term in c.terms):
+    if all(term.link == "sigmoid" for c in comparisons for term in c.terms):
         assert float(value) == pytest.approx(WEIGHT.get(named(recipe), 1.0) * math.log(2), rel=1e-6)
 
 
@@ -197,7 +204,7 @@ def test_exchanging_winner_and_loser_mirrors_the_margin(recipe: Recipe, corner: 
     shape = (len(comparisons), terms.coefficients_BKV.shape[-1], corner.grid.frames)
     errors = ViewErrors(*torch.rand(2, *shape, generator=torch.Generator().manual_seed(0)))
     for k, (_, link, _) in enumerate(terms.forms):
-        if link == "logistic":
+        if link == "sigmoid":
             (logit, scored), (other, _) = term_logits(errors, terms, k), term_logits(errors, mirrored, k)
             assert torch.equal(logit, -other) and logit[scored].abs().min() > 0
 
@@ -298,7 +305,7 @@ def test_what_is_learned_holds_for_clips_never_seen(
     """In a world where the right answer is known: the held-out margin rises, or the held-out error falls."""
     comparisons = recipe.comparisons(corner.store, options(recipe), corner.grid)
     data = with_faults(comparisons, backbone(), tmp_path, copies=6)
-    settings = TrainSettings(steps=60, batch=4, lr=2e-3, checkpoint_every=60, warmup=0)
+    settings = TrainSettings(steps=60, batch=4, learning_rate=2e-3, checkpoint_every=60, warmup_steps=0)
     train(backbone(), data, settings, tmp_path, seed=0, identity="contract")
     start, *_, end = rows(tmp_path)
     levels = {(t.level, t.link) for c in data.held_out for t in c.terms}

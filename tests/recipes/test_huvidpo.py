@@ -30,7 +30,7 @@ def test_all_pairs_of_a_group_with_the_higher_score_first(corner: Any) -> None:
     assert [(v.first_frame, v.source) for v in first.views] == [("clip 0", "take"), ("clip 0", "take")]
     (term,) = first.terms
     assert (term.coefficients, term.labels, term.beta, term.weight) == ((1, -1), (0, 1, 1, 1, 1), 50.0, 1.0)
-    assert term.reduction == "clip" and term.link == "logistic"
+    assert term.reduction == "clip" and term.link == "sigmoid"
 
 
 def test_pairs_that_are_not_compared_are_counted(corner: Any) -> None:

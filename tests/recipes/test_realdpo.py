@@ -54,7 +54,7 @@ def test_losers_limits_the_takes(losers: int, corner: Any) -> None:
 
 def test_a_guard_holds_the_real_clip(corner: Any) -> None:
     """What the tiny backbone's settings ask for: the real clip's own error beside, once for all takes."""
-    asked = ObjectiveSettings(**TINY["objective"]).model_dump(exclude={"safe_loser", "safe_share"})
+    asked = ObjectiveSettings(**TINY["objective"]).model_dump(exclude={"safe_dpo", "safe_dpo_share"})
     (first, *_) = comparisons(corner.store, Options(), corner.grid)
     supervised, *others = guarded(first.terms, **asked)
     assert supervised == Term("supervised", (1, 0, 0, 0), (0, 1, 1, 1, 1), weight=1000.0, link="error")

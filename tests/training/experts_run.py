@@ -85,8 +85,8 @@ def run(folder: Path, model: str, case: Case, ranks: Ranks) -> None:
         ranks.wait()
         data = replace(data, bank=bank.read_again())
     settings = TrainSettings(
-        steps=STEPS, batch=case.batch, lr=1e-3, checkpoint_every=STEPS, warmup=0, decay="none", parallel=case.parallel,
-        gradients=case.gradients, bank=case.bank,
+        steps=STEPS, batch=case.batch, learning_rate=1e-3, checkpoint_every=STEPS, warmup_steps=0,
+        lr_scheduler="constant", parallel=case.parallel, gradients=case.gradients, reference_cache=case.bank,
     )  # fmt: skip
     train(backbone, data, settings, folder, seed=2, identity="experts", ranks=ranks)
     weights = whole_weights(backbone)

@@ -20,7 +20,9 @@ spec.loader.exec_module(workshop)
 def main(folder: Path, steps: int) -> None:
     """Train, or go on; prints a line for every step."""
     torch.set_num_threads(1)
-    settings = TrainSettings(steps=steps, batch=2, lr=1e-3, checkpoint_every=3, reference="ema", ema=0.9, auto_beta=0.3)
+    settings = TrainSettings(
+        steps=steps, batch=2, learning_rate=1e-3, checkpoint_every=3, reference="ema", reference_ema=0.9, auto_beta=0.3
+    )
     data = workshop.small_data(folder, held_out=2)
     train(
         workshop.small_backbone(),

@@ -24,7 +24,15 @@ def run(
     backbone: TinyBackbone, data: Data, folder: Path, watch: RunMonitor | None = None, **changes: object
 ) -> Weights:
     settings = TrainSettings(
-        **{"batch": 2, "lr": 1e-2, "checkpoint_every": 2, "warmup": 0, "decay": "none", "gradients": "joint", **changes}
+        **{
+            "batch": 2,
+            "learning_rate": 1e-2,
+            "checkpoint_every": 2,
+            "warmup_steps": 0,
+            "lr_scheduler": "constant",
+            "gradients": "joint",
+            **changes,
+        }
     )  # type: ignore[arg-type]
     train(backbone, data, settings, folder, seed=0, identity="", **({"watch": watch} if watch else {}))
     return {name: p.detach().clone() for name, p in backbone.network.named_parameters()}

@@ -108,7 +108,9 @@ def test_a_run_with_a_bank_is_the_run_without_at_the_same_draws(
         fill(bank, data.comparisons, backbone, data.latents, seed=0, times=data.times, way=GradientStrategy(gradients))  # type: ignore[arg-type]
         if not looked_up:
             monkeypatch.setattr("rushes.training.loop._known", beside)
-        settings = TrainSettings(steps=8, batch=4, lr=1e-3, gradients=gradients, warmup=0, decay="none")  # type: ignore[arg-type]
+        settings = TrainSettings(
+            steps=8, batch=4, learning_rate=1e-3, gradients=gradients, warmup_steps=0, lr_scheduler="constant"
+        )  # type: ignore[arg-type]
         train(backbone, replace(data, bank=bank), settings, tmp_path / name, seed=0, identity="bank")
         monkeypatch.undo()
         lines = (tmp_path / name / "metrics.jsonl").read_text().splitlines()
@@ -147,7 +149,9 @@ def test_a_visit_takes_its_number_modulo_the_draws(
 def test_dropped_captions_are_in_the_bank_as_in_training(tmp_path: Path, small: Small, data_in: DataIn) -> None:
     """Training on looked-up errors is training beside the reference, under the same captions."""
     data, share = data_in(tmp_path), 0.5
-    settings = TrainSettings(steps=4, batch=6, lr=1e-3, warmup=0, gradients="two_pass", caption_dropout=share)
+    settings = TrainSettings(
+        steps=4, batch=6, learning_rate=1e-3, warmup_steps=0, gradients="two_pass", caption_dropout=share
+    )
     bank = bank_of(tmp_path, data, small(), caption_dropout=share)
     asked = {"seed": 0, "times": data.times, "way": VIEW_BY_VIEW}
     fill(bank, bank.missing(data.comparisons), small(), data.latents, **asked, caption_dropout=share)  # type: ignore[arg-type]

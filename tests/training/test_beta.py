@@ -81,7 +81,7 @@ def test_a_trial_pulls_all_pairs_alike_and_has_no_anchor() -> None:
     weak = Term("state", (1.0, -1.0), labels, 500.0)
     (made,) = trial_comparisons([Comparison("a", "a", (), (anchor, strong, weak))])
     assert [(term.level, term.beta) for term in made.terms] == [("clip", 1.0), ("state", 0.25)]
-    assert made.terms[0].link == "logistic" and made.terms[0].reference and not made.terms[0].smoothing
+    assert made.terms[0].link == "sigmoid" and made.terms[0].reference and not made.terms[0].smoothing
     with pytest.raises(ValueError, match="compares nothing, so it has no beta"):
         trial_comparisons([Comparison("a", "a", (), (anchor,))])
 
@@ -108,14 +108,16 @@ def test_automatic_beta_moves_towards_its_target_and_stays_in_range() -> None:
 
 
 def settings(**changes: Any) -> TrainSettings:
-    return TrainSettings(**{"batch": 2, "lr": 1e-3, "checkpoint_every": 5, "warmup": 1, "auto_beta": 0.2, **changes})
+    return TrainSettings(
+        **{"batch": 2, "learning_rate": 1e-3, "checkpoint_every": 5, "warmup_steps": 1, "auto_beta": 0.2, **changes}
+    )
 
 
 def test_automatic_beta_is_restored_to_the_bit(tmp_path: Path, small: Small, data_in: DataIn) -> None:
     data = data_in(tmp_path, held_out=2)
 
     def go(folder: str, steps: int, **changes: Any) -> None:
-        chosen = settings(steps=steps, decay="none", **changes)
+        chosen = settings(steps=steps, lr_scheduler="constant", **changes)
         train(small(), data, chosen, tmp_path / folder, seed=0, identity="a run")
 
     go("whole", 20)
@@ -139,7 +141,14 @@ def test_automatic_beta_keeps_the_factor_nearer_its_target(tmp_path: Path, small
     ends = []
     for target in (0.0, 0.3):
         folder = tmp_path / str(target)
-        train(small(), strong, settings(steps=60, auto_beta=target, decay="none"), folder, seed=0, identity="a run")
+        train(
+            small(),
+            strong,
+            settings(steps=60, auto_beta=target, lr_scheduler="constant"),
+            folder,
+            seed=0,
+            identity="a run",
+        )
         rows = read_history(folder / "metrics.jsonl")[-10:]
         ends.append(sum(row["clip/gradient"] for row in rows) / 10)
         assert json.dumps(rows)

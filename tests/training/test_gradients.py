@@ -60,12 +60,12 @@ CASES: dict[str, Sequence[Sequence[Term]]] = {
         pair(TIE, "segment", link="hinge"),
     ],
     "without a reference": [pair(ONES, reference=False), pair(MIXED, reference=False)],
-    "guarded losers": [guarded(against(n), sft_weight=0.3, winner_clamp=0.9) for n in (3, 1)],
+    "guarded losers": [guarded(against(n), sft_weight=0.3, dpop_weight=0.9) for n in (3, 1)],
     "guarded labels per segment": [
-        guarded(pair(labels, "segment"), label_smoothing=0.2, sft_weight=0.3, winner_clamp=0.9)
+        guarded(pair(labels, "segment"), label_smoothing=0.2, sft_weight=0.3, dpop_weight=0.9)
         for labels in (MIXED, OTHER, TIE)
     ],
-    "guarded sum inside": [guarded(pair(MIXED, "sum_inside"), sft_weight=0.3, winner_clamp=0.9)],
+    "guarded sum inside": [guarded(pair(MIXED, "sum_inside"), sft_weight=0.3, dpop_weight=0.9)],
     "three views in one term": [
         [Term("instance", (1.0, -0.7, -0.3), ONES, BETA), Term("state", (1.0, -1.0, 0.0), MIXED, BETA)]
     ],

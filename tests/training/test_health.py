@@ -223,7 +223,15 @@ def sick(footage: tuple[LatentStore, list[str]], tmp_path: Path) -> Sick:
         shown = Altered(latents, brighter) if brighter else latents
         data = Data(every[HELD:], every[:HELD], shown, TimeDraw("uniform"))  # type: ignore[arg-type]
         settings = TrainSettings(
-            **{"steps": 24, "batch": 8, "warmup": 6, "checkpoint_every": 6, "decay": "none", "lr": 1e-5, **changes}
+            **{
+                "steps": 24,
+                "batch": 8,
+                "warmup_steps": 6,
+                "checkpoint_every": 6,
+                "lr_scheduler": "constant",
+                "learning_rate": 1e-5,
+                **changes,
+            }
         )
         told: list[Diagnosis] = []
         watch = RunMonitor(Sampler(make, tmp_path, FPS, 4) if samples else None, told.append)
@@ -245,13 +253,16 @@ def said(found: list[Diagnosis]) -> set[str]:
 @pytest.mark.parametrize(
     ("fault", "run"),
     [
-        ("nothing_learned", {"beta": 2000.0, "lr": 1e-9}),
+        ("nothing_learned", {"beta": 2000.0, "learning_rate": 1e-9}),
         ("beta_too_small", {"beta": 1.0}),
         ("beta_too_large", {"beta": 1e7}),
-        ("winner_rising", {"beta": 100.0, "reference": "ema", "ema": 0.98, "lr": 2e-5}),
+        ("winner_rising", {"beta": 100.0, "reference": "ema", "reference_ema": 0.98, "learning_rate": 2e-5}),
         ("shortcut saturated", {"beta": 2000.0, "brighter": 0.5}),
-        ("diverged", {"beta": 1.0, "lr": 3e-4}),
-        ("motion_loss", {"sft": 1.0, "winner": "still", "lr": 2e-3, "steps": 60, "samples": 8, "sample_every": 60}),
+        ("diverged", {"beta": 1.0, "learning_rate": 3e-4}),
+        (
+            "motion_loss",
+            {"sft": 1.0, "winner": "still", "learning_rate": 2e-3, "steps": 60, "samples": 8, "sample_every": 60},
+        ),
     ],
 )
 def test_a_run_with_a_planted_fault_shows_it(sick: Sick, fault: str, run: dict[str, Any]) -> None:
@@ -262,9 +273,15 @@ def test_a_run_with_a_planted_fault_shows_it(sick: Sick, fault: str, run: dict[s
 @pytest.mark.parametrize(
     "run",
     [
-        {"sft": 1.0, "lr": 3e-4},  # as recipes/sft.py for this backbone
-        {"sft": 1000.0, "beta": 2000.0, "lr": 3e-4, "samples": 6, "sample_every": 20},  # as recipes/realdpo.py
+        {"sft": 1.0, "learning_rate": 3e-4},  # as recipes/sft.py for this backbone
+        {
+            "sft": 1000.0,
+            "beta": 2000.0,
+            "learning_rate": 3e-4,
+            "samples": 6,
+            "sample_every": 20,
+        },  # as recipes/realdpo.py
     ],
 )
 def test_a_healthy_run_shows_none(sick: Sick, run: dict[str, Any]) -> None:
-    assert said(sick(decay="linear", steps=40, warmup=8, checkpoint_every=8, **run)) == set()
+    assert said(sick(lr_scheduler="linear", steps=40, warmup_steps=8, checkpoint_every=8, **run)) == set()

@@ -23,7 +23,15 @@ from ..forked import SCRIPT, start_into
 
 DataIn = Callable[..., Data]
 Small = Callable[..., TinyBackbone]
-RUN = {"decay": "none", "batch": 2, "lr": 1e-3, "checkpoint_every": 5, "warmup": 4, "reference": "ema", "ema": 0.9}
+RUN = {
+    "lr_scheduler": "constant",
+    "batch": 2,
+    "learning_rate": 1e-3,
+    "checkpoint_every": 5,
+    "warmup_steps": 4,
+    "reference": "ema",
+    "reference_ema": 0.9,
+}
 
 
 def settings(**changes: Any) -> TrainSettings:
@@ -66,7 +74,7 @@ def test_ten_steps_and_ten_more_are_twenty(
 
     data = data_in(tmp_path, held_out=2)
     whole, first, second = fresh(), fresh(), fresh()
-    changes = {"reference": reference, "ema_every": 3}
+    changes = {"reference": reference, "reference_sync_steps": 3}
     assert run(whole, data, tmp_path / "whole", steps=20, **changes) == 20
     assert run(first, data, tmp_path / "parts", steps=10, **changes) == 10
     assert run(second, data, tmp_path / "parts", steps=20, **changes) == 10
@@ -100,7 +108,7 @@ def test_rows_say_what_happened(tmp_path: Path, small: Small, data_in: DataIn) -
 
 
 def test_training_lowers_the_loss(tmp_path: Path, small: Small, data_in: DataIn) -> None:
-    run(small(), data_in(tmp_path), tmp_path, steps=40, reference="frozen", lr=3e-3)
+    run(small(), data_in(tmp_path), tmp_path, steps=40, reference="frozen", learning_rate=3e-3)
     found = rows(tmp_path)
     assert sum(row["loss"] for row in found[-6:]) / 6 < 0.5
     assert found[-1]["clip/accuracy"] == 1.0
@@ -127,36 +135,39 @@ def test_the_rate_rises_from_its_first_share(
     """AdamW's first step moves a weight by the rate, whatever its gradient."""
     backbone = small()
     before = weights(backbone)
-    run(backbone, data_in(tmp_path), tmp_path, steps=1, warmup=warmup, lr=1e-2)
+    run(backbone, data_in(tmp_path), tmp_path, steps=1, warmup_steps=warmup, learning_rate=1e-2)
     moved = torch.cat([(p.detach() - before[name]).abs().flatten() for name, p in backbone.network.named_parameters()])
     assert float(moved.max()) == pytest.approx(1e-2 * share, rel=1e-3)
 
 
 def test_the_rate_rises_then_falls_to_zero_unless_told_to_stay() -> None:
-    falling = settings(steps=10, warmup=2, lr=1.0, decay="linear")
+    falling = settings(steps=10, warmup_steps=2, learning_rate=1.0, lr_scheduler="linear")
     rates = [learning_rate(falling, step) for step in range(10)]
     assert rates == [0.5, 1.0, 1.0, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8]
-    assert learning_rate(settings(steps=10, warmup=2, lr=1.0), 9) == 1.0
+    assert learning_rate(settings(steps=10, warmup_steps=2, learning_rate=1.0), 9) == 1.0
 
 
 def test_the_rate_stays_once_it_has_risen(tmp_path: Path, small: Small, data_in: DataIn) -> None:
     """With no warm-up at all, the steps after it are the same."""
     one, other = small(), small()
     data = data_in(tmp_path)
-    run(one, data, tmp_path / "one", steps=6, warmup=0)
-    run(other, data, tmp_path / "other", steps=6, warmup=1)
+    run(one, data, tmp_path / "one", steps=6, warmup_steps=0)
+    run(other, data, tmp_path / "other", steps=6, warmup_steps=1)
     assert equal(weights(one), weights(other))
 
 
 def test_held_out_figures_do_not_depend_on_the_batch(tmp_path: Path, small: Small, data_in: DataIn) -> None:
     """Eight draws in batches of 8, 3 (the last one short) or 1: one mean, one spread."""
     data = data_in(tmp_path, held_out=2)
-    run(small(), data, tmp_path / "run", steps=5, lr=1e-2, reference="frozen")
+    run(small(), data, tmp_path / "run", steps=5, learning_rate=1e-2, reference="frozen")
     seen = []
     for batch in (8, 3, 1):
         shutil.copytree(tmp_path / "run", tmp_path / str(batch))
         # one step more, at a rate that moves nothing
-        assert run(small(), data, tmp_path / str(batch), steps=6, batch=batch, lr=1e-12, reference="frozen") == 1
+        assert (
+            run(small(), data, tmp_path / str(batch), steps=6, batch=batch, learning_rate=1e-12, reference="frozen")
+            == 1
+        )
         seen.append({k: v for k, v in rows(tmp_path / str(batch))[-1].items() if k.startswith("held_out/")})
     assert seen[0]["held_out/clip/spread"] > 0.01
     for other in seen[1:]:
@@ -168,7 +179,9 @@ def test_a_gradient_that_is_not_finite_is_refused(tmp_path: Path, small: Small, 
     with torch.no_grad():
         backbone.network.get_parameter("leave.bias")[0] = float("inf")
     before = weights(backbone)
-    with pytest.raises(ValueError, match=r"step 1: the gradient is not finite; lower train\.lr, or look for broken"):
+    with pytest.raises(
+        ValueError, match=r"step 1: the gradient is not finite; lower train\.learning_rate, or look for broken"
+    ):
         run(backbone, data, tmp_path, steps=3)
     assert equal(before, weights(backbone))
     assert checkpoint.latest(tmp_path / "checkpoints") is None

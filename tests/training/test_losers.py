@@ -38,7 +38,7 @@ CASES: dict[str, Sequence[Sequence[Term]]] = {
     "two losers": [[Term("clip", a, ONES, BETA, 0.5) for a in ((1.0, -1.0, 0.0), (1.0, 0.0, -1.0))]],
     "labels per segment": [pair(MIXED, "segment"), pair(ONES, "segment")],
     "sum inside": [pair(MIXED, "sum_inside")],
-    "guarded": [guarded(pair(ONES), sft_weight=0.5, winner_clamp=0.9)],
+    "guarded": [guarded(pair(ONES), sft_weight=0.5, dpop_weight=0.9)],
 }
 every_case = pytest.mark.parametrize("case", CASES)
 
@@ -190,20 +190,25 @@ def test_adapters_are_kept_apart_alone(small: Small, rows: Rows, reference_of: R
 
 
 def test_sharded_weights_are_refused(data_in: Callable[..., Any], small: Small, tmp_path: Path) -> None:
-    settings = TrainSettings(steps=1, batch=2, parallel="shard", objective=ObjectiveSettings(safe_loser=True))
-    with pytest.raises(ValueError, match=r"train\.objective\.safe_loser: .* set train\.parallel to \"replicate\""):
+    settings = TrainSettings(steps=1, batch=2, parallel="shard", objective=ObjectiveSettings(safe_dpo=True))
+    with pytest.raises(ValueError, match=r"train\.objective\.safe_dpo: .* set train\.parallel to \"replicate\""):
         train(small(), data_in(tmp_path), settings, tmp_path, seed=0, identity="", ranks=Ranks(0, 2))
 
 
 def test_training_uses_and_logs_it(data_in: Callable[..., Any], small: Small, tmp_path: Path) -> None:
     def curve(name: str, **objective: Any) -> list[str]:
         settings = TrainSettings(
-            steps=3, batch=2, lr=1e-3, warmup=0, objective=ObjectiveSettings(**objective), checkpoint_every=3
+            steps=3,
+            batch=2,
+            learning_rate=1e-3,
+            warmup_steps=0,
+            objective=ObjectiveSettings(**objective),
+            checkpoint_every=3,
         )
         train(small(), data_in(tmp_path), settings, tmp_path / name, seed=0, identity=name)
         return (tmp_path / name / "metrics.jsonl").read_text().splitlines()
 
-    plain, safe = curve("plain"), curve("safe", safe_loser=True, safe_share=0.9)
+    plain, safe = curve("plain"), curve("safe", safe_dpo=True, safe_dpo_share=0.9)
     assert not any("loser_scale" in row for row in plain)
     assert len(safe) == len(plain) and all('"loser_scale": ' in row for row in safe[1:])
     assert safe[-1] != plain[-1]

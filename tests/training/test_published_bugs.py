@@ -110,7 +110,14 @@ def test_dropout_in_the_policy_or_the_reference(
         return float((policy - reference).abs().max())
 
     assert margin() > 0.01  # the bug
-    train(backbone, data_in(tmp_path), TrainSettings(steps=1, batch=2, lr=1e-4), tmp_path, seed=0, identity="dropout")
+    train(
+        backbone,
+        data_in(tmp_path),
+        TrainSettings(steps=1, batch=2, learning_rate=1e-4),
+        tmp_path,
+        seed=0,
+        identity="dropout",
+    )
     *_, row = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
     assert row["clip/margin"] == 0.0 and row["clip/loss"] == pytest.approx(0.693147, abs=1e-5)
     assert not backbone.network.training and margin() == 0.0

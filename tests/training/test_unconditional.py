@@ -56,7 +56,7 @@ def test_drifts_are_those_of_predictions_with_captions_and_without(
 
 def test_rows_have_both_and_training_is_as_without_them(tmp_path: Path, small: Small, data_in: DataIn) -> None:
     data = data_in(tmp_path, held_out=2)
-    settings = TrainSettings(batch=2, lr=1e-3, steps=4, checkpoint_every=2, reference="ema")
+    settings = TrainSettings(batch=2, learning_rate=1e-3, steps=4, checkpoint_every=2, reference="ema")
     train(small(), data, settings, tmp_path / "run", seed=0, identity="")
     rows = read_history(tmp_path / "run" / "metrics.jsonl")
     figures = [row["held_out/unconditional_drift"] for row in rows if "held_out/unconditional_drift" in row]

@@ -41,7 +41,7 @@ class ModelDefaults:
         pipelines: classes that its model_index.json may name.
         variant: configurations ("part.key" or "index.key") that every model of this kind has.
         sizes: those that this release has.
-        settings: such as "generate.guidance"; `evaluate.steps` is that of `generate`.
+        settings: such as "generate.guidance_scale"; `evaluate.steps` is that of `generate`.
     """
 
     name: str
@@ -74,10 +74,10 @@ def all_models() -> Mapping[str, ModelDefaults]:
             name,
             about["family"],
             about["repository"],
-            tuple(row["pipelines"]),
-            row["variant"],
-            row["sizes"],
-            MappingProxyType(settings),
+            pipelines=tuple(row["pipelines"]),
+            variant=row["variant"],
+            sizes=row["sizes"],
+            settings=MappingProxyType(settings),
         )
     return MappingProxyType(rows)
 

@@ -109,11 +109,13 @@ def refused(
     refusals = []
     if match and spec.temporal_ratio > 1:
         refusals.append(
-            f"generate.match: statistics can be matched where a latent frame is one pixel frame, and {spec.name} has "
-            f"{spec.temporal_ratio} in all but the first; set it to 0"
+            f"generate.adain_share: statistics can be matched where a latent frame is one pixel frame, and {spec.name} "
+            f"has {spec.temporal_ratio} in all but the first; set it to 0"
         )
     if guidance_2 and spec.boundary is None:
-        refusals.append(f"generate.guidance_2: this {spec.name} has one network and no second expert; set it to 0")
+        refusals.append(
+            f"generate.guidance_scale_2: this {spec.name} has one network and no second expert; set it to 0"
+        )
     if image_cond_noise_scale and spec.image_cond_noise_scale is None:
         refusals.append(
             f"generate.image_cond_noise_scale: this {spec.name} is not sampled with noise on its first frame; "

@@ -57,7 +57,19 @@ def write_wrong(
             if text in ("", clip.caption):
                 counts["unchanged"] += 1
             else:
-                store.add([CaptionRow(id, clip.id, text, "wrong", about, writer.name, settings_hash)])
+                store.add(
+                    [
+                        CaptionRow(
+                            id,
+                            clip.id,
+                            text,
+                            kind="wrong",
+                            about=about,
+                            made_by=writer.name,
+                            settings_hash=settings_hash,
+                        )
+                    ]
+                )
                 counts["written"] += 1
         tick()
     return counts

@@ -60,7 +60,9 @@ def eta(
 def leak(
     project: ProjectFolder,
     *,
-    comparisons: Annotated[int, Parameter(help="how many are looked at; default: train.leak of the settings")] = 0,
+    comparisons: Annotated[
+        int, Parameter(help="how many are looked at; default: train.shortcut_probe of the settings")
+    ] = 0,
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
@@ -68,7 +70,7 @@ def leak(
     from rushes.project.tuning import leak_of_project
     from rushes.training.leak import in_words
 
-    given = [f"train.leak={comparisons}"] if comparisons else []
+    given = [f"train.shortcut_probe={comparisons}"] if comparisons else []
     with opened(project, read_settings(project, (*overrides, *given))) as work:
         found = leak_of_project(work)
     tell({"features": [each.written() for each in found]}, as_json, in_words(found))

@@ -56,7 +56,7 @@ def plan(
     ] = "auto",
     quantize: Annotated[Literal["none", "8bit", "4bit"], Parameter(help="as backbone.quantize")] = "none",
     checkpointing: Annotated[bool, Parameter(help="compute activations again in the backward pass")] = True,
-    bank: Annotated[bool, Parameter(help="the reference's errors are looked up (train.bank 8)")] = False,
+    bank: Annotated[bool, Parameter(help="the reference's errors are looked up (train.reference_cache 8)")] = False,
     first_frame: Annotated[
         bool | None, Parameter(help="the model is given the first frame; default: as it was released")
     ] = None,
@@ -82,8 +82,9 @@ def plan(
 
         tell({"page": str(write_page(table, lambda line: print(line, file=sys.stderr)))}, as_json)
         return
-    asked = planning.Asked(model, size, frames, clips, takes, prompts, recipe, views, batch, tune, rank, precision,
-                           quantize, checkpointing, bank, first_frame)  # fmt: skip
+    asked = planning.Asked(model, size, frames, clips=clips, takes=takes, prompts=prompts, recipe=recipe, views=views,
+                           batch=batch, tune=tune, rank=rank, precision=precision, quantize=quantize,
+                           checkpointing=checkpointing, bank=bank, first_frame=first_frame)  # fmt: skip
     machine = planning.machine(gpu, gpus, gpu_memory_gb, tflops)
     facts = planning.forecast(project, asked, machine, overrides)
     tell(facts, as_json, [*step.in_words(facts), *job.in_words(facts)])

@@ -150,7 +150,7 @@ def still(
 def generate(
     project: ProjectFolder,
     *,
-    run: Annotated[str, Parameter(help="by this finished run; default: what train.start names")] = "",
+    run: Annotated[str, Parameter(help="by this finished run; default: what train.init_from names")] = "",
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
@@ -207,7 +207,7 @@ def train(
 
 @app.command
 def bank(project: ProjectFolder, *, overrides: Overrides = (), as_json: AsJson = False) -> None:
-    """Compute the reference errors that a run looks up (train.bank), or the rest of them."""
+    """Compute the reference errors that a run looks up (train.reference_cache), or the rest of them."""
     from rushes.project import training
 
     with opened(project, read_settings(project, overrides)) as work:

@@ -13,7 +13,7 @@ import logging
 import os
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
@@ -22,6 +22,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from rushes.config.base import FOLDER
+from rushes.config.renamed import UNTIL, with_first_names, with_names_of_today
 from rushes.config.tables import Settings
 from rushes.records import stable_hash
 
@@ -31,23 +32,22 @@ class SettingsError(ValueError):
 
 
 TableT = TypeVar("TableT", bound=BaseModel)
-MOVED = ("times", "t_low", "t_high")  # from the options of recipes that ship into [train], where all recipes have them
 _LOG = logging.getLogger(__name__)
 
 
 def load_settings(path: Path, overrides: Sequence[str] = ()) -> Settings:
-    """Read a TOML file, apply overrides such as `train.lr=1e-6`, and validate the whole once.
+    """Read a TOML file, apply overrides such as `train.learning_rate=1e-6`, and validate the whole once.
 
     An override's value is read as TOML (number, boolean, quoted string, list), else taken as a plain string. Relative
     folders in the file start at the file's folder, those in an override at the current one.
+
+    Names that settings had before are read, and a warning says which.
 
     Raises:
         SettingsError: with every error, one a line, as `file: dotted.path: message (got value)`.
     """
     data = _read_toml(path)
-    _resolve_folders(data, Settings, path.parent)
     changes: dict[str, Any] = {}
-    changed = []
     lines = []
     for override in overrides:
         key, equals, text = override.partition("=")
@@ -59,10 +59,14 @@ def load_settings(path: Path, overrides: Sequence[str] = ()) -> Settings:
         for part in reversed(parts):
             value = {part: value}
         _merge(changes, value)
-        changed.append(".".join(parts) + ".")
+    recipe = _recipe(changes) or _recipe(data)
+    data, both = _renamed(data, recipe, str(path))
+    changes, twice = _renamed(changes, recipe, "override")
+    lines += [*both, *twice]
+    changed = [f"{key}." for key in _leaves(changes)]
+    _resolve_folders(data, Settings, path.parent)
     _resolve_folders(changes, Settings, Path.cwd())
     _merge(data, changes)
-    lines += _move_times(data, path)
     try:
         settings = Settings.model_validate(data)
     except ValidationError as error:
@@ -87,9 +91,34 @@ def validate_table(model: type[TableT], data: Mapping[str, Any], where: str) -> 
         raise SettingsError("\n".join(lines)) from None
 
 
+def stored_settings(data: Mapping[str, Any]) -> Settings:
+    """Settings that a run was stored with, also under names that they had before.
+
+    Raises:
+        ValidationError: they are of no version that is read.
+    """
+    return Settings.model_validate(with_names_of_today(data)[0])
+
+
+def hashed_form(table: BaseModel, **what: Any) -> dict[str, Any]:
+    """A table's values as digests have them: under the names that its settings had first, so that what was made from
+    them stays current when a name changes.
+
+    Args:
+        table: of settings, or all of them.
+        what: arguments of pydantic's `model_dump`, such as `exclude`, with the names of today.
+    """
+    paths = {field.annotation: name for name, field in Settings.model_fields.items()}
+    values = table.model_dump(mode="json", **what)
+    if isinstance(table, Settings):
+        return with_first_names(values)
+    name = paths.get(type(table))
+    return values if name is None else dict(with_first_names({name: values})[name])
+
+
 def settings_hash(settings: BaseModel) -> str:
     """Digest of the values of a table or of all of them; equal values give equal digests on every machine."""
-    return stable_hash(settings.model_dump(mode="json"))
+    return stable_hash(hashed_form(settings))
 
 
 def to_toml(settings: BaseModel) -> str:
@@ -135,23 +164,30 @@ def _merge(data: dict[str, Any], changes: Mapping[str, Any]) -> None:
             data[name] = value
 
 
-def _move_times(data: dict[str, Any], path: Path) -> list[str]:
-    """Read settings of training times from where they were before, which is said; errors where both places have one."""
+def _recipe(data: Mapping[str, Any]) -> str:
     train = data.get("train")
-    options = train.get("options") if isinstance(train, dict) else None
-    if not isinstance(train, dict) or not isinstance(options, dict) or "." in str(train.get("recipe", "")):
-        return []
-    problems = []
-    for name in MOVED:
-        if name not in options:
-            continue
-        text = f"{path}: train.options.{name} is now train.{name}, for every recipe"
-        if name in train:
-            problems.append(f"{text}; set that one and take the old one out")
-            continue
-        train[name] = options.pop(name)
-        _LOG.warning("%s; it was read as that, rename it in the file", text)
-    return problems
+    return str(train.get("recipe", "")) if isinstance(train, dict) else ""
+
+
+def _renamed(data: dict[str, Any], recipe: str, where: str) -> tuple[dict[str, Any], list[str]]:
+    """Settings under the names of today, which is said, and errors: a setting under both names."""
+    try:
+        renamed, phrases = with_names_of_today(data, recipe)
+    except ValueError as error:
+        return data, [f"{where}: {error}"]
+    if phrases:
+        names = "name is" if len(phrases) == 1 else "names are"
+        _LOG.warning("%s: %s; the old %s read until %s", where, ", ".join(phrases), names, UNTIL)
+    return renamed, []
+
+
+def _leaves(data: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Dotted paths of all values."""
+    for name, value in data.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name
 
 
 def _resolve_folders(data: dict[str, Any], model: type[BaseModel], start: Path) -> None:

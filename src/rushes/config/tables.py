@@ -39,7 +39,9 @@ class BackboneSettings(SettingsTable):
     dtype: Literal["auto", "float32", "bfloat16", "mixed"] = Field(
         "auto", description="precision; auto = bfloat16 on a GPU, mixed where all weights train; else float32"
     )
-    checkpointing: bool = Field(True, description="compute activations again in the backward pass to save memory")
+    gradient_checkpointing: bool = Field(
+        True, description="recompute activations in the backward pass: less memory, about a third more time"
+    )
     tiling: Literal["auto", True, False] = Field(
         "auto", description="codec in overlapping tiles to save memory; auto = where a clip in one piece takes 10 GiB"
     )
@@ -108,11 +110,11 @@ class GenerateSettings(SettingsTable):
     shift: float = Field(
         0.0, ge=0, description="shift of the sampling schedule towards noise; 1 = none, 0 = the model's own"
     )
-    guidance: float = Field(1.0, ge=0, description="classifier-free guidance; 1 = none")
-    guidance_2: float = Field(
-        0.0, ge=0, description="guidance of the low-noise expert, where a model has two; 0 = as guidance"
+    guidance_scale: float = Field(1.0, ge=0, description="scale of classifier-free guidance; 1 = none")
+    guidance_scale_2: float = Field(
+        0.0, ge=0, description="guidance scale of the low-noise expert, where a model has two; 0 = as guidance_scale"
     )
-    negative: str = Field("", description="caption that guidance leads away from")
+    negative_prompt: str = Field("", description="prompt that guidance leads away from")
     eta: tuple[NoiseLevel, NoiseLevel] = Field(
         (0.65, 0.8),
         strict=False,
@@ -125,11 +127,11 @@ class GenerateSettings(SettingsTable):
     noise: Literal["unit", "published"] = Field(
         "unit", description="spread of mixed noise: 1, as in training, or lower, as HuViDPO has it (shared_noise)"
     )
-    match: float = Field(
+    adain_share: float = Field(
         0.0,
         ge=0,
         le=1,
-        description="share of the steps, the last, in which frames take the first frame's statistics; HuViDPO has 0.38",
+        description="share of the steps, the last, with AdaIN: frames take the first's statistics; HuViDPO has 0.38",
     )
     image_cond_noise_scale: float = Field(
         -1.0,
@@ -208,16 +210,19 @@ class CaptionSettings(SettingsTable):
 class ObjectiveSettings(SettingsTable):
     """How terms become a loss, and guards for the winner, whatever the recipe (docs/objectives.md)."""
 
-    link: Literal["logistic", "ipo", "hinge"] = Field("logistic", description="from margin to loss")
+    loss: Literal["sigmoid", "ipo", "hinge"] = Field("sigmoid", description="loss of a margin; sigmoid is DPO's")
     label_smoothing: float = Field(0.0, ge=0, lt=0.5, description="probability that a label is wrong")
     reference_free: bool = Field(False, description="margins of the model's own errors, not relative to the reference")
     sft_weight: float = Field(0.0, ge=0, description="weight of the winner's own error beside the preference loss")
-    winner_clamp: float = Field(0.0, ge=0, description="weight of the winner's error above the reference's")
-    safe_loser: bool = Field(
-        False, description="scale the losers' gradient so that no step raises the winners' error to first order"
+    dpop_weight: float = Field(
+        0.0, ge=0, description="weight of the winner's error above the reference's, DPO-positive's penalty"
     )
-    safe_share: float = Field(
-        0.9, ge=0, le=1, description="share of the winners' own descent that a step must keep (safe_loser)"
+    safe_dpo: bool = Field(
+        False,
+        description="Diffusion-SDPO: scale losers' gradients so that no step raises the winners' error to first order",
+    )
+    safe_dpo_share: float = Field(
+        0.9, ge=0, le=1, description="share of the winners' own descent that a step must keep (safe_dpo)"
     )
 
 
@@ -228,24 +233,34 @@ class TrainSettings(SettingsTable):
     name: str = Field(
         "", pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*)?$", description="name of the run and its folder; empty = the recipe"
     )
-    start: str = Field("base", min_length=1, description="what training starts from: base, or the name of a run")
+    init_from: str = Field("base", min_length=1, description="weights that training starts from: base, or a run's name")
     steps: int = Field(200, ge=1, description="optimizer steps")
     batch: int = Field(16, ge=1, description="comparisons in a step")
-    lr: float = Field(1e-5, gt=0, description="learning rate")
+    learning_rate: float = Field(1e-5, gt=0, description="learning rate of AdamW, after the warm-up")
     weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay")
-    warmup: int = Field(10, ge=0, description="steps over which the learning rate rises from zero")
-    decay: Literal["linear", "none"] = Field("linear", description="after the warm-up the rate falls to zero, or stays")
-    clip_norm: float = Field(1.0, gt=0, description="largest norm of the gradient; a larger one is scaled down")
-    tune: str = Field(
-        "full", min_length=1, description="full: all weights; lora: a low-rank adapter; or a group the backbone names"
+    warmup_steps: int = Field(10, ge=0, description="steps over which the learning rate rises from zero")
+    lr_scheduler: Literal["linear", "constant"] = Field(
+        "linear", description="after the warm-up the learning rate falls to zero in a line, or stays"
     )
-    rank: int = Field(16, ge=1, description="rank of the adapter (tune lora)")
-    alpha: float = Field(16.0, gt=0, description="scale of the adapter is alpha / rank (tune lora)")
+    max_grad_norm: float = Field(1.0, gt=0, description="largest norm of the gradient; a larger one is scaled down")
+    trainable: str = Field(
+        "full",
+        min_length=1,
+        description="full: all weights; lora: a low-rank adapter; or a group of weights that the backbone names",
+    )
+    lora_rank: int = Field(16, ge=1, description="rank of the adapter (trainable lora)")
+    lora_alpha: float = Field(
+        16.0, gt=0, description="the adapter is scaled by lora_alpha / lora_rank (trainable lora)"
+    )
     reference: Literal["frozen", "ema", "hard"] = Field(
         "frozen", description="the reference stays, follows as a moving average, or is replaced by the policy"
     )
-    ema: float = Field(0.98, ge=0, lt=1, description="share of itself that a moving reference keeps (reference ema)")
-    ema_every: int = Field(1, ge=1, description="steps between two updates of the reference (ema and hard)")
+    reference_ema: float = Field(
+        0.98, ge=0, lt=1, description="share of itself that the reference keeps at an update (reference ema)"
+    )
+    reference_sync_steps: int = Field(
+        1, ge=1, description="steps between two updates of the reference (reference ema or hard)"
+    )
     times: Literal["", "uniform", "logit_normal"] = Field(
         "", description="distribution of the training time before its shift; empty = the recipe's own"
     )
@@ -271,8 +286,10 @@ class TrainSettings(SettingsTable):
     memory_mb: int = Field(
         0, ge=0, description="MiB that activations may take (gradients auto); 0 = a share of the machine's memory"
     )
-    bank: int = Field(
-        0, ge=0, description="draws of noise per comparison whose reference errors are computed once; 0 = in each step"
+    reference_cache: int = Field(
+        0,
+        ge=0,
+        description="draws of noise per comparison whose reference errors are computed once; 0 = computed in each step",
     )
     first_frame_noise: tuple[float, ...] = Field(
         (),
@@ -288,10 +305,16 @@ class TrainSettings(SettingsTable):
         0, ge=0, description="steps between two sets of sampled clips in runs/NAME/samples; 0 = none"
     )
     samples: int = Field(4, ge=1, description="clips in such a set, of the first held-out prompts, at fixed seeds")
-    leak: int = Field(64, ge=0, description="comparisons whose clips are looked at before training for what gives "
-                      "losers away; 0 = none")  # fmt: skip
+    shortcut_probe: int = Field(
+        64,
+        ge=0,
+        description="comparisons probed for shortcuts, such as codec, grain or brightness, before training; 0 = none",
+    )
     auto_beta: float = Field(
-        0.0, ge=0, lt=0.5, description="mean factor on the gradient that beta is moved towards, say 0.2; 0 = beta stays"
+        0.0,
+        ge=0,
+        lt=0.5,
+        description="adapt beta so that the mean of sigmoid(-logit) stays near this, such as 0.2; 0 = beta is fixed",
     )
     trackers: tuple[Literal["tensorboard", "trackio", "wandb"], ...] = Field(
         (),

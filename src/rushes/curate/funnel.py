@@ -82,7 +82,9 @@ class _Entries(Sequence[CurationEntry]):
             return _Entries(self._states[at], self._columns)
         state = self._states[at]
         finding = self._columns.finding(state.id)
-        return CurationEntry(state.id, state.caption, finding, state.kept_by_person, state.source, state.scenario)
+        return CurationEntry(
+            state.id, state.caption, finding, person=state.kept_by_person, source=state.source, scenario=state.scenario
+        )
 
 
 def run(
@@ -132,9 +134,18 @@ def _states(store: Store) -> list[_State]:
         history = histories.get(clip.id)
         person = history.person() if history else None
         caption = (person.caption if person else "") or clip.caption
-        short_px = min(clip.width_px, clip.height_px)
-        own = (clip.id, clip.media, clip.source, clip.frames, clip.fps, short_px)
-        states.append(_State(*own, caption, history, scenarios.get(clip.id, "")))
+        state = _State(
+            clip.id,
+            clip.media,
+            clip.source,
+            frames=clip.frames,
+            fps=clip.fps,
+            short_px=min(clip.width_px, clip.height_px),
+            caption=caption,
+            history=history,
+            scenario=scenarios.get(clip.id, ""),
+        )
+        states.append(state)
     return states
 
 
@@ -232,7 +243,16 @@ def _decision(state: _State, columns: MeasureColumns, settings: str) -> Decision
     # Of two equal decisions, with another between them, each is an event of its own.
     id = stable_hash([MADE_BY, state.id, *now, before.id if before else ""])
     at = datetime.now(UTC).isoformat(timespec="seconds")
-    return Decision(id, state.id, *now, made_by=MADE_BY, created_at=at, settings_hash=settings)
+    return Decision(
+        id,
+        state.id,
+        keep=state.alive,
+        reason=state.reason,
+        caption=dense,
+        made_by=MADE_BY,
+        created_at=at,
+        settings_hash=settings,
+    )
 
 
 def _spreads(on_way: Sequence[_State], columns: MeasureColumns) -> dict[str, Spread]:

@@ -110,10 +110,10 @@ def pairs(shot: Shot) -> Pairs:
         flow.seen_px_P * rate,
         np.array([math.nan if moved is None else float(speed(moved).mean()) for moved in camera]) * rate,
         np.array(subject) * rate,
-        moving(shot),
-        cut_pairs(shot),
-        change_PHW.sum((1, 2), dtype=np.float64),
-        np.where(flow.seen_PHW, 0, change_PHW).sum((1, 2), dtype=np.float64),
+        moves_P=moving(shot),
+        cut_P=cut_pairs(shot),
+        change_P=change_PHW.sum((1, 2), dtype=np.float64),
+        lost_P=np.where(flow.seen_PHW, 0, change_PHW).sum((1, 2), dtype=np.float64),
     )
 
 

@@ -22,11 +22,27 @@ def rows_of(stage: Stage, clip: str, caption: str, finding: CurationFinding) -> 
     words = {name: (float(len(words)), tuple(map(float, words))) for name, words in finding.words.items()}
     numbers = {**values, **words} or {NOTHING: (0.0, ())}
     rows: list[Row] = [
-        Score(_id(stage, clip, under, name), clip, _metric(stage, name), value, several, stage.signature, under)
+        Score(
+            _id(stage, clip, under, name),
+            clip,
+            _metric(stage, name),
+            value=value,
+            per_segment=several,
+            measured_by=stage.signature,
+            settings_hash=under,
+        )
         for name, (value, several) in numbers.items()
     ]
     rows += [
-        CaptionRow(_id(stage, clip, under, f"caption {kind}"), clip, text, kind, "", stage.signature, under)
+        CaptionRow(
+            _id(stage, clip, under, f"caption {kind}"),
+            clip,
+            text,
+            kind=kind,
+            about="",
+            made_by=stage.signature,
+            settings_hash=under,
+        )
         for kind, text in finding.captions.items()
     ]
     return rows

@@ -105,7 +105,16 @@ def passage(
     shown = problems if stage.limits else out
     examples = tuple(Example(id, reason) for id, reason in list(shown.items())[:SHOWN])
     return Passage(
-        stage.name, stage.signature, entered, len(out), entered - len(out), len(problems), held, counts, edges, examples
+        stage.name,
+        stage.signature,
+        entered,
+        dropped=len(out),
+        kept=entered - len(out),
+        unmeasured=len(problems),
+        held=held,
+        reasons=counts,
+        edges=edges,
+        examples=examples,
     )
 
 

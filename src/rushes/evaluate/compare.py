@@ -49,7 +49,13 @@ def compare_runs(store: Store, settings: Settings, runs: Sequence[str]) -> dict[
     table = compare_systems(systems, [m for m in measures if any(m.values.values())], seed=settings.project.seed)
     videos = {system: {key: _measured(c, scores) for key, c in of.items()} for system, of in rows.items()}
     compared = SystemsComparison(
-        _folders(store, rows), videos, measures, table, (), dict.fromkeys(table.pairs), title=settings.project.name
+        _folders(store, rows),
+        videos,
+        measures,
+        table=table,
+        notes=(),
+        drifts=dict.fromkeys(table.pairs),
+        title=settings.project.name,
     )
     headline = meter.headline
     report = build_report(compared, headline, settings.report.cases, settings.project.seed)
@@ -79,7 +85,17 @@ def _measure(
 
 def _measured(row: Candidate, scores: Mapping[str, Mapping[str, float]]) -> Measured:
     values: dict[str, float | None] = {name: of[row.id] for name, of in scores.items() if row.id in of}
-    return Measured(row.media, row.width_px, row.height_px, row.frames, row.fps, values, {}, [], "")
+    return Measured(
+        row.media,
+        row.width_px,
+        row.height_px,
+        frames=row.frames,
+        fps=row.fps,
+        values=values,
+        per_second={},
+        features=[],
+        coarse="",
+    )
 
 
 def _folders(store: Store, rows: Mapping[str, Mapping[Key, Candidate]]) -> Folders:

@@ -63,7 +63,7 @@ def head_to_head(first: str, second: str, duels: Mapping[Key, Duel | None]) -> H
     decided = sum(duel.decided for duel in answered.values())
     slot = wilson(sum(duel.first_slot for duel in answered.values()), decided) if decided else None
     disagreed = sum(not duel.agreed for duel in answered.values())
-    return HeadToHead(first, second, wins, disagreed, len(duels) - len(answered), slot)
+    return HeadToHead(first, second, wins, disagreed=disagreed, unreadable=len(duels) - len(answered), first_slot=slot)
 
 
 def judge_all(judge: Judge, folders: Folders, notes: list[str], tick: Tick = lambda n: None) -> Verdicts:

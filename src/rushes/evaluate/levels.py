@@ -89,9 +89,9 @@ def _level(eta: float, pairs: Sequence[PairFacts], free: dict[str, float], seed:
         eta,
         len(judged),
         mean_interval(motion, seed=seed) if motion else None,
-        _faults_left(pairs, free, seed),
-        wilson(tied, len(judged)) if judged else None,
-        wilson(mixed, len(judged)) if judged else None,
+        faults_left=_faults_left(pairs, free, seed),
+        tied_pairs=wilson(tied, len(judged)) if judged else None,
+        mixed_pairs=wilson(mixed, len(judged)) if judged else None,
     )
 
 

@@ -36,7 +36,7 @@ def world_meter() -> MetricSuite:
 
     better: dict[str, Better] = {m: "higher" if m == "dynamic_degree" else "lower" for m in world.METRICS}
     units = {"physics_error": "px", "flicker": "levels", "dynamic_degree": "px/frame"}
-    return MetricSuite("world-1", better, units, "bad_frames", (SIZE_PX, SIZE_PX), measure)
+    return MetricSuite("world-1", better, units, headline="bad_frames", size_px=(SIZE_PX, SIZE_PX), measure=measure)
 
 
 def fit_meter() -> MetricSuite:
@@ -47,7 +47,9 @@ def fit_meter() -> MetricSuite:
         return {"lost": (fitted.lost, ()), "roughness": (fitted.roughness, ())}
 
     better: dict[str, Better] = {"lost": "lower", "roughness": "lower"}
-    return MetricSuite("fit-1", better, {"roughness": "px"}, "lost", (SIZE_PX, SIZE_PX), measure)
+    return MetricSuite(
+        "fit-1", better, {"roughness": "px"}, headline="lost", size_px=(SIZE_PX, SIZE_PX), measure=measure
+    )
 
 
 def fidelity_meter() -> MetricSuite:
@@ -59,7 +61,12 @@ def fidelity_meter() -> MetricSuite:
         return {metric.name: (measurement.value, measurement.per_second)}
 
     return MetricSuite(
-        "fidelity-1", {metric.name: metric.better}, {metric.name: metric.unit}, metric.name, None, measure
+        "fidelity-1",
+        {metric.name: metric.better},
+        {metric.name: metric.unit},
+        headline=metric.name,
+        size_px=None,
+        measure=measure,
     )
 
 
@@ -75,4 +82,4 @@ def general_meter() -> MetricSuite:
         return {name: (m.value, m.per_second) for name, m in catalogue.measure(shot).items()}
 
     better, units = {n: m.better for n, m in metrics.items()}, {n: m.unit for n, m in metrics.items()}
-    return MetricSuite("general-2", better, units, "", None, measure)
+    return MetricSuite("general-2", better, units, headline="", size_px=None, measure=measure)

@@ -70,11 +70,26 @@ def evaluate_systems(asked: Asked, others: Others, judge: Judge, bar: Bar) -> di
         raise ValueError("no two systems have a readable video of one name, so nothing can be compared")
     drifts = {pair: _drift(videos, *pair, asked.seed) for pair in combinations(folders.systems, 2)}
     judged = tuple(
-        Judged(name, r.first, r.second, r.wins, r.disagreed, r.unreadable, r.first_slot)
+        Judged(
+            name,
+            r.first,
+            r.second,
+            wins=r.wins,
+            disagreed=r.disagreed,
+            unreadable=r.unreadable,
+            first_slot=r.first_slot,
+        )
         for name, r in judge_verdicts.rows
     )
     compared = SystemsComparison(
-        folders, videos, measures, table, tuple(notes), drifts, judged, judge_verdicts.strengths
+        folders,
+        videos,
+        measures,
+        table=table,
+        notes=tuple(notes),
+        drifts=drifts,
+        judged=judged,
+        strengths=judge_verdicts.strengths,
     )
     report = build_report(compared, asked.headline, asked.cases, asked.seed)
     asked.out.mkdir(parents=True, exist_ok=True)
@@ -129,7 +144,7 @@ def _measures(videos: Videos) -> list[Measure]:
             for system, of in videos.items()
         }
         if any(values.values()):
-            measures.append(Measure(name, metric.better, values, metric.unit, metric.low, metric.high))
+            measures.append(Measure(name, metric.better, values, unit=metric.unit, low=metric.low, high=metric.high))
     varied = {system: _diversity(of) for system, of in videos.items()}
     if any(varied.values()):
         measures.append(Measure("diversity", "neutral", varied, "root mean square of white"))

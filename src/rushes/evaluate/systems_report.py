@@ -55,13 +55,13 @@ class SystemsComparison:
             measure.name,
             measure.better,
             difference.first,
-            difference.second,
-            difference.interval,
-            measure.unit,
-            spread,
-            difference.p_adjusted,
-            difference.prompts,
-            difference.spread,
+            trained=difference.second,
+            difference=difference.interval,
+            unit=measure.unit,
+            spread=spread,
+            p_adjusted=difference.p_adjusted,
+            prompts=difference.prompts,
+            prompt_spread=difference.spread,
         )
 
     def keys(self, pair: tuple[str, str]) -> list[Key]:
@@ -140,8 +140,16 @@ def _case(compared: SystemsComparison, kind: CaseKind, key: Key, gain: float | N
 def _video(compared: SystemsComparison, system: str, key: Key) -> ReportVideo:
     path, measured = compared.folders.videos[system][key], compared.videos[system][key]
     mime = _MIME.get(path.suffix.lower(), "video/mp4")
-    size = measured.width_px, measured.height_px, measured.frames, measured.fps
-    return ReportVideo(system, path.read_bytes(), mime, *size, compared.values(system, key))
+    return ReportVideo(
+        system,
+        path.read_bytes(),
+        mime,
+        width_px=measured.width_px,
+        height_px=measured.height_px,
+        frames=measured.frames,
+        fps=measured.fps,
+        values=compared.values(system, key),
+    )
 
 
 def _scatter(compared: SystemsComparison) -> Scatter | None:

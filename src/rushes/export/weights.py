@@ -18,7 +18,7 @@ from rushes.backbones.adapters import LORA_FILE, adapter_is_idle, lora_config, m
 from rushes.backbones.base import Backbone
 from rushes.backbones.folders import whole_folder
 from rushes.backbones.pipeline import DiffusersBackbone, Experts
-from rushes.config.tables import Settings
+from rushes.config.files import stored_settings
 from rushes.export.comfyui import comfy_layers, from_comfy, to_comfy
 from rushes.noise.draws import seeded
 from rushes.project.project import Project, adapts_base, base_beside, find_run, load_model, load_run, precision_of
@@ -62,7 +62,7 @@ def export_weights(project: Project, name: str, folder: Path, form: Form = "diff
             does not do what the run does.
     """
     backbone = load_run(project, name)
-    train = Settings.model_validate(find_run(project, name).settings).train
+    train = stored_settings(find_run(project, name).settings).train
     unchanged = ValueError(f"run {name!r} changed no weight, so its export would be the base; train it longer")
     # An inflated model is none that diffusers knows, and an adapter on top of another run's weights needs those too.
     if isinstance(backbone, DiffusersBackbone) and backbone.as_it_is and adapts_base(project, train):

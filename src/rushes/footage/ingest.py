@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rushes.config.files import settings_hash
 from rushes.footage.preflight import Checked, Preflight, PreflightOptions, piece_id
@@ -71,7 +72,9 @@ def import_reviewed(
             left_out += len(checked.item.takes)
         else:
             takes += _take_takes(taker, checked, done)
-    return Imported(len(ids), len(out & ids.keys()), takes, left_out, done.duplicates, done.failed)
+    return Imported(
+        len(ids), len(out & ids.keys()), takes, takes_left_out=left_out, duplicates=done.duplicates, refused=done.failed
+    )
 
 
 def import_bench(store: Store, bench: Bench, checked: Mapping[Path, VideoFacts], fps: float) -> Imported:
@@ -80,7 +83,19 @@ def import_bench(store: Store, bench: Bench, checked: Mapping[Path, VideoFacts],
         height, width, _ = read_image(still).shape
         media = store.put_media(still)
         id = stable_hash(["bench", media, prompt])
-        clip = Clip(id, media, prompt, width, height, 1, fps, str(still), "eval", media, made_by="import")
+        clip = Clip(
+            id,
+            media,
+            prompt,
+            width_px=width,
+            height_px=height,
+            frames=1,
+            fps=fps,
+            source=str(still),
+            split="eval",
+            first_frame=media,
+            made_by="import",
+        )
         # A run may have the same name as a system of the bench.
         candidates = [
             _take(store, id, prompt, "eval", paths[index], checked[paths[index]], 0, f"{system} (imported)")
@@ -118,8 +133,15 @@ def _take_whole(taker: _Taker, checked: Checked, split: Split) -> None:
     if taker.store.find(checked.id) is None:
         still = taker.store.put_media(item.first_frame) if item.first_frame else ""
         row = Clip(
-            *(checked.id, media, item.caption, *checked.facts.shape, item.source, split, still, "import"),
-            taker.made_from,
+            checked.id,
+            media,
+            item.caption,
+            **checked.facts.shape,
+            source=item.source,
+            split=split,
+            first_frame=still,
+            made_by="import",
+            settings_hash=taker.made_from,
         )
         taker.store.add([row])
     _take_scenario(taker.store, checked.id, item.scenario)
@@ -145,10 +167,21 @@ def _take_pieces(taker: _Taker, checked: Checked, out: set[str]) -> None:
                 "this FFmpeg; copy the file back, or start a new project"
             )
         info = probe(path)
-        shape = (info.width_px, info.height_px, info.frames, info.fps)
         source = fragment(checked.item.source, span)
         split: Split = "eval" if id in out else "train"
-        row = Clip(id, digest, checked.item.caption, *shape, source, split, "", "import", taker.made_from)
+        row = Clip(
+            id,
+            digest,
+            checked.item.caption,
+            width_px=info.width_px,
+            height_px=info.height_px,
+            frames=info.frames,
+            fps=info.fps,
+            source=source,
+            split=split,
+            made_by="import",
+            settings_hash=taker.made_from,
+        )
         taker.store.add([row])
         taker.tick()
 
@@ -179,8 +212,8 @@ def _take(
 ) -> Candidate:
     media = store.put_media(path)
     id = stable_hash([clip_id, media, seed, system])
-    origin = (clip_id, clip_id, system, system, seed)
-    return Candidate(id, media, caption, "imported", *origin, *facts.shape, split=split)
+    origin: dict[str, Any] = {"group": clip_id, "clip_id": clip_id, "system": system, "made_by": system, "seed": seed}
+    return Candidate(id, media, caption, "imported", **origin, **facts.shape, split=split)
 
 
 def _take_scenario(store: Store, clip: str, name: str) -> None:

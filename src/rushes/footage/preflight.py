@@ -186,7 +186,7 @@ def _checked(facts: ProbeCache, item: SourceVideo, ask: PreflightOptions) -> Che
         still = "" if words else content_hash(item.first_frame)
     problem = problem or _problem(video_facts, ask)  # the length last: what is too short alone could be used at another
     if problem:
-        return Checked(item, video_facts, "", *problem)
+        return Checked(item, video_facts, "", reason=problem[0], words=problem[1])
     if ask.finder is None:
         return Checked(item, video_facts, stable_hash([video_facts.media, item.caption, still]))
     spans = ask.spans(video_facts)

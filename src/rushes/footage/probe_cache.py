@@ -8,7 +8,7 @@ import sqlite3
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rushes.formats.contents import Contents
 from rushes.formats.layouts import SourceVideo
@@ -40,9 +40,9 @@ class VideoFacts:
     reason: str = ""  # the same in a word or two
 
     @property
-    def shape(self) -> tuple[int, int, int, float]:
-        """What a row says of it."""
-        return self.width_px, self.height_px, self.frames, self.fps
+    def shape(self) -> dict[str, Any]:
+        """What a row says of it, by the row's fields."""
+        return {"width_px": self.width_px, "height_px": self.height_px, "frames": self.frames, "fps": self.fps}
 
 
 class ProbeCache:
@@ -121,5 +121,14 @@ def _examined(path: Path, media: str, finder: CutFinder | None) -> VideoFacts:
     except MediaError as error:
         return VideoFacts(media, problem=str(error).removeprefix(f"{path}: "), reason=error.reason)
     info = examined.info
-    size = (info.width_px, info.height_px, info.frames, info.fps, info.duration_s)
-    return VideoFacts(media, *size, not info.variable_frame_rate, examined.moves, examined.cuts_s)
+    return VideoFacts(
+        media,
+        width_px=info.width_px,
+        height_px=info.height_px,
+        frames=info.frames,
+        fps=info.fps,
+        seconds=info.duration_s,
+        steady=not info.variable_frame_rate,
+        moves=examined.moves,
+        cuts_s=examined.cuts_s,
+    )

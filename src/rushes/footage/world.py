@@ -38,9 +38,19 @@ def import_world(
             if id not in imported_ids:
                 (scene,) = draw_scenes([seed, stream, index], 1, (kind,), frames=backbone.frames)
                 media = store.put_media_bytes(encode_bytes(render(scene), FPS, scale=WORLD_SCALE), ".mp4")
-                side, source = SIZE_PX * WORLD_SCALE, f"world:{seed}/{stream}/{index}"
-                shape = (side, side, backbone.frames, FPS)
-                clip = Clip(id, media, scene.caption, *shape, source, split, "", "world", made_from)
+                clip = Clip(
+                    id,
+                    media,
+                    scene.caption,
+                    width_px=SIZE_PX * WORLD_SCALE,
+                    height_px=SIZE_PX * WORLD_SCALE,
+                    frames=backbone.frames,
+                    fps=FPS,
+                    source=f"world:{seed}/{stream}/{index}",
+                    split=split,
+                    made_by="world",
+                    settings_hash=made_from,
+                )
                 store.add([clip])
             tick()
     return Imported(footage.clips + footage.eval_prompts, footage.eval_prompts)

@@ -125,7 +125,14 @@ def read_realdpo(
     takes = _takes(folder, _by_stem(videos))
     stills = {video: _still(folder, f"{video.parent.name}_{video.stem}") for video in videos}
     rows = (
-        SourceVideo(v, text, str(v), stills[v], takes.get(v, ()), takes_system if v in takes else "")
+        SourceVideo(
+            v,
+            text,
+            str(v),
+            first_frame=stills[v],
+            takes=takes.get(v, ()),
+            takes_system=takes_system if v in takes else "",
+        )
         for v, text in zip(videos, lines_for(inside(folder, prompts), videos), strict=True)
     )
     return _captioned(folder, Spool(SourceVideo, rows), allow_empty_captions)

@@ -152,7 +152,15 @@ def _videoreward(path: Path, read: Read) -> Iterator[ForeignPair]:
             read.left_out["no label"] += 1
             continue
         systems = (str(row.get("A_model") or "imported"), str(row.get("B_model") or "imported"))
-        yield ForeignPair(place, path.parent / left, path.parent / right, prompt, labels, "videoreward", systems)
+        yield ForeignPair(
+            place,
+            path.parent / left,
+            path.parent / right,
+            prompt=prompt,
+            labels=labels,
+            judge="videoreward",
+            systems=systems,
+        )
 
 
 def _videodpo(path: Path, read: Read) -> Iterator[ForeignPair]:
@@ -171,7 +179,9 @@ def _videodpo(path: Path, read: Read) -> Iterator[ForeignPair]:
         if isinstance(prompt, list):
             prompt = next(iter(prompt), "")
         left, right = (path.parent / videos[at] for at in places)
-        yield ForeignPair(place, left, right, str(prompt or ""), {"overall": 1 - 2 * label}, "videodpo")
+        yield ForeignPair(
+            place, left, right, prompt=str(prompt or ""), labels={"overall": 1 - 2 * label}, judge="videodpo"
+        )
 
 
 def _clip_path(item: dict[str, Any], place: str) -> str:
@@ -189,7 +199,9 @@ def _trl(path: Path, read: Read) -> Iterator[ForeignPair]:
         prompt, chosen, rejected = (_text(row, name, place) for name in ("prompt", "chosen", "rejected"))
         if not _VIDEO.search(chosen) or not _VIDEO.search(rejected):
             raise ValueError(f"{place}: chosen and rejected must name video files, got {chosen!r:.60}")
-        yield ForeignPair(place, path.parent / chosen, path.parent / rejected, prompt, {"overall": 1}, "trl")
+        yield ForeignPair(
+            place, path.parent / chosen, path.parent / rejected, prompt=prompt, labels={"overall": 1}, judge="trl"
+        )
 
 
 def _labelstudio(path: Path, read: Read) -> Iterator[ForeignPair]:
@@ -209,7 +221,7 @@ def _labelstudio(path: Path, read: Read) -> Iterator[ForeignPair]:
                 continue
             who = annotation.get("completed_by") or 0
             name = re.sub(r"\W", "-", str(who.get("email") or who.get("id") if isinstance(who, dict) else who))
-            yield ForeignPair(place, left, right, prompt, labels, f"{HUMAN}labelstudio-{name}")
+            yield ForeignPair(place, left, right, prompt=prompt, labels=labels, judge=f"{HUMAN}labelstudio-{name}")
 
 
 def _results(annotation: Mapping[str, Any], place: str) -> dict[str, int]:

@@ -185,11 +185,11 @@ class _Counts:
     resident: float
 
     def __sub__(self, other: _Counts) -> _Counts:
-        return _Counts(*(getattr(self, f.name) - getattr(other, f.name) for f in fields(self)))
+        return _Counts(**{f.name: getattr(self, f.name) - getattr(other, f.name) for f in fields(self)})
 
     def plus(self, count: int, each: _Counts) -> _Counts:
         """This and so many times another."""
-        return _Counts(*(getattr(self, f.name) + count * getattr(each, f.name) for f in fields(self)))
+        return _Counts(**{f.name: getattr(self, f.name) + count * getattr(each, f.name) for f in fields(self)})
 
 
 def _at_depth(least: _Counts, more: Mapping[str, tuple[_Counts, int]]) -> _Counts:

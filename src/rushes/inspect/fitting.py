@@ -88,7 +88,7 @@ def _changes(settings: Settings, asked: Change, spec: BackboneSpec) -> Iterator[
     """From the least to the greatest: fewer bits, then shorter clips, then smaller ones."""
     clip = asked.clip
     bits: list[Literal["none", "8bit", "4bit"]] = [asked.quantize]
-    if asked.quantize == "none" and settings.train.tune == "lora" and settings.backbone.name != "inflated_sd":
+    if asked.quantize == "none" and settings.train.trainable == "lora" and settings.backbone.name != "inflated_sd":
         bits.append("4bit")
         yield replace(asked, quantize="4bit")
     multiple = spec.multiple_px or spec.spatial_ratio
@@ -119,18 +119,18 @@ def _forecast(folder: Folder, settings: Settings, gpu: str, change: Change) -> M
     backbone, train = settings.backbone, settings.train
     precision = backbone.dtype
     if precision == "auto":  # on a GPU
-        precision = "bfloat16" if train.tune == "lora" else "mixed"
+        precision = "bfloat16" if train.trainable == "lora" else "mixed"
     memory, peak = GPUS[gpu]
     ask = ForecastRequest(
         change.clip,
-        LoadOptions(dtype=precision, checkpointing=backbone.checkpointing, quantize=change.quantize),
-        "lora" if train.tune == "lora" else "full",
-        train.rank,
-        views_of(train.recipe),
-        train.batch,
-        bool(train.bank),
-        memory,
-        round(SHARE_OF_PEAK * peak, 1),
-        backbone.first_frame,
+        LoadOptions(dtype=precision, checkpointing=backbone.gradient_checkpointing, quantize=change.quantize),
+        "lora" if train.trainable == "lora" else "full",
+        rank=train.lora_rank,
+        views=views_of(train.recipe),
+        batch=train.batch,
+        bank=bool(train.reference_cache),
+        gpu_memory_gb=memory,
+        tflops=round(SHARE_OF_PEAK * peak, 1),
+        first_frame=backbone.first_frame,
     )
     return forecast(folder, ask)

@@ -67,11 +67,11 @@ class Costs:
         spec = find_family(folder.pipeline).spec(folder, how)
         part = "unet" if folder.has("unet") else "transformer"
         two = folder.has("transformer_2")
-        network = json.dumps([folder.pipeline, folder.config(part), two, str(clip), settings.train.tune, how.dtype,
+        network = json.dumps([folder.pipeline, folder.config(part), two, str(clip), settings.train.trainable, how.dtype,
                               size.first_frame])  # fmt: skip
         if network not in self._networks:
             own = replace(how, quantize="none")
-            self._networks[network] = dry_run(folder, own, clip, settings.train.tune, 32, size.first_frame)
+            self._networks[network] = dry_run(folder, own, clip, settings.train.trainable, 32, size.first_frame)
         cost = self._networks[network]
         if how.quantize == "4bit":
             cost = replace(cost, weights=cost.weights_4bit)

@@ -64,9 +64,11 @@ def how_of(settings: Settings) -> LoadOptions:
     size = settings.backbone
     dtype = size.dtype
     if dtype == "auto":  # an adapter is float32 over bfloat16 weights; all weights are trained in float32
-        dtype = "bfloat16" if settings.train.tune == "lora" else "mixed"
+        dtype = "bfloat16" if settings.train.trainable == "lora" else "mixed"
     tiles = tiled(size.tiling, size.name, size.frames, size.height_px, size.width_px)
-    return LoadOptions(dtype, size.checkpointing, tiles, size.fps, size.quantize, size.offload)
+    return LoadOptions(
+        dtype, size.gradient_checkpointing, tiles, fps=size.fps, quantize=size.quantize, offload=size.offload
+    )
 
 
 def model_of(folder: Folder, settings: Settings) -> Model:
@@ -78,7 +80,7 @@ def model_of(folder: Folder, settings: Settings) -> Model:
     size, train, how = settings.backbone, settings.train, how_of(settings)
     clip = ClipShape(size.height_px, size.width_px, size.frames)
     spec = find_family(folder.pipeline).spec(folder, how)
-    cost = dry_run(folder, how, clip, train.tune, train.rank, size.first_frame)
+    cost = dry_run(folder, how, clip, train.trainable, train.lora_rank, size.first_frame)
     return Model(spec, cost, codec_cost(folder, how, clip), reader_cost(folder, how))
 
 
@@ -118,7 +120,14 @@ def _codec_at_hand(backbone: Backbone, settings: Settings, latents: Sequence[int
     with Meter() as decoded, torch.no_grad():
         backbone.decode(torch.zeros(1, *latents))
     of_clip, of_first = counted
-    return CodecCost(0, of_clip.operations, decoded.operations, of_first.operations, of_clip.peak, decoded.peak)
+    return CodecCost(
+        0,
+        of_clip.operations,
+        decoded.operations,
+        encode_first=of_first.operations,
+        encode_bytes=of_clip.peak,
+        decode_bytes=decoded.peak,
+    )
 
 
 def forecast_job(model: Model, settings: Settings, numbers: Numbers, machine: Machine) -> dict[str, Any]:
@@ -165,16 +174,16 @@ def ask_of(settings: Settings, numbers: Numbers, machine: Machine) -> tuple[Fore
     ask = ForecastRequest(
         ClipShape(size.height_px, size.width_px, size.frames),
         how_of(settings),
-        train.tune,
-        train.rank,
-        shape.widest,
-        ceil(train.batch / machine.gpus),
-        bool(train.bank),
-        machine.memory_gb,
-        machine.tflops,
-        size.first_frame,
-        max(map(waiting_views, shape.comparisons), default=0),
-        shape.reference,
+        train.trainable,
+        rank=train.lora_rank,
+        views=shape.widest,
+        batch=ceil(train.batch / machine.gpus),
+        bank=bool(train.reference_cache),
+        gpu_memory_gb=machine.memory_gb,
+        tflops=machine.tflops,
+        first_frame=size.first_frame,
+        waiting=max(map(waiting_views, shape.comparisons), default=0),
+        reference=shape.reference,
     )
     return ask, shape
 

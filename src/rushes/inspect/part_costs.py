@@ -88,9 +88,9 @@ def codec_cost(folder: Folder, how: LoadOptions, clip: ClipShape) -> CodecCost:
         sum(p.numel() * p.element_size() for p in codec.parameters()),
         of_clip.operations,
         decoded.operations,
-        of_first.operations,
-        of_clip.peak,
-        decoded.peak,
+        encode_first=of_first.operations,
+        encode_bytes=of_clip.peak,
+        decode_bytes=decoded.peak,
     )
 
 

@@ -108,11 +108,11 @@ def settings_of(asked: Asked, gpus: int, overrides: Sequence[str] = ()) -> tuple
     values: dict[str, Any] = {
         "backbone.dtype": asked.precision,
         "backbone.quantize": asked.quantize,
-        "backbone.checkpointing": asked.checkpointing,
-        "train.tune": asked.tune,
-        "train.rank": asked.rank,
+        "backbone.gradient_checkpointing": asked.checkpointing,
+        "train.trainable": asked.tune,
+        "train.lora_rank": asked.rank,
         "train.batch": asked.batch * gpus or max(train.batch, gpus),
-        "train.bank": BANK if asked.bank else train.bank,
+        "train.reference_cache": BANK if asked.bank else train.reference_cache,
         "footage.eval_fraction": HELD_OUT,
     }
     if asked.bank:

@@ -165,9 +165,11 @@ def remedies(cost: Cost, ask: ForecastRequest) -> list[str]:
     room, static = USABLE * ask.gpu_memory_gb * GIB, sum(static_memory(cost).values())
     words = []
     if not ask.how.checkpointing:
-        words.append("turn backbone.checkpointing on: activations shrink many times, for a third more operations")
+        words.append(
+            "turn backbone.gradient_checkpointing on: activations shrink many times, for a third more operations"
+        )
     if ask.tune == "full":
-        words.append("train an adapter (train.tune lora): gradients, optimiser and reference nearly vanish")
+        words.append("train an adapter (train.trainable lora): gradients, optimiser and reference nearly vanish")
     if ask.how.dtype in ("float32", "mixed"):
         words.append("set backbone.dtype to bfloat16: weights and activations take half")
     if ask.tune == "lora" and ask.how.quantize == "none":

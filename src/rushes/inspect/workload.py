@@ -132,7 +132,7 @@ def workload(
     """
     shape = Shape(tuple(comparisons_of_a_clip(settings)))
     sizes = tuple(int(n) for n in latents[1:])
-    job = _Job(settings, numbers, spec, (sizes[0], sizes[1], sizes[2]), shape, mode)
+    job = _Job(settings, numbers, spec, size=(sizes[0], sizes[1], sizes[2]), shape=shape, mode=mode)
     stages = {
         "read": Stage(captions=numbers.clips + numbers.prompts + job.leads_away),
         "encode": job.encode(),
@@ -173,7 +173,7 @@ class _Job:
     def scales(self) -> tuple[float, float]:
         """Of guidance, at high and at low noise."""
         ask = self.settings.generate
-        return ask.guidance, ask.guidance_2 or ask.guidance
+        return ask.guidance_scale, ask.guidance_scale_2 or ask.guidance_scale
 
     @property
     def leads_away(self) -> bool:
@@ -242,7 +242,7 @@ class _Job:
         return self.one(takes * passes, decoded=takes)
 
     def bank(self) -> Stage | None:
-        draws, clips = self.settings.train.bank, self.trained_on / max(len(self.shape.comparisons), 1)
+        draws, clips = self.settings.train.reference_cache, self.trained_on / max(len(self.shape.comparisons), 1)
         if not draws or not self.shape.reference:
             return None
         total = round(draws * clips * self.shape.views)
@@ -254,7 +254,7 @@ class _Job:
         train, gpus = self.settings.train, self.numbers.gpus
         views = self.shape.views / max(len(self.shape.comparisons), 1)
         waiting = sum(map(waiting_views, self.shape.comparisons)) / max(len(self.shape.comparisons), 1)
-        beside = views if self.shape.reference and not train.bank else 0.0
+        beside = views if self.shape.reference and not train.reference_cache else 0.0
         again = waiting if self.mode == "two_pass" else 0.0
         look = train.gradients == "auto"
         shares = [train.steps * part for part in _parts(train.batch, gpus)]

@@ -96,14 +96,14 @@ def _audit(
         judge,
         dimension,
         segment_s,
-        total,
-        unjudged,
-        1 - len(sides) / (total - unjudged) if total > unjudged else 0.0,
-        _share((a == b, group) for a, b, group in decided),
-        _share((a == b, group) for a, b, group in both),
-        _share(slots),
-        _share(orders),
-        _share(sides),
+        segments=total,
+        unjudged=unjudged,
+        ties=1 - len(sides) / (total - unjudged) if total > unjudged else 0.0,
+        without_ties=_share((a == b, group) for a, b, group in decided),
+        with_ties=_share((a == b, group) for a, b, group in both),
+        first_slot=_share(slots),
+        consistent=_share(orders),
+        left=_share(sides),
     )
 
 

@@ -176,7 +176,7 @@ class _Bench:
         clean, noise, t_RF = (x.to(shape.dtype) for x in (clean, noise, t_RF))
         if condition.first_frame is not None:
             condition = replace(condition, first_frame=condition.first_frame.to(shape.dtype))
-        return Batch(clean, noise, t_RF, condition, place, self._terms(views)).to(self.device)
+        return Batch(clean, noise, t_RF, condition=condition, place=place, terms=self._terms(views)).to(self.device)
 
     def seconds(self, step: Callable[[], object]) -> float:
         """Time of a step, gradients of the one before deleted."""

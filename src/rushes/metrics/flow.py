@@ -10,7 +10,7 @@ flicker and in a cross-fade it makes up motion of a pixel or more. So every pixe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache, cached_property
 from itertools import pairwise
 from typing import Any
@@ -57,8 +57,9 @@ def dense_flow(luma_FHW: NDArray[np.uint8]) -> OpticalFlow:
     pairs = [_pair(first, second) for first, second in pairwise(luma_FHW)]
     if not pairs:
         none, masks = np.zeros((0, *luma_FHW.shape[1:], 2), np.float16), np.zeros((0, *luma_FHW.shape[1:]), np.bool_)
-        return OpticalFlow(none, none, masks, masks, masks, np.zeros(0, np.float32))
-    return OpticalFlow(*(np.stack(parts) for parts in zip(*pairs, strict=True)))
+        return OpticalFlow(none, none, masks, confirmed_back_PHW=masks, seen_PHW=masks, left_P=np.zeros(0, np.float32))
+    names = (field.name for field in fields(OpticalFlow))
+    return OpticalFlow(**{name: np.stack(parts) for name, *parts in zip(names, *pairs, strict=True)})
 
 
 def displacement(first_HW: NDArray[np.uint8], second_HW: NDArray[np.uint8]) -> Floats:

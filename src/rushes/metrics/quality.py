@@ -112,8 +112,20 @@ def _pair(name: str, unit: str, high: float, doc: str, fooled_by: str, levels: L
     drifts = f"How far the {name} of the last quarter of the clip lies from that of the first, up or down."
     moved = "A cut or a pan to something else changes it too; a change that returns goes unseen."
     return [
-        Metric(name, "neutral", unit, 0.0, high, 0.1, doc, fooled_by, level(levels)),
-        Metric(f"{name}_drift", "lower", unit, 0.0, high, 0.1, drifts, moved, drift(levels)),
+        Metric(
+            name, "neutral", unit, low=0.0, high=high, cost_ms=0.1, doc=doc, fooled_by=fooled_by, measure=level(levels)
+        ),
+        Metric(
+            f"{name}_drift",
+            "lower",
+            unit,
+            low=0.0,
+            high=high,
+            cost_ms=0.1,
+            doc=drifts,
+            fooled_by=moved,
+            measure=drift(levels),
+        ),
     ]
 
 

@@ -11,7 +11,7 @@ from rushes.objectives.links import smoothed
 from rushes.objectives.losses import ViewErrors, term_logits, term_loss
 from rushes.objectives.terms import ALONE, TermBatch
 
-SATURATED = 5.0  # size of a logit from which the logistic link passes on less than one hundredth of a gradient
+SATURATED = 5.0  # size of a logit from which the sigmoid link passes on less than one hundredth of a gradient
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def diagnose(errors: ViewErrors, terms: TermBatch) -> dict[str, float]:
 
     `LEVEL/winner_relative_error` and `LEVEL/loser_relative_error` are those of the two sides (below zero = better than
     the reference), `LEVEL/accuracy` counts a tie as half, `LEVEL/gradient` is the mean factor on the gradient, minus
-    the link's slope (for the logistic one sigmoid(-logit), one half at the start), `LEVEL/saturated` the share of
+    the link's slope (for the sigmoid one sigmoid(-logit), one half at the start), `LEVEL/saturated` the share of
     logits beyond `SATURATED` in size. A level whose terms do not compare has `LEVEL/error` or `LEVEL/excess` alone.
     """
     out: dict[str, float] = {}

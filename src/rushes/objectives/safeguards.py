@@ -19,11 +19,11 @@ SUPERVISED, ABOVE = "supervised", "above_reference"  # levels that are added
 def guarded(
     terms: Sequence[Term],
     *,
-    link: Link = "logistic",
+    loss: Link = "sigmoid",
     label_smoothing: float = 0.0,
     reference_free: bool = False,
     sft_weight: float = 0.0,
-    winner_clamp: float = 0.0,
+    dpop_weight: float = 0.0,
 ) -> tuple[Term, ...]:
     """The terms of one comparison under another objective, with terms that hold its winner.
 
@@ -33,12 +33,12 @@ def guarded(
 
     Args:
         terms: of a recipe.
-        link: of all terms that compare.
+        loss: link of all terms that compare.
         label_smoothing: probability that a label is wrong.
         reference_free: margins of the policy's errors alone.
         sft_weight: of the winner's own error. Reg-DPO (arXiv 2511.01450) reports that it steadies training on video,
             text- and image-to-video, with real clips as winners.
-        winner_clamp: of the winner's error above the reference's; zero while there is none. See
+        dpop_weight: of the winner's error above the reference's; zero while there is none. See
             `rushes.objectives.losses.term_loss` for source and evidence.
 
     Terms that compare nothing have no winner and come back as they are.
@@ -49,7 +49,7 @@ def guarded(
     winners = _winners([term for term in main if term.level == main[0].level])
     asked: tuple[tuple[str, Link, float], ...] = (
         (SUPERVISED, "error", sft_weight),
-        (ABOVE, "excess", winner_clamp),
+        (ABOVE, "excess", dpop_weight),
     )
     guards = [
         Term(level, coefficients, labels, weight=weight * share, link=own)
@@ -60,7 +60,7 @@ def guarded(
     rest = (
         term
         if term.link in ALONE
-        else replace(term, link=link, smoothing=label_smoothing, reference=term.reference and not reference_free)
+        else replace(term, link=loss, smoothing=label_smoothing, reference=term.reference and not reference_free)
         for term in terms
     )
     return (*guards, *rest)

@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Link = Literal["logistic", "ipo", "hinge", "error", "excess"]
+Link = Literal["sigmoid", "ipo", "hinge", "error", "excess"]
 Reduction = Literal["clip", "segment", "sum_inside"]
 ALONE: frozenset[Link] = frozenset({"error", "excess"})  # links of a view by itself; all others compare views
 
@@ -29,7 +29,7 @@ class Term:
             the same label on every frame.
         beta: strength per mean squared error, with the one-half: 500 and 5000 mean what the papers mean.
         weight: share in the comparison's loss.
-        link: "logistic" (DPO), "ipo" or "hinge" (see `rushes.objectives.links`); "error" for the policy's own error
+        link: "sigmoid" (DPO), "ipo" or "hinge" (see `rushes.objectives.links`); "error" for the policy's own error
             (supervised); "excess" for max(0, D), how far the error lies above the reference's.
         reduction: frames are averaged before the link ("clip") or after it ("segment"), or summed before it
             ("sum_inside").
@@ -42,7 +42,7 @@ class Term:
     labels: tuple[int, ...]
     beta: float = 0.0
     weight: float = 1.0
-    link: Link = "logistic"
+    link: Link = "sigmoid"
     reduction: Reduction = "clip"
     smoothing: float = 0.0
     reference: bool = True
@@ -97,10 +97,10 @@ class TermBatch:
             self.forms,
             self.coefficients_BKV[rows],
             self.labels_BKF[rows],
-            self.beta_BK[rows],
-            self.weight_BK[rows],
-            self.smoothing_BK[rows],
-            self.reference_BK[rows],
+            beta_BK=self.beta_BK[rows],
+            weight_BK=self.weight_BK[rows],
+            smoothing_BK=self.smoothing_BK[rows],
+            reference_BK=self.reference_BK[rows],
         )
 
     def counts(self) -> dict[str, Tensor]:
@@ -132,9 +132,12 @@ def collate(terms: Sequence[Sequence[Term]], views: int, frames: int) -> TermBat
     shape = (len(terms), len(forms))
     batch = TermBatch(
         forms,
-        torch.zeros(*shape, views),
-        torch.zeros(*shape, frames),
-        *(torch.zeros(shape) for _ in range(4)),
+        coefficients_BKV=torch.zeros(*shape, views),
+        labels_BKF=torch.zeros(*shape, frames),
+        beta_BK=torch.zeros(shape),
+        weight_BK=torch.zeros(shape),
+        smoothing_BK=torch.zeros(shape),
+        reference_BK=torch.zeros(shape),
     )
     for b, row in enumerate(terms):
         filled: Counter[tuple[str, Link, Reduction]] = Counter()

@@ -37,8 +37,8 @@ def _backbone(settings: Settings) -> Iterator[str]:
         return
     if settings.backbone.offload:
         yield f"backbone.offload: blocks in {bits} do not come and go; set it to false, or backbone.quantize to none"
-    if settings.train.tune != "lora":
-        yield f"train.tune: a network in {bits} is frozen; set train.tune to lora, or backbone.quantize to none"
+    if settings.train.trainable != "lora":
+        yield f"train.trainable: a network in {bits} is frozen; set it to lora, or backbone.quantize to none"
     if settings.train.parallel == "shard":
         yield f"train.parallel: a network in {bits} cannot be sharded; set train.parallel to replicate"
     if settings.backbone.dtype == "mixed":
@@ -75,11 +75,11 @@ def _label(label: LabelSettings, endpoint: EndpointSettings) -> Iterator[str]:
 
 
 def _train(train: TrainSettings) -> Iterator[str]:
-    if train.bank and train.reference != "frozen":
+    if train.reference_cache and train.reference != "frozen":
         moving = f"train.reference is {train.reference!r}"
-        yield f"train.bank: {moving}, and a reference that moves has no errors to look up; set one of the two"
-    if train.parallel == "shard" and train.objective.safe_loser:
-        yield "train.objective.safe_loser: it needs all of a gradient in one process; set train.parallel to replicate"
+        yield f"train.reference_cache: {moving}, and a reference that moves has no errors to look up; set one of them"
+    if train.parallel == "shard" and train.objective.safe_dpo:
+        yield "train.objective.safe_dpo: it needs all of a gradient in one process; set train.parallel to replicate"
     if train.parallel == "shard" and train.sample_every:
         yield "train.sample_every: clips are made by one process; set it to 0, or train.parallel to replicate"
     if train.t_low >= train.t_high:

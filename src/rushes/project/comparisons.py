@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import combinations
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from rushes.config.files import validate_table
 from rushes.config.tables import Settings
@@ -14,7 +15,7 @@ from rushes.training.comparison import Comparison, LatentGrid
 from rushes.training.recipe import load_recipe
 
 _RATIO = 4  # of a codec; labels are laid on its frames, and their number does not depend on it
-_SHAPE = (8, 8, 17, 8.0)
+_SHAPE: dict[str, Any] = {"width_px": 8, "height_px": 8, "frames": 17, "fps": 8.0}
 
 
 def per_clip(settings: Settings) -> int:
@@ -35,7 +36,7 @@ def comparisons_of_a_clip(settings: Settings) -> list[Comparison]:
     train, size = settings.train, settings.backbone
     recipe = load_recipe(train.recipe)
     options = validate_table(recipe.Options, train.options, "train.options")
-    grid = LatentGrid(1 + (size.frames - 1) // _RATIO, _RATIO, size.fps, size.first_frame, train.start)
+    grid = LatentGrid(1 + (size.frames - 1) // _RATIO, _RATIO, size.fps, size.first_frame, train.init_from)
     with TemporaryDirectory() as folder, Store.create(Path(folder) / "one") as store:
         store.add(
             _rows(settings, recipe.NEEDS, str(getattr(options, "metric", "")), str(getattr(options, "judge", "")))
@@ -45,7 +46,7 @@ def comparisons_of_a_clip(settings: Settings) -> list[Comparison]:
 
 def _rows(settings: Settings, needs: tuple[str, ...], metric: str, judge: str) -> list[Row]:
     """A clip, and what the stages make of it."""
-    clip = Clip("clip", "m" * 64, "a clip", *_SHAPE, source="")
+    clip = Clip("clip", "m" * 64, "a clip", **_SHAPE, source="")
     wanted: list[CandidateKind] = ["guided"] if "guided" in needs else ["take"]
     made = [_take(clip, wanted[0], k, settings) for k in range(settings.generate.takes)]
     rows: list[Row] = [clip, *made]
@@ -66,5 +67,15 @@ def _rows(settings: Settings, needs: tuple[str, ...], metric: str, judge: str) -
 
 
 def _take(clip: Clip, kind: CandidateKind, seed: int, settings: Settings) -> Candidate:
-    made = (clip.id, clip.id, settings.train.start, "", seed)
-    return Candidate(f"{kind} {seed}", f"{seed:064d}", clip.caption, kind, *made, *_SHAPE)
+    return Candidate(
+        f"{kind} {seed}",
+        f"{seed:064d}",
+        clip.caption,
+        kind=kind,
+        group=clip.id,
+        clip_id=clip.id,
+        system=settings.train.init_from,
+        made_by="",
+        seed=seed,
+        **_SHAPE,
+    )

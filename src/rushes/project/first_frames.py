@@ -41,8 +41,20 @@ def make_stills(
                 write_image(path, image)
                 media = project.store.put_media(path)
             height, width, _ = image.shape
-            shape = (width, height, 1, size.fps)
-            row = Clip(id, media, prompt, *shape, f"still by {name}", "eval", media, name, stable_hash(made_from))
+            row = Clip(
+                id,
+                media,
+                prompt,
+                width_px=width,
+                height_px=height,
+                frames=1,
+                fps=size.fps,
+                source=f"still by {name}",
+                split="eval",
+                first_frame=media,
+                made_by=name,
+                settings_hash=stable_hash(made_from),
+            )
             project.store.add([row])
             tick(1)
     return {"stills": len(wanted), "made_now": len(missing)}

@@ -52,13 +52,13 @@ def set_up(job: TrainingJob, folder: Path, backbone: Backbone, ranks: Ranks, tim
     read_views(backbone, [*views, *(replace(view, caption=EMPTY) for view in empty)], latents)
     backbone.network.to(ranks.device)
     # Only the first process has the runs that training starts from, whose adapters may be merged into frozen weights.
-    ranks.match(backbone.network, frozen=train.start != BASE)
+    ranks.match(backbone.network, frozen=train.init_from != BASE)
     data = Data(job.comparisons, job.held_out, latents, training_times(job.settings, backbone.spec))
-    if not train.bank or not any(map(needs_reference, job.comparisons)):
+    if not train.reference_cache or not any(map(needs_reference, job.comparisons)):
         return backbone, data
     bank = open_bank(
         folder / "bank",
-        train.bank,
+        train.reference_cache,
         weights=job.origin + ("-mixed" if job.dtype == "mixed" else ""),  # weights alone do not tell it from float32
         latents=latents,
         backbone=backbone,
@@ -72,7 +72,7 @@ def set_up(job: TrainingJob, folder: Path, backbone: Backbone, ranks: Ranks, tim
         backbone.network.eval()
         batch = make_batch([(missing[0], 0)], latents, backbone, seed, data.times).to(ranks.device)
         way = measured_way(backbone, batch, train.gradients, train.memory_mb)
-        with timed("train: bank", len(missing) * train.bank) as tick, deterministic(train.deterministic):
+        with timed("train: bank", len(missing) * train.reference_cache) as tick, deterministic(train.deterministic):
 
             def all_of(count: int) -> None:
                 tick(count * ranks.size)

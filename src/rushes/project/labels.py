@@ -71,13 +71,13 @@ def _by_people(store: Store) -> Facts:
 
 def to_compare(store: Store, settings: Settings) -> tuple[Candidate, ...]:
     """Takes whose pairs are labelled: those of the system that training starts from, and none of `rushes eta`."""
-    return tuple(c for c in store.candidates(split="train", system=settings.train.start) if c.kind != "probe")
+    return tuple(c for c in store.candidates(split="train", system=settings.train.init_from) if c.kind != "probe")
 
 
 def probes_to_compare(store: Store, settings: Settings) -> tuple[Candidate, ...]:
     """Guided takes of `rushes eta` whose pairs people are offered: those of its newest weights and settings, of
     `PROBE_PAIRS` clips at each level."""
-    made = store.candidates(split="train", kind="probe", system=settings.train.start)
+    made = store.candidates(split="train", kind="probe", system=settings.train.init_from)
     found: dict[float, dict[str, list[Candidate]]] = {}
     for candidate in made:
         newest = (candidate.made_by, candidate.settings_hash) == (made[-1].made_by, made[-1].settings_hash)
@@ -98,7 +98,7 @@ def score_takes(project: Project) -> Facts:
     Raises:
         ValueError: nobody is named to label, or there are no takes.
     """
-    made = project.store.candidates(split="train", kind="take", system=project.settings.train.start)
+    made = project.store.candidates(split="train", kind="take", system=project.settings.train.init_from)
     takes = (*made, *project.store.candidates(split="train", kind="imported"))
     if not takes:
         raise ValueError(f"{project.store.project} has no takes to score; run `rushes generate`")

@@ -43,7 +43,7 @@ def watch_run(
             settings.trackers, project.store.project.resolve().name, folder, settings.model_dump()
         )
     ]
-    found = probe_leak(project, kept, folder) if settings.leak else ()
+    found = probe_leak(project, kept, folder) if settings.shortcut_probe else ()
     for line in leak.warnings(found):
         project.say(line)
 
@@ -78,7 +78,9 @@ def _sampler(project: Project, backbone: Backbone, held_out: Sequence[Comparison
         raise ValueError("train.sample_every: no held-out comparison belongs to a clip; raise train.held_out, or set 0")
     size = project.settings.backbone
     ask = project.settings.generate.model_copy(update={"kind": "take", "takes": 1})
-    studio = generate.GenerationContext(project.store, project.latents, backbone, size, folder.name, ask)
+    studio = generate.GenerationContext(
+        project.store, project.latents, backbone, size=size, system=folder.name, settings=ask
+    )
     seed = project.settings.project.seed
     wanted = [
         generate.Request("", clip, clip.caption, int(stable_hash(["sample", seed, clip.id], 8), 16), None)
@@ -93,8 +95,8 @@ def _sampler(project: Project, backbone: Backbone, held_out: Sequence[Comparison
 
 
 def probe_leak(project: Project, comparisons: Sequence[Comparison], folder: Path) -> tuple[leak.Leak, ...]:
-    """What gives losers away, from `train.leak` comparisons; kept in leak.json of the run, so that it is asked once."""
-    count = project.settings.train.leak
+    """What gives losers away, from `train.shortcut_probe` comparisons; leak.json of the run keeps it."""
+    count = project.settings.train.shortcut_probe
     chosen = leak.spread_out(leak.pairs(comparisons), count)
     path, made_from = folder / LEAK, stable_hash(["leak 1", [asdict(pair) for pair in chosen]])
     if path.is_file():

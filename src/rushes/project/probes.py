@@ -51,13 +51,13 @@ def make_probes(project: Project, clips: Sequence[Clip], levels: Sequence[float]
 
     The noise of a pair is the same at all levels, so that levels differ by nothing else. Nothing trains on them.
     """
-    settings, system = project.settings, project.settings.train.start
+    settings, system = project.settings, project.settings.train.init_from
     firsts = [first_frame_of(clip) for clip in clips] if settings.backbone.first_frame else []
     encode_missing(project, [clip.media for clip in clips], firsts, "eta: encode")
     backbone = project.base if system == BASE else load_run(project, system)
     ask = settings.generate.model_copy(update={"kind": "guided"})
     studio = generate.GenerationContext(
-        project.store, project.latents, backbone, settings.backbone, system, ask, kind="probe"
+        project.store, project.latents, backbone, size=settings.backbone, system=system, settings=ask, kind="probe"
     )
     wanted = list(_requests(studio, clips, (REAL, *levels, FREE), settings.project.seed))
     missing = generate.missing(studio, wanted)

@@ -21,6 +21,7 @@ from rushes.backbones.loading import load_backbone
 from rushes.backbones.offload import check_not_offloaded
 from rushes.backbones.sampling import refused
 from rushes.backbones.tiling import tiled
+from rushes.config.files import stored_settings
 from rushes.config.tables import BackboneSettings, Settings, TrainSettings
 from rushes.encode import open_latents
 from rushes.evaluate.suites import MetricSuite, general_meter, world_meter
@@ -54,14 +55,14 @@ def load_model(size: BackboneSettings, project: Path | None = None, dtype: Preci
     texts = project / TEXTS if project else None
     how = LoadOptions(
         dtype or size.dtype,
-        size.checkpointing,
+        size.gradient_checkpointing,
         tiled(size.tiling, size.name, size.frames, size.height_px, size.width_px),
-        size.fps,
-        size.quantize,
-        size.offload,
-        texts,
-        size.decode_timestep,
-        size.decode_noise_scale if size.decode_noise_scale >= 0 else None,
+        fps=size.fps,
+        quantize=size.quantize,
+        offload=size.offload,
+        texts=texts,
+        decode_timestep=size.decode_timestep,
+        decode_noise_scale=size.decode_noise_scale if size.decode_noise_scale >= 0 else None,
     )
     return load_backbone(size.name, size.path, how)
 
@@ -96,9 +97,9 @@ class Project:
                 problems.append(f"{where}: {error}")
         problems += _sampling(self.settings, backbone)
         problems += _first_frame_noise(self.settings, backbone)
-        tune, groups = self.settings.train.tune, ("full", "lora", *backbone.spec.tunable)
+        tune, groups = self.settings.train.trainable, ("full", "lora", *backbone.spec.tunable)
         if tune not in groups:
-            problems.append(f"train.tune: {unknown('group of weights', tune, groups)}")
+            problems.append(f"train.trainable: {unknown('group of weights', tune, groups)}")
         if size.first_frame and "first_frame" not in backbone.spec.modes:
             problems.append(f"backbone.first_frame: this {size.name!r} takes no first frame; set it to false")
         if not size.first_frame and "text" not in backbone.spec.modes:
@@ -124,7 +125,7 @@ class Project:
             spec.temporal_ratio,
             size.fps,
             size.first_frame,
-            self.settings.train.start,
+            self.settings.train.init_from,
             clean=spec.first_frame == "clean",
             lead=spec.lead,
         )
@@ -172,7 +173,7 @@ def open_project(
 def _sampling(settings: Settings, backbone: Backbone) -> list[str]:
     """What is wrong with the settings of sampling for this model."""
     ask, scale = settings.generate, settings.generate.image_cond_noise_scale
-    problems = refused(backbone.spec, ask.guidance_2, None if scale < 0 else scale, ask.match)
+    problems = refused(backbone.spec, ask.guidance_scale_2, None if scale < 0 else scale, ask.adain_share)
     if scale > 0 and not settings.backbone.first_frame and not problems:
         problems.append("generate.image_cond_noise_scale: no first frame is given (backbone.first_frame); set it to -1")
     return problems
@@ -218,9 +219,9 @@ def precision_of(project: Project, settings: TrainSettings) -> Precision:
     with. The base alone, for takes and its fingerprint, keeps the precision of the settings.
     """
     chain = [settings]
-    while chain[-1].start != BASE:
-        chain.append(_train_of(find_run(project, chain[-1].start)))
-    changes = settings.tune != "lora" or len({_tuned(each) for each in chain}) > 1
+    while chain[-1].init_from != BASE:
+        chain.append(_train_of(find_run(project, chain[-1].init_from)))
+    changes = settings.trainable != "lora" or len({_tuned(each) for each in chain}) > 1
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return trained_precision(project.settings.backbone.dtype, changes, device)
 
@@ -237,10 +238,10 @@ def make_trainable(backbone: Backbone, settings: TrainSettings) -> None:
 
     These are a fresh adapter's, all, or a group that the backbone names; of two experts those of both or of one.
     """
-    if settings.tune == "lora":
-        add_lora(backbone.network, backbone.spec.lora_targets, settings.rank, settings.alpha)
+    if settings.trainable == "lora":
+        add_lora(backbone.network, backbone.spec.lora_targets, settings.lora_rank, settings.lora_alpha)
     else:
-        patterns = {"full": ("*",), **backbone.spec.tunable}[settings.tune]
+        patterns = {"full": ("*",), **backbone.spec.tunable}[settings.trainable]
         for name, p in backbone.network.named_parameters():
             p.requires_grad_(any(fnmatchcase(name, pattern) for pattern in patterns))
     _train_expert(backbone, settings)
@@ -264,8 +265,8 @@ def load_start(project: Project) -> Backbone:
     """
     check_not_offloaded(project.settings.backbone.offload)
     settings = project.settings.train
-    if settings.start != BASE and _tuned(settings) == _tuned(_train_of(find_run(project, settings.start))):
-        backbone = _load_trainable(project, settings.start)
+    if settings.init_from != BASE and _tuned(settings) == _tuned(_train_of(find_run(project, settings.init_from))):
+        backbone = _load_trainable(project, settings.init_from)
         for name, p in backbone.network.named_parameters():  # the run may have trained one of two experts alone
             p.requires_grad_(p.requires_grad or is_adapter(name))
         _train_expert(backbone, settings)
@@ -275,15 +276,15 @@ def load_start(project: Project) -> Backbone:
 
 def _untrained(project: Project, settings: TrainSettings, dtype: Precision) -> Backbone:
     """The model before any run of a chain trained the weights that a run with these settings trains."""
-    while settings.start != BASE:
-        before = _train_of(find_run(project, settings.start))
+    while settings.init_from != BASE:
+        before = _train_of(find_run(project, settings.init_from))
         if _tuned(before) != _tuned(settings):
             break
-        settings = settings.model_copy(update={"start": before.start})
-    if settings.start == BASE:
+        settings = settings.model_copy(update={"init_from": before.init_from})
+    if settings.init_from == BASE:
         backbone = load_model(project.settings.backbone, project.store.project, dtype)
     else:
-        backbone = _load_trainable(project, settings.start, dtype)
+        backbone = _load_trainable(project, settings.init_from, dtype)
         merge_lora(backbone.network)
     make_trainable(backbone, settings)
     return backbone
@@ -294,7 +295,11 @@ def _tuned(settings: TrainSettings) -> tuple[object, ...]:
 
     Adapters of two experts are written both, whichever was trained; without adapters a run writes its expert's alone.
     """
-    return ("lora", settings.rank, settings.alpha) if settings.tune == "lora" else (settings.tune, settings.expert)
+    return (
+        ("lora", settings.lora_rank, settings.lora_alpha)
+        if settings.trainable == "lora"
+        else (settings.trainable, settings.expert)
+    )
 
 
 def adapts_base(project: Project, train: TrainSettings) -> bool:
@@ -302,16 +307,16 @@ def adapts_base(project: Project, train: TrainSettings) -> bool:
 
     It started there, or went on with the adapter of a run of which the same holds.
     """
-    while train.start != BASE:
-        before = _train_of(find_run(project, train.start))
+    while train.init_from != BASE:
+        before = _train_of(find_run(project, train.init_from))
         if _tuned(before) != _tuned(train):
             return False
         train = before
-    return train.tune == "lora"
+    return train.trainable == "lora"
 
 
 def _train_of(run: Run) -> TrainSettings:
-    return Settings.model_validate(run.settings).train
+    return stored_settings(run.settings).train
 
 
 def load_run(project: Project, name: str) -> Backbone:

@@ -24,7 +24,7 @@ def generate_takes(project: Project, settings: GenerateSettings | None = None, s
     Raises:
         ValueError: there are no clips, or no such run.
     """
-    settings, system = settings or project.settings.generate, system or project.settings.train.start
+    settings, system = settings or project.settings.generate, system or project.settings.train.init_from
     clips = project.store.clips("train")
     if not clips:
         raise ValueError("the project has no clips to train on; run `rushes import` first")
@@ -51,7 +51,7 @@ def _generate(
     base = base_beside(project, beside) if beside else project.base
     backbone = base if system == BASE else load_run(project, system)
     studio = generate.GenerationContext(
-        project.store, project.latents, backbone, project.settings.backbone, system, settings
+        project.store, project.latents, backbone, size=project.settings.backbone, system=system, settings=settings
     )
     wanted = generate.requests(studio, clips, seed)
     missing = generate.missing(studio, wanted)

@@ -102,7 +102,7 @@ def times_in_words(settings: Settings, spec: BackboneSpec) -> list[str]:
     return [
         *lines,
         f"warning: the {few}-noise expert gets {_percent(least)} of draws, so it is hardly trained; {mend}train.expert "
-        f'to "{other}" in one run and to "{few}" in a second that starts from it (train.start)',
+        f'to "{other}" in one run and to "{few}" in a second that starts from it (train.init_from)',
     ]
 
 

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from rushes.backbones.base import Backbone
 from rushes.backbones.offload import check_not_offloaded
-from rushes.config.files import settings_hash, validate_table
-from rushes.config.tables import ObjectiveSettings, Settings, TrainSettings
+from rushes.config.files import hashed_form, settings_hash, stored_settings, validate_table
+from rushes.config.tables import ObjectiveSettings, TrainSettings
 from rushes.likeness import METRIC as LIKENESS
 from rushes.media.files import whole_file
 from rushes.objectives.safeguards import guarded
@@ -44,7 +44,7 @@ from rushes.project.times import expert_shares, times_facts, times_in_words, tra
 from rushes.records import Run, stable_hash
 from rushes.training.checkpoint import only_one
 from rushes.training.checks import check_latents
-from rushes.training.comparison import OWN, Comparison
+from rushes.training.comparison import OWN, Comparison, hashed_comparisons
 from rushes.training.history import read_history
 from rushes.training.loop import Data, Progress, split, train
 from rushes.training.parallel import Ranks, joined, others_wait
@@ -100,8 +100,8 @@ def doubts(settings: TrainSettings, network: nn.Module, processes: int) -> list[
     found = []
     if any(p.requires_grad and p.dtype == torch.bfloat16 for p in network.parameters()):
         found.append(
-            f"train.tune {settings.tune}: steps below 1/512 of a bfloat16 weight are rounded away (at a learning rate "
-            "of 1e-6 about 2 % of the weights move); set backbone.dtype to auto or mixed"
+            f"train.trainable {settings.trainable}: steps below 1/512 of a bfloat16 weight are rounded away (at a "
+            "learning rate of 1e-6 about 2 % of the weights move); set backbone.dtype to auto or mixed"
         )
     if settings.batch < processes:
         found.append(
@@ -133,18 +133,20 @@ def bank_run(project: Project) -> Facts:
     """Compute the reference errors that a run will look up, or the rest of them.
 
     Raises:
-        ValueError: `train.bank` is 0, the reference moves, or as `train_run` does.
+        ValueError: `train.reference_cache` is 0, the reference moves, or as `train_run` does.
     """
     settings = project.settings.train
-    if not settings.bank:
-        raise ValueError("train.bank is 0, so there is nothing to compute; set it to the number of draws, such as 8")
+    if not settings.reference_cache:
+        raise ValueError(
+            "train.reference_cache is 0, so there is nothing to compute; set it to the number of draws, such as 8"
+        )
     name = run_name(settings)
     with only_one(run_folder(project, name)), joined() as ranks:
         job, _ = _prepare(project, name)
         ranks.send(job)
         _, data = set_up(job, project.store.project, _start(project), ranks, project.timed)
     there = len(data.bank.entries) if data.bank else 0
-    return {"draws": settings.bank, "comparisons": len(job.comparisons), "entries": there}
+    return {"draws": settings.reference_cache, "comparisons": len(job.comparisons), "entries": there}
 
 
 def _prepare(project: Project, name: str) -> tuple[TrainingJob, Facts]:
@@ -160,16 +162,26 @@ def _prepare(project: Project, name: str) -> tuple[TrainingJob, Facts]:
     base = project.base.fingerprint
     kept, held_out = split(comparisons, settings.held_out)
     made_from = [
-        settings.model_dump(mode="json", exclude={"leak", "trackers"}),
+        hashed_form(settings, exclude={"shortcut_probe", "trackers"}),
         base,
         origin,
         seed,
         project.latents.fingerprint,
         repr(times),  # its shift may be the model's own, or that of [generate]
     ]
-    identity = stable_hash([*made_from, [asdict(comparison) for comparison in comparisons]])
+    identity = stable_hash([*made_from, hashed_comparisons(comparisons)])
     start, latents, dtype = origin or base, project.latents.fingerprint, precision_of(project, settings)
-    job = TrainingJob(project.settings, name, base, start, latents, identity, dtype, tuple(kept), tuple(held_out))
+    job = TrainingJob(
+        project.settings,
+        name,
+        base,
+        origin=start,
+        latents=latents,
+        identity=identity,
+        dtype=dtype,
+        comparisons=tuple(kept),
+        held_out=tuple(held_out),
+    )
     facts: Facts = {"comparisons": len(kept), "held_out": len(held_out)}
     terms = Counter(term.level for comparison in comparisons for term in comparison.terms)
     facts |= {"terms": dict(terms)} | ({"same_on_both_sides": dict(dropped)} if dropped else {})
@@ -225,13 +237,13 @@ def _start(project: Project) -> Backbone:
 
 def _origin(project: Project, name: str) -> str:
     """Fingerprint of the weights of the run that training starts from; "" for the base."""
-    start, origin = project.settings.train.start, ""
+    start, origin = project.settings.train.init_from, ""
     while start != BASE:
         if start == name:
-            raise ValueError(f"train.start: run {name!r} cannot start from itself; set train.name to a new name")
+            raise ValueError(f"train.init_from: run {name!r} cannot start from itself; set train.name to a new name")
         run = find_run(project, start)
         origin = origin or run.made_by
-        start = Settings.model_validate(run.settings).train.start
+        start = stored_settings(run.settings).train.init_from
     return origin
 
 
@@ -318,13 +330,13 @@ def _guarded(terms: Sequence[Term], settings: TrainSettings) -> tuple[Term, ...]
         raise ValueError(
             f"train.objective: recipe {settings.recipe!r} compares nothing, so none of it applies; take it out"
         )
-    return guarded(terms, **objective.model_dump(exclude={"safe_loser", "safe_share"}))
+    return guarded(terms, **objective.model_dump(exclude={"safe_dpo", "safe_dpo_share"}))
 
 
 def _lacking(project: Project, recipe: Recipe) -> str:
     """What is in the store of what a recipe needs, and which command makes it."""
     store = project.store
-    start = project.settings.train.start
+    start = project.settings.train.init_from
     by = "" if start == BASE else f" --run {start}"
     takes = store.candidates(split="train", kind="take", system=start) + store.candidates(
         split="train", kind="imported"

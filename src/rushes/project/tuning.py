@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from rushes.config.files import hashed_form
 from rushes.config.tables import ObjectiveSettings, TrainSettings
 from rushes.media.files import whole_file
 from rushes.objectives.terms import ALONE
@@ -22,6 +23,7 @@ from rushes.records import stable_hash
 from rushes.training import leak
 from rushes.training.batches import EMPTY, read_views
 from rushes.training.beta import equivalents, propose, trial_comparisons
+from rushes.training.comparison import hashed_comparisons
 from rushes.training.history import read_history
 from rushes.training.loop import Data, split, train
 from rushes.training.recipe import load_recipe
@@ -57,8 +59,8 @@ def probe_beta(project: Project, comparisons: int, steps: int, target: float) ->
     settings = _trial(base, steps, count // 4)
     folder = run_folder(project, name) / "beta-trial"
     times = training_times(project.settings, project.base.spec)
-    made_from = [settings.model_dump(mode="json"), project.base.fingerprint, repr(times)]
-    identity = stable_hash([*made_from, [asdict(c) for c in chosen]])
+    made_from = [hashed_form(settings), project.base.fingerprint, repr(times)]
+    identity = stable_hash([*made_from, hashed_comparisons(chosen)])
     torch.manual_seed(seed)
     backbone = load_start(project)
     views = [view for comparison in chosen for view in comparison.views]
@@ -86,7 +88,12 @@ def probe_beta(project: Project, comparisons: int, steps: int, target: float) ->
 
 def _trial(train: TrainSettings, steps: int, held_out: int) -> TrainSettings:
     """Settings of the trial of a run: its learning rate rises all along, and whatever else acts on it is off."""
-    changes = {"warmup": steps, "decay": "none", "reference": "frozen", "checkpoint_every": max(1, steps // PROBES)}
+    changes = {
+        "warmup_steps": steps,
+        "lr_scheduler": "constant",
+        "reference": "frozen",
+        "checkpoint_every": max(1, steps // PROBES),
+    }
     off = {
         "objective": ObjectiveSettings(),
         "sample_every": 0,
@@ -94,7 +101,7 @@ def _trial(train: TrainSettings, steps: int, held_out: int) -> TrainSettings:
         "weights_ema": 0.0,
         "caption_dropout": 0.0,
         "trackers": (),
-        "bank": 0,
+        "reference_cache": 0,
     }
     return train.model_copy(update={"steps": steps, "held_out": held_out, **changes, **off})
 

@@ -35,7 +35,7 @@ from rushes.training.views import real_view, training_clips
 PAPER = "Discriminator-free DPO (arXiv 2504.08542)"
 NEEDS: tuple[str, ...] = ()
 TINY: Mapping[str, Any] = {
-    "lr": 3e-4,
+    "learning_rate": 3e-4,
     "steps": 200,
     "batch": 16,
     "shift": 1.0,

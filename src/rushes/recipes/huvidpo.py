@@ -40,7 +40,7 @@ from rushes.training.views import candidate_view, real_view, takes, training_cli
 PAPER = "HuViDPO (arXiv 2502.01690)"
 NEEDS: tuple[str, ...] = ("takes", "scores", "first_frame")
 TINY: Mapping[str, Any] = {
-    "lr": 3e-5,
+    "learning_rate": 3e-5,
     "steps": 50,
     "batch": 8,
     "shift": 1.0,

@@ -44,7 +44,7 @@ from rushes.training.views import candidate_view, gaps, of_clip, real_view, take
 PAPER = "PhysHPO (arXiv 2508.10858)"
 NEEDS: tuple[str, ...] = ("takes", "gaps", "likeness", "wrong captions")
 TINY: Mapping[str, Any] = {
-    "lr": 3e-4,
+    "learning_rate": 3e-4,
     "steps": 200,
     "batch": 8,
     "shift": 1.0,

@@ -33,7 +33,7 @@ from rushes.training.views import candidate_view, of_clip, real_view, takes, tra
 PAPER = "RealDPO (arXiv 2510.14955)"
 NEEDS: tuple[str, ...] = ("takes",)
 TINY: Mapping[str, Any] = {
-    "lr": 3e-4,
+    "learning_rate": 3e-4,
     "steps": 200,
     "batch": 16,
     "shift": 1.0,
@@ -45,8 +45,8 @@ PUBLISHED: Mapping[str, tuple[Any, str]] = {
     "generate.takes": (3, _CODE),
     "train.weight_decay": (1e-4, _CODE),
     "train.reference": ("ema", _CODE),
-    "train.ema": (0.999, _CODE),
-    "train.ema_every": (100, _CODE),
+    "train.reference_ema": (0.999, _CODE),
+    "train.reference_sync_steps": (100, _CODE),
     "train.times": ("uniform", _CODE),
     "train.t_high": (0.5, _CODE),
     "train.objective.sft_weight": (0.0, f"{_CODE}: no anchor"),

@@ -17,7 +17,7 @@ from rushes.training.views import real_view, training_clips
 
 PAPER = "the baseline of RealDPO (arXiv 2510.14955) and DenseDPO (arXiv 2506.03517)"
 NEEDS: tuple[str, ...] = ()
-TINY: Mapping[str, Any] = {"lr": 3e-4, "steps": 200, "batch": 16, "shift": 1.0}
+TINY: Mapping[str, Any] = {"learning_rate": 3e-4, "steps": 200, "batch": 16, "shift": 1.0}
 PUBLISHED: Mapping[str, tuple[Any, str]] = {
     "train.times": ("logit_normal", "DenseDPO (arXiv 2506.03517), its supervised baseline")
 }

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from rushes.config.renamed import with_names_of_today
 from rushes.records import Candidate, Clip, Run
 from rushes.report import curves
 from rushes.report.card import read_result
@@ -73,7 +74,7 @@ def collect(
         reaches=reaches(metrics),
         card=_card(store, prompts),
         arms=tuple(ReportArm(name, _metrics(table, [], {})) for name, table in arms.items()),
-        settings=as_toml(run.settings),
+        settings=as_toml(with_names_of_today(run.settings)[0]),
         hashes=_hashes(run),
         versions={"rushes": str(summary.get("version", "")), "python": platform.python_version()},
         notes=tuple(notes),
@@ -133,18 +134,18 @@ def _metrics(
         scored = [values[name][clip.id] for clip in base if clip.id in values.get(name, {})]
         spread = float(np.std(scored, ddof=1)) if len(scored) > 1 else None
         difference = Interval(float(entry["difference"]), low, high, int(entry["n"]))
-        numbers = float(entry["base"]), float(entry["trained"])
         rows.append(
             MetricRow(
                 name,
                 entry["better"],
-                *numbers,
-                difference,
-                entry.get("unit", ""),
-                spread,
-                entry.get("p_adjusted") if entry["better"] != "neutral" else 1.0,
-                entry.get("prompts", 0),
-                entry.get("spread", 0.0),
+                base=float(entry["base"]),
+                trained=float(entry["trained"]),
+                difference=difference,
+                unit=entry.get("unit", ""),
+                spread=spread,
+                p_adjusted=entry.get("p_adjusted") if entry["better"] != "neutral" else 1.0,
+                prompts=entry.get("prompts", 0),
+                prompt_spread=entry.get("spread", 0.0),
             )
         )
     return tuple(rows)
@@ -255,7 +256,16 @@ def _video(store: Store, label: str, row: Clip | Candidate, values: Values) -> R
     path = store.media_path(row.media)
     measured = _of(values, row.id)
     mime = _MIME.get(path.suffix.lower(), "video/mp4")
-    return ReportVideo(label, path.read_bytes(), mime, row.width_px, row.height_px, row.frames, row.fps, measured)
+    return ReportVideo(
+        label,
+        path.read_bytes(),
+        mime,
+        width_px=row.width_px,
+        height_px=row.height_px,
+        frames=row.frames,
+        fps=row.fps,
+        values=measured,
+    )
 
 
 def _labels(store: Store) -> tuple[LabelSummary, ...]:

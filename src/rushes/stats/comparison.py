@@ -170,7 +170,17 @@ def _difference(measure: Measure, first: str, second: str, seed: int, margin: fl
     names = np.array(prompts)
     own = [float((b - a)[names == name].mean()) for name in dict.fromkeys(prompts)]
     varied = float(np.std(own, ddof=1)) if len(own) > 1 else 0.0
-    return Difference(interval, wins, float(a.mean()), float(b.mean()), p, p, effect, len(own), varied)
+    return Difference(
+        interval,
+        wins,
+        float(a.mean()),
+        second=float(b.mean()),
+        p=p,
+        p_adjusted=p,
+        effect=effect,
+        prompts=len(own),
+        spread=varied,
+    )
 
 
 def _finite(row: dict[str, float]) -> dict[str, float | None]:

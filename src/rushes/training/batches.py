@@ -50,7 +50,7 @@ class Batch:
             {name: tensor.to(device) for name, tensor in more.items()},
         )
         clean, noise, t = (x.to(device) for x in (self.clean_RCFHW, self.noise_RCFHW, self.t_RF))
-        return Batch(clean, noise, t, condition, self.place, self.terms)
+        return Batch(clean, noise, t, condition=condition, place=self.place, terms=self.terms)
 
     def parts(self, comparisons: int) -> Iterator[tuple[slice, Batch]]:
         """The batch cut into batches of at most so many comparisons, and which of them each holds."""
@@ -63,7 +63,7 @@ class Batch:
             rows, span = slice(of[0], of[-1] + 1), slice(at, min(at + comparisons, count))
             place = tuple((b - at, v) for b, v in self.place[rows])
             clean, noise, t = (x[rows] for x in (self.clean_RCFHW, self.noise_RCFHW, self.t_RF))
-            yield span, Batch(clean, noise, t, self.condition[rows], place, self.terms[span])
+            yield span, Batch(clean, noise, t, condition=self.condition[rows], place=place, terms=self.terms[span])
 
     def idle(self) -> Batch:
         """The batch of a process without a comparison: nothing counts, and its rows only go along with others'."""
@@ -73,7 +73,7 @@ class Batch:
         """The first row, for a pass in which a process has none; at a noise level, or at its own (None)."""
         clean, noise, t = (x[:1] for x in (self.clean_RCFHW, self.noise_RCFHW, self.t_RF))
         t = t if time is None else torch.full_like(t, time)
-        return Batch(clean, noise, t, self.condition[:1], (), self.terms[:0])
+        return Batch(clean, noise, t, condition=self.condition[:1], place=(), terms=self.terms[:0])
 
     def scatter(self, errors_RF: Tensor, rows: slice = slice(None)) -> Tensor:
         """Errors of rows -> [B, V, F]; views that a comparison lacks are zero."""
@@ -162,9 +162,9 @@ def make_batch(
         torch.stack(clean),
         torch.stack(noise),
         torch.stack(t),
-        condition,
-        tuple(place),
-        collate([comparison.terms for comparison, _ in chosen], views, clean[0].shape[1]),
+        condition=condition,
+        place=tuple(place),
+        terms=collate([comparison.terms for comparison, _ in chosen], views, clean[0].shape[1]),
     )
 
 

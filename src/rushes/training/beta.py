@@ -75,7 +75,7 @@ def trial_comparisons(comparisons: Sequence[Comparison]) -> list[Comparison]:
         raise ValueError("the recipe compares nothing, so it has no beta")
 
     def weak(term: Term) -> Term:
-        return replace(term, beta=term.beta / strongest, link="logistic", smoothing=0.0, reference=True)
+        return replace(term, beta=term.beta / strongest, link="sigmoid", smoothing=0.0, reference=True)
 
     return [replace(c, terms=tuple(weak(t) for t in c.terms if t.link not in ALONE)) for c in comparisons]
 
@@ -102,11 +102,20 @@ def propose(rows: Sequence[Mapping[str, Any]], target: float = TARGET) -> list[P
         best = min(seen, key=lambda row: row[f"{name}/winner_relative_error"])
         margin = 2 * best[f"{name}/typical"] / best[f"{name}/beta"]
         if not margin:
-            raise ValueError("the trial moved no margin; raise train.lr, or --steps")
+            raise ValueError("the trial moved no margin; raise train.learning_rate, or --steps")
         beta, low, high = (2 * math.log((1 - factor) / factor) / margin for factor in (target, LINEAR, SATURATED))
         winner = best[f"{name}/winner_relative_error"]
         found.append(
-            Proposal(name.removeprefix(HELD_OUT), beta, low, high, best["step"], margin, winner, best is not seen[-1])
+            Proposal(
+                name.removeprefix(HELD_OUT),
+                beta,
+                low,
+                saturated=high,
+                step=best["step"],
+                margin=margin,
+                winner=winner,
+                turned=best is not seen[-1],
+            )
         )
     return found
 

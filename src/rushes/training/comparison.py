@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from rushes.objectives.segments import latent_labels
 from rushes.objectives.terms import Term
@@ -35,6 +37,14 @@ class Comparison:
     group: str
     views: tuple[View, ...]
     terms: tuple[Term, ...]
+
+
+def hashed_comparisons(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
+    """Comparisons as a run's identity has them: with the name that the sigmoid link had first, "logistic"."""
+    rows = [asdict(comparison) for comparison in comparisons]
+    for term in (term for row in rows for term in row["terms"] if term["link"] == "sigmoid"):
+        term["link"] = "logistic"
+    return rows
 
 
 @dataclass(frozen=True)

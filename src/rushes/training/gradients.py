@@ -110,7 +110,9 @@ def backward(
     if not batch.place:
         return torch.zeros(()), ViewErrors(no_errors(batch), reference_BVF)
     if plan.mode != "joint":
-        return _ViewByView(backbone, batch, reference_BVF, counts, plan.mode == "stash", losers).run()
+        return _ViewByView(
+            backbone, batch, reference_BVF, counts=counts, stash=plan.mode == "stash", losers=losers
+        ).run()
     value, policy = torch.zeros(()), []
     for span, part in batch.parts(plan.together):
         policy_BVF = part.scatter(row_errors(backbone, part))

@@ -111,7 +111,7 @@ def _gone(history: _History) -> Iterable[Diagnosis]:
             "diverged",
             "severe",
             f"Predictions on held-out clips differ from the reference's by {history.moved:.2g} times its own error.",
-            "Take an earlier checkpoint; lower train.lr or the steps, and add train.objective.sft_weight.",
+            "Take an earlier checkpoint; lower train.learning_rate or the steps, and add train.objective.sft_weight.",
             history.step,
         )
 
@@ -134,7 +134,7 @@ def _winner_rising(history: _History) -> Iterable[Diagnosis]:
             f"The error on {where} rose above the reference's by {value:+.2g} (at least {low:+.2g}){beside}: losers "
             "are pushed away and winners go with them (likelihood displacement).",
             "Raise beta so that the pressure ends earlier (`rushes beta` proposes one), keep the reference frozen, or "
-            "hold the winner: train.objective.sft_weight, winner_clamp or safe_loser.",
+            "hold the winner: train.objective.sft_weight, dpop_weight or safe_dpo.",
             history.step,
         )
 
@@ -178,7 +178,8 @@ def _nothing_learned(history: _History) -> Iterable[Diagnosis]:
             "warning",
             f"After {history.step} steps predictions differ from the reference's by {history.moved:.1g} of its error: "
             "the model is the one that training started from.",
-            "Raise train.lr (tenfold, then look again) or the steps; with an adapter check train.rank and train.alpha.",
+            "Raise train.learning_rate (tenfold, then look again) or the steps; with an adapter check train.lora_rank "
+            "and train.lora_alpha.",
             history.step,
         )
         return
@@ -190,7 +191,8 @@ def _nothing_learned(history: _History) -> Iterable[Diagnosis]:
                 "warning",
                 f"In the last quarter {accuracy.value:.0%} of the training pairs were told the right way round "
                 f"({accuracy.low:.0%} to {accuracy.high:.0%}), which is chance, though the model has changed.",
-                "Check that the labels agree with each other (two judges, or one judge twice), then raise train.lr.",
+                "Check that the labels agree with each other (two judges, or one judge twice), then raise "
+                "train.learning_rate.",
                 history.step,
             )
 
@@ -276,7 +278,8 @@ def _astray(history: _History) -> Iterable[Diagnosis]:
         f"Predictions under the empty caption differ from the reference's by {without / error:.2g} of its error, "
         f"{without / with_:.1f} times as much as those under captions: guidance leads away from a prediction that "
         "comparisons do not train.",
-        "Set train.caption_dropout to 0.1, which trains it too, or lower train.lr or the steps; judge guided clips.",
+        "Set train.caption_dropout to 0.1, which trains it too, or lower train.learning_rate or the steps; judge "
+        "guided clips.",
         history.step,
     )
 

@@ -176,13 +176,13 @@ def _check(data: Data, settings: TrainSettings, ranks: Ranks) -> None:
         raise ValueError("no comparison to train on; lower train.held_out, or make more takes or labels")
     if data.bank and settings.reference != "frozen":
         raise ValueError(
-            f"train.bank holds errors of one reference and train.reference is {settings.reference!r}; set one"
+            f"train.reference_cache is of one reference, and train.reference is {settings.reference!r}; set one of them"
         )
     if settings.sample_every and settings.parallel == "shard" and ranks.size > 1:
         raise ValueError("train.sample_every: one process makes the samples and none has all weights; set it to 0")
-    if settings.objective.safe_loser and settings.parallel == "shard" and ranks.size > 1:
+    if settings.objective.safe_dpo and settings.parallel == "shard" and ranks.size > 1:
         raise ValueError(
-            "train.objective.safe_loser: a process may have no loser's pass to share when others do, so weights cannot "
+            "train.objective.safe_dpo: a process may have no loser's pass to share when others do, so weights cannot "
             'be sharded; set train.parallel to "replicate"'
         )
 
@@ -198,11 +198,23 @@ def _prepare(backbone: Backbone, data: Data, settings: TrainSettings, seed: int,
         ranks.shard(network)
         way = replace(way, most=ranks.most, boundary=backbone.spec.boundary)
     trained = [p for p in network.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(trained, lr=settings.lr, weight_decay=settings.weight_decay, foreach=False)
-    reference = Reference(network, settings.reference, settings.ema, settings.ema_every)
+    optimiser = torch.optim.AdamW(trained, lr=settings.learning_rate, weight_decay=settings.weight_decay, foreach=False)
+    reference = Reference(network, settings.reference, settings.reference_ema, settings.reference_sync_steps)
     strength, unconditional = AutoBeta(settings.auto_beta), UnconditionalProbe(backbone, reference, data.held_out)
     average = Average(network, settings.weights_ema) if settings.weights_ema else None
-    return Work(backbone, data, settings, seed, reference, optimiser, way, strength, ranks, average, unconditional)
+    return Work(
+        backbone,
+        data,
+        settings,
+        seed=seed,
+        reference=reference,
+        optimiser=optimiser,
+        way=way,
+        strength=strength,
+        ranks=ranks,
+        average=average,
+        unconditional=unconditional,
+    )
 
 
 def _samples(work: Work, watch: RunMonitor, step: int) -> dict[str, Any]:
@@ -268,17 +280,19 @@ def _step(work: Work, step: int) -> dict[str, float]:
     chosen = _chosen(work, step)
     terms, mine = work.terms(chosen), ranks.share(chosen)
     batch = work.own_batch(chosen, settings.caption_dropout)
-    losers = LoserGradients(work.trained) if settings.objective.safe_loser else None
+    losers = LoserGradients(work.trained) if settings.objective.safe_dpo else None
     _, own = backward(work.backbone, batch, _known(work, batch, mine), work.way, terms.counts(), losers)
     ranks.add_up(work.trained)
     guard = {}
     if losers is not None:
         with losers.filling():
             ranks.add_up(work.trained)
-        guard = {"loser_scale": losers.add(settings.objective.safe_share)}
-    norm = whole(nn.utils.clip_grad_norm_(work.trained, settings.clip_norm))
+        guard = {"loser_scale": losers.add(settings.objective.safe_dpo_share)}
+    norm = whole(nn.utils.clip_grad_norm_(work.trained, settings.max_grad_norm))
     if not math.isfinite(float(norm)):
-        raise ValueError(f"step {step + 1}: the gradient is not finite; lower train.lr, or look for broken clips")
+        raise ValueError(
+            f"step {step + 1}: the gradient is not finite; lower train.learning_rate, or look for broken clips"
+        )
     for group in optimiser.param_groups:
         group["lr"] = learning_rate(settings, step)
     optimiser.step()
@@ -303,9 +317,9 @@ def _of_experts(
 
 def learning_rate(settings: TrainSettings, step: int) -> float:
     """Rate of a step (the first is 0): up over the warm-up, then, by default, down to zero at the end of the run."""
-    rise = (step + 1) / max(1, settings.warmup)
-    fall = (settings.steps - step) / max(1, settings.steps - settings.warmup)
-    return settings.lr * min(1.0, rise, fall if settings.decay == "linear" else 1.0)
+    rise = (step + 1) / max(1, settings.warmup_steps)
+    fall = (settings.steps - step) / max(1, settings.steps - settings.warmup_steps)
+    return settings.learning_rate * min(1.0, rise, fall if settings.lr_scheduler == "linear" else 1.0)
 
 
 def reference_errors(

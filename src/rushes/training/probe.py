@@ -125,7 +125,7 @@ def measure(
     terms = scaled(collate([c.terms for c, _ in pairs], views, errors.policy_BVF.shape[-1]), strength)
     there = errors.reference_BVF[errors.reference_BVF > 0]  # zero where a comparison lacks a view
     whole = tuple(c for c, _ in pairs)
-    return Probe(errors, terms, whole, torch.cat(times), gaps / count, float(there.mean()))
+    return Probe(errors, terms, whole, t_P=torch.cat(times), drift=gaps / count, reference_error=float(there.mean()))
 
 
 def _both(backbone: Backbone, reference: Reference, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:

@@ -257,10 +257,10 @@ def draw_scenes(
                 kind,
                 KINDS[kind].caption.format(*colours),
                 colours,
-                centres[i],
-                velocities[i],
-                np.ones(centres[i].shape[:2]),
-                np.ones(frames),
+                centres_FKD=centres[i],
+                velocities_FKD=velocities[i],
+                opacity_FK=np.ones(centres[i].shape[:2]),
+                gain_F=np.ones(frames),
             )
     return [scene for scene in scenes if scene is not None]
 

@@ -12,7 +12,7 @@ from rushes.lab.claims.base import BASE, Arm, Claim, Hypothesis
 SEEDS = 3  # its arms take longer than the others
 LONG = 192  # four times the steps of the other arms
 MANY, TWICE = 8.0, 96  # times the clips: about as many of their pairs have a label as twice the steps take
-ANCHORED: Mapping[str, Any] = {"lr": 3e-4, "objective": {"sft_weight": 1000.0}}
+ANCHORED: Mapping[str, Any] = {"learning_rate": 3e-4, "objective": {"sft_weight": 1000.0}}
 
 
 def _longer(arm: Arm) -> Arm:
@@ -64,10 +64,10 @@ CLAIM = Claim(
             "vanilla-loses-motion-anchored",
             "With the anchor vanilla pairs lose dynamic degree.",
             "vanilla-anchored",
-            BASE,
-            "dynamic_degree",
-            "lower",
-            densedpo.MOTION,
+            against=BASE,
+            metric="dynamic_degree",
+            expects="lower",
+            margin=densedpo.MOTION,
         ),
     ),
     seeds=SEEDS,

@@ -18,18 +18,18 @@ def _arm(name: str, clips: float = 1.0, **train: Any) -> Arm:
 
 
 # Runs with one fault each; preference alone, at a rate that stays, unless something else makes the fault.
-BARE: dict[str, Any] = {"decay": "none", "lr": 1e-5, "objective": {"sft_weight": 0.0}}
+BARE: dict[str, Any] = {"lr_scheduler": "constant", "learning_rate": 1e-5, "objective": {"sft_weight": 0.0}}
 
 
 def _faulty(name: str, **train: Any) -> Arm:
-    watched = {"checkpoint_every": 5, "steps": 40, "warmup": 8}
+    watched = {"checkpoint_every": 5, "steps": 40, "warmup_steps": 8}
     options = {"losers": 1, **train.pop("options", {})}
     return Arm(name, "realdpo", {**BARE, **watched, "options": options, **train}, ONE, evaluate=False)
 
 
 def _misled(name: str, footage: str) -> Arm:
     """Fine-tuning on clips that lack something, looked at through samples."""
-    train = {"decay": "none", "lr": 1e-3, "steps": 80, "sample_every": 20}
+    train = {"lr_scheduler": "constant", "learning_rate": 1e-3, "steps": 80, "sample_every": 20}
     return Arm(name, "sft", train, footage=footage, evaluate=False)
 
 
@@ -48,7 +48,9 @@ def _guard(name: str, what: str, arm: str) -> Hypothesis:
 
 def _held(name: str, what: str, arm: str) -> Hypothesis:
     says = f"There, {what} keeps the error on real clips down."
-    return Hypothesis(f"{name}-holds", says, arm, "unanchored", "winner_error", "lower", SHARE)
+    return Hypothesis(
+        f"{name}-holds", says, arm, against="unanchored", metric="winner_error", expects="lower", margin=SHARE
+    )
 
 
 CLAIM = Claim(
@@ -58,18 +60,18 @@ CLAIM = Claim(
         _arm("realdpo"),
         _arm("view-by-view", gradients="stash"),
         _arm("fresh", FEW),
-        *(_arm(f"bank-{m}", FEW, bank=m) for m in BANKS),
+        *(_arm(f"bank-{m}", FEW, reference_cache=m) for m in BANKS),
         _arm("unanchored", objective={"sft_weight": 0.0}),
-        _faulty("sick-moving-reference", options={"beta": 100.0}, reference="ema", lr=2e-5),
+        _faulty("sick-moving-reference", options={"beta": 100.0}, reference="ema", learning_rate=2e-5),
         _faulty("sick-shortcut"),
-        _faulty("sick-idle", lr=1e-9),
+        _faulty("sick-idle", learning_rate=1e-9),
         _faulty("sick-small-beta", options={"beta": 1.0}),
         _faulty("sick-large-beta", options={"beta": 1e7}),
-        _faulty("sick-rate", lr=3e-2),
+        _faulty("sick-rate", learning_rate=3e-2),
         _misled("sick-still", "still"),
         _misled("sick-washed", "washed"),
-        _arm("winner-clamp", objective={"sft_weight": 0.0, "winner_clamp": 1000.0}),
-        _arm("safe-loser", objective={"sft_weight": 0.0, "safe_loser": True}),
+        _arm("winner-clamp", objective={"sft_weight": 0.0, "dpop_weight": 1000.0}),
+        _arm("safe-loser", objective={"sft_weight": 0.0, "safe_dpo": True}),
     ),
     hypotheses=(
         Hypothesis(

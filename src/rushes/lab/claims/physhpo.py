@@ -37,7 +37,15 @@ CLAIM = Claim(
     ),
     hypotheses=(
         Hypothesis("works", "All four levels improve the base.", "physhpo", BASE),
-        Hypothesis("physics", "They lower physics errors.", "physhpo", BASE, "physics_error", "lower", 0.02),
+        Hypothesis(
+            "physics",
+            "They lower physics errors.",
+            "physhpo",
+            against=BASE,
+            metric="physics_error",
+            expects="lower",
+            margin=0.02,
+        ),
         _adds("gap", "physhpo-gap", "physhpo-error"),
         _adds("state", "physhpo-state", "physhpo-gap"),
         _adds("motion", "physhpo-motion", "physhpo-state"),

@@ -16,7 +16,7 @@ def _arm(name: str, data: Takes, losers: int = 1, recipe: str = "realdpo", start
 
 
 # Without the winner's own error beside it, the preference loss wants a tenth of the rate: at 3e-4 the model is lost.
-ALONE: dict[str, Any] = {"lr": 3e-5, "objective": {"sft_weight": 0.0}}
+ALONE: dict[str, Any] = {"learning_rate": 3e-5, "objective": {"sft_weight": 0.0}}
 CLAIM = Claim(
     "realdpo",
     "RealDPO (arXiv 2510.14955)",

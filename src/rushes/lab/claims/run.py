@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from rushes.config.files import hashed_form
 from rushes.config.tables import EvaluateSettings, FootageSettings, ProjectSettings, Settings, TrainSettings
 from rushes.evaluate import stored
 from rushes.evaluate.suites import MetricSuite, fidelity_meter, fit_meter, world_meter
@@ -136,12 +137,12 @@ def settings_of(arm: Arm, seed: int, budget: Budget) -> Settings:
         "batch": budget.batch,
         "held_out": HELD_OUT,
         "checkpoint_every": max(1, budget.steps // PROBES),
-        "leak": 0,
+        "shortcut_probe": 0,
         **arm.train,
     }
     for nested in ("options", "objective"):
         table[nested] = {**table[nested], **changes.pop(nested, {})}
-    train = TrainSettings.model_validate({**table, **changes, "name": arm.name, "start": arm.start})
+    train = TrainSettings.model_validate({**table, **changes, "name": arm.name, "init_from": arm.start})
     return Settings(
         project=ProjectSettings(name="Rushes reproduce", seed=seed),
         footage=FootageSettings(clips=round(arm.clips * budget.clips), eval_prompts=budget.prompts),
@@ -179,7 +180,7 @@ def _result(arm: Arm, seed: int, out: Path, budget: Budget, earlier: Result | No
 def _made_from(arm: Arm, settings: Settings) -> str:
     """Hash of what an arm is made from; a setting that is new and off does not change it."""
     tables = {"backbone", "footage", "train"}
-    changed = settings.model_dump(mode="json", include=tables, exclude_defaults=True)
+    changed = hashed_form(settings, include=tables, exclude_defaults=True)
     changed["train"]["shift"] = settings.train.shift
     if settings.train.shift == 1.0:  # none, which is what arms had before there was such a setting
         del changed["train"]["shift"]

@@ -59,7 +59,17 @@ def _rows(claim: Claim, evidence: Evidence) -> list[Row]:
     judged_rows = []
     for h, e, p, look in zip(asked, effects, corrected, looks, strict=True):
         seconded = _seconded(evidence, h, e)
-        judged_rows.append(Row(claim.name, h, e, float(p), outcome(e, h, float(p), seconded), seconded, look))
+        judged_rows.append(
+            Row(
+                claim.name,
+                h,
+                e,
+                p=float(p),
+                outcome=outcome(e, h, float(p), seconded),
+                second_judge=seconded,
+                look=look,
+            )
+        )
     return judged_rows
 
 

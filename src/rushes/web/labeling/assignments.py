@@ -31,7 +31,8 @@ class Assignment:
     saved_at: float = 0.0
 
 
-_COLUMNS = ", ".join(field.name for field in fields(Assignment))
+_NAMES = [field.name for field in fields(Assignment)]
+_COLUMNS = ", ".join(_NAMES)
 _TABLES = (
     f"CREATE TABLE IF NOT EXISTS items ({_COLUMNS.replace('id,', 'id PRIMARY KEY,', 1)})",
     "CREATE INDEX IF NOT EXISTS by_annotator ON items (annotator, saved_at)",
@@ -49,7 +50,7 @@ class AssignmentStore(Accounts):
 
     def put(self, item: Assignment) -> None:
         """Write an item, new or changed."""
-        marks = ", ".join("?" * len(fields(Assignment)))
+        marks = ", ".join("?" * len(_NAMES))
         with self._lock:
             self._file.execute(f"INSERT OR REPLACE INTO items VALUES ({marks})", astuple(item))
 
@@ -94,5 +95,5 @@ class AssignmentStore(Accounts):
         with self._lock:
             rows = self._file.execute(f"SELECT {_COLUMNS} FROM items WHERE {where}", arguments).fetchall()
         for row in rows:
-            item = Assignment(*row)
-            yield Assignment(**{**vars(item), "swapped": bool(item.swapped)})
+            values = dict(zip(_NAMES, row, strict=True))
+            yield Assignment(**{**values, "swapped": bool(values["swapped"])})

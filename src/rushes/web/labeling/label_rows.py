@@ -77,7 +77,9 @@ def rows_of(item: Assignment, given: LabelSubmission, plan: LabelingPlan, segmen
     for side, value in given.scores.items():
         subject = item.left if (side == "a") != item.swapped else item.right
         id = row_id(item, given.event, f"score {side}")
-        rows.append(Score(id, subject, SCORE, value, (), judge, plan.settings_hash))
+        rows.append(
+            Score(id, subject, SCORE, value=value, per_segment=(), measured_by=judge, settings_hash=plan.settings_hash)
+        )
     return rows
 
 

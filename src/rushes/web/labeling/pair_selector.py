@@ -41,7 +41,7 @@ class PairSelector:
             if shown is not None:
                 left, right, swapped = shown
                 id = stable_hash(["item", self._plan.seed, annotator, left, right, kind, number])
-                return Assignment(id, annotator, left, right, kind, swapped, until)
+                return Assignment(id, annotator, left, right=right, kind=kind, swapped=swapped, until=until)
         return None
 
     def _shares(self) -> Iterator[tuple[Kind, float]]:

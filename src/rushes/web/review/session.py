@@ -183,7 +183,9 @@ class ReviewSession:
         if answer.keep is None:
             return Decision(id, answer.clip, True, person=True, made_by=person, created_at=now, withdrawn=True)
         reason, caption = (" ".join(text.split()) for text in (answer.reason, answer.caption))
-        return Decision(id, answer.clip, answer.keep, reason, caption, True, person, now)
+        return Decision(
+            id, answer.clip, answer.keep, reason=reason, caption=caption, person=True, made_by=person, created_at=now
+        )
 
     def _stored(self, id: str) -> bool:
         try:

@@ -1,0 +1,92 @@
+"""Names that settings had before: read for one version, and part of digests for as long as there are projects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+UNTIL = "0.2"  # the version that no longer reads them
+NAMES = {
+    "backbone.checkpointing": "backbone.gradient_checkpointing",
+    "generate.guidance": "generate.guidance_scale",
+    "generate.guidance_2": "generate.guidance_scale_2",
+    "generate.negative": "generate.negative_prompt",
+    "generate.match": "generate.adain_share",
+    "train.start": "train.init_from",
+    "train.lr": "train.learning_rate",
+    "train.warmup": "train.warmup_steps",
+    "train.decay": "train.lr_scheduler",
+    "train.clip_norm": "train.max_grad_norm",
+    "train.tune": "train.trainable",
+    "train.rank": "train.lora_rank",
+    "train.alpha": "train.lora_alpha",
+    "train.ema": "train.reference_ema",
+    "train.ema_every": "train.reference_sync_steps",
+    "train.bank": "train.reference_cache",
+    "train.leak": "train.shortcut_probe",
+    "train.objective.link": "train.objective.loss",
+    "train.objective.winner_clamp": "train.objective.dpop_weight",
+    "train.objective.safe_loser": "train.objective.safe_dpo",
+    "train.objective.safe_share": "train.objective.safe_dpo_share",
+}
+VALUES = {"train.lr_scheduler": {"none": "constant"}, "train.objective.loss": {"logistic": "sigmoid"}}
+# From the options of recipes that ship into [train], where all recipes have them; digests are of the new place.
+MOVED = {f"train.options.{name}": f"train.{name}" for name in ("times", "t_low", "t_high")}
+
+
+def with_names_of_today(data: Mapping[str, Any], recipe: str = "") -> tuple[dict[str, Any], list[str]]:
+    """Settings under the names of today, and a phrase on each that had another, such as "train.lr is now ...".
+
+    Args:
+        data: nested tables, as TOML has them; not changed.
+        recipe: that they are for; the options of one outside the package, a dotted path, stay as they are.
+
+    Raises:
+        ValueError: a setting under both names.
+    """
+    out = deepcopy(dict(data))
+    phrases = []
+    for old, new in {**NAMES, **({} if "." in recipe else MOVED)}.items():
+        table, name = _table(out, old)
+        if name not in table:
+            continue
+        target, new_name = _table(out, new)
+        if new_name in target:
+            raise ValueError(f"{old} is now {new}, and both are given; take {old} out")
+        target[new_name] = table.pop(name)
+        phrases.append(f"{old} is now {new}")
+    for path, values in VALUES.items():
+        table, name = _table(out, path)
+        value = table.get(name)
+        if isinstance(value, str) and value in values:
+            table[name] = values[value]
+            phrases.append(f'{path} "{value}" is now "{values[value]}"')
+    return out, phrases
+
+
+def with_first_names(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings under the names, and with the values, that each had first: a digest of them outlives a change of names.
+
+    Args:
+        data: nested tables under the names of today; not changed.
+    """
+    out = deepcopy(dict(data))
+    for path, values in VALUES.items():
+        table, name = _table(out, path)
+        if name in table:
+            table[name] = {new: old for old, new in values.items()}.get(table[name], table[name])
+    for old, new in NAMES.items():
+        table, name = _table(out, new)
+        if name in table:
+            _table(out, old)[0][old.rpartition(".")[2]] = table.pop(name)
+    return out
+
+
+def _table(data: dict[str, Any], path: str) -> tuple[dict[str, Any], str]:
+    """The table that a dotted path leads to, an empty one where there is none, and the path's last name."""
+    *outer, name = path.split(".")
+    table: Any = data
+    for part in outer:
+        table = table.get(part, {}) if isinstance(table, dict) else {}
+    return (table if isinstance(table, dict) else {}), name

@@ -19,7 +19,7 @@ from typing import Any
 from rushes.backbones.folders import HUB, Folder, read_folder
 
 FILE = Path(__file__).with_name("models.toml")
-IDENTITY = ("like", "pipelines", "variant", "sizes")  # keys of a row that are no settings
+IDENTITY = ("like", "pipelines", "variant", "sizes", "difference")  # keys of a row that are no settings
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class ModelDefaults:
         variant: configurations ("part.key" or "index.key") that every model of this kind has.
         sizes: those that this release has.
         settings: such as "generate.guidance"; `evaluate.steps` is that of `generate`.
+        difference: what its pipeline does by default and is not done here, and why; "" = nothing.
     """
 
     name: str
@@ -51,6 +52,13 @@ class ModelDefaults:
     variant: Mapping[str, Any]
     sizes: Mapping[str, Any]
     settings: Mapping[str, Sourced]
+    difference: str = ""
+
+    def is_at(self, model: str) -> bool:
+        """Whether `hub:OWNER/NAME` is its repository, in any case and by a former name of its owner."""
+        owner, _, name = model.removeprefix(HUB).casefold().partition("/")
+        owner = _owners("renamed").get(owner, owner)
+        return model.startswith(HUB) and f"{owner}/{name}" == self.repository.casefold()
 
 
 @dataclass(frozen=True)
@@ -78,6 +86,7 @@ def all_models() -> Mapping[str, ModelDefaults]:
             row["variant"],
             row["sizes"],
             MappingProxyType(settings),
+            row.get("difference", ""),
         )
     return MappingProxyType(rows)
 
@@ -100,15 +109,16 @@ def find_model(model: str) -> Match:
     A repository of the table is known by its name; another is fetched.
 
     Raises:
-        ValueError: no such name or folder, not a model, or one of no family that is read here.
+        ValueError: no such name or folder, not a model, one of no family that is read here, or a repository of a
+            model's makers that is not in diffusers' layout.
     """
     rows = all_models()
     if model in rows:
         return Match(rows[model])
     if model.startswith(HUB):
-        name = model.removeprefix(HUB).casefold()
-        if row := next((row for row in rows.values() if row.repository.casefold() == name), None):
+        if row := next((row for row in rows.values() if row.is_at(model)), None):
             return Match(row)
+        _check_layout(model)
     elif not Path(model).is_dir():
         near = get_close_matches(model, list(rows), n=1)
         hint = f"did you mean {near[0]}? " if near else ""
@@ -117,6 +127,18 @@ def find_model(model: str) -> Match:
             f"{HUB}OWNER/NAME, or one of docs/models.md"
         )
     return identify(read_folder(model), model)
+
+
+def _check_layout(model: str) -> None:
+    owner, _, name = model.removeprefix(HUB).casefold().partition("/")
+    theirs = f"{_owners('makers').get(owner, '')}/{name}"
+    same = [
+        f"{HUB}{row.repository}"
+        for row in all_models().values()
+        if row.repository.casefold() == theirs or row.repository.casefold().startswith(f"{theirs}-diffusers")
+    ]
+    if same:
+        raise ValueError(f"{model} is in its makers' layout and not in diffusers'; take {' or '.join(same)}")
 
 
 def identify(folder: Folder, called: str = "") -> Match:
@@ -196,6 +218,11 @@ def _leaves(tables: Mapping[str, Any], before: str) -> Iterator[tuple[str, Sourc
             yield before + key, Sourced(**value)
         else:
             yield from _leaves(value, f"{before}{key}.")
+
+
+def _owners(which: str) -> dict[str, str]:
+    """Other owners on the hub by owner, both in small letters."""
+    return {owner.casefold(): other.casefold() for owner, other in _data()["owners"][which].items()}
 
 
 @cache

@@ -17,6 +17,8 @@ from rushes.backbones.released import released, released_models, released_names
 from rushes.config.tables import Settings
 from rushes.project.defaults import with_values
 
+from .tiny_pipelines import write
+
 # tiny pipelines -> the first released model of their kind
 KINDS = {
     "wan": "wan2.1-t2v-1.3b",
@@ -125,6 +127,22 @@ def test_what_is_no_model_is_refused_in_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "FluxPipeline"}))
     with pytest.raises(ValueError, match="holds a FluxPipeline, which is of no family that is read here"):
         identify(read_folder(str(tmp_path)))
+
+
+def test_what_the_folder_itself_says_comes_first(tmp_path: Path) -> None:
+    model = write("wan", tmp_path / "wan")
+    (model / "rushes.toml").write_text("[backbone]\nframes = 9\n[generate]\nsteps = 3\n")
+    row = find_model(str(model)).model
+    own = {path: settings for path, settings in row.settings.items() if "in the model's folder" in settings.source}
+    assert {path: settings.value for path, settings in own.items()} == {
+        "backbone.frames": 9, "generate.steps": 3, "evaluate.steps": 3,
+    }  # fmt: skip
+    assert row.settings["generate.guidance"] == all_models()["wan2.1-t2v-1.3b"].settings["generate.guidance"]
+    for text in ("frames = 9", "[backbone", "[backbone]\nframes = 'many'"):
+        (model / "rushes.toml").write_text(text)
+        with pytest.raises(ValueError, match=r"rushes\.toml: ") as caught:
+            find_model(str(model))
+        assert "\n" not in str(caught.value)
 
 
 def test_first_of_the_pipeline_stands_for_a_variant_that_no_row_has() -> None:

@@ -144,7 +144,7 @@ def test_motion_and_colour_of_samples() -> None:
 # Real runs -----------------------------------------------------------------------------------------------------------
 
 Sick = Callable[..., list[Diagnosis]]
-CLIPS, HELD = 64, 16
+CLIPS, HELD = 32, 8
 
 
 class Altered:
@@ -184,7 +184,7 @@ def footage(tmp_path_factory: pytest.TempPathFactory) -> tuple[LatentStore, list
 
 @pytest.fixture
 def sick(footage: tuple[LatentStore, list[str]], tmp_path: Path) -> Sick:
-    """Train on the footage, 24 steps of 8 pairs unless told otherwise, and say what is wrong."""
+    """Train on the footage, 24 steps of 4 pairs unless told otherwise, and say what is wrong."""
     latents, captions = footage
 
     def run(
@@ -223,7 +223,7 @@ def sick(footage: tuple[LatentStore, list[str]], tmp_path: Path) -> Sick:
         shown = Altered(latents, brighter) if brighter else latents
         data = Data(every[HELD:], every[:HELD], shown, TimeDraw("uniform"))  # type: ignore[arg-type]
         settings = TrainSettings(
-            **{"steps": 24, "batch": 8, "warmup": 6, "checkpoint_every": 6, "decay": "none", "lr": 1e-5, **changes}
+            **{"steps": 24, "batch": 4, "warmup": 6, "checkpoint_every": 6, "decay": "none", "lr": 1e-5, **changes}
         )
         told: list[Diagnosis] = []
         watch = RunMonitor(Sampler(make, tmp_path, FPS, 4) if samples else None, told.append)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -17,8 +17,10 @@ from types import MappingProxyType
 from typing import Any
 
 from rushes.backbones.folders import HUB, Folder, read_folder
+from rushes.config.files import load_settings
 
 FILE = Path(__file__).with_name("models.toml")
+OWN = "rushes.toml"  # in a model's folder: settings of its own, as in a project's file
 IDENTITY = ("like", "pipelines", "variant", "sizes", "difference")  # keys of a row that are no settings
 
 
@@ -106,11 +108,12 @@ def settings_of(model: ModelDefaults) -> dict[str, Sourced]:
 def find_model(model: str) -> Match:
     """The row for a name of the table, a folder in diffusers' layout, or `hub:OWNER/NAME`.
 
-    A repository of the table is known by its name; another is fetched.
+    A repository of the table is known by its name; another is fetched. What a folder's own `rushes.toml` says comes
+    before the table.
 
     Raises:
-        ValueError: no such name or folder, not a model, one of no family that is read here, or a repository of a
-            model's makers that is not in diffusers' layout.
+        ValueError: no such name or folder, not a model, one of no family that is read here, settings of its own that
+            cannot be used, or a repository of a model's makers that is not in diffusers' layout.
     """
     rows = all_models()
     if model in rows:
@@ -126,7 +129,22 @@ def find_model(model: str) -> Match:
             f"{model}: no such folder, and no released model of this name; {hint}name a folder in diffusers' layout, "
             f"{HUB}OWNER/NAME, or one of docs/models.md"
         )
-    return identify(read_folder(model), model)
+    folder = read_folder(model)
+    return _with_own(identify(folder, model), folder.path / OWN)
+
+
+def _with_own(match: Match, path: Path) -> Match:
+    """The match with the settings that the model's folder brings, if it does."""
+    if not path.is_file():
+        return match
+    own = {
+        f"{table}.{key}": Sourced(value, f"{OWN} in the model's folder")
+        for table, values in load_settings(path).model_dump(exclude_unset=True).items()
+        for key, value in values.items()
+    }
+    if "generate.steps" in own:
+        own = {"evaluate.steps": own["generate.steps"], **own}
+    return replace(match, model=replace(match.model, settings=MappingProxyType({**match.model.settings, **own})))
 
 
 def _check_layout(model: str) -> None:

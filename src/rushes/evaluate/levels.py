@@ -210,7 +210,7 @@ _SHORTFALLS = {
     "faults_left": (
         LEAST_FAULTS,
         "faults left are unknown: the free takes are not seen to be worse than the real clips",
-        "at eta {eta:g} {least:.0%} of the free takes' faults are left, below {limit:.0%}: these pairs hardly show what "
-        "the model does wrong on its own",
+        "at eta {eta:g} {least:.0%} of the free takes' faults are left, below {limit:.0%}: these pairs hardly show "
+        "what the model does wrong on its own",
     ),
 }

@@ -53,6 +53,21 @@ def real_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def short_bench(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first three prompts of the real bench with their videos, as a folder of its own."""
+    bench, short = real_data / "realaction" / "bench", tmp_path_factory.mktemp("bench")
+    if not bench.is_dir():
+        pytest.skip(NO_CLIPS)
+    prompts = (bench / "prompts.txt").read_text(encoding="utf-8").splitlines()[:3]
+    (short / "prompts.txt").write_text("\n".join(prompts), encoding="utf-8")
+    for at in range(len(prompts)):
+        for path in bench.glob(f"*/{at}.*"):
+            (short / path.parent.name).mkdir(exist_ok=True)
+            (short / path.parent.name / path.name).write_bytes(path.read_bytes())
+    return short
+
+
 @pytest.fixture
 def cuda() -> Any:
     """The GPU that the tests marked `cuda` run on."""

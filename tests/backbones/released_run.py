@@ -9,10 +9,11 @@ What is written, as JSON on the last line, is what each stage cost; what goes wr
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from inspect import signature
@@ -52,11 +53,36 @@ SIZES = {
 }
 # What a step sees: coefficients of the terms over the views, and how their frames are put together.
 SHAPES: dict[str, tuple[list[tuple[float, ...]], str]] = {
-    "supervised": ([(1.0,)], "clip"),  # sft
-    "pair": ([(1.0, -1.0)], "clip"),  # dfdpo, huvidpo, densedpo's baselines
-    "takes": ([(1.0, -1.0, 0.0, 0.0), (1.0, 0.0, -1.0, 0.0), (1.0, 0.0, 0.0, -1.0)], "clip"),  # realdpo
-    "segments": ([(1.0, -1.0)], "segment"),  # densedpo
-    "levels": ([(1.0, -0.7, -0.3, 0.0), (1.0, 0.0, 0.0, -1.0)], "clip"),  # physhpo
+    "supervised": ([(1.0,)], "clip"),
+    "pair": ([(1.0, -1.0)], "clip"),
+    "takes": ([(1.0, -1.0, 0.0, 0.0), (1.0, 0.0, -1.0, 0.0), (1.0, 0.0, 0.0, -1.0)], "clip"),
+    "segments": ([(1.0, -1.0)], "segment"),
+    # Views: the clip, its ends swapped, a take, the flow of both, a take of half a caption, the clip under another.
+    "levels": (
+        [
+            (1.0, 0.0, -0.7, 0.0, 0.0, -0.3, 0.0),  # instance
+            (1.0, -1.0, 0.0, 0.0, 0.0, 0.0, 0.0),  # state
+            (0.0, 0.0, 0.0, 1.0, -1.0, 0.0, 0.0),  # motion
+            (1.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0),  # semantic
+        ],
+        "clip",
+    ),
+}
+# The shape of each recipe's comparisons.
+RECIPES = {
+    "sft": "supervised",
+    "dfdpo": "pair",
+    "huvidpo": "pair",
+    "realdpo": "takes",
+    "densedpo": "segments",
+    "physhpo": "levels",
+}
+# Weights that no loss reaches, by family, all of these and no others.
+IDLE = {
+    # The last block has a text stream of its own, of which nothing is read after it.
+    "hunyuan15": r"transformer_blocks\.{last}\.(attn\.to_add_out|ff_context)\.",
+    # Clips have no sound, so the audio stream does not run, nor what the two streams exchange.
+    "ltx2": r"audio|^av_cross_attn_|\.video_a2v_cross_attn_scale_shift_table$",
 }
 
 
@@ -241,13 +267,13 @@ class Run:
         make_trainable(backbone, settings)
         data = loop.Data([self._comparison(shape)], [], cast(Any, self._latents(shape)), TimeDraw())
         work = loop._prepare(backbone, data, settings, 0, loop.ALONE)
-        seen: dict[str, Any] = {}
+        seen: dict[str, set[str]] = {}
 
         def looked(*_: Any) -> None:
-            missing = [name for name, p in network.named_parameters() if p.requires_grad and p.grad is None]
+            idle = {name for name, p in network.named_parameters() if p.requires_grad and p.grad is None}
             wrong = [name for name, p in network.named_parameters() if p.grad is not None and p.grad.dtype != p.dtype]
             assert not wrong, f"gradients of another dtype: {wrong[:3]}"
-            seen["idle"] = missing
+            seen["idle"] = idle
 
         work.optimiser.register_step_pre_hook(looked)
         row = loop._step(work, 0)
@@ -259,12 +285,20 @@ class Run:
         state = work.optimiser.state
         assert all(its["exp_avg"].device.type == device.type for its in state.values())
         assert set(row) >= {"loss", "gradient_norm"}
-        idle = [name for name in seen["idle"] if not self._expert(name)]
-        return {"trained": sum(p.numel() for p in weights), "idle": _kinds(idle), "loss": row["loss"]}
+        names = {name for name, p in network.named_parameters() if p.requires_grad}
+        wrong = seen["idle"] ^ self._idle(names, seen["idle"])
+        assert not wrong, f"idle and should not be, or the reverse: {_kinds(wrong)}"
+        return {"trained": sum(p.numel() for p in weights), "idle": _kinds(seen["idle"]), "loss": row["loss"]}
 
-    def _expert(self, name: str) -> bool:
-        """Whether a weight is of one of two experts, of which a step may ask one."""
-        return self.backbone.spec.boundary is not None and name.startswith(("high.", "low."))
+    def _idle(self, names: set[str], seen: set[str]) -> set[str]:
+        """Those of the trained weights that no loss can reach; of two experts the whole of that which was not asked."""
+        if self.backbone.spec.boundary is not None:
+            asked = {name.partition(".")[0] for name in names - seen}
+            assert len(asked) == 1 and asked < {"high", "low"}, asked
+            return {name for name in names if name.partition(".")[0] not in asked}
+        blocks = [int(found[1]) for name in names if (found := re.match(r"transformer_blocks\.(\d+)\.", name))]
+        pattern = IDLE.get(self.backbone.family.name, "$.").replace("{last}", str(max(blocks, default=0)))
+        return {name for name in names if re.search(pattern, name)}
 
     def _comparison(self, shape: str) -> Comparison:
         coefficients, reduction = SHAPES[shape]
@@ -279,7 +313,10 @@ class Run:
             else Term(f"level{k}", one, tuple(labels), 500.0, reduction=cast(Any, reduction))
             for k, one in enumerate(coefficients)
         )
-        views = tuple(View(f"clip{v}", CAPTION, "still" if given else "") for v in range(len(coefficients[0])))
+        captions = [CAPTION] * len(coefficients[0])
+        if shape == "levels":
+            captions[-1] = NEGATIVE
+        views = tuple(View(f"clip{v}", text, "still" if given else "") for v, text in enumerate(captions))
         return Comparison("comparison", "comparison", views, terms)
 
     def _latents(self, shape: str) -> Latents:
@@ -290,7 +327,7 @@ class Run:
         return Latents(known | {still_key("still", name): value[0] for name, value in self.stills.items()})
 
 
-def _kinds(names: Sequence[str]) -> list[str]:
+def _kinds(names: Iterable[str]) -> list[str]:
     """Names of weights without the numbers of their blocks, each kind once."""
     return sorted({".".join("*" if part.isdigit() else part for part in name.split(".")) for name in names})
 
@@ -308,7 +345,8 @@ def main(name: str, jobs: Sequence[str]) -> None:
             how = LoadOptions(dtype="mixed" if mixed else "auto", tiling=tiles)
             run = Run(name, opened(name, how, torch.device(NAME)), SIZES[name])
             if shape:
-                run.condition(CAPTION)
+                for caption in (CAPTION, NEGATIVE) if shape == "levels" else (CAPTION,):
+                    run.condition(caption)
                 run.backbone.network  # noqa: B018
                 work: Callable[[], dict[str, Any]] = partial(run.train, precision, shape)
             else:

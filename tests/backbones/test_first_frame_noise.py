@@ -12,7 +12,7 @@ from rushes.backbones.pipeline import DiffusersBackbone
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.terms import Term
 from rushes.training.bank import fill, open_bank
-from rushes.training.batches import Batch, first_noise, make_batch
+from rushes.training.batches import Batch, Draws, first_noise, make_batch
 from rushes.training.choice import GradientStrategy
 from rushes.training.comparison import Comparison, View
 from rushes.training.gradients import plain_errors
@@ -41,7 +41,7 @@ def test_it_is_on_the_shown_frame_alone_and_the_same_for_all_views(
     one = comparison(frames)
 
     def batch(visit: int, noise: tuple[float, ...]) -> Batch:
-        return make_batch([(one, visit)], latents, model, 0, TIMES, first_frame_noise=noise)
+        return make_batch([(one, visit)], latents, model, Draws(0, TIMES, first_frame_noise=noise))
 
     clean, noisy = batch(0, ()), batch(0, PUBLISHED)
     assert torch.equal(clean.noise_RCFHW, noisy.noise_RCFHW) and torch.equal(clean.t_RF, noisy.t_RF)
@@ -75,17 +75,18 @@ def test_a_bank_has_the_errors_of_the_noisy_frame(tiny_model: Models, tmp_path: 
     model = tiny_model("cogvideox_i2v")
     latents = stored(model, tmp_path / "latents")
     one = comparison(3)
-    common = {"weights": "w", "latents": latents, "backbone": model, "seed": 0, "times": TIMES}
-    banks = {noise: open_bank(tmp_path / "bank", 2, **common, first_frame_noise=noise) for noise in ((), PUBLISHED)}
+    drawn = {noise: Draws(0, TIMES, first_frame_noise=noise) for noise in ((), PUBLISHED)}
+    banks = {
+        noise: open_bank(tmp_path / "bank", 2, weights="w", latents=latents, backbone=model, draws=draws)
+        for noise, draws in drawn.items()
+    }
     assert banks[()].entries.fingerprint != banks[PUBLISHED].entries.fingerprint
     found = {}
     for noise, bank in banks.items():
         way = GradientStrategy("two_pass")
-        fill(bank, [one], model, latents, seed=0, times=TIMES, way=way, first_frame_noise=noise)
+        fill(bank, [one], model, latents, draws=drawn[noise], way=way)
         for draw in (0, 1):
-            fresh = plain_errors(
-                model, make_batch([(one, draw)], latents, model, 0, TIMES, first_frame_noise=noise), way
-            )
+            fresh = plain_errors(model, make_batch([(one, draw)], latents, model, drawn[noise]), way)
             assert torch.equal(bank.errors([(one, draw)], 2), fresh)
         found[noise] = bank.errors([(one, 0)], 2)
     assert not torch.equal(found[()], found[PUBLISHED])

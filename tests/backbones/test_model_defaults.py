@@ -12,10 +12,12 @@ import pytest
 
 from rushes.backbones.folders import Folder, read_folder
 from rushes.backbones.loading import backbone_names
-from rushes.backbones.model_defaults import all_models, find_model, identify, settings_of, start_settings
+from rushes.backbones.model_defaults import Match, all_models, find_model, identify, settings_of, start_settings
 from rushes.backbones.released import released, released_models, released_names
 from rushes.config.tables import Settings
 from rushes.project.defaults import with_values
+
+from .tiny_pipelines import write
 
 # tiny pipelines -> the first released model of their kind
 KINDS = {
@@ -98,12 +100,28 @@ def test_model_is_found_by_its_name_or_repository_without_a_network() -> None:
     assert find_model("hub:wan-ai/wan2.2-ti2v-5b-diffusers").note == ""
 
 
+@pytest.mark.parametrize("owner", ["zai-org", "THUDM"])
+@pytest.mark.parametrize("name", [row.name for row in all_models().values() if row.family == "cogvideox"])
+def test_a_repository_is_known_by_the_former_name_of_its_owner(owner: str, name: str) -> None:
+    repository = all_models()[name].repository.partition("/")[2]
+    for spelt in (repository, repository.upper()):  # the hub takes any case
+        assert find_model(f"hub:{owner}/{spelt}") == Match(all_models()[name])
+    assert not all_models()[name].is_at(f"hub:someone/{repository}") and not all_models()[name].is_at(repository)
+
+
+def test_the_former_owner_of_stable_diffusion() -> None:
+    assert find_model("hub:runwayml/stable-diffusion-v1-5").model.name == "stable-diffusion-1.5"
+
+
 def test_what_is_no_model_is_refused_in_one_sentence(tmp_path: Path) -> None:
     for model, words in {
         "wan2.1-t2v-13b": "no released model of this name; did you mean wan2.1-t2v-",
         str(tmp_path / "none"): "no such folder",
         str(tmp_path): "has no model_index.json",
         "hub:nobody/nothing": "cannot be fetched",
+        "hub:tencent/HunyuanVideo": "take hub:hunyuanvideo-community/HunyuanVideo",
+        "hub:tencent/HunyuanVideo-1.5": "take hub:hunyuanvideo-community/HunyuanVideo-1.5-Diffusers-480p_t2v or ",
+        "hub:Wan-AI/Wan2.1-T2V-1.3B": "makers' layout and not in diffusers'; take hub:Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
     }.items():
         with pytest.raises(ValueError, match=re.escape(words)) as caught:
             find_model(model)
@@ -111,6 +129,25 @@ def test_what_is_no_model_is_refused_in_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "FluxPipeline"}))
     with pytest.raises(ValueError, match="holds a FluxPipeline, which is of no family that is read here"):
         identify(read_folder(str(tmp_path)))
+
+
+def test_what_the_folder_itself_says_comes_first(tmp_path: Path) -> None:
+    model = write("wan", tmp_path / "wan")
+    (model / "rushes.toml").write_text("[backbone]\nframes = 9\n[generate]\nsteps = 3\n")
+    row = find_model(str(model)).model
+    own = {path: settings for path, settings in row.settings.items() if "in the model's folder" in settings.source}
+    assert {path: settings.value for path, settings in own.items()} == {
+        "backbone.frames": 9, "generate.steps": 3, "evaluate.steps": 3,
+    }  # fmt: skip
+    assert (
+        row.settings["generate.guidance_scale"] == all_models()["wan2.1-t2v-1.3b"].settings["generate.guidance_scale"]
+    )
+    recipe, code = "[train]\nrecipe = 'somebody.code'", "[backbone]\nname = 'somebody.code'"
+    for text in ("frames = 9", "[backbone", "[backbone]\nframes = 'many'", recipe, code, "[project]\nseed = 1"):
+        (model / "rushes.toml").write_text(text)
+        with pytest.raises(ValueError, match=r"rushes\.toml: ") as caught:
+            find_model(str(model))
+        assert "\n" not in str(caught.value)
 
 
 def test_first_of_the_pipeline_stands_for_a_variant_that_no_row_has() -> None:

@@ -19,27 +19,12 @@ import torch
 
 from rushes.backbones.base import LoadOptions
 from rushes.backbones.released import released_names
+from rushes.training.recipe import recipe_names
 
 from . import released_run
 
 PROGRAM = Path(released_run.__file__)
-SMALLEST = [
-    "wan2.1-t2v-1.3b",
-    "wan2.2-ti2v-5b",
-    "cogvideox-2b",
-    "ltx-video-0.9",
-    "ltx-2",
-    "hunyuanvideo-i2v",
-    "hunyuanvideo-1.5-480p-i2v",
-    "animatediff-sd1.5",
-    "stable-diffusion-1.5",
-]
 STAGES = ("text", "codec", "sample")
-EACH = ("lora/supervised", "lora/pair", "full/supervised")
-MORE = ("lora/takes", "lora/segments", "lora/levels", "full/pair", "full/takes", "full/segments", "full/levels")
-# Weights that no loss reaches: what the last block makes of the text is thrown away, and LTX-2's sound is switched off.
-TEXT = ("to_add_out", "ff_context", "norm1_context", "norm2_context", "add_q_proj", "norm_added_q")
-IDLE = (*TEXT, "audio", "a2v", "v2a", "av_cross")
 
 
 def went_through(model: str, *jobs: str) -> dict[str, Any]:
@@ -48,21 +33,26 @@ def went_through(model: str, *jobs: str) -> dict[str, Any]:
         [sys.executable, str(PROGRAM), model, *jobs], capture_output=True, text=True, check=False, env=dict(os.environ)
     )
     assert done.returncode == 0, done.stdout + done.stderr[-3000:]
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])["jobs"]
-    return found
+    costs: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])["jobs"]
+    return costs
 
 
 def test_every_model_has_a_size() -> None:
     assert list(released_run.SIZES) == released_names()
 
 
+def test_every_recipe_has_a_shape() -> None:
+    assert sorted(released_run.RECIPES) == sorted(recipe_names())
+    assert set(released_run.RECIPES.values()) == set(released_run.SHAPES)
+
+
 @pytest.mark.slow
 def test_a_step_of_wan_at_released_size() -> None:
     """283 TFLOP a forward, hence about 1,150 a step with an adapter: forward, again, and gradients by inputs alone."""
-    told = went_through("wan2.1-t2v-1.3b", "stray", "text", "lora/supervised")
-    assert told["stray"]["refused"] == "FakeTensorDeviceMismatchError"
-    assert told["text"]["tokens"] == [1, 512, 4096]
-    step = told["lora/supervised"]
+    costs = went_through("wan2.1-t2v-1.3b", "stray", "text", "lora/supervised")
+    assert costs["stray"]["refused"] == "FakeTensorDeviceMismatchError"
+    assert costs["text"]["tokens"] == [1, 512, 4096]
+    step = costs["lora/supervised"]
     assert step["tflop"] == pytest.approx(1150, rel=0.03)
     assert 8.9 < step["peak_gib"] < 14 and step["idle"] == []
 
@@ -70,13 +60,16 @@ def test_a_step_of_wan_at_released_size() -> None:
 @pytest.mark.slow
 @pytest.mark.whole
 @pytest.mark.timeout(7200)
+@pytest.mark.parametrize("jobs", ["stages", "lora", "full"])
 @pytest.mark.parametrize("model", released_names())
-def test_all_of_a_model_at_released_size(model: str) -> None:
-    told = went_through(model, *STAGES, *EACH, *(MORE if model in SMALLEST else ()))
-    print(json.dumps({model: told}))
-    for job, facts in told.items():
+def test_all_of_a_model_at_released_size(model: str, jobs: str) -> None:
+    """All stages, and a step of each recipe with adapters and in full; each asserts in its process what it sees."""
+    names = STAGES if jobs == "stages" else [f"{jobs}/{shape}" for shape in released_run.SHAPES]
+    costs = went_through(model, *names)
+    print(json.dumps({model: costs}))
+    assert [*costs] == [*names]
+    for job, facts in costs.items():
         assert facts["tflop"] > 0 or job == "text", job
-        assert not [name for name in facts.get("idle", ()) if not any(part in name for part in IDLE)], job
 
 
 @pytest.mark.slow

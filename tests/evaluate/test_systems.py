@@ -179,17 +179,14 @@ def test_judges_are_in_the_report(root: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_real_bench(real_data: Path, tmp_path: Path) -> None:
-    bench = real_data / "realaction" / "bench"
-    if not bench.is_dir():
-        pytest.skip("real clips not found: set RUSHES_DATA")
-    systems = {name: bench / name for name in ("pretrain", "realdpo")}
-    facts = evaluate_systems(Asked(systems, tmp_path, bench / "prompts.txt"), Others(), no_judge, no_bar)
+def test_the_real_bench(short_bench: Path, tmp_path: Path) -> None:
+    systems = {name: short_bench / name for name in ("pretrain", "realdpo")}
+    facts = evaluate_systems(Asked(systems, tmp_path, short_bench / "prompts.txt"), Others(), no_judge, no_bar)
     table = json.loads((tmp_path / "table.json").read_text())
     assert facts["notes"] == []
-    assert table["metrics"]["first_frame_fidelity"]["realdpo"]["n"] == 9
-    assert table["pairs"]["pretrain|realdpo"]["motion_speed"]["win"] < 9
+    assert table["metrics"]["first_frame_fidelity"]["realdpo"]["n"] == 3
+    assert table["pairs"]["pretrain|realdpo"]["motion_speed"]["win"] <= 3
     page = (tmp_path / "report.html").read_text()
-    assert "9 prompts show a change of one metric four times in five" in page
-    assert "Prompt by prompt, 8 wins of 9 prompts" in page or "8 wins of 9" in page
+    assert "3 prompts show a change of one metric four times in five" in page
+    assert "Even 3 wins of 3 prompts can be chance" in page
     assert (tmp_path / "report.html").stat().st_size < 30_000_000

@@ -241,6 +241,17 @@ def test_a_repository_of_the_table_is_known_in_any_case() -> None:
     assert with_model_defaults(settings).generate.guidance_scale == 4.0
 
 
+def test_init_says_once_what_is_not_done_as_the_models_pipeline_does_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = str(write("ltx2", tmp_path / "ltx2"))
+    capsys.readouterr()  # what writing it printed
+    for command in (("init", tmp_path / "p", "--model", model), ("backbones", model)):
+        main([str(text) for text in command])
+        printed = capsys.readouterr().out
+        assert printed.count("guidance_rescale 0.7") == printed.count("stg_scale 1") == 1
+
+
 # the GPU
 
 

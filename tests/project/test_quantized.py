@@ -12,10 +12,12 @@ import torch
 from rushes.config.files import SettingsError
 from rushes.config.tables import Settings
 from rushes.export.weights import export_weights
+from rushes.noise.draws import TimeDraw
 from rushes.project.project import Project, find_run, load_run, load_start, open_project
 from rushes.project.stages import import_footage
 from rushes.project.training import train_run
 from rushes.training.bank import open_bank
+from rushes.training.batches import Draws
 
 from ..backbones.tiny_pipelines import write
 
@@ -74,7 +76,7 @@ def test_other_bits_are_other_weights(project: Project) -> None:
         other = open_project(project.store.project, settings)
         base = other.base
         bank = open_bank(project.store.project / "bank", 1, weights=base.fingerprint, latents=other.latents,
-                         backbone=base, seed=0, times=None)  # type: ignore[arg-type]  # fmt: skip
+                         backbone=base, draws=Draws(0, TimeDraw()))  # fmt: skip
         names.add((base.fingerprint, bank.entries.fingerprint))
         assert other.latents.fingerprint == project.latents.fingerprint  # the codec's are the same
         if bits != "4bit":

@@ -26,7 +26,7 @@ from rushes.noise.draws import TimeDraw
 from rushes.objectives.losses import ViewErrors, loss, term_logits
 from rushes.objectives.terms import Term, collate
 from rushes.store.latents import LatentStore, first_frame_key
-from rushes.training.batches import Batch, make_batch
+from rushes.training.batches import Batch, Draws, make_batch
 from rushes.training.choice import GradientStrategy
 from rushes.training.comparison import Comparison
 from rushes.training.gradients import backward, plain_errors
@@ -62,7 +62,7 @@ def options(recipe: Recipe, **changes: Any) -> SettingsTable:
 def batch_of(recipe: Recipe, corner: Any, backbone: TinyBackbone) -> tuple[Batch, list[Comparison]]:
     chosen = options(recipe)
     comparisons = recipe.comparisons(corner.store, chosen, corner.grid)
-    batch = make_batch([(c, 0) for c in comparisons], corner.latents, backbone, 0, recipe.times(chosen))
+    batch = make_batch([(c, 0) for c in comparisons], corner.latents, backbone, Draws(0, recipe.times(chosen)))
     return batch, comparisons
 
 

@@ -19,6 +19,7 @@ from rushes.objectives.terms import Term
 from rushes.project.jobs import whole_weights
 from rushes.store.latents import LatentStore
 from rushes.training.bank import fill, open_bank
+from rushes.training.batches import Draws
 from rushes.training.choice import GradientStrategy
 from rushes.training.comparison import Comparison, View
 from rushes.training.loop import Data, train
@@ -79,9 +80,9 @@ def run(folder: Path, model: str, case: Case, ranks: Ranks) -> None:
         backbone.network.requires_grad_(True)
     backbone.network.eval()
     if case.bank:
-        args = {"seed": 2, "times": data.times}
-        bank = open_bank(folder / "bank", case.bank, weights="", latents=data.latents, backbone=backbone, **args)
-        fill(bank, ranks.share(data.comparisons), backbone, data.latents, way=GradientStrategy("two_pass"), **args)
+        draws, way = Draws(2, data.times), GradientStrategy("two_pass")
+        bank = open_bank(folder / "bank", case.bank, weights="", latents=data.latents, backbone=backbone, draws=draws)
+        fill(bank, ranks.share(data.comparisons), backbone, data.latents, draws=draws, way=way)
         ranks.wait()
         data = replace(data, bank=bank.read_again())
     settings = TrainSettings(

@@ -18,7 +18,7 @@ from rushes.objectives.terms import Term
 from rushes.store.latents import LatentStore
 from rushes.training import bank as banks
 from rushes.training.bank import Bank, fill, needs_reference, open_bank
-from rushes.training.batches import drops_caption, make_batch
+from rushes.training.batches import Draws, drops_caption, make_batch
 from rushes.training.choice import GradientStrategy
 from rushes.training.comparison import Comparison
 from rushes.training.gradients import plain_errors
@@ -29,9 +29,12 @@ Small = Callable[..., TinyBackbone]
 VIEW_BY_VIEW = GradientStrategy("two_pass")
 
 
-def bank_of(folder: Path, data: Data, backbone: TinyBackbone, draws: int = 2, **changes: Any) -> Bank:
-    asked = {"weights": backbone.fingerprint, "latents": data.latents, "backbone": backbone, "seed": 0}
-    return open_bank(folder / "bank", draws, **{**asked, "times": data.times, **changes})
+def bank_of(
+    folder: Path, data: Data, backbone: TinyBackbone, count: int = 2, weights: str = "", **changes: Any
+) -> Bank:
+    draws = Draws(**{"seed": 0, "times": data.times, **changes})
+    weights = weights or backbone.fingerprint
+    return open_bank(folder / "bank", count, weights=weights, latents=data.latents, backbone=backbone, draws=draws)
 
 
 def filled(
@@ -44,12 +47,12 @@ def filled(
 ) -> Bank:
     bank = bank_of(folder, data, backbone, draws, seed=seed)
     missing = bank.missing(data.comparisons)
-    fill(bank, missing, backbone, data.latents, seed=seed, times=data.times, way=way)
+    fill(bank, missing, backbone, data.latents, draws=Draws(seed, data.times), way=way)
     return bank
 
 
 def fresh(data: Data, backbone: TinyBackbone, chosen: Sequence[tuple[Comparison, int]]) -> Tensor:
-    return plain_errors(backbone, make_batch(chosen, data.latents, backbone, 0, data.times), VIEW_BY_VIEW)
+    return plain_errors(backbone, make_batch(chosen, data.latents, backbone, Draws(0, data.times)), VIEW_BY_VIEW)
 
 
 def test_a_bank_has_one_name_in_all_processes(tmp_path: Path, small: Small, data_in: DataIn) -> None:
@@ -105,7 +108,8 @@ def test_a_run_with_a_bank_is_the_run_without_at_the_same_draws(
             torch.manual_seed(0)
             add_lora(backbone.network, backbone.spec.lora_targets, rank=2, alpha=2)
         bank = bank_of(tmp_path / name, data, backbone, weights=weights)
-        fill(bank, data.comparisons, backbone, data.latents, seed=0, times=data.times, way=GradientStrategy(gradients))  # type: ignore[arg-type]
+        way = GradientStrategy(gradients)  # type: ignore[arg-type]
+        fill(bank, data.comparisons, backbone, data.latents, draws=Draws(0, data.times), way=way)
         if not looked_up:
             monkeypatch.setattr("rushes.training.loop._known", beside)
         settings = TrainSettings(
@@ -153,11 +157,11 @@ def test_dropped_captions_are_in_the_bank_as_in_training(tmp_path: Path, small: 
         steps=4, batch=6, learning_rate=1e-3, warmup_steps=0, gradients="two_pass", caption_dropout=share
     )
     bank = bank_of(tmp_path, data, small(), caption_dropout=share)
-    asked = {"seed": 0, "times": data.times, "way": VIEW_BY_VIEW}
-    fill(bank, bank.missing(data.comparisons), small(), data.latents, **asked, caption_dropout=share)  # type: ignore[arg-type]
+    missing, draws = bank.missing(data.comparisons), Draws(0, data.times, share)
+    fill(bank, missing, small(), data.latents, draws=draws, way=VIEW_BY_VIEW)
     other = bank_of(tmp_path, data, small())
     assert other.missing(data.comparisons) == list(data.comparisons)  # without dropped captions it is another
-    fill(other, data.comparisons, small(), data.latents, **asked)  # type: ignore[arg-type]
+    fill(other, data.comparisons, small(), data.latents, draws=Draws(0, data.times), way=VIEW_BY_VIEW)
     chosen = [(c, draw) for c in data.comparisons for draw in range(2)]
     dropped = [drops_caption(c, draw, 0, share) for c, draw in chosen]
     changed = (bank.errors(chosen, 2) != other.errors(chosen, 2)).flatten(1).any(1)
@@ -209,7 +213,7 @@ def test_weights_seed_draws_times_dtype_and_latents_each_have_a_bank_of_their_ow
     everything = list(data.comparisons)
     assert bank_of(tmp_path, data, small(seed=1)).missing(everything) == everything
     assert bank_of(tmp_path, data, backbone, seed=1).missing(everything) == everything
-    assert bank_of(tmp_path, data, backbone, draws=3).missing(everything) == everything
+    assert bank_of(tmp_path, data, backbone, count=3).missing(everything) == everything
     assert bank_of(tmp_path, data, backbone, times=TimeDraw("uniform", high=0.5)).missing(everything) == everything
     other = replace(data, latents=LatentStore(tmp_path / "latents", "other"))
     assert bank_of(tmp_path, other, backbone).missing(everything) == everything
@@ -239,7 +243,7 @@ def test_a_fill_that_was_stopped_goes_on(
 
     bank = bank_of(tmp_path, data, backbone)
     with pytest.raises(KeyboardInterrupt):
-        fill(bank, data.comparisons, backbone, data.latents, seed=0, times=data.times, way=VIEW_BY_VIEW, tick=stop)
+        fill(bank, data.comparisons, backbone, data.latents, draws=Draws(0, data.times), way=VIEW_BY_VIEW, tick=stop)
     again = bank_of(tmp_path, data, backbone)
     assert again.missing(data.comparisons) == list(data.comparisons[2:])
     assert sum(ticks[:2]) == 4

@@ -144,7 +144,7 @@ def test_motion_and_colour_of_samples() -> None:
 # Real runs -----------------------------------------------------------------------------------------------------------
 
 Sick = Callable[..., list[Diagnosis]]
-CLIPS, HELD = 64, 16
+CLIPS, HELD = 32, 8
 
 
 class Altered:
@@ -184,7 +184,7 @@ def footage(tmp_path_factory: pytest.TempPathFactory) -> tuple[LatentStore, list
 
 @pytest.fixture
 def sick(footage: tuple[LatentStore, list[str]], tmp_path: Path) -> Sick:
-    """Train on the footage, 24 steps of 8 pairs unless told otherwise, and say what is wrong."""
+    """Train on the footage, 24 steps of 4 pairs unless told otherwise, and say what is wrong."""
     latents, captions = footage
 
     def run(
@@ -225,7 +225,7 @@ def sick(footage: tuple[LatentStore, list[str]], tmp_path: Path) -> Sick:
         settings = TrainSettings(
             **{
                 "steps": 24,
-                "batch": 8,
+                "batch": 4,
                 "warmup_steps": 6,
                 "checkpoint_every": 6,
                 "lr_scheduler": "constant",

@@ -10,7 +10,7 @@ from rushes.backbones.tiny import TinyBackbone
 from rushes.noise.draws import seeded
 from rushes.objectives.losses import ViewErrors
 from rushes.objectives.terms import Term, collate
-from rushes.training.batches import Batch, make_batch
+from rushes.training.batches import Batch, Draws, make_batch
 from rushes.training.comparison import Comparison, View
 from rushes.training.gradients import plain_errors
 from rushes.training.loop import Data
@@ -75,7 +75,7 @@ def test_measured_errors_are_those_of_training_and_drift_is_of_predictions(
     reference = Reference(backbone.network)
 
     def make(chosen: list[tuple[Comparison, int]]) -> Batch:
-        return make_batch(chosen, data.latents, backbone, 0, data.times)
+        return make_batch(chosen, data.latents, backbone, Draws(0, data.times))
 
     still = measure(backbone, reference, data.held_out, make, 3)  # type: ignore[arg-type]
     assert still.drift == 0.0 and torch.equal(still.errors.policy_BVF, still.errors.reference_BVF)

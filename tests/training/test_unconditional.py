@@ -10,7 +10,7 @@ import torch
 from rushes.backbones.tiny import TinyBackbone
 from rushes.config.tables import TrainSettings
 from rushes.noise.draws import seeded
-from rushes.training.batches import Batch, make_batch
+from rushes.training.batches import Batch, Draws, make_batch
 from rushes.training.comparison import Comparison
 from rushes.training.history import read_history
 from rushes.training.loop import Data, train
@@ -30,7 +30,7 @@ def test_drifts_are_those_of_predictions_with_captions_and_without(
 
     def make(chosen: list[tuple[Comparison, int]], caption_dropout: float = 0.0) -> Batch:
         asked.append(caption_dropout)
-        return make_batch(chosen, data.latents, backbone, 0, data.times, caption_dropout)
+        return make_batch(chosen, data.latents, backbone, Draws(0, data.times, caption_dropout))
 
     assert probe.figures(make) == {"conditional_drift": 0.0, "unconditional_drift": 0.0}  # type: ignore[arg-type]
     assert len(asked) == 4 * COMPARISONS * DRAWS
@@ -44,7 +44,7 @@ def test_drifts_are_those_of_predictions_with_captions_and_without(
     for name, empty in (("conditional_drift", False), ("unconditional_drift", True)):
         views = [replace(c.views[0], caption="") if empty else c.views[0] for c, _ in probe.chosen]
         bare = [(replace(c, views=(v, v)), visit) for (c, visit), v in zip(probe.chosen, views, strict=True)]
-        batch = make_batch(bare, data.latents, backbone, 0, data.times)
+        batch = make_batch(bare, data.latents, backbone, Draws(0, data.times))
         x = backbone.spec.path.mix(batch.clean_RCFHW, batch.noise_RCFHW, batch.t_RF)
         with torch.no_grad():
             ours = backbone.predict(x, batch.t_RF, batch.condition)

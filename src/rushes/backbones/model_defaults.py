@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -17,9 +17,11 @@ from types import MappingProxyType
 from typing import Any
 
 from rushes.backbones.folders import HUB, Folder, read_folder
+from rushes.config.files import load_settings
 
 FILE = Path(__file__).with_name("models.toml")
-IDENTITY = ("like", "pipelines", "variant", "sizes")  # keys of a row that are no settings
+OWN = "rushes.toml"  # in a model's folder: settings of its own, as in a project's file
+IDENTITY = ("like", "pipelines", "variant", "sizes", "difference")  # keys of a row that are no settings
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class ModelDefaults:
         variant: configurations ("part.key" or "index.key") that every model of this kind has.
         sizes: those that this release has.
         settings: such as "generate.guidance_scale"; `evaluate.steps` is that of `generate`.
+        difference: what its pipeline does by default and is not done here, and why; "" = nothing.
     """
 
     name: str
@@ -51,6 +54,13 @@ class ModelDefaults:
     variant: Mapping[str, Any]
     sizes: Mapping[str, Any]
     settings: Mapping[str, Sourced]
+    difference: str = ""
+
+    def is_at(self, model: str) -> bool:
+        """Whether `hub:OWNER/NAME` is its repository, in any case and by a former name of its owner."""
+        owner, _, name = model.removeprefix(HUB).casefold().partition("/")
+        owner = _owners("renamed").get(owner, owner)
+        return model.startswith(HUB) and f"{owner}/{name}" == self.repository.casefold()
 
 
 @dataclass(frozen=True)
@@ -78,8 +88,13 @@ def all_models() -> Mapping[str, ModelDefaults]:
             variant=row["variant"],
             sizes=row["sizes"],
             settings=MappingProxyType(settings),
+            difference=row.get("difference", ""),
         )
     return MappingProxyType(rows)
+
+
+class OwnSettingsError(ValueError):
+    """Settings in a model's folder that cannot be used."""
 
 
 @cache
@@ -97,18 +112,20 @@ def settings_of(model: ModelDefaults) -> dict[str, Sourced]:
 def find_model(model: str) -> Match:
     """The row for a name of the table, a folder in diffusers' layout, or `hub:OWNER/NAME`.
 
-    A repository of the table is known by its name; another is fetched.
+    A repository of the table is known by its name; another is fetched. What a folder's own `rushes.toml` says comes
+    before the table.
 
     Raises:
-        ValueError: no such name or folder, not a model, or one of no family that is read here.
+        ValueError: no such name or folder, not a model, one of no family that is read here, settings of its own that
+            cannot be used, or a repository of a model's makers that is not in diffusers' layout.
     """
     rows = all_models()
     if model in rows:
         return Match(rows[model])
     if model.startswith(HUB):
-        name = model.removeprefix(HUB).casefold()
-        if row := next((row for row in rows.values() if row.repository.casefold() == name), None):
+        if row := next((row for row in rows.values() if row.is_at(model)), None):
             return Match(row)
+        _check_layout(model)
     elif not Path(model).is_dir():
         near = get_close_matches(model, list(rows), n=1)
         hint = f"did you mean {near[0]}? " if near else ""
@@ -116,7 +133,47 @@ def find_model(model: str) -> Match:
             f"{model}: no such folder, and no released model of this name; {hint}name a folder in diffusers' layout, "
             f"{HUB}OWNER/NAME, or one of docs/models.md"
         )
-    return identify(read_folder(model), model)
+    folder = read_folder(model)
+    return _with_own(identify(folder, model), folder.path / OWN)
+
+
+def _with_own(match: Match, path: Path) -> Match:
+    """The match with the settings that the model's folder brings, if it does."""
+    if not path.is_file():
+        return match
+    try:
+        tables = load_settings(path).model_dump(exclude_unset=True)
+    except ValueError as error:
+        raise OwnSettingsError(str(error)) from None
+    given = {f"{table}.{key}": value for table, values in tables.items() for key, value in values.items()}
+    if refused := [key for key, value in given.items() if not _may_be_own(key, value)]:
+        raise OwnSettingsError(
+            f"{path}: a model's folder may set numbers of [backbone], [generate] and [train] and the negative prompt, "
+            f"and not {', '.join(refused)}; set it in the project"
+        )
+    own = {key: Sourced(value, f"{OWN} in the model's folder") for key, value in given.items()}
+    if "generate.steps" in own:
+        own = {"evaluate.steps": own["generate.steps"], **own}
+    return replace(match, model=replace(match.model, settings=MappingProxyType({**match.model.settings, **own})))
+
+
+def _may_be_own(key: str, value: object) -> bool:
+    """A folder comes from strangers: it chooses numbers, and never what is run, read or written."""
+    return key == "generate.negative_prompt" or (
+        key.startswith(("backbone.", "generate.", "train.")) and isinstance(value, int | float)
+    )
+
+
+def _check_layout(model: str) -> None:
+    owner, _, name = model.removeprefix(HUB).casefold().partition("/")
+    theirs = f"{_owners('makers').get(owner, '')}/{name}"
+    same = [
+        f"{HUB}{row.repository}"
+        for row in all_models().values()
+        if row.repository.casefold() == theirs or row.repository.casefold().startswith(f"{theirs}-diffusers")
+    ]
+    if same:
+        raise ValueError(f"{model} is in its makers' layout and not in diffusers'; take {' or '.join(same)}")
 
 
 def identify(folder: Folder, called: str = "") -> Match:
@@ -196,6 +253,11 @@ def _leaves(tables: Mapping[str, Any], before: str) -> Iterator[tuple[str, Sourc
             yield before + key, Sourced(**value)
         else:
             yield from _leaves(value, f"{before}{key}.")
+
+
+def _owners(which: str) -> dict[str, str]:
+    """Other owners on the hub by owner, both in small letters."""
+    return {owner.casefold(): other.casefold() for owner, other in _data()["owners"][which].items()}
 
 
 @cache

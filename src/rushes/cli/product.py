@@ -61,7 +61,8 @@ def backbones(
         settings = {path: {"value": row.value, "source": row.source} for path, row in settings_of(match.model).items()}
         about = {"name": match.model.name, "family": match.model.family, "repository": match.model.repository}
         lines = [f"{name}: {value}" for name, value in about.items()]
-        lines += [f"note: {match.note}"] if match.note else []
+        notes = [note for note in (match.note, match.model.difference) if note]
+        lines += [f"note: {note}" for note in notes]
         lines += [f"{path} = {row['value']!r}  # {row['source']}" for path, row in settings.items()]
         return tell({**about, "note": match.note, "settings": settings}, as_json, lines)
     from rushes.backbones.loading import backbone_table

@@ -173,7 +173,7 @@ def warnings_of(levels: Sequence[Level], proposed: tuple[float, float] | None) -
     low, high = proposed
     within = [level for level in guided if low <= level.eta <= high]
     near = [level for level in guided if level.eta < low][-1:] + [level for level in guided if level.eta > high][:1]
-    return [line for line in (_of_motion(within or near), _of_faults(within or near)) if line]
+    return [line for measure in _SHORTFALLS if (line := _shortfall(within or near, measure))]
 
 
 def _why_nothing(guided: Sequence[Level]) -> str:
@@ -189,27 +189,28 @@ def _why_nothing(guided: Sequence[Level]) -> str:
     )
 
 
-def _of_motion(within: Sequence[Level]) -> str:
-    agreements = [(level.motion_agreement.value, level.eta) for level in within if level.motion_agreement]
-    if not agreements:
-        return "motion agreement is unknown: no clip of these pairs is seen to move"
-    least, eta = min(agreements)
-    if least >= LEAST_AGREEMENT:
-        return ""
-    return (
-        f"motion agreement falls to {least:.2f} at eta {eta:g}, below {LEAST_AGREEMENT}: the members of a pair also "
-        "differ in how they move, so labels are about motion as well"
-    )
-
-
-def _of_faults(within: Sequence[Level]) -> str:
-    shares = [(level.faults_left.value, level.eta) for level in within if level.faults_left]
+def _shortfall(within: Sequence[Level], measure: str) -> str:
+    """What speaks against pairs of these levels by a measure of which they have too little; "" = nothing."""
+    limit, unknown, short = _SHORTFALLS[measure]
+    shares = [(interval.value, level.eta) for level in within if (interval := getattr(level, measure))]
     if not shares:
-        return "faults left are unknown: the free takes are not seen to be worse than the real clips"
+        return unknown
     least, eta = min(shares)
-    if least >= LEAST_FAULTS:
-        return ""
-    return (
-        f"at eta {eta:g} {least:.0%} of the free takes' faults are left, below {LEAST_FAULTS:.0%}: these pairs hardly "
-        "show what the model does wrong on its own"
-    )
+    return "" if least >= limit else short.format(least=least, eta=eta, limit=limit)
+
+
+# Of each measure: the least that will do, and the sentences where it is unknown and where it is less.
+_SHORTFALLS = {
+    "motion_agreement": (
+        LEAST_AGREEMENT,
+        "motion agreement is unknown: no clip of these pairs is seen to move",
+        "motion agreement falls to {least:.2f} at eta {eta:g}, below {limit}: the members of a pair also differ in how "
+        "they move, so labels are about motion as well",
+    ),
+    "faults_left": (
+        LEAST_FAULTS,
+        "faults left are unknown: the free takes are not seen to be worse than the real clips",
+        "at eta {eta:g} {least:.0%} of the free takes' faults are left, below {limit:.0%}: these pairs hardly show "
+        "what the model does wrong on its own",
+    ),
+}

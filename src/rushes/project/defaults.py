@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from rushes.backbones.model_defaults import Match, Sourced, all_models, find_model, settings_of
+from rushes.backbones.model_defaults import Match, OwnSettingsError, Sourced, all_models, find_model, settings_of
 from rushes.config.tables import Settings
 
 
@@ -31,12 +31,17 @@ def model_of(settings: Settings) -> Match | None:
     """The released model that the project is about; None for a backbone that is in no table.
 
     A repository that the table does not have is fetched, as it will be to be loaded.
+
+    Raises:
+        ValueError: settings in the model's folder that cannot be used.
     """
     name, path = settings.backbone.name, settings.backbone.path
     if not path or name not in {row.family for row in all_models().values()}:
         return None
     try:
         match = find_model(path)
+    except OwnSettingsError:  # which loading the model would not see
+        raise
     except ValueError:
         return None
     return match if match.model.family == name else None

@@ -15,7 +15,7 @@ from rushes.project.project import BASE
 from rushes.project.times import training_times
 from rushes.store.latents import LatentStore
 from rushes.training.bank import fill, needs_reference, open_bank
-from rushes.training.batches import EMPTY, make_batch, read_views
+from rushes.training.batches import EMPTY, Draws, make_batch, read_views
 from rushes.training.comparison import Comparison
 from rushes.training.determinism import deterministic
 from rushes.training.gradients import measured_way
@@ -56,40 +56,26 @@ def set_up(job: TrainingJob, folder: Path, backbone: Backbone, ranks: Ranks, tim
     data = Data(job.comparisons, job.held_out, latents, training_times(job.settings, backbone.spec))
     if not train.reference_cache or not any(map(needs_reference, job.comparisons)):
         return backbone, data
+    draws = Draws(seed, data.times, train.caption_dropout, train.first_frame_noise)
     bank = open_bank(
         folder / "bank",
         train.reference_cache,
         weights=job.origin + ("-mixed" if job.dtype == "mixed" else ""),  # weights alone do not tell it from float32
         latents=latents,
         backbone=backbone,
-        seed=seed,
-        times=data.times,
-        caption_dropout=train.caption_dropout,
-        first_frame_noise=train.first_frame_noise,
+        draws=draws,
     )
     missing = bank.missing(job.comparisons)
     if missing:
         backbone.network.eval()
-        batch = make_batch([(missing[0], 0)], latents, backbone, seed, data.times).to(ranks.device)
+        batch = make_batch([(missing[0], 0)], latents, backbone, Draws(seed, data.times)).to(ranks.device)
         way = measured_way(backbone, batch, train.gradients, train.memory_mb)
         with timed("train: bank", len(missing) * train.reference_cache) as tick, deterministic(train.deterministic):
 
             def all_of(count: int) -> None:
                 tick(count * ranks.size)
 
-            share = ranks.share(missing)
-            fill(
-                bank,
-                share,
-                backbone,
-                latents,
-                seed=seed,
-                times=data.times,
-                way=way,
-                caption_dropout=train.caption_dropout,
-                first_frame_noise=train.first_frame_noise,
-                tick=all_of,
-            )
+            fill(bank, ranks.share(missing), backbone, latents, draws=draws, way=way, tick=all_of)
         ranks.wait()
         bank = bank.read_again()
     return backbone, replace(data, bank=bank)

@@ -97,7 +97,8 @@ def folder_preset(
         _check_takes_first_frame(recipe, match, spec)
         rows["backbone.first_frame"] = Sourced(True, module.PAPER)
     other = dict(_clip(rows, size, frames, spec, folder)) | dict(_both_experts(rows, spec))
-    notes = [match.note, *(f"{name}: {row.source}" for name, row in other.items() if row.source != GIVEN)]
+    notes = [match.note, match.model.difference]
+    notes += [f"{name}: {row.source}" for name, row in other.items() if row.source != GIVEN]
     rows |= other
     base = with_stages(recipe, module, footage or Path.cwd(), TrainSettings(recipe=recipe))
     settings = with_values(base, {name: row.value for name, row in rows.items()})
@@ -161,7 +162,7 @@ def folder_of(model: str, match: Match) -> Folder:
     Raises:
         ValueError: weights that are not whole.
     """
-    if model.startswith(HUB) and match.model.repository.casefold() == model.removeprefix(HUB).casefold():
+    if match.model.is_at(model):
         return released(match.model.name)
     family = family_of(match)
     return open_folder(model, family.name, family.pipelines)

@@ -18,10 +18,9 @@ import torch
 from torch import Tensor
 
 from rushes.backbones.base import Backbone
-from rushes.noise.draws import TimeDraw
 from rushes.records import stable_hash
 from rushes.store.latents import LatentStore
-from rushes.training.batches import make_batch
+from rushes.training.batches import Draws, make_batch
 from rushes.training.choice import GradientStrategy
 from rushes.training.comparison import Comparison
 from rushes.training.gradients import plain_errors
@@ -76,38 +75,26 @@ def needs_reference(comparison: Comparison) -> bool:
 
 
 def open_bank(
-    folder: Path,
-    draws: int,
-    *,
-    weights: str,
-    latents: LatentStore,
-    backbone: Backbone,
-    seed: int,
-    times: TimeDraw,
-    caption_dropout: float = 0.0,
-    first_frame_noise: Sequence[float] = (),
+    folder: Path, count: int, *, weights: str, latents: LatentStore, backbone: Backbone, draws: Draws
 ) -> Bank:
     """The bank of one reference in `folder`.
 
     Args:
         folder: of all banks of a project.
-        draws: M, at least 1.
+        count: M, at least 1.
         weights: fingerprint of the reference's weights.
         latents: what the comparisons' views name.
         backbone: whose network will be run; its noise path and dtype count.
-        seed: of the draws.
-        times: distribution of t.
-        caption_dropout: share of the draws that are under the empty caption.
-        first_frame_noise: as `make_batch` takes it.
+        draws: of times, noise and captions.
     """
-    assert draws >= 1, draws
+    assert count >= 1, count
     dtype = next(backbone.network.parameters()).dtype
     # Banks without either keep their names.
-    more = [*([caption_dropout] if caption_dropout else []), *([list(first_frame_noise)] if first_frame_noise else [])]
+    more = [value for value in (draws.caption_dropout, list(draws.first_frame_noise)) if value]
     name = stable_hash(
-        ["bank 1", weights, latents.fingerprint, repr(backbone.spec), str(dtype), seed, repr(times), *more]
+        ["bank 1", weights, latents.fingerprint, repr(backbone.spec), str(dtype), draws.seed, repr(draws.times), *more]
     )
-    return Bank(LatentStore(folder, name), draws)
+    return Bank(LatentStore(folder, name), count)
 
 
 def fill(
@@ -116,11 +103,8 @@ def fill(
     backbone: Backbone,
     latents: LatentStore,
     *,
-    seed: int,
-    times: TimeDraw,
+    draws: Draws,
     way: GradientStrategy,
-    caption_dropout: float = 0.0,
-    first_frame_noise: Sequence[float] = (),
     tick: Callable[[int], None] = lambda count: None,
 ) -> None:
     """Compute what is missing, with the network as it is now; each part is on the disk before the next is begun.
@@ -130,11 +114,11 @@ def fill(
     device = next(backbone.network.parameters()).device
     for at in range(0, len(missing), AT_ONCE):
         part = missing[at : at + AT_ONCE]
-        draws = []
+        errors = []
         for draw in range(bank.draws):
             chosen = [(comparison, draw) for comparison in part]
-            batch = make_batch(chosen, latents, backbone, seed, times, caption_dropout, first_frame_noise).to(device)
-            draws.append(plain_errors(backbone, batch, way))
+            batch = make_batch(chosen, latents, backbone, draws).to(device)
+            errors.append(plain_errors(backbone, batch, way))
             tick(len(part))
-        errors_BMVF = torch.stack(draws, 1)
+        errors_BMVF = torch.stack(errors, 1)
         bank.entries.put({bank._key(c): errors_BMVF[b, :, : len(c.views), :, None] for b, c in enumerate(part)})

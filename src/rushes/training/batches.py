@@ -21,6 +21,23 @@ EMPTY = ""  # the caption of the unconditional prediction
 
 
 @dataclass(frozen=True)
+class Draws:
+    """What a batch is drawn from, beside its comparisons and their visits.
+
+    Attributes:
+        seed: of all draws.
+        times: distribution of t.
+        caption_dropout: share of the comparisons that are seen under the empty caption; 1 = all.
+        first_frame_noise: mean and spread of log noise on a first frame that is shown beside the latents; empty = none.
+    """
+
+    seed: int
+    times: TimeDraw
+    caption_dropout: float = 0.0
+    first_frame_noise: Sequence[float] = ()
+
+
+@dataclass(frozen=True)
 class Batch:
     """Views of several comparisons as rows, comparison by comparison; R rows in all.
 
@@ -107,13 +124,7 @@ def drops_caption(comparison: Comparison, visit: int, seed: int, share: float) -
 
 
 def make_batch(
-    chosen: Sequence[tuple[Comparison, int]],
-    latents: LatentStore,
-    backbone: Backbone,
-    seed: int,
-    times: TimeDraw,
-    caption_dropout: float = 0.0,
-    first_frame_noise: Sequence[float] = (),
+    chosen: Sequence[tuple[Comparison, int]], latents: LatentStore, backbone: Backbone, draws: Draws
 ) -> Batch:
     """Tensors of some comparisons at their visits.
 
@@ -121,10 +132,7 @@ def make_batch(
         chosen: comparisons and visits, which order and draws follow from.
         latents: of all views.
         backbone: the model.
-        seed: of the draws.
-        times: distribution of t.
-        caption_dropout: share of the comparisons that are seen under the empty caption; 1 = all.
-        first_frame_noise: mean and spread of log noise on a first frame that is shown beside the latents; empty = none.
+        draws: of times, noise and captions.
 
     Raises:
         ValueError: a latent is missing.
@@ -135,7 +143,7 @@ def make_batch(
         shared: tuple[Tensor, Tensor] | None = None
         for v, view in enumerate(comparison.views):
             latent = seen(view, latents)
-            shared = shared or draw(latent.shape, comparison, visit, seed, times)
+            shared = shared or draw(latent.shape, comparison, visit, draws.seed, draws.times)
             time = shared[0].expand(latent.shape[1]).clone()
             if view.first_frame:
                 firsts.append(latent[:, 0])
@@ -151,12 +159,12 @@ def make_batch(
             place.append((b, v))
     assert len(firsts) in (0, len(clean)), "either all views of a batch are given a first frame or none is"
     views = max(len(comparison.views) for comparison, _ in chosen)
-    empty = [drops_caption(*each, seed, caption_dropout) for each in chosen]
+    empty = [drops_caption(*each, draws.seed, draws.caption_dropout) for each in chosen]
     captions = [EMPTY if empty[b] else chosen[b][0].views[v].caption for b, v in place]
     shown = {name: torch.stack(many) for name, many in stills.items()}
     condition = backbone.condition(captions, torch.stack(firsts) if firsts else None, **shown)
-    if first_frame_noise:
-        on_BCHW = [first_noise(clean[0][:, 0].shape, *chosen[b], seed, first_frame_noise) for b, _ in place]
+    if scale := draws.first_frame_noise:
+        on_BCHW = [first_noise(clean[0][:, 0].shape, *chosen[b], draws.seed, scale) for b, _ in place]
         condition = _shown_noisy(condition, backbone.spec.shown, torch.stack(on_BCHW))
     return Batch(
         torch.stack(clean),

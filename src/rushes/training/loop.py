@@ -24,7 +24,7 @@ from rushes.store.latents import LatentStore
 from rushes.training import checkpoint
 from rushes.training.average import Average
 from rushes.training.bank import Bank
-from rushes.training.batches import Batch, make_batch, schedule, time_of
+from rushes.training.batches import Batch, Draws, make_batch, schedule, time_of
 from rushes.training.beta import AutoBeta, scaled
 from rushes.training.choice import AUTO, GradientStrategy, Mode
 from rushes.training.comparison import Comparison
@@ -87,8 +87,8 @@ class Work:
 
     def batch(self, chosen: Sequence[tuple[Comparison, int]], caption_dropout: float = 0.0) -> Batch:
         """Tensors of comparisons at their visits, where the network is."""
-        data, noise = self.data, self.settings.first_frame_noise
-        batch = make_batch(chosen, data.latents, self.backbone, self.seed, data.times, caption_dropout, noise)
+        draws = Draws(self.seed, self.data.times, caption_dropout, self.settings.first_frame_noise)
+        batch = make_batch(chosen, self.data.latents, self.backbone, draws)
         batch = replace(batch, terms=scaled(batch.terms, self.strength.scale))
         return batch.to(self.trained[0].device)
 
@@ -191,7 +191,7 @@ def _prepare(backbone: Backbone, data: Data, settings: TrainSettings, seed: int,
     network = backbone.network
     network.eval()  # no dropout: policy and reference must differ by their weights alone
     ranks.match(network)
-    one = make_batch([(data.comparisons[0], 0)], data.latents, backbone, seed, data.times)
+    one = make_batch([(data.comparisons[0], 0)], data.latents, backbone, Draws(seed, data.times))
     device = next(network.parameters()).device
     way = measured_way(backbone, one.to(device), settings.gradients, settings.memory_mb)
     if ranks.size > 1 and settings.parallel == "shard":

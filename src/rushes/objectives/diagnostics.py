@@ -60,6 +60,7 @@ def diagnose(errors: ViewErrors, terms: TermBatch) -> dict[str, float]:
     the link's slope (for the logistic one sigmoid(-logit), one half at the start), `LEVEL/saturated` the share of
     logits beyond `SATURATED` in size. A level whose terms do not compare has `LEVEL/error` or `LEVEL/excess` alone.
     """
+    terms = terms.to(errors.policy_BVF.device, errors.policy_BVF.dtype)
     out: dict[str, float] = {}
     for level in terms.levels:
         link = _link(terms, level)

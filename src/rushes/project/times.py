@@ -14,7 +14,7 @@ from rushes.config.tables import Settings
 from rushes.noise.draws import TimeDraw
 from rushes.noise.paths import VariancePreserving
 from rushes.training.experts import HIGH, LOW
-from rushes.training.recipe import load_recipe
+from rushes.training.recipe import drawn_times, load_recipe
 
 LEAST_SHARE = 0.05  # of the draws; an expert with fewer is hardly trained, and takes show it
 
@@ -28,7 +28,7 @@ def training_times(settings: Settings, spec: BackboneSpec) -> TimeDraw:
     if problems := list(_problems(settings, spec)):
         raise ValueError("\n".join(problems))
     train, recipe = settings.train, load_recipe(settings.train.recipe)
-    drawn = recipe.times(validate_table(recipe.Options, train.options, "train.options"))
+    drawn = drawn_times(recipe, validate_table(recipe.Options, train.options, "train.options"))
     least, most = _range_of(train.expert, spec)
     low, high = max(drawn.low, train.t_low, least), min(drawn.high, train.t_high, most)
     if low >= high:

@@ -30,8 +30,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from rushes.config.base import SettingsTable
-from rushes.noise.draws import TimeDraw
-from rushes.objectives.terms import Term
+from rushes.objectives.terms import Term, frame_labels
 from rushes.records import Clip, stable_hash
 from rushes.store.database import Store
 from rushes.training.comparison import Comparison, LatentGrid, View
@@ -73,9 +72,17 @@ class Options(SettingsTable):
     )
 
 
-def times(options: Options) -> TimeDraw:
-    """The distribution of training times, where the settings name no other."""
-    return TimeDraw("uniform")
+def terms(frames: int | Sequence[int], options: Options | None = None, *, gap: float = 1.0) -> tuple[Term, ...]:
+    """The clip of the higher score, view 0, against the other.
+
+    Args:
+        frames: latent frames, or a label for each, 0 for those that are not scored (a given first frame).
+        options: `beta`, `weight`.
+        gap: of the two scores, over the mean gap of all pairs; it weights the pair where `weight` is "gap".
+    """
+    options = options or Options()
+    weight = gap if options.weight == "gap" else 1.0
+    return (Term("clip", (1.0, -1.0), frame_labels(frames), options.beta, weight=weight),)
 
 
 @dataclass(frozen=True)
@@ -109,12 +116,13 @@ def comparisons(store: Store, options: Options, grid: LatentGrid) -> list[Compar
     """
     pairs = _kept(_pairs(store, options, grid), options)
     mean = fmean(pair.gap for pair in pairs) if pairs else 1.0
+    labels = _given(grid, options).labels((1,))
     return [
         Comparison(
             stable_hash(["scores", pair.winner.id, pair.loser.id]),
             pair.winner.group,
             (pair.winner.view, pair.loser.view),
-            (_term(pair.gap / mean if options.weight == "gap" else 1.0, options, grid),),
+            terms(labels, options, gap=pair.gap / mean),
         )
         for pair in pairs
     ]
@@ -143,10 +151,6 @@ def ratings(store: Store, metric: str) -> dict[str, float]:
             )
         latest.setdefault(score.subject, {})[score.measured_by] = score.value
     return {subject: fmean(by_rater.values()) for subject, by_rater in latest.items()}
-
-
-def _term(weight: float, options: Options, grid: LatentGrid) -> Term:
-    return Term("clip", (1.0, -1.0), _given(grid, options).labels((1,)), options.beta, weight=weight)
 
 
 def _given(grid: LatentGrid, options: Options) -> LatentGrid:

@@ -50,8 +50,8 @@ PURE = {"noise": {"torch", "numpy"}, "objectives": {"torch", "numpy"}}  # beside
 BANNED_NAMES = {"utils", "util", "common", "helpers", "helper", "misc"}
 BANNED_VARIABLES = {"told", "found", "known", "said", "kept", "made", "one"}
 EXEMPT_ROOMS = {  # where such names are still to be replaced
-    *("backbones", "cli", "config", "encode", "export", "generate", "inspect", "objectives"),
-    *("noise", "project", "recipes", "training"),
+    *("backbones", "cli", "config", "encode", "export", "generate", "inspect"),
+    *("noise", "project", "training"),
 }
 STORED_FIELDS = {"rushes.curate.summary": {"kept"}}  # attributes that files are written with
 MAX_FILE_LINES = 450

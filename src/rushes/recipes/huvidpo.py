@@ -114,7 +114,7 @@ def comparisons(store: Store, options: Options, grid: LatentGrid) -> list[Compar
     Raises:
         ValueError: the model is given no first frame, the scores go by another name, or are not from 0 to 10.
     """
-    pairs = _kept(_pairs(store, options, grid), options)
+    pairs = _compared(_pairs(store, options, grid), options)
     mean = fmean(pair.gap for pair in pairs) if pairs else 1.0
     labels = _given(grid, options).labels((1,))
     return [
@@ -132,8 +132,8 @@ def account(store: Store, options: Options, grid: LatentGrid) -> dict[str, int]:
     """What became of the scored clips' pairs: how many are compared, tie, or are more than the options ask for."""
     pairs = list(_pairs(store, options, grid))
     untied = sum(pair.gap > options.margin for pair in pairs)
-    kept = len(_kept(pairs, options))
-    return {"pairs": kept, "ties": len(pairs) - untied, "over_most_pairs": untied - kept}
+    compared = len(_compared(pairs, options))
+    return {"pairs": compared, "ties": len(pairs) - untied, "over_most_pairs": untied - compared}
 
 
 def ratings(store: Store, metric: str) -> dict[str, float]:
@@ -158,18 +158,18 @@ def _given(grid: LatentGrid, options: Options) -> LatentGrid:
     return grid if options.first_frame == "clean" else replace(grid, first_frame=False)
 
 
-def _kept(pairs: Iterator[ScoredPair] | Sequence[ScoredPair], options: Options) -> list[ScoredPair]:
+def _compared(pairs: Iterator[ScoredPair] | Sequence[ScoredPair], options: Options) -> list[ScoredPair]:
     """Pairs that do not tie; of each group at most as many as asked for, the widest first."""
     untied = [pair for pair in pairs if pair.gap > options.margin]
     if not options.most_pairs:
         return untied
     taken: Counter[str] = Counter()
-    found = []
+    widest = []
     for pair in sorted(untied, key=lambda pair: -pair.gap):
         taken[pair.winner.group] += 1
         if taken[pair.winner.group] <= options.most_pairs:
-            found.append(pair)
-    return found
+            widest.append(pair)
+    return widest
 
 
 def _pairs(store: Store, options: Options, grid: LatentGrid) -> Iterator[ScoredPair]:
@@ -178,8 +178,8 @@ def _pairs(store: Store, options: Options, grid: LatentGrid) -> Iterator[ScoredP
     for scored in _scored(store, options, grid):
         groups.setdefault(scored.group, []).append(scored)
     for members in groups.values():
-        for one, other in combinations(members, 2):
-            yield ScoredPair(one, other) if one.score >= other.score else ScoredPair(other, one)
+        for first, second in combinations(members, 2):
+            yield ScoredPair(first, second) if first.score >= second.score else ScoredPair(second, first)
 
 
 def _scored(store: Store, options: Options, grid: LatentGrid) -> Iterator[Scored]:
@@ -203,10 +203,10 @@ def _scored(store: Store, options: Options, grid: LatentGrid) -> Iterator[Scored
                 f"{clip.caption!r}), so they cannot be a pair; import them under one caption"
             )
         subjects.append((take.id, clip, view))
-    found = [Scored(id, _group(clip, options), view, scores[id]) for id, clip, view in subjects if id in scores]
-    if subjects and not found:
+    rows = [Scored(id, _group(clip, options), view, scores[id]) for id, clip, view in subjects if id in scores]
+    if subjects and not rows:
         _check_metric(store, options.metric, {id for id, _, _ in subjects})
-    yield from found
+    yield from rows
 
 
 def _group(clip: Clip, options: Options) -> str:

@@ -29,9 +29,9 @@ class Recipe(Protocol):
     It may have more:
 
     - `times(options) -> TimeDraw`: the distribution of training times where the settings name no other; else uniform.
-    - `account(store, options, grid) -> dict[str, int]`: how many rows became comparisons, and how many did not for which
-      reason, where the loop cannot tell.
-    - `PUBLISHED`: settings of the published run by their dotted paths, each with its source, which `rushes init --model`
+    - `account(store, options, grid) -> dict[str, int]`: how many rows became comparisons, and why others did not,
+      where the loop cannot tell.
+    - `PUBLISHED`: settings of the published run by their dotted paths, each with its source, as `rushes init --model`
       writes. Strengths are per mean error with the one-half. Rank, alpha and learning rate of an adapter are the
       model's, so they are not among these.
     - `terms(..., options)`: the terms of one comparison, without a store, for other training loops.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from pathlib import Path
@@ -12,6 +11,8 @@ import pytest
 import torch
 
 import rushes
+from rushes.evaluate.result import read_evaluation
+from rushes.footage.ingest import Imported
 from rushes.project.settings import read_settings
 
 VARIABLE = "CUBLAS_WORKSPACE_CONFIG"
@@ -24,13 +25,13 @@ def copied(finished: Path, tmp_path: Path) -> Path:
 
 def test_every_stage_of_a_finished_project_finds_it_finished(copied: Path) -> None:
     """The two doors in turn: nothing is made again, and the summary is that of the command line."""
-    before = json.loads((copied / "reports" / "realdpo.json").read_text())
+    before = read_evaluation(copied / "reports" / "realdpo.json")
     with rushes.Project.open(copied) as project:
-        assert project.generate()["made_now"] == 0
-        assert project.label()["pairs"] == 6
-        assert project.train()["steps_now"] == 0
-        assert project.evaluate()["metrics"] == before["metrics"]
-        assert project.report() == copied / "reports" / "realdpo.html"
+        assert project.generate().new == 0
+        assert project.label().pairs == 6
+        assert project.train().steps_now == 0
+        assert project.evaluate().metrics == before.metrics
+        assert project.report().report == copied / "reports" / "realdpo.html"
         (run,) = project.store.runs()
         assert project.model("realdpo").fingerprint == run.made_by != project.model().fingerprint == run.base
     with pytest.raises(Exception, match="closed"):
@@ -43,7 +44,7 @@ def test_a_project_is_created_and_its_settings_are_changed_for_a_while(tmp_path:
     with rushes.Project.create(folder, "densedpo", settings=changes) as project:
         assert project.settings == read_settings(folder)
         assert project.settings.train.options["beta"] == 7.0 and project.settings.label.by == "none"
-        assert project.import_clips() == {"clips": 6, "held_out": 2}
+        assert project.import_clips() == Imported(clips=6, held_out=2)
     with rushes.Project.open(folder, {"train.lr": 1e-6, "train.deterministic": False}) as project:
         assert project.settings.train.lr == 1e-6 and not project.settings.train.deterministic
     assert read_settings(folder).train.lr != 1e-6

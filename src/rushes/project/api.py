@@ -10,22 +10,28 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import torch
 
 from rushes.backbones.base import Backbone
+from rushes.evaluate.result import EvaluateResult
+from rushes.footage.ingest import Imported
 from rushes.progress import Bar, no_bar
 from rushes.project import labels, negatives, reports, runs, stages, training
+from rushes.project.labels import LabelResult
 from rushes.project.model_presets import model_preset
+from rushes.project.negatives import CaptionResult
 from rushes.project.presets import preset
 from rushes.project.project import BASE, load_run, open_project
 from rushes.project.project import Project as OpenProject
+from rushes.project.reports import ReportResult
+from rushes.project.runs import RunResult
 from rushes.project.settings import FILE, flat, overridden, read_settings, write_settings
+from rushes.project.stages import GenerateResult
+from rushes.project.training import TrainResult
 from rushes.store.database import Store
 from rushes.training.determinism import check_workspace, set_workspace
-
-Facts = dict[str, Any]
 
 
 class Project(OpenProject):
@@ -87,7 +93,7 @@ class Project(OpenProject):
             set_workspace()
         return cls(**vars(parts))
 
-    def import_clips(self) -> Facts:
+    def import_clips(self) -> Imported:
         """Take real clips into the project, after all were looked at.
 
         Raises:
@@ -96,7 +102,7 @@ class Project(OpenProject):
         """
         return stages.import_footage(self)
 
-    def generate(self, system: str = "") -> Facts:
+    def generate(self, system: str = "") -> GenerateResult:
         """Make the model's own takes of every training clip.
 
         Args:
@@ -107,7 +113,7 @@ class Project(OpenProject):
         """
         return stages.generate_takes(self, system=system)
 
-    def write_wrong_captions(self) -> Facts:
+    def write_wrong_captions(self) -> CaptionResult:
         """Write captions that are wrong, which recipe `physhpo` compares with, for the training clips.
 
         Raises:
@@ -115,7 +121,7 @@ class Project(OpenProject):
         """
         return negatives.wrong_captions(self)
 
-    def label(self) -> Facts:
+    def label(self) -> LabelResult:
         """Label pairs of takes, or score takes, by what `label.by` names; of people, the labels that are there.
 
         Raises:
@@ -123,7 +129,7 @@ class Project(OpenProject):
         """
         return labels.label_takes(self)
 
-    def train(self) -> Facts:
+    def train(self) -> TrainResult:
         """Train a run by the settings, or continue it where it was stopped.
 
         Raises:
@@ -134,7 +140,7 @@ class Project(OpenProject):
             check_workspace(os.environ)  # now, and not after clips were encoded
         return training.train_run(self)
 
-    def evaluate(self, run: str = "") -> Facts:
+    def evaluate(self, run: str = "") -> EvaluateResult:
         """Held-out prompts by the base and a trained model: means, differences and intervals of each metric.
 
         Args:
@@ -143,10 +149,10 @@ class Project(OpenProject):
         Raises:
             ValueError: the run is not finished, or nothing is held out.
         """
-        facts = stages.evaluate_run(self, run)
-        return reports.write_summary(self.store, facts, self.seconds, self.settings.project.seed)
+        result = stages.evaluate_run(self, run)
+        return reports.write_summary(self.store, result, self.seconds, self.settings.project.seed)
 
-    def report(self, run: str = "") -> Path:
+    def report(self, run: str = "") -> ReportResult:
         """Write the report of an evaluated run: one HTML file that opens offline.
 
         Raises:
@@ -154,7 +160,7 @@ class Project(OpenProject):
         """
         return reports.write_report(self.store, self.settings, run)
 
-    def run(self) -> Facts:
+    def run(self) -> RunResult:
         """All stages in order, from clips to report.
 
         Raises:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -110,7 +109,11 @@ def _percent(share: float) -> str:
     return f"{share:.1%}".replace(".0%", "%").replace("%", " %")
 
 
-def times_facts(times: TimeDraw, shares: Mapping[str, float]) -> dict[str, Any]:
-    """The distribution of training times and the experts' shares, for `--json`."""
-    named = {name: value for name, value in asdict(times).items() if name not in ("mean", "std")}
-    return {"times": named} | ({"experts": dict(shares)} if shares else {})
+@dataclass(frozen=True)
+class TimesResult:
+    """Which noise levels a run is trained at."""
+
+    kind: str  # base distribution: "uniform" or "logit_normal"
+    low: float  # lowest noise level, 0 to 1
+    high: float  # highest noise level, 0 to 1
+    shift: float  # of the schedule; 1 = none

@@ -30,6 +30,7 @@ Metrics and statistics
     paired_difference   mean difference over pairs with its interval
     win_rate            how often one beats the other, with its interval
     compare_systems     many systems and metrics beside each other, corrected for their number
+    Measure             values of a metric by system and prompt, which it compares
 
 Media
     read_video          frames of a file, at a rate and a size
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from rushes.objectives import loss as loss
     from rushes.objectives import one_against_each as one_against_each
     from rushes.project.api import Project as Project
+    from rushes.stats import Measure as Measure
     from rushes.stats import compare_systems as compare_systems
     from rushes.stats import paired_difference as paired_difference
     from rushes.stats import win_rate as win_rate
@@ -86,7 +88,7 @@ _MODULES = {
     "rushes.backbones.sampling": ("sample",),
     "rushes.metrics.base": ("Shot",),
     "rushes.metrics.catalogue": ("measure",),
-    "rushes.stats": ("compare_systems", "paired_difference", "win_rate"),
+    "rushes.stats": ("Measure", "compare_systems", "paired_difference", "win_rate"),
     "rushes.media.read": ("read_video",),
     "rushes.media.write": ("write_video",),
     "rushes.project.api": ("Project",),

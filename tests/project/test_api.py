@@ -45,9 +45,9 @@ def test_a_project_is_created_and_its_settings_are_changed_for_a_while(tmp_path:
         assert project.settings == read_settings(folder)
         assert project.settings.train.options["beta"] == 7.0 and project.settings.label.by == "none"
         assert project.import_clips() == Imported(clips=6, held_out=2)
-    with rushes.Project.open(folder, {"train.lr": 1e-6, "train.deterministic": False}) as project:
-        assert project.settings.train.lr == 1e-6 and not project.settings.train.deterministic
-    assert read_settings(folder).train.lr != 1e-6
+    with rushes.Project.open(folder, {"train.weight_decay": 1e-6, "train.deterministic": False}) as project:
+        assert project.settings.train.weight_decay == 1e-6 and not project.settings.train.deterministic
+    assert read_settings(folder).train.weight_decay != 1e-6
     with pytest.raises(ValueError, match=r"is there already; open it with Project\.open"):
         rushes.Project.create(folder)
 

@@ -26,7 +26,7 @@ def test_the_import_loads_nothing_and_changes_no_environment_variable() -> None:
 
 
 def test_help_reads_like_a_table_of_contents() -> None:
-    text = pydoc.render_doc(rushes, renderer=pydoc.plaintext)
+    text = pydoc.plain(pydoc.render_doc(rushes))
     contents, _, rest = text.partition("PACKAGE CONTENTS")
     assert len(contents.splitlines()) < 70
     assert all(re.search(rf"^ +{name}  +\S", contents, re.MULTILINE) for name in rushes.__all__)

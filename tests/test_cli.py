@@ -103,7 +103,7 @@ def test_json_is_one_object_and_all_else_is_on_standard_error(project: Path, rus
     keys = {
         ("run",): {"import", "generate", "train", "run", "metrics", "seconds", "seed", "version", "report"},
         ("import",): {"clips", "held_out"},
-        ("generate",): {"takes", "made_now"},
+        ("generate",): {"takes", "new"},
         ("label", "--by", "world"): {"by", "pairs", "left", "tie", "right"},
         ("train",): {"run", "steps", "steps_now", "comparisons", "held_out"},
         ("evaluate",): {"run", "metrics", "seconds", "seed", "version"},
@@ -144,7 +144,7 @@ def test_stages_say_one_line_each_where_there_is_no_terminal(empty: Path, rushes
 def test_bar_moves_on_a_terminal(empty: Path, rushes: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rushes.cli.console.screen", Console(stderr=True, force_terminal=True, width=100))
     code, out, err = rushes("import", empty, *TINY, "--json")
-    assert (code, json.loads(out)) == (0, {"clips": 12, "held_out": 6})
+    assert code == 0 and json.loads(out).items() >= {"clips": 12, "held_out": 6}.items()
     assert "import" in err and "12/12" in err
 
 
@@ -376,7 +376,7 @@ def test_example_of_real_clips_runs(
     code, told, err = rushes("run", REPOSITORY / "examples" / "realaction.toml", *folders, *short)
     assert code == 0, err
     facts = json.loads(told)
-    assert facts["import"] == {"clips": 1, "takes": 3, "prompts": 3, "imported_of_systems": 9}
+    assert facts["import"].items() >= {"clips": 1, "takes": 3, "prompts": 3, "imported_of_systems": 9}.items()
     assert facts["metrics"]["warping_error"]["n"] == 3
     assert set(facts["arms"]) == {f"{name} (imported) against pretrain (imported)" for name in ("realdpo", "sft")}
     assert "pretrain (imported)" in (out / "reports" / "realdpo.html").read_text()
@@ -403,7 +403,7 @@ def test_folder_of_clips_from_init_to_report(tmp_path: Path, rushes: Callable[..
     code, told, err = rushes("run", tmp_path / "project", *TINY[4:], "--json")
     assert code == 0, err
     facts = json.loads(told)
-    assert facts["import"] == {"clips": 6, "held_out": 1}
+    assert facts["import"].items() >= {"clips": 6, "held_out": 1}.items()
     assert facts["headline"] == ""
     assert Path(facts["report"]).is_file()
 

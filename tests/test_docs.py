@@ -1,6 +1,7 @@
-"""The commands in README.md and docs/: each ```sh block after `<!-- run -->` runs in a folder of its own.
+"""What README.md and docs/ show: each ```sh block after `<!-- run -->` runs in a folder of its own.
 
-Where there are many, commands are forked and not started; blocks of one or two start `rushes` as a person does.
+Where there are many, commands are forked and not started; blocks of one or two start `rushes` as a person does. The
+```python blocks of a page run one after the other, as in one session.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ from .forked import rushes_in_bash
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
 MARK = "<!-- run -->"
-BLOCK = re.compile(re.escape(MARK) + r"\s*\n```sh\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+BLOCK, PYTHON = (
+    re.compile(re.escape(MARK) + rf"\s*\n```{language}\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+    for language in ("sh", "python")
+)
 
 
 def run(commands: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -137,7 +141,25 @@ def check_adapter(folder: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_mark_is_followed_by_a_block(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    assert len(BLOCK.findall(text)) == text.count(MARK)
+    assert len(BLOCK.findall(text)) + len(PYTHON.findall(text)) == text.count(MARK)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if PYTHON.search(page.read_text(encoding="utf-8"))], ids=lambda page: page.name
+)
+def test_python_of_the_documents_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for number, block in enumerate(PYTHON.findall(page.read_text(encoding="utf-8")), start=1):
+        exec(compile(block, f"{page.name}-{number}", "exec"), names)
+    assert number >= 4
+
+
+def test_failing_python_is_noticed() -> None:
+    (block,) = PYTHON.findall(f"{MARK}\n\n```python\nassert 1 == 2\n```\n```python\npass\n```\n")
+    with pytest.raises(AssertionError):
+        exec(block)
 
 
 def test_failing_commands_are_noticed(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The rows that travel between stages: frozen, small, free of tensors.
+"""The rows that travel between stages: frozen, small, free of tensors; and how results are written as JSON.
 
 Every row says what made it, from what, with which seed and settings. An id is a hash of what identifies the row,
 so a stage that is run twice writes the same ids and the store keeps one copy.
@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import PurePath
 from typing import Any, Literal
 
 Split = Literal["train", "eval"]
@@ -21,6 +23,31 @@ def stable_hash(value: object, length: int = 24) -> str:
     """Hex digest of a JSON-serialisable value; equal values give equal digests on every machine."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+INLINE = {"inline": True}
+"""Metadata of a result's field whose own entries stand in its place, such as counts whose names a recipe chooses."""
+
+
+def plain(value: Any) -> Any:
+    """A result as JSON has it.
+
+    A dataclass is an object with its fields' names, without the underscore that ends `import_`; tuples are lists, paths
+    are text, and numbers that are not finite are null.
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        entries: dict[str, Any] = {}
+        for each in fields(value):
+            inner = plain(getattr(value, each.name))
+            entries |= (inner or {}) if each.metadata.get("inline") else {each.name.rstrip("_"): inner}
+        return entries
+    if isinstance(value, Mapping):
+        return {key: plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    if isinstance(value, PurePath):
+        return str(value)
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @dataclass(frozen=True)

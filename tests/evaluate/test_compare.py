@@ -129,15 +129,16 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def test_runs_of_a_project_beside_their_base(store: Store) -> None:
     settings = Settings(footage=FootageSettings(kind="world"))
-    facts = compare_runs(store, settings, ["good", "bad"])
-    assert facts["verdicts"]["base|good"].startswith("Better: bad frames fell")
-    assert facts["verdicts"]["base|bad"].startswith("Worse: bad frames rose")
-    data = json.loads(Path(facts["table"]).read_text())
+    result, directions = compare_runs(store, settings, ["good", "bad"])
+    assert result.verdicts is not None and result.report is not None
+    assert result.verdicts["base|good"].startswith("Better: bad frames fell")
+    assert result.verdicts["base|bad"].startswith("Worse: bad frames rose")
+    data = json.loads(result.table.read_text())
     assert list(data["pairs"]) == ["base|good", "base|bad", "good|bad"]
     assert data["pairs"]["base|good"]["bad_frames"]["win"] == 6
-    (breach,) = check_gate(data, Gate("estimate", {"bad_frames": 0.1}, {}), facts["directions"])
+    (breach,) = check_gate(data, Gate("estimate", {"bad_frames": 0.1}, {}), directions)
     assert (breach.system, breach.metric) == ("bad", "bad_frames")
-    page = Path(facts["report"]).read_text()
+    page = result.report.read_text()
     assert "bad against base" in page and "good against base" in page and page.count("<video") > 3
 
 

@@ -29,7 +29,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory, make_system: Maker) -> Fol
 def test_every_pair_is_judged_and_the_second_system_wins_where_it_is_better(folders: Folders) -> None:
     notes: list[str] = []
     said = judge_all(make("motion_speed", 0.0), folders, notes)
-    by_pair = {(r.first, r.second): r for _, r in said.rows}
+    by_pair = {(r.first, r.second): r for r in said.rows}
     still = by_pair["plain", "still"]
     assert (still.wins.wins, still.wins.ties, still.wins.losses) == (0, 0, 3)
     soft = by_pair["still", "soft"]
@@ -45,13 +45,13 @@ def test_counts_and_the_interval_over_prompts() -> None:
         ("b", 0): Duel(0, False, 2, 2),
         ("c", 0): None,
     }
-    found = head_to_head("A", "B", duels)
+    found = head_to_head("a judge", "A", "B", duels)
     assert found is not None
     assert (found.wins.wins, found.wins.ties, found.wins.losses) == (2, 1, 0)
     assert (found.disagreed, found.unreadable) == (1, 1)
     assert found.first_slot is not None and found.first_slot.value == pytest.approx(4 / 6)
     assert found.wins.rate == win_rate([0, 0, 0], [1, 1, 0], "higher", clusters=["a", "a", "b"]).rate
-    assert head_to_head("A", "B", {("a", 0): None}) is None
+    assert head_to_head("a judge", "A", "B", {("a", 0): None}) is None
 
 
 def test_clips_are_scored_alone_and_unreadable_answers_counted(folders: Folders) -> None:

@@ -75,7 +75,7 @@ def test_videophys_questions_give_the_share_of_both(folders: Folders, tmp_path: 
 def test_a_model_that_likes_the_first_place_decides_nothing(folders: Folders, tmp_path: Path) -> None:
     fake = FakeEndpoint(lambda request: Does('{"reason": "so", "choice": "first"}'))
     said, notes = ask(fake, ["vlm"], folders, tmp_path / "out")
-    ((name, found),) = said.rows
-    assert name.startswith("vlm:m") and (found.wins.wins, found.wins.ties, found.wins.losses) == (0, 2, 0)
+    (found,) = said.rows
+    assert found.judge.startswith("vlm:m") and (found.wins.wins, found.wins.ties, found.wins.losses) == (0, 2, 0)
     assert found.disagreed == 2 and found.first_slot is not None and found.first_slot.value == 1.0
     assert said.strengths == {} and "ties alone" in notes[0]

@@ -11,7 +11,6 @@ import pytest
 
 from rushes.evaluate import stored as evaluate
 from rushes.evaluate import suites as meters
-from rushes.evaluate.stored import TakePair
 from rushes.evaluate.suites import MetricSuite
 from rushes.media.write import write_video
 from rushes.metrics.base import Shot
@@ -26,16 +25,18 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield made
 
 
+def row(id: str, group: str, system: str = "base", seed: int = 0, media: str = "") -> Candidate:
+    return Candidate(id, media, "a dog", "take", group, group, system, "w", seed, 48, 32, 8, 4.0, None, "eval")
+
+
 def candidate(store: Store, id: str, system: str, group: str = "g", seed: int = 0, level: int = 90) -> Candidate:
     path = store.project / f"{id}.mp4"
     frames = np.full((8, 32, 48, 3), level, np.uint8)
     frames[4:] += 10
     write_video(path, frames, 4)
-    row = Candidate(
-        id, store.put_media(path), "a dog", "take", group, group, system, "w", seed, 48, 32, 8, 4.0, None, "eval"
-    )
-    store.add([row])
-    return row
+    take = row(id, group, system, seed, store.put_media(path))
+    store.add([take])
+    return take
 
 
 def meter(values: Mapping[str, float] | None = None, name: str = "test-1") -> MetricSuite:
@@ -67,9 +68,9 @@ def test_scores_are_what_the_meter_says_and_measured_once(store: Store) -> None:
 
 
 def test_shots_get_the_still_they_should_start_from(store: Store) -> None:
-    row = candidate(store, "a", "base")
+    first = candidate(store, "a", "base")
     general = meters.general_meter()
-    evaluate.score(store, [row], general, lambda c: np.full((32, 48, 3), 90, np.uint8))
+    evaluate.score(store, [first], general, lambda c: np.full((32, 48, 3), 90, np.uint8))
     (score,) = store.scores(metric="first_frame_fidelity")
     assert score.value > 0.95
     other = candidate(store, "b", "base", level=91)
@@ -80,7 +81,7 @@ def test_shots_get_the_still_they_should_start_from(store: Store) -> None:
 def test_pairs_share_prompt_and_seed(store: Store) -> None:
     base = [candidate(store, f"b{g}{s}", "base", g, s, 60 + s) for g in "xy" for s in (0, 1)]
     run = [candidate(store, f"r{g}{s}", "run", g, s, 80 + s) for g in "yz" for s in (1, 2)]
-    assert evaluate.pairs(base, run) == [TakePair("y", "by1", "ry1")]
+    assert [(b.id, r.id) for b, r in evaluate.pairs(base, run)] == [("by1", "ry1")]
 
 
 def put(store: Store, metric: str, values: Mapping[str, float], by: str = "test-1") -> None:
@@ -90,21 +91,21 @@ def put(store: Store, metric: str, values: Mapping[str, float], by: str = "test-
 
 
 def test_table_is_the_paired_difference_clustered_by_prompt(store: Store) -> None:
-    pairs = [TakePair(f"prompt {k // 2}", f"b{k}", f"t{k}") for k in range(8)]
+    pairs = [(row(f"b{k}", f"prompt {k // 2}"), row(f"t{k}", f"prompt {k // 2}")) for k in range(8)]
     base = [3.0, 5.0, 4.0, 6.0, 2.0, 4.0, 7.0, 5.0]
     trained = [2.0, 5.5, 3.0, 4.0, 2.5, 3.0, 6.0, 4.5]
-    put(store, "bright", dict(zip([p.base for p in pairs], base, strict=True)))
-    put(store, "bright", dict(zip([p.trained for p in pairs], trained, strict=True)))
+    put(store, "bright", dict(zip([b.id for b, _ in pairs], base, strict=True)))
+    put(store, "bright", dict(zip([t.id for _, t in pairs], trained, strict=True)))
     put(store, "gap", {"b0": 1.0, "t0": 2.0, "b1": 5.0})
     put(store, "bright", {"b0": 100.0}, by="another meter")
     table = evaluate.compare(store, meter(), pairs, seed=3)
-    expected = paired_difference(base, trained, clusters=[p.prompt for p in pairs], seed=3)
-    row = table["bright"]
-    assert (row["base"], row["trained"], row["n"]) == (pytest.approx(4.5), pytest.approx(3.8125), 8)
-    assert (row["difference"], row["low"], row["high"]) == (expected.value, expected.low, expected.high)
-    assert row["difference"] == pytest.approx(row["trained"] - row["base"])
-    assert (row["better"], row["unit"]) == ("higher", "levels")
-    assert (table["gap"]["n"], table["gap"]["base"], table["gap"]["trained"]) == (1, 1.0, 2.0)
+    expected = paired_difference(base, trained, clusters=[b.group for b, _ in pairs], seed=3)
+    bright, gap = table["bright"], table["gap"]
+    assert (bright.base, bright.trained, bright.n) == (pytest.approx(4.5), pytest.approx(3.8125), 8)
+    assert bright.interval == expected
+    assert bright.difference == pytest.approx(bright.trained - bright.base)
+    assert (bright.better, bright.unit, bright.prompts) == ("higher", "levels", 4)
+    assert (gap.n, gap.base, gap.trained) == (1, 1.0, 2.0)
 
 
 def test_comparison_without_pairs_or_headline_is_refused(store: Store) -> None:
@@ -112,4 +113,4 @@ def test_comparison_without_pairs_or_headline_is_refused(store: Store) -> None:
         evaluate.compare(store, meter(), [])
     put(store, "gap", {"b": 1.0, "t": 2.0})
     with pytest.raises(ValueError, match="bright could be measured on no pair of the 1"):
-        evaluate.compare(store, meter(), [TakePair("p", "b", "t")])
+        evaluate.compare(store, meter(), [(row("b", "p"), row("t", "p"))])

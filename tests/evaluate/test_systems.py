@@ -16,7 +16,7 @@ import pytest
 from rushes.evaluate.external import Others
 from rushes.evaluate.folders import Folders
 from rushes.evaluate.judged import Verdicts, judge_all
-from rushes.evaluate.systems import Asked, evaluate_systems, no_judge
+from rushes.evaluate.systems import Asked, SystemsResult, evaluate_systems, no_judge
 from rushes.judges.metric import make
 from rushes.media.write import write_video
 
@@ -57,14 +57,14 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(root: Path, out: Path, *ways: str, **more: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+def run(root: Path, out: Path, *ways: str, **more: Any) -> tuple[SystemsResult, dict[str, Any], dict[str, Any]]:
     asked = Asked({way: root / way for way in ways}, out, root / "prompts.txt", **more)
-    facts = evaluate_systems(asked, Others(), no_judge, no_bar)
-    return facts, json.loads((out / "table.json").read_text()), json.loads((out / "details.json").read_text())
+    result = evaluate_systems(asked, Others(), no_judge, no_bar)
+    return result, json.loads((out / "table.json").read_text()), json.loads((out / "details.json").read_text())
 
 
 def test_noise_is_worse_and_the_table_has_the_documented_form(root: Path, tmp_path: Path) -> None:
-    facts, table, details = run(root, tmp_path, "plain", "noisy")
+    result, table, details = run(root, tmp_path, "plain", "noisy")
     assert set(table) == {"systems", "metrics", "pairs"} and table["systems"] == ["plain", "noisy"]
     row = table["pairs"]["plain|noisy"]["warping_error"]
     assert set(row) == {"difference", "low", "high", "win", "tie", "lose"}
@@ -72,22 +72,22 @@ def test_noise_is_worse_and_the_table_has_the_documented_form(root: Path, tmp_pa
     means = table["metrics"]["warping_error"]
     assert set(means["plain"]) == {"mean", "low", "high", "n"} and means["plain"]["n"] == PROMPTS
     assert row["difference"] == pytest.approx(means["noisy"]["mean"] - means["plain"]["mean"])
-    assert facts["verdicts"]["plain|noisy"].startswith("noisy against plain: worse on")
-    assert "warping error" in facts["verdicts"]["plain|noisy"]
+    assert result.verdicts["plain|noisy"].startswith("noisy against plain: worse on")
+    assert "warping error" in result.verdicts["plain|noisy"]
     assert details["pairs"]["plain|noisy"]["warping_error"]["p_adjusted"] < 0.05
     assert details["feature_distance"]["plain|noisy"]["value"] > 0
     assert details["directions"]["motion_speed"] == "higher"
 
 
 def test_a_frozen_system_does_not_win(root: Path, tmp_path: Path) -> None:
-    facts, table, _ = run(root, tmp_path, "plain", "frozen")
+    result, table, _ = run(root, tmp_path, "plain", "frozen")
     pairs = table["pairs"]["plain|frozen"]
     assert "warping_error" not in pairs and "flicker" not in pairs  # nothing moves, so nothing is perfect
     assert table["metrics"]["warping_error"]["frozen"]["n"] == 0
     assert pairs["motion_speed"]["lose"] == pairs["freeze_share"]["lose"] == PROMPTS
-    said = facts["verdicts"]["plain|frozen"]
+    said = result.verdicts["plain|frozen"]
     assert "worse on" in said and "motion speed" in said and "better" not in said
-    assert any("warping_error had nothing to measure" in note for note in facts["notes"])
+    assert any("warping_error had nothing to measure" in note for note in result.notes)
 
 
 def test_equal_systems_show_no_change_and_blur_is_seen(root: Path, tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_equal_systems_show_no_change_and_blur_is_seen(root: Path, tmp_path: Pat
     blurred = table["pairs"]["plain|blurred"]["sharpness"]
     assert blurred["high"] < 0 and blurred["tie"] == PROMPTS  # a level without a better direction wins nothing
     copies = Asked({"one": root / "plain", "other": root / "plain"}, tmp_path / "copies", root / "prompts.txt")
-    said = evaluate_systems(copies, Others(), no_judge, no_bar)["verdicts"]["one|other"]
+    said = evaluate_systems(copies, Others(), no_judge, no_bar).verdicts["one|other"]
     assert said.startswith("No change shown: no metric tells other from one (6 pairs")
 
 
@@ -113,8 +113,8 @@ def test_a_rerun_measures_nothing_and_is_identical_to_the_byte(
 
 
 def test_a_headline_gives_its_own_sentence_and_win_rate(root: Path, tmp_path: Path) -> None:
-    facts, _, _ = run(root, tmp_path, "plain", "noisy", headline="flicker")
-    assert facts["verdicts"]["plain|noisy"].startswith("Worse: flicker (grey levels of 255) rose from")
+    result, _, _ = run(root, tmp_path, "plain", "noisy", headline="flicker")
+    assert result.verdicts["plain|noisy"].startswith("Worse: flicker (grey levels of 255) rose from")
     assert "Pair by pair on flicker: 0 better" in (tmp_path / "report.html").read_text()
     for name in ("flikcer", "sharpness"):
         with pytest.raises(ValueError, match=f"no metric '{name}' with a better direction"):
@@ -128,7 +128,7 @@ def test_missing_and_broken_videos_are_named(root: Path, tmp_path: Path) -> None
         (broken / f"{at}.mp4").write_bytes((root / "noisy" / f"{at}.mp4").read_bytes())
     (broken / "3.mp4").write_bytes(b"no video")
     asked = Asked({"plain": root / "plain", "broken": broken}, tmp_path / "out", root / "prompts.txt")
-    notes = evaluate_systems(asked, Others(), no_judge, no_bar)["notes"]
+    notes = evaluate_systems(asked, Others(), no_judge, no_bar).notes
     assert any("2 videos missing of broken: 4, 5." in note for note in notes)
     assert any(note.startswith("broken/3.mp4 could not be read") for note in notes)
     page = (tmp_path / "out" / "report.html").read_text()
@@ -145,7 +145,7 @@ def test_clips_of_another_shape_are_said(root: Path, tmp_path: Path) -> None:
     for at in range(PROMPTS):
         write_video(small / f"{at}.mp4", clip(at, "plain")[:8, ::2, ::2], 4.0)
     asked = Asked({"plain": root / "plain", "small": small}, tmp_path / "out")
-    notes = evaluate_systems(asked, Others(), no_judge, no_bar)["notes"]
+    notes = evaluate_systems(asked, Others(), no_judge, no_bar).notes
     assert any("differ in shape" in note and "32 x 24 px, 8 frames at 4 fps" in note for note in notes)
 
 
@@ -181,9 +181,9 @@ def test_judges_are_in_the_report(root: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_real_bench(short_bench: Path, tmp_path: Path) -> None:
     systems = {name: short_bench / name for name in ("pretrain", "realdpo")}
-    facts = evaluate_systems(Asked(systems, tmp_path, short_bench / "prompts.txt"), Others(), no_judge, no_bar)
+    result = evaluate_systems(Asked(systems, tmp_path, short_bench / "prompts.txt"), Others(), no_judge, no_bar)
     table = json.loads((tmp_path / "table.json").read_text())
-    assert facts["notes"] == []
+    assert result.notes == ()
     assert table["metrics"]["first_frame_fidelity"]["realdpo"]["n"] == 3
     assert table["pairs"]["pretrain|realdpo"]["motion_speed"]["win"] <= 3
     page = (tmp_path / "report.html").read_text()

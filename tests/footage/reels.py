@@ -59,7 +59,7 @@ def take(store: Store, footage: FootageSettings, length: Length = LENGTH) -> Imp
         return import_reviewed(store, facts, done, ask)
 
 
-def take_bench(store: Store, folder: Path, length: Length = LENGTH) -> Imported:
+def take_bench(store: Store, folder: Path, length: Length = LENGTH) -> tuple[int, int]:
     bench, ask = find_bench(folder), ask_for(FootageSettings(), length)
     with ProbeCache(store.project) as facts:
         done = review(facts, Listing(()), bench, ask)

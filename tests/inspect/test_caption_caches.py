@@ -69,7 +69,7 @@ def test_a_later_run_loads_no_text_encoder(project: Project, monkeypatch: pytest
     assert {kept.read(path)[0] for path in kept.paths()} == {*captions, ""}  # the empty one watches guidance
     assert kept.folder.parent == project.store.project / "texts"
     monkeypatch.setattr(DiffusersBackbone, "reader", lambda *_: pytest.fail("loads the text encoders"))
-    assert train_run(again(project, name="second"))["steps_now"] == 1
+    assert train_run(again(project, name="second")).steps_now == 1
 
 
 def test_commands_tell_of_captions(project: Project, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rushes.objectives.diagnostics import diagnose
 from rushes.objectives.losses import ViewErrors, frame_logits, loss, term_logits, term_loss
-from rushes.objectives.terms import Reduction, Term, TermBatch
+from rushes.objectives.terms import Reduction, Term, TermBatch, one_against_each
 
 MakeBatch = Callable[[Sequence[Sequence[Term]], int], TermBatch]
 MakeErrors = Callable[..., ViewErrors]
@@ -20,12 +20,6 @@ LN2 = math.log(2)
 
 def pair(labels: tuple[int, ...], reduction: Reduction = "clip", beta: float = 10.0, weight: float = 1.0) -> Term:
     return Term(reduction, (1.0, -1.0), labels, beta, weight, reduction=reduction)
-
-
-def against(n: int, labels: tuple[int, ...], beta: float = 10.0) -> list[Term]:
-    """View 0 beats each of n others; the mean over them."""
-    rows = np.eye(n)
-    return [Term("clip", (1.0, *(-rows[k]).tolist()), labels, beta, 1 / n) for k in range(n)]
 
 
 def gradient(errors: ViewErrors, terms: TermBatch) -> Tensor:
@@ -85,7 +79,7 @@ def test_n_losers_are_averaged(make_batch: MakeBatch, make_errors: MakeErrors) -
     errors = make_errors(1, 4, 3)
     d = (errors.policy_BVF - errors.reference_BVF).detach().numpy()[0].mean(-1)
     expected = np.mean([-log_sigmoid(-0.5 * 10 * (d[0] - d[k])) for k in (1, 2, 3)])
-    value = loss(errors, make_batch([against(3, (1, 1, 1))], 4))
+    value = loss(errors, make_batch([one_against_each(3, (1, 1, 1), 10.0)], 4))
     assert value.item() == pytest.approx(expected, rel=1e-12)
 
 
@@ -235,10 +229,10 @@ def test_what_is_not_scored_may_be_anything(
 
 def test_a_padded_term_does_not_change_the_loss(make_batch: MakeBatch, make_errors: MakeErrors) -> None:
     errors = make_errors(2, 4, 3)
-    both = loss(errors, make_batch([against(3, (1, 1, 1)), against(1, (1, 1, 1))], 4))
+    both = loss(errors, make_batch([one_against_each(3, (1, 1, 1), 10.0), one_against_each(1, (1, 1, 1), 10.0)], 4))
     apart = [
         loss(ViewErrors(errors.policy_BVF[b : b + 1], errors.reference_BVF[b : b + 1]), make_batch([row], 4))
-        for b, row in enumerate([against(3, (1, 1, 1)), against(1, (1, 1, 1))])
+        for b, row in enumerate([one_against_each(3, (1, 1, 1), 10.0), one_against_each(1, (1, 1, 1), 10.0)])
     ]
     assert both.item() == pytest.approx((apart[0] + apart[1]).item() / 2, rel=1e-12)
 

@@ -11,7 +11,7 @@ import torch
 from rushes.config.tables import ObjectiveSettings
 from rushes.objectives.losses import ViewErrors, loss
 from rushes.objectives.safeguards import guarded
-from rushes.objectives.terms import Term, TermBatch
+from rushes.objectives.terms import Term, TermBatch, one_against_each
 
 MakeBatch = Callable[[Sequence[Sequence[Term]], int], TermBatch]
 MakeErrors = Callable[..., ViewErrors]
@@ -26,8 +26,7 @@ PHYSICS = [
 
 
 def against(losers: int) -> list[Term]:
-    rows = np.eye(losers)
-    return [Term("clip", (1.0, *(-rows[k]).tolist()), CLIP, 10.0, 1 / losers) for k in range(losers)]
+    return [*one_against_each(losers, CLIP, 10.0)]
 
 
 def test_the_settings_are_the_arguments() -> None:

@@ -233,8 +233,8 @@ def test_three_steps_lower_the_loss_and_the_export_acts_as_the_run(
     at = ground(backbone, first_frame)
     project = at.project
     project.settings = project.settings.model_copy(update={"train": settings_for(recipe)})
-    facts = train_run(project)
-    assert (facts["steps_now"], facts["comparisons"]) == (STEPS, 1)
+    result = train_run(project)
+    assert (result.steps_now, result.comparisons) == (STEPS, 1)
     trained: Any = load_run(project, recipe)
     before = read_history(run_folder(project, recipe) / "metrics.jsonl")[1]["loss"]
     assert loss_at_first_draw(project, trained) < before

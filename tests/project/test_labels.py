@@ -82,16 +82,16 @@ def test_training_goes_on_from_what_people_labelled(make: Make) -> None:
     with pytest.raises(ValueError, match=r"have not yet; run `rushes label .*`, label pairs on its page"):
         runs.run_all(project)
     assert label_all(project, "ada", 1) == 6
-    assert labels.label_takes(project) == {"by": "human", "pairs": 6, "left": 24, "tie": 0, "right": 0}
-    assert training.train_run(project)["steps_now"] == 2
+    assert labels.label_takes(project) == labels.LabelResult("human", pairs=6, left=24, tie=0, right=0)
+    assert training.train_run(project).steps_now == 2
 
 
 def test_several_people_and_questions_make_one_comparison_for_each_pair(make: Make) -> None:
     project = make(dimensions=["overall", "motion"], overlap=3, overlap_share=1.0)
     assert [label_all(project, who, mark) for who, mark in (("ada", 1), ("bob", 1), ("cem", -1))] == [6, 6, 6]
     assert len(project.store.preferences()) == 36
-    assert labels.label_takes(project)["left"] == 24
-    assert training.train_run(project)["comparisons"] == 6
+    assert labels.label_takes(project).left == 24
+    assert training.train_run(project).comparisons == 6
 
 
 def test_a_clip_can_be_labelled_whole(make: Make) -> None:
@@ -100,7 +100,7 @@ def test_a_clip_can_be_labelled_whole(make: Make) -> None:
     assert {(row.labels, row.segment_s) for row in project.store.preferences()} == {((-1,), None)}
     assert plan_of(project.settings).segment_s is None
     whole = make(by="world", whole=True)
-    assert labels.label_pairs(whole)["pairs"] == 6
+    assert labels.label_pairs(whole).pairs == 6
     assert {len(row.labels) for row in project.store.preferences(judge="world")} == {1}
 
 
@@ -128,11 +128,11 @@ def test_a_biased_model_labels_ties_and_is_found_out(make: Make, fake: FakeEndpo
     project = make({"url": fake.url, "model": "m"}, by="vlm", segment_s=1.0, frames_per_s=2.0)
     label_all(make(segment_s=1.0), "ada", 1)
     project = make({"url": fake.url, "model": "m"}, by="vlm", segment_s=1.0, frames_per_s=2.0)
-    facts = labels.label_takes(project)
-    assert (facts["left"], facts["tie"], facts["right"]) == (0, 12, 0) and facts["answered"] == 24
-    assert facts["by"].startswith("vlm:m:artefacts.1@")
+    result = labels.label_takes(project)
+    assert (result.left, result.tie, result.right) == (0, 12, 0) and result.questions["answered"] == 24
+    assert result.by.startswith("vlm:m:artefacts.1@")
     asked = len(fake.requests)
-    assert labels.label_takes(project)["tie"] == 12 and len(fake.requests) == asked
+    assert labels.label_takes(project).tie == 12 and len(fake.requests) == asked
     facts = audit_project(project.store.project, project.settings, 3, no_bar)
     told = "\n".join(facts["findings"])
     assert "says A whatever it sees" in told and "same answer in both orders in 0%" in told
@@ -145,8 +145,8 @@ def test_scores_of_a_reward_model_label_pairs(make: Make, tmp_path: Path) -> Non
     folder.mkdir()
     lines = [{"media": row["media"], "scores": {"VQ": k}} for k, row in enumerate(media_needed(make().store))]
     (folder / "scores.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    facts = labels.label_takes(make(by="reward", reward=str(folder), whole=True, margin=0.5))
-    assert facts["right"] == 6 and facts["by"].startswith("reward:reward@")
+    result = labels.label_takes(make(by="reward", reward=str(folder), whole=True, margin=0.5))
+    assert result.right == 6 and result.by.startswith("reward:reward@")
 
 
 def test_settings_that_cannot_label_are_refused_at_once(make: Make) -> None:

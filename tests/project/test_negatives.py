@@ -37,13 +37,13 @@ def test_one_command_makes_all_that_the_recipe_needs(
     assert (first.code, second.code) == (0, 0), first.err + second.err
     facts = json.loads(first.out)
     if recipe == "physhpo":
-        assert (facts["generate"]["made_now"], facts["gaps"]["made_now"], facts["caption"]["written"]) == (12, 6, 6)
+        assert (facts["generate"]["new"], facts["gaps"]["new"], facts["caption"]["written"]) == (12, 6, 6)
         assert facts["train"]["terms"].keys() >= {"instance", "motion", "semantic"}
         again = json.loads(second.out)
-        assert (again["gaps"]["made_now"], again["caption"]["written"], again["caption"]["there"]) == (0, 0, 6)
+        assert (again["gaps"]["new"], again["caption"]["written"], again["caption"]["there"]) == (0, 0, 6)
         assert "6 gap takes" in Path(facts["report"]).read_text().replace("\u202f", " ")
     else:
-        assert "generate" not in facts and "caption" not in facts
+        assert facts["generate"] is None and facts["caption"] is None
         assert sum(facts["train"]["terms"].values()) >= 6
     assert json.loads(second.out)["train"]["steps_now"] == 0
 
@@ -85,20 +85,20 @@ def test_nobody_and_nothing_to_write_about_are_named(project: Project, tmp_path:
         with pytest.raises(ValueError, match="no takes in which something could be wrong; run `rushes generate`"):
             negatives.wrong_captions(bare)
         bare.settings = bare.settings.model_copy(update={"caption": CaptionSettings(by="rules")})
-        assert negatives.wrong_captions(bare)["written"] == 6
+        assert negatives.wrong_captions(bare).written == 6
 
 
 def test_captions_are_about_the_take_that_is_most_alike_or_about_all(project: Project) -> None:
-    facts = negatives.wrong_captions(with_captions(project, by="world"))
-    assert facts == {"by": "world", "written": 6, "there": 0, "unchanged": 0}
+    result = negatives.wrong_captions(with_captions(project, by="world"))
+    assert result == negatives.CaptionResult("world", written=6, there=0, unchanged=0)
     alike = {score.subject: score.value for score in project.store.scores(metric="likeness")}
     takes = project.store.candidates(split="train", kind="take")
     assert set(alike) == {take.id for take in takes}
     for row in project.store.captions("wrong"):
         own = [take.id for take in takes if take.clip_id == row.subject]
         assert len(own) == 2 and row.about == max(own, key=lambda id: alike[id])
-    facts = negatives.wrong_captions(with_captions(project, by="world", about="all"))
-    assert (facts["written"], facts["there"]) == (6, 6)
+    result = negatives.wrong_captions(with_captions(project, by="world", about="all"))
+    assert (result.written, result.there) == (6, 6)
 
 
 def test_a_model_behind_an_endpoint_writes(project: Project) -> None:
@@ -111,8 +111,8 @@ def test_a_model_behind_an_endpoint_writes(project: Project) -> None:
         endpoint = work.settings.endpoint.model_copy(update={"url": fake.url, "model": "m"})
         work.settings = work.settings.model_copy(update={"endpoint": endpoint})
         first, second = (negatives.wrong_captions(work) for _ in range(2))
-    assert first == {"by": "model m", "written": 5, "there": 0, "unchanged": 1}
-    assert second == {"by": "model m", "written": 0, "there": 5, "unchanged": 1}
+    assert first == negatives.CaptionResult("model m", written=5, there=0, unchanged=1)
+    assert second == negatives.CaptionResult("model m", written=0, there=5, unchanged=1)
     assert len(fake.requests) == 6  # what was answered is kept, also an answer that was of no use
     assert all(row.text.endswith("backwards") and row.made_by == "model m" for row in project.store.captions())
 

@@ -10,7 +10,10 @@ import pytest
 
 import rushes
 from rushes.config.tables import Settings, TrainSettings
+from rushes.evaluate.result import EvaluateResult, read_evaluation
 from rushes.project.reports import run_name, summary_path, write_report, write_summary
+from rushes.records import plain
+from rushes.report.model import MetricRow
 from rushes.store.database import Store
 
 
@@ -21,15 +24,19 @@ def test_run_is_named_by_the_settings_or_after_its_recipe() -> None:
 
 
 def test_summary_holds_finite_numbers_only(tmp_path: Path) -> None:
-    row = {"difference": 0.5, "low": -math.inf, "high": math.inf, "n": 1, "better": "lower"}
-    facts = {"run": "first", "metrics": {"x": row, "y": {"base": math.nan}}, "list": (1.0, math.inf)}
+    ends = (-math.inf, math.inf)
+    rows = {
+        "x": MetricRow("x", "lower", 1.0, 1.5, 0.5, *ends, 1),
+        "y": MetricRow("y", "neutral", math.nan, math.nan, math.nan, *ends, 0),
+    }
     with Store.create(tmp_path / "project") as store:
-        summary = write_summary(store, facts, {"train": 1.23456}, seed=7)
-        written = json.loads(summary_path(store, "first").read_text(), parse_constant=pytest.fail)
-    assert written == summary
-    assert summary["metrics"] == {"x": row | {"low": None, "high": None}, "y": {"base": None}}
-    assert summary["list"] == [1.0, None]
-    assert (summary["seconds"], summary["seed"], summary["version"]) == ({"train": 1.23}, 7, rushes.__version__)
+        summary = write_summary(store, EvaluateResult("first", "x", rows), {"train": 1.23456}, seed=7)
+        path = summary_path(store, "first")
+        written = json.loads(path.read_text(), parse_constant=pytest.fail)
+    assert written == plain(summary) and read_evaluation(path).metrics["x"] == rows["x"]
+    first, second = written["metrics"]["x"], written["metrics"]["y"]
+    assert (first["difference"], first["low"], first["high"]) == (0.5, None, None) and second["base"] is None
+    assert (summary.seconds, summary.seed, summary.version) == ({"train": 1.23}, 7, rushes.__version__)
 
 
 def test_report_needs_a_summary_that_can_be_read(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_run_of_a_finished_project_makes_nothing(
     before = contents(finished)
     times = {path: path.stat().st_mtime_ns for path in (finished / "media").rglob("*.mp4")}
     facts = json.loads(command("run", finished, "--json").out)
-    assert (facts["generate"]["made_now"], facts["train"]["steps_now"]) == (0, 0)
+    assert (facts["generate"]["new"], facts["train"]["steps_now"]) == (0, 0)
     assert contents(finished) == before
     assert {path: path.stat().st_mtime_ns for path in (finished / "media").rglob("*.mp4")} == times
 

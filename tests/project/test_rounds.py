@@ -43,34 +43,34 @@ def second(project: Project, **changes: Any) -> Project:
 
 def test_takes_and_weights_of_the_first_round_are_what_the_second_starts_from(opened: Project) -> None:
     made = stages.generate_takes(opened, system="realdpo")
-    assert made == {"by": "realdpo", "takes": 12, "made_now": 12}
+    assert made == stages.GenerateResult("realdpo", takes=12, new=12)
     first, project = run_of(opened, "realdpo"), second(opened)
     takes = project.store.candidates(split="train", system="realdpo")
     assert {take.made_by for take in takes} == {first.made_by} != {first.base}
     assert load_start(project).fingerprint == first.made_by
     assert all(p.requires_grad for p in load_start(project).network.parameters())
 
-    facts = training.train_run(project)
-    assert facts["takes"] == {"used": 12, "of other systems": 12}
+    result = training.train_run(project)
+    assert result.takes == {"used": 12, "of other systems": 12}
     run = run_of(project, "round-2")
     assert run.base == first.base and len({run.base, first.made_by, run.made_by}) == 3
     assert load_run(project, "round-2").fingerprint == run.made_by
     # The reference is what training started from, not the base: at step 0 all margins are zero.
     start = json.loads((run_folder(project, "round-2") / "metrics.jsonl").read_text().splitlines()[0])
     assert start["held_out/clip/accuracy"] == 0.5 and start["held_out/clip/winner_relative_error"] == 0.0
-    assert training.train_run(project)["steps_now"] == 0
-    assert stages.evaluate_run(project, "round-2")["run"] == "round-2"
+    assert training.train_run(project).steps_now == 0
+    assert stages.evaluate_run(project, "round-2").run == "round-2"
 
 
 def test_generate_takes_what_training_starts_from(opened: Project) -> None:
-    assert stages.generate_takes(opened) == {"by": "base", "takes": 12, "made_now": 0}
-    assert stages.generate_takes(second(opened)) == {"by": "realdpo", "takes": 12, "made_now": 12}
+    assert stages.generate_takes(opened) == stages.GenerateResult("base", takes=12, new=0)
+    assert stages.generate_takes(second(opened)) == stages.GenerateResult("realdpo", takes=12, new=12)
 
 
 def test_labels_are_of_the_takes_that_training_starts_from(opened: Project) -> None:
     project = second(opened)
     stages.generate_takes(project)
-    assert labels.label_pairs(project)["pairs"] == 6
+    assert labels.label_pairs(project).pairs == 6
     assert len(project.store.preferences()) == 12  # six of the first round
 
 
@@ -82,8 +82,8 @@ def test_without_takes_by_the_run_the_command_that_makes_them_is_named(opened: P
 def test_takes_of_older_settings_are_counted_and_not_used(opened: Project) -> None:
     again = changed(opened, "generate", steps=1)
     stages.generate_takes(again)
-    facts = training.train_run(changed(again, "train", name="again"))
-    assert facts["takes"] == {"used": 12, "of older settings": 12}
+    result = training.train_run(changed(again, "train", name="again"))
+    assert result.takes == {"used": 12, "of older settings": 12}
 
 
 def with_former_names(project: Project) -> None:
@@ -173,6 +173,6 @@ def test_an_objective_of_the_settings_reaches_the_run(opened: Project) -> None:
 @pytest.mark.slow
 def test_winners_after_a_trip_through_the_codec(opened: Project) -> None:
     options = {"beta": 100.0, "winner": "codec"}
-    assert training.train_run(changed(opened, "train", name="codec", options=options))["steps_now"] == 4
+    assert training.train_run(changed(opened, "train", name="codec", options=options)).steps_now == 4
     keys = [key for key in opened.latents if key.endswith("|codec")]
     assert len(keys) == 6

@@ -29,19 +29,19 @@ def changed(project: Project, table: str, **changes: object) -> Project:
 
 def test_settings_that_changed_and_changed_back_give_the_first_result(opened: Project) -> None:
     """Candidates of other settings stay in the store; none of them may slip into a comparison."""
-    first = stages.evaluate_run(opened)["metrics"]
-    other = stages.evaluate_run(changed(opened, "evaluate", steps=1))["metrics"]
+    first = stages.evaluate_run(opened).metrics
+    other = stages.evaluate_run(changed(opened, "evaluate", steps=1)).metrics
     assert other != first
-    assert stages.evaluate_run(opened)["metrics"] == first
-    fewer = stages.evaluate_run(changed(opened, "evaluate", prompts=2))["metrics"]
-    assert fewer["bad_frames"]["n"] == 2 and first["bad_frames"]["n"] == 3
+    assert stages.evaluate_run(opened).metrics == first
+    fewer = stages.evaluate_run(changed(opened, "evaluate", prompts=2)).metrics
+    assert fewer["bad_frames"].n == 2 and first["bad_frames"].n == 3
 
 
 def test_pairs_to_label_are_of_the_same_settings(opened: Project) -> None:
     again = changed(opened, "generate", steps=1)
     stages.generate_takes(again)
     assert len(opened.store.candidates(split="train")) == 24
-    assert labels.label_pairs(again)["pairs"] == 12  # one for each clip and settings, not 6 for each clip
+    assert labels.label_pairs(again).pairs == 12  # one for each clip and settings, not 6 for each clip
 
 
 def test_run_says_what_made_it(opened: Project) -> None:
@@ -54,7 +54,7 @@ def test_run_says_what_made_it(opened: Project) -> None:
 
 
 def test_other_data_under_the_same_name_are_refused(opened: Project) -> None:
-    assert training.train_run(opened)["steps_now"] == 0
+    assert training.train_run(opened).steps_now == 0
     more = changed(opened, "generate", takes=3)
     stages.generate_takes(more)
     with pytest.raises(ValueError, match=r"holds a run with other settings or data; set train\.name"):
@@ -107,9 +107,9 @@ def test_densedpo_trains_from_what_the_stages_made(tmp_path: Path, small: Simple
             }
         ),
     )
-    facts = runs.run_all(project)
-    assert facts["label"]["pairs"] == 6
-    assert facts["train"]["comparisons"] >= 1
+    result = runs.run_all(project)
+    assert result.label is not None and result.label.pairs == 6
+    assert result.train.comparisons >= 1
     assert [run.recipe for run in project.store.runs() if isinstance(run, Run)] == ["densedpo"]
 
 

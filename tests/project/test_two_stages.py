@@ -160,7 +160,7 @@ def test_pairs_are_of_the_first_stages_takes(project: Path, capsys: pytest.Captu
     facts = json.loads(capsys.readouterr().out)
     assert (facts["steps_now"], facts["pairs"], facts["ties"]) == (0, 2 * clips, clips)
     main(["still", str(project), "--pipeline", "dpo-sdxl", "--prompts", "prompts.txt", "--steps", "2", "--json"])
-    assert json.loads(capsys.readouterr().out) == {"stills": 2, "made_now": 0}
+    assert json.loads(capsys.readouterr().out) == {"stills": 2, "new": 0}
 
 
 @pytest.mark.slow

@@ -31,7 +31,7 @@ from rushes.training.choice import GradientStrategy
 from rushes.training.comparison import Comparison
 from rushes.training.gradients import backward, plain_errors
 from rushes.training.loop import Data, reference_errors, train
-from rushes.training.recipe import Recipe, load_recipe, recipe_names
+from rushes.training.recipe import Recipe, drawn_times, load_recipe, recipe_names
 from rushes.training.reference import Reference
 from rushes.world.render import render
 from rushes.world.scenes import draw_scenes
@@ -62,7 +62,7 @@ def options(recipe: Recipe, **changes: Any) -> SettingsTable:
 def batch_of(recipe: Recipe, corner: Any, backbone: TinyBackbone) -> tuple[Batch, list[Comparison]]:
     chosen = options(recipe)
     comparisons = recipe.comparisons(corner.store, chosen, corner.grid)
-    batch = make_batch([(c, 0) for c in comparisons], corner.latents, backbone, Draws(0, recipe.times(chosen)))
+    batch = make_batch([(c, 0) for c in comparisons], corner.latents, backbone, Draws(0, drawn_times(recipe, chosen)))
     return batch, comparisons
 
 
@@ -79,7 +79,7 @@ def run(recipe: Recipe, corner: Any, backbone: TinyBackbone, folder: Path, steps
         "lr_scheduler": "constant",
     }
     settings = TrainSettings(**{**recipe.TINY, **small})
-    data = Data(comparisons, (), corner.latents, recipe.times(chosen))
+    data = Data(comparisons, (), corner.latents, drawn_times(recipe, chosen))
     train(backbone, data, settings, folder, seed=0, identity="contract")
 
 
@@ -145,7 +145,7 @@ def test_without_rows_there_is_nothing_to_compare(recipe: Recipe, corner: Any, s
 
 @every_recipe
 def test_times_are_within_the_path(recipe: Recipe) -> None:
-    drawn = recipe.times(recipe.Options())(1000, torch.Generator().manual_seed(0))
+    drawn = drawn_times(recipe, recipe.Options())(1000, torch.Generator().manual_seed(0))
     assert drawn.min() > 0 and drawn.max() < 1 and drawn.std() > 0.1
 
 

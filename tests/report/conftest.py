@@ -10,7 +10,6 @@ import pytest
 from rushes.media.write import encode_bytes
 from rushes.report import curves
 from rushes.report.model import Case, CaseKind, LabelSummary, MetricRow, Report, ReportArm, ReportVideo, Step
-from rushes.stats import Interval
 
 FRAMES, FPS = 16, 8.0
 GREY_STEP = 14  # frame i is grey level 16 + 14 i
@@ -24,7 +23,7 @@ def grey_clip(frames: int = FRAMES, side_px: int = 32) -> np.ndarray:
 
 def metric(name: str, low: float, high: float, better: str = "lower", base: float = 1.0, n: int = 40) -> MetricRow:
     middle = (low + high) / 2 if math.isfinite(low + high) else 0.1
-    return MetricRow(name, better, base, base + middle, Interval(middle, low, high, n), "px", 0.5)  # type: ignore[arg-type]
+    return MetricRow(name, better, base, base + middle, middle, low, high, n, "px", 0.5)  # type: ignore[arg-type]
 
 
 def training_rows(steps: int = 60) -> list[dict[str, object]]:

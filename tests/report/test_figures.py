@@ -32,14 +32,14 @@ def test_right_is_better_whatever_the_direction() -> None:
 
 
 def test_differences_are_divided_by_the_spread_over_base_clips() -> None:
-    wide, narrow = replace(metric("a", 1, 3), spread=10.0), replace(metric("b", 0.1, 0.3), spread=1.0)
+    wide, narrow = replace(metric("a", 1, 3), clip_spread=10.0), replace(metric("b", 0.1, 0.3), clip_spread=1.0)
     first, second = parsed(figures.forest((wide, narrow))).findall("g/circle")
     assert first.attrib["cx"] == second.attrib["cx"]
     assert "standard deviations" in figures.forest((wide, narrow))
 
 
 def test_without_spreads_per_cent_of_the_base_is_used_and_zero_bases_are_left_out() -> None:
-    metrics = (replace(metric("a", 1, 3), spread=None), metric("none", 1, 3, base=0.0))
+    metrics = (replace(metric("a", 1, 3), clip_spread=None), metric("none", 1, 3, base=0.0))
     unit, scales = figures.forest_scale(metrics)
     assert unit.startswith("per cent") and list(scales) == ["a"]
     assert "none" not in figures.forest(metrics)
@@ -102,6 +102,6 @@ def test_scatter_shows_every_clip_and_every_mean() -> None:
 
 def test_metrics_without_a_direction_stay_out_of_the_forest() -> None:
     assert "level" not in figures.forest((metric("error", -1, 1), metric("level", 1, 2, "neutral")))
-    same = replace(metric("cuts", -1, 1), spread=0.0)
+    same = replace(metric("cuts", -1, 1), clip_spread=0.0)
     unit, scales = figures.forest_scale((same, metric("error", -1, 1)))
     assert unit.startswith("standard deviations") and list(scales) == ["error"]

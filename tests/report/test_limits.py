@@ -30,12 +30,12 @@ def test_nine_prompts_are_told_what_they_cannot_show() -> None:
 
 
 def test_reach_of_each_metric() -> None:
-    known = replace(metric("a", -0.5, 0.1), prompts=9, prompt_spread=0.4)
+    known = replace(metric("a", -0.5, 0.1), prompts=9, spread=0.4)
     neutral = replace(known, name="level", better="neutral")
     (reach,) = reaches([known, neutral, metric("no_spread", -1, 1)])
     assert reach.name == "a" and reach.smallest == pytest.approx(detectable_difference(0.4, 9))
-    assert reach.needed == prompts_needed(known.difference.value, 0.4)
-    (none,) = reaches([replace(known, difference=replace(known.difference, value=0.0))])
+    assert reach.needed == prompts_needed(known.difference, 0.4)
+    (none,) = reaches([replace(known, difference=0.0)])
     assert none.needed is None
-    (far,) = reaches([replace(known, difference=replace(known.difference, value=1e-4))])
+    (far,) = reaches([replace(known, difference=1e-4)])
     assert far.needed is None and math.isfinite(far.smallest)

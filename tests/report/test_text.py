@@ -7,7 +7,6 @@ import pytest
 
 from rushes.report import text
 from rushes.report.model import MetricRow, Report
-from rushes.stats import Interval
 
 from .conftest import metric
 
@@ -19,7 +18,7 @@ def of(*metrics: MetricRow) -> Report:
 
 
 def bad_frames(low: float, high: float, n: int = 256) -> MetricRow:
-    return MetricRow("bad_frames", "lower", 0.323, 0.22, Interval(-0.103, low, high, n))
+    return MetricRow("bad_frames", "lower", 0.323, 0.22, -0.103, low, high, n)
 
 
 def test_verdict_better() -> None:

@@ -13,7 +13,7 @@ from rushes.backbones.base import Backbone
 from rushes.backbones.tiny import TinyBackbone
 from rushes.objectives.losses import ViewErrors, loss
 from rushes.objectives.safeguards import guarded
-from rushes.objectives.terms import Term
+from rushes.objectives.terms import Term, one_against_each
 from rushes.training.batches import Batch
 from rushes.training.gradients import Mode, backward, plain_errors, row_errors
 
@@ -25,12 +25,9 @@ BETA = 3.0
 ONES, MIXED, OTHER, TIE = (1, 1, 1, 1), (0, 1, -1, 1), (1, 1, 0, -1), (0, 0, 0, 0)
 
 
-def against(losers: int, weight: float | None = None) -> list[Term]:
+def against(losers: int) -> tuple[Term, ...]:
     """The first view against each of `losers` others, RealDPO's form."""
-    return [
-        Term("clip", (1.0, *(-1.0 if j == k else 0.0 for j in range(losers))), ONES, BETA, weight=weight or 1 / losers)
-        for k in range(losers)
-    ]
+    return one_against_each(losers, ONES, BETA)
 
 
 def pair(labels: tuple[int, ...], reduction: Any = "clip", **more: Any) -> list[Term]:

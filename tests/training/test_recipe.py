@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from rushes.training.recipe import load_recipe, recipe_names
+from rushes.noise.draws import TimeDraw
+from rushes.training.recipe import drawn_times, load_recipe, recipe_names
 
 OWN = """
 from rushes.recipes.sft import NEEDS, PAPER, Options, comparisons, times
@@ -31,8 +32,16 @@ def test_a_recipe_from_outside_the_package(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "mine_one" / "half.py").write_text(OWN.format(tiny=""))
     (tmp_path / "mine_one" / "broken.py").write_text("import no_such_library")
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert load_recipe("mine_one.method").PAPER == load_recipe("sft").PAPER
+    mine = load_recipe("mine_one.method")
+    assert mine.PAPER == load_recipe("sft").PAPER
+    assert drawn_times(mine, mine.Options()) == TimeDraw("logit_normal")
     with pytest.raises(ValueError, match=r"module mine_one\.half is not a recipe: it lacks TINY"):
         load_recipe("mine_one.half")
     with pytest.raises(ModuleNotFoundError, match="no_such_library"):  # theirs to see, not "no such recipe"
         load_recipe("mine_one.broken")
+
+
+def test_times_are_uniform_where_a_recipe_has_none() -> None:
+    recipe = load_recipe("realdpo")
+    assert not hasattr(recipe, "times")
+    assert drawn_times(recipe, recipe.Options()) == TimeDraw("uniform")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,8 +16,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import rushes
 from rushes.config.tables import Settings
+from rushes.records import plain
 
 if TYPE_CHECKING:
+    from rushes.evaluate.result import EvaluateResult
     from rushes.project.project import Project
 
 app = App(
@@ -57,13 +60,18 @@ def bar(name: str, total: int) -> Iterator[Callable[[int], None]]:
         yield lambda count: progress.advance(task, count)
 
 
-def tell(facts: Any, as_json: bool, lines: Sequence[str] | None = None) -> None:
-    """Facts as JSON; or as lines, which say them one by one unless given."""
+def tell(result: Any, as_json: bool, lines: Sequence[str] | None = None) -> None:
+    """A result as JSON; or as lines, which name its entries unless given. `docs/json.md` has the types."""
     if as_json:
-        print(json.dumps(facts, allow_nan=False))
+        print(json.dumps(plain(result), allow_nan=False))
         return
-    for line in [f"{name}: {value}" for name, value in facts.items()] if lines is None else lines:
+    for line in [f"{name}: {value}" for name, value in entries(result)] if lines is None else lines:
         print(line)
+
+
+def entries(result: Any) -> Iterator[tuple[str, Any]]:
+    """Names and values of a result's entries, without what it does not have."""
+    return ((name, value) for name, value in plain(result).items() if value is not None)
 
 
 def say(line: str) -> None:
@@ -81,15 +89,15 @@ def opened(folder: Path, settings: Settings) -> Iterator[Project]:
         yield project
 
 
-def in_words(metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def in_words(result: EvaluateResult) -> list[str]:
     """A line for each metric of an evaluation."""
 
-    def end(value: float | None) -> str:
-        return "unknown" if value is None else f"{value:+.4f}"
+    def end(value: float) -> str:
+        return f"{value:+.4f}" if math.isfinite(value) else "unknown"
 
     better = {"lower": "lower is better", "higher": "higher is better", "neutral": "neither direction is better"}
     return [
-        f"{name}: {row['base']:.4f} -> {row['trained']:.4f} ({row['difference']:+.4f}, 95 % interval "
-        f"{end(row['low'])} to {end(row['high'])}, n {row['n']}, {better[row['better']]})"
-        for name, row in metrics.items()
+        f"{name}: {row.base:.4f} -> {row.trained:.4f} ({row.difference:+.4f}, 95 % interval "
+        f"{end(row.low)} to {end(row.high)}, n {row.n}, {better[row.better]})"
+        for name, row in result.metrics.items()
     ]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 
@@ -45,9 +46,9 @@ def evaluate(
         from rushes.project import reports, stages
 
         with opened(project, read_settings(project, overrides)) as work:
-            facts = stages.evaluate_run(work, run)
-            summary = reports.write_summary(work.store, facts, work.seconds, work.settings.project.seed)
-        return tell(summary, as_json, in_words(summary["metrics"]))
+            measured = stages.evaluate_run(work, run)
+            summary = reports.write_summary(work.store, measured, work.seconds, work.settings.project.seed)
+        return tell(summary, as_json, in_words(summary))
     folders = {name: Path(folder) for name, folder in _named(systems, "--systems").items()}
     if write_vbench is not None or write_videophy is not None:
         wrote = _write_inputs(folders, prompts, first_frames, write_vbench, write_videophy)
@@ -65,9 +66,9 @@ def evaluate(
         from rushes.evaluate.judging import judge_folders
 
         judge = partial(judge_folders, judges, overrides, out, bar)
-    facts = evaluate_systems(asked, results, judge, bar)
-    lines = [*facts["verdicts"].values(), *facts["notes"], f"table: {facts['table']}", f"report: {facts['report']}"]
-    return tell(facts, as_json, lines)
+    result = evaluate_systems(asked, results, judge, bar)
+    lines = [*result.verdicts.values(), *result.notes, f"table: {result.table}", f"report: {result.report}"]
+    return tell(result, as_json, lines)
 
 
 @app.command
@@ -83,7 +84,7 @@ def report(
 
     settings = read_settings(project, overrides)
     with Store.open(project) as store:
-        tell({"report": str(reports.write_report(store, settings, run))}, as_json)
+        tell(reports.write_report(store, settings, run), as_json)
 
 
 @app.command
@@ -104,20 +105,21 @@ def compare(
     there = stage.find_table(target)
     if there is not None and not runs:
         table, better = stage.load_table(there)
-        facts: dict[str, Any] = {"table": str(there)}
+        result = stage.CompareResult(there)
     else:
         settings = read_settings(target, overrides)
         if not runs:
             raise ValueError(f"name runs of {target} to compare, such as `rushes compare {target} RUN RUN`")
         with Store.open(target) as store:
-            facts = stage.compare_runs(store, settings, runs)
-        table, better = stage.load_table(Path(facts["table"]))
-        better |= facts.pop("directions")
+            result, directions = stage.compare_runs(store, settings, runs)
+        table, better = stage.load_table(result.table)
+        better |= directions
     breaches = stage.check_gate(table, wanted, better) if wanted else []
-    facts["breaches"] = [f"{b.system}: {b.metric}: {b.words}" for b in breaches]
+    result = replace(result, breaches=tuple(f"{b.system}: {b.metric}: {b.words}" for b in breaches))
     passed = [] if wanted is None or breaches else ["gate: passed"]
-    lines = [*facts.get("verdicts", {}).values(), *(f"gate: {words}" for words in facts["breaches"]), *passed]
-    tell(facts, as_json, [*lines, *(f"{name}: {facts[name]}" for name in ("table", "report") if name in facts)])
+    lines = [*(result.verdicts or {}).values(), *(f"gate: {words}" for words in result.breaches), *passed]
+    files = {"table": result.table, "report": result.report}
+    tell(result, as_json, [*lines, *(f"{name}: {path}" for name, path in files.items() if path)])
     if breaches:
         sys.exit(1)
 

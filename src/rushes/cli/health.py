@@ -21,15 +21,11 @@ def beta(
     as_json: AsJson = False,
 ) -> None:
     """Propose beta from a short trial run, and say what it is under other conventions."""
-    from rushes.project.tuning import beta_conventions, beta_in_words, probe_beta
+    from rushes.project.tuning import beta_in_words, probe_beta
 
     with opened(project, read_settings(project, overrides)) as work:
-        facts = probe_beta(work, comparisons, steps, target)
-        lines = beta_in_words(facts)
-        for level, found in facts["levels"].items():
-            same = found["conventions"] = beta_conventions(work, found["beta"])
-            lines += [f"{level}: {value:.3g} as a {name}" for name, value in same.items()]
-    tell(facts, as_json, lines)
+        result = probe_beta(work, comparisons, steps, target)
+    tell(result, as_json, beta_in_words(result))
 
 
 @app.command

@@ -26,8 +26,8 @@ def demo(
     from rushes.project.demo import run_demo
 
     summary = run_demo(out, seed, bar)
-    recipe = f"recipe: {summary['run']}, chosen beforehand; all recipes are in the report"
-    lines = [*in_words(summary["metrics"]), recipe, f"report: {(out / 'report.html').resolve()}"]
+    recipe = f"recipe: {summary.run}, chosen beforehand; all recipes are in the report"
+    lines = [*in_words(summary), recipe, f"report: {(out / 'report.html').resolve()}"]
     tell(summary, as_json, lines)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from rushes.cli.console import AsJson, Overrides, ProjectFolder, app, in_words, opened, tell
+from rushes.cli.console import AsJson, Overrides, ProjectFolder, app, entries, in_words, opened, tell
 from rushes.config.files import load_settings
 from rushes.project.settings import FILE, adopt, overridden, read_settings, with_train, write_settings
 from rushes.store.database import Store
@@ -241,10 +241,11 @@ def run(
         folder, settings = out or Path(project.stem), load_settings(project, overrides)
         adopt(folder, settings, project)
     with opened(folder, settings) as work:
-        facts = run_all(work)
-    done = [name for name in ("import", "generate", "gaps", "caption", "label", "train") if name in facts]
-    stages = [f"{name}: " + ", ".join(f"{key} {value}" for key, value in facts[name].items()) for name in done]
-    tell(facts, as_json, [*stages, *in_words(facts["metrics"]), f"report: {facts['report']}"])
+        result = run_all(work)
+    stages = ("import", "generate", "gaps", "caption", "label", "train")
+    done = {name: stage for name, stage in entries(result) if name in stages}
+    lines = [f"{name}: " + ", ".join(f"{key} {value}" for key, value in entries(stage)) for name, stage in done.items()]
+    tell(result, as_json, [*lines, *in_words(result.evaluation), f"report: {result.report}"])
 
 
 @app.command

@@ -10,15 +10,13 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from rushes.config.tables import Settings
-from rushes.evaluate.folders import Folders
-from rushes.evaluate.measure import Measured
-from rushes.evaluate.suites import MetricSuite, general_meter, world_meter
-from rushes.evaluate.systems_report import SystemsComparison, build_report
+from rushes.evaluate.result import ComparedSystems, in_order, metric_rows, stored_video, systems_report
+from rushes.evaluate.stored import measures
+from rushes.evaluate.suites import general_meter, world_meter
 from rushes.media.files import whole_file
 from rushes.metrics.catalogue import all_metrics
-from rushes.records import Candidate
 from rushes.report.page import write
-from rushes.stats import Key, Measure, compare_systems, read_table
+from rushes.stats import compare_systems, read_table
 from rushes.store.database import Store
 
 BASE = "base"
@@ -26,10 +24,21 @@ TABLE, DETAILS = "table.json", "details.json"
 Rule = Literal["estimate", "shown", "excluded"]
 
 
-def compare_runs(store: Store, settings: Settings, runs: Sequence[str]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class CompareResult:
+    """Runs of a project beside its base, or a table that was written before, and what a gate says of it."""
+
+    table: Path  # means and differences of all pairs, as JSON
+    verdicts: Mapping[str, str] | None = None  # a sentence for each pair, by "FIRST|SECOND"; null for a table
+    report: Path | None = None  # the page; null for a table
+    breaches: tuple[str, ...] = ()  # of the gate, a sentence each
+
+
+def compare_runs(store: Store, settings: Settings, runs: Sequence[str]) -> tuple[CompareResult, Mapping[str, str]]:
     """Base and runs on the held-out prompts and seeds that each was evaluated on: reports/compare.json and .html.
 
-    Returns the verdict of every pair, the notes, the table and where both files lie.
+    Returns:
+        The result, and which direction of each metric is better.
 
     Raises:
         ValueError: a run that is named twice, or that was not evaluated.
@@ -39,69 +48,24 @@ def compare_runs(store: Store, settings: Settings, runs: Sequence[str]) -> dict[
         raise ValueError(f"each run is named once and the base is there already, got {', '.join(runs)}")
     meter = world_meter() if settings.footage.kind == "world" else general_meter()
     rows = {s: {(c.group, c.seed): c for c in store.candidates(split="eval", system=s)} for s in systems}
-    scores = {name: _scores(store, meter, name) for name in meter.better}
-    measures = [_measure(name, meter, rows, of) for name, of in scores.items()]
+    measured = measures(store, meter, rows)
     for system in systems:
-        if not any(measure.values[system] for measure in measures):
+        if not any(measure.values[system] for measure in measured):
             raise ValueError(
                 f"{system!r} has no scores on held-out prompts; run `rushes evaluate --run {system}` first"
             )
-    table = compare_systems(systems, [m for m in measures if any(m.values.values())], seed=settings.project.seed)
-    videos = {system: {key: _measured(c, scores) for key, c in of.items()} for system, of in rows.items()}
-    compared = SystemsComparison(
-        _folders(store, rows),
-        videos,
-        measures,
-        table=table,
-        notes=(),
-        drifts=dict.fromkeys(table.pairs),
-        title=settings.project.name,
-    )
-    headline = meter.headline
-    report = build_report(compared, headline, settings.report.cases, settings.project.seed)
+    measured = [measure for measure in measured if any(measure.values.values())]
+    table = compare_systems(systems, measured, seed=settings.project.seed)
+    values = {m.name: {rows[s][key].id: v for s, of in m.values.items() for key, v in of.items()} for m in measured}
+    videos = {s: {key: stored_video(store, of[key], values) for key in in_order([*of])} for s, of in rows.items()}
+    compared = ComparedSystems(metric_rows(measured, table), videos, meter.headline)
+    report = systems_report(compared, settings.report.cases, settings.project.seed, title=settings.project.name)
     target = store.project / "reports" / "compare.json"
     target.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(target) as part:
         part.write_text(json.dumps(table.as_json(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
     page = write(report, target.with_suffix(".html"), settings.report.max_mb)
-    return {
-        "verdicts": compared.verdicts(headline),
-        "table": str(target),
-        "report": str(page),
-        "directions": dict(meter.better),
-    }
-
-
-def _scores(store: Store, meter: MetricSuite, metric: str) -> dict[str, float]:
-    return {score.subject: score.value for score in store.scores(metric=metric) if score.measured_by == meter.name}
-
-
-def _measure(
-    name: str, meter: MetricSuite, rows: Mapping[str, Mapping[Key, Candidate]], scores: Mapping[str, float]
-) -> Measure:
-    values = {s: {key: scores[c.id] for key, c in of.items() if c.id in scores} for s, of in rows.items()}
-    return Measure(name, meter.better[name], values, meter.units.get(name, ""))
-
-
-def _measured(row: Candidate, scores: Mapping[str, Mapping[str, float]]) -> Measured:
-    values: dict[str, float | None] = {name: of[row.id] for name, of in scores.items() if row.id in of}
-    return Measured(
-        row.media,
-        row.width_px,
-        row.height_px,
-        frames=row.frames,
-        fps=row.fps,
-        values=values,
-        per_second={},
-        features=[],
-        coarse="",
-    )
-
-
-def _folders(store: Store, rows: Mapping[str, Mapping[Key, Candidate]]) -> Folders:
-    paths = {system: {key: store.media_path(c.media) for key, c in of.items()} for system, of in rows.items()}
-    captions = {c.group: c.caption for of in rows.values() for c in of.values()}
-    return Folders(paths, captions, {}, ())
+    return CompareResult(target, compared.verdicts(), page), meter.better
 
 
 @dataclass(frozen=True)

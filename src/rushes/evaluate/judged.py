@@ -14,29 +14,18 @@ from rushes.judges.protocols import Duel, duel
 from rushes.media.images import read_image
 from rushes.media.read import read_video
 from rushes.metrics.base import Shot
-from rushes.stats import Interval, Key, Match, Measure, WinRate, rank_systems, wilson, win_rate
+from rushes.report.model import Judged
+from rushes.stats import Interval, Key, Match, Measure, rank_systems, wilson, win_rate
 
 Tick = Callable[[int], None]
 Rate = Callable[[Shot], Mapping[str, float | None]]
-
-
-@dataclass(frozen=True)
-class HeadToHead:
-    """A judge on two systems; `wins` counts where the second won."""
-
-    first: str
-    second: str
-    wins: WinRate
-    disagreed: int
-    unreadable: int
-    first_slot: Interval | None  # share of decided answers that went to the side shown first; None = no decided answer
 
 
 @dataclass
 class Verdicts:
     """What all judges said: per judge its count on each pair, strengths of the systems, and scores of single clips."""
 
-    rows: list[tuple[str, HeadToHead]] = field(default_factory=list)
+    rows: list[Judged] = field(default_factory=list)
     strengths: dict[str, Interval] = field(default_factory=dict)
     measures: list[Measure] = field(default_factory=list)
 
@@ -53,7 +42,7 @@ def duels_of(
     return duels
 
 
-def head_to_head(first: str, second: str, duels: Mapping[Key, Duel | None]) -> HeadToHead | None:
+def head_to_head(judge: str, first: str, second: str, duels: Mapping[Key, Duel | None]) -> Judged | None:
     """Counts and the win rate, its interval over prompts; None where no pair could be judged."""
     answered = {key: duel for key, duel in duels.items() if duel is not None}
     if not answered:
@@ -63,7 +52,9 @@ def head_to_head(first: str, second: str, duels: Mapping[Key, Duel | None]) -> H
     decided = sum(duel.decided for duel in answered.values())
     slot = wilson(sum(duel.first_slot for duel in answered.values()), decided) if decided else None
     disagreed = sum(not duel.agreed for duel in answered.values())
-    return HeadToHead(first, second, wins, disagreed=disagreed, unreadable=len(duels) - len(answered), first_slot=slot)
+    return Judged(
+        judge, first, second, wins=wins, disagreed=disagreed, unreadable=len(duels) - len(answered), first_slot=slot
+    )
 
 
 def judge_all(judge: Judge, folders: Folders, notes: list[str], tick: Tick = lambda n: None) -> Verdicts:
@@ -71,11 +62,11 @@ def judge_all(judge: Judge, folders: Folders, notes: list[str], tick: Tick = lam
     verdicts, matches = Verdicts(), []
     for first, second in combinations(folders.systems, 2):
         duels = duels_of(judge, folders, first, second, tick)
-        result = head_to_head(first, second, duels)
+        result = head_to_head(judge.name, first, second, duels)
         if result is None:
             notes.append(f"{judge.name} could judge no pair of {first} and {second}.")
             continue
-        verdicts.rows.append((judge.name, result))
+        verdicts.rows.append(result)
         matches += [Match(second, first, duel.outcome, prompt) for (prompt, _), duel in duels.items() if duel]
     try:
         verdicts.strengths |= rank_systems(matches)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
+from rushes.evaluate.result import metric_rows
 from rushes.evaluate.suites import MetricSuite
 from rushes.media.read import read_video
 from rushes.media.resize import Frames
 from rushes.metrics.base import Shot
 from rushes.records import Candidate, Score, stable_hash
-from rushes.stats import Difference, Measure, compare_systems
+from rushes.report.model import MetricRow
+from rushes.stats import Key, Measure, compare_systems
 from rushes.store.database import Store
 
 
@@ -51,66 +51,46 @@ def score(
         tick()
 
 
-@dataclass(frozen=True)
-class TakePair:
-    """Two candidates, by their ids, that answer one prompt from one seed."""
-
-    prompt: str
-    base: str
-    trained: str
-
-
-def pairs(base: Sequence[Candidate], trained: Sequence[Candidate]) -> list[TakePair]:
+def pairs(base: Sequence[Candidate], trained: Sequence[Candidate]) -> list[tuple[Candidate, Candidate]]:
     """Candidates of two systems that share prompt and seed."""
-    partners = {(candidate.group, candidate.seed): candidate.id for candidate in trained}
-    keyed = [(c, partners.get((c.group, c.seed))) for c in base]
-    return [TakePair(c.group, c.id, partner) for c, partner in keyed if partner is not None]
+    partners = {(candidate.group, candidate.seed): candidate for candidate in trained}
+    return [(c, partners[c.group, c.seed]) for c in base if (c.group, c.seed) in partners]
 
 
-def compare(store: Store, meter: MetricSuite, pairs: Sequence[TakePair], *, seed: int = 0) -> dict[str, dict[str, Any]]:
-    """Differences of two systems over pairs, the bootstrap clustered by prompt.
+def measures(store: Store, meter: MetricSuite, rows: Mapping[str, Mapping[Key, Candidate]]) -> list[Measure]:
+    """The scores that the meter gave to systems' candidates."""
+    by_metric = []
+    for metric, better in meter.better.items():
+        scores = {s.subject: s.value for s in store.scores(metric=metric) if s.measured_by == meter.name}
+        values = {
+            system: {key: scores[row.id] for key, row in of.items() if row.id in scores} for system, of in rows.items()
+        }
+        by_metric.append(Measure(metric, better, values, meter.units.get(metric, "")))
+    return by_metric
 
-    A metric that could not be measured on either side leaves the pair out of that metric; `n` says how many are in, and
-    a metric without any is not in the table. `p_adjusted` is Holm's over the metrics that have a direction.
+
+def compare(
+    store: Store, meter: MetricSuite, pairs: Sequence[tuple[Candidate, Candidate]], *, seed: int = 0
+) -> dict[str, MetricRow]:
+    """Differences of two systems over pairs, by metric, the bootstrap clustered by prompt.
+
+    A metric that could not be measured on either side leaves the pair out of that metric; a metric without any is not
+    in the table.
 
     Raises:
         ValueError: no pairs, or none that the meter's headline metric (without one, any metric) could measure.
     """
     if not pairs:
         raise ValueError("the systems have no held-out prompt and seed in common; run `rushes evaluate`")
-    measures = []
-    for metric, better in meter.better.items():
-        values = {s.subject: s.value for s in store.scores(metric=metric) if s.measured_by == meter.name}
-        sides = {"base": [p.base for p in pairs], "trained": [p.trained for p in pairs]}
-        keyed = {
-            system: {
-                (p.prompt, at): values[id] for at, (p, id) in enumerate(zip(pairs, ids, strict=True)) if id in values
-            }
-            for system, ids in sides.items()
-        }
-        measures.append(Measure(metric, better, keyed, meter.units.get(metric, "")))
-    differences = compare_systems(("base", "trained"), measures, seed=seed).pairs["base", "trained"]
-    if meter.headline not in (*differences, "") or not differences:
+    keyed = {(base.group, at): (base, trained) for at, (base, trained) in enumerate(pairs)}
+    sides = {system: {key: pair[at] for key, pair in keyed.items()} for at, system in enumerate(("base", "trained"))}
+    measured = measures(store, meter, sides)
+    ((_, rows),) = metric_rows(measured, compare_systems(("base", "trained"), measured, seed=seed)).items()
+    metrics = {row.name: row for row in rows}
+    if meter.headline not in (*metrics, "") or not metrics:
         what = meter.headline or "nothing"
         raise ValueError(
             f"{what} could be measured on no pair of the {len(pairs)}, so there is no verdict; look at some clips in "
             "media/, they may be too short or without anything that moves"
         )
-    return {m.name: _row(m, differences[m.name]) for m in measures if m.name in differences}
-
-
-def _row(measure: Measure, difference: Difference) -> dict[str, Any]:
-    return {
-        "base": difference.first,
-        "trained": difference.second,
-        "difference": difference.interval.value,
-        "low": difference.interval.low,
-        "high": difference.interval.high,
-        "n": difference.interval.n,
-        "p": difference.p,
-        "p_adjusted": difference.p_adjusted,
-        "prompts": difference.prompts,
-        "spread": difference.spread,
-        "better": measure.better,
-        "unit": measure.unit,
-    }
+    return metrics

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -15,14 +14,13 @@ from rushes.evaluate.external import Others
 from rushes.evaluate.folders import Folders, find_folders
 from rushes.evaluate.judged import Verdicts
 from rushes.evaluate.measure import METER, Measured, measure_file
-from rushes.evaluate.systems_report import SystemsComparison, build_report
+from rushes.evaluate.result import ComparedSystems, ComparedVideo, in_order, metric_rows, systems_report
 from rushes.media.files import MediaError, whole_file
 from rushes.metrics import catalogue, sets
 from rushes.progress import Bar
-from rushes.records import stable_hash
-from rushes.report.model import Judged
+from rushes.records import plain, stable_hash
 from rushes.report.page import write
-from rushes.stats import Key, Measure, compare_systems
+from rushes.stats import ComparisonTable, Key, Measure, compare_systems
 
 Judge = Callable[[Folders, list[str]], Verdicts]
 
@@ -44,11 +42,20 @@ class Asked:
     seed: int = 0
 
 
-def evaluate_systems(asked: Asked, others: Others, judge: Judge, bar: Bar) -> dict[str, Any]:
+@dataclass(frozen=True)
+class SystemsResult:
+    """Folders of videos beside each other."""
+
+    verdicts: Mapping[str, str]  # a sentence for each pair, by "FIRST|SECOND"
+    notes: tuple[str, ...]  # what was left out, and why
+    table: Path  # means and differences of all pairs, as JSON
+    report: Path  # the page
+
+
+def evaluate_systems(asked: Asked, others: Others, judge: Judge, bar: Bar) -> SystemsResult:
     """Measure, compare, and write table.json, details.json and report.html; equal files give equal results.
 
-    `others` has scores that other programs gave to the same videos; `judge` asks the judges, if any. Returns the
-    verdict of every pair and the paths.
+    `others` has scores that other programs gave to the same videos; `judge` asks the judges, if any.
 
     Raises:
         ValueError: as `find_folders` does, no readable video, or a headline that is no measured metric.
@@ -69,35 +76,33 @@ def evaluate_systems(asked: Asked, others: Others, judge: Judge, bar: Bar) -> di
     if not any(table.pairs.values()):
         raise ValueError("no two systems have a readable video of one name, so nothing can be compared")
     drifts = {pair: _drift(videos, *pair, asked.seed) for pair in combinations(folders.systems, 2)}
-    judged = tuple(
-        Judged(
-            name,
-            r.first,
-            r.second,
-            wins=r.wins,
-            disagreed=r.disagreed,
-            unreadable=r.unreadable,
-            first_slot=r.first_slot,
-        )
-        for name, r in judge_verdicts.rows
-    )
-    compared = SystemsComparison(
-        folders,
-        videos,
-        measures,
-        table=table,
+    compared = ComparedSystems(
+        metric_rows(measures, table),
+        {system: {key: _video(folders, system, key, m, measures) for key, m in of} for system, of in _ordered(videos)},
+        asked.headline,
         notes=tuple(notes),
-        drifts=drifts,
-        judged=judged,
+        judged=tuple(judge_verdicts.rows),
         strengths=judge_verdicts.strengths,
     )
-    report = build_report(compared, asked.headline, asked.cases, asked.seed)
+    drift = drifts[compared.main]
+    report = systems_report(compared, asked.cases, asked.seed, first_frames=len(folders.stills), drift=drift)
     asked.out.mkdir(parents=True, exist_ok=True)
-    _write_json(asked.out / "table.json", table.as_json())
-    verdicts = compared.verdicts(asked.headline)
-    _write_json(asked.out / "details.json", _details(asked, compared, verdicts))
-    page = write(report, asked.out / "report.html", asked.max_mb)
-    return {"verdicts": verdicts, "notes": list(notes), "table": str(asked.out / "table.json"), "report": str(page)}
+    result = SystemsResult(compared.verdicts(), tuple(notes), asked.out / "table.json", asked.out / "report.html")
+    _write_json(result.table, table.as_json())
+    directions = {"directions": {m.name: m.better for m in measures}, "units": {m.name: m.unit for m in measures}}
+    _write_json(asked.out / "details.json", _details(asked, result) | directions | _numbers(table, drifts, videos))
+    write(report, result.report, asked.max_mb)
+    return result
+
+
+def _ordered(videos: Videos) -> Iterator[tuple[str, list[tuple[Key, Measured]]]]:
+    return ((system, [(key, of[key]) for key in in_order([*of])]) for system, of in videos.items())
+
+
+def _video(folders: Folders, system: str, key: Key, m: Measured, measures: Sequence[Measure]) -> ComparedVideo:
+    values = {measure.name: of[key] for measure in measures if key in (of := measure.values.get(system, {}))}
+    path, caption = folders.videos[system][key], folders.caption(key[0])
+    return ComparedVideo(path, caption, m.width_px, height_px=m.height_px, frames=m.frames, fps=m.fps, values=values)
 
 
 def readable(folders: Folders, videos: Videos) -> Folders:
@@ -201,42 +206,43 @@ def _unmeasured(videos: Videos) -> list[str]:
     return sentences
 
 
-def _details(asked: Asked, compared: SystemsComparison, verdicts: Mapping[str, str]) -> dict[str, Any]:
-    table = compared.table
+def _details(asked: Asked, result: SystemsResult) -> dict[str, Any]:
     return {
         "version": rushes.__version__,
         "meter": METER,
         "seed": asked.seed,
         "headline": asked.headline,
-        "verdicts": verdicts,
-        "notes": compared.notes,
-        "directions": {m.name: m.better for m in compared.measures},
-        "units": {m.name: m.unit for m in compared.measures},
+        "verdicts": result.verdicts,
+        "notes": result.notes,
+    }
+
+
+def _numbers(
+    table: ComparisonTable, drifts: Mapping[tuple[str, str], sets.FeatureDistance | None], videos: Videos
+) -> dict[str, Any]:
+    numbers = {
         "pairs": {
             f"{first}|{second}": {
-                name: _finite({"p": d.p, "p_adjusted": d.p_adjusted, "effect": d.effect, "prompts": d.prompts})
+                name: {"p": d.p, "p_adjusted": d.p_adjusted, "effect": d.effect, "prompts": d.prompts}
                 for name, d in row.items()
             }
             for (first, second), row in table.pairs.items()
         },
         "feature_distance": {
             f"{first}|{second}": {"value": d.value, "chance": d.chance, "p": d.p_value} if d else None
-            for (first, second), d in compared.drifts.items()
+            for (first, second), d in drifts.items()
         },
         "videos": {
             system: {_name(key): {"sha256": m.media, **m.values} for key, m in of.items()}
-            for system, of in compared.videos.items()
+            for system, of in videos.items()
         },
-        "inputs": stable_hash({s: {_name(k): m.media for k, m in of.items()} for s, of in compared.videos.items()}),
+        "inputs": stable_hash({s: {_name(k): m.media for k, m in of.items()} for s, of in videos.items()}),
     }
+    return {name: plain(value) for name, value in numbers.items()}
 
 
 def _name(key: Key) -> str:
     return key[0] if not key[1] else f"{key[0]}-{key[1]}"
-
-
-def _finite(row: Mapping[str, float | None]) -> dict[str, float | None]:
-    return {k: v if v is not None and math.isfinite(v) else None for k, v in row.items()}
 
 
 def _write_json(path: Path, data: Mapping[str, Any]) -> None:

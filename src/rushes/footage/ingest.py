@@ -27,14 +27,16 @@ Tick = Callable[[], None]
 
 @dataclass(frozen=True)
 class Imported:
-    """What of some footage is in the project now."""
+    """What of some footage is in the project now; what there is none of is null."""
 
     clips: int
-    held_out: int
-    takes: int = 0
-    takes_left_out: int = 0  # takes of held-out clips, which nothing may be trained on
-    duplicates: int = 0  # files of one content, caption and first frame as another
-    refused: int = 0  # clips and other pieces of the footage that could not be used
+    held_out: int | None  # of the clips
+    takes: int | None = None  # that came with the footage
+    takes_left_out: int | None = None  # takes of held-out clips, which nothing may be trained on
+    duplicates: int | None = None  # files of one content, caption and first frame as another
+    refused: int | None = None  # clips and other pieces of the footage that could not be used
+    prompts: int | None = None  # held out, of footage.bench
+    imported_of_systems: int | None = None  # takes of those prompts by other systems
 
 
 @dataclass(frozen=True)
@@ -73,12 +75,17 @@ def import_reviewed(
         else:
             takes += _take_takes(taker, checked, done)
     return Imported(
-        len(ids), len(out & ids.keys()), takes, takes_left_out=left_out, duplicates=done.duplicates, refused=done.failed
+        len(ids),
+        held_out=len(out & ids.keys()) or None,
+        takes=takes or None,
+        takes_left_out=left_out or None,
+        duplicates=done.duplicates or None,
+        refused=done.failed or None,
     )
 
 
-def import_bench(store: Store, bench: Bench, checked: Mapping[Path, VideoFacts], fps: float) -> Imported:
-    """Held-out prompts as clips of one frame at `fps`, and what other systems made of them as candidates."""
+def import_bench(store: Store, bench: Bench, checked: Mapping[Path, VideoFacts], fps: float) -> tuple[int, int]:
+    """Held-out prompts as clips of one frame at `fps`, and what other systems made of them as candidates; how many."""
     for index, (prompt, still) in enumerate(zip(bench.prompts, bench.first_frames, strict=True)):
         height, width, _ = read_image(still).shape
         media = store.put_media(still)
@@ -103,7 +110,7 @@ def import_bench(store: Store, bench: Bench, checked: Mapping[Path, VideoFacts],
         ]
         rows: list[Row] = [clip, *candidates]
         store.add(row for row in rows if store.find(row.id) is None)
-    return Imported(len(bench.prompts), len(bench.prompts), len(bench.prompts) * len(bench.systems))
+    return len(bench.prompts), len(bench.prompts) * len(bench.systems)
 
 
 def _several(done: Preflight) -> bool:

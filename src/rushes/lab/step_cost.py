@@ -28,7 +28,7 @@ from rushes.backbones.base import Backbone
 from rushes.lab.shapes import CAPTION, SHAPES, Shape
 from rushes.noise.draws import seeded
 from rushes.objectives.losses import ViewErrors, loss
-from rushes.objectives.terms import Term, TermBatch, collate
+from rushes.objectives.terms import Term, TermBatch, collate, one_against_each
 from rushes.training.batches import Batch
 from rushes.training.gradients import backward, measured_way, plain_errors, row_errors
 from rushes.training.loop import reference_errors
@@ -155,10 +155,9 @@ class _Bench:
 
     def _terms(self, views: int) -> TermBatch:
         labels = (0, *(1,) * (self.shape.frames - 1))
-        terms = [Term("supervised", (1.0,), labels, link="error")]
+        terms: Sequence[Term] = [Term("supervised", (1.0,), labels, link="error")]
         if views > 1:
-            against = [(1.0, *(-1.0 if j == k else 0.0 for j in range(1, views))) for k in range(1, views)]
-            terms = [Term("clip", each, labels, beta=100.0, weight=1 / len(against)) for each in against]
+            terms = one_against_each(views - 1, labels, beta=100.0)
         return collate([terms] * self.shape.comparisons, views, self.shape.frames)
 
     def _batch(self, views: int) -> Batch:

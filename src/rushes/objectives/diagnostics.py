@@ -60,6 +60,7 @@ def diagnose(errors: ViewErrors, terms: TermBatch) -> dict[str, float]:
     the link's slope (for the sigmoid one sigmoid(-logit), one half at the start), `LEVEL/saturated` the share of
     logits beyond `SATURATED` in size. A level whose terms do not compare has `LEVEL/error` or `LEVEL/excess` alone.
     """
+    terms = terms.to(errors.policy_BVF.device, errors.policy_BVF.dtype)
     out: dict[str, float] = {}
     for level in terms.levels:
         link = _link(terms, level)
@@ -69,15 +70,15 @@ def diagnose(errors: ViewErrors, terms: TermBatch) -> dict[str, float]:
             if len(own_N):
                 out[f"{level}/{link}"] = float(own_N.mean())
             continue
-        found = decisions(errors, terms, level)
-        if len(found.logits_N):
-            out |= {f"{level}/{name}": value for name, value in _of_level(found, errors, terms, level, link).items()}
+        decided = decisions(errors, terms, level)
+        if len(decided.logits_N):
+            out |= {f"{level}/{name}": value for name, value in _of_level(decided, errors, terms, level, link).items()}
     return out
 
 
-def _of_level(found: Decisions, errors: ViewErrors, terms: TermBatch, level: str, link: str) -> dict[str, float]:
-    logits = found.logits_N
-    smoothing = terms.smoothing_BK[found.comparison_N, found.term_N]
+def _of_level(decided: Decisions, errors: ViewErrors, terms: TermBatch, level: str, link: str) -> dict[str, float]:
+    logits = decided.logits_N
+    smoothing = terms.smoothing_BK[decided.comparison_N, decided.term_N]
     with torch.enable_grad():
         at = logits.clone().requires_grad_()
         losses = smoothed(link, at, smoothing)
@@ -93,7 +94,7 @@ def _of_level(found: Decisions, errors: ViewErrors, terms: TermBatch, level: str
         "spread": float(logits.std(correction=0)),
         "gradient": float(-slope.mean()),
         "saturated": float((logits.abs() > SATURATED).float().mean()),
-        "beta": float(terms.beta_BK[found.comparison_N, found.term_N].mean()),
+        "beta": float(terms.beta_BK[decided.comparison_N, decided.term_N].mean()),
     }
 
 

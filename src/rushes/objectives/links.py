@@ -56,7 +56,6 @@ def smoothed(link: str, logit: Tensor, smoothing_B: Tensor) -> Tensor:
         smoothing_B: s of each comparison, in [0, 1/2).
     """
     f = LINKS[link]
-    if not smoothing_B.any():
-        return f(logit)
+    # Without a branch on s, which would wait for a GPU: at s = 0 the second part adds an exact zero.
     s = smoothing_B.reshape(-1, *[1] * (logit.ndim - 1))
     return (1 - s) * f(logit) + s * f(-logit)

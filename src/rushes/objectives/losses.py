@@ -6,14 +6,17 @@ what makes view-by-view backpropagation exact (see `rushes.training.gradients`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from rushes.objectives.links import smoothed
-from rushes.objectives.terms import ALONE, TermBatch
+from rushes.objectives.terms import ALONE, Reduction, TermBatch
+
+LossType = Literal["sigmoid", "hinge", "ipo"]
 
 
 @dataclass(frozen=True)
@@ -87,13 +90,14 @@ def loss(errors: ViewErrors, terms: TermBatch, counts: Mapping[str, Tensor] | No
     """The comparisons' loss: per level the weighted sum of its scored losses over the level's count; levels add up.
 
     Args:
-        errors: of the policy (with gradient) and the reference (without).
-        terms: of the same comparisons.
+        errors: of the policy (with gradient) and the reference (without), on any device.
+        terms: of the same comparisons; they are taken to the errors' device and precision.
         counts: what each level is divided by; default the batch's own. Give the sum over ranks or micro-batches to
             average exactly over all of them, whatever each holds.
 
     A batch in which nothing is scored gives a zero that is connected to the graph.
     """
+    terms = terms.to(errors.policy_BVF.device, errors.policy_BVF.dtype)
     counts = terms.counts() if counts is None else counts
     total = errors.policy_BVF.new_zeros(())
     for k, (level, _, _) in enumerate(terms.forms):
@@ -101,3 +105,92 @@ def loss(errors: ViewErrors, terms: TermBatch, counts: Mapping[str, Tensor] | No
         weight = terms.weight_BK[:, k].reshape(-1, *[1] * (value.ndim - 1))
         total = total + torch.where(scored, weight * value, 0.0).sum() / counts[level].clamp(min=1)
     return total
+
+
+def dpo_loss(
+    policy_errors: Tensor,
+    reference_errors: Tensor | None,
+    *,
+    beta: float,
+    labels: Tensor | Sequence[int] | Sequence[Sequence[int]] | None = None,
+    loss_type: LossType = "sigmoid",
+    label_smoothing: float = 0.0,
+    reduction: Reduction = "clip",
+) -> Tensor:
+    """Diffusion-DPO (arXiv 2311.12908, equation 14) of a winner against one loser or the mean over several.
+
+    Of each loser k the logit is -(beta / 2) label (D_0 - D_k), with D the policy's error minus the reference's; above
+    zero the winner fits better. All views of a comparison should share noise and time.
+
+    Args:
+        policy_errors: mean squared errors of the prediction, [B, V] or by latent frame [B, V, F], with gradient. View 0
+            is the winner, V >= 2. On any device; below float32 they are widened.
+        reference_errors: the same of the frozen model; None = margins of the policy's errors alone.
+        beta: strength, above 0. For means over all elements of a latent the papers take 50 to 5000.
+        labels: [B] or [B, F]: +1 where view 0 wins, -1 where it loses, 0 where nothing is scored; None = all +1.
+        loss_type: in trl's words, of the logit x: "sigmoid" -log sigmoid(x), "hinge" max(0, 1 - x), "ipo" (x - 1/2)^2.
+        label_smoothing: probability in [0, 1/2) that a label is wrong.
+        reduction: "clip" averages a clip's scored frames before the loss; "segment" has a loss for each frame
+            (DenseDPO); "sum_inside" sums them before the loss.
+
+    Returns:
+        A scalar: the mean over comparisons, or with "segment" over frames, that are scored. With "sigmoid" it is ln 2
+        where policy and reference agree.
+
+    Raises:
+        ValueError: shapes that do not fit together, or an argument out of its range.
+    """
+    wide = torch.promote_types(policy_errors.dtype, torch.float32)
+    policy_BVF = (policy_errors[..., None] if policy_errors.ndim == 2 else policy_errors).to(wide)
+    _check_dpo(policy_errors, reference_errors, beta, loss_type, label_smoothing, reduction)
+    B, V, F = policy_BVF.shape
+    reference_BVF = (
+        torch.zeros_like(policy_BVF) if reference_errors is None else reference_errors.reshape(B, V, F).to(wide)
+    )
+    row = policy_BVF.new_ones(B, V - 1)
+    eye = torch.eye(V - 1, dtype=wide, device=row.device)
+    terms = TermBatch(
+        forms=(("clip", loss_type, reduction),) * (V - 1),
+        coefficients_BKV=torch.cat([torch.ones_like(eye[:, :1]), -eye], 1).expand(B, V - 1, V),
+        labels_BKF=_labels(labels, policy_BVF)[:, None].expand(B, V - 1, F),
+        beta_BK=row * beta,
+        weight_BK=row / (V - 1),
+        smoothing_BK=row * label_smoothing,
+        reference_BK=row * (reference_errors is not None),
+    )
+    return loss(ViewErrors(policy_BVF, reference_BVF), terms)
+
+
+def _check_dpo(
+    policy: Tensor, reference: Tensor | None, beta: float, loss_type: str, label_smoothing: float, reduction: str
+) -> None:
+    shape = list(policy.shape)
+    if len(shape) not in (2, 3) or shape[1] < 2:
+        raise ValueError(f"dpo_loss: policy_errors must be [B, V] or [B, V, F] with two views or more, got {shape}")
+    if reference is not None and reference.shape != policy.shape:
+        raise ValueError(
+            f"dpo_loss: reference_errors {list(reference.shape)} must have the shape of policy_errors, {shape}"
+        )
+    for name, value, words in (
+        ("loss_type", loss_type, get_args(LossType)),
+        ("reduction", reduction, get_args(Reduction)),
+    ):
+        if value not in words:
+            raise ValueError(f"dpo_loss: {name} must be one of {', '.join(words)}, got {value!r}")
+    if not beta > 0:
+        raise ValueError(f"dpo_loss: beta must be above 0, got {beta}")
+    if not 0 <= label_smoothing < 0.5:
+        raise ValueError(f"dpo_loss: label_smoothing must be in [0, 0.5), got {label_smoothing}")
+
+
+def _labels(labels: Tensor | Sequence[int] | Sequence[Sequence[int]] | None, errors_BVF: Tensor) -> Tensor:
+    """Labels [B, F] beside the errors."""
+    B, _, F = errors_BVF.shape
+    if labels is None:
+        return errors_BVF.new_ones(B, F)
+    given = torch.as_tensor(labels)
+    if given.shape not in ((B,), (B, F)):
+        raise ValueError(f"dpo_loss: labels must be [{B}] or [{B}, {F}], got {list(given.shape)}")
+    if not given.is_meta and not ((given == 0) | (given.abs() == 1)).all():
+        raise ValueError("dpo_loss: labels must be +1 (view 0 wins), -1 (it loses) or 0 (not scored)")
+    return given.to(errors_BVF).reshape(B, -1).expand(B, F)

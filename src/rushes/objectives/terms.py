@@ -6,7 +6,7 @@ Every method here is a choice of terms. Shapes: B comparisons, V views, K terms,
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -93,14 +93,21 @@ class TermBatch:
         return any(bool(self.reference_BK[:, k].any()) for k, (_, link, _) in enumerate(self.forms) if link != "error")
 
     def __getitem__(self, rows: slice | Tensor) -> TermBatch:
+        return self._each(lambda value: value[rows])
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> TermBatch:
+        """The same terms on a device, in a precision."""
+        return self._each(lambda value: value.to(device=device, dtype=dtype))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> TermBatch:
         return TermBatch(
-            self.forms,
-            self.coefficients_BKV[rows],
-            self.labels_BKF[rows],
-            beta_BK=self.beta_BK[rows],
-            weight_BK=self.weight_BK[rows],
-            smoothing_BK=self.smoothing_BK[rows],
-            reference_BK=self.reference_BK[rows],
+            forms=self.forms,
+            coefficients_BKV=change(self.coefficients_BKV),
+            labels_BKF=change(self.labels_BKF),
+            beta_BK=change(self.beta_BK),
+            weight_BK=change(self.weight_BK),
+            smoothing_BK=change(self.smoothing_BK),
+            reference_BK=change(self.reference_BK),
         )
 
     def counts(self) -> dict[str, Tensor]:
@@ -149,3 +156,27 @@ def collate(terms: Sequence[Sequence[Term]], views: int, frames: int) -> TermBat
             batch.beta_BK[b, k], batch.weight_BK[b, k] = term.beta, term.weight
             batch.smoothing_BK[b, k], batch.reference_BK[b, k] = term.smoothing, float(term.reference)
     return batch
+
+
+def frame_labels(frames: int | Sequence[int]) -> tuple[int, ...]:
+    """A label for each latent frame: those given, or of a number of frames all scored (1)."""
+    return (1,) * frames if isinstance(frames, int) else tuple(frames)
+
+
+def one_against_each(
+    losers: int, frames: int | Sequence[int], beta: float, *, level: str = "clip", unused: float = 0.0
+) -> tuple[Term, ...]:
+    """View 0 against each of the views 1 .. N, averaged: a term of weight 1 / N for each loser.
+
+    Args:
+        losers: N.
+        frames: latent frames F, all of them scored; or a label for each, 0 for those that are not scored.
+        beta: strength per mean squared error, with the one-half.
+        level: name under which the terms are logged.
+        unused: coefficient of the losers that a term is not about, +0 or -0; the two differ in a run's hash alone.
+    """
+    labels = frame_labels(frames)
+    return tuple(
+        Term(level, (1.0, *(-1.0 if j == k else unused for j in range(losers))), labels, beta, weight=1 / losers)
+        for k in range(losers)
+    )

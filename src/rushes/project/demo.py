@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from rushes.config.tables import (
     EvaluateSettings,
@@ -15,6 +14,7 @@ from rushes.config.tables import (
     ProjectSettings,
     Settings,
 )
+from rushes.evaluate.result import EvaluateResult
 from rushes.media.files import whole_file
 from rushes.progress import Bar, no_bar
 from rushes.project import labels, reports, stages, training
@@ -41,7 +41,7 @@ def demo_settings(seed: int, recipe: str) -> Settings:
     )
 
 
-def run_demo(out: Path, seed: int = 0, bar: Bar = no_bar) -> dict[str, Any]:
+def run_demo(out: Path, seed: int = 0, bar: Bar = no_bar) -> EvaluateResult:
     """Base, takes, labels, training, held-out evaluation, report; a run that was stopped goes on where it was.
 
     Writes `report.html` and `summary.json` into `out`, beside the project that they come from.
@@ -53,19 +53,17 @@ def run_demo(out: Path, seed: int = 0, bar: Bar = no_bar) -> dict[str, Any]:
     stages.generate_takes(project, TAKES)
     stages.generate_takes(project, GUIDED)
     labels.label_pairs(project)
-    results: dict[str, Mapping[str, Any]] = {}
+    results: dict[str, EvaluateResult] = {}
     for recipe in ARMS:
         arm = Project(project.store, demo_settings(seed, recipe), bar, project.seconds)
         training.train_run(arm)
         results[recipe] = stages.evaluate_run(arm)
-    facts = {
-        **results[HEADLINE],
-        "title": "Rushes demo: the embedded world",
-        "arms": {name: result["metrics"] for name, result in results.items() if name != HEADLINE},
-    }
-    summary = reports.write_summary(project.store, facts, project.seconds, seed)
-    page = reports.write_report(project.store, settings)
-    for made, name in ((page, "report.html"), (page.with_suffix(".json"), "summary.json")):
+    headline = results.pop(HEADLINE)
+    arms = {name: result.metrics for name, result in results.items()}
+    result = replace(headline, arms=arms, title="Rushes demo: the embedded world")
+    summary = reports.write_summary(project.store, result, project.seconds, seed)
+    page = reports.write_report(project.store, settings).report
+    for source, name in ((page, "report.html"), (page.with_suffix(".json"), "summary.json")):
         with whole_file(out / name) as partial:
-            shutil.copyfile(made, partial)
+            shutil.copyfile(source, partial)
     return summary

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from rushes.backbones.stills import StillMaker
 from rushes.media.images import write_image
@@ -13,9 +13,17 @@ from rushes.project.project import Project
 from rushes.records import Clip, stable_hash
 
 
+@dataclass(frozen=True)
+class StillsResult:
+    """First frames of held-out prompts."""
+
+    stills: int  # that were asked for, all of which are there
+    new: int  # drawn now
+
+
 def make_stills(
     project: Project, pipeline: Path, prompts: Sequence[str], *, steps: int, guidance: float
-) -> dict[str, Any]:
+) -> StillsResult:
     """A first frame for each prompt by the image pipeline in a folder, as held-out prompts; what is there stays.
 
     Raises:
@@ -57,4 +65,4 @@ def make_stills(
             )
             project.store.add([row])
             tick(1)
-    return {"stills": len(wanted), "made_now": len(missing)}
+    return StillsResult(len(wanted), len(missing))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rushes.footage import preflight_costs, preflight_text
 from rushes.footage.find import find_bench, find_footage
-from rushes.footage.ingest import import_bench, import_reviewed
+from rushes.footage.ingest import Imported, import_bench, import_reviewed
 from rushes.footage.preflight import Length, Preflight, PreflightOptions, all_videos, review
 from rushes.footage.probe_cache import ProbeCache
 from rushes.footage.split import share_held_out
@@ -22,7 +22,7 @@ from rushes.project.project import Project, load_model
 Facts = dict[str, Any]
 
 
-def import_footage(project: Project) -> Facts:
+def import_footage(project: Project) -> Imported:
     """Real clips into the store, after a preflight.
 
     Raises:
@@ -32,8 +32,7 @@ def import_footage(project: Project) -> Facts:
     table, size = project.settings.footage, project.settings.backbone
     if table.kind == "world":
         with project.timed("import", table.clips + table.eval_prompts) as tick:
-            world = import_world(project.store, table, size, project.settings.project.seed, lambda: tick(1))
-        return {"clips": world.clips, "held_out": world.held_out}
+            return import_world(project.store, table, size, project.settings.project.seed, lambda: tick(1))
     ask = _ask(project)
     with _reviewed(project, ask) as (facts, done, bench):
         preflight_text.write_review(project.store.project, done, ask, preflight_costs.summary(done, ask))
@@ -46,11 +45,10 @@ def import_footage(project: Project) -> Facts:
             project.say(f"left out: {refused.source}: {refused.words}")
         with project.timed("import", done.clips) as tick:
             taken = import_reviewed(project.store, facts, done, ask, lambda: tick(1))
-            found: Facts = {name: count for name, count in asdict(taken).items() if count}
             if bench:
-                prompts = import_bench(project.store, bench, done.bench, size.fps)
-                found |= {"prompts": prompts.clips, "imported_of_systems": prompts.takes}
-    return found
+                prompts, takes = import_bench(project.store, bench, done.bench, size.fps)
+                taken = replace(taken, prompts=prompts, imported_of_systems=takes)
+    return taken
 
 
 def preflight(project: Project) -> tuple[Facts, list[str]]:

@@ -6,25 +6,41 @@ What people do is in `rushes.project.labeling_page`. Free of torch.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from rushes import label
 from rushes.config.tables import LabelSettings, Settings
 from rushes.judges.base import PointwiseJudge
 from rushes.judges.build import judge_of
 from rushes.judges.vlm import Account
-from rushes.records import Candidate, stable_hash
+from rushes.records import INLINE, Candidate, stable_hash
 from rushes.store.annotators import PEOPLE, labels_to_train_on
 from rushes.store.database import Store
 
 if TYPE_CHECKING:
     from rushes.project.project import Project
 
-Facts = dict[str, Any]
 PROBE_PAIRS = 10  # pairs of `rushes eta` that people are offered at each level
 
 
-def label_takes(project: Project) -> Facts:
+@dataclass(frozen=True)
+class LabelResult:
+    """Labels of pairs of takes, or scores of takes; what was not asked for is null."""
+
+    by: str  # judge, or "human:"
+    pairs: int | None = None  # compared
+    left: int | None = None  # segments in which the left take is better
+    tie: int | None = None  # segments without a better take
+    right: int | None = None  # segments in which the right take is better
+    scored: int | None = None  # takes with a score
+    not_scored: int | None = None  # takes that the judge gave no score
+    # questions to a model: `answered`, and by its cause each that was not
+    questions: Mapping[str, int] = field(default_factory=dict, metadata=INLINE)
+
+
+def label_takes(project: Project) -> LabelResult:
     """Labels in the form that the settings ask for; where people label, those that are there.
 
     Raises:
@@ -35,7 +51,7 @@ def label_takes(project: Project) -> Facts:
     return (score_takes if project.settings.label.form == "scores" else label_pairs)(project)
 
 
-def label_pairs(project: Project) -> Facts:
+def label_pairs(project: Project) -> LabelResult:
     """Labels for pairs of takes.
 
     Raises:
@@ -54,11 +70,10 @@ def label_pairs(project: Project) -> Facts:
             counts = label.label(
                 project.store, judge, candidates, segment_s=segment_s, settings_hash=made_from, tick=lambda: tick(1)
             )
-    labels = {"left": counts[1], "tie": counts[0], "right": counts[-1]}
-    return {"by": judge.name, "pairs": pairs, **labels, **account.facts()}
+    return LabelResult(judge.name, pairs, counts[1], counts[0], counts[-1], questions=account.facts())
 
 
-def _by_people(store: Store) -> Facts:
+def _by_people(store: Store) -> LabelResult:
     rows = labels_to_train_on(store, PEOPLE)
     if not rows:
         raise ValueError(
@@ -66,7 +81,7 @@ def _by_people(store: Store) -> Facts:
             "its page, then run this again"
         )
     counts = Counter(label for row in rows for label in row.labels)
-    return {"by": PEOPLE, "pairs": len(rows), "left": counts[1], "tie": counts[0], "right": counts[-1]}
+    return LabelResult(PEOPLE, len(rows), counts[1], counts[0], counts[-1])
 
 
 def to_compare(store: Store, settings: Settings) -> tuple[Candidate, ...]:
@@ -92,7 +107,7 @@ def _made_from(settings: LabelSettings) -> str:
     return stable_hash([settings.by, settings.margin, settings.whole or settings.segment_s, settings.frames_per_s])
 
 
-def score_takes(project: Project) -> Facts:
+def score_takes(project: Project) -> LabelResult:
     """Scores from 0 to 10 for takes.
 
     Raises:
@@ -107,4 +122,5 @@ def score_takes(project: Project) -> Facts:
         if not isinstance(judge, PointwiseJudge):
             raise ValueError(f"label.prompt: {judge.name} compares clips and gives no scores; set it to realdpo")
         counts = label.rate(project.store, judge, takes, tick=lambda: tick(1))
-    return {"by": judge.name, "scored": counts[True], "not_scored": counts[False], **account.facts()}
+    scored, unscored = counts[True], counts[False]
+    return LabelResult(judge.name, scored=scored, not_scored=unscored, questions=account.facts())

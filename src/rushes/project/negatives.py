@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import dataclass
 
 from rushes import likeness
 from rushes.caption import writers
@@ -11,9 +12,19 @@ from rushes.config.files import settings_hash
 from rushes.judges.build import ANSWERS
 from rushes.judges.endpoint import ChatEndpoint
 from rushes.project.project import Project
-from rushes.project.stages import Facts
 from rushes.records import Candidate
 from rushes.training.views import of_clip, takes
+
+
+@dataclass(frozen=True)
+class CaptionResult:
+    """Captions that are wrong, of training clips."""
+
+    by: str  # writer
+    written: int  # now
+    there: int  # from before
+    unchanged: int  # texts in which the writer found nothing to change, which are not stored
+    clips_without_takes: int | None = None  # which a writer that looks at takes leaves out; null = none
 
 
 def measure_likeness(project: Project) -> None:
@@ -24,7 +35,7 @@ def measure_likeness(project: Project) -> None:
         likeness.measure(project.store, missing, clips, project.settings.footage.fit, lambda: tick(1))
 
 
-def wrong_captions(project: Project) -> Facts:
+def wrong_captions(project: Project) -> CaptionResult:
     """Captions that are wrong, or wrong where a take is, for every training clip.
 
     Raises:
@@ -48,9 +59,8 @@ def wrong_captions(project: Project) -> Facts:
         with project.timed("caption", len(pairs)) as tick:
             made_from = settings_hash(settings.model_copy(update={"about": "all"}))  # a text is the same, however many
             counts = write_wrong(store, writer, pairs, settings_hash=made_from, tick=lambda: tick(1))
-    facts: Facts = {"by": writer.name, **{name: counts[name] for name in ("written", "there", "unchanged")}}
     without = len(clips) - len({clip.id for clip, _ in pairs})
-    return facts | ({"clips_without_takes": without} if without else {})
+    return CaptionResult(writer.name, counts["written"], counts["there"], counts["unchanged"], without or None)
 
 
 def _chosen(project: Project) -> dict[str, tuple[Candidate, ...]]:

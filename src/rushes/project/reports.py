@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import rushes
 from rushes.config.tables import Settings, TrainSettings
+from rushes.evaluate.result import EvaluateResult, read_evaluation
+from rushes.evaluate.run_report import collect
 from rushes.media.files import whole_file
-from rushes.report.collect import collect
+from rushes.records import plain
 from rushes.report.page import write
 from rushes.store.database import Store
+
+
+@dataclass(frozen=True)
+class ReportResult:
+    """The report of a run."""
+
+    report: Path  # the page, one HTML file
 
 
 def run_name(settings: TrainSettings) -> str:
@@ -27,36 +35,26 @@ def summary_path(store: Store, run: str) -> Path:
     return store.project / "reports" / f"{run}.json"
 
 
-def write_summary(store: Store, facts: Mapping[str, Any], seconds: Mapping[str, float], seed: int) -> dict[str, Any]:
-    """reports/RUN.json: what `evaluate` found, and the seconds that each stage has taken in the project so far.
+def write_summary(store: Store, result: EvaluateResult, seconds: Mapping[str, float], seed: int) -> EvaluateResult:
+    """reports/RUN.json: what `evaluate` measured, and the seconds that each stage has taken in the project so far.
 
     Numbers that are not finite, such as the ends of an interval from one prompt, are null.
     """
-    summary: dict[str, Any] = _finite(
-        {
-            **facts,
-            "seconds": {stage: round(s, 2) for stage, s in seconds.items()},
-            "seed": seed,
-            "version": rushes.__version__,
-            "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
+    result = replace(
+        result,
+        seconds={stage: round(s, 2) for stage, s in seconds.items()},
+        seed=seed,
+        version=rushes.__version__,
+        made_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    path = summary_path(store, facts["run"])
+    path = summary_path(store, result.run)
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as partial:
-        partial.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    return summary
+        partial.write_text(json.dumps(plain(result), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    return result
 
 
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def write_report(store: Store, settings: Settings, run: str = "") -> Path:
+def write_report(store: Store, settings: Settings, run: str = "") -> ReportResult:
     """reports/RUN.html from the store and the summary; `run` is the one that the settings name if it is empty.
 
     Raises:
@@ -66,9 +64,5 @@ def write_report(store: Store, settings: Settings, run: str = "") -> Path:
     source = summary_path(store, run)
     if not source.is_file():
         raise ValueError(f"{source} is not there, so run {run!r} has no results to report; run `rushes evaluate` first")
-    try:
-        summary = json.loads(source.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{source}: not JSON ({error}); run `rushes evaluate`, which writes it again") from error
-    report = collect(store, summary, run, settings.report.cases, settings.project.seed)
-    return write(report, source.with_suffix(".html"), settings.report.max_mb)
+    report = collect(store, read_evaluation(source), settings.report.cases, settings.project.seed)
+    return ReportResult(write(report, source.with_suffix(".html"), settings.report.max_mb))

@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass, field
+from pathlib import Path
 
+from rushes.evaluate.result import EvaluateResult
+from rushes.footage.ingest import Imported
 from rushes.project import labels, negatives, reports, stages, training
 from rushes.project.project import Project
+from rushes.records import INLINE
 from rushes.training.recipe import load_recipe
 
 
-def run_all(project: Project) -> dict[str, Any]:
+@dataclass(frozen=True)
+class RunResult:
+    """What each stage did; a stage that the recipe does not need is null."""
+
+    import_: Imported
+    generate: stages.GenerateResult | None
+    gaps: stages.GenerateResult | None  # takes that continue a clip across a gap
+    caption: negatives.CaptionResult | None
+    label: labels.LabelResult | None
+    train: training.TrainResult
+    evaluation: EvaluateResult = field(metadata=INLINE)
+    report: Path  # the page, one HTML file
+
+
+def run_all(project: Project) -> RunResult:
     """From footage to report: what each stage did, and the summary.
 
     Raises:
         ValueError: as the stages do; what a late stage would lack is said before the first long one.
     """
     _ = project.base  # a size that the codec cannot take is said before any footage is read
-    facts: dict[str, Any] = {"import": stages.import_footage(project)}
+    imported = stages.import_footage(project)
     stages.held_out_clips(project)
     settings = project.settings
     needs = load_recipe(settings.train.recipe).NEEDS
@@ -25,18 +43,19 @@ def run_all(project: Project) -> dict[str, Any]:
         raise ValueError(f"label.by: recipe {recipe!r} needs labels; set it to human, vlm, metric or world")
     if "scores" in needs and settings.label.by == "none" and not project.store.scores():
         raise ValueError(f"label.by: recipe {settings.train.recipe!r} needs scores; set it to world or metric")
-    imported = project.store.candidates(split="train", kind="imported")
     # Takes that came with the footage are what the recipe needs; the model then makes none of its own.
-    if ("takes" in needs and not imported) or "guided" in needs:
-        facts["generate"] = stages.generate_takes(project)
-    if "gaps" in needs:
-        one = settings.generate.model_copy(update={"kind": "gap", "takes": 1})
-        facts["gaps"] = stages.generate_takes(project, one)
-    if "wrong captions" in needs and settings.caption.by != "none":
-        facts["caption"] = negatives.wrong_captions(project)
-    if settings.label.by != "none":
-        facts["label"] = labels.label_takes(project)
-    facts["train"] = training.train_run(project)
-    evaluated = stages.evaluate_run(project)
-    summary = reports.write_summary(project.store, evaluated, project.seconds, settings.project.seed)
-    return {**facts, **summary, "report": str(reports.write_report(project.store, settings))}
+    takes = "takes" in needs and not project.store.candidates(split="train", kind="imported")
+    gaps = settings.generate.model_copy(update={"kind": "gap", "takes": 1})
+    wrong = "wrong captions" in needs and settings.caption.by != "none"
+    return RunResult(
+        import_=imported,
+        generate=stages.generate_takes(project) if takes or "guided" in needs else None,
+        gaps=stages.generate_takes(project, gaps) if "gaps" in needs else None,
+        caption=negatives.wrong_captions(project) if wrong else None,
+        label=labels.label_takes(project) if settings.label.by != "none" else None,
+        train=training.train_run(project),
+        evaluation=reports.write_summary(
+            project.store, stages.evaluate_run(project), project.seconds, settings.project.seed
+        ),
+        report=reports.write_report(project.store, settings).report,
+    )

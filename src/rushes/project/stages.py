@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 from rushes import encode, generate
 from rushes.config.tables import GenerateSettings
 from rushes.evaluate import stored
+from rushes.evaluate.result import EvaluateResult
 from rushes.media.resize import Frames
 from rushes.project.intake import import_footage as import_footage  # the first of them
 from rushes.project.project import BASE, Project, base_beside, load_run
@@ -15,10 +16,17 @@ from rushes.project.reports import run_name
 from rushes.records import Candidate, Clip, stable_hash
 from rushes.training.views import first_frame_of
 
-Facts = dict[str, Any]
+
+@dataclass(frozen=True)
+class GenerateResult:
+    """Takes of training clips."""
+
+    by: str  # system: "base", or a run
+    takes: int  # that the settings ask for, all of which are there
+    new: int  # generated now
 
 
-def generate_takes(project: Project, settings: GenerateSettings | None = None, system: str = "") -> Facts:
+def generate_takes(project: Project, settings: GenerateSettings | None = None, system: str = "") -> GenerateResult:
     """Takes of every training clip by a system: "base", a finished run, or by default what training starts from.
 
     Raises:
@@ -28,8 +36,8 @@ def generate_takes(project: Project, settings: GenerateSettings | None = None, s
     clips = project.store.clips("train")
     if not clips:
         raise ValueError("the project has no clips to train on; run `rushes import` first")
-    wanted, made = _generate(project, clips, settings, system, project.settings.project.seed, "generate")
-    return {"by": system, "takes": len(wanted), "made_now": made}
+    wanted, new = _generate(project, clips, settings, system, project.settings.project.seed, "generate")
+    return GenerateResult(system, len(wanted), new)
 
 
 def _generate(
@@ -99,7 +107,7 @@ def held_out_takes(project: Project, system: str, beside: str = "") -> list[Cand
     return [row for row in project.store.candidates(split="eval", system=system) if row.id in made]
 
 
-def evaluate_run(project: Project, run: str = "") -> Facts:
+def evaluate_run(project: Project, run: str = "") -> EvaluateResult:
     """Held-out prompts and seeds by the base and a trained model, measured and compared.
 
     Raises:
@@ -115,17 +123,13 @@ def evaluate_run(project: Project, run: str = "") -> Facts:
     with project.timed("evaluate: measure", len(missing)) as tick:
         stored.score(store, missing, meter, stills(project), lambda: tick(1))
     seed = settings.project.seed
-    facts: Facts = {"run": run, "headline": meter.headline}
-    facts["metrics"] = stored.compare(store, meter, stored.pairs(base, trained), seed=seed)
-    if len(others) > 1:
-        first, *rest = others
-        facts["arms"] = {
-            f"{other} against {first}": stored.compare(
-                store, meter, stored.pairs(others[first], others[other]), seed=seed
-            )
-            for other in rest
-        }
-    return facts
+    metrics = stored.compare(store, meter, stored.pairs(base, trained), seed=seed)
+    first, *rest = others or [""]
+    arms = {
+        f"{other} against {first}": stored.compare(store, meter, stored.pairs(others[first], others[other]), seed=seed)
+        for other in rest
+    }
+    return EvaluateResult(run, meter.headline, metrics, arms)
 
 
 def stills(project: Project) -> Callable[[Candidate], Frames | None]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from rushes.config.tables import Settings
 from rushes.noise.draws import TimeDraw
 from rushes.noise.paths import VariancePreserving
 from rushes.training.experts import HIGH, LOW
-from rushes.training.recipe import load_recipe
+from rushes.training.recipe import drawn_times, load_recipe
 
 LEAST_SHARE = 0.05  # of the draws; an expert with fewer is hardly trained, and takes show it
 
@@ -28,7 +27,7 @@ def training_times(settings: Settings, spec: BackboneSpec) -> TimeDraw:
     if problems := list(_problems(settings, spec)):
         raise ValueError("\n".join(problems))
     train, recipe = settings.train, load_recipe(settings.train.recipe)
-    drawn = recipe.times(validate_table(recipe.Options, train.options, "train.options"))
+    drawn = drawn_times(recipe, validate_table(recipe.Options, train.options, "train.options"))
     least, most = _range_of(train.expert, spec)
     low, high = max(drawn.low, train.t_low, least), min(drawn.high, train.t_high, most)
     if low >= high:
@@ -110,7 +109,11 @@ def _percent(share: float) -> str:
     return f"{share:.1%}".replace(".0%", "%").replace("%", " %")
 
 
-def times_facts(times: TimeDraw, shares: Mapping[str, float]) -> dict[str, Any]:
-    """The distribution of training times and the experts' shares, for `--json`."""
-    named = {name: value for name, value in asdict(times).items() if name not in ("mean", "std")}
-    return {"times": named} | ({"experts": dict(shares)} if shares else {})
+@dataclass(frozen=True)
+class TimesResult:
+    """Which noise levels a run is trained at."""
+
+    kind: str  # base distribution: "uniform" or "logit_normal"
+    low: float  # lowest noise level, 0 to 1
+    high: float  # highest noise level, 0 to 1
+    shift: float  # of the schedule; 1 = none

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,9 +39,9 @@ from rushes.project.project import (
     run_folder,
 )
 from rushes.project.reports import run_name
-from rushes.project.stages import Facts, encode_missing
-from rushes.project.times import expert_shares, times_facts, times_in_words, training_times
-from rushes.records import Run, stable_hash
+from rushes.project.stages import encode_missing
+from rushes.project.times import TimesResult, expert_shares, times_in_words, training_times
+from rushes.records import INLINE, Run, stable_hash
 from rushes.training.checkpoint import only_one
 from rushes.training.checks import check_latents
 from rushes.training.comparison import OWN, Comparison, hashed_comparisons
@@ -56,7 +56,38 @@ from rushes.training.watch import NOBODY, RunMonitor
 NAMED = 3  # comparisons that are named where some are left out
 
 
-def train_run(project: Project) -> Facts:
+@dataclass(frozen=True)
+class TrainResult:
+    """A finished run: what it was trained on, and what is wrong with it."""
+
+    run: str  # its name
+    steps: int  # of the whole run
+    steps_now: int = 0  # taken now; 0 where the run was finished
+    gradients: str = ""  # how gradients are taken, as train.gradients has it
+    gradients_why: str = ""  # what decided that
+    bank: int | None = None  # draws of the reference's errors; null = none are looked up
+    comparisons: int = 0  # trained on
+    held_out: int = 0  # comparisons that are only measured
+    terms: Mapping[str, int] = field(default_factory=dict)  # of all comparisons, by level
+    same_on_both_sides: Mapping[str, int] | None = None  # terms that compare a clip with itself, dropped, by level
+    other_first_frame: int | None = None  # comparisons that lost a clip that does not start from its first frame
+    account: Mapping[str, int] = field(default_factory=dict, metadata=INLINE)  # the recipe's own counts
+    takes: Mapping[str, int] | None = None  # of the training clips: `used`, and by its reason each that is not
+    times: TimesResult | None = None  # noise levels
+    experts: Mapping[str, float] | None = None  # share of the draws by expert, 0 to 1
+    diagnoses: tuple[str, ...] = ()  # names of what is wrong; `rushes health` says more
+
+
+@dataclass(frozen=True)
+class BankResult:
+    """Errors of the reference that a run looks up."""
+
+    draws: int  # of time and noise, of each view
+    comparisons: int  # of the run
+    entries: int  # stored errors
+
+
+def train_run(project: Project) -> TrainResult:
     """One training run, continued where it was stopped; under torchrun that of the first process.
 
     Raises:
@@ -66,7 +97,7 @@ def train_run(project: Project) -> Facts:
     settings, name = project.settings.train, run_name(project.settings.train)
     folder = run_folder(project, name)
     with only_one(folder), joined() as ranks:
-        job, facts = _prepare(project, name)
+        job, result = _prepare(project, name)
         for line in times_in_words(project.settings, project.base.spec):
             project.say(line)
         for torn in folder.rglob(".*.part"):  # of a process that was killed; checkpoints are large
@@ -90,9 +121,15 @@ def train_run(project: Project) -> Facts:
             backbone = _start(project)
             backbone.network.load_state_dict(load_file(folder / WEIGHTS), strict=False)
         _add_run(project, stable_hash(["run", name, job.identity]), name, job.base, backbone, folder)
-    bank = {"bank": data.bank.draws} if data.bank else {}
-    facts |= {"diagnoses": last_words(project, folder)}
-    return {"run": name, "steps": settings.steps, "steps_now": taken, **_gradients(folder), **bank, **facts}
+    first = read_history(folder / "metrics.jsonl")[0]
+    return replace(
+        result,
+        steps_now=taken,
+        gradients=first["gradients"],
+        gradients_why=first["gradients_why"],
+        bank=data.bank.draws if data.bank else None,
+        diagnoses=tuple(last_words(project, folder)),
+    )
 
 
 def doubts(settings: TrainSettings, network: nn.Module, processes: int) -> list[str]:
@@ -129,7 +166,7 @@ def follow_run(folder: Path) -> bool:
     return True
 
 
-def bank_run(project: Project) -> Facts:
+def bank_run(project: Project) -> BankResult:
     """Compute the reference errors that a run will look up, or the rest of them.
 
     Raises:
@@ -146,10 +183,10 @@ def bank_run(project: Project) -> Facts:
         ranks.send(job)
         _, data = set_up(job, project.store.project, _start(project), ranks, project.timed)
     there = len(data.bank.entries) if data.bank else 0
-    return {"draws": settings.reference_cache, "comparisons": len(job.comparisons), "entries": there}
+    return BankResult(settings.reference_cache, len(job.comparisons), there)
 
 
-def _prepare(project: Project, name: str) -> tuple[TrainingJob, Facts]:
+def _prepare(project: Project, name: str) -> tuple[TrainingJob, TrainResult]:
     """What is to be trained, and what a user may want to know of it."""
     settings, seed = project.settings.train, project.settings.project.seed
     check_not_offloaded(project.settings.backbone.offload)
@@ -182,15 +219,22 @@ def _prepare(project: Project, name: str) -> tuple[TrainingJob, Facts]:
         comparisons=tuple(kept),
         held_out=tuple(held_out),
     )
-    facts: Facts = {"comparisons": len(kept), "held_out": len(held_out)}
-    terms = Counter(term.level for comparison in comparisons for term in comparison.terms)
-    facts |= {"terms": dict(terms)} | ({"same_on_both_sides": dict(dropped)} if dropped else {})
-    facts |= {"other_first_frame": len(left_out)} if left_out else {}
-    if account := getattr(recipe, "account", None):
-        facts |= account(project.store, options, project.grid)
+    account = getattr(recipe, "account", None)
     takes = takes_account(project.store, project.grid, comparisons)
-    facts |= {"takes": takes} if "used" in takes else {}
-    return job, facts | times_facts(times, expert_shares(times, project.base.spec))
+    result = TrainResult(
+        name,
+        settings.steps,
+        comparisons=len(kept),
+        held_out=len(held_out),
+        terms=Counter(term.level for comparison in comparisons for term in comparison.terms),
+        same_on_both_sides=dropped or None,
+        other_first_frame=len(left_out) or None,
+        account=account(project.store, options, project.grid) if account else {},
+        takes=takes if "used" in takes else None,
+        times=TimesResult(times.kind, times.low, times.high, times.shift),
+        experts=expert_shares(times, project.base.spec) or None,
+    )
+    return job, result
 
 
 def _check_captions(comparisons: Sequence[Comparison], settings: TrainSettings) -> None:
@@ -222,12 +266,6 @@ def _write_weights(job: TrainingJob, backbone: Backbone, folder: Path) -> None:
     with whole_file(folder / WEIGHTS) as partial:
         about = {"base": job.base, "recipe": job.settings.train.recipe}
         save_file(whole_weights(backbone), partial, metadata=about)
-
-
-def _gradients(folder: Path) -> Facts:
-    """How gradients were taken and why, as the run's first row has it."""
-    row = read_history(folder / "metrics.jsonl")[0]
-    return {name: row[name] for name in ("gradients", "gradients_why")}
 
 
 def _start(project: Project) -> Backbone:

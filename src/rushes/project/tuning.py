@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -16,13 +15,12 @@ from rushes.objectives.terms import ALONE
 from rushes.project.monitoring import probe_leak
 from rushes.project.project import Project, load_start, run_folder
 from rushes.project.reports import run_name
-from rushes.project.stages import Facts
 from rushes.project.times import training_times
 from rushes.project.training import recipe_comparisons
-from rushes.records import stable_hash
+from rushes.records import INLINE, plain, stable_hash
 from rushes.training import leak
 from rushes.training.batches import EMPTY, read_views
-from rushes.training.beta import equivalents, propose, trial_comparisons
+from rushes.training.beta import Proposal, equivalents, propose, trial_comparisons
 from rushes.training.comparison import hashed_comparisons
 from rushes.training.history import read_history
 from rushes.training.loop import Data, split, train
@@ -31,7 +29,28 @@ from rushes.training.recipe import load_recipe
 PROBES = 10  # of a trial, evenly spread
 
 
-def probe_beta(project: Project, comparisons: int, steps: int, target: float) -> Facts:
+@dataclass(frozen=True)
+class BetaLevel:
+    """The strength for the terms of one level."""
+
+    proposal: Proposal = field(metadata=INLINE)
+    now: float  # beta of the settings
+    conventions: Mapping[str, float]  # the proposed beta as others count it, by convention
+
+
+@dataclass(frozen=True)
+class BetaResult:
+    """A trial run, and the beta that it proposes."""
+
+    run: str
+    comparisons: int  # looked at
+    held_out: int  # of these, measured and not trained on
+    steps: int  # of the trial
+    target: float  # mean gradient weight that should be left, below 0.5
+    levels: Mapping[str, BetaLevel]
+
+
+def probe_beta(project: Project, comparisons: int, steps: int, target: float) -> BetaResult:
     """Run the trial, or continue it, and read the proposal from its curves; kept in beta.json beside the run.
 
     Args:
@@ -79,11 +98,11 @@ def probe_beta(project: Project, comparisons: int, steps: int, target: float) ->
         train(backbone, data, settings, folder, seed=seed, identity=identity, progress=show)
     ours = {term.level: term.beta for c in every for term in c.terms if term.link not in ALONE}
     proposals = propose(read_history(folder / "metrics.jsonl"), target)
-    facts: Facts = {"run": name, "comparisons": count, "held_out": len(held_out), "steps": steps, "target": target}
-    facts["levels"] = {each.level: {**asdict(each), "now": ours[each.level]} for each in proposals}
+    levels = {each.level: BetaLevel(each, ours[each.level], beta_conventions(project, each.beta)) for each in proposals}
+    result = BetaResult(name, count, len(held_out), steps=steps, target=target, levels=levels)
     with whole_file(folder.parent / "beta.json") as partial:
-        partial.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    return facts
+        partial.write_text(json.dumps(plain(result), indent=1) + "\n", encoding="utf-8")
+    return result
 
 
 def _trial(train: TrainSettings, steps: int, held_out: int) -> TrainSettings:
@@ -115,28 +134,30 @@ def beta_conventions(project: Project, beta: float) -> dict[str, float]:
     return equivalents(beta, cells, frames, frames - given)
 
 
-def beta_in_words(facts: Mapping[str, Any]) -> list[str]:
-    """What the probe found, level by level."""
+def beta_in_words(result: BetaResult) -> list[str]:
+    """What the probe shows, level by level, and the strengths under other conventions."""
     lines = []
-    for level, found in facts["levels"].items():
-        where = "is least there" if found["turned"] else "still falls there, so a longer trial may propose less"
+    for level, row in result.levels.items():
+        read = row.proposal
+        where = "is least there" if read.turned else "still falls there, so a longer trial may propose less"
         lines += [
-            f"{level}: beta {found['beta']:.3g} (linear below {found['linear']:.2g}, saturated above "
-            f"{found['saturated']:.2g}); these settings have {found['now']:g}, {_judged(found)}",
-            f"{level}: read at step {found['step']} of it, where margins are {found['margin']:.2g} in size and the "
-            f"winners' error is {found['winner']:+.2g} and {where}",
+            f"{level}: beta {read.beta:.3g} (linear below {read.linear:.2g}, saturated above "
+            f"{read.saturated:.2g}); these settings have {row.now:g}, {_judged(row.now, read)}",
+            f"{level}: read at step {read.step} of it, where margins are {read.margin:.2g} in size and the "
+            f"winners' error is {read.winner:+.2g} and {where}",
         ]
-        if found["winner"] >= 0:
+        if read.winner >= 0:
             lines.append(
                 f"{level}: the winners' error never fell: no beta mends that; hold them with train.objective.sft_weight"
             )
-    return lines
+    same = ((level, name, beta) for level, row in result.levels.items() for name, beta in row.conventions.items())
+    return lines + [f"{level}: {beta:.3g} as a {name}" for level, name, beta in same]
 
 
-def _judged(found: Mapping[str, float]) -> str:
-    if found["now"] < found["linear"]:
+def _judged(now: float, read: Proposal) -> str:
+    if now < read.linear:
         return "which never lets go: beta is then a factor on the learning rate and no more"
-    if found["now"] > found["saturated"]:
+    if now > read.saturated:
         return "which lets go before anything is learned"
     return "which lies within"
 

@@ -23,7 +23,7 @@ logit-normal, eta from U(0.65, 0.8), segments of one second. No code was release
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import Field
@@ -82,6 +82,24 @@ def majority(labels: tuple[int, ...]) -> int:
     return (total > 0) - (total < 0)
 
 
+def terms(
+    labels: Sequence[int], segment_s: float | None, grid: LatentGrid, options: Options | None = None
+) -> tuple[Term, ...]:
+    """A labelled pair, views left and right; none where its labels say nothing.
+
+    Args:
+        labels: of each segment: +1 the left one is better, -1 the right one, 0 a tie.
+        segment_s: seconds of a segment; None for one label of the whole clip.
+        grid: how the clip's latent frames lie in time.
+        options: `mode`, `beta`, `reduction`, `least_labelled`.
+
+    Raises:
+        ValueError: labels that do not fit the clip.
+    """
+    term = _term_or_reason(tuple(labels), segment_s, grid, options or Options())
+    return () if isinstance(term, str) else (term,)
+
+
 def comparisons(store: Store, options: Options, grid: LatentGrid) -> list[Comparison]:
     """A comparison per labelled pair: views left and right.
 
@@ -89,23 +107,25 @@ def comparisons(store: Store, options: Options, grid: LatentGrid) -> list[Compar
         ValueError: a pair whose members answer different requests, or labels that do not fit the clips.
     """
     candidates, clips = _candidates(store, options, grid), {clip.id: clip for clip in store.clips("train")}
-    found = []
+    rows = []
     for preference in labels_to_train_on(store, options.judge, options.dimension):
-        term = _term_or_reason(preference, candidates, options, grid)
-        if isinstance(term, str):
+        if (pair := _pair(preference, candidates, options)) is None:
             continue
-        left, right = candidates[preference.left], candidates[preference.right]
-        clip = clips.get(left.clip_id)
-        views = (candidate_view(left, clip, grid), candidate_view(right, clip, grid))
-        found.append(Comparison(preference.id, left.group, views, (term,)))
-    return found
+        if own := terms(preference.labels, preference.segment_s, grid, options):
+            clip = clips.get(pair[0].clip_id)
+            left, right = (candidate_view(take, clip, grid) for take in pair)
+            rows.append(Comparison(preference.id, pair[0].group, (left, right), own))
+    return rows
 
 
 def account(store: Store, options: Options, grid: LatentGrid) -> dict[str, int]:
     """How many labelled pairs are compared, and why the others are not."""
     candidates, counts = _candidates(store, options, grid), Counter[str]()
     for preference in labels_to_train_on(store, options.judge, options.dimension):
-        term = _term_or_reason(preference, candidates, options, grid)
+        if _pair(preference, candidates, options) is None:
+            counts["of_other_takes"] += 1
+            continue
+        term = _term_or_reason(preference.labels, preference.segment_s, grid, options)
         counts[term if isinstance(term, str) else "pairs"] += 1
     return dict(counts)
 
@@ -115,30 +135,28 @@ def _candidates(store: Store, options: Options, grid: LatentGrid) -> dict[str, C
     return {c.id: c for c in labelled_takes(store, grid, kind)}
 
 
-def _term_or_reason(
-    preference: Preference, candidates: Mapping[str, Candidate], options: Options, grid: LatentGrid
-) -> Term | str:
-    """What a labelled pair says, or why it says nothing."""
+def _pair(
+    preference: Preference, candidates: Mapping[str, Candidate], options: Options
+) -> tuple[Candidate, Candidate] | None:
+    """The takes that a label compares; None where they are not among the candidates."""
     left, right = candidates.get(preference.left), candidates.get(preference.right)
     if left is None or right is None:
-        return "of_other_takes"
+        return None
     _check_pair(left, right, options.mixed_eta)
-    labels, decided = preference.labels, sum(label != 0 for label in preference.labels)
+    return left, right
+
+
+def _term_or_reason(labels: tuple[int, ...], segment_s: float | None, grid: LatentGrid, options: Options) -> Term | str:
+    """What a labelled pair says, or why it says nothing."""
     if options.mode != "dense":
-        labels = (majority(labels),)
-    elif decided and decided <= options.least_labelled * len(labels):
+        term = Term("clip", (1.0, -1.0), grid.labels((majority(labels),)), options.beta)
+        return term if any(term.labels) else "ties"
+    decided = sum(label != 0 for label in labels)
+    if decided and decided <= options.least_labelled * len(labels):
         return "too_few_decided"
-    term = _term(labels, preference.segment_s, options, grid)
+    reduction: Reduction = "segment" if options.reduction == "per_frame" else "sum_inside"
+    term = Term("segment", (1.0, -1.0), grid.labels(labels, segment_s), options.beta, reduction=reduction)
     return term if any(term.labels) else "ties"
-
-
-def _term(labels: tuple[int, ...], segment_s: float | None, options: Options, grid: LatentGrid) -> Term:
-    dense = options.mode == "dense"
-    reduction: Reduction = "clip"
-    if dense:
-        reduction = "segment" if options.reduction == "per_frame" else "sum_inside"
-    per_frame = grid.labels(labels, segment_s if dense else None)
-    return Term("segment" if dense else "clip", (1.0, -1.0), per_frame, options.beta, reduction=reduction)
 
 
 def _check_pair(left: Candidate, right: Candidate, mixed_eta: bool) -> None:

@@ -16,7 +16,7 @@ Settings of the published run: CogVideoX; beta, learning rate and steps are not 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
@@ -25,8 +25,7 @@ from pydantic import Field
 
 from rushes.config.base import SettingsTable
 from rushes.edits.words import begins_anew, words
-from rushes.noise.draws import TimeDraw
-from rushes.objectives.terms import Term
+from rushes.objectives.terms import Term, one_against_each
 from rushes.records import Clip, stable_hash
 from rushes.store.database import Store
 from rushes.training.comparison import OWN, Comparison, LatentGrid, View
@@ -64,23 +63,26 @@ class Options(SettingsTable):
     seed: int = Field(0, ge=0, description="another one deals the edits out otherwise")
 
 
-def times(options: Options) -> TimeDraw:
-    """The distribution of training times, where the settings name no other."""
-    return TimeDraw("uniform")
+def terms(copies: int, frames: int | Sequence[int], options: Options | None = None) -> tuple[Term, ...]:
+    """The real clip, view 0, against each of its edited copies, views 1 .. N; they share the weight.
+
+    Args:
+        copies: N; `options.losers` is not looked at.
+        frames: latent frames, or a label for each, 0 for those that are not scored (a given first frame).
+        options: `beta`.
+    """
+    # -0.0, as the hashes by which stored runs go on were taken of it.
+    return one_against_each(copies, frames, (options or Options()).beta, unused=-0.0)
 
 
 def comparisons(store: Store, options: Options, grid: LatentGrid) -> list[Comparison]:
     """A comparison per real clip: views real, copy 1 .. N."""
-    labels, found = grid.labels((1,)), []
+    labels, rows = grid.labels((1,)), []
     for clip in training_clips(store):
         real = real_view(clip, grid)
         copies = [_copy(real, edit) for edit in _drawn(clip, options)]
-        terms = tuple(
-            Term("clip", (1.0, *(-float(j == k) for j in range(len(copies)))), labels, options.beta, 1 / len(copies))
-            for k in range(len(copies))
-        )
-        found.append(Comparison(clip.id, clip.id, (real, *copies), terms))
-    return found
+        rows.append(Comparison(clip.id, clip.id, (real, *copies), terms(len(copies), labels, options)))
+    return rows
 
 
 def _drawn(clip: Clip, options: Options) -> list[str]:

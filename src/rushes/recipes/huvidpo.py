@@ -30,8 +30,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from rushes.config.base import SettingsTable
-from rushes.noise.draws import TimeDraw
-from rushes.objectives.terms import Term
+from rushes.objectives.terms import Term, frame_labels
 from rushes.records import Clip, stable_hash
 from rushes.store.database import Store
 from rushes.training.comparison import Comparison, LatentGrid, View
@@ -73,9 +72,17 @@ class Options(SettingsTable):
     )
 
 
-def times(options: Options) -> TimeDraw:
-    """The distribution of training times, where the settings name no other."""
-    return TimeDraw("uniform")
+def terms(frames: int | Sequence[int], options: Options | None = None, *, gap: float = 1.0) -> tuple[Term, ...]:
+    """The clip of the higher score, view 0, against the other.
+
+    Args:
+        frames: latent frames, or a label for each, 0 for those that are not scored (a given first frame).
+        options: `beta`, `weight`.
+        gap: of the two scores, over the mean gap of all pairs; it weights the pair where `weight` is "gap".
+    """
+    options = options or Options()
+    weight = gap if options.weight == "gap" else 1.0
+    return (Term("clip", (1.0, -1.0), frame_labels(frames), options.beta, weight=weight),)
 
 
 @dataclass(frozen=True)
@@ -107,14 +114,15 @@ def comparisons(store: Store, options: Options, grid: LatentGrid) -> list[Compar
     Raises:
         ValueError: the model is given no first frame, the scores go by another name, or are not from 0 to 10.
     """
-    pairs = _kept(_pairs(store, options, grid), options)
+    pairs = _compared(_pairs(store, options, grid), options)
     mean = fmean(pair.gap for pair in pairs) if pairs else 1.0
+    labels = _given(grid, options).labels((1,))
     return [
         Comparison(
             stable_hash(["scores", pair.winner.id, pair.loser.id]),
             pair.winner.group,
             (pair.winner.view, pair.loser.view),
-            (_term(pair.gap / mean if options.weight == "gap" else 1.0, options, grid),),
+            terms(labels, options, gap=pair.gap / mean),
         )
         for pair in pairs
     ]
@@ -124,8 +132,8 @@ def account(store: Store, options: Options, grid: LatentGrid) -> dict[str, int]:
     """What became of the scored clips' pairs: how many are compared, tie, or are more than the options ask for."""
     pairs = list(_pairs(store, options, grid))
     untied = sum(pair.gap > options.margin for pair in pairs)
-    kept = len(_kept(pairs, options))
-    return {"pairs": kept, "ties": len(pairs) - untied, "over_most_pairs": untied - kept}
+    compared = len(_compared(pairs, options))
+    return {"pairs": compared, "ties": len(pairs) - untied, "over_most_pairs": untied - compared}
 
 
 def ratings(store: Store, metric: str) -> dict[str, float]:
@@ -145,27 +153,23 @@ def ratings(store: Store, metric: str) -> dict[str, float]:
     return {subject: fmean(by_rater.values()) for subject, by_rater in latest.items()}
 
 
-def _term(weight: float, options: Options, grid: LatentGrid) -> Term:
-    return Term("clip", (1.0, -1.0), _given(grid, options).labels((1,)), options.beta, weight=weight)
-
-
 def _given(grid: LatentGrid, options: Options) -> LatentGrid:
     """The grid of views that are given their first frame, or are not."""
     return grid if options.first_frame == "clean" else replace(grid, first_frame=False)
 
 
-def _kept(pairs: Iterator[ScoredPair] | Sequence[ScoredPair], options: Options) -> list[ScoredPair]:
+def _compared(pairs: Iterator[ScoredPair] | Sequence[ScoredPair], options: Options) -> list[ScoredPair]:
     """Pairs that do not tie; of each group at most as many as asked for, the widest first."""
     untied = [pair for pair in pairs if pair.gap > options.margin]
     if not options.most_pairs:
         return untied
     taken: Counter[str] = Counter()
-    found = []
+    widest = []
     for pair in sorted(untied, key=lambda pair: -pair.gap):
         taken[pair.winner.group] += 1
         if taken[pair.winner.group] <= options.most_pairs:
-            found.append(pair)
-    return found
+            widest.append(pair)
+    return widest
 
 
 def _pairs(store: Store, options: Options, grid: LatentGrid) -> Iterator[ScoredPair]:
@@ -174,8 +178,8 @@ def _pairs(store: Store, options: Options, grid: LatentGrid) -> Iterator[ScoredP
     for scored in _scored(store, options, grid):
         groups.setdefault(scored.group, []).append(scored)
     for members in groups.values():
-        for one, other in combinations(members, 2):
-            yield ScoredPair(one, other) if one.score >= other.score else ScoredPair(other, one)
+        for first, second in combinations(members, 2):
+            yield ScoredPair(first, second) if first.score >= second.score else ScoredPair(second, first)
 
 
 def _scored(store: Store, options: Options, grid: LatentGrid) -> Iterator[Scored]:
@@ -199,10 +203,10 @@ def _scored(store: Store, options: Options, grid: LatentGrid) -> Iterator[Scored
                 f"{clip.caption!r}), so they cannot be a pair; import them under one caption"
             )
         subjects.append((take.id, clip, view))
-    found = [Scored(id, _group(clip, options), view, scores[id]) for id, clip, view in subjects if id in scores]
-    if subjects and not found:
+    rows = [Scored(id, _group(clip, options), view, scores[id]) for id, clip, view in subjects if id in scores]
+    if subjects and not rows:
         _check_metric(store, options.metric, {id for id, _, _ in subjects})
-    yield from found
+    yield from rows
 
 
 def _group(clip: Clip, options: Options) -> str:

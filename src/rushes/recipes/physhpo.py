@@ -26,7 +26,7 @@ Settings of the published run: CogVideoX-2B and 5B, HunyuanVideo; lr 2e-5, batch
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -34,8 +34,7 @@ from pydantic import Field
 
 from rushes.config.base import Folder, SettingsTable
 from rushes.edits.words import words
-from rushes.noise.draws import TimeDraw
-from rushes.objectives.terms import Term
+from rushes.objectives.terms import Term, frame_labels
 from rushes.records import Candidate, CaptionRow, Clip, stable_hash
 from rushes.store.database import Store
 from rushes.training.comparison import OWN, Comparison, LatentGrid, View
@@ -82,9 +81,23 @@ class Options(SettingsTable):
     likeness: str = Field("likeness", min_length=1, description="metric whose score says how alike a take is")
 
 
-def times(options: Options) -> TimeDraw:
-    """The distribution of training times, where the settings name no other."""
-    return TimeDraw("uniform")
+def terms(views: Sequence[str], frames: int | Sequence[int], options: Options | None = None) -> tuple[Term, ...]:
+    """The terms of the levels, over the views that there are of a clip.
+
+    Args:
+        views: in their order, of "w" (the real clip), "err" (a take), "gap" (a take of a caption with words left out),
+            "swapped" (w with swapped ends), "flow w", "flow err" (their renderings) and "w wrong" (w under a wrong
+            caption). Without "w wrong" the semantic level is left out; without another that a level of some weight
+            needs there are no terms at all.
+        frames: latent frames, or a label for each, 0 for those that are not scored (a given first frame).
+        options: weights, betas and `gap_share`.
+    """
+    options, labels = options or Options(), frame_labels(frames)
+    return tuple(
+        Term(level, tuple(contrast.get(name, 0.0) for name in views), labels, beta, weight)
+        for level, contrast in _contrasts(views, options).items()
+        for weight, beta in [_levels(options)[level]]
+    )
 
 
 def comparisons(store: Store, options: Options, grid: LatentGrid) -> list[Comparison]:
@@ -95,25 +108,25 @@ def comparisons(store: Store, options: Options, grid: LatentGrid) -> list[Compar
     """
     if not any(weight for weight, _ in _levels(options).values()):
         raise ValueError("train.options: all levels have weight 0; give one of them a weight")
-    made, gap_takes = of_clip(takes(store, grid)), of_clip(gaps(store, grid))
+    takes_of, gap_takes = of_clip(takes(store, grid)), of_clip(gaps(store, grid))
     alike = {score.subject: score.value for score in store.scores(metric=options.likeness)}
     wrong: dict[str, list[CaptionRow]] = {}
     for caption in store.captions("wrong"):
         wrong.setdefault(caption.subject, []).append(caption)
-    found = []
+    rows, labels = [], grid.labels((1,))
     for clip in training_clips(store):
-        err = _error_sample(made.get(clip.id, ())[: options.takes or None], alike, options)
+        err = _error_sample(takes_of.get(clip.id, ())[: options.takes or None], alike, options)
         gap = gap_takes[clip.id][0] if clip.id in gap_takes else None
         pieces = _Pieces(clip, err, gap, _about(wrong.get(clip.id, ()), err))
-        views, terms = _views_and_terms(pieces, options, grid)
-        if terms:
-            found.append(Comparison(clip.id, clip.id, views, terms))
-    if found and options.semantic_weight and not any(term.level == "semantic" for c in found for term in c.terms):
+        views = _views(pieces, options, grid)
+        if own := terms([*views], labels, options):
+            rows.append(Comparison(clip.id, clip.id, tuple(views.values()), own))
+    if rows and options.semantic_weight and not any(term.level == "semantic" for c in rows for term in c.terms):
         raise ValueError(
             "the semantic level has no wrong caption to compare with; run `rushes caption --wrong`, or set "
             "train.options.semantic_weight to 0"
         )
-    return found
+    return rows
 
 
 @dataclass(frozen=True)
@@ -157,8 +170,9 @@ def _about(captions: Sequence[CaptionRow], err: Candidate | None) -> str:
     return fitting.get(err.id if err else "", fitting.get("", ""))
 
 
-def _views_and_terms(pieces: _Pieces, options: Options, grid: LatentGrid) -> tuple[tuple[View, ...], tuple[Term, ...]]:
-    clip, share = pieces.clip, options.gap_share
+def _views(pieces: _Pieces, options: Options, grid: LatentGrid) -> dict[str, View]:
+    """The views of a clip that a level compares, by their names in `terms`."""
+    clip = pieces.clip
     w = real_view(clip, grid)
     views = {"w": w, "swapped": replace(w, edit=words("swap-ends", options.swapped), source="swapped")}
     if pieces.err:
@@ -168,6 +182,13 @@ def _views_and_terms(pieces: _Pieces, options: Options, grid: LatentGrid) -> tup
         views["gap"] = replace(candidate_view(pieces.gap, clip, grid), caption=clip.caption)
     if pieces.wrong:
         views["w wrong"] = replace(w, caption=pieces.wrong, source="wrong caption")
+    contrasts = _contrasts(views, options).values()
+    return {name: view for name, view in views.items() if any(name in contrast for contrast in contrasts)}
+
+
+def _contrasts(views: Iterable[str], options: Options) -> dict[str, dict[str, float]]:
+    """Level -> coefficient of each view that it compares; empty where a level lacks a view, the semantic one apart."""
+    share = options.gap_share
     contrasts = {
         "instance": {"w": 1.0, "err": share - 1, "gap": -share},
         "state": {"w": 1.0, "swapped": -1.0},
@@ -179,17 +200,10 @@ def _views_and_terms(pieces: _Pieces, options: Options, grid: LatentGrid) -> tup
         for level, (weight, _) in _levels(options).items()
         if weight
     }
-    lacking = {level for level, contrast in wanted.items() if not contrast.keys() <= views.keys()}
+    lacking = {level for level, contrast in wanted.items() if not contrast.keys() <= {*views}}
     if lacking - {"semantic"}:
-        return (), ()
-    chosen = {level: contrast for level, contrast in wanted.items() if level not in lacking}
-    used = [name for name in views if any(name in contrast for contrast in chosen.values())]
-    terms = tuple(
-        Term(level, tuple(contrast.get(name, 0.0) for name in used), grid.labels((1,)), beta, weight)
-        for level, contrast in chosen.items()
-        for weight, beta in [_levels(options)[level]]
-    )
-    return tuple(views[name] for name in used), terms
+        return {}
+    return {level: contrast for level, contrast in wanted.items() if level not in lacking}
 
 
 def _rendered(view: View, other: View, options: Options) -> View:

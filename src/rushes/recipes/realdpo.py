@@ -16,7 +16,7 @@ half (`train.t_high = 0.5`), reference ema 0.999 every 100 steps, 49 frames at 4
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -24,8 +24,7 @@ from pydantic import Field
 
 from rushes.config.base import SettingsTable
 from rushes.edits.words import CODEC
-from rushes.noise.draws import TimeDraw
-from rushes.objectives.terms import Term
+from rushes.objectives.terms import Term, one_against_each
 from rushes.store.database import Store
 from rushes.training.comparison import Comparison, LatentGrid
 from rushes.training.views import candidate_view, of_clip, real_view, takes, training_clips
@@ -64,37 +63,33 @@ class Options(SettingsTable):
     )
 
 
-def times(options: Options) -> TimeDraw:
-    """The distribution of training times, where the settings name no other."""
-    return TimeDraw("uniform")
+def terms(takes: int, frames: int | Sequence[int], options: Options | None = None) -> tuple[Term, ...]:
+    """The real clip, view 0, against each of its takes, views 1 .. N; they share the weight.
+
+    Args:
+        takes: N; `options.losers` is not looked at.
+        frames: latent frames, or a label for each, 0 for those that are not scored (a given first frame).
+        options: `beta`.
+    """
+    return one_against_each(takes, frames, (options or Options()).beta)
 
 
 def comparisons(store: Store, options: Options, grid: LatentGrid) -> list[Comparison]:
     """A comparison per real clip that has takes by what training starts from: views real, take 1 .. N."""
-    made = of_clip(takes(store, grid))
-    labels = grid.labels((1,))
-    found = []
+    takes_of, labels = of_clip(takes(store, grid)), grid.labels((1,))
+    rows = []
     for clip in training_clips(store):
-        losers = made.get(clip.id, ())[: options.losers or None]
+        losers = takes_of.get(clip.id, ())[: options.losers or None]
         if not losers:
             continue
         real = replace(real_view(clip, grid), edit=CODEC if options.winner == "codec" else "")
         views = (real, *(candidate_view(take, clip, grid) for take in losers))
-        terms = tuple(
-            Term("clip", _against(k, len(losers)), labels, options.beta, weight=1 / len(losers))
-            for k in range(len(losers))
-        )
-        found.append(Comparison(clip.id, clip.id, views, terms))
-    return found
+        rows.append(Comparison(clip.id, clip.id, views, terms(len(losers), labels, options)))
+    return rows
 
 
 def account(store: Store, options: Options, grid: LatentGrid) -> dict[str, int]:
     """How many clips have no take to stand against."""
-    made = of_clip(takes(store, grid))
-    lacking = sum(clip.id not in made for clip in training_clips(store))
+    takes_of = of_clip(takes(store, grid))
+    lacking = sum(clip.id not in takes_of for clip in training_clips(store))
     return {"clips_without_takes": lacking} if lacking else {}
-
-
-def _against(k: int, losers: int) -> tuple[float, ...]:
-    """Coefficients of the real clip against take k of `losers`."""
-    return (1.0, *(-1.0 if j == k else 0.0 for j in range(losers)))

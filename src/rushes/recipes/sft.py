@@ -5,12 +5,12 @@ Loss: mean squared prediction error of the real clip, no reference. RealDPO and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rushes.config.base import SettingsTable
 from rushes.noise.draws import TimeDraw
-from rushes.objectives.terms import Term
+from rushes.objectives.terms import Term, frame_labels
 from rushes.store.database import Store
 from rushes.training.comparison import Comparison, LatentGrid
 from rushes.training.views import real_view, training_clips
@@ -32,7 +32,17 @@ def times(options: Options) -> TimeDraw:
     return TimeDraw("logit_normal")
 
 
+def terms(frames: int | Sequence[int], options: Options | None = None) -> tuple[Term, ...]:
+    """The error of the only view, a real clip.
+
+    Args:
+        frames: latent frames, or a label for each, 0 for those that are not scored (a given first frame).
+        options: none that matter.
+    """
+    return (Term("supervised", (1.0,), frame_labels(frames), link="error"),)
+
+
 def comparisons(store: Store, options: Options, grid: LatentGrid) -> list[Comparison]:
     """One view and one term per real clip."""
-    term = Term("supervised", (1.0,), grid.labels((1,)), link="error")
-    return [Comparison(clip.id, clip.id, (real_view(clip, grid),), (term,)) for clip in training_clips(store)]
+    own = terms(grid.labels((1,)))
+    return [Comparison(clip.id, clip.id, (real_view(clip, grid),), own) for clip in training_clips(store)]

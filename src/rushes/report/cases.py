@@ -23,7 +23,7 @@ def gain(
         comparable = metric.name in first and metric.name in second and metric.better != "neutral"
         if not comparable or headline not in ("", metric.name):
             continue
-        scale = 1.0 if headline else metric.spread
+        scale = 1.0 if headline else metric.clip_spread
         if scale:
             sign = 1.0 if metric.better == "higher" else -1.0
             gains.append(sign * (second[metric.name] - first[metric.name]) / scale)

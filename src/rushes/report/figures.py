@@ -29,9 +29,9 @@ def forest_scale(metrics: Sequence[MetricRow]) -> tuple[str, dict[str, float]]:
     Standard deviations over base clips where they are known for every metric, which leaves out metrics that are the
     same for every clip; otherwise per cent of the base value, which leaves out metrics whose base is zero.
     """
-    if all(metric.spread is not None for metric in metrics):
+    if all(metric.clip_spread is not None for metric in metrics):
         return "standard deviations over base clips", {
-            metric.name: metric.spread for metric in metrics if metric.spread
+            metric.name: metric.clip_spread for metric in metrics if metric.clip_spread
         }
     return "per cent of the base value", {m.name: abs(m.base) / 100 for m in metrics if m.base}
 
@@ -47,7 +47,7 @@ def forest(
     rows = [metric for metric in ordered(metrics) if metric.name in scales]
     if not rows:
         return Markup("")
-    ends = [abs(x) / scales[m.name] for m in rows for x in (m.difference.low, m.difference.high, m.difference.value)]
+    ends = [abs(x) / scales[m.name] for m in rows for x in (m.low, m.high, m.difference)]
     ticks = _ticks(0, max([x for x in ends if math.isfinite(x)], default=1.0) or 1.0)
     reach = ticks[-1]
     bottom = _HEAD_PX + _ROW_PX * len(rows)
@@ -200,9 +200,8 @@ _OUTCOME_WORDS = {
 def _forest_row(metric: MetricRow, scale: float, y: int, x: object) -> str:
     assert callable(x)
     sign = (1 if metric.better == "higher" else -1) / scale
-    difference = metric.difference
-    low, high = sorted((sign * difference.low, sign * difference.high))
-    bar, value = y + 28, sign * difference.value
+    low, high = sorted((sign * metric.low, sign * metric.high))
+    bar, value = y + 28, sign * metric.difference
     mark = f'<circle cx="{x(value)}" cy="{bar}" r="5" class="point"/>'
     return (
         f'<g class="{metric.outcome}"><text x="0" y="{y + 14}">{escape(plain(metric.name))}</text>'

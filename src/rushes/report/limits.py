@@ -20,9 +20,9 @@ def reaches(metrics: Sequence[MetricRow]) -> tuple[Reach, ...]:
     """
     rows = []
     for metric in metrics:
-        if metric.better == "neutral" or metric.prompts < 2 or not metric.prompt_spread:
+        if metric.better == "neutral" or metric.prompts < 2 or not metric.spread:
             continue
-        smallest = detectable_difference(metric.prompt_spread, metric.prompts, power=POWER)
+        smallest = detectable_difference(metric.spread, metric.prompts, power=POWER)
         rows.append(Reach(metric.name, metric.unit, metric.base, smallest, _needed(metric)))
     return tuple(rows)
 
@@ -70,7 +70,7 @@ def wins_needed(prompts: int) -> int:
 def _needed(metric: MetricRow) -> int | None:
     """Prompts that show the change that was seen, were it the true one; None where that is out of reach."""
     try:
-        needed = prompts_needed(metric.difference.value, metric.prompt_spread, power=POWER)
+        needed = prompts_needed(metric.difference, metric.spread, power=POWER)
     except ValueError:  # no change was seen at all
         return None
     return needed if needed <= _MANY else None

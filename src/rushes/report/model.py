@@ -15,28 +15,32 @@ CaseKind = Literal["best", "worst", "random"]
 
 @dataclass(frozen=True)
 class MetricRow:
-    """One metric, first system (base) against second (trained); `difference` is second - first, paired.
-
-    `spread` is the standard deviation over base clips, in the metric's unit, where per-clip scores are known; 0 where
-    they do not differ. `p_adjusted` is Holm's p-value over all metrics that have a direction, None where it is unknown.
-    `prompt_spread` is the standard deviation of the difference from prompt to prompt, over `prompts` prompts.
-    """
+    """One metric, first system (base) against second (trained), paired by prompt and seed."""
 
     name: str
-    better: Better
-    base: float
-    trained: float
-    difference: Interval
-    unit: str = ""
-    spread: float | None = None
-    p_adjusted: float | None = None
-    prompts: int = 0
-    prompt_spread: float = 0.0
+    better: Better  # "lower", "higher" or "neutral"
+    base: float  # mean over the pairs
+    trained: float  # mean over the pairs
+    difference: float  # trained - base, in the metric's unit
+    low: float  # end of the difference's 95 % interval; null where one prompt shows none
+    high: float  # its other end
+    n: int  # pairs
+    unit: str = ""  # of the values; "" = none
+    clip_spread: float | None = None  # standard deviation over base clips; 0 where they are alike, null = unknown
+    p: float | None = None  # two-sided
+    p_adjusted: float | None = None  # Holm's, over all metrics with a better direction; null = unknown
+    prompts: int = 0  # among the pairs
+    spread: float = 0.0  # standard deviation of the difference from prompt to prompt
+
+    @property
+    def interval(self) -> Interval:
+        """The difference with its interval."""
+        return Interval(self.difference, self.low, self.high, self.n)
 
     @property
     def outcome(self) -> Outcome:
         """What may be claimed, see `rushes.stats.outcome`."""
-        return outcome(self.better, self.difference, self.p_adjusted)
+        return outcome(self.better, self.interval, self.p_adjusted)
 
 
 @dataclass(frozen=True)

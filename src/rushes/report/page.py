@@ -111,7 +111,7 @@ def _row(metric: MetricRow) -> dict[str, str]:
     return {
         "base": text.number(metric.base, digits),
         "trained": text.number(metric.trained, digits),
-        "difference": text.number(metric.difference.value, digits, signed=True),
+        "difference": text.number(metric.difference, digits, signed=True),
         "interval": text.interval(metric),
     }
 

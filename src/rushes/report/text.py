@@ -41,16 +41,16 @@ def compact(value: float) -> str:
 
 def metric_digits(metric: MetricRow) -> int:
     """Digits for all numbers of one metric, from the width of its interval."""
-    half = (metric.difference.high - metric.difference.low) / 2
+    half = (metric.high - metric.low) / 2
     return decimals(half if math.isfinite(half) and half > 0 else metric.base or metric.trained)
 
 
 def interval(metric: MetricRow) -> str:
     """The ends of the 95 % interval of the difference."""
-    if not math.isfinite(metric.difference.low):
+    if not math.isfinite(metric.low):
         return "unknown: one pair"
     digits = metric_digits(metric)
-    ends = (number(end, digits, signed=True) for end in (metric.difference.low, metric.difference.high))
+    ends = (number(end, digits, signed=True) for end in (metric.low, metric.high))
     return " to ".join(ends)
 
 
@@ -120,18 +120,18 @@ def verdict(report: Report) -> str:
     if not report.headline:
         return overall(report.systems, report.metrics, report.pairs)
     metric = next(metric for metric in report.metrics if metric.name == report.headline)
-    digits, difference, name = metric_digits(metric), metric.difference, plain(metric.name)
+    digits, name = metric_digits(metric), plain(metric.name)
     base, trained = number(metric.base, digits), number(metric.trained, digits)
     what = f"{name} ({metric.unit})" if metric.unit else name
-    pairs = f"{difference.n} pair" + ("" if difference.n == 1 else "s")
-    proof = f"(difference {number(difference.value, digits, signed=True)}, 95 % interval {interval(metric)}, {pairs})"
+    pairs = f"{metric.n} pair" + ("" if metric.n == 1 else "s")
+    proof = f"(difference {number(metric.difference, digits, signed=True)}, 95 % interval {interval(metric)}, {pairs})"
     if metric.outcome != "undecided":
         claim = {"better": "Better", "worse": "Worse", "suspect": "Perhaps worse"}[metric.outcome]
-        return f"{claim}: {what} {'fell' if difference.value < 0 else 'rose'} from {base} to {trained} {proof}."
+        return f"{claim}: {what} {'fell' if metric.difference < 0 else 'rose'} from {base} to {trained} {proof}."
     went = f"No change shown: {what} went from {base} to {trained}"
-    if not math.isfinite(difference.low):
+    if not math.isfinite(metric.low):
         return f"{went}, but {pairs} cannot show a change."
-    if difference.excludes_zero:
+    if metric.interval.excludes_zero:
         return f"{went}, which does not stand up to a correction for {len(report.metrics)} metrics {proof}."
     return f"{went}, and the interval includes zero {proof}."
 

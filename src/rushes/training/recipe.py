@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -26,10 +26,15 @@ class Recipe(Protocol):
         Options: its settings, the table `[train.options]`.
         TINY: settings of `[train]` for the tiny backbone, from the table of `rushes reproduce` (docs/evidence.md).
 
-    It may have `account(store, options, grid) -> dict[str, int]`: how many rows became comparisons, and how many did
-    not for which reason, where the loop cannot tell. And it may have `PUBLISHED`, settings of the published run by
-    their dotted paths, each with its source, which `rushes init --model` writes. Strengths are per mean error with the
-    one-half. Rank, alpha and learning rate of an adapter are the model's, so they are not among these.
+    It may have more:
+
+    - `times(options) -> TimeDraw`: the distribution of training times where the settings name no other; else uniform.
+    - `account(store, options, grid) -> dict[str, int]`: how many rows became comparisons, and why others did not,
+      where the loop cannot tell.
+    - `PUBLISHED`: settings of the published run by their dotted paths, each with its source, as `rushes init --model`
+      writes. Strengths are per mean error with the one-half. Rank, alpha and learning rate of an adapter are the
+      model's, so they are not among these.
+    - `terms(..., options)`: the terms of one comparison, without a store, for other training loops.
     """
 
     PAPER: str
@@ -41,15 +46,17 @@ class Recipe(Protocol):
         """Rows -> comparisons, in a fixed order."""
         ...
 
-    def times(self, options: Any) -> TimeDraw:
-        """The distribution of training times."""
-        ...
-
 
 def published(recipe: Recipe) -> Mapping[str, tuple[Any, str]]:
     """Settings of a recipe's published run, each with its source; none where the module has none."""
-    found: Mapping[str, tuple[Any, str]] = getattr(recipe, "PUBLISHED", {})
-    return found
+    settings: Mapping[str, tuple[Any, str]] = getattr(recipe, "PUBLISHED", {})
+    return settings
+
+
+def drawn_times(recipe: Recipe, options: SettingsTable) -> TimeDraw:
+    """A recipe's distribution of training times, where the settings name no other; uniform where it has none."""
+    times: Callable[[Any], TimeDraw] = getattr(recipe, "times", lambda options: TimeDraw("uniform"))
+    return times(options)
 
 
 def recipe_names() -> list[str]:
@@ -73,9 +80,7 @@ def load_recipe(name: str) -> Recipe:
         if error.name != path and not path.startswith(f"{error.name}."):
             raise
         raise unknown from None
-    missing = [
-        part for part in ("PAPER", "NEEDS", "Options", "TINY", "comparisons", "times") if not hasattr(module, part)
-    ]
+    missing = [part for part in ("PAPER", "NEEDS", "Options", "TINY", "comparisons") if not hasattr(module, part)]
     if missing:
         raise ValueError(f"module {path} is not a recipe: it lacks {', '.join(missing)}")
     return cast(Recipe, module)

@@ -11,12 +11,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rushes.recipes import realdpo
-from rushes.recipes.realdpo import Options, account, times
+from rushes.recipes.realdpo import Options, account
 from rushes.store.database import Store
 from rushes.training.comparison import Comparison, LatentGrid
 
 PAPER, NEEDS, TINY = realdpo.PAPER, realdpo.NEEDS, realdpo.TINY
-__all__ = ["NEEDS", "PAPER", "TINY", "Options", "account", "comparisons", "times"]
+__all__ = ["NEEDS", "PAPER", "TINY", "Options", "account", "comparisons"]
 
 
 def comparisons(store: Store, options: Options, grid: LatentGrid) -> list[Comparison]:

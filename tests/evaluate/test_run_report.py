@@ -1,20 +1,24 @@
 from __future__ import annotations
 
 import json
+import math
 import tomllib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from rushes.evaluate.result import EvaluateResult, read_evaluation
+from rushes.evaluate.run_report import as_toml, collect
 from rushes.media.write import encode_bytes
-from rushes.records import Candidate, Clip, Preference, Run, Score
+from rushes.records import Candidate, Clip, Preference, Run, Score, plain
 from rushes.report import page
-from rushes.report.collect import as_toml, collect
+from rushes.report.model import MetricRow
+from rushes.stats import Better
 from rushes.store.database import Store
 
-from .conftest import FPS, FRAMES, grey_clip, training_rows
+from ..report.conftest import FPS, FRAMES, grey_clip, training_rows
 
 PAIRS = 12
 
@@ -59,20 +63,46 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield store
 
 
+def metric(name: str, better: Better = "lower", unit: str = "") -> MetricRow:
+    return MetricRow(name, better, base=0.5, trained=0.525, difference=0.025, low=-0.06, high=0.11, n=12, unit=unit)
+
+
 @pytest.fixture
-def summary() -> dict[str, Any]:
+def result() -> EvaluateResult:
+    bad_frames = metric("bad_frames")
+    return EvaluateResult(
+        "realdpo-1",
+        "bad_frames",
+        {"bad_frames": bad_frames, "motion": metric("motion", "higher", "px")},
+        {"sft": {"bad_frames": bad_frames}},
+        seconds={"generate": 12.0, "evaluate": 3.0, "publish": 1.0},
+        version="0.1.0",
+    )
+
+
+def test_results_of_every_version_are_read(tmp_path: Path) -> None:
     entry = {"base": 0.5, "trained": 0.525, "difference": 0.025, "low": -0.06, "high": 0.11, "n": 12, "better": "lower"}
-    return {
-        "metrics": {"bad_frames": entry, "motion": {**entry, "better": "higher", "unit": "px"}},
-        "seconds": {"generate": 12.0, "evaluate": 3.0, "publish": 1.0},
+    former = {
+        "metrics": {"bad_frames": entry, "motion": {**entry, "better": "neutral", "low": None, "high": None}},
+        "seconds": {"generate": 12.0},
         "seed": 0,
-        "version": "0.1.0",
-        "arms": {"sft": {"metrics": {"bad_frames": entry}}},
+        "arms": {"sft": {"metrics": {"bad_frames": entry}}, "densedpo": {"bad_frames": entry}},
+        "of a later version": 1,
     }
+    path = tmp_path / "realdpo-1.json"
+    path.write_text(json.dumps(former))
+    read = read_evaluation(path)
+    assert (read.run, read.headline, read.seconds, read.title) == ("realdpo-1", "bad_frames", {"generate": 12.0}, "")
+    assert read.metrics["bad_frames"] == metric("bad_frames") == read.arms["sft"]["bad_frames"]
+    assert read.arms["densedpo"] == read.arms["sft"]
+    level = read.metrics["motion"]
+    assert (level.low, level.high, level.p_adjusted) == (-math.inf, math.inf, 1.0)  # no correction concerns it
+    path.write_text(json.dumps(plain(read), allow_nan=False))
+    assert read_evaluation(path) == read
 
 
-def test_cases_are_chosen_by_score_and_by_seed(store: Store, summary: dict[str, Any]) -> None:
-    report = collect(store, summary, "realdpo-1", cases=3, seed=4)
+def test_cases_are_chosen_by_score_and_by_seed(store: Store, result: EvaluateResult) -> None:
+    report = collect(store, result, cases=3, seed=4)
     found = {kind: [case.caption for case in report.cases if case.kind == kind] for kind in ("random", "worst", "best")}
     assert found["worst"] == ["ball 0", "ball 1", "ball 2"]
     assert found["best"] == ["ball 11", "ball 10", "ball 9"]
@@ -83,24 +113,24 @@ def test_cases_are_chosen_by_score_and_by_seed(store: Store, summary: dict[str, 
     assert worst.gain == pytest.approx(-0.3) and worst.seed == 5
     assert [video.label for video in worst.videos] == ["Base", "Trained", "Real"]
     assert worst.videos[1].values == pytest.approx({"bad_frames": 0.8, "motion": 0.0})
-    again = collect(store, summary, "realdpo-1", cases=3, seed=4)
-    other = collect(store, summary, "realdpo-1", cases=3, seed=5)
+    again = collect(store, result, cases=3, seed=4)
+    other = collect(store, result, cases=3, seed=5)
     assert again == report and other.cases != report.cases
 
 
-def test_direction_turns_best_and_worst(store: Store, summary: dict[str, Any]) -> None:
-    summary["metrics"]["bad_frames"]["better"] = "higher"
-    report = collect(store, summary, "realdpo-1", cases=1)
+def test_direction_turns_best_and_worst(store: Store, result: EvaluateResult) -> None:
+    metrics = {**result.metrics, "bad_frames": metric("bad_frames", "higher")}
+    report = collect(store, replace(result, metrics=metrics), cases=1)
     assert next(case.caption for case in report.cases if case.kind == "best") == "ball 0"
 
 
-def test_few_pairs_are_not_shown_twice(store: Store, summary: dict[str, Any]) -> None:
-    captions = [case.caption for case in collect(store, summary, "realdpo-1", cases=50).cases]
+def test_few_pairs_are_not_shown_twice(store: Store, result: EvaluateResult) -> None:
+    captions = [case.caption for case in collect(store, result, cases=50).cases]
     assert len(captions) == len(set(captions)) == PAIRS
 
 
-def test_counts_labels_and_spread(store: Store, summary: dict[str, Any]) -> None:
-    report = collect(store, summary, "realdpo-1")
+def test_counts_labels_and_spread(store: Store, result: EvaluateResult) -> None:
+    report = collect(store, result)
     world, alice = report.labels
     assert (world.judge, world.comparisons) == ("world", 4)
     assert world.segments == ((3, 0, 1), (0, 3, 1), (1, 0, 0))  # clips of unequal length keep their own segments
@@ -109,31 +139,31 @@ def test_counts_labels_and_spread(store: Store, summary: dict[str, Any]) -> None
     assert [*steps][:3] == ["generate", "evaluate", "publish"] and steps["train"].seconds == 71.5
     assert steps["import"].did == "3 real clips: 0 to train, 3 to evaluate"
     assert steps["label"].did == "5 comparisons, 10 labels by alice, world"
-    spread = {metric.name: metric.spread for metric in report.metrics}
+    spread = {row.name: row.clip_spread for row in report.metrics}
     assert spread["bad_frames"] == 0.0 and spread["motion"] == pytest.approx(3.6056, abs=1e-4)
     assert report.curves and report.headline == "bad_frames" and report.arms[0].name == "sft"
 
 
-def test_what_is_missing_is_noted(store: Store, summary: dict[str, Any]) -> None:
-    notes = " ".join(collect(store, summary, "realdpo-1").notes)
+def test_what_is_missing_is_noted(store: Store, result: EvaluateResult) -> None:
+    notes = " ".join(collect(store, result).notes)
     assert "1 evaluation clips have no partner" in notes
     assert "1 lines of metrics.jsonl could not be read" in notes
     assert "without results here: forgotten" in notes
     (store.project / "runs" / "realdpo-1" / "metrics.jsonl").unlink()
     for path in (store.project / "media").rglob("*.mp4"):
         path.unlink()
-    bare = collect(store, summary, "realdpo-1", cases=1)
+    bare = collect(store, result, cases=1)
     assert bare.cases == () and bare.curves == ()
     assert "3 cases are not shown" in " ".join(bare.notes) and "no training curves" in " ".join(bare.notes)
 
 
-def test_unknown_run_is_refused_with_the_names(store: Store, summary: dict[str, Any]) -> None:
+def test_unknown_run_is_refused_with_the_names(store: Store, result: EvaluateResult) -> None:
     with pytest.raises(ValueError, match="'typo'; there are: realdpo-1, forgotten"):
-        collect(store, summary, "typo")
+        collect(store, replace(result, run="typo"))
 
 
-def test_the_whole_page_renders(store: Store, summary: dict[str, Any]) -> None:
-    html = page.render(collect(store, summary, "realdpo-1"))
+def test_the_whole_page_renders(store: Store, result: EvaluateResult) -> None:
+    html = page.render(collect(store, result))
     assert "falling-balls" in html and "No change shown: bad frames" in html and "beta = 100.0" in html
 
 

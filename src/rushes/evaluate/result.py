@@ -1,0 +1,313 @@
+"""The result of a comparison, of a project's run or of any systems, and what every report on one shows."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, fields, replace
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import rushes
+from rushes.formats.captions import natural
+from rushes.metrics.sets import FeatureDistance
+from rushes.records import Candidate, Clip
+from rushes.report import text
+from rushes.report.cases import choose, gain
+from rushes.report.limits import limits, reaches
+from rushes.report.model import Case, CaseKind, Judged, MetricRow, Report, ReportArm, ReportVideo, Scatter
+from rushes.stats import ComparisonTable, Difference, Interval, Key, Measure, WinRate, win_rate
+from rushes.store.database import Store
+
+Pair = tuple[str, str]  # of systems
+Metrics = Mapping[str, MetricRow]  # by name
+
+_MIME = {".webm": "video/webm", ".mkv": "video/x-matroska"}  # others are of the MP4 family
+_VERIFIED = "physics_error"  # the embedded world's verifier looked
+_MOTION, _QUALITY = ("motion_speed", "dynamic_degree"), ("warping_error", "bad_frames")
+
+
+@dataclass(frozen=True)
+class EvaluateResult:
+    """A run against the base on held-out prompts, as `reports/RUN.json` has it."""
+
+    run: str
+    headline: str  # metric that the verdict is about; "" = all of them together
+    metrics: Metrics
+    arms: Mapping[str, Metrics] = field(default_factory=dict)  # the same of other recipes, or of imported systems
+    title: str = ""  # of the report; "" = the project's folder
+    seconds: Mapping[str, float] = field(default_factory=dict)  # that each stage has taken in the project so far
+    seed: int = 0  # of the bootstrap
+    version: str = ""  # of Rushes
+    made_at: str = ""  # ISO 8601, UTC
+
+
+def read_evaluation(path: Path) -> EvaluateResult:
+    """The result that `rushes evaluate` wrote, by any version.
+
+    Raises:
+        ValueError: the file is not JSON.
+    """
+    try:
+        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON ({error}); run `rushes evaluate`, which writes it again") from error
+    metrics = _read_metrics(data.pop("metrics"))
+    arms = {name: _read_metrics(arm.get("metrics", arm)) for name, arm in data.pop("arms", {}).items()}
+    defaults = {"run": path.stem, "headline": next(iter(metrics), "")}
+    names = {each.name for each in fields(EvaluateResult)}
+    stored = {name: value for name, value in data.items() if name in names}
+    return EvaluateResult(**{**defaults, **stored, "metrics": metrics, "arms": arms})
+
+
+def _read_metrics(table: Mapping[str, Mapping[str, Any]]) -> dict[str, MetricRow]:
+    """Rows by name; an end of an interval that is null is unknown."""
+    names = {each.name for each in fields(MetricRow)}
+    rows = {}
+    for name, entry in table.items():
+        ends = {end: sign * inf for end, sign in (("low", -1), ("high", 1)) if entry[end] is None}
+        neutral = {"p_adjusted": 1.0} if entry["better"] == "neutral" else {}
+        stored = {key: value for key, value in entry.items() if key in names}
+        rows[name] = MetricRow(**{**neutral, **stored, **ends, "name": name})
+    return rows
+
+
+def metric_row(measure: Measure, difference: Difference, first: str) -> MetricRow:
+    """A metric of two systems, the `first` of which is the base."""
+    values, interval = list(measure.values[first].values()), difference.interval
+    return MetricRow(
+        name=measure.name,
+        better=measure.better,
+        base=difference.first,
+        trained=difference.second,
+        difference=interval.value,
+        low=interval.low,
+        high=interval.high,
+        n=interval.n,
+        unit=measure.unit,
+        clip_spread=float(np.std(values, ddof=1)) if len(values) > 1 else 0.0,
+        p=difference.p,
+        p_adjusted=difference.p_adjusted,
+        prompts=difference.prompts,
+        spread=difference.spread,
+    )
+
+
+def metric_rows(measures: Sequence[Measure], table: ComparisonTable) -> dict[Pair, tuple[MetricRow, ...]]:
+    """For every pair of systems the metrics that it has in common."""
+    return {
+        pair: tuple(metric_row(m, differences[m.name], pair[0]) for m in measures if m.name in differences)
+        for pair, differences in table.pairs.items()
+    }
+
+
+@dataclass(frozen=True)
+class ComparedVideo:
+    """A video that answers a prompt with a seed, and what it measures."""
+
+    path: Path | None  # None = it is missing from media/
+    caption: str
+    width_px: int
+    height_px: int
+    frames: int
+    fps: float
+    values: Mapping[str, float]  # by metric, the finite ones
+
+
+def stored_video(store: Store, row: Clip | Candidate, values: Mapping[str, Mapping[str, float]]) -> ComparedVideo:
+    """A project's clip or take; `values` are by metric and id."""
+    path = None
+    with suppress(ValueError):
+        path = store.media_path(row.media)
+    measured = {name: of[row.id] for name, of in values.items() if row.id in of}
+    return ComparedVideo(
+        path, row.caption, row.width_px, height_px=row.height_px, frames=row.frames, fps=row.fps, values=measured
+    )
+
+
+def in_order(keys: Sequence[Key]) -> list[Key]:
+    """Prompts and seeds, with numbers in names by their size."""
+    return sorted(keys, key=lambda key: (natural(Path(key[0])), key[1]))
+
+
+@dataclass(frozen=True)
+class ComparedSystems:
+    """Systems on the same prompts; the first is what the others are compared with.
+
+    `videos` holds those of each system in the order in which cases are numbered.
+    """
+
+    metrics: Mapping[Pair, tuple[MetricRow, ...]]
+    videos: Mapping[str, Mapping[Key, ComparedVideo]]
+    headline: str = ""
+    notes: tuple[str, ...] = ()
+    judged: tuple[Judged, ...] = ()
+    strengths: Mapping[str, Interval] = field(default_factory=dict)
+
+    @property
+    def main(self) -> Pair:
+        """The pair that the report is about: the last system against the first."""
+        systems = tuple(self.videos)
+        return systems[0], systems[-1]
+
+    def keys(self, pair: Pair) -> list[Key]:
+        """Prompts and seeds that both have a video of."""
+        return [key for key in self.videos[pair[0]] if key in self.videos[pair[1]]]
+
+    def bare(self, pair: Pair) -> Report:
+        """The report of a pair with its metrics alone."""
+        metrics = self.metrics[pair]
+        headline = self.headline if self.headline in {metric.name for metric in metrics} else ""
+        title, pairs = f"{pair[1]} against {pair[0]}", len(self.keys(pair))
+        return Report("Comparison", title, headline, metrics, systems=pair, pairs=pairs)
+
+    def verdicts(self) -> dict[str, str]:
+        """For every pair with a prompt in common, as "FIRST|SECOND", the verdict, and what else got worse."""
+        by_pair = {}
+        for pair in filter(self.keys, self.metrics):
+            report = self.bare(pair)
+            more = report.headline or any(metric.outcome == "suspect" for metric in report.metrics)
+            by_pair["|".join(pair)] = text.verdict(report) + (f" {text.regressions(report)}" if more else "")
+        return by_pair
+
+
+def build_report(
+    result: ComparedSystems,
+    cases: int,
+    seed: int,
+    labels: Mapping[str, str] | None = None,
+    beside: Callable[[Key], Mapping[str, ComparedVideo]] = lambda key: {},
+) -> Report:
+    """The page's model of the main pair, the other pairs beside it.
+
+    Up to `cases` of each kind (by chance from `seed`, worst and best by the headline metric) are shown, under the
+    systems' `labels` and with the other videos of a case `beside` them.
+    """
+    pair, notes = result.main, list(result.notes)
+    report, keys = result.bare(pair), result.keys(pair)
+    first, second = (result.videos[system] for system in pair)
+    gains = [gain(report.metrics, report.headline, first[key].values, second[key].values) for key in keys]
+    if unranked := gains.count(None):
+        notes.append(f"{unranked} evaluation pairs lack a headline score; only chance can choose them.")
+    order = [*pair, *(system for system in result.videos if system not in pair)]
+    shown = []
+    for kind, at in choose(gains, cases, seed):
+        answers = {s: result.videos[s][keys[at]] for s in order if keys[at] in result.videos[s]}
+        named = {(labels or {}).get(system, system): video for system, video in answers.items()}
+        shown.append(_case(kind, keys[at], gains[at], second[keys[at]].caption, {**named, **beside(keys[at])}))
+    if lost := shown.count(None):
+        notes.append(f"{lost} cases are not shown because a video of theirs is missing from media/.")
+    verdicts, prompts = result.verdicts(), len({prompt for prompt, _ in keys})
+    seen = bool(result.judged) or any(metric.name == _VERIFIED for metric in report.metrics)
+    return replace(
+        report,
+        wins=_wins(report, keys, first, second),
+        cases=tuple(case for case in shown if case is not None),
+        case_seed=seed,
+        arms=tuple(
+            ReportArm(f"{other[1]} against {other[0]}", metrics, verdicts["|".join(other)])
+            for other, metrics in result.metrics.items()
+            if other != pair and "|".join(other) in verdicts
+        ),
+        scatter=_scatter(result),
+        judged=result.judged,
+        strengths=result.strengths,
+        limits=limits(report.metrics, prompts, seen),
+        reaches=reaches(report.metrics),
+        versions={"rushes": rushes.__version__, "python": platform.python_version()},
+        notes=tuple(notes),
+    )
+
+
+def _case(
+    kind: CaseKind, key: Key, gained: float | None, caption: str, videos: Mapping[str, ComparedVideo]
+) -> Case | None:
+    """Videos to be watched side by side; None where one of them cannot be read."""
+    try:
+        shown = tuple(_video(label, video) for label, video in videos.items())
+    except OSError:
+        return None
+    return Case(kind, caption, key[1], gained, shown)
+
+
+def _video(label: str, video: ComparedVideo) -> ReportVideo:
+    if video.path is None:
+        raise FileNotFoundError(label)
+    size = video.width_px, video.height_px, video.frames, video.fps
+    mime = _MIME.get(video.path.suffix.lower(), "video/mp4")
+    return ReportVideo(label, video.path.read_bytes(), mime, *size, video.values)
+
+
+def _wins(
+    report: Report, keys: Sequence[Key], first: Mapping[Key, ComparedVideo], second: Mapping[Key, ComparedVideo]
+) -> WinRate | None:
+    """Pair by pair on the headline metric; None without one."""
+    metric = next((m for m in report.metrics if m.name == report.headline), None)
+    if metric is None or metric.better == "neutral":
+        return None
+    name = metric.name
+    shared = [key for key in sorted(keys) if name in first[key].values and name in second[key].values]
+    a, b = ([side[key].values[name] for key in shared] for side in (first, second))
+    return win_rate(a, b, metric.better, clusters=[prompt for prompt, _ in shared]) if shared else None
+
+
+def _scatter(result: ComparedSystems) -> Scatter | None:
+    """Motion against quality, by the first of each that was measured."""
+    better = {metric.name: metric.better for metrics in result.metrics.values() for metric in metrics}
+    x, y = (next((name for name in names if name in better), "") for names in (_MOTION, _QUALITY))
+    points = {
+        system: tuple(
+            (video.values[x], video.values[y], video.caption)
+            for _, video in sorted(of.items(), key=lambda item: item[0])
+            if x in video.values and y in video.values
+        )
+        for system, of in result.videos.items()
+    }
+    points = {system: rows for system, rows in points.items() if rows}
+    return Scatter(x, y, points, better[x], better[y]) if points else None
+
+
+def systems_report(
+    result: ComparedSystems,
+    cases: int,
+    seed: int,
+    *,
+    title: str = "",
+    first_frames: int = 0,
+    drift: FeatureDistance | None = None,
+) -> Report:
+    """The page's model for folders, or for many runs; `drift` is how far the main pair's clips lie apart."""
+    report = build_report(result, cases, seed)
+    return replace(
+        report,
+        title=title or report.title,
+        arms_intro="Every pair of systems on the prompts that both answered.",
+        card=_card(result, first_frames, drift),
+        settings=f'seed = {seed}\nheadline = "{result.headline}"\nresamples = 2000\nlevel = 0.95\ncorrection = "holm"',
+    )
+
+
+def _card(result: ComparedSystems, first_frames: int, drift: FeatureDistance | None) -> dict[str, str]:
+    keys = result.keys(result.main)
+    prompts, seeds = {prompt for prompt, _ in keys}, {seed for _, seed in keys}
+    card = {
+        "prompts": f"{len(prompts)}, each with {'one seed' if len(seeds) == 1 else f'up to {len(seeds)} seeds'}",
+        "first frames": f"{first_frames} given" if first_frames else "none given",
+    }
+    for system, videos in result.videos.items():
+        shapes = sorted(
+            {f"{v.width_px} x {v.height_px} px, {v.frames} frames at {v.fps:g} fps" for v in videos.values()}
+        )
+        more = f" and {len(shapes) - 2} other shapes" if len(shapes) > 2 else ""
+        card[system] = f"{len(videos)} videos, {'; '.join(shapes[:2])}{more}"
+    if drift is not None:
+        card["distance of the two sets"] = (
+            f"{drift.value:.1f} in hand-made features (not FVD); swapping pairs by chance gives {drift.chance:.1f}, "
+            f"p = {drift.p_value:.3f}"
+        )
+    return card

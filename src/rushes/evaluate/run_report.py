@@ -1,0 +1,201 @@
+"""From a project folder to a report: nothing is computed anew, and what is left out is noted."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from rushes.evaluate.result import ComparedSystems, ComparedVideo, EvaluateResult, build_report, stored_video
+from rushes.records import Candidate, Clip, Run
+from rushes.report import curves
+from rushes.report.card import read_result
+from rushes.report.card_page import card_section
+from rushes.report.model import LabelSummary, MetricRow, Report, ReportArm, Step
+from rushes.store.database import Store
+
+Values = Mapping[str, Mapping[str, float]]  # metric, subject
+
+
+def collect(store: Store, result: EvaluateResult, cases: int = 4, seed: int = 0) -> Report:
+    """Build the report of a run from the store and the result of its evaluation.
+
+    Evaluation pairs are candidates of split "eval" by "base" and by the run that share group and seed; up to `cases` of
+    each kind (random by `seed`, worst, best by the headline metric) become cases. Raises ValueError when the run is
+    unknown.
+    """
+    run = _find_run(store, result.run)
+    notes: list[str] = []
+    pairs = _pairs(store, result.run, notes)
+    values = {name: {score.subject: score.value for score in store.scores(metric=name)} for name in result.metrics}
+    videos = {
+        system: {(row.group, row.seed): stored_video(store, row, values) for row in rows}
+        for system, rows in (("base", [base for base, _ in pairs]), ("trained", [trained for _, trained in pairs]))
+    }
+    metrics = tuple(_with_spread(row, videos["base"].values()) for row in result.metrics.values())
+    rows = _curve_rows(store, result.run, notes)
+    compared = ComparedSystems({("base", "trained"): metrics}, videos, result.headline, tuple(notes))
+    trained = {(row.group, row.seed): row for _, row in pairs}
+    report = build_report(
+        compared, cases, seed, {"base": "Base", "trained": "Trained"}, lambda key: _beside(store, trained[key], values)
+    )
+    silent = sorted({other.name for other in store.runs()} - {result.run, *result.arms})
+    left_out = (f"Runs of this project without results here: {', '.join(silent)}.",) if silent else ()
+    return replace(
+        report,
+        title=result.title or store.project.resolve().name,
+        run=result.run,
+        steps=_steps(store, result.seconds, run, len(pairs)),
+        curves=curves.curves(rows),
+        findings=curves.findings(rows),
+        labels=_labels(store),
+        card=_card(store, len({base.group for base, _ in pairs})),
+        arms=tuple(ReportArm(name, tuple(table.values())) for name, table in result.arms.items()),
+        settings=as_toml(run.settings),
+        hashes=_hashes(run),
+        versions={**report.versions, "rushes": result.version},
+        data=_data(store),
+        made_at=run.created_at,
+        notes=(*report.notes, *left_out),
+    )
+
+
+def _with_spread(row: MetricRow, base: Collection[ComparedVideo]) -> MetricRow:
+    """The metric with its standard deviation over all base clips that are shown."""
+    scored = [video.values[row.name] for video in base if row.name in video.values]
+    return replace(row, clip_spread=float(np.std(scored, ddof=1)) if len(scored) > 1 else None)
+
+
+def _data(store: Store) -> Markup:
+    result = read_result(store.project)
+    return card_section(store, result) if result else Markup()
+
+
+def as_toml(settings: Mapping[str, Any], prefix: str = "") -> str:
+    """Nested settings as TOML text; None, which TOML lacks, becomes a comment."""
+    plain = {key: value for key, value in settings.items() if not isinstance(value, Mapping)}
+    lines = [f"# {key} is not set" if value is None else f"{key} = {_toml(value)}" for key, value in plain.items()]
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            name = f"{prefix}{key}"
+            lines += ["", f"[{name}]", as_toml(value, f"{name}.")]
+    return "\n".join(lines).strip()
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_toml(item) for item in value)}]"
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _find_run(store: Store, name: str) -> Run:
+    runs = {run.name: run for run in store.runs()}
+    if name not in runs:
+        raise ValueError(f"{store.project}: no run is called {name!r}; there are: {', '.join(runs) or 'none yet'}")
+    return runs[name]
+
+
+def _pairs(store: Store, run_name: str, notes: list[str]) -> list[tuple[Candidate, Candidate]]:
+    base, trained = (
+        {(candidate.group, candidate.seed): candidate for candidate in store.candidates(split="eval", system=system)}
+        for system in ("base", run_name)
+    )
+    alone = len(base.keys() ^ trained.keys())
+    if alone:
+        notes.append(f"{alone} evaluation clips have no partner with the same prompt and seed and are not shown.")
+    return [(base[key], trained[key]) for key in sorted(base.keys() & trained.keys())]
+
+
+def _curve_rows(store: Store, run_name: str, notes: list[str]) -> list[dict[str, Any]]:
+    path = store.project / "runs" / run_name / "metrics.jsonl"
+    if not path.is_file():
+        notes.append("The run left no metrics.jsonl, so there are no training curves.")
+        return []
+    rows, unread = curves.read_rows(path.read_text(encoding="utf-8", errors="replace").splitlines())
+    if unread:
+        notes.append(f"{unread} lines of metrics.jsonl could not be read and are missing from the curves.")
+    return rows
+
+
+def _card(store: Store, prompts: int) -> dict[str, str]:
+    """The real clips and the held-out prompts in words."""
+    clips = [clip for clip in store.clips() if clip.frames > 1]
+    shapes = Counter(f"{clip.width_px} x {clip.height_px} px at {clip.fps:g} fps" for clip in clips)
+    seconds = sum(clip.frames / clip.fps for clip in clips)
+    common = ", ".join(f"{_count(number, 'clip')} of {shape}" for shape, number in shapes.most_common(2))
+    sources = Counter(clip.source.partition(":")[0] if ":" in clip.source else "files" for clip in clips)
+    return {
+        "real footage": f"{_count(len(clips), 'clip')}, {seconds:.0f} s in all: {common}" if clips else "none",
+        "source": ", ".join(f"{number} from {source}" for source, number in sources.items()) or "none",
+        "held-out prompts": str(prompts),
+    }
+
+
+def _beside(store: Store, trained: Candidate, values: Values) -> dict[str, ComparedVideo]:
+    """The real clip and imported takes of a case, by what they are called."""
+    rows: dict[str, Clip | Candidate] = {}
+    real = store.find(trained.clip_id)
+    if isinstance(real, Clip) and real.frames > 1:  # a still only gives the first frame
+        rows["Real"] = real
+    rows |= {other.system: other for other in store.candidates(split="eval", kind="imported", group=trained.group)}
+    return {label: stored_video(store, row, values) for label, row in rows.items()}
+
+
+def _labels(store: Store) -> tuple[LabelSummary, ...]:
+    segments: dict[tuple[str, str], list[Counter[int]]] = {}
+    comparisons: Counter[tuple[str, str]] = Counter()
+    for preference in store.preferences(current=True):
+        key = (preference.judge, preference.dimension)
+        comparisons[key] += 1
+        counts = segments.setdefault(key, [])
+        counts += [Counter() for _ in range(len(preference.labels) - len(counts))]
+        for counter, label in zip(counts, preference.labels, strict=False):
+            counter[label] += 1
+    return tuple(
+        LabelSummary(judge, dimension, comparisons[judge, dimension], tuple((c[1], c[0], c[-1]) for c in counts))
+        for (judge, dimension), counts in segments.items()
+    )
+
+
+def _steps(store: Store, seconds: Mapping[str, float], run: Run, pairs: int) -> tuple[Step, ...]:
+    clips, candidates = store.clips(), store.candidates()
+    splits = Counter(clip.split for clip in clips)
+    kinds = Counter("evaluation clip" if row.split == "eval" else _KIND_NAMES[row.kind] for row in candidates)
+    labelled = store.preferences(current=True)
+    judges = sorted({preference.judge for preference in labelled})
+    did = {
+        "import": f"{_count(len(clips), 'real clip')}: {splits['train']} to train, {splits['eval']} to evaluate",
+        "generate": ", ".join(_count(number, name) for name, number in kinds.items()),
+        "label": f"{_count(len(labelled), 'comparison')}, "
+        f"{_count(sum(len(p.labels) for p in labelled), 'label')} by {', '.join(judges)}"
+        if labelled
+        else "",
+        "train": f"{run.recipe} on {run.backbone}, {_count(run.steps, 'step')}, seed {run.seed}",
+        "evaluate": _count(pairs, "pair") + " of the same prompt and seed",
+    }
+    timed = {**{stage: None for stage, words in did.items() if words}, "train": run.seconds, **seconds}
+    order = list(dict.fromkeys([*seconds, *did]))
+    return tuple(Step(name, did.get(name, ""), timed[name]) for name in order if name in timed)
+
+
+_KIND_NAMES = {
+    "take": "take",
+    "guided": "guided sample",
+    "gap": "gap take",
+    "probe": "probe",
+    "imported": "imported take",
+}
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}".replace(",", "\u202f")
+
+
+def _hashes(run: Run) -> dict[str, str]:
+    named = {"run": run.id, "base weights": run.base, "trained weights": run.made_by, "settings": run.settings_hash}
+    return {name: digest for name, digest in named.items() if digest} | {"training seed": str(run.seed)}

@@ -1,0 +1,195 @@
+"""A project for Python: open its folder, then run its stages as methods, by the functions of the command line.
+
+Stages do what is missing and can be stopped and called again, and the two doors can be used in turn.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import torch
+
+from rushes.backbones.base import Backbone
+from rushes.evaluate.result import EvaluateResult
+from rushes.footage.ingest import Imported
+from rushes.progress import Bar, no_bar
+from rushes.project import labels, negatives, reports, runs, stages, training
+from rushes.project.labels import LabelResult
+from rushes.project.model_presets import model_preset
+from rushes.project.negatives import CaptionResult
+from rushes.project.presets import preset
+from rushes.project.project import BASE, load_run, open_project
+from rushes.project.project import Project as OpenProject
+from rushes.project.reports import ReportResult
+from rushes.project.runs import RunResult
+from rushes.project.settings import FILE, flat, overridden, read_settings, write_settings
+from rushes.project.stages import GenerateResult
+from rushes.project.training import TrainResult
+from rushes.store.database import Store
+from rushes.training.determinism import check_workspace, set_workspace
+
+
+class Project(OpenProject):
+    """A project that is open. Close it, or open it in a `with` statement.
+
+    Its parts are at hand: `store` (rows and media), `settings`, `base` (the model before training), `latents`, `grid`
+    (how clips lie in time).
+    """
+
+    @classmethod
+    def create(
+        cls,
+        folder: str | os.PathLike[str],
+        recipe: str = "realdpo",
+        *,
+        model: str = "",
+        footage: str | os.PathLike[str] | None = None,
+        settings: Mapping[str, object] | None = None,
+    ) -> Self:
+        """Make a project folder with a commented rushes.toml, and open it; `rushes init`.
+
+        Args:
+            folder: that of the project.
+            recipe: name or dotted path; with a model its settings are those of its paper.
+            model: folder of a video model in diffusers' layout, or hub:OWNER/NAME; "" = the embedded tiny one.
+            footage: folder, tar or table of clips; None = the embedded world, which a model cannot take.
+            settings: changes, such as {"train.steps": 500}.
+
+        Raises:
+            ValueError: a project that is there already; no such recipe, model or footage; settings that are wrong.
+        """
+        folder, clips = Path(folder), None if footage is None else Path(footage)
+        if (folder / FILE).exists():
+            raise ValueError(f"{folder / FILE} is there already; open it with Project.open, or choose another folder")
+        if model and clips is None:
+            raise ValueError("Project.create: a model of yours needs clips; name their folder as footage")
+        table = model_preset(model, recipe, clips).settings if model else preset(recipe, clips)
+        table = overridden(table, _changes(settings))
+        Store.create(folder).close()
+        write_settings(folder, table)
+        return cls.open(folder)
+
+    @classmethod
+    def open(
+        cls, folder: str | os.PathLike[str], settings: Mapping[str, object] | None = None, *, bar: Bar = no_bar
+    ) -> Self:
+        """The project in a folder.
+
+        Args:
+            folder: that of the project.
+            settings: changes for as long as it is open, such as {"train.steps": 500}.
+            bar: progress bars of the stages (`rushes.progress.Bar`); by default none.
+
+        Raises:
+            ValueError: no project, one of a newer Rushes, or settings that are wrong, all of them named.
+        """
+        parts = open_project(Path(folder), read_settings(Path(folder), _changes(settings)), bar, print)
+        if parts.settings.train.deterministic:  # before any stage uses a GPU
+            set_workspace()
+        return cls(**vars(parts))
+
+    def import_clips(self) -> Imported:
+        """Take real clips into the project, after all were looked at.
+
+        Raises:
+            ValueError: what the footage or the settings lack; clips that cannot be used, each named, unless
+                footage.on_refused is skip.
+        """
+        return stages.import_footage(self)
+
+    def generate(self, system: str = "") -> GenerateResult:
+        """Make the model's own takes of every training clip.
+
+        Args:
+            system: "base" or a finished run; "" = what training starts from.
+
+        Raises:
+            ValueError: there are no clips, or no such run.
+        """
+        return stages.generate_takes(self, system=system)
+
+    def write_wrong_captions(self) -> CaptionResult:
+        """Write captions that are wrong, which recipe `physhpo` compares with, for the training clips.
+
+        Raises:
+            ValueError: nobody is named to write (`caption.by`), or there is nothing to write about.
+        """
+        return negatives.wrong_captions(self)
+
+    def label(self) -> LabelResult:
+        """Label pairs of takes, or score takes, by what `label.by` names; of people, the labels that are there.
+
+        Raises:
+            ValueError: nobody is named to label, people have not labelled yet, or there is nothing to compare.
+        """
+        return labels.label_takes(self)
+
+    def train(self) -> TrainResult:
+        """Train a run by the settings, or continue it where it was stopped.
+
+        Raises:
+            ValueError: nothing to compare, settings that do not go together, another process that trains this run, or
+                `train.deterministic` in a process that used CUDA before cuBLAS was told, with the line to set.
+        """
+        if self.settings.train.deterministic and torch.cuda.is_initialized():
+            check_workspace(os.environ)  # now, and not after clips were encoded
+        return training.train_run(self)
+
+    def evaluate(self, run: str = "") -> EvaluateResult:
+        """Held-out prompts by the base and a trained model: means, differences and intervals of each metric.
+
+        Args:
+            run: a finished run; "" = the one that the settings name.
+
+        Raises:
+            ValueError: the run is not finished, or nothing is held out.
+        """
+        result = stages.evaluate_run(self, run)
+        return reports.write_summary(self.store, result, self.seconds, self.settings.project.seed)
+
+    def report(self, run: str = "") -> ReportResult:
+        """Write the report of an evaluated run: one HTML file that opens offline.
+
+        Raises:
+            ValueError: the run was not evaluated.
+        """
+        return reports.write_report(self.store, self.settings, run)
+
+    def run(self) -> RunResult:
+        """All stages in order, from clips to report.
+
+        Raises:
+            ValueError: as the stages do; what a late stage would lack is said before the first long one.
+        """
+        return runs.run_all(self)
+
+    def model(self, system: str = BASE) -> Backbone:
+        """The base, or a fresh copy of it with the weights of a finished run.
+
+        Raises:
+            ValueError: no such run, another base than it started from, or weights that are not those it ended with.
+        """
+        return self.base if system == BASE else load_run(self, system)
+
+    def close(self) -> None:
+        """Close the database."""
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _changes(settings: Mapping[str, object] | None) -> tuple[str, ...]:
+    """Overrides as the command line takes them; TOML reads what JSON writes of numbers, words and lists."""
+    values = flat(settings or {})
+    return tuple(f"{name}={json.dumps(value, ensure_ascii=False, default=str)}" for name, value in values)

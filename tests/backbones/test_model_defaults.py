@@ -12,7 +12,7 @@ import pytest
 
 from rushes.backbones.folders import Folder, read_folder
 from rushes.backbones.loading import backbone_names
-from rushes.backbones.model_defaults import all_models, find_model, identify, settings_of, start_settings
+from rushes.backbones.model_defaults import all_models, families, find_model, identify, settings_of, start_settings
 from rushes.backbones.released import released, released_models, released_names
 from rushes.config.tables import Settings
 from rushes.project.defaults import with_values
@@ -44,7 +44,7 @@ ALL = {"height_px", "width_px", "frames", "fps", "first_frame", "dtype"}
 
 def test_every_released_model_has_settings_and_each_has_a_source() -> None:
     assert list(all_models()) == released_names()
-    assert {row.family for row in all_models().values()} == set(backbone_names()) - {"tiny"}
+    assert {row.family for row in all_models().values()} == set(families()) == set(backbone_names()) - {"tiny"}
     rows = [row for model in all_models().values() for row in model.settings.values()]
     assert all(len(row.source) > 15 for row in [*rows, *start_settings().values()])
 

@@ -82,6 +82,12 @@ def all_models() -> Mapping[str, ModelDefaults]:
     return MappingProxyType(rows)
 
 
+def families() -> Mapping[str, Mapping[str, Any]]:
+    """What must be known of each family without its module, by its name."""
+    table: Mapping[str, Mapping[str, Any]] = _data()["families"]
+    return table
+
+
 @cache
 def start_settings() -> Mapping[str, Sourced]:
     """Where preference training begins, whatever the model."""

@@ -26,6 +26,7 @@ PROGRAM = Path(released_run.__file__)
 SMALLEST = [
     "wan2.1-t2v-1.3b",
     "wan2.2-ti2v-5b",
+    "skyreels-v2-df-1.3b-540p",
     "cogvideox-2b",
     "ltx-video-0.9",
     "ltx-2",

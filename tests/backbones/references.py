@@ -124,9 +124,9 @@ def ask(
     }
     if mode == "first_frame":
         asked["image"] = Image.fromarray(frames_THWC[0])
-    told = TOLD_FPS.get(type(pipeline).__name__)
-    if told:
-        asked["frame_rate"] = fps or told
+    if rate := TOLD_FPS.get(type(pipeline).__name__):
+        argument, own = rate
+        asked[argument] = fps or own
     return ASK[type(pipeline).__name__](pipeline, noise_BCFHW, asked)
 
 
@@ -321,7 +321,13 @@ def _animatediff(pipeline: Any, noise: Tensor, asked: dict[str, Any]) -> Tensor:
     return made
 
 
-TOLD_FPS = {"LTXPipeline": 25.0, "LTXConditionPipeline": 25.0, "LTX2Pipeline": 24.0}
+# pipelines that are told frames per second: by which argument, and their own
+TOLD_FPS = {
+    "LTXPipeline": ("frame_rate", 25.0),
+    "LTXConditionPipeline": ("frame_rate", 25.0),
+    "LTX2Pipeline": ("frame_rate", 24.0),
+    "SkyReelsV2DiffusionForcingPipeline": ("fps", 24),
+}
 ASK: dict[str, Callable[[Any, Tensor, dict[str, Any]], Tensor]] = {
     "WanPipeline": _wan,
     "WanImageToVideoPipeline": _wan,

@@ -48,6 +48,7 @@ ALL = {"height_px", "width_px", "frames", "fps", "first_frame", "dtype"}
 def test_every_released_model_has_settings_and_each_has_a_source() -> None:
     assert list(all_models()) == released_names()
     assert {row.family for row in all_models().values()} == set(families()) == set(backbone_names()) - {"tiny"}
+    assert {all_models()[name].family for name in KINDS.values()} == set(families()) - {"inflated_sd"}
     rows = [row for model in all_models().values() for row in model.settings.values()]
     assert all(len(row.source) > 15 for row in [*rows, *start_settings().values()])
 

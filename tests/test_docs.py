@@ -177,7 +177,7 @@ def test_links_to_files_lead_somewhere(page: Path) -> None:
 
 
 @pytest.mark.parametrize("name", recipe_names())
-def test_each_recipe_names_the_table_that_its_settings_rest_on(name: str) -> None:
+def test_each_recipe_has_a_page_which_names_the_table_where_the_recipe_was_checked(name: str) -> None:
     page = (REPOSITORY / "docs" / "recipes" / f"{name}.md").read_text(encoding="utf-8")
-    assert f"rushes init --recipe {name}` writes" in page and "](../evidence/table.md)" in page
-    assert any(arm.recipe == name for claim in CLAIMS.values() for arm in claim.arms)
+    checked = any(arm.recipe == name for claim in CLAIMS.values() for arm in claim.arms)
+    assert f"rushes init --recipe {name}` writes" in page and ("](../evidence/table.md)" in page) == checked

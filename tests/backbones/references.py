@@ -12,6 +12,8 @@ difference that a user can see:
 - LTX-2: `isolate_modalities` is forced on in each pass, so that guidance by modality adds nothing (clips have no
   sound); `stg_scale` and `guidance_rescale` are 0, which we do not do; `image_crf` changes no latents that are given.
 - HunyuanVideo I2V: a negative caption is read with the image, not with a black one.
+- SkyReels V2 by diffusion forcing: its noise is replaced by ours, as it fails on latents that are given; its solvers
+  get copies of the latents, as the pipeline writes over those that they go on from in their second step.
 - HunyuanVideo 1.5: the guider of its folder gets another scale.
 """
 
@@ -43,6 +45,10 @@ CASES: list[tuple[str, str]] = [
     ("wan_i2v_experts", "first_frame"),
     ("wan_ti2v", "text"),
     ("wan_ti2v", "first_frame"),
+    ("skyreels", "text"),
+    ("skyreels_i2v", "first_frame"),
+    ("skyreels_df", "text"),
+    ("skyreels_df", "first_frame"),
     ("cogvideox", "text"),
     ("cogvideox_5b", "text"),
     ("cogvideox_i2v", "first_frame"),
@@ -118,9 +124,9 @@ def ask(
     }
     if mode == "first_frame":
         asked["image"] = Image.fromarray(frames_THWC[0])
-    told = TOLD_FPS.get(type(pipeline).__name__)
-    if told:
-        asked["frame_rate"] = fps or told
+    if rate := TOLD_FPS.get(type(pipeline).__name__):
+        argument, own = rate
+        asked[argument] = fps or own
     return ASK[type(pipeline).__name__](pipeline, noise_BCFHW, asked)
 
 
@@ -151,6 +157,33 @@ def _wan(pipeline: Any, noise: Tensor, asked: dict[str, Any]) -> Tensor:
         pipeline.set_progress_bar_config(disable=True)
     made: Tensor = pipeline(latents=noise.clone(), **asked).frames
     return made
+
+
+def _skyreels(pipeline: Any, noise: Tensor, asked: dict[str, Any]) -> Tensor:
+    sampled: Tensor = pipeline(latents=noise.clone(), **asked).frames
+    return sampled
+
+
+def _skyreels_forcing(pipeline: Any, noise: Tensor, asked: dict[str, Any]) -> Tensor:
+    """It fails on given noise, and overwrites what its solver remembers."""
+    from diffusers import SkyReelsV2DiffusionForcingImageToVideoPipeline, UniPCMultistepScheduler
+    from diffusers.pipelines.skyreels_v2 import pipeline_skyreels_v2_diffusion_forcing as module
+
+    if "image" in asked:
+        pipeline = SkyReelsV2DiffusionForcingImageToVideoPipeline(**pipeline.components)
+        pipeline.set_progress_bar_config(disable=True)
+        asked["latents"] = noise.clone()
+    step = UniPCMultistepScheduler.step
+
+    def step_of_copy(solver: Any, prediction: Tensor, at: Tensor, sample: Tensor, **more: Any) -> Any:
+        return step(solver, prediction, at, sample.clone(), **more)
+
+    with (
+        patched(UniPCMultistepScheduler, "step", step_of_copy),
+        patched(module, "randn_tensor", lambda *_, **__: noise.clone()),
+    ):
+        sampled: Tensor = pipeline(**asked).frames
+    return sampled
 
 
 def _cogvideox(pipeline: Any, noise: Tensor, asked: dict[str, Any]) -> Tensor:
@@ -288,10 +321,19 @@ def _animatediff(pipeline: Any, noise: Tensor, asked: dict[str, Any]) -> Tensor:
     return made
 
 
-TOLD_FPS = {"LTXPipeline": 25.0, "LTXConditionPipeline": 25.0, "LTX2Pipeline": 24.0}
+# pipelines that are told frames per second: by which argument, and their own
+TOLD_FPS = {
+    "LTXPipeline": ("frame_rate", 25.0),
+    "LTXConditionPipeline": ("frame_rate", 25.0),
+    "LTX2Pipeline": ("frame_rate", 24.0),
+    "SkyReelsV2DiffusionForcingPipeline": ("fps", 24),
+}
 ASK: dict[str, Callable[[Any, Tensor, dict[str, Any]], Tensor]] = {
     "WanPipeline": _wan,
     "WanImageToVideoPipeline": _wan,
+    "SkyReelsV2Pipeline": _skyreels,
+    "SkyReelsV2ImageToVideoPipeline": _skyreels,
+    "SkyReelsV2DiffusionForcingPipeline": _skyreels_forcing,
     "CogVideoXPipeline": _cogvideox,
     "HunyuanVideoPipeline": _hunyuan,
     "HunyuanVideoImageToVideoPipeline": _hunyuan_i2v,

@@ -23,7 +23,13 @@ from .test_pipelines_train import stored
 Models = Callable[[str], DiffusersBackbone]
 TIMES = TimeDraw("uniform", 0.5, 0.9)
 PUBLISHED = (-3.0, 0.5)
-SHOWN = {"wan_i2v": "start", "cogvideox_i2v": "first", "hunyuan_i2v_channels": "first", "hunyuan15_i2v": "first"}
+SHOWN = {
+    "wan_i2v": "start",
+    "skyreels_i2v": "start",
+    "cogvideox_i2v": "first",
+    "hunyuan_i2v_channels": "first",
+    "hunyuan15_i2v": "first",
+}
 
 
 def comparison(frames: int, id: str = "c") -> Comparison:

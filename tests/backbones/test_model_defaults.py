@@ -12,7 +12,15 @@ import pytest
 
 from rushes.backbones.folders import Folder, read_folder
 from rushes.backbones.loading import backbone_names
-from rushes.backbones.model_defaults import Match, all_models, find_model, identify, settings_of, start_settings
+from rushes.backbones.model_defaults import (
+    Match,
+    all_models,
+    families,
+    find_model,
+    identify,
+    settings_of,
+    start_settings,
+)
 from rushes.backbones.released import released, released_models, released_names
 from rushes.config.tables import Settings
 from rushes.project.defaults import with_values
@@ -27,6 +35,9 @@ KINDS = {
     "wan_i2v": "wan2.1-i2v-14b-480p",
     "wan_i2v_experts": "wan2.2-i2v-a14b",
     "wan_ti2v": "wan2.2-ti2v-5b",
+    "skyreels": "skyreels-v2-t2v-14b-540p",
+    "skyreels_i2v": "skyreels-v2-i2v-1.3b-540p",
+    "skyreels_df": "skyreels-v2-df-1.3b-540p",
     "cogvideox": "cogvideox-2b",
     "cogvideox_i2v": "cogvideox-5b-i2v",
     "cogvideox_1.5": "cogvideox-1.5-5b",
@@ -46,7 +57,8 @@ ALL = {"height_px", "width_px", "frames", "fps", "first_frame", "dtype"}
 
 def test_every_released_model_has_settings_and_each_has_a_source() -> None:
     assert list(all_models()) == released_names()
-    assert {row.family for row in all_models().values()} == set(backbone_names()) - {"tiny"}
+    assert {row.family for row in all_models().values()} == set(families()) == set(backbone_names()) - {"tiny"}
+    assert {all_models()[name].family for name in KINDS.values()} == set(families()) - {"inflated_sd"}
     rows = [row for model in all_models().values() for row in model.settings.values()]
     assert all(len(row.source) > 15 for row in [*rows, *start_settings().values()])
 

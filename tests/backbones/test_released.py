@@ -21,6 +21,7 @@ from .tiny_pipelines import write
 # Billions of weights. Wan: model cards and technical report (arXiv 2503.20314; 14B with image attention 16.4);
 # CogVideoX: arXiv 2408.06072 and model cards; LTX-Video: arXiv 2501.00103 (1.9), model card of 0.9.7 (13);
 # LTX-2: arXiv 2601.03233 (14 of video, 5 of audio); HunyuanVideo: arXiv 2412.03603 (13), 1.5: arXiv 2511.18870 (8.3);
+# SkyReels V2: as Wan, 17 million for the clip's frame rate, 146 million for the image;
 # Stable Diffusion 1.5: 860 million (model card); motion modules v2: 453 million (453 MB a byte of fp32/4).
 NETWORKS = {
     "wan2.1-t2v-1.3b": 1.42,
@@ -48,6 +49,14 @@ NETWORKS = {
     "hunyuanvideo-1.5-480p-i2v": 8.3,
     "hunyuanvideo-1.5-720p-t2v": 8.3,
     "hunyuanvideo-1.5-720p-i2v": 8.3,
+    "skyreels-v2-df-1.3b-540p": 1.436,
+    "skyreels-v2-df-14b-540p": 14.29,
+    "skyreels-v2-df-14b-720p": 14.29,
+    "skyreels-v2-t2v-14b-540p": 14.29,
+    "skyreels-v2-t2v-14b-720p": 14.29,
+    "skyreels-v2-i2v-1.3b-540p": 1.564,
+    "skyreels-v2-i2v-14b-540p": 16.4,
+    "skyreels-v2-i2v-14b-720p": 16.4,
     "animatediff-sd1.5": 0.8595 + 0.4532,
     "stable-diffusion-1.5": 0.8595,
 }

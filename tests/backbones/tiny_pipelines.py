@@ -98,8 +98,8 @@ def wan_vae(**changes: Any) -> Any:
     return AutoencoderKLWan(**{**config, **changes})
 
 
-def wan_transformer(**changes: Any) -> Any:
-    from diffusers import WanTransformer3DModel
+def wan_transformer(cls: str = "WanTransformer3DModel", **changes: Any) -> Any:
+    import diffusers
 
     config = {
         "patch_size": (1, 2, 2),
@@ -115,7 +115,7 @@ def wan_transformer(**changes: Any) -> Any:
         "qk_norm": "rms_norm_across_heads",
         "rope_max_seq_len": 32,
     }
-    return WanTransformer3DModel(**{**config, **changes})
+    return getattr(diffusers, cls)(**{**config, **changes})
 
 
 def umt5() -> Any:
@@ -206,6 +206,15 @@ def wan_ti2v() -> Any:
         "scheduler": unipc(5.0),
     }
     return WanPipeline(**parts, expand_timesteps=True)
+
+
+def skyreels(pipeline: str = "SkyReelsV2Pipeline", **changes: Any) -> Any:
+    """Its parts are Wan's but for the network."""
+    import diffusers
+
+    parts = (wan_i2v if "Image" in pipeline else wan)().components
+    parts |= {"scheduler": unipc(1.0), "transformer": wan_transformer("SkyReelsV2Transformer3DModel", **changes)}
+    return getattr(diffusers, pipeline)(**{name: part for name, part in parts.items() if part is not None})
 
 
 def cogvideox_transformer(**changes: Any) -> Any:
@@ -576,6 +585,11 @@ MAKERS: dict[str, Callable[[], Any]] = {
     "wan_i2v": wan_i2v,
     "wan_i2v_experts": wan_i2v_experts,
     "wan_ti2v": wan_ti2v,
+    "skyreels": skyreels,
+    "skyreels_i2v": partial(
+        skyreels, "SkyReelsV2ImageToVideoPipeline", in_channels=12, image_dim=8, added_kv_proj_dim=24
+    ),
+    "skyreels_df": partial(skyreels, "SkyReelsV2DiffusionForcingPipeline", inject_sample_info=True),
     "cogvideox": cogvideox,
     "cogvideox_5b": partial(cogvideox, scheduler="CogVideoXDPMScheduler", **ROTARY),
     "cogvideox_i2v": partial(

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from rushes.backbones import cogvideox, hunyuan, ltx, wan
 from rushes.export.comfyui import comfy_layers, from_comfy, to_comfy
 
 Factors = dict[str, tuple[Tensor, Tensor]]
@@ -56,7 +57,7 @@ def test_wan_names_are_those_that_diffusers_converts(looks: bool) -> None:
     ends = ("to_q", "to_k", "to_v", "to_out.0", "ffn.net.0.proj", "ffn.net.2", "add_k_proj", "add_v_proj")
     factors = adapter(part, ends)
     assert any("add_k_proj" in path for path in factors) == looks
-    layers = comfy_layers("wan", part, list(factors))
+    layers = comfy_layers(wan.FAMILY, part, list(factors))
     tensors = to_comfy(factors, layers, alpha=5.0)
     assert "diffusion_model.blocks.1.self_attn.q.lora_down.weight" in tensors
     assert float(tensors["diffusion_model.blocks.0.ffn.2.alpha"]) == 5.0
@@ -74,7 +75,7 @@ def test_ltx_keeps_its_names() -> None:
         num_layers=1, caption_channels=16,
     )  # fmt: skip
     factors = adapter(part, ("to_q", "to_k", "to_v", "to_out.0"))
-    layers = comfy_layers("ltx", part, list(factors))
+    layers = comfy_layers(ltx.FAMILY, part, list(factors))
     tensors = to_comfy(factors, layers, alpha=2.0)
     same(deltas(from_comfy(tensors, layers)), wanted(factors, 2.0))
     plain = {
@@ -103,7 +104,7 @@ def test_hunyuans_stacks_hold_each_part_at_its_rows() -> None:
     ends = ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
     factors = adapter(part, ends)
     del factors["transformer_blocks.0.attn.to_k"]  # a part without an adapter leaves its rows at zero
-    layers = comfy_layers("hunyuan", part, list(factors))
+    layers = comfy_layers(hunyuan.FAMILY, part, list(factors))
     tensors = to_comfy(factors, layers, alpha=6.0)
     same(deltas(from_comfy(tensors, layers)), wanted(factors, 6.0))
     assert {key.removesuffix(".alpha") for key in tensors if key.endswith(".alpha")} == {
@@ -132,7 +133,7 @@ def test_single_blocks_leave_the_rest_of_the_stack_at_zero() -> None:
     part = hunyuan_network()
     factors = adapter(part.single_transformer_blocks, ("to_q", "to_k", "to_v"))
     factors = {f"single_transformer_blocks.{path}": pair for path, pair in factors.items()}
-    tensors = to_comfy(factors, comfy_layers("hunyuan", part, list(factors)), alpha=2.0)
+    tensors = to_comfy(factors, comfy_layers(hunyuan.FAMILY, part, list(factors)), alpha=2.0)
     stack = "diffusion_model.single_blocks.0.linear1"
     whole = tensors[f"{stack}.lora_up.weight"] @ tensors[f"{stack}.lora_down.weight"] * tensors[f"{stack}.alpha"] / 6
     names = [f"single_transformer_blocks.0.attn.to_{letter}" for letter in "qkv"]
@@ -141,5 +142,5 @@ def test_single_blocks_leave_the_rest_of_the_stack_at_zero() -> None:
 
 
 def test_family_without_known_names_is_refused() -> None:
-    with pytest.raises(ValueError, match="ComfyUI's names for the layers of 'cogvideox' are not known; there is wan,"):
-        comfy_layers("cogvideox", wan_network(), [])
+    with pytest.raises(ValueError, match="ComfyUI's names for the layers of 'cogvideox' are not known; export in"):
+        comfy_layers(cogvideox.FAMILY, wan_network(), [])

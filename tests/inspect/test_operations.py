@@ -73,7 +73,7 @@ def hunyuan15(clip: Clip, d: int = 2048, layers: int = 54) -> float:
     return 2.0 * layers * 12 * d * d * joint + layers * 4.0 * joint**2 * d + text
 
 
-SMALL, LARGE = Clip(480, 832, 81), Clip(720, 1280, 81)
+SMALL, LARGE, SKY = Clip(480, 832, 81), Clip(720, 1280, 81), Clip(544, 960, 97)
 CASES: list[tuple[str, Clip, float]] = [
     ("wan2.1-t2v-1.3b", SMALL, wan(SMALL, 1536, 8960, 30)),
     ("wan2.1-t2v-14b", SMALL, wan(SMALL, 5120, 13824, 40)),
@@ -82,6 +82,9 @@ CASES: list[tuple[str, Clip, float]] = [
     ("wan2.2-t2v-a14b", SMALL, wan(SMALL, 5120, 13824, 40)),
     ("wan2.2-i2v-a14b", SMALL, wan(SMALL, 5120, 13824, 40, (36, 16))),
     ("wan2.2-ti2v-5b", Clip(704, 1280, 121), wan(Clip(704, 1280, 121), 3072, 14336, 30, (48, 48), 16, times=True)),
+    ("skyreels-v2-df-1.3b-540p", SKY, wan(SKY, 1536, 8960, 30)),
+    ("skyreels-v2-t2v-14b-540p", SKY, wan(SKY, 5120, 13824, 40)),
+    ("skyreels-v2-i2v-1.3b-540p", SKY, wan(SKY, 1536, 8960, 30, (36, 16), image=257)),
     ("cogvideox-2b", Clip(480, 720, 49), cogvideox(Clip(480, 720, 49), 1920, 30)),
     ("cogvideox-5b", Clip(480, 720, 49), cogvideox(Clip(480, 720, 49), 3072, 42)),
     ("cogvideox-5b-i2v", Clip(480, 720, 49), cogvideox(Clip(480, 720, 49), 3072, 42, channels=32)),

@@ -54,7 +54,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 
 SLOW = ["wan_experts", "cogvideox_5b", "ltx2", "hunyuan15"]
-MORE = ["wan_i2v", "wan_ti2v", "cogvideox_1.5_i2v", "ltx", "hunyuan", "hunyuan_i2v", "hunyuan15_i2v", "animatediff"]
+MORE = [
+    "wan_i2v",
+    "wan_ti2v",
+    "skyreels_df",
+    "cogvideox_1.5_i2v",
+    "ltx",
+    "hunyuan",
+    "hunyuan_i2v",
+    "hunyuan15_i2v",
+    "animatediff",
+]
 NAMES = [
     "wan",
     *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW),

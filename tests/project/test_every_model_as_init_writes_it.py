@@ -26,6 +26,7 @@ from .test_model_presets import DRIVEN
 # One model of each family goes through the stages; the other variants through `init` alone.
 STAGES = (
     "wan_unipc",
+    "skyreels_df",
     "cogvideox_i2v",
     "ltx_conditions",
     "ltx2",

@@ -51,6 +51,7 @@ MODELS = {
     "inflated_sd": {True: "inflated_sd"},
     "ltx": {False: "ltx", True: "ltx"},
     "ltx2": {True: "ltx2"},
+    "skyreels": {True: "skyreels_df"},
     "wan": {False: "wan", True: "wan_ti2v"},
 }
 # In the fast suite each model runs the recipe with the most kinds of views, and one model runs every recipe.

@@ -70,6 +70,7 @@ FAMILY = Family(
     spec=spec,
     text=text,
     predict=predict,
+    tokens={"text": (77, "cross_attention_dim")},
     networks=("unet",),
     idle=("motion_adapter", "image_encoder", "feature_extractor"),
     encode=encode,

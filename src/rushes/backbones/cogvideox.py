@@ -101,6 +101,7 @@ FAMILY = Family(
     spec=spec,
     text=text,
     predict=predict,
+    tokens={"text": (LONGEST, "text_embed_dim")},
 )
 
 

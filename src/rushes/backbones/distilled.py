@@ -14,13 +14,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rushes.backbones.folders import Folder
+from rushes.backbones.model_defaults import families
 
 # Words in names of releases that work in few steps, whichever the family.
 FEW_STEPS = (
     r"step[-_]?distill|causvid|self[-_]?forcing|lightning|turbo|fastwan|fasthunyuan|"
     r"(?<![a-z])(?:lcm|dmd2?)(?![a-z])"
 )
-FAMILIES = {"ltx": r"distill", "ltx2": r"distill"}  # whose distilled models all work in few steps
 
 
 def check_not_distilled(folder: Folder, family: str, asked: str) -> None:
@@ -42,7 +42,8 @@ def check_not_distilled(folder: Folder, family: str, asked: str) -> None:
 
 
 def _signs(folder: Folder, family: str, asked: str) -> Iterator[tuple[str, str]]:
-    words = re.compile("|".join(filter(None, (FEW_STEPS, FAMILIES.get(family)))), re.IGNORECASE)
+    own = families().get(family, {}).get("distilled")
+    words = re.compile("|".join(filter(None, (FEW_STEPS, own))), re.IGNORECASE)
     names = {"its name": re.split(r"[/\\]", asked.rstrip("/\\"))[-1], "model_index.json": _name(folder.index)}
     if folder.has("transformer"):
         config = folder.config("transformer")

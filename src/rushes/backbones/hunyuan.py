@@ -37,6 +37,17 @@ LONGEST = 256  # tokens of a caption
 FROM_IMAGE = "HunyuanVideoImageToVideoPipeline"
 INTERLEAVE = {"latent_concat": 2, "token_replace": 4}  # every so manieth of the image's tokens is kept
 LAYERS = ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
+COMFY = (  # its names are those of the first release
+    (r"^context_embedder\.token_refiner\.refiner_blocks\.", "txt_in.individual_token_refiner.blocks."),
+    (r"^single_transformer_blocks\.(\d+)\.(attn\.to_[qkv]|proj_mlp)$", r"single_blocks.\1.linear1"),
+    (r"^(txt_in\..*)\.attn\.to_[qkv]$", r"\1.self_attn_qkv"),
+    (r"^(txt_in\..*)\.attn\.to_out\.0$", r"\1.self_attn_proj"),
+    (r"^transformer_blocks\.", "double_blocks."),
+    (r"\.attn\.to_[qkv]$", ".img_attn_qkv"),
+    (r"\.attn\.add_[qkv]_proj$", ".txt_attn_qkv"),
+    (r"\.attn\.to_out\.0$", ".img_attn_proj"),
+    (r"\.attn\.to_add_out$", ".txt_attn_proj"),
+)
 READERS = ("tokenizer", "text_encoder", "tokenizer_2", "text_encoder_2")
 TRACE = 0.001  # of the first frame, in the noise that sampling starts from
 
@@ -123,7 +134,9 @@ FAMILY = Family(
     spec=spec,
     text=text,
     predict=predict,
+    tokens={"text": (LONGEST, "text_embed_dim"), "mask": (LONGEST, ""), "pooled": (0, "pooled_projection_dim")},
     still=still,
+    comfy=COMFY,
 )
 
 

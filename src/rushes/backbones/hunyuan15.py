@@ -18,7 +18,7 @@ from torch import Tensor
 
 from rushes.backbones.base import DEFAULTS, BackboneSpec, Condition, LoadOptions
 from rushes.backbones.folders import Folder
-from rushes.backbones.hunyuan import LAYERS, READERS, even_levels
+from rushes.backbones.hunyuan import COMFY, LAYERS, READERS, even_levels
 from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows, load_model
 from rushes.backbones.schedules import flow_schedule
 from rushes.noise.paths import Flow
@@ -99,8 +99,16 @@ FAMILY = Family(
     spec=spec,
     text=text,
     predict=predict,
+    tokens={
+        "text": (1000, "text_embed_dim"),
+        "mask": (1000, ""),
+        "glyphs": (256, "text_embed_2_dim"),
+        "glyphs_mask": (256, ""),
+    },
+    image_tokens=(SEEN, "image_embed_dim"),
     still=still,
     reader=reader,
+    comfy=COMFY,
 )
 
 

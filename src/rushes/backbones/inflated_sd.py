@@ -75,6 +75,7 @@ FAMILY = Family(
     spec=spec,
     text=text,
     predict=predict,
+    tokens={"text": (77, "cross_attention_dim")},
     networks=("unet",),
     encode=encode,
     decode=decode,

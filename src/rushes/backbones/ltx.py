@@ -141,7 +141,9 @@ FAMILY = Family(
     normalise=normalise,
     denormalise=denormalise,
     predict=predict,
+    tokens={"text": (128, "caption_channels"), "mask": (128, "")},
     decode=decode,
+    comfy=(),  # ComfyUI has diffusers' names
 )
 
 

@@ -89,8 +89,10 @@ FAMILY = Family(
     normalise=normalise,
     denormalise=denormalise,
     predict=predict,
+    tokens={"text": (LONGEST, "caption_channels"), "mask": (LONGEST, "")},
     idle=("audio_vae", "vocoder", "prompt_enhancer", "duration_head", "processor"),
     decode=decode,
+    comfy=(),  # ComfyUI has diffusers' names
 )
 
 

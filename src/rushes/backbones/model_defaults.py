@@ -97,6 +97,12 @@ class OwnSettingsError(ValueError):
     """Settings in a model's folder that cannot be used."""
 
 
+def families() -> Mapping[str, Mapping[str, Any]]:
+    """What must be known of each family without its module, by its name."""
+    table: Mapping[str, Mapping[str, Any]] = _data()["families"]
+    return table
+
+
 @cache
 def start_settings() -> Mapping[str, Sourced]:
     """Where preference training begins, whatever the model."""

@@ -52,6 +52,10 @@ class Family:
         decode: codec, its latents and how the model is run -> pixels in [-1, 1].
         reader: model -> what `text` reads with; None = the family's pipeline.
         idle: parts that neither read nor are trained.
+        tokens: for each text that the network is given, how many tokens a caption has at most (0 = it is one row), and
+            the name of its width in the network's configuration ("" = a mask of tokens that are no padding).
+        image_tokens: those of a first frame's embedding, and the name of its width.
+        comfy: patterns of layers' names and what ComfyUI has in their place; None = its names are not known.
     """
 
     name: str
@@ -59,6 +63,7 @@ class Family:
     spec: Callable[[Folder, LoadOptions], BackboneSpec]
     text: Callable[[Any, str], Rows]
     predict: Callable[[Any, Tensor, Tensor, Condition, DiffusersBackbone], Tensor]
+    tokens: Mapping[str, tuple[int, str]]
     normalise: Callable[[Any, Tensor], Tensor] = lambda codec, latents: latents * codec.config.scaling_factor
     denormalise: Callable[[Any, Tensor], Tensor] = lambda codec, latents: latents / codec.config.scaling_factor
     networks: tuple[str, ...] = ("transformer",)
@@ -69,6 +74,8 @@ class Family:
     )[0]
     reader: Callable[[DiffusersBackbone], Any] | None = None
     idle: tuple[str, ...] = ()
+    image_tokens: tuple[int, str] = (257, "image_dim")
+    comfy: Sequence[tuple[str, str]] | None = None
 
 
 class Experts(nn.Module):

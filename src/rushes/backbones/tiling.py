@@ -7,29 +7,18 @@ everywhere.
 
 from __future__ import annotations
 
-MOST_BYTES = 10 * 2**30  # for activations in float32; beside 14 billion weights in 4 bits they fit 24 GB
+from rushes.backbones.model_defaults import families
 
-# Bytes for each pixel of a frame, and for each pixel of the clip, at the peak of encoding or decoding one clip in one
-# piece in float32: counted as live bytes of tensors without values, at the released codecs' configurations, the larger
-# of both ways and of a family's codecs. Codecs that work a few frames at a time have next to nothing for the clip.
-BYTES = {
-    "wan": (21_600, 13),
-    "cogvideox": (91_600, 0),
-    "ltx": (0, 175),
-    "ltx2": (0, 175),
-    "hunyuan": (78_500, 17),
-    "hunyuan15": (0, 3_090),
-    "animatediff": (24_600, 0),
-    "inflated_sd": (24_600, 0),
-}
+MOST_BYTES = 10 * 2**30  # for activations in float32; beside 14 billion weights in 4 bits they fit 24 GB
 
 
 def codec_bytes(family: str, frames: int, height_px: int, width_px: int) -> int | None:
     """Peak of the activations of a family's codec for one clip in one piece; None for a family that was not counted."""
-    if family not in BYTES:
+    if family not in families():
         return None
-    by_frame, by_clip = BYTES[family]
-    return height_px * width_px * (by_frame + by_clip * frames)
+    by_frame, by_clip = families()[family]["codec_bytes"]
+    count: int = height_px * width_px * (by_frame + by_clip * frames)
+    return count
 
 
 def tiled(setting: str | bool, family: str, frames: int, height_px: int, width_px: int) -> bool:

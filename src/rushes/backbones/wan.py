@@ -23,6 +23,15 @@ from rushes.noise.paths import Flow
 
 ABOUT = {"modes": ["text", "first_frame"], "path": "flow", "temporal_ratio": 4, "spatial_ratio": 8, "fps": 16.0}
 LONGEST = 512  # tokens of a caption
+COMFY = (  # its names are those of the first release
+    (r"\.attn1\.", ".self_attn."),
+    (r"\.attn2\.", ".cross_attn."),
+    (r"\.to_out\.0$", ".o"),
+    (r"\.to_([qkv])$", r".\1"),
+    (r"\.add_([kv])_proj$", r".\1_img"),
+    (r"\.net\.0\.proj$", ".0"),
+    (r"\.net\.2$", ".2"),
+)
 TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "ffn.net.0.proj", "ffn.net.2")
 
 
@@ -131,8 +140,10 @@ FAMILY = Family(
     normalise=normalise,
     denormalise=denormalise,
     predict=predict,
+    tokens={"text": (LONGEST, "text_dim")},
     networks=("transformer", "transformer_2"),
     still=still,
+    comfy=COMFY,
 )
 
 

@@ -238,9 +238,16 @@ def _case(
 def _video(label: str, video: ComparedVideo) -> ReportVideo:
     if video.path is None:
         raise FileNotFoundError(label)
-    size = video.width_px, video.height_px, video.frames, video.fps
-    mime = _MIME.get(video.path.suffix.lower(), "video/mp4")
-    return ReportVideo(label, video.path.read_bytes(), mime, *size, video.values)
+    return ReportVideo(
+        label,
+        video.path.read_bytes(),
+        _MIME.get(video.path.suffix.lower(), "video/mp4"),
+        width_px=video.width_px,
+        height_px=video.height_px,
+        frames=video.frames,
+        fps=video.fps,
+        values=video.values,
+    )
 
 
 def _wins(

@@ -14,55 +14,32 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from rushes.backbones.pipeline import Family
+
 PREFIX = "diffusion_model"
-Renames = Sequence[tuple[str, str]]
-
-_WAN: Renames = (
-    (r"\.attn1\.", ".self_attn."),
-    (r"\.attn2\.", ".cross_attn."),
-    (r"\.to_out\.0$", ".o"),
-    (r"\.to_([qkv])$", r".\1"),
-    (r"\.add_([kv])_proj$", r".\1_img"),
-    (r"\.net\.0\.proj$", ".0"),
-    (r"\.net\.2$", ".2"),
-)
-_HUNYUAN: Renames = (
-    (r"^context_embedder\.token_refiner\.refiner_blocks\.", "txt_in.individual_token_refiner.blocks."),
-    (r"^single_transformer_blocks\.(\d+)\.(attn\.to_[qkv]|proj_mlp)$", r"single_blocks.\1.linear1"),
-    (r"^(txt_in\..*)\.attn\.to_[qkv]$", r"\1.self_attn_qkv"),
-    (r"^(txt_in\..*)\.attn\.to_out\.0$", r"\1.self_attn_proj"),
-    (r"^transformer_blocks\.", "double_blocks."),
-    (r"\.attn\.to_[qkv]$", ".img_attn_qkv"),
-    (r"\.attn\.add_[qkv]_proj$", ".txt_attn_qkv"),
-    (r"\.attn\.to_out\.0$", ".img_attn_proj"),
-    (r"\.attn\.to_add_out$", ".txt_attn_proj"),
-)
-RENAMES: dict[str, Renames] = {"wan": _WAN, "ltx": (), "ltx2": (), "hunyuan": _HUNYUAN, "hunyuan15": _HUNYUAN}
-
 Layers = dict[str, tuple[tuple[str, int], ...]]
 
 
-def comfy_layers(family: str, network: nn.Module, adapted: Sequence[str]) -> Layers:
+def comfy_layers(family: Family, network: nn.Module, adapted: Sequence[str]) -> Layers:
     """ComfyUI's layer -> the layers of diffusers' network that it stacks, each with its rows.
 
     Args:
-        family: name of the backbone.
+        family: of the backbone.
         network: one of its networks, with or without adapters.
         adapted: paths of the layers that have an adapter; a stack counts where one of its parts has.
 
     Raises:
         ValueError: ComfyUI's names of this family are not known.
     """
-    if family not in RENAMES:
+    if family.comfy is None:
         raise ValueError(
-            f"ComfyUI's names for the layers of {family!r} are not known; there is {', '.join(RENAMES)}, or export in "
-            "the form of diffusers"
+            f"ComfyUI's names for the layers of {family.name!r} are not known; export in the form of diffusers"
         )
     wanted, stacks = set(adapted), dict[str, list[tuple[str, int]]]()
     for path, layer in network.named_modules():
         # an adapter keeps the layer that it adapts, and its factors, inside
         if hasattr(layer, "out_features") and ".lora_" not in path and not path.endswith(".base_layer"):
-            stacks.setdefault(_renamed(path, RENAMES[family]), []).append((path, layer.out_features))
+            stacks.setdefault(_renamed(path, family.comfy), []).append((path, layer.out_features))
     return {
         name: tuple(sorted(parts, key=lambda part: _place(part[0])))
         for name, parts in stacks.items()
@@ -76,7 +53,7 @@ def _place(path: str) -> int:
     return "qkv".index(letter[1]) if letter else 3
 
 
-def _renamed(path: str, renames: Renames) -> str:
+def _renamed(path: str, renames: Sequence[tuple[str, str]]) -> str:
     for pattern, name in renames:
         path = re.sub(pattern, name, path)
     return path

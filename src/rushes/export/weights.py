@@ -198,7 +198,7 @@ def _save(backbone: DiffusersBackbone, path: Path, form: Form) -> None:
     with whole_folder(path) as partial:
         for place, part in _parts(backbone).items():
             factors = _factors(part)
-            layers = comfy_layers(backbone.family.name, part, list(factors))
+            layers = comfy_layers(backbone.family, part, list(factors))
             (partial / place).mkdir(exist_ok=True)
             save_file(to_comfy(factors, layers, config["lora_alpha"]), partial / place / LORA_FILE, {"format": "pt"})
 
@@ -216,7 +216,7 @@ def _read_back(backbone: DiffusersBackbone, path: Path, form: Form) -> None:
     warnings.filterwarnings("ignore", "Already found a `peft_config` attribute", UserWarning)
     for place, part in _parts(backbone).items():
         if form == "comfyui":
-            layers = comfy_layers(backbone.family.name, part, list(_factors(part)))
+            layers = comfy_layers(backbone.family, part, list(_factors(part)))
             part.load_lora_adapter(
                 from_comfy(load_file(path / place / LORA_FILE), layers), prefix=None, adapter_name=READ_BACK
             )

@@ -11,8 +11,9 @@ from rushes.backbones.folders import Folder
 from rushes.backbones.model_defaults import find_model
 from rushes.config.tables import Settings
 from rushes.inspect.dry_run import ClipShape
-from rushes.inspect.step_forecast import GPUS, SHARE_OF_PEAK, USABLE, ForecastRequest, forecast, views_of
+from rushes.inspect.step_forecast import GPUS, SHARE_OF_PEAK, USABLE, ForecastRequest, forecast
 from rushes.project.checks import unknown
+from rushes.project.comparisons import comparisons_of_a_clip
 from rushes.project.model_presets import family_of, folder_of
 
 SIDES = (1.0, 0.71, 0.5)  # shares of a frame's sides that are tried: all, half and a quarter of its area
@@ -126,7 +127,7 @@ def _forecast(folder: Folder, settings: Settings, gpu: str, change: Change) -> M
         LoadOptions(dtype=precision, checkpointing=backbone.gradient_checkpointing, quantize=change.quantize),
         "lora" if train.trainable == "lora" else "full",
         rank=train.lora_rank,
-        views=views_of(train.recipe),
+        views=max((len(comparison.views) for comparison in comparisons_of_a_clip(settings)), default=1),
         batch=train.batch,
         bank=bool(train.reference_cache),
         gpu_memory_gb=memory,

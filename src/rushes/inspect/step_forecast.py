@@ -18,14 +18,11 @@ from rushes.backbones.folders import Folder, open_folder
 from rushes.backbones.released import released, released_names
 from rushes.inspect.dry_run import ClipShape, Cost, dry_run, find_family
 from rushes.inspect.gpus import KINDS
-from rushes.project.checks import unknown
-from rushes.training.recipe import recipe_names
 
 GIB = 2**30
 GPUS = {name: (kind.memory_gb, kind.tflops) for name, kind in KINDS.items()}
 SHARE_OF_PEAK = 0.4  # of the data sheet's operations that the network is taken to reach; not measured on a GPU
 USABLE = 0.95  # of a GPU's memory; the driver and fragments take the rest
-VIEWS = {"sft": 1, "densedpo": 2, "dfdpo": 2, "huvidpo": 2, "realdpo": 4, "physhpo": 7}
 # What tests measure on a CPU against these forecasts, as a share. On a GPU kernels need workspace besides.
 ERRORS = {"activations": 0.02, "operations": 0.001}
 
@@ -57,17 +54,6 @@ class ForecastRequest:
     first_frame: bool = False
     waiting: int = 1
     reference: bool = True
-
-
-def views_of(recipe: str) -> int:
-    """Views of a comparison, with three takes where the recipe compares takes.
-
-    Raises:
-        ValueError: no such recipe, or one whose views are not known here.
-    """
-    if recipe not in VIEWS:
-        raise ValueError(f"--recipe: {unknown('recipe', recipe, recipe_names())}; for one of your own give --views")
-    return VIEWS[recipe]
 
 
 def find_model(model: str) -> Folder:

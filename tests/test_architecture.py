@@ -22,6 +22,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 SOURCE = REPOSITORY / "src"
 
 RANKS = {
+    **dict.fromkeys(["arrays", "files", "plugins"], -1),
     **dict.fromkeys(["records", "config", "stats", "noise", "objectives", "progress"], 0),
     **dict.fromkeys(["media"], 1),
     **dict.fromkeys(["store", "world", "metrics"], 2),
@@ -56,7 +57,21 @@ EXEMPT_ROOMS = {  # where such names are still to be replaced
 STORED_FIELDS = {"rushes.curate.summary": {"kept"}}  # attributes that files are written with
 MAX_FILE_LINES = 450
 MAX_FUNCTION_LINES = 60
-TORCH_FREE = ("records", "progress", "config", "stats", "store", "formats", "media", "web", "report", "cli")  # rooms
+TORCH_FREE = (
+    "records",
+    "arrays",
+    "files",
+    "plugins",
+    "progress",
+    "config",
+    "stats",
+    "store",
+    "formats",
+    "media",
+    "web",
+    "report",
+    "cli",
+)  # rooms
 TORCH_FREE_MODULES = {
     "rushes",
     "rushes.backbones.model_defaults",

@@ -17,8 +17,6 @@ from rushes.backbones.images import decode, encode
 from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows, load_model
 from rushes.backbones.schedules import noise_schedule, training_steps
 
-ABOUT = {"modes": ["text"], "path": "noise", "temporal_ratio": 1, "spatial_ratio": 8, "fps": 8.0}
-
 
 def spec(folder: Folder, how: LoadOptions) -> BackboneSpec:
     """Facts of the model.

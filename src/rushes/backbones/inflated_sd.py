@@ -23,8 +23,6 @@ from rushes.backbones.inflation import MOTION, VideoUNet
 from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows
 from rushes.backbones.schedules import noise_schedule, training_steps
 
-ABOUT = {"modes": ["text", "first_frame"], "path": "noise", "temporal_ratio": 1, "spatial_ratio": 8, "fps": 8.0}
-
 
 def spec(folder: Folder, how: LoadOptions) -> BackboneSpec:
     """Facts of the model.

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-import ast
-import importlib
 import inspect
-from pathlib import Path
 from typing import Any
 
+from rushes import plugins
 from rushes.backbones.base import DEFAULTS, Backbone, LoadOptions
+
+_BOTH = ("text", "first_frame")
+_COLUMNS = ("name", "modes", "path", "temporal_ratio", "spatial_ratio", "fps")
+_BACKBONES = (  # written down, as to import them all takes seconds
+    ("animatediff", ("text",), "noise", 1, 8, 8.0),
+    ("cogvideox", _BOTH, "v", 4, 8, 8.0),
+    ("hunyuan", _BOTH, "flow", 4, 8, 24.0),
+    ("hunyuan15", _BOTH, "flow", 4, 16, 24.0),
+    ("inflated_sd", _BOTH, "noise", 1, 8, 8.0),
+    ("ltx", _BOTH, "flow", 8, 32, 25.0),
+    ("ltx2", _BOTH, "flow", 8, 32, 24.0),
+    ("tiny", _BOTH, "flow", 4, 8, 8.0),
+    ("wan", _BOTH, "flow", 4, 8, 16.0),
+)
 
 
 def load_backbone(name: str, path: str = "", how: LoadOptions = DEFAULTS) -> Backbone:
@@ -20,46 +32,21 @@ def load_backbone(name: str, path: str = "", how: LoadOptions = DEFAULTS) -> Bac
     Raises:
         ValueError: no such backbone, or weights that it cannot read.
     """
-    module_name = name if "." in name else f"rushes.backbones.{name}"
-    unknown = ValueError(
-        f"no backbone {name!r}: there is {', '.join(backbone_names())}, or give a module's dotted path"
-    )
-    if name.startswith("."):  # a file's path, which importlib takes for a relative import
-        raise unknown
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name != module_name and not module_name.startswith(f"{error.name}."):
-            raise
-        raise unknown from None
-    if not hasattr(module, "load"):
-        raise ValueError(f"module {module_name} is not a backbone: it has no function load(path)")
-    chooses = len(inspect.signature(module.load).parameters) > 1
+    load = plugins.load("backbone", name, "backbones", ("load",), backbone_names()).load
+    chooses = len(inspect.signature(load).parameters) > 1
     if how.offload and not chooses:
         raise ValueError(f"backbone.offload: {name!r} has no blocks that could come one by one; set it to false")
     if how.quantize != "none" and not chooses:
         raise ValueError(f"backbone.quantize: {name!r} is not held in {how.quantize}; set it to none")
-    backbone: Backbone = module.load(path, how) if chooses else module.load(path)
+    backbone: Backbone = load(path, how) if chooses else load(path)
     return backbone
 
 
 def backbone_names() -> list[str]:
-    """Backbones that ship with the package: the modules of this room with a function `load`."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    return [file.stem for file in files if "\ndef load(" in file.read_text(encoding="utf-8")]
+    """Backbones that ship with the package."""
+    return [row[0] for row in _BACKBONES]
 
 
 def backbone_table() -> list[dict[str, Any]]:
-    """Name, modes, path, frames and pixels per latent, and fps of every backbone that ships.
-
-    They stand as `ABOUT` in each module, and are read out of its text: importing them all takes seconds.
-    """
-    return [{"name": name, **_about(Path(__file__).with_name(f"{name}.py"))} for name in backbone_names()]
-
-
-def _about(module: Path) -> dict[str, Any]:
-    for node in ast.parse(module.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "ABOUT":
-            found: dict[str, Any] = ast.literal_eval(node.value)
-            return found
-    raise AssertionError(f"{module} says nothing about itself")
+    """Name, modes, path, frames and pixels per latent, and fps of every backbone that ships."""
+    return [dict(zip(_COLUMNS, (name, list(modes), *rest), strict=True)) for name, modes, *rest in _BACKBONES]

@@ -29,7 +29,6 @@ from rushes.noise.paths import Flow
 
 PATCH_PX, RATIO = 8, 4
 WORDS, LONGEST = 1024, 48  # hashed vocabulary; captions are cut after 48 words
-ABOUT = {"modes": ["text", "first_frame"], "path": "flow", "temporal_ratio": 4, "spatial_ratio": 8, "fps": 8.0}
 BUNDLED = Path(__file__).parent / "weights" / "tiny.safetensors"
 
 

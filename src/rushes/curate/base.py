@@ -11,6 +11,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rushes import plugins
+from rushes.config.curation import StageName
+from rushes.config.tables import Settings
 from rushes.curate.limits import Threshold, first_reason
 from rushes.records import CaptionKind
 
@@ -89,6 +92,19 @@ class Stage:
     calls: Callable[[int], int] | None = None
     parallel: int = 0
     limits: tuple[Threshold, ...] = ()
+
+
+def make_stage(name: StageName, settings: Settings, answers: Path) -> Stage:
+    """The stage of this name: that of the module of this room with its name, by a function `make` of these arguments.
+
+    `answers` is the file that keeps what models answered.
+
+    Raises:
+        ValueError: settings that the stage cannot work with, an EndpointError where its model cannot be asked.
+    """
+    stage: Stage = plugins.load("stage", name, "curate", ("make",)).make(settings, answers)
+    assert stage.name == name, f"the stage of module {name} calls itself {stage.name!r}"
+    return stage
 
 
 def within(limits: Sequence[Threshold]) -> Callable[[Sequence[CurationEntry]], Dropped]:

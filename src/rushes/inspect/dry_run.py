@@ -7,7 +7,6 @@ by the same amount with each: a network of two of each kind and one of three say
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -17,6 +16,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from rushes import plugins
 from rushes.backbones.adapters import add_lora
 from rushes.backbones.base import Backbone, Condition, LoadOptions
 from rushes.backbones.folders import Folder
@@ -87,7 +87,7 @@ def find_family(pipeline: str) -> Family:
     """
     known: list[str] = []
     for name in backbone_names():
-        family = getattr(importlib.import_module(f"rushes.backbones.{name}"), "FAMILY", None)
+        family = getattr(plugins.load("family", name, "backbones", ()), "FAMILY", None)
         if isinstance(family, Family):
             known += family.pipelines
             if pipeline in known:

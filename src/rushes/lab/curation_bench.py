@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 from rushes.config.curation import StageName
 from rushes.config.tables import Settings
-from rushes.curate.base import CurationEntry, CurationFinding, Stage, Task
-from rushes.curate.catalogue import make_stage
+from rushes.curate.base import CurationEntry, CurationFinding, Stage, Task, make_stage
 from rushes.curate.columns import MeasureColumns, packed
 from rushes.curate.faults import FAULTS, LOSS, Fault
 from rushes.curate.fingerprint import MOMENTS, SIZE, UNIT

@@ -16,8 +16,7 @@ from rushes.config.curation import StageName
 from rushes.config.files import settings_hash
 from rushes.config.tables import Settings
 from rushes.curate import engines, funnel
-from rushes.curate.base import Engine, Stage
-from rushes.curate.catalogue import make_stage
+from rushes.curate.base import Engine, Stage, make_stage
 from rushes.curate.summary import Funnel
 from rushes.judges.build import ANSWERS
 from rushes.judges.endpoint import EndpointError

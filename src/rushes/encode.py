@@ -17,7 +17,7 @@ from torch import Tensor
 from rushes.backbones.base import Backbone
 from rushes.config.tables import BackboneSettings
 from rushes.edits import words as edits
-from rushes.media.images import read_image
+from rushes.media.images import STILL_SUFFIXES, read_image
 from rushes.media.read import read_video
 from rushes.media.resize import Fit, resize_frame
 from rushes.store.database import Store
@@ -25,7 +25,6 @@ from rushes.store.latents import LatentStore, first_frame_key, latent_fingerprin
 
 PREPROCESSING = "by-time-1"  # raise the number when what happens between file and codec changes
 AT_ONCE, AT_ONCE_BYTES = 64, 256 * 2**20  # clips, and bytes of their frames, that are encoded together
-_STILLS = {".png", ".jpg", ".jpeg", ".webp"}
 
 
 @dataclass(frozen=True)
@@ -132,7 +131,7 @@ def read_first_frame(path: Path, size: BackboneSettings, fit: Fit) -> NDArray[np
 
 def read_still(path: Path) -> NDArray[np.uint8]:
     """The first frame of a clip, or a still, as it is, [H, W, 3]."""
-    if path.suffix.lower() in _STILLS:
+    if path.suffix.lower() in STILL_SUFFIXES:
         return read_image(path)
     first: NDArray[np.uint8] = read_video(path, frames=1).frames_FHWC[0]
     return first

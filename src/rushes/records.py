@@ -10,7 +10,10 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Literal
+
+BASE = "base"  # the system of candidates by the model as it was before training
 
 Split = Literal["train", "eval"]
 CandidateKind = Literal["take", "guided", "gap", "imported", "probe"]
@@ -21,6 +24,16 @@ def stable_hash(value: object, length: int = 24) -> str:
     """Hex digest of a JSON-serialisable value; equal values give equal digests on every machine."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def seed_of(*parts: object) -> int:
+    """A number from 0 to 2^32 - 1 that looks random, the same for equal parts on every machine."""
+    return int(stable_hash(list(parts), 8), 16)
+
+
+def now() -> str:
+    """The time of day, as rows and files say when they were written: ISO 8601 in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 @dataclass(frozen=True)

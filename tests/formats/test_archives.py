@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from rushes.files import MediaError
 from rushes.formats.archives import read_webdataset
 from rushes.formats.contents import Contents
 from rushes.formats.listing import detect_layout
-from rushes.media.files import MediaError
 
 ODD = 'sub/un café «l\'été» "x" 日本 v1.0'
 

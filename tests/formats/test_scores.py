@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from rushes.files import content_hash
 from rushes.formats.scores import import_scores
-from rushes.media.files import content_hash
 from rushes.store.database import Store
 
 

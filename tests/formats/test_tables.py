@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from rushes.files import MediaError
 from rushes.formats.contents import Contents
 from rushes.formats.layouts import Listing
 from rushes.formats.listing import detect_layout, list_footage
 from rushes.formats.tables import find_columns, read_tables
-from rushes.media.files import MediaError
 
 ODD = 'un café «l\'été» "x", 日本.mp4'
 

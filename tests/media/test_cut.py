@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rushes.files import MediaError, content_hash
 from rushes.media.cut import Span, cut_pieces
-from rushes.media.files import MediaError, content_hash
 from rushes.media.read import decode, probe, read_video
 
 MakeVideo = Callable[..., Path]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rushes.backbones.base import LoadOptions
 from rushes.backbones.folders import Folder
-from rushes.media.files import content_hash
+from rushes.files import content_hash
 from rushes.noise.draws import seeded
 
 

@@ -29,7 +29,7 @@ from rushes.backbones.base import DEFAULTS, BackboneSpec, Condition, LoadOptions
 from rushes.backbones.folders import Folder
 from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows, load_model
 from rushes.backbones.schedules import flow_schedule
-from rushes.media.files import content_hash
+from rushes.files import content_hash
 from rushes.noise.paths import Flow
 
 LONGEST = 256  # tokens of a caption

@@ -24,7 +24,7 @@ from torch.nn import functional
 
 from rushes.backbones.base import BackboneSpec, Condition
 from rushes.backbones.fingerprint import weights_fingerprint
-from rushes.media.files import whole_file
+from rushes.files import whole_file
 from rushes.noise.paths import Flow
 
 PATCH_PX, RATIO = 8, 4

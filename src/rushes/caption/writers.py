@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import BaseModel
 
+from rushes.arrays import Frames
 from rushes.caption.rules import wrong_by_rule
 from rushes.judges.endpoint import ChatEndpoint, Part
-from rushes.media.resize import Frames
 from rushes.metrics.base import Shot
-from rushes.records import stable_hash
+from rushes.records import seed_of
 from rushes.world.scenes import COLOURS, SIZE_PX, other_captions, read_caption
 from rushes.world.tracks import Tracks, track
 from rushes.world.verify import verify
@@ -50,7 +50,7 @@ def by_world() -> Writer:
         misfits = {other: _misfit(take, other) for other in other_captions(caption)}
         least = min(misfits.values())
         among = [other for other, misfit in misfits.items() if misfit < least + 1e-6]
-        return among[int(stable_hash(["world", seed, caption], 8), 16) % len(among)]
+        return among[seed_of("world", seed, caption) % len(among)]
 
     return Writer("world", True, (SIZE_PX, SIZE_PX), write)
 

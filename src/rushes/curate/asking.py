@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
+from rushes.arrays import Frames
 from rushes.config import curation
 from rushes.config.endpoint import EndpointSettings
 from rushes.config.tables import Settings
@@ -19,7 +20,6 @@ from rushes.curate.base import CurationEntry, CurationFinding, Dropped, Stage, T
 from rushes.curate.frames import read_moments
 from rushes.curate.limits import Threshold
 from rushes.judges.endpoint import ChatEndpoint, EndpointAnswer, Part
-from rushes.media.resize import Frames
 from rushes.records import stable_hash
 
 S = TypeVar("S", bound=BaseModel)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rushes.config.tables import Settings
 from rushes.curate import hashing
 from rushes.curate.asking import other_model
-from rushes.media.files import content_hash
+from rushes.files import content_hash
 from rushes.records import stable_hash
 
 Rows = NDArray[np.float32]

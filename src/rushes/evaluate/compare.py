@@ -14,14 +14,13 @@ from rushes.evaluate.folders import Folders
 from rushes.evaluate.measure import Measured
 from rushes.evaluate.suites import MetricSuite, general_meter, world_meter
 from rushes.evaluate.systems_report import SystemsComparison, build_report
-from rushes.media.files import whole_file
+from rushes.files import write_json
 from rushes.metrics.catalogue import all_metrics
-from rushes.records import Candidate
+from rushes.records import BASE, Candidate
 from rushes.report.page import write
 from rushes.stats import Key, Measure, compare_systems, read_table
 from rushes.store.database import Store
 
-BASE = "base"
 TABLE, DETAILS = "table.json", "details.json"
 Rule = Literal["estimate", "shown", "excluded"]
 
@@ -55,8 +54,7 @@ def compare_runs(store: Store, settings: Settings, runs: Sequence[str]) -> dict[
     report = build_report(compared, headline, settings.report.cases, settings.project.seed)
     target = store.project / "reports" / "compare.json"
     target.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(target) as part:
-        part.write_text(json.dumps(table.as_json(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_json(target, table.as_json())
     page = write(report, target.with_suffix(".html"), settings.report.max_mb)
     return {
         "verdicts": compared.verdicts(headline),

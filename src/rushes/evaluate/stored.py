@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rushes.arrays import Frames
 from rushes.evaluate.suites import MetricSuite
 from rushes.media.read import read_video
-from rushes.media.resize import Frames
 from rushes.metrics.base import Shot
 from rushes.records import Candidate, Score, stable_hash
 from rushes.stats import Difference, Measure, compare_systems

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -11,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import rushes
+from rushes.arrays import Floats
 from rushes.evaluate.external import Others
 from rushes.evaluate.folders import Folders, find_folders
 from rushes.evaluate.judged import Verdicts
 from rushes.evaluate.measure import METER, Measured, measure_file
 from rushes.evaluate.systems_report import SystemsComparison, build_report
-from rushes.media.files import MediaError, whole_file
+from rushes.files import MediaError, write_json
 from rushes.metrics import catalogue, sets
 from rushes.progress import Bar
 from rushes.records import stable_hash
@@ -152,7 +152,7 @@ def _drift(videos: Videos, first: str, second: str, seed: int) -> sets.FeatureDi
     return sets.features_apart(ours, theirs, paired=True, seed=seed)
 
 
-def _rows(measured: Measured) -> sets.Floats:
+def _rows(measured: Measured) -> Floats:
     return sets.as_rows(measured.features)
 
 
@@ -225,5 +225,4 @@ def _finite(row: Mapping[str, float | None]) -> dict[str, float | None]:
 
 
 def _write_json(path: Path, data: Mapping[str, Any]) -> None:
-    with whole_file(path) as part:
-        part.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_json(path, data)

@@ -10,10 +10,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from rushes.files import MediaError, content_hash
 from rushes.formats.contents import Contents
 from rushes.formats.layouts import SourceVideo
 from rushes.media.examine import CutFinder, examine
-from rushes.media.files import MediaError, content_hash
 
 FILE = "footage.db"
 EXAMINED = 1  # raise the number when what is found out about a file changes

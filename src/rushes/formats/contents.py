@@ -11,8 +11,8 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rushes.files import MediaError
 from rushes.formats.layouts import VIDEO_SUFFIXES, Part, SourceVideo
-from rushes.media.files import MediaError
 
 _CHUNK_BYTES = 2**22
 

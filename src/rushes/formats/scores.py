@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rushes.files import content_hash
 from rushes.formats.captions import read_text, table_rows
-from rushes.media.files import content_hash
 from rushes.records import Candidate, Clip, Score, stable_hash
+from rushes.store.annotators import HUMAN
 from rushes.store.database import Store
-
-HUMAN = "human"  # metric under which people's scores are kept, and who gave them where no name is given
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sqlite3
 import threading
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
+
+from rushes.records import now
 
 _WAIT_S = 60.0
 
@@ -65,9 +66,8 @@ class Answers:
 
     def pay(self, outcome: str, cost: float) -> None:
         """Note one request, its outcome (a word or a status), and what it cost."""
-        now = datetime.now(UTC).isoformat(timespec="seconds")
         with self._lock:
-            self._file.execute("INSERT INTO calls VALUES (?, ?, ?)", (now, outcome, cost))
+            self._file.execute("INSERT INTO calls VALUES (?, ?, ?)", (now(), outcome, cost))
 
     def spent(self) -> Spent:
         """All requests of this file, those of earlier runs included."""

@@ -28,9 +28,9 @@ import httpx
 import stamina
 from pydantic import BaseModel, ValidationError
 
+from rushes.arrays import Frames
 from rushes.config.endpoint import EndpointSettings
 from rushes.judges.answers import Answers, Reply, Spent
-from rushes.media.resize import Frames
 from rushes.metrics.base import shrink
 from rushes.records import stable_hash
 

@@ -17,9 +17,10 @@ from typing import Annotated
 import numpy as np
 from pydantic import BaseModel, Field
 
+from rushes.arrays import Frames
 from rushes.judges.base import Judge
 from rushes.judges.endpoint import ChatEndpoint
-from rushes.metrics.base import Frames, Shot
+from rushes.metrics.base import Shot
 
 Say = Callable[[str, Shot], str]  # question and clip -> the model's words
 Answers = tuple[int, ...]

@@ -16,11 +16,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from rushes.arrays import Frames
 from rushes.judges.base import Judgement, PointwiseJudge
 from rushes.judges.endpoint import ChatEndpoint, Part
 from rushes.judges.prompts import Choice, Prompt
 from rushes.judges.protocols import by_endpoint, questionnaire
-from rushes.media.resize import Frames
 from rushes.metrics.base import Shot
 
 _SLOT = {"first": 1, "tie": 0, "second": -1}

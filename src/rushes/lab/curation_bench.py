@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rushes.arrays import Frames
 from rushes.config.curation import StageName
 from rushes.config.tables import Settings
 from rushes.curate.base import CurationEntry, CurationFinding, Stage, Task, make_stage
@@ -24,7 +25,7 @@ from rushes.curate.fingerprint import MOMENTS, SIZE, UNIT
 from rushes.curate.stored_findings import find_before, rows_of
 from rushes.formats.layouts import VIDEO_SUFFIXES
 from rushes.media.read import probe, read_video
-from rushes.media.resize import Frames, resize_frame
+from rushes.media.resize import resize_frame
 from rushes.media.write import write_video
 from rushes.metrics.base import shrink
 from rushes.progress import Bar, no_bar

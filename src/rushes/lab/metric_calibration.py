@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from rushes.arrays import Floats
 from rushes.config.tables import FootageSettings, GenerateSettings, ProjectSettings, Settings
 from rushes.judges import world as world_judge
 from rushes.media.read import read_video
@@ -32,7 +33,6 @@ from rushes.world.scenes import FPS, SIZE_PX, draw_scenes
 from rushes.world.verify import METRICS, verify
 from rushes.world.violations import violate
 
-Floats = NDArray[np.float64]
 SCALE = 4  # clips of the world are measured at 128 px, the size that they are stored at
 RESAMPLES = 1000
 # What the verifier measures that a metric should follow; all others are set against its verdict as a whole alone.

@@ -14,7 +14,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
-from rushes.media.files import MediaError
+from rushes.files import MediaError
 from rushes.media.footage import Shown, VideoReader
 from rushes.media.read import exact
 from rushes.media.write import add_stream, even, open_mp4, tag_colours, to_yuv

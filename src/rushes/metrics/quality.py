@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rushes.arrays import Frames, Reals
 from rushes.media.resize import resize_frame
-from rushes.metrics.base import ANALYSED_PX, Frames, Measurement, Metric, Shot, luma, pool, shrink
+from rushes.metrics.base import ANALYSED_PX, Measurement, Metric, Shot, luma, pool, shrink
 from rushes.metrics.motion import moving
 
-Floats = NDArray[np.floating]
 Levels = Callable[[Shot], NDArray[np.float64]]
 
 _WINDOW_PX, _SIGMA_PX = 11, 1.5  # Wang et al. 2004
@@ -88,7 +88,7 @@ def ssim(first_HW: NDArray[np.uint8], second_HW: NDArray[np.uint8]) -> float:
     return float(likeness.mean())
 
 
-def _window(image: Floats) -> Floats:
+def _window(image: Reals) -> Reals:
     edge = _WINDOW_PX // 2
     return np.asarray(cv2.GaussianBlur(image, (_WINDOW_PX,) * 2, _SIGMA_PX), np.float64)[edge:-edge, edge:-edge]
 
@@ -100,7 +100,7 @@ def _saturation(frame_HWC: Frames) -> float:
     return (largest - smallest) / largest if largest else 0.0
 
 
-def _change(rows: Floats) -> float:
+def _change(rows: Reals) -> float:
     levels, still = rows[:, 0], rows[:, 1]
     if still.all() or len(levels) < 2:
         return math.nan

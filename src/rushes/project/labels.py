@@ -14,7 +14,7 @@ from rushes.judges.base import PointwiseJudge
 from rushes.judges.build import judge_of
 from rushes.judges.vlm import Account
 from rushes.records import Candidate, stable_hash
-from rushes.store.annotators import PEOPLE, labels_to_train_on
+from rushes.store.annotators import HUMAN, labels_to_train_on
 from rushes.store.database import Store
 
 if TYPE_CHECKING:
@@ -59,14 +59,14 @@ def label_pairs(project: Project) -> Facts:
 
 
 def _by_people(store: Store) -> Facts:
-    rows = labels_to_train_on(store, PEOPLE)
+    rows = labels_to_train_on(store, HUMAN)
     if not rows:
         raise ValueError(
             f"label.by: people are named to label and have not yet; run `rushes label {store.project}`, label pairs on "
             "its page, then run this again"
         )
     counts = Counter(label for row in rows for label in row.labels)
-    return {"by": PEOPLE, "pairs": len(rows), "left": counts[1], "tie": counts[0], "right": counts[-1]}
+    return {"by": HUMAN, "pairs": len(rows), "left": counts[1], "tie": counts[0], "right": counts[-1]}
 
 
 def to_compare(store: Store, settings: Settings) -> tuple[Candidate, ...]:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from rushes import encode, generate
+from rushes.arrays import Frames
 from rushes.backbones.base import Backbone
-from rushes.media.files import whole_file
-from rushes.media.resize import Frames
+from rushes.files import whole_file
 from rushes.project.project import Project
 from rushes.project.times import expert_shares, training_times
-from rushes.records import stable_hash
+from rushes.records import seed_of, stable_hash
 from rushes.training import leak
 from rushes.training.comparison import Comparison, View
 from rushes.training.diagnosis import Diagnosis
@@ -80,10 +80,7 @@ def _sampler(project: Project, backbone: Backbone, held_out: Sequence[Comparison
     ask = project.settings.generate.model_copy(update={"kind": "take", "takes": 1})
     studio = generate.GenerationContext(project.store, project.latents, backbone, size, folder.name, ask)
     seed = project.settings.project.seed
-    wanted = [
-        generate.Request("", clip, clip.caption, int(stable_hash(["sample", seed, clip.id], 8), 16), None)
-        for clip in clips
-    ]
+    wanted = [generate.Request("", clip, clip.caption, seed_of("sample", seed, clip.id), None) for clip in clips]
 
     def make() -> list[Frames]:
         parts = (generate.frames_of(studio, wanted[at : at + ask.batch]) for at in range(0, len(wanted), ask.batch))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import rushes
 from rushes.config.tables import Settings, TrainSettings
-from rushes.media.files import whole_file
+from rushes.files import write_json
+from rushes.records import now
 from rushes.report.collect import collect
 from rushes.report.page import write
 from rushes.store.database import Store
@@ -38,13 +38,12 @@ def write_summary(store: Store, facts: Mapping[str, Any], seconds: Mapping[str, 
             "seconds": {stage: round(s, 2) for stage, s in seconds.items()},
             "seed": seed,
             "version": rushes.__version__,
-            "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "made_at": now(),
         }
     )
     path = summary_path(store, facts["run"])
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as partial:
-        partial.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    write_json(path, summary, indent=2)
     return summary
 
 

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from rushes import encode, generate
+from rushes.arrays import Frames
 from rushes.config.tables import GenerateSettings
 from rushes.evaluate import stored
-from rushes.media.resize import Frames
 from rushes.project.intake import import_footage as import_footage  # the first of them
-from rushes.project.project import BASE, Project, base_beside, load_run
+from rushes.project.project import Project, base_beside, load_run
 from rushes.project.reports import run_name
-from rushes.records import Candidate, Clip, stable_hash
+from rushes.records import BASE, Candidate, Clip, seed_of
 from rushes.training.views import first_frame_of
 
 Facts = dict[str, Any]
@@ -93,7 +93,7 @@ def held_out_takes(project: Project, system: str, beside: str = "") -> list[Cand
     ask = settings.generate.model_copy(
         update={"kind": "take", "takes": settings.evaluate.seeds, "steps": settings.evaluate.steps}
     )
-    drawn = int(stable_hash(["held out", settings.project.seed], 8), 16)
+    drawn = seed_of("held out", settings.project.seed)
     stage = f"evaluate: {system}"
     made = set(_generate(project, held_out_clips(project), ask, system, drawn, stage, beside)[0])
     return [row for row in project.store.candidates(split="eval", system=system) if row.id in made]

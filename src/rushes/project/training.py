@@ -19,8 +19,8 @@ from rushes.backbones.base import Backbone
 from rushes.backbones.offload import check_not_offloaded
 from rushes.config.files import settings_hash, validate_table
 from rushes.config.tables import ObjectiveSettings, Settings, TrainSettings
+from rushes.files import whole_file
 from rushes.likeness import METRIC as LIKENESS
-from rushes.media.files import whole_file
 from rushes.objectives.safeguards import guarded
 from rushes.objectives.terms import ALONE, Term
 from rushes.progress import no_bar
@@ -28,7 +28,6 @@ from rushes.project.jobs import TrainingJob, set_up, whole_weights
 from rushes.project.monitoring import last_words, watch_run
 from rushes.project.negatives import measure_likeness
 from rushes.project.project import (
-    BASE,
     WEIGHTS,
     Project,
     find_run,
@@ -41,7 +40,7 @@ from rushes.project.project import (
 from rushes.project.reports import run_name
 from rushes.project.stages import Facts, encode_missing
 from rushes.project.times import expert_shares, times_facts, times_in_words, training_times
-from rushes.records import Run, stable_hash
+from rushes.records import BASE, Run, stable_hash
 from rushes.training.checkpoint import only_one
 from rushes.training.checks import check_latents
 from rushes.training.comparison import OWN, Comparison

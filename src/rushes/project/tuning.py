@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from rushes.config.tables import ObjectiveSettings, TrainSettings
-from rushes.media.files import whole_file
+from rushes.files import write_text
 from rushes.objectives.terms import ALONE
 from rushes.project.monitoring import probe_leak
 from rushes.project.project import Project, load_start, run_folder
@@ -79,8 +79,7 @@ def probe_beta(project: Project, comparisons: int, steps: int, target: float) ->
     proposals = propose(read_history(folder / "metrics.jsonl"), target)
     facts: Facts = {"run": name, "comparisons": count, "held_out": len(held_out), "steps": steps, "target": target}
     facts["levels"] = {each.level: {**asdict(each), "now": ours[each.level]} for each in proposals}
-    with whole_file(folder.parent / "beta.json") as partial:
-        partial.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    write_text(folder.parent / "beta.json", json.dumps(facts, indent=1) + "\n")
     return facts
 
 

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rushes.media.files import whole_file
+from rushes.files import write_text
 from rushes.report.card_page import card_page
 from rushes.report.card_text import HASHES, markdown
 from rushes.store.database import Store
@@ -51,6 +51,5 @@ def write_card(store: Store) -> Path:
         CARD: markdown(facts, title),
     }
     for name, text in texts.items():
-        with whole_file(store.project / name) as part:
-            part.write_text(text, encoding="utf-8")
+        write_text(store.project / name, text)
     return store.project / CARD

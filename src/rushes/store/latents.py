@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from rushes.media.files import whole_file
+from rushes.files import whole_file
 from rushes.records import stable_hash
 
 SHARD_BYTES = 256 * 2**20

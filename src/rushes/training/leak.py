@@ -18,14 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+from rushes.arrays import Floats, Frames
 from rushes.media.read import probe
-from rushes.metrics.base import Frames, Shot, luma
+from rushes.metrics.base import Shot, luma
 from rushes.metrics.catalogue import measure as measure_shot
 from rushes.objectives.terms import ALONE
 from rushes.stats import Interval, win_rate
 from rushes.training.comparison import Comparison, View
-
-Floats = NDArray[np.float64]
 
 FILE = ("file_fps", "file_side_px", "file_seconds", "bytes_per_pixel")  # of the file as it is stored
 LOOK = ("brightness", "contrast", "saturation", "sharpness")  # metrics of the same names, as the codec gets the clip

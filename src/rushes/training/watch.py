@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rushes.arrays import Frames
 from rushes.config.tables import TrainSettings
 from rushes.media.read import read_video
-from rushes.media.resize import Frames
 from rushes.media.write import write_video
 from rushes.metrics.base import Shot
 from rushes.metrics.catalogue import measure

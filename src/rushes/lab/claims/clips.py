@@ -19,7 +19,7 @@ from rushes.media.read import read_video
 from rushes.media.write import encode_bytes
 from rushes.metrics.base import Shot
 from rushes.project.project import Project
-from rushes.records import Clip, Decision, stable_hash
+from rushes.records import Clip, Decision, seed_of, stable_hash
 from rushes.world.render import render
 from rushes.world.scenes import FPS, KINDS, SIZE_PX, draw_scenes
 from rushes.world.violations import violate
@@ -51,7 +51,7 @@ class Pool:
     def _order(self, project: Project, clips: Sequence[Clip]) -> dict[str, float]:
         """Clip id -> what it is sorted by, the best first."""
         if self.keep == "random":
-            return {clip.id: int(stable_hash(["pool", clip.id], 8), 16) for clip in clips}
+            return {clip.id: seed_of("pool", clip.id) for clip in clips}
         rate = world_judge.make(project.settings.label.margin).rate
         return {clip.id: -rate(_shot(project, clip)) for clip in clips}
 

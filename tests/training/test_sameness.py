@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rushes.objectives.terms import Term
-from rushes.store.latents import LatentStore, edited_key, first_frame_key
+from rushes.store.latents import LatentKey, LatentStore, first_frame_key
 from rushes.training.comparison import OWN, Comparison, View
 from rushes.training.sameness import NEARLY, drop_same
 
@@ -32,7 +32,7 @@ def latents(tmp_path: Path) -> LatentStore:
     hardly[:, 4] += 0.9 * NEARLY * clean.std()
     many = {"nothing": clean, "first": first, "last": last, "hardly": hardly}
     store = LatentStore(tmp_path, "same")
-    store.put({edited_key("clip", name): latent for name, latent in many.items()})
+    store.put({str(LatentKey("clip", name)): latent for name, latent in many.items()})
     store.put({"clip": clean.clone(), "take": clean + 1, first_frame_key("clip"): clean[:, :1].clone()})
     return store
 

@@ -101,9 +101,8 @@ def probe_leak(project: Project, comparisons: Sequence[Comparison], folder: Path
     size, fit = project.settings.backbone, project.settings.footage.fit
 
     def read(view: View) -> leak.ShortcutFeatures:
-        job = encode.EncodingJob(view.key, view.media, False, view.edit)
         frames = encode.edited(
-            job, lambda media: encode.read_clip(project.store.media_path(media), size, fit), project.base
+            view.latent, lambda media: encode.read_clip(project.store.media_path(media), size, fit), project.base
         )
         return leak.ShortcutFeatures(frames, size.fps, project.store.media_path(view.media), bool(view.edit))
 

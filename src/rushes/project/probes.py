@@ -28,6 +28,7 @@ from rushes.project.labels import PROBE_PAIRS
 from rushes.project.project import Project, load_run
 from rushes.project.stages import encode_missing
 from rushes.records import BASE, Candidate, Clip, stable_hash
+from rushes.store.latents import LatentKey
 from rushes.training.views import first_frame_of
 
 FOLDER, MEASURED = "eta", "pairs.jsonl"
@@ -53,7 +54,7 @@ def make_probes(project: Project, clips: Sequence[Clip], levels: Sequence[float]
     """
     settings, system = project.settings, project.settings.train.start
     firsts = [first_frame_of(clip) for clip in clips] if settings.backbone.first_frame else []
-    encode_missing(project, [clip.media for clip in clips], firsts, "eta: encode")
+    encode_missing(project, [LatentKey(clip.media) for clip in clips], firsts, "eta: encode")
     backbone = project.base if system == BASE else load_run(project, system)
     ask = settings.generate.model_copy(update={"kind": "guided"})
     studio = generate.GenerationContext(

@@ -13,6 +13,7 @@ from rushes.project.intake import import_footage as import_footage  # the first 
 from rushes.project.project import Project, base_beside, load_run
 from rushes.project.reports import run_name
 from rushes.records import BASE, Candidate, Clip, seed_of
+from rushes.store.latents import LatentKey
 from rushes.training.views import first_frame_of
 
 Facts = dict[str, Any]
@@ -46,7 +47,7 @@ def _generate(
     The base answers in the precision of the run that it is compared with (`beside`), if any.
     """
     firsts = [first_frame_of(clip) for clip in clips] if project.settings.backbone.first_frame else []
-    whole = [clip.media for clip in clips] if settings.kind == "guided" else []
+    whole = [LatentKey(clip.media) for clip in clips] if settings.kind == "guided" else []
     encode_missing(project, whole, firsts, f"{stage}: encode")
     base = base_beside(project, beside) if beside else project.base
     backbone = base if system == BASE else load_run(project, system)
@@ -60,7 +61,7 @@ def _generate(
     return [request.id for request in wanted], len(missing)
 
 
-def encode_missing(project: Project, whole: Sequence[str], firsts: Sequence[str], stage: str) -> None:
+def encode_missing(project: Project, whole: Sequence[LatentKey], firsts: Sequence[str], stage: str) -> None:
     """Latents of media: of whole clips, and of first frames alone."""
     wanted = encode.jobs(project.latents, whole, firsts)
     size, fit = project.settings.backbone, project.settings.footage.fit

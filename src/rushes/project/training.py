@@ -292,7 +292,7 @@ def recipe_comparisons(project: Project, recipe: Recipe, settings: TrainSettings
         raise ValueError(f"recipe {settings.recipe!r} finds nothing to compare: {_lacking(project, recipe)}")
     views = [view for comparison in comparisons for view in comparison.views]
     firsts = [view.first_frame for view in views if view.first_frame not in ("", OWN)]
-    encode_missing(project, [view.key for view in views], firsts, "train: encode")
+    encode_missing(project, [view.latent for view in views], firsts, "train: encode")
 
     def again(latent_CFHW: Tensor) -> Tensor:
         return project.base.encode(project.base.decode(latent_CFHW[None].float()))[0]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from rushes.objectives.segments import latent_labels
 from rushes.objectives.terms import Term
-from rushes.store.latents import edited_key
+from rushes.store.latents import LatentKey
 
 OWN = "own"  # a view's given first frame is that of its own clip, edit included
 
@@ -22,9 +22,14 @@ class View:
     edit: str = ""  # what is done to its frames before the codec, in the words of `rushes.edits`; "" = nothing
 
     @property
+    def latent(self) -> LatentKey:
+        """What its latent is of."""
+        return LatentKey(self.media, self.edit)
+
+    @property
     def key(self) -> str:
-        """Key of its latent."""
-        return edited_key(self.media, self.edit)
+        """Name of its latent."""
+        return str(self.latent)
 
 
 @dataclass(frozen=True)

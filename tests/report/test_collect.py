@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from rushes.config.files import mapping_to_toml
 from rushes.media.write import encode_bytes
 from rushes.records import Candidate, Clip, Preference, Run, Score
 from rushes.report import page
-from rushes.report.collect import as_toml, collect
+from rushes.report.collect import collect
 from rushes.store.database import Store
 
 from .conftest import FPS, FRAMES, grey_clip, training_rows
@@ -143,6 +144,6 @@ def test_settings_are_toml() -> None:
         "name": 'a "b"',
         "train": {"lr": 1e-5, "on": True, "eta": [0.1], "x": None, "deep": {"k": 2}},
     }
-    read = tomllib.loads(as_toml(settings))
+    read = tomllib.loads(mapping_to_toml(settings))
     del settings["train"]["x"]  # type: ignore[attr-defined]
-    assert read == settings and "# x is not set" in as_toml({"x": None})
+    assert read == settings and "# x is not set" in mapping_to_toml({"x": None})

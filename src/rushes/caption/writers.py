@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from rushes.arrays import Frames
 from rushes.caption.rules import wrong_by_rule
+from rushes.judges.base import evenly
 from rushes.judges.endpoint import ChatEndpoint, Part
 from rushes.metrics.base import Shot
 from rushes.records import seed_of
@@ -117,15 +118,9 @@ def by_model(endpoint: ChatEndpoint, frames: int) -> Writer:
 
     def write(caption: str, real: Shot | None, take: Shot | None, seed: int) -> str:
         assert real is not None and take is not None
-        parts: list[Part] = ["Frames of the real video, in order:", *spread(real.frames_FHWC, frames)]
-        parts += ["Frames of the generated video, in order:", *spread(take.frames_FHWC, frames)]
+        parts: list[Part] = ["Frames of the real video, in order:", *evenly(real.frames_FHWC, frames)]
+        parts += ["Frames of the generated video, in order:", *evenly(take.frames_FHWC, frames)]
         answer = endpoint.ask([*parts, _ASK.format(caption=caption)], WrongCaption, SYSTEM)
         return " ".join(answer.parsed.caption.split()) if answer.parsed else ""
 
     return Writer(f"model {endpoint.settings.model}", True, None, write)
-
-
-def spread(frames_FHWC: Frames, count: int) -> list[Frames]:
-    """`count` frames from the first to the last, evenly; all where there are fewer."""
-    places = np.linspace(0, len(frames_FHWC) - 1, min(count, len(frames_FHWC))).round().astype(int)
-    return [frames_FHWC[place] for place in places]

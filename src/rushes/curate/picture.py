@@ -13,7 +13,6 @@ from rushes.metrics.base import luma, shrink
 
 BLUR_PX = 256  # short side at which blur is measured: what is softer than this size can show counts
 _BLUR_WINDOW = 11  # Crete et al. 2007
-_GRID_PX = 8  # side of a coding block of JPEG and the MPEG family
 _BLACK, _WHITE = 20, 235  # grey levels that a bar lies below or above, ringing included
 _BAR_SPREAD = 4.0  # grey levels by which a bar's pixels may differ
 _STEP, _MUCH = 8, 0.3
@@ -44,24 +43,6 @@ def _lost(grey_HW: Reals, axis: int) -> float:
     )
     edges = float(sharp.sum(dtype=np.float64))
     return 1 - float(np.maximum(0, sharp - soft).sum(dtype=np.float64)) / edges if edges > 1e-3 else float("nan")
-
-
-def blockiness(frame_HWC: Frames) -> float:
-    """How far the steps at the edges of 8-pixel blocks stand out of all others, as a factor; 1 = not at all.
-
-    Mean step between neighbouring pixels, by place modulo 8; the strongest place against the second strongest, the
-    lower of both directions. A grid that starts anywhere is found; one that was scaled to another size, or smoothed by
-    the decoder as H.264 and later do, is not. Idea: Wang, Sheikh and Bovik 2002.
-    """
-    grey = luma(frame_HWC).astype(np.int16)
-    return min(_stands_out(np.abs(np.diff(grey, axis=axis)).mean(1 - axis)) for axis in (0, 1))
-
-
-def _stands_out(steps: Reals) -> float:
-    if len(steps) < 2 * _GRID_PX:
-        return 1.0
-    by_place = sorted(float(steps[place::_GRID_PX].mean()) for place in range(_GRID_PX))
-    return (by_place[-1] + 0.1) / (by_place[-2] + 0.1)  # a tenth of a grey level: flat pictures have no grid
 
 
 def bars(frames: Sequence[Frames]) -> float:

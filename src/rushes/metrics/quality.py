@@ -16,6 +16,7 @@ from rushes.metrics.motion import moving
 
 Levels = Callable[[Shot], NDArray[np.float64]]
 
+_GRID_PX = 8  # side of a coding block of JPEG and the MPEG family
 _WINDOW_PX, _SIGMA_PX = 11, 1.5  # Wang et al. 2004
 
 
@@ -86,6 +87,24 @@ def ssim(first_HW: NDArray[np.uint8], second_HW: NDArray[np.uint8]) -> float:
     likeness = (2 * mean_a * mean_b + c1) * (2 * together + c2)
     likeness /= (mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2)
     return float(likeness.mean())
+
+
+def blockiness(grey_HW: NDArray[np.uint8]) -> float:
+    """How far the steps at the edges of 8-pixel blocks stand out of all others, as a factor; 1 = not at all.
+
+    Mean step between neighbouring pixels, by place modulo 8; the strongest place against the second strongest, the
+    lower of both directions. A grid that starts anywhere is found; one that was scaled to another size, or smoothed by
+    the decoder as H.264 and later do, is not. Idea: Wang, Sheikh and Bovik 2002.
+    """
+    grey = grey_HW.astype(np.int16)
+    return min(_stands_out(np.abs(np.diff(grey, axis=axis)).mean(1 - axis)) for axis in (0, 1))
+
+
+def _stands_out(steps: Reals) -> float:
+    if len(steps) < 2 * _GRID_PX:
+        return 1.0
+    by_place = sorted(float(steps[place::_GRID_PX].mean()) for place in range(_GRID_PX))
+    return (by_place[-1] + 0.1) / (by_place[-2] + 0.1)  # a tenth of a grey level: flat pictures have no grid
 
 
 def _window(image: Reals) -> Reals:

@@ -93,7 +93,7 @@ def probe_leak(project: Project, comparisons: Sequence[Comparison], folder: Path
     """What gives losers away, from `train.leak` comparisons; kept in leak.json of the run, so that it is asked once."""
     count = project.settings.train.leak
     chosen = leak.spread_out(leak.pairs(comparisons), count)
-    path, made_from = folder / LEAK, stable_hash(["leak 1", [asdict(pair) for pair in chosen]])
+    path, made_from = folder / LEAK, stable_hash(["leak 2", [asdict(pair) for pair in chosen]])
     if path.is_file():
         kept = json.loads(path.read_text(encoding="utf-8"))
         if kept["made_from"] == made_from:

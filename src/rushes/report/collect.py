@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from rushes.config.files import mapping_to_toml
 from rushes.records import Candidate, Clip, Run
 from rushes.report import curves
 from rushes.report.card import read_result
@@ -73,7 +73,7 @@ def collect(
         reaches=reaches(metrics),
         card=_card(store, prompts),
         arms=tuple(ReportArm(name, _metrics(table, [], {})) for name, table in arms.items()),
-        settings=as_toml(run.settings),
+        settings=mapping_to_toml(run.settings),
         hashes=_hashes(run),
         versions={"rushes": str(summary.get("version", "")), "python": platform.python_version()},
         notes=tuple(notes),
@@ -85,23 +85,6 @@ def collect(
 def _data(store: Store) -> Markup:
     result = read_result(store.project)
     return card_section(store, result) if result else Markup()
-
-
-def as_toml(settings: Mapping[str, Any], prefix: str = "") -> str:
-    """Nested settings as TOML text; None, which TOML lacks, becomes a comment."""
-    plain = {key: value for key, value in settings.items() if not isinstance(value, Mapping)}
-    lines = [f"# {key} is not set" if value is None else f"{key} = {_toml(value)}" for key, value in plain.items()]
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            name = f"{prefix}{key}"
-            lines += ["", f"[{name}]", as_toml(value, f"{name}.")]
-    return "\n".join(lines).strip()
-
-
-def _toml(value: object) -> str:
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(_toml(item) for item in value)}]"
-    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _find_run(store: Store, name: str) -> Run:

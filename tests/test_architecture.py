@@ -341,7 +341,7 @@ def test_clean_sources_pass() -> None:
         ({"rushes.stats": "from rushes.config.tables import Settings"}, "stats may not import rushes.config"),
         ({"rushes.web.labeling.app": "from rushes.label import run"}, "web may not import rushes.label"),
         ({"rushes.recipes.sft": "if True:\n    import rushes.cli"}, "recipes may not import rushes.cli"),
-        ({"rushes.judges.metric": "from rushes.store.files import File"}, "judges never imports store"),
+        ({"rushes.judges.build": "from rushes.store.files import File"}, "judges never imports store"),
         ({"rushes.training.forward": "import rushes.backbones.tiny"}, "training may not import rushes.backbones.tiny"),
         (
             {"rushes.training.forward": "from rushes.backbones.sampling import sample"},

@@ -17,7 +17,7 @@ from rushes.backbones.loading import load_backbone
 from rushes.backbones.released import released
 from rushes.cli import main
 from rushes.inspect import step_forecast as plan
-from rushes.inspect.conditions import condition_of
+from rushes.inspect.blank import condition_of
 from rushes.inspect.dry_run import ClipShape, Cost, dry_run
 from rushes.inspect.metering import Meter
 from rushes.inspect.step_forecast import GIB, ForecastRequest, find_model, forecast, operations, remedies, static_memory

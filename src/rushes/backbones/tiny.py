@@ -22,8 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rushes.backbones.base import BackboneSpec, Condition
-from rushes.backbones.fingerprint import weights_fingerprint
+from rushes.backbones.base import BackboneSpec, Condition, weights_fingerprint
 from rushes.files import whole_file
 from rushes.noise.paths import Flow
 

@@ -16,9 +16,8 @@ from rushes.arrays import Frames
 from rushes.config import curation
 from rushes.config.endpoint import EndpointSettings
 from rushes.config.tables import Settings
-from rushes.curate.base import CurationEntry, CurationFinding, Dropped, Stage, Task
+from rushes.curate.base import CurationEntry, CurationFinding, Dropped, Stage, Task, Threshold
 from rushes.curate.frames import read_moments
-from rushes.curate.limits import Threshold
 from rushes.judges.endpoint import ChatEndpoint, EndpointAnswer, Part
 from rushes.records import stable_hash
 

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from rushes.arrays import Floats
 from rushes.config.curation import MotionSettings
 from rushes.config.tables import Settings
-from rushes.curate.base import CurationFinding, Stage, Task, within
+from rushes.curate.base import CurationFinding, Stage, Task, Threshold, within
 from rushes.curate.frames import windows
-from rushes.curate.limits import Threshold
 from rushes.metrics.base import Shot
 from rushes.metrics.flow import speed, top_mean
 from rushes.metrics.motion import cut_pairs, dynamic_degree, moving

@@ -11,9 +11,8 @@ import numpy as np
 from rushes.arrays import Frames
 from rushes.config.curation import TechnicalSettings
 from rushes.config.tables import BackboneSettings, Settings
-from rushes.curate.base import CurationFinding, Stage, Task, within
+from rushes.curate.base import CurationFinding, Stage, Task, Threshold, Values, within
 from rushes.curate.frames import read_moments
-from rushes.curate.limits import Threshold, Values
 from rushes.curate.picture import bars, blur, lettering, light
 from rushes.files import MediaError
 from rushes.media.resize import Fit

@@ -13,7 +13,7 @@ from rushes.config.tables import Settings
 from rushes.evaluate.folders import Folders
 from rushes.evaluate.measure import Measured
 from rushes.evaluate.suites import MetricSuite, general_meter, world_meter
-from rushes.evaluate.systems_report import SystemsComparison, build_report
+from rushes.evaluate.systems import SystemsComparison, build_report
 from rushes.files import write_json
 from rushes.metrics.catalogue import all_metrics
 from rushes.records import BASE, Candidate

@@ -9,10 +9,12 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from rushes.backbones.base import Condition
 from rushes.backbones.folders import Folder
+from rushes.backbones.pipeline import DiffusersBackbone
 
 AS_RELEASED: Mapping[str, Any] = MappingProxyType({})
 
@@ -59,3 +61,74 @@ def _default(dtype: torch.dtype) -> Iterator[None]:
             yield
     finally:
         torch.set_default_dtype(before)
+
+
+# For each text that a network of a family is given: how many tokens a caption has at most (0 = it is one row), and the
+# width's name in the network's configuration ("" = a mask of tokens that are no padding).
+TEXTS: dict[str, dict[str, tuple[int, str]]] = {
+    "wan": {"text": (512, "text_dim")},
+    "cogvideox": {"text": (226, "text_embed_dim")},
+    "ltx": {"text": (128, "caption_channels"), "mask": (128, "")},
+    "ltx2": {"text": (1024, "caption_channels"), "mask": (1024, "")},
+    "hunyuan": {"text": (256, "text_embed_dim"), "mask": (256, ""), "pooled": (0, "pooled_projection_dim")},
+    "hunyuan15": {
+        "text": (1000, "text_embed_dim"),
+        "mask": (1000, ""),
+        "glyphs": (256, "text_embed_2_dim"),
+        "glyphs_mask": (256, ""),
+    },
+    "animatediff": {"text": (77, "cross_attention_dim")},
+    "inflated_sd": {"text": (77, "cross_attention_dim")},
+}
+CONDITIONS = "LTXConditionPipeline"  # whose captions are twice as long
+# Tokens of the first frame that stand before a caption's, by HunyuanVideo's image_condition_type.
+SEEN = {"token_replace": 144, "latent_concat": 288}
+
+
+def tokens_of(backbone: DiffusersBackbone) -> dict[str, int]:
+    """Tokens of a caption at its longest, by the texts that a network is given."""
+    longer = 2 if backbone.folder.pipeline == CONDITIONS else 1
+    return {name: longer * tokens for name, (tokens, _) in TEXTS[backbone.family.name].items()}
+
+
+def condition_of(backbone: DiffusersBackbone, size: tuple[int, int, int, int], first_frame: bool) -> Condition:
+    """What the network is given beside the clip, with a first frame where it always or here takes one."""
+    config: Any = _config(backbone.network)
+    c, f, h, w = size
+    more: dict[str, Tensor] = {}
+    seen = SEEN.get(config.get("image_condition_type") or "", 0)
+    for name, tokens in tokens_of(backbone).items():
+        width = TEXTS[backbone.family.name][name][1]
+        shape = [n for n in (1, tokens and tokens + seen, config[_width(width, config)] if width else 0) if n]
+        more[name] = torch.empty(shape) if width else torch.ones(shape, dtype=torch.bool)
+    stills = {
+        "start": (1, c, f, h, w),
+        "first": (1, c, 1, h, w),
+        "image": (1, *_image_tokens(backbone, config), 1, 1),
+    }
+    shown = tuple(name for name in backbone.spec.still if name in stills)
+    if "text" not in backbone.spec.modes and not shown and backbone.spec.first_frame == "channels":
+        shown = ("first",)
+    condition = Condition(more.pop("text"), None, {**more, **{name: torch.empty(stills[name]) for name in shown}})
+    clean = backbone.spec.first_frame == "clean" and (first_frame or "text" not in backbone.spec.modes)
+    return Condition(condition.text, torch.empty(1, c, 1, h, w), condition.more) if clean else condition
+
+
+def _config(network: Any) -> Any:
+    """Of a network, of the first of two experts, or of the image network in an inflated one."""
+    for name in ("high", "unet"):
+        network = getattr(network, name, network)
+    return network.config
+
+
+def _width(name: str, config: Any) -> str:
+    """The key that holds a text's width: LTX-2 has another where its captions were projected beforehand."""
+    projected = name == "caption_channels" and config.get("use_prompt_embeddings") is False
+    return "cross_attention_dim" if projected else name
+
+
+def _image_tokens(backbone: DiffusersBackbone, config: Any) -> tuple[int, int]:
+    """Tokens and width of a first frame's embedding."""
+    if backbone.family.name == "hunyuan15":
+        return 729, config.get("image_embed_dim") or 0
+    return 257, config.get("image_dim") or 0

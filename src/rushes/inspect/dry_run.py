@@ -24,8 +24,7 @@ from rushes.backbones.inflation import VideoUNet
 from rushes.backbones.loading import backbone_names
 from rushes.backbones.pipeline import DiffusersBackbone, Family
 from rushes.backbones.quantized import Quantize, linear_layers, weight_bytes
-from rushes.inspect.blank import blank_part, no_values
-from rushes.inspect.conditions import condition_of
+from rushes.inspect.blank import blank_part, condition_of, no_values
 from rushes.inspect.metering import Meter
 from rushes.training.choice import saved_for_backward
 

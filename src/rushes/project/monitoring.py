@@ -18,8 +18,7 @@ from rushes.project.times import expert_shares, training_times
 from rushes.records import seed_of, stable_hash
 from rushes.training import leak
 from rushes.training.comparison import Comparison, View
-from rushes.training.diagnosis import Diagnosis
-from rushes.training.health import EXPERT
+from rushes.training.health import EXPERT, Diagnosis
 from rushes.training.history import read_history
 from rushes.training.trackers import open_trackers
 from rushes.training.watch import RunMonitor, Sampler

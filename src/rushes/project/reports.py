@@ -1,10 +1,11 @@
-"""Summary and report of a run; free of torch, so that they work on any copy of a project."""
+"""Summary, report and health of a run; free of torch, so that they work on any copy of a project."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from rushes.records import now
 from rushes.report.collect import collect
 from rushes.report.page import write
 from rushes.store.database import Store
+from rushes.training.health import diagnoses
+from rushes.training.history import read_history
 
 
 def run_name(settings: TrainSettings) -> str:
@@ -71,3 +74,17 @@ def write_report(store: Store, settings: Settings, run: str = "") -> Path:
         raise ValueError(f"{source}: not JSON ({error}); run `rushes evaluate`, which writes it again") from error
     report = collect(store, summary, run, settings.report.cases, settings.project.seed)
     return write(report, source.with_suffix(".html"), settings.report.max_mb)
+
+
+def health_of_run(project: Path, settings: Settings, run: str = "") -> dict[str, Any]:
+    """Steps so far and what is wrong.
+
+    Raises:
+        ValueError: the run has no curves.
+    """
+    run = run or run_name(settings.train)
+    path = project / "runs" / run / "metrics.jsonl"
+    rows = read_history(path)
+    if not rows:
+        raise ValueError(f"{path} is not there, so run {run!r} has no curves yet; run `rushes train`")
+    return {"run": run, "steps": rows[-1]["step"], "diagnoses": [asdict(each) for each in diagnoses(rows)]}

@@ -42,13 +42,12 @@ from rushes.project.stages import Facts, encode_missing
 from rushes.project.times import expert_shares, times_facts, times_in_words, training_times
 from rushes.records import BASE, Run, stable_hash
 from rushes.training.checkpoint import only_one
-from rushes.training.checks import check_latents
+from rushes.training.checks import check_latents, drop_same
 from rushes.training.comparison import OWN, Comparison
 from rushes.training.history import read_history
 from rushes.training.loop import Data, Progress, split, train
 from rushes.training.parallel import Ranks, joined, others_wait
 from rushes.training.recipe import Recipe, load_recipe
-from rushes.training.sameness import drop_same
 from rushes.training.views import gaps, takes_account
 from rushes.training.watch import NOBODY, RunMonitor
 

@@ -13,8 +13,7 @@ from markupsafe import Markup
 from rushes.config.files import mapping_to_toml
 from rushes.records import Candidate, Clip, Run
 from rushes.report import curves
-from rushes.report.card import read_result
-from rushes.report.card_page import card_section
+from rushes.report.card import card_section, read_result
 from rushes.report.cases import choose, gain
 from rushes.report.limits import limits, reaches
 from rushes.report.model import Case, CaseKind, LabelSummary, MetricRow, Report, ReportArm, ReportVideo, Scatter, Step

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from rushes.files import write_text
 from rushes.report import curves, figures, text
 from rushes.report.model import Case, LabelSummary, MetricRow, Report, ReportVideo, Step
-from rushes.report.templates import asset, templates
+from rushes.report.text import asset, templates
 from rushes.stats import Interval, Outcome, wilson
 
 KINDS = {"random": "Chosen by chance", "worst": "Where training hurt most", "best": "Where training helped most"}

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rushes.edits.corrupt import unscaled
 from rushes.footage.world import WORLD_SCALE
-from rushes.judges import world as world_judge
+from rushes.judges.build import world_judge
 from rushes.media.read import read_video
 from rushes.media.write import encode_bytes
 from rushes.metrics.base import Shot
@@ -52,7 +52,7 @@ class Pool:
         """Clip id -> what it is sorted by, the best first."""
         if self.keep == "random":
             return {clip.id: seed_of("pool", clip.id) for clip in clips}
-        rate = world_judge.make(project.settings.label.margin).rate
+        rate = world_judge(project.settings.label.margin).rate
         return {clip.id: -rate(_shot(project, clip)) for clip in clips}
 
 

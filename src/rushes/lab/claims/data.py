@@ -9,8 +9,8 @@ import numpy as np
 
 from rushes import label
 from rushes.config.tables import GenerateSettings, LabelSettings
-from rushes.judges import world as world_judge
 from rushes.judges.base import Judge, Judgement
+from rushes.judges.build import world_judge
 from rushes.metrics.base import Shot
 from rushes.project import labels, negatives, stages
 from rushes.project.project import Project
@@ -96,7 +96,7 @@ class LabelSource:
             for candidate in alike[:PAIR]
             if seed_of("share", candidate.group) < self.share * 16**8
         ]
-        judge = Careless(self.judge, world_judge.make(project.settings.label.margin), self.flips)
+        judge = Careless(self.judge, world_judge(project.settings.label.margin), self.flips)
         label.label(project.store, judge, chosen, segment_s=self.segment_s, settings_hash="")
 
 
@@ -117,7 +117,7 @@ class MixedLabels:
             for candidate in project.store.candidates(split="train", kind="guided", system=BASE)
             if any(abs((candidate.eta or 0.0) - eta) < TOLERANCE for eta in self.levels.etas())
         ]
-        judge = Careless(self.judge, world_judge.make(project.settings.label.margin), 0.0)
+        judge = Careless(self.judge, world_judge(project.settings.label.margin), 0.0)
         label.label(project.store, judge, chosen, segment_s=SEGMENT_S, settings_hash="")
 
 

@@ -29,8 +29,7 @@ from rushes.project.presets import tiny_train
 from rushes.project.project import Project, open_project, run_folder
 from rushes.records import BASE, Candidate, stable_hash
 from rushes.store.database import Store
-from rushes.training.diagnosis import Rows
-from rushes.training.health import diagnoses
+from rushes.training.health import Rows, diagnoses
 from rushes.training.history import read_history
 from rushes.training.recipe import load_recipe
 

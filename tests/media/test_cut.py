@@ -42,7 +42,7 @@ def test_pieces_hold_the_frames_on_screen(
 ) -> None:
     path = make_video(name, counting(50), 10)
     spans = [(0.0, 1.0), (1.5, 2.0), (2.05, 3.05), (4.8, 9.0)]
-    found = [read_video(piece) for piece in pieces(path, spans, tmp_path)]
+    found = [read_video(piece) for piece in cut_files(path, spans, tmp_path)]
     assert [indices(video.frames_FHWC) for video in found] == [
         list(range(10)),
         list(range(15, 20)),
@@ -96,7 +96,7 @@ def test_what_is_not_plain_video_comes_upright(
 def test_equal_pieces_have_equal_bytes(make_video: MakeVideo, counting: Counting, tmp_path: Path) -> None:
     path = make_video("a.mp4", counting(40), 10)
     spans = [(0.0, 1.0), (1.0, 2.0), (2.0, 3.0)]
-    together = [content_hash(piece) for piece in pieces(path, spans, tmp_path)]
+    together = [content_hash(piece) for piece in cut_files(path, spans, tmp_path)]
     alone = [content_hash(cut_files(path, [span], tmp_path)[0]) for span in spans]
     assert together == alone and len(set(together)) == 3
 
@@ -105,7 +105,7 @@ def test_a_film_that_changed(make_video: MakeVideo, counting: Counting, tmp_path
     path = make_video("a.mp4", counting(10), 10)
     with pytest.raises(MediaError, match=r"a\.mp4: ends before 2 s, where a piece begins"):
         cut_files(path, [(2.0, 3.0)], tmp_path)
-    assert pieces(path, [], tmp_path) == []
+    assert cut_files(path, [], tmp_path) == []
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ import diffusers
 from torch import Tensor
 
 from rushes.backbones.base import DEFAULTS, BackboneSpec, Condition, LoadOptions
+from rushes.backbones.decoders import decode_frames, encode_frames
 from rushes.backbones.folders import Folder
-from rushes.backbones.images import decode, encode
 from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows, load_model
 from rushes.backbones.schedules import noise_schedule, training_steps
 
@@ -70,8 +70,8 @@ FAMILY = Family(
     predict=predict,
     networks=("unet",),
     idle=("motion_adapter", "image_encoder", "feature_extractor"),
-    encode=encode,
-    decode=decode,
+    encode=encode_frames,
+    decode=decode_frames,
 )
 
 

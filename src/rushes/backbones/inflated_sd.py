@@ -17,8 +17,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from rushes.backbones.base import DEFAULTS, BackboneSpec, Condition, LoadOptions
+from rushes.backbones.decoders import decode_frames, encode_frames
 from rushes.backbones.folders import Folder, open_folder
-from rushes.backbones.images import decode, encode
 from rushes.backbones.inflation import MOTION, VideoUNet
 from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows
 from rushes.backbones.schedules import noise_schedule, training_steps
@@ -74,8 +74,8 @@ FAMILY = Family(
     text=text,
     predict=predict,
     networks=("unet",),
-    encode=encode,
-    decode=decode,
+    encode=encode_frames,
+    decode=decode_frames,
 )
 
 

@@ -21,10 +21,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from rushes.config.tables import FootageSettings
-from rushes.footage.find import find_footage
 from rushes.footage.ingest import import_reviewed
 from rushes.footage.preflight import Length, PreflightOptions, review
 from rushes.footage.probe_cache import ProbeCache
+from rushes.formats.listing import find_footage
 from rushes.media.write import write_video
 from rushes.store.database import Store
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
+
+from rushes.cli import main
 
 from .projects import command, contents, finished, project, small, stages, stop, whole  # noqa: F401
 
@@ -66,6 +70,49 @@ def short_bench(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
             (short / path.parent.name).mkdir(exist_ok=True)
             (short / path.parent.name / path.name).write_bytes(path.read_bytes())
     return short
+
+
+Command = Callable[..., tuple[int, str, str]]
+WITHOUT_TORCH = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "torch":
+            raise ImportError("torch is blocked")
+
+sys.meta_path.insert(0, Blocked())
+from rushes.cli import main
+main()
+"""
+
+
+@pytest.fixture
+def rushes(capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run a command in this process: exit code, standard output, standard error."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        code = 0
+        try:
+            main([str(text) for text in arguments])
+        except SystemExit as end:
+            code = int(end.code or 0)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def without_torch() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run a command in a process of its own that cannot import torch."""
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        words = [sys.executable, "-c", WITHOUT_TORCH, *map(str, arguments)]
+        environment = {**os.environ, "COLUMNS": "120"}
+        return subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
+
+    return run
 
 
 @pytest.fixture

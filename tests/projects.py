@@ -24,7 +24,7 @@ from rushes.config.tables import (
     Settings,
     TrainSettings,
 )
-from rushes.media.files import content_hash
+from rushes.files import content_hash
 from rushes.project.settings import write_settings
 from rushes.records import Candidate, Clip, Preference, Run, Score
 from rushes.store.database import Store

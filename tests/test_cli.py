@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sqlite3
 import subprocess
@@ -27,34 +26,6 @@ TINY = (
     *("--set", "footage.clips=6", "--set", "footage.eval_prompts=6", "--set", "generate.steps=1"),
     *("--set", "train.steps=2", "--set", "train.batch=2", "--set", "evaluate.prompts=6", "--set", "evaluate.steps=1"),
 )
-WITHOUT_TORCH = """
-import sys
-
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] == "torch":
-            raise ImportError("torch is blocked")
-
-sys.meta_path.insert(0, Blocked())
-from rushes.cli import main
-main()
-"""
-
-
-@pytest.fixture
-def rushes(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Run a command in this process: exit code, standard output, standard error."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        code = 0
-        try:
-            main([str(text) for text in arguments])
-        except SystemExit as end:
-            code = int(end.code or 0)
-        told = capsys.readouterr()
-        return code, told.out, told.err
-
-    return run
 
 
 @pytest.fixture
@@ -188,19 +159,17 @@ def test_unknown_words_are_answered_with_known_ones(
 # without torch
 
 
-def bare(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", program, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "120"})
-
-
-def test_reports_rows_and_help_need_no_torch(project: Path) -> None:
+def test_reports_rows_and_help_need_no_torch(
+    project: Path, without_torch: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
     (project / "reports" / "realdpo.html").unlink()
     for arguments in (("--help",), ("report", project), ("export", project, "--out", project / "out")):
-        result = bare(WITHOUT_TORCH, *arguments)
+        result = without_torch(*arguments)
         assert result.returncode == 0, result.stderr
     assert (project / "reports" / "realdpo.html").is_file()
-    assert bare("import sys, rushes, rushes.cli; sys.exit('torch' in sys.modules)").returncode == 0
-    assert "torch is blocked" in bare(WITHOUT_TORCH, "train", project).stderr
+    program = "import sys, rushes, rushes.cli; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+    assert "torch is blocked" in without_torch("train", project).stderr
 
 
 # settings

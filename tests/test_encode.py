@@ -18,7 +18,7 @@ from rushes.edits.words import CODEC
 from rushes.media.images import write_image
 from rushes.media.write import write_video
 from rushes.store.database import Store
-from rushes.store.latents import LatentStore, edited_key, first_frame_key
+from rushes.store.latents import LatentKey, LatentStore, first_frame_key
 
 SIZE = BackboneSettings(height_px=32, width_px=48)
 
@@ -47,7 +47,7 @@ def film(store: Store, seed: int = 0, frames: int = 17, fps: float = 8) -> str:
 
 
 def make(store: Store, latents: LatentStore, backbone: TinyBackbone, clips: list[str], firsts: list[str]) -> int:
-    wanted = encode.jobs(latents, clips, firsts)
+    wanted = encode.jobs(latents, map(LatentKey.read, clips), firsts)
     encode.encode(store, latents, backbone, SIZE, "crop", wanted)
     return len(wanted)
 
@@ -126,10 +126,10 @@ def test_clip_that_is_too_short_is_named(store: Store, latents: LatentStore, bac
 def test_a_trip_through_the_codec_leaves_its_traces(store: Store, latents: LatentStore, backbone: TinyBackbone) -> None:
     """encode(decode(encode(x))) under a key of its own; other clips of the batch are as they were."""
     one, other = film(store, 1), film(store, 2)
-    assert make(store, latents, backbone, [edited_key(one, CODEC), other, one], []) == 3
+    assert make(store, latents, backbone, [str(LatentKey(one, CODEC)), other, one], []) == 3
     frames = encode.read_clip(store.media_path(one), SIZE, "crop")
     once = backbone.decode(backbone.encode(frames[None]))
-    tripped, plain = latents.get(edited_key(one, CODEC)), latents.get(one)
+    tripped, plain = latents.get(str(LatentKey(one, CODEC))), latents.get(one)
     assert tripped is not None and plain is not None
     assert torch.equal(tripped.float(), backbone.encode(once)[0]) and not torch.equal(tripped, plain)
     twice = backbone.encode(backbone.decode(backbone.encode(once)))[0]
@@ -138,7 +138,12 @@ def test_a_trip_through_the_codec_leaves_its_traces(store: Store, latents: Laten
 
 def test_an_edit_is_made_between_file_and_codec(store: Store, latents: LatentStore, backbone: TinyBackbone) -> None:
     one, other = film(store, 1), film(store, 2)
-    keys = [one, edited_key(one, "swap-ends:2"), edited_key(one, f"flow:{other}"), edited_key(other, f"flow:{one}")]
+    keys = [
+        one,
+        str(LatentKey(one, "swap-ends:2")),
+        str(LatentKey(one, f"flow:{other}")),
+        str(LatentKey(other, f"flow:{one}")),
+    ]
     assert make(store, latents, backbone, [*keys, keys[1]], []) == 4
     assert make(store, latents, backbone, keys, []) == 0
     first, second = (encode.read_clip(store.media_path(media), SIZE, "crop") for media in (one, other))
@@ -151,6 +156,6 @@ def test_an_edit_is_made_between_file_and_codec(store: Store, latents: LatentSto
 def test_a_clip_that_an_edit_cannot_take_is_named(store: Store, latents: LatentStore, backbone: TinyBackbone) -> None:
     media = film(store)
     with pytest.raises(ValueError, match=rf"clip {media[:12]} cannot be edited \(swap-ends:9\): 9 frames at each end"):
-        make(store, latents, backbone, [edited_key(media, "swap-ends:9")], [])
+        make(store, latents, backbone, [str(LatentKey(media, "swap-ends:9"))], [])
     with pytest.raises(ValueError, match=r"unknown edit 'revers': did you mean 'reverse'"):
-        make(store, latents, backbone, [edited_key(media, "revers")], [])
+        make(store, latents, backbone, [str(LatentKey(media, "revers"))], [])

@@ -20,6 +20,7 @@ from rushes.media.read import read_video
 from rushes.noise.paths import Flow, NoisePath, VariancePreserving
 from rushes.records import Clip, stable_hash
 from rushes.store.database import Store
+from rushes.store.latents import LatentKey
 
 SETTINGS = GenerateSettings(takes=2, steps=2, batch=4)
 
@@ -36,7 +37,9 @@ def studio(tmp_path: Path, backbone: TinyBackbone) -> Iterator[GenerationContext
         import_world(store, FootageSettings(clips=4, eval_prompts=0), BackboneSettings(), seed=0)
         latents = encode.open_latents(store, backbone, BackboneSettings(), "crop")
         media = [clip.media for clip in store.clips()]
-        encode.encode(store, latents, backbone, BackboneSettings(), "crop", encode.jobs(latents, media, media))
+        encode.encode(
+            store, latents, backbone, BackboneSettings(), "crop", encode.jobs(latents, map(LatentKey, media), media)
+        )
         yield GenerationContext(store, latents, backbone, BackboneSettings(), "base", SETTINGS)
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rushes.records import Preference, stable_hash
+from rushes.records import Preference, seed_of, stable_hash
 
 
 def preference(**changes: object) -> Preference:
@@ -50,3 +50,8 @@ def test_bad_preferences_are_refused(changes: dict[str, object], reason: str) ->
 
 def test_dense_labels_go_with_a_segment_length() -> None:
     assert preference(labels=(1, 0, -1), segment_s=1.0).labels == (1, 0, -1)
+
+
+def test_a_seed_is_the_same_on_every_machine() -> None:
+    assert seed_of("take", 0, "a", 1) == int(stable_hash(["take", 0, "a", 1])[:8], 16) == 2811196653
+    assert seed_of("take", 0, "a", 1) != seed_of("take", 0, "a1")

@@ -6,7 +6,7 @@ Winners and losers go through this one function: the same resampling by time, th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
@@ -17,25 +17,14 @@ from torch import Tensor
 from rushes.backbones.base import Backbone
 from rushes.config.tables import BackboneSettings
 from rushes.edits import words as edits
-from rushes.media.images import read_image
+from rushes.media.images import STILL_SUFFIXES, read_image
 from rushes.media.read import read_video
 from rushes.media.resize import Fit, resize_frame
 from rushes.store.database import Store
-from rushes.store.latents import LatentStore, first_frame_key, latent_fingerprint, split_key, still_key
+from rushes.store.latents import LatentKey, LatentStore, latent_fingerprint
 
 PREPROCESSING = "by-time-1"  # raise the number when what happens between file and codec changes
 AT_ONCE, AT_ONCE_BYTES = 64, 256 * 2**20  # clips, and bytes of their frames, that are encoded together
-_STILLS = {".png", ".jpg", ".jpeg", ".webp"}
-
-
-@dataclass(frozen=True)
-class EncodingJob:
-    """One latent to be made: of a whole clip, or of the first frame alone of a clip or still."""
-
-    key: str
-    media: str
-    first: bool
-    edit: str = ""  # of the frames, at the codec's size, in the words of `rushes.edits`
 
 
 def open_latents(store: Store, backbone: Backbone, size: BackboneSettings, fit: Fit) -> LatentStore:
@@ -52,11 +41,10 @@ def open_latents(store: Store, backbone: Backbone, size: BackboneSettings, fit: 
     return LatentStore(store.project / "latents", name)
 
 
-def jobs(latents: LatentStore, clips: Iterable[str], firsts: Iterable[str]) -> list[EncodingJob]:
-    """What is not encoded yet: whole clips by their keys, edited or not, then first frames of media."""
-    wanted = [EncodingJob(key, media, False, edit) for key in dict.fromkeys(clips) for media, edit in [split_key(key)]]
-    wanted += [EncodingJob(first_frame_key(media), media, True) for media in dict.fromkeys(firsts)]
-    return [job for job in wanted if job.key not in latents]
+def jobs(latents: LatentStore, clips: Iterable[LatentKey], firsts: Iterable[str]) -> list[LatentKey]:
+    """What is not encoded yet: whole clips, edited or not, then first frames of media."""
+    wanted = [*dict.fromkeys(clips), *(LatentKey(media, first=True) for media in dict.fromkeys(firsts))]
+    return [key for key in wanted if str(key) not in latents]
 
 
 def encode(
@@ -65,7 +53,7 @@ def encode(
     backbone: Backbone,
     size: BackboneSettings,
     fit: Fit,
-    wanted: Sequence[EncodingJob],
+    wanted: Sequence[LatentKey],
     tick: Callable[[], None] = lambda: None,
 ) -> None:
     """Make latents, each batch stored before the next is read.
@@ -92,22 +80,25 @@ def encode(
                 tick()
             put = _stills(backbone, part, np.stack(frames), size)
             encoded = backbone.encode(np.stack(frames))
-            latents.put(put | {job.key: latent for job, latent in zip(part, encoded, strict=True)})
+            latents.put(put | {str(job): latent for job, latent in zip(part, encoded, strict=True)})
 
 
 def _stills(
-    backbone: Backbone, part: Sequence[EncodingJob], frames_BTHWC: NDArray[np.uint8], size: BackboneSettings
+    backbone: Backbone, part: Sequence[LatentKey], frames_BTHWC: NDArray[np.uint8], size: BackboneSettings
 ) -> dict[str, Tensor]:
     """What the model takes of first frames beside their latents, by key; an edited clip's is its own."""
     rows = [row for row, job in enumerate(part) if job.first or job.edit] if backbone.spec.still else []
     if not rows:
         return {}
     tensors = backbone.still(frames_BTHWC[rows, 0], size.frames)
-    of = [part[row].media if part[row].first else part[row].key for row in rows]
-    return {still_key(key, name): many[at] for name, many in tensors.items() for at, key in enumerate(of)}
+    return {
+        str(replace(part[row], first=True, part=name)): many[at]
+        for name, many in tensors.items()
+        for at, row in enumerate(rows)
+    }
 
 
-def edited(job: EncodingJob, read: edits.Read, backbone: Backbone) -> NDArray[np.uint8]:
+def edited(job: LatentKey, read: edits.Read, backbone: Backbone) -> NDArray[np.uint8]:
     """Frames of a clip after its edit, [T, H, W, 3]: between file and codec, so that no second file gives it away."""
     frames = read(job.media)
     if job.edit == edits.CODEC:
@@ -132,7 +123,7 @@ def read_first_frame(path: Path, size: BackboneSettings, fit: Fit) -> NDArray[np
 
 def read_still(path: Path) -> NDArray[np.uint8]:
     """The first frame of a clip, or a still, as it is, [H, W, 3]."""
-    if path.suffix.lower() in _STILLS:
+    if path.suffix.lower() in STILL_SUFFIXES:
         return read_image(path)
     first: NDArray[np.uint8] = read_video(path, frames=1).frames_FHWC[0]
     return first

@@ -25,7 +25,7 @@ from rushes.config.tables import BackboneSettings, GenerateSettings
 from rushes.media.write import encode_bytes
 from rushes.noise.draws import seeded
 from rushes.noise.paths import VariancePreserving
-from rushes.records import Candidate, CandidateKind, Clip, stable_hash
+from rushes.records import Candidate, CandidateKind, Clip, seed_of, stable_hash
 from rushes.store.database import Store
 from rushes.store.latents import LatentStore, first_frame_key, still_key
 
@@ -107,7 +107,7 @@ def requests(studio: GenerationContext, clips: Sequence[Clip], seed: int) -> lis
 
 def take_seed(seed: int, clip: Clip, k: int) -> int:
     """Seed of the noise of take `k` of a clip."""
-    return int(stable_hash(["take", seed, clip.id, k], 8), 16)
+    return seed_of("take", seed, clip.id, k)
 
 
 def masked(caption: str, share: float, seed: int) -> str:

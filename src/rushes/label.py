@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import combinations
 
 from rushes.judges.base import Judge, Rater
 from rushes.media.read import read_video
 from rushes.metrics.base import Shot
-from rushes.records import Candidate, Preference, Score, stable_hash
+from rushes.records import Candidate, Preference, Score, now, stable_hash
 from rushes.store.database import Store
 
 _SHOTS = 8  # clips in memory: each is in several pairs of its group
@@ -68,7 +67,7 @@ def label(
                 judge=judge.name,
                 segment_s=segment_s,
                 strength=judged.strength,
-                created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+                created_at=now(),
                 settings_hash=settings_hash,
                 unjudged=judged.unjudged,
                 by_slot=judged.by_slot,

@@ -11,8 +11,11 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
+from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import Any, Literal
+
+BASE = "base"  # the system of candidates by the model as it was before training
 
 Split = Literal["train", "eval"]
 CandidateKind = Literal["take", "guided", "gap", "imported", "probe"]
@@ -48,6 +51,16 @@ def plain(value: Any) -> Any:
     if isinstance(value, PurePath):
         return str(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def seed_of(*parts: object) -> int:
+    """A number from 0 to 2^32 - 1 that looks random, the same for equal parts on every machine."""
+    return int(stable_hash(list(parts), 8), 16)
+
+
+def now() -> str:
+    """The time of day, as rows and files say when they were written: ISO 8601 in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 @dataclass(frozen=True)

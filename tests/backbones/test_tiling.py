@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from rushes.backbones.base import LoadOptions
-from rushes.backbones.images import AT_ONCE
+from rushes.backbones.decoders import AT_ONCE
 from rushes.backbones.loading import load_backbone
 from rushes.backbones.model_defaults import families
 from rushes.backbones.tiling import codec_bytes, tiled

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rushes.caption.writers import by_model, by_rules, by_world, spread
+from rushes.caption.writers import by_model, by_rules, by_world
 from rushes.config import tables
+from rushes.judges.base import evenly
 from rushes.judges.endpoint import ChatEndpoint
 from rushes.metrics.base import Shot
 from rushes.world.render import render
@@ -63,8 +64,8 @@ def test_rules_need_no_video() -> None:
 
 def test_frames_are_spread_from_first_to_last() -> None:
     frames = np.arange(9, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
-    assert [int(f[0, 0, 0]) for f in spread(frames, 3)] == [0, 4, 8]
-    assert len(spread(frames[:2], 4)) == 2
+    assert [int(f[0, 0, 0]) for f in evenly(frames, 3)] == [1, 4, 7]
+    assert len(evenly(frames[:2], 4)) == 2
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,35 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rushes.cli import main
 from rushes.media.write import write_video
-
-WITHOUT_TORCH = """
-import sys
-
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] == "torch":
-            raise ImportError("torch is blocked")
-
-sys.meta_path.insert(0, Blocked())
-from rushes.cli import main
-main()
-"""
-
-
-@pytest.fixture
-def rushes(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    def run(*arguments: object) -> tuple[int, str, str]:
-        code = 0
-        try:
-            main([str(text) for text in arguments])
-        except SystemExit as end:
-            code = int(end.code or 0)
-        told = capsys.readouterr()
-        return code, told.out, told.err
-
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -63,12 +34,15 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def compared(folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def compared(
+    folders: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    without_torch: Callable[..., subprocess.CompletedProcess[str]],
+) -> Path:
     """What `evaluate --systems` wrote, by a process that cannot import torch."""
     out = tmp_path_factory.mktemp("out")
     arguments = ("evaluate", "--systems", f"A={folders / 'before'}", f"B={folders / 'after'}", "--out", str(out))
-    command = [sys.executable, "-c", WITHOUT_TORCH, *arguments, "--prompts", str(folders / "prompts.txt"), "--json"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = without_torch(*arguments, "--prompts", folders / "prompts.txt", "--json")
     assert result.returncode == 0, result.stderr
     facts = json.loads(result.stdout)
     assert set(facts) == {"verdicts", "notes", "table", "report"} and list(facts["verdicts"]) == ["A|B"]

@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from rushes.curate import engines
-from rushes.curate.base import CurationEntry, CurationFinding, Dropped, Stage, Task, within
+from rushes.curate.base import CurationEntry, CurationFinding, Dropped, Stage, Task, Threshold, within
 from rushes.curate.funnel import Skipped, run
-from rushes.curate.limits import Threshold
 from rushes.curate.summary import Funnel, group
 from rushes.judges.endpoint import EndpointError
 from rushes.progress import no_bar

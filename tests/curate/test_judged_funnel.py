@@ -13,7 +13,7 @@ import pytest
 
 from rushes.config.curation import StageName
 from rushes.curate import engines, funnel
-from rushes.curate.catalogue import make_stage
+from rushes.curate.base import make_stage
 from rushes.curate.summary import Funnel
 from rushes.judges.endpoint import EndpointError
 from rushes.media.write import write_video

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from rushes.evaluate.folders import Folders, find_folders
-from rushes.evaluate.judging import judge_folders
+from rushes.evaluate.judged import judge_folders
 from rushes.media.write import write_video
 
 from ..fake_endpoint import Does, FakeEndpoint, serve, texts

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rushes.evaluate import measure as measured
-from rushes.media.files import MediaError
+from rushes.files import MediaError
 from rushes.media.images import write_image
 from rushes.metrics import catalogue, sets
 from rushes.metrics.base import Shot

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from rushes.config.files import mapping_to_toml
 from rushes.evaluate.result import EvaluateResult, read_evaluation
-from rushes.evaluate.run_report import as_toml, collect
+from rushes.evaluate.run_report import collect
 from rushes.media.write import encode_bytes
 from rushes.records import Candidate, Clip, Preference, Run, Score, plain
 from rushes.report import page
@@ -173,6 +174,6 @@ def test_settings_are_toml() -> None:
         "name": 'a "b"',
         "train": {"lr": 1e-5, "on": True, "eta": [0.1], "x": None, "deep": {"k": 2}},
     }
-    read = tomllib.loads(as_toml(settings))
+    read = tomllib.loads(mapping_to_toml(settings))
     del settings["train"]["x"]  # type: ignore[attr-defined]
-    assert read == settings and "# x is not set" in as_toml({"x": None})
+    assert read == settings and "# x is not set" in mapping_to_toml({"x": None})

@@ -17,7 +17,7 @@ from rushes.evaluate.external import Others
 from rushes.evaluate.folders import Folders
 from rushes.evaluate.judged import Verdicts, judge_all
 from rushes.evaluate.systems import Asked, SystemsResult, evaluate_systems, no_judge
-from rushes.judges.metric import make
+from rushes.judges.build import metric_judge as make
 from rushes.media.write import write_video
 
 PROMPTS = 6

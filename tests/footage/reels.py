@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from rushes.config.tables import FootageSettings
-from rushes.footage.find import find_bench, find_footage
 from rushes.footage.ingest import Imported, import_bench, import_reviewed
 from rushes.footage.preflight import Length, Preflight, PreflightOptions, review
 from rushes.footage.preflight_text import refusal
 from rushes.footage.probe_cache import ProbeCache
 from rushes.formats.layouts import Listing
+from rushes.formats.listing import find_bench, find_footage
 from rushes.media.write import write_video
 from rushes.store.database import Store
 

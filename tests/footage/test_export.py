@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rushes.config.tables import FootageSettings
+from rushes.files import content_hash
 from rushes.footage.export import export_set, shards
-from rushes.media.files import content_hash
 from rushes.media.images import write_image
 from rushes.records import Clip, Decision
 from rushes.store.database import Store

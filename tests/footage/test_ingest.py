@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from rushes.config.tables import BackboneSettings, FootageSettings
-from rushes.footage.find import find_bench, find_footage
 from rushes.footage.preflight import Length, review
 from rushes.footage.preflight_text import refusal as told_refusal
 from rushes.footage.probe_cache import ProbeCache
 from rushes.footage.world import import_world
+from rushes.formats.listing import find_bench, find_footage
 from rushes.media.images import write_image
 from rushes.media.read import read_video
 from rushes.store.database import Store

@@ -12,9 +12,9 @@ import pytest
 
 from rushes.config.tables import FootageSettings
 from rushes.footage import preflight_costs, preflight_text, probe_cache
-from rushes.footage.find import find_footage
 from rushes.footage.preflight import Length, review
 from rushes.footage.probe_cache import ProbeCache
+from rushes.formats.listing import find_footage
 from rushes.media.examine import Examined
 from rushes.media.write import write_video
 from rushes.store.database import Store

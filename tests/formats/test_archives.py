@@ -5,14 +5,15 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from rushes.files import MediaError
 from rushes.formats.archives import read_webdataset
 from rushes.formats.contents import Contents
 from rushes.formats.listing import detect_layout
-from rushes.media.files import MediaError
 
 ODD = 'sub/un café «l\'été» "x" 日本 v1.0'
 
@@ -60,7 +61,7 @@ def test_samples_have_their_captions_and_bytes(tmp_path: Path) -> None:
         ("x.mp4", "ten"),
     ]
     assert listing.refused == ()
-    with Contents(tmp_path) as contents:
+    with closing(Contents(tmp_path)) as contents:
         files = [contents.file(one) for one in listing.footage[::-1]]  # in any order, one at a time
         assert [path.suffix for path in files] == [".mp4", ".mp4", ".mp4", ".mkv", ".webm", ".mp4"]
         assert contents.file(listing.footage[0]).read_bytes() == b"A" * 700
@@ -138,7 +139,7 @@ def test_a_tar_that_shrank_since_it_was_listed(tmp_path: Path) -> None:
     path = tar(tmp_path / "a.tar", **{"a.mp4": b"x" * 5000})
     (one,) = read_webdataset(path).footage
     path.write_bytes(path.read_bytes()[:2000])
-    with Contents(tmp_path) as contents, pytest.raises(MediaError, match="the tar ends within it"):
+    with closing(Contents(tmp_path)) as contents, pytest.raises(MediaError, match="the tar ends within it"):
         contents.file(one)
     assert list(tmp_path.glob(".unpacked*")) == []
 

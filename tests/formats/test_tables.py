@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from rushes.files import MediaError
 from rushes.formats.contents import Contents
 from rushes.formats.layouts import Listing
 from rushes.formats.listing import detect_layout, list_footage
 from rushes.formats.tables import find_columns, read_tables
-from rushes.media.files import MediaError
 
 ODD = 'un café «l\'été» "x", 日本.mp4'
 
@@ -97,7 +98,7 @@ def test_bytes_in_parquet_are_read_one_at_a_time(tmp_path: Path, struct: bool) -
     pq.write_table(table, tmp_path / "data" / "train-00000-of-00001.parquet", row_group_size=3)
     listing = read(tmp_path)
     assert [one.caption for one in listing.footage] == [f"clip {k}" for k in range(7)]
-    with Contents(tmp_path) as contents:
+    with closing(Contents(tmp_path)) as contents:
         for k in (0, 1, 2, 3, 6, 5, 5, 0):  # forwards, backwards, and the same again
             path = contents.file(listing.footage[k])
             assert path.read_bytes() == data[k] and path.suffix == (".webm" if struct else ".mp4")
@@ -118,7 +119,7 @@ def test_what_datasets_writes_is_read(tmp_path: Path) -> None:
     made.to_parquet(tmp_path / "hub" / "train.parquet")
     listing = read(tmp_path / "hub")
     assert [one.caption for one in listing.footage] == ["one", "two"]
-    with Contents(tmp_path) as contents:
+    with closing(Contents(tmp_path)) as contents:
         assert [contents.file(one).read_bytes() for one in listing.footage] == [b"a.mp4", b"b.mp4"]
 
 
@@ -174,7 +175,7 @@ def test_damaged_tables(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"a\.parquet: not a readable Parquet file"):
         read(path)
     pq.write_table(pa.table({"video": pa.array([], pa.binary()), "caption": pa.array([], pa.string())}), path)
-    with Contents(tmp_path) as contents, pytest.raises(MediaError, match="no such row now"):
+    with closing(Contents(tmp_path)) as contents, pytest.raises(MediaError, match="no such row now"):
         contents.file(one)
     with pytest.raises(ValueError, match="no table with a column of videos"):
         read_tables(tmp_path, [])

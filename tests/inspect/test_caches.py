@@ -18,7 +18,7 @@ from rushes.config.tables import Settings
 from rushes.inspect.caches import explain, verify
 from rushes.project.project import Project, open_project
 from rushes.project.stages import encode_missing
-from rushes.store.latents import _checksum
+from rushes.store.latents import LatentKey, _checksum
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_a_stale_entry_is_rebuilt_and_never_used(table: str, change: dict[str, A
     words = f"stale (of {opened.latents.fingerprint}); encoded again when it is needed"
     assert facts["entries"] == dict.fromkeys(before["entries"], words)
     assert other.latents.get(clip.media) is None
-    encode_missing(other, [clip.media], [], "encode")
+    encode_missing(other, [LatentKey(clip.media)], [], "encode")
     assert explain(other, clip.id)["entries"][clip.media] == "current"
     made, old = other.latents.get(clip.media), opened.latents.get(clip.media)
     assert made is not None and old is not None

@@ -15,8 +15,7 @@ import torch
 
 from rushes.backbones.base import LoadOptions
 from rushes.backbones.released import Released, released
-from rushes.inspect.blank import no_values
-from rushes.inspect.conditions import condition_of
+from rushes.inspect.blank import condition_of, no_values
 from rushes.inspect.dry_run import ClipShape as Clip
 from rushes.inspect.dry_run import Cost, _Ask, blank_network, dry_run, latent_size, open_blank
 

@@ -15,9 +15,8 @@ from rushes.backbones.adapters import add_lora
 from rushes.backbones.base import Condition, LoadOptions
 from rushes.backbones.loading import load_backbone
 from rushes.backbones.released import released
-from rushes.cli import main
 from rushes.inspect import step_forecast as plan
-from rushes.inspect.conditions import condition_of
+from rushes.inspect.blank import condition_of
 from rushes.inspect.dry_run import ClipShape, Cost, dry_run
 from rushes.inspect.metering import Meter
 from rushes.inspect.step_forecast import GIB, ForecastRequest, find_model, forecast, operations, remedies, static_memory
@@ -201,22 +200,12 @@ def test_remedies_name_what_helps() -> None:
     ]
 
 
-def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    code = 0
-    try:
-        main([str(text) for text in arguments])
-    except SystemExit as end:
-        code = int(end.code or 0)
-    told = capsys.readouterr()
-    return code, told.out, told.err
-
-
-def test_command(capsys: pytest.CaptureFixture[str], folder: Callable[[str], Path]) -> None:
+def test_command(rushes: Callable[..., tuple[int, str, str]], folder: Callable[[str], Path]) -> None:
     asked = ("plan", "--model", folder("wan"), "--size", "32x64", "--frames", 9, "--recipe", "densedpo")
-    code, out, _ = run(capsys, *asked, "--json")
+    code, out, _ = rushes(*asked, "--json")
     facts = json.loads(out)
     assert code == 0 and facts["fits"] and facts["mode"] == "joint" and facts["latents"] == [4, 3, 4, 8]
-    code, out, _ = run(capsys, *asked, "--gpu-memory-gb", 0.0001)
+    code, out, _ = rushes(*asked, "--gpu-memory-gb", 0.0001)
     assert code == 1 and "which does not fit 0.0001 GB" in out and "to make it fit: " in out
     assert "a forecast; measured on a CPU: activations within 2%, operations within 0.1%" in out
 
@@ -224,11 +213,11 @@ def test_command(capsys: pytest.CaptureFixture[str], folder: Callable[[str], Pat
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in BACKBONE if name not in ("wan", "cogvideox")])
 def test_a_folder_of_every_family_has_a_forecast(
-    name: str, capsys: pytest.CaptureFixture[str], folder: Callable[[str], Path]
+    name: str, rushes: Callable[..., tuple[int, str, str]], folder: Callable[[str], Path]
 ) -> None:
     """Of the whole job, codec and readers among it."""
     own = [] if name == "cogvideox_i2v" else ["--size", "64x96", "--frames", 9]  # it has one size
-    code, out, err = run(capsys, "plan", "--model", folder(name), *own, "--clips", 10, "--recipe", "densedpo", "--json")
+    code, out, err = rushes("plan", "--model", folder(name), *own, "--clips", 10, "--recipe", "densedpo", "--json")
     assert code == 0, err
     facts = json.loads(out)
     assert (
@@ -238,14 +227,14 @@ def test_a_folder_of_every_family_has_a_forecast(
 
 
 def test_a_project_on_a_released_model(
-    capsys: pytest.CaptureFixture[str], folder: Callable[[str], Path], tmp_path: Path
+    rushes: Callable[..., tuple[int, str, str]], folder: Callable[[str], Path], tmp_path: Path
 ) -> None:
     """Its model's own settings and its own clips, whose weights are not loaded."""
     size = ("backbone.height_px=32", "backbone.width_px=64", "backbone.frames=9")
     made = [word for each in size for word in ("--set", each)]
-    code, _, err = run(capsys, "init", tmp_path / "p", "--model", folder("wan_unipc"), "--footage", tmp_path, *made)
+    code, _, err = rushes("init", tmp_path / "p", "--model", folder("wan_unipc"), "--footage", tmp_path, *made)
     assert code == 0, err
-    code, out, err = run(capsys, "plan", tmp_path / "p", "--clips", 10, "--gpus", 2, "--json")
+    code, out, err = rushes("plan", tmp_path / "p", "--clips", 10, "--gpus", 2, "--json")
     assert code == 0, err
     facts = json.loads(out)
     assert (facts["clips"], facts["prompts"], facts["takes"]) == (8, 2, 3)  # a fifth is held out; RealDPO has three
@@ -254,10 +243,10 @@ def test_a_project_on_a_released_model(
 
 
 def test_what_it_cannot_forecast(
-    capsys: pytest.CaptureFixture[str], folder: Callable[[str], Path], tmp_path: Path
+    rushes: Callable[..., tuple[int, str, str]], folder: Callable[[str], Path], tmp_path: Path
 ) -> None:
     def said(*more: object, model: object = folder("wan"), size: str = "32x64", frames: int = 9) -> str:
-        code, _, err = run(capsys, "plan", "--model", model, "--size", size, "--frames", frames, *more)
+        code, _, err = rushes("plan", "--model", model, "--size", size, "--frames", frames, *more)
         assert code == 2 and err.count("\n") == 1
         return err
 

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from rushes.config import tables
+from rushes.judges.base import sampled
 from rushes.judges.endpoint import ChatEndpoint, EndpointError
 from rushes.judges.prompts import PROMPTS, Prompt
-from rushes.judges.vlm import Account, VisionJudge, parts_of, rating_judge, sampled
+from rushes.judges.vlm import Account, VisionJudge, parts_of, rating_judge
 from rushes.metrics.base import Shot
 
 from ..fake_endpoint import Does, FakeEndpoint, serve
@@ -154,7 +155,7 @@ def test_ratings_prefer_the_higher_mean_and_miss_where_an_answer_is_missing(fake
     found = judge.compare(shot(BRIGHT, DARK, 10), shot(DARK, DARK, DARK), 1.0)
     assert found.labels == (1, 0, 0) and found.unjudged == (2,)
     assert judge.rate(shot(BRIGHT)) == pytest.approx(8.0)
-    assert account.facts()["unreadable"] == 4 and judge.name.startswith("vlm:m:realdpo.1@")
+    assert account.facts()["unreadable"] == 4 and judge.name.startswith("vlm:m:realdpo.2@")
 
 
 def test_parts_cover_the_clip_and_the_last_takes_the_rest() -> None:

@@ -3,13 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rushes.judges import world
+from rushes.judges.build import world_judge
 from rushes.metrics.base import Shot
 from rushes.world.render import render
 from rushes.world.scenes import FPS, Scene, draw_scenes
 from rushes.world.violations import VIOLATIONS, touches
 
-JUDGE = world.make(margin=0.05)
+JUDGE = world_judge(margin=0.05)
 SCENES = 24
 
 
@@ -78,7 +78,7 @@ def test_exchanging_the_sides_flips_the_labels(name: str, segment_s: float | Non
 
 def test_a_wide_margin_ties_all() -> None:
     true, false, _ = faulty("vanish")[0]
-    assert world.make(margin=100.0).compare(true, false, 1.0).labels == (0, 0)
+    assert world_judge(margin=100.0).compare(true, false, 1.0).labels == (0, 0)
 
 
 def test_clips_of_another_world_are_refused() -> None:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from av.video.reformatter import ColorTrc
 
+from rushes.files import MediaError
 from rushes.media.examine import CutFinder, examine
-from rushes.media.files import MediaError
 from rushes.media.read import probe, read_video
 
 MakeVideo = Callable[..., Path]

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rushes.media.files import MediaError
+from rushes.files import MediaError
 from rushes.media.images import read_image, write_image
 
 NOISE = np.random.default_rng(0).integers(0, 256, (9, 13, 3), np.uint8)

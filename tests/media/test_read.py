@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 
-from rushes.media.files import MediaError
+from rushes.files import MediaError
 from rushes.media.read import decode, probe, read_video
 
 REAL = {  # name: codec, width, height, frames, fps, clockwise turn

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rushes.media.files import content_hash
+from rushes.files import content_hash
 from rushes.media.read import probe, read_video
 from rushes.media.write import KEY_EVERY, encode_bytes, write_video
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from rushes.arrays import Frames
 from rushes.metrics.base import Shot
 
-Frames = NDArray[np.uint8]
 HEIGHT, WIDTH, FPS = 96, 128, 12.0
 
 

@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
+from rushes.arrays import Frames
 from rushes.metrics.agreement import motion_agreement
-from rushes.metrics.base import Frames, Shot
+from rushes.metrics.base import Shot
 
 FPS, FRAMES, HEIGHT, WIDTH = 8.0, 13, 72, 96
 

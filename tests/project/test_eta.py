@@ -17,8 +17,8 @@ from rushes.config.tables import Settings
 from rushes.evaluate import levels
 from rushes.evaluate.levels import MEASURES
 from rushes.evaluate.suites import general_meter
-from rushes.judges import world as world_judge
 from rushes.judges.base import Judgement
+from rushes.judges.build import world_judge
 from rushes.media.images import read_image
 from rushes.media.read import read_video
 from rushes.metrics.base import Shot
@@ -106,7 +106,7 @@ def test_every_level_has_its_measures_with_intervals(project: Path, tell: Tell) 
 def test_faults_are_bad_frames_beyond_those_of_the_real_clip(world: Path) -> None:
     work = open_project(world, read_settings(world), no_bar)
     made = probes.make_probes(work, eta._clips(work, 3), [float(level) for level in LEVELS])
-    facts = probes.measure_probes(work, made, world_judge.make(0.05), {})
+    facts = probes.measure_probes(work, made, world_judge(0.05), {})
 
     def bad_frames(row: Candidate) -> float:
         return verify(

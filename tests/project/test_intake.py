@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -59,28 +60,29 @@ def films(folder: Path, count: int, frames: int = 20) -> Path:
     return folder
 
 
-def said(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
-    code = 0
-    try:
-        main([str(argument) for argument in arguments])
-    except SystemExit as exit:
-        code = int(exit.code or 0)
-    captured = capsys.readouterr()
-    return code, captured.out if code != 2 else captured.err
+@pytest.fixture
+def said(rushes: Callable[..., tuple[int, str, str]]) -> Callable[..., tuple[int, str]]:
+    """Run a command: exit code, and what it says on the stream for that code."""
+
+    def run(*arguments: object) -> tuple[int, str]:
+        code, out, err = rushes(*arguments)
+        return code, out if code != 2 else err
+
+    return run
 
 
-def test_preflight_tells_and_keeps_what_it_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_preflight_tells_and_keeps_what_it_found(tmp_path: Path, said: Callable[..., tuple[int, str]]) -> None:
     clips = films(tmp_path / "clips", 5)
     write_video(clips / "4.mp4", np.zeros((9, 32, 48, 3), np.uint8), 8)
     work = project(tmp_path / "p", clips, eval_fraction=0.25)
-    code, out = said(capsys, "preflight", work)
+    code, out = said("preflight", work)
     assert code == 1
     assert "refused, too short: 1.12 s long, 9 frames at 8 fps" in out
     assert "4 of 5 files kept, 4 clips: 4 trimmed (8.5 of 10.0 s used)" in out
     assert "3 comparisons: 3 clips to train on, 1 each (recipe sft" in out
     assert "would have given 1 more at most: 1 too short" in out
     assert "4 clips, 3*" in out
-    code, out = said(capsys, "preflight", work, "--json", "--set", "footage.on_refused=skip")
+    code, out = said("preflight", work, "--json", "--set", "footage.on_refused=skip")
     facts = json.loads(out)
     assert code == 0 and (facts["kept"], facts["refused"], facts["comparisons"]) == (4, 1, 3)
     assert {row["source"]: row["reason"] for row in json.loads((work / "preflight.json").read_text())["each"]} == {
@@ -90,36 +92,40 @@ def test_preflight_tells_and_keeps_what_it_found(tmp_path: Path, capsys: pytest.
         assert store.clips() == ()
 
 
-def test_preflight_of_other_footage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_preflight_of_other_footage(tmp_path: Path, said: Callable[..., tuple[int, str]]) -> None:
     work = project(tmp_path / "p", films(tmp_path / "clips", 1))
-    code, out = said(capsys, "preflight", work, "--footage", films(tmp_path / "others", 3), "--json")
+    code, out = said("preflight", work, "--footage", films(tmp_path / "others", 3), "--json")
     assert code == 0 and json.loads(out)["kept"] == 3
-    assert json.loads(said(capsys, "preflight", work, "--json")[1])["kept"] == 1
+    assert json.loads(said("preflight", work, "--json")[1])["kept"] == 1
 
 
-def test_refused_clips_end_the_import_or_stay_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_refused_clips_end_the_import_or_stay_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], said: Callable[..., tuple[int, str]]
+) -> None:
     clips = films(tmp_path / "clips", 3)
     (clips / "1.mp4").write_bytes(b"no video")
     work = project(tmp_path / "p", clips)
-    code, text = said(capsys, "import", work)
+    code, text = said("import", work)
     assert code == 2 and f"{clips / '1.mp4'}: cannot be opened as video" in text and "footage.on_refused = skip" in text
     main(["import", str(work), "--set", "footage.on_refused=skip"])
     captured = capsys.readouterr()
     assert f"left out: {clips / '1.mp4'}: cannot be opened" in captured.err and "clips: 2" in captured.out
     for k in (0, 2):
         (clips / f"{k}.mp4").write_bytes(b"no video")
-    code, text = said(capsys, "import", work, "--set", "footage.on_refused=skip")
+    code, text = said("import", work, "--set", "footage.on_refused=skip")
     assert code == 2 and "of 3 clips none can be used; 3 unreadable" in text
 
 
-def test_the_set_is_exported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_set_is_exported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], said: Callable[..., tuple[int, str]]
+) -> None:
     work = project(tmp_path / "p", films(tmp_path / "clips", 2))
     main(["import", str(work)])
     capsys.readouterr()
-    code, out = said(capsys, "footage", "export", work, "--out", tmp_path / "tars", "--form", "webdataset", "--json")
+    code, out = said("footage", "export", work, "--out", tmp_path / "tars", "--form", "webdataset", "--json")
     assert code == 0 and json.loads(out) == {"clips": 2, "stills_left_out": 0, "shards": 1}
     again = project(tmp_path / "q", tmp_path / "tars" / "shard-000000.tar")
-    assert json.loads(said(capsys, "import", again, "--json")[1])["clips"] == 2
+    assert json.loads(said("import", again, "--json")[1])["clips"] == 2
 
 
 @pytest.mark.slow

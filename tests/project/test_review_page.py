@@ -12,7 +12,7 @@ from rushes.config.curation import CurateSettings
 from rushes.config.files import load_settings
 from rushes.config.tables import BackboneSettings, Settings
 from rushes.curate.balance import OTHER, topics_of
-from rushes.curate.limits import Threshold
+from rushes.curate.base import Threshold
 from rushes.project.review_page import (
     margins,
     open_review,

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from rushes.store import latents as module
-from rushes.store.latents import LatentStore, latent_fingerprint
+from rushes.store.latents import LatentKey, LatentStore, latent_fingerprint
 
 FINGERPRINT = latent_fingerprint("tiny", "abc", 64, 48, 17, 8.0, "centre crop")
 
@@ -180,3 +180,17 @@ def test_real_latents_keep_their_bits(tmp_path: Path, real_data: Path) -> None:
         got = store.get(key)
         assert got is not None and got.dtype == torch.bfloat16 and torch.equal(got, latent)
     assert list(latent.shape) == [16, 13, 60, 90]
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("abc", LatentKey("abc")),
+        ("abc|flow:def", LatentKey("abc", "flow:def")),
+        ("abc/first", LatentKey("abc", first=True)),
+        ("abc/first/start", LatentKey("abc", first=True, part="start")),
+        ("abc|reverse/first/start", LatentKey("abc", "reverse", True, "start")),
+    ],
+)
+def test_a_key_is_the_name_that_shards_have_had_all_along(name: str, key: LatentKey) -> None:
+    assert str(key) == name and LatentKey.read(name) == key

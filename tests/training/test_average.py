@@ -10,8 +10,8 @@ import torch
 from rushes.backbones.tiny import TinyBackbone
 from rushes.config.tables import TrainSettings
 from rushes.training import checkpoint
-from rushes.training.average import Average
 from rushes.training.loop import Data, train
+from rushes.training.reference import Average
 from rushes.training.watch import RunMonitor, Sampler
 
 DataIn = Callable[..., Data]

@@ -17,8 +17,7 @@ from rushes.noise.draws import TimeDraw, seeded
 from rushes.objectives.terms import Term
 from rushes.store.latents import LatentStore, first_frame_key
 from rushes.training.comparison import Comparison, View
-from rushes.training.diagnosis import Diagnosis
-from rushes.training.health import diagnoses
+from rushes.training.health import Diagnosis, diagnoses
 from rushes.training.history import read_history
 from rushes.training.loop import Data, train
 from rushes.training.watch import RunMonitor, Sampler

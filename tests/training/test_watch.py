@@ -7,7 +7,7 @@ import pytest
 
 from rushes.config.tables import TrainSettings
 from rushes.media.read import read_video
-from rushes.training.diagnosis import Diagnosis
+from rushes.training.health import Diagnosis
 from rushes.training.watch import NOBODY, RunMonitor, Sampler, write_samples
 
 

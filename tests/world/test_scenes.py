@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from rushes.arrays import Floats
 from rushes.backbones.tiny import word_ids
 from rushes.world.scenes import (
     CAPTIONS,
@@ -17,7 +18,6 @@ from rushes.world.scenes import (
     RESTITUTION,
     SHOULDER_PX,
     UPPER_ARM_PX,
-    Floats,
     Scene,
     bounds_px,
     draw_scenes,

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from rushes.arrays import Frames
 from rushes.backbones.tiny import BUNDLED, TinyBackbone
 from rushes.media.read import read_video
 from rushes.media.write import encode_bytes
@@ -20,7 +20,6 @@ from rushes.world.scenes import FPS, KINDS, Scene, draw_scenes
 from rushes.world.verify import LIMITS, Verdict, limits, seconds_of, verify
 from rushes.world.violations import VIOLATIONS, touches
 
-Frames = NDArray[np.uint8]
 N = 200  # true clips per kind
 N_BROKEN, N_RATES = 40, 100  # clips per violation and kind; in the slow test
 N_FILES, N_BOTH = 20, 80  # clips per kind through a file; through the codec and a file

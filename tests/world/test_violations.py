@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rushes.world.scenes import GRAVITY, KINDS, PIVOT_PX, Floats, Scene, bounds_px, draw_scenes
+from rushes.arrays import Floats
+from rushes.world.scenes import GRAVITY, KINDS, PIVOT_PX, Scene, bounds_px, draw_scenes
 from rushes.world.violations import BALLS, VIOLATIONS, touches, violate
 
 FITTING = [(name, kind) for name, (_, kinds) in VIOLATIONS.items() for kind in kinds]

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from rushes.backbones.quantized import bits_of
-from rushes.media.files import whole_file
+from rushes.files import whole_file
 
 LORA_FILE = "pytorch_lora_weights.safetensors"  # the name that diffusers looks for
 

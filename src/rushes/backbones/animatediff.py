@@ -12,12 +12,10 @@ import diffusers
 from torch import Tensor
 
 from rushes.backbones.base import DEFAULTS, BackboneSpec, Condition, LoadOptions
+from rushes.backbones.decoders import decode_frames, encode_frames
 from rushes.backbones.folders import Folder
-from rushes.backbones.images import decode, encode
 from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows, load_model
 from rushes.backbones.schedules import noise_schedule, training_steps
-
-ABOUT = {"modes": ["text"], "path": "noise", "temporal_ratio": 1, "spatial_ratio": 8, "fps": 8.0}
 
 
 def spec(folder: Folder, how: LoadOptions) -> BackboneSpec:
@@ -73,8 +71,8 @@ FAMILY = Family(
     tokens={"text": (77, "cross_attention_dim")},
     networks=("unet",),
     idle=("motion_adapter", "image_encoder", "feature_extractor"),
-    encode=encode,
-    decode=decode,
+    encode=encode_frames,
+    decode=decode_frames,
 )
 
 

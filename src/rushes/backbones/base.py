@@ -5,12 +5,14 @@ Shapes: B batch, T pixel frames, C latent channels, F latent frames, H, W latent
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -274,3 +276,14 @@ class ReadsTogether(Protocol):
     def prepare_together(self, captions: Sequence[str], stills: Iterable[Mapping[str, Tensor]]) -> None:
         """Read captions now, once, each with what `still` made of its first frame, one row without the batch."""
         ...
+
+
+def weights_fingerprint(*modules: nn.Module) -> str:
+    """24 hex digits over names, shapes, dtypes and bytes of parameters and buffers."""
+    digest = hashlib.sha256()
+    for module in modules:
+        for name, tensor in sorted(module.state_dict().items()):
+            flat = tensor.detach().cpu().contiguous()
+            digest.update(f"{name}{tuple(flat.shape)}{flat.dtype}".encode())
+            digest.update(flat.view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:24]

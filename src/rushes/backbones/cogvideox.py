@@ -19,7 +19,6 @@ from rushes.backbones.folders import Folder
 from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows, load_model
 from rushes.backbones.schedules import noise_schedule, training_steps
 
-ABOUT = {"modes": ["text", "first_frame"], "path": "v", "temporal_ratio": 4, "spatial_ratio": 8, "fps": 8.0}
 LONGEST = 226  # tokens of a caption
 OFFSET = 2.0  # what the network of 1.5 with a first frame is told beside the time
 

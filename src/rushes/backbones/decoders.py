@@ -1,18 +1,20 @@
-"""Decoders that finish the denoising, as LTX-Video's from 0.9.1 on do: they are told a time, and get some noise.
+"""Codecs that want something of their own: decoders that finish the denoising, and codecs of images.
 
-The pipelines of diffusers tell them 0 and give none, unless asked; what a release advises stands on its model card.
+Decoders such as LTX-Video's from 0.9.1 on are told a time, and get some noise. The pipelines of diffusers tell them 0
+and give none, unless asked; what a release advises stands on its model card.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from rushes.backbones.base import LoadOptions
+from rushes.backbones.base import DEFAULTS, LoadOptions
 from rushes.backbones.folders import Folder
-from rushes.media.files import content_hash
+from rushes.files import content_hash
 from rushes.noise.draws import seeded
 
 
@@ -49,3 +51,23 @@ def check_decoder(folder: Folder, family: str, how: LoadOptions) -> None:
             f"backbone.decode_timestep, decode_noise_scale: the decoder of this {family} is told no time; set them to "
             "0 and -1"
         )
+
+
+AT_ONCE = 8  # frames that the codec takes together
+
+
+def encode_frames(codec: Any, pixels_BCTHW: Tensor) -> Tensor:
+    """Latents of clips by an image model's codec, the means of its posterior: a latent frame is one pixel frame."""
+    return _by_frame(lambda images: codec.encode(images).latent_dist.mode(), pixels_BCTHW)
+
+
+def decode_frames(codec: Any, latents_BCFHW: Tensor, how: LoadOptions = DEFAULTS) -> Tensor:
+    """Pixels of latents that an image model's codec decodes frame by frame."""
+    return _by_frame(lambda images: codec.decode(images, return_dict=False)[0], latents_BCFHW)
+
+
+def _by_frame(each: Callable[[Tensor], Tensor], clips_BCFHW: Tensor) -> Tensor:
+    """What `each` makes of images [N, C, H, W], for clips."""
+    images = clips_BCFHW.transpose(1, 2).flatten(0, 1)
+    results = torch.cat([each(some) for some in torch.split(images, AT_ONCE)])
+    return results.view(len(clips_BCFHW), -1, *results.shape[1:]).transpose(1, 2)

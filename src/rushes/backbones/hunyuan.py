@@ -29,10 +29,9 @@ from rushes.backbones.base import DEFAULTS, BackboneSpec, Condition, LoadOptions
 from rushes.backbones.folders import Folder
 from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows, load_model
 from rushes.backbones.schedules import flow_schedule
-from rushes.media.files import content_hash
+from rushes.files import content_hash
 from rushes.noise.paths import Flow
 
-ABOUT = {"modes": ["text", "first_frame"], "path": "flow", "temporal_ratio": 4, "spatial_ratio": 8, "fps": 24.0}
 LONGEST = 256  # tokens of a caption
 FROM_IMAGE = "HunyuanVideoImageToVideoPipeline"
 INTERLEAVE = {"latent_concat": 2, "token_replace": 4}  # every so manieth of the image's tokens is kept

@@ -23,7 +23,6 @@ from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows, load_mode
 from rushes.backbones.schedules import flow_schedule
 from rushes.noise.paths import Flow
 
-ABOUT = {"modes": ["text", "first_frame"], "path": "flow", "temporal_ratio": 4, "spatial_ratio": 16, "fps": 24.0}
 SEEN = 729  # tokens that an image embedding has
 
 

@@ -17,13 +17,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from rushes.backbones.base import DEFAULTS, BackboneSpec, Condition, LoadOptions
+from rushes.backbones.decoders import decode_frames, encode_frames
 from rushes.backbones.folders import Folder, open_folder
-from rushes.backbones.images import decode, encode
 from rushes.backbones.inflation import MOTION, VideoUNet
 from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows
 from rushes.backbones.schedules import noise_schedule, training_steps
-
-ABOUT = {"modes": ["text", "first_frame"], "path": "noise", "temporal_ratio": 1, "spatial_ratio": 8, "fps": 8.0}
 
 
 def spec(folder: Folder, how: LoadOptions) -> BackboneSpec:
@@ -77,8 +75,8 @@ FAMILY = Family(
     predict=predict,
     tokens={"text": (77, "cross_attention_dim")},
     networks=("unet",),
-    encode=encode,
-    decode=decode,
+    encode=encode_frames,
+    decode=decode_frames,
 )
 
 

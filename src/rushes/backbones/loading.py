@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import ast
-import importlib
 import inspect
-from pathlib import Path
 from typing import Any
 
+from rushes import plugins
 from rushes.backbones.base import DEFAULTS, Backbone, LoadOptions
+from rushes.backbones.model_defaults import families
+
+_TINY = {"modes": ["text", "first_frame"], "path": "flow", "temporal_ratio": 4, "spatial_ratio": 8, "fps": 8.0}
+_COLUMNS = tuple(_TINY)
 
 
 def load_backbone(name: str, path: str = "", how: LoadOptions = DEFAULTS) -> Backbone:
@@ -20,46 +22,22 @@ def load_backbone(name: str, path: str = "", how: LoadOptions = DEFAULTS) -> Bac
     Raises:
         ValueError: no such backbone, or weights that it cannot read.
     """
-    module_name = name if "." in name else f"rushes.backbones.{name}"
-    unknown = ValueError(
-        f"no backbone {name!r}: there is {', '.join(backbone_names())}, or give a module's dotted path"
-    )
-    if name.startswith("."):  # a file's path, which importlib takes for a relative import
-        raise unknown
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name != module_name and not module_name.startswith(f"{error.name}."):
-            raise
-        raise unknown from None
-    if not hasattr(module, "load"):
-        raise ValueError(f"module {module_name} is not a backbone: it has no function load(path)")
-    chooses = len(inspect.signature(module.load).parameters) > 1
+    load = plugins.load("backbone", name, "backbones", ("load",), backbone_names()).load
+    chooses = len(inspect.signature(load).parameters) > 1
     if how.offload and not chooses:
         raise ValueError(f"backbone.offload: {name!r} has no blocks that could come one by one; set it to false")
     if how.quantize != "none" and not chooses:
         raise ValueError(f"backbone.quantize: {name!r} is not held in {how.quantize}; set it to none")
-    backbone: Backbone = module.load(path, how) if chooses else module.load(path)
+    backbone: Backbone = load(path, how) if chooses else load(path)
     return backbone
 
 
 def backbone_names() -> list[str]:
-    """Backbones that ship with the package: the modules of this room with a function `load`."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    return [file.stem for file in files if "\ndef load(" in file.read_text(encoding="utf-8")]
+    """Backbones that ship with the package."""
+    return sorted({"tiny", *families()})
 
 
 def backbone_table() -> list[dict[str, Any]]:
-    """Name, modes, path, frames and pixels per latent, and fps of every backbone that ships.
-
-    They stand as `ABOUT` in each module, and are read out of its text: importing them all takes seconds.
-    """
-    return [{"name": name, **_about(Path(__file__).with_name(f"{name}.py"))} for name in backbone_names()]
-
-
-def _about(module: Path) -> dict[str, Any]:
-    for node in ast.parse(module.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "ABOUT":
-            about: dict[str, Any] = ast.literal_eval(node.value)
-            return about
-    raise AssertionError(f"{module} says nothing about itself")
+    """Name, modes, path, frames and pixels per latent, and fps of every backbone that ships."""
+    rows = {"tiny": _TINY, **families()}
+    return [{"name": name, **{column: rows[name][column] for column in _COLUMNS}} for name in backbone_names()]

@@ -22,7 +22,6 @@ from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows, load_mode
 from rushes.backbones.schedules import flow_schedule, shift_by_length
 from rushes.noise.paths import Flow
 
-ABOUT = {"modes": ["text", "first_frame"], "path": "flow", "temporal_ratio": 8, "spatial_ratio": 32, "fps": 25.0}
 CONDITIONS = "LTXConditionPipeline"
 # What Lightricks' own trainer shifts training times by, whatever the pipeline (its timestep_samplers.py).
 TRAINER = {"base_image_seq_len": 1024, "max_image_seq_len": 4096, "base_shift": 0.95, "max_shift": 2.05}

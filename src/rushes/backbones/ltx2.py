@@ -20,7 +20,6 @@ from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows, load_mode
 from rushes.backbones.schedules import flow_schedule, shift_by_length
 from rushes.noise.paths import Flow
 
-ABOUT = {"modes": ["text", "first_frame"], "path": "flow", "temporal_ratio": 8, "spatial_ratio": 32, "fps": 24.0}
 LONGEST = 1024  # tokens of a caption
 LAYERS = ("to_q", "to_k", "to_v", "to_out.0")
 VIDEO = (*(f"{part}.{layer}" for part in ("attn1", "attn2") for layer in LAYERS), "ff.net.0.proj", "ff.net.2")

@@ -21,10 +21,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rushes.backbones.adapters import LORA_FILE, adapter_is_idle, lora_config, save_lora
-from rushes.backbones.base import BackboneSpec, Condition, LoadOptions
+from rushes.backbones.base import BackboneSpec, Condition, LoadOptions, weights_fingerprint
 from rushes.backbones.decoders import check_decoder
 from rushes.backbones.distilled import check_not_distilled
-from rushes.backbones.fingerprint import weights_fingerprint
 from rushes.backbones.folders import Folder, open_folder, whole_folder
 from rushes.backbones.offload import MAIN_MEMORY, codec_at_work, offload_blocks
 from rushes.backbones.quantized import bits_of, check_library, quantize

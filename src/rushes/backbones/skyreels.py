@@ -18,7 +18,6 @@ from rushes.backbones.base import DEFAULTS, BackboneSpec, Condition, LoadOptions
 from rushes.backbones.folders import Folder
 from rushes.backbones.pipeline import DiffusersBackbone, Family, load_model
 
-ABOUT = {"modes": ["text", "first_frame"], "path": "flow", "temporal_ratio": 4, "spatial_ratio": 8, "fps": 24.0}
 FORCING = "SkyReelsV2DiffusionForcingPipeline"
 
 

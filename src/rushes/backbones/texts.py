@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from rushes.backbones.folders import Folder
-from rushes.media.files import content_hash, whole_file
+from rushes.files import content_hash, whole_file
 from rushes.records import stable_hash
 
 # Tensors of one caption by name: on the CPU, without the zeros at the end, and the length that they had with them.

@@ -22,14 +22,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rushes.backbones.base import BackboneSpec, Condition
-from rushes.backbones.fingerprint import weights_fingerprint
-from rushes.media.files import whole_file
+from rushes.backbones.base import BackboneSpec, Condition, weights_fingerprint
+from rushes.files import whole_file
 from rushes.noise.paths import Flow
 
 PATCH_PX, RATIO = 8, 4
 WORDS, LONGEST = 1024, 48  # hashed vocabulary; captions are cut after 48 words
-ABOUT = {"modes": ["text", "first_frame"], "path": "flow", "temporal_ratio": 4, "spatial_ratio": 8, "fps": 8.0}
 BUNDLED = Path(__file__).parent / "weights" / "tiny.safetensors"
 
 

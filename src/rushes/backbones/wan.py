@@ -21,7 +21,6 @@ from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows, load_mode
 from rushes.backbones.schedules import flow_schedule
 from rushes.noise.paths import Flow
 
-ABOUT = {"modes": ["text", "first_frame"], "path": "flow", "temporal_ratio": 4, "spatial_ratio": 8, "fps": 16.0}
 LONGEST = 512  # tokens of a caption
 COMFY = (  # its names are those of the first release
     (r"\.attn1\.", ".self_attn."),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from rushes.records import stable_hash
+from rushes.records import seed_of
 
 # Words of a line exclude each other in the same sentence. Forms of a verb stand at the same place of both sides.
 _VERBS = """
@@ -82,7 +82,7 @@ def wrong_by_rule(caption: str, seed: int) -> str:
         words = sorted(table, key=len, reverse=True)
         matches = list(re.finditer(rf"\b({'|'.join(map(re.escape, words))})\b", caption, re.IGNORECASE))
         if matches:
-            number = int(stable_hash(["rule", seed, caption], 8), 16)
+            number = seed_of("rule", seed, caption)
             place = matches[number % len(matches)]
             others = table[place[0].lower()]
             new = others[number // len(matches) % len(others)]

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import BaseModel
 
+from rushes.arrays import Frames
 from rushes.caption.rules import wrong_by_rule
+from rushes.judges.base import evenly
 from rushes.judges.endpoint import ChatEndpoint, Part
-from rushes.media.resize import Frames
 from rushes.metrics.base import Shot
-from rushes.records import stable_hash
+from rushes.records import seed_of
 from rushes.world.scenes import COLOURS, SIZE_PX, other_captions, read_caption
 from rushes.world.tracks import Tracks, track
 from rushes.world.verify import verify
@@ -50,7 +51,7 @@ def by_world() -> Writer:
         misfits = {other: _misfit(take, other) for other in other_captions(caption)}
         least = min(misfits.values())
         among = [other for other, misfit in misfits.items() if misfit < least + 1e-6]
-        return among[int(stable_hash(["world", seed, caption], 8), 16) % len(among)]
+        return among[seed_of("world", seed, caption) % len(among)]
 
     return Writer("world", True, (SIZE_PX, SIZE_PX), write)
 
@@ -117,15 +118,9 @@ def by_model(endpoint: ChatEndpoint, frames: int) -> Writer:
 
     def write(caption: str, real: Shot | None, take: Shot | None, seed: int) -> str:
         assert real is not None and take is not None
-        parts: list[Part] = ["Frames of the real video, in order:", *spread(real.frames_FHWC, frames)]
-        parts += ["Frames of the generated video, in order:", *spread(take.frames_FHWC, frames)]
+        parts: list[Part] = ["Frames of the real video, in order:", *evenly(real.frames_FHWC, frames)]
+        parts += ["Frames of the generated video, in order:", *evenly(take.frames_FHWC, frames)]
         answer = endpoint.ask([*parts, _ASK.format(caption=caption)], WrongCaption, SYSTEM)
         return " ".join(answer.parsed.caption.split()) if answer.parsed else ""
 
     return Writer(f"model {endpoint.settings.model}", True, None, write)
-
-
-def spread(frames_FHWC: Frames, count: int) -> list[Frames]:
-    """`count` frames from the first to the last, evenly; all where there are fewer."""
-    places = np.linspace(0, len(frames_FHWC) - 1, min(count, len(frames_FHWC))).round().astype(int)
-    return [frames_FHWC[place] for place in places]

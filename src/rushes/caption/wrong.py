@@ -10,7 +10,7 @@ from pathlib import Path
 from rushes.caption.writers import Writer
 from rushes.media.read import read_video
 from rushes.metrics.base import Shot
-from rushes.records import Candidate, CaptionRow, Clip, stable_hash
+from rushes.records import Candidate, CaptionRow, Clip, seed_of, stable_hash
 from rushes.store.database import Store
 
 
@@ -53,7 +53,7 @@ def write_wrong(
                 seen = ((clip, clip.fps), (take, take.fps))
                 real, other = (read(store.media_path(c.media), fps, writer.size_px, clip.caption) for c, fps in seen)
                 shots = (real, other)
-            text = writer.write(clip.caption, *shots, int(stable_hash([clip.id, about], 8), 16))
+            text = writer.write(clip.caption, *shots, seed_of(clip.id, about))
             if text in ("", clip.caption):
                 counts["unchanged"] += 1
             else:

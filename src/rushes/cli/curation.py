@@ -32,7 +32,7 @@ def curate(
     from rushes.project import curation, stages
     from rushes.project.review_page import open_review, progress_of, quotas_of
     from rushes.records import Clip
-    from rushes.report.card_text import lines
+    from rushes.report.card import lines
 
     if jobs < 0:
         raise ValueError(f"--jobs: {jobs} workers cannot be; give a number from 1 up, or 0 for one for each processor")

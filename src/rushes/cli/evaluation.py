@@ -63,7 +63,7 @@ def evaluate(
     asked = Asked(folders, out, prompts, first_frames, headline, seed=seed)
     judge: Judge = no_judge
     if judges:
-        from rushes.evaluate.judging import judge_folders
+        from rushes.evaluate.judged import judge_folders
 
         judge = partial(judge_folders, judges, overrides, out, bar)
     result = evaluate_systems(asked, results, judge, bar)
@@ -169,7 +169,7 @@ def stop(
     as_json: AsJson = False,
 ) -> None:
     """Whether a human study may stop; one may look after every vote."""
-    from rushes.evaluate.human_votes import read_votes
+    from rushes.formats.scores import read_votes
     from rushes.stats import watch
 
     found = watch(read_votes(votes), margin=margin)

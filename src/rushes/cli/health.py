@@ -75,7 +75,7 @@ def leak(
 @app.command
 def health(project: ProjectFolder, *, run: RunName = "", overrides: Overrides = (), as_json: AsJson = False) -> None:
     """Say whether a run is healthy, from its curves so far."""
-    from rushes.project.diagnosis import health_of_run
+    from rushes.project.reports import health_of_run
 
     facts = health_of_run(project, read_settings(project, overrides), run)
     lines = [

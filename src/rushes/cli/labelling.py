@@ -12,7 +12,7 @@ from cyclopts import App, Parameter
 
 from rushes.cli.console import AsJson, Overrides, ProjectFolder, app, bar, opened, tell
 from rushes.config.tables import Settings
-from rushes.media.files import whole_file
+from rushes.files import whole_file
 from rushes.project.settings import read_settings
 from rushes.store.database import Store
 

@@ -102,7 +102,7 @@ def explain(
 ) -> None:
     """Say what stored latents and captions depend on, and which are current, stale or missing."""
     from rushes.inspect.caches import explain as stage
-    from rushes.inspect.caption_caches import in_words
+    from rushes.inspect.caches import in_words
 
     with opened(project, read_settings(project, overrides)) as work:
         facts = stage(work, subject)

@@ -87,8 +87,8 @@ def step(
 ) -> None:
     """Seconds and peak memory of a supervised step, a naive preference step and ours."""
     os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # torch's profiler talks on its own, and is loaded below
+    from rushes.files import write_text
     from rushes.lab.step_cost import bench_lines, bench_step
-    from rushes.media.files import whole_file
 
     if out is not None and not out.parent.is_dir():
         raise ValueError(f"--out {out}: there is no folder {out.parent}; make it first")
@@ -96,8 +96,7 @@ def step(
     if out is not None:
         sizes = "".join(f" --shape {name}" for name in shape)
         command = f"rushes bench step --rounds {rounds} --device {device}{sizes}"
-        with whole_file(out) as partial:
-            partial.write_text(json.dumps({"command": command, **facts}, indent=1) + "\n", encoding="utf-8")
+        write_text(out, json.dumps({"command": command, **facts}, indent=1) + "\n")
     tell(facts, as_json, bench_lines(facts))
 
 

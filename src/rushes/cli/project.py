@@ -137,7 +137,7 @@ def still(
 ) -> None:
     """Make first frames for prompts; they join the held-out ones."""
     from rushes.formats.captions import read_lines
-    from rushes.project.first_frames import make_stills
+    from rushes.project.intake import make_stills
 
     settings = read_settings(project, overrides)
     if not prompts.is_file():

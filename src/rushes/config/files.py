@@ -126,6 +126,16 @@ def to_toml(settings: BaseModel) -> str:
     return "\n".join(_toml_lines(settings, "")).lstrip("\n") + "\n"
 
 
+def mapping_to_toml(settings: Mapping[str, Any], header: str = "") -> str:
+    """Nested settings of any kind as TOML, without comments but on None, which TOML lacks."""
+    plain = {name: value for name, value in settings.items() if not isinstance(value, Mapping)}
+    lines = [f"{_toml_key(k)} = {_toml_value(v)}" if v is not None else f"# {k} is not set" for k, v in plain.items()]
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            lines += ["", f"[{header}{_toml_key(name)}]", mapping_to_toml(value, f"{header}{_toml_key(name)}.")]
+    return "\n".join(lines).strip()
+
+
 def describe(field: FieldInfo) -> str:
     """One line on a setting, with its choices where it has some; on a table, what its class says."""
     choices = map(choice_name, get_args(field.annotation)) if get_origin(field.annotation) is Literal else ()
@@ -272,7 +282,7 @@ def _toml_key(key: str) -> str:
 def _toml_value(value: Any) -> str:
     if isinstance(value, dict):
         return "{" + ", ".join(f"{_toml_key(key)} = {_toml_value(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_toml_value, value)) + "]"
     # JSON's strings, numbers and booleans are TOML's too, but for one character that TOML wants escaped
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

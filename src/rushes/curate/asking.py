@@ -12,14 +12,13 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
+from rushes.arrays import Frames
 from rushes.config import curation
 from rushes.config.endpoint import EndpointSettings
 from rushes.config.tables import Settings
-from rushes.curate.base import CurationEntry, CurationFinding, Dropped, Stage, Task
+from rushes.curate.base import CurationEntry, CurationFinding, Dropped, Stage, Task, Threshold
 from rushes.curate.frames import read_moments
-from rushes.curate.limits import Threshold
 from rushes.judges.endpoint import ChatEndpoint, EndpointAnswer, Part
-from rushes.media.resize import Frames
 from rushes.records import stable_hash
 
 S = TypeVar("S", bound=BaseModel)

@@ -19,9 +19,8 @@ from scipy.cluster.vq import kmeans2
 from rushes.config import curation
 from rushes.config.tables import Settings
 from rushes.curate import hashing
-from rushes.curate.base import CurationEntry, Dropped, Stage
+from rushes.curate.base import CurationEntry, Dropped, Stage, best_first
 from rushes.curate.embeddings import Embedder, Rows, embedded, make_embedder, requests
-from rushes.curate.ranking import best_first
 
 NAME, VERSION = "balance", 1
 OTHER = "other"  # topic of a clip of which no listed word tells

@@ -7,12 +7,50 @@ signature. Choosing is cheap, sees all clips that are left at once, and is done 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rushes.curate.limits import Threshold, first_reason
+from rushes import plugins
+from rushes.config.curation import StageName
+from rushes.config.tables import Settings
 from rushes.records import CaptionKind
+
+Values = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """What a value must lie within, ends included; `missing` is the reason for a clip without it, "" = it passes.
+
+    The value is the one of this name, or what `of` makes of all values (None = it cannot).
+    """
+
+    name: str
+    words: str  # what the value is, as a reason says it
+    low: float = -math.inf
+    high: float = math.inf
+    missing: str = ""
+    of: Callable[[Values], float | None] | None = None
+
+    def value(self, values: Values) -> float | None:
+        """The value of a clip that was measured so; None = it has none."""
+        return self.of(values) if self.of else values.get(self.name)
+
+
+def first_reason(values: Values, limits: Sequence[Threshold]) -> str:
+    """Why the first limit that is not kept is not, such as "blur 0.81, at most 0.7"; "" where all are kept."""
+    for limit in limits:
+        value = limit.value(values)
+        if value is None:
+            if limit.missing:
+                return limit.missing
+        elif value < limit.low:
+            return f"{limit.words} {value:.4g}, at least {limit.low:g}"
+        elif value > limit.high:
+            return f"{limit.words} {value:.4g}, at most {limit.high:g}"
+    return ""
 
 
 @dataclass(frozen=True)
@@ -91,6 +129,19 @@ class Stage:
     limits: tuple[Threshold, ...] = ()
 
 
+def make_stage(name: StageName, settings: Settings, answers: Path) -> Stage:
+    """The stage of this name: that of the module of this room with its name, by a function `make` of these arguments.
+
+    `answers` is the file that keeps what models answered.
+
+    Raises:
+        ValueError: settings that the stage cannot work with, an EndpointError where its model cannot be asked.
+    """
+    stage: Stage = plugins.load("stage", name, "curate", ("make",)).make(settings, answers)
+    assert stage.name == name, f"the stage of module {name} calls itself {stage.name!r}"
+    return stage
+
+
 def within(limits: Sequence[Threshold]) -> Callable[[Sequence[CurationEntry]], Dropped]:
     """A choice that drops what lies outside of a limit, for the first such reason."""
 
@@ -103,3 +154,23 @@ def within(limits: Sequence[Threshold]) -> Callable[[Sequence[CurationEntry]], D
 
 Engine = Callable[[Callable[[Task], CurationFinding], Iterator[Task]], Iterator[tuple[Task, CurationFinding]]]
 """Applies a measurement to tasks, streaming: few tasks are held at a time, and results may come in any order."""
+
+
+_USUAL_ORDER = "fidelity"
+
+
+def best_first(entries: Sequence[CurationEntry], order: str, where: str) -> list[CurationEntry]:
+    """Clips that a person kept, then the others by the value `order`, falling; equals stay in the order given.
+
+    Without a name it is the physical fidelity where that was measured, else the order given. A clip without the value
+    comes last.
+
+    Raises:
+        ValueError: no clip has the value that `where` names.
+    """
+    name = order or _USUAL_ORDER
+    measured_names = {value for entry in entries for value in entry.finding.values}
+    if order and entries and order not in measured_names:
+        measured = ", ".join(sorted(measured_names)) or "nothing"
+        raise ValueError(f"{where}: no stage before measured {order!r}; measured were: {measured}")
+    return sorted(entries, key=lambda entry: (not entry.person, -entry.finding.values.get(name, -math.inf)))

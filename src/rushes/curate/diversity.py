@@ -13,10 +13,9 @@ from pathlib import Path
 
 from rushes.config import curation
 from rushes.config.tables import Settings
-from rushes.curate.base import CurationEntry, Dropped, Stage
+from rushes.curate.base import CurationEntry, Dropped, Stage, best_first
 from rushes.curate.embeddings import Embedder, embedded, make_embedder, requests
 from rushes.curate.greedy import unlike
-from rushes.curate.ranking import best_first
 
 NAME, VERSION = "diversity", 1
 

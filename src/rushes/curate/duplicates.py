@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from rushes.arrays import Floats
 from rushes.config.curation import DuplicatesSettings
 from rushes.config.tables import Settings
 from rushes.curate.base import CurationEntry, CurationFinding, Dropped, Stage, Task
 from rushes.curate.fingerprint import INNER, MOMENTS, Index, Prints, backwards, fingerprint, mirrored, scales
 from rushes.curate.frames import read_moments
-from rushes.media.files import MediaError
+from rushes.files import MediaError
 
-Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 Turns = tuple[tuple[str, str], ...]
 

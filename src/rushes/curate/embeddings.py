@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,8 +14,9 @@ from numpy.typing import NDArray
 from rushes.config.tables import Settings
 from rushes.curate import hashing
 from rushes.curate.asking import other_model
-from rushes.media.files import content_hash
+from rushes.files import content_hash
 from rushes.records import stable_hash
+from rushes.sidefile import SideFile
 
 Rows = NDArray[np.float32]
 T = TypeVar("T")
@@ -112,20 +111,20 @@ def _computed(embedder: Embedder, texts: Sequence[str]) -> Rows:
 def _with_file(embedder: Embedder, texts: Sequence[str], file: Path) -> Rows:
     """The same through a file, written after each call, so that a run that is cut off pays nothing twice."""
     keys = [stable_hash([embedder.name, text], 32) for text in texts]
-    with closing(sqlite3.connect(file, timeout=60.0, isolation_level=None)) as db:
-        db.execute("CREATE TABLE IF NOT EXISTS vectors (key TEXT PRIMARY KEY, vector BLOB NOT NULL)")
+    table = "CREATE TABLE IF NOT EXISTS vectors (key TEXT PRIMARY KEY, vector BLOB NOT NULL)"
+    with SideFile(file, [table], paid=True) as db:
         missing = [at for at, key in enumerate(keys) if _find(db, key) is None]
         for part in _parts(missing, embedder.batch):
             rows = embedder.embed([texts[at] for at in part])
-            pairs = [(keys[at], row.astype("<f4").tobytes()) for at, row in zip(part, rows, strict=True)]
-            db.execute("BEGIN")
-            db.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?)", pairs)
-            db.execute("COMMIT")
+            db.run("BEGIN")
+            for at, row in zip(part, rows, strict=True):
+                db.run("INSERT OR IGNORE INTO vectors VALUES (?, ?)", keys[at], row.astype("<f4").tobytes())
+            db.run("COMMIT")
         return _stacked(embedder, [_find(db, key) for key in keys])
 
 
-def _find(db: sqlite3.Connection, key: str) -> bytes | None:
-    row = db.execute("SELECT vector FROM vectors WHERE key = ?", (key,)).fetchone()
+def _find(db: SideFile, key: str) -> bytes | None:
+    row = db.first("SELECT vector FROM vectors WHERE key = ?", key)
     return row[0] if row else None
 
 

@@ -15,8 +15,7 @@ from pathlib import Path
 from rushes.config import curation
 from rushes.config.tables import Settings
 from rushes.curate.asking import ModelClient, asking_stage, text_model, unread
-from rushes.curate.base import CurationEntry, CurationFinding, Dropped, Stage, Task
-from rushes.curate.limits import Threshold
+from rushes.curate.base import CurationEntry, CurationFinding, Dropped, Stage, Task, Threshold
 from rushes.curate.phenomena import GROUPS, Rewrite, as_text, group_score, question, total
 
 NAME, VERSION = "fidelity", 1

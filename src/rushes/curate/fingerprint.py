@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from rushes.metrics.base import Frames
+from rushes.arrays import Floats, Frames
 
-Floats = NDArray[np.float64]
 Prints = NDArray[np.float64] | NDArray[np.int16]
 
 MOMENTS = 8

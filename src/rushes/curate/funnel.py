@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import overload
 
 import numpy as np
@@ -21,7 +20,7 @@ from rushes.curate.stored_findings import find_before, rows_of
 from rushes.curate.summary import Funnel, Passage, Spread, passage, spread
 from rushes.judges.endpoint import EndpointError
 from rushes.progress import Bar
-from rushes.records import Clip, Decision, Row, stable_hash
+from rushes.records import Clip, Decision, Row, now, stable_hash
 from rushes.store.database import Store
 from rushes.store.decisions import DecisionHistory
 
@@ -236,13 +235,12 @@ def _decision(state: _State, columns: MeasureColumns, settings: str) -> Decision
     if person is not None and not person.keep:
         return None
     dense = columns.caption(state.id, "dense") if state.alive and state.frames > 1 else ""
-    now = (state.alive, state.reason, dense)
+    current = (state.alive, state.reason, dense)
     last = (before.keep, before.reason, before.caption) if before else (True, "", "")
-    if now == last:
+    if current == last:
         return None
     # Of two equal decisions, with another between them, each is an event of its own.
-    id = stable_hash([MADE_BY, state.id, *now, before.id if before else ""])
-    at = datetime.now(UTC).isoformat(timespec="seconds")
+    id = stable_hash([MADE_BY, state.id, *current, before.id if before else ""])
     return Decision(
         id,
         state.id,
@@ -250,7 +248,7 @@ def _decision(state: _State, columns: MeasureColumns, settings: str) -> Decision
         reason=state.reason,
         caption=dense,
         made_by=MADE_BY,
-        created_at=at,
+        created_at=now(),
         settings_hash=settings,
     )
 

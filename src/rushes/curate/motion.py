@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rushes.arrays import Floats
 from rushes.config.curation import MotionSettings
 from rushes.config.tables import Settings
-from rushes.curate.base import CurationFinding, Stage, Task, within
+from rushes.curate.base import CurationFinding, Stage, Task, Threshold, within
 from rushes.curate.frames import windows
-from rushes.curate.limits import Threshold
 from rushes.metrics.base import Shot
 from rushes.metrics.flow import speed, top_mean
 from rushes.metrics.motion import cut_pairs, dynamic_degree, moving
@@ -25,8 +25,6 @@ _GRID_PX = 4
 _FIT_PX, _FIT_SHARE = 0.5, 0.3  # a point follows the camera up to this far; the camera is known from this share on
 _NOISE = 6  # grey levels that a coded still may change by
 _NEAR = 3  # pairs
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rushes.metrics.base import Frames, luma, shrink
-
-Floats = NDArray[np.floating]
+from rushes.arrays import Frames, Reals
+from rushes.metrics.base import luma, shrink
 
 BLUR_PX = 256  # short side at which blur is measured: what is softer than this size can show counts
 _BLUR_WINDOW = 11  # Crete et al. 2007
-_GRID_PX = 8  # side of a coding block of JPEG and the MPEG family
 _BLACK, _WHITE = 20, 235  # grey levels that a bar lies below or above, ringing included
 _BAR_SPREAD = 4.0  # grey levels by which a bar's pixels may differ
 _STEP, _MUCH = 8, 0.3
@@ -37,7 +35,7 @@ def blur(frame_HWC: Frames) -> float:
     return max(lost) if np.isfinite(lost).all() else float("nan")
 
 
-def _lost(grey_HW: Floats, axis: int) -> float:
+def _lost(grey_HW: Reals, axis: int) -> float:
     window = (1, _BLUR_WINDOW) if axis == 0 else (_BLUR_WINDOW, 1)
     along = (0, 1) if axis == 0 else (1, 0)
     sharp, soft = (
@@ -45,24 +43,6 @@ def _lost(grey_HW: Floats, axis: int) -> float:
     )
     edges = float(sharp.sum(dtype=np.float64))
     return 1 - float(np.maximum(0, sharp - soft).sum(dtype=np.float64)) / edges if edges > 1e-3 else float("nan")
-
-
-def blockiness(frame_HWC: Frames) -> float:
-    """How far the steps at the edges of 8-pixel blocks stand out of all others, as a factor; 1 = not at all.
-
-    Mean step between neighbouring pixels, by place modulo 8; the strongest place against the second strongest, the
-    lower of both directions. A grid that starts anywhere is found; one that was scaled to another size, or smoothed by
-    the decoder as H.264 and later do, is not. Idea: Wang, Sheikh and Bovik 2002.
-    """
-    grey = luma(frame_HWC).astype(np.int16)
-    return min(_stands_out(np.abs(np.diff(grey, axis=axis)).mean(1 - axis)) for axis in (0, 1))
-
-
-def _stands_out(steps: Floats) -> float:
-    if len(steps) < 2 * _GRID_PX:
-        return 1.0
-    by_place = sorted(float(steps[place::_GRID_PX].mean()) for place in range(_GRID_PX))
-    return (by_place[-1] + 0.1) / (by_place[-2] + 0.1)  # a tenth of a grey level: flat pictures have no grid
 
 
 def bars(frames: Sequence[Frames]) -> float:
@@ -138,7 +118,7 @@ def _lettered(grey_FHW: Frames) -> float:
     return float(covered.mean())
 
 
-def _letters(strokes_HW: NDArray[np.bool_], plane_HW: Frames) -> Floats:
+def _letters(strokes_HW: NDArray[np.bool_], plane_HW: Frames) -> Reals:
     """[N,5] spots of the size of a letter: left, top, right, bottom in px, and their shade."""
     count, spots, stats, _ = cv2.connectedComponentsWithStats(strokes_HW.astype(np.uint8), connectivity=8)
     left, top, wide, tall, area = stats[1:count].T
@@ -152,7 +132,7 @@ def _letters(strokes_HW: NDArray[np.bool_], plane_HW: Frames) -> Floats:
     return np.stack([column[fits].astype(np.float64) for column in (left, top, left + wide, top + tall, shade)], 1)
 
 
-def _rows_of(letters_N5: Floats) -> Iterator[tuple[int, int, int, int]]:
+def _rows_of(letters_N5: Reals) -> Iterator[tuple[int, int, int, int]]:
     """Boxes (left, top, right, bottom) around letters that share a line, a size and a shade, without large gaps."""
     letters = letters_N5[np.argsort(letters_N5[:, 0], kind="stable")]
     left, top, right, bottom, shade = letters.T

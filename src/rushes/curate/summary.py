@@ -12,8 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rushes.curate.base import CurationEntry, Dropped, Stage
-from rushes.curate.limits import Threshold
+from rushes.curate.base import CurationEntry, Dropped, Stage, Threshold
 
 Values = Sequence[float] | NDArray[np.float64]
 

@@ -8,14 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
+from rushes.arrays import Frames
 from rushes.config.curation import TechnicalSettings
 from rushes.config.tables import BackboneSettings, Settings
-from rushes.curate.base import CurationFinding, Stage, Task, within
+from rushes.curate.base import CurationFinding, Stage, Task, Threshold, Values, within
 from rushes.curate.frames import read_moments
-from rushes.curate.limits import Threshold, Values
-from rushes.curate.picture import bars, blockiness, blur, lettering, light
-from rushes.media.files import MediaError
-from rushes.media.resize import Fit, Frames
+from rushes.curate.picture import bars, blur, lettering, light
+from rushes.files import MediaError
+from rushes.media.resize import Fit
+from rushes.metrics.base import luma
+from rushes.metrics.quality import blockiness
 
 MOMENTS = 8
 
@@ -43,7 +45,10 @@ def measures(frames: Sequence[Frames]) -> dict[str, float]:
     """
     height, width = frames[0].shape[:2]
     lit = np.array([light(frame) for frame in frames])
-    medians: Mapping[str, Callable[[Frames], float]] = {"blur": blur, "blockiness": blockiness}
+    medians: Mapping[str, Callable[[Frames], float]] = {
+        "blur": blur,
+        "blockiness": lambda frame: blockiness(luma(frame)),
+    }
     return {
         "width_px": float(width),
         "height_px": float(height),

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from rushes.arrays import Frames
 from rushes.edits.rearrange import other_order
 
-Frames = NDArray[np.uint8]
 Box = tuple[slice, slice, slice]
 
 _PLACES = 8  # boxes that are looked at; the one in which most happens is taken

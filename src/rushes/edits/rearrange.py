@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-Frames = NDArray[np.uint8]
+from rushes.arrays import Frames
 
 
 def swap_ends(frames_THWC: Frames, count: int) -> Frames:

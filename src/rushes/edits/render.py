@@ -12,12 +12,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from rushes.arrays import Floats, Frames
 from rushes.metrics.base import luma
-from rushes.metrics.flow import Floats, dense_flow, speed
-
-Frames = NDArray[np.uint8]
+from rushes.metrics.flow import dense_flow, speed
 
 _FULL_SHARE = 99.5  # per cent of all pixels that are at most as fast as full brightness says
 _LEAST_FULL = 1 / 64  # of the short side per frame: slower motion than this is never shown at full brightness

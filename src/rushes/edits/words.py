@@ -13,12 +13,11 @@ from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rushes.arrays import Frames
 from rushes.edits import corrupt, rearrange, render
 
 CODEC = "codec"  # one trip through the model's codec, which `rushes.encode` makes, as no edit here knows a model
-Frames = NDArray[np.uint8]
 Read = Callable[[str], Frames]  # content hash -> frames [T, H, W, 3] of another clip, at the same size and length
 
 

@@ -13,13 +13,13 @@ from rushes.config.tables import Settings
 from rushes.evaluate.result import ComparedSystems, in_order, metric_rows, stored_video, systems_report
 from rushes.evaluate.stored import measures
 from rushes.evaluate.suites import general_meter, world_meter
-from rushes.media.files import whole_file
+from rushes.files import write_json
 from rushes.metrics.catalogue import all_metrics
+from rushes.records import BASE
 from rushes.report.page import write
 from rushes.stats import compare_systems, read_table
 from rushes.store.database import Store
 
-BASE = "base"
 TABLE, DETAILS = "table.json", "details.json"
 Rule = Literal["estimate", "shown", "excluded"]
 
@@ -62,8 +62,7 @@ def compare_runs(store: Store, settings: Settings, runs: Sequence[str]) -> tuple
     report = systems_report(compared, settings.report.cases, settings.project.seed, title=settings.project.name)
     target = store.project / "reports" / "compare.json"
     target.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(target) as part:
-        part.write_text(json.dumps(table.as_json(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_json(target, table.as_json())
     page = write(report, target.with_suffix(".html"), settings.report.max_mb)
     return CompareResult(target, compared.verdicts(), page), meter.better
 

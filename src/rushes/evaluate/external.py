@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rushes.evaluate.folders import Folders
+from rushes.files import whole_file, write_text
 from rushes.formats.captions import read_text, shown
-from rushes.media.files import whole_file
 from rushes.stats import Key, Measure
 
 Scores = dict[Key, float]
@@ -96,8 +96,7 @@ def write_vbench(folders: Folders, out: Path) -> dict[str, str]:
                 shutil.copyfile(path, part)
             listed[str(folder / name)] = folders.captions[key[0]]
         prompts = out / system / "prompts.json"
-        with whole_file(prompts) as part:
-            part.write_text(json.dumps(listed, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_text(prompts, json.dumps(listed, indent=1, ensure_ascii=False) + "\n")
         commands[system] = (
             f"python evaluate.py --mode custom_input --videos_path {folder} --prompt_file {prompts} "
             f"--dimension {' '.join(VBENCH_DIMENSIONS)} --output_path {out / system / 'results'}"
@@ -119,8 +118,7 @@ def write_videophy(folders: Folders, out: Path) -> dict[str, str]:
         rows = csv.writer(text, lineterminator="\n")
         rows.writerow(["videopath", "caption"])
         rows.writerows([str(path.resolve()), folders.captions[prompt]] for (prompt, _), path in videos.items())
-        with whole_file(out / f"{system}.csv") as part:
-            part.write_text(text.getvalue(), encoding="utf-8")
+        write_text(out / f"{system}.csv", text.getvalue())
         written[system] = str(out / f"{system}.csv")
     return written
 

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rushes.formats.captions import natural, read_lines, read_text, shown
 from rushes.formats.layouts import VIDEO_SUFFIXES
+from rushes.media.images import STILL_SUFFIXES
 from rushes.stats import Key
 
-STILL_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 _SEEDED = re.compile(r"(?P<prompt>.+)[-/](?P<seed>\d+)")
 
 
@@ -155,7 +155,7 @@ def _stills(folder: Path) -> dict[str, Path]:
     return paths_by_name
 
 
-def _below(folder: Path, suffixes: frozenset[str]) -> Iterator[Path]:
+def _below(folder: Path, suffixes: Container[str]) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         if path.suffix.lower() in suffixes and path.is_file() and not hidden:

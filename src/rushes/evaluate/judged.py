@@ -1,19 +1,27 @@
-"""Systems side by side before a judge: who wins, how often the two orders disagree, and who is strongest."""
+"""Plain folders before a judge: who wins, how often the two orders disagree, who is strongest; or a questionnaire."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import combinations
+from math import comb
 from pathlib import Path
 
+from rushes.config.files import load_settings
+from rushes.config.tables import Settings
 from rushes.evaluate.external import both
 from rushes.evaluate.folders import Folders
 from rushes.judges.base import Judge
-from rushes.judges.protocols import Duel, duel
+from rushes.judges.build import ANSWERS, judge_of
+from rushes.judges.endpoint import ChatEndpoint
+from rushes.judges.protocols import Duel, adherence, by_endpoint, duel, questionnaire
 from rushes.media.images import read_image
 from rushes.media.read import read_video
 from rushes.metrics.base import Shot
+from rushes.progress import Bar
 from rushes.report.model import Judged
 from rushes.stats import Interval, Key, Match, Measure, rank_systems, wilson, win_rate
 
@@ -103,3 +111,43 @@ def read_shot(folders: Folders, system: str, key: Key, size_px: tuple[int, int] 
     video = read_video(folders.videos[system][key], size_px=size_px)
     still: Path | None = folders.stills.get(key[0])
     return Shot(video.frames_FHWC, video.fps, folders.caption(key[0]), read_image(still) if still else None)
+
+
+QUESTIONNAIRES = ("realdpo", "videophy")
+
+
+def judge_folders(
+    names: Sequence[str], overrides: Sequence[str], out: Path, bar: Bar, folders: Folders, notes: list[str]
+) -> Verdicts:
+    """Ask every named judge: `metric:NAME`, `vlm`, `reward` (set up by --set), or a questionnaire.
+
+    A questionnaire (`realdpo`, `videophy`) scores each clip alone and becomes metrics; what the model answered is kept
+    in `out`.
+
+    Raises:
+        ValueError: no such judge, or what it needs is not there.
+    """
+    verdicts = Verdicts()
+    for name in names:
+        by, _, metric = name.partition(":")
+        if by in QUESTIONNAIRES:
+            settings = _settings(overrides)
+            with ChatEndpoint(settings.endpoint, out / ANSWERS) as endpoint:
+                ask, affirm = by_endpoint(endpoint, settings.label.frames_per_s)
+                rate = partial(questionnaire, ask) if by == "realdpo" else partial(adherence, affirm)
+                with bar(f"evaluate: {name}", sum(len(of) for of in folders.videos.values())) as tick:
+                    verdicts.measures += rate_all(rate, folders, notes, tick)
+            continue
+        chosen = (*overrides, f"label.by={by}", *((f"label.metric={metric}",) if metric else ()))
+        pairs = comb(len(folders.systems), 2) * len(folders.prompts)
+        with judge_of(_settings(chosen), out) as judge, bar(f"evaluate: {name}", pairs) as tick:
+            answers = judge_all(judge, folders, notes, tick)
+        verdicts.rows += answers.rows
+        verdicts.strengths |= {
+            (s if len(names) == 1 else f"{name}: {s}"): value for s, value in answers.strengths.items()
+        }
+    return verdicts
+
+
+def _settings(overrides: Sequence[str]) -> Settings:
+    return load_settings(Path(os.devnull), overrides)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from rushes.media.files import content_hash, whole_file
+from rushes.files import content_hash, write_text
 from rushes.media.images import read_image
 from rushes.media.read import read_video
 from rushes.metrics import catalogue, sets
@@ -75,8 +75,7 @@ def measure_file(video: Path, still: Path | None, cache: Path) -> Measured:
         coarse=base64.b64encode(levels.tobytes()).decode(),
     )
     cache.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as part:
-        part.write_text(json.dumps(asdict(measured), allow_nan=False), encoding="utf-8")
+    write_text(path, json.dumps(asdict(measured), allow_nan=False))
     return measured
 
 

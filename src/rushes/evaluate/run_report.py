@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -11,6 +10,8 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from rushes.config.files import mapping_to_toml
+from rushes.config.renamed import with_names_of_today
 from rushes.evaluate.result import ComparedSystems, ComparedVideo, EvaluateResult, build_report, stored_video
 from rushes.records import Candidate, Clip, Run
 from rushes.report import curves
@@ -56,7 +57,7 @@ def collect(store: Store, result: EvaluateResult, cases: int = 4, seed: int = 0)
         labels=_labels(store),
         card=_card(store, len({base.group for base, _ in pairs})),
         arms=tuple(ReportArm(name, tuple(table.values())) for name, table in result.arms.items()),
-        settings=as_toml(run.settings),
+        settings=mapping_to_toml(with_names_of_today(run.settings)[0]),
         hashes=_hashes(run),
         versions={**report.versions, "rushes": result.version},
         data=_data(store),
@@ -74,23 +75,6 @@ def _with_spread(row: MetricRow, base: Collection[ComparedVideo]) -> MetricRow:
 def _data(store: Store) -> Markup:
     result = read_result(store.project)
     return card_section(store, result) if result else Markup()
-
-
-def as_toml(settings: Mapping[str, Any], prefix: str = "") -> str:
-    """Nested settings as TOML text; None, which TOML lacks, becomes a comment."""
-    plain = {key: value for key, value in settings.items() if not isinstance(value, Mapping)}
-    lines = [f"# {key} is not set" if value is None else f"{key} = {_toml(value)}" for key, value in plain.items()]
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            name = f"{prefix}{key}"
-            lines += ["", f"[{name}]", as_toml(value, f"{name}.")]
-    return "\n".join(lines).strip()
-
-
-def _toml(value: object) -> str:
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(_toml(item) for item in value)}]"
-    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _find_run(store: Store, name: str) -> Run:

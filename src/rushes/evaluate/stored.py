@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 
+from rushes.arrays import Frames
 from rushes.evaluate.result import metric_rows
 from rushes.evaluate.suites import MetricSuite
 from rushes.media.read import read_video
-from rushes.media.resize import Frames
 from rushes.metrics.base import Shot
 from rushes.records import Candidate, Score, stable_hash
 from rushes.report.model import MetricRow

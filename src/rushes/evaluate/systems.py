@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -10,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import rushes
+from rushes.arrays import Floats
 from rushes.evaluate.external import Others
 from rushes.evaluate.folders import Folders, find_folders
 from rushes.evaluate.judged import Verdicts
 from rushes.evaluate.measure import METER, Measured, measure_file
 from rushes.evaluate.result import ComparedSystems, ComparedVideo, in_order, metric_rows, systems_report
-from rushes.media.files import MediaError, whole_file
+from rushes.files import MediaError, write_json
 from rushes.metrics import catalogue, sets
 from rushes.progress import Bar
 from rushes.records import plain, stable_hash
@@ -172,7 +172,7 @@ def _drift(videos: Videos, first: str, second: str, seed: int) -> sets.FeatureDi
     return sets.features_apart(ours, theirs, paired=True, seed=seed)
 
 
-def _rows(measured: Measured) -> sets.Floats:
+def _rows(measured: Measured) -> Floats:
     return sets.as_rows(measured.features)
 
 
@@ -246,5 +246,4 @@ def _name(key: Key) -> str:
 
 
 def _write_json(path: Path, data: Mapping[str, Any]) -> None:
-    with whole_file(path) as part:
-        part.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_json(path, data)

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rushes.media.files import whole_file
+from rushes.files import whole_file
 from rushes.records import Clip
 from rushes.store.database import Store
 

@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rushes.config.tables import FootageSettings
+from rushes.files import MediaError, content_hash
 from rushes.footage.probe_cache import ProbeCache, VideoFacts
-from rushes.footage.spans import cut_spans
 from rushes.formats.layouts import Bench, Listing, RefusedVideo, SourceVideo
 from rushes.formats.spool import Spool
-from rushes.media.cut import Span
+from rushes.media.cut import Span, cut_spans
 from rushes.media.examine import CutFinder
-from rushes.media.files import MediaError, content_hash
 from rushes.media.images import read_image
 from rushes.records import stable_hash
 

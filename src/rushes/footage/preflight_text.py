@@ -9,9 +9,9 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from rushes.files import whole_file
 from rushes.footage.preflight import DUPLICATE, Checked, Preflight, PreflightOptions
 from rushes.footage.preflight_costs import Loss, loss, record
-from rushes.media.files import whole_file
 
 FILE = "preflight.json"
 MOST_ROWS = 40  # of the table on the terminal, refused ones first

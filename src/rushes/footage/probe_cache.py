@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from rushes.files import MediaError, content_hash
 from rushes.formats.contents import Contents
 from rushes.formats.layouts import SourceVideo
 from rushes.media.examine import CutFinder, examine
-from rushes.media.files import MediaError, content_hash
+from rushes.sidefile import SideFile
 
 FILE = "footage.db"
 EXAMINED = 1  # raise the number when what is found out about a file changes
@@ -45,7 +44,7 @@ class VideoFacts:
         return {"width_px": self.width_px, "height_px": self.height_px, "frames": self.frames, "fps": self.fps}
 
 
-class ProbeCache:
+class ProbeCache(SideFile):
     """A file of facts in the project's folder; when it is lost, files are decoded again and nothing else happens.
 
     A file is known by its place, size and time of change, and its facts by its content: files that moved are hashed
@@ -53,19 +52,13 @@ class ProbeCache:
     """
 
     def __init__(self, project: Path) -> None:
-        self._connection = sqlite3.connect(project / FILE, timeout=60, isolation_level=None)
-        self._connection.execute("PRAGMA journal_mode = WAL")
-        self._connection.execute("PRAGMA synchronous = NORMAL")
-        for statement in _TABLES:
-            self._connection.execute(statement)
+        super().__init__(project / FILE, _TABLES)
         self._contents = Contents(project)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._connection.close()
-        self._contents.__exit__(kind, error, at)
+    def close(self) -> None:
+        """Close the file, and delete what was unpacked."""
+        super().close()
+        self._contents.close()
 
     def file(self, item: SourceVideo) -> Path:
         """The video as a file, until the next one is asked for; see `Contents`."""
@@ -78,9 +71,9 @@ class ProbeCache:
             media = self._media(item)
             if not media:
                 return _examined(item.path, "", finder)  # which says what is there instead of a file
-            body = self._first_column("SELECT body FROM facts WHERE media = ? AND how = ?", media, how)
-            if body:
-                values = json.loads(body)
+            row = self.first("SELECT body FROM facts WHERE media = ? AND how = ?", media, how)
+            if row:
+                values = json.loads(row[0])
                 return VideoFacts(**{**values, "cuts_s": tuple(values["cuts_s"])})
             facts = _examined(self.file(item), media, finder)
         except OSError as error:
@@ -89,7 +82,7 @@ class ProbeCache:
             )
         except MediaError as error:
             return VideoFacts(problem=str(error).removeprefix(f"{item.source}: "), reason=error.reason)
-        self._put("INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", media, how, json.dumps(asdict(facts)))
+        self.run("INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", media, how, json.dumps(asdict(facts)))
         return facts
 
     def _media(self, item: SourceVideo) -> str:
@@ -100,19 +93,12 @@ class ProbeCache:
         if item.part:
             place += f"|{item.part.column}|{item.part.at}"
         size, changed = stat.st_size, stat.st_mtime_ns
-        row = self._connection.execute("SELECT size, time, media FROM files WHERE place = ?", (place,)).fetchone()
+        row = self.first("SELECT size, time, media FROM files WHERE place = ?", place)
         if row and row[:2] == (size, changed):
             return str(row[2])
         media = content_hash(self.file(item))
-        self._put("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", place, size, changed, media)
+        self.run("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", place, size, changed, media)
         return media
-
-    def _first_column(self, query: str, *values: str) -> str:
-        row = self._connection.execute(query, values).fetchone()
-        return str(row[0]) if row else ""
-
-    def _put(self, statement: str, *values: object) -> None:
-        self._connection.execute(statement, values)
 
 
 def _examined(path: Path, media: str, finder: CutFinder | None) -> VideoFacts:

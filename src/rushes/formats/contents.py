@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rushes.files import MediaError
 from rushes.formats.layouts import VIDEO_SUFFIXES, Part, SourceVideo
-from rushes.media.files import MediaError
 
 _CHUNK_BYTES = 2**22
 
@@ -30,10 +29,8 @@ class Contents:
         self._rows: Iterator[tuple[int, Any]] = iter(())
         self._at = -1
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def close(self) -> None:
+        """Delete what is unpacked."""
         self._temporary.cleanup()
 
     def file(self, item: SourceVideo) -> Path:

@@ -16,8 +16,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rushes.files import whole_file, write_text
 from rushes.formats.exchange import export_project
-from rushes.media.files import whole_file
 from rushes.records import Candidate, Clip, Preference
 from rushes.store.annotators import AGAIN
 from rushes.store.database import Store
@@ -60,8 +60,7 @@ def export_datasets(store: Store, folder: Path) -> dict[str, int]:
     with whole_file(folder / "pairs.parquet") as part:
         pq.write_table(pa.Table.from_pylist([row for row, _ in rows], _PAIRS), part)
     filled = [name for name, count in counts.items() if count]
-    with whole_file(folder / "README.md") as part:
-        part.write_text(_card(filled), encoding="utf-8")
+    write_text(folder / "README.md", _card(filled))
     return {"pairs": len(rows), "videos": len(videos), **counts}
 
 

@@ -15,7 +15,7 @@ from typing import Any, Literal, get_type_hints
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rushes.media.files import whole_file
+from rushes.files import whole_file
 from rushes.records import Candidate, CaptionRow, Clip, Decision, Preference, Row, Score
 from rushes.store.database import Store
 from rushes.store.rows import KIND_NAMES, R, decode, encode

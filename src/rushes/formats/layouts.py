@@ -14,11 +14,11 @@ from typing import Literal
 
 from rushes.formats.captions import captions_of, inside, lines_for, natural, read_lines, scenarios_of, shown
 from rushes.formats.spool import Spool
+from rushes.media.images import STILL_SUFFIXES
 
 Layout = Literal["folder", "realdpo", "bench", "webdataset", "videofolder", "table"]
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".gif"})
 FOOTAGE_SUFFIXES = VIDEO_SUFFIXES | {".tar", ".parquet", ".jsonl", ".csv"}  # what holds videos or names them
-_STILL_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 _ORDERS = ("video.txt", "videos.txt")
 
 
@@ -153,7 +153,7 @@ def read_bench(folder: Path) -> Bench:
     systems = {name: _numbered(folder / name, videos, len(prompts)) for name, videos in _systems(folder).items()}
     if not systems:
         raise ValueError(f"{folder}: no folder with videos beside prompts.txt; add one for each system")
-    stills = _by_stem(_files(folder, "first_frames", _STILL_SUFFIXES))
+    stills = _by_stem(_files(folder, "first_frames", STILL_SUFFIXES))
     return Bench(prompts, _numbered(folder / "first_frames", stills, len(prompts)) if stills else (), systems)
 
 
@@ -226,7 +226,7 @@ def _takes(folder: Path, by_stem: Mapping[str, Path]) -> dict[Path, tuple[Path, 
 
 
 def _still(folder: Path, stem: str) -> Path | None:
-    paths = (folder / "first_frames" / f"{stem}{suffix}" for suffix in _STILL_SUFFIXES)
+    paths = (folder / "first_frames" / f"{stem}{suffix}" for suffix in STILL_SUFFIXES)
     return next((inside(folder, path) for path in paths if path.is_file()), None)
 
 

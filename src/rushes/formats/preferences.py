@@ -25,7 +25,7 @@ from urllib.parse import parse_qs, urlsplit
 from rushes.formats.captions import read_text, table_rows
 from rushes.media.read import VideoInfo, probe
 from rushes.records import Candidate, Clip, Preference, Split, stable_hash
-from rushes.store.annotators import HUMAN
+from rushes.store.annotators import ANNOTATOR
 from rushes.store.database import Store
 
 Form = Literal["videoreward", "videodpo", "trl", "labelstudio"]
@@ -221,7 +221,7 @@ def _labelstudio(path: Path, read: Read) -> Iterator[ForeignPair]:
                 continue
             who = annotation.get("completed_by") or 0
             name = re.sub(r"\W", "-", str(who.get("email") or who.get("id") if isinstance(who, dict) else who))
-            yield ForeignPair(place, left, right, prompt=prompt, labels=labels, judge=f"{HUMAN}labelstudio-{name}")
+            yield ForeignPair(place, left, right, prompt=prompt, labels=labels, judge=f"{ANNOTATOR}labelstudio-{name}")
 
 
 def _results(annotation: Mapping[str, Any], place: str) -> dict[str, int]:

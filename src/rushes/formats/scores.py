@@ -1,7 +1,9 @@
-"""Scores from 0 to 10 that people gave to clips, from a file into the store."""
+"""Scores from 0 to 10 and votes that people gave to clips, from a file."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 from collections.abc import Iterator
@@ -9,12 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rushes.files import content_hash
 from rushes.formats.captions import read_text, table_rows
-from rushes.media.files import content_hash
 from rushes.records import Candidate, Clip, Score, stable_hash
+from rushes.store.annotators import HUMAN
 from rushes.store.database import Store
-
-HUMAN = "human"  # metric under which people's scores are kept, and who gave them where no name is given
 
 
 @dataclass(frozen=True)
@@ -132,3 +133,31 @@ def _entries(path: Path) -> Iterator[tuple[str, dict[Any, Any]]]:
         raise ValueError(f"{path}: not a list of objects with video and score")
     for number, entry in enumerate(entries, start=1):
         yield f"{path}, entry {number}", entry
+
+
+_WORTH = {"win": 1.0, "tie": 0.5, "loss": 0.0, "lose": 0.0}
+
+
+def read_votes(path: Path) -> list[float]:
+    """Outcomes from 0 to 1: one vote a line (win, tie, loss), or CSV with the header `prompt,vote`.
+
+    With prompts, the votes of a prompt are averaged, in the order in which the prompts were begun: give only prompts
+    whose votes are complete, as a vote that comes later would change the past.
+
+    Raises:
+        ValueError: no such file, no votes, or a line that is none; the line is named.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file of votes; write win, tie or loss a line")
+    rows = [(number, row) for number, row in enumerate(csv.reader(io.StringIO(read_text(path))), start=1) if row]
+    header = [name.strip().lower() for name in rows[0][1]] if rows else []
+    at, by = (header.index("vote"), header.index("prompt")) if {"prompt", "vote"} <= set(header) else (0, None)
+    votes_by_prompt: dict[str, list[float]] = {}
+    for number, row in rows if by is None else rows[1:]:
+        word = row[at].strip().lower() if at < len(row) else ""
+        if word not in _WORTH:
+            raise ValueError(f"{path}: line {number}: {word!r} is no vote; write win, tie or loss")
+        votes_by_prompt.setdefault(row[by] if by is not None else str(number), []).append(_WORTH[word])
+    if not votes_by_prompt:
+        raise ValueError(f"{path}: no votes in it; write win, tie or loss a line")
+    return [sum(votes) / len(votes) for votes in votes_by_prompt.values()]

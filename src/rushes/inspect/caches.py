@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import random
 import tempfile
-from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from rushes.encode import PREPROCESSING, EncodingJob, encode
-from rushes.inspect.caption_caches import explain_texts, verify_texts
-from rushes.project.project import Project
-from rushes.store.latents import LatentStore, split_key
+from rushes.backbones.pipeline import DiffusersBackbone
+from rushes.backbones.texts import Kept, TextCache
+from rushes.encode import PREPROCESSING, encode
+from rushes.project.project import Project, load_model
+from rushes.store.latents import LatentKey, LatentStore
 
-FIRST = "/first"
 SAME = 1e-3  # relative difference up to which two encodings are one: kernels round in their own ways
+SAME_TEXTS = {torch.float32: 1e-3, torch.bfloat16: 0.02}  # and up to which two readings of a caption are
 
 
 def depends_on(project: Project) -> dict[str, Any]:
@@ -56,8 +57,11 @@ def explain(project: Project, subject: str = "") -> dict[str, Any]:
     texts = explain_texts(project, subject)
     if subject and subject not in texts.get("texts", {}).get("entries", {}):
         media = _media(project, subject)
-        keys = {media} | {key for store in (here, *stale.values()) for key in store if _of(key) == media}
-        facts["entries"] = {key: _state(key, here, stale) for key in sorted(keys)}
+        stored = {name for store in (here, *stale.values()) for name in store}
+        facts["entries"] = {
+            name: _state(name in here, [other for other, store in stale.items() if name in store], "encoded again")
+            for name in sorted({media, *(name for name in stored if LatentKey.read(name).media == media)})
+        }
     return facts | texts
 
 
@@ -75,21 +79,15 @@ def _media(project: Project, subject: str) -> str:
     if subject in media:
         return media[subject]
     known = {*media.values(), *(clip.first_frame for clip in clips)}
-    if _of(subject) in known:
-        return _of(subject)
+    if LatentKey.read(subject).media in known:
+        return LatentKey.read(subject).media
     raise ValueError(f"{subject}: no clip, take or latent of this project; name an id or a content hash from its rows")
 
 
-def _of(key: str) -> str:
-    """Content hash of the media that a key is about."""
-    return split_key(key)[0].partition("/")[0]
-
-
-def _state(key: str, here: LatentStore, stale: dict[str, LatentStore]) -> str:
-    if key in here:
+def _state(current: bool, stale: Sequence[str], again: str) -> str:
+    if current:
         return "current"
-    others = [name for name, store in stale.items() if key in store]
-    return f"stale (of {', '.join(others)}); encoded again when it is needed" if others else "missing"
+    return f"stale (of {', '.join(stale)}); {again} when it is needed" if stale else "missing"
 
 
 def verify(project: Project, share: float = 0.1, seed: int = 0) -> dict[str, Any]:
@@ -102,39 +100,25 @@ def verify(project: Project, share: float = 0.1, seed: int = 0) -> dict[str, Any
         raise ValueError(f"--share must be above 0 and at most 1, got {share:g}")
     here, base = project.latents, project.base
     problems = list(here.verify())
-    jobs = [_job(key) for key in sorted(here) if _asked_for(key)]
-    orphans = [job.key for job in jobs if not _there(project, job.media)]
-    jobs = [job for job in jobs if job.key not in set(orphans)]
-    chosen = sorted(random.Random(seed).sample(jobs, max(1, round(share * len(jobs)))) if jobs else [], key=_order)
-    compared: Counter[str] = Counter()
+    # What a model takes of a first frame beside its latent comes with that.
+    keys = [key for key in map(LatentKey.read, sorted(here)) if not key.part]
+    jobs = [key for key in keys if _there(project, key.media)]
+    chosen = random.Random(seed).sample(jobs, max(1, round(share * len(jobs)))) if jobs else []
+    chosen.sort(key=lambda key: (key.first, str(key)))  # whole clips, then first frames, as they are encoded together
+    compared = 0
     if not problems:
         with tempfile.TemporaryDirectory() as folder, project.timed("cache: encode", len(chosen)) as tick:
             again = LatentStore(Path(folder), here.fingerprint)
             size, fit = project.settings.backbone, project.settings.footage.fit
             encode(project.store, again, base, size, fit, chosen, lambda: tick(1))
             for key in again:
-                compared["entries"] += 1
+                compared += 1
                 if words := _unlike(here.get(key), again.get(key)):
                     problems.append(f"latent of {key!r}: {words}; delete {project.latents.folder} and encode again")
     texts = verify_texts(project, share, seed)
     problems += texts.pop("problems")
-    facts = {"entries": len(here), "compared": compared["entries"], "without_media": len(orphans), "problems": problems}
-    return facts | texts
-
-
-def _asked_for(key: str) -> bool:
-    """Whether a job makes this key; what a model takes of a first frame beside its latent comes with that."""
-    return key.endswith(FIRST) or f"{FIRST}/" not in key
-
-
-def _job(key: str) -> EncodingJob:
-    first = key.endswith(FIRST)
-    return EncodingJob(key, _of(key), first, "" if first else split_key(key)[1])
-
-
-def _order(job: EncodingJob) -> tuple[bool, str]:
-    """Whole clips, then first frames, as they are encoded together."""
-    return job.first, job.key
+    counts = {"entries": len(here), "compared": compared, "without_media": len(keys) - len(jobs)}
+    return {**counts, "problems": problems, **texts}
 
 
 def _there(project: Project, media: str) -> bool:
@@ -151,5 +135,90 @@ def _unlike(stored: torch.Tensor | None, made: torch.Tensor | None) -> str:
         return "is not stored, where its first frame is"
     if stored.shape != made.shape:
         return f"has the shape {list(stored.shape)}, and the codec makes {list(made.shape)}"
-    apart = float((stored.float() - made.float()).norm() / made.float().norm().clamp(min=1e-12))
+    apart = _apart(stored, made)
     return f"differs by {apart:.2g} of its size from what the codec makes" if apart > SAME else ""
+
+
+def _apart(stored: torch.Tensor, made: torch.Tensor) -> float:
+    """Size of the difference, relative to what is made now."""
+    return float((stored.float() - made.float()).norm() / made.float().norm().clamp(min=1e-12))
+
+
+def explain_texts(project: Project, subject: str = "") -> dict[str, Any]:
+    """What embeddings of captions depend on and how many are current and stale, under "texts".
+
+    Nothing for a model that reads captions without an encoder. With a caption as subject, or the id of a clip or take,
+    whether its caption is kept.
+    """
+    kept = _texts(project)
+    if kept is None:
+        return {}
+    facts: dict[str, Any] = {
+        "fingerprint": kept.fingerprint,
+        "depends_on": kept.depends_on,
+        "current": len(kept.paths()),
+        "stale": kept.stale(),
+    }
+    if subject:
+        captions = _captions(project)
+        caption = captions.get(subject, subject)
+        known = subject in captions or caption in captions.values() or caption in kept or kept.stale_of(caption)
+        facts["entries"] = {caption: _state(caption in kept, kept.stale_of(caption), "read again")} if known else {}
+    return {"texts": facts}
+
+
+def _captions(project: Project) -> dict[str, str]:
+    """Captions by the ids of clips and takes: of clips in the set those they go by, of others those they came with."""
+    store = project.store
+    captions = {clip.id: clip.caption for clip in (*store.clips(dropped=True), *store.clips())}
+    return captions | {take.id: take.caption for take in store.candidates(dropped=True)}
+
+
+def verify_texts(project: Project, share: float, seed: int) -> dict[str, Any]:
+    """Read all kept embeddings, and a share of the captions again; at least one. "problems" has a sentence for each."""
+    kept = _texts(project)
+    problems: list[str] = []
+    paths = kept.paths() if kept is not None else []
+    if kept is None or not paths:
+        return {"texts": 0, "texts_compared": 0, "problems": problems}
+    sound: list[str] = []
+    for path in paths:
+        try:
+            sound.append(kept.read(path)[0])
+        except ValueError as error:
+            problems.append(str(error))
+    chosen = random.Random(seed).sample(sound, max(1, round(share * len(sound)))) if sound else []
+    fresh = load_model(project.settings.backbone)
+    assert isinstance(fresh, DiffusersBackbone)
+    with project.timed("cache: captions", len(chosen)) as tick:
+        for caption, rows in fresh.read(chosen):
+            tick(1)
+            if words := _unlike_texts(kept.get(caption) or {}, rows):
+                problems.append(f"caption {caption!r}: {words}; delete {kept.path(caption)}, it is read again")
+    return {"texts": len(paths), "texts_compared": len(chosen), "problems": problems}
+
+
+def in_words(facts: Mapping[str, Any]) -> list[str]:
+    """What `explain_texts` found, as lines."""
+    made_from = ", ".join(f"{name} {value}" for name, value in facts["depends_on"].items())
+    lines = [f"captions are read with: {made_from}", f"captions current: {facts['current']}, in {facts['fingerprint']}"]
+    lines += [f"captions stale: {count}, in {name}" for name, count in facts["stale"].items()]
+    return lines + [f"caption {caption!r}: {state}" for caption, state in facts.get("entries", {}).items()]
+
+
+def _texts(project: Project) -> TextCache | None:
+    return project.base.texts if isinstance(project.base, DiffusersBackbone) else None
+
+
+def _unlike_texts(stored: Kept, made: Kept) -> str:
+    """How kept embeddings differ from what is read now; empty where they do not."""
+    if stored.keys() != made.keys():
+        return f"has {', '.join(stored)}, where {', '.join(made)} is read"
+    for name, (ours, length) in stored.items():
+        theirs, its = made[name]
+        if (ours.shape, ours.dtype, length) != (theirs.shape, theirs.dtype, its):
+            return f"has {name} {list(ours.shape)} of {length}, where {list(theirs.shape)} of {its} is read"
+        apart = _apart(ours, theirs)
+        if apart > SAME_TEXTS.get(theirs.dtype, 0.0):
+            return f"differs in {name} by {apart:.2g} of its size from what is read"
+    return ""

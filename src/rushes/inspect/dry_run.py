@@ -7,7 +7,6 @@ by the same amount with each: a network of two of each kind and one of three say
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -15,8 +14,9 @@ from fnmatch import fnmatchcase
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from rushes import plugins
 from rushes.backbones.adapters import add_lora
 from rushes.backbones.base import Backbone, Condition, LoadOptions
 from rushes.backbones.folders import Folder
@@ -24,9 +24,9 @@ from rushes.backbones.inflation import VideoUNet
 from rushes.backbones.loading import backbone_names
 from rushes.backbones.pipeline import DiffusersBackbone, Family
 from rushes.backbones.quantized import Quantize, linear_layers, weight_bytes
-from rushes.inspect.blank import blank_part, no_values
-from rushes.inspect.conditions import condition_of
+from rushes.inspect.blank import blank_part, condition_of, no_values
 from rushes.inspect.metering import Meter
+from rushes.training.choice import saved_for_backward
 
 DEPTHS = ("num_layers", "num_single_layers")  # of equal blocks, in the configurations of transformers
 SMALL = 2  # blocks of a kind that are looked at, and one more for what the next costs
@@ -87,7 +87,7 @@ def find_family(pipeline: str) -> Family:
     """
     known: list[str] = []
     for name in backbone_names():
-        family = getattr(importlib.import_module(f"rushes.backbones.{name}"), "FAMILY", None)
+        family = getattr(plugins.load("family", name, "backbones", ()), "FAMILY", None)
         if isinstance(family, Family):
             known += family.pipelines
             if pipeline in known:
@@ -268,20 +268,12 @@ def measured_passes(backbone: Backbone, size: tuple[int, int, int, int], conditi
         backbone.predict(*ask)
     for p in trained:
         p.requires_grad_(True)
-    kept: dict[int, Tensor] = {}
-    weights = {p.untyped_storage()._cdata for p in network.parameters()}
-
-    def keep(tensor: Tensor) -> Tensor:
-        if tensor.untyped_storage()._cdata not in weights:
-            kept[tensor.untyped_storage()._cdata] = tensor
-        return tensor
-
     with Meter(held) as meter:
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        with saved_for_backward(network) as saved:
             made = backbone.predict(*ask)
-        forward, kept_bytes = meter.operations, sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+        forward, kept_bytes = meter.operations, sum(tensor.untyped_storage().nbytes() for tensor in saved.values())
         forward_peak = meter.peak
-        kept.clear()
+        saved.clear()
         meter.restart()
         made.float().pow(2).mean().backward()
         del made

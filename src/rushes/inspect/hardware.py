@@ -11,13 +11,12 @@ from typing import Any, Literal
 from rushes.backbones.base import LoadOptions
 from rushes.backbones.released import Released, released, released_names
 from rushes.config.tables import Settings
+from rushes.files import write_text
 from rushes.inspect.dry_run import ClipShape, Cost, dry_run, find_family
-from rushes.inspect.gpus import KINDS
 from rushes.inspect.job_forecast import Machine, Model, forecast_job, how_of
 from rushes.inspect.part_costs import CodecCost, ReaderCost, codec_cost, reader_cost
 from rushes.inspect.planning import Asked, numbers_of, settings_of
-from rushes.inspect.step_forecast import SHARE_OF_PEAK
-from rushes.media.files import whole_file
+from rushes.inspect.step_forecast import KINDS, SHARE_OF_PEAK
 from rushes.project.defaults import with_values
 
 CARDS = ("rtx4070", "rtx4080", "rtx4090", "rtx5090", "h100", "h200")  # 12, 16, 24, 32, 80 and 141 GB
@@ -128,8 +127,7 @@ def write_page(path: Path, say: Callable[[str], None]) -> Path:
         models[name] = rows_of(name, costs)
         say(f"{name}: {len(models[name])} rows")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as partial:
-        partial.write_text("\n".join(page(models)) + "\n", encoding="utf-8")
+    write_text(path, "\n".join(page(models)) + "\n")
     return path
 
 

@@ -20,8 +20,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 from rushes.backbones.base import LoadOptions
 from rushes.backbones.folders import Folder
 from rushes.backbones.pipeline import DiffusersBackbone
-from rushes.inspect.blank import blank_part, no_values
-from rushes.inspect.conditions import tokens_of
+from rushes.inspect.blank import blank_part, no_values, tokens_of
 from rushes.inspect.dry_run import ClipShape, latent_size, open_blank
 from rushes.inspect.metering import Meter
 

@@ -19,7 +19,7 @@ from rushes.edits.words import CODEC
 from rushes.noise.paths import sampling_times
 from rushes.project.comparisons import comparisons_of_a_clip
 from rushes.project.eta import CLIPS, reached_levels
-from rushes.store.latents import split_key
+from rushes.store.latents import LatentKey
 from rushes.training import unconditional
 from rushes.training.bank import needs_reference
 from rushes.training.choice import Mode
@@ -99,9 +99,9 @@ class Shape:
         return max((len(each.views) for each in self.comparisons), default=0)
 
     @property
-    def keys(self) -> set[str]:
+    def keys(self) -> set[LatentKey]:
         """Latents that they are made of."""
-        return {view.key for each in self.comparisons for view in each.views}
+        return {view.latent for each in self.comparisons for view in each.views}
 
     @property
     def reference(self) -> bool:
@@ -213,7 +213,7 @@ class _Job:
     def encode(self) -> Stage:
         """Views of the comparisons; first frames, also of held-out prompts; clips that guide takes are views or not."""
         clips = self.numbers.clips
-        edits = [split_key(key)[1] for key in self.shape.keys]
+        edits = [key.edit for key in self.shape.keys]
         guides = self.settings.generate.kind == "guided" and not any(
             view.source == "real" for each in self.shape.comparisons for view in each.views
         )

@@ -7,6 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
+from rushes.arrays import Frames
 from rushes.metrics.base import Shot
 
 
@@ -57,6 +60,18 @@ class Rater(Protocol):
     def rate(self, shot: Shot) -> float:
         """A score from 0 to 10, higher is better; NaN where it cannot tell."""
         ...
+
+
+def sampled(frames_FHWC: Frames, fps: float, frames_per_s: float) -> list[Frames]:
+    """Frames [H,W,3] at `frames_per_s` a second, evenly spaced, at least one: what every model sees of a clip."""
+    return evenly(frames_FHWC, max(1, round(len(frames_FHWC) / fps * frames_per_s)))
+
+
+def evenly(frames_FHWC: Frames, count: int) -> list[Frames]:
+    """Frames [H,W,3] at the middles of `count` equal parts of a clip; all where there are fewer."""
+    count = min(len(frames_FHWC), count)
+    at = (np.arange(count) + 0.5) * len(frames_FHWC) / count
+    return [frames_FHWC[k] for k in at.astype(int)]
 
 
 def out_of_ten(value: float, worst: float, best: float) -> float:

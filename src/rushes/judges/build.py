@@ -5,18 +5,67 @@ Free of torch until a judge that needs it is asked.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from rushes.config.tables import LabelSettings, Settings
-from rushes.judges import metric as metric_judge
 from rushes.judges import reward as reward_judge
-from rushes.judges import world as world_judge
 from rushes.judges.base import Judge, PointwiseJudge
 from rushes.judges.endpoint import ChatEndpoint
 from rushes.judges.prompts import PROMPTS
 from rushes.judges.vlm import Account, VisionJudge, rating_judge
+from rushes.metrics.base import Shot
+from rushes.metrics.catalogue import all_metrics
+from rushes.world.scenes import SIZE_PX
+from rushes.world.verify import verify
+
+# Badness per unit: a second with a missing object all along costs 1, as does one that is 2 px off its dynamics.
+WEIGHTS = {"bad_frames": 1.0, "physics_error": 0.5, "frozen": 0.5, "flicker": 0.05}
+
+
+def _world_score(shot: Shot, segment_s: float | None) -> tuple[float, ...]:
+    whole = len(shot.frames_FHWC) / shot.fps
+    verdict = verify(shot.frames_FHWC, shot.caption, fps=shot.fps, segment_s=segment_s or whole)
+    parts = zip(*(verdict.per_second[name] for name in WEIGHTS), strict=True)
+    # A measurement that is missing (no window without an impact) must not decide: it counts as nothing wrong.
+    return tuple(
+        -sum(w * (0.0 if math.isnan(v) else float(v)) for w, v in zip(WEIGHTS.values(), values, strict=True))
+        for values in parts
+    )
+
+
+def world_judge(margin: float) -> PointwiseJudge:
+    """The judge, with a tie while the weighted badness differs by at most `margin`; scores are 10 / (1 + badness)."""
+    return PointwiseJudge("world", _world_score, margin, (SIZE_PX, SIZE_PX), best=0.0)
+
+
+def metric_judge(name: str, margin: float) -> PointwiseJudge:
+    """A judge that prefers what metric `name` calls better, with a tie while values differ by at most `margin`.
+
+    Metrics measure per second; segments of another length are refused.
+
+    Raises:
+        ValueError: no such metric, or one that has no better direction.
+    """
+    metrics = all_metrics()
+    if name not in metrics:
+        raise ValueError(f"no metric {name!r}; there are {', '.join(metrics)}")
+    metric = metrics[name]
+    if metric.better == "neutral":
+        raise ValueError(f"metric {name!r} has no better direction, so it cannot judge")
+    sign = 1.0 if metric.better == "higher" else -1.0
+
+    def score(shot: Shot, segment_s: float | None) -> tuple[float, ...]:
+        if segment_s not in (None, 1.0):
+            raise ValueError(f"metric judges label seconds; set label.segment_s to 1.0, got {segment_s}")
+        measured = metric.measure(shot)
+        return tuple(sign * v for v in (measured.per_second if segment_s else (measured.value,)))
+
+    worst, best = sorted((sign * metric.low, sign * metric.high))
+    return PointwiseJudge(f"metric:{name}", score, margin, worst=worst, best=best)
+
 
 ANSWERS = "answers.db"
 
@@ -42,9 +91,9 @@ def judge_of(settings: Settings, folder: Path, account: Account | None = None) -
 
 def _pointwise(settings: LabelSettings) -> PointwiseJudge:
     if settings.by == "world":
-        return world_judge.make(settings.margin)
+        return world_judge(settings.margin)
     if settings.by == "metric":
-        return metric_judge.make(settings.metric, settings.margin)
+        return metric_judge(settings.metric, settings.margin)
     if settings.by == "reward":
         return reward_judge.make(settings.reward, settings.margin)
     assert settings.by != "vlm"

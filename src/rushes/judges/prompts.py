@@ -78,6 +78,6 @@ PROMPTS = {
     for prompt in (
         Prompt("artefacts", 1, _ARTEFACTS + _CHOICE),
         Prompt("physics", 1, _PHYSICS + _CHOICE),
-        Prompt("realdpo", 1, "\n".join(question(dimension, "CAPTION") for dimension in QUESTIONS), alone=True),
+        Prompt("realdpo", 2, "\n".join(question(dimension, "CAPTION") for dimension in QUESTIONS), alone=True),
     )
 }

@@ -14,12 +14,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
-import numpy as np
 from pydantic import BaseModel, Field
 
-from rushes.judges.base import Judge
+from rushes.judges.base import Judge, sampled
 from rushes.judges.endpoint import ChatEndpoint
-from rushes.metrics.base import Frames, Shot
+from rushes.metrics.base import Shot
 
 Say = Callable[[str, Shot], str]  # question and clip -> the model's words
 Answers = tuple[int, ...]
@@ -140,12 +139,12 @@ def by_endpoint(endpoint: ChatEndpoint, frames_per_s: float) -> tuple[Ask, Affir
 
     def ask(text: str, shot: Shot) -> Answers | None:
         form = '\nAnswer with one JSON object: {"answers": [N, N, N, N, N]}'
-        parsed = endpoint.ask([*_frames(shot, frames_per_s), text + form], FiveAnswers).parsed
+        parsed = endpoint.ask([*sampled(shot.frames_FHWC, shot.fps, frames_per_s), text + form], FiveAnswers).parsed
         return tuple(parsed.answers) if parsed else None
 
     def affirm(text: str, shot: Shot) -> bool | None:
         form = '\nAnswer with one JSON object: {"yes": true} or {"yes": false}'
-        parsed = endpoint.ask([*_frames(shot, frames_per_s), text + form], YesOrNo).parsed
+        parsed = endpoint.ask([*sampled(shot.frames_FHWC, shot.fps, frames_per_s), text + form], YesOrNo).parsed
         return parsed.yes if parsed else None
 
     return ask, affirm
@@ -165,9 +164,3 @@ def adherence(affirm: Affirm, shot: Shot) -> dict[str, float | None]:
     }
     answers = {name: affirm(text, shot) for name, text in asked.items()}
     return {name: float(yes) if yes is not None else None for name, yes in answers.items()}
-
-
-def _frames(shot: Shot, frames_per_s: float) -> list[Frames]:
-    count = max(1, min(len(shot.frames_FHWC), round(len(shot.frames_FHWC) / shot.fps * frames_per_s)))
-    places = np.linspace(0, len(shot.frames_FHWC) - 1, count).round().astype(int)
-    return [shot.frames_FHWC[place] for place in places]

@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from rushes.files import content_hash
 from rushes.judges.base import PointwiseJudge, Scorer
 from rushes.judges.vlm import parts_of
-from rushes.media.files import content_hash
 from rushes.media.resize import resize_frame
 from rushes.metrics.base import Shot
 

@@ -16,11 +16,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from rushes.judges.base import Judgement, PointwiseJudge
+from rushes.arrays import Frames
+from rushes.judges.base import Judgement, PointwiseJudge, sampled
 from rushes.judges.endpoint import ChatEndpoint, Part
 from rushes.judges.prompts import Choice, Prompt
 from rushes.judges.protocols import by_endpoint, questionnaire
-from rushes.media.resize import Frames
 from rushes.metrics.base import Shot
 
 _SLOT = {"first": 1, "tie": 0, "second": -1}
@@ -127,10 +127,3 @@ def parts_of(shot: Shot, segment_s: float | None) -> list[Frames]:
     count = max(1, int(len(frames) / fps / segment_s + 1e-6))
     borders = [round(k * segment_s * fps) for k in range(1, count)]
     return list(np.split(frames, borders))
-
-
-def sampled(frames_FHWC: Frames, fps: float, frames_per_s: float) -> list[Frames]:
-    """Frames [H,W,3] at `frames_per_s` a second, evenly spaced, at least one."""
-    count = max(1, min(len(frames_FHWC), round(len(frames_FHWC) / fps * frames_per_s)))
-    at = (np.arange(count) + 0.5) * len(frames_FHWC) / count
-    return [frames_FHWC[k] for k in at.astype(int)]

@@ -15,17 +15,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rushes.arrays import Frames
 from rushes.config.curation import StageName
 from rushes.config.tables import Settings
-from rushes.curate.base import CurationEntry, CurationFinding, Stage, Task
-from rushes.curate.catalogue import make_stage
+from rushes.curate.base import CurationEntry, CurationFinding, Stage, Task, make_stage
 from rushes.curate.columns import MeasureColumns, packed
 from rushes.curate.faults import FAULTS, LOSS, Fault
 from rushes.curate.fingerprint import MOMENTS, SIZE, UNIT
 from rushes.curate.stored_findings import find_before, rows_of
 from rushes.formats.layouts import VIDEO_SUFFIXES
 from rushes.media.read import probe, read_video
-from rushes.media.resize import Frames, resize_frame
+from rushes.media.resize import resize_frame
 from rushes.media.write import write_video
 from rushes.metrics.base import shrink
 from rushes.progress import Bar, no_bar

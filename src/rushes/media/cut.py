@@ -1,10 +1,12 @@
-"""Pieces of a long video as files of their own, cut by time stamps in one pass."""
+"""Which pieces of a long video become clips, and the pieces as files of their own, cut in one pass by time stamps."""
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,7 +16,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
-from rushes.media.files import MediaError
+from rushes.files import MediaError
 from rushes.media.footage import Shown, VideoReader
 from rushes.media.read import exact
 from rushes.media.write import add_stream, even, open_mp4, tag_colours, to_yuv
@@ -119,3 +121,25 @@ def _copy_tags(frame: VideoFrame, stream: VideoStream) -> None:
     context: Any = stream.codec_context
     for name in ("colorspace", "color_range", "color_primaries", "color_trc"):
         setattr(context, name, getattr(frame, name))
+
+
+_SLACK = 1e-3  # of a piece: containers round their times
+
+
+def scene_spans(cuts_s: Sequence[float], end_s: float) -> list[Span]:
+    """Scenes between cuts, in seconds from the first frame; they cover the video."""
+    edges = [0.0, *cuts_s, end_s]
+    return [(start, end) for start, end in pairwise(edges) if end > start]
+
+
+def pieces(scene: Span, shortest_s: float, longest_s: float) -> list[Span]:
+    """A scene as consecutive pieces of `longest_s`; the last is shorter, and left out below `shortest_s`."""
+    start, end = scene
+    count = math.ceil((end - start) / longest_s * (1 - _SLACK))
+    spans = [(start + k * longest_s, min(end, start + (k + 1) * longest_s)) for k in range(count)]
+    return [(round(a, 6), round(b, 6)) for a, b in spans if b - a >= shortest_s * (1 - _SLACK)]
+
+
+def cut_spans(cuts_s: Sequence[float], end_s: float, shortest_s: float, longest_s: float) -> list[Span]:
+    """All pieces of a video, in order; none holds a cut."""
+    return [piece for scene in scene_spans(cuts_s, end_s) for piece in pieces(scene, shortest_s, longest_s)]

@@ -13,9 +13,9 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from scenedetect.common import FrameTimecode
 from scenedetect.detectors import AdaptiveDetector, ContentDetector
 
+from rushes.arrays import Frames
 from rushes.media.footage import Shown, VideoReader
 from rushes.media.read import VideoInfo, probe
-from rushes.media.resize import Frames
 
 _THUMB_PX = 32
 _STILL_LEVELS = 3  # of 255, at thumbnail size: what compression and grain change in a picture that stands still

@@ -21,8 +21,9 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorTrc
 from av.video.stream import VideoStream
 
-from rushes.media.files import MediaError
-from rushes.media.resize import Frames, resize_frame
+from rushes.arrays import Frames
+from rushes.files import MediaError
+from rushes.media.resize import resize_frame
 
 # Without the list, stills, text art and playlists would open too, and a playlist names other files.
 _CONTAINERS = "mov,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf,nut,ivf,gif"

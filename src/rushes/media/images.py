@@ -8,8 +8,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from rushes.media.files import MediaError, whole_file
-from rushes.media.resize import Frames
+from rushes.arrays import Frames
+from rushes.files import MediaError, whole_file
+
+STILL_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 def read_image(path: str | os.PathLike[str]) -> Frames:

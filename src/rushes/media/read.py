@@ -11,9 +11,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from rushes.media.files import MediaError
+from rushes.arrays import Frames
+from rushes.files import MediaError
 from rushes.media.footage import Shown, VideoReader
-from rushes.media.resize import Fit, Frames, check_size, resize_frame
+from rushes.media.resize import Fit, check_size, resize_frame
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from typing import Literal, get_args
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+
+from rushes.arrays import Frames
 
 Fit = Literal["crop", "stretch", "pad"]
-Frames = NDArray[np.uint8]
 
 
 def resize_frame(frame_HWC: Frames, size_px: tuple[int, int], fit: Fit = "crop") -> Frames:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from rushes.media.resize import Frames, enlarge
+from rushes.arrays import Frames
+from rushes.media.resize import enlarge
 from rushes.media.write import check_frames
 
 _PAPER = 255  # white between the pictures

@@ -15,9 +15,10 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorRange, ColorTrc, Interpolation
 from av.video.stream import VideoStream
 
-from rushes.media.files import whole_file
+from rushes.arrays import Frames
+from rushes.files import whole_file
 from rushes.media.read import exact
-from rushes.media.resize import Frames, enlarge
+from rushes.media.resize import enlarge
 
 KEY_EVERY = 12  # frames between key frames: stepping back in a browser stays quick
 

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from rushes.arrays import Frames
 from rushes.metrics.flow import OpticalFlow, dense_flow
 
-Frames = NDArray[np.uint8]
 Better = Literal["lower", "higher", "neutral"]
 
 ANALYSED_PX = 256  # short side at which everything but sharpness is measured; smaller frames stay as they are

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Iterable
 from difflib import get_close_matches
 from functools import cache
 from types import MappingProxyType
 
-from rushes import metrics
+from rushes import plugins
 from rushes.metrics.base import Measurement, Metric, Shot
 
 
@@ -17,8 +15,8 @@ from rushes.metrics.base import Measurement, Metric, Shot
 def all_metrics() -> MappingProxyType[str, Metric]:
     """Every metric by name, in the order of the modules' names."""
     by_name: dict[str, Metric] = {}
-    for module in pkgutil.iter_modules(metrics.__path__, f"{metrics.__name__}."):
-        for metric in getattr(importlib.import_module(module.name), "METRICS", ()):
+    for name in plugins.modules_of("metrics"):
+        for metric in getattr(plugins.load("metric", name, "metrics", ()), "METRICS", ()):
             assert metric.name not in by_name, f"two metrics are called {metric.name}"
             by_name[metric.name] = metric
     return MappingProxyType(by_name)

@@ -9,13 +9,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rushes.arrays import Frames, Reals
 from rushes.media.resize import resize_frame
-from rushes.metrics.base import ANALYSED_PX, Frames, Measurement, Metric, Shot, luma, pool, shrink
+from rushes.metrics.base import ANALYSED_PX, Measurement, Metric, Shot, luma, pool, shrink
 from rushes.metrics.motion import moving
 
-Floats = NDArray[np.floating]
 Levels = Callable[[Shot], NDArray[np.float64]]
 
+_GRID_PX = 8  # side of a coding block of JPEG and the MPEG family
 _WINDOW_PX, _SIGMA_PX = 11, 1.5  # Wang et al. 2004
 
 
@@ -88,7 +89,25 @@ def ssim(first_HW: NDArray[np.uint8], second_HW: NDArray[np.uint8]) -> float:
     return float(likeness.mean())
 
 
-def _window(image: Floats) -> Floats:
+def blockiness(grey_HW: NDArray[np.uint8]) -> float:
+    """How far the steps at the edges of 8-pixel blocks stand out of all others, as a factor; 1 = not at all.
+
+    Mean step between neighbouring pixels, by place modulo 8; the strongest place against the second strongest, the
+    lower of both directions. A grid that starts anywhere is found; one that was scaled to another size, or smoothed by
+    the decoder as H.264 and later do, is not. Idea: Wang, Sheikh and Bovik 2002.
+    """
+    grey = grey_HW.astype(np.int16)
+    return min(_stands_out(np.abs(np.diff(grey, axis=axis)).mean(1 - axis)) for axis in (0, 1))
+
+
+def _stands_out(steps: Reals) -> float:
+    if len(steps) < 2 * _GRID_PX:
+        return 1.0
+    by_place = sorted(float(steps[place::_GRID_PX].mean()) for place in range(_GRID_PX))
+    return (by_place[-1] + 0.1) / (by_place[-2] + 0.1)  # a tenth of a grey level: flat pictures have no grid
+
+
+def _window(image: Reals) -> Reals:
     edge = _WINDOW_PX // 2
     return np.asarray(cv2.GaussianBlur(image, (_WINDOW_PX,) * 2, _SIGMA_PX), np.float64)[edge:-edge, edge:-edge]
 
@@ -100,7 +119,7 @@ def _saturation(frame_HWC: Frames) -> float:
     return (largest - smallest) / largest if largest else 0.0
 
 
-def _change(rows: Floats) -> float:
+def _change(rows: Reals) -> float:
     levels, still = rows[:, 0], rows[:, 1]
     if still.all() or len(levels) < 2:
         return math.nan

@@ -11,10 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rushes.arrays import Floats
 from rushes.metrics.base import Shot, shrink
 from rushes.metrics.flow import speed
-
-Floats = NDArray[np.float64]
 
 _MOMENTS, _COARSE_PX = 8, 16
 _SPEED_EDGES = (0.0, 0.03, 0.1, 0.3, 1.0, 1e9)  # short sides per second; the first bin is what is not seen to move

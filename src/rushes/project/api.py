@@ -23,13 +23,14 @@ from rushes.project.labels import LabelResult
 from rushes.project.model_presets import model_preset
 from rushes.project.negatives import CaptionResult
 from rushes.project.presets import preset
-from rushes.project.project import BASE, load_run, open_project
 from rushes.project.project import Project as OpenProject
+from rushes.project.project import load_run, open_project
 from rushes.project.reports import ReportResult
 from rushes.project.runs import RunResult
 from rushes.project.settings import FILE, flat, overridden, read_settings, write_settings
 from rushes.project.stages import GenerateResult
 from rushes.project.training import TrainResult
+from rushes.records import BASE
 from rushes.store.database import Store
 from rushes.training.determinism import check_workspace, set_workspace
 

@@ -10,7 +10,7 @@ from rushes.backbones.loading import backbone_names
 from rushes.config.endpoint import EndpointSettings
 from rushes.config.files import SettingsError, validate_table
 from rushes.config.tables import LabelSettings, Settings, TrainSettings
-from rushes.judges import metric as metric_judge
+from rushes.judges.build import metric_judge
 from rushes.metrics.catalogue import all_metrics
 from rushes.training.recipe import load_recipe, recipe_names
 from rushes.world.scenes import FPS, KINDS
@@ -67,7 +67,7 @@ def _label(label: LabelSettings, endpoint: EndpointSettings) -> Iterator[str]:
         yield f"label.metric: {unknown('metric', label.metric, all_metrics())}"
         return
     try:
-        metric_judge.make(label.metric, label.margin)
+        metric_judge(label.metric, label.margin)
     except ValueError as error:
         yield f"label.metric: {error}"
     if label.segment_s != 1.0 and not label.whole:

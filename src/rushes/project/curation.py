@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,14 +14,13 @@ from rushes.config.curation import StageName
 from rushes.config.files import settings_hash
 from rushes.config.tables import Settings
 from rushes.curate import engines, funnel
-from rushes.curate.base import Engine, Stage
-from rushes.curate.catalogue import make_stage
+from rushes.curate.base import Engine, Stage, make_stage
 from rushes.curate.summary import Funnel
+from rushes.files import write_json
 from rushes.judges.build import ANSWERS
 from rushes.judges.endpoint import EndpointError
-from rushes.media.files import whole_file
 from rushes.project.project import Project
-from rushes.records import Clip, stable_hash
+from rushes.records import Clip, now, stable_hash
 from rushes.report.card import CARD, RESULT, write_card
 from rushes.store.database import Store
 
@@ -51,8 +48,7 @@ def curate(project: Project, *, dry_run: bool = False, engine: EngineName = "loc
     if not dry_run:
         path = store.project / RESULT
         path.parent.mkdir(exist_ok=True)
-        with whole_file(path) as part:
-            part.write_text(json.dumps(facts, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        write_json(path, facts)
         write_card(store)
         facts["card"] = str(store.project / CARD)
     return facts
@@ -111,7 +107,7 @@ def _told(store: Store, settings: Settings, done: Funnel) -> Facts:
         "stages": list(settings.curate.stages),
         "settings_hash": settings_hash(settings.curate),
         "version": rushes.__version__,
-        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "made_at": now(),
     }
 
 

@@ -15,7 +15,7 @@ from rushes.config.tables import (
     Settings,
 )
 from rushes.evaluate.result import EvaluateResult
-from rushes.media.files import whole_file
+from rushes.files import whole_file
 from rushes.progress import Bar, no_bar
 from rushes.project import labels, reports, stages, training
 from rushes.project.presets import tiny_train

@@ -15,7 +15,7 @@ from rushes.project.labels import PROBE_PAIRS
 from rushes.project.probes import draw_sheets, make_probes, measure_probes
 from rushes.project.project import Project
 from rushes.records import Clip, stable_hash
-from rushes.store.annotators import PEOPLE, labels_to_train_on
+from rushes.store.annotators import HUMAN, labels_to_train_on
 from rushes.store.database import Store
 
 Facts = dict[str, Any]
@@ -51,7 +51,7 @@ def eta_of_project(project: Project, levels: Sequence[float] = (), clips: int = 
     if labelled and len(chosen) < min(clips, LEAST_CLIPS):
         warnings.append(f"the project has {len(chosen)} training clips, and {clips} were asked for")
     return {
-        "by": judge.name if judge else PEOPLE,
+        "by": judge.name if judge else HUMAN,
         "faults_by": project.meter.headline or judge.name if judge else None,
         "clips": len(chosen),
         "levels": [{**level.written(), "sheet": str(sheets[level.eta])} for level in found],
@@ -147,7 +147,7 @@ def _has(path: NoisePath, share: float) -> bool:
 
 def _said(store: Store, settings: Settings) -> dict[frozenset[str], tuple[int, ...]]:
     """What people said of pairs, all of them together."""
-    rows = labels_to_train_on(store, PEOPLE, settings.label.dimensions[0])
+    rows = labels_to_train_on(store, HUMAN, settings.label.dimensions[0])
     return {frozenset((row.left, row.right)): row.labels for row in rows if row.segment_s}
 
 

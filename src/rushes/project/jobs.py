@@ -11,8 +11,8 @@ from rushes.backbones.adapters import is_adapter
 from rushes.backbones.base import Backbone, Precision
 from rushes.config.tables import Settings
 from rushes.progress import Bar
-from rushes.project.project import BASE
 from rushes.project.times import training_times
+from rushes.records import BASE
 from rushes.store.latents import LatentStore
 from rushes.training.bank import fill, needs_reference, open_bank
 from rushes.training.batches import EMPTY, Draws, make_batch, read_views

@@ -15,7 +15,7 @@ from rushes.metrics.base import Shot
 from rushes.progress import Bar
 from rushes.records import Candidate, Clip
 from rushes.stats import Interval
-from rushes.store.annotators import AGAIN, PEOPLE, labels_to_train_on
+from rushes.store.annotators import AGAIN, HUMAN, labels_to_train_on
 from rushes.store.database import Store
 
 
@@ -31,7 +31,7 @@ def audit_project(folder: Path, settings: Settings, static: int, bar: Bar) -> di
             raise ValueError(f"{folder} holds no labels; run `rushes label`, or give --static to test a judge without")
         groups = {row.id: row.group for row in store.candidates(dropped=True)}
         groups |= {row.id: row.id for row in store.clips(dropped=True)}
-        audits = audit(rows, lambda judge, name: labels_to_train_on(store, PEOPLE, name, without=judge), groups)
+        audits = audit(rows, lambda judge, name: labels_to_train_on(store, HUMAN, name, without=judge), groups)
         still = None
         if static:
             segment_s = None if settings.label.whole else settings.label.segment_s

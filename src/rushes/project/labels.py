@@ -16,7 +16,7 @@ from rushes.judges.base import PointwiseJudge
 from rushes.judges.build import judge_of
 from rushes.judges.vlm import Account
 from rushes.records import INLINE, Candidate, stable_hash
-from rushes.store.annotators import PEOPLE, labels_to_train_on
+from rushes.store.annotators import HUMAN, labels_to_train_on
 from rushes.store.database import Store
 
 if TYPE_CHECKING:
@@ -74,14 +74,14 @@ def label_pairs(project: Project) -> LabelResult:
 
 
 def _by_people(store: Store) -> LabelResult:
-    rows = labels_to_train_on(store, PEOPLE)
+    rows = labels_to_train_on(store, HUMAN)
     if not rows:
         raise ValueError(
             f"label.by: people are named to label and have not yet; run `rushes label {store.project}`, label pairs on "
             "its page, then run this again"
         )
     counts = Counter(label for row in rows for label in row.labels)
-    return LabelResult(PEOPLE, len(rows), counts[1], counts[0], counts[-1])
+    return LabelResult(HUMAN, len(rows), counts[1], counts[0], counts[-1])
 
 
 def to_compare(store: Store, settings: Settings) -> tuple[Candidate, ...]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rushes import plugins
 from rushes.backbones.base import BackboneSpec, LoadOptions
 from rushes.backbones.distilled import check_not_distilled
 from rushes.backbones.folders import HUB, Folder, open_folder
@@ -170,7 +170,7 @@ def folder_of(model: str, match: Match) -> Folder:
 
 def family_of(match: Match) -> Family:
     """The family that reads a model."""
-    family: Family = importlib.import_module(f"rushes.backbones.{match.model.family}").FAMILY
+    family: Family = plugins.load("family", match.model.family, "backbones", ("FAMILY",)).FAMILY
     return family
 
 

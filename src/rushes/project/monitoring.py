@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from rushes import encode, generate
+from rushes.arrays import Frames
 from rushes.backbones.base import Backbone
-from rushes.media.files import whole_file
-from rushes.media.resize import Frames
+from rushes.files import whole_file
 from rushes.project.project import Project
 from rushes.project.times import expert_shares, training_times
-from rushes.records import stable_hash
+from rushes.records import seed_of, stable_hash
 from rushes.training import leak
 from rushes.training.comparison import Comparison, View
-from rushes.training.diagnosis import Diagnosis
-from rushes.training.health import EXPERT
+from rushes.training.health import EXPERT, Diagnosis
 from rushes.training.history import read_history
 from rushes.training.trackers import open_trackers
 from rushes.training.watch import RunMonitor, Sampler
@@ -82,10 +81,7 @@ def _sampler(project: Project, backbone: Backbone, held_out: Sequence[Comparison
         project.store, project.latents, backbone, size=size, system=folder.name, settings=ask
     )
     seed = project.settings.project.seed
-    wanted = [
-        generate.Request("", clip, clip.caption, int(stable_hash(["sample", seed, clip.id], 8), 16), None)
-        for clip in clips
-    ]
+    wanted = [generate.Request("", clip, clip.caption, seed_of("sample", seed, clip.id), None) for clip in clips]
 
     def make() -> list[Frames]:
         parts = (generate.frames_of(studio, wanted[at : at + ask.batch]) for at in range(0, len(wanted), ask.batch))
@@ -98,7 +94,7 @@ def probe_leak(project: Project, comparisons: Sequence[Comparison], folder: Path
     """What gives losers away, from `train.shortcut_probe` comparisons; leak.json of the run keeps it."""
     count = project.settings.train.shortcut_probe
     chosen = leak.spread_out(leak.pairs(comparisons), count)
-    path, made_from = folder / LEAK, stable_hash(["leak 1", [asdict(pair) for pair in chosen]])
+    path, made_from = folder / LEAK, stable_hash(["leak 2", [asdict(pair) for pair in chosen]])
     if path.is_file():
         kept = json.loads(path.read_text(encoding="utf-8"))
         if kept["made_from"] == made_from:
@@ -106,9 +102,8 @@ def probe_leak(project: Project, comparisons: Sequence[Comparison], folder: Path
     size, fit = project.settings.backbone, project.settings.footage.fit
 
     def read(view: View) -> leak.ShortcutFeatures:
-        job = encode.EncodingJob(view.key, view.media, False, view.edit)
         frames = encode.edited(
-            job, lambda media: encode.read_clip(project.store.media_path(media), size, fit), project.base
+            view.latent, lambda media: encode.read_clip(project.store.media_path(media), size, fit), project.base
         )
         return leak.ShortcutFeatures(frames, size.fps, project.store.media_path(view.media), bool(view.edit))
 

@@ -17,17 +17,18 @@ import numpy as np
 from rushes import generate
 from rushes.evaluate.levels import PairFacts
 from rushes.evaluate.suites import MetricSuite
+from rushes.files import write_text
 from rushes.judges.base import Judge, PointwiseJudge
-from rushes.media.files import whole_file
 from rushes.media.images import write_image
 from rushes.media.read import read_video
 from rushes.media.strips import contact_sheet
 from rushes.metrics.agreement import motion_agreement
 from rushes.metrics.base import Shot
 from rushes.project.labels import PROBE_PAIRS
-from rushes.project.project import BASE, Project, load_run
+from rushes.project.project import Project, load_run
 from rushes.project.stages import encode_missing
-from rushes.records import Candidate, Clip, stable_hash
+from rushes.records import BASE, Candidate, Clip, stable_hash
+from rushes.store.latents import LatentKey
 from rushes.training.views import first_frame_of
 
 FOLDER, MEASURED = "eta", "pairs.jsonl"
@@ -53,7 +54,7 @@ def make_probes(project: Project, clips: Sequence[Clip], levels: Sequence[float]
     """
     settings, system = project.settings, project.settings.train.init_from
     firsts = [first_frame_of(clip) for clip in clips] if settings.backbone.first_frame else []
-    encode_missing(project, [clip.media for clip in clips], firsts, "eta: encode")
+    encode_missing(project, [LatentKey(clip.media) for clip in clips], firsts, "eta: encode")
     backbone = project.base if system == BASE else load_run(project, system)
     ask = settings.generate.model_copy(update={"kind": "guided"})
     studio = generate.GenerationContext(
@@ -94,8 +95,7 @@ class Kept:
             row = json.loads(line)
             self._values[row["of"]] = row["value"]
         if whole != text:
-            with whole_file(path) as part:
-                part.write_text(whole, encoding="utf-8")
+            write_text(path, whole)
 
     def __contains__(self, key: str) -> bool:
         return key in self._values

@@ -25,17 +25,16 @@ from rushes.config.files import stored_settings
 from rushes.config.tables import BackboneSettings, Settings, TrainSettings
 from rushes.encode import open_latents
 from rushes.evaluate.suites import MetricSuite, general_meter, world_meter
-from rushes.media.files import whole_file
+from rushes.files import whole_file
 from rushes.progress import Bar, no_bar
 from rushes.project.checks import check_settings, unknown
 from rushes.project.defaults import in_words, left_out, model_of, with_model_defaults
 from rushes.project.times import training_times
-from rushes.records import Run
+from rushes.records import BASE, Run
 from rushes.store.database import Store
 from rushes.store.latents import LatentStore
 from rushes.training.comparison import LatentGrid
 
-BASE = "base"
 WEIGHTS = "weights.safetensors"
 TEXTS = "texts"
 SECONDS = "seconds.json"

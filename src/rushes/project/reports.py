@@ -1,21 +1,22 @@
-"""Summary and report of a run; free of torch, so that they work on any copy of a project."""
+"""Summary, report and health of a run; free of torch, so that they work on any copy of a project."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import rushes
 from rushes.config.tables import Settings, TrainSettings
 from rushes.evaluate.result import EvaluateResult, read_evaluation
 from rushes.evaluate.run_report import collect
-from rushes.media.files import whole_file
-from rushes.records import plain
+from rushes.files import write_json
+from rushes.records import now, plain
 from rushes.report.page import write
 from rushes.store.database import Store
+from rushes.training.health import diagnoses
+from rushes.training.history import read_history
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,11 @@ def write_summary(store: Store, result: EvaluateResult, seconds: Mapping[str, fl
         seconds={stage: round(s, 2) for stage, s in seconds.items()},
         seed=seed,
         version=rushes.__version__,
-        made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        made_at=now(),
     )
     path = summary_path(store, result.run)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as partial:
-        partial.write_text(json.dumps(plain(result), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    write_json(path, plain(result), indent=2)
     return result
 
 
@@ -66,3 +66,17 @@ def write_report(store: Store, settings: Settings, run: str = "") -> ReportResul
         raise ValueError(f"{source} is not there, so run {run!r} has no results to report; run `rushes evaluate` first")
     report = collect(store, read_evaluation(source), settings.report.cases, settings.project.seed)
     return ReportResult(write(report, source.with_suffix(".html"), settings.report.max_mb))
+
+
+def health_of_run(project: Path, settings: Settings, run: str = "") -> dict[str, Any]:
+    """Steps so far and what is wrong, of a run that is finished or not.
+
+    Raises:
+        ValueError: the run has no curves.
+    """
+    run = run or run_name(settings.train)
+    path = project / "runs" / run / "metrics.jsonl"
+    rows = read_history(path)
+    if not rows:
+        raise ValueError(f"{path} is not there, so run {run!r} has no curves yet; run `rushes train`")
+    return {"run": run, "steps": rows[-1]["step"], "diagnoses": [asdict(each) for each in diagnoses(rows)]}

@@ -13,7 +13,7 @@ import numpy as np
 from rushes.config.tables import Settings
 from rushes.curate import motion, technical
 from rushes.curate.balance import NO_TOPIC, OTHER, topics_of
-from rushes.curate.limits import Threshold
+from rushes.curate.base import Threshold
 from rushes.project.labeling_page import LEDGER
 from rushes.records import Clip, Decision
 from rushes.store.database import Store

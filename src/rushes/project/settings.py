@@ -9,7 +9,7 @@ from typing import Any
 
 from rushes.config.files import load_settings, to_toml
 from rushes.config.tables import Settings, TrainSettings
-from rushes.media.files import whole_file
+from rushes.files import write_text
 from rushes.project.defaults import with_model_defaults
 from rushes.store.database import Store
 
@@ -33,8 +33,7 @@ def read_settings(project: Path, overrides: Sequence[str] = ()) -> Settings:
 def write_settings(project: Path, settings: Settings) -> Path:
     """Write settings, each with its description, into a project's folder."""
     path = project / FILE
-    with whole_file(path) as partial:
-        partial.write_text(to_toml(settings), encoding="utf-8")
+    write_text(path, to_toml(settings))
     return path
 
 

@@ -6,14 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rushes import encode, generate
+from rushes.arrays import Frames
 from rushes.config.tables import GenerateSettings
 from rushes.evaluate import stored
 from rushes.evaluate.result import EvaluateResult
-from rushes.media.resize import Frames
 from rushes.project.intake import import_footage as import_footage  # the first of them
-from rushes.project.project import BASE, Project, base_beside, load_run
+from rushes.project.project import Project, base_beside, load_run
 from rushes.project.reports import run_name
-from rushes.records import Candidate, Clip, stable_hash
+from rushes.records import BASE, Candidate, Clip, seed_of
+from rushes.store.latents import LatentKey
 from rushes.training.views import first_frame_of
 
 
@@ -54,7 +55,7 @@ def _generate(
     The base answers in the precision of the run that it is compared with (`beside`), if any.
     """
     firsts = [first_frame_of(clip) for clip in clips] if project.settings.backbone.first_frame else []
-    whole = [clip.media for clip in clips] if settings.kind == "guided" else []
+    whole = [LatentKey(clip.media) for clip in clips] if settings.kind == "guided" else []
     encode_missing(project, whole, firsts, f"{stage}: encode")
     base = base_beside(project, beside) if beside else project.base
     backbone = base if system == BASE else load_run(project, system)
@@ -68,7 +69,7 @@ def _generate(
     return [request.id for request in wanted], len(missing)
 
 
-def encode_missing(project: Project, whole: Sequence[str], firsts: Sequence[str], stage: str) -> None:
+def encode_missing(project: Project, whole: Sequence[LatentKey], firsts: Sequence[str], stage: str) -> None:
     """Latents of media: of whole clips, and of first frames alone."""
     wanted = encode.jobs(project.latents, whole, firsts)
     size, fit = project.settings.backbone, project.settings.footage.fit
@@ -101,7 +102,7 @@ def held_out_takes(project: Project, system: str, beside: str = "") -> list[Cand
     ask = settings.generate.model_copy(
         update={"kind": "take", "takes": settings.evaluate.seeds, "steps": settings.evaluate.steps}
     )
-    drawn = int(stable_hash(["held out", settings.project.seed], 8), 16)
+    drawn = seed_of("held out", settings.project.seed)
     stage = f"evaluate: {system}"
     made = set(_generate(project, held_out_clips(project), ask, system, drawn, stage, beside)[0])
     return [row for row in project.store.candidates(split="eval", system=system) if row.id in made]

@@ -12,7 +12,7 @@ from rushes.config.files import validate_table
 from rushes.config.tables import Settings
 from rushes.noise.draws import TimeDraw
 from rushes.noise.paths import VariancePreserving
-from rushes.training.experts import HIGH, LOW
+from rushes.training.probe import HIGH, LOW
 from rushes.training.recipe import drawn_times, load_recipe
 
 LEAST_SHARE = 0.05  # of the draws; an expert with fewer is hardly trained, and takes show it

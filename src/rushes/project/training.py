@@ -19,8 +19,8 @@ from rushes.backbones.base import Backbone
 from rushes.backbones.offload import check_not_offloaded
 from rushes.config.files import hashed_form, settings_hash, stored_settings, validate_table
 from rushes.config.tables import ObjectiveSettings, TrainSettings
+from rushes.files import whole_file
 from rushes.likeness import METRIC as LIKENESS
-from rushes.media.files import whole_file
 from rushes.objectives.safeguards import guarded
 from rushes.objectives.terms import ALONE, Term
 from rushes.progress import no_bar
@@ -28,7 +28,6 @@ from rushes.project.jobs import TrainingJob, set_up, whole_weights
 from rushes.project.monitoring import last_words, watch_run
 from rushes.project.negatives import measure_likeness
 from rushes.project.project import (
-    BASE,
     WEIGHTS,
     Project,
     find_run,
@@ -41,15 +40,14 @@ from rushes.project.project import (
 from rushes.project.reports import run_name
 from rushes.project.stages import encode_missing
 from rushes.project.times import TimesResult, expert_shares, times_in_words, training_times
-from rushes.records import INLINE, Run, stable_hash
+from rushes.records import BASE, INLINE, Run, stable_hash
 from rushes.training.checkpoint import only_one
-from rushes.training.checks import check_latents
+from rushes.training.checks import check_latents, drop_same
 from rushes.training.comparison import OWN, Comparison, hashed_comparisons
 from rushes.training.history import read_history
 from rushes.training.loop import Data, Progress, split, train
 from rushes.training.parallel import Ranks, joined, others_wait
 from rushes.training.recipe import Recipe, load_recipe
-from rushes.training.sameness import drop_same
 from rushes.training.views import gaps, takes_account
 from rushes.training.watch import NOBODY, RunMonitor
 
@@ -343,7 +341,7 @@ def recipe_comparisons(project: Project, recipe: Recipe, settings: TrainSettings
         raise ValueError(f"recipe {settings.recipe!r} finds nothing to compare: {_lacking(project, recipe)}")
     views = [view for comparison in comparisons for view in comparison.views]
     firsts = [view.first_frame for view in views if view.first_frame not in ("", OWN)]
-    encode_missing(project, [view.key for view in views], firsts, "train: encode")
+    encode_missing(project, [view.latent for view in views], firsts, "train: encode")
 
     def again(latent_CFHW: Tensor) -> Tensor:
         return project.base.encode(project.base.decode(latent_CFHW[None].float()))[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -10,7 +9,7 @@ import torch
 
 from rushes.config.files import hashed_form
 from rushes.config.tables import ObjectiveSettings, TrainSettings
-from rushes.media.files import whole_file
+from rushes.files import write_json
 from rushes.objectives.terms import ALONE
 from rushes.project.monitoring import probe_leak
 from rushes.project.project import Project, load_start, run_folder
@@ -100,8 +99,7 @@ def probe_beta(project: Project, comparisons: int, steps: int, target: float) ->
     proposals = propose(read_history(folder / "metrics.jsonl"), target)
     levels = {each.level: BetaLevel(each, ours[each.level], beta_conventions(project, each.beta)) for each in proposals}
     result = BetaResult(name, count, len(held_out), steps=steps, target=target, levels=levels)
-    with whole_file(folder.parent / "beta.json") as partial:
-        partial.write_text(json.dumps(plain(result), indent=1) + "\n", encoding="utf-8")
+    write_json(folder.parent / "beta.json", plain(result))
     return result
 
 

@@ -1,22 +1,33 @@
-"""The files of a project's data card: Markdown, a page, and hashes.
+"""A project's data card: Markdown and text, a page, and hashes.
 
 All of it comes from reports/curation.json, which curation writes; the page also shows the clips that it names.
 """
 
 from __future__ import annotations
 
+import base64
 import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rushes.media.files import whole_file
-from rushes.report.card_page import card_page
-from rushes.report.card_text import HASHES, markdown
+import cv2
+import numpy as np
+from markupsafe import Markup, escape
+
+from rushes.files import write_text
+from rushes.media.read import read_video
+from rushes.media.strips import contact_sheet
+from rushes.records import Clip
+from rushes.report.figures import histogram
+from rushes.report.text import compact, duration, templates
 from rushes.store.database import Store
 
 RESULT = Path("reports", "curation.json")
 CARD = Path("reports", "data-card.md")
 PAGE = Path("reports", "data-card.html")
+HASHES = "data-card.sha256"  # beside the card
+Facts = Mapping[str, Any]  # as in reports/curation.json
 
 
 def read_result(project: Path) -> dict[str, Any] | None:
@@ -51,6 +62,178 @@ def write_card(store: Store) -> Path:
         CARD: markdown(facts, title),
     }
     for name, text in texts.items():
-        with whole_file(store.project / name) as part:
-            part.write_text(text, encoding="utf-8")
+        write_text(store.project / name, text)
     return store.project / CARD
+
+
+def lines(facts: Facts) -> list[str]:
+    """The funnel as a table of text, then each threshold that something lies beyond with the clips next to it."""
+    head = ("stage", "in", "out", "kept", "why")
+    rows = [
+        head,
+        *((p["stage"], str(p["entered"]), str(p["dropped"]), str(p["kept"]), why(p)) for p in facts["passages"]),
+    ]
+    widths = [max(len(row[at]) for row in rows) for at in range(4)]
+    laid_out = (["", row[0].ljust(widths[0]), *map(str.rjust, row[1:4], widths[1:]), row[4]] for row in rows)
+    text_lines = [summary(facts), *("  ".join(columns) for columns in laid_out)]
+    for stage, edge in _crossed(facts):
+        out, inside = (_nearest(facts, edge[side]) for side in ("outside", "inside"))
+        text_lines.append(
+            f"  {stage}: {edge['words']}, {edge['side']} {edge['threshold']:g}: out {out}; inside {inside}"
+        )
+    return text_lines
+
+
+def summary(facts: Facts) -> str:
+    """One sentence: how many clips came in, and how many are left."""
+    extra = [
+        f"{facts[key]} {words}"
+        for key, words in (
+            ("person_dropped", "dropped by a person"),
+            ("person_kept", "kept by a person"),
+            ("stills", "prompts without footage, which pass"),
+        )
+        if facts[key]
+    ]
+    would = "would stay" if facts["dry_run"] else "stay"
+    return f"{facts['entered']} clips went in, {facts['kept']} {would}" + (f" ({', '.join(extra)})" if extra else "")
+
+
+def why(passage: Facts) -> str:
+    """The reasons of one stage with their counts, or why it was skipped."""
+    if passage["skipped"]:
+        return f"SKIPPED: {passage['skipped']}"
+    counts = [f"{reason} {count}" for reason, count in (passage["reasons"] or {}).items()]
+    return ", ".join([*counts, *([f"kept by a person against it {passage['held']}"] if passage["held"] else [])])
+
+
+def source(facts: Facts, clip: str) -> str:
+    """What a person knows a clip by."""
+    named = facts["named"][clip]["source"]
+    return str(named.rpartition("/")[2] if "://" not in named and not named.startswith("world:") else named)
+
+
+def markdown(facts: Facts, title: str) -> str:
+    """The card as a Markdown document."""
+    return "\n".join([*_head(facts, title), *_funnel(facts), *_edges(facts), *_spreads(facts), *_origin(facts)]) + "\n"
+
+
+def _head(facts: Facts, title: str) -> list[str]:
+    left = facts["set"]
+    size = f"{left['train']} clips to train on and {left['eval']} to evaluate on, {duration(left['seconds'])} in all"
+    return [f"# Data card: {title}", "", f"{summary(facts)}. The set: {size}.", ""]
+
+
+def _funnel(facts: Facts) -> Iterator[str]:
+    yield from ("## Funnel", "", "| stage | in | out | kept | why |", "|---|--:|--:|--:|---|")
+    for p in facts["passages"]:
+        yield f"| {p['stage']} | {p['entered']} | {p['dropped']} | {p['kept']} | {_cell(why(p))} |"
+    skipped = [p["stage"] for p in facts["passages"] if p["skipped"]]
+    if skipped:
+        yield from (
+            "",
+            f"Skipped, as their model could not be asked: {', '.join(skipped)}. Nothing was left out by them.",
+        )
+    yield ""
+
+
+def _edges(facts: Facts) -> Iterator[str]:
+    yield from ("## At the thresholds", "")
+    yield "Nearest clips on both sides; the page data-card.html shows them."
+    yield from ("", "| stage | threshold | just out | just inside |", "|---|---|---|---|")
+    for p in facts["passages"]:
+        for edge in p["edges"]:
+            out, inside = (_cell(_nearest(facts, edge[side])) for side in ("outside", "inside"))
+            yield f"| {p['stage']} | {edge['words']}, {edge['side']} {edge['threshold']:g} | {out} | {inside} |"
+        for example in p["examples"]:
+            yield f"| {p['stage']} | | {_cell(source(facts, example['clip']))}: {_cell(example['reason'])} | |"
+    yield ""
+
+
+def _spreads(facts: Facts) -> Iterator[str]:
+    yield from (
+        "## Distributions",
+        "",
+        "Between the 1st and the 99th percentile, in equal bins, all clips / kept clips.",
+    )
+    yield from ("", "| value | from | to | all | kept |", "|---|--:|--:|---|---|")
+    for name, bins in facts["spreads"].items():
+        bars = (bar_text(bins[side]) for side in ("every", "kept"))
+        yield f"| {name} | {compact(bins['low'])} | {compact(bins['high'])} | {' | '.join(bars)} |"
+    yield ""
+
+
+def _origin(facts: Facts) -> list[str]:
+    return [
+        "## Origin",
+        "",
+        f"- licence: {facts['licence'] or 'not stated'}",
+        f"- digest of the set (files, captions, splits): `{facts['set']['digest']}`",
+        f"- SHA-256 of its files: `{HASHES}`",
+        f"- settings of curation: `{facts['settings_hash']}`, stages {', '.join(facts['stages'])}",
+        f"- Rushes {facts['version']}, {facts['made_at']}",
+    ]
+
+
+def bar_text(counts: Sequence[int]) -> str:
+    """Counts as a row of eight heights; a count above none is never shown as none."""
+    highest = max(counts, default=0) or 1
+    return "".join(" ▁▂▃▄▅▆▇█"[-(-8 * count // highest)] if count else "·" for count in counts)
+
+
+def _crossed(facts: Facts) -> Iterator[tuple[str, Facts]]:
+    for passage in facts["passages"]:
+        yield from ((passage["stage"], edge) for edge in passage["edges"] if edge["outside"])
+
+
+def _nearest(facts: Facts, examples: Sequence[Facts]) -> str:
+    return ", ".join(f"{source(facts, e['clip'])} {compact(e['value'])}" for e in examples[:2]) or "none"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+_FRAMES, _HIGH_PX = 6, 54
+_QUALITY = 72
+
+
+def card_page(store: Store, facts: Facts, title: str) -> str:
+    """The whole page; the strips of the clips that it names are in it."""
+    return _TEMPLATES.get_template("card_page.html").render(
+        title=title, section=card_section(store, facts), facts=facts
+    )
+
+
+def card_section(store: Store, facts: Facts) -> Markup:
+    """The section on the data, for a page with the report's style."""
+    strips = {id: strip(store, id) for id in facts["named"]}
+    histograms = [
+        (name, histogram(name, bins["every"], bins["kept"], (bins["low"], bins["high"]), f"spread{at}"))
+        for at, (name, bins) in enumerate(facts["spreads"].items())
+    ]
+    return Markup(_TEMPLATES.get_template("card.html").render(facts=facts, strips=strips, histograms=histograms))
+
+
+def strip(store: Store, clip: str) -> Markup:
+    """Six frames of a clip in a row as a JPEG in a data URI; a few words where its file cannot be read."""
+    row = store.get(clip)
+    assert isinstance(row, Clip)
+    seconds = row.frames / row.fps
+    size = (_HIGH_PX, max(1, round(_HIGH_PX * row.width_px / row.height_px)))
+    try:
+        path = store.media_path(row.media)
+        frames = read_video(path, fps=_FRAMES / seconds, size_px=size, allow_truncated=True).frames_FHWC
+    except ValueError:
+        return Markup('<span class="faint">no picture: its file cannot be read</span>')
+    sheet = contact_sheet([frames], columns=_FRAMES)
+    _, data = cv2.imencode(".jpg", np.ascontiguousarray(sheet[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+    words = escape(row.caption or row.source)
+    uri = base64.b64encode(data.tobytes()).decode()
+    return Markup(
+        f'<img src="data:image/jpeg;base64,{uri}" width="{sheet.shape[1]}" height="{sheet.shape[0]}" alt="{words}">'
+    )
+
+
+_TEMPLATES = templates()
+_TEMPLATES.globals.update(source=source, summary=summary, why=why)

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from rushes.media.files import whole_file
+from rushes.files import write_text
 from rushes.report import curves, figures, text
 from rushes.report.model import Case, LabelSummary, MetricRow, Report, ReportVideo, Step
-from rushes.report.templates import asset, templates
+from rushes.report.text import asset, templates
 from rushes.stats import Interval, Outcome, wilson
 
 KINDS = {"random": "Chosen by chance", "worst": "Where training hurt most", "best": "Where training helped most"}
@@ -44,8 +44,7 @@ def write(report: Report, path: Path, max_mb: float = 30) -> Path:
     """Render to `path`, which appears whole or not at all. Raises OSError when the disk is full."""
     page = render(report, max_mb)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as part:
-        part.write_text(page, encoding="utf-8")
+    write_text(path, page)
     return path
 
 

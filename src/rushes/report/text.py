@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib import resources
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from rushes.report.model import MetricRow, Report
 from rushes.stats import Interval, Outcome
@@ -156,3 +160,22 @@ def regressions(report: Report) -> str:
         f"Of {count}, {len(worse)} got worse: {', '.join(worse)}." if worse else f"Of {count}, none is shown worse."
     )
     return f"{count_text} But {leaning}" if suspect else count_text
+
+
+def asset(name: str) -> Markup:
+    """The text of a file of this room, to stand in a page as it is."""
+    return Markup(resources.files("rushes.report").joinpath(name).read_text("utf-8"))
+
+
+def templates(**filters: Callable[..., object]) -> Environment:
+    """The templates, with filters of a page's own beside those for names, numbers and seconds."""
+    environment = Environment(
+        loader=PackageLoader("rushes.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(css=asset("page.css"))
+    environment.filters.update(plain=plain, compact=compact, duration=duration, **filters)
+    return environment

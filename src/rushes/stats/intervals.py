@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.stats import norm, t
 
-Floats = NDArray[np.float64]
+from rushes.arrays import Floats
 
 # Below this many clusters resampling sees too few distinct means: simulated cover of 95 % intervals falls to 86-94 %
 # for normal values with four to nine clusters, where Student's t keeps 94-95 %.

@@ -11,9 +11,8 @@ from scipy.sparse.csgraph import connected_components
 from scipy.stats import norm
 from scipy.stats import t as student
 
+from rushes.arrays import Floats
 from rushes.stats.intervals import Interval
-
-Floats = NDArray[np.float64]
 
 
 def bradley_terry(wins_matrix: ArrayLike, ties: ArrayLike | None = None, level: float = 0.95) -> list[Interval]:

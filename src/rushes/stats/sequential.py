@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from rushes.arrays import Floats
 from rushes.stats.intervals import Interval
 
-Floats = NDArray[np.float64]
 Decision = Literal["better", "worse", "equal", "undecided"]
 
 _GRID = 2001  # candidate win rates, 0.0005 apart

@@ -11,9 +11,9 @@ from dataclasses import replace
 from rushes.records import Preference, stable_hash
 from rushes.store.database import Store
 
-HUMAN = "human:"
+ANNOTATOR = "human:"  # before a person's name: the judge of that person's labels
 AGAIN = "#again"
-PEOPLE = "human"  # signs what several people said together
+HUMAN = "human"  # judge of what several people said together, and metric of their scores
 
 
 def labels_to_train_on(
@@ -28,17 +28,17 @@ def labels_to_train_on(
         for p in store.preferences()
         if p.dimension == dimension and not p.judge.endswith(AGAIN) and p.judge != without
     )
-    if judge.startswith(HUMAN):
+    if judge.startswith(ANNOTATOR):
         return tuple(p for p in rows if p.judge == judge)
     people: dict[tuple[str, str, float | None], list[Preference]] = {}
     others = []
     for row in rows:
-        if row.judge.startswith(HUMAN):
+        if row.judge.startswith(ANNOTATOR):
             low, high = sorted((row.left, row.right))
             people.setdefault((low, high, row.segment_s), []).append(row)
         elif judge in ("", row.judge):
             others.append(row)
-    if judge not in ("", PEOPLE):
+    if judge not in ("", HUMAN):
         return tuple(others)
     return (*others, *(merged(rows) for rows in people.values()))
 
@@ -61,12 +61,12 @@ def merged(rows: list[Preference]) -> Preference:
     sums = [sum(votes) for votes in zip(*(row.labels for row in turned), strict=True)]
     nobody = set(first.unjudged).intersection(*(row.unjudged for row in turned))
     if len(turned) == 1:
-        return replace(first, judge=PEOPLE)
+        return replace(first, judge=HUMAN)
     return replace(
         first,
         id=stable_hash(["people", sorted(row.id for row in turned)]),
         labels=tuple((total > 0) - (total < 0) for total in sums),
-        judge=PEOPLE,
+        judge=HUMAN,
         strength=None,
         unjudged=tuple(sorted(nobody)),
         by_slot=(),

@@ -24,6 +24,7 @@ from rushes.records import (
     Score,
     Split,
 )
+from rushes.sidefile import WAIT_S, connect
 from rushes.store.decisions import decided, standing
 from rushes.store.media import MediaFolder
 from rushes.store.rows import KIND_NAMES, KINDS, R, decode, encode, kind_of, same
@@ -33,7 +34,6 @@ from rushes.store.rows import KIND_NAMES, KINDS, R, decode, encode, kind_of, sam
 # 5: candidates of kind "probe".
 SCHEMA = 5
 FOLDERS = ("media", "latents", "runs", "reports")
-_WAIT_S = 60.0
 _PAGE_ROWS = 2000
 
 # One table for all kinds: ids are unique across kinds, as preferences and scores refer to clips and candidates alike,
@@ -68,9 +68,7 @@ class Store:
         self.media = MediaFolder(project / "media")
         self._path = project / "rushes.db"
         self._lock = threading.RLock()
-        self._connection = sqlite3.connect(
-            self._path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False, cached_statements=64
-        )
+        self._connection = connect(self._path)
 
     @classmethod
     def create(cls, project: Path) -> Self:
@@ -113,7 +111,7 @@ class Store:
 
     def _use_wal(self) -> None:
         """Switch to a write-ahead log. SQLite does not wait here when another process is doing the same, so we do."""
-        until = time.monotonic() + _WAIT_S
+        until = time.monotonic() + WAIT_S
         while True:
             try:
                 self._connection.execute("PRAGMA journal_mode = WAL")
@@ -341,7 +339,7 @@ def _plain(error: sqlite3.Error, path: Path) -> Exception:
         cause = "the disk is full or failing; free some space, then run again: what was stored before is safe"
         return OSError(f"{path}: cannot be written: {cause}")
     if name.startswith("SQLITE_BUSY"):
-        return OSError(f"{path}: another process has been writing for {_WAIT_S:.0f} s; wait for it, then run again")
+        return OSError(f"{path}: another process has been writing for {WAIT_S:.0f} s; wait for it, then run again")
     if name in ("SQLITE_NOTADB", "SQLITE_CORRUPT"):
         return ValueError(f"{path}: not a readable database ({error}); restore it from a copy")
     if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN")):

@@ -6,38 +6,57 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from rushes.media.files import whole_file
+from rushes.files import whole_file
 from rushes.records import stable_hash
 
 SHARD_BYTES = 256 * 2**20
 _NAME = re.compile(r"\w+-[0-9a-f]{24}\.safetensors")
 
 
+@dataclass(frozen=True)
+class LatentKey:
+    """What a latent is of; `str` of it is the name it is stored under, and `read` reads that.
+
+    Attributes:
+        media: content hash of a clip or still.
+        edit: what was done to its frames, in the words of `rushes.edits`; "" = nothing.
+        first: of its first frame alone.
+        part: what else a model takes of that first frame, by name; "" = its latent.
+    """
+
+    media: str
+    edit: str = ""
+    first: bool = False
+    part: str = ""
+
+    def __str__(self) -> str:
+        """The name in a shard: MEDIA, MEDIA|EDIT, MEDIA/first, MEDIA/first/PART or MEDIA|EDIT/first/PART."""
+        clip = f"{self.media}|{self.edit}" if self.edit else self.media
+        return f"{clip}/first" + (f"/{self.part}" if self.part else "") if self.first else clip
+
+    @classmethod
+    def read(cls, name: str) -> LatentKey:
+        """The key of a name."""
+        clip, first, part = name.partition("/first")
+        media, _, edit = clip.partition("|")
+        return cls(media, edit, bool(first), part.removeprefix("/"))
+
+
 def first_frame_key(media: str) -> str:
-    """Key of the latent of the first frame alone of a clip or still with content hash `media`."""
-    return f"{media}/first"
+    """Name of the latent of the first frame alone of a clip or still with content hash `media`."""
+    return str(LatentKey(media, first=True))
 
 
-def still_key(media: str, name: str) -> str:
-    """Key of what else a model takes of the first frame of a clip or still, beside its latent."""
-    return f"{first_frame_key(media)}/{name}"
-
-
-def edited_key(media: str, edit: str) -> str:
-    """Key of the latent of a clip after an edit (see `rushes.edits`); without one it is the clip's own."""
-    return f"{media}|{edit}" if edit else media
-
-
-def split_key(key: str) -> tuple[str, str]:
-    """Media and edit of `edited_key`."""
-    media, _, edit = key.partition("|")
-    return media, edit
+def still_key(media: str, name: str, edit: str = "") -> str:
+    """Name of what else a model takes of the first frame of a clip or still, beside its latent."""
+    return str(LatentKey(media, edit, True, name))
 
 
 def latent_fingerprint(

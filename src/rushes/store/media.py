@@ -6,7 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
-from rushes.media.files import content_hash, whole_file
+from rushes.files import content_hash, whole_file
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 

@@ -203,8 +203,8 @@ def stills_of(view: View, latents: LatentStore, names: Sequence[str]) -> dict[st
     Raises:
         ValueError: one of them is missing.
     """
-    of = view.key if view.first_frame == OWN else view.first_frame
-    return {name: _latent(latents, still_key(of, name)) for name in names}
+    media, edit = (view.media, view.edit) if view.first_frame == OWN else (view.first_frame, "")
+    return {name: _latent(latents, still_key(media, name, edit)) for name in names}
 
 
 def read_views(backbone: Backbone, views: Sequence[View], latents: LatentStore) -> None:

@@ -30,10 +30,9 @@ from torch.distributed.checkpoint.state_dict_saver import save as save_parts
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 
-from rushes.media.files import content_hash, whole_file
-from rushes.training.average import Average
+from rushes.files import content_hash, whole_file
 from rushes.training.parallel import Ranks, as_part, own_part
-from rushes.training.reference import Reference
+from rushes.training.reference import Average, Reference
 
 _NAME = re.compile(r"step-(\d{8})(\.safetensors)?")
 _SEAL = "seal.json"  # of a folder: facts and the hashes of its files, written last

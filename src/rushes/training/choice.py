@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -136,18 +137,25 @@ def activation_mib(network: nn.Module, forward: Callable[[], Tensor]) -> float:
         forward()
         torch.cuda.synchronize(device)
         return float(torch.cuda.max_memory_allocated(device) - before) / 2**20
-    weights = {p.untyped_storage().data_ptr() for p in network.parameters()}
-    kept: dict[int, Tensor] = {}
+    with saved_for_backward(network) as saved:
+        forward()
+    return sum(tensor.untyped_storage().nbytes() for tensor in saved.values()) / 2**20
 
-    def keep(tensor: Tensor) -> Tensor:
-        where = tensor.untyped_storage().data_ptr()
-        if where not in weights:
-            kept[where] = tensor  # held, so that no later tensor is given the same place
+
+@contextmanager
+def saved_for_backward(network: nn.Module) -> Iterator[dict[int, Tensor]]:
+    """What passes within the block save for their backward passes, weights aside: a tensor of each storage."""
+    saved: dict[int, Tensor] = {}
+    weights = {p.untyped_storage()._cdata for p in network.parameters()}
+
+    def save(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()._cdata  # tensors on the device that holds no values have no address
+        if storage not in weights:
+            saved[storage] = tensor  # held, so that no later tensor is given the same place
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        forward()
-    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values()) / 2**20
+    with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
+        yield saved
 
 
 def budget_mib(device: torch.device, asked_mib: int = 0) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 
 from rushes.objectives.segments import latent_labels
 from rushes.objectives.terms import Term
-from rushes.store.latents import edited_key
+from rushes.store.latents import LatentKey
 
 OWN = "own"  # a view's given first frame is that of its own clip, edit included
 
@@ -24,9 +24,14 @@ class View:
     edit: str = ""  # what is done to its frames before the codec, in the words of `rushes.edits`; "" = nothing
 
     @property
+    def latent(self) -> LatentKey:
+        """What its latent is of."""
+        return LatentKey(self.media, self.edit)
+
+    @property
     def key(self) -> str:
-        """Key of its latent."""
-        return edited_key(self.media, self.edit)
+        """Name of its latent."""
+        return str(self.latent)
 
 
 @dataclass(frozen=True)

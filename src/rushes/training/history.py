@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rushes.media.files import whole_file
+from rushes.files import write_text
 
 Row = dict[str, Any]
 
@@ -28,8 +28,7 @@ class History:
 
     def flush(self) -> None:
         """Write all rows; the file is there whole or as it was."""
-        with whole_file(self.path) as partial:
-            partial.write_text("".join(json.dumps(row) + "\n" for row in self.rows), encoding="utf-8")
+        write_text(self.path, "".join(json.dumps(row) + "\n" for row in self.rows))
 
 
 def read_history(path: Path) -> list[Row]:

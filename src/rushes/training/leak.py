@@ -18,14 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+from rushes.arrays import Floats, Frames
 from rushes.media.read import probe
-from rushes.metrics.base import Frames, Shot, luma
+from rushes.metrics.base import Shot, luma
 from rushes.metrics.catalogue import measure as measure_shot
+from rushes.metrics.quality import blockiness
 from rushes.objectives.terms import ALONE
 from rushes.stats import Interval, win_rate
 from rushes.training.comparison import Comparison, View
-
-Floats = NDArray[np.float64]
 
 FILE = ("file_fps", "file_side_px", "file_seconds", "bytes_per_pixel")  # of the file as it is stored
 LOOK = ("brightness", "contrast", "saturation", "sharpness")  # metrics of the same names, as the codec gets the clip
@@ -144,13 +144,6 @@ def features(seen: ShortcutFeatures) -> Floats:
     traces = (float(np.mean([blockiness(each) for each in grey])), float(np.mean([grain(each) for each in grey])))
     values = (*((np.nan,) * len(of_file) if seen.edited else of_file), *traces, *(m.value for m in look.values()))
     return np.array(values, np.float64)
-
-
-def blockiness(grey_HW: NDArray[np.uint8], block: int = 8) -> float:
-    """Mean step across the borders of 8 x 8 blocks over the mean step elsewhere; 1 = no trace of a block codec."""
-    steps = np.abs(np.diff(grey_HW.astype(np.float64), axis=1))
-    border = np.arange(steps.shape[1]) % block == block - 1
-    return float((steps[:, border].mean() + 0.1) / (steps[:, ~border].mean() + 0.1)) if border.any() else 1.0
 
 
 def grain(grey_HW: NDArray[np.uint8]) -> float:

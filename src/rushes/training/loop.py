@@ -22,20 +22,18 @@ from rushes.objectives.losses import ViewErrors, loss
 from rushes.objectives.terms import TermBatch, collate
 from rushes.store.latents import LatentStore
 from rushes.training import checkpoint
-from rushes.training.average import Average
 from rushes.training.bank import Bank
 from rushes.training.batches import Batch, Draws, make_batch, schedule, time_of
 from rushes.training.beta import AutoBeta, scaled
 from rushes.training.choice import AUTO, GradientStrategy, Mode
 from rushes.training.comparison import Comparison
 from rushes.training.determinism import deterministic
-from rushes.training.experts import by_expert
 from rushes.training.gradients import backward, measured_way, no_errors, plain_errors
 from rushes.training.history import History
 from rushes.training.losers import LoserGradients
 from rushes.training.parallel import ALONE, Ranks, whole
-from rushes.training.probe import measure
-from rushes.training.reference import Reference
+from rushes.training.probe import by_expert, measure
+from rushes.training.reference import Average, Reference
 from rushes.training.unconditional import UnconditionalProbe
 from rushes.training.watch import NOBODY, RunMonitor
 

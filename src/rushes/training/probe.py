@@ -1,4 +1,4 @@
-"""What held-out comparisons say of a run, at draws of time and noise that never change."""
+"""Figures beside the loss: of held-out comparisons at draws that never change, and of the expert that was asked."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from torch.nn import functional
 
 from rushes.backbones.base import Backbone
 from rushes.objectives.diagnostics import Decisions, comparing, decisions, diagnose, side_errors
-from rushes.objectives.losses import ViewErrors
+from rushes.objectives.losses import ViewErrors, loss
 from rushes.objectives.terms import TermBatch, collate
 from rushes.stats import Interval, mean_interval, win_rate
 from rushes.training.batches import Batch
 from rushes.training.beta import scaled
 from rushes.training.comparison import Comparison
 from rushes.training.gradients import predictions
+from rushes.training.health import EXPERT
 from rushes.training.reference import Reference
 
 DRAWS = 4  # fixed draws per held-out comparison
@@ -144,3 +145,31 @@ def _both(backbone: Backbone, reference: Reference, batch: Batch) -> tuple[Tenso
         parts.append(torch.stack([(x**2).mean(dim=(1, 3, 4)).cpu() for x in squares]))
     ours, theirs, gap = torch.cat(parts, 1)
     return ours, theirs, gap
+
+
+HIGH, LOW = "high_noise", "low_noise"  # the expert that answers from the boundary up, and the one below; as in exports
+FIGURES = ("loss", "accuracy", "margin", "winner_relative_error", "loser_relative_error")
+
+
+def by_expert(errors: ViewErrors, terms: TermBatch, t_B: Tensor, boundary: float) -> dict[str, float]:
+    """Of each expert that was asked, `expert/NAME/...`: `comparisons`, `loss`, and of each level that compares FIGURES.
+
+    All views of a comparison share a time, so one expert answers all of them. NAME is high_noise, which answers from
+    the boundary up, or low_noise, as in an export.
+
+    Args:
+        errors: of B comparisons.
+        terms: of the same.
+        t_B: their times.
+        boundary: of `BackboneSpec`.
+    """
+    out: dict[str, float] = {}
+    for name, asked_B in ((HIGH, t_B >= boundary), (LOW, t_B < boundary)):
+        rows = asked_B.nonzero().flatten()
+        if not len(rows):
+            continue
+        own, of = ViewErrors(errors.policy_BVF[rows], errors.reference_BVF[rows]), terms[rows]
+        found = {"comparisons": float(len(rows)), "loss": float(loss(own, of))}
+        found |= {key: value for key, value in diagnose(own, of).items() if key.rpartition("/")[2] in FIGURES}
+        out |= {f"{EXPERT}{name}/{key}": value for key, value in found.items()}
+    return out

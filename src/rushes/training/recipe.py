@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Protocol, cast
 
+from rushes import plugins
 from rushes.config.base import SettingsTable
 from rushes.noise.draws import TimeDraw
 from rushes.store.database import Store
 from rushes.training.comparison import Comparison, LatentGrid
 
-ROOM = "rushes.recipes"  # where recipes that ship live; one module each
+_REQUIRED = ("PAPER", "NEEDS", "Options", "TINY", "comparisons")
 
 
 class Recipe(Protocol):
@@ -61,7 +59,7 @@ def drawn_times(recipe: Recipe, options: SettingsTable) -> TimeDraw:
 
 def recipe_names() -> list[str]:
     """Recipes that ship with the package."""
-    return sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).parents[1] / "recipes")]))
+    return plugins.modules_of("recipes")
 
 
 def load_recipe(name: str) -> Recipe:
@@ -70,17 +68,4 @@ def load_recipe(name: str) -> Recipe:
     Raises:
         ValueError: no such recipe, or the module lacks a part of one.
     """
-    path = name if "." in name else f"{ROOM}.{name}"
-    unknown = ValueError(f"no recipe {name!r}: there are {', '.join(recipe_names())}, or give a module's dotted path")
-    if name.startswith("."):  # a file's path, which importlib takes for a relative import
-        raise unknown
-    try:
-        module = importlib.import_module(path)
-    except ModuleNotFoundError as error:
-        if error.name != path and not path.startswith(f"{error.name}."):
-            raise
-        raise unknown from None
-    missing = [part for part in ("PAPER", "NEEDS", "Options", "TINY", "comparisons") if not hasattr(module, part)]
-    if missing:
-        raise ValueError(f"module {path} is not a recipe: it lacks {', '.join(missing)}")
-    return cast(Recipe, module)
+    return cast(Recipe, plugins.load("recipe", name, "recipes", _REQUIRED))

@@ -88,3 +88,22 @@ def _put(p: nn.Parameter, value: Tensor) -> None:
 def wide_part(p: Tensor) -> Tensor:
     """The part of a weight that lies in this process, in float32 or finer."""
     return own_part(p).to(torch.promote_types(p.dtype, torch.float32))
+
+
+class Average(Values):
+    """Float32 averages of the trainable weights of `network`, from the values that they have now.
+
+    After update n (the first is 1) an average keeps min(decay, (1 + n) / (10 + n)) of itself, so that where training
+    started does not stay in it for hundreds of steps (the warm-up of diffusers' EMAModel).
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        super().__init__(network)
+        self.decay = decay
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Take in the weights after optimiser step number `step` (the first is 1)."""
+        keep = min(self.decay, (1 + step) / (10 + step))
+        for name, p in self.trained.items():
+            self.values[name].lerp_(wide_part(p), 1 - keep)

@@ -8,14 +8,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rushes.arrays import Frames
 from rushes.config.tables import TrainSettings
 from rushes.media.read import read_video
-from rushes.media.resize import Frames
 from rushes.media.write import write_video
 from rushes.metrics.base import Shot
 from rushes.metrics.catalogue import measure
-from rushes.training.diagnosis import Diagnosis
-from rushes.training.health import diagnoses
+from rushes.training.health import Diagnosis, diagnoses
 from rushes.training.history import Row
 
 MEASURED = ("motion_speed", "dynamic_degree", "freeze_share", "saturation", "brightness", "contrast", "sharpness")

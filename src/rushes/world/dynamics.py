@@ -12,16 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rushes.world.scenes import (
-    FOREARM_PX,
-    GRAVITY,
-    PIVOT_PX,
-    SHOULDER_PX,
-    UPPER_ARM_PX,
-    Floats,
-    bounds_px,
-    radius_px,
-)
+from rushes.arrays import Floats
+from rushes.world.scenes import FOREARM_PX, GRAVITY, PIVOT_PX, SHOULDER_PX, UPPER_ARM_PX, bounds_px, radius_px
 from rushes.world.tracks import Tracks
 
 WINDOW = 5

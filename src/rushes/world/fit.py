@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from rushes.arrays import Floats
 
 STANDS_OUT = 45.0  # grey levels off the stage, summed over the channels; codec noise stays below
 LEAST_PX = 6  # pixels of the smallest piece that counts

@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rushes.world.scenes import COLOURS, FLOOR_PX, PIVOT_PX, SHOULDER_PX, SIZE_PX, Floats, Scene
+from rushes.arrays import Floats
+from rushes.world.scenes import COLOURS, FLOOR_PX, PIVOT_PX, SHOULDER_PX, SIZE_PX, Scene
 
 EDGE_PX = 3.6
 SKY, GROUND, GREY = (38, 41, 50), (84, 78, 70), (150, 150, 155)

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from itertools import permutations
 
 import numpy as np
-from numpy.typing import NDArray
+
+from rushes.arrays import Floats
 
 SIZE_PX = 32
 FRAMES = 17
@@ -26,7 +27,6 @@ SHOULDER_PX = (12.0, 15.0)
 UPPER_ARM_PX, FOREARM_PX = 7.0, 7.5
 SUBSTEPS = 8
 
-Floats = NDArray[np.float64]
 
 COLOURS: dict[str, tuple[int, int, int]] = {
     "red": (232, 60, 50),

@@ -11,8 +11,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from rushes.arrays import Floats
 from rushes.world.render import GREY, backdrop, disc
-from rushes.world.scenes import COLOURS, FLOOR_PX, Floats, radius_px
+from rushes.world.scenes import COLOURS, FLOOR_PX, radius_px
 
 _FAINT = 0.2  # coverage below this is noise of the codec; far from a disc it would count as spread
 _GREY_KINDS = ("swing", "wave")

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rushes.arrays import Floats
 from rushes.world.dynamics import WINDOW, frozen, residuals
-from rushes.world.scenes import FPS, Floats, read_caption
+from rushes.world.scenes import FPS, read_caption
 from rushes.world.tracks import coverage, track
 
 # Above these a clip breaks the world's rules. Set between true clips after codec and file, and violations: see the

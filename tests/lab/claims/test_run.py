@@ -9,10 +9,11 @@ import pytest
 
 from rushes.evaluate.suites import fidelity_meter, fit_meter, world_meter
 from rushes.lab.claims import run, table
-from rushes.lab.claims.base import BASE, Claim
+from rushes.lab.claims.base import Claim
 from rushes.lab.claims.catalogue import CLAIMS, arms_of, find_claims
 from rushes.lab.claims.evidence import FILE, read_evidence, write_evidence
 from rushes.lab.claims.plots import write_plots
+from rushes.records import BASE
 
 NANO = run.Budget(seeds=2, claims=(), clips=8, prompts=3, steps=2, batch=2)
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from rushes.lab.claims import run, table
-from rushes.lab.claims.base import BASE, Arm
+from rushes.lab.claims.base import Arm
 from rushes.lab.claims.catalogue import arms_of, find_claims
 from rushes.lab.claims.evidence import FILE, Evidence, read_evidence
+from rushes.records import BASE
 
 FOLDER = Path(__file__).resolve().parents[3] / "docs" / "evidence"
 

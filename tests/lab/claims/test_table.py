@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from rushes.lab.claims import table
-from rushes.lab.claims.base import BASE, Arm, Claim, Hypothesis, Sighting
+from rushes.lab.claims.base import Arm, Claim, Hypothesis, Sighting
 from rushes.lab.claims.evidence import Evidence, Result, read_evidence, write_evidence
 from rushes.lab.claims.plots import forest
+from rushes.records import BASE
 
 CLAIM = Claim(
     "toy",

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from rushes.project.project import Project
+from rushes.records import BASE
 
 Step = Callable[[Project], None]
 Expects = Literal["lower", "higher", "equal"]
-BASE = "base"  # the arm that is not trained
 FRAMES = 0.01  # share of bad frames: a difference that a person sees on a contact sheet
 
 

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from rushes.edits.corrupt import unscaled
 from rushes.footage.world import WORLD_SCALE
-from rushes.judges import world as world_judge
+from rushes.judges.build import world_judge
 from rushes.media.read import read_video
 from rushes.media.write import encode_bytes
 from rushes.metrics.base import Shot
 from rushes.project.project import Project
-from rushes.records import Clip, Decision, stable_hash
+from rushes.records import Clip, Decision, seed_of, stable_hash
 from rushes.world.render import render
 from rushes.world.scenes import FPS, KINDS, SIZE_PX, draw_scenes
 from rushes.world.violations import violate
@@ -51,8 +51,8 @@ class Pool:
     def _order(self, project: Project, clips: Sequence[Clip]) -> dict[str, float]:
         """Clip id -> what it is sorted by, the best first."""
         if self.keep == "random":
-            return {clip.id: int(stable_hash(["pool", clip.id], 8), 16) for clip in clips}
-        rate = world_judge.make(project.settings.label.margin).rate
+            return {clip.id: seed_of("pool", clip.id) for clip in clips}
+        rate = world_judge(project.settings.label.margin).rate
         return {clip.id: -rate(_shot(project, clip)) for clip in clips}
 
 

@@ -9,12 +9,12 @@ import numpy as np
 
 from rushes import label
 from rushes.config.tables import GenerateSettings, LabelSettings
-from rushes.judges import world as world_judge
 from rushes.judges.base import Judge, Judgement
+from rushes.judges.build import world_judge
 from rushes.metrics.base import Shot
 from rushes.project import labels, negatives, stages
-from rushes.project.project import BASE, Project
-from rushes.records import CandidateKind, stable_hash
+from rushes.project.project import Project
+from rushes.records import BASE, CandidateKind, seed_of, stable_hash
 
 SEGMENT_S = LabelSettings().segment_s
 TOLERANCE = 1e-5  # of a noise level
@@ -69,7 +69,7 @@ class Careless:
         judged = self.judge.compare(left, right, segment_s)
         # from what both sides show, so that swapping them flips the labels
         shown = sorted(stable_hash([shot.caption, int(shot.frames_FHWC.sum(dtype=np.int64))]) for shot in (left, right))
-        rng = np.random.default_rng(int(stable_hash([self.name, *shown], 8), 16))
+        rng = np.random.default_rng(seed_of(self.name, *shown))
         turned = rng.random(len(judged.labels)) < self.flips
         return Judgement(tuple(-x if t else x for x, t in zip(judged.labels, turned, strict=True)), judged.strength)
 
@@ -94,9 +94,9 @@ class LabelSource:
             candidate
             for alike in label.groups(candidates)
             for candidate in alike[:PAIR]
-            if int(stable_hash(["share", candidate.group], 8), 16) < self.share * 16**8
+            if seed_of("share", candidate.group) < self.share * 16**8
         ]
-        judge = Careless(self.judge, world_judge.make(project.settings.label.margin), self.flips)
+        judge = Careless(self.judge, world_judge(project.settings.label.margin), self.flips)
         label.label(project.store, judge, chosen, segment_s=self.segment_s, settings_hash="")
 
 
@@ -117,7 +117,7 @@ class MixedLabels:
             for candidate in project.store.candidates(split="train", kind="guided", system=BASE)
             if any(abs((candidate.eta or 0.0) - eta) < TOLERANCE for eta in self.levels.etas())
         ]
-        judge = Careless(self.judge, world_judge.make(project.settings.label.margin), 0.0)
+        judge = Careless(self.judge, world_judge(project.settings.label.margin), 0.0)
         label.label(project.store, judge, chosen, segment_s=SEGMENT_S, settings_hash="")
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from rushes.lab.claims.base import BASE, Arm, Claim, Hypothesis
+from rushes.lab.claims.base import Arm, Claim, Hypothesis
 from rushes.lab.claims.data import LabelSource, Levels, MixedLabels, Takes
+from rushes.records import BASE
 
 PAIRS, GUIDED = Takes(2), Takes(2, "guided")
 WHOLE = LabelSource("take")

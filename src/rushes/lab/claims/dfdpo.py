@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from rushes.lab.claims import realdpo
-from rushes.lab.claims.base import BASE, Arm, Claim, Hypothesis
+from rushes.lab.claims.base import Arm, Claim, Hypothesis
+from rushes.records import BASE
 
 
 def _arm(name: str, **options: Any) -> Arm:

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rushes.media.files import whole_file
+from rushes.files import whole_file
 
 Values = dict[str, dict[str, float]]  # metric -> prompt -> value
 FILE = "evidence.parquet"

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from rushes.lab.claims import densedpo, huvidpo, realdpo
-from rushes.lab.claims.base import BASE, Arm, Claim, Hypothesis
+from rushes.lab.claims.base import Arm, Claim, Hypothesis
+from rushes.records import BASE
 
 SEEDS = 3  # its arms take longer than the others
 LONG = 192  # four times the steps of the other arms

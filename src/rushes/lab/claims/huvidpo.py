@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from rushes.lab.claims.base import BASE, Arm, Claim, Hypothesis
+from rushes.lab.claims.base import Arm, Claim, Hypothesis
 from rushes.lab.claims.data import MOST, Scores
+from rushes.records import BASE
 
 DATA = (MOST, Scores())
 SSIM = 0.005

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rushes.lab.claims.base import BASE, Arm, Claim, Hypothesis
+from rushes.lab.claims.base import Arm, Claim, Hypothesis
 from rushes.lab.claims.data import MOST, Takes, WrongCaptions
+from rushes.records import BASE
 
 LEVELS = ("state", "motion", "semantic")
 DATA = (MOST, Takes(1, "gap"), WrongCaptions())

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import cv2
 
-from rushes.lab.claims.base import BASE, Arm, Claim
+from rushes.arrays import Frames
+from rushes.files import whole_file
+from rushes.lab.claims.base import Arm, Claim
 from rushes.lab.claims.run import project_folder
 from rushes.lab.claims.table import Row
-from rushes.media.files import whole_file
 from rushes.media.read import read_video
-from rushes.media.resize import Frames
 from rushes.media.strips import contact_sheet
+from rushes.records import BASE
 from rushes.store.database import Store
 from rushes.world.scenes import SIZE_PX
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from rushes.lab.claims.base import BASE, Arm, Claim, Hypothesis
+from rushes.lab.claims.base import Arm, Claim, Hypothesis
 from rushes.lab.claims.data import MOST, Takes
+from rushes.records import BASE
 
 ONE, THREE = Takes(1), Takes(3)
 UNSCALED = "rushes.lab.claims.unscaled"  # the recipe with the released loader's fault

@@ -19,19 +19,18 @@ from rushes.config.files import hashed_form
 from rushes.config.tables import EvaluateSettings, FootageSettings, ProjectSettings, Settings, TrainSettings
 from rushes.evaluate import stored
 from rushes.evaluate.suites import MetricSuite, fidelity_meter, fit_meter, world_meter
-from rushes.lab.claims.base import BASE, Arm, Claim
+from rushes.files import write_text
+from rushes.lab.claims.base import Arm, Claim
 from rushes.lab.claims.catalogue import CLAIMS, arms_of, find_claims
 from rushes.lab.claims.clips import FOOTAGE
 from rushes.lab.claims.evidence import FILE, Evidence, Result, Values, result_of
-from rushes.media.files import whole_file
 from rushes.progress import Bar, no_bar
 from rushes.project import stages, training
 from rushes.project.presets import tiny_train
 from rushes.project.project import Project, open_project, run_folder
-from rushes.records import Candidate, stable_hash
+from rushes.records import BASE, Candidate, stable_hash
 from rushes.store.database import Store
-from rushes.training.diagnosis import Rows
-from rushes.training.health import diagnoses
+from rushes.training.health import Rows, diagnoses
 from rushes.training.history import read_history
 from rushes.training.recipe import load_recipe
 
@@ -172,8 +171,7 @@ def _result(arm: Arm, seed: int, out: Path, budget: Budget, earlier: Result | No
         return result_of(stored, stored["values"])
     result = _run(arm, settings, out, made_from)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as partial:
-        partial.write_text(json.dumps({**result.facts, "values": result.values}) + "\n", encoding="utf-8")
+    write_text(path, json.dumps({**result.facts, "values": result.values}) + "\n")
     return result
 
 

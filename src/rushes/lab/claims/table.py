@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from rushes.files import write_json, write_text
 from rushes.lab.claims.base import Claim, Hypothesis, Sighting
 from rushes.lab.claims.evidence import Evidence
 from rushes.lab.claims.verdict import Effect, Measured, Outcome, agree, effect, moderated, outcome, p_value
-from rushes.media.files import whole_file
 from rushes.stats import holm
 
 # The first judge's metrics and what the second one measures of the same thing.
@@ -119,10 +118,8 @@ def write(folder: Path, claims: Sequence[Claim], evidence: Evidence, budget: Map
             for observed in seen
         ],
     }
-    with whole_file(folder / "table.json") as partial:
-        partial.write_text(json.dumps(facts, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    with whole_file(folder / "table.md") as partial:
-        partial.write_text(markdown(claims, table, seen, budget), encoding="utf-8")
+    write_json(folder / "table.json", facts, indent=2)
+    write_text(folder / "table.md", markdown(claims, table, seen, budget))
     return table
 
 

@@ -44,20 +44,16 @@ class AssignmentStore(Accounts):
     """The file of the people, with their items."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        for statement in _TABLES:
-            self._file.execute(statement)
+        super().__init__(path, _TABLES)
 
     def put(self, item: Assignment) -> None:
         """Write an item, new or changed."""
-        marks = ", ".join("?" * len(_NAMES))
-        with self._lock:
-            self._file.execute(f"INSERT OR REPLACE INTO items VALUES ({marks})", astuple(item))
+        marks = ", ".join("?" * len(fields(Assignment)))
+        self.run(f"INSERT OR REPLACE INTO items VALUES ({marks})", *astuple(item))
 
     def drop(self, item: str) -> None:
         """Forget an item that was given back."""
-        with self._lock:
-            self._file.execute("DELETE FROM items WHERE id = ?", (item,))
+        self.run("DELETE FROM items WHERE id = ?", item)
 
     def get(self, item: str) -> Assignment | None:
         """The item with this id, or None."""
@@ -87,13 +83,9 @@ class AssignmentStore(Accounts):
 
     def count(self, annotator: str) -> int:
         """How many items a person has had."""
-        with self._lock:
-            row = self._file.execute("SELECT count(*) FROM items WHERE annotator = ?", (annotator,)).fetchone()
-        return int(row[0])
+        return int(self.first("SELECT count(*) FROM items WHERE annotator = ?", annotator)[0])
 
     def _select(self, where: str, *arguments: object) -> Iterator[Assignment]:
-        with self._lock:
-            rows = self._file.execute(f"SELECT {_COLUMNS} FROM items WHERE {where}", arguments).fetchall()
-        for row in rows:
+        for row in self.run(f"SELECT {_COLUMNS} FROM items WHERE {where}", *arguments):
             values = dict(zip(_NAMES, row, strict=True))
             yield Assignment(**{**values, "swapped": bool(values["swapped"])})

@@ -13,9 +13,9 @@ of d and I(d) what one comparison tells of d: much where the two are close and l
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Floats = NDArray[np.float64]
+from rushes.arrays import Floats
 
 _ROUNDS = 12
 _SETTLED = 1e-6

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Literal
 
-from rushes.formats.scores import HUMAN as SCORE
-from rushes.records import Preference, Score, stable_hash
-from rushes.store.annotators import AGAIN, HUMAN
+from rushes.records import Preference, Score, now, stable_hash
+from rushes.store.annotators import AGAIN, ANNOTATOR, HUMAN
 from rushes.web.accounts import AccessDenied
 from rushes.web.labeling.assignments import Assignment
 
@@ -53,8 +51,8 @@ def rows_of(item: Assignment, given: LabelSubmission, plan: LabelingPlan, segmen
         raise AccessDenied(f"Labels for {', '.join(plan.dimensions)} with {segments} segments each were expected.")
     if not given.event or given.event == given.revises:
         raise AccessDenied("The event has no id of its own.")
-    judge = HUMAN + item.annotator + (AGAIN if item.kind == "repeat" else "")
-    now = datetime.now(UTC).isoformat(timespec="seconds")
+    judge = ANNOTATOR + item.annotator + (AGAIN if item.kind == "repeat" else "")
+    at = now()
     rows: list[Preference | Score] = []
     for dimension, marks in given.labels.items():
         slots = tuple(mark or 0 for mark in marks)
@@ -68,7 +66,7 @@ def rows_of(item: Assignment, given: LabelSubmission, plan: LabelingPlan, segmen
                 segment_s=plan.segment_s,
                 dimension=dimension,
                 supersedes=row_id(item, given.revises, dimension) if given.revises else "",
-                created_at=now,
+                created_at=at,
                 settings_hash=plan.settings_hash,
                 unjudged=tuple(at for at, mark in enumerate(marks) if mark is None),
                 by_slot=slots,
@@ -78,7 +76,7 @@ def rows_of(item: Assignment, given: LabelSubmission, plan: LabelingPlan, segmen
         subject = item.left if (side == "a") != item.swapped else item.right
         id = row_id(item, given.event, f"score {side}")
         rows.append(
-            Score(id, subject, SCORE, value=value, per_segment=(), measured_by=judge, settings_hash=plan.settings_hash)
+            Score(id, subject, HUMAN, value=value, per_segment=(), measured_by=judge, settings_hash=plan.settings_hash)
         )
     return rows
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 
 import numpy as np
 
-from rushes.records import stable_hash
+from rushes.records import seed_of, stable_hash
 from rushes.web.labeling.assignments import Assignment, AssignmentStore, Kind
 from rushes.web.labeling.label_rows import LabelingPlan
 from rushes.web.labeling.vote_table import NONE, UNJUDGED, VoteTable
@@ -28,7 +28,7 @@ class PairSelector:
         Which kind it is goes by the shares of the plan; a kind that has no pair gives way to a new one.
         """
         number = self._assignments.count(annotator)
-        luck = int(stable_hash(["item", self._plan.seed, annotator, number], 8), 16) / 16**8
+        luck = seed_of("item", self._plan.seed, annotator, number) / 16**8
         kinds: list[Kind] = ["new"]
         for kind, share in self._shares():
             if 0 <= luck < share:
@@ -71,7 +71,7 @@ class PairSelector:
         gain = votes.gain[pairs]
         best = pairs[gain >= gain.max() - 1e-6]
         left, right = votes.sides(int(best[np.argmin(self._luck[best])]))
-        return left, right, int(stable_hash(["side", plan.seed, annotator, left, right], 8), 16) % 2 == 1
+        return left, right, seed_of("side", plan.seed, annotator, left, right) % 2 == 1
 
     def _to_repeat(self, annotator: str, assigned: Collection[Assignment]) -> ShownPair | None:
         item = self._assignments.to_repeat(annotator, _BEFORE_REPEAT)

@@ -13,9 +13,9 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from rushes.media.files import whole_file
+from rushes.files import whole_file
 from rushes.records import Preference, stable_hash
-from rushes.store.annotators import AGAIN, HUMAN
+from rushes.store.annotators import AGAIN, ANNOTATOR
 from rushes.store.database import Store
 from rushes.web.labeling.expected_information import gains
 
@@ -96,13 +96,13 @@ class VoteTable:
 
     def _mark(self, event: Preference) -> int | None:
         """Note an event, the latest of a person on a pair; return the pair when that changes the counts."""
-        if not event.judge.startswith(HUMAN) or event.judge.endswith(AGAIN) or event.dimension != self.dimension:
+        if not event.judge.startswith(ANNOTATOR) or event.judge.endswith(AGAIN) or event.dimension != self.dimension:
             return None
         place = self.number(event.left, event.right)
         if place is None:
             return None
         pair, sign = place
-        marks = self.of(event.judge.removeprefix(HUMAN))
+        marks = self.of(event.judge.removeprefix(ANNOTATOR))
         total = sum(event.labels)
         mark = UNJUDGED if len(event.unjudged) == len(event.labels) else sign * ((total > 0) - (total < 0))
         if marks[pair] == mark:

@@ -10,9 +10,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
-from rushes.records import Clip, Decision, stable_hash
+from rushes.records import Clip, Decision, now, stable_hash
 from rushes.store.database import Store
 from rushes.store.decisions import DecisionHistory
 from rushes.web.accounts import AccessDenied, Accounts
@@ -179,12 +178,12 @@ class ReviewSession:
     def _row(self, person: str, answer: ReviewAnswer) -> Decision:
         self.clip(answer.clip)
         id = stable_hash(["review", answer.clip, person, answer.event])
-        now = datetime.now(UTC).isoformat(timespec="seconds")
+        at = now()
         if answer.keep is None:
-            return Decision(id, answer.clip, True, person=True, made_by=person, created_at=now, withdrawn=True)
+            return Decision(id, answer.clip, True, person=True, made_by=person, created_at=at, withdrawn=True)
         reason, caption = (" ".join(text.split()) for text in (answer.reason, answer.caption))
         return Decision(
-            id, answer.clip, answer.keep, reason=reason, caption=caption, person=True, made_by=person, created_at=now
+            id, answer.clip, answer.keep, reason=reason, caption=caption, person=True, made_by=person, created_at=at
         )
 
     def _stored(self, id: str) -> bool:

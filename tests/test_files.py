@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rushes.media.files import MediaError, content_hash, whole_file
+from rushes.files import MediaError, content_hash, whole_file, write_json, write_text
 
 
 def test_hash_of_a_file_is_that_of_its_bytes(tmp_path: Path) -> None:
@@ -31,3 +31,12 @@ def test_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
 
 def test_media_error_is_a_value_error() -> None:
     assert issubclass(MediaError, ValueError)
+
+
+def test_json_is_written_whole_and_without_nan(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"é": [1]})
+    assert (tmp_path / "a.json").read_text() == '{\n "\\u00e9": [\n  1\n ]\n}\n'
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "a.json", float("nan"))
+    write_text(tmp_path / "b", "é")
+    assert (tmp_path / "b").read_bytes() == "é".encode() and len(list(tmp_path.iterdir())) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import secrets
 from collections.abc import Iterator
@@ -64,3 +65,14 @@ def _force_to_disk(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a whole text file in UTF-8; raises as `whole_file` does."""
+    with whole_file(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | os.PathLike[str], value: object, indent: int = 1) -> None:
+    """Write a whole JSON file with a line's end; raises as `whole_file` does, and ValueError for a NaN in `value`."""
+    write_text(path, json.dumps(value, indent=indent, allow_nan=False) + "\n")

@@ -1,0 +1,13 @@
+"""What arrays are called in signatures."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Frames = NDArray[np.uint8]
+"""Frames of a clip [F,H,W,3], or one of them [H,W,3], RGB."""
+
+Floats = NDArray[np.float64]
+Reals = NDArray[np.floating]
+"""Of any precision."""

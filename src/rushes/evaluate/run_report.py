@@ -15,8 +15,7 @@ from rushes.config.renamed import with_names_of_today
 from rushes.evaluate.result import ComparedSystems, ComparedVideo, EvaluateResult, build_report, stored_video
 from rushes.records import Candidate, Clip, Run
 from rushes.report import curves
-from rushes.report.card import read_result
-from rushes.report.card_page import card_section
+from rushes.report.card import card_section, read_result
 from rushes.report.model import LabelSummary, MetricRow, Report, ReportArm, Step
 from rushes.store.database import Store
 

@@ -6,12 +6,16 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
 
-from .projects import command, contents, finished, project, small, stages, stop, whole  # noqa: F401
+from .projects import command, contents, finished, project, rushes, small, stages, stop, whole  # noqa: F401
+
+if TYPE_CHECKING:
+    import torch
+    from playwright.sync_api import Browser
 
 # Before torch is imported: stored curves are exact only for one number of threads.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -54,7 +58,7 @@ def real_data() -> Path:
 
 
 @pytest.fixture
-def cuda() -> Any:
+def cuda() -> torch.device:
     """The GPU that the tests marked `cuda` run on."""
     import torch
 
@@ -73,7 +77,7 @@ def chromium() -> str:
 
 
 @pytest.fixture(scope="session")
-def browser(chromium: str) -> Iterator[Any]:
+def browser(chromium: str) -> Iterator[Browser]:
     """The one browser of all tests: its driver can run once in a process."""
     playwright = pytest.importorskip("playwright.sync_api")
     with playwright.sync_playwright() as driver:

@@ -17,17 +17,18 @@ from dataclasses import dataclass
 from functools import partial
 from inspect import signature
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE)]
+if not __package__:  # run as a program
+    sys.path[:0] = [str(HERE.parents[1])]
 
-import tiny_pipelines as tiny  # noqa: E402
-from fake_gpu import NAME, fake_gpu  # noqa: E402
+from tests.backbones import tiny_pipelines as tiny  # noqa: E402
+from tests.backbones.fake_gpu import NAME, fake_gpu  # noqa: E402
 
 from rushes.backbones import hunyuan, inflated_sd  # noqa: E402
 from rushes.backbones.base import LoadOptions  # noqa: E402
@@ -43,6 +44,7 @@ from rushes.project.project import make_trainable  # noqa: E402
 from rushes.store.latents import first_frame_key, still_key  # noqa: E402
 from rushes.training import loop  # noqa: E402
 from rushes.training.comparison import Comparison, View  # noqa: E402
+from rushes.training.parallel import ALONE  # noqa: E402
 
 CAPTION, NEGATIVE = "a red ball falls", "blurry"
 # height, width and frames that the release is made for
@@ -83,7 +85,7 @@ class StandIn(Released):
             "LlamaTokenizerFast": tiny.image_tokenizer if from_image else tiny.word_tokenizer,
             "Qwen2TokenizerFast": lambda: tiny.word_tokenizer(tiny.CHAT),
             "GemmaTokenizerFast": tiny.word_tokenizer,
-            "ByT5Tokenizer": self.cls("tokenizer_2") if self.has("tokenizer_2") else None,
+            "ByT5Tokenizer": lambda: self.cls("tokenizer_2")(),
             "CLIPImageProcessor": partial(_clip_images, 336 if from_image else 224),
             "SiglipImageProcessor": _siglip_images,
         }
@@ -233,12 +235,12 @@ class Run:
     def train(self, tune: str, shape: str) -> dict[str, Any]:
         """A step of the trainer's: the reference's errors, losses, gradients, AdamW."""
         backbone, device = self.backbone, self.backbone.device
-        gradients = "two_pass" if shape == "segments" else "stash"
+        gradients: Literal["two_pass", "stash"] = "two_pass" if shape == "segments" else "stash"
         settings = TrainSettings(tune=tune, rank=32, batch=1, gradients=gradients, held_out=0, deterministic=False)
         network = backbone.network
         make_trainable(backbone, settings)
         data = loop.Data([self._comparison(shape)], [], cast(Any, self._latents(shape)), TimeDraw())
-        work = loop._prepare(backbone, data, settings, 0, loop.ALONE)
+        work = loop._prepare(backbone, data, settings, 0, ALONE)
         seen: dict[str, Any] = {}
 
         def looked(*_: Any) -> None:

@@ -75,8 +75,19 @@ def test_a_bank_has_the_errors_of_the_noisy_frame(tiny_model: Models, tmp_path: 
     model = tiny_model("cogvideox_i2v")
     latents = stored(model, tmp_path / "latents")
     one = comparison(3)
-    common = {"weights": "w", "latents": latents, "backbone": model, "seed": 0, "times": TIMES}
-    banks = {noise: open_bank(tmp_path / "bank", 2, **common, first_frame_noise=noise) for noise in ((), PUBLISHED)}
+    banks = {
+        noise: open_bank(
+            tmp_path / "bank",
+            2,
+            weights="w",
+            latents=latents,
+            backbone=model,
+            seed=0,
+            times=TIMES,
+            first_frame_noise=noise,
+        )
+        for noise in ((), PUBLISHED)
+    }
     assert banks[()].entries.fingerprint != banks[PUBLISHED].entries.fingerprint
     found = {}
     for noise, bank in banks.items():

@@ -18,7 +18,8 @@ from rushes.backbones.loading import load_backbone
 from rushes.backbones.pipeline import DiffusersBackbone
 from rushes.backbones.texts import TextCache
 
-from .test_pipelines import BACKBONE, CAPTIONS, MAKERS
+from .test_pipelines import CAPTIONS
+from .tiny_pipelines import BACKBONE, MAKERS
 
 WORDS = [*CAPTIONS, "", "\ud800 小球"]
 
@@ -61,7 +62,7 @@ def test_a_second_start_reads_nothing(
 
 def test_only_what_is_new_is_read(tiny_folder: Callable[[str], Path], tmp_path: Path) -> None:
     started("wan", tiny_folder("wan"), tmp_path).prepare(CAPTIONS)
-    model, read = started("wan", tiny_folder("wan"), tmp_path), []
+    model, read = started("wan", tiny_folder("wan"), tmp_path), list[str]()
     usual = model.read
     model.read = lambda captions: (read.extend(captions), usual(captions))[1]  # type: ignore[method-assign, func-returns-value]
     model.prepare([*CAPTIONS, "a new caption", "a new caption"])

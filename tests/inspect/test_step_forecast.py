@@ -112,7 +112,7 @@ def peak_of(model: Any, ask: tuple[torch.Tensor, torch.Tensor, Condition]) -> in
     held += [p.grad for p in model.network.parameters() if p.grad is not None]
     with Meter(held) as meter:
         model.predict(*ask).pow(2).mean().backward()
-    return meter.peak
+    return int(meter.peak)
 
 
 @pytest.mark.parametrize("bits", ["8bit", "4bit"])

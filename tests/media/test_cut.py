@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,7 @@ from rushes.media.cut import Span, cut_pieces
 from rushes.media.files import MediaError, content_hash
 from rushes.media.read import decode, probe, read_video
 
-MakeVideo = Callable[..., Path]
-Counting = Callable[..., np.ndarray]
-Indices = Callable[[np.ndarray], list[int]]
+from .conftest import Counting, Indices, MakeVideo
 
 
 def pieces(path: Path, spans: list[Span], folder: Path, crf: int = 12) -> list[Path]:

@@ -16,10 +16,10 @@ from rushes.config.tables import ObjectiveSettings
 from rushes.objectives.diagnostics import diagnose
 from rushes.objectives.links import LINKS
 from rushes.objectives.losses import ViewErrors, loss
-from rushes.objectives.terms import ALONE, Link, Reduction, Term, TermBatch
+from rushes.objectives.terms import ALONE, Link, Reduction, Term
 
-MakeBatch = Callable[[Sequence[Sequence[Term]], int], TermBatch]
-MakeErrors = Callable[..., ViewErrors]
+from .conftest import MakeBatch, MakeErrors
+
 BETA = 10.0
 REDUCTIONS: tuple[Reduction, ...] = ("clip", "segment", "sum_inside")
 BY_HAND: dict[str, Callable[[float], float]] = {
@@ -95,11 +95,12 @@ def test_gradient_by_hand(link: str, make_batch: MakeBatch, make_errors: MakeErr
     errors, labels = make_errors(3, 2, 3), (1, 1, -1)
     terms = make_batch([[pair(labels, link, smoothing=0.1)]] * 3, 2)
     (g,) = torch.autograd.grad(loss(errors, terms), errors.policy_BVF)
-    slope = {
+    slopes: dict[str, Callable[[float], float]] = {
         "logistic": lambda x: -1 / (1 + math.exp(x)),
         "ipo": lambda x: 2 * x - 1,
         "hinge": lambda x: -1.0 if x < 1 else 0.0,
-    }[link]
+    }
+    slope = slopes[link]
     for b, x in enumerate(logits_by_hand(errors, [labels] * 3, "clip", own=False)):
         expected = (0.9 * slope(x) - 0.1 * slope(-x)) / 3 * np.outer([1, -1], labels) * (-BETA / 2 / 3)
         np.testing.assert_allclose(g[b].numpy(), expected, rtol=1e-12)

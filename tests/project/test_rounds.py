@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,9 +13,11 @@ from rushes.project import labels, stages, training
 from rushes.project.project import Project, load_run, load_start, open_project, run_folder
 from rushes.records import Run
 
+from ..projects import SmallProject
+
 
 @pytest.fixture
-def opened(finished: Path, tmp_path: Path, small: SimpleNamespace) -> Project:
+def opened(finished: Path, tmp_path: Path, small: SmallProject) -> Project:
     """A copy of a project that has one finished run, `realdpo`, and two takes of each of six clips by the base."""
     return open_project(Path(shutil.copytree(finished, tmp_path / "project")), small.settings)
 

@@ -6,12 +6,13 @@ import os
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 from safetensors.torch import save_file
 
 from rushes.backbones.adapters import add_lora
-from rushes.backbones.base import LoadOptions
+from rushes.backbones.base import LoadOptions, Precision
 from rushes.backbones.wan import load
 from rushes.config.tables import TrainSettings
 from rushes.noise.draws import TimeDraw, seeded
@@ -19,7 +20,7 @@ from rushes.objectives.terms import Term
 from rushes.project.jobs import whole_weights
 from rushes.store.latents import LatentStore
 from rushes.training.bank import fill, open_bank
-from rushes.training.choice import GradientStrategy
+from rushes.training.choice import GradientStrategy, Mode
 from rushes.training.comparison import Comparison, View
 from rushes.training.loop import Data, train
 from rushes.training.parallel import Ranks, joined
@@ -32,10 +33,10 @@ STEPS = 6
 class Case:
     """How a run is trained; `alone` is how one process trains it for comparison."""
 
-    parallel: str = "shard"
-    gradients: str = "joint"
+    parallel: Literal["replicate", "shard"] = "shard"
+    gradients: Mode = "joint"
     batch: int = 3
-    dtype: str = "float32"
+    dtype: Precision = "float32"
     tune: str = "lora"
     bank: int = 0
 
@@ -79,9 +80,11 @@ def run(folder: Path, model: str, case: Case, ranks: Ranks) -> None:
         backbone.network.requires_grad_(True)
     backbone.network.eval()
     if case.bank:
-        args = {"seed": 2, "times": data.times}
-        bank = open_bank(folder / "bank", case.bank, weights="", latents=data.latents, backbone=backbone, **args)
-        fill(bank, ranks.share(data.comparisons), backbone, data.latents, way=GradientStrategy("two_pass"), **args)
+        bank = open_bank(
+            folder / "bank", case.bank, weights="", latents=data.latents, backbone=backbone, seed=2, times=data.times
+        )
+        share, way = ranks.share(data.comparisons), GradientStrategy("two_pass")
+        fill(bank, share, backbone, data.latents, seed=2, times=data.times, way=way)
         ranks.wait()
         data = replace(data, bank=bank.read_again())
     settings = TrainSettings(

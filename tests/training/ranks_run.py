@@ -23,10 +23,11 @@ spec.loader.exec_module(workshop)
 def main(folder: Path, steps: int, parallel: str, gradients: str) -> None:
     """Train, or go on, on comparisons with ties, labels per segment and unequal numbers of views."""
     torch.set_num_threads(1)
-    settings = TrainSettings(
-        steps=steps, batch=5, lr=1e-3, checkpoint_every=3, reference="ema", ema=0.9, warmup=0, decay="none",
-        clip_norm=0.5, parallel=parallel, gradients=gradients, weights_ema=0.9, caption_dropout=0.3,
-    )  # fmt: skip
+    settings = TrainSettings.model_validate({
+        "steps": steps, "batch": 5, "lr": 1e-3, "checkpoint_every": 3, "reference": "ema", "ema": 0.9, "warmup": 0,
+        "decay": "none", "clip_norm": 0.5, "parallel": parallel, "gradients": gradients, "weights_ema": 0.9,
+        "caption_dropout": 0.3,
+    })  # fmt: skip
     with joined() as ranks:
         if ranks.first and not (folder / "latents").exists():
             workshop.uneven_data(folder)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,21 +12,19 @@ from rushes.config.tables import TrainSettings
 from rushes.training import checkpoint
 from rushes.training.average import Average
 from rushes.training.loop import Data, train
-from rushes.training.watch import RunMonitor, Sampler
+from rushes.training.watch import NOBODY, RunMonitor, Sampler
 
-DataIn = Callable[..., Data]
-Small = Callable[..., TinyBackbone]
+from .conftest import DataIn, Small
+
 Weights = dict[str, torch.Tensor]
 DECAY = 0.3  # above the warm-up's 2/11 and 3/12, below its 4/13
 
 
-def run(
-    backbone: TinyBackbone, data: Data, folder: Path, watch: RunMonitor | None = None, **changes: object
-) -> Weights:
+def run(backbone: TinyBackbone, data: Data, folder: Path, watch: RunMonitor | None = None, **changes: Any) -> Weights:
     settings = TrainSettings(
         **{"batch": 2, "lr": 1e-2, "checkpoint_every": 2, "warmup": 0, "decay": "none", "gradients": "joint", **changes}
-    )  # type: ignore[arg-type]
-    train(backbone, data, settings, folder, seed=0, identity="", **({"watch": watch} if watch else {}))
+    )
+    train(backbone, data, settings, folder, seed=0, identity="", watch=watch or NOBODY)
     return {name: p.detach().clone() for name, p in backbone.network.named_parameters()}
 
 
@@ -45,7 +43,7 @@ def test_what_is_written_is_the_average_over_the_steps(tmp_path: Path, small: Sm
 
 def test_a_run_with_an_average_goes_on_to_the_bit(tmp_path: Path, small: Small, data_in: DataIn) -> None:
     data = data_in(tmp_path, held_out=2)
-    on = {"weights_ema": 0.9, "caption_dropout": 0.5}
+    on: dict[str, Any] = {"weights_ema": 0.9, "caption_dropout": 0.5}
     whole = run(small(), data, tmp_path / "whole", steps=6, **on)
     run(small(), data, tmp_path / "parts", steps=4, **on)
     parts = run(small(), data, tmp_path / "parts", steps=6, **on)

@@ -15,11 +15,10 @@ from rushes.objectives.losses import ViewErrors, loss
 from rushes.objectives.safeguards import guarded
 from rushes.objectives.terms import Term
 from rushes.training.batches import Batch
-from rushes.training.gradients import Mode, backward, plain_errors, row_errors
+from rushes.training.choice import Mode
+from rushes.training.gradients import backward, plain_errors, row_errors
 
-Small = Callable[..., TinyBackbone]
-Rows = Callable[..., Batch]
-Referenced = Callable[[Batch], Tensor]
+from .conftest import Referenced, Rows, Small
 
 BETA = 3.0
 ONES, MIXED, OTHER, TIE = (1, 1, 1, 1), (0, 1, -1, 1), (1, 1, 0, -1), (0, 0, 0, 0)

@@ -55,6 +55,20 @@ from rushes.cli import main
 main(arguments)
 """
 
+# The command line of a machine that has no torch; sys.argv holds the arguments.
+WITHOUT_TORCH = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "torch":
+            raise ImportError("torch is blocked")
+
+sys.meta_path.insert(0, Blocked())
+from rushes.cli import main
+main()
+"""
+
 # before the nth file of which the path has `part` gets its name, or after the nth commit of rows of a kind
 STOP = """
 seen = 0

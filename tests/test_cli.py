@@ -21,29 +21,17 @@ from rushes.config.files import load_settings
 from rushes.media.write import write_video
 from rushes.store.database import SCHEMA, Store
 
-from .projects import Rushes
+from .projects import WITHOUT_TORCH, Rushes
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TINY = (
     *("--set", "footage.clips=6", "--set", "footage.eval_prompts=6", "--set", "generate.steps=1"),
     *("--set", "train.steps=2", "--set", "train.batch=2", "--set", "evaluate.prompts=6", "--set", "evaluate.steps=1"),
 )
-WITHOUT_TORCH = """
-import sys
-
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] == "torch":
-            raise ImportError("torch is blocked")
-
-sys.meta_path.insert(0, Blocked())
-from rushes.cli import main
-main()
-"""
 
 
 @pytest.fixture
-def refused(rushes: Callable[..., tuple[int, str, str]]) -> Callable[..., str]:
+def refused(rushes: Rushes) -> Callable[..., str]:
     """Run a command that must fail with exit code 2, nothing on standard output and no traceback; what it says."""
 
     def run(*arguments: object) -> str:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rushes.backbones.adapters import add_lora, merge_lora
-from rushes.backbones.base import Condition, LoadOptions, ReadsTogether
+from rushes.backbones.base import Condition, LoadOptions, Precision, ReadsTogether
 from rushes.backbones.loading import backbone_table, load_backbone
 from rushes.backbones.pipeline import DiffusersBackbone
 from rushes.backbones.sampling import sample
@@ -369,7 +369,7 @@ def test_checkpointing_changes_no_gradient(name: str, tiny_folder: Callable[[str
 
 @every_model
 @pytest.mark.parametrize("dtype", ["bfloat16", "mixed"])
-def test_half_precision_answers_as_whole(name: str, dtype: Any, tiny_folder: Callable[[str], Path]) -> None:
+def test_half_precision_answers_as_whole(name: str, dtype: Precision, tiny_folder: Callable[[str], Path]) -> None:
     whole: Any = load_backbone(BACKBONE[name], str(tiny_folder(name)))
     half: Any = load_backbone(BACKBONE[name], str(tiny_folder(name)), LoadOptions(dtype=dtype))
     condition = condition_for(whole, mode_of(whole))

@@ -13,20 +13,7 @@ import pytest
 
 from rushes.media.write import write_video
 
-from ..projects import Rushes
-
-WITHOUT_TORCH = """
-import sys
-
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] == "torch":
-            raise ImportError("torch is blocked")
-
-sys.meta_path.insert(0, Blocked())
-from rushes.cli import main
-main()
-"""
+from ..projects import WITHOUT_TORCH, Rushes
 
 
 @pytest.fixture(scope="module")

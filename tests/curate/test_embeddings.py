@@ -78,7 +78,7 @@ def test_an_outage_keeps_what_came_before(fake: FakeEndpoint, answers: Path, qui
     ],
     ids=["too few", "two lengths", "text", "empty", "not a number", "no list"],
 )
-def test_what_is_no_embedding_is_refused(data: Any, fake: FakeEndpoint, answers: Path, quick: None) -> None:
+def test_what_is_no_embedding_is_refused(data: object, fake: FakeEndpoint, answers: Path, quick: None) -> None:
     fake.answer = lambda request: Does(body=json.dumps({"data": data, "usage": {}}))
     with pytest.raises(EndpointError, match="not of the kind asked for"):
         embedded(make_embedder(by_endpoint(fake), answers, "diversity"), ["a", "b"], answers)

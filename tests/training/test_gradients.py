@@ -13,7 +13,7 @@ from rushes.backbones.base import Backbone
 from rushes.backbones.tiny import TinyBackbone
 from rushes.objectives.losses import ViewErrors, loss
 from rushes.objectives.safeguards import guarded
-from rushes.objectives.terms import Term
+from rushes.objectives.terms import Reduction, Term
 from rushes.training.batches import Batch
 from rushes.training.choice import Mode
 from rushes.training.gradients import backward, plain_errors, row_errors
@@ -32,7 +32,7 @@ def against(losers: int, weight: float | None = None) -> list[Term]:
     ]
 
 
-def pair(labels: tuple[int, ...], reduction: Any = "clip", **more: Any) -> list[Term]:
+def pair(labels: tuple[int, ...], reduction: Reduction = "clip", **more: Any) -> list[Term]:
     return [Term("level", (1.0, -1.0), labels, BETA, reduction=reduction, **more)]
 
 

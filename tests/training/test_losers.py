@@ -15,7 +15,7 @@ from rushes.backbones.tiny import TinyBackbone
 from rushes.config.tables import ObjectiveSettings, TrainSettings
 from rushes.objectives.losses import ViewErrors, loss
 from rushes.objectives.safeguards import guarded
-from rushes.objectives.terms import Term
+from rushes.objectives.terms import Reduction, Term
 from rushes.training.batches import Batch
 from rushes.training.choice import Mode
 from rushes.training.gradients import backward, row_errors
@@ -29,7 +29,7 @@ ONES, MIXED = (1, 1, 1, 1), (0, 1, -1, 1)
 BETA = 3.0
 
 
-def pair(labels: tuple[int, ...], reduction: Any = "clip") -> list[Term]:
+def pair(labels: tuple[int, ...], reduction: Reduction = "clip") -> list[Term]:
     return [Term("level", (1.0, -1.0), labels, BETA, reduction=reduction)]
 
 

@@ -23,9 +23,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-HERE = Path(__file__).resolve().parent
 if not __package__:  # run as a program
-    sys.path[:0] = [str(HERE.parents[1])]
+    sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
 
 from tests.backbones import tiny_pipelines as tiny  # noqa: E402
 from tests.backbones.fake_gpu import NAME, fake_gpu  # noqa: E402

@@ -6,16 +6,30 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
 
-from rushes.cli import main
+from .projects import (  # noqa: F401
+    WITHOUT_TORCH,
+    WithoutTorch,
+    command,
+    contents,
+    finished,
+    project,
+    rushes,
+    small,
+    stages,
+    stop,
+    whole,
+)
 
-from .projects import command, contents, finished, project, small, stages, stop, whole  # noqa: F401
+if TYPE_CHECKING:
+    import torch
+    from playwright.sync_api import Browser
 
 # Before torch is imported: stored curves are exact only for one number of threads.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -72,39 +86,8 @@ def short_bench(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return short
 
 
-Command = Callable[..., tuple[int, str, str]]
-WITHOUT_TORCH = """
-import sys
-
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] == "torch":
-            raise ImportError("torch is blocked")
-
-sys.meta_path.insert(0, Blocked())
-from rushes.cli import main
-main()
-"""
-
-
-@pytest.fixture
-def rushes(capsys: pytest.CaptureFixture[str]) -> Command:
-    """Run a command in this process: exit code, standard output, standard error."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        code = 0
-        try:
-            main([str(text) for text in arguments])
-        except SystemExit as end:
-            code = int(end.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
-
-
 @pytest.fixture(scope="session")
-def without_torch() -> Callable[..., subprocess.CompletedProcess[str]]:
+def without_torch() -> WithoutTorch:
     """Run a command in a process of its own that cannot import torch."""
 
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -116,7 +99,7 @@ def without_torch() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 
 @pytest.fixture
-def cuda() -> Any:
+def cuda() -> torch.device:
     """The GPU that the tests marked `cuda` run on."""
     import torch
 
@@ -135,7 +118,7 @@ def chromium() -> str:
 
 
 @pytest.fixture(scope="session")
-def browser(chromium: str) -> Iterator[Any]:
+def browser(chromium: str) -> Iterator[Browser]:
     """The one browser of all tests: its driver can run once in a process."""
     playwright = pytest.importorskip("playwright.sync_api")
     with playwright.sync_playwright() as driver:

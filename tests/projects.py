@@ -6,15 +6,16 @@ import json
 import shutil
 import signal
 import sqlite3
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 from safetensors.torch import load_file
 
+from rushes.cli import main
 from rushes.config.tables import (
     EvaluateSettings,
     FootageSettings,
@@ -55,6 +56,21 @@ from rushes.cli import main
 main(arguments)
 """
 
+# The command line of a machine that has no torch; sys.argv holds the arguments.
+WITHOUT_TORCH = """
+import subprocess
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "torch":
+            raise ImportError("torch is blocked")
+
+sys.meta_path.insert(0, Blocked())
+from rushes.cli import main
+main()
+"""
+
 # before the nth file of which the path has `part` gets its name, or after the nth commit of rows of a kind
 STOP = """
 seen = 0
@@ -93,8 +109,14 @@ class Result:
     err: str
 
 
+class Command(Protocol):
+    """Run the command line with these arguments, after the text of a program `before`."""
+
+    def __call__(self, *arguments: object, before: str = "") -> Result: ...
+
+
 @pytest.fixture(scope="session")
-def command(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Result]:
+def command(tmp_path_factory: pytest.TempPathFactory) -> Command:
     """Run the command line in a process of its own, forked from one that has imported all of it."""
     folder = tmp_path_factory.mktemp("output")
 
@@ -108,10 +130,40 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Result]:
     return run
 
 
-@pytest.fixture(scope="session")
-def stop() -> Callable[..., str]:
+class Rushes(Protocol):
+    """Run a command in this process: exit code, standard output, standard error."""
+
+    def __call__(self, *arguments: object) -> tuple[int, str, str]: ...
+
+
+@pytest.fixture
+def rushes(capsys: pytest.CaptureFixture[str]) -> Rushes:
+    def run(*arguments: object) -> tuple[int, str, str]:
+        code = 0
+        try:
+            main([str(text) for text in arguments])
+        except SystemExit as end:
+            code = int(end.code or 0)
+        output = capsys.readouterr()
+        return code, output.out, output.err
+
+    return run
+
+
+class WithoutTorch(Protocol):
+    """Run a command in a process of its own that cannot import torch."""
+
+    def __call__(self, *arguments: object) -> subprocess.CompletedProcess[str]: ...
+
+
+class Stop(Protocol):
     """Program text that stops the command at the nth time that a file or a commit of this name is there."""
 
+    def __call__(self, part: str, nth: int = 1, by: signal.Signals = signal.SIGKILL) -> str: ...
+
+
+@pytest.fixture(scope="session")
+def stop() -> Stop:
     def make(part: str, nth: int = 1, by: signal.Signals = signal.SIGKILL) -> str:
         return f"part, nth, stop = {part!r}, {nth}, {int(by)}\n{STOP}"
 
@@ -130,14 +182,20 @@ def new_project(folder: Path, settings: Settings) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def small() -> SimpleNamespace:
+class SmallProject:
     """Settings that make a project of seconds, and a project folder with any settings."""
-    return SimpleNamespace(settings=SMALL, new_project=new_project)
+
+    settings = SMALL
+    new_project = staticmethod(new_project)
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory, command: Callable[..., Result]) -> Path:
+def small() -> SmallProject:
+    return SmallProject()
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, command: Command) -> Path:
     """A project that went through all stages without a stop. Do not write to it."""
     folder = new_project(tmp_path_factory.mktemp("finished") / "project", SMALL)
     result = command("run", folder, "--json")
@@ -154,7 +212,7 @@ class Stage:
 
 
 @pytest.fixture(scope="session")
-def stages(tmp_path_factory: pytest.TempPathFactory, command: Callable[..., Result]) -> dict[str, Stage]:
+def stages(tmp_path_factory: pytest.TempPathFactory, command: Command) -> dict[str, Stage]:
     """Every stage of a project that went through them by one command each, without a stop."""
     folder = tmp_path_factory.mktemp("stages")
     at, found = new_project(folder / "new", SMALL), {}
@@ -166,8 +224,11 @@ def stages(tmp_path_factory: pytest.TempPathFactory, command: Callable[..., Resu
     return found
 
 
+ReadContents = Callable[[Path], dict[str, Any]]  # of each kind of rows and of each file, in any form that has an ==
+
+
 @pytest.fixture(scope="session")
-def contents() -> Callable[[Path], dict[str, Any]]:
+def contents() -> ReadContents:
     """Everything in a project that must be the same however often its stages were stopped."""
     return read_contents
 

@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +20,8 @@ from rushes.config.files import load_settings
 from rushes.media.write import write_video
 from rushes.store.database import SCHEMA, Store
 
+from .projects import Rushes, WithoutTorch
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 TINY = (
     *("--set", "footage.clips=6", "--set", "footage.eval_prompts=6", "--set", "generate.steps=1"),
@@ -29,7 +30,7 @@ TINY = (
 
 
 @pytest.fixture
-def refused(rushes: Callable[..., tuple[int, str, str]]) -> Callable[..., str]:
+def refused(rushes: Rushes) -> Callable[..., str]:
     """Run a command that must fail with exit code 2, nothing on standard output and no traceback; what it says."""
 
     def run(*arguments: object) -> str:
@@ -57,7 +58,7 @@ def project(tmp_path: Path, trained: Path) -> Path:
 
 
 @pytest.fixture
-def empty(tmp_path: Path, rushes: Callable[..., Any]) -> Path:
+def empty(tmp_path: Path, rushes: Rushes) -> Path:
     """A project that was only begun."""
     assert rushes("init", tmp_path / "empty")[0] == 0
     return tmp_path / "empty"
@@ -70,7 +71,7 @@ def lines(text: str) -> list[str]:
 # what goes where
 
 
-def test_json_is_one_object_and_all_else_is_on_standard_error(project: Path, rushes: Callable[..., Any]) -> None:
+def test_json_is_one_object_and_all_else_is_on_standard_error(project: Path, rushes: Rushes) -> None:
     keys = {
         ("run",): {"import", "generate", "train", "run", "metrics", "seconds", "seed", "version", "report"},
         ("import",): {"clips", "held_out"},
@@ -91,7 +92,7 @@ def test_json_is_one_object_and_all_else_is_on_standard_error(project: Path, rus
     assert all(set(row) == {"name", "paper", "needs", "backbones"} for row in json.loads(out))
 
 
-def test_metrics_have_the_promised_keys_and_finite_values(project: Path, rushes: Callable[..., Any]) -> None:
+def test_metrics_have_the_promised_keys_and_finite_values(project: Path, rushes: Rushes) -> None:
     path = project / "reports" / "realdpo.json"
     summary = json.loads(path.read_text(), parse_constant=pytest.fail)
     assert {"bad_frames", "physics_error", "artifacts", "dynamic_degree"} <= set(summary["metrics"])
@@ -107,19 +108,19 @@ def test_metrics_have_the_promised_keys_and_finite_values(project: Path, rushes:
     assert code == 0 and out.startswith("report: ")
 
 
-def test_stages_say_one_line_each_where_there_is_no_terminal(empty: Path, rushes: Callable[..., Any]) -> None:
+def test_stages_say_one_line_each_where_there_is_no_terminal(empty: Path, rushes: Rushes) -> None:
     code, out, err = rushes("import", empty, *TINY)
     assert (code, out, err) == (0, "clips: 12\nheld_out: 6\n", "import: 12\n")
 
 
-def test_bar_moves_on_a_terminal(empty: Path, rushes: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bar_moves_on_a_terminal(empty: Path, rushes: Rushes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rushes.cli.console.screen", Console(stderr=True, force_terminal=True, width=100))
     code, out, err = rushes("import", empty, *TINY, "--json")
     assert code == 0 and json.loads(out).items() >= {"clips": 12, "held_out": 6}.items()
     assert "import" in err and "12/12" in err
 
 
-def test_help_names_exit_codes_and_every_command(rushes: Callable[..., Any]) -> None:
+def test_help_names_exit_codes_and_every_command(rushes: Rushes) -> None:
     code, out, _ = rushes("--help")
     assert code == 0
     for word in (
@@ -159,9 +160,7 @@ def test_unknown_words_are_answered_with_known_ones(
 # without torch
 
 
-def test_reports_rows_and_help_need_no_torch(
-    project: Path, without_torch: Callable[..., subprocess.CompletedProcess[str]]
-) -> None:
+def test_reports_rows_and_help_need_no_torch(project: Path, without_torch: WithoutTorch) -> None:
     (project / "reports" / "realdpo.html").unlink()
     for arguments in (("--help",), ("report", project), ("export", project, "--out", project / "out")):
         result = without_torch(*arguments)
@@ -264,9 +263,7 @@ def test_torn_shard_of_latents_is_named(project: Path, refused: Callable[..., st
     main(["train", str(project), *TINY])
 
 
-def test_weights_that_are_damaged_are_named(
-    project: Path, refused: Callable[..., str], rushes: Callable[..., Any]
-) -> None:
+def test_weights_that_are_damaged_are_named(project: Path, refused: Callable[..., str], rushes: Rushes) -> None:
     weights = project / "runs" / "realdpo" / "weights.safetensors"
     whole = weights.read_bytes()
     weights.write_bytes(whole[:5000])
@@ -288,7 +285,7 @@ def test_run_keeps_its_name_to_itself(project: Path, refused: Callable[..., str]
     main(["train", str(project), *TINY, "--set", "train.learning_rate=1e-4", "--set", "train.name=other"])
 
 
-def test_other_recipe_brings_its_own_settings(project: Path, rushes: Callable[..., Any]) -> None:
+def test_other_recipe_brings_its_own_settings(project: Path, rushes: Rushes) -> None:
     shorter = ("--set", "train.steps=1", "--set", "train.batch=2", *TINY[:4], *TINY[-4:])
     assert rushes("train", project, "--recipe", "sft", *shorter)[0] == 0
     assert rushes("evaluate", project, "--run", "sft", *shorter)[0] == 0
@@ -307,9 +304,7 @@ def test_other_recipe_brings_its_own_settings(project: Path, rushes: Callable[..
 # settings files
 
 
-def test_settings_file_and_project_that_differ(
-    tmp_path: Path, rushes: Callable[..., Any], refused: Callable[..., str]
-) -> None:
+def test_settings_file_and_project_that_differ(tmp_path: Path, rushes: Rushes, refused: Callable[..., str]) -> None:
     file = tmp_path / "mine.toml"
     file.write_text("[footage]\nclips = 6\n[train]\nsteps = 0\n")
     assert "train.steps" in refused("run", file, "--out", tmp_path / "out")
@@ -336,9 +331,7 @@ def test_example_without_its_data_says_where_to_get_them(tmp_path: Path, refused
 
 
 @pytest.mark.slow
-def test_example_of_real_clips_runs(
-    real_data: Path, short_bench: Path, tmp_path: Path, rushes: Callable[..., Any]
-) -> None:
+def test_example_of_real_clips_runs(real_data: Path, short_bench: Path, tmp_path: Path, rushes: Rushes) -> None:
     out = tmp_path / "out"
     folders = ("--footage", real_data / "realaction" / "train", "--prompts", short_bench, "--out", out)
     short = ("--set", "train.steps=2", "--set", "evaluate.prompts=3", "--set", "evaluate.steps=4", "--json")
@@ -365,7 +358,7 @@ def film(path: Path, frames: int = 20, fps: float = 8, seed: int = 0) -> Path:
     return path
 
 
-def test_folder_of_clips_from_init_to_report(tmp_path: Path, rushes: Callable[..., Any]) -> None:
+def test_folder_of_clips_from_init_to_report(tmp_path: Path, rushes: Rushes) -> None:
     clips = [film(tmp_path / "clips" / f"{k}.mp4", seed=k) for k in range(6)]
     (tmp_path / "clips" / "captions.txt").write_text("".join(f"square {path.stem} drifts\n" for path in clips))
     assert rushes("init", tmp_path / "project", "--footage", tmp_path / "clips", "--recipe", "sft")[0] == 0
@@ -377,9 +370,7 @@ def test_folder_of_clips_from_init_to_report(tmp_path: Path, rushes: Callable[..
     assert Path(facts["report"]).is_file()
 
 
-def test_captions_that_are_missing_or_miscounted(
-    tmp_path: Path, rushes: Callable[..., Any], refused: Callable[..., str]
-) -> None:
+def test_captions_that_are_missing_or_miscounted(tmp_path: Path, rushes: Rushes, refused: Callable[..., str]) -> None:
     film(tmp_path / "clips" / "a.mp4")
     film(tmp_path / "clips" / "b.mp4", seed=1)
     rushes("init", tmp_path / "project", "--footage", tmp_path / "clips")
@@ -389,7 +380,7 @@ def test_captions_that_are_missing_or_miscounted(
     assert "3 captions for 2 videos" in refused("import", tmp_path / "project")
 
 
-def test_world_judge_refuses_footage(tmp_path: Path, rushes: Callable[..., Any], refused: Callable[..., str]) -> None:
+def test_world_judge_refuses_footage(tmp_path: Path, rushes: Rushes, refused: Callable[..., str]) -> None:
     film(tmp_path / "clips" / "a.mp4")
     rushes("init", tmp_path / "project", "--footage", tmp_path / "clips")
     assert "label.by: the world's verifier knows only the embedded world" in refused(
@@ -397,7 +388,7 @@ def test_world_judge_refuses_footage(tmp_path: Path, rushes: Callable[..., Any],
     )
 
 
-def test_ctrl_c_is_one_line_and_130(monkeypatch: pytest.MonkeyPatch, empty: Path, rushes: Callable[..., Any]) -> None:
+def test_ctrl_c_is_one_line_and_130(monkeypatch: pytest.MonkeyPatch, empty: Path, rushes: Rushes) -> None:
     def interrupted(*arguments: object) -> None:
         raise KeyboardInterrupt
 

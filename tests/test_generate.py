@@ -142,9 +142,10 @@ def test_guided_takes_stay_close_to_their_clip(studio: GenerationContext) -> Non
     make(near)
     for take in studio.store.candidates(kind="guided"):
         real = studio.store.get(take.clip_id)
+        assert isinstance(real, Clip)
         videos = [
             read_video(studio.store.media_path(row.media), size_px=(32, 32)).frames_FHWC.astype(float)
-            for row in (take, real)  # type: ignore[union-attr]
+            for row in (take, real)
         ]
         assert np.abs(videos[0] - videos[1]).mean() < 10
 

@@ -1,6 +1,7 @@
 """The rows that travel between stages."""
 
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,8 +10,8 @@ from hypothesis import strategies as st
 from rushes.records import Preference, seed_of, stable_hash
 
 
-def preference(**changes: object) -> Preference:
-    return Preference(**({"id": "p", "left": "a", "right": "b", "labels": (1,), "judge": "me"} | changes))
+def preference(**changes: Any) -> Preference:
+    return replace(Preference("p", "a", "b", labels=(1,), judge="me"), **changes)
 
 
 def test_stable_hash_is_the_same_on_every_machine() -> None:

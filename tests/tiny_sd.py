@@ -72,7 +72,7 @@ def write(folder: Path, predicts: str = "epsilon", taught: bool = False, **chang
 
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        pipeline = StableDiffusionPipeline(
+        pipeline: Any = StableDiffusionPipeline(
             vae=AutoencoderKL(
                 block_out_channels=(4, 4, 8, 8),
                 down_block_types=("DownEncoderBlock2D",) * 4,

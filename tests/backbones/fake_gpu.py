@@ -38,7 +38,7 @@ class FakeGPU(TorchDispatchMode):
     """Counts what happens on the device, and keeps small values."""
 
     def __init__(self, mode: FakeTensorMode) -> None:
-        super().__init__()
+        TorchDispatchMode.__init__(self)
         self.mode = mode
         self.flops = 0
         self.live = self.peak = 0
@@ -224,7 +224,9 @@ def attention(
     flat = query.dim() == 3
     query, key, value = (x[None] if flat else x for x in (query, key, value))
     if attn_mask is None and query.dtype in (torch.bfloat16, torch.float16):
-        out = aten._scaled_dot_product_flash_attention(query, key, value, dropout_p, is_causal, False, scale=scale)[0]
+        out: Tensor = aten._scaled_dot_product_flash_attention(
+            query, key, value, dropout_p, is_causal, False, scale=scale
+        )[0]
         return out[0] if flat else out
     bias = attn_mask
     if bias is not None:
@@ -239,8 +241,8 @@ def attention(
     wants = any(x.requires_grad for x in (query, key, value))
     out = aten._scaled_dot_product_efficient_attention(
         query, key, value, bias, wants, dropout_p, is_causal, scale=scale
-    )
-    return out[0][0] if flat else out[0]
+    )[0]
+    return out[0] if flat else out
 
 
 class _Module(_DummyBackendModule):
@@ -275,7 +277,8 @@ def _autocasts() -> list[torch.library.Library]:
     """Autocast on the device as on a GPU, for the operations that networks here are made of."""
     library = torch.library.Library("aten", "IMPL")
     kept: dict[int, tuple[Tensor, Tensor]] = {}
-    below = torch._C.DispatchKeySet(torch._C.DispatchKey.AutocastPrivateUse1)
+    keys: Any = torch._C.DispatchKey  # has every key, of which the stubs list some
+    below = torch._C.DispatchKeySet(keys.AutocastPrivateUse1)
 
     def cast(x: Any, dtype: torch.dtype) -> Any:
         if not isinstance(x, Tensor) or x.device.type != NAME or x.dtype != torch.float32 or dtype == x.dtype:
@@ -316,7 +319,7 @@ def _autocasts() -> list[torch.library.Library]:
 def fake_gpu() -> Iterator[FakeGPU]:
     """The device, in a process that has not had one."""
     _setup_privateuseone_for_python_backend(NAME, backend_module=_Module())
-    nn.Module._apply = _apply  # type: ignore[method-assign, assignment]
+    nn.Module._apply = _apply  # type: ignore[method-assign]
     FakeTensor.numpy = _numpy  # type: ignore[method-assign, assignment]
     torch.nn.functional.scaled_dot_product_attention = attention
     libraries, make = _autocasts(), torch.tensor
@@ -325,7 +328,7 @@ def fake_gpu() -> Iterator[FakeGPU]:
         made = make(data, **more)
         return made if device is None else made.to(device)
 
-    torch.tensor = tensor
+    vars(torch)["tensor"] = tensor
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     with mode, FakeGPU(mode) as gpu:
         yield gpu

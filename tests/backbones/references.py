@@ -74,7 +74,7 @@ def pipeline_sample(
     mode: str,
     noise_BCFHW: Tensor,
     caption: str,
-    negative: str,
+    negative: str | None,
     frames_THWC: NDArray[np.uint8],
     steps: int,
     guidance: float,
@@ -211,7 +211,8 @@ def _ltx(pipeline: Any, noise: Tensor, asked: dict[str, Any]) -> Tensor:
             first = pipeline._normalize_latents(first, pipeline.vae.latents_mean, pipeline.vae.latents_std)
             packed = torch.cat([first.flatten(2).transpose(1, 2), packed[:, h * w :]], 1)
         made: Tensor = pipeline(latents=packed.detach(), **asked).frames
-    return made.transpose(1, 2).unflatten(2, (f, h, w))
+    latents: Tensor = made.transpose(1, 2).unflatten(2, (f, h, w))
+    return latents
 
 
 def _ltx2(pipeline: Any, noise: Tensor, asked: dict[str, Any]) -> Tensor:
@@ -265,12 +266,8 @@ def _ltx_conditions(pipeline: Any, noise: Tensor, asked: dict[str, Any]) -> Tens
 def posterior_means() -> Iterator[None]:
     from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 
-    draw = DiagonalGaussianDistribution.sample
-    DiagonalGaussianDistribution.sample = lambda self, generator=None: self.mode()
-    try:
+    with patched(DiagonalGaussianDistribution, "sample", lambda self, generator=None: self.mode()):
         yield
-    finally:
-        DiagonalGaussianDistribution.sample = draw
 
 
 def _hunyuan(pipeline: Any, noise: Tensor, asked: dict[str, Any]) -> Tensor:

@@ -24,26 +24,26 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE)]
+if not __package__:  # run as a program
+    sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
 
-import tiny_pipelines as tiny  # noqa: E402
-from fake_gpu import NAME, fake_gpu  # noqa: E402
+from tests.backbones import tiny_pipelines as tiny
+from tests.backbones.fake_gpu import NAME, fake_gpu
 
-from rushes.backbones import hunyuan, inflated_sd  # noqa: E402
-from rushes.backbones.base import LoadOptions  # noqa: E402
-from rushes.backbones.model_defaults import all_models  # noqa: E402
-from rushes.backbones.pipeline import DiffusersBackbone, Family  # noqa: E402
-from rushes.backbones.released import Released, released  # noqa: E402
-from rushes.backbones.sampling import sample  # noqa: E402
-from rushes.backbones.tiling import tiled  # noqa: E402
-from rushes.config.tables import TrainSettings  # noqa: E402
-from rushes.noise.draws import TimeDraw  # noqa: E402
-from rushes.objectives.terms import Term  # noqa: E402
-from rushes.project.project import make_trainable  # noqa: E402
-from rushes.store.latents import first_frame_key, still_key  # noqa: E402
-from rushes.training import loop  # noqa: E402
-from rushes.training.comparison import Comparison, View  # noqa: E402
+from rushes.backbones import hunyuan, inflated_sd
+from rushes.backbones.base import LoadOptions
+from rushes.backbones.model_defaults import all_models
+from rushes.backbones.pipeline import DiffusersBackbone, Family
+from rushes.backbones.released import Released, released
+from rushes.backbones.sampling import sample
+from rushes.backbones.tiling import tiled
+from rushes.config.tables import TrainSettings
+from rushes.noise.draws import TimeDraw
+from rushes.objectives.terms import Term
+from rushes.project.project import make_trainable
+from rushes.store.latents import first_frame_key, still_key
+from rushes.training import loop
+from rushes.training.comparison import Comparison, View
 
 CAPTION, NEGATIVE = "a red ball falls", "blurry"
 # height, width and frames that the release is made for
@@ -109,7 +109,7 @@ class StandIn(Released):
             "LlamaTokenizerFast": tiny.image_tokenizer if from_image else tiny.word_tokenizer,
             "Qwen2TokenizerFast": lambda: tiny.word_tokenizer(tiny.CHAT),
             "GemmaTokenizerFast": tiny.word_tokenizer,
-            "ByT5Tokenizer": self.cls("tokenizer_2") if self.has("tokenizer_2") else None,
+            "ByT5Tokenizer": lambda: self.cls("tokenizer_2")(),
             "CLIPImageProcessor": partial(_clip_images, 336 if from_image else 224),
             "SiglipImageProcessor": _siglip_images,
         }

@@ -156,7 +156,7 @@ def test_prediction_hangs_on_noise_time_words_and_first_frame(
     base = ask()
     assert base.shape == latents.shape and torch.isfinite(base).all()
     others = [ask(x=latents + 0.3), ask(at=t / 2), ask(condition=backbone.condition(words[::-1], first))]
-    if given:
+    if first is not None:
         others += [
             ask(condition=backbone.condition(words, first + 0.3)),
             ask(condition=backbone.condition(words, None)),

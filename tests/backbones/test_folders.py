@@ -230,7 +230,7 @@ def test_single_files_beside_the_folders_are_not_fetched(
     monkeypatch.setattr(pipeline_utils, "hf_hub_download", lambda *_, **__: str(folder / "model_index.json"))
     monkeypatch.setattr(pipeline_utils, "snapshot_download", snapshot)
     # What is asked for is not in the cache.
-    monkeypatch.setattr(pipeline_utils.Path, "is_file", lambda self: False)
+    monkeypatch.setattr(Path, "is_file", lambda self: False)
     with pytest.raises(ValueError, match="cannot be fetched"):
         _from_hub("someone/ltx")
     wanted = {

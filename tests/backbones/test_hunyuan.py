@@ -100,8 +100,14 @@ def test_all_pairs_of_a_run_are_read_by_one_reader(
     assert isinstance(model, HunyuanFromImage) and isinstance(model, ReadsTogether)
     latents = stored(model, tmp_path)
     views = tuple(View(media, caption, "real") for media, caption in (("real", CAPTIONS[0]), ("take", CAPTIONS[1])))
-    made, reader = [], model.reader
-    monkeypatch.setattr(model, "reader", lambda: made.append(reader()) or made[-1])
+    made: list[object] = []
+    reader = model.reader
+
+    def counted() -> object:
+        made.append(reader())
+        return made[-1]
+
+    monkeypatch.setattr(model, "reader", counted)
     model.prepare(CAPTIONS)
     read_views(model, [*views, *views], latents)
     read_views(model, views, latents)

@@ -94,6 +94,7 @@ def test_temporal_convolution_by_hand() -> None:
         p.data = draw(*p.shape, seed=2)
     u = conv.spatial(x).view(2, 4, 3, 5, 5)
     weight, bias = conv.temporal.weight, conv.temporal.bias
+    assert bias is not None
     for clip in range(2):
         for f in range(4):
             s = bias[:, None, None] + sum(
@@ -156,7 +157,7 @@ def test_path_is_that_of_the_scheduler(predicts: str, tmp_path: Path) -> None:
 
     path = load(str(tiny_sd.write(tmp_path / "sd", predicts))).spec.path
     assert isinstance(path, VariancePreserving)
-    scheduler = DDPMScheduler(**tiny_sd.BETAS, prediction_type=predicts)
+    scheduler: Any = DDPMScheduler(**tiny_sd.BETAS, prediction_type=predicts)
     clean, noise = draw(3, 4, 1, 4, 4), draw(3, 4, 1, 4, 4, seed=1)
     steps = torch.tensor([1, 400, 999])
     t = steps[:, None] / 999
@@ -173,7 +174,7 @@ def test_a_take_is_what_diffusers_would_sample(model: InflatedSD) -> None:
     noise, first = draw(*SHAPE), draw(2, 4, 4, 4, seed=1)
     words, nothing = model.condition(["a ball", "rain"], first), model.condition(["", ""], first)
     made = sample(model, words, noise, steps=6, guidance=12.5, unconditional=nothing)
-    scheduler = DDIMScheduler(**tiny_sd.BETAS, steps_offset=1, clip_sample=False, set_alpha_to_one=False)
+    scheduler: Any = DDIMScheduler(**tiny_sd.BETAS, steps_offset=1, clip_sample=False, set_alpha_to_one=False)
     scheduler.set_timesteps(6)
     x = noise
     for step in scheduler.timesteps:
@@ -236,7 +237,9 @@ def test_what_is_saved_is_loaded_and_still_an_image_model(model: InflatedSD, tmp
     x = draw(*SHAPE)
     assert torch.equal(ask(other, x), ask(model, x))
     image = image_unet(tmp_path / "saved").state_dict()
-    weights = {name.replace(".spatial.", "."): p for name, p in model.network.unet.state_dict().items()}
+    weights = {
+        name.replace(".spatial.", "."): p for name, p in model.network.get_submodule("unet").state_dict().items()
+    }
     assert torch.equal(image["conv_in.weight"], weights["conv_in.weight"])
     assert not list(tmp_path.rglob("*.bin"))
 
@@ -285,10 +288,11 @@ def test_gradients_are_the_same_with_checkpointing(model: InflatedSD) -> None:
     """Also for a clip of another length asked in between: what is computed again has the frames of its own clip."""
     moved(model).network.requires_grad_(True)
     found = []
-    assert model.network.unet.is_gradient_checkpointing
+    unet: Any = model.network.unet
+    assert unet.is_gradient_checkpointing
     for on in (True, False):
         if not on:
-            model.network.unet.disable_gradient_checkpointing()
+            unet.disable_gradient_checkpointing()
         model.network.zero_grad(set_to_none=True)
         x = draw(*SHAPE)
         out = model.predict(x, torch.full((2, 5), 0.5), model.condition(["a ball"] * 2))

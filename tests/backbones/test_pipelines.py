@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rushes.backbones.adapters import add_lora, merge_lora
-from rushes.backbones.base import Condition, LoadOptions, ReadsTogether
+from rushes.backbones.base import Condition, LoadOptions, Precision, ReadsTogether
 from rushes.backbones.loading import backbone_table, load_backbone
 from rushes.backbones.pipeline import DiffusersBackbone
 from rushes.backbones.sampling import sample
@@ -123,14 +124,14 @@ def test_each_expert_has_its_guidance(
 ) -> None:
     model, noise = tiny_model(name), noise_for(tiny_model(name), 1)
     condition, away = (condition_for(model, mode, [caption], 1) for caption in (CAPTIONS[1], "blurry"))
-    asked = {"steps": 4, "guidance": 4.0, "unconditional": away}
-    made = sample(model, condition, noise, **asked, guidance_2=scale_2)
+    guided = partial(sample, model, condition, noise, steps=4, guidance=4.0, unconditional=away)
+    made = guided(guidance_2=scale_2)
     said = (CAPTIONS[1], "blurry", clips_for(model)[0], 4, 4.0)
     theirs = pipeline_sample(tiny_folder(name), mode, noise, *said, guidance_scale_2=scale_2)
     torch.testing.assert_close(made, theirs, rtol=1e-3, atol=1e-4 * float(theirs.abs().max()))
-    alike = sample(model, condition, noise, **asked)
+    alike = guided()
     assert (alike - made).norm() > 0.01 * made.norm()
-    assert torch.equal(alike, sample(model, condition, noise, **asked, guidance_2=4.0))
+    assert torch.equal(alike, guided(guidance_2=4.0))
 
 
 @pytest.mark.parametrize("name", ["wan", "cogvideox", "ltx", "ltx2", "hunyuan15", "animatediff"])
@@ -368,7 +369,7 @@ def test_checkpointing_changes_no_gradient(name: str, tiny_folder: Callable[[str
 
 @every_model
 @pytest.mark.parametrize("dtype", ["bfloat16", "mixed"])
-def test_half_precision_answers_as_whole(name: str, dtype: Any, tiny_folder: Callable[[str], Path]) -> None:
+def test_half_precision_answers_as_whole(name: str, dtype: Precision, tiny_folder: Callable[[str], Path]) -> None:
     whole: Any = load_backbone(BACKBONE[name], str(tiny_folder(name)))
     half: Any = load_backbone(BACKBONE[name], str(tiny_folder(name)), LoadOptions(dtype=dtype))
     condition = condition_for(whole, mode_of(whole))

@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rushes.backbones import quantized
 from rushes.backbones.adapters import LORA_FILE, add_lora, merge_lora
 from rushes.backbones.base import LoadOptions
 from rushes.backbones.loading import load_backbone
@@ -187,7 +186,7 @@ def test_what_cannot_be_held_in_few_bits(tiny_folder: Callable[[str], Path], tmp
 def test_without_the_library(tiny_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
     found = importlib.util.find_spec
     monkeypatch.setattr(
-        quantized.importlib.util,
+        importlib.util,
         "find_spec",
         lambda name, *more: None if name == "bitsandbytes" else found(name, *more),
     )

@@ -13,17 +13,18 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from rushes.backbones import texts
-from rushes.backbones.base import LoadOptions
+from rushes.backbones.base import LoadOptions, Precision
 from rushes.backbones.loading import load_backbone
 from rushes.backbones.pipeline import DiffusersBackbone
 from rushes.backbones.texts import TextCache
 
-from .test_pipelines import BACKBONE, CAPTIONS, MAKERS
+from .test_pipelines import CAPTIONS
+from .tiny_pipelines import BACKBONE, MAKERS
 
 WORDS = [*CAPTIONS, "", "\ud800 小球"]
 
 
-def started(name: str, folder: Path, kept: Path | None, dtype: Any = "float32") -> DiffusersBackbone:
+def started(name: str, folder: Path, kept: Path | None, dtype: Precision = "float32") -> DiffusersBackbone:
     model = load_backbone(BACKBONE[name], str(folder), LoadOptions(dtype=dtype, texts=kept))
     assert isinstance(model, DiffusersBackbone)
     return model
@@ -61,7 +62,7 @@ def test_a_second_start_reads_nothing(
 
 def test_only_what_is_new_is_read(tiny_folder: Callable[[str], Path], tmp_path: Path) -> None:
     started("wan", tiny_folder("wan"), tmp_path).prepare(CAPTIONS)
-    model, read = started("wan", tiny_folder("wan"), tmp_path), []
+    model, read = started("wan", tiny_folder("wan"), tmp_path), list[str]()
     usual = model.read
     model.read = lambda captions: (read.extend(captions), usual(captions))[1]  # type: ignore[method-assign, func-returns-value]
     model.prepare([*CAPTIONS, "a new caption", "a new caption"])
@@ -110,7 +111,7 @@ def test_a_stale_entry_is_read_again_and_never_used(
 def test_precision_code_and_libraries_make_others(
     tiny_folder: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fingerprint(dtype: str = "float32", **family: Any) -> str:
+    def fingerprint(dtype: Precision = "float32", **family: Any) -> str:
         model = started("wan", tiny_folder("wan"), tmp_path, dtype)
         model.family = replace(model.family, **family)
         assert model.texts is not None

@@ -25,7 +25,7 @@ class Live(TorchDispatchMode):
     """Counts bytes of tensors that are alive at once."""
 
     def __init__(self) -> None:
-        super().__init__()
+        TorchDispatchMode.__init__(self)
         self.holders, self.sizes, self.now, self.peak = Counter[int](), dict[int, int](), 0, 0
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -78,9 +78,9 @@ def test_the_figures_are_those_of_the_released_codecs(family: str) -> None:
     for way in (model.decode, model.encode):
         latents = (channels, (frames - 1) // ratio + 1, side // px, side // px)
         shape = latents if way == model.decode else (3, frames, side, side)
-        shape = (AT_ONCE, shape[0], *shape[2:]) if ratio == 1 else (1, *shape)
+        batch = (AT_ONCE, shape[0], *shape[2:]) if ratio == 1 else (1, *shape)
         with torch.no_grad(), Live() as live:
-            way(torch.empty(shape, device="meta"))
+            way(torch.empty(batch, device="meta"))
         peaks.append(live.peak)
     expected = codec_bytes(family, frames, side, side)
     assert expected is not None and max(peaks) == pytest.approx(expected, rel=0.12)

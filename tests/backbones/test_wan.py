@@ -78,7 +78,12 @@ def test_what_stands_beside_the_latents_is_the_pipelines(
     _, theirs = pipeline.prepare_latents(pixels, 1, 4, 32, 48, 9, torch.float32, "cpu")
     given: list[torch.Tensor] = []
     network = model.network.high if isinstance(model.network, Experts) else model.network
-    monkeypatch.setattr(network, "forward", lambda x, *rest, **more: (given.append(x), (x[:, :4],))[1])
+
+    def forward(x: torch.Tensor, *_: object, **__: object) -> tuple[torch.Tensor]:
+        given.append(x)
+        return (x[:, :4],)
+
+    monkeypatch.setattr(network, "forward", forward)
     noise = torch.zeros(1, 4, 3, 4, 6)
     first = model.encode(frame[None, None])[:, :, 0]
     model.predict(noise, torch.full((1, 3), 0.95), model.condition(["a ball"], first, **still))

@@ -49,10 +49,11 @@ def image_tokenizer() -> Any:
     from tokenizers.processors import TemplateProcessing
 
     pieces = r"<\|?\w+\|?>|\n\n|\w{1,12}|[^\w\s]"
-    made = words_of(DEFAULT_PROMPT_TEMPLATE["template"], pieces, Split(Regex(pieces), "removed", invert=True))
+    template = str(DEFAULT_PROMPT_TEMPLATE["template"])
+    made = words_of(template, pieces, Split(Regex(pieces), "removed", invert=True))
     start = [("<pad>", made.pad_token_id)]
     made.backend_tokenizer.post_processor = TemplateProcessing(single="<pad> $A", special_tokens=start)
-    before, _ = DEFAULT_PROMPT_TEMPLATE["template"].split("{}")
+    before, _ = template.split("{}")
     ids = made(before).input_ids
     assert len(ids) == DEFAULT_PROMPT_TEMPLATE["crop_start"], len(ids)
     assert ids.index(made.convert_tokens_to_ids("<image>")) == DEFAULT_PROMPT_TEMPLATE["image_emb_start"]
@@ -280,14 +281,21 @@ def cogvideox(pipeline: str = "CogVideoXPipeline", scheduler: str = "CogVideoXDD
     )
 
 
-ROTARY = {"use_rotary_positional_embeddings": True}
-SECOND = {**ROTARY, "patch_size_t": 2, "patch_bias": False, "sample_frames": 9, "sample_height": 30, "sample_width": 30}
+ROTARY: dict[str, Any] = {"use_rotary_positional_embeddings": True}
+SECOND: dict[str, Any] = {
+    **ROTARY,
+    "patch_size_t": 2,
+    "patch_bias": False,
+    "sample_frames": 9,
+    "sample_height": 30,
+    "sample_width": 30,
+}
 
 
 def ltx(pipeline: str = "LTXPipeline", conditioned_decoder: bool = False, **schedule: Any) -> Any:
     import diffusers
 
-    vae = diffusers.AutoencoderKLLTXVideo(
+    vae: Any = diffusers.AutoencoderKLLTXVideo(
         latent_channels=8,
         block_out_channels=(8, 8, 8, 8),
         decoder_block_out_channels=(8, 8, 8, 8),
@@ -382,7 +390,8 @@ def hunyuan_i2v(**changes: Any) -> Any:
     )
     tokenizer = image_tokenizer()
     image = tokenizer.convert_tokens_to_ids("<image>")
-    llava = LlavaConfig(text_config=llama(), vision_config=vision, image_token_index=image, pad_token_id=1)
+    padding: dict[str, Any] = {"pad_token_id": 1}
+    llava = LlavaConfig(text_config=llama(), vision_config=vision, image_token_index=image, **padding)
     parts = {
         **hunyuan(**changes).components,
         "text_encoder": LlavaForConditionalGeneration(llava).eval(),
@@ -413,6 +422,9 @@ def hunyuan15(pipeline: str = "HunyuanVideo15Pipeline", **more: Any) -> Any:
         rope_axes_dim=(2, 2, 4),
         target_size=34,  # of whose sizes 32 x 36 is one
     )
+    positions: dict[str, Any] = {
+        "rope_scaling": {"mrope_section": [1, 1, 2], "rope_type": "default", "type": "default"}
+    }
     qwen = Qwen2_5_VLTextConfig(
         vocab_size=256,
         hidden_size=16,
@@ -420,7 +432,7 @@ def hunyuan15(pipeline: str = "HunyuanVideo15Pipeline", **more: Any) -> Any:
         num_hidden_layers=3,
         num_attention_heads=2,
         num_key_value_heads=2,
-        rope_scaling={"mrope_section": [1, 1, 2], "rope_type": "default", "type": "default"},
+        **positions,
     )
     byt5 = T5Config(vocab_size=384, d_model=8, d_kv=4, d_ff=16, num_layers=1, num_heads=2)
     return getattr(diffusers, pipeline)(
@@ -492,10 +504,11 @@ def animatediff() -> Any:
 
 def ltx2() -> Any:
     import diffusers
-    from diffusers.pipelines.ltx2 import LTX2TextConnectors, LTX2Vocoder
+    from diffusers.pipelines.ltx2.connectors import LTX2TextConnectors
+    from diffusers.pipelines.ltx2.vocoder import LTX2Vocoder
     from transformers import Gemma3Config, Gemma3ForConditionalGeneration
 
-    vae = diffusers.AutoencoderKLLTX2Video(
+    vae: Any = diffusers.AutoencoderKLLTX2Video(
         latent_channels=8,
         block_out_channels=(8,),
         decoder_block_out_channels=(8,),
@@ -576,7 +589,7 @@ def ltx2() -> Any:
     )
 
 
-BY_LENGTH = {"use_dynamic_shifting": True, "base_shift": 0.95, "max_shift": 2.05, "shift_terminal": 0.1}
+BY_LENGTH: dict[str, Any] = {"use_dynamic_shifting": True, "base_shift": 0.95, "max_shift": 2.05, "shift_terminal": 0.1}
 
 MAKERS: dict[str, Callable[[], Any]] = {
     "wan": wan,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rushes.caption.writers import by_model, by_rules, by_world
-from rushes.config import tables
+from rushes.config.endpoint import EndpointSettings
 from rushes.judges.base import evenly
 from rushes.judges.endpoint import ChatEndpoint
 from rushes.metrics.base import Shot
@@ -75,7 +75,7 @@ def fake() -> Iterator[FakeEndpoint]:
 
 
 def ask(fake: FakeEndpoint, tmp_path: Path, caption: str = "a ball falls") -> str:
-    settings = tables.EndpointSettings(url=fake.url, model="m", timeout_s=5.0)
+    settings = EndpointSettings(url=fake.url, model="m", timeout_s=5.0)
     with ChatEndpoint(settings, tmp_path / "answers.db") as endpoint:
         writer = by_model(endpoint, 3)
         assert writer.sees and writer.name == "model m"

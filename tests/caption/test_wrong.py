@@ -67,7 +67,12 @@ def test_rows_say_what_they_are_about_and_are_written_once(store: Store, clips: 
 
 def test_a_writer_gets_the_real_clip_and_the_take_at_its_size(store: Store, clips: list[Clip]) -> None:
     seen: list[tuple[str, Shot | None, Shot | None]] = []
-    writer = Writer("me", True, (32, 32), lambda caption, real, take, seed: seen.append((caption, real, take)) or "x")
+
+    def write(caption: str, real: Shot | None, take: Shot | None, seed: int) -> str:
+        seen.append((caption, real, take))
+        return "x"
+
+    writer = Writer("me", True, (32, 32), write)
     takes = takes_of(clips)
     takes["clip 0"] = [replace(takes["clip 0"][0], media=clips[1].media)]
     write_wrong(store, writer, wanted(clips[:1], takes, writer), settings_hash="s")
@@ -79,7 +84,7 @@ def test_a_writer_gets_the_real_clip_and_the_take_at_its_size(store: Store, clip
 
 def test_what_is_not_changed_is_counted_and_asked_again(store: Store, clips: list[Clip]) -> None:
     for text in ("", clips[0].caption):
-        writer = Writer("me", False, None, lambda caption, real, take, seed, text=text: text)
+        writer = Writer("me", False, None, lambda *_: text)  # noqa: B023
         assert write_wrong(store, writer, [(clips[0], None)], settings_hash="s") == {"unchanged": 1}
     assert store.captions() == ()
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from rushes.media.write import write_video
+
+from ..projects import Rushes, WithoutTorch
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +36,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def compared(
     folders: Path,
     tmp_path_factory: pytest.TempPathFactory,
-    without_torch: Callable[..., subprocess.CompletedProcess[str]],
+    without_torch: WithoutTorch,
 ) -> Path:
     """What `evaluate --systems` wrote, by a process that cannot import torch."""
     out = tmp_path_factory.mktemp("out")
@@ -56,9 +55,7 @@ def test_folders_give_a_table_and_a_report(compared: Path) -> None:
     assert (compared / "report.html").read_text().startswith("<!doctype html>")
 
 
-def test_a_gate_ends_with_one_where_a_metric_is_worse(
-    compared: Path, tmp_path: Path, rushes: Callable[..., Any]
-) -> None:
+def test_a_gate_ends_with_one_where_a_metric_is_worse(compared: Path, tmp_path: Path, rushes: Rushes) -> None:
     gate = tmp_path / "gate.toml"
     gate.write_text("[metrics]\nwarping_error = 0.5\n")
     code, out, _ = rushes("compare", compared, "--gate", gate)
@@ -71,7 +68,7 @@ def test_a_gate_ends_with_one_where_a_metric_is_worse(
     assert code == 2 and "which was not measured" in err
 
 
-def test_runs_must_be_named_for_a_project(tmp_path: Path, rushes: Callable[..., Any]) -> None:
+def test_runs_must_be_named_for_a_project(tmp_path: Path, rushes: Rushes) -> None:
     code, _, err = rushes("compare", tmp_path)
     assert code == 2 and "is not a project" in err
 
@@ -90,12 +87,12 @@ def test_runs_must_be_named_for_a_project(tmp_path: Path, rushes: Callable[..., 
         (("power", "--points", "5", "--difference", "1", "--sd", "1"), "--points for a win rate"),
     ],
 )
-def test_what_is_missing_is_said(arguments: tuple[str, ...], words: str, rushes: Callable[..., Any]) -> None:
+def test_what_is_missing_is_said(arguments: tuple[str, ...], words: str, rushes: Rushes) -> None:
     code, _, err = rushes(*arguments)
     assert code == 2 and words in err and err.count("\n") == 1
 
 
-def test_power_in_words_and_numbers(rushes: Callable[..., Any]) -> None:
+def test_power_in_words_and_numbers(rushes: Rushes) -> None:
     assert rushes("power", "--points", 5)[1] == "779 prompts show 5 points with a chance of 80%\n"
     assert json.loads(rushes("power", "--points", 5, "--prompts", 779, "--json")[1])["chance"] == pytest.approx(
         0.8, abs=0.001
@@ -106,7 +103,7 @@ def test_power_in_words_and_numbers(rushes: Callable[..., Any]) -> None:
     assert "3 prompts show no win rate" in rushes("power", "--prompts", 3)[1]
 
 
-def test_a_study_may_stop_or_goes_on(tmp_path: Path, rushes: Callable[..., Any]) -> None:
+def test_a_study_may_stop_or_goes_on(tmp_path: Path, rushes: Rushes) -> None:
     votes = tmp_path / "votes.csv"
     votes.write_text("prompt,vote\n" + "".join(f"p{k},{'loss' if k % 5 == 0 else 'win'}\n" for k in range(150)))
     code, out, _ = rushes("stop", votes)
@@ -116,7 +113,7 @@ def test_a_study_may_stop_or_goes_on(tmp_path: Path, rushes: Callable[..., Any])
 
 
 def test_other_programs_inputs_are_written_and_their_results_read(
-    folders: Path, compared: Path, tmp_path: Path, rushes: Callable[..., Any]
+    folders: Path, compared: Path, tmp_path: Path, rushes: Rushes
 ) -> None:
     systems = ("--systems", f"A={folders / 'before'}", f"B={folders / 'after'}", "--prompts", folders / "prompts.txt")
     code, out, _ = rushes("evaluate", *systems, "--write-vbench", tmp_path / "v", "--write-videophy", tmp_path / "p")
@@ -143,7 +140,7 @@ def test_other_programs_inputs_are_written_and_their_results_read(
     assert table["pairs"]["A|B"]["videophy_joint"]["lose"] == 4
 
 
-def test_any_judge_may_judge(folders: Path, compared: Path, rushes: Callable[..., Any]) -> None:
+def test_any_judge_may_judge(folders: Path, compared: Path, rushes: Rushes) -> None:
     systems = ("--systems", f"A={folders / 'before'}", f"B={folders / 'after'}")
     code, _, err = rushes("evaluate", *systems, "--out", compared, "--judge", "metric:warping_error")
     assert code == 0, err

@@ -81,7 +81,9 @@ def pictures(request: dict[str, Any]) -> NDArray[np.uint8]:
     for part in request["messages"][-1]["content"]:
         if part["type"] == "image_url":
             data = np.frombuffer(base64.b64decode(part["image_url"]["url"].partition(",")[2]), np.uint8)
-            image = cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+            decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+            assert decoded is not None
+            image = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
             frames.append(cv2.resize(image, (SIZE_PX, SIZE_PX), interpolation=cv2.INTER_AREA))
     return np.stack(frames).astype(np.uint8)
 

@@ -78,7 +78,7 @@ def test_an_outage_keeps_what_came_before(fake: FakeEndpoint, answers: Path, qui
     ],
     ids=["too few", "two lengths", "text", "empty", "not a number", "no list"],
 )
-def test_what_is_no_embedding_is_refused(data: Any, fake: FakeEndpoint, answers: Path, quick: None) -> None:
+def test_what_is_no_embedding_is_refused(data: object, fake: FakeEndpoint, answers: Path, quick: None) -> None:
     fake.answer = lambda request: Does(body=json.dumps({"data": data, "usage": {}}))
     with pytest.raises(EndpointError, match="not of the kind asked for"):
         embedded(make_embedder(by_endpoint(fake), answers, "diversity"), ["a", "b"], answers)
@@ -123,11 +123,11 @@ WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "red", "ball", "fall
 def save_encoder(folder: Path, kind: str) -> None:
     """A text encoder of one layer with drawn weights, saved as transformers does."""
     import torch
-    from transformers import BertConfig, BertModel, BertTokenizerFast, CLIPConfig, CLIPModel, T5Config, T5Model
+    from transformers import BertConfig, BertModel, BertTokenizer, CLIPConfig, CLIPModel, T5Config, T5Model
 
     torch.manual_seed(0)
     shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
-    text = {"vocab_size": len(WORDS), "max_position_embeddings": 32, **shape}
+    text: dict[str, Any] = {"vocab_size": len(WORDS), "max_position_embeddings": 32, **shape}
     if kind == "bert":
         model: Any = BertModel(BertConfig(**text))
     elif kind == "clip":
@@ -136,7 +136,7 @@ def save_encoder(folder: Path, kind: str) -> None:
         model = T5Model(T5Config(vocab_size=len(WORDS), d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2))
     model.save_pretrained(folder)
     (folder / "words.txt").write_text("\n".join(WORDS))
-    BertTokenizerFast(vocab=str(folder / "words.txt")).save_pretrained(folder)
+    BertTokenizer(vocab=str(folder / "words.txt")).save_pretrained(folder)
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from rushes.curate import engines, motion, technical
-from rushes.curate.base import CurationFinding, Task
+from rushes.curate.base import CurationFinding, Engine, Task
 from rushes.judges.endpoint import EndpointError
 from rushes.media.write import write_video
 from rushes.world.render import render
@@ -44,7 +44,7 @@ def is_down(task: Task) -> CurationFinding:
     raise EndpointError("nobody answers")
 
 
-def found(engine: engines.Engine, measure: engines.Measure, tasks: list[Task]) -> dict[str, CurationFinding]:
+def found(engine: Engine, measure: engines.Measure, tasks: list[Task]) -> dict[str, CurationFinding]:
     return {task.id: finding for task, finding in engine(measure, iter(tasks))}
 
 
@@ -64,7 +64,7 @@ ENGINES = {"one": engines.local(1), "two": engines.local(2), "threads": engines.
 
 
 @pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES)
-def test_a_judge_that_is_down_is_said_as_it_was(engine: engines.Engine, tasks: list[Task]) -> None:
+def test_a_judge_that_is_down_is_said_as_it_was(engine: Engine, tasks: list[Task]) -> None:
     with pytest.raises(EndpointError, match=r"^nobody answers$"):
         found(engine, is_down, tasks)
 

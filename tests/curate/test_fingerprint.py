@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,7 @@ def test_a_clip_of_one_colour_has_a_fingerprint_and_a_scale() -> None:
     assert not flat.any() and scales(flat[None])[0] > 0
 
 
-TURNS = {
+TURNS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "": lambda prints: prints,
     "reversed ": backwards,
     "mirrored ": mirrored,

@@ -17,7 +17,7 @@ from rushes.curate.funnel import Skipped, run
 from rushes.curate.summary import Funnel, group
 from rushes.judges.endpoint import EndpointError
 from rushes.progress import no_bar
-from rushes.records import Clip, Decision, Score
+from rushes.records import CaptionKind, Clip, Decision, Score, Split
 from rushes.store.database import Store
 
 COUNT = 40
@@ -26,7 +26,7 @@ COUNT = 40
 def fill(store: Store, count: int = COUNT) -> None:
     media = store.put_media_bytes(b"not looked at", ".mp4")
     for at in range(count):
-        split = "eval" if at % 10 == 9 else "train"
+        split: Split = "eval" if at % 10 == 9 else "train"
         store.add([Clip(f"c{at:03d}", media, f"caption {at}", 64, 64, 10, 8.0, f"clip {at}.mp4", split)])
 
 
@@ -50,7 +50,7 @@ def by_number(task: Task) -> CurationFinding:
 def in_words(task: Task) -> CurationFinding:
     """Words, and a dense caption for even clips."""
     number = int(task.id[1:])
-    texts = {"dense": f"dense {task.caption}"} if number % 2 == 0 else {}
+    texts: dict[CaptionKind, str] = {"dense": f"dense {task.caption}"} if number % 2 == 0 else {}
     return CurationFinding({}, {"print": (number / 3, 0.1)}, texts)
 
 

@@ -28,7 +28,8 @@ def plain(rows: Rows, tau: float) -> list[int]:
 
 
 def unit(rows: NDArray[np.floating]) -> Rows:
-    return (rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)).astype(np.float32)
+    scaled: Rows = (rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)).astype(np.float32)
+    return scaled
 
 
 def corpus(count: int, size: int, seed: int = 0, copies: float = 0.3) -> Rows:
@@ -114,5 +115,9 @@ def test_ten_thousand_rows_in_seconds_and_bounded_memory() -> None:
 
 @pytest.mark.slow
 def test_growth_is_that_of_matrix_products() -> None:
-    seconds = {count: measured(lambda count=count: unlike(corpus(count, 256), 0.9)) for count in (5_000, 40_000)}
+
+    def seconds_of(count: int) -> float:
+        return measured(lambda: unlike(corpus(count, 256), 0.9))
+
+    seconds = {count: seconds_of(count) for count in (5_000, 40_000)}
     assert seconds[40_000] < 64 * seconds[5_000] and seconds[40_000] < 60

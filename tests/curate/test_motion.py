@@ -17,8 +17,11 @@ FPS = 10.0
 
 def wall(seed: int, height: int, width: int) -> np.ndarray:
     noise = np.random.default_rng(seed).normal(size=(height, width, 3)).astype(np.float32)
-    soft = sum(size * size * cv2.GaussianBlur(noise, (0, 0), size) for size in (1.0, 2.0, 4.0, 8.0))
-    return np.clip(120 + 40 * soft / soft.std(), 0, 255).astype(np.uint8)
+    soft = np.zeros_like(noise)
+    for size in (1.0, 2.0, 4.0, 8.0):
+        soft = soft + size * size * cv2.GaussianBlur(noise, (0, 0), size)
+    frame: np.ndarray = np.clip(120 + 40 * soft / soft.std(), 0, 255).astype(np.uint8)
+    return frame
 
 
 def pan(step: int, count: int = 20, height: int = 96) -> np.ndarray:

@@ -169,7 +169,8 @@ def test_a_real_clip_is_shown_in_eight_small_frames(fake: FakeEndpoint, answers:
     ran = run(make(two(fake, frames=8), answers), [Task("real", path, "", 8.0, 49)])
     assert ran.kept == ["real"] and pictures(fake.requests[0]).shape == (8, 32, 32, 3)
     urls = [part["image_url"]["url"] for part in fake.requests[0]["messages"][0]["content"] if "image_url" in part]
-    sizes = {cv2.imdecode(np.frombuffer(base64.b64decode(url.partition(",")[2]), np.uint8), 1).shape for url in urls}
+    images = [cv2.imdecode(np.frombuffer(base64.b64decode(url.partition(",")[2]), np.uint8), 1) for url in urls]
+    sizes = {image is not None and image.shape for image in images}
     assert sizes == {(341, 512, 3)} and len(set(urls)) == 8
 
 

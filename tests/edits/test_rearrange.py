@@ -13,7 +13,7 @@ def numbered(count: int) -> np.ndarray:
 
 def numbers(frames: np.ndarray) -> list[int]:
     assert (frames == frames[:, :1, :1, :1]).all()
-    return frames[:, 0, 0, 0].tolist()
+    return [int(level) for level in frames[:, 0, 0, 0]]
 
 
 @pytest.mark.parametrize(

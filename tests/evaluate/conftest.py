@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -12,7 +12,12 @@ import pytest
 from rushes.media.write import write_video
 
 HEIGHT, WIDTH, FPS = 48, 64, 8.0
-Maker = Callable[..., Path]
+
+
+class Maker(Protocol):
+    """Write NAME.mp4 for each name into a folder."""
+
+    def __call__(self, folder: Path, names: list[str], way: str = "plain", offset: int = 0) -> Path: ...
 
 
 def moving(seed: int, frames: int = 10, way: str = "plain") -> np.ndarray:

@@ -93,7 +93,9 @@ def test_what_cannot_be_compared_is_refused(
     for name, text in texts.items():
         (tmp_path / name).write_text(text)
     with pytest.raises(ValueError, match=words):
-        find_folders({name: tmp_path / folder for name, folder in systems.items()}, prompts and tmp_path / prompts)
+        find_folders(
+            {name: tmp_path / folder for name, folder in systems.items()}, tmp_path / prompts if prompts else None
+        )
 
 
 def test_stills_must_be_there(tmp_path: Path) -> None:

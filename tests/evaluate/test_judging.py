@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,9 @@ import pytest
 from rushes.evaluate.folders import Folders, find_folders
 from rushes.evaluate.judged import judge_folders
 from rushes.media.write import write_video
+from rushes.progress import no_bar
 
 from ..fake_endpoint import Does, FakeEndpoint, serve, texts
-
-
-@contextmanager
-def no_bar(name: str, total: int) -> Any:
-    yield lambda count: None
 
 
 @pytest.fixture

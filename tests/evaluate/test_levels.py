@@ -121,7 +121,7 @@ def test_clips_whose_faults_are_not_known_are_left_out_on_both_sides() -> None:
     free = [PairFacts(f"c{k}", 1.0, faults=f) for k, f in enumerate((0.4, 0.5, 0.45, 0.45, math.nan, 9.0))]
     pairs = [PairFacts(f"c{k}", 0.7, faults=f) for k, f in enumerate((0.2, 0.25, 0.2, 0.25, 7.0, math.nan))]
     (found, _) = summarise([*free, *pairs])
-    assert found.faults_left and (found.faults_left.value, found.faults_left.n) == (pytest.approx(0.5), 4)
+    assert found.faults_left and (found.faults_left.value, found.faults_left.n) == pytest.approx((0.5, 4))
 
 
 def test_what_people_have_not_labelled_is_unknown() -> None:

@@ -11,6 +11,7 @@ import pytest
 from rushes.evaluate import measure as measured
 from rushes.files import MediaError
 from rushes.media.images import write_image
+from rushes.media.read import Video, read_video
 from rushes.metrics import catalogue, sets
 from rushes.metrics.base import Shot
 
@@ -35,9 +36,13 @@ def test_a_file_is_measured_once_and_again_when_it_or_its_still_changes(
 ) -> None:
     video, kept = make_system(tmp_path / "a", ["0", "1"]) / "0.mp4", tmp_path / "kept"
     first = measured.measure_file(video, None, kept)
-    calls: list[object] = []
-    read = measured.read_video
-    monkeypatch.setattr(measured, "read_video", lambda path: calls.append(path) or read(path))
+    calls: list[Path] = []
+
+    def read(path: Path) -> Video:
+        calls.append(path)
+        return read_video(path)
+
+    monkeypatch.setattr(measured, "read_video", read)
     assert measured.measure_file(video, None, kept) == first and calls == []
     still = tmp_path / "still.png"
     write_image(still, moving(0)[0])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,13 +18,9 @@ from rushes.evaluate.judged import Verdicts, judge_all
 from rushes.evaluate.systems import Asked, SystemsResult, evaluate_systems, no_judge
 from rushes.judges.build import metric_judge as make
 from rushes.media.write import write_video
+from rushes.progress import no_bar
 
 PROMPTS = 6
-
-
-@contextmanager
-def no_bar(name: str, total: int) -> Any:
-    yield lambda count: None
 
 
 def clip(seed: int, way: str) -> np.ndarray:

@@ -70,7 +70,7 @@ def test_ltx_keeps_its_names() -> None:
     from diffusers import LTXVideoTransformer3DModel
     from diffusers.loaders.lora_conversion_utils import _convert_non_diffusers_ltxv_lora_to_diffusers
 
-    part = LTXVideoTransformer3DModel(
+    part: Any = LTXVideoTransformer3DModel(
         in_channels=8, out_channels=8, num_attention_heads=2, attention_head_dim=8, cross_attention_dim=16,
         num_layers=1, caption_channels=16,
     )  # fmt: skip

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,9 +18,11 @@ from rushes.project.project import Project, open_project
 from rushes.records import Candidate, Clip, Preference, Score
 from rushes.store.database import Store
 
+from ..projects import Command, SmallProject
+
 
 @pytest.fixture
-def opened(finished: Path, tmp_path: Path, small: SimpleNamespace) -> Project:
+def opened(finished: Path, tmp_path: Path, small: SmallProject) -> Project:
     """A copy of the finished project."""
     return open_project(Path(shutil.copytree(finished, tmp_path / "project")), small.settings)
 
@@ -43,7 +43,7 @@ def test_rows_come_back_as_they_went(form: Form, finished: Path, tmp_path: Path)
 
 
 def test_import_command_takes_exported_rows(
-    finished: Path, tmp_path: Path, command: Callable[..., SimpleNamespace], small: SimpleNamespace
+    finished: Path, tmp_path: Path, command: Command, small: SmallProject
 ) -> None:
     assert command("export", finished, "--out", tmp_path / "rows", "--form", "jsonl").code == 0
     other = small.new_project(tmp_path / "other", small.settings)
@@ -56,7 +56,7 @@ def test_import_command_takes_exported_rows(
 
 @pytest.mark.parametrize("tune", ["full", "lora"])
 def test_exported_model_makes_the_same_samples_elsewhere(
-    tune: str, opened: Project, tmp_path: Path, small: SimpleNamespace
+    tune: str, opened: Project, tmp_path: Path, small: SmallProject
 ) -> None:
     project = with_train(opened, trainable=tune, name=tune, learning_rate=1e-3, lora_rank=4)
     training.train_run(project)

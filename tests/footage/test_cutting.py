@@ -10,6 +10,7 @@ import pytest
 
 from rushes.config.tables import FootageSettings
 from rushes.footage import ingest
+from rushes.media.cut import cut_pieces
 from rushes.media.read import probe, read_video
 from rushes.records import Clip
 from rushes.store.database import Store
@@ -55,7 +56,7 @@ def test_a_stopped_import_cuts_the_rest(
     stopped_after: int, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     footage = films(tmp_path / "in", 2, eval_fraction=0.4)
-    add, cut, wanted = Store.add, ingest.cut_pieces, []
+    add, cut, wanted = Store.add, cut_pieces, list[object]()
 
     def stopping(self: Store, rows: list[Clip]) -> int:
         if len(self.clips()) == stopped_after:

@@ -7,9 +7,11 @@ import tarfile
 from itertools import zip_longest
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from rushes.config.tables import FootageSettings
 from rushes.files import content_hash
@@ -136,9 +138,7 @@ def test_first_frames_travel_with_the_table_alone(store: Store, tmp_path: Path) 
         assert [(c.id, c.first_frame) for c in other.clips()] == [(c.id, c.first_frame) for c in store.clips()]
 
 
-def film_frame():  # type: ignore[no-untyped-def]
-    import numpy as np
-
+def film_frame() -> NDArray[np.uint8]:
     return np.full((32, 48, 3), 80, np.uint8)
 
 

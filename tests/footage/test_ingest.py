@@ -37,7 +37,7 @@ def refusal(store: Store, footage: FootageSettings, length: Length = LENGTH) -> 
     """What the import says; nothing may have been stored."""
     with pytest.raises(ValueError) as caught:
         take(store, footage, length)
-    assert store.clips() == store.candidates() == ()
+    assert store.clips() == () and store.candidates() == ()
     assert list((store.project / "media").rglob("*.mp4")) == []
     return str(caught.value)
 
@@ -326,7 +326,7 @@ def test_damaged_still_of_a_bench_stores_nothing(store: Store, bench: Path) -> N
     (bench / "first_frames" / "1.png").write_bytes(b"no picture")
     with pytest.raises(ValueError, match=r"1\.png: not an image"):
         take_bench(store, bench)
-    assert store.clips() == store.candidates() == ()
+    assert store.clips() == () and store.candidates() == ()
 
 
 def test_footage_and_bench_are_checked_together(store: Store, bench: Path, tmp_path: Path) -> None:

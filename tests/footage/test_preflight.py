@@ -15,7 +15,7 @@ from rushes.footage import preflight_costs, preflight_text, probe_cache
 from rushes.footage.preflight import Length, review
 from rushes.footage.probe_cache import ProbeCache
 from rushes.formats.listing import find_footage
-from rushes.media.examine import Examined
+from rushes.media.examine import Examined, examine
 from rushes.media.write import write_video
 from rushes.store.database import Store
 
@@ -169,7 +169,6 @@ def test_pieces_at_other_lengths(store: Store, tmp_path: Path) -> None:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Files that were decoded, in order."""
     seen: list[Path] = []
-    examine = probe_cache.examine
 
     def counting(path: Path, finder: object) -> Examined:
         seen.append(path)

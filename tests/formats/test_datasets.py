@@ -28,7 +28,9 @@ def store(tmp_path: Path) -> Store:
     return made
 
 
-def test_the_folder_loads_as_a_dataset_with_its_videos(store: Store, tmp_path: Path, monkeypatch: Any) -> None:
+def test_the_folder_loads_as_a_dataset_with_its_videos(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     datasets = pytest.importorskip("datasets")
     out = tmp_path / "out"
     assert export_datasets(store, out) == {

@@ -6,7 +6,6 @@ import json
 import math
 import tempfile
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -19,6 +18,8 @@ from hypothesis import strategies as st
 from rushes.formats.exchange import EXCHANGED, export_project, import_project, read_rows, write_rows
 from rushes.records import Candidate, CaptionRow, Clip, Decision, Preference, Row, Run, Score
 from rushes.store.database import Store
+
+from ..store.conftest import RowMaker
 
 FORMS = ("parquet", "jsonl")
 REAL = st.floats(allow_nan=False, allow_infinity=False)
@@ -56,7 +57,7 @@ def test_rows_come_back_as_they_were(kind: type[Row], form: str, data: st.DataOb
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_project_goes_out_and_in(store: Store, make: SimpleNamespace, tmp_path: Path, form: str) -> None:
+def test_a_project_goes_out_and_in(store: Store, make: RowMaker, tmp_path: Path, form: str) -> None:
     store.add([make.clip(caption='two\nlines, "quoted" \u2028 \0 🐕'), make.candidate(eta=0.1), make.candidate("k2")])
     store.add([make.preference("1"), make.preference("2", supersedes="1", labels=(0, -1), segment_s=0.5)])
     store.add([make.score(value=1 / 3, per_segment=(0.1, 0.2)), make.caption(), make.decision(), make.run()])
@@ -69,7 +70,7 @@ def test_a_project_goes_out_and_in(store: Store, make: SimpleNamespace, tmp_path
         assert copy.preferences() == store.preferences()
 
 
-def test_parquet_has_plain_typed_columns(make: SimpleNamespace, tmp_path: Path) -> None:
+def test_parquet_has_plain_typed_columns(make: RowMaker, tmp_path: Path) -> None:
     write_rows(Preference, [make.preference(labels=(1, -1), segment_s=1.0)] * 3, tmp_path / "p.parquet")
     table = ds.dataset(tmp_path / "p.parquet").to_table(filter=ds.field("judge") == "me")
     assert table.num_rows == 3
@@ -78,7 +79,7 @@ def test_parquet_has_plain_typed_columns(make: SimpleNamespace, tmp_path: Path) 
     assert table.column("strength").null_count == 3
 
 
-def test_hugging_face_datasets_reads_both(make: SimpleNamespace, tmp_path: Path) -> None:
+def test_hugging_face_datasets_reads_both(make: RowMaker, tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets", reason="datasets is not installed")
     for form in FORMS:
         path = tmp_path / f"candidates.{form}"
@@ -88,14 +89,14 @@ def test_hugging_face_datasets_reads_both(make: SimpleNamespace, tmp_path: Path)
         assert read["eta"][:] == [None, 0.5] and read[0]["caption"] == "a dog"
 
 
-def test_many_rows_cross_batches(make: SimpleNamespace, tmp_path: Path) -> None:
+def test_many_rows_cross_batches(make: RowMaker, tmp_path: Path) -> None:
     rows = [make.score(str(number), value=number / 7) for number in range(11_000)]
     for form in FORMS:
         assert write_rows(Score, iter(rows), tmp_path / f"s.{form}") == 11_000
         assert list(read_rows(Score, tmp_path / f"s.{form}")) == rows
 
 
-def test_jsonl_as_others_write_it(make: SimpleNamespace, tmp_path: Path) -> None:
+def test_jsonl_as_others_write_it(make: RowMaker, tmp_path: Path) -> None:
     line = json.dumps({"id": "s", "subject": "k", "metric": "é", "value": 1})
     (tmp_path / "s.jsonl").write_bytes(b"\xef\xbb\xbf" + f"{line}\r\n\r\n{line}".encode())  # mark, CRLF, no last end
     assert list(read_rows(Score, tmp_path / "s.jsonl")) == [Score("s", "k", "é", 1.0)] * 2
@@ -115,7 +116,7 @@ def test_jsonl_as_others_write_it(make: SimpleNamespace, tmp_path: Path) -> None
     ],
 )
 def test_a_bad_line_is_named_and_nothing_is_imported(
-    store: Store, make: SimpleNamespace, tmp_path: Path, line: str, reason: str
+    store: Store, make: RowMaker, tmp_path: Path, line: str, reason: str
 ) -> None:
     write_rows(Score, [make.score("1"), make.score("2")], tmp_path / "scores.jsonl")
     with (tmp_path / "scores.jsonl").open("a") as file:
@@ -147,13 +148,13 @@ def test_a_bad_parquet_row_is_named(tmp_path: Path) -> None:
         list(read_rows(Score, tmp_path / "s.parquet"))
 
 
-def test_a_kind_in_the_wrong_file_is_refused(make: SimpleNamespace, tmp_path: Path) -> None:
+def test_a_kind_in_the_wrong_file_is_refused(make: RowMaker, tmp_path: Path) -> None:
     write_rows(Clip, [make.clip()], tmp_path / "c.parquet")
     with pytest.raises(ValueError, match="subject: Field required"):
         list(read_rows(Score, tmp_path / "c.parquet"))
 
 
-def test_an_integer_too_wide_for_parquet_leaves_the_old_file(make: SimpleNamespace, tmp_path: Path) -> None:
+def test_an_integer_too_wide_for_parquet_leaves_the_old_file(make: RowMaker, tmp_path: Path) -> None:
     path = tmp_path / "k.parquet"
     write_rows(Candidate, [make.candidate()], path)
     before = path.read_bytes()
@@ -164,12 +165,12 @@ def test_an_integer_too_wide_for_parquet_leaves_the_old_file(make: SimpleNamespa
     assert next(read_rows(Candidate, tmp_path / "k.jsonl")).seed == 2**64
 
 
-def test_runs_go_to_jsonl(make: SimpleNamespace, tmp_path: Path) -> None:
+def test_runs_go_to_jsonl(make: RowMaker, tmp_path: Path) -> None:
     write_rows(Run, [make.run()], tmp_path / "r.jsonl")
     assert list(read_rows(Run, tmp_path / "r.jsonl")) == [make.run()]
 
 
-def test_folders_that_cannot_be_imported(store: Store, make: SimpleNamespace, tmp_path: Path) -> None:
+def test_folders_that_cannot_be_imported(store: Store, make: RowMaker, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="none of clips, candidates"):
         import_project(store, tmp_path)
     for form in FORMS:

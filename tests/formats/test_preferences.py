@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rushes.formats.preferences import FORMS, import_pairs, media_needed, read_pairs
+from rushes.formats.preferences import FORMS, Form, import_pairs, media_needed, read_pairs
 from rushes.media.write import write_video
 from rushes.store.database import Store
 
@@ -22,7 +22,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def written(path: Path, data: Any) -> Path:
+def written(path: Path, data: object) -> Path:
     path.write_text(data if isinstance(data, str) else json.dumps(data))
     return path
 
@@ -123,7 +123,9 @@ def test_videos_are_kept_once_and_a_second_import_adds_nothing(folder: Path) -> 
         ("labelstudio", "x.json", "[", "not JSON"),
     ],
 )
-def test_what_does_not_fit_is_said_with_its_place(form: Any, name: str, data: Any, message: str, folder: Path) -> None:
+def test_what_does_not_fit_is_said_with_its_place(
+    form: Form, name: str, data: object, message: str, folder: Path
+) -> None:
     written(folder / "metadata.json", [{"video": "videos/0.mp4"}, {"video": "videos/1.mp4"}])
     with pytest.raises(ValueError, match=message):
         read_pairs(written(folder / name, data), form)

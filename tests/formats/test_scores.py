@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -10,9 +9,11 @@ from rushes.files import content_hash
 from rushes.formats.scores import import_scores, read_votes
 from rushes.store.database import Store
 
+from ..store.conftest import RowMaker
+
 
 @pytest.fixture
-def videos(tmp_path: Path, store: Store, make: SimpleNamespace) -> list[Path]:
+def videos(tmp_path: Path, store: Store, make: RowMaker) -> list[Path]:
     """Three files whose content is a clip's and two takes'."""
     paths = [tmp_path / f"{number}.mp4" for number in (1, 2, 10)]
     for path in paths:
@@ -61,9 +62,7 @@ def test_a_video_goes_by_id_media_or_file(tmp_path: Path, store: Store, videos: 
     assert {subject for subject, _ in scores(store)} == {"c", "k", "l"}
 
 
-def test_clips_of_one_content_share_a_score(
-    tmp_path: Path, store: Store, videos: list[Path], make: SimpleNamespace
-) -> None:
+def test_clips_of_one_content_share_a_score(tmp_path: Path, store: Store, videos: list[Path], make: RowMaker) -> None:
     store.add([make.candidate("twin", media=content_hash(videos[1]))])
     facts = import_scores(store, put(tmp_path, [{"video": "2.mp4", "score": 4}]))
     assert facts == {"lines": 1, "scored": 2, "new": 2}

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,9 +18,11 @@ from rushes.project.project import Project, open_project
 from rushes.project.stages import encode_missing
 from rushes.store.latents import LatentKey, _checksum
 
+from ..projects import Command, SmallProject
+
 
 @pytest.fixture
-def opened(finished: Path, tmp_path: Path, small: SimpleNamespace) -> Project:
+def opened(finished: Path, tmp_path: Path, small: SmallProject) -> Project:
     """A copy of the finished project."""
     return open_project(Path(shutil.copytree(finished, tmp_path / "project")), small.settings)
 
@@ -107,7 +107,7 @@ def test_subjects(opened: Project) -> None:
         explain(opened, "nobody")
 
 
-def test_commands(opened: Project, command: Callable[..., SimpleNamespace]) -> None:
+def test_commands(opened: Project, command: Command) -> None:
     folder = opened.store.project
     sound = command("cache", "verify", folder, "--share", "0.2", "--json")
     assert sound.code == 0 and json.loads(sound.out.splitlines()[-1])["problems"] == []
@@ -118,7 +118,7 @@ def test_commands(opened: Project, command: Callable[..., SimpleNamespace]) -> N
     assert broken.code == 1 and "from what the codec makes" in broken.out
 
 
-def test_released_latents_are_told_apart(real_data: Path, command: Callable[..., SimpleNamespace]) -> None:
+def test_released_latents_are_told_apart(real_data: Path, command: Command) -> None:
     """RealDPO's released losers were encoded without normalising their pixels."""
     told = command("cache", "check-folder", real_data / "realaction" / "train" / "latents", "--json")
     facts = json.loads(told.out.splitlines()[-1])

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,10 +22,11 @@ from rushes.project.training import train_run
 from rushes.records import Decision
 
 from ..backbones.tiny_pipelines import write
+from ..projects import Command, SmallProject, Stop
 
 
 @pytest.fixture
-def project(tmp_path: Path, small: SimpleNamespace) -> Project:
+def project(tmp_path: Path, small: SmallProject) -> Project:
     """A project with a small Wan, clips imported, nothing else."""
     with torch.random.fork_rng():
         model = write("wan", tmp_path / "model")
@@ -126,9 +125,7 @@ def test_another_text_encoder_makes_all_stale(project: Project) -> None:
 
 
 @pytest.mark.slow
-def test_a_start_that_is_killed_leaves_whole_files(
-    project: Project, command: Callable[..., SimpleNamespace], stop: Callable[..., str]
-) -> None:
+def test_a_start_that_is_killed_leaves_whole_files(project: Project, command: Command, stop: Stop) -> None:
     kept, count = texts(project), len({clip.caption for clip in project.store.clips("train")} | {""})
     killed = command("train", project.store.project, before=stop("/texts/", nth=2))
     assert killed.code == -9

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import namedtuple
 from pathlib import Path
 
@@ -79,7 +80,7 @@ def test_codecs_that_are_missing() -> None:
 
 def test_gpus() -> None:
     seen = {"error": None, "gpus": [{"name": "X", "memory_gb": 80.0}], "cuda": "13.0", "bfloat16": True}
-    without = {"error": None, "gpus": [], "cuda": None, "bfloat16": False}
+    without: dict[str, object] = {"error": None, "gpus": [], "cuda": None, "bfloat16": False}
     assert list(doctor._gpus(seen, VERSIONS, driver=True)) == []
     assert found(list(doctor._gpus(without, VERSIONS, driver=False)), "gpu").severity == "warning"
     hidden = found(list(doctor._gpus(without, VERSIONS, driver=True)), "gpu")
@@ -94,7 +95,7 @@ def test_little_room(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     usage = namedtuple("usage", "total used free")
     severities = {}
     for free_gb in (0.5, 5, 500):
-        monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path, free=free_gb: usage(0, 0, int(free * 2**30)))
+        monkeypatch.setattr(shutil, "disk_usage", lambda path, free=free_gb: usage(0, 0, int(free * 2**30)))
         machine = doctor._machine(tmp_path, {}) | {"memory_gb": 64.0}
         severities[free_gb] = [each.severity for each in doctor._room(machine)]
     assert severities == {0.5: ["error"], 5: ["warning"], 500: []}

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -30,11 +29,13 @@ from rushes.inspect.workload import SHARES, Numbers, Stage, held_out_of, workloa
 from rushes.project import jobs
 from rushes.project.eta import LEVELS
 from rushes.training import loop
+from rushes.training.bank import fill
 from rushes.training.comparison import Comparison
 from rushes.training.loop import split
 from rushes.training.watch import RunMonitor
 
-from .test_plan import COST
+from ..projects import SmallProject
+from .test_step_forecast import COST
 
 PLAIN: tuple[str, ...] = ()
 GUIDED = ("generate.guidance_scale=2", "train.gradients=two_pass", "train.sample_every=2", "train.samples=1")
@@ -74,7 +75,7 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> Passes:
     monkeypatch.setattr(TinyBackbone, "predict", counted)
     monkeypatch.setattr(loop, "_probe", within("probes", probe))
     monkeypatch.setattr(RunMonitor, "samples", within("samples", RunMonitor.samples))
-    monkeypatch.setattr(jobs, "fill", within("bank", jobs.fill))
+    monkeypatch.setattr(jobs, "fill", within("bank", fill))
     return passes
 
 
@@ -217,7 +218,7 @@ def test_a_codec_that_works_in_tiles_is_counted_as_if_each_tile_ran(name: str, m
         assert 0.99 * real <= said <= 1.2 * real
 
 
-def test_what_a_project_lacks(tmp_path: Path, small: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_a_project_lacks(tmp_path: Path, small: SmallProject, capsys: pytest.CaptureFixture[str]) -> None:
     footage = small.settings.footage.model_copy(update={"kind": "folder", "path": str(tmp_path)})
     changed = {"footage": footage, "label": LabelSettings()}
     folder = small.new_project(tmp_path / "p", small.settings.model_copy(update=changed))

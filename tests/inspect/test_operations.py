@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from rushes.backbones.base import LoadOptions
+from rushes.backbones.base import LoadOptions, Precision
 from rushes.backbones.released import Released, released
 from rushes.inspect.blank import condition_of, no_values
 from rushes.inspect.dry_run import ClipShape as Clip
@@ -170,7 +170,7 @@ NARROW: list[tuple[str, dict[str, int], Clip]] = [
     [("lora", "bfloat16"), pytest.param("full", "mixed", marks=[pytest.mark.slow, pytest.mark.whole])],
 )
 def test_two_and_three_blocks_say_what_all_take(
-    name: str, changes: dict[str, int], clip: Clip, tune: str, dtype: Any
+    name: str, changes: dict[str, int], clip: Clip, tune: str, dtype: Precision
 ) -> None:
     """Operations and weights exactly; a peak may be said too high, where it moves from one block to another."""
     model = deeper(name, **changes)

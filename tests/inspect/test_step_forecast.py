@@ -14,6 +14,7 @@ import torch
 from rushes.backbones.adapters import add_lora
 from rushes.backbones.base import Condition, LoadOptions
 from rushes.backbones.loading import load_backbone
+from rushes.backbones.quantized import Quantize
 from rushes.backbones.released import released
 from rushes.inspect import step_forecast as plan
 from rushes.inspect.blank import condition_of
@@ -121,12 +122,12 @@ def peak_of(model: Any, ask: tuple[torch.Tensor, torch.Tensor, Condition]) -> in
     held += [p.grad for p in model.network.parameters() if p.grad is not None]
     with Meter(held) as meter:
         model.predict(*ask).pow(2).mean().backward()
-    return meter.peak
+    return int(meter.peak)
 
 
 @pytest.mark.parametrize("bits", ["8bit", "4bit"])
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_forecast_of_a_network_in_few_bits(bits: Any, checkpointing: bool, folder: Callable[[str], Path]) -> None:
+def test_forecast_of_a_network_in_few_bits(bits: Quantize, checkpointing: bool, folder: Callable[[str], Path]) -> None:
     """Bytes of the weights exactly; bytes kept within the error that is told."""
     how, path = LoadOptions("bfloat16", checkpointing, quantize=bits), folder("wan")
     cost = dry_run(find_model(str(path)), how, ClipShape(32, 64, 9), "lora", rank=4)

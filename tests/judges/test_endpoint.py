@@ -15,7 +15,7 @@ import pytest
 import stamina
 from pydantic import BaseModel, ConfigDict
 
-from rushes.config import tables
+from rushes.config.endpoint import EndpointSettings
 from rushes.judges.endpoint import ChatEndpoint, EndpointError, data_url
 
 from ..fake_endpoint import Does, FakeEndpoint, serve, texts
@@ -40,7 +40,7 @@ def make(fake: FakeEndpoint, tmp_path: Path) -> Iterator[Make]:
     made: list[ChatEndpoint] = []
 
     def build(**changes: Any) -> ChatEndpoint:
-        settings = tables.EndpointSettings.model_validate({"url": fake.url, "model": "m", "timeout_s": 5.0, **changes})
+        settings = EndpointSettings.model_validate({"url": fake.url, "model": "m", "timeout_s": 5.0, **changes})
         made.append(ChatEndpoint(settings, tmp_path / "cache" / "answers.db"))
         return made[-1]
 

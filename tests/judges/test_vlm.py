@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from rushes.config import tables
+from rushes.config.endpoint import EndpointSettings
 from rushes.judges.base import sampled
 from rushes.judges.endpoint import ChatEndpoint, EndpointError
 from rushes.judges.prompts import PROMPTS, Prompt
@@ -39,7 +39,9 @@ def brightness(request: dict[str, Any]) -> list[float]:
             clips.append([])
         else:
             data = np.frombuffer(base64.b64decode(part["image_url"]["url"].partition(",")[2]), np.uint8)
-            clips[-1].append(float(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE).mean()))
+            image = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
+            assert image is not None
+            clips[-1].append(float(image.mean()))
     return [float(np.mean(clip)) for clip in clips if clip]
 
 
@@ -63,7 +65,7 @@ def make(fake: FakeEndpoint, tmp_path: Path) -> Iterator[Make]:
     made: list[ChatEndpoint] = []
 
     def build(prompt: str = "artefacts", frames_per_s: float = 2.0, **changes: Any) -> VisionJudge:
-        settings = tables.EndpointSettings.model_validate({"url": fake.url, "model": "m", "timeout_s": 5.0, **changes})
+        settings = EndpointSettings.model_validate({"url": fake.url, "model": "m", "timeout_s": 5.0, **changes})
         made.append(ChatEndpoint(settings, tmp_path / "answers.db"))
         return VisionJudge(made[-1], PROMPTS[prompt], frames_per_s)
 

@@ -73,7 +73,7 @@ def test_exchanging_the_sides_flips_the_labels(name: str, segment_s: float | Non
     for true, false, _ in faulty(name)[:4]:
         one, other = JUDGE.compare(true, false, segment_s), JUDGE.compare(false, true, segment_s)
         assert other.labels == tuple(-label for label in one.labels) and any(one.labels)
-        assert other.strength == -one.strength < 0
+        assert one.strength is not None and other.strength == -one.strength < 0
 
 
 def test_a_wide_margin_ties_all() -> None:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from typing import Any
-
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
 from rushes.lab import metric_calibration as calibration
 from rushes.metrics.catalogue import all_metrics
+from rushes.progress import no_bar
 
 
-@contextmanager
-def no_bar(name: str, total: int) -> Any:
-    yield lambda count: None
+def figures(rows: list[tuple[int, float, float]]) -> dict[str, float]:
+    """The agreement over rows that have one."""
+    return {name: value for name, value in calibration._agreement(rows).items() if value is not None}
 
 
 def test_rank_correlation_is_spearmans_and_its_interval_counts_scenes() -> None:
@@ -23,10 +21,10 @@ def test_rank_correlation_is_spearmans_and_its_interval_counts_scenes() -> None:
     x = rng.normal(size=60).round(1)
     y = x + rng.normal(size=60)
     rows = [(at, float(a), float(b)) for at, (a, b) in enumerate(zip(x, y, strict=True))]
-    found = calibration._agreement(rows)
+    found = figures(rows)
     assert found["value"] == pytest.approx(spearmanr(x, y).statistic, abs=5e-4)
     assert found["low"] < found["value"] < found["high"] and found["n"] == 60
-    twice = calibration._agreement([*rows, *rows])
+    twice = figures([*rows, *rows])
     assert twice["high"] - twice["low"] == pytest.approx(found["high"] - found["low"], abs=0.03)
     assert calibration._agreement([(0, 1.0, 2.0)] * 5)["value"] is None
     assert calibration._agreement([])["n"] == 0

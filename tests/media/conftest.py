@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Protocol
 
 import av
 import numpy as np
@@ -13,9 +14,37 @@ from numpy.typing import NDArray
 
 STEP = 4  # levels of brightness between frame k and k + 1
 
+Indices = Callable[[NDArray[np.uint8]], list[int]]
+
+
+class Counting(Protocol):
+    def __call__(self, count: int, height: int = 32, width: int = 48) -> NDArray[np.uint8]: ...
+
+
+class MakeVideo(Protocol):
+    """Write frames with PyAV: at `rate`, or at `times` in ticks of `tick_s`."""
+
+    def __call__(
+        self,
+        name: str,
+        frames: NDArray[np.uint8],
+        rate: int | Fraction = 30,
+        *,
+        container: str | None = None,
+        codec: str = "libx264",
+        pix_fmt: str = "yuv420p",
+        times: Sequence[int] | None = None,
+        tick_s: Fraction | None = None,
+        movflags: str = "",
+        gop: int = 12,
+        rotate: tuple[float, bool] | None = None,
+        pixel_aspect: Fraction | None = None,
+        transfer: int | None = None,
+    ) -> Path: ...
+
 
 @pytest.fixture
-def counting() -> Callable[..., NDArray[np.uint8]]:
+def counting() -> Counting:
     """Grey frames whose brightness encodes their index (up to 60)."""
 
     def make(count: int, height: int = 32, width: int = 48) -> NDArray[np.uint8]:
@@ -26,7 +55,7 @@ def counting() -> Callable[..., NDArray[np.uint8]]:
 
 
 @pytest.fixture
-def indices() -> Callable[[NDArray[np.uint8]], list[int]]:
+def indices() -> Indices:
     """The indices that `counting` frames encode."""
 
     def read(frames_FHWC: NDArray[np.uint8]) -> list[int]:
@@ -36,7 +65,7 @@ def indices() -> Callable[[NDArray[np.uint8]], list[int]]:
 
 
 @pytest.fixture
-def make_video(tmp_path: Path) -> Callable[..., Path]:
+def make_video(tmp_path: Path) -> MakeVideo:
     """Write frames with PyAV: at `rate`, or at `times` in ticks of `tick_s`."""
 
     def make(
@@ -59,6 +88,7 @@ def make_video(tmp_path: Path) -> Callable[..., Path]:
         options = {"movflags": movflags} if movflags else {}
         with av.open(str(path), "w", format=container, options=options) as file:
             stream = file.add_stream(codec, rate=rate)
+            assert isinstance(stream, av.VideoStream)
             stream.height, stream.width = frames.shape[1:3]
             stream.pix_fmt = pix_fmt
             stream.options = {"g": str(gop)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -17,9 +16,7 @@ from rushes.files import MediaError, content_hash
 from rushes.media.cut import Span, cut_pieces, cut_spans, pieces, scene_spans
 from rushes.media.read import decode, probe, read_video
 
-MakeVideo = Callable[..., Path]
-Counting = Callable[..., np.ndarray]
-Indices = Callable[[np.ndarray], list[int]]
+from .conftest import Counting, Indices, MakeVideo
 
 
 def cut_files(path: Path, spans: list[Span], folder: Path, crf: int = 12) -> list[Path]:

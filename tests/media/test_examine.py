@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,7 +13,8 @@ from rushes.files import MediaError
 from rushes.media.examine import CutFinder, examine
 from rushes.media.read import probe, read_video
 
-MakeVideo = Callable[..., Path]
+from .conftest import MakeVideo
+
 CONTENT = CutFinder("content")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -16,11 +17,20 @@ from rushes.metrics.base import Shot
 HEIGHT, WIDTH, FPS = 96, 128, 12.0
 
 
+class Scene(Protocol):
+    def __call__(
+        self, frames: int = 30, fps: float = FPS, swing_px: float = 14.0, swing_hz: float = 0.55, seed: int = 0
+    ) -> Frames: ...
+
+
 def _texture(seed: int, height: int = HEIGHT, width: int = WIDTH) -> NDArray[np.float32]:
     """Blobs of every size, the larger the stronger, as in photographs."""
     noise = np.random.default_rng(seed).normal(size=(height, width, 3)).astype(np.float32)
-    soft = sum(size * cv2.GaussianBlur(noise, (0, 0), size) * size for size in (1.0, 2.0, 4.0, 8.0, 16.0))
-    return np.clip(120 + 45 * (soft - soft.mean()) / soft.std(), 0, 255).astype(np.float32)
+    soft = np.zeros_like(noise)
+    for size in (1.0, 2.0, 4.0, 8.0, 16.0):
+        soft = soft + size * cv2.GaussianBlur(noise, (0, 0), size) * size
+    texture: NDArray[np.float32] = np.clip(120 + 45 * (soft - soft.mean()) / soft.std(), 0, 255).astype(np.float32)
+    return texture
 
 
 def _scene(frames: int = 30, fps: float = FPS, swing_px: float = 14.0, swing_hz: float = 0.55, seed: int = 0) -> Frames:
@@ -41,12 +51,12 @@ def _noisy(frames: Frames, sigma: float) -> Frames:
     return np.clip(frames + noise, 0, 255).round().astype(np.uint8)
 
 
-def _lit(frames: Frames, gain: NDArray[np.float64]) -> Frames:
+def _lit(frames: Frames, gain: NDArray[np.floating]) -> Frames:
     return np.clip(frames * gain[:, None, None, None], 0, 255).round().astype(np.uint8)
 
 
 @pytest.fixture(scope="session")
-def scene() -> Callable[..., Frames]:
+def scene() -> Scene:
     return _scene
 
 
@@ -56,7 +66,7 @@ def noisy() -> Callable[[Frames, float], Frames]:
 
 
 @pytest.fixture(scope="session")
-def lit() -> Callable[[Frames, NDArray[np.float64]], Frames]:
+def lit() -> Callable[[Frames, NDArray[np.floating]], Frames]:
     return _lit
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,8 @@ from rushes.metrics.catalogue import all_metrics, measure
 
 @pytest.fixture(params=all_metrics().values(), ids=lambda metric: metric.name)
 def metric(request: pytest.FixtureRequest) -> Metric:
-    return request.param
+    metric: Metric = request.param
+    return metric
 
 
 def values(measured: Measurement) -> np.ndarray:
@@ -90,8 +92,13 @@ def test_the_mirror_image_measures_alike(metric: Metric, ordinary: Shot, mirrore
 
 def test_measure_takes_names_and_computes_the_flow_once(ordinary: Shot, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
-    flow = Shot.__dict__["flow"].func
-    monkeypatch.setattr(Shot.__dict__["flow"], "func", lambda shot: calls.append(1) or flow(shot))
+    flow: Callable[[Shot], object] = Shot.__dict__["flow"].func
+
+    def counted(shot: Shot) -> object:
+        calls.append(1)
+        return flow(shot)
+
+    monkeypatch.setattr(Shot.__dict__["flow"], "func", counted)
     shot = Shot(ordinary.frames_FHWC[:8], 8.0)
     assert list(measure(shot)) == list(all_metrics())
     assert len(calls) == 1

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import cv2
 import numpy as np
 import pytest
@@ -9,9 +7,11 @@ import pytest
 from rushes.metrics.base import Shot, luma
 from rushes.metrics.flow import carry, dense_flow, top_mean
 
+from .conftest import Scene
+
 
 @pytest.mark.parametrize("shift", [(1.0, 0.0), (0.4, -0.3), (-3.5, 2.0)])
-def test_a_shift_is_measured_there_and_back(scene: Callable[..., np.ndarray], shift: tuple[float, float]) -> None:
+def test_a_shift_is_measured_there_and_back(scene: Scene, shift: tuple[float, float]) -> None:
     first = luma(scene(1)[0])
     matrix = np.array([[1, 0, shift[0]], [0, 1, shift[1]]], np.float32)
     size = first.shape[::-1]
@@ -26,7 +26,7 @@ def test_a_shift_is_measured_there_and_back(scene: Callable[..., np.ndarray], sh
     assert flow.left_P[0] < 0.3 * np.abs(first - second.astype(float)).mean()
 
 
-def test_what_is_covered_is_not_confirmed(scene: Callable[..., np.ndarray]) -> None:
+def test_what_is_covered_is_not_confirmed(scene: Scene) -> None:
     frames = scene(2, swing_px=60.0)  # the figure jumps by some 17 px
     confirmed = Shot(frames, 12.0).flow.confirmed_PHW[0]
     changed = (np.abs(frames[1].astype(int) - frames[0]) > 20).any(-1)
@@ -34,7 +34,7 @@ def test_what_is_covered_is_not_confirmed(scene: Callable[..., np.ndarray]) -> N
     assert confirmed[changed].mean() < 0.8
 
 
-def test_what_is_covered_does_not_count_as_change(scene: Callable[..., np.ndarray]) -> None:
+def test_what_is_covered_does_not_count_as_change(scene: Scene) -> None:
     flow = Shot(scene(2, swing_px=60.0), 12.0).flow
     first, second = (luma(frame) for frame in scene(2, swing_px=60.0))
     left = np.abs(first - carry(second, flow.forward_PHWC[0].astype(np.float32)))

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from rushes.metrics import motion
-from rushes.metrics.base import Shot
+from rushes.metrics.base import Measurement, Shot
 
-Scene = Callable[..., np.ndarray]
+from .conftest import Scene
 
 
 def test_a_still_has_no_motion_whatever_is_laid_over_it(motionless: Shot) -> None:
@@ -30,7 +30,7 @@ def test_dynamic_degree_follows_the_rule(scene: Scene, tricks: dict[str, Shot]) 
     three_moves = np.concatenate([fast[:4], fast[3:4].repeat(12, 0)])
     four_moves = np.concatenate([fast[:5], fast[4:5].repeat(11, 0)])
     assert motion.dynamic_degree(Shot(three_moves, 8.0)).value == 0.0
-    assert motion.dynamic_degree(Shot(four_moves, 8.0)) == motion.Measurement(1.0, (1.0, 0.0))
+    assert motion.dynamic_degree(Shot(four_moves, 8.0)) == Measurement(1.0, (1.0, 0.0))
     assert motion.dynamic_degree(tricks["noise"]).value == 1.0  # as stated: it is fooled
 
 
@@ -88,7 +88,7 @@ def test_jerk_rises_with_judder_and_shaking(tricks: dict[str, Shot], ordinary: S
 
 
 def test_cuts_are_counted_where_they_are(tricks: dict[str, Shot], ordinary: Shot) -> None:
-    assert motion.cuts(tricks["cut"]) == motion.Measurement(1.0, (0.0, 1.0))
+    assert motion.cuts(tricks["cut"]) == Measurement(1.0, (0.0, 1.0))
     assert motion.cuts(tricks["slide_show"]).value == 1.0
     for name in ("flicker", "brightness_drift", "noise", "pan", "judder", "black"):
         assert motion.cuts(tricks[name]).value == 0.0, name

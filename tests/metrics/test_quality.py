@@ -119,7 +119,8 @@ def test_ssim_agrees_with_scikit_image_and_with_scipy() -> None:
     assert quality.ssim(first, second) == pytest.approx(oracle(first, second, **settings), abs=1e-9)
 
     def window(image: np.ndarray) -> np.ndarray:
-        return gaussian_filter(image, 1.5, radius=5)[5:-5, 5:-5]
+        blurred: np.ndarray = gaussian_filter(image, 1.5, radius=5)
+        return blurred[5:-5, 5:-5]
 
     a, b = first.astype(float), second.astype(float)
     ma, mb = window(a), window(b)

@@ -10,7 +10,7 @@ from scipy.linalg import sqrtm
 from rushes.metrics import sets
 from rushes.metrics.base import Shot
 
-Scene = Callable[..., np.ndarray]
+from .conftest import Scene
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 from rushes.metrics import temporal
 from rushes.metrics.base import Shot
 
-Scene = Callable[..., np.ndarray]
+from .conftest import Scene
 
 
 def test_what_does_not_move_is_not_measured(motionless: Shot) -> None:

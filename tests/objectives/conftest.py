@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import pytest
 import torch
 
 from rushes.objectives.losses import ViewErrors
 from rushes.objectives.terms import Term, TermBatch, collate
+
+MakeBatch = Callable[[Sequence[Sequence[Term]], int], TermBatch]
+
+
+class MakeErrors(Protocol):
+    """Errors of `b` comparisons, `v` views and `f` latent frames."""
+
+    def __call__(self, b: int, v: int, f: int, seed: int = 0) -> ViewErrors: ...
 
 
 def batch_of(terms: Sequence[Sequence[Term]], views: int) -> TermBatch:
@@ -31,10 +40,10 @@ def errors_of(b: int, v: int, f: int, seed: int = 0) -> ViewErrors:
 
 
 @pytest.fixture
-def make_batch() -> Callable[[Sequence[Sequence[Term]], int], TermBatch]:
+def make_batch() -> MakeBatch:
     return batch_of
 
 
 @pytest.fixture
-def make_errors() -> Callable[..., ViewErrors]:
+def make_errors() -> MakeErrors:
     return errors_of

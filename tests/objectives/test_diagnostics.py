@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,10 +9,9 @@ import torch
 
 from rushes.objectives.diagnostics import diagnose
 from rushes.objectives.losses import ViewErrors
-from rushes.objectives.terms import Reduction, Term, TermBatch
+from rushes.objectives.terms import Reduction, Term
 
-MakeBatch = Callable[[Sequence[Sequence[Term]], int], TermBatch]
-MakeErrors = Callable[..., ViewErrors]
+from .conftest import MakeBatch, MakeErrors
 
 
 def pair(labels: tuple[int, ...], reduction: Reduction = "clip", beta: float = 10.0, weight: float = 1.0) -> Term:

@@ -16,10 +16,10 @@ from rushes.config.tables import ObjectiveSettings
 from rushes.objectives.diagnostics import diagnose
 from rushes.objectives.links import LINKS
 from rushes.objectives.losses import ViewErrors, loss
-from rushes.objectives.terms import ALONE, Link, Reduction, Term, TermBatch
+from rushes.objectives.terms import ALONE, Link, Reduction, Term
 
-MakeBatch = Callable[[Sequence[Sequence[Term]], int], TermBatch]
-MakeErrors = Callable[..., ViewErrors]
+from .conftest import MakeBatch, MakeErrors
+
 BETA = 10.0
 REDUCTIONS: tuple[Reduction, ...] = ("clip", "segment", "sum_inside")
 BY_HAND: dict[str, Callable[[float], float]] = {
@@ -33,7 +33,7 @@ every_link = pytest.mark.parametrize("link", sorted(LINKS))
 every_reduction = pytest.mark.parametrize("reduction", REDUCTIONS)
 
 
-def pair(labels: tuple[int, ...], link: Any, reduction: Reduction = "clip", **more: Any) -> Term:
+def pair(labels: tuple[int, ...], link: Link, reduction: Reduction = "clip", **more: Any) -> Term:
     return Term("level", (1.0, -1.0), labels, BETA, link=link, reduction=reduction, **more)
 
 
@@ -64,7 +64,7 @@ def test_each_link_says_where_it_is_from_and_what_is_known_on_video() -> None:
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 @pytest.mark.parametrize("own", [False, True])
 def test_by_hand(
-    link: str, reduction: Reduction, smoothing: float, own: bool, make_batch: MakeBatch, make_errors: MakeErrors
+    link: Link, reduction: Reduction, smoothing: float, own: bool, make_batch: MakeBatch, make_errors: MakeErrors
 ) -> None:
     """Every link, reduction and form of the margin; a fifth of the labels wrong."""
     labels = [(1, -1, 0, 1), (0, 0, -1, 0), (0, 0, 0, 0), (1, 1, 1, 1)] * 3
@@ -81,7 +81,7 @@ def test_by_hand(
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.4])
 @every_reduction
 def test_value_at_the_start(
-    link: str, reduction: Reduction, smoothing: float, make_batch: MakeBatch, make_errors: MakeErrors
+    link: Link, reduction: Reduction, smoothing: float, make_batch: MakeBatch, make_errors: MakeErrors
 ) -> None:
     """Whatever beta is, as all logits are 0; smoothing changes nothing there."""
     reference = make_errors(3, 2, 3).reference_BVF
@@ -91,15 +91,16 @@ def test_value_at_the_start(
 
 
 @every_link
-def test_gradient_by_hand(link: str, make_batch: MakeBatch, make_errors: MakeErrors) -> None:
+def test_gradient_by_hand(link: Link, make_batch: MakeBatch, make_errors: MakeErrors) -> None:
     errors, labels = make_errors(3, 2, 3), (1, 1, -1)
     terms = make_batch([[pair(labels, link, smoothing=0.1)]] * 3, 2)
     (g,) = torch.autograd.grad(loss(errors, terms), errors.policy_BVF)
-    slope = {
+    slopes: dict[str, Callable[[float], float]] = {
         "sigmoid": lambda x: -1 / (1 + math.exp(x)),
         "ipo": lambda x: 2 * x - 1,
         "hinge": lambda x: -1.0 if x < 1 else 0.0,
-    }[link]
+    }
+    slope = slopes[link]
     for b, x in enumerate(logits_by_hand(errors, [labels] * 3, "clip", own=False)):
         expected = (0.9 * slope(x) - 0.1 * slope(-x)) / 3 * np.outer([1, -1], labels) * (-BETA / 2 / 3)
         np.testing.assert_allclose(g[b].numpy(), expected, rtol=1e-12)
@@ -109,7 +110,7 @@ def test_gradient_by_hand(link: str, make_batch: MakeBatch, make_errors: MakeErr
 @every_reduction
 @pytest.mark.parametrize("reference", [True, False])
 def test_gradients_are_true_and_zero_where_nothing_is_scored(
-    link: Any, reduction: Reduction, reference: bool, make_batch: MakeBatch, make_errors: MakeErrors
+    link: Link, reduction: Reduction, reference: bool, make_batch: MakeBatch, make_errors: MakeErrors
 ) -> None:
     errors = make_errors(2, 3, 3)
     both = [
@@ -128,7 +129,7 @@ def test_gradients_are_true_and_zero_where_nothing_is_scored(
 
 
 @every_link
-def test_a_batch_of_ties_is_a_zero_with_a_graph(link: Any, make_batch: MakeBatch, make_errors: MakeErrors) -> None:
+def test_a_batch_of_ties_is_a_zero_with_a_graph(link: Link, make_batch: MakeBatch, make_errors: MakeErrors) -> None:
     errors = make_errors(2, 2, 3)
     for reduction in REDUCTIONS:
         value = loss(errors, make_batch([[pair((0, 0, 0), link, reduction, smoothing=0.2)]] * 2, 2))
@@ -183,7 +184,7 @@ def test_excess_is_silent_at_the_start(make_batch: MakeBatch, make_errors: MakeE
 
 
 @every_link
-def test_the_loss_that_is_logged_is_the_link_s(link: Any, make_batch: MakeBatch, make_errors: MakeErrors) -> None:
+def test_the_loss_that_is_logged_is_the_link_s(link: Link, make_batch: MakeBatch, make_errors: MakeErrors) -> None:
     errors = make_errors(4, 2, 3)
     terms = make_batch([[pair((1, 1, 1), link, smoothing=0.1)]] * 4, 2)
     assert diagnose(errors, terms)["level/loss"] == pytest.approx(loss(errors, terms).item(), rel=1e-6)

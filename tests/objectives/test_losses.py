@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -12,8 +11,8 @@ from rushes.objectives.diagnostics import diagnose
 from rushes.objectives.losses import ViewErrors, frame_logits, loss, term_logits, term_loss
 from rushes.objectives.terms import Reduction, Term, TermBatch, one_against_each
 
-MakeBatch = Callable[[Sequence[Sequence[Term]], int], TermBatch]
-MakeErrors = Callable[..., ViewErrors]
+from .conftest import MakeBatch, MakeErrors
+
 REDUCTIONS: tuple[Reduction, ...] = ("clip", "segment", "sum_inside")
 LN2 = math.log(2)
 

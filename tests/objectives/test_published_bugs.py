@@ -17,8 +17,8 @@ from rushes.objectives.diagnostics import diagnose
 from rushes.objectives.losses import ViewErrors, loss
 from rushes.objectives.terms import Term, TermBatch
 
-MakeBatch = Callable[[Sequence[Sequence[Term]], int], TermBatch]
-MakeErrors = Callable[..., ViewErrors]
+from .conftest import MakeBatch, MakeErrors
+
 BETA = 10.0
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,10 +10,9 @@ import torch
 from rushes.config.tables import ObjectiveSettings
 from rushes.objectives.losses import ViewErrors, loss
 from rushes.objectives.safeguards import guarded
-from rushes.objectives.terms import Term, TermBatch, one_against_each
+from rushes.objectives.terms import Term, one_against_each
 
-MakeBatch = Callable[[Sequence[Sequence[Term]], int], TermBatch]
-MakeErrors = Callable[..., ViewErrors]
+from .conftest import MakeBatch, MakeErrors
 
 CLIP = (0, 1, 1, 1)
 DENSE = Term("segment", (1.0, -1.0), (1, -1, 0, 1), 9.0, reduction="segment")

@@ -6,9 +6,10 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+
+from ..projects import Command, ReadContents, Stage
 
 LIMIT = """
 import resource
@@ -43,10 +44,10 @@ def test_full_disk_is_one_sentence_and_loses_nothing(
     part: str,
     limit_bytes: int,
     tmp_path: Path,
-    stages: dict[str, Any],
-    command: Callable[..., Any],
+    stages: dict[str, Stage],
+    command: Command,
     whole: Callable[[Path], None],
-    contents: Callable[[Path], dict[str, Any]],
+    contents: ReadContents,
 ) -> None:
     project = Path(shutil.copytree(stages[stage].before, tmp_path / "project"))
     result = command(stage, project, "--json", before=LIMIT.format(part=part, limit=limit_bytes))

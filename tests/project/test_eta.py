@@ -22,9 +22,10 @@ from rushes.media.images import read_image
 from rushes.media.read import read_video
 from rushes.metrics.base import Shot
 from rushes.noise.paths import Flow, VariancePreserving
+from rushes.progress import no_bar
 from rushes.project import eta, labels, probes
 from rushes.project.labeling_page import open_desk
-from rushes.project.project import no_bar, open_project
+from rushes.project.project import open_project
 from rushes.project.settings import read_settings
 from rushes.recipes import densedpo
 from rushes.records import Candidate
@@ -150,7 +151,7 @@ def test_what_is_there_is_not_made_or_measured_again(
 
 
 def test_a_sweep_that_was_stopped_goes_on(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fresh, add, commits = tmp_path / "fresh", Store.add, []
+    fresh, add, commits = tmp_path / "fresh", Store.add, list[int]()
     main(["init", str(fresh), *SMALL, "--set", "generate.batch=3"])
     main(["import", str(fresh)])
     arguments = ["eta", str(fresh), "--levels", *LEVELS, "--clips", "3"]
@@ -174,8 +175,7 @@ def test_no_recipe_and_no_program_sees_probes(project: Path) -> None:
     settings = read_settings(project)
     grid = LatentGrid(3, 4, 8.0, True, "base", clean=True)
     with Store.open(project) as store:
-        for kind in ("take", "guided"):
-            assert labelled_takes(store, grid, kind) == ()  # type: ignore[arg-type]
+        assert labelled_takes(store, grid, "take") == () and labelled_takes(store, grid, "guided") == ()
         assert takes_account(store, grid, []) == {} and labels.to_compare(store, settings) == ()
         assert densedpo.comparisons(store, densedpo.Options(), grid) == []
     work = open_project(project, settings, no_bar)

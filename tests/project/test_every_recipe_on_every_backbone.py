@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rushes.backbones.base import Backbone
 from rushes.backbones.loading import backbone_names, load_backbone
 from rushes.backbones.pipeline import DiffusersBackbone
 from rushes.backbones.sampling import sample
@@ -80,7 +81,8 @@ def waves() -> NDArray[np.uint8]:
     """A clip [T, H, W, 3] that is smooth in space and time."""
     t, y, x = np.meshgrid(np.arange(FRAMES), np.arange(HEIGHT), np.arange(WIDTH), indexing="ij")
     wave = np.sin((0.05 * x + 0.025 * y + 0.3 * t)[..., None] + np.arange(3))
-    return ((wave + 1) * 127.5).round().astype(np.uint8)
+    frames: NDArray[np.uint8] = ((wave + 1) * 127.5).round().astype(np.uint8)
+    return frames
 
 
 def take(clip: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
@@ -178,11 +180,16 @@ def sampled(model: DiffusersBackbone, at: Ground) -> Tensor:
     return sample(model, condition, at.noise, steps=2)
 
 
+def diffusers_backbone(backbone: Backbone) -> DiffusersBackbone:
+    assert isinstance(backbone, DiffusersBackbone)
+    return backbone
+
+
 def sampled_elsewhere(at: Ground, exported: Path) -> Tensor:
     """The same by the pipeline of diffusers that has loaded the adapter; an inflated image model is none of its own."""
     if at.pipeline is None:
-        how = at.project.base.how  # type: ignore[attr-defined]
-        return sampled(load_backbone("inflated_sd", str(exported), how), at)
+        base = diffusers_backbone(at.project.base)
+        return sampled(diffusers_backbone(load_backbone("inflated_sd", str(exported), base.how)), at)
     load_lora(at.pipeline, exported)
     try:
         mode = "first_frame" if at.first_frame else "text"
@@ -205,10 +212,12 @@ def ground(footage: Path, tmp_path_factory: pytest.TempPathFactory) -> Grounds:
                 folders[name] = tiny_sd.write(place) if backbone == "inflated_sd" else write(name, place)
         model: Any = load_backbone(backbone, str(folders[name]))
         (height, width), frames = size_of(model), frames_of(model)
-        size = {"height_px": height, "width_px": width, "frames": frames, "fps": FPS, "first_frame": first_frame}
         settings = Settings(
-            backbone=BackboneSettings(name=backbone, path=str(folders[name]), gradient_checkpointing=False, **size)
-        )
+            backbone=BackboneSettings(
+                name=backbone, path=str(folders[name]), gradient_checkpointing=False, height_px=height, width_px=width,
+                frames=frames, fps=FPS, first_frame=first_frame,
+            )
+        )  # fmt: skip
         copy = Path(shutil.copytree(footage, tmp_path_factory.mktemp(backbone) / "project"))
         project = open_project(copy, settings)
         label(project.store, frames)
@@ -241,6 +250,6 @@ def test_three_steps_lower_the_loss_and_the_export_acts_as_the_run(
     assert loss_at_first_draw(project, trained) < before
     exported = export_weights(project, recipe, tmp_path)
     made = sampled(trained, at)
-    assert (made - sampled(project.base, at)).abs().max() > 1e-3
+    assert (made - sampled(diffusers_backbone(project.base), at)).abs().max() > 1e-3
     again = sampled_elsewhere(at, exported.path)
     torch.testing.assert_close(again, made, rtol=1e-3, atol=1e-4 * float(made.abs().max()))

@@ -9,19 +9,19 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from rushes.store.database import Store
 
 from ..forked import run_ranks
+from ..projects import Command
 
 BANKED = ("--set", "train.reference_cache=2", "--set", "train.name=banked")
 
 
 def test_the_bank_is_filled_by_its_command_and_looked_up_by_the_run(
-    finished: Path, tmp_path: Path, command: Callable[..., Any]
+    finished: Path, tmp_path: Path, command: Command
 ) -> None:
     project = tmp_path / "project"
     shutil.copytree(finished, project)
@@ -61,9 +61,7 @@ def test_the_bank_is_filled_by_its_command_and_looked_up_by_the_run(
         ),
     ],
 )
-def test_what_does_not_go_together(
-    arguments: list[str], message: str, finished: Path, command: Callable[..., Any]
-) -> None:
+def test_what_does_not_go_together(arguments: list[str], message: str, finished: Path, command: Command) -> None:
     result = command(arguments[0], finished, *arguments[1:])
     assert result.code == 2 and message in result.err
 
@@ -85,7 +83,7 @@ def by_forking(folder: Path, *arguments: str) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize(("parallel", "start"), [("replicate", by_torchrun), ("shard", by_forking)])
 def test_two_processes_train_one_run(
-    parallel: str, start: Callable[..., str], finished: Path, tmp_path: Path, command: Callable[..., Any]
+    parallel: str, start: Callable[..., str], finished: Path, tmp_path: Path, command: Command
 ) -> None:
     project, name = tmp_path / "project", f"two-{parallel}"
     shutil.copytree(finished, project)

@@ -6,7 +6,6 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,12 +23,13 @@ from rushes.project.settings import write_settings
 from rushes.web.labeling.label_rows import LabelSubmission
 
 from ..fake_endpoint import Does, FakeEndpoint, serve
+from ..projects import SmallProject
 
 Make = Callable[..., Project]
 
 
 @pytest.fixture(scope="module")
-def guided(tmp_path_factory: pytest.TempPathFactory, small: SimpleNamespace) -> Path:
+def guided(tmp_path_factory: pytest.TempPathFactory, small: SmallProject) -> Path:
     """A project with pairs of guided takes and no labels. Do not write to it."""
     folder = tmp_path_factory.mktemp("guided") / "project"
     project = open_project(folder, _settings(small.settings))
@@ -53,7 +53,7 @@ def _settings(base: Settings, endpoint: dict[str, Any] | None = None, **label: A
 
 
 @pytest.fixture
-def make(guided: Path, tmp_path: Path, small: SimpleNamespace) -> Make:
+def make(guided: Path, tmp_path: Path, small: SmallProject) -> Make:
     def build(endpoint: dict[str, Any] | None = None, **label: Any) -> Project:
         folder = tmp_path / "project"
         if not folder.exists():

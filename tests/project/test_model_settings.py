@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from rushes.cli import main
 from rushes.project.project import open_project
 
 from ..backbones.tiny_pipelines import BACKBONE, write
+from ..projects import SmallProject
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_refused_before_anything_is_read(
     values: dict[str, Any],
     sentence: str,
     folder: Callable[[str], Path],
-    small: SimpleNamespace,
+    small: SmallProject,
     tmp_path: Path,
 ) -> None:
     size = {"name": BACKBONE[name], "path": str(folder(name)), "first_frame": name in ("cogvideox_i2v", "ltx")}
@@ -95,7 +95,9 @@ def test_refused_before_anything_is_read(
 
 
 @pytest.mark.parametrize("noise", ["[-3]", "[-3, -0.5]", "[1, 2, 3]"])
-def test_a_mean_and_a_spread(noise: str, small: SimpleNamespace, tmp_path: Path, capsys: Any) -> None:
+def test_a_mean_and_a_spread(
+    noise: str, small: SmallProject, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     project = small.new_project(tmp_path / "project", small.settings)
     with pytest.raises(SystemExit):
         main(["generate", str(project), "--set", f"train.first_frame_noise={noise}"])

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,9 +17,10 @@ from rushes.project.project import Project, open_project
 from rushes.training.recipe import load_recipe
 
 from ..fake_endpoint import Does, FakeEndpoint, serve, texts
+from ..projects import Command, SmallProject
 
 
-def settings_of(small: SimpleNamespace, recipe: str, **tables: Any) -> Settings:
+def settings_of(small: SmallProject, recipe: str, **tables: Any) -> Settings:
     train = tiny_train(recipe, load_recipe(recipe))
     train = train.model_copy(update={"steps": 2, "batch": 2, "checkpoint_every": 2, "held_out": 1})
     changed = {"train": train, "label": small.settings.label.model_copy(update={"by": "none"}), **tables}
@@ -30,7 +30,7 @@ def settings_of(small: SimpleNamespace, recipe: str, **tables: Any) -> Settings:
 
 @pytest.mark.parametrize("recipe", ["physhpo", "dfdpo"])
 def test_one_command_makes_all_that_the_recipe_needs(
-    recipe: str, small: SimpleNamespace, command: Any, tmp_path: Path
+    recipe: str, small: SmallProject, command: Command, tmp_path: Path
 ) -> None:
     folder = small.new_project(tmp_path / "p", settings_of(small, recipe, caption=CaptionSettings(by="world")))
     first, second = (command("run", folder, "--json") for _ in range(2))
@@ -49,7 +49,7 @@ def test_one_command_makes_all_that_the_recipe_needs(
 
 
 @pytest.fixture
-def project(small: SimpleNamespace, tmp_path: Path) -> Iterator[Project]:
+def project(small: SmallProject, tmp_path: Path) -> Iterator[Project]:
     """A project with clips and takes, and nobody to write captions."""
     opened = open_project(tmp_path / "p", settings_of(small, "physhpo"))
     with closing(opened.store):
@@ -117,7 +117,9 @@ def test_a_model_behind_an_endpoint_writes(project: Project) -> None:
     assert all(row.text.endswith("backwards") and row.made_by == "model m" for row in project.store.captions())
 
 
-def test_clips_that_edits_do_not_change_are_counted_and_left_out(project: Project) -> None:
+def test_clips_that_edits_do_not_change_are_counted_and_left_out(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Levels by themselves: a still clip's ends can be swapped and its flow drawn, and nothing is different."""
     recipe = load_recipe("physhpo")
     options = {"beta": 100.0, "instance_weight": 0.0, "motion_weight": 0.0, "semantic_weight": 0.0}
@@ -128,7 +130,8 @@ def test_clips_that_edits_do_not_change_are_counted_and_left_out(project: Projec
     latent = project.latents.get(clip.media)
     assert latent is not None
     key = next(v.key for c in kept for v in c.views if v.edit and v.media == clip.media)
-    project.latents.get = lambda k, get=project.latents.get: latent if k == key else get(k)  # type: ignore[method-assign]
+    get = project.latents.get
+    monkeypatch.setattr(project.latents, "get", lambda k: latent if k == key else get(k))
     fewer, more, _ = training.recipe_comparisons(project, recipe, settings)
     assert len(fewer) == len(kept) - 1 and more["state"] == dropped["state"] + 1
     assert clip.id not in {c.id for c in fewer}

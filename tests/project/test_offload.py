@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from rushes.project.project import load_start, open_project
 from rushes.project.training import bank_run, train_run
 
+from ..projects import SmallProject
 
-def test_training_is_refused_before_anything_is_loaded(tmp_path: Path, small: SimpleNamespace) -> None:
+
+def test_training_is_refused_before_anything_is_loaded(tmp_path: Path, small: SmallProject) -> None:
     settings = small.settings
     nowhere = {"name": "wan", "path": str(tmp_path / "none"), "offload": True}
     settings = settings.model_copy(

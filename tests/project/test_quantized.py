@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,10 +19,11 @@ from rushes.training.bank import open_bank
 from rushes.training.batches import Draws
 
 from ..backbones.tiny_pipelines import write
+from ..projects import SmallProject
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory, small: SimpleNamespace) -> Project:
+def project(tmp_path_factory: pytest.TempPathFactory, small: SmallProject) -> Project:
     """Of which a run trained an adapter over a Wan in 4 bits."""
     folder = tmp_path_factory.mktemp("quantized")
     with torch.random.fork_rng():

@@ -10,11 +10,11 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ..forked import start_into
+from ..projects import Command, ReadContents, Stage, Stop
 
 NOWHERE = Path(os.devnull)
 # in the order in which a run meets them: before a file gets its name, or after a commit
@@ -44,10 +44,10 @@ def test_run_that_is_stopped_at_every_stage_ends_as_one_that_is_not(
     by: signal.Signals,
     project: Path,
     finished: Path,
-    command: Callable[..., Any],
-    stop: Callable[..., str],
+    command: Command,
+    stop: Stop,
     whole: Callable[[Path], None],
-    contents: Callable[[Path], dict[str, Any]],
+    contents: ReadContents,
 ) -> None:
     for part, nth in STOPS:
         result = command("run", project, "--json", before=stop(part, nth, by))
@@ -65,9 +65,7 @@ def test_run_that_is_stopped_at_every_stage_ends_as_one_that_is_not(
     assert list((project / "runs").rglob("*.part")) == []  # torn checkpoints would fill the disk
 
 
-def test_run_of_a_finished_project_makes_nothing(
-    finished: Path, command: Callable[..., Any], contents: Callable[[Path], dict[str, Any]]
-) -> None:
+def test_run_of_a_finished_project_makes_nothing(finished: Path, command: Command, contents: ReadContents) -> None:
     before = contents(finished)
     times = {path: path.stat().st_mtime_ns for path in (finished / "media").rglob("*.mp4")}
     facts = json.loads(command("run", finished, "--json").out)
@@ -82,9 +80,9 @@ def test_run_that_is_killed_at_any_moment_ends_as_one_that_is_not(
     seed: int,
     project: Path,
     finished: Path,
-    command: Callable[..., Any],
+    command: Command,
     whole: Callable[[Path], None],
-    contents: Callable[[Path], dict[str, Any]],
+    contents: ReadContents,
 ) -> None:
     draw, arguments = random.Random(seed), ["run", str(project)]
     for _ in range(2):
@@ -115,10 +113,10 @@ def test_each_command_continues_where_it_was_killed(
     part: str,
     nth: int,
     tmp_path: Path,
-    stages: dict[str, Any],
-    command: Callable[..., Any],
-    stop: Callable[..., str],
-    contents: Callable[[Path], dict[str, Any]],
+    stages: dict[str, Stage],
+    command: Command,
+    stop: Stop,
+    contents: ReadContents,
 ) -> None:
     project = Path(shutil.copytree(stages[stage].before, tmp_path / "project"))
     assert command(stage, project, before=stop(part, nth)).code == -signal.SIGKILL
@@ -127,7 +125,5 @@ def test_each_command_continues_where_it_was_killed(
     assert contents(project) == contents(stages[stage].after)
 
 
-def test_stages_one_by_one_are_a_run(
-    stages: dict[str, Any], finished: Path, contents: Callable[[Path], dict[str, Any]]
-) -> None:
+def test_stages_one_by_one_are_a_run(stages: dict[str, Stage], finished: Path, contents: ReadContents) -> None:
     assert contents(stages["report"].after) == contents(finished)

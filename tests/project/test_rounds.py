@@ -7,7 +7,6 @@ import re
 import shutil
 import sqlite3
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,9 +19,11 @@ from rushes.project.project import WEIGHTS, Project, load_run, load_start, open_
 from rushes.project.settings import FILE, read_settings
 from rushes.records import Run
 
+from ..projects import SmallProject
+
 
 @pytest.fixture
-def opened(finished: Path, tmp_path: Path, small: SimpleNamespace) -> Project:
+def opened(finished: Path, tmp_path: Path, small: SmallProject) -> Project:
     """A copy of a project that has one finished run, `realdpo`, and two takes of each of six clips by the base."""
     return open_project(Path(shutil.copytree(finished, tmp_path / "project")), small.settings)
 

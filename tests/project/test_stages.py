@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from safetensors.torch import load_file, save_file
@@ -14,9 +13,11 @@ from rushes.project import labels, runs, stages, training
 from rushes.project.project import Project, load_run, open_project, run_folder
 from rushes.records import Run
 
+from ..projects import SmallProject
+
 
 @pytest.fixture
-def opened(finished: Path, tmp_path: Path, small: SimpleNamespace) -> Project:
+def opened(finished: Path, tmp_path: Path, small: SmallProject) -> Project:
     """A copy of the finished project."""
     return open_project(Path(shutil.copytree(finished, tmp_path / "project")), small.settings)
 
@@ -80,9 +81,7 @@ def test_weights_of_another_run_are_not_taken_for_its_own(opened: Project) -> No
         load_run(opened, "realdpo")
 
 
-def test_run_stops_before_long_stages_when_a_late_one_would_lack_something(
-    tmp_path: Path, small: SimpleNamespace
-) -> None:
+def test_run_stops_before_long_stages_when_a_late_one_would_lack_something(tmp_path: Path, small: SmallProject) -> None:
     settings = small.settings
     nothing_held_out = settings.model_copy(update={"footage": settings.footage.model_copy(update={"eval_prompts": 0})})
     with pytest.raises(ValueError, match=r"no held-out clips; set footage\.eval_prompts above 0"):
@@ -95,7 +94,7 @@ def test_run_stops_before_long_stages_when_a_late_one_would_lack_something(
     assert project.store.candidates() == ()
 
 
-def test_densedpo_trains_from_what_the_stages_made(tmp_path: Path, small: SimpleNamespace) -> None:
+def test_densedpo_trains_from_what_the_stages_made(tmp_path: Path, small: SmallProject) -> None:
     settings = small.settings
     project = open_project(
         tmp_path / "dense",
@@ -113,7 +112,7 @@ def test_densedpo_trains_from_what_the_stages_made(tmp_path: Path, small: Simple
     assert [run.recipe for run in project.store.runs() if isinstance(run, Run)] == ["densedpo"]
 
 
-def test_seconds_are_those_of_the_project_and_not_of_the_last_command(opened: Project, small: SimpleNamespace) -> None:
+def test_seconds_are_those_of_the_project_and_not_of_the_last_command(opened: Project, small: SmallProject) -> None:
     before = dict(opened.seconds)
     assert {"import", "generate", "label", "train", "evaluate"} <= set(before) and before["train"] > 0
     again = open_project(opened.store.project, small.settings)

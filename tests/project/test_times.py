@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -34,12 +33,13 @@ from rushes.project.times import expert_shares, times_in_words, training_times
 from rushes.training.history import read_history
 
 from ..backbones.tiny_pipelines import BACKBONE, write
+from ..projects import SmallProject
 
 Shell = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def experts(tmp_path_factory: pytest.TempPathFactory, small: SimpleNamespace) -> Path:
+def experts(tmp_path_factory: pytest.TempPathFactory, small: SmallProject) -> Path:
     """A project of a tiny Wan with two experts, its clips imported."""
     folder = tmp_path_factory.mktemp("experts")
     with torch.random.fork_rng():
@@ -65,7 +65,7 @@ def experts(tmp_path_factory: pytest.TempPathFactory, small: SimpleNamespace) ->
 
 
 @pytest.fixture
-def shell(experts: Path, capsys: pytest.CaptureFixture[str]) -> Shell:
+def shell(experts: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Shell]:
     """`rushes train` on that project with some settings -> its facts, what it said, and its first row."""
 
     def run(name: str, *changes: str, command: str = "train") -> dict[str, Any]:
@@ -248,7 +248,7 @@ def test_a_bank_is_found_again_by_another_process(tmp_path: Path) -> None:
 
 
 def test_captions_are_not_dropped_where_they_are_compared(
-    tmp_path: Path, small: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, small: SmallProject, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """PhysHPO's semantic level is a clip under its caption against the same under a wrong one."""
     changes = {"caption": CaptionSettings(by="rules"), "label": LabelSettings()}

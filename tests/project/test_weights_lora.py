@@ -20,14 +20,13 @@ from rushes.project.project import Project, load_run, open_project, run_folder
 from rushes.training.history import read_history
 
 from ..backbones.tiny_pipelines import write
+from ..projects import SmallProject
 
 Forms = pytest.mark.parametrize("form", ["diffusers", "comfyui"])
 
 
 @pytest.fixture(scope="module", params=["wan", "wan_experts"])
-def trained(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, small: SimpleNamespace
-) -> Project:
+def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, small: SmallProject) -> Project:
     """A project of which run `sft` trained an adapter with alpha other than its rank."""
     folder = tmp_path_factory.mktemp("lora")
     with torch.random.fork_rng():
@@ -107,7 +106,7 @@ def test_pipelines_of_diffusers_load_it(form: Form, trained: Project, tmp_path: 
     folder = export_weights(trained, "sft", tmp_path, form).path
     pipeline: Any = DiffusionPipeline.from_pretrained(trained.settings.backbone.path, local_files_only=True)
     run: Any = load_run(trained, "sft")
-    networks = [(folder, pipeline.transformer, run.network, {})]
+    networks: list[tuple[Path, Any, Any, dict[str, bool]]] = [(folder, pipeline.transformer, run.network, {})]
     if run.spec.boundary is not None:
         networks = [
             (folder / "high_noise", pipeline.transformer, run.network.high, {}),

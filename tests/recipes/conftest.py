@@ -16,7 +16,7 @@ import torch
 from rushes.backbones.tiny import TinyBackbone, TinyConfig
 from rushes.edits.words import apply
 from rushes.noise.draws import seeded
-from rushes.records import Candidate, CandidateKind, CaptionRow, Clip, Preference, Score
+from rushes.records import Candidate, CandidateKind, CaptionRow, Clip, Preference, Score, Split
 from rushes.store.database import Store
 from rushes.store.latents import LatentStore, first_frame_key
 from rushes.training.comparison import LatentGrid
@@ -32,7 +32,7 @@ LABELS = ((1, 0, -1, 1), (0, 0, 1, 0), (-1, -1, -1, 0), (0, 0, 0, 0), (1, 1, 1, 
 
 
 @dataclass(frozen=True)
-class Corner:
+class ProjectWithClips:
     """What a recipe and the loop need."""
 
     store: Store
@@ -52,8 +52,8 @@ def small_backbone() -> TinyBackbone:
     return backbone
 
 
-def clip_row(scene: Scene, name: str, split: str = "train") -> Clip:
-    return Clip(name, name, scene.caption, SIZE_PX, SIZE_PX, FRAMES, FPS, "world", split)  # type: ignore[arg-type]
+def clip_row(scene: Scene, name: str, split: Split = "train") -> Clip:
+    return Clip(name, name, scene.caption, SIZE_PX, SIZE_PX, FRAMES, FPS, "world", split)
 
 
 def candidate_row(clip: Clip, name: str, kind: CandidateKind, eta: float | None = None) -> Candidate:
@@ -67,6 +67,15 @@ def preference_row(left: str, right: str, labels: tuple[int, ...], segment_s: fl
 
 def score_row(subject: str, value: float, rater: str = "human", metric: str = "human") -> Score:
     return Score(f"{rater} {metric} {subject} {value}", subject, metric, value, measured_by=rater)
+
+
+class SceneRows:
+    """One row of each kind, of a scene, of a clip or of their ids."""
+
+    clip = staticmethod(clip_row)
+    candidate = staticmethod(candidate_row)
+    preference = staticmethod(preference_row)
+    score = staticmethod(score_row)
 
 
 def fill(store: Store, latents: LatentStore) -> None:
@@ -109,13 +118,13 @@ def fill(store: Store, latents: LatentStore) -> None:
 
 
 @pytest.fixture(scope="session")
-def corner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Corner]:
+def project_with_clips(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProjectWithClips]:
     """Read only."""
-    folder: Path = tmp_path_factory.mktemp("corner")
+    folder: Path = tmp_path_factory.mktemp("project_with_clips")
     with Store.create(folder) as store:
         latents = LatentStore(folder / "latents", "small")
         fill(store, latents)
-        yield Corner(store, latents, GRID)
+        yield ProjectWithClips(store, latents, GRID)
 
 
 @pytest.fixture
@@ -136,13 +145,13 @@ def backbone() -> Callable[[], TinyBackbone]:
 
 
 @pytest.fixture
-def rows() -> dict[str, Callable[..., object]]:
-    return {"clip": clip_row, "candidate": candidate_row, "preference": preference_row, "score": score_row}
+def rows() -> SceneRows:
+    return SceneRows()
 
 
 @pytest.fixture
-def text_only(corner: Corner) -> LatentGrid:
-    return replace(corner.grid, first_frame=False)
+def text_only(project_with_clips: ProjectWithClips) -> LatentGrid:
+    return replace(project_with_clips.grid, first_frame=False)
 
 
 @pytest.fixture(autouse=True)

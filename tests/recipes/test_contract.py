@@ -13,7 +13,8 @@ import platform
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -24,7 +25,8 @@ from rushes.config.files import load_settings, to_toml, validate_table
 from rushes.config.tables import Settings, TrainSettings
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.losses import ViewErrors, loss, term_logits
-from rushes.objectives.terms import Term, collate
+from rushes.objectives.terms import Term, TermBatch, collate
+from rushes.store.database import Store
 from rushes.store.latents import LatentStore, first_frame_key
 from rushes.training.batches import Batch, Draws, make_batch
 from rushes.training.choice import GradientStrategy
@@ -35,6 +37,8 @@ from rushes.training.recipe import Recipe, drawn_times, load_recipe, recipe_name
 from rushes.training.reference import Reference
 from rushes.world.render import render
 from rushes.world.scenes import draw_scenes
+
+from .conftest import ProjectWithClips
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 NEEDS = {"takes", "guided", "gaps", "likeness", "wrong captions", "labels", "scores", "first_frame"}
@@ -50,7 +54,8 @@ every_recipe = pytest.mark.parametrize("recipe", [load_recipe(name) for name in 
 
 
 def named(recipe: Recipe) -> str:
-    return recipe.__name__.rsplit(".", 1)[-1]  # type: ignore[attr-defined]
+    assert isinstance(recipe, ModuleType)
+    return recipe.__name__.rsplit(".", 1)[-1]
 
 
 def options(recipe: Recipe, **changes: Any) -> SettingsTable:
@@ -59,17 +64,28 @@ def options(recipe: Recipe, **changes: Any) -> SettingsTable:
     return recipe.Options(**{**mild, **changes})
 
 
-def batch_of(recipe: Recipe, corner: Any, backbone: TinyBackbone) -> tuple[Batch, list[Comparison]]:
+def batch_of(
+    recipe: Recipe, project_with_clips: ProjectWithClips, backbone: TinyBackbone
+) -> tuple[Batch, list[Comparison]]:
     chosen = options(recipe)
-    comparisons = recipe.comparisons(corner.store, chosen, corner.grid)
-    batch = make_batch([(c, 0) for c in comparisons], corner.latents, backbone, Draws(0, drawn_times(recipe, chosen)))
+    comparisons = recipe.comparisons(project_with_clips.store, chosen, project_with_clips.grid)
+    batch = make_batch(
+        [(c, 0) for c in comparisons], project_with_clips.latents, backbone, Draws(0, drawn_times(recipe, chosen))
+    )
     return batch, comparisons
 
 
-def run(recipe: Recipe, corner: Any, backbone: TinyBackbone, folder: Path, steps: int, comparisons: Any = None) -> None:
+def run(
+    recipe: Recipe,
+    project_with_clips: ProjectWithClips,
+    backbone: TinyBackbone,
+    folder: Path,
+    steps: int,
+    comparisons: Sequence[Comparison] | None = None,
+) -> None:
     chosen = options(recipe)
     if comparisons is None:
-        comparisons = recipe.comparisons(corner.store, chosen, corner.grid)
+        comparisons = recipe.comparisons(project_with_clips.store, chosen, project_with_clips.grid)
     small = {
         "steps": steps,
         "batch": 3,
@@ -79,7 +95,7 @@ def run(recipe: Recipe, corner: Any, backbone: TinyBackbone, folder: Path, steps
         "lr_scheduler": "constant",
     }
     settings = TrainSettings(**{**recipe.TINY, **small})
-    data = Data(comparisons, (), corner.latents, drawn_times(recipe, chosen))
+    data = Data(comparisons, (), project_with_clips.latents, drawn_times(recipe, chosen))
     train(backbone, data, settings, folder, seed=0, identity="contract")
 
 
@@ -125,22 +141,28 @@ def test_an_unknown_option_is_named(recipe: Recipe) -> None:
 
 
 @every_recipe
-def test_comparisons_come_in_a_fixed_order_and_fit_the_clips(recipe: Recipe, corner: Any) -> None:
-    one, other = (recipe.comparisons(corner.store, recipe.Options(), corner.grid) for _ in range(2))
+def test_comparisons_come_in_a_fixed_order_and_fit_the_clips(
+    recipe: Recipe, project_with_clips: ProjectWithClips
+) -> None:
+    one, other = (
+        recipe.comparisons(project_with_clips.store, recipe.Options(), project_with_clips.grid) for _ in range(2)
+    )
     assert one and one == other
     assert len({c.id for c in one}) == len(one)
     for comparison in one:
         assert "eval" not in comparison.group
         for view in comparison.views:
-            assert view.key in corner.latents and view.first_frame and view.source and view.caption
+            assert view.key in project_with_clips.latents and view.first_frame and view.source and view.caption
         for term in comparison.terms:
             assert len(term.coefficients) == len(comparison.views)
-            assert len(term.labels) == corner.grid.frames and term.labels[0] == 0 and any(term.labels)
+            assert len(term.labels) == project_with_clips.grid.frames and term.labels[0] == 0 and any(term.labels)
 
 
 @every_recipe
-def test_without_rows_there_is_nothing_to_compare(recipe: Recipe, corner: Any, store: Any) -> None:
-    assert recipe.comparisons(store, recipe.Options(), corner.grid) == []
+def test_without_rows_there_is_nothing_to_compare(
+    recipe: Recipe, project_with_clips: ProjectWithClips, store: Store
+) -> None:
+    assert recipe.comparisons(store, recipe.Options(), project_with_clips.grid) == []
 
 
 @every_recipe
@@ -150,10 +172,12 @@ def test_times_are_within_the_path(recipe: Recipe) -> None:
 
 
 @every_recipe
-def test_policy_equal_to_reference_gives_the_declared_value(recipe: Recipe, corner: Any, backbone: Small) -> None:
+def test_policy_equal_to_reference_gives_the_declared_value(
+    recipe: Recipe, project_with_clips: ProjectWithClips, backbone: Small
+) -> None:
     """ln 2 for a comparison's logistic terms by their weights, and its own error for a supervised one."""
     policy = backbone()
-    batch, comparisons = batch_of(recipe, corner, policy)
+    batch, comparisons = batch_of(recipe, project_with_clips, policy)
     reference = reference_errors(policy, batch, Reference(policy.network))
     value, errors = backward(policy, batch, reference)
     expected = 0.0
@@ -167,16 +191,18 @@ def test_policy_equal_to_reference_gives_the_declared_value(recipe: Recipe, corn
         assert float(value) == pytest.approx(WEIGHT.get(named(recipe), 1.0) * math.log(2), rel=1e-6)
 
 
-def term_batch(comparisons: Sequence[Comparison]) -> Any:
+def term_batch(comparisons: Sequence[Comparison]) -> TermBatch:
     views = max(len(c.views) for c in comparisons)
     return collate([c.terms for c in comparisons], views, len(comparisons[0].terms[0].labels))
 
 
 @every_recipe
-def test_lower_winner_and_higher_loser_error_lower_the_loss(recipe: Recipe, corner: Any) -> None:
-    comparisons = recipe.comparisons(corner.store, options(recipe), corner.grid)
+def test_lower_winner_and_higher_loser_error_lower_the_loss(
+    recipe: Recipe, project_with_clips: ProjectWithClips
+) -> None:
+    comparisons = recipe.comparisons(project_with_clips.store, options(recipe), project_with_clips.grid)
     terms = term_batch(comparisons)
-    shape = (len(comparisons), terms.coefficients_BKV.shape[-1], corner.grid.frames)
+    shape = (len(comparisons), terms.coefficients_BKV.shape[-1], project_with_clips.grid.frames)
     generator = torch.Generator().manual_seed(0)
     policy, reference = 0.1 * torch.rand(2, *shape, generator=generator)
     before = loss(ViewErrors(policy, reference), terms)
@@ -194,14 +220,14 @@ def test_lower_winner_and_higher_loser_error_lower_the_loss(recipe: Recipe, corn
 
 
 @every_recipe
-def test_exchanging_winner_and_loser_mirrors_the_margin(recipe: Recipe, corner: Any) -> None:
-    comparisons = recipe.comparisons(corner.store, options(recipe), corner.grid)
+def test_exchanging_winner_and_loser_mirrors_the_margin(recipe: Recipe, project_with_clips: ProjectWithClips) -> None:
+    comparisons = recipe.comparisons(project_with_clips.store, options(recipe), project_with_clips.grid)
     flipped = [
         replace(c, terms=tuple(replace(t, coefficients=tuple(-a for a in t.coefficients)) for t in c.terms))
         for c in comparisons
     ]
     terms, mirrored = term_batch(comparisons), term_batch(flipped)
-    shape = (len(comparisons), terms.coefficients_BKV.shape[-1], corner.grid.frames)
+    shape = (len(comparisons), terms.coefficients_BKV.shape[-1], project_with_clips.grid.frames)
     errors = ViewErrors(*torch.rand(2, *shape, generator=torch.Generator().manual_seed(0)))
     for k, (_, link, _) in enumerate(terms.forms):
         if link == "sigmoid":
@@ -211,10 +237,10 @@ def test_exchanging_winner_and_loser_mirrors_the_margin(recipe: Recipe, corner: 
 
 @every_recipe
 def test_no_gradient_reaches_the_reference_and_all_reaches_the_policy(
-    recipe: Recipe, corner: Any, backbone: Small
+    recipe: Recipe, project_with_clips: ProjectWithClips, backbone: Small
 ) -> None:
     policy = backbone()
-    batch, _ = batch_of(recipe, corner, policy)
+    batch, _ = batch_of(recipe, project_with_clips, policy)
     reference = Reference(policy.network)
     held = {name: value.clone() for name, value in reference.values.items()}
     backward(policy, batch, reference_errors(policy, batch, reference))
@@ -224,9 +250,11 @@ def test_no_gradient_reaches_the_reference_and_all_reaches_the_policy(
 
 @every_recipe
 @pytest.mark.parametrize("mode", ["stash", "two_pass"])
-def test_view_by_view_gives_the_joint_gradient(recipe: Recipe, mode: Any, corner: Any, backbone: Small) -> None:
+def test_view_by_view_gives_the_joint_gradient(
+    recipe: Recipe, mode: Literal["stash", "two_pass"], project_with_clips: ProjectWithClips, backbone: Small
+) -> None:
     policy = backbone()
-    batch, _ = batch_of(recipe, corner, policy)
+    batch, _ = batch_of(recipe, project_with_clips, policy)
     reference = plain_errors(policy, batch) * 1.01
     found = []
     for way in ("joint", mode):
@@ -243,11 +271,11 @@ def test_view_by_view_gives_the_joint_gradient(recipe: Recipe, mode: Any, corner
     ids=["stash", "two_pass", "few"],
 )
 def test_every_way_gives_the_joint_gradient_in_double_precision(
-    recipe: Recipe, way: GradientStrategy, corner: Any, backbone: Small
+    recipe: Recipe, way: GradientStrategy, project_with_clips: ProjectWithClips, backbone: Small
 ) -> None:
     policy = backbone()
     policy.network.double()
-    batch, _ = batch_of(recipe, corner, policy)
+    batch, _ = batch_of(recipe, project_with_clips, policy)
     first = batch.condition.first_frame
     condition = replace(batch.condition, first_frame=None if first is None else first.double())
     terms = replace(batch.terms, **{k: v.double() for k, v in vars(batch.terms).items() if k != "forms"})
@@ -263,11 +291,13 @@ def test_every_way_gives_the_joint_gradient_in_double_precision(
 
 
 @every_recipe
-def test_ten_steps_and_ten_more_are_twenty(recipe: Recipe, corner: Any, backbone: Small, tmp_path: Path) -> None:
+def test_ten_steps_and_ten_more_are_twenty(
+    recipe: Recipe, project_with_clips: ProjectWithClips, backbone: Small, tmp_path: Path
+) -> None:
     whole, first, second = backbone(), backbone(), backbone()
-    run(recipe, corner, whole, tmp_path / "whole", STEPS)
-    run(recipe, corner, first, tmp_path / "parts", STEPS // 2)
-    run(recipe, corner, second, tmp_path / "parts", STEPS)
+    run(recipe, project_with_clips, whole, tmp_path / "whole", STEPS)
+    run(recipe, project_with_clips, first, tmp_path / "parts", STEPS // 2)
+    run(recipe, project_with_clips, second, tmp_path / "parts", STEPS)
     assert whole.fingerprint == second.fingerprint != first.fingerprint
     assert rows(tmp_path / "whole") == rows(tmp_path / "parts")
 
@@ -300,10 +330,10 @@ def with_faults(comparisons: Sequence[Comparison], codec: TinyBackbone, folder: 
 
 @every_recipe
 def test_what_is_learned_holds_for_clips_never_seen(
-    recipe: Recipe, corner: Any, backbone: Small, tmp_path: Path
+    recipe: Recipe, project_with_clips: ProjectWithClips, backbone: Small, tmp_path: Path
 ) -> None:
     """In a world where the right answer is known: the held-out margin rises, or the held-out error falls."""
-    comparisons = recipe.comparisons(corner.store, options(recipe), corner.grid)
+    comparisons = recipe.comparisons(project_with_clips.store, options(recipe), project_with_clips.grid)
     data = with_faults(comparisons, backbone(), tmp_path, copies=6)
     settings = TrainSettings(steps=60, batch=4, learning_rate=2e-3, checkpoint_every=60, warmup_steps=0)
     train(backbone(), data, settings, tmp_path, seed=0, identity="contract")
@@ -323,8 +353,10 @@ def curve(folder: Path) -> dict[str, list[float]]:
 
 
 @every_recipe
-def test_twenty_steps_follow_the_stored_curve(recipe: Recipe, corner: Any, backbone: Small, tmp_path: Path) -> None:
-    run(recipe, corner, backbone(), tmp_path, STEPS)
+def test_twenty_steps_follow_the_stored_curve(
+    recipe: Recipe, project_with_clips: ProjectWithClips, backbone: Small, tmp_path: Path
+) -> None:
+    run(recipe, project_with_clips, backbone(), tmp_path, STEPS)
     path = GOLDEN / f"{named(recipe)}.json"
     if os.environ.get("RUSHES_WRITE_GOLDEN"):
         environment = {"torch": torch.__version__, "python": platform.python_version(), "machine": platform.machine()}
@@ -345,10 +377,10 @@ def stronger(comparison: Comparison, by: float) -> Comparison:
 
 @every_recipe
 def test_the_stored_curve_tells_one_part_in_ten_thousand(
-    recipe: Recipe, corner: Any, backbone: Small, tmp_path: Path
+    recipe: Recipe, project_with_clips: ProjectWithClips, backbone: Small, tmp_path: Path
 ) -> None:
     """Of beta, or of a supervised term's weight."""
-    comparisons = recipe.comparisons(corner.store, options(recipe), corner.grid)
-    run(recipe, corner, backbone(), tmp_path, STEPS, [stronger(c, 1 + 1e-4) for c in comparisons])
+    comparisons = recipe.comparisons(project_with_clips.store, options(recipe), project_with_clips.grid)
+    run(recipe, project_with_clips, backbone(), tmp_path, STEPS, [stronger(c, 1 + 1e-4) for c in comparisons])
     stored = json.loads((GOLDEN / f"{named(recipe)}.json").read_text())
     assert curve(tmp_path)["gradient_norm"] != pytest.approx(stored["gradient_norm"], rel=TOLERANCE, abs=0)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -10,15 +10,20 @@ import torch
 from rushes.objectives.losses import ViewErrors, loss
 from rushes.objectives.terms import collate
 from rushes.recipes.densedpo import Options, account, comparisons, majority
+from rushes.store.database import Store
+from rushes.training.comparison import Comparison, LatentGrid
+from rushes.world.scenes import Scene
+
+from .conftest import ProjectWithClips, SceneRows
 
 
-def pairs(corner: Any, **options: Any) -> dict[str, Any]:
-    return {c.id: c for c in comparisons(corner.store, Options(**options), corner.grid)}
+def pairs(project_with_clips: ProjectWithClips, **options: Any) -> dict[str, Comparison]:
+    return {c.id: c for c in comparisons(project_with_clips.store, Options(**options), project_with_clips.grid)}
 
 
-def test_dense_labels_each_latent_frame_of_guided_pairs(corner: Any) -> None:
+def test_dense_labels_each_latent_frame_of_guided_pairs(project_with_clips: ProjectWithClips) -> None:
     """Per half second of 8 frames a second: latent frame k >= 1 is half second k. Frame 0 is given and not scored."""
-    found = pairs(corner)
+    found = pairs(project_with_clips)
     assert {name: c.terms[0].labels for name, c in found.items()} == {
         "guided 0.0 or guided 0.1": (0, 1, 0, -1, 1),
         "guided 1.0 or guided 1.1": (0, 0, 0, 1, 0),
@@ -35,8 +40,8 @@ def test_dense_labels_each_latent_frame_of_guided_pairs(corner: Any) -> None:
     assert first.group == "clip 0"
 
 
-def test_structural_takes_the_majority_of_the_same_pairs(corner: Any) -> None:
-    found = pairs(corner, mode="structural")
+def test_structural_takes_the_majority_of_the_same_pairs(project_with_clips: ProjectWithClips) -> None:
+    found = pairs(project_with_clips, mode="structural")
     assert {name: c.terms[0].labels for name, c in found.items()} == {
         "guided 0.0 or guided 0.1": (0, 1, 1, 1, 1),
         "guided 1.0 or guided 1.1": (0, 1, 1, 1, 1),
@@ -46,16 +51,16 @@ def test_structural_takes_the_majority_of_the_same_pairs(corner: Any) -> None:
     assert {(c.terms[0].level, c.terms[0].reduction) for c in found.values()} == {("clip", "clip")}
 
 
-def test_vanilla_takes_the_majority_of_independent_pairs(corner: Any) -> None:
-    found = pairs(corner, mode="vanilla")
+def test_vanilla_takes_the_majority_of_independent_pairs(project_with_clips: ProjectWithClips) -> None:
+    found = pairs(project_with_clips, mode="vanilla")
     assert set(found) == {f"take {i}.0 or take {i}.1" for i in (0, 1, 2)}  # 3 is a tie; of clip 4 there is one take
     assert {view.source for c in found.values() for view in c.views} == {"take"}
     assert found["take 2.0 or take 2.1"].terms[0].labels == (0, -1, -1, -1, -1)
 
 
-def test_pairs_that_are_not_compared_are_counted(corner: Any) -> None:
+def test_pairs_that_are_not_compared_are_counted(project_with_clips: ProjectWithClips) -> None:
     def counted(**options: Any) -> dict[str, int]:
-        return account(corner.store, Options(**options), corner.grid)
+        return account(project_with_clips.store, Options(**options), project_with_clips.grid)
 
     # Of ten pairs five are guided, three are of takes that are trained on beside one tie, and one is held out.
     assert counted() == {"pairs": 4, "ties": 1, "of_other_takes": 5}
@@ -63,16 +68,18 @@ def test_pairs_that_are_not_compared_are_counted(corner: Any) -> None:
     assert counted(mode="vanilla") == {"pairs": 3, "ties": 1, "of_other_takes": 6}
 
 
-def test_pairs_by_another_system_are_not_compared(store: Any, scene: Any, rows: Any, corner: Any) -> None:
+def test_pairs_by_another_system_are_not_compared(
+    store: Store, scene: Scene, rows: SceneRows, project_with_clips: ProjectWithClips
+) -> None:
     """What training starts from made them, or they were brought along."""
-    clip = rows["clip"](scene, "one")
-    tuned = [replace(rows["candidate"](clip, f"tuned {k}", "take"), system="round-1") for k in range(2)]
-    theirs = [rows["candidate"](clip, f"theirs {k}", "imported") for k in range(2)]
+    clip = rows.clip(scene, "one")
+    tuned = [replace(rows.candidate(clip, f"tuned {k}", "take"), system="round-1") for k in range(2)]
+    theirs = [rows.candidate(clip, f"theirs {k}", "imported") for k in range(2)]
     store.add([clip, *tuned, *theirs])
-    store.add([rows["preference"](f"{name} 0", f"{name} 1", (1, 1, 1, 1)) for name in ("tuned", "theirs")])
+    store.add([rows.preference(f"{name} 0", f"{name} 1", (1, 1, 1, 1)) for name in ("tuned", "theirs")])
 
     def left(system: str) -> list[str]:
-        grid = replace(corner.grid, system=system)
+        grid = replace(project_with_clips.grid, system=system)
         return [c.views[0].media for c in comparisons(store, Options(mode="vanilla"), grid)]
 
     assert left("base") == ["theirs 0"] and left("round-1") == ["tuned 0", "theirs 0"]
@@ -96,65 +103,78 @@ def test_majority(labels: tuple[int, ...], expected: int) -> None:
     ],
 )
 def test_only_pairs_with_more_than_a_fifth_labelled(
-    labels: tuple[int, ...], kept: bool, store: Any, scene: Any, rows: Any, corner: Any
+    labels: tuple[int, ...],
+    kept: bool,
+    store: Store,
+    scene: Scene,
+    rows: SceneRows,
+    project_with_clips: ProjectWithClips,
 ) -> None:
     """Five labels of 0.4 s."""
-    clip = rows["clip"](scene, "one")
-    both = [rows["candidate"](clip, name, "guided", 0.7) for name in "ab"]
-    store.add([clip, *both, rows["preference"]("a", "b", labels, 0.4)])
-    assert bool(comparisons(store, Options(), corner.grid)) is kept
-    loose = comparisons(store, Options(least_labelled=0.0), corner.grid)
+    clip = rows.clip(scene, "one")
+    both = [rows.candidate(clip, name, "guided", 0.7) for name in "ab"]
+    store.add([clip, *both, rows.preference("a", "b", labels, 0.4)])
+    assert bool(comparisons(store, Options(), project_with_clips.grid)) is kept
+    loose = comparisons(store, Options(least_labelled=0.0), project_with_clips.grid)
     assert bool(loose) is any(labels)
 
 
-def test_a_pair_from_different_noise_levels_is_refused(store: Any, scene: Any, rows: Any, corner: Any) -> None:
-    clip = rows["clip"](scene, "one")
-    both = [rows["candidate"](clip, name, "guided", eta) for name, eta in (("a", 0.7), ("b", 0.75))]
-    store.add([clip, *both, rows["preference"]("a", "b", (1, 1, 1, 1))])
+def test_a_pair_from_different_noise_levels_is_refused(
+    store: Store, scene: Scene, rows: SceneRows, project_with_clips: ProjectWithClips
+) -> None:
+    clip = rows.clip(scene, "one")
+    both = [rows.candidate(clip, name, "guided", eta) for name, eta in (("a", 0.7), ("b", 0.75))]
+    store.add([clip, *both, rows.preference("a", "b", (1, 1, 1, 1))])
     with pytest.raises(ValueError, match=r"candidates a and b are a pair but started from noise levels 0\.7 and 0\.75"):
-        comparisons(store, Options(), corner.grid)
+        comparisons(store, Options(), project_with_clips.grid)
 
 
-def test_a_pair_from_different_noise_levels_may_be_asked_for(store: Any, scene: Any, rows: Any, corner: Any) -> None:
-    clip = rows["clip"](scene, "one")
-    both = [rows["candidate"](clip, name, "guided", eta) for name, eta in (("a", 0.7), ("b", 0.75))]
-    store.add([clip, *both, rows["preference"]("a", "b", (1, 1, 1, 1))])
-    (one,) = comparisons(store, Options(mixed_eta=True), corner.grid)
+def test_a_pair_from_different_noise_levels_may_be_asked_for(
+    store: Store, scene: Scene, rows: SceneRows, project_with_clips: ProjectWithClips
+) -> None:
+    clip = rows.clip(scene, "one")
+    both = [rows.candidate(clip, name, "guided", eta) for name, eta in (("a", 0.7), ("b", 0.75))]
+    store.add([clip, *both, rows.preference("a", "b", (1, 1, 1, 1))])
+    (one,) = comparisons(store, Options(mixed_eta=True), project_with_clips.grid)
     assert [view.media for view in one.views] == ["a", "b"]
 
 
-def test_a_pair_of_different_clips_is_refused(store: Any, scene: Any, rows: Any, corner: Any) -> None:
-    clips = [rows["clip"](scene, name) for name in ("one", "two")]
-    both = [rows["candidate"](clip, name, "guided", 0.7) for clip, name in zip(clips, "ab", strict=True)]
-    store.add([*clips, *both, rows["preference"]("a", "b", (1, 1, 1, 1))])
+def test_a_pair_of_different_clips_is_refused(
+    store: Store, scene: Scene, rows: SceneRows, project_with_clips: ProjectWithClips
+) -> None:
+    clips = [rows.clip(scene, name) for name in ("one", "two")]
+    both = [rows.candidate(clip, name, "guided", 0.7) for clip, name in zip(clips, "ab", strict=True)]
+    store.add([*clips, *both, rows.preference("a", "b", (1, 1, 1, 1))])
     with pytest.raises(ValueError, match="a pair but answer different requests"):
-        comparisons(store, Options(), corner.grid)
+        comparisons(store, Options(), project_with_clips.grid)
 
 
-def test_labels_that_do_not_fit_the_clip_are_refused(store: Any, scene: Any, rows: Any, corner: Any) -> None:
-    clip = rows["clip"](scene, "one")
-    both = [rows["candidate"](clip, name, "guided", 0.7) for name in "ab"]
-    store.add([clip, *both, rows["preference"]("a", "b", (1, 1, 1, 1, 1, 1, 1, 1))])
+def test_labels_that_do_not_fit_the_clip_are_refused(
+    store: Store, scene: Scene, rows: SceneRows, project_with_clips: ProjectWithClips
+) -> None:
+    clip = rows.clip(scene, "one")
+    both = [rows.candidate(clip, name, "guided", 0.7) for name in "ab"]
+    store.add([clip, *both, rows.preference("a", "b", (1, 1, 1, 1, 1, 1, 1, 1))])
     with pytest.raises(ValueError, match=r"8 labels of 0\.5 s do not fit a clip of 17 frames"):
-        comparisons(store, Options(), corner.grid)
+        comparisons(store, Options(), project_with_clips.grid)
 
 
 def test_labels_of_another_judge_and_superseded_ones_are_left_out(
-    store: Any, scene: Any, rows: Any, corner: Any
+    store: Store, scene: Scene, rows: SceneRows, project_with_clips: ProjectWithClips
 ) -> None:
-    clip = rows["clip"](scene, "one")
-    both = [rows["candidate"](clip, name, "guided", 0.7) for name in "ab"]
-    first = rows["preference"]("a", "b", (1, 1, 1, 1))
+    clip = rows.clip(scene, "one")
+    both = [rows.candidate(clip, name, "guided", 0.7) for name in "ab"]
+    first = rows.preference("a", "b", (1, 1, 1, 1))
     person = replace(first, id="person", judge="person", labels=(-1, -1, -1, -1))
     again = replace(person, id="again", labels=(0, 0, -1, -1), supersedes="person")
     store.add([clip, *both, first, person, again])
-    assert [c.id for c in comparisons(store, Options(), corner.grid)] == [first.id, "again"]
-    (only,) = comparisons(store, Options(judge="person"), corner.grid)
+    assert [c.id for c in comparisons(store, Options(), project_with_clips.grid)] == [first.id, "again"]
+    (only,) = comparisons(store, Options(judge="person"), project_with_clips.grid)
     assert only.terms[0].labels == (0, 0, 0, -1, -1)
 
 
-def test_a_text_model_scores_latent_frame_0(corner: Any, text_only: Any) -> None:
-    (first, *_) = comparisons(corner.store, Options(), text_only)
+def test_a_text_model_scores_latent_frame_0(project_with_clips: ProjectWithClips, text_only: LatentGrid) -> None:
+    (first, *_) = comparisons(project_with_clips.store, Options(), text_only)
     assert first.views[0].first_frame == "" and first.terms[0].labels == (1, 1, 0, -1, 1)
 
 
@@ -163,9 +183,11 @@ BETA, LABELS = 20.0, (0, 1, 0, -1, 1)
 
 
 @pytest.mark.parametrize("reduction", ["per_frame", "sum_inside"])
-def test_the_loss_by_hand(reduction: str, corner: Any) -> None:
+def test_the_loss_by_hand(reduction: Literal["per_frame", "sum_inside"], project_with_clips: ProjectWithClips) -> None:
     """The appendix's listing, a sigmoid per labelled frame, and equation 7, one sigmoid of the sum."""
-    (first, *_) = comparisons(corner.store, Options(beta=BETA, reduction=reduction), corner.grid)  # type: ignore[arg-type]
+    (first, *_) = comparisons(
+        project_with_clips.store, Options(beta=BETA, reduction=reduction), project_with_clips.grid
+    )
     inside = [-BETA / 2 * label * (a - b) for label, a, b in zip(LABELS, D0, D1, strict=True) if label]
     if reduction == "per_frame":
         expected = sum(math.log1p(math.exp(-x)) for x in inside) / len(inside)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,6 +12,10 @@ from rushes.report import page
 from rushes.report.model import Report
 
 from .conftest import FPS, FRAMES, GREY_STEP
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Locator
+
 
 pytestmark = [pytest.mark.browser, pytest.mark.flaky(reruns=2)]
 
@@ -26,7 +30,7 @@ TIMES = 'root => [...root.querySelectorAll("video")].map(video => video.currentT
 
 
 @pytest.fixture
-def opened(report: Report, tmp_path: Path, browser: Any) -> Iterator[Any]:
+def opened(report: Report, tmp_path: Path, browser: Browser) -> Iterator[Locator]:
     """The first case of the opened page; errors and requests fail the test at its end."""
     target = page.write(report, tmp_path / "report.html")
     problems: list[str] = []
@@ -51,13 +55,13 @@ def _outside(url: str, target: Path) -> bool:
     return not url.startswith(("data:", "blob:")) and url != target.as_uri()
 
 
-def _frames(case: Any) -> list[int]:
+def _frames(case: Locator) -> list[int]:
     """The frame that each video shows, read from its grey level."""
     case.page.wait_for_timeout(150)
     return [round((level - 16) / GREY_STEP) for level in case.evaluate(SHOWN)]
 
 
-def test_buttons_keys_and_slider_move_all_videos_together(opened: Any) -> None:
+def test_buttons_keys_and_slider_move_all_videos_together(opened: Locator) -> None:
     assert _frames(opened) == [0, 0, 0]
     opened.get_by_label("One frame forward").click()
     opened.get_by_label("One frame forward").click()
@@ -72,7 +76,7 @@ def test_buttons_keys_and_slider_move_all_videos_together(opened: Any) -> None:
     assert opened.locator("output").inner_text() == "17 / 17"
 
 
-def test_one_button_plays_and_pauses_all_in_step(opened: Any) -> None:
+def test_one_button_plays_and_pauses_all_in_step(opened: Locator) -> None:
     opened.get_by_label("Play all").click()
     opened.page.wait_for_function("root => root.querySelector('video').currentTime > 0.5", arg=opened.element_handle())
     assert opened.evaluate(PLAYING) == [True, True, True]
@@ -87,7 +91,7 @@ def test_one_button_plays_and_pauses_all_in_step(opened: Any) -> None:
     assert opened.evaluate(TIMES) == still and len(set(still)) == 1
 
 
-def test_play_starts_again_at_the_end(opened: Any) -> None:
+def test_play_starts_again_at_the_end(opened: Locator) -> None:
     opened.locator("select").select_option("2")
     opened.focus()
     opened.press("End")
@@ -101,7 +105,7 @@ def test_play_starts_again_at_the_end(opened: Any) -> None:
     assert max(times) - min(times) <= 2 / FPS and opened.evaluate(PLAYING) == [True, True, True]
 
 
-def test_paper_gets_a_still_of_every_video_and_open_details(opened: Any) -> None:
+def test_paper_gets_a_still_of_every_video_and_open_details(opened: Locator) -> None:
     opened.page.wait_for_function("() => [...document.querySelectorAll('video')].every(v => v.readyState >= 2)")
     count = "selector => document.querySelectorAll(selector).length"
     closed = opened.page.evaluate(count, "details:not([open])")

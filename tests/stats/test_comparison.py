@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from rushes.stats import (
     paired_difference,
     read_table,
 )
+from rushes.stats.comparison import Better
 
 
 def keyed(values: list[float], seeds: int = 1) -> dict[tuple[str, int], float]:
@@ -35,7 +37,7 @@ def test_differences_are_second_minus_first_over_what_both_have() -> None:
     assert found.interval == paired_difference(A, B, clusters=[0, 1, 2, 3], seed=3)
     assert (found.wins.wins, found.wins.ties, found.wins.losses) == (3, 0, 1)
     assert found.effect == pytest.approx(found.interval.value / np.std(A, ddof=1))
-    assert (found.prompts, found.spread) == (4, pytest.approx(np.std(np.subtract(B, A), ddof=1)))
+    assert (found.prompts, found.spread) == pytest.approx((4, np.std(np.subtract(B, A), ddof=1)))
     assert (found.first, found.second) == (4.5, 3.625)
     assert table.means["error"]["B"].n == 5  # means count every clip that was measured
     assert table.means["error"]["A"] == mean_interval(A, clusters=[0, 1, 2, 3], seed=3)
@@ -61,9 +63,10 @@ def test_margins_are_ties_and_neutral_metrics_have_ties_only() -> None:
 def test_holm_is_over_the_metrics_with_a_direction() -> None:
     rng = np.random.default_rng(1)
     base = rng.normal(size=20)
+    turned: list[tuple[Better, float]] = [("lower", -0.2), ("higher", 0.15), ("neutral", 5.0)]
     measures = [
         Measure(f"m{k}", better, {"A": keyed([*base]), "B": keyed([*(base + shift + rng.normal(0, 0.3, 20))])})
-        for k, (better, shift) in enumerate([("lower", -0.2), ("higher", 0.15), ("neutral", 5.0)])
+        for k, (better, shift) in enumerate(turned)
     ]
     row = compare_systems(["A", "B"], measures).pairs["A", "B"]
     assert [row["m0"].p_adjusted, row["m1"].p_adjusted] == pytest.approx(list(holm([row["m0"].p, row["m1"].p])))
@@ -170,11 +173,12 @@ def test_false_claims_of_a_whole_table(prompts: int) -> None:
     ("clusters", "kind"), [(9, "normal"), (12, "normal"), (12, "heavy"), (40, "normal"), (40, "heavy"), (40, "skewed")]
 )
 def test_cover_of_intervals_is_93_to_97(clusters: int, kind: str) -> None:
-    draw = {
+    draws: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
         "normal": lambda rng, n: rng.normal(size=n),
         "skewed": lambda rng, n: rng.gamma(4.0, size=n) - 4.0,
         "heavy": lambda rng, n: rng.standard_t(4, size=n),
-    }[kind]
+    }
+    draw = draws[kind]
     rng, trials, hits = np.random.default_rng(clusters), 1500, 0
     names = np.repeat(np.arange(clusters), 2).tolist()
     for trial in range(trials):
@@ -187,7 +191,7 @@ def test_cover_of_intervals_is_93_to_97(clusters: int, kind: str) -> None:
 def test_an_interval_of_a_mean_stops_at_the_metrics_own_ends() -> None:
     values = {"a": {(str(i), 0): float(i < 7) for i in range(9)}, "b": {(str(i), 0): 1.0 for i in range(9)}}
     free, ended = (
-        compare_systems(["a", "b"], [Measure("moves", "higher", values, **ends)]).means["moves"]["a"]
-        for ends in ({}, {"low": 0.0, "high": 1.0})
+        compare_systems(["a", "b"], [measure]).means["moves"]["a"]
+        for measure in (Measure("moves", "higher", values), Measure("moves", "higher", values, low=0.0, high=1.0))
     )
     assert free.high > 1.0 == ended.high and ended.low == free.low

@@ -140,12 +140,7 @@ def test_a_ratio_and_how_far_it_can_be_off() -> None:
 def test_a_share_of_itself_is_one_for_sure() -> None:
     values = [0.2, 0.5, 0.1, 0.9]
     found = ratio_interval(values, values)
-    assert (found.value, found.low, found.high, found.n) == (
-        pytest.approx(1.0),
-        pytest.approx(1.0),
-        pytest.approx(1.0),
-        4,
-    )
+    assert (found.value, found.low, found.high, found.n) == pytest.approx((1.0, 1.0, 1.0, 4))
 
 
 def test_a_share_of_nothing_is_refused() -> None:

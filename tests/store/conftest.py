@@ -5,8 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -14,48 +15,57 @@ from rushes.records import Candidate, CaptionRow, Clip, Decision, Preference, Ru
 from rushes.store.database import Store
 
 
-def clip(id: str = "c", **changes: object) -> Clip:
-    return Clip(
-        **({"id": id, "media": "f" * 64, "caption": "a dog", "width_px": 64, "height_px": 48, "frames": 17}
-           | {"fps": 8.0, "source": "dog.mp4"} | changes)
+def clip(id: str = "c", **changes: Any) -> Clip:
+    row = Clip(id, "f" * 64, "a dog", width_px=64, height_px=48, frames=17, fps=8.0, source="dog.mp4")
+    return replace(row, **changes)
+
+
+def candidate(id: str = "k", **changes: Any) -> Candidate:
+    row = Candidate(
+        id, "e" * 64, "a dog", "take", group="g", clip_id="c", system="base", made_by="w", seed=1,
+        width_px=64, height_px=48, frames=17, fps=8.0,
     )  # fmt: skip
+    return replace(row, **changes)
 
 
-def candidate(id: str = "k", **changes: object) -> Candidate:
-    return Candidate(
-        **({"id": id, "media": "e" * 64, "caption": "a dog", "kind": "take", "group": "g", "clip_id": "c"}
-           | {"system": "base", "made_by": "w", "seed": 1, "width_px": 64, "height_px": 48, "frames": 17, "fps": 8.0}
-           | changes)
-    )  # fmt: skip
+def preference(id: str = "p", **changes: Any) -> Preference:
+    return replace(Preference(id, left="c", right="k", labels=(1,), judge="me"), **changes)
 
 
-def preference(id: str = "p", **changes: object) -> Preference:
-    return Preference(**({"id": id, "left": "c", "right": "k", "labels": (1,), "judge": "me"} | changes))
+def score(id: str = "s", **changes: Any) -> Score:
+    return replace(Score(id, subject="k", metric="flicker", value=0.25), **changes)
 
 
-def score(id: str = "s", **changes: object) -> Score:
-    return Score(**({"id": id, "subject": "k", "metric": "flicker", "value": 0.25} | changes))
+def caption(id: str = "t", **changes: Any) -> CaptionRow:
+    return replace(CaptionRow(id, subject="c", text="a cat", kind="wrong", about="k"), **changes)
 
 
-def caption(id: str = "t", **changes: object) -> CaptionRow:
-    return CaptionRow(**({"id": id, "subject": "c", "text": "a cat", "kind": "wrong", "about": "k"} | changes))
+def decision(id: str = "e", **changes: Any) -> Decision:
+    return replace(Decision(id, subject="c", keep=False, reason="motion: still"), **changes)
 
 
-def decision(id: str = "e", **changes: object) -> Decision:
-    return Decision(**({"id": id, "subject": "c", "keep": False, "reason": "motion: still"} | changes))
+def run(id: str = "r", **changes: Any) -> Run:
+    row = Run(
+        id, "first", "realdpo", "tiny", base="w", made_by="v", seed=0, steps=10, seconds=1.5, settings={"lr": 1e-4}
+    )
+    return replace(row, **changes)
 
 
-def run(id: str = "r", **changes: object) -> Run:
-    values = {"id": id, "name": "first", "recipe": "realdpo", "backbone": "tiny", "base": "w", "made_by": "v"}
-    return Run(**(values | {"seed": 0, "steps": 10, "seconds": 1.5, "settings": {"lr": 1e-4}} | changes))
+class RowMaker:
+    """Makes one row of each kind; keyword arguments change its fields."""
+
+    clip = staticmethod(clip)
+    candidate = staticmethod(candidate)
+    preference = staticmethod(preference)
+    score = staticmethod(score)
+    caption = staticmethod(caption)
+    decision = staticmethod(decision)
+    run = staticmethod(run)
 
 
 @pytest.fixture
-def make() -> SimpleNamespace:
-    """Functions that make one row of each kind; keyword arguments change its fields."""
-    return SimpleNamespace(
-        clip=clip, candidate=candidate, preference=preference, score=score, caption=caption, decision=decision, run=run
-    )
+def make() -> RowMaker:
+    return RowMaker()
 
 
 @pytest.fixture

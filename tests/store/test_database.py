@@ -10,17 +10,18 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from rushes.records import Clip, Preference
+from rushes.records import Clip, Preference, Row
 from rushes.store.database import SCHEMA, Store
+
+from .conftest import RowMaker
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
 
-def test_create_makes_the_layout_and_keeps_what_is_there(tmp_path: Path, make: SimpleNamespace) -> None:
+def test_create_makes_the_layout_and_keeps_what_is_there(tmp_path: Path, make: RowMaker) -> None:
     for _ in range(2):
         with Store.create(tmp_path / "deep" / "project") as store:
             store.add([make.clip()])
@@ -68,7 +69,7 @@ def test_a_project_from_a_newer_version_is_refused(store: Store) -> None:
             way(store.project)
 
 
-def test_a_project_from_an_older_version_is_opened_and_takes_new_kinds(store: Store, make: SimpleNamespace) -> None:
+def test_a_project_from_an_older_version_is_opened_and_takes_new_kinds(store: Store, make: RowMaker) -> None:
     store.add([make.clip()])
     store._connection.execute("PRAGMA user_version = 1")
     with Store.open(store.project) as newer:
@@ -78,8 +79,14 @@ def test_a_project_from_an_older_version_is_opened_and_takes_new_kinds(store: St
         assert again.captions() == (make.caption(),)
 
 
-def test_every_kind_comes_back_equal(store: Store, make: SimpleNamespace) -> None:
-    rows = [make.clip(), make.candidate(eta=0.5), make.score(per_segment=(0.1, 1 / 3)), make.caption(), make.run()]
+def test_every_kind_comes_back_equal(store: Store, make: RowMaker) -> None:
+    rows: list[Row] = [
+        make.clip(),
+        make.candidate(eta=0.5),
+        make.score(per_segment=(0.1, 1 / 3)),
+        make.caption(),
+        make.run(),
+    ]
     rows.append(make.preference(labels=(1, 0, -1), segment_s=1.0, created_at="2025-01-01T00:00:00Z"))
     assert store.add(rows) == 6
     assert [store.get(row.id) for row in rows] == rows
@@ -87,7 +94,7 @@ def test_every_kind_comes_back_equal(store: Store, make: SimpleNamespace) -> Non
     assert (*found, *store.preferences()) == tuple(rows)
 
 
-def test_captions_are_found_by_kind_and_clip(store: Store, make: SimpleNamespace) -> None:
+def test_captions_are_found_by_kind_and_clip(store: Store, make: RowMaker) -> None:
     wrong, dense = make.caption("1"), make.caption("2", kind="dense", subject="d")
     store.add([wrong, dense])
     assert store.captions() == (wrong, dense)
@@ -95,14 +102,14 @@ def test_captions_are_found_by_kind_and_clip(store: Store, make: SimpleNamespace
     assert store.captions("dense", "c") == ()
 
 
-def test_a_row_is_kept_once(store: Store, make: SimpleNamespace) -> None:
+def test_a_row_is_kept_once(store: Store, make: RowMaker) -> None:
     assert store.add([make.clip("a"), make.clip("b"), make.clip("a")]) == 2
     assert store.add([make.clip("b"), make.clip("c")]) == 1
     assert store.add([]) == 0
     assert [row.id for row in store.clips()] == ["a", "b", "c"]
 
 
-def test_the_same_id_with_other_content_is_refused(store: Store, make: SimpleNamespace) -> None:
+def test_the_same_id_with_other_content_is_refused(store: Store, make: RowMaker) -> None:
     store.add([make.clip("a")])
     for other in (make.clip("a", caption="a cat"), make.score("a")):
         with pytest.raises(ValueError, match="'a' is stored already with other content"):
@@ -110,13 +117,13 @@ def test_the_same_id_with_other_content_is_refused(store: Store, make: SimpleNam
     assert store.clips() == (make.clip("a"),)  # "new" went with the batch
 
 
-def test_the_date_does_not_tell_rows_apart(store: Store, make: SimpleNamespace) -> None:
+def test_the_date_does_not_tell_rows_apart(store: Store, make: RowMaker) -> None:
     assert store.add([make.preference(created_at="2025-01-01"), make.run(created_at="2025-01-01")]) == 2
     assert store.add([make.preference(created_at="2025-01-02"), make.run(created_at="2025-01-02")]) == 0
     assert store.preferences()[0].created_at == "2025-01-01"
 
 
-def test_settings_with_tuples_are_stored_already_the_second_time(store: Store, make: SimpleNamespace) -> None:
+def test_settings_with_tuples_are_stored_already_the_second_time(store: Store, make: RowMaker) -> None:
     assert [store.add([make.run(settings={"betas": (0.9, 0.99)})]) for _ in range(2)] == [1, 0]
     assert store.runs()[0].settings == {"betas": [0.9, 0.99]}
 
@@ -132,13 +139,13 @@ def test_settings_with_tuples_are_stored_already_the_second_time(store: Store, m
         ({"media": Path("x")}, "not JSON serializable"),
     ],
 )
-def test_bad_values_never_get_in(store: Store, make: SimpleNamespace, changes: dict[str, object], reason: str) -> None:
+def test_bad_values_never_get_in(store: Store, make: RowMaker, changes: dict[str, object], reason: str) -> None:
     with pytest.raises(ValueError, match=f"clip 'bad' cannot be stored: .*{reason}"):
         store.add([make.clip("good"), make.clip("bad", **changes)])
     assert store.clips() == ()
 
 
-def test_rows_that_fail_on_the_way_leave_nothing(store: Store, make: SimpleNamespace) -> None:
+def test_rows_that_fail_on_the_way_leave_nothing(store: Store, make: RowMaker) -> None:
     def rows() -> Iterator[Clip]:
         yield make.clip("a")
         raise KeyboardInterrupt
@@ -149,7 +156,7 @@ def test_rows_that_fail_on_the_way_leave_nothing(store: Store, make: SimpleNames
     assert store.add([make.clip("a")]) == 1
 
 
-def test_choices(store: Store, make: SimpleNamespace) -> None:
+def test_choices(store: Store, make: RowMaker) -> None:
     store.add([make.clip("1", split="eval"), make.clip("2"), make.clip("3", split="eval")])
     store.add([make.candidate("4", group="x"), make.candidate("5", group="y", system="run-1", split="eval")])
     store.add([make.candidate("6", group="y", kind="guided", eta=0.5)])
@@ -171,7 +178,7 @@ def test_choices(store: Store, make: SimpleNamespace) -> None:
         store.get("nothing")
 
 
-def test_a_chain_of_corrections_leaves_its_last(store: Store, make: SimpleNamespace) -> None:
+def test_a_chain_of_corrections_leaves_its_last(store: Store, make: RowMaker) -> None:
     events = [
         make.preference("1"),
         make.preference("2", judge="you"),
@@ -186,28 +193,28 @@ def test_a_chain_of_corrections_leaves_its_last(store: Store, make: SimpleNamesp
 
 
 @pytest.mark.parametrize("target", ["p", "later", "c"])
-def test_a_correction_of_what_is_not_stored_is_refused(store: Store, make: SimpleNamespace, target: str) -> None:
-    rows = [make.clip("c"), make.preference("p", supersedes=target), make.preference("later")]
+def test_a_correction_of_what_is_not_stored_is_refused(store: Store, make: RowMaker, target: str) -> None:
+    rows: list[Row] = [make.clip("c"), make.preference("p", supersedes=target), make.preference("later")]
     with pytest.raises(ValueError, match="must be stored before it"):
         store.add(rows)
     assert store.preferences() == ()
 
 
-def test_rows_are_never_edited_or_deleted(store: Store, make: SimpleNamespace) -> None:
+def test_rows_are_never_edited_or_deleted(store: Store, make: RowMaker) -> None:
     store.add([make.clip()])
     for statement in ("UPDATE rows SET body = ''", "DELETE FROM rows"):
         with pytest.raises(sqlite3.IntegrityError, match="never"):
             store._connection.execute(statement)
 
 
-def test_a_row_from_before_a_field_existed_takes_its_default(store: Store, make: SimpleNamespace) -> None:
+def test_a_row_from_before_a_field_existed_takes_its_default(store: Store, make: RowMaker) -> None:
     body = '{"id":"old","left":"a","right":"b","labels":[1],"judge":"me"}'
     store._connection.execute("INSERT INTO rows (type, id, body) VALUES ('preferences', 'old', ?)", (body,))
     assert store.get("old") == Preference("old", "a", "b", (1,), "me")
     assert store.add([Preference("old", "a", "b", (1,), "me")]) == 0
 
 
-def test_stream_goes_through_all_pages_and_lets_others_write(store: Store, make: SimpleNamespace) -> None:
+def test_stream_goes_through_all_pages_and_lets_others_write(store: Store, make: RowMaker) -> None:
     rows = [make.preference(str(number), supersedes="0" if number == 1 else "") for number in range(4500)]
     store.add(rows)
     store.add([make.clip()])
@@ -230,7 +237,7 @@ def test_every_choice_goes_through_an_index(store: Store) -> None:
     assert any("by_group" in step[3] for step in store._connection.execute(f"EXPLAIN QUERY PLAN {asked[2]}"))
 
 
-def test_threads_share_a_store(store: Store, make: SimpleNamespace) -> None:
+def test_threads_share_a_store(store: Store, make: RowMaker) -> None:
     def work(name: int) -> None:
         for number in range(25):
             store.add([make.clip(f"{name}-{number}"), make.clip(f"shared-{number}")])
@@ -338,7 +345,7 @@ with Store.open(Path(sys.argv[1])) as store:
 
 
 def test_a_full_disk_is_said_plainly_and_costs_nothing(
-    store: Store, make: SimpleNamespace, tmp_path: Path, start: Start
+    store: Store, make: RowMaker, tmp_path: Path, start: Start
 ) -> None:
     store.add([make.score("before")])
     (tmp_path / "big.mp4").write_bytes(b"y" * 300_000)
@@ -353,7 +360,7 @@ def test_a_full_disk_is_said_plainly_and_costs_nothing(
     assert not [path for path in store.media.folder.rglob("*") if path.is_file()]
 
 
-def test_a_full_database_is_said_plainly(store: Store, make: SimpleNamespace) -> None:
+def test_a_full_database_is_said_plainly(store: Store, make: RowMaker) -> None:
     pages = store._connection.execute("PRAGMA page_count").fetchone()[0]
     store._connection.execute(f"PRAGMA max_page_count = {pages + 2}")
     with pytest.raises(OSError, match="disk is full or failing; free some space"):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from rushes.records import Decision
 from rushes.store.database import SCHEMA, Store
+
+from .conftest import RowMaker
 
 
 def decision(id: str, subject: str, keep: bool, **more: object) -> Decision:
@@ -55,7 +56,7 @@ BY_BOB = (
     ],
 )
 def test_the_decision_that_counts(
-    tmp_path: Path, make: SimpleNamespace, decisions: tuple[Decision, ...], captions: dict[str, str]
+    tmp_path: Path, make: RowMaker, decisions: tuple[Decision, ...], captions: dict[str, str]
 ) -> None:
     clips = (make.clip("a"), make.clip("b"))
     with Store.create(tmp_path) as store:
@@ -67,7 +68,7 @@ def test_the_decision_that_counts(
         assert store.clips(dropped=True) == clips  # as they were imported
 
 
-def test_takes_of_a_dropped_clip_are_out_with_it(tmp_path: Path, make: SimpleNamespace) -> None:
+def test_takes_of_a_dropped_clip_are_out_with_it(tmp_path: Path, make: RowMaker) -> None:
     takes = (make.candidate("1", clip_id="a"), make.candidate("2", clip_id="b"), make.candidate("3", clip_id=""))
     with Store.create(tmp_path) as store:
         store.add([make.clip("a"), make.clip("b"), *takes, decision("9", "a", False)])

@@ -1,11 +1,11 @@
 """Rows as JSON text."""
 
-from types import SimpleNamespace
-
 import pytest
 
 from rushes.records import Clip, Preference
 from rushes.store.rows import decode, encode, kind_of, same
+
+from .conftest import RowMaker
 
 
 def test_every_reason_is_given_at_once() -> None:
@@ -24,19 +24,19 @@ def test_the_record_s_own_checks_count() -> None:
         decode(Preference, '{"id":"p","left":"a","right":"b","judge":"me","labels":[1,0]}')
 
 
-def test_a_number_is_not_taken_for_text_nor_a_truth_for_a_number(make: SimpleNamespace) -> None:
+def test_a_number_is_not_taken_for_text_nor_a_truth_for_a_number(make: RowMaker) -> None:
     for changes in ({"caption": 5}, {"frames": True}, {"fps": "8"}):
         with pytest.raises(ValueError, match="Input should be"):
             decode(Clip, encode(make.clip(**changes)))
 
 
-def test_same_looks_at_all_fields_but_the_date(make: SimpleNamespace) -> None:
+def test_same_looks_at_all_fields_but_the_date(make: RowMaker) -> None:
     old, new = (make.preference(created_at=day) for day in ("2025-01-01", "2025-01-02"))
     assert same(Preference, encode(old), encode(new))
     assert not same(Preference, encode(old), encode(make.preference(dimension="motion")))
     assert same(Clip, encode(make.clip(fps=8)), encode(make.clip(fps=8.0)))
 
 
-def test_errors_call_each_row_by_its_kind(make: SimpleNamespace) -> None:
+def test_errors_call_each_row_by_its_kind(make: RowMaker) -> None:
     names = ["clip", "candidate", "preference", "score", "caption", "decision", "run"]
     assert [kind_of(getattr(make, name)()) for name in names] == names

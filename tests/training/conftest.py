@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 import torch
@@ -19,6 +20,17 @@ from rushes.training.loop import Data
 
 CHANNELS, FRAMES, SIDE = 6, 4, 2
 BETA = 3.0
+
+Rows = Callable[[Sequence[Sequence[Term]], torch.dtype], Batch]
+Referenced = Callable[[Batch], torch.Tensor]
+
+
+class Small(Protocol):
+    def __call__(self, seed: int = 0) -> TinyBackbone: ...
+
+
+class DataIn(Protocol):
+    def __call__(self, folder: Path, pairs: int = 6, first_frame: bool = False, held_out: int = 0) -> Data: ...
 
 
 def small_backbone(seed: int = 0) -> TinyBackbone:
@@ -82,7 +94,7 @@ def uneven_data(folder: Path) -> Data:
     labels = [(1, 1, -1, 0), (0, 0, 0, 0), (1, 0, 0, 0), (-1, -1, -1, -1)]
     found = []
     for i, comparison in enumerate(data.comparisons):
-        views, coefficients = comparison.views, [(1.0, -1.0)]
+        views, coefficients = comparison.views, list[tuple[float, ...]]([(1.0, -1.0)])
         if i % 3 == 0:
             views = (*views, View("b8", "another caption"))
             coefficients = [(1.0, -1.0, 0.0), (1.0, 0.0, -1.0)]
@@ -95,27 +107,27 @@ def uneven_data(folder: Path) -> Data:
 
 
 @pytest.fixture
-def small() -> Callable[..., TinyBackbone]:
+def small() -> Small:
     return small_backbone
 
 
 @pytest.fixture
-def rows() -> Callable[..., Batch]:
+def rows() -> Rows:
     return make_rows
 
 
 @pytest.fixture
-def reference_of() -> Callable[[Batch], torch.Tensor]:
+def reference_of() -> Referenced:
     return random_reference
 
 
 @pytest.fixture
-def data_in() -> Callable[..., Data]:
+def data_in() -> DataIn:
     return small_data
 
 
 @pytest.fixture(autouse=True)
-def no_lasting_switch() -> object:
+def no_lasting_switch() -> Iterator[None]:
     """Training turns deterministic algorithms on for the whole process."""
     yield
     torch.use_deterministic_algorithms(False)

@@ -6,12 +6,13 @@ import os
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 from safetensors.torch import save_file
 
 from rushes.backbones.adapters import add_lora
-from rushes.backbones.base import LoadOptions
+from rushes.backbones.base import LoadOptions, Precision
 from rushes.backbones.wan import load
 from rushes.config.tables import TrainSettings
 from rushes.noise.draws import TimeDraw, seeded
@@ -20,7 +21,7 @@ from rushes.project.jobs import whole_weights
 from rushes.store.latents import LatentStore
 from rushes.training.bank import fill, open_bank
 from rushes.training.batches import Draws
-from rushes.training.choice import GradientStrategy
+from rushes.training.choice import GradientStrategy, Mode
 from rushes.training.comparison import Comparison, View
 from rushes.training.loop import Data, train
 from rushes.training.parallel import Ranks, joined
@@ -33,10 +34,10 @@ STEPS = 6
 class Case:
     """How a run is trained; `alone` is how one process trains it for comparison."""
 
-    parallel: str = "shard"
-    gradients: str = "joint"
+    parallel: Literal["replicate", "shard"] = "shard"
+    gradients: Mode = "joint"
     batch: int = 3
-    dtype: str = "float32"
+    dtype: Precision = "float32"
     tune: str = "lora"
     bank: int = 0
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,15 +14,13 @@ from rushes.training.loop import Data, train
 from rushes.training.reference import Average
 from rushes.training.watch import RunMonitor, Sampler
 
-DataIn = Callable[..., Data]
-Small = Callable[..., TinyBackbone]
+from .conftest import DataIn, Small
+
 Weights = dict[str, torch.Tensor]
 DECAY = 0.3  # above the warm-up's 2/11 and 3/12, below its 4/13
 
 
-def run(
-    backbone: TinyBackbone, data: Data, folder: Path, watch: RunMonitor | None = None, **changes: object
-) -> Weights:
+def run(backbone: TinyBackbone, data: Data, folder: Path, watch: RunMonitor | None = None, **changes: Any) -> Weights:
     settings = TrainSettings(
         **{
             "batch": 2,
@@ -53,7 +51,7 @@ def test_what_is_written_is_the_average_over_the_steps(tmp_path: Path, small: Sm
 
 def test_a_run_with_an_average_goes_on_to_the_bit(tmp_path: Path, small: Small, data_in: DataIn) -> None:
     data = data_in(tmp_path, held_out=2)
-    on = {"weights_ema": 0.9, "caption_dropout": 0.5}
+    on: dict[str, Any] = {"weights_ema": 0.9, "caption_dropout": 0.5}
     whole = run(small(), data, tmp_path / "whole", steps=6, **on)
     run(small(), data, tmp_path / "parts", steps=4, **on)
     parts = run(small(), data, tmp_path / "parts", steps=6, **on)

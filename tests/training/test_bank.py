@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -18,14 +18,14 @@ from rushes.objectives.terms import Term
 from rushes.store.latents import LatentStore
 from rushes.training import bank as banks
 from rushes.training.bank import Bank, fill, needs_reference, open_bank
-from rushes.training.batches import Draws, drops_caption, make_batch
+from rushes.training.batches import Batch, Draws, drops_caption, make_batch
 from rushes.training.choice import GradientStrategy
 from rushes.training.comparison import Comparison
 from rushes.training.gradients import plain_errors
 from rushes.training.loop import Data, train
 
-DataIn = Callable[..., Data]
-Small = Callable[..., TinyBackbone]
+from .conftest import DataIn, Small
+
 VIEW_BY_VIEW = GradientStrategy("two_pass")
 
 
@@ -59,11 +59,14 @@ def test_a_bank_has_one_name_in_all_processes(tmp_path: Path, small: Small, data
     """A model's own solver is a function, whose text has its place in memory; none of it matters to training."""
 
     def name() -> str:
+        def solver(*_: object) -> Any:
+            return kept
+
         backbone = small()
-        backbone.spec = replace(backbone.spec, solver=lambda *asked: kept)  # type: ignore[misc]
+        backbone.spec = replace(backbone.spec, solver=solver)
         return bank_of(tmp_path, data, backbone).entries.fingerprint
 
-    data, kept = data_in(tmp_path), []
+    data, kept = data_in(tmp_path), list[object]()
     assert name() == name()
 
 
@@ -140,9 +143,14 @@ def test_a_visit_takes_its_number_modulo_the_draws(
 ) -> None:
     seen: list[int] = []
     real = make_batch
+
+    def visited(chosen: list[tuple[Comparison, int]], *rest: Any) -> Batch:
+        seen.extend(visit for _, visit in chosen)
+        return real(chosen, *rest)
+
     monkeypatch.setattr(
         "rushes.training.loop.make_batch",
-        lambda chosen, *rest: (seen.extend(visit for _, visit in chosen), real(chosen, *rest))[1],
+        visited,
     )
     data, backbone = data_in(tmp_path), small()
     data = replace(data, bank=filled(tmp_path, data, backbone, draws=3))
@@ -255,9 +263,10 @@ def test_a_fill_that_was_stopped_goes_on(
 def test_a_moving_reference_has_no_bank(tmp_path: Path, small: Small, data_in: DataIn) -> None:
     data, backbone = data_in(tmp_path), small()
     data = replace(data, bank=filled(tmp_path, data, backbone))
-    for moving in ("ema", "hard"):
+    references: list[Literal["ema", "hard"]] = ["ema", "hard"]
+    for moving in references:
         with pytest.raises(ValueError, match=rf"train\.bank .* one reference and train\.reference is '{moving}'"):
-            train(backbone, data, TrainSettings(steps=1, reference=moving), tmp_path / moving, seed=0, identity="")  # type: ignore[arg-type]
+            train(backbone, data, TrainSettings(steps=1, reference=moving), tmp_path / moving, seed=0, identity="")
 
 
 @pytest.mark.parametrize(("banked", "passes"), [(True, 4), (False, 8)])
@@ -274,7 +283,12 @@ def test_three_losers_cost_four_passes_and_the_reference_none(
     data = replace(data, bank=filled(tmp_path, data, backbone) if banked else None)
     clips: list[int] = []
     real = backbone.predict
-    monkeypatch.setattr(backbone, "predict", lambda noised, *rest: (clips.append(len(noised)), real(noised, *rest))[1])
+
+    def counted(noised: Tensor, *rest: Any) -> Tensor:
+        clips.append(len(noised))
+        return real(noised, *rest)
+
+    monkeypatch.setattr(backbone, "predict", counted)
     costs = []
     for steps in (1, 2):  # what is measured before the first step falls out of the difference
         before = sum(clips)

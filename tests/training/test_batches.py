@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,8 +17,7 @@ from rushes.training.comparison import Comparison
 from rushes.training.gradients import backward, plain_errors
 from rushes.training.loop import Data
 
-DataIn = Callable[..., Data]
-Small = Callable[..., TinyBackbone]
+from .conftest import DataIn, Small
 
 
 def batch_of(data: Data, chosen: list[tuple[int, int]], seed: int = 0) -> Batch:
@@ -106,7 +104,11 @@ def test_no_error_of_a_given_first_frame_reaches_the_loss(
     def run(noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
         backbone.network.zero_grad(set_to_none=True)
         value, errors = backward(backbone, replace(batch, noise_RCFHW=noise), reference, mode)  # type: ignore[arg-type]
-        return value, errors.policy_BVF, {n: p.grad for n, p in backbone.network.named_parameters()}
+        return (
+            value,
+            errors.policy_BVF,
+            {n: p.grad for n, p in backbone.network.named_parameters() if p.grad is not None},
+        )
 
     other = batch.noise_RCFHW.clone()
     other[:, :, 0] += 3.0  # at t = 0 the noise of frame 0 is in its target and nowhere else

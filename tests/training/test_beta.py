@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 
-from rushes.backbones.tiny import TinyBackbone
 from rushes.config.tables import TrainSettings
 from rushes.objectives.losses import ViewErrors, loss, term_logits
 from rushes.objectives.terms import Term, collate
@@ -18,10 +16,9 @@ from rushes.training import checkpoint
 from rushes.training.beta import RANGE, RATE, AutoBeta, equivalents, propose, scaled, trial_comparisons
 from rushes.training.comparison import Comparison
 from rushes.training.history import read_history
-from rushes.training.loop import Data, train
+from rushes.training.loop import train
 
-Small = Callable[..., TinyBackbone]
-DataIn = Callable[..., Data]
+from .conftest import DataIn, Small
 
 
 def test_equivalents_give_the_same_logit() -> None:

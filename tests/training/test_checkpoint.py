@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,8 +11,8 @@ from rushes.training import checkpoint
 from rushes.training.reference import Reference
 
 from ..forked import start_into
+from .conftest import Small
 
-Small = Callable[..., TinyBackbone]
 TENSORS = {"policy/a": torch.arange(12.0).view(3, 4), "optimiser/a/step": torch.tensor(3.0)}
 
 

@@ -151,7 +151,10 @@ def test_of_many_losers_the_others_stay(world: tuple[LatentStore, list[Compariso
 def noisy(latent: torch.Tensor, correlation: float, seed: int = 0) -> torch.Tensor:
     """A latent of the same mean and spread that correlates with it by so much."""
     noise = torch.randn(latent.shape, generator=torch.Generator().manual_seed(seed)) * latent.std() + latent.mean()
-    return latent.mean() + correlation * (latent - latent.mean()) + (1 - correlation**2) ** 0.5 * (noise - noise.mean())
+    mixed: torch.Tensor = (
+        latent.mean() + correlation * (latent - latent.mean()) + (1 - correlation**2) ** 0.5 * (noise - noise.mean())
+    )
+    return mixed
 
 
 @pytest.mark.parametrize(

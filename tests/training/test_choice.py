@@ -1,20 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 import torch
-from torch import Tensor
 
-from rushes.backbones.tiny import TinyBackbone
 from rushes.objectives.terms import Term
-from rushes.training.batches import Batch
 from rushes.training.choice import GradientStrategy, activation_mib, budget_mib
 from rushes.training.gradients import backward, measured_way, plain_errors, row_errors
 
-Small = Callable[..., TinyBackbone]
-Rows = Callable[..., Batch]
-Referenced = Callable[[Batch], Tensor]
+from .conftest import Referenced, Rows, Small
 
 ONES, MIXED = (1, 1, 1, 1), (0, 1, -1, 1)
 PAIR = [Term("clip", (1.0, -1.0), ONES, 3.0)]

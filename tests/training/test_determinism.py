@@ -3,12 +3,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import torch
-from torch.utils import deterministic as switches
+import torch.utils.deterministic
 
 from rushes.training.determinism import check_workspace, deterministic, set_workspace
+
+switches: Any = torch.utils.deterministic  # a module whose one setting is a property that the stubs lack
 
 VARIABLE = "CUBLAS_WORKSPACE_CONFIG"
 

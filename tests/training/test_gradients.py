@@ -13,13 +13,12 @@ from rushes.backbones.base import Backbone
 from rushes.backbones.tiny import TinyBackbone
 from rushes.objectives.losses import ViewErrors, loss
 from rushes.objectives.safeguards import guarded
-from rushes.objectives.terms import Term, one_against_each
+from rushes.objectives.terms import Reduction, Term, one_against_each
 from rushes.training.batches import Batch
-from rushes.training.gradients import Mode, backward, plain_errors, row_errors
+from rushes.training.choice import Mode
+from rushes.training.gradients import backward, plain_errors, row_errors
 
-Small = Callable[..., TinyBackbone]
-Rows = Callable[..., Batch]
-Referenced = Callable[[Batch], Tensor]
+from .conftest import Referenced, Rows, Small
 
 BETA = 3.0
 ONES, MIXED, OTHER, TIE = (1, 1, 1, 1), (0, 1, -1, 1), (1, 1, 0, -1), (0, 0, 0, 0)
@@ -30,7 +29,7 @@ def against(losers: int) -> tuple[Term, ...]:
     return one_against_each(losers, ONES, BETA)
 
 
-def pair(labels: tuple[int, ...], reduction: Any = "clip", **more: Any) -> list[Term]:
+def pair(labels: tuple[int, ...], reduction: Reduction = "clip", **more: Any) -> list[Term]:
     return [Term("level", (1.0, -1.0), labels, BETA, reduction=reduction, **more)]
 
 

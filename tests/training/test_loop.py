@@ -5,7 +5,6 @@ import os
 import random
 import shutil
 import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,8 @@ from rushes.training.comparison import Comparison
 from rushes.training.loop import Data, learning_rate, split, train
 
 from ..forked import SCRIPT, start_into
+from .conftest import DataIn, Small
 
-DataIn = Callable[..., Data]
-Small = Callable[..., TinyBackbone]
 RUN = {
     "lr_scheduler": "constant",
     "batch": 2,
@@ -50,7 +48,7 @@ def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def rows(folder: Path) -> list[dict[str, float]]:
+def rows(folder: Path) -> list[dict[str, Any]]:
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +15,21 @@ from rushes.backbones.tiny import TinyBackbone
 from rushes.config.tables import ObjectiveSettings, TrainSettings
 from rushes.objectives.losses import ViewErrors, loss
 from rushes.objectives.safeguards import guarded
-from rushes.objectives.terms import Term
+from rushes.objectives.terms import Reduction, Term
 from rushes.training.batches import Batch
-from rushes.training.gradients import Mode, backward, row_errors
+from rushes.training.choice import Mode
+from rushes.training.gradients import backward, row_errors
 from rushes.training.loop import train
 from rushes.training.losers import LoserGradients
 from rushes.training.parallel import Ranks
 
-Small = Callable[..., TinyBackbone]
-Rows = Callable[..., Batch]
-Referenced = Callable[[Batch], Tensor]
+from .conftest import DataIn, Referenced, Rows, Small
+
 ONES, MIXED = (1, 1, 1, 1), (0, 1, -1, 1)
 BETA = 3.0
 
 
-def pair(labels: tuple[int, ...], reduction: Any = "clip") -> list[Term]:
+def pair(labels: tuple[int, ...], reduction: Reduction = "clip") -> list[Term]:
     return [Term("level", (1.0, -1.0), labels, BETA, reduction=reduction)]
 
 
@@ -117,7 +117,7 @@ def slope_of_winners(backbone: TinyBackbone, batch: Batch, c: Tensor, rate: floa
     with torch.no_grad():
         for p in trained:
             if p.grad is not None:
-                p -= rate * p.grad
+                p.sub_(rate * p.grad)
     after = error()
     return (after - before) / rate
 
@@ -189,13 +189,13 @@ def test_adapters_are_kept_apart_alone(small: Small, rows: Rows, reference_of: R
     assert all(p.grad is None for p in backbone.network.parameters() if not p.requires_grad)
 
 
-def test_sharded_weights_are_refused(data_in: Callable[..., Any], small: Small, tmp_path: Path) -> None:
+def test_sharded_weights_are_refused(data_in: DataIn, small: Small, tmp_path: Path) -> None:
     settings = TrainSettings(steps=1, batch=2, parallel="shard", objective=ObjectiveSettings(safe_dpo=True))
     with pytest.raises(ValueError, match=r"train\.objective\.safe_dpo: .* set train\.parallel to \"replicate\""):
         train(small(), data_in(tmp_path), settings, tmp_path, seed=0, identity="", ranks=Ranks(0, 2))
 
 
-def test_training_uses_and_logs_it(data_in: Callable[..., Any], small: Small, tmp_path: Path) -> None:
+def test_training_uses_and_logs_it(data_in: DataIn, small: Small, tmp_path: Path) -> None:
     def curve(name: str, **objective: Any) -> list[str]:
         settings = TrainSettings(
             steps=3,

@@ -177,7 +177,9 @@ def test_experts_are_called_by_themselves_and_blocks_are_found(tiny_networks: di
             lists = {path for path, module in part.named_modules() if isinstance(module, nn.ModuleList)}
             inner = {path for path in lists for outer in lists if path.startswith(f"{outer}.")}
             found = {path for path in lists - inner if path.endswith("blocks")}
-            assert found and all(block in units for path in found for block in part.get_submodule(path)), name
+            assert found and all(block in units for path in found for block in part.get_submodule(path).children()), (
+                name
+            )
 
 
 def test_weights_of_two_precisions_are_not_sharded() -> None:

@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
-from rushes.backbones.tiny import TinyBackbone
 from rushes.noise.draws import seeded
 from rushes.objectives.losses import ViewErrors, loss
 from rushes.objectives.terms import Term, collate
@@ -14,12 +12,10 @@ from rushes.training.batches import Batch, Draws, make_batch
 from rushes.training.comparison import Comparison, View
 from rushes.training.gradients import plain_errors
 from rushes.training.health import diagnoses
-from rushes.training.loop import Data
 from rushes.training.probe import DRAWS, Probe, by_expert, measure
 from rushes.training.reference import Reference
 
-Small = Callable[..., TinyBackbone]
-DataIn = Callable[..., Data]
+from .conftest import DataIn, Small
 
 
 def probe(logits: list[float], t: list[float], sources: list[tuple[str, str]], label: int = 1) -> Probe:
@@ -82,7 +78,7 @@ def test_measured_errors_are_those_of_training_and_drift_is_of_predictions(
     assert still.drift == 0.0 and torch.equal(still.errors.policy_BVF, still.errors.reference_BVF)
     with torch.no_grad():
         for p in backbone.network.parameters():
-            p += 0.01 * torch.randn(p.shape, generator=seeded("moved", p.shape))
+            p.add_(0.01 * torch.randn(p.shape, generator=seeded("moved", p.shape)))
     moved = measure(backbone, reference, data.held_out, make, 3)  # type: ignore[arg-type]
     batch = make([(c, -1 - draw) for c in data.held_out for draw in range(DRAWS)])
     assert torch.allclose(moved.errors.policy_BVF, plain_errors(backbone, batch), rtol=1e-5)

@@ -6,7 +6,6 @@ Every test has a check that holds for what is here and that the buggy way, writt
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,13 +27,13 @@ from rushes.training.reference import Reference
 from rushes.world.render import render
 from rushes.world.scenes import draw_scenes
 
-Small = Callable[..., TinyBackbone]
-Rows = Callable[..., Batch]
+from .conftest import DataIn, Rows, Small
+
 ONES = (1, 1, 1, 1)
 PAIR = [Term("clip", (1.0, -1.0), ONES, 3.0)]
 
 
-def test_noise_and_time_of_a_pair_drawn_apart(data_in: Callable[..., Any], small: Small, tmp_path: Path) -> None:
+def test_noise_and_time_of_a_pair_drawn_apart(data_in: DataIn, small: Small, tmp_path: Path) -> None:
     """VideoDPO: winner and loser get noise and times of their own, which is most of what the margin then shows."""
 
     def shared(batch: Batch) -> bool:
@@ -95,9 +94,7 @@ class Dropping(TinyBackbone):
         return nn.functional.dropout(super().predict(*arguments), 0.5, self.network.training)
 
 
-def test_dropout_in_the_policy_or_the_reference(
-    data_in: Callable[..., Any], small: Small, rows: Rows, tmp_path: Path
-) -> None:
+def test_dropout_in_the_policy_or_the_reference(data_in: DataIn, small: Small, rows: Rows, tmp_path: Path) -> None:
     """HuViDPO: the policy is in training mode and the reference is not, so no margin is zero at the start."""
     backbone = small()
     backbone.__class__ = Dropping
@@ -186,7 +183,7 @@ def test_the_winner_runs_once_per_loser(small: Small, rows: Rows) -> None:
     with_hook.remove()
 
 
-def test_the_given_first_frame_noised_and_scored(data_in: Callable[..., Any], small: Small, tmp_path: Path) -> None:
+def test_the_given_first_frame_noised_and_scored(data_in: DataIn, small: Small, tmp_path: Path) -> None:
     """A frame that is given is at time 0 and has no label; what a model says of it reaches no weight."""
     data = data_in(tmp_path, first_frame=True)
     backbone = small()

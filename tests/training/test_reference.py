@@ -1,21 +1,17 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 import torch
 from torch import nn
 
 from rushes.backbones.adapters import add_lora
-from rushes.backbones.tiny import TinyBackbone
 from rushes.objectives.terms import Term
-from rushes.training.batches import Batch
 from rushes.training.gradients import row_errors
 from rushes.training.loop import reference_errors
 from rushes.training.reference import Reference
 
-Small = Callable[..., TinyBackbone]
-Rows = Callable[..., Batch]
+from .conftest import Rows, Small
+
 PAIR = [Term("clip", (1.0, -1.0), (1, 1, 1, 1), 3.0)]
 
 

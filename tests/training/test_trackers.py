@@ -45,7 +45,8 @@ class Run:
     """What wandb's and trackio's `init` return, as far as it is used."""
 
     def __init__(self, **asked: Any) -> None:
-        self.asked, self.logged, self.finished = asked, [], False
+        self.asked, self.finished = asked, False
+        self.logged: list[tuple[int, dict[str, float]]] = []
 
     def log(self, values: dict[str, float], step: int) -> None:
         assert not self.finished
@@ -59,7 +60,12 @@ class Run:
 def test_the_others_get_each_row_once(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WANDB_MODE", raising=False)
     runs: list[Run] = []
-    module = SimpleNamespace(init=lambda **asked: runs.append(Run(**asked)) or runs[-1])
+
+    def init(**asked: Any) -> Run:
+        runs.append(Run(**asked))
+        return runs[-1]
+
+    module = SimpleNamespace(init=init)
     monkeypatch.setitem(sys.modules, name, module)
     with ExitStack() as stack:
         (track,) = (stack.enter_context(e) for e in open_trackers([name], "films", tmp_path / "run", {"lr": 1e-5}))

@@ -1,24 +1,21 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from rushes.backbones.tiny import TinyBackbone
 from rushes.config.tables import TrainSettings
 from rushes.noise.draws import seeded
 from rushes.training.batches import Batch, Draws, make_batch
 from rushes.training.comparison import Comparison
 from rushes.training.history import read_history
-from rushes.training.loop import Data, train
+from rushes.training.loop import train
 from rushes.training.reference import Reference
 from rushes.training.unconditional import COMPARISONS, DRAWS, UnconditionalProbe
 
-Small = Callable[..., TinyBackbone]
-DataIn = Callable[..., Data]
+from .conftest import DataIn, Small
 
 
 def test_drifts_are_those_of_predictions_with_captions_and_without(
@@ -37,7 +34,7 @@ def test_drifts_are_those_of_predictions_with_captions_and_without(
     assert len({c.group for c, _ in probe.chosen}) == COMPARISONS
     with torch.no_grad():
         for p in backbone.network.parameters():
-            p += 0.01 * torch.randn(p.shape, generator=seeded("moved", p.shape))
+            p.add_(0.01 * torch.randn(p.shape, generator=seeded("moved", p.shape)))
     asked.clear()
     found = probe.figures(make)  # type: ignore[arg-type]
     assert len(asked) == 2 * COMPARISONS * DRAWS  # the reference's predictions are kept

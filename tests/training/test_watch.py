@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,7 +41,9 @@ def test_samples_at_the_start_now_and_then_and_at_the_end(tmp_path: Path) -> Non
 def test_a_diagnosis_is_written_each_time_and_told_once() -> None:
     told: list[Diagnosis] = []
     watch = RunMonitor(tell=told.append)
-    rows = [{"step": step, "held_out/drift": 9.0, "held_out/reference_error": 1.0} for step in range(20)]
+    rows: list[dict[str, Any]] = [
+        {"step": step, "held_out/drift": 9.0, "held_out/reference_error": 1.0} for step in range(20)
+    ]
     watch.judge(rows[:10], 20)
     watch.judge(rows, 20)
     assert [each.name for each in told] == ["diverged"] and told[0].step == 9

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import pytest
@@ -19,11 +19,15 @@ from rushes.media.write import encode_bytes
 from rushes.records import Candidate, Clip
 from rushes.store.database import Store
 from rushes.web.labeling.app import make_app
-from rushes.web.labeling.assignments import AssignmentStore
+from rushes.web.labeling.assignments import Assignment, AssignmentStore
 from rushes.web.labeling.label_rows import LabelingPlan, LabelSubmission
 from rushes.web.labeling.session import LabelingSession
 from rushes.web.labeling.vote_table import VoteTable
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+ColorScheme = Literal["light", "dark"]
 FPS, FRAMES, GREY_STEP = 8.0, 17, 13  # two seconds and a frame; frame i is grey level 16 + 13 i
 
 
@@ -55,7 +59,7 @@ def fill(store: Store, groups: int, takes: int = 2, media: bool = True) -> list[
     """Real clips with takes of each; ids of the takes by group."""
     found = []
     for g in range(groups):
-        rows: list[Any] = []
+        rows: list[Clip | Candidate] = []
         for k in range(takes + 1):
             name = f"clip{g}" if k == takes else f"take{g}-{k}"
             content = encoded((17 * g + 5 * k) % 255) if media else b""
@@ -80,14 +84,32 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture
-def make_session(tmp_path: Path, clock: Clock) -> Iterator[Callable[..., LabelingSession]]:
+class NewSession(Protocol):
     """A session over a project of `groups` groups; called again, the same project is opened anew."""
+
+    def __call__(
+        self,
+        groups: int = 4,
+        takes: int = 2,
+        media: bool = False,
+        folder: str = "project",
+        time: Callable[[], float] | None = None,
+        **plan: Any,
+    ) -> LabelingSession: ...
+
+
+@pytest.fixture
+def make_session(tmp_path: Path, clock: Clock) -> Iterator[NewSession]:
     opened: list[LabelingSession] = []
     groups_of: dict[Path, list[list[str]]] = {}
 
     def make(
-        groups: int = 4, takes: int = 2, media: bool = False, folder: str = "project", time: Any = None, **plan: Any
+        groups: int = 4,
+        takes: int = 2,
+        media: bool = False,
+        folder: str = "project",
+        time: Callable[[], float] | None = None,
+        **plan: Any,
     ) -> LabelingSession:
         path = tmp_path / folder
         store = Store.create(path)
@@ -106,13 +128,21 @@ def make_session(tmp_path: Path, clock: Clock) -> Iterator[Callable[..., Labelin
         session.close()
 
 
+class NewTab(Protocol):
+    """Opens an address in a new tab of a window so wide; errors that have the text `expected` are none."""
+
+    def __call__(
+        self, address: str, scheme: ColorScheme = "light", expected: str = "", width_px: int = 1280
+    ) -> Page: ...
+
+
 @pytest.fixture
-def tab_of(browser: Any) -> Iterator[Callable[..., Any]]:
+def tab_of(browser: Browser) -> Iterator[NewTab]:
     """A new tab of a person who has not been here; errors and foreign requests fail the test at its end."""
     problems: list[str] = []
     with ExitStack() as stack:
 
-        def make(address: str, scheme: str = "light", expected: str = "", width_px: int = 1280) -> Any:
+        def make(address: str, scheme: ColorScheme = "light", expected: str = "", width_px: int = 1280) -> Page:
             context = browser.new_context(viewport={"width": width_px, "height": 720}, color_scheme=scheme)
             stack.callback(context.close)
             tab = context.new_page()
@@ -136,7 +166,9 @@ def ours(url: str, address: str) -> bool:
     return url.startswith((address, f"blob:{address}", "data:,"))
 
 
-def say(session: LabelingSession, annotator: str, item: Any, mark: int | None, event: str, revises: str = "") -> None:
+def say(
+    session: LabelingSession, annotator: str, item: Assignment, mark: int | None, event: str, revises: str = ""
+) -> None:
     """Save one mark for every part of every question."""
     size = session.segments(item)
     labels = {name: (mark,) * size for name in session.plan.dimensions}

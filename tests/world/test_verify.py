@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -226,9 +227,14 @@ def test_limits_are_strict_and_nan_breaks_no_rule() -> None:
     verdict = true_clips("fall")[2][0]
     assert verdict.passes
     for name, limit in LIMITS.items():
-        assert replace(verdict, **{name: limit}).passes
-        assert not replace(verdict, **{name: limit + 1e-6}).passes
-        assert replace(verdict, **{name: float("nan")}).passes
+
+        def with_value(value: float, name: str = name) -> Verdict:
+            change: dict[str, Any] = {name: value}
+            return replace(verdict, **change)
+
+        assert with_value(limit).passes
+        assert not with_value(limit + 1e-6).passes
+        assert with_value(float("nan")).passes
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,8 @@ def broken(name: str, kind: str, n: int = 40) -> list[tuple[Scene, Scene]]:
 
 def rope_or_forearm(scene: Scene) -> Floats:
     x = scene.centres_FKD
-    return np.linalg.norm(x[:, -1] - (x[:, 0] if scene.kind == "wave" else np.array(PIVOT_PX)), axis=-1)
+    lengths: Floats = np.linalg.norm(x[:, -1] - (x[:, 0] if scene.kind == "wave" else np.array(PIVOT_PX)), axis=-1)
+    return lengths
 
 
 @pytest.mark.parametrize(("name", "kind"), FITTING)

@@ -9,6 +9,7 @@ import pytest
 
 from rushes.judges.base import Judgement
 from rushes.lab.claims import run
+from rushes.lab.claims.base import Step
 from rushes.lab.claims.catalogue import CLAIMS, arms_of, find_claims
 from rushes.lab.claims.clips import FOOTAGE, WORLD
 from rushes.lab.claims.data import MOST, Careless, LabelSource, Levels, Takes
@@ -88,7 +89,8 @@ def test_pairs_of_two_levels(tmp_path: Path) -> None:
     project = open_project(tmp_path, run.settings_of(arm, 0, run.Budget(1, (), 6, 2, 1, 2)))
     with closing(project.store) as store:
         stages.import_footage(project)
-        for step in (Takes(2, "guided"), *arm.data, *arm.data):
+        steps: list[Step] = [Takes(2, "guided"), *arm.data, *arm.data]
+        for step in steps:
             step(project)
         pairs = store.preferences()
         etas = {row.id: row.eta for row in store.candidates()}

@@ -9,9 +9,9 @@ import pytest
 
 from rushes.evaluate.suites import fidelity_meter, fit_meter, world_meter
 from rushes.lab.claims import run, table
-from rushes.lab.claims.base import Claim
+from rushes.lab.claims.base import Arm, Claim
 from rushes.lab.claims.catalogue import CLAIMS, arms_of, find_claims
-from rushes.lab.claims.evidence import FILE, read_evidence, write_evidence
+from rushes.lab.claims.evidence import FILE, Result, read_evidence, write_evidence
 from rushes.lab.claims.plots import write_plots
 from rushes.records import BASE
 
@@ -54,9 +54,9 @@ def test_arms_share_a_project_and_are_run_once(tmp_path: Path) -> None:
 def test_what_is_known_of_other_settings_is_run_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ran: list[str] = []
 
-    def instead(arm: run.Arm, settings: object, out: Path, made_from: str) -> run.Result:
+    def instead(arm: Arm, settings: object, out: Path, made_from: str) -> Result:
         ran.append(arm.name)
-        return run.Result(made_from, {}, (), 1.0)
+        return Result(made_from, {}, (), 1.0)
 
     monkeypatch.setattr(run, "_run", instead)
     arm = CLAIMS["realdpo"].arms[1]

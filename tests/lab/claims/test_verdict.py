@@ -32,7 +32,7 @@ def test_effect_is_the_t_interval_over_seeds() -> None:
     each = [np.mean([arm[s][p] - other[s][p] for p in arm[s]]) for s in range(4)]
     low, high = ttest_1samp(each, 0.0).confidence_interval()
     assert found.value == pytest.approx(np.mean(each))
-    assert (found.low, found.high, found.prompts) == (pytest.approx(low), pytest.approx(high), 28)
+    assert (found.low, found.high, found.prompts) == pytest.approx((low, high, 28))
     assert p_value(found, hypothesis()) == pytest.approx(ttest_1samp(each, 0.0).pvalue)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,8 @@ import httpx
 import pytest
 
 from rushes.web.guard import BODY_BYTES, BURST, Rate
-from rushes.web.labeling.session import LabelingSession
 
-from ..conftest import Clock, running
-
-Make = Callable[..., LabelingSession]
+from ..conftest import Clock, NewSession, running
 
 
 class Page:
@@ -42,7 +39,7 @@ class Page:
 
 
 @pytest.fixture
-def page(make_session: Make) -> Iterator[Page]:
+def page(make_session: NewSession) -> Iterator[Page]:
     session = make_session(media=True, dimensions=("overall", "motion"))
     with running(session, "my <project>") as address, httpx.Client():
         made = Page(address)
@@ -197,7 +194,7 @@ def test_pages_are_sent_with_a_strict_policy(page: Page) -> None:
     assert "http" not in page.http.get("/static/page.css").text
 
 
-def test_away_from_home_only_invited_people_come_in(make_session: Make) -> None:
+def test_away_from_home_only_invited_people_come_in(make_session: NewSession) -> None:
     session = make_session()
     invited = session.assignments.invite("ada")
     with running(session, "x", local=False) as address:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from rushes.web.labeling.app import make_app
 from rushes.web.labeling.session import LabelingSession
 
-from ..conftest import FPS, FRAMES, GREY_STEP, running, serving
+from ..conftest import FPS, FRAMES, GREY_STEP, ColorScheme, NewSession, NewTab, running, serving
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
 
 pytestmark = [pytest.mark.browser, pytest.mark.flaky(reruns=2)]
 
-Make = Callable[..., LabelingSession]
 MARKS = "() => [...document.querySelectorAll('.cell')].map(cell => cell.dataset.mark ?? '')"
 PAINTED = """() => [...document.querySelectorAll('#panes figure:not([hidden]) video')].map(video => {
   const canvas = document.createElement("canvas"), pen = canvas.getContext("2d");
@@ -41,24 +44,24 @@ DRIFT = """async (seconds) => {
 }"""
 
 
-def join(tab: Any, name: str) -> None:
+def join(tab: Page, name: str) -> None:
     tab.wait_for_selector("#name:visible")
     tab.keyboard.type(name)
     tab.keyboard.press("Enter")
     ready(tab)
 
 
-def ready(tab: Any) -> None:
+def ready(tab: Page) -> None:
     tab.wait_for_selector("#work:visible")
     tab.wait_for_function("() => [...document.querySelectorAll('#panes video')].every(v => v.readyState >= 2)")
 
 
-def press(tab: Any, keys: str) -> None:
+def press(tab: Page, keys: str) -> None:
     for key in keys.split():
         tab.keyboard.press(key)
 
 
-def saved(tab: Any, count: int) -> None:
+def saved(tab: Page, count: int) -> None:
     tab.wait_for_function("text => document.querySelector('#count').textContent.startsWith(text)", arg=f"{count} of ")
     tab.wait_for_selector("#work:not([aria-busy=true])", state="attached")
 
@@ -69,7 +72,7 @@ def served(session: LabelingSession) -> Iterator[str]:
         yield address
 
 
-def test_parts_are_labelled_undone_and_corrected_by_keyboard(make_session: Make, tab_of: Callable[..., Any]) -> None:
+def test_parts_are_labelled_undone_and_corrected_by_keyboard(make_session: NewSession, tab_of: NewTab) -> None:
     session = make_session(groups=4, media=True, segment_s=0.5)
     with served(session) as address:
         tab = tab_of(address)
@@ -108,7 +111,7 @@ def test_parts_are_labelled_undone_and_corrected_by_keyboard(make_session: Make,
         assert tab.evaluate(MARKS) == ["0", "0", "0", "0"]
 
 
-def test_quick_fingers_need_not_wait_for_the_clips(make_session: Make, tab_of: Callable[..., Any]) -> None:
+def test_quick_fingers_need_not_wait_for_the_clips(make_session: NewSession, tab_of: NewTab) -> None:
     session = make_session(groups=8, media=True)
     with served(session) as address:
         tab = tab_of(address)
@@ -121,7 +124,7 @@ def test_quick_fingers_need_not_wait_for_the_clips(make_session: Make, tab_of: C
     assert [row.by_slot for row in session.store.preferences()] == [(1, -1)] * 8
 
 
-def test_whole_clips_questions_and_scores(make_session: Make, tab_of: Callable[..., Any]) -> None:
+def test_whole_clips_questions_and_scores(make_session: NewSession, tab_of: NewTab) -> None:
     session = make_session(groups=2, media=True, segment_s=None, dimensions=("overall", "visual_quality"), scores=True)
     with served(session) as address:
         tab = tab_of(address)
@@ -136,9 +139,7 @@ def test_whole_clips_questions_and_scores(make_session: Make, tab_of: Callable[.
     assert sorted(score.value for score in session.store.scores(metric="human")) == [4.5, 6.0]
 
 
-def test_one_comes_back_to_where_one_stopped_and_two_do_not_meet(
-    make_session: Make, tab_of: Callable[..., Any]
-) -> None:
+def test_one_comes_back_to_where_one_stopped_and_two_do_not_meet(make_session: NewSession, tab_of: NewTab) -> None:
     session = make_session(groups=6, media=True)
     with served(session) as address:
         ada = tab_of(address)
@@ -162,7 +163,7 @@ def test_one_comes_back_to_where_one_stopped_and_two_do_not_meet(
     assert {row.judge for row in session.store.preferences()} == {"human:ada", "human:bob"}
 
 
-def test_labels_outlive_a_server_that_is_away(make_session: Make, tab_of: Callable[..., Any]) -> None:
+def test_labels_outlive_a_server_that_is_away(make_session: NewSession, tab_of: NewTab) -> None:
     session = make_session(groups=3, media=True)
     with served(session) as address:
         tab = tab_of(address, expected="net::ERR_FAILED")
@@ -180,7 +181,7 @@ def test_labels_outlive_a_server_that_is_away(make_session: Make, tab_of: Callab
 
 
 def test_an_answer_of_an_earlier_visit_that_is_refused_does_not_keep_a_person_out(
-    make_session: Make, tab_of: Callable[..., Any]
+    make_session: NewSession, tab_of: NewTab
 ) -> None:
     session = make_session(groups=2, media=True)
     with served(session) as address:
@@ -196,7 +197,7 @@ def test_an_answer_of_an_earlier_visit_that_is_refused_does_not_keep_a_person_ou
         saved(tab, 1)
 
 
-def test_answers_wait_for_their_project_and_person(make_session: Make, tab_of: Callable[..., Any]) -> None:
+def test_answers_wait_for_their_project_and_person(make_session: NewSession, tab_of: NewTab) -> None:
     """Another project at the same address, or another person in the same browser, neither sends nor loses them."""
     sessions = [make_session(groups=4, media=True, folder=name) for name in ("one", "other")]
     apps = [make_app(session, name) for session, name in zip(sessions, ("one", "other"), strict=True)]
@@ -228,7 +229,7 @@ def test_answers_wait_for_their_project_and_person(make_session: Make, tab_of: C
     ].store.preferences()
 
 
-def test_an_invitation_opens_the_page_and_leaves_no_trace(make_session: Make, tab_of: Callable[..., Any]) -> None:
+def test_an_invitation_opens_the_page_and_leaves_no_trace(make_session: NewSession, tab_of: NewTab) -> None:
     session = make_session(groups=2, media=True)
     with running(session, "away", local=False) as address:
         tab = tab_of(address)
@@ -239,7 +240,7 @@ def test_an_invitation_opens_the_page_and_leaves_no_trace(make_session: Make, ta
         assert tab.url == f"{address}/" and tab.inner_text("#who") == "ada"
 
 
-def test_clips_keep_in_step(make_session: Make, tab_of: Callable[..., Any]) -> None:
+def test_clips_keep_in_step(make_session: NewSession, tab_of: NewTab) -> None:
     session = make_session(groups=1, media=True)
     with served(session) as address:
         tab = tab_of(address)
@@ -258,7 +259,7 @@ def test_clips_keep_in_step(make_session: Make, tab_of: Callable[..., Any]) -> N
         assert tab.inner_text("#frame") == f"frame {stepped[0] + 1} / {FRAMES}"
 
 
-def test_a_clip_that_falls_out_of_step_is_brought_back(make_session: Make, tab_of: Callable[..., Any]) -> None:
+def test_a_clip_that_falls_out_of_step_is_brought_back(make_session: NewSession, tab_of: NewTab) -> None:
     session = make_session(groups=1, media=True)
     with served(session) as address:
         tab = tab_of(address)
@@ -271,7 +272,7 @@ def test_a_clip_that_falls_out_of_step_is_brought_back(make_session: Make, tab_o
         assert len(gaps) > 10 and sorted(gaps)[int(0.9 * len(gaps))] < 1 / FPS + 1e-3
 
 
-def test_a_chosen_part_loops_alone(make_session: Make, tab_of: Callable[..., Any]) -> None:
+def test_a_chosen_part_loops_alone(make_session: NewSession, tab_of: NewTab) -> None:
     session = make_session(groups=1, media=True)
     with served(session) as address:
         tab = tab_of(address)
@@ -287,7 +288,7 @@ def test_a_chosen_part_loops_alone(make_session: Make, tab_of: Callable[..., Any
 
 
 @pytest.mark.parametrize(("scheme", "width_px"), [("light", 1280), ("dark", 1280), ("light", 390)])
-def test_all_fits_small_screens(scheme: str, width_px: int, make_session: Make, tab_of: Callable[..., Any]) -> None:
+def test_all_fits_small_screens(scheme: ColorScheme, width_px: int, make_session: NewSession, tab_of: NewTab) -> None:
     questions = ("visual_quality", "motion", "text", "physics")
     session = make_session(groups=1, media=True, dimensions=questions, scores=True)
     with served(session) as address:
@@ -300,9 +301,11 @@ def test_all_fits_small_screens(scheme: str, width_px: int, make_session: Make, 
         width, height = tab.evaluate(size)
         assert width == width_px and (height == 720 or not wide)
         box = tab.locator("#save").bounding_box()
+        assert box
         assert box["y"] + box["height"] <= (720 if wide else height)
         for pane in ("a", "b", "real"):
             box = tab.locator(f"#panes .{pane}").bounding_box()
+            assert box
             assert box["height"] > 130 and box["width"] > 60 and box["x"] + box["width"] <= width_px, pane
         press(tab, "?")
         assert tab.locator("#help").is_visible()

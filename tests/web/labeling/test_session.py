@@ -14,9 +14,7 @@ from rushes.web.labeling.assignments import Assignment
 from rushes.web.labeling.label_rows import LabelSubmission
 from rushes.web.labeling.session import LabelingSession
 
-from ..conftest import Clock, say
-
-Make = Callable[..., LabelingSession]
+from ..conftest import Clock, NewSession, say
 
 
 def taken(session: LabelingSession, who: str, have: tuple[str, ...] = ()) -> Assignment:
@@ -29,9 +27,9 @@ def events(session: LabelingSession) -> list[Preference]:
     return list(session.store.preferences(current=False))
 
 
-def test_labels_are_stored_as_of_the_true_sides_and_as_they_were_seen(make_session: Make) -> None:
+def test_labels_are_stored_as_of_the_true_sides_and_as_they_were_seen(make_session: NewSession) -> None:
     session = make_session(groups=12)
-    seen = Counter()
+    seen = Counter[bool]()
     for k in range(12):
         item = taken(session, "ada")
         assert session.segments(item) == 2
@@ -47,7 +45,7 @@ def test_labels_are_stored_as_of_the_true_sides_and_as_they_were_seen(make_sessi
     assert {(p.left, p.right) for p in events(session)} == {(f"take{g}-0", f"take{g}-1") for g in range(12)}
 
 
-def test_the_same_request_again_changes_nothing(make_session: Make) -> None:
+def test_the_same_request_again_changes_nothing(make_session: NewSession) -> None:
     session = make_session()
     item = taken(session, "ada")
     assert taken(session, "ada") == item or taken(session, "ada").id == item.id
@@ -59,7 +57,7 @@ def test_the_same_request_again_changes_nothing(make_session: Make) -> None:
     assert len(events(session)) == 1 and session.progress("ada")["done"] == 1
 
 
-def test_corrections_build_on_the_last_event_and_late_ones_are_refused(make_session: Make) -> None:
+def test_corrections_build_on_the_last_event_and_late_ones_are_refused(make_session: NewSession) -> None:
     session = make_session()
     item = taken(session, "ada")
     say(session, "ada", item, 1, "event-01")
@@ -74,7 +72,7 @@ def test_corrections_build_on_the_last_event_and_late_ones_are_refused(make_sess
     assert session.votes.counts.sum() == 1
 
 
-def test_what_does_not_fit_is_refused_whole(make_session: Make) -> None:
+def test_what_does_not_fit_is_refused_whole(make_session: NewSession) -> None:
     session = make_session(dimensions=("overall", "motion"), scores=True)
     item = taken(session, "ada")
     wrong: list[dict[str, Any]] = [
@@ -101,7 +99,7 @@ def test_what_does_not_fit_is_refused_whole(make_session: Make) -> None:
     assert scores[session.side(item, "b").id].value == 2.0
 
 
-def test_nobody_gets_what_lies_on_another_desk(make_session: Make) -> None:
+def test_nobody_gets_what_lies_on_another_desk(make_session: NewSession) -> None:
     session = make_session(groups=6)
     held = [taken(session, who) for who in ("ada", "bob", "cem")]
     held += [taken(session, who, have=(item.id,)) for who, item in zip(("ada", "bob", "cem"), held, strict=True)]
@@ -111,7 +109,7 @@ def test_nobody_gets_what_lies_on_another_desk(make_session: Make) -> None:
         session.next("ada", (held[0].id, held[3].id))
 
 
-def test_a_closed_laptop_gives_its_pair_back(make_session: Make, clock: Clock) -> None:
+def test_a_closed_laptop_gives_its_pair_back(make_session: NewSession, clock: Clock) -> None:
     session = make_session(groups=1, lease_s=600)
     item = taken(session, "ada")
     assert session.next("bob") is None
@@ -129,7 +127,7 @@ def test_a_closed_laptop_gives_its_pair_back(make_session: Make, clock: Clock) -
     assert [row.judge for row in events(session)] == ["human:bob"]
 
 
-def test_a_late_label_is_taken_where_nobody_else_has_the_pair(make_session: Make, clock: Clock) -> None:
+def test_a_late_label_is_taken_where_nobody_else_has_the_pair(make_session: NewSession, clock: Clock) -> None:
     session = make_session(groups=1)
     item = taken(session, "ada")
     clock.now += 10_000
@@ -137,7 +135,7 @@ def test_a_late_label_is_taken_where_nobody_else_has_the_pair(make_session: Make
     assert len(events(session)) == 1
 
 
-def test_a_pair_that_is_given_back_goes_to_the_next(make_session: Make) -> None:
+def test_a_pair_that_is_given_back_goes_to_the_next(make_session: NewSession) -> None:
     session = make_session(groups=1)
     item = taken(session, "ada")
     session.release("bob", item.id)
@@ -147,7 +145,7 @@ def test_a_pair_that_is_given_back_goes_to_the_next(make_session: Make) -> None:
     assert taken(session, "bob").left == item.left
 
 
-def test_the_desk_is_as_it_was_after_the_process_died(make_session: Make) -> None:
+def test_the_desk_is_as_it_was_after_the_process_died(make_session: NewSession) -> None:
     session = make_session(groups=3)
     done, held = taken(session, "ada"), None
     say(session, "ada", done, 1, "event-01")
@@ -161,7 +159,9 @@ def test_the_desk_is_as_it_was_after_the_process_died(make_session: Make) -> Non
     assert found is not None and found[0].id == done.id and found[1].labels == {"overall": (1, 1)}
 
 
-def test_an_event_that_was_stored_before_the_ledger_knew_is_found(make_session: Make, monkeypatch: Any) -> None:
+def test_an_event_that_was_stored_before_the_ledger_knew_is_found(
+    make_session: NewSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
     session = make_session()
     item = taken(session, "ada")
 
@@ -192,7 +192,7 @@ def _until(act: Callable[..., None], calls: int) -> Callable[..., None]:
     return limited
 
 
-def test_going_back_walks_through_what_was_saved(make_session: Make) -> None:
+def test_going_back_walks_through_what_was_saved(make_session: NewSession) -> None:
     session = make_session()
     assert session.back("ada") is None
     items = []
@@ -207,7 +207,7 @@ def test_going_back_walks_through_what_was_saved(make_session: Make) -> None:
     assert session.back("ada", items[0].id) is None and session.back("bob") is None
 
 
-def test_overlap_gives_a_pair_to_as_many_people_as_asked_for(make_session: Make) -> None:
+def test_overlap_gives_a_pair_to_as_many_people_as_asked_for(make_session: NewSession) -> None:
     session = make_session(groups=5, overlap=3, overlap_share=1.0)
     for number, who in enumerate(("ada", "bob", "cem", "dia")):
         while (item := session.next(who)) is not None:
@@ -217,7 +217,7 @@ def test_overlap_gives_a_pair_to_as_many_people_as_asked_for(make_session: Make)
     assert len({(row.left, row.judge) for row in events(session)}) == 15
 
 
-def test_a_share_of_overlap_is_about_that_share(make_session: Make) -> None:
+def test_a_share_of_overlap_is_about_that_share(make_session: NewSession) -> None:
     session = make_session(groups=60, overlap_share=0.3)
     for number in range(60):
         who = ("ada", "bob")[number % 2]
@@ -235,7 +235,7 @@ def saved(session: LabelingSession, who: str) -> list[Assignment]:
     return found
 
 
-def test_repeats_come_later_swapped_once_and_under_another_name(make_session: Make) -> None:
+def test_repeats_come_later_swapped_once_and_under_another_name(make_session: NewSession) -> None:
     session = make_session(groups=60, repeat_share=0.25)
     for number in range(40):
         say(session, "ada", taken(session, "ada"), 1, f"event-{number:03}")
@@ -250,7 +250,7 @@ def test_repeats_come_later_swapped_once_and_under_another_name(make_session: Ma
     assert session.progress("ada")["done"] == 40 - len(repeats)
 
 
-def test_gold_pairs_come_from_the_key_and_never_to_its_author(make_session: Make) -> None:
+def test_gold_pairs_come_from_the_key_and_never_to_its_author(make_session: NewSession) -> None:
     session = make_session(groups=40, gold_by="lead", gold_share=0.4)
     for number in range(10):
         say(session, "lead", taken(session, "lead"), 1, f"lead-{number:03}")
@@ -262,7 +262,7 @@ def test_gold_pairs_come_from_the_key_and_never_to_its_author(make_session: Make
     assert all(item.kind == "new" for item in saved(session, "lead"))
 
 
-def test_the_same_seed_gives_the_same_pairs_and_another_seed_others(make_session: Make) -> None:
+def test_the_same_seed_gives_the_same_pairs_and_another_seed_others(make_session: NewSession) -> None:
     def order(folder: str, seed: int) -> list[tuple[str, str, bool]]:
         session = make_session(groups=12, takes=3, folder=folder, seed=seed, overlap_share=0.2, repeat_share=0.2)
         found = []
@@ -275,7 +275,7 @@ def test_the_same_seed_gives_the_same_pairs_and_another_seed_others(make_session
     assert order("one", 7) == order("two", 7) != order("three", 8)
 
 
-def test_labels_go_where_they_tell_most(make_session: Make) -> None:
+def test_labels_go_where_they_tell_most(make_session: NewSession) -> None:
     """With three takes a prompt, prompts without a label come before the second pair of one."""
     session = make_session(groups=6, takes=3)
     groups = []

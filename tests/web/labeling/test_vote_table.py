@@ -33,7 +33,7 @@ def test_marks_are_the_side_with_more_parts_whichever_way_round_the_row_is() -> 
     votes.add(event("3", "c", "d", 1, -1, 0))
     votes.add(event("4", "g", "h", 0, 0, unjudged=(0, 1)))
     ada = votes.of("ada")
-    marks = {votes.sides(pair): int(ada[pair]) for pair in np.flatnonzero(ada != NONE)}
+    marks = {votes.sides(pair): int(ada[pair]) for pair in np.flatnonzero(ada != NONE).tolist()}
     assert marks == {("a", "b"): 1, ("c", "e"): -1, ("c", "d"): 0, ("g", "h"): UNJUDGED}
     assert votes.counts.sum() == 4
 
@@ -52,7 +52,7 @@ def test_a_label_lowers_the_gain_of_its_group_alone() -> None:
     before = votes.gain.copy()
     assert (before > 0).all()
     votes.add(event("1", "c", "d", 1))
-    changed = {votes.sides(pair)[0] in "cdef" for pair in np.flatnonzero(votes.gain != before)}
+    changed = {votes.sides(pair)[0] in "cdef" for pair in np.flatnonzero(votes.gain != before).tolist()}
     assert changed == {True} and votes.gain[votes.number("c", "d")[0]] == votes.gain[1:7].min()  # type: ignore[index]
 
 

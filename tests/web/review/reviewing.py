@@ -18,7 +18,7 @@ LIMITS = {"technical/blur": ReviewThreshold(None, 0.7)}
 
 def fill_clips(store: Store, count: int, media: bool = True) -> list[str]:
     """Clips c0, c1, ...; the third of every four was dropped for its blur; the first has a dense caption as well."""
-    rows: list[Any] = []
+    rows: list[Clip | Score | Decision | CaptionRow] = []
     for k in range(count):
         digest = store.put_media_bytes(encoded((7 * k) % 255), ".mp4") if media else "0" * 64
         rows.append(Clip(f"c{k}", digest, f"caption {k} <b>&</b>", 32, 32, FRAMES, FPS, f"footage/file {k}.mp4"))

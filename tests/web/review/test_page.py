@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import av
 import pytest
@@ -14,12 +14,14 @@ from rushes.store.database import Store
 from rushes.web.review.app import make_review_app
 from rushes.web.review.session import ReviewSession
 
-from ..conftest import FPS, FRAMES, grey_clip, serving
+from ..conftest import FPS, FRAMES, ColorScheme, NewTab, grey_clip, serving
 from .reviewing import open_at, say
 
-pytestmark = [pytest.mark.browser, pytest.mark.flaky(reruns=2)]  # several keys at machine speed
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
-Tab = Callable[..., Any]
+
+pytestmark = [pytest.mark.browser, pytest.mark.flaky(reruns=2)]  # several keys at machine speed
 
 
 @pytest.fixture
@@ -35,26 +37,26 @@ def address(review: ReviewSession) -> Iterator[str]:
         yield found
 
 
-def join(tab: Any, name: str) -> None:
+def join(tab: Page, name: str) -> None:
     tab.wait_for_selector("#name:visible")
     tab.keyboard.type(name)
     tab.keyboard.press("Enter")
     tab.wait_for_selector("#work:visible")
 
 
-def press(tab: Any, *keys: str) -> None:
+def press(tab: Page, *keys: str) -> None:
     for key in keys:
         tab.keyboard.press(key)
 
 
-def shows(tab: Any, clip: int) -> None:
+def shows(tab: Page, clip: int) -> None:
     """Wait until the page shows this clip."""
     tab.wait_for_function(
         "name => document.querySelector('#source').textContent === name", arg=f"footage/file {clip}.mp4"
     )
 
 
-def captioned(tab: Any, text: str) -> None:
+def captioned(tab: Page, text: str) -> None:
     """Wait until the page shows this caption."""
     for _ in range(100):
         if tab.inner_text("#caption") == text:
@@ -63,12 +65,12 @@ def captioned(tab: Any, text: str) -> None:
     raise AssertionError(f"the caption is {tab.inner_text('#caption')!r}")
 
 
-def count(tab: Any, text: str) -> None:
+def count(tab: Page, text: str) -> None:
     """Wait until the page counts so."""
     tab.wait_for_function("text => document.querySelector('#count').textContent.includes(text)", arg=text)
 
 
-def noted(tab: Any, text: str) -> None:
+def noted(tab: Page, text: str) -> None:
     tab.wait_for_function("text => document.querySelector('#note').textContent.includes(text)", arg=text)
 
 
@@ -77,7 +79,7 @@ def standing(review: ReviewSession) -> dict[str, tuple[bool, str, str]]:
     return {id: (d.keep, d.reason, d.caption) for id, d in review.store.decisions().items() if d.person}
 
 
-def test_clips_are_kept_dropped_and_captioned_by_keyboard(review: ReviewSession, address: str, tab_of: Tab) -> None:
+def test_clips_are_kept_dropped_and_captioned_by_keyboard(review: ReviewSession, address: str, tab_of: NewTab) -> None:
     tab = tab_of(address)
     join(tab, "ada")
     shows(tab, 0)
@@ -120,7 +122,7 @@ def test_clips_are_kept_dropped_and_captioned_by_keyboard(review: ReviewSession,
     }
 
 
-def test_undo_goes_back_step_by_step_and_survives_a_reload(review: ReviewSession, address: str, tab_of: Tab) -> None:
+def test_undo_goes_back_step_by_step_and_survives_a_reload(review: ReviewSession, address: str, tab_of: NewTab) -> None:
     tab = tab_of(address)
     join(tab, "ada")
     for clip, key in ((0, "k"), (1, "k"), (3, "k")):
@@ -149,7 +151,7 @@ def test_undo_goes_back_step_by_step_and_survives_a_reload(review: ReviewSession
     assert standing(review) == {} and len([r for r in review.store.stream(Decision) if r.person]) == 8
 
 
-def test_a_changed_answer_is_undone_to_what_it_was(review: ReviewSession, address: str, tab_of: Tab) -> None:
+def test_a_changed_answer_is_undone_to_what_it_was(review: ReviewSession, address: str, tab_of: NewTab) -> None:
     say(review, "ada", "c0", False, reason="before", caption="mine")
     tab = tab_of(address)
     join(tab, "ada")
@@ -164,7 +166,7 @@ def test_a_changed_answer_is_undone_to_what_it_was(review: ReviewSession, addres
     assert standing(review) == {"c0": (False, "before", "mine")}
 
 
-def test_queues_scenarios_and_rescue(review: ReviewSession, address: str, tab_of: Tab) -> None:
+def test_queues_scenarios_and_rescue(review: ReviewSession, address: str, tab_of: NewTab) -> None:
     tab = tab_of(address, "dark")
     join(tab, "ada")
     press(tab, "3")
@@ -197,7 +199,9 @@ def test_queues_scenarios_and_rescue(review: ReviewSession, address: str, tab_of
     assert standing(review)["c2"][0]
 
 
-def test_two_people_do_not_meet_and_one_is_told_of_the_other(review: ReviewSession, address: str, tab_of: Tab) -> None:
+def test_two_people_do_not_meet_and_one_is_told_of_the_other(
+    review: ReviewSession, address: str, tab_of: NewTab
+) -> None:
     ada = tab_of(address, expected="409")
     join(ada, "ada")
     shows(ada, 0)
@@ -214,7 +218,7 @@ def test_two_people_do_not_meet_and_one_is_told_of_the_other(review: ReviewSessi
     assert standing(review)["c0"][0]
 
 
-def test_answers_outlive_a_server_that_is_away(review: ReviewSession, address: str, tab_of: Tab) -> None:
+def test_answers_outlive_a_server_that_is_away(review: ReviewSession, address: str, tab_of: NewTab) -> None:
     tab = tab_of(address, expected="net::ERR_FAILED")
     join(tab, "ada")
     shows(tab, 0)
@@ -231,7 +235,7 @@ def test_answers_outlive_a_server_that_is_away(review: ReviewSession, address: s
     assert standing(review) == {"c0": (True, "", ""), "c1": (False, "hardly any motion", "")}
 
 
-def test_a_draft_caption_is_still_there_after_a_reload(address: str, tab_of: Tab) -> None:
+def test_a_draft_caption_is_still_there_after_a_reload(address: str, tab_of: NewTab) -> None:
     tab = tab_of(address)
     join(tab, "ada")
     shows(tab, 0)
@@ -246,7 +250,7 @@ def test_a_draft_caption_is_still_there_after_a_reload(address: str, tab_of: Tab
     assert tab.inner_text("#caption") == "caption 0 <b>&</b>" and not tab.is_visible("#edited")
 
 
-def test_frames_are_stepped_and_scrubbed_by_key(address: str, tab_of: Tab) -> None:
+def test_frames_are_stepped_and_scrubbed_by_key(address: str, tab_of: NewTab) -> None:
     tab = tab_of(address)
     join(tab, "ada")
     tab.wait_for_function("() => document.querySelector('#pane video').currentTime > 0.2")
@@ -262,7 +266,7 @@ def test_frames_are_stepped_and_scrubbed_by_key(address: str, tab_of: Tab) -> No
     assert tab.inner_text("#speed").startswith("0.25")
 
 
-def test_what_the_browser_does_not_play_is_shown_as_a_copy_and_the_rest_is_said(tmp_path: Path, tab_of: Tab) -> None:
+def test_what_the_browser_does_not_play_is_shown_as_a_copy_and_the_rest_is_said(tmp_path: Path, tab_of: NewTab) -> None:
     project = tmp_path / "project"
     mpeg4 = tmp_path / "old.avi"
     with av.open(str(mpeg4), "w") as container:
@@ -291,16 +295,18 @@ def test_what_the_browser_does_not_play_is_shown_as_a_copy_and_the_rest_is_said(
 
 
 @pytest.mark.parametrize(("scheme", "width_px"), [("light", 1280), ("dark", 390)])
-def test_all_is_in_reach_on_small_screens(scheme: str, width_px: int, address: str, tab_of: Tab) -> None:
+def test_all_is_in_reach_on_small_screens(scheme: ColorScheme, width_px: int, address: str, tab_of: NewTab) -> None:
     tab = tab_of(address, scheme, width_px=width_px)
     join(tab, "ada")
     width, height = tab.evaluate("[document.documentElement.scrollWidth, document.documentElement.scrollHeight]")
     assert width == width_px and (height == 720 or width_px < 500)
     for act in ("keep", "drop", "edit", "undo", "previous", "next"):
         box = tab.locator(f"footer [data-act={act}]").bounding_box()
+        assert box
         assert box["x"] >= 0 and box["x"] + box["width"] <= width_px and box["y"] + box["height"] <= 720
     for key, dialog in (("?", "help"), ("f", "pick"), ("d", "why")):
         press(tab, key)
         box = tab.locator(f"#{dialog}").bounding_box()
+        assert box
         assert box["x"] >= 0 and box["x"] + box["width"] <= width_px
         press(tab, "Escape")

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -180,7 +179,7 @@ def test_videos_and_copies_are_the_clips(page: Page) -> None:
 
 
 @pytest.mark.parametrize("queue", ["everything", "", None, 3])
-def test_an_unknown_queue_is_refused(page: Page, queue: Any) -> None:
+def test_an_unknown_queue_is_refused(page: Page, queue: object) -> None:
     assert page.send("deal", {"queue": queue}).status_code == 422
 
 

@@ -55,13 +55,13 @@ MODELS = {
 }
 CASES = [
     pytest.param(
-        row["name"], backbone, first_frame, id=f"{row['name']}-{backbone}-{'first_frame' if first_frame else 'text'}"
+        row.name, backbone, first_frame, id=f"{row.name}-{backbone}-{'first_frame' if first_frame else 'text'}"
     )
     for row in recipe_table()
-    for backbone in row["backbones"]
+    for backbone in row.backbones
     if backbone != "tiny"
     for first_frame in MODELS[backbone]
-    if first_frame or "first_frame" not in row["needs"]
+    if first_frame or "first_frame" not in row.needs
 ]
 FPS, FRAMES, HEIGHT, WIDTH = 8.0, 9, 64, 96
 CAPTION = "a red ball falls"

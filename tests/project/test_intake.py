@@ -82,7 +82,7 @@ def test_preflight_tells_and_keeps_what_it_found(tmp_path: Path, capsys: pytest.
     assert "4 clips, 3*" in out
     code, out = said(capsys, "preflight", work, "--json", "--set", "footage.on_refused=skip")
     facts = json.loads(out)
-    assert code == 0 and (facts["kept"], facts["refused"], facts["comparisons"]) == (4, 1, 3)
+    assert code == 0 and (facts["usable"], facts["refused"], facts["comparisons"]) == (4, 1, 3)
     assert {row["source"]: row["reason"] for row in json.loads((work / "preflight.json").read_text())["each"]} == {
         str(clips / f"{k}.mp4"): "too short" if k == 4 else "" for k in range(5)
     }
@@ -93,8 +93,8 @@ def test_preflight_tells_and_keeps_what_it_found(tmp_path: Path, capsys: pytest.
 def test_preflight_of_other_footage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     work = project(tmp_path / "p", films(tmp_path / "clips", 1))
     code, out = said(capsys, "preflight", work, "--footage", films(tmp_path / "others", 3), "--json")
-    assert code == 0 and json.loads(out)["kept"] == 3
-    assert json.loads(said(capsys, "preflight", work, "--json")[1])["kept"] == 1
+    assert code == 0 and json.loads(out)["usable"] == 3
+    assert json.loads(said(capsys, "preflight", work, "--json")[1])["usable"] == 1
 
 
 def test_refused_clips_end_the_import_or_stay_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

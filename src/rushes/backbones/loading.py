@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +50,25 @@ def backbone_names() -> list[str]:
     return [file.stem for file in files if "\ndef load(" in file.read_text(encoding="utf-8")]
 
 
-def backbone_table() -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class BackboneRow:
+    """A family of video models."""
+
+    name: str
+    modes: tuple[str, ...]  # what clips are made from: `text`, `first_frame`
+    path: str  # what the network predicts along
+    temporal_ratio: int  # frames per latent frame
+    spatial_ratio: int  # pixels per latent, each way
+    fps: float  # frames a second
+
+
+def backbone_table() -> list[BackboneRow]:
     """Name, modes, path, frames and pixels per latent, and fps of every backbone that ships.
 
     They stand as `ABOUT` in each module, and are read out of its text: importing them all takes seconds.
     """
-    return [{"name": name, **_about(Path(__file__).with_name(f"{name}.py"))} for name in backbone_names()]
+    about = {name: _about(Path(__file__).with_name(f"{name}.py")) for name in backbone_names()}
+    return [BackboneRow(**{"name": name, **row, "modes": tuple(row["modes"])}) for name, row in about.items()]
 
 
 def _about(module: Path) -> dict[str, Any]:

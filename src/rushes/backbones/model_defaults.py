@@ -27,7 +27,18 @@ class Sourced:
     """A setting's value, and where it comes from."""
 
     value: Any
-    source: str
+    source: str  # repository and file, model card, or what decided it
+
+
+@dataclass(frozen=True)
+class ModelResult:
+    """A released model."""
+
+    name: str
+    family: str  # backbone
+    repository: str  # on the Hugging Face hub
+    note: str  # what is not as in the release; "" = nothing
+    settings: Mapping[str, Sourced]  # by their dotted paths
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,23 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import dataclass
 from pathlib import Path
 
 from rushes.formats.captions import read_text
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """Where a human study stands."""
+
+    decision: str  # what may be said already
+    rate: float  # win rate, 0 to 1
+    low: float  # end of an interval that holds at all times
+    high: float  # its other end
+    n: int  # prompts or votes
+    after: int  # votes at which the study could first have stopped; 0 = not yet
+
 
 _WORTH = {"win": 1.0, "tie": 0.5, "loss": 0.0, "lose": 0.0}
 

@@ -10,13 +10,15 @@ from __future__ import annotations
 import random
 import tempfile
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from rushes.encode import PREPROCESSING, EncodingJob, encode
-from rushes.inspect.caption_caches import explain_texts, verify_texts
+from rushes.inspect.caption_caches import TextsResult, explain_texts, verify_texts
 from rushes.project.project import Project
 from rushes.store.latents import LatentStore, split_key
 
@@ -39,7 +41,31 @@ def depends_on(project: Project) -> dict[str, Any]:
     }
 
 
-def explain(project: Project, subject: str = "") -> dict[str, Any]:
+@dataclass(frozen=True)
+class ExplainResult:
+    """Stored latents, and captions beside them."""
+
+    fingerprint: str  # of what latents depend on
+    depends_on: Mapping[str, Any]  # codec, its weights, size and preprocessing
+    current: int  # latents that a run of today would use
+    stale: Mapping[str, int]  # latents by the fingerprint they were encoded under
+    texts: TextsResult | None  # captions; null = the model has no text encoder of its own
+    entries: Mapping[str, str] | None = None  # latents of what was asked about, and their state; null = nothing was
+
+
+@dataclass(frozen=True)
+class VerifyResult:
+    """Stored latents and captions against what is encoded now."""
+
+    entries: int  # latents that were read
+    compared: int  # latents that were encoded again
+    without_media: int  # latents whose file is not in media/
+    texts: int  # captions whose embeddings were read
+    texts_compared: int  # captions that were read again
+    problems: tuple[str, ...]  # a sentence each
+
+
+def explain(project: Project, subject: str = "") -> ExplainResult:
     """What entries depend on, and how many are current and stale; of a clip, take, key or caption whether its entry is.
 
     Raises:
@@ -47,18 +73,13 @@ def explain(project: Project, subject: str = "") -> dict[str, Any]:
     """
     here = project.latents
     stale = _stale(project)
-    facts: dict[str, Any] = {
-        "fingerprint": here.fingerprint,
-        "depends_on": depends_on(project),
-        "current": len(here),
-        "stale": {name: len(store) for name, store in stale.items()},
-    }
-    texts = explain_texts(project, subject)
-    if subject and subject not in texts.get("texts", {}).get("entries", {}):
+    texts, entries = explain_texts(project, subject), None
+    if subject and subject not in ((texts and texts.entries) or {}):
         media = _media(project, subject)
         keys = {media} | {key for store in (here, *stale.values()) for key in store if _of(key) == media}
-        facts["entries"] = {key: _state(key, here, stale) for key in sorted(keys)}
-    return facts | texts
+        entries = {key: _state(key, here, stale) for key in sorted(keys)}
+    counts = {name: len(store) for name, store in stale.items()}
+    return ExplainResult(here.fingerprint, depends_on(project), len(here), counts, texts, entries)
 
 
 def _stale(project: Project) -> dict[str, LatentStore]:
@@ -92,7 +113,7 @@ def _state(key: str, here: LatentStore, stale: dict[str, LatentStore]) -> str:
     return f"stale (of {', '.join(others)}); encoded again when it is needed" if others else "missing"
 
 
-def verify(project: Project, share: float = 0.1, seed: int = 0) -> dict[str, Any]:
+def verify(project: Project, share: float = 0.1, seed: int = 0) -> VerifyResult:
     """Read all current entries, and encode a share of their clips again; at least one.
 
     Raises:
@@ -117,9 +138,8 @@ def verify(project: Project, share: float = 0.1, seed: int = 0) -> dict[str, Any
                 if words := _unlike(here.get(key), again.get(key)):
                     problems.append(f"latent of {key!r}: {words}; delete {project.latents.folder} and encode again")
     texts = verify_texts(project, share, seed)
-    problems += texts.pop("problems")
-    facts = {"entries": len(here), "compared": compared["entries"], "without_media": len(orphans), "problems": problems}
-    return facts | texts
+    counts = len(here), compared["entries"], len(orphans), texts.texts, texts.texts_compared
+    return VerifyResult(*counts, (*problems, *texts.problems))
 
 
 def _asked_for(key: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,27 +16,42 @@ from rushes.project.project import Project, load_model
 SAME = {torch.float32: 1e-3, torch.bfloat16: 0.02}  # relative difference up to which two readings are one
 
 
-def explain_texts(project: Project, subject: str = "") -> dict[str, Any]:
-    """What embeddings of captions depend on and how many are current and stale, under "texts".
+@dataclass(frozen=True)
+class TextsResult:
+    """Stored embeddings of captions."""
 
-    Nothing for a model that reads captions without an encoder. With a caption as subject, or the id of a clip or take,
+    fingerprint: str  # of what they depend on
+    depends_on: Mapping[str, Any]  # text encoder and what is done to a caption
+    current: int  # captions whose embeddings are what the model reads now
+    stale: Mapping[str, int]  # captions by the fingerprint they were read under
+    entries: Mapping[str, str] | None  # the caption that was asked about, and its state; null = nothing was asked
+
+
+@dataclass(frozen=True)
+class TextsCheck:
+    """Stored embeddings that were read again."""
+
+    texts: int  # captions whose embeddings were looked at
+    texts_compared: int  # captions that were read again
+    problems: tuple[str, ...] = ()  # a sentence each
+
+
+def explain_texts(project: Project, subject: str = "") -> TextsResult | None:
+    """What embeddings of captions depend on and how many are current and stale.
+
+    None for a model that reads captions without an encoder. With a caption as subject, or the id of a clip or take,
     whether its caption is kept.
     """
     kept = _texts(project)
     if kept is None:
-        return {}
-    facts: dict[str, Any] = {
-        "fingerprint": kept.fingerprint,
-        "depends_on": kept.depends_on,
-        "current": len(kept.paths()),
-        "stale": kept.stale(),
-    }
+        return None
+    entries = None
     if subject:
         captions = _captions(project)
         caption = captions.get(subject, subject)
         known = subject in captions or caption in captions.values() or caption in kept or kept.stale_of(caption)
-        facts["entries"] = {caption: _state(kept, caption)} if known else {}
-    return {"texts": facts}
+        entries = {caption: _state(kept, caption)} if known else {}
+    return TextsResult(kept.fingerprint, kept.depends_on, len(kept.paths()), kept.stale(), entries)
 
 
 def _captions(project: Project) -> dict[str, str]:
@@ -45,13 +61,13 @@ def _captions(project: Project) -> dict[str, str]:
     return captions | {take.id: take.caption for take in store.candidates(dropped=True)}
 
 
-def verify_texts(project: Project, share: float, seed: int) -> dict[str, Any]:
-    """Read all kept embeddings, and a share of the captions again; at least one. "problems" has a sentence for each."""
+def verify_texts(project: Project, share: float, seed: int) -> TextsCheck:
+    """Read all stored embeddings, and a share of the captions again; at least one."""
     kept = _texts(project)
     problems: list[str] = []
     paths = kept.paths() if kept is not None else []
     if kept is None or not paths:
-        return {"texts": 0, "texts_compared": 0, "problems": problems}
+        return TextsCheck(0, 0)
     sound: list[str] = []
     for path in paths:
         try:
@@ -66,15 +82,15 @@ def verify_texts(project: Project, share: float, seed: int) -> dict[str, Any]:
             tick(1)
             if words := _unlike(kept.get(caption) or {}, rows):
                 problems.append(f"caption {caption!r}: {words}; delete {kept.path(caption)}, it is read again")
-    return {"texts": len(paths), "texts_compared": len(chosen), "problems": problems}
+    return TextsCheck(len(paths), len(chosen), tuple(problems))
 
 
-def in_words(facts: Mapping[str, Any]) -> list[str]:
-    """What `explain_texts` found, as lines."""
-    made_from = ", ".join(f"{name} {value}" for name, value in facts["depends_on"].items())
-    lines = [f"captions are read with: {made_from}", f"captions current: {facts['current']}, in {facts['fingerprint']}"]
-    lines += [f"captions stale: {count}, in {name}" for name, count in facts["stale"].items()]
-    return lines + [f"caption {caption!r}: {state}" for caption, state in facts.get("entries", {}).items()]
+def in_words(result: TextsResult) -> list[str]:
+    """The stored captions as lines."""
+    made_from = ", ".join(f"{name} {value}" for name, value in result.depends_on.items())
+    lines = [f"captions are read with: {made_from}", f"captions current: {result.current}, in {result.fingerprint}"]
+    lines += [f"captions stale: {count}, in {name}" for name, count in result.stale.items()]
+    return lines + [f"caption {caption!r}: {state}" for caption, state in (result.entries or {}).items()]
 
 
 def _texts(project: Project) -> TextCache | None:

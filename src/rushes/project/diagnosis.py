@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rushes.config.tables import Settings
 from rushes.project.reports import run_name
+from rushes.training.diagnosis import Diagnosis
 from rushes.training.health import diagnoses
 from rushes.training.history import read_history
 
 
-def health_of_run(project: Path, settings: Settings, run: str = "") -> dict[str, Any]:
+@dataclass(frozen=True)
+class HealthResult:
+    """How a run goes, finished or not."""
+
+    run: str
+    steps: int  # so far
+    diagnoses: tuple[Diagnosis, ...]  # what is wrong
+
+
+def health_of_run(project: Path, settings: Settings, run: str = "") -> HealthResult:
     """Steps so far and what is wrong.
 
     Raises:
@@ -23,4 +32,4 @@ def health_of_run(project: Path, settings: Settings, run: str = "") -> dict[str,
     rows = read_history(path)
     if not rows:
         raise ValueError(f"{path} is not there, so run {run!r} has no curves yet; run `rushes train`")
-    return {"run": run, "steps": rows[-1]["step"], "diagnoses": [asdict(each) for each in diagnoses(rows)]}
+    return HealthResult(run, rows[-1]["step"], tuple(diagnoses(rows)))

@@ -47,7 +47,7 @@ def alter(project: Project, key: str) -> None:
 
 def test_a_sound_cache_is_found_sound(opened: Project) -> None:
     facts = verify(opened, share=1.0)
-    assert facts.problems == [] and facts.compared == facts.entries == len(opened.latents) > 10
+    assert facts.problems == () and facts.compared == facts.entries == len(opened.latents) > 10
     assert 1 <= verify(opened, share=0.05).compared < facts.compared
     with pytest.raises(ValueError, match=r"--share must be above 0 and at most 1, got 0"):
         verify(opened, share=0.0)
@@ -122,5 +122,5 @@ def test_released_latents_are_told_apart(real_data: Path, command: Callable[...,
     """RealDPO's released losers were encoded without normalising their pixels."""
     told = command("cache", "check-folder", real_data / "realaction" / "train" / "latents", "--json")
     facts = json.loads(told.out.splitlines()[-1])
-    assert told.code == 1 and facts.losers > 0 and len(facts.problems) == facts.losers
-    assert "correlate at" in facts.problems[0]
+    assert told.code == 1 and facts["losers"] > 0 and len(facts["problems"]) == facts["losers"]
+    assert "correlate at" in facts["problems"][0]

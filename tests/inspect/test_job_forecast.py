@@ -34,7 +34,7 @@ from rushes.training.comparison import Comparison
 from rushes.training.loop import split
 from rushes.training.watch import RunMonitor
 
-from .test_plan import COST
+from .test_step_forecast import COST
 
 PLAIN: tuple[str, ...] = ()
 GUIDED = ("generate.guidance=2", "train.gradients=two_pass", "train.sample_every=2", "train.samples=1")

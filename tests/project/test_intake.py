@@ -117,7 +117,7 @@ def test_the_set_is_exported(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     main(["import", str(work)])
     capsys.readouterr()
     code, out = said(capsys, "footage", "export", work, "--out", tmp_path / "tars", "--form", "webdataset", "--json")
-    assert code == 0 and json.loads(out) == {"clips": 2, "stills_left_out": 0, "shards": 1}
+    assert code == 0 and json.loads(out).items() >= {"clips": 2, "stills_left_out": 0, "shards": 1}.items()
     again = project(tmp_path / "q", tmp_path / "tars" / "shard-000000.tar")
     assert json.loads(said(capsys, "import", again, "--json")[1])["clips"] == 2
 

@@ -287,9 +287,9 @@ def test_init_writes_the_models_settings_and_prints_their_sources(
     facts = json.loads(capsys.readouterr().out)
     assert facts["model"] == "wan2.1-t2v-1.3b" and "the sizes of no released model" in facts["notes"][0]
     assert facts["settings"]["train.lr"] == {"value": 5e-5, "source": "given"}
-    assert facts["settings"]["train.options.beta"].value == 5000.0
-    assert "RealDPO" in facts["settings"]["train.options.beta"].source
-    assert all(facts["settings"][path].source != DEFAULT for path in DRIVEN)
+    assert facts["settings"]["train.options.beta"]["value"] == 5000.0
+    assert "RealDPO" in facts["settings"]["train.options.beta"]["source"]
+    assert all(facts["settings"][path]["source"] != DEFAULT for path in DRIVEN)
     settings = read_settings(tmp_path / "p")
     assert settings.footage.path == str(clips) and settings.footage.eval_fraction > 0
     assert settings.train.objective == ObjectiveSettings() and settings.train.alpha == settings.train.rank == 32
@@ -345,5 +345,5 @@ def test_backbones_prints_a_models_row_with_its_sources(wan: Path, capsys: pytes
     assert "generate.shift = 12.0  # Wan-Video/Wan2.2, wan/configs/wan_t2v_A14B.py: sample_shift" in out
     main(["backbones", str(wan), "--json"])
     facts = json.loads(capsys.readouterr().out)
-    assert facts["name"] == "wan2.1-t2v-1.3b" and facts["settings"]["train.rank"].value == 32
+    assert facts["name"] == "wan2.1-t2v-1.3b" and facts["settings"]["train.rank"]["value"] == 32
     assert "no released model of this name" in refused(capsys, "backbones", "wan-3")

@@ -308,7 +308,7 @@ def test_init_without_a_project_prints_and_writes_nothing(
     monkeypatch.chdir(tmp_path)
     main(["init", "--model", str(wan), "--recipe", "densedpo", "--json"])
     rows = json.loads(capsys.readouterr().out)["settings"]
-    assert rows["generate.eta"].value == [0.65, 0.8] and rows["label.segment_s"].value == 1.0
+    assert rows["generate.eta"]["value"] == [0.65, 0.8] and rows["label.segment_s"]["value"] == 1.0
     assert list(tmp_path.iterdir()) == []
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from rushes.web.marks import LabelSubmission
+from rushes.web.labeling.label_rows import LabelSubmission
 
 from rushes.cli import main
 from rushes.config.tables import Settings

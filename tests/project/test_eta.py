@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from rushes.web.labeling.label_rows import LabelSubmission
 
 from rushes.cli import main
 from rushes.config.tables import Settings
@@ -32,6 +31,7 @@ from rushes.records import Candidate
 from rushes.store.database import Store
 from rushes.training.comparison import LatentGrid
 from rushes.training.views import labelled_takes, takes_account
+from rushes.web.labeling.label_rows import LabelSubmission
 from rushes.world.verify import verify
 
 Tell = Callable[..., dict[str, Any]]

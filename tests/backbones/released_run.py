@@ -43,7 +43,9 @@ from rushes.objectives.terms import Term
 from rushes.project.project import make_trainable
 from rushes.store.latents import first_frame_key, still_key
 from rushes.training import loop
+from rushes.training.choice import Mode
 from rushes.training.comparison import Comparison, View
+from rushes.training.parallel import ALONE
 
 CAPTION, NEGATIVE = "a red ball falls", "blurry"
 # height, width and frames that the release is made for
@@ -259,14 +261,14 @@ class Run:
     def train(self, tune: str, shape: str) -> dict[str, Any]:
         """A step of the trainer's: the reference's errors, losses, gradients, AdamW."""
         backbone, device = self.backbone, self.backbone.device
-        gradients = "two_pass" if shape == "segments" else "stash"
+        gradients: Mode = "two_pass" if shape == "segments" else "stash"
         settings = TrainSettings(
             trainable=tune, lora_rank=32, batch=1, gradients=gradients, held_out=0, deterministic=False
         )
         network = backbone.network
         make_trainable(backbone, settings)
         data = loop.Data([self._comparison(shape)], [], cast(Any, self._latents(shape)), TimeDraw())
-        work = loop._prepare(backbone, data, settings, 0, loop.ALONE)
+        work = loop._prepare(backbone, data, settings, 0, ALONE)
         seen: dict[str, set[str]] = {}
 
         def looked(*_: Any) -> None:

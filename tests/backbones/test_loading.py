@@ -40,10 +40,7 @@ def test_a_backbone_from_outside_the_package(tmp_path: Path, monkeypatch: pytest
 
 def test_the_table_says_what_each_backbone_is() -> None:
     rows = backbone_table()
-    assert [row["name"] for row in rows] == backbone_names()
+    assert [row.name for row in rows] == backbone_names()
     for row in rows:
-        assert set(row) == {"name", "modes", "path", "temporal_ratio", "spatial_ratio", "fps"}
-        assert "text" in row["modes"] and set(row["modes"]) <= {"text", "first_frame"}
-        assert (
-            row["path"] in ("flow", "v", "noise") and min(row["temporal_ratio"], row["spatial_ratio"], row["fps"]) > 0
-        )
+        assert "text" in row.modes and set(row.modes) <= {"text", "first_frame"}
+        assert row.path in ("flow", "v", "noise") and min(row.temporal_ratio, row.spatial_ratio, row.fps) > 0

@@ -97,9 +97,9 @@ def test_every_family_has_a_tiny_pipeline() -> None:
 @every_model
 def test_the_table_holds_for_each_variant(name: str, tiny_model: Models) -> None:
     spec = tiny_model(name).spec
-    (row,) = [row for row in backbone_table() if row["name"] == spec.name]
+    (row,) = [row for row in backbone_table() if row.name == spec.name]
     kind = spec.path.predicts if isinstance(spec.path, VariancePreserving) else "flow"
-    assert spec.name == BACKBONE[name] and set(spec.modes) <= set(row["modes"]) and kind == row["path"]
+    assert spec.name == BACKBONE[name] and set(spec.modes) <= set(row.modes) and kind == row.path
 
 
 @every_case

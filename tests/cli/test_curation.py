@@ -91,7 +91,7 @@ def test_a_new_project_keeps_what_was_set_and_says_how_scenarios_stand(
     assert re.search(r"scenario +wanted +found +in the set +by people +missing\nnumbers +4 +6 +4 +0 +0\n", out)
     main(["curate", str(project), "--json"])
     (scenario,) = json.loads(capsys.readouterr().out)["scenarios"]
-    assert (scenario["name"], scenario["found"], scenario["kept"]) == ("numbers", 6, 4)
+    assert (scenario["name"], scenario["in_footage"], scenario["in_set"]) == ("numbers", 6, 4)
 
 
 def test_scenarios_of_the_caption_table_have_quotas(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -115,6 +115,6 @@ def test_scenarios_of_the_caption_table_have_quotas(tmp_path: Path, capsys: pyte
         ]
     )
     found = json.loads(capsys.readouterr().out)["scenarios"]
-    assert [(each["name"], each["found"], each["kept"], each["missing"]) for each in found][:2] == [
+    assert [(each["name"], each["in_footage"], each["in_set"], each["missing"]) for each in found][:2] == [
         ("sea", 4, 3, 0), ("pitch", 1, 1, 1),
     ]  # fmt: skip

@@ -101,7 +101,7 @@ def test_table_is_the_paired_difference_clustered_by_prompt(store: Store) -> Non
     table = evaluate.compare(store, meter(), pairs, seed=3)
     expected = paired_difference(base, trained, clusters=[b.group for b, _ in pairs], seed=3)
     bright, gap = table["bright"], table["gap"]
-    assert (bright.base, bright.trained, bright.n) == (pytest.approx(4.5), pytest.approx(3.8125), 8)
+    assert (bright.base, bright.trained, bright.n) == pytest.approx((4.5, 3.8125, 8))
     assert bright.interval == expected
     assert bright.difference == pytest.approx(bright.trained - bright.base)
     assert (bright.better, bright.unit, bright.prompts) == ("higher", "levels", 4)

@@ -53,7 +53,7 @@ def renamed(clips: set[tuple[str, str, str, int, float]]) -> set[tuple[object, .
 @pytest.mark.parametrize("form", ["parquet", "webdataset"])
 def test_the_set_comes_back_as_it_was(curated: Store, tmp_path: Path, form: str) -> None:
     done = export_set(curated, tmp_path / "out", form, shard_mb=0.05)  # type: ignore[arg-type]
-    assert (done["clips"], done["stills_left_out"]) == (4, 1)
+    assert (done.clips, done.stills_left_out) == (4, 1)
     with Store.create(tmp_path / "other") as other:
         taken = take(other, FootageSettings(kind="folder", path=str(tmp_path / "out")))
         assert taken.clips == 4
@@ -69,7 +69,7 @@ def test_datasets_loads_the_table_and_its_videos(curated: Store, tmp_path: Path)
     import datasets
 
     done = export_set(curated, tmp_path / "out")
-    assert done["videos"] == 3  # of four clips, two are of one video
+    assert done.videos == 3  # of four clips, two are of one video
     loaded = datasets.load_dataset(str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"), split="train")
     loaded = loaded.cast_column("video", datasets.Video(decode=False))
     by_id = {clip.id: clip for clip in curated.clips()}

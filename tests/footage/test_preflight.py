@@ -100,7 +100,7 @@ def test_the_file_of_a_preflight_has_every_clip(store: Store, planted: tuple[Foo
     path = preflight_text.write_review(store.project, done, ask, preflight_costs.summary(done, ask))
     written = json.loads(path.read_text(encoding="utf-8"))
     assert {Path(row["source"]).name: row["reason"] for row in written["each"]} == reasons
-    assert (written["kept"], written["refused"], written["duplicates"]) == (3, 7, 1)
+    assert (written["usable"], written["refused"], written["duplicates"]) == (3, 7, 1)
     fast = next(row for row in written["each"] if row["source"].endswith("long, fast.mp4"))
     assert (fast["seconds"], fast["used_s"], fast["trimmed"], fast["resampled"]) == (3.0, 2.125, True, True)
     assert fast["crop"] == pytest.approx(1 / 3, abs=1e-3) and not fast["enlarged"]
@@ -149,9 +149,7 @@ def test_clips_at_other_lengths(store: Store, tmp_path: Path) -> None:
             expected = sum(n / 8 > (frames - 1) / fps for n in counts)
             assert preflight_costs.clips_at(found, ask, frames, fps) == expected, (frames, fps)
     rows = preflight_costs.choices(done, ask, 3, lambda clips: clips // 2)
-    assert next(row for row in rows if (row["frames"], row["fps"]) == (17, 8.0)) == {
-        "frames": 17, "fps": 8.0, "clips": 4, "comparisons": 6,
-    }  # fmt: skip
+    assert preflight_costs.LengthChoice(frames=17, fps=8.0, clips=4, comparisons=6) in rows
 
 
 def test_pieces_at_other_lengths(store: Store, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rushes.formats.datasets import export_datasets
-from rushes.records import Candidate, Preference
+from rushes.records import Candidate, Preference, plain
 from rushes.store.database import Store
 
 
@@ -33,11 +33,11 @@ def test_the_folder_loads_as_a_dataset_with_its_videos(
 ) -> None:
     datasets = pytest.importorskip("datasets")
     out = tmp_path / "out"
-    assert export_datasets(store, out) == {
+    assert plain(export_datasets(store, out)) == {
         "pairs": 2, "videos": 2, "clips": 0, "candidates": 2, "preferences": 3, "scores": 0,
         "captions": 0, "decisions": 0,
     }  # fmt: skip
-    assert export_datasets(store, out)["videos"] == 2
+    assert export_datasets(store, out).videos == 2
     pairs = datasets.load_dataset(str(out), split="train", cache_dir=str(tmp_path / "cache"))
     first, second = pairs
     assert first["labels"] == [-1, 0, -1] and first["unjudged"] == [1] and first["prompt"] == "a cat"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rushes.files import content_hash
-from rushes.formats.scores import import_scores, read_votes
+from rushes.formats.scores import ScoresImported, import_scores, read_votes
 from rushes.store.database import Store
 
 from ..store.conftest import RowMaker
@@ -51,9 +51,9 @@ FORMS = {
 def test_scores_as_people_keep_them(name: str, tmp_path: Path, store: Store, videos: list[Path]) -> None:
     """Text or number, it is a number in the store: as text "10" would be less than "9"."""
     path = put(tmp_path, FORMS[name], name)
-    assert import_scores(store, path) == {"lines": 3, "scored": 3, "new": 3}
+    assert import_scores(store, path) == ScoresImported(lines=3, scored=3, new=3)
     assert scores(store) == {("c", "human"): 9.0, ("k", "human"): 10.0, ("l", "human"): 7.25}
-    assert import_scores(store, path) == {"lines": 3, "scored": 3, "new": 0}
+    assert import_scores(store, path) == ScoresImported(lines=3, scored=3, new=0)
 
 
 def test_a_video_goes_by_id_media_or_file(tmp_path: Path, store: Store, videos: list[Path]) -> None:
@@ -65,13 +65,13 @@ def test_a_video_goes_by_id_media_or_file(tmp_path: Path, store: Store, videos: 
 def test_clips_of_one_content_share_a_score(tmp_path: Path, store: Store, videos: list[Path], make: RowMaker) -> None:
     store.add([make.candidate("twin", media=content_hash(videos[1]))])
     facts = import_scores(store, put(tmp_path, [{"video": "2.mp4", "score": 4}]))
-    assert facts == {"lines": 1, "scored": 2, "new": 2}
+    assert facts == ScoresImported(lines=1, scored=2, new=2)
     assert scores(store) == {("k", "human"): 4.0, ("twin", "human"): 4.0}
 
 
 def test_raters_are_told_apart_and_may_change_their_mind(tmp_path: Path, store: Store, videos: list[Path]) -> None:
     def give(value: float, rater: str) -> int:
-        return import_scores(store, put(tmp_path, [{"video": "k", "score": value, "rater": rater}]))["new"]
+        return import_scores(store, put(tmp_path, [{"video": "k", "score": value, "rater": rater}])).new
 
     assert [give(3, "ann"), give(8, "bob"), give(4, "ann"), give(4, "ann"), give(3, "ann")] == [1, 1, 1, 0, 1]
     assert scores(store) == {("k", "ann"): 3.0, ("k", "bob"): 8.0}

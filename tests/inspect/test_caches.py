@@ -47,8 +47,8 @@ def alter(project: Project, key: str) -> None:
 
 def test_a_sound_cache_is_found_sound(opened: Project) -> None:
     facts = verify(opened, share=1.0)
-    assert facts["problems"] == [] and facts["compared"] == facts["entries"] == len(opened.latents) > 10
-    assert 1 <= verify(opened, share=0.05)["compared"] < facts["compared"]
+    assert facts.problems == () and facts.compared == facts.entries == len(opened.latents) > 10
+    assert 1 <= verify(opened, share=0.05).compared < facts.compared
     with pytest.raises(ValueError, match=r"--share must be above 0 and at most 1, got 0"):
         verify(opened, share=0.0)
 
@@ -59,7 +59,7 @@ def test_an_entry_that_is_not_what_its_key_says_is_found(first: bool, opened: Pr
     alter(opened, key)
     again = Project(opened.store, opened.settings)
     assert again.latents.verify() == ()  # it reads well
-    (problem,) = verify(again, share=1.0)["problems"]
+    (problem,) = verify(again, share=1.0).problems
     assert problem.startswith(f"latent of {key!r}: differs by 0.1 of its size from what the codec makes; delete ")
 
 
@@ -67,7 +67,7 @@ def test_entries_whose_media_is_gone_are_counted(opened: Project) -> None:
     key = min(opened.latents)
     opened.store.media_path(key.partition("/")[0]).unlink()
     facts = verify(opened, share=1.0)
-    assert facts["without_media"] >= 1 and facts["compared"] + facts["without_media"] == facts["entries"]
+    assert facts.without_media >= 1 and facts.compared + facts.without_media == facts.entries
 
 
 @pytest.mark.parametrize(
@@ -76,16 +76,16 @@ def test_entries_whose_media_is_gone_are_counted(opened: Project) -> None:
 def test_a_stale_entry_is_rebuilt_and_never_used(table: str, change: dict[str, Any], opened: Project) -> None:
     clip = opened.store.clips("train")[0]
     before = explain(opened, clip.id)
-    assert set(before["entries"].values()) == {"current"} and before["stale"] == {}
+    assert before.entries and set(before.entries.values()) == {"current"} and before.stale == {}
     other = changed(opened, table, **change)
     facts = explain(other, clip.id)
-    assert facts["depends_on"] == before["depends_on"] | change
-    assert facts["current"] == 0 and facts["stale"] == {opened.latents.fingerprint: before["current"]}
+    assert facts.depends_on == {**before.depends_on, **change}
+    assert facts.current == 0 and facts.stale == {opened.latents.fingerprint: before.current}
     words = f"stale (of {opened.latents.fingerprint}); encoded again when it is needed"
-    assert facts["entries"] == dict.fromkeys(before["entries"], words)
+    assert facts.entries == dict.fromkeys(before.entries, words)
     assert other.latents.get(clip.media) is None
     encode_missing(other, [LatentKey(clip.media)], [], "encode")
-    assert explain(other, clip.id)["entries"][clip.media] == "current"
+    assert (explain(other, clip.id).entries or {})[clip.media] == "current"
     made, old = other.latents.get(clip.media), opened.latents.get(clip.media)
     assert made is not None and old is not None
     if change != {"fit": "stretch"}:  # on square clips of the world's size all fits are one
@@ -96,13 +96,13 @@ def test_other_weights_of_the_codec_make_all_stale(opened: Project, monkeypatch:
     here = opened.latents.fingerprint
     monkeypatch.setattr(type(opened.base), "codec_fingerprint", "of other weights")
     other = Project(opened.store, opened.settings)
-    assert list(explain(other)["stale"]) == [here] and len(other.latents) == 0
+    assert list(explain(other).stale) == [here] and len(other.latents) == 0
 
 
 def test_subjects(opened: Project) -> None:
     clip, take = opened.store.clips("eval")[0], opened.store.candidates()[0]
-    assert explain(opened, take.id)["entries"][take.media] in ("current", "missing")
-    assert explain(opened, f"{clip.first_frame or clip.media}/first")["entries"] != {}
+    assert (explain(opened, take.id).entries or {})[take.media] in ("current", "missing")
+    assert explain(opened, f"{clip.first_frame or clip.media}/first").entries != {}
     with pytest.raises(ValueError, match="nobody: no clip, take or latent of this project"):
         explain(opened, "nobody")
 

@@ -49,6 +49,11 @@ def project(tmp_path: Path, small: SmallProject) -> Project:
     return opened
 
 
+def entries_of(project: Project, subject: str) -> object:
+    texts = explain(project, subject).texts
+    return texts and texts.entries
+
+
 def again(project: Project, **train: Any) -> Project:
     """The project in a later start."""
     settings = project.settings
@@ -78,18 +83,18 @@ def test_commands_tell_of_captions(project: Project, capsys: pytest.CaptureFixtu
         return capsys.readouterr().out
 
     folder, clip = project.store.project, project.store.clips("train")[0]
-    facts = explain(project, clip.id)["texts"]
-    assert facts["current"] == 0 and facts["entries"] == {clip.caption: "missing"}
-    assert verify(project)["texts"] == 0
+    facts = explain(project, clip.id).texts
+    assert facts is not None and facts.current == 0 and facts.entries == {clip.caption: "missing"}
+    assert verify(project).texts == 0
     train_run(project)
     kept = texts(project)
     words = told("cache", "explain", folder, clip.id)
     assert f"caption {clip.caption!r}: current" in words
     assert "captions are read with: family wan, pipeline WanPipeline, dtype float32, code " in words
     assert f"captions current: {len(kept.paths())}, in {kept.fingerprint}" in words
-    assert explain(again(project), clip.caption)["texts"]["entries"] == {clip.caption: "current"}
+    assert entries_of(again(project), clip.caption) == {clip.caption: "current"}
     project.store.add([Decision("out", clip.id, keep=False)])
-    assert explain(again(project), clip.id)["texts"]["entries"] == {clip.caption: "current"}
+    assert entries_of(again(project), clip.id) == {clip.caption: "current"}
     with pytest.raises(ValueError, match="a caption of nobody: no clip, take or latent of this project"):
         explain(project, "a caption of nobody")
     count = len(kept.paths())
@@ -105,12 +110,12 @@ def test_an_entry_that_is_not_what_is_read_is_found(project: Project) -> None:
     tensors = {name: 1.1 * tensor for name, tensor in load_file(path).items()}
     about["sha256"] = json.dumps({name: _checksum(tensor) for name, tensor in tensors.items()})
     save_file(tensors, path, about)
-    (problem,) = verify(again(project), share=1.0)["problems"]
+    (problem,) = verify(again(project), share=1.0).problems
     assert problem == (
         f"caption {caption!r}: differs in text by 0.1 of its size from what is read; delete {path}, it is read again"
     )
     path.write_bytes(path.read_bytes()[:-4])
-    (problem,) = verify(again(project), share=1.0)["problems"]
+    (problem,) = verify(again(project), share=1.0).problems
     assert problem.startswith(f"{path}: torn or not a safetensors file")
 
 
@@ -119,9 +124,9 @@ def test_another_text_encoder_makes_all_stale(project: Project) -> None:
     before, clip = texts(project), project.store.clips("train")[0]
     (weights,) = Path(project.settings.backbone.path, "text_encoder").glob("*.safetensors")
     save_file({name: 1.5 * tensor for name, tensor in load_file(weights).items()}, weights, {"format": "pt"})
-    facts = explain(again(project), clip.id)["texts"]
-    assert facts["current"] == 0 and facts["stale"] == {before.fingerprint: len(before.paths())}
-    assert facts["entries"] == {clip.caption: f"stale (of {before.fingerprint}); read again when it is needed"}
+    facts = explain(again(project), clip.id).texts
+    assert facts is not None and facts.current == 0 and facts.stale == {before.fingerprint: len(before.paths())}
+    assert facts.entries == {clip.caption: f"stale (of {before.fingerprint}); read again when it is needed"}
 
 
 @pytest.mark.slow

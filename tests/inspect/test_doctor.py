@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import namedtuple
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,20 +56,20 @@ def test_a_broken_and_a_deadly_module_are_named_and_the_others_go_on(
 def test_a_torchvision_that_does_not_fit_is_named_as_the_cause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plant(tmp_path, monkeypatch, "torchvision", "raise RuntimeError('operator torchvision::nms does not exist')")
     report = doctor.examine(tmp_path)
-    (one,) = [each for each in report["findings"] if each["name"] == "torchvision"]
-    assert one["severity"] == "error" and report["versions"]["torchvision"] == "9.9"
-    assert one["words"].startswith("torchvision 9.9 does not fit torch 2.")
-    assert "nms does not exist" in one["words"] and "`pip uninstall torchvision`" in one["words"]
-    assert "diffusers" not in [each["name"] for each in report["findings"]]
+    (one,) = [each for each in report.findings if each.name == "torchvision"]
+    assert one.severity == "error" and report.versions["torchvision"] == "9.9"
+    assert one.words.startswith("torchvision 9.9 does not fit torch 2.")
+    assert "nms does not exist" in one.words and "`pip uninstall torchvision`" in one.words
+    assert "diffusers" not in [each.name for each in report.findings]
 
 
 @pytest.mark.slow
 def test_this_machine(tmp_path: Path) -> None:
     report = doctor.examine(tmp_path / "project that is not there yet")
-    assert [each for each in report["findings"] if each["severity"] == "error" and each["name"] != "disk"] == []
-    assert report["versions"]["torch"].startswith("2.") and "torchvision" not in report["versions"]
-    machine = report["machine"]
-    assert machine["cores"] >= 1 and machine["memory_gb"] > 0 and machine["disk_free_gb"] > 0
+    assert [each for each in report.findings if each.severity == "error" and each.name != "disk"] == []
+    assert report.versions["torch"].startswith("2.") and "torchvision" not in report.versions
+    machine = report.machine
+    assert machine.cores is not None and machine.cores >= 1 and machine.memory_gb > 0 and machine.disk_free_gb > 0
 
 
 def test_codecs_that_are_missing() -> None:
@@ -96,10 +97,10 @@ def test_little_room(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     severities = {}
     for free_gb in (0.5, 5, 500):
         monkeypatch.setattr(shutil, "disk_usage", lambda path, free=free_gb: usage(0, 0, int(free * 2**30)))
-        machine = doctor._machine(tmp_path, {}) | {"memory_gb": 64.0}
+        machine = replace(doctor._machine(tmp_path, {}), memory_gb=64.0)
         severities[free_gb] = [each.severity for each in doctor._room(machine)]
     assert severities == {0.5: ["error"], 5: ["warning"], 500: []}
-    assert [each.name for each in doctor._room(machine | {"memory_gb": 2.0})] == ["memory"]
+    assert [each.name for each in doctor._room(replace(machine, memory_gb=2.0))] == ["memory"]
 
 
 def test_two_opencvs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -171,19 +171,19 @@ def test_hours_and_memory_are_what_stages_ask_for() -> None:
     model = replace(blank(folder), codec=codec, cost=replace(COST, sampling=4 * GIB), reader=ReaderCost(5 * GIB, 7e12))
     facts = forecast_job(model, settings, Numbers(320, 64), Machine(80, 100))
     takes = 320 * 2
-    assert facts["forwards"]["generate"] == [takes * 50 * 2]
+    assert facts.forwards["generate"] == (takes * 50 * 2,)
     made = takes * 100 * COST.forward + takes * codec.decode / CODEC_SHARE
-    assert facts["hours"]["generate"] == pytest.approx(made / 1e14 / 3600, abs=0.001)
-    assert facts["hours"]["encode"] == pytest.approx(320 * 3 * codec.encode / CODEC_SHARE / 1e14 / 3600, abs=0.001)
-    assert facts["hours"]["read"] == pytest.approx((320 + 64 + 1) * 7 / 100 / 3600, abs=0.001)
-    assert facts["total_hours"] == pytest.approx(sum(facts["hours"].values()), abs=0.01)
+    assert facts.hours["generate"] == pytest.approx(made / 1e14 / 3600, abs=0.001)
+    assert facts.hours["encode"] == pytest.approx(320 * 3 * codec.encode / CODEC_SHARE / 1e14 / 3600, abs=0.001)
+    assert facts.hours["read"] == pytest.approx((320 + 64 + 1) * 7 / 100 / 3600, abs=0.001)
+    assert facts.total_hours == pytest.approx(sum(facts.hours.values()), abs=0.01)
     weights = COST.weights / GIB
-    assert facts["gib"]["encode"] == 3 and facts["gib"]["read"] == 5
-    assert facts["gib"]["generate"] == pytest.approx(weights + 5, abs=0.01)  # its codec takes more than a step
-    assert facts["gib"]["evaluate"] == pytest.approx(2 * weights + 5, abs=0.01)
-    assert facts["too_large"] == []
+    assert facts.gib["encode"] == 3 and facts.gib["read"] == 5
+    assert facts.gib["generate"] == pytest.approx(weights + 5, abs=0.01)  # its codec takes more than a step
+    assert facts.gib["evaluate"] == pytest.approx(2 * weights + 5, abs=0.01)
+    assert facts.too_large == ()
     small = forecast_job(model, settings, Numbers(320, 64), Machine(6, 100))
-    assert small["too_large"] == ["generate", "train", "probes", "evaluate"]
+    assert small.too_large == ("generate", "train", "probes", "evaluate")
 
 
 def test_stages_have_an_owner() -> None:
@@ -200,9 +200,9 @@ def test_a_whole_job_of_wan() -> None:
     settings, folder = settings_of(Asked("wan2.1-t2v-1.3b", takes=2), 1)
     facts = forecast_job(model_of(folder, settings), settings, numbers_of(settings, 400), Machine(24, 283 / 2.4))
     expected = {"generate": 46, "train": 16, "probes": 4.6, "evaluate": 9}
-    assert {name: facts["hours"][name] for name in expected} == pytest.approx(expected, rel=0.06)
-    assert facts["total_hours"] == pytest.approx(76, rel=0.05)
-    assert facts["mode"] == "stash" and facts["too_large"] == []
+    assert {name: facts.hours[name] for name in expected} == pytest.approx(expected, rel=0.06)
+    assert facts.total_hours == pytest.approx(76, rel=0.05)
+    assert facts.step.mode == "stash" and facts.too_large == ()
 
 
 @pytest.mark.parametrize("name", ["animatediff-sd1.5", pytest.param("wan2.1-t2v-1.3b", marks=pytest.mark.slow),

@@ -175,11 +175,11 @@ def test_memory_and_operations_add_up() -> None:
 def test_modes_that_fit(memory: float, fitting: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "dry_run", lambda *_: COST)
     facts = forecast(released("wan2.1-t2v-1.3b"), ForecastRequest(**{**ASK.__dict__, "gpu_memory_gb": memory}))
-    assert facts["fits"] == bool(fitting) and (not fitting or facts["mode"] == fitting)
-    assert facts["modes"]["joint"]["memory_gb"] == pytest.approx(32 + 2.16e9 / GIB, abs=0.01)
-    assert facts["modes"]["stash"]["memory_gb"] == pytest.approx(8 + 2.2e9 / GIB, abs=0.01)
-    assert (facts["remedies"] == []) == bool(fitting)
-    assert facts["step_s"] == pytest.approx(4 * 320 / 400, abs=0.01)
+    assert facts.fits == bool(fitting) and (not fitting or facts.mode == fitting)
+    assert facts.modes["joint"].memory_gb == pytest.approx(32 + 2.16e9 / GIB, abs=0.01)
+    assert facts.modes["stash"].memory_gb == pytest.approx(8 + 2.2e9 / GIB, abs=0.01)
+    assert (facts.remedies == ()) == bool(fitting)
+    assert facts.step_s == pytest.approx(4 * 320 / 400, abs=0.01)
 
 
 def test_remedies_name_what_helps() -> None:

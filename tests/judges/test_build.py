@@ -59,14 +59,14 @@ def test_lower_is_better_for_flicker() -> None:
     judge = make("flicker", margin=1.0)
     assert judge.name == "metric:flicker" and judge.size_px is None
     judged = judge.compare(steady, flickering, 1.0)
-    assert judged.labels == (0, 1) and judged.strength > 0
+    assert judged.labels == (0, 1) and judged.strength is not None and judged.strength > 0
     assert judge.compare(steady, flickering, None).labels == (1,)
 
 
 def test_higher_is_better_for_motion() -> None:
     moving, _ = shots()
     judged = make("motion_speed", margin=1e-3).compare(moving, held(moving), 1.0)
-    assert judged.labels == (0, 1) and judged.strength > 0
+    assert judged.labels == (0, 1) and judged.strength is not None and judged.strength > 0
 
 
 @pytest.mark.parametrize("name", DIRECTED)
@@ -76,7 +76,8 @@ def test_exchanging_the_sides_flips_the_labels_and_identical_clips_tie(name: str
     for other in (flickering, held(steady)):
         for segment_s in (None, 1.0):
             one, swapped = judge.compare(steady, other, segment_s), judge.compare(other, steady, segment_s)
-            assert swapped.labels == tuple(-label for label in one.labels) and swapped.strength == -one.strength
+            assert one.strength is not None and swapped.strength == -one.strength
+            assert swapped.labels == tuple(-label for label in one.labels)
             assert len(one.labels) == (2 if segment_s else 1)
     assert not any(judge.compare(steady, steady, 1.0).labels)
 

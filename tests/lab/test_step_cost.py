@@ -25,11 +25,11 @@ def test_every_size_has_the_promised_keys(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(bench, "SHAPES", {"tiny": few, "mid": SMALL})
     facts = bench_step(2)
     for name in ("tiny", "mid"):
-        table = facts[name]
+        table = facts.shapes[name]
         assert all(table[key] > 0 for key in PROMISED)
         assert 0 < table["sft_peak_mib"] <= table["pair_bank_peak_mib"] <= table["pair_naive_peak_mib"]
         assert table["gradients"].startswith("joint")
-    assert facts["tiny"]["rounds"] == 2 and facts["mid"]["rounds"] == 1
+    assert facts.shapes["tiny"]["rounds"] == 2 and facts.shapes["mid"]["rounds"] == 1
     assert any(line.startswith("  pair_bank_over_sft: ") for line in bench_lines(facts))
 
 

@@ -59,17 +59,17 @@ MODELS = {
 RICHEST, EVERY = "physhpo", ("wan", True)
 CASES = [
     pytest.param(
-        row["name"],
+        row.name,
         backbone,
         first_frame,
-        id=f"{row['name']}-{backbone}-{'first_frame' if first_frame else 'text'}",
-        marks=[] if row["name"] == RICHEST or (backbone, first_frame) == EVERY else pytest.mark.whole,
+        id=f"{row.name}-{backbone}-{'first_frame' if first_frame else 'text'}",
+        marks=[] if row.name == RICHEST or (backbone, first_frame) == EVERY else pytest.mark.whole,
     )
     for row in recipe_table()
-    for backbone in row["backbones"]
+    for backbone in row.backbones
     if backbone != "tiny"
     for first_frame in MODELS[backbone]
-    if first_frame or "first_frame" not in row["needs"]
+    if first_frame or "first_frame" not in row.needs
 ]
 FPS, FRAMES, HEIGHT, WIDTH = 8.0, 9, 64, 96
 CAPTION = "a red ball falls"
@@ -147,7 +147,7 @@ def settings_for(recipe: str) -> TrainSettings:
     fields = load_recipe(recipe).Options.model_fields
     strong = {"beta": 20.0} if "beta" in fields else {}
     few = {"swapped": 1} if "swapped" in fields else {}  # frames: some clips have three
-    steps = {
+    steps: dict[str, Any] = {
         "steps": STEPS,
         "batch": 1,
         "reference_cache": 1,
@@ -155,7 +155,7 @@ def settings_for(recipe: str) -> TrainSettings:
         "warmup_steps": 0,
         "lr_scheduler": "constant",
     }
-    adapter = {"trainable": "lora", "lora_rank": 4, "lora_alpha": 10.0}
+    adapter: dict[str, Any] = {"trainable": "lora", "lora_rank": 4, "lora_alpha": 10.0}
     return TrainSettings(recipe=recipe, options={**strong, **few}, held_out=0, shortcut_probe=0, **steps, **adapter)
 
 

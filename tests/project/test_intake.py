@@ -84,7 +84,7 @@ def test_preflight_tells_and_keeps_what_it_found(tmp_path: Path, said: Callable[
     assert "4 clips, 3*" in out
     code, out = said("preflight", work, "--json", "--set", "footage.on_refused=skip")
     facts = json.loads(out)
-    assert code == 0 and (facts["kept"], facts["refused"], facts["comparisons"]) == (4, 1, 3)
+    assert code == 0 and (facts["usable"], facts["refused"], facts["comparisons"]) == (4, 1, 3)
     assert {row["source"]: row["reason"] for row in json.loads((work / "preflight.json").read_text())["each"]} == {
         str(clips / f"{k}.mp4"): "too short" if k == 4 else "" for k in range(5)
     }
@@ -95,8 +95,8 @@ def test_preflight_tells_and_keeps_what_it_found(tmp_path: Path, said: Callable[
 def test_preflight_of_other_footage(tmp_path: Path, said: Callable[..., tuple[int, str]]) -> None:
     work = project(tmp_path / "p", films(tmp_path / "clips", 1))
     code, out = said("preflight", work, "--footage", films(tmp_path / "others", 3), "--json")
-    assert code == 0 and json.loads(out)["kept"] == 3
-    assert json.loads(said("preflight", work, "--json")[1])["kept"] == 1
+    assert code == 0 and json.loads(out)["usable"] == 3
+    assert json.loads(said("preflight", work, "--json")[1])["usable"] == 1
 
 
 def test_refused_clips_end_the_import_or_stay_out(
@@ -123,7 +123,7 @@ def test_the_set_is_exported(
     main(["import", str(work)])
     capsys.readouterr()
     code, out = said("footage", "export", work, "--out", tmp_path / "tars", "--form", "webdataset", "--json")
-    assert code == 0 and json.loads(out) == {"clips": 2, "stills_left_out": 0, "shards": 1}
+    assert code == 0 and json.loads(out).items() >= {"clips": 2, "stills_left_out": 0, "shards": 1}.items()
     again = project(tmp_path / "q", tmp_path / "tars" / "shard-000000.tar")
     assert json.loads(said("import", again, "--json")[1])["clips"] == 2
 

@@ -20,6 +20,7 @@ from rushes.project.judge_audit import audit_project
 from rushes.project.labeling_page import invitations, open_desk, plan_of
 from rushes.project.project import Project, open_project
 from rushes.project.settings import write_settings
+from rushes.records import plain
 from rushes.web.labeling.label_rows import LabelSubmission
 
 from ..fake_endpoint import Does, FakeEndpoint, serve
@@ -134,10 +135,10 @@ def test_a_biased_model_labels_ties_and_is_found_out(make: Make, fake: FakeEndpo
     asked = len(fake.requests)
     assert labels.label_takes(project).tie == 12 and len(fake.requests) == asked
     facts = audit_project(project.store.project, project.settings, 3, no_bar)
-    told = "\n".join(facts["findings"])
+    told = "\n".join(facts.findings)
     assert "says A whatever it sees" in told and "same answer in both orders in 0%" in told
-    assert facts["static"]["clips"] == 3
-    json.dumps(facts["judges"])
+    assert facts.static is not None and facts.static.clips == 3
+    json.dumps(plain(facts.judges))
 
 
 def test_scores_of_a_reward_model_label_pairs(make: Make, tmp_path: Path) -> None:

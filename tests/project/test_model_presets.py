@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from rushes.backbones.base import LoadOptions
-from rushes.backbones.model_defaults import Match, all_models
+from rushes.backbones.model_defaults import Match, Sourced, all_models
 from rushes.backbones.released import released, released_names
 from rushes.cli import main
 from rushes.config.files import load_settings
@@ -67,7 +67,7 @@ def preset_of(name: str, recipe: str, **clip: Any) -> Preset:
     return folder_preset(match, released(name), f"hub:{match.model.repository}", recipe, **clip)
 
 
-def written(name: str, recipe: str = "realdpo", **clip: Any) -> dict[str, dict[str, Any]]:
+def written(name: str, recipe: str = "realdpo", **clip: Any) -> dict[str, Sourced]:
     """The same in the form of its JSON."""
     preset = preset_of(name, recipe, **clip)
     check_settings(preset.settings)
@@ -76,9 +76,7 @@ def written(name: str, recipe: str = "realdpo", **clip: Any) -> dict[str, dict[s
 
 def test_snapshot_of_what_is_written_for_every_released_configuration() -> None:
     rows = {
-        name: {
-            path: row["value"] for path, row in written(name).items() if row["source"] not in (DEFAULT, GIVEN, MISSING)
-        }
+        name: {path: row.value for path, row in written(name).items() if row.source not in (DEFAULT, GIVEN, MISSING)}
         for name in released_names()
     }
     if os.environ.get("RUSHES_WRITE_GOLDEN"):
@@ -91,16 +89,13 @@ def test_recipe_has_its_papers_settings_and_the_models_adapter(name: str) -> Non
     model = "ltx-video-0.9.5"
     rows = written(model, name)
     for path, (value, source) in published(load_recipe(name)).items():
-        assert rows[path] == {"value": value, "source": source}
+        assert rows[path] == Sourced(value, source)
     for path in DRIVEN:
-        assert rows[path]["source"] != DEFAULT, path
-    assert (
-        rows["train.lora_rank"]["value"],
-        rows["train.lora_alpha"]["value"],
-        rows["train.learning_rate"]["value"],
-    ) == (32, 32.0, 2e-4)
-    assert rows["backbone.first_frame"]["value"] == ("first_frame" in load_recipe(name).NEEDS)
-    objective = {path: row["value"] for path, row in rows.items() if path.startswith("train.objective.")}
+        assert rows[path].source != DEFAULT, path
+    adapter = [rows[f"train.{name}"].value for name in ("lora_rank", "lora_alpha", "learning_rate")]
+    assert adapter == [32, 32.0, 2e-4]
+    assert rows["backbone.first_frame"].value == ("first_frame" in load_recipe(name).NEEDS)
+    objective = {path: row.value for path, row in rows.items() if path.startswith("train.objective.")}
     assert objective == {f"train.objective.{key}": value for key, value in ObjectiveSettings().model_dump().items()}
 
 
@@ -143,13 +138,13 @@ def test_papers_range_of_times_leaves_no_expert_untrained() -> None:
     preset = folder_preset(match, folder, "hub:x/y", "realdpo")
     assert preset.settings.train.t_high == 1.0
     assert "would leave the high-noise expert untrained" in preset.notes[0]
-    assert written("wan2.1-t2v-14b")["train.t_high"]["value"] == 0.5
+    assert written("wan2.1-t2v-14b")["train.t_high"].value == 0.5
 
 
 def test_size_and_length_may_be_given() -> None:
     rows = written("wan2.1-t2v-14b", size=(720, 1280), frames=33)
-    assert [rows[f"backbone.{key}"]["value"] for key in ("height_px", "width_px", "frames")] == [720, 1280, 33]
-    assert rows["backbone.height_px"]["source"] == rows["backbone.frames"]["source"] == GIVEN
+    assert [rows[f"backbone.{key}"].value for key in ("height_px", "width_px", "frames")] == [720, 1280, 33]
+    assert rows["backbone.height_px"].source == rows["backbone.frames"].source == GIVEN
 
 
 def test_lengths_are_rounded_to_the_nearest() -> None:
@@ -227,7 +222,7 @@ def test_other_recipe_leaves_no_expert_untrained_either(tmp_path: Path) -> None:
 def test_a_setting_that_is_called_a_default_is_at_its_default(recipe: str) -> None:
     defaults = dict(flat(Settings().model_dump(mode="json")))
     for path, row in written("wan2.1-t2v-1.3b", recipe).items():
-        assert row["source"] != DEFAULT or row["value"] == defaults[path], path
+        assert row.source != DEFAULT or row.value == defaults[path], path
 
 
 def test_labels_of_a_metric_are_said_not_to_be_the_papers(tmp_path: Path) -> None:

@@ -29,8 +29,8 @@ def test_every_recipe_gets_settings_that_make_what_it_needs(name: str, real: boo
 
 
 def test_table_names_every_recipe() -> None:
-    rows = {row["name"]: row for row in recipe_table()}
+    rows = {row.name: row for row in recipe_table()}
     assert list(rows) == recipe_names()
-    assert rows["densedpo"]["needs"] == ["guided", "labels"]
-    assert "inflated_sd" in rows["huvidpo"]["backbones"]
-    assert all("tiny" in row["backbones"] and row["paper"] for row in rows.values())
+    assert rows["densedpo"].needs == ("guided", "labels")
+    assert "inflated_sd" in rows["huvidpo"].backbones
+    assert all("tiny" in row.backbones and row.paper for row in rows.values())

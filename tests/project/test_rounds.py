@@ -112,7 +112,7 @@ def test_a_project_of_former_names_goes_on(opened: Project) -> None:
     assert "lr" in run_of(opened, "realdpo").settings["train"]
     project = open_project(opened.store.project, read_settings(opened.store.project))
     assert project.settings == opened.settings
-    assert stages.generate_takes(project)["made_now"] == 0 and training.train_run(project)["steps_now"] == 0
+    assert stages.generate_takes(project).new == 0 and training.train_run(project).steps_now == 0
     after = load_file(run_folder(project, "realdpo") / WEIGHTS)
     assert after.keys() == weights.keys() and all(torch.equal(after[name], weights[name]) for name in weights)
     training.train_run(second(project))  # which reads what the first run trained

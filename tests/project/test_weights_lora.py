@@ -16,7 +16,7 @@ from rushes.cli import main
 from rushes.export import weights
 from rushes.export.weights import Form, export_weights
 from rushes.project import stages, training
-from rushes.project.project import Project, load_run, open_project, run_folder
+from rushes.project.project import Project, find_run, load_run, open_project, run_folder
 from rushes.training.history import read_history
 
 from ..backbones.tiny_pipelines import write
@@ -158,7 +158,7 @@ def test_an_adapter_without_effect_is_refused(
 
 
 def test_comfyui_is_for_adapters(trained: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = weights.find_run(trained, "sft")
+    run = find_run(trained, "sft")
     full = {**run.settings, "train": {**run.settings["train"], "trainable": "full"}}
     monkeypatch.setattr(weights, "find_run", lambda project, name: SimpleNamespace(settings=full, base=run.base))
     with pytest.raises(ValueError, match=r"run 'sft' is no adapter on top of the base weights .* leave --weights away"):

@@ -12,7 +12,7 @@ from rushes.config.tables import TrainSettings
 from rushes.training import checkpoint
 from rushes.training.loop import Data, train
 from rushes.training.reference import Average
-from rushes.training.watch import RunMonitor, Sampler
+from rushes.training.watch import NOBODY, RunMonitor, Sampler
 
 from .conftest import DataIn, Small
 
@@ -21,8 +21,8 @@ DECAY = 0.3  # above the warm-up's 2/11 and 3/12, below its 4/13
 
 
 def run(backbone: TinyBackbone, data: Data, folder: Path, watch: RunMonitor | None = None, **changes: Any) -> Weights:
-    settings = TrainSettings(
-        **{
+    settings = TrainSettings.model_validate(
+        {
             "batch": 2,
             "learning_rate": 1e-2,
             "checkpoint_every": 2,
@@ -31,8 +31,8 @@ def run(backbone: TinyBackbone, data: Data, folder: Path, watch: RunMonitor | No
             "gradients": "joint",
             **changes,
         }
-    )  # type: ignore[arg-type]
-    train(backbone, data, settings, folder, seed=0, identity="", **({"watch": watch} if watch else {}))
+    )
+    train(backbone, data, settings, folder, seed=0, identity="", watch=watch or NOBODY)
     return {name: p.detach().clone() for name, p in backbone.network.named_parameters()}
 
 

@@ -115,9 +115,10 @@ def test_a_run_with_a_bank_is_the_run_without_at_the_same_draws(
         fill(bank, data.comparisons, backbone, data.latents, draws=Draws(0, data.times), way=way)
         if not looked_up:
             monkeypatch.setattr("rushes.training.loop._known", beside)
-        settings = TrainSettings(
-            steps=8, batch=4, learning_rate=1e-3, gradients=gradients, warmup_steps=0, lr_scheduler="constant"
-        )  # type: ignore[arg-type]
+        settings = TrainSettings.model_validate(
+            {"steps": 8, "batch": 4, "learning_rate": 1e-3, "gradients": gradients, "warmup_steps": 0}
+            | {"lr_scheduler": "constant"}
+        )
         train(backbone, replace(data, bank=bank), settings, tmp_path / name, seed=0, identity="bank")
         monkeypatch.undo()
         lines = (tmp_path / name / "metrics.jsonl").read_text().splitlines()

@@ -258,7 +258,12 @@ def test_a_text_model_is_scored_on_its_first_frame_too(latents: LatentStore) -> 
 def test_other_clips_are_not_read(latents: LatentStore, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
     get = latents.get
-    monkeypatch.setattr(latents, "get", lambda key: read.append(key) or get(key))
+
+    def counted(key: str) -> torch.Tensor | None:
+        read.append(key)
+        return get(key)
+
+    monkeypatch.setattr(latents, "get", counted)
     assert drop_same([pair(TAKE)], latents)[0] and not read
 
 

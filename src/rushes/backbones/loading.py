@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from dataclasses import dataclass, fields
 
 from rushes import plugins
 from rushes.backbones.base import DEFAULTS, Backbone, LoadOptions
 from rushes.backbones.model_defaults import families
 
 _TINY = {"modes": ["text", "first_frame"], "path": "flow", "temporal_ratio": 4, "spatial_ratio": 8, "fps": 8.0}
-_COLUMNS = tuple(_TINY)
 
 
 def load_backbone(name: str, path: str = "", how: LoadOptions = DEFAULTS) -> Backbone:
@@ -37,7 +36,21 @@ def backbone_names() -> list[str]:
     return sorted({"tiny", *families()})
 
 
-def backbone_table() -> list[dict[str, Any]]:
-    """Name, modes, path, frames and pixels per latent, and fps of every backbone that ships."""
+@dataclass(frozen=True)
+class BackboneRow:
+    """A family of video models."""
+
+    name: str
+    modes: tuple[str, ...]  # what clips are made from: `text`, `first_frame`
+    path: str  # what the network predicts along
+    temporal_ratio: int  # frames per latent frame
+    spatial_ratio: int  # pixels per latent, each way
+    fps: float  # frames a second
+
+
+def backbone_table() -> list[BackboneRow]:
+    """Every family that ships."""
     rows = {"tiny": _TINY, **families()}
-    return [{"name": name, **{column: rows[name][column] for column in _COLUMNS}} for name in backbone_names()]
+    columns = [field.name for field in fields(BackboneRow)][1:]
+    given = {name: {column: rows[name][column] for column in columns} for name in backbone_names()}
+    return [BackboneRow(**{"name": name, **row, "modes": tuple(row["modes"])}) for name, row in given.items()]

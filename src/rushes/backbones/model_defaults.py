@@ -29,7 +29,19 @@ class Sourced:
     """A setting's value, and where it comes from."""
 
     value: Any
-    source: str
+    source: str  # repository and file, model card, or what decided it
+
+
+@dataclass(frozen=True)
+class ModelResult:
+    """A released model."""
+
+    name: str
+    family: str  # backbone
+    repository: str  # on the Hugging Face hub
+    note: str  # how it was recognised, where that left a choice; "" = without
+    difference: str  # what its pipeline does by default and is not done here, and why; "" = nothing
+    settings: Mapping[str, Sourced]  # by their dotted paths
 
 
 @dataclass(frozen=True)

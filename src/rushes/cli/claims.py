@@ -36,7 +36,7 @@ def reproduce(
     from rushes.lab.claims.evidence import FILE, read_evidence, write_evidence
     from rushes.lab.claims.plots import write_plots
     from rushes.lab.claims.run import BUDGETS, reproduce
-    from rushes.lab.claims.table import write
+    from rushes.lab.claims.table import ReproduceResult, write
 
     if seeds < 0 or jobs < 0:
         raise ValueError(f"--seeds and --jobs must be at least 0, got {seeds} and {jobs}")
@@ -50,4 +50,4 @@ def reproduce(
     table = write(out, chosen, found, {**asdict(each), "seeds": count, "claims": len(chosen)})
     write_plots(out, chosen, table, 0)
     answers = {f"{row.claim}/{row.hypothesis.name}": row.outcome for row in table}
-    tell({"table": str(out / "table.md"), "evidence": str(out / FILE), **answers}, as_json)
+    tell(ReproduceResult(out / "table.md", out / FILE, answers), as_json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -30,9 +31,9 @@ def curate(
 ) -> None:
     """Choose which clips are in the set, by the stages that curate.stages names; exit code 2 where too few are left."""
     from rushes.project import curation, stages
-    from rushes.project.review_page import open_review, progress_of, quotas_of
-    from rushes.records import Clip
-    from rushes.report.card import lines
+    from rushes.project.review_page import open_review, progress_lines, progress_of, quotas_of
+    from rushes.records import Clip, plain
+    from rushes.report.card import CARD, lines
 
     if jobs < 0:
         raise ValueError(f"--jobs: {jobs} workers cannot be; give a number from 1 up, or 0 for one for each processor")
@@ -49,20 +50,20 @@ def curate(
         overrides = (*overrides, "footage.kind=folder", f"footage.path={footage}")
     with opened(project, read_settings(project, overrides)) as work:
         imported = stages.import_footage(work) if footage is not None or not work.store.count(Clip) else None
-        facts = curation.curate(work, dry_run=dry_run, engine=engine, jobs=jobs)
-        lacks = "" if dry_run else curation.not_ready(work.store, facts)
-    facts["imported"] = imported
-    told = lines(facts)
+        done = curation.curate(work, dry_run=dry_run, engine=engine, jobs=jobs)
+        lacks = "" if dry_run else curation.not_ready(work.store, done.funnel.clips)
+    result = curation.CurateResult(done, imported, None if dry_run else project / CARD)
+    words = lines(plain(done))
     if quotas_of(work.settings) and not dry_run:
         with open_review(project, work.settings) as found:
-            scenarios = progress_of(found)
-        told += scenarios.pop("lines")
-        facts["scenarios"] = scenarios["scenarios"]
+            progress = progress_of(found)
+        words += progress_lines(progress)
+        result = replace(result, scenarios=progress.scenarios)
     if not dry_run:
-        told.append(f"data card: {facts['card']}")
+        words.append(f"data card: {result.card}")
     if not lacks:
-        told.append(f"next: rushes curate {project}" if dry_run else f"next: rushes run {project}")
-    tell(facts, as_json, told)
+        words.append(f"next: rushes curate {project}" if dry_run else f"next: rushes run {project}")
+    tell(result, as_json, words)
     if lacks:
         raise ValueError(lacks)
 
@@ -70,10 +71,10 @@ def curate(
 @app.command
 def card(project: ProjectFolder, *, as_json: AsJson = False) -> None:
     """Write the data card of a project that was curated: as Markdown, as a page, and the hashes of its files."""
-    from rushes.report.card import write_card
+    from rushes.report.card import CardResult, write_card
 
     with Store.open(project) as store:
-        tell({"card": str(write_card(store))}, as_json)
+        tell(CardResult(write_card(store)), as_json)
 
 
 @bench.command(name="curation")
@@ -86,12 +87,11 @@ def bench_curation(
     as_json: AsJson = False,
 ) -> None:
     """How well curation finds planted faults and how fast; with --rows only how choosing grows with the clips."""
-    from rushes.lab.curation_bench import bench_lines, growth, planted, real_clips, speeds, world_clips
+    from rushes.lab.curation_bench import CurationBench, bench_lines, growth, planted, real_clips, speeds, world_clips
 
-    facts: dict[str, object] = {}
     if rows:
-        facts["growth"] = growth(sorted(rows), seed, bar)
+        result = CurationBench(growth=growth(sorted(rows), seed, bar))
     else:
         true = real_clips(footage) if footage else world_clips(clips, seed)
-        facts = {"faults": planted(true, bar=bar), "speeds": speeds(true[:12])}
-    tell(facts, as_json, bench_lines(facts))
+        result = CurationBench(faults=planted(true, bar=bar), speeds=speeds(true[:12]))
+    tell(result, as_json, bench_lines(result))

@@ -6,13 +6,16 @@ import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from rushes.cli.console import AsJson, Overrides, RunName, app, bar, in_words, opened, tell
 from rushes.project.settings import read_settings
 from rushes.store.database import Store
+
+if TYPE_CHECKING:
+    from rushes.evaluate.external import InputsResult
 
 Many = Parameter(consume_multiple=True, negative=())
 
@@ -52,7 +55,9 @@ def evaluate(
     folders = {name: Path(folder) for name, folder in _named(systems, "--systems").items()}
     if write_vbench is not None or write_videophy is not None:
         wrote = _write_inputs(folders, prompts, first_frames, write_vbench, write_videophy)
-        return tell(wrote, as_json, [f"{to}, {name}: {what}" for to, of in wrote.items() for name, what in of.items()])
+        inputs = {"vbench": wrote.vbench, "videophy": wrote.videophy}
+        rows = ((to, name, what) for to, of in inputs.items() for name, what in (of or {}).items())
+        return tell(wrote, as_json, [f"{to}, {name}: {what}" for to, name, what in rows])
     if out is None:
         raise ValueError("--out is missing; name the folder for table.json and report.html")
     from rushes.evaluate.external import Others
@@ -146,10 +151,14 @@ def power(
     wanted, what = difference or points / 100, f"{difference:g}" if difference else f"{points:g} points"
     if wanted and not prompts:
         needed = stats.prompts_needed(wanted, spread, power=chance)
-        return tell({"prompts": needed}, as_json, [f"{needed} prompts show {what} with a chance of {chance:.0%}"])
+        return tell(
+            stats.PowerResult(prompts=needed), as_json, [f"{needed} prompts show {what} with a chance of {chance:.0%}"]
+        )
     if wanted:
         seen = stats.chance_to_see(wanted, spread, prompts)
-        return tell({"chance": seen}, as_json, [f"{prompts} prompts show {what} with a chance of {seen:.0%}"])
+        return tell(
+            stats.PowerResult(chance=seen), as_json, [f"{prompts} prompts show {what} with a chance of {seen:.0%}"]
+        )
     if not prompts:
         raise ValueError("give --points or --difference for how many prompts, or --prompts for what they can show")
     rate = stats.detectable_win_rate(prompts, ties, power=chance)
@@ -158,7 +167,7 @@ def power(
     line = (
         f"{prompts} prompts show {shown}, or a change of {steps:.2f} standard deviations, with a chance of {chance:.0%}"
     )
-    return tell({"win_rate": rate, "standard_deviations": steps}, as_json, [line])
+    return tell(stats.PowerResult(win_rate=rate, standard_deviations=steps), as_json, [line])
 
 
 @app.command
@@ -169,15 +178,15 @@ def stop(
     as_json: AsJson = False,
 ) -> None:
     """Whether a human study may stop; one may look after every vote."""
-    from rushes.formats.scores import read_votes
+    from rushes.formats.scores import StudyResult, read_votes
     from rushes.stats import watch
 
-    found = watch(read_votes(votes), margin=margin)
-    rate = found.rate
-    facts = {"decision": found.decision, "rate": rate.value, "low": rate.low, "high": rate.high, "n": rate.n}
-    may = f"may stop since {found.after}" if found.after else "goes on"
-    said = f"{found.decision}: win rate {rate.value:.3f}, at all times within {rate.low:.3f} to {rate.high:.3f}"
-    tell({**facts, "after": found.after}, as_json, [f"{said}, {rate.n} prompts or votes; the study {may}"])
+    decision = watch(read_votes(votes), margin=margin)
+    rate = decision.rate
+    result = StudyResult(decision.decision, rate.value, rate.low, rate.high, rate.n, decision.after)
+    may = f"may stop since {result.after}" if result.after else "goes on"
+    words = f"{result.decision}: win rate {rate.value:.3f}, at all times within {rate.low:.3f} to {rate.high:.3f}"
+    tell(result, as_json, [f"{words}, {rate.n} prompts or votes; the study {may}"])
 
 
 def _write_inputs(
@@ -186,14 +195,16 @@ def _write_inputs(
     first_frames: Path | None,
     vbench: Path | None,
     videophy: Path | None,
-) -> dict[str, dict[str, str]]:
+) -> InputsResult:
     """What other programs read, and per system the command or the file."""
     from rushes.evaluate import external as others
     from rushes.evaluate.folders import find_folders
 
-    found = find_folders(systems, prompts, first_frames)
-    writers = (("vbench", others.write_vbench, vbench), ("videophy", others.write_videophy, videophy))
-    return {name: write(found, folder) for name, write, folder in writers if folder is not None}
+    folders = find_folders(systems, prompts, first_frames)
+    return others.InputsResult(
+        None if vbench is None else others.write_vbench(folders, vbench),
+        None if videophy is None else others.write_videophy(folders, videophy),
+    )
 
 
 def _named(values: tuple[str, ...], option: str) -> dict[str, str]:

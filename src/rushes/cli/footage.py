@@ -33,9 +33,10 @@ def preflight(
 
     named = () if footage is None else ("footage.kind=folder", f"footage.path={footage}")
     with opened(project, read_settings(project, (*overrides, *named))) as work:
-        facts, lines = stage(work)
-    tell(facts, as_json, lines)
-    if facts["fatal"] or not facts["kept"] or (facts["refused"] and facts["on_refused"] == "fail"):
+        result, lines = stage(work)
+    tell(result, as_json, lines)
+    summary = result.summary
+    if result.fatal or not summary.usable or (summary.refused and result.on_refused == "fail"):
         sys.exit(1)
 
 

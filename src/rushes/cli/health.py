@@ -48,8 +48,8 @@ def eta(
     from rushes.project.eta import eta_of_project, in_words
 
     with opened(project, read_settings(project, overrides)) as work:
-        facts = eta_of_project(work, levels, clips)
-    tell(facts, as_json, in_words(facts))
+        result = eta_of_project(work, levels, clips)
+    tell(result, as_json, in_words(result))
 
 
 @app.command
@@ -68,8 +68,8 @@ def leak(
 
     given = [f"train.shortcut_probe={comparisons}"] if comparisons else []
     with opened(project, read_settings(project, (*overrides, *given))) as work:
-        found = leak_of_project(work)
-    tell({"features": [each.written() for each in found]}, as_json, in_words(found))
+        result = leak_of_project(work)
+    tell(result, as_json, in_words(result.features))
 
 
 @app.command
@@ -77,9 +77,6 @@ def health(project: ProjectFolder, *, run: RunName = "", overrides: Overrides = 
     """Say whether a run is healthy, from its curves so far."""
     from rushes.project.reports import health_of_run
 
-    facts = health_of_run(project, read_settings(project, overrides), run)
-    lines = [
-        f"{d['severity']}: {d['name']} at step {d['step']}\n  {d['evidence']}\n  {d['remedy']}"
-        for d in facts["diagnoses"]
-    ]
-    tell(facts, as_json, lines or [f"run {facts['run']}: nothing wrong in {facts['steps']} steps"])
+    result = health_of_run(project, read_settings(project, overrides), run)
+    lines = [f"{d.severity}: {d.name} at step {d.step}\n  {d.evidence}\n  {d.remedy}" for d in result.diagnoses]
+    tell(result, as_json, lines or [f"run {result.run}: nothing wrong in {result.steps} steps"])

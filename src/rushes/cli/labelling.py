@@ -108,7 +108,7 @@ def review(
 ) -> None:
     """Look at the clips one by one on a local page: keep, drop, or edit the caption."""
     from rushes.project.labeling_page import serve
-    from rushes.project.review_page import open_review, progress_of
+    from rushes.project.review_page import open_review, progress_lines, progress_of
     from rushes.web.review.app import make_review_app
     from rushes.web.site import LOCAL
 
@@ -119,9 +119,8 @@ def review(
         if not progress:
             told = _teller(f"review of {title}", found.people, annotators)
             serve(make_review_app(found, title, host in LOCAL), host, port, told)
-        facts = progress_of(found)
-    lines = facts.pop("lines")
-    tell(facts, as_json, lines)
+        result = progress_of(found)
+    tell(result, as_json, progress_lines(result))
 
 
 @app.command
@@ -136,13 +135,11 @@ def judges(
     as_json: AsJson = False,
 ) -> None:
     """Agreement of every judge with people, its order effects, ties, and a liking for clips that stand still."""
-    from rushes.project.judge_audit import audit_project
+    from rushes.project.judge_audit import audit_project, in_words
 
     settings = read_settings(project, (*overrides, *((f"label.by={by}",) if by else ())))
-    facts = audit_project(project, settings, static, bar)
-    lines = facts.pop("lines")
-    told = [f"! {finding}" for finding in facts["findings"]] or ["nothing stands out"]
-    tell(facts, as_json, [*lines, "", *told])
+    result = audit_project(project, settings, static, bar)
+    tell(result, as_json, in_words(result))
 
 
 @labels.command(name="import")
@@ -185,9 +182,9 @@ def clips(
     as_json: AsJson = False,
 ) -> None:
     """List the clips for a program that scores them; its scores.jsonl is read with --by reward."""
-    from rushes.formats.preferences import media_needed
+    from rushes.formats.preferences import ClipsListed, media_needed
 
     with Store.open(project) as store, whole_file(out) as part:
         lines = [json.dumps(row, ensure_ascii=False) for row in media_needed(store)]
         part.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    tell({"clips": len(lines), "file": str(out)}, as_json)
+    tell(ClipsListed(len(lines), out), as_json)

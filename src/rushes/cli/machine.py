@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from rushes.cli.console import AsJson, Overrides, ProjectFolder, app, opened, tell
+from rushes.cli.console import AsJson, Overrides, ProjectFolder, app, entries, opened, tell
 from rushes.project.settings import read_settings
+
+if TYPE_CHECKING:
+    from rushes.inspect.caches import VerifyResult
+    from rushes.training.checks import FolderCheck
 
 cache = App(name="cache", help="Stored latents and captions: what they depend on, and whether they are right.")
 app.command(cache)
@@ -24,12 +28,12 @@ def doctor(
     """Say what of this machine and its installation would break a run; exit code 1 where something would."""
     from rushes.inspect.doctor import examine
 
-    report = examine(folder)
-    lines = [f"{name}: {value}" for name, value in report["machine"].items()]
-    lines.append("versions: " + ", ".join(f"{name} {version}" for name, version in report["versions"].items()))
-    lines += [f"{each['severity']}: {each['words']}" for each in report["findings"]]
-    tell(report, as_json, lines if report["findings"] else [*lines, "nothing wrong"])
-    if any(each["severity"] == "error" for each in report["findings"]):
+    result = examine(folder)
+    lines = [f"{name}: {value}" for name, value in entries(result.machine)]
+    lines.append("versions: " + ", ".join(f"{name} {version}" for name, version in result.versions.items()))
+    lines += [f"{each.severity}: {each.words}" for each in result.findings]
+    tell(result, as_json, lines if result.findings else [*lines, "nothing wrong"])
+    if any(each.severity == "error" for each in result.findings):
         sys.exit(1)
 
 
@@ -80,15 +84,15 @@ def plan(
     if table is not None:
         from rushes.inspect.hardware import write_page
 
-        tell({"page": str(write_page(table, lambda line: print(line, file=sys.stderr)))}, as_json)
+        tell(write_page(table, lambda line: print(line, file=sys.stderr)), as_json)
         return
     asked = planning.Asked(model, size, frames, clips=clips, takes=takes, prompts=prompts, recipe=recipe, views=views,
                            batch=batch, tune=tune, rank=rank, precision=precision, quantize=quantize,
                            checkpointing=checkpointing, bank=bank, first_frame=first_frame)  # fmt: skip
     machine = planning.machine(gpu, gpus, gpu_memory_gb, tflops)
-    facts = planning.forecast(project, asked, machine, overrides)
-    tell(facts, as_json, [*step.in_words(facts), *job.in_words(facts)])
-    if not facts["fits"] or facts["too_large"]:
+    result = planning.forecast(project, asked, machine, overrides)
+    tell(result, as_json, [*step.in_words(result.step), *job.in_words(result)])
+    if not result.step.fits or result.too_large:
         sys.exit(1)
 
 
@@ -105,13 +109,13 @@ def explain(
     from rushes.inspect.caches import in_words
 
     with opened(project, read_settings(project, overrides)) as work:
-        facts = stage(work, subject)
-    lines = [f"entries are made from: {', '.join(f'{name} {value}' for name, value in facts['depends_on'].items())}"]
-    lines += [f"current: {facts['current']}, under {facts['fingerprint']}"]
-    lines += [f"stale: {count}, under {name}" for name, count in facts["stale"].items()]
-    lines += [f"{key}: {state}" for key, state in facts.get("entries", {}).items()]
-    lines += in_words(facts["texts"]) if "texts" in facts else []
-    tell(facts, as_json, lines)
+        result = stage(work, subject)
+    lines = [f"entries are made from: {', '.join(f'{name} {value}' for name, value in result.depends_on.items())}"]
+    lines += [f"current: {result.current}, under {result.fingerprint}"]
+    lines += [f"stale: {count}, under {name}" for name, count in result.stale.items()]
+    lines += [f"{key}: {state}" for key, state in (result.entries or {}).items()]
+    lines += in_words(result.texts) if result.texts else []
+    tell(result, as_json, lines)
 
 
 @cache.command
@@ -128,11 +132,11 @@ def verify(
     from rushes.inspect.caches import verify as stage
 
     with opened(project, read_settings(project, overrides)) as work:
-        facts = stage(work, 1.0 if every else share, seed)
-    lines = [f"{facts['entries']} entries read, {facts['compared']} encoded again and compared"]
-    if facts["texts"]:
-        lines.append(f"{facts['texts']} captions read, {facts['texts_compared']} encoded again and compared")
-    _end(facts, lines, as_json)
+        result = stage(work, 1.0 if every else share, seed)
+    lines = [f"{result.entries} entries read, {result.compared} encoded again and compared"]
+    if result.texts:
+        lines.append(f"{result.texts} captions read, {result.texts_compared} encoded again and compared")
+    _end(result, lines, as_json)
 
 
 @cache.command
@@ -140,16 +144,16 @@ def check_folder(
     folder: Annotated[Path, Parameter(help="latents as RealDPO's trainer caches them")], *, as_json: AsJson = False
 ) -> None:
     """Say which losers in a folder of foreign latents did not come as their winners did; exit code 1 where one did."""
+    from rushes.training.checks import FolderCheck
     from rushes.training.checks import check_folder as check
 
-    found = check(folder)
-    problems = [f"{name}: {words}" for name, words in found.items() if words]
-    lines = [f"{len(found)} losers read, {len(problems)} of them unlike their winners"]
-    _end({"losers": len(found), "problems": problems}, lines, as_json)
+    words = check(folder)
+    result = FolderCheck(len(words), tuple(f"{name}: {text}" for name, text in words.items() if text))
+    _end(result, [f"{result.losers} losers read, {len(result.problems)} of them unlike their winners"], as_json)
 
 
-def _end(facts: dict[str, Any], lines: list[str], as_json: bool) -> None:
+def _end(result: VerifyResult | FolderCheck, lines: list[str], as_json: bool) -> None:
     """Tell, and exit with code 1 where there are problems."""
-    tell(facts, as_json, [*lines, *facts["problems"]])
-    if facts["problems"]:
+    tell(result, as_json, [*lines, *result.problems])
+    if result.problems:
         sys.exit(1)

@@ -10,6 +10,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from rushes.cli.console import AsJson, app, bar, in_words, tell
+from rushes.records import plain
 
 bench = App(name="bench", help="Measure on this machine.")
 app.command(bench)
@@ -38,8 +39,7 @@ def recipes(*, as_json: AsJson = False) -> None:
 
     rows = recipe_table()
     lines = [
-        f"{row['name']:<10} {row['paper']}; needs {', '.join(row['needs']) or 'clips'}; "
-        f"runs on {', '.join(row['backbones'])}"
+        f"{row.name:<10} {row.paper}; needs {', '.join(row.needs) or 'clips'}; runs on {', '.join(row.backbones)}"
         for row in rows
     ]
     tell(rows, as_json, lines)
@@ -55,22 +55,23 @@ def backbones(
 ) -> None:
     """List the families of video models; of one model, what it is sampled and trained with, and where that is from."""
     if model:
-        from rushes.backbones.model_defaults import find_model, settings_of
+        from rushes.backbones.model_defaults import ModelResult, find_model, settings_of
 
         match = find_model(model)
-        settings = {path: {"value": row.value, "source": row.source} for path, row in settings_of(match.model).items()}
-        about = {"name": match.model.name, "family": match.model.family, "repository": match.model.repository}
-        lines = [f"{name}: {value}" for name, value in about.items()]
-        notes = [note for note in (match.note, match.model.difference) if note]
-        lines += [f"note: {note}" for note in notes]
-        lines += [f"{path} = {row['value']!r}  # {row['source']}" for path, row in settings.items()]
-        return tell({**about, "note": match.note, "settings": settings}, as_json, lines)
+        row = match.model
+        result = ModelResult(
+            row.name, row.family, row.repository, note=match.note, difference=row.difference, settings=settings_of(row)
+        )
+        lines = [f"{name}: {getattr(result, name)}" for name in ("name", "family", "repository")]
+        lines += [f"note: {note}" for note in (match.note, row.difference) if note]
+        lines += [f"{path} = {row.value!r}  # {row.source}" for path, row in result.settings.items()]
+        return tell(result, as_json, lines)
     from rushes.backbones.loading import backbone_table
 
     rows = backbone_table()
     lines = [
-        f"{row['name']:<12} from {', '.join(row['modes'])}; predicts {row['path']}; {row['temporal_ratio']} frames and "
-        f"{row['spatial_ratio']} px per latent; {row['fps']:g} fps"
+        f"{row.name:<12} from {', '.join(row.modes)}; predicts {row.path}; {row.temporal_ratio} frames and "
+        f"{row.spatial_ratio} px per latent; {row.fps:g} fps"
         for row in rows
     ]
     tell(rows, as_json, lines)
@@ -92,12 +93,12 @@ def step(
 
     if out is not None and not out.parent.is_dir():
         raise ValueError(f"--out {out}: there is no folder {out.parent}; make it first")
-    facts = bench_step(rounds, device, shape)
+    result = bench_step(rounds, device, shape)
     if out is not None:
         sizes = "".join(f" --shape {name}" for name in shape)
         command = f"rushes bench step --rounds {rounds} --device {device}{sizes}"
-        write_text(out, json.dumps({"command": command, **facts}, indent=1) + "\n")
-    tell(facts, as_json, bench_lines(facts))
+        write_text(out, json.dumps({"command": command, **plain(result)}, indent=1) + "\n")
+    tell(result, as_json, bench_lines(result))
 
 
 @bench.command
@@ -109,12 +110,13 @@ def metrics(
     as_json: AsJson = False,
 ) -> None:
     """How far each metric agrees with the embedded world's verifier: docs/metrics.md has the table."""
-    from rushes.lab.metric_calibration import calibrate
+    from rushes.lab.metric_calibration import CalibrationResult, calibrate
 
-    def told(row: dict[str, float] | None) -> str:
-        known = row is not None and row["value"] is not None
-        return f"{row['value']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]" if row and known else "unknown"
+    def words(row: dict[str, float] | None) -> str:
+        measured = row is not None and row["value"] is not None
+        return f"{row['value']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]" if row and measured else "unknown"
 
     rows = calibrate(scenes, takes, seed, bar)
     sets = ("twins", "faults", "takes")
-    tell(rows, as_json, [f"{name}: {', '.join(f'{s} {told(row.get(s))}' for s in sets)}" for name, row in rows.items()])
+    lines = [f"{name}: {', '.join(f'{s} {words(row.get(s))}' for s in sets)}" for name, row in rows.items()]
+    tell(CalibrationResult(rows), as_json, lines)

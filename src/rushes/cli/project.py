@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -39,6 +40,7 @@ def init(
         raise ValueError(f"{project / FILE} is there already; edit it, or choose another folder")
     if model:
         return _init_model(project, model, (recipe, footage, _pixels(size), frames), gpu, overrides, as_json)
+    from rushes.project.model_presets import InitResult
     from rushes.project.presets import preset
 
     if project is None:
@@ -48,7 +50,7 @@ def init(
     settings = overridden(preset(recipe, footage), overrides)
     Store.create(project).close()
     path = write_settings(project, settings)
-    tell({"project": str(project), "settings": str(path), "next": f"rushes run {project}"}, as_json)
+    tell(InitResult(project, path, f"rushes run {project}"), as_json)
 
 
 def _init_model(
@@ -61,7 +63,7 @@ def _init_model(
 ) -> None:
     """The same on a released model."""
     from rushes.inspect.fitting import check_gpu
-    from rushes.project.model_presets import given, model_preset, sourced
+    from rushes.project.model_presets import ModelInitResult, given, model_preset, sourced
 
     preset = model_preset(model, *ask)
     settings = overridden(preset.settings, overrides)
@@ -69,18 +71,18 @@ def _init_model(
         check_gpu(settings, gpu)
     if ask[1] is None and not given(overrides, "footage.path"):  # a stand-in, as the settings are validated with one
         settings = settings.model_copy(update={"footage": settings.footage.model_copy(update={"path": ""})})
-    facts: dict[str, Any] = {"model": preset.model, "notes": list(preset.notes)}
     rows = sourced(preset, settings, overrides)
+    result = ModelInitResult(preset.model, tuple(preset.notes), rows)
     lines = [f"model: {preset.model}", *(f"note: {note}" for note in preset.notes)]
     if project is None:
-        lines += [f"{path} = {row['value']!r}  # {row['source']}" for path, row in rows.items()]
+        lines += [f"{path} = {row.value!r}  # {row.source}" for path, row in rows.items()]
     else:
         Store.create(project).close()
         file = write_settings(project, settings)
         missing = "" if settings.footage.path else " --footage CLIPS"
-        facts |= {"project": str(project), "file": str(file), "next": f"rushes run {project}{missing}"}
-        lines += [f"project: {project}", f"settings: {file}", f"next: {facts['next']}"]
-    tell(facts | {"settings": rows}, as_json, lines)
+        result = replace(result, project=project, file=file, next=f"rushes run {project}{missing}")
+        lines += [f"project: {project}", f"settings: {file}", f"next: {result.next}"]
+    tell(result, as_json, lines)
 
 
 def _pixels(size: str) -> tuple[int, int] | None:
@@ -114,10 +116,10 @@ def import_(
         with Store.open(project) as store:
             return tell(import_scores(store, scores), as_json)
     if rows is not None:
-        from rushes.formats.exchange import import_project
+        from rushes.formats.exchange import RowsImported, import_project
 
         with Store.create(project) as store:
-            return tell({"new_rows": import_project(store, rows)}, as_json)
+            return tell(RowsImported(import_project(store, rows)), as_json)
     from rushes.project import stages
 
     with opened(project, settings) as work:
@@ -262,20 +264,17 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write the project's rows as Parquet or JSONL, and the weights of a run."""
-    from rushes.formats.exchange import export_project
+    from rushes.formats.exchange import ProjectExported, export_project
 
     settings = read_settings(project, overrides)
     out.mkdir(parents=True, exist_ok=True)
     with Store.open(project) as store:
-        facts: dict[str, Any] = dict(export_project(store, out, form))
+        result = ProjectExported(export_project(store, out, form))
     if run:
         from rushes.export.weights import export_weights
 
         with opened(project, settings) as work:
             wrote = export_weights(work, run, out, weights)
-        facts["weights"] = str(wrote.path)
-        if wrote.load:
-            facts["load"] = wrote.load
-        if wrote.change is not None:
-            facts |= {"output_change": wrote.change, "read_back_difference": wrote.difference}
-    tell(facts, as_json)
+        apart = None if wrote.change is None else wrote.difference
+        result = ProjectExported(result.rows, wrote.path, wrote.load or None, wrote.change, apart)
+    tell(result, as_json)

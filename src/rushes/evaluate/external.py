@@ -37,6 +37,14 @@ VBENCH_DIMENSIONS = (
 
 
 @dataclass(frozen=True)
+class InputsResult:
+    """What other programs read, by system; null = not asked."""
+
+    vbench: Mapping[str, str] | None = None  # command that measures the system
+    videophy: Mapping[str, str] | None = None  # CSV file
+
+
+@dataclass(frozen=True)
 class Others:
     """Result files of other programs by system; `videophy` has the file of SA and the file of PC."""
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from rushes.stats import Interval, mean_interval, ratio_interval, wilson
 
@@ -60,16 +59,10 @@ class Level:
     tied_pairs: Interval | None
     mixed_pairs: Interval | None
 
-    def written(self) -> dict[str, Any]:
-        """For JSON: each measure as a number, and its interval beside it; what is not known or infinite is None."""
-        row: dict[str, Any] = {"eta": self.eta, "free": self.eta == 1.0, "judged": self.judged}
-        for name in MEASURES:
-            interval: Interval | None = getattr(self, name)
-            row[name] = interval.value if interval else None
-            row[f"{name}_interval"] = (
-                [e if math.isfinite(e) else None for e in (interval.low, interval.high)] if interval else None
-            )
-        return row
+    @property
+    def free(self) -> bool:
+        """Whether its takes are free ones, from pure noise."""
+        return self.eta == 1.0
 
 
 def summarise(pairs: Iterable[PairFacts], seed: int = 0) -> list[Level]:

@@ -13,6 +13,7 @@ import json
 import shutil
 import tarfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -44,7 +45,18 @@ _SCHEMA = pa.schema(
 )
 
 
-def export_set(store: Store, out: Path, form: Form = "parquet", shard_mb: float = 1000.0) -> dict[str, Any]:
+@dataclass(frozen=True)
+class SetExported:
+    """The set as a folder for other programs."""
+
+    clips: int
+    stills_left_out: int  # prompts with a first frame alone, which are no footage
+    videos: int | None = None  # files; null = tars
+    table: Path | None = None  # Parquet beside the videos; null = tars
+    shards: int | None = None  # tars; null = a table
+
+
+def export_set(store: Store, out: Path, form: Form = "parquet", shard_mb: float = 1000.0) -> SetExported:
     """Write the set to the folder `out`; equal sets give equal bytes, and what a stopped export wrote is taken up.
 
     Stills that stand for prompts alone are no footage and stay out, counted.
@@ -66,10 +78,10 @@ def export_set(store: Store, out: Path, form: Form = "parquet", shard_mb: float 
     if not clips:
         raise ValueError(f"{store.project}: no clips are in the set; run `rushes import`, or see `rushes curate`")
     written = _write_folder(store, out, clips) if form == "parquet" else _write_tars(store, out, clips, shard_mb)
-    return {"clips": len(clips), "stills_left_out": len(everything) - len(clips), **written}
+    return replace(written, stills_left_out=len(everything) - len(clips))
 
 
-def _write_folder(store: Store, out: Path, clips: Sequence[Clip]) -> dict[str, Any]:
+def _write_folder(store: Store, out: Path, clips: Sequence[Clip]) -> SetExported:
     names = {clip.media: f"{VIDEOS}/{clip.media}{store.media_path(clip.media).suffix}" for clip in clips}
     stills = {
         still: f"{STILLS}/{still}{store.media_path(still).suffix}" for still in (c.first_frame for c in clips) if still
@@ -94,7 +106,7 @@ def _write_folder(store: Store, out: Path, clips: Sequence[Clip]) -> dict[str, A
     ]
     with whole_file(out / TABLE) as part:
         pq.write_table(pa.Table.from_pylist(rows, _SCHEMA), part)
-    return {"videos": len(names), "table": str(out / TABLE)}
+    return SetExported(len(clips), 0, videos=len(names), table=out / TABLE)
 
 
 def _facts(clip: Clip) -> dict[str, Any]:
@@ -122,7 +134,7 @@ def shards(sizes: Sequence[int], limit: int) -> list[range]:
     return [*ranges, range(start, len(sizes))] if sizes else []
 
 
-def _write_tars(store: Store, out: Path, clips: Sequence[Clip], shard_mb: float) -> dict[str, Any]:
+def _write_tars(store: Store, out: Path, clips: Sequence[Clip], shard_mb: float) -> SetExported:
     own = [clip.id for clip in clips if clip.first_frame]
     if own:
         raise ValueError(
@@ -138,7 +150,7 @@ def _write_tars(store: Store, out: Path, clips: Sequence[Clip], shard_mb: float)
         with whole_file(out / name) as path, tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
             for k in part:
                 _add(store, tar, clips[k])
-    return {"shards": len(names)}
+    return SetExported(len(clips), 0, shards=len(names))
 
 
 def _padded(size: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -58,19 +58,48 @@ def clips_at(lengths: Counter[VideoFacts], ask: PreflightOptions, frames: int, f
     return sum(count for facts, count in lengths.items() if other.length.available(facts.frames, facts.fps) >= frames)
 
 
+@dataclass(frozen=True)
+class LengthChoice:
+    """What the footage would give at another length and rate."""
+
+    frames: int  # of a clip
+    fps: float  # frames a second
+    clips: int
+    comparisons: int
+
+
+@dataclass(frozen=True)
+class PreflightSummary:
+    """What an import would take, trim, resample, crop and refuse; counts are of files."""
+
+    files: int
+    usable: int
+    clips: int  # that the usable files give
+    trimmed: int
+    seconds: float  # of the usable files
+    used_s: float  # seconds of them that the model is given
+    resampled: int
+    fit: str  # footage.fit
+    fitted: int  # files of another shape
+    mean_lost: float  # share of their picture that is cut off or padding, or the stretch less 1
+    enlarged: int
+    unmoving: int  # files in which nothing moves
+    duplicates: int
+    refused: int
+    reasons: Mapping[str, int]  # refused files by reason
+    passed_over: int  # videos that no row of the table names
+
+
 def choices(
     done: Preflight, ask: PreflightOptions, per_clip: int, held_out: Callable[[int], int]
-) -> list[dict[str, Any]]:
+) -> list[LengthChoice]:
     """Clips and comparisons at the lengths and rates that models have, up to the first length that no clip has."""
     rows, counts_by_length = [], lengths_of(done)
     lengths = sorted({*LENGTHS, ask.length.frames})
     rates = sorted({*RATES, ask.length.fps})
     for frames in lengths:
         clips = {fps: clips_at(counts_by_length, ask, frames, fps) for fps in rates}
-        rows += [
-            {"frames": frames, "fps": fps, "clips": count, "comparisons": per_clip * (count - held_out(count))}
-            for fps, count in clips.items()
-        ]
+        rows += [LengthChoice(frames, fps, count, per_clip * (count - held_out(count))) for fps, count in clips.items()]
         if not any(clips.values()) and frames >= ask.length.frames:
             break
     return rows
@@ -114,33 +143,33 @@ def record(checked: Checked, ask: PreflightOptions) -> dict[str, Any]:
     return row
 
 
-def summary(done: Preflight, ask: PreflightOptions) -> dict[str, Any]:
+def summary(done: Preflight, ask: PreflightOptions) -> PreflightSummary:
     """Counts over all clips."""
     counts, sums = Counter[str](), defaultdict[str, float](float)
     for checked in done.usable():
         lost = loss(checked, ask)
-        counts["kept"] += 1
+        counts["usable"] += 1
         counts["unmoving"] += not checked.facts.moves
         for name in ("trimmed", "resampled", "enlarged"):
             counts[name] += getattr(lost, name)
         counts["fitted"] += bool(lost.share)
         for name, value in (("seconds", checked.facts.seconds), ("used_s", lost.used_s), ("share", lost.share)):
             sums[name] += value
-    return {
-        "files": len(done.checked),
-        "kept": counts["kept"],
-        "clips": done.clips,
-        "trimmed": counts["trimmed"],
-        "seconds": round(sums["seconds"], 3),
-        "used_s": round(sums["used_s"], 3),
-        "resampled": counts["resampled"],
-        "fit": ask.table.fit,
-        "fitted": counts["fitted"],
-        "mean_lost": round(sums["share"] / counts["fitted"], 4) if counts["fitted"] else 0.0,
-        "enlarged": counts["enlarged"],
-        "unmoving": counts["unmoving"],
-        "duplicates": done.duplicates,
-        "refused": done.failed + len(done.fatal),
-        "reasons": reasons(done),
-        "passed_over": len(done.passed_over),
-    }
+    return PreflightSummary(
+        files=len(done.checked),
+        usable=counts["usable"],
+        clips=done.clips,
+        trimmed=counts["trimmed"],
+        seconds=round(sums["seconds"], 3),
+        used_s=round(sums["used_s"], 3),
+        resampled=counts["resampled"],
+        fit=ask.table.fit,
+        fitted=counts["fitted"],
+        mean_lost=round(sums["share"] / counts["fitted"], 4) if counts["fitted"] else 0.0,
+        enlarged=counts["enlarged"],
+        unmoving=counts["unmoving"],
+        duplicates=done.duplicates,
+        refused=done.failed + len(done.fatal),
+        reasons=reasons(done),
+        passed_over=len(done.passed_over),
+    )

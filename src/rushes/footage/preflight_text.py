@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
 
 from rushes.files import whole_file
 from rushes.footage.preflight import DUPLICATE, Checked, Preflight, PreflightOptions
-from rushes.footage.preflight_costs import Loss, loss, record
+from rushes.footage.preflight_costs import LengthChoice, Loss, PreflightSummary, loss, record
+from rushes.records import plain
 
 FILE = "preflight.json"
 MOST_ROWS = 40  # of the table on the terminal, refused ones first
@@ -53,11 +53,11 @@ def _too_short(done: Preflight, ask: PreflightOptions) -> list[str]:
     ]
 
 
-def write_review(project: Path, done: Preflight, ask: PreflightOptions, facts: Mapping[str, Any]) -> Path:
-    """Keep a review as preflight.json in the project: the facts given, and a line for each clip."""
+def write_review(project: Path, done: Preflight, ask: PreflightOptions, facts: object) -> Path:
+    """Keep a review as preflight.json in the project: the result given, and a line for each clip."""
     path = project / FILE
     with whole_file(path) as part, part.open("w", encoding="utf-8") as file:
-        head = json.dumps(dict(facts), ensure_ascii=False, indent=1).removesuffix("\n}")
+        head = json.dumps(plain(facts), ensure_ascii=False, indent=1).removesuffix("\n}")
         file.write(head + ',\n "each": [')
         separator = "\n  "
         for checked in done.checked:
@@ -132,36 +132,36 @@ def _fate(checked: Checked, ask: PreflightOptions, lost: Loss) -> Iterator[str]:
         yield "as it is"
 
 
-def summary_lines(facts: Mapping[str, Any]) -> list[str]:
+def summary_lines(result: PreflightSummary) -> list[str]:
     """Counts of a review, by `preflight_costs.summary`."""
-    fitted = _FIT[facts["fit"]]
+    fitted = _FIT[result.fit]
     lines = [
-        f"{facts['kept']} of {facts['files']} files kept, {facts['clips']} clips: {facts['trimmed']} trimmed "
-        f"({facts['used_s']:.1f} of {facts['seconds']:.1f} s used), {facts['resampled']} resampled, "
-        f"{facts['fitted']} {fitted} (by {facts['mean_lost']:.0%} on average), {facts['enlarged']} enlarged, "
-        f"{facts['unmoving']} in which nothing moves"
+        f"{result.usable} of {result.files} files kept, {result.clips} clips: {result.trimmed} trimmed "
+        f"({result.used_s:.1f} of {result.seconds:.1f} s used), {result.resampled} resampled, "
+        f"{result.fitted} {fitted} (by {result.mean_lost:.0%} on average), {result.enlarged} enlarged, "
+        f"{result.unmoving} in which nothing moves"
     ]
-    if facts["duplicates"]:
-        lines.append(f"{facts['duplicates']} duplicates stay out: the same video and caption is there already")
-    if facts["passed_over"]:
-        lines.append(f"{facts['passed_over']} videos are named by no row and stay out")
-    if facts["refused"]:
-        causes = ", ".join(f"{count} {reason}" for reason, count in facts["reasons"].items())
-        lines.append(f"{facts['refused']} refused: {causes}" if causes else f"{facts['refused']} refused")
+    if result.duplicates:
+        lines.append(f"{result.duplicates} duplicates stay out: the same video and caption is there already")
+    if result.passed_over:
+        lines.append(f"{result.passed_over} videos are named by no row and stay out")
+    if result.refused:
+        causes = ", ".join(f"{count} {reason}" for reason, count in result.reasons.items())
+        lines.append(f"{result.refused} refused: {causes}" if causes else f"{result.refused} refused")
     return lines
 
 
-def choice_lines(rows: Sequence[Mapping[str, Any]], current: tuple[int, float]) -> list[str]:
+def choice_lines(rows: Sequence[LengthChoice], current: tuple[int, float]) -> list[str]:
     """Clips and comparisons at other lengths and rates, as a table; the settings' own are marked."""
-    rates = sorted({row["fps"] for row in rows})
-    cells = {(row["frames"], row["fps"]): row for row in rows}
+    rates = sorted({row.fps for row in rows})
+    cells = {(row.frames, row.fps): row for row in rows}
     lines = ["frames  " + "  ".join(f"{f'{fps:g} fps':>22}" for fps in rates)]
-    for frames in sorted({row["frames"] for row in rows}):
+    for frames in sorted({row.frames for row in rows}):
         texts = []
         for fps in rates:
             row = cells[frames, fps]
             mark = "*" if (frames, fps) == current else ""
-            text = f"{row['clips']} clips, {row['comparisons']}{mark}"
+            text = f"{row.clips} clips, {row.comparisons}{mark}"
             texts.append(f"{text:>22}")
         lines.append(f"{frames:>6}  " + "  ".join(texts))
     return lines

@@ -10,6 +10,8 @@ segments decided, and empty for ties.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ import pyarrow.parquet as pq
 
 from rushes.files import whole_file, write_text
 from rushes.formats.exchange import export_project
-from rushes.records import Candidate, Clip, Preference
+from rushes.records import INLINE, Candidate, Clip, Preference
 from rushes.store.annotators import AGAIN
 from rushes.store.database import Store
 
@@ -39,7 +41,16 @@ _PAIRS = pa.schema(
 )
 
 
-def export_datasets(store: Store, folder: Path) -> dict[str, int]:
+@dataclass(frozen=True)
+class PairsExported:
+    """Labelled pairs as a folder that Hugging Face datasets loads."""
+
+    pairs: int
+    videos: int
+    rows: Mapping[str, int] = field(metadata=INLINE)  # by kind: `clips`, `candidates`, `preferences`, ...
+
+
+def export_datasets(store: Store, folder: Path) -> PairsExported:
     """Write `folder`: README.md with the configurations, pairs.parquet, a file per kind of row, and videos/.
 
     Returns:
@@ -61,7 +72,7 @@ def export_datasets(store: Store, folder: Path) -> dict[str, int]:
         pq.write_table(pa.Table.from_pylist([row for row, _ in rows], _PAIRS), part)
     filled = [name for name, count in counts.items() if count]
     write_text(folder / "README.md", _card(filled))
-    return {"pairs": len(rows), "videos": len(videos), **counts}
+    return PairsExported(len(rows), len(videos), counts)
 
 
 def _pair(store: Store, row: Preference) -> tuple[dict[str, Any], dict[str, str]]:

@@ -6,8 +6,8 @@ One file holds one kind of row, one column for each field. Hugging Face `dataset
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import fields
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rushes.files import whole_file
-from rushes.records import Candidate, CaptionRow, Clip, Decision, Preference, Row, Score
+from rushes.records import INLINE, Candidate, CaptionRow, Clip, Decision, Preference, Row, Score
 from rushes.store.database import Store
 from rushes.store.rows import KIND_NAMES, R, decode, encode
 
@@ -42,6 +42,24 @@ def export_project(store: Store, folder: Path, form: Form = "parquet") -> dict[s
     folder.mkdir(parents=True, exist_ok=True)
     names = {kind: KIND_NAMES[kind] for kind in EXCHANGED}
     return {name: write_rows(kind, store.stream(kind), folder / f"{name}.{form}") for kind, name in names.items()}
+
+
+@dataclass(frozen=True)
+class ProjectExported:
+    """Rows of a project as files, and the weights of a run."""
+
+    rows: Mapping[str, int] = field(metadata=INLINE)  # by kind: `clips`, `candidates`, `preferences`, ...
+    weights: Path | None = None  # file or folder; null = no run was named
+    load: str | None = None  # Python that puts the weights to use; null = `backbone.path` or ComfyUI does
+    output_change: float | None = None  # size of the adapter's effect on a prediction, over the prediction's
+    read_back_difference: float | None = None  # of the file's effect from the trained model's, over the prediction's
+
+
+@dataclass(frozen=True)
+class RowsImported:
+    """Rows that another project exported."""
+
+    new_rows: int
 
 
 def import_project(store: Store, folder: Path) -> int:

@@ -24,7 +24,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from rushes.formats.captions import read_text, table_rows
 from rushes.media.read import VideoInfo, probe
-from rushes.records import Candidate, Clip, Preference, Split, stable_hash
+from rushes.records import INLINE, Candidate, Clip, Preference, Split, stable_hash
 from rushes.store.annotators import ANNOTATOR
 from rushes.store.database import Store
 
@@ -77,9 +77,28 @@ def read_pairs(path: Path, form: Form) -> Read:
     return read
 
 
+@dataclass(frozen=True)
+class PairsImported:
+    """Labelled pairs out of another program's file."""
+
+    pairs: int  # of the file
+    videos: int  # of the file
+    labels: int  # of the file
+    new_rows: int
+    left_out: Mapping[str, int] = field(default_factory=dict, metadata=INLINE)  # `left out, REASON`: entries
+
+
+@dataclass(frozen=True)
+class ClipsListed:
+    """A list of clips for a program that scores them."""
+
+    clips: int
+    file: Path  # JSONL: content hash, file and caption of each
+
+
 def import_pairs(
     store: Store, read: Read, split: Split = "train", tick: Callable[[], None] = lambda: None
-) -> dict[str, int]:
+) -> PairsImported:
     """Keep videos, candidates and preferences; run again, nothing is added twice.
 
     Returns:
@@ -116,8 +135,8 @@ def import_pairs(
         ]
         tick()
     new = store.add([*candidates.values(), *preferences])
-    counts = {"pairs": len(read.pairs), "videos": len(candidates), "labels": len(preferences), "new_rows": new}
-    return {**counts, **{f"left out, {why}": count for why, count in read.left_out.items()}}
+    left_out = {f"left out, {why}": count for why, count in read.left_out.items()}
+    return PairsImported(len(read.pairs), len(candidates), len(preferences), new, left_out)
 
 
 def _candidate(digest: str, info: VideoInfo, prompt: str, system: str, split: Split) -> Candidate:

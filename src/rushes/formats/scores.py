@@ -26,7 +26,28 @@ class _Line:
     rater: str
 
 
-def import_scores(store: Store, path: Path) -> dict[str, int]:
+@dataclass(frozen=True)
+class ScoresImported:
+    """Scores of people out of a file."""
+
+    lines: int  # of the file
+    scored: int  # clips and takes
+    new: int  # rows
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """Where a human study stands."""
+
+    decision: str  # what may be said already
+    rate: float  # win rate, 0 to 1
+    low: float  # end of an interval that holds at all times
+    high: float  # its other end
+    n: int  # prompts or votes
+    after: int  # votes at which the study could first have stopped; 0 = not yet
+
+
+def import_scores(store: Store, path: Path) -> ScoresImported:
     """Take the scores of a file; all of them or, when one is bad, none.
 
     The file is a JSON list of {"video", "score"} as HuViDPO's form saves it, the same one a line (.jsonl), or a table
@@ -64,7 +85,7 @@ def import_scores(store: Store, path: Path) -> dict[str, int]:
     if problems:
         raise ValueError("\n".join(["no score was imported:", *problems]))
     new = [row for (id, rater), (_, value) in given.items() for row in _row(store, id, rater, value)]
-    return {"lines": len(lines), "scored": len({id for id, _ in given}), "new": store.add(new)}
+    return ScoresImported(len(lines), len({id for id, _ in given}), store.add(new))
 
 
 def _row(store: Store, subject: str, rater: str, value: float) -> Iterator[Score]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,51 @@ def depends_on(project: Project) -> dict[str, Any]:
     }
 
 
-def explain(project: Project, subject: str = "") -> dict[str, Any]:
+@dataclass(frozen=True)
+class TextsResult:
+    """Stored embeddings of captions."""
+
+    fingerprint: str  # of what they depend on
+    depends_on: Mapping[str, Any]  # text encoder and what is done to a caption
+    current: int  # captions whose embeddings are what the model reads now
+    stale: Mapping[str, int]  # captions by the fingerprint they were read under
+    entries: Mapping[str, str] | None  # the caption that was asked about, and its state; null = nothing was asked
+
+
+@dataclass(frozen=True)
+class TextsCheck:
+    """Stored embeddings that were read again."""
+
+    texts: int  # captions whose embeddings were looked at
+    texts_compared: int  # captions that were read again
+    problems: tuple[str, ...] = ()  # a sentence each
+
+
+@dataclass(frozen=True)
+class ExplainResult:
+    """Stored latents, and captions beside them."""
+
+    fingerprint: str  # of what latents depend on
+    depends_on: Mapping[str, Any]  # codec, its weights, size and preprocessing
+    current: int  # latents that a run of today would use
+    stale: Mapping[str, int]  # latents by the fingerprint they were encoded under
+    texts: TextsResult | None  # captions; null = the model has no text encoder of its own
+    entries: Mapping[str, str] | None = None  # latents of what was asked about, and their state; null = nothing was
+
+
+@dataclass(frozen=True)
+class VerifyResult:
+    """Stored latents and captions against what is encoded now."""
+
+    entries: int  # latents that were read
+    compared: int  # latents that were encoded again
+    without_media: int  # latents whose file is not in media/
+    texts: int  # captions whose embeddings were read
+    texts_compared: int  # captions that were read again
+    problems: tuple[str, ...]  # a sentence each
+
+
+def explain(project: Project, subject: str = "") -> ExplainResult:
     """What entries depend on, and how many are current and stale; of a clip, take, key or caption whether its entry is.
 
     Raises:
@@ -48,21 +93,16 @@ def explain(project: Project, subject: str = "") -> dict[str, Any]:
     """
     here = project.latents
     stale = _stale(project)
-    facts: dict[str, Any] = {
-        "fingerprint": here.fingerprint,
-        "depends_on": depends_on(project),
-        "current": len(here),
-        "stale": {name: len(store) for name, store in stale.items()},
-    }
-    texts = explain_texts(project, subject)
-    if subject and subject not in texts.get("texts", {}).get("entries", {}):
+    texts, entries = explain_texts(project, subject), None
+    if subject and subject not in ((texts and texts.entries) or {}):
         media = _media(project, subject)
         stored = {name for store in (here, *stale.values()) for name in store}
-        facts["entries"] = {
+        entries = {
             name: _state(name in here, [other for other, store in stale.items() if name in store], "encoded again")
             for name in sorted({media, *(name for name in stored if LatentKey.read(name).media == media)})
         }
-    return facts | texts
+    counts = {name: len(store) for name, store in stale.items()}
+    return ExplainResult(here.fingerprint, depends_on(project), len(here), stale=counts, texts=texts, entries=entries)
 
 
 def _stale(project: Project) -> dict[str, LatentStore]:
@@ -90,7 +130,7 @@ def _state(current: bool, stale: Sequence[str], again: str) -> str:
     return f"stale (of {', '.join(stale)}); {again} when it is needed" if stale else "missing"
 
 
-def verify(project: Project, share: float = 0.1, seed: int = 0) -> dict[str, Any]:
+def verify(project: Project, share: float = 0.1, seed: int = 0) -> VerifyResult:
     """Read all current entries, and encode a share of their clips again; at least one.
 
     Raises:
@@ -116,9 +156,14 @@ def verify(project: Project, share: float = 0.1, seed: int = 0) -> dict[str, Any
                 if words := _unlike(here.get(key), again.get(key)):
                     problems.append(f"latent of {key!r}: {words}; delete {project.latents.folder} and encode again")
     texts = verify_texts(project, share, seed)
-    problems += texts.pop("problems")
-    counts = {"entries": len(here), "compared": compared, "without_media": len(keys) - len(jobs)}
-    return {**counts, "problems": problems, **texts}
+    return VerifyResult(
+        entries=len(here),
+        compared=compared,
+        without_media=len(keys) - len(jobs),
+        texts=texts.texts,
+        texts_compared=texts.texts_compared,
+        problems=(*problems, *texts.problems),
+    )
 
 
 def _there(project: Project, media: str) -> bool:
@@ -144,27 +189,22 @@ def _apart(stored: torch.Tensor, made: torch.Tensor) -> float:
     return float((stored.float() - made.float()).norm() / made.float().norm().clamp(min=1e-12))
 
 
-def explain_texts(project: Project, subject: str = "") -> dict[str, Any]:
-    """What embeddings of captions depend on and how many are current and stale, under "texts".
+def explain_texts(project: Project, subject: str = "") -> TextsResult | None:
+    """What embeddings of captions depend on and how many are current and stale.
 
-    Nothing for a model that reads captions without an encoder. With a caption as subject, or the id of a clip or take,
+    None for a model that reads captions without an encoder. With a caption as subject, or the id of a clip or take,
     whether its caption is kept.
     """
     kept = _texts(project)
     if kept is None:
-        return {}
-    facts: dict[str, Any] = {
-        "fingerprint": kept.fingerprint,
-        "depends_on": kept.depends_on,
-        "current": len(kept.paths()),
-        "stale": kept.stale(),
-    }
+        return None
+    entries = None
     if subject:
         captions = _captions(project)
         caption = captions.get(subject, subject)
         known = subject in captions or caption in captions.values() or caption in kept or kept.stale_of(caption)
-        facts["entries"] = {caption: _state(caption in kept, kept.stale_of(caption), "read again")} if known else {}
-    return {"texts": facts}
+        entries = {caption: _state(caption in kept, kept.stale_of(caption), "read again")} if known else {}
+    return TextsResult(kept.fingerprint, kept.depends_on, len(kept.paths()), kept.stale(), entries)
 
 
 def _captions(project: Project) -> dict[str, str]:
@@ -174,13 +214,13 @@ def _captions(project: Project) -> dict[str, str]:
     return captions | {take.id: take.caption for take in store.candidates(dropped=True)}
 
 
-def verify_texts(project: Project, share: float, seed: int) -> dict[str, Any]:
-    """Read all kept embeddings, and a share of the captions again; at least one. "problems" has a sentence for each."""
+def verify_texts(project: Project, share: float, seed: int) -> TextsCheck:
+    """Read all stored embeddings, and a share of the captions again; at least one."""
     kept = _texts(project)
     problems: list[str] = []
     paths = kept.paths() if kept is not None else []
     if kept is None or not paths:
-        return {"texts": 0, "texts_compared": 0, "problems": problems}
+        return TextsCheck(0, 0)
     sound: list[str] = []
     for path in paths:
         try:
@@ -195,15 +235,15 @@ def verify_texts(project: Project, share: float, seed: int) -> dict[str, Any]:
             tick(1)
             if words := _unlike_texts(kept.get(caption) or {}, rows):
                 problems.append(f"caption {caption!r}: {words}; delete {kept.path(caption)}, it is read again")
-    return {"texts": len(paths), "texts_compared": len(chosen), "problems": problems}
+    return TextsCheck(len(paths), len(chosen), tuple(problems))
 
 
-def in_words(facts: Mapping[str, Any]) -> list[str]:
-    """What `explain_texts` found, as lines."""
-    made_from = ", ".join(f"{name} {value}" for name, value in facts["depends_on"].items())
-    lines = [f"captions are read with: {made_from}", f"captions current: {facts['current']}, in {facts['fingerprint']}"]
-    lines += [f"captions stale: {count}, in {name}" for name, count in facts["stale"].items()]
-    return lines + [f"caption {caption!r}: {state}" for caption, state in facts.get("entries", {}).items()]
+def in_words(result: TextsResult) -> list[str]:
+    """The stored captions as lines."""
+    made_from = ", ".join(f"{name} {value}" for name, value in result.depends_on.items())
+    lines = [f"captions are read with: {made_from}", f"captions current: {result.current}, in {result.fingerprint}"]
+    lines += [f"captions stale: {count}, in {name}" for name, count in result.stale.items()]
+    return lines + [f"caption {caption!r}: {state}" for caption, state in (result.entries or {}).items()]
 
 
 def _texts(project: Project) -> TextCache | None:

@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -71,14 +71,35 @@ for name in sys.argv[1].split(","):
 
 @dataclass(frozen=True)
 class MachineFinding:
-    """What is wrong, with its remedy in the same sentence; an "error" would break a run."""
+    """What is wrong, with its remedy in the same sentence."""
 
-    severity: Literal["error", "warning"]
-    name: str
-    words: str
+    severity: Literal["error", "warning"]  # an error would break a run
+    name: str  # package or part of the machine
+    words: str  # for people
 
 
-def examine(folder: Path) -> dict[str, Any]:
+@dataclass(frozen=True)
+class MachineFacts:
+    """What a machine has; sizes in 2^30 bytes."""
+
+    system: str
+    python: str  # its version
+    cores: int | None  # that this process may use
+    memory_gb: float
+    disk_free_gb: float
+    gpus: tuple[Mapping[str, Any], ...]  # name and memory_gb of each
+
+
+@dataclass(frozen=True)
+class DoctorResult:
+    """A machine and its installation."""
+
+    machine: MachineFacts
+    versions: Mapping[str, str]  # of the packages that are installed
+    findings: tuple[MachineFinding, ...]
+
+
+def examine(folder: Path) -> DoctorResult:
     """Machine, versions and findings; `folder` is where a project is or will be, whose disk is looked at."""
     versions = {name: _version(name) for name in dict.fromkeys([*CORE.values(), *MODELS.values(), "torchvision"])}
     wanted_models = versions["diffusers"] is not None
@@ -96,7 +117,7 @@ def examine(folder: Path) -> dict[str, Any]:
         words = "diffusers is not installed, so only the tiny model runs; for others `pip install 'rushes[diffusers]'`"
         findings.append(MachineFinding("warning", "diffusers", words))
     there = {name: version for name, version in versions.items() if version}
-    return {"machine": machine, "versions": there, "findings": [asdict(each) for each in findings]}
+    return DoctorResult(machine, there, tuple(findings))
 
 
 def probe(modules: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -131,16 +152,16 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _machine(folder: Path, probed: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _machine(folder: Path, probed: Mapping[str, Mapping[str, Any]]) -> MachineFacts:
     there = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
-    return {
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB, 1),
-        "disk_free_gb": round(shutil.disk_usage(there).free / GIB, 1),
-        "gpus": probed.get("torch", {}).get("gpus", []),
-    }
+    return MachineFacts(
+        system=platform.platform(),
+        python=platform.python_version(),
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        memory_gb=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB, 1),
+        disk_free_gb=round(shutil.disk_usage(there).free / GIB, 1),
+        gpus=tuple(probed.get("torch", {}).get("gpus", [])),
+    )
 
 
 def _imports(probed: Mapping[str, Mapping[str, Any]], versions: Mapping[str, str | None]) -> Iterator[MachineFinding]:
@@ -201,13 +222,13 @@ def _gpus(torch: Mapping[str, Any], versions: Mapping[str, str | None], driver: 
         yield MachineFinding("warning", "gpu", words)
 
 
-def _room(machine: Mapping[str, Any]) -> Iterator[MachineFinding]:
-    disk, memory = machine["disk_free_gb"] * GIB, machine["memory_gb"] * GIB
+def _room(machine: MachineFacts) -> Iterator[MachineFinding]:
+    disk, memory = machine.disk_free_gb * GIB, machine.memory_gb * GIB
     if disk < LITTLE_DISK:
-        words = f"{machine['disk_free_gb']} GB of disk are free; a run that fills it stops, so free some"
+        words = f"{machine.disk_free_gb} GB of disk are free; a run that fills it stops, so free some"
         yield MachineFinding("error" if disk < LEAST_DISK else "warning", "disk", words)
     if memory < LEAST_MEMORY:
-        words = f"the machine has {machine['memory_gb']} GB of memory; imports alone take 2, so use a larger one"
+        words = f"the machine has {machine.memory_gb} GB of memory; imports alone take 2, so use a larger one"
         yield MachineFinding("warning", "memory", words)
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 from rushes.backbones.base import BackboneSpec, LoadOptions
 from rushes.backbones.folders import Folder
 from rushes.backbones.model_defaults import find_model
 from rushes.config.tables import Settings
 from rushes.inspect.dry_run import ClipShape
-from rushes.inspect.step_forecast import GPUS, SHARE_OF_PEAK, USABLE, ForecastRequest, forecast
+from rushes.inspect.step_forecast import GPUS, SHARE_OF_PEAK, USABLE, ForecastRequest, StepForecast, forecast
 from rushes.project.checks import unknown
 from rushes.project.comparisons import comparisons_of_a_clip
 from rushes.project.model_presets import family_of, folder_of
@@ -67,7 +67,7 @@ def check_fits(folder: Folder, spec: BackboneSpec, settings: Settings, gpu: str)
     size = settings.backbone
     asked = Change(ClipShape(size.height_px, size.width_px, size.frames), size.quantize)
     facts = {asked.quantize: _forecast(folder, settings, gpu, asked)}
-    if facts[asked.quantize]["fits"]:
+    if facts[asked.quantize].fits:
         return
     clip = f"{size.height_px} x {size.width_px} px x {size.frames} frames"
     needed = _gib(facts[asked.quantize])
@@ -80,7 +80,7 @@ def check_fits(folder: Folder, spec: BackboneSpec, settings: Settings, gpu: str)
         # A dry run of a large model takes seconds. Activations are in proportion to pixels: estimated, then made sure.
         if _estimate(facts[change.quantize], asked.clip, change.clip) > USABLE * GPUS[gpu][0]:
             continue
-        if _forecast(folder, settings, gpu, change)["fits"]:
+        if _forecast(folder, settings, gpu, change).fits:
             raise ValueError(f"{start}; it fits with {change.flags(settings)}")
     raise ValueError(f"{start}; no smaller clip that was tried fits, so take a larger GPU or a smaller model")
 
@@ -105,18 +105,18 @@ def _down(side: float, multiple: int) -> int:
     return max(int(side) // multiple, 1) * multiple
 
 
-def _estimate(facts: Mapping[str, Any], clip: ClipShape, smaller: ClipShape) -> float:
+def _estimate(forecasted: StepForecast, clip: ClipShape, smaller: ClipShape) -> float:
     """GiB for a smaller clip, from the forecast for a larger one."""
     share = (smaller.height_px * smaller.width_px * smaller.frames) / (clip.height_px * clip.width_px * clip.frames)
-    return _gib(facts) - (1 - share) * float(facts["memory_gb"]["activations of a view"])
+    return _gib(forecasted) - (1 - share) * float(forecasted.memory_gb["activations of a view"])
 
 
-def _gib(facts: Mapping[str, Any]) -> float:
+def _gib(forecasted: StepForecast) -> float:
     """GiB of the way to take gradients that needs least."""
-    return float(min(row["memory_gb"] for row in facts["modes"].values()))
+    return float(min(row.memory_gb for row in forecasted.modes.values()))
 
 
-def _forecast(folder: Folder, settings: Settings, gpu: str, change: Change) -> Mapping[str, Any]:
+def _forecast(folder: Folder, settings: Settings, gpu: str, change: Change) -> StepForecast:
     backbone, train = settings.backbone, settings.train
     precision = backbone.dtype
     if precision == "auto":  # on a GPU

@@ -6,14 +6,14 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from rushes.backbones.base import LoadOptions
 from rushes.backbones.released import Released, released, released_names
 from rushes.config.tables import Settings
 from rushes.files import write_text
 from rushes.inspect.dry_run import ClipShape, Cost, dry_run, find_family
-from rushes.inspect.job_forecast import Machine, Model, forecast_job, how_of
+from rushes.inspect.job_forecast import JobForecast, Machine, Model, forecast_job, how_of
 from rushes.inspect.part_costs import CodecCost, ReaderCost, codec_cost, reader_cost
 from rushes.inspect.planning import Asked, numbers_of, settings_of
 from rushes.inspect.step_forecast import KINDS, SHARE_OF_PEAK
@@ -44,11 +44,11 @@ class Row:
     short: bool
     tune: Tune
     least_gib: float
-    cards: Mapping[str, tuple[dict[str, Any], ...]]
+    cards: Mapping[str, tuple[JobForecast, ...]]
 
     def fits(self, card: str) -> bool:
         """Whether all stages fit this card."""
-        return not self.cards[card][0]["too_large"]
+        return not self.cards[card][0].too_large
 
 
 class Costs:
@@ -117,10 +117,17 @@ def _row(folder: Released, name: str, tune: Tune, short: bool, costs: Costs) -> 
     }
     least = forecast_job(model, settings, numbers_of(settings, CLIPS[0]), Machine(1, 1.0))
     clip = ClipShape(size.height_px, size.width_px, settings.backbone.frames)
-    return Row(clip, short, tune, max(least["gib"].values()), cards)
+    return Row(clip, short, tune, max(least.gib.values()), cards)
 
 
-def write_page(path: Path, say: Callable[[str], None]) -> Path:
+@dataclass(frozen=True)
+class HardwarePage:
+    """Forecasts of all released models."""
+
+    page: Path  # Markdown
+
+
+def write_page(path: Path, say: Callable[[str], None]) -> HardwarePage:
     """Write the page, which takes minutes; each model is said when it is done."""
     costs, models = Costs(), dict[str, list[Row]]()
     for name in released_names():
@@ -128,7 +135,7 @@ def write_page(path: Path, say: Callable[[str], None]) -> Path:
         say(f"{name}: {len(models[name])} rows")
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, "\n".join(page(models)) + "\n")
-    return path
+    return HardwarePage(path)
 
 
 def page(models: Mapping[str, list[Row]]) -> Iterator[str]:
@@ -157,7 +164,7 @@ def _best(rows: list[Row], card: str) -> str:
 def _section(name: str, rows: list[Row]) -> Iterator[str]:
     clip = rows[0].clip
     yield f"\n### {name}\n"
-    weights = rows[0].cards[CARDS[0]][0]["parameters"] / 1e9
+    weights = rows[0].cards[CARDS[0]][0].step.parameters / 1e9
     yield f"{clip.height_px} x {clip.width_px} px, {weights:.1f} billion weights.\n"
     heads = [f"{card}, {KINDS[card].memory_gb} GB" for card in CARDS]
     yield f"| frames | trained | GiB | {' | '.join(heads)} |"
@@ -171,7 +178,7 @@ def _cell(row: Row, card: str) -> str:
     if not row.fits(card):
         return NO
     few, many = row.cards[card]
-    return f"{_number(few['step_s'])} s, {_number(few['total_hours'])} / {_number(many['total_hours'])} h"
+    return f"{_number(few.step.step_s)} s, {_number(few.total_hours)} / {_number(many.total_hours)} h"
 
 
 def _number(value: float) -> str:

@@ -7,9 +7,8 @@ metrics, labels, hashing and loading are left out.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import ceil
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,10 +21,11 @@ from rushes.config.tables import Settings
 from rushes.inspect.dry_run import ClipShape, Cost, dry_run, find_family, latent_size, measured_passes
 from rushes.inspect.metering import Meter
 from rushes.inspect.part_costs import CodecCost, ReaderCost, codec_cost, reader_cost
-from rushes.inspect.step_forecast import GIB, USABLE, ForecastRequest, forecast_of, static_memory
+from rushes.inspect.step_forecast import GIB, USABLE, ForecastRequest, StepForecast, forecast_of, static_memory
 from rushes.inspect.workload import SHARES, Numbers, Shape, Stage, workload
 from rushes.project.comparisons import comparisons_of_a_clip
 from rushes.project.project import load_model, make_trainable
+from rushes.records import INLINE
 from rushes.training.choice import SHARE_GPU, Mode
 from rushes.training.gradients import waiting_views
 from rushes.training.probe import POSITIONS
@@ -57,6 +57,23 @@ class Model:
     cost: Cost
     codec: CodecCost
     reader: ReaderCost
+
+
+@dataclass(frozen=True)
+class JobForecast:
+    """A whole job before anything is loaded, by stage."""
+
+    step: StepForecast = field(metadata=INLINE)
+    clips: int  # trained on
+    prompts: int  # held out, that evaluation takes
+    takes: int  # of each clip; 0 = the recipe needs none
+    gpus: int
+    hours: Mapping[str, float]  # by stage
+    total_hours: float
+    gib: Mapping[str, float]  # 2^30 bytes on the GPU that needs most, by stage
+    forwards: Mapping[str, tuple[int, ...]]  # clips that go through the network, by stage, a number for each GPU
+    backwards: Mapping[str, tuple[int, ...]]  # clips of these that go back through it
+    too_large: tuple[str, ...]  # stages whose memory is not there
 
 
 def how_of(settings: Settings) -> LoadOptions:
@@ -130,37 +147,30 @@ def _codec_at_hand(backbone: Backbone, settings: Settings, latents: Sequence[int
     )
 
 
-def forecast_job(model: Model, settings: Settings, numbers: Numbers, machine: Machine) -> dict[str, Any]:
+def forecast_job(model: Model, settings: Settings, numbers: Numbers, machine: Machine) -> JobForecast:
     """The forecast of a step (`rushes.inspect.step_forecast.forecast`) and of the whole job.
-
-    Returns:
-        Beside the step's: `hours`, `gib` and `forwards` by stage, the last a list by GPU of clips that go through the
-        network, `backwards` of those among them that go back; `total_hours`; and `too_large`, stages whose memory is
-        not there.
 
     Raises:
         ValueError: a recipe that refuses the settings.
     """
     ask, shape = ask_of(settings, numbers, machine)
-    facts = forecast_of(model.cost, ask)
     mode = _mode(model.cost, ask, settings, shape)
     stages = workload(settings, replace(numbers, gpus=machine.gpus), model.spec, model.cost.latents, mode)
     hours = {name: _seconds(model, stage, machine) / 3600 for name, stage in stages.items()}
     gib = {name: size / GIB for name, size in _memory(model, settings, ask, mode, machine).items() if name in stages}
-    return {
-        **facts,
-        "mode": mode,
-        "clips": numbers.clips,
-        "prompts": numbers.prompts,
-        "takes": settings.generate.takes if "generate" in stages else 0,
-        "gpus": machine.gpus,
-        "hours": {name: round(value, 3) for name, value in hours.items()},
-        "total_hours": round(sum(hours.values()), 2),
-        "gib": {name: round(value, 2) for name, value in gib.items()},
-        "forwards": {name: _through(stage) for name, stage in stages.items() if any(_through(stage))},
-        "backwards": {name: list(stage.backward) for name, stage in stages.items() if any(stage.backward)},
-        "too_large": [name for name, value in gib.items() if value > USABLE * machine.memory_gb],
-    }
+    return JobForecast(
+        step=replace(forecast_of(model.cost, ask), mode=mode),
+        clips=numbers.clips,
+        prompts=numbers.prompts,
+        takes=settings.generate.takes if "generate" in stages else 0,
+        gpus=machine.gpus,
+        hours={name: round(value, 3) for name, value in hours.items()},
+        total_hours=round(sum(hours.values()), 2),
+        gib={name: round(value, 2) for name, value in gib.items()},
+        forwards={name: _through(stage) for name, stage in stages.items() if any(_through(stage))},
+        backwards={name: tuple(stage.backward) for name, stage in stages.items() if any(stage.backward)},
+        too_large=tuple(name for name, value in gib.items() if value > USABLE * machine.memory_gb),
+    )
 
 
 def ask_of(settings: Settings, numbers: Numbers, machine: Machine) -> tuple[ForecastRequest, Shape]:
@@ -200,9 +210,9 @@ def _mode(cost: Cost, ask: ForecastRequest, settings: Settings, shape: Shape) ->
     return "two_pass" if shape.by_segment else "stash"
 
 
-def _through(stage: Stage) -> list[int]:
+def _through(stage: Stage) -> tuple[int, ...]:
     """Clips that go through the network, by GPU."""
-    return [there + back for there, back in zip(stage.forward, stage.backward, strict=False)]
+    return tuple(there + back for there, back in zip(stage.forward, stage.backward, strict=False))
 
 
 def _seconds(model: Model, stage: Stage, machine: Machine) -> float:
@@ -249,15 +259,15 @@ def _room(ask: ForecastRequest, static: Mapping[str, int]) -> float:
     return SHARE_GPU * (ask.gpu_memory_gb * GIB - sum(static.values()))
 
 
-def in_words(facts: Mapping[str, Any]) -> list[str]:
+def in_words(job: JobForecast) -> list[str]:
     """The forecast of the job as lines, after those of the step."""
-    size = f"{facts['clips']} clips, {facts['takes']} takes each, {facts['prompts']} held-out prompts"
-    lines = [f"forecast of the whole job on {facts['gpus']} GPU{'s' * (facts['gpus'] > 1)}: {size}"]
-    for name, hours in facts["hours"].items():
-        passes = facts["forwards"].get(name, [0])
+    size = f"{job.clips} clips, {job.takes} takes each, {job.prompts} held-out prompts"
+    lines = [f"forecast of the whole job on {job.gpus} GPU{'s' * (job.gpus > 1)}: {size}"]
+    for name, hours in job.hours.items():
+        passes = job.forwards.get(name, (0,))
         through = f", {max(passes)} clips through the network" if max(passes) else ""
-        lonely = SHARES[name] != "shared" and facts["gpus"] > 1
+        lonely = SHARES[name] != "shared" and job.gpus > 1
         alone = {"first": ", on one GPU", "each": ", all of it on each GPU"}.get(SHARES[name], "") if lonely else ""
-        room = " (too large)" if name in facts["too_large"] else ""
-        lines.append(f"{name}: {hours:.2f} h, {facts['gib'][name]:.1f} GiB{room}{through}{alone}")
-    return [*lines, f"all stages: {facts['total_hours']:.1f} h at {facts['tflops']:g} TFLOP/s, a speed that is assumed"]
+        room = " (too large)" if name in job.too_large else ""
+        lines.append(f"{name}: {hours:.2f} h, {job.gib[name]:.1f} GiB{room}{through}{alone}")
+    return [*lines, f"all stages: {job.total_hours:.1f} h at {job.step.tflops:g} TFLOP/s, a speed that is assumed"]

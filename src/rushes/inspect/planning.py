@@ -13,7 +13,7 @@ from rushes.backbones.released import released_names
 from rushes.config.tables import Settings
 from rushes.footage.split import share_held_out
 from rushes.inspect import step_forecast as plan
-from rushes.inspect.job_forecast import Machine, Model, ask_of, forecast_job, model_at_hand, model_of
+from rushes.inspect.job_forecast import JobForecast, Machine, Model, ask_of, forecast_job, model_at_hand, model_of
 from rushes.inspect.workload import Numbers
 from rushes.project.checks import check_settings, unknown
 from rushes.project.defaults import with_model_defaults, with_values
@@ -62,7 +62,7 @@ def machine(gpu: str, gpus: int, memory_gb: float, tflops: float) -> Machine:
     return Machine(memory_gb or memory, tflops or round(plan.SHARE_OF_PEAK * peak, 1), gpus)
 
 
-def forecast(project: Path | None, asked: Asked, machine: Machine, overrides: Sequence[str]) -> dict[str, Any]:
+def forecast(project: Path | None, asked: Asked, machine: Machine, overrides: Sequence[str]) -> JobForecast:
     """The forecast of a step and of the whole job.
 
     Raises:
@@ -80,11 +80,11 @@ def forecast(project: Path | None, asked: Asked, machine: Machine, overrides: Se
         settings, folder = settings_of(asked, machine.gpus, overrides)
         numbers = numbers_of(settings, asked.clips or CLIPS, asked.prompts)
         model = model_of(folder, settings)
-    facts = forecast_job(model, settings, numbers, machine)
+    job = forecast_job(model, settings, numbers, machine)
     if asked.views:
         ask, _ = ask_of(settings, numbers, machine)
-        facts |= plan.forecast_of(model.cost, replace(ask, views=asked.views))
-    return facts
+        job = replace(job, step=plan.forecast_of(model.cost, replace(ask, views=asked.views)))
+    return job
 
 
 def settings_of(asked: Asked, gpus: int, overrides: Sequence[str] = ()) -> tuple[Settings, Folder]:

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import Any
 
 from rushes.backbones.base import LoadOptions
 from rushes.backbones.folders import Folder, open_folder
@@ -89,6 +88,34 @@ class ForecastRequest:
     reference: bool = True
 
 
+@dataclass(frozen=True)
+class ModeForecast:
+    """A step with gradients taken in one way."""
+
+    memory_gb: float  # 2^30 bytes
+    fits: bool  # the GPU
+    step_s: float  # seconds
+
+
+@dataclass(frozen=True)
+class StepForecast:
+    """A training step, before anything is loaded; memory in 2^30 bytes."""
+
+    parameters: int  # of the network
+    trained: int  # parameters that are trained
+    latents: tuple[int, ...]  # channels, frames, height, width of a clip
+    memory_gb: Mapping[str, float]  # by what holds it
+    modes: Mapping[str, ModeForecast]  # by how gradients are taken
+    fits: bool  # in one of the modes
+    mode: str  # that is taken
+    step_tflop: float  # 10^12 operations
+    step_s: float  # seconds
+    tflops: float  # 10^12 operations a second, assumed
+    gpu_memory_gb: float  # of one GPU
+    remedies: tuple[str, ...]  # what to change where nothing fits, most useful first
+    errors: Mapping[str, float]  # share by which a CPU's measurements differ from such forecasts
+
+
 def find_model(model: str) -> Folder:
     """A released model by its name, or the one in a folder, whose weights are looked at and not loaded.
 
@@ -112,7 +139,7 @@ def find_model(model: str) -> Folder:
     return open_folder(model, family.name, family.pipelines)
 
 
-def forecast(model: Folder, ask: ForecastRequest) -> dict[str, Any]:
+def forecast(model: Folder, ask: ForecastRequest) -> StepForecast:
     """Memory, seconds, which ways to take gradients fit, and remedies where none does.
 
     Raises:
@@ -121,28 +148,28 @@ def forecast(model: Folder, ask: ForecastRequest) -> dict[str, Any]:
     return forecast_of(dry_run(model, ask.how, ask.clip, ask.tune, ask.rank, ask.first_frame), ask)
 
 
-def forecast_of(cost: Cost, ask: ForecastRequest) -> dict[str, Any]:
+def forecast_of(cost: Cost, ask: ForecastRequest) -> StepForecast:
     """The same from a cost that was found."""
     memory = static_memory(cost)
     modes = _modes(cost, ask, sum(memory.values()))
-    fitting = [name for name, row in modes.items() if row["fits"]]
+    fitting = [name for name, row in modes.items() if row.fits]
     taken = fitting[0] if fitting else "stash"
-    return {
-        "parameters": cost.parameters,
-        "trained": cost.trained,
-        "latents": list(cost.latents),
-        "memory_gb": {name: round(size / GIB, 3) for name, size in memory.items()}
+    return StepForecast(
+        parameters=cost.parameters,
+        trained=cost.trained,
+        latents=tuple(cost.latents),
+        memory_gb={name: round(size / GIB, 3) for name, size in memory.items()}
         | {"activations of a view": round(cost.activations / GIB, 3)},
-        "modes": modes,
-        "fits": bool(fitting),
-        "mode": taken,
-        "step_tflop": round(operations(cost, ask, taken) / 1e12, 1),
-        "step_s": round(operations(cost, ask, taken) / 1e12 / ask.tflops, 2),
-        "tflops": ask.tflops,
-        "gpu_memory_gb": ask.gpu_memory_gb,
-        "remedies": [] if fitting else remedies(cost, ask),
-        "errors": ERRORS,
-    }
+        modes=modes,
+        fits=bool(fitting),
+        mode=taken,
+        step_tflop=round(operations(cost, ask, taken) / 1e12, 1),
+        step_s=round(operations(cost, ask, taken) / 1e12 / ask.tflops, 2),
+        tflops=ask.tflops,
+        gpu_memory_gb=ask.gpu_memory_gb,
+        remedies=() if fitting else tuple(remedies(cost, ask)),
+        errors=ERRORS,
+    )
 
 
 def static_memory(cost: Cost) -> dict[str, int]:
@@ -155,17 +182,17 @@ def static_memory(cost: Cost) -> dict[str, int]:
     }
 
 
-def _modes(cost: Cost, ask: ForecastRequest, static: int) -> Mapping[str, dict[str, Any]]:
+def _modes(cost: Cost, ask: ForecastRequest, static: int) -> Mapping[str, ModeForecast]:
     many = ask.views * ask.batch
     activations = {"joint": many * cost.activations}
     if many > 1:
         activations |= {"stash": cost.activations + cost.trained_bytes, "two_pass": cost.activations}
     return {
-        name: {
-            "memory_gb": round((static + size) / GIB, 2),
-            "fits": static + size <= USABLE * ask.gpu_memory_gb * GIB,
-            "step_s": round(operations(cost, ask, name) / 1e12 / ask.tflops, 2),
-        }
+        name: ModeForecast(
+            memory_gb=round((static + size) / GIB, 2),
+            fits=static + size <= USABLE * ask.gpu_memory_gb * GIB,
+            step_s=round(operations(cost, ask, name) / 1e12 / ask.tflops, 2),
+        )
         for name, size in activations.items()
     }
 
@@ -201,20 +228,20 @@ def remedies(cost: Cost, ask: ForecastRequest) -> list[str]:
     return words
 
 
-def in_words(facts: Mapping[str, Any]) -> list[str]:
+def in_words(step: StepForecast) -> list[str]:
     """The forecast as lines."""
-    memory = ", ".join(f"{name} {size:.2f}" for name, size in facts["memory_gb"].items())
+    memory = ", ".join(f"{name} {size:.2f}" for name, size in step.memory_gb.items())
     lines = [
-        f"{facts['parameters'] / 1e9:.2f} billion weights, {facts['trained'] / 1e6:.1f} million trained; latents "
-        + " x ".join(str(n) for n in facts["latents"]),
+        f"{step.parameters / 1e9:.2f} billion weights, {step.trained / 1e6:.1f} million trained; latents "
+        + " x ".join(str(n) for n in step.latents),
         f"memory in GB: {memory}",
     ]
-    for name, row in facts["modes"].items():
-        fits = "fits" if row["fits"] else "does not fit"
+    for name, row in step.modes.items():
+        fits = "fits" if row.fits else "does not fit"
         lines.append(
-            f"gradients {name}: {row['memory_gb']:.1f} GB, which {fits} {facts['gpu_memory_gb']:g} GB; "
-            f"{row['step_s']:.2f} s a step at {facts['tflops']:g} TFLOP/s"
+            f"gradients {name}: {row.memory_gb:.1f} GB, which {fits} {step.gpu_memory_gb:g} GB; "
+            f"{row.step_s:.2f} s a step at {step.tflops:g} TFLOP/s"
         )
-    lines += [f"to make it fit: {words}" for words in facts["remedies"]]
-    errors = ", ".join(f"{name} within {share:.1%}".replace(".0%", "%") for name, share in facts["errors"].items())
+    lines += [f"to make it fit: {words}" for words in step.remedies]
+    errors = ", ".join(f"{name} within {share:.1%}".replace(".0%", "%") for name, share in step.errors.items())
     return [*lines, f"a forecast; measured on a CPU: {errors}; seconds and GPU workspace were not measured"]

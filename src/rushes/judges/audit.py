@@ -24,23 +24,19 @@ _FEW = 10
 
 @dataclass(frozen=True)
 class Audit:
-    """One judge on one question at one segment length (None = whole clips, by the majority of their segments).
-
-    Shares are None where nothing was there to count.
-    """
+    """One judge on one question at one segment length; shares are null where there is nothing to count."""
 
     judge: str
-    dimension: str
-    segment_s: float | None
-    segments: int
-    unjudged: int
+    dimension: str  # the question
+    segment_s: float | None  # seconds; null = whole clips, by the majority of their segments
+    segments: int  # that were asked about
+    unjudged: int  # segments without an answer
     ties: float  # share of the judged segments
     without_ties: Interval | None  # agreement with people
-    with_ties: Interval | None
+    with_ties: Interval | None  # the same, a tie being an answer
     first_slot: Interval | None  # of decided answers, how often the clip shown first won
-    consistent: (
-        Interval | None
-    )  # of segments asked in both orders, how often both answers named the same clip, or a tie
+    # of segments asked in both orders, how often both answers named the same clip, or a tie
+    consistent: Interval | None
     left: Interval | None  # of decided labels, how often the left clip won
 
 
@@ -49,8 +45,8 @@ class Still:
     """What a judge makes of a clip beside a frozen copy of one of its frames (DenseDPO, app. B)."""
 
     judge: str
-    clips: int
-    frozen_wins: Interval
+    clips: int  # each frozen at four frames
+    frozen_wins: Interval  # share of decided answers
     ties: int
     unjudged: int
 

@@ -67,6 +67,15 @@ def real_clips(folder: Path) -> list[BenchClip]:
     return [BenchClip(np.stack([shrink(frame, 360) for frame in video.frames_FHWC]), video.fps) for video in videos]
 
 
+@dataclass(frozen=True)
+class CurationBench:
+    """How well curation sees planted faults and how fast, or how it grows with the clips; null = not asked."""
+
+    growth: list[dict[str, Any]] | None = None  # by number of clips: seconds of the processor and peak memory in MB
+    faults: Mapping[str, Mapping[str, Any]] | None = None  # by fault: how many clips were caught, recall and precision
+    speeds: Mapping[str, Mapping[str, float]] | None = None  # by stage: clips and frames a second on one core
+
+
 def planted(
     clips: Sequence[BenchClip], faults: Iterable[str] = tuple(FAULTS), bar: Bar = no_bar
 ) -> dict[str, dict[str, Any]]:
@@ -90,11 +99,11 @@ def planted(
             rows[name] = {
                 "stage": fault.stage,
                 "clips": len(clips),
-                "found": caught,
+                "caught": caught,
                 "recall": caught / len(clips),
                 "false_alarms": alarms[fault.stage],
                 "precision": None if np.isnan(right) else right,
-                "told": fault.detectable,
+                "detectable": fault.detectable,
                 "doc": fault.doc,
             }
     return rows
@@ -243,18 +252,18 @@ def synthetic_captions(count: int, seed: int) -> list[str]:
     return [" ".join(f"w{word}" for word in row) for row in picks]
 
 
-def bench_lines(facts: Mapping[str, Any]) -> list[str]:
+def bench_lines(result: CurationBench) -> list[str]:
     """What was measured, as tables in Markdown: docs/curation.md has them."""
     lines = []
-    if faults := facts.get("faults"):
+    if faults := result.faults:
         lines += ["| fault | stage | found | recall | false alarms | precision |", "|---|---|--:|--:|--:|--:|"]
         lines += [_fault_line(name, row) for name, row in faults.items()]
-    if speeds_of := facts.get("speeds"):
+    if speeds_of := result.speeds:
         lines += ["", "| stage | clips per second and core | frames per second and core |", "|---|--:|--:|"]
         lines += [
             f"| {name} | {row['clips_per_s']:.1f} | {row['frames_per_s']:.0f} |" for name, row in speeds_of.items()
         ]
-    if grown := facts.get("growth"):
+    if grown := result.growth:
         names = ("clips", "keep_s", "read_s", "duplicates_s", "diversity_s", "peak_mb")
         head = "| clips | keep, s | read, s | duplicates, s (found of planted) | diversity, s | peak memory, MB |"
         lines += ["", head, f"|{'--:|' * len(names)}"]
@@ -281,7 +290,7 @@ def _growth_lines(few: Mapping[str, Any], many: Mapping[str, Any]) -> Iterator[s
 def _fault_line(name: str, row: Mapping[str, Any]) -> str:
     precision = "-" if row["precision"] is None else f"{row['precision']:.2f}"
     return (
-        f"| {name}: {row['doc']} | {row['stage']} | {row['found']} of {row['clips']} | {row['recall']:.2f} | "
+        f"| {name}: {row['doc']} | {row['stage']} | {row['caught']} of {row['clips']} | {row['recall']:.2f} | "
         f"{row['false_alarms']} of {row['clips']} | {precision} |"
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -27,6 +27,7 @@ from rushes.metrics.catalogue import all_metrics, measure
 from rushes.progress import Bar
 from rushes.project import stages
 from rushes.project.project import open_project
+from rushes.records import INLINE
 from rushes.stats import win_rate
 from rushes.world.render import render
 from rushes.world.scenes import FPS, SIZE_PX, draw_scenes
@@ -55,6 +56,15 @@ class PlantedClip:
     values: Mapping[str, float]
     soundness: float
     parts: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class CalibrationResult:
+    """How far each metric agrees with the embedded world's verifier."""
+
+    # by metric: `better`, and for `twins`, `faults` and `takes` the agreement as `value`, `low`, `high` and `n` clips;
+    # null = neither side changes
+    metrics: Mapping[str, Mapping[str, Any]] = field(metadata=INLINE)
 
 
 def calibrate(scenes: int, takes: int, seed: int, bar: Bar) -> dict[str, Any]:

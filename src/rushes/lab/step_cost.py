@@ -17,7 +17,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -29,6 +29,7 @@ from rushes.lab.shapes import CAPTION, SHAPES, Shape
 from rushes.noise.draws import seeded
 from rushes.objectives.losses import ViewErrors, loss
 from rushes.objectives.terms import Term, TermBatch, collate, one_against_each
+from rushes.records import INLINE
 from rushes.training.batches import Batch
 from rushes.training.gradients import backward, measured_way, plain_errors, row_errors
 from rushes.training.loop import reference_errors
@@ -38,7 +39,16 @@ PEAKS = ("sft", "pair_bank", "pair", "pair_naive")  # of these the peak is measu
 Steps = Mapping[str, Callable[[], object]]
 
 
-def bench_step(rounds: int, device: str = "cpu", names: Sequence[str] = ("tiny", "mid")) -> dict[str, Any]:
+@dataclass(frozen=True)
+class StepBench:
+    """Costs of training steps on this machine."""
+
+    # by shape: figures whose names end in their unit, `_s` seconds, `_peak_mib` 2^20 bytes, `_over_sft` a ratio
+    shapes: Mapping[str, Mapping[str, Any]] = field(metadata=INLINE)
+    machine: str  # device, threads and version of torch
+
+
+def bench_step(rounds: int, device: str = "cpu", names: Sequence[str] = ("tiny", "mid")) -> StepBench:
     """Seconds, peak MiB and ratios to the supervised step, a table per shape.
 
     Args:
@@ -56,11 +66,11 @@ def bench_step(rounds: int, device: str = "cpu", names: Sequence[str] = ("tiny",
         raise ValueError(f"--shape: no shape {unknown[0]!r}; there is {', '.join(SHAPES)}")
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError(f"--device {device}: torch sees no GPU; leave --device away, or install a build with CUDA")
-    facts: dict[str, Any] = {}
+    tables: dict[str, dict[str, Any]] = {}
     for name in names:
-        facts[name] = _shape(SHAPES[name], rounds if name == "tiny" else -(-rounds // 3), torch.device(device))
+        tables[name] = _shape(SHAPES[name], rounds if name == "tiny" else -(-rounds // 3), torch.device(device))
     where = torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.machine()
-    return {**facts, "machine": f"{where}, {torch.get_num_threads()} threads, torch {torch.__version__}"}
+    return StepBench(tables, f"{where}, {torch.get_num_threads()} threads, torch {torch.__version__}")
 
 
 def _shape(shape: Shape, rounds: int, device: torch.device) -> dict[str, Any]:
@@ -208,12 +218,9 @@ class _Bench:
         return peak / 2**20, took
 
 
-def bench_lines(facts: Mapping[str, Any]) -> list[str]:
+def bench_lines(result: StepBench) -> list[str]:
     """The tables as text."""
     lines = []
-    for name, table in facts.items():
-        if isinstance(table, Mapping):
-            lines += [f"{name}:", *(f"  {key}: {value}" for key, value in table.items())]
-        else:
-            lines.append(f"{name}: {table}")
-    return lines
+    for name, table in result.shapes.items():
+        lines += [f"{name}:", *(f"  {key}: {value}" for key, value in table.items())]
+    return [*lines, f"machine: {result.machine}"]

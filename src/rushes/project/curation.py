@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import rushes
 from rushes.config.curation import StageName
@@ -17,18 +17,63 @@ from rushes.curate import engines, funnel
 from rushes.curate.base import Engine, Stage, make_stage
 from rushes.curate.summary import Funnel
 from rushes.files import write_json
+from rushes.footage.ingest import Imported
 from rushes.judges.build import ANSWERS
 from rushes.judges.endpoint import EndpointError
 from rushes.project.project import Project
-from rushes.records import Clip, now, stable_hash
+from rushes.project.review_page import ScenarioProgress
+from rushes.records import INLINE, Clip, now, plain, stable_hash
 from rushes.report.card import CARD, RESULT, write_card
 from rushes.store.database import Store
 
 EngineName = Literal["local", "ray"]
-Facts = dict[str, Any]
 
 
-def curate(project: Project, *, dry_run: bool = False, engine: EngineName = "local", jobs: int = 0) -> Facts:
+@dataclass(frozen=True)
+class NamedClip:
+    """A clip that the funnel gives as an example."""
+
+    source: str
+    caption: str
+    media: str  # content hash
+    split: str  # "train" or "eval"
+
+
+@dataclass(frozen=True)
+class SetSize:
+    """The clips that are in the set."""
+
+    train: int
+    eval: int
+    seconds: float
+    digest: str  # of all files, captions and splits
+
+
+@dataclass(frozen=True)
+class CurationResult:
+    """What curation did, as reports/curation.json has it."""
+
+    funnel: Funnel = field(metadata=INLINE)
+    named: Mapping[str, NamedClip]  # by id
+    set: SetSize
+    licence: str
+    stages: tuple[str, ...]
+    settings_hash: str
+    version: str  # of Rushes
+    made_at: str  # ISO 8601, UTC
+
+
+@dataclass(frozen=True)
+class CurateResult:
+    """A curation, and what was imported before it."""
+
+    curation: CurationResult = field(metadata=INLINE)
+    imported: Imported | None  # null = the clips were there
+    card: Path | None = None  # Markdown; null = a dry run
+    scenarios: tuple[ScenarioProgress, ...] | None = None  # null = no scenario has a quota, or a dry run
+
+
+def curate(project: Project, *, dry_run: bool = False, engine: EngineName = "local", jobs: int = 0) -> CurationResult:
     """Take all clips through the funnel, decide, and write reports/curation.json and the data card.
 
     In a dry run all is measured and told, nothing decided or written. `jobs` workers; 0 = one for each processor.
@@ -44,23 +89,22 @@ def curate(project: Project, *, dry_run: bool = False, engine: EngineName = "loc
         _say_costs(project, stages)
     made = settings_hash(settings.curate)
     done = funnel.run(store, stages, _engine(engine, jobs), project.timed, settings=made, dry_run=dry_run)
-    facts = _told(store, settings, done)
+    result = _result(store, settings, done)
     if not dry_run:
         path = store.project / RESULT
         path.parent.mkdir(exist_ok=True)
-        write_json(path, facts)
+        write_json(path, plain(result))
         write_card(store)
-        facts["card"] = str(store.project / CARD)
-    return facts
+    return result
 
 
-def not_ready(store: Store, facts: Mapping[str, Any]) -> str:
+def not_ready(store: Store, clips: int) -> str:
     """What a project lacks for `rushes run` once its clips are chosen, in a sentence; "" = nothing."""
     sides = Counter(clip.split for clip in store.stream_set())
     train, held_out = sides["train"], sides["eval"]
     what = "lower the thresholds in [curate], or add footage"
     if not train + held_out:
-        return f"no clip of {facts['clips']} is left, see the table and {CARD}: {what}"
+        return f"no clip of {clips} is left, see the table and {CARD}: {what}"
     if not train:
         return f"no clip is left to train on, and {held_out} to evaluate on: {what}"
     if not held_out:
@@ -92,26 +136,26 @@ def _say_costs(project: Project, stages: list[Stage | funnel.Skipped]) -> None:
             project.say(f"{stage.name}: at most {stage.calls(clips)} requests to its model, for all {clips} clips")
 
 
-def _told(store: Store, settings: Settings, done: Funnel) -> Facts:
-    """The funnel as plain values, with what is known of the clips that it names and of the set that is left."""
+def _result(store: Store, settings: Settings, done: Funnel) -> CurationResult:
+    """The funnel with the clips that it names and the set that is left."""
     named = {
         example.clip
         for each in done.passages
         for example in (*each.examples, *(e for edge in each.edges for e in (*edge.inside, *edge.outside)))
     }
-    return {
-        **asdict(done),
-        "named": {id: _named(store, id) for id in sorted(named)},
-        "set": _set(store),
-        "licence": settings.curate.licence,
-        "stages": list(settings.curate.stages),
-        "settings_hash": settings_hash(settings.curate),
-        "version": rushes.__version__,
-        "made_at": now(),
-    }
+    return CurationResult(
+        done,
+        named={id: _named(store, id) for id in sorted(named)},
+        set=_set(store),
+        licence=settings.curate.licence,
+        stages=tuple(settings.curate.stages),
+        settings_hash=settings_hash(settings.curate),
+        version=rushes.__version__,
+        made_at=now(),
+    )
 
 
-def _set(store: Store) -> Facts:
+def _set(store: Store) -> SetSize:
     """How large the set is, and a digest of all its files, captions and splits."""
     sides, seconds, rows = Counter[str](), 0.0, []
     for clip in store.stream_set():
@@ -119,10 +163,10 @@ def _set(store: Store) -> Facts:
         seconds += clip.frames / clip.fps if clip.frames > 1 else 0.0
         rows.append((clip.media, clip.caption, clip.split))
     digest = stable_hash(sorted(rows), 64)
-    return {"train": sides["train"], "eval": sides["eval"], "seconds": round(seconds, 2), "digest": digest}
+    return SetSize(sides["train"], sides["eval"], round(seconds, 2), digest)
 
 
-def _named(store: Store, id: str) -> dict[str, Any]:
+def _named(store: Store, id: str) -> NamedClip:
     clip = store.get(id)
     assert isinstance(clip, Clip), id
-    return {"source": clip.source, "caption": clip.caption, "media": clip.media, "split": clip.split}
+    return NamedClip(clip.source, clip.caption, clip.media, clip.split)

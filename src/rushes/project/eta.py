@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
 
 from rushes.config.tables import Settings
-from rushes.evaluate.levels import LEAST_CLIPS, MEASURES, propose, summarise, warnings_of
+from rushes.evaluate.levels import LEAST_CLIPS, MEASURES, Level, propose, summarise, warnings_of
 from rushes.judges.base import Judge
 from rushes.judges.build import judge_of
 from rushes.noise.paths import NoisePath
@@ -15,16 +17,53 @@ from rushes.project.labels import PROBE_PAIRS
 from rushes.project.probes import draw_sheets, make_probes, measure_probes
 from rushes.project.project import Project
 from rushes.records import Clip, stable_hash
+from rushes.stats import Interval
 from rushes.store.annotators import HUMAN, labels_to_train_on
 from rushes.store.database import Store
 
-Facts = dict[str, Any]
 LEVELS = (0.60, 0.70, 0.80, 0.88, 0.94, 0.97)
 LEAST_LEVELS = 5
 CLIPS = 16  # training clips that pairs are made of, where nobody says how many
 
 
-def eta_of_project(project: Project, levels: Sequence[float] = (), clips: int = CLIPS) -> Facts:
+@dataclass(frozen=True)
+class EtaLevel:
+    """Guided pairs of one level, or free takes; null = not measured. 95 % intervals are over clips."""
+
+    eta: float  # share of noise that the pairs start from; 1 = free takes
+    free: bool  # free takes
+    judged: int  # pairs that have labels
+    motion_agreement: float | None  # how alike the members of a pair move, 1 = alike
+    motion_agreement_interval: tuple[float, float] | None
+    faults_left: float | None  # share of the free takes' faults
+    faults_left_interval: tuple[float, float] | None
+    tied_pairs: float | None  # share of the judged pairs whose segments all tie
+    tied_pairs_interval: tuple[float, float] | None
+    mixed_pairs: float | None  # share of the judged pairs in which each side wins a segment
+    mixed_pairs_interval: tuple[float, float] | None
+    sheet: Path  # picture of a few pairs
+
+
+@dataclass(frozen=True)
+class EtaResult:
+    """What guided pairs teach at several noise levels, and the range that follows."""
+
+    by: str  # judge, or "human:"
+    faults_by: str | None  # metric, or judge, that counts faults; null = nobody
+    clips: int  # training clips that pairs are made of
+    levels: tuple[EtaLevel, ...]
+    proposed: tuple[float, float] | None  # range for generate.eta; null = none will do
+    warnings: tuple[str, ...]
+
+
+def _row(level: Level, sheet: Path) -> EtaLevel:
+    measures: dict[str, Interval | None] = {name: getattr(level, name) for name in MEASURES}
+    values = {name: each.value if each else None for name, each in measures.items()}
+    ends = {f"{name}_interval": (each.low, each.high) if each else None for name, each in measures.items()}
+    return EtaLevel(eta=level.eta, free=level.free, judged=level.judged, sheet=sheet, **values, **ends)  # type: ignore[arg-type]
+
+
+def eta_of_project(project: Project, levels: Sequence[float] = (), clips: int = CLIPS) -> EtaResult:
     """Measure guided pairs at several levels and free takes beside them, and propose `generate.eta`.
 
     Args:
@@ -50,14 +89,14 @@ def eta_of_project(project: Project, levels: Sequence[float] = (), clips: int = 
     warnings = warnings_of(found, proposed) if labelled else [_ask_people(project)]
     if labelled and len(chosen) < min(clips, LEAST_CLIPS):
         warnings.append(f"the project has {len(chosen)} training clips, and {clips} were asked for")
-    return {
-        "by": judge.name if judge else HUMAN,
-        "faults_by": project.meter.headline or judge.name if judge else None,
-        "clips": len(chosen),
-        "levels": [{**level.written(), "sheet": str(sheets[level.eta])} for level in found],
-        "proposed": list(proposed) if proposed else None,
-        "warnings": warnings,
-    }
+    return EtaResult(
+        by=judge.name if judge else HUMAN,
+        faults_by=project.meter.headline or judge.name if judge else None,
+        clips=len(chosen),
+        levels=tuple(_row(level, sheets[level.eta]) for level in found),
+        proposed=proposed,
+        warnings=tuple(warnings),
+    )
 
 
 def _check_segments(settings: Settings) -> None:
@@ -158,24 +197,24 @@ def _ask_people(project: Project) -> str:
     )
 
 
-def in_words(facts: Facts) -> list[str]:
+def in_words(result: EtaResult) -> list[str]:
     """A line for each level, what is proposed, and what speaks against it."""
     heads = ("motion agreement", "faults left", "wholly tied", "mixed")
     lines = ["eta    " + "".join(f"{head:<22}" for head in heads) + "sheet"]
-    for row in facts["levels"]:
-        cells = "".join(f"{_cell(row[name], row[f'{name}_interval']):<22}" for name in MEASURES)
-        lines.append(f"{'free' if row['free'] else format(row['eta'], '.4g'):<7}{cells}{row['sheet']}")
-    faults = f", faults by {facts['faults_by']}" if facts["faults_by"] else ""
-    lines.append(f"by {facts['by']}{faults}, {facts['clips']} clips; 95 % intervals over clips")
-    lines += [f"! {line}" for line in facts["warnings"]]
-    if facts["proposed"]:
-        low, high = facts["proposed"]
+    for row in result.levels:
+        cells = "".join(f"{_cell(getattr(row, name), getattr(row, f'{name}_interval')):<22}" for name in MEASURES)
+        lines.append(f"{'free' if row.free else format(row.eta, '.4g'):<7}{cells}{row.sheet}")
+    faults = f", faults by {result.faults_by}" if result.faults_by else ""
+    lines.append(f"by {result.by}{faults}, {result.clips} clips; 95 % intervals over clips")
+    lines += [f"! {line}" for line in result.warnings]
+    if result.proposed:
+        low, high = result.proposed
         lines.append(f"proposed: --set generate.eta=[{low:g},{high:g}]")
     return lines
 
 
-def _cell(value: float | None, interval: list[float | None] | None) -> str:
+def _cell(value: float | None, interval: tuple[float, float] | None) -> str:
     if value is None or interval is None:
         return "unknown"
-    low, high = ("?" if end is None else f"{end:.2f}" for end in interval)
+    low, high = (f"{end:.2f}" if math.isfinite(end) else "?" for end in interval)
     return f"{value:.2f} [{low}, {high}]"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from rushes.backbones.stills import StillMaker
 from rushes.footage import preflight_costs, preflight_text
@@ -21,9 +20,24 @@ from rushes.formats.listing import find_bench, find_footage
 from rushes.media.images import write_image
 from rushes.project.comparisons import per_clip
 from rushes.project.project import Project, load_model
-from rushes.records import Clip, stable_hash
+from rushes.records import INLINE, Clip, stable_hash
 
-Facts = dict[str, Any]
+
+@dataclass(frozen=True)
+class PreflightResult:
+    """What an import would take, and what each choice of length costs."""
+
+    summary: preflight_costs.PreflightSummary = field(metadata=INLINE)
+    recipe: str
+    takes: int  # of each clip
+    comparisons_per_clip: int
+    held_out: int  # clips
+    comparisons: int  # to train on
+    comparisons_lost: Mapping[str, int]  # that refused files would have given at most, by reason
+    choices: tuple[preflight_costs.LengthChoice, ...]
+    on_refused: str  # footage.on_refused
+    file: Path  # the same with a row for each clip
+    fatal: tuple[str, ...]  # what would stop an import whatever the settings, a sentence each
 
 
 def import_footage(project: Project) -> Imported:
@@ -55,11 +69,11 @@ def import_footage(project: Project) -> Imported:
     return taken
 
 
-def preflight(project: Project) -> tuple[Facts, list[str]]:
+def preflight(project: Project) -> tuple[PreflightResult, list[str]]:
     """What an import would take, trim, resample, crop and refuse, and what each choice of length costs.
 
     Returns:
-        The facts, which are kept as preflight.json with a row for each clip, and the same as lines.
+        The result, which is also written as preflight.json with a row for each clip, and the same as lines.
 
     Raises:
         ValueError: no footage to look at, or settings that contradict.
@@ -78,41 +92,45 @@ def preflight(project: Project) -> tuple[Facts, list[str]]:
         def comparisons(clips: int) -> int:
             return each * (clips - held_out(clips))
 
-        facts: Facts = preflight_costs.summary(done, ask)
-        rows = preflight_costs.choices(done, ask, each, held_out)
-        lost = {reason: comparisons(facts["clips"] + count) - comparisons(facts["clips"])
-                for reason, count in facts["reasons"].items()}  # fmt: skip
-        facts |= {
-            "recipe": settings.train.recipe,
-            "takes": settings.generate.takes,
-            "comparisons_per_clip": each,
-            "held_out": held_out(facts["clips"]),
-            "comparisons": comparisons(facts["clips"]),
-            "comparisons_lost": lost,
-            "choices": rows,
-            "on_refused": table.on_refused,
+        summary = preflight_costs.summary(done, ask)
+        lost = {
+            reason: comparisons(summary.clips + count) - comparisons(summary.clips)
+            for reason, count in summary.reasons.items()
         }
-        path = preflight_text.write_review(project.store.project, done, ask, facts)
-        return {**facts, "file": str(path), "fatal": done.fatal}, _lines(done, ask, facts)
+        result = PreflightResult(
+            summary,
+            recipe=settings.train.recipe,
+            takes=settings.generate.takes,
+            comparisons_per_clip=each,
+            held_out=held_out(summary.clips),
+            comparisons=comparisons(summary.clips),
+            comparisons_lost=lost,
+            choices=tuple(preflight_costs.choices(done, ask, each, held_out)),
+            on_refused=table.on_refused,
+            file=project.store.project / preflight_text.FILE,
+            fatal=tuple(done.fatal),
+        )
+        preflight_text.write_review(project.store.project, done, ask, result)
+        return result, _lines(done, ask, result)
 
 
-def _lines(done: Preflight, ask: PreflightOptions, facts: Facts) -> list[str]:
-    each, size = facts["comparisons_per_clip"], ask.length
-    lines = [*preflight_text.table(done, ask), "", *preflight_text.summary_lines(facts)]
+def _lines(done: Preflight, ask: PreflightOptions, result: PreflightResult) -> list[str]:
+    each, size, clips = result.comparisons_per_clip, ask.length, result.summary.clips
+    lines = [*preflight_text.table(done, ask), "", *preflight_text.summary_lines(result.summary)]
     lines += [f"  {refused.source}: {refused.words}" for refused in done.refused[: preflight_text.MOST_ROWS]]
     lines += [f"  {line}" for line in done.fatal]
     lines += [
         "",
-        f"{facts['comparisons']} comparisons: {facts['clips'] - facts['held_out']} clips to train on, {each} each "
-        f"(recipe {facts['recipe']}, {facts['takes']} takes), {facts['held_out']} held out",
+        f"{result.comparisons} comparisons: {clips - result.held_out} clips to train on, {each} each "
+        f"(recipe {result.recipe}, {result.takes} takes), {result.held_out} held out",
     ]
-    lost = facts["comparisons_lost"]
+    lost = result.comparisons_lost
     if lost:
-        told_lost = ", ".join(f"{count} {reason}" for reason, count in lost.items())
-        lines.append(f"what is refused would have given {sum(lost.values())} more at most: {told_lost}")
+        reasons = ", ".join(f"{count} {reason}" for reason, count in lost.items())
+        lines.append(f"what is refused would have given {sum(lost.values())} more at most: {reasons}")
     lines += ["", "at other lengths (backbone.frames) and rates (backbone.fps), without what is refused for other "
               "reasons than its length; * = the settings'"]  # fmt: skip
-    return [*lines, *preflight_text.choice_lines(facts["choices"], (size.frames, size.fps))]
+    return [*lines, *preflight_text.choice_lines(result.choices, (size.frames, size.fps))]
 
 
 def _ask(project: Project) -> PreflightOptions:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rushes.config.tables import Settings
-from rushes.judges.audit import Audit, audit, findings, still_test
+from rushes.judges.audit import Audit, Still, audit, findings, still_test
 from rushes.judges.build import judge_of
 from rushes.media.read import read_video
 from rushes.metrics.base import Shot
@@ -19,7 +18,16 @@ from rushes.store.annotators import AGAIN, HUMAN, labels_to_train_on
 from rushes.store.database import Store
 
 
-def audit_project(folder: Path, settings: Settings, static: int, bar: Bar) -> dict[str, Any]:
+@dataclass(frozen=True)
+class JudgesResult:
+    """How far the judges of a project can be trusted."""
+
+    judges: tuple[Audit, ...]  # one for each judge, question and length of segments
+    static: Still | None  # what the judge of the settings makes of frozen clips; null = not asked
+    findings: tuple[str, ...]  # what stands out, a sentence each
+
+
+def audit_project(folder: Path, settings: Settings, static: int, bar: Bar) -> JudgesResult:
     """Audit all judges of a project; with `static` above 0 also show the judge of the settings that many frozen clips.
 
     Raises:
@@ -38,12 +46,13 @@ def audit_project(folder: Path, settings: Settings, static: int, bar: Bar) -> di
             with judge_of(settings, folder) as judge, bar("judges: frozen clips", static) as tick:
                 shots = _shots(store, settings, static, judge.size_px)
                 still = still_test(judge, shots, segment_s, lambda: tick(1))
-    return {
-        "judges": [asdict(one) for one in audits],
-        "static": asdict(still) if still else None,
-        "findings": findings(audits, still),
-        "lines": [*_lines(audits), *([_still_line(still)] if still else [])],
-    }
+    return JudgesResult(tuple(audits), still, tuple(findings(audits, still)))
+
+
+def in_words(result: JudgesResult) -> list[str]:
+    """A line for each judge, and what stands out."""
+    still = [_still_line(result.static)] if result.static else []
+    return [*_lines(result.judges), *still, "", *([f"! {line}" for line in result.findings] or ["nothing stands out"])]
 
 
 def _shots(store: Store, settings: Settings, count: int, size_px: tuple[int, int] | None) -> Iterator[Shot]:
@@ -72,7 +81,7 @@ def _lines(audits: Sequence[Audit]) -> list[str]:
     return lines
 
 
-def _still_line(still: Any) -> str:
+def _still_line(still: Still) -> str:
     wins = _words(still.frozen_wins)
     return (
         f"{still.judge}: {still.clips} clips, each frozen at four frames: the frozen one wins {wins}, {still.ties} ties"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rushes import plugins
 from rushes.backbones.base import BackboneSpec, LoadOptions
@@ -122,11 +121,32 @@ def _of_stages(base: Settings) -> dict[str, str]:
     }
 
 
-def sourced(preset: Preset, settings: Settings, overrides: Sequence[str]) -> dict[str, dict[str, Any]]:
+@dataclass(frozen=True)
+class InitResult:
+    """A new project of the embedded world or of footage."""
+
+    project: Path
+    settings: Path  # its rushes.toml
+    next: str  # command
+
+
+@dataclass(frozen=True)
+class ModelInitResult:
+    """A new project on a model of yours; without a folder its settings alone, and no file is written."""
+
+    model: str  # what the folder holds
+    notes: tuple[str, ...]  # what was assumed
+    settings: Mapping[str, Sourced]  # by their dotted paths
+    project: Path | None = None
+    file: Path | None = None  # its rushes.toml
+    next: str | None = None  # command
+
+
+def sourced(preset: Preset, settings: Settings, overrides: Sequence[str]) -> dict[str, Sourced]:
     """Each setting's value and source, by its dotted path, after overrides."""
     rows = dict(flat(settings.model_dump(mode="json")))
     return {
-        path: {"value": value, "source": GIVEN if given(overrides, path) else preset.sources.get(path, DEFAULT)}
+        path: Sourced(value, GIVEN if given(overrides, path) else preset.sources.get(path, DEFAULT))
         for path, value in rows.items()
     }
 

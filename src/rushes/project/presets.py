@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rushes.backbones.loading import backbone_table
 from rushes.config.tables import (
@@ -84,18 +84,26 @@ def tiny_train(name: str, recipe: Recipe) -> TrainSettings:
     return TrainSettings.model_validate({"recipe": name, **recipe.TINY})
 
 
-def recipe_table() -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class RecipeRow:
+    """A recipe that ships."""
+
+    name: str
+    paper: str
+    needs: tuple[str, ...]  # beside clips: `takes`, `labels`, ...
+    backbones: tuple[str, ...]  # families that it runs on
+
+
+def recipe_table() -> list[RecipeRow]:
     """Name, paper, needs and backbones of every recipe that ships."""
     recipes = {name: load_recipe(name) for name in recipe_names()}
     backbones = backbone_table()
     return [
-        {
-            "name": name,
-            "paper": recipe.PAPER,
-            "needs": list(recipe.NEEDS),
-            "backbones": [
-                b["name"] for b in backbones if "first_frame" not in recipe.NEEDS or "first_frame" in b["modes"]
-            ],
-        }
+        RecipeRow(
+            name,
+            recipe.PAPER,
+            tuple(recipe.NEEDS),
+            tuple(b.name for b in backbones if "first_frame" not in recipe.NEEDS or "first_frame" in b.modes),
+        )
         for name, recipe in recipes.items()
     ]

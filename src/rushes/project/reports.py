@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import rushes
 from rushes.config.tables import Settings, TrainSettings
@@ -15,7 +14,7 @@ from rushes.files import write_json
 from rushes.records import now, plain
 from rushes.report.page import write
 from rushes.store.database import Store
-from rushes.training.health import diagnoses
+from rushes.training.health import Diagnosis, diagnoses
 from rushes.training.history import read_history
 
 
@@ -68,8 +67,17 @@ def write_report(store: Store, settings: Settings, run: str = "") -> ReportResul
     return ReportResult(write(report, source.with_suffix(".html"), settings.report.max_mb))
 
 
-def health_of_run(project: Path, settings: Settings, run: str = "") -> dict[str, Any]:
-    """Steps so far and what is wrong, of a run that is finished or not.
+@dataclass(frozen=True)
+class HealthResult:
+    """How a run goes, finished or not."""
+
+    run: str
+    steps: int  # so far
+    diagnoses: tuple[Diagnosis, ...]  # what is wrong
+
+
+def health_of_run(project: Path, settings: Settings, run: str = "") -> HealthResult:
+    """Steps so far and what is wrong.
 
     Raises:
         ValueError: the run has no curves.
@@ -79,4 +87,4 @@ def health_of_run(project: Path, settings: Settings, run: str = "") -> dict[str,
     rows = read_history(path)
     if not rows:
         raise ValueError(f"{path} is not there, so run {run!r} has no curves yet; run `rushes train`")
-    return {"run": run, "steps": rows[-1]["step"], "diagnoses": [asdict(each) for each in diagnoses(rows)]}
+    return HealthResult(run, rows[-1]["step"], tuple(diagnoses(rows)))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -127,23 +127,47 @@ def _finite(bound: float) -> float | None:
     return bound if math.isfinite(bound) else None
 
 
-def progress_of(review: ReviewSession) -> dict[str, Any]:
-    """How far the review is: clips, those in the set, those that people decided, and each scenario; and it in lines."""
-    shelf, people = review.queue, review.people_at_work()
-    facts: dict[str, Any] = {
-        "clips": len(shelf.ids),
-        "in_set": shelf.size("kept"),
-        "decided_by_people": shelf.size("people"),
-        "people": people,
-        "scenarios": [count.as_json() for count in shelf.counts()],
-    }
-    told = ", ".join(f"{name} {count}" for name, count in people.items())
-    by = f"{facts['decided_by_people']} decided by people" + (f" ({told})" if told else "")
-    facts["lines"] = [f"{facts['clips']} clips, {facts['in_set']} in the set, {by}", *scenario_lines(shelf.counts())]
-    return facts
+@dataclass(frozen=True)
+class ScenarioProgress:
+    """How a scenario stands."""
+
+    name: str  # "" = clips of none
+    wanted: int | None  # clips; null = any number
+    in_footage: int  # clips
+    in_set: int  # clips
+    by_people: int  # clips in the set that a person decided on
+    missing: int  # clips that the set still lacks
 
 
-def scenario_lines(counts: Sequence[ScenarioCount]) -> list[str]:
+@dataclass(frozen=True)
+class ReviewProgress:
+    """How far the review of a project's clips is."""
+
+    clips: int
+    in_set: int
+    decided_by_people: int
+    people: Mapping[str, int]  # decisions by person
+    scenarios: tuple[ScenarioProgress, ...]
+
+
+def progress_of(review: ReviewSession) -> ReviewProgress:
+    """Clips, those in the set, those that people decided, and each scenario."""
+    queue = review.queue
+    scenarios = tuple(
+        ScenarioProgress(count.name, count.wanted, count.in_footage, count.in_set, count.by_people, count.missing)
+        for count in queue.counts()
+    )
+    return ReviewProgress(len(queue.ids), queue.size("kept"), queue.size("people"), review.people_at_work(), scenarios)
+
+
+def progress_lines(result: ReviewProgress) -> list[str]:
+    """The progress as lines."""
+    people = ", ".join(f"{name} {count}" for name, count in result.people.items())
+    by = f"{result.decided_by_people} decided by people" + (f" ({people})" if people else "")
+    return [f"{result.clips} clips, {result.in_set} in the set, {by}", *scenario_lines(result.scenarios)]
+
+
+def scenario_lines(counts: Sequence[ScenarioCount | ScenarioProgress]) -> list[str]:
     """A table of scenarios: clips wanted, found, in the set, kept by people, and missing; empty without scenarios."""
     if not any(count.name for count in counts):
         return []

@@ -160,8 +160,15 @@ def _judged(now: float, read: Proposal) -> str:
     return "which lies within"
 
 
-def leak_of_project(project: Project) -> tuple[leak.Leak, ...]:
+@dataclass(frozen=True)
+class LeakResult:
+    """How well plain features of clips tell winners from losers."""
+
+    features: tuple[leak.Leak, ...]
+
+
+def leak_of_project(project: Project) -> LeakResult:
     """What gives losers away in the comparisons that the project's recipe makes."""
     settings = project.settings.train
     comparisons = recipe_comparisons(project, load_recipe(settings.recipe), settings)[0]
-    return probe_leak(project, comparisons, run_folder(project, run_name(settings)))
+    return LeakResult(probe_leak(project, comparisons, run_folder(project, run_name(settings))))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,13 @@ def read_result(project: Path) -> dict[str, Any] | None:
     except ValueError as error:
         raise ValueError(f"{path}: not JSON ({error}); run `rushes curate`, which writes it again") from error
     return facts
+
+
+@dataclass(frozen=True)
+class CardResult:
+    """The data card of a project."""
+
+    card: Path  # Markdown; the page and the hashes lie beside it
 
 
 def write_card(store: Store) -> Path:

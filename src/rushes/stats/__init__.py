@@ -25,6 +25,7 @@ from rushes.stats.intervals import (
 )
 from rushes.stats.moderated import NOTHING, Prior, fit_prior, telling
 from rushes.stats.power import (
+    PowerResult,
     chance_to_see,
     detectable_difference,
     detectable_win_rate,
@@ -45,6 +46,7 @@ __all__ = [
     "Match",
     "Measure",
     "Outcome",
+    "PowerResult",
     "Prior",
     "StoppingDecision",
     "WinRate",

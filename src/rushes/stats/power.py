@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import brentq
@@ -10,6 +11,16 @@ from scipy.stats import binom, chi2, norm, t
 
 _MOST_PROMPTS = 10_000_000
 _QUANTILES = (np.arange(4000) + 0.5) / 4000
+
+
+@dataclass(frozen=True)
+class PowerResult:
+    """What a number of prompts can show; what was not asked for is null."""
+
+    prompts: int | None = None  # that it takes
+    chance: float | None = None  # of seeing the difference, 0 to 1
+    win_rate: float | None = None  # least that is seen, 0 to 1; null also where none is
+    standard_deviations: float | None = None  # least change of a metric that is seen
 
 
 def chance_to_see(difference: float, sd: float, prompts: int, *, level: float = 0.95) -> float:

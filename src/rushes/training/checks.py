@@ -141,6 +141,14 @@ def _given(view: View, latents: LatentStore) -> Tensor:
     return given
 
 
+@dataclass(frozen=True)
+class FolderCheck:
+    """A folder of latents that another program wrote."""
+
+    losers: int  # files that were read
+    problems: tuple[str, ...]  # of the losers that did not come as their winners did, a sentence each
+
+
 def check_folder(folder: Path) -> dict[str, str]:
     """Problem of each loser in a folder of latents as RealDPO's released trainer caches them; "" where there is none.
 

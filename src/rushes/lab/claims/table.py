@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from rushes.files import write_json, write_text
 from rushes.lab.claims.base import Claim, Hypothesis, Sighting
 from rushes.lab.claims.evidence import Evidence
 from rushes.lab.claims.verdict import Effect, Measured, Outcome, agree, effect, moderated, outcome, p_value
+from rushes.records import INLINE
 from rushes.stats import holm
 
 # The first judge's metrics and what the second one measures of the same thing.
@@ -40,6 +41,15 @@ class ObservedEffect:
     seeds: int
     right: int  # seeds whose curves were called so; for a healthy run, those that were called nothing
     others: tuple[str, ...]  # what else was said, by any seed
+
+
+@dataclass(frozen=True)
+class ReproduceResult:
+    """What of the papers' claims reproduced."""
+
+    table: Path  # Markdown
+    evidence: Path  # Parquet
+    answers: Mapping[str, str] = field(metadata=INLINE)  # outcome by `CLAIM/HYPOTHESIS`
 
 
 def rows(claims: Sequence[Claim], evidence: Evidence) -> list[Row]:

@@ -50,11 +50,10 @@ ONLY = {  # (importer, imported) -> the only modules of the imported room that t
 PURE = {"noise": {"torch", "numpy"}, "objectives": {"torch", "numpy"}}  # beside the standard library and the room
 BANNED_NAMES = {"utils", "util", "common", "helpers", "helper", "misc"}
 BANNED_VARIABLES = {"told", "found", "known", "said", "kept", "made", "one"}
-EXEMPT_ROOMS = {  # where such names are still to be replaced
-    *("cli", "inspect"),
-    *("project", "training"),
-}
 STORED_FIELDS = {"rushes.curate.summary": {"kept"}}  # attributes that files are written with
+SHARED_CLASSES = {"Options"}  # each recipe's own settings
+SHARED_MODULES = {"base", "app", "session"}  # what a room is built on; the two halves of the studio
+MIRRORS = ("rushes.cli.", "rushes.lab.claims.")  # files named after the room or the recipe that they are about
 MAX_FILE_LINES = 450
 MAX_FUNCTION_LINES = 60
 MAX_BY_PLACE = 5  # values that a constructor gets without their names
@@ -220,9 +219,26 @@ def bound_names(text: str) -> Iterator[tuple[str, int]]:
 
 def banned_variable_violations(sources: Sources) -> Iterator[str]:
     for name, text in sources.items():
-        for bound, line in bound_names(text) if room_of(name) not in EXEMPT_ROOMS else ():
+        for bound, line in bound_names(text):
             if bound.strip("_") in BANNED_VARIABLES - STORED_FIELDS.get(name, set()):
                 yield f"{name}:{line}: {bound!r} says nothing: name it after what it holds"
+
+
+def repeated_name_violations(sources: Sources) -> Iterator[str]:
+    """A class or a module whose name another has: a reader who looks for it finds the wrong one."""
+    classes: dict[str, list[str]] = {}
+    modules: dict[str, list[str]] = {}
+    packages = {name.rpartition(".")[0] for name in sources}
+    for name, text in sources.items():
+        if name not in packages and not name.startswith(MIRRORS):
+            modules.setdefault(name.rpartition(".")[2], []).append(name)
+        for node in tree_of(text).body:
+            if isinstance(node, ast.ClassDef):
+                classes.setdefault(node.name, []).append(name)
+    for what, names, allowed in (("class", classes, SHARED_CLASSES), ("module", modules, SHARED_MODULES)):
+        for name, places in names.items():
+            if len(places) > 1 and name not in allowed:
+                yield f"{places[0]}: {what} {name!r} is also in {', '.join(places[1:])}: give one of them another name"
 
 
 def size_violations(sources: Sources) -> Iterator[str]:
@@ -300,6 +316,7 @@ RULES: list[Callable[[Sources], Iterator[str]]] = [
     local_import_violations,
     name_violations,
     banned_variable_violations,
+    repeated_name_violations,
     size_violations,
     constructor_violations,
     dependency_violations,
@@ -354,7 +371,6 @@ CLEAN = {
     "rushes.project.stages": "import rushes.backbones.tiny\nfrom rushes import generate\n",
     "rushes.cli": "def train():\n    from rushes.project.stages import train_run\n",
     "rushes.stats": "\n" * MAX_FILE_LINES,
-    "rushes.training.watch": "found = known = 1\n",  # a room that is still exempt
     "rushes.edits": "print(found)\nfounder = one_line = 1\n",
     "rushes.records": "import json\n" + SIX_FIELDS + "Six(1, 2, 3, 4, 5, f=6)\nTwo(*pair)\nrange(*[1] * 6)\n",
 }
@@ -411,6 +427,8 @@ def test_clean_sources_pass() -> None:
         ({"rushes.label": "def _told(): ..."}, "'_told' says nothing"),
         ({"rushes.curate.summary": "kept = said = 0"}, "'said' says nothing"),
         ({"rushes.label": "import math as found"}, "'found' says nothing"),
+        ({"rushes.stats": "class A: ...", "rushes.label": "class A: ..."}, "class 'A' is also in rushes.label"),
+        ({"rushes.world": "", "rushes.world.rows": ""}, "module 'rows' is also in rushes.world.rows"),
         ({"rushes.stats": "\n" * (MAX_FILE_LINES + 1)}, f"{MAX_FILE_LINES + 1} lines"),
         (
             {"rushes.stats": "async def f():\n" + "    x = 1\n" * MAX_FUNCTION_LINES},

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from rushes import __version__
 from rushes.cli import main
-from rushes.config.files import load_settings
+from rushes.config.settings_files import load_settings
 from rushes.media.write import write_video
 from rushes.store.database import SCHEMA, Store
 
@@ -320,7 +320,7 @@ def test_settings_file_and_project_that_differ(tmp_path: Path, rushes: Rushes, r
 
 @pytest.mark.parametrize("example", sorted((REPOSITORY / "examples").glob("*.toml")), ids=lambda path: path.stem)
 def test_every_example_loads(example: Path) -> None:
-    from rushes.project.checks import check_settings
+    from rushes.project.settings_checks import check_settings
 
     check_settings(load_settings(example))
 

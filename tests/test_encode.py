@@ -13,7 +13,7 @@ from rushes import encode
 from rushes.backbones.tiny import TinyBackbone
 from rushes.config.tables import BackboneSettings
 from rushes.edits.rearrange import swap_ends
-from rushes.edits.render import flow
+from rushes.edits.renderings import flow
 from rushes.edits.words import CODEC
 from rushes.media.images import write_image
 from rushes.media.write import write_video

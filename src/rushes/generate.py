@@ -20,7 +20,7 @@ from rushes.backbones.base import Backbone, ReadsTogether
 from rushes.backbones.sampling import sample
 from rushes.backbones.steady import matched_colours, shared_noise
 from rushes.backbones.tiling import tiled
-from rushes.config.files import hashed_form
+from rushes.config.settings_files import hashed_form
 from rushes.config.tables import BackboneSettings, GenerateSettings
 from rushes.media.write import encode_bytes
 from rushes.noise.draws import seeded

@@ -13,7 +13,7 @@ import pytest
 from rushes.backbones.folders import Folder, read_folder
 from rushes.backbones.loading import backbone_names
 from rushes.backbones.model_defaults import (
-    Match,
+    ModelMatch,
     all_models,
     families,
     find_model,
@@ -117,7 +117,7 @@ def test_model_is_found_by_its_name_or_repository_without_a_network() -> None:
 def test_a_repository_is_known_by_the_former_name_of_its_owner(owner: str, name: str) -> None:
     repository = all_models()[name].repository.partition("/")[2]
     for spelt in (repository, repository.upper()):  # the hub takes any case
-        assert find_model(f"hub:{owner}/{spelt}") == Match(all_models()[name])
+        assert find_model(f"hub:{owner}/{spelt}") == ModelMatch(all_models()[name])
     assert not all_models()[name].is_at(f"hub:someone/{repository}") and not all_models()[name].is_at(repository)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rushes.caption.writers import by_model, by_rules, by_world
-from rushes.config.endpoint import EndpointSettings
+from rushes.config.model_endpoint import EndpointSettings
 from rushes.judges.base import evenly
 from rushes.judges.endpoint import ChatEndpoint
 from rushes.metrics.base import Shot

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rushes.config import curation
+from rushes.config import curate as curation
 from rushes.curate.fidelity import choose, make
 from rushes.curate.phenomena import GROUPS, group_score, question, total
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rushes.config.curation import DuplicatesSettings
+from rushes.config.curate import DuplicatesSettings
 from rushes.config.tables import Settings
 from rushes.curate.base import CurationEntry, CurationFinding
 from rushes.curate.duplicates import Copy, copies, make

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from rushes.config.curation import StageName
+from rushes.config.curate import StageName
 from rushes.curate import engines, funnel
 from rushes.curate.base import make_stage
 from rushes.curate.summary import Funnel

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rushes.evaluate.external import VBENCH_DIMENSIONS, Others, both, write_vbench, write_videophy
-from rushes.evaluate.folders import Folders, find_folders
+from rushes.evaluate.video_folders import Folders, find_folders
 
 
 @pytest.fixture

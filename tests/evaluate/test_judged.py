@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from rushes.evaluate.folders import Folders, find_folders
 from rushes.evaluate.judged import head_to_head, judge_all, rate_all, read_shot
+from rushes.evaluate.video_folders import Folders, find_folders
 from rushes.judges.build import metric_judge as make
 from rushes.judges.protocols import Duel
 from rushes.metrics.base import Shot

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rushes.evaluate.folders import Folders, find_folders
 from rushes.evaluate.judged import judge_folders
+from rushes.evaluate.video_folders import Folders, find_folders
 from rushes.media.write import write_video
 from rushes.progress import no_bar
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rushes.config.files import mapping_to_toml
+from rushes.config.settings_files import mapping_to_toml
 from rushes.evaluate.result import EvaluateResult, read_evaluation
 from rushes.evaluate.run_report import collect
 from rushes.media.write import encode_bytes

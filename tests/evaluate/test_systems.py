@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from rushes.evaluate.external import Others
-from rushes.evaluate.folders import Folders
 from rushes.evaluate.judged import Verdicts, judge_all
-from rushes.evaluate.systems import Asked, SystemsResult, evaluate_systems, no_judge
+from rushes.evaluate.systems import SystemsRequest, SystemsResult, evaluate_systems, no_judge
+from rushes.evaluate.video_folders import Folders
 from rushes.judges.build import metric_judge as make
 from rushes.media.write import write_video
 from rushes.progress import no_bar
@@ -53,7 +53,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(root: Path, out: Path, *ways: str, **more: Any) -> tuple[SystemsResult, dict[str, Any], dict[str, Any]]:
-    asked = Asked({way: root / way for way in ways}, out, root / "prompts.txt", **more)
+    asked = SystemsRequest({way: root / way for way in ways}, out, root / "prompts.txt", **more)
     result = evaluate_systems(asked, Others(), no_judge, no_bar)
     return result, json.loads((out / "table.json").read_text()), json.loads((out / "details.json").read_text())
 
@@ -90,7 +90,7 @@ def test_equal_systems_show_no_change_and_blur_is_seen(root: Path, tmp_path: Pat
     assert list(table["pairs"]) == ["plain|noisy", "plain|blurred", "noisy|blurred"]
     blurred = table["pairs"]["plain|blurred"]["sharpness"]
     assert blurred["high"] < 0 and blurred["tie"] == PROMPTS  # a level without a better direction wins nothing
-    copies = Asked({"one": root / "plain", "other": root / "plain"}, tmp_path / "copies", root / "prompts.txt")
+    copies = SystemsRequest({"one": root / "plain", "other": root / "plain"}, tmp_path / "copies", root / "prompts.txt")
     said = evaluate_systems(copies, Others(), no_judge, no_bar).verdicts["one|other"]
     assert said.startswith("No change shown: no metric tells other from one (6 pairs")
 
@@ -122,7 +122,7 @@ def test_missing_and_broken_videos_are_named(root: Path, tmp_path: Path) -> None
     for at in range(4):
         (broken / f"{at}.mp4").write_bytes((root / "noisy" / f"{at}.mp4").read_bytes())
     (broken / "3.mp4").write_bytes(b"no video")
-    asked = Asked({"plain": root / "plain", "broken": broken}, tmp_path / "out", root / "prompts.txt")
+    asked = SystemsRequest({"plain": root / "plain", "broken": broken}, tmp_path / "out", root / "prompts.txt")
     notes = evaluate_systems(asked, Others(), no_judge, no_bar).notes
     assert any("2 videos missing of broken: 4, 5." in note for note in notes)
     assert any(note.startswith("broken/3.mp4 could not be read") for note in notes)
@@ -139,7 +139,7 @@ def test_clips_of_another_shape_are_said(root: Path, tmp_path: Path) -> None:
     small.mkdir()
     for at in range(PROMPTS):
         write_video(small / f"{at}.mp4", clip(at, "plain")[:8, ::2, ::2], 4.0)
-    asked = Asked({"plain": root / "plain", "small": small}, tmp_path / "out")
+    asked = SystemsRequest({"plain": root / "plain", "small": small}, tmp_path / "out")
     notes = evaluate_systems(asked, Others(), no_judge, no_bar).notes
     assert any("differ in shape" in note and "32 x 24 px, 8 frames at 4 fps" in note for note in notes)
 
@@ -151,7 +151,7 @@ def test_seeds_give_diversity_and_stay_one_cluster(root: Path, tmp_path: Path) -
                 path = tmp_path / system / str(at) / f"{seed}.mp4"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes((root / way / f"{at}.mp4").read_bytes())
-    asked = Asked({name: tmp_path / name for name in "ab"}, tmp_path / "out")
+    asked = SystemsRequest({name: tmp_path / name for name in "ab"}, tmp_path / "out")
     evaluate_systems(asked, Others(), no_judge, no_bar)
     table = json.loads((tmp_path / "out" / "table.json").read_text())
     assert table["metrics"]["diversity"]["a"]["n"] == 3
@@ -164,7 +164,7 @@ def test_judges_are_in_the_report(root: Path, tmp_path: Path) -> None:
     def judge(folders: Folders, notes: list[str]) -> Verdicts:
         return judge_all(make("motion_speed", 0.0), folders, notes)
 
-    asked = Asked({way: root / way for way in ("plain", "frozen", "noisy")}, tmp_path, root / "prompts.txt")
+    asked = SystemsRequest({way: root / way for way in ("plain", "frozen", "noisy")}, tmp_path, root / "prompts.txt")
     evaluate_systems(asked, Others(), judge, no_bar)
     page = (tmp_path / "report.html").read_text()
     assert "Judged side by side" in page and "metric:motion_speed" in page
@@ -176,7 +176,9 @@ def test_judges_are_in_the_report(root: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_real_bench(short_bench: Path, tmp_path: Path) -> None:
     systems = {name: short_bench / name for name in ("pretrain", "realdpo")}
-    result = evaluate_systems(Asked(systems, tmp_path, short_bench / "prompts.txt"), Others(), no_judge, no_bar)
+    result = evaluate_systems(
+        SystemsRequest(systems, tmp_path, short_bench / "prompts.txt"), Others(), no_judge, no_bar
+    )
     table = json.loads((tmp_path / "table.json").read_text())
     assert result.notes == ()
     assert table["metrics"]["first_frame_fidelity"]["realdpo"]["n"] == 3

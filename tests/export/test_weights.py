@@ -14,7 +14,7 @@ from rushes.export.weights import export_weights
 from rushes.formats.exchange import Form, export_project, import_project
 from rushes.media.read import read_video
 from rushes.project import stages, training
-from rushes.project.project import Project, open_project
+from rushes.project.project import OpenProject, open_project
 from rushes.records import Candidate, Clip, Preference, Score
 from rushes.store.database import Store
 
@@ -22,15 +22,15 @@ from ..projects import Command, SmallProject
 
 
 @pytest.fixture
-def opened(finished: Path, tmp_path: Path, small: SmallProject) -> Project:
+def opened(finished: Path, tmp_path: Path, small: SmallProject) -> OpenProject:
     """A copy of the finished project."""
     return open_project(Path(shutil.copytree(finished, tmp_path / "project")), small.settings)
 
 
-def with_train(project: Project, **changes: object) -> Project:
+def with_train(project: OpenProject, **changes: object) -> OpenProject:
     settings: Settings = project.settings
     train = settings.train.model_copy(update=changes)
-    return Project(project.store, settings.model_copy(update={"train": train}))
+    return OpenProject(project.store, settings.model_copy(update={"train": train}))
 
 
 @pytest.mark.parametrize("form", ["parquet", "jsonl"])
@@ -56,7 +56,7 @@ def test_import_command_takes_exported_rows(
 
 @pytest.mark.parametrize("tune", ["full", "lora"])
 def test_exported_model_makes_the_same_samples_elsewhere(
-    tune: str, opened: Project, tmp_path: Path, small: SmallProject
+    tune: str, opened: OpenProject, tmp_path: Path, small: SmallProject
 ) -> None:
     project = with_train(opened, trainable=tune, name=tune, learning_rate=1e-3, lora_rank=4)
     training.train_run(project)
@@ -83,11 +83,11 @@ def test_exported_model_makes_the_same_samples_elsewhere(
         assert np.abs(made - frames(project, untrained[group])).mean() > 0.5
 
 
-def frames(project: Project, candidate: Candidate) -> NDArray[np.float64]:
+def frames(project: OpenProject, candidate: Candidate) -> NDArray[np.float64]:
     return read_video(project.store.media_path(candidate.media)).frames_FHWC.astype(np.float64)
 
 
-def test_model_that_did_not_change_is_refused(opened: Project, tmp_path: Path) -> None:
+def test_model_that_did_not_change_is_refused(opened: OpenProject, tmp_path: Path) -> None:
     project = with_train(opened, trainable="lora", name="still", steps=1, learning_rate=1e-30)
     training.train_run(project)
     with pytest.raises(ValueError, match="run 'still' changed no weight, so its export would be the base"):
@@ -95,9 +95,9 @@ def test_model_that_did_not_change_is_refused(opened: Project, tmp_path: Path) -
     assert list(tmp_path.glob("*.safetensors")) == []
 
 
-def test_run_of_another_base_is_refused(opened: Project, tmp_path: Path) -> None:
+def test_run_of_another_base_is_refused(opened: OpenProject, tmp_path: Path) -> None:
     path = export_weights(opened, "realdpo", tmp_path).path
     size = opened.settings.backbone.model_copy(update={"path": str(path)})
-    other = Project(opened.store, opened.settings.model_copy(update={"backbone": size}))
+    other = OpenProject(opened.store, opened.settings.model_copy(update={"backbone": size}))
     with pytest.raises(ValueError, match="started from other weights than \\[backbone\\] names now"):
         export_weights(other, "realdpo", tmp_path)

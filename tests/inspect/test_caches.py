@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from rushes.config.tables import Settings
 from rushes.inspect.caches import explain, verify
-from rushes.project.project import Project, open_project
+from rushes.project.project import OpenProject, open_project
 from rushes.project.stages import encode_missing
 from rushes.store.latents import LatentKey, _checksum
 
@@ -22,18 +22,18 @@ from ..projects import Command, SmallProject
 
 
 @pytest.fixture
-def opened(finished: Path, tmp_path: Path, small: SmallProject) -> Project:
+def opened(finished: Path, tmp_path: Path, small: SmallProject) -> OpenProject:
     """A copy of the finished project."""
     return open_project(Path(shutil.copytree(finished, tmp_path / "project")), small.settings)
 
 
-def changed(project: Project, table: str, **changes: Any) -> Project:
+def changed(project: OpenProject, table: str, **changes: Any) -> OpenProject:
     settings: Settings = project.settings
     new = getattr(settings, table).model_copy(update=changes)
-    return Project(project.store, settings.model_copy(update={table: new}))
+    return OpenProject(project.store, settings.model_copy(update={table: new}))
 
 
-def alter(project: Project, key: str) -> None:
+def alter(project: OpenProject, key: str) -> None:
     """Another latent under the same key, with a checksum that fits: no reading finds it."""
     for path in project.latents.folder.glob("*.safetensors"):
         with safe_open(path, framework="pt") as shard:
@@ -45,7 +45,7 @@ def alter(project: Project, key: str) -> None:
             save_file(tensors, path, about)
 
 
-def test_a_sound_cache_is_found_sound(opened: Project) -> None:
+def test_a_sound_cache_is_found_sound(opened: OpenProject) -> None:
     facts = verify(opened, share=1.0)
     assert facts.problems == () and facts.compared == facts.entries == len(opened.latents) > 10
     assert 1 <= verify(opened, share=0.05).compared < facts.compared
@@ -54,16 +54,16 @@ def test_a_sound_cache_is_found_sound(opened: Project) -> None:
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_an_entry_that_is_not_what_its_key_says_is_found(first: bool, opened: Project) -> None:
+def test_an_entry_that_is_not_what_its_key_says_is_found(first: bool, opened: OpenProject) -> None:
     key = min(key for key in opened.latents if key.endswith("/first") == first)
     alter(opened, key)
-    again = Project(opened.store, opened.settings)
+    again = OpenProject(opened.store, opened.settings)
     assert again.latents.verify() == ()  # it reads well
     (problem,) = verify(again, share=1.0).problems
     assert problem.startswith(f"latent of {key!r}: differs by 0.1 of its size from what the codec makes; delete ")
 
 
-def test_entries_whose_media_is_gone_are_counted(opened: Project) -> None:
+def test_entries_whose_media_is_gone_are_counted(opened: OpenProject) -> None:
     key = min(opened.latents)
     opened.store.media_path(key.partition("/")[0]).unlink()
     facts = verify(opened, share=1.0)
@@ -73,7 +73,7 @@ def test_entries_whose_media_is_gone_are_counted(opened: Project) -> None:
 @pytest.mark.parametrize(
     ("table", "change"), [("footage", {"fit": "stretch"}), ("backbone", {"fps": 12.0}), ("backbone", {"frames": 9})]
 )
-def test_a_stale_entry_is_rebuilt_and_never_used(table: str, change: dict[str, Any], opened: Project) -> None:
+def test_a_stale_entry_is_rebuilt_and_never_used(table: str, change: dict[str, Any], opened: OpenProject) -> None:
     clip = opened.store.clips("train")[0]
     before = explain(opened, clip.id)
     assert before.entries and set(before.entries.values()) == {"current"} and before.stale == {}
@@ -92,14 +92,14 @@ def test_a_stale_entry_is_rebuilt_and_never_used(table: str, change: dict[str, A
         assert made.shape != old.shape or not torch.equal(made, old)
 
 
-def test_other_weights_of_the_codec_make_all_stale(opened: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_weights_of_the_codec_make_all_stale(opened: OpenProject, monkeypatch: pytest.MonkeyPatch) -> None:
     here = opened.latents.fingerprint
     monkeypatch.setattr(type(opened.base), "codec_fingerprint", "of other weights")
-    other = Project(opened.store, opened.settings)
+    other = OpenProject(opened.store, opened.settings)
     assert list(explain(other).stale) == [here] and len(other.latents) == 0
 
 
-def test_subjects(opened: Project) -> None:
+def test_subjects(opened: OpenProject) -> None:
     clip, take = opened.store.clips("eval")[0], opened.store.candidates()[0]
     assert (explain(opened, take.id).entries or {})[take.media] in ("current", "missing")
     assert explain(opened, f"{clip.first_frame or clip.media}/first").entries != {}
@@ -107,7 +107,7 @@ def test_subjects(opened: Project) -> None:
         explain(opened, "nobody")
 
 
-def test_commands(opened: Project, command: Command) -> None:
+def test_commands(opened: OpenProject, command: Command) -> None:
     folder = opened.store.project
     sound = command("cache", "verify", folder, "--share", "0.2", "--json")
     assert sound.code == 0 and json.loads(sound.out.splitlines()[-1])["problems"] == []

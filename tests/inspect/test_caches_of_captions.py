@@ -16,7 +16,7 @@ from rushes.backbones.pipeline import DiffusersBackbone
 from rushes.backbones.texts import TextCache, _checksum
 from rushes.cli import main
 from rushes.inspect.caches import explain, verify
-from rushes.project.project import Project, open_project
+from rushes.project.project import OpenProject, open_project
 from rushes.project.stages import import_footage
 from rushes.project.training import train_run
 from rushes.records import Decision
@@ -26,7 +26,7 @@ from ..projects import Command, SmallProject, Stop
 
 
 @pytest.fixture
-def project(tmp_path: Path, small: SmallProject) -> Project:
+def project(tmp_path: Path, small: SmallProject) -> OpenProject:
     """A project with a small Wan, clips imported, nothing else."""
     with torch.random.fork_rng():
         model = write("wan", tmp_path / "model")
@@ -49,24 +49,24 @@ def project(tmp_path: Path, small: SmallProject) -> Project:
     return opened
 
 
-def entries_of(project: Project, subject: str) -> object:
+def entries_of(project: OpenProject, subject: str) -> object:
     texts = explain(project, subject).texts
     return texts and texts.entries
 
 
-def again(project: Project, **train: Any) -> Project:
+def again(project: OpenProject, **train: Any) -> OpenProject:
     """The project in a later start."""
     settings = project.settings
     new = settings.model_copy(update={"train": settings.train.model_copy(update=train)})
     return open_project(project.store.project, new)
 
 
-def texts(project: Project) -> TextCache:
+def texts(project: OpenProject) -> TextCache:
     assert isinstance(project.base, DiffusersBackbone) and project.base.texts is not None
     return project.base.texts
 
 
-def test_a_later_run_loads_no_text_encoder(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_later_run_loads_no_text_encoder(project: OpenProject, monkeypatch: pytest.MonkeyPatch) -> None:
     train_run(project)
     captions = {clip.caption for clip in project.store.clips("train")}
     kept = texts(project)
@@ -76,7 +76,7 @@ def test_a_later_run_loads_no_text_encoder(project: Project, monkeypatch: pytest
     assert train_run(again(project, name="second")).steps_now == 1
 
 
-def test_commands_tell_of_captions(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands_tell_of_captions(project: OpenProject, capsys: pytest.CaptureFixture[str]) -> None:
     def told(*arguments: object) -> str:
         with suppress(SystemExit):
             main([str(text) for text in arguments])
@@ -101,7 +101,7 @@ def test_commands_tell_of_captions(project: Project, capsys: pytest.CaptureFixtu
     assert f"{count} captions read, {count} encoded again and compared" in told("cache", "verify", folder, "--all")
 
 
-def test_an_entry_that_is_not_what_is_read_is_found(project: Project) -> None:
+def test_an_entry_that_is_not_what_is_read_is_found(project: OpenProject) -> None:
     train_run(project)
     kept, caption = texts(project), project.store.clips("train")[0].caption
     path = kept.path(caption)
@@ -119,7 +119,7 @@ def test_an_entry_that_is_not_what_is_read_is_found(project: Project) -> None:
     assert problem.startswith(f"{path}: torn or not a safetensors file")
 
 
-def test_another_text_encoder_makes_all_stale(project: Project) -> None:
+def test_another_text_encoder_makes_all_stale(project: OpenProject) -> None:
     train_run(project)
     before, clip = texts(project), project.store.clips("train")[0]
     (weights,) = Path(project.settings.backbone.path, "text_encoder").glob("*.safetensors")
@@ -130,7 +130,7 @@ def test_another_text_encoder_makes_all_stale(project: Project) -> None:
 
 
 @pytest.mark.slow
-def test_a_start_that_is_killed_leaves_whole_files(project: Project, command: Command, stop: Stop) -> None:
+def test_a_start_that_is_killed_leaves_whole_files(project: OpenProject, command: Command, stop: Stop) -> None:
     kept, count = texts(project), len({clip.caption for clip in project.store.clips("train")} | {""})
     killed = command("train", project.store.project, before=stop("/texts/", nth=2))
     assert killed.code == -9

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rushes.backbones.released import released_names
-from rushes.inspect.hardware import CARDS, HEAD, LEGEND, Costs, Row, page, rows_of
+from rushes.inspect.hardware import CARDS, HEAD, LEGEND, CardForecast, Costs, page, rows_of
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "hardware.md"
 
@@ -33,7 +33,7 @@ def test_the_page_is_what_is_forecast(name: str) -> None:
     check_order(rows)
 
 
-def check_order(rows: list[Row]) -> None:
+def check_order(rows: list[CardForecast]) -> None:
     """A larger card fits what a smaller one does; fewer bits and shorter clips take less."""
     for row in rows:
         assert [row.fits(card) for card in CARDS] == sorted(row.fits(card) for card in CARDS)

@@ -23,9 +23,9 @@ from rushes.inspect import part_costs as partcosts
 from rushes.inspect.dry_run import ClipShape, find_family
 from rushes.inspect.job_forecast import CODEC_SHARE, Machine, Model, forecast_job, model_of
 from rushes.inspect.part_costs import CodecCost, ReaderCost, codec_cost
-from rushes.inspect.planning import Asked, numbers_of, settings_of
+from rushes.inspect.planning import PlanRequest, numbers_of, settings_of
 from rushes.inspect.step_forecast import GIB
-from rushes.inspect.workload import SHARES, Numbers, Stage, held_out_of, workload
+from rushes.inspect.workload import SHARES, Numbers, StageWork, held_out_of, workload
 from rushes.project import jobs
 from rushes.project.eta import LEVELS
 from rushes.training import loop
@@ -120,7 +120,7 @@ def test_guided_takes_and_their_sweep_are_counted(
 
 def test_of_two_experts_each_has_a_guidance_of_its_own() -> None:
     """An expert whose scale is 1 is asked once a step."""
-    settings, folder = settings_of(Asked("wan2.2-t2v-a14b"), 1)
+    settings, folder = settings_of(PlanRequest("wan2.2-t2v-a14b"), 1)
     spec = blank(folder).spec
     changes = (
         {"guidance_scale": 4.0, "guidance_scale_2": 3.0},
@@ -140,7 +140,7 @@ def test_of_two_experts_each_has_a_guidance_of_its_own() -> None:
 
 def test_several_gpus_take_what_they_take_today() -> None:
     """Steps are shared; probes are gone through by each; takes are made by one."""
-    settings, folder = settings_of(Asked("wan2.1-t2v-1.3b"), 8)
+    settings, folder = settings_of(PlanRequest("wan2.1-t2v-1.3b"), 8)
     model = blank(folder)
     one, many = (workload(settings, Numbers(320, 64, n), model.spec, COST.latents) for n in (1, 8))
     assert many["train"].backward == (400 * 4,) * 8 and one["train"].backward == (400 * 8 * 4,)
@@ -167,7 +167,7 @@ def test_held_out_comparisons_are_those_that_training_holds_out(each: int, clips
 
 def test_hours_and_memory_are_what_stages_ask_for() -> None:
     codec = CodecCost(2 * GIB, 10e12, 20e12, 1e12, GIB, 3 * GIB)
-    settings, folder = settings_of(Asked("wan2.1-t2v-1.3b", takes=2), 1)
+    settings, folder = settings_of(PlanRequest("wan2.1-t2v-1.3b", takes=2), 1)
     model = replace(blank(folder), codec=codec, cost=replace(COST, sampling=4 * GIB), reader=ReaderCost(5 * GIB, 7e12))
     facts = forecast_job(model, settings, Numbers(320, 64), Machine(80, 100))
     takes = 320 * 2
@@ -187,17 +187,17 @@ def test_hours_and_memory_are_what_stages_ask_for() -> None:
 
 
 def test_stages_have_an_owner() -> None:
-    settings, folder = settings_of(Asked("wan2.1-t2v-1.3b", recipe="densedpo", bank=True), 1)
+    settings, folder = settings_of(PlanRequest("wan2.1-t2v-1.3b", recipe="densedpo", bank=True), 1)
     stages = workload(settings, Numbers(60, 12), blank(folder).spec, COST.latents)
     assert set(stages) <= set(SHARES) and {"eta", "bank", "probes"} <= set(stages)
-    assert all(isinstance(stage, Stage) for stage in stages.values())
+    assert all(isinstance(stage, StageWork) for stage in stages.values())
     assert stages["eta"].decoded == 16 * (2 * (len(LEVELS) + 1) + 1)
 
 
 @pytest.mark.slow
 def test_a_whole_job_of_wan() -> None:
     """2.4 s a forward pass: by hand 46 h of takes, 16 of training, 4.6 of probes, 9 of evaluation, 76 in all."""
-    settings, folder = settings_of(Asked("wan2.1-t2v-1.3b", takes=2), 1)
+    settings, folder = settings_of(PlanRequest("wan2.1-t2v-1.3b", takes=2), 1)
     facts = forecast_job(model_of(folder, settings), settings, numbers_of(settings, 400), Machine(24, 283 / 2.4))
     expected = {"generate": 46, "train": 16, "probes": 4.6, "evaluate": 9}
     assert {name: facts.hours[name] for name in expected} == pytest.approx(expected, rel=0.06)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rushes.config.endpoint import EndpointSettings
+from rushes.config.model_endpoint import EndpointSettings
 from rushes.config.tables import LabelSettings, Settings
 from rushes.judges.build import ANSWERS, judge_of
 from rushes.judges.build import metric_judge as make

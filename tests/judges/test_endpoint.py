@@ -15,7 +15,7 @@ import pytest
 import stamina
 from pydantic import BaseModel, ConfigDict
 
-from rushes.config.endpoint import EndpointSettings
+from rushes.config.model_endpoint import EndpointSettings
 from rushes.judges.endpoint import ChatEndpoint, EndpointError, data_url
 
 from ..fake_endpoint import Does, FakeEndpoint, serve, texts

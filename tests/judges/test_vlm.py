@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from rushes.config.endpoint import EndpointSettings
+from rushes.config.model_endpoint import EndpointSettings
 from rushes.judges.base import sampled
 from rushes.judges.endpoint import ChatEndpoint, EndpointError
 from rushes.judges.prompts import PROMPTS, Prompt

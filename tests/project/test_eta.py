@@ -269,7 +269,7 @@ def test_a_judge_without_scores_counts_segments_that_the_real_clip_wins(
 
     monkeypatch.setattr(probes, "_shot", shot)
     eyes = probes._Eyes(work, Sides())
-    assert eyes.look(probes.Probe(0.7, left, right, real)) == {"labels": [-1, 0, 0], "faults": 0.5}
+    assert eyes.look(probes.ProbePair(0.7, left, right, real)) == {"labels": [-1, 0, 0], "faults": 0.5}
     work.store.close()
 
 

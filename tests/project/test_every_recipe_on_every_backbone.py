@@ -27,12 +27,12 @@ from rushes.export.weights import export_weights
 from rushes.media.write import encode_bytes
 from rushes.objectives.losses import ViewErrors, loss
 from rushes.project.presets import recipe_table
-from rushes.project.project import Project, load_run, open_project, run_folder
+from rushes.project.project import OpenProject, load_run, open_project, run_folder
 from rushes.project.times import training_times
 from rushes.project.training import recipe_comparisons, train_run
 from rushes.records import Candidate, CandidateKind, CaptionRow, Clip, Preference, Score
 from rushes.store.database import Store
-from rushes.training import checks
+from rushes.training import comparison_checks as checks
 from rushes.training.batches import Draws, make_batch
 from rushes.training.gradients import plain_errors
 from rushes.training.history import read_history
@@ -132,7 +132,7 @@ def label(store: Store, frames: int) -> None:
 class Ground:
     """A model's project, and the pipeline of diffusers that reads the same folder."""
 
-    project: Project
+    project: OpenProject
     pipeline: Any
     first_frame: bool
     frames: NDArray[np.uint8]  # [T, H, W, 3] at the model's size
@@ -159,7 +159,7 @@ def settings_for(recipe: str) -> TrainSettings:
     return TrainSettings(recipe=recipe, options={**strong, **few}, held_out=0, shortcut_probe=0, **steps, **adapter)
 
 
-def loss_at_first_draw(project: Project, model: DiffusersBackbone) -> float:
+def loss_at_first_draw(project: OpenProject, model: DiffusersBackbone) -> float:
     """The training loss of a model against the base, on the comparison and at the draw of the first step."""
     train = project.settings.train
     recipe = load_recipe(train.recipe)

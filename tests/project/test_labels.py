@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from rushes.config.endpoint import EndpointSettings
-from rushes.config.files import SettingsError
+from rushes.config.model_endpoint import EndpointSettings
+from rushes.config.settings_files import SettingsError
 from rushes.config.tables import LabelSettings, Settings, TrainSettings
 from rushes.formats.preferences import media_needed
 from rushes.progress import no_bar
 from rushes.project import labels, runs, stages, training
 from rushes.project.judge_audit import audit_project
 from rushes.project.labeling_page import invitations, open_desk, plan_of
-from rushes.project.project import Project, open_project
+from rushes.project.project import OpenProject, open_project
 from rushes.project.settings import write_settings
 from rushes.records import plain
 from rushes.web.labeling.label_rows import LabelSubmission
@@ -26,7 +26,7 @@ from rushes.web.labeling.label_rows import LabelSubmission
 from ..fake_endpoint import Does, FakeEndpoint, serve
 from ..projects import SmallProject
 
-Make = Callable[..., Project]
+Make = Callable[..., OpenProject]
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def _settings(base: Settings, endpoint: dict[str, Any] | None = None, **label: A
 
 @pytest.fixture
 def make(guided: Path, tmp_path: Path, small: SmallProject) -> Make:
-    def build(endpoint: dict[str, Any] | None = None, **label: Any) -> Project:
+    def build(endpoint: dict[str, Any] | None = None, **label: Any) -> OpenProject:
         folder = tmp_path / "project"
         if not folder.exists():
             shutil.copytree(guided, folder)
@@ -66,7 +66,7 @@ def make(guided: Path, tmp_path: Path, small: SmallProject) -> Make:
     return build
 
 
-def label_all(project: Project, who: str, mark: int) -> int:
+def label_all(project: OpenProject, who: str, mark: int) -> int:
     """Label every pair that this person is given, all parts alike, as of the true left side."""
     count = 0
     with open_desk(project.store.project, project.settings) as desk:

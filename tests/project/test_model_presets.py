@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from rushes.backbones.base import LoadOptions
-from rushes.backbones.model_defaults import Match, Sourced, all_models
+from rushes.backbones.model_defaults import ModelMatch, Sourced, all_models
 from rushes.backbones.released import released, released_names
 from rushes.cli import main
-from rushes.config.files import load_settings
+from rushes.config.settings_files import load_settings
 from rushes.config.tables import (
     BackboneSettings,
     FootageSettings,
@@ -24,7 +24,6 @@ from rushes.config.tables import (
     TrainSettings,
 )
 from rushes.inspect.fitting import check_fits
-from rushes.project.checks import check_settings
 from rushes.project.defaults import left_out, with_model_defaults, with_values
 from rushes.project.model_presets import (
     DEFAULT,
@@ -39,6 +38,7 @@ from rushes.project.model_presets import (
 )
 from rushes.project.project import open_project
 from rushes.project.settings import adopt, flat, read_settings, write_settings
+from rushes.project.settings_checks import check_settings
 from rushes.training.recipe import load_recipe, published, recipe_names
 
 from ..backbones.tiny_pipelines import write
@@ -63,7 +63,7 @@ def wan(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def preset_of(name: str, recipe: str, **clip: Any) -> Preset:
     """What init makes for a released configuration."""
-    match = Match(all_models()[name])
+    match = ModelMatch(all_models()[name])
     return folder_preset(match, released(name), f"hub:{match.model.repository}", recipe, **clip)
 
 
@@ -134,7 +134,7 @@ def test_clip_that_the_model_cannot_take_is_refused_with_the_nearest(
 
 
 def test_papers_range_of_times_leaves_no_expert_untrained() -> None:
-    match, folder = Match(all_models()["wan2.2-t2v-a14b"]), released("wan2.2-t2v-a14b")
+    match, folder = ModelMatch(all_models()["wan2.2-t2v-a14b"]), released("wan2.2-t2v-a14b")
     preset = folder_preset(match, folder, "hub:x/y", "realdpo")
     assert preset.settings.train.t_high == 1.0
     assert "would leave the high-noise expert untrained" in preset.notes[0]
@@ -149,7 +149,7 @@ def test_size_and_length_may_be_given() -> None:
 
 def test_lengths_are_rounded_to_the_nearest() -> None:
     name = "wan2.1-t2v-1.3b"
-    spec = family_of(Match(all_models()[name])).spec(released(name), LoadOptions())
+    spec = family_of(ModelMatch(all_models()[name])).spec(released(name), LoadOptions())
     assert [nearest_length(spec, frames) for frames in (0, 1, 3, 4, 81, 84)] == [1, 1, 1, 5, 81, 85]
 
 
@@ -252,7 +252,7 @@ def test_init_says_once_what_is_not_done_as_the_models_pipeline_does_it(
 
 def fits(gpu: str, frames: int, quantize: str = "none") -> None:
     """With one of its blocks, as what that keeps while it is computed again decides."""
-    match, folder = Match(all_models()["cogvideox-1.5-5b"]), released("cogvideox-1.5-5b")
+    match, folder = ModelMatch(all_models()["cogvideox-1.5-5b"]), released("cogvideox-1.5-5b")
     network = {**folder.config("transformer"), "num_layers": 1}
     folder = replace(folder, configs={**folder.configs, "transformer": network})
     settings = folder_preset(match, folder, "hub:x/y", "sft", frames=frames).settings

@@ -13,7 +13,7 @@ import pytest
 from rushes.config.tables import CaptionSettings, Settings
 from rushes.project import negatives, stages, training
 from rushes.project.presets import tiny_train
-from rushes.project.project import Project, open_project
+from rushes.project.project import OpenProject, open_project
 from rushes.training.recipe import load_recipe
 
 from ..fake_endpoint import Does, FakeEndpoint, serve, texts
@@ -49,7 +49,7 @@ def test_one_command_makes_all_that_the_recipe_needs(
 
 
 @pytest.fixture
-def project(small: SmallProject, tmp_path: Path) -> Iterator[Project]:
+def project(small: SmallProject, tmp_path: Path) -> Iterator[OpenProject]:
     """A project with clips and takes, and nobody to write captions."""
     opened = open_project(tmp_path / "p", settings_of(small, "physhpo"))
     with closing(opened.store):
@@ -58,12 +58,12 @@ def project(small: SmallProject, tmp_path: Path) -> Iterator[Project]:
         yield opened
 
 
-def with_captions(project: Project, **changes: Any) -> Project:
+def with_captions(project: OpenProject, **changes: Any) -> OpenProject:
     update = {"caption": CaptionSettings(**changes)}
-    return Project(project.store, project.settings.model_copy(update=update))
+    return OpenProject(project.store, project.settings.model_copy(update=update))
 
 
-def test_each_thing_that_is_lacking_is_named_with_its_command(project: Project) -> None:
+def test_each_thing_that_is_lacking_is_named_with_its_command(project: OpenProject) -> None:
     with pytest.raises(ValueError) as refused:
         training.train_run(project)
     text = str(refused.value)
@@ -74,7 +74,7 @@ def test_each_thing_that_is_lacking_is_named_with_its_command(project: Project) 
         training.train_run(project)
 
 
-def test_nobody_and_nothing_to_write_about_are_named(project: Project, tmp_path: Path) -> None:
+def test_nobody_and_nothing_to_write_about_are_named(project: OpenProject, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"caption\.by: nobody is named to write captions"):
         negatives.wrong_captions(project)
     bare = open_project(tmp_path / "bare", project.settings.model_copy(update={"caption": CaptionSettings(by="world")}))
@@ -88,7 +88,7 @@ def test_nobody_and_nothing_to_write_about_are_named(project: Project, tmp_path:
         assert negatives.wrong_captions(bare).written == 6
 
 
-def test_captions_are_about_the_take_that_is_most_alike_or_about_all(project: Project) -> None:
+def test_captions_are_about_the_take_that_is_most_alike_or_about_all(project: OpenProject) -> None:
     result = negatives.wrong_captions(with_captions(project, by="world"))
     assert result == negatives.CaptionResult("world", written=6, there=0, unchanged=0)
     alike = {score.subject: score.value for score in project.store.scores(metric="likeness")}
@@ -101,7 +101,7 @@ def test_captions_are_about_the_take_that_is_most_alike_or_about_all(project: Pr
     assert (result.written, result.there) == (6, 6)
 
 
-def test_a_model_behind_an_endpoint_writes(project: Project) -> None:
+def test_a_model_behind_an_endpoint_writes(project: OpenProject) -> None:
     def answer(request: dict[str, Any]) -> Does:
         true = texts(request).split("is:\n")[1].split("\n")[0]
         return Does(json.dumps({"caption": true if "rope" in true else f"{true} backwards"}))
@@ -118,7 +118,7 @@ def test_a_model_behind_an_endpoint_writes(project: Project) -> None:
 
 
 def test_clips_that_edits_do_not_change_are_counted_and_left_out(
-    project: Project, monkeypatch: pytest.MonkeyPatch
+    project: OpenProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Levels by themselves: a still clip's ends can be swapped and its flow drawn, and nothing is different."""
     recipe = load_recipe("physhpo")

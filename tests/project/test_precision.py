@@ -13,7 +13,7 @@ from rushes.backbones.wan import load
 from rushes.config.tables import BackboneSettings, Settings, TrainSettings
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.terms import Term
-from rushes.project.project import Project, precision_of
+from rushes.project.project import OpenProject, precision_of
 from rushes.records import Run
 from rushes.store.database import Store
 from rushes.store.latents import LatentStore
@@ -30,13 +30,13 @@ def after(settings: TrainSettings, run: str) -> TrainSettings:
     return settings.model_copy(update={"init_from": run})
 
 
-def project_with(folder: Path, runs: dict[str, TrainSettings], dtype: Precision = "auto") -> Project:
+def project_with(folder: Path, runs: dict[str, TrainSettings], dtype: Precision = "auto") -> OpenProject:
     store = Store.create(folder)
     settings = Settings(backbone=BackboneSettings(dtype=dtype))
     for name, trained in runs.items():
         kept = settings.model_copy(update={"train": trained}).model_dump(mode="json")
         store.add([Run(name, name, trained.recipe, "wan", "base", name, 0, 1, 0.0, kept, "x")])
-    return Project(store, settings)
+    return OpenProject(store, settings)
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from rushes.config.files import validate_table
-from rushes.project.checks import check_settings
+from rushes.config.settings_files import validate_table
 from rushes.project.presets import preset, recipe_table
+from rushes.project.settings_checks import check_settings
 from rushes.training.recipe import load_recipe, recipe_names
 
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from rushes.config.files import SettingsError
+from rushes.config.settings_files import SettingsError
 from rushes.config.tables import Settings
 from rushes.export.weights import export_weights
 from rushes.noise.draws import TimeDraw
-from rushes.project.project import Project, find_run, load_run, load_start, open_project
+from rushes.project.project import OpenProject, find_run, load_run, load_start, open_project
 from rushes.project.stages import import_footage
 from rushes.project.training import train_run
 from rushes.training.bank import open_bank
@@ -23,7 +23,7 @@ from ..projects import SmallProject
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory, small: SmallProject) -> Project:
+def project(tmp_path_factory: pytest.TempPathFactory, small: SmallProject) -> OpenProject:
     """Of which a run trained an adapter over a Wan in 4 bits."""
     folder = tmp_path_factory.mktemp("quantized")
     with torch.random.fork_rng():
@@ -60,7 +60,7 @@ def changed(settings: Settings, **tables: dict[str, Any]) -> Settings:
     return settings.model_copy(update=update)
 
 
-def test_a_run_is_loaded_and_exported(project: Project, tmp_path: Path) -> None:
+def test_a_run_is_loaded_and_exported(project: OpenProject, tmp_path: Path) -> None:
     run = load_run(project, "sft")
     assert run.fingerprint == find_run(project, "sft").made_by != project.base.fingerprint
     wrote = export_weights(project, "sft", tmp_path)
@@ -68,7 +68,7 @@ def test_a_run_is_loaded_and_exported(project: Project, tmp_path: Path) -> None:
     assert wrote.difference < 1e-4
 
 
-def test_other_bits_are_other_weights(project: Project) -> None:
+def test_other_bits_are_other_weights(project: OpenProject) -> None:
     """For runs, the takes that they are compared with, and the bank."""
     names = set()
     for bits in ("none", "8bit", "4bit"):
@@ -85,7 +85,7 @@ def test_other_bits_are_other_weights(project: Project) -> None:
     assert len({weights for weights, _ in names}) == len({bank for _, bank in names}) == 3
 
 
-def test_settings_that_do_not_go_with_it(project: Project) -> None:
+def test_settings_that_do_not_go_with_it(project: OpenProject) -> None:
     for table, change, words in (
         (
             "train",
@@ -104,7 +104,7 @@ def test_settings_that_do_not_go_with_it(project: Project) -> None:
         assert str(caught.value).startswith(words) and "\n" not in str(caught.value)
 
 
-def test_an_adapter_is_not_merged_into_it(project: Project) -> None:
+def test_an_adapter_is_not_merged_into_it(project: OpenProject) -> None:
     other = open_project(
         project.store.project, changed(project.settings, train={"name": "next", "init_from": "sft", "lora_rank": 2})
     )

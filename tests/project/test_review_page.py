@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from rushes.config.curation import CurateSettings
-from rushes.config.files import load_settings
+from rushes.config.curate import CurateSettings
+from rushes.config.settings_files import load_settings
 from rushes.config.tables import BackboneSettings, Settings
 from rushes.curate.balance import OTHER, topics_of
 from rushes.curate.base import Threshold

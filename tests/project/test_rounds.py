@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from rushes.config.renamed import NAMES, with_first_names
 from rushes.project import labels, stages, training
-from rushes.project.project import WEIGHTS, Project, load_run, load_start, open_project, run_folder
+from rushes.project.project import WEIGHTS, OpenProject, load_run, load_start, open_project, run_folder
 from rushes.project.settings import FILE, read_settings
 from rushes.records import Run
 
@@ -23,26 +23,26 @@ from ..projects import SmallProject
 
 
 @pytest.fixture
-def opened(finished: Path, tmp_path: Path, small: SmallProject) -> Project:
+def opened(finished: Path, tmp_path: Path, small: SmallProject) -> OpenProject:
     """A copy of a project that has one finished run, `realdpo`, and two takes of each of six clips by the base."""
     return open_project(Path(shutil.copytree(finished, tmp_path / "project")), small.settings)
 
 
-def changed(project: Project, table: str, **changes: Any) -> Project:
+def changed(project: OpenProject, table: str, **changes: Any) -> OpenProject:
     settings = project.settings
     new = getattr(settings, table).model_copy(update=changes)
-    return Project(project.store, settings.model_copy(update={table: new}))
+    return OpenProject(project.store, settings.model_copy(update={table: new}))
 
 
-def run_of(project: Project, name: str) -> Run:
+def run_of(project: OpenProject, name: str) -> Run:
     return {run.name: run for run in project.store.runs()}[name]
 
 
-def second(project: Project, **changes: Any) -> Project:
+def second(project: OpenProject, **changes: Any) -> OpenProject:
     return changed(project, "train", **{"init_from": "realdpo", "name": "round-2", **changes})
 
 
-def test_takes_and_weights_of_the_first_round_are_what_the_second_starts_from(opened: Project) -> None:
+def test_takes_and_weights_of_the_first_round_are_what_the_second_starts_from(opened: OpenProject) -> None:
     made = stages.generate_takes(opened, system="realdpo")
     assert made == stages.GenerateResult("realdpo", takes=12, new=12)
     first, project = run_of(opened, "realdpo"), second(opened)
@@ -63,31 +63,31 @@ def test_takes_and_weights_of_the_first_round_are_what_the_second_starts_from(op
     assert stages.evaluate_run(project, "round-2").run == "round-2"
 
 
-def test_generate_takes_what_training_starts_from(opened: Project) -> None:
+def test_generate_takes_what_training_starts_from(opened: OpenProject) -> None:
     assert stages.generate_takes(opened) == stages.GenerateResult("base", takes=12, new=0)
     assert stages.generate_takes(second(opened)) == stages.GenerateResult("realdpo", takes=12, new=12)
 
 
-def test_labels_are_of_the_takes_that_training_starts_from(opened: Project) -> None:
+def test_labels_are_of_the_takes_that_training_starts_from(opened: OpenProject) -> None:
     project = second(opened)
     stages.generate_takes(project)
     assert labels.label_pairs(project).pairs == 6
     assert len(project.store.preferences()) == 12  # six of the first round
 
 
-def test_without_takes_by_the_run_the_command_that_makes_them_is_named(opened: Project) -> None:
+def test_without_takes_by_the_run_the_command_that_makes_them_is_named(opened: OpenProject) -> None:
     with pytest.raises(ValueError, match=r"0 takes \(made by `rushes generate --run realdpo`\)"):
         training.train_run(second(opened))
 
 
-def test_takes_of_older_settings_are_counted_and_not_used(opened: Project) -> None:
+def test_takes_of_older_settings_are_counted_and_not_used(opened: OpenProject) -> None:
     again = changed(opened, "generate", steps=1)
     stages.generate_takes(again)
     result = training.train_run(changed(again, "train", name="again"))
     assert result.takes == {"used": 12, "of older settings": 12}
 
 
-def with_former_names(project: Project) -> None:
+def with_former_names(project: OpenProject) -> None:
     """Write settings of the file and of all runs as a project has them that is older than today's names."""
     path = project.store.project / FILE
     former = {new.rpartition(".")[2]: old.rpartition(".")[2] for old, new in NAMES.items()}
@@ -105,7 +105,7 @@ def with_former_names(project: Project) -> None:
         database.execute(guard)
 
 
-def test_a_project_of_former_names_goes_on(opened: Project) -> None:
+def test_a_project_of_former_names_goes_on(opened: OpenProject) -> None:
     stages.generate_takes(opened, system="realdpo")
     weights = load_file(run_folder(opened, "realdpo") / WEIGHTS)
     with_former_names(opened)
@@ -120,7 +120,7 @@ def test_a_project_of_former_names_goes_on(opened: Project) -> None:
 
 
 @pytest.mark.slow
-def test_an_adapter_goes_on_as_the_same_adapter(opened: Project) -> None:
+def test_an_adapter_goes_on_as_the_same_adapter(opened: OpenProject) -> None:
     adapter = {"trainable": "lora", "lora_rank": 2, "lora_alpha": 4.0}
     training.train_run(changed(opened, "train", name="adapter", **adapter))
     project = second(opened, init_from="adapter", **adapter)
@@ -141,13 +141,13 @@ def test_an_adapter_goes_on_as_the_same_adapter(opened: Project) -> None:
         ({"name": "realdpo"}, "run 'realdpo' cannot start from itself; set train.name"),
     ],
 )
-def test_a_start_that_cannot_be_is_refused(changes: dict[str, Any], message: str, opened: Project) -> None:
+def test_a_start_that_cannot_be_is_refused(changes: dict[str, Any], message: str, opened: OpenProject) -> None:
     with pytest.raises(ValueError, match=message):
         training.train_run(second(opened, **changes))
 
 
 @pytest.mark.slow
-def test_rounds_cannot_go_in_a_circle(opened: Project) -> None:
+def test_rounds_cannot_go_in_a_circle(opened: OpenProject) -> None:
     stages.generate_takes(opened, system="realdpo")
     training.train_run(second(opened))
     shutil.rmtree(run_folder(opened, "realdpo"))
@@ -155,14 +155,14 @@ def test_rounds_cannot_go_in_a_circle(opened: Project) -> None:
         training.train_run(changed(opened, "train", init_from="round-2"))
 
 
-def test_an_objective_that_a_recipe_cannot_have_is_refused(opened: Project) -> None:
+def test_an_objective_that_a_recipe_cannot_have_is_refused(opened: OpenProject) -> None:
     objective = opened.settings.train.objective.model_copy(update={"safe_dpo": True})
     with pytest.raises(ValueError, match=r"train\.objective: recipe 'sft' compares nothing"):
         training.train_run(changed(opened, "train", recipe="sft", options={}, name="sft", objective=objective))
 
 
 @pytest.mark.slow
-def test_an_objective_of_the_settings_reaches_the_run(opened: Project) -> None:
+def test_an_objective_of_the_settings_reaches_the_run(opened: OpenProject) -> None:
     objective = opened.settings.train.objective.model_copy(
         update={"loss": "ipo", "sft_weight": 0.1, "dpop_weight": 5.0, "safe_dpo": True}
     )
@@ -172,7 +172,7 @@ def test_an_objective_of_the_settings_reaches_the_run(opened: Project) -> None:
 
 
 @pytest.mark.slow
-def test_winners_after_a_trip_through_the_codec(opened: Project) -> None:
+def test_winners_after_a_trip_through_the_codec(opened: OpenProject) -> None:
     options = {"beta": 100.0, "winner": "codec"}
     assert training.train_run(changed(opened, "train", name="codec", options=options)).steps_now == 4
     keys = [key for key in opened.latents if key.endswith("|codec")]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rushes.config.files import SettingsError
+from rushes.config.settings_files import SettingsError
 from rushes.config.tables import Settings, TrainSettings
 from rushes.project.settings import adopt, read_settings, with_train, write_settings
 

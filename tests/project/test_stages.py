@@ -10,25 +10,25 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from rushes.project import labels, runs, stages, training
-from rushes.project.project import Project, load_run, open_project, run_folder
+from rushes.project.project import OpenProject, load_run, open_project, run_folder
 from rushes.records import Run
 
 from ..projects import SmallProject
 
 
 @pytest.fixture
-def opened(finished: Path, tmp_path: Path, small: SmallProject) -> Project:
+def opened(finished: Path, tmp_path: Path, small: SmallProject) -> OpenProject:
     """A copy of the finished project."""
     return open_project(Path(shutil.copytree(finished, tmp_path / "project")), small.settings)
 
 
-def changed(project: Project, table: str, **changes: object) -> Project:
+def changed(project: OpenProject, table: str, **changes: object) -> OpenProject:
     settings = project.settings
     new = getattr(settings, table).model_copy(update=changes)
-    return Project(project.store, settings.model_copy(update={table: new}))
+    return OpenProject(project.store, settings.model_copy(update={table: new}))
 
 
-def test_settings_that_changed_and_changed_back_give_the_first_result(opened: Project) -> None:
+def test_settings_that_changed_and_changed_back_give_the_first_result(opened: OpenProject) -> None:
     """Candidates of other settings stay in the store; none of them may slip into a comparison."""
     first = stages.evaluate_run(opened).metrics
     other = stages.evaluate_run(changed(opened, "evaluate", steps=1)).metrics
@@ -38,14 +38,14 @@ def test_settings_that_changed_and_changed_back_give_the_first_result(opened: Pr
     assert fewer["bad_frames"].n == 2 and first["bad_frames"].n == 3
 
 
-def test_pairs_to_label_are_of_the_same_settings(opened: Project) -> None:
+def test_pairs_to_label_are_of_the_same_settings(opened: OpenProject) -> None:
     again = changed(opened, "generate", steps=1)
     stages.generate_takes(again)
     assert len(opened.store.candidates(split="train")) == 24
     assert labels.label_pairs(again).pairs == 12  # one for each clip and settings, not 6 for each clip
 
 
-def test_run_says_what_made_it(opened: Project) -> None:
+def test_run_says_what_made_it(opened: OpenProject) -> None:
     (run,) = opened.store.runs()
     assert (run.name, run.recipe, run.backbone, run.steps, run.seed) == ("realdpo", "realdpo", "tiny", 4, 0)
     assert run.base == opened.base.fingerprint
@@ -54,7 +54,7 @@ def test_run_says_what_made_it(opened: Project) -> None:
     assert run.seconds == pytest.approx(sum(row.get("seconds", 0) for row in rows), abs=0.01) and run.seconds > 0
 
 
-def test_other_data_under_the_same_name_are_refused(opened: Project) -> None:
+def test_other_data_under_the_same_name_are_refused(opened: OpenProject) -> None:
     assert training.train_run(opened).steps_now == 0
     more = changed(opened, "generate", takes=3)
     stages.generate_takes(more)
@@ -62,14 +62,14 @@ def test_other_data_under_the_same_name_are_refused(opened: Project) -> None:
         training.train_run(more)
 
 
-def test_run_that_was_trained_again_is_the_one_that_counts(opened: Project) -> None:
+def test_run_that_was_trained_again_is_the_one_that_counts(opened: OpenProject) -> None:
     shutil.rmtree(run_folder(opened, "realdpo"))
     training.train_run(changed(opened, "train", learning_rate=1e-3))
     old, new = opened.store.runs()
     assert old.made_by != new.made_by == load_run(opened, "realdpo").fingerprint
 
 
-def test_weights_of_another_run_are_not_taken_for_its_own(opened: Project) -> None:
+def test_weights_of_another_run_are_not_taken_for_its_own(opened: OpenProject) -> None:
     path = run_folder(opened, "realdpo") / "weights.safetensors"
     weights = load_file(path)
     name = next(iter(weights))
@@ -112,7 +112,7 @@ def test_densedpo_trains_from_what_the_stages_made(tmp_path: Path, small: SmallP
     assert [run.recipe for run in project.store.runs() if isinstance(run, Run)] == ["densedpo"]
 
 
-def test_seconds_are_those_of_the_project_and_not_of_the_last_command(opened: Project, small: SmallProject) -> None:
+def test_seconds_are_those_of_the_project_and_not_of_the_last_command(opened: OpenProject, small: SmallProject) -> None:
     before = dict(opened.seconds)
     assert {"import", "generate", "label", "train", "evaluate"} <= set(before) and before["train"] > 0
     again = open_project(opened.store.project, small.settings)

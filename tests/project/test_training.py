@@ -12,7 +12,7 @@ from rushes.project import training
 from rushes.project.project import open_project
 from rushes.project.settings import read_settings
 from rushes.project.training import doubts, recipe_comparisons
-from rushes.training import checks
+from rushes.training import comparison_checks as checks
 from rushes.training.recipe import load_recipe
 
 

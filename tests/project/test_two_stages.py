@@ -13,7 +13,7 @@ import torch
 from safetensors import safe_open
 
 from rushes.cli import main
-from rushes.config.files import load_settings
+from rushes.config.settings_files import load_settings
 from rushes.media.write import write_video
 from rushes.project.project import load_run, load_start, open_project
 from rushes.project.settings import read_settings, write_settings

@@ -16,7 +16,7 @@ from rushes.cli import main
 from rushes.export import weights
 from rushes.export.weights import Form, export_weights
 from rushes.project import stages, training
-from rushes.project.project import Project, find_run, load_run, open_project, run_folder
+from rushes.project.project import OpenProject, find_run, load_run, open_project, run_folder
 from rushes.training.history import read_history
 
 from ..backbones.tiny_pipelines import write
@@ -26,7 +26,9 @@ Forms = pytest.mark.parametrize("form", ["diffusers", "comfyui"])
 
 
 @pytest.fixture(scope="module", params=["wan", "wan_experts"])
-def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, small: SmallProject) -> Project:
+def trained(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, small: SmallProject
+) -> OpenProject:
     """A project of which run `sft` trained an adapter with alpha other than its rank."""
     folder = tmp_path_factory.mktemp("lora")
     with torch.random.fork_rng():
@@ -59,7 +61,7 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return project
 
 
-def test_one_run_trains_both_experts_and_says_how_each_fares(trained: Project) -> None:
+def test_one_run_trains_both_experts_and_says_how_each_fares(trained: OpenProject) -> None:
     run: Any = load_run(trained, "sft")
     rows = read_history(run_folder(trained, "sft") / "metrics.jsonl")[1:]
     of = {name: [row for row in rows if f"expert/{name}/loss" in row] for name in ("high_noise", "low_noise")}
@@ -75,7 +77,7 @@ def test_one_run_trains_both_experts_and_says_how_each_fares(trained: Project) -
 
 
 @Forms
-def test_what_is_written_acts_as_the_run(form: Form, trained: Project, tmp_path: Path) -> None:
+def test_what_is_written_acts_as_the_run(form: Form, trained: OpenProject, tmp_path: Path) -> None:
     wrote = export_weights(trained, "sft", tmp_path, form)
     assert wrote.change is not None and wrote.change > 1e-3 and wrote.difference < 1e-4
     files = sorted(path.relative_to(wrote.path).as_posix() for path in wrote.path.rglob("*.safetensors"))
@@ -86,7 +88,7 @@ def test_what_is_written_acts_as_the_run(form: Form, trained: Project, tmp_path:
 
 
 def test_the_command_says_how_it_is_loaded(
-    trained: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: OpenProject, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main(["export", str(trained.store.project), "--out", str(tmp_path), "--run", "sft"])
     lines = [line for line in capsys.readouterr().out.splitlines() if "load_lora" in line]
@@ -99,7 +101,7 @@ def test_the_command_says_how_it_is_loaded(
 
 
 @Forms
-def test_pipelines_of_diffusers_load_it(form: Form, trained: Project, tmp_path: Path) -> None:
+def test_pipelines_of_diffusers_load_it(form: Form, trained: OpenProject, tmp_path: Path) -> None:
     """Through `load_lora_weights` alone, which reads both forms of a Wan adapter."""
     from diffusers import DiffusionPipeline
 
@@ -125,7 +127,7 @@ def test_pipelines_of_diffusers_load_it(form: Form, trained: Project, tmp_path: 
 
 @Forms
 def test_a_file_that_acts_otherwise_is_refused(
-    form: Form, trained: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    form: Form, trained: OpenProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Such as one of which the scale was lost: its effect is a third."""
     save: Callable[..., None] = weights._save
@@ -142,7 +144,7 @@ def test_a_file_that_acts_otherwise_is_refused(
 
 
 def test_an_adapter_without_effect_is_refused(
-    trained: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: OpenProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run: Any = load_run(trained, "sft")
     expert = getattr(run.network, "low", run.network)
@@ -157,7 +159,7 @@ def test_an_adapter_without_effect_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_comfyui_is_for_adapters(trained: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_comfyui_is_for_adapters(trained: OpenProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = find_run(trained, "sft")
     full = {**run.settings, "train": {**run.settings["train"], "trainable": "full"}}
     monkeypatch.setattr(weights, "find_run", lambda project, name: SimpleNamespace(settings=full, base=run.base))

@@ -21,7 +21,7 @@ import torch
 
 from rushes.backbones.tiny import TinyBackbone
 from rushes.config.base import SettingsTable
-from rushes.config.files import load_settings, to_toml, validate_table
+from rushes.config.settings_files import load_settings, to_toml, validate_table
 from rushes.config.tables import Settings, TrainSettings
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.losses import ViewErrors, loss, term_logits

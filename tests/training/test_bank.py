@@ -114,7 +114,7 @@ def test_a_run_with_a_bank_is_the_run_without_at_the_same_draws(
         way = GradientStrategy(gradients)  # type: ignore[arg-type]
         fill(bank, data.comparisons, backbone, data.latents, draws=Draws(0, data.times), way=way)
         if not looked_up:
-            monkeypatch.setattr("rushes.training.loop._known", beside)
+            monkeypatch.setattr("rushes.training.loop._reference_errors", beside)
         settings = TrainSettings.model_validate(
             {"steps": 8, "batch": 4, "learning_rate": 1e-3, "gradients": gradients, "warmup_steps": 0}
             | {"lr_scheduler": "constant"}

@@ -66,7 +66,7 @@ def look(tmp_path: Path) -> Callable[..., dict[str, leak.Leak]]:
 
 def test_sides_of_one_kind_leak_nothing(look: Callable[..., dict[str, leak.Leak]]) -> None:
     found = look(same)
-    assert found["all"].share.low < 0.5 and not found["blockiness"].told
+    assert found["all"].share.low < 0.5 and not found["blockiness"].significant
     # nothing is said of what is equal in all pairs: rate, size, length, and grain, of which there is none
     assert set(found) == {"all", "blockiness", *leak.LOOK, "bytes_per_pixel", "motion_speed"}
 
@@ -79,8 +79,8 @@ def test_a_difference_is_found_and_named(
 ) -> None:
     found = look(change)
     assert found["all"].share.value > 0.9
-    assert all(found[name].share.value > 0.9 and found[name].told for name in names)
-    assert not found["saturation"].told
+    assert all(found[name].share.value > 0.9 and found[name].significant for name in names)
+    assert not found["saturation"].significant
     assert [leak.Leak.read(each.written()) for each in found.values()] == list(found.values())
     lines = leak.warnings(tuple(found.values()))
     assert lines[0].startswith("leak: plain features of the clips give losers away") and len(lines) > 1

@@ -20,7 +20,7 @@ from rushes.config.tables import TrainSettings
 from rushes.noise.draws import seeded
 from rushes.objectives.terms import Term
 from rushes.training.batches import Batch, Draws, make_batch
-from rushes.training.checks import unlike
+from rushes.training.comparison_checks import unlike
 from rushes.training.gradients import backward, plain_errors, row_errors
 from rushes.training.loop import train
 from rushes.training.reference import Reference

@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any
 
 from rushes.backbones.folders import HUB, Folder, read_folder
-from rushes.config.files import load_settings
+from rushes.config.settings_files import load_settings
 
 FILE = Path(__file__).with_name("models.toml")
 OWN = "rushes.toml"  # in a model's folder: settings of its own, as in a project's file
@@ -76,7 +76,7 @@ class ModelDefaults:
 
 
 @dataclass(frozen=True)
-class Match:
+class ModelMatch:
     """The row of the table for a model, and what a user should know of the choice; "" where there was none."""
 
     model: ModelDefaults
@@ -127,7 +127,7 @@ def settings_of(model: ModelDefaults) -> dict[str, Sourced]:
     return {"backbone.name": family, **start_settings(), **model.settings}
 
 
-def find_model(model: str) -> Match:
+def find_model(model: str) -> ModelMatch:
     """The row for a name of the table, a folder in diffusers' layout, or `hub:OWNER/NAME`.
 
     A repository of the table is known by its name; another is fetched. What a folder's own `rushes.toml` says comes
@@ -139,10 +139,10 @@ def find_model(model: str) -> Match:
     """
     rows = all_models()
     if model in rows:
-        return Match(rows[model])
+        return ModelMatch(rows[model])
     if model.startswith(HUB):
         if row := next((row for row in rows.values() if row.is_at(model)), None):
-            return Match(row)
+            return ModelMatch(row)
         _check_layout(model)
     elif not Path(model).is_dir():
         near = get_close_matches(model, list(rows), n=1)
@@ -155,7 +155,7 @@ def find_model(model: str) -> Match:
     return _with_own(identify(folder, model), folder.path / OWN)
 
 
-def _with_own(match: Match, path: Path) -> Match:
+def _with_own(match: ModelMatch, path: Path) -> ModelMatch:
     """The match with the settings that the model's folder brings, if it does."""
     if not path.is_file():
         return match
@@ -194,7 +194,7 @@ def _check_layout(model: str) -> None:
         raise ValueError(f"{model} is in its makers' layout and not in diffusers'; take {' or '.join(same)}")
 
 
-def identify(folder: Folder, called: str = "") -> Match:
+def identify(folder: Folder, called: str = "") -> ModelMatch:
     """Which released model a folder holds, by its index and its parts' configurations.
 
     Where releases share all of these, names decide: those that the index and the configurations carry, then what the
@@ -212,18 +212,18 @@ def identify(folder: Folder, called: str = "") -> Match:
         )
     same = [row for row in rows if all(_agrees(folder, *fact) for fact in row.sizes.items())]
     if not same:
-        return Match(
+        return ModelMatch(
             rows[0],
             f"{folder.path} has the sizes of no released model, so it gets the settings of {rows[0].name}, the first "
             f"of its kind ({rows[0].family})",
         )
     if len(same) == 1:
-        return Match(same[0])
+        return ModelMatch(same[0])
     others = " and ".join(row.name for row in same)
     for names, where in ((_names(folder), "the name in its configurations"), ([called], "its own name")):
         if row := _named(same, names):
-            return Match(row, f"the configurations of {folder.path} are those of {others}; {row.name} by {where}")
-    return Match(same[0], f"the configurations of {folder.path} are those of {others}; taken is {same[0].name}")
+            return ModelMatch(row, f"the configurations of {folder.path} are those of {others}; {row.name} by {where}")
+    return ModelMatch(same[0], f"the configurations of {folder.path} are those of {others}; taken is {same[0].name}")
 
 
 def _agrees(folder: Folder, key: str, expected: Any, strict: bool = False) -> bool:

@@ -24,7 +24,7 @@ def reproduce(
         int, Parameter(help="training seeds, each with clips, takes and prompts of its own; 0 = the budget's")
     ] = 0,
     out: Annotated[Path, Parameter(help="folder to write to")] = Path("reproduce"),
-    known: Annotated[
+    earlier: Annotated[
         Path | None,
         Parameter(help="evidence.parquet of earlier runs: what is in it and still current is not run again"),
     ] = None,
@@ -44,10 +44,10 @@ def reproduce(
     names = claims or each.claims
     chosen = find_claims(names)
     count = seeds or each.seeds
-    before = read_evidence(known) if known else {}
-    found = reproduce(names, range(count), out, each, jobs or min(count, 2 * (os.cpu_count() or 1)), before, bar)
-    write_evidence(out / FILE, found)
-    table = write(out, chosen, found, {**asdict(each), "seeds": count, "claims": len(chosen)})
+    before = read_evidence(earlier) if earlier else {}
+    evidence = reproduce(names, range(count), out, each, jobs or min(count, 2 * (os.cpu_count() or 1)), before, bar)
+    write_evidence(out / FILE, evidence)
+    table = write(out, chosen, evidence, {**asdict(each), "seeds": count, "claims": len(chosen)})
     write_plots(out, chosen, table, 0)
     answers = {f"{row.claim}/{row.hypothesis.name}": row.outcome for row in table}
     tell(ReproduceResult(out / "table.md", out / FILE, answers), as_json)

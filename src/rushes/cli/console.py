@@ -20,7 +20,7 @@ from rushes.records import plain
 
 if TYPE_CHECKING:
     from rushes.evaluate.result import EvaluateResult
-    from rushes.project.project import Project
+    from rushes.project.project import OpenProject
 
 app = App(
     name="rushes",
@@ -80,7 +80,7 @@ def say(line: str) -> None:
 
 
 @contextmanager
-def opened(folder: Path, settings: Settings) -> Iterator[Project]:
+def opened(folder: Path, settings: Settings) -> Iterator[OpenProject]:
     """The project in a folder, closed at the end."""
     from rushes.project.project import open_project
 

@@ -55,8 +55,8 @@ def curate(
     result = curation.CurateResult(done, imported, None if dry_run else project / CARD)
     words = lines(plain(done))
     if quotas_of(work.settings) and not dry_run:
-        with open_review(project, work.settings) as found:
-            progress = progress_of(found)
+        with open_review(project, work.settings) as session:
+            progress = progress_of(session)
         words += progress_lines(progress)
         result = replace(result, scenarios=progress.scenarios)
     if not dry_run:

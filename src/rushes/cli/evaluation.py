@@ -61,11 +61,11 @@ def evaluate(
     if out is None:
         raise ValueError("--out is missing; name the folder for table.json and report.html")
     from rushes.evaluate.external import Others
-    from rushes.evaluate.systems import Asked, Judge, evaluate_systems, no_judge
+    from rushes.evaluate.systems import Judge, SystemsRequest, evaluate_systems, no_judge
 
     files = {name: _two(value) for name, value in _named(read_videophy, "--read-videophy").items()}
     results = Others({n: Path(v) for n, v in _named(read_vbench, "--read-vbench").items()}, files, videophy_threshold)
-    asked = Asked(folders, out, prompts, first_frames, headline, seed=seed)
+    asked = SystemsRequest(folders, out, prompts, first_frames, headline, seed=seed)
     judge: Judge = no_judge
     if judges:
         from rushes.evaluate.judged import judge_folders
@@ -183,7 +183,9 @@ def stop(
 
     decision = watch(read_votes(votes), margin=margin)
     rate = decision.rate
-    result = StudyResult(decision.decision, rate.value, rate.low, rate.high, rate.n, decision.after)
+    result = StudyResult(
+        decision.decision, rate.value, low=rate.low, high=rate.high, n=rate.n, after=decision.after
+    )
     may = f"may stop since {result.after}" if result.after else "goes on"
     words = f"{result.decision}: win rate {rate.value:.3f}, at all times within {rate.low:.3f} to {rate.high:.3f}"
     tell(result, as_json, [f"{words}, {rate.n} prompts or votes; the study {may}"])
@@ -198,7 +200,7 @@ def _write_inputs(
 ) -> InputsResult:
     """What other programs read, and per system the command or the file."""
     from rushes.evaluate import external as others
-    from rushes.evaluate.folders import find_folders
+    from rushes.evaluate.video_folders import find_folders
 
     folders = find_folders(systems, prompts, first_frames)
     return others.InputsResult(

@@ -66,8 +66,8 @@ def _serve(project: Path, settings: Settings, host: str, port: int, annotators: 
     _check_host(host, annotators)
     title = settings.project.name or project.resolve().name
     with open_desk(project, settings, probes) as desk:
-        told = _teller(f"labelling {title}", desk.assignments, annotators)
-        serve(make_app(desk, title, host in LOCAL), host, port, told)
+        on_ready = _teller(f"labelling {title}", desk.assignments, annotators)
+        serve(make_app(desk, title, host in LOCAL), host, port, on_ready)
 
 
 def _check_host(host: str, annotators: tuple[str, ...]) -> None:
@@ -81,12 +81,12 @@ def _teller(what: str, people: Accounts, annotators: tuple[str, ...]) -> Callabl
     """Prints the invitations, and where the page is."""
     from rushes.project.labeling_page import invitations
 
-    def told(address: str) -> None:
+    def announce(address: str) -> None:
         for name, link in invitations(people, annotators, address).items():
             print(f"{name}: {link}", flush=True)
         print(f"{what} at {address}; Ctrl-C ends it, what was saved is safe", file=sys.stderr, flush=True)
 
-    return told
+    return announce
 
 
 @app.command
@@ -115,11 +115,11 @@ def review(
     settings = read_settings(project, overrides)
     _check_host(host, annotators)
     title = settings.project.name or project.resolve().name
-    with open_review(project, settings) as found:
+    with open_review(project, settings) as session:
         if not progress:
-            told = _teller(f"review of {title}", found.people, annotators)
-            serve(make_review_app(found, title, host in LOCAL), host, port, told)
-        result = progress_of(found)
+            on_ready = _teller(f"review of {title}", session.people, annotators)
+            serve(make_review_app(session, title, host in LOCAL), host, port, on_ready)
+        result = progress_of(session)
     tell(result, as_json, progress_lines(result))
 
 

@@ -13,7 +13,7 @@ from rushes.project.settings import read_settings
 
 if TYPE_CHECKING:
     from rushes.inspect.caches import VerifyResult
-    from rushes.training.checks import FolderCheck
+    from rushes.training.comparison_checks import FolderCheck
 
 cache = App(name="cache", help="Stored latents and captions: what they depend on, and whether they are right.")
 app.command(cache)
@@ -86,7 +86,7 @@ def plan(
 
         tell(write_page(table, lambda line: print(line, file=sys.stderr)), as_json)
         return
-    asked = planning.Asked(model, size, frames, clips=clips, takes=takes, prompts=prompts, recipe=recipe, views=views,
+    asked = planning.PlanRequest(model, size, frames, clips=clips, takes=takes, prompts=prompts, recipe=recipe, views=views,
                            batch=batch, tune=tune, rank=rank, precision=precision, quantize=quantize,
                            checkpointing=checkpointing, bank=bank, first_frame=first_frame)  # fmt: skip
     machine = planning.machine(gpu, gpus, gpu_memory_gb, tflops)
@@ -144,8 +144,8 @@ def check_folder(
     folder: Annotated[Path, Parameter(help="latents as RealDPO's trainer caches them")], *, as_json: AsJson = False
 ) -> None:
     """Say which losers in a folder of foreign latents did not come as their winners did; exit code 1 where one did."""
-    from rushes.training.checks import FolderCheck
-    from rushes.training.checks import check_folder as check
+    from rushes.training.comparison_checks import FolderCheck
+    from rushes.training.comparison_checks import check_folder as check
 
     words = check(folder)
     result = FolderCheck(len(words), tuple(f"{name}: {text}" for name, text in words.items() if text))

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from rushes.cli.console import AsJson, Overrides, ProjectFolder, app, entries, in_words, opened, tell
-from rushes.config.files import load_settings
+from rushes.config.settings_files import load_settings
 from rushes.project.settings import FILE, adopt, overridden, read_settings, with_train, write_settings
 from rushes.store.database import Store
 
@@ -138,7 +138,7 @@ def still(
     as_json: AsJson = False,
 ) -> None:
     """Make first frames for prompts; they join the held-out ones."""
-    from rushes.formats.captions import read_lines
+    from rushes.formats.caption_files import read_lines
     from rushes.project.intake import make_stills
 
     settings = read_settings(project, overrides)

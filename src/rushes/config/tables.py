@@ -1,4 +1,4 @@
-"""Settings of every stage: one frozen table each. `rushes.config.files` reads them.
+"""Settings of every stage: one frozen table each. `rushes.config.settings_files` reads them.
 
 A recipe keeps its own settings in `[train.options]` and validates them with its own model.
 """
@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from rushes.config.base import Folder, SettingsTable
-from rushes.config.curation import CurateSettings
-from rushes.config.endpoint import EndpointSettings
+from rushes.config.curate import CurateSettings
+from rushes.config.model_endpoint import EndpointSettings
 
 NoiseLevel = Annotated[float, Field(gt=0, le=1)]
 

@@ -13,8 +13,8 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from rushes.arrays import Frames
-from rushes.config import curation
-from rushes.config.endpoint import EndpointSettings
+from rushes.config import curate as curation
+from rushes.config.model_endpoint import EndpointSettings
 from rushes.config.tables import Settings
 from rushes.curate.base import CurationEntry, CurationFinding, Dropped, Stage, Task, Threshold
 from rushes.curate.frames import read_moments

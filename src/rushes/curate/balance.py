@@ -16,7 +16,7 @@ from pathlib import Path, PurePath
 import numpy as np
 from scipy.cluster.vq import kmeans2
 
-from rushes.config import curation
+from rushes.config import curate as curation
 from rushes.config.tables import Settings
 from rushes.curate import hashing
 from rushes.curate.base import CurationEntry, Dropped, Stage, best_first

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rushes import plugins
-from rushes.config.curation import StageName
+from rushes.config.curate import StageName
 from rushes.config.tables import Settings
 from rushes.records import CaptionKind
 

@@ -15,7 +15,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from rushes.config import curation
+from rushes.config import curate as curation
 from rushes.config.tables import Settings
 from rushes.curate.asking import ModelClient, asking_stage, first_model, last_line, one_line, seen, unread
 from rushes.curate.base import CurationEntry, CurationFinding, Dropped, Stage, Task

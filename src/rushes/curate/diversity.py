@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from rushes.config import curation
+from rushes.config import curate as curation
 from rushes.config.tables import Settings
 from rushes.curate.base import CurationEntry, Dropped, Stage, best_first
 from rushes.curate.embeddings import Embedder, embedded, make_embedder, requests

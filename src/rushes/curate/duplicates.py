@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rushes.arrays import Floats
-from rushes.config.curation import DuplicatesSettings
+from rushes.config.curate import DuplicatesSettings
 from rushes.config.tables import Settings
 from rushes.curate.base import CurationEntry, CurationFinding, Dropped, Stage, Task
 from rushes.curate.fingerprint import INNER, MOMENTS, Index, Prints, backwards, fingerprint, mirrored, scales

@@ -14,7 +14,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from rushes.config.curation import Unreadable
+from rushes.config.curate import Unreadable
 from rushes.config.tables import Settings
 from rushes.curate.asking import ModelClient, asking_stage, last_line, one_line, text_model, unread
 from rushes.curate.base import CurationEntry, CurationFinding, Dropped, Stage, Task

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from rushes.arrays import Frames
-from rushes.config.curation import StageName
+from rushes.config.curate import StageName
 
 Plant = Callable[[Frames, Frames], Frames]  # the clip and another one, both [F,H,W,3] uint8 RGB of one size
 

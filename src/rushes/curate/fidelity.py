@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from rushes.config import curation
+from rushes.config import curate as curation
 from rushes.config.tables import Settings
 from rushes.curate.asking import ModelClient, asking_stage, text_model, unread
 from rushes.curate.base import CurationEntry, CurationFinding, Dropped, Stage, Task, Threshold

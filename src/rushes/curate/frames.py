@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from rushes.arrays import Frames
-from rushes.media.footage import VideoReader
 from rushes.media.read import decode
+from rushes.media.video_reader import VideoReader
 from rushes.metrics.base import SMALLEST_PX, Shot, shrink
 
 WINDOW_FRAMES = 128

@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rushes.arrays import Floats
-from rushes.config.curation import MotionSettings
+from rushes.config.curate import MotionSettings
 from rushes.config.tables import Settings
 from rushes.curate.base import CurationFinding, Stage, Task, Threshold, within
 from rushes.curate.frames import windows
 from rushes.metrics.base import Shot
 from rushes.metrics.flow import speed, top_mean
-from rushes.metrics.motion import cut_pairs, dynamic_degree, moving
+from rushes.metrics.movement import cut_pairs, dynamic_degree, moving
 
 SHORT_PX = 128
 _GRID_PX = 4

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from rushes.arrays import Frames
-from rushes.config.curation import TechnicalSettings
+from rushes.config.curate import TechnicalSettings
 from rushes.config.tables import BackboneSettings, Settings
 from rushes.curate.base import CurationFinding, Stage, Task, Threshold, Values, within
 from rushes.curate.frames import read_moments

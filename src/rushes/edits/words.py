@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from rushes.arrays import Frames
-from rushes.edits import corrupt, rearrange, render
+from rushes.edits import corrupt, rearrange
+from rushes.edits import renderings as render
 
 CODEC = "codec"  # one trip through the model's codec, which `rushes.encode` makes, as no edit here knows a model
 Read = Callable[[str], Frames]  # content hash -> frames [T, H, W, 3] of another clip, at the same size and length

@@ -18,9 +18,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rushes.evaluate.folders import Folders
+from rushes.evaluate.video_folders import Folders
 from rushes.files import whole_file, write_text
-from rushes.formats.captions import read_text, shown
+from rushes.formats.caption_files import read_text, shown
 from rushes.stats import Key, Measure
 
 Scores = dict[Key, float]

@@ -10,10 +10,10 @@ from itertools import combinations
 from math import comb
 from pathlib import Path
 
-from rushes.config.files import load_settings
+from rushes.config.settings_files import load_settings
 from rushes.config.tables import Settings
 from rushes.evaluate.external import both
-from rushes.evaluate.folders import Folders
+from rushes.evaluate.video_folders import Folders
 from rushes.judges.base import Judge
 from rushes.judges.build import ANSWERS, judge_of
 from rushes.judges.endpoint import ChatEndpoint

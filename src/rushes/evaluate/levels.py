@@ -27,7 +27,7 @@ class PairFacts:
     Attributes:
         clip: id of the real clip that both members belong to.
         eta: share of noise that both started from; 1 = pure noise, as free takes do.
-        motion: `rushes.metrics.agreement.motion_agreement` of the members; NaN where neither moves.
+        motion: `rushes.metrics.motion_agreement.motion_agreement` of the members; NaN where neither moves.
         labels: of the pair's segments, +1, 0 or -1; empty = not judged.
         faults: mean over both members of how much worse than the real clip they are; NaN = not known.
     """

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 import rushes
-from rushes.formats.captions import natural
+from rushes.formats.caption_files import natural
 from rushes.metrics.sets import FeatureDistance
 from rushes.records import Candidate, Clip
 from rushes.report import text

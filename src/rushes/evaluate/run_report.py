@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from rushes.config.files import mapping_to_toml
 from rushes.config.renamed import with_names_of_today
+from rushes.config.settings_files import mapping_to_toml
 from rushes.evaluate.result import ComparedSystems, ComparedVideo, EvaluateResult, build_report, stored_video
 from rushes.records import Candidate, Clip, Run
 from rushes.report import curves

@@ -11,10 +11,10 @@ from typing import Any
 import rushes
 from rushes.arrays import Floats
 from rushes.evaluate.external import Others
-from rushes.evaluate.folders import Folders, find_folders
 from rushes.evaluate.judged import Verdicts
 from rushes.evaluate.measure import METER, Measured, measure_file
 from rushes.evaluate.result import ComparedSystems, ComparedVideo, in_order, metric_rows, systems_report
+from rushes.evaluate.video_folders import Folders, find_folders
 from rushes.files import MediaError, write_json
 from rushes.metrics import catalogue, sets
 from rushes.progress import Bar
@@ -29,7 +29,7 @@ Videos = dict[str, dict[Key, Measured]]
 
 
 @dataclass(frozen=True)
-class Asked:
+class SystemsRequest:
     """What is to be compared, and how it is shown."""
 
     systems: Mapping[str, Path]
@@ -52,7 +52,7 @@ class SystemsResult:
     report: Path  # the page
 
 
-def evaluate_systems(asked: Asked, others: Others, judge: Judge, bar: Bar) -> SystemsResult:
+def evaluate_systems(asked: SystemsRequest, others: Others, judge: Judge, bar: Bar) -> SystemsResult:
     """Measure, compare, and write table.json, details.json and report.html; equal files give equal results.
 
     `others` has scores that other programs gave to the same videos; `judge` asks the judges, if any.
@@ -119,7 +119,7 @@ def no_judge(folders: Folders, notes: list[str]) -> Verdicts:
     return Verdicts()
 
 
-def _measure(asked: Asked, folders: Folders, notes: list[str], bar: Bar) -> Videos:
+def _measure(asked: SystemsRequest, folders: Folders, notes: list[str], bar: Bar) -> Videos:
     """What every readable video measures; the unreadable ones are named."""
     measured_of: Videos = {system: {} for system in folders.systems}
     total = sum(len(videos) for videos in folders.videos.values())
@@ -206,7 +206,7 @@ def _unmeasured(videos: Videos) -> list[str]:
     return sentences
 
 
-def _details(asked: Asked, result: SystemsResult) -> dict[str, Any]:
+def _details(asked: SystemsRequest, result: SystemsResult) -> dict[str, Any]:
     return {
         "version": rushes.__version__,
         "meter": METER,

@@ -18,10 +18,10 @@ from rushes.backbones.adapters import LORA_FILE, adapter_is_idle, lora_config, m
 from rushes.backbones.base import Backbone
 from rushes.backbones.folders import whole_folder
 from rushes.backbones.pipeline import DiffusersBackbone, Experts
-from rushes.config.files import stored_settings
+from rushes.config.settings_files import stored_settings
 from rushes.export.comfyui import comfy_layers, from_comfy, to_comfy
 from rushes.noise.draws import seeded
-from rushes.project.project import Project, adapts_base, base_beside, find_run, load_model, load_run, precision_of
+from rushes.project.project import OpenProject, adapts_base, base_beside, find_run, load_model, load_run, precision_of
 
 Form = Literal["diffusers", "comfyui"]
 LEVELS = (0.95, 0.3)  # noise levels that are looked at; of two experts each answers one
@@ -50,7 +50,7 @@ class Exported:
     load: str = ""
 
 
-def export_weights(project: Project, name: str, folder: Path, form: Form = "diffusers") -> Exported:
+def export_weights(project: OpenProject, name: str, folder: Path, form: Form = "diffusers") -> Exported:
     """Write what a run trained, and check it: what is read back must do what the trained model does.
 
     Of a model out of diffusers that was trained with an adapter, the adapter alone is written, as its pipeline's

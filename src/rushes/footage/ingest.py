@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rushes.config.files import settings_hash
+from rushes.config.settings_files import settings_hash
 from rushes.footage.preflight import Checked, Preflight, PreflightOptions, piece_id
 from rushes.footage.probe_cache import ProbeCache, VideoFacts
 from rushes.footage.split import held_out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rushes.config.files import settings_hash
+from rushes.config.settings_files import settings_hash
 from rushes.config.tables import BackboneSettings, FootageSettings
 from rushes.footage.ingest import Imported
 from rushes.media.write import encode_bytes

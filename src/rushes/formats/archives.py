@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from rushes.formats.captions import natural
+from rushes.formats.caption_files import natural
 from rushes.formats.layouts import VIDEO_SUFFIXES, Listing, Part, RefusedVideo, SourceVideo, files_below, visible
 from rushes.formats.spool import Spool
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from rushes.formats.captions import captions_of, inside, lines_for, natural, read_lines, scenarios_of, shown
+from rushes.formats.caption_files import captions_of, inside, lines_for, natural, read_lines, scenarios_of, shown
 from rushes.formats.spool import Spool
 from rushes.media.images import STILL_SUFFIXES
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from rushes.config.tables import FootageSettings
 from rushes.formats.archives import TAR_SUFFIX, find_tars, read_webdataset
-from rushes.formats.captions import LISTS, TABLES
+from rushes.formats.caption_files import LISTS, TABLES
+from rushes.formats.clip_tables import TABLE_SUFFIXES, find_metadata, find_tables, fits, read_tables
 from rushes.formats.layouts import (
     Bench,
     Layout,
@@ -20,7 +21,6 @@ from rushes.formats.layouts import (
     require_folder,
     videos_below,
 )
-from rushes.formats.tables import TABLE_SUFFIXES, find_metadata, find_tables, fits, read_tables
 
 
 def detect_layout(place: Path, video_column: str = "", caption_column: str = "") -> Layout:

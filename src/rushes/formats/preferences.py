@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
-from rushes.formats.captions import read_text, table_rows
+from rushes.formats.caption_files import read_text, table_rows
 from rushes.media.read import VideoInfo, probe
 from rushes.records import INLINE, Candidate, Clip, Preference, Split, stable_hash
 from rushes.store.annotators import ANNOTATOR

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rushes.files import content_hash
-from rushes.formats.captions import read_text, table_rows
+from rushes.formats.caption_files import read_text, table_rows
 from rushes.records import Candidate, Clip, Score, stable_hash
 from rushes.store.annotators import HUMAN
 from rushes.store.database import Store

@@ -23,8 +23,8 @@ def blank_part(folder: Folder, part: str, dtype: torch.dtype, changes: Mapping[s
     """A part out of its configuration, some of it changed, on torch's default device; no weights are read."""
     cls, config = folder.cls(part), {**folder.config(part), **changes}
     with _default(dtype):
-        made: nn.Module = cls(cls.config_class(**config)) if hasattr(cls, "config_class") else cls.from_config(config)
-    return made.eval()
+        module: nn.Module = cls(cls.config_class(**config)) if hasattr(cls, "config_class") else cls.from_config(config)
+    return module.eval()
 
 
 @contextmanager

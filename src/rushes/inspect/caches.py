@@ -19,14 +19,14 @@ import torch
 from rushes.backbones.pipeline import DiffusersBackbone
 from rushes.backbones.texts import Kept, TextCache
 from rushes.encode import PREPROCESSING, encode
-from rushes.project.project import Project, load_model
+from rushes.project.project import OpenProject, load_model
 from rushes.store.latents import LatentKey, LatentStore
 
 SAME = 1e-3  # relative difference up to which two encodings are one: kernels round in their own ways
 SAME_TEXTS = {torch.float32: 1e-3, torch.bfloat16: 0.02}  # and up to which two readings of a caption are
 
 
-def depends_on(project: Project) -> dict[str, Any]:
+def depends_on(project: OpenProject) -> dict[str, Any]:
     """What an entry of this project is made from, beside the clip; a change of any makes all entries stale."""
     size, base = project.settings.backbone, project.base
     return {
@@ -85,7 +85,7 @@ class VerifyResult:
     problems: tuple[str, ...]  # a sentence each
 
 
-def explain(project: Project, subject: str = "") -> ExplainResult:
+def explain(project: OpenProject, subject: str = "") -> ExplainResult:
     """What entries depend on, and how many are current and stale; of a clip, take, key or caption whether its entry is.
 
     Raises:
@@ -105,21 +105,21 @@ def explain(project: Project, subject: str = "") -> ExplainResult:
     return ExplainResult(here.fingerprint, depends_on(project), len(here), stale=counts, texts=texts, entries=entries)
 
 
-def _stale(project: Project) -> dict[str, LatentStore]:
+def _stale(project: OpenProject) -> dict[str, LatentStore]:
     """Latents of other codecs, sizes or preprocessings by their fingerprints."""
     names = {path.name.split("-")[0] for path in project.latents.folder.glob("[!.]*.safetensors")}
     return {name: LatentStore(project.latents.folder, name) for name in sorted(names - {project.latents.fingerprint})}
 
 
-def _media(project: Project, subject: str) -> str:
+def _media(project: OpenProject, subject: str) -> str:
     """Content hash of a clip, a take, or a key."""
     clips = project.store.clips(dropped=True)
     media = {clip.id: clip.media for clip in clips}
     media |= {take.id: take.media for take in project.store.candidates(dropped=True)}
     if subject in media:
         return media[subject]
-    known = {*media.values(), *(clip.first_frame for clip in clips)}
-    if LatentKey.read(subject).media in known:
+    hashes = {*media.values(), *(clip.first_frame for clip in clips)}
+    if LatentKey.read(subject).media in hashes:
         return LatentKey.read(subject).media
     raise ValueError(f"{subject}: no clip, take or latent of this project; name an id or a content hash from its rows")
 
@@ -130,7 +130,7 @@ def _state(current: bool, stale: Sequence[str], again: str) -> str:
     return f"stale (of {', '.join(stale)}); {again} when it is needed" if stale else "missing"
 
 
-def verify(project: Project, share: float = 0.1, seed: int = 0) -> VerifyResult:
+def verify(project: OpenProject, share: float = 0.1, seed: int = 0) -> VerifyResult:
     """Read all current entries, and encode a share of their clips again; at least one.
 
     Raises:
@@ -166,65 +166,65 @@ def verify(project: Project, share: float = 0.1, seed: int = 0) -> VerifyResult:
     )
 
 
-def _there(project: Project, media: str) -> bool:
+def _there(project: OpenProject, media: str) -> bool:
     try:
         return project.store.media_path(media).is_file()
     except ValueError:
         return False
 
 
-def _unlike(stored: torch.Tensor | None, made: torch.Tensor | None) -> str:
+def _unlike(stored: torch.Tensor | None, fresh: torch.Tensor | None) -> str:
     """How an entry differs from what the codec makes now; empty where it does not."""
-    assert made is not None
+    assert fresh is not None
     if stored is None:
         return "is not stored, where its first frame is"
-    if stored.shape != made.shape:
-        return f"has the shape {list(stored.shape)}, and the codec makes {list(made.shape)}"
-    apart = _apart(stored, made)
+    if stored.shape != fresh.shape:
+        return f"has the shape {list(stored.shape)}, and the codec makes {list(fresh.shape)}"
+    apart = _apart(stored, fresh)
     return f"differs by {apart:.2g} of its size from what the codec makes" if apart > SAME else ""
 
 
-def _apart(stored: torch.Tensor, made: torch.Tensor) -> float:
+def _apart(stored: torch.Tensor, fresh: torch.Tensor) -> float:
     """Size of the difference, relative to what is made now."""
-    return float((stored.float() - made.float()).norm() / made.float().norm().clamp(min=1e-12))
+    return float((stored.float() - fresh.float()).norm() / fresh.float().norm().clamp(min=1e-12))
 
 
-def explain_texts(project: Project, subject: str = "") -> TextsResult | None:
+def explain_texts(project: OpenProject, subject: str = "") -> TextsResult | None:
     """What embeddings of captions depend on and how many are current and stale.
 
     None for a model that reads captions without an encoder. With a caption as subject, or the id of a clip or take,
     whether its caption is kept.
     """
-    kept = _texts(project)
-    if kept is None:
+    cache = _texts(project)
+    if cache is None:
         return None
     entries = None
     if subject:
         captions = _captions(project)
         caption = captions.get(subject, subject)
-        known = subject in captions or caption in captions.values() or caption in kept or kept.stale_of(caption)
-        entries = {caption: _state(caption in kept, kept.stale_of(caption), "read again")} if known else {}
-    return TextsResult(kept.fingerprint, kept.depends_on, len(kept.paths()), kept.stale(), entries)
+        listed = subject in captions or caption in captions.values() or caption in cache or cache.stale_of(caption)
+        entries = {caption: _state(caption in cache, cache.stale_of(caption), "read again")} if listed else {}
+    return TextsResult(cache.fingerprint, cache.depends_on, len(cache.paths()), cache.stale(), entries)
 
 
-def _captions(project: Project) -> dict[str, str]:
+def _captions(project: OpenProject) -> dict[str, str]:
     """Captions by the ids of clips and takes: of clips in the set those they go by, of others those they came with."""
     store = project.store
     captions = {clip.id: clip.caption for clip in (*store.clips(dropped=True), *store.clips())}
     return captions | {take.id: take.caption for take in store.candidates(dropped=True)}
 
 
-def verify_texts(project: Project, share: float, seed: int) -> TextsCheck:
+def verify_texts(project: OpenProject, share: float, seed: int) -> TextsCheck:
     """Read all stored embeddings, and a share of the captions again; at least one."""
-    kept = _texts(project)
+    cache = _texts(project)
     problems: list[str] = []
-    paths = kept.paths() if kept is not None else []
-    if kept is None or not paths:
+    paths = cache.paths() if cache is not None else []
+    if cache is None or not paths:
         return TextsCheck(0, 0)
     sound: list[str] = []
     for path in paths:
         try:
-            sound.append(kept.read(path)[0])
+            sound.append(cache.read(path)[0])
         except ValueError as error:
             problems.append(str(error))
     chosen = random.Random(seed).sample(sound, max(1, round(share * len(sound)))) if sound else []
@@ -233,8 +233,8 @@ def verify_texts(project: Project, share: float, seed: int) -> TextsCheck:
     with project.timed("cache: captions", len(chosen)) as tick:
         for caption, rows in fresh.read(chosen):
             tick(1)
-            if words := _unlike_texts(kept.get(caption) or {}, rows):
-                problems.append(f"caption {caption!r}: {words}; delete {kept.path(caption)}, it is read again")
+            if words := _unlike_texts(cache.get(caption) or {}, rows):
+                problems.append(f"caption {caption!r}: {words}; delete {cache.path(caption)}, it is read again")
     return TextsCheck(len(paths), len(chosen), tuple(problems))
 
 
@@ -246,16 +246,16 @@ def in_words(result: TextsResult) -> list[str]:
     return lines + [f"caption {caption!r}: {state}" for caption, state in (result.entries or {}).items()]
 
 
-def _texts(project: Project) -> TextCache | None:
+def _texts(project: OpenProject) -> TextCache | None:
     return project.base.texts if isinstance(project.base, DiffusersBackbone) else None
 
 
-def _unlike_texts(stored: Kept, made: Kept) -> str:
+def _unlike_texts(stored: Kept, fresh: Kept) -> str:
     """How kept embeddings differ from what is read now; empty where they do not."""
-    if stored.keys() != made.keys():
-        return f"has {', '.join(stored)}, where {', '.join(made)} is read"
+    if stored.keys() != fresh.keys():
+        return f"has {', '.join(stored)}, where {', '.join(fresh)} is read"
     for name, (ours, length) in stored.items():
-        theirs, its = made[name]
+        theirs, its = fresh[name]
         if (ours.shape, ours.dtype, length) != (theirs.shape, theirs.dtype, its):
             return f"has {name} {list(ours.shape)} of {length}, where {list(theirs.shape)} of {its} is read"
         apart = _apart(ours, theirs)

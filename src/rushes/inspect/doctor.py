@@ -125,7 +125,7 @@ def probe(modules: Sequence[str]) -> dict[str, dict[str, Any]]:
 
     A module that brought the process down is named, and those after it are imported in a further one.
     """
-    found: dict[str, dict[str, Any]] = {}
+    packages: dict[str, dict[str, Any]] = {}
     left = list(modules)
     while left:
         ran = subprocess.run(
@@ -135,14 +135,14 @@ def probe(modules: Sequence[str]) -> dict[str, dict[str, Any]]:
             check=False,
         )
         rows = [json.loads(line) for line in ran.stdout.splitlines() if line.startswith("{")]
-        found |= {row["name"]: row for row in rows if "name" in row}
+        packages |= {row["name"]: row for row in rows if "name" in row}
         begun = [row["begins"] for row in rows if "begins" in row]
         if not begun:
             raise ValueError(f"{sys.executable} starts no process ({ran.stderr.strip()[-200:]}); install Python again")
         for name in begun:
-            found.setdefault(name, {"name": name, "error": f"the process died with code {ran.returncode}"})
+            packages.setdefault(name, {"name": name, "error": f"the process died with code {ran.returncode}"})
         left = left[len(begun) :]
-    return found
+    return packages
 
 
 def _version(name: str) -> str | None:

@@ -53,7 +53,7 @@ class Cost:
         latents: C, F, H, W.
         forward: operations of a forward pass.
         both: of a forward and a backward pass, activations computed again where they are not kept.
-        kept: bytes that a forward pass keeps for the backward pass.
+        saved: bytes that a forward pass keeps for the backward pass.
         peak: most bytes that are alive at once in both, beside weights and their gradients.
         sampling: most bytes that are alive at once in a forward pass of frozen weights.
         weights_4bit: bytes of the weights where the frozen ones are held in 4 bits.
@@ -67,7 +67,7 @@ class Cost:
     latents: tuple[int, int, int, int]
     forward: float
     both: float
-    kept: int
+    saved: int
     peak: int = 0
     sampling: int = 0
     weights_4bit: int = 0
@@ -76,7 +76,7 @@ class Cost:
     @property
     def activations(self) -> int:
         """Most bytes that a view's activations take at once."""
-        return max(self.peak, self.kept)
+        return max(self.peak, self.saved)
 
 
 def find_family(pipeline: str) -> Family:
@@ -85,14 +85,14 @@ def find_family(pipeline: str) -> Family:
     Raises:
         ValueError: none does.
     """
-    known: list[str] = []
+    pipelines: list[str] = []
     for name in backbone_names():
         family = getattr(plugins.load("family", name, "backbones", ()), "FAMILY", None)
         if isinstance(family, Family):
-            known += family.pipelines
-            if pipeline in known:
+            pipelines += family.pipelines
+            if pipeline in pipelines:
                 return family
-    raise ValueError(f"there is no forecast for a {pipeline}; there is one for {', '.join(known)}")
+    raise ValueError(f"there is no forecast for a {pipeline}; there is one for {', '.join(pipelines)}")
 
 
 def open_blank(folder: Folder, how: LoadOptions) -> DiffusersBackbone:
@@ -177,7 +177,7 @@ class _Counts:
     weights: float
     forward: float
     both: float
-    kept: float
+    saved: float
     forward_peak: float
     backward_peak: float
     sampling: float
@@ -194,14 +194,14 @@ class _Counts:
 
 def _at_depth(least: _Counts, more: Mapping[str, tuple[_Counts, int]]) -> _Counts:
     """Counts of the whole network, from those of a small one and of those with one block more of a kind."""
-    found = least
+    total = least
     for other, count in more.values():
         each = other - least
         # A block's kept bytes are alive at any peak: one that small networks have elsewhere must not hide them.
-        peaks = (max(each.forward_peak, each.kept), max(each.backward_peak, each.kept))
+        peaks = (max(each.forward_peak, each.saved), max(each.backward_peak, each.saved))
         changed = {**each.__dict__, "forward_peak": peaks[0], "backward_peak": peaks[1]}
-        found = found.plus(count, _Counts(**changed))
-    return found
+        total = total.plus(count, _Counts(**changed))
+    return total
 
 
 def _cost(counts: _Counts, networks: int, size: tuple[int, int, int, int]) -> Cost:
@@ -213,7 +213,7 @@ def _cost(counts: _Counts, networks: int, size: tuple[int, int, int, int]) -> Co
         latents=size,
         forward=counts.forward,
         both=counts.both,
-        kept=round(counts.kept),
+        saved=round(counts.saved),
         peak=round(max(counts.forward_peak, counts.backward_peak)),
         sampling=round(counts.sampling),
         weights_4bit=networks * round(counts.weights_4bit),
@@ -270,19 +270,19 @@ def measured_passes(backbone: Backbone, size: tuple[int, int, int, int], conditi
         p.requires_grad_(True)
     with Meter(held) as meter:
         with saved_for_backward(network) as saved:
-            made = backbone.predict(*ask)
-        forward, kept_bytes = meter.operations, sum(tensor.untyped_storage().nbytes() for tensor in saved.values())
+            prediction = backbone.predict(*ask)
+        forward, saved_bytes = meter.operations, sum(tensor.untyped_storage().nbytes() for tensor in saved.values())
         forward_peak = meter.peak
         saved.clear()
         meter.restart()
-        made.float().pow(2).mean().backward()
-        del made
+        prediction.float().pow(2).mean().backward()
+        del prediction
     for p in network.parameters():
         p.grad = None
     return {
         "forward": forward,
         "both": meter.operations,
-        "kept": kept_bytes,
+        "saved": saved_bytes,
         "forward_peak": forward_peak,
         "backward_peak": meter.peak,
         "sampling": sampled.peak,

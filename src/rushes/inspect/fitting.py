@@ -12,9 +12,9 @@ from rushes.backbones.model_defaults import find_model
 from rushes.config.tables import Settings
 from rushes.inspect.dry_run import ClipShape
 from rushes.inspect.step_forecast import GPUS, SHARE_OF_PEAK, USABLE, ForecastRequest, StepForecast, forecast
-from rushes.project.checks import unknown
 from rushes.project.comparisons import comparisons_of_a_clip
 from rushes.project.model_presets import family_of, folder_of
+from rushes.project.settings_checks import unknown
 
 SIDES = (1.0, 0.71, 0.5)  # shares of a frame's sides that are tried: all, half and a quarter of its area
 LENGTHS = (1.0, 0.8, 0.6, 0.4, 0.2)  # and of its length

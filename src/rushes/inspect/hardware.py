@@ -15,7 +15,7 @@ from rushes.files import write_text
 from rushes.inspect.dry_run import ClipShape, Cost, dry_run, find_family
 from rushes.inspect.job_forecast import JobForecast, Machine, Model, forecast_job, how_of
 from rushes.inspect.part_costs import CodecCost, ReaderCost, codec_cost, reader_cost
-from rushes.inspect.planning import Asked, numbers_of, settings_of
+from rushes.inspect.planning import PlanRequest, numbers_of, settings_of
 from rushes.inspect.step_forecast import KINDS, SHARE_OF_PEAK
 from rushes.project.defaults import with_values
 
@@ -29,7 +29,7 @@ TUNES: tuple[Tune, ...] = ("4 bits", "bfloat16", "full")  # adapters over weight
 
 
 @dataclass(frozen=True)
-class Row:
+class CardForecast:
     """A model at one length, with one way to train.
 
     Attributes:
@@ -86,7 +86,7 @@ class Costs:
         return Model(spec, cost, scaled, self._readers[readers])
 
 
-def rows_of(name: str, costs: Costs) -> list[Row]:
+def rows_of(name: str, costs: Costs) -> list[CardForecast]:
     """All rows of a released model."""
     folder = released(name)
     tunes = [tune for tune in TUNES if tune != "4 bits" or folder.family != "inflated_sd"]
@@ -95,8 +95,8 @@ def rows_of(name: str, costs: Costs) -> list[Row]:
             for tune in tunes]  # fmt: skip
 
 
-def _row(folder: Released, name: str, tune: Tune, short: bool, costs: Costs) -> Row:
-    asked = Asked(
+def _row(folder: Released, name: str, tune: Tune, short: bool, costs: Costs) -> CardForecast:
+    asked = PlanRequest(
         name,
         recipe=RECIPE,
         tune="full" if tune == "full" else "lora",
@@ -117,7 +117,7 @@ def _row(folder: Released, name: str, tune: Tune, short: bool, costs: Costs) -> 
     }
     least = forecast_job(model, settings, numbers_of(settings, CLIPS[0]), Machine(1, 1.0))
     clip = ClipShape(size.height_px, size.width_px, settings.backbone.frames)
-    return Row(clip, short, tune, max(least.gib.values()), cards)
+    return CardForecast(clip, short, tune, max(least.gib.values()), cards)
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class HardwarePage:
 
 def write_page(path: Path, say: Callable[[str], None]) -> HardwarePage:
     """Write the page, which takes minutes; each model is said when it is done."""
-    costs, models = Costs(), dict[str, list[Row]]()
+    costs, models = Costs(), dict[str, list[CardForecast]]()
     for name in released_names():
         models[name] = rows_of(name, costs)
         say(f"{name}: {len(models[name])} rows")
@@ -138,7 +138,7 @@ def write_page(path: Path, say: Callable[[str], None]) -> HardwarePage:
     return HardwarePage(path)
 
 
-def page(models: Mapping[str, list[Row]]) -> Iterator[str]:
+def page(models: Mapping[str, list[CardForecast]]) -> Iterator[str]:
     """The page's lines."""
     yield HEAD
     heads = [f"{KINDS[card].memory_gb} GB" for card in CARDS]
@@ -155,13 +155,13 @@ def page(models: Mapping[str, list[Row]]) -> Iterator[str]:
         yield from _section(name, rows)
 
 
-def _best(rows: list[Row], card: str) -> str:
+def _best(rows: list[CardForecast], card: str) -> str:
     """What of the three fits a card."""
     there = [row.tune for row in rows if row.fits(card)]
     return ", ".join(there) if there else NO
 
 
-def _section(name: str, rows: list[Row]) -> Iterator[str]:
+def _section(name: str, rows: list[CardForecast]) -> Iterator[str]:
     clip = rows[0].clip
     yield f"\n### {name}\n"
     weights = rows[0].cards[CARDS[0]][0].step.parameters / 1e9
@@ -174,7 +174,7 @@ def _section(name: str, rows: list[Row]) -> Iterator[str]:
         yield f"| {row.clip.frames} | {row.tune} | {row.least_gib:.1f} | {cells} |"
 
 
-def _cell(row: Row, card: str) -> str:
+def _cell(row: CardForecast, card: str) -> str:
     if not row.fits(card):
         return NO
     few, many = row.cards[card]

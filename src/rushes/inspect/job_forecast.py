@@ -22,7 +22,7 @@ from rushes.inspect.dry_run import ClipShape, Cost, dry_run, find_family, latent
 from rushes.inspect.metering import Meter
 from rushes.inspect.part_costs import CodecCost, ReaderCost, codec_cost, reader_cost
 from rushes.inspect.step_forecast import GIB, USABLE, ForecastRequest, StepForecast, forecast_of, static_memory
-from rushes.inspect.workload import SHARES, Numbers, Shape, Stage, workload
+from rushes.inspect.workload import SHARES, ClipComparisons, Numbers, StageWork, workload
 from rushes.project.comparisons import comparisons_of_a_clip
 from rushes.project.project import load_model, make_trainable
 from rushes.records import INLINE
@@ -173,14 +173,14 @@ def forecast_job(model: Model, settings: Settings, numbers: Numbers, machine: Ma
     )
 
 
-def ask_of(settings: Settings, numbers: Numbers, machine: Machine) -> tuple[ForecastRequest, Shape]:
+def ask_of(settings: Settings, numbers: Numbers, machine: Machine) -> tuple[ForecastRequest, ClipComparisons]:
     """What the forecast of a step is asked for, and what the recipe makes of a clip.
 
     Raises:
         ValueError: a recipe that refuses the settings.
     """
     size, train = settings.backbone, settings.train
-    shape = Shape(tuple(comparisons_of_a_clip(settings)))
+    shape = ClipComparisons(tuple(comparisons_of_a_clip(settings)))
     ask = ForecastRequest(
         ClipShape(size.height_px, size.width_px, size.frames),
         how_of(settings),
@@ -198,7 +198,7 @@ def ask_of(settings: Settings, numbers: Numbers, machine: Machine) -> tuple[Fore
     return ask, shape
 
 
-def _mode(cost: Cost, ask: ForecastRequest, settings: Settings, shape: Shape) -> Mode:
+def _mode(cost: Cost, ask: ForecastRequest, settings: Settings, shape: ClipComparisons) -> Mode:
     """How gradients are taken: as the settings say, or as `rushes.training.choice` chooses."""
     if settings.train.gradients != "auto":
         return settings.train.gradients
@@ -210,12 +210,12 @@ def _mode(cost: Cost, ask: ForecastRequest, settings: Settings, shape: Shape) ->
     return "two_pass" if shape.by_segment else "stash"
 
 
-def _through(stage: Stage) -> tuple[int, ...]:
+def _through(stage: StageWork) -> tuple[int, ...]:
     """Clips that go through the network, by GPU."""
     return tuple(there + back for there, back in zip(stage.forward, stage.backward, strict=False))
 
 
-def _seconds(model: Model, stage: Stage, machine: Machine) -> float:
+def _seconds(model: Model, stage: StageWork, machine: Machine) -> float:
     """Until the last GPU has done its part."""
     codec, cost = model.codec, model.cost
     network = max(

@@ -106,10 +106,10 @@ class Meter(TorchDispatchMode):
             self.by_kernel[str(kernel._overloadpacket)] += formula(*args, **kwargs, out_val=out)
         for tensor in tree_leaves(out):
             if isinstance(tensor, Tensor):
-                self._made(tensor)
+                self._count_new(tensor)
         return out
 
-    def _made(self, tensor: Tensor) -> None:
+    def _count_new(self, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()
         place = storage._cdata
         if place in self._seen:

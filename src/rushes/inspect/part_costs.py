@@ -155,7 +155,7 @@ class _Blank:
     shape: torch.Size
     dtype: torch.dtype
 
-    def made(self) -> Tensor:
+    def filled(self) -> Tensor:
         return torch.empty(self.shape, dtype=self.dtype)
 
 
@@ -185,9 +185,9 @@ class _Remembered:
             for each, after in zip(lists, call.lists, strict=True):
                 for place, leaf in enumerate(after):  # one by one, so that what was there is freed
                     each[place] = None
-                    each[place] = _made(leaf)
+                    each[place] = _filled(leaf)
             self.meter.add(call.operations, call.above)
-            return tree_map(_made, call.out)
+            return tree_map(_filled, call.out)
         with self.meter.apart() as cost:
             out = self.forward(*args, **kwargs)
         after = [[_blank(leaf) for leaf in each] for each in lists]
@@ -199,8 +199,8 @@ def _blank(leaf: Any) -> Any:
     return _Blank(leaf.shape, leaf.dtype) if isinstance(leaf, Tensor) else leaf
 
 
-def _made(leaf: Any) -> Any:
-    return leaf.made() if isinstance(leaf, _Blank) else leaf
+def _filled(leaf: Any) -> Any:
+    return leaf.filled() if isinstance(leaf, _Blank) else leaf
 
 
 def _key(given: Any) -> tuple[Any, ...]:

@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rushes.backbones.folders import HUB, Folder
-from rushes.backbones.model_defaults import Match, find_model, identify
+from rushes.backbones.model_defaults import ModelMatch, find_model, identify
 from rushes.backbones.released import released_names
 from rushes.config.tables import Settings
 from rushes.footage.split import share_held_out
 from rushes.inspect import step_forecast as plan
 from rushes.inspect.job_forecast import JobForecast, Machine, Model, ask_of, forecast_job, model_at_hand, model_of
 from rushes.inspect.workload import Numbers
-from rushes.project.checks import check_settings, unknown
 from rushes.project.defaults import with_model_defaults, with_values
 from rushes.project.model_presets import folder_of, folder_preset
 from rushes.project.presets import HELD_OUT
 from rushes.project.settings import overridden, read_settings
+from rushes.project.settings_checks import check_settings, unknown
 from rushes.store.database import Store
 
 CLIPS = 60  # of footage, where nobody says how many
@@ -27,7 +27,7 @@ BANK = 8  # draws, where a bank is asked for
 
 
 @dataclass(frozen=True)
-class Asked:
+class PlanRequest:
     """Options of the command; 0, "" and None stand for what the project, the model or the recipe has."""
 
     model: str = ""
@@ -62,7 +62,7 @@ def machine(gpu: str, gpus: int, memory_gb: float, tflops: float) -> Machine:
     return Machine(memory_gb or memory, tflops or round(plan.SHARE_OF_PEAK * peak, 1), gpus)
 
 
-def forecast(project: Path | None, asked: Asked, machine: Machine, overrides: Sequence[str]) -> JobForecast:
+def forecast(project: Path | None, asked: PlanRequest, machine: Machine, overrides: Sequence[str]) -> JobForecast:
     """The forecast of a step and of the whole job.
 
     Raises:
@@ -87,7 +87,7 @@ def forecast(project: Path | None, asked: Asked, machine: Machine, overrides: Se
     return job
 
 
-def settings_of(asked: Asked, gpus: int, overrides: Sequence[str] = ()) -> tuple[Settings, Folder]:
+def settings_of(asked: PlanRequest, gpus: int, overrides: Sequence[str] = ()) -> tuple[Settings, Folder]:
     """Settings as `rushes init --model` would write them, with what was asked for in place, and the configurations.
 
     Raises:
@@ -129,7 +129,7 @@ def numbers_of(settings: Settings, clips: int, prompts: int = 0) -> Numbers:
     return Numbers(clips - held_out, prompts or min(held_out, settings.evaluate.prompts))
 
 
-def _numbers(project: Path, settings: Settings, asked: Asked) -> Numbers:
+def _numbers(project: Path, settings: Settings, asked: PlanRequest) -> Numbers:
     """Those of a project's store or, before footage was imported, of its settings."""
     if asked.clips:
         return numbers_of(settings, asked.clips, asked.prompts)
@@ -153,7 +153,7 @@ def _model(settings: Settings) -> Model:
     return model_of(folder_of(path, match), settings)
 
 
-def _match(model: str, folder: Folder) -> Match:
+def _match(model: str, folder: Folder) -> ModelMatch:
     return find_model(model) if model in released_names() or model.startswith(HUB) else identify(folder, model)
 
 

@@ -58,7 +58,7 @@ class Numbers:
 
 
 @dataclass(frozen=True)
-class Stage:
+class StageWork:
     """What one stage asks of the model, all GPUs together or of each, as `SHARES` says.
 
     Attributes:
@@ -79,7 +79,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Shape:
+class ClipComparisons:
     """What a recipe makes of one clip.
 
     Attributes:
@@ -116,7 +116,7 @@ class Shape:
 
 def workload(
     settings: Settings, numbers: Numbers, spec: BackboneSpec, latents: Sequence[int], mode: Mode = "joint"
-) -> dict[str, Stage]:
+) -> dict[str, StageWork]:
     """Stages by name, in their order; those that have nothing to do are left out.
 
     Args:
@@ -130,11 +130,11 @@ def workload(
     Raises:
         ValueError: a recipe that refuses these settings, or more GPUs than comparisons in a step.
     """
-    shape = Shape(tuple(comparisons_of_a_clip(settings)))
+    shape = ClipComparisons(tuple(comparisons_of_a_clip(settings)))
     sizes = tuple(int(n) for n in latents[1:])
     job = _Job(settings, numbers, spec, size=(sizes[0], sizes[1], sizes[2]), shape=shape, mode=mode)
     stages = {
-        "read": Stage(captions=numbers.clips + numbers.prompts + job.leads_away),
+        "read": StageWork(captions=numbers.clips + numbers.prompts + job.leads_away),
         "encode": job.encode(),
         "eta": job.eta(),
         "generate": job.generate(),
@@ -166,7 +166,7 @@ class _Job:
     numbers: Numbers
     spec: BackboneSpec
     size: tuple[int, int, int]
-    shape: Shape
+    shape: ClipComparisons
     mode: Mode
 
     @property
@@ -206,11 +206,11 @@ class _Job:
         drawn = torch.linspace(low, high, 9, dtype=torch.float64).tolist()
         return sum(self.take(self.settings.generate.steps, eta) for eta in drawn) / len(drawn)
 
-    def one(self, forward: float = 0, **codec: int) -> Stage:
+    def alone(self, forward: float = 0, **codec: int) -> StageWork:
         """A stage that the first GPU does alone."""
-        return Stage((round(forward), *(0,) * (self.numbers.gpus - 1)), (0,) * self.numbers.gpus, **codec)
+        return StageWork((round(forward), *(0,) * (self.numbers.gpus - 1)), (0,) * self.numbers.gpus, **codec)
 
-    def encode(self) -> Stage:
+    def encode(self) -> StageWork:
         """Views of the comparisons; first frames, also of held-out prompts; clips that guide takes are views or not."""
         clips = self.numbers.clips
         edits = [key.edit for key in self.shape.keys]
@@ -220,36 +220,36 @@ class _Job:
         again = sum(edit == CODEC for edit in edits)
         firsts = (clips + self.numbers.prompts) * self.settings.backbone.first_frame
         starts = (firsts + clips * sum(map(bool, edits))) * ("start" in self.spec.still)  # a whole clip each
-        return self.one(
+        return self.alone(
             encoded=clips * (len(edits) + guides + again) + starts, first_frames=firsts, decoded=clips * again
         )
 
-    def eta(self) -> Stage | None:
+    def eta(self) -> StageWork | None:
         """Two takes of a few clips at each level and from pure noise, and each real clip through the codec."""
         if self.settings.generate.kind != "guided":
             return None
         clips, shares = min(CLIPS, self.numbers.clips), (*reached_levels(self.spec.path), 1.0)
         passes = sum(self.take(self.settings.generate.steps, eta) for eta in shares)
-        return self.one(2 * clips * passes, decoded=(2 * len(shares) + 1) * clips)
+        return self.alone(2 * clips * passes, decoded=(2 * len(shares) + 1) * clips)
 
-    def generate(self) -> Stage | None:
+    def generate(self) -> StageWork | None:
         """Takes of all clips; a recipe that compares none needs none."""
         if not any(view.source != "real" for each in self.shape.comparisons for view in each.views if not view.edit):
             return None
         ask = self.settings.generate
         passes = self.guided_take() if ask.kind == "guided" else self.take(ask.steps)
         takes = self.numbers.clips * ask.takes
-        return self.one(takes * passes, decoded=takes)
+        return self.alone(takes * passes, decoded=takes)
 
-    def bank(self) -> Stage | None:
+    def bank(self) -> StageWork | None:
         draws, clips = self.settings.train.reference_cache, self.trained_on / max(len(self.shape.comparisons), 1)
         if not draws or not self.shape.reference:
             return None
         total = round(draws * clips * self.shape.views)
         look = self.settings.train.gradients == "auto"  # one view shows what memory it takes
-        return Stage(tuple(part + look for part in _parts(total, self.numbers.gpus)), (0,) * self.numbers.gpus)
+        return StageWork(tuple(part + look for part in _parts(total, self.numbers.gpus)), (0,) * self.numbers.gpus)
 
-    def train(self) -> Stage:
+    def train(self) -> StageWork:
         """Steps; the first view of all shows what memory one takes, where that decides how gradients are taken."""
         train, gpus = self.settings.train, self.numbers.gpus
         views = self.shape.views / max(len(self.shape.comparisons), 1)
@@ -258,12 +258,12 @@ class _Job:
         again = waiting if self.mode == "two_pass" else 0.0
         look = train.gradients == "auto"
         shares = [train.steps * part for part in _parts(train.batch, gpus)]
-        return Stage(
+        return StageWork(
             tuple(round(share * (beside + again)) + look for share in shares),
             tuple(round(share * views) for share in shares),
         )
 
-    def probes(self) -> Stage | None:
+    def probes(self) -> StageWork | None:
         """Policy and reference on held-out comparisons before the first step and at each checkpoint, and the drift of
         a few predictions with captions and without, for which a frozen reference is asked once.
         """
@@ -273,9 +273,9 @@ class _Job:
         drift = min(unconditional.COMPARISONS, self.held_out // of_clip) * unconditional.DRAWS * 2
         asked = count + (1 if train.reference == "frozen" else count)
         total = count * views * DRAWS * 2 + asked * drift
-        return Stage((total,) * self.numbers.gpus, (0,) * self.numbers.gpus) if total else None
+        return StageWork((total,) * self.numbers.gpus, (0,) * self.numbers.gpus) if total else None
 
-    def samples(self) -> Stage | None:
+    def samples(self) -> StageWork | None:
         """Clips at the start, every so many steps and at the end."""
         train = self.settings.train
         if not train.sample_every:
@@ -283,13 +283,13 @@ class _Job:
         times = len({0, train.steps, *range(0, train.steps + 1, train.sample_every)})
         held_out = self.held_out // max(len(self.shape.comparisons), 1)
         takes = times * min(train.samples, held_out)
-        return self.one(takes * self.take(self.settings.generate.steps), decoded=takes)
+        return self.alone(takes * self.take(self.settings.generate.steps), decoded=takes)
 
-    def evaluate(self) -> Stage | None:
+    def evaluate(self) -> StageWork | None:
         """Held-out prompts by the base and by what was trained."""
         ask = self.settings.evaluate
         takes = 2 * self.numbers.prompts * ask.seeds
-        return self.one(takes * self.take(ask.steps), decoded=takes) if takes else None
+        return self.alone(takes * self.take(ask.steps), decoded=takes) if takes else None
 
 
 def _parts(items: int, gpus: int) -> Iterator[int]:

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rushes.judges.agreement import Unit, labels_by, ratings_of
 from rushes.judges.base import Judge
+from rushes.judges.label_agreement import Unit, labels_by, ratings_of
 from rushes.metrics.base import Shot
 from rushes.records import Preference
 from rushes.stats import Interval, win_rate

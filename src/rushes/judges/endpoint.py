@@ -29,7 +29,7 @@ import stamina
 from pydantic import BaseModel, ValidationError
 
 from rushes.arrays import Frames
-from rushes.config.endpoint import EndpointSettings
+from rushes.config.model_endpoint import EndpointSettings
 from rushes.metrics.base import shrink
 from rushes.records import now, stable_hash
 from rushes.sidefile import SideFile

@@ -32,7 +32,7 @@ from rushes.metrics.base import Shot
 SCORES, CONFIG, PREPROCESSOR = "scores.jsonl", "config.json", "preprocessor_config.json"
 
 
-class _Line(BaseModel):
+class _ScoreLine(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
     media: str = Field(min_length=1)
     scores: dict[str, float] = Field(min_length=1)
@@ -61,12 +61,12 @@ def overall(scores: Mapping[str, float]) -> float:
 
 
 def _looked_up(path: Path) -> Scorer:
-    lines_by_media: dict[str, _Line] = {}
+    lines_by_media: dict[str, _ScoreLine] = {}
     for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         if not text.strip():
             continue
         try:
-            line = _Line.model_validate_json(text)
+            line = _ScoreLine.model_validate_json(text)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = ".".join(map(str, first["loc"]))

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rushes.arrays import Frames
-from rushes.config.curation import StageName
+from rushes.config.curate import StageName
 from rushes.config.tables import Settings
 from rushes.curate.base import CurationEntry, CurationFinding, Stage, Task, make_stage
 from rushes.curate.columns import MeasureColumns, packed

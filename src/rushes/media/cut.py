@@ -17,8 +17,8 @@ from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
 from rushes.files import MediaError
-from rushes.media.footage import Shown, VideoReader
 from rushes.media.read import exact
+from rushes.media.video_reader import Shown, VideoReader
 from rushes.media.write import add_stream, even, open_mp4, tag_colours, to_yuv
 
 Span = tuple[float, float]  # start and end in seconds from the first frame of the file

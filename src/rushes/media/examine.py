@@ -14,8 +14,8 @@ from scenedetect.common import FrameTimecode
 from scenedetect.detectors import AdaptiveDetector, ContentDetector
 
 from rushes.arrays import Frames
-from rushes.media.footage import Shown, VideoReader
 from rushes.media.read import VideoInfo, probe
+from rushes.media.video_reader import Shown, VideoReader
 
 _THUMB_PX = 32
 _STILL_LEVELS = 3  # of 255, at thumbnail size: what compression and grain change in a picture that stands still

@@ -13,8 +13,8 @@ import numpy as np
 
 from rushes.arrays import Frames
 from rushes.files import MediaError
-from rushes.media.footage import Shown, VideoReader
 from rushes.media.resize import Fit, check_size, resize_frame
+from rushes.media.video_reader import Shown, VideoReader
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rushes.arrays import Frames, Reals
 from rushes.media.resize import resize_frame
 from rushes.metrics.base import ANALYSED_PX, Measurement, Metric, Shot, luma, pool, shrink
-from rushes.metrics.motion import moving
+from rushes.metrics.movement import moving
 
 Levels = Callable[[Shot], NDArray[np.float64]]
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from rushes.metrics.base import Measurement, Metric, Shot, pool
 from rushes.metrics.flow import carry
-from rushes.metrics.motion import cut_pairs, moving
+from rushes.metrics.movement import cut_pairs, moving
 
 _SOFT_PX = 2.0  # flicker is looked for above the scale of edges and texture, where a flow is never exact
 

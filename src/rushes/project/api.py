@@ -23,8 +23,7 @@ from rushes.project.labels import LabelResult
 from rushes.project.model_presets import model_preset
 from rushes.project.negatives import CaptionResult
 from rushes.project.presets import preset
-from rushes.project.project import Project as OpenProject
-from rushes.project.project import load_run, open_project
+from rushes.project.project import OpenProject, load_run, open_project
 from rushes.project.reports import ReportResult
 from rushes.project.runs import RunResult
 from rushes.project.settings import FILE, flat, overridden, read_settings, write_settings

@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from rushes.config.files import validate_table
+from rushes.config.settings_files import validate_table
 from rushes.config.tables import Settings
 from rushes.records import Candidate, CandidateKind, CaptionRow, Clip, Preference, Row, Score
 from rushes.store.database import Store
@@ -48,21 +48,21 @@ def _rows(settings: Settings, needs: tuple[str, ...], metric: str, judge: str) -
     """A clip, and what the stages make of it."""
     clip = Clip("clip", "m" * 64, "a clip", **_SHAPE, source="")
     wanted: list[CandidateKind] = ["guided"] if "guided" in needs else ["take"]
-    made = [_take(clip, wanted[0], k, settings) for k in range(settings.generate.takes)]
-    rows: list[Row] = [clip, *made]
+    candidates = [_take(clip, wanted[0], k, settings) for k in range(settings.generate.takes)]
+    rows: list[Row] = [clip, *candidates]
     if "gaps" in needs:
         rows.append(_take(clip, "gap", 0, settings))
     if "likeness" in needs:
-        rows += [Score(f"likeness {take.id}", take.id, "likeness", 0.5) for take in made]
+        rows += [Score(f"likeness {take.id}", take.id, "likeness", 0.5) for take in candidates]
     if "wrong captions" in needs and settings.caption.by != "none":
         rows.append(CaptionRow("wrong", clip.id, "another clip", "wrong"))
     if "labels" in needs:
         rows += [
-            Preference(f"{one.id} {other.id}", one.id, other.id, (1,), judge or "human")
-            for one, other in combinations(made, 2)
+            Preference(f"{left.id} {right.id}", left.id, right.id, (1,), judge or "human")
+            for left, right in combinations(candidates, 2)
         ]
     if "scores" in needs:
-        rows += [Score(f"score {row.id}", row.id, metric, 10 * k / len(made)) for k, row in enumerate(made)]
+        rows += [Score(f"score {row.id}", row.id, metric, 10 * k / len(candidates)) for k, row in enumerate(candidates)]
     return rows
 
 

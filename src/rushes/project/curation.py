@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 import rushes
-from rushes.config.curation import StageName
-from rushes.config.files import settings_hash
+from rushes.config.curate import StageName
+from rushes.config.settings_files import settings_hash
 from rushes.config.tables import Settings
 from rushes.curate import engines, funnel
 from rushes.curate.base import Engine, Stage, make_stage
@@ -20,7 +20,7 @@ from rushes.files import write_json
 from rushes.footage.ingest import Imported
 from rushes.judges.build import ANSWERS
 from rushes.judges.endpoint import EndpointError
-from rushes.project.project import Project
+from rushes.project.project import OpenProject
 from rushes.project.review_page import ScenarioProgress
 from rushes.records import INLINE, Clip, now, plain, stable_hash
 from rushes.report.card import CARD, RESULT, write_card
@@ -73,7 +73,9 @@ class CurateResult:
     scenarios: tuple[ScenarioProgress, ...] | None = None  # null = no scenario has a quota, or a dry run
 
 
-def curate(project: Project, *, dry_run: bool = False, engine: EngineName = "local", jobs: int = 0) -> CurationResult:
+def curate(
+    project: OpenProject, *, dry_run: bool = False, engine: EngineName = "local", jobs: int = 0
+) -> CurationResult:
     """Take all clips through the funnel, decide, and write reports/curation.json and the data card.
 
     In a dry run all is measured and told, nothing decided or written. `jobs` workers; 0 = one for each processor.
@@ -87,8 +89,8 @@ def curate(project: Project, *, dry_run: bool = False, engine: EngineName = "loc
     stages = [_stage(name, settings, store.project / ANSWERS) for name in settings.curate.stages]
     if dry_run:
         _say_costs(project, stages)
-    made = settings_hash(settings.curate)
-    done = funnel.run(store, stages, _engine(engine, jobs), project.timed, settings=made, dry_run=dry_run)
+    digest = settings_hash(settings.curate)
+    done = funnel.run(store, stages, _engine(engine, jobs), project.timed, settings=digest, dry_run=dry_run)
     result = _result(store, settings, done)
     if not dry_run:
         path = store.project / RESULT
@@ -129,7 +131,7 @@ def _engine(name: EngineName, jobs: int) -> Engine:
     return (engines.ray if name == "ray" else engines.local)(jobs or every)
 
 
-def _say_costs(project: Project, stages: list[Stage | funnel.Skipped]) -> None:
+def _say_costs(project: OpenProject, stages: list[Stage | funnel.Skipped]) -> None:
     clips = project.store.count(Clip)
     for stage in stages:
         if isinstance(stage, Stage) and stage.calls:

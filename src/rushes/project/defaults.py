@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from rushes.backbones.model_defaults import Match, OwnSettingsError, Sourced, all_models, find_model, settings_of
+from rushes.backbones.model_defaults import ModelMatch, OwnSettingsError, Sourced, all_models, find_model, settings_of
 from rushes.config.tables import Settings
 
 
@@ -27,7 +27,7 @@ def left_out(settings: Settings) -> dict[str, Sourced]:
     return {path: row for path, row in rows.items() if not _is_set(settings, path)}
 
 
-def model_of(settings: Settings) -> Match | None:
+def model_of(settings: Settings) -> ModelMatch | None:
     """The released model that the project is about; None for a backbone that is in no table.
 
     A repository that the table does not have is fetched, as it will be to be loaded.

@@ -19,7 +19,7 @@ from rushes.files import whole_file
 from rushes.progress import Bar, no_bar
 from rushes.project import labels, reports, stages, training
 from rushes.project.presets import tiny_train
-from rushes.project.project import Project, open_project
+from rushes.project.project import OpenProject, open_project
 from rushes.training.recipe import load_recipe
 
 HEADLINE = "realdpo"  # the recipe that the verdict is about, chosen before any run; see LOG.md
@@ -55,7 +55,7 @@ def run_demo(out: Path, seed: int = 0, bar: Bar = no_bar) -> EvaluateResult:
     labels.label_pairs(project)
     results: dict[str, EvaluateResult] = {}
     for recipe in ARMS:
-        arm = Project(project.store, demo_settings(seed, recipe), bar, project.seconds)
+        arm = OpenProject(project.store, demo_settings(seed, recipe), bar, project.seconds)
         training.train_run(arm)
         results[recipe] = stages.evaluate_run(arm)
     headline = results.pop(HEADLINE)

@@ -15,7 +15,7 @@ from rushes.judges.build import judge_of
 from rushes.noise.paths import NoisePath
 from rushes.project.labels import PROBE_PAIRS
 from rushes.project.probes import draw_sheets, make_probes, measure_probes
-from rushes.project.project import Project
+from rushes.project.project import OpenProject
 from rushes.records import Clip, stable_hash
 from rushes.stats import Interval
 from rushes.store.annotators import HUMAN, labels_to_train_on
@@ -63,7 +63,7 @@ def _row(level: Level, sheet: Path) -> EtaLevel:
     return EtaLevel(eta=level.eta, free=level.free, judged=level.judged, sheet=sheet, **values, **ends)  # type: ignore[arg-type]
 
 
-def eta_of_project(project: Project, levels: Sequence[float] = (), clips: int = CLIPS) -> EtaResult:
+def eta_of_project(project: OpenProject, levels: Sequence[float] = (), clips: int = CLIPS) -> EtaResult:
     """Measure guided pairs at several levels and free takes beside them, and propose `generate.eta`.
 
     Args:
@@ -80,20 +80,20 @@ def eta_of_project(project: Project, levels: Sequence[float] = (), clips: int = 
         chosen = _clips(project, clips)
         levels = _levels(project.base.spec.path, levels)
         probes = make_probes(project, chosen, levels)
-        said = {} if judge else _said(project.store, settings)
-        pairs = measure_probes(project, probes, judge, said)
+        answers = {} if judge else _answers(project.store, settings)
+        pairs = measure_probes(project, probes, judge, answers)
     sheets = draw_sheets(project, probes)
-    found = summarise(pairs, settings.project.seed)
-    proposed = propose(found)
-    labelled = judge is not None or any(level.judged for level in found)
-    warnings = warnings_of(found, proposed) if labelled else [_ask_people(project)]
+    summary = summarise(pairs, settings.project.seed)
+    proposed = propose(summary)
+    labelled = judge is not None or any(level.judged for level in summary)
+    warnings = warnings_of(summary, proposed) if labelled else [_ask_people(project)]
     if labelled and len(chosen) < min(clips, LEAST_CLIPS):
         warnings.append(f"the project has {len(chosen)} training clips, and {clips} were asked for")
     return EtaResult(
         by=judge.name if judge else HUMAN,
         faults_by=project.meter.headline or judge.name if judge else None,
         clips=len(chosen),
-        levels=tuple(_row(level, sheets[level.eta]) for level in found),
+        levels=tuple(_row(level, sheets[level.eta]) for level in summary),
         proposed=proposed,
         warnings=tuple(warnings),
     )
@@ -118,7 +118,7 @@ def _check_segments(settings: Settings) -> None:
 
 
 @contextmanager
-def _judge(project: Project) -> Iterator[Judge | None]:
+def _judge(project: OpenProject) -> Iterator[Judge | None]:
     """Who judges: label.by, or where that is nobody the metric that is named beside it; None = people."""
     settings = project.settings
     if settings.label.by == "human":
@@ -135,7 +135,7 @@ def _judge(project: Project) -> Iterator[Judge | None]:
         yield judge
 
 
-def _clips(project: Project, count: int) -> list[Clip]:
+def _clips(project: OpenProject, count: int) -> list[Clip]:
     """Training clips in an order that is drawn by the project's seed: with more asked for, the first stay the same."""
     if count < 1:
         raise ValueError(f"--clips: {count} clips make no pair; give 1 or more")
@@ -164,16 +164,16 @@ def _levels(path: NoisePath, given: Sequence[float]) -> list[float]:
 
 def reached_levels(path: NoisePath) -> list[float]:
     """`LEVELS`, those that the path does not reach drawn down to the last that it does, in two digits."""
-    found = []
+    levels = []
     for level in LEVELS:
         try:
             path.time_of_share(level)
-            found.append(level)
+            levels.append(level)
         except ValueError:
             break
-    if len(found) < len(LEVELS):
-        found.append(max(n / 100 for n in range(1, 100) if _has(path, n / 100)))
-    return sorted(set(found))
+    if len(levels) < len(LEVELS):
+        levels.append(max(n / 100 for n in range(1, 100) if _has(path, n / 100)))
+    return sorted(set(levels))
 
 
 def _has(path: NoisePath, share: float) -> bool:
@@ -184,13 +184,13 @@ def _has(path: NoisePath, share: float) -> bool:
     return True
 
 
-def _said(store: Store, settings: Settings) -> dict[frozenset[str], tuple[int, ...]]:
+def _answers(store: Store, settings: Settings) -> dict[frozenset[str], tuple[int, ...]]:
     """What people said of pairs, all of them together."""
     rows = labels_to_train_on(store, HUMAN, settings.label.dimensions[0])
     return {frozenset((row.left, row.right)): row.labels for row in rows if row.segment_s}
 
 
-def _ask_people(project: Project) -> str:
+def _ask_people(project: OpenProject) -> str:
     return (
         f"people have not labelled these pairs yet, so no range is proposed; look at the sheets, or run `rushes label "
         f"{project.store.project} --by human --probes`, which offers {PROBE_PAIRS} pairs a level, then run this again"

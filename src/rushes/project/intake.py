@@ -19,7 +19,7 @@ from rushes.formats.layouts import Bench
 from rushes.formats.listing import find_bench, find_footage
 from rushes.media.images import write_image
 from rushes.project.comparisons import per_clip
-from rushes.project.project import Project, load_model
+from rushes.project.project import OpenProject, load_model
 from rushes.records import INLINE, Clip, stable_hash
 
 
@@ -40,7 +40,7 @@ class PreflightResult:
     fatal: tuple[str, ...]  # what would stop an import whatever the settings, a sentence each
 
 
-def import_footage(project: Project) -> Imported:
+def import_footage(project: OpenProject) -> Imported:
     """Real clips into the store, after a preflight.
 
     Raises:
@@ -69,7 +69,7 @@ def import_footage(project: Project) -> Imported:
     return taken
 
 
-def preflight(project: Project) -> tuple[PreflightResult, list[str]]:
+def preflight(project: OpenProject) -> tuple[PreflightResult, list[str]]:
     """What an import would take, trim, resample, crop and refuse, and what each choice of length costs.
 
     Returns:
@@ -133,14 +133,14 @@ def _lines(done: Preflight, ask: PreflightOptions, result: PreflightResult) -> l
     return [*lines, *preflight_text.choice_lines(result.choices, (size.frames, size.fps))]
 
 
-def _ask(project: Project) -> PreflightOptions:
+def _ask(project: OpenProject) -> PreflightOptions:
     size = project.settings.backbone
     length = Length(size.frames, size.fps, lambda frames: load_model(size).spec.largest(frames))
     return PreflightOptions(length, size.width_px, size.height_px, project.settings.footage)
 
 
 @contextmanager
-def _reviewed(project: Project, ask: PreflightOptions) -> Iterator[tuple[ProbeCache, Preflight, Bench | None]]:
+def _reviewed(project: OpenProject, ask: PreflightOptions) -> Iterator[tuple[ProbeCache, Preflight, Bench | None]]:
     """A review of the footage and the bench that the settings name."""
     table = ask.table
     listing = find_footage(table)
@@ -166,7 +166,7 @@ class StillsResult:
 
 
 def make_stills(
-    project: Project, pipeline: Path, prompts: Sequence[str], *, steps: int, guidance: float
+    project: OpenProject, pipeline: Path, prompts: Sequence[str], *, steps: int, guidance: float
 ) -> StillsResult:
     """A first frame for each prompt by the image pipeline in a folder, as held-out prompts; what is there stays.
 

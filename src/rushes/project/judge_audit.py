@@ -67,17 +67,17 @@ def _shots(store: Store, settings: Settings, count: int, size_px: tuple[int, int
 
 def _lines(audits: Sequence[Audit]) -> list[str]:
     lines = []
-    for one in audits:
-        length = "whole clips" if one.segment_s is None else f"{one.segment_s:g} s"
+    for row in audits:
+        length = "whole clips" if row.segment_s is None else f"{row.segment_s:g} s"
         shares = {
-            "agrees with people": one.without_ties,
-            "with ties": one.with_ties,
-            "same in both orders": one.consistent,
-            "first shown won": one.first_slot,
+            "agrees with people": row.without_ties,
+            "with ties": row.with_ties,
+            "same in both orders": row.consistent,
+            "first shown won": row.first_slot,
         }
-        told = [f"{name} {_words(share)}" for name, share in shares.items() if share is not None]
-        counts = f"{one.segments} labels, {one.ties:.0%} ties, {one.unjudged} unjudged"
-        lines.append(f"{one.judge}, {one.dimension}, {length}: {'; '.join([counts, *told])}")
+        shown = [f"{name} {_words(share)}" for name, share in shares.items() if share is not None]
+        counts = f"{row.segments} labels, {row.ties:.0%} ties, {row.unjudged} unjudged"
+        lines.append(f"{row.judge}, {row.dimension}, {length}: {'; '.join([counts, *shown])}")
     return lines
 
 

@@ -11,7 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from rushes import label
-from rushes.config.files import settings_hash
+from rushes.config.settings_files import settings_hash
 from rushes.config.tables import Settings
 from rushes.project.labels import probes_to_compare, to_compare
 from rushes.records import Candidate
@@ -77,7 +77,7 @@ def invitations(people: Accounts, names: Sequence[str], address: str) -> dict[st
     return {name: f"{address}/#invite={people.invite(name)}" for name in names}
 
 
-def serve(app: FastAPI, host: str, port: int, told: Callable[[str], None]) -> None:
+def serve(app: FastAPI, host: str, port: int, on_ready: Callable[[str], None]) -> None:
     """Serve a page until the process is told to stop. `told` gets the address once it is known.
 
     Raises:
@@ -95,7 +95,7 @@ def serve(app: FastAPI, host: str, port: int, told: Callable[[str], None]) -> No
             f"--host {host} --port {port}: {error.strerror or error}; choose another port with --port"
         ) from error
     named = socket.gethostname() if host in _EVERYWHERE else f"[{host}]" if ":" in host else host
-    told(f"http://{named}:{listener.getsockname()[1]}")
+    on_ready(f"http://{named}:{listener.getsockname()[1]}")
     server = uvicorn.Server(
         uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=3)
     )

@@ -20,7 +20,7 @@ from rushes.store.annotators import HUMAN, labels_to_train_on
 from rushes.store.database import Store
 
 if TYPE_CHECKING:
-    from rushes.project.project import Project
+    from rushes.project.project import OpenProject
 
 PROBE_PAIRS = 10  # pairs of `rushes eta` that people are offered at each level
 
@@ -40,7 +40,7 @@ class LabelResult:
     questions: Mapping[str, int] = field(default_factory=dict, metadata=INLINE)
 
 
-def label_takes(project: Project) -> LabelResult:
+def label_takes(project: OpenProject) -> LabelResult:
     """Labels in the form that the settings ask for; where people label, those that are there.
 
     Raises:
@@ -51,7 +51,7 @@ def label_takes(project: Project) -> LabelResult:
     return (score_takes if project.settings.label.form == "scores" else label_pairs)(project)
 
 
-def label_pairs(project: Project) -> LabelResult:
+def label_pairs(project: OpenProject) -> LabelResult:
     """Labels for pairs of takes.
 
     Raises:
@@ -92,13 +92,13 @@ def to_compare(store: Store, settings: Settings) -> tuple[Candidate, ...]:
 def probes_to_compare(store: Store, settings: Settings) -> tuple[Candidate, ...]:
     """Guided takes of `rushes eta` whose pairs people are offered: those of its newest weights and settings, of
     `PROBE_PAIRS` clips at each level."""
-    made = store.candidates(split="train", kind="probe", system=settings.train.init_from)
-    found: dict[float, dict[str, list[Candidate]]] = {}
-    for candidate in made:
-        newest = (candidate.made_by, candidate.settings_hash) == (made[-1].made_by, made[-1].settings_hash)
+    probes = store.candidates(split="train", kind="probe", system=settings.train.init_from)
+    by_level: dict[float, dict[str, list[Candidate]]] = {}
+    for candidate in probes:
+        newest = (candidate.made_by, candidate.settings_hash) == (probes[-1].made_by, probes[-1].settings_hash)
         if candidate.eta and newest:
-            found.setdefault(candidate.eta, {}).setdefault(candidate.group, []).append(candidate)
-    pairs = (pair for level in found.values() for pair in list(level.values())[:PROBE_PAIRS])
+            by_level.setdefault(candidate.eta, {}).setdefault(candidate.group, []).append(candidate)
+    pairs = (pair for level in by_level.values() for pair in list(level.values())[:PROBE_PAIRS])
     return tuple(candidate for pair in pairs for candidate in pair)
 
 
@@ -107,14 +107,14 @@ def _made_from(settings: LabelSettings) -> str:
     return stable_hash([settings.by, settings.margin, settings.whole or settings.segment_s, settings.frames_per_s])
 
 
-def score_takes(project: Project) -> LabelResult:
+def score_takes(project: OpenProject) -> LabelResult:
     """Scores from 0 to 10 for takes.
 
     Raises:
         ValueError: nobody is named to label, or there are no takes.
     """
-    made = project.store.candidates(split="train", kind="take", system=project.settings.train.init_from)
-    takes = (*made, *project.store.candidates(split="train", kind="imported"))
+    own = project.store.candidates(split="train", kind="take", system=project.settings.train.init_from)
+    takes = (*own, *project.store.candidates(split="train", kind="imported"))
     if not takes:
         raise ValueError(f"{project.store.project} has no takes to score; run `rushes generate`")
     account, folder = Account(), project.store.project

@@ -10,7 +10,7 @@ from rushes import plugins
 from rushes.backbones.base import BackboneSpec, LoadOptions
 from rushes.backbones.distilled import check_not_distilled
 from rushes.backbones.folders import HUB, Folder, open_folder
-from rushes.backbones.model_defaults import Match, Sourced, all_models, find_model, settings_of
+from rushes.backbones.model_defaults import ModelMatch, Sourced, all_models, find_model, settings_of
 from rushes.backbones.pipeline import Family
 from rushes.backbones.released import released
 from rushes.config.tables import Settings, TrainSettings
@@ -68,7 +68,7 @@ def model_preset(
 
 
 def folder_preset(
-    match: Match,
+    match: ModelMatch,
     folder: Folder,
     path: str,
     recipe: str,
@@ -176,7 +176,7 @@ def recipe_train(settings: Settings, recipe: str) -> TrainSettings:
     return with_values(Settings(train=TrainSettings(recipe=recipe)), values).train
 
 
-def folder_of(model: str, match: Match) -> Folder:
+def folder_of(model: str, match: ModelMatch) -> Folder:
     """Configurations of a model: those in its folder, whose weights are looked at, or those of the release.
 
     Raises:
@@ -188,13 +188,13 @@ def folder_of(model: str, match: Match) -> Folder:
     return open_folder(model, family.name, family.pipelines)
 
 
-def family_of(match: Match) -> Family:
+def family_of(match: ModelMatch) -> Family:
     """The family that reads a model."""
     family: Family = plugins.load("family", match.model.family, "backbones", ("FAMILY",)).FAMILY
     return family
 
 
-def _check_takes_first_frame(recipe: str, match: Match, spec: BackboneSpec) -> None:
+def _check_takes_first_frame(recipe: str, match: ModelMatch, spec: BackboneSpec) -> None:
     if "first_frame" not in spec.modes:
         raise ValueError(
             f"--recipe: {recipe} needs a first frame, and {match.model.name} starts from captions alone; take a model "

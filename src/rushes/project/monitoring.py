@@ -13,7 +13,7 @@ from rushes import encode, generate
 from rushes.arrays import Frames
 from rushes.backbones.base import Backbone
 from rushes.files import whole_file
-from rushes.project.project import Project
+from rushes.project.project import OpenProject
 from rushes.project.times import expert_shares, training_times
 from rushes.records import seed_of, stable_hash
 from rushes.training import leak
@@ -27,7 +27,11 @@ LEAK = "leak.json"
 
 
 def watch_run(
-    project: Project, backbone: Backbone, kept: Sequence[Comparison], held_out: Sequence[Comparison], folder: Path
+    project: OpenProject,
+    backbone: Backbone,
+    comparisons: Sequence[Comparison],
+    held_out: Sequence[Comparison],
+    folder: Path,
 ) -> tuple[RunMonitor, ExitStack]:
     """What watches a run, and the trackers that are to be closed at its end.
 
@@ -42,8 +46,8 @@ def watch_run(
             settings.trackers, project.store.project.resolve().name, folder, settings.model_dump()
         )
     ]
-    found = probe_leak(project, kept, folder) if settings.shortcut_probe else ()
-    for line in leak.warnings(found):
+    shortcuts = probe_leak(project, comparisons, folder) if settings.shortcut_probe else ()
+    for line in leak.warnings(shortcuts):
         project.say(line)
 
     def track(rows: Sequence[dict[str, Any]]) -> None:
@@ -53,23 +57,23 @@ def watch_run(
     def tell(diagnosis: Diagnosis) -> None:
         project.say(f"step {diagnosis.step}: {diagnosis.severity}: {diagnosis.name}: {diagnosis.evidence}")
 
-    known = {f"leak/{each.name}": each.share.value for each in found}
+    constants = {f"leak/{each.name}": each.share.value for each in shortcuts}
     spec = project.base.spec
     shares = expert_shares(training_times(project.settings, spec), spec)
-    known |= {f"{EXPERT}{name}/share": share for name, share in shares.items()}
+    constants |= {f"{EXPERT}{name}/share": share for name, share in shares.items()}
     sampler = _sampler(project, backbone, held_out, folder) if settings.sample_every else None
-    return RunMonitor(sampler, tell, track, known), closing
+    return RunMonitor(sampler, tell, track, constants), closing
 
 
-def last_words(project: Project, folder: Path) -> list[str]:
+def last_words(project: OpenProject, folder: Path) -> list[str]:
     """Say what is wrong with a finished run and what to do; the names of it."""
-    found: list[dict[str, Any]] = read_history(folder / "metrics.jsonl")[-1].get("diagnoses", [])
-    for each in found:
+    diagnoses: list[dict[str, Any]] = read_history(folder / "metrics.jsonl")[-1].get("diagnoses", [])
+    for each in diagnoses:
         project.say(f"{each['severity']}: {each['name']}: {each['evidence']}\n  {each['remedy']}")
-    return [each["name"] for each in found]
+    return [each["name"] for each in diagnoses]
 
 
-def _sampler(project: Project, backbone: Backbone, held_out: Sequence[Comparison], folder: Path) -> Sampler:
+def _sampler(project: OpenProject, backbone: Backbone, held_out: Sequence[Comparison], folder: Path) -> Sampler:
     """Takes of the clips that the first held-out comparisons are about, each at a seed of its own that stays."""
     groups = dict.fromkeys(c.group for c in held_out)
     clips = [clip for clip in project.store.clips("train") if clip.id in groups][: project.settings.train.samples]
@@ -90,15 +94,15 @@ def _sampler(project: Project, backbone: Backbone, held_out: Sequence[Comparison
     return Sampler(make, folder, size.fps, generate.stored_scale(size))
 
 
-def probe_leak(project: Project, comparisons: Sequence[Comparison], folder: Path) -> tuple[leak.Leak, ...]:
+def probe_leak(project: OpenProject, comparisons: Sequence[Comparison], folder: Path) -> tuple[leak.Leak, ...]:
     """What gives losers away, from `train.shortcut_probe` comparisons; leak.json of the run keeps it."""
     count = project.settings.train.shortcut_probe
     chosen = leak.spread_out(leak.pairs(comparisons), count)
     path, made_from = folder / LEAK, stable_hash(["leak 2", [asdict(pair) for pair in chosen]])
     if path.is_file():
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        if kept["made_from"] == made_from:
-            return tuple(leak.Leak.read(each) for each in kept["features"])
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        if stored["made_from"] == made_from:
+            return tuple(leak.Leak.read(each) for each in stored["features"])
     size, fit = project.settings.backbone, project.settings.footage.fit
 
     def read(view: View) -> leak.ShortcutFeatures:
@@ -108,9 +112,9 @@ def probe_leak(project: Project, comparisons: Sequence[Comparison], folder: Path
         return leak.ShortcutFeatures(frames, size.fps, project.store.media_path(view.media), bool(view.edit))
 
     with project.timed("train: leak probe", len({v.key for pair in chosen for v in (pair.winner, pair.loser)})) as tick:
-        found = leak.measure(chosen, read, lambda: tick(1))
+        shortcuts = leak.measure(chosen, read, lambda: tick(1))
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as partial:
-        rows = [each.written() for each in found]
+        rows = [each.written() for each in shortcuts]
         partial.write_text(json.dumps({"made_from": made_from, "features": rows}, indent=1) + "\n", encoding="utf-8")
-    return found
+    return shortcuts

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from rushes import likeness
 from rushes.caption import writers
 from rushes.caption.wrong import wanted, write_wrong
-from rushes.config.files import settings_hash
+from rushes.config.settings_files import settings_hash
 from rushes.judges.build import ANSWERS
 from rushes.judges.endpoint import ChatEndpoint
-from rushes.project.project import Project
+from rushes.project.project import OpenProject
 from rushes.records import Candidate
 from rushes.training.views import of_clip, takes
 
@@ -27,7 +27,7 @@ class CaptionResult:
     clips_without_takes: int | None = None  # which a writer that looks at takes leaves out; null = none
 
 
-def measure_likeness(project: Project) -> None:
+def measure_likeness(project: OpenProject) -> None:
     """Score the takes of training clips that have no score; cheap beside encoding them, and done when it is needed."""
     clips = {clip.id: clip for clip in project.store.clips("train")}
     missing = likeness.unmeasured(project.store, takes(project.store, project.grid), clips)
@@ -35,7 +35,7 @@ def measure_likeness(project: Project) -> None:
         likeness.measure(project.store, missing, clips, project.settings.footage.fit, lambda: tick(1))
 
 
-def wrong_captions(project: Project) -> CaptionResult:
+def wrong_captions(project: OpenProject) -> CaptionResult:
     """Captions that are wrong, or wrong where a take is, for every training clip.
 
     Raises:
@@ -63,11 +63,11 @@ def wrong_captions(project: Project) -> CaptionResult:
     return CaptionResult(writer.name, counts["written"], counts["there"], counts["unchanged"], without or None)
 
 
-def _chosen(project: Project) -> dict[str, tuple[Candidate, ...]]:
+def _chosen(project: OpenProject) -> dict[str, tuple[Candidate, ...]]:
     """Takes that captions are written about, by clip."""
-    made = of_clip(takes(project.store, project.grid))
+    by_clip = of_clip(takes(project.store, project.grid))
     if project.settings.caption.about == "all":
-        return made
+        return by_clip
     measure_likeness(project)
     alike = {score.subject: score.value for score in project.store.scores(metric=likeness.METRIC)}
-    return {clip: (max(several, key=lambda take: alike[take.id]),) for clip, several in made.items()}
+    return {clip: (max(several, key=lambda take: alike[take.id]),) for clip, several in by_clip.items()}

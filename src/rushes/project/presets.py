@@ -14,7 +14,7 @@ from rushes.config.tables import (
     Settings,
     TrainSettings,
 )
-from rushes.project.checks import unknown
+from rushes.project.settings_checks import unknown
 from rushes.training.recipe import Recipe, load_recipe, recipe_names
 
 HELD_OUT = 0.2  # share of a folder's clips that evaluation gets

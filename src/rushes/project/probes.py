@@ -22,10 +22,10 @@ from rushes.judges.base import Judge, PointwiseJudge
 from rushes.media.images import write_image
 from rushes.media.read import read_video
 from rushes.media.strips import contact_sheet
-from rushes.metrics.agreement import motion_agreement
 from rushes.metrics.base import Shot
+from rushes.metrics.motion_agreement import motion_agreement
 from rushes.project.labels import PROBE_PAIRS
-from rushes.project.project import Project, load_run
+from rushes.project.project import OpenProject, load_run
 from rushes.project.stages import encode_missing
 from rushes.records import BASE, Candidate, Clip, stable_hash
 from rushes.store.latents import LatentKey
@@ -38,7 +38,7 @@ _VERSION = 1  # of what is measured; raise it when a measure changes
 
 
 @dataclass(frozen=True)
-class Probe:
+class ProbePair:
     """Two takes of one clip from one level, and the real clip after the model's codec, which they are held against."""
 
     eta: float
@@ -47,7 +47,7 @@ class Probe:
     real: Candidate
 
 
-def make_probes(project: Project, clips: Sequence[Clip], levels: Sequence[float]) -> list[Probe]:
+def make_probes(project: OpenProject, clips: Sequence[Clip], levels: Sequence[float]) -> list[ProbePair]:
     """A pair of each clip at each level, and one from pure noise; what is stored already is not made again.
 
     The noise of a pair is the same at all levels, so that levels differ by nothing else. Nothing trains on them.
@@ -64,13 +64,13 @@ def make_probes(project: Project, clips: Sequence[Clip], levels: Sequence[float]
     missing = generate.missing(studio, wanted)
     with project.timed("eta", len(missing)) as tick:
         generate.generate(studio, missing, tick)
-    made = {row.id: row for row in project.store.candidates(split="train", kind="probe", system=system)}
+    stored = {row.id: row for row in project.store.candidates(split="train", kind="probe", system=system)}
     rows: dict[tuple[str, float], list[Candidate]] = {}
     for request in wanted:
         level = FREE if request.eta is None else request.eta
-        rows.setdefault((request.clip.id, level), []).append(made[request.id])
+        rows.setdefault((request.clip.id, level), []).append(stored[request.id])
     pairs = [(clip.id, level) for clip in clips for level in (*levels, FREE)]  # by clip: its real one is read once
-    return [Probe(level, rows[id, level][0], rows[id, level][1], rows[id, REAL][0]) for id, level in pairs]
+    return [ProbePair(level, rows[id, level][0], rows[id, level][1], rows[id, REAL][0]) for id, level in pairs]
 
 
 def _requests(
@@ -112,30 +112,33 @@ class Kept:
 
 
 def measure_probes(
-    project: Project, probes: Sequence[Probe], judge: Judge | None, said: Mapping[frozenset[str], tuple[int, ...]]
+    project: OpenProject,
+    probes: Sequence[ProbePair],
+    judge: Judge | None,
+    answers: Mapping[frozenset[str], tuple[int, ...]],
 ) -> list[PairFacts]:
     """What each pair shows. Without a judge labels are what people `said` of it, by the ids of its members."""
     folder = project.store.project / FOLDER
     folder.mkdir(exist_ok=True)
-    kept, eyes = Kept(folder / MEASURED), _Eyes(project, judge) if judge else None
+    cache, eyes = Kept(folder / MEASURED), _Eyes(project, judge) if judge else None
     keys = [_keys(probe, eyes.by if eyes else []) for probe in probes]
     shot = lru_cache(8)(lambda row: _shot(project, row, None))
-    todo = [at for at, names in enumerate(keys) if any(name not in kept for name in names[: 2 if eyes else 1])]
+    todo = [at for at, names in enumerate(keys) if any(name not in cache for name in names[: 2 if eyes else 1])]
     with project.timed("eta: measure", len(todo)) as tick:
         for at in todo:
             probe, (motion, judged) = probes[at], keys[at]
-            if motion not in kept:
-                kept[motion] = _finite(motion_agreement(shot(probe.left), shot(probe.right)))
-            if eyes and judged not in kept:
-                kept[judged] = eyes.look(probe)
+            if motion not in cache:
+                cache[motion] = _finite(motion_agreement(shot(probe.left), shot(probe.right)))
+            if eyes and judged not in cache:
+                cache[judged] = eyes.look(probe)
             tick(1)
-    found = []
+    results = []
     for probe, (motion, judged) in zip(probes, keys, strict=True):
-        labels = said.get(frozenset((probe.left.id, probe.right.id)), ())
-        facts: dict[str, Any] = kept[judged] if eyes else {"labels": labels, "faults": None}
-        numbers = _known(kept[motion]), tuple(facts["labels"]), _known(facts["faults"])
-        found.append(PairFacts(probe.left.clip_id, probe.eta, *numbers))
-    return found
+        labels = answers.get(frozenset((probe.left.id, probe.right.id)), ())
+        facts: dict[str, Any] = cache[judged] if eyes else {"labels": labels, "faults": None}
+        numbers = _number(cache[motion]), tuple(facts["labels"]), _number(facts["faults"])
+        results.append(PairFacts(probe.left.clip_id, probe.eta, *numbers))
+    return results
 
 
 class _Eyes:
@@ -145,7 +148,7 @@ class _Eyes:
     and where it gives none, by the share of judged segments that the real clip wins less that which it loses.
     """
 
-    def __init__(self, project: Project, judge: Judge) -> None:
+    def __init__(self, project: OpenProject, judge: Judge) -> None:
         meter, label = project.meter, project.settings.label
         self.judge, self.segment_s = judge, label.segment_s
         size_px, self.faults_by = (meter.size_px, meter.headline) if meter.headline else (judge.size_px, judge.name)
@@ -154,7 +157,7 @@ class _Eyes:
         grade = _grade(meter, judge)
         self._score = lru_cache(64)(lambda row: grade(self._shot(row, size_px))) if grade else None
 
-    def look(self, probe: Probe) -> dict[str, Any]:
+    def look(self, probe: ProbePair) -> dict[str, Any]:
         """The labels, and the faults or None."""
         left, right = (self._shot(row, self.judge.size_px) for row in (probe.left, probe.right))
         labels = self.judge.compare(left, right, self.segment_s).labels
@@ -165,8 +168,8 @@ class _Eyes:
         if self._score:
             return self._score(real) - self._score(take)
         shots = [self._shot(row, self.judge.size_px) for row in (real, take)]
-        said = self.judge.compare(shots[0], shots[1], self.segment_s)
-        judged = [label for at, label in enumerate(said.labels) if at not in said.unjudged]
+        verdict = self.judge.compare(shots[0], shots[1], self.segment_s)
+        judged = [label for at, label in enumerate(verdict.labels) if at not in verdict.unjudged]
         return sum(judged) / len(judged) if judged else math.nan
 
 
@@ -178,7 +181,7 @@ def _grade(meter: MetricSuite, judge: Judge) -> Callable[[Shot], float] | None:
     return (lambda shot: judge.score(shot, None)[0]) if isinstance(judge, PointwiseJudge) else None
 
 
-def _keys(probe: Probe, by: Sequence[object]) -> tuple[str, str]:
+def _keys(probe: ProbePair, by: Sequence[object]) -> tuple[str, str]:
     pair = [_VERSION, probe.left.id, probe.right.id]
     return stable_hash(["motion", *pair]), stable_hash(["judged", *pair, probe.real.id, *by])
 
@@ -187,16 +190,16 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _known(value: float | None) -> float:
+def _number(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def _shot(project: Project, row: Candidate, size_px: tuple[int, int] | None) -> Shot:
+def _shot(project: OpenProject, row: Candidate, size_px: tuple[int, int] | None) -> Shot:
     video = read_video(project.store.media_path(row.media), fps=row.fps, size_px=size_px)
     return Shot(video.frames_FHWC, video.fps, row.caption, media=row.media)
 
 
-def draw_sheets(project: Project, probes: Sequence[Probe]) -> dict[float, Path]:
+def draw_sheets(project: OpenProject, probes: Sequence[ProbePair]) -> dict[float, Path]:
     """A contact sheet for each level, of the first `SHEET_CLIPS` clips: real clip, first and second take."""
     folder = project.store.project / FOLDER
     levels = {eta: list(rows) for eta, rows in groupby(sorted(probes, key=lambda p: p.eta), lambda p: p.eta)}
@@ -215,7 +218,7 @@ def draw_sheets(project: Project, probes: Sequence[Probe]) -> dict[float, Path]:
     return paths
 
 
-def _strip(project: Project, row: Candidate) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def _strip(project: OpenProject, row: Candidate) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """A few frames of a take, small."""
     scale = min(1.0, SHEET_PX / min(row.height_px, row.width_px))
     size = (max(1, round(row.height_px * scale)), max(1, round(row.width_px * scale)))

@@ -21,14 +21,14 @@ from rushes.backbones.loading import load_backbone
 from rushes.backbones.offload import check_not_offloaded
 from rushes.backbones.sampling import refused
 from rushes.backbones.tiling import tiled
-from rushes.config.files import stored_settings
+from rushes.config.settings_files import stored_settings
 from rushes.config.tables import BackboneSettings, Settings, TrainSettings
 from rushes.encode import open_latents
 from rushes.evaluate.suites import MetricSuite, general_meter, world_meter
 from rushes.files import whole_file
 from rushes.progress import Bar, no_bar
-from rushes.project.checks import check_settings, unknown
 from rushes.project.defaults import in_words, left_out, model_of, with_model_defaults
+from rushes.project.settings_checks import check_settings, unknown
 from rushes.project.times import training_times
 from rushes.records import BASE, Run
 from rushes.store.database import Store
@@ -67,7 +67,7 @@ def load_model(size: BackboneSettings, project: Path | None = None, dtype: Preci
 
 
 @dataclass
-class Project:
+class OpenProject:
     """A project folder, its settings, and the model; the seconds that each stage has taken in it, all runs together."""
 
     store: Store
@@ -150,7 +150,7 @@ class Project:
 
 def open_project(
     folder: Path, settings: Settings, bar: Bar = no_bar, say: Callable[[str], None] = lambda line: None
-) -> Project:
+) -> OpenProject:
     """The project in a folder, made if it is not there yet.
 
     Settings that were left out are the released model's own where the backbone is one of docs/models.md.
@@ -166,7 +166,7 @@ def open_project(
     check_settings(settings)
     path = folder / SECONDS
     seconds = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return Project(Store.create(folder), settings, bar, seconds, say)
+    return OpenProject(Store.create(folder), settings, bar, seconds, say)
 
 
 def _sampling(settings: Settings, backbone: Backbone) -> list[str]:
@@ -191,12 +191,12 @@ def _first_frame_noise(settings: Settings, backbone: Backbone) -> Iterator[str]:
         )
 
 
-def run_folder(project: Project, run: str) -> Path:
+def run_folder(project: OpenProject, run: str) -> Path:
     """Where a run's weights and curves lie."""
     return project.store.project / "runs" / run
 
 
-def find_run(project: Project, name: str) -> Run:
+def find_run(project: OpenProject, name: str) -> Run:
     """The finished run of this name; the latest, where its folder was deleted and it was trained again.
 
     Raises:
@@ -211,7 +211,7 @@ def find_run(project: Project, name: str) -> Run:
     return runs[name]
 
 
-def precision_of(project: Project, settings: TrainSettings) -> Precision:
+def precision_of(project: OpenProject, settings: TrainSettings) -> Precision:
     """The precision of the network that a run with these settings trains.
 
     Own weights change where the run, or one that it starts from, tunes them, or where it merges an adapter to begin
@@ -225,7 +225,7 @@ def precision_of(project: Project, settings: TrainSettings) -> Precision:
     return trained_precision(project.settings.backbone.dtype, changes, device)
 
 
-def base_beside(project: Project, run: str) -> Backbone:
+def base_beside(project: OpenProject, run: str) -> Backbone:
     """The base in the precision of a finished run, so that the two differ by their weights alone."""
     dtype = precision_of(project, _train_of(find_run(project, run)))
     same = dtype == project.settings.backbone.dtype
@@ -253,7 +253,7 @@ def _train_expert(backbone: Backbone, settings: TrainSettings) -> None:
             p.requires_grad_(False)
 
 
-def load_start(project: Project) -> Backbone:
+def load_start(project: OpenProject) -> Backbone:
     """What training starts from, its weights that are trained requiring gradients: the base, or a finished run.
 
     Where the run trained the same weights, an adapter's among them, these go on. Where it trained others, its adapter
@@ -273,7 +273,7 @@ def load_start(project: Project) -> Backbone:
     return _untrained(project, settings, precision_of(project, settings))
 
 
-def _untrained(project: Project, settings: TrainSettings, dtype: Precision) -> Backbone:
+def _untrained(project: OpenProject, settings: TrainSettings, dtype: Precision) -> Backbone:
     """The model before any run of a chain trained the weights that a run with these settings trains."""
     while settings.init_from != BASE:
         before = _train_of(find_run(project, settings.init_from))
@@ -301,7 +301,7 @@ def _tuned(settings: TrainSettings) -> tuple[object, ...]:
     )
 
 
-def adapts_base(project: Project, train: TrainSettings) -> bool:
+def adapts_base(project: OpenProject, train: TrainSettings) -> bool:
     """Whether the adapter of a run with these settings is all in which it differs from the base.
 
     It started there, or went on with the adapter of a run of which the same holds.
@@ -318,7 +318,7 @@ def _train_of(run: Run) -> TrainSettings:
     return stored_settings(run.settings).train
 
 
-def load_run(project: Project, name: str) -> Backbone:
+def load_run(project: OpenProject, name: str) -> Backbone:
     """A fresh copy of the base with the weights of a finished run.
 
     Raises:
@@ -329,7 +329,7 @@ def load_run(project: Project, name: str) -> Backbone:
     return backbone
 
 
-def _load_trainable(project: Project, name: str, dtype: Precision | None = None) -> Backbone:
+def _load_trainable(project: OpenProject, name: str, dtype: Precision | None = None) -> Backbone:
     """A finished run's weights, requiring gradients; in another precision than the run's where `dtype` says so."""
     run = find_run(project, name)
     own = precision_of(project, _train_of(run))

@@ -154,7 +154,14 @@ def progress_of(review: ReviewSession) -> ReviewProgress:
     """Clips, those in the set, those that people decided, and each scenario."""
     queue = review.queue
     scenarios = tuple(
-        ScenarioProgress(count.name, count.wanted, count.in_footage, count.in_set, count.by_people, count.missing)
+        ScenarioProgress(
+            count.name,
+            count.wanted,
+            in_footage=count.in_footage,
+            in_set=count.in_set,
+            by_people=count.by_people,
+            missing=count.missing,
+        )
         for count in queue.counts()
     )
     return ReviewProgress(len(queue.ids), queue.size("kept"), queue.size("people"), review.people_at_work(), scenarios)

@@ -8,7 +8,7 @@ from pathlib import Path
 from rushes.evaluate.result import EvaluateResult
 from rushes.footage.ingest import Imported
 from rushes.project import labels, negatives, reports, stages, training
-from rushes.project.project import Project
+from rushes.project.project import OpenProject
 from rushes.records import INLINE
 from rushes.training.recipe import load_recipe
 
@@ -27,7 +27,7 @@ class RunResult:
     report: Path  # the page, one HTML file
 
 
-def run_all(project: Project) -> RunResult:
+def run_all(project: OpenProject) -> RunResult:
     """From footage to report: what each stage did, and the summary.
 
     Raises:

@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from rushes.config.files import load_settings, to_toml
+from rushes.config.settings_files import load_settings, to_toml
 from rushes.config.tables import Settings, TrainSettings
 from rushes.files import write_text
 from rushes.project.defaults import with_model_defaults
@@ -51,9 +51,9 @@ def adopt(project: Path, settings: Settings, source: Path) -> None:
     there, ours = (dict(flat(each.model_dump())) for each in (with_model_defaults(read_settings(project)), settings))
     names = [name for name in {**there, **ours} if there.get(name) != ours.get(name)]
     if names:
-        told = "; ".join(f"{name} is {there.get(name)!r}, not {ours.get(name)!r}" for name in names)
+        differences = "; ".join(f"{name} is {there.get(name)!r}, not {ours.get(name)!r}" for name in names)
         raise ValueError(
-            f"{project / FILE} differs from {source} and what was given with it: {told}. "
+            f"{project / FILE} differs from {source} and what was given with it: {differences}. "
             f"`rushes run {project}` goes on with the project's own; for the others, choose another --out"
         )
 

@@ -11,7 +11,7 @@ from rushes.config.tables import GenerateSettings
 from rushes.evaluate import stored
 from rushes.evaluate.result import EvaluateResult
 from rushes.project.intake import import_footage as import_footage  # the first of them
-from rushes.project.project import Project, base_beside, load_run
+from rushes.project.project import OpenProject, base_beside, load_run
 from rushes.project.reports import run_name
 from rushes.records import BASE, Candidate, Clip, seed_of
 from rushes.store.latents import LatentKey
@@ -27,7 +27,7 @@ class GenerateResult:
     new: int  # generated now
 
 
-def generate_takes(project: Project, settings: GenerateSettings | None = None, system: str = "") -> GenerateResult:
+def generate_takes(project: OpenProject, settings: GenerateSettings | None = None, system: str = "") -> GenerateResult:
     """Takes of every training clip by a system: "base", a finished run, or by default what training starts from.
 
     Raises:
@@ -42,7 +42,7 @@ def generate_takes(project: Project, settings: GenerateSettings | None = None, s
 
 
 def _generate(
-    project: Project,
+    project: OpenProject,
     clips: Sequence[Clip],
     settings: GenerateSettings,
     system: str,
@@ -69,7 +69,7 @@ def _generate(
     return [request.id for request in wanted], len(missing)
 
 
-def encode_missing(project: Project, whole: Sequence[LatentKey], firsts: Sequence[str], stage: str) -> None:
+def encode_missing(project: OpenProject, whole: Sequence[LatentKey], firsts: Sequence[str], stage: str) -> None:
     """Latents of media: of whole clips, and of first frames alone."""
     wanted = encode.jobs(project.latents, whole, firsts)
     size, fit = project.settings.backbone, project.settings.footage.fit
@@ -77,7 +77,7 @@ def encode_missing(project: Project, whole: Sequence[LatentKey], firsts: Sequenc
         encode.encode(project.store, project.latents, project.base, size, fit, wanted, lambda: tick(1))
 
 
-def held_out_clips(project: Project) -> tuple[Clip, ...]:
+def held_out_clips(project: OpenProject) -> tuple[Clip, ...]:
     """Clips that evaluation takes, at most as many as the settings ask for.
 
     Raises:
@@ -90,7 +90,7 @@ def held_out_clips(project: Project) -> tuple[Clip, ...]:
     return clips[: project.settings.evaluate.prompts]
 
 
-def held_out_takes(project: Project, system: str, beside: str = "") -> list[Candidate]:
+def held_out_takes(project: OpenProject, system: str, beside: str = "") -> list[Candidate]:
     """Takes of held-out prompts by the base or a finished run; all systems get the same prompts and seeds.
 
     `beside` names the run that the base is compared with, for its precision.
@@ -104,11 +104,11 @@ def held_out_takes(project: Project, system: str, beside: str = "") -> list[Cand
     )
     drawn = seed_of("held out", settings.project.seed)
     stage = f"evaluate: {system}"
-    made = set(_generate(project, held_out_clips(project), ask, system, drawn, stage, beside)[0])
-    return [row for row in project.store.candidates(split="eval", system=system) if row.id in made]
+    ids = set(_generate(project, held_out_clips(project), ask, system, drawn, stage, beside)[0])
+    return [row for row in project.store.candidates(split="eval", system=system) if row.id in ids]
 
 
-def evaluate_run(project: Project, run: str = "") -> EvaluateResult:
+def evaluate_run(project: OpenProject, run: str = "") -> EvaluateResult:
     """Held-out prompts and seeds by the base and a trained model, measured and compared.
 
     Raises:
@@ -133,7 +133,7 @@ def evaluate_run(project: Project, run: str = "") -> EvaluateResult:
     return EvaluateResult(run, meter.headline, metrics, arms)
 
 
-def stills(project: Project) -> Callable[[Candidate], Frames | None]:
+def stills(project: OpenProject) -> Callable[[Candidate], Frames | None]:
     """The frame that each candidate was given to start from."""
     clips = {clip.id: clip for clip in project.store.clips(dropped=True)}
 

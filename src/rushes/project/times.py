@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rushes.backbones.base import BackboneSpec
-from rushes.config.files import validate_table
+from rushes.config.settings_files import validate_table
 from rushes.config.tables import Settings
 from rushes.noise.draws import TimeDraw
 from rushes.noise.paths import VariancePreserving

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from rushes.backbones.base import Backbone
 from rushes.backbones.offload import check_not_offloaded
-from rushes.config.files import hashed_form, settings_hash, stored_settings, validate_table
+from rushes.config.settings_files import hashed_form, settings_hash, stored_settings, validate_table
 from rushes.config.tables import ObjectiveSettings, TrainSettings
 from rushes.files import whole_file
 from rushes.likeness import METRIC as LIKENESS
@@ -29,7 +29,7 @@ from rushes.project.monitoring import last_words, watch_run
 from rushes.project.negatives import measure_likeness
 from rushes.project.project import (
     WEIGHTS,
-    Project,
+    OpenProject,
     find_run,
     load_model,
     load_start,
@@ -42,8 +42,8 @@ from rushes.project.stages import encode_missing
 from rushes.project.times import TimesResult, expert_shares, times_in_words, training_times
 from rushes.records import BASE, INLINE, Run, stable_hash
 from rushes.training.checkpoint import only_one
-from rushes.training.checks import check_latents, drop_same
 from rushes.training.comparison import OWN, Comparison, hashed_comparisons
+from rushes.training.comparison_checks import check_latents, drop_same
 from rushes.training.history import read_history
 from rushes.training.loop import Data, Progress, split, train
 from rushes.training.parallel import Ranks, joined, others_wait
@@ -85,7 +85,7 @@ class BankResult:
     entries: int  # stored errors
 
 
-def train_run(project: Project) -> TrainResult:
+def train_run(project: OpenProject) -> TrainResult:
     """One training run, continued where it was stopped; under torchrun that of the first process.
 
     Raises:
@@ -132,18 +132,18 @@ def train_run(project: Project) -> TrainResult:
 
 def doubts(settings: TrainSettings, network: nn.Module, processes: int) -> list[str]:
     """What a user may not have meant by settings of a run, a sentence each."""
-    found = []
+    doubts_ = []
     if any(p.requires_grad and p.dtype == torch.bfloat16 for p in network.parameters()):
-        found.append(
+        doubts_.append(
             f"train.trainable {settings.trainable}: steps below 1/512 of a bfloat16 weight are rounded away (at a "
             "learning rate of 1e-6 about 2 % of the weights move); set backbone.dtype to auto or mixed"
         )
     if settings.batch < processes:
-        found.append(
+        doubts_.append(
             f"train.batch is {settings.batch} for {processes} processes, so {processes - settings.batch} of them get "
             f"no comparison; set it to a multiple of {processes} to use all"
         )
-    return found
+    return doubts_
 
 
 def follow_run(folder: Path) -> bool:
@@ -164,7 +164,7 @@ def follow_run(folder: Path) -> bool:
     return True
 
 
-def bank_run(project: Project) -> BankResult:
+def bank_run(project: OpenProject) -> BankResult:
     """Compute the reference errors that a run will look up, or the rest of them.
 
     Raises:
@@ -184,7 +184,7 @@ def bank_run(project: Project) -> BankResult:
     return BankResult(settings.reference_cache, len(job.comparisons), there)
 
 
-def _prepare(project: Project, name: str) -> tuple[TrainingJob, TrainResult]:
+def _prepare(project: OpenProject, name: str) -> tuple[TrainingJob, TrainResult]:
     """What is to be trained, and what a user may want to know of it."""
     settings, seed = project.settings.train, project.settings.project.seed
     check_not_offloaded(project.settings.backbone.offload)
@@ -195,7 +195,7 @@ def _prepare(project: Project, name: str) -> tuple[TrainingJob, TrainResult]:
     _check_captions(comparisons, settings)
     times = training_times(project.settings, project.base.spec)
     base = project.base.fingerprint
-    kept, held_out = split(comparisons, settings.held_out)
+    used, held_out = split(comparisons, settings.held_out)
     made_from = [
         hashed_form(settings, exclude={"shortcut_probe", "trackers"}),
         base,
@@ -214,7 +214,7 @@ def _prepare(project: Project, name: str) -> tuple[TrainingJob, TrainResult]:
         latents=latents,
         identity=identity,
         dtype=dtype,
-        comparisons=tuple(kept),
+        comparisons=tuple(used),
         held_out=tuple(held_out),
     )
     account = getattr(recipe, "account", None)
@@ -222,7 +222,7 @@ def _prepare(project: Project, name: str) -> tuple[TrainingJob, TrainResult]:
     result = TrainResult(
         name,
         settings.steps,
-        comparisons=len(kept),
+        comparisons=len(used),
         held_out=len(held_out),
         terms=Counter(term.level for comparison in comparisons for term in comparison.terms),
         same_on_both_sides=dropped or None,
@@ -266,12 +266,12 @@ def _write_weights(job: TrainingJob, backbone: Backbone, folder: Path) -> None:
         save_file(whole_weights(backbone), partial, metadata=about)
 
 
-def _start(project: Project) -> Backbone:
+def _start(project: OpenProject) -> Backbone:
     torch.manual_seed(project.settings.project.seed)  # the adapter's first factor is drawn by peft
     return load_start(project)
 
 
-def _origin(project: Project, name: str) -> str:
+def _origin(project: OpenProject, name: str) -> str:
     """Fingerprint of the weights of the run that training starts from; "" for the base."""
     start, origin = project.settings.train.init_from, ""
     while start != BASE:
@@ -283,7 +283,7 @@ def _origin(project: Project, name: str) -> str:
     return origin
 
 
-def _add_run(project: Project, id: str, name: str, base: str, backbone: Backbone, folder: Path) -> None:
+def _add_run(project: OpenProject, id: str, name: str, base: str, backbone: Backbone, folder: Path) -> None:
     if any(run.id == id for run in project.store.runs()):
         return
     settings = project.settings
@@ -327,7 +327,7 @@ class Found(NamedTuple):
     left_out: dict[str, str]
 
 
-def recipe_comparisons(project: Project, recipe: Recipe, settings: TrainSettings) -> Found:
+def recipe_comparisons(project: OpenProject, recipe: Recipe, settings: TrainSettings) -> Found:
     """What a recipe makes of the store, encoded and checked.
 
     Raises:
@@ -369,7 +369,7 @@ def _guarded(terms: Sequence[Term], settings: TrainSettings) -> tuple[Term, ...]
     return guarded(terms, **objective.model_dump(exclude={"safe_dpo", "safe_dpo_share"}))
 
 
-def _lacking(project: Project, recipe: Recipe) -> str:
+def _lacking(project: OpenProject, recipe: Recipe) -> str:
     """What is in the store of what a recipe needs, and which command makes it."""
     store = project.store
     start = project.settings.train.init_from

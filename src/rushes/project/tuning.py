@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from rushes.config.files import hashed_form
+from rushes.config.settings_files import hashed_form
 from rushes.config.tables import ObjectiveSettings, TrainSettings
 from rushes.files import write_json
 from rushes.objectives.terms import ALONE
 from rushes.project.monitoring import probe_leak
-from rushes.project.project import Project, load_start, run_folder
+from rushes.project.project import OpenProject, load_start, run_folder
 from rushes.project.reports import run_name
 from rushes.project.times import training_times
 from rushes.project.training import recipe_comparisons
@@ -49,7 +49,7 @@ class BetaResult:
     levels: Mapping[str, BetaLevel]
 
 
-def probe_beta(project: Project, comparisons: int, steps: int, target: float) -> BetaResult:
+def probe_beta(project: OpenProject, comparisons: int, steps: int, target: float) -> BetaResult:
     """Run the trial, or continue it, and read the proposal from its curves; kept in beta.json beside the run.
 
     Args:
@@ -69,7 +69,7 @@ def probe_beta(project: Project, comparisons: int, steps: int, target: float) ->
     every = recipe_comparisons(project, recipe, base)[0]
     count = min(comparisons, len(every))
     chosen = trial_comparisons([every[at * len(every) // count] for at in range(count)])
-    kept, held_out = split(chosen, count // 4)
+    used, held_out = split(chosen, count // 4)
     if not held_out:
         raise ValueError(
             f"{len(every)} comparisons are too few for a probe, which holds a quarter of them out; make more"
@@ -85,7 +85,7 @@ def probe_beta(project: Project, comparisons: int, steps: int, target: float) ->
     backbone.prepare([*(view.caption for view in views), EMPTY])
     empty = [replace(view, caption=EMPTY) for c in held_out for view in c.views]
     read_views(backbone, [*views, *empty], project.latents)
-    data = Data(kept, held_out, project.latents, times)
+    data = Data(used, held_out, project.latents, times)
     shown = 0
     with project.timed("beta: trial", steps) as tick:
 
@@ -123,7 +123,7 @@ def _trial(train: TrainSettings, steps: int, held_out: int) -> TrainSettings:
     return train.model_copy(update={"steps": steps, "held_out": held_out, **changes, **off})
 
 
-def beta_conventions(project: Project, beta: float) -> dict[str, float]:
+def beta_conventions(project: OpenProject, beta: float) -> dict[str, float]:
     """The same strength under other conventions, for the project's model and size."""
     size, spec = project.settings.backbone, project.base.spec
     frames = spec.latent_frames(size.frames)
@@ -167,7 +167,7 @@ class LeakResult:
     features: tuple[leak.Leak, ...]
 
 
-def leak_of_project(project: Project) -> LeakResult:
+def leak_of_project(project: OpenProject) -> LeakResult:
     """What gives losers away in the comparisons that the project's recipe makes."""
     settings = project.settings.train
     comparisons = recipe_comparisons(project, load_recipe(settings.recipe), settings)[0]

@@ -5,7 +5,7 @@ the reference's; the mean over takes. All views share the time and the noise. Th
 
 Where this differs from the authors' code, and why:
 - Takes and real clips go through one and the same encoding. The released loader feeds takes to the codec without
-  normalising pixels; `rushes.training.checks` refuses such latents.
+  normalising pixels; `rushes.training.comparison_checks` refuses such latents.
 - The mean over takes, not the sum, so that the learning rate does not depend on N; one backward pass and one step.
 - A moving reference is kept in float32. In bfloat16 the released blend of 0.1 % changes no weight.
 - beta is read from the settings. The released loss holds a literal 5000 whatever the flag says.

@@ -1,17 +1,6 @@
 """Intervals, comparisons, ranking, agreement, power and stopping; each name is imported from here."""
 
 from rushes.stats.agreement import krippendorff_alpha
-from rushes.stats.comparison import (
-    Better,
-    ComparisonTable,
-    Difference,
-    Key,
-    Measure,
-    Outcome,
-    compare_systems,
-    outcome,
-    read_table,
-)
 from rushes.stats.intervals import (
     Interval,
     WinRate,
@@ -35,6 +24,17 @@ from rushes.stats.power import (
 )
 from rushes.stats.ranking import Match, bradley_terry, rank_systems
 from rushes.stats.sequential import StoppingDecision, anytime_interval, watch
+from rushes.stats.system_comparison import (
+    Better,
+    ComparisonTable,
+    Difference,
+    Key,
+    Measure,
+    Outcome,
+    compare_systems,
+    outcome,
+    read_table,
+)
 
 __all__ = [
     "NOTHING",

@@ -50,9 +50,9 @@ class Bank:
 
     def errors(self, chosen: Sequence[tuple[Comparison, int]], views: int) -> Tensor:
         """Errors [B, V, F] of comparisons at draws; views that a comparison lacks are zero."""
-        found = [self._entry(comparison)[draw, :, :, 0] for comparison, draw in chosen]
-        out = found[0].new_zeros(len(found), views, found[0].shape[-1])
-        for b, errors_VF in enumerate(found):
+        entries = [self._entry(comparison)[draw, :, :, 0] for comparison, draw in chosen]
+        out = entries[0].new_zeros(len(entries), views, entries[0].shape[-1])
+        for b, errors_VF in enumerate(entries):
             out[b, : len(errors_VF)] = errors_VF
         return out
 

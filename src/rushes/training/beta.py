@@ -95,7 +95,7 @@ def propose(rows: Sequence[Mapping[str, Any]], target: float = TARGET) -> list[P
     on how far the policy went, not on the rate at which it went there.
     """
     held = [row for row in rows if row["step"]]
-    found = []
+    proposals = []
     names = (key.removesuffix("/margin") for row in held for key in row if key.endswith("/margin"))
     for name in dict.fromkeys(name for name in names if name.startswith(HELD_OUT)):
         seen = [row for row in held if f"{name}/margin" in row]
@@ -105,7 +105,7 @@ def propose(rows: Sequence[Mapping[str, Any]], target: float = TARGET) -> list[P
             raise ValueError("the trial moved no margin; raise train.learning_rate, or --steps")
         beta, low, high = (2 * math.log((1 - factor) / factor) / margin for factor in (target, LINEAR, SATURATED))
         winner = best[f"{name}/winner_relative_error"]
-        found.append(
+        proposals.append(
             Proposal(
                 name.removeprefix(HELD_OUT),
                 beta,
@@ -117,7 +117,7 @@ def propose(rows: Sequence[Mapping[str, Any]], target: float = TARGET) -> list[P
                 turned=best is not seen[-1],
             )
         )
-    return found
+    return proposals
 
 
 @dataclass

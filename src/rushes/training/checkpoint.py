@@ -156,9 +156,9 @@ def save_sharded(
 def latest(folder: Path) -> Checkpoint | None:
     """The newest checkpoint that is whole; a torn or altered one (a disk that lied) is passed over, which is logged."""
     for path in reversed(_in_order(folder)):
-        found = _sharded(path) if path.is_dir() else _single(path)
-        if found is not None:
-            return found
+        checkpoint = _sharded(path) if path.is_dir() else _single(path)
+        if checkpoint is not None:
+            return checkpoint
         _LOG.warning("%s is torn or was altered and is passed over for the checkpoint before", path)
     return None
 

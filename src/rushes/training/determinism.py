@@ -55,9 +55,9 @@ def check_workspace(environment: Mapping[str, str]) -> None:
     Raises:
         ValueError: the variable is missing, or is neither of the two values; with the line that sets it.
     """
-    found = environment.get(CUBLAS)
-    if found not in WORKSPACES:
-        has = f"is {found!r}" if found is not None else "was not set before this process used CUDA"
+    value = environment.get(CUBLAS)
+    if value not in WORKSPACES:
+        has = f"is {value!r}" if value is not None else "was not set before this process used CUDA"
         raise ValueError(
             f"train.deterministic: {CUBLAS} {has}; put `import os; os.environ[{CUBLAS!r}] = {WORKSPACES[0]!r}` before "
             "the first import of torch, or set train.deterministic to false"

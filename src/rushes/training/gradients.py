@@ -221,7 +221,7 @@ class _ViewByView:
             seen.add(v)
             if partners[v] <= seen:
                 errors_F = self._errors(b, v, row)
-                _pull(errors_F, self._known(b)[v], self.losers)
+                _pull(errors_F, self._reference_errors(b)[v], self.losers)
                 continue
             direction_F = _direction(terms, v) if self.stash else None
             if self.losers is not None and direction_F is not None and direction_F.min() < 0 < direction_F.max():
@@ -229,27 +229,27 @@ class _ViewByView:
             finish = self._later(b, v, row) if direction_F is None else self._stash(b, v, row, direction_F)
             waiting.append((v, finish))
         for v, finish in waiting:
-            finish(self._known(b)[v])
+            finish(self._reference_errors(b)[v])
 
     def _errors(self, b: int, v: int, row: int) -> Tensor:
         errors_F = row_errors(self.backbone, self.batch, slice(row, row + 1))[0]
         self.policy_BVF[b, v] = errors_F.detach()
         return errors_F
 
-    def _known(self, b: int) -> Tensor:
+    def _reference_errors(self, b: int) -> Tensor:
         """dL/de of comparison b at the errors known so far, [V, F]."""
         errors = ViewErrors(self.policy_BVF[b : b + 1], self.reference_BVF[b : b + 1])
         return _coefficients(errors, self.batch.terms[b : b + 1], self.counts)[1][0]
 
     def _stash(self, b: int, v: int, row: int, direction_F: Tensor) -> Callable[[Tensor], None]:
         along = (self._errors(b, v, row) * direction_F).sum()
-        kept = torch.autograd.grad(along, self.trained, allow_unused=True)
+        stashed = torch.autograd.grad(along, self.trained, allow_unused=True)
 
         def finish(coefficients_F: Tensor) -> None:
             scale = (coefficients_F * direction_F).sum() / (direction_F**2).sum()
             apart = self.losers is not None and coefficients_F.min() < 0
             with self.losers.filling() if self.losers is not None and apart else nullcontext():
-                for p, g in zip(self.trained, kept, strict=True):
+                for p, g in zip(self.trained, stashed, strict=True):
                     if g is not None:
                         p.grad = g * scale if p.grad is None else p.grad.add_(g * scale)
 

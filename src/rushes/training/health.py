@@ -123,8 +123,8 @@ def diagnoses(rows: Rows, steps: int | None = None) -> tuple[Diagnosis, ...]:
     if len(rows) < LEAST_ROWS:
         return ()
     history = _History(rows, steps or int(rows[-1]["step"]))
-    found = [each for rule in RULES for each in rule(history)]
-    return tuple(sorted(found, key=lambda each: each.severity != "severe"))
+    diagnosed = [each for rule in RULES for each in rule(history)]
+    return tuple(sorted(diagnosed, key=lambda each: each.severity != "severe"))
 
 
 def _gone(history: _History) -> Iterable[Diagnosis]:
@@ -178,13 +178,13 @@ def _shortcut(history: _History) -> Iterable[Diagnosis]:
         if share >= WON:
             continue
         leak = history.rows[0].get("leak/all")
-        known = f" Before training, plain features picked {leak:.0%} of the winners." if leak else ""
+        before = f" Before training, plain features picked {leak:.0%} of the winners." if leak else ""
         yield Diagnosis(
             "shortcut",
             "severe",
             f"Within the first quarter {best:.0%} of pairs were told apart, and by now {share:.0%} of the margin comes "
             f"from winners that fit better ({winner:+.2g}, losers {loser:+.2g}): it may be something else than quality "
-            f"that is told.{known}",
+            f"that is told.{before}",
             "Look at `rushes leak`; match codec, grain, rate and brightness of both sides, or take losers that are "
             "made from the winners (edits, guided takes).",
             history.step,

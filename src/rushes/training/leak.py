@@ -75,7 +75,7 @@ class Leak:
     loser: float
 
     @property
-    def told(self) -> bool:
+    def significant(self) -> bool:
         """Whether the feature tells anything for certain."""
         return self.share.low > 0.5
 
@@ -91,15 +91,15 @@ class Leak:
 
 def pairs(comparisons: Sequence[Comparison]) -> list[ShortcutPair]:
     """Winners and losers of all terms that compare, each pair once; a view that wins some frames wins if most."""
-    found: dict[ShortcutPair, None] = {}
+    unique: dict[ShortcutPair, None] = {}
     for comparison in comparisons:
         for term in comparison.terms:
             pull = [coefficient * sum(term.labels) for coefficient in term.coefficients]
             if term.link in ALONE or not any(pull):
                 continue
             sides = [[v for v, p in zip(comparison.views, pull, strict=False) if sign * p > 0] for sign in (1, -1)]
-            found |= {ShortcutPair(comparison.group, w, x): None for w in sides[0] for x in sides[1] if w.key != x.key}
-    return list(found)
+            unique |= {ShortcutPair(comparison.group, w, x): None for w in sides[0] for x in sides[1] if w.key != x.key}
+    return list(unique)
 
 
 def spread_out(many: Sequence[ShortcutPair], count: int) -> list[ShortcutPair]:
@@ -114,18 +114,18 @@ def measure(
     groups = [pair.group for pair in chosen]
     if len(chosen) < LEAST or len(set(groups)) < FOLDS:
         return ()
-    known: dict[str, Floats] = {}
+    by_key: dict[str, Floats] = {}
     for view in (view for pair in chosen for view in (pair.winner, pair.loser)):
-        if view.key not in known:
-            known[view.key] = features(read(view))
+        if view.key not in by_key:
+            by_key[view.key] = features(read(view))
             tick()
-    won, lost = (np.stack([known[getattr(pair, side).key] for pair in chosen]) for side in ("winner", "loser"))
+    won, lost = (np.stack([by_key[getattr(pair, side).key] for pair in chosen]) for side in ("winner", "loser"))
     won, lost = np.where(np.isfinite(won) & np.isfinite(lost), [won, lost], 0.0)
     gaps = won - lost
     differing = [at for at in range(len(FEATURES)) if gaps[:, at].any()]
-    alone = [Leak(FEATURES[at], _told(gaps[:, [at]], groups), *means(won, lost, at)) for at in differing]
+    alone = [Leak(FEATURES[at], _picked_share(gaps[:, [at]], groups), *means(won, lost, at)) for at in differing]
     alone.sort(key=lambda each: -each.share.value)
-    return (Leak(ALL, _told(gaps[:, differing], groups), 0.0, 0.0), *alone) if differing else ()
+    return (Leak(ALL, _picked_share(gaps[:, differing], groups), 0.0, 0.0), *alone) if differing else ()
 
 
 def means(won: Floats, lost: Floats, at: int) -> tuple[float, float]:
@@ -156,7 +156,7 @@ def grain(grey_HW: NDArray[np.uint8]) -> float:
     return float(np.median(np.abs(response)) / (0.6745 * 6))
 
 
-def _told(gaps_PN: Floats, groups: Sequence[str]) -> Interval:
+def _picked_share(gaps_PN: Floats, groups: Sequence[str]) -> Interval:
     """Share of pairs whose winner is picked by a rule from the other folds; whole prompts are in one fold."""
     order = {group: at for at, group in enumerate(dict.fromkeys(groups))}
     fold_P = np.array([order[group] % FOLDS for group in groups])
@@ -177,8 +177,8 @@ def _weights(gaps_PN: Floats) -> Floats:
         value = np.logaddexp(0, -logit).sum() + RIDGE / 2 * (weights**2).sum()
         return float(value), -(wrong @ gaps_PN) + RIDGE * weights
 
-    found: Floats = minimize(loss, np.zeros(gaps_PN.shape[1]), jac=True, method="L-BFGS-B").x
-    return found
+    fitted: Floats = minimize(loss, np.zeros(gaps_PN.shape[1]), jac=True, method="L-BFGS-B").x
+    return fitted
 
 
 _WHY = {
@@ -199,26 +199,26 @@ _WHY = {
 }
 
 
-def in_words(found: Sequence[Leak]) -> list[str]:
+def in_words(shortcuts: Sequence[Leak]) -> list[str]:
     """A line for each feature, and what it means."""
-    if not found:
+    if not shortcuts:
         return [f"leak: nothing to say; it takes {LEAST} pairs of {FOLDS} prompts, and some feature that differs"]
     lines = [f"{'feature':<16} winner picked, 95 % interval    winners   losers"]
-    for each in found:
+    for each in shortcuts:
         share = each.share
         sides = "" if each.name == ALL else f"   {each.winner:9.4g} {each.loser:9.4g}"
         lines.append(f"{each.name:<16} {share.value:6.2f}   {share.low:.2f} to {share.high:.2f}       {sides}")
     return lines + (
-        warnings(found) or ["leak: no feature picks the winner beyond chance; what is learned is elsewhere"]
+        warnings(shortcuts) or ["leak: no feature picks the winner beyond chance; what is learned is elsewhere"]
     )
 
 
-def warnings(found: Sequence[Leak]) -> list[str]:
+def warnings(shortcuts: Sequence[Leak]) -> list[str]:
     """One line for what gives losers away, the strongest first; none where nothing does."""
-    telling = [each for each in found[1:] if each.told][:3]
-    if not found or not (found[0].told or telling):
+    telling = [each for each in shortcuts[1:] if each.significant][:3]
+    if not shortcuts or not (shortcuts[0].significant or telling):
         return []
-    together = found[0].share
+    together = shortcuts[0].share
     how = "give losers away" if together.value >= STRONG else "say something about who loses"
     line = (
         f"leak: plain features of the clips {how}: together they pick the winner of {together.value:.0%} of "

@@ -153,11 +153,11 @@ def train(
             work.follow(step + 1)
             row["seconds"] = time.perf_counter() - began
             done = step + 1
-            kept = done % settings.checkpoint_every == 0 or done == settings.steps
-            if kept:
+            saved = done % settings.checkpoint_every == 0 or done == settings.steps
+            if saved:
                 row |= _probe(work)
             log.add({"step": done, **row, **_samples(work, watch, done)})
-            if kept:
+            if saved:
                 watch.judge(log.rows, settings.steps)
                 if ranks.first:
                     log.flush()
@@ -189,9 +189,9 @@ def _prepare(backbone: Backbone, data: Data, settings: TrainSettings, seed: int,
     network = backbone.network
     network.eval()  # no dropout: policy and reference must differ by their weights alone
     ranks.match(network)
-    one = make_batch([(data.comparisons[0], 0)], data.latents, backbone, Draws(seed, data.times))
+    batch = make_batch([(data.comparisons[0], 0)], data.latents, backbone, Draws(seed, data.times))
     device = next(network.parameters()).device
-    way = measured_way(backbone, one.to(device), settings.gradients, settings.memory_mb)
+    way = measured_way(backbone, batch.to(device), settings.gradients, settings.memory_mb)
     if ranks.size > 1 and settings.parallel == "shard":
         ranks.shard(network)
         way = replace(way, most=ranks.most, boundary=backbone.spec.boundary)
@@ -251,15 +251,15 @@ def _chosen(work: Work, step: int) -> list[tuple[Comparison, int]]:
     data, settings = work.data, work.settings
     chosen = schedule(len(data.comparisons), settings.batch, step, work.seed)
     draws = data.bank.draws if data.bank else None
-    found = [(data.comparisons[index], visit % draws if draws else visit) for index, visit in chosen]
+    draws_ = [(data.comparisons[index], visit % draws if draws else visit) for index, visit in chosen]
     boundary = work.way.boundary
     if work.way.most and boundary is not None:
         # Each process then gets about as many comparisons of each expert: as few passes as can be are common to all.
-        found.sort(key=lambda each: float(time_of(each[0], each[1], work.seed, data.times)) < boundary)
-    return found
+        draws_.sort(key=lambda each: float(time_of(each[0], each[1], work.seed, data.times)) < boundary)
+    return draws_
 
 
-def _known(work: Work, batch: Batch, chosen: Sequence[tuple[Comparison, int]]) -> Tensor:
+def _reference_errors(work: Work, batch: Batch, chosen: Sequence[tuple[Comparison, int]]) -> Tensor:
     """Errors [B, V, F] of the reference, looked up where there is a bank.
 
     Where weights are sharded it is asked as soon as any process needs it: all take its passes.
@@ -279,7 +279,7 @@ def _step(work: Work, step: int) -> dict[str, float]:
     terms, mine = work.terms(chosen), ranks.share(chosen)
     batch = work.own_batch(chosen, settings.caption_dropout)
     losers = LoserGradients(work.trained) if settings.objective.safe_dpo else None
-    _, own = backward(work.backbone, batch, _known(work, batch, mine), work.way, terms.counts(), losers)
+    _, own = backward(work.backbone, batch, _reference_errors(work, batch, mine), work.way, terms.counts(), losers)
     ranks.add_up(work.trained)
     guard = {}
     if losers is not None:
@@ -335,8 +335,8 @@ def _probe(work: Work) -> dict[str, float]:
     if not work.data.held_out:
         return {}
     at_once, scale = work.settings.batch, work.strength.scale
-    found = measure(work.backbone, work.reference, work.data.held_out, work.batch, at_once, scale)
-    figures = found.figures() | work.unconditional.figures(work.batch)
+    probed = measure(work.backbone, work.reference, work.data.held_out, work.batch, at_once, scale)
+    figures = probed.figures() | work.unconditional.figures(work.batch)
     return {f"held_out/{name}": value for name, value in figures.items()}
 
 

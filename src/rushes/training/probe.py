@@ -44,20 +44,20 @@ class Probe:
         """All figures: those of `rushes.objectives.diagnostics.diagnose`, and by noise level, source and interval."""
         out = {"drift": self.drift, "reference_error": self.reference_error} | diagnose(self.errors, self.terms)
         for level in comparing(self.terms):
-            found = decisions(self.errors, self.terms, level)
-            if not len(found.logits_N):
+            decided = decisions(self.errors, self.terms, level)
+            if not len(decided.logits_N):
                 continue
-            for name, interval in self._intervals(level, found).items():
+            for name, interval in self._intervals(level, decided).items():
                 out |= {f"{level}/{name}_low": interval.low, f"{level}/{name}_high": interval.high}
-            out |= {f"{level}/{name}": value for name, value in self._parts(found).items()}
+            out |= {f"{level}/{name}": value for name, value in self._parts(decided).items()}
         # With one prompt alone nothing is known about the spread, and JSON has no infinity.
         return {name: value for name, value in out.items() if np.isfinite(value)}
 
-    def _intervals(self, level: str, found: Decisions) -> dict[str, Interval]:
+    def _intervals(self, level: str, decided: Decisions) -> dict[str, Interval]:
         """95 % intervals, clustered by prompt: four draws of a comparison are not four witnesses."""
         groups = [c.group for c in self.comparisons]
-        logits = found.logits_N.double().numpy()
-        of = [groups[b] for b in found.comparison_N.tolist()]
+        logits = decided.logits_N.double().numpy()
+        of = [groups[b] for b in decided.comparison_N.tolist()]
         total_B, weight_B = side_errors(self.errors, self.terms, level, 1)
         there = weight_B > 0
         winner = (total_B[there] / weight_B[there]).double().numpy()
@@ -68,12 +68,12 @@ class Probe:
             ),
         }
 
-    def _parts(self, found: Decisions) -> dict[str, float]:
+    def _parts(self, decided: Decisions) -> dict[str, float]:
         """Accuracy and margin by noise level, margin by the sources of winner and loser, and the size of most logits.
 
         `typical` is the median size: a few draws at the ends of the noise path outweigh all others in a mean.
         """
-        t_N, logits = self.t_P[found.comparison_N], found.logits_N
+        t_N, logits = self.t_P[decided.comparison_N], decided.logits_N
         out = {"typical": float(logits.abs().median())}
         for low, high in NOISE_BINS:
             inside = logits[(t_N >= low) & ((t_N < high) | (high == 1.0))]
@@ -83,8 +83,8 @@ class Probe:
                 out[f"margin_by_noise/{name}"] = float(inside.mean())
         by_source = defaultdict(list)
         for at in range(len(logits)):
-            b, k = int(found.comparison_N[at]), int(found.term_N[at])
-            pull_V = (self.terms.coefficients_BKV[b, k] * found.label_N[at]).tolist()
+            b, k = int(decided.comparison_N[at]), int(decided.term_N[at])
+            pull_V = (self.terms.coefficients_BKV[b, k] * decided.label_N[at]).tolist()
             by_source[_sides(self.comparisons[b], pull_V)].append(float(logits[at]))
         return out | {f"margin_by_source/{name}": float(np.mean(many)) for name, many in sorted(by_source.items())}
 
@@ -169,7 +169,7 @@ def by_expert(errors: ViewErrors, terms: TermBatch, t_B: Tensor, boundary: float
         if not len(rows):
             continue
         own, of = ViewErrors(errors.policy_BVF[rows], errors.reference_BVF[rows]), terms[rows]
-        found = {"comparisons": float(len(rows)), "loss": float(loss(own, of))}
-        found |= {key: value for key, value in diagnose(own, of).items() if key.rpartition("/")[2] in FIGURES}
-        out |= {f"{EXPERT}{name}/{key}": value for key, value in found.items()}
+        figures = {"comparisons": float(len(rows)), "loss": float(loss(own, of))}
+        figures |= {key: value for key, value in diagnose(own, of).items() if key.rpartition("/")[2] in FIGURES}
+        out |= {f"{EXPERT}{name}/{key}": value for key, value in figures.items()}
     return out

@@ -41,7 +41,7 @@ class UnconditionalProbe:
         self.backbone, self.reference = backbone, reference
         prompts = {c.group: c for c in held_out if c.views[0].caption != EMPTY}  # one comparison of each prompt
         self.chosen = [(c, -1 - draw) for c in list(prompts.values())[:COMPARISONS] for draw in range(DRAWS)]
-        self._kept: tuple[Tensor, ...] = ()
+        self._frozen: tuple[Tensor, ...] = ()
 
     def figures(self, make: MakeBatch) -> dict[str, float]:
         """`conditional_drift` and `unconditional_drift`: mean squared gaps between policy and reference.
@@ -50,9 +50,9 @@ class UnconditionalProbe:
         """
         if not self.chosen:
             return {}
-        theirs = self._kept or tuple(self._predictions(make, reference=True))
+        theirs = self._frozen or tuple(self._predictions(make, reference=True))
         if self.reference.mode == "frozen":
-            self._kept = theirs
+            self._frozen = theirs
         ours = self._predictions(make, reference=False)
         squares = torch.tensor([float(((a - b) ** 2).mean()) for a, b in zip(ours, theirs, strict=True)])
         conditional, unconditional = squares.view(-1, 2).mean(0).tolist()

@@ -87,8 +87,8 @@ def _newest(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 def of_clip(candidates: Iterable[Candidate]) -> dict[str, tuple[Candidate, ...]]:
     """Candidates by the id of their real clip, in the order given."""
-    found: dict[str, tuple[Candidate, ...]] = {}
+    by_clip: dict[str, tuple[Candidate, ...]] = {}
     for candidate in candidates:
         if candidate.clip_id:
-            found[candidate.clip_id] = (*found.get(candidate.clip_id, ()), candidate)
-    return found
+            by_clip[candidate.clip_id] = (*by_clip.get(candidate.clip_id, ()), candidate)
+    return by_clip

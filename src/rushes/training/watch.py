@@ -46,13 +46,13 @@ class RunMonitor:
         sampler: see above.
         tell: called with each diagnosis when it is first made.
         track: called with all rows so far whenever they have been written.
-        known: figures from before the first step, for the row of step 0.
+        constants: figures from before the first step, for the row of step 0.
     """
 
     sampler: Sampler | None = None
     tell: Callable[[Diagnosis], None] = lambda diagnosis: None
     track: Callable[[Sequence[Row]], None] = lambda rows: None
-    known: Mapping[str, Any] = field(default_factory=dict)
+    constants: Mapping[str, Any] = field(default_factory=dict)
 
     def samples(self, step: int, settings: TrainSettings) -> dict[str, Any]:
         """Clips and their figures, if it is time: at the start, every so many steps, and at the end."""
@@ -62,10 +62,10 @@ class RunMonitor:
     def judge(self, rows: Sequence[Row], steps: int) -> None:
         """Write the diagnoses of a run of `steps` into the last of its rows, and tell those that none had before."""
         before = {each["name"] for row in rows[:-1] for each in row.get("diagnoses", ())}
-        found = diagnoses(rows, steps)
-        if found:
-            rows[-1]["diagnoses"] = [asdict(each) for each in found]
-        for each in found:
+        diagnosed = diagnoses(rows, steps)
+        if diagnosed:
+            rows[-1]["diagnoses"] = [asdict(each) for each in diagnosed]
+        for each in diagnosed:
             if each.name not in before:
                 self.tell(each)
 
@@ -84,8 +84,8 @@ def write_samples(sampler: Sampler, step: int) -> dict[str, Any]:
     for at, frames in enumerate(sampler.make()):
         path = folder / f"step-{step:08d}-{at}.mp4"
         write_video(path, frames, sampler.fps, scale=sampler.scale)
-        for name, found in measure(Shot(read_video(path).frames_FHWC, sampler.fps), MEASURED).items():
-            each[name].append(round(found.value, 6) if math.isfinite(found.value) else None)
-    known = {name: [value for value in values if value is not None] for name, values in each.items()}
-    means = {f"{FOLDER}/{name}": sum(values) / len(values) for name, values in known.items() if values}
+        for name, value in measure(Shot(read_video(path).frames_FHWC, sampler.fps), MEASURED).items():
+            each[name].append(round(value.value, 6) if math.isfinite(value.value) else None)
+    finite = {name: [value for value in values if value is not None] for name, values in each.items()}
+    means = {f"{FOLDER}/{name}": sum(values) / len(values) for name, values in finite.items() if values}
     return means | {f"{FOLDER}/each": each}

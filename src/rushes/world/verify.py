@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rushes.arrays import Floats
-from rushes.world.dynamics import WINDOW, frozen, residuals
+from rushes.world.deviations import WINDOW, frozen, residuals
 from rushes.world.scenes import FPS, read_caption
 from rushes.world.tracks import coverage, track
 

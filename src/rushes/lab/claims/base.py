@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from rushes.project.project import Project
+from rushes.project.project import OpenProject
 from rushes.records import BASE
 
-Step = Callable[[Project], None]
+Step = Callable[[OpenProject], None]
 Expects = Literal["lower", "higher", "equal"]
 FRAMES = 0.01  # share of bad frames: a difference that a person sees on a contact sheet
 

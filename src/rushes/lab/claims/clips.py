@@ -18,7 +18,7 @@ from rushes.judges.build import world_judge
 from rushes.media.read import read_video
 from rushes.media.write import encode_bytes
 from rushes.metrics.base import Shot
-from rushes.project.project import Project
+from rushes.project.project import OpenProject
 from rushes.records import Clip, Decision, seed_of, stable_hash
 from rushes.world.render import render
 from rushes.world.scenes import FPS, KINDS, SIZE_PX, draw_scenes
@@ -38,7 +38,7 @@ class Pool:
 
     keep: Literal["random", "selected"]
 
-    def __call__(self, project: Project) -> None:
+    def __call__(self, project: OpenProject) -> None:
         store, seed = project.store, project.settings.project.seed
         true = store.clips("train", dropped=True)
         if not store.decisions():
@@ -48,7 +48,7 @@ class Pool:
             worst = sorted(clips, key=lambda clip: order[clip.id])[len(clips) // 2 :]
             store.add(Decision(stable_hash(["pool", c.id, seed]), c.id, False, f"not {self.keep}") for c in worst)
 
-    def _order(self, project: Project, clips: Sequence[Clip]) -> dict[str, float]:
+    def _order(self, project: OpenProject, clips: Sequence[Clip]) -> dict[str, float]:
         """Clip id -> what it is sorted by, the best first."""
         if self.keep == "random":
             return {clip.id: seed_of("pool", clip.id) for clip in clips}
@@ -56,15 +56,15 @@ class Pool:
         return {clip.id: -rate(_shot(project, clip)) for clip in clips}
 
 
-def _shot(project: Project, clip: Clip) -> Shot:
+def _shot(project: OpenProject, clip: Clip) -> Shot:
     return Shot(_frames(project, clip), clip.fps, clip.caption)
 
 
-def _frames(project: Project, clip: Clip) -> NDArray[np.uint8]:
+def _frames(project: OpenProject, clip: Clip) -> NDArray[np.uint8]:
     return read_video(project.store.media_path(clip.media), size_px=(SIZE_PX, SIZE_PX)).frames_FHWC
 
 
-def _faulty(project: Project, clip: Clip) -> Clip:
+def _faulty(project: OpenProject, clip: Clip) -> Clip:
     """The clip's scene with one fault, as a clip of its own."""
     seed, stream, index = (int(part) for part in clip.source.removeprefix("world:").split("/"))
     kinds = project.settings.footage.scenes or tuple(KINDS)
@@ -82,7 +82,7 @@ class Edited:
     name: str
     edit: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]  # frames [F, H, W, 3] -> as many
 
-    def __call__(self, project: Project) -> None:
+    def __call__(self, project: OpenProject) -> None:
         store = project.store
         for clip in store.clips("train"):
             if clip.made_by == WORLD:
@@ -97,7 +97,7 @@ def _still(frames_FHWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.repeat(frames_FHWC[:1], len(frames_FHWC), 0)
 
 
-FOOTAGE: Mapping[str, Callable[[Project], None] | None] = {
+FOOTAGE: Mapping[str, Callable[[OpenProject], None] | None] = {
     "true": None,
     "random": Pool("random"),
     "selected": Pool("selected"),

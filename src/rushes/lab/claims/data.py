@@ -13,7 +13,7 @@ from rushes.judges.base import Judge, Judgement
 from rushes.judges.build import world_judge
 from rushes.metrics.base import Shot
 from rushes.project import labels, negatives, stages
-from rushes.project.project import Project
+from rushes.project.project import OpenProject
 from rushes.records import BASE, CandidateKind, seed_of, stable_hash
 
 SEGMENT_S = LabelSettings().segment_s
@@ -30,7 +30,7 @@ class Takes:
     kind: Literal["take", "guided", "gap"] = "take"
     system: str = BASE
 
-    def __call__(self, project: Project) -> None:
+    def __call__(self, project: OpenProject) -> None:
         stages.generate_takes(project, GenerateSettings(kind=self.kind, takes=self.count), self.system)
 
 
@@ -48,7 +48,7 @@ class Levels:
         """The two levels."""
         return self.middle - self.apart / 2, self.middle + self.apart / 2
 
-    def __call__(self, project: Project) -> None:
+    def __call__(self, project: OpenProject) -> None:
         for eta in self.etas():
             stages.generate_takes(project, GenerateSettings(kind="guided", takes=1, eta=(eta, eta + 1e-6)), BASE)
 
@@ -88,7 +88,7 @@ class LabelSource:
         """What the labels are signed with: what a recipe's option `judge` names."""
         return f"world {self.kind} {self.segment_s:g}s share {self.share:g} flips {self.flips:g}"
 
-    def __call__(self, project: Project) -> None:
+    def __call__(self, project: OpenProject) -> None:
         candidates = project.store.candidates(split="train", kind=self.kind, system=BASE)
         chosen = [
             candidate
@@ -111,7 +111,7 @@ class MixedLabels:
         """What the labels are signed with."""
         return f"world guided, levels {self.levels.apart:g} apart"
 
-    def __call__(self, project: Project) -> None:
+    def __call__(self, project: OpenProject) -> None:
         chosen = [
             replace(candidate, eta=None, settings_hash="")  # of one level and setting, which is what makes a pair
             for candidate in project.store.candidates(split="train", kind="guided", system=BASE)
@@ -125,7 +125,7 @@ class MixedLabels:
 class WrongCaptions:
     """For each clip a caption that is wrong where its most similar take is, by the world's verifier."""
 
-    def __call__(self, project: Project) -> None:
+    def __call__(self, project: OpenProject) -> None:
         negatives.wrong_captions(_with(project, "caption", by="world"))
 
 
@@ -133,11 +133,11 @@ class WrongCaptions:
 class Scores:
     """Scores from 0 to 10 of every take, by the world's verifier."""
 
-    def __call__(self, project: Project) -> None:
+    def __call__(self, project: OpenProject) -> None:
         labels.score_takes(_with(project, "label", by="world", form="scores"))
 
 
-def _with(project: Project, table: str, **changes: str) -> Project:
+def _with(project: OpenProject, table: str, **changes: str) -> OpenProject:
     """The same project under a changed table of settings."""
     changed = getattr(project.settings, table).model_copy(update=changes)
     return replace(project, settings=project.settings.model_copy(update={table: changed}))

@@ -14,7 +14,7 @@ from rushes.arrays import Frames
 from rushes.files import whole_file
 from rushes.lab.claims.base import Arm, Claim
 from rushes.lab.claims.run import project_folder
-from rushes.lab.claims.table import Row
+from rushes.lab.claims.table import ClaimRow
 from rushes.media.read import read_video
 from rushes.media.strips import contact_sheet
 from rushes.records import BASE
@@ -31,7 +31,7 @@ _STYLE = (
 SHOWN = 4  # prompts on a contact sheet
 
 
-def forest(table: Sequence[Row], title: str) -> str:
+def forest(table: Sequence[ClaimRow], title: str) -> str:
     """An SVG with one line per hypothesis, each in units of its margin: beyond -1 or 1 a difference matters.
 
     To the right is what the hypothesis expects; where it expects none, to the right is up.
@@ -67,7 +67,7 @@ def forest(table: Sequence[Row], title: str) -> str:
     )
 
 
-def _scaled(row: Row) -> tuple[float, float, float]:
+def _scaled(row: ClaimRow) -> tuple[float, float, float]:
     """Difference and ends of its interval in margins, turned so that up is as claimed."""
     h, e = row.hypothesis, row.effect
     sign = -1.0 if h.expects == "lower" else 1.0
@@ -75,7 +75,7 @@ def _scaled(row: Row) -> tuple[float, float, float]:
     return value, min(ends), max(ends)
 
 
-def write_plots(folder: Path, claims: Sequence[Claim], table: Sequence[Row], seed: int) -> None:
+def write_plots(folder: Path, claims: Sequence[Claim], table: Sequence[ClaimRow], seed: int) -> None:
     """`forest-CLAIM.svg`, and `takes-CLAIM.png` where the projects of the runs are still there."""
     for claim in claims:
         with whole_file(folder / f"forest-{claim.name}.svg") as partial:

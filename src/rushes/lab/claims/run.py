@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from rushes.config.files import hashed_form
+from rushes.config.settings_files import hashed_form
 from rushes.config.tables import EvaluateSettings, FootageSettings, ProjectSettings, Settings, TrainSettings
 from rushes.evaluate import stored
 from rushes.evaluate.suites import MetricSuite, fidelity_meter, fit_meter, world_meter
@@ -27,7 +27,7 @@ from rushes.lab.claims.evidence import FILE, Evidence, Result, Values, result_of
 from rushes.progress import Bar, no_bar
 from rushes.project import stages, training
 from rushes.project.presets import tiny_train
-from rushes.project.project import Project, open_project, run_folder
+from rushes.project.project import OpenProject, open_project, run_folder
 from rushes.records import BASE, Candidate, stable_hash
 from rushes.store.database import Store
 from rushes.training.health import Rows, diagnoses
@@ -219,7 +219,7 @@ def _winner_error(rows: Rows) -> Values:
     return {} if rise is None else {"winner_error": {"held out": rise / last["held_out/reference_error"]}}
 
 
-def _measure(project: Project, system: str) -> Values:
+def _measure(project: OpenProject, system: str) -> Values:
     """All judges on the arm's held-out clips."""
     candidates = stages.held_out_takes(project, system)
     values: Values = {}

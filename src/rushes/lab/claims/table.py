@@ -21,7 +21,7 @@ LOOK = "artifacts"  # stray paint beside the objects: what may get worse while t
 
 
 @dataclass(frozen=True)
-class Row:
+class ClaimRow:
     """One hypothesis with its answer."""
 
     claim: str
@@ -52,7 +52,7 @@ class ReproduceResult:
     answers: Mapping[str, str] = field(metadata=INLINE)  # outcome by `CLAIM/HYPOTHESIS`
 
 
-def rows(claims: Sequence[Claim], evidence: Evidence) -> list[Row]:
+def rows(claims: Sequence[Claim], evidence: Evidence) -> list[ClaimRow]:
     """Every hypothesis of the claims; those of one claim are corrected together and lend each other their spread.
 
     Other claims have no part in an answer, so it is the same whatever else was asked.
@@ -60,7 +60,7 @@ def rows(claims: Sequence[Claim], evidence: Evidence) -> list[Row]:
     return [row for claim in claims for row in _rows(claim, evidence)]
 
 
-def _rows(claim: Claim, evidence: Evidence) -> list[Row]:
+def _rows(claim: Claim, evidence: Evidence) -> list[ClaimRow]:
     asked = claim.hypotheses
     effects = _effects(asked, evidence)
     looks = _effects([replace(h, metric=LOOK) for h in asked], evidence)
@@ -69,7 +69,7 @@ def _rows(claim: Claim, evidence: Evidence) -> list[Row]:
     for h, e, p, look in zip(asked, effects, corrected, looks, strict=True):
         seconded = _seconded(evidence, h, e)
         judged_rows.append(
-            Row(
+            ClaimRow(
                 claim.name,
                 h,
                 e,
@@ -117,7 +117,7 @@ def _seconded(evidence: Evidence, hypothesis: Hypothesis, first: Effect) -> bool
     return agree(first.per_seed, second.per_seed)
 
 
-def write(folder: Path, claims: Sequence[Claim], evidence: Evidence, budget: Mapping[str, Any]) -> list[Row]:
+def write(folder: Path, claims: Sequence[Claim], evidence: Evidence, budget: Mapping[str, Any]) -> list[ClaimRow]:
     """`table.json` and `table.md` in the folder; what they say of the hypotheses."""
     table, seen = rows(claims, evidence), sightings(claims, evidence)
     facts = {
@@ -133,7 +133,7 @@ def write(folder: Path, claims: Sequence[Claim], evidence: Evidence, budget: Map
     return table
 
 
-def _plain(row: Row) -> dict[str, Any]:
+def _plain(row: ClaimRow) -> dict[str, Any]:
     def finite(value: float) -> float | None:
         return value if math.isfinite(value) else None
 
@@ -154,7 +154,7 @@ def _plain(row: Row) -> dict[str, Any]:
 
 
 def markdown(
-    claims: Sequence[Claim], table: Sequence[Row], seen: Sequence[ObservedEffect], budget: Mapping[str, Any]
+    claims: Sequence[Claim], table: Sequence[ClaimRow], seen: Sequence[ObservedEffect], budget: Mapping[str, Any]
 ) -> str:
     """A section per claim with a table of its hypotheses, and one for the faults that runs were built to have."""
     spent = ", ".join(f"{name} {value}" for name, value in budget.items())
@@ -193,7 +193,7 @@ def markdown(
     return "\n".join(lines)
 
 
-def _line(row: Row) -> str:
+def _line(row: ClaimRow) -> str:
     h, e = row.hypothesis, row.effect
     span = f"{e.value:+.3f} [{e.low:+.3f}, {e.high:+.3f}]" if math.isfinite(e.low) else f"{e.value:+.3f}, one seed"
     seconded = {None: "", True: "agrees", False: "disagrees"}[row.second_judge]

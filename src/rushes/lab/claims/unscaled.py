@@ -3,7 +3,7 @@
 There losers reach the codec as 0..255, whose layers of normalisation take the scale out again in part: latents spread
 1.17 times as far as the winners' and their first frames correlate at 0.59. The embedded codec is linear and would give
 latents a hundred times as large, so here losers reach it as 0..1. `rushes train` refuses comparisons like these
-(`rushes.training.checks`); as an edit they pass.
+(`rushes.training.comparison_checks`); as an edit they pass.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from pydantic import Field
 from rushes.records import Candidate, Clip
 from rushes.web.labeling.assignments import Assignment
 from rushes.web.labeling.label_rows import LabelSubmission, Side
-from rushes.web.labeling.progress import progress_of
+from rushes.web.labeling.labeling_progress import progress_of
 from rushes.web.labeling.session import LabelingSession
 from rushes.web.site import Body, Id, make_site, video_answer
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from rushes.metrics import motion
+from rushes.metrics import movement as motion
 from rushes.metrics.base import Measurement, Shot
 
 from .conftest import Scene

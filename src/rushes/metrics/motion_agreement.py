@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rushes.metrics.base import Shot
-from rushes.metrics.motion import moving
+from rushes.metrics.movement import moving
 
 CELLS = 4  # along the short side
 WINDOW_S = 0.5

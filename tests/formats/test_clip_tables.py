@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from rushes.files import MediaError
+from rushes.formats.clip_tables import find_columns, read_tables
 from rushes.formats.contents import Contents
 from rushes.formats.layouts import Listing
 from rushes.formats.listing import detect_layout, list_footage
-from rushes.formats.tables import find_columns, read_tables
 
 ODD = 'un café «l\'été» "x", 日本.mp4'
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from rushes.judges.agreement import Ratings, agreement, first_slot, labels_by, matching, ratings_of
+from rushes.judges.label_agreement import Ratings, agreement, first_slot, labels_by, matching, ratings_of
 from rushes.records import Preference
 from rushes.store.annotators import AGAIN, ANNOTATOR
 from rushes.web.labeling.session import LabelingSession

@@ -88,24 +88,24 @@ def check_latents(
             "one of the two was encoded without normalising pixels, or at another size or crop; encode both through "
             "`rushes train`, or leave these clips out"
         )
-    kept = []
+    passed = []
     for comparison in comparisons:
         bad = failing.get(comparison.id, {})
         alive = [term for term in comparison.terms if not any(term.coefficients[v] for v in bad)]
         if alive:
-            kept.append(narrowed(comparison, alive) if bad else comparison)
-    return kept, {id: next(iter(views.values())) for id, views in failing.items()}
+            passed.append(narrowed(comparison, alive) if bad else comparison)
+    return passed, {id: next(iter(views.values())) for id, views in failing.items()}
 
 
 def _failing(
     comparisons: Sequence[Comparison], latents: LatentStore, clean: bool, likeness: Likeness
 ) -> dict[str, dict[int, str]]:
     """What is wrong with views that do not start from their given first frame, by comparison and view."""
-    found: dict[str, dict[int, str]] = {}
+    failing: dict[str, dict[int, str]] = {}
     for comparison in comparisons:
         for v, view in enumerate(comparison.views):
-            made = not clean and view.source not in ("real", "imported")
-            if not view.first_frame or view.edit or made:  # an edit may change the first frame, and is meant to
+            generated = not clean and view.source not in ("real", "imported")
+            if not view.first_frame or view.edit or generated:  # an edit may change the first frame, and is meant to
                 continue
             given, own = _given(view, latents), latents.get(view.key)
             assert own is not None
@@ -114,8 +114,8 @@ def _failing(
                 words = (
                     f"the {view.source} clip {view.media[:12]} does not start from its given first frame ({problem})"
                 )
-                found.setdefault(comparison.id, {})[v] = words
-    return found
+                failing.setdefault(comparison.id, {})[v] = words
+    return failing
 
 
 def _reachable(
@@ -162,12 +162,12 @@ def check_folder(folder: Path) -> dict[str, str]:
     losers = sorted(folder.glob("lose_video_latent/*/*/*/*.safetensors"))
     if not losers:
         raise ValueError(f"{folder}: no lose_video_latent/MODEL/SIZE/NAME/*.safetensors in it; name the latents folder")
-    found = {}
+    problems = {}
     for path in losers:
         *_, model, size, name, _ = path.parts
         winner = folder / "video_latent" / model / size / f"{name}.safetensors"
-        found[str(path.relative_to(folder))] = unlike(_read(winner), _read(path))
-    return found
+        problems[str(path.relative_to(folder))] = unlike(_read(winner), _read(path))
+    return problems
 
 
 def _read(path: Path) -> Tensor:
@@ -196,8 +196,8 @@ def same_picture(one_CHW: Tensor, other_CHW: Tensor) -> str:
 
 def _figures(one_CHW: Tensor, other_CHW: Tensor) -> tuple[float, float]:
     """Correlation of two latents, NaN where one is flat, and the spread of the other over that of the one."""
-    one, other = one_CHW.float().flatten(), other_CHW.float().flatten()
-    return float(torch.corrcoef(torch.stack([one, other]))[0, 1]), float(other.std() / one.std().clamp(min=1e-9))
+    first, other = one_CHW.float().flatten(), other_CHW.float().flatten()
+    return float(torch.corrcoef(torch.stack([first, other]))[0, 1]), float(other.std() / first.std().clamp(min=1e-9))
 
 
 NEARLY = 0.05  # root mean square difference of two latent frames that counts as none, as a share of the clip's spread
@@ -211,14 +211,14 @@ def drop_same(comparisons: Sequence[Comparison], latents: LatentStore) -> tuple[
     Returns:
         The comparisons in their order, and how many terms of each level were dropped.
     """
-    kept, dropped = [], Counter[str]()
+    alive_, dropped = [], Counter[str]()
     for comparison in comparisons:
         dead = [term for term in comparison.terms if _compares_nothing(term, comparison.views, latents)]
         dropped.update(term.level for term in dead)
         alive = [term for term in comparison.terms if term not in dead]
         if alive:
-            kept.append(narrowed(comparison, alive) if dead else comparison)
-    return kept, dropped
+            alive_.append(narrowed(comparison, alive) if dead else comparison)
+    return alive_, dropped
 
 
 def narrowed(comparison: Comparison, terms: Sequence[Term]) -> Comparison:

@@ -7,8 +7,8 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from rushes.backbones.loading import backbone_names
-from rushes.config.endpoint import EndpointSettings
-from rushes.config.files import SettingsError, validate_table
+from rushes.config.model_endpoint import EndpointSettings
+from rushes.config.settings_files import SettingsError, validate_table
 from rushes.config.tables import LabelSettings, Settings, TrainSettings
 from rushes.judges.build import metric_judge
 from rushes.metrics.catalogue import all_metrics
@@ -95,8 +95,8 @@ def _train(train: TrainSettings) -> Iterator[str]:
         yield f"train.recipe: {error}"
 
 
-def unknown(what: str, name: str, known: Iterable[str]) -> str:
+def unknown(what: str, name: str, names: Iterable[str]) -> str:
     """That there is no such thing, what was perhaps meant, and what there is."""
-    near = get_close_matches(name, list(known), n=1)
+    near = get_close_matches(name, list(names), n=1)
     hint = f"did you mean {near[0]}? " if near else ""
-    return f"no {what} {name!r}; {hint}there is {', '.join(known)}"
+    return f"no {what} {name!r}; {hint}there is {', '.join(names)}"

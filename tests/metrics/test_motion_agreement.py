@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from rushes.arrays import Frames
-from rushes.metrics.agreement import motion_agreement
 from rushes.metrics.base import Shot
+from rushes.metrics.motion_agreement import motion_agreement
 
 FPS, FRAMES, HEIGHT, WIDTH = 8.0, 13, 72, 96
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rushes.evaluate.folders import find_folders
+from rushes.evaluate.video_folders import find_folders
 
 
 def touch(folder: Path, *names: str) -> Path:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rushes.formats.archives import CAPTION_NAMES, caption_in
-from rushes.formats.captions import SCENARIO, TABLES, inside, natural, table_rows
+from rushes.formats.caption_files import SCENARIO, TABLES, inside, natural, table_rows
 from rushes.formats.layouts import Listing, Part, RefusedVideo, SourceVideo, files_below, is_video
 from rushes.formats.spool import Spool
 

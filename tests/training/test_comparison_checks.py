@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 from rushes.backbones.tiny import TinyBackbone
 from rushes.objectives.terms import Term
 from rushes.store.latents import LatentKey, LatentStore, first_frame_key
-from rushes.training.checks import NEARLY, check_folder, check_latents, drop_same, same_picture, unlike
 from rushes.training.comparison import OWN, Comparison, View
+from rushes.training.comparison_checks import NEARLY, check_folder, check_latents, drop_same, same_picture, unlike
 from rushes.world.render import render
 from rushes.world.scenes import draw_scenes
 

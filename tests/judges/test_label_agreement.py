@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from rushes.judges.agreement import agreement, first_slot, ratings_of
+from rushes.judges.label_agreement import agreement, first_slot, ratings_of
 from rushes.records import Preference
 
 

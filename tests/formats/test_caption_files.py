@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rushes.formats.captions import captions_of, natural, read_lines, shown
+from rushes.formats.caption_files import captions_of, natural, read_lines, shown
 
 
 def folder_of(folder: Path, **files: str | bytes) -> list[Path]:

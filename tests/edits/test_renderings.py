@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from rushes.edits.render import depth, edges, flow
+from rushes.edits.renderings import depth, edges, flow
 
 
 def texture(seed: int = 0) -> np.ndarray:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from rushes.media.footage import VideoReader
+from rushes.media.video_reader import VideoReader
 
 from .conftest import Counting, MakeVideo
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from rushes.config.files import SettingsError
+from rushes.config.settings_files import SettingsError
 from rushes.config.tables import Settings
-from rushes.project.checks import check_settings
+from rushes.project.settings_checks import check_settings
 
 
 def settings(**tables: dict[str, Any]) -> Settings:

@@ -14,7 +14,7 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rushes.formats.captions import natural, read_lines, read_text, shown
+from rushes.formats.caption_files import natural, read_lines, read_text, shown
 from rushes.formats.layouts import VIDEO_SUFFIXES
 from rushes.media.images import STILL_SUFFIXES
 from rushes.stats import Key

@@ -20,7 +20,7 @@ from rushes.stats import (
     paired_difference,
     read_table,
 )
-from rushes.stats.comparison import Better
+from rushes.stats.system_comparison import Better
 
 
 def keyed(values: list[float], seeds: int = 1) -> dict[tuple[str, int], float]:

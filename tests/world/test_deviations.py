@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rushes.arrays import Floats
-from rushes.world.dynamics import CAP_PX, TOP_SPEED, frozen, residuals
+from rushes.world.deviations import CAP_PX, TOP_SPEED, frozen, residuals
 from rushes.world.scenes import GRAVITY, KINDS, RADIUS_PX, bounds_px, draw_scenes
 from rushes.world.tracks import Tracks
 

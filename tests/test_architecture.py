@@ -41,7 +41,7 @@ NEVER = {  # imports that rank alone would allow
     "judges": {"store"},
 }
 PROTOCOL, SAMPLING = "rushes.backbones.base", "rushes.backbones.sampling"
-STEADY, TILING = "rushes.backbones.steady", "rushes.backbones.tiling"
+STEADY, TILING = "rushes.backbones.first_frame_consistency", "rushes.backbones.tiling"
 ONLY = {  # (importer, imported) -> the only modules of the imported room that the importer may name
     ("encode", "backbones"): {PROTOCOL, SAMPLING},
     ("generate", "backbones"): {PROTOCOL, SAMPLING, STEADY, TILING},

@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 
 from rushes.backbones.base import Backbone, ReadsTogether
+from rushes.backbones.first_frame_consistency import matched_colours, shared_noise
 from rushes.backbones.sampling import sample
-from rushes.backbones.steady import matched_colours, shared_noise
 from rushes.backbones.tiling import tiled
 from rushes.config.settings_files import hashed_form
 from rushes.config.tables import BackboneSettings, GenerateSettings

@@ -43,8 +43,8 @@ from rushes.objectives.terms import Term
 from rushes.project.project import make_trainable
 from rushes.store.latents import first_frame_key, still_key
 from rushes.training import loop
-from rushes.training.choice import Mode
 from rushes.training.comparison import Comparison, View
+from rushes.training.memory import Mode
 from rushes.training.parallel import ALONE
 
 CAPTION, NEGATIVE = "a red ball falls", "blurry"

@@ -11,11 +11,11 @@ import torch
 from rushes.backbones.pipeline import DiffusersBackbone
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.terms import Term
-from rushes.training.bank import fill, open_bank
 from rushes.training.batches import Batch, Draws, first_noise, make_batch
-from rushes.training.choice import GradientStrategy
 from rushes.training.comparison import Comparison, View
 from rushes.training.gradients import plain_errors
+from rushes.training.memory import GradientStrategy
+from rushes.training.reference_cache import fill, open_cache
 
 from .test_pipelines import CAPTIONS
 from .test_pipelines_train import stored
@@ -83,7 +83,7 @@ def test_a_bank_has_the_errors_of_the_noisy_frame(tiny_model: Models, tmp_path: 
     one = comparison(3)
     drawn = {noise: Draws(0, TIMES, first_frame_noise=noise) for noise in ((), PUBLISHED)}
     banks = {
-        noise: open_bank(tmp_path / "bank", 2, weights="w", latents=latents, backbone=model, draws=draws)
+        noise: open_cache(tmp_path / "bank", 2, weights="w", latents=latents, backbone=model, draws=draws)
         for noise, draws in drawn.items()
     }
     assert banks[()].entries.fingerprint != banks[PUBLISHED].entries.fingerprint

@@ -29,10 +29,10 @@ from rushes.inspect.workload import SHARES, Numbers, StageWork, held_out_of, wor
 from rushes.project import jobs
 from rushes.project.eta import LEVELS
 from rushes.training import loop
-from rushes.training.bank import fill
 from rushes.training.comparison import Comparison
 from rushes.training.loop import split
-from rushes.training.watch import RunMonitor
+from rushes.training.monitor import RunMonitor
+from rushes.training.reference_cache import fill
 
 from ..projects import SmallProject
 from .test_step_forecast import COST

@@ -21,7 +21,7 @@ from rushes.inspect.blank import condition_of
 from rushes.inspect.dry_run import ClipShape, Cost, dry_run
 from rushes.inspect.metering import Meter
 from rushes.inspect.step_forecast import GIB, ForecastRequest, find_model, forecast, operations, remedies, static_memory
-from rushes.training.choice import activation_mib
+from rushes.training.memory import activation_mib
 
 from ..backbones.tiny_pipelines import BACKBONE, write
 from .by_hand import by_hand
@@ -95,7 +95,7 @@ def test_forecast_is_what_is_measured(
     given = given_to(model, cost)
     ask = (torch.randn(1, *cost.latents), torch.full((1, cost.latents[1]), 0.5), given)
     kept = activation_mib(model.network, lambda: model.predict(*ask))
-    assert cost.kept / 2**20 == pytest.approx(kept, rel=plan.ERRORS["activations"])
+    assert cost.saved / 2**20 == pytest.approx(kept, rel=plan.ERRORS["activations"])
     with by_hand(model.network, monkeypatch) as count:
         made = model.predict(*ask)
         assert cost.forward == pytest.approx(count.forward, rel=plan.ERRORS["operations"])
@@ -132,7 +132,7 @@ def test_forecast_of_a_network_in_few_bits(bits: Quantize, checkpointing: bool, 
     how, path = LoadOptions("bfloat16", checkpointing, quantize=bits), folder("wan")
     cost = dry_run(find_model(str(path)), how, ClipShape(32, 64, 9), "lora", rank=4)
     plain = dry_run(find_model(str(path)), LoadOptions("bfloat16", checkpointing), ClipShape(32, 64, 9), "lora", rank=4)
-    assert (cost.trained, cost.parameters, cost.kept) == (plain.trained, plain.parameters, plain.kept)
+    assert (cost.trained, cost.parameters, cost.saved) == (plain.trained, plain.parameters, plain.saved)
     model: Any = load_backbone("wan", str(path), how)
     layers = [model.network.get_submodule(name) for name in _replaced(model.network)]
     add_lora(model.network, model.spec.lora_targets, 4, 4)
@@ -140,7 +140,7 @@ def test_forecast_of_a_network_in_few_bits(bits: Quantize, checkpointing: bool, 
     assert cost.weights == sum(tensor.numel() * tensor.element_size() for tensor in held)
     ask = (torch.randn(1, *cost.latents), torch.full((1, cost.latents[1]), 0.5), given_to(model, cost))
     kept = activation_mib(model.network, lambda: model.predict(*ask))
-    assert cost.kept / 2**20 == pytest.approx(kept, rel=plan.ERRORS["activations"])
+    assert cost.saved / 2**20 == pytest.approx(kept, rel=plan.ERRORS["activations"])
 
 
 def _replaced(network: torch.nn.Module) -> list[str]:

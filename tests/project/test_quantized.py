@@ -15,8 +15,8 @@ from rushes.noise.draws import TimeDraw
 from rushes.project.project import OpenProject, find_run, load_run, load_start, open_project
 from rushes.project.stages import import_footage
 from rushes.project.training import train_run
-from rushes.training.bank import open_bank
 from rushes.training.batches import Draws
+from rushes.training.reference_cache import open_cache
 
 from ..backbones.tiny_pipelines import write
 from ..projects import SmallProject
@@ -75,7 +75,7 @@ def test_other_bits_are_other_weights(project: OpenProject) -> None:
         settings = changed(project.settings, backbone={"quantize": bits})
         other = open_project(project.store.project, settings)
         base = other.base
-        bank = open_bank(project.store.project / "bank", 1, weights=base.fingerprint, latents=other.latents,
+        bank = open_cache(project.store.project / "bank", 1, weights=base.fingerprint, latents=other.latents,
                          backbone=base, draws=Draws(0, TimeDraw()))  # fmt: skip
         names.add((base.fingerprint, bank.entries.fingerprint))
         assert other.latents.fingerprint == project.latents.fingerprint  # the codec's are the same

@@ -29,10 +29,10 @@ from rushes.objectives.terms import Term, TermBatch, collate
 from rushes.store.database import Store
 from rushes.store.latents import LatentStore, first_frame_key
 from rushes.training.batches import Batch, Draws, make_batch
-from rushes.training.choice import GradientStrategy
 from rushes.training.comparison import Comparison
 from rushes.training.gradients import backward, plain_errors
 from rushes.training.loop import Data, reference_errors, train
+from rushes.training.memory import GradientStrategy
 from rushes.training.recipe import Recipe, drawn_times, load_recipe, recipe_names
 from rushes.training.reference import Reference
 from rushes.world.render import render

@@ -19,12 +19,12 @@ from rushes.noise.draws import TimeDraw, seeded
 from rushes.objectives.terms import Term
 from rushes.project.jobs import whole_weights
 from rushes.store.latents import LatentStore
-from rushes.training.bank import fill, open_bank
 from rushes.training.batches import Draws
-from rushes.training.choice import GradientStrategy, Mode
 from rushes.training.comparison import Comparison, View
 from rushes.training.loop import Data, train
+from rushes.training.memory import GradientStrategy, Mode
 from rushes.training.parallel import Ranks, joined
+from rushes.training.reference_cache import fill, open_cache
 
 BOUNDARY = 0.6  # so that both experts are asked in a few steps, and each is idle in some
 STEPS = 6
@@ -82,7 +82,7 @@ def run(folder: Path, model: str, case: Case, ranks: Ranks) -> None:
     backbone.network.eval()
     if case.bank:
         draws, way = Draws(2, data.times), GradientStrategy("two_pass")
-        bank = open_bank(folder / "bank", case.bank, weights="", latents=data.latents, backbone=backbone, draws=draws)
+        bank = open_cache(folder / "bank", case.bank, weights="", latents=data.latents, backbone=backbone, draws=draws)
         fill(bank, ranks.share(data.comparisons), backbone, data.latents, draws=draws, way=way)
         ranks.wait()
         data = replace(data, bank=bank.read_again())

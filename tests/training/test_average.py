@@ -11,8 +11,8 @@ from rushes.backbones.tiny import TinyBackbone
 from rushes.config.tables import TrainSettings
 from rushes.training import checkpoint
 from rushes.training.loop import Data, train
+from rushes.training.monitor import NOBODY, RunMonitor, Sampler
 from rushes.training.reference import Average
-from rushes.training.watch import NOBODY, RunMonitor, Sampler
 
 from .conftest import DataIn, Small
 

@@ -15,8 +15,8 @@ from rushes.objectives.losses import ViewErrors, loss
 from rushes.objectives.safeguards import guarded
 from rushes.objectives.terms import Reduction, Term, one_against_each
 from rushes.training.batches import Batch
-from rushes.training.choice import Mode
 from rushes.training.gradients import backward, plain_errors, row_errors
+from rushes.training.memory import Mode
 
 from .conftest import Referenced, Rows, Small
 

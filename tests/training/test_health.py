@@ -20,7 +20,7 @@ from rushes.training.comparison import Comparison, View
 from rushes.training.health import Diagnosis, diagnoses
 from rushes.training.history import read_history
 from rushes.training.loop import Data, train
-from rushes.training.watch import RunMonitor, Sampler
+from rushes.training.monitor import RunMonitor, Sampler
 from rushes.world.render import render
 from rushes.world.scenes import FPS, FRAMES, draw_scenes
 

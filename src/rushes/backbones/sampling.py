@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rushes.backbones.base import Backbone, BackboneSpec, Condition, Solver
-from rushes.backbones.steady import matched_end, matched_step
+from rushes.backbones.first_frame_consistency import matched_end, matched_step
 from rushes.noise.draws import seeded
 from rushes.noise.paths import NoisePath, sampling_times
 

@@ -183,9 +183,7 @@ def stop(
 
     decision = watch(read_votes(votes), margin=margin)
     rate = decision.rate
-    result = StudyResult(
-        decision.decision, rate.value, low=rate.low, high=rate.high, n=rate.n, after=decision.after
-    )
+    result = StudyResult(decision.decision, rate.value, low=rate.low, high=rate.high, n=rate.n, after=decision.after)
     may = f"may stop since {result.after}" if result.after else "goes on"
     words = f"{result.decision}: win rate {rate.value:.3f}, at all times within {rate.low:.3f} to {rate.high:.3f}"
     tell(result, as_json, [f"{words}, {rate.n} prompts or votes; the study {may}"])

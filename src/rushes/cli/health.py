@@ -64,7 +64,7 @@ def leak(
 ) -> None:
     """Say how well plain features of the clips give losers away, before a run learns them."""
     from rushes.project.tuning import leak_of_project
-    from rushes.training.leak import in_words
+    from rushes.training.shortcuts import in_words
 
     given = [f"train.shortcut_probe={comparisons}"] if comparisons else []
     with opened(project, read_settings(project, (*overrides, *given))) as work:

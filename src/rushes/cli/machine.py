@@ -86,9 +86,11 @@ def plan(
 
         tell(write_page(table, lambda line: print(line, file=sys.stderr)), as_json)
         return
-    asked = planning.PlanRequest(model, size, frames, clips=clips, takes=takes, prompts=prompts, recipe=recipe, views=views,
-                           batch=batch, tune=tune, rank=rank, precision=precision, quantize=quantize,
-                           checkpointing=checkpointing, bank=bank, first_frame=first_frame)  # fmt: skip
+    asked = planning.PlanRequest(
+        model, size, frames, clips=clips, takes=takes, prompts=prompts, recipe=recipe, views=views, batch=batch,
+        tune=tune, rank=rank, precision=precision, quantize=quantize, checkpointing=checkpointing, bank=bank,
+        first_frame=first_frame,
+    )  # fmt: skip
     machine = planning.machine(gpu, gpus, gpu_memory_gb, tflops)
     result = planning.forecast(project, asked, machine, overrides)
     tell(result, as_json, [*step.in_words(result.step), *job.in_words(result)])

@@ -26,7 +26,7 @@ from rushes.backbones.pipeline import DiffusersBackbone, Family
 from rushes.backbones.quantized import Quantize, linear_layers, weight_bytes
 from rushes.inspect.blank import blank_part, condition_of, no_values
 from rushes.inspect.metering import Meter
-from rushes.training.choice import saved_for_backward
+from rushes.training.memory import saved_for_backward
 
 DEPTHS = ("num_layers", "num_single_layers")  # of equal blocks, in the configurations of transformers
 SMALL = 2  # blocks of a kind that are looked at, and one more for what the next costs

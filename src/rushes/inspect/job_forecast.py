@@ -26,8 +26,8 @@ from rushes.inspect.workload import SHARES, ClipComparisons, Numbers, StageWork,
 from rushes.project.comparisons import comparisons_of_a_clip
 from rushes.project.project import load_model, make_trainable
 from rushes.records import INLINE
-from rushes.training.choice import SHARE_GPU, Mode
 from rushes.training.gradients import waiting_views
+from rushes.training.memory import SHARE_GPU, Mode
 from rushes.training.probe import POSITIONS
 
 CODEC_SHARE = 0.5  # of the network's operations a second: the codec works in float32, on tensor cores as TF32
@@ -120,7 +120,7 @@ def model_at_hand(settings: Settings) -> Model:
         latents=latents,
         forward=passes["forward"],
         both=passes["both"],
-        kept=round(passes["kept"]),
+        saved=round(passes["kept"]),
         peak=round(max(passes["forward_peak"], passes["backward_peak"])),
         sampling=round(passes["sampling"]),
     )
@@ -199,7 +199,7 @@ def ask_of(settings: Settings, numbers: Numbers, machine: Machine) -> tuple[Fore
 
 
 def _mode(cost: Cost, ask: ForecastRequest, settings: Settings, shape: ClipComparisons) -> Mode:
-    """How gradients are taken: as the settings say, or as `rushes.training.choice` chooses."""
+    """How gradients are taken: as the settings say, or as `rushes.training.memory` chooses."""
     if settings.train.gradients != "auto":
         return settings.train.gradients
     room = SHARE_GPU * (ask.gpu_memory_gb * GIB - sum(static_memory(cost).values()))

@@ -21,11 +21,11 @@ from rushes.project.comparisons import comparisons_of_a_clip
 from rushes.project.eta import CLIPS, reached_levels
 from rushes.store.latents import LatentKey
 from rushes.training import unconditional
-from rushes.training.bank import needs_reference
-from rushes.training.choice import Mode
 from rushes.training.comparison import Comparison
 from rushes.training.gradients import waiting_views
+from rushes.training.memory import Mode
 from rushes.training.probe import DRAWS
+from rushes.training.reference_cache import needs_reference
 
 Share = Literal["first", "each", "shared"]
 # Who does the work of a stage where there are several GPUs: the first alone, each all of it, or each its part.

@@ -2,7 +2,7 @@
 
 A recipe says who wins under which label; what is said here holds for all of its preference terms alike, so recipes
 know nothing of it. `[train.objective]` has the settings; the guard that needs gradients and not errors alone is in
-`rushes.training.losers`.
+`rushes.training.gradient_surgery`.
 """
 
 from __future__ import annotations

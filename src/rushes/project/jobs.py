@@ -14,13 +14,13 @@ from rushes.progress import Bar
 from rushes.project.times import training_times
 from rushes.records import BASE
 from rushes.store.latents import LatentStore
-from rushes.training.bank import fill, needs_reference, open_bank
 from rushes.training.batches import EMPTY, Draws, make_batch, read_views
 from rushes.training.comparison import Comparison
 from rushes.training.determinism import deterministic
 from rushes.training.gradients import measured_way
 from rushes.training.loop import Data
 from rushes.training.parallel import Ranks, whole
+from rushes.training.reference_cache import fill, needs_reference, open_cache
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def set_up(job: TrainingJob, folder: Path, backbone: Backbone, ranks: Ranks, tim
     if not train.reference_cache or not any(map(needs_reference, job.comparisons)):
         return backbone, data
     draws = Draws(seed, data.times, train.caption_dropout, train.first_frame_noise)
-    bank = open_bank(
+    bank = open_cache(
         folder / "bank",
         train.reference_cache,
         weights=job.origin + ("-mixed" if job.dtype == "mixed" else ""),  # weights alone do not tell it from float32

@@ -16,12 +16,12 @@ from rushes.files import whole_file
 from rushes.project.project import OpenProject
 from rushes.project.times import expert_shares, training_times
 from rushes.records import seed_of, stable_hash
-from rushes.training import leak
+from rushes.training import shortcuts as leak
 from rushes.training.comparison import Comparison, View
 from rushes.training.health import EXPERT, Diagnosis
 from rushes.training.history import read_history
+from rushes.training.monitor import RunMonitor, Sampler
 from rushes.training.trackers import open_trackers
-from rushes.training.watch import RunMonitor, Sampler
 
 LEAK = "leak.json"
 
@@ -94,7 +94,7 @@ def _sampler(project: OpenProject, backbone: Backbone, held_out: Sequence[Compar
     return Sampler(make, folder, size.fps, generate.stored_scale(size))
 
 
-def probe_leak(project: OpenProject, comparisons: Sequence[Comparison], folder: Path) -> tuple[leak.Leak, ...]:
+def probe_leak(project: OpenProject, comparisons: Sequence[Comparison], folder: Path) -> tuple[leak.Shortcut, ...]:
     """What gives losers away, from `train.shortcut_probe` comparisons; leak.json of the run keeps it."""
     count = project.settings.train.shortcut_probe
     chosen = leak.spread_out(leak.pairs(comparisons), count)
@@ -102,7 +102,7 @@ def probe_leak(project: OpenProject, comparisons: Sequence[Comparison], folder: 
     if path.is_file():
         stored = json.loads(path.read_text(encoding="utf-8"))
         if stored["made_from"] == made_from:
-            return tuple(leak.Leak.read(each) for each in stored["features"])
+            return tuple(leak.Shortcut.read(each) for each in stored["features"])
     size, fit = project.settings.backbone, project.settings.footage.fit
 
     def read(view: View) -> leak.ShortcutFeatures:

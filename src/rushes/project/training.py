@@ -46,10 +46,10 @@ from rushes.training.comparison import OWN, Comparison, hashed_comparisons
 from rushes.training.comparison_checks import check_latents, drop_same
 from rushes.training.history import read_history
 from rushes.training.loop import Data, Progress, split, train
+from rushes.training.monitor import NOBODY, RunMonitor
 from rushes.training.parallel import Ranks, joined, others_wait
 from rushes.training.recipe import Recipe, load_recipe
 from rushes.training.views import gaps, takes_account
-from rushes.training.watch import NOBODY, RunMonitor
 
 NAMED = 3  # comparisons that are named where some are left out
 

@@ -17,7 +17,7 @@ from rushes.project.reports import run_name
 from rushes.project.times import training_times
 from rushes.project.training import recipe_comparisons
 from rushes.records import INLINE, plain, stable_hash
-from rushes.training import leak
+from rushes.training import shortcuts as leak
 from rushes.training.batches import EMPTY, read_views
 from rushes.training.beta import Proposal, equivalents, propose, trial_comparisons
 from rushes.training.comparison import hashed_comparisons
@@ -164,7 +164,7 @@ def _judged(now: float, read: Proposal) -> str:
 class LeakResult:
     """How well plain features of clips tell winners from losers."""
 
-    features: tuple[leak.Leak, ...]
+    features: tuple[leak.Shortcut, ...]
 
 
 def leak_of_project(project: OpenProject) -> LeakResult:

@@ -16,8 +16,8 @@ Where weights are sharded over processes, each pass gathers them from all, so ev
 of its own. Rows that do not fit at once go through twice, a few at a time (`rows`): a stash would hold gradients that
 were never added up.
 
-With `losers` what pushes an error up is added to a second set of gradients, which `rushes.training.losers` scales. No
-forward is added, and a backward only for a view that is pulled down in some frames and pushed up in others.
+With `losers` what pushes an error up is added to a second set of gradients, which `rushes.training.gradient_surgery`
+scales. No forward is added, and a backward only for a view that is pulled down in some frames and pushed up in others.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from rushes.noise.paths import NoisePath
 from rushes.objectives.losses import ViewErrors, loss
 from rushes.objectives.terms import ALONE, TermBatch, collate
 from rushes.training.batches import Batch
-from rushes.training.choice import AUTO, GradientPlan, GradientStrategy, Mode, Pass, activation_mib, budget_mib
 from rushes.training.comparison import Comparison
-from rushes.training.losers import LoserGradients
+from rushes.training.gradient_surgery import LoserGradients
+from rushes.training.memory import AUTO, GradientPlan, GradientStrategy, Mode, Pass, activation_mib, budget_mib
 
 # A coefficient below this changes no weight's last bit. Behind it come numbers too small for float32's exponent, with
 # which a processor is several times slower: what a saturated comparison would cost for nothing.

@@ -22,20 +22,20 @@ from rushes.objectives.losses import ViewErrors, loss
 from rushes.objectives.terms import TermBatch, collate
 from rushes.store.latents import LatentStore
 from rushes.training import checkpoint
-from rushes.training.bank import Bank
 from rushes.training.batches import Batch, Draws, make_batch, schedule, time_of
 from rushes.training.beta import AutoBeta, scaled
-from rushes.training.choice import AUTO, GradientStrategy, Mode
 from rushes.training.comparison import Comparison
 from rushes.training.determinism import deterministic
+from rushes.training.gradient_surgery import LoserGradients
 from rushes.training.gradients import backward, measured_way, no_errors, plain_errors
 from rushes.training.history import History
-from rushes.training.losers import LoserGradients
+from rushes.training.memory import AUTO, GradientStrategy, Mode
+from rushes.training.monitor import NOBODY, RunMonitor
 from rushes.training.parallel import ALONE, Ranks, whole
 from rushes.training.probe import by_expert, measure
 from rushes.training.reference import Average, Reference
+from rushes.training.reference_cache import ReferenceCache
 from rushes.training.unconditional import UnconditionalProbe
-from rushes.training.watch import NOBODY, RunMonitor
 
 Progress = Callable[[int, Mapping[str, float]], None]
 
@@ -48,7 +48,7 @@ class Data:
     held_out: Sequence[Comparison]
     latents: LatentStore
     times: TimeDraw
-    bank: Bank | None = None  # filled; None = the reference runs beside the policy
+    bank: ReferenceCache | None = None  # filled; None = the reference runs beside the policy
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def train(
         work, start = _resume(folder, identity, work)
         log = History(folder / "metrics.jsonl", start)
         if not start:
-            log.add({"step": 0, **watch.known, **_facts(work), **_probe(work), **_samples(work, watch, 0)})
+            log.add({"step": 0, **watch.constants, **_facts(work), **_probe(work), **_samples(work, watch, 0)})
         for step in range(start, settings.steps):
             began = time.perf_counter()
             row = _step(work, step)

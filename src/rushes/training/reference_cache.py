@@ -21,15 +21,15 @@ from rushes.backbones.base import Backbone
 from rushes.records import stable_hash
 from rushes.store.latents import LatentStore
 from rushes.training.batches import Draws, make_batch
-from rushes.training.choice import GradientStrategy
 from rushes.training.comparison import Comparison
 from rushes.training.gradients import plain_errors
+from rushes.training.memory import GradientStrategy
 
 AT_ONCE = 16  # comparisons that are computed together and stored in one file
 
 
 @dataclass(frozen=True)
-class Bank:
+class ReferenceCache:
     """Errors of the reference by comparison.
 
     Attributes:
@@ -40,9 +40,9 @@ class Bank:
     entries: LatentStore
     draws: int
 
-    def read_again(self) -> Bank:
+    def read_again(self) -> ReferenceCache:
         """With what other processes have stored since it was opened."""
-        return Bank(LatentStore(self.entries.folder, self.entries.fingerprint), self.draws)
+        return ReferenceCache(LatentStore(self.entries.folder, self.entries.fingerprint), self.draws)
 
     def missing(self, comparisons: Sequence[Comparison]) -> list[Comparison]:
         """Comparisons that need the reference and whose errors are not there."""
@@ -74,9 +74,9 @@ def needs_reference(comparison: Comparison) -> bool:
     return any(term.reference and term.link != "error" for term in comparison.terms)
 
 
-def open_bank(
+def open_cache(
     folder: Path, count: int, *, weights: str, latents: LatentStore, backbone: Backbone, draws: Draws
-) -> Bank:
+) -> ReferenceCache:
     """The bank of one reference in `folder`.
 
     Args:
@@ -94,11 +94,11 @@ def open_bank(
     name = stable_hash(
         ["bank 1", weights, latents.fingerprint, repr(backbone.spec), str(dtype), draws.seed, repr(draws.times), *more]
     )
-    return Bank(LatentStore(folder, name), count)
+    return ReferenceCache(LatentStore(folder, name), count)
 
 
 def fill(
-    bank: Bank,
+    bank: ReferenceCache,
     missing: Sequence[Comparison],
     backbone: Backbone,
     latents: LatentStore,

@@ -58,7 +58,7 @@ class ShortcutFeatures:
 
 
 @dataclass(frozen=True)
-class Leak:
+class Shortcut:
     """How often a rule on `name` alone, or on all, picks the winner of a pair that it has not seen.
 
     Attributes:
@@ -84,7 +84,7 @@ class Leak:
         return asdict(self)
 
     @classmethod
-    def read(cls, values: dict[str, Any]) -> Leak:
+    def read(cls, values: dict[str, Any]) -> Shortcut:
         """From plain values."""
         return cls(**{**values, "share": Interval(**values["share"])})
 
@@ -109,7 +109,7 @@ def spread_out(many: Sequence[ShortcutPair], count: int) -> list[ShortcutPair]:
 
 def measure(
     chosen: Sequence[ShortcutPair], read: Callable[[View], ShortcutFeatures], tick: Callable[[], None] = lambda: None
-) -> tuple[Leak, ...]:
+) -> tuple[Shortcut, ...]:
     """Each feature that differs at all, the most telling first, after all of them together; empty for few pairs."""
     groups = [pair.group for pair in chosen]
     if len(chosen) < LEAST or len(set(groups)) < FOLDS:
@@ -123,9 +123,9 @@ def measure(
     won, lost = np.where(np.isfinite(won) & np.isfinite(lost), [won, lost], 0.0)
     gaps = won - lost
     differing = [at for at in range(len(FEATURES)) if gaps[:, at].any()]
-    alone = [Leak(FEATURES[at], _picked_share(gaps[:, [at]], groups), *means(won, lost, at)) for at in differing]
+    alone = [Shortcut(FEATURES[at], _picked_share(gaps[:, [at]], groups), *means(won, lost, at)) for at in differing]
     alone.sort(key=lambda each: -each.share.value)
-    return (Leak(ALL, _picked_share(gaps[:, differing], groups), 0.0, 0.0), *alone) if differing else ()
+    return (Shortcut(ALL, _picked_share(gaps[:, differing], groups), 0.0, 0.0), *alone) if differing else ()
 
 
 def means(won: Floats, lost: Floats, at: int) -> tuple[float, float]:
@@ -199,7 +199,7 @@ _WHY = {
 }
 
 
-def in_words(shortcuts: Sequence[Leak]) -> list[str]:
+def in_words(shortcuts: Sequence[Shortcut]) -> list[str]:
     """A line for each feature, and what it means."""
     if not shortcuts:
         return [f"leak: nothing to say; it takes {LEAST} pairs of {FOLDS} prompts, and some feature that differs"]
@@ -213,7 +213,7 @@ def in_words(shortcuts: Sequence[Leak]) -> list[str]:
     )
 
 
-def warnings(shortcuts: Sequence[Leak]) -> list[str]:
+def warnings(shortcuts: Sequence[Shortcut]) -> list[str]:
     """One line for what gives losers away, the strongest first; none where nothing does."""
     telling = [each for each in shortcuts[1:] if each.significant][:3]
     if not shortcuts or not (shortcuts[0].significant or telling):

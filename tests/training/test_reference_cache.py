@@ -16,13 +16,13 @@ from rushes.config.tables import TrainSettings
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.terms import Term
 from rushes.store.latents import LatentStore
-from rushes.training import bank as banks
-from rushes.training.bank import Bank, fill, needs_reference, open_bank
+from rushes.training import reference_cache as banks
 from rushes.training.batches import Batch, Draws, drops_caption, make_batch
-from rushes.training.choice import GradientStrategy
 from rushes.training.comparison import Comparison
 from rushes.training.gradients import plain_errors
 from rushes.training.loop import Data, train
+from rushes.training.memory import GradientStrategy
+from rushes.training.reference_cache import ReferenceCache, fill, needs_reference, open_cache
 
 from .conftest import DataIn, Small
 
@@ -31,10 +31,10 @@ VIEW_BY_VIEW = GradientStrategy("two_pass")
 
 def bank_of(
     folder: Path, data: Data, backbone: TinyBackbone, count: int = 2, weights: str = "", **changes: Any
-) -> Bank:
+) -> ReferenceCache:
     draws = Draws(**{"seed": 0, "times": data.times, **changes})
     weights = weights or backbone.fingerprint
-    return open_bank(folder / "bank", count, weights=weights, latents=data.latents, backbone=backbone, draws=draws)
+    return open_cache(folder / "bank", count, weights=weights, latents=data.latents, backbone=backbone, draws=draws)
 
 
 def filled(
@@ -44,7 +44,7 @@ def filled(
     draws: int = 2,
     way: GradientStrategy = VIEW_BY_VIEW,
     seed: int = 0,
-) -> Bank:
+) -> ReferenceCache:
     bank = bank_of(folder, data, backbone, draws, seed=seed)
     missing = bank.missing(data.comparisons)
     fill(bank, missing, backbone, data.latents, draws=Draws(seed, data.times), way=way)

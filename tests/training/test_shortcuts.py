@@ -9,7 +9,7 @@ import pytest
 from rushes.media.write import write_video
 from rushes.metrics.quality import blockiness
 from rushes.objectives.terms import Term
-from rushes.training import leak
+from rushes.training import shortcuts as leak
 from rushes.training.comparison import Comparison, View
 
 LABELS = (0, 1, 1)
@@ -43,10 +43,10 @@ def clip(rng: np.random.Generator) -> np.ndarray:
 
 
 @pytest.fixture
-def look(tmp_path: Path) -> Callable[..., dict[str, leak.Leak]]:
+def look(tmp_path: Path) -> Callable[..., dict[str, leak.Shortcut]]:
     """Twenty winners and losers, of different scenes, the losers changed."""
 
-    def run(change: Change, fps: float = 8.0) -> dict[str, leak.Leak]:
+    def run(change: Change, fps: float = 8.0) -> dict[str, leak.Shortcut]:
         rng = np.random.default_rng(0)
         seen: dict[str, leak.ShortcutFeatures] = {}
         pairs = []
@@ -64,7 +64,7 @@ def look(tmp_path: Path) -> Callable[..., dict[str, leak.Leak]]:
     return run
 
 
-def test_sides_of_one_kind_leak_nothing(look: Callable[..., dict[str, leak.Leak]]) -> None:
+def test_sides_of_one_kind_leak_nothing(look: Callable[..., dict[str, leak.Shortcut]]) -> None:
     found = look(same)
     assert found["all"].share.low < 0.5 and not found["blockiness"].significant
     # nothing is said of what is equal in all pairs: rate, size, length, and grain, of which there is none
@@ -75,18 +75,18 @@ def test_sides_of_one_kind_leak_nothing(look: Callable[..., dict[str, leak.Leak]
     ("change", "names"), [(grainy, {"grain", "bytes_per_pixel"}), (still, {"motion_speed"})], ids=["grain", "motion"]
 )
 def test_a_difference_is_found_and_named(
-    change: Change, names: set[str], look: Callable[..., dict[str, leak.Leak]]
+    change: Change, names: set[str], look: Callable[..., dict[str, leak.Shortcut]]
 ) -> None:
     found = look(change)
     assert found["all"].share.value > 0.9
     assert all(found[name].share.value > 0.9 and found[name].significant for name in names)
     assert not found["saturation"].significant
-    assert [leak.Leak.read(each.written()) for each in found.values()] == list(found.values())
+    assert [leak.Shortcut.read(each.written()) for each in found.values()] == list(found.values())
     lines = leak.warnings(tuple(found.values()))
     assert lines[0].startswith("leak: plain features of the clips give losers away") and len(lines) > 1
 
 
-def test_a_rate_that_differs_is_found(look: Callable[..., dict[str, leak.Leak]]) -> None:
+def test_a_rate_that_differs_is_found(look: Callable[..., dict[str, leak.Shortcut]]) -> None:
     found = look(same, fps=12.0)
     assert found["file_fps"].share.value == 1.0 and found["file_seconds"].share.value == 1.0
     assert (found["file_fps"].winner, found["file_fps"].loser) == (8.0, 12.0)
@@ -104,10 +104,10 @@ def test_what_is_learned_on_the_same_prompts_does_not_count() -> None:
     """Features of noise: with as many of them as pairs, a rule fits its own pairs and no others."""
     rng = np.random.default_rng(1)
     gaps = rng.normal(size=(40, 30))
-    share = leak._told(gaps, [f"{at}" for at in range(40)])
+    share = leak._picked_share(gaps, [f"{at}" for at in range(40)])
     assert share.low < 0.5 < share.high
     # the same pair under one prompt many times is one pair
-    twice = leak._told(np.repeat(gaps, 5, 0), [f"{at}" for at in range(40) for _ in range(5)])
+    twice = leak._picked_share(np.repeat(gaps, 5, 0), [f"{at}" for at in range(40) for _ in range(5)])
     assert twice.low < 0.5 < twice.high
 
 

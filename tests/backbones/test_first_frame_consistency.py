@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from rushes.backbones.base import BackboneSpec, Condition
+from rushes.backbones.first_frame_consistency import matched, matched_colours, matched_end, matched_step, shared_noise
 from rushes.backbones.sampling import sample
-from rushes.backbones.steady import matched, matched_colours, matched_end, matched_step, shared_noise
 from rushes.noise.paths import Flow
 
 

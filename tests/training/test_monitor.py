@@ -9,7 +9,7 @@ import pytest
 from rushes.config.tables import TrainSettings
 from rushes.media.read import read_video
 from rushes.training.health import Diagnosis
-from rushes.training.watch import NOBODY, RunMonitor, Sampler, write_samples
+from rushes.training.monitor import NOBODY, RunMonitor, Sampler, write_samples
 
 
 def clip(speed_px: int, at: int) -> np.ndarray:

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from rushes.objectives.terms import Term
-from rushes.training.choice import GradientStrategy, activation_mib, budget_mib
 from rushes.training.gradients import backward, measured_way, plain_errors, row_errors
+from rushes.training.memory import GradientStrategy, activation_mib, budget_mib
 
 from .conftest import Referenced, Rows, Small
 

@@ -17,10 +17,10 @@ from rushes.objectives.losses import ViewErrors, loss
 from rushes.objectives.safeguards import guarded
 from rushes.objectives.terms import Reduction, Term
 from rushes.training.batches import Batch
-from rushes.training.choice import Mode
+from rushes.training.gradient_surgery import LoserGradients
 from rushes.training.gradients import backward, row_errors
 from rushes.training.loop import train
-from rushes.training.losers import LoserGradients
+from rushes.training.memory import Mode
 from rushes.training.parallel import Ranks
 
 from .conftest import DataIn, Referenced, Rows, Small

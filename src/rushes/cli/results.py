@@ -9,7 +9,7 @@ RESULTS = {  # command -> its types, as MODULE:CLASS below `rushes`; the first i
     "bench metrics": ("lab.metric_calibration:CalibrationResult",),
     "bench step": ("lab.step_cost:StepBench",),
     "beta": ("project.tuning:BetaResult",),
-    "cache check-folder": ("training.checks:FolderCheck",),
+    "cache check-folder": ("training.comparison_checks:FolderCheck",),
     "cache explain": ("inspect.caches:ExplainResult",),
     "cache verify": ("inspect.caches:VerifyResult",),
     "caption": ("project.negatives:CaptionResult",),

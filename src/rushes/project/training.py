@@ -132,18 +132,18 @@ def train_run(project: OpenProject) -> TrainResult:
 
 def doubts(settings: TrainSettings, network: nn.Module, processes: int) -> list[str]:
     """What a user may not have meant by settings of a run, a sentence each."""
-    doubts_ = []
+    sentences = []
     if any(p.requires_grad and p.dtype == torch.bfloat16 for p in network.parameters()):
-        doubts_.append(
+        sentences.append(
             f"train.trainable {settings.trainable}: steps below 1/512 of a bfloat16 weight are rounded away (at a "
             "learning rate of 1e-6 about 2 % of the weights move); set backbone.dtype to auto or mixed"
         )
     if settings.batch < processes:
-        doubts_.append(
+        sentences.append(
             f"train.batch is {settings.batch} for {processes} processes, so {processes - settings.batch} of them get "
             f"no comparison; set it to a multiple of {processes} to use all"
         )
-    return doubts_
+    return sentences
 
 
 def follow_run(folder: Path) -> bool:

@@ -211,14 +211,14 @@ def drop_same(comparisons: Sequence[Comparison], latents: LatentStore) -> tuple[
     Returns:
         The comparisons in their order, and how many terms of each level were dropped.
     """
-    alive_, dropped = [], Counter[str]()
+    remaining, dropped = [], Counter[str]()
     for comparison in comparisons:
         dead = [term for term in comparison.terms if _compares_nothing(term, comparison.views, latents)]
         dropped.update(term.level for term in dead)
         alive = [term for term in comparison.terms if term not in dead]
         if alive:
-            alive_.append(narrowed(comparison, alive) if dead else comparison)
-    return alive_, dropped
+            remaining.append(narrowed(comparison, alive) if dead else comparison)
+    return remaining, dropped
 
 
 def narrowed(comparison: Comparison, terms: Sequence[Term]) -> Comparison:

@@ -251,12 +251,12 @@ def _chosen(work: Work, step: int) -> list[tuple[Comparison, int]]:
     data, settings = work.data, work.settings
     chosen = schedule(len(data.comparisons), settings.batch, step, work.seed)
     draws = data.bank.draws if data.bank else None
-    draws_ = [(data.comparisons[index], visit % draws if draws else visit) for index, visit in chosen]
+    drawn = [(data.comparisons[index], visit % draws if draws else visit) for index, visit in chosen]
     boundary = work.way.boundary
     if work.way.most and boundary is not None:
         # Each process then gets about as many comparisons of each expert: as few passes as can be are common to all.
-        draws_.sort(key=lambda each: float(time_of(each[0], each[1], work.seed, data.times)) < boundary)
-    return draws_
+        drawn.sort(key=lambda each: float(time_of(each[0], each[1], work.seed, data.times)) < boundary)
+    return drawn
 
 
 def _reference_errors(work: Work, batch: Batch, chosen: Sequence[tuple[Comparison, int]]) -> Tensor:

@@ -452,3 +452,20 @@ def test_planted_failing_or_heavy_module_is_caught(tmp_path: Path) -> None:
     assert load_failure(["light"], "colorsys", tmp_path) == ""
     assert "heavy imports colorsys" in load_failure(["light", "heavy"], "colorsys", tmp_path)
     assert "no_such_name" in load_failure(["broken"], "colorsys", tmp_path)
+
+
+def drawn(sources: Sources) -> Iterator[str]:
+    """The import graph, a room a line, highest rank first: its lines, and the rooms that it imports."""
+    lines: dict[str, int] = {}
+    arrows: dict[str, set[str]] = {}
+    for name, text in sources.items():
+        room = room_of(name)
+        lines[room] = lines.get(room, 0) + len(text.splitlines())
+        arrows.setdefault(room, set()).update(room_of(each.module) for each in imports_of(text, sources) if ours(each))
+    for room in sorted(filter(None, lines), key=lambda room: (-RANKS[room], room)):
+        below = sorted(arrows[room] - {room, ""})
+        yield f"{RANKS[room]:2} {room} ({lines[room]} lines) -> {', '.join(below) or 'nothing'}"
+
+
+if __name__ == "__main__":  # python -m tests.test_architecture
+    print("\n".join(drawn(read_sources(SOURCE))))

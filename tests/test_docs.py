@@ -176,6 +176,19 @@ def test_links_to_files_lead_somewhere(page: Path) -> None:
     assert [target for target in targets if not (page.parent / target).exists()] == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_of_ours_that_a_page_names_are_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    names = re.findall(r"`((?:src/rushes|tests)/[\w/]+(?:\.\w+)?/?)`", text)
+    assert [name for name in names if "NAME" not in name and not (REPOSITORY / name).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_page_has_a_placeholder(page: Path) -> None:
+    prose = re.sub(r"```.*?```|`[^`]*`|\]\([^)]*\)", "", page.read_text(encoding="utf-8"), flags=re.S)
+    assert re.findall(r"\b[A-Z]{8,}\b|TODO|FIXME", prose) == []
+
+
 @pytest.mark.parametrize("name", recipe_names())
 def test_each_recipe_has_a_page_which_names_the_table_where_the_recipe_was_checked(name: str) -> None:
     page = (REPOSITORY / "docs" / "recipes" / f"{name}.md").read_text(encoding="utf-8")

@@ -90,7 +90,7 @@ def test_settings_that_do_not_go_with_it(project: OpenProject) -> None:
         (
             "train",
             {"trainable": "full"},
-            "train.trainable: a network in 4bit is frozen; set train.trainable to lora, or",
+            "train.trainable: a network in 4bit is frozen; set it to lora, or",
         ),
         ("train", {"parallel": "shard"}, "train.parallel: a network in 4bit cannot be sharded; set train.parallel to"),
         (

@@ -14,13 +14,17 @@ from rushes.recipes import densedpo, dfdpo, huvidpo, physhpo, realdpo, sft
 from rushes.training.comparison import Comparison, LatentGrid
 from rushes.training.recipe import load_recipe, recipe_names
 
+from .conftest import ProjectWithClips
+
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 GIVEN = (0, 1, 1, 1, 1)  # labels of a clip of five latent frames, the first of which is given
 SEVEN = ("w", "swapped", "err", "flow w", "flow err", "gap", "w wrong")
 
 
-def comparisons(corner: Any, recipe: Any, **options: Any) -> list[Comparison]:
-    rows: list[Comparison] = recipe.comparisons(corner.store, recipe.Options(**options), corner.grid)
+def comparisons(project_with_clips: ProjectWithClips, recipe: Any, **options: Any) -> list[Comparison]:
+    rows: list[Comparison] = recipe.comparisons(
+        project_with_clips.store, recipe.Options(**options), project_with_clips.grid
+    )
     return rows
 
 
@@ -29,41 +33,43 @@ def test_every_recipe_has_terms(name: str) -> None:
     assert callable(load_recipe(name).terms)  # type: ignore[attr-defined]
 
 
-def test_supervised(corner: Any) -> None:
-    assert comparisons(corner, sft)[0].terms == sft.terms(GIVEN)
+def test_supervised(project_with_clips: ProjectWithClips) -> None:
+    assert comparisons(project_with_clips, sft)[0].terms == sft.terms(GIVEN)
     assert sft.terms(2) == (Term("supervised", (1.0,), (1, 1), link="error"),)
 
 
-def test_takes_and_copies(corner: Any) -> None:
-    assert [c.terms for c in comparisons(corner, realdpo)] == [realdpo.terms(n, GIVEN) for n in (3, 3, 3, 3, 1)]
+def test_takes_and_copies(project_with_clips: ProjectWithClips) -> None:
+    assert [c.terms for c in comparisons(project_with_clips, realdpo)] == [
+        realdpo.terms(n, GIVEN) for n in (3, 3, 3, 3, 1)
+    ]
     changed = dfdpo.Options(beta=7.0, losers=2)
-    assert comparisons(corner, dfdpo, beta=7.0, losers=2)[0].terms == dfdpo.terms(2, GIVEN, changed)
+    assert comparisons(project_with_clips, dfdpo, beta=7.0, losers=2)[0].terms == dfdpo.terms(2, GIVEN, changed)
 
 
-def test_scored_pairs(corner: Any) -> None:
-    rows = comparisons(corner, huvidpo)
+def test_scored_pairs(project_with_clips: ProjectWithClips) -> None:
+    rows = comparisons(project_with_clips, huvidpo)
     assert {c.terms for c in rows} == {huvidpo.terms(GIVEN)}
     options = huvidpo.Options(weight="gap")
-    weights = [c.terms[0].weight for c in comparisons(corner, huvidpo, weight="gap")]
+    weights = [c.terms[0].weight for c in comparisons(project_with_clips, huvidpo, weight="gap")]
     assert sum(weights) / len(weights) == pytest.approx(1) and len(set(weights)) > 1
     assert huvidpo.terms(GIVEN, options, gap=weights[0])[0].weight == weights[0]
 
 
 @pytest.mark.parametrize("mode", ["dense", "structural"])
-def test_labels_of_seconds(corner: Any, mode: Any) -> None:
+def test_labels_of_seconds(project_with_clips: ProjectWithClips, mode: Any) -> None:
     options = densedpo.Options(mode=mode)
-    stored = {p.id: p for p in corner.store.preferences()}
-    for row in comparisons(corner, densedpo, mode=mode):
+    stored = {p.id: p for p in project_with_clips.store.preferences()}
+    for row in comparisons(project_with_clips, densedpo, mode=mode):
         label = stored[row.id]
-        assert row.terms == densedpo.terms(label.labels, label.segment_s, corner.grid, options)
-    assert densedpo.terms((0, 0, 0, 0), 0.5, corner.grid, options) == ()
+        assert row.terms == densedpo.terms(label.labels, label.segment_s, project_with_clips.grid, options)
+    assert densedpo.terms((0, 0, 0, 0), 0.5, project_with_clips.grid, options) == ()
     grid = LatentGrid(frames=5, temporal_ratio=4, fps=8.0, first_frame=False)
     (term,) = densedpo.terms((1, -1), 1.0, grid)
     assert term.labels == (1, 1, 1, -1, -1) and term.beta == 500.0
 
 
-def test_levels(corner: Any) -> None:
-    four = [row for row in comparisons(corner, physhpo) if len(row.views) == 7]
+def test_levels(project_with_clips: ProjectWithClips) -> None:
+    four = [row for row in comparisons(project_with_clips, physhpo) if len(row.views) == 7]
     assert four and {row.terms for row in four} == {physhpo.terms(SEVEN, GIVEN)}
     levels = [term.level for term in physhpo.terms(SEVEN[:-1], 5)]
     assert levels == ["instance", "state", "motion"]

@@ -267,7 +267,7 @@ def test_a_moving_reference_has_no_bank(tmp_path: Path, small: Small, data_in: D
     references: list[Literal["ema", "hard"]] = ["ema", "hard"]
     for moving in references:
         with pytest.raises(
-            ValueError, match=rf"train\.reference_cache .* one reference and train\.reference is '{moving}'"
+            ValueError, match=rf"train\.reference_cache .* one reference, and train\.reference is '{moving}'"
         ):
             train(backbone, data, TrainSettings(steps=1, reference=moving), tmp_path / moving, seed=0, identity="")
 

@@ -177,10 +177,16 @@ def test_links_to_files_lead_somewhere(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_files_of_ours_that_a_page_names_are_there(page: Path) -> None:
-    text = page.read_text(encoding="utf-8")
-    names = re.findall(r"`((?:src/rushes|tests)/[\w/]+(?:\.\w+)?/?)`", text)
-    assert [name for name in names if "NAME" not in name and not (REPOSITORY / name).exists()] == []
+def test_files_of_the_repository_that_a_page_names_are_there(page: Path) -> None:
+    names = re.findall(r"`((?:src|tests|scripts)/[\w/.]+\.\w+)`", page.read_text(encoding="utf-8"))
+    assert [name for name in names if not (REPOSITORY / name).exists()] == []
+
+
+def test_the_readme_lists_the_rooms_that_there_are() -> None:
+    lines = (REPOSITORY / "README.md").read_text(encoding="utf-8").split("\nsrc/rushes/\n")[1].split("\ntests/")[0]
+    listed = re.findall(r"(\w+)/", " ".join(line[:34] for line in lines.splitlines()))
+    rooms = {path.parent.name for path in (REPOSITORY / "src" / "rushes").glob("*/__init__.py")}
+    assert sorted(listed) == sorted(rooms)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -291,6 +291,30 @@ def test_the_models_own_noise_is_in_the_name_of_a_take(
     assert (generate.frames_of(none, [other]) != alone).any()
 
 
+def test_sampling_is_asked_for_what_the_settings_say(
+    studio: GenerationContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = replace(studio.backbone.spec, image_cond_noise_scale=0.15)
+    monkeypatch.setattr(studio.backbone, "spec", spec)
+    asked: dict[str, Any] = {}
+
+    def sample(_: object, condition: object, noise_BCFHW: torch.Tensor, **named: Any) -> torch.Tensor:
+        asked.update(named)
+        return noise_BCFHW
+
+    monkeypatch.setattr(generate, "sample", sample)
+    own = with_settings(studio, steps=3, shift=5.0, guidance_scale=4.0, guidance_scale_2=3.0, adain_share=0.5)
+    requests = generate.requests(own, own.store.clips(), 0)[:2]
+    generate.frames_of(own, requests)
+    assert asked.pop("unconditional") is not None
+    assert asked == {
+        "steps": 3, "shift": 5.0, "guidance": 4.0, "guidance_2": 3.0, "match": 0.5, "start_BCFHW": None, "eta": 1.0,
+        "image_cond_noise_scale": 0.15, "seeds": [request.seed for request in requests],
+    }  # fmt: skip
+    generate.frames_of(with_settings(own, image_cond_noise_scale=0.3), requests)
+    assert (asked["image_cond_noise_scale"], asked["shift"], asked["guidance_2"]) == (0.3, None, 0.0)
+
+
 def test_guidance_of_the_second_expert_alone_asks_for_a_second_pass(studio: GenerationContext) -> None:
     assert not generate._leads_away(with_settings(studio, guidance_scale=1.0))
     assert generate._leads_away(with_settings(studio, guidance_scale=1.0, guidance_scale_2=3.0))

@@ -8,12 +8,16 @@ from pathlib import Path
 import pytest
 import torch
 
+from rushes.backbones.adapters import add_lora
 from rushes.backbones.pipeline import DiffusersBackbone
+from rushes.config.tables import TrainSettings
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.terms import Term
 from rushes.training.batches import Batch, Draws, first_noise, make_batch
 from rushes.training.comparison import Comparison, View
 from rushes.training.gradients import plain_errors
+from rushes.training.history import read_history
+from rushes.training.loop import Data, train
 from rushes.training.memory import GradientStrategy
 from rushes.training.reference_cache import fill, open_cache
 
@@ -96,3 +100,19 @@ def test_a_bank_has_the_errors_of_the_noisy_frame(tiny_model: Models, tmp_path: 
             assert torch.equal(bank.errors([(one, draw)], 2), fresh)
         found[noise] = bank.errors([(one, 0)], 2)
     assert not torch.equal(found[()], found[PUBLISHED])
+
+
+def test_a_run_trains_under_what_its_settings_say(tiny_model: Models, tmp_path: Path) -> None:
+    losses = []
+    for noise in ((), PUBLISHED):
+        model, folder = tiny_model("cogvideox_i2v"), tmp_path / f"{len(noise)}"
+        torch.manual_seed(0)
+        add_lora(model.network, model.spec.lora_targets, 2, 2)
+        term = Term("supervised", (1.0,), (1, 1, 1), link="error")
+        data = Data(
+            [Comparison("c", "g", (View("real", CAPTIONS[0], "real"),), (term,))], [], stored(model, folder), TIMES
+        )
+        settings = TrainSettings(steps=1, batch=1, first_frame_noise=noise)
+        train(model, data, settings, folder / "run", seed=0, identity="")
+        losses.append(read_history(folder / "run" / "metrics.jsonl")[1]["loss"])
+    assert abs(losses[1] - losses[0]) > 1e-4 * losses[0]

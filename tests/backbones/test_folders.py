@@ -65,6 +65,14 @@ def test_a_part_that_is_missing(part: str, copy: Path) -> None:
     assert f"{copy / part}: missing, though model_index.json names it; download the model again" in refused(copy)
 
 
+@pytest.mark.parametrize("part", ["transformer", "vae", "scheduler"])
+@pytest.mark.parametrize("entry", [None, ["diffusers"]])
+def test_a_part_that_the_index_does_not_name(part: str, entry: list[str] | None, copy: Path) -> None:
+    index = json.loads((copy / "model_index.json").read_text())
+    (copy / "model_index.json").write_text(json.dumps({**index, part: entry}))
+    assert f"{copy / 'model_index.json'}: names no {part}, so the model is not whole; download" in refused(copy)
+
+
 def test_weights_that_are_missing(copy: Path) -> None:
     (weights,) = (copy / "vae").glob("*.safetensors")
     weights.rename(copy / "vae" / "weights.bin")

@@ -151,6 +151,15 @@ def test_several_gpus_take_what_they_take_today() -> None:
     }
 
 
+def test_the_adapter_is_of_the_models_own_rank_unless_another_is_asked_for() -> None:
+    """As `rushes init --model` writes it."""
+    ranks = {PlanRequest("cogvideox-5b"): 128, PlanRequest("hunyuanvideo-1.5-480p-t2v"): 8,
+             PlanRequest("cogvideox-5b", rank=16): 16}  # fmt: skip
+    assert [settings_of(asked, 1)[0].train.lora_rank for asked in ranks] == [*ranks.values()]
+    with pytest.raises(ValueError, match="and so is --rank"):
+        settings_of(PlanRequest("cogvideox-5b", rank=-1), 1)
+
+
 def blank(folder: Folder) -> Model:
     """A model's facts, with costs that are not its own."""
     return Model(find_family(folder.pipeline).spec(folder, LoadOptions()), COST, CodecCost(), ReaderCost())

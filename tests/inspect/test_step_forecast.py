@@ -196,7 +196,7 @@ def test_remedies_name_what_helps() -> None:
         assert part in words
     few = ForecastRequest(**{**ASK.__dict__, "gpu_memory_gb": 16, "how": LoadOptions("bfloat16", quantize="4bit")})
     assert "hold the frozen weights in 4 bits (backbone.quantize 4bit)" in " ".join(remedies(COST, ASK))
-    assert remedies(Cost(**{**COST.__dict__, "kept": 20 * GIB}), few) == [
+    assert remedies(Cost(**{**COST.__dict__, "saved": 20 * GIB}), few) == [
         "take fewer frames or a smaller size: activations fall with the number of tokens"
     ]
 

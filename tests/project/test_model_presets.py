@@ -99,6 +99,13 @@ def test_recipe_has_its_papers_settings_and_the_models_adapter(name: str) -> Non
     assert objective == {f"train.objective.{key}": value for key, value in ObjectiveSettings().model_dump().items()}
 
 
+def test_training_times_of_a_release_come_before_a_paper_on_another_model() -> None:
+    """DenseDPO trained flow models with logit-normal times; CogVideoX was trained with uniform ones."""
+    for recipe in ("sft", "densedpo"):
+        assert preset_of("wan2.1-t2v-1.3b", recipe).settings.train.times == "logit_normal"
+        assert preset_of("cogvideox-5b", recipe).settings.train.times == "uniform"
+
+
 def test_published_settings_are_none_of_the_tiny_backbones() -> None:
     for name in recipe_names():
         recipe = load_recipe(name)
@@ -340,9 +347,13 @@ def test_what_init_cannot_do_is_said_in_one_sentence(
     wan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     p, few = tmp_path / "p", write("wan_unipc", tmp_path / "wan-causvid")
+    (tmp_path / "part").mkdir()
+    (tmp_path / "part" / "model_index.json").write_text('{"_class_name": "WanPipeline"}')
     capsys.readouterr()  # what writing it printed
     for arguments, words in {
         ("init", p, "--model", tmp_path): "has no model_index.json",
+        ("init", p, "--model", tmp_path / "part"): "so the model is not whole",
+        ("init", p, "--model", ""): "--model is empty; name a folder",
         ("init", p, "--model", tmp_path / "no"): "no such folder, and no released model of this name",
         ("init", p, "--model", "wan2.1-t2v-14b"): "or hub:Wan-AI/Wan2.1-T2V-14B-Diffusers",
         ("init", p, "--model", few): "distilled to few steps, as its name says",

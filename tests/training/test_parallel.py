@@ -1,4 +1,4 @@
-"""Two processes, told of each other as torchrun tells them, against one. `tests/pipeline/test_jobs.py` has torchrun."""
+"""Two processes, told of each other as torchrun tells them, against one. `tests/project/test_jobs.py` has torchrun."""
 
 from __future__ import annotations
 

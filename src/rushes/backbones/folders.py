@@ -42,14 +42,19 @@ class Folder:
     def has(self, part: str) -> bool:
         """Whether the model has this part."""
         value = self.index.get(part)
-        return isinstance(value, list) and value[0] is not None
+        return isinstance(value, list) and len(value) == 2 and value[0] is not None
 
     def variant(self, part: str) -> str | None:
         """The variant that a part's weights are there in, such as "fp16", where they are not there without one."""
         return _variant(path.name for path in (self.path / part).glob("*.safetensors"))
 
     def config(self, part: str) -> dict[str, Any]:
-        """What a part's configuration says, beside the defaults of its class."""
+        """What a part's configuration says, beside the defaults of its class.
+
+        Raises:
+            ValueError: the index names no such part, or its configuration is missing or torn.
+        """
+        self._check_named(part)
         folder = self.path / part
         names = ("config.json", "scheduler_config.json")
         file = next((folder / name for name in names if (folder / name).is_file()), None)
@@ -62,7 +67,12 @@ class Folder:
         return config
 
     def cls(self, part: str) -> Any:
-        """The class of a part."""
+        """The class of a part.
+
+        Raises:
+            ValueError: the index names no such part, or a class that is not installed.
+        """
+        self._check_named(part)
         library, name = self.index[part]
         # An index names a class that belongs to one pipeline by that pipeline's module alone.
         module = f"diffusers.pipelines.{library}" if library in _OF_PIPELINES else library
@@ -73,6 +83,10 @@ class Folder:
                 f"{self.path / 'model_index.json'}: {part} is a {library}.{name}, which is not installed here; upgrade "
                 f"{library}, or take the release of the model that this version reads"
             ) from None
+
+    def _check_named(self, part: str) -> None:
+        if not self.has(part):
+            raise ValueError(f"{self.path / 'model_index.json'}: names no {part}, so the model is not whole; {_AGAIN}")
 
     def load(self, part: str, dtype: torch.dtype) -> nn.Module:
         """A part with its weights, in main memory. Modules that its class keeps in float32 are in float32."""

@@ -53,7 +53,7 @@ def plan(
     views: Annotated[int, Parameter(help="of a comparison, in place of the recipe's, for the step alone")] = 0,
     batch: Annotated[int, Parameter(help="comparisons in a step on one GPU; default: train.batch over the GPUs")] = 0,
     tune: Annotated[Literal["lora", "full"], Parameter(help="what is trained")] = "lora",
-    rank: Annotated[int, Parameter(help="of the adapter")] = 32,
+    rank: Annotated[int, Parameter(help="of the adapter; default: the model's own")] = 0,
     precision: Annotated[
         Literal["auto", "bfloat16", "mixed", "float32"],
         Parameter(name=["--precision"], help="as backbone.dtype; auto = mixed where all weights are trained"),

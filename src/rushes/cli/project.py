@@ -21,8 +21,8 @@ def init(
     ] = None,
     *,
     model: Annotated[
-        str, Parameter(help="folder of a video model, or hub:OWNER/NAME; the tiny backbone without it")
-    ] = "",
+        str | None, Parameter(help="folder of a video model, or hub:OWNER/NAME; the tiny backbone without it")
+    ] = None,
     recipe: Annotated[
         str, Parameter(help="recipe; its settings are those of its paper with --model, else for the tiny backbone")
     ] = "realdpo",
@@ -38,7 +38,7 @@ def init(
     """Make a project folder with a commented rushes.toml, for a model of yours or for the embedded world."""
     if project is not None and (project / FILE).exists():
         raise ValueError(f"{project / FILE} is there already; edit it, or choose another folder")
-    if model:
+    if model is not None:
         return _init_model(project, model, (recipe, footage, _pixels(size), frames), gpu, overrides, as_json)
     from rushes.project.model_presets import InitResult
     from rushes.project.presets import preset
@@ -65,6 +65,8 @@ def _init_model(
     from rushes.inspect.fitting import check_gpu
     from rushes.project.model_presets import ModelInitResult, given, model_preset, sourced
 
+    if not model.strip():  # of a variable that a script did not set: no reason for another model
+        raise ValueError("--model is empty; name a folder in diffusers' layout, or hub:OWNER/NAME, or leave it out")
     preset = model_preset(model, *ask)
     settings = overridden(preset.settings, overrides)
     if gpu:

@@ -23,6 +23,7 @@ CARDS = ("rtx4070", "rtx4080", "rtx4090", "rtx5090", "h100", "h200")  # 12, 16, 
 CLIPS = (60, 400)
 SHORT = 0.4  # of the release's length
 RECIPE = "realdpo"
+RANK = 32  # of every adapter, so that rows can be compared
 NO = "no"
 Tune = Literal["4 bits", "bfloat16", "full"]
 TUNES: tuple[Tune, ...] = ("4 bits", "bfloat16", "full")  # adapters over weights in 4 bits and in bfloat16; all weights
@@ -70,7 +71,7 @@ class Costs:
                               size.first_frame])  # fmt: skip
         if network not in self._networks:
             own = replace(how, quantize="none")
-            self._networks[network] = dry_run(folder, own, clip, settings.train.trainable, 32, size.first_frame)
+            self._networks[network] = dry_run(folder, own, clip, settings.train.trainable, RANK, size.first_frame)
         cost = self._networks[network]
         if how.quantize == "4bit":
             cost = replace(cost, weights=cost.weights_4bit)
@@ -100,6 +101,7 @@ def _row(folder: Released, name: str, tune: Tune, short: bool, costs: Costs) -> 
         name,
         recipe=RECIPE,
         tune="full" if tune == "full" else "lora",
+        rank=RANK,
         quantize="4bit" if tune == "4 bits" else "none",
     )
     settings, _ = settings_of(asked, 1)
@@ -195,14 +197,15 @@ it](machine.md#will-it-fit)). Seconds are operations over 40 % of what the GPU's
 be half or twice that. `rushes bench step` measures it, and `rushes plan PROJECT --tflops N` forecasts with what you
 measured.
 
-A job is `{RECIPE}` with the settings that `rushes init --model` writes: takes by the base model, 400 steps of 4
-comparisons, one view in memory at a time where more do not fit, probes at each checkpoint, and takes of held-out
-prompts by the base and the trained model; a fifth of the clips is held out. All of it runs on one GPU. Import, labels
-and metrics are not in it.
+A job is `{RECIPE}` with the settings that `rushes init --model` writes, but for the adapter's rank: takes by the base
+model, 400 steps of 4 comparisons, one view in memory at a time where more do not fit, probes at each checkpoint, and
+takes of held-out prompts by the base and the trained model; a fifth of the clips is held out. All of it runs on one
+GPU. Import, labels and metrics are not in it.
 
 ## What can be trained
 
-`4 bits` and `bfloat16` are adapters of rank 32 over weights held so; `full` is all weights, held in float32 and
+`4 bits` and `bfloat16` are adapters of rank {RANK} over weights held so. Models whose own rank is larger
+([models](models.md)) need a little more, which `rushes plan --model` says. `full` is all weights, held in float32 and
 computed in bfloat16. What is named fits with every stage of the job. The second line of a model is for clips of two
 fifths of the release's length, where it takes more than one length.
 """

@@ -120,7 +120,7 @@ def model_at_hand(settings: Settings) -> Model:
         latents=latents,
         forward=passes["forward"],
         both=passes["both"],
-        saved=round(passes["kept"]),
+        saved=round(passes["saved"]),
         peak=round(max(passes["forward_peak"], passes["backward_peak"])),
         sampling=round(passes["sampling"]),
     )

@@ -40,7 +40,7 @@ class PlanRequest:
     views: int = 0
     batch: int = 0
     tune: Literal["lora", "full"] = "lora"
-    rank: int = 32
+    rank: int = 0
     precision: Literal["auto", "bfloat16", "mixed", "float32"] = "auto"
     quantize: Literal["none", "8bit", "4bit"] = "none"
     checkpointing: bool = True
@@ -97,8 +97,8 @@ def settings_of(asked: PlanRequest, gpus: int, overrides: Sequence[str] = ()) ->
         raise ValueError(
             f"--quantize {asked.quantize}: such a network is frozen; set --tune to lora, or --quantize to none"
         )
-    counts = (asked.frames, asked.batch, asked.clips, asked.takes, asked.prompts)
-    if min(counts) < 0 or asked.rank < 1:
+    counts = (asked.frames, asked.batch, asked.clips, asked.takes, asked.prompts, asked.rank)
+    if min(counts) < 0:
         raise ValueError("--frames, --batch, --clips, --takes and --prompts are 1 or more, and so is --rank")
     folder = plan.find_model(asked.model)
     preset = folder_preset(
@@ -110,7 +110,7 @@ def settings_of(asked: PlanRequest, gpus: int, overrides: Sequence[str] = ()) ->
         "backbone.quantize": asked.quantize,
         "backbone.gradient_checkpointing": asked.checkpointing,
         "train.trainable": asked.tune,
-        "train.lora_rank": asked.rank,
+        "train.lora_rank": asked.rank or train.lora_rank,
         "train.batch": asked.batch * gpus or max(train.batch, gpus),
         "train.reference_cache": BANK if asked.bank else train.reference_cache,
         "footage.eval_fraction": HELD_OUT,

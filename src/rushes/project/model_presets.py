@@ -91,6 +91,8 @@ def folder_preset(
     spec = family_of(match).spec(folder, LoadOptions())
     rows = settings_of(match.model)
     rows |= {name: Sourced(*each) for name, each in published(module).items()}
+    if own := match.model.settings.get("train.times"):  # what the release was trained with; a paper's is of its model
+        rows["train.times"] = own
     rows["backbone.path"] = Sourced(path, GIVEN)
     if "first_frame" in module.NEEDS:
         _check_takes_first_frame(recipe, match, spec)

@@ -1,0 +1,312 @@
+"""Public reports about labels that other programs keep: what was misread there is read rightly here, or refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rushes.files import content_hash
+from rushes.media.write import write_video
+from rushes.records import Preference
+from rushes.store.database import Store
+
+from ..projects import Rushes
+
+SECONDS = 2.125  # of the embedded model's clips: 17 frames at 8 fps
+
+
+def video(
+    path: Path, colour: int, seconds: float = SECONDS, turns: float = 99.0, size: tuple[int, int] = (32, 32)
+) -> Path:
+    """A bar that moves over a ground of one level, and back from the second `turns` on."""
+    count = round(8 * seconds)
+    frames = np.full((count, *size, 3), colour, np.uint8)
+    for at in range(count):
+        frames[at, :, (at if at < 8 * turns else 24 - at) % 24 :][:, :6] = 255 - colour
+    write_video(path, frames, 8)
+    return path
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ours.mp4, base.mp4 and others of the same length. Do not write to it."""
+    folder = tmp_path_factory.mktemp("videos")
+    for number, name in enumerate(("ours", "base", "third")):
+        video(folder / f"{name}.mp4", 20 + 60 * number)
+    (folder / "upload/3").mkdir(parents=True)
+    (folder / "upload/3/base.mp4").write_bytes((folder / "base.mp4").read_bytes())
+    return folder
+
+
+class Imports:
+    """A project, and imports of label files into it."""
+
+    def __init__(self, rushes: Rushes, project: Path, videos: Path) -> None:
+        self.rushes, self.project, self.videos = rushes, project, videos
+        assert rushes("init", project)[0] == 0
+
+    def __call__(self, form: str, rows: Any, *more: object, name: str = "") -> tuple[int, str, str]:
+        """Import rows: a text as it is, a list as JSON."""
+        path = self.videos / (name or f"labels{'.csv' if form == 'videoreward' else '.json'}")
+        path.write_text(rows if isinstance(rows, str) else json.dumps(rows), encoding="utf-8")
+        return self.rushes("labels", "import", self.project, path, "--form", form, *more)
+
+    def ok(self, form: str, rows: Any, *more: object, name: str = "") -> tuple[dict[str, Any], str]:
+        """The result of an import that must succeed, and the lines that a person sees."""
+        code, out, err = self(form, rows, *more, "--json", name=name)
+        assert code == 0, err
+        result = json.loads(out)
+        left_out = sum(count for key, count in result.items() if key.startswith("left out, "))
+        assert result["entries"] == result["pairs"] + left_out
+        return result, err
+
+    def refused(self, form: str, rows: Any, *more: object, name: str = "") -> str:
+        """What an import says that must be refused, with nothing stored."""
+        code, out, err = self(form, rows, *more, name=name)
+        assert (code, out) == (2, "") and "Traceback" not in err, err
+        assert self.wins() == []
+        return err
+
+    def wins(self) -> list[tuple[str, str]]:
+        """Winner and loser of each preference that holds, by the names of their files; ties as ("tie", "tie")."""
+        names = {content_hash(path): path.stem for path in sorted(self.videos.glob("*.mp4"))}
+        with Store.open(self.project) as store:
+            media = {row.id: names.get(row.media, row.media) for row in store.candidates()}
+            pairs = []
+            for row in store.preferences():
+                sides = (media[row.left], media[row.right])
+                pairs.append({1: sides, -1: sides[::-1], 0: ("tie", "tie")}[row.labels[0]])
+            return pairs
+
+    def preferences(self) -> tuple[Preference, ...]:
+        with Store.open(self.project) as store:
+            return store.preferences()
+
+
+@pytest.fixture
+def imports(rushes: Rushes, tmp_path: Path, videos: Path) -> Imports:
+    return Imports(rushes, tmp_path / "project", videos)
+
+
+KEYS = {"ours": "ours.mp4", "base": "base.mp4"}
+
+
+def answer(
+    value: Mapping[str, object], name: str = "pw", to: str = "ours,base", kind: str = "pairwise"
+) -> dict[str, Any]:
+    return {"from_name": name, "to_name": to, "type": kind, "value": value}
+
+
+def by(*results: dict[str, Any], who: object = 1, **more: object) -> dict[str, Any]:
+    return {"completed_by": who, "result": list(results), **more}
+
+
+def task(*annotations: dict[str, Any] | None, **data: str) -> dict[str, Any]:
+    return {"id": 1, "data": {"prompt": "a dog runs", **(data or KEYS)}, "annotations": list(annotations)}
+
+
+LEFT, RIGHT = answer({"selected": "left"}), answer({"selected": "right"})
+
+
+def choice(word: str, *more: str) -> dict[str, Any]:
+    return answer({"choices": [word, *more]}, "q", "ours,base", "choices")
+
+
+# sides
+
+
+def test_left_is_the_first_name_of_to_name(imports: Imports) -> None:
+    """label-studio#5649: left and right of Pairwise were exchanged; ours is left, whatever the alphabet says."""
+    result, lines = imports.ok("labelstudio", [task(by(LEFT))])
+    assert imports.wins() == [("ours", "base")] and result["winners"] == {"ours": 1}
+    assert "example: entry 1: left = ours.mp4, right = base.mp4 (sides by toName), ours won" in lines
+    assert "answers: 'left' = left (1)" in lines
+
+
+def test_sides_that_nothing_declares_are_asked_for(imports: Imports) -> None:
+    """label-studio#5649: without toName and with keys that say nothing, `--left` says it."""
+    undeclared = [task(by(answer({"selected": "left"}, to="pw")))]
+    assert "nothing says which video is left: its videos are base, ours; name the left one with --left KEY" in (
+        imports.refused("labelstudio", undeclared)
+    )
+    assert "no video under the key 'theirs'" in imports.refused("labelstudio", undeclared, "--left", "theirs")
+    imports.ok("labelstudio", undeclared, "--left", "ours")
+    assert imports.wins() == [("ours", "base")]
+
+
+@pytest.mark.parametrize(("left", "right"), [("video_b", "video_a"), ("right", "left"), ("clip2", "clip1")])
+def test_keys_that_name_their_sides_are_believed(left: str, right: str, imports: Imports) -> None:
+    """label-studio#5649: the order of the keys in the file says nothing, their words do."""
+    imports.ok(
+        "labelstudio", [task(by(answer({"selected": "left"}, to="pw")), **{left: "ours.mp4", right: "base.mp4"})]
+    )
+    assert imports.wins() == [("base", "ours")]
+
+
+def test_an_answer_that_negates_is_refused_until_its_meaning_is_given(imports: Imports) -> None:
+    """VideoDPO-style inversions, label-studio#5649: "Left is worse" counted for the left one."""
+    tasks = [
+        task(by(choice("Left is worse"))),
+        task(by(choice("Left is worse"), who=2)),
+        task(by(choice("A > B"), who=3)),
+    ]
+    text = imports.refused("labelstudio", tasks)
+    assert (
+        "3 answers have no meaning here: 'Left is worse' (2, first at entry 1), 'A > B' (1, first at entry 3)" in text
+    )
+    assert '--answers "Left is worse=right"' in text
+    imports.ok("labelstudio", tasks, "--answers", "Left is worse=right", "--answers", "A > B=unjudged")
+    assert imports.wins()[:2] == [("base", "ours")] * 2 and imports.preferences()[2].unjudged == (0,)
+    assert "write an answer and what it means" in imports("labelstudio", tasks, "--answers", "Left is worse=bad")[2]
+
+
+def test_who_cannot_tell_has_no_vote_and_ends_nothing(imports: Imports) -> None:
+    """label-studio#5649: a single "Can't tell" in a thousand ended the import."""
+    result, _ = imports.ok("labelstudio", [task(by(choice("left"))), task(by(choice("Can\u2019t tell"), who=2))])
+    assert (result["labels"], result["unjudged"], result["winners"]) == (2, 1, {"ours": 1, "unjudged": 1})
+    assert [row.unjudged for row in imports.preferences()] == [(), (0,)]
+
+
+def test_two_answers_to_one_question_are_left_out(imports: Imports) -> None:
+    """label-studio#5649: of two choices the first was taken and the other dropped."""
+    result, lines = imports.ok("labelstudio", [task(by(choice("left", "right"))), task(by(LEFT, who=2))])
+    assert result["left out, two answers to one question"] == 1 and imports.wins() == [("ours", "base")]
+    assert "left out, 1: entry 1: two answers to one question: q is left and right" in lines
+
+
+def test_a_correction_replaces_what_its_person_answered_before(imports: Imports) -> None:
+    """label-studio#5649: a person's second annotation was kept beside the first, in one file and over two."""
+    old, new = by(LEFT, created_at="2024-01-01T00:00:00Z"), by(RIGHT, created_at="2024-01-02T00:00:00Z")
+    result, _ = imports.ok("labelstudio", [task(new, old)])
+    assert imports.wins() == [("base", "ours")]
+    assert result["left out, replaced by the person's newer annotation"] == 1
+    result, _ = imports.ok("labelstudio", [task(by(LEFT))])
+    assert imports.wins() == [("ours", "base")] and result["replaced"] == 1
+    result, _ = imports.ok("labelstudio", [task(by(LEFT))])
+    assert (result["replaced"], result["new_rows"]) == (0, 0)
+
+
+@pytest.mark.parametrize("names", [("stars_left", "stars_right"), ("rate_ours", "rate_base")])
+def test_stars_of_both_sides_are_a_preference(names: tuple[str, str], imports: Imports) -> None:
+    """label-studio#5649: star ratings were counted as empty annotations, with exit 0."""
+    stars = [answer({"rating": n}, name, key, "rating") for n, name, key in zip((2, 4), names, KEYS, strict=True)]
+    result, _ = imports.ok("labelstudio", [task(by(*stars)), task(by(stars[0], who=2))])
+    assert imports.wins() == [("base", "ours")]
+    assert result["left out, a rating of one side only"] == 1
+
+
+def test_json_min_is_named(imports: Imports) -> None:
+    """label-studio#5649: JSON-MIN was refused as data with no videos."""
+    rows = [{**KEYS, "prompt": "a dog", "pw": "left", "id": 1, "annotator": 1}]
+    assert "JSON-MIN export" in imports.refused("labelstudio", rows)
+
+
+def test_upload_paths_are_decoded_and_odd_annotations_are_counted(imports: Imports) -> None:
+    """label-studio#5649: `%73` in a path was no such file; an annotation that is null was a traceback."""
+    data = {"ours": "/data/local-files/?d=ours.mp4", "base": "/data/upload/3/ba%73e.mp4"}
+    null = {"from_name": "pw", "value": None}
+    result, _ = imports.ok("labelstudio", [task(by(LEFT), None, by(null, who=3), **data)])
+    assert imports.wins() == [("ours", "base")]
+    assert result["left out, cancelled or empty annotation"] == 2
+
+
+def test_a_dry_run_says_all_and_stores_nothing(imports: Imports) -> None:
+    """label-studio#5649: what was understood could be seen in the database alone."""
+    result, lines = imports.ok("labelstudio", [task(by(LEFT))], "--dry-run")
+    assert result["new_rows"] == 0 and "ours won 1 of 1 pairs" in lines and imports.wins() == []
+    with Store.open(imports.project) as store:
+        assert not store.candidates() and not list((imports.project / "media").iterdir())
+
+
+def test_label_0_of_videodpo_is_video1_and_true_is_no_label(imports: Imports) -> None:
+    """VideoDPO's dump_VPD_metadata: the winner is video1 and the label 0; `true` passed as 1."""
+    videos = [{"basic": {"clip_path": "ours.mp4"}}, {"basic": {"clip_path": "base.mp4"}}]
+    (imports.videos / "metadata.json").write_text(json.dumps(videos))
+    pairs = [{"video1": 0, "video2": 1, "label": label, "frame_caption": ["p"]} for label in (0, True)]
+    result, lines = imports.ok("videodpo", pairs)
+    assert imports.wins() == [("ours", "base")] and "sides by video1 is left" in lines
+    assert result["entries"] == 2
+
+
+# equal and contradictory pairs
+
+
+def pair(chosen: str = "ours.mp4", rejected: str = "base.mp4", **more: object) -> dict[str, Any]:
+    return {"prompt": "p", "chosen": chosen, "rejected": rejected, **more}
+
+
+def test_a_video_does_not_win_over_itself(imports: Imports) -> None:
+    """owl#592: chosen equal to rejected became a preference, also under another name."""
+    result, _ = imports.ok("trl", [pair(), pair("ours.mp4", "ours.mp4"), pair("base.mp4", "upload/3/base.mp4")])
+    assert imports.wins() == [("ours", "base")]
+    assert result["left out, both sides are the same video"] == 2
+    with Store.open(imports.project) as store:
+        assert len(store.candidates()) == 2
+
+
+def test_both_ways_and_twice(imports: Imports) -> None:
+    """DiffusionDPO#10: the same two videos both ways were both kept; a row that comes again counts once."""
+    both = [pair(), pair("base.mp4", "ours.mp4")]
+    result, lines = imports.ok("trl", [*both, pair("third.mp4"), pair("third.mp4")])
+    assert imports.wins() == [("third", "base")]
+    assert result["left out, contradicts another entry of the same pair"] == 2
+    assert result["left out, the same pair and label again"] == 1
+    assert "contradicts another entry of the same pair: entry 1, entry 2" in lines
+
+
+def test_scores_that_say_otherwise_leave_a_row_out(imports: Imports) -> None:
+    """DiffusionDPO#10: with score_chosen below score_rejected the chosen one won."""
+    rows = [pair(score_chosen=1.0, score_rejected=4.5), pair("third.mp4", score_chosen=3, score_rejected=1)]
+    result, _ = imports.ok("trl", rows)
+    assert imports.wins() == [("third", "base")]
+    assert result["left out, score_chosen is not above score_rejected"] == 1
+
+
+# rows of TRL
+
+
+def test_conversations_and_a_list_in_jsonl_are_read(imports: Imports) -> None:
+    """owl#592: conversational rows had "no prompt; the columns are prompt, ..."; a JSON array in .jsonl likewise."""
+    conversation = {
+        "prompt": [{"role": "user", "content": "p"}],
+        "chosen": [{"role": "assistant", "content": "ours.mp4"}],
+        "rejected": [{"role": "assistant", "content": [{"type": "video", "video": "base.mp4"}]}],
+    }
+    imports.ok("trl", json.dumps(conversation) + "\n", name="chat.jsonl")
+    imports.ok("trl", [pair("third.mp4")], name="list.jsonl")
+    imports.ok("trl", json.dumps(pair("third.mp4", "ours.mp4")) + "\n{}\n", name="lines.json")
+    assert imports.wins() == [("ours", "base"), ("third", "base"), ("third", "ours")]
+
+
+def test_a_bad_row_costs_one_row_and_says_what_it_lacks(imports: Imports) -> None:
+    """owl#592: an address, a NaN prompt or a missing file ended the import, with messages that did not fit."""
+    bad = [
+        pair("https://x.y/a.mp4"), pair("nothing.mp4"), pair(prompt=float("nan")), {"prompt": "p"}, "text",
+        pair("labels.json"),
+    ]  # fmt: skip
+    result, lines = imports.ok("trl", [pair(), *bad])
+    assert (result["entries"], result["pairs"]) == (7, 1)
+    assert "entry 2: an address in place of a file: 'https://x.y/a.mp4'; download it" in lines
+    assert "entry 4: prompt is no text: nan" in lines and "entry 5: has no chosen: it has prompt" in lines
+    assert "no pair of its 6 entries can be used" in imports("trl", bad)[2]
+
+
+def test_what_is_a_video_is_decided_by_its_content(imports: Imports, tmp_path: Path) -> None:
+    """Player#232: .mpg and other suffixes were refused in tables of pairs."""
+    (imports.videos / "odd.mpg").write_bytes((imports.videos / "third.mp4").read_bytes())
+    imports.ok("trl", [pair("odd.mpg")])
+    assert imports.wins() == [("third", "base")]
+
+
+def test_a_row_with_another_number_of_cells_is_left_out(imports: Imports) -> None:
+    """mindone#133: a prompt with an unquoted comma shifted the answers."""
+    header = "path_A,path_B,prompt,Overall\n"
+    rows = "ours.mp4,base.mp4,a dog,B\nours.mp4,third.mp4,a dog, running,A\nours.mp4,third.mp4,a\n"
+    result, lines = imports.ok("videoreward", header + rows)
+    assert imports.wins() == [("base", "ours")]
+    assert result["left out, more or fewer cells than the header"] == 2 and "line 3: more or fewer cells" in lines

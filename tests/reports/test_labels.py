@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,13 @@ import numpy as np
 import pytest
 
 from rushes.files import content_hash
+from rushes.media.read import read_video
 from rushes.media.write import write_video
-from rushes.records import Preference
+from rushes.recipes import densedpo
+from rushes.records import Candidate, Preference
+from rushes.store.annotators import labels_to_train_on
 from rushes.store.database import Store
+from rushes.training.comparison import LatentGrid
 
 from ..projects import Rushes
 
@@ -310,3 +315,115 @@ def test_a_row_with_another_number_of_cells_is_left_out(imports: Imports) -> Non
     result, lines = imports.ok("videoreward", header + rows)
     assert imports.wins() == [("base", "ours")]
     assert result["left out, more or fewer cells than the header"] == 2 and "line 3: more or fewer cells" in lines
+
+
+# what was judged, and what is trained on
+
+
+@pytest.fixture(scope="module")
+def long_videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Videos of six seconds, where the model has clips of 2.1; late.mp4 differs from a.mp4 after three seconds."""
+    folder = tmp_path_factory.mktemp("long")
+    video(folder / "a.mp4", 20, 6)
+    video(folder / "late.mp4", 20, 6, turns=3)
+    video(folder / "b.mp4", 90, 6)
+    video(folder / "short.mp4", 90, 1)
+    video(folder / "wide.mp4", 90, 6, size=(32, 64))
+    still = np.full((48, 32, 32, 3), 60, np.uint8)
+    still[20:29] = np.random.default_rng(0).integers(0, 255, (9, 32, 32, 3))
+    write_video(folder / "moves.mp4", still, 8)
+    return folder
+
+
+@pytest.fixture
+def long(rushes: Rushes, tmp_path: Path, long_videos: Path) -> Imports:
+    return Imports(rushes, tmp_path / "project", long_videos)
+
+
+def test_a_label_of_six_seconds_is_not_one_of_the_first_two(long: Imports) -> None:
+    """OpenRLHF#1311: pairs of 6 s were trained on by their first 2.1 s, with no word."""
+    text = long.refused("trl", [pair("a.mp4", "b.mp4")])
+    assert "longer than the 2.12 s that are trained on, which the label does not speak of alone" in text
+    assert "a.mp4: 6.00 s; name the part that it holds for with --window (first, last or best-motion)" in text
+
+
+@pytest.mark.parametrize("window", ["first", "last", "best-motion"])
+def test_a_window_is_cut_out_of_both_sides(window: str, long: Imports) -> None:
+    """OpenRLHF#1311: the part that the label is taken to hold for is what is stored and trained on."""
+    result, _ = long.ok("trl", [pair("a.mp4", "moves.mp4")], "--window", window)
+    with Store.open(long.project) as store:
+        assert [(row.frames, row.fps) for row in store.candidates()] == [(17, 8.0)] * 2
+        (preference,) = store.preferences()
+        loser = store.get(preference.right)
+        assert isinstance(loser, Candidate)
+        frames = read_video(store.media_path(loser.media)).frames_FHWC.astype(float)
+    moving = [at for at in range(1, 17) if abs(frames[at] - frames[at - 1]).mean() > 10]
+    assert bool(moving) == (window == "best-motion") and result["trimmed"] == 0
+
+
+def test_pairs_that_are_equal_where_they_are_trained_on_are_left_out(long: Imports) -> None:
+    """OpenRLHF#1311: a pair that differs only later trained at ln 2, with no word."""
+    rows = [pair("a.mp4", "late.mp4"), pair("a.mp4", "b.mp4")]
+    result, lines = long.ok("trl", rows, "--window", "first")
+    assert result["pairs"] == 1 and result["left out, both sides are equal in the 2.12 s that are trained on"] == 1
+    assert "a.mp4 and late.mp4" in lines
+    assert long.ok("trl", rows, "--window", "last")[0]["pairs"] == 2
+
+
+def test_a_clip_that_is_too_short_costs_its_pair_and_what_is_cropped_is_counted(long: Imports) -> None:
+    """rlhf-book#504: a rejected clip of 1 s ended the training with the name of a hash."""
+    rows = [pair("a.mp4", "short.mp4"), pair("a.mp4", "wide.mp4")]
+    result, lines = long.ok("trl", rows, "--window", "last")
+    assert (result["pairs"], result["cropped"]) == (1, 1)
+    assert "too short for clips of 17 frames at 8 fps" in lines and "short.mp4: 1.00 s; lower backbone.frames" in lines
+
+
+def test_training_holds_labels_to_settings_that_changed_since_the_import(long: Imports) -> None:
+    """OpenRLHF#1311, rlhf-book#504: labels of 6 s were trained on by what the settings left of them."""
+    longer = ("--set", "backbone.frames=45")
+    long.ok("trl", [pair("a.mp4", "b.mp4"), pair("b.mp4", "late.mp4")], *longer)
+    with Store.open(long.project) as store:
+        counts = [
+            densedpo.account(store, densedpo.Options(), LatentGrid(1 + (n - 1) // 4, 4, 8.0, first_frame=False))
+            for n in (17, 45, 61)
+        ]
+        grid = LatentGrid(5, 4, 8.0, first_frame=False)
+        assert not densedpo.comparisons(store, densedpo.Options(), grid)
+    assert counts == [{"longer_than_trained_on": 2}, {"pairs": 2}, {"too_short": 2}]
+
+
+def test_labels_of_other_segments_replace_and_are_not_mixed(rushes: Rushes, tmp_path: Path, videos: Path) -> None:
+    """DenseDPO (arXiv 2506.03517): labelled again in finer segments, a pair became two comparisons, and the coarse labels trained on."""
+    project = tmp_path / "project"
+    assert rushes("init", project)[0] == 0
+    shape: dict[str, Any] = {"width_px": 32, "height_px": 32, "frames": 17, "fps": 8.0}
+    with Store.open(project) as store:
+        for seed, name in enumerate(("ours", "third")):
+            made_by: dict[str, Any] = {"clip_id": "", "system": "base", "made_by": "w", "seed": seed, **shape}
+            media = store.put_media(videos / f"{name}.mp4")
+            store.add([Candidate(name, media, "p", kind="guided", group="g", **made_by)])
+    metric = ("label", project, "--by", "metric", "--set", "label.metric=motion_speed")
+    for segments in ("label.whole=true", "label.segment_s=1.0"):
+        assert rushes(*metric, "--set", segments)[0] == 0
+    grid = LatentGrid(5, 4, 8.0, first_frame=False)
+
+    def lengths(**options: Any) -> list[float | None]:
+        return [row.segment_s for row in labels_to_train_on(store, **options)]
+
+    with Store.open(project) as store:
+        assert [row.segment_s for row in store.preferences()] == [None, 1.0]
+        assert lengths() == [1.0]
+    assert rushes(*metric, "--set", "label.whole=true")[0] == 0 and rushes(*metric, "--set", "label.whole=true")[0] == 0
+    with Store.open(project) as store:
+        assert lengths() == [None] and len(store.preferences()) == 3  # asked for again, it is the newest again
+    assert rushes(*metric, "--set", "label.segment_s=1.0")[0] == 0
+    with Store.open(project) as store:
+        assert lengths() == [1.0] and lengths(segment_s="whole") == [None] and lengths(segment_s=0.5) == []
+        assert densedpo.account(store, densedpo.Options(), grid)["older_labels_or_of_other_segments"] == 3
+        first = replace(store.preferences()[0], labels=(1,), strength=None, by_slot=())
+        store.add([replace(first, id="ada", judge="human:ada"), replace(first, id="vlm", judge="vlm", segment_s=2.0)])
+        options = densedpo.Options.model_validate({"segment_s": 2.0})
+        mixed = densedpo.account(store, densedpo.Options(least_labelled=0), grid)
+        (row,) = densedpo.comparisons(store, options, grid)
+    assert row.id == "vlm"
+    assert (mixed["labels_of_whole_clips"], mixed["labels_of_2_s"]) == (1, 1)

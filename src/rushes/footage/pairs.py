@@ -1,7 +1,7 @@
 """Labelled pairs out of another program's file into the store, held to what will be trained on.
 
 Each video is probed, and kept as a candidate of kind "imported"; pairs of one prompt form a group. A label speaks of
-the clip that was judged: where the model is given less of it than `WHOLE`, the pair is left out, or cut to a window
+the clip that was judged: where the model is given a part of it, the pair is left out, or cut to a window
 that the user names. The same pair twice counts once, and who contradicts themselves is left out.
 """
 
@@ -35,11 +35,11 @@ from rushes.formats.preferences import (
 )
 from rushes.media.cut import Span, cut_pieces
 from rushes.media.read import read_video
+from rushes.objectives.segments import speaks_of_part
 from rushes.records import INLINE, Candidate, Preference, Split, stable_hash
 from rushes.store.database import Store
 
 Window = Literal["first", "last", "best-motion"]
-WHOLE = 0.9  # share of a clip that a label of the whole clip may be trained on
 EQUAL_LEVELS = 2.0  # root mean square difference, of 255, below which frames differ by compression alone
 _MOTION_PX = 32  # side of the pictures that motion is looked for in
 Tick = Callable[[], None]
@@ -174,7 +174,7 @@ def _fitted(pair: ForeignPair, cache: ProbeCache, ask: PreflightOptions, window:
                 f"{side.path}: {side.facts.seconds:.2f} s; lower backbone.frames, or take longer clips",
             )
     longest = max(sides, key=lambda side: side.facts.seconds)
-    trimmed = ask.length.seconds < WHOLE * longest.facts.seconds
+    trimmed = speaks_of_part(longest.facts.seconds, ask.length.seconds)
     if trimmed and window is None:
         raise UnusableEntry(
             f"longer than the {ask.length.seconds:.2f} s that are trained on, which the label does not speak of alone",

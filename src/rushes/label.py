@@ -77,10 +77,10 @@ def label(
                 by_slot=judged.by_slot,
             )
             store.add([preference])
-        elif (
-            last := newest[frozenset((left.id, right.id))]
-        ).segment_s != segment_s or last.settings_hash != settings_hash:
-            store.add([replace(preference, id=stable_hash([preference.id, last.id]), created_at=now())])
+        else:
+            last = newest[frozenset((left.id, right.id))]
+            if (last.segment_s, last.settings_hash) != (segment_s, settings_hash):
+                store.add([replace(preference, id=stable_hash([preference.id, last.id]), created_at=now())])
         counts.update(preference.labels)
         tick()
     return counts

@@ -393,7 +393,7 @@ def test_training_holds_labels_to_settings_that_changed_since_the_import(long: I
 
 
 def test_labels_of_other_segments_replace_and_are_not_mixed(rushes: Rushes, tmp_path: Path, videos: Path) -> None:
-    """DenseDPO (arXiv 2506.03517): labelled again in finer segments, a pair became two comparisons, and the coarse labels trained on."""
+    """DenseDPO (arXiv 2506.03517): labelled again in finer segments, a pair became two comparisons."""
     project = tmp_path / "project"
     assert rushes("init", project)[0] == 0
     shape: dict[str, Any] = {"width_px": 32, "height_px": 32, "frames": 17, "fps": 8.0}

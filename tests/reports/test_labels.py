@@ -6,12 +6,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rushes.files import content_hash
+from rushes.footage.pairs import read_pairs
 from rushes.media.read import read_video
 from rushes.media.write import write_video
 from rushes.recipes import densedpo
@@ -238,6 +242,44 @@ def test_label_0_of_videodpo_is_video1_and_true_is_no_label(imports: Imports) ->
     assert result["entries"] == 2
 
 
+JUNK = [
+    *("null", "true", "0", "-3", "1e999", "NaN", '""', '"left"', '"\\u001b[2J"'),
+    *('"\\ud800"', "[]", "[null]", "{}", "[{}]"),
+]
+
+
+@given(st.data())
+@settings(max_examples=100)
+def test_whatever_an_export_holds_is_read_or_counted(data: st.DataObject) -> None:
+    """label-studio#5649: exports with a place of odd content ended in a traceback."""
+    stars = [answer({"rating": n}, name, key, "rating") for n, name, key in zip((2, 4), ("l", "r"), KEYS, strict=True)]
+    tasks = [task(by(LEFT), by(choice("can't tell"), who={"id": 3}), by(*stars, who=2)), task(by(RIGHT))]
+    tree = json.loads(json.dumps(tasks))
+    for _ in range(data.draw(st.integers(1, 3))):
+        at: Any = tree
+        while True:  # down to a place, and something else there
+            keys = list(at) if isinstance(at, dict) else range(len(at))
+            if not keys:
+                break
+            key = data.draw(st.sampled_from(keys))
+            if not isinstance(at[key], dict | list) or data.draw(st.integers(0, 4)) == 0:
+                at[key] = json.loads(data.draw(st.sampled_from(JUNK)))
+                break
+            at = at[key]
+    with TemporaryDirectory() as folder:
+        for name in KEYS.values():
+            (Path(folder) / name).touch()
+        path = Path(folder) / "export.json"
+        path.write_text(json.dumps(tree), encoding="utf-8")
+        try:
+            pairs = read_pairs(path, "labelstudio")
+        except ValueError as error:
+            assert str(path) in str(error) and "\x1b" not in str(error)
+            return
+    assert pairs.entries == len(pairs.pairs) + pairs.left_out.total() and set(pairs.examples) == set(pairs.left_out)
+    assert all(text.isprintable() for text in pairs.examples.values())
+
+
 # equal and contradictory pairs
 
 
@@ -315,6 +357,25 @@ def test_a_row_with_another_number_of_cells_is_left_out(imports: Imports) -> Non
     result, lines = imports.ok("videoreward", header + rows)
     assert imports.wins() == [("base", "ours")]
     assert result["left out, more or fewer cells than the header"] == 2 and "line 3: more or fewer cells" in lines
+
+
+def test_votes_and_scores_with_a_comma_too_many_are_refused_with_their_line(rushes: Rushes, imports: Imports) -> None:
+    """video2dataset#117: cells behind the header's last were dropped, so that prompts were cut at the comma."""
+    votes = imports.videos / "votes.csv"
+    votes.write_text("vote,prompt\nwin,a dog\nwin,a dog, running\n")
+    code, _, err = rushes("stop", votes)
+    assert code == 2 and "line 3: 3 cells under 2 names; quote what holds commas" in err
+    scores = imports.videos / "scores.csv"
+    scores.write_text("video,score,rater\nours.mp4,3,ada,7\n")
+    code, _, err = rushes("import", imports.project, "--scores", scores)
+    assert code == 2 and "line 2: more or fewer cells than the header" in err
+
+
+def test_a_pair_without_a_prompt_is_no_pair_of_the_empty_prompt(imports: Imports) -> None:
+    """label-studio#5649: a task without a prompt was stored under the empty one, in one group with all others."""
+    tasks = [task(by(LEFT)), {**task(by(LEFT)), "data": KEYS}]
+    result, lines = imports.ok("labelstudio", tasks)
+    assert result["left out, has no prompt"] == 1 and "set footage.allow_empty_captions to true" in lines
 
 
 # what was judged, and what is trained on

@@ -28,6 +28,7 @@ from rushes.formats.preferences import (
     ForeignPairs,
     Form,
     UnusableEntry,
+    printable,
     read_rows,
     trl,
     videodpo,
@@ -155,7 +156,7 @@ def import_pairs(
         candidates, preferences, replaced = _rows(store, usable, split)
         result = _result(pairs, usable, candidates, preferences, replaced, ask)
         for line in summary_lines(pairs, usable, result):
-            say(line)
+            say(printable(line))
         if dry_run:
             return result
         for side in {side.facts.media: side for each in usable for side in (each.left, each.right)}.values():
@@ -165,6 +166,8 @@ def import_pairs(
 
 def _fitted(pair: ForeignPair, cache: ProbeCache, ask: PreflightOptions, window: Window | None, folder: Path) -> _Pair:
     """A pair whose videos are as long as what will be trained on."""
+    if not pair.prompt.strip() and not ask.table.allow_empty_captions:
+        raise UnusableEntry("has no prompt", "name it prompt, or set footage.allow_empty_captions to true")
     sides = [_Side(path, _facts(cache, path)) for path in (pair.left, pair.right)]
     for side in sides:
         have = ask.length.available(side.facts.frames, side.facts.fps)
@@ -377,7 +380,7 @@ def summary_lines(pairs: ForeignPairs, usable: Sequence[_Pair], result: PairsImp
     first = next((each.pair for each in usable if _winner(each.pair) in each.pair.names), usable[0].pair)
     yield (
         f"example: {first.place}: left = {first.left.name}, right = {first.right.name} (sides by {first.why}), "
-        f"{_winner(first)} won"
+        f"{_winner(first)}{' won' if _winner(first) in first.names else ''}"
     )
     if answers := ", ".join(pairs.meanings.lines()):
         yield f"answers: {answers}"

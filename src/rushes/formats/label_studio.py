@@ -7,6 +7,7 @@ order of the alphabet or of the file says nothing.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -183,7 +184,8 @@ def _choices(result: Mapping[str, Any]) -> list[str]:
 
 def _rating(result: Mapping[str, Any]) -> float | None:
     value = result["value"].get("rating", result["value"].get("number"))
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if number else None
 
 
 def _rated_side(name: str, target: str, sides: tuple[str, str]) -> tuple[str, str]:

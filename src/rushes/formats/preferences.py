@@ -77,7 +77,7 @@ class ForeignPairs:
     def leave_out(self, error: UnusableEntry, place: str) -> None:
         """Count an entry that cannot be used."""
         self.left_out[error.reason] += 1
-        self.examples.setdefault(error.reason, f"{place}: {error}")
+        self.examples.setdefault(error.reason, printable(f"{place}: {error}"))
 
     def refuse_if_empty(self) -> None:
         """Raises ValueError where no pair is left, with the reasons and the first entry of each."""
@@ -85,6 +85,11 @@ class ForeignPairs:
             reasons = "; ".join(f"{count} {reason}" for reason, count in self.left_out.items()) or "it has no entries"
             first = "".join(f"\n{example}" for example in self.examples.values())
             raise ValueError(f"{self.path}: no pair of its {self.entries} entries can be used ({reasons}){first}")
+
+
+def printable(text: str) -> str:
+    """A text of a file as a terminal may have it: control characters and lone surrogates are escaped."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 Read = Callable[[str, Mapping[str, Any]], Iterator[ForeignPair]]

@@ -133,7 +133,7 @@ def test_left_is_the_first_name_of_to_name(imports: Imports) -> None:
     """label-studio#5649: left and right of Pairwise were exchanged; ours is left, whatever the alphabet says."""
     result, lines = imports.ok("labelstudio", [task(by(LEFT))])
     assert imports.wins() == [("ours", "base")] and result["winners"] == {"ours": 1}
-    assert "example: entry 1: left = ours.mp4, right = base.mp4 (sides by toName), ours won" in lines
+    assert "example: entry 1: left = ours.mp4, right = base.mp4 (sides: toName), ours won" in lines
     assert "answers: 'left' = left (1)" in lines
 
 
@@ -238,7 +238,7 @@ def test_label_0_of_videodpo_is_video1_and_true_is_no_label(imports: Imports) ->
     (imports.videos / "metadata.json").write_text(json.dumps(videos))
     pairs = [{"video1": 0, "video2": 1, "label": label, "frame_caption": ["p"]} for label in (0, True)]
     result, lines = imports.ok("videodpo", pairs)
-    assert imports.wins() == [("ours", "base")] and "sides by video1 is left" in lines
+    assert imports.wins() == [("ours", "base")] and "sides: video1 is left" in lines
     assert result["entries"] == 2
 
 
@@ -435,7 +435,10 @@ def test_a_clip_that_is_too_short_costs_its_pair_and_what_is_cropped_is_counted(
     """rlhf-book#504: a rejected clip of 1 s ended the training with the name of a hash."""
     rows = [pair("a.mp4", "short.mp4"), pair("a.mp4", "wide.mp4")]
     result, lines = long.ok("trl", rows, "--window", "last")
-    assert (result["pairs"], result["cropped"]) == (1, 1)
+    assert (result["pairs"], result["cropped"]) == (1, 1) and "cropped: 1 videos; pairs.json" in lines
+    short, wide = json.loads((long.project / "pairs.json").read_text())["rows"]
+    assert short["entry"] == "entry 1" and "short.mp4: 1.00 s" in short["left_out"]
+    assert wide["right"]["share"] == 0.5 and not wide["left"]["share"]
     assert "too short for clips of 17 frames at 8 fps" in lines and "short.mp4: 1.00 s; lower backbone.frames" in lines
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
@@ -17,8 +17,9 @@ from typing import Literal
 import numpy as np
 
 from rushes.arrays import Frames
+from rushes.files import write_json
 from rushes.footage.preflight import Checked, PreflightOptions
-from rushes.footage.preflight_costs import loss
+from rushes.footage.preflight_costs import Loss, loss
 from rushes.footage.probe_cache import ProbeCache, VideoFacts
 from rushes.formats.answers import LABELS, Meaning, MeaningTable
 from rushes.formats.label_studio import labelstudio
@@ -41,6 +42,7 @@ from rushes.records import INLINE, Candidate, Preference, Split, stable_hash
 from rushes.store.database import Store
 
 Window = Literal["first", "last", "best-motion"]
+FILE = "pairs.json"  # what becomes of each entry, in the project's folder
 EQUAL_LEVELS = 2.0  # root mean square difference, of 255, below which frames differ by compression alone
 _MOTION_PX = 32  # side of the pictures that motion is looked for in
 Tick = Callable[[], None]
@@ -151,6 +153,7 @@ def import_pairs(
                 pairs.leave_out(error, pair.place)
             tick()
         usable = list(_without_contradictions(fitted, pairs))
+        _write_rows(store.project / FILE, pairs, usable, ask)
         pairs.pairs = [each.pair for each in usable]
         pairs.refuse_if_empty()
         candidates, preferences, replaced = _rows(store, usable, split)
@@ -349,9 +352,7 @@ def _result(
     ask: PreflightOptions,
 ) -> PairsImported:
     videos = {side.facts.media: side for each in usable for side in (each.left, each.right)}
-    losses = [
-        loss(Checked(SourceVideo(side.path, "", str(side.path)), side.facts, ""), ask) for side in videos.values()
-    ]
+    losses = [_loss(side, ask) for side in videos.values()]
     return PairsImported(
         entries=pairs.entries,
         pairs=len(usable),
@@ -367,6 +368,22 @@ def _result(
     )
 
 
+def _loss(side: _Side, ask: PreflightOptions) -> Loss:
+    return loss(Checked(SourceVideo(side.path, "", str(side.path)), side.facts, ""), ask)
+
+
+def _write_rows(path: Path, pairs: ForeignPairs, usable: Sequence[_Pair], ask: PreflightOptions) -> None:
+    """What becomes of each entry: why it is left out, or who won and what is lost of its videos."""
+    rows: list[dict[str, object]] = [{"entry": place, "left_out": words} for place, words in pairs.refused.items()]
+    for each in usable:
+        sides = {
+            name: {"file": str(file), "seconds": side.facts.seconds, **asdict(_loss(side, ask))}
+            for name, file, side in (("left", each.pair.left, each.left), ("right", each.pair.right, each.right))
+        }
+        rows.append({"entry": each.pair.place, "answers": dict(each.pair.answers), **sides})
+    write_json(path, {"file": str(pairs.path), "rows": rows})
+
+
 def _winner(pair: ForeignPair) -> str:
     """Name of the side that won the overall question, or else the first; `tie` and `unjudged` are themselves."""
     meaning = pair.answers.get("overall", next(iter(pair.answers.values())))
@@ -379,12 +396,15 @@ def summary_lines(pairs: ForeignPairs, usable: Sequence[_Pair], result: PairsImp
         yield f"{name} {'won' if name not in ('tie', 'unjudged') else 'in'} {count} of {result.pairs} pairs"
     first = next((each.pair for each in usable if _winner(each.pair) in each.pair.names), usable[0].pair)
     yield (
-        f"example: {first.place}: left = {first.left.name}, right = {first.right.name} (sides by {first.why}), "
+        f"example: {first.place}: left = {first.left.name}, right = {first.right.name} (sides: {first.why}), "
         f"{_winner(first)}{' won' if _winner(first) in first.names else ''}"
     )
     if answers := ", ".join(pairs.meanings.lines()):
         yield f"answers: {answers}"
     for reason, example in pairs.examples.items():
         yield f"left out, {pairs.left_out[reason]}: {example}"
+    for what, count in (("trimmed", result.trimmed), ("cropped", result.cropped)):
+        if count:
+            yield f"{what}: {count} videos; {FILE} in the project says which"
     for kind, count in pairs.passed_over.items():
         yield f"passed over: {count} results of kind {kind}"

@@ -72,11 +72,13 @@ class ForeignPairs:
     pairs: list[ForeignPair] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)  # reason -> the first that has it, in full
+    refused: dict[str, str] = field(default_factory=dict)  # place -> why it is left out, of all that are
     passed_over: Counter[str] = field(default_factory=Counter)  # results that are no preferences, by kind
 
     def leave_out(self, error: UnusableEntry, place: str) -> None:
         """Count an entry that cannot be used."""
         self.left_out[error.reason] += 1
+        self.refused[place] = printable(str(error))
         self.examples.setdefault(error.reason, printable(f"{place}: {error}"))
 
     def refuse_if_empty(self) -> None:

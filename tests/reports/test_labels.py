@@ -174,6 +174,18 @@ def test_an_answer_that_negates_is_refused_until_its_meaning_is_given(imports: I
     assert "write an answer and what it means" in imports("labelstudio", tasks, "--answers", "Left is worse=bad")[2]
 
 
+def test_an_answer_that_the_names_contradict_is_refused(imports: Imports) -> None:
+    """label-studio#5649: "1" means the first of two, and of video0 and video1 the second."""
+    numbers = {"video0": "ours.mp4", "video1": "base.mp4"}
+    text = imports.refused("labelstudio", [task(by(answer({"choices": ["1"]}, to="pw", kind="choices")), **numbers)])
+    assert "1 answers have no meaning here: '1' (1, first at entry 1)" in text
+    letters = [task(by(answer({"choices": ["Video B"]}, "q", "b,a", "choices")), a="ours.mp4", b="base.mp4")]
+    assert "nothing says which video is left" in imports.refused("labelstudio", letters)  # toName and keys differ
+    assert "'Video B' (1, first" in imports.refused("labelstudio", letters, "--left", "b")
+    imports.ok("labelstudio", letters, "--left", "b", "--answers", "Video B=left")
+    assert imports.wins() == [("base", "ours")]
+
+
 def test_who_cannot_tell_has_no_vote_and_ends_nothing(imports: Imports) -> None:
     """label-studio#5649: a single "Can't tell" in a thousand ended the import."""
     result, _ = imports.ok("labelstudio", [task(by(choice("left"))), task(by(choice("Can\u2019t tell"), who=2))])

@@ -117,7 +117,11 @@ def _meaning(exact: str, names: tuple[str, str]) -> Meaning | None:
     by_name: Meaning | None = None
     if exact in (left := names[0].casefold(), right := names[1].casefold()) and left != right:
         by_name = "left" if exact == left else "right"
+    own = [pair for pair in zip(tokens(names[0]), tokens(names[1]), strict=False) if pair[0] != pair[1]]
+    crossed = {"left": 1, "right": 0}.get(by_table or "")
     if by_name and by_table and by_name != by_table:  # a video called "b" on the left
+        return None
+    if crossed is not None and any(pair[crossed] in _words(exact).split() for pair in own):  # "1" of video0 and video1
         return None
     return by_name or by_table
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from itertools import combinations
 
@@ -48,12 +49,15 @@ def label(
 ) -> Counter[int]:
     """Judge the pairs that this judge has not judged under these settings.
 
+    A pair's newest label counts in training, so that an older one that is asked for again is stored again.
+
     Returns:
         How many segments of all the judge's pairs were labelled +1, 0 and -1.
     """
     counts: Counter[int] = Counter()
     shot = lru_cache(_SHOTS)(lambda candidate: _shot(store, candidate, judge))
     judged_before = {p.id: p for p in store.preferences(judge=judge.name, current=False)}
+    newest = {frozenset((row.left, row.right)): row for row in judged_before.values()}
     for left, right in pairs(candidates):
         id = stable_hash([judge.name, left.id, right.id, segment_s, settings_hash])
         preference = judged_before.get(id)
@@ -73,6 +77,10 @@ def label(
                 by_slot=judged.by_slot,
             )
             store.add([preference])
+        else:
+            last = newest[frozenset((left.id, right.id))]
+            if (last.segment_s, last.settings_hash) != (segment_s, settings_hash):
+                store.add([replace(preference, id=stable_hash([preference.id, last.id]), created_at=now())])
         counts.update(preference.labels)
         tick()
     return counts

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rushes.formats.preferences import FORMS, Form, import_pairs, media_needed, read_pairs
+from rushes.config.tables import FootageSettings
+from rushes.footage.pairs import import_pairs, read_pairs
+from rushes.footage.preflight import Length, PreflightOptions
+from rushes.formats.preferences import FORMS, Form, media_needed
 from rushes.media.write import write_video
-from rushes.records import plain
 from rushes.store.database import Store
 
 
@@ -21,6 +23,9 @@ def folder(tmp_path: Path) -> Path:
     for k in range(4):
         write_video(tmp_path / f"videos/{k}.mp4", np.full((9, 32, 48, 3), 40 * k, np.uint8), 8)
     return tmp_path
+
+
+ASK = PreflightOptions(Length(9, 8.0, lambda frames: frames), 48, 32, FootageSettings())
 
 
 def written(path: Path, data: object) -> Path:
@@ -75,6 +80,10 @@ def choice(name: str, said: str) -> dict[str, Any]:
     return {"from_name": name, "to_name": "video1,video2", "type": "choices", "value": {"choices": [said]}}
 
 
+TWO = "videos/0.mp4,videos/1.mp4"
+ANSWERED = {"annotations": [{"completed_by": 1, "result": [choice("overall", "left")]}]}
+
+
 def test_label_studio_has_people_questions_and_cancelled_tasks(folder: Path) -> None:
     pairwise = {"from_name": "pw", "to_name": "a,b", "type": "pairwise", "value": {"selected": "right"}}
     tasks = [
@@ -97,10 +106,10 @@ def test_label_studio_has_people_questions_and_cancelled_tasks(folder: Path) -> 
 def test_videos_are_kept_once_and_a_second_import_adds_nothing(folder: Path) -> None:
     read = read_pairs(written(folder / "train.csv", VIDEOREWARD), "videoreward")
     with Store.create(folder / "project") as store:
-        assert plain(import_pairs(store, read)) == {
-            "pairs": 2, "videos": 4, "labels": 5, "new_rows": 9, "left out, no label": 1,
-        }  # fmt: skip
-        assert import_pairs(store, read).new_rows == 0
+        result = import_pairs(store, read, ASK)
+        assert (result.entries, result.pairs, result.videos, result.labels, result.new_rows) == (3, 2, 3, 5, 9)
+        assert result.left_out == {"left out, no label": 1}
+        assert import_pairs(store, read_pairs(folder / "train.csv", "videoreward"), ASK).new_rows == 0
         rows = {row.id: row for row in store.candidates(split="train", kind="imported")}
         assert {(row.system, row.frames, row.fps, row.width_px) for row in rows.values()} == {
             ("Kling", 9, 8.0, 48), ("Pika", 9, 8.0, 48),
@@ -114,14 +123,17 @@ def test_videos_are_kept_once_and_a_second_import_adds_nothing(folder: Path) -> 
 @pytest.mark.parametrize(
     ("form", "name", "data", "message"),
     [
-        ("videoreward", "x.csv", "path_A,prompt\na,b\n", "line 2: has no path_B; the columns are path_A, prompt"),
-        ("videoreward", "x.csv", "path_A,path_B,prompt,VQ\na,b,c,maybe\n", "line 2: 'maybe' is no side"),
+        ("videoreward", "x.csv", "path_A,prompt\na,b\n", "line 2: has no path_B: it has path_A, prompt"),
+        ("videoreward", "x.csv", f"path_A,path_B,prompt,VQ\n{TWO},c,maybe\n", "'maybe' .1, first at line 2."),
         ("videodpo", "pair.json", [{"video1": 0, "video2": 9, "label": 0}], "entry 1: expected video1 and video2"),
-        ("videodpo", "pair.json", [{"video1": 0, "video2": 1, "label": 2}], "entry 1: expected video1 and video2"),
-        ("videodpo", "pair.json", {"a": 1}, "not a list of objects"),
-        ("trl", "x.jsonl", '{"prompt": "p", "chosen": "yes", "rejected": "no"}', "line 1: chosen and rejected must"),
-        ("labelstudio", "x.json", [{"data": {"video": "a.mp4"}}], "entry 1: its data name 1 videos, expected two"),
+        ("videodpo", "pair.json", [{"video1": 0, "video2": 1, "label": 2}], "entry 1: its label is neither 0 nor 1"),
+        ("videodpo", "pair.json", 3, "not a list of objects"),
+        ("trl", "x.jsonl", '{"prompt": "p", "chosen": "yes", "rejected": "no"}', "line 1: no such file: .*yes; name a"),
+        ("trl", "x.jsonl", "{", "line 1: not an object: 'not JSON"),
+        ("labelstudio", "x.json", [task()], "entry 1: has no annotation"),
+        ("labelstudio", "x.json", [{**ANSWERED, "data": {"video": "a.mp4"}}], "its data name fewer than two videos"),
         ("labelstudio", "x.json", "[", "not JSON"),
+        ("labelstudio", "x.json", "[" * 100_000, "not JSON"),
     ],
 )
 def test_what_does_not_fit_is_said_with_its_place(
@@ -132,14 +144,19 @@ def test_what_does_not_fit_is_said_with_its_place(
         read_pairs(written(folder / name, data), form)
 
 
-def test_a_missing_video_or_file_is_said(folder: Path) -> None:
-    read = read_pairs(
-        written(folder / "x.csv", VIDEOREWARD.replace("3.mp4", "9.mp4").replace("1.mp4", "8.mp4")), "videoreward"
-    )
-    with Store.create(folder / "project") as store:
-        with pytest.raises(ValueError, match=r"x.csv, line 2: .*8.mp4"):
-            import_pairs(store, read)
-        assert not store.preferences() and not store.candidates()
+def test_a_missing_video_costs_its_row_and_a_missing_file_is_said(folder: Path) -> None:
+    read = read_pairs(written(folder / "x.csv", VIDEOREWARD.replace("0.mp4", "9.mp4")), "videoreward")
+    assert len(read.pairs) == 1 and read.left_out == {"no label": 1, "no such file": 1}
+    assert "9.mp4; name a video" in read.examples["no such file"]
     for form in FORMS:
         with pytest.raises(ValueError, match="no such file"):
             read_pairs(folder / "nothing.json", form)
+
+
+def test_a_damaged_video_costs_its_pairs(folder: Path) -> None:
+    (folder / "videos/0.mp4").write_bytes(b"no video")
+    read = read_pairs(written(folder / "train.csv", VIDEOREWARD), "videoreward")
+    with Store.create(folder / "project") as store:
+        result = import_pairs(store, read, ASK)
+        assert (result.pairs, sum(result.left_out.values())) == (1, 2)
+        assert len(store.candidates()) == 2

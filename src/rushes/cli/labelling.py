@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from rushes.cli.console import AsJson, Overrides, ProjectFolder, app, bar, opened, tell
+from rushes.cli.console import AsJson, Overrides, ProjectFolder, app, bar, opened, say, tell
 from rushes.config.tables import Settings
 from rushes.files import whole_file
 from rushes.project.settings import read_settings
@@ -149,15 +149,36 @@ def import_(
     *,
     form: Annotated[Literal["videoreward", "videodpo", "trl", "labelstudio"], Parameter(help="what wrote the file")],
     split: Annotated[Literal["train", "eval"], Parameter(help="split of the clips")] = "train",
+    left: Annotated[
+        str, Parameter(help="key of the video that is left (labelstudio); default: what the file says")
+    ] = "",
+    answers: Annotated[
+        tuple[str, ...],
+        Parameter(negative=(), help='meaning of an answer: "Left is worse=right", or left, tie, unjudged; repeatable'),
+    ] = (),
+    window: Annotated[
+        Literal["first", "last", "best-motion", ""],
+        Parameter(help="part of clips longer than backbone.frames that their label is for; default: leave them out"),
+    ] = "",
+    dry_run: Annotated[bool, Parameter(negative=(), help="say what would be stored, and store nothing")] = False,
+    overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
     """Take videos and preferences from another program's file."""
-    from rushes.formats.preferences import import_pairs, read_pairs
+    from rushes.footage.pairs import import_pairs, read_pairs
+    from rushes.footage.preflight import Length, PreflightOptions
 
-    read = read_pairs(file, form)
-    with Store.open(project) as store, bar("import", len(read.pairs)) as tick:
-        facts = import_pairs(store, read, split, lambda: tick(1))
-    tell(facts, as_json)
+    settings = read_settings(project, overrides)
+    size = settings.backbone
+    ask = PreflightOptions(
+        Length(size.frames, size.fps, lambda frames: frames), size.width_px, size.height_px, settings.footage
+    )
+    pairs = read_pairs(file, form, left, answers)
+    with Store.open(project) as store, bar("import", len(pairs.pairs)) as tick:
+        result = import_pairs(
+            store, pairs, ask, split=split, window=window or None, dry_run=dry_run, say=say, tick=lambda: tick(1)
+        )
+    tell(result, as_json)
 
 
 @labels.command

@@ -34,7 +34,7 @@ RESULTS = {  # command -> its types, as MODULE:CLASS below `rushes`; the first i
     "label": ("project.labels:LabelResult",),
     "labels clips": ("formats.preferences:ClipsListed",),
     "labels export": ("formats.datasets:PairsExported",),
-    "labels import": ("formats.preferences:PairsImported",),
+    "labels import": ("footage.pairs:PairsImported",),
     "leak": ("project.tuning:LeakResult",),
     "plan": ("inspect.job_forecast:JobForecast", "inspect.hardware:HardwarePage"),
     "power": ("stats.power:PowerResult",),

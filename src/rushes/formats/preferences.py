@@ -1,91 +1,274 @@
-"""Preferences that other programs keep, into the store: VideoReward, VideoDPO, TRL and Label Studio.
+"""Preferences that other programs keep, as pairs of videos: VideoReward, VideoDPO, TRL and Label Studio.
 
 | form | file | says |
 |---|---|---|
 | videoreward | CSV | path_A, path_B, prompt, A_model, B_model; VQ, MQ, TA and Overall are A, B or same |
 | videodpo | pair.json | video1, video2 (places in metadata.json), label 0 = the first is better, frame_caption |
-| trl | JSON or JSONL | prompt, chosen, rejected; the last two are paths of videos |
-| labelstudio | JSON export | two videos in `data`; results of `pairwise` or `choices`, one control per question |
+| trl | JSON, JSONL | prompt, chosen, rejected: texts, or messages that hold them; perhaps scores of both |
+| labelstudio | JSON export | two videos in `data`; results of `pairwise`, `choices` or `rating` |
 
-Readers open no video. `import_pairs` then probes and keeps each video once, as a candidate of kind "imported"; pairs of
-one prompt form a group. What a row does not say (an empty cell, a cancelled annotation) is counted, not guessed.
+VideoDPO's label is as its authors' `dump_VPD_metadata` writes it: the winner is video1, the label 0.
+
+Readers open no video. An entry that cannot be used is left out, counted by its reason, and the first of each reason is
+named; an answer whose meaning nothing says ends the reading, as a table of words mends all of them at once.
 """
 
 from __future__ import annotations
 
 import json
-import re
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import parse_qs, urlsplit
 
+from rushes.formats.answers import LABELS, Meaning, MeaningTable
 from rushes.formats.caption_files import read_text, table_rows
-from rushes.media.read import VideoInfo, probe
-from rushes.records import INLINE, Candidate, Clip, Preference, Split, stable_hash
-from rushes.store.annotators import ANNOTATOR
+from rushes.records import Candidate, Clip
 from rushes.store.database import Store
 
 Form = Literal["videoreward", "videodpo", "trl", "labelstudio"]
 FORMS: tuple[Form, ...] = ("videoreward", "videodpo", "trl", "labelstudio")
 
-_VIDEO = re.compile(r"\.(mp4|mov|mkv|webm|avi|m4v|gif)$", re.IGNORECASE)
 _QUESTIONS = {"VQ": "visual_quality", "MQ": "motion", "TA": "text", "Overall": "overall"}
-_SIDES = {"a": 1, "left": 1, "first": 1, "1": 1, "b": -1, "right": -1, "second": -1, "2": -1}
-_TIES = {"same", "tie", "equal", "both", "neither", "draw", "similar"}
+
+
+class UnusableEntry(ValueError):
+    """An entry that is left out: its reason, the same words for all alike, and what is particular to it."""
+
+    def __init__(self, reason: str, particular: str = "") -> None:
+        super().__init__(f"{reason}: {particular}" if particular else reason)
+        self.reason = reason
 
 
 @dataclass(frozen=True)
 class ForeignPair:
-    """Two videos of one prompt and what somebody said of them: +1 left, 0 tie, -1 right, by question."""
+    """Two videos of one prompt and what somebody said of them, by question."""
 
     place: str  # where it stands, for messages
     left: Path
     right: Path
     prompt: str
-    labels: Mapping[str, int]
+    answers: Mapping[str, Meaning]
     judge: str
     systems: tuple[str, str] = ("imported", "imported")
+    names: tuple[str, str] = ("left", "right")  # what the file calls the sides
+    why: str = ""  # what says which side is left
+
+    @property
+    def labels(self) -> dict[str, int]:
+        """+1 left, 0 tie or unjudged, -1 right, by question."""
+        return {question: LABELS[meaning] for question, meaning in self.answers.items()}
 
 
 @dataclass
-class Read:
-    """What a file holds: pairs with labels, and how many entries say nothing, by reason."""
+class ForeignPairs:
+    """What a file holds: pairs with labels, and how many entries are left out, by reason."""
 
+    path: Path
+    meanings: MeaningTable = field(default_factory=MeaningTable)
+    entries: int = 0  # pairs and those left out
     pairs: list[ForeignPair] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)  # reason -> the first that has it, in full
+    refused: dict[str, str] = field(default_factory=dict)  # place -> why it is left out, of all that are
+    passed_over: Counter[str] = field(default_factory=Counter)  # results that are no preferences, by kind
+
+    def leave_out(self, error: UnusableEntry, place: str) -> None:
+        """Count an entry that cannot be used."""
+        self.left_out[error.reason] += 1
+        self.refused[place] = printable(str(error))
+        self.examples.setdefault(error.reason, printable(f"{place}: {error}"))
+
+    def refuse_if_empty(self) -> None:
+        """Raises ValueError where no pair is left, with the reasons and the first entry of each."""
+        if not self.pairs:
+            reasons = "; ".join(f"{count} {reason}" for reason, count in self.left_out.items()) or "it has no entries"
+            first = "".join(f"\n{example}" for example in self.examples.values())
+            raise ValueError(f"{self.path}: no pair of its {self.entries} entries can be used ({reasons}){first}")
 
 
-def read_pairs(path: Path, form: Form) -> Read:
-    """All pairs of a file; paths of videos are relative to its folder.
+def printable(text: str) -> str:
+    """A text of a file as a terminal may have it: control characters and lone surrogates are escaped."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
-    Raises:
-        ValueError: the file is not of this form, with the first entry that does not fit.
-    """
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file; name the file that holds the preferences")
-    readers: Mapping[Form, Callable[[Path, Read], Iterator[ForeignPair]]] = {
-        "videoreward": _videoreward,
-        "videodpo": _videodpo,
-        "trl": _trl,
-        "labelstudio": _labelstudio,
-    }
-    read = Read()
-    read.pairs.extend(readers[form](path, read))
+
+Read = Callable[[str, Mapping[str, Any]], Iterator[ForeignPair]]
+"""Pairs of an entry, by its place and its fields. Raises UnusableEntry."""
+
+
+def read_rows(path: Path, pairs: ForeignPairs, read: Read) -> None:
+    """Read each entry of a file into `pairs`, one entry at a time."""
+    for place, row in _rows(path):
+        pairs.entries += 1
+        try:
+            if not isinstance(row, dict):
+                raise UnusableEntry("not an object", repr(row)[:60])
+            pairs.pairs.extend(read(place, row))
+        except UnusableEntry as error:
+            pairs.leave_out(error, place)
+
+
+def _rows(path: Path) -> Iterator[tuple[str, Any]]:
+    """Place and content of each entry of a CSV file, of a JSON list, or of a file with a JSON object a line."""
+    if path.suffix.lower() == ".csv":
+        yield from ((f"line {number}", row) for number, row in table_rows(path))
+        return
+    text = read_text(path)
+    if text.lstrip()[:1] == "[" or (path.suffix.lower() == ".json" and not _is_object(text.partition("\n")[0])):
+        yield from ((f"entry {number}", row) for number, row in enumerate(entries(path, text), start=1))
+        return
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                row = f"not JSON ({error})"
+            yield f"line {number}", row
+
+
+def _is_object(line: str) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def entries(path: Path, text: str) -> list[Any]:
+    """The entries of a JSON list. Raises ValueError for what is none."""
+    try:
+        rows = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not JSON ({error}); save it as a list of objects") from error
+    if not isinstance(rows, list):
+        raise ValueError(f"{path}: not a list of objects; save it as one")
+    return rows
+
+
+def text_of(row: Mapping[Any, object], name: str) -> str:
+    """A field that must be a text."""
+    if name not in row:
+        raise UnusableEntry(f"has no {name}", f"it has {', '.join(map(str, row))}")
+    value = row[name]
+    if not isinstance(value, str) or not value.strip():
+        raise UnusableEntry(f"{name} is no text", f"{value!r:.60}")
+    return value.strip()
+
+
+def local_video(folder: Path, text: str) -> Path:
+    """The file that a field names, relative to a folder; whether it is a video is seen when it is opened."""
+    if "://" in text:
+        raise UnusableEntry("an address in place of a file", f"{text!r:.80}; download it, and name the file")
+    path = folder / text
+    try:
+        exists = path.is_file()
+    except (OSError, ValueError):  # too long for a name, or with a NUL in it
+        exists = False
+    if not exists:
+        raise UnusableEntry("no such file", f"{path!s:.200}; name a video, relative to {folder}")
+    return path
+
+
+def videoreward(path: Path, pairs: ForeignPairs) -> Read:
+    """Rows of VideoReward's CSV."""
+
+    def read(place: str, row: Mapping[str, Any]) -> Iterator[ForeignPair]:
+        if None in row or None in row.values():
+            raise UnusableEntry("more or fewer cells than the header", "put quotes around what holds commas")
+        left, right, prompt = (text_of(row, name) for name in ("path_A", "path_B", "prompt"))
+        sides = [local_video(path.parent, text) for text in (left, right)]
+        systems = (str(row.get("A_model") or "imported"), str(row.get("B_model") or "imported"))
+        names = systems if len(set(systems)) == 2 else ("A", "B")
+        given = {question: str(row.get(column) or "").strip() for column, question in _QUESTIONS.items()}
+        answers = {question: pairs.meanings.meaning(text, place) for question, text in given.items() if text}
+        if not answers:
+            raise UnusableEntry("no label")
+        answered = {question: meaning for question, meaning in answers.items() if meaning}
+        yield ForeignPair(
+            place, sides[0], sides[1], prompt=prompt, answers=answered, judge="videoreward", systems=systems,
+            names=names, why="path_A is left",
+        )  # fmt: skip
+
     return read
 
 
-@dataclass(frozen=True)
-class PairsImported:
-    """Labelled pairs out of another program's file."""
+def videodpo(path: Path, pairs: ForeignPairs) -> Read:
+    """Entries of VideoDPO's pair.json. Raises ValueError where metadata.json lacks or does not name the videos."""
+    table = path.parent / "metadata.json"
+    if not table.is_file():
+        raise ValueError(f"{table}: no such file; it must lie beside the pairs, as it names their videos")
+    videos = [_clip_path(item, f"{table}, entry {at}") for at, item in enumerate(entries(table, read_text(table)), 1)]
 
-    pairs: int  # of the file
-    videos: int  # of the file
-    labels: int  # of the file
-    new_rows: int
-    left_out: Mapping[str, int] = field(default_factory=dict, metadata=INLINE)  # `left out, REASON`: entries
+    def read(place: str, row: Mapping[str, Any]) -> Iterator[ForeignPair]:
+        label, prompt = row.get("label"), row.get("frame_caption")
+        places = [at for at in (row.get("video1"), row.get("video2")) if type(at) is int and 0 <= at < len(videos)]
+        if len(places) != 2 or type(label) is not int:
+            raise UnusableEntry(
+                f"expected video1 and video2, numbers below {len(videos)} (the videos in {table.name}), and a label, "
+                "0 or 1",
+                f"{row!s:.120}",
+            )
+        sides = [local_video(path.parent, videos[at]) for at in places]
+        prompt = next(iter(prompt), "") if isinstance(prompt, list) else prompt
+        by_form: dict[int, Meaning] = {0: "left", 1: "right"}
+        if label not in by_form:
+            raise UnusableEntry("its label is neither 0 nor 1", f"{label}")
+        meaning = pairs.meanings.meaning(str(label), place, by_form=by_form[label])
+        yield ForeignPair(
+            place, sides[0], sides[1], prompt=text_of({"frame_caption": prompt}, "frame_caption"),
+            answers={"overall": meaning} if meaning else {}, judge="videodpo", names=("video1", "video2"),
+            why="video1 is left",
+        )  # fmt: skip
+
+    return read
+
+
+def _clip_path(item: Any, place: str) -> str:
+    basic = item.get("basic") if isinstance(item, dict) else None
+    path = basic.get("clip_path") if isinstance(basic, dict) else item.get("video") if isinstance(item, dict) else None
+    if not isinstance(path, str):
+        raise ValueError(f"{place}: neither basic.clip_path nor video names a file; add one of them")
+    return path
+
+
+def trl(path: Path, pairs: ForeignPairs) -> Read:
+    """Rows of a preference data set as TRL reads it, plain or conversational."""
+
+    def read(place: str, row: Mapping[str, Any]) -> Iterator[ForeignPair]:
+        prompt, chosen, rejected = (
+            text_of({**row, name: _message(row[name])} if name in row else row, name)
+            for name in ("prompt", "chosen", "rejected")
+        )
+        _check_scores(row)
+        yield ForeignPair(
+            place, local_video(path.parent, chosen), local_video(path.parent, rejected), prompt=prompt,
+            answers={"overall": "left"}, judge="trl", names=("chosen", "rejected"), why="chosen is left",
+        )  # fmt: skip
+
+    return read
+
+
+def _message(value: object) -> object:
+    """What the last message of a conversation says, or the value itself: a text, or the text or video of its parts."""
+    if isinstance(value, list) and value and isinstance(value[-1], dict):
+        content = value[-1].get("content", value[-1].get("value"))
+        if not isinstance(content, list):
+            return content
+        texts = [part.get(part.get("type")) for part in content if isinstance(part, dict)]
+        return texts[0] if len(texts) == 1 else content
+    return value
+
+
+def _check_scores(row: Mapping[str, Any]) -> None:
+    """Refuse a row whose own scores say that the rejected side is as good."""
+    scores = [row.get("score_chosen"), row.get("score_rejected")]
+    if scores == [None, None]:
+        return
+    if not all(isinstance(s, int | float) and not isinstance(s, bool) and math.isfinite(s) for s in scores):
+        raise UnusableEntry("score_chosen or score_rejected is no number", f"{scores}")
+    if scores[0] <= scores[1]:  # type: ignore[operator]  # both are numbers by now
+        raise UnusableEntry("score_chosen is not above score_rejected", f"{scores[0]} and {scores[1]}")
 
 
 @dataclass(frozen=True)
@@ -94,201 +277,6 @@ class ClipsListed:
 
     clips: int
     file: Path  # JSONL: content hash, file and caption of each
-
-
-def import_pairs(
-    store: Store, read: Read, split: Split = "train", tick: Callable[[], None] = lambda: None
-) -> PairsImported:
-    """Keep videos, candidates and preferences; run again, nothing is added twice.
-
-    Returns:
-        Pairs, videos and labels in the file, new rows, and entries that were left out by reason.
-
-    Raises:
-        ValueError: a video that is missing or cannot be read; nothing of the file is then in the store but videos.
-    """
-    candidates: dict[tuple[Path, str, str], Candidate] = {}
-
-    def candidate(path: Path, prompt: str, system: str, place: str) -> Candidate:
-        if (path, prompt, system) not in candidates:
-            try:
-                info, digest = probe(path), store.put_media(path)
-            except ValueError as error:
-                raise ValueError(f"{place}: {error}") from error
-            candidates[path, prompt, system] = _candidate(digest, info, prompt, system, split)
-        return candidates[path, prompt, system]
-
-    preferences = []
-    for pair in read.pairs:
-        sides = zip((pair.left, pair.right), pair.systems, strict=True)
-        left, right = (candidate(path, pair.prompt, system, pair.place) for path, system in sides)
-        preferences += [
-            Preference(
-                id=stable_hash(["imported", pair.judge, left.id, right.id, question, label]),
-                left=left.id,
-                right=right.id,
-                labels=(label,),
-                judge=pair.judge,
-                dimension=question,
-            )
-            for question, label in pair.labels.items()
-        ]
-        tick()
-    new = store.add([*candidates.values(), *preferences])
-    left_out = {f"left out, {why}": count for why, count in read.left_out.items()}
-    return PairsImported(len(read.pairs), len(candidates), len(preferences), new, left_out)
-
-
-def _candidate(digest: str, info: VideoInfo, prompt: str, system: str, split: Split) -> Candidate:
-    return Candidate(
-        id=stable_hash(["imported pair", digest, prompt, system]),
-        media=digest,
-        caption=prompt,
-        kind="imported",
-        group=stable_hash(["prompt", prompt]),
-        clip_id="",
-        system=system,
-        made_by="",
-        seed=0,
-        width_px=info.width_px,
-        height_px=info.height_px,
-        frames=info.frames,
-        fps=info.fps,
-        split=split,
-    )
-
-
-def _videoreward(path: Path, read: Read) -> Iterator[ForeignPair]:
-    for number, row in table_rows(path):
-        place = f"{path}, line {number}"
-        left, right, prompt = (_text(row, name, place) for name in ("path_A", "path_B", "prompt"))
-        labels = {}
-        for column, question in _QUESTIONS.items():
-            answer = str(row.get(column) or "").strip()
-            if answer:
-                labels[question] = _side(answer, place)
-        if not labels:
-            read.left_out["no label"] += 1
-            continue
-        systems = (str(row.get("A_model") or "imported"), str(row.get("B_model") or "imported"))
-        yield ForeignPair(
-            place,
-            path.parent / left,
-            path.parent / right,
-            prompt=prompt,
-            labels=labels,
-            judge="videoreward",
-            systems=systems,
-        )
-
-
-def _videodpo(path: Path, read: Read) -> Iterator[ForeignPair]:
-    table = path.parent / "metadata.json"
-    videos = [_clip_path(item, f"{table}, entry {at}") for at, item in enumerate(_entries(table), start=1)]
-    for number, row in enumerate(_entries(path), start=1):
-        place = f"{path}, entry {number}"
-        places: list[Any] = [row.get("video1"), row.get("video2")]
-        label: Any = row.get("label")
-        if not all(isinstance(at, int) and 0 <= at < len(videos) for at in places) or label not in (0, 1):
-            raise ValueError(
-                f"{place}: expected video1 and video2, numbers below {len(videos)} (the videos in {table.name}), and "
-                f"label 0 or 1, got {row}"
-            )
-        prompt = row.get("frame_caption")
-        if isinstance(prompt, list):
-            prompt = next(iter(prompt), "")
-        left, right = (path.parent / videos[at] for at in places)
-        yield ForeignPair(
-            place, left, right, prompt=str(prompt or ""), labels={"overall": 1 - 2 * label}, judge="videodpo"
-        )
-
-
-def _clip_path(item: dict[str, Any], place: str) -> str:
-    basic = item.get("basic")
-    path = basic.get("clip_path") if isinstance(basic, dict) else item.get("video")
-    if not isinstance(path, str):
-        raise ValueError(f"{place}: neither basic.clip_path nor video names a file")
-    return path
-
-
-def _trl(path: Path, read: Read) -> Iterator[ForeignPair]:
-    rows = enumerate(_entries(path), start=1) if path.suffix == ".json" else table_rows(path)
-    for number, row in rows:
-        place = f"{path}, {'entry' if path.suffix == '.json' else 'line'} {number}"
-        prompt, chosen, rejected = (_text(row, name, place) for name in ("prompt", "chosen", "rejected"))
-        if not _VIDEO.search(chosen) or not _VIDEO.search(rejected):
-            raise ValueError(f"{place}: chosen and rejected must name video files, got {chosen!r:.60}")
-        yield ForeignPair(
-            place, path.parent / chosen, path.parent / rejected, prompt=prompt, labels={"overall": 1}, judge="trl"
-        )
-
-
-def _labelstudio(path: Path, read: Read) -> Iterator[ForeignPair]:
-    for number, task in enumerate(_entries(path), start=1):
-        place = f"{path}, entry {number}"
-        data = task.get("data")
-        texts = {name: text for name, text in data.items() if isinstance(text, str)} if isinstance(data, dict) else {}
-        videos = [_local(text) for name, text in sorted(texts.items()) if _VIDEO.search(_local(text))]
-        if len(videos) != 2:
-            raise ValueError(f"{place}: its data name {len(videos)} videos, expected two")
-        prompt = next((texts[name] for name in ("prompt", "text", "caption") if name in texts), "")
-        left, right = (path.parent / video for video in videos)
-        for annotation in task.get("annotations") or [{"was_cancelled": True}]:
-            labels = {} if annotation.get("was_cancelled") else _results(annotation, place)
-            if not labels:
-                read.left_out["cancelled or empty annotation"] += 1
-                continue
-            who = annotation.get("completed_by") or 0
-            name = re.sub(r"\W", "-", str(who.get("email") or who.get("id") if isinstance(who, dict) else who))
-            yield ForeignPair(place, left, right, prompt=prompt, labels=labels, judge=f"{ANNOTATOR}labelstudio-{name}")
-
-
-def _results(annotation: Mapping[str, Any], place: str) -> dict[str, int]:
-    labels = {}
-    for result in annotation.get("result") or ():
-        value = result.get("value") or {}
-        choice = value.get("selected") or next(iter(value.get("choices") or ()), None)
-        if choice is not None:
-            question = re.sub(r"\W+", "_", str(result.get("from_name") or "overall")).lower()
-            question = "overall" if question in ("pairwise", "pw", "choice", "preference") else question
-            labels[question] = _side(str(choice), place)
-    return labels
-
-
-def _local(text: str) -> str:
-    """The path in Label Studio's addresses: /data/local-files/?d=PATH and /data/upload/PATH."""
-    parts = urlsplit(text)
-    inner = parse_qs(parts.query).get("d")
-    return inner[0] if inner else parts.path.removeprefix("/data/").lstrip("/")
-
-
-def _side(answer: str, place: str) -> int:
-    words = re.findall(r"\w+", answer.lower())
-    sides = {_SIDES[word] for word in words if word in _SIDES}
-    if len(sides) == 1 and not _TIES.intersection(words):
-        return sides.pop()
-    if _TIES.intersection(words):
-        return 0
-    raise ValueError(f"{place}: {answer!r:.40} is no side (A, left, first, 1; B, right, second, 2) and no tie (same)")
-
-
-def _text(row: Mapping[Any, object], name: str, place: str) -> str:
-    value = row.get(name)
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"{place}: has no {name}; the columns are {', '.join(map(str, row))}")
-    return value.strip()
-
-
-def _entries(path: Path) -> list[dict[str, Any]]:
-    try:
-        entries = json.loads(read_text(path))
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read ({error.strerror}); it must lie beside the pairs") from error
-    except ValueError as error:
-        raise ValueError(f"{path}: not JSON ({error})") from error
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise ValueError(f"{path}: not a list of objects")
-    return entries
 
 
 def media_needed(store: Store) -> Iterator[dict[str, str]]:

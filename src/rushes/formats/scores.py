@@ -135,6 +135,8 @@ def _lines(path: Path) -> Iterator[_Line]:
     if path.suffix not in (".json", ".jsonl", ".csv"):
         raise ValueError(f"{path}: not a .json, .jsonl or .csv file; save the scores as one of them")
     for place, row in _entries(path):
+        if None in row or (path.suffix == ".csv" and None in row.values()):
+            raise ValueError(f"{place}: more or fewer cells than the header; put quotes around what holds commas")
         missing = [name for name in ("video", "score") if name not in row]
         if missing:
             raise ValueError(f"{place}: has no {' and no '.join(missing)}; each entry needs video and score")
@@ -175,7 +177,11 @@ def read_votes(path: Path) -> list[float]:
     at, by = (header.index("vote"), header.index("prompt")) if {"prompt", "vote"} <= set(header) else (0, None)
     votes_by_prompt: dict[str, list[float]] = {}
     for number, row in rows if by is None else rows[1:]:
-        word = row[at].strip().lower() if at < len(row) else ""
+        if by is not None and len(row) != len(header):
+            raise ValueError(
+                f"{path}: line {number}: {len(row)} cells under {len(header)} names; quote what holds commas"
+            )
+        word = row[at].strip().lower()
         if word not in _WORTH:
             raise ValueError(f"{path}: line {number}: {word!r} is no vote; write win, tie or loss")
         votes_by_prompt.setdefault(row[by] if by is not None else str(number), []).append(_WORTH[word])

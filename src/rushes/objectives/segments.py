@@ -42,6 +42,15 @@ def latent_labels(
     )
 
 
+WHOLE = 0.9  # share of a clip that a label of the whole clip may be trained on
+
+
+def speaks_of_part(clip_s: float, trained_s: float) -> bool:
+    """Whether a label of a whole clip says something else than one of the part that is trained on: it may be about
+    what comes later. Both in seconds."""
+    return trained_s < WHOLE * clip_s
+
+
 def _pixels(k: int, ratio: int) -> range:
     return range(0, 1) if k == 0 else range(ratio * (k - 1) + 1, ratio * k + 1)
 

@@ -23,7 +23,7 @@ logit-normal, eta from U(0.65, 0.8), segments of one second. No code was release
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import Field
@@ -32,10 +32,10 @@ from rushes.config.base import SettingsTable
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.terms import Reduction, Term
 from rushes.records import Candidate, CandidateKind, Preference
-from rushes.store.annotators import labels_to_train_on
+from rushes.store.annotators import SegmentChoice, labels_of, labels_to_train_on, newest
 from rushes.store.database import Store
 from rushes.training.comparison import Comparison, LatentGrid
-from rushes.training.views import candidate_view, labelled_takes
+from rushes.training.views import candidate_view, labelled_takes, misfit
 
 PAPER = "DenseDPO (arXiv 2506.03517)"
 NEEDS: tuple[str, ...] = ("guided", "labels")
@@ -69,6 +69,11 @@ class Options(SettingsTable):
         description="take pairs whose members started from different noise levels, from which it learns the level",
     )
     dimension: str = Field("overall", min_length=1, description="labels of this question only")
+    segment_s: SegmentChoice = Field(
+        "newest",
+        description="labels of segments of so many seconds only, or of whole clips only (whole); newest = those that "
+        "each judge gave last to a pair",
+    )
 
 
 def times(options: Options) -> TimeDraw:
@@ -106,28 +111,43 @@ def comparisons(store: Store, options: Options, grid: LatentGrid) -> list[Compar
     Raises:
         ValueError: a pair whose members answer different requests, or labels that do not fit the clips.
     """
-    candidates, clips = _candidates(store, options, grid), {clip.id: clip for clip in store.clips("train")}
-    rows = []
-    for preference in labels_to_train_on(store, options.judge, options.dimension):
-        if (pair := _pair(preference, candidates, options)) is None:
-            continue
-        if own := terms(preference.labels, preference.segment_s, grid, options):
+    clips, rows = {clip.id: clip for clip in store.clips("train")}, []
+    for preference, pair, term in _judged(store, options, grid):
+        if pair and isinstance(term, Term):
             clip = clips.get(pair[0].clip_id)
             left, right = (candidate_view(take, clip, grid) for take in pair)
-            rows.append(Comparison(preference.id, pair[0].group, (left, right), own))
+            rows.append(Comparison(preference.id, pair[0].group, (left, right), (term,)))
     return rows
 
 
 def account(store: Store, options: Options, grid: LatentGrid) -> dict[str, int]:
-    """How many labelled pairs are compared, and why the others are not."""
-    candidates, counts = _candidates(store, options, grid), Counter[str]()
-    for preference in labels_to_train_on(store, options.judge, options.dimension):
-        if _pair(preference, candidates, options) is None:
-            counts["of_other_takes"] += 1
-            continue
-        term = _term_or_reason(preference.labels, preference.segment_s, grid, options)
+    """How many labelled pairs are compared, and why the others are not; by length where labels are of several."""
+    counts, lengths = Counter[str](), Counter[str]()
+    for preference, _, term in _judged(store, options, grid):
         counts[term if isinstance(term, str) else "pairs"] += 1
-    return dict(counts)
+        if isinstance(term, Term):
+            length = preference.segment_s
+            lengths["labels_of_whole_clips" if length is None else f"labels_of_{length:g}_s"] += 1
+    rows = labels_of(store, options.judge, options.dimension)
+    replaced = len(rows) - len(newest(rows, options.segment_s))
+    if replaced:
+        counts["older_labels_or_of_other_segments"] = replaced
+    return dict(counts | lengths if len(lengths) > 1 else counts)
+
+
+def _judged(
+    store: Store, options: Options, grid: LatentGrid
+) -> Iterator[tuple[Preference, tuple[Candidate, Candidate] | None, Term | str]]:
+    """Each label, the takes it compares, and its term or why there is none."""
+    candidates = _candidates(store, options, grid)
+    for preference in labels_to_train_on(store, options.judge, options.dimension, segment_s=options.segment_s):
+        pair = _pair(preference, candidates, options)
+        if pair is None:
+            yield preference, None, "of_other_takes"
+        elif reason := next(filter(None, (misfit(take, preference, grid) for take in pair)), ""):
+            yield preference, pair, reason
+        else:
+            yield preference, pair, _term_or_reason(preference.labels, preference.segment_s, grid, options)
 
 
 def _candidates(store: Store, options: Options, grid: LatentGrid) -> dict[str, Candidate]:

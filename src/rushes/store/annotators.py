@@ -6,7 +6,9 @@ signed `human:NAME#again`; they are never trained on.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import Literal
 
 from rushes.records import Preference, stable_hash
 from rushes.store.database import Store
@@ -16,31 +18,59 @@ AGAIN = "#again"
 HUMAN = "human"  # judge of what several people said together, and metric of their scores
 
 
+SegmentChoice = float | Literal["newest", "whole"]
+"""Which labels of a pair are read where a judge labelled it more than once: the newest, those of whole clips alone, or
+those of segments of so many seconds alone."""
+
+
 def labels_to_train_on(
-    store: Store, judge: str = "", dimension: str = "overall", without: str = ""
+    store: Store,
+    judge: str = "",
+    dimension: str = "overall",
+    without: str = "",
+    segment_s: SegmentChoice = "newest",
 ) -> tuple[Preference, ...]:
     """Labels of a dimension by one judge, or by all: one preference per pair and judge, and all people are one judge.
 
-    `judge` "human" takes the people alone, "human:NAME" one of them as that person labelled; `without` leaves one out.
+    Args:
+        store: holds the labels.
+        judge: "human" takes the people alone, "human:NAME" one of them as that person labelled; "" = all.
+        dimension: the question.
+        without: a judge that is left out.
+        segment_s: which of a judge's labels of one pair; the newest of these counts.
     """
-    rows = (
-        p
-        for p in store.preferences()
-        if p.dimension == dimension and not p.judge.endswith(AGAIN) and p.judge != without
-    )
+    rows = newest(labels_of(store, judge, dimension, without), segment_s)
     if judge.startswith(ANNOTATOR):
-        return tuple(p for p in rows if p.judge == judge)
+        return rows
     people: dict[tuple[str, str, float | None], list[Preference]] = {}
     others = []
     for row in rows:
         if row.judge.startswith(ANNOTATOR):
             low, high = sorted((row.left, row.right))
             people.setdefault((low, high, row.segment_s), []).append(row)
-        elif judge in ("", row.judge):
+        else:
             others.append(row)
-    if judge not in ("", HUMAN):
-        return tuple(others)
     return (*others, *(merged(rows) for rows in people.values()))
+
+
+def labels_of(store: Store, judge: str = "", dimension: str = "overall", without: str = "") -> tuple[Preference, ...]:
+    """All labels that `labels_to_train_on` chooses from, as they were given."""
+    return tuple(
+        row
+        for row in store.preferences()
+        if row.dimension == dimension
+        and not row.judge.endswith(AGAIN)
+        and row.judge != without
+        and (judge in ("", row.judge) or (judge == HUMAN and row.judge.startswith(ANNOTATOR)))
+    )
+
+
+def newest(rows: Iterable[Preference], segment_s: SegmentChoice = "newest") -> tuple[Preference, ...]:
+    """Of each judge and pair the last label: who labels a pair again, in finer segments or otherwise, replaces."""
+    wanted = None if isinstance(segment_s, str) else segment_s
+    chosen = [row for row in rows if segment_s == "newest" or row.segment_s == wanted]
+    last = {(row.judge, frozenset((row.left, row.right))): row.id for row in chosen}
+    return tuple(row for row in chosen if last[row.judge, frozenset((row.left, row.right))] == row.id)
 
 
 def merged(rows: list[Preference]) -> Preference:

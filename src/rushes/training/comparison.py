@@ -64,6 +64,11 @@ class LatentGrid:
     clean: bool = True  # a given first frame is latent frame 0, which is then not scored
     lead: int = 0  # copies of latent frame 0 that stand in front, among `frames`
 
+    @property
+    def pixel_frames(self) -> int:
+        """Frames of a clip."""
+        return 1 + (self.frames - self.lead - 1) * self.temporal_ratio
+
     def labels(self, labels: tuple[int, ...], segment_s: float | None = None) -> tuple[int, ...]:
         """Segment labels -> one per latent frame, with the given first frame left out (0)."""
         own = self.frames - self.lead

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from rushes.records import Candidate, CandidateKind, Clip
+from rushes.objectives.segments import speaks_of_part
+from rushes.records import Candidate, CandidateKind, Clip, Preference
 from rushes.store.database import Store
 from rushes.training.comparison import Comparison, LatentGrid, View
+
+_ROUNDING = 0.01  # of a frame: containers round their times
 
 
 def training_clips(store: Store) -> tuple[Clip, ...]:
@@ -57,6 +60,20 @@ def gaps(store: Store, grid: LatentGrid) -> tuple[Candidate, ...]:
 def labelled_takes(store: Store, grid: LatentGrid, kind: CandidateKind) -> tuple[Candidate, ...]:
     """As `takes`, with those of older settings: a label is of two takes that were made alike, whenever it was."""
     return (*_own(store, grid, kind), *store.candidates(split="train", kind="imported"))
+
+
+def misfit(candidate: Candidate, preference: Preference, grid: LatentGrid) -> str:
+    """Why a label does not hold for what is trained on of an imported clip; "" where it does.
+
+    A take of the model's own is as long as its clips. The import looks at it too, but settings change.
+    """
+    if candidate.kind != "imported":
+        return ""
+    if candidate.frames / candidate.fps * grid.fps <= grid.pixel_frames - 1 + _ROUNDING:
+        return "too_short"
+    whole = preference.segment_s is None
+    longer = speaks_of_part(candidate.frames / candidate.fps, grid.pixel_frames / grid.fps)
+    return "longer_than_trained_on" if whole and longer else ""
 
 
 def takes_account(store: Store, grid: LatentGrid, comparisons: Sequence[Comparison]) -> dict[str, int]:

@@ -1,0 +1,410 @@
+"""Labelled pairs out of another program's file into the store, held to what will be trained on.
+
+Each video is probed, and kept as a candidate of kind "imported"; pairs of one prompt form a group. A label speaks of
+the clip that was judged: where the model is given a part of it, the pair is left out, or cut to a window
+that the user names. The same pair twice counts once, and who contradicts themselves is left out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
+
+import numpy as np
+
+from rushes.arrays import Frames
+from rushes.files import write_json
+from rushes.footage.preflight import Checked, PreflightOptions
+from rushes.footage.preflight_costs import Loss, loss
+from rushes.footage.probe_cache import ProbeCache, VideoFacts
+from rushes.formats.answers import LABELS, Meaning, MeaningTable
+from rushes.formats.label_studio import labelstudio
+from rushes.formats.layouts import SourceVideo
+from rushes.formats.preferences import (
+    ForeignPair,
+    ForeignPairs,
+    Form,
+    UnusableEntry,
+    printable,
+    read_rows,
+    trl,
+    videodpo,
+    videoreward,
+)
+from rushes.media.cut import Span, cut_pieces
+from rushes.media.read import read_video
+from rushes.objectives.segments import speaks_of_part
+from rushes.records import INLINE, Candidate, Preference, Split, stable_hash
+from rushes.store.database import Store
+
+Window = Literal["first", "last", "best-motion"]
+FILE = "pairs.json"  # what becomes of each entry, in the project's folder
+EQUAL_LEVELS = 2.0  # root mean square difference, of 255, below which frames differ by compression alone
+_MOTION_PX = 32  # side of the pictures that motion is looked for in
+Tick = Callable[[], None]
+
+
+def read_pairs(path: Path, form: Form, left: str = "", answers: Sequence[str] = ()) -> ForeignPairs:
+    """All pairs of a file; paths of videos are relative to its folder.
+
+    Args:
+        path: the file.
+        form: what wrote it.
+        left: key of the left video, where the form leaves that open (Label Studio).
+        answers: meanings of answers, as "Left is worse=right".
+
+    Raises:
+        ValueError: the file is not of this form, no entry of it can be used, or answers whose meaning nothing says.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; name the file that holds the preferences")
+    if left and form != "labelstudio":
+        raise ValueError(f"--left {left}: {form} says itself which side is left; leave it out")
+    pairs = ForeignPairs(path, MeaningTable(answers))
+    if form == "labelstudio":
+        read = labelstudio(path, pairs, left)
+    else:
+        read = {"videoreward": videoreward, "videodpo": videodpo, "trl": trl}[form](path, pairs)
+    read_rows(path, pairs, read)
+    pairs.meanings.check(path)
+    pairs.refuse_if_empty()
+    return pairs
+
+
+@dataclass(frozen=True)
+class PairsImported:
+    """Labelled pairs out of another program's file; `entries` are `pairs` and what is left out."""
+
+    entries: int  # of the file: rows, or annotations
+    pairs: int  # that are in the project now, or would be
+    videos: int  # of those pairs
+    labels: int  # of those pairs, a label for each question
+    unjudged: int  # of the labels
+    winners: Mapping[str, int]  # pairs that each side won, by the name the file gives it, `tie` and `unjudged`
+    new_rows: int  # 0 in a dry run
+    replaced: int  # labels that another file gave otherwise before
+    trimmed: int  # videos that are longer than the clips trained on
+    cropped: int  # videos that lose some of the picture
+    left_out: Mapping[str, int] = field(default_factory=dict, metadata=INLINE)  # `left out, REASON`: entries
+
+
+@dataclass(frozen=True)
+class _Side:
+    """A video of a pair as it goes into the store."""
+
+    path: Path
+    facts: VideoFacts
+
+
+@dataclass(frozen=True)
+class _Pair:
+    pair: ForeignPair
+    left: _Side
+    right: _Side
+
+    @property
+    def who_and_what(self) -> tuple[str, str, frozenset[str]]:
+        return self.pair.judge, self.pair.prompt, frozenset((self.left.facts.media, self.right.facts.media))
+
+    def meaning_for(self, first: str) -> dict[str, Meaning]:
+        """The answers, with the sides exchanged unless the content `first` is on the left."""
+        if self.left.facts.media == first:
+            return dict(self.pair.answers)
+        other: Mapping[Meaning, Meaning] = {"left": "right", "right": "left"}
+        return {question: other.get(meaning, meaning) for question, meaning in self.pair.answers.items()}
+
+
+def import_pairs(
+    store: Store,
+    pairs: ForeignPairs,
+    ask: PreflightOptions,
+    *,
+    split: Split = "train",
+    window: Window | None = None,
+    dry_run: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+    tick: Tick = lambda: None,
+) -> PairsImported:
+    """Videos, candidates and preferences into the store; run again, nothing is added twice.
+
+    Args:
+        store: of the project.
+        pairs: as `read_pairs` gives them; what is left out here is counted there.
+        ask: how long and large clips are that will be trained on.
+        split: of the candidates.
+        window: the part of longer clips that the label is taken to speak of; None = they are left out.
+        dry_run: say what would be stored, and store nothing.
+        say: takes each line of the summary, before anything is stored.
+        tick: called for each pair.
+
+    Raises:
+        ValueError: no pair can be used, with the reasons.
+    """
+    with ProbeCache(store.project) as facts, TemporaryDirectory(dir=store.project, prefix=".pairs-") as scratch:
+        fitted = []
+        for number, pair in enumerate(pairs.pairs):
+            try:
+                fitted.append(_fitted(pair, facts, ask, window, Path(scratch) / str(number)))
+            except UnusableEntry as error:
+                pairs.leave_out(error, pair.place)
+            tick()
+        usable = list(_without_contradictions(fitted, pairs))
+        _write_rows(store.project / FILE, pairs, usable, ask)
+        pairs.pairs = [each.pair for each in usable]
+        pairs.refuse_if_empty()
+        candidates, preferences, replaced = _rows(store, usable, split)
+        result = _result(pairs, usable, candidates, preferences, replaced, ask)
+        for line in summary_lines(pairs, usable, result):
+            say(printable(line))
+        if dry_run:
+            return result
+        for side in {side.facts.media: side for each in usable for side in (each.left, each.right)}.values():
+            store.put_media(side.path)
+        return replace(result, new_rows=store.add([*candidates.values(), *preferences]))
+
+
+def _fitted(pair: ForeignPair, cache: ProbeCache, ask: PreflightOptions, window: Window | None, folder: Path) -> _Pair:
+    """A pair whose videos are as long as what will be trained on."""
+    if not pair.prompt.strip() and not ask.table.allow_empty_captions:
+        raise UnusableEntry("has no prompt", "name it prompt, or set footage.allow_empty_captions to true")
+    sides = [_Side(path, _facts(cache, path)) for path in (pair.left, pair.right)]
+    for side in sides:
+        have = ask.length.available(side.facts.frames, side.facts.fps)
+        if have < ask.length.frames:
+            raise UnusableEntry(
+                f"too short for clips of {ask.length.frames} frames at {ask.length.fps:g} fps",
+                f"{side.path}: {side.facts.seconds:.2f} s; lower backbone.frames, or take longer clips",
+            )
+    longest = max(sides, key=lambda side: side.facts.seconds)
+    trimmed = speaks_of_part(longest.facts.seconds, ask.length.seconds)
+    if trimmed and window is None:
+        raise UnusableEntry(
+            f"longer than the {ask.length.seconds:.2f} s that are trained on, which the label does not speak of alone",
+            f"{longest.path}: {longest.facts.seconds:.2f} s; name the part that it holds for with --window (first, "
+            "last or best-motion), or raise backbone.frames",
+        )
+    if sides[0].facts.media == sides[1].facts.media:
+        raise UnusableEntry("both sides are the same video", f"{pair.left.name} and {pair.right.name}")
+    if trimmed and window:
+        folder.mkdir()
+        sides = [
+            _cut(side, span, cache, ask, folder / f"{name}.mp4")
+            for name, side, span in zip(("left", "right"), sides, _spans(sides, ask, window), strict=True)
+        ]
+    if _equal(sides[0], sides[1], ask):
+        raise UnusableEntry(
+            f"both sides are equal in the {ask.length.seconds:.2f} s that are trained on",
+            f"{pair.left.name} and {pair.right.name}",
+        )
+    return _Pair(pair, sides[0], sides[1])
+
+
+def _facts(cache: ProbeCache, path: Path) -> VideoFacts:
+    facts = cache.of(SourceVideo(path, "", str(path)))
+    if facts.problem:
+        raise UnusableEntry(f"a video cannot be used ({facts.reason})", f"{path}: {facts.problem}")
+    return facts
+
+
+def _spans(sides: Sequence[_Side], ask: PreflightOptions, window: Window) -> list[Span]:
+    """The window of each side, in seconds; that of most motion is one for both, as they are seen together."""
+    length = ask.length.seconds
+    ends = [side.facts.seconds for side in sides]
+    if window == "last":
+        return [(max(0.0, end - length), end) for end in ends]
+    start = 0.0
+    if window == "best-motion":
+        moving = [_motion(side.path, ask) for side in sides]
+        shortest = min(map(len, moving))
+        sums = np.cumsum([0.0, *(moving[0][:shortest] + moving[1][:shortest])])
+        starts = sums[ask.length.frames :] - sums[: -ask.length.frames]
+        start = int(starts.argmax()) / ask.length.fps if len(starts) else 0.0
+    return [(start, min(start + length, end)) for end in ends]
+
+
+def _motion(path: Path, ask: PreflightOptions) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Mean change of each frame from the one before, at the model's rate; of the first 0."""
+    frames = read_video(path, fps=ask.length.fps, size_px=(_MOTION_PX, _MOTION_PX), fit="stretch").frames_FHWC
+    change = np.abs(np.diff(frames.astype(np.float32), axis=0)).mean((1, 2, 3))
+    return np.concatenate([[0.0], change]).astype(np.float64)
+
+
+def _cut(side: _Side, span: Span, cache: ProbeCache, ask: PreflightOptions, target: Path) -> _Side:
+    for _, path in cut_pieces(side.path, [span], ask.table.cut_crf, target.parent):
+        path.rename(target)  # it is deleted when the next is asked for
+    return _Side(target, _facts(cache, target))
+
+
+def _equal(left: _Side, right: _Side, ask: PreflightOptions) -> bool:
+    """Whether the model would be given the same twice: three frames are looked at, and all where these are equal."""
+    count, fps = ask.length.frames, ask.length.fps
+
+    def frames(side: _Side, start: int, number: int) -> Frames:
+        size = (ask.height_px, ask.width_px)
+        return read_video(
+            side.path, fps=fps, start_s=start / fps, frames=number, size_px=size, fit=ask.table.fit
+        ).frames_FHWC
+
+    return all(
+        _same_levels(frames(left, start, number), frames(right, start, number))
+        for start, number in ((0, 1), (count // 2, 1), (count - 1, 1), (0, count))
+    )
+
+
+def _same_levels(left_FHWC: Frames, right_FHWC: Frames) -> bool:
+    difference = left_FHWC.astype(np.float32) - right_FHWC
+    return float(np.sqrt(np.square(difference).mean((1, 2, 3))).max()) < EQUAL_LEVELS
+
+
+def _without_contradictions(fitted: Sequence[_Pair], pairs: ForeignPairs) -> Iterator[_Pair]:
+    """Each pair of a judge once; none of those of which one question has two answers."""
+    alike = defaultdict[object, list[_Pair]](list)
+    earlier = []  # of each pair, how many of its group come before it
+    for each in fitted:
+        earlier.append(len(alike[each.who_and_what]))
+        alike[each.who_and_what].append(each)
+    for each, count in zip(fitted, earlier, strict=True):
+        group = alike[each.who_and_what]
+        first = group[0].left.facts.media
+        given = defaultdict[str, set[Meaning]](set)
+        for other in group:
+            for question, meaning in other.meaning_for(first).items():
+                given[question].add(meaning)
+        if any(len(meanings) > 1 for meanings in given.values()):
+            places = ", ".join(other.pair.place for other in group[:4])
+            pairs.leave_out(UnusableEntry("contradicts another entry of the same pair", places), each.pair.place)
+        elif any(other.meaning_for(first) == each.meaning_for(first) for other in group[:count]):
+            pairs.leave_out(UnusableEntry("the same pair and label again", group[0].pair.place), each.pair.place)
+        else:
+            yield each
+
+
+def _rows(store: Store, usable: Sequence[_Pair], split: Split) -> tuple[dict[str, Candidate], list[Preference], int]:
+    """Candidates by id, preferences, and how many of these replace a stored one of the same judge and pair."""
+    stored = {
+        (row.judge, row.dimension, frozenset((row.left, row.right))): row
+        for row in store.preferences()
+        if row.segment_s is None
+    }
+    candidates: dict[str, Candidate] = {}
+    preferences, replaced = [], 0
+    for each in usable:
+        sides = zip((each.left, each.right), each.pair.systems, strict=True)
+        left, right = (_candidate(side.facts, each.pair.prompt, system, split) for side, system in sides)
+        candidates |= {left.id: left, right.id: right}
+        for question, meaning in each.pair.answers.items():
+            before = stored.get((each.pair.judge, question, frozenset((left.id, right.id))))
+            row = _preference(each.pair.judge, left.id, right.id, question, meaning, before)
+            replaced += bool(row.supersedes and row is not before)
+            preferences.append(row)
+    return candidates, preferences, replaced
+
+
+def _preference(
+    judge: str, left: str, right: str, question: str, meaning: Meaning, before: Preference | None
+) -> Preference:
+    """The label's row: the stored one where it says the same, else one that replaces it."""
+    label = LABELS[meaning]
+    unjudged = (0,) if meaning == "unjudged" else ()
+    if before is not None:
+        same_way = label if before.left == left else -label
+        if before.labels == (same_way,) and before.unjudged == unjudged:
+            return before
+    identity = ["imported", judge, left, right, question, "unjudged" if unjudged else label]
+    return Preference(
+        id=stable_hash([*identity, before.id] if before else identity),
+        left=left,
+        right=right,
+        labels=(label,),
+        judge=judge,
+        dimension=question,
+        supersedes=before.id if before else "",
+        unjudged=unjudged,
+    )
+
+
+def _candidate(facts: VideoFacts, prompt: str, system: str, split: Split) -> Candidate:
+    return Candidate(
+        id=stable_hash(["imported pair", facts.media, prompt, system]),
+        media=facts.media,
+        caption=prompt,
+        kind="imported",
+        group=stable_hash(["prompt", prompt]),
+        clip_id="",
+        system=system,
+        made_by="",
+        seed=0,
+        **facts.shape,
+        split=split,
+    )
+
+
+def _result(
+    pairs: ForeignPairs,
+    usable: Sequence[_Pair],
+    candidates: Mapping[str, Candidate],
+    preferences: Sequence[Preference],
+    replaced: int,
+    ask: PreflightOptions,
+) -> PairsImported:
+    videos = {side.facts.media: side for each in usable for side in (each.left, each.right)}
+    losses = [_loss(side, ask) for side in videos.values()]
+    return PairsImported(
+        entries=pairs.entries,
+        pairs=len(usable),
+        videos=len(videos),
+        labels=len(preferences),
+        unjudged=sum(bool(row.unjudged) for row in preferences),
+        winners=dict(Counter(map(_winner, (each.pair for each in usable))).most_common()),
+        new_rows=0,
+        replaced=replaced,
+        trimmed=sum(each.trimmed for each in losses),
+        cropped=sum(bool(each.share) for each in losses),
+        left_out={f"left out, {why}": count for why, count in pairs.left_out.items()},
+    )
+
+
+def _loss(side: _Side, ask: PreflightOptions) -> Loss:
+    return loss(Checked(SourceVideo(side.path, "", str(side.path)), side.facts, ""), ask)
+
+
+def _write_rows(path: Path, pairs: ForeignPairs, usable: Sequence[_Pair], ask: PreflightOptions) -> None:
+    """What becomes of each entry: why it is left out, or who won and what is lost of its videos."""
+    rows: list[dict[str, object]] = [{"entry": place, "left_out": words} for place, words in pairs.refused.items()]
+    for each in usable:
+        sides = {
+            name: {"file": str(file), "seconds": side.facts.seconds, **asdict(_loss(side, ask))}
+            for name, file, side in (("left", each.pair.left, each.left), ("right", each.pair.right, each.right))
+        }
+        rows.append({"entry": each.pair.place, "answers": dict(each.pair.answers), **sides})
+    write_json(path, {"file": str(pairs.path), "rows": rows})
+
+
+def _winner(pair: ForeignPair) -> str:
+    """Name of the side that won the overall question, or else the first; `tie` and `unjudged` are themselves."""
+    meaning = pair.answers.get("overall", next(iter(pair.answers.values())))
+    return dict(zip(("left", "right"), pair.names, strict=True)).get(meaning, meaning)
+
+
+def summary_lines(pairs: ForeignPairs, usable: Sequence[_Pair], result: PairsImported) -> Iterator[str]:
+    """What a person can check against what they meant, and an example of it."""
+    for name, count in result.winners.items():
+        yield f"{name} {'won' if name not in ('tie', 'unjudged') else 'in'} {count} of {result.pairs} pairs"
+    first = next((each.pair for each in usable if _winner(each.pair) in each.pair.names), usable[0].pair)
+    yield (
+        f"example: {first.place}: left = {first.left.name}, right = {first.right.name} (sides: {first.why}), "
+        f"{_winner(first)}{' won' if _winner(first) in first.names else ''}"
+    )
+    if answers := ", ".join(pairs.meanings.lines()):
+        yield f"answers: {answers}"
+    for reason, example in pairs.examples.items():
+        yield f"left out, {pairs.left_out[reason]}: {example}"
+    for what, count in (("trimmed", result.trimmed), ("cropped", result.cropped)):
+        if count:
+            yield f"{what}: {count} videos; {FILE} in the project says which"
+    for kind, count in pairs.passed_over.items():
+        yield f"passed over: {count} results of kind {kind}"

@@ -1,0 +1,149 @@
+"""What answers of other programs mean: one table of words, and the names that say which of two sides is left.
+
+Nothing is guessed: an answer that negates ("left is worse"), that names both sides or that the table lacks has no
+meaning until the user gives it, and two names say their sides by words of one pair (left and right, a and b) alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import permutations
+from typing import Literal
+
+Meaning = Literal["left", "right", "tie", "unjudged"]
+LABELS: Mapping[Meaning, int] = {"left": 1, "right": -1, "tie": 0, "unjudged": 0}
+
+SIDES = (
+    ("left", "right"),
+    ("a", "b"),
+    ("1", "2"),
+    ("0", "1"),
+    ("first", "second"),
+    ("chosen", "rejected"),
+    ("winner", "loser"),
+)
+_SPOKEN = (("left", "right"), ("a", "b"), ("1", "2"), ("first", "second"))  # words of SIDES that answers use
+_FORMS = ("{}", "{} better", "{} is better", "{} is much better", "{} is slightly better", "{} wins", "{} is preferred")
+_THINGS = ("video {}", "clip {}", "option {}", "{} video", "{} clip", "{}")
+_TIES = (
+    *("same", "the same", "about the same", "tie", "tied", "equal", "equally good", "equally bad", "both", "neither"),
+    *("both good", "both bad", "both are good", "both are bad", "both are equal", "they are equal", "draw", "similar"),
+    *("no difference", "no preference"),
+)
+_UNJUDGED = (
+    *("can't tell", "cannot tell", "cant tell", "can't say", "cannot say", "can't decide", "cannot decide"),
+    *("don't know", "do not know", "i don't know", "unsure", "not sure", "unclear", "undecided", "unable to judge"),
+    *("skip", "skipped", "n a", "na", "unjudged"),
+)
+# Letters, digits and what joins words: other signs (>, =, !) may turn an answer round.
+_PLAIN = re.compile(r"[\w']+(?:[ \t/._-]+[\w']+)*\.?")
+
+
+def _table() -> dict[str, Meaning]:
+    words: dict[str, Meaning] = {
+        form.format(thing.format(word)): meaning
+        for pair in _SPOKEN
+        for word, meaning in zip(pair, LABELS, strict=False)
+        for thing in _THINGS
+        for form in _FORMS
+    }
+    return words | dict.fromkeys(_TIES, "tie") | dict.fromkeys(_UNJUDGED, "unjudged")
+
+
+_TABLE = _table()
+
+
+class MeaningTable:
+    """The meaning of each answer of a file, and how often it was given."""
+
+    def __init__(self, given: Sequence[str] = ()) -> None:
+        """`given`: the user's own meanings, as "Left is worse=right"; they come before the table's.
+
+        Raises:
+            ValueError: a text without "=" or with another meaning than left, right, tie or unjudged.
+        """
+        self.counts: Counter[tuple[str, Meaning]] = Counter()
+        self.unknown: dict[str, list[str]] = {}  # answer -> the places that have it
+        self._given: dict[str, Meaning] = {}
+        for text in given:
+            answer, sign, word = text.rpartition("=")
+            meaning = next((each for each in LABELS if each == word.strip().lower()), None)
+            if not sign or not answer.strip() or meaning is None:
+                raise ValueError(
+                    f'--answers {text!r}: write an answer and what it means, such as "Left is worse=right"; it may '
+                    f"mean {', '.join(LABELS)}"
+                )
+            self._given[answer.strip().casefold()] = meaning
+
+    def meaning(
+        self, answer: str, place: str, names: tuple[str, str] = ("", ""), by_form: Meaning | None = None
+    ) -> Meaning | None:
+        """What an answer means, None where nothing says it; both are counted.
+
+        Args:
+            answer: as the person or program gave it.
+            place: where it stands.
+            names: what the file calls the left and the right side; a side's own name means that side.
+            by_form: what the form of the file says, which comes before the table.
+        """
+        exact = answer.strip().casefold()
+        meaning = self._given.get(exact) or by_form or _meaning(exact, names)
+        if meaning is None:
+            self.unknown.setdefault(answer.strip(), []).append(place)
+        else:
+            self.counts[answer.strip(), meaning] += 1
+        return meaning
+
+    def check(self, path: object) -> None:
+        """Raises ValueError with every answer that has no meaning, how often it stands there and what to do."""
+        if self.unknown:
+            words = (f"{word!r:.60} ({len(places)}, first at {places[0]})" for word, places in self.unknown.items())
+            example = next(iter(self.unknown)).replace('"', "")[:40]
+            raise ValueError(
+                f"{path}: {sum(map(len, self.unknown.values()))} answers have no meaning here: {', '.join(words)}; say "
+                f'what each means with --answers "{example}=right" (left, right, tie or unjudged)'
+            )
+
+    def lines(self) -> Iterator[str]:
+        """Each answer with its meaning and count."""
+        for (answer, meaning), count in sorted(self.counts.items(), key=lambda item: -item[1]):
+            yield f"{answer!r:.60} = {meaning} ({count})"
+
+
+def _meaning(exact: str, names: tuple[str, str]) -> Meaning | None:
+    by_table = _TABLE.get(_words(exact))
+    by_name: Meaning | None = None
+    if exact in (left := names[0].casefold(), right := names[1].casefold()) and left != right:
+        by_name = "left" if exact == left else "right"
+    own = [pair for pair in zip(tokens(names[0]), tokens(names[1]), strict=False) if pair[0] != pair[1]]
+    crossed = {"left": 1, "right": 0}.get(by_table or "")
+    if by_name and by_table and by_name != by_table:  # a video called "b" on the left
+        return None
+    if crossed is not None and any(pair[crossed] in _words(exact).split() for pair in own):  # "1" of video0 and video1
+        return None
+    return by_name or by_table
+
+
+def _words(text: str) -> str:
+    plain = text.replace("\u2019", "'")
+    return " ".join(re.findall(r"[\w']+", plain.replace("_", " "))) if _PLAIN.fullmatch(plain) else ""
+
+
+def tokens(name: str) -> tuple[str, ...]:
+    """The words and numbers of a name: video_a, videoA and "Video A" are all video and a."""
+    split = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+    return tuple(re.findall(r"[^\W\d_]+|\d+", split))
+
+
+def declared(names: Iterable[str]) -> list[tuple[str, str]]:
+    """All (left, right) of `names` that say so: equal but for one word, which is that of a pair of `SIDES`."""
+    return [
+        (left, right)
+        for left, right in permutations(names, 2)
+        if len(differing := [pair for pair in zip(tokens(left), tokens(right), strict=False) if pair[0] != pair[1]])
+        == 1
+        and len(tokens(left)) == len(tokens(right))
+        and differing[0] in SIDES
+    ]

@@ -1,0 +1,227 @@
+"""Label Studio's JSON export: pairs of videos with results of `pairwise`, `choices` or `rating`.
+
+Which video is left is said by `--left`, by a result's `to_name` (the first name of Pairwise's toName is left) where its
+names are those of the data, or by keys such as left and right, a and b, video1 and video2. Nothing else is believed: an
+order of the alphabet or of the file says nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from rushes.formats.answers import Meaning, declared, tokens
+from rushes.formats.preferences import ForeignPair, ForeignPairs, Read, UnusableEntry, local_video
+from rushes.store.annotators import ANNOTATOR
+
+_VIDEO = re.compile(
+    r"\.(mp4|mov|mkv|webm|avi|m4v|gif|mpe?g|m2v|ts|mts|m2ts|wmv|flv|3gp|vob|ogv|mxf|webp)$", re.IGNORECASE
+)
+_PROMPTS = ("prompt", "text", "caption")
+_OVERALL = ("pairwise", "pw", "choice", "preference", "rating", "stars", "score", "")
+_MIN = ("annotation_id", "annotator", "lead_time")  # columns that JSON-MIN adds to the data's
+
+
+def labelstudio(path: Path, pairs: ForeignPairs, left: str = "") -> Read:
+    """Tasks of an export, a pair for each person's newest annotation.
+
+    Args:
+        path: of the export; its videos lie relative to its folder.
+        pairs: counts what is left out; an annotation is an entry.
+        left: key of the data under which the left video stands; "" = the file says it.
+    """
+
+    def read(place: str, task: Mapping[str, Any]) -> Iterator[ForeignPair]:
+        data = task.get("data")
+        if not isinstance(data, dict):
+            _refuse_min(path, task)
+            raise UnusableEntry("has no data")
+        annotations = task.get("annotations")
+        if not isinstance(annotations, list) or not annotations:
+            raise UnusableEntry("has no annotation")
+        pairs.entries += len(annotations) - 1  # the task itself was counted
+        replaced = _replaced(annotations)
+        for at, annotation in enumerate(annotations):
+            where = place if len(annotations) == 1 else f"{place}, annotation {at + 1}"
+            try:
+                if at in replaced:
+                    raise UnusableEntry("replaced by the person's newer annotation")
+                yield _pair(path.parent, data, annotation, left, pairs, where)
+            except UnusableEntry as error:
+                pairs.leave_out(error, where)
+
+    return read
+
+
+def _refuse_min(path: Path, task: Mapping[str, Any]) -> None:
+    if any(column in task for column in _MIN):
+        raise ValueError(
+            f"{path}: Label Studio's JSON-MIN export, which leaves out what an answer refers to; export the project as "
+            "JSON instead"
+        )
+
+
+def _replaced(annotations: list[Any]) -> set[int]:
+    """Places of annotations that their person gave again later; who is not named replaces nothing."""
+    newest: dict[str, int] = {}
+    dated = [(str(a.get("updated_at") or a.get("created_at") or ""), at) for at, a in _answered(annotations)]
+    for _, at in sorted(dated):
+        if person := _person(annotations[at]):
+            newest[person] = at
+    return {at for at, annotation in _answered(annotations) if newest.get(_person(annotation), at) != at}
+
+
+def _answered(annotations: list[Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    for at, annotation in enumerate(annotations):
+        if isinstance(annotation, dict) and not annotation.get("was_cancelled") and annotation.get("result"):
+            yield at, annotation
+
+
+def _person(annotation: Mapping[str, Any]) -> str:
+    person = annotation.get("completed_by")
+    if isinstance(person, dict):
+        person = person.get("email") or person.get("id")
+    return "" if person is None else re.sub(r"\W", "-", str(person))
+
+
+def _pair(
+    folder: Path, data: Mapping[str, Any], annotation: Any, left: str, pairs: ForeignPairs, place: str
+) -> ForeignPair:
+    results = annotation.get("result") if isinstance(annotation, dict) else None
+    results = [r for r in results if _has_value(r)] if isinstance(results, list) else []
+    if not results or annotation.get("was_cancelled"):
+        raise UnusableEntry("cancelled or empty annotation")
+    videos = {name: text for name, text in data.items() if _is_video(folder, name, text)}
+    sides, why = _sides(list(videos), left, results)
+    answers = dict(_answers(results, sides, pairs, place))
+    if not answers:
+        raise UnusableEntry("cancelled or empty annotation")
+    prompt = next((data[name] for name in _PROMPTS if isinstance(data.get(name), str)), "")
+    files = [local_video(folder, _local(videos[name])) for name in sides]
+    return ForeignPair(
+        place, files[0], files[1], prompt=prompt, answers={q: meaning for q, meaning in answers.items() if meaning},
+        judge=f"{ANNOTATOR}labelstudio-{_person(annotation) or 'unknown'}", names=sides, why=why,
+    )  # fmt: skip
+
+
+def _has_value(result: object) -> bool:
+    return isinstance(result, dict) and isinstance(result.get("value"), dict)
+
+
+def _sides(keys: list[str], left: str, results: list[Mapping[str, Any]]) -> tuple[tuple[str, str], str]:
+    """The keys of the left and the right video, and what says so."""
+    if len(keys) < 2:
+        raise UnusableEntry("its data name fewer than two videos", f"{', '.join(keys) or 'none'}")
+    targets = [tuple(name.strip() for name in str(result.get("to_name")).split(",")) for result in results]
+    by_name = {target for target in targets if len(target) == 2 and set(target) <= set(keys)}
+    by_keys = declared(keys)
+    if left:
+        if left not in keys:
+            raise UnusableEntry(f"no video under the key {left!r}", f"its videos are {', '.join(keys)}")
+        pairs = {pair for pair in (*by_name, *by_keys) if left in pair} or {(left, key) for key in keys if key != left}
+        others = {key for pair in pairs for key in pair if key != left}
+        if len(others) == 1:
+            return (left, others.pop()), "--left"
+    elif len(by_name) == 1 and not any(pair[::-1] in by_name for pair in by_keys):
+        return by_name.pop(), "toName"
+    elif not by_name and len(by_keys) == 1:
+        return by_keys[0], "keys"
+    elif not by_name and len(keys) == 2 and (rated := _rated(results)) and rated <= set(keys):
+        return (min(keys), max(keys)), "each side has its own rating"
+    raise UnusableEntry(
+        "nothing says which video is left",
+        f"its videos are {', '.join(sorted(keys))}; name the left one with --left KEY",
+    )
+
+
+def _rated(results: list[Mapping[str, Any]]) -> set[str]:
+    """Names that ratings refer to; empty where an answer is no rating, so that a side must be known."""
+    if any(_choices(result) for result in results):
+        return set()
+    return {str(result.get("to_name")) for result in results if _rating(result) is not None}
+
+
+def _answers(
+    results: list[Mapping[str, Any]], sides: tuple[str, str], pairs: ForeignPairs, place: str
+) -> Iterator[tuple[str, Meaning | None]]:
+    """Question and meaning of each answer."""
+    choices: dict[str, set[str]] = {}
+    ratings: dict[str, dict[str, float]] = {}
+    for result in results:
+        name = str(result.get("from_name") or "")
+        if picked := _choices(result):
+            choices.setdefault(_question(tokens(name)), set()).update(picked)
+        elif (stars := _rating(result)) is not None:
+            side, question = _rated_side(name, str(result.get("to_name")), sides)
+            if ratings.setdefault(question, {}).setdefault(side, stars) != stars:
+                raise UnusableEntry(
+                    "two answers to one question", f"{name} is {ratings[question][side]:g} and {stars:g}"
+                )
+        else:
+            pairs.passed_over[str(result.get("type"))] += 1
+    for question, picks in choices.items():
+        if len(picks) > 1 or question in ratings:
+            raise UnusableEntry("two answers to one question", f"{question} is {' and '.join(sorted(picks))}")
+    for question, by_side in ratings.items():
+        if len(by_side) != 2:
+            raise UnusableEntry("a rating of one side only", f"{question} of {', '.join(by_side)}")
+        gap = by_side["left"] - by_side["right"]
+        meaning: Meaning = "left" if gap > 0 else "right" if gap < 0 else "tie"
+        yield question, pairs.meanings.meaning("higher rating" if gap else "equal ratings", place, by_form=meaning)
+    for question, (pick,) in choices.items():
+        yield question, pairs.meanings.meaning(pick, place, sides)
+
+
+def _choices(result: Mapping[str, Any]) -> list[str]:
+    value = result["value"]
+    picked = value.get("selected") or value.get("choices") or ()
+    return [str(pick) for pick in picked] if isinstance(picked, list | tuple) else [str(picked)]
+
+
+def _rating(result: Mapping[str, Any]) -> float | None:
+    value = result["value"].get("rating", result["value"].get("number"))
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if number else None
+
+
+def _rated_side(name: str, target: str, sides: tuple[str, str]) -> tuple[str, str]:
+    """Which side a rating is of, by what it refers to or else by its own name, and its question."""
+    words = tokens(name)
+    own = {side: tokens(key) for side, key in zip(("left", "right"), sides, strict=True)}
+    for side, key in zip(("left", "right"), sides, strict=True):
+        others = {word for word in words if word in ("left", "right") or word in own[side]}
+        if target == key:
+            return side, _question(tuple(word for word in words if word not in others))
+    named = [side for side in ("left", "right") if side in words or set(own[side]) <= set(words)]
+    if len(named) != 1:
+        raise UnusableEntry("nothing says which video a rating is of", f"{name} refers to {target}")
+    return named[0], _question(tuple(word for word in words if word != named[0] and word not in own[named[0]]))
+
+
+def _question(words: tuple[str, ...]) -> str:
+    name = "_".join(words)
+    return "overall" if name in _OVERALL else name
+
+
+def _is_video(folder: Path, name: str, text: object) -> bool:
+    """Whether a field names a video: by its suffix, or as there is such a file."""
+    if not isinstance(text, str) or name in _PROMPTS:
+        return False
+    path = _local(text)
+    try:
+        return bool(_VIDEO.search(path)) or ((folder / path).is_file() and "." in path)
+    except (OSError, ValueError):
+        return False
+
+
+def _local(text: str) -> str:
+    """The path in Label Studio's addresses, /data/local-files/?d=PATH and /data/upload/PATH; others as they are."""
+    parts = urlsplit(text) if "/data/" in text else None
+    if parts is None or not parts.path.startswith("/data/"):
+        return text
+    inner = parse_qs(parts.query).get("d")
+    return inner[0] if inner else unquote(parts.path.removeprefix("/data/")).lstrip("/")

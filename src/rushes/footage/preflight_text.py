@@ -9,7 +9,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from rushes.files import whole_file
-from rushes.footage.preflight import DUPLICATE, Checked, Preflight, PreflightOptions
+from rushes.footage.preflight import NO_FAILURE, Checked, Preflight, PreflightOptions
 from rushes.footage.preflight_costs import LengthChoice, Loss, PreflightSummary, loss, record
 from rushes.records import plain
 
@@ -72,7 +72,7 @@ def write_review(project: Path, done: Preflight, ask: PreflightOptions, facts: o
 
 def table(done: Preflight, ask: PreflightOptions) -> list[str]:
     """A row for each clip, those that are refused first."""
-    ranked = (_some(done, rank) for rank in ((False, False), (False, True), (True, False)))
+    ranked = (_some(done, rank) for rank in ((False, False), (False, True), (True, True)))
     shown = list(chain.from_iterable(ranked))[:MOST_ROWS]
     head = (
         f"{'file':<{_NAME}}",
@@ -92,7 +92,7 @@ def table(done: Preflight, ask: PreflightOptions) -> list[str]:
 def _some(done: Preflight, rank: tuple[bool, bool]) -> Iterator[Checked]:
     """As many rows as are shown of those that are kept, and duplicates, or not."""
     return islice(
-        (checked for checked in done.checked if (checked.usable, checked.reason == DUPLICATE) == rank), MOST_ROWS
+        (checked for checked in done.checked if (checked.usable, checked.reason in NO_FAILURE) == rank), MOST_ROWS
     )
 
 
@@ -111,7 +111,7 @@ def _cells(checked: Checked, ask: PreflightOptions) -> Iterator[str]:
 
 
 def _state(checked: Checked) -> str:
-    return DUPLICATE if checked.reason == DUPLICATE else f"refused, {checked.reason}"
+    return checked.reason if checked.reason in NO_FAILURE else f"refused, {checked.reason}"
 
 
 def _fate(checked: Checked, ask: PreflightOptions, lost: Loss) -> Iterator[str]:
@@ -143,6 +143,9 @@ def summary_lines(result: PreflightSummary) -> list[str]:
     ]
     if result.duplicates:
         lines.append(f"{result.duplicates} duplicates stay out: the same video and caption is there already")
+    if result.alternatives:
+        lines.append(f"{result.alternatives} are further captions of videos that are there: each is one clip, trained "
+                     "on under all of its captions")  # fmt: skip
     if result.passed_over:
         lines.append(f"{result.passed_over} videos are named by no row and stay out")
     if result.refused:

@@ -16,6 +16,7 @@ from rushes.formats.layouts import VIDEO_SUFFIXES, Listing, Part, RefusedVideo, 
 from rushes.formats.spool import Spool
 
 TAR_SUFFIX = ".tar"
+ALTERNATIVES = "alternatives"  # in a sample's JSON: further captions of the same video
 CAPTION_NAMES = ("caption", "captions", "text", "prompt", "description")
 _CAPTION_SUFFIXES = {".txt", ".json"}
 _MOST_TEXT_BYTES = 2**20
@@ -29,6 +30,7 @@ class _Tar:
     path: Path
     videos: list[tuple[str, int, int]] = field(default_factory=list)  # name, first byte, bytes
     texts: dict[str, str] = field(default_factory=dict)  # key -> caption
+    alternatives: dict[str, list[str]] = field(default_factory=dict)  # key -> further captions
     refused: list[RefusedVideo] = field(default_factory=list)
 
     def refuse(self, name: str, reason: str, words: str) -> None:
@@ -68,7 +70,10 @@ def _samples(tar: _Tar) -> Iterator[SourceVideo]:
     for name, at, size in tar.videos:
         keys = _key(name), _first_key(name)
         caption = next((tar.texts[key] for key in keys if key in tar.texts), "")
-        yield SourceVideo(tar.path, caption, f"{tar.path}/{name}", part=Part(name, at, size))
+        more = next((tar.alternatives[key] for key in keys if key in tar.alternatives), [])
+        for text in (caption, *more):
+            where = f"{tar.path}/{name}"
+            yield SourceVideo(tar.path, text, where, part=Part(name, at, size), sample=f"{tar.path}/{keys[1]}")
 
 
 def _read_tar(path: Path, names: Sequence[str]) -> _Tar:
@@ -125,10 +130,9 @@ def _take(tar: _Tar, archive: tarfile.TarFile, member: tarfile.TarInfo, size: in
         tar.videos.append((member.name, member.offset_data, member.size))
     elif suffix in _CAPTION_SUFFIXES and member.offset_data + member.size <= size:
         key = _key(member.name)
-        if suffix == ".txt" or key not in tar.texts:
-            text = _text(tar, archive, member, names)
-            if text or suffix == ".txt":
-                tar.texts[key] = text
+        text = _text(tar, archive, member, names)
+        if suffix == ".txt" or (text and key not in tar.texts):
+            tar.texts[key] = text
 
 
 def _text(tar: _Tar, archive: tarfile.TarFile, member: tarfile.TarInfo, names: Sequence[str]) -> str:
@@ -142,9 +146,16 @@ def _text(tar: _Tar, archive: tarfile.TarFile, member: tarfile.TarInfo, names: S
         text = file.read().decode("utf-8-sig")
         value = json.loads(text) if member.name.lower().endswith(".json") else text
     except ValueError as error:
+        if _key(member.name) in tar.texts:  # its caption lies beside it
+            return ""
         tar.refuse(member.name, "bad caption", f"cannot be read ({error}); save it as UTF-8, a .json as one object")
         return ""
-    return caption_in(value, names) if isinstance(value, Mapping) else " ".join(str(value).split())
+    if not isinstance(value, Mapping):
+        return " ".join(str(value).split())
+    others = value.get(ALTERNATIVES)
+    if isinstance(others, list):
+        tar.alternatives[_key(member.name)] = [" ".join(text.split()) for text in others if isinstance(text, str)]
+    return caption_in(value, names)
 
 
 def caption_in(row: Mapping[str, object], names: Sequence[str]) -> str:

@@ -44,6 +44,7 @@ class SourceVideo:
     takes_system: str = ""  # the model that made the takes; "" = no takes
     part: Part | None = None  # where in `path`; None = all of it
     scenario: str = ""  # what it shows, in a word or two, where a table says so
+    sample: str = ""  # that it shares with other videos, such as a left and a right view; "" = none
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,13 @@
-"""What users of other tools reported about their footage: each input is made here, and goes through the command line."""
+"""What users of other tools reported about their footage: inputs are made here, and go through the command line."""
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import shutil
+import tarfile
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator
 from fractions import Fraction
@@ -108,33 +113,33 @@ def test_several_captions_of_a_video_are_one_clip(work: Work, tmp_path: Path) ->
 
 
 def test_a_transcode_is_on_the_side_of_its_original(work: Work, tmp_path: Path) -> None:
-    """M3D#67, its kind: a.mp4 and a.mov of one picture, of another size and codec, also where the second comes later."""
-    folder = captioned(tmp_path / "in", 8)
-    for k in range(8):
+    """M3D#67, its kind: a.mp4 and a.mov of one picture, of another size and codec; a copy that comes later."""
+    folder = captioned(tmp_path / "in", 5)
+    for k in range(5):
         large = np.stack([cv2.resize(frame, (96, 64)) for frame in texture(k)])
         encode(folder / f"v{k}.mov", large, "mpeg4")
         (folder / f"v{k}.txt").unlink()
     names = sorted(path.name for path in folder.iterdir())
     (folder / "captions.csv").write_text("file,caption\n" + "\n".join(f"{name},clip {name}" for name in names))
     work.start(folder, "footage.eval_fraction=0.4")
-    assert work.take()["clips"] == 16
+    assert work.take()["clips"] == 10
     together = defaultdict(set)
     for name, sides in work.sides().items():
         together[Path(name).stem] |= sides
-    assert len(together) == 8 and all(len(sides) == 1 for sides in together.values())
+    assert len(together) == 5 and all(len(sides) == 1 for sides in together.values())
     assert {"train"} in together.values()
-    later = encode(folder / "later.avi", texture(int(next(n[1] for n, s in together.items() if s == {"eval"}))), "mjpeg",
-                   pixels="yuvj420p")  # fmt: skip
+    held = next(int(name[1]) for name, sides in together.items() if sides == {"eval"})
+    later = encode(folder / "later.avi", texture(held), "mjpeg", pixels="yuvj420p")
     with (folder / "captions.csv").open("a") as file:
         file.write(f"\n{later.name},a late copy\n")
-    assert work.take()["clips"] == 17 and work.sides()["later.avi"] == {"eval"}
+    assert work.take()["clips"] == 11 and work.sides()["later.avi"] == {"eval"}
 
 
 # the set is what the last import says
 
 
 def test_a_corrected_caption_replaces_and_a_deleted_clip_is_gone(work: Work, tmp_path: Path) -> None:
-    """musubi-tuner#67, diffusion-pipe#497, sd-scripts#1759: two captions corrected, one file deleted, imported again."""
+    """musubi-tuner#67, diffusion-pipe#497, sd-scripts#1759: two captions corrected, one file deleted."""
     folder = captioned(tmp_path / "in", 6)
     work.start(folder, "footage.eval_fraction=0.34")
     work.take()
@@ -197,3 +202,101 @@ def test_clips_of_another_length_replace(work: Work, tmp_path: Path) -> None:
     taken = work.take("--set", "backbone.frames=9")
     assert (taken["clips"], taken["held_out"], taken["replaced"]) == (4, 1, 4)
     assert {clip.frames for clip in work.clips()} == {9}
+
+
+# nothing is passed over in silence
+
+
+def test_cameras_files_are_read_whatever_their_names(work: Work, tmp_path: Path) -> None:
+    """GooglePhotosTakeoutHelper#223, MediaElch#50, Player#232: names of cameras, of none, and of what is no video."""
+    folder = captioned(tmp_path / "in", 1)
+    files = {"a.MTS": ("libx264", "mpegts"), "b.m2ts": ("mpeg2video", "mpegts"), "c.wmv": ("wmv2", "asf"),
+             "d.flv": ("flv1", "flv"), "e.3gp": ("mpeg4", "mp4"), "f.vob": ("mpeg2video", "vob"),
+             "clip": ("libx264", "matroska"), "g.dat": ("mpeg2video", "mpegts"), "h.mxf": ("mpeg2video", "mxf"),
+             }  # fmt: skip
+    for seed, (name, (codec, form)) in enumerate(files.items(), start=10):
+        encode(folder / name, texture(seed), codec, form)
+        (folder / name).with_suffix(".txt").write_text(f"caption of {name}")
+    (folder / "manual.pdf").write_bytes(b"%PDF-1.7")
+    (folder / "sound.dat").write_bytes(b"OggS" + bytes(600))
+    (folder / "gone.txt").write_text("a caption of nothing")
+    work.start(folder, "footage.eval_fraction=0.2")
+    code, out, error = work.rushes("import", work.folder, "--json")
+    taken = json.loads(out)
+    assert (code, taken["clips"], taken["passed_over"]) == (0, 1 + len(files), 3), error
+    assert {clip.caption for clip in work.clips()} == {"caption 0", *(f"caption of {name}" for name in files)}
+    preflight = work.rushes("preflight", work.folder)[1]
+    for text in (error, preflight):
+        assert "passed over, neither video nor caption: 1 .dat, 1 .pdf" in text
+        assert f"captions without a video: 1 ({folder / 'gone.txt'})" in text
+
+
+def test_import_names_videos_without_a_row(work: Work, tmp_path: Path) -> None:
+    """video2dataset#117, its kind: a video that the table forgot was said by preflight alone."""
+    folder = tmp_path / "in"
+    for k in range(3):
+        encode(folder / f"v{k}.mp4", texture(k))
+    (folder / "metadata.csv").write_text("file_name,caption\nv0.mp4,zero\nv1.mp4,one\n")
+    work.start(folder, "footage.eval_fraction=0")
+    code, out, error = work.rushes("import", work.folder, "--json")
+    assert (code, json.loads(out)["clips"], json.loads(out)["passed_over"]) == (0, 2, 1)
+    assert f"videos that no row names: 1 ({folder / 'v2.mp4'})" in error
+
+
+def test_a_name_or_a_link_that_cannot_be_taken_costs_one_clip(work: Work, tmp_path: Path) -> None:
+    """Player#232, its kind: a name in Latin-1, a link that leads out, a broken one, and a linked folder."""
+    folder, outside = captioned(tmp_path / "in", 2), captioned(tmp_path / "outside", 1, first=5)
+    os.link(folder / "v0.mp4", os.path.join(os.fsencode(folder), b"caf\xe9.mp4"))
+    (folder / "out.mp4").symlink_to(outside / "v5.mp4")
+    (folder / "broken.mp4").symlink_to("nothing.mp4")
+    (folder / "films").symlink_to(outside)
+    work.start(folder, "footage.eval_fraction=0")
+    code, _, error = work.rushes("import", work.folder)
+    for name in (r"caf\xe9.mp4: its name is not Unicode", "out.mp4: a link", "broken.mp4: a link", "films: a link"):
+        assert code == 2 and f"{folder}/{name}" in error
+    taken = work.take("--set", "footage.on_refused=skip")
+    assert (taken["clips"], taken["refused"]) == (2, 4)
+
+
+def test_a_table_may_write_letters_apart(work: Work, tmp_path: Path) -> None:
+    """MediaElch#50, its kind: a table from Windows names the files that macOS named, or the other way round."""
+    folder = tmp_path / "in"
+    encode(folder / unicodedata.normalize("NFD", "été.mp4"), texture(1))
+    encode(folder / unicodedata.normalize("NFC", "élan.mp4"), texture(2))
+    rows = [f"{unicodedata.normalize('NFC', 'été.mp4')},summer", f"{unicodedata.normalize('NFD', 'élan.mp4')},an elk"]
+    for table, head in (("metadata.csv", "file_name,caption"), ("captions.csv", "file,caption")):
+        (folder / table).write_text("\n".join([head, *rows]))
+        work.folder = tmp_path / table
+        work.start(folder, "footage.eval_fraction=0")
+        assert work.take()["clips"] == 2
+        assert {clip.caption for clip in work.clips()} == {"summer", "an elk"}
+        (folder / table).unlink()
+
+
+def tar(path: Path, *members: tuple[str, bytes]) -> Path:
+    with tarfile.open(path, "w") as archive:
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return path
+
+
+def test_members_of_a_tar_are_read_refused_or_counted(work: Work, tmp_path: Path) -> None:
+    """webdataset, as in video2dataset#117: one key twice, two views of a sample, other suffixes, a compressed tar."""
+    folder = tmp_path / "in"
+    data = [encode(tmp_path / f"{k}.ts", texture(k)).read_bytes() for k in range(5)]
+    folder.mkdir()
+    tar(folder / "a.tar", ("0.left.mp4", data[0]), ("0.right.mp4", data[1]), ("0.txt", b"two views"),
+        ("1.MTS", data[2]), ("1.txt", b"a camera's"), ("1.MTS", data[3]), ("2.dat", data[4]), ("2.txt", b"no suffix"),
+        ("2.jpg", b"\xff\xd8"), ("9.txt", b"of nothing"))  # fmt: skip
+    work.start(folder, "footage.eval_fraction=0.5", "footage.on_refused=skip")
+    code, out, error = work.rushes("import", work.folder, "--json")
+    taken = json.loads(out)
+    assert (code, taken["clips"], taken["refused"], taken["passed_over"]) == (0, 4, 1, 2), error
+    assert "a.tar/1.MTS: the tar holds this name twice" in error
+    sides = work.sides()
+    assert sides["0.left.mp4"] == sides["0.right.mp4"] and len(sides) == 4
+    packed = shutil.copy(folder / "a.tar", tmp_path / "a.tar.gz")
+    code, _, error = work.rushes("import", work.folder, "--set", f"footage.path={packed}")
+    assert code == 2 and "a.tar.gz: a compressed tar; unpack it once with gunzip" in error

@@ -41,6 +41,7 @@ class Imported:
     duplicates: int | None = None  # files of one content, caption and first frame as another
     alternatives: int | None = None  # further captions of clips, which are captions of the same clips
     refused: int | None = None  # clips and other pieces of the footage that could not be used
+    passed_over: int | None = None  # files that are no footage, videos that no row names, captions without a video
     prompts: int | None = None  # held out, of footage.bench
     imported_of_systems: int | None = None  # takes of those prompts by other systems
     changes: SetChanges = field(default=SetChanges(), metadata=INLINE)
@@ -95,6 +96,7 @@ def import_reviewed(
         duplicates=done.duplicates or None,
         alternatives=done.alternatives or None,
         refused=done.failed or None,
+        passed_over=done.listing.left_over or None,
     )
 
 

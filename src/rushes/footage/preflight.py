@@ -109,7 +109,7 @@ class Preflight:
     takes: dict[Path, VideoFacts] = field(default_factory=dict)
     bench: dict[Path, VideoFacts] = field(default_factory=dict)
     fatal: list[str] = field(default_factory=list)  # what skipping cannot mend
-    passed_over: tuple[str, ...] = ()
+    listing: Listing = field(default_factory=lambda: Listing(()))
 
     def add(self, checked: Checked) -> None:
         """Add what was looked at next."""
@@ -144,7 +144,7 @@ def review(
 
     What was looked at before is not decoded again. Raises ValueError for settings of cutting that contradict.
     """
-    done = Preflight(refused=list(listing.refused), passed_over=listing.passed_over)
+    done = Preflight(refused=list(listing.refused), listing=listing)
     seen: dict[bytes, int] = {}  # id, or content -> the first that has it
     for item in listing.footage:
         checked = _again(_checked(facts, item, ask), seen, done)

@@ -88,7 +88,9 @@ class PreflightSummary:
     alternatives: int  # further captions of clips
     refused: int
     reasons: Mapping[str, int]  # refused files by reason
-    passed_over: int  # videos that no row of the table names
+    passed_over: int  # videos that no row names
+    others: Mapping[str, int]  # suffix -> files that are neither videos nor captions
+    captions_without_video: int
 
 
 def choices(
@@ -173,5 +175,7 @@ def summary(done: Preflight, ask: PreflightOptions) -> PreflightSummary:
         alternatives=done.alternatives,
         refused=done.failed + len(done.fatal),
         reasons=reasons(done),
-        passed_over=len(done.passed_over),
+        passed_over=len(done.listing.passed_over),
+        others=done.listing.others,
+        captions_without_video=len(done.listing.orphans),
     )

@@ -11,6 +11,8 @@ from pathlib import Path
 from rushes.files import whole_file
 from rushes.footage.preflight import NO_FAILURE, Checked, Preflight, PreflightOptions
 from rushes.footage.preflight_costs import LengthChoice, Loss, PreflightSummary, loss, record
+from rushes.formats.caption_files import shown
+from rushes.formats.layouts import Listing
 from rushes.records import plain
 
 FILE = "preflight.json"
@@ -66,7 +68,7 @@ def write_review(project: Path, done: Preflight, ask: PreflightOptions, facts: o
         file.write("\n ],\n")
         others = [[each.source, each.reason, each.words] for each in done.refused]
         file.write(f' "other_refused": {json.dumps(others, ensure_ascii=False)},\n')
-        file.write(f' "passed_over": {json.dumps(done.passed_over, ensure_ascii=False)}\n}}\n')
+        file.write(f' "passed_over": {json.dumps(done.listing.passed_over, ensure_ascii=False)}\n}}\n')
     return path
 
 
@@ -146,11 +148,22 @@ def summary_lines(result: PreflightSummary) -> list[str]:
     if result.alternatives:
         lines.append(f"{result.alternatives} are further captions of videos that are there: each is one clip, trained "
                      "on under all of its captions")  # fmt: skip
-    if result.passed_over:
-        lines.append(f"{result.passed_over} videos are named by no row and stay out")
     if result.refused:
         causes = ", ".join(f"{count} {reason}" for reason, count in result.reasons.items())
         lines.append(f"{result.refused} refused: {causes}" if causes else f"{result.refused} refused")
+    return lines
+
+
+def passed_over_lines(listing: Listing) -> list[str]:
+    """What lies in the footage and is not taken, though nothing is wrong with it."""
+    lines = []
+    if listing.others:
+        counts = sorted(listing.others.items(), key=lambda pair: (-pair[1], pair[0]))
+        lines.append("passed over, neither video nor caption: " + ", ".join(f"{n} {name}" for name, n in counts))
+    if names := listing.passed_over:
+        lines.append(f"passed over, videos that no row names: {len(names)} ({shown(names)})")
+    if names := listing.orphans:
+        lines.append(f"passed over, captions without a video: {len(names)} ({shown(names)}); name each as its video")
     return lines
 
 

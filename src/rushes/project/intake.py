@@ -86,6 +86,8 @@ def _import_files(project: OpenProject) -> tuple[Imported, set[str]]:
             raise ValueError(f"nothing was imported: of {len(done.checked)} clips none can be used; {_causes(done)}")
         for refused in done.failures():
             project.say(f"left out: {refused.source}: {refused.words}")
+        for line in preflight_text.passed_over_lines(done.listing):
+            project.say(line)
         with project.timed("import", done.clips) as tick:
             alike = partial(look_alikes, facts)
             taken = import_reviewed(project.store, facts, done, ask, lambda: tick(1), alike)
@@ -146,6 +148,7 @@ def preflight(project: OpenProject) -> tuple[PreflightResult, list[str]]:
 def _lines(done: Preflight, ask: PreflightOptions, result: PreflightResult) -> list[str]:
     each, size, clips = result.comparisons_per_clip, ask.length, result.summary.clips
     lines = [*preflight_text.table(done, ask), "", *preflight_text.summary_lines(result.summary)]
+    lines += preflight_text.passed_over_lines(done.listing)
     lines += [f"  {refused.source}: {refused.words}" for refused in done.refused[: preflight_text.MOST_ROWS]]
     lines += [f"  {line}" for line in done.fatal]
     lines += [

@@ -9,7 +9,6 @@ import shutil
 import tarfile
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -79,7 +78,7 @@ class Work:
 
     def sides(self) -> dict[str, set[str]]:
         """Sides of each file's clips, of all that were ever imported."""
-        sides = defaultdict(set)
+        sides = defaultdict[str, set[str]](set)
         with Store.open(self.folder) as store:
             for clip in store.clips(dropped=True):
                 sides[Path(clip.source).name].add(clip.split)
@@ -87,7 +86,7 @@ class Work:
 
 
 @pytest.fixture
-def work(rushes: Rushes, tmp_path: Path) -> Iterator[Work]:
+def work(rushes: Rushes, tmp_path: Path) -> Work:
     return Work(rushes, tmp_path / "project")
 
 
@@ -123,7 +122,7 @@ def test_a_transcode_is_on_the_side_of_its_original(work: Work, tmp_path: Path) 
     (folder / "captions.csv").write_text("file,caption\n" + "\n".join(f"{name},clip {name}" for name in names))
     work.start(folder, "footage.eval_fraction=0.4")
     assert work.take()["clips"] == 10
-    together = defaultdict(set)
+    together = defaultdict[str, set[str]](set)
     for name, sides in work.sides().items():
         together[Path(name).stem] |= sides
     assert len(together) == 5 and all(len(sides) == 1 for sides in together.values())

@@ -159,9 +159,11 @@ def _groups(
         for first, second in look_alikes(videos):
             shared.join(first, second)
     scene = _scenes(done, shared, imported)
-    starts = ((checked, [start for start, _ in checked.spans] or [None]) for checked in done.usable())
-    groups = {id: scene(checked.facts.media, start)
-              for checked, each in starts for id, start in zip(clip_ids(checked), each, strict=True)}  # fmt: skip
+    groups = {
+        id: scene(checked.facts.media, span[0] if span else None)
+        for checked in done.usable()
+        for id, span in zip(clip_ids(checked), checked.spans or (None,), strict=True)
+    }
     return groups, {clip.id: scene(_film(clip), (of_fragment(clip.source) or ("", None))[1]) for clip in imported}
 
 

@@ -60,10 +60,8 @@ def import_footage(project: OpenProject, *, add: bool = False) -> Imported:
     before = {clip.id for clip in store.stream(Clip)}
     imported, ids = _import_world(project) if project.settings.footage.kind == "world" else _import_files(project)
     changes = apply_changes(store, ids, before, add=add)
-    in_set = Counter(clip.split for clip in store.stream_set())
-    if in_set.total() == (imported.clips + (imported.prompts or 0)):
-        return replace(imported, changes=changes)
-    return replace(imported, clips=in_set.total(), held_out=in_set["eval"] or None, changes=changes)
+    sides = Counter(clip.split for clip in store.stream_set() if clip.frames > 1)  # a still is a prompt and no clip
+    return replace(imported, clips=sides.total(), held_out=sides["eval"] or None, changes=changes)
 
 
 def _import_world(project: OpenProject) -> tuple[Imported, set[str]]:

@@ -19,7 +19,7 @@ BASE = "base"  # the system of candidates by the model as it was before training
 
 Split = Literal["train", "eval"]
 CandidateKind = Literal["take", "guided", "gap", "imported", "probe"]
-CaptionKind = Literal["wrong", "dense", "evolved", "verdict", "scenario"]
+CaptionKind = Literal["wrong", "dense", "evolved", "verdict", "scenario", "alternatives"]
 
 
 def stable_hash(value: object, length: int = 24) -> str:
@@ -79,6 +79,7 @@ class Clip:
     first_frame: str = ""  # content hash of a still that replaces the clip's own first frame; "" = its own
     made_by: str = ""  # importer and version
     settings_hash: str = ""
+    film: str = ""  # content hash of the video that it was cut from; "" = it is a whole file
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,7 @@ class Score:
 class CaptionRow:
     """Another text for a clip than its own caption: one that is wrong where a take is, a denser one, one rewritten to
     show a phenomenon; or ("verdict") what a model that judged the clip said of it; or the name of its scenario, as the
-    footage's own table has it."""
+    footage's own table has it; or ("alternatives") what else the footage calls the clip, a caption a line."""
 
     id: str
     subject: str  # id of the clip

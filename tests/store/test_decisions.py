@@ -23,6 +23,9 @@ BY_BOB = (
     decision("2", "a", False, person=True, made_by="bob"),
     decision("3", "a", True, person=True, made_by="bob"),
 )
+GONE = decision("7", "a", False, made_by="import")
+BACK = decision("9", "a", True, made_by="import")
+BY_CY = decision("8", "a", True, person=True, made_by="cy")
 
 
 @pytest.mark.parametrize(
@@ -53,6 +56,14 @@ BY_BOB = (
             {"b": ""},
         ),
         ((BY_ADA, decision("2", "a", True), replace(BY_ADA, id="3", withdrawn=True, caption="?")), {"a": "", "b": ""}),
+        # what an import sets aside is out, whatever was said before or a program says later
+        ((*BY_BOB, GONE, decision("8", "a", True)), {"b": ""}),
+        # until it is back, as it was
+        ((decision("1", "a", True, caption="dense"), GONE, BACK), {"a": "dense", "b": ""}),
+        ((decision("1", "a", False), GONE, BACK), {"b": ""}),
+        # or a person keeps it
+        ((GONE, BY_CY), {"a": "", "b": ""}),
+        ((GONE, BY_CY, replace(BY_CY, id="9", withdrawn=True)), {"b": ""}),
     ],
 )
 def test_the_decision_that_counts(

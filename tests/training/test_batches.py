@@ -12,8 +12,8 @@ from rushes.backbones.tiny import TinyBackbone
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.terms import Term
 from rushes.store.latents import LatentStore, first_frame_key
-from rushes.training.batches import Batch, Draws, make_batch, schedule
-from rushes.training.comparison import Comparison
+from rushes.training.batches import Batch, Draws, make_batch, schedule, seen_caption
+from rushes.training.comparison import Comparison, hashed_comparisons, with_captions
 from rushes.training.gradients import backward, plain_errors
 from rushes.training.loop import Data
 
@@ -154,6 +154,25 @@ def test_captions_are_dropped_by_comparison_and_visit_and_draws_stay(tmp_path: P
     last = batch(0.3, chosen[-5:])  # whatever else is in the batch
     assert torch.equal(last.condition.text, some.condition.text[-10:])
     assert len({tuple(empty[2 * at : 2 * at + 24]) for at in range(0, 300, 12)}) > 20  # each visit anew
+
+
+def test_one_caption_of_several_is_drawn_at_each_visit(tmp_path: Path, data_in: DataIn) -> None:
+    data, model = data_in(tmp_path, pairs=2), TinyBackbone()
+    own = data.comparisons[0].views[0].caption
+    pair = [replace(comparison, group=str(at)) for at, comparison in enumerate(data.comparisons)]
+    several, single = with_captions(pair, {"0": ("a cat", "a swing")})
+    assert single == pair[1] and several.captions == (own, "a cat", "a swing")
+    assert {view.caption for view in several.every_view()} == {own, "a cat", "a swing"}
+    drawn = [seen_caption(several, several.views[0], visit, 0) for visit in range(300)]
+    assert all(80 <= drawn.count(caption) <= 120 for caption in several.captions)
+    assert drawn == [seen_caption(several, several.views[1], visit, 0) for visit in range(300)]  # all views alike
+    other = replace(several.views[0], caption="no caption of this clip")
+    assert {seen_caption(several, other, visit, 0) for visit in range(9)} == {other.caption}
+    chosen = [(several, drawn.index("a cat")), (single, 0)]
+    text = make_batch(chosen, data.latents, model, Draws(0, data.times)).condition.text
+    assert torch.equal(text[:2], model.condition(["a cat"] * 2).text)
+    assert torch.equal(text[2:], model.condition([view.caption for view in single.views]).text)
+    assert "captions" not in hashed_comparisons([single])[0] and "captions" in hashed_comparisons([several])[0]
 
 
 def test_a_missing_latent_is_named_with_its_remedy(tmp_path: Path, data_in: DataIn) -> None:

@@ -105,10 +105,13 @@ def import_(
     scores: Annotated[
         Path | None, Parameter(help="take people's scores from 0 to 10 from this JSON, JSONL or CSV file, nothing else")
     ] = None,
+    add: Annotated[
+        bool, Parameter(negative="", help="add to what earlier imports took, instead of replacing it")
+    ] = False,
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
-    """Take real clips into the project."""
+    """Take real clips into the project; clips of earlier imports that the footage no longer has are set aside."""
     settings = read_settings(project, overrides)
     if rows is not None and scores is not None:
         raise ValueError("--rows and --scores are two imports; run one after the other")
@@ -125,7 +128,7 @@ def import_(
     from rushes.project import stages
 
     with opened(project, settings) as work:
-        return tell(stages.import_footage(work), as_json)
+        return tell(stages.import_footage(work, add=add), as_json)
 
 
 @app.command

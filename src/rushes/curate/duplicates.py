@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rushes.arrays import Floats
+from rushes.arrays import Floats, Frames
 from rushes.config.curate import DuplicatesSettings
 from rushes.config.tables import Settings
 from rushes.curate.base import CurationEntry, CurationFinding, Dropped, Stage, Task
@@ -38,8 +38,14 @@ def measure(task: Task) -> CurationFinding:
     except MediaError as error:
         return CurationFinding(problem=str(error))
     height, width = frames[0].shape[:2]
-    prints = {name: tuple(fingerprint(frames, cropped)) for name, cropped in (("whole", 0.0), ("inner", INNER))}
-    return CurationFinding({"pixels": float(width * height), "bytes": float(task.path.stat().st_size)}, prints)
+    whole, inner = fingerprints(frames)
+    words = {"whole": tuple(whole), "inner": tuple(inner)}
+    return CurationFinding({"pixels": float(width * height), "bytes": float(task.path.stat().st_size)}, words)
+
+
+def fingerprints(frames: Sequence[Frames]) -> tuple[Floats, Floats]:
+    """[SIZE] each, of MOMENTS frames [H,W,3] uint8 RGB: of the whole picture, and without its rim."""
+    return fingerprint(frames), fingerprint(frames, INNER)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from rushes.judges.endpoint import EndpointError
 from rushes.progress import Bar
 from rushes.records import Clip, Decision, Row, now, stable_hash
 from rushes.store.database import Store
-from rushes.store.decisions import DecisionHistory
+from rushes.store.decisions import DecisionHistory, histories_of
 
 MADE_BY = "curate"
 _UNTOLD = {"width_px", "height_px", "pixels", "bytes", "seconds"}  # the clip itself says them
@@ -124,13 +124,13 @@ def run(
 
 
 def _states(store: Store) -> list[_State]:
-    histories: dict[str, DecisionHistory] = {}
-    for decision in store.stream(Decision):
-        histories.setdefault(decision.subject, DecisionHistory()).add(decision)
+    histories = histories_of(store.stream(Decision))
     scenarios = store.scenarios()
     states = []
     for clip in store.stream(Clip):
         history = histories.get(clip.id)
+        if history and history.aside:
+            continue
         person = history.person() if history else None
         caption = (person.caption if person else "") or clip.caption
         state = _State(

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rushes.formats.caption_files import natural, read_lines, read_text, shown
-from rushes.formats.layouts import VIDEO_SUFFIXES
+from rushes.formats.layouts import VIDEO_SUFFIXES, is_video
 from rushes.media.images import STILL_SUFFIXES
 from rushes.stats import Key
 
@@ -104,7 +104,7 @@ def _videos(system: str, folder: Path, names: Mapping[str, str], notes: list[str
         raise ValueError(f"{system}={folder}: no such folder; name a folder of videos for each system")
     paths_by_key: dict[Key, Path] = {}
     strange: list[str] = []
-    for path in sorted(_below(folder, VIDEO_SUFFIXES), key=natural):
+    for path in sorted(_below(folder, is_video), key=natural):
         name = path.relative_to(folder).with_suffix("").as_posix()
         key = _key(name, names)
         if key is None:
@@ -148,17 +148,18 @@ def _stills(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder of first frames; it holds images NAME.png")
     paths_by_name = {
-        path.relative_to(folder).with_suffix("").as_posix(): path for path in _below(folder, STILL_SUFFIXES)
+        path.relative_to(folder).with_suffix("").as_posix(): path
+        for path in _below(folder, lambda path: path.suffix.lower() in STILL_SUFFIXES)
     }
     if not paths_by_name:
         raise ValueError(f"{folder}: no images ({', '.join(sorted(STILL_SUFFIXES))}) to start from")
     return paths_by_name
 
 
-def _below(folder: Path, suffixes: Container[str]) -> Iterator[Path]:
+def _below(folder: Path, fits: Callable[[Path], bool]) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in suffixes and path.is_file() and not hidden:
+        if path.is_file() and not hidden and fits(path):
             yield path
 
 

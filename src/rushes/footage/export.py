@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rushes.files import whole_file
+from rushes.formats.archives import ALTERNATIVES
 from rushes.records import Clip
 from rushes.store.database import Store
 
@@ -94,15 +95,17 @@ def _write_folder(store: Store, out: Path, clips: Sequence[Clip]) -> SetExported
         if not (target.is_file() and target.stat().st_size == source.stat().st_size):
             with whole_file(target) as part:
                 shutil.copyfile(source, part)
-    scenarios = store.scenarios()
+    scenarios, alternatives = store.scenarios(), store.alternatives()
     rows = [
         {
             **_facts(clip),
+            "caption": caption,
             "file_name": names[clip.media],
             "first_frame": stills.get(clip.first_frame, ""),
             "scenario": scenarios.get(clip.id, ""),
         }
         for clip in clips
+        for caption in (clip.caption, *alternatives.get(clip.id, ()))
     ]
     with whole_file(out / TABLE) as part:
         pq.write_table(pa.Table.from_pylist(rows, _SCHEMA), part)
@@ -142,14 +145,16 @@ def _write_tars(store: Store, out: Path, clips: Sequence[Clip], shard_mb: float)
         )
     if shard_mb <= 0:
         raise ValueError(f"--shard-mb must be above 0, got {shard_mb:g}")
-    sizes = [sum(_padded(size) for _, size in _members(store, clip)) for clip in clips]
+    alternatives = store.alternatives()
+    members = [_members(store, clip, alternatives.get(clip.id, ())) for clip in clips]
+    sizes = [sum(_padded(size) for _, size in each) for each in members]
     parts = shards(sizes, max(1, round(shard_mb * 1e6) - _END))
     names = [f"shard-{number:06d}.tar" for number in range(len(parts))]
     _prepare(out, set(names))
     for name, part in zip(names, parts, strict=True):
         with whole_file(out / name) as path, tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
             for k in part:
-                _add(store, tar, clips[k])
+                _add(store, tar, clips[k], alternatives.get(clips[k].id, ()))
     return SetExported(len(clips), 0, shards=len(names))
 
 
@@ -158,23 +163,24 @@ def _padded(size: int) -> int:
     return _BLOCK + -(-size // _BLOCK) * _BLOCK
 
 
-def _texts(clip: Clip) -> Iterator[tuple[str, bytes]]:
+def _texts(clip: Clip, alternatives: Sequence[str]) -> Iterator[tuple[str, bytes]]:
     yield f"{clip.id}.txt", clip.caption.encode()
-    yield f"{clip.id}.json", json.dumps(_facts(clip), ensure_ascii=False).encode()
+    facts = _facts(clip) | ({ALTERNATIVES: alternatives} if alternatives else {})
+    yield f"{clip.id}.json", json.dumps(facts, ensure_ascii=False).encode()
 
 
-def _members(store: Store, clip: Clip) -> Iterator[tuple[str, int]]:
+def _members(store: Store, clip: Clip, alternatives: Sequence[str]) -> Iterator[tuple[str, int]]:
     """Names and sizes of what a clip's sample holds."""
     path = store.media_path(clip.media)
     yield f"{clip.id}{path.suffix}", path.stat().st_size
-    yield from ((name, len(data)) for name, data in _texts(clip))
+    yield from ((name, len(data)) for name, data in _texts(clip, alternatives))
 
 
-def _add(store: Store, tar: tarfile.TarFile, clip: Clip) -> None:
-    (name, size), *_ = _members(store, clip)
+def _add(store: Store, tar: tarfile.TarFile, clip: Clip, alternatives: Sequence[str]) -> None:
+    (name, size), *_ = _members(store, clip, alternatives)
     with store.media_path(clip.media).open("rb") as file:
         tar.addfile(_header(name, size), file)
-    for text, data in _texts(clip):
+    for text, data in _texts(clip, alternatives):
         tar.addfile(_header(text, len(data)), io.BytesIO(data))
 
 

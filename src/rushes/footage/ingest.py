@@ -2,27 +2,32 @@
 
 A clip is known by its content and caption, so footage that moved is not taken twice, and a clip never changes between
 training and evaluation. A piece of a longer video is known by the content of that video and its span, before it is cut.
+What shares content goes to one side: captions of one video, pieces of one film, copies of another size or codec.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rushes.config.settings_files import settings_hash
-from rushes.footage.preflight import Checked, Preflight, PreflightOptions, piece_id
+from rushes.footage.changes import SetChanges
+from rushes.footage.preflight import ALTERNATIVE, Checked, Preflight, PreflightOptions, clip_ids
 from rushes.footage.probe_cache import ProbeCache, VideoFacts
-from rushes.footage.split import held_out
+from rushes.footage.split import SharedContent, held_out
 from rushes.formats.layouts import Bench, SourceVideo
-from rushes.media.cut import Span, cut_pieces
+from rushes.media.cut import cut_pieces, fragment, of_fragment
 from rushes.media.images import read_image
 from rushes.media.read import probe
-from rushes.records import Candidate, CaptionRow, Clip, Row, Split, stable_hash
+from rushes.records import INLINE, Candidate, CaptionRow, Clip, Row, Split, stable_hash
 from rushes.store.database import Store
 
 Tick = Callable[[], None]
+Videos = Mapping[str, tuple[Path | SourceVideo, float]]
+LookAlikes = Callable[[Videos], Iterator[tuple[str, str]]]
+"""Content hash -> where a video is and its seconds, to pairs of those that show the same."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +39,12 @@ class Imported:
     takes: int | None = None  # that came with the footage
     takes_left_out: int | None = None  # takes of held-out clips, which nothing may be trained on
     duplicates: int | None = None  # files of one content, caption and first frame as another
+    alternatives: int | None = None  # further captions of clips, which are captions of the same clips
     refused: int | None = None  # clips and other pieces of the footage that could not be used
+    passed_over: int | None = None  # files that are no footage, videos that no row names, captions without a video
     prompts: int | None = None  # held out, of footage.bench
     imported_of_systems: int | None = None  # takes of those prompts by other systems
+    changes: SetChanges = field(default=SetChanges(), metadata=INLINE)
 
 
 @dataclass(frozen=True)
@@ -49,24 +57,29 @@ class _Taker:
 
 
 def import_reviewed(
-    store: Store, facts: ProbeCache, done: Preflight, ask: PreflightOptions, tick: Tick = lambda: None
+    store: Store,
+    facts: ProbeCache,
+    done: Preflight,
+    ask: PreflightOptions,
+    tick: Tick = lambda: None,
+    look_alikes: LookAlikes = lambda videos: iter(()),
 ) -> Imported:
     """Take what a review kept: clips, and takes that a model made of them; `tick` is called for each clip.
+
+    `look_alikes` says which videos are copies of each other though their bytes differ; it is asked where clips are
+    held out.
 
     Raises:
         ValueError: more clips are to be held out than there are new ones; a file that changed since it was reviewed.
     """
     table = ask.table
     taker = _Taker(store, facts, settings_hash(table), table.cut_crf, tick)
-    several = _several(done)
-    ids = {id: group for checked in done.usable() for id, group in _ids_and_groups(checked, several)}
-    out = held_out(store, ids, table.eval_fraction)
+    ids, stored = _groups(store, done, table.eval_fraction, look_alikes)
+    out = held_out(store, ids, table.eval_fraction, stored)
     takes = left_out = 0
     for checked in done.usable():
         if checked.spans:
-            _take_pieces(
-                taker, checked, {id for id in (piece_id(checked, span) for span in checked.spans) if id in out}
-            )
+            _take_pieces(taker, checked, out.intersection(clip_ids(checked)))
             continue
         split: Split = "eval" if checked.id in out else "train"
         _take_whole(taker, checked, split)
@@ -74,13 +87,16 @@ def import_reviewed(
             left_out += len(checked.item.takes)
         else:
             takes += _take_takes(taker, checked, done)
+    _take_alternatives(store, done)
     return Imported(
         len(ids),
         held_out=len(out & ids.keys()) or None,
         takes=takes or None,
         takes_left_out=left_out or None,
         duplicates=done.duplicates or None,
+        alternatives=done.alternatives or None,
         refused=done.failed or None,
+        passed_over=done.listing.left_over or None,
     )
 
 
@@ -89,7 +105,7 @@ def import_bench(store: Store, bench: Bench, checked: Mapping[Path, VideoFacts],
     for index, (prompt, still) in enumerate(zip(bench.prompts, bench.first_frames, strict=True)):
         height, width, _ = read_image(still).shape
         media = store.put_media(still)
-        id = stable_hash(["bench", media, prompt])
+        id = prompt_id(media, prompt)
         clip = Clip(
             id,
             media,
@@ -113,25 +129,66 @@ def import_bench(store: Store, bench: Bench, checked: Mapping[Path, VideoFacts],
     return len(bench.prompts), len(bench.prompts) * len(bench.systems)
 
 
-def _several(done: Preflight) -> bool:
-    """Whether what is cut comes of more than one video."""
-    media = (checked.facts.media for checked in done.usable())
-    first = next(media, "")
-    return any(other != first for other in media)
+def prompt_id(still: str, prompt: str) -> str:
+    """The id of a held-out prompt of a bench, from the content hash of its first frame."""
+    return stable_hash(["bench", still, prompt])
 
 
-def _ids_and_groups(checked: Checked, several: bool) -> list[tuple[str, str]]:
-    """Ids of the clips of one video, and what each shares with those that must be on its side.
+def _groups(
+    store: Store, done: Preflight, fraction: float, look_alikes: LookAlikes
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Group of each clip of the footage, and of each that is stored: what shares content is in one.
 
-    That is the video, as pieces of one look alike; where there is but one, the scene.
+    Pieces of one film look alike, so the film is their group; where there is but one, the scene is. A clip that was
+    cut before films were noted is of the film that its source names.
     """
-    if not checked.spans:
-        return [(checked.id, checked.id)]
-    cuts = checked.facts.cuts_s
-    groups = [
-        checked.facts.media if several else str(sum(cut <= start + 1e-3 for cut in cuts)) for start, _ in checked.spans
-    ]
-    return [(piece_id(checked, span), group) for span, group in zip(checked.spans, groups, strict=True)]
+    imported = [clip for clip in store.stream(Clip) if clip.made_by == "import" and clip.frames > 1]
+    shared, videos = SharedContent(), dict[str, tuple[Path | SourceVideo, float]]()
+    for checked in done.usable():
+        facts, item = checked.facts, checked.item
+        videos.setdefault(facts.media, (item, facts.frames / facts.fps))
+        for name in (_film_name(item.source) if checked.spans else "", item.sample):
+            if name:
+                shared.join(facts.media, name)
+    for clip in imported:
+        if clip.film:
+            shared.join(clip.film, _film(clip))
+        elif _film(clip) == clip.media and clip.media not in videos and clip.media in store.media:
+            videos[clip.media] = store.media_path(clip.media), clip.frames / clip.fps
+    if fraction or any(clip.split == "eval" for clip in imported):
+        for first, second in look_alikes(videos):
+            shared.join(first, second)
+    scene = _scenes(done, shared, imported)
+    groups = {
+        id: scene(checked.facts.media, span[0] if span else None)
+        for checked in done.usable()
+        for id, span in zip(clip_ids(checked), checked.spans or (None,), strict=True)
+    }
+    return groups, {clip.id: scene(_film(clip), (of_fragment(clip.source) or ("", None))[1]) for clip in imported}
+
+
+def _scenes(done: Preflight, shared: SharedContent, imported: Sequence[Clip]) -> Callable[[str, float | None], str]:
+    """From the key of a video and where a piece of it begins to the group: the scene, where all is of one film."""
+    films = {shared.group(checked.facts.media) for checked in done.usable()}
+    if len(films) > 1 or any(shared.group(clip.media) in films for clip in imported):
+        return lambda key, start_s: shared.group(key)
+    cuts = next((checked.facts.cuts_s for checked in done.usable()), ())
+
+    def group(key: str, start_s: float | None) -> str:
+        number = "" if start_s is None else f" {sum(cut <= start_s + 1e-3 for cut in cuts)}"
+        return shared.group(key) + (number if shared.group(key) in films else "")
+
+    return group
+
+
+def _film(clip: Clip) -> str:
+    """The key of the video that a stored clip is of: the name of its film where it is a piece, else its content."""
+    piece = of_fragment(clip.source)
+    return _film_name(piece[0]) if piece else clip.media
+
+
+def _film_name(source: str) -> str:
+    return f"film {source}"
 
 
 def _take_whole(taker: _Taker, checked: Checked, split: Split) -> None:
@@ -158,15 +215,16 @@ def _take_whole(taker: _Taker, checked: Checked, split: Split) -> None:
 def _take_pieces(taker: _Taker, checked: Checked, out: set[str]) -> None:
     """Cut those pieces that are not stored, each stored before the next is cut."""
     media = taker.store.media
-    for span in checked.spans:
-        _take_scenario(taker.store, piece_id(checked, span), checked.item.scenario)
-    missing = [span for span in checked.spans if _media_of(taker.store, piece_id(checked, span)) not in media]
+    ids = dict(zip(checked.spans, clip_ids(checked), strict=True))
+    for id in ids.values():
+        _take_scenario(taker.store, id, checked.item.scenario)
+    missing = [span for span, id in ids.items() if _media_of(taker.store, id) not in media]
     for _ in range(len(checked.spans) - len(missing)):
         taker.tick()
     if not missing:
         return
     for span, path in cut_pieces(taker.facts.file(checked.item), missing, taker.crf, taker.store.project):
-        id = piece_id(checked, span)
+        id = ids[span]
         digest = taker.store.put_media(path)
         if (_media_of(taker.store, id) or digest) != digest:
             raise ValueError(
@@ -188,14 +246,11 @@ def _take_pieces(taker: _Taker, checked: Checked, out: set[str]) -> None:
             split=split,
             made_by="import",
             settings_hash=taker.made_from,
+            film=checked.facts.media,
         )
-        taker.store.add([row])
+        if taker.store.find(id) is None:  # it is where only its file was lost
+            taker.store.add([row])
         taker.tick()
-
-
-def fragment(source: str, span: Span) -> str:
-    """A span of a video as a media fragment (W3C): path#t=START,END in seconds."""
-    return f"{source}#t={span[0]:.3f},{span[1]:.3f}"
 
 
 def _take_takes(taker: _Taker, checked: Checked, done: Preflight) -> int:
@@ -224,11 +279,30 @@ def _take(
 
 
 def _take_scenario(store: Store, clip: str, name: str) -> None:
-    """What the footage names as a clip's scenario; another name than the last replaces it, and both are kept."""
-    before = store.captions(kind="scenario", subject=clip) if name else ()
-    if name and not (before and before[-1].text == name):
-        id = stable_hash([clip, "scenario", len(before)])
-        store.add([CaptionRow(id, clip, name, "scenario", made_by="import")])
+    """What the footage names as a clip's scenario."""
+    if name:
+        _take_text(store, clip, name, "scenario")
+
+
+def _take_alternatives(store: Store, done: Preflight) -> None:
+    """What else the footage calls its clips, and "" for clips that it called something else before."""
+    texts: dict[str, list[str]] = {}
+    if done.alternatives:
+        for checked in done.checked:
+            if checked.reason == ALTERNATIVE:
+                for id in clip_ids(checked):
+                    texts.setdefault(id, []).append(checked.item.caption)
+    before = {row.subject for row in store.captions("alternatives")}
+    gone = before and {id for checked in done.usable() for id in clip_ids(checked) if id in before and id not in texts}
+    for id, lines in (*texts.items(), *((id, []) for id in gone)):
+        _take_text(store, id, "\n".join(dict.fromkeys(lines)), "alternatives")
+
+
+def _take_text(store: Store, clip: str, text: str, kind: Literal["scenario", "alternatives"]) -> None:
+    """A text that the footage has for a clip; another than the last replaces it, and both are kept."""
+    before = store.captions(kind=kind, subject=clip)
+    if (before[-1].text if before else "") != text:
+        store.add([CaptionRow(stable_hash([clip, kind, len(before)]), clip, text, kind, made_by="import")])
 
 
 def _media_of(store: Store, id: str) -> str:

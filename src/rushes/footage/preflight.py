@@ -87,11 +87,15 @@ class Checked:
 
 
 DUPLICATE = "duplicate"
+ALTERNATIVE = "another caption"
+NO_FAILURE = ("", DUPLICATE, ALTERNATIVE)
 
 
 @dataclass
 class Preflight:
     """All of the footage, in its order. A duplicate stays out, as it is there already; that is no failure.
+
+    Nor is another caption of a video, which is one of the same clip: that has the first one's id.
 
     What was looked at lies in a file: go through it once for all that is asked.
     """
@@ -99,19 +103,21 @@ class Preflight:
     checked: Spool[Checked] = field(default_factory=lambda: Spool(Checked))
     clips: int = 0  # that those of `checked` give which are kept
     duplicates: int = 0
+    alternatives: int = 0
     _refused: int = 0  # of `checked`
     refused: list[RefusedVideo] = field(default_factory=list)  # what is no clip: takes, rows, members of a tar
     takes: dict[Path, VideoFacts] = field(default_factory=dict)
     bench: dict[Path, VideoFacts] = field(default_factory=dict)
     fatal: list[str] = field(default_factory=list)  # what skipping cannot mend
-    passed_over: tuple[str, ...] = ()
+    listing: Listing = field(default_factory=lambda: Listing(()))
 
     def add(self, checked: Checked) -> None:
         """Add what was looked at next."""
         self.checked.append(checked)
         self.clips += checked.clips
         self.duplicates += checked.reason == DUPLICATE
-        self._refused += checked.reason not in ("", DUPLICATE)
+        self.alternatives += checked.reason == ALTERNATIVE
+        self._refused += checked.reason not in NO_FAILURE
 
     def usable(self) -> Iterator[Checked]:
         """What is kept, in order."""
@@ -121,7 +127,7 @@ class Preflight:
         """Everything that is refused, by name."""
         if self._refused:
             yield from (
-                RefusedVideo(c.item.source, c.reason, c.words) for c in self.checked if c.reason not in ("", DUPLICATE)
+                RefusedVideo(c.item.source, c.reason, c.words) for c in self.checked if c.reason not in NO_FAILURE
             )
         yield from self.refused
 
@@ -138,13 +144,10 @@ def review(
 
     What was looked at before is not decoded again. Raises ValueError for settings of cutting that contradict.
     """
-    done = Preflight(refused=list(listing.refused), passed_over=listing.passed_over)
-    seen: dict[bytes, int] = {}  # id -> the first that has it
-    for at, item in enumerate(listing.footage):
-        checked = _checked(facts, item, ask)
-        first = seen.setdefault(bytes.fromhex(checked.id), at) if checked.usable else at
-        if first != at and (before := done.checked[first].item.source) != item.source:
-            checked = Checked(item, checked.facts, checked.id, DUPLICATE, f"the same video and caption as {before}")
+    done = Preflight(refused=list(listing.refused), listing=listing)
+    seen: dict[bytes, int] = {}  # id, or content -> the first that has it
+    for item in listing.footage:
+        checked = _again(_checked(facts, item, ask), seen, done)
         done.add(checked)
         tick()
         for path in item.takes:
@@ -164,14 +167,40 @@ def review(
     return done
 
 
+def _again(checked: Checked, seen: dict[bytes, int], done: Preflight) -> Checked:
+    """A video that is looked at next, as a duplicate or another caption where one before it is the same.
+
+    Takes and first frames belong to a caption: a video with such is a clip of its own under each.
+    """
+    if not checked.usable:
+        return checked
+    item, at = checked.item, len(done.checked)
+    first = seen.setdefault(bytes.fromhex(checked.id), at)
+    if first != at:
+        before = done.checked[first]
+        return Checked(item, checked.facts, before.id, DUPLICATE, f"the same video and caption as {before.item.source}",
+                       spans=checked.spans)  # fmt: skip
+    if item.takes or item.first_frame:
+        return checked
+    first = seen.setdefault(bytes.fromhex(checked.facts.media), at)
+    if first == at:
+        return checked
+    before = done.checked[first]
+    words = f"another caption of the video of {before.item.source}"
+    return Checked(item, checked.facts, before.id, ALTERNATIVE, words, spans=checked.spans)
+
+
 def all_videos(listing: Listing, bench: Bench | None) -> int:
     """How many videos there are to look at."""
     return sum(1 + len(item.takes) for item in listing.footage) + sum(not still for _, still in _bench_files(bench))
 
 
-def piece_id(checked: Checked, span: Span) -> str:
-    """The id of a piece's clip, from the content of its source, its span and how it is cut; known before it is."""
-    return stable_hash([checked.id, *span])
+def clip_ids(checked: Checked) -> list[str]:
+    """The ids of its clips.
+
+    A piece's is from the content of its source, its span and how it is cut, so that it can be told before it is cut.
+    """
+    return [stable_hash([checked.id, *span]) for span in checked.spans] or [checked.id]
 
 
 def _checked(facts: ProbeCache, item: SourceVideo, ask: PreflightOptions) -> Checked:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rushes.footage.preflight import Checked, Length, Preflight, PreflightOptions
+from rushes.footage.preflight import NO_FAILURE, Checked, Length, Preflight, PreflightOptions
 from rushes.footage.probe_cache import VideoFacts
 
 LENGTHS = (17, 33, 49, 65, 81, 97, 121, 161, 241)
@@ -85,9 +85,12 @@ class PreflightSummary:
     enlarged: int
     unmoving: int  # files in which nothing moves
     duplicates: int
+    alternatives: int  # further captions of clips
     refused: int
     reasons: Mapping[str, int]  # refused files by reason
-    passed_over: int  # videos that no row of the table names
+    passed_over: int  # videos that no row names
+    others: Mapping[str, int]  # suffix -> files that are neither videos nor captions
+    captions_without_video: int
 
 
 def choices(
@@ -114,7 +117,7 @@ def reasons(done: Preflight) -> dict[str, int]:
 def record(checked: Checked, ask: PreflightOptions) -> dict[str, Any]:
     """One clip as preflight.json has it."""
     facts = checked.facts
-    state = "kept" if checked.usable else "duplicate" if checked.reason == "duplicate" else "refused"
+    state = (checked.reason or "kept") if checked.reason in NO_FAILURE else "refused"
     row: dict[str, Any] = {
         "source": checked.item.source,
         "state": state,
@@ -169,7 +172,10 @@ def summary(done: Preflight, ask: PreflightOptions) -> PreflightSummary:
         enlarged=counts["enlarged"],
         unmoving=counts["unmoving"],
         duplicates=done.duplicates,
+        alternatives=done.alternatives,
         refused=done.failed + len(done.fatal),
         reasons=reasons(done),
-        passed_over=len(done.passed_over),
+        passed_over=len(done.listing.passed_over),
+        others=done.listing.others,
+        captions_without_video=len(done.listing.orphans),
     )

@@ -9,8 +9,10 @@ from itertools import chain, islice
 from pathlib import Path
 
 from rushes.files import whole_file
-from rushes.footage.preflight import DUPLICATE, Checked, Preflight, PreflightOptions
+from rushes.footage.preflight import NO_FAILURE, Checked, Preflight, PreflightOptions
 from rushes.footage.preflight_costs import LengthChoice, Loss, PreflightSummary, loss, record
+from rushes.formats.caption_files import shown
+from rushes.formats.layouts import Listing
 from rushes.records import plain
 
 FILE = "preflight.json"
@@ -66,13 +68,13 @@ def write_review(project: Path, done: Preflight, ask: PreflightOptions, facts: o
         file.write("\n ],\n")
         others = [[each.source, each.reason, each.words] for each in done.refused]
         file.write(f' "other_refused": {json.dumps(others, ensure_ascii=False)},\n')
-        file.write(f' "passed_over": {json.dumps(done.passed_over, ensure_ascii=False)}\n}}\n')
+        file.write(f' "passed_over": {json.dumps(done.listing.passed_over, ensure_ascii=False)}\n}}\n')
     return path
 
 
 def table(done: Preflight, ask: PreflightOptions) -> list[str]:
     """A row for each clip, those that are refused first."""
-    ranked = (_some(done, rank) for rank in ((False, False), (False, True), (True, False)))
+    ranked = (_some(done, rank) for rank in ((False, False), (False, True), (True, True)))
     shown = list(chain.from_iterable(ranked))[:MOST_ROWS]
     head = (
         f"{'file':<{_NAME}}",
@@ -92,7 +94,7 @@ def table(done: Preflight, ask: PreflightOptions) -> list[str]:
 def _some(done: Preflight, rank: tuple[bool, bool]) -> Iterator[Checked]:
     """As many rows as are shown of those that are kept, and duplicates, or not."""
     return islice(
-        (checked for checked in done.checked if (checked.usable, checked.reason == DUPLICATE) == rank), MOST_ROWS
+        (checked for checked in done.checked if (checked.usable, checked.reason in NO_FAILURE) == rank), MOST_ROWS
     )
 
 
@@ -111,7 +113,7 @@ def _cells(checked: Checked, ask: PreflightOptions) -> Iterator[str]:
 
 
 def _state(checked: Checked) -> str:
-    return DUPLICATE if checked.reason == DUPLICATE else f"refused, {checked.reason}"
+    return checked.reason if checked.reason in NO_FAILURE else f"refused, {checked.reason}"
 
 
 def _fate(checked: Checked, ask: PreflightOptions, lost: Loss) -> Iterator[str]:
@@ -143,11 +145,25 @@ def summary_lines(result: PreflightSummary) -> list[str]:
     ]
     if result.duplicates:
         lines.append(f"{result.duplicates} duplicates stay out: the same video and caption is there already")
-    if result.passed_over:
-        lines.append(f"{result.passed_over} videos are named by no row and stay out")
+    if result.alternatives:
+        lines.append(f"{result.alternatives} are further captions of videos that are there: each is one clip, trained "
+                     "on under all of its captions")  # fmt: skip
     if result.refused:
         causes = ", ".join(f"{count} {reason}" for reason, count in result.reasons.items())
         lines.append(f"{result.refused} refused: {causes}" if causes else f"{result.refused} refused")
+    return lines
+
+
+def passed_over_lines(listing: Listing) -> list[str]:
+    """What lies in the footage and is not taken, though nothing is wrong with it."""
+    lines = []
+    if listing.others:
+        counts = sorted(listing.others.items(), key=lambda pair: (-pair[1], pair[0]))
+        lines.append("passed over, neither video nor caption: " + ", ".join(f"{n} {name}" for name, n in counts))
+    if names := listing.passed_over:
+        lines.append(f"passed over, videos that no row names: {len(names)} ({shown(names)})")
+    if names := listing.orphans:
+        lines.append(f"passed over, captions without a video: {len(names)} ({shown(names)}); name each as its video")
     return lines
 
 

@@ -71,9 +71,9 @@ class ProbeCache(SideFile):
             media = self._media(item)
             if not media:
                 return _examined(item.path, "", finder)  # which says what is there instead of a file
-            row = self.first("SELECT body FROM facts WHERE media = ? AND how = ?", media, how)
-            if row:
-                values = json.loads(row[0])
+            body = self.note(media, how)
+            if body:
+                values = json.loads(body)
                 return VideoFacts(**{**values, "cuts_s": tuple(values["cuts_s"])})
             facts = _examined(self.file(item), media, finder)
         except OSError as error:
@@ -82,8 +82,17 @@ class ProbeCache(SideFile):
             )
         except MediaError as error:
             return VideoFacts(problem=str(error).removeprefix(f"{item.source}: "), reason=error.reason)
-        self.run("INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", media, how, json.dumps(asdict(facts)))
+        self.write(media, how, json.dumps(asdict(facts)))
         return facts
+
+    def note(self, media: str, how: str) -> str:
+        """What was written of a content hash under `how`; "" = nothing."""
+        row = self.first("SELECT body FROM facts WHERE media = ? AND how = ?", media, how)
+        return str(row[0]) if row else ""
+
+    def write(self, media: str, how: str, body: str) -> None:
+        """Keep something about a content hash, in place of what was there under `how`."""
+        self.run("INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", media, how, body)
 
     def _media(self, item: SourceVideo) -> str:
         """Content hash of a video, taken from the last time where its file did not change; "" = no file."""

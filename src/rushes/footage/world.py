@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from rushes.config.settings_files import settings_hash
 from rushes.config.tables import BackboneSettings, FootageSettings
@@ -14,7 +14,19 @@ from rushes.world.render import render
 from rushes.world.scenes import FPS, KINDS, SIZE_PX, draw_scenes
 
 WORLD_SCALE = 4  # 32-px clips are stored at 128 px: a video file halves the resolution of colour
+_SPLITS: tuple[Split, ...] = ("train", "eval")  # of the two streams
 Tick = Callable[[], None]
+
+
+def world_scenes(
+    footage: FootageSettings, backbone: BackboneSettings, seed: int
+) -> Iterator[tuple[str, int, int, str]]:
+    """Of each scene that the settings ask for: id of its clip, stream, place in it, and kind."""
+    kinds = footage.scenes or tuple(KINDS)
+    for stream, count in enumerate((footage.clips, footage.eval_prompts)):
+        for index in range(count):
+            kind = kinds[index % len(kinds)]
+            yield stable_hash(["world", seed, stream, index, kind, backbone.frames]), stream, index, kind
 
 
 def import_world(
@@ -27,30 +39,25 @@ def import_world(
     Raises:
         ValueError: an unknown scene.
     """
-    kinds = footage.scenes or tuple(KINDS)
     imported_ids = {clip.id for clip in store.clips(dropped=True)}
     made_from = settings_hash(footage)
-    streams: tuple[tuple[Split, int], ...] = (("train", footage.clips), ("eval", footage.eval_prompts))
-    for stream, (split, count) in enumerate(streams):
-        for index in range(count):
-            kind = kinds[index % len(kinds)]
-            id = stable_hash(["world", seed, stream, index, kind, backbone.frames])
-            if id not in imported_ids:
-                (scene,) = draw_scenes([seed, stream, index], 1, (kind,), frames=backbone.frames)
-                media = store.put_media_bytes(encode_bytes(render(scene), FPS, scale=WORLD_SCALE), ".mp4")
-                clip = Clip(
-                    id,
-                    media,
-                    scene.caption,
-                    width_px=SIZE_PX * WORLD_SCALE,
-                    height_px=SIZE_PX * WORLD_SCALE,
-                    frames=backbone.frames,
-                    fps=FPS,
-                    source=f"world:{seed}/{stream}/{index}",
-                    split=split,
-                    made_by="world",
-                    settings_hash=made_from,
-                )
-                store.add([clip])
-            tick()
+    for id, stream, index, kind in world_scenes(footage, backbone, seed):
+        if id not in imported_ids:
+            (scene,) = draw_scenes([seed, stream, index], 1, (kind,), frames=backbone.frames)
+            media = store.put_media_bytes(encode_bytes(render(scene), FPS, scale=WORLD_SCALE), ".mp4")
+            clip = Clip(
+                id,
+                media,
+                scene.caption,
+                width_px=SIZE_PX * WORLD_SCALE,
+                height_px=SIZE_PX * WORLD_SCALE,
+                frames=backbone.frames,
+                fps=FPS,
+                source=f"world:{seed}/{stream}/{index}",
+                split=_SPLITS[stream],
+                made_by="world",
+                settings_hash=made_from,
+            )
+            store.add([clip])
+        tick()
     return Imported(footage.clips + footage.eval_prompts, footage.eval_prompts)

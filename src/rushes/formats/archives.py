@@ -7,15 +7,28 @@ from __future__ import annotations
 
 import json
 import tarfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from rushes.formats.caption_files import natural
-from rushes.formats.layouts import VIDEO_SUFFIXES, Listing, Part, RefusedVideo, SourceVideo, files_below, visible
+from rushes.formats.layouts import (
+    NO_VIDEO,
+    VIDEO_SUFFIXES,
+    FolderFiles,
+    Listing,
+    Part,
+    RefusedVideo,
+    SourceVideo,
+    folder_files,
+    visible,
+)
 from rushes.formats.spool import Spool
+from rushes.media.recognise import HEAD_BYTES, begins_as_video
 
 TAR_SUFFIX = ".tar"
+SOUND = frozenset({".m4a", ".mka", ".mp3", ".oga", ".ogg", ".opus", ".wav", ".wma", ".flac", ".aac"})
+ALTERNATIVES = "alternatives"  # in a sample's JSON: further captions of the same video
 CAPTION_NAMES = ("caption", "captions", "text", "prompt", "description")
 _CAPTION_SUFFIXES = {".txt", ".json"}
 _MOST_TEXT_BYTES = 2**20
@@ -29,7 +42,10 @@ class _Tar:
     path: Path
     videos: list[tuple[str, int, int]] = field(default_factory=list)  # name, first byte, bytes
     texts: dict[str, str] = field(default_factory=dict)  # key -> caption
+    alternatives: dict[str, list[str]] = field(default_factory=dict)  # key -> further captions
     refused: list[RefusedVideo] = field(default_factory=list)
+    others: Counter[str] = field(default_factory=Counter)  # suffix -> members that are neither videos nor captions
+    names: set[str] = field(default_factory=set)  # of the members so far
 
     def refuse(self, name: str, reason: str, words: str) -> None:
         where = f"{self.path}/{name}" if name else str(self.path)
@@ -40,7 +56,7 @@ def find_tars(place: Path) -> list[Path]:
     """`place`, or the tars in it and its subfolders, sorted naturally. Raises ValueError for a link that leads out."""
     if place.is_file():
         return [place]
-    return sorted((path for path in files_below(place) if path.suffix == TAR_SUFFIX), key=natural)
+    return [path for path in folder_files(place).others if path.suffix == TAR_SUFFIX]
 
 
 def read_webdataset(place: Path, caption_name: str = "") -> Listing:
@@ -52,23 +68,32 @@ def read_webdataset(place: Path, caption_name: str = "") -> Listing:
     Members that are links or devices, or whose names lead out of the folder, are refused by name, and so is what is
     missing of a tar that was cut short. Raises ValueError when there is no tar.
     """
-    tars = find_tars(place)
+    files = FolderFiles(place, others=[place]) if place.is_file() else folder_files(place)
+    tars = [path for path in files.others if path.suffix == TAR_SUFFIX or path == place]
     if not tars:
         raise ValueError(f"{place}: no .tar file; point at the folder that holds the tars, or at one")
-    footage, refused = Spool(SourceVideo), []
+    footage, refused, orphans = Spool(SourceVideo), files.refused, list[str]()
+    others = Counter(files.suffixes(tars))
     for path in tars:
         tar = _read_tar(path, (caption_name,) if caption_name else CAPTION_NAMES)
         for sample in _samples(tar):
             footage.append(sample)
         refused += tar.refused
-    return Listing(footage, tuple(refused))
+        others += tar.others
+        keys = {key for name, *_ in tar.videos for key in (_key(name), _first_key(name))}
+        orphans += [f"{path}/{key}" for key in tar.texts if key not in keys]
+    loose = tuple(str(path) for path in files.videos)
+    return Listing(footage, tuple(refused), loose, others, tuple(orphans))
 
 
 def _samples(tar: _Tar) -> Iterator[SourceVideo]:
     for name, at, size in tar.videos:
         keys = _key(name), _first_key(name)
         caption = next((tar.texts[key] for key in keys if key in tar.texts), "")
-        yield SourceVideo(tar.path, caption, f"{tar.path}/{name}", part=Part(name, at, size))
+        more = next((tar.alternatives[key] for key in keys if key in tar.alternatives), [])
+        for text in (caption, *more):
+            where = f"{tar.path}/{name}"
+            yield SourceVideo(tar.path, text, where, part=Part(name, at, size), sample=f"{tar.path}/{keys[1]}")
 
 
 def _read_tar(path: Path, names: Sequence[str]) -> _Tar:
@@ -120,15 +145,26 @@ def _take(tar: _Tar, archive: tarfile.TarFile, member: tarfile.TarInfo, size: in
         kind = "a link" if member.issym() or member.islnk() else "no regular file"
         tar.refuse(member.name, "no regular file", f"{kind}; store the file itself in the tar")
         return
+    if member.name in tar.names:
+        tar.refuse(member.name, "twice", "the tar holds this name twice; make it again with each name once")
+        return
+    tar.names.add(member.name)
     suffix = name.suffix.lower()
-    if suffix in VIDEO_SUFFIXES:
+    if suffix in VIDEO_SUFFIXES or (suffix not in NO_VIDEO | SOUND and _begins_as_video(archive, member)):
         tar.videos.append((member.name, member.offset_data, member.size))
     elif suffix in _CAPTION_SUFFIXES and member.offset_data + member.size <= size:
         key = _key(member.name)
-        if suffix == ".txt" or key not in tar.texts:
-            text = _text(tar, archive, member, names)
-            if text or suffix == ".txt":
-                tar.texts[key] = text
+        text = _text(tar, archive, member, names)
+        if suffix == ".txt" or (text and key not in tar.texts):
+            tar.texts[key] = text
+    else:
+        tar.others[suffix or name.name] += 1
+
+
+def _begins_as_video(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bool:
+    file = archive.extractfile(member)
+    assert file is not None, member.name
+    return begins_as_video(file.read(HEAD_BYTES))
 
 
 def _text(tar: _Tar, archive: tarfile.TarFile, member: tarfile.TarInfo, names: Sequence[str]) -> str:
@@ -142,9 +178,16 @@ def _text(tar: _Tar, archive: tarfile.TarFile, member: tarfile.TarInfo, names: S
         text = file.read().decode("utf-8-sig")
         value = json.loads(text) if member.name.lower().endswith(".json") else text
     except ValueError as error:
+        if _key(member.name) in tar.texts:  # its caption lies beside it
+            return ""
         tar.refuse(member.name, "bad caption", f"cannot be read ({error}); save it as UTF-8, a .json as one object")
         return ""
-    return caption_in(value, names) if isinstance(value, Mapping) else " ".join(str(value).split())
+    if not isinstance(value, Mapping):
+        return " ".join(str(value).split())
+    others = value.get(ALTERNATIVES)
+    if isinstance(others, list):
+        tar.alternatives[_key(member.name)] = [" ".join(text.split()) for text in others if isinstance(text, str)]
+    return caption_in(value, names)
 
 
 def caption_in(row: Mapping[str, object], names: Sequence[str]) -> str:

@@ -6,10 +6,11 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import repeat
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 LISTS = ("captions.txt", "prompts.txt", "prompt.txt")
 TABLES = ("captions.csv", "captions.jsonl")
@@ -97,18 +98,30 @@ def lines_for(path: Path, videos: Sequence[Path]) -> tuple[str, ...]:
 
 
 def _from_table(folder: Path, path: Path, videos: Sequence[Path]) -> Iterator[str]:
-    by_name = {video.relative_to(folder).as_posix(): video for video in videos}
+    by_name = _by_name(folder, videos)
     captions: dict[Path, str] = {}
     for number, row in table_rows(path):
         name, caption = row.get("file"), row.get("caption")
         if not isinstance(name, str) or not isinstance(caption, str) or None in row:
             raise ValueError(f"{path}, line {number}: expected file and caption, quoted where they hold commas: {row}")
-        video = by_name.get(Path(name).as_posix())
+        video = by_name(name)
         if video is None or video in captions:
             cause = "names no video in the folder" if video is None else "names a video for the second time"
             raise ValueError(f"{path}, line {number}: {name!r} {cause}; correct or delete the line")
         captions[video] = caption.strip()
     return (captions.get(video, "") for video in videos)
+
+
+def _by_name(folder: Path, videos: Sequence[Path]) -> Callable[[str], Path | None]:
+    """From a name in a table to the video, also where one of them composes its letters and the other does not."""
+    exact = {video.relative_to(folder).as_posix(): video for video in videos}
+    composed = {normalize("NFC", name): video for name, video in exact.items()}
+
+    def find(name: str) -> Path | None:
+        name = Path(name).as_posix()
+        return exact.get(name) or composed.get(normalize("NFC", name))
+
+    return find
 
 
 def scenarios_of(folder: Path, videos: Sequence[Path], column: str = "") -> dict[Path, str]:
@@ -127,8 +140,8 @@ def scenarios_of(folder: Path, videos: Sequence[Path], column: str = "") -> dict
         raise ValueError(
             f"footage.scenario_column: {path or folder} has no column {column!r}; name a column of the table"
         )
-    by_name = {video.relative_to(folder).as_posix(): video for video in videos} if rows else {}
-    named = ((by_name.get(Path(str(row.get("file"))).as_posix()), row.get(name)) for _, row in rows)
+    by_name = _by_name(folder, videos if rows else ())
+    named = ((by_name(str(row.get("file"))), row.get(name)) for _, row in rows)
     return {video: one_line(text) for video, text in named if video and isinstance(text, str) and text.strip()}
 
 

@@ -10,13 +10,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rushes.formats.archives import CAPTION_NAMES, caption_in
 from rushes.formats.caption_files import SCENARIO, TABLES, inside, natural, table_rows
-from rushes.formats.layouts import Listing, Part, RefusedVideo, SourceVideo, files_below, is_video
+from rushes.formats.layouts import FolderFiles, Listing, Part, RefusedVideo, SourceVideo, folder_files
 from rushes.formats.spool import Spool
 
 TABLE_SUFFIXES = (".parquet", ".jsonl", ".csv")
@@ -62,14 +63,14 @@ def fits(path: Path, video: str = "", caption: str = "") -> bool:
 
 def find_metadata(folder: Path) -> list[Path]:
     """The metadata tables of a videofolder: of the folder, or of its subfolders."""
-    return sorted((path for path in files_below(folder) if path.name in METADATA), key=natural)
+    return sorted((path for path in folder_files(folder).others if path.name in METADATA), key=natural)
 
 
 def find_tables(place: Path, video: str = "", caption: str = "") -> list[Path]:
     """`place`, or the tables in a folder: its Parquet files with those of subfolders, else the others that fit."""
     if place.is_file():
         return [place]
-    below = sorted((path for path in files_below(place) if path.suffix == ".parquet"), key=natural)
+    below = sorted((path for path in folder_files(place).others if path.suffix == ".parquet"), key=natural)
     parquet = [path for path in below if fits(path, video, caption)]
     others = [path for path in sorted(place.iterdir(), key=natural) if path.suffix in (".jsonl", ".csv")]
     return parquet or [path for path in others if path.name not in TABLES and fits(inside(place, path), video, caption)]
@@ -100,8 +101,9 @@ def read_tables(top: Path, tables: Sequence[Path], video: str = "", caption: str
             footage.append(row)
             if row.part is None:
                 named.add(row.path)
-    loose = [] if top.is_file() else [path for path in files_below(top) if is_video(path.name)]
-    return Listing(footage, tuple(refused), tuple(str(path) for path in loose if path not in named))
+    files = FolderFiles(top) if top.is_file() else folder_files(top)
+    loose = tuple(str(path) for path in files.videos if path not in named)
+    return Listing(footage, (*refused, *files.refused), loose, files.suffixes({*tables, *named}))
 
 
 def _columns(path: Path) -> dict[str, bool]:
@@ -145,7 +147,9 @@ def _named(top: Path, table: Path, where: str, name: str, caption: str, still: o
     """A row that names a file."""
     root = top.parent if top.is_file() else top
     try:
-        video = _within(root, table.parent / name)
+        forms = (table.parent / each for each in (name, normalize("NFC", name), normalize("NFD", name)))
+        there = next((path for path in forms if path.is_file()), table.parent / name)  # macOS writes letters apart
+        video = _within(root, there)
         frame = _within(root, table.parent / still) if isinstance(still, str) and still else None
     except ValueError as error:
         return RefusedVideo(where, "leads out of the folder", str(error))

@@ -1,25 +1,34 @@
 """Readers of footage as it lies on disk: a plain folder, the RealDPO layout, and a bench of several systems.
 
-They read names and captions only; no video is opened and nothing is stored. Files whose names begin with a dot, and
-files that are neither videos nor captions, are not footage and are passed over. File names sort naturally: 2 before 10.
+They read names and captions only, and the beginning of files whose names do not say whether they are videos; nothing
+is stored. Files whose names begin with a dot are a system's own. What else is neither a video nor a caption is counted
+and passed over, and what cannot be taken is refused by name. File names sort naturally: 2 before 10.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from rushes.formats.caption_files import captions_of, inside, lines_for, natural, read_lines, scenarios_of, shown
 from rushes.formats.spool import Spool
 from rushes.media.images import STILL_SUFFIXES
+from rushes.media.recognise import is_video_file
 
 Layout = Literal["folder", "realdpo", "bench", "webdataset", "videofolder", "table"]
-VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".gif"})
+# Names that promise a video, which is then taken or refused by name. What else is one, its content says.
+_VIDEO_NAMES = (
+    "mp4 mov mkv webm avi m4v mpg mpeg ts gif 3g2 3gp apng asf dv f4v flv h264 h265 hevc ivf m2t m2ts m2v mts"
+)
+VIDEO_SUFFIXES = frozenset(f".{name}" for name in f"{_VIDEO_NAMES} mxf nut ogv qt rm rmvb vob wmv y4m".split())
+TEXT_SUFFIXES = frozenset({".txt", ".json", ".jsonl", ".csv", ".tsv", ".md", ".srt", ".vtt", ".xml", ".yaml", ".toml"})
+NO_VIDEO = TEXT_SUFFIXES | {*STILL_SUFFIXES, ".parquet", ".tar", ".npy", ".npz", ".safetensors"}  # not looked into
 FOOTAGE_SUFFIXES = VIDEO_SUFFIXES | {".tar", ".parquet", ".jsonl", ".csv"}  # what holds videos or names them
-_ORDERS = ("video.txt", "videos.txt")
+ORDERS = ("video.txt", "videos.txt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +53,7 @@ class SourceVideo:
     takes_system: str = ""  # the model that made the takes; "" = no takes
     part: Part | None = None  # where in `path`; None = all of it
     scenario: str = ""  # what it shows, in a word or two, where a table says so
+    sample: str = ""  # that it shares with other videos, such as a left and a right view; "" = none
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +72,13 @@ class Listing:
     footage: Sequence[SourceVideo]  # may be long, and lie in a file: see `Spool`
     refused: tuple[RefusedVideo, ...] = ()
     passed_over: tuple[str, ...] = ()  # videos that no row or line names, which is what keeps them out
+    others: Mapping[str, int] = field(default_factory=dict)  # suffix -> files that are neither videos nor captions
+    orphans: tuple[str, ...] = ()  # captions of videos that are not there
+
+    @property
+    def left_over(self) -> int:
+        """How much is neither taken nor refused."""
+        return sum(self.others.values()) + len(self.passed_over) + len(self.orphans)
 
 
 @dataclass(frozen=True)
@@ -86,17 +103,19 @@ def detect_special(folder: Path) -> Literal["realdpo", "bench"] | None:
     return None
 
 
-def read_folder(folder: Path, allow_empty_captions: bool = False, scenario: str = "") -> Sequence[SourceVideo]:
+def read_folder(
+    folder: Path, allow_empty_captions: bool = False, scenario: str = "", files: FolderFiles | None = None
+) -> Sequence[SourceVideo]:
     """Videos of a folder and its subfolders, sorted by path, with their captions.
 
     Captions stand in `<stem>.txt` beside each video; or in captions.txt, prompts.txt or prompt.txt, one a line in the
     order of the videos (the order of video.txt or videos.txt, where there is one); or in captions.csv or
     captions.jsonl with the columns file (relative to `folder`) and caption, and perhaps one of scenarios, which
-    `scenario` names. Raises ValueError when there are no videos, counts differ, captions are missing or kept in two
-    ways, or a link leads out of the folder.
+    `scenario` names. `files` are those of the folder, where they were looked at already. Raises ValueError when there
+    are no videos, counts differ, or captions are missing or kept in two ways.
     """
     require_folder(folder)
-    videos = _in_order(folder, videos_below(folder))
+    videos = _in_order(folder, files.require_videos() if files else _all_videos(folder))
     captions = captions_of(folder, videos)
     scenarios = scenarios_of(folder, videos, scenario)
     rows = (
@@ -121,7 +140,7 @@ def read_realdpo(
         raise ValueError(
             f"{folder}: the RealDPO layout needs prompt.txt and videos/; read it as a plain folder instead"
         )
-    videos = _in_order(folder, videos_below(folder, "videos"))
+    videos = _in_order(folder, _all_videos(inside(folder, folder / "videos"), folder))
     takes = _takes(folder, _by_stem(videos))
     stills = {video: _still(folder, f"{video.parent.name}_{video.stem}") for video in videos}
     rows = (
@@ -163,44 +182,86 @@ def require_folder(folder: Path) -> None:
         raise ValueError(f"{folder}: no such folder")
 
 
-def files_below(top: Path, folder: Path | None = None) -> Iterator[Path]:
-    """Files of `top` and its subfolders that are not hidden.
+@dataclass
+class FolderFiles:
+    """The files of a folder and its subfolders that are not hidden, sorted naturally."""
 
-    Raises ValueError for a link that is broken or leads out of `folder`, by default `top`, to a folder or a video;
-    OSError for a folder that cannot be read.
+    top: Path
+    videos: list[Path] = field(default_factory=list)
+    others: list[Path] = field(default_factory=list)
+    refused: list[RefusedVideo] = field(default_factory=list)  # links that lead out, names that are no text
+
+    def require_videos(self) -> list[Path]:
+        """The videos. Raises ValueError where there are none."""
+        if not self.videos:
+            causes = {each.words: each.source for each in self.refused}
+            more = "".join(f"; {source}: {words}" for words, source in causes.items())
+            raise ValueError(
+                f"{self.top}: no videos (.mp4, .mov, .mkv, ...); point at the folder that holds them{more}"
+            )
+        return self.videos
+
+    def suffixes(self, leave_out: Container[Path | None] = ()) -> dict[str, int]:
+        """How many of the other files there are, by suffix or, where they have none, name."""
+        return dict(Counter(path.suffix.lower() or path.name for path in self.others if path not in leave_out))
+
+
+def folder_files(top: Path, folder: Path | None = None) -> FolderFiles:
+    """What lies below `top`; links may not lead out of `folder`, by default `top`.
+
+    A link within, to a folder, is not entered: its videos are taken where they lie. OSError for a folder that cannot
+    be read.
     """
 
     def stop(error: OSError) -> None:
         raise error
 
-    folder = folder or top
+    folder, files = folder or top, FolderFiles(top)
     for root, folders, names in os.walk(top, onerror=stop):
         folders[:] = [name for name in folders if visible(name)]
-        for name in folders:
-            inside(folder, Path(root, name))  # a link within is not entered: its videos are found where they lie
-        for name in filter(visible, names):
+        for name in (*folders, *filter(visible, names)):
             path = Path(root, name)
-            yield inside(folder, path) if path.suffix.lower() in FOOTAGE_SUFFIXES else path
+            try:
+                name.encode()
+                if name in folders or path.suffix.lower() in FOOTAGE_SUFFIXES:
+                    inside(folder, path)
+            except UnicodeEncodeError:
+                files.refused.append(RefusedVideo(_written(path), "name", "its name is not Unicode; rename the file"))
+                continue
+            except ValueError as error:
+                words = str(error).removeprefix(f"{path}: ")
+                files.refused.append(RefusedVideo(str(path), "link", words))
+                continue
+            if name not in folders:
+                (files.videos if is_video(path) else files.others).append(path)
+    files.videos.sort(key=natural)
+    files.others.sort(key=natural)
+    return files
 
 
-def videos_below(folder: Path, part: str = "") -> list[Path]:
-    """Videos of a folder, or of a `part` of it, and of subfolders. Raises ValueError when there are none."""
-    top = inside(folder, folder / part) if part else folder
-    paths = [path for path in files_below(top, folder) if is_video(path.name)]
-    if not paths:
-        raise ValueError(f"{top}: no videos ({', '.join(sorted(VIDEO_SUFFIXES))}); point at the folder that holds them")
-    return sorted(paths, key=natural)
+def _all_videos(top: Path, folder: Path | None = None) -> list[Path]:
+    """The videos below a folder. Raises ValueError where one of them is refused, as lists count on all of them."""
+    files = folder_files(top, folder)
+    if files.refused:
+        raise ValueError(f"{files.refused[0].source}: {files.refused[0].words}")
+    return files.require_videos()
+
+
+def _written(path: Path) -> str:
+    """A path whose bytes are no text, with these written out: caf\\xe9.mp4."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def _files(folder: Path, part: str, suffixes: Container[str] = VIDEO_SUFFIXES) -> list[Path]:
     top = inside(folder, folder / part)
     paths = [path for path in top.iterdir() if visible(path.name)] if top.is_dir() else []
-    return sorted((inside(folder, path) for path in paths if path.suffix.lower() in suffixes), key=natural)
+    fits = is_video if suffixes is VIDEO_SUFFIXES else (lambda path: path.suffix.lower() in suffixes)
+    return sorted((inside(folder, path) for path in paths if fits(path)), key=natural)
 
 
 def _in_order(folder: Path, videos: Sequence[Path]) -> list[Path]:
     """`videos` as video.txt lists them, or as they are where there is no such file."""
-    lists = [path for name in _ORDERS if (path := folder / name).is_file()]
+    lists = [path for name in ORDERS if (path := folder / name).is_file()]
     lists = [path for path in lists if not any(path == video.with_suffix(".txt") for video in videos)]
     if not lists:
         return list(videos)
@@ -262,9 +323,12 @@ def _captioned(folder: Path, footage: Sequence[SourceVideo], allow_empty: bool) 
     return footage
 
 
-def is_video(name: str) -> bool:
-    """Whether a file is a video, by its name."""
-    return visible(name) and Path(name).suffix.lower() in VIDEO_SUFFIXES
+def is_video(path: Path) -> bool:
+    """Whether a file is a video: its name promises one, or its content is one."""
+    if not visible(path.name) or path.is_dir():
+        return False
+    suffix = path.suffix.lower()
+    return suffix in VIDEO_SUFFIXES or (suffix not in NO_VIDEO and is_video_file(path))
 
 
 def visible(name: str) -> bool:

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rushes.config.tables import FootageSettings
 from rushes.formats.archives import TAR_SUFFIX, find_tars, read_webdataset
-from rushes.formats.caption_files import LISTS, TABLES
+from rushes.formats.caption_files import LISTS, TABLES, natural
 from rushes.formats.clip_tables import TABLE_SUFFIXES, find_metadata, find_tables, fits, read_tables
 from rushes.formats.layouts import (
+    ORDERS,
     Bench,
     Layout,
     Listing,
     detect_special,
-    files_below,
-    is_video,
+    folder_files,
     read_bench,
     read_folder,
     read_realdpo,
     require_folder,
-    videos_below,
 )
 
 
@@ -34,21 +34,23 @@ def detect_layout(place: Path, video_column: str = "", caption_column: str = "")
             return "webdataset"
         if place.suffix in TABLE_SUFFIXES:
             return "table"
+        if {".tgz", *place.suffixes[-2:]} & {".tar", place.suffix.lower()}:
+            raise ValueError(f"{place}: a compressed tar; unpack it once with gunzip and name the .tar")
         raise ValueError(f"{place}: neither a folder nor a .tar, .parquet, .jsonl or .csv file; name one of them")
     require_folder(place)
     if special := detect_special(place):
         return special
-    loose = any(is_video(path.name) for path in files_below(place))
-    if not (loose and _captioned_beside(place)):
+    files = folder_files(place)
+    if not (files.videos and _captioned_beside(place, files.videos)):
         if find_tars(place):
-            if loose:
+            if files.videos:
                 raise ValueError(f"{place}: tars and loose videos; set footage.layout to one of webdataset and folder")
             return "webdataset"
         if any(fits(path, video_column, caption_column) for path in find_metadata(place)):
             return "videofolder"
         if find_tables(place, video_column, caption_column):
             return "table"
-    videos_below(place)
+    files.require_videos()
     return "folder"
 
 
@@ -69,17 +71,41 @@ def list_footage(
         tables = find_tables(place, video_column, caption_column)
         return read_tables(place, tables, video_column, caption_column, scenario_column)
     if layout == "realdpo":
-        return Listing(read_realdpo(place, allow_empty_captions=True))
+        return _list_realdpo(place)
     if layout == "folder":
-        return Listing(read_folder(place, allow_empty_captions=True, scenario=scenario_column))
+        return _list_folder(place, scenario_column)
     raise ValueError(f"footage.path: {place} holds videos of several systems, not footage; name it as footage.bench")
 
 
-def _captioned_beside(folder: Path) -> bool:
+def _captioned_beside(folder: Path, videos: Sequence[Path]) -> bool:
     """Whether captions stand beside the videos, or in a list of lines."""
     if any((folder / name).is_file() for name in (*LISTS, *TABLES)):
         return True
-    return any(is_video(path.name) and path.with_suffix(".txt").is_file() for path in files_below(folder))
+    return any(path.with_suffix(".txt").is_file() for path in videos)
+
+
+def _list_realdpo(folder: Path) -> Listing:
+    """The RealDPO layout, with what else lies in it."""
+    footage = read_realdpo(folder, allow_empty_captions=True)
+    taken = {path for item in footage for path in (item.path, item.first_frame, *item.takes)}
+    files = folder_files(folder)
+    loose = tuple(str(path) for path in files.videos if path not in taken)
+    lists = {folder / name for name in (*LISTS, *ORDERS)}
+    return Listing(footage, tuple(files.refused), loose, files.suffixes({*taken, *lists}))
+
+
+def _list_folder(folder: Path, scenario: str) -> Listing:
+    """A plain folder, with what else lies in it."""
+    require_folder(folder)
+    files = folder_files(folder)
+    footage = read_folder(folder, allow_empty_captions=True, scenario=scenario, files=files)
+    lists = {folder / name for name in (*LISTS, *TABLES, *ORDERS)}
+    captions = {video.with_suffix(".txt") for video in files.videos}
+    beside = any(path in captions for path in files.others)
+    texts = {path for path in files.others if path.suffix.lower() == ".txt" and path not in lists}
+    orphans = texts - captions if beside else set[Path]()
+    others = files.suffixes(lists | captions | orphans)
+    return Listing(footage, tuple(files.refused), others=others, orphans=tuple(map(str, sorted(orphans, key=natural))))
 
 
 REALDPO_DATA = "the paper's own are in the folder finetune/data of github.com/Vchitect/RealDPO"

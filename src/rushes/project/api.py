@@ -93,14 +93,17 @@ class Project(OpenProject):
             set_workspace()
         return cls(**vars(parts))
 
-    def import_clips(self) -> Imported:
-        """Take real clips into the project, after all were looked at.
+    def import_clips(self, *, add: bool = False) -> Imported:
+        """Take real clips into the project, after all were looked at; what the footage no longer has is set aside.
+
+        Args:
+            add: leave in what earlier imports took, so that the set is the union.
 
         Raises:
             ValueError: what the footage or the settings lack; clips that cannot be used, each named, unless
                 footage.on_refused is skip.
         """
-        return stages.import_footage(self)
+        return stages.import_footage(self, add=add)
 
     def generate(self, system: str = "") -> GenerateResult:
         """Make the model's own takes of every training clip.

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from rushes.backbones.stills import StillMaker
+from rushes.files import content_hash
 from rushes.footage import preflight_costs, preflight_text
-from rushes.footage.ingest import Imported, import_bench, import_reviewed
-from rushes.footage.preflight import Length, Preflight, PreflightOptions, all_videos, review
+from rushes.footage.changes import apply_changes
+from rushes.footage.ingest import Imported, import_bench, import_reviewed, prompt_id
+from rushes.footage.preflight import Length, Preflight, PreflightOptions, all_videos, clip_ids, review
 from rushes.footage.probe_cache import ProbeCache
 from rushes.footage.split import share_held_out
-from rushes.footage.world import import_world
+from rushes.footage.world import import_world, world_scenes
 from rushes.formats.layouts import Bench
 from rushes.formats.listing import find_bench, find_footage
 from rushes.media.images import write_image
 from rushes.project.comparisons import per_clip
+from rushes.project.look_alikes import look_alikes
 from rushes.project.project import OpenProject, load_model
 from rushes.records import INLINE, Clip, stable_hash
 
@@ -40,17 +45,35 @@ class PreflightResult:
     fatal: tuple[str, ...]  # what would stop an import whatever the settings, a sentence each
 
 
-def import_footage(project: OpenProject) -> Imported:
-    """Real clips into the store, after a preflight.
+def import_footage(project: OpenProject, *, add: bool = False) -> Imported:
+    """Real clips into the store, after a preflight; what earlier imports took and the footage lacks is set aside.
+
+    Args:
+        project: with the settings of its footage.
+        add: leave in what earlier imports took, so that the set is the union.
 
     Raises:
         ValueError: what the footage or the settings lack; clips that cannot be used, each named, unless
             footage.on_refused is skip.
     """
+    store = project.store
+    before = {clip.id for clip in store.stream(Clip)}
+    imported, ids = _import_world(project) if project.settings.footage.kind == "world" else _import_files(project)
+    changes = apply_changes(store, ids, before, add=add)
+    sides = Counter(clip.split for clip in store.stream_set() if clip.frames > 1)  # a still is a prompt and no clip
+    return replace(imported, clips=sides.total(), held_out=sides["eval"] or None, changes=changes)
+
+
+def _import_world(project: OpenProject) -> tuple[Imported, set[str]]:
+    table, size, seed = project.settings.footage, project.settings.backbone, project.settings.project.seed
+    with project.timed("import", table.clips + table.eval_prompts) as tick:
+        imported = import_world(project.store, table, size, seed, lambda: tick(1))
+    return imported, {id for id, *_ in world_scenes(table, size, seed)}
+
+
+def _import_files(project: OpenProject) -> tuple[Imported, set[str]]:
+    """What an import took, and the ids of its clips."""
     table, size = project.settings.footage, project.settings.backbone
-    if table.kind == "world":
-        with project.timed("import", table.clips + table.eval_prompts) as tick:
-            return import_world(project.store, table, size, project.settings.project.seed, lambda: tick(1))
     ask = _ask(project)
     with _reviewed(project, ask) as (facts, done, bench):
         preflight_text.write_review(project.store.project, done, ask, preflight_costs.summary(done, ask))
@@ -61,12 +84,18 @@ def import_footage(project: OpenProject) -> Imported:
             raise ValueError(f"nothing was imported: of {len(done.checked)} clips none can be used; {_causes(done)}")
         for refused in done.failures():
             project.say(f"left out: {refused.source}: {refused.words}")
+        for line in preflight_text.passed_over_lines(done.listing):
+            project.say(line)
         with project.timed("import", done.clips) as tick:
-            taken = import_reviewed(project.store, facts, done, ask, lambda: tick(1))
+            alike = partial(look_alikes, facts)
+            taken = import_reviewed(project.store, facts, done, ask, lambda: tick(1), alike)
+            ids = {id for checked in done.usable() for id in clip_ids(checked)}
             if bench:
                 prompts, takes = import_bench(project.store, bench, done.bench, size.fps)
                 taken = replace(taken, prompts=prompts, imported_of_systems=takes)
-    return taken
+                stills = map(content_hash, bench.first_frames)
+                ids.update(prompt_id(still, prompt) for still, prompt in zip(stills, bench.prompts, strict=True))
+    return taken, ids
 
 
 def preflight(project: OpenProject) -> tuple[PreflightResult, list[str]]:
@@ -117,6 +146,7 @@ def preflight(project: OpenProject) -> tuple[PreflightResult, list[str]]:
 def _lines(done: Preflight, ask: PreflightOptions, result: PreflightResult) -> list[str]:
     each, size, clips = result.comparisons_per_clip, ask.length, result.summary.clips
     lines = [*preflight_text.table(done, ask), "", *preflight_text.summary_lines(result.summary)]
+    lines += preflight_text.passed_over_lines(done.listing)
     lines += [f"  {refused.source}: {refused.words}" for refused in done.refused[: preflight_text.MOST_ROWS]]
     lines += [f"  {line}" for line in done.fatal]
     lines += [

@@ -42,7 +42,7 @@ def set_up(job: TrainingJob, folder: Path, backbone: Backbone, ranks: Ranks, tim
     """Model and data of a run, the same in all processes; fills the bank, each process its share."""
     train, seed = job.settings.train, job.settings.project.seed
     comparisons = [*job.comparisons, *job.held_out]
-    views = [view for comparison in comparisons for view in comparison.views]
+    views = [view for comparison in comparisons for view in comparison.every_view()]
     captions = list(dict.fromkeys([*(view.caption for view in views), EMPTY]))
     backbone.prepare(ranks.share(captions))  # each process reads its share, and finds that of the others on the disk
     ranks.wait()

@@ -17,6 +17,7 @@ from rushes.curate.base import Threshold
 from rushes.project.labeling_page import LEDGER
 from rushes.records import Clip, Decision
 from rushes.store.database import Store
+from rushes.store.decisions import IMPORT
 from rushes.web.accounts import Accounts
 from rushes.web.review.queue import QueueEntry, ReviewQueue, ScenarioCount
 from rushes.web.review.session import MEASURED, ReviewSession, ReviewThreshold
@@ -95,7 +96,7 @@ def open_review(folder: Path, settings: Settings) -> Iterator[ReviewSession]:
 
 def shelf_of(store: Store, settings: Settings, margins: Mapping[str, float]) -> ReviewQueue:
     """Every clip that was imported, in order, with its scenario by the caption that programs left it."""
-    written = {row.subject: row.caption for row in store.stream(Decision) if not row.person}
+    written = {row.subject: row.caption for row in store.stream(Decision) if not row.person and row.made_by != IMPORT}
     clips = [(clip.id, written.get(clip.id) or clip.caption, clip.source) for clip in store.stream(Clip)]
     quotas = quotas_of(settings)
     captions, sources = [caption for _, caption, _ in clips], [source for _, _, source in clips]

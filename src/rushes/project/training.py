@@ -42,7 +42,7 @@ from rushes.project.stages import encode_missing
 from rushes.project.times import TimesResult, expert_shares, times_in_words, training_times
 from rushes.records import BASE, INLINE, Run, stable_hash
 from rushes.training.checkpoint import only_one
-from rushes.training.comparison import OWN, Comparison, hashed_comparisons
+from rushes.training.comparison import OWN, Comparison, hashed_comparisons, with_captions
 from rushes.training.comparison_checks import check_latents, drop_same
 from rushes.training.history import read_history
 from rushes.training.loop import Data, Progress, split, train
@@ -193,9 +193,11 @@ def _prepare(project: OpenProject, name: str) -> tuple[TrainingJob, TrainResult]
     options = validate_table(recipe.Options, settings.options, "train.options")
     comparisons, dropped, left_out = recipe_comparisons(project, recipe, settings)
     _check_captions(comparisons, settings)
+    comparisons = with_captions(comparisons, project.store.alternatives())
     times = training_times(project.settings, project.base.spec)
     base = project.base.fingerprint
     used, held_out = split(comparisons, settings.held_out)
+    held_out = [replace(comparison, captions=()) for comparison in held_out]  # the first caption is evaluated under
     made_from = [
         hashed_form(settings, exclude={"shortcut_probe", "trackers"}),
         base,

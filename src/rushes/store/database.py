@@ -31,8 +31,8 @@ from rushes.store.rows import KIND_NAMES, KINDS, R, decode, encode, kind_of, sam
 
 # Raise it whenever an older Rushes could misread what this one writes. The table itself is the same in all of them.
 # 2: captions, candidates of kind "gap", unjudged segments; 3: decisions; 4: captions of kind "scenario".
-# 5: candidates of kind "probe".
-SCHEMA = 5
+# 5: candidates of kind "probe"; 6: films of clips, further captions, clips that the footage no longer has.
+SCHEMA = 6
 FOLDERS = ("media", "latents", "runs", "reports")
 _PAGE_ROWS = 2000
 
@@ -276,6 +276,11 @@ class Store:
     def scenarios(self) -> dict[str, str]:
         """Clip id -> the name of its scenario, for clips whose footage names one; the last counts."""
         return {row.subject: sys.intern(row.text) for row in self.stream(CaptionRow) if row.kind == "scenario"}
+
+    def alternatives(self) -> dict[str, tuple[str, ...]]:
+        """Clip id -> what else its footage calls it, for clips that have several captions; the last row counts."""
+        rows = {row.subject: row.text for row in self.captions("alternatives")}
+        return {id: tuple(text.split("\n")) for id, text in rows.items() if text}
 
     def runs(self) -> tuple[Run, ...]:
         """Finished training runs."""

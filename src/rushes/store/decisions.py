@@ -7,21 +7,39 @@ from dataclasses import replace
 
 from rushes.records import Clip, Decision
 
+IMPORT = "import"  # who sets clips aside that the footage no longer has
+
 
 class DecisionHistory:
-    """What was said about one clip so far: the last of the programs, and the last of each person."""
+    """What was said about one clip so far: the last of the programs, of the import, and of each person.
 
-    __slots__ = ("people", "program")
+    An import that sets the clip aside goes before all that was said until then, as the clip is no longer there to
+    choose; a person who keeps it later puts it back.
+    """
+
+    __slots__ = ("imported", "people", "program", "put_back")
 
     def __init__(self) -> None:
         self.program: Decision | None = None
+        self.imported: Decision | None = None
         self.people: dict[str, Decision] = {}  # by name; who spoke last comes last
+        self.put_back = False  # a person kept it after an import had set it aside
+
+    @property
+    def aside(self) -> bool:
+        """Whether an import set the clip aside and nobody put it back."""
+        return self.imported is not None and not self.imported.keep and not self.put_back
 
     def add(self, decision: Decision) -> None:
         """Take in what was said next. A person who withdraws has said nothing."""
+        if not decision.person and decision.made_by == IMPORT:
+            self.imported, self.put_back = decision, False
+            return
         if not decision.person:
             self.program = decision
             return
+        if self.imported and not self.imported.keep:
+            self.put_back = decision.keep and not decision.withdrawn
         self.people.pop(decision.made_by, None)
         if not decision.withdrawn:
             self.people[decision.made_by] = decision
@@ -35,17 +53,25 @@ class DecisionHistory:
 
         A person who wrote no caption leaves the clip the one that a program gave it.
         """
+        if self.aside:
+            return self.imported
         last = self.person()
         if last is None:
             return self.program
         return replace(last, caption=last.caption or (self.program.caption if self.program else ""))
 
 
-def standing(decisions: Iterable[Decision]) -> dict[str, Decision]:
-    """Clip id -> the decision that counts: a person's before a program's, and of these the last."""
+def histories_of(decisions: Iterable[Decision]) -> dict[str, DecisionHistory]:
+    """Clip id -> what was said about it."""
     histories: dict[str, DecisionHistory] = {}
     for decision in decisions:
         histories.setdefault(decision.subject, DecisionHistory()).add(decision)
+    return histories
+
+
+def standing(decisions: Iterable[Decision]) -> dict[str, Decision]:
+    """Clip id -> the decision that counts: the import's, a person's or a program's, and of these the last."""
+    histories = histories_of(decisions)
     return {subject: current for subject, history in histories.items() if (current := history.counts())}
 
 

@@ -123,6 +123,15 @@ def drops_caption(comparison: Comparison, visit: int, seed: int, share: float) -
     return share > 0 and float(torch.rand(1, generator=seeded(seed, "caption", comparison.id, visit))) < share
 
 
+def seen_caption(comparison: Comparison, view: View, visit: int, seed: int) -> str:
+    """The caption of a view at a visit: where it is the clip's own and the clip has several, the one that is drawn."""
+    captions = comparison.captions
+    if not captions or view.caption != captions[0]:
+        return view.caption
+    generator = seeded(seed, "captions", comparison.id, visit)
+    return captions[int(torch.randint(len(captions), (1,), generator=generator))]
+
+
 def make_batch(
     chosen: Sequence[tuple[Comparison, int]], latents: LatentStore, backbone: Backbone, draws: Draws
 ) -> Batch:
@@ -160,7 +169,10 @@ def make_batch(
     assert len(firsts) in (0, len(clean)), "either all views of a batch are given a first frame or none is"
     views = max(len(comparison.views) for comparison, _ in chosen)
     empty = [drops_caption(*each, draws.seed, draws.caption_dropout) for each in chosen]
-    captions = [EMPTY if empty[b] else chosen[b][0].views[v].caption for b, v in place]
+    captions = [
+        EMPTY if empty[b] else seen_caption(chosen[b][0], chosen[b][0].views[v], chosen[b][1], draws.seed)
+        for b, v in place
+    ]
     shown = {name: torch.stack(many) for name, many in stills.items()}
     condition = backbone.condition(captions, torch.stack(firsts) if firsts else None, **shown)
     if scale := draws.first_frame_noise:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from rushes.objectives.segments import latent_labels
@@ -36,17 +36,36 @@ class View:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Views and the terms over them. `group` names the prompt: held-out comparisons never share one with the rest."""
+    """Views and the terms over them. `group` names the prompt: held-out comparisons never share one with the rest.
+
+    `captions` are those of its clip where that has several, its own first: at each visit one is drawn, under which all
+    views are seen that have the first.
+    """
 
     id: str
     group: str
     views: tuple[View, ...]
     terms: tuple[Term, ...]
+    captions: tuple[str, ...] = ()
+
+    def every_view(self) -> list[View]:
+        """Its views under all captions that they may be seen under."""
+        more = [replace(view, caption=text) for text in self.captions[1:] for view in self.views
+                if view.caption == self.captions[0]]  # fmt: skip
+        return [*self.views, *more]
+
+
+def with_captions(comparisons: Sequence[Comparison], alternatives: Mapping[str, Sequence[str]]) -> list[Comparison]:
+    """Comparisons with the further captions of their clips, by the clip's id, which is their group."""
+    return [
+        replace(c, captions=(c.views[0].caption, *texts)) if (texts := alternatives.get(c.group)) else c
+        for c in comparisons
+    ]
 
 
 def hashed_comparisons(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
     """Comparisons as a run's identity has them: with the name that the sigmoid link had first, "logistic"."""
-    rows = [asdict(comparison) for comparison in comparisons]
+    rows = [{k: v for k, v in asdict(c).items() if k != "captions" or v} for c in comparisons]
     for term in (term for row in rows for term in row["terms"] if term["link"] == "sigmoid"):
         term["link"] = "logistic"
     return rows

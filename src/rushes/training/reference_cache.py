@@ -66,7 +66,8 @@ class ReferenceCache:
 
     def _key(self, comparison: Comparison) -> str:
         views = [{k: v for k, v in asdict(view).items() if k != "source"} for view in comparison.views]
-        return stable_hash([comparison.id, views, self.draws])
+        several = [comparison.captions] if comparison.captions else []
+        return stable_hash([comparison.id, views, self.draws, *several])
 
 
 def needs_reference(comparison: Comparison) -> bool:

@@ -1,0 +1,89 @@
+"""What an import changed of the set: clips that are new, go by another caption, or that the footage no longer has.
+
+Rows stay: a clip that is gone is set aside by a decision, which an import that has the clip, or a person, takes back.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from rushes.media.cut import of_fragment
+from rushes.records import Clip, Decision, now, stable_hash
+from rushes.store.database import Store
+from rushes.store.decisions import IMPORT, DecisionHistory, histories_of
+
+CAPTION, REPLACED, GONE = "under another caption in the footage", "cut or made otherwise now", "not in the footage"
+
+
+@dataclass(frozen=True)
+class SetChanges:
+    """Clips by what became of them; null where there are none, and all of it at the first import."""
+
+    new: int | None = None
+    unchanged: int | None = None
+    captions_changed: int | None = None  # each takes the place of the clip under the caption before
+    replaced: int | None = None  # set aside, as their videos are cut otherwise now or have another content
+    gone: int | None = None  # set aside, as the footage no longer has them
+    returned: int | None = None  # had been set aside, in the set again
+    held_by_people: int | None = None  # the footage no longer has them, and a person put them back
+
+
+def apply_changes(store: Store, ids: Collection[str], before: Collection[str], *, add: bool = False) -> SetChanges:
+    """Set aside what earlier imports took and this one did not, and put back what it has again.
+
+    Args:
+        store: with all clips of this import in it.
+        ids: of these.
+        before: ids of the clips that were stored when it began.
+        add: leave in what the footage does not have, so that the set is the union.
+    """
+    histories = histories_of(store.stream(Decision))
+    aside = {id for id, history in histories.items() if history.aside}
+    imported = [clip for clip in store.stream(Clip) if clip.made_by in (IMPORT, "world")]
+    here = [clip for clip in imported if clip.id in ids]
+    left = [] if add else [clip for clip in imported if clip.id not in ids and clip.id not in aside]
+    by_people = {clip.id for clip in left if clip.id in histories and histories[clip.id].put_back}
+    shown, videos = {_content(clip) for clip in here}, {name for clip in here for name in _video(clip)}
+    reasons = {clip.id: CAPTION if _content(clip) in shown else REPLACED if videos.intersection(_video(clip)) else GONE
+               for clip in left if clip.id not in by_people}  # fmt: skip
+    recaptioned = {_content(clip) for clip in left if reasons.get(clip.id) == CAPTION}
+    counts = Counter(_state(clip, before, aside, recaptioned) for clip in here)
+    counts.update(reason for reason in reasons.values() if reason != CAPTION)
+    back = {clip.id: "" for clip in here if clip.id in aside}
+    store.add(_decision(id, histories.get(id), reason) for id, reason in {**reasons, **back}.items())
+    return SetChanges(
+        new=counts["new"] or None,
+        unchanged=counts["unchanged"] or None,
+        captions_changed=counts[CAPTION] or None,
+        replaced=counts[REPLACED] or None,
+        gone=counts[GONE] or None,
+        returned=counts["returned"] or None,
+        held_by_people=len(by_people) or None,
+    ) if before else SetChanges()  # fmt: skip
+
+
+def _state(clip: Clip, before: Collection[str], aside: Collection[str], recaptioned: Collection[str]) -> str:
+    if clip.id in before and clip.id not in aside:
+        return "unchanged"
+    if _content(clip) in recaptioned:
+        return CAPTION
+    return "returned" if clip.id in aside else "new"
+
+
+def _content(clip: Clip) -> str:
+    """Equal for clips that show the same frames of the same video."""
+    return f"{clip.film}{clip.source.rpartition('#t=')[2]}" if clip.film else clip.media
+
+
+def _video(clip: Clip) -> tuple[str, str]:
+    """The video that a clip is of, by its content and by its name."""
+    return clip.film or clip.media, (of_fragment(clip.source) or (clip.source,))[0]
+
+
+def _decision(clip: str, history: DecisionHistory | None, reason: str) -> Decision:
+    """The clip is set aside for a reason; none = it is put back."""
+    last = history.imported.id if history and history.imported else ""
+    id = stable_hash([IMPORT, clip, reason, last])
+    return Decision(id, clip, not reason, reason, made_by=IMPORT, created_at=now())

@@ -1,0 +1,301 @@
+"""What users of other tools reported about their footage: inputs are made here, and go through the command line."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import tarfile
+import unicodedata
+from collections import defaultdict
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from rushes.arrays import Frames
+from rushes.records import Clip
+from rushes.store.database import Store
+
+from ..projects import Rushes
+
+
+def texture(seed: int, frames: int = 20) -> Frames:
+    """[F,32,48,3] a pattern that drifts, another for each seed."""
+    base = np.kron(np.random.default_rng(seed).integers(0, 255, (4, 6, 3)), np.ones((8, 8, 1)))
+    return np.stack([np.roll(base, 2 * k, axis=1) for k in range(frames)]).astype(np.uint8)
+
+
+def encode(
+    path: Path, frames: Frames, codec: str = "libx264", form: str | None = None, pixels: str = "yuv420p"
+) -> Path:
+    """Frames at 8 fps in a container that the name says, or `form`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w", format=form) as file:
+        rate = 25 if codec in ("mpeg2video", "wmv2") else 8
+        stream: Any = file.add_stream(codec, rate=rate)
+        stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], pixels
+        stream.bit_rate = 2_000_000
+        for number, image in enumerate(np.repeat(frames, 3, axis=0) if rate == 25 else frames):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, rate)
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode())
+    return path
+
+
+def captioned(folder: Path, count: int, first: int = 0) -> Path:
+    """Videos v0.mp4, ... with a caption beside each."""
+    for k in range(first, first + count):
+        encode(folder / f"v{k}.mp4", texture(k)).with_suffix(".txt").write_text(f"caption {k}")
+    return folder
+
+
+class Work:
+    """A project by the command line."""
+
+    def __init__(self, rushes: Rushes, folder: Path) -> None:
+        self.rushes, self.folder = rushes, folder
+
+    def start(self, footage: Path, *settings: str) -> None:
+        given = [word for each in settings for word in ("--set", each)]
+        code, _, problem = self.rushes("init", self.folder, "--footage", footage, *given)
+        assert code == 0, problem
+
+    def take(self, *words: str) -> dict[str, Any]:
+        code, out, problem = self.rushes("import", self.folder, "--json", *words)
+        assert code == 0, problem
+        return {name: value for name, value in json.loads(out).items() if value is not None}
+
+    def clips(self) -> tuple[Clip, ...]:
+        with Store.open(self.folder) as store:
+            return store.clips()
+
+    def sides(self) -> dict[str, set[str]]:
+        """Sides of each file's clips, of all that were ever imported."""
+        sides = defaultdict[str, set[str]](set)
+        with Store.open(self.folder) as store:
+            for clip in store.clips(dropped=True):
+                sides[Path(clip.source).name].add(clip.split)
+        return sides
+
+
+@pytest.fixture
+def work(rushes: Rushes, tmp_path: Path) -> Work:
+    return Work(rushes, tmp_path / "project")
+
+
+# a video on both sides of the split
+
+
+def test_several_captions_of_a_video_are_one_clip(work: Work, tmp_path: Path) -> None:
+    """M3D#67, and tables like those of MSR-VTT and VATEX: six videos with three captions each."""
+    folder = tmp_path / "in"
+    for k in range(6):
+        encode(folder / f"v{k}.mp4", texture(k))
+    rows = [{"file_name": f"v{k}.mp4", "text": f"caption {which} of {k}"} for k in range(6) for which in "ABC"]
+    (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    work.start(folder, "footage.eval_fraction=0.34")
+    taken = work.take()
+    assert (taken["clips"], taken["held_out"], taken["alternatives"]) == (6, 2, 12)
+    assert {clip.caption for clip in work.clips()} == {f"caption A of {k}" for k in range(6)}
+    with Store.open(work.folder) as store:
+        texts = store.alternatives()
+        for clip in store.clips():
+            assert texts[clip.id] == tuple(clip.caption.replace("A", which) for which in "BC")
+    assert all(len(each) == 1 for each in work.sides().values())
+
+
+def test_a_transcode_is_on_the_side_of_its_original(work: Work, tmp_path: Path) -> None:
+    """M3D#67, its kind: a.mp4 and a.mov of one picture, of another size and codec; a copy that comes later."""
+    folder = captioned(tmp_path / "in", 5)
+    for k in range(5):
+        large = np.stack([cv2.resize(frame, (96, 64)) for frame in texture(k)])
+        encode(folder / f"v{k}.mov", large, "mpeg4")
+        (folder / f"v{k}.txt").unlink()
+    names = sorted(path.name for path in folder.iterdir())
+    (folder / "captions.csv").write_text("file,caption\n" + "\n".join(f"{name},clip {name}" for name in names))
+    work.start(folder, "footage.eval_fraction=0.4")
+    assert work.take()["clips"] == 10
+    together = defaultdict[str, set[str]](set)
+    for name, sides in work.sides().items():
+        together[Path(name).stem] |= sides
+    assert len(together) == 5 and all(len(sides) == 1 for sides in together.values())
+    assert {"train"} in together.values()
+    held = next(int(name[1]) for name, sides in together.items() if sides == {"eval"})
+    later = encode(folder / "later.avi", texture(held), "mjpeg", pixels="yuvj420p")
+    with (folder / "captions.csv").open("a") as file:
+        file.write(f"\n{later.name},a late copy\n")
+    assert work.take()["clips"] == 11 and work.sides()["later.avi"] == {"eval"}
+
+
+# the set is what the last import says
+
+
+def test_a_corrected_caption_replaces_and_a_deleted_clip_is_gone(work: Work, tmp_path: Path) -> None:
+    """musubi-tuner#67, diffusion-pipe#497, sd-scripts#1759: two captions corrected, one file deleted."""
+    folder = captioned(tmp_path / "in", 6)
+    work.start(folder, "footage.eval_fraction=0.34")
+    work.take()
+    gone = next(clip for clip in work.clips() if clip.split == "train")
+    other = [clip for clip in work.clips() if clip != gone]
+    for clip in other[:2]:
+        Path(clip.source).with_suffix(".txt").write_text(f"a better {clip.caption}")
+    Path(gone.source).unlink()
+    Path(gone.source).with_suffix(".txt").unlink()
+    taken = work.take()
+    assert {name: taken[name] for name in ("clips", "unchanged", "captions_changed", "gone")} == {
+        "clips": 5, "unchanged": 3, "captions_changed": 2, "gone": 1}  # fmt: skip
+    assert "new" not in taken
+    assert sorted(clip.caption for clip in work.clips()) == sorted(
+        [f"a better {clip.caption}" for clip in other[:2]] + [clip.caption for clip in other[2:]]
+    )
+    assert all(len(sides) == 1 for sides in work.sides().values())
+    code, out, _ = work.rushes("preflight", work.folder, "--json")
+    assert code == 0 and json.loads(out)["clips"] == 5
+    assert work.take() == {"clips": 5, "held_out": 2, "unchanged": 5}
+
+
+def test_what_is_gone_comes_back_with_its_takes(work: Work, tmp_path: Path) -> None:
+    """sd-scripts#1759, the other way: the file and the caption are put back, and nothing has to be made again."""
+    folder = captioned(tmp_path / "in", 4)
+    work.start(folder, "footage.eval_fraction=0.25", "generate.steps=1", "generate.takes=1")
+    work.take()
+    assert work.rushes("generate", work.folder)[0] == 0
+    clip = next(clip for clip in work.clips() if clip.split == "train")
+    caption = Path(clip.source).with_suffix(".txt")
+    caption.write_text("another caption")
+    work.take()
+    with Store.open(work.folder) as store:
+        assert clip.id not in {row.id for row in store.clips()} and not store.candidates(group=clip.id)
+    caption.write_text(clip.caption)
+    taken = work.take()
+    assert (taken["captions_changed"], taken["clips"]) == (1, 4)
+    with Store.open(work.folder) as store:
+        assert clip.id in {row.id for row in store.clips()} and len(store.candidates(group=clip.id)) == 1
+
+
+def test_another_folder_replaces_unless_it_is_added(work: Work, tmp_path: Path) -> None:
+    """diffusion-pipe#497, its kind: another footage.path at the second import."""
+    first, second = captioned(tmp_path / "first", 3), captioned(tmp_path / "second", 2, first=5)
+    work.start(first, "footage.eval_fraction=0")
+    work.take()
+    taken = work.take("--add", "--set", f"footage.path={second}")
+    assert (taken["clips"], taken["new"]) == (5, 2) and "gone" not in taken
+    taken = work.take("--set", f"footage.path={second}")
+    assert (taken["clips"], taken["unchanged"], taken["gone"]) == (2, 2, 3)
+    taken = work.take()
+    assert (taken["clips"], taken["returned"], taken["gone"]) == (3, 3, 2)
+
+
+def test_clips_of_another_length_replace(work: Work, tmp_path: Path) -> None:
+    """diffusion-pipe#497, its kind: the embedded world at another backbone.frames made clips beside the old ones."""
+    code, _, problem = work.rushes("init", work.folder, "--set", "footage.clips=3", "--set", "footage.eval_prompts=1")
+    assert code == 0, problem
+    assert work.take() == {"clips": 4, "held_out": 1}
+    taken = work.take("--set", "backbone.frames=9")
+    assert (taken["clips"], taken["held_out"], taken["replaced"]) == (4, 1, 4)
+    assert {clip.frames for clip in work.clips()} == {9}
+
+
+# nothing is passed over in silence
+
+
+def test_cameras_files_are_read_whatever_their_names(work: Work, tmp_path: Path) -> None:
+    """GooglePhotosTakeoutHelper#223, MediaElch#50, Player#232: names of cameras, of none, and of what is no video."""
+    folder = captioned(tmp_path / "in", 1)
+    files = {"a.MTS": ("libx264", "mpegts"), "b.m2ts": ("mpeg2video", "mpegts"), "c.wmv": ("wmv2", "asf"),
+             "d.flv": ("flv1", "flv"), "e.3gp": ("mpeg4", "mp4"), "f.vob": ("mpeg2video", "vob"),
+             "clip": ("libx264", "matroska"), "g.dat": ("mpeg2video", "mpegts"), "h.mxf": ("mpeg2video", "mxf"),
+             }  # fmt: skip
+    for seed, (name, (codec, form)) in enumerate(files.items(), start=10):
+        encode(folder / name, texture(seed), codec, form)
+        (folder / name).with_suffix(".txt").write_text(f"caption of {name}")
+    (folder / "manual.pdf").write_bytes(b"%PDF-1.7")
+    (folder / "sound.dat").write_bytes(b"OggS" + bytes(600))
+    (folder / "gone.txt").write_text("a caption of nothing")
+    work.start(folder, "footage.eval_fraction=0.2")
+    code, out, error = work.rushes("import", work.folder, "--json")
+    taken = json.loads(out)
+    assert (code, taken["clips"], taken["passed_over"]) == (0, 1 + len(files), 3), error
+    assert {clip.caption for clip in work.clips()} == {"caption 0", *(f"caption of {name}" for name in files)}
+    preflight = work.rushes("preflight", work.folder)[1]
+    for text in (error, preflight):
+        assert "passed over, neither video nor caption: 1 .dat, 1 .pdf" in text
+        assert f"captions without a video: 1 ({folder / 'gone.txt'})" in text
+
+
+def test_import_names_videos_without_a_row(work: Work, tmp_path: Path) -> None:
+    """video2dataset#117, its kind: a video that the table forgot was said by preflight alone."""
+    folder = tmp_path / "in"
+    for k in range(3):
+        encode(folder / f"v{k}.mp4", texture(k))
+    (folder / "metadata.csv").write_text("file_name,caption\nv0.mp4,zero\nv1.mp4,one\n")
+    work.start(folder, "footage.eval_fraction=0")
+    code, out, error = work.rushes("import", work.folder, "--json")
+    assert (code, json.loads(out)["clips"], json.loads(out)["passed_over"]) == (0, 2, 1)
+    assert f"videos that no row names: 1 ({folder / 'v2.mp4'})" in error
+
+
+def test_a_name_or_a_link_that_cannot_be_taken_costs_one_clip(work: Work, tmp_path: Path) -> None:
+    """Player#232, its kind: a name in Latin-1, a link that leads out, a broken one, and a linked folder."""
+    folder, outside = captioned(tmp_path / "in", 2), captioned(tmp_path / "outside", 1, first=5)
+    os.link(folder / "v0.mp4", os.path.join(os.fsencode(folder), b"caf\xe9.mp4"))
+    (folder / "out.mp4").symlink_to(outside / "v5.mp4")
+    (folder / "broken.mp4").symlink_to("nothing.mp4")
+    (folder / "films").symlink_to(outside)
+    work.start(folder, "footage.eval_fraction=0")
+    code, _, error = work.rushes("import", work.folder)
+    for name in (r"caf\xe9.mp4: its name is not Unicode", "out.mp4: a link", "broken.mp4: a link", "films: a link"):
+        assert code == 2 and f"{folder}/{name}" in error
+    taken = work.take("--set", "footage.on_refused=skip")
+    assert (taken["clips"], taken["refused"]) == (2, 4)
+
+
+def test_a_table_may_write_letters_apart(work: Work, tmp_path: Path) -> None:
+    """MediaElch#50, its kind: a table from Windows names the files that macOS named, or the other way round."""
+    folder = tmp_path / "in"
+    encode(folder / unicodedata.normalize("NFD", "été.mp4"), texture(1))
+    encode(folder / unicodedata.normalize("NFC", "élan.mp4"), texture(2))
+    rows = [f"{unicodedata.normalize('NFC', 'été.mp4')},summer", f"{unicodedata.normalize('NFD', 'élan.mp4')},an elk"]
+    for table, head in (("metadata.csv", "file_name,caption"), ("captions.csv", "file,caption")):
+        (folder / table).write_text("\n".join([head, *rows]))
+        work.folder = tmp_path / table
+        work.start(folder, "footage.eval_fraction=0")
+        assert work.take()["clips"] == 2
+        assert {clip.caption for clip in work.clips()} == {"summer", "an elk"}
+        (folder / table).unlink()
+
+
+def tar(path: Path, *members: tuple[str, bytes]) -> Path:
+    with tarfile.open(path, "w") as archive:
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return path
+
+
+def test_members_of_a_tar_are_read_refused_or_counted(work: Work, tmp_path: Path) -> None:
+    """webdataset, as in video2dataset#117: one key twice, two views of a sample, other suffixes, a compressed tar."""
+    folder = tmp_path / "in"
+    data = [encode(tmp_path / f"{k}.ts", texture(k)).read_bytes() for k in range(5)]
+    folder.mkdir()
+    tar(folder / "a.tar", ("0.left.mp4", data[0]), ("0.right.mp4", data[1]), ("0.txt", b"two views"),
+        ("1.MTS", data[2]), ("1.txt", b"a camera's"), ("1.MTS", data[3]), ("2.dat", data[4]), ("2.txt", b"no suffix"),
+        ("2.jpg", b"\xff\xd8"), ("9.txt", b"of nothing"))  # fmt: skip
+    work.start(folder, "footage.eval_fraction=0.5", "footage.on_refused=skip")
+    code, out, error = work.rushes("import", work.folder, "--json")
+    taken = json.loads(out)
+    assert (code, taken["clips"], taken["refused"], taken["passed_over"]) == (0, 4, 1, 2), error
+    assert "a.tar/1.MTS: the tar holds this name twice" in error
+    sides = work.sides()
+    assert sides["0.left.mp4"] == sides["0.right.mp4"] and len(sides) == 4
+    packed = shutil.copy(folder / "a.tar", tmp_path / "a.tar.gz")
+    code, _, error = work.rushes("import", work.folder, "--set", f"footage.path={packed}")
+    assert code == 2 and "a.tar.gz: a compressed tar; unpack it once with gunzip" in error

@@ -29,6 +29,11 @@ class RunIdentity:
         return {"identity": self.hash, **made_from}
 
 
+def as_identity(identity: str | RunIdentity) -> RunIdentity:
+    """The identity of a run of which no more than a hash may be there."""
+    return identity if isinstance(identity, RunIdentity) else RunIdentity(identity)
+
+
 def check_continuation(
     folder: Path,
     facts: Mapping[str, Any],

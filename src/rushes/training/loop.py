@@ -25,7 +25,7 @@ from rushes.training import checkpoint
 from rushes.training.batches import Batch, Draws, make_batch, schedule, time_of
 from rushes.training.beta import AutoBeta, scaled
 from rushes.training.comparison import Comparison
-from rushes.training.continuation import RunIdentity, check_continuation
+from rushes.training.continuation import RunIdentity, as_identity, check_continuation
 from rushes.training.determinism import deterministic
 from rushes.training.gradient_surgery import LoserGradients
 from rushes.training.gradients import backward, measured_way, no_errors, plain_errors
@@ -141,7 +141,6 @@ def train(
         ValueError: nothing to train on, a gradient that is not finite, or another run's state in the folder.
     """
     _check(data, settings, ranks)
-    identity = identity if isinstance(identity, RunIdentity) else RunIdentity(identity)
     watch = watch if ranks.first else NOBODY
     with deterministic(settings.deterministic):
         work = _prepare(backbone, data, settings, seed, ranks)
@@ -223,21 +222,21 @@ def _samples(work: Work, watch: RunMonitor, step: int) -> dict[str, Any]:
         return watch.samples(step, work.settings)
 
 
-def _keep(work: Work, folder: Path, step: int, identity: RunIdentity) -> None:
+def _keep(work: Work, folder: Path, step: int, identity: str | RunIdentity) -> None:
     tensors = checkpoint.capture(work.backbone.network, work.reference, work.optimiser, work.average)
-    facts = {**identity.facts(), "beta_scale": work.strength.scale, "budget_mib": work.way.budget_mib}
+    facts = {**as_identity(identity).facts(), "beta_scale": work.strength.scale, "budget_mib": work.way.budget_mib}
     if work.way.most:
         checkpoint.save_sharded(folder, step, tensors, facts, work.ranks)
     elif work.ranks.first:
         checkpoint.save(folder, step, tensors, facts)
 
 
-def _resume(folder: Path, identity: RunIdentity, work: Work) -> tuple[Work, int]:
+def _resume(folder: Path, identity: str | RunIdentity, work: Work) -> tuple[Work, int]:
     """The run where its newest checkpoint left it, and the steps it has taken, 0 where there is no checkpoint."""
     state = checkpoint.latest(folder / "checkpoints")
     if state is None:
         return work, 0
-    check_continuation(folder, state.facts, state.step, identity, learning_rate)
+    check_continuation(folder, state.facts, state.step, as_identity(identity), learning_rate)
     checkpoint.restore(state, work.backbone.network, work.reference, work.optimiser, work.average)
     work.strength.scale = state.facts["beta_scale"]
     if work.settings.gradients == "auto":  # another choice would be another rounding

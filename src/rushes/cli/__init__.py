@@ -6,6 +6,7 @@ import os
 import sqlite3
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from io import TextIOWrapper
 
 from rushes.cli import claims, curation, evaluation, footage, health, labelling, machine, product, project
@@ -32,8 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # samples may come before training, so it is set here, before any stage imports torch.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # a name that the output's encoding lacks is shown escaped
-            stream.reconfigure(errors="backslashreplace")
+        if isinstance(stream, TextIOWrapper) and stream.errors != "backslashreplace":
+            with suppress(OSError):  # of a pipe that is open for reading, too
+                stream.reconfigure(errors="backslashreplace")  # a name that the encoding lacks is shown escaped
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         _refuse_empty(arguments)

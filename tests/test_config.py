@@ -14,9 +14,8 @@ from pydantic import Field
 import rushes
 from rushes.config.base import SettingsTable
 from rushes.config.renamed import MOVED, NAMES, UNTIL, VALUES, with_first_names
-from rushes.config.settings_files import SettingsError, load_settings, settings_hash, to_toml, validate_table
+from rushes.config.settings_files import SettingsError, flat, load_settings, settings_hash, to_toml, validate_table
 from rushes.config.tables import Settings, TrainSettings
-from rushes.project.settings import flat
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

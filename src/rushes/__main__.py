@@ -1,11 +1,18 @@
-"""`python -m rushes`, and under torchrun `torchrun -m rushes`."""
+"""`python -m rushes`, the script `rushes`, and under torchrun `torchrun -m rushes`."""
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
-from rushes.cli import main
+STOPPED = "rushes: stopped; what was stored is safe, run the same command to continue"
+
+try:
+    from rushes.cli import main
+except KeyboardInterrupt:  # in the first tenths of a second
+    print(STOPPED, file=sys.stderr)
+    sys.exit(130)
 
 
 def run() -> None:
@@ -15,6 +22,10 @@ def run() -> None:
         main()
     except SystemExit as stop:
         code = stop.code
+    except KeyboardInterrupt:  # a second Ctrl-C, while the first was dealt with
+        print(STOPPED, file=sys.stderr)
+        code = 130
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done: a late Ctrl-C would only print where it hit
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         sys.stdout.flush()
         sys.stderr.flush()

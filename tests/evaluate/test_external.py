@@ -68,6 +68,9 @@ def test_results_of_vbench_become_metrics(folders: Folders, tmp_path: Path) -> N
     assert measure.values["B"] == {("0", 0): 0.25}
     assert notes == [
         "a_eval_results.json has 1 rows that fit no video: /elsewhere/7.mp4.",
+        "a_eval_results.json has 3 rows placed by the file's name: "
+        "/elsewhere/0.mp4, /elsewhere/1.mp4, /elsewhere/1-2.mp4.",
+        "b_eval_results.json has 1 rows placed by the file's name: /elsewhere/0.mp4.",
         "vbench_dynamic_degree has no score for 2 videos of B: 1.mp4, 1-2.mp4.",
     ]
 
@@ -99,10 +102,12 @@ def test_what_is_no_result_is_refused(folders: Folders, tmp_path: Path) -> None:
         odd.write_text(text)
         with pytest.raises(ValueError, match="not results of VBench"):
             Others(vbench={"A": odd}).measures(folders, [])
+    good = tmp_path / "good"
+    good.write_text("0.mp4,a,1\n")
     for text, words in (("", "no scores"), ("a,b\n", "rows must be"), ("a,b,much\n", "rows must be")):
         odd.write_text(text)
         with pytest.raises(ValueError, match=words):
-            Others(videophy={"A": (odd, odd)}).measures(folders, [])
+            Others(videophy={"A": (good, odd)}).measures(folders, [])
     with pytest.raises(ValueError, match="no such file"):
         Others(vbench={"A": tmp_path / "nowhere"}).measures(folders, [])
     with pytest.raises(ValueError, match="results for C"):

@@ -14,7 +14,7 @@ from rushes.backbones.base import LoadOptions
 from rushes.backbones.model_defaults import ModelMatch, Sourced, all_models
 from rushes.backbones.released import released, released_names
 from rushes.cli import main
-from rushes.config.settings_files import load_settings
+from rushes.config.settings_files import flat, load_settings
 from rushes.config.tables import (
     BackboneSettings,
     FootageSettings,
@@ -37,7 +37,7 @@ from rushes.project.model_presets import (
     sourced,
 )
 from rushes.project.project import open_project
-from rushes.project.settings import adopt, flat, read_settings, write_settings
+from rushes.project.settings import adopt, read_settings, write_settings
 from rushes.project.settings_checks import check_settings
 from rushes.training.recipe import load_recipe, published, recipe_names
 

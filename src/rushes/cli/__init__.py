@@ -6,6 +6,8 @@ import os
 import sqlite3
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from io import TextIOWrapper
 
 from rushes.cli import claims, curation, evaluation, footage, health, labelling, machine, product, project
 from rushes.cli.console import app
@@ -30,13 +32,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # cuBLAS reads it once, at the first matrix product of a process, and deterministic training needs it; a stage that
     # samples may come before training, so it is set here, before any stage imports torch.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper) and stream.errors != "backslashreplace":
+            with suppress(OSError):  # of a pipe that is open for reading, too
+                stream.reconfigure(errors="backslashreplace")  # a name that the encoding lacks is shown escaped
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        app(sys.argv[1:] if arguments is None else arguments)
+        _refuse_empty(arguments)
+        app(arguments)
     except (ValueError, OSError) as error:
         if os.environ.get("RUSHES_TRACEBACK"):
             raise
         where = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else error
         print(f"rushes: {where}", file=sys.stderr)
+        sys.exit(2)
+    except RecursionError:
+        if os.environ.get("RUSHES_TRACEBACK"):
+            raise
+        print("rushes: a file is nested too deeply to be read; give one that a program of yours wrote", file=sys.stderr)
         sys.exit(2)
     except sqlite3.Error as error:
         print(f"rushes: the project's database: {error}; free some space and check the disk", file=sys.stderr)
@@ -44,3 +57,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         print("rushes: stopped; what was stored is safe, run the same command to continue", file=sys.stderr)
         sys.exit(130)
+
+
+def _refuse_empty(arguments: Sequence[str]) -> None:
+    """An empty path would be the current folder; it comes from a variable that is not set.
+
+    Raises:
+        ValueError: an argument without a character.
+    """
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        if not argument.strip():
+            place = f"after {before}" if before else "the first"
+            raise ValueError(f"an argument is empty ({place}); give it a value, or leave its option out")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, validators
 
 from rushes.cli.console import AsJson, Overrides, ProjectFolder, app, bar, opened, say, tell
 from rushes.config.tables import Settings
@@ -18,6 +18,8 @@ from rushes.store.database import Store
 
 if TYPE_CHECKING:
     from rushes.web.accounts import Accounts
+
+Port = Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))]
 
 labels = App(name="labels", help="Labels from and for other programs.")
 app.command(labels)
@@ -31,7 +33,7 @@ def label(
     form: Annotated[
         Literal["pairs", "scores", ""], Parameter(help="pairs or scores; default: label.form of the settings")
     ] = "",
-    port: Annotated[int, Parameter(help="port of the page (by human); 0 = a free one")] = 8765,
+    port: Annotated[Port, Parameter(help="port of the page (by human); 0 = a free one")] = 8765,
     host: Annotated[
         str, Parameter(help="address of the page (by human); any but this machine's own asks for invitations")
     ] = "127.0.0.1",
@@ -93,7 +95,7 @@ def _teller(what: str, people: Accounts, annotators: tuple[str, ...]) -> Callabl
 def review(
     project: ProjectFolder,
     *,
-    port: Annotated[int, Parameter(help="port of the page; 0 = a free one")] = 8765,
+    port: Annotated[Port, Parameter(help="port of the page; 0 = a free one")] = 8765,
     host: Annotated[str, Parameter(help="address of the page; any but this machine's own asks for invitations")] = (
         "127.0.0.1"
     ),

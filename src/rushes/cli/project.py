@@ -193,6 +193,9 @@ def train(
     recipe: Annotated[
         str, Parameter(help="another than train.recipe, with its paper's settings, or those for the tiny backbone")
     ] = "",
+    steps: Annotated[
+        int | None, Parameter(help="in place of train.steps; more than a finished run has continue it")
+    ] = None,
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
@@ -202,6 +205,7 @@ def train(
 
     if training.follow_run(project):
         return
+    overrides = overrides if steps is None else (*overrides, f"train.steps={steps}")
     settings = read_settings(project, () if recipe else overrides)
     if recipe and recipe != settings.train.recipe:
         others = [text for text in overrides if not text.startswith("train.")]

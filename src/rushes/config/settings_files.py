@@ -116,6 +116,15 @@ def hashed_form(table: BaseModel, **what: Any) -> dict[str, Any]:
     return values if name is None else dict(with_first_names({name: values})[name])
 
 
+def flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Settings one by one, under their dotted paths."""
+    for name, value in table.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
 def settings_hash(settings: BaseModel) -> str:
     """Digest of the values of a table or of all of them; equal values give equal digests on every machine."""
     return stable_hash(hashed_form(settings))

@@ -3,8 +3,9 @@
 VBench (mode custom_input) takes a flat folder of videos and a JSON file {path: prompt}, and writes
 {dimension: [mean, [{"video_path", "video_results"}, ...]]}. VideoPhy's judge takes a CSV file of videopath and caption,
 and writes rows of videopath, caption and score, VideoPhy-1 without a header (scores 0 to 1), VideoPhy-2 with one (1 to
-5). Scores become metrics of the table, paired by prompt as all others. Rows that fit no video, and videos without a
-row, are counted and named.
+5). Scores become metrics of the table, paired by prompt as all others. A row belongs to the video at its path, else to
+that of its file's name. Rows that fit no video, and videos without a row, are counted and named; a row of another
+system's video, and a second row of one video, are refused.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ import csv
 import io
 import json
 import math
+import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,17 +59,19 @@ class Others:
         """Every score as a metric, higher being better; what does not fit is added to `notes`.
 
         Raises:
-            ValueError: a file that cannot be read, for a system that is not compared, or scores beyond 1 with a
-                threshold within it.
+            ValueError: a file that cannot be read, for a system that is not compared, of another system's videos, given
+                for two systems, with two rows of one video, or scores beyond 1 with a threshold within it.
         """
         if strange := {*self.vbench, *self.videophy} - set(folders.systems):
             raise ValueError(f"results for {shown(sorted(strange))}, but the systems are {', '.join(folders.systems)}")
+        _refuse_given_twice([*self.vbench.values()])
+        _refuse_given_twice([path for pair in self.videophy.values() for path in pair])
         by_metric: dict[str, dict[str, Scores]] = {}
         for system, path in self.vbench.items():
-            for dimension, scores in read_vbench(path, _finder(folders, system), notes).items():
+            for dimension, scores in read_vbench(path, Finder(folders, system), notes).items():
                 by_metric.setdefault(f"vbench_{dimension}", {})[system] = scores
         for system, (sa_path, pc_path) in self.videophy.items():
-            sa, pc = (read_videophy(path, _finder(folders, system), notes) for path in (sa_path, pc_path))
+            sa, pc = (read_videophy(path, Finder(folders, system), notes) for path in (sa_path, pc_path))
             joint = both(sa, pc, self.threshold)
             for name, scores in (("videophy_sa", sa), ("videophy_pc", pc), ("videophy_joint", joint)):
                 by_metric.setdefault(name, {})[system] = scores
@@ -131,11 +136,52 @@ def write_videophy(folders: Folders, out: Path) -> dict[str, str]:
     return written
 
 
-def read_vbench(path: Path, find: Callable[[str], Key | None], notes: list[str]) -> dict[str, Scores]:
+class Finder:
+    """From a path in a result file to the video of a system that it means."""
+
+    def __init__(self, folders: Folders, system: str) -> None:
+        self.system = system
+        self._by_path = {
+            str(path.resolve()): (name, key) for name, of in folders.videos.items() for key, path in of.items()
+        }
+        # A file that is in the folders of several systems, through links, is this one's.
+        self._by_path |= {str(path.resolve()): (system, key) for key, path in folders.videos[system].items()}
+        self._by_name = {_flat(key, path): key for key, path in folders.videos[system].items()}
+        names_of = {name: {name, _folder(of.values())} for name, of in folders.videos.items()}
+        self._own = names_of.pop(system)
+        self._others = {part: name for name, parts in names_of.items() for part in parts - self._own}
+
+    def key(self, named: str) -> tuple[Key | None, bool]:
+        """Prompt and seed, None where no video has that path or name, and whether only the file's name says so."""
+        path = Path(named)
+        owner, key = self._by_path.get(str(path.resolve()), ("", None))
+        if owner == self.system:
+            return key, False
+        key = self._by_name.get(path.name)
+        return key, key is not None
+
+    def owner(self, named: str) -> str:
+        """The other system whose video a row is of: by its path, else by the names of its folders; "" = none."""
+        path = Path(named)
+        owner, _ = self._by_path.get(str(path.resolve()), ("", None))
+        if owner:
+            return owner if owner != self.system else ""
+        folders = path.parts[-3:-1]  # .../SYSTEM/videos/NAME.mp4 is what `write_vbench` makes
+        if self._own & set(folders):
+            return ""
+        return next((self._others[part] for part in reversed(folders) if part in self._others), "")
+
+
+def _folder(paths: Iterable[Path]) -> str:
+    """Name of the folder that has all files."""
+    return Path(os.path.commonpath([path.resolve().parent for path in paths])).name
+
+
+def read_vbench(path: Path, finder: Finder, notes: list[str]) -> dict[str, Scores]:
     """Scores by dimension, in VBench's own unit: imaging_quality is 0 to 100 per video, all others 0 to 1.
 
     Raises:
-        ValueError: not a results file of VBench.
+        ValueError: not a results file of VBench, or as `_placed` does.
     """
     try:
         data = json.loads(_text(path))
@@ -143,57 +189,81 @@ def read_vbench(path: Path, find: Callable[[str], Key | None], notes: list[str])
             dimension: [(str(row["video_path"]), float(row["video_results"])) for row in entry[1]]
             for dimension, entry in data.items()
         }
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(
             f"{path}: not results of VBench ({error}); name the file that ends in _eval_results.json"
         ) from error
-    return {dimension: _placed(path, scores, find, notes) for dimension, scores in rows.items()}
+    return {dimension: _placed(path, scores, finder, notes) for dimension, scores in rows.items()}
 
 
-def read_videophy(path: Path, find: Callable[[str], Key | None], notes: list[str]) -> Scores:
+def read_videophy(path: Path, finder: Finder, notes: list[str]) -> Scores:
     """Scores of a VideoPhy judge, with or without a header.
 
     Raises:
-        ValueError: no rows of videopath, caption and score.
+        ValueError: no rows of videopath, caption and score, a row with more or fewer cells, or as `_placed` does.
     """
-    rows = [row for row in csv.reader(io.StringIO(_text(path))) if row]
-    places = (0, 2)
-    if rows and {"videopath", "score"} <= set(rows[0]):
-        places = rows[0].index("videopath"), rows[0].index("score")
+    reader = csv.reader(io.StringIO(_text(path)))
+    rows = [(reader.line_num, row) for row in reader if row]
+    places, cells = (0, 2), 3
+    if rows and {"videopath", "score"} <= set(header := rows[0][1]):
+        places, cells = (header.index("videopath"), header.index("score")), len(header)
         rows = rows[1:]
+    for line, row in rows:
+        if len(row) != cells:
+            raise ValueError(
+                f"{path}, line {line}: {len(row)} cells where there must be {cells}: rows must be videopath, caption "
+                'and score; write a caption with a comma in quotes, as "a dog, running"'
+            )
     try:
-        scores = [(row[places[0]], float(row[places[1]])) for row in rows]
-    except (ValueError, IndexError) as error:
+        scores = [(row[places[0]], float(row[places[1]])) for _, row in rows]
+    except ValueError as error:
         raise ValueError(
             f"{path}: rows must be videopath, caption and score ({error}); name VideoPhy's output"
         ) from error
     if not scores:
         raise ValueError(f"{path}: no scores in it; name the CSV file that VideoPhy's judge wrote")
-    return _placed(path, scores, find, notes)
+    return _placed(path, scores, finder, notes)
 
 
-def _placed(
-    path: Path, scores: Sequence[tuple[str, float]], find: Callable[[str], Key | None], notes: list[str]
-) -> Scores:
+def _refuse_given_twice(paths: Sequence[Path]) -> None:
+    """One file's rows cannot be of two systems, or of text and of physics."""
+    for path, count in Counter(path.resolve() for path in paths).items():
+        if count > 1:
+            raise ValueError(f"{path}: given {count} times; each system, and each of SA and PC, has a file of its own")
+
+
+def _placed(path: Path, scores: Sequence[tuple[str, float]], finder: Finder, notes: list[str]) -> Scores:
+    """Scores by prompt and seed.
+
+    Raises:
+        ValueError: rows of another system's videos, or two rows of one video.
+    """
+    owners = {name: owner for name, _ in scores if (owner := finder.owner(name))}
+    if owners:
+        name, owner = next(iter(owners.items()))
+        raise ValueError(
+            f"{path}, given for {finder.system}: {len(owners)} of its rows are of videos of {owner}, such as {name}; "
+            f"give it as {owner}={path.name}, and for {finder.system} the file of its own videos"
+        )
+    names: dict[Key, str] = {}
     placed: Scores = {}
-    strange = []
+    lists: dict[str, list[str]] = {"that fit no video": [], "without a number": [], "placed by the file's name": []}
     for name, score in scores:
-        key = find(name)
-        if key is None or not math.isfinite(score):
-            strange.append(name)
-        else:
+        key, by_name = finder.key(name)
+        if key is not None and key in names:
+            raise ValueError(f"{path}: two rows are of one video, {names[key]} and {name}; delete the one that is old")
+        if key is None:
+            lists["that fit no video"].append(name)
+            continue
+        names[key] = name
+        if by_name:
+            lists["placed by the file's name"].append(name)
+        if math.isfinite(score):
             placed[key] = score
-    if strange:
-        notes.append(f"{path.name} has {len(strange)} rows that fit no video: {shown(strange)}.")
+        else:
+            lists["without a number"].append(name)
+    notes += [f"{path.name} has {len(of)} rows {what}: {shown(of)}." for what, of in lists.items() if of]
     return placed
-
-
-def _finder(folders: Folders, system: str) -> Callable[[str], Key | None]:
-    """From a path in a result file to the prompt and seed: by the full path, else by the file's name."""
-    videos = folders.videos[system]
-    by_path = {str(path.resolve()): key for key, path in videos.items()}
-    by_name = {_flat(key, path): key for key, path in videos.items()}
-    return lambda name: by_path.get(name, by_name.get(Path(name).name))
 
 
 def _flat(key: Key, path: Path) -> str:

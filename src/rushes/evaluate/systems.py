@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import rushes
 from rushes.arrays import Floats
@@ -17,6 +17,7 @@ from rushes.evaluate.result import ComparedSystems, ComparedVideo, in_order, met
 from rushes.evaluate.video_folders import Folders, find_folders
 from rushes.files import MediaError, write_json
 from rushes.metrics import catalogue, sets
+from rushes.metrics.base import Shape
 from rushes.progress import Bar
 from rushes.records import plain, stable_hash
 from rushes.report.page import write
@@ -24,6 +25,7 @@ from rushes.stats import ComparisonTable, Key, Measure, compare_systems
 
 Judge = Callable[[Folders, list[str]], Verdicts]
 
+SHAPES: tuple[Shape, ...] = get_args(Shape)
 MEASURED = "measured"  # folder of what each video measured, by content
 Videos = dict[str, dict[Key, Measured]]
 
@@ -65,13 +67,18 @@ def evaluate_systems(asked: SystemsRequest, others: Others, judge: Judge, bar: B
     videos = _measure(asked, folders, notes, bar)
     folders = readable(folders, videos)
     judge_verdicts = judge(folders, notes)
-    measures = [*_measures(videos), *others.measures(folders, notes), *judge_verdicts.measures]
+    comparable, unequal = _comparable(_measures(videos), videos)
+    measures = [*comparable, *others.measures(folders, notes), *judge_verdicts.measures]
+    if asked.headline in unequal and asked.headline not in {m.name for m in measures}:
+        raise ValueError(
+            f"--headline {asked.headline}: {unequal[asked.headline]}; choose another, or convert the clips"
+        )
     if asked.headline and asked.headline not in {m.name for m in measures if m.better != "neutral"}:
         names = ", ".join(m.name for m in measures if m.better != "neutral")
         raise ValueError(
             f"--headline: no metric {asked.headline!r} with a better direction was measured; there are {names}"
         )
-    notes += _unlike(videos) + _unmeasured(videos)
+    notes += [*_unlike(videos), *dict.fromkeys(f"{name} {why}." for name, why in unequal.items()), *_unmeasured(videos)]
     table = compare_systems(folders.systems, measures, seed=asked.seed)
     if not any(table.pairs.values()):
         raise ValueError("no two systems have a readable video of one name, so nothing can be compared")
@@ -156,6 +163,37 @@ def _measures(videos: Videos) -> list[Measure]:
     return measures
 
 
+def _comparable(measures: Sequence[Measure], videos: Videos) -> tuple[list[Measure], dict[str, str]]:
+    """Measures without the values of clips that differ in what the metric needs equal, and by metric a clause on them.
+
+    Frame rates within 1 % (24 and 24000/1001) are equal.
+    """
+    metrics = catalogue.all_metrics()
+    keys = {key for of in videos.values() for key in of}
+    unequal = {
+        need: {key for key in keys if _differ(need, [of[key] for of in videos.values() if key in of])}
+        for need in SHAPES
+    }
+    comparable, clauses = [], {}
+    for measure in measures:
+        needs = metrics[measure.name].equal if measure.name in metrics else ()
+        gone = set[Key]().union(*(unequal[need] for need in needs))
+        values = {system: {key: v for key, v in of.items() if key not in gone} for system, of in measure.values.items()}
+        if gone:
+            clauses[measure.name] = (
+                f"cannot compare clips of another {' and '.join(needs)}, so it leaves out {len(gone)} of {len(keys)}"
+            )
+        if any(values.values()):
+            comparable.append(replace(measure, values=values))
+    return comparable, clauses
+
+
+def _differ(need: Shape, clips: Sequence[Measured]) -> bool:
+    if need == "size":
+        return len({(m.height_px, m.width_px) for m in clips}) > 1
+    return max(m.fps for m in clips) > 1.01 * min(m.fps for m in clips)
+
+
 def _diversity(videos: Mapping[Key, Measured]) -> dict[Key, float]:
     seeds: dict[str, list[Measured]] = {}
     for (prompt, _), measured in videos.items():
@@ -188,9 +226,7 @@ def _unlike(videos: Videos) -> list[str]:
         f"{system}: {', '.join(f'{w} x {h} px, {f} frames at {fps:g} fps' for w, h, f, fps in shape[:3])}"
         for system, shape in shapes.items()
     )
-    return [
-        f"The clips differ in shape ({shown}); sharpness and jerk can be compared at equal size and frame rate only."
-    ]
+    return [f"The clips differ in shape ({shown})."]
 
 
 def _unmeasured(videos: Videos) -> list[str]:

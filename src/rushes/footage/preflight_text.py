@@ -130,7 +130,8 @@ def _fate(checked: Checked, ask: PreflightOptions, lost: Loss) -> Iterator[str]:
         yield "enlarged"
     if not checked.facts.moves:
         yield "nothing moves in it"
-    if not (checked.spans or lost.trimmed or lost.resampled or lost.share):
+    yield from checked.facts.treated
+    if not (checked.facts.treated or checked.spans or lost.trimmed or lost.resampled or lost.share):
         yield "as it is"
 
 

@@ -15,7 +15,7 @@ from rushes.media.examine import CutFinder, examine
 from rushes.sidefile import SideFile
 
 FILE = "footage.db"
-EXAMINED = 1  # raise the number when what is found out about a file changes
+EXAMINED = 2  # raise the number when what is found out about a file changes
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS files (place TEXT PRIMARY KEY, size INTEGER, time INTEGER, media TEXT) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS facts (media TEXT, how TEXT, body TEXT, PRIMARY KEY (media, how)) WITHOUT ROWID",
@@ -35,6 +35,7 @@ class VideoFacts:
     steady: bool = True  # the frame rate is constant
     moves: bool = True
     cuts_s: tuple[float, ...] = ()
+    treated: tuple[str, ...] = ()  # what the reader does to frames that the file leaves open, in words
     problem: str = ""  # what is wrong and what to do, without the name of the file
     reason: str = ""  # the same in a word or two
 
@@ -74,7 +75,7 @@ class ProbeCache(SideFile):
             body = self.note(media, how)
             if body:
                 values = json.loads(body)
-                return VideoFacts(**{**values, "cuts_s": tuple(values["cuts_s"])})
+                return VideoFacts(**{**values, **{name: tuple(values[name]) for name in ("cuts_s", "treated")}})
             facts = _examined(self.file(item), media, finder)
         except OSError as error:
             return VideoFacts(
@@ -126,4 +127,5 @@ def _examined(path: Path, media: str, finder: CutFinder | None) -> VideoFacts:
         steady=not info.variable_frame_rate,
         moves=examined.moves,
         cuts_s=examined.cuts_s,
+        treated=info.treated,
     )

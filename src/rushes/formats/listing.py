@@ -34,7 +34,7 @@ def detect_layout(place: Path, video_column: str = "", caption_column: str = "")
             return "webdataset"
         if place.suffix in TABLE_SUFFIXES:
             return "table"
-        if {".tgz", *place.suffixes[-2:]} & {".tar", place.suffix.lower()}:
+        if place.suffix.lower() == ".tgz" or ".tar" in place.suffixes[:-1]:
             raise ValueError(f"{place}: a compressed tar; unpack it once with gunzip and name the .tar")
         raise ValueError(f"{place}: neither a folder nor a .tar, .parquet, .jsonl or .csv file; name one of them")
     require_folder(place)

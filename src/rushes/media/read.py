@@ -30,6 +30,7 @@ class VideoInfo:
     duration_s: float  # from the first frame's appearance to the last one's end
     rotation_deg: int  # clockwise turn that the reader applies, 0 to 359
     variable_frame_rate: bool  # some frame stays more than 10 % longer or shorter than the average
+    treated: tuple[str, ...] = ()  # what the reader does to frames that the file leaves open, in words
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +69,7 @@ def probe(
             duration_s=float(last.end_s),
             rotation_deg=-last.frame.rotation % 360,
             variable_frame_rate=_is_variable(starts_s, footage.tick_s),
+            treated=tuple(footage.treated),
         )
 
 

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,18 +16,22 @@ from typing import Any, Self
 import av
 import numpy as np
 from av.container import InputContainer
+from av.packet import Packet
 from av.stream import Disposition
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorTrc
 from av.video.stream import VideoStream
 
 from rushes.arrays import Frames
 from rushes.files import MediaError
+from rushes.media.pictures import deinterlaced, to_rgb, treatments
 from rushes.media.resize import resize_frame
 
 # Without the list, stills, text art and playlists would open too, and a playlist names other files.
 _CONTAINERS = "mov,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf,nut,ivf,gif"
 _REORDER = 16  # frames that H.264 and H.265 may hold back
+_LOOKED_AT = 50  # packets behind a damaged one
 _SEEK_FROM_S = 5  # below, decoding from the start is as fast as looking for a key frame
 
 
@@ -46,13 +50,15 @@ class Shown:
 
 
 class VideoReader:
-    """A video file open for one pass over its first video stream. Raises MediaError for what is not a video."""
+    """A video file open for one pass over its main video stream. Raises MediaError for what is not a video."""
 
     def __init__(self, path: str | os.PathLike[str], *, allow_truncated: bool = False) -> None:
         self.path = Path(path)
         self.allow_truncated = allow_truncated
         self.broken = ""  # why decoding stopped before the end of the stream
+        self.cure = ""  # of that
         self.count = 0  # frames decoded since the start or the last seek
+        self.treated: dict[str, None] = {}  # what was done to frames that the file leaves open, in words
         _check_file(self.path)
         self._open()
 
@@ -67,21 +73,24 @@ class VideoReader:
                 "short before its index was written; give a complete mp4, mov, mkv, webm, avi, ts, mpg or gif file"
             ) from error
         try:
-            self.stream = self._first_video()
+            self.stream = self._main_video()
+            self._decoder = _decoder_of(self.stream)
             self.tick_s = self.stream.time_base or Fraction(1, 1000)
         except BaseException:
             self.container.close()
             raise
 
-    def _first_video(self) -> VideoStream:
+    def _main_video(self) -> VideoStream:
+        """The stream that is marked as the default one, else the first; cover pictures are none."""
         streams = self.container.streams
         moving = [s for s in streams.video if not s.disposition & Disposition.attached_pic]
         if not moving:
             held = ", ".join(sorted({s.type for s in streams})) or "no stream at all"
             raise MediaError(f"{self.path}: there is no video in this file ({held}); give a file with a video stream")
-        if moving[0].codec_context is None:
+        main = next((s for s in moving if s.disposition & Disposition.default), moving[0])
+        if main.codec_context is None:
             raise MediaError(f"{self.path}: no decoder for this video; convert it to h264: ffmpeg -i FILE out.mp4")
-        return moving[0]
+        return main
 
     def __enter__(self) -> Self:
         return self
@@ -96,6 +105,7 @@ class VideoReader:
         frame is a still: MediaError, too.
         """
         origin, stamped = self._stamped_from(from_s)
+        stamped = deinterlaced(stamped, self.tick_s)
         frame, at = next(stamped)
         sought = at > origin
         gap = 0
@@ -113,8 +123,8 @@ class VideoReader:
             good = "" if sought else f", after {self.count} frames that decode"
             raise MediaError(
                 f"{self.path}: {self.broken} {float(last.end_s):.2f} s in{good}; "
-                "get the complete file, or a copy that is cut before that",
-                "cut short" if "cut short" in self.broken else "corrupt",
+                f"{self.cure or 'get the complete file, or a copy that is cut before that'}",
+                "joined" if self.cure else "cut short" if "cut short" in self.broken else "corrupt",
             )
         if still:
             raise MediaError(
@@ -134,12 +144,11 @@ class VideoReader:
     def rgb(self, frame: VideoFrame) -> Frames:
         """A frame as shown, [H,W,3] uint8 RGB. Raises MediaError for high dynamic range.
 
-        The conversion is FFmpeg's default one, as in other readers: it rounds down, so colours are about one level of
-        255 darker than the encoder meant. A rotation goes to the nearest quarter turn.
+        The conversion is FFmpeg's default one (see `to_rgb`): it rounds down, so colours are about one level of 255
+        darker than the encoder meant. A rotation goes to the nearest quarter turn.
         """
         self.check_colours(frame)
-        image = np.asarray(frame.to_ndarray(format="rgb24", threads=1), np.uint8)
-        image = resize_frame(image, (frame.height, self._square_width(frame)), "stretch")
+        image = resize_frame(to_rgb(frame), (frame.height, self._square_width(frame)), "stretch")
         turned, flip_x, flip_y = _orientation(frame)
         if turned:
             image = image.swapaxes(0, 1)
@@ -177,6 +186,7 @@ class VideoReader:
         target = origin + int((from_s - 1) / self.tick_s)
         try:
             self.container.seek(target, stream=self.stream)
+            self._decoder.flush_buffers()
             stamped = self._stamped()
             first = next(stamped, None)
         except av.FFmpegError:
@@ -210,8 +220,9 @@ class VideoReader:
                 yield frames.popleft(), at
 
     def _decoded(self) -> Iterator[VideoFrame]:
-        self.broken, self.count = "", 0
+        self.broken, self.cure, self.count = "", "", 0
         end_s = Fraction(0)
+        last_dts: int | None = None
         try:
             for packet in self.container.demux():
                 if packet.pts is not None:
@@ -219,10 +230,11 @@ class VideoReader:
                 if packet.stream.index != self.stream.index:
                     continue
                 if packet.is_corrupt:
-                    self.broken = "the file is cut short or has a hole"
-                    yield from self._checked(self.stream.decode(None))
+                    yield from self._checked(self._decoder.decode(None))
+                    self._say_hole(packet, last_dts)
                     return
-                yield from self._checked(self.stream.decode(packet))
+                last_dts = packet.dts if packet.dts is not None else last_dts
+                yield from self._checked(self._decoder.decode(packet))
                 if self.broken:
                     return
         except av.FFmpegError as error:
@@ -231,12 +243,23 @@ class VideoReader:
         if self._ends_early(end_s):
             self.broken = "the file is cut short"
 
+    def _say_hole(self, packet: Packet[Any], last_dts: int | None) -> None:
+        """Why a packet is damaged: recordings that were joined byte by byte have a clock that starts again there."""
+        following = (later.dts for later in self.container.demux(self.stream) if later.dts is not None)
+        stamps = [dts for dts in (packet.dts, *islice(following, _LOOKED_AT)) if dts is not None]
+        if last_dts is not None and any(dts <= last_dts for dts in stamps):
+            self.broken = "recordings were joined end to end, as its clock starts again"
+            self.cure = "write it anew with one clock: ffmpeg -i FILE out.mp4"
+        else:
+            self.broken = self.broken or "the file is cut short or has a hole"
+
     def _checked(self, frames: list[VideoFrame]) -> Iterator[VideoFrame]:
         for frame in frames:
             if frame.is_corrupt:  # the decoder painted over a hole
                 self.broken = "the stream is damaged (a frame has missing parts)"
                 return
             self.count += 1
+            self.treated |= dict.fromkeys(treatments(frame, self.treated))
             yield frame
 
     def _ends_early(self, end_s: Fraction) -> bool:
@@ -248,6 +271,17 @@ class VideoReader:
             rate = self.stream.average_rate or Fraction(10)
             return end_s + Fraction(1, 10) + 2 / rate < Fraction(self.container.duration, av.time_base)
         return False
+
+
+def _decoder_of(stream: VideoStream) -> VideoCodecContext:
+    """The stream's own decoder; for VP8 or VP9 with transparency libvpx's, as FFmpeg's own shows what lies beneath."""
+    name = f"libvpx-{stream.codec.canonical_name}".replace("-vp8", "")
+    alpha = {key.lower(): value for key, value in stream.metadata.items()}.get("alpha_mode")
+    if alpha != "1" or name not in av.codecs_available:
+        return stream.codec_context
+    decoder = av.CodecContext.create(name, "r")
+    assert isinstance(decoder, VideoCodecContext)
+    return decoder
 
 
 def _orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:

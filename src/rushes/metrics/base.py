@@ -16,6 +16,7 @@ from rushes.arrays import Frames
 from rushes.metrics.flow import OpticalFlow, dense_flow
 
 Better = Literal["lower", "higher", "neutral"]
+Shape = Literal["frame rate", "size"]
 
 ANALYSED_PX = 256  # short side at which everything but sharpness is measured; smaller frames stay as they are
 THUMBNAIL_PX = 32
@@ -99,6 +100,7 @@ class Metric:
     doc: str
     fooled_by: str
     measure: Callable[[Shot], Measurement]
+    equal: tuple[Shape, ...] = ()  # what two clips must share for their values to be compared
 
 
 def pool(

@@ -171,6 +171,7 @@ METRICS = (
         doc="Share of the steps from frame to frame in which nothing is seen to move.",
         fooled_by="A still under a slow zoom or pan, which moves; honest stillness and slow dissolves count as frozen.",
         measure=freeze_share,
+        equal=("frame rate",),
     ),
     Metric(
         name="jerk",
@@ -182,6 +183,7 @@ METRICS = (
         doc="Shakiness of the motion relative to its speed, as the frequency of an equally shaky swing.",
         fooled_by="A smooth pan; slow motion and high frame rates raise it, so compare equal frame rates only.",
         measure=jerk,
+        equal=("frame rate",),
     ),
     Metric(
         name="cuts",

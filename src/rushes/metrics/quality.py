@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rushes.arrays import Frames, Reals
 from rushes.media.resize import resize_frame
-from rushes.metrics.base import ANALYSED_PX, Measurement, Metric, Shot, luma, pool, shrink
+from rushes.metrics.base import ANALYSED_PX, Better, Measurement, Metric, Shape, Shot, luma, pool, shrink
 from rushes.metrics.movement import moving
 
 Levels = Callable[[Shot], NDArray[np.float64]]
@@ -127,25 +127,30 @@ def _change(rows: Reals) -> float:
     return float(abs(levels[-quarter:].mean() - levels[:quarter].mean()))
 
 
-def _pair(name: str, unit: str, high: float, doc: str, fooled_by: str, levels: Levels) -> list[Metric]:
+def _pair(
+    name: str, unit: str, high: float, doc: str, fooled_by: str, levels: Levels, *equal: Shape
+) -> tuple[Metric, Metric]:
     drifts = f"How far the {name} of the last quarter of the clip lies from that of the first, up or down."
     moved = "A cut or a pan to something else changes it too; a change that returns goes unseen."
-    return [
-        Metric(
-            name, "neutral", unit, low=0.0, high=high, cost_ms=0.1, doc=doc, fooled_by=fooled_by, measure=level(levels)
-        ),
-        Metric(
-            f"{name}_drift",
-            "lower",
+
+    def metric(name: str, better: Better, doc: str, fooled_by: str, measure: Callable[[Shot], Measurement]) -> Metric:
+        return Metric(
+            name,
+            better,
             unit,
             low=0.0,
             high=high,
             cost_ms=0.1,
-            doc=drifts,
-            fooled_by=moved,
-            measure=drift(levels),
-        ),
-    ]
+            doc=doc,
+            fooled_by=fooled_by,
+            measure=measure,
+            equal=equal,
+        )
+
+    return (
+        metric(name, "neutral", doc, fooled_by, level(levels)),
+        metric(f"{name}_drift", "lower", drifts, moved, drift(levels)),
+    )
 
 
 METRICS = (
@@ -156,6 +161,7 @@ METRICS = (
         "Strength of fine detail; one less is a third of the amplitude. Compare clips of equal size only.",
         "Noise, over-sharpening, blocks and film grain all raise it; blur of moving things is honest and lowers it.",
         sharpness_F,
+        "size",
     ),
     *_pair(
         "saturation",

@@ -52,6 +52,7 @@ METRICS = (
         doc="Change of brightness that following the motion does not explain.",
         fooled_by="Blur, low contrast and slow motion lower it: read it beside sharpness and motion_speed.",
         measure=warping_error,
+        equal=("frame rate",),
     ),
     Metric(
         name="flicker",
@@ -63,5 +64,6 @@ METRICS = (
         doc="Brightness that alternates from frame to frame where the motion has been followed.",
         fooled_by="Low contrast and slow motion lower it; a still that flickers is not measured: see freeze_share.",
         measure=flicker,
+        equal=("frame rate",),
     ),
 )

@@ -15,6 +15,7 @@ from typing import Self
 import torch
 
 from rushes.backbones.base import Backbone
+from rushes.config.settings_files import flat
 from rushes.evaluate.result import EvaluateResult
 from rushes.footage.ingest import Imported
 from rushes.progress import Bar, no_bar
@@ -26,7 +27,7 @@ from rushes.project.presets import preset
 from rushes.project.project import OpenProject, load_run, open_project
 from rushes.project.reports import ReportResult
 from rushes.project.runs import RunResult
-from rushes.project.settings import FILE, flat, overridden, read_settings, write_settings
+from rushes.project.settings import FILE, overridden, read_settings, write_settings
 from rushes.project.stages import GenerateResult
 from rushes.project.training import TrainResult
 from rushes.records import BASE

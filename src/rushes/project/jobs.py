@@ -16,6 +16,7 @@ from rushes.records import BASE
 from rushes.store.latents import LatentStore
 from rushes.training.batches import EMPTY, Draws, make_batch, read_views
 from rushes.training.comparison import Comparison
+from rushes.training.continuation import RunIdentity
 from rushes.training.determinism import deterministic
 from rushes.training.gradients import measured_way
 from rushes.training.loop import Data
@@ -32,7 +33,7 @@ class TrainingJob:
     base: str  # fingerprint of the weights of the base
     origin: str  # of those that training starts from
     latents: str  # of the latents
-    identity: str
+    identity: RunIdentity
     dtype: Precision  # of the network
     comparisons: tuple[Comparison, ...]
     held_out: tuple[Comparison, ...]

@@ -13,10 +13,10 @@ from rushes.backbones.folders import HUB, Folder, open_folder
 from rushes.backbones.model_defaults import ModelMatch, Sourced, all_models, find_model, settings_of
 from rushes.backbones.pipeline import Family
 from rushes.backbones.released import released
+from rushes.config.settings_files import flat
 from rushes.config.tables import Settings, TrainSettings
 from rushes.project.defaults import model_of, with_values
 from rushes.project.presets import checked_recipe, preset, scores_of, with_stages
-from rushes.project.settings import flat
 from rushes.training.recipe import published
 
 IN_TWO_REPOSITORIES = ("animatediff-sd1.5",)  # the hub has its adapter and its image model apart

@@ -34,6 +34,7 @@ def run_all(project: OpenProject) -> RunResult:
         ValueError: as the stages do; what a late stage would lack is said before the first long one.
     """
     _ = project.base  # a size that the codec cannot take is said before any footage is read
+    training.check_run(project)
     imported = stages.import_footage(project)
     stages.held_out_clips(project)
     settings = project.settings

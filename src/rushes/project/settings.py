@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
-from rushes.config.settings_files import load_settings, to_toml
+from rushes.config.settings_files import flat, load_settings, to_toml
 from rushes.config.tables import Settings, TrainSettings
 from rushes.files import write_text
 from rushes.project.defaults import with_model_defaults
@@ -78,12 +77,3 @@ def with_train(project: Path, train: TrainSettings, overrides: Sequence[str]) ->
     settings = with_model_defaults(read_settings(project, [text for text in overrides if text not in ours]))
     with TemporaryDirectory() as folder:
         return load_settings(write_settings(Path(folder), settings.model_copy(update={"train": train})), ours)
-
-
-def flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Settings one by one, under their dotted paths."""
-    for name, value in table.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value

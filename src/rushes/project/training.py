@@ -41,11 +41,12 @@ from rushes.project.reports import run_name
 from rushes.project.stages import encode_missing
 from rushes.project.times import TimesResult, expert_shares, times_in_words, training_times
 from rushes.records import BASE, INLINE, Run, stable_hash
-from rushes.training.checkpoint import only_one
+from rushes.training.checkpoint import newest_facts, only_one
 from rushes.training.comparison import OWN, Comparison, hashed_comparisons, with_captions
 from rushes.training.comparison_checks import check_latents, drop_same
+from rushes.training.continuation import RunIdentity, check_continuation
 from rushes.training.history import read_history
-from rushes.training.loop import Data, Progress, split, train
+from rushes.training.loop import Data, Progress, learning_rate, split, train
 from rushes.training.monitor import NOBODY, RunMonitor
 from rushes.training.parallel import Ranks, joined, others_wait
 from rushes.training.recipe import Recipe, load_recipe
@@ -118,7 +119,7 @@ def train_run(project: OpenProject) -> TrainResult:
         if ranks.size > 1 and settings.parallel == "shard":  # its hash is that of whole weights
             backbone = _start(project)
             backbone.network.load_state_dict(load_file(folder / WEIGHTS), strict=False)
-        _add_run(project, stable_hash(["run", name, job.identity]), name, job.base, backbone, folder)
+        _add_run(project, stable_hash(["run", name, job.identity.hash]), name, job.base, backbone, folder)
     first = read_history(folder / "metrics.jsonl")[0]
     return replace(
         result,
@@ -186,27 +187,23 @@ def bank_run(project: OpenProject) -> BankResult:
 
 def _prepare(project: OpenProject, name: str) -> tuple[TrainingJob, TrainResult]:
     """What is to be trained, and what a user may want to know of it."""
-    settings, seed = project.settings.train, project.settings.project.seed
+    settings = project.settings.train
     check_not_offloaded(project.settings.backbone.offload)
     recipe = load_recipe(settings.recipe)
-    origin = _origin(project, name)
     options = validate_table(recipe.Options, settings.options, "train.options")
+    made_from, times = check_run(project), training_times(project.settings, project.base.spec)
     comparisons, dropped, left_out = recipe_comparisons(project, recipe, settings)
     _check_captions(comparisons, settings)
     comparisons = with_captions(comparisons, project.store.alternatives())
-    times = training_times(project.settings, project.base.spec)
-    base = project.base.fingerprint
     used, held_out = split(comparisons, settings.held_out)
     held_out = [replace(comparison, captions=()) for comparison in held_out]  # the first caption is evaluated under
-    made_from = [
-        hashed_form(settings, exclude={"shortcut_probe", "trackers"}),
-        base,
-        origin,
-        seed,
-        project.latents.fingerprint,
-        repr(times),  # its shift may be the model's own, or that of [generate]
-    ]
-    identity = stable_hash([*made_from, hashed_comparisons(comparisons)])
+    hashes = hashed_comparisons(comparisons)
+    identity = RunIdentity(
+        stable_hash([made_from.train, *made_from.others.values(), hashes]),
+        made_from.train,
+        {**made_from.others, "comparisons": f"{len(comparisons)} (hash {stable_hash(hashes)[:8]})"},
+    )
+    base, origin, *_ = made_from.others.values()
     start, latents, dtype = origin or base, project.latents.fingerprint, precision_of(project, settings)
     job = TrainingJob(
         project.settings,
@@ -235,6 +232,32 @@ def _prepare(project: OpenProject, name: str) -> tuple[TrainingJob, TrainResult]
         experts=expert_shares(times, project.base.spec) or None,
     )
     return job, result
+
+
+def check_run(project: OpenProject) -> RunIdentity:
+    """All but the comparisons that the settings' run is made from; to be called before hours of takes and encoding.
+
+    Raises:
+        ValueError: the run's folder has a checkpoint that it cannot go on from; what differs is named.
+    """
+    settings, name = project.settings.train, run_name(project.settings.train)
+    made_from = RunIdentity(
+        "",
+        hashed_form(settings, exclude={"shortcut_probe", "trackers"}),
+        {
+            "the base model": project.base.fingerprint,
+            "what train.init_from names": _origin(project, name),
+            "project.seed": project.settings.project.seed,
+            "what latents are made with": project.latents.fingerprint,
+            # Their shift may be the model's own, or that of [generate].
+            "training times": repr(training_times(project.settings, project.base.spec)),
+        },
+    )
+    folder = run_folder(project, name)
+    newest = newest_facts(folder / "checkpoints")
+    if newest is not None:
+        check_continuation(folder, newest[1], newest[0], made_from, learning_rate)
+    return made_from
 
 
 def _check_captions(comparisons: Sequence[Comparison], settings: TrainSettings) -> None:

@@ -15,7 +15,7 @@ import re
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -160,6 +160,21 @@ def latest(folder: Path) -> Checkpoint | None:
         if checkpoint is not None:
             return checkpoint
         _LOG.warning("%s is torn or was altered and is passed over for the checkpoint before", path)
+    return None
+
+
+def newest_facts(folder: Path) -> tuple[int, dict[str, Any]] | None:
+    """Steps and facts of the newest checkpoint that can be opened, without its weights; whether it is whole is not
+    looked at.
+    """
+    for path in reversed(_in_order(folder)):
+        with suppress(OSError, ValueError, KeyError, SafetensorError):
+            if path.is_dir():
+                seal = json.loads((path / _SEAL).read_text())
+                return int(seal["step"]), dict(seal["facts"])
+            with safe_open(path, "pt") as file:
+                metadata = file.metadata()
+            return int(metadata["step"]), dict(json.loads(metadata["facts"]))
     return None
 
 

@@ -25,6 +25,7 @@ from rushes.training import checkpoint
 from rushes.training.batches import Batch, Draws, make_batch, schedule, time_of
 from rushes.training.beta import AutoBeta, scaled
 from rushes.training.comparison import Comparison
+from rushes.training.continuation import RunIdentity, as_identity, check_continuation
 from rushes.training.determinism import deterministic
 from rushes.training.gradient_surgery import LoserGradients
 from rushes.training.gradients import backward, measured_way, no_errors, plain_errors
@@ -114,7 +115,7 @@ def train(
     folder: Path,
     *,
     seed: int,
-    identity: str,
+    identity: str | RunIdentity,
     progress: Progress = lambda step, row: None,
     watch: RunMonitor = NOBODY,
     ranks: Ranks = ALONE,
@@ -127,7 +128,7 @@ def train(
         settings: the `[train]` table.
         folder: of the run; receives `metrics.jsonl` and `checkpoints/`.
         seed: of order and draws.
-        identity: hash of all that must not change between a run and its continuation.
+        identity: all that must not change between a run and its continuation, or a hash of it.
         progress: called with each finished step and its metrics.
         watch: who looks on.
         ranks: the processes that train together; only the first has a log, looks on and, unless weights are sharded,
@@ -221,24 +222,21 @@ def _samples(work: Work, watch: RunMonitor, step: int) -> dict[str, Any]:
         return watch.samples(step, work.settings)
 
 
-def _keep(work: Work, folder: Path, step: int, identity: str) -> None:
+def _keep(work: Work, folder: Path, step: int, identity: str | RunIdentity) -> None:
     tensors = checkpoint.capture(work.backbone.network, work.reference, work.optimiser, work.average)
-    facts = {"identity": identity, "beta_scale": work.strength.scale, "budget_mib": work.way.budget_mib}
+    facts = {**as_identity(identity).facts(), "beta_scale": work.strength.scale, "budget_mib": work.way.budget_mib}
     if work.way.most:
         checkpoint.save_sharded(folder, step, tensors, facts, work.ranks)
     elif work.ranks.first:
         checkpoint.save(folder, step, tensors, facts)
 
 
-def _resume(folder: Path, identity: str, work: Work) -> tuple[Work, int]:
+def _resume(folder: Path, identity: str | RunIdentity, work: Work) -> tuple[Work, int]:
     """The run where its newest checkpoint left it, and the steps it has taken, 0 where there is no checkpoint."""
     state = checkpoint.latest(folder / "checkpoints")
     if state is None:
         return work, 0
-    if state.facts["identity"] != identity:
-        raise ValueError(
-            f"{folder} holds a run with other settings or data; set train.name to another name, or delete the folder"
-        )
+    check_continuation(folder, state.facts, state.step, as_identity(identity), learning_rate)
     checkpoint.restore(state, work.backbone.network, work.reference, work.optimiser, work.average)
     work.strength.scale = state.facts["beta_scale"]
     if work.settings.gradients == "auto":  # another choice would be another rounding

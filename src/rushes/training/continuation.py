@@ -1,0 +1,119 @@
+"""Whether a run may go on from its newest checkpoint, and what differs where it may not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rushes.config.renamed import with_names_of_today
+from rushes.config.settings_files import flat
+from rushes.config.tables import TrainSettings
+
+STEPS = "train.steps"
+_WAY_OUT = "set train.name to another name, or delete the folder"
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    """All that must not change between a run and its continuation."""
+
+    hash: str
+    train: Mapping[str, Any] = field(default_factory=dict)  # the [train] table, as `hashed_form` has it
+    others: Mapping[str, Any] = field(default_factory=dict)  # seed, weights, latents and data, by what they are called
+
+    def facts(self) -> dict[str, Any]:
+        """What a checkpoint holds of it."""
+        made_from = {"made_from": {"train": dict(self.train), "others": dict(self.others)}} if self.train else {}
+        return {"identity": self.hash, **made_from}
+
+
+def as_identity(identity: str | RunIdentity) -> RunIdentity:
+    """The identity of a run of which no more than a hash may be there."""
+    return identity if isinstance(identity, RunIdentity) else RunIdentity(identity)
+
+
+def check_continuation(
+    folder: Path,
+    facts: Mapping[str, Any],
+    taken: int,
+    now: RunIdentity,
+    learning_rate: Callable[[TrainSettings, int], float],
+) -> None:
+    """Refuse to go on with a run that another training would have made.
+
+    More or fewer steps are no other run as long as they come after those that were taken, and all of these had the
+    learning rate that they would have now.
+
+    Args:
+        folder: of the run.
+        facts: of its newest checkpoint.
+        taken: its steps.
+        now: what the run would be made from; parts that are not yet there are not compared.
+        learning_rate: of a step under settings.
+
+    Raises:
+        ValueError: settings or data that differ, each with both values, or another number of steps that does not go.
+    """
+    if now.hash and facts["identity"] == now.hash:
+        return
+    before = facts.get("made_from")
+    if before is None:
+        if now.hash:
+            raise ValueError(f"{folder} holds a run with other settings or data; {_WAY_OUT}")
+        return
+    then, ours = _table(before["train"]), _table(now.train)
+    others = before["others"]
+    changes = {name: (then.get(name), value) for name, value in ours.items() if then.get(name) != value}
+    changes |= {name: (others.get(name), value) for name, value in now.others.items() if others.get(name) != value}
+    steps = changes.pop(STEPS, None)
+    if changes:
+        words = "; ".join(f"{name} was {_word(old)} and is {_word(new)}" for name, (old, new) in changes.items())
+        raise ValueError(f"{folder} holds a run with other settings or data: {words}; set them back, {_WAY_OUT}")
+    if steps:  # else the hash is of names that had another spelling
+        before_settings, now_settings = (TrainSettings.model_validate(_nested(table)) for table in (then, ours))
+        _check_steps(folder, taken, before_settings, now_settings, learning_rate)
+
+
+def _check_steps(
+    folder: Path,
+    taken: int,
+    before: TrainSettings,
+    now: TrainSettings,
+    learning_rate: Callable[[TrainSettings, int], float],
+) -> None:
+    if now.steps < taken:
+        raise ValueError(
+            f"{folder} has taken {taken} steps, and train.steps is {now.steps}; set it to {taken} or more, or "
+            "train.name to another name"
+        )
+    other = next((step for step in range(taken) if learning_rate(before, step) != learning_rate(now, step)), None)
+    if other is not None:
+        raise ValueError(
+            f"{folder} cannot go on from {before.steps} to {now.steps} steps: train.lr_scheduler is "
+            f'"{now.lr_scheduler}", so step {other + 1} would have had a learning rate of '
+            f"{learning_rate(now, other):.3g}, not {learning_rate(before, other):.3g}; start a run with "
+            f"train.name = NEW and train.init_from = {folder.name}, or, to go on at will, train with "
+            '"constant" from the start'
+        )
+
+
+def _table(train: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(flat(with_names_of_today({"train": train})[0]))
+
+
+def _nested(table: Mapping[str, Any]) -> dict[str, Any]:
+    """The [train] table of dotted paths."""
+    out: dict[str, Any] = {}
+    for path, value in table.items():
+        *parts, name = path.split(".")[1:]
+        place = out
+        for part in parts:
+            place = place.setdefault(part, {})
+        place[name] = value
+    return out
+
+
+def _word(value: Any) -> str:
+    return "not recorded" if value is None else str(value)

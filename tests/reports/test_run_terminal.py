@@ -1,0 +1,68 @@
+"""The terminal: output of any encoding, Ctrl-C at any moment, arguments out of range."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ..projects import Rushes
+
+# Ctrl-C comes while this module is imported for the first time; sys.argv holds the arguments.
+STRIKE = """
+import os, runpy, signal, sys
+
+class Strike:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            sys.meta_path.remove(self)
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Strike())
+runpy.run_module("rushes", run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("module", ["rushes.cli", "cyclopts", "rich.progress", "rushes.project.presets"])
+def test_ctrl_c_at_the_start(module: str) -> None:
+    """Ctrl-C in the first tenths of a second, while modules are imported, is one line."""
+    program = [sys.executable, "-c", STRIKE.format(module=module), "recipes"]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "rushes: stopped; what was stored is safe, run the same command to continue\n"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_names_that_the_output_lacks(tmp_path: Path, encoding: str) -> None:
+    """A name that the output's encoding lacks, or that is no Unicode, ends no command: it is shown escaped."""
+    folder = tmp_path / "films"
+    folder.mkdir()
+    odd = os.fsencode(folder) + "/狗".encode() + b"caf\xe9.mp4"
+    Path(os.fsdecode(odd)).write_bytes(b"no film")
+    program = [sys.executable, "-m", "rushes", "evaluate", "--systems", f"a={folder}", f"b={folder}", "--out", "out"]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run(program, capture_output=True, env=environment, timeout=60, check=False, cwd=tmp_path)
+    words = done.stderr.decode(encoding)
+    assert done.returncode == 2 and "Traceback" not in words and "none of its videos can be read" in words
+    assert r"caf\udce9.mp4" in words and ("狗" if encoding == "utf-8" else r"\u72d7") in words
+
+
+@pytest.mark.parametrize("port", ["99999999", "65536", "-1"])
+@pytest.mark.parametrize("command_name", ["label", "review"])
+def test_a_port_that_is_none(project: Path, rushes: Rushes, command_name: str, port: str) -> None:
+    """A port beyond 65535 is refused before the page is opened."""
+    code, out, err = rushes(command_name, project, "--port", port)
+    assert code != 0 and "--port" in out + err and "Must be" in out + err and "Traceback" not in out + err
+
+
+@pytest.mark.parametrize("arguments", [["init", ""], ["init", " "], ["import", ""], ["export", "p", "--out", ""]])
+def test_an_empty_argument(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rushes: Rushes, arguments: list[str]
+) -> None:
+    """`rushes init "$FOLDER"` with that variable not set writes nothing into the current folder."""
+    monkeypatch.chdir(tmp_path)
+    code, _, err = rushes(*arguments)
+    assert code == 2 and "rushes: an argument is empty (after " in err and not list(tmp_path.iterdir())

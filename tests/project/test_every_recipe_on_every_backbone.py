@@ -162,8 +162,7 @@ def settings_for(recipe: str) -> TrainSettings:
 def loss_at_first_draw(project: OpenProject, model: DiffusersBackbone) -> float:
     """The training loss of a model against the base, on the comparison and at the draw of the first step."""
     train = project.settings.train
-    recipe = load_recipe(train.recipe)
-    comparisons = recipe_comparisons(project, recipe, train).comparisons
+    comparisons = recipe_comparisons(project, train).comparisons
     times = training_times(project.settings, model.spec)
     batch = make_batch([(c, 0) for c in comparisons], project.latents, model, Draws(0, times))
     errors = ViewErrors(plain_errors(model, batch), plain_errors(project.base, batch))

@@ -13,7 +13,6 @@ from rushes.project.project import open_project
 from rushes.project.settings import read_settings
 from rushes.project.training import doubts, recipe_comparisons
 from rushes.training import comparison_checks as checks
-from rushes.training.recipe import load_recipe
 
 
 def test_takes_are_measured_by_the_projects_own_codec_and_left_out_by_name(
@@ -22,8 +21,7 @@ def test_takes_are_measured_by_the_projects_own_codec_and_left_out_by_name(
     project = open_project(Path(shutil.copytree(finished, tmp_path / "project")), read_settings(finished, ()))
     train, said, figures = project.settings.train, list[str](), checks._figures
     project.say = said.append
-    recipe = load_recipe(train.recipe)
-    found = recipe_comparisons(project, recipe, train)
+    found = recipe_comparisons(project, train)
     assert found.left_out == {} and not said
     # Asked for more than any take reaches, all fail, and their first frames go through the codec again.
     seen: list[tuple[float, float]] = []
@@ -36,11 +34,11 @@ def test_takes_are_measured_by_the_projects_own_codec_and_left_out_by_name(
     monkeypatch.setattr(checks, "LEAST_CORRELATION", 1.01)
     monkeypatch.setattr(checks, "LOWEST", 1.01)
     with pytest.raises(ValueError, match=f"so it is with {len(found.comparisons)} of {len(found.comparisons)}"):
-        recipe_comparisons(project, recipe, train)
+        recipe_comparisons(project, train)
     assert len(seen) > 2 and all(correlation > 0.99 for correlation, _ in seen)
     first = found.comparisons[0].id
     monkeypatch.setattr(training, "check_latents", lambda every, *more: (every[1:], {first: "the take x differs"}))
-    fewer = recipe_comparisons(project, recipe, train)
+    fewer = recipe_comparisons(project, train)
     assert fewer.left_out == {first: "the take x differs"} and len(fewer.comparisons) == len(found.comparisons) - 1
     assert said == [
         f"1 comparisons are left out, or a take of them, as clips do not match: {first}: the take x differs"

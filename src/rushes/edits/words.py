@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 
 from rushes.arrays import Frames
-from rushes.edits import corrupt, rearrange
-from rushes.edits import renderings as render
+from rushes.edits import corrupt, rearrange, renderings
 
 CODEC = "codec"  # one trip through the model's codec, which `rushes.encode` makes, as no edit here knows a model
 Read = Callable[[str], Frames]  # content hash -> frames [T, H, W, 3] of another clip, at the same size and length
@@ -49,9 +48,9 @@ EDITS = {
     "blur-box": Edit(corrupt.blur_box, (int,)),
     "shuffle-box": Edit(corrupt.shuffle_box, (int,)),
     "freeze-box": Edit(corrupt.freeze_box, (int,)),
-    "flow": Edit(render.flow, (str,), anew=True, other=True),
-    "edges": Edit(render.edges, anew=True),
-    "depth": Edit(render.depth, (str,), anew=True),
+    "flow": Edit(renderings.flow, (str,), anew=True, other=True),
+    "edges": Edit(renderings.edges, anew=True),
+    "depth": Edit(renderings.depth, (str,), anew=True),
 }
 
 

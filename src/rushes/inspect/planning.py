@@ -12,7 +12,7 @@ from rushes.backbones.model_defaults import ModelMatch, find_model, identify
 from rushes.backbones.released import released_names
 from rushes.config.tables import Settings
 from rushes.footage.split import share_held_out
-from rushes.inspect import step_forecast as plan
+from rushes.inspect import step_forecast
 from rushes.inspect.job_forecast import JobForecast, Machine, Model, ask_of, forecast_job, model_at_hand, model_of
 from rushes.inspect.workload import Numbers
 from rushes.project.defaults import with_model_defaults, with_values
@@ -54,12 +54,14 @@ def machine(gpu: str, gpus: int, memory_gb: float, tflops: float) -> Machine:
     Raises:
         ValueError: no such kind, or fewer than one.
     """
-    if gpu not in plan.GPUS:
-        raise ValueError(f"--gpu: {unknown('GPU', gpu, plan.GPUS)}; for another give --gpu-memory-gb and --tflops")
+    if gpu not in step_forecast.GPUS:
+        raise ValueError(
+            f"--gpu: {unknown('GPU', gpu, step_forecast.GPUS)}; for another give --gpu-memory-gb and --tflops"
+        )
     if gpus < 1:
         raise ValueError(f"--gpus is 1 or more, got {gpus}")
-    memory, peak = plan.GPUS[gpu]
-    return Machine(memory_gb or memory, tflops or round(plan.SHARE_OF_PEAK * peak, 1), gpus)
+    memory, peak = step_forecast.GPUS[gpu]
+    return Machine(memory_gb or memory, tflops or round(step_forecast.SHARE_OF_PEAK * peak, 1), gpus)
 
 
 def forecast(project: Path | None, asked: PlanRequest, machine: Machine, overrides: Sequence[str]) -> JobForecast:
@@ -83,7 +85,7 @@ def forecast(project: Path | None, asked: PlanRequest, machine: Machine, overrid
     job = forecast_job(model, settings, numbers, machine)
     if asked.views:
         ask, _ = ask_of(settings, numbers, machine)
-        job = replace(job, step=plan.forecast_of(model.cost, replace(ask, views=asked.views)))
+        job = replace(job, step=step_forecast.forecast_of(model.cost, replace(ask, views=asked.views)))
     return job
 
 
@@ -100,7 +102,7 @@ def settings_of(asked: PlanRequest, gpus: int, overrides: Sequence[str] = ()) ->
     counts = (asked.frames, asked.batch, asked.clips, asked.takes, asked.prompts, asked.rank)
     if min(counts) < 0:
         raise ValueError("--frames, --batch, --clips, --takes and --prompts are 1 or more, and so is --rank")
-    folder = plan.find_model(asked.model)
+    folder = step_forecast.find_model(asked.model)
     preset = folder_preset(
         _match(asked.model, folder), folder, str(folder.path), asked.recipe, None, _size(asked.size), asked.frames
     )

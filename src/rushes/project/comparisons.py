@@ -7,12 +7,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from rushes.config.settings_files import validate_table
 from rushes.config.tables import Settings
 from rushes.records import Candidate, CandidateKind, CaptionRow, Clip, Preference, Row, Score
 from rushes.store.database import Store
 from rushes.training.comparison import Comparison, LatentGrid
-from rushes.training.recipe import load_recipe
+from rushes.training.recipe import chosen_recipe
 
 _RATIO = 4  # of a codec; labels are laid on its frames, and their number does not depend on it
 _SHAPE: dict[str, Any] = {"width_px": 8, "height_px": 8, "frames": 17, "fps": 8.0}
@@ -34,8 +33,7 @@ def comparisons_of_a_clip(settings: Settings) -> list[Comparison]:
         ValueError: a recipe that refuses these settings.
     """
     train, size = settings.train, settings.backbone
-    recipe = load_recipe(train.recipe)
-    options = validate_table(recipe.Options, train.options, "train.options")
+    recipe, options = chosen_recipe(train)
     grid = LatentGrid(1 + (size.frames - 1) // _RATIO, _RATIO, size.fps, size.first_frame, train.init_from)
     with TemporaryDirectory() as folder, Store.create(Path(folder) / "one") as store:
         store.add(

@@ -16,7 +16,7 @@ from rushes.files import whole_file
 from rushes.project.project import OpenProject
 from rushes.project.times import expert_shares, training_times
 from rushes.records import seed_of, stable_hash
-from rushes.training import shortcuts as leak
+from rushes.training import shortcuts
 from rushes.training.comparison import Comparison, View
 from rushes.training.health import EXPERT, Diagnosis
 from rushes.training.history import read_history
@@ -46,8 +46,8 @@ def watch_run(
             settings.trackers, project.store.project.resolve().name, folder, settings.model_dump()
         )
     ]
-    shortcuts = probe_leak(project, comparisons, folder) if settings.shortcut_probe else ()
-    for line in leak.warnings(shortcuts):
+    telling = probe_leak(project, comparisons, folder) if settings.shortcut_probe else ()
+    for line in shortcuts.warnings(telling):
         project.say(line)
 
     def track(rows: Sequence[dict[str, Any]]) -> None:
@@ -57,7 +57,7 @@ def watch_run(
     def tell(diagnosis: Diagnosis) -> None:
         project.say(f"step {diagnosis.step}: {diagnosis.severity}: {diagnosis.name}: {diagnosis.evidence}")
 
-    constants = {f"leak/{each.name}": each.share.value for each in shortcuts}
+    constants = {f"leak/{each.name}": each.share.value for each in telling}
     spec = project.base.spec
     shares = expert_shares(training_times(project.settings, spec), spec)
     constants |= {f"{EXPERT}{name}/share": share for name, share in shares.items()}
@@ -94,27 +94,27 @@ def _sampler(project: OpenProject, backbone: Backbone, held_out: Sequence[Compar
     return Sampler(make, folder, size.fps, generate.stored_scale(size))
 
 
-def probe_leak(project: OpenProject, comparisons: Sequence[Comparison], folder: Path) -> tuple[leak.Shortcut, ...]:
+def probe_leak(project: OpenProject, comparisons: Sequence[Comparison], folder: Path) -> tuple[shortcuts.Shortcut, ...]:
     """What gives losers away, from `train.shortcut_probe` comparisons; leak.json of the run keeps it."""
     count = project.settings.train.shortcut_probe
-    chosen = leak.spread_out(leak.pairs(comparisons), count)
+    chosen = shortcuts.spread_out(shortcuts.pairs(comparisons), count)
     path, made_from = folder / LEAK, stable_hash(["leak 2", [asdict(pair) for pair in chosen]])
     if path.is_file():
         stored = json.loads(path.read_text(encoding="utf-8"))
         if stored["made_from"] == made_from:
-            return tuple(leak.Shortcut.read(each) for each in stored["features"])
+            return tuple(shortcuts.Shortcut.read(each) for each in stored["features"])
     size, fit = project.settings.backbone, project.settings.footage.fit
 
-    def read(view: View) -> leak.ShortcutFeatures:
+    def read(view: View) -> shortcuts.ShortcutFeatures:
         frames = encode.edited(
             view.latent, lambda media: encode.read_clip(project.store.media_path(media), size, fit), project.base
         )
-        return leak.ShortcutFeatures(frames, size.fps, project.store.media_path(view.media), bool(view.edit))
+        return shortcuts.ShortcutFeatures(frames, size.fps, project.store.media_path(view.media), bool(view.edit))
 
     with project.timed("train: leak probe", len({v.key for pair in chosen for v in (pair.winner, pair.loser)})) as tick:
-        shortcuts = leak.measure(chosen, read, lambda: tick(1))
+        telling = shortcuts.measure(chosen, read, lambda: tick(1))
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as partial:
-        rows = [each.written() for each in shortcuts]
+        rows = [each.written() for each in telling]
         partial.write_text(json.dumps({"made_from": made_from, "features": rows}, indent=1) + "\n", encoding="utf-8")
-    return shortcuts
+    return telling

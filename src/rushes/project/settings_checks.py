@@ -8,11 +8,11 @@ from pathlib import Path
 
 from rushes.backbones.loading import backbone_names
 from rushes.config.model_endpoint import EndpointSettings
-from rushes.config.settings_files import SettingsError, validate_table
+from rushes.config.settings_files import SettingsError
 from rushes.config.tables import LabelSettings, Settings, TrainSettings
 from rushes.judges.build import metric_judge
 from rushes.metrics.catalogue import all_metrics
-from rushes.training.recipe import load_recipe, recipe_names
+from rushes.training.recipe import chosen_recipe, recipe_names
 from rushes.world.scenes import FPS, KINDS
 
 
@@ -88,7 +88,7 @@ def _train(train: TrainSettings) -> Iterator[str]:
         yield f"train.recipe: {unknown('recipe', train.recipe, recipe_names())}, or the dotted path of a module"
         return
     try:
-        validate_table(load_recipe(train.recipe).Options, train.options, "train.options")
+        chosen_recipe(train)
     except SettingsError as error:
         yield str(error)
     except ValueError as error:

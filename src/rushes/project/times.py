@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rushes.backbones.base import BackboneSpec
-from rushes.config.settings_files import validate_table
 from rushes.config.tables import Settings
 from rushes.noise.draws import TimeDraw
 from rushes.noise.paths import VariancePreserving
 from rushes.training.probe import HIGH, LOW
-from rushes.training.recipe import drawn_times, load_recipe
+from rushes.training.recipe import chosen_recipe, drawn_times
 
 LEAST_SHARE = 0.05  # of the draws; an expert with fewer is hardly trained, and takes show it
 
@@ -26,8 +25,8 @@ def training_times(settings: Settings, spec: BackboneSpec) -> TimeDraw:
     """
     if problems := list(_problems(settings, spec)):
         raise ValueError("\n".join(problems))
-    train, recipe = settings.train, load_recipe(settings.train.recipe)
-    drawn = drawn_times(recipe, validate_table(recipe.Options, train.options, "train.options"))
+    train = settings.train
+    drawn = drawn_times(*chosen_recipe(train))
     least, most = _range_of(train.expert, spec)
     low, high = max(drawn.low, train.t_low, least), min(drawn.high, train.t_high, most)
     if low >= high:

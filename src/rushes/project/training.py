@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from rushes.backbones.base import Backbone
 from rushes.backbones.offload import check_not_offloaded
-from rushes.config.settings_files import hashed_form, settings_hash, stored_settings, validate_table
+from rushes.config.settings_files import hashed_form, settings_hash, stored_settings
 from rushes.config.tables import ObjectiveSettings, TrainSettings
 from rushes.files import whole_file
 from rushes.likeness import METRIC as LIKENESS
@@ -49,7 +49,7 @@ from rushes.training.history import read_history
 from rushes.training.loop import Data, Progress, learning_rate, split, train
 from rushes.training.monitor import NOBODY, RunMonitor
 from rushes.training.parallel import Ranks, joined, others_wait
-from rushes.training.recipe import Recipe, load_recipe
+from rushes.training.recipe import Recipe, chosen_recipe
 from rushes.training.views import gaps, takes_account
 
 NAMED = 3  # comparisons that are named where some are left out
@@ -189,10 +189,9 @@ def _prepare(project: OpenProject, name: str) -> tuple[TrainingJob, TrainResult]
     """What is to be trained, and what a user may want to know of it."""
     settings = project.settings.train
     check_not_offloaded(project.settings.backbone.offload)
-    recipe = load_recipe(settings.recipe)
-    options = validate_table(recipe.Options, settings.options, "train.options")
+    recipe, options = chosen_recipe(settings)
     made_from, times = check_run(project), training_times(project.settings, project.base.spec)
-    comparisons, dropped, left_out = recipe_comparisons(project, recipe, settings)
+    comparisons, dropped, left_out = recipe_comparisons(project, settings)
     _check_captions(comparisons, settings)
     comparisons = with_captions(comparisons, project.store.alternatives())
     used, held_out = split(comparisons, settings.held_out)
@@ -352,15 +351,15 @@ class Found(NamedTuple):
     left_out: dict[str, str]
 
 
-def recipe_comparisons(project: OpenProject, recipe: Recipe, settings: TrainSettings) -> Found:
+def recipe_comparisons(project: OpenProject, settings: TrainSettings) -> Found:
     """What a recipe makes of the store, encoded and checked.
 
     Raises:
         ValueError: the store lacks what the recipe needs, with the command that makes it.
     """
+    recipe, options = chosen_recipe(settings)
     if "likeness" in recipe.NEEDS:
         measure_likeness(project)
-    options = validate_table(recipe.Options, settings.options, "train.options")
     comparisons = recipe.comparisons(project.store, options, project.grid)
     if not comparisons:
         raise ValueError(f"recipe {settings.recipe!r} finds nothing to compare: {_lacking(project, recipe)}")

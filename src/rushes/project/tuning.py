@@ -17,13 +17,12 @@ from rushes.project.reports import run_name
 from rushes.project.times import training_times
 from rushes.project.training import recipe_comparisons
 from rushes.records import INLINE, plain, stable_hash
-from rushes.training import shortcuts as leak
+from rushes.training import shortcuts
 from rushes.training.batches import EMPTY, read_views
 from rushes.training.beta import Proposal, equivalents, propose, trial_comparisons
 from rushes.training.comparison import hashed_comparisons
 from rushes.training.history import read_history
 from rushes.training.loop import Data, split, train
-from rushes.training.recipe import load_recipe
 
 PROBES = 10  # of a trial, evenly spread
 
@@ -65,8 +64,7 @@ def probe_beta(project: OpenProject, comparisons: int, steps: int, target: float
     if not 0 < target < 0.5:
         raise ValueError(f"--target: the factor begins at 0.5 and falls; {target} must be between 0 and 0.5")
     base, seed, name = project.settings.train, project.settings.project.seed, run_name(project.settings.train)
-    recipe = load_recipe(base.recipe)
-    every = recipe_comparisons(project, recipe, base)[0]
+    every = recipe_comparisons(project, base).comparisons
     count = min(comparisons, len(every))
     chosen = trial_comparisons([every[at * len(every) // count] for at in range(count)])
     used, held_out = split(chosen, count // 4)
@@ -164,11 +162,11 @@ def _judged(now: float, read: Proposal) -> str:
 class LeakResult:
     """How well plain features of clips tell winners from losers."""
 
-    features: tuple[leak.Shortcut, ...]
+    features: tuple[shortcuts.Shortcut, ...]
 
 
 def leak_of_project(project: OpenProject) -> LeakResult:
     """What gives losers away in the comparisons that the project's recipe makes."""
     settings = project.settings.train
-    comparisons = recipe_comparisons(project, load_recipe(settings.recipe), settings)[0]
+    comparisons = recipe_comparisons(project, settings).comparisons
     return LeakResult(probe_leak(project, comparisons, run_folder(project, run_name(settings))))

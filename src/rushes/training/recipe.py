@@ -7,6 +7,8 @@ from typing import Any, Protocol, cast
 
 from rushes import plugins
 from rushes.config.base import SettingsTable
+from rushes.config.settings_files import validate_table
+from rushes.config.tables import TrainSettings
 from rushes.noise.draws import TimeDraw
 from rushes.store.database import Store
 from rushes.training.comparison import Comparison, LatentGrid
@@ -60,6 +62,16 @@ def drawn_times(recipe: Recipe, options: SettingsTable) -> TimeDraw:
 def recipe_names() -> list[str]:
     """Recipes that ship with the package."""
     return plugins.modules_of("recipes")
+
+
+def chosen_recipe(train: TrainSettings) -> tuple[Recipe, Any]:
+    """The recipe that settings name, and its options from `[train.options]`.
+
+    Raises:
+        ValueError: no such recipe, or options that it does not take.
+    """
+    recipe = load_recipe(train.recipe)
+    return recipe, validate_table(recipe.Options, train.options, "train.options")
 
 
 def load_recipe(name: str) -> Recipe:

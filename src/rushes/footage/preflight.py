@@ -177,6 +177,8 @@ def piece_id(checked: Checked, span: Span) -> str:
 def _checked(facts: ProbeCache, item: SourceVideo, ask: PreflightOptions) -> Checked:
     video_facts = facts.of(item, ask.finder)
     still, problem = "", (video_facts.reason, video_facts.problem) if video_facts.problem else None
+    if not problem and item.caption_problem:
+        problem = ("bad caption", item.caption_problem)
     if not problem and not item.caption and not ask.table.allow_empty_captions:
         problem = ("no caption", "no caption; write one, or set footage.allow_empty_captions to true")
     if not problem and item.first_frame:

@@ -5,7 +5,6 @@ Only headers and captions are read; where a video begins in its tar is noted, so
 
 from __future__ import annotations
 
-import json
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,11 +13,11 @@ from pathlib import Path, PurePosixPath
 from rushes.formats.caption_files import natural
 from rushes.formats.layouts import VIDEO_SUFFIXES, Listing, Part, RefusedVideo, SourceVideo, files_below, visible
 from rushes.formats.spool import Spool
+from rushes.text_reader import MOST_BYTES, Caption, caption_of, decode, parse_json
 
 TAR_SUFFIX = ".tar"
 CAPTION_NAMES = ("caption", "captions", "text", "prompt", "description")
 _CAPTION_SUFFIXES = {".txt", ".json"}
-_MOST_TEXT_BYTES = 2**20
 _BLOCK = 512
 
 
@@ -28,7 +27,7 @@ class _Tar:
 
     path: Path
     videos: list[tuple[str, int, int]] = field(default_factory=list)  # name, first byte, bytes
-    texts: dict[str, str] = field(default_factory=dict)  # key -> caption
+    texts: dict[str, Caption] = field(default_factory=dict)  # by key
     refused: list[RefusedVideo] = field(default_factory=list)
 
     def refuse(self, name: str, reason: str, words: str) -> None:
@@ -67,8 +66,9 @@ def read_webdataset(place: Path, caption_name: str = "") -> Listing:
 def _samples(tar: _Tar) -> Iterator[SourceVideo]:
     for name, at, size in tar.videos:
         keys = _key(name), _first_key(name)
-        caption = next((tar.texts[key] for key in keys if key in tar.texts), "")
-        yield SourceVideo(tar.path, caption, f"{tar.path}/{name}", part=Part(name, at, size))
+        text, problem = next((tar.texts[key] for key in keys if key in tar.texts), Caption(""))
+        where = f"{tar.path}/{name}"
+        yield SourceVideo(tar.path, text, where, part=Part(name, at, size), caption_problem=problem)
 
 
 def _read_tar(path: Path, names: Sequence[str]) -> _Tar:
@@ -126,31 +126,29 @@ def _take(tar: _Tar, archive: tarfile.TarFile, member: tarfile.TarInfo, size: in
     elif suffix in _CAPTION_SUFFIXES and member.offset_data + member.size <= size:
         key = _key(member.name)
         if suffix == ".txt" or key not in tar.texts:
-            text = _text(tar, archive, member, names)
-            if text or suffix == ".txt":
-                tar.texts[key] = text
+            caption = _text(tar, archive, member, names)
+            if any(caption) or suffix == ".txt":
+                tar.texts[key] = caption
 
 
-def _text(tar: _Tar, archive: tarfile.TarFile, member: tarfile.TarInfo, names: Sequence[str]) -> str:
-    """The caption in a member, "" where there is none."""
-    if member.size > _MOST_TEXT_BYTES:
-        tar.refuse(member.name, "bad caption", f"{member.size} bytes of text are no caption; shorten it")
-        return ""
+def _text(tar: _Tar, archive: tarfile.TarFile, member: tarfile.TarInfo, names: Sequence[str]) -> Caption:
+    """The caption in a member, empty where there is none."""
+    if member.size > MOST_BYTES:
+        return Caption("", f"{member.name}: {member.size:,} bytes are no caption; shorten it")
     file = archive.extractfile(member)
     assert file is not None, member.name
     try:
-        text = file.read().decode("utf-8-sig")
-        value = json.loads(text) if member.name.lower().endswith(".json") else text
+        text = decode(file.read(), member.name)
+        value = parse_json(text, member.name) if member.name.lower().endswith(".json") else text
     except ValueError as error:
-        tar.refuse(member.name, "bad caption", f"cannot be read ({error}); save it as UTF-8, a .json as one object")
-        return ""
-    return caption_in(value, names) if isinstance(value, Mapping) else " ".join(str(value).split())
+        return Caption("", f"{error}; save it as UTF-8, a .json as one object")
+    return caption_in(value, names) if isinstance(value, Mapping) else caption_of(str(value))
 
 
-def caption_in(row: Mapping[str, object], names: Sequence[str]) -> str:
-    """The first text under one of `names`, in one line, "" where there is none."""
-    texts = (row.get(name) for name in names)
-    return next((" ".join(text.split()) for text in texts if isinstance(text, str) and text.strip()), "")
+def caption_in(row: Mapping[str, object], names: Sequence[str]) -> Caption:
+    """The first text under one of `names`, empty where there is none."""
+    texts = (caption_of(text) for name in names if isinstance(text := row.get(name), str))
+    return next(filter(any, texts), Caption(""))
 
 
 def _key(name: str) -> str:

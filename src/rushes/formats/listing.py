@@ -6,12 +6,13 @@ from pathlib import Path
 
 from rushes.config.tables import FootageSettings
 from rushes.formats.archives import TAR_SUFFIX, find_tars, read_webdataset
-from rushes.formats.caption_files import LISTS, TABLES
+from rushes.formats.caption_files import LISTS, TABLES, has_texts_beside, named_in
 from rushes.formats.clip_tables import TABLE_SUFFIXES, find_metadata, find_tables, fits, read_tables
 from rushes.formats.layouts import (
     Bench,
     Layout,
     Listing,
+    RefusedVideo,
     detect_special,
     files_below,
     is_video,
@@ -32,7 +33,7 @@ def detect_layout(place: Path, video_column: str = "", caption_column: str = "")
     if place.is_file():
         if place.suffix == TAR_SUFFIX:
             return "webdataset"
-        if place.suffix in TABLE_SUFFIXES:
+        if place.suffix.lower() in TABLE_SUFFIXES:
             return "table"
         raise ValueError(f"{place}: neither a folder nor a .tar, .parquet, .jsonl or .csv file; name one of them")
     require_folder(place)
@@ -71,15 +72,19 @@ def list_footage(
     if layout == "realdpo":
         return Listing(read_realdpo(place, allow_empty_captions=True))
     if layout == "folder":
-        return Listing(read_folder(place, allow_empty_captions=True, scenario=scenario_column))
+        refused: list[RefusedVideo] = []
+        footage = read_folder(
+            place, True, scenario_column, lambda row, words: refused.append(RefusedVideo(row, "bad row", words))
+        )
+        return Listing(footage, tuple(refused))
     raise ValueError(f"footage.path: {place} holds videos of several systems, not footage; name it as footage.bench")
 
 
 def _captioned_beside(folder: Path) -> bool:
     """Whether captions stand beside the videos, or in a list of lines."""
-    if any((folder / name).is_file() for name in (*LISTS, *TABLES)):
+    if any(named_in(folder, name) for name in (*LISTS, *TABLES)):
         return True
-    return any(is_video(path.name) and path.with_suffix(".txt").is_file() for path in files_below(folder))
+    return has_texts_beside([path for path in files_below(folder) if is_video(path.name)])
 
 
 REALDPO_DATA = "the paper's own are in the folder finetune/data of github.com/Vchitect/RealDPO"

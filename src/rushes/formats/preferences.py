@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
-from rushes.formats.caption_files import read_text, table_rows
 from rushes.media.read import VideoInfo, probe
 from rushes.records import INLINE, Candidate, Clip, Preference, Split, stable_hash
 from rushes.store.annotators import ANNOTATOR
 from rushes.store.database import Store
+from rushes.text_reader import read_text, table_rows
 
 Form = Literal["videoreward", "videodpo", "trl", "labelstudio"]
 FORMS: tuple[Form, ...] = ("videoreward", "videodpo", "trl", "labelstudio")

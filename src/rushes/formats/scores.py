@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from rushes.files import content_hash
-from rushes.formats.caption_files import read_text, table_rows
 from rushes.records import Candidate, Clip, Score, stable_hash
 from rushes.store.annotators import HUMAN
 from rushes.store.database import Store
+from rushes.text_reader import parse_json, ragged, read_text, table_rows
 
 
 @dataclass(frozen=True)
@@ -146,10 +145,7 @@ def _entries(path: Path) -> Iterator[tuple[str, dict[Any, Any]]]:
         for number, row in table_rows(path):
             yield f"{path}, line {number}", row
         return
-    try:
-        entries = json.loads(read_text(path))
-    except ValueError as error:
-        raise ValueError(f"{path}: not JSON ({error}); save it as a list of objects with video and score") from error
+    entries = parse_json(read_text(path), f"{path}: not JSON, save it as a list of objects with video and score")
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise ValueError(f"{path}: not a list of objects with video and score")
     for number, entry in enumerate(entries, start=1):
@@ -170,12 +166,15 @@ def read_votes(path: Path) -> list[float]:
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such file of votes; write win, tie or loss a line")
-    rows = [(number, row) for number, row in enumerate(csv.reader(io.StringIO(read_text(path))), start=1) if row]
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), skipinitialspace=True)
+    rows = [(reader.line_num, row) for row in reader if row]
     header = [name.strip().lower() for name in rows[0][1]] if rows else []
     at, by = (header.index("vote"), header.index("prompt")) if {"prompt", "vote"} <= set(header) else (0, None)
     votes_by_prompt: dict[str, list[float]] = {}
     for number, row in rows if by is None else rows[1:]:
-        word = row[at].strip().lower() if at < len(row) else ""
+        if problem := ragged(len(row), len(header)):
+            raise ValueError(f"{path}: line {number}: {problem}")
+        word = row[at].strip().lower()
         if word not in _WORTH:
             raise ValueError(f"{path}: line {number}: {word!r} is no vote; write win, tie or loss")
         votes_by_prompt.setdefault(row[by] if by is not None else str(number), []).append(_WORTH[word])

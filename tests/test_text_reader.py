@@ -81,7 +81,7 @@ def test_a_caption_has_a_limit() -> None:
 
 
 def test_json_that_is_too_deep_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"place: JSON that is nested too deep"):
+    with pytest.raises(ValueError, match=r"place: JSON nested too deep"):
         parse_json("[" * 100_000, "place")
 
 

@@ -141,7 +141,7 @@ def parse_json(text: str, place: object) -> Any:
     try:
         return json.loads(text, object_pairs_hook=_no_key_twice)
     except RecursionError:
-        raise ValueError(f"{place}: JSON that is nested too deep to be read; write it flat") from None
+        raise ValueError(f"{place}: JSON nested too deep to be read; write it flat") from None
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from None
 
@@ -239,9 +239,9 @@ def _is_array(text: str) -> bool:
 
 def _json_row(number: int, line: str) -> TableRow:
     try:
-        row = parse_json(line, "JSON")
+        row = parse_json(line, "not JSON")
     except ValueError as error:
-        return TableRow(number, {}, f"not {error}; correct or delete the line")
+        return TableRow(number, {}, f"{error}; correct or delete the line")
     if not isinstance(row, dict):
         return TableRow(number, {}, f"not an object but {line.strip()!r:.60}; correct or delete the line")
     return TableRow(number, row, _unprintable([*row, *row.values()]))

@@ -6,7 +6,7 @@ writes videos, a struct of bytes and path. Names and captions are read here, nev
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -41,27 +41,45 @@ class TableColumns:
 
 def find_columns(path: Path, video: str = "", caption: str = "", scenario: str = "") -> TableColumns:
     """The columns of a table by name and, in Parquet, type. Raises ValueError when a table has no video column."""
-    kinds = _columns(path)
-    named = {name.lower(): name for name in reversed(kinds)}  # in small or capital letters
+    return _find_columns(path, _columns(path), video, caption, scenario)
+
+
+def _find_columns(path: Path, kinds: Mapping[str, bool], video: str, caption: str, scenario: str) -> TableColumns:
+    named = {column.lower(): column for column in reversed([*kinds])}  # in small or capital letters
     for setting, name in (("video_column", video), ("caption_column", caption), ("scenario_column", scenario)):
-        if name and name not in kinds:
+        if name and name.lower() not in named:
             raise ValueError(f"footage.{setting}: {path} has no column {name!r}; it has {', '.join(kinds)}")
-    names = [video] if video else [*(named[name] for name in VIDEO_NAMES if name in named), *filter(kinds.get, kinds)]
+    names = (
+        [named[video.lower()]]
+        if video
+        else [*(named[name] for name in VIDEO_NAMES if name in named), *filter(kinds.get, kinds)]
+    )
     if not names:
         raise ValueError(
             f"{path}: no column of videos among {', '.join(kinds) or 'none'}; name it as footage.video_column"
         )
     captions = (
-        [caption] if caption else [named[name] for name in CAPTION_NAMES if named.get(name, names[0]) != names[0]]
+        [named[caption.lower()]]
+        if caption
+        else [named[name] for name in CAPTION_NAMES if named.get(name, names[0]) != names[0]]
     )
-    scenario = scenario or (SCENARIO if SCENARIO in kinds else "")
+    scenario = named.get(scenario.lower() or SCENARIO, "")
     return TableColumns(names[0], captions[0] if captions else "", kinds[names[0]], FIRST_FRAME in kinds, scenario)
 
 
 def fits(path: Path, video: str = "", caption: str = "") -> bool:
-    """Whether a table has columns of videos and captions."""
+    """Whether a table has columns of videos and captions.
+
+    Raises ValueError for one that cannot be read and by its name is the folder's own.
+    """
     try:
-        return bool(find_columns(path, video, caption).caption)
+        kinds = _columns(path)
+    except ValueError:
+        if path.name.lower() in METADATA:
+            raise
+        return False
+    try:
+        return bool(_find_columns(path, kinds, video, caption, "").caption)
     except ValueError:
         return False
 

@@ -53,7 +53,9 @@ def candidate(store: Store, id: str, levels: tuple[int, ...], **changes: object)
     return row
 
 
-def run(store: Store, judge: PointwiseJudge, segment_s: float | None = 1.0, settings: str = "s") -> dict[int, int]:
+def run(
+    store: Store, judge: PointwiseJudge, segment_s: float | None = 1.0, settings: str = "s"
+) -> dict[int | None, int]:
     return dict(label(store, judge, store.candidates(), segment_s=segment_s, settings_hash=settings))
 
 

@@ -37,6 +37,14 @@ class Caption(NamedTuple):
     problem: str = ""
 
 
+class CaptionLength(NamedTuple):
+    """How much of a caption a model's own tokenizer passes on."""
+
+    tokens: int  # of all of it, without marks at its ends
+    most: int  # that the model is given
+    seen: str  # the last words that it is given, where it is not given all; else ""
+
+
 @dataclass(frozen=True)
 class TableRow:
     """A row of a table; where `problem` is not "", its cells are not to be used but to say whose row it is."""

@@ -149,3 +149,15 @@ def test_json_that_is_too_deep_is_refused(imported: ImportText) -> None:
     files = {f"{name[0]}.json": "" for name in NAMES} | {"captions.jsonl": "[" * 200_000}
     code, err, _ = imported(files)
     assert code == 2 and "captions.jsonl, line 1: not JSON: JSON nested too deep" in err
+
+
+def test_captions_that_the_model_does_not_read_to_their_end_are_counted(
+    imported: ImportText, rushes: Rushes, tmp_path: Path
+) -> None:
+    """LTX-Video#28, finetrainers#426: the tokenizer cuts long captions, and nothing says so."""
+    words = [f"word{at}" for at in range(60)]
+    code, err, captions = imported({f"{name[0]}.txt": "a dog" for name in NAMES} | {"a.txt": " ".join(words)})
+    assert code == 0 and len(captions) == 4 and "1 captions are longer than the model reads" in err
+    code, out, _ = rushes("preflight", tmp_path / "project")
+    assert code == 0 and "caption cut after 48 of 60 tokens: ...word43 word44 word45 word46 word47|" in out
+    assert "1 captions are longer than the model reads" in out

@@ -88,6 +88,7 @@ class PreflightSummary:
     refused: int
     reasons: Mapping[str, int]  # refused files by reason
     passed_over: int  # videos that no row of the table names
+    captions_cut: int | None  # usable files whose caption is longer than the model reads; null = it is not there
 
 
 def choices(
@@ -138,6 +139,8 @@ def record(checked: Checked, ask: PreflightOptions) -> dict[str, Any]:
             "enlarged": lost.enlarged,
             "moves": facts.moves,
         }
+        if cut := ask.cut_caption(checked.item.caption):
+            row["caption_cut"] = cut._asdict()
         if checked.spans:
             row["spans"] = [list(span) for span in checked.spans]
     return row
@@ -150,6 +153,7 @@ def summary(done: Preflight, ask: PreflightOptions) -> PreflightSummary:
         lost = loss(checked, ask)
         counts["usable"] += 1
         counts["unmoving"] += not checked.facts.moves
+        counts["captions_cut"] += ask.cut_caption(checked.item.caption) is not None
         for name in ("trimmed", "resampled", "enlarged"):
             counts[name] += getattr(lost, name)
         counts["fitted"] += bool(lost.share)
@@ -172,4 +176,5 @@ def summary(done: Preflight, ask: PreflightOptions) -> PreflightSummary:
         refused=done.failed + len(done.fatal),
         reasons=reasons(done),
         passed_over=len(done.passed_over),
+        captions_cut=counts["captions_cut"] if ask.caption_length else None,
     )

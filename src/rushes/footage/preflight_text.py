@@ -128,7 +128,10 @@ def _fate(checked: Checked, ask: PreflightOptions, lost: Loss) -> Iterator[str]:
         yield "enlarged"
     if not checked.facts.moves:
         yield "nothing moves in it"
-    if not (checked.spans or lost.trimmed or lost.resampled or lost.share):
+    cut = ask.cut_caption(checked.item.caption)
+    if cut:
+        yield f"caption cut after {cut.most} of {cut.tokens} tokens: ...{cut.seen}|"
+    if not (cut or checked.spans or lost.trimmed or lost.resampled or lost.share):
         yield "as it is"
 
 
@@ -143,6 +146,11 @@ def summary_lines(result: PreflightSummary) -> list[str]:
     ]
     if result.duplicates:
         lines.append(f"{result.duplicates} duplicates stay out: the same video and caption is there already")
+    if result.captions_cut:
+        lines.append(
+            f"{result.captions_cut} captions are longer than the model reads ({FILE} says where each is cut); shorten "
+            "them, or begin with what matters"
+        )
     if result.passed_over:
         lines.append(f"{result.passed_over} videos are named by no row and stay out")
     if result.refused:

@@ -157,7 +157,7 @@ def test_captions_that_the_model_does_not_read_to_their_end_are_counted(
     """LTX-Video#28, finetrainers#426: the tokenizer cuts long captions, and nothing says so."""
     words = [f"word{at}" for at in range(60)]
     code, err, captions = imported({f"{name[0]}.txt": "a dog" for name in NAMES} | {"a.txt": " ".join(words)})
-    assert code == 0 and len(captions) == 4 and "1 captions are longer than the model reads" in err
+    assert code == 0 and len(captions) == 4 and "1 caption is longer than the model reads" in err
     code, out, _ = rushes("preflight", tmp_path / "project")
     assert code == 0 and "caption cut after 48 of 60 tokens: ...word43 word44 word45 word46 word47|" in out
-    assert "1 captions are longer than the model reads" in out
+    assert "1 caption is longer than the model reads" in out

@@ -135,6 +135,11 @@ def _fate(checked: Checked, ask: PreflightOptions, lost: Loss) -> Iterator[str]:
         yield "as it is"
 
 
+def cut_captions(count: int) -> str:
+    """So many captions, and their verb."""
+    return f"{count} caption{'s are' if count > 1 else ' is'}"
+
+
 def summary_lines(result: PreflightSummary) -> list[str]:
     """Counts of a review, by `preflight_costs.summary`."""
     fitted = _FIT[result.fit]
@@ -148,7 +153,7 @@ def summary_lines(result: PreflightSummary) -> list[str]:
         lines.append(f"{result.duplicates} duplicates stay out: the same video and caption is there already")
     if result.captions_cut:
         lines.append(
-            f"{result.captions_cut} captions are longer than the model reads ({FILE} says where each is cut); shorten "
+            f"{cut_captions(result.captions_cut)} longer than the model reads ({FILE} says where each is cut); shorten "
             "them, or begin with what matters"
         )
     if result.passed_over:

@@ -63,7 +63,8 @@ def import_footage(project: OpenProject) -> Imported:
         if not done.clips:
             raise ValueError(f"nothing was imported: of {len(done.checked)} clips none can be used; {_causes(done)}")
         if summary.captions_cut:
-            project.say(f"{summary.captions_cut} captions are longer than the model reads: see `rushes preflight`")
+            cut = preflight_text.cut_captions(summary.captions_cut)
+            project.say(f"{cut} longer than the model reads: see `rushes preflight`")
         for refused in done.failures():
             project.say(f"left out: {refused.source}: {refused.words}")
         with project.timed("import", done.clips) as tick:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rushes.judges.base import PointwiseJudge
+from rushes.judges.base import Judgement, PointwiseJudge
 from rushes.label import label, pairs, rate
 from rushes.media.write import write_video
 from rushes.metrics.base import Shot
@@ -53,7 +53,9 @@ def candidate(store: Store, id: str, levels: tuple[int, ...], **changes: object)
     return row
 
 
-def run(store: Store, judge: PointwiseJudge, segment_s: float | None = 1.0, settings: str = "s") -> dict[int, int]:
+def run(
+    store: Store, judge: PointwiseJudge, segment_s: float | None = 1.0, settings: str = "s"
+) -> dict[int | None, int]:
     return dict(label(store, judge, store.candidates(), segment_s=segment_s, settings_hash=settings))
 
 
@@ -120,6 +122,33 @@ def test_correction_is_not_judged_again(store: Store) -> None:
     store.add([Preference("mine", "a", "b", (1, 1), "me", 1.0, supersedes=made.id)])
     run(store, Brightness().judge())
     assert [p.id for p in store.preferences()] == ["mine"]
+
+
+class Hesitant:
+    """Says of each pair that the left clip is better, in all segments but those named."""
+
+    name, size_px = "hesitant", None
+
+    def __init__(self, *unjudged: int) -> None:
+        self.unjudged = unjudged
+
+    def compare(self, left: Shot, right: Shot, segment_s: float | None) -> Judgement:
+        return Judgement(tuple(0 if at in self.unjudged else 1 for at in (0, 1)), None, unjudged=self.unjudged)
+
+
+def test_a_label_that_says_no_more_when_asked_again_is_the_newest_all_the_same(store: Store) -> None:
+    for id, level in (("a", 10), ("b", 60)):
+        candidate(store, id, (level, level))
+
+    def asked(judge: Hesitant, settings: str) -> list[tuple[int, ...]]:
+        label(store, judge, store.candidates(), segment_s=1.0, settings_hash=settings, asks=True)
+        return [row.unjudged for row in store.preferences() if row.settings_hash == settings]
+
+    assert asked(Hesitant(0, 1), "s") == []
+    assert asked(Hesitant(0), "s") == [(0,)] and asked(Hesitant(), "other") == [()]
+    assert asked(Hesitant(0, 1), "s") == [(0,), (0,)]  # stored again, as it is what was asked for last
+    assert list(store.preferences())[-1].settings_hash == "s"
+    assert label(store, Hesitant(1), store.candidates(), segment_s=1.0, settings_hash="s", asks=True) == {1: 1, None: 1}
 
 
 def test_clips_of_unequal_length_are_refused(store: Store) -> None:

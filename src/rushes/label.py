@@ -45,26 +45,34 @@ def label(
     *,
     segment_s: float | None,
     settings_hash: str,
+    asks: bool = False,
     tick: Callable[[], None] = lambda: None,
-) -> Counter[int]:
+) -> Counter[int | None]:
     """Judge the pairs that this judge has not judged under these settings.
 
     A pair's newest label counts in training, so that an older one that is asked for again is stored again.
 
+    Args:
+        asks: the judge asks a model, so that what is unjudged may be judged another time: it is asked again about pairs
+            with such segments, and a pair of which it could judge nothing is not stored.
+
     Returns:
-        How many segments of all the judge's pairs were labelled +1, 0 and -1.
+        How many segments of all the judge's pairs were labelled +1, 0 and -1; None: unjudged.
     """
-    counts: Counter[int] = Counter()
+    counts: Counter[int | None] = Counter()
     shot = lru_cache(_SHOTS)(lambda candidate: _shot(store, candidate, judge))
     judged_before = {p.id: p for p in store.preferences(judge=judge.name, current=False)}
     newest = {frozenset((row.left, row.right)): row for row in judged_before.values()}
+    corrected = {p.supersedes for p in store.preferences(current=False)}
     for left, right in pairs(candidates):
         id = stable_hash([judge.name, left.id, right.id, segment_s, settings_hash])
-        preference = judged_before.get(id)
-        if preference is None:
+        while (later := stable_hash(["again", id])) in judged_before:
+            id = later
+        preference = before = judged_before.get(id)
+        if preference is None or (asks and preference.unjudged and id not in corrected):
             judged = judge.compare(shot(left), shot(right), segment_s)
             preference = Preference(
-                id=id,
+                id=later if before else id,
                 left=left.id,
                 right=right.id,
                 labels=judged.labels,
@@ -73,17 +81,32 @@ def label(
                 strength=judged.strength,
                 created_at=now(),
                 settings_hash=settings_hash,
+                supersedes=id if before else "",
                 unjudged=judged.unjudged,
                 by_slot=judged.by_slot,
             )
-            store.add([preference])
-        else:
+            if not asks or _says_more(preference, before):
+                store.add([preference])
+            else:
+                preference = before or preference
+        if preference is before:
             last = newest[frozenset((left.id, right.id))]
             if (last.segment_s, last.settings_hash) != (segment_s, settings_hash):
                 store.add([replace(preference, id=stable_hash([preference.id, last.id]), created_at=now())])
-        counts.update(preference.labels)
+        counts.update(mark_counts(preference))
         tick()
     return counts
+
+
+def _says_more(preference: Preference, before: Preference | None) -> bool:
+    """Whether more of a pair is judged than before."""
+    unjudged = len(before.unjudged) if before else len(preference.labels)
+    return len(preference.unjudged) < unjudged
+
+
+def mark_counts(preference: Preference) -> Counter[int | None]:
+    """How many segments of a row are labelled +1, 0 and -1; None: unjudged, which is no tie."""
+    return Counter(None if at in preference.unjudged else mark for at, mark in enumerate(preference.labels))
 
 
 def rate(

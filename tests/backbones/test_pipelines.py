@@ -416,3 +416,11 @@ def test_diffusers_loads_the_adapter(
     exec(load_lines(model, tmp_path / "lora"), {"pipeline": pipeline})  # as `rushes export` prints them
     theirs = ask(pipeline, mode, noise, CAPTIONS[1], "", clips_for(model)[0], 2, 1.0)
     torch.testing.assert_close(made, theirs, rtol=1e-3, atol=1e-4 * float(theirs.abs().max()))
+
+
+@pytest.mark.parametrize(("name", "most"), [("wan", 511), ("ltx", 127), ("animatediff", 75), ("cogvideox", 225)])
+def test_a_caption_is_measured_by_the_models_own_tokenizer(name: str, most: int, tiny_model: Models) -> None:
+    model = tiny_model(name)
+    short, long = model.caption_length("abc"), model.caption_length("ab" * 400)
+    assert short is not None and short.most == most and 3 <= short.tokens <= 4 and short.seen == ""
+    assert long is not None and long.tokens > most and long.seen.endswith(("ab", "ba"))

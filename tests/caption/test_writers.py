@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ def fake() -> Iterator[FakeEndpoint]:
 
 def ask(fake: FakeEndpoint, tmp_path: Path, caption: str = "a ball falls") -> str:
     settings = EndpointSettings(url=fake.url, model="m", timeout_s=5.0)
-    with ChatEndpoint(settings, tmp_path / "answers.db") as endpoint:
+    with closing(ChatEndpoint(settings, tmp_path / "answers.db")) as endpoint:
         writer = by_model(endpoint, 3)
         assert writer.sees and writer.name == "model m"
         return writer.write(caption, shot("fall"), shot("left"), 0)

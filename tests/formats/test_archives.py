@@ -121,11 +121,11 @@ def test_what_is_no_plain_member_is_refused_by_name(tmp_path: Path) -> None:
 
 def test_bad_captions_and_no_tars(tmp_path: Path) -> None:
     path = tar(
-        tmp_path / "a.tar", **{"a.mp4": b"x", "a.json": b"{", "b.mp4": b"x", "b.txt": b"\xff\xfe", "c.mp4": b"x"}
+        tmp_path / "a.tar", **{"a.mp4": b"x", "a.json": b"{", "b.mp4": b"x", "b.txt": b"\xff\xfa", "c.mp4": b"x"}
     )
     listing = read_webdataset(path)
-    assert [one.reason for one in listing.refused] == ["bad caption"] * 2
-    assert "a.json" in listing.refused[0].source
+    problems = [item.caption_problem for item in listing.footage]
+    assert problems[0].startswith("a.json: ") and problems[1].startswith("b.txt: not UTF-8") and problems[2] == ""
     (tmp_path / "no.tar").write_text("this is no tar")
     (tmp_path / "empty.tar").touch()
     refused = read_webdataset(tmp_path).refused
@@ -133,6 +133,22 @@ def test_bad_captions_and_no_tars(tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     with pytest.raises(ValueError, match=r"no \.tar file"):
         read_webdataset(tmp_path / "none")
+
+
+def test_a_bad_alternative_costs_itself_and_a_bad_json_beside_a_text_nothing(tmp_path: Path) -> None:
+    several = json.dumps({"caption": "one", "alternatives": ["two", "th\0ree", 4]}).encode()
+    members = {"a.mp4": b"x", "a.json": several, "b.mp4": b"x", "b.txt": b"text", "b.json": b"{", "c.json": b"{"}
+    members |= {"d.mp4": b"x", "d.json": b"{", "d.txt": b"later"}
+    listing = read_webdataset(tar(tmp_path / "a.tar", **members))
+    assert captions(listing) == [
+        ("a.mp4", "one"),
+        ("a.mp4", "two"),
+        ("a.mp4", ""),
+        ("b.mp4", "text"),
+        ("d.mp4", "later"),
+    ]
+    assert [at for at, item in enumerate(listing.footage) if item.caption_problem] == [2]
+    assert (listing.refused, listing.orphans) == ((), (f"{tmp_path / 'a.tar'}/c",))
 
 
 def test_a_tar_that_shrank_since_it_was_listed(tmp_path: Path) -> None:

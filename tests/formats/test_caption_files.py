@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rushes.formats.caption_files import captions_of, natural, read_lines, shown
+from rushes.formats.caption_files import captions_of, natural, shown
 
 
 def folder_of(folder: Path, **files: str | bytes) -> list[Path]:
@@ -21,7 +21,8 @@ def folder_of(folder: Path, **files: str | bytes) -> list[Path]:
 
 
 def read(folder: Path, **files: str | bytes) -> list[str]:
-    return list(captions_of(folder, folder_of(folder, **files)))
+    """The captions; in place of one that cannot be used, what is wrong with it."""
+    return [caption.problem or caption.text for caption in captions_of(folder, folder_of(folder, **files))]
 
 
 def test_names_sort_as_people_count() -> None:
@@ -66,30 +67,6 @@ def test_at_most_five_names_are_shown() -> None:
     assert shown("abcdefgh") == "a, b, c, d, e and 3 more"
 
 
-@pytest.mark.parametrize(
-    ("content", "lines"),
-    [
-        (b"one\ntwo", ("one", "two")),
-        (b"one\ntwo\n\n\n", ("one", "two")),
-        (b"\xef\xbb\xbfone\r\ntwo\r\n", ("one", "two")),
-        (b"one\rtwo", ("one", "two")),
-        (b" one \n\n\ttwo", ("one", "", "two")),
-        ("a\u2028b\x0cc\x85d".encode(), ("a\u2028b\x0cc\x85d",)),
-        (b"", ()),
-        (b"\xef\xbb\xbf\n", ()),
-    ],
-)
-def test_lines(tmp_path: Path, content: bytes, lines: tuple[str, ...]) -> None:
-    (tmp_path / "captions.txt").write_bytes(content)
-    assert read_lines(tmp_path / "captions.txt") == lines
-
-
-@pytest.mark.parametrize("content", ["é".encode("latin-1"), "é".encode("utf-16")])
-def test_text_that_is_not_utf8_is_refused(tmp_path: Path, content: bytes) -> None:
-    with pytest.raises(ValueError, match=r"captions.txt: not UTF-8 text .*; save it as UTF-8"):
-        read(tmp_path, captions_txt=content)
-
-
 @pytest.mark.parametrize("name", ["captions_txt", "prompts_txt", "prompt_txt"])
 def test_one_line_each(tmp_path: Path, name: str) -> None:
     assert read(tmp_path, **{name: "one\ntwo"}) == ["one", "two"]
@@ -107,7 +84,7 @@ def test_a_text_beside_each_video(tmp_path: Path) -> None:
 def test_a_video_may_be_called_captions(tmp_path: Path) -> None:
     for name in ("captions.mp4", "captions.txt"):
         (tmp_path / name).write_text("of this one")
-    assert list(captions_of(tmp_path, [tmp_path / "captions.mp4"])) == ["of this one"]
+    assert list(captions_of(tmp_path, [tmp_path / "captions.mp4"])) == [("of this one", "")]
 
 
 def test_no_captions_are_empty_ones(tmp_path: Path) -> None:
@@ -130,7 +107,7 @@ def test_captions_kept_in_two_ways_are_refused(tmp_path: Path, files: dict[str, 
 
 def test_tables(tmp_path: Path) -> None:
     table = '\ufefffile,caption,seconds\r\n./2.mp4,"two, with a ""comma""\r\nand a line",3\r\n1.mp4, one ,4\r\n'
-    assert read(tmp_path, captions_csv=table) == ["one", 'two, with a "comma"\nand a line']
+    assert read(tmp_path, captions_csv=table) == ["one", 'two, with a "comma" and a line']
     (tmp_path / "captions.csv").unlink()
     assert read(tmp_path, captions_jsonl='{"file": "1.mp4", "caption": "é"}\r\n\n') == ["é", ""]
 
@@ -140,15 +117,33 @@ def test_tables(tmp_path: Path) -> None:
     [
         ("csv", "file,caption\n1.mp4,one\n3.mp4,three", "line 3: '3.mp4' names no video"),
         ("csv", "file,caption\n1.mp4,one\n./1.mp4,again", "line 3: './1.mp4' names a video for the second time"),
-        ("csv", "file,caption\n1.mp4,one, two", "line 2: expected file and caption, quoted"),
-        ("csv", "file,caption\n1.mp4", "line 2: expected file and caption"),
-        ("csv", "name,text\n1.mp4,one", "line 2: expected file and caption"),
+        ("csv", "file,caption\n1.mp4,one, two", "line 2: 3 cells for 2 columns; quote cells that hold commas"),
+        ("csv", "file,caption\n1.mp4", "line 2: 1 cell for 2 columns; fill in"),
         ("csv", 'file,caption\n1.mp4,"one', "line 2: unexpected end of data"),
-        ("jsonl", '{"file": "1.mp4", "caption": "one"}\n{"file": ', "line 2: Expecting value"),
-        ("jsonl", '{"file": "1.mp4", "caption": null}', "line 1: expected file and caption"),
-        ("jsonl", '["1.mp4", "one"]', "line 1: expected file and caption"),
+        ("csv", "name,text\n1.mp4,one", "name, text; call two of them file and caption"),
+        ("csv", "file,caption,file\n1.mp4,one,2.mp4", "two columns are called 'file'"),
+        ("jsonl", '{"file": "1.mp4", "caption": "one"}\n{"file": ', "line 2: not JSON: Expecting value"),
+        ("jsonl", '{"file": "1.mp4", "file": "2.mp4"}', "line 1: not JSON: the key 'file' stands twice"),
+        ("jsonl", '{"file": "1.mp4", "caption": null}', "line 1: has no caption"),
+        ("jsonl", '["1.mp4", "one"]', "line 1: not an object"),
+        ("jsonl", '[\n{"file": "1.mp4", "caption": "one"}\n]', "a JSON array; write its objects one a line"),
     ],
 )
 def test_bad_tables(tmp_path: Path, name: str, content: str, reason: str) -> None:
-    with pytest.raises(ValueError, match=f"captions.{name}, {reason}"):
-        read(tmp_path, **{f"captions_{name}": content})
+    try:
+        words = "\n".join(read(tmp_path, **{f"captions_{name}": content}))
+    except ValueError as error:
+        words = str(error)
+    assert f"captions.{name}" in words and reason in words
+
+
+def test_a_bad_row_costs_its_video_alone(tmp_path: Path) -> None:
+    rows = "file,caption\n1.mp4,one, two\n2.mp4,two\n3.mp4,three\n"
+    refused: list[str] = []
+    videos = folder_of(tmp_path, captions_csv=rows)
+    first, second = captions_of(tmp_path, videos, lambda place, words: refused.append(f"{place}: {words}"))
+    assert "3 cells for 2 columns" in first.problem and second == ("two", "")
+    (problem,) = refused
+    assert (
+        problem == f"{tmp_path}/captions.csv, line 4: '3.mp4' names no video in the folder; correct or delete the line"
+    )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rushes.formats.layouts import SourceVideo, read_bench, read_folder, read_realdpo
-from rushes.formats.listing import detect_layout
+from rushes.formats.listing import detect_layout, list_footage
 
 
 def lay(folder: Path, **texts: str) -> Path:
@@ -246,3 +246,25 @@ def test_a_folders_table_may_name_scenarios(tmp_path: Path) -> None:
         ValueError, match=r"footage.scenario_column: .* has no column 'mine'; name a column of the table"
     ):
         read_folder(tmp_path, allow_empty_captions=True, scenario="mine")
+
+
+def test_captions_in_any_case_are_no_other_files(tmp_path: Path) -> None:
+    lay(tmp_path, files="1.mp4 2.mp4 notes.md")
+    for name, text in (("1.TXT", "one"), ("2.txt", "two"), ("3.Txt", "no video")):
+        (tmp_path / name).write_text(text)
+    listing = list_footage(tmp_path, detect_layout(tmp_path))
+    assert [item.caption for item in listing.footage] == ["one", "two"]
+    assert (listing.others, listing.orphans) == ({".md": 1}, (str(tmp_path / "3.Txt"),))
+
+
+def test_rows_of_no_video_are_refused_beside_links(tmp_path: Path) -> None:
+    """Names in a table may be parted as in Windows, and compose their letters otherwise than the files'."""
+    lay(tmp_path / "in", files="a/cafe\u0301.mp4")
+    (tmp_path / "out.mp4").touch()
+    (tmp_path / "in" / "out.mp4").symlink_to(tmp_path / "out.mp4")
+    (tmp_path / "in" / "Captions.CSV").write_text(
+        "File,Caption,Scenario\na\\caf\u00e9.mp4,a dog,park\nb.mp4,two\n", encoding="utf-8"
+    )
+    listing = list_footage(tmp_path / "in", "folder")
+    assert [(item.caption, item.scenario) for item in listing.footage] == [("a dog", "park")]
+    assert [refused.reason for refused in listing.refused] == ["link", "bad row"] and not listing.others

@@ -125,7 +125,14 @@ def test_votes_a_line_and_by_prompt(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "words"), [("win\nmaybe\n", "line 2: 'maybe'"), ("", "no votes"), ("prompt,vote\n", "no votes")]
+    ("text", "words"),
+    [
+        ("win\nmaybe\n", "line 2: 'maybe'"),
+        ("win\nwin,loss\n", "line 2: 2 cells for 1 column"),
+        ("prompt,vote\na dog, running,win\n", "line 2: 3 cells for 2 columns"),
+        ("", "no votes"),
+        ("prompt,vote\n", "no votes"),
+    ],
 )
 def test_other_files_are_refused(tmp_path: Path, text: str, words: str) -> None:
     path = tmp_path / "votes.txt"

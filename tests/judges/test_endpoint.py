@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -103,7 +104,11 @@ def test_threads_that_ask_the_same_pay_once(fake: FakeEndpoint, make: Make) -> N
         (Does('{"choice": "both"}'), "wrong fields"),
         (Does('{"choice": "first", "why": "x"}'), "wrong fields"),
         (Does('["first"]'), "wrong fields"),
-        (Does(""), "not JSON"),
+        (Does(""), "empty"),
+        (Does("<think>hm</think> "), "empty"),
+        (Does('<think>perhaps {"choice": "first"}'), "empty"),
+        (Does('{"choice": "first", "choice": "second"}'), "not JSON"),
+        (Does('the {first} is better: {"choice": "first"}'), "not JSON"),
         (Does(refusal="I cannot look at this."), "refused"),
         (Does('{"choice": "first"}', finish="content_filter"), "refused"),
         (Does('{"choice": "fir', finish="length"), "cut off"),
@@ -134,12 +139,107 @@ def test_a_code_fence_is_no_problem(fake: FakeEndpoint, make: Make) -> None:
     assert make().ask(["q"], Verdict).parsed == Verdict(choice="second")
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        '<think>{"choice": "first"}? No.</think>\n{"choice": "second"}',
+        'First I look ... so </think>{"choice": "second"}',
+        'Here you go:\n```json\n{"choice": "second"}\n```\nHope that helps.',
+        [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": '{"choice": "second"}'}],
+    ],
+    ids=["thinking", "thinking without its first mark", "words around", "parts"],
+)
+def test_the_one_object_of_an_answer_is_read(content: object, fake: FakeEndpoint, make: Make) -> None:
+    body = {"choices": [{"message": {"content": content}, "finish_reason": "stop"}]}
+    fake.script.append(Does(body=json.dumps(body)))
+    assert make().ask(["q"], Verdict).parsed == Verdict(choice="second")
+
+
+def test_what_cannot_be_read_is_asked_again_and_a_refusal_is_not(fake: FakeEndpoint, make: Make) -> None:
+    fake.script.extend([Does("hm"), Does(refusal="no"), Does('{"choice": "first"}')])
+    endpoint = make()
+    assert [endpoint.ask([q], Verdict).problem for q in ("1", "2", "1", "2", "1")] == [
+        "not JSON", "refused", "", "refused", "",
+    ]  # fmt: skip
+    assert len(fake.requests) == 3
+
+
+def test_an_unreadable_answer_of_an_older_version_is_forgotten(fake: FakeEndpoint, make: Make) -> None:
+    endpoint = make()
+    fake.script.extend([Does('{"choice": "tie"}'), Does('{"choice": "first"}')])
+    endpoint.ask(["q"], Verdict)
+    endpoint._answers.run("UPDATE answers SET text = 'hm'")
+    assert endpoint.ask(["q"], Verdict).parsed == Verdict(choice="first") == make().ask(["q"], Verdict).parsed
+    assert len(fake.requests) == 2
+
+
+def test_ten_unreadable_answers_in_a_row_end_it_with_the_first(fake: FakeEndpoint, make: Make) -> None:
+    answers = ["hm"] * 9 + ['{"choice": "tie"}'] + [f"hm \x1b {number}" for number in range(20)]
+    fake.script.extend(map(Does, answers))
+    endpoint, asked = make(), 0
+    with pytest.raises(EndpointError, match=r"10 answers in a row of m could not be read; .*'hm \\x1b 0'.*json_schema"):
+        for asked in range(30):
+            endpoint.ask([str(asked)], Verdict)
+    assert asked == 19 and len(fake.requests) == 20
+
+
+def test_a_few_questions_without_a_readable_answer_are_an_error_too(fake: FakeEndpoint, make: Make) -> None:
+    fake.answer = lambda request: Does('{"choi', finish="length")
+    with (
+        pytest.raises(EndpointError, match=r"2 of 2 answers of m .*cut off.* raise endpoint.max_tokens"),
+        make() as few,
+    ):
+        few.ask(["1"], Verdict)
+        few.ask(["2"], Verdict)
+    fake.answer = lambda request: Does('{"choice": "tie"}')
+    with make() as again:
+        again.ask(["1"], Verdict)
+
+
+def test_one_question_that_the_server_does_not_take_costs_itself(fake: FakeEndpoint, make: Make) -> None:
+    fake.script.extend([Does('{"choice": "tie"}'), Does(status=400, body="too long"), Does('{"choice": "first"}')])
+    endpoint = make()
+    assert [endpoint.ask([q], Verdict).problem for q in "123"] == ["", "status 400", ""]
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("does", "message"),
+    [
+        (Does(body="<html><body>Sign in</body></html>"), "answers with a web page .* endpoint.url"),
+        (Does(body='{"error": {"message": "no such model", "code": 404}}'), r"error 404 \(no such model\)"),
+        (Does(status=307, headers={"location": "https://x/"}), "status 307"),
+    ],
+    ids=["page", "error as an answer", "redirect"],
+)
+def test_what_cannot_pass_is_not_sent_again(does: Does, message: str, fake: FakeEndpoint, make: Make) -> None:
+    fake.answer = lambda request: does
+    with pytest.raises(EndpointError, match=message):
+        make().ask(["q"], Verdict)
+    assert len(fake.requests) == 1
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("url", ["127.0.0.1:8766/v1", "http://[::1/v1", "ftp://127.0.0.1/v1"])
+def test_an_address_that_is_none_is_not_tried_again(url: str, make: Make) -> None:
+    endpoint = make(url=url)
+    with pytest.raises(EndpointError, match=r"is no address .*; write it as http://HOST:PORT/v1"):
+        endpoint.ask(["q"], Verdict)
+    assert endpoint.spent.calls == 1
+
+
+def test_waiting_is_said_in_words(fake: FakeEndpoint, make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    fake.script.append(Does(status=429, headers={"retry-after": "0"}, body="busy\x1b"))
+    make().ask(["q"], Verdict)
+    assert [record.getMessage() for record in caplog.records] == ["status 429 (busy?); asked again in 0 s"]
+
+
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(
     "failure",
     [Does(status=429), Does(status=500, body="oops"), Does(status=503), Does(cut=True), Does(delay_s=0.5),
-     Does(body="<html>"), Does(body='{"choices": []}')],
-    ids=["429", "500", "503", "cut", "timeout", "html", "empty"],
+     Does(body="half of an ans"), Does(body='{"choices": []}'), Does(body='{"error": {"code": 429}}')],
+    ids=["429", "500", "503", "cut", "timeout", "no JSON", "no choice", "error as an answer"],
 )  # fmt: skip
 def test_a_failure_that_passes_is_tried_again(failure: Does, fake: FakeEndpoint, make: Make) -> None:
     fake.script.extend([failure, Does('{"choice": "first"}')])

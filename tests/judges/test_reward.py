@@ -59,6 +59,21 @@ def test_a_line_that_does_not_fit_is_said(line: object, message: str, tmp_path: 
         make(scores(tmp_path, line), 0.0)
 
 
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ([{"VQ": 0.0, "MQ": 0.0}, {"VQ": 3.0}], "line 2: its scores are VQ and those of line 1 are VQ, MQ; give every"),
+        ([{"VQ": 0.0}, {"VQ": 3.0, "overall": 1.0}], "line 2: its scores are VQ, overall and those of line 1 are VQ"),
+        ([{"VQ": 0.0}, {"VQ": 1.0}, {"VQ": 0.0}], "line 3: 0 has scores on line 1 already; delete one line"),
+    ],
+    ids=["a score lacks", "a score more", "a clip twice"],
+)
+def test_lines_that_do_not_fit_each_other_are_refused(lines: list[object], message: str, tmp_path: Path) -> None:
+    rows = [{"media": str(at % 2), "scores": line} for at, line in enumerate(lines)]
+    with pytest.raises(ValueError, match=message):
+        make(scores(tmp_path, *rows), 0.0)
+
+
 def test_what_is_missing_is_said(tmp_path: Path) -> None:
     for folder in ("", str(tmp_path)):
         with pytest.raises(ValueError, match=r"either scores.jsonl or config.json"):

@@ -376,11 +376,11 @@ def test_votes_and_scores_with_a_comma_too_many_are_refused_with_their_line(rush
     votes = imports.videos / "votes.csv"
     votes.write_text("vote,prompt\nwin,a dog\nwin,a dog, running\n")
     code, _, err = rushes("stop", votes)
-    assert code == 2 and "line 3: 3 cells under 2 names; quote what holds commas" in err
+    assert code == 2 and "line 3: 3 cells for 2 columns; quote cells that hold commas" in err
     scores = imports.videos / "scores.csv"
     scores.write_text("video,score,rater\nours.mp4,3,ada,7\n")
     code, _, err = rushes("import", imports.project, "--scores", scores)
-    assert code == 2 and "line 2: more or fewer cells than the header" in err
+    assert code == 2 and "line 2: 4 cells for 3 columns; quote cells that hold commas" in err
 
 
 def test_a_pair_without_a_prompt_is_no_pair_of_the_empty_prompt(imports: Imports) -> None:

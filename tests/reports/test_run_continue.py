@@ -14,7 +14,7 @@ from rushes.project.settings import overridden, write_settings
 
 from ..projects import SMALL, Rushes
 
-CONSTANT = ("train.lr_scheduler=constant", "train.weights_ema=0.9", "train.auto_beta=0.2")
+CONSTANT = ("train.lr_scheduler=constant", "train.checkpoint_every=3", "train.weights_ema=0.9", "train.auto_beta=0.2")
 
 
 def project_of(finished: Path, folder: Path, *overrides: str) -> Path:
@@ -30,21 +30,21 @@ def weights(project: Path) -> dict[str, torch.Tensor]:
 
 
 def test_more_steps_end_as_one_run_of_as_many(finished: Path, tmp_path: Path, rushes: Rushes) -> None:
-    """musubi-tuner#67 and its like: a finished run of 3 steps, trained on to 5, equals a run of 5 to the last bit."""
+    """musubi-tuner#67 and its like: a finished run of 2 steps, trained on to 3, equals a run of 3 to the last bit."""
     parts, whole = (project_of(finished, tmp_path / name, *CONSTANT) for name in ("parts", "whole"))
-    code, _, err = rushes("train", parts, "--steps", 3)
+    code, _, err = rushes("train", parts, "--steps", 2)
     assert code == 0, err
-    code, out, err = rushes("train", parts, "--steps", 5, "--json")
+    code, out, err = rushes("train", parts, "--steps", 3, "--json")
     assert code == 0, err
-    assert (json.loads(out)["steps_now"], json.loads(out)["steps"]) == (2, 5)
-    code, _, err = rushes("train", whole, "--steps", 5)
+    assert (json.loads(out)["steps_now"], json.loads(out)["steps"]) == (1, 3)
+    code, _, err = rushes("train", whole, "--steps", 3)
     assert code == 0, err
     ends = weights(parts), weights(whole)
     assert ends[0].keys() == ends[1].keys() and all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
     code, out, err = rushes("evaluate", parts, "--json")
     assert code == 0, err
-    code, _, err = rushes("train", parts, "--steps", 3)
-    assert code == 2 and "has taken 5 steps, and train.steps is 3; set it to 5 or more" in err
+    code, _, err = rushes("train", parts, "--steps", 2)
+    assert code == 2 and "has taken 3 steps, and train.steps is 2; set it to 3 or more" in err
     code, _, err = rushes("train", parts, "--steps", 0)
     assert code == 2 and "train.steps" in err
 
@@ -53,9 +53,9 @@ def test_more_steps_where_the_learning_rate_fell(finished: Path, tmp_path: Path,
     """A run whose learning rate fell to zero cannot become a longer one: it says why, and what to do."""
     project = project_of(finished, tmp_path / "project", "train.warmup_steps=0", "train.steps=2")
     assert rushes("train", project)[0] == 0
-    code, _, err = rushes("train", project, "--steps", 4)
+    code, _, err = rushes("train", project, "--steps", 3)
     assert code == 2
-    assert 'cannot go on from 2 to 4 steps: train.lr_scheduler is "linear", so step 2 would have had' in err
+    assert 'cannot go on from 2 to 3 steps: train.lr_scheduler is "linear", so step 2 would have had' in err
     assert "train.init_from = realdpo" in err
 
 

@@ -142,6 +142,7 @@ FAMILY = Family(
     predict=predict,
     tokens={"text": (128, "caption_channels"), "mask": (128, "")},
     decode=decode,
+    longest=lambda folder: 256 if folder.pipeline == CONDITIONS else 128,
     comfy=(),  # ComfyUI has diffusers' names
 )
 

@@ -25,6 +25,7 @@ from torch.nn import functional
 from rushes.backbones.base import BackboneSpec, Condition, weights_fingerprint
 from rushes.files import whole_file
 from rushes.noise.paths import Flow
+from rushes.text_reader import CaptionLength
 
 PATCH_PX, RATIO = 8, 4
 WORDS, LONGEST = 1024, 48  # hashed vocabulary; captions are cut after 48 words
@@ -192,6 +193,11 @@ class TinyBackbone:
             shift=4.0,
             lora_targets=("to_q", "to_k", "to_v", "to_out", "up", "down"),
         )
+
+    def caption_length(self, caption: str) -> CaptionLength:
+        """How many words of a caption the network is given."""
+        words = re.findall(r"\w+", caption)
+        return CaptionLength(len(words), LONGEST, " ".join(words[LONGEST - 5 : LONGEST]) if words[LONGEST:] else "")
 
     @property
     def fingerprint(self) -> str:

@@ -143,8 +143,8 @@ def still(
     as_json: AsJson = False,
 ) -> None:
     """Make first frames for prompts; they join the held-out ones."""
-    from rushes.formats.caption_files import read_lines
     from rushes.project.intake import make_stills
+    from rushes.text_reader import read_lines
 
     settings = read_settings(project, overrides)
     if not prompts.is_file():

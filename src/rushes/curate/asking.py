@@ -18,7 +18,8 @@ from rushes.config.model_endpoint import EndpointSettings
 from rushes.config.tables import Settings
 from rushes.curate.base import CurationEntry, CurationFinding, Dropped, Stage, Task, Threshold
 from rushes.curate.frames import read_moments
-from rushes.judges.endpoint import ChatEndpoint, EndpointAnswer, Part
+from rushes.judges.endpoint import ChatEndpoint, Part
+from rushes.judges.replies import EndpointAnswer
 from rushes.records import stable_hash
 
 S = TypeVar("S", bound=BaseModel)
@@ -140,6 +141,7 @@ def seen(task: Task, count: int) -> list[Frames]:
 
 _HOW = {
     "refused": "refused to answer",
+    "empty": "gave an empty answer; raise the longest answer (max_tokens)",
     "cut off": "was cut off; raise the longest answer (max_tokens)",
     "not JSON": "gave an answer that is not JSON",
     "wrong fields": "gave an answer of another form than it was asked for",

@@ -83,6 +83,11 @@ class CurationFinding:
     captions: Mapping[CaptionKind, str] = field(default_factory=dict)
     problem: str = ""
 
+    @property
+    def unread(self) -> bool:
+        """Whether a model's answer could not be read, as a value says: that is not stored, the next run asks again."""
+        return any(value for name, value in self.values.items() if name.endswith("_unread"))
+
 
 @dataclass(frozen=True, slots=True)
 class CurationEntry:

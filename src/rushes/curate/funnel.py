@@ -157,6 +157,10 @@ def _pass(
         return Passage(stage.name, "", len(left), kept=len(left), skipped=stage.why)
     try:
         problems = _measured(store, stage, left, columns, engine, bar) if stage.measure else {}
+        if stage.calls and problems and len(problems) == len(left):
+            raise EndpointError(
+                f"{stage.name}: no clip of {len(left)} could be judged; the first: {next(iter(problems.values()))}"
+            )
         entries = _Entries([state for state in left if state.id not in problems], columns)
         chosen = stage.choose(entries)
     except EndpointError as error:
@@ -218,7 +222,7 @@ def _stored(
     since, count = time.monotonic(), 0
     try:
         for task, finding in results:
-            if not finding.problem:
+            if not finding.problem and not finding.unread:
                 waiting += rows_of(stage, task.id, task.caption, finding)
                 count += 1
             if count >= _BATCH or time.monotonic() - since > _BATCH_S:

@@ -23,8 +23,9 @@ from pathlib import Path
 
 from rushes.evaluate.video_folders import Folders
 from rushes.files import whole_file, write_text
-from rushes.formats.caption_files import read_text, shown
+from rushes.formats.caption_files import shown
 from rushes.stats import Key, Measure
+from rushes.text_reader import read_text
 
 Scores = dict[Key, float]
 

@@ -8,16 +8,16 @@ named and counted, never passed over.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rushes.formats.caption_files import natural, read_lines, read_text, shown
+from rushes.formats.caption_files import natural, shown
 from rushes.formats.layouts import VIDEO_SUFFIXES, is_video
 from rushes.media.images import STILL_SUFFIXES
 from rushes.stats import Key
+from rushes.text_reader import parse_json, read_lines, read_text
 
 _SEEDED = re.compile(r"(?P<prompt>.+)[-/](?P<seed>\d+)")
 
@@ -85,10 +85,7 @@ def _captions(path: Path) -> tuple[dict[str, str], dict[str, str]]:
     if not path.is_file():
         raise ValueError(f"{path}: no such file of prompts; give one prompt a line, or JSON {{name: prompt}}")
     if path.suffix.lower() == ".json":
-        try:
-            data = json.loads(read_text(path))
-        except ValueError as error:
-            raise ValueError(f"{path}: not JSON ({error}); write one object {{name: prompt}}") from error
+        data = parse_json(read_text(path), f"{path}: not JSON, write one object {{name: prompt}}")
         if not isinstance(data, dict) or not all(isinstance(text, str) for text in data.values()):
             raise ValueError(f"{path}: prompts in JSON are one object {{name: prompt}}")
         texts = {Path(name).stem if Path(name).suffix.lower() in VIDEO_SUFFIXES else name: data[name] for name in data}

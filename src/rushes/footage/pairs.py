@@ -30,7 +30,7 @@ from rushes.formats.preferences import (
     Form,
     UnusableEntry,
     printable,
-    read_rows,
+    read_entries,
     trl,
     videodpo,
     videoreward,
@@ -69,7 +69,7 @@ def read_pairs(path: Path, form: Form, left: str = "", answers: Sequence[str] = 
         read = labelstudio(path, pairs, left)
     else:
         read = {"videoreward": videoreward, "videodpo": videodpo, "trl": trl}[form](path, pairs)
-    read_rows(path, pairs, read)
+    read_entries(path, pairs, read)
     pairs.meanings.check(path)
     pairs.refuse_if_empty()
     return pairs

@@ -16,9 +16,11 @@ from rushes.media.cut import Span, cut_spans
 from rushes.media.examine import CutFinder
 from rushes.media.images import read_image
 from rushes.records import stable_hash
+from rushes.text_reader import CaptionLength
 
 CUT = 1  # raise the number when pieces of equal spans come out otherwise
 Tick = Callable[[], None]
+CaptionMeasure = Callable[[str], CaptionLength | None]
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,12 @@ class PreflightOptions:
     width_px: int
     height_px: int
     table: FootageSettings
+    caption_length: CaptionMeasure | None = None  # by the model's own tokenizer; None = the model is not there
+
+    def cut_caption(self, caption: str) -> CaptionLength | None:
+        """How much the model reads of a caption that is longer than that; None = it reads all, or is not there."""
+        length = self.caption_length(caption) if self.caption_length and caption else None
+        return length if length and length.seen else None
 
     @property
     def finder(self) -> CutFinder | None:
@@ -206,6 +214,8 @@ def clip_ids(checked: Checked) -> list[str]:
 def _checked(facts: ProbeCache, item: SourceVideo, ask: PreflightOptions) -> Checked:
     video_facts = facts.of(item, ask.finder)
     still, problem = "", (video_facts.reason, video_facts.problem) if video_facts.problem else None
+    if not problem and item.caption_problem:
+        problem = ("bad caption", item.caption_problem)
     if not problem and not item.caption and not ask.table.allow_empty_captions:
         problem = ("no caption", "no caption; write one, or set footage.allow_empty_captions to true")
     if not problem and item.first_frame:

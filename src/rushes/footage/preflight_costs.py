@@ -91,6 +91,7 @@ class PreflightSummary:
     passed_over: int  # videos that no row names
     others: Mapping[str, int]  # suffix -> files that are neither videos nor captions
     captions_without_video: int
+    captions_cut: int | None  # usable files whose caption is longer than the model reads; null = it is not there
 
 
 def choices(
@@ -141,6 +142,8 @@ def record(checked: Checked, ask: PreflightOptions) -> dict[str, Any]:
             "enlarged": lost.enlarged,
             "moves": facts.moves,
         }
+        if cut := ask.cut_caption(checked.item.caption):
+            row["caption_cut"] = cut._asdict()
         if checked.spans:
             row["spans"] = [list(span) for span in checked.spans]
     return row
@@ -153,6 +156,7 @@ def summary(done: Preflight, ask: PreflightOptions) -> PreflightSummary:
         lost = loss(checked, ask)
         counts["usable"] += 1
         counts["unmoving"] += not checked.facts.moves
+        counts["captions_cut"] += ask.cut_caption(checked.item.caption) is not None
         for name in ("trimmed", "resampled", "enlarged"):
             counts[name] += getattr(lost, name)
         counts["fitted"] += bool(lost.share)
@@ -178,4 +182,5 @@ def summary(done: Preflight, ask: PreflightOptions) -> PreflightSummary:
         passed_over=len(done.listing.passed_over),
         others=done.listing.others,
         captions_without_video=len(done.listing.orphans),
+        captions_cut=counts["captions_cut"] if ask.caption_length else None,
     )

@@ -131,8 +131,16 @@ def _fate(checked: Checked, ask: PreflightOptions, lost: Loss) -> Iterator[str]:
     if not checked.facts.moves:
         yield "nothing moves in it"
     yield from checked.facts.treated
-    if not (checked.facts.treated or checked.spans or lost.trimmed or lost.resampled or lost.share):
+    cut = ask.cut_caption(checked.item.caption)
+    if cut:
+        yield f"caption cut after {cut.most} of {cut.tokens} tokens: ...{cut.seen}|"
+    if not (cut or checked.facts.treated or checked.spans or lost.trimmed or lost.resampled or lost.share):
         yield "as it is"
+
+
+def cut_captions(count: int) -> str:
+    """So many captions, and their verb."""
+    return f"{count} caption{'s are' if count > 1 else ' is'}"
 
 
 def summary_lines(result: PreflightSummary) -> list[str]:
@@ -149,6 +157,11 @@ def summary_lines(result: PreflightSummary) -> list[str]:
     if result.alternatives:
         lines.append(f"{result.alternatives} are further captions of videos that are there: each is one clip, trained "
                      "on under all of its captions")  # fmt: skip
+    if result.captions_cut:
+        lines.append(
+            f"{cut_captions(result.captions_cut)} longer than the model reads ({FILE} says where each is cut); shorten "
+            "them, or begin with what matters"
+        )
     if result.refused:
         causes = ", ".join(f"{count} {reason}" for reason, count in result.reasons.items())
         lines.append(f"{result.refused} refused: {causes}" if causes else f"{result.refused} refused")

@@ -5,7 +5,6 @@ Only headers and captions are read; where a video begins in its tar is noted, so
 
 from __future__ import annotations
 
-import json
 import tarfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,13 +24,13 @@ from rushes.formats.layouts import (
 )
 from rushes.formats.spool import Spool
 from rushes.media.recognise import HEAD_BYTES, begins_as_video
+from rushes.text_reader import MOST_BYTES, Caption, caption_of, decode, parse_json
 
 TAR_SUFFIX = ".tar"
 SOUND = frozenset({".m4a", ".mka", ".mp3", ".oga", ".ogg", ".opus", ".wav", ".wma", ".flac", ".aac"})
 ALTERNATIVES = "alternatives"  # in a sample's JSON: further captions of the same video
 CAPTION_NAMES = ("caption", "captions", "text", "prompt", "description")
 _CAPTION_SUFFIXES = {".txt", ".json"}
-_MOST_TEXT_BYTES = 2**20
 _BLOCK = 512
 
 
@@ -41,8 +40,8 @@ class _Tar:
 
     path: Path
     videos: list[tuple[str, int, int]] = field(default_factory=list)  # name, first byte, bytes
-    texts: dict[str, str] = field(default_factory=dict)  # key -> caption
-    alternatives: dict[str, list[str]] = field(default_factory=dict)  # key -> further captions
+    texts: dict[str, Caption] = field(default_factory=dict)  # by key
+    alternatives: dict[str, list[Caption]] = field(default_factory=dict)  # key -> further captions
     refused: list[RefusedVideo] = field(default_factory=list)
     others: Counter[str] = field(default_factory=Counter)  # suffix -> members that are neither videos nor captions
     names: set[str] = field(default_factory=set)  # of the members so far
@@ -89,11 +88,12 @@ def read_webdataset(place: Path, caption_name: str = "") -> Listing:
 def _samples(tar: _Tar) -> Iterator[SourceVideo]:
     for name, at, size in tar.videos:
         keys = _key(name), _first_key(name)
-        caption = next((tar.texts[key] for key in keys if key in tar.texts), "")
+        caption = next((tar.texts[key] for key in keys if key in tar.texts), Caption(""))
         more = next((tar.alternatives[key] for key in keys if key in tar.alternatives), [])
-        for text in (caption, *more):
-            where = f"{tar.path}/{name}"
-            yield SourceVideo(tar.path, text, where, part=Part(name, at, size), sample=f"{tar.path}/{keys[1]}")
+        where, sample = f"{tar.path}/{name}", f"{tar.path}/{keys[1]}"
+        for text, problem in (caption, *more):
+            part = Part(name, at, size)
+            yield SourceVideo(tar.path, text, where, part=part, sample=sample, caption_problem=problem)
 
 
 def _read_tar(path: Path, names: Sequence[str]) -> _Tar:
@@ -154,9 +154,9 @@ def _take(tar: _Tar, archive: tarfile.TarFile, member: tarfile.TarInfo, size: in
         tar.videos.append((member.name, member.offset_data, member.size))
     elif suffix in _CAPTION_SUFFIXES and member.offset_data + member.size <= size:
         key = _key(member.name)
-        text = _text(tar, archive, member, names)
-        if suffix == ".txt" or (text and key not in tar.texts):
-            tar.texts[key] = text
+        caption = _text(tar, archive, member, names)
+        if suffix == ".txt" or (any(caption) and key not in tar.texts):
+            tar.texts[key] = caption
     else:
         tar.others[suffix or name.name] += 1
 
@@ -167,33 +167,29 @@ def _begins_as_video(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bool:
     return begins_as_video(file.read(HEAD_BYTES))
 
 
-def _text(tar: _Tar, archive: tarfile.TarFile, member: tarfile.TarInfo, names: Sequence[str]) -> str:
-    """The caption in a member, "" where there is none."""
-    if member.size > _MOST_TEXT_BYTES:
-        tar.refuse(member.name, "bad caption", f"{member.size} bytes of text are no caption; shorten it")
-        return ""
+def _text(tar: _Tar, archive: tarfile.TarFile, member: tarfile.TarInfo, names: Sequence[str]) -> Caption:
+    """The caption in a member, empty where there is none."""
+    if member.size > MOST_BYTES:
+        return Caption("", f"{member.name}: {member.size:,} bytes are no caption; shorten it")
     file = archive.extractfile(member)
     assert file is not None, member.name
     try:
-        text = file.read().decode("utf-8-sig")
-        value = json.loads(text) if member.name.lower().endswith(".json") else text
+        text = decode(file.read(), member.name)
+        value = parse_json(text, member.name) if member.name.lower().endswith(".json") else text
     except ValueError as error:
-        if _key(member.name) in tar.texts:  # its caption lies beside it
-            return ""
-        tar.refuse(member.name, "bad caption", f"cannot be read ({error}); save it as UTF-8, a .json as one object")
-        return ""
+        return Caption("", f"{error}; save it as UTF-8, a .json as one object")
     if not isinstance(value, Mapping):
-        return " ".join(str(value).split())
+        return caption_of(str(value))
     others = value.get(ALTERNATIVES)
     if isinstance(others, list):
-        tar.alternatives[_key(member.name)] = [" ".join(text.split()) for text in others if isinstance(text, str)]
+        tar.alternatives[_key(member.name)] = [caption_of(text) for text in others if isinstance(text, str)]
     return caption_in(value, names)
 
 
-def caption_in(row: Mapping[str, object], names: Sequence[str]) -> str:
-    """The first text under one of `names`, in one line, "" where there is none."""
-    texts = (row.get(name) for name in names)
-    return next((" ".join(text.split()) for text in texts if isinstance(text, str) and text.strip()), "")
+def caption_in(row: Mapping[str, object], names: Sequence[str]) -> Caption:
+    """The first text under one of `names`, empty where there is none."""
+    texts = (caption_of(text) for name in names if isinstance(text := row.get(name), str))
+    return next(filter(any, texts), Caption(""))
 
 
 def _key(name: str) -> str:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
+import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import repeat
 from pathlib import Path
 from typing import Any
 from unicodedata import normalize
+
+from rushes.text_reader import Caption, Refuse, TableRow, caption_of, raw_lines, read_caption, read_rows
 
 LISTS = ("captions.txt", "prompts.txt", "prompt.txt")
 TABLES = ("captions.csv", "captions.jsonl")
@@ -49,67 +49,118 @@ def inside(folder: Path, path: Path) -> Path:
     return path
 
 
-def read_text(path: Path) -> str:
-    """The text of a file with a byte order mark taken off and all line ends as \\n."""
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from error
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+def refuse_all(place: str, words: str) -> None:
+    """Raise ValueError for the first thing that is refused."""
+    raise ValueError(f"{place}: {words}")
 
 
-def read_lines(path: Path) -> tuple[str, ...]:
-    """One caption a line, stripped; blank lines at the end do not count, those between are empty captions."""
-    text = read_text(path).rstrip()
-    return tuple(line.strip() for line in text.split("\n")) if text else ()
+def captions_of(folder: Path, videos: Sequence[Path], refuse: Refuse = refuse_all) -> Iterator[Caption]:
+    """The caption of each of `videos`, empty where there is none; those beside the videos are read one by one.
 
-
-def captions_of(folder: Path, videos: Sequence[Path]) -> Iterator[str]:
-    """The caption of each of `videos`, "" where there is none; those beside the videos are read one by one.
+    Args:
+        refuse: is called for each row of a table that belongs to no video; by default it raises.
 
     Raises ValueError when the folder keeps captions in more than one way, when counts differ, or when a table is bad.
     """
-    beside = any(video.with_suffix(".txt").is_file() for video in videos)
-    named = [path for name in (*LISTS, *TABLES) if (path := folder / name).is_file()]
-    files = [path for path in named if not any(path == video.with_suffix(".txt") for video in videos)]
+    beside = _texts_beside(videos)
+    named = [path for name in (*LISTS, *TABLES) if (path := named_in(folder, name))]
+    texts = {path for paths in beside.values() for path in paths}
+    files = [path for path in named if path not in texts]
     ways = [path.name for path in files] + (["text files beside the videos"] if beside else [])
     if len(ways) > 1:
         raise ValueError(f"{folder}: captions in {' and in '.join(ways)}; keep one of them")
     if beside:
-        return (_beside(folder, video.with_suffix(".txt")) for video in videos)
+        return (_beside(folder, beside.get(video, ())) for video in videos)
     if not files:
-        return repeat("", len(videos))
+        return repeat(Caption(""), len(videos))
     path = inside(folder, files[0])
-    if path.name in TABLES:
-        return _from_table(folder, path, videos)
-    return iter(lines_for(path, videos))
+    if path.suffix.lower() == ".txt":
+        return iter(lines_for(path, videos))
+    return _from_table(folder, path, videos, refuse)
 
 
-def _beside(folder: Path, path: Path) -> str:
-    return " ".join(read_text(inside(folder, path)).split()) if path.is_file() else ""
+def named_in(folder: Path, name: str) -> Path | None:
+    """The file of a folder that is called `name`, in small or capital letters; None = none.
+
+    Raises ValueError when there are two.
+    """
+    paths = [path for path in _text_files(folder) if path.name.lower() == name]
+    if len(paths) > 1:
+        raise ValueError(f"{paths[0]} and {paths[1].name} differ in capital letters alone; keep one of them")
+    return paths[0] if paths else None
 
 
-def lines_for(path: Path, videos: Sequence[Path]) -> tuple[str, ...]:
+def _text_files(folder: Path) -> list[Path]:
+    suffixes = (".txt", ".csv", ".jsonl")
+    with os.scandir(folder) as entries:
+        return sorted(Path(e.path) for e in entries if e.name.lower().endswith(suffixes) and e.is_file())
+
+
+def has_texts_beside(videos: Sequence[Path]) -> bool:
+    """Whether any video has a text file of its own name beside it."""
+    return bool(_texts_beside(videos))
+
+
+def _texts_beside(videos: Sequence[Path]) -> dict[Path, list[Path]]:
+    """Text files of the videos' names, whatever the case of the suffix."""
+    texts: dict[Path, list[Path]] = {}
+    for folder in dict.fromkeys(video.parent for video in videos):
+        for path in _text_files(folder):
+            if path.suffix.lower() == ".txt":
+                texts.setdefault(path.with_suffix(""), []).append(path)
+    return {video: several for video in videos if (several := texts.get(video.with_suffix("")))}
+
+
+def _beside(folder: Path, paths: Sequence[Path]) -> Caption:
+    if not paths:
+        return Caption("")
+    if len(paths) > 1:
+        return Caption("", f"{paths[0]} and {paths[1].name} are captions of one video; keep one of them")
+    try:
+        return read_caption(inside(folder, paths[0]))
+    except ValueError as error:
+        return Caption("", str(error))
+
+
+def lines_for(path: Path, videos: Sequence[Path]) -> tuple[Caption, ...]:
     """The lines of `path`, one for each video. Raises ValueError with both counts when they differ."""
-    lines = read_lines(path)
+    lines = raw_lines(path)
     if len(lines) != len(videos):
         raise ValueError(f"{path}: {len(lines)} captions for {len(videos)} videos; give each video one line, in order")
-    return lines
+    captions = enumerate(map(caption_of, lines), start=1)
+    return tuple(
+        Caption("", f"{path}, line {number}: {caption.problem}") if caption.problem else caption
+        for number, caption in captions
+    )
 
 
-def _from_table(folder: Path, path: Path, videos: Sequence[Path]) -> Iterator[str]:
+def _from_table(folder: Path, path: Path, videos: Sequence[Path], refuse: Refuse) -> Iterator[Caption]:
     by_name = _by_name(folder, videos)
-    captions: dict[Path, str] = {}
-    for number, row in table_rows(path):
-        name, caption = row.get("file"), row.get("caption")
-        if not isinstance(name, str) or not isinstance(caption, str) or None in row:
-            raise ValueError(f"{path}, line {number}: expected file and caption, quoted where they hold commas: {row}")
-        video = by_name(name)
-        if video is None or video in captions:
-            cause = "names no video in the folder" if video is None else "names a video for the second time"
-            raise ValueError(f"{path}, line {number}: {name!r} {cause}; correct or delete the line")
-        captions[video] = caption.strip()
-    return (captions.get(video, "") for video in videos)
+    captions: dict[Path, Caption] = {}
+    for row in read_rows(path):
+        place, cells = f"{path}, line {row.line}", _cells(row)
+        if path.suffix.lower() == ".csv" and not row.problem and not {"file", "caption"} <= cells.keys():
+            raise ValueError(f"{path}: its columns are {', '.join(row.cells)}; call two of them file and caption")
+        name, text = cells.get("file"), cells.get("caption")
+        video = by_name(name) if isinstance(name, str) else None
+        if video is not None and video in captions:
+            captions[video] = Caption("", f"{place}: {name!r} names a video for the second time; delete one line")
+        elif video is not None:
+            caption = caption_of(text) if isinstance(text, str) else Caption("", "has no caption; write one")
+            problem = row.problem or caption.problem
+            captions[video] = Caption("", f"{place}: {problem}") if problem else caption
+        elif row.problem or not isinstance(name, str):
+            refuse(
+                place, row.problem or f"expected file and caption, not {dict(row.cells)}; correct or delete the line"
+            )
+        else:
+            refuse(place, f"{name!r} names no video in the folder; correct or delete the line")
+    return (captions.get(video, Caption("")) for video in videos)
+
+
+def _cells(row: TableRow) -> Mapping[str, Any]:
+    """The cells of a row by their columns in small letters."""
+    return {str(column).lower(): cell for column, cell in row.cells.items()}
 
 
 def _by_name(folder: Path, videos: Sequence[Path]) -> Callable[[str], Path | None]:
@@ -118,8 +169,9 @@ def _by_name(folder: Path, videos: Sequence[Path]) -> Callable[[str], Path | Non
     composed = {normalize("NFC", name): video for name, video in exact.items()}
 
     def find(name: str) -> Path | None:
-        name = Path(name).as_posix()
-        return exact.get(name) or composed.get(normalize("NFC", name))
+        forms = [Path(form).as_posix() for form in (name, name.replace("\\", "/"))]  # Windows parts by backslashes
+        named = (exact.get(form) or composed.get(normalize("NFC", form)) for form in forms)
+        return next(filter(None, named), None)
 
     return find
 
@@ -133,41 +185,18 @@ def scenarios_of(folder: Path, videos: Sequence[Path], column: str = "") -> dict
     Raises:
         ValueError: there is no table with this column.
     """
-    name = column or SCENARIO
-    path = next((path for each in TABLES if (path := folder / each).is_file()), None)
-    rows = list(table_rows(path)) if path else []
-    if column and not any(column in row for _, row in rows):
+    name = (column or SCENARIO).lower()
+    path = next((path for each in TABLES if (path := named_in(folder, each))), None)
+    rows = [_cells(row) for row in read_rows(path) if not row.problem] if path else []
+    if column and not any(name in row for row in rows):
         raise ValueError(
             f"footage.scenario_column: {path or folder} has no column {column!r}; name a column of the table"
         )
     by_name = _by_name(folder, videos if rows else ())
-    named = ((by_name(str(row.get("file"))), row.get(name)) for _, row in rows)
+    named = ((by_name(str(row.get("file"))), row.get(name)) for row in rows)
     return {video: one_line(text) for video, text in named if video and isinstance(text, str) and text.strip()}
 
 
 def one_line(text: str) -> str:
     """A text without line ends and doubled spaces."""
     return " ".join(text.split())
-
-
-def table_rows(path: Path) -> Iterator[tuple[int, dict[Any, object]]]:
-    """Line number and fields of each row of a CSV or JSONL file. Raises ValueError for a line that is neither."""
-    return _csv_rows(path) if path.suffix == ".csv" else _jsonl_rows(path)
-
-
-def _csv_rows(path: Path) -> Iterator[tuple[int, dict[Any, object]]]:
-    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
-    try:
-        yield from ((reader.line_num, row) for row in reader)
-    except csv.Error as error:
-        raise ValueError(f"{path}, line {reader.reader.line_num}: {error}") from error
-
-
-def _jsonl_rows(path: Path) -> Iterator[tuple[int, dict[Any, object]]]:
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
-        if line.strip():
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise ValueError(f"{path}, line {number}: {error}") from error
-            yield number, row if isinstance(row, dict) else {"not an object": row}

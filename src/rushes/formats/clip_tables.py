@@ -6,8 +6,9 @@ writes videos, a struct of bytes and path. Names and captions are read here, nev
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from unicodedata import normalize
@@ -16,13 +17,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rushes.formats.archives import CAPTION_NAMES, caption_in
-from rushes.formats.caption_files import SCENARIO, TABLES, inside, natural, table_rows
+from rushes.formats.caption_files import SCENARIO, TABLES, inside, natural, shown
 from rushes.formats.layouts import FolderFiles, Listing, Part, RefusedVideo, SourceVideo, folder_files
 from rushes.formats.spool import Spool
+from rushes.text_reader import Caption, read_rows
 
 TABLE_SUFFIXES = (".parquet", ".jsonl", ".csv")
 METADATA = tuple(f"metadata{suffix}" for suffix in TABLE_SUFFIXES)  # as `datasets` calls the table of a videofolder
 VIDEO_NAMES = ("file_name", "video", "file", "path", "video_path", "filename", "video_file_name", "video_file", "mp4")
+_HEAD_ROWS = 100  # by which the columns of a text table are known
 FIRST_FRAME = "first_frame"  # column with the path of a still, where a clip has one of its own
 
 
@@ -39,41 +42,78 @@ class TableColumns:
 
 def find_columns(path: Path, video: str = "", caption: str = "", scenario: str = "") -> TableColumns:
     """The columns of a table by name and, in Parquet, type. Raises ValueError when a table has no video column."""
-    kinds = _columns(path)
+    return _find_columns(path, _columns(path), video, caption, scenario)
+
+
+def _find_columns(path: Path, kinds: Mapping[str, bool], video: str, caption: str, scenario: str) -> TableColumns:
+    named = {column.lower(): column for column in reversed([*kinds])}  # in small or capital letters
     for setting, name in (("video_column", video), ("caption_column", caption), ("scenario_column", scenario)):
-        if name and name not in kinds:
+        if name and name.lower() not in named:
             raise ValueError(f"footage.{setting}: {path} has no column {name!r}; it has {', '.join(kinds)}")
-    names = [video] if video else [*(name for name in VIDEO_NAMES if name in kinds), *filter(kinds.get, kinds)]
+    names = (
+        [named[video.lower()]]
+        if video
+        else [*(named[name] for name in VIDEO_NAMES if name in named), *filter(kinds.get, kinds)]
+    )
     if not names:
         raise ValueError(
             f"{path}: no column of videos among {', '.join(kinds) or 'none'}; name it as footage.video_column"
         )
-    captions = [caption] if caption else [name for name in CAPTION_NAMES if name in kinds and name != names[0]]
-    scenario = scenario or (SCENARIO if SCENARIO in kinds else "")
+    captions = (
+        [named[caption.lower()]]
+        if caption
+        else [named[name] for name in CAPTION_NAMES if named.get(name, names[0]) != names[0]]
+    )
+    scenario = named.get(scenario.lower() or SCENARIO, "")
     return TableColumns(names[0], captions[0] if captions else "", kinds[names[0]], FIRST_FRAME in kinds, scenario)
 
 
 def fits(path: Path, video: str = "", caption: str = "") -> bool:
-    """Whether a table has columns of videos and captions."""
+    """Whether a table has columns of videos and captions.
+
+    Raises ValueError for one that cannot be read and by its name is the folder's own.
+    """
     try:
-        return bool(find_columns(path, video, caption).caption)
+        kinds = _columns(path)
+    except ValueError:
+        if path.name.lower() in METADATA:
+            raise
+        return False
+    try:
+        return bool(_find_columns(path, kinds, video, caption, "").caption)
     except ValueError:
         return False
 
 
 def find_metadata(folder: Path) -> list[Path]:
-    """The metadata tables of a videofolder: of the folder, or of its subfolders."""
-    return sorted((path for path in folder_files(folder).others if path.name in METADATA), key=natural)
+    """The metadata tables of a videofolder: of the folder, or of its subfolders.
+
+    Raises ValueError for two in one folder.
+    """
+    return _in_one_form([path for path in folder_files(folder).others if path.name.lower() in METADATA])
+
+
+def _in_one_form(tables: list[Path]) -> list[Path]:
+    """`tables` again. Raises ValueError for a table that lies there in two forms, each of which would be read."""
+    forms: dict[tuple[Path, str], list[str]] = {}
+    for path in tables:
+        forms.setdefault((path.parent, path.stem.lower()), []).append(path.name)
+    for (folder, _), names in forms.items():
+        if len(names) > 1:
+            raise ValueError(f"{folder}: {shown(names)} are tables of one name, and each would be read; keep one")
+    return tables
 
 
 def find_tables(place: Path, video: str = "", caption: str = "") -> list[Path]:
     """`place`, or the tables in a folder: its Parquet files with those of subfolders, else the others that fit."""
     if place.is_file():
         return [place]
-    below = sorted((path for path in folder_files(place).others if path.suffix == ".parquet"), key=natural)
+    below = [path for path in folder_files(place).others if path.suffix.lower() == ".parquet"]
     parquet = [path for path in below if fits(path, video, caption)]
-    others = [path for path in sorted(place.iterdir(), key=natural) if path.suffix in (".jsonl", ".csv")]
-    return parquet or [path for path in others if path.name not in TABLES and fits(inside(place, path), video, caption)]
+    others = [path for path in sorted(place.iterdir(), key=natural) if path.suffix.lower() in (".jsonl", ".csv")]
+    texts = [path for path in others if path.name.lower() not in TABLES and fits(inside(place, path), video, caption)]
+    _in_one_form([*parquet, *texts])
+    return parquet or texts
 
 
 def read_tables(top: Path, tables: Sequence[Path], video: str = "", caption: str = "", scenario: str = "") -> Listing:
@@ -108,10 +148,10 @@ def read_tables(top: Path, tables: Sequence[Path], video: str = "", caption: str
 
 def _columns(path: Path) -> dict[str, bool]:
     """Names of the columns, and whether each holds videos."""
-    if path.suffix == ".parquet":
+    if path.suffix.lower() == ".parquet":
         return {field.name: _holds_bytes(field.type) for field in _open(path).schema_arrow}
-    row: Any = next((row for _, row in table_rows(path)), {})
-    return {name: False for name in row if isinstance(name, str)}
+    rows = islice((row for row in read_rows(path) if not row.problem), _HEAD_ROWS)  # of JSONL the first may lack some
+    return {name: False for row in rows for name in row.cells}
 
 
 def _open(path: Path) -> pq.ParquetFile:
@@ -128,19 +168,28 @@ def _holds_bytes(kind: pa.DataType) -> bool:
 
 
 def _rows(top: Path, path: Path, columns: TableColumns) -> Iterator[SourceVideo | RefusedVideo]:
-    for where, at, row in _parquet_rows(path, columns) if path.suffix == ".parquet" else _text_rows(path):
+    parquet = path.suffix.lower() == ".parquet"
+    for where, at, row in _parquet_rows(path, columns) if parquet else _text_rows(path):
+        if isinstance(row, str):
+            yield RefusedVideo(where, "bad row", row)
+            continue
         value = row.get(columns.video)
-        caption, scenario = (caption_in(row, (name,)) if name else "" for name in (columns.caption, columns.scenario))
+        caption, scenario = (
+            caption_in(row, (name,)) if name else Caption("") for name in (columns.caption, columns.scenario)
+        )
+        problem = f"{where}: {caption.problem}" if caption.problem else ""
         name = value.get("path") if isinstance(value, dict) else value
         if columns.bytes and row.get("held"):
             label = f"{where} ({name})" if isinstance(name, str) and name else where
             part = Part(name if isinstance(name, str) else "", at, column=columns.video)
-            yield SourceVideo(path, caption, label, part=part, scenario=scenario)
+            video: SourceVideo | RefusedVideo = SourceVideo(path, caption.text, label, part=part)
         elif not isinstance(name, str) or not name:
-            yield RefusedVideo(where, "no video", f"column {columns.video!r} is empty; fill it in or delete the row")
+            video = RefusedVideo(where, "no video", f"column {columns.video!r} is empty; fill it in or delete the row")
         else:
-            video = _named(top, path, where, name, caption, row.get(FIRST_FRAME))
-            yield video if isinstance(video, RefusedVideo) else replace(video, scenario=scenario)
+            video = _named(top, path, where, name, caption.text, row.get(FIRST_FRAME))
+        if isinstance(video, SourceVideo):
+            video = replace(video, scenario=scenario.text, caption_problem=problem)
+        yield video
 
 
 def _named(top: Path, table: Path, where: str, name: str, caption: str, still: object) -> SourceVideo | RefusedVideo:
@@ -162,12 +211,13 @@ def _within(root: Path, path: Path) -> Path:
     return path
 
 
-def _text_rows(path: Path) -> Iterator[tuple[str, int, dict[Any, Any]]]:
-    for number, row in table_rows(path):
-        yield f"{path}, line {number}", number, dict(row)
+def _text_rows(path: Path) -> Iterator[tuple[str, int, dict[Any, Any] | str]]:
+    """Place, line and cells of each row; of one that cannot be used why not."""
+    for row in read_rows(path):
+        yield f"{path}, line {row.line}", row.line, row.problem or dict(row.cells)
 
 
-def _parquet_rows(path: Path, columns: TableColumns) -> Iterator[tuple[str, int, dict[Any, Any]]]:
+def _parquet_rows(path: Path, columns: TableColumns) -> Iterator[tuple[str, int, dict[Any, Any] | str]]:
     """Rows without the bytes of their videos; `held` says whether there are any."""
     file = _open(path)
     kind = file.schema_arrow.field(columns.video).type

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from rushes.formats.caption_files import captions_of, inside, lines_for, natural, read_lines, scenarios_of, shown
+from rushes.formats.caption_files import captions_of, inside, lines_for, natural, refuse_all, scenarios_of, shown
 from rushes.formats.spool import Spool
 from rushes.media.images import STILL_SUFFIXES
 from rushes.media.recognise import is_video_file
+from rushes.text_reader import Refuse, read_lines
 
 Layout = Literal["folder", "realdpo", "bench", "webdataset", "videofolder", "table"]
 # Names that promise a video, which is then taken or refused by name. What else is one, its content says.
@@ -54,6 +55,7 @@ class SourceVideo:
     part: Part | None = None  # where in `path`; None = all of it
     scenario: str = ""  # what it shows, in a word or two, where a table says so
     sample: str = ""  # that it shares with other videos, such as a left and a right view; "" = none
+    caption_problem: str = ""  # why the caption that is there cannot be used, with the remedy
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,23 +106,29 @@ def detect_special(folder: Path) -> Literal["realdpo", "bench"] | None:
 
 
 def read_folder(
-    folder: Path, allow_empty_captions: bool = False, scenario: str = "", files: FolderFiles | None = None
+    folder: Path,
+    allow_empty_captions: bool = False,
+    scenario: str = "",
+    *,
+    files: FolderFiles | None = None,
+    refuse: Refuse = refuse_all,
 ) -> Sequence[SourceVideo]:
     """Videos of a folder and its subfolders, sorted by path, with their captions.
 
     Captions stand in `<stem>.txt` beside each video; or in captions.txt, prompts.txt or prompt.txt, one a line in the
     order of the videos (the order of video.txt or videos.txt, where there is one); or in captions.csv or
     captions.jsonl with the columns file (relative to `folder`) and caption, and perhaps one of scenarios, which
-    `scenario` names. `files` are those of the folder, where they were looked at already. Raises ValueError when there
-    are no videos, counts differ, or captions are missing or kept in two ways.
+    `scenario` names; `refuse` is called for rows that belong to no video. `files` are those of the folder, where they
+    were looked at already. Raises ValueError when there are no videos, counts differ, or captions are missing or kept
+    in two ways.
     """
     require_folder(folder)
     videos = _in_order(folder, files.require_videos() if files else _all_videos(folder))
-    captions = captions_of(folder, videos)
+    captions = captions_of(folder, videos, refuse)
     scenarios = scenarios_of(folder, videos, scenario)
     rows = (
-        SourceVideo(path, text, str(path), scenario=scenarios.get(path, ""))
-        for path, text in zip(videos, captions, strict=True)
+        SourceVideo(path, text, str(path), scenario=scenarios.get(path, ""), caption_problem=problem)
+        for path, (text, problem) in zip(videos, captions, strict=True)
     )
     return _captioned(folder, Spool(SourceVideo, rows), allow_empty_captions)
 
@@ -151,8 +159,9 @@ def read_realdpo(
             first_frame=stills[v],
             takes=takes.get(v, ()),
             takes_system=takes_system if v in takes else "",
+            caption_problem=problem,
         )
-        for v, text in zip(videos, lines_for(inside(folder, prompts), videos), strict=True)
+        for v, (text, problem) in zip(videos, lines_for(inside(folder, prompts), videos), strict=True)
     )
     return _captioned(folder, Spool(SourceVideo, rows), allow_empty_captions)
 
@@ -314,7 +323,11 @@ def _numbered(folder: Path, by_stem: Mapping[str, Path], count: int) -> tuple[Pa
 
 
 def _captioned(folder: Path, footage: Sequence[SourceVideo], allow_empty: bool) -> Sequence[SourceVideo]:
-    missing = [] if allow_empty else [video.path.relative_to(folder) for video in footage if not video.caption]
+    if allow_empty:
+        return footage
+    if problem := next((video.caption_problem for video in footage if video.caption_problem), ""):
+        raise ValueError(problem)
+    missing = [video.path.relative_to(folder) for video in footage if not video.caption]
     if missing:
         raise ValueError(
             f"{folder}: {len(missing)} of {len(footage)} videos have no caption: {shown(missing)}; write one for each, "

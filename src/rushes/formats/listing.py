@@ -7,13 +7,14 @@ from pathlib import Path
 
 from rushes.config.tables import FootageSettings
 from rushes.formats.archives import TAR_SUFFIX, find_tars, read_webdataset
-from rushes.formats.caption_files import LISTS, TABLES, natural
+from rushes.formats.caption_files import LISTS, TABLES, has_texts_beside, named_in, natural
 from rushes.formats.clip_tables import TABLE_SUFFIXES, find_metadata, find_tables, fits, read_tables
 from rushes.formats.layouts import (
     ORDERS,
     Bench,
     Layout,
     Listing,
+    RefusedVideo,
     detect_special,
     folder_files,
     read_bench,
@@ -32,7 +33,7 @@ def detect_layout(place: Path, video_column: str = "", caption_column: str = "")
     if place.is_file():
         if place.suffix == TAR_SUFFIX:
             return "webdataset"
-        if place.suffix in TABLE_SUFFIXES:
+        if place.suffix.lower() in TABLE_SUFFIXES:
             return "table"
         if place.suffix.lower() == ".tgz" or ".tar" in place.suffixes[:-1]:
             raise ValueError(f"{place}: a compressed tar; unpack it once with gunzip and name the .tar")
@@ -79,9 +80,9 @@ def list_footage(
 
 def _captioned_beside(folder: Path, videos: Sequence[Path]) -> bool:
     """Whether captions stand beside the videos, or in a list of lines."""
-    if any((folder / name).is_file() for name in (*LISTS, *TABLES)):
+    if any(named_in(folder, name) for name in (*LISTS, *TABLES)):
         return True
-    return any(path.with_suffix(".txt").is_file() for path in videos)
+    return has_texts_beside(videos)
 
 
 def _list_realdpo(folder: Path) -> Listing:
@@ -98,14 +99,20 @@ def _list_folder(folder: Path, scenario: str) -> Listing:
     """A plain folder, with what else lies in it."""
     require_folder(folder)
     files = folder_files(folder)
-    footage = read_folder(folder, allow_empty_captions=True, scenario=scenario, files=files)
-    lists = {folder / name for name in (*LISTS, *TABLES, *ORDERS)}
-    captions = {video.with_suffix(".txt") for video in files.videos}
-    beside = any(path in captions for path in files.others)
-    texts = {path for path in files.others if path.suffix.lower() == ".txt" and path not in lists}
-    orphans = texts - captions if beside else set[Path]()
+    refused = files.refused.copy()
+
+    def refuse(row: str, words: str) -> None:
+        refused.append(RefusedVideo(row, "bad row", words))
+
+    footage = read_folder(folder, allow_empty_captions=True, scenario=scenario, files=files, refuse=refuse)
+    named = {path for name in (*LISTS, *TABLES) if (path := named_in(folder, name))}
+    lists = named | {folder / name for name in ORDERS}
+    stems = {video.with_suffix("") for video in files.videos}
+    texts = {path for path in files.others if path.suffix.lower() == ".txt"}
+    captions = {path for path in texts if path.with_suffix("") in stems}
+    orphans = texts - lists - captions if captions else set[Path]()
     others = files.suffixes(lists | captions | orphans)
-    return Listing(footage, tuple(files.refused), others=others, orphans=tuple(map(str, sorted(orphans, key=natural))))
+    return Listing(footage, tuple(refused), others=others, orphans=tuple(map(str, sorted(orphans, key=natural))))
 
 
 REALDPO_DATA = "the paper's own are in the folder finetune/data of github.com/Vchitect/RealDPO"

@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rushes.formats.answers import LABELS, Meaning, MeaningTable
-from rushes.formats.caption_files import read_text, table_rows
 from rushes.records import Candidate, Clip
 from rushes.store.database import Store
+from rushes.text_reader import TableRow, read_rows, read_text
 
 Form = Literal["videoreward", "videodpo", "trl", "labelstudio"]
 FORMS: tuple[Form, ...] = ("videoreward", "videodpo", "trl", "labelstudio")
@@ -98,11 +98,13 @@ Read = Callable[[str, Mapping[str, Any]], Iterator[ForeignPair]]
 """Pairs of an entry, by its place and its fields. Raises UnusableEntry."""
 
 
-def read_rows(path: Path, pairs: ForeignPairs, read: Read) -> None:
+def read_entries(path: Path, pairs: ForeignPairs, read: Read) -> None:
     """Read each entry of a file into `pairs`, one entry at a time."""
     for place, row in _rows(path):
         pairs.entries += 1
         try:
+            if isinstance(row, TableRow):
+                raise UnusableEntry("more or fewer cells than the header" if row.ragged else "bad row", row.problem)
             if not isinstance(row, dict):
                 raise UnusableEntry("not an object", repr(row)[:60])
             pairs.pairs.extend(read(place, row))
@@ -111,9 +113,12 @@ def read_rows(path: Path, pairs: ForeignPairs, read: Read) -> None:
 
 
 def _rows(path: Path) -> Iterator[tuple[str, Any]]:
-    """Place and content of each entry of a CSV file, of a JSON list, or of a file with a JSON object a line."""
+    """Place and content of each entry of a CSV file, of a JSON list, or of a file with a JSON object a line.
+
+    The content of a CSV's row that cannot be used is the row itself, with its problem.
+    """
     if path.suffix.lower() == ".csv":
-        yield from ((f"line {number}", row) for number, row in table_rows(path))
+        yield from ((f"line {row.line}", row if row.problem else dict(row.cells)) for row in read_rows(path))
         return
     text = read_text(path)
     if text.lstrip()[:1] == "[" or (path.suffix.lower() == ".json" and not _is_object(text.partition("\n")[0])):
@@ -174,8 +179,6 @@ def videoreward(path: Path, pairs: ForeignPairs) -> Read:
     """Rows of VideoReward's CSV."""
 
     def read(place: str, row: Mapping[str, Any]) -> Iterator[ForeignPair]:
-        if None in row or None in row.values():
-            raise UnusableEntry("more or fewer cells than the header", "put quotes around what holds commas")
         left, right, prompt = (text_of(row, name) for name in ("path_A", "path_B", "prompt"))
         sides = [local_video(path.parent, text) for text in (left, right)]
         systems = (str(row.get("A_model") or "imported"), str(row.get("B_model") or "imported"))

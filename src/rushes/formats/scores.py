@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rushes.files import content_hash
-from rushes.formats.caption_files import read_text, table_rows
 from rushes.records import Candidate, Clip, Score, stable_hash
 from rushes.store.annotators import HUMAN
 from rushes.store.database import Store
+from rushes.text_reader import parse_json, ragged, read_rows, read_text
 
 
 @dataclass(frozen=True)
@@ -24,6 +23,7 @@ class _Line:
     video: object
     score: object
     rater: str
+    problem: str = ""  # why the line cannot be used
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,9 @@ def import_scores(store: Store, path: Path) -> ScoresImported:
     lines = list(_lines(path))
     for line in lines:
         value, ids = _number(line.score), subjects.find(line.video)
-        if value is None:
+        if line.problem:
+            problems.append(f"{line.place}: {line.problem}")
+        elif value is None:
             problems.append(f"{line.place}: the score of {line.video!r} is {line.score!r}, not a number from 0 to 10")
         elif not ids:
             problems.append(
@@ -134,28 +136,24 @@ def _lines(path: Path) -> Iterator[_Line]:
         raise ValueError(f"{path}: no such file; name a .json, .jsonl or .csv file of scores")
     if path.suffix not in (".json", ".jsonl", ".csv"):
         raise ValueError(f"{path}: not a .json, .jsonl or .csv file; save the scores as one of them")
-    for place, row in _entries(path):
-        if None in row or (path.suffix == ".csv" and None in row.values()):
-            raise ValueError(f"{place}: more or fewer cells than the header; put quotes around what holds commas")
+    for place, row, problem in _entries(path):
         missing = [name for name in ("video", "score") if name not in row]
-        if missing:
+        if missing and not problem:
             raise ValueError(f"{place}: has no {' and no '.join(missing)}; each entry needs video and score")
-        yield _Line(place, row["video"], row["score"], str(row.get("rater") or HUMAN))
+        yield _Line(place, row.get("video"), row.get("score"), str(row.get("rater") or HUMAN), problem)
 
 
-def _entries(path: Path) -> Iterator[tuple[str, dict[Any, Any]]]:
+def _entries(path: Path) -> Iterator[tuple[str, Mapping[Any, Any], str]]:
+    """Place and content of each entry, and why it cannot be used, "" where it can."""
     if path.suffix != ".json":
-        for number, row in table_rows(path):
-            yield f"{path}, line {number}", row
+        for row in read_rows(path):
+            yield f"{path}, line {row.line}", row.cells, row.problem
         return
-    try:
-        entries = json.loads(read_text(path))
-    except ValueError as error:
-        raise ValueError(f"{path}: not JSON ({error}); save it as a list of objects with video and score") from error
+    entries = parse_json(read_text(path), f"{path}: not JSON, save it as a list of objects with video and score")
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise ValueError(f"{path}: not a list of objects with video and score")
     for number, entry in enumerate(entries, start=1):
-        yield f"{path}, entry {number}", entry
+        yield f"{path}, entry {number}", entry, ""
 
 
 _WORTH = {"win": 1.0, "tie": 0.5, "loss": 0.0, "lose": 0.0}
@@ -172,15 +170,14 @@ def read_votes(path: Path) -> list[float]:
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such file of votes; write win, tie or loss a line")
-    rows = [(number, row) for number, row in enumerate(csv.reader(io.StringIO(read_text(path))), start=1) if row]
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), skipinitialspace=True)
+    rows = [(reader.line_num, row) for row in reader if row]
     header = [name.strip().lower() for name in rows[0][1]] if rows else []
     at, by = (header.index("vote"), header.index("prompt")) if {"prompt", "vote"} <= set(header) else (0, None)
     votes_by_prompt: dict[str, list[float]] = {}
     for number, row in rows if by is None else rows[1:]:
-        if by is not None and len(row) != len(header):
-            raise ValueError(
-                f"{path}: line {number}: {len(row)} cells under {len(header)} names; quote what holds commas"
-            )
+        if problem := ragged(len(row), len(header)):
+            raise ValueError(f"{path}: line {number}: {problem}")
         word = row[at].strip().lower()
         if word not in _WORTH:
             raise ValueError(f"{path}: line {number}: {word!r} is no vote; write win, tie or loss")

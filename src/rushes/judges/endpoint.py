@@ -5,15 +5,16 @@
         if answer.parsed is None:
             print(answer.problem)  # "refused", "not JSON", ...: count it, do not guess
 
-A question that was answered is not asked again: answers are kept by the hash of everything that was sent. What fails
-for a while (429, 5xx, a timeout, a cut connection) is sent again, after the time that the server names. Every request
-counts against the budget, those of earlier runs included.
+A question that was answered is not asked again: answers are kept by the hash of everything that was sent. One that
+cannot be read is no answer: it is not kept, the next run asks again, and after ten in a row, or where there is no other
+at the end, asking fails. What fails for a while (429, 5xx, a timeout, a cut connection) is sent again, after the time
+that the server names. Every request counts against the budget, those of earlier runs included.
 """
 
 from __future__ import annotations
 
 import base64
-import math
+import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -21,15 +22,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import cv2
 import httpx
 import stamina
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
+from stamina.instrumentation import RetryDetails, get_on_retry_hooks, set_on_retry_hooks
 
 from rushes.arrays import Frames
 from rushes.config.model_endpoint import EndpointSettings
+from rushes.judges.replies import EndpointAnswer, Reply, is_result, parse, reply_of, vectors_of
 from rushes.metrics.base import shrink
 from rushes.records import now, stable_hash
 from rushes.sidefile import SideFile
@@ -38,14 +41,6 @@ _ANSWER_TABLES = (
     "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, text TEXT NOT NULL, stopped TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS calls (at TEXT NOT NULL, outcome TEXT NOT NULL, cost REAL NOT NULL)",
 )
-
-
-@dataclass(frozen=True)
-class Reply:
-    """The text of one answer, and why the model broke off ("" = it did not)."""
-
-    text: str
-    stopped: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,6 +67,10 @@ class Answers(SideFile):
         """Keep the answer under `key`; the first one stays."""
         self.run("INSERT OR IGNORE INTO answers VALUES (?, ?, ?)", key, reply.text, reply.stopped)
 
+    def forget(self, key: str) -> None:
+        """Delete the answer under `key`, as it turned out to be none."""
+        self.run("DELETE FROM answers WHERE key = ?", key)
+
     def pay(self, outcome: str, cost: float) -> None:
         """Note one request, its outcome (a word or a status), and what it cost."""
         self.run("INSERT INTO calls VALUES (?, ?, ?)", now(), outcome, cost)
@@ -87,6 +86,8 @@ Part = str | Frames
 
 _JPEG_QUALITY = 95
 _LONGEST_WAIT_S = 120.0  # a server that asks for more is told of instead
+MOST_UNREADABLE = 10  # answers in a row
+_LOG = logging.getLogger(__name__)
 _AGAIN = "what was answered is kept, so run the same command again"
 
 
@@ -94,13 +95,12 @@ class EndpointError(ValueError):
     """The endpoint cannot be used, or the budget is spent; the text says what to change."""
 
 
-@dataclass(frozen=True)
-class EndpointAnswer(Generic[S]):
-    """`parsed` is None when the model did not answer as asked; `problem` then says how, in a few fixed words."""
+class _BadRequest(EndpointError):
+    """The server does not take this one request."""
 
-    parsed: S | None
-    text: str
-    problem: str = ""  # "refused", "cut off", "not JSON" or "wrong fields"
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 class _Passing(Exception):
@@ -134,6 +134,10 @@ class ChatEndpoint:
         self._asking: dict[str, threading.Lock] = {}  # by the hash of the question
         self._open = 0  # requests on the way
         self._dearest = 0.0
+        self._answered = False  # whether the server ever took a question
+        self._results = 0  # answers that could be read
+        self._unreadable = 0  # in a row
+        self._first_unreadable: EndpointAnswer[Any] | None = None  # of the row
 
     def close(self) -> None:
         """Close the connections and the file of answers."""
@@ -143,8 +147,12 @@ class ChatEndpoint:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
+        """Close. Raises EndpointError where questions were asked, and no answer could be read."""
         self.close()
+        first = self._first_unreadable
+        if kind is None and first and not self._results:
+            raise EndpointError(unreadable(self.settings, f"{self._unreadable} of {self._unreadable} answers", first))
 
     @property
     def spent(self) -> Spent:
@@ -156,21 +164,56 @@ class ChatEndpoint:
 
         The text should describe that object too, as not every server enforces a schema.
 
+        A question that a server does not take (status 400, 413, 422) which took others has a `problem`.
+
         Raises:
-            EndpointError: the server refuses the request for good or keeps failing, or the budget is spent.
+            EndpointError: the server refuses the request for good or keeps failing, the budget is spent, or ten answers
+                in a row cannot be read.
         """
         body = self._body(parts, schema, system)
         key = stable_hash({"url": self.settings.url, **body}, 64)
         with self._lock:
             alone = self._asking.setdefault(key, threading.Lock())
         with alone:  # who asks the same meanwhile waits for this answer
-            reply = self._answers.find(key)
-            if reply is None:
-                reply = self._fetch("chat/completions", body, _reply)
-                self._answers.keep(key, reply)
+            answer = self._find(key, schema) or self._ask(key, body, schema)
         with self._lock:
             self._asking.pop(key, None)
-        return parse(reply, schema)
+        self._note(answer)
+        return answer
+
+    def _find(self, key: str, schema: type[S]) -> EndpointAnswer[S] | None:
+        """What was answered before; one that cannot be read is forgotten."""
+        reply = self._answers.find(key)
+        answer = parse(reply, schema) if reply else None
+        if answer is None or is_result(answer):
+            return answer
+        self._answers.forget(key)
+        return None
+
+    def _ask(self, key: str, body: dict[str, Any], schema: type[S]) -> EndpointAnswer[S]:
+        try:
+            reply = self._fetch("chat/completions", body, reply_of)
+        except _BadRequest as error:
+            if not self._answered:
+                raise
+            return EndpointAnswer(None, str(error), f"status {error.status}")
+        self._answered = True
+        answer = parse(reply, schema)
+        if is_result(answer):
+            self._answers.keep(key, reply)
+        return answer
+
+    def _note(self, answer: EndpointAnswer[Any]) -> None:
+        """Count answers in a row that cannot be read. Raises EndpointError for the last that is allowed."""
+        with self._lock:
+            if is_result(answer):
+                self._results += 1
+                self._unreadable, self._first_unreadable = 0, None
+                return
+            self._unreadable += 1
+            first = self._first_unreadable = self._first_unreadable or answer
+            if self._unreadable >= MOST_UNREADABLE:
+                raise EndpointError(unreadable(self.settings, f"{self._unreadable} answers in a row", first))
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """A vector for each text, in order, by one request to the server's /embeddings; what it says is not kept.
@@ -179,7 +222,7 @@ class ChatEndpoint:
             EndpointError: as `ask` does.
         """
         body = {"model": self.settings.model, "input": list(texts), "encoding_format": "float"}
-        return self._fetch("embeddings", body, lambda data: _vectors(data, len(texts)))
+        return self._fetch("embeddings", body, lambda data: vectors_of(data, len(texts)))
 
     def _body(self, parts: Sequence[Part], schema: type[BaseModel], system: str) -> dict[str, Any]:
         settings = self.settings
@@ -240,25 +283,38 @@ class ChatEndpoint:
     def _post(self, path: str, body: dict[str, Any]) -> httpx.Response:
         try:
             return self._client.post(f"{self.settings.url.rstrip('/')}/{path}", json=body)
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+            raise EndpointError(
+                f"endpoint.url: {self.settings.url!r} is no address ({error}); write it as http://HOST:PORT/v1"
+            ) from error
+        except httpx.LocalProtocolError as error:
+            raise EndpointError(
+                f"{self.settings.url}: a request to it cannot be written; check the characters of endpoint.url and of "
+                "the key"
+            ) from error
         except httpx.TimeoutException as error:
             raise _Passing(f"no answer within {self.settings.timeout_s:g} s") from error
         except httpx.TransportError as error:
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                raise EndpointError(
+                    f"{self.settings.url}: its certificate cannot be checked ({error}); check the address, or name the "
+                    "authority's file in SSL_CERT_FILE"
+                ) from error
             raise _Passing(f"the connection failed ({error or type(error).__name__})") from error
 
 
-def parse(reply: Reply, schema: type[S]) -> EndpointAnswer[S]:
-    """The answer as `schema`: one JSON object, perhaps in a code fence, with right types and no other fields."""
-    text = reply.text.strip()
-    if reply.stopped:
-        return EndpointAnswer(None, text, reply.stopped)
-    bare = text
-    if bare.startswith("```") and bare.endswith("```"):
-        bare = bare[3:-3].removeprefix("json").strip()
-    try:
-        return EndpointAnswer(schema.model_validate_json(bare, strict=True, extra="forbid"), text)
-    except ValidationError as error:
-        kinds = {item["type"] for item in error.errors(include_url=False)}
-        return EndpointAnswer(None, text, "not JSON" if "json_invalid" in kinds else "wrong fields")
+def unreadable(settings: EndpointSettings, what: str, first: EndpointAnswer[Any]) -> str:
+    """What to say where answers cannot be read: how many, the first, and what to do."""
+    remedies = {
+        "cut off": "raise endpoint.max_tokens",
+        "empty": "raise endpoint.max_tokens, or turn the server's reasoning parser on",
+    }
+    remedy = remedies.get(first.problem, "check endpoint.model and endpoint.json_schema")
+    text = f"{first.text!r}" if len(first.text) < 200 else f"{first.text[:200]!r} and more"
+    return (
+        f"{settings.url}: {what} of {settings.model} could not be read; the first ({first.problem}) is {text}. None "
+        f"of them counts: {remedy}, then run the same command again"
+    )
 
 
 def data_url(frame_HWC: Frames, max_side_px: int) -> str:
@@ -276,6 +332,19 @@ def _content(part: Part, max_side_px: int) -> dict[str, Any]:
     return {"type": "image_url", "image_url": {"url": data_url(part, max_side_px)}}
 
 
+def _say_wait(details: RetryDetails) -> None:
+    """Say in words why and how long is waited; other programs' waits are said as stamina says them."""
+    if isinstance(details.caused_by, _Passing):
+        _LOG.warning("%s; asked again in %.0f s", details.caused_by, details.wait_for)
+        return
+    for hook in _others_hooks:
+        hook(details)
+
+
+_others_hooks = get_on_retry_hooks()
+set_on_retry_hooks([_say_wait])
+
+
 def _backoff(error: Exception) -> bool | float:
     if not isinstance(error, _Passing):
         return False
@@ -285,21 +354,48 @@ def _backoff(error: Exception) -> bool | float:
 def _checked(
     response: httpx.Response, settings: EndpointSettings, read: Callable[[dict[str, Any]], T]
 ) -> tuple[dict[str, Any], T]:
-    status, body = response.status_code, " ".join(response.text.split())[:300]
+    status, body = response.status_code, _shown(response.text)
     if status == 429 or status >= 500 or status == 408:
         wait_s = _wait_s(response)
         if wait_s is not None and wait_s > _LONGEST_WAIT_S:
             raise EndpointError(f"{settings.url}: status {status}, to be asked again in {wait_s:.0f} s; {_AGAIN} then")
         raise _Passing(f"status {status} ({body})", wait_s)
+    if status in (400, 413, 422):
+        check = "endpoint.model, endpoint.json_schema and endpoint.max_side_px"
+        raise _BadRequest(f"{settings.url}: status {status} ({body}); check {check}", status)
     if status != 200:
         names = {401: "endpoint.key_env", 403: "endpoint.key_env", 404: "endpoint.url and endpoint.model"}
-        check = names.get(status, "endpoint.model, endpoint.json_schema and endpoint.max_side_px")
+        check = names.get(status, "endpoint.url")
         raise EndpointError(f"{settings.url}: status {status} ({body}); check {check}")
+    if body.startswith("<"):
+        raise EndpointError(
+            f"{settings.url}: answers with a web page ({body}); set endpoint.url to the address up to and with /v1"
+        )
     try:
         data = response.json()
+        _check_error(data, settings)
         return data, read(data)
+    except EndpointError:
+        raise
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise _Passing(f"an answer that is not of the kind asked for ({body})") from error
+
+
+def _shown(text: str) -> str:
+    """The beginning of what a server says, in one line and without control characters."""
+    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split())[:300])
+
+
+def _check_error(data: dict[str, Any], settings: EndpointSettings) -> None:
+    """Raise for an error that a gateway sends as an answer: _Passing where it may pass, else EndpointError."""
+    error = data.get("error")
+    if not error or data.get("choices") or data.get("data"):
+        return
+    code = error.get("code") if isinstance(error, dict) else None
+    words = _shown(str(error.get("message") if isinstance(error, dict) else error))
+    if isinstance(code, int) and 400 <= code < 500 and code not in (408, 429):
+        raise EndpointError(f"{settings.url}: error {code} ({words}); check endpoint.model and endpoint.url")
+    raise _Passing(f"an error in place of an answer ({words})")
 
 
 def _wait_s(response: httpx.Response) -> float | None:
@@ -314,25 +410,6 @@ def _wait_s(response: httpx.Response) -> float | None:
         except (ValueError, TypeError):
             continue
     return None
-
-
-def _reply(data: dict[str, Any]) -> Reply:
-    choice = data["choices"][0]
-    message, finish = choice["message"], choice.get("finish_reason")
-    if message.get("refusal") or finish == "content_filter":
-        return Reply(str(message.get("refusal") or message.get("content") or ""), "refused")
-    return Reply(str(message.get("content") or ""), "cut off" if finish == "length" else "")
-
-
-def _vectors(data: dict[str, Any], count: int) -> list[list[float]]:
-    """Vectors in the order of the texts. Raises ValueError unless there are `count` of one length, all finite."""
-    items = sorted(data["data"], key=lambda item: int(item["index"]))
-    vectors = [[float(number) for number in item["embedding"]] for item in items]
-    if len(vectors) != count or len({len(vector) for vector in vectors}) != 1 or not vectors[0]:
-        raise ValueError(f"{len(vectors)} vectors for {count} texts")
-    if not all(math.isfinite(number) for vector in vectors for number in vector):
-        raise ValueError("a number that is not finite")
-    return vectors
 
 
 def _cost(data: dict[str, Any], settings: EndpointSettings) -> float:

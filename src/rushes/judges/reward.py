@@ -28,6 +28,7 @@ from rushes.judges.base import PointwiseJudge, Scorer
 from rushes.judges.vlm import parts_of
 from rushes.media.resize import resize_frame
 from rushes.metrics.base import Shot
+from rushes.text_reader import read_text
 
 SCORES, CONFIG, PREPROCESSOR = "scores.jsonl", "config.json", "preprocessor_config.json"
 
@@ -61,17 +62,7 @@ def overall(scores: Mapping[str, float]) -> float:
 
 
 def _looked_up(path: Path) -> Scorer:
-    lines_by_media: dict[str, _ScoreLine] = {}
-    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if not text.strip():
-            continue
-        try:
-            line = _ScoreLine.model_validate_json(text)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(map(str, first["loc"]))
-            raise ValueError(f"{path}, line {number}: {where}: {first['msg']}") from error
-        lines_by_media[line.media] = line
+    lines_by_media = _score_lines(path)
 
     def score(shot: Shot, segment_s: float | None) -> tuple[float, ...]:
         line = lines_by_media.get(shot.media)
@@ -88,6 +79,35 @@ def _looked_up(path: Path) -> Scorer:
         return tuple(line.segments)
 
     return score
+
+
+def _score_lines(path: Path) -> dict[str, _ScoreLine]:
+    """Lines by the clip's content hash. Raises ValueError for the first that is none, lacks a score that the first line
+    has or has one more, or is of a clip that has a line already."""
+    lines_by_media: dict[str, _ScoreLine] = {}
+    places: dict[str, int] = {}
+    for number, text in enumerate(read_text(path).split("\n"), start=1):
+        if not text.strip():
+            continue
+        try:
+            line = _ScoreLine.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(map(str, first["loc"]))
+            raise ValueError(f"{path}, line {number}: {where}: {first['msg']}; correct the line") from error
+        if before := places.get(line.media):
+            raise ValueError(
+                f"{path}, line {number}: {line.media} has scores on line {before} already; delete one line"
+            )
+        wanted = next(iter(lines_by_media.values()), line).scores
+        if odd := sorted(wanted.keys() ^ line.scores.keys()):
+            start = next(iter(places.values()))
+            raise ValueError(
+                f"{path}, line {number}: its scores are {', '.join(line.scores)} and those of line {start} are "
+                f"{', '.join(wanted)}; give every clip the same, {', '.join(odd)} included or left out"
+            )
+        lines_by_media[line.media], places[line.media] = line, number
+    return lines_by_media
 
 
 def _classifier(folder: Path) -> Scorer:

@@ -6,16 +6,25 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from rushes.backbones.stills import StillMaker
+from rushes.config.tables import BackboneSettings
 from rushes.files import content_hash
 from rushes.footage import preflight_costs, preflight_text
 from rushes.footage.changes import apply_changes
 from rushes.footage.ingest import Imported, import_bench, import_reviewed, prompt_id
-from rushes.footage.preflight import Length, Preflight, PreflightOptions, all_videos, clip_ids, review
+from rushes.footage.preflight import (
+    CaptionMeasure,
+    Length,
+    Preflight,
+    PreflightOptions,
+    all_videos,
+    clip_ids,
+    review,
+)
 from rushes.footage.probe_cache import ProbeCache
 from rushes.footage.split import share_held_out
 from rushes.footage.world import import_world, world_scenes
@@ -76,12 +85,16 @@ def _import_files(project: OpenProject) -> tuple[Imported, set[str]]:
     table, size = project.settings.footage, project.settings.backbone
     ask = _ask(project)
     with _reviewed(project, ask) as (facts, done, bench):
-        preflight_text.write_review(project.store.project, done, ask, preflight_costs.summary(done, ask))
+        summary = preflight_costs.summary(done, ask)
+        preflight_text.write_review(project.store.project, done, ask, summary)
         text = preflight_text.refusal(done, ask)
         if text and (table.on_refused == "fail" or done.fatal):
             raise ValueError(text)
         if not done.clips:
             raise ValueError(f"nothing was imported: of {len(done.checked)} clips none can be used; {_causes(done)}")
+        if summary.captions_cut:
+            cut = preflight_text.cut_captions(summary.captions_cut)
+            project.say(f"{cut} longer than the model reads: see `rushes preflight`")
         for refused in done.failures():
             project.say(f"left out: {refused.source}: {refused.words}")
         for line in preflight_text.passed_over_lines(done.listing):
@@ -166,7 +179,19 @@ def _lines(done: Preflight, ask: PreflightOptions, result: PreflightResult) -> l
 def _ask(project: OpenProject) -> PreflightOptions:
     size = project.settings.backbone
     length = Length(size.frames, size.fps, lambda frames: load_model(size).spec.largest(frames))
-    return PreflightOptions(length, size.width_px, size.height_px, project.settings.footage)
+    table, measure = project.settings.footage, _caption_measure(size)
+    return PreflightOptions(length, size.width_px, size.height_px, table, measure)
+
+
+def _caption_measure(size: BackboneSettings) -> CaptionMeasure | None:
+    """How the model measures captions; None where it is not on this machine, or has no such way."""
+    if size.path.startswith("hub:"):
+        return None  # a look at captions is no reason to fetch a model
+    try:
+        measure = getattr(load_model(size), "caption_length", None)
+        return lru_cache(2**14)(measure) if measure and measure("a caption") else None
+    except (ValueError, OSError, ImportError):
+        return None  # the stages that need the model say what it lacks
 
 
 @contextmanager

@@ -34,6 +34,7 @@ class LabelResult:
     left: int | None = None  # segments in which the left take is better
     tie: int | None = None  # segments without a better take
     right: int | None = None  # segments in which the right take is better
+    unjudged: int | None = None  # segments without an answer, which are no ties; a model is asked again the next time
     scored: int | None = None  # takes with a score
     not_scored: int | None = None  # takes that the judge gave no score
     # questions to a model: `answered`, and by its cause each that was not
@@ -68,9 +69,15 @@ def label_pairs(project: OpenProject) -> LabelResult:
         made_from, segment_s = _made_from(settings), None if settings.whole else settings.segment_s
         with project.timed("label", pairs) as tick:
             counts = label.label(
-                project.store, judge, candidates, segment_s=segment_s, settings_hash=made_from, tick=lambda: tick(1)
+                project.store,
+                judge,
+                candidates,
+                segment_s=segment_s,
+                settings_hash=made_from,
+                asks=settings.by == "vlm",
+                tick=lambda: tick(1),
             )
-    return LabelResult(judge.name, pairs, counts[1], counts[0], counts[-1], questions=account.facts())
+    return _result(judge.name, pairs, counts, account.facts())
 
 
 def _by_people(store: Store) -> LabelResult:
@@ -80,8 +87,13 @@ def _by_people(store: Store) -> LabelResult:
             f"label.by: people are named to label and have not yet; run `rushes label {store.project}`, label pairs on "
             "its page, then run this again"
         )
-    counts = Counter(label for row in rows for label in row.labels)
-    return LabelResult(HUMAN, len(rows), counts[1], counts[0], counts[-1])
+    counts: Counter[int | None] = sum((label.mark_counts(row) for row in rows), Counter())
+    return _result(HUMAN, len(rows), counts, {})
+
+
+def _result(by: str, pairs: int, counts: Counter[int | None], questions: Mapping[str, int]) -> LabelResult:
+    left, tie, right, unjudged = (counts[mark] for mark in (1, 0, -1, None))
+    return LabelResult(by, pairs, left, tie, right, unjudged=unjudged or None, questions=questions)
 
 
 def to_compare(store: Store, settings: Settings) -> tuple[Candidate, ...]:

@@ -1,0 +1,260 @@
+"""The reader of all text that people bring: files, their lines, the rows of their tables, and captions.
+
+What cannot be read is said with its file and line. A caption or a row that cannot be used has a `problem`, so that it
+costs itself and not the whole file.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import json
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+MOST_CHARACTERS = 10_000  # of a caption: what models read ends after 1,024 tokens at most
+MOST_BYTES = 2**20  # of a file that holds one caption
+_MARKS = (  # the longer before those that they begin with
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_SPACES = frozenset("\t\n\r\x0b\x0c\x85")  # control characters that part words
+_INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")  # letters and marks that show nothing
+_MISSING = frozenset({"nan", "null", "none", "n/a", "<na>", "nat"})  # as programs write a cell that is empty
+
+
+class Caption(NamedTuple):
+    """A caption in one line, "" = none; or why what is there cannot be used, with the remedy."""
+
+    text: str
+    problem: str = ""
+
+
+class CaptionLength(NamedTuple):
+    """How much of a caption a model's own tokenizer passes on."""
+
+    tokens: int  # of all of it, without marks at its ends
+    most: int  # that the model is given
+    seen: str  # the last words that it is given, where it is not given all; else ""
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A row of a table; where `problem` is not "", its cells are not to be used but to say whose row it is."""
+
+    line: int  # of the file, from 1; of several the last
+    cells: Mapping[Any, Any]
+    problem: str = ""
+    ragged: bool = False  # it has more or fewer cells than the header
+
+
+def caption_of(text: str) -> Caption:
+    """A text as a caption: spaces made single, "" where nothing of it can be seen or a program wrote "NaN" for nothing.
+
+    One with control characters, or of more than `MOST_CHARACTERS`, has a problem.
+    """
+    if problem := unprintable(text):
+        return Caption("", f"{problem}; write the caption anew")
+    flat = " ".join(text.split())
+    if len(flat) > MOST_CHARACTERS:
+        return Caption("", f"a caption of {len(flat):,} characters; shorten it to {MOST_CHARACTERS:,}")
+    return Caption("" if _is_blank(flat) or flat.casefold() in _MISSING else flat)
+
+
+def unprintable(text: str) -> str:
+    """The first control character or half of a pair in a text, in words; "" where there is none."""
+    if text.isprintable():
+        return ""
+    at = next((k for k, c in enumerate(text) if c not in _SPACES and unicodedata.category(c) in ("Cc", "Cs")), None)
+    return "" if at is None else f"the control character U+{ord(text[at]):04X} after {at} characters"
+
+
+def _is_blank(text: str) -> bool:
+    """Whether nothing of a text can be seen: spaces, formats such as joiners, fillers, variation selectors."""
+    return all(
+        c in _INVISIBLE or unicodedata.category(c)[0] in "ZC" or "\ufe00" <= c <= "\ufe0f" or "\u180b" <= c <= "\u180f"
+        for c in text
+    )
+
+
+def decode(data: bytes, place: object) -> str:
+    """Bytes as text with all line ends as \\n: UTF-8, or UTF-16 and UTF-32 by their marks, UTF-16 also by its zeros.
+
+    Raises ValueError, which begins with `place`, for any other encoding.
+    """
+    encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "") or _by_zeros(data)
+    try:
+        text = data.decode(encoding or "utf-8")
+    except UnicodeDecodeError as error:
+        name = encoding.removesuffix("-sig") or "utf-8"
+        raise ValueError(
+            f"{place}: not {name.upper()} text ({error.reason} at byte {error.start}); save it as UTF-8"
+        ) from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _by_zeros(data: bytes) -> str:
+    """UTF-16 without a mark: of Latin letters every other byte is zero; "" where it is not so."""
+    low, high = data[0::2].count(0), data[1::2].count(0)
+    least = len(data) / 3
+    if len(data) % 2 or min(low, high) > least / 8 or max(low, high) < least:
+        return ""
+    return "utf-16-le" if high > low else "utf-16-be"
+
+
+def read_text(path: Path) -> str:
+    """The text of a file, by `decode`."""
+    return decode(path.read_bytes(), path)
+
+
+def raw_lines(path: Path) -> tuple[str, ...]:
+    """Lines as they are; blank ones at the end do not count."""
+    text = read_text(path).rstrip()
+    return tuple(text.split("\n")) if text else ()
+
+
+def read_lines(path: Path) -> tuple[str, ...]:
+    """One text a line, stripped; blank lines at the end do not count, those between are empty texts.
+
+    Raises ValueError for a line with control characters.
+    """
+    lines = raw_lines(path)
+    for number, line in enumerate(lines, start=1):
+        if problem := unprintable(line):
+            raise ValueError(f"{path}, line {number}: {problem}; write the line anew")
+    return tuple(line.strip() for line in lines)
+
+
+def read_caption(path: Path) -> Caption:
+    """All of a small file as one caption; what cannot be read is its problem, which names the file."""
+    try:
+        if (size := path.stat().st_size) > MOST_BYTES:
+            return Caption("", f"{path}: {size:,} bytes are no caption; shorten it to {MOST_CHARACTERS:,} characters")
+        caption = caption_of(read_text(path))
+    except OSError as error:
+        return Caption("", f"{path}: cannot be read ({error.strerror}); check its permissions")
+    except ValueError as error:
+        return Caption("", str(error))
+    return Caption("", f"{path}: {caption.problem}") if caption.problem else caption
+
+
+def parse_json(text: str, place: object) -> Any:
+    """A JSON text. Raises ValueError, which begins with `place`, for what is none, is too deep, or has a key twice."""
+    try:
+        return json.loads(text, object_pairs_hook=_no_key_twice)
+    except RecursionError:
+        raise ValueError(f"{place}: JSON nested too deep to be read; write it flat") from None
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from None
+
+
+def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    entries = dict(pairs)
+    if len(entries) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice!r} stands twice in one object; keep one")
+    return entries
+
+
+def table_rows(path: Path) -> Iterator[tuple[int, dict[Any, Any]]]:
+    """Line number and cells of each row of a CSV or JSONL file. Raises ValueError for the first that cannot be used."""
+    for row in read_rows(path):
+        if row.problem:
+            raise ValueError(f"{path}, line {row.line}: {row.problem}")
+        yield row.line, dict(row.cells)
+
+
+def read_rows(path: Path) -> Iterator[TableRow]:
+    """The rows of a CSV or JSONL file, those that cannot be used with their problem.
+
+    A CSV's cells are parted by commas or, where its header has none, by tabs or semicolons, and have no spaces at their
+    ends. A row with more or fewer cells than the header, or with control characters, cannot be used.
+
+    Raises:
+        ValueError: not a table at all, two columns of one name, or a quotation mark that is never closed.
+    """
+    return _csv_rows(path) if path.suffix.lower() == ".csv" else _jsonl_rows(path)
+
+
+def _csv_rows(path: Path) -> Iterator[TableRow]:
+    text = read_text(path)
+    head = text.lstrip("\n").partition("\n")[0]
+    delimiter = next((mark for mark in ",\t;" if mark in head), ",")
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True, delimiter=delimiter)
+    names: list[str] = []
+    try:
+        for row in reader:
+            cells = [cell.strip() for cell in row]
+            if not cells:
+                continue
+            if not names:
+                names = _header(path, cells)
+                continue
+            uneven = ragged(len(cells), len(names))
+            by_name = dict(zip(names, cells, strict=False))
+            yield TableRow(reader.line_num, by_name, uneven or _unprintable(cells), ragged=bool(uneven))
+    except csv.Error as error:
+        raise ValueError(f"{path}, line {reader.line_num}: {error}; close the quotation mark, or raise no other "
+                         "with it") from error  # fmt: skip
+
+
+def _header(path: Path, names: list[str]) -> list[str]:
+    twice = next((name for name in names if name and names.count(name) > 1), "")
+    if twice:
+        raise ValueError(f"{path}: two columns are called {twice!r}; rename or delete one")
+    if problem := _unprintable(names):
+        raise ValueError(f"{path}: the header has {problem}")
+    return names
+
+
+def ragged(cells: int, columns: int) -> str:
+    """What is wrong with a row of so many cells under so many columns; "" = nothing."""
+    if cells == columns:
+        return ""
+    what = f"{cells} cell{'s' if cells != 1 else ''} for {columns} columns"
+    return f"{what}; {'quote cells that hold commas' if cells > columns else 'fill in those that are missing'}"
+
+
+def _unprintable(cells: list[Any]) -> str:
+    problems = (unprintable(cell) for cell in cells if isinstance(cell, str))
+    problem = next(filter(None, problems), "")
+    return f"{problem} of a cell; write it anew" if problem else ""
+
+
+def _jsonl_rows(path: Path) -> Iterator[TableRow]:
+    text = read_text(path)
+    if text.lstrip().startswith("[") and _is_array(text):
+        raise ValueError(f"{path}: a JSON array; write its objects one a line, without the brackets around them")
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            yield _json_row(number, line)
+
+
+def _is_array(text: str) -> bool:
+    """Whether the text as a whole, not each of its lines, is a list of objects."""
+    try:
+        entries = json.loads(text)
+    except (ValueError, RecursionError):
+        return text.strip() == "[" or text.lstrip().split("\n")[0].strip() == "["
+    return isinstance(entries, list) and any(isinstance(entry, dict) for entry in entries)
+
+
+def _json_row(number: int, line: str) -> TableRow:
+    try:
+        row = parse_json(line, "not JSON")
+    except ValueError as error:
+        return TableRow(number, {}, f"{error}; correct or delete the line")
+    if not isinstance(row, dict):
+        return TableRow(number, {}, f"not an object but {line.strip()!r:.60}; correct or delete the line")
+    return TableRow(number, row, _unprintable([*row, *row.values()]))
+
+
+Refuse = Callable[[str, str], None]  # called with the place and what is wrong there

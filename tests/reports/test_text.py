@@ -1,0 +1,163 @@
+"""Public reports by users of other tools about texts, tables and judges, tried here: each input is made by its test."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pytest
+
+from rushes.media.write import write_video
+from rushes.store.database import Store
+
+from ..projects import Rushes
+
+NAMES = ("a.mp4", "b.mp4", "c.mp4", "d.mp4")
+
+
+class ImportText(Protocol):
+    """Import four videos with these files beside them; code, what was said, and the captions that were stored."""
+
+    def __call__(self, files: Mapping[str, bytes | str], *settings: str) -> tuple[int, str, dict[str, str]]: ...
+
+
+@pytest.fixture
+def imported(tmp_path: Path, rushes: Rushes) -> ImportText:
+    def run(files: Mapping[str, bytes | str], *settings: str) -> tuple[int, str, dict[str, str]]:
+        footage, project = tmp_path / "footage", tmp_path / "project"
+        footage.mkdir()
+        for seed, name in enumerate(NAMES):
+            frames = np.random.default_rng(seed).integers(0, 255, (17, 32, 32, 3), np.uint8)
+            write_video(footage / name, frames, 8)
+        for name, content in files.items():
+            (footage / name).write_bytes(content.encode() if isinstance(content, str) else content)
+        assert rushes("init", project, "--footage", footage)[0] == 0
+        code, _, err = rushes("import", project, *(part for text in settings for part in ("--set", text)))
+        assert "Traceback" not in err
+        assert all(line.isprintable() for line in err.splitlines()), "a control character was printed"
+        with Store(project) as store:
+            captions = {Path(clip.source).name: clip.caption for clip in store.clips()}
+        return code, err, captions
+
+    return run
+
+
+SKIP = 'footage.on_refused="skip"'
+
+
+def test_commas_without_quotes_do_not_cut_a_caption(imported: ImportText) -> None:
+    """mindone#133, geoflow#109, video2dataset#117: `metadata.csv` with commas in its captions.
+
+    Was: "a red dog" stored, exit 0."""
+    table = 'file_name,text\na.mp4,a red dog, running fast\nb.mp4,"a cat, asleep"\nc.mp4\nd.mp4,a bird\n'
+    code, err, captions = imported({"metadata.csv": table}, SKIP)
+    assert code == 0 and captions == {"b.mp4": "a cat, asleep", "d.mp4": "a bird"}
+    assert "line 2: 3 cells for 2 columns; quote cells that hold commas" in err
+    assert "line 4: 1 cell for 2 columns; fill in" in err
+
+
+def test_commas_without_quotes_end_an_import_that_may_not_skip(imported: ImportText) -> None:
+    """video2dataset#117: the same where nothing may be left out."""
+    code, err, captions = imported({"metadata.csv": "file_name,text\na.mp4,a dog, running\nb.mp4,c\nc.mp4,d\nd.mp4,e"})
+    assert code == 2 and not captions and "metadata.csv, line 2: 3 cells for 2 columns" in err
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-16", "utf-8-sig"])
+def test_captions_of_a_windows_editor(encoding: str, imported: ImportText) -> None:
+    """sd-scripts#1759 and its kind: a caption as Notepad saves it; without a mark it was stored with NULs."""
+    texts: dict[str, bytes | str] = {f"{name[0]}.txt": "a red dog, café".encode(encoding) for name in NAMES}
+    code, err, captions = imported(texts)
+    assert (code, set(captions.values())) == (0, {"a red dog, café"}), err
+
+
+def test_control_characters_are_refused(imported: ImportText) -> None:
+    """finetrainers#426 and its kind: NUL and ESC in a caption went into the store, and to the terminal."""
+    files: dict[str, bytes | str] = {"a.txt": b"a red\0 dog", "b.txt": b"a \x1b[31mdog", "c.txt": b"ok", "d.txt": b"ok"}
+    code, err, captions = imported(files, SKIP)
+    assert code == 0 and set(captions) == {"c.mp4", "d.mp4"}
+    assert "a.txt: the control character U+0000 after 5 characters" in err and "U+001B after 2" in err
+
+
+@pytest.mark.parametrize("settings", [(), ("footage.allow_empty_captions=true",)])
+def test_a_suffix_in_capital_letters_is_one(settings: tuple[str, ...], imported: ImportText) -> None:
+    """GooglePhotosTakeoutHelper#223 and its kind: `a.TXT` was not seen, and where captions may be empty lost."""
+    code, err, captions = imported({"a.TXT": "one", "b.txt": "two", "c.Txt": "three", "d.txt": "four"}, *settings)
+    assert code == 0, err
+    assert captions == {"a.mp4": "one", "b.mp4": "two", "c.mp4": "three", "d.mp4": "four"}
+
+
+def test_two_tables_of_one_folder_are_refused(imported: ImportText) -> None:
+    """datasets' videofolder: `metadata.csv` and `metadata.jsonl` were both read, so that each video was two clips."""
+    rows = [{"file_name": name, "text": "from jsonl"} for name in NAMES]
+    table = "file_name,text\n" + "".join(f"{name},from csv\n" for name in NAMES)
+    code, err, captions = imported({"metadata.csv": table, "metadata.jsonl": "\n".join(map(json.dumps, rows))})
+    assert code == 2 and not captions and "metadata.csv, metadata.jsonl are tables of one name" in err
+
+
+@pytest.mark.parametrize("text", ["\u200b\ufeff", "\u2800", "NaN", "None"])
+def test_what_shows_nothing_is_no_caption(text: str, imported: ImportText) -> None:
+    """LTX-Video#28 and its kind: zero-width characters and pandas' NaN counted as captions."""
+    rows = [{"file_name": name, "text": text if name == "a.mp4" else "a dog"} for name in NAMES]
+    code, err, captions = imported({"metadata.jsonl": "\n".join(map(json.dumps, rows))}, SKIP)
+    assert code == 0 and set(captions) == {"b.mp4", "c.mp4", "d.mp4"} and "a.mp4: no caption" in err
+
+
+def test_a_text_of_a_novel_is_no_caption(imported: ImportText) -> None:
+    """finetrainers#426: 5,000 words went in, of which the model sees 77 to 1,024 tokens, without a word."""
+    files = {f"{name[0]}.txt": "a dog" for name in NAMES} | {"a.txt": "word " * 5000}
+    code, err, captions = imported(files, SKIP)
+    assert code == 0 and len(captions) == 3 and "a caption of 24,999 characters; shorten it to 10,000" in err
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "file_name\ttext\na.mp4\ta red dog, running\nb.mp4\tb\nc.mp4\tc\nd.mp4\td\n",
+        'file_name, text\na.mp4, "a red dog, running"\nb.mp4, b\nc.mp4, c\nd.mp4, d\n',
+        "File_Name;Text\r\na.mp4;a red dog, running\r\nb.mp4;b\r\nc.mp4;c\r\nd.mp4;d\r\n",
+    ],
+    ids=["tabs", "spaces after commas", "semicolons and capitals"],
+)
+def test_tables_of_spreadsheets(table: str, imported: ImportText) -> None:
+    """musubi-tuner#67 and its kind: the header was not understood, and each clip had "no caption; write one"."""
+    code, err, captions = imported({"metadata.csv": table})
+    assert code == 0, err
+    assert captions == {"a.mp4": "a red dog, running", "b.mp4": "b", "c.mp4": "c", "d.mp4": "d"}
+
+
+def test_one_bad_line_of_a_table_costs_one_clip(imported: ImportText) -> None:
+    """video2dataset#117 and its kind: a line that is not JSON ended all, whatever `on_refused` says."""
+    lines = [json.dumps({"file_name": name, "text": name[0]}) for name in NAMES]
+    lines[1] = lines[1][:-1]
+    code, err, captions = imported({"metadata.jsonl": "\n".join(lines)}, SKIP)
+    assert code == 0 and captions == {"a.mp4": "a", "c.mp4": "c", "d.mp4": "d"}
+    assert "metadata.jsonl, line 2: not JSON: Expecting ',' delimiter" in err
+
+
+def test_a_json_array_is_named(imported: ImportText) -> None:
+    """TRL's users: a JSON array in `.jsonl` gave messages that contradict themselves."""
+    rows = [{"file": name, "caption": "x"} for name in NAMES]
+    code, err, _ = imported({"captions.jsonl": json.dumps(rows, indent=1)})
+    assert code == 2 and "captions.jsonl: a JSON array; write its objects one a line" in err
+
+
+def test_json_that_is_too_deep_is_refused(imported: ImportText) -> None:
+    """A nested file of a hostile or broken program was a traceback."""
+    files = {f"{name[0]}.json": "" for name in NAMES} | {"captions.jsonl": "[" * 200_000}
+    code, err, _ = imported(files)
+    assert code == 2 and "captions.jsonl, line 1: not JSON: JSON nested too deep" in err
+
+
+def test_captions_that_the_model_does_not_read_to_their_end_are_counted(
+    imported: ImportText, rushes: Rushes, tmp_path: Path
+) -> None:
+    """LTX-Video#28, finetrainers#426: the tokenizer cuts long captions, and nothing says so."""
+    words = [f"word{at}" for at in range(60)]
+    code, err, captions = imported({f"{name[0]}.txt": "a dog" for name in NAMES} | {"a.txt": " ".join(words)})
+    assert code == 0 and len(captions) == 4 and "1 caption is longer than the model reads" in err
+    code, out, _ = rushes("preflight", tmp_path / "project")
+    assert code == 0 and "caption cut after 48 of 60 tokens: ...word43 word44 word45 word46 word47|" in out
+    assert "1 caption is longer than the model reads" in out

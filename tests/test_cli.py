@@ -352,7 +352,8 @@ def film(path: Path, frames: int = 20, fps: float = 8, seed: int = 0) -> Path:
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 60, (frames, 48, 64, 3), np.uint8)
     for k, image in enumerate(images):
-        image[10 + k % 20 : 24 + k % 20, 5 + 2 * k % 40 : 19 + 2 * k % 40] = 230
+        top, left = 10 + k % 20, (5 + 2 * k + 11 * seed) % 40  # each seed its own path: noise alone makes copies
+        image[top : top + 14, left : left + 14] = 230
     path.parent.mkdir(parents=True, exist_ok=True)
     write_video(path, images, fps)
     return path

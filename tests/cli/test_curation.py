@@ -22,9 +22,9 @@ def clip(seed: int) -> np.ndarray:
     return render(draw_scenes(seed, 1)[0])
 
 
-def add(folder: Path, name: str, frames: np.ndarray) -> None:
+def add(folder: Path, name: str, frames: np.ndarray, scale: int = 4) -> None:
     folder.mkdir(exist_ok=True)
-    write_video(folder / f"{name}.mp4", frames, FPS, scale=4)
+    write_video(folder / f"{name}.mp4", frames, FPS, scale=scale)
     (folder / f"{name}.txt").write_text(f"what {name} shows", encoding="utf-8")
 
 
@@ -33,7 +33,7 @@ def test_mixed_footage_becomes_a_set_with_a_card(tmp_path: Path, capsys: pytest.
     for seed in range(5):
         add(folder, f"ball {seed}", clip(seed))
     add(folder, "it's frozen", clip(7)[:1].repeat(17, 0))
-    add(folder, "größer copy", clip(1))
+    add(folder, "größer copy", clip(1), scale=3)
     (folder / "cut short.mp4").write_bytes((folder / "ball 0.mp4").read_bytes()[:3000])
     (folder / "cut short.txt").write_text("broken")
     main(["init", str(project), "--footage", str(folder), "--set", "footage.on_refused=skip", "--set",

@@ -122,13 +122,14 @@ def test_other_programs_inputs_are_written_and_their_results_read(
     for system, value in (("A", 0.9), ("B", 0.2)):
         with (tmp_path / "p" / f"{system}.csv").open(newline="") as file:
             paths = [row["videopath"] for row in csv.DictReader(file)]
-        scores[system] = tmp_path / f"{system}.csv"
-        scores[system].write_text("".join(f"{path},x,{value}\n" for path in paths))
+        scores[system] = [tmp_path / f"{system}-{part}.csv" for part in ("sa", "pc")]
+        for file_of_part in scores[system]:
+            file_of_part.write_text("".join(f"{path},x,{value}\n" for path in paths))
         listed = json.loads((tmp_path / "v" / system / "prompts.json").read_text())
         rows = [{"video_path": path, "video_results": value} for path in listed]
         (tmp_path / f"{system}.json").write_text(json.dumps({"motion_smoothness": [value, rows]}))
     read = [f"--read-vbench={name}={tmp_path / name}.json" for name in "AB"]
-    read += [f"--read-videophy={name}={scores[name]},{scores[name]}" for name in "AB"]
+    read += [f"--read-videophy={name}={scores[name][0]},{scores[name][1]}" for name in "AB"]
     code, out, err = rushes("evaluate", *systems, "--out", compared, *read)
     assert code == 0, err
     table = json.loads((compared / "table.json").read_text())

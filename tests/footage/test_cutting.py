@@ -111,7 +111,7 @@ def test_one_film_is_parted_by_scenes(store: Store, tmp_path: Path) -> None:
                   allow_empty_captions=True, eval_fraction=0.5)  # fmt: skip
     with (
         Store.create(tmp_path / "other") as other,
-        pytest.raises(ValueError, match="all clips are pieces of one scene"),
+        pytest.raises(ValueError, match="all clips show the same"),
     ):
         take(other, one)
 

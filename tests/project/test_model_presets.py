@@ -353,7 +353,7 @@ def test_what_init_cannot_do_is_said_in_one_sentence(
     for arguments, words in {
         ("init", p, "--model", tmp_path): "has no model_index.json",
         ("init", p, "--model", tmp_path / "part"): "so the model is not whole",
-        ("init", p, "--model", ""): "--model is empty; name a folder",
+        ("init", p, "--model", ""): "an argument is empty (after --model)",
         ("init", p, "--model", tmp_path / "no"): "no such folder, and no released model of this name",
         ("init", p, "--model", "wan2.1-t2v-14b"): "or hub:Wan-AI/Wan2.1-T2V-14B-Diffusers",
         ("init", p, "--model", few): "distilled to few steps, as its name says",

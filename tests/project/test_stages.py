@@ -58,7 +58,9 @@ def test_other_data_under_the_same_name_are_refused(opened: OpenProject) -> None
     assert training.train_run(opened).steps_now == 0
     more = changed(opened, "generate", takes=3)
     stages.generate_takes(more)
-    with pytest.raises(ValueError, match=r"holds a run with other settings or data; set train\.name"):
+    with pytest.raises(
+        ValueError, match=r"holds a run with other settings or data: comparisons was .* set train\.name to another"
+    ):
         training.train_run(more)
 
 

@@ -30,7 +30,7 @@ def weights(project: Path) -> dict[str, torch.Tensor]:
 
 
 def test_more_steps_end_as_one_run_of_as_many(finished: Path, tmp_path: Path, rushes: Rushes) -> None:
-    """musubi-tuner#67 and its like: a finished run of 2 steps, trained on to 3, equals a run of 3 to the last bit."""
+    """A finished run of 2 steps, trained on to 3, equals a run of 3 to the last bit."""
     parts, whole = (project_of(finished, tmp_path / name, *CONSTANT) for name in ("parts", "whole"))
     code, _, err = rushes("train", parts, "--steps", 2)
     assert code == 0, err
@@ -61,7 +61,7 @@ def test_more_steps_where_the_learning_rate_fell(finished: Path, tmp_path: Path,
 
 @pytest.mark.parametrize("stage", ["train", "run"])
 def test_other_settings_are_named(finished: Path, tmp_path: Path, rushes: Rushes, stage: str) -> None:
-    """diffusion-pipe#497 and its like: what differs is named, old and new, before takes are made or encoded."""
+    """What differs is named, old and new, before takes are made or encoded."""
     project = shutil.copytree(finished, tmp_path / "project")
     before = sorted(path for path in project.rglob("*.mp4"))
     changes = ("--set", "train.learning_rate=0.002", "--set", "train.options.beta=7.0", "--set", "backbone.frames=9")

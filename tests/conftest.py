@@ -13,6 +13,11 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 
+# Before torch is imported: stored curves are exact only for one number of threads.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["MKL_NUM_THREADS"] = "1"
+os.environ["HF_HUB_OFFLINE"] = "1"
+
 from .projects import (  # noqa: F401
     WITHOUT_TORCH,
     WithoutTorch,
@@ -30,11 +35,6 @@ from .projects import (  # noqa: F401
 if TYPE_CHECKING:
     import torch
     from playwright.sync_api import Browser
-
-# Before torch is imported: stored curves are exact only for one number of threads.
-os.environ["OMP_NUM_THREADS"] = "1"
-os.environ["MKL_NUM_THREADS"] = "1"
-os.environ["HF_HUB_OFFLINE"] = "1"
 
 # No deadline, as a busy machine is no failure; no stored examples, and the same ones each time.
 hypothesis.settings.register_profile("rushes", deadline=None, database=None, derandomize=True)

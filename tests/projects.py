@@ -26,6 +26,7 @@ from rushes.config.tables import (
     TrainSettings,
 )
 from rushes.files import content_hash
+from rushes.project.project import OpenProject
 from rushes.project.settings import write_settings
 from rushes.records import Candidate, Clip, Preference, Run, Score
 from rushes.store.database import Store
@@ -154,6 +155,13 @@ class WithoutTorch(Protocol):
     """Run a command in a process of its own that cannot import torch."""
 
     def __call__(self, *arguments: object) -> subprocess.CompletedProcess[str]: ...
+
+
+def changed(project: OpenProject, table: str, **changes: object) -> OpenProject:
+    """The project in a later start, with other settings in a table."""
+    settings = project.settings
+    new = getattr(settings, table).model_copy(update=changes)
+    return OpenProject(project.store, settings.model_copy(update={table: new}))
 
 
 class Stop(Protocol):

@@ -164,14 +164,6 @@ def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return entries
 
 
-def table_rows(path: Path) -> Iterator[tuple[int, dict[Any, Any]]]:
-    """Line number and cells of each row of a CSV or JSONL file. Raises ValueError for the first that cannot be used."""
-    for row in read_rows(path):
-        if row.problem:
-            raise ValueError(f"{path}, line {row.line}: {row.problem}")
-        yield row.line, dict(row.cells)
-
-
 def read_rows(path: Path) -> Iterator[TableRow]:
     """The rows of a CSV or JSONL file, those that cannot be used with their problem.
 

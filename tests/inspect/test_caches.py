@@ -12,25 +12,18 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from rushes.config.tables import Settings
 from rushes.inspect.caches import explain, verify
 from rushes.project.project import OpenProject, open_project
 from rushes.project.stages import encode_missing
 from rushes.store.latents import LatentKey, _checksum
 
-from ..projects import Command, SmallProject
+from ..projects import Command, SmallProject, changed
 
 
 @pytest.fixture
 def opened(finished: Path, tmp_path: Path, small: SmallProject) -> OpenProject:
     """A copy of the finished project."""
     return open_project(Path(shutil.copytree(finished, tmp_path / "project")), small.settings)
-
-
-def changed(project: OpenProject, table: str, **changes: Any) -> OpenProject:
-    settings: Settings = project.settings
-    new = getattr(settings, table).model_copy(update=changes)
-    return OpenProject(project.store, settings.model_copy(update={table: new}))
 
 
 def alter(project: OpenProject, key: str) -> None:

@@ -19,19 +19,13 @@ from rushes.project.project import WEIGHTS, OpenProject, load_run, load_start, o
 from rushes.project.settings import FILE, read_settings
 from rushes.records import Run
 
-from ..projects import SmallProject
+from ..projects import SmallProject, changed
 
 
 @pytest.fixture
 def opened(finished: Path, tmp_path: Path, small: SmallProject) -> OpenProject:
     """A copy of a project that has one finished run, `realdpo`, and two takes of each of six clips by the base."""
     return open_project(Path(shutil.copytree(finished, tmp_path / "project")), small.settings)
-
-
-def changed(project: OpenProject, table: str, **changes: Any) -> OpenProject:
-    settings = project.settings
-    new = getattr(settings, table).model_copy(update=changes)
-    return OpenProject(project.store, settings.model_copy(update={table: new}))
 
 
 def run_of(project: OpenProject, name: str) -> Run:

@@ -13,19 +13,13 @@ from rushes.project import labels, runs, stages, training
 from rushes.project.project import OpenProject, load_run, open_project, run_folder
 from rushes.records import Run
 
-from ..projects import SmallProject
+from ..projects import SmallProject, changed
 
 
 @pytest.fixture
 def opened(finished: Path, tmp_path: Path, small: SmallProject) -> OpenProject:
     """A copy of the finished project."""
     return open_project(Path(shutil.copytree(finished, tmp_path / "project")), small.settings)
-
-
-def changed(project: OpenProject, table: str, **changes: object) -> OpenProject:
-    settings = project.settings
-    new = getattr(settings, table).model_copy(update=changes)
-    return OpenProject(project.store, settings.model_copy(update={table: new}))
 
 
 def test_settings_that_changed_and_changed_back_give_the_first_result(opened: OpenProject) -> None:

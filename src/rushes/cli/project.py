@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from rushes.cli.console import AsJson, Overrides, ProjectFolder, app, entries, in_words, opened, tell
 from rushes.config.settings_files import load_settings
-from rushes.project.settings import FILE, adopt, overridden, read_settings, with_train, write_settings
+from rushes.project.settings import adopt, check_new, create_project, overridden, read_settings, with_train
 from rushes.store.database import Store
 
 
@@ -36,8 +36,8 @@ def init(
     as_json: AsJson = False,
 ) -> None:
     """Make a project folder with a commented rushes.toml, for a model of yours or for the embedded world."""
-    if project is not None and (project / FILE).exists():
-        raise ValueError(f"{project / FILE} is there already; edit it, or choose another folder")
+    if project is not None:
+        check_new(project)
     if model is not None:
         return _init_model(project, model, (recipe, footage, _pixels(size), frames), gpu, overrides, as_json)
     from rushes.project.model_presets import InitResult
@@ -48,9 +48,7 @@ def init(
     if size or frames or gpu:
         raise ValueError("--size, --frames and --gpu are for a model of yours; name it with --model, or leave them out")
     settings = overridden(preset(recipe, footage), overrides)
-    Store.create(project).close()
-    path = write_settings(project, settings)
-    tell(InitResult(project, path, f"rushes run {project}"), as_json)
+    tell(InitResult(project, create_project(project, settings), f"rushes run {project}"), as_json)
 
 
 def _init_model(
@@ -65,8 +63,6 @@ def _init_model(
     from rushes.inspect.fitting import check_gpu
     from rushes.project.model_presets import ModelInitResult, given, model_preset, sourced
 
-    if not model.strip():  # of a variable that a script did not set: no reason for another model
-        raise ValueError("--model is empty; name a folder in diffusers' layout, or hub:OWNER/NAME, or leave it out")
     preset = model_preset(model, *ask)
     settings = overridden(preset.settings, overrides)
     if gpu:
@@ -79,8 +75,7 @@ def _init_model(
     if project is None:
         lines += [f"{path} = {row.value!r}  # {row.source}" for path, row in rows.items()]
     else:
-        Store.create(project).close()
-        file = write_settings(project, settings)
+        file = create_project(project, settings)
         missing = "" if settings.footage.path else " --footage CLIPS"
         result = replace(result, project=project, file=file, next=f"rushes run {project}{missing}")
         lines += [f"project: {project}", f"settings: {file}", f"next: {result.next}"]

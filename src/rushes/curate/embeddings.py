@@ -32,7 +32,7 @@ class Embedder:
         name: way, model and version: vectors are kept under it.
         embed: texts -> rows [N, D], of any length.
         batch: texts in one call, each of which is a request where a model is asked.
-        cached: whether vectors are dear enough to be kept in a file.
+        cached: whether vectors are expensive enough to be stored in a file.
         asks: whether calls go to a model behind an address.
     """
 

@@ -95,9 +95,9 @@ def evaluate_systems(asked: SystemsRequest, others: Others, judge: Judge, bar: B
     report = systems_report(compared, asked.cases, asked.seed, first_frames=len(folders.stills), drift=drift)
     asked.out.mkdir(parents=True, exist_ok=True)
     result = SystemsResult(compared.verdicts(), tuple(notes), asked.out / "table.json", asked.out / "report.html")
-    _write_json(result.table, table.as_json())
+    write_json(result.table, table.as_json())
     directions = {"directions": {m.name: m.better for m in measures}, "units": {m.name: m.unit for m in measures}}
-    _write_json(asked.out / "details.json", _details(asked, result) | directions | _numbers(table, drifts, videos))
+    write_json(asked.out / "details.json", _details(asked, result) | directions | _numbers(table, drifts, videos))
     write(report, result.report, asked.max_mb)
     return result
 
@@ -279,7 +279,3 @@ def _numbers(
 
 def _name(key: Key) -> str:
     return key[0] if not key[1] else f"{key[0]}-{key[1]}"
-
-
-def _write_json(path: Path, data: Mapping[str, Any]) -> None:
-    write_json(path, data)

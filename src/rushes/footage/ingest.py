@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from rushes.arrays import Frames
 from rushes.config.settings_files import settings_hash
 from rushes.footage.changes import SetChanges
 from rushes.footage.preflight import ALTERNATIVE, Checked, Preflight, PreflightOptions, clip_ids
@@ -103,22 +104,9 @@ def import_reviewed(
 def import_bench(store: Store, bench: Bench, checked: Mapping[Path, VideoFacts], fps: float) -> tuple[int, int]:
     """Held-out prompts as clips of one frame at `fps`, and what other systems made of them as candidates; how many."""
     for index, (prompt, still) in enumerate(zip(bench.prompts, bench.first_frames, strict=True)):
-        height, width, _ = read_image(still).shape
         media = store.put_media(still)
         id = prompt_id(media, prompt)
-        clip = Clip(
-            id,
-            media,
-            prompt,
-            width_px=width,
-            height_px=height,
-            frames=1,
-            fps=fps,
-            source=str(still),
-            split="eval",
-            first_frame=media,
-            made_by="import",
-        )
+        clip = prompt_clip(id, media, prompt, read_image(still), fps=fps, source=str(still), made_by="import")
         # A run may have the same name as a system of the bench.
         candidates = [
             _take(store, id, prompt, "eval", paths[index], checked[paths[index]], 0, f"{system} (imported)")
@@ -127,6 +115,35 @@ def import_bench(store: Store, bench: Bench, checked: Mapping[Path, VideoFacts],
         rows: list[Row] = [clip, *candidates]
         store.add(row for row in rows if store.find(row.id) is None)
     return len(bench.prompts), len(bench.prompts) * len(bench.systems)
+
+
+def prompt_clip(
+    id: str,
+    media: str,
+    prompt: str,
+    image: Frames,
+    *,
+    fps: float,
+    source: str,
+    made_by: str,
+    settings_hash: str = "",
+) -> Clip:
+    """A held-out prompt: a clip of one frame, its first frame [H, W, 3], which is stored as `media`."""
+    height, width, _ = image.shape
+    return Clip(
+        id,
+        media,
+        prompt,
+        width_px=width,
+        height_px=height,
+        frames=1,
+        fps=fps,
+        source=source,
+        split="eval",
+        first_frame=media,
+        made_by=made_by,
+        settings_hash=settings_hash,
+    )
 
 
 def prompt_id(still: str, prompt: str) -> str:

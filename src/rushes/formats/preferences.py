@@ -265,12 +265,13 @@ def _message(value: object) -> object:
 
 def _check_scores(row: Mapping[str, Any]) -> None:
     """Refuse a row whose own scores say that the rejected side is as good."""
-    scores = [row.get("score_chosen"), row.get("score_rejected")]
-    if scores == [None, None]:
+    given = [row.get("score_chosen"), row.get("score_rejected")]
+    if given == [None, None]:
         return
-    if not all(isinstance(s, int | float) and not isinstance(s, bool) and math.isfinite(s) for s in scores):
-        raise UnusableEntry("score_chosen or score_rejected is no number", f"{scores}")
-    if scores[0] <= scores[1]:  # type: ignore[operator]  # both are numbers by now
+    scores = [s for s in given if isinstance(s, int | float) and not isinstance(s, bool) and math.isfinite(s)]
+    if len(scores) < len(given):
+        raise UnusableEntry("score_chosen or score_rejected is no number", f"{given}")
+    if scores[0] <= scores[1]:
         raise UnusableEntry("score_chosen is not above score_rejected", f"{scores[0]} and {scores[1]}")
 
 

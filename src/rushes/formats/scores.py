@@ -180,7 +180,7 @@ def read_votes(path: Path) -> list[float]:
             raise ValueError(f"{path}: line {number}: {problem}")
         word = row[at].strip().lower()
         if word not in _WORTH:
-            raise ValueError(f"{path}: line {number}: {word!r} is no vote; write win, tie or loss")
+            raise ValueError(f"{path}: line {number}: {word!r} is not a valid vote; write win, tie or loss")
         votes_by_prompt.setdefault(row[by] if by is not None else str(number), []).append(_WORTH[word])
     if not votes_by_prompt:
         raise ValueError(f"{path}: no votes in it; write win, tie or loss a line")

@@ -27,11 +27,10 @@ from rushes.project.presets import preset
 from rushes.project.project import OpenProject, load_run, open_project
 from rushes.project.reports import ReportResult
 from rushes.project.runs import RunResult
-from rushes.project.settings import FILE, overridden, read_settings, write_settings
+from rushes.project.settings import check_new, create_project, overridden, read_settings
 from rushes.project.stages import GenerateResult
 from rushes.project.training import TrainResult
 from rushes.records import BASE
-from rushes.store.database import Store
 from rushes.training.determinism import check_workspace, set_workspace
 
 
@@ -65,14 +64,11 @@ class Project(OpenProject):
             ValueError: a project that is there already; no such recipe, model or footage; settings that are wrong.
         """
         folder, clips = Path(folder), None if footage is None else Path(footage)
-        if (folder / FILE).exists():
-            raise ValueError(f"{folder / FILE} is there already; open it with Project.open, or choose another folder")
+        check_new(folder)
         if model and clips is None:
             raise ValueError("Project.create: a model of yours needs clips; name their folder as footage")
         table = model_preset(model, recipe, clips).settings if model else preset(recipe, clips)
-        table = overridden(table, _changes(settings))
-        Store.create(folder).close()
-        write_settings(folder, table)
+        create_project(folder, overridden(table, _changes(settings)))
         return cls.open(folder)
 
     @classmethod

@@ -48,7 +48,7 @@ class EtaLevel:
 class EtaResult:
     """What guided pairs teach at several noise levels, and the range that follows."""
 
-    by: str  # judge, or "human:"
+    by: str  # judge, or "human"
     faults_by: str | None  # metric, or judge, that counts faults; null = nobody
     clips: int  # training clips that pairs are made of
     levels: tuple[EtaLevel, ...]

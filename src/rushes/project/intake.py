@@ -15,7 +15,7 @@ from rushes.config.tables import BackboneSettings
 from rushes.files import content_hash
 from rushes.footage import preflight_costs, preflight_text
 from rushes.footage.changes import apply_changes
-from rushes.footage.ingest import Imported, import_bench, import_reviewed, prompt_id
+from rushes.footage.ingest import Imported, import_bench, import_reviewed, prompt_clip, prompt_id
 from rushes.footage.preflight import (
     CaptionMeasure,
     Length,
@@ -247,18 +247,13 @@ def make_stills(
                 path = Path(folder) / "still.png"
                 write_image(path, image)
                 media = project.store.put_media(path)
-            height, width, _ = image.shape
-            row = Clip(
+            row = prompt_clip(
                 id,
                 media,
                 prompt,
-                width_px=width,
-                height_px=height,
-                frames=1,
+                image,
                 fps=size.fps,
                 source=f"still by {name}",
-                split="eval",
-                first_frame=media,
                 made_by=name,
                 settings_hash=stable_hash(made_from),
             )

@@ -1,4 +1,4 @@
-"""What looks on while a run trains, composed from the project: sampled clips, the leak probe, trackers, words."""
+"""What looks on while a run trains, composed from the project: sampled clips, the shortcut probe, trackers, words."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _sampler(project: OpenProject, backbone: Backbone, held_out: Sequence[Compar
 
 
 def probe_leak(project: OpenProject, comparisons: Sequence[Comparison], folder: Path) -> tuple[shortcuts.Shortcut, ...]:
-    """What gives losers away, from `train.shortcut_probe` comparisons; leak.json of the run keeps it."""
+    """Shortcuts in `train.shortcut_probe` comparisons, from leak.json of the run where they were measured already."""
     count = project.settings.train.shortcut_probe
     chosen = shortcuts.spread_out(shortcuts.pairs(comparisons), count)
     path, made_from = folder / LEAK, stable_hash(["leak 2", [asdict(pair) for pair in chosen]])

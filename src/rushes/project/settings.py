@@ -36,6 +36,21 @@ def write_settings(project: Path, settings: Settings) -> Path:
     return path
 
 
+def check_new(project: Path) -> None:
+    """Raise ValueError where the folder has settings already."""
+    if (project / FILE).exists():
+        raise ValueError(
+            f"{project / FILE} is there already; edit it, open it with Project.open, or choose another folder"
+        )
+
+
+def create_project(project: Path, settings: Settings) -> Path:
+    """Make a project's folder with its database and settings; the path of these. Raises as `check_new` does."""
+    check_new(project)
+    Store.create(project).close()
+    return write_settings(project, settings)
+
+
 def adopt(project: Path, settings: Settings, source: Path) -> None:
     """Write the settings that the file `source` gave into the project, which may be new.
 

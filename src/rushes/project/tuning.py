@@ -1,4 +1,4 @@
-"""What is asked before a run: `rushes beta` proposes a strength, `rushes leak` looks for giveaways."""
+"""What is asked before a run: `rushes beta` proposes a strength, `rushes leak` looks for shortcuts."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ class LeakResult:
 
 
 def leak_of_project(project: OpenProject) -> LeakResult:
-    """What gives losers away in the comparisons that the project's recipe makes."""
+    """Shortcuts in the comparisons that the project's recipe makes."""
     settings = project.settings.train
     comparisons = recipe_comparisons(project, settings).comparisons
     return LeakResult(probe_leak(project, comparisons, run_folder(project, run_name(settings))))

@@ -26,7 +26,7 @@ from pydantic import Field
 from rushes.config.base import SettingsTable
 from rushes.edits.words import begins_anew, words
 from rushes.objectives.terms import Term, one_against_each
-from rushes.records import Clip, stable_hash
+from rushes.records import Clip, seed_of
 from rushes.store.database import Store
 from rushes.training.comparison import OWN, Comparison, LatentGrid, View
 from rushes.training.views import real_view, training_clips
@@ -87,7 +87,7 @@ def comparisons(store: Store, options: Options, grid: LatentGrid) -> list[Compar
 
 def _drawn(clip: Clip, options: Options) -> list[str]:
     """The edits of one clip, no two of a name."""
-    number = int(stable_hash(["edits", options.seed, clip.id], 8), 16)
+    number = seed_of("edits", options.seed, clip.id)
     names = np.random.default_rng(number).permutation(list(dict.fromkeys(options.edits)))[: options.losers]
     arguments: dict[str, tuple[object, ...]] = {"reverse": (), "noise": (options.noise, number)}
     return [words(name, *arguments.get(name, (number,))) for name in names.tolist()]

@@ -35,7 +35,7 @@ from pydantic import Field
 from rushes.config.base import Folder, SettingsTable
 from rushes.edits.words import words
 from rushes.objectives.terms import Term, frame_labels
-from rushes.records import Candidate, CaptionRow, Clip, stable_hash
+from rushes.records import Candidate, CaptionRow, Clip, seed_of
 from rushes.store.database import Store
 from rushes.training.comparison import OWN, Comparison, LatentGrid, View
 from rushes.training.views import candidate_view, gaps, of_clip, real_view, takes, training_clips
@@ -154,7 +154,7 @@ def _error_sample(losers: Sequence[Candidate], alike: Mapping[str, float], optio
     if len(losers) < 2:
         return losers[0] if losers else None
     if options.err == "random":
-        return losers[int(stable_hash(["err", losers[0].clip_id], 8), 16) % len(losers)]
+        return losers[seed_of("err", losers[0].clip_id) % len(losers)]
     unscored = [take.id for take in losers if take.id not in alike]
     if unscored:
         raise ValueError(

@@ -58,7 +58,7 @@ def check_latents(
     """Leave out what starts from the same picture and does not show it in its latents; refuse where that is systematic.
 
     RealDPO's released loader encodes losers without normalising their pixels; first-frame latents of winner and loser
-    then correlate at 0.59 where they should be near 1, and the two are trivially told apart. A model that is not given
+    then correlate at 0.59 where they should be near 1, and the two are trivially classified. A model that is not given
     the first frame clean (`clean` false) may start its takes elsewhere, so those that it made here are not looked at.
 
     A take has been decoded and encoded again, which a codec that compresses strongly does not do without loss. Where

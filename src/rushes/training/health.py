@@ -51,7 +51,7 @@ GONE = 1.0
 RISEN = 0.02  # of the reference's error; a choice: short runs with settings that LOG.md saw gain rise by a hundredth
 # RealDPO's authors and DenseDPO's saw 0.98 to 1 where models told codecs apart, or real from generated.
 PERFECT = 0.95
-# Of a margin, the share that winners must have in it: pushing losers away alone is what a giveaway allows.
+# Of a margin, the share that winners must have in it: pushing losers away alone is what a shortcut allows.
 WON = 0.2
 # At logits of 0.2 the loss is a straight line to one part in a hundred: all pairs pull alike.
 LINEAR = 0.45
@@ -166,7 +166,7 @@ def _shortcut(history: _History) -> Iterable[Diagnosis]:
         return
     for level in history.levels:
         first = [row for row in history.rows if 0 < row["step"] <= HEAD * history.length]
-        early = _values(first, f"{HELD_OUT}{level}/accuracy")  # pairs learned by heart are another fault
+        early = _values(first, f"{HELD_OUT}{level}/accuracy")  # memorised pairs are another fault
         if not early:
             trained = _values(first[1:], f"{level}/accuracy")  # the first step is before any learning
             early = [fmean(trained[at : at + 5]) for at in range(max(1, len(trained) - 4)) if trained]
@@ -182,8 +182,8 @@ def _shortcut(history: _History) -> Iterable[Diagnosis]:
         yield Diagnosis(
             "shortcut",
             "severe",
-            f"Within the first quarter {best:.0%} of pairs were told apart, and by now {share:.0%} of the margin comes "
-            f"from winners that fit better ({winner:+.2g}, losers {loser:+.2g}): it may be something else than quality "
+            f"Within the first quarter {best:.0%} of pairs were classified correctly, and by now {share:.0%} of the margin "
+            f"comes from winners that fit better ({winner:+.2g}, losers {loser:+.2g}): it may be something else than quality "
             f"that is told.{before}",
             "Look at `rushes leak`; match codec, grain, rate and brightness of both sides, or take losers that are "
             "made from the winners (edits, guided takes).",
@@ -231,7 +231,7 @@ def _beta_too_small(history: _History) -> Iterable[Diagnosis]:
         yield Diagnosis(
             "beta_too_small",
             "warning",
-            f"{accuracy.value:.0%} of pairs are told apart and the mean factor on the gradient is still "
+            f"{accuracy.value:.0%} of pairs are classified correctly and the mean factor on the gradient is still "
             f"{factor.value:.2f} of the 0.5 it began with: at beta {beta:.3g} nothing ever lets go.",
             f"Raise beta{about}; `rushes beta` proposes one before training.",
             history.step,
@@ -282,8 +282,8 @@ def _learned_by_heart(history: _History) -> Iterable[Diagnosis]:
             yield Diagnosis(
                 "learned_by_heart",
                 "warning",
-                f"{train.value:.0%} of the training pairs are told apart and {value:.0%} of the held-out ones (at "
-                f"least {low:.0%}), which may be chance.",
+                f"{train.value:.0%} of the training pairs are classified correctly and {value:.0%} of the held-out ones "
+                f"(at least {low:.0%}), which may be chance.",
                 "Take fewer steps or more pairs, and check that judges agree with themselves.",
                 history.step,
             )

@@ -3,7 +3,7 @@
 A model that is trained on pairs learns whatever separates them. If frame rate, file or codec do, or brightness, grain
 or sharpness, that is what it learns first: implicit accuracy is near one after a few steps and nothing gets better. So
 before training each pair is asked, feature by feature and by all together, whether a rule learned on other prompts
-says which of the two is the winner. One half is chance; one is a certain giveaway.
+says which of the two is the winner. One half is chance; one is a certain shortcut.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ FEATURES = (*FILE, *TRACES, *LOOK, "motion_speed")
 ALL = "all"
 FOLDS = 5
 RIDGE = 1.0  # of the logistic regression, on standardised differences
-STRONG = 0.9  # share of pairs from which a feature alone, or all together, is a giveaway
+STRONG = 0.9  # share of pairs from which a feature alone, or all together, is a shortcut
 LEAST = 20  # pairs below which nothing is said
 
 
@@ -214,7 +214,7 @@ def in_words(shortcuts: Sequence[Shortcut]) -> list[str]:
 
 
 def warnings(shortcuts: Sequence[Shortcut]) -> list[str]:
-    """One line for what gives losers away, the strongest first; none where nothing does."""
+    """One line for the shortcuts, the strongest first; none where there is none."""
     telling = [each for each in shortcuts[1:] if each.significant][:3]
     if not shortcuts or not (shortcuts[0].significant or telling):
         return []

@@ -182,9 +182,9 @@ def _shortcut(history: _History) -> Iterable[Diagnosis]:
         yield Diagnosis(
             "shortcut",
             "severe",
-            f"Within the first quarter {best:.0%} of pairs were classified correctly, and by now {share:.0%} of the margin "
-            f"comes from winners that fit better ({winner:+.2g}, losers {loser:+.2g}): it may be something else than quality "
-            f"that is told.{before}",
+            f"Within the first quarter {best:.0%} of pairs were classified correctly, and by now {share:.0%} of the "
+            f"margin comes from winners that fit better ({winner:+.2g}, losers {loser:+.2g}): it may be something else "
+            f"than quality that is told.{before}",
             "Look at `rushes leak`; match codec, grain, rate and brightness of both sides, or take losers that are "
             "made from the winners (edits, guided takes).",
             history.step,
@@ -282,8 +282,8 @@ def _learned_by_heart(history: _History) -> Iterable[Diagnosis]:
             yield Diagnosis(
                 "learned_by_heart",
                 "warning",
-                f"{train.value:.0%} of the training pairs are classified correctly and {value:.0%} of the held-out ones "
-                f"(at least {low:.0%}), which may be chance.",
+                f"{train.value:.0%} of the training pairs are classified correctly and {value:.0%} of the held-out "
+                f"ones (at least {low:.0%}), which may be chance.",
                 "Take fewer steps or more pairs, and check that judges agree with themselves.",
                 history.step,
             )

@@ -114,4 +114,6 @@ def test_stages_run_with_what_init_wrote_and_the_export_loads(
     with Store.open(Path(project)) as store:
         (run,) = store.runs()
         assert run.settings["train"]["options"]["beta"] == 5000.0 and run.settings["train"]["trainable"] == "lora"
+        noise = [-3.0, 0.5] if name == "cogvideox_i2v" else []  # its trainer has noise on the shown frame
+        assert run.settings["train"].get("first_frame_noise", []) == noise
         assert len(store.candidates(split="eval", system="realdpo")) == 1

@@ -18,7 +18,8 @@ from rushes.arrays import Frames
 
 INTERLACED = "interlaced, deinterlaced by bwdif"
 TRANSPARENT = "transparent, laid over black"
-WOVEN = "looks interlaced and is not marked so; write it anew: ffmpeg -i FILE -vf bwdif=deint=all OUT"
+WOVEN = "looks interlaced, though not marked so, and is taken as it is"
+DEINTERLACE = "ffmpeg -i FILE -vf bwdif=deint=all OUT"
 UNTAGGED = "no colour matrix given, BT.709 taken as for all HD"
 
 _UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED

@@ -10,6 +10,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from rushes.backbones.caption_tokens import caption_measure
 from rushes.backbones.stills import StillMaker
 from rushes.config.tables import BackboneSettings
 from rushes.files import content_hash
@@ -92,9 +93,8 @@ def _import_files(project: OpenProject) -> tuple[Imported, set[str]]:
             raise ValueError(text)
         if not done.clips:
             raise ValueError(f"nothing was imported: of {len(done.checked)} clips none can be used; {_causes(done)}")
-        if summary.captions_cut:
-            cut = preflight_text.cut_captions(summary.captions_cut)
-            project.say(f"{cut} longer than the model reads: see `rushes preflight`")
+        for line in preflight_text.advice_lines(summary):
+            project.say(line)
         for refused in done.failures():
             project.say(f"left out: {refused.source}: {refused.words}")
         for line in preflight_text.passed_over_lines(done.listing):
@@ -179,19 +179,18 @@ def _lines(done: Preflight, ask: PreflightOptions, result: PreflightResult) -> l
 def _ask(project: OpenProject) -> PreflightOptions:
     size = project.settings.backbone
     length = Length(size.frames, size.fps, lambda frames: load_model(size).spec.largest(frames))
-    table, measure = project.settings.footage, _caption_measure(size)
-    return PreflightOptions(length, size.width_px, size.height_px, table, measure)
+    table, (measure, unmeasured) = project.settings.footage, _caption_measure(size)
+    return PreflightOptions(
+        length, size.width_px, size.height_px, table, caption_lengths=measure, unmeasured=unmeasured
+    )
 
 
-def _caption_measure(size: BackboneSettings) -> CaptionMeasure | None:
-    """How the model measures captions; None where it is not on this machine, or has no such way."""
-    if size.path.startswith("hub:"):
-        return None  # a look at captions is no reason to fetch a model
+def _caption_measure(size: BackboneSettings) -> tuple[CaptionMeasure | None, str]:
+    """How the model measures captions; or why it cannot, as a look at captions is no reason to fetch a model."""
     try:
-        measure = getattr(load_model(size), "caption_length", None)
-        return lru_cache(2**14)(measure) if measure and measure("a caption") else None
-    except (ValueError, OSError, ImportError):
-        return None  # the stages that need the model say what it lacks
+        return lru_cache(2**14)(caption_measure(size.name, size.path)), ""
+    except ValueError as error:
+        return None, str(error)
 
 
 @contextmanager

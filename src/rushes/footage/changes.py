@@ -1,6 +1,7 @@
 """What an import changed of the set: clips that are new, go by another caption, or that the footage no longer has.
 
 Rows stay: a clip that is gone is set aside by a decision, which an import that has the clip, or a person, takes back.
+So is a take that came with a clip which is still there; the takes of a clip that is gone leave the set with it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from rushes.media.cut import of_fragment
-from rushes.records import Clip, Decision, now, stable_hash
+from rushes.records import Candidate, Clip, Decision, now, stable_hash
 from rushes.store.database import Store
 from rushes.store.decisions import IMPORT, DecisionHistory, histories_of
 
@@ -28,6 +29,8 @@ class SetChanges:
     gone: int | None = None  # set aside, as the footage no longer has them
     returned: int | None = None  # had been set aside, in the set again
     held_by_people: int | None = None  # the footage no longer has them, and a person put them back
+    takes_gone: int | None = None  # takes that came with clips and no longer do
+    takes_returned: int | None = None  # takes that had been set aside, in the set again
 
 
 def apply_changes(store: Store, ids: Collection[str], before: Collection[str], *, add: bool = False) -> SetChanges:
@@ -35,7 +38,7 @@ def apply_changes(store: Store, ids: Collection[str], before: Collection[str], *
 
     Args:
         store: with all clips of this import in it.
-        ids: of these.
+        ids: of these, and of the takes that came with them.
         before: ids of the clips that were stored when it began.
         add: leave in what the footage does not have, so that the set is the union.
     """
@@ -52,7 +55,11 @@ def apply_changes(store: Store, ids: Collection[str], before: Collection[str], *
     counts = Counter(_state(clip, before, aside, recaptioned) for clip in here)
     counts.update(reason for reason in reasons.values() if reason != CAPTION)
     back = {clip.id: "" for clip in here if clip.id in aside}
-    store.add(_decision(id, histories.get(id), reason) for id, reason in {**reasons, **back}.items())
+    takes = [row for row in store.stream(Candidate) if row.kind == "imported" and row.clip_id in ids]
+    takes_gone = {} if add else {row.id: GONE for row in takes if row.id not in ids and row.id not in aside}
+    takes_back = {row.id: "" for row in takes if row.id in ids and row.id in aside}
+    changed = {**reasons, **back, **takes_gone, **takes_back}
+    store.add(_decision(id, histories.get(id), reason) for id, reason in changed.items())
     return SetChanges(
         new=counts["new"] or None,
         unchanged=counts["unchanged"] or None,
@@ -61,6 +68,8 @@ def apply_changes(store: Store, ids: Collection[str], before: Collection[str], *
         gone=counts[GONE] or None,
         returned=counts["returned"] or None,
         held_by_people=len(by_people) or None,
+        takes_gone=len(takes_gone) or None,
+        takes_returned=len(takes_back) or None,
     ) if before else SetChanges()  # fmt: skip
 
 
@@ -82,8 +91,8 @@ def _video(clip: Clip) -> tuple[str, str]:
     return clip.film or clip.media, (of_fragment(clip.source) or (clip.source,))[0]
 
 
-def _decision(clip: str, history: DecisionHistory | None, reason: str) -> Decision:
-    """The clip is set aside for a reason; none = it is put back."""
+def _decision(subject: str, history: DecisionHistory | None, reason: str) -> Decision:
+    """A clip or a take is set aside for a reason; none = it is put back."""
     last = history.imported.id if history and history.imported else ""
-    id = stable_hash([IMPORT, clip, reason, last])
-    return Decision(id, clip, not reason, reason, made_by=IMPORT, created_at=now())
+    id = stable_hash([IMPORT, subject, reason, last])
+    return Decision(id, subject, not reason, reason, made_by=IMPORT, created_at=now())

@@ -174,7 +174,7 @@ def advice_lines(result: PreflightSummary) -> list[str]:
         lines.append(f"captions were not measured against what the model reads: {result.captions_unmeasured}")
     if result.woven:
         lines.append(
-            f"look interlaced, though not marked so, and are taken as they are: {result.woven}; mend each: {DEINTERLACE}"
+            f"look interlaced, though not marked so, and are taken as they are: {result.woven}; cure: {DEINTERLACE}"
         )
     return lines
 

@@ -13,17 +13,15 @@ from tempfile import TemporaryDirectory
 from rushes.backbones.caption_tokens import caption_measure
 from rushes.backbones.stills import StillMaker
 from rushes.config.tables import BackboneSettings
-from rushes.files import content_hash
 from rushes.footage import preflight_costs, preflight_text
 from rushes.footage.changes import apply_changes
-from rushes.footage.ingest import Imported, import_bench, import_reviewed, prompt_clip, prompt_id
+from rushes.footage.ingest import Imported, bench_ids, footage_ids, import_bench, import_reviewed, prompt_clip
 from rushes.footage.preflight import (
     CaptionMeasure,
     Length,
     Preflight,
     PreflightOptions,
     all_videos,
-    clip_ids,
     review,
 )
 from rushes.footage.probe_cache import ProbeCache
@@ -82,7 +80,7 @@ def _import_world(project: OpenProject) -> tuple[Imported, set[str]]:
 
 
 def _import_files(project: OpenProject) -> tuple[Imported, set[str]]:
-    """What an import took, and the ids of its clips."""
+    """What an import took, and the ids of its clips and of the takes that came with them."""
     table, size = project.settings.footage, project.settings.backbone
     ask = _ask(project)
     with _reviewed(project, ask) as (facts, done, bench):
@@ -102,12 +100,11 @@ def _import_files(project: OpenProject) -> tuple[Imported, set[str]]:
         with project.timed("import", done.clips) as tick:
             alike = partial(look_alikes, facts)
             taken = import_reviewed(project.store, facts, done, ask, lambda: tick(1), alike)
-            ids = {id for checked in done.usable() for id in clip_ids(checked)}
+            ids = set(footage_ids(done))
             if bench:
                 prompts, takes = import_bench(project.store, bench, done.bench, size.fps)
                 taken = replace(taken, prompts=prompts, imported_of_systems=takes)
-                stills = map(content_hash, bench.first_frames)
-                ids.update(prompt_id(still, prompt) for still, prompt in zip(stills, bench.prompts, strict=True))
+                ids.update(bench_ids(bench, done.bench))
     return taken, ids
 
 

@@ -60,7 +60,7 @@ class Work:
     """A project by the command line."""
 
     def __init__(self, rushes: Rushes, folder: Path) -> None:
-        self.rushes, self.folder = rushes, folder
+        self.rushes, self.folder, self.lines = rushes, folder, ""
 
     def start(self, footage: Path, *settings: str) -> None:
         given = [word for each in settings for word in ("--set", each)]
@@ -68,8 +68,8 @@ class Work:
         assert code == 0, problem
 
     def take(self, *words: str) -> dict[str, Any]:
-        code, out, problem = self.rushes("import", self.folder, "--json", *words)
-        assert code == 0, problem
+        code, out, self.lines = self.rushes("import", self.folder, "--json", *words)
+        assert code == 0, self.lines
         return {name: value for name, value in json.loads(out).items() if value is not None}
 
     def clips(self) -> tuple[Clip, ...]:
@@ -141,7 +141,10 @@ def test_a_transcode_is_on_the_side_of_its_original(work: Work, tmp_path: Path) 
 
 
 def test_a_corrected_caption_replaces_and_a_deleted_clip_is_gone(work: Work, tmp_path: Path) -> None:
-    """musubi-tuner#67, diffusion-pipe#497, sd-scripts#1759: two captions corrected, one file deleted."""
+    """musubi-tuner#67, diffusion-pipe#497, sd-scripts#1759: two captions corrected, one file deleted.
+
+    Was: "clips: 5" with both captions of the two, and the deleted clip, in the set.
+    """
     folder = captioned(tmp_path / "in", 6)
     work.start(folder, "footage.eval_fraction=0.34")
     work.take()
@@ -155,6 +158,9 @@ def test_a_corrected_caption_replaces_and_a_deleted_clip_is_gone(work: Work, tmp
     assert {name: taken[name] for name in ("clips", "unchanged", "captions_changed", "gone")} == {
         "clips": 5, "unchanged": 3, "captions_changed": 2, "gone": 1}  # fmt: skip
     assert "new" not in taken
+    for clip in other[:2]:
+        assert f"caption changed: {clip.source}: {clip.caption!r} is now 'a better {clip.caption}'" in work.lines
+    assert f"set aside, not in the footage: 1 ({gone.source})" in work.lines
     assert sorted(clip.caption for clip in work.clips()) == sorted(
         [f"a better {clip.caption}" for clip in other[:2]] + [clip.caption for clip in other[2:]]
     )

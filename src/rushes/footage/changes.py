@@ -7,14 +7,16 @@ So is a take that came with a clip which is still there; the takes of a clip tha
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
+from rushes.formats.caption_files import shown
 from rushes.media.cut import of_fragment
 from rushes.records import Candidate, Clip, Decision, now, stable_hash
 from rushes.store.database import Store
 from rushes.store.decisions import IMPORT, DecisionHistory, histories_of
 
+MOST_CAPTIONS = 10  # that are shown, old and new
 CAPTION, REPLACED, GONE = "under another caption in the footage", "cut or made otherwise now", "not in the footage"
 
 
@@ -33,7 +35,14 @@ class SetChanges:
     takes_returned: int | None = None  # takes that had been set aside, in the set again
 
 
-def apply_changes(store: Store, ids: Collection[str], before: Collection[str], *, add: bool = False) -> SetChanges:
+def apply_changes(
+    store: Store,
+    ids: Collection[str],
+    before: Collection[str],
+    *,
+    add: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+) -> SetChanges:
     """Set aside what earlier imports took and this one did not, and put back what it has again.
 
     Args:
@@ -41,6 +50,7 @@ def apply_changes(store: Store, ids: Collection[str], before: Collection[str], *
         ids: of these, and of the takes that came with them.
         before: ids of the clips that were stored when it began.
         add: leave in what the footage does not have, so that the set is the union.
+        say: takes a line for each caption that changed and each kind of what left the set, with names.
     """
     histories = histories_of(store.stream(Decision))
     aside = {id for id, history in histories.items() if history.aside}
@@ -55,6 +65,8 @@ def apply_changes(store: Store, ids: Collection[str], before: Collection[str], *
     counts = Counter(_state(clip, before, aside, recaptioned) for clip in here)
     counts.update(reason for reason in reasons.values() if reason != CAPTION)
     back = {clip.id: "" for clip in here if clip.id in aside}
+    for line in _lines(here, left, reasons):
+        say(line)
     takes = [row for row in store.stream(Candidate) if row.kind == "imported" and row.clip_id in ids]
     takes_gone = {} if add else {row.id: GONE for row in takes if row.id not in ids and row.id not in aside}
     takes_back = {row.id: "" for row in takes if row.id in ids and row.id in aside}
@@ -71,6 +83,19 @@ def apply_changes(store: Store, ids: Collection[str], before: Collection[str], *
         takes_gone=len(takes_gone) or None,
         takes_returned=len(takes_back) or None,
     ) if before else SetChanges()  # fmt: skip
+
+
+def _lines(here: Collection[Clip], left: Collection[Clip], reasons: Mapping[str, str]) -> Iterator[str]:
+    """What left the set, by name, and what captions became."""
+    now_called = {_content(clip): clip.caption for clip in here}
+    corrected = [clip for clip in left if reasons.get(clip.id) == CAPTION]
+    for clip in corrected[:MOST_CAPTIONS]:
+        yield f"caption changed: {clip.source}: {clip.caption!r:.80} is now {now_called[_content(clip)]!r:.80}"
+    if corrected[MOST_CAPTIONS:]:
+        yield f"and {len(corrected) - MOST_CAPTIONS} captions more"
+    for reason in (REPLACED, GONE):
+        if names := [clip.source for clip in left if reasons.get(clip.id) == reason]:
+            yield f"set aside, {reason}: {len(names)} ({shown(names)})"
 
 
 def _state(clip: Clip, before: Collection[str], aside: Collection[str], recaptioned: Collection[str]) -> str:

@@ -67,7 +67,7 @@ def import_footage(project: OpenProject, *, add: bool = False) -> Imported:
     store = project.store
     before = {clip.id for clip in store.stream(Clip)}
     imported, ids = _import_world(project) if project.settings.footage.kind == "world" else _import_files(project)
-    changes = apply_changes(store, ids, before, add=add)
+    changes = apply_changes(store, ids, before, add=add, say=project.say)
     sides = Counter(clip.split for clip in store.stream_set() if clip.frames > 1)  # a still is a prompt and no clip
     return replace(imported, clips=sides.total(), held_out=sides["eval"] or None, changes=changes)
 

@@ -265,6 +265,11 @@ def test_takes_that_leave_the_footage_leave_the_set(work: Work, tmp_path: Path) 
     assert (taken["takes"], taken["takes_returned"]) == (6, 1)
     with Store.open(work.folder) as store:
         assert len(store.candidates()) == 6
+    encode(folder / "negative_samples/v9/0.mp4", texture(30))
+    code, _, error = work.rushes("import", work.folder)
+    assert code == 2 and f"{folder}/negative_samples/v9: belongs to no video; name its folder as" in error
+    taken = work.take("--set", "footage.on_refused=skip")
+    assert (taken["clips"], taken["takes"], taken["refused"]) == (3, 6, 1) and "passed_over" not in taken
 
 
 # nothing is passed over in silence

@@ -43,6 +43,7 @@ class CaptionLength(NamedTuple):
     tokens: int  # of all of it, without marks at its ends
     most: int  # that the model is given
     seen: str  # the last words that it is given, where it is not given all; else ""
+    tokenizer: str = ""  # which of the model's; "" = it has one way to read
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from rushes.backbones.adapters import add_lora, merge_lora
 from rushes.backbones.base import Condition, LoadOptions, Precision, ReadsTogether
+from rushes.backbones.caption_tokens import caption_measure
 from rushes.backbones.loading import backbone_table, load_backbone
 from rushes.backbones.pipeline import DiffusersBackbone
 from rushes.backbones.sampling import sample
@@ -418,9 +420,37 @@ def test_diffusers_loads_the_adapter(
     torch.testing.assert_close(made, theirs, rtol=1e-3, atol=1e-4 * float(theirs.abs().max()))
 
 
-@pytest.mark.parametrize(("name", "most"), [("wan", 511), ("ltx", 127), ("animatediff", 75), ("cogvideox", 225)])
-def test_a_caption_is_measured_by_the_models_own_tokenizer(name: str, most: int, tiny_model: Models) -> None:
-    model = tiny_model(name)
-    short, long = model.caption_length("abc"), model.caption_length("ab" * 400)
-    assert short is not None and short.most == most and 3 <= short.tokens <= 4 and short.seen == ""
-    assert long is not None and long.tokens > most and long.seen.endswith(("ab", "ba"))
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [
+        ("wan", {"tokenizer": 511}),
+        ("ltx", {"tokenizer": 127}),
+        ("animatediff", {"tokenizer": 75}),
+        ("cogvideox", {"tokenizer": 225}),
+        ("hunyuan", {"tokenizer": 256, "tokenizer_2": 75}),
+        ("hunyuan15", {"tokenizer": 1000, "tokenizer_2": 255}),
+    ],
+)
+def test_a_caption_is_measured_by_each_tokenizer_of_a_model(
+    name: str, most: dict[str, int], tiny_folder: Callable[[str], Path]
+) -> None:
+    measure = caption_measure(name, str(tiny_folder(name)))
+    short, long = measure('"abc"'), measure(f'"{"ab " * 1100}"')
+    assert {each.tokenizer: each.most for each in short} == most and not any(each.seen for each in short)
+    assert all(each.tokens > each.most and each.seen for each in long)
+    if name == "hunyuan15":  # it reads by its letters what is in quotes
+        assert [bool(each.seen) for each in measure("ab " * 1100)] == [True, False]
+
+
+def test_a_model_of_the_hub_is_measured_where_its_tokenizers_are_in_the_cache(
+    tiny_folder: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ValueError, match=r"hub:a/b is not in this machine's cache; fetch its tokenizers: `hf download"):
+        caption_measure("wan", "hub:a/b")
+    snapshot = tmp_path / "models--a--b" / "snapshots" / "0"
+    shutil.copytree(tiny_folder("wan") / "tokenizer", snapshot / "tokenizer")
+    shutil.copy(tiny_folder("wan") / "model_index.json", snapshot)
+    (tmp_path / "models--a--b/refs").mkdir()
+    (tmp_path / "models--a--b/refs/main").write_text("0")
+    assert [each.most for each in caption_measure("wan", "hub:a/b")("a dog")] == [511]

@@ -140,7 +140,7 @@ def test_bad_realdpo_layouts(tmp_path: Path) -> None:
         read_realdpo(tmp_path)
     assert read_realdpo(tmp_path, allow_empty_captions=True)[1].caption == ""
     lay(tmp_path, files="negative_samples/12/0.mp4 negative_samples/9.mp4")
-    with pytest.raises(ValueError, match=r"negative_samples: 12, 9.mp4 belong to no video"):
+    with pytest.raises(ValueError, match=r"negative_samples/12: belongs to no video; name its folder"):
         read_realdpo(tmp_path)
     lay(tmp_path, files="videos/other/9.mp4", prompt_txt="a\nb\nc\nd")
     with pytest.raises(ValueError, match=r"two files of one stem.*9.mp4"):

@@ -84,9 +84,12 @@ def test_every_score_that_cannot_be_used_is_named_and_none_is_taken(
     bad = [10.5, -1, "good", True, None, "nan", [5], ""]
     entries = [{"video": "1.mp4", "score": 5}, *({"video": "k", "score": score} for score in bad)]
     entries += [{"video": "c", "score": 6}, {"video": "5.mp4", "score": 6}, {"video": 7, "score": 6}]
+    entries += [{"video": "l", "score": 3}]
     with pytest.raises(ValueError, match="no score was imported:") as refused:
         import_scores(store, put(tmp_path, entries))
-    lines = str(refused.value).splitlines()[1:]
+    first, *lines, way_out = str(refused.value).splitlines()[1:]
+    assert first.endswith(f"entry 1: its video has another score at {tmp_path}/scores.json, entry 10; keep one")
+    assert way_out == "mend them, or leave them out with footage.on_refused = skip"
     for number, (line, score) in enumerate(zip(lines, bad, strict=False), start=2):
         assert line.endswith(f"entry {number}: the score of 'k' is {score!r}, not a number from 0 to 10")
     assert [line.removeprefix(f"{tmp_path}/scores.json, ").split(";")[0] for line in lines[len(bad) :]] == [
@@ -95,6 +98,10 @@ def test_every_score_that_cannot_be_used_is_named_and_none_is_taken(
         "entry 12: 7 is no clip or take of this project",
     ]
     assert store.scores() == ()
+    left_out: list[str] = []
+    result = import_scores(store, tmp_path / "scores.json", skip=True, say=left_out.append)
+    assert result == ScoresImported(lines=13, scored=1, new=1, refused=12)
+    assert scores(store) == {("l", "human"): 3.0} and len(left_out) == 12
 
 
 @pytest.mark.parametrize(

@@ -227,6 +227,13 @@ def test_json_min_is_named(imports: Imports) -> None:
     assert "JSON-MIN export" in imports.refused("labelstudio", rows)
 
 
+@pytest.mark.parametrize("form", ["labelstudio", "trl"])
+def test_json_that_is_too_deep_is_refused(form: str, imports: Imports) -> None:
+    """label-studio#5649, its kind: a nested file was a traceback (RecursionError)."""
+    text = imports.refused(form, "[" * 200_000)
+    assert "labels.json: not JSON, save it as a list of objects: JSON nested too deep to be read" in text
+
+
 def test_upload_paths_are_decoded_and_odd_annotations_are_counted(imports: Imports) -> None:
     """label-studio#5649: `%73` in a path was no such file; an annotation that is null was a traceback."""
     data = {"ours": "/data/local-files/?d=ours.mp4", "base": "/data/upload/3/ba%73e.mp4"}

@@ -30,7 +30,7 @@ def weights(project: Path) -> dict[str, torch.Tensor]:
 
 
 def test_more_steps_end_as_one_run_of_as_many(finished: Path, tmp_path: Path, rushes: Rushes) -> None:
-    """A finished run of 2 steps, trained on to 3, equals a run of 3 to the last bit."""
+    """A finished run of 2 steps, trained on to 3, equals a run of 3 to the last bit. Was refused."""
     parts, whole = (project_of(finished, tmp_path / name, *CONSTANT) for name in ("parts", "whole"))
     code, _, err = rushes("train", parts, "--steps", 2)
     assert code == 0, err
@@ -61,7 +61,10 @@ def test_more_steps_where_the_learning_rate_fell(finished: Path, tmp_path: Path,
 
 @pytest.mark.parametrize("stage", ["train", "run"])
 def test_other_settings_are_named(finished: Path, tmp_path: Path, rushes: Rushes, stage: str) -> None:
-    """What differs is named, old and new, before takes are made or encoded."""
+    """What differs is named, old and new, before takes are made or encoded.
+
+    Was: "holds a run with other settings or data", after new clips, eight takes and sixteen encodings.
+    """
     project = shutil.copytree(finished, tmp_path / "project")
     before = sorted(path for path in project.rglob("*.mp4"))
     changes = ("--set", "train.learning_rate=0.002", "--set", "train.options.beta=7.0", "--set", "backbone.frames=9")
@@ -69,7 +72,8 @@ def test_other_settings_are_named(finished: Path, tmp_path: Path, rushes: Rushes
     assert code == 2 and "holds a run with other settings or data: " in err
     assert "train.learning_rate was 0.0001 and is 0.002; " in err
     assert "train.options.beta was 100.0 and is 7.0; " in err
-    assert "what latents are made with was" in err and "train.batch" not in err
+    assert "backbone.frames was 17 and is 9; set them back" in err
+    assert "train.batch" not in err and "latents" not in err
     assert before == sorted(path for path in project.rglob("*.mp4"))
 
 

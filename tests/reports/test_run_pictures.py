@@ -17,7 +17,9 @@ from av.video.reformatter import Colorspace
 from numpy.typing import NDArray
 
 from rushes.files import MediaError
-from rushes.media.pictures import INTERLACED, TRANSPARENT, UNTAGGED
+from rushes.footage.probe_cache import ProbeCache
+from rushes.formats.layouts import SourceVideo
+from rushes.media.pictures import INTERLACED, TRANSPARENT, UNTAGGED, WOVEN
 from rushes.media.read import probe, read_video
 
 Images = NDArray[np.uint8]
@@ -71,7 +73,10 @@ def combing(images_FHWC: Images) -> float:
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
 def test_interlaced_film(tmp_path: Path, name: str) -> None:
-    """Interlaced film is no comb: each frame is deinterlaced, at its time, and that is said."""
+    """Interlaced film is no comb: each frame is deinterlaced, at its time, and that is said.
+
+    Was: neighbouring lines 9.7 levels apart, no word.
+    """
     fields = crossing(40)
     woven = fields[::2].copy()
     woven[:, 1::2] = fields[1::2, 1::2]
@@ -85,12 +90,55 @@ def test_interlaced_film(tmp_path: Path, name: str) -> None:
     assert np.array_equal(later.frames_FHWC, video.frames_FHWC[10:13])
 
 
+def test_woven_film_that_is_not_marked(tmp_path: Path) -> None:
+    """Fields that are woven and not marked as such are taken as they are, which is said with the cure."""
+    fields = crossing(50)
+    woven = fields[::2].copy()
+    woven[:, 1::2] = fields[1::2, 1::2]
+    treated = {}
+    for name, images in (("woven.mp4", woven), ("whole.mp4", fields[:25])):
+        path = write(tmp_path / name, frames_of(images, "rgb24", "yuv420p"), "libx264", "yuv420p", crf="4")
+        with ProbeCache(tmp_path) as cache:
+            treated[name] = cache.of(SourceVideo(path, "", name)).treated
+    assert treated == {"woven.mp4": (WOVEN,), "whole.mp4": ()}
+    assert combing(read_video(tmp_path / "woven.mp4").frames_FHWC) > 3
+
+
+def y4m(path: Path, images_FHWC: Images) -> Path:
+    count, height, width, _ = images_FHWC.shape
+    planes = [frame.to_ndarray().tobytes() for frame in frames_of(images_FHWC, "rgb24", "yuv420p")]
+    path.write_bytes(f"YUV4MPEG2 W{width} H{height} F24:1 Ip A1:1 C420\n".encode() + b"".join(
+        b"FRAME\n" + plane for plane in planes))  # fmt: skip
+    assert len(planes) == count
+    return path
+
+
+def test_raw_streams_go_by_the_rate_of_their_headers(tmp_path: Path) -> None:
+    """MediaElch#50, its kind: `.h264`, `.m2v` and `.y4m` were refused, though they decode."""
+    right = read_video(write(tmp_path / "a.mp4", frames_of(crossing(25), "rgb24", "yuv420p"), "libx264", "yuv420p"))
+    h264, m2v = tmp_path / "a.h264", tmp_path / "a.m2v"
+    write(h264, frames_of(crossing(25), "rgb24", "yuv420p"), "libx264", "yuv420p")
+    write(m2v, frames_of(crossing(25), "rgb24", "yuv420p"), "mpeg2video", "yuv420p")
+    assert np.array_equal(read_video(h264).frames_FHWC, right.frames_FHWC)
+    for path in (h264, m2v):
+        info = probe(path)
+        assert (info.frames, info.fps, info.variable_frame_rate) == (25, 25, False)
+        assert info.treated == ("a raw stream, timed by the 25 fps of its headers",)
+    assert probe(y4m(tmp_path / "a.y4m", crossing(25))).fps == 24
+    settings = {"x265-params": "log-level=none:vui-timing-info=0"}
+    path = write(tmp_path / "bare.hevc", frames_of(crossing(9), "rgb24", "yuv420p"), "libx265", "yuv420p", **settings)
+    with pytest.raises(
+        MediaError, match=r"names no frame rate; write it with its own, .* -framerate 25 -i FILE -c copy"
+    ):
+        probe(path)
+
+
 @pytest.mark.parametrize(
     ("name", "codec", "form"),
     [("a.mov", "png", "rgba"), ("a.mov", "qtrle", "argb"), ("a.webm", "libvpx-vp9", "yuva420p")],
 )
 def test_transparent_pixels(tmp_path: Path, name: str, codec: str, form: str) -> None:
-    """What lies beneath transparent pixels is not shown: they are black, half of them half as bright."""
+    """What lies beneath transparent pixels is not shown: they are black, half of them half as bright. Was: 200."""
     images = np.full((4, 64, 64, 4), 255, np.uint8)
     images[:, :, :, :3] = 200
     images[:, :, :16, 3], images[:, :, 16:32, 3] = 0, 128
@@ -101,7 +149,10 @@ def test_transparent_pixels(tmp_path: Path, name: str, codec: str, form: str) ->
 
 
 def test_untagged_hd(tmp_path: Path) -> None:
-    """HD that names no colour matrix is BT.709, as players take it; SD stays BT.601; what is tagged is what it says."""
+    """HD that names no colour matrix is BT.709, as players take it; SD stays BT.601; what is tagged is what it says.
+
+    Was: (186, 32, 50) for (200, 50, 50), no word.
+    """
     for height, width, matrix in ((720, 1280, Colorspace.ITU709), (480, 640, Colorspace.ITU601)):
         images = np.broadcast_to(np.array([200, 50, 50], np.uint8), (3, height, width, 3))
         frames = frames_of(images, "rgb24", "yuv420p", matrix)
@@ -114,7 +165,10 @@ def test_untagged_hd(tmp_path: Path) -> None:
 
 
 def test_chroma_of_ten_bits(tmp_path: Path) -> None:
-    """Ten-bit film equals `ffmpeg -pix_fmt rgb24` to the level: its chroma is brought up by bicubic interpolation."""
+    """Ten-bit film equals `ffmpeg -pix_fmt rgb24` to the level: its chroma is brought up by bicubic interpolation.
+
+    Was: 2.6 levels off at the mean, up to 116 at edges.
+    """
     noise = np.random.default_rng(3).integers(0, 255, (3, 64, 96, 3), dtype=np.uint8)
     path = write(tmp_path / "a.mkv", frames_of(noise, "rgb24", "yuv420p10le"), "ffv1", "yuv420p10le")
     with av.open(str(path)) as file:
@@ -124,7 +178,7 @@ def test_chroma_of_ten_bits(tmp_path: Path) -> None:
 
 
 def test_the_default_of_two_streams(tmp_path: Path) -> None:
-    """The stream that is marked as the default one is the film, wherever it lies in the file."""
+    """The stream that is marked as the default one is the film, wherever it lies in the file. Was: the first."""
     path = tmp_path / "two.mkv"
     with av.open(str(path), "w") as file:
         streams = [file.add_stream("libx264", rate=25) for _ in range(2)]
@@ -142,7 +196,7 @@ def test_the_default_of_two_streams(tmp_path: Path) -> None:
 
 
 def test_joined_recordings(tmp_path: Path) -> None:
-    """Two recordings joined by `cat` are called that, with the cure, and not cut short."""
+    """Two recordings joined by `cat` are called that, with the cure. Was: "cut short"."""
     part = write(tmp_path / "a.ts", frames_of(crossing(25), "rgb24", "yuv420p"), "libx264", "yuv420p")
     both = tmp_path / "both.ts"
     both.write_bytes(2 * part.read_bytes())

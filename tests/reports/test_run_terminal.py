@@ -28,7 +28,7 @@ runpy.run_module("rushes", run_name="__main__")
 
 @pytest.mark.parametrize("module", ["rushes.cli", "rushes.project.presets"])
 def test_ctrl_c_at_the_start(module: str) -> None:
-    """Ctrl-C in the first tenths of a second, while modules are imported, is one line."""
+    """Ctrl-C in the first tenths of a second, while modules are imported, is one line. Was: a traceback."""
     program = [sys.executable, "-c", STRIKE.format(module=module), "recipes"]
     done = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (130, "")
@@ -53,7 +53,7 @@ def test_names_that_the_output_lacks(tmp_path: Path, encoding: str) -> None:
 @pytest.mark.parametrize("port", ["99999999", "65536", "-1"])
 @pytest.mark.parametrize("command_name", ["label", "review"])
 def test_a_port_that_is_none(project: Path, rushes: Rushes, command_name: str, port: str) -> None:
-    """A port beyond 65535 is refused before the page is opened."""
+    """A port beyond 65535 is refused before the page is opened. Was: OverflowError, a traceback."""
     code, out, err = rushes(command_name, project, "--port", port)
     assert code != 0 and "--port" in out + err and "Must be" in out + err and "Traceback" not in out + err
 

@@ -60,7 +60,7 @@ class Work:
     """A project by the command line."""
 
     def __init__(self, rushes: Rushes, folder: Path) -> None:
-        self.rushes, self.folder = rushes, folder
+        self.rushes, self.folder, self.lines = rushes, folder, ""
 
     def start(self, footage: Path, *settings: str) -> None:
         given = [word for each in settings for word in ("--set", each)]
@@ -68,8 +68,8 @@ class Work:
         assert code == 0, problem
 
     def take(self, *words: str) -> dict[str, Any]:
-        code, out, problem = self.rushes("import", self.folder, "--json", *words)
-        assert code == 0, problem
+        code, out, self.lines = self.rushes("import", self.folder, "--json", *words)
+        assert code == 0, self.lines
         return {name: value for name, value in json.loads(out).items() if value is not None}
 
     def clips(self) -> tuple[Clip, ...]:
@@ -112,7 +112,10 @@ def test_several_captions_of_a_video_are_one_clip(work: Work, tmp_path: Path) ->
 
 
 def test_a_transcode_is_on_the_side_of_its_original(work: Work, tmp_path: Path) -> None:
-    """M3D#67, its kind: a.mp4 and a.mov of one picture, of another size and codec; a copy that comes later."""
+    """M3D#67, its kind: a.mp4 and a.mov of one picture, of another size and codec; a copy that comes later.
+
+    Was: five of six such couples on both sides, exit 0.
+    """
     folder = captioned(tmp_path / "in", 5)
     for k in range(5):
         large = np.stack([cv2.resize(frame, (96, 64)) for frame in texture(k)])
@@ -138,7 +141,10 @@ def test_a_transcode_is_on_the_side_of_its_original(work: Work, tmp_path: Path) 
 
 
 def test_a_corrected_caption_replaces_and_a_deleted_clip_is_gone(work: Work, tmp_path: Path) -> None:
-    """musubi-tuner#67, diffusion-pipe#497, sd-scripts#1759: two captions corrected, one file deleted."""
+    """musubi-tuner#67, diffusion-pipe#497, sd-scripts#1759: two captions corrected, one file deleted.
+
+    Was: "clips: 5" with both captions of the two, and the deleted clip, in the set.
+    """
     folder = captioned(tmp_path / "in", 6)
     work.start(folder, "footage.eval_fraction=0.34")
     work.take()
@@ -152,6 +158,9 @@ def test_a_corrected_caption_replaces_and_a_deleted_clip_is_gone(work: Work, tmp
     assert {name: taken[name] for name in ("clips", "unchanged", "captions_changed", "gone")} == {
         "clips": 5, "unchanged": 3, "captions_changed": 2, "gone": 1}  # fmt: skip
     assert "new" not in taken
+    for clip in other[:2]:
+        assert f"caption changed: {clip.source}: {clip.caption!r} is now 'a better {clip.caption}'" in work.lines
+    assert f"set aside, not in the footage: 1 ({gone.source})" in work.lines
     assert sorted(clip.caption for clip in work.clips()) == sorted(
         [f"a better {clip.caption}" for clip in other[:2]] + [clip.caption for clip in other[2:]]
     )
@@ -181,7 +190,7 @@ def test_what_is_gone_comes_back_with_its_takes(work: Work, tmp_path: Path) -> N
 
 
 def test_another_folder_replaces_unless_it_is_added(work: Work, tmp_path: Path) -> None:
-    """diffusion-pipe#497, its kind: another footage.path at the second import."""
+    """diffusion-pipe#497, its kind: another footage.path at the second import. Was: six in the set."""
     first, second = captioned(tmp_path / "first", 3), captioned(tmp_path / "second", 2, first=5)
     work.start(first, "footage.eval_fraction=0")
     work.take()
@@ -191,6 +200,37 @@ def test_another_folder_replaces_unless_it_is_added(work: Work, tmp_path: Path) 
     assert (taken["clips"], taken["unchanged"], taken["gone"]) == (2, 2, 3)
     taken = work.take()
     assert (taken["clips"], taken["returned"], taken["gone"]) == (3, 3, 2)
+
+
+def test_another_column_or_cut_replaces(work: Work, tmp_path: Path) -> None:
+    """diffusion-pipe#497, its kind. Was: each clip under both captions, pieces beside files."""
+    folder = tmp_path / "in"
+    for k in range(2):
+        encode(folder / f"v{k}.mp4", texture(k, 40))
+    (folder / "metadata.csv").write_text("file_name,caption,long\nv0.mp4,short 0,long 0\nv1.mp4,short 1,long 1\n")
+    work.start(folder, "footage.eval_fraction=0")
+    work.take()
+    taken = work.take("--set", "footage.caption_column=long")
+    assert taken == {"clips": 2, "captions_changed": 2}
+    assert {clip.caption for clip in work.clips()} == {"long 0", "long 1"}
+    taken = work.take("--set", "footage.caption_column=long", "--set", "footage.cut=scenes")
+    assert (taken["new"], taken["replaced"]) == (4, 2) and all(clip.film for clip in work.clips())
+
+
+def test_two_prompts_of_one_video_in_the_layout_of_realdpo(work: Work, tmp_path: Path) -> None:
+    """M3D#67, its kind: each video under two prompts, with takes of its own. Was: three of eight on both sides."""
+    folder = tmp_path / "in"
+    for k in range(8):
+        encode(folder / f"videos/v{k}.mp4", texture(k // 2))
+        encode(folder / f"negative_samples/v{k}/0.mp4", texture(20 + k))
+    (folder / "prompt.txt").write_text("\n".join(f"prompt {k}" for k in range(8)))
+    work.start(folder, "footage.eval_fraction=0.3")
+    taken = work.take()
+    assert (taken["clips"], taken["held_out"]) == (8, 2)
+    sides = defaultdict[str, set[str]](set)
+    for clip in work.clips():
+        sides[clip.media].add(clip.split)
+    assert len(sides) == 4 and all(len(each) == 1 for each in sides.values())
 
 
 def test_clips_of_another_length_replace(work: Work, tmp_path: Path) -> None:
@@ -203,6 +243,35 @@ def test_clips_of_another_length_replace(work: Work, tmp_path: Path) -> None:
     assert {clip.frames for clip in work.clips()} == {9}
 
 
+def test_takes_that_leave_the_footage_leave_the_set(work: Work, tmp_path: Path) -> None:
+    """diffusion-pipe#497, its kind: takes of the footage stayed, and were trained on, after they left it."""
+    folder = tmp_path / "in"
+    for k in range(3):
+        encode(folder / f"videos/v{k}.mp4", texture(k))
+        for take in range(2):
+            encode(folder / f"negative_samples/v{k}/{take}.mp4", texture(10 + 2 * k + take))
+    (folder / "prompt.txt").write_text("zero\none\ntwo\n")
+    work.start(folder, "footage.eval_fraction=0")
+    assert work.take()["takes"] == 6
+    gone = folder / "negative_samples/v1/1.mp4"
+    gone.rename(tmp_path / "away.mp4")
+    taken = work.take()
+    assert (taken["clips"], taken["takes"], taken["unchanged"], taken["takes_gone"]) == (3, 5, 3, 1)
+    with Store.open(work.folder) as store:
+        assert len(store.candidates()) == 5 and len(store.candidates(dropped=True)) == 6
+    assert "takes_gone" not in work.take()
+    (tmp_path / "away.mp4").rename(gone)
+    taken = work.take()
+    assert (taken["takes"], taken["takes_returned"]) == (6, 1)
+    with Store.open(work.folder) as store:
+        assert len(store.candidates()) == 6
+    encode(folder / "negative_samples/v9/0.mp4", texture(30))
+    code, _, error = work.rushes("import", work.folder)
+    assert code == 2 and f"{folder}/negative_samples/v9: belongs to no video; name its folder as" in error
+    taken = work.take("--set", "footage.on_refused=skip")
+    assert (taken["clips"], taken["takes"], taken["refused"]) == (3, 6, 1) and "passed_over" not in taken
+
+
 # nothing is passed over in silence
 
 
@@ -210,6 +279,7 @@ def test_cameras_files_are_read_whatever_their_names(work: Work, tmp_path: Path)
     """GooglePhotosTakeoutHelper#223, MediaElch#50, Player#232: names of cameras, of none, and of what is no video."""
     folder = captioned(tmp_path / "in", 1)
     files = {"a.MTS": ("libx264", "mpegts"), "b.m2ts": ("mpeg2video", "mpegts"), "c.wmv": ("wmv2", "asf"),
+             "i.m2v": ("mpeg2video", "mpeg2video"), "j.h264": ("libx264", "h264"),
              "d.flv": ("flv1", "flv"), "e.3gp": ("mpeg4", "mp4"), "f.vob": ("mpeg2video", "vob"),
              "clip": ("libx264", "matroska"), "g.dat": ("mpeg2video", "mpegts"), "h.mxf": ("mpeg2video", "mxf"),
              }  # fmt: skip
@@ -228,6 +298,23 @@ def test_cameras_files_are_read_whatever_their_names(work: Work, tmp_path: Path)
     for text in (error, preflight):
         assert "passed over, neither video nor caption: 1 .dat, 1 .pdf" in text
         assert f"captions without a video: 1 ({folder / 'gone.txt'})" in text
+
+
+def test_other_suffixes_are_read_wherever_videos_are(work: Work, tmp_path: Path) -> None:
+    """MediaElch#50, its kind: lists of suffixes decided what exists. Was: no takes; two of four systems' videos."""
+    folder, bench = tmp_path / "in", tmp_path / "bench"
+    for k in range(2):
+        encode(folder / f"videos/v{k}.mp4", texture(k))
+        encode(folder / f"negative_samples/v{k}/0.MTS", texture(10 + k), form="mpegts")
+        encode(bench / f"a/{k}.mp4", texture(20 + k))
+        encode(bench / f"b/{k}.wmv", texture(30 + k), "wmv2", "asf")
+        (bench / "first_frames").mkdir(exist_ok=True)
+        cv2.imwrite(str(bench / f"first_frames/{k}.png"), texture(k)[0])
+    for place in (folder / "prompt.txt", bench / "prompts.txt"):
+        place.write_text("zero\none\n")
+    work.start(folder, "footage.eval_fraction=0", f"footage.bench={bench}")
+    taken = work.take()
+    assert (taken["takes"], taken["prompts"], taken["imported_of_systems"]) == (2, 2, 4)
 
 
 def test_import_names_videos_without_a_row(work: Work, tmp_path: Path) -> None:

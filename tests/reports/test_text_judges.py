@@ -185,27 +185,33 @@ def test_a_curation_in_which_nothing_was_read_does_not_ask_for_footage(
     assert code == 0 and len(fake.requests) == 8, err
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (
-            lambda rows: [*rows[:2], {**rows[2], "scores": {"VQ": 3.0}}, *rows[3:]],
-            "line 3: its scores are VQ and those",
-        ),
-        (lambda rows: [*rows, {**rows[0], "scores": {"VQ": 99.0, "MQ": 0.0}}], "has scores on line 1 already"),
-    ],
-    ids=["a score lacks", "a take twice"],
-)
-def test_score_lines_that_do_not_fit_are_refused(
-    change: Callable[[list[dict[str, object]]], list[dict[str, object]]], words: str, project: Path, rushes: Rushes
-) -> None:
-    """UnifiedReward#82, UnifiedReward#49. Was: a dimension that lacks was summed as 0, the last line of a take won."""
+def test_score_lines_that_do_not_fit_are_refused(project: Path, rushes: Rushes) -> None:
+    """UnifiedReward#82, UnifiedReward#49. Was: a dimension that lacks was summed as 0, the last line of a take won.
+
+    Each line costs one clip where that is asked for, and the first line is no measure of the others.
+    """
     with Store(project) as store:
         media = [take.media for take in store.candidates()]
-    rows: list[dict[str, object]] = [{"media": name, "scores": {"VQ": 0.0, "MQ": 0.0}} for name in media]
+    rows: list[dict[str, object]] = [
+        {"media": name, "scores": {"VQ": 1.0 * k, "MQ": 0.0}} for k, name in enumerate(media)
+    ]
+    bad = [{**rows[0], "scores": {"VQ": 3.0}}, *rows[1:], {**rows[2], "scores": {"VQ": 99.0, "MQ": 0.0}}]
     folder = project / "reward"
     folder.mkdir()
-    (folder / "scores.jsonl").write_text("\n".join(map(json.dumps, change(rows))))
-    code, out, err = rushes("label", project, "--by", "reward", "--set", f"label.reward={folder}", "--set",
-                            "label.whole=true")  # fmt: skip
-    assert code == 2 and words in err and "scores.jsonl, line" in err and not out and stored(project) == 0
+    (folder / "scores.jsonl").write_text("\n".join(map(json.dumps, bad)) + "\n{")
+    command = ("label", project, "--by", "reward", "--set", f"label.reward={folder}", "--set", "label.whole=true")
+    code, out, err = rushes(*command)
+    assert code == 2 and not out and stored(project) == 0
+    last = len(media) + 1
+    for words in (
+        "line 1: its scores are VQ and those of most lines are MQ, VQ; give every clip the same, MQ included",
+        f"line 3: {media[2]} has other scores on line {last}",
+        f"line {last}: {media[2]} has scores on line 3 already",
+        f"line {last + 1}: ",
+        "footage.on_refused = skip",
+    ):
+        assert words in err, (words, err)
+    code, out, err = rushes(*command, "--set", "footage.on_refused=skip", "--json")
+    result = json.loads(out)
+    assert (code, result["refused"], result["unjudged"], result["right"]) == (0, 4, 2, result["pairs"] - 2), err
+    assert err.count("left out: ") == 4

@@ -161,6 +161,26 @@ def read_folder(path: str) -> Folder:
     return opened
 
 
+def cached_folder(path: str) -> Folder:
+    """`read_folder` without a network: of `hub:OWNER/NAME` what the cache on this machine has, weights or not.
+
+    Raises:
+        ValueError: as `read_folder` does; the cache does not have the model's index.
+    """
+    if not path.startswith(HUB):
+        return read_folder(path)
+    from huggingface_hub import try_to_load_from_cache
+
+    name = path.removeprefix(HUB)
+    index = try_to_load_from_cache(name, "model_index.json")
+    if not isinstance(index, str):
+        raise ValueError(
+            f"{path} is not in this machine's cache; fetch its tokenizers: `hf download {name} --include "
+            "model_index.json 'tokenizer*/*'`"
+        )
+    return read_folder(str(Path(index).parent))
+
+
 def _from_hub(name: str) -> Path:
     from diffusers import DiffusionPipeline
 

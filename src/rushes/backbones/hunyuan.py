@@ -26,13 +26,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rushes.backbones.base import DEFAULTS, BackboneSpec, Condition, LoadOptions
+from rushes.backbones.caption_tokens import TokenLimit
 from rushes.backbones.folders import Folder
 from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows, load_model
 from rushes.backbones.schedules import flow_schedule
 from rushes.files import content_hash
 from rushes.noise.paths import Flow
 
-LONGEST = 256  # tokens of a caption
+LONGEST, CLIP_LONGEST = 256, 77  # tokens of a caption
 FROM_IMAGE = "HunyuanVideoImageToVideoPipeline"
 INTERLEAVE = {"latent_concat": 2, "token_replace": 4}  # every so manieth of the image's tokens is kept
 LAYERS = ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
@@ -134,6 +135,7 @@ FAMILY = Family(
     text=text,
     predict=predict,
     tokens={"text": (LONGEST, "text_embed_dim"), "mask": (LONGEST, ""), "pooled": (0, "pooled_projection_dim")},
+    tokenizers={"tokenizer": TokenLimit(LONGEST, marks=False), "tokenizer_2": TokenLimit(CLIP_LONGEST)},
     still=still,
     comfy=COMFY,
 )
@@ -184,7 +186,7 @@ class HunyuanFromImage(DiffusersBackbone):
             image_embed_interleave=INTERLEAVE[way],
             **how,
         )
-        pooled = pipeline._get_clip_prompt_embeds(reader, words, max_sequence_length=77, **how)
+        pooled = pipeline._get_clip_prompt_embeds(reader, words, max_sequence_length=CLIP_LONGEST, **how)
         return _rows(embeddings, pooled, mask)
 
     def condition(self, captions: Sequence[str], first_frame_BCHW: Tensor | None = None, **still: Tensor) -> Condition:

@@ -12,11 +12,13 @@ from typing import Any
 import diffusers
 import numpy as np
 import torch
+from diffusers.pipelines.hunyuan_video1_5.pipeline_hunyuan_video1_5 import extract_glyph_texts
 from diffusers.utils.pil_utils import numpy_to_pil
 from numpy.typing import NDArray
 from torch import Tensor
 
 from rushes.backbones.base import DEFAULTS, BackboneSpec, Condition, LoadOptions
+from rushes.backbones.caption_tokens import TokenLimit
 from rushes.backbones.folders import Folder
 from rushes.backbones.hunyuan import COMFY, LAYERS, READERS, even_levels
 from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows, load_model
@@ -53,12 +55,17 @@ def reader(model: DiffusersBackbone) -> Any:
     return SimpleNamespace(**{name: model.part(name) for name in READERS}, device=model.device)
 
 
+def glyphs(caption: str) -> str:
+    """What of a caption is read by its letters: what it has in quotes."""
+    return str(extract_glyph_texts(caption) or "")
+
+
 def text(read: Any, caption: str) -> Rows:
     """Embeddings of a caption by a language model, of what is written in quotes by its letters, and their masks."""
     pipeline = diffusers.HunyuanVideo15Pipeline
     words, mask = pipeline._get_mllm_prompt_embeds(read.text_encoder, read.tokenizer, [caption], read.device)
-    glyphs, seen = pipeline._get_byt5_prompt_embeds(read.tokenizer_2, read.text_encoder_2, [caption], read.device)
-    rows = {"text": words[0] * mask[0, :, None], "mask": mask[0], "glyphs": glyphs[0] * seen[0, :, None]}
+    letters, seen = pipeline._get_byt5_prompt_embeds(read.tokenizer_2, read.text_encoder_2, [caption], read.device)
+    rows = {"text": words[0] * mask[0, :, None], "mask": mask[0], "glyphs": letters[0] * seen[0, :, None]}
     return {**rows, "glyphs_mask": seen[0]}
 
 
@@ -104,6 +111,7 @@ FAMILY = Family(
         "glyphs": (256, "text_embed_2_dim"),
         "glyphs_mask": (256, ""),
     },
+    tokenizers={"tokenizer": TokenLimit(1000, marks=False), "tokenizer_2": TokenLimit(256, reads=glyphs)},
     image_tokens=(SEEN, "image_embed_dim"),
     still=still,
     reader=reader,

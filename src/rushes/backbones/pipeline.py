@@ -10,7 +10,7 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,13 @@ from torch import Tensor, nn
 
 from rushes.backbones.adapters import LORA_FILE, adapter_is_idle, lora_config, save_lora
 from rushes.backbones.base import BackboneSpec, Condition, LoadOptions, weights_fingerprint
+from rushes.backbones.caption_tokens import TokenLimit
 from rushes.backbones.decoders import check_decoder
 from rushes.backbones.distilled import check_not_distilled
 from rushes.backbones.folders import Folder, open_folder, whole_folder
 from rushes.backbones.offload import MAIN_MEMORY, codec_at_work, offload_blocks
 from rushes.backbones.quantized import bits_of, check_library, quantize
 from rushes.backbones.texts import Kept, TextCache, made_by, trimmed, untrimmed
-from rushes.text_reader import CaptionLength
 
 Rows = Mapping[str, Tensor]  # of one caption or still, without the batch dimension
 
@@ -57,6 +57,7 @@ class Family:
         image_tokens: those of a first frame's embedding, and the name of its width.
         comfy: patterns of layers' names and what ComfyUI has in their place; None = its names are not known.
         longest: model -> tokens of a caption at most, where models of the family differ; None = as `tokens` says.
+        tokenizers: what each passes on; empty = there is one, which passes on the longest caption.
     """
 
     name: str
@@ -78,10 +79,16 @@ class Family:
     image_tokens: tuple[int, str] = (257, "image_dim")
     comfy: Sequence[tuple[str, str]] | None = None
     longest: Callable[[Folder], int] | None = None
+    tokenizers: Mapping[str, TokenLimit] = field(default_factory=dict)
 
     def longest_caption(self, folder: Folder) -> int:
         """Tokens of a caption that the network is given, marks at its ends included."""
         return self.longest(folder) if self.longest else self.tokens["text"][0]
+
+    def token_limits(self, folder: Folder) -> dict[str, TokenLimit]:
+        """What each tokenizer that the model has passes on."""
+        limits = self.tokenizers or {"tokenizer": TokenLimit(self.longest_caption(folder))}
+        return {part: limit for part, limit in limits.items() if folder.has(part)}
 
 
 class Experts(nn.Module):
@@ -160,22 +167,6 @@ class DiffusersBackbone:
             if isinstance(part, nn.Module):
                 part.to(self.device).eval().requires_grad_(False)
         return pipeline
-
-    def caption_length(self, caption: str) -> CaptionLength | None:
-        """How much of a caption the text encoder is given; None = the model has no tokenizer of its own.
-
-        Of several tokenizers the first counts; instructions that a template puts around the caption do not.
-        """
-        if not self.folder.has("tokenizer"):
-            return None
-        most = self.family.longest_caption(self.folder) - self._tokenizer.num_special_tokens_to_add()
-        ids = self._tokenizer(caption, add_special_tokens=False, verbose=False).input_ids
-        seen = self._tokenizer.decode(ids[max(0, most - 12) : most]) if len(ids) > most else ""
-        return CaptionLength(len(ids), most, " ".join(seen.split()))
-
-    @cached_property
-    def _tokenizer(self) -> Any:
-        return self.folder.processor("tokenizer")
 
     @property
     def fingerprint(self) -> str:

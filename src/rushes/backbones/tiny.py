@@ -94,6 +94,12 @@ def word_ids(caption: str) -> list[int]:
     return [1 + zlib.crc32(word.encode()) % (WORDS - 1) for word in words]
 
 
+def caption_lengths(caption: str) -> tuple[CaptionLength, ...]:
+    """How many words of a caption the network is given."""
+    words = re.findall(r"\w+", caption)
+    return (CaptionLength(len(words), LONGEST, " ".join(words[LONGEST - 5 : LONGEST]) if words[LONGEST:] else ""),)
+
+
 def waves(position: Tensor, size: int, longest: float) -> Tensor:
     """Sine and cosine features [..., size] of positions, with periods up to `longest`."""
     rate = torch.exp(torch.linspace(0, 1, size // 2) * -math.log(longest)).to(position.device)
@@ -193,11 +199,6 @@ class TinyBackbone:
             shift=4.0,
             lora_targets=("to_q", "to_k", "to_v", "to_out", "up", "down"),
         )
-
-    def caption_length(self, caption: str) -> CaptionLength:
-        """How many words of a caption the network is given."""
-        words = re.findall(r"\w+", caption)
-        return CaptionLength(len(words), LONGEST, " ".join(words[LONGEST - 5 : LONGEST]) if words[LONGEST:] else "")
 
     @property
     def fingerprint(self) -> str:

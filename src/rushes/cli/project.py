@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from rushes.cli.console import AsJson, Overrides, ProjectFolder, app, entries, in_words, opened, tell
+from rushes.cli.console import AsJson, Overrides, ProjectFolder, app, entries, in_words, opened, say, tell
 from rushes.config.settings_files import load_settings
 from rushes.project.settings import adopt, check_new, create_project, overridden, read_settings, with_train
 from rushes.store.database import Store
@@ -114,7 +114,8 @@ def import_(
         from rushes.formats.scores import import_scores
 
         with Store.open(project) as store:
-            return tell(import_scores(store, scores), as_json)
+            skip = settings.footage.on_refused == "skip"
+            return tell(import_scores(store, scores, skip=skip, say=say), as_json)
     if rows is not None:
         from rushes.formats.exchange import RowsImported, import_project
 

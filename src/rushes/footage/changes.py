@@ -1,19 +1,22 @@
 """What an import changed of the set: clips that are new, go by another caption, or that the footage no longer has.
 
 Rows stay: a clip that is gone is set aside by a decision, which an import that has the clip, or a person, takes back.
+So is a take that came with a clip which is still there; the takes of a clip that is gone leave the set with it.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
+from rushes.formats.caption_files import shown
 from rushes.media.cut import of_fragment
-from rushes.records import Clip, Decision, now, stable_hash
+from rushes.records import Candidate, Clip, Decision, now, stable_hash
 from rushes.store.database import Store
 from rushes.store.decisions import IMPORT, DecisionHistory, histories_of
 
+MOST_CAPTIONS = 10  # that are shown, old and new
 CAPTION, REPLACED, GONE = "under another caption in the footage", "cut or made otherwise now", "not in the footage"
 
 
@@ -28,16 +31,26 @@ class SetChanges:
     gone: int | None = None  # set aside, as the footage no longer has them
     returned: int | None = None  # had been set aside, in the set again
     held_by_people: int | None = None  # the footage no longer has them, and a person put them back
+    takes_gone: int | None = None  # takes that came with clips and no longer do
+    takes_returned: int | None = None  # takes that had been set aside, in the set again
 
 
-def apply_changes(store: Store, ids: Collection[str], before: Collection[str], *, add: bool = False) -> SetChanges:
+def apply_changes(
+    store: Store,
+    ids: Collection[str],
+    before: Collection[str],
+    *,
+    add: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+) -> SetChanges:
     """Set aside what earlier imports took and this one did not, and put back what it has again.
 
     Args:
         store: with all clips of this import in it.
-        ids: of these.
+        ids: of these, and of the takes that came with them.
         before: ids of the clips that were stored when it began.
         add: leave in what the footage does not have, so that the set is the union.
+        say: takes a line for each caption that changed and each kind of what left the set, with names.
     """
     histories = histories_of(store.stream(Decision))
     aside = {id for id, history in histories.items() if history.aside}
@@ -52,7 +65,13 @@ def apply_changes(store: Store, ids: Collection[str], before: Collection[str], *
     counts = Counter(_state(clip, before, aside, recaptioned) for clip in here)
     counts.update(reason for reason in reasons.values() if reason != CAPTION)
     back = {clip.id: "" for clip in here if clip.id in aside}
-    store.add(_decision(id, histories.get(id), reason) for id, reason in {**reasons, **back}.items())
+    for line in _lines(here, left, reasons):
+        say(line)
+    takes = [row for row in store.stream(Candidate) if row.kind == "imported" and row.clip_id in ids]
+    takes_gone = {} if add else {row.id: GONE for row in takes if row.id not in ids and row.id not in aside}
+    takes_back = {row.id: "" for row in takes if row.id in ids and row.id in aside}
+    changed = {**reasons, **back, **takes_gone, **takes_back}
+    store.add(_decision(id, histories.get(id), reason) for id, reason in changed.items())
     return SetChanges(
         new=counts["new"] or None,
         unchanged=counts["unchanged"] or None,
@@ -61,7 +80,22 @@ def apply_changes(store: Store, ids: Collection[str], before: Collection[str], *
         gone=counts[GONE] or None,
         returned=counts["returned"] or None,
         held_by_people=len(by_people) or None,
+        takes_gone=len(takes_gone) or None,
+        takes_returned=len(takes_back) or None,
     ) if before else SetChanges()  # fmt: skip
+
+
+def _lines(here: Collection[Clip], left: Collection[Clip], reasons: Mapping[str, str]) -> Iterator[str]:
+    """What left the set, by name, and what captions became."""
+    now_called = {_content(clip): clip.caption for clip in here}
+    corrected = [clip for clip in left if reasons.get(clip.id) == CAPTION]
+    for clip in corrected[:MOST_CAPTIONS]:
+        yield f"caption changed: {clip.source}: {clip.caption!r:.80} is now {now_called[_content(clip)]!r:.80}"
+    if corrected[MOST_CAPTIONS:]:
+        yield f"and {len(corrected) - MOST_CAPTIONS} captions more"
+    for reason in (REPLACED, GONE):
+        if names := [clip.source for clip in left if reasons.get(clip.id) == reason]:
+            yield f"set aside, {reason}: {len(names)} ({shown(names)})"
 
 
 def _state(clip: Clip, before: Collection[str], aside: Collection[str], recaptioned: Collection[str]) -> str:
@@ -82,8 +116,8 @@ def _video(clip: Clip) -> tuple[str, str]:
     return clip.film or clip.media, (of_fragment(clip.source) or (clip.source,))[0]
 
 
-def _decision(clip: str, history: DecisionHistory | None, reason: str) -> Decision:
-    """The clip is set aside for a reason; none = it is put back."""
+def _decision(subject: str, history: DecisionHistory | None, reason: str) -> Decision:
+    """A clip or a take is set aside for a reason; none = it is put back."""
     last = history.imported.id if history and history.imported else ""
-    id = stable_hash([IMPORT, clip, reason, last])
-    return Decision(id, clip, not reason, reason, made_by=IMPORT, created_at=now())
+    id = stable_hash([IMPORT, subject, reason, last])
+    return Decision(id, subject, not reason, reason, made_by=IMPORT, created_at=now())

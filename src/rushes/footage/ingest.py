@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from rushes.arrays import Frames
 from rushes.config.settings_files import settings_hash
+from rushes.files import content_hash
 from rushes.footage.changes import SetChanges
 from rushes.footage.preflight import ALTERNATIVE, Checked, Preflight, PreflightOptions, clip_ids
 from rushes.footage.probe_cache import ProbeCache, VideoFacts
@@ -107,9 +108,8 @@ def import_bench(store: Store, bench: Bench, checked: Mapping[Path, VideoFacts],
         media = store.put_media(still)
         id = prompt_id(media, prompt)
         clip = prompt_clip(id, media, prompt, read_image(still), fps=fps, source=str(still), made_by="import")
-        # A run may have the same name as a system of the bench.
         candidates = [
-            _take(store, id, prompt, "eval", paths[index], checked[paths[index]], 0, f"{system} (imported)")
+            _take(store, id, prompt, "eval", paths[index], checked[paths[index]], 0, _of_bench(system))
             for system, paths in bench.systems.items()
         ]
         rows: list[Row] = [clip, *candidates]
@@ -149,6 +149,33 @@ def prompt_clip(
 def prompt_id(still: str, prompt: str) -> str:
     """The id of a held-out prompt of a bench, from the content hash of its first frame."""
     return stable_hash(["bench", still, prompt])
+
+
+def footage_ids(done: Preflight) -> Iterator[str]:
+    """The ids of all clips of some footage, and of the takes that came with them."""
+    for checked in done.usable():
+        yield from clip_ids(checked)
+        for seed, path in enumerate(checked.item.takes):
+            if path in done.takes:
+                yield _take_id(checked.id, done.takes[path].media, seed, checked.item.takes_system)
+
+
+def bench_ids(bench: Bench, checked: Mapping[Path, VideoFacts]) -> Iterator[str]:
+    """The same of a bench."""
+    for index, (prompt, still) in enumerate(zip(bench.prompts, bench.first_frames, strict=True)):
+        id = prompt_id(content_hash(still), prompt)
+        yield id
+        for system, paths in bench.systems.items():
+            yield _take_id(id, checked[paths[index]].media, 0, _of_bench(system))
+
+
+def _take_id(clip: str, media: str, seed: int, system: str) -> str:
+    return stable_hash([clip, media, seed, system])
+
+
+def _of_bench(system: str) -> str:
+    """What a system of a bench is called here, as a run may have the same name."""
+    return f"{system} (imported)"
 
 
 def _groups(
@@ -290,7 +317,7 @@ def _take(
     store: Store, clip_id: str, caption: str, split: Split, path: Path, facts: VideoFacts, seed: int, system: str
 ) -> Candidate:
     media = store.put_media(path)
-    id = stable_hash([clip_id, media, seed, system])
+    id = _take_id(clip_id, media, seed, system)
     origin: dict[str, Any] = {"group": clip_id, "clip_id": clip_id, "system": system, "made_by": system, "seed": seed}
     return Candidate(id, media, caption, "imported", **origin, **facts.shape, split=split)
 

@@ -20,7 +20,7 @@ from rushes.text_reader import CaptionLength
 
 CUT = 1  # raise the number when pieces of equal spans come out otherwise
 Tick = Callable[[], None]
-CaptionMeasure = Callable[[str], CaptionLength | None]
+CaptionMeasure = Callable[[str], tuple[CaptionLength, ...]]
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,13 @@ class PreflightOptions:
     width_px: int
     height_px: int
     table: FootageSettings
-    caption_length: CaptionMeasure | None = None  # by the model's own tokenizer; None = the model is not there
+    caption_lengths: CaptionMeasure | None = None  # by each tokenizer of the model; None = they cannot be measured
+    unmeasured: str = ""  # why not
 
-    def cut_caption(self, caption: str) -> CaptionLength | None:
-        """How much the model reads of a caption that is longer than that; None = it reads all, or is not there."""
-        length = self.caption_length(caption) if self.caption_length and caption else None
-        return length if length and length.seen else None
+    def cut_captions(self, caption: str) -> list[CaptionLength]:
+        """How much those tokenizers read of a caption that do not read all of it."""
+        lengths = self.caption_lengths(caption) if self.caption_lengths and caption else ()
+        return [length for length in lengths if length.seen]
 
     @property
     def finder(self) -> CutFinder | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from rushes.footage.preflight import NO_FAILURE, Checked, Length, Preflight, PreflightOptions
 from rushes.footage.probe_cache import VideoFacts
+from rushes.media.pictures import WOVEN
 
 LENGTHS = (17, 33, 49, 65, 81, 97, 121, 161, 241)
 RATES = (8.0, 12.0, 16.0, 24.0)
@@ -92,6 +93,9 @@ class PreflightSummary:
     others: Mapping[str, int]  # suffix -> files that are neither videos nor captions
     captions_without_video: int
     captions_cut: int | None  # usable files whose caption is longer than the model reads; null = it is not there
+    captions_cut_by: Mapping[str, int]  # the same by each tokenizer, where the model has several
+    captions_unmeasured: str | None  # why it is not known how many are
+    woven: int  # usable files that look interlaced and are not marked so
 
 
 def choices(
@@ -142,8 +146,8 @@ def record(checked: Checked, ask: PreflightOptions) -> dict[str, Any]:
             "enlarged": lost.enlarged,
             "moves": facts.moves,
         }
-        if cut := ask.cut_caption(checked.item.caption):
-            row["caption_cut"] = cut._asdict()
+        if cut := ask.cut_captions(checked.item.caption):
+            row["caption_cut"] = [length._asdict() for length in cut]
         if checked.spans:
             row["spans"] = [list(span) for span in checked.spans]
     return row
@@ -151,12 +155,15 @@ def record(checked: Checked, ask: PreflightOptions) -> dict[str, Any]:
 
 def summary(done: Preflight, ask: PreflightOptions) -> PreflightSummary:
     """Counts over all clips."""
-    counts, sums = Counter[str](), defaultdict[str, float](float)
+    counts, sums, by_tokenizer = Counter[str](), defaultdict[str, float](float), Counter[str]()
     for checked in done.usable():
         lost = loss(checked, ask)
         counts["usable"] += 1
         counts["unmoving"] += not checked.facts.moves
-        counts["captions_cut"] += ask.cut_caption(checked.item.caption) is not None
+        counts["woven"] += WOVEN in checked.facts.treated
+        cut = ask.cut_captions(checked.item.caption)
+        counts["captions_cut"] += bool(cut)
+        by_tokenizer.update(length.tokenizer for length in cut if length.tokenizer)
         for name in ("trimmed", "resampled", "enlarged"):
             counts[name] += getattr(lost, name)
         counts["fitted"] += bool(lost.share)
@@ -182,5 +189,8 @@ def summary(done: Preflight, ask: PreflightOptions) -> PreflightSummary:
         passed_over=len(done.listing.passed_over),
         others=done.listing.others,
         captions_without_video=len(done.listing.orphans),
-        captions_cut=counts["captions_cut"] if ask.caption_length else None,
+        captions_cut=counts["captions_cut"] if ask.caption_lengths else None,
+        captions_cut_by=dict(sorted(by_tokenizer.items())),
+        captions_unmeasured=ask.unmeasured or None,
+        woven=counts["woven"],
     )

@@ -13,6 +13,7 @@ from rushes.footage.preflight import NO_FAILURE, Checked, Preflight, PreflightOp
 from rushes.footage.preflight_costs import LengthChoice, Loss, PreflightSummary, loss, record
 from rushes.formats.caption_files import shown
 from rushes.formats.layouts import Listing
+from rushes.media.pictures import DEINTERLACE
 from rushes.records import plain
 
 FILE = "preflight.json"
@@ -131,16 +132,12 @@ def _fate(checked: Checked, ask: PreflightOptions, lost: Loss) -> Iterator[str]:
     if not checked.facts.moves:
         yield "nothing moves in it"
     yield from checked.facts.treated
-    cut = ask.cut_caption(checked.item.caption)
-    if cut:
-        yield f"caption cut after {cut.most} of {cut.tokens} tokens: ...{cut.seen}|"
+    cut = ask.cut_captions(checked.item.caption)
+    for each in cut:
+        by = f" by {each.tokenizer}" if each.tokenizer else ""
+        yield f"caption cut{by} after {each.most} of {each.tokens} tokens: ...{each.seen}|"
     if not (cut or checked.facts.treated or checked.spans or lost.trimmed or lost.resampled or lost.share):
         yield "as it is"
-
-
-def cut_captions(count: int) -> str:
-    """So many captions, and their verb."""
-    return f"{count} caption{'s are' if count > 1 else ' is'}"
 
 
 def summary_lines(result: PreflightSummary) -> list[str]:
@@ -157,14 +154,28 @@ def summary_lines(result: PreflightSummary) -> list[str]:
     if result.alternatives:
         lines.append(f"{result.alternatives} are further captions of videos that are there: each is one clip, trained "
                      "on under all of its captions")  # fmt: skip
-    if result.captions_cut:
-        lines.append(
-            f"{cut_captions(result.captions_cut)} longer than the model reads ({FILE} says where each is cut); shorten "
-            "them, or begin with what matters"
-        )
+    lines += advice_lines(result)
     if result.refused:
         causes = ", ".join(f"{count} {reason}" for reason, count in result.reasons.items())
         lines.append(f"{result.refused} refused: {causes}" if causes else f"{result.refused} refused")
+    return lines
+
+
+def advice_lines(result: PreflightSummary) -> list[str]:
+    """What is taken and could be better: captions that are cut, or could not be measured, and woven fields."""
+    lines, count = [], result.captions_cut
+    if count:
+        by = ", ".join(f"{n} by {name}" for name, n in result.captions_cut_by.items())
+        lines.append(
+            f"{count} caption{'s are' if count > 1 else ' is'} longer than the model reads{by and f' ({by})'}; {FILE} "
+            "says where each is cut: shorten them, or begin with what matters"
+        )
+    if result.captions_unmeasured:
+        lines.append(f"captions were not measured against what the model reads: {result.captions_unmeasured}")
+    if result.woven:
+        lines.append(
+            f"look interlaced, though not marked so, and are taken as they are: {result.woven}; cure: {DEINTERLACE}"
+        )
     return lines
 
 

@@ -12,10 +12,11 @@ from rushes.files import MediaError, content_hash
 from rushes.formats.contents import Contents
 from rushes.formats.layouts import SourceVideo
 from rushes.media.examine import CutFinder, examine
+from rushes.media.pictures import WOVEN
 from rushes.sidefile import SideFile
 
 FILE = "footage.db"
-EXAMINED = 2  # raise the number when what is found out about a file changes
+EXAMINED = 3  # raise the number when what is found out about a file changes
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS files (place TEXT PRIMARY KEY, size INTEGER, time INTEGER, media TEXT) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS facts (media TEXT, how TEXT, body TEXT, PRIMARY KEY (media, how)) WITHOUT ROWID",
@@ -35,7 +36,7 @@ class VideoFacts:
     steady: bool = True  # the frame rate is constant
     moves: bool = True
     cuts_s: tuple[float, ...] = ()
-    treated: tuple[str, ...] = ()  # what the reader does to frames that the file leaves open, in words
+    treated: tuple[str, ...] = ()  # what the reader does to frames that the file leaves open, or cannot do, in words
     problem: str = ""  # what is wrong and what to do, without the name of the file
     reason: str = ""  # the same in a word or two
 
@@ -127,5 +128,5 @@ def _examined(path: Path, media: str, finder: CutFinder | None) -> VideoFacts:
         steady=not info.variable_frame_rate,
         moves=examined.moves,
         cuts_s=examined.cuts_s,
-        treated=info.treated,
+        treated=(*info.treated, *([WOVEN] if examined.woven else [])),
     )

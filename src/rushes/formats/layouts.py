@@ -134,13 +134,17 @@ def read_folder(
 
 
 def read_realdpo(
-    folder: Path, takes_system: str = "imported", allow_empty_captions: bool = False
+    folder: Path,
+    takes_system: str = "imported",
+    allow_empty_captions: bool = False,
+    *,
+    refuse: Refuse = refuse_all,
 ) -> Sequence[SourceVideo]:
     """The layout of RealDPO's released data: videos, their captions, first frames and model-made losers.
 
     Line i of prompt.txt belongs to the i-th of videos/ (by video.txt where there is one, else sorted by name);
     negative_samples/STEM/ holds the takes and first_frames/videos_STEM.png the first frame of videos/STEM.mp4, both
-    optional for each video. Raises ValueError as `read_folder` does, and for takes of no video.
+    optional for each video. Raises ValueError as `read_folder` does; `refuse` is called for takes of no video.
     """
     require_folder(folder)
     prompts = folder / "prompt.txt"
@@ -149,7 +153,7 @@ def read_realdpo(
             f"{folder}: the RealDPO layout needs prompt.txt and videos/; read it as a plain folder instead"
         )
     videos = _in_order(folder, _all_videos(inside(folder, folder / "videos"), folder))
-    takes = _takes(folder, _by_stem(videos))
+    takes = _takes(folder, _by_stem(videos), refuse)
     stills = {video: _still(folder, f"{video.parent.name}_{video.stem}") for video in videos}
     rows = (
         SourceVideo(
@@ -284,14 +288,13 @@ def _in_order(folder: Path, videos: Sequence[Path]) -> list[Path]:
     return listed
 
 
-def _takes(folder: Path, by_stem: Mapping[str, Path]) -> dict[Path, tuple[Path, ...]]:
+def _takes(folder: Path, by_stem: Mapping[str, Path], refuse: Refuse) -> dict[Path, tuple[Path, ...]]:
     top = folder / "negative_samples"
     loose = _files(folder, top.name)
     stems = [path.name for path in top.iterdir() if path.is_dir() and visible(path.name)] if top.is_dir() else []
-    orphans = [name for name in stems if name not in by_stem] + [path.name for path in loose]
-    if orphans:
-        raise ValueError(f"{top}: {shown(sorted(orphans))} belong to no video; name each folder as the video's stem")
-    takes_of = {by_stem[stem]: tuple(_files(folder, f"{top.name}/{stem}")) for stem in stems}
+    for orphan in sorted([name for name in stems if name not in by_stem] + [path.name for path in loose]):
+        refuse(str(top / orphan), "belongs to no video; name its folder as the video's stem, or delete it")
+    takes_of = {by_stem[stem]: tuple(_files(folder, f"{top.name}/{stem}")) for stem in stems if stem in by_stem}
     return {video: takes for video, takes in takes_of.items() if takes}
 
 

@@ -87,12 +87,20 @@ def _captioned_beside(folder: Path, videos: Sequence[Path]) -> bool:
 
 def _list_realdpo(folder: Path) -> Listing:
     """The RealDPO layout, with what else lies in it."""
-    footage = read_realdpo(folder, allow_empty_captions=True)
-    taken = {path for item in footage for path in (item.path, item.first_frame, *item.takes)}
     files = folder_files(folder)
-    loose = tuple(str(path) for path in files.videos if path not in taken)
+    orphans: list[RefusedVideo] = []
+
+    def refuse(place: str, words: str) -> None:
+        orphans.append(RefusedVideo(place, "takes of no video", words))
+
+    footage = read_realdpo(folder, allow_empty_captions=True, refuse=refuse)
+    taken = {path for item in footage for path in (item.path, item.first_frame, *item.takes)}
+    refused = {Path(each.source) for each in orphans}
+    loose = tuple(
+        str(path) for path in files.videos if not (path in taken or refused.intersection((path, path.parent)))
+    )
     lists = {folder / name for name in (*LISTS, *ORDERS)}
-    return Listing(footage, tuple(files.refused), loose, files.suffixes({*taken, *lists}))
+    return Listing(footage, (*files.refused, *orphans), loose, files.suffixes({*taken, *lists}))
 
 
 def _list_folder(folder: Path, scenario: str) -> Listing:

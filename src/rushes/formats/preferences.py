@@ -26,7 +26,7 @@ from typing import Any, Literal
 from rushes.formats.answers import LABELS, Meaning, MeaningTable
 from rushes.records import Candidate, Clip
 from rushes.store.database import Store
-from rushes.text_reader import TableRow, read_rows, read_text
+from rushes.text_reader import TableRow, parse_json, read_rows, read_text
 
 Form = Literal["videoreward", "videodpo", "trl", "labelstudio"]
 FORMS: tuple[Form, ...] = ("videoreward", "videodpo", "trl", "labelstudio")
@@ -127,9 +127,9 @@ def _rows(path: Path) -> Iterator[tuple[str, Any]]:
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                row = f"not JSON ({error})"
+                row = parse_json(line, "not JSON")
+            except ValueError as error:
+                row = str(error)
             yield f"line {number}", row
 
 
@@ -142,10 +142,7 @@ def _is_object(line: str) -> bool:
 
 def entries(path: Path, text: str) -> list[Any]:
     """The entries of a JSON list. Raises ValueError for what is none."""
-    try:
-        rows = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: not JSON ({error}); save it as a list of objects") from error
+    rows = parse_json(text, f"{path}: not JSON, save it as a list of objects")
     if not isinstance(rows, list):
         raise ValueError(f"{path}: not a list of objects; save it as one")
     return rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ class ScoresImported:
     lines: int  # of the file
     scored: int  # clips and takes
     new: int  # rows
+    refused: int | None = None  # lines that could not be used
 
 
 @dataclass(frozen=True)
@@ -47,47 +48,69 @@ class StudyResult:
     after: int  # votes at which the study could first have stopped; 0 = not yet
 
 
-def import_scores(store: Store, path: Path) -> ScoresImported:
-    """Take the scores of a file; all of them or, when one is bad, none.
+def import_scores(
+    store: Store, path: Path, *, skip: bool = False, say: Callable[[str], None] = lambda line: None
+) -> ScoresImported:
+    """Take the scores of a file; when one cannot be used all others, or none.
 
     The file is a JSON list of {"video", "score"} as HuViDPO's form saves it, the same one a line (.jsonl), or a table
     with these columns (.csv); "rater" may say who scored, and tells several people's scores apart. A video is the id of
     a clip or candidate, the name of its file in media/, or the path of a file with its content, relative to the file's
     folder. A score that differs from the rater's last one of the clip replaces it; both are kept.
 
+    Args:
+        store: of the project.
+        path: the file.
+        skip: leave out what cannot be used instead of taking nothing.
+        say: takes what is left out, a line each.
+
     Returns:
         How many lines there are, how many clips and candidates they score, and how many rows are new.
 
     Raises:
         ValueError: a line for each score that cannot be used: not a number from 0 to 10, of an unknown video, or given
-            twice.
+            twice; with `skip` only where none is left.
     """
-    subjects = _Subjects(store, path.parent)
-    problems: list[str] = []
-    given: dict[tuple[str, str], tuple[str, float]] = {}
     lines = list(_lines(path))
+    given, problems = _given(lines, _Subjects(store, path.parent))
+    words = [f"{line.place}: {problems[line.place]}" for line in lines if line.place in problems]
+    if not lines:
+        words = [f"{path}: holds no scores"]
+    if words and not (skip and given):
+        way_out = ["mend them, or leave them out with footage.on_refused = skip"] if given else []
+        raise ValueError("\n".join(["no score was imported:", *words, *way_out]))
+    for line in words:
+        say(f"left out: {line}")
+    new = [row for (id, rater), value in given.items() for row in _row(store, id, rater, value)]
+    return ScoresImported(len(lines), len({id for id, _ in given}), store.add(new), len(problems) or None)
+
+
+def _given(lines: Iterable[_Line], subjects: _Subjects) -> tuple[dict[tuple[str, str], float], dict[str, str]]:
+    """Scores by subject and rater, and what is wrong with the lines that cannot be used, by their places.
+
+    Two lines of one video and rater that differ are both of no use, as nobody knows which is right.
+    """
+    given: dict[tuple[str, str], tuple[str, float]] = {}
+    problems: dict[str, str] = {}
     for line in lines:
         value, ids = _number(line.score), subjects.find(line.video)
         if line.problem:
-            problems.append(f"{line.place}: {line.problem}")
+            problems[line.place] = line.problem
         elif value is None:
-            problems.append(f"{line.place}: the score of {line.video!r} is {line.score!r}, not a number from 0 to 10")
+            problems[line.place] = f"the score of {line.video!r} is {line.score!r}, not a number from 0 to 10"
         elif not ids:
-            problems.append(
-                f"{line.place}: {line.video!r} is no clip or take of this project; name its id, its file in media/, or "
-                "a file with its content"
+            problems[line.place] = (
+                f"{line.video!r} is no clip or take of this project; name its id, its file in media/, or a file with "
+                "its content"
             )
         else:
             for id in ids:
-                earlier = given.setdefault((id, line.rater), (line.place, value))
-                if earlier[0] != line.place:
-                    problems.append(f"{line.place}: {line.video!r} has a score at {earlier[0]} already; keep one")
-    if not lines:
-        problems.append(f"{path}: holds no scores")
-    if problems:
-        raise ValueError("\n".join(["no score was imported:", *problems]))
-    new = [row for (id, rater), (_, value) in given.items() for row in _row(store, id, rater, value)]
-    return ScoresImported(len(lines), len({id for id, _ in given}), store.add(new))
+                place, before = given.setdefault((id, line.rater), (line.place, value))
+                if place != line.place:
+                    problems[line.place] = f"{line.video!r} has a score at {place} already; keep one"
+                    if before != value:
+                        problems.setdefault(place, f"its video has another score at {line.place}; keep one")
+    return {key: value for key, (place, value) in given.items() if place not in problems}, problems
 
 
 def _row(store: Store, subject: str, rater: str, value: float) -> Iterator[Score]:
@@ -139,7 +162,7 @@ def _lines(path: Path) -> Iterator[_Line]:
     for place, row, problem in _entries(path):
         missing = [name for name in ("video", "score") if name not in row]
         if missing and not problem:
-            raise ValueError(f"{place}: has no {' and no '.join(missing)}; each entry needs video and score")
+            problem = f"has no {' and no '.join(missing)}; each entry needs video and score"
         yield _Line(place, row.get("video"), row.get("score"), str(row.get("rater") or HUMAN), problem)
 
 
@@ -150,10 +173,11 @@ def _entries(path: Path) -> Iterator[tuple[str, Mapping[Any, Any], str]]:
             yield f"{path}, line {row.line}", row.cells, row.problem
         return
     entries = parse_json(read_text(path), f"{path}: not JSON, save it as a list of objects with video and score")
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+    if not isinstance(entries, list):
         raise ValueError(f"{path}: not a list of objects with video and score")
     for number, entry in enumerate(entries, start=1):
-        yield f"{path}, entry {number}", entry, ""
+        usable = isinstance(entry, dict)
+        yield f"{path}, entry {number}", entry if usable else {}, "" if usable else "not an object with video and score"
 
 
 _WORTH = {"win": 1.0, "tie": 0.5, "loss": 0.0, "lose": 0.0}

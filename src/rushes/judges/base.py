@@ -109,6 +109,7 @@ class PointwiseJudge:
     size_px: tuple[int, int] | None = None
     worst: float = -math.inf  # ends of what `score` can give
     best: float = math.inf
+    left_out: tuple[str, ...] = ()  # what of its source could not be used, a sentence each
 
     def compare(self, left: Shot, right: Shot, segment_s: float | None) -> Judgement:
         """See `Judge.compare`. Raises ValueError for clips of unequal numbers of segments."""

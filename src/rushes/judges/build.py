@@ -79,7 +79,7 @@ def judge_of(settings: Settings, folder: Path, account: Account | None = None) -
     """
     table = settings.label
     if table.by != "vlm":
-        yield _pointwise(table)
+        yield _pointwise(table, skip=settings.footage.on_refused == "skip")
         return
     with ChatEndpoint(settings.endpoint, folder / ANSWERS) as endpoint:
         prompt = PROMPTS[table.prompt]
@@ -89,13 +89,13 @@ def judge_of(settings: Settings, folder: Path, account: Account | None = None) -
             yield VisionJudge(endpoint, prompt, table.frames_per_s, account)
 
 
-def _pointwise(settings: LabelSettings) -> PointwiseJudge:
+def _pointwise(settings: LabelSettings, *, skip: bool) -> PointwiseJudge:
     if settings.by == "world":
         return world_judge(settings.margin)
     if settings.by == "metric":
         return metric_judge(settings.metric, settings.margin)
     if settings.by == "reward":
-        return reward_judge.make(settings.reward, settings.margin)
+        return reward_judge.make(settings.reward, settings.margin, skip=skip)
     assert settings.by != "vlm"
     who = "nobody is named" if settings.by == "none" else "people label on a page of their own"
     raise ValueError(f"label.by: {who}; set it to human, world, metric, vlm or reward, or give --by")

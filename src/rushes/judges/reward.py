@@ -16,6 +16,8 @@ cases of ten (DenseDPO, app. B); `rushes judges` shows it of any judge.
 from __future__ import annotations
 
 import json
+import math
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ from rushes.media.resize import resize_frame
 from rushes.metrics.base import Shot
 from rushes.text_reader import read_text
 
+MOST_LINES = 20  # of an error
 SCORES, CONFIG, PREPROCESSOR = "scores.jsonl", "config.json", "preprocessor_config.json"
 
 
@@ -40,19 +43,30 @@ class _ScoreLine(BaseModel):
     segments: list[float] = []
 
 
-def make(folder: str, margin: float) -> PointwiseJudge:
+def make(folder: str, margin: float, *, skip: bool = False) -> PointwiseJudge:
     """The judge of a folder, with a tie while overall scores differ by at most `margin`.
 
+    With `skip`, lines of scores that cannot be used are left out, named in the judge's `left_out`, and clips without a
+    score are unjudged.
+
     Raises:
-        ValueError: the folder holds neither form, both, or one that cannot be read.
+        ValueError: the folder holds neither form, both, or one that cannot be read; without `skip`, every line that
+            cannot be used.
     """
     path = Path(folder)
     scores, config = path / SCORES, path / CONFIG
     if not folder or scores.is_file() == config.is_file():
         raise ValueError(f"label.reward: {folder or 'empty'}: name a folder that holds either {SCORES} or {CONFIG}")
     digest = content_hash(scores if scores.is_file() else config)[:8]
-    scorer = _looked_up(scores) if scores.is_file() else _classifier(path)
-    return PointwiseJudge(f"reward:{path.name}@{digest}", scorer, margin)
+    name = f"reward:{path.name}@{digest}"
+    if not scores.is_file():
+        return PointwiseJudge(name, _classifier(path), margin)
+    lines, problems = _score_lines(scores)
+    if problems and not (skip and lines):
+        more = f"and {len(problems) - MOST_LINES} more" if len(problems) > MOST_LINES else ""
+        way_out = "correct the lines, or leave them out with footage.on_refused = skip"
+        raise ValueError("\n".join(filter(None, [*problems[:MOST_LINES], more, way_out])))
+    return PointwiseJudge(name, _looked_up(scores, lines, skip=skip), margin, left_out=tuple(problems))
 
 
 def overall(scores: Mapping[str, float]) -> float:
@@ -61,16 +75,16 @@ def overall(scores: Mapping[str, float]) -> float:
     return named.get("overall", sum(scores.values()))
 
 
-def _looked_up(path: Path) -> Scorer:
-    lines_by_media = _score_lines(path)
-
+def _looked_up(path: Path, lines_by_media: Mapping[str, _ScoreLine], *, skip: bool) -> Scorer:
     def score(shot: Shot, segment_s: float | None) -> tuple[float, ...]:
         line = lines_by_media.get(shot.media)
+        wanted = len(parts_of(shot, segment_s)) if segment_s is not None else 1
+        if skip and (line is None or (segment_s is not None and len(line.segments) != wanted)):
+            return (math.nan,) * wanted
         if line is None:
             raise ValueError(f"{path}: no score for the clip {shot.media}; `rushes labels clips` lists what is needed")
         if segment_s is None:
             return (overall(line.scores),)
-        wanted = len(parts_of(shot, segment_s))
         if len(line.segments) != wanted:
             raise ValueError(
                 f"{path}: {shot.media} has {len(line.segments)} scores for {wanted} segments of {segment_s:g} s; score "
@@ -81,33 +95,35 @@ def _looked_up(path: Path) -> Scorer:
     return score
 
 
-def _score_lines(path: Path) -> dict[str, _ScoreLine]:
-    """Lines by the clip's content hash. Raises ValueError for the first that is none, lacks a score that the first line
-    has or has one more, or is of a clip that has a line already."""
-    lines_by_media: dict[str, _ScoreLine] = {}
-    places: dict[str, int] = {}
+def _score_lines(path: Path) -> tuple[dict[str, _ScoreLine], list[str]]:
+    """Lines by the clip's content hash, and what is wrong with those that cannot be used.
+
+    These are no JSON of this form, have other scores than most lines, or are two of one clip that differ.
+    """
+    read, problems = dict[int, _ScoreLine](), dict[int, str]()
     for number, text in enumerate(read_text(path).split("\n"), start=1):
-        if not text.strip():
-            continue
-        try:
-            line = _ScoreLine.model_validate_json(text)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(map(str, first["loc"]))
-            raise ValueError(f"{path}, line {number}: {where}: {first['msg']}; correct the line") from error
-        if before := places.get(line.media):
-            raise ValueError(
-                f"{path}, line {number}: {line.media} has scores on line {before} already; delete one line"
+        if text.strip():
+            try:
+                read[number] = _ScoreLine.model_validate_json(text)
+            except ValidationError as error:
+                first = error.errors(include_url=False)[0]
+                problems[number] = f"{'.'.join(map(str, first['loc']))}: {first['msg']}; correct the line"
+    forms = Counter(tuple(sorted(line.scores)) for line in read.values())
+    usual = set(forms.most_common(1)[0][0]) if forms else set()
+    places = dict[str, int]()
+    for number, line in read.items():
+        before = places.setdefault(line.media, number)
+        if odd := sorted(usual ^ line.scores.keys()):
+            problems[number] = (
+                f"its scores are {', '.join(line.scores)} and those of most lines are {', '.join(sorted(usual))}; give "
+                f"every clip the same, {', '.join(odd)} included or left out"
             )
-        wanted = next(iter(lines_by_media.values()), line).scores
-        if odd := sorted(wanted.keys() ^ line.scores.keys()):
-            start = next(iter(places.values()))
-            raise ValueError(
-                f"{path}, line {number}: its scores are {', '.join(line.scores)} and those of line {start} are "
-                f"{', '.join(wanted)}; give every clip the same, {', '.join(odd)} included or left out"
-            )
-        lines_by_media[line.media], places[line.media] = line, number
-    return lines_by_media
+        elif before != number:
+            problems[number] = f"{line.media} has scores on line {before} already; delete one line"
+            if read[before] != line:  # which of them is right nobody knows
+                problems.setdefault(before, f"{line.media} has other scores on line {number}; delete one line")
+    lines = {line.media: line for number, line in read.items() if number not in problems}
+    return lines, [f"{path}, line {number}: {words}" for number, words in sorted(problems.items())]
 
 
 def _classifier(folder: Path) -> Scorer:

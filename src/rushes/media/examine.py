@@ -1,24 +1,28 @@
-"""One pass over a video file: what it holds, whether anything in it moves, and where its scenes change."""
+"""One pass over a video file: what it holds, whether anything in it moves, is woven, and where its scenes change."""
 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
 import numpy as np
+from av.filter import Graph
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 from scenedetect.common import FrameTimecode
 from scenedetect.detectors import AdaptiveDetector, ContentDetector
 
 from rushes.arrays import Frames
+from rushes.media.pictures import INTERLACED, filtered, pulled
 from rushes.media.read import VideoInfo, probe
 from rushes.media.video_reader import Shown, VideoReader
 
 _THUMB_PX = 32
 _STILL_LEVELS = 3  # of 255, at thumbnail size: what compression and grain change in a picture that stands still
+_MOVING_FRAMES = 100  # after which it is clear whether fields are woven
 _SCENE_SIDE_PX = 256  # long side at which scenes are looked for; smaller frames are taken as they are
 
 
@@ -48,6 +52,7 @@ class Examined:
 
     info: VideoInfo
     moves: bool  # some frame differs from the first by more than compression does
+    woven: bool  # most frames that move look like two fields of different times, though none is marked as such
     cuts_s: tuple[float, ...]  # seconds at which a new scene begins, without 0; empty where none were looked for
 
 
@@ -56,17 +61,19 @@ def examine(path: str | os.PathLike[str], finder: CutFinder | None = None) -> Ex
 
     Raises MediaError like `probe`, and for high dynamic range.
     """
-    motion = _Motion()
+    motion, weave = _Motion(), _Weave()
     scenes = _Scenes(finder) if finder else None
 
     def each(footage: VideoReader, shown: Shown) -> None:
         footage.check_colours(shown.frame)
         motion.see(shown.frame)
+        weave.see(shown.frame)
         if scenes:
             scenes.see(shown)
 
     info = probe(path, each=each)
-    return Examined(info, motion.moves, tuple(map(float, scenes.cuts_s)) if scenes else ())
+    woven = weave.woven and INTERLACED not in info.treated
+    return Examined(info, motion.moves, woven, tuple(map(float, scenes.cuts_s)) if scenes else ())
 
 
 class _Motion:
@@ -84,6 +91,31 @@ class _Motion:
         if self._first is None:
             self._first = thumb
         self.moves = bool(np.abs(thumb.astype(np.int16) - self._first.astype(np.int16)).max() > _STILL_LEVELS)
+
+
+class _Weave:
+    """What FFmpeg's idet takes frames for, until enough of them moved; what the reader deinterlaced is whole again."""
+
+    def __init__(self) -> None:
+        self._counts = Counter[str]()  # of frames that are progressive, or of fields with the top or the bottom first
+        self._graph: Graph | None = None
+        self._shape: tuple[int, int, str] | None = None
+
+    @property
+    def woven(self) -> bool:
+        return 2 * self._counts["progressive"] < self._counts.total()
+
+    def see(self, frame: VideoFrame) -> None:
+        if self._counts.total() >= _MOVING_FRAMES:
+            return
+        shape = (frame.width, frame.height, frame.format.name)
+        if shape != self._shape:
+            self._graph, self._shape = filtered(frame, Fraction(1, 25), "idet"), shape
+        assert self._graph is not None
+        self._graph.push(frame)
+        for seen in pulled(self._graph):
+            kind = seen.metadata["lavfi.idet.multiple.current_frame"]
+            self._counts[kind] += kind != "undetermined"
 
 
 class _Scenes:

@@ -18,6 +18,8 @@ from rushes.arrays import Frames
 
 INTERLACED = "interlaced, deinterlaced by bwdif"
 TRANSPARENT = "transparent, laid over black"
+WOVEN = "looks interlaced, though not marked so, and is taken as it is"
+DEINTERLACE = "ffmpeg -i FILE -vf bwdif=deint=all OUT"
 UNTAGGED = "no colour matrix given, BT.709 taken as for all HD"
 
 _UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED
@@ -75,38 +77,45 @@ def deinterlaced(stamped: Iterator[tuple[VideoFrame, int]], tick_s: Fraction) ->
         here = (frame.width, frame.height, frame.format.name)
         if graph is not None and here != shape:
             graph.push(None)
-            yield from _pulled(graph, waiting)
+            yield from _timed(graph, waiting)
             graph = None
         if graph is None:
             if not frame.interlaced_frame:
                 yield frame, at
                 continue
-            graph, shape = _bwdif(frame, tick_s), here
+            graph, shape = filtered(frame, tick_s, "bwdif", "mode=send_frame:deint=interlaced"), here
         waiting.append((at, frame.duration))
         frame.pts, frame.time_base = at, tick_s
         graph.push(frame)
-        yield from _pulled(graph, waiting)
+        yield from _timed(graph, waiting)
     if graph is not None:
         graph.push(None)
-        yield from _pulled(graph, waiting)
+        yield from _timed(graph, waiting)
 
 
-def _pulled(graph: Graph, waiting: deque[tuple[int, int]]) -> Iterator[tuple[VideoFrame, int]]:
+def filtered(frame: VideoFrame, tick_s: Fraction, name: str, options: str = "") -> Graph:
+    """A graph of one of FFmpeg's filters, for frames like this one."""
+    graph = Graph()
+    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=tick_s)
+    chain = [source, graph.add(name, options), graph.add("buffersink")]
+    for before, after in pairwise(chain):
+        before.link_to(after)
+    graph.configure()
+    return graph
+
+
+def pulled(graph: Graph) -> Iterator[VideoFrame]:
+    """The frames that are ready at the end of a graph."""
     while True:
         try:
             frame = graph.pull()
         except (NotYet, AtEnd):
             return
         assert isinstance(frame, VideoFrame)
+        yield frame
+
+
+def _timed(graph: Graph, waiting: deque[tuple[int, int]]) -> Iterator[tuple[VideoFrame, int]]:
+    for frame in pulled(graph):
         at, frame.duration = waiting.popleft()
         yield frame, at
-
-
-def _bwdif(frame: VideoFrame, tick_s: Fraction) -> Graph:
-    graph = Graph()
-    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=tick_s)
-    chain = [source, graph.add("bwdif", "mode=send_frame:deint=interlaced"), graph.add("buffersink")]
-    for before, after in pairwise(chain):
-        before.link_to(after)
-    graph.configure()
-    return graph

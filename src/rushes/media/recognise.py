@@ -17,6 +17,8 @@ _BEGINNINGS = (
     b"\x06\x0e\x2b\x34",  # MXF
     b"nut/multimedia container",
     b"DKIF",  # IVF
+    b"YUV4MPEG2 ",
+    b"\x00\x00\x01\xb3",  # a raw MPEG-1 or MPEG-2 stream
     b"GIF8",
 )
 _BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")  # of MP4 and QuickTime, after four bytes of length

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import os
+import re
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,7 +30,9 @@ from rushes.media.pictures import deinterlaced, to_rgb, treatments
 from rushes.media.resize import resize_frame
 
 # Without the list, stills, text art and playlists would open too, and a playlist names other files.
-_CONTAINERS = "mov,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf,nut,ivf,gif"
+_CONTAINERS = "mov,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf,nut,ivf,gif,apng,dv,rm,yuv4mpegpipe"
+_RAW = "h264,hevc,m4v,mpegvideo"  # a codec's stream without a container; most have no times
+_RAW_BEGINNING = re.compile(rb"\x00?\x00\x00\x01(?!\xba)")  # 0xBA begins a program stream
 _REORDER = 16  # frames that H.264 and H.265 may hold back
 _LOOKED_AT = 50  # packets behind a damaged one
 _SEEK_FROM_S = 5  # below, decoding from the start is as fast as looking for a key frame
@@ -65,17 +68,20 @@ class VideoReader:
     def _open(self) -> None:
         try:
             # The prefix keeps a name with a colon from being read as a network address.
-            options = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS}
+            with self.path.open("rb") as file:
+                raw = f",{_RAW}" if _RAW_BEGINNING.match(file.read(5)) else ""
+            options = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS + raw}
             self.container: InputContainer = av.open(f"file:{self.path}", options=options)
         except (av.FFmpegError, OSError) as error:
             raise MediaError(
                 f"{self.path}: cannot be opened as video ({error.strerror}): it is something else, or was cut "
-                "short before its index was written; give a complete mp4, mov, mkv, webm, avi, ts, mpg or gif file"
+                "short before its index was written; give a complete mp4, mov, mkv, webm, avi, ts, mpg, gif or y4m file"
             ) from error
         try:
             self.stream = self._main_video()
             self._decoder = _decoder_of(self.stream)
             self.tick_s = self.stream.time_base or Fraction(1, 1000)
+            self._step = self._raw_step()
         except BaseException:
             self.container.close()
             raise
@@ -91,6 +97,22 @@ class VideoReader:
         if main.codec_context is None:
             raise MediaError(f"{self.path}: no decoder for this video; convert it to h264: ffmpeg -i FILE out.mp4")
         return main
+
+    def _raw_step(self) -> int:
+        """Ticks from frame to frame of a raw stream, by the frame rate in its headers; 0 = frames have times."""
+        name = self.container.format.name
+        if name not in _RAW.split(","):
+            return 0
+        rate = self._decoder.framerate
+        if not rate:
+            raise MediaError(
+                f"{self.path}: a raw {name} stream that names no frame rate; write it with its own, here 25: "
+                "ffmpeg -framerate 25 -i FILE -c copy out.mp4",
+                "no frame rate",
+            )
+        self.treated[f"a raw stream, timed by the {float(rate):g} fps of its headers"] = None
+        # MPEG-2 says of each frame how long it is shown, by which FFmpeg times it.
+        return 0 if self.stream.codec.canonical_name == "mpeg2video" else round(1 / (rate * self.tick_s))
 
     def __enter__(self) -> Self:
         return self
@@ -206,8 +228,12 @@ class VideoReader:
         frames: deque[VideoFrame] = deque()
         stamps: list[int] = []
         before: int | None = None
+        number = 0
         for frame in chain(self._decoded(), [None] * _REORDER):
             if frame is not None:
+                if self._step:
+                    frame.pts = number * self._step
+                    number += 1
                 if frame.pts is None:
                     raise MediaError(f"{self.path}: its frames have no times; add them: ffmpeg -i FILE out.mp4")
                 frames.append(frame)

@@ -10,19 +10,18 @@ from functools import lru_cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from rushes.backbones.caption_tokens import caption_measure
 from rushes.backbones.stills import StillMaker
 from rushes.config.tables import BackboneSettings
-from rushes.files import content_hash
 from rushes.footage import preflight_costs, preflight_text
 from rushes.footage.changes import apply_changes
-from rushes.footage.ingest import Imported, import_bench, import_reviewed, prompt_clip, prompt_id
+from rushes.footage.ingest import Imported, bench_ids, footage_ids, import_bench, import_reviewed, prompt_clip
 from rushes.footage.preflight import (
     CaptionMeasure,
     Length,
     Preflight,
     PreflightOptions,
     all_videos,
-    clip_ids,
     review,
 )
 from rushes.footage.probe_cache import ProbeCache
@@ -68,7 +67,7 @@ def import_footage(project: OpenProject, *, add: bool = False) -> Imported:
     store = project.store
     before = {clip.id for clip in store.stream(Clip)}
     imported, ids = _import_world(project) if project.settings.footage.kind == "world" else _import_files(project)
-    changes = apply_changes(store, ids, before, add=add)
+    changes = apply_changes(store, ids, before, add=add, say=project.say)
     sides = Counter(clip.split for clip in store.stream_set() if clip.frames > 1)  # a still is a prompt and no clip
     return replace(imported, clips=sides.total(), held_out=sides["eval"] or None, changes=changes)
 
@@ -81,7 +80,7 @@ def _import_world(project: OpenProject) -> tuple[Imported, set[str]]:
 
 
 def _import_files(project: OpenProject) -> tuple[Imported, set[str]]:
-    """What an import took, and the ids of its clips."""
+    """What an import took, and the ids of its clips and of the takes that came with them."""
     table, size = project.settings.footage, project.settings.backbone
     ask = _ask(project)
     with _reviewed(project, ask) as (facts, done, bench):
@@ -92,9 +91,8 @@ def _import_files(project: OpenProject) -> tuple[Imported, set[str]]:
             raise ValueError(text)
         if not done.clips:
             raise ValueError(f"nothing was imported: of {len(done.checked)} clips none can be used; {_causes(done)}")
-        if summary.captions_cut:
-            cut = preflight_text.cut_captions(summary.captions_cut)
-            project.say(f"{cut} longer than the model reads: see `rushes preflight`")
+        for line in preflight_text.advice_lines(summary):
+            project.say(line)
         for refused in done.failures():
             project.say(f"left out: {refused.source}: {refused.words}")
         for line in preflight_text.passed_over_lines(done.listing):
@@ -102,12 +100,11 @@ def _import_files(project: OpenProject) -> tuple[Imported, set[str]]:
         with project.timed("import", done.clips) as tick:
             alike = partial(look_alikes, facts)
             taken = import_reviewed(project.store, facts, done, ask, lambda: tick(1), alike)
-            ids = {id for checked in done.usable() for id in clip_ids(checked)}
+            ids = set(footage_ids(done))
             if bench:
                 prompts, takes = import_bench(project.store, bench, done.bench, size.fps)
                 taken = replace(taken, prompts=prompts, imported_of_systems=takes)
-                stills = map(content_hash, bench.first_frames)
-                ids.update(prompt_id(still, prompt) for still, prompt in zip(stills, bench.prompts, strict=True))
+                ids.update(bench_ids(bench, done.bench))
     return taken, ids
 
 
@@ -179,19 +176,18 @@ def _lines(done: Preflight, ask: PreflightOptions, result: PreflightResult) -> l
 def _ask(project: OpenProject) -> PreflightOptions:
     size = project.settings.backbone
     length = Length(size.frames, size.fps, lambda frames: load_model(size).spec.largest(frames))
-    table, measure = project.settings.footage, _caption_measure(size)
-    return PreflightOptions(length, size.width_px, size.height_px, table, measure)
+    table, (measure, unmeasured) = project.settings.footage, _caption_measure(size)
+    return PreflightOptions(
+        length, size.width_px, size.height_px, table, caption_lengths=measure, unmeasured=unmeasured
+    )
 
 
-def _caption_measure(size: BackboneSettings) -> CaptionMeasure | None:
-    """How the model measures captions; None where it is not on this machine, or has no such way."""
-    if size.path.startswith("hub:"):
-        return None  # a look at captions is no reason to fetch a model
+def _caption_measure(size: BackboneSettings) -> tuple[CaptionMeasure | None, str]:
+    """How the model measures captions; or why it cannot, as a look at captions is no reason to fetch a model."""
     try:
-        measure = getattr(load_model(size), "caption_length", None)
-        return lru_cache(2**14)(measure) if measure and measure("a caption") else None
-    except (ValueError, OSError, ImportError):
-        return None  # the stages that need the model say what it lacks
+        return lru_cache(2**14)(caption_measure(size.name, size.path)), ""
+    except ValueError as error:
+        return None, str(error)
 
 
 @contextmanager

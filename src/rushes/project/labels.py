@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from rushes import label
 from rushes.config.tables import LabelSettings, Settings
-from rushes.judges.base import PointwiseJudge
+from rushes.judges.base import Judge, PointwiseJudge
 from rushes.judges.build import judge_of
+from rushes.judges.reward import MOST_LINES
 from rushes.judges.vlm import Account
 from rushes.records import INLINE, Candidate, stable_hash
 from rushes.store.annotators import HUMAN, labels_to_train_on
@@ -37,6 +38,7 @@ class LabelResult:
     unjudged: int | None = None  # segments without an answer, which are no ties; a model is asked again the next time
     scored: int | None = None  # takes with a score
     not_scored: int | None = None  # takes that the judge gave no score
+    refused: int | None = None  # lines of scores that could not be used
     # questions to a model: `answered`, and by its cause each that was not
     questions: Mapping[str, int] = field(default_factory=dict, metadata=INLINE)
 
@@ -60,6 +62,7 @@ def label_pairs(project: OpenProject) -> LabelResult:
     """
     settings, account = project.settings.label, Account()
     with judge_of(project.settings, project.store.project, account) as judge:
+        refused = _say_left_out(project, judge)
         candidates = to_compare(project.store, project.settings)
         pairs = sum(1 for _ in label.pairs(candidates))
         if not pairs:
@@ -77,7 +80,17 @@ def label_pairs(project: OpenProject) -> LabelResult:
                 asks=settings.by == "vlm",
                 tick=lambda: tick(1),
             )
-    return _result(judge.name, pairs, counts, account.facts())
+    return replace(_result(judge.name, pairs, counts, account.facts()), refused=refused)
+
+
+def _say_left_out(project: OpenProject, judge: Judge) -> int | None:
+    """Name what of the judge's source could not be used; how much that is."""
+    left_out = judge.left_out if isinstance(judge, PointwiseJudge) else ()
+    for line in left_out[:MOST_LINES]:
+        project.say(f"left out: {line}")
+    if len(left_out) > MOST_LINES:
+        project.say(f"left out: {len(left_out) - MOST_LINES} lines more")
+    return len(left_out) or None
 
 
 def _by_people(store: Store) -> LabelResult:
@@ -133,6 +146,7 @@ def score_takes(project: OpenProject) -> LabelResult:
     with judge_of(project.settings, folder, account) as judge, project.timed("label", len(takes)) as tick:
         if not isinstance(judge, PointwiseJudge):
             raise ValueError(f"label.prompt: {judge.name} compares clips and gives no scores; set it to realdpo")
+        refused = _say_left_out(project, judge)
         counts = label.rate(project.store, judge, takes, tick=lambda: tick(1))
     scored, unscored = counts[True], counts[False]
-    return LabelResult(judge.name, scored=scored, not_scored=unscored, questions=account.facts())
+    return LabelResult(judge.name, scored=scored, not_scored=unscored, refused=refused, questions=account.facts())

@@ -52,6 +52,8 @@ from rushes.training.parallel import Ranks, joined, others_wait
 from rushes.training.recipe import Recipe, chosen_recipe
 from rushes.training.views import gaps, takes_account
 
+LATENTS = "what latents are made with"
+SIZE = ("name", "frames", "fps", "height_px", "width_px", "tiling")  # of [backbone]: they depend on it
 NAMED = 3  # comparisons that are named where some are left out
 
 
@@ -200,7 +202,8 @@ def _prepare(project: OpenProject, name: str) -> tuple[TrainingJob, TrainResult]
     identity = RunIdentity(
         stable_hash([made_from.train, *made_from.others.values(), hashes]),
         made_from.train,
-        {**made_from.others, "comparisons": f"{len(comparisons)} (hash {stable_hash(hashes)[:8]})"},
+        others={**made_from.others, "comparisons": f"{len(comparisons)} (hash {stable_hash(hashes)[:8]})"},
+        causes=made_from.causes,
     )
     base, origin, *_ = made_from.others.values()
     start, latents, dtype = origin or base, project.latents.fingerprint, precision_of(project, settings)
@@ -240,6 +243,7 @@ def check_run(project: OpenProject) -> RunIdentity:
         ValueError: the run's folder has a checkpoint that it cannot go on from; what differs is named.
     """
     settings, name = project.settings.train, run_name(project.settings.train)
+    size, fit = project.settings.backbone, project.settings.footage.fit
     made_from = RunIdentity(
         "",
         hashed_form(settings, exclude={"shortcut_probe", "trackers"}),
@@ -247,10 +251,11 @@ def check_run(project: OpenProject) -> RunIdentity:
             "the base model": project.base.fingerprint,
             "what train.init_from names": _origin(project, name),
             "project.seed": project.settings.project.seed,
-            "what latents are made with": project.latents.fingerprint,
+            LATENTS: project.latents.fingerprint,
             # Their shift may be the model's own, or that of [generate].
             "training times": repr(training_times(project.settings, project.base.spec)),
         },
+        {LATENTS: {**{f"backbone.{name}": getattr(size, name) for name in SIZE}, "footage.fit": fit}},
     )
     folder = run_folder(project, name)
     newest = newest_facts(folder / "checkpoints")

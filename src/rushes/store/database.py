@@ -225,11 +225,11 @@ class Store:
     ) -> tuple[Candidate, ...]:
         """Clips that models made; every argument that is given narrows the choice.
 
-        `dropped`: also those of real clips that are no longer in the set.
+        `dropped`: also those that an import set aside, and those of real clips that are no longer in the set.
         """
         rows = self._select(Candidate, split=split, kind=kind, system=system, group=group)
         dropped_ids = set() if dropped else {id for id, decision in self.decisions().items() if not decision.keep}
-        return tuple(row for row in rows if row.clip_id not in dropped_ids) if dropped_ids else rows
+        return tuple(row for row in rows if dropped_ids.isdisjoint((row.clip_id, row.id))) if dropped_ids else rows
 
     def decisions(self, subject: str | None = None) -> dict[str, Decision]:
         """Clip id -> the decision that counts, for clips about which there is one."""

@@ -22,11 +22,14 @@ class RunIdentity:
     hash: str
     train: Mapping[str, Any] = field(default_factory=dict)  # the [train] table, as `hashed_form` has it
     others: Mapping[str, Any] = field(default_factory=dict)  # seed, weights, latents and data, by what they are called
+    causes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # settings behind some of the others
 
     def facts(self) -> dict[str, Any]:
         """What a checkpoint holds of it."""
-        made_from = {"made_from": {"train": dict(self.train), "others": dict(self.others)}} if self.train else {}
-        return {"identity": self.hash, **made_from}
+        if not self.train:
+            return {"identity": self.hash}
+        made_from = {"train": dict(self.train), "others": dict(self.others), "causes": dict(self.causes)}
+        return {"identity": self.hash, "made_from": made_from}
 
 
 def as_identity(identity: str | RunIdentity) -> RunIdentity:
@@ -66,7 +69,12 @@ def check_continuation(
     then, ours = _table(before["train"]), _table(now.train)
     others = before["others"]
     changes = {name: (then.get(name), value) for name, value in ours.items() if then.get(name) != value}
-    changes |= {name: (others.get(name), value) for name, value in now.others.items() if others.get(name) != value}
+    for name, value in now.others.items():
+        if others.get(name) != value:
+            causes = before.get("causes", {}).get(name, {})  # runs of former versions do not say them
+            named = {key: (causes[key], new) for key, new in now.causes.get(name, {}).items()
+                     if key in causes and causes[key] != new}  # fmt: skip
+            changes |= named or {name: (others.get(name), value)}
     steps = changes.pop(STEPS, None)
     if changes:
         words = "; ".join(f"{name} was {_word(old)} and is {_word(new)}" for name, (old, new) in changes.items())

@@ -23,18 +23,13 @@ Read = Callable[[str], Frames]  # content hash -> frames [T, H, W, 3] of another
 
 @dataclass(frozen=True)
 class Edit:
-    """What one name stands for.
+    """What one name stands for."""
 
-    Attributes:
-        apply: frames and arguments -> frames of the same shape; deterministic.
-        arguments: their types, in order.
-        anew: the result begins with another picture, and a model that is given a first frame is given that one.
-        other: the first argument is the content hash of another clip, whose frames `apply` gets in its place.
-    """
-
-    apply: Callable[..., Frames]
-    arguments: tuple[type, ...] = ()
+    apply: Callable[..., Frames]  # frames and arguments -> frames of the same shape; deterministic
+    arguments: tuple[type, ...] = ()  # their types, in order
+    # the result begins with another picture, and a model that is given a first frame is given that one
     anew: bool = False
+    # the first argument is the content hash of another clip, whose frames `apply` gets in its place
     other: bool = False
 
 

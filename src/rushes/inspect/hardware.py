@@ -31,21 +31,13 @@ TUNES: tuple[Tune, ...] = ("4 bits", "bfloat16", "full")  # adapters over weight
 
 @dataclass(frozen=True)
 class CardForecast:
-    """A model at one length, with one way to train.
+    """A model at one length, with one way to train."""
 
-    Attributes:
-        clip: its size.
-        short: whether it is shorter than the release's.
-        tune: what is trained.
-        least_gib: that the largest stage takes with one view at a time.
-        cards: forecasts for each number in `CLIPS`, by card.
-    """
-
-    clip: ClipShape
-    short: bool
-    tune: Tune
-    least_gib: float
-    cards: Mapping[str, tuple[JobForecast, ...]]
+    clip: ClipShape  # its size
+    short: bool  # whether it is shorter than the release's
+    tune: Tune  # what is trained
+    least_gib: float  # that the largest stage takes with one view at a time
+    cards: Mapping[str, tuple[JobForecast, ...]]  # forecasts for each number in `CLIPS`, by card
 
     def fits(self, card: str) -> bool:
         """Whether all stages fit this card."""

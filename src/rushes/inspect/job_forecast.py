@@ -36,17 +36,11 @@ COPIES = {"evaluate": 2}  # networks in memory at once where that is not one: th
 
 @dataclass(frozen=True)
 class Machine:
-    """GPUs of one kind.
+    """GPUs of one kind."""
 
-    Attributes:
-        memory_gb: of each, 2^30 bytes each.
-        tflops: 10^12 operations a second that the network reaches.
-        gpus: how many.
-    """
-
-    memory_gb: float
-    tflops: float
-    gpus: int = 1
+    memory_gb: float  # of each, 2^30 bytes each
+    tflops: float  # 10^12 operations a second that the network reaches
+    gpus: int = 1  # how many
 
 
 @dataclass(frozen=True)

@@ -20,17 +20,11 @@ from rushes.inspect.dry_run import ClipShape, Cost, dry_run, find_family
 
 @dataclass(frozen=True)
 class Gpu:
-    """One kind.
+    """One kind."""
 
-    Attributes:
-        memory_gb: 2^30 bytes each.
-        tflops: 10^12 dense bfloat16 operations a second, added up in float32.
-        source: of these.
-    """
-
-    memory_gb: int
-    tflops: float
-    source: str
+    memory_gb: int  # 2^30 bytes each
+    tflops: float  # 10^12 dense bfloat16 operations a second, added up in float32
+    source: str  # of these
 
 
 _AMPERE = "NVIDIA Ampere GA102 whitepaper (2021)"
@@ -61,31 +55,20 @@ ERRORS = {"activations": 0.02, "operations": 0.001}
 
 @dataclass(frozen=True)
 class ForecastRequest:
-    """What a forecast is wanted for.
-
-    Args:
-        views: of a comparison; each goes through the network once.
-        batch: comparisons in a step on one GPU.
-        bank: whether the reference's errors are looked up.
-        gpu_memory_gb: 2^30 bytes each.
-        tflops: 10^12 operations a second that a step reaches.
-        first_frame: whether a model that may be given a first frame is given one.
-        waiting: views of a comparison that two_pass takes once more.
-        reference: whether the recipe compares with the reference.
-    """
+    """What a forecast is wanted for."""
 
     clip: ClipShape
     how: LoadOptions
     tune: str
     rank: int
-    views: int
-    batch: int
-    bank: bool
-    gpu_memory_gb: float
-    tflops: float
-    first_frame: bool = False
-    waiting: int = 1
-    reference: bool = True
+    views: int  # of a comparison; each goes through the network once
+    batch: int  # comparisons in a step on one GPU
+    bank: bool  # whether the reference's errors are looked up
+    gpu_memory_gb: float  # 2^30 bytes each
+    tflops: float  # 10^12 operations a second that a step reaches
+    first_frame: bool = False  # whether a model that may be given a first frame is given one
+    waiting: int = 1  # views of a comparison that two_pass takes once more
+    reference: bool = True  # whether the recipe compares with the reference
 
 
 @dataclass(frozen=True)

@@ -80,16 +80,12 @@ class Flow:
 
 @dataclass(frozen=True)
 class VariancePreserving:
-    """x_t = sqrt(abar) x + sqrt(1 - abar) noise, with v or noise as the target (CogVideoX, Stable Diffusion).
+    """x_t = sqrt(abar) x + sqrt(1 - abar) noise, with v or noise as the target (CogVideoX, Stable Diffusion)."""
 
-    Args:
-        alphas_bar: cumulative alphas [N] of the N training steps, first step first. t in (0, 1] picks step
-            round(t (N - 1)); t = 0 is clean, which no training step is.
-        predicts: "v" = sqrt(abar) noise - sqrt(1 - abar) x, or "noise".
-    """
-
+    # cumulative alphas [N] of the N training steps, first step first. t in (0, 1] picks step round(t (N - 1)); t = 0 is
+    # clean, which no training step is
     alphas_bar: Tensor
-    predicts: Literal["v", "noise"] = "v"
+    predicts: Literal["v", "noise"] = "v"  # "v" = sqrt(abar) noise - sqrt(1 - abar) x, or "noise"
 
     def __post_init__(self) -> None:
         assert self.predicts in ("v", "noise"), self.predicts

@@ -27,17 +27,11 @@ Places = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class QueueEntry:
-    """What the queue knows of a clip beside what is decided about it.
+    """What the queue knows of a clip beside what is decided about it."""
 
-    Attributes:
-        id: of the clip.
-        scenario: that it belongs to; "" = to none.
-        margin: how far what was measured lies from the nearest threshold, 0 up; infinite = unknown.
-    """
-
-    id: str
-    scenario: str = ""
-    margin: float = math.inf
+    id: str  # of the clip
+    scenario: str = ""  # that it belongs to; "" = to none
+    margin: float = math.inf  # how far what was measured lies from the nearest threshold, 0 up; infinite = unknown
 
 
 @dataclass(frozen=True)

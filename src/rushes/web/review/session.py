@@ -42,21 +42,13 @@ class ReviewAnswer:
 
 @dataclass(frozen=True)
 class ClipFacts:
-    """What a page may show of a clip.
+    """What a page may show of a clip."""
 
-    Attributes:
-        clip: as it was imported.
-        caption: that it goes by where no person wrote one.
-        texts: other captions of it, by kind.
-        values: metric, without the first part of its name -> value.
-        history: what was decided.
-    """
-
-    clip: Clip
-    caption: str
-    texts: Mapping[str, str]
-    values: Mapping[str, float]
-    history: DecisionHistory
+    clip: Clip  # as it was imported
+    caption: str  # that it goes by where no person wrote one
+    texts: Mapping[str, str]  # other captions of it, by kind
+    values: Mapping[str, float]  # metric, without the first part of its name -> value
+    history: DecisionHistory  # what was decided
 
 
 class ReviewSession:

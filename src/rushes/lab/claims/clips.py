@@ -29,7 +29,7 @@ WORLD = "world"  # what true clips of the world are signed with
 
 @dataclass(frozen=True)
 class Pool:
-    """Twice as many clips, half of them with a fault of physics; then half of all are kept, and are what arms train on."""
+    """Twice as many clips, half of them with a fault of physics; half of all are then kept and trained on."""
 
     # at random, or those that the world's verifier finds the truest: PhysHPO's choice by physical fidelity, at its best
     keep: Literal["random", "selected"]

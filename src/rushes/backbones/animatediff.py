@@ -6,12 +6,13 @@ is one that diffusers' `AnimateDiffPipeline` saved, with the motion adapter in i
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import diffusers
 from torch import Tensor
 
-from rushes.backbones.base import DEFAULTS, BackboneSpec, Condition, LoadOptions
+from rushes.backbones.base import BackboneSpec, Condition, LoadOptions
 from rushes.backbones.decoders import decode_frames, encode_frames
 from rushes.backbones.folders import Folder
 from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows, load_model
@@ -74,8 +75,4 @@ FAMILY = Family(
     encode=encode_frames,
     decode=decode_frames,
 )
-
-
-def load(path: str, how: LoadOptions = DEFAULTS) -> DiffusersBackbone:
-    """The AnimateDiff model at `path`: a folder that diffusers saved, or `hub:OWNER/NAME`."""
-    return load_model(path, FAMILY, how)
+load = partial(load_model, FAMILY)

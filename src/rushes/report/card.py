@@ -123,8 +123,7 @@ def source(facts: Facts, clip: str) -> str:
 
 def markdown(facts: Facts, title: str) -> str:
     """The card as a Markdown document."""
-    document = _TEMPLATES.overlay(autoescape=False).get_template("card.md")
-    return document.render(title=title, facts=facts, hashes=HASHES) + "\n"
+    return _TEMPLATES.get_template("card.md").render(title=title, facts=facts, hashes=HASHES) + "\n"
 
 
 def bar_text(counts: Sequence[int]) -> str:

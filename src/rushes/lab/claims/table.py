@@ -8,12 +8,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from rushes.files import write_json, write_text
 from rushes.lab.claims.base import Claim, Hypothesis, Sighting
 from rushes.lab.claims.evidence import Evidence
 from rushes.lab.claims.verdict import Effect, Measured, Outcome, agree, effect, moderated, outcome, p_value
+from rushes.pages import templates
 from rushes.records import INLINE
 from rushes.stats import holm
 
@@ -159,11 +158,7 @@ def markdown(
     claims: Sequence[Claim], table: Sequence[ClaimRow], seen: Sequence[ObservedEffect], budget: Mapping[str, Any]
 ) -> str:
     """A section per claim with a table of its hypotheses, and one for the faults that runs were built to have."""
-    pages = Environment(
-        loader=PackageLoader("rushes.lab.claims", "."), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    pages.filters.update(span=_span, look=_look)
-    page = pages.get_template("table.md")
+    page = templates("rushes.lab.claims", span=_span, look=_look).get_template("table.md")
     return page.render(claims=claims, table=table, seen=seen, budget=budget, look=LOOK)
 
 

@@ -19,7 +19,7 @@ from rushes.records import Clip, Decision
 from rushes.store.database import Store
 from rushes.store.decisions import IMPORT
 from rushes.web.accounts import Accounts
-from rushes.web.review.queue import QueueEntry, ReviewQueue, ScenarioCount
+from rushes.web.review.queue import QueueEntry, ReviewQueue, ScenarioProgress
 from rushes.web.review.session import MEASURED, ReviewSession, ReviewThreshold
 
 
@@ -129,18 +129,6 @@ def _finite(bound: float) -> float | None:
 
 
 @dataclass(frozen=True)
-class ScenarioProgress:
-    """How a scenario stands."""
-
-    name: str  # "" = clips of none
-    wanted: int | None  # clips; null = any number
-    in_footage: int  # clips
-    in_set: int  # clips
-    by_people: int  # clips in the set that a person decided on
-    missing: int  # clips that the set still lacks
-
-
-@dataclass(frozen=True)
 class ReviewProgress:
     """How far the review of a project's clips is."""
 
@@ -154,18 +142,8 @@ class ReviewProgress:
 def progress_of(review: ReviewSession) -> ReviewProgress:
     """Clips, those in the set, those that people decided, and each scenario."""
     queue = review.queue
-    scenarios = tuple(
-        ScenarioProgress(
-            count.name,
-            count.wanted,
-            in_footage=count.in_footage,
-            in_set=count.in_set,
-            by_people=count.by_people,
-            missing=count.missing,
-        )
-        for count in queue.counts()
-    )
-    return ReviewProgress(len(queue.ids), queue.size("kept"), queue.size("people"), review.people_at_work(), scenarios)
+    in_set, by_people = queue.size("in_set"), queue.size("people")
+    return ReviewProgress(len(queue.ids), in_set, by_people, review.people_at_work(), queue.counts())
 
 
 def progress_lines(result: ReviewProgress) -> list[str]:
@@ -175,7 +153,7 @@ def progress_lines(result: ReviewProgress) -> list[str]:
     return [f"{result.clips} clips, {result.in_set} in the set, {by}", *scenario_lines(result.scenarios)]
 
 
-def scenario_lines(counts: Sequence[ScenarioCount | ScenarioProgress]) -> list[str]:
+def scenario_lines(counts: Sequence[ScenarioProgress]) -> list[str]:
     """A table of scenarios: clips wanted, found, in the set, kept by people, and missing; empty without scenarios."""
     if not any(count.name for count in counts):
         return []

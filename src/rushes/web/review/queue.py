@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import numpy as np
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rushes.records import Decision
 from rushes.store.decisions import DecisionHistory
 
-Queue = Literal["undecided", "near", "dropped", "kept", "people", "all"]
+Queue = Literal["undecided", "near", "dropped", "in_set", "people", "all"]
 QUEUES: tuple[Queue, ...] = get_args(Queue)
 _BY_MARGIN = ("near", "dropped")  # those close to a threshold come first
 
@@ -35,24 +35,18 @@ class QueueEntry:
 
 
 @dataclass(frozen=True)
-class ScenarioCount:
-    """How a scenario stands: clips wanted (None = any number), found in the footage, in the set, kept by a person."""
+class ScenarioProgress:
+    """How a scenario stands."""
 
-    name: str
-    wanted: int | None
-    in_footage: int
-    in_set: int
-    by_people: int
+    name: str  # "" = clips of none
+    wanted: int | None  # clips; null = any number
+    in_footage: int  # clips
+    in_set: int  # clips
+    by_people: int  # clips in the set that a person decided on
+    missing: int = field(init=False)  # clips that the set still lacks
 
-    @property
-    def missing(self) -> int:
-        """Clips that the set still lacks."""
-        return max(0, (self.wanted or 0) - self.in_set)
-
-    def as_json(self) -> dict[str, str | int | None]:
-        """The counts under the names that pages and commands show them by."""
-        counts = {"found": self.in_footage, "kept": self.in_set, "by_people": self.by_people, "missing": self.missing}
-        return {"name": self.name, "wanted": self.wanted, **counts}
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "missing", max(0, (self.wanted or 0) - self.in_set))
 
 
 class ReviewQueue:
@@ -142,7 +136,7 @@ class ReviewQueue:
         with self._lock:
             return int(self._chosen(name, scenario).sum())
 
-    def counts(self) -> tuple[ScenarioCount, ...]:
+    def counts(self) -> tuple[ScenarioProgress, ...]:
         """How each scenario stands; clips without a scenario come last, where there are any."""
         with self._lock:
             size = len(self.names)
@@ -151,7 +145,7 @@ class ReviewQueue:
             people = np.bincount(self._scenario[self._in_set & self._by_person], minlength=size)
         rows = zip(self.names, in_footage, in_set, people, strict=True)
         return tuple(
-            ScenarioCount(name, self.quotas.get(name), int(f), int(k), int(p)) for name, f, k, p in rows if name or f
+            ScenarioProgress(name, self.quotas.get(name), int(f), int(k), int(p)) for name, f, k, p in rows if name or f
         )
 
     def _chosen(self, name: Queue, scenario: str | None) -> NDArray[np.bool_]:
@@ -161,7 +155,7 @@ class ReviewQueue:
             chosen = np.isfinite(self._margin) & ~self._by_person
         elif name == "dropped":
             chosen = ~self._in_set & ~self._by_person
-        elif name == "kept":
+        elif name == "in_set":
             chosen = self._in_set.copy()
         else:
             chosen = self._by_person.copy() if name == "people" else np.ones(len(self.ids), bool)

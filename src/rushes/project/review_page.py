@@ -15,7 +15,7 @@ from rushes.curate import motion, technical
 from rushes.curate.balance import NO_TOPIC, OTHER, topics_of
 from rushes.curate.base import Threshold
 from rushes.project.labeling_page import LEDGER
-from rushes.records import Clip, Decision
+from rushes.records import Clip, Decision, plain
 from rushes.store.database import Store
 from rushes.store.decisions import IMPORT
 from rushes.web.accounts import Accounts
@@ -83,7 +83,7 @@ def open_review(folder: Path, settings: Settings) -> Iterator[ReviewSession]:
         shelf = shelf_of(store, settings, margins(store, limits))
         if not shelf.ids:
             raise ValueError(f"{folder} holds no clips to look at; run `rushes import {folder}`")
-        bounds = {name: ReviewThreshold(_finite(limit.low), _finite(limit.high)) for name, limit in limits.items()}
+        bounds = {name: ReviewThreshold(plain(limit.low), plain(limit.high)) for name, limit in limits.items()}
         review = ReviewSession(store, shelf, Accounts(folder / LEDGER), bounds)
     except BaseException:
         store.close()
@@ -122,10 +122,6 @@ def quotas_of(settings: Settings) -> dict[str, int | None]:
 def _held_back(decision: Decision) -> bool:
     """Whether a clip is out only because there were enough of its scenario."""
     return decision.reason.startswith("balance: ") and NO_TOPIC not in decision.reason
-
-
-def _finite(bound: float) -> float | None:
-    return bound if math.isfinite(bound) else None
 
 
 @dataclass(frozen=True)

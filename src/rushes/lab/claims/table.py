@@ -13,7 +13,7 @@ from rushes.lab.claims.base import Claim, Hypothesis, Sighting
 from rushes.lab.claims.evidence import Evidence
 from rushes.lab.claims.verdict import Effect, Measured, Outcome, agree, effect, moderated, outcome, p_value
 from rushes.pages import templates
-from rushes.records import INLINE
+from rushes.records import INLINE, plain
 from rushes.stats import holm
 
 # The first judge's metrics and what the second one measures of the same thing.
@@ -135,23 +135,23 @@ def write(folder: Path, claims: Sequence[Claim], evidence: Evidence, budget: Map
 
 
 def _plain(row: ClaimRow) -> dict[str, Any]:
-    def finite(value: float) -> float | None:
-        return value if math.isfinite(value) else None
-
     effect = row.effect
-    return {
-        "claim": row.claim,
-        **asdict(row.hypothesis),
-        "difference": effect.value,
-        "low": finite(effect.low),
-        "high": finite(effect.high),
-        "per_seed": list(effect.per_seed),
-        "pairs": effect.prompts,
-        "p": row.p,
-        "verdict": row.outcome,
-        "second_judge_agrees": row.second_judge,
-        LOOK: row.look.value,
-    }
+    facts: dict[str, Any] = plain(
+        {
+            "claim": row.claim,
+            **asdict(row.hypothesis),
+            "difference": effect.value,
+            "low": effect.low,
+            "high": effect.high,
+            "per_seed": effect.per_seed,
+            "pairs": effect.prompts,
+            "p": row.p,
+            "verdict": row.outcome,
+            "second_judge_agrees": row.second_judge,
+            LOOK: row.look.value,
+        }
+    )
+    return facts
 
 
 def markdown(

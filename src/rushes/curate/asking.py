@@ -13,7 +13,7 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from rushes.arrays import Frames
-from rushes.config import curate as curation
+from rushes.config.curate import ModelSettings
 from rushes.config.model_endpoint import EndpointSettings
 from rushes.config.tables import Settings
 from rushes.curate.base import CurationEntry, CurationFinding, Dropped, Stage, Task, Threshold
@@ -66,9 +66,7 @@ def first_model(settings: EndpointSettings, answers: Path, stage: str) -> ModelC
     return _checked(ModelClient(settings, answers), "endpoint", stage)
 
 
-def other_model(
-    settings: EndpointSettings, other: curation.ModelSettings, answers: Path, where: str, stage: str
-) -> ModelClient:
+def other_model(settings: EndpointSettings, other: ModelSettings, answers: Path, where: str, stage: str) -> ModelClient:
     """The model that `where` names; what that table leaves out is as in `[endpoint]`, but its key only at its address.
 
     Raises:
@@ -90,7 +88,7 @@ def _checked(model: ModelClient, where: str, stage: str) -> ModelClient:
     return model
 
 
-def text_model(text: curation.ModelSettings, settings: EndpointSettings, answers: Path, stage: str) -> ModelClient:
+def text_model(text: ModelSettings, settings: EndpointSettings, answers: Path, stage: str) -> ModelClient:
     """The model that reads captions: that of `[curate.text]`, without a name there that of `[endpoint]`."""
     if text.model:
         return other_model(settings, text, answers, "curate.text", stage)

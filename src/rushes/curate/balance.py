@@ -16,7 +16,7 @@ from pathlib import Path, PurePath
 import numpy as np
 from scipy.cluster.vq import kmeans2
 
-from rushes.config import curate as curation
+from rushes.config.curate import BalanceSettings
 from rushes.config.tables import Settings
 from rushes.curate import hashing
 from rushes.curate.base import CurationEntry, Dropped, Stage, best_first
@@ -129,7 +129,7 @@ def quotas(sizes: Mapping[str, int], most: int, wanted: Mapping[str, int], large
 
 
 def choose(
-    table: curation.BalanceSettings,
+    table: BalanceSettings,
     embedder: Embedder | None,
     seed: int,
     answers: Path,

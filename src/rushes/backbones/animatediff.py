@@ -20,11 +20,7 @@ from rushes.backbones.schedules import noise_schedule, training_steps
 
 
 def spec(folder: Folder, how: LoadOptions) -> BackboneSpec:
-    """Facts of the model.
-
-    Raises:
-        ValueError: a folder whose UNet has no motion adapter in it.
-    """
+    """Facts of the model. Raises ValueError: a folder whose UNet has no motion adapter in it."""
     if folder.index["unet"][1] != "UNetMotionModel":
         raise ValueError(
             f"{folder.path / 'unet'}: an image UNet; load it with its motion adapter as an AnimateDiffPipeline of "

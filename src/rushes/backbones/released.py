@@ -79,11 +79,7 @@ class Released(Folder):
 
 
 def released(name: str) -> Released:
-    """The released model of this name.
-
-    Raises:
-        ValueError: there is none; the sentence names the nearest.
-    """
+    """The released model of this name. Raises ValueError: there is none; the sentence names the nearest."""
     models = released_models()
     if name in models:
         return models[name]

@@ -36,11 +36,7 @@ TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "ffn.net.0.proj", "ffn.net.2")
 
 
 def spec(folder: Folder, how: LoadOptions) -> BackboneSpec:
-    """Facts of the variant that the folder holds.
-
-    Raises:
-        ValueError: a network that is shown a last frame too.
-    """
+    """Facts of the variant that the folder holds. Raises ValueError: a network that is shown a last frame too."""
     shift, solver = flow_schedule(folder)
     network, codec = folder.config("transformer"), folder.config("vae")
     spatial, temporal = codec.get("scale_factor_spatial") or 8, codec.get("scale_factor_temporal") or 4

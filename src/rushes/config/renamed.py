@@ -68,8 +68,7 @@ def with_names_of_today(data: Mapping[str, Any], recipe: str = "") -> tuple[dict
 def with_first_names(data: Mapping[str, Any]) -> dict[str, Any]:
     """Settings under the names, and with the values, that each had first: a digest of them outlives a change of names.
 
-    Args:
-        data: nested tables under the names of today; not changed.
+    `data`, nested tables under the names of today, is not changed.
     """
     out = deepcopy(dict(data))
     for path, values in VALUES.items():

@@ -28,11 +28,7 @@ def reverse(frames_THWC: Frames) -> Frames:
 
 
 def shuffle(frames_THWC: Frames, seed: int) -> Frames:
-    """The frames after the first in another order.
-
-    Raises:
-        ValueError: fewer than three frames.
-    """
+    """The frames after the first in another order. Raises ValueError: fewer than three frames."""
     if len(frames_THWC) < 3:
         raise ValueError(f"a clip of {len(frames_THWC)} frames cannot be shuffled; take clips of three or more")
     return frames_THWC[[0, *other_order(len(frames_THWC) - 1, seed) + 1]]

@@ -66,11 +66,7 @@ class Cost:
 
 
 def find_family(pipeline: str) -> Family:
-    """The family that reads pipelines of this class.
-
-    Raises:
-        ValueError: none does.
-    """
+    """The family that reads pipelines of this class. Raises ValueError: none does."""
     pipelines: list[str] = []
     for name in backbone_names():
         family = getattr(plugins.load("family", name, "backbones", ()), "FAMILY", None)
@@ -90,11 +86,7 @@ def open_blank(folder: Folder, how: LoadOptions) -> DiffusersBackbone:
 
 
 def latent_size(backbone: Backbone, clip: ClipShape) -> tuple[int, int, int, int]:
-    """C, F, H, W of a clip's latents.
-
-    Raises:
-        ValueError: a size or length that the model cannot take.
-    """
+    """C, F, H, W of a clip's latents. Raises ValueError: a size or length that the model cannot take."""
     spec = backbone.spec
     spec.check_size(clip.height_px, clip.width_px)
     ratio = spec.spatial_ratio
@@ -113,11 +105,8 @@ def dry_run(
     """Cost of a view of the model whose configurations lie in `folder`.
 
     Args:
-        folder: the model.
         how: dtype, checkpointing and bits of its weights.
-        clip: its size.
         tune: "full", "lora", or a group of weights that the model names.
-        rank: of the adapter.
         first_frame: whether a model that may be given a first frame is given one.
         whole: run all blocks, in place of two and three of each kind.
 

@@ -53,12 +53,6 @@ def check_gpu(settings: Settings, gpu: str) -> None:
 def check_fits(folder: Folder, spec: BackboneSpec, settings: Settings, gpu: str) -> None:
     """Refuse settings of which one step does not fit a kind of GPU, with the least change that does.
 
-    Args:
-        folder: configurations of the model.
-        spec: its facts, which say what sizes and lengths there are.
-        settings: with the clip's size and the adapter.
-        gpu: a name that `rushes plan` knows.
-
     Raises:
         ValueError: no such GPU, a model without a forecast, or a step that does not fit.
     """

@@ -103,9 +103,6 @@ def workload(
     """Stages by name, in their order; those that have nothing to do are left out.
 
     Args:
-        settings: of the project.
-        numbers: of clips, prompts and GPUs.
-        spec: of the model.
         latents: C, F, H, W of a clip.
         mode: how gradients are taken; "joint" and "stash" take one pass of each view, "two_pass" another of those that
             wait for others.

@@ -32,11 +32,7 @@ Facts = Mapping[str, Any]  # as in reports/curation.json
 
 
 def read_result(project: Path) -> dict[str, Any] | None:
-    """What the last curation of a project found; None where there was none.
-
-    Raises:
-        ValueError: the file is not JSON.
-    """
+    """What the last curation of a project found; None where there was none. Raises ValueError: the file is not JSON."""
     path = project / RESULT
     if not path.is_file():
         return None

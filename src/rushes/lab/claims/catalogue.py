@@ -24,11 +24,7 @@ CLAIMS: dict[str, Claim] = {
 
 
 def find_claims(names: Sequence[str]) -> tuple[Claim, ...]:
-    """Claims by name; all of them where none is named.
-
-    Raises:
-        ValueError: an unknown name.
-    """
+    """Claims by name; all of them where none is named. Raises ValueError: an unknown name."""
     unknown = [name for name in names if name not in CLAIMS]
     if unknown:
         raise ValueError(f"no claim {unknown[0]!r}: there are {', '.join(CLAIMS)}")

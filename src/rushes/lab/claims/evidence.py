@@ -66,11 +66,7 @@ def write_evidence(path: Path, evidence: Evidence) -> None:
 
 
 def read_evidence(path: Path) -> Evidence:
-    """What `write_evidence` wrote.
-
-    Raises:
-        ValueError: not such a file.
-    """
+    """What `write_evidence` wrote. Raises ValueError: not such a file."""
     try:
         table = pq.read_table(path)
         facts = json.loads((table.schema.metadata or {})[_FACTS])

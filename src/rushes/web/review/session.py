@@ -121,11 +121,7 @@ class ReviewSession:
             self.catch_up()
 
     def facts(self, id: str) -> ClipFacts:
-        """What is known of a clip.
-
-        Raises:
-            AccessDenied: no clip of this project.
-        """
+        """What is known of a clip. Raises AccessDenied: no clip of this project."""
         clip, history = self.clip(id), self.queue.history(id)
         values = {
             score.metric.removeprefix(MEASURED): score.value

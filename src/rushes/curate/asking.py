@@ -69,8 +69,7 @@ def first_model(settings: EndpointSettings, answers: Path, stage: str) -> ModelC
 def other_model(settings: EndpointSettings, other: ModelSettings, answers: Path, where: str, stage: str) -> ModelClient:
     """The model that `where` names; what that table leaves out is as in `[endpoint]`, but its key only at its address.
 
-    Raises:
-        ValueError: no model is named, or its key is not there.
+    Raises ValueError: no model is named, or its key is not there.
     """
     changes: dict[str, object] = {"model": other.model}
     if other.url:

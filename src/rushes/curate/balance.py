@@ -63,8 +63,7 @@ def topics_of(captions: Sequence[str], sources: Sequence[str], topics: Mapping[s
 def scenarios_of(named: Sequence[str], wanted: Mapping[str, int]) -> list[str]:
     """The topic of each clip by the name that its footage gives it; `other` without one, or one that is not wanted.
 
-    Raises:
-        ValueError: no clip has a name.
+    Raises ValueError: no clip has a name.
     """
     if named and not any(named):
         raise ValueError(
@@ -112,8 +111,7 @@ def quotas(sizes: Mapping[str, int], most: int, wanted: Mapping[str, int], large
     At most `wanted` of its name, else `most`, and so few that no topic is above its share of all that stays: where each
     keeps min(size, q) the largest share only grows with q, so the largest q that holds is the best. 0 = no limit.
 
-    Raises:
-        ValueError: the share cannot hold with so few topics.
+    Raises ValueError: the share cannot hold with so few topics.
     """
     free = {topic: min(size, wanted.get(topic, most) or size) for topic, size in sizes.items()}
     if not largest_share or not free:

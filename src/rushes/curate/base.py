@@ -131,8 +131,7 @@ def make_stage(name: StageName, settings: Settings, answers: Path) -> Stage:
 
     `answers` is the file that keeps what models answered.
 
-    Raises:
-        ValueError: settings that the stage cannot work with, an EndpointError where its model cannot be asked.
+    Raises ValueError: settings that the stage cannot work with, an EndpointError where its model cannot be asked.
     """
     stage: Stage = plugins.load("stage", name, "curate", ("make",)).make(settings, answers)
     assert stage.name == name, f"the stage of module {name} calls itself {stage.name!r}"
@@ -162,8 +161,7 @@ def best_first(entries: Sequence[CurationEntry], order: str, where: str) -> list
     Without a name it is the physical fidelity where that was measured, else the order given. A clip without the value
     comes last.
 
-    Raises:
-        ValueError: no clip has the value that `where` names.
+    Raises ValueError: no clip has the value that `where` names.
     """
     name = order or _USUAL_ORDER
     measured_names = {value for entry in entries for value in entry.finding.values}

@@ -38,8 +38,7 @@ class Embedder:
 def make_embedder(settings: Settings, answers: Path, stage: str) -> Embedder:
     """The way that `[curate.embeddings]` chooses.
 
-    Raises:
-        ValueError: no model is named, its key is missing, or the folder is none of a text encoder.
+    Raises ValueError: no model is named, its key is missing, or the folder is none of a text encoder.
     """
     table = settings.curate.embeddings
     if table.by == "hashing":

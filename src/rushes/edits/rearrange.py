@@ -11,8 +11,7 @@ from rushes.arrays import Frames
 def swap_ends(frames_THWC: Frames, count: int) -> Frames:
     """The first and the last `count` frames change places, each block in its own order (PhysHPO, state level).
 
-    Raises:
-        ValueError: the clip is shorter than both blocks.
+    Raises ValueError: the clip is shorter than both blocks.
     """
     if not 1 <= count <= len(frames_THWC) // 2:
         raise ValueError(

@@ -46,8 +46,7 @@ def depth(frames_THWC: Frames, folder: str) -> Frames:
 
     Brightness is stretched over the whole clip. Its scale is the clip's own: models of relative depth have no other.
 
-    Raises:
-        ValueError: no such folder, or none that transformers can read as a model of depth.
+    Raises ValueError: no such folder, or none that transformers can read as a model of depth.
     """
     estimate = _depth_model(folder)
     height, width = frames_THWC.shape[1:3]

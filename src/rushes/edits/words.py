@@ -59,8 +59,7 @@ def words(name: str, *arguments: object) -> str:
 def parse(edit: str) -> list[tuple[Edit, tuple[Any, ...]]]:
     """Edits and their arguments, in the order in which they are applied.
 
-    Raises:
-        ValueError: a name that is not known, or arguments that are not those it takes.
+    Raises ValueError: a name that is not known, or arguments that are not those it takes.
     """
     return [_parse_one(part) for part in edit.split("+")]
 
@@ -87,8 +86,7 @@ def begins_anew(edit: str) -> bool:
 def apply(frames_THWC: Frames, edit: str, read: Read) -> Frames:
     """Frames [T, H, W, 3] uint8 RGB -> edited frames of the same shape; the argument is left as it is.
 
-    Raises:
-        ValueError: words that are not an edit, or a clip that is too short for it.
+    Raises ValueError: words that are not an edit, or a clip that is too short for it.
     """
     for operation, arguments in parse(edit):
         if operation.other:

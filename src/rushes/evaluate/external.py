@@ -59,9 +59,8 @@ class Others:
     def measures(self, folders: Folders, notes: list[str]) -> list[Measure]:
         """Every score as a metric, higher being better; what does not fit is added to `notes`.
 
-        Raises:
-            ValueError: a file that cannot be read, for a system that is not compared, of another system's videos, given
-                for two systems, with two rows of one video, or scores beyond 1 with a threshold within it.
+        Raises ValueError: a file that cannot be read, for a system that is not compared, of another system's videos,
+        given for two systems, with two rows of one video, or scores beyond 1 with a threshold within it.
         """
         if strange := {*self.vbench, *self.videophy} - set(folders.systems):
             raise ValueError(f"results for {shown(sorted(strange))}, but the systems are {', '.join(folders.systems)}")
@@ -96,8 +95,7 @@ def both(sa: Mapping[Key, float], pc: Mapping[Key, float], threshold: float) -> 
 def write_vbench(folders: Folders, out: Path) -> dict[str, str]:
     """Flat copies of all videos and a prompt file for each system; the command that measures each.
 
-    Raises:
-        ValueError: no prompts were given, which some of VBench's dimensions compare with.
+    Raises ValueError: no prompts were given, which some of VBench's dimensions compare with.
     """
     _require_captions(folders)
     commands = {}
@@ -121,8 +119,7 @@ def write_vbench(folders: Folders, out: Path) -> dict[str, str]:
 def write_videophy(folders: Folders, out: Path) -> dict[str, str]:
     """A CSV file of videopath and caption for each system, as utils/prepare_data.py of VideoPhy reads it; their paths.
 
-    Raises:
-        ValueError: no prompts were given.
+    Raises ValueError: no prompts were given.
     """
     _require_captions(folders)
     out.mkdir(parents=True, exist_ok=True)
@@ -181,8 +178,7 @@ def _folder(paths: Iterable[Path]) -> str:
 def read_vbench(path: Path, finder: Finder, notes: list[str]) -> dict[str, Scores]:
     """Scores by dimension, in VBench's own unit: imaging_quality is 0 to 100 per video, all others 0 to 1.
 
-    Raises:
-        ValueError: not a results file of VBench, or as `_placed` does.
+    Raises ValueError: not a results file of VBench, or as `_placed` does.
     """
     try:
         data = json.loads(_text(path))
@@ -200,8 +196,7 @@ def read_vbench(path: Path, finder: Finder, notes: list[str]) -> dict[str, Score
 def read_videophy(path: Path, finder: Finder, notes: list[str]) -> Scores:
     """Scores of a VideoPhy judge, with or without a header.
 
-    Raises:
-        ValueError: no rows of videopath, caption and score, a row with more or fewer cells, or as `_placed` does.
+    Raises ValueError: no rows of videopath, caption and score, a row with more or fewer cells, or as `_placed` does.
     """
     reader = csv.reader(io.StringIO(_text(path)))
     rows = [(reader.line_num, row) for row in reader if row]
@@ -234,11 +229,7 @@ def _refuse_given_twice(paths: Sequence[Path]) -> None:
 
 
 def _placed(path: Path, scores: Sequence[tuple[str, float]], finder: Finder, notes: list[str]) -> Scores:
-    """Scores by prompt and seed.
-
-    Raises:
-        ValueError: rows of another system's videos, or two rows of one video.
-    """
+    """Scores by prompt and seed. Raises ValueError: rows of another system's videos, or two rows of one video."""
     owners = {name: owner for name, _ in scores if (owner := finder.owner(name))}
     if owners:
         name, owner = next(iter(owners.items()))

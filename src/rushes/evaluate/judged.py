@@ -124,8 +124,7 @@ def judge_folders(
     A questionnaire (`realdpo`, `videophy`) scores each clip alone and becomes metrics; what the model answered is kept
     in `out`.
 
-    Raises:
-        ValueError: no such judge, or what it needs is not there.
+    Raises ValueError: no such judge, or what it needs is not there.
     """
     verdicts = Verdicts()
     for name in names:

@@ -49,8 +49,7 @@ def measure_file(video: Path, still: Path | None, cache: Path) -> Measured:
 
     About 1.5 s for 49 frames of 720 x 480 on one core; a kept one takes a few milliseconds.
 
-    Raises:
-        ValueError: the file is not a readable video, or the still not a readable image.
+    Raises ValueError: the file is not a readable video, or the still not a readable image.
     """
     media = content_hash(video)
     name = stable_hash([METER, media, content_hash(still) if still else ""], 40)

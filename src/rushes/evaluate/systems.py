@@ -59,8 +59,7 @@ def evaluate_systems(asked: SystemsRequest, others: Others, judge: Judge, bar: B
 
     `others` has scores that other programs gave to the same videos; `judge` asks the judges, if any.
 
-    Raises:
-        ValueError: as `find_folders` does, no readable video, or a headline that is no measured metric.
+    Raises ValueError: as `find_folders` does, no readable video, or a headline that is no measured metric.
     """
     folders = find_folders(asked.systems, asked.prompts, asked.first_frames)
     notes = list(folders.notes)

@@ -52,9 +52,8 @@ def find_folders(systems: Mapping[str, Path], prompts: Path | None = None, still
 
     Without `stills` a folder `first_frames` beside the prompts file is taken, where there is one.
 
-    Raises:
-        ValueError: fewer than two systems, a folder or file that is not there or cannot be read, two files of one name,
-            or nothing in common.
+    Raises ValueError: fewer than two systems, a folder or file that is not there or cannot be read, two files of one
+    name, or nothing in common.
     """
     if len(systems) < 2:
         raise ValueError(f"a comparison needs two systems or more, as NAME=FOLDER; got {len(systems)}")

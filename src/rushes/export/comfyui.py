@@ -25,8 +25,7 @@ def comfy_layers(family: Family, network: nn.Module, adapted: Sequence[str]) -> 
 
     `adapted` are paths of the layers that have an adapter; a stack counts where one of its parts has.
 
-    Raises:
-        ValueError: ComfyUI's names of this family are not known.
+    Raises ValueError: ComfyUI's names of this family are not known.
     """
     if family.comfy is None:
         raise ValueError(

@@ -50,9 +50,8 @@ def export_weights(project: OpenProject, name: str, folder: Path, form: Form = "
     `load_lora_weights` takes it, or as ComfyUI does. Of any other run the model is, adapters merged, as a file or
     folder that `backbone.path` of another project takes.
 
-    Raises:
-        ValueError: no such finished run; its output is the base's; a form that there is not for it; what was written
-            does not do what the run does.
+    Raises ValueError: no such finished run; its output is the base's; a form that there is not for it; what was written
+    does not do what the run does.
     """
     backbone = load_run(project, name)
     train = stored_settings(find_run(project, name).settings).train

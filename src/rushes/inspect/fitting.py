@@ -42,8 +42,7 @@ class Change:
 def check_gpu(settings: Settings, gpu: str) -> None:
     """Refuse settings of which one training step does not fit a kind of GPU, with what would fit.
 
-    Raises:
-        ValueError: no such GPU, a model without a forecast, or a step that does not fit.
+    Raises ValueError: no such GPU, a model without a forecast, or a step that does not fit.
     """
     match = find_model(settings.backbone.path)
     folder = folder_of(settings.backbone.path, match)
@@ -53,8 +52,7 @@ def check_gpu(settings: Settings, gpu: str) -> None:
 def check_fits(folder: Folder, spec: BackboneSpec, settings: Settings, gpu: str) -> None:
     """Refuse settings of which one step does not fit a kind of GPU, with the least change that does.
 
-    Raises:
-        ValueError: no such GPU, a model without a forecast, or a step that does not fit.
+    Raises ValueError: no such GPU, a model without a forecast, or a step that does not fit.
     """
     if gpu not in GPUS:
         raise ValueError(f"--gpu: {unknown('GPU', gpu, GPUS)}")

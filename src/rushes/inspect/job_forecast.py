@@ -85,8 +85,7 @@ def how_of(settings: Settings) -> LoadOptions:
 def model_of(folder: Folder, settings: Settings) -> Model:
     """Costs of the model whose configurations lie in `folder`, at a project's size.
 
-    Raises:
-        ValueError: see `rushes.inspect.dry_run.dry_run`.
+    Raises ValueError: see `rushes.inspect.dry_run.dry_run`.
     """
     size, train, how = settings.backbone, settings.train, how_of(settings)
     clip = ClipShape(size.height_px, size.width_px, size.frames)
@@ -144,8 +143,7 @@ def _codec_at_hand(backbone: Backbone, settings: Settings, latents: Sequence[int
 def forecast_job(model: Model, settings: Settings, numbers: Numbers, machine: Machine) -> JobForecast:
     """The forecast of a step (`rushes.inspect.step_forecast.forecast`) and of the whole job.
 
-    Raises:
-        ValueError: a recipe that refuses the settings.
+    Raises ValueError: a recipe that refuses the settings.
     """
     ask, shape = ask_of(settings, numbers, machine)
     mode = _mode(model.cost, ask, settings, shape)
@@ -170,8 +168,7 @@ def forecast_job(model: Model, settings: Settings, numbers: Numbers, machine: Ma
 def ask_of(settings: Settings, numbers: Numbers, machine: Machine) -> tuple[ForecastRequest, ClipComparisons]:
     """What the forecast of a step is asked for, and what the recipe makes of a clip.
 
-    Raises:
-        ValueError: a recipe that refuses the settings.
+    Raises ValueError: a recipe that refuses the settings.
     """
     size, train = settings.backbone, settings.train
     shape = ClipComparisons(tuple(comparisons_of_a_clip(settings)))

@@ -52,8 +52,7 @@ class ReaderCost:
 def codec_cost(folder: Folder, how: LoadOptions, clip: ClipShape) -> CodecCost:
     """Cost of the codec of the model whose configurations lie in `folder`, for clips of a size.
 
-    Raises:
-        ValueError: a size or length that the model cannot take.
+    Raises ValueError: a size or length that the model cannot take.
     """
     backbone = open_blank(folder, how)
     latents = latent_size(backbone, clip)

@@ -51,8 +51,7 @@ class PlanRequest:
 def machine(gpu: str, gpus: int, memory_gb: float, tflops: float) -> Machine:
     """GPUs of a kind that is known, or of other memory and speed.
 
-    Raises:
-        ValueError: no such kind, or fewer than one.
+    Raises ValueError: no such kind, or fewer than one.
     """
     if gpu not in step_forecast.GPUS:
         raise ValueError(
@@ -67,9 +66,8 @@ def machine(gpu: str, gpus: int, memory_gb: float, tflops: float) -> Machine:
 def forecast(project: Path | None, asked: PlanRequest, machine: Machine, overrides: Sequence[str]) -> JobForecast:
     """The forecast of a step and of the whole job.
 
-    Raises:
-        ValueError: both a project and a model or neither, options or settings that do not go together, no clips, or a
-            model of which there is no forecast.
+    Raises ValueError: both a project and a model or neither, options or settings that do not go together, no clips, or
+    a model of which there is no forecast.
     """
     if (project is None) == (not asked.model):
         raise ValueError("name a project's folder, or --model and what it is to do; one of them")
@@ -92,8 +90,7 @@ def forecast(project: Path | None, asked: PlanRequest, machine: Machine, overrid
 def settings_of(asked: PlanRequest, gpus: int, overrides: Sequence[str] = ()) -> tuple[Settings, Folder]:
     """Settings as `rushes init --model` would write them, with what was asked for in place, and the configurations.
 
-    Raises:
-        ValueError: no such model or recipe, or options that do not go together.
+    Raises ValueError: no such model or recipe, or options that do not go together.
     """
     if asked.quantize != "none" and asked.tune != "lora":
         raise ValueError(

@@ -88,8 +88,7 @@ class StepForecast:
 def find_model(model: str) -> Folder:
     """A released model by its name, or the one in a folder, whose weights are looked at and not loaded.
 
-    Raises:
-        ValueError: neither; a folder that is no model, is not whole, or of a family without a forecast.
+    Raises ValueError: neither; a folder that is no model, is not whole, or of a family without a forecast.
     """
     folder = Path(model)
     if model in released_names() or not folder.is_dir():
@@ -111,8 +110,7 @@ def find_model(model: str) -> Folder:
 def forecast(model: Folder, ask: ForecastRequest) -> StepForecast:
     """Memory, seconds, which ways to take gradients fit, and remedies where none does.
 
-    Raises:
-        ValueError: see `rushes.inspect.dry_run.dry_run`.
+    Raises ValueError: see `rushes.inspect.dry_run.dry_run`.
     """
     return forecast_of(dry_run(model, ask.how, ask.clip, ask.tune, ask.rank, ask.first_frame), ask)
 

@@ -107,8 +107,7 @@ def workload(
         mode: how gradients are taken; "joint" and "stash" take one pass of each view, "two_pass" another of those that
             wait for others.
 
-    Raises:
-        ValueError: a recipe that refuses these settings, or more GPUs than comparisons in a step.
+    Raises ValueError: a recipe that refuses these settings, or more GPUs than comparisons in a step.
     """
     shape = ClipComparisons(tuple(comparisons_of_a_clip(settings)))
     sizes = tuple(int(n) for n in latents[1:])

@@ -63,8 +63,7 @@ def duel(judge: Judge, left: Shot, right: Shot) -> Duel | None:
 def question(dimension: str, caption: str) -> str:
     """The text that asks for one dimension of a clip; the description goes with text alignment alone.
 
-    Raises:
-        ValueError: no such dimension.
+    Raises ValueError: no such dimension.
     """
     if dimension not in QUESTIONS:
         raise ValueError(f"no dimension {dimension!r}; there are {', '.join(QUESTIONS)}")

@@ -43,8 +43,7 @@ class _ScoreLine(BaseModel):
 def make(folder: str, margin: float) -> PointwiseJudge:
     """The judge of a folder, with a tie while overall scores differ by at most `margin`.
 
-    Raises:
-        ValueError: the folder holds neither form, both, or one that cannot be read.
+    Raises ValueError: the folder holds neither form, both, or one that cannot be read.
     """
     path = Path(folder)
     scores, config = path / SCORES, path / CONFIG

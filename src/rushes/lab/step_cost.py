@@ -53,8 +53,7 @@ def bench_step(rounds: int, device: str = "cpu", names: Sequence[str] = ("tiny",
 
     `rounds` of the tiny shape are timed; larger ones take a third as many, as a step of seconds is steady.
 
-    Raises:
-        ValueError: fewer than one round, an unknown shape or device.
+    Raises ValueError: fewer than one round, an unknown shape or device.
     """
     if rounds < 1:
         raise ValueError(f"--rounds must be at least 1, got {rounds}")

@@ -41,8 +41,7 @@ class NoisePath(Protocol):
     def time_of_share(self, share: float) -> float:
         """The time at which the noised latents hold this share of noise, in (0, 1].
 
-        Raises:
-            ValueError: the path has no time with that share.
+        Raises ValueError: the path has no time with that share.
         """
         ...
 
@@ -108,9 +107,8 @@ class VariancePreserving:
     def time_of_share(self, share: float) -> float:
         """The time of the training step whose share of noise is nearest to `share`.
 
-        Raises:
-            ValueError: `share` lies below that of the first step or above that of the last. Many schedules end before
-                pure noise: Stable Diffusion's at 0.94.
+        Raises ValueError: `share` lies below that of the first step or above that of the last. Many schedules end
+        before pure noise: Stable Diffusion's at 0.94.
         """
         last = len(self.alphas_bar) - 1
         times = torch.arange(last + 1, dtype=torch.float64) / last
@@ -162,8 +160,7 @@ def sampling_times(steps: int, shift: float, start: float = 1.0) -> Tensor:
     With start = eta < 1 the grid begins where the noise level is eta, not where the index is eta of the steps: on a
     shifted grid these differ (DenseDPO, appendix; its listing assumes no shift).
 
-    Raises:
-        ValueError: `start` outside (0, 1], fewer than one step, or a shift that is not positive.
+    Raises ValueError: `start` outside (0, 1], fewer than one step, or a shift that is not positive.
     """
     if not 0 < start <= 1 or steps < 1 or not shift > 0:
         raise ValueError(

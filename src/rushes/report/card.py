@@ -53,8 +53,7 @@ class CardResult:
 def write_card(store: Store) -> Path:
     """Write the card as Markdown and as a page, and the hashes of the files of the set; returns the Markdown's path.
 
-    Raises:
-        ValueError: the project was not curated.
+    Raises ValueError: the project was not curated.
     """
     facts = read_result(store.project)
     if facts is None:

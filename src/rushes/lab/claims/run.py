@@ -74,8 +74,7 @@ def reproduce(
 
     Seeds run side by side in `jobs` processes of one thread each.
 
-    Raises:
-        ValueError: an unknown claim.
+    Raises ValueError: an unknown claim.
     """
     claims = find_claims(names)
     out.mkdir(parents=True, exist_ok=True)

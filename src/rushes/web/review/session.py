@@ -104,8 +104,7 @@ class ReviewSession:
     def save(self, person: str, answer: ReviewAnswer) -> None:
         """Store an answer. Sent again, it changes nothing.
 
-        Raises:
-            AccessDenied: an unknown clip, or an answer that does not build on what counts now.
+        Raises AccessDenied: an unknown clip, or an answer that does not build on what counts now.
         """
         row = self._row(person, answer)
         with self._saving:

@@ -6,13 +6,12 @@ is one that diffusers' `AnimateDiffPipeline` saved, with the motion adapter in i
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import diffusers
 from torch import Tensor
 
-from rushes.backbones.base import BackboneSpec, Condition, LoadOptions
+from rushes.backbones.base import DEFAULTS, BackboneSpec, Condition, LoadOptions
 from rushes.backbones.decoders import decode_frames, encode_frames
 from rushes.backbones.folders import Folder
 from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows, load_model
@@ -20,7 +19,11 @@ from rushes.backbones.schedules import noise_schedule, training_steps
 
 
 def spec(folder: Folder, how: LoadOptions) -> BackboneSpec:
-    """Facts of the model. Raises ValueError: a folder whose UNet has no motion adapter in it."""
+    """Facts of the model.
+
+    Raises:
+        ValueError: a folder whose UNet has no motion adapter in it.
+    """
     if folder.index["unet"][1] != "UNetMotionModel":
         raise ValueError(
             f"{folder.path / 'unet'}: an image UNet; load it with its motion adapter as an AnimateDiffPipeline of "
@@ -71,4 +74,8 @@ FAMILY = Family(
     encode=encode_frames,
     decode=decode_frames,
 )
-load = partial(load_model, FAMILY)
+
+
+def load(path: str, how: LoadOptions = DEFAULTS) -> DiffusersBackbone:
+    """The AnimateDiff model at `path`: a folder that diffusers saved, or `hub:OWNER/NAME`."""
+    return load_model(path, FAMILY, how)

@@ -7,7 +7,6 @@ as channels beside latent frame 0, zeros beside the others. The network of 1.5 t
 
 from __future__ import annotations
 
-from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +14,7 @@ import diffusers
 import torch
 from torch import Tensor
 
-from rushes.backbones.base import BackboneSpec, Condition, LoadOptions
+from rushes.backbones.base import DEFAULTS, BackboneSpec, Condition, LoadOptions
 from rushes.backbones.folders import Folder
 from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows, load_model
 from rushes.backbones.schedules import noise_schedule, training_steps
@@ -103,4 +102,8 @@ FAMILY = Family(
     predict=predict,
     tokens={"text": (LONGEST, "text_embed_dim")},
 )
-load = partial(load_model, FAMILY)
+
+
+def load(path: str, how: LoadOptions = DEFAULTS) -> DiffusersBackbone:
+    """The CogVideoX model at `path`: a folder in diffusers' layout, or `hub:OWNER/NAME`."""
+    return load_model(path, FAMILY, how)

@@ -207,5 +207,5 @@ def _pair(caption: str, look: Tensor) -> str:
 
 def load(path: str, how: LoadOptions = DEFAULTS) -> DiffusersBackbone:
     """The HunyuanVideo model at `path`: a folder in diffusers' layout, or `hub:OWNER/NAME`."""
-    model = load_model(FAMILY, path, how)
+    model = load_model(path, FAMILY, how)
     return HunyuanFromImage(model.folder, FAMILY, how) if model.folder.pipeline == FROM_IMAGE else model

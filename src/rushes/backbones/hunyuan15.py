@@ -6,7 +6,6 @@ others, with a mask, and as an embedding; from text all three are zero.
 
 from __future__ import annotations
 
-from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,7 +16,7 @@ from diffusers.utils.pil_utils import numpy_to_pil
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rushes.backbones.base import BackboneSpec, Condition, LoadOptions
+from rushes.backbones.base import DEFAULTS, BackboneSpec, Condition, LoadOptions
 from rushes.backbones.folders import Folder
 from rushes.backbones.hunyuan import COMFY, LAYERS, READERS, even_levels
 from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows, load_model
@@ -110,4 +109,8 @@ FAMILY = Family(
     reader=reader,
     comfy=COMFY,
 )
-load = partial(load_model, FAMILY)
+
+
+def load(path: str, how: LoadOptions = DEFAULTS) -> DiffusersBackbone:
+    """The HunyuanVideo 1.5 model at `path`: a folder in diffusers' layout, or `hub:OWNER/NAME`."""
+    return load_model(path, FAMILY, how)

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from rushes.backbones.base import BackboneSpec, Condition, LatentSize, LoadOptions
+from rushes.backbones.base import DEFAULTS, BackboneSpec, Condition, LatentSize, LoadOptions
 from rushes.backbones.decoders import decode
 from rushes.backbones.folders import Folder
 from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows, load_model
@@ -146,4 +145,8 @@ FAMILY = Family(
     longest=lambda folder: 256 if folder.pipeline == CONDITIONS else 128,
     comfy=(),  # ComfyUI has diffusers' names
 )
-load = partial(load_model, FAMILY)
+
+
+def load(path: str, how: LoadOptions = DEFAULTS) -> DiffusersBackbone:
+    """The LTX-Video model at `path`: a folder in diffusers' layout, or `hub:OWNER/NAME`."""
+    return load_model(path, FAMILY, how)

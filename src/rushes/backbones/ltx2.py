@@ -8,12 +8,11 @@ stream is carried along silent, sees nothing, is not scored, and none of its wei
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from torch import Tensor
 
-from rushes.backbones.base import BackboneSpec, Condition, LoadOptions
+from rushes.backbones.base import DEFAULTS, BackboneSpec, Condition, LoadOptions
 from rushes.backbones.decoders import decode
 from rushes.backbones.folders import Folder
 from rushes.backbones.ltx import by_length, denormalise, mu, normalise
@@ -94,4 +93,8 @@ FAMILY = Family(
     decode=decode,
     comfy=(),  # ComfyUI has diffusers' names
 )
-load = partial(load_model, FAMILY)
+
+
+def load(path: str, how: LoadOptions = DEFAULTS) -> DiffusersBackbone:
+    """The LTX-2 model at `path`: a folder in diffusers' layout, or `hub:OWNER/NAME`."""
+    return load_model(path, FAMILY, how)

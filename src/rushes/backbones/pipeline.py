@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rushes.backbones.adapters import LORA_FILE, adapter_is_idle, lora_config, save_lora
-from rushes.backbones.base import DEFAULTS, BackboneSpec, Condition, LoadOptions, weights_fingerprint
+from rushes.backbones.base import BackboneSpec, Condition, LoadOptions, weights_fingerprint
 from rushes.backbones.decoders import check_decoder
 from rushes.backbones.distilled import check_not_distilled
 from rushes.backbones.folders import Folder, open_folder, whole_folder
@@ -351,7 +351,7 @@ class DiffusersBackbone:
                 save_lora(part, lora_config(self.network), partial / place / LORA_FILE, prefix)
 
 
-def load_model(family: Family, path: str, how: LoadOptions = DEFAULTS) -> DiffusersBackbone:
+def load_model(path: str, family: Family, how: LoadOptions) -> DiffusersBackbone:
     """The model of a family at `path`, a folder or `hub:OWNER/NAME`; nothing of it is in memory yet.
 
     Raises:

@@ -9,13 +9,12 @@ pipeline's synchronous mode, its default; long clips out of overlapping windows 
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from torch import Tensor
 
 from rushes.backbones import wan
-from rushes.backbones.base import BackboneSpec, Condition, LoadOptions
+from rushes.backbones.base import DEFAULTS, BackboneSpec, Condition, LoadOptions
 from rushes.backbones.folders import Folder
 from rushes.backbones.pipeline import DiffusersBackbone, Family, load_model
 
@@ -61,4 +60,8 @@ FAMILY = Family(
     still=wan.still,
     comfy=wan.COMFY,
 )
-load = partial(load_model, FAMILY)
+
+
+def load(path: str, how: LoadOptions = DEFAULTS) -> DiffusersBackbone:
+    """The SkyReels V2 model at `path`: a folder in diffusers' layout, or `hub:OWNER/NAME`."""
+    return load_model(path, FAMILY, how)

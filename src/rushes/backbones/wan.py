@@ -7,7 +7,6 @@ has it clean in latent frame 0, at time 0.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from diffusers.utils.pil_utils import numpy_to_pil
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rushes.backbones.base import BackboneSpec, Condition, LoadOptions
+from rushes.backbones.base import DEFAULTS, BackboneSpec, Condition, LoadOptions
 from rushes.backbones.folders import Folder
 from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows, load_model
 from rushes.backbones.schedules import flow_schedule
@@ -36,7 +35,11 @@ TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "ffn.net.0.proj", "ffn.net.2")
 
 
 def spec(folder: Folder, how: LoadOptions) -> BackboneSpec:
-    """Facts of the variant that the folder holds. Raises ValueError: a network that is shown a last frame too."""
+    """Facts of the variant that the folder holds.
+
+    Raises:
+        ValueError: a network that is shown a last frame too.
+    """
     shift, solver = flow_schedule(folder)
     network, codec = folder.config("transformer"), folder.config("vae")
     spatial, temporal = codec.get("scale_factor_spatial") or 8, codec.get("scale_factor_temporal") or 4
@@ -141,4 +144,8 @@ FAMILY = Family(
     still=still,
     comfy=COMFY,
 )
-load = partial(load_model, FAMILY)
+
+
+def load(path: str, how: LoadOptions = DEFAULTS) -> DiffusersBackbone:
+    """The Wan model at `path`: a folder in diffusers' layout, or `hub:OWNER/NAME`."""
+    return load_model(path, FAMILY, how)

@@ -110,7 +110,6 @@ def asking_stage(
     """A stage whose findings are what models say.
 
     Args:
-        name, measure, choose, reads_caption, limits: as in `Stage`.
         version: of what `measure` makes of answers.
         settings: say what happens when a model is down, and how many are asked at once.
         models: that are asked; with the `prompt`, and the temperature, they are what findings are kept under.

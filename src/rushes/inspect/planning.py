@@ -53,14 +53,14 @@ def machine(gpu: str, gpus: int, memory_gb: float, tflops: float) -> Machine:
 
     Raises ValueError: no such kind, or fewer than one.
     """
-    if gpu not in step_forecast.GPUS:
+    if gpu not in step_forecast.KINDS:
         raise ValueError(
-            f"--gpu: {unknown('GPU', gpu, step_forecast.GPUS)}; for another give --gpu-memory-gb and --tflops"
+            f"--gpu: {unknown('GPU', gpu, step_forecast.KINDS)}; for another give --gpu-memory-gb and --tflops"
         )
     if gpus < 1:
         raise ValueError(f"--gpus is 1 or more, got {gpus}")
-    memory, peak = step_forecast.GPUS[gpu]
-    return Machine(memory_gb or memory, tflops or round(step_forecast.SHARE_OF_PEAK * peak, 1), gpus)
+    kind = step_forecast.KINDS[gpu]
+    return Machine(memory_gb or kind.memory_gb, tflops or round(step_forecast.SHARE_OF_PEAK * kind.tflops, 1), gpus)
 
 
 def forecast(project: Path | None, asked: PlanRequest, machine: Machine, overrides: Sequence[str]) -> JobForecast:

@@ -32,7 +32,6 @@ class Gpu:
 _TABLE = tomllib.loads(resources.files("rushes.inspect").joinpath("gpus.toml").read_text("utf-8"))
 KINDS = {name: Gpu(**row) for name, row in _TABLE.items()}
 GIB = 2**30
-GPUS = {name: (kind.memory_gb, kind.tflops) for name, kind in KINDS.items()}
 SHARE_OF_PEAK = 0.4  # of the data sheet's operations that the network is taken to reach; not measured on a GPU
 USABLE = 0.95  # of a GPU's memory; the driver and fragments take the rest
 # What tests measure on a CPU against these forecasts, as a share. On a GPU kernels need workspace besides.

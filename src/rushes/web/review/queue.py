@@ -113,14 +113,10 @@ class ReviewQueue:
     def after(
         self, name: Queue, scenario: str | None, start: str, leave_out: Iterable[str], count: int
     ) -> tuple[str, ...]:
-        """The next clips of a queue.
+        """The next clips of a queue, at most `count`, and none of the ids that are to be left out.
 
-        Args:
-            name: of the queue.
-            scenario: of this scenario alone; None = of all, "" = of those that belong to none.
-            start: id of a clip; those behind it in its order are given. "" = from the beginning.
-            leave_out: ids of clips that are not given.
-            count: how many, at most.
+        `scenario`: None = of all, "" = of those that belong to none. `start`: id of a clip; those behind it in the
+        queue's order are given; "" = from the beginning.
         """
         with self._lock:
             chosen = self._chosen(name, scenario)

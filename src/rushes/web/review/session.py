@@ -89,8 +89,7 @@ class ReviewSession:
     ) -> tuple[str, ...]:
         """The next clips of a queue that nobody else looks at; see `ReviewQueue.after`. The person's others are let go.
 
-        Args:
-            have: ids of clips that the person's page shows or has loaded; they are not given again.
+        What the person's page shows or has loaded, `have`, is not given again.
         """
         self.catch_up()
         with self._lock:

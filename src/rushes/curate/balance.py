@@ -35,7 +35,7 @@ def by_keywords(captions: Sequence[str], topics: Mapping[str, Sequence[str]]) ->
     Words are whole and of any case; a star stands for any ending, so that "cook*" finds "cooking".
     """
     patterns = {
-        topic: [re.compile(rf"(?<!\w){_pattern(word)}(?!\w)", re.IGNORECASE) for word in words]
+        topic: [re.compile(rf"(?<!\w){re.escape(word)}(?!\w)".replace(r"\*", r"\w*"), re.IGNORECASE) for word in words]
         for topic, words in topics.items()
     }
     assigned = []
@@ -44,10 +44,6 @@ def by_keywords(captions: Sequence[str], topics: Mapping[str, Sequence[str]]) ->
         best = max(hits, key=lambda topic: hits[topic], default=OTHER)
         assigned.append(best if hits.get(best) else OTHER)
     return assigned
-
-
-def _pattern(word: str) -> str:
-    return re.escape(word).replace(r"\*", r"\w*")
 
 
 def topics_of(captions: Sequence[str], sources: Sequence[str], topics: Mapping[str, Sequence[str]]) -> list[str]:

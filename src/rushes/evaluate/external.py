@@ -17,7 +17,7 @@ import math
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -79,7 +79,8 @@ class Others:
             for system, scores in of.items():
                 if gone := [path.name for key, path in folders.videos[system].items() if key not in scores]:
                     notes.append(f"{name} has no score for {len(gone)} videos of {system}: {shown(gone)}.")
-        return [Measure(name, "higher", of, _unit(name)) for name, of in by_metric.items()]
+        units = {"vbench_imaging_quality": "0 to 100", "videophy_joint": "share of videos"}
+        return [Measure(name, "higher", of, units.get(name, "score")) for name, of in by_metric.items()]
 
 
 def both(sa: Mapping[Key, float], pc: Mapping[Key, float], threshold: float) -> Scores:
@@ -145,7 +146,8 @@ class Finder:
         # A file that is in the folders of several systems, through links, is this one's.
         self._by_path |= {str(path.resolve()): (system, key) for key, path in folders.videos[system].items()}
         self._by_name = {_flat(key, path): key for key, path in folders.videos[system].items()}
-        names_of = {name: {name, _folder(of.values())} for name, of in folders.videos.items()}
+        parents = {name: [path.resolve().parent for path in of.values()] for name, of in folders.videos.items()}
+        names_of = {name: {name, Path(os.path.commonpath(paths)).name} for name, paths in parents.items()}
         self._own = names_of.pop(system)
         self._others = {part: name for name, parts in names_of.items() for part in parts - self._own}
 
@@ -168,11 +170,6 @@ class Finder:
         if self._own & set(folders):
             return ""
         return next((self._others[part] for part in reversed(folders) if part in self._others), "")
-
-
-def _folder(paths: Iterable[Path]) -> str:
-    """Name of the folder that has all files."""
-    return Path(os.path.commonpath([path.resolve().parent for path in paths])).name
 
 
 def read_vbench(path: Path, finder: Finder, notes: list[str]) -> dict[str, Scores]:
@@ -272,7 +269,3 @@ def _text(path: Path) -> str:
     if not path.is_file():
         raise ValueError(f"{path}: no such file of results")
     return read_text(path)
-
-
-def _unit(name: str) -> str:
-    return {"vbench_imaging_quality": "0 to 100", "videophy_joint": "share of videos"}.get(name, "score")

@@ -225,7 +225,8 @@ def _memory(model: Model, settings: Settings, ask: ForecastRequest, mode: Mode, 
     taken = max(settings.generate.batch * cost.sampling, coded)
     split = machine.gpus if settings.train.parallel == "shard" else 1
     trained = sum(static.values()) / split
-    views = ask.views * (ask.batch if ask.views * ask.batch * cost.activations <= _room(ask, static) else 1)
+    room = SHARE_GPU * (ask.gpu_memory_gb * GIB - sum(static.values()))
+    views = ask.views * (ask.batch if ask.views * ask.batch * cost.activations <= room else 1)
     activations = {
         "joint": views * cost.activations,
         "stash": cost.activations + cost.trained_bytes,
@@ -244,10 +245,6 @@ def _memory(model: Model, settings: Settings, ask: ForecastRequest, mode: Mode, 
     }
     makers = {name: COPIES.get(name, 1) * held + taken for name in ("eta", "generate", "evaluate")}
     return {name: {**sizes, **makers}[name] for name in SHARES}
-
-
-def _room(ask: ForecastRequest, static: Mapping[str, int]) -> float:
-    return SHARE_GPU * (ask.gpu_memory_gb * GIB - sum(static.values()))
 
 
 def in_words(job: JobForecast) -> list[str]:

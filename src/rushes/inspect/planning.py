@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rushes.backbones.folders import HUB, Folder
-from rushes.backbones.model_defaults import ModelMatch, find_model, identify
+from rushes.backbones.model_defaults import find_model, identify
 from rushes.backbones.released import released_names
 from rushes.config.tables import Settings
 from rushes.footage.split import share_held_out
@@ -100,9 +100,9 @@ def settings_of(asked: PlanRequest, gpus: int, overrides: Sequence[str] = ()) ->
     if min(counts) < 0:
         raise ValueError("--frames, --batch, --clips, --takes and --prompts are 1 or more, and so is --rank")
     folder = step_forecast.find_model(asked.model)
-    preset = folder_preset(
-        _match(asked.model, folder), folder, str(folder.path), asked.recipe, None, _size(asked.size), asked.frames
-    )
+    released = asked.model in released_names() or asked.model.startswith(HUB)
+    match = find_model(asked.model) if released else identify(folder, asked.model)
+    preset = folder_preset(match, folder, str(folder.path), asked.recipe, None, _size(asked.size), asked.frames)
     train = preset.settings.train
     values: dict[str, Any] = {
         "backbone.dtype": asked.precision,
@@ -150,10 +150,6 @@ def _model(settings: Settings) -> Model:
         return model_at_hand(settings)
     match = find_model(path)
     return model_of(folder_of(path, match), settings)
-
-
-def _match(model: str, folder: Folder) -> ModelMatch:
-    return find_model(model) if model in released_names() or model.startswith(HUB) else identify(folder, model)
 
 
 def _size(text: str) -> tuple[int, int] | None:

@@ -30,7 +30,7 @@ from rushes.footage.world import import_world
 from rushes.formats.layouts import Bench
 from rushes.formats.listing import find_bench, find_footage
 from rushes.media.images import write_image
-from rushes.project.comparisons import per_clip
+from rushes.project.comparisons import comparisons_of_a_clip
 from rushes.project.look_alikes import look_alikes
 from rushes.project.project import OpenProject, load_model
 from rushes.records import INLINE, Clip, stable_hash
@@ -121,7 +121,7 @@ def preflight(project: OpenProject) -> tuple[PreflightResult, list[str]]:
     if table.kind == "world":
         raise ValueError("footage.kind is world, which has nothing to check; name a folder of videos with --footage")
     ask = _ask(project)
-    each = per_clip(settings)
+    each = len(comparisons_of_a_clip(settings))
     with _reviewed(project, ask) as (_, done, _bench):
 
         def held_out(clips: int) -> int:

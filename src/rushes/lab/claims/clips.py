@@ -49,11 +49,7 @@ class Pool:
         if self.keep == "random":
             return {clip.id: seed_of("pool", clip.id) for clip in clips}
         rate = world_judge(project.settings.label.margin).rate
-        return {clip.id: -rate(_shot(project, clip)) for clip in clips}
-
-
-def _shot(project: OpenProject, clip: Clip) -> Shot:
-    return Shot(_frames(project, clip), clip.fps, clip.caption)
+        return {clip.id: -rate(Shot(_frames(project, clip), clip.fps, clip.caption)) for clip in clips}
 
 
 def _frames(project: OpenProject, clip: Clip) -> NDArray[np.uint8]:

@@ -22,7 +22,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 SOURCE = REPOSITORY / "src"
 
 RANKS = {
-    **dict.fromkeys(["arrays", "files", "plugins", "sidefile", "text_reader"], -1),
+    **dict.fromkeys(["arrays", "files", "pages", "plugins", "sidefile", "text_reader"], -1),
     **dict.fromkeys(["records", "config", "stats", "noise", "objectives", "progress"], 0),
     **dict.fromkeys(["media"], 1),
     **dict.fromkeys(["store", "world", "metrics"], 2),

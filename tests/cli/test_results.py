@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 import inspect
 import math
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,10 +14,13 @@ import pytest
 from cyclopts import App
 
 from rushes.cli import app
-from rushes.cli.results import LISTS, RESULTS
 from rushes.records import INLINE, plain
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "json.md"
+REPOSITORY = Path(__file__).resolve().parents[2]
+PAGE = REPOSITORY / "docs" / "json.md"
+_TABLE = runpy.run_path(str(REPOSITORY / "scripts" / "json_results.py"))
+RESULTS: dict[str, tuple[str, ...]] = _TABLE["RESULTS"]
+LISTS: set[str] = _TABLE["LISTS"]
 
 
 def commands(group: App, path: tuple[str, ...] = ()) -> Iterator[str]:

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from rushes.config import curate as curation
-from rushes.curate.fidelity import choose, make
-from rushes.curate.phenomena import GROUPS, group_score, question, total
+from rushes.config.curate import FidelitySettings
+from rushes.curate.fidelity import GROUPS, choose, group_score, make, question, total
 
 from ..fake_endpoint import Does, FakeEndpoint, texts
 from .staged import BROKEN, entry, run, settings, text_tasks
@@ -100,19 +99,19 @@ def ranked(**totals: float) -> list[Any]:
 )
 def test_the_cut(table: dict[str, Any], kept: str) -> None:
     entries = ranked(a=3.0, b=9.0, c=1.0, d=8.0)
-    dropped = choose(curation.FidelitySettings(**table), entries)
+    dropped = choose(FidelitySettings(**table), entries)
     assert "".join(e.id for e in entries if e.id not in dropped) == kept
 
 
 def test_equal_totals_are_cut_in_the_order_given_and_the_reason_says_where() -> None:
-    dropped = choose(curation.FidelitySettings(keep="top_k", top_k=1), ranked(a=3.0, b=3.0))
+    dropped = choose(FidelitySettings(keep="top_k", top_k=1), ranked(a=3.0, b=3.0))
     assert dropped == {
         "b": "physical fidelity 3.00 (0.0 x 0.0 x 0.0), rank 2; the best 1 of 2 stay (curate.fidelity.top_k)"
     }
 
 
 def test_the_share_is_the_paper_s() -> None:
-    assert curation.FidelitySettings().share == pytest.approx(59_076 / 266_931, abs=5e-5)
+    assert FidelitySettings().share == pytest.approx(59_076 / 266_931, abs=5e-5)
     entries = [entry(str(at), "", fidelity=float(at)) for at in range(1000)]
-    assert 1000 - len(choose(curation.FidelitySettings(), entries)) == math.ceil(221.3)
-    assert choose(curation.FidelitySettings(), []) == {}
+    assert 1000 - len(choose(FidelitySettings(), entries)) == math.ceil(221.3)
+    assert choose(FidelitySettings(), []) == {}

@@ -46,7 +46,7 @@ def refusal(store: Store, footage: FootageSettings, length: Length = LENGTH) -> 
 
 
 def test_world_clips_are_what_their_captions_say(store: Store) -> None:
-    done = import_world(store, FootageSettings(clips=6, eval_prompts=3), BackboneSettings(), seed=4)
+    done, _ = import_world(store, FootageSettings(clips=6, eval_prompts=3), BackboneSettings(), seed=4)
     assert (done.clips, done.held_out) == (9, 3)
     assert [clip.split for clip in store.clips()] == ["train"] * 6 + ["eval"] * 3
     for clip in store.clips():

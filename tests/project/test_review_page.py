@@ -24,7 +24,7 @@ from rushes.project.review_page import (
 )
 from rushes.records import Clip, Decision, Score
 from rushes.store.database import Store
-from rushes.web.review.queue import ScenarioCount
+from rushes.web.review.queue import ScenarioProgress
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -109,8 +109,8 @@ def test_the_example_names_ten_scenarios_that_real_prompts_fall_into(real_data: 
 
 
 def test_progress_in_words(tmp_path: Path) -> None:
-    assert scenario_lines([ScenarioCount("", None, 3, 3, 0)]) == []
-    lines = scenario_lines([ScenarioCount("hug", 5, 4, 2, 1), ScenarioCount("", None, 30, 3, 0)])
+    assert scenario_lines([ScenarioProgress("", None, 3, 3, 0)]) == []
+    lines = scenario_lines([ScenarioProgress("hug", 5, 4, 2, 1), ScenarioProgress("", None, 30, 3, 0)])
     assert lines == [
         "scenario  wanted  found  in the set  by people  missing",
         "hug            5      4           2          1        3",

@@ -24,12 +24,7 @@ FEW_STEPS = (
 
 
 def check_not_distilled(folder: Folder, family: str, asked: str) -> None:
-    """Refuse a model that a folder shows to be distilled to few steps.
-
-    Args:
-        folder: of the model.
-        family: its name.
-        asked: what `backbone.path` says.
+    """Refuse a model that a folder shows to be distilled to few steps; `asked` is what `backbone.path` says.
 
     Raises:
         ValueError: says by what it was recognised.

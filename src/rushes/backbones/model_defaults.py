@@ -46,27 +46,16 @@ class ModelResult:
 
 @dataclass(frozen=True)
 class ModelDefaults:
-    """A released model: how its folder is recognised, and its settings by their dotted paths in rushes.toml.
+    """A released model: how its folder is recognised, and its settings by their dotted paths in rushes.toml."""
 
-    Attributes:
-        name: such as wan2.1-t2v-1.3b.
-        family: the backbone that reads it.
-        repository: on the Hugging Face hub.
-        pipelines: classes that its model_index.json may name.
-        variant: configurations ("part.key" or "index.key") that every model of this kind has.
-        sizes: those that this release has.
-        settings: such as "generate.guidance_scale"; `evaluate.steps` is that of `generate`.
-        difference: what its pipeline does by default and is not done here, and why; "" = nothing.
-    """
-
-    name: str
-    family: str
-    repository: str
-    pipelines: tuple[str, ...]
-    variant: Mapping[str, Any]
-    sizes: Mapping[str, Any]
-    settings: Mapping[str, Sourced]
-    difference: str = ""
+    name: str  # such as wan2.1-t2v-1.3b
+    family: str  # the backbone that reads it
+    repository: str  # on the Hugging Face hub
+    pipelines: tuple[str, ...]  # classes that its model_index.json may name
+    variant: Mapping[str, Any]  # configurations ("part.key" or "index.key") that every model of this kind has
+    sizes: Mapping[str, Any]  # those that this release has
+    settings: Mapping[str, Sourced]  # such as "generate.guidance_scale"; `evaluate.steps` is that of `generate`
+    difference: str = ""  # what its pipeline does by default and is not done here, and why; "" = nothing
 
     def is_at(self, model: str) -> bool:
         """Whether `hub:OWNER/NAME` is its repository, in any case and by a former name of its owner."""

@@ -34,21 +34,14 @@ RENAMED = {
 
 @dataclass(frozen=True)
 class Released(Folder):
-    """What a released model's folder says, without the folder. `path` is the repository's name, for messages.
+    """What a released model's folder says, without the folder. `path` is the repository's name, for messages."""
 
-    Attributes:
-        name: of the table's row, such as "wan2.1-t2v-1.3b".
-        family: the backbone's module that reads it.
-        repository: its name on the Hugging Face hub.
-        configs: configuration by part; parts that have files alone, such as tokenizers, are not among them.
-        sources: where each part's configuration, and under "" the index, was read.
-    """
-
-    name: str
-    family: str
-    repository: str
+    name: str  # of the table's row, such as "wan2.1-t2v-1.3b"
+    family: str  # the backbone's module that reads it
+    repository: str  # its name on the Hugging Face hub
+    # configuration by part; parts that have files alone, such as tokenizers, are not among them
     configs: Mapping[str, Mapping[str, Any]]
-    sources: Mapping[str, str]
+    sources: Mapping[str, str]  # where each part's configuration, and under "" the index, was read
 
     def config(self, part: str) -> dict[str, Any]:
         """What a part's configuration says, beside the defaults of its class."""
@@ -86,11 +79,7 @@ class Released(Folder):
 
 
 def released(name: str) -> Released:
-    """The released model of this name.
-
-    Raises:
-        ValueError: there is none; the sentence names the nearest.
-    """
+    """The released model of this name. Raises ValueError: there is none; the sentence names the nearest."""
     models = released_models()
     if name in models:
         return models[name]

@@ -6,60 +6,22 @@ For use without a language model. A rule sees no video: it makes a caption wrong
 from __future__ import annotations
 
 import re
+import tomllib
+from importlib import resources
 
 from rushes.records import seed_of
 
-# Words of a line exclude each other in the same sentence. Forms of a verb stand at the same place of both sides.
-_VERBS = """
-fall falls falling fell | rise rises rising rose
-drop drops dropping dropped | lift lifts lifting lifted
-sink sinks sinking sank | float floats floating floated
-open opens opening opened | close closes closing closed
-push pushes pushing pushed | pull pulls pulling pulled
-enter enters entering entered | leave leaves leaving left
-run runs running ran | stand stands standing stood
-walk walks walking walked | sit sits sitting sat
-jump jumps jumping jumped | lie lies lying lay
-melt melts melting melted | freeze freezes freezing froze
-fill fills filling filled | empty empties emptying emptied
-expand expands expanding expanded | shrink shrinks shrinking shrank
-throw throws throwing threw | catch catches catching caught
-bounce bounces bouncing bounced | stick sticks sticking stuck
-collide collides colliding collided | separate separates separating separated
-swing swings swinging swung | hang hangs hanging hung
-accelerate accelerates accelerating accelerated | slow slows slowing slowed
-""".strip().splitlines()
-_DIRECTIONS = (
-    ("left", "right"),
-    ("leftward", "rightward"),
-    ("up", "down"),
-    ("upward", "downward"),
-    ("upwards", "downwards"),
-    ("upstairs", "downstairs"),
-    ("forward", "backward"),
-    ("forwards", "backwards"),
-    ("clockwise", "counterclockwise"),
-    ("into", "out of"),
-    ("onto", "off"),
-    ("toward", "away from"),
-    ("towards", "away from"),
-    ("above", "below"),
-    ("fast", "slowly"),
-    ("quickly", "slowly"),
-    ("together", "apart"),
-)
-_COUNTS = (("two", "three", "four", "five", "six"),)
-_COLOURS = (("red", "green", "blue", "yellow", "black", "white", "pink", "purple", "brown", "grey", "cyan", "magenta"),)
+_WORDS = tomllib.loads(resources.files("rushes.caption").joinpath("words.toml").read_text("utf-8"))
 
 
 def _verbs() -> list[tuple[str, ...]]:
-    sides = ([side.split() for side in line.split("|")] for line in _VERBS)
+    sides = ([side.split() for side in line.split("|")] for line in _WORDS["verbs"])
     return [pair for verb, other in sides for pair in zip(verb, other, strict=True)]
 
 
 def _others() -> tuple[dict[str, tuple[str, ...]], ...]:
     """What each word may become, one table for each sort: how things move first, as that is what is to be taught."""
-    sorts = ((*_DIRECTIONS, *_verbs()), _COUNTS, _COLOURS)
+    sorts = ((*_WORDS["directions"], *_verbs()), _WORDS["counts"], _WORDS["colours"])
     tables = []
     for groups in sorts:
         table: dict[str, tuple[str, ...]] = {}

@@ -22,19 +22,13 @@ from rushes.world.verify import verify
 
 @dataclass(frozen=True)
 class Writer:
-    """One way to write wrong captions.
+    """One way to write wrong captions."""
 
-    Attributes:
-        name: what they are signed with.
-        sees: whether it looks at the real clip and at a take; else it is told the caption alone.
-        size_px: (height, width) that clips are read at; None = as they are.
-        write: real clip and take, both with the true caption (None for a writer that does not see), and a seed -> the
-            wrong caption, "" where it cannot.
-    """
-
-    name: str
-    sees: bool
-    size_px: tuple[int, int] | None
+    name: str  # what they are signed with
+    sees: bool  # whether it looks at the real clip and at a take; else it is told the caption alone
+    size_px: tuple[int, int] | None  # (height, width) that clips are read at; None = as they are
+    # real clip and take, both with the true caption (None for a writer that does not see), and a seed -> the wrong
+    # caption, "" where it cannot
     write: Callable[[str, Shot | None, Shot | None, int], str]
 
 

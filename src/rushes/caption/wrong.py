@@ -36,8 +36,7 @@ def write_wrong(
     Returns:
         How many were "there" already, "written", or "unchanged": the writer had none, or gave the true caption back.
 
-    Raises:
-        ValueError: a clip that cannot be read, or a writer that cannot go on.
+    Raises ValueError: a clip that cannot be read, or a writer that cannot go on.
     """
     written = {caption.id for caption in store.captions("wrong")}
     counts: Counter[str] = Counter()

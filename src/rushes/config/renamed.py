@@ -2,35 +2,16 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping
 from copy import deepcopy
+from importlib import resources
 from typing import Any
 
 UNTIL = "0.2"  # the version that no longer reads them
-NAMES = {
-    "backbone.checkpointing": "backbone.gradient_checkpointing",
-    "generate.guidance": "generate.guidance_scale",
-    "generate.guidance_2": "generate.guidance_scale_2",
-    "generate.negative": "generate.negative_prompt",
-    "generate.match": "generate.adain_share",
-    "train.start": "train.init_from",
-    "train.lr": "train.learning_rate",
-    "train.warmup": "train.warmup_steps",
-    "train.decay": "train.lr_scheduler",
-    "train.clip_norm": "train.max_grad_norm",
-    "train.tune": "train.trainable",
-    "train.rank": "train.lora_rank",
-    "train.alpha": "train.lora_alpha",
-    "train.ema": "train.reference_ema",
-    "train.ema_every": "train.reference_sync_steps",
-    "train.bank": "train.reference_cache",
-    "train.leak": "train.shortcut_probe",
-    "train.objective.link": "train.objective.loss",
-    "train.objective.winner_clamp": "train.objective.dpop_weight",
-    "train.objective.safe_loser": "train.objective.safe_dpo",
-    "train.objective.safe_share": "train.objective.safe_dpo_share",
-}
-VALUES = {"train.lr_scheduler": {"none": "constant"}, "train.objective.loss": {"logistic": "sigmoid"}}
+_TABLE = tomllib.loads(resources.files("rushes.config").joinpath("renamed.toml").read_text("utf-8"))
+NAMES: Mapping[str, str] = _TABLE["names"]
+VALUES: Mapping[str, Mapping[str, str]] = _TABLE["values"]
 # From the options of recipes that ship into [train], where all recipes have them; digests are of the new place.
 MOVED = {f"train.options.{name}": f"train.{name}" for name in ("times", "t_low", "t_high")}
 
@@ -42,8 +23,7 @@ def with_names_of_today(data: Mapping[str, Any], recipe: str = "") -> tuple[dict
         data: nested tables, as TOML has them; not changed.
         recipe: that they are for; the options of one outside the package, a dotted path, stay as they are.
 
-    Raises:
-        ValueError: a setting under both names.
+    Raises ValueError: a setting under both names.
     """
     out = deepcopy(dict(data))
     phrases = []
@@ -68,8 +48,7 @@ def with_names_of_today(data: Mapping[str, Any], recipe: str = "") -> tuple[dict
 def with_first_names(data: Mapping[str, Any]) -> dict[str, Any]:
     """Settings under the names, and with the values, that each had first: a digest of them outlives a change of names.
 
-    Args:
-        data: nested tables under the names of today; not changed.
+    `data`, nested tables under the names of today, is not changed.
     """
     out = deepcopy(dict(data))
     for path, values in VALUES.items():

@@ -102,11 +102,7 @@ def stored_settings(data: Mapping[str, Any]) -> Settings:
 
 def hashed_form(table: BaseModel, **what: Any) -> dict[str, Any]:
     """A table's values as digests have them: under the names that its settings had first, so that what was made from
-    them stays current when a name changes.
-
-    Args:
-        table: of settings, or all of them.
-        what: arguments of pydantic's `model_dump`, such as `exclude`, with the names of today.
+    them stays current when a name changes. `what` goes to pydantic's `model_dump`, with the names of today.
     """
     paths = {field.annotation: name for name, field in Settings.model_fields.items()}
     values = table.model_dump(mode="json", **what)

@@ -13,7 +13,7 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from rushes.arrays import Frames
-from rushes.config import curate as curation
+from rushes.config.curate import ModelSettings
 from rushes.config.model_endpoint import EndpointSettings
 from rushes.config.tables import Settings
 from rushes.curate.base import CurationEntry, CurationFinding, Dropped, Stage, Task, Threshold
@@ -66,13 +66,10 @@ def first_model(settings: EndpointSettings, answers: Path, stage: str) -> ModelC
     return _checked(ModelClient(settings, answers), "endpoint", stage)
 
 
-def other_model(
-    settings: EndpointSettings, other: curation.ModelSettings, answers: Path, where: str, stage: str
-) -> ModelClient:
+def other_model(settings: EndpointSettings, other: ModelSettings, answers: Path, where: str, stage: str) -> ModelClient:
     """The model that `where` names; what that table leaves out is as in `[endpoint]`, but its key only at its address.
 
-    Raises:
-        ValueError: no model is named, or its key is not there.
+    Raises ValueError: no model is named, or its key is not there.
     """
     changes: dict[str, object] = {"model": other.model}
     if other.url:
@@ -90,7 +87,7 @@ def _checked(model: ModelClient, where: str, stage: str) -> ModelClient:
     return model
 
 
-def text_model(text: curation.ModelSettings, settings: EndpointSettings, answers: Path, stage: str) -> ModelClient:
+def text_model(text: ModelSettings, settings: EndpointSettings, answers: Path, stage: str) -> ModelClient:
     """The model that reads captions: that of `[curate.text]`, without a name there that of `[endpoint]`."""
     if text.model:
         return other_model(settings, text, answers, "curate.text", stage)
@@ -113,7 +110,6 @@ def asking_stage(
     """A stage whose findings are what models say.
 
     Args:
-        name, measure, choose, reads_caption, limits: as in `Stage`.
         version: of what `measure` makes of answers.
         settings: say what happens when a model is down, and how many are asked at once.
         models: that are asked; with the `prompt`, and the temperature, they are what findings are kept under.

@@ -16,7 +16,7 @@ from pathlib import Path, PurePath
 import numpy as np
 from scipy.cluster.vq import kmeans2
 
-from rushes.config import curate as curation
+from rushes.config.curate import BalanceSettings
 from rushes.config.tables import Settings
 from rushes.curate import hashing
 from rushes.curate.base import CurationEntry, Dropped, Stage, best_first
@@ -35,7 +35,7 @@ def by_keywords(captions: Sequence[str], topics: Mapping[str, Sequence[str]]) ->
     Words are whole and of any case; a star stands for any ending, so that "cook*" finds "cooking".
     """
     patterns = {
-        topic: [re.compile(rf"(?<!\w){_pattern(word)}(?!\w)", re.IGNORECASE) for word in words]
+        topic: [re.compile(rf"(?<!\w){re.escape(word)}(?!\w)".replace(r"\*", r"\w*"), re.IGNORECASE) for word in words]
         for topic, words in topics.items()
     }
     assigned = []
@@ -44,10 +44,6 @@ def by_keywords(captions: Sequence[str], topics: Mapping[str, Sequence[str]]) ->
         best = max(hits, key=lambda topic: hits[topic], default=OTHER)
         assigned.append(best if hits.get(best) else OTHER)
     return assigned
-
-
-def _pattern(word: str) -> str:
-    return re.escape(word).replace(r"\*", r"\w*")
 
 
 def topics_of(captions: Sequence[str], sources: Sequence[str], topics: Mapping[str, Sequence[str]]) -> list[str]:
@@ -63,8 +59,7 @@ def topics_of(captions: Sequence[str], sources: Sequence[str], topics: Mapping[s
 def scenarios_of(named: Sequence[str], wanted: Mapping[str, int]) -> list[str]:
     """The topic of each clip by the name that its footage gives it; `other` without one, or one that is not wanted.
 
-    Raises:
-        ValueError: no clip has a name.
+    Raises ValueError: no clip has a name.
     """
     if named and not any(named):
         raise ValueError(
@@ -112,8 +107,7 @@ def quotas(sizes: Mapping[str, int], most: int, wanted: Mapping[str, int], large
     At most `wanted` of its name, else `most`, and so few that no topic is above its share of all that stays: where each
     keeps min(size, q) the largest share only grows with q, so the largest q that holds is the best. 0 = no limit.
 
-    Raises:
-        ValueError: the share cannot hold with so few topics.
+    Raises ValueError: the share cannot hold with so few topics.
     """
     free = {topic: min(size, wanted.get(topic, most) or size) for topic, size in sizes.items()}
     if not largest_share or not free:
@@ -129,7 +123,7 @@ def quotas(sizes: Mapping[str, int], most: int, wanted: Mapping[str, int], large
 
 
 def choose(
-    table: curation.BalanceSettings,
+    table: BalanceSettings,
     embedder: Embedder | None,
     seed: int,
     answers: Path,

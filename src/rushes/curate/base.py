@@ -68,19 +68,17 @@ class Task:
 class CurationFinding:
     """What a stage found out about one clip.
 
-    Attributes:
-        values: metric -> finite value. A metric that could not be measured is left out.
-        words: metric -> several numbers, such as the words of a fingerprint.
-        captions: texts that were written for the clip, by kind.
-        problem: why the clip could not be measured, in words; "" = it was. A clip with a problem is dropped, by name,
-            and measured anew on the next run.
 
     Names of values and words are unique across stages.
     """
 
+    # metric -> finite value. A metric that could not be measured is left out
     values: Mapping[str, float] = field(default_factory=dict)
+    # metric -> several numbers, such as the words of a fingerprint
     words: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    captions: Mapping[CaptionKind, str] = field(default_factory=dict)
+    captions: Mapping[CaptionKind, str] = field(default_factory=dict)  # texts that were written for the clip, by kind
+    # why the clip could not be measured, in words; "" = it was. A clip with a problem is dropped, by name, and measured
+    # anew on the next run
     problem: str = ""
 
     @property
@@ -106,31 +104,25 @@ Dropped = Mapping[str, str]  # id of a clip -> why it is out, in words with the 
 
 @dataclass(frozen=True)
 class Stage:
-    """One step of the funnel.
+    """One step of the funnel."""
 
-    Attributes:
-        name: as in `curate.stages`.
-        signature: name and version, and all that findings depend on (model, prompt, sizes), but no threshold: findings
-            are kept under it and taken again for as long as it stays.
-        measure: a clip -> what was found; picklable, and without side effects but calls to a model. None = the stage
-            works on what others found.
-        choose: clips that are left, in a fixed order -> those to drop. Only clips that are given may be dropped.
-        stop: whether a judge that is down ends the run; else the stage is skipped, and the data card says so. A judge
-            is down where `measure`, `choose` or the making of the stage raise `judges.endpoint.EndpointError`.
-        reads_caption: whether findings depend on the caption too: they are then taken anew when it changes.
-        calls: clips -> most requests to a model that they cost, so that a dry run can tell; None = the stage asks none.
-        parallel: measurements at once, in threads of one process, where they wait for a model; 0 = they compute.
-        limits: the thresholds, where the stage has such: for the clips just inside and just outside of each.
-    """
-
-    name: str
+    name: str  # as in `curate.stages`
+    # name and version, and all that findings depend on (model, prompt, sizes), but no threshold: findings are kept
+    # under it and taken again for as long as it stays
     signature: str
+    # a clip -> what was found; picklable, and without side effects but calls to a model. None = the stage works on what
+    # others found
     measure: Callable[[Task], CurationFinding] | None
+    # clips that are left, in a fixed order -> those to drop. Only clips that are given may be dropped
     choose: Callable[[Sequence[CurationEntry]], Dropped]
+    # whether a judge that is down ends the run; else the stage is skipped, and the data card says so. A judge is down
+    # where `measure`, `choose` or the making of the stage raise `judges.endpoint.EndpointError`
     stop: bool = True
-    reads_caption: bool = False
+    reads_caption: bool = False  # whether findings depend on the caption too: they are then taken anew when it changes
+    # clips -> most requests to a model that they cost, so that a dry run can tell; None = the stage asks none
     calls: Callable[[int], int] | None = None
-    parallel: int = 0
+    parallel: int = 0  # measurements at once, in threads of one process, where they wait for a model; 0 = they compute
+    # the thresholds, where the stage has such: for the clips just inside and just outside of each
     limits: tuple[Threshold, ...] = ()
 
 
@@ -139,8 +131,7 @@ def make_stage(name: StageName, settings: Settings, answers: Path) -> Stage:
 
     `answers` is the file that keeps what models answered.
 
-    Raises:
-        ValueError: settings that the stage cannot work with, an EndpointError where its model cannot be asked.
+    Raises ValueError: settings that the stage cannot work with, an EndpointError where its model cannot be asked.
     """
     stage: Stage = plugins.load("stage", name, "curate", ("make",)).make(settings, answers)
     assert stage.name == name, f"the stage of module {name} calls itself {stage.name!r}"
@@ -170,8 +161,7 @@ def best_first(entries: Sequence[CurationEntry], order: str, where: str) -> list
     Without a name it is the physical fidelity where that was measured, else the order given. A clip without the value
     comes last.
 
-    Raises:
-        ValueError: no clip has the value that `where` names.
+    Raises ValueError: no clip has the value that `where` names.
     """
     name = order or _USUAL_ORDER
     measured_names = {value for entry in entries for value in entry.finding.values}

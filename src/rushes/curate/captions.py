@@ -15,7 +15,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from rushes.config import curate as curation
+from rushes.config.curate import CaptionsSettings
 from rushes.config.tables import Settings
 from rushes.curate.asking import ModelClient, asking_stage, first_model, last_line, one_line, seen, unread
 from rushes.curate.base import CurationEntry, CurationFinding, Dropped, Stage, Task
@@ -58,7 +58,7 @@ class Captioner:
     sentences of a new caption."""
 
     model: ModelClient
-    table: curation.CaptionsSettings
+    table: CaptionsSettings
 
     def __call__(self, task: Task) -> CurationFinding:
         """Check, then write, as the settings say. Raises EndpointError."""
@@ -109,7 +109,7 @@ def sentences(text: str) -> int:
     return len(re.findall(r"[^.!?]*\w[^.!?]*(?:[.!?]+(?=\s|$)|$)", text))
 
 
-def choose(table: curation.CaptionsSettings, entries: Sequence[CurationEntry]) -> Dropped:
+def choose(table: CaptionsSettings, entries: Sequence[CurationEntry]) -> Dropped:
     """Clips under an untrue caption that was not replaced, and those whose new caption is too short."""
     dropped = {}
     for entry in entries:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from rushes.config import curate as curation
+from rushes.config.curate import DiversitySettings
 from rushes.config.tables import Settings
 from rushes.curate.base import CurationEntry, Dropped, Stage, best_first
 from rushes.curate.embeddings import Embedder, embedded, make_embedder, requests
@@ -20,9 +20,7 @@ from rushes.curate.greedy import unlike
 NAME, VERSION = "diversity", 1
 
 
-def choose(
-    table: curation.DiversitySettings, embedder: Embedder, answers: Path, entries: Sequence[CurationEntry]
-) -> Dropped:
+def choose(table: DiversitySettings, embedder: Embedder, answers: Path, entries: Sequence[CurationEntry]) -> Dropped:
     """Clips whose captions are too much like that of a better clip. One without a caption stays.
 
     Raises:

@@ -26,28 +26,19 @@ FILE = "embeddings.db"  # beside the file of answers
 
 @dataclass(frozen=True)
 class Embedder:
-    """One way to embed texts.
+    """One way to embed texts."""
 
-    Attributes:
-        name: way, model and version: vectors are kept under it.
-        embed: texts -> rows [N, D], of any length.
-        batch: texts in one call, each of which is a request where a model is asked.
-        cached: whether vectors are expensive enough to be stored in a file.
-        asks: whether calls go to a model behind an address.
-    """
-
-    name: str
-    embed: Callable[[Sequence[str]], Rows]
-    batch: int
-    cached: bool
-    asks: bool = False
+    name: str  # way, model and version: vectors are kept under it
+    embed: Callable[[Sequence[str]], Rows]  # texts -> rows [N, D], of any length
+    batch: int  # texts in one call, each of which is a request where a model is asked
+    cached: bool  # whether vectors are expensive enough to be stored in a file
+    asks: bool = False  # whether calls go to a model behind an address
 
 
 def make_embedder(settings: Settings, answers: Path, stage: str) -> Embedder:
     """The way that `[curate.embeddings]` chooses.
 
-    Raises:
-        ValueError: no model is named, its key is missing, or the folder is none of a text encoder.
+    Raises ValueError: no model is named, its key is missing, or the folder is none of a text encoder.
     """
     table = settings.curate.embeddings
     if table.by == "hashing":

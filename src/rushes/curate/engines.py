@@ -61,8 +61,7 @@ def ray(jobs: int) -> Engine:
 
     Workers of other machines must see the project's folder under the same path.
 
-    Raises:
-        ValueError: Ray is not installed.
+    Raises ValueError: Ray is not installed.
     """
     try:
         import ray as cluster

@@ -21,8 +21,7 @@ def read_moments(path: Path, duration_s: float, count: int) -> list[Frames]:
     By time and not by number, so that a copy at another frame rate gives the same moments. The file is decoded to its
     end; a frame that is on screen at several of these moments is given several times.
 
-    Raises:
-        MediaError: a file that is missing, damaged, cut short or no video.
+    Raises MediaError: a file that is missing, damaged, cut short or no video.
     """
     due_s = [(k + 0.5) * duration_s / count for k in range(count)]
     taken: list[Frames] = []

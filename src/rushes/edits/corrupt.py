@@ -52,8 +52,7 @@ def freeze_box(frames_THWC: Frames, seed: int) -> Frames:
 def place_box(frames_THWC: Frames, seed: int) -> Box:
     """A third to two thirds of each side, half of the time or more, never the first frame, there where most changes.
 
-    Raises:
-        ValueError: fewer than three frames.
+    Raises ValueError: fewer than three frames.
     """
     total, *size = frames_THWC.shape[:3]
     if total < 3:

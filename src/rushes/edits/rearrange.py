@@ -11,8 +11,7 @@ from rushes.arrays import Frames
 def swap_ends(frames_THWC: Frames, count: int) -> Frames:
     """The first and the last `count` frames change places, each block in its own order (PhysHPO, state level).
 
-    Raises:
-        ValueError: the clip is shorter than both blocks.
+    Raises ValueError: the clip is shorter than both blocks.
     """
     if not 1 <= count <= len(frames_THWC) // 2:
         raise ValueError(
@@ -28,11 +27,7 @@ def reverse(frames_THWC: Frames) -> Frames:
 
 
 def shuffle(frames_THWC: Frames, seed: int) -> Frames:
-    """The frames after the first in another order.
-
-    Raises:
-        ValueError: fewer than three frames.
-    """
+    """The frames after the first in another order. Raises ValueError: fewer than three frames."""
     if len(frames_THWC) < 3:
         raise ValueError(f"a clip of {len(frames_THWC)} frames cannot be shuffled; take clips of three or more")
     return frames_THWC[[0, *other_order(len(frames_THWC) - 1, seed) + 1]]

@@ -28,10 +28,6 @@ def flow(frames_THWC: Frames, other_THWC: Frames) -> Frames:
     DIS flow; motion that frames do not bear out (`rushes.metrics.flow`: seen) is shown as none, as flow makes up motion
     on grain and in fades. The last flow is shown twice. Full brightness is the same speed for both clips of a pair, so
     that the faster one looks it.
-
-    Args:
-        frames_THWC: the clip that is rendered.
-        other_THWC: the clip it is compared with.
     """
     ours, theirs = _flows(frames_THWC), _flows(other_THWC)
     full_px = max(_LEAST_FULL * min(frames_THWC.shape[1:3]), *(_fast(flows) for flows in (ours, theirs)))
@@ -50,8 +46,7 @@ def depth(frames_THWC: Frames, folder: str) -> Frames:
 
     Brightness is stretched over the whole clip. Its scale is the clip's own: models of relative depth have no other.
 
-    Raises:
-        ValueError: no such folder, or none that transformers can read as a model of depth.
+    Raises ValueError: no such folder, or none that transformers can read as a model of depth.
     """
     estimate = _depth_model(folder)
     height, width = frames_THWC.shape[1:3]

@@ -23,18 +23,13 @@ Read = Callable[[str], Frames]  # content hash -> frames [T, H, W, 3] of another
 
 @dataclass(frozen=True)
 class Edit:
-    """What one name stands for.
+    """What one name stands for."""
 
-    Attributes:
-        apply: frames and arguments -> frames of the same shape; deterministic.
-        arguments: their types, in order.
-        anew: the result begins with another picture, and a model that is given a first frame is given that one.
-        other: the first argument is the content hash of another clip, whose frames `apply` gets in its place.
-    """
-
-    apply: Callable[..., Frames]
-    arguments: tuple[type, ...] = ()
+    apply: Callable[..., Frames]  # frames and arguments -> frames of the same shape; deterministic
+    arguments: tuple[type, ...] = ()  # their types, in order
+    # the result begins with another picture, and a model that is given a first frame is given that one
     anew: bool = False
+    # the first argument is the content hash of another clip, whose frames `apply` gets in its place
     other: bool = False
 
 
@@ -64,8 +59,7 @@ def words(name: str, *arguments: object) -> str:
 def parse(edit: str) -> list[tuple[Edit, tuple[Any, ...]]]:
     """Edits and their arguments, in the order in which they are applied.
 
-    Raises:
-        ValueError: a name that is not known, or arguments that are not those it takes.
+    Raises ValueError: a name that is not known, or arguments that are not those it takes.
     """
     return [_parse_one(part) for part in edit.split("+")]
 
@@ -92,8 +86,7 @@ def begins_anew(edit: str) -> bool:
 def apply(frames_THWC: Frames, edit: str, read: Read) -> Frames:
     """Frames [T, H, W, 3] uint8 RGB -> edited frames of the same shape; the argument is left as it is.
 
-    Raises:
-        ValueError: words that are not an edit, or a clip that is too short for it.
+    Raises ValueError: words that are not an edit, or a clip that is too short for it.
     """
     for operation, arguments in parse(edit):
         if operation.other:

@@ -17,7 +17,7 @@ import math
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -59,9 +59,8 @@ class Others:
     def measures(self, folders: Folders, notes: list[str]) -> list[Measure]:
         """Every score as a metric, higher being better; what does not fit is added to `notes`.
 
-        Raises:
-            ValueError: a file that cannot be read, for a system that is not compared, of another system's videos, given
-                for two systems, with two rows of one video, or scores beyond 1 with a threshold within it.
+        Raises ValueError: a file that cannot be read, for a system that is not compared, of another system's videos,
+        given for two systems, with two rows of one video, or scores beyond 1 with a threshold within it.
         """
         if strange := {*self.vbench, *self.videophy} - set(folders.systems):
             raise ValueError(f"results for {shown(sorted(strange))}, but the systems are {', '.join(folders.systems)}")
@@ -80,7 +79,8 @@ class Others:
             for system, scores in of.items():
                 if gone := [path.name for key, path in folders.videos[system].items() if key not in scores]:
                     notes.append(f"{name} has no score for {len(gone)} videos of {system}: {shown(gone)}.")
-        return [Measure(name, "higher", of, _unit(name)) for name, of in by_metric.items()]
+        units = {"vbench_imaging_quality": "0 to 100", "videophy_joint": "share of videos"}
+        return [Measure(name, "higher", of, units.get(name, "score")) for name, of in by_metric.items()]
 
 
 def both(sa: Mapping[Key, float], pc: Mapping[Key, float], threshold: float) -> Scores:
@@ -96,8 +96,7 @@ def both(sa: Mapping[Key, float], pc: Mapping[Key, float], threshold: float) -> 
 def write_vbench(folders: Folders, out: Path) -> dict[str, str]:
     """Flat copies of all videos and a prompt file for each system; the command that measures each.
 
-    Raises:
-        ValueError: no prompts were given, which some of VBench's dimensions compare with.
+    Raises ValueError: no prompts were given, which some of VBench's dimensions compare with.
     """
     _require_captions(folders)
     commands = {}
@@ -121,8 +120,7 @@ def write_vbench(folders: Folders, out: Path) -> dict[str, str]:
 def write_videophy(folders: Folders, out: Path) -> dict[str, str]:
     """A CSV file of videopath and caption for each system, as utils/prepare_data.py of VideoPhy reads it; their paths.
 
-    Raises:
-        ValueError: no prompts were given.
+    Raises ValueError: no prompts were given.
     """
     _require_captions(folders)
     out.mkdir(parents=True, exist_ok=True)
@@ -148,7 +146,8 @@ class Finder:
         # A file that is in the folders of several systems, through links, is this one's.
         self._by_path |= {str(path.resolve()): (system, key) for key, path in folders.videos[system].items()}
         self._by_name = {_flat(key, path): key for key, path in folders.videos[system].items()}
-        names_of = {name: {name, _folder(of.values())} for name, of in folders.videos.items()}
+        parents = {name: [path.resolve().parent for path in of.values()] for name, of in folders.videos.items()}
+        names_of = {name: {name, Path(os.path.commonpath(paths)).name} for name, paths in parents.items()}
         self._own = names_of.pop(system)
         self._others = {part: name for name, parts in names_of.items() for part in parts - self._own}
 
@@ -173,16 +172,10 @@ class Finder:
         return next((self._others[part] for part in reversed(folders) if part in self._others), "")
 
 
-def _folder(paths: Iterable[Path]) -> str:
-    """Name of the folder that has all files."""
-    return Path(os.path.commonpath([path.resolve().parent for path in paths])).name
-
-
 def read_vbench(path: Path, finder: Finder, notes: list[str]) -> dict[str, Scores]:
     """Scores by dimension, in VBench's own unit: imaging_quality is 0 to 100 per video, all others 0 to 1.
 
-    Raises:
-        ValueError: not a results file of VBench, or as `_placed` does.
+    Raises ValueError: not a results file of VBench, or as `_placed` does.
     """
     try:
         data = json.loads(_text(path))
@@ -200,8 +193,7 @@ def read_vbench(path: Path, finder: Finder, notes: list[str]) -> dict[str, Score
 def read_videophy(path: Path, finder: Finder, notes: list[str]) -> Scores:
     """Scores of a VideoPhy judge, with or without a header.
 
-    Raises:
-        ValueError: no rows of videopath, caption and score, a row with more or fewer cells, or as `_placed` does.
+    Raises ValueError: no rows of videopath, caption and score, a row with more or fewer cells, or as `_placed` does.
     """
     reader = csv.reader(io.StringIO(_text(path)))
     rows = [(reader.line_num, row) for row in reader if row]
@@ -234,11 +226,7 @@ def _refuse_given_twice(paths: Sequence[Path]) -> None:
 
 
 def _placed(path: Path, scores: Sequence[tuple[str, float]], finder: Finder, notes: list[str]) -> Scores:
-    """Scores by prompt and seed.
-
-    Raises:
-        ValueError: rows of another system's videos, or two rows of one video.
-    """
+    """Scores by prompt and seed. Raises ValueError: rows of another system's videos, or two rows of one video."""
     owners = {name: owner for name, _ in scores if (owner := finder.owner(name))}
     if owners:
         name, owner = next(iter(owners.items()))
@@ -281,7 +269,3 @@ def _text(path: Path) -> str:
     if not path.is_file():
         raise ValueError(f"{path}: no such file of results")
     return read_text(path)
-
-
-def _unit(name: str) -> str:
-    return {"vbench_imaging_quality": "0 to 100", "videophy_joint": "share of videos"}.get(name, "score")

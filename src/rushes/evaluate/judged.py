@@ -99,11 +99,8 @@ def rate_all(rate: Rate, folders: Folders, notes: list[str], tick: Tick = lambda
     if {"sa", "pc"} <= scores.keys():
         sides = scores["sa"], scores["pc"]
         scores["both"] = {s: both(sides[0][s], sides[1].get(s, {}), 0.5) for s in sides[0]}
-    return [Measure(f"judged_{name}", "higher", of, _unit(name)) for name, of in scores.items()]
-
-
-def _unit(name: str) -> str:
-    return "share of videos" if name in ("sa", "pc", "both") else "0 to 100"
+    units = dict.fromkeys(("sa", "pc", "both"), "share of videos")
+    return [Measure(f"judged_{name}", "higher", of, units.get(name, "0 to 100")) for name, of in scores.items()]
 
 
 def read_shot(folders: Folders, system: str, key: Key, size_px: tuple[int, int] | None) -> Shot:
@@ -124,8 +121,7 @@ def judge_folders(
     A questionnaire (`realdpo`, `videophy`) scores each clip alone and becomes metrics; what the model answered is kept
     in `out`.
 
-    Raises:
-        ValueError: no such judge, or what it needs is not there.
+    Raises ValueError: no such judge, or what it needs is not there.
     """
     verdicts = Verdicts()
     for name in names:

@@ -22,42 +22,26 @@ MEASURES = ("motion_agreement", "faults_left", "tied_pairs", "mixed_pairs")
 
 @dataclass(frozen=True)
 class PairFacts:
-    """What was measured of one pair.
+    """What was measured of one pair."""
 
-    Attributes:
-        clip: id of the real clip that both members belong to.
-        eta: share of noise that both started from; 1 = pure noise, as free takes do.
-        motion: `rushes.metrics.motion_agreement.motion_agreement` of the members; NaN where neither moves.
-        labels: of the pair's segments, +1, 0 or -1; empty = not judged.
-        faults: mean over both members of how much worse than the real clip they are; NaN = not known.
-    """
-
-    clip: str
-    eta: float
+    clip: str  # id of the real clip that both members belong to
+    eta: float  # share of noise that both started from; 1 = pure noise, as free takes do
+    # `rushes.metrics.motion_agreement.motion_agreement` of the members; NaN where neither moves
     motion: float = math.nan
-    labels: tuple[int, ...] = ()
-    faults: float = math.nan
+    labels: tuple[int, ...] = ()  # of the pair's segments, +1, 0 or -1; empty = not judged
+    faults: float = math.nan  # mean over both members of how much worse than the real clip they are; NaN = not known
 
 
 @dataclass(frozen=True)
 class Level:
-    """The measures of a level with their intervals over clips; None = could not be measured.
+    """The measures of a level with their intervals over clips; None = could not be measured."""
 
-    Attributes:
-        eta: of its pairs; 1 = free takes.
-        judged: pairs that have labels.
-        motion_agreement: mean of `PairFacts.motion` over the pairs in which something moves.
-        faults_left: mean faults of its pairs over those of the same clips' free takes.
-        tied_pairs: share of the judged pairs whose segments all tie.
-        mixed_pairs: share of the judged pairs in which each side wins a segment.
-    """
-
-    eta: float
-    judged: int
-    motion_agreement: Interval | None
-    faults_left: Interval | None
-    tied_pairs: Interval | None
-    mixed_pairs: Interval | None
+    eta: float  # of its pairs; 1 = free takes
+    judged: int  # pairs that have labels
+    motion_agreement: Interval | None  # mean of `PairFacts.motion` over the pairs in which something moves
+    faults_left: Interval | None  # mean faults of its pairs over those of the same clips' free takes
+    tied_pairs: Interval | None  # share of the judged pairs whose segments all tie
+    mixed_pairs: Interval | None  # share of the judged pairs in which each side wins a segment
 
     @property
     def free(self) -> bool:

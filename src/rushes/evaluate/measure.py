@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from rushes.media.images import read_image
 from rushes.media.read import read_video
 from rushes.metrics import catalogue, sets
 from rushes.metrics.base import Shot
-from rushes.records import stable_hash
+from rushes.records import plain, stable_hash
 
 METER = "folders-1"  # raise it when a metric changes: what was kept under another name is measured again
 
@@ -50,8 +49,7 @@ def measure_file(video: Path, still: Path | None, cache: Path) -> Measured:
 
     About 1.5 s for 49 frames of 720 x 480 on one core; a kept one takes a few milliseconds.
 
-    Raises:
-        ValueError: the file is not a readable video, or the still not a readable image.
+    Raises ValueError: the file is not a readable video, or the still not a readable image.
     """
     media = content_hash(video)
     name = stable_hash([METER, media, content_hash(still) if still else ""], 40)
@@ -69,15 +67,11 @@ def measure_file(video: Path, still: Path | None, cache: Path) -> Measured:
         height_px=height,
         frames=len(read.frames_FHWC),
         fps=read.fps,
-        values={name: _finite_or_none(m.value) for name, m in measurements.items()},
-        per_second={name: [_finite_or_none(value) for value in m.per_second] for name, m in measurements.items()},
+        values={name: plain(m.value) for name, m in measurements.items()},
+        per_second={name: plain(m.per_second) for name, m in measurements.items()},
         features=sets.features(shot).round(9).tolist(),
         coarse=base64.b64encode(levels.tobytes()).decode(),
     )
     cache.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(asdict(measured), allow_nan=False))
     return measured
-
-
-def _finite_or_none(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None

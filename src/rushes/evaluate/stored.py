@@ -77,8 +77,7 @@ def compare(
     A metric that could not be measured on either side leaves the pair out of that metric; a metric without any is not
     in the table.
 
-    Raises:
-        ValueError: no pairs, or none that the meter's headline metric (without one, any metric) could measure.
+    Raises ValueError: no pairs, or none that the meter's headline metric (without one, any metric) could measure.
     """
     if not pairs:
         raise ValueError("the systems have no held-out prompt and seed in common; run `rushes evaluate`")

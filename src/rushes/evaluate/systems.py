@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any, get_args
 
 import rushes
-from rushes.arrays import Floats
 from rushes.evaluate.external import Others
 from rushes.evaluate.judged import Verdicts
 from rushes.evaluate.measure import METER, Measured, measure_file
@@ -59,8 +58,7 @@ def evaluate_systems(asked: SystemsRequest, others: Others, judge: Judge, bar: B
 
     `others` has scores that other programs gave to the same videos; `judge` asks the judges, if any.
 
-    Raises:
-        ValueError: as `find_folders` does, no readable video, or a headline that is no measured metric.
+    Raises ValueError: as `find_folders` does, no readable video, or a headline that is no measured metric.
     """
     folders = find_folders(asked.systems, asked.prompts, asked.first_frames)
     notes = list(folders.notes)
@@ -85,7 +83,7 @@ def evaluate_systems(asked: SystemsRequest, others: Others, judge: Judge, bar: B
     drifts = {pair: _drift(videos, *pair, asked.seed) for pair in combinations(folders.systems, 2)}
     compared = ComparedSystems(
         metric_rows(measures, table),
-        {system: {key: _video(folders, system, key, m, measures) for key, m in of} for system, of in _ordered(videos)},
+        {s: {key: _video(folders, s, key, of[key], measures) for key in in_order([*of])} for s, of in videos.items()},
         asked.headline,
         notes=tuple(notes),
         judged=tuple(judge_verdicts.rows),
@@ -100,10 +98,6 @@ def evaluate_systems(asked: SystemsRequest, others: Others, judge: Judge, bar: B
     write_json(asked.out / "details.json", _details(asked, result) | directions | _numbers(table, drifts, videos))
     write(report, result.report, asked.max_mb)
     return result
-
-
-def _ordered(videos: Videos) -> Iterator[tuple[str, list[tuple[Key, Measured]]]]:
-    return ((system, [(key, of[key]) for key in in_order([*of])]) for system, of in videos.items())
 
 
 def _video(folders: Folders, system: str, key: Key, m: Measured, measures: Sequence[Measure]) -> ComparedVideo:
@@ -206,12 +200,8 @@ def _drift(videos: Videos, first: str, second: str, seed: int) -> sets.FeatureDi
     keys = sorted(videos[first].keys() & videos[second].keys())
     if len(keys) < 2:
         return None
-    ours, theirs = ([_rows(videos[system][key]) for key in keys] for system in (second, first))
+    ours, theirs = ([sets.as_rows(videos[system][key].features) for key in keys] for system in (second, first))
     return sets.features_apart(ours, theirs, paired=True, seed=seed)
-
-
-def _rows(measured: Measured) -> Floats:
-    return sets.as_rows(measured.features)
 
 
 def _unlike(videos: Videos) -> list[str]:

@@ -9,7 +9,7 @@ named and counted, never passed over.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,9 +52,8 @@ def find_folders(systems: Mapping[str, Path], prompts: Path | None = None, still
 
     Without `stills` a folder `first_frames` beside the prompts file is taken, where there is one.
 
-    Raises:
-        ValueError: fewer than two systems, a folder or file that is not there or cannot be read, two files of one name,
-            or nothing in common.
+    Raises ValueError: fewer than two systems, a folder or file that is not there or cannot be read, two files of one
+    name, or nothing in common.
     """
     if len(systems) < 2:
         raise ValueError(f"a comparison needs two systems or more, as NAME=FOLDER; got {len(systems)}")
@@ -134,11 +133,8 @@ def _missing(videos_of: Mapping[str, Mapping[Key, Path]]) -> Iterator[str]:
     every = {key for videos in videos_of.values() for key in videos}
     for system, videos in videos_of.items():
         if gone := sorted(every - videos.keys(), key=lambda key: (natural(Path(key[0])), key[1])):
-            yield f"{_count(len(gone), 'video')} missing of {system}: {shown(_named(gone))}."
-
-
-def _named(keys: Sequence[Key]) -> list[str]:
-    return [prompt if not seed else f"{prompt} seed {seed}" for prompt, seed in keys]
+            names = [prompt if not seed else f"{prompt} seed {seed}" for prompt, seed in gone]
+            yield f"{_count(len(gone), 'video')} missing of {system}: {shown(names)}."
 
 
 def _stills(folder: Path) -> dict[str, Path]:

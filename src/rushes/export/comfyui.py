@@ -23,13 +23,9 @@ Layers = dict[str, tuple[tuple[str, int], ...]]
 def comfy_layers(family: Family, network: nn.Module, adapted: Sequence[str]) -> Layers:
     """ComfyUI's layer -> the layers of diffusers' network that it stacks, each with its rows.
 
-    Args:
-        family: of the backbone.
-        network: one of its networks, with or without adapters.
-        adapted: paths of the layers that have an adapter; a stack counts where one of its parts has.
+    `adapted` are paths of the layers that have an adapter; a stack counts where one of its parts has.
 
-    Raises:
-        ValueError: ComfyUI's names of this family are not known.
+    Raises ValueError: ComfyUI's names of this family are not known.
     """
     if family.comfy is None:
         raise ValueError(

@@ -32,22 +32,15 @@ READ_BACK = "exported"
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written, and how it was checked.
+    """What was written, and how it was checked."""
 
-    Attributes:
-        path: file or folder.
-        load: Python that puts it to use; "" where `backbone.path` or ComfyUI does.
-        kind: "model", or "adapter" in the form that was asked for.
-        change: size of the adapter's effect on a prediction from fixed noise, over the prediction's; None for a model,
-            whose weights were compared.
-        difference: of the file's effect from the trained model's, over the prediction's size.
-    """
-
-    path: Path
-    kind: str
+    path: Path  # file or folder
+    kind: str  # "model", or "adapter" in the form that was asked for
+    # size of the adapter's effect on a prediction from fixed noise, over the prediction's; None for a model, whose
+    # weights were compared
     change: float | None = None
-    difference: float = 0.0
-    load: str = ""
+    difference: float = 0.0  # of the file's effect from the trained model's, over the prediction's size
+    load: str = ""  # Python that puts it to use; "" where `backbone.path` or ComfyUI does
 
 
 def export_weights(project: OpenProject, name: str, folder: Path, form: Form = "diffusers") -> Exported:
@@ -57,9 +50,8 @@ def export_weights(project: OpenProject, name: str, folder: Path, form: Form = "
     `load_lora_weights` takes it, or as ComfyUI does. Of any other run the model is, adapters merged, as a file or
     folder that `backbone.path` of another project takes.
 
-    Raises:
-        ValueError: no such finished run; its output is the base's; a form that there is not for it; what was written
-            does not do what the run does.
+    Raises ValueError: no such finished run; its output is the base's; a form that there is not for it; what was written
+    does not do what the run does.
     """
     backbone = load_run(project, name)
     train = stored_settings(find_run(project, name).settings).train

@@ -15,11 +15,11 @@ from rushes.formats.spool import Spool
 from rushes.media.cut import Span, cut_spans
 from rushes.media.examine import CutFinder
 from rushes.media.images import read_image
+from rushes.progress import Bar, no_bar
 from rushes.records import stable_hash
 from rushes.text_reader import CaptionLength
 
 CUT = 1  # raise the number when pieces of equal spans come out otherwise
-Tick = Callable[[], None]
 CaptionMeasure = Callable[[str], tuple[CaptionLength, ...]]
 
 
@@ -147,32 +147,33 @@ class Preflight:
 
 
 def review(
-    facts: ProbeCache, listing: Listing, bench: Bench | None, ask: PreflightOptions, tick: Tick = lambda: None
+    facts: ProbeCache, listing: Listing, bench: Bench | None, ask: PreflightOptions, bar: Bar = no_bar
 ) -> Preflight:
-    """Look at every video of some footage and of a bench; `tick` is called for each.
+    """Look at every video of some footage and of a bench.
 
     What was looked at before is not decoded again. Raises ValueError for settings of cutting that contradict.
     """
     done = Preflight(refused=list(listing.refused), listing=listing)
     seen: dict[bytes, int] = {}  # id, or content -> the first that has it
-    for item in listing.footage:
-        checked = _again(_checked(facts, item, ask), seen, done)
-        done.add(checked)
-        tick()
-        for path in item.takes:
-            video_facts = facts.of(SourceVideo(path, item.caption, str(path)))
-            problem = _problem(video_facts, ask)
-            if problem:
-                done.refused.append(RefusedVideo(str(path), *problem))
-            else:
-                done.takes[path] = video_facts
-            tick()
-    for path, still in _bench_files(bench):
-        words = _still_problem(path) if still else _look(facts, path, ask, done)
-        if words:
-            done.fatal.append(f"{path}: {words}")
-        if not still:
-            tick()
+    with bar("preflight", _all_videos(listing, bench)) as tick:
+        for item in listing.footage:
+            checked = _again(_checked(facts, item, ask), seen, done)
+            done.add(checked)
+            tick(1)
+            for path in item.takes:
+                video_facts = facts.of(SourceVideo(path, item.caption, str(path)))
+                problem = _problem(video_facts, ask)
+                if problem:
+                    done.refused.append(RefusedVideo(str(path), *problem))
+                else:
+                    done.takes[path] = video_facts
+                tick(1)
+        for path, still in _bench_files(bench):
+            words = _still_problem(path) if still else _look(facts, path, ask, done)
+            if words:
+                done.fatal.append(f"{path}: {words}")
+            if not still:
+                tick(1)
     return done
 
 
@@ -199,7 +200,7 @@ def _again(checked: Checked, seen: dict[bytes, int], done: Preflight) -> Checked
     return Checked(item, checked.facts, before.id, ALTERNATIVE, words, spans=checked.spans)
 
 
-def all_videos(listing: Listing, bench: Bench | None) -> int:
+def _all_videos(listing: Listing, bench: Bench | None) -> int:
     """How many videos there are to look at."""
     return sum(1 + len(item.takes) for item in listing.footage) + sum(not still for _, still in _bench_files(bench))
 

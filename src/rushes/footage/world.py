@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from rushes.config.settings_files import settings_hash
 from rushes.config.tables import BackboneSettings, FootageSettings
 from rushes.footage.ingest import Imported
 from rushes.media.write import encode_bytes
+from rushes.progress import Bar, no_bar
 from rushes.records import Clip, Split, stable_hash
 from rushes.store.database import Store
 from rushes.world.render import render
@@ -15,7 +16,6 @@ from rushes.world.scenes import FPS, KINDS, SIZE_PX, draw_scenes
 
 WORLD_SCALE = 4  # 32-px clips are stored at 128 px: a video file halves the resolution of colour
 _SPLITS: tuple[Split, ...] = ("train", "eval")  # of the two streams
-Tick = Callable[[], None]
 
 
 def world_scenes(
@@ -30,34 +30,37 @@ def world_scenes(
 
 
 def import_world(
-    store: Store, footage: FootageSettings, backbone: BackboneSettings, seed: int, tick: Tick = lambda: None
-) -> Imported:
+    store: Store, footage: FootageSettings, backbone: BackboneSettings, seed: int, bar: Bar = no_bar
+) -> tuple[Imported, set[str]]:
     """Render scenes of the embedded world as clips; held-out prompts come from another stream of the seed.
 
     Each clip has a seed of its own, so more clips later are the same ones and some more.
 
+    Returns:
+        What was imported, and the ids of its clips.
+
     Raises:
         ValueError: an unknown scene.
     """
-    imported_ids = {clip.id for clip in store.clips(dropped=True)}
-    made_from = settings_hash(footage)
-    for id, stream, index, kind in world_scenes(footage, backbone, seed):
-        if id not in imported_ids:
-            (scene,) = draw_scenes([seed, stream, index], 1, (kind,), frames=backbone.frames)
-            media = store.put_media_bytes(encode_bytes(render(scene), FPS, scale=WORLD_SCALE), ".mp4")
-            clip = Clip(
-                id,
-                media,
-                scene.caption,
-                width_px=SIZE_PX * WORLD_SCALE,
-                height_px=SIZE_PX * WORLD_SCALE,
-                frames=backbone.frames,
-                fps=FPS,
-                source=f"world:{seed}/{stream}/{index}",
-                split=_SPLITS[stream],
-                made_by="world",
-                settings_hash=made_from,
-            )
-            store.add([clip])
-        tick()
-    return Imported(footage.clips + footage.eval_prompts, footage.eval_prompts)
+    made_from, scenes = settings_hash(footage), list(world_scenes(footage, backbone, seed))
+    with bar("import", len(scenes)) as tick:
+        for id, stream, index, kind in scenes:
+            if store.find(id) is None:
+                (scene,) = draw_scenes([seed, stream, index], 1, (kind,), frames=backbone.frames)
+                media = store.put_media_bytes(encode_bytes(render(scene), FPS, scale=WORLD_SCALE), ".mp4")
+                clip = Clip(
+                    id,
+                    media,
+                    scene.caption,
+                    width_px=SIZE_PX * WORLD_SCALE,
+                    height_px=SIZE_PX * WORLD_SCALE,
+                    frames=backbone.frames,
+                    fps=FPS,
+                    source=f"world:{seed}/{stream}/{index}",
+                    split=_SPLITS[stream],
+                    made_by="world",
+                    settings_hash=made_from,
+                )
+                store.add([clip])
+            tick(1)
+    return Imported(footage.clips + footage.eval_prompts, footage.eval_prompts), {id for id, *_ in scenes}

@@ -43,34 +43,20 @@ class ClipShape:
 
 @dataclass(frozen=True)
 class Cost:
-    """Cost of one view of a clip, whatever the recipe makes of it; sizes in bytes.
+    """Cost of one view of a clip, whatever the recipe makes of it; sizes in bytes."""
 
-    Attributes:
-        parameters: of all networks of the model (Wan 2.2 has two).
-        trained: of them, or of the adapter.
-        trained_bytes: of one value for each of these.
-        weights: bytes of the frozen and trained weights.
-        latents: C, F, H, W.
-        forward: operations of a forward pass.
-        both: of a forward and a backward pass, activations computed again where they are not kept.
-        saved: bytes that a forward pass keeps for the backward pass.
-        peak: most bytes that are alive at once in both, beside weights and their gradients.
-        sampling: most bytes that are alive at once in a forward pass of frozen weights.
-        weights_4bit: bytes of the weights where the frozen ones are held in 4 bits.
-        resident: bytes of weights that stay on the GPU where blocks are brought there one by one, the largest included.
-    """
-
-    parameters: int
-    trained: int
-    trained_bytes: int
-    weights: int
-    latents: tuple[int, int, int, int]
-    forward: float
-    both: float
-    saved: int
-    peak: int = 0
-    sampling: int = 0
-    weights_4bit: int = 0
+    parameters: int  # of all networks of the model (Wan 2.2 has two)
+    trained: int  # of them, or of the adapter
+    trained_bytes: int  # of one value for each of these
+    weights: int  # bytes of the frozen and trained weights
+    latents: tuple[int, int, int, int]  # C, F, H, W
+    forward: float  # operations of a forward pass
+    both: float  # of a forward and a backward pass, activations computed again where they are not kept
+    saved: int  # bytes that a forward pass keeps for the backward pass
+    peak: int = 0  # most bytes that are alive at once in both, beside weights and their gradients
+    sampling: int = 0  # most bytes that are alive at once in a forward pass of frozen weights
+    weights_4bit: int = 0  # bytes of the weights where the frozen ones are held in 4 bits
+    # bytes of weights that stay on the GPU where blocks are brought there one by one, the largest included
     resident: int = 0
 
     @property
@@ -80,11 +66,7 @@ class Cost:
 
 
 def find_family(pipeline: str) -> Family:
-    """The family that reads pipelines of this class.
-
-    Raises:
-        ValueError: none does.
-    """
+    """The family that reads pipelines of this class. Raises ValueError: none does."""
     pipelines: list[str] = []
     for name in backbone_names():
         family = getattr(plugins.load("family", name, "backbones", ()), "FAMILY", None)
@@ -104,11 +86,7 @@ def open_blank(folder: Folder, how: LoadOptions) -> DiffusersBackbone:
 
 
 def latent_size(backbone: Backbone, clip: ClipShape) -> tuple[int, int, int, int]:
-    """C, F, H, W of a clip's latents.
-
-    Raises:
-        ValueError: a size or length that the model cannot take.
-    """
+    """C, F, H, W of a clip's latents. Raises ValueError: a size or length that the model cannot take."""
     spec = backbone.spec
     spec.check_size(clip.height_px, clip.width_px)
     ratio = spec.spatial_ratio
@@ -127,11 +105,8 @@ def dry_run(
     """Cost of a view of the model whose configurations lie in `folder`.
 
     Args:
-        folder: the model.
         how: dtype, checkpointing and bits of its weights.
-        clip: its size.
         tune: "full", "lora", or a group of weights that the model names.
-        rank: of the adapter.
         first_frame: whether a model that may be given a first frame is given one.
         whole: run all blocks, in place of two and three of each kind.
 

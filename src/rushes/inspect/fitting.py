@@ -11,7 +11,7 @@ from rushes.backbones.folders import Folder
 from rushes.backbones.model_defaults import find_model
 from rushes.config.tables import Settings
 from rushes.inspect.dry_run import ClipShape
-from rushes.inspect.step_forecast import GPUS, SHARE_OF_PEAK, USABLE, ForecastRequest, StepForecast, forecast
+from rushes.inspect.step_forecast import KINDS, SHARE_OF_PEAK, USABLE, ForecastRequest, StepForecast, forecast
 from rushes.project.comparisons import comparisons_of_a_clip
 from rushes.project.model_presets import family_of, folder_of
 from rushes.project.settings_checks import unknown
@@ -42,8 +42,7 @@ class Change:
 def check_gpu(settings: Settings, gpu: str) -> None:
     """Refuse settings of which one training step does not fit a kind of GPU, with what would fit.
 
-    Raises:
-        ValueError: no such GPU, a model without a forecast, or a step that does not fit.
+    Raises ValueError: no such GPU, a model without a forecast, or a step that does not fit.
     """
     match = find_model(settings.backbone.path)
     folder = folder_of(settings.backbone.path, match)
@@ -53,17 +52,10 @@ def check_gpu(settings: Settings, gpu: str) -> None:
 def check_fits(folder: Folder, spec: BackboneSpec, settings: Settings, gpu: str) -> None:
     """Refuse settings of which one step does not fit a kind of GPU, with the least change that does.
 
-    Args:
-        folder: configurations of the model.
-        spec: its facts, which say what sizes and lengths there are.
-        settings: with the clip's size and the adapter.
-        gpu: a name that `rushes plan` knows.
-
-    Raises:
-        ValueError: no such GPU, a model without a forecast, or a step that does not fit.
+    Raises ValueError: no such GPU, a model without a forecast, or a step that does not fit.
     """
-    if gpu not in GPUS:
-        raise ValueError(f"--gpu: {unknown('GPU', gpu, GPUS)}")
+    if gpu not in KINDS:
+        raise ValueError(f"--gpu: {unknown('GPU', gpu, KINDS)}")
     size = settings.backbone
     asked = Change(ClipShape(size.height_px, size.width_px, size.frames), size.quantize)
     facts = {asked.quantize: _forecast(folder, settings, gpu, asked)}
@@ -71,14 +63,13 @@ def check_fits(folder: Folder, spec: BackboneSpec, settings: Settings, gpu: str)
         return
     clip = f"{size.height_px} x {size.width_px} px x {size.frames} frames"
     needed = _gib(facts[asked.quantize])
-    start = (
-        f"--gpu {gpu}: a step of {settings.train.recipe} at {clip} takes {needed:.0f} GiB, and {GPUS[gpu][0]} are there"
-    )
+    step, room = f"a step of {settings.train.recipe} at {clip}", KINDS[gpu].memory_gb
+    start = f"--gpu {gpu}: {step} takes {needed:.0f} GiB, and {room} are there"
     for change in _changes(settings, asked, spec):
         if change.quantize not in facts:
             facts[change.quantize] = _forecast(folder, settings, gpu, replace(asked, quantize=change.quantize))
         # A dry run of a large model takes seconds. Activations are in proportion to pixels: estimated, then made sure.
-        if _estimate(facts[change.quantize], asked.clip, change.clip) > USABLE * GPUS[gpu][0]:
+        if _estimate(facts[change.quantize], asked.clip, change.clip) > USABLE * room:
             continue
         if _forecast(folder, settings, gpu, change).fits:
             raise ValueError(f"{start}; it fits with {change.flags(settings)}")
@@ -121,7 +112,6 @@ def _forecast(folder: Folder, settings: Settings, gpu: str, change: Change) -> S
     precision = backbone.dtype
     if precision == "auto":  # on a GPU
         precision = "bfloat16" if train.trainable == "lora" else "mixed"
-    memory, peak = GPUS[gpu]
     ask = ForecastRequest(
         change.clip,
         LoadOptions(dtype=precision, checkpointing=backbone.gradient_checkpointing, quantize=change.quantize),
@@ -130,8 +120,8 @@ def _forecast(folder: Folder, settings: Settings, gpu: str, change: Change) -> S
         views=max((len(comparison.views) for comparison in comparisons_of_a_clip(settings)), default=1),
         batch=train.batch,
         bank=bool(train.reference_cache),
-        gpu_memory_gb=memory,
-        tflops=round(SHARE_OF_PEAK * peak, 1),
+        gpu_memory_gb=KINDS[gpu].memory_gb,
+        tflops=round(SHARE_OF_PEAK * KINDS[gpu].tflops, 1),
         first_frame=backbone.first_frame,
     )
     return forecast(folder, ask)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -17,6 +17,7 @@ from rushes.inspect.job_forecast import JobForecast, Machine, Model, forecast_jo
 from rushes.inspect.part_costs import CodecCost, ReaderCost, codec_cost, reader_cost
 from rushes.inspect.planning import PlanRequest, numbers_of, settings_of
 from rushes.inspect.step_forecast import KINDS, SHARE_OF_PEAK
+from rushes.pages import templates
 from rushes.project.defaults import with_values
 
 CARDS = ("rtx4070", "rtx4080", "rtx4090", "rtx5090", "h100", "h200")  # 12, 16, 24, 32, 80 and 141 GB
@@ -31,21 +32,13 @@ TUNES: tuple[Tune, ...] = ("4 bits", "bfloat16", "full")  # adapters over weight
 
 @dataclass(frozen=True)
 class CardForecast:
-    """A model at one length, with one way to train.
+    """A model at one length, with one way to train."""
 
-    Attributes:
-        clip: its size.
-        short: whether it is shorter than the release's.
-        tune: what is trained.
-        least_gib: that the largest stage takes with one view at a time.
-        cards: forecasts for each number in `CLIPS`, by card.
-    """
-
-    clip: ClipShape
-    short: bool
-    tune: Tune
-    least_gib: float
-    cards: Mapping[str, tuple[JobForecast, ...]]
+    clip: ClipShape  # its size
+    short: bool  # whether it is shorter than the release's
+    tune: Tune  # what is trained
+    least_gib: float  # that the largest stage takes with one view at a time
+    cards: Mapping[str, tuple[JobForecast, ...]]  # forecasts for each number in `CLIPS`, by card
 
     def fits(self, card: str) -> bool:
         """Whether all stages fit this card."""
@@ -136,44 +129,20 @@ def write_page(path: Path, say: Callable[[str], None]) -> HardwarePage:
         models[name] = rows_of(name, costs)
         say(f"{name}: {len(models[name])} rows")
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, "\n".join(page(models)) + "\n")
+    write_text(path, page(models))
     return HardwarePage(path)
 
 
-def page(models: Mapping[str, list[CardForecast]]) -> Iterator[str]:
-    """The page's lines."""
-    yield HEAD
-    heads = [f"{KINDS[card].memory_gb} GB" for card in CARDS]
-    yield f"| model | length | {' | '.join(heads)} |"
-    yield f"|---|---|{'---|' * len(heads)}"
-    for name, rows in models.items():
-        for short in dict.fromkeys(row.short for row in rows):
-            own = [row for row in rows if row.short == short]
-            cells = [_best(own, card) for card in CARDS]
-            yield f"| {name if not short else ''} | {own[0].clip.frames} frames | {' | '.join(cells)} |"
-    yield "\n## Model by model\n"
-    yield LEGEND
-    for name, rows in models.items():
-        yield from _section(name, rows)
+def page(models: Mapping[str, list[CardForecast]]) -> str:
+    """The page, as Markdown."""
+    template = templates("rushes.inspect", best=_best, cell=_cell).get_template("hardware.md")
+    return template.render(models=models, cards=CARDS, kinds=KINDS, recipe=RECIPE, rank=RANK)
 
 
 def _best(rows: list[CardForecast], card: str) -> str:
     """What of the three fits a card."""
     there = [row.tune for row in rows if row.fits(card)]
     return ", ".join(there) if there else NO
-
-
-def _section(name: str, rows: list[CardForecast]) -> Iterator[str]:
-    clip = rows[0].clip
-    yield f"\n### {name}\n"
-    weights = rows[0].cards[CARDS[0]][0].step.parameters / 1e9
-    yield f"{clip.height_px} x {clip.width_px} px, {weights:.1f} billion weights.\n"
-    heads = [f"{card}, {KINDS[card].memory_gb} GB" for card in CARDS]
-    yield f"| frames | trained | GiB | {' | '.join(heads)} |"
-    yield f"|---|---|---|{'---|' * len(heads)}"
-    for row in rows:
-        cells = " | ".join(_cell(row, card) for card in CARDS)
-        yield f"| {row.clip.frames} | {row.tune} | {row.least_gib:.1f} | {cells} |"
 
 
 def _cell(row: CardForecast, card: str) -> str:
@@ -185,29 +154,3 @@ def _cell(row: CardForecast, card: str) -> str:
 
 def _number(value: float) -> str:
     return f"{value:.0f}" if value >= 10 else f"{value:.1f}"
-
-
-HEAD = f"""# What fits which card
-
-<!-- Written by `rushes plan --table docs/hardware.md`: change src/rushes/inspect/hardware.py, and run that again. -->
-
-**All numbers on this page are forecasts.** No GPU was used. Memory and operations come from running each model, as it
-was released, with tensors that have shapes and no values, by the code that trains ([how far to trust
-it](machine.md#will-it-fit)). Seconds are operations over 40 % of what the GPU's data sheet says; on your GPU they may
-be half or twice that. `rushes bench step` measures it, and `rushes plan PROJECT --tflops N` forecasts with what you
-measured.
-
-A job is `{RECIPE}` with the settings that `rushes init --model` writes, but for the adapter's rank: takes by the base
-model, 400 steps of 4 comparisons, one view in memory at a time where more do not fit, probes at each checkpoint, and
-takes of held-out prompts by the base and the trained model; a fifth of the clips is held out. All of it runs on one
-GPU. Import, labels and metrics are not in it.
-
-## What can be trained
-
-`4 bits` and `bfloat16` are adapters of rank {RANK} over weights held so. Models whose own rank is larger
-([models](models.md)) need a little more, which `rushes plan --model` says. `full` is all weights, held in float32 and
-computed in bfloat16. What is named fits with every stage of the job. The second line of a model is for clips of two
-fifths of the release's length, where it takes more than one length.
-"""
-LEGEND = """GiB is what the largest stage takes with one view at a time; a card that has room takes several at once.
-Cells: seconds a training step, then hours of the whole job for 60 and for 400 clips; "no": the job does not fit."""

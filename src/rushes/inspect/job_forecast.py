@@ -36,17 +36,11 @@ COPIES = {"evaluate": 2}  # networks in memory at once where that is not one: th
 
 @dataclass(frozen=True)
 class Machine:
-    """GPUs of one kind.
+    """GPUs of one kind."""
 
-    Attributes:
-        memory_gb: of each, 2^30 bytes each.
-        tflops: 10^12 operations a second that the network reaches.
-        gpus: how many.
-    """
-
-    memory_gb: float
-    tflops: float
-    gpus: int = 1
+    memory_gb: float  # of each, 2^30 bytes each
+    tflops: float  # 10^12 operations a second that the network reaches
+    gpus: int = 1  # how many
 
 
 @dataclass(frozen=True)
@@ -91,8 +85,7 @@ def how_of(settings: Settings) -> LoadOptions:
 def model_of(folder: Folder, settings: Settings) -> Model:
     """Costs of the model whose configurations lie in `folder`, at a project's size.
 
-    Raises:
-        ValueError: see `rushes.inspect.dry_run.dry_run`.
+    Raises ValueError: see `rushes.inspect.dry_run.dry_run`.
     """
     size, train, how = settings.backbone, settings.train, how_of(settings)
     clip = ClipShape(size.height_px, size.width_px, size.frames)
@@ -150,8 +143,7 @@ def _codec_at_hand(backbone: Backbone, settings: Settings, latents: Sequence[int
 def forecast_job(model: Model, settings: Settings, numbers: Numbers, machine: Machine) -> JobForecast:
     """The forecast of a step (`rushes.inspect.step_forecast.forecast`) and of the whole job.
 
-    Raises:
-        ValueError: a recipe that refuses the settings.
+    Raises ValueError: a recipe that refuses the settings.
     """
     ask, shape = ask_of(settings, numbers, machine)
     mode = _mode(model.cost, ask, settings, shape)
@@ -176,8 +168,7 @@ def forecast_job(model: Model, settings: Settings, numbers: Numbers, machine: Ma
 def ask_of(settings: Settings, numbers: Numbers, machine: Machine) -> tuple[ForecastRequest, ClipComparisons]:
     """What the forecast of a step is asked for, and what the recipe makes of a clip.
 
-    Raises:
-        ValueError: a recipe that refuses the settings.
+    Raises ValueError: a recipe that refuses the settings.
     """
     size, train = settings.backbone, settings.train
     shape = ClipComparisons(tuple(comparisons_of_a_clip(settings)))
@@ -234,7 +225,8 @@ def _memory(model: Model, settings: Settings, ask: ForecastRequest, mode: Mode, 
     taken = max(settings.generate.batch * cost.sampling, coded)
     split = machine.gpus if settings.train.parallel == "shard" else 1
     trained = sum(static.values()) / split
-    views = ask.views * (ask.batch if ask.views * ask.batch * cost.activations <= _room(ask, static) else 1)
+    room = SHARE_GPU * (ask.gpu_memory_gb * GIB - sum(static.values()))
+    views = ask.views * (ask.batch if ask.views * ask.batch * cost.activations <= room else 1)
     activations = {
         "joint": views * cost.activations,
         "stash": cost.activations + cost.trained_bytes,
@@ -253,10 +245,6 @@ def _memory(model: Model, settings: Settings, ask: ForecastRequest, mode: Mode, 
     }
     makers = {name: COPIES.get(name, 1) * held + taken for name in ("eta", "generate", "evaluate")}
     return {name: {**sizes, **makers}[name] for name in SHARES}
-
-
-def _room(ask: ForecastRequest, static: Mapping[str, int]) -> float:
-    return SHARE_GPU * (ask.gpu_memory_gb * GIB - sum(static.values()))
 
 
 def in_words(job: JobForecast) -> list[str]:

@@ -31,43 +31,28 @@ MASK = "prepare_causal_attention_mask"  # method of a block that makes one
 
 @dataclass(frozen=True)
 class CodecCost:
-    """Cost of one clip in the codec, which works in float32.
+    """Cost of one clip in the codec, which works in float32."""
 
-    Attributes:
-        weights: bytes.
-        encode: operations of encoding a clip.
-        decode: of decoding one.
-        encode_first: of encoding one frame.
-        encode_bytes: most bytes that are alive at once while a clip is encoded, beside the weights.
-        decode_bytes: while one is decoded.
-    """
-
-    weights: int = 0
-    encode: float = 0.0
-    decode: float = 0.0
-    encode_first: float = 0.0
-    encode_bytes: int = 0
-    decode_bytes: int = 0
+    weights: int = 0  # bytes
+    encode: float = 0.0  # operations of encoding a clip
+    decode: float = 0.0  # of decoding one
+    encode_first: float = 0.0  # of encoding one frame
+    encode_bytes: int = 0  # most bytes that are alive at once while a clip is encoded, beside the weights
+    decode_bytes: int = 0  # while one is decoded
 
 
 @dataclass(frozen=True)
 class ReaderCost:
-    """Cost of reading one caption.
+    """Cost of reading one caption."""
 
-    Attributes:
-        weights: bytes of all parts that read, which are in memory together.
-        operations: of one caption: two for each weight and token. Attention among so few tokens is left out.
-    """
-
-    weights: int = 0
-    operations: float = 0.0
+    weights: int = 0  # bytes of all parts that read, which are in memory together
+    operations: float = 0.0  # of one caption: two for each weight and token. Attention among so few tokens is left out
 
 
 def codec_cost(folder: Folder, how: LoadOptions, clip: ClipShape) -> CodecCost:
     """Cost of the codec of the model whose configurations lie in `folder`, for clips of a size.
 
-    Raises:
-        ValueError: a size or length that the model cannot take.
+    Raises ValueError: a size or length that the model cannot take.
     """
     backbone = open_blank(folder, how)
     latents = latent_size(backbone, clip)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rushes.backbones.folders import HUB, Folder
-from rushes.backbones.model_defaults import ModelMatch, find_model, identify
+from rushes.backbones.model_defaults import find_model, identify
 from rushes.backbones.released import released_names
 from rushes.config.tables import Settings
 from rushes.footage.split import share_held_out
@@ -51,25 +51,23 @@ class PlanRequest:
 def machine(gpu: str, gpus: int, memory_gb: float, tflops: float) -> Machine:
     """GPUs of a kind that is known, or of other memory and speed.
 
-    Raises:
-        ValueError: no such kind, or fewer than one.
+    Raises ValueError: no such kind, or fewer than one.
     """
-    if gpu not in step_forecast.GPUS:
+    if gpu not in step_forecast.KINDS:
         raise ValueError(
-            f"--gpu: {unknown('GPU', gpu, step_forecast.GPUS)}; for another give --gpu-memory-gb and --tflops"
+            f"--gpu: {unknown('GPU', gpu, step_forecast.KINDS)}; for another give --gpu-memory-gb and --tflops"
         )
     if gpus < 1:
         raise ValueError(f"--gpus is 1 or more, got {gpus}")
-    memory, peak = step_forecast.GPUS[gpu]
-    return Machine(memory_gb or memory, tflops or round(step_forecast.SHARE_OF_PEAK * peak, 1), gpus)
+    kind = step_forecast.KINDS[gpu]
+    return Machine(memory_gb or kind.memory_gb, tflops or round(step_forecast.SHARE_OF_PEAK * kind.tflops, 1), gpus)
 
 
 def forecast(project: Path | None, asked: PlanRequest, machine: Machine, overrides: Sequence[str]) -> JobForecast:
     """The forecast of a step and of the whole job.
 
-    Raises:
-        ValueError: both a project and a model or neither, options or settings that do not go together, no clips, or a
-            model of which there is no forecast.
+    Raises ValueError: both a project and a model or neither, options or settings that do not go together, no clips, or
+    a model of which there is no forecast.
     """
     if (project is None) == (not asked.model):
         raise ValueError("name a project's folder, or --model and what it is to do; one of them")
@@ -92,8 +90,7 @@ def forecast(project: Path | None, asked: PlanRequest, machine: Machine, overrid
 def settings_of(asked: PlanRequest, gpus: int, overrides: Sequence[str] = ()) -> tuple[Settings, Folder]:
     """Settings as `rushes init --model` would write them, with what was asked for in place, and the configurations.
 
-    Raises:
-        ValueError: no such model or recipe, or options that do not go together.
+    Raises ValueError: no such model or recipe, or options that do not go together.
     """
     if asked.quantize != "none" and asked.tune != "lora":
         raise ValueError(
@@ -103,9 +100,9 @@ def settings_of(asked: PlanRequest, gpus: int, overrides: Sequence[str] = ()) ->
     if min(counts) < 0:
         raise ValueError("--frames, --batch, --clips, --takes and --prompts are 1 or more, and so is --rank")
     folder = step_forecast.find_model(asked.model)
-    preset = folder_preset(
-        _match(asked.model, folder), folder, str(folder.path), asked.recipe, None, _size(asked.size), asked.frames
-    )
+    released = asked.model in released_names() or asked.model.startswith(HUB)
+    match = find_model(asked.model) if released else identify(folder, asked.model)
+    preset = folder_preset(match, folder, str(folder.path), asked.recipe, None, _size(asked.size), asked.frames)
     train = preset.settings.train
     values: dict[str, Any] = {
         "backbone.dtype": asked.precision,
@@ -153,10 +150,6 @@ def _model(settings: Settings) -> Model:
         return model_at_hand(settings)
     match = find_model(path)
     return model_of(folder_of(path, match), settings)
-
-
-def _match(model: str, folder: Folder) -> ModelMatch:
-    return find_model(model) if model in released_names() or model.startswith(HUB) else identify(folder, model)
 
 
 def _size(text: str) -> tuple[int, int] | None:

@@ -7,8 +7,10 @@ own habits: AdamW with two moments in the weights' dtype, a reference in float32
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import resources
 from math import ceil
 from pathlib import Path
 
@@ -20,39 +22,16 @@ from rushes.inspect.dry_run import ClipShape, Cost, dry_run, find_family
 
 @dataclass(frozen=True)
 class Gpu:
-    """One kind.
+    """One kind."""
 
-    Attributes:
-        memory_gb: 2^30 bytes each.
-        tflops: 10^12 dense bfloat16 operations a second, added up in float32.
-        source: of these.
-    """
-
-    memory_gb: int
-    tflops: float
-    source: str
+    memory_gb: int  # 2^30 bytes each
+    tflops: float  # 10^12 dense bfloat16 operations a second, added up in float32
+    source: str  # of these
 
 
-_AMPERE = "NVIDIA Ampere GA102 whitepaper (2021)"
-_ADA = "NVIDIA Ada GPU architecture whitepaper (2023)"
-KINDS = {
-    "rtx3060": Gpu(12, 25, f"{_AMPERE}: FP16 with FP32 accumulate, by its tensor cores and boost clock"),
-    "rtx4070": Gpu(12, 58, f"{_ADA}: FP16 with FP32 accumulate, by its tensor cores and boost clock"),
-    "rtx4060ti-16gb": Gpu(16, 44, f"{_ADA}: FP16 with FP32 accumulate, by its tensor cores and boost clock"),
-    "rtx4080": Gpu(16, 97, f"{_ADA}: BF16 with FP32 accumulate"),
-    "rtx3090": Gpu(24, 71, f"{_AMPERE}: BF16 with FP32 accumulate"),
-    "rtx4090": Gpu(24, 165, f"{_ADA}: BF16 with FP32 accumulate"),
-    "rtx5090": Gpu(32, 209, "NVIDIA RTX Blackwell GPU architecture whitepaper (2025): BF16 with FP32 accumulate"),
-    "a100-40": Gpu(40, 312, "NVIDIA A100 data sheet: BF16 tensor core, dense"),
-    "l40s": Gpu(48, 362, "NVIDIA L40S data sheet: BF16 tensor core, dense"),
-    "a100": Gpu(80, 312, "NVIDIA A100 data sheet: BF16 tensor core, dense"),
-    "h100": Gpu(80, 989, "NVIDIA H100 SXM data sheet: BF16 tensor core, dense"),
-    "h200": Gpu(141, 989, "NVIDIA H200 data sheet: BF16 tensor core, dense"),
-}
-
-
+_TABLE = tomllib.loads(resources.files("rushes.inspect").joinpath("gpus.toml").read_text("utf-8"))
+KINDS = {name: Gpu(**row) for name, row in _TABLE.items()}
 GIB = 2**30
-GPUS = {name: (kind.memory_gb, kind.tflops) for name, kind in KINDS.items()}
 SHARE_OF_PEAK = 0.4  # of the data sheet's operations that the network is taken to reach; not measured on a GPU
 USABLE = 0.95  # of a GPU's memory; the driver and fragments take the rest
 # What tests measure on a CPU against these forecasts, as a share. On a GPU kernels need workspace besides.
@@ -61,31 +40,20 @@ ERRORS = {"activations": 0.02, "operations": 0.001}
 
 @dataclass(frozen=True)
 class ForecastRequest:
-    """What a forecast is wanted for.
-
-    Args:
-        views: of a comparison; each goes through the network once.
-        batch: comparisons in a step on one GPU.
-        bank: whether the reference's errors are looked up.
-        gpu_memory_gb: 2^30 bytes each.
-        tflops: 10^12 operations a second that a step reaches.
-        first_frame: whether a model that may be given a first frame is given one.
-        waiting: views of a comparison that two_pass takes once more.
-        reference: whether the recipe compares with the reference.
-    """
+    """What a forecast is wanted for."""
 
     clip: ClipShape
     how: LoadOptions
     tune: str
     rank: int
-    views: int
-    batch: int
-    bank: bool
-    gpu_memory_gb: float
-    tflops: float
-    first_frame: bool = False
-    waiting: int = 1
-    reference: bool = True
+    views: int  # of a comparison; each goes through the network once
+    batch: int  # comparisons in a step on one GPU
+    bank: bool  # whether the reference's errors are looked up
+    gpu_memory_gb: float  # 2^30 bytes each
+    tflops: float  # 10^12 operations a second that a step reaches
+    first_frame: bool = False  # whether a model that may be given a first frame is given one
+    waiting: int = 1  # views of a comparison that two_pass takes once more
+    reference: bool = True  # whether the recipe compares with the reference
 
 
 @dataclass(frozen=True)
@@ -119,8 +87,7 @@ class StepForecast:
 def find_model(model: str) -> Folder:
     """A released model by its name, or the one in a folder, whose weights are looked at and not loaded.
 
-    Raises:
-        ValueError: neither; a folder that is no model, is not whole, or of a family without a forecast.
+    Raises ValueError: neither; a folder that is no model, is not whole, or of a family without a forecast.
     """
     folder = Path(model)
     if model in released_names() or not folder.is_dir():
@@ -142,8 +109,7 @@ def find_model(model: str) -> Folder:
 def forecast(model: Folder, ask: ForecastRequest) -> StepForecast:
     """Memory, seconds, which ways to take gradients fit, and remedies where none does.
 
-    Raises:
-        ValueError: see `rushes.inspect.dry_run.dry_run`.
+    Raises ValueError: see `rushes.inspect.dry_run.dry_run`.
     """
     return forecast_of(dry_run(model, ask.how, ask.clip, ask.tune, ask.rank, ask.first_frame), ask)
 

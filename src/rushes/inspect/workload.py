@@ -44,49 +44,32 @@ SHARES: Mapping[str, Share] = {
 
 @dataclass(frozen=True)
 class Numbers:
-    """How large a job is.
+    """How large a job is."""
 
-    Attributes:
-        clips: to train on.
-        prompts: held out, that evaluation takes.
-        gpus: processes of torchrun, one GPU each.
-    """
-
-    clips: int
-    prompts: int
-    gpus: int = 1
+    clips: int  # to train on
+    prompts: int  # held out, that evaluation takes
+    gpus: int = 1  # processes of torchrun, one GPU each
 
 
 @dataclass(frozen=True)
 class StageWork:
-    """What one stage asks of the model, all GPUs together or of each, as `SHARES` says.
+    """What one stage asks of the model, all GPUs together or of each, as `SHARES` says."""
 
-    Attributes:
-        forward: by GPU, clips through the network without a backward pass, references and all passes of guidance too.
-        backward: by GPU, clips through the network with a backward pass, whose forward pass is not among `forward`.
-        encoded: clips through the codec's encoder.
-        first_frames: single frames through it.
-        decoded: clips through its decoder.
-        captions: that are read.
-    """
-
+    # by GPU, clips through the network without a backward pass, references and all passes of guidance too
     forward: tuple[int, ...] = (0,)
+    # by GPU, clips through the network with a backward pass, whose forward pass is not among `forward`
     backward: tuple[int, ...] = (0,)
-    encoded: int = 0
-    first_frames: int = 0
-    decoded: int = 0
-    captions: int = 0
+    encoded: int = 0  # clips through the codec's encoder
+    first_frames: int = 0  # single frames through it
+    decoded: int = 0  # clips through its decoder
+    captions: int = 0  # that are read
 
 
 @dataclass(frozen=True)
 class ClipComparisons:
-    """What a recipe makes of one clip.
+    """What a recipe makes of one clip."""
 
-    Attributes:
-        comparisons: of it.
-    """
-
-    comparisons: tuple[Comparison, ...] = field(default=())
+    comparisons: tuple[Comparison, ...] = field(default=())  # of it
 
     @property
     def views(self) -> int:
@@ -120,15 +103,11 @@ def workload(
     """Stages by name, in their order; those that have nothing to do are left out.
 
     Args:
-        settings: of the project.
-        numbers: of clips, prompts and GPUs.
-        spec: of the model.
         latents: C, F, H, W of a clip.
         mode: how gradients are taken; "joint" and "stash" take one pass of each view, "two_pass" another of those that
             wait for others.
 
-    Raises:
-        ValueError: a recipe that refuses these settings, or more GPUs than comparisons in a step.
+    Raises ValueError: a recipe that refuses these settings, or more GPUs than comparisons in a step.
     """
     shape = ClipComparisons(tuple(comparisons_of_a_clip(settings)))
     sizes = tuple(int(n) for n in latents[1:])

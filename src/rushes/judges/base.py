@@ -26,36 +26,30 @@ class Judgement:
     by_slot: tuple[int, ...] = ()
 
 
-class Judge(Protocol):
-    """Compares two clips of one caption."""
+class Viewer(Protocol):
+    """Looks at clips."""
 
     @property
     def name(self) -> str:
-        """What its preferences are signed with."""
+        """What its preferences or scores are signed with."""
         ...
 
     @property
     def size_px(self) -> tuple[int, int] | None:
         """(height, width) that clips are read at; None = as they are."""
         ...
+
+
+class Judge(Viewer, Protocol):
+    """Compares two clips of one caption."""
 
     def compare(self, left: Shot, right: Shot, segment_s: float | None) -> Judgement:
         """Judge whole clips (`segment_s` None, one label) or segments. Swapping the sides must flip the labels."""
         ...
 
 
-class Rater(Protocol):
+class Rater(Viewer, Protocol):
     """Scores single clips."""
-
-    @property
-    def name(self) -> str:
-        """What its scores are signed with."""
-        ...
-
-    @property
-    def size_px(self) -> tuple[int, int] | None:
-        """(height, width) that clips are read at; None = as they are."""
-        ...
 
     def rate(self, shot: Shot) -> float:
         """A score from 0 to 10, higher is better; NaN where it cannot tell."""

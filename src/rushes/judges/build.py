@@ -46,8 +46,7 @@ def metric_judge(name: str, margin: float) -> PointwiseJudge:
 
     Metrics measure per second; segments of another length are refused.
 
-    Raises:
-        ValueError: no such metric, or one that has no better direction.
+    Raises ValueError: no such metric, or one that has no better direction.
     """
     metrics = all_metrics()
     if name not in metrics:
@@ -74,8 +73,7 @@ ANSWERS = "answers.db"
 def judge_of(settings: Settings, folder: Path, account: Account | None = None) -> Iterator[Judge]:
     """The judge that the settings name; `account` counts what a model answered, whose answers are kept in `folder`.
 
-    Raises:
-        ValueError: it is nobody or people, or what it needs is not there.
+    Raises ValueError: it is nobody or people, or what it needs is not there.
     """
     table = settings.label
     if table.by != "vlm":

@@ -166,9 +166,8 @@ class ChatEndpoint:
 
         A question that a server does not take (status 400, 413, 422) which took others has a `problem`.
 
-        Raises:
-            EndpointError: the server refuses the request for good or keeps failing, the budget is spent, or ten answers
-                in a row cannot be read.
+        Raises EndpointError: the server refuses the request for good or keeps failing, the budget is spent, or ten
+        answers in a row cannot be read.
         """
         body = self._body(parts, schema, system)
         key = stable_hash({"url": self.settings.url, **body}, 64)
@@ -218,8 +217,7 @@ class ChatEndpoint:
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """A vector for each text, in order, by one request to the server's /embeddings; what it says is not kept.
 
-        Raises:
-            EndpointError: as `ask` does.
+        Raises EndpointError: as `ask` does.
         """
         body = {"model": self.settings.model, "input": list(texts), "encoding_format": "float"}
         return self._fetch("embeddings", body, lambda data: vectors_of(data, len(texts)))

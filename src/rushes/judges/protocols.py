@@ -10,8 +10,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import resources
 from typing import Annotated
 
 from pydantic import BaseModel, Field
@@ -25,36 +27,8 @@ Answers = tuple[int, ...]
 Ask = Callable[[str, Shot], Answers | None]  # question and clip -> five numbers, or None = could not be read
 Affirm = Callable[[str, Shot], bool | None]  # question and clip -> yes, no, or None = could not be read
 
-QUESTIONS: Mapping[str, tuple[str, ...]] = {
-    "visual_alignment": (
-        "Does everybody and everything keep the same appearance through the whole clip?",
-        "Do the surroundings stay the same place, apart from what the camera reveals?",
-        "Are the proportions of bodies right and constant?",
-        "Is the picture free of distortion, melting and smearing?",
-        "Does everything stay that should, without vanishing, popping up or jumping?",
-    ),
-    "text_alignment": (
-        "Does the action shown match the description?",
-        "Is the key action of the description really carried out?",
-        "Is the clip free of actions that the description does not mention or imply?",
-        "Do mood and intention of the people fit the description?",
-        "Are details that the description leaves open filled in sensibly?",
-    ),
-    "motion_quality": (
-        "Is the motion smooth, without stutter or sudden leaps?",
-        "Do limbs move in ways that a body can?",
-        "Are tempo and rhythm those of the real action?",
-        "Do movements agree with the objects and surroundings that they touch?",
-        "Is the motion free of twisting and of parts that come apart?",
-    ),
-    "human_quality": (
-        "Do joints and limbs bend as they can?",
-        "Is the number of limbs, hands and fingers right throughout?",
-        "Do face and body behave naturally?",
-        "Are contacts with objects and other people believable?",
-        "Do movements follow from one another as those of a living person?",
-    ),
-}
+ASKED = tomllib.loads(resources.files("rushes.judges").joinpath("prompts.toml").read_text("utf-8"))
+QUESTIONS: Mapping[str, Sequence[str]] = ASKED["rate"]
 _ANSWER = re.compile(r"^\W*answer\s*(?P<number>\d+)\s*[:=]\s*(?P<value>\d+)(?:\s*/\s*10)?\W*$", re.IGNORECASE)
 
 
@@ -89,8 +63,7 @@ def duel(judge: Judge, left: Shot, right: Shot) -> Duel | None:
 def question(dimension: str, caption: str) -> str:
     """The text that asks for one dimension of a clip; the description goes with text alignment alone.
 
-    Raises:
-        ValueError: no such dimension.
+    Raises ValueError: no such dimension.
     """
     if dimension not in QUESTIONS:
         raise ValueError(f"no dimension {dimension!r}; there are {', '.join(QUESTIONS)}")

@@ -57,8 +57,7 @@ def world_clips(count: int, seed: int, frames: int = WORLD_FRAMES) -> list[Bench
 def real_clips(folder: Path) -> list[BenchClip]:
     """All videos of a folder and those in it, the first WORLD_FRAMES frames of each, at a short side of at most 360 px.
 
-    Raises:
-        ValueError: there are none, or one cannot be read.
+    Raises ValueError: there are none, or one cannot be read.
     """
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
     if not paths:

@@ -22,29 +22,18 @@ TEXT_WIDTH = 4096  # of the text encoders of both large models
 
 @dataclass(frozen=True)
 class Shape:
-    """A model, and the clips that a step shows it.
+    """A model, and the clips that a step shows it."""
 
-    Attributes:
-        make: on a device, in a dtype -> the model.
-        comparisons: in a step.
-        frames: latent frames.
-        height: of the latents; one token is `patch` x `patch` of their positions.
-        width: of the latents.
-        checkpointing: whether activations are computed again in the backward pass.
-        blocks: of the transformer, and their width: what attention costs.
-        lora: rank of the adapter that is trained in place of all weights; 0 = none.
-    """
-
-    make: Callable[[torch.device, torch.dtype], Backbone]
-    comparisons: int
-    frames: int
-    height: int
-    width: int
+    make: Callable[[torch.device, torch.dtype], Backbone]  # on a device, in a dtype -> the model
+    comparisons: int  # in a step
+    frames: int  # latent frames
+    height: int  # of the latents; one token is `patch` x `patch` of their positions
+    width: int  # of the latents
     dtype: torch.dtype = torch.bfloat16
     patch: int = 1
-    checkpointing: bool = False
-    blocks: tuple[int, int] = (0, 0)
-    lora: int = 0
+    checkpointing: bool = False  # whether activations are computed again in the backward pass
+    blocks: tuple[int, int] = (0, 0)  # of the transformer, and their width: what attention costs
+    lora: int = 0  # rank of the adapter that is trained in place of all weights; 0 = none
 
     @property
     def tokens(self) -> int:

@@ -51,13 +51,9 @@ class StepBench:
 def bench_step(rounds: int, device: str = "cpu", names: Sequence[str] = ("tiny", "mid")) -> StepBench:
     """Seconds, peak MiB and ratios to the supervised step, a table per shape.
 
-    Args:
-        rounds: timed rounds of the tiny shape; larger ones take a third as many, as a step of seconds is steady.
-        device: as torch names it.
-        names: of `rushes.lab.shapes.SHAPES`.
+    `rounds` of the tiny shape are timed; larger ones take a third as many, as a step of seconds is steady.
 
-    Raises:
-        ValueError: fewer than one round, an unknown shape or device.
+    Raises ValueError: fewer than one round, an unknown shape or device.
     """
     if rounds < 1:
         raise ValueError(f"--rounds must be at least 1, got {rounds}")

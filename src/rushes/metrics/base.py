@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -92,15 +92,15 @@ class Metric:
     """A number that can be taken of any clip, and how far to trust it."""
 
     name: str
+    measure: Callable[[Shot], Measurement]
     better: Better
     unit: str
-    low: float  # smallest possible value
     high: float  # largest possible value
     cost_ms: float  # own, per frame of 256 x 256 px on one core; the flow that most of them share takes 9 ms
     doc: str
     fooled_by: str
-    measure: Callable[[Shot], Measurement]
-    equal: tuple[Shape, ...] = ()  # what two clips must share for their values to be compared
+    low: float = 0.0  # smallest possible value
+    equal: Sequence[Shape] = ()  # what two clips must share for their values to be compared
 
 
 def pool(

@@ -31,8 +31,7 @@ def motion_agreement(first: Shot, second: Shot) -> float:
     Returns:
         A value in [-1, 1], -1 for opposite motions; NaN where neither clip moves.
 
-    Raises:
-        ValueError: clips of unequal size, length or frame rate.
+    Raises ValueError: clips of unequal size, length or frame rate.
     """
     for ours, theirs in ((first.frames_FHWC.shape, second.frames_FHWC.shape), (first.fps, second.fps)):
         if ours != theirs:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-from rushes.metrics.base import Measurement, Metric, Shot, pool
+from rushes.metrics.base import Measurement, Shot, pool
 from rushes.metrics.flow import carry, displacement, speed, top_mean
 
 STILL_PX = 0.1  # seen motion below this many analysed pixels per frame is none; a coded still shows under 0.01
@@ -136,75 +136,3 @@ def loop_share(shot: Shot) -> Measurement:
 
 def _of_pairs(shot: Shot, values_P: NDArray[Any], reduce: Callable[..., float] = np.mean) -> Measurement:
     return pool(shot, values_P, np.arange(1, len(values_P) + 1), reduce)
-
-
-METRICS = (
-    Metric(
-        name="dynamic_degree",
-        better="higher",
-        unit="0 or 1",
-        low=0.0,
-        high=1.0,
-        cost_ms=1.0,
-        doc="Whether the clip moves enough by VBench's rule, with DIS flow in place of RAFT.",
-        fooled_by="Noise and cuts, where the flow is made up but counts, and a shaking camera; a slow pan gets 0.",
-        measure=dynamic_degree,
-    ),
-    Metric(
-        name="motion_speed",
-        better="higher",
-        unit="short sides per second",
-        low=0.0,
-        high=math.inf,
-        cost_ms=0.1,
-        doc="Speed of the fastest 5 % of the picture, counting only motion that the pixels confirm.",
-        fooled_by="A moved or shaken camera over a still scene; too fast, blurred or flickering motion counts as none.",
-        measure=motion_speed,
-    ),
-    Metric(
-        name="freeze_share",
-        better="lower",
-        unit="share of frames",
-        low=0.0,
-        high=1.0,
-        cost_ms=0.1,
-        doc="Share of the steps from frame to frame in which nothing is seen to move.",
-        fooled_by="A still under a slow zoom or pan, which moves; honest stillness and slow dissolves count as frozen.",
-        measure=freeze_share,
-        equal=("frame rate",),
-    ),
-    Metric(
-        name="jerk",
-        better="lower",
-        unit="Hz",
-        low=0.0,
-        high=math.inf,
-        cost_ms=1.2,
-        doc="Shakiness of the motion relative to its speed, as the frequency of an equally shaky swing.",
-        fooled_by="A smooth pan; slow motion and high frame rates raise it, so compare equal frame rates only.",
-        measure=jerk,
-        equal=("frame rate",),
-    ),
-    Metric(
-        name="cuts",
-        better="lower",
-        unit="cuts",
-        low=0.0,
-        high=math.inf,
-        cost_ms=0.1,
-        doc="Number of hard cuts.",
-        fooled_by="A cross-fade or a jump within one scene is missed; a thing popping up in an empty picture counts.",
-        measure=cuts,
-    ),
-    Metric(
-        name="loop_share",
-        better="neutral",
-        unit="share of frames",
-        low=0.0,
-        high=1.0,
-        cost_ms=0.1,
-        doc="Share of frames that the clip shows a second time, as loops and footage played back and forth do.",
-        fooled_by="A brightness drift or grain hides a loop; a true wheel or pendulum before a still camera is one.",
-        measure=loop_share,
-    ),
-)

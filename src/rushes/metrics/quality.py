@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rushes.arrays import Frames, Reals
 from rushes.media.resize import resize_frame
-from rushes.metrics.base import ANALYSED_PX, Better, Measurement, Metric, Shape, Shot, luma, pool, shrink
+from rushes.metrics.base import ANALYSED_PX, Measurement, Shot, luma, pool, shrink
 from rushes.metrics.movement import moving
 
 Levels = Callable[[Shot], NDArray[np.float64]]
@@ -127,75 +127,7 @@ def _change(rows: Reals) -> float:
     return float(abs(levels[-quarter:].mean() - levels[:quarter].mean()))
 
 
-def _pair(
-    name: str, unit: str, high: float, doc: str, fooled_by: str, levels: Levels, *equal: Shape
-) -> tuple[Metric, Metric]:
-    drifts = f"How far the {name} of the last quarter of the clip lies from that of the first, up or down."
-    moved = "A cut or a pan to something else changes it too; a change that returns goes unseen."
-
-    def metric(name: str, better: Better, doc: str, fooled_by: str, measure: Callable[[Shot], Measurement]) -> Metric:
-        return Metric(
-            name,
-            better,
-            unit,
-            low=0.0,
-            high=high,
-            cost_ms=0.1,
-            doc=doc,
-            fooled_by=fooled_by,
-            measure=measure,
-            equal=equal,
-        )
-
-    return (
-        metric(name, "neutral", doc, fooled_by, level(levels)),
-        metric(f"{name}_drift", "lower", drifts, moved, drift(levels)),
-    )
-
-
-METRICS = (
-    *_pair(
-        "sharpness",
-        "log10 of squared grey levels",
-        6.1,
-        "Strength of fine detail; one less is a third of the amplitude. Compare clips of equal size only.",
-        "Noise, over-sharpening, blocks and film grain all raise it; blur of moving things is honest and lowers it.",
-        sharpness_F,
-        "size",
-    ),
-    *_pair(
-        "saturation",
-        "share",
-        1.0,
-        "Strength of colour, bright places weighing most.",
-        "A colour cast over everything raises it.",
-        saturation_F,
-    ),
-    *_pair(
-        "contrast",
-        "share of white",
-        0.5,
-        "Spread of brightness over the picture.",
-        "Strong noise raises it, and so does a bright object on a dark ground.",
-        contrast_F,
-    ),
-    *_pair(
-        "brightness",
-        "share of white",
-        1.0,
-        "Mean brightness of the picture.",
-        "The subject moves it as much as the exposure does.",
-        brightness_F,
-    ),
-    Metric(
-        name="first_frame_fidelity",
-        better="higher",
-        unit="SSIM",
-        low=-1.0,
-        high=1.0,
-        cost_ms=0.1,
-        doc="Likeness of the first frame to the still that the clip should start from.",
-        fooled_by="A copy of the still before something else: see cuts; a shift of a pixel costs more than a new face.",
-        measure=first_frame_fidelity,
-    ),
-)
+sharpness, sharpness_drift = level(sharpness_F), drift(sharpness_F)
+saturation, saturation_drift = level(saturation_F), drift(saturation_F)
+contrast, contrast_drift = level(contrast_F), drift(contrast_F)
+brightness, brightness_drift = level(brightness_F), drift(brightness_F)

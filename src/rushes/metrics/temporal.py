@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from rushes.metrics.base import Measurement, Metric, Shot, pool
+from rushes.metrics.base import Measurement, Shot, pool
 from rushes.metrics.flow import carry
 from rushes.metrics.movement import cut_pairs, moving
 
@@ -39,31 +39,3 @@ def flicker(shot: Shot) -> Measurement:
             after = carry(soft[frame + 1], flow.forward_PHWC[frame].astype(np.float32))
             off[frame - 1] = np.abs(soft[frame] - (before + after) / 2)[confirmed].mean()
     return pool(shot, off, np.arange(1, 1 + len(off)))
-
-
-METRICS = (
-    Metric(
-        name="warping_error",
-        better="lower",
-        unit="grey levels of 255",
-        low=0.0,
-        high=255.0,
-        cost_ms=0.1,
-        doc="Change of brightness that following the motion does not explain.",
-        fooled_by="Blur, low contrast and slow motion lower it: read it beside sharpness and motion_speed.",
-        measure=warping_error,
-        equal=("frame rate",),
-    ),
-    Metric(
-        name="flicker",
-        better="lower",
-        unit="grey levels of 255",
-        low=0.0,
-        high=255.0,
-        cost_ms=0.8,
-        doc="Brightness that alternates from frame to frame where the motion has been followed.",
-        fooled_by="Low contrast and slow motion lower it; a still that flickers is not measured: see freeze_share.",
-        measure=flicker,
-        equal=("frame rate",),
-    ),
-)

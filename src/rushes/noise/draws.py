@@ -28,22 +28,15 @@ class TimeDraw:
     A base distribution goes through the shift t' = s t / (1 + (s - 1) t) (SD3, eq. 23) and is then truncated to the
     noise levels [low, high], by its inverse distribution function. RealDPO's code draws uniformly in the low-noise
     half: `TimeDraw("uniform", high=0.5)`.
-
-    Args:
-        kind: base distribution: `uniform` in [0, 1], or `logit_normal`, sigmoid(N(mean, std)) (SD3, section 3.1).
-        low: lowest noise level that is drawn, after the shift.
-        high: highest noise level that is drawn, after the shift.
-        mean: of the logit, before the shift.
-        std: of the logit.
-        shift: s > 0; 1 = none. Sampling schedules of flow models are shifted the same way.
     """
 
+    # base distribution: `uniform` in [0, 1], or `logit_normal`, sigmoid(N(mean, std)) (SD3, section 3.1)
     kind: Kind = "logit_normal"
-    low: float = 0.0
-    high: float = 1.0
-    mean: float = 0.0
-    std: float = 1.0
-    shift: float = 1.0
+    low: float = 0.0  # lowest noise level that is drawn, after the shift
+    high: float = 1.0  # highest noise level that is drawn, after the shift
+    mean: float = 0.0  # of the logit, before the shift
+    std: float = 1.0  # of the logit
+    shift: float = 1.0  # s > 0; 1 = none. Sampling schedules of flow models are shifted the same way
 
     def __post_init__(self) -> None:
         if not 0 <= self.low < self.high <= 1:

@@ -41,8 +41,7 @@ class NoisePath(Protocol):
     def time_of_share(self, share: float) -> float:
         """The time at which the noised latents hold this share of noise, in (0, 1].
 
-        Raises:
-            ValueError: the path has no time with that share.
+        Raises ValueError: the path has no time with that share.
         """
         ...
 
@@ -80,16 +79,12 @@ class Flow:
 
 @dataclass(frozen=True)
 class VariancePreserving:
-    """x_t = sqrt(abar) x + sqrt(1 - abar) noise, with v or noise as the target (CogVideoX, Stable Diffusion).
+    """x_t = sqrt(abar) x + sqrt(1 - abar) noise, with v or noise as the target (CogVideoX, Stable Diffusion)."""
 
-    Args:
-        alphas_bar: cumulative alphas [N] of the N training steps, first step first. t in (0, 1] picks step
-            round(t (N - 1)); t = 0 is clean, which no training step is.
-        predicts: "v" = sqrt(abar) noise - sqrt(1 - abar) x, or "noise".
-    """
-
+    # cumulative alphas [N] of the N training steps, first step first. t in (0, 1] picks step round(t (N - 1)); t = 0 is
+    # clean, which no training step is
     alphas_bar: Tensor
-    predicts: Literal["v", "noise"] = "v"
+    predicts: Literal["v", "noise"] = "v"  # "v" = sqrt(abar) noise - sqrt(1 - abar) x, or "noise"
 
     def __post_init__(self) -> None:
         assert self.predicts in ("v", "noise"), self.predicts
@@ -112,9 +107,8 @@ class VariancePreserving:
     def time_of_share(self, share: float) -> float:
         """The time of the training step whose share of noise is nearest to `share`.
 
-        Raises:
-            ValueError: `share` lies below that of the first step or above that of the last. Many schedules end before
-                pure noise: Stable Diffusion's at 0.94.
+        Raises ValueError: `share` lies below that of the first step or above that of the last. Many schedules end
+        before pure noise: Stable Diffusion's at 0.94.
         """
         last = len(self.alphas_bar) - 1
         times = torch.arange(last + 1, dtype=torch.float64) / last
@@ -166,8 +160,7 @@ def sampling_times(steps: int, shift: float, start: float = 1.0) -> Tensor:
     With start = eta < 1 the grid begins where the noise level is eta, not where the index is eta of the steps: on a
     shifted grid these differ (DenseDPO, appendix; its listing assumes no shift).
 
-    Raises:
-        ValueError: `start` outside (0, 1], fewer than one step, or a shift that is not positive.
+    Raises ValueError: `start` outside (0, 1], fewer than one step, or a shift that is not positive.
     """
     if not 0 < start <= 1 or steps < 1 or not shift > 0:
         raise ValueError(

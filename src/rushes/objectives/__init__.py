@@ -4,25 +4,16 @@
 and `loss` of the views' errors under them; `guarded` adds anchors, `diagnose` says how a batch stands.
 """
 
-from rushes.objectives.diagnostics import diagnose
-from rushes.objectives.losses import ViewErrors, dpo_loss, frame_logits, loss, term_logits
-from rushes.objectives.safeguards import guarded
-from rushes.objectives.segments import latent_labels
-from rushes.objectives.terms import Term, TermBatch, collate, one_against_each
-from rushes.objectives.view_by_view import backward_by_view
-
-__all__ = [
-    "Term",
-    "TermBatch",
-    "ViewErrors",
-    "backward_by_view",
-    "collate",
-    "diagnose",
-    "dpo_loss",
-    "frame_logits",
-    "guarded",
-    "latent_labels",
-    "loss",
-    "one_against_each",
-    "term_logits",
-]
+from rushes.objectives.diagnostics import diagnose as diagnose
+from rushes.objectives.losses import ViewErrors as ViewErrors
+from rushes.objectives.losses import dpo_loss as dpo_loss
+from rushes.objectives.losses import frame_logits as frame_logits
+from rushes.objectives.losses import loss as loss
+from rushes.objectives.losses import term_logits as term_logits
+from rushes.objectives.safeguards import guarded as guarded
+from rushes.objectives.segments import latent_labels as latent_labels
+from rushes.objectives.terms import Term as Term
+from rushes.objectives.terms import TermBatch as TermBatch
+from rushes.objectives.terms import collate as collate
+from rushes.objectives.terms import one_against_each as one_against_each
+from rushes.objectives.view_by_view import backward_by_view as backward_by_view

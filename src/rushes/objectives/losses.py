@@ -137,8 +137,7 @@ def dpo_loss(
         A scalar: the mean over comparisons, or with "segment" over frames, that are scored. With "sigmoid" it is ln 2
         where policy and reference agree.
 
-    Raises:
-        ValueError: shapes that do not fit together, or an argument out of its range.
+    Raises ValueError: shapes that do not fit together, or an argument out of its range.
     """
     wide = torch.promote_types(policy_errors.dtype, torch.float32)
     policy_BVF = (policy_errors[..., None] if policy_errors.ndim == 2 else policy_errors).to(wide)

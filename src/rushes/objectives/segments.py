@@ -22,8 +22,7 @@ def latent_labels(
         temporal_ratio: r, pixel frames per latent frame.
         fps: frames per second of the clip.
 
-    Raises:
-        ValueError: more or fewer labels than the clip has segments, counted with or without a last part of one.
+    Raises ValueError: more or fewer labels than the clip has segments, counted with or without a last part of one.
     """
     if segment_s is None:
         assert len(labels) == 1, f"{len(labels)} labels without the length of their segments"

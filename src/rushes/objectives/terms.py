@@ -20,31 +20,23 @@ ALONE: frozenset[Link] = frozenset({"error", "excess"})  # links of a view by it
 
 @dataclass(frozen=True)
 class Term:
-    """One term of a comparison.
+    """One term of a comparison."""
 
-    Attributes:
-        level: name under which it is logged and averaged ("clip", "segment", "state", ...).
-        coefficients: one per view, positive for what should win; they sum to zero unless the link is one of `ALONE`.
-        labels: one per latent frame: +1 as the coefficients say, -1 the other way round, 0 not scored. A clip label is
-            the same label on every frame.
-        beta: strength per mean squared error, with the one-half: 500 and 5000 mean what the papers mean.
-        weight: share in the comparison's loss.
-        link: "sigmoid" (DPO), "ipo" or "hinge" (see `rushes.objectives.links`); "error" for the policy's own error
-            (supervised); "excess" for max(0, D), how far the error lies above the reference's.
-        reduction: frames are averaged before the link ("clip") or after it ("segment"), or summed before it
-            ("sum_inside").
-        smoothing: probability in [0, 1/2) that a label is wrong.
-        reference: whether errors are taken relative to the reference; without it the margin is on the policy's own.
-    """
-
-    level: str
+    level: str  # name under which it is logged and averaged ("clip", "segment", "state", ...)
+    # one per view, positive for what should win; they sum to zero unless the link is one of `ALONE`
     coefficients: tuple[float, ...]
+    # one per latent frame: +1 as the coefficients say, -1 the other way round, 0 not scored. A clip label is the same
+    # label on every frame
     labels: tuple[int, ...]
-    beta: float = 0.0
-    weight: float = 1.0
+    beta: float = 0.0  # strength per mean squared error, with the one-half: 500 and 5000 mean what the papers mean
+    weight: float = 1.0  # share in the comparison's loss
+    # "sigmoid" (DPO), "ipo" or "hinge" (see `rushes.objectives.links`); "error" for the policy's own error
+    # (supervised); "excess" for max(0, D), how far the error lies above the reference's
     link: Link = "sigmoid"
+    # frames are averaged before the link ("clip") or after it ("segment"), or summed before it ("sum_inside")
     reduction: Reduction = "clip"
-    smoothing: float = 0.0
+    smoothing: float = 0.0  # probability in [0, 1/2) that a label is wrong
+    # whether errors are taken relative to the reference; without it the margin is on the policy's own
     reference: bool = True
 
     def __post_init__(self) -> None:

@@ -29,8 +29,7 @@ def backward_by_view(
     Returns:
         The loss and the errors, detached.
 
-    Raises:
-        ValueError: a view whose errors differ in its second pass.
+    Raises ValueError: a view whose errors differ in its second pass.
     """
     with torch.no_grad():
         first = [view_errors(v) for v in range(views - 1)]

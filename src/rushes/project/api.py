@@ -54,7 +54,6 @@ class Project(OpenProject):
         """Make a project folder with a commented rushes.toml, and open it; `rushes init`.
 
         Args:
-            folder: that of the project.
             recipe: name or dotted path; with a model its settings are those of its paper.
             model: folder of a video model in diffusers' layout, or hub:OWNER/NAME; "" = the embedded tiny one.
             footage: folder, tar or table of clips; None = the embedded world, which a model cannot take.
@@ -78,7 +77,6 @@ class Project(OpenProject):
         """The project in a folder.
 
         Args:
-            folder: that of the project.
             settings: changes for as long as it is open, such as {"train.steps": 500}.
             bar: progress bars of the stages (`rushes.progress.Bar`); by default none.
 

@@ -17,17 +17,8 @@ _RATIO = 4  # of a codec; labels are laid on its frames, and their number does n
 _SHAPE: dict[str, Any] = {"width_px": 8, "height_px": 8, "frames": 17, "fps": 8.0}
 
 
-def per_clip(settings: Settings) -> int:
-    """Comparisons of one clip at the most: with all its takes made, and labelled or scored without a tie.
-
-    Raises:
-        ValueError: a recipe that refuses these settings.
-    """
-    return len(comparisons_of_a_clip(settings))
-
-
 def comparisons_of_a_clip(settings: Settings) -> list[Comparison]:
-    """Comparisons that `per_clip` counts.
+    """Comparisons of one clip at the most: with all its takes made, and labelled or scored without a tie.
 
     Raises:
         ValueError: a recipe that refuses these settings.

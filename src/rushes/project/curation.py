@@ -21,10 +21,10 @@ from rushes.footage.ingest import Imported
 from rushes.judges.build import ANSWERS
 from rushes.judges.endpoint import EndpointError
 from rushes.project.project import OpenProject
-from rushes.project.review_page import ScenarioProgress
 from rushes.records import INLINE, Clip, now, plain, stable_hash
 from rushes.report.card import CARD, RESULT, write_card
 from rushes.store.database import Store
+from rushes.web.review.queue import ScenarioProgress
 
 EngineName = Literal["local", "ray"]
 

@@ -21,16 +21,15 @@ from rushes.footage.preflight import (
     Length,
     Preflight,
     PreflightOptions,
-    all_videos,
     review,
 )
 from rushes.footage.probe_cache import ProbeCache
 from rushes.footage.split import share_held_out
-from rushes.footage.world import import_world, world_scenes
+from rushes.footage.world import import_world
 from rushes.formats.layouts import Bench
 from rushes.formats.listing import find_bench, find_footage
 from rushes.media.images import write_image
-from rushes.project.comparisons import per_clip
+from rushes.project.comparisons import comparisons_of_a_clip
 from rushes.project.look_alikes import look_alikes
 from rushes.project.project import OpenProject, load_model
 from rushes.records import INLINE, Clip, stable_hash
@@ -66,17 +65,14 @@ def import_footage(project: OpenProject, *, add: bool = False) -> Imported:
     """
     store = project.store
     before = {clip.id for clip in store.stream(Clip)}
-    imported, ids = _import_world(project) if project.settings.footage.kind == "world" else _import_files(project)
+    table, size, seed = project.settings.footage, project.settings.backbone, project.settings.project.seed
+    if table.kind == "world":
+        imported, ids = import_world(store, table, size, seed, project.timed)
+    else:
+        imported, ids = _import_files(project)
     changes = apply_changes(store, ids, before, add=add, say=project.say)
     sides = Counter(clip.split for clip in store.stream_set() if clip.frames > 1)  # a still is a prompt and no clip
     return replace(imported, clips=sides.total(), held_out=sides["eval"] or None, changes=changes)
-
-
-def _import_world(project: OpenProject) -> tuple[Imported, set[str]]:
-    table, size, seed = project.settings.footage, project.settings.backbone, project.settings.project.seed
-    with project.timed("import", table.clips + table.eval_prompts) as tick:
-        imported = import_world(project.store, table, size, seed, lambda: tick(1))
-    return imported, {id for id, *_ in world_scenes(table, size, seed)}
 
 
 def _import_files(project: OpenProject) -> tuple[Imported, set[str]]:
@@ -122,7 +118,7 @@ def preflight(project: OpenProject) -> tuple[PreflightResult, list[str]]:
     if table.kind == "world":
         raise ValueError("footage.kind is world, which has nothing to check; name a folder of videos with --footage")
     ask = _ask(project)
-    each = per_clip(settings)
+    each = len(comparisons_of_a_clip(settings))
     with _reviewed(project, ask) as (_, done, _bench):
 
         def held_out(clips: int) -> int:
@@ -197,9 +193,7 @@ def _reviewed(project: OpenProject, ask: PreflightOptions) -> Iterator[tuple[Pro
     listing = find_footage(table)
     bench = find_bench(Path(table.bench)) if table.bench else None
     with ProbeCache(project.store.project) as facts:
-        with project.timed("preflight", all_videos(listing, bench)) as tick:
-            done = review(facts, listing, bench, ask, lambda: tick(1))
-        yield facts, done, bench
+        yield facts, review(facts, listing, bench, ask, project.timed), bench
 
 
 def _causes(done: Preflight) -> str:

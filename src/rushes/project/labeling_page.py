@@ -14,7 +14,6 @@ from rushes import label
 from rushes.config.settings_files import settings_hash
 from rushes.config.tables import Settings
 from rushes.project.labels import probes_to_compare, to_compare
-from rushes.records import Candidate
 from rushes.store.database import Store
 from rushes.web.accounts import Accounts
 from rushes.web.labeling.assignments import AssignmentStore
@@ -46,7 +45,8 @@ def open_desk(folder: Path, settings: Settings, probes: bool = False) -> Iterato
         ValueError: no project, or no pair of takes to compare.
     """
     store, plan = Store.open(folder), plan_of(settings)
-    takes = probes_to_compare(store, settings) if probes else _takes(store, settings)
+    imported = () if probes else store.candidates(split="train", kind="imported")
+    takes = (*(probes_to_compare if probes else to_compare)(store, settings), *imported)
     tally = VoteTable([[take.id for take in group] for group in label.groups(takes)], plan.dimensions[0])
     if not tally.pairs:
         store.close()
@@ -60,10 +60,6 @@ def open_desk(folder: Path, settings: Settings, probes: bool = False) -> Iterato
         yield desk
     finally:
         desk.close(file)
-
-
-def _takes(store: Store, settings: Settings) -> tuple[Candidate, ...]:
-    return (*to_compare(store, settings), *store.candidates(split="train", kind="imported"))
 
 
 def invitations(people: Accounts, names: Sequence[str], address: str) -> dict[str, str]:

@@ -25,9 +25,7 @@ def look_alikes(cache: ProbeCache, videos: Mapping[str, tuple[Path | SourceVideo
 
     Clips of one colour have no fingerprint, and are copies of nothing. A fingerprint is kept in the cache.
 
-    Args:
-        cache: of the project.
-        videos: content hash -> a file, or a video inside one, and its seconds; what cannot be read is left out.
+    `videos`: content hash -> a file, or a video inside one, and its seconds; what cannot be read is left out.
     """
     names, rows = list[str](), list[Prints]()
     for media, (video, seconds) in videos.items():

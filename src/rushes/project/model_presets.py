@@ -76,17 +76,7 @@ def folder_preset(
     size: tuple[int, int] | None = None,
     frames: int = 0,
 ) -> Preset:
-    """The same for configurations that were read.
-
-    Args:
-        match: the model's row in the table.
-        folder: its configurations.
-        path: `backbone.path`.
-        recipe: see `model_preset`, and so for what follows.
-
-    Raises:
-        ValueError: as `model_preset` does.
-    """
+    """The same for configurations that were read; `path` is `backbone.path`. Raises as `model_preset` does."""
     module = checked_recipe(recipe, footage)
     spec = family_of(match).spec(folder, LoadOptions())
     rows = settings_of(match.model)

@@ -49,6 +49,8 @@ def checked_recipe(name: str, footage: Path | None) -> Recipe:
 def with_stages(name: str, recipe: Recipe, footage: Path | None, train: TrainSettings) -> Settings:
     """Settings whose stages make what a recipe needs, from footage or from the embedded world."""
     label, scored = LabelSettings(), "scores" in recipe.NEEDS
+    # the two of a pair, and more where the recipe chooses among them or compares all of them
+    takes = 4 if scored else 3 if "likeness" in recipe.NEEDS else 2
     if "labels" in recipe.NEEDS or scored:
         label = (
             LabelSettings(by="metric", metric="warping_error", segment_s=1.0) if footage else LabelSettings(by="world")
@@ -63,7 +65,7 @@ def with_stages(name: str, recipe: Recipe, footage: Path | None, train: TrainSet
         footage=FootageSettings(kind="folder", path=str(footage.resolve()), eval_fraction=HELD_OUT)
         if footage
         else FootageSettings(),
-        generate=GenerateSettings(kind="guided" if "guided" in recipe.NEEDS else "take", takes=_takes(recipe)),
+        generate=GenerateSettings(kind="guided" if "guided" in recipe.NEEDS else "take", takes=takes),
         label=label,
         train=train,
     )
@@ -72,11 +74,6 @@ def with_stages(name: str, recipe: Recipe, footage: Path | None, train: TrainSet
 def scores_of(label: LabelSettings) -> str:
     """The name that scores by these settings go by."""
     return f"metric:{label.metric}" if label.by == "metric" else label.by
-
-
-def _takes(recipe: Recipe) -> int:
-    """Takes of each clip: the two of a pair, and more where the recipe chooses among them or compares all of them."""
-    return 4 if "scores" in recipe.NEEDS else 3 if "likeness" in recipe.NEEDS else 2
 
 
 def tiny_train(name: str, recipe: Recipe) -> TrainSettings:

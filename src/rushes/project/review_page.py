@@ -15,11 +15,11 @@ from rushes.curate import motion, technical
 from rushes.curate.balance import NO_TOPIC, OTHER, topics_of
 from rushes.curate.base import Threshold
 from rushes.project.labeling_page import LEDGER
-from rushes.records import Clip, Decision
+from rushes.records import Clip, Decision, plain
 from rushes.store.database import Store
 from rushes.store.decisions import IMPORT
 from rushes.web.accounts import Accounts
-from rushes.web.review.queue import QueueEntry, ReviewQueue, ScenarioCount
+from rushes.web.review.queue import QueueEntry, ReviewQueue, ScenarioProgress
 from rushes.web.review.session import MEASURED, ReviewSession, ReviewThreshold
 
 
@@ -83,7 +83,7 @@ def open_review(folder: Path, settings: Settings) -> Iterator[ReviewSession]:
         shelf = shelf_of(store, settings, margins(store, limits))
         if not shelf.ids:
             raise ValueError(f"{folder} holds no clips to look at; run `rushes import {folder}`")
-        bounds = {name: ReviewThreshold(_finite(limit.low), _finite(limit.high)) for name, limit in limits.items()}
+        bounds = {name: ReviewThreshold(plain(limit.low), plain(limit.high)) for name, limit in limits.items()}
         review = ReviewSession(store, shelf, Accounts(folder / LEDGER), bounds)
     except BaseException:
         store.close()
@@ -124,22 +124,6 @@ def _held_back(decision: Decision) -> bool:
     return decision.reason.startswith("balance: ") and NO_TOPIC not in decision.reason
 
 
-def _finite(bound: float) -> float | None:
-    return bound if math.isfinite(bound) else None
-
-
-@dataclass(frozen=True)
-class ScenarioProgress:
-    """How a scenario stands."""
-
-    name: str  # "" = clips of none
-    wanted: int | None  # clips; null = any number
-    in_footage: int  # clips
-    in_set: int  # clips
-    by_people: int  # clips in the set that a person decided on
-    missing: int  # clips that the set still lacks
-
-
 @dataclass(frozen=True)
 class ReviewProgress:
     """How far the review of a project's clips is."""
@@ -154,18 +138,8 @@ class ReviewProgress:
 def progress_of(review: ReviewSession) -> ReviewProgress:
     """Clips, those in the set, those that people decided, and each scenario."""
     queue = review.queue
-    scenarios = tuple(
-        ScenarioProgress(
-            count.name,
-            count.wanted,
-            in_footage=count.in_footage,
-            in_set=count.in_set,
-            by_people=count.by_people,
-            missing=count.missing,
-        )
-        for count in queue.counts()
-    )
-    return ReviewProgress(len(queue.ids), queue.size("kept"), queue.size("people"), review.people_at_work(), scenarios)
+    in_set, by_people = queue.size("in_set"), queue.size("people")
+    return ReviewProgress(len(queue.ids), in_set, by_people, review.people_at_work(), queue.counts())
 
 
 def progress_lines(result: ReviewProgress) -> list[str]:
@@ -175,7 +149,7 @@ def progress_lines(result: ReviewProgress) -> list[str]:
     return [f"{result.clips} clips, {result.in_set} in the set, {by}", *scenario_lines(result.scenarios)]
 
 
-def scenario_lines(counts: Sequence[ScenarioCount | ScenarioProgress]) -> list[str]:
+def scenario_lines(counts: Sequence[ScenarioProgress]) -> list[str]:
     """A table of scenarios: clips wanted, found, in the set, kept by people, and missing; empty without scenarios."""
     if not any(count.name for count in counts):
         return []

@@ -98,8 +98,7 @@ def terms(
         grid: how the clip's latent frames lie in time.
         options: `mode`, `beta`, `reduction`, `least_labelled`.
 
-    Raises:
-        ValueError: labels that do not fit the clip.
+    Raises ValueError: labels that do not fit the clip.
     """
     term = _term_or_reason(tuple(labels), segment_s, grid, options or Options())
     return () if isinstance(term, str) else (term,)
@@ -108,8 +107,7 @@ def terms(
 def comparisons(store: Store, options: Options, grid: LatentGrid) -> list[Comparison]:
     """A comparison per labelled pair: views left and right.
 
-    Raises:
-        ValueError: a pair whose members answer different requests, or labels that do not fit the clips.
+    Raises ValueError: a pair whose members answer different requests, or labels that do not fit the clips.
     """
     clips, rows = {clip.id: clip for clip in store.clips("train")}, []
     for preference, pair, term in _judged(store, options, grid):

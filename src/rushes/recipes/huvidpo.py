@@ -111,8 +111,7 @@ class ScoredPair:
 def comparisons(store: Store, options: Options, grid: LatentGrid) -> list[Comparison]:
     """A comparison per pair of unequal scores: views winner, loser.
 
-    Raises:
-        ValueError: the model is given no first frame, the scores go by another name, or are not from 0 to 10.
+    Raises ValueError: the model is given no first frame, the scores go by another name, or are not from 0 to 10.
     """
     pairs = _compared(_pairs(store, options, grid), options)
     mean = fmean(pair.gap for pair in pairs) if pairs else 1.0
@@ -139,8 +138,7 @@ def account(store: Store, options: Options, grid: LatentGrid) -> dict[str, int]:
 def ratings(store: Store, metric: str) -> dict[str, float]:
     """Score of each subject: of each rater the latest one counts, and raters are averaged.
 
-    Raises:
-        ValueError: a score outside 0 to 10.
+    Raises ValueError: a score outside 0 to 10.
     """
     latest: dict[str, dict[str, float]] = {}
     for score in store.scores(metric=metric):

@@ -103,8 +103,7 @@ def terms(views: Sequence[str], frames: int | Sequence[int], options: Options | 
 def comparisons(store: Store, options: Options, grid: LatentGrid) -> list[Comparison]:
     """A comparison per real clip that has what the levels need; one without a wrong caption lacks the semantic level.
 
-    Raises:
-        ValueError: no level has a weight, takes have no score by which to choose, or no clip has a wrong caption.
+    Raises ValueError: no level has a weight, takes have no score by which to choose, or no clip has a wrong caption.
     """
     if not any(weight for weight, _ in _levels(options).values()):
         raise ValueError("train.options: all levels have weight 0; give one of them a weight")

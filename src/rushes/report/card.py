@@ -21,7 +21,7 @@ from rushes.media.read import read_video
 from rushes.media.strips import contact_sheet
 from rushes.records import Clip
 from rushes.report.figures import histogram
-from rushes.report.text import compact, duration, templates
+from rushes.report.text import compact, templates
 from rushes.store.database import Store
 
 RESULT = Path("reports", "curation.json")
@@ -32,11 +32,7 @@ Facts = Mapping[str, Any]  # as in reports/curation.json
 
 
 def read_result(project: Path) -> dict[str, Any] | None:
-    """What the last curation of a project found; None where there was none.
-
-    Raises:
-        ValueError: the file is not JSON.
-    """
+    """What the last curation of a project found; None where there was none. Raises ValueError: the file is not JSON."""
     path = project / RESULT
     if not path.is_file():
         return None
@@ -57,8 +53,7 @@ class CardResult:
 def write_card(store: Store) -> Path:
     """Write the card as Markdown and as a page, and the hashes of the files of the set; returns the Markdown's path.
 
-    Raises:
-        ValueError: the project was not curated.
+    Raises ValueError: the project was not curated.
     """
     facts = read_result(store.project)
     if facts is None:
@@ -123,64 +118,7 @@ def source(facts: Facts, clip: str) -> str:
 
 def markdown(facts: Facts, title: str) -> str:
     """The card as a Markdown document."""
-    return "\n".join([*_head(facts, title), *_funnel(facts), *_edges(facts), *_spreads(facts), *_origin(facts)]) + "\n"
-
-
-def _head(facts: Facts, title: str) -> list[str]:
-    left = facts["set"]
-    size = f"{left['train']} clips to train on and {left['eval']} to evaluate on, {duration(left['seconds'])} in all"
-    return [f"# Data card: {title}", "", f"{summary(facts)}. The set: {size}.", ""]
-
-
-def _funnel(facts: Facts) -> Iterator[str]:
-    yield from ("## Funnel", "", "| stage | in | out | kept | why |", "|---|--:|--:|--:|---|")
-    for p in facts["passages"]:
-        yield f"| {p['stage']} | {p['entered']} | {p['dropped']} | {p['kept']} | {_cell(why(p))} |"
-    skipped = [p["stage"] for p in facts["passages"] if p["skipped"]]
-    if skipped:
-        yield from (
-            "",
-            f"Skipped, as their model could not be asked: {', '.join(skipped)}. Nothing was left out by them.",
-        )
-    yield ""
-
-
-def _edges(facts: Facts) -> Iterator[str]:
-    yield from ("## At the thresholds", "")
-    yield "Nearest clips on both sides; the page data-card.html shows them."
-    yield from ("", "| stage | threshold | just out | just inside |", "|---|---|---|---|")
-    for p in facts["passages"]:
-        for edge in p["edges"]:
-            out, inside = (_cell(_nearest(facts, edge[side])) for side in ("outside", "inside"))
-            yield f"| {p['stage']} | {edge['words']}, {edge['side']} {edge['threshold']:g} | {out} | {inside} |"
-        for example in p["examples"]:
-            yield f"| {p['stage']} | | {_cell(source(facts, example['clip']))}: {_cell(example['reason'])} | |"
-    yield ""
-
-
-def _spreads(facts: Facts) -> Iterator[str]:
-    yield from (
-        "## Distributions",
-        "",
-        "Between the 1st and the 99th percentile, in equal bins, all clips / kept clips.",
-    )
-    yield from ("", "| value | from | to | all | kept |", "|---|--:|--:|---|---|")
-    for name, bins in facts["spreads"].items():
-        bars = (bar_text(bins[side]) for side in ("every", "kept"))
-        yield f"| {name} | {compact(bins['low'])} | {compact(bins['high'])} | {' | '.join(bars)} |"
-    yield ""
-
-
-def _origin(facts: Facts) -> list[str]:
-    return [
-        "## Origin",
-        "",
-        f"- licence: {facts['licence'] or 'not stated'}",
-        f"- digest of the set (files, captions, splits): `{facts['set']['digest']}`",
-        f"- SHA-256 of its files: `{HASHES}`",
-        f"- settings of curation: `{facts['settings_hash']}`, stages {', '.join(facts['stages'])}",
-        f"- Rushes {facts['version']}, {facts['made_at']}",
-    ]
+    return _TEMPLATES.get_template("card.md").render(title=title, facts=facts, hashes=HASHES) + "\n"
 
 
 def bar_text(counts: Sequence[int]) -> str:
@@ -243,5 +181,5 @@ def strip(store: Store, clip: str) -> Markup:
     )
 
 
-_TEMPLATES = templates()
-_TEMPLATES.globals.update(source=source, summary=summary, why=why)
+_TEMPLATES = templates(cell=_cell, bars=bar_text)
+_TEMPLATES.globals.update(source=source, summary=summary, why=why, nearest=_nearest)

@@ -6,9 +6,10 @@ import math
 from collections.abc import Callable, Sequence
 from importlib import resources
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
+from rushes import pages
 from rushes.report.model import MetricRow, Report
 from rushes.stats import Interval, Outcome
 
@@ -169,13 +170,6 @@ def asset(name: str) -> Markup:
 
 def templates(**filters: Callable[..., object]) -> Environment:
     """The templates, with filters of a page's own beside those for names, numbers and seconds."""
-    environment = Environment(
-        loader=PackageLoader("rushes.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = pages.templates("rushes.report", plain=plain, compact=compact, duration=duration, **filters)
     environment.globals.update(css=asset("page.css"))
-    environment.filters.update(plain=plain, compact=compact, duration=duration, **filters)
     return environment

@@ -1,76 +1,38 @@
 """Intervals, comparisons, ranking, agreement, power and stopping; each name is imported from here."""
 
-from rushes.stats.agreement import krippendorff_alpha
-from rushes.stats.intervals import (
-    Interval,
-    WinRate,
-    holm,
-    mean_interval,
-    mean_p_value,
-    paired_difference,
-    ratio_interval,
-    wilson,
-    win_rate,
-)
-from rushes.stats.moderated import NOTHING, Prior, fit_prior, telling
-from rushes.stats.power import (
-    PowerResult,
-    chance_to_see,
-    detectable_difference,
-    detectable_win_rate,
-    outcome_spread,
-    prompts_needed,
-    spread_of_means,
-)
-from rushes.stats.ranking import Match, bradley_terry, rank_systems
-from rushes.stats.sequential import StoppingDecision, anytime_interval, watch
-from rushes.stats.system_comparison import (
-    Better,
-    ComparisonTable,
-    Difference,
-    Key,
-    Measure,
-    Outcome,
-    compare_systems,
-    outcome,
-    read_table,
-)
-
-__all__ = [
-    "NOTHING",
-    "Better",
-    "ComparisonTable",
-    "Difference",
-    "Interval",
-    "Key",
-    "Match",
-    "Measure",
-    "Outcome",
-    "PowerResult",
-    "Prior",
-    "StoppingDecision",
-    "WinRate",
-    "anytime_interval",
-    "bradley_terry",
-    "chance_to_see",
-    "compare_systems",
-    "detectable_difference",
-    "detectable_win_rate",
-    "fit_prior",
-    "holm",
-    "krippendorff_alpha",
-    "mean_interval",
-    "mean_p_value",
-    "outcome",
-    "outcome_spread",
-    "paired_difference",
-    "prompts_needed",
-    "rank_systems",
-    "ratio_interval",
-    "read_table",
-    "spread_of_means",
-    "telling",
-    "watch",
-    "wilson",
-    "win_rate",
-]
+from rushes.stats.agreement import krippendorff_alpha as krippendorff_alpha
+from rushes.stats.intervals import Interval as Interval
+from rushes.stats.intervals import WinRate as WinRate
+from rushes.stats.intervals import holm as holm
+from rushes.stats.intervals import mean_interval as mean_interval
+from rushes.stats.intervals import mean_p_value as mean_p_value
+from rushes.stats.intervals import paired_difference as paired_difference
+from rushes.stats.intervals import ratio_interval as ratio_interval
+from rushes.stats.intervals import wilson as wilson
+from rushes.stats.intervals import win_rate as win_rate
+from rushes.stats.moderated import NOTHING as NOTHING
+from rushes.stats.moderated import Prior as Prior
+from rushes.stats.moderated import fit_prior as fit_prior
+from rushes.stats.moderated import telling as telling
+from rushes.stats.power import PowerResult as PowerResult
+from rushes.stats.power import chance_to_see as chance_to_see
+from rushes.stats.power import detectable_difference as detectable_difference
+from rushes.stats.power import detectable_win_rate as detectable_win_rate
+from rushes.stats.power import outcome_spread as outcome_spread
+from rushes.stats.power import prompts_needed as prompts_needed
+from rushes.stats.power import spread_of_means as spread_of_means
+from rushes.stats.ranking import Match as Match
+from rushes.stats.ranking import bradley_terry as bradley_terry
+from rushes.stats.ranking import rank_systems as rank_systems
+from rushes.stats.sequential import StoppingDecision as StoppingDecision
+from rushes.stats.sequential import anytime_interval as anytime_interval
+from rushes.stats.sequential import watch as watch
+from rushes.stats.system_comparison import Better as Better
+from rushes.stats.system_comparison import ComparisonTable as ComparisonTable
+from rushes.stats.system_comparison import Difference as Difference
+from rushes.stats.system_comparison import Key as Key
+from rushes.stats.system_comparison import Measure as Measure
+from rushes.stats.system_comparison import Outcome as Outcome
+from rushes.stats.system_comparison import compare_systems as compare_systems
+from rushes.stats.system_comparison import outcome as outcome
+from rushes.stats.system_comparison import read_table as read_table

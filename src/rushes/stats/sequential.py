@@ -39,8 +39,7 @@ def anytime_interval(outcomes: ArrayLike, level: float = 0.95) -> tuple[Floats, 
     capital process of Waudby-Smith and Ramdas ("Estimating means of bounded random variables by betting", 2023,
     theorem 3), with the running intersection: a rate that was excluded once stays excluded.
 
-    Raises:
-        ValueError: no outcome, or one outside [0, 1].
+    Raises ValueError: no outcome, or one outside [0, 1].
     """
     x = np.asarray(outcomes, np.float64).ravel()
     if not x.size or not ((x >= 0) & (x <= 1)).all():

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from rushes.records import plain
 from rushes.stats.intervals import Interval, WinRate, holm, mean_interval, mean_p_value, paired_difference, win_rate
 
 Better = Literal["lower", "higher", "neutral"]
@@ -66,28 +67,25 @@ class ComparisonTable:
     def as_json(self) -> dict[str, Any]:
         """What table.json holds; numbers that are not finite are null."""
         metrics = {
-            name: {
-                system: _finite({"mean": m.value, "low": m.low, "high": m.high, "n": m.n}) for system, m in row.items()
-            }
+            name: {system: {"mean": m.value, "low": m.low, "high": m.high, "n": m.n} for system, m in row.items()}
             for name, row in self.means.items()
         }
         pairs = {
             f"{first}|{second}": {
-                name: _finite(
-                    {
-                        "difference": d.interval.value,
-                        "low": d.interval.low,
-                        "high": d.interval.high,
-                        "win": d.wins.wins,
-                        "tie": d.wins.ties,
-                        "lose": d.wins.losses,
-                    }
-                )
+                name: {
+                    "difference": d.interval.value,
+                    "low": d.interval.low,
+                    "high": d.interval.high,
+                    "win": d.wins.wins,
+                    "tie": d.wins.ties,
+                    "lose": d.wins.losses,
+                }
                 for name, d in row.items()
             }
             for (first, second), row in self.pairs.items()
         }
-        return {"systems": list(self.systems), "metrics": metrics, "pairs": pairs}
+        table: dict[str, Any] = plain({"systems": self.systems, "metrics": metrics, "pairs": pairs})
+        return table
 
 
 def outcome(better: Better, interval: Interval, p_adjusted: float | None = None) -> Outcome:
@@ -181,7 +179,3 @@ def _difference(measure: Measure, first: str, second: str, seed: int, margin: fl
         prompts=len(own),
         spread=varied,
     )
-
-
-def _finite(row: dict[str, float]) -> dict[str, float | None]:
-    return {name: value if math.isfinite(value) else None for name, value in row.items()}

@@ -33,9 +33,7 @@ def labels_to_train_on(
     """Labels of a dimension by one judge, or by all: one preference per pair and judge, and all people are one judge.
 
     Args:
-        store: holds the labels.
         judge: "human" takes the people alone, "human:NAME" one of them as that person labelled; "" = all.
-        dimension: the question.
         without: a judge that is left out.
         segment_s: which of a judge's labels of one pair; the newest of these counts.
     """

@@ -22,19 +22,12 @@ _NAME = re.compile(r"\w+-[0-9a-f]{24}\.safetensors")
 
 @dataclass(frozen=True)
 class LatentKey:
-    """What a latent is of; `str` of it is the name it is stored under, and `read` reads that.
+    """What a latent is of; `str` of it is the name it is stored under, and `read` reads that."""
 
-    Attributes:
-        media: content hash of a clip or still.
-        edit: what was done to its frames, in the words of `rushes.edits`; "" = nothing.
-        first: of its first frame alone.
-        part: what else a model takes of that first frame, by name; "" = its latent.
-    """
-
-    media: str
-    edit: str = ""
-    first: bool = False
-    part: str = ""
+    media: str  # content hash of a clip or still
+    edit: str = ""  # what was done to its frames, in the words of `rushes.edits`; "" = nothing
+    first: bool = False  # of its first frame alone
+    part: str = ""  # what else a model takes of that first frame, by name; "" = its latent
 
     def __str__(self) -> str:
         """The name in a shard: MEDIA, MEDIA|EDIT, MEDIA/first, MEDIA/first/PART or MEDIA|EDIT/first/PART."""

@@ -22,18 +22,12 @@ EMPTY = ""  # the caption of the unconditional prediction
 
 @dataclass(frozen=True)
 class Draws:
-    """What a batch is drawn from, beside its comparisons and their visits.
+    """What a batch is drawn from, beside its comparisons and their visits."""
 
-    Attributes:
-        seed: of all draws.
-        times: distribution of t.
-        caption_dropout: share of the comparisons that are seen under the empty caption; 1 = all.
-        first_frame_noise: mean and spread of log noise on a first frame that is shown beside the latents; empty = none.
-    """
-
-    seed: int
-    times: TimeDraw
-    caption_dropout: float = 0.0
+    seed: int  # of all draws
+    times: TimeDraw  # distribution of t
+    caption_dropout: float = 0.0  # share of the comparisons that are seen under the empty caption; 1 = all
+    # mean and spread of log noise on a first frame that is shown beside the latents; empty = none
     first_frame_noise: Sequence[float] = ()
 
 

@@ -45,27 +45,16 @@ def equivalents(beta: float, elements: int, frames: int, scored: int) -> dict[st
 
 @dataclass(frozen=True)
 class Proposal:
-    """A strength for one level, and what it was read from.
+    """A strength for one level, and what it was read from."""
 
-    Attributes:
-        level: of the terms.
-        beta: at which a logit of the median size gives the target factor.
-        linear: below it all factors stay near one half, and beta is no more than a factor on the learning rate.
-        saturated: above it the typical pair no longer counts.
-        step: of the trial, at which it was read.
-        margin: median size there of the margin in units of error, sum_v a_v D_v.
-        winner: the winner's relative error there.
-        turned: whether the winner's error rises again after that step.
-    """
-
-    level: str
-    beta: float
-    linear: float
-    saturated: float
-    step: int
-    margin: float
-    winner: float
-    turned: bool
+    level: str  # of the terms
+    beta: float  # at which a logit of the median size gives the target factor
+    linear: float  # below it all factors stay near one half, and beta is no more than a factor on the learning rate
+    saturated: float  # above it the typical pair no longer counts
+    step: int  # of the trial, at which it was read
+    margin: float  # median size there of the margin in units of error, sum_v a_v D_v
+    winner: float  # the winner's relative error there
+    turned: bool  # whether the winner's error rises again after that step
 
 
 def trial_comparisons(comparisons: Sequence[Comparison]) -> list[Comparison]:

@@ -27,15 +27,10 @@ MEASURED = 16  # first frames that the codec's own round trip is measured on, wh
 
 @dataclass(frozen=True)
 class Likeness:
-    """How alike two latents of one picture must be.
+    """How alike two latents of one picture must be."""
 
-    Attributes:
-        correlation: at least this.
-        spreads: of the other latent over the one, between these.
-    """
-
-    correlation: float = LEAST_CORRELATION
-    spreads: tuple[float, float] = SPREADS
+    correlation: float = LEAST_CORRELATION  # at least this
+    spreads: tuple[float, float] = SPREADS  # of the other latent over the one, between these
 
     def problem(self, one_CHW: Tensor, other_CHW: Tensor) -> str:
         """Why two latents are not of one picture; empty where they are."""

@@ -21,21 +21,13 @@ Severity = Literal["warning", "severe"]  # it brings nothing, or it does harm
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """A fault by name.
+    """A fault by name."""
 
-    Attributes:
-        name: stable, for programs.
-        severity: "severe" where the model gets worse, "warning" where time is lost.
-        evidence: one sentence with the figures that it rests on.
-        remedy: one sentence.
-        step: at which it was made.
-    """
-
-    name: str
-    severity: Severity
-    evidence: str
-    remedy: str
-    step: int
+    name: str  # stable, for programs
+    severity: Severity  # "severe" where the model gets worse, "warning" where time is lost
+    evidence: str  # one sentence with the figures that it rests on
+    remedy: str  # one sentence
+    step: int  # at which it was made
 
 
 HELD_OUT = "held_out/"

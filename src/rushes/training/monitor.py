@@ -23,35 +23,23 @@ FOLDER = "samples"
 
 @dataclass(frozen=True)
 class Sampler:
-    """Makes clips of a few held-out prompts, at fixed seeds, with the weights as they are at the call.
+    """Makes clips of a few held-out prompts, at fixed seeds, with the weights as they are at the call."""
 
-    Attributes:
-        make: frames [T, H, W, 3] of each clip, always in the same order.
-        folder: of the run; clips lie below it as samples/step-00000050-0.mp4.
-        fps: frames per second.
-        scale: whole factor by which small clips are enlarged when stored.
-    """
-
-    make: Callable[[], Sequence[Frames]]
-    folder: Path
-    fps: float
-    scale: int = 1
+    make: Callable[[], Sequence[Frames]]  # frames [T, H, W, 3] of each clip, always in the same order
+    folder: Path  # of the run; clips lie below it as samples/step-00000050-0.mp4
+    fps: float  # frames per second
+    scale: int = 1  # whole factor by which small clips are enlarged when stored
 
 
 @dataclass(frozen=True)
 class RunMonitor:
-    """What is done beside training; by default nothing.
+    """What is done beside training; by default nothing."""
 
-    Attributes:
-        sampler: see above.
-        tell: called with each diagnosis when it is first made.
-        track: called with all rows so far whenever they have been written.
-        constants: figures from before the first step, for the row of step 0.
-    """
-
-    sampler: Sampler | None = None
-    tell: Callable[[Diagnosis], None] = lambda diagnosis: None
+    sampler: Sampler | None = None  # see above
+    tell: Callable[[Diagnosis], None] = lambda diagnosis: None  # called with each diagnosis when it is first made
+    # called with all rows so far whenever they have been written
     track: Callable[[Sequence[Row]], None] = lambda rows: None
+    # figures from before the first step, for the row of step 0
     constants: Mapping[str, Any] = field(default_factory=dict)
 
     def samples(self, step: int, settings: TrainSettings) -> dict[str, Any]:

@@ -19,12 +19,6 @@ _REQUIRED = ("PAPER", "NEEDS", "Options", "TINY", "comparisons")
 class Recipe(Protocol):
     """A module of `rushes.recipes`, or any module with these names.
 
-    Attributes:
-        PAPER: what it implements, for `rushes recipes`.
-        NEEDS: rows that must be in the store: "takes", "guided", "gaps", "likeness", "wrong captions", "labels",
-            "scores" (from 0 to 10); and "first_frame" where the model must be given one.
-        Options: its settings, the table `[train.options]`.
-        TINY: settings of `[train]` for the tiny backbone, from the table of `rushes reproduce` (docs/evidence.md).
 
     It may have more:
 
@@ -37,9 +31,12 @@ class Recipe(Protocol):
     - `terms(..., options)`: the terms of one comparison, without a store, for other training loops.
     """
 
-    PAPER: str
+    PAPER: str  # what it implements, for `rushes recipes`
+    # rows that must be in the store: "takes", "guided", "gaps", "likeness", "wrong captions", "labels", "scores" (from
+    # 0 to 10); and "first_frame" where the model must be given one
     NEEDS: tuple[str, ...]
-    Options: type[SettingsTable]
+    Options: type[SettingsTable]  # its settings, the table `[train.options]`
+    # settings of `[train]` for the tiny backbone, from the table of `rushes reproduce` (docs/evidence.md)
     TINY: Mapping[str, Any]
 
     def comparisons(self, store: Store, options: Any, grid: LatentGrid) -> list[Comparison]:

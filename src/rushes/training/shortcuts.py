@@ -59,20 +59,14 @@ class ShortcutFeatures:
 
 @dataclass(frozen=True)
 class Shortcut:
-    """How often a rule on `name` alone, or on all, picks the winner of a pair that it has not seen.
+    """How often a rule on `name` alone, or on all, picks the winner of a pair that it has not seen."""
 
-    Attributes:
-        name: of the feature, or "all".
-        share: of pairs, a tie counting half, with its 95 % interval, clustered by prompt. This is the area under the
-            curve within pairs.
-        winner: mean of the winners; 0 for all.
-        loser: mean of the losers.
-    """
-
-    name: str
+    name: str  # of the feature, or "all"
+    # of pairs, a tie counting half, with its 95 % interval, clustered by prompt. This is the area under the curve
+    # within pairs
     share: Interval
-    winner: float
-    loser: float
+    winner: float  # mean of the winners; 0 for all
+    loser: float  # mean of the losers
 
     @property
     def significant(self) -> bool:

@@ -24,15 +24,11 @@ QUANTILE = 0.8  # of windows: the roughest ones hold impacts, which no parabola 
 
 @dataclass(frozen=True)
 class Fit:
-    """What the paths of a clip say; both are better when lower.
+    """What the paths of a clip say; both are better when lower."""
 
-    Attributes:
-        lost: share of frames whose area of standing-out pixels is not that of the first frame, 0..1.
-        roughness: px, root mean square distance of a piece's path from parabolas over five frames, a quantile over
-            windows; NaN where no piece lasts five frames.
-    """
-
-    lost: float
+    lost: float  # share of frames whose area of standing-out pixels is not that of the first frame, 0..1
+    # px, root mean square distance of a piece's path from parabolas over five frames, a quantile over windows; NaN
+    # where no piece lasts five frames
     roughness: float
 
 

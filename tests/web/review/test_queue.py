@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from rushes.records import Decision
-from rushes.web.review.queue import QUEUES, Queue, QueueEntry, ReviewQueue, ScenarioCount
+from rushes.web.review.queue import QUEUES, Queue, QueueEntry, ReviewQueue, ScenarioProgress
 
 HELD_BACK = "enough of it"
 
@@ -45,13 +45,13 @@ def test_queues_and_their_order(queue: ReviewQueue) -> None:
         "undecided": "acd",
         "near": "dbea",  # nearest first; c was not measured
         "dropped": "be",
-        "kept": "acd",
+        "in_set": "acd",
         "people": "",
         "all": "abcde",
     }
     queue.add([said("a", False, "ada"), said("b", True, "bob")])
     assert everything(queue, "undecided") == "cde", "with a out, e may fill the place of its scenario"
-    assert everything(queue, "people") == "ab" and everything(queue, "kept") == "bcd"
+    assert everything(queue, "people") == "ab" and everything(queue, "in_set") == "bcd"
     assert everything(queue, "near") == "de" and everything(queue, "dropped") == "e"
 
 
@@ -61,7 +61,7 @@ def test_what_was_held_back_is_called_up_until_the_scenario_is_full(queue: Revie
     assert everything(queue, "undecided", "hug") == "ae"
     queue.add([said("e", True, "ada")])
     assert everything(queue, "undecided", "hug") == "a"
-    assert queue.counts()[0] == ScenarioCount("hug", 2, 3, 2, 1) and queue.counts()[0].missing == 0
+    assert queue.counts()[0] == ScenarioProgress("hug", 2, 3, 2, 1) and queue.counts()[0].missing == 0
     queue.add([said("c", False, "ada", withdrawn=True)])  # back under the program, which keeps it
     assert everything(queue, "undecided", "hug") == "ac"
 
@@ -74,10 +74,10 @@ def test_a_dropped_clip_is_called_up_only_where_it_was_held_back(queue: ReviewQu
 
 def test_counts_of_scenarios(queue: ReviewQueue) -> None:
     assert queue.counts() == (
-        ScenarioCount("hug", 2, 3, 2, 0),
-        ScenarioCount("pour", 1, 1, 0, 0),
-        ScenarioCount("eat", None, 0, 0, 0),
-        ScenarioCount("", None, 1, 1, 0),
+        ScenarioProgress("hug", 2, 3, 2, 0),
+        ScenarioProgress("pour", 1, 1, 0, 0),
+        ScenarioProgress("eat", None, 0, 0, 0),
+        ScenarioProgress("", None, 1, 1, 0),
     )
     assert everything(queue, "all", "") == "d" and everything(queue, "all", "no such") == ""
 
@@ -93,11 +93,11 @@ def test_going_on_behind_a_clip_that_left_the_queue(queue: ReviewQueue) -> None:
 
 def test_the_last_person_counts_whoever_writes_later(queue: ReviewQueue) -> None:
     queue.add([said("d", False, "ada"), said("d", True, "bob"), said("d", False)])
-    assert queue.history("d").counts() == said("d", True, "bob") and everything(queue, "kept") == "acd"
+    assert queue.history("d").counts() == said("d", True, "bob") and everything(queue, "in_set") == "acd"
     queue.add([replace(said("d", True, "bob"), withdrawn=True)])
-    assert everything(queue, "kept") == "ac", "ada's word counts again"
+    assert everything(queue, "in_set") == "ac", "ada's word counts again"
     queue.add([replace(said("d", True, "ada"), withdrawn=True), said("nowhere", True, "ada")])
-    assert everything(queue, "kept") == "ac" and not everything(queue, "people"), "and then the program's"
+    assert everything(queue, "in_set") == "ac" and not everything(queue, "people"), "and then the program's"
 
 
 def test_a_hundred_thousand_clips_answer_at_once() -> None:

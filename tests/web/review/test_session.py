@@ -149,7 +149,7 @@ def page(tmp_path: Path) -> Iterator[Page]:
 def test_a_clip_is_reviewed_from_start_to_end(page: Page) -> None:
     me = page.get("/api/me").json()
     assert me["name"] == "ada" and me["decided"] == 0 and me["queues"]["undecided"] == 6 and me["queues"]["near"] == 8
-    hug = {"name": "hug", "wanted": 2, "found": 3, "kept": 2, "by_people": 0, "missing": 0}
+    hug = {"name": "hug", "wanted": 2, "in_footage": 3, "in_set": 2, "by_people": 0, "missing": 0}
     assert me["scenarios"][0] == hug
     clip, other = page.post("deal", queue="undecided", count=2)["clips"]
     assert (clip["id"], other["id"]) == ("c0", "c1")

@@ -16,51 +16,34 @@ FRAMES = 0.01  # share of bad frames: a difference that a person sees on a conta
 
 @dataclass(frozen=True)
 class Arm:
-    """One training run of a claim.
+    """One training run of a claim."""
 
-    Attributes:
-        name: of the run; arms of several claims with one name are one run.
-        recipe: which recipe, from its settings for the tiny backbone.
-        train: changes to `[train]`; `options` among them are merged into the recipe's.
-        data: what must be in the project first, in order; steps that are done already do nothing.
-        start: arm whose weights training starts from.
-        footage: name of the clips it is trained on, a key of `rushes.lab.claims.clips.FOOTAGE`; each has a project of
-            its own. Held-out prompts are the same in all.
-        clips: how many true clips it has, in units of the budget's; each number has a project of its own, too.
-        evaluate: whether its takes are judged; else only its diagnoses count.
-    """
-
-    name: str
-    recipe: str
+    name: str  # of the run; arms of several claims with one name are one run
+    recipe: str  # which recipe, from its settings for the tiny backbone
+    # changes to `[train]`; `options` among them are merged into the recipe's
     train: Mapping[str, Any] = field(default_factory=dict)
-    data: tuple[Step, ...] = ()
-    start: str = BASE
+    data: tuple[Step, ...] = ()  # what must be in the project first, in order; steps that are done already do nothing
+    start: str = BASE  # arm whose weights training starts from
+    # name of the clips it is trained on, a key of `rushes.lab.claims.clips.FOOTAGE`; each has a project of its own.
+    # Held-out prompts are the same in all
     footage: str = "true"
+    # how many true clips it has, in units of the budget's; each number has a project of its own, too
     clips: float = 1.0
-    evaluate: bool = True
+    evaluate: bool = True  # whether its takes are judged; else only its diagnoses count
 
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """One comparison of two arms, with what would confirm it.
+    """One comparison of two arms, with what would confirm it."""
 
-    Attributes:
-        name: short and unique within the claim.
-        says: what the paper says, in one sentence.
-        arm: the arm that the sentence is about.
-        against: the arm that it is compared with.
-        metric: of the judge; bad frames, as most of them ask for.
-        expects: which way `arm` should differ, or "equal".
-        margin: in the metric's unit. For "equal" the largest difference that still counts as none; else the smallest
-            difference that would matter: where the interval ends before it, there is no such effect.
-    """
-
-    name: str
-    says: str
-    arm: str
-    against: str
-    metric: str = "bad_frames"
-    expects: Expects = "lower"
+    name: str  # short and unique within the claim
+    says: str  # what the paper says, in one sentence
+    arm: str  # the arm that the sentence is about
+    against: str  # the arm that it is compared with
+    metric: str = "bad_frames"  # of the judge; bad frames, as most of them ask for
+    expects: Expects = "lower"  # which way `arm` should differ, or "equal"
+    # in the metric's unit. For "equal" the largest difference that still counts as none; else the smallest difference
+    # that would matter: where the interval ends before it, there is no such effect
     margin: float = FRAMES
 
 

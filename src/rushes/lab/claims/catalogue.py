@@ -1,32 +1,30 @@
-"""All claims, by name."""
+"""All claims, by name: the hypotheses of `hypotheses.toml` over the arms of `arms.py`."""
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Sequence
+from importlib import resources
 
-from rushes.lab.claims import densedpo, dfdpo, explanations, huvidpo, ours, physhpo, realdpo
-from rushes.lab.claims.base import Arm, Claim
+from rushes.lab.claims.arms import ARMS
+from rushes.lab.claims.base import Arm, Claim, Hypothesis, Sighting
 
+_TABLE = tomllib.loads(resources.files("rushes.lab.claims").joinpath("hypotheses.toml").read_text("utf-8"))
 CLAIMS: dict[str, Claim] = {
-    claim.name: claim
-    for claim in (
-        realdpo.CLAIM,
-        densedpo.CLAIM,
-        huvidpo.CLAIM,
-        physhpo.CLAIM,
-        dfdpo.CLAIM,
-        ours.CLAIM,
-        explanations.CLAIM,
+    name: Claim(
+        name,
+        claim["paper"],
+        ARMS[name],
+        tuple(Hypothesis(**row) for row in claim["hypotheses"]),
+        sightings=tuple(Sighting(*row) for row in claim.get("sightings", {}).items()),
+        seeds=claim.get("seeds"),
     )
+    for name, claim in _TABLE.items()
 }
 
 
 def find_claims(names: Sequence[str]) -> tuple[Claim, ...]:
-    """Claims by name; all of them where none is named.
-
-    Raises:
-        ValueError: an unknown name.
-    """
+    """Claims by name; all of them where none is named. Raises ValueError: an unknown name."""
     unknown = [name for name in names if name not in CLAIMS]
     if unknown:
         raise ValueError(f"no claim {unknown[0]!r}: there are {', '.join(CLAIMS)}")

@@ -29,13 +29,9 @@ WORLD = "world"  # what true clips of the world are signed with
 
 @dataclass(frozen=True)
 class Pool:
-    """Twice as many clips, half of them with a fault of physics; then half of all are kept, and are what arms train on.
+    """Twice as many clips, half of them with a fault of physics; half of all are then kept and trained on."""
 
-    Attributes:
-        keep: at random, or those that the world's verifier finds the truest: PhysHPO's choice by physical fidelity, at
-            its best.
-    """
-
+    # at random, or those that the world's verifier finds the truest: PhysHPO's choice by physical fidelity, at its best
     keep: Literal["random", "selected"]
 
     def __call__(self, project: OpenProject) -> None:
@@ -53,11 +49,7 @@ class Pool:
         if self.keep == "random":
             return {clip.id: seed_of("pool", clip.id) for clip in clips}
         rate = world_judge(project.settings.label.margin).rate
-        return {clip.id: -rate(_shot(project, clip)) for clip in clips}
-
-
-def _shot(project: OpenProject, clip: Clip) -> Shot:
-    return Shot(_frames(project, clip), clip.fps, clip.caption)
+        return {clip.id: -rate(Shot(_frames(project, clip), clip.fps, clip.caption)) for clip in clips}
 
 
 def _frames(project: OpenProject, clip: Clip) -> NDArray[np.uint8]:

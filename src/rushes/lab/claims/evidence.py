@@ -29,19 +29,12 @@ _FACTS = b"rushes"
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one arm with one seed.
+    """What became of one arm with one seed."""
 
-    Attributes:
-        made_from: hash of its settings, data and budget: with another one it is run again.
-        values: what both judges measured on held-out prompts; empty where the arm is not judged.
-        diagnoses: names of what its own curves show to be wrong.
-        seconds: that it took, on one thread of a machine that may have been busy.
-    """
-
-    made_from: str
-    values: Values
-    diagnoses: tuple[str, ...]
-    seconds: float
+    made_from: str  # hash of its settings, data and budget: with another one it is run again
+    values: Values  # what both judges measured on held-out prompts; empty where the arm is not judged
+    diagnoses: tuple[str, ...]  # names of what its own curves show to be wrong
+    seconds: float  # that it took, on one thread of a machine that may have been busy
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -73,11 +66,7 @@ def write_evidence(path: Path, evidence: Evidence) -> None:
 
 
 def read_evidence(path: Path) -> Evidence:
-    """What `write_evidence` wrote.
-
-    Raises:
-        ValueError: not such a file.
-    """
+    """What `write_evidence` wrote. Raises ValueError: not such a file."""
     try:
         table = pq.read_table(path)
         facts = json.loads((table.schema.metadata or {})[_FACTS])

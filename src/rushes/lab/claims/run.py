@@ -74,8 +74,7 @@ def reproduce(
 
     Seeds run side by side in `jobs` processes of one thread each.
 
-    Raises:
-        ValueError: an unknown claim.
+    Raises ValueError: an unknown claim.
     """
     claims = find_claims(names)
     out.mkdir(parents=True, exist_ok=True)
@@ -151,11 +150,7 @@ def settings_of(arm: Arm, seed: int, budget: Budget) -> Settings:
 
 
 def _result(arm: Arm, seed: int, out: Path, budget: Budget, earlier: Result | None) -> Result:
-    """What is known of an arm, from its file, or from a run.
-
-    Raises:
-        ValueError: the file is of other settings.
-    """
+    """What is known of an arm, from its file, or from a run. Raises ValueError: the file is of other settings."""
     settings = settings_of(arm, seed, budget)
     made_from = _made_from(arm, settings)
     if earlier and earlier.made_from == made_from:

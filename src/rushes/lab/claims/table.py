@@ -12,7 +12,8 @@ from rushes.files import write_json, write_text
 from rushes.lab.claims.base import Claim, Hypothesis, Sighting
 from rushes.lab.claims.evidence import Evidence
 from rushes.lab.claims.verdict import Effect, Measured, Outcome, agree, effect, moderated, outcome, p_value
-from rushes.records import INLINE
+from rushes.pages import templates
+from rushes.records import INLINE, plain
 from rushes.stats import holm
 
 # The first judge's metrics and what the second one measures of the same thing.
@@ -134,71 +135,36 @@ def write(folder: Path, claims: Sequence[Claim], evidence: Evidence, budget: Map
 
 
 def _plain(row: ClaimRow) -> dict[str, Any]:
-    def finite(value: float) -> float | None:
-        return value if math.isfinite(value) else None
-
     effect = row.effect
-    return {
-        "claim": row.claim,
-        **asdict(row.hypothesis),
-        "difference": effect.value,
-        "low": finite(effect.low),
-        "high": finite(effect.high),
-        "per_seed": list(effect.per_seed),
-        "pairs": effect.prompts,
-        "p": row.p,
-        "verdict": row.outcome,
-        "second_judge_agrees": row.second_judge,
-        LOOK: row.look.value,
-    }
+    facts: dict[str, Any] = plain(
+        {
+            "claim": row.claim,
+            **asdict(row.hypothesis),
+            "difference": effect.value,
+            "low": effect.low,
+            "high": effect.high,
+            "per_seed": effect.per_seed,
+            "pairs": effect.prompts,
+            "p": row.p,
+            "verdict": row.outcome,
+            "second_judge_agrees": row.second_judge,
+            LOOK: row.look.value,
+        }
+    )
+    return facts
 
 
 def markdown(
     claims: Sequence[Claim], table: Sequence[ClaimRow], seen: Sequence[ObservedEffect], budget: Mapping[str, Any]
 ) -> str:
     """A section per claim with a table of its hypotheses, and one for the faults that runs were built to have."""
-    spent = ", ".join(f"{name} {value}" for name, value in budget.items())
-    lines = [
-        "# What reproduced",
-        "",
-        f"Each arm: {spent}. Differences with intervals of 95 % over training seeds and prompts; p corrected for all "
-        f"hypotheses of a section; {LOOK}: stray paint in grey levels, in bold where its interval lies off zero.",
-        "",
-    ]
-    for claim in claims:
-        lines += [
-            f"## {claim.paper}",
-            "",
-            f"![Differences with their intervals](forest-{claim.name}.svg)",
-            "",
-            *([f"At most {claim.seeds} seeds.", ""] if claim.seeds else []),
-            f"| what is claimed | arms | metric | difference | p | second judge | {LOOK} | verdict |",
-            "|---|---|---|---|---|---|---|---|",
-        ]
-        lines += [_line(row) for row in table if row.claim == claim.name]
-        lines.append("")
-    if seen:
-        lines += [
-            "## Faults that runs were built to have",
-            "",
-            "| run | diagnosis | seeds | also said |",
-            "|---|---|---|---|",
-        ]
-        lines += [
-            f"| {effect.sighting.arm} | {effect.sighting.diagnosis or 'none'} | {effect.right} of {effect.seeds} | "
-            f"{', '.join(effect.others)} |"
-            for effect in seen
-        ]
-        lines.append("")
-    return "\n".join(lines)
+    page = templates("rushes.lab.claims", span=_span, look=_look).get_template("table.md")
+    return page.render(claims=claims, table=table, seen=seen, budget=budget, look=LOOK)
 
 
-def _line(row: ClaimRow) -> str:
-    h, e = row.hypothesis, row.effect
-    span = f"{e.value:+.3f} [{e.low:+.3f}, {e.high:+.3f}]" if math.isfinite(e.low) else f"{e.value:+.3f}, one seed"
-    seconded = {None: "", True: "agrees", False: "disagrees"}[row.second_judge]
-    cells = [h.says, f"{h.arm} against {h.against}", h.metric, span, f"{row.p:.3f}", seconded, _look(row.look)]
-    return f"| {' | '.join(cells)} | {row.outcome} |"
+def _span(effect: Effect) -> str:
+    value = f"{effect.value:+.3f}"
+    return f"{value} [{effect.low:+.3f}, {effect.high:+.3f}]" if math.isfinite(effect.low) else f"{value}, one seed"
 
 
 def _look(effect: Effect) -> str:

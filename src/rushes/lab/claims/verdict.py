@@ -83,8 +83,7 @@ class Effect:
 def effect(arm: Measured, against: Measured) -> Effect:
     """Arm minus the other, paired by seed and prompt; a prompt that was not measured on both sides is left out.
 
-    Raises:
-        ValueError: no seed has a prompt that was measured on both sides.
+    Raises ValueError: no seed has a prompt that was measured on both sides.
     """
     differences, pairs = [], 0
     for seed in sorted(set(arm) & set(against)):

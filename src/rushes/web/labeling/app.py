@@ -70,13 +70,7 @@ class _Cached:
 
 
 def make_app(session: LabelingSession, title: str, local: bool = True) -> FastAPI:
-    """The application.
-
-    Args:
-        session: what is labelled.
-        title: name of the project, shown on the page.
-        local: people on this machine join by saying their name; otherwise everybody needs an invitation.
-    """
+    """The application; `title` and `local` as in `make_site`."""
     app, person = make_site(session.assignments, title, {"/": "label.html", "/progress": "progress.html"}, local)
     _add_facts(app, session, title, Depends(person))
     _add_labels(app, session, Depends(person))

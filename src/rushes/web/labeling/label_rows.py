@@ -44,8 +44,7 @@ class LabelSubmission:
 def rows_of(item: Assignment, given: LabelSubmission, plan: LabelingPlan, segments: int) -> list[Preference | Score]:
     """A preference per dimension, and a score per clip where scores were given.
 
-    Raises:
-        AccessDenied: labels that do not fit the plan or the pair.
+    Raises AccessDenied: labels that do not fit the plan or the pair.
     """
     if set(given.labels) != set(plan.dimensions) or any(len(marks) != segments for marks in given.labels.values()):
         raise AccessDenied(f"Labels for {', '.join(plan.dimensions)} with {segments} segments each were expected.")

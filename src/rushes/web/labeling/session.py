@@ -68,9 +68,8 @@ class LabelingSession:
     def save(self, annotator: str, item_id: str, given: LabelSubmission) -> None:
         """Store labels. Sent again, the same event changes nothing.
 
-        Raises:
-            AccessDenied: an unknown item, labels that do not fit it, an event that does not build on the last one, or a
-                pair that went to somebody else after the lease had ended.
+        Raises AccessDenied: an unknown item, labels that do not fit it, an event that does not build on the last one,
+        or a pair that went to somebody else after the lease had ended.
         """
         with self._one_at_a_time(annotator):
             item = self._own(annotator, item_id)
@@ -129,8 +128,7 @@ class LabelingSession:
     def media(self, annotator: str, item_id: str, side: Side | Literal["real"]) -> Path:
         """The video file of one side of an item of this person.
 
-        Raises:
-            AccessDenied: not an item of this person, or a side that it does not have.
+        Raises AccessDenied: not an item of this person, or a side that it does not have.
         """
         item = self._own(annotator, item_id)
         row = self.real(item) if side == "real" else self.side(item, side)

@@ -41,7 +41,7 @@ async function deal(count) {
 
 let refilling = null;
 function refill() {
-  refilling ||= deal(me.ahead).then((found) => { ahead.push(...found); }).catch(() => {}).finally(() => { refilling = null; });
+  refilling ||= deal(me.ahead).then((dealt) => { ahead.push(...dealt); }).catch(() => {}).finally(() => { refilling = null; });
   return refilling;
 }
 
@@ -193,8 +193,8 @@ editor.addEventListener("keydown", (event) => {
 // ---- the screen ----------------------------------------------------------------------------------------------------
 
 function drawCount() {
-  const { undecided, kept } = me.queues;
-  $("#count").textContent = `${me.decided} decided by you, ${undecided} undecided, ${kept} in the set`;
+  const { undecided, in_set } = me.queues;
+  $("#count").textContent = `${me.decided} decided by you, ${undecided} undecided, ${in_set} in the set`;
 }
 
 function draw() {
@@ -202,7 +202,7 @@ function draw() {
   $("#queue").textContent = `${name}${scenario === null ? "" : `: ${scenario || "no scenario"}`}`;
   const of = me.scenarios.find((one) => one.name === now.clip.scenario);
   const wanted = of && of.wanted !== null ? ` of ${of.wanted} wanted` : "";
-  $("#scenario").textContent = of && of.name ? `${of.name}: ${of.kept}${wanted} in the set, ${of.by_people} by people` : "";
+  $("#scenario").textContent = of && of.name ? `${of.name}: ${of.in_set}${wanted} in the set, ${of.by_people} by people` : "";
   drawFacts(now.clip, now.text, now.text !== standingCaption(now.clip));
   drawTime();
 }

@@ -5,7 +5,7 @@ export const QUEUES = [
   { name: "undecided", title: "Undecided" },
   { name: "near", title: "Near a threshold" },
   { name: "dropped", title: "Dropped, to rescue" },
-  { name: "kept", title: "In the set" },
+  { name: "in_set", title: "In the set" },
   { name: "people", title: "Decided by people" },
   { name: "all", title: "All clips" },
 ];
@@ -80,7 +80,7 @@ const sum = (counts, key) => counts.reduce((total, one) => total + (one[key] || 
 
 export function buildScenarios(table, counts, current, chosen) {
   table.hidden = !counts.some((one) => one.name);
-  const keys = ["wanted", "found", "kept", "by_people", "missing"];
+  const keys = ["wanted", "in_footage", "in_set", "by_people", "missing"];
   const all = { name: null, ...Object.fromEntries(keys.map((key) => [key, sum(counts, key)])) };
   table.querySelector("tbody").replaceChildren(...[all, ...counts].map((one) => {
     const row = document.createElement("tr");
@@ -91,7 +91,7 @@ export function buildScenarios(table, counts, current, chosen) {
     button.addEventListener("click", () => chosen(one.name));
     head.append(button);
     const missing = one.wanted ? one.missing || "full" : "–";
-    row.append(head, ...[one.wanted || "–", one.found, one.kept, one.by_people].map((value) => make("td", String(value))));
+    row.append(head, ...[one.wanted || "–", one.in_footage, one.in_set, one.by_people].map((value) => make("td", String(value))));
     row.append(make("td", String(missing), missing === "full" ? "full" : ""));
     return row;
   }));

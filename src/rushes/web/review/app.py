@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, HTTPException
@@ -48,13 +49,7 @@ class SaveDecision(Body):
 
 
 def make_review_app(session: ReviewSession, title: str, local: bool = True) -> FastAPI:
-    """The application.
-
-    Args:
-        session: what people look at.
-        title: name of the project, shown on the page.
-        local: people on this machine join by saying their name; otherwise everybody needs an invitation.
-    """
+    """The application; `title` and `local` as in `make_site`."""
     app, who = make_site(session.people, title, {"/": "review.html"}, local)
     person = Depends(who)
     _add_clips(app, session, person)
@@ -111,7 +106,7 @@ def _progress(session: ReviewSession, name: str) -> dict[str, Any]:
     return {
         "decided": session.decided_by(name),
         "queues": {kind: queue.size(kind) for kind in QUEUES},
-        "scenarios": [count.as_json() for count in queue.counts()],
+        "scenarios": [asdict(count) for count in queue.counts()],
         "people": session.people_at_work(),
     }
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import numpy as np
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rushes.records import Decision
 from rushes.store.decisions import DecisionHistory
 
-Queue = Literal["undecided", "near", "dropped", "kept", "people", "all"]
+Queue = Literal["undecided", "near", "dropped", "in_set", "people", "all"]
 QUEUES: tuple[Queue, ...] = get_args(Queue)
 _BY_MARGIN = ("near", "dropped")  # those close to a threshold come first
 
@@ -27,38 +27,26 @@ Places = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class QueueEntry:
-    """What the queue knows of a clip beside what is decided about it.
+    """What the queue knows of a clip beside what is decided about it."""
 
-    Attributes:
-        id: of the clip.
-        scenario: that it belongs to; "" = to none.
-        margin: how far what was measured lies from the nearest threshold, 0 up; infinite = unknown.
-    """
-
-    id: str
-    scenario: str = ""
-    margin: float = math.inf
+    id: str  # of the clip
+    scenario: str = ""  # that it belongs to; "" = to none
+    margin: float = math.inf  # how far what was measured lies from the nearest threshold, 0 up; infinite = unknown
 
 
 @dataclass(frozen=True)
-class ScenarioCount:
-    """How a scenario stands: clips wanted (None = any number), found in the footage, in the set, kept by a person."""
+class ScenarioProgress:
+    """How a scenario stands."""
 
-    name: str
-    wanted: int | None
-    in_footage: int
-    in_set: int
-    by_people: int
+    name: str  # "" = clips of none
+    wanted: int | None  # clips; null = any number
+    in_footage: int  # clips
+    in_set: int  # clips
+    by_people: int  # clips in the set that a person decided on
+    missing: int = field(init=False)  # clips that the set still lacks
 
-    @property
-    def missing(self) -> int:
-        """Clips that the set still lacks."""
-        return max(0, (self.wanted or 0) - self.in_set)
-
-    def as_json(self) -> dict[str, str | int | None]:
-        """The counts under the names that pages and commands show them by."""
-        counts = {"found": self.in_footage, "kept": self.in_set, "by_people": self.by_people, "missing": self.missing}
-        return {"name": self.name, "wanted": self.wanted, **counts}
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "missing", max(0, (self.wanted or 0) - self.in_set))
 
 
 class ReviewQueue:
@@ -125,14 +113,10 @@ class ReviewQueue:
     def after(
         self, name: Queue, scenario: str | None, start: str, leave_out: Iterable[str], count: int
     ) -> tuple[str, ...]:
-        """The next clips of a queue.
+        """The next clips of a queue, at most `count`, and none of the ids that are to be left out.
 
-        Args:
-            name: of the queue.
-            scenario: of this scenario alone; None = of all, "" = of those that belong to none.
-            start: id of a clip; those behind it in its order are given. "" = from the beginning.
-            leave_out: ids of clips that are not given.
-            count: how many, at most.
+        `scenario`: None = of all, "" = of those that belong to none. `start`: id of a clip; those behind it in the
+        queue's order are given; "" = from the beginning.
         """
         with self._lock:
             chosen = self._chosen(name, scenario)
@@ -148,7 +132,7 @@ class ReviewQueue:
         with self._lock:
             return int(self._chosen(name, scenario).sum())
 
-    def counts(self) -> tuple[ScenarioCount, ...]:
+    def counts(self) -> tuple[ScenarioProgress, ...]:
         """How each scenario stands; clips without a scenario come last, where there are any."""
         with self._lock:
             size = len(self.names)
@@ -157,7 +141,7 @@ class ReviewQueue:
             people = np.bincount(self._scenario[self._in_set & self._by_person], minlength=size)
         rows = zip(self.names, in_footage, in_set, people, strict=True)
         return tuple(
-            ScenarioCount(name, self.quotas.get(name), int(f), int(k), int(p)) for name, f, k, p in rows if name or f
+            ScenarioProgress(name, self.quotas.get(name), int(f), int(k), int(p)) for name, f, k, p in rows if name or f
         )
 
     def _chosen(self, name: Queue, scenario: str | None) -> NDArray[np.bool_]:
@@ -167,7 +151,7 @@ class ReviewQueue:
             chosen = np.isfinite(self._margin) & ~self._by_person
         elif name == "dropped":
             chosen = ~self._in_set & ~self._by_person
-        elif name == "kept":
+        elif name == "in_set":
             chosen = self._in_set.copy()
         else:
             chosen = self._by_person.copy() if name == "people" else np.ones(len(self.ids), bool)

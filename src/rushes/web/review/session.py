@@ -42,21 +42,13 @@ class ReviewAnswer:
 
 @dataclass(frozen=True)
 class ClipFacts:
-    """What a page may show of a clip.
+    """What a page may show of a clip."""
 
-    Attributes:
-        clip: as it was imported.
-        caption: that it goes by where no person wrote one.
-        texts: other captions of it, by kind.
-        values: metric, without the first part of its name -> value.
-        history: what was decided.
-    """
-
-    clip: Clip
-    caption: str
-    texts: Mapping[str, str]
-    values: Mapping[str, float]
-    history: DecisionHistory
+    clip: Clip  # as it was imported
+    caption: str  # that it goes by where no person wrote one
+    texts: Mapping[str, str]  # other captions of it, by kind
+    values: Mapping[str, float]  # metric, without the first part of its name -> value
+    history: DecisionHistory  # what was decided
 
 
 class ReviewSession:
@@ -97,8 +89,7 @@ class ReviewSession:
     ) -> tuple[str, ...]:
         """The next clips of a queue that nobody else looks at; see `ReviewQueue.after`. The person's others are let go.
 
-        Args:
-            have: ids of clips that the person's page shows or has loaded; they are not given again.
+        What the person's page shows or has loaded, `have`, is not given again.
         """
         self.catch_up()
         with self._lock:
@@ -112,8 +103,7 @@ class ReviewSession:
     def save(self, person: str, answer: ReviewAnswer) -> None:
         """Store an answer. Sent again, it changes nothing.
 
-        Raises:
-            AccessDenied: an unknown clip, or an answer that does not build on what counts now.
+        Raises AccessDenied: an unknown clip, or an answer that does not build on what counts now.
         """
         row = self._row(person, answer)
         with self._saving:
@@ -129,11 +119,7 @@ class ReviewSession:
             self.catch_up()
 
     def facts(self, id: str) -> ClipFacts:
-        """What is known of a clip.
-
-        Raises:
-            AccessDenied: no clip of this project.
-        """
+        """What is known of a clip. Raises AccessDenied: no clip of this project."""
         clip, history = self.clip(id), self.queue.history(id)
         values = {
             score.metric.removeprefix(MEASURED): score.value

@@ -18,6 +18,7 @@ RESULTS = {  # command -> its types, as MODULE:CLASS below `rushes`; the first i
     "curate": ("project.curation:CurateResult",),
     "demo": ("evaluate.result:EvaluateResult",),
     "doctor": ("inspect.doctor:DoctorResult",),
+    "encode": ("project.training:EncodeResult",),
     "eta": ("project.eta:EtaResult",),
     "evaluate": (
         "evaluate.result:EvaluateResult",

@@ -5,9 +5,10 @@ What people do is in `rushes.project.labeling_page`. Free of torch.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rushes import label
@@ -15,11 +16,13 @@ from rushes.config.tables import LabelSettings, Settings
 from rushes.judges.base import PointwiseJudge
 from rushes.judges.build import judge_of
 from rushes.judges.vlm import Account
+from rushes.progress import Spread, in_turn
 from rushes.records import INLINE, Candidate, stable_hash
 from rushes.store.annotators import HUMAN, labels_to_train_on
 from rushes.store.database import Store
 
 if TYPE_CHECKING:
+    from rushes.project.processes import Helper
     from rushes.project.project import OpenProject
 
 PROBE_PAIRS = 10  # pairs of `rushes eta` that people are offered at each level
@@ -76,8 +79,27 @@ def label_pairs(project: OpenProject) -> LabelResult:
                 settings_hash=made_from,
                 asks=settings.by == "vlm",
                 tick=lambda: tick(1),
+                spread=_shared(project, segment_s),
             )
     return _result(judge.name, pairs, counts, account.facts())
+
+
+def _shared(project: OpenProject, segment_s: float | None) -> Spread:
+    """Who judges. A model behind an endpoint is asked by the first process alone, which keeps its answers."""
+    if project.settings.label.by == "vlm":
+        return in_turn
+    return project.shared(partial(_judge_along, project.settings, segment_s))
+
+
+def _judge_along(settings: Settings, segment_s: float | None, helper: Helper) -> None:
+    """What a process that is not the first does of it."""
+    spread = helper.ranks.in_rounds
+    with judge_of(settings, helper.folder) as judge:
+        if settings.label.form == "scores":
+            assert isinstance(judge, PointwiseJudge)
+            deque(label.rate_each(helper.media, judge, (), spread), maxlen=0)
+        else:
+            deque(label.judge_each(helper.media, judge, (), segment_s, spread), maxlen=0)
 
 
 def _by_people(store: Store) -> LabelResult:
@@ -133,6 +155,6 @@ def score_takes(project: OpenProject) -> LabelResult:
     with judge_of(project.settings, folder, account) as judge, project.timed("label", len(takes)) as tick:
         if not isinstance(judge, PointwiseJudge):
             raise ValueError(f"label.prompt: {judge.name} compares clips and gives no scores; set it to realdpo")
-        counts = label.rate(project.store, judge, takes, tick=lambda: tick(1))
+        counts = label.rate(project.store, judge, takes, tick=lambda: tick(1), spread=_shared(project, None))
     scored, unscored = counts[True], counts[False]
     return LabelResult(judge.name, scored=scored, not_scored=unscored, questions=account.facts())

@@ -81,9 +81,7 @@ def _sampler(project: OpenProject, backbone: Backbone, held_out: Sequence[Compar
         raise ValueError("train.sample_every: no held-out comparison belongs to a clip; raise train.held_out, or set 0")
     size = project.settings.backbone
     ask = project.settings.generate.model_copy(update={"kind": "take", "takes": 1})
-    studio = generate.GenerationContext(
-        project.store, project.latents, backbone, size=size, system=folder.name, settings=ask
-    )
+    studio = generate.TakeContext(project.latents, backbone, size, ask)
     seed = project.settings.project.seed
     wanted = [generate.Request("", clip, clip.caption, seed_of("sample", seed, clip.id), None) for clip in clips]
 

@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
-import torch
-
-from rushes.cli.processes import ON_PROCESSOR
-from rushes.training.parallel import Ranks
 
 from ..forked import run_ranks
-from ..projects import Command, ReadContents, Rushes, Stage
+from ..projects import Command, ReadContents, Stage
 
 RUN = "import sys; from rushes.__main__ import run; sys.argv = arguments; run()"
 

@@ -267,7 +267,7 @@ def check_run(project: OpenProject) -> RunIdentity:
     settings, name = project.settings.train, run_name(project.settings.train)
     made_from = RunIdentity(
         "",
-        hashed_form(settings, exclude={"shortcut_probe", "trackers"}),
+        hashed_form(settings, exclude={"shortcut_probe", "probe_every", "trackers"}),
         {
             "the base model": project.base.fingerprint,
             "what train.init_from names": _origin(project, name),

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ import torch
 from rushes.cli.processes import ON_PROCESSOR
 from rushes.training.parallel import Ranks
 
-from ..forked import run_ranks
+from ..forked import run_ranks, start
 from ..projects import Command, ReadContents, Rushes, Stage
 
 RUN = "import sys; from rushes.__main__ import run; sys.argv = arguments; run()"
@@ -29,25 +30,17 @@ def by_two(folder: Path, *arguments: object) -> str:
 
 
 @pytest.mark.slow
-def test_two_processes_store_what_one_does(
-    stages: dict[str, Stage], tmp_path: Path, command: Command, contents: ReadContents
-) -> None:
-    """Guided takes of several batches, labels, latents, and takes of a finished run with what is measured of them."""
-    guided = ("--set", "generate.kind=guided", "--set", "generate.batch=1")
-    steps = [("generate", stages["generate"].before, guided), ("label", stages["label"].before, ())]
-    steps += [("encode", stages["train"].before, ()), ("evaluate", stages["evaluate"].before, ())]
-    for name, before, settings in steps:
-        alone, two = tmp_path / f"{name}-1", tmp_path / f"{name}-2"
-        for folder in (alone, two):
-            shutil.copytree(before, folder)
-        first = command(name, alone, *settings, "--json")
-        assert first.code == 0, first.err
-        (line,) = by_two(tmp_path, name, two, *settings, "--json").splitlines()
-        ours, its = (
-            {key: value for key, value in json.loads(text).items() if key != "seconds"} for text in (first.out, line)
-        )
-        assert {k: v for k, v in its.items() if k != "made_at"} == {k: v for k, v in ours.items() if k != "made_at"}
-        assert contents(two) == contents(alone) != contents(before)
+def test_two_processes_store_what_one_does(stages: dict[str, Stage], tmp_path: Path, contents: ReadContents) -> None:
+    """Takes of three batches, labels, and takes of a finished run with what is measured of them; then latents."""
+    for name in ("generate", "label", "evaluate"):
+        two = shutil.copytree(stages[name].before, tmp_path / name)
+        (line,) = by_two(tmp_path, name, two, "--json").splitlines()  # of the first process alone
+        assert json.loads(line)
+        assert contents(two) == contents(stages[name].after) != contents(stages[name].before)
+    two = shutil.copytree(stages["train"].before, tmp_path / "encode")
+    (line,) = by_two(tmp_path, "encode", two, "--json").splitlines()
+    latents = contents(two)["latents"]
+    assert latents == contents(stages["train"].after)["latents"] and len(latents) == json.loads(line)["stored"]
 
 
 def started(folder: Path, *arguments: object) -> subprocess.Popen[str]:
@@ -75,39 +68,63 @@ def workers(parent: int) -> dict[int, int]:
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/environ").is_file(), reason="processes are found under /proc")
 def test_processes_end_together_and_the_command_goes_on(
-    stages: dict[str, Stage], tmp_path: Path, command: Command, contents: ReadContents
+    stages: dict[str, Stage], tmp_path: Path, command: Command, whole: Callable[[Path], None]
 ) -> None:
-    """A helper is killed, then all get Ctrl-C, then the command that started them is killed; then it is let be."""
-    project, takes = tmp_path / "project", ("--set", "generate.takes=40", "--set", "generate.batch=1")
+    """A helper is killed, then all get Ctrl-C; each time one sentence says so."""
+    project, takes = tmp_path / "project", ("--set", "generate.takes=30", "--set", "generate.batch=1")
     shutil.copytree(stages["generate"].before, project)
 
-    def struck(number: signal.Signals, rank: int | None) -> tuple[int, str, list[int]]:
+    def struck(number: signal.Signals, rank: int | None) -> tuple[int, str]:
         process = started(tmp_path, "generate", project, *takes)
         assert process.stderr is not None
-        lines = iter(process.stderr.readline, "")
-        assert any(line.startswith("generate: 2") or line.startswith("generate: 1") for line in lines)
+        assert any(line.startswith("generate: 1") for line in iter(process.stderr.readline, ""))
         ids = workers(process.pid)
         assert sorted(ids) == [0, 1]
         os.kill(process.pid if rank is None else ids[rank], number)
         _, err = process.communicate(timeout=60)
-        until = time.monotonic() + 20
-        while any(Path(f"/proc/{id}").exists() for id in ids.values()) and time.monotonic() < until:
-            time.sleep(0.1)
-        return process.returncode, err, [id for id in ids.values() if Path(f"/proc/{id}").exists()]
+        assert not any(Path(f"/proc/{id}").exists() for id in ids.values())
+        return process.returncode, err
 
-    code, err, alive = struck(signal.SIGKILL, 1)
-    assert (code, alive) == (1, []) and err.startswith("rushes: process 1 of 2 was ended by SIGKILL"), err
+    code, err = struck(signal.SIGKILL, 1)
+    assert code == 1 and err.startswith("rushes: process 1 of 2 was ended by SIGKILL"), err
     assert len(err.splitlines()) == 1
-    code, err, alive = struck(signal.SIGINT, None)
-    assert (code, alive) == (130, []), err
-    assert err == "rushes: stopped; what was stored is safe, run the same command to continue\n"
-    code, _, alive = struck(signal.SIGKILL, None)
-    assert (code, alive) == (-signal.SIGKILL, [])
-    shutil.copytree(project, tmp_path / "alone")
-    assert command("generate", tmp_path / "alone", *takes).code == 0
-    out, err = started(tmp_path, "generate", project, *takes, "--json").communicate(timeout=120)
-    assert json.loads(out)["takes"] == 240, err
-    assert contents(project) == contents(tmp_path / "alone")
+    stopped = "rushes: stopped; what was stored is safe, run the same command to continue\n"
+    assert struck(signal.SIGINT, None) == (130, stopped)
+    whole(project)
+    result = command("generate", project, *takes, "--json")
+    assert json.loads(result.out)["takes"] == 180 >= json.loads(result.out)["new"], result.err
+
+
+ORPHAN = """
+import os, time
+from rushes.training.parallel import _end_with_parent
+
+if os.fork() == 0:
+    _end_with_parent()
+    ids.write_text(str(os.getpid()))
+    time.sleep(60)
+while not ids.is_file():
+    time.sleep(0.01)
+os._exit(0)
+"""
+
+
+def test_a_process_ends_with_the_one_that_started_it(tmp_path: Path) -> None:
+    process = start(ORPHAN, ids=tmp_path / "id")
+    process.join(30)
+    process_id = int((tmp_path / "id").read_text())
+    until = time.monotonic() + 20
+    while alive(process_id) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not alive(process_id)
+
+
+def alive(process_id: int) -> bool:
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def test_more_gpus_than_there_are_are_refused(project: Path, rushes: Rushes, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ RESULTS = {  # command -> its types, as MODULE:CLASS below `rushes`; the first i
     "backbones": ("backbones.loading:BackboneRow", "backbones.model_defaults:ModelResult"),
     "bank": ("project.training:BankResult",),
     "bench curation": ("lab.curation_bench:CurationBench",),
+    "bench generate": ("lab.sharing_bench:SharingBench",),
     "bench metrics": ("lab.metric_calibration:CalibrationResult",),
     "bench step": ("lab.step_cost:StepBench",),
     "beta": ("project.tuning:BetaResult",),

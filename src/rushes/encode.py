@@ -20,7 +20,7 @@ from rushes.edits import words as edits
 from rushes.media.images import STILL_SUFFIXES, read_image
 from rushes.media.read import read_video
 from rushes.media.resize import Fit, resize_frame
-from rushes.progress import Spread, in_turn
+from rushes.progress import Sharing, in_turn
 from rushes.store.database import Store
 from rushes.store.latents import LatentKey, LatentStore, latent_fingerprint
 from rushes.store.media import MediaFolder
@@ -57,7 +57,7 @@ def encode(
     fit: Fit,
     wanted: Sequence[LatentKey],
     tick: Callable[[int], None] = lambda count: None,
-    spread: Spread = in_turn,
+    spread: Sharing = in_turn,
 ) -> None:
     """Make latents, each batch stored before the next is read; `tick` is called with the size of each.
 

@@ -25,7 +25,7 @@ from rushes.config.tables import BackboneSettings, GenerateSettings
 from rushes.media.write import encode_bytes
 from rushes.noise.draws import seeded
 from rushes.noise.paths import VariancePreserving
-from rushes.progress import Spread, in_turn
+from rushes.progress import Sharing, in_turn
 from rushes.records import Candidate, CandidateKind, Clip, seed_of, stable_hash
 from rushes.store.database import Store
 from rushes.store.latents import LatentStore, first_frame_key, still_key
@@ -148,7 +148,7 @@ def generate(
     studio: GenerationContext,
     wanted: Sequence[Request],
     tick: Callable[[int], None] = lambda count: None,
-    spread: Spread = in_turn,
+    spread: Sharing = in_turn,
 ) -> None:
     """Make candidates batch by batch, each stored before the next is begun.
 
@@ -167,7 +167,7 @@ def generate(
 
 
 def make_clips(
-    studio: TakeContext, wanted: Sequence[Request], spread: Spread = in_turn
+    studio: TakeContext, wanted: Sequence[Request], spread: Sharing = in_turn
 ) -> Iterator[tuple[list[Request], list[bytes]]]:
     """Batches of requests, each with a video file of each of its requests; nothing is stored."""
     _read(studio, wanted)

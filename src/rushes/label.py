@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import combinations
@@ -12,7 +12,7 @@ from itertools import combinations
 from rushes.judges.base import Judge, Judgement, Rater
 from rushes.media.read import read_video
 from rushes.metrics.base import Shot
-from rushes.progress import Spread, in_turn
+from rushes.progress import Sharing, in_turn
 from rushes.records import Candidate, Preference, Score, now, stable_hash
 from rushes.store.database import Store
 from rushes.store.media import MediaFolder
@@ -42,7 +42,7 @@ def pairs(candidates: Sequence[Candidate]) -> Iterator[tuple[Candidate, Candidat
 
 
 @dataclass(frozen=True)
-class _Ask:
+class _JudgeRequest:
     """A pair, under what its label is stored, and what is stored of it."""
 
     pair: Pair
@@ -60,7 +60,7 @@ def label(
     settings_hash: str,
     asks: bool = False,
     tick: Callable[[], None] = lambda: None,
-    spread: Spread = in_turn,
+    spread: Sharing = in_turn,
 ) -> Counter[int | None]:
     """Judge the pairs that this judge has not judged under these settings.
 
@@ -78,14 +78,7 @@ def label(
     judged_before = {p.id: p for p in store.preferences(judge=judge.name, current=False)}
     newest = {frozenset((row.left, row.right)): row for row in judged_before.values()}
     corrected = {p.supersedes for p in store.preferences(current=False)}
-    wanted = []
-    for left, right in pairs(candidates):
-        id = stable_hash([judge.name, left.id, right.id, segment_s, settings_hash])
-        while (later := stable_hash(["again", id])) in judged_before:
-            id = later
-        before = judged_before.get(id)
-        again = asks and before is not None and bool(before.unjudged) and id not in corrected
-        wanted.append(_Ask((left, right), id, before, before is None or again))
+    wanted = list(_requests(pairs(candidates), [judge.name, segment_s, settings_hash], judged_before, corrected, asks))
     judgements = judge_each(store.media, judge, [each.pair for each in wanted if each.new], segment_s, spread)
     for each in wanted:
         (left, right), preference = each.pair, each.before
@@ -120,8 +113,25 @@ def label(
     return counts
 
 
+def _requests(
+    both: Iterable[Pair],
+    how: Sequence[object],
+    judged_before: Mapping[str, Preference],
+    corrected: Set[str],
+    asks: bool,
+) -> Iterator[_JudgeRequest]:
+    judge, *more = how
+    for left, right in both:
+        id = stable_hash([judge, left.id, right.id, *more])
+        while (later := stable_hash(["again", id])) in judged_before:
+            id = later
+        before = judged_before.get(id)
+        again = asks and before is not None and bool(before.unjudged) and id not in corrected
+        yield _JudgeRequest((left, right), id, before, before is None or again)
+
+
 def judge_each(
-    media: MediaFolder, judge: Judge, asked: Sequence[Pair], segment_s: float | None, spread: Spread = in_turn
+    media: MediaFolder, judge: Judge, asked: Sequence[Pair], segment_s: float | None, spread: Sharing = in_turn
 ) -> Iterator[tuple[Pair, Judgement]]:
     """Pairs with what a judge says of them; nothing is stored."""
     shot = lru_cache(_SHOTS)(lambda candidate: _shot(media, candidate, judge))
@@ -145,7 +155,7 @@ def rate(
     candidates: Sequence[Candidate],
     *,
     tick: Callable[[], None] = lambda: None,
-    spread: Spread = in_turn,
+    spread: Sharing = in_turn,
 ) -> Counter[bool]:
     """Score from 0 to 10 the candidates that this rater has not scored; processes that help call `rate_each`.
 
@@ -167,7 +177,7 @@ def rate(
 
 
 def rate_each(
-    media: MediaFolder, rater: Rater, missing: Sequence[Candidate], spread: Spread = in_turn
+    media: MediaFolder, rater: Rater, missing: Sequence[Candidate], spread: Sharing = in_turn
 ) -> Iterator[tuple[Candidate, float]]:
     """What a rater gives candidates; nothing is stored."""
     return spread(missing, lambda candidate: rater.rate(_shot(media, candidate, rater)))

@@ -17,7 +17,7 @@ def no_bar(name: str, total: int) -> Iterator[Callable[[int], None]]:
     yield lambda count: None
 
 
-class Spread(Protocol):
+class Sharing(Protocol):
     """Who does the parts of a work: this process, or several at once."""
 
     def __call__(self, parts: Sequence[P], work: Callable[[P], R], /) -> Iterator[tuple[P, R]]:

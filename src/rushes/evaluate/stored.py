@@ -10,7 +10,7 @@ from rushes.evaluate.result import metric_rows
 from rushes.evaluate.suites import MetricSuite
 from rushes.media.read import read_video
 from rushes.metrics.base import Shot
-from rushes.progress import Spread, in_turn
+from rushes.progress import Sharing, in_turn
 from rushes.records import Candidate, Score, stable_hash
 from rushes.report.model import MetricRow
 from rushes.stats import Key, Measure, compare_systems
@@ -30,7 +30,7 @@ def score(
     meter: MetricSuite,
     still: Callable[[Candidate], Frames | None] = lambda candidate: None,
     tick: Callable[[], None] = lambda: None,
-    spread: Spread = in_turn,
+    spread: Sharing = in_turn,
 ) -> None:
     """Measure candidates, each stored before the next is read; values that are not finite are not stored.
 
@@ -47,7 +47,7 @@ def measure_each(
     candidates: Sequence[Candidate],
     meter: MetricSuite,
     still: Callable[[Candidate], Frames | None],
-    spread: Spread = in_turn,
+    spread: Sharing = in_turn,
 ) -> Iterator[tuple[Candidate, list[Score]]]:
     """Candidates with their scores; nothing is stored."""
 

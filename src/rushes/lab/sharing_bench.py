@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -43,7 +44,7 @@ from rushes.training.probe import measure
 from rushes.training.reference import Reference
 
 FORWARD_S = 0.2
-CLIPS, STEPS, EVALUATED, EVALUATION_STEPS = 16, 8, 8, 16
+CLIPS, STEPS, EVALUATED = 16, 25, 8
 SIZE = BackboneSettings()
 
 
@@ -54,7 +55,7 @@ class SharingBench:
     one_process_s: Mapping[str, float]
     eight_processes_s: Mapping[str, float]
     equal: bool  # whether both made the same takes, latents, figures and scores
-    forward_s: float  # that a forward pass sleeps, and the codec for each latent frame
+    forward_s: float  # that a forward pass sleeps, and the codec for each frame
 
 
 class SleepingBackbone(TinyBackbone):
@@ -71,10 +72,14 @@ class SleepingBackbone(TinyBackbone):
         return 0.1 * noised_BCFHW
 
     def encode(self, frames_BTHWC: NDArray[np.uint8]) -> Tensor:
-        """Latents, after a while for each latent frame."""
-        latents = super().encode(frames_BTHWC)
-        time.sleep(FORWARD_S * latents.shape[0] * latents.shape[2])
-        return latents
+        """Latents, after a while for each frame."""
+        time.sleep(FORWARD_S * frames_BTHWC.shape[0] * frames_BTHWC.shape[1])
+        return super().encode(frames_BTHWC)
+
+
+@cache
+def _backbone() -> SleepingBackbone:
+    return SleepingBackbone()
 
 
 def bench_sharing(processes: int = 8) -> SharingBench:
@@ -123,6 +128,7 @@ def _work(rank: int, size: int, port: int, folder: Path, send: Any) -> None:
     torch.set_num_threads(1)
     encode.AT_ONCE = 1  # at released sizes 256 MiB hold two clips
     measured: Measured = {}
+    _backbone()
     with joined() as ranks:
         for name, stage in STAGES.items():
             ranks.wait()
@@ -147,18 +153,18 @@ def _encode(folder: Path, ranks: Ranks) -> str:
     _, clips = _clips(folder, ranks)
     latents, media = _latents(folder), [clip.media for clip in clips]
     wanted = encode.jobs(latents, map(LatentKey, media), ())
-    backbone, spread = SleepingBackbone(), ranks.in_rounds
+    backbone, spread = _backbone(), ranks.in_rounds
     encode.encode(MediaFolder(folder / "media"), latents, backbone, SIZE, "crop", wanted, spread=spread)
     ranks.wait()
     latents.look_again()
     return stable_hash([latents.get(key).numpy().tobytes().hex() for key in sorted(latents)])  # type: ignore[union-attr]
 
 
-def _takes(folder: Path, ranks: Ranks, system: str, count: int, steps: int) -> list[Any]:
+def _takes(folder: Path, ranks: Ranks, system: str, count: int) -> list[Any]:
     store, clips = _clips(folder, ranks)
-    ask = GenerateSettings(takes=1, steps=steps, batch=1)
+    ask = GenerateSettings(takes=1, steps=STEPS, batch=1)
     size = SIZE.model_copy(update={"first_frame": False})
-    parts = (_latents(folder), SleepingBackbone(), size, ask)
+    parts = (_latents(folder), _backbone(), size, ask)
     if store is None:
         wanted: list[generate.Request] = ranks.send(None)
         deque(generate.make_clips(generate.TakeContext(*parts), wanted, ranks.in_rounds), maxlen=0)
@@ -170,11 +176,11 @@ def _takes(folder: Path, ranks: Ranks, system: str, count: int, steps: int) -> l
 
 
 def _generate(folder: Path, ranks: Ranks) -> str:
-    return stable_hash([row.media for row in _takes(folder, ranks, BASE, CLIPS, STEPS)])
+    return stable_hash([row.media for row in _takes(folder, ranks, BASE, CLIPS)])
 
 
 def _evaluate(folder: Path, ranks: Ranks) -> str:
-    rows = [r for system in ("one", "other") for r in _takes(folder, ranks, system, EVALUATED, EVALUATION_STEPS)]
+    rows = [r for system in ("one", "other") for r in _takes(folder, ranks, system, EVALUATED)]
     media, meter = MediaFolder(folder / "media"), world_meter()
     if not ranks.first:
         deque(measure_each(media, (), meter, lambda candidate: None, ranks.in_rounds), maxlen=0)
@@ -186,11 +192,11 @@ def _evaluate(folder: Path, ranks: Ranks) -> str:
 
 def _probes(folder: Path, ranks: Ranks) -> str:
     _, clips = _clips(folder, ranks)
-    backbone, latents = SleepingBackbone(), _latents(folder)
+    backbone, latents = _backbone(), _latents(folder)
     term = Term("clip", (1.0, -1.0), (1,) * backbone.spec.latent_frames(SIZE.frames), beta=1.0)
     comparisons = [
         Comparison(a.id, a.id, (View(a.media, a.caption), View(b.media, a.caption)), (term,))
-        for a, b in zip(clips[:4], clips[4:8], strict=True)
+        for a, b in zip(clips[:8], clips[8:], strict=True)
     ]
     draws = Draws(0, TimeDraw())
     probed = measure(

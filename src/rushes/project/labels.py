@@ -16,7 +16,7 @@ from rushes.config.tables import LabelSettings, Settings
 from rushes.judges.base import PointwiseJudge
 from rushes.judges.build import judge_of
 from rushes.judges.vlm import Account
-from rushes.progress import Spread, in_turn
+from rushes.progress import Sharing, in_turn
 from rushes.records import INLINE, Candidate, stable_hash
 from rushes.store.annotators import HUMAN, labels_to_train_on
 from rushes.store.database import Store
@@ -84,7 +84,7 @@ def label_pairs(project: OpenProject) -> LabelResult:
     return _result(judge.name, pairs, counts, account.facts())
 
 
-def _shared(project: OpenProject, segment_s: float | None) -> Spread:
+def _shared(project: OpenProject, segment_s: float | None) -> Sharing:
     """Who judges. A model behind an endpoint is asked by the first process alone, which keeps its answers."""
     if project.settings.label.by == "vlm":
         return in_turn

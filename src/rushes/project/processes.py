@@ -21,7 +21,7 @@ from rushes.config.settings_files import stored_settings
 from rushes.config.tables import BackboneSettings, FootageSettings, GenerateSettings, TrainSettings
 from rushes.evaluate.stored import measure_each
 from rushes.media.resize import Fit
-from rushes.progress import Spread, in_turn
+from rushes.progress import Sharing, in_turn
 from rushes.project.jobs import read_captions
 from rushes.project.project import (
     OpenProject,
@@ -91,7 +91,7 @@ def follow(folder: Path) -> None:
             order(helper)
 
 
-def share_encoding(project: OpenProject) -> Spread:
+def share_encoding(project: OpenProject) -> Sharing:
     """Who encodes batches of clips and first frames; each process writes its latents."""
     size = project.settings.backbone
     network = NetworkOrder(size, size.dtype)
@@ -107,7 +107,7 @@ def _encode(network: NetworkOrder, fit: Fit, latents: str, helper: Helper) -> No
 
 def share_takes(
     project: OpenProject, studio: generate.GenerationContext, wanted: Sequence[generate.Request], beside: str = ""
-) -> Spread:
+) -> Sharing:
     """Who makes batches of takes. `beside` names the run that the base is compared with, for its precision."""
     if project.ranks.size == 1 or not wanted:
         return in_turn
@@ -152,7 +152,7 @@ def _takes(
     deque(generate.make_clips(studio, wanted, helper.ranks.in_rounds), maxlen=0)
 
 
-def share_measuring(project: OpenProject, firsts: Mapping[str, str]) -> Spread:
+def share_measuring(project: OpenProject, firsts: Mapping[str, str]) -> Sharing:
     """Who measures candidates. `firsts` has the media of first frames by candidate."""
     return project.shared(partial(_measure, project.settings.footage, firsts))
 

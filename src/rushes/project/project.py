@@ -27,7 +27,7 @@ from rushes.config.tables import BackboneSettings, FootageSettings, Settings, Tr
 from rushes.encode import open_latents
 from rushes.evaluate.suites import MetricSuite, general_meter, world_meter
 from rushes.files import whole_file
-from rushes.progress import Bar, Spread, in_turn, no_bar
+from rushes.progress import Bar, Sharing, in_turn, no_bar
 from rushes.project.defaults import in_words, left_out, model_of, with_model_defaults
 from rushes.project.settings_checks import check_settings, unknown
 from rushes.project.times import training_times
@@ -82,7 +82,7 @@ class OpenProject:
     say: Callable[[str], None] = lambda line: None  # what a user should read while a stage runs
     ranks: Ranks = ALONE  # processes that share the work, of which this is the first
 
-    def shared(self, order: Order) -> Spread:
+    def shared(self, order: Order) -> Sharing:
         """Who does the parts of a work: this process, or all, once the others have their order to help."""
         if self.ranks.size == 1:
             return in_turn

@@ -70,7 +70,7 @@ class Work:
     average: Average | None  # of the trained weights; None = what is trained is what is written
     unconditional: UnconditionalProbe
     watchers: Ranks  # processes that share the probes
-    predictions: ReferencePredictions | None  # of a frozen reference, for the probes
+    predictions: ReferencePredictions  # of a frozen reference, for the probes
 
     @property
     def trained(self) -> list[nn.Parameter]:
@@ -149,18 +149,14 @@ def train(
     with deterministic(settings.deterministic):
         work = _prepare(backbone, data, settings, seed, ranks)
         work, start = _resume(folder, identity, work)
-        if settings.reference == "frozen":
-            made_from = stable_hash([as_identity(identity).hash, repr(backbone.spec), str(work.trained[0].dtype)])
-            work = replace(work, predictions=ReferencePredictions(folder / "held_out", made_from))
         log = History(folder / "metrics.jsonl", start)
         if not start:
             log.add({"step": 0, **watch.constants, **_facts(work), **_probe(work), **_samples(work, watch, 0)})
         for step in range(start, settings.steps):
-            began = time.perf_counter()
+            began, done = time.perf_counter(), step + 1
             row = _step(work, step)
-            work.follow(step + 1)
+            work.follow(done)
             row["seconds"] = time.perf_counter() - began
-            done = step + 1
             saved = done % settings.checkpoint_every == 0 or done == settings.steps
             if _probed(settings, done):
                 row |= _probe(work)
@@ -174,10 +170,14 @@ def train(
             progress(done, row)
         if work.average is not None:  # what was trained stays in the checkpoint
             work.average.adopt()
-        if work.predictions is not None:
-            ranks.wait()
-            work.predictions.clear()
+        work.predictions.clear()
     return settings.steps - start
+
+
+def _predictions(folder: Path, identity: str | RunIdentity, work: Work) -> ReferencePredictions:
+    """Where predictions of a reference that is frozen are kept."""
+    made_from = [as_identity(identity).hash, repr(work.backbone.spec), str(work.trained[0].dtype)]
+    return ReferencePredictions(folder / "held_out", stable_hash(made_from))
 
 
 def _probed(settings: TrainSettings, done: int) -> bool:
@@ -231,7 +231,7 @@ def _prepare(backbone: Backbone, data: Data, settings: TrainSettings, seed: int,
         average=average,
         unconditional=unconditional,
         watchers=watchers,
-        predictions=None,
+        predictions=ReferencePredictions(),
     )
 
 
@@ -252,6 +252,7 @@ def _keep(work: Work, folder: Path, step: int, identity: str | RunIdentity) -> N
 
 def _resume(folder: Path, identity: str | RunIdentity, work: Work) -> tuple[Work, int]:
     """The run where its newest checkpoint left it, and the steps it has taken, 0 where there is no checkpoint."""
+    work = replace(work, predictions=_predictions(folder, identity, work))
     state = checkpoint.latest(folder / "checkpoints")
     if state is None:
         return work, 0
@@ -360,7 +361,7 @@ def _probe(work: Work) -> dict[str, float]:
         at_once,
         scale,
         ranks=work.watchers,
-        stored=work.predictions,
+        stored=work.predictions if work.reference.mode == "frozen" else None,
     )
     figures = (probed.figures() if probed else {}) | work.unconditional.figures(work.batch)
     return {f"held_out/{name}": value for name, value in figures.items()}

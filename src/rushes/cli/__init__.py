@@ -11,7 +11,7 @@ from io import TextIOWrapper
 
 from rushes.cli import claims, curation, evaluation, footage, health, labelling, machine, product, project
 from rushes.cli.console import app
-from rushes.cli.processes import LEFT_ALONE, lost_partners
+from rushes.cli.processes import LEFT_ALONE, lost_partners, say_lost
 
 __all__ = [
     "app",
@@ -51,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if os.environ.get("RUSHES_TRACEBACK") or not (lost_partners(error) or isinstance(error, RecursionError)):
             raise
         if lost_partners(error):
+            say_lost()
             sys.exit(LEFT_ALONE)
         print("rushes: a file is nested too deeply to be read; give one that a program of yours wrote", file=sys.stderr)
         sys.exit(2)

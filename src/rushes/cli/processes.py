@@ -27,7 +27,8 @@ Gpus = Annotated[
 
 ON_PROCESSOR = "RUSHES_GPUS_ON_CPU"  # 1: processes on the processor in place of GPUs, to try things out
 LEFT_ALONE = 3  # exit code of a process whose partners are gone, and which has nothing to say itself
-STOPPED = 130
+LOST = "rushes: the processes lost each other; with RUSHES_TRACEBACK=1 in the environment each says where"
+RUN_ID = "rushes-"
 PATIENCE_S = 2.0  # in which the first process says what is wrong, before a helper does
 
 
@@ -62,6 +63,12 @@ def lost_partners(error: BaseException) -> bool:
     return type(error).__module__.startswith(("torch.distributed", "torch._C._distributed")) or any(
         word in str(error) for word in ("gloo", "NCCL", "TCPStore", "Connection closed", "Connection reset")
     )
+
+
+def say_lost() -> None:
+    """What a process says whose partners are gone: nothing where `--gpus` started it, which says what happened."""
+    if os.environ["RANK"] == "0" and not os.environ.get("TORCHELASTIC_RUN_ID", "").startswith(RUN_ID):
+        print(LOST, file=sys.stderr)
 
 
 def _follow(folder: Path) -> None:
@@ -107,7 +114,7 @@ def _launch(processes: int, arguments: list[str]) -> int:
             min_nodes=1,
             max_nodes=1,
             nproc_per_node=processes,
-            run_id=f"rushes-{os.getpid()}",
+            run_id=f"{RUN_ID}{os.getpid()}",
             rdzv_backend="c10d",
             rdzv_endpoint="localhost:0",
             local_addr="localhost",
@@ -136,4 +143,6 @@ def _failed(failures: Mapping[int, ProcessFailure], processes: int) -> int:
             )
             return 1
     spoke = [code for code in codes.values() if code > 0 and code != LEFT_ALONE]
+    if not spoke:
+        print(LOST, file=sys.stderr)
     return spoke[0] if spoke else 1

@@ -100,7 +100,7 @@ class Ranks:
     def wait(self) -> None:
         """Until all processes have come here."""
         if self.size > 1:
-            dist.barrier()
+            dist.all_reduce(torch.zeros(1))  # through main memory, as in `send`
 
     def add_up(self, trained: Sequence[nn.Parameter]) -> None:
         """Each process's gradients -> their sum, in all of them. Sharded weights were added up in the backward pass.
@@ -230,10 +230,11 @@ def joined() -> Iterator[Ranks]:
     _end_with_parent()
     # What lies in main memory, such as rows and errors, goes by gloo where weights go by NCCL.
     dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=LONGEST_WAIT)
+    ranks = Ranks(dist.get_rank(), dist.get_world_size(), device)
     try:
-        yield Ranks(dist.get_rank(), dist.get_world_size(), device)
+        yield ranks
         # All together, and without tensors that wait to be freed: gloo else aborts when the interpreter ends.
-        dist.barrier()
+        ranks.wait()
     finally:
         gc.collect()
         dist.destroy_process_group()

@@ -103,7 +103,7 @@ def step(
 
 @bench.command(name="generate")
 def bench_generate(*, as_json: AsJson = False) -> None:
-    """Seconds of stages in one process and in eight, with a model that sleeps; about three minutes."""
+    """Seconds of stages in one process and in eight, with a model that sleeps; about five minutes."""
     from rushes.lab.sharing_bench import bench_lines, bench_sharing
 
     result = bench_sharing()

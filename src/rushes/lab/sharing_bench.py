@@ -37,10 +37,10 @@ from rushes.records import BASE, Clip, stable_hash
 from rushes.store.database import Store
 from rushes.store.latents import LatentKey, LatentStore
 from rushes.store.media import MediaFolder
+from rushes.training import probe
 from rushes.training.batches import Draws, make_batch
 from rushes.training.comparison import Comparison, View
 from rushes.training.parallel import Ranks, joined
-from rushes.training.probe import measure
 from rushes.training.reference import Reference
 
 FORWARD_S = 0.2
@@ -126,7 +126,7 @@ def _work(rank: int, size: int, port: int, folder: Path, send: Any) -> None:
     environment = {"RANK": rank, "WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     os.environ.update({name: str(value) for name, value in environment.items()} if size > 1 else {})
     torch.set_num_threads(1)
-    encode.AT_ONCE = 1  # at released sizes 256 MiB hold two clips
+    encode.AT_ONCE = probe.POSITIONS = 1  # at released sizes memory holds one or two clips, and a pass one view
     measured: Measured = {}
     _backbone()
     with joined() as ranks:
@@ -196,10 +196,10 @@ def _probes(folder: Path, ranks: Ranks) -> str:
     term = Term("clip", (1.0, -1.0), (1,) * backbone.spec.latent_frames(SIZE.frames), beta=1.0)
     comparisons = [
         Comparison(a.id, a.id, (View(a.media, a.caption), View(b.media, a.caption)), (term,))
-        for a, b in zip(clips[:8], clips[8:], strict=True)
+        for a, b in zip(clips, (*clips[1:], clips[0]), strict=True)
     ]
     draws = Draws(0, TimeDraw())
-    probed = measure(
+    probed = probe.measure(
         backbone,
         Reference(backbone.network),
         comparisons,

@@ -1,6 +1,6 @@
 #!/bin/bash
-# One run on two nodes of eight GPUs: sbatch examples/slurm.sh PROJECT. The project's folder must be seen by both nodes;
-# its database is opened by the first process alone. Stopped by the time limit? Submit again: the run continues.
+# All stages on two nodes of eight GPUs: sbatch examples/slurm.sh PROJECT. The project's folder must be seen by both
+# nodes; its database is opened by the first process alone. Stopped by the time limit? Submit again: the run continues.
 #SBATCH --job-name=rushes
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1
@@ -19,4 +19,4 @@ srun torchrun \
   --rdzv-backend c10d \
   --rdzv-id "$SLURM_JOB_ID" \
   --rdzv-endpoint "$head:29500" \
-  -m rushes train "$project" --set train.parallel=shard --set train.reference_cache=8
+  --no-python rushes run "$project" --set train.parallel=shard --set train.reference_cache=8

@@ -6,6 +6,7 @@ RESULTS = {  # command -> its types, as MODULE:CLASS below `rushes`; the first i
     "backbones": ("backbones.loading:BackboneRow", "backbones.model_defaults:ModelResult"),
     "bank": ("project.training:BankResult",),
     "bench curation": ("lab.curation_bench:CurationBench",),
+    "bench generate": ("lab.sharing_bench:SharingBench",),
     "bench metrics": ("lab.metric_calibration:CalibrationResult",),
     "bench step": ("lab.step_cost:StepBench",),
     "beta": ("project.tuning:BetaResult",),
@@ -18,6 +19,7 @@ RESULTS = {  # command -> its types, as MODULE:CLASS below `rushes`; the first i
     "curate": ("project.curation:CurateResult",),
     "demo": ("evaluate.result:EvaluateResult",),
     "doctor": ("inspect.doctor:DoctorResult",),
+    "encode": ("project.training:EncodeResult",),
     "eta": ("project.eta:EtaResult",),
     "evaluate": (
         "evaluate.result:EvaluateResult",

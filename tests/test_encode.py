@@ -48,7 +48,7 @@ def film(store: Store, seed: int = 0, frames: int = 17, fps: float = 8) -> str:
 
 def make(store: Store, latents: LatentStore, backbone: TinyBackbone, clips: list[str], firsts: list[str]) -> int:
     wanted = encode.jobs(latents, map(LatentKey.read, clips), firsts)
-    encode.encode(store, latents, backbone, SIZE, "crop", wanted)
+    encode.encode(store.media, latents, backbone, SIZE, "crop", wanted)
     return len(wanted)
 
 

@@ -38,9 +38,14 @@ def studio(tmp_path: Path, backbone: TinyBackbone) -> Iterator[GenerationContext
         latents = encode.open_latents(store, backbone, BackboneSettings(), "crop")
         media = [clip.media for clip in store.clips()]
         encode.encode(
-            store, latents, backbone, BackboneSettings(), "crop", encode.jobs(latents, map(LatentKey, media), media)
+            store.media,
+            latents,
+            backbone,
+            BackboneSettings(),
+            "crop",
+            encode.jobs(latents, map(LatentKey, media), media),
         )
-        yield GenerationContext(store, latents, backbone, BackboneSettings(), "base", SETTINGS)
+        yield GenerationContext(latents, backbone, BackboneSettings(), SETTINGS, store=store, system="base")
 
 
 def with_settings(studio: GenerationContext, **changes: object) -> GenerationContext:

@@ -1,4 +1,4 @@
-"""`python -m rushes`, the script `rushes`, and under torchrun `torchrun -m rushes`."""
+"""`python -m rushes`, the script `rushes`, and under torchrun `torchrun --no-python rushes`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,17 @@ import sys
 
 STOPPED = "rushes: stopped; what was stored is safe, run the same command to continue"
 
+
+def say_stopped() -> None:
+    """Of several processes one says so."""
+    if os.environ.get("RANK", "0") == "0":
+        print(STOPPED, file=sys.stderr)
+
+
 try:
     from rushes.cli import main
 except KeyboardInterrupt:  # in the first tenths of a second
-    print(STOPPED, file=sys.stderr)
+    say_stopped()
     sys.exit(130)
 
 
@@ -23,7 +30,7 @@ def run() -> None:
     except SystemExit as stop:
         code = stop.code
     except KeyboardInterrupt:  # a second Ctrl-C, while the first was dealt with
-        print(STOPPED, file=sys.stderr)
+        say_stopped()
         code = 130
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done: a late Ctrl-C would only print where it hit
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:

@@ -20,8 +20,10 @@ from rushes.edits import words as edits
 from rushes.media.images import STILL_SUFFIXES, read_image
 from rushes.media.read import read_video
 from rushes.media.resize import Fit, resize_frame
+from rushes.progress import Sharing, in_turn
 from rushes.store.database import Store
 from rushes.store.latents import LatentKey, LatentStore, latent_fingerprint
+from rushes.store.media import MediaFolder
 
 PREPROCESSING = "by-time-1"  # raise the number when what happens between file and codec changes
 AT_ONCE, AT_ONCE_BYTES = 64, 256 * 2**20  # clips, and bytes of their frames, that are encoded together
@@ -48,39 +50,49 @@ def jobs(latents: LatentStore, clips: Iterable[LatentKey], firsts: Iterable[str]
 
 
 def encode(
-    store: Store,
+    media: MediaFolder,
     latents: LatentStore,
     backbone: Backbone,
     size: BackboneSettings,
     fit: Fit,
     wanted: Sequence[LatentKey],
-    tick: Callable[[], None] = lambda: None,
+    tick: Callable[[int], None] = lambda count: None,
+    spread: Sharing = in_turn,
 ) -> None:
-    """Make latents, each batch stored before the next is read.
+    """Make latents, each batch stored before the next is read; `tick` is called with the size of each.
 
     Raises:
         ValueError: a clip that cannot be read, or is shorter than the backbone's frames, or than its edit needs.
     """
 
-    def read(media: str) -> NDArray[np.uint8]:
-        return read_clip(store.media_path(media), size, fit)
+    def make(part: Sequence[LatentKey]) -> None:
+        frames = [_frames(media, backbone, size, fit, job) for job in part]
+        put = _stills(backbone, part, np.stack(frames), size)
+        encoded = backbone.encode(np.stack(frames))
+        latents.put(put | {str(job): latent for job, latent in zip(part, encoded, strict=True)})
 
+    for part, _ in spread(batches(wanted, size), make):
+        tick(len(part))
+
+
+def batches(wanted: Sequence[LatentKey], size: BackboneSettings) -> list[list[LatentKey]]:
+    """What is encoded and stored together: whole clips, or first frames, as many as memory is spent on."""
+    parts = []
     for first, group in groupby(wanted, key=lambda job: job.first):
         same = list(group)
         clip_bytes = size.height_px * size.width_px * 3 * (1 if first else size.frames)
         at_once = max(1, min(AT_ONCE, AT_ONCE_BYTES // clip_bytes))
-        for at in range(0, len(same), at_once):
-            part = same[at : at + at_once]
-            frames = []
-            for job in part:
-                if first:
-                    frames.append(read_first_frame(store.media_path(job.media), size, fit))
-                else:
-                    frames.append(edited(job, read, backbone))
-                tick()
-            put = _stills(backbone, part, np.stack(frames), size)
-            encoded = backbone.encode(np.stack(frames))
-            latents.put(put | {str(job): latent for job, latent in zip(part, encoded, strict=True)})
+        parts += [same[at : at + at_once] for at in range(0, len(same), at_once)]
+    return parts
+
+
+def _frames(
+    media: MediaFolder, backbone: Backbone, size: BackboneSettings, fit: Fit, job: LatentKey
+) -> NDArray[np.uint8]:
+    """What the codec gets of one clip or first frame."""
+    if job.first:
+        return read_first_frame(media.path(job.media), size, fit)
+    return edited(job, lambda digest: read_clip(media.path(digest), size, fit), backbone)
 
 
 def _stills(

@@ -6,9 +6,9 @@ not depend on the batch that it was made in.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import groupby
 from typing import Literal
 
@@ -25,6 +25,7 @@ from rushes.config.tables import BackboneSettings, GenerateSettings
 from rushes.media.write import encode_bytes
 from rushes.noise.draws import seeded
 from rushes.noise.paths import VariancePreserving
+from rushes.progress import Sharing, in_turn
 from rushes.records import Candidate, CandidateKind, Clip, seed_of, stable_hash
 from rushes.store.database import Store
 from rushes.store.latents import LatentStore, first_frame_key, still_key
@@ -45,15 +46,27 @@ class Request:
 
 
 @dataclass(frozen=True)
-class GenerationContext:
-    """What candidates are made with: a model, the store, the latents of first frames and guiding clips, and how."""
+class TakeContext:
+    """What frames of takes depend on: the latents of first frames and guiding clips, a model, its size, and how."""
 
-    store: Store
     latents: LatentStore
     backbone: Backbone
     size: BackboneSettings
-    system: str  # "base" or the name of a run
     settings: GenerateSettings
+
+    @property
+    def noise(self) -> float:
+        """Scale of the noise on a clean first frame."""
+        scale, own = self.settings.image_cond_noise_scale, self.backbone.spec.image_cond_noise_scale
+        return (scale if scale >= 0 else own or 0.0) if self.size.first_frame else 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationContext(TakeContext):
+    """What candidates are made with: beside that, the store and whose they are."""
+
+    store: Store
+    system: str  # "base" or the name of a run
     kind: Literal["probe"] | None = None  # that candidates are stored as; None = that of the settings
 
     @cached_property
@@ -76,12 +89,6 @@ class GenerationContext:
         eta = kind in ("guided", "probe") and isinstance(self.backbone.spec.path, VariancePreserving)
         more = [*([self.kind] if self.kind else []), *(["eta is a share of noise"] if eta else [])]
         return stable_hash([asked, size | {"tiling": in_tiles}, *more])
-
-    @property
-    def noise(self) -> float:
-        """Scale of the noise on a clean first frame."""
-        scale, own = self.settings.image_cond_noise_scale, self.backbone.spec.image_cond_noise_scale
-        return (scale if scale >= 0 else own or 0.0) if self.size.first_frame else 0.0
 
 
 def _as_before(table: GenerateSettings | BackboneSettings) -> set[str]:
@@ -138,33 +145,60 @@ def missing(studio: GenerationContext, wanted: Sequence[Request]) -> list[Reques
 
 
 def generate(
-    studio: GenerationContext, wanted: Sequence[Request], tick: Callable[[int], None] = lambda count: None
+    studio: GenerationContext,
+    wanted: Sequence[Request],
+    tick: Callable[[int], None] = lambda count: None,
+    spread: Sharing = in_turn,
 ) -> None:
     """Make candidates batch by batch, each stored before the next is begun.
+
+    Args:
+        studio: what they are made with.
+        wanted: requests.
+        tick: called with the number of candidates that were stored.
+        spread: who makes the batches; processes that help call `make_clips`.
 
     Raises:
         ValueError: a size or frame count that the backbone cannot take, or a latent that is missing.
     """
+    for batch, files in make_clips(studio, wanted, spread):
+        studio.store.add(_rows(studio, batch, files))
+        tick(len(batch))
+
+
+def make_clips(
+    studio: TakeContext, wanted: Sequence[Request], spread: Sharing = in_turn
+) -> Iterator[tuple[list[Request], list[bytes]]]:
+    """Batches of requests, each with a video file of each of its requests; nothing is stored."""
     _read(studio, wanted)
-    # Guided takes of one batch share their noise level, so batches are cut where it changes.
-    for _, group in groupby(wanted, key=lambda request: request.eta):
-        same = list(group)
-        for at in range(0, len(same), studio.settings.batch):
-            batch = same[at : at + studio.settings.batch]
-            studio.store.add(_make(studio, batch))
-            tick(len(batch))
+    return spread(batches(wanted, studio.settings.batch), partial(_files, studio))
 
 
-def _read(studio: GenerationContext, wanted: Sequence[Request]) -> None:
+def batches(wanted: Sequence[Request], size: int) -> list[list[Request]]:
+    """Requests cut into batches. Guided takes of a batch share their noise level, so it is cut where that changes."""
+    levels = [list(group) for _, group in groupby(wanted, key=lambda request: request.eta)]
+    return [level[at : at + size] for level in levels for at in range(0, len(level), size)]
+
+
+def captions_of(studio: TakeContext, wanted: Sequence[Request]) -> list[str]:
+    """All that the model has to read, once."""
+    return list(dict.fromkeys([*(request.caption for request in wanted), *_negatives(studio)]))
+
+
+def _negatives(studio: TakeContext) -> list[str]:
+    return [studio.settings.negative_prompt] if _leads_away(studio) else []
+
+
+def _read(studio: TakeContext, wanted: Sequence[Request]) -> None:
     """Have all captions read before the first batch."""
-    backbone, negative = studio.backbone, [studio.settings.negative_prompt] if _leads_away(studio) else []
-    backbone.prepare([*(request.caption for request in wanted), *negative])
+    backbone = studio.backbone
+    backbone.prepare(captions_of(studio, wanted))
     if isinstance(backbone, ReadsTogether):
-        pairs = [(request, caption) for request in wanted for caption in (request.caption, *negative)]
+        pairs = [(request, caption) for request in wanted for caption in (request.caption, *_negatives(studio))]
         backbone.prepare_together([caption for _, caption in pairs], (_stills(studio, request) for request, _ in pairs))
 
 
-def frames_of(studio: GenerationContext, group: Sequence[Request]) -> NDArray[np.uint8]:
+def frames_of(studio: TakeContext, group: Sequence[Request]) -> NDArray[np.uint8]:
     """The clips [B, T, H, W, 3] that requests of one noise level ask for; nothing is stored.
 
     At eta 0 these are the real clips after the codec.
@@ -213,13 +247,18 @@ def stored_scale(size: BackboneSettings) -> int:
     return max(1, -(-SMALLEST_PX // min(size.height_px, size.width_px)))
 
 
-def _make(studio: GenerationContext, group: Sequence[Request]) -> list[Candidate]:
+def _files(studio: TakeContext, group: Sequence[Request]) -> list[bytes]:
+    scale = stored_scale(studio.size)
+    return [encode_bytes(clip_frames, studio.size.fps, scale=scale) for clip_frames in frames_of(studio, group)]
+
+
+def _rows(studio: GenerationContext, group: Sequence[Request], files: Sequence[bytes]) -> list[Candidate]:
     size, scale = studio.size, stored_scale(studio.size)
     kind: CandidateKind = studio.kind or studio.settings.kind
     return [
         Candidate(
             id=request.id,
-            media=studio.store.put_media_bytes(encode_bytes(clip_frames, size.fps, scale=scale), ".mp4"),
+            media=studio.store.put_media_bytes(file, ".mp4"),
             caption=request.caption,
             kind=kind,
             group=request.clip.id,
@@ -235,17 +274,17 @@ def _make(studio: GenerationContext, group: Sequence[Request]) -> list[Candidate
             split=request.clip.split,
             settings_hash=studio.settings_hash,
         )
-        for request, clip_frames in zip(group, frames_of(studio, group), strict=True)
+        for request, file in zip(group, files, strict=True)
     ]
 
 
-def _leads_away(studio: GenerationContext) -> bool:
+def _leads_away(studio: TakeContext) -> bool:
     """Whether guidance takes a second pass, under the negative caption."""
     scales = (studio.settings.guidance_scale, studio.settings.guidance_scale_2 or studio.settings.guidance_scale)
     return any(scale != 1.0 for scale in scales) and studio.backbone.spec.guidance == "two_passes"
 
 
-def _firsts(studio: GenerationContext, group: Sequence[Request]) -> dict[str, torch.Tensor]:
+def _firsts(studio: TakeContext, group: Sequence[Request]) -> dict[str, torch.Tensor]:
     """First frames, as arguments of the backbone's `condition`."""
     stills = [_stills(studio, request) for request in group]
     tensors = {name: torch.stack([still[name] for still in stills]) for name in studio.backbone.spec.still}
@@ -253,7 +292,7 @@ def _firsts(studio: GenerationContext, group: Sequence[Request]) -> dict[str, to
     return {"first_frame_BCHW": torch.stack(firsts), **tensors}
 
 
-def _stills(studio: GenerationContext, request: Request) -> dict[str, torch.Tensor]:
+def _stills(studio: TakeContext, request: Request) -> dict[str, torch.Tensor]:
     """What the model takes of a request's first frame beside its latent."""
     return {name: _stored_latent(studio, still_key(_start(request), name)) for name in studio.backbone.spec.still}
 
@@ -263,7 +302,7 @@ def _start(request: Request) -> str:
     return request.clip.first_frame or request.clip.media
 
 
-def _stored_latent(studio: GenerationContext, key: str) -> torch.Tensor:
+def _stored_latent(studio: TakeContext, key: str) -> torch.Tensor:
     latent = studio.latents.get(key)
     if latent is None:
         raise ValueError(f"no latent for {key[:12]}; `rushes generate` encodes it first")

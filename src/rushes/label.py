@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import combinations
 
-from rushes.judges.base import Judge, Rater
+from rushes.judges.base import Judge, Judgement, Rater
 from rushes.media.read import read_video
 from rushes.metrics.base import Shot
+from rushes.progress import Sharing, in_turn
 from rushes.records import Candidate, Preference, Score, now, stable_hash
 from rushes.store.database import Store
+from rushes.store.media import MediaFolder
 
+Pair = tuple[Candidate, Candidate]
 _SHOTS = 8  # clips in memory: each is in several pairs of its group
 
 
@@ -38,6 +41,16 @@ def pairs(candidates: Sequence[Candidate]) -> Iterator[tuple[Candidate, Candidat
         yield from combinations(members, 2)
 
 
+@dataclass(frozen=True)
+class _JudgeRequest:
+    """A pair, under what its label is stored, and what is stored of it."""
+
+    pair: Pair
+    id: str
+    before: Preference | None
+    new: bool  # the judge is asked
+
+
 def label(
     store: Store,
     judge: Judge,
@@ -47,6 +60,7 @@ def label(
     settings_hash: str,
     asks: bool = False,
     tick: Callable[[], None] = lambda: None,
+    spread: Sharing = in_turn,
 ) -> Counter[int | None]:
     """Judge the pairs that this judge has not judged under these settings.
 
@@ -55,24 +69,24 @@ def label(
     Args:
         asks: the judge asks a model, so that what is unjudged may be judged another time: it is asked again about pairs
             with such segments, and a pair of which it could judge nothing is not stored.
+        spread: who judges the pairs; processes that help call `judge_each`.
 
     Returns:
         How many segments of all the judge's pairs were labelled +1, 0 and -1; None: unjudged.
     """
     counts: Counter[int | None] = Counter()
-    shot = lru_cache(_SHOTS)(lambda candidate: _shot(store, candidate, judge))
     judged_before = {p.id: p for p in store.preferences(judge=judge.name, current=False)}
     newest = {frozenset((row.left, row.right)): row for row in judged_before.values()}
     corrected = {p.supersedes for p in store.preferences(current=False)}
-    for left, right in pairs(candidates):
-        id = stable_hash([judge.name, left.id, right.id, segment_s, settings_hash])
-        while (later := stable_hash(["again", id])) in judged_before:
-            id = later
-        preference = before = judged_before.get(id)
-        if preference is None or (asks and preference.unjudged and id not in corrected):
-            judged = judge.compare(shot(left), shot(right), segment_s)
+    wanted = list(_requests(pairs(candidates), [judge.name, segment_s, settings_hash], judged_before, corrected, asks))
+    judgements = judge_each(store.media, judge, [each.pair for each in wanted if each.new], segment_s, spread)
+    for each in wanted:
+        (left, right), preference = each.pair, each.before
+        before = preference
+        if each.new:
+            (_, judged), id = next(judgements), each.id
             preference = Preference(
-                id=later if before else id,
+                id=stable_hash(["again", id]) if before else id,
                 left=left.id,
                 right=right.id,
                 labels=judged.labels,
@@ -89,6 +103,7 @@ def label(
                 store.add([preference])
             else:
                 preference = before or preference
+        assert preference is not None
         if preference is before:
             last = newest[frozenset((left.id, right.id))]
             if (last.segment_s, last.settings_hash) != (segment_s, settings_hash):
@@ -96,6 +111,31 @@ def label(
         counts.update(mark_counts(preference))
         tick()
     return counts
+
+
+def _requests(
+    both: Iterable[Pair],
+    how: Sequence[object],
+    judged_before: Mapping[str, Preference],
+    corrected: Set[str],
+    asks: bool,
+) -> Iterator[_JudgeRequest]:
+    judge, *more = how
+    for left, right in both:
+        id = stable_hash([judge, left.id, right.id, *more])
+        while (later := stable_hash(["again", id])) in judged_before:
+            id = later
+        before = judged_before.get(id)
+        again = asks and before is not None and bool(before.unjudged) and id not in corrected
+        yield _JudgeRequest((left, right), id, before, before is None or again)
+
+
+def judge_each(
+    media: MediaFolder, judge: Judge, asked: Sequence[Pair], segment_s: float | None, spread: Sharing = in_turn
+) -> Iterator[tuple[Pair, Judgement]]:
+    """Pairs with what a judge says of them; nothing is stored."""
+    shot = lru_cache(_SHOTS)(lambda candidate: _shot(media, candidate, judge))
+    return spread(asked, lambda pair: judge.compare(shot(pair[0]), shot(pair[1]), segment_s))
 
 
 def _says_more(preference: Preference, before: Preference | None) -> bool:
@@ -110,28 +150,39 @@ def mark_counts(preference: Preference) -> Counter[int | None]:
 
 
 def rate(
-    store: Store, rater: Rater, candidates: Sequence[Candidate], *, tick: Callable[[], None] = lambda: None
+    store: Store,
+    rater: Rater,
+    candidates: Sequence[Candidate],
+    *,
+    tick: Callable[[], None] = lambda: None,
+    spread: Sharing = in_turn,
 ) -> Counter[bool]:
-    """Score from 0 to 10 the candidates that this rater has not scored.
+    """Score from 0 to 10 the candidates that this rater has not scored; processes that help call `rate_each`.
 
     Returns:
         How many of the candidates have a score (True), and how many the rater could not score (False).
     """
-    counts: Counter[bool] = Counter()
     rated = {score.subject for score in store.scores(metric=rater.name) if score.measured_by == rater.name}
-    for candidate in candidates:
-        done = candidate.id in rated
-        if not done:
-            value = rater.rate(_shot(store, candidate, rater))
-            done = math.isfinite(value)
-            if done:
-                id = stable_hash(["score", rater.name, candidate.id])
-                store.add([Score(id, candidate.id, rater.name, value, measured_by=rater.name)])
-        counts[done] += 1
+    missing = [candidate for candidate in candidates if candidate.id not in rated]
+    counts = Counter(True for candidate in candidates if candidate.id in rated)
+    for _ in range(counts.total()):
+        tick()
+    for candidate, value in rate_each(store.media, rater, missing, spread):
+        if math.isfinite(value):
+            id = stable_hash(["score", rater.name, candidate.id])
+            store.add([Score(id, candidate.id, rater.name, value, measured_by=rater.name)])
+        counts[math.isfinite(value)] += 1
         tick()
     return counts
 
 
-def _shot(store: Store, candidate: Candidate, judge: Judge | Rater) -> Shot:
-    video = read_video(store.media_path(candidate.media), fps=candidate.fps, size_px=judge.size_px)
+def rate_each(
+    media: MediaFolder, rater: Rater, missing: Sequence[Candidate], spread: Sharing = in_turn
+) -> Iterator[tuple[Candidate, float]]:
+    """What a rater gives candidates; nothing is stored."""
+    return spread(missing, lambda candidate: rater.rate(_shot(media, candidate, rater)))
+
+
+def _shot(media: MediaFolder, candidate: Candidate, judge: Judge | Rater) -> Shot:
+    video = read_video(media.path(candidate.media), fps=candidate.fps, size_px=judge.size_px)
     return Shot(video.frames_FHWC, video.fps, candidate.caption, media=candidate.media)

@@ -1,10 +1,13 @@
-"""What a stage shows of its progress: a bar that is opened with a name and a total, and is moved on by counts."""
+"""How a stage goes on: a bar that is opened with a name and a total, and who does its parts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol, TypeVar
 
+P = TypeVar("P")
+R = TypeVar("R")
 Bar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 
 
@@ -12,3 +15,16 @@ Bar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 def no_bar(name: str, total: int) -> Iterator[Callable[[int], None]]:
     """A progress bar that shows nothing."""
     yield lambda count: None
+
+
+class Sharing(Protocol):
+    """Who does the parts of a work: this process, or several at once."""
+
+    def __call__(self, parts: Sequence[P], work: Callable[[P], R], /) -> Iterator[tuple[P, R]]:
+        """Each part with its result, in order. In a process that merely helps nothing comes, and the work is done."""
+        ...
+
+
+def in_turn(parts: Sequence[P], work: Callable[[P], R], /) -> Iterator[tuple[P, R]]:
+    """This process does one part after the other; the next is begun when it is asked for."""
+    return ((part, work(part)) for part in parts)

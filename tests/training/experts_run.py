@@ -85,7 +85,8 @@ def run(folder: Path, model: str, case: Case, ranks: Ranks) -> None:
         bank = open_cache(folder / "bank", case.bank, weights="", latents=data.latents, backbone=backbone, draws=draws)
         fill(bank, ranks.share(data.comparisons), backbone, data.latents, draws=draws, way=way)
         ranks.wait()
-        data = replace(data, bank=bank.read_again())
+        bank.entries.look_again()
+        data = replace(data, bank=bank)
     settings = TrainSettings(
         steps=STEPS, batch=case.batch, learning_rate=1e-3, checkpoint_every=STEPS, warmup_steps=0,
         lr_scheduler="constant", parallel=case.parallel, gradients=case.gradients, reference_cache=case.bank,

@@ -8,12 +8,14 @@ import torch
 from rushes.noise.draws import seeded
 from rushes.objectives.losses import ViewErrors, loss
 from rushes.objectives.terms import Term, collate
+from rushes.training import reference_predictions
 from rushes.training.batches import Batch, Draws, make_batch
 from rushes.training.comparison import Comparison, View
 from rushes.training.gradients import plain_errors
 from rushes.training.health import diagnoses
 from rushes.training.probe import DRAWS, Probe, by_expert, measure
 from rushes.training.reference import Reference
+from rushes.training.reference_predictions import ReferencePredictions
 
 from .conftest import DataIn, Small
 
@@ -66,7 +68,7 @@ def test_one_prompt_has_no_interval_and_no_infinity() -> None:
 
 
 def test_measured_errors_are_those_of_training_and_drift_is_of_predictions(
-    tmp_path: Path, small: Small, data_in: DataIn
+    tmp_path: Path, small: Small, data_in: DataIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backbone, data = small(), data_in(tmp_path, held_out=2)
     reference = Reference(backbone.network)
@@ -74,12 +76,18 @@ def test_measured_errors_are_those_of_training_and_drift_is_of_predictions(
     def make(chosen: list[tuple[Comparison, int]]) -> Batch:
         return make_batch(chosen, data.latents, backbone, Draws(0, data.times))
 
-    still = measure(backbone, reference, data.held_out, make, 3)  # type: ignore[arg-type]
+    stored = ReferencePredictions(tmp_path / "held_out")
+    still = measure(backbone, reference, data.held_out, make, 3, stored=stored)  # type: ignore[arg-type]
+    assert still is not None
     assert still.drift == 0.0 and torch.equal(still.errors.policy_BVF, still.errors.reference_BVF)
     with torch.no_grad():
         for p in backbone.network.parameters():
             p.add_(0.01 * torch.randn(p.shape, generator=seeded("moved", p.shape)))
     moved = measure(backbone, reference, data.held_out, make, 3)  # type: ignore[arg-type]
+    with monkeypatch.context() as patch:
+        patch.setattr(Reference, "applied", lambda self: pytest.fail("the reference is asked again"))
+        again = measure(backbone, reference, data.held_out, make, 3, stored=stored)  # type: ignore[arg-type]
+    assert moved is not None and again is not None and again.figures() == moved.figures()
     batch = make([(c, -1 - draw) for c in data.held_out for draw in range(DRAWS)])
     assert torch.allclose(moved.errors.policy_BVF, plain_errors(backbone, batch), rtol=1e-5)
     assert torch.equal(moved.errors.reference_BVF, still.errors.reference_BVF)
@@ -127,3 +135,27 @@ def test_experts_are_no_levels_of_their_own() -> None:
     rows = [{"step": step, "loss": 0.69, **level} for step in range(12)]
     more = [{**row, **{f"expert/low_noise/{key}": value for key, value in level.items()}} for row in rows]
     assert diagnoses(more, 12) == diagnoses(rows, 12) != ()
+
+
+@pytest.mark.parametrize(("half", "bytes_each"), [(True, 2), (False, 4)])
+def test_predictions_of_the_reference_lie_beside_the_run_where_they_are_large(
+    half: bool, bytes_each: int, tmp_path: Path, small: Small, data_in: DataIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that goes on finds them, bit for bit, one that is made from something else does not, and none stay."""
+    monkeypatch.setattr(reference_predictions, "IN_MEMORY", 0)
+    data = data_in(tmp_path, held_out=2)
+    chosen = [(c, -1) for c in data.held_out]
+    batch = make_batch(chosen, data.latents, small(), Draws(0, data.times))
+    predicted = torch.randn(batch.clean_RCFHW.shape, generator=seeded("predicted"))
+    predicted = predicted.bfloat16().float() if half else predicted
+    folder = tmp_path / "held_out"
+    stored = ReferencePredictions(folder, "run")
+    assert stored.get(batch, chosen) is None
+    stored.put(batch, chosen, predicted)
+    rows = ReferencePredictions(folder, "run").get(batch, chosen)
+    assert rows is not None and torch.equal(rows.float(), predicted) and rows.element_size() == bytes_each
+    assert ReferencePredictions(folder, "other").get(batch, chosen) is None
+    stored.put(batch, [(c, -2) for c in data.held_out], predicted / 0)
+    assert stored.get(batch, [(c, -2) for c in data.held_out]) is None  # what is not finite
+    stored.clear()
+    assert not folder.exists()

@@ -134,3 +134,12 @@ def test_traces_by_hand() -> None:
     blocks = np.kron(rng.integers(60, 180, (8, 8)), np.ones((8, 8))).astype(np.uint8)
     assert blockiness(flat) == 1.0 and blockiness(blocks) > 50
     assert blockiness(noisy) == pytest.approx(1.0, rel=0.05)
+
+
+def test_of_a_large_clip_some_frames_of_the_middle_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert leak.most_frames(480, 832, 81) == 20 and leak.most_frames(32, 48, 17) == 17
+    assert leak.most_frames(2160, 3840, 81) == 2  # motion is between two
+    frames = np.zeros((9, 4, 4, 3), np.uint8) + np.arange(9, dtype=np.uint8)[:, None, None, None]
+    assert len(leak.middle(frames)) == 9
+    monkeypatch.setattr(leak, "PIXELS", 3 * 16)
+    assert leak.middle(frames)[:, 0, 0, 0].tolist() == [3, 4, 5]

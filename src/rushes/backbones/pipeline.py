@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ from rushes.backbones.distilled import check_not_distilled
 from rushes.backbones.folders import Folder, open_folder, whole_folder
 from rushes.backbones.offload import MAIN_MEMORY, codec_at_work, offload_blocks
 from rushes.backbones.quantized import bits_of, check_library, quantize
-from rushes.backbones.texts import Kept, TextCache, made_by, trimmed, untrimmed
+from rushes.backbones.texts import Kept, TextCache, files_of, made_by, trimmed, untrimmed
+from rushes.backbones.weight_hashes import NAME, remembered
 
 Rows = Mapping[str, Tensor]  # of one caption or still, without the batch dimension
 
@@ -176,14 +178,33 @@ class DiffusersBackbone:
     @cached_property
     def _at_rest(self) -> str:
         """The fingerprint of a model whose network nobody has asked for; it leaves memory again, as it may be large."""
-        fingerprint = weights_fingerprint(self.codec, self.network)
-        del self.network
-        return fingerprint
+
+        def read() -> str:
+            fingerprint = weights_fingerprint(self.codec, self.network)
+            del self.network
+            return fingerprint
+
+        return self._remembered(("vae", *self.family.networks), read)
 
     @property
     def codec_fingerprint(self) -> str:
         """Hash of the codec's weights and of whether it works in tiles."""
-        return weights_fingerprint(self.codec) + ("-tiled" if self.how.tiling else "")
+        fingerprint = (
+            weights_fingerprint(self.codec)
+            if "codec" in self.__dict__
+            else self._remembered(("vae",), lambda: weights_fingerprint(self.codec))
+        )
+        return fingerprint + ("-tiled" if self.how.tiling else "")
+
+    def _remembered(self, parts: Sequence[str], read: Callable[[], str]) -> str:
+        """A fingerprint of parts as their files have them. Bits of quantised ones depend on more than the files."""
+        files = [path for part in parts if self.folder.has(part) for path in files_of(self.folder.path / part)]
+        how = (*parts, str(self.dtype), self.device.type, version("torch"), version("diffusers"))
+        return remembered(self._memory if self.how.quantize == "none" else None, files, how, read)
+
+    @property
+    def _memory(self) -> Path | None:
+        return self.how.texts.with_name(NAME) if self.how.texts else None
 
     @torch.no_grad()
     @codec_at_work
@@ -248,7 +269,10 @@ class DiffusersBackbone:
     def reads_with(self) -> dict[str, Any]:
         """What embeddings of a caption are made from beside the caption; hashes the files of all parts that read."""
         idle = ("vae", "scheduler", *self.family.networks, *self.family.idle)
-        return {"family": self.family.name, **made_by(self.folder, idle, self.family.text, self.reading_dtype)}
+        return {
+            "family": self.family.name,
+            **made_by(self.folder, idle, self.family.text, self.reading_dtype, self._memory),
+        }
 
     def still(self, frames_BHWC: NDArray[np.uint8], frames: int) -> dict[str, Tensor]:
         """What the family makes of a first frame beside its latent."""

@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from rushes.backbones.folders import Folder
+from rushes.backbones.weight_hashes import remembered
 from rushes.files import content_hash, whole_file
 from rushes.records import stable_hash
 
@@ -135,7 +136,13 @@ def untrimmed(row: Tensor, length: int) -> Tensor:
     return torch.cat([row, row.new_zeros(length - len(row), *row.shape[1:])])
 
 
-def made_by(model: Folder, idle: Collection[str], read: Callable[..., Any], dtype: torch.dtype) -> dict[str, Any]:
+def made_by(
+    model: Folder,
+    idle: Collection[str],
+    read: Callable[..., Any],
+    dtype: torch.dtype,
+    memory: Path | None = None,
+) -> dict[str, Any]:
     """What an embedding is made from beside its caption.
 
     Args:
@@ -144,6 +151,7 @@ def made_by(model: Folder, idle: Collection[str], read: Callable[..., Any], dtyp
         read: what takes from the encoders what the network is given; the module that it stands in says how many tokens
             a caption has at most.
         dtype: of the encoders.
+        memory: where hashes of files are remembered.
     """
     code = inspect.getsource(inspect.getmodule(read) or read)
     return {
@@ -152,7 +160,9 @@ def made_by(model: Folder, idle: Collection[str], read: Callable[..., Any], dtyp
         "code": content_hash(code.encode())[:24],
         **{library: _version(library) for library in LIBRARIES},
         **{
-            part: _files_hash(model.path / part) for part in sorted(model.index) if model.has(part) and part not in idle
+            part: _files_hash(model.path / part, memory)
+            for part in sorted(model.index)
+            if model.has(part) and part not in idle
         },
     }
 
@@ -164,10 +174,19 @@ def _version(library: str) -> str:
         return ""  # without ftfy some pipelines clean captions otherwise, and do not say so
 
 
-def _files_hash(folder: Path) -> str:
+def _files_hash(folder: Path, memory: Path | None = None) -> str:
     """24 hex digits over names and contents of a folder's files; what is hidden is left out."""
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith(".")]
-    return stable_hash([[path.relative_to(folder).as_posix(), content_hash(path)] for path in files])
+    files = files_of(folder)
+
+    def read() -> str:
+        return stable_hash([[path.relative_to(folder).as_posix(), content_hash(path)] for path in files])
+
+    return remembered(memory, files, ("files",), read)
+
+
+def files_of(folder: Path) -> list[Path]:
+    """A folder's files in order; what is hidden is left out."""
+    return [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith(".")]
 
 
 def _checksum(tensor: Tensor) -> str:

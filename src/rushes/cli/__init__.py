@@ -11,6 +11,7 @@ from io import TextIOWrapper
 
 from rushes.cli import claims, curation, evaluation, footage, health, labelling, machine, product, project
 from rushes.cli.console import app
+from rushes.cli.processes import LEFT_ALONE, lost_partners, say_lost
 
 __all__ = [
     "app",
@@ -46,16 +47,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
         where = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else error
         print(f"rushes: {where}", file=sys.stderr)
         sys.exit(2)
-    except RecursionError:
-        if os.environ.get("RUSHES_TRACEBACK"):
+    except RuntimeError as error:
+        if os.environ.get("RUSHES_TRACEBACK") or not (lost_partners(error) or isinstance(error, RecursionError)):
             raise
+        if lost_partners(error):
+            say_lost()
+            sys.exit(LEFT_ALONE)
         print("rushes: a file is nested too deeply to be read; give one that a program of yours wrote", file=sys.stderr)
         sys.exit(2)
     except sqlite3.Error as error:
         print(f"rushes: the project's database: {error}; free some space and check the disk", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("rushes: stopped; what was stored is safe, run the same command to continue", file=sys.stderr)
+        if os.environ.get("RANK", "0") == "0":  # of several processes one says so
+            print("rushes: stopped; what was stored is safe, run the same command to continue", file=sys.stderr)
         sys.exit(130)
 
 

@@ -81,12 +81,15 @@ def say(line: str) -> None:
 
 @contextmanager
 def opened(folder: Path, settings: Settings) -> Iterator[OpenProject]:
-    """The project in a folder, closed at the end."""
+    """The project in a folder, closed at the end, and the processes that share its work."""
     from rushes.project.project import open_project
+    from rushes.training.parallel import joined
 
-    project = open_project(folder, settings, bar, say)
-    with closing(project.store):
-        yield project
+    with joined() as ranks:
+        project = open_project(folder, settings, bar, say, ranks)
+        with closing(project.store):
+            yield project
+        ranks.send(None)  # the others have no more to do
 
 
 def in_words(result: EvaluateResult) -> list[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from rushes.cli.console import AsJson, Overrides, RunName, app, bar, in_words, opened, tell
+from rushes.cli.processes import Gpus, led
 from rushes.project.settings import read_settings
 from rushes.store.database import Store
 
@@ -39,6 +40,7 @@ def evaluate(
     read_vbench: Annotated[tuple[str, ...], Many, Parameter(help="VBench's results, as NAME=FILE")] = (),
     read_videophy: Annotated[tuple[str, ...], Many, Parameter(help="VideoPhy's results, as NAME=SA_FILE,PC_FILE")] = (),
     videophy_threshold: Annotated[float, Parameter(help="score that counts as yes; 4 for VideoPhy-2")] = 0.5,
+    gpus: Gpus = 1,
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
@@ -46,9 +48,12 @@ def evaluate(
     if (project is None) == (not systems):
         raise ValueError("name a project, or two folders with --systems A=FOLDER B=FOLDER --out FOLDER")
     if project is not None:
+        settings = read_settings(project, overrides)
+        if led(project, gpus):
+            return
         from rushes.project import reports, stages
 
-        with opened(project, read_settings(project, overrides)) as work:
+        with opened(project, settings) as work:
             measured = stages.evaluate_run(work, run)
             summary = reports.write_summary(work.store, measured, work.seconds, work.settings.project.seed)
         return tell(summary, as_json, in_words(summary))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Parameter, validators
 
 from rushes.cli.console import AsJson, Overrides, ProjectFolder, app, bar, opened, say, tell
+from rushes.cli.processes import Gpus, led
 from rushes.config.tables import Settings
 from rushes.files import whole_file
 from rushes.project.settings import read_settings
@@ -43,6 +44,7 @@ def label(
     probes: Annotated[
         bool, Parameter(negative=(), help="the pairs that `rushes eta` made and no others (by human)")
     ] = False,
+    gpus: Gpus = 1,
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
@@ -54,6 +56,8 @@ def label(
         return
     if probes:
         raise ValueError("--probes is for people; `rushes eta` itself asks a program that labels")
+    if led(project, gpus):
+        return
     from rushes.project.labels import label_takes
 
     with opened(project, settings) as work:

@@ -101,6 +101,15 @@ def step(
     tell(result, as_json, bench_lines(result))
 
 
+@bench.command(name="generate")
+def bench_generate(*, as_json: AsJson = False) -> None:
+    """Seconds of stages in one process and in eight, with a model that sleeps; about five minutes."""
+    from rushes.lab.sharing_bench import bench_lines, bench_sharing
+
+    result = bench_sharing()
+    tell(result, as_json, list(bench_lines(result)))
+
+
 @bench.command
 def metrics(
     *,

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from rushes.cli.console import AsJson, Overrides, ProjectFolder, app, entries, in_words, opened, say, tell
+from rushes.cli.processes import Gpus, led
 from rushes.config.settings_files import load_settings
 from rushes.project.settings import adopt, check_new, create_project, overridden, read_settings, with_train
 from rushes.store.database import Store
@@ -154,13 +155,17 @@ def generate(
     project: ProjectFolder,
     *,
     run: Annotated[str, Parameter(help="by this finished run; default: what train.init_from names")] = "",
+    gpus: Gpus = 1,
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
     """Make takes of every training clip."""
+    settings = read_settings(project, overrides)
+    if led(project, gpus):
+        return
     from rushes.project import stages
 
-    with opened(project, read_settings(project, overrides)) as work:
+    with opened(project, settings) as work:
         tell(stages.generate_takes(work, system=run), as_json)
 
 
@@ -192,15 +197,13 @@ def train(
     steps: Annotated[
         int | None, Parameter(help="in place of train.steps; more than a finished run has continue it")
     ] = None,
+    gpus: Gpus = 1,
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
-    """Train a run, or continue it where it was stopped; on many GPUs as `torchrun -m rushes train`."""
-    from rushes.project import training
+    """Train a run, or continue it where it was stopped."""
     from rushes.project.model_presets import recipe_train
 
-    if training.follow_run(project):
-        return
     overrides = overrides if steps is None else (*overrides, f"train.steps={steps}")
     settings = read_settings(project, () if recipe else overrides)
     if recipe and recipe != settings.train.recipe:
@@ -208,16 +211,35 @@ def train(
         settings = with_train(project, recipe_train(read_settings(project, others), recipe), overrides)
     elif recipe:
         settings = read_settings(project, overrides)
+    if led(project, gpus):
+        return
+    from rushes.project import training
+
     with opened(project, settings) as work:
         tell(training.train_run(work), as_json)
 
 
-@app.command
-def bank(project: ProjectFolder, *, overrides: Overrides = (), as_json: AsJson = False) -> None:
-    """Compute the reference errors that a run looks up (train.reference_cache), or the rest of them."""
+@app.command(name="encode")
+def encode_(project: ProjectFolder, *, gpus: Gpus = 1, overrides: Overrides = (), as_json: AsJson = False) -> None:
+    """Encode the clips and takes that a run trains on; `rushes train` does what is missing of it."""
+    settings = read_settings(project, overrides)
+    if led(project, gpus):
+        return
     from rushes.project import training
 
-    with opened(project, read_settings(project, overrides)) as work:
+    with opened(project, settings) as work:
+        tell(training.encode_run(work), as_json)
+
+
+@app.command
+def bank(project: ProjectFolder, *, gpus: Gpus = 1, overrides: Overrides = (), as_json: AsJson = False) -> None:
+    """Compute the reference errors that a run looks up (train.reference_cache), or the rest of them."""
+    settings = read_settings(project, overrides)
+    if led(project, gpus):
+        return
+    from rushes.project import training
+
+    with opened(project, settings) as work:
         tell(training.bank_run(work), as_json)
 
 
@@ -230,12 +252,11 @@ def run(
         Path | None, Parameter(help="folder, tar or table of the real clips, in place of footage.path")
     ] = None,
     prompts: Annotated[Path | None, Parameter(help="folder of held-out prompts, in place of footage.bench")] = None,
+    gpus: Gpus = 1,
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
     """All stages in order; what is done already is not done again."""
-    from rushes.project.runs import run_all
-
     named = {"footage.path": footage, "footage.bench": prompts}
     overrides = (*overrides, *(f"{name}={folder}" for name, folder in named.items() if folder is not None))
     if project.is_dir():
@@ -246,7 +267,12 @@ def run(
         raise ValueError(f"{project}: no such project or settings file; `rushes init {project}` makes a project")
     else:
         folder, settings = out or Path(project.stem), load_settings(project, overrides)
+    if led(folder, gpus):
+        return
+    if not project.is_dir():
         adopt(folder, settings, project)
+    from rushes.project.runs import run_all
+
     with opened(folder, settings) as work:
         result = run_all(work)
     stages = ("import", "generate", "gaps", "caption", "label", "train")

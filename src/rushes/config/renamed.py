@@ -15,6 +15,9 @@ VALUES: Mapping[str, Mapping[str, str]] = _TABLE["values"]
 # From the options of recipes that ship into [train], where all recipes have them; digests are of the new place.
 MOVED = {f"train.options.{name}": f"train.{name}" for name in ("times", "t_low", "t_high")}
 
+# Settings that came later, with the value that does what was done before: at it they are part of no digest.
+LATER = {"train.probe_every": 0}
+
 
 def with_names_of_today(data: Mapping[str, Any], recipe: str = "") -> tuple[dict[str, Any], list[str]]:
     """Settings under the names of today, and a phrase on each that had another, such as "train.lr is now ...".
@@ -51,6 +54,10 @@ def with_first_names(data: Mapping[str, Any]) -> dict[str, Any]:
     `data`, nested tables under the names of today, is not changed.
     """
     out = deepcopy(dict(data))
+    for path, before in LATER.items():
+        table, name = _table(out, path)
+        if table.get(name) == before:
+            del table[name]
     for path, values in VALUES.items():
         table, name = _table(out, path)
         if name in table:

@@ -301,6 +301,9 @@ class TrainSettings(SettingsTable):
     )
     checkpoint_every: int = Field(50, ge=1, description="steps between two checkpoints")
     held_out: int = Field(32, ge=0, description="comparisons held out to watch the run")
+    probe_every: int = Field(
+        0, ge=0, description="steps between two measures of the held-out comparisons; 0 = at each checkpoint"
+    )
     sample_every: int = Field(
         0, ge=0, description="steps between two sets of sampled clips in runs/NAME/samples; 0 = none"
     )

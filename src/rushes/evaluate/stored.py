@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from rushes.arrays import Frames
 from rushes.evaluate.result import metric_rows
 from rushes.evaluate.suites import MetricSuite
 from rushes.media.read import read_video
 from rushes.metrics.base import Shot
+from rushes.progress import Sharing, in_turn
 from rushes.records import Candidate, Score, stable_hash
 from rushes.report.model import MetricRow
 from rushes.stats import Key, Measure, compare_systems
 from rushes.store.database import Store
+from rushes.store.media import MediaFolder
 
 
 def unmeasured(store: Store, candidates: Sequence[Candidate], meter: MetricSuite) -> list[Candidate]:
@@ -28,15 +30,31 @@ def score(
     meter: MetricSuite,
     still: Callable[[Candidate], Frames | None] = lambda candidate: None,
     tick: Callable[[], None] = lambda: None,
+    spread: Sharing = in_turn,
 ) -> None:
     """Measure candidates, each stored before the next is read; values that are not finite are not stored.
 
-    `still` gives the frame [H, W, 3] that a candidate should start from, where there is one.
+    `still` gives the frame [H, W, 3] that a candidate should start from, where there is one. Processes that help
+    (`spread`) call `measure_each`.
     """
-    for candidate in candidates:
-        video = read_video(store.media_path(candidate.media), fps=candidate.fps, size_px=meter.size_px)
+    for _, scores in measure_each(store.media, candidates, meter, still, spread):
+        store.add(scores)
+        tick()
+
+
+def measure_each(
+    media: MediaFolder,
+    candidates: Sequence[Candidate],
+    meter: MetricSuite,
+    still: Callable[[Candidate], Frames | None],
+    spread: Sharing = in_turn,
+) -> Iterator[tuple[Candidate, list[Score]]]:
+    """Candidates with their scores; nothing is stored."""
+
+    def measure(candidate: Candidate) -> list[Score]:
+        video = read_video(media.path(candidate.media), fps=candidate.fps, size_px=meter.size_px)
         values = meter.measure(Shot(video.frames_FHWC, video.fps, candidate.caption, still(candidate)))
-        store.add(
+        return [
             Score(
                 id=stable_hash([candidate.id, metric, meter.name]),
                 subject=candidate.id,
@@ -47,8 +65,9 @@ def score(
             )
             for metric, (value, seconds) in values.items()
             if math.isfinite(value)
-        )
-        tick()
+        ]
+
+    return spread(candidates, measure)
 
 
 def pairs(base: Sequence[Candidate], trained: Sequence[Candidate]) -> list[tuple[Candidate, Candidate]]:

@@ -150,7 +150,7 @@ def verify(project: OpenProject, share: float = 0.1, seed: int = 0) -> VerifyRes
         with tempfile.TemporaryDirectory() as folder, project.timed("cache: encode", len(chosen)) as tick:
             again = LatentStore(Path(folder), here.fingerprint)
             size, fit = project.settings.backbone, project.settings.footage.fit
-            encode(project.store, again, base, size, fit, chosen, lambda: tick(1))
+            encode(project.store.media, again, base, size, fit, chosen, tick)
             for key in again:
                 compared += 1
                 if words := _unlike(here.get(key), again.get(key)):

@@ -148,7 +148,8 @@ def forecast_job(model: Model, settings: Settings, numbers: Numbers, machine: Ma
     ask, shape = ask_of(settings, numbers, machine)
     mode = _mode(model.cost, ask, settings, shape)
     stages = workload(settings, replace(numbers, gpus=machine.gpus), model.spec, model.cost.latents, mode)
-    hours = {name: _seconds(model, stage, machine) / 3600 for name, stage in stages.items()}
+    shared = {name: machine.gpus if SHARES[name] == "shared" else 1 for name in stages}
+    hours = {name: _seconds(model, stage, machine, shared[name]) / 3600 for name, stage in stages.items()}
     gib = {name: size / GIB for name, size in _memory(model, settings, ask, mode, machine).items() if name in stages}
     return JobForecast(
         step=replace(forecast_of(model.cost, ask), mode=mode),
@@ -206,15 +207,15 @@ def _through(stage: StageWork) -> tuple[int, ...]:
     return tuple(there + back for there, back in zip(stage.forward, stage.backward, strict=False))
 
 
-def _seconds(model: Model, stage: StageWork, machine: Machine) -> float:
-    """Until the last GPU has done its part."""
+def _seconds(model: Model, stage: StageWork, machine: Machine, gpus: int) -> float:
+    """Until the last GPU has done its part; so many share what the codec and the encoders of captions do."""
     codec, cost = model.codec, model.cost
     network = max(
         there * cost.forward + back * cost.both for there, back in zip(stage.forward, stage.backward, strict=False)
     )
     coded = stage.encoded * codec.encode + stage.first_frames * codec.encode_first + stage.decoded * codec.decode
     read = stage.captions * model.reader.operations
-    return (network + read + coded / CODEC_SHARE) / (1e12 * machine.tflops)
+    return (network + (read + coded / CODEC_SHARE) / gpus) / (1e12 * machine.tflops)
 
 
 def _memory(model: Model, settings: Settings, ask: ForecastRequest, mode: Mode, machine: Machine) -> dict[str, float]:

@@ -30,15 +30,15 @@ from rushes.training.reference_cache import needs_reference
 Share = Literal["first", "each", "shared"]
 # Who does the work of a stage where there are several GPUs: the first alone, each all of it, or each its part.
 SHARES: Mapping[str, Share] = {
-    "read": "first",
-    "encode": "first",
+    "read": "shared",
+    "encode": "shared",
     "eta": "first",
-    "generate": "first",
+    "generate": "shared",
     "bank": "shared",
     "train": "shared",
-    "probes": "each",
+    "probes": "shared",
     "samples": "first",
-    "evaluate": "first",
+    "evaluate": "shared",
 }
 
 
@@ -199,7 +199,7 @@ class _Job:
         again = sum(edit == CODEC for edit in edits)
         firsts = (clips + self.numbers.prompts) * self.settings.backbone.first_frame
         starts = (firsts + clips * sum(map(bool, edits))) * ("start" in self.spec.still)  # a whole clip each
-        return self.alone(
+        return StageWork(
             encoded=clips * (len(edits) + guides + again) + starts, first_frames=firsts, decoded=clips * again
         )
 
@@ -217,8 +217,12 @@ class _Job:
             return None
         ask = self.settings.generate
         passes = self.guided_take() if ask.kind == "guided" else self.take(ask.steps)
-        takes = self.numbers.clips * ask.takes
-        return self.alone(takes * passes, decoded=takes)
+        return self.takes(self.numbers.clips * ask.takes, passes)
+
+    def takes(self, count: int, passes: float) -> StageWork:
+        """Takes that all GPUs make, whole batches of `generate.batch` each in rounds."""
+        sizes = _dealt(count, self.settings.generate.batch, self.numbers.gpus)
+        return StageWork(tuple(round(size * passes) for size in sizes), (0,) * self.numbers.gpus, decoded=count)
 
     def bank(self) -> StageWork | None:
         draws, clips = self.settings.train.reference_cache, self.trained_on / max(len(self.shape.comparisons), 1)
@@ -243,16 +247,20 @@ class _Job:
         )
 
     def probes(self) -> StageWork | None:
-        """Policy and reference on held-out comparisons before the first step and at each checkpoint, and the drift of
-        a few predictions with captions and without, for which a frozen reference is asked once.
+        """Policy and reference on held-out comparisons before the first step and at each probe, and the drift of a few
+        predictions with captions and without. A frozen reference is asked once. Where weights are sharded each process
+        takes all passes.
         """
         train, of_clip = self.settings.train, max(len(self.shape.comparisons), 1)
-        count = 1 + -(-train.steps // train.checkpoint_every)
-        views = self.held_out * self.shape.views // of_clip
-        drift = min(unconditional.COMPARISONS, self.held_out // of_clip) * unconditional.DRAWS * 2
+        gpus = 1 if train.parallel == "shard" else self.numbers.gpus
+        count = 1 + -(-train.steps // (train.probe_every or train.checkpoint_every))
         asked = count + (1 if train.reference == "frozen" else count)
-        total = count * views * DRAWS * 2 + asked * drift
-        return StageWork((total,) * self.numbers.gpus, (0,) * self.numbers.gpus) if total else None
+        batches = _dealt(self.held_out * DRAWS, train.batch, gpus)
+        drift = _dealt(min(unconditional.COMPARISONS, self.held_out // of_clip) * unconditional.DRAWS, 1, gpus)
+        views = self.shape.views / of_clip
+        totals = [round(asked * (size * views + 2 * few)) for size, few in zip(batches, drift, strict=True)]
+        everyone = tuple(totals) * (self.numbers.gpus // gpus)
+        return StageWork(everyone, (0,) * self.numbers.gpus) if any(totals) else None
 
     def samples(self) -> StageWork | None:
         """Clips at the start, every so many steps and at the end."""
@@ -267,8 +275,17 @@ class _Job:
     def evaluate(self) -> StageWork | None:
         """Held-out prompts by the base and by what was trained."""
         ask = self.settings.evaluate
-        takes = 2 * self.numbers.prompts * ask.seeds
-        return self.alone(takes * self.take(ask.steps), decoded=takes) if takes else None
+        of_each, passes = self.numbers.prompts * ask.seeds, self.take(ask.steps)
+        if not of_each:
+            return None
+        stage = self.takes(of_each, passes)  # of the base, and as much of what was trained
+        return StageWork(tuple(2 * each for each in stage.forward), stage.backward, decoded=2 * of_each)
+
+
+def _dealt(items: int, size: int, gpus: int) -> tuple[int, ...]:
+    """How many of some items each GPU gets, where they are dealt out in batches."""
+    batches = [min(size, items - at) for at in range(0, items, size)]
+    return tuple(sum(batches[rank::gpus]) for rank in range(gpus))
 
 
 def _parts(items: int, gpus: int) -> Iterator[int]:

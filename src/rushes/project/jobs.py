@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -45,9 +46,7 @@ def set_up(job: TrainingJob, folder: Path, backbone: Backbone, ranks: Ranks, tim
     comparisons = [*job.comparisons, *job.held_out]
     views = [view for comparison in comparisons for view in comparison.every_view()]
     captions = list(dict.fromkeys([*(view.caption for view in views), EMPTY]))
-    backbone.prepare(ranks.share(captions))  # each process reads its share, and finds that of the others on the disk
-    ranks.wait()
-    backbone.prepare(captions)
+    read_captions(backbone, captions, ranks)
     latents = LatentStore(folder / "latents", job.latents)
     empty = views if train.caption_dropout else [view for c in job.held_out for view in c.views]
     read_views(backbone, [*views, *(replace(view, caption=EMPTY) for view in empty)], latents)
@@ -78,8 +77,15 @@ def set_up(job: TrainingJob, folder: Path, backbone: Backbone, ranks: Ranks, tim
 
             fill(bank, ranks.share(missing), backbone, latents, draws=draws, way=way, tick=all_of)
         ranks.wait()
-        bank = bank.read_again()
+        bank.entries.look_again()
     return backbone, replace(data, bank=bank)
+
+
+def read_captions(backbone: Backbone, captions: Sequence[str], ranks: Ranks) -> None:
+    """Have captions read: each process reads its share, and finds that of the others on the disk."""
+    backbone.prepare(ranks.share(captions))
+    ranks.wait()
+    backbone.prepare(captions)
 
 
 def whole_weights(backbone: Backbone) -> dict[str, Tensor]:

@@ -5,9 +5,10 @@ What people do is in `rushes.project.labeling_page`. Free of torch.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rushes import label
@@ -16,11 +17,13 @@ from rushes.judges.base import Judge, PointwiseJudge
 from rushes.judges.build import judge_of
 from rushes.judges.reward import MOST_LINES
 from rushes.judges.vlm import Account
+from rushes.progress import Sharing, in_turn
 from rushes.records import INLINE, Candidate, stable_hash
 from rushes.store.annotators import HUMAN, labels_to_train_on
 from rushes.store.database import Store
 
 if TYPE_CHECKING:
+    from rushes.project.processes import Helper
     from rushes.project.project import OpenProject
 
 PROBE_PAIRS = 10  # pairs of `rushes eta` that people are offered at each level
@@ -79,6 +82,7 @@ def label_pairs(project: OpenProject) -> LabelResult:
                 settings_hash=made_from,
                 asks=settings.by == "vlm",
                 tick=lambda: tick(1),
+                spread=_shared(project, segment_s),
             )
     return replace(_result(judge.name, pairs, counts, account.facts()), refused=refused)
 
@@ -91,6 +95,24 @@ def _say_left_out(project: OpenProject, judge: Judge) -> int | None:
     if len(left_out) > MOST_LINES:
         project.say(f"left out: {len(left_out) - MOST_LINES} lines more")
     return len(left_out) or None
+
+
+def _shared(project: OpenProject, segment_s: float | None) -> Sharing:
+    """Who judges. A model behind an endpoint is asked by the first process alone, which keeps its answers."""
+    if project.settings.label.by == "vlm":
+        return in_turn
+    return project.shared(partial(_judge_along, project.settings, segment_s))
+
+
+def _judge_along(settings: Settings, segment_s: float | None, helper: Helper) -> None:
+    """What a process that is not the first does of it."""
+    spread = helper.ranks.in_rounds
+    with judge_of(settings, helper.folder) as judge:
+        if settings.label.form == "scores":
+            assert isinstance(judge, PointwiseJudge)
+            deque(label.rate_each(helper.media, judge, (), spread), maxlen=0)
+        else:
+            deque(label.judge_each(helper.media, judge, (), segment_s, spread), maxlen=0)
 
 
 def _by_people(store: Store) -> LabelResult:
@@ -147,6 +169,6 @@ def score_takes(project: OpenProject) -> LabelResult:
         if not isinstance(judge, PointwiseJudge):
             raise ValueError(f"label.prompt: {judge.name} compares clips and gives no scores; set it to realdpo")
         refused = _say_left_out(project, judge)
-        counts = label.rate(project.store, judge, takes, tick=lambda: tick(1))
+        counts = label.rate(project.store, judge, takes, tick=lambda: tick(1), spread=_shared(project, None))
     scored, unscored = counts[True], counts[False]
     return LabelResult(judge.name, scored=scored, not_scored=unscored, refused=refused, questions=account.facts())

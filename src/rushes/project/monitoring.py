@@ -81,9 +81,7 @@ def _sampler(project: OpenProject, backbone: Backbone, held_out: Sequence[Compar
         raise ValueError("train.sample_every: no held-out comparison belongs to a clip; raise train.held_out, or set 0")
     size = project.settings.backbone
     ask = project.settings.generate.model_copy(update={"kind": "take", "takes": 1})
-    studio = generate.GenerationContext(
-        project.store, project.latents, backbone, size=size, system=folder.name, settings=ask
-    )
+    studio = generate.TakeContext(project.latents, backbone, size, ask)
     seed = project.settings.project.seed
     wanted = [generate.Request("", clip, clip.caption, seed_of("sample", seed, clip.id), None) for clip in clips]
 
@@ -95,26 +93,35 @@ def _sampler(project: OpenProject, backbone: Backbone, held_out: Sequence[Compar
 
 
 def probe_leak(project: OpenProject, comparisons: Sequence[Comparison], folder: Path) -> tuple[shortcuts.Shortcut, ...]:
-    """Shortcuts in `train.shortcut_probe` comparisons, from leak.json of the run where they were measured already."""
-    count = project.settings.train.shortcut_probe
+    """Shortcuts in `train.shortcut_probe` comparisons, from leak.json of the run where they were measured already.
+
+    At most `shortcuts.CLIPS` clips are looked at, and `shortcuts.PIXELS` of each.
+    """
+    size, fit = project.settings.backbone, project.settings.footage.fit
+    count = min(project.settings.train.shortcut_probe, shortcuts.CLIPS // 2)
     chosen = shortcuts.spread_out(shortcuts.pairs(comparisons), count)
-    path, made_from = folder / LEAK, stable_hash(["leak 2", [asdict(pair) for pair in chosen]])
+    frames = shortcuts.most_frames(size.height_px, size.width_px, size.frames)
+    part = [frames] if frames < size.frames else []
+    path, made_from = folder / LEAK, stable_hash(["leak 2", [asdict(pair) for pair in chosen], *part])
+    if part:
+        project.say(f"leak: looks at {frames} frames of each clip, from its middle, and not at all {size.frames}")
     if path.is_file():
         stored = json.loads(path.read_text(encoding="utf-8"))
         if stored["made_from"] == made_from:
             return tuple(shortcuts.Shortcut.read(each) for each in stored["features"])
-    size, fit = project.settings.backbone, project.settings.footage.fit
 
     def read(view: View) -> shortcuts.ShortcutFeatures:
         frames = encode.edited(
             view.latent, lambda media: encode.read_clip(project.store.media_path(media), size, fit), project.base
         )
-        return shortcuts.ShortcutFeatures(frames, size.fps, project.store.media_path(view.media), bool(view.edit))
+        return shortcuts.ShortcutFeatures(
+            shortcuts.middle(frames), size.fps, project.store.media_path(view.media), bool(view.edit)
+        )
 
     with project.timed("train: leak probe", len({v.key for pair in chosen for v in (pair.winner, pair.loser)})) as tick:
         telling = shortcuts.measure(chosen, read, lambda: tick(1))
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as partial:
-        rows = [each.written() for each in telling]
-        partial.write_text(json.dumps({"made_from": made_from, "features": rows}, indent=1) + "\n", encoding="utf-8")
+        written = {"made_from": made_from, "frames": frames, "features": [each.written() for each in telling]}
+        partial.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
     return telling

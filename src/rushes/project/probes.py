@@ -25,6 +25,7 @@ from rushes.media.strips import contact_sheet
 from rushes.metrics.base import Shot
 from rushes.metrics.motion_agreement import motion_agreement
 from rushes.project.labels import PROBE_PAIRS
+from rushes.project.processes import share_takes
 from rushes.project.project import OpenProject, load_run
 from rushes.project.stages import encode_missing
 from rushes.records import BASE, Candidate, Clip, stable_hash
@@ -58,12 +59,12 @@ def make_probes(project: OpenProject, clips: Sequence[Clip], levels: Sequence[fl
     backbone = project.base if system == BASE else load_run(project, system)
     ask = settings.generate.model_copy(update={"kind": "guided"})
     studio = generate.GenerationContext(
-        project.store, project.latents, backbone, size=settings.backbone, system=system, settings=ask, kind="probe"
+        project.latents, backbone, settings.backbone, ask, store=project.store, system=system, kind="probe"
     )
     wanted = list(_requests(studio, clips, (REAL, *levels, FREE), settings.project.seed))
     missing = generate.missing(studio, wanted)
     with project.timed("eta", len(missing)) as tick:
-        generate.generate(studio, missing, tick)
+        generate.generate(studio, missing, tick, share_takes(project, studio, missing))
     stored = {row.id: row for row in project.store.candidates(split="train", kind="probe", system=system)}
     rows: dict[tuple[str, float], list[Candidate]] = {}
     for request in wanted:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError
@@ -22,11 +23,11 @@ from rushes.backbones.offload import check_not_offloaded
 from rushes.backbones.sampling import refused
 from rushes.backbones.tiling import tiled
 from rushes.config.settings_files import stored_settings
-from rushes.config.tables import BackboneSettings, Settings, TrainSettings
+from rushes.config.tables import BackboneSettings, FootageSettings, Settings, TrainSettings
 from rushes.encode import open_latents
 from rushes.evaluate.suites import MetricSuite, general_meter, world_meter
 from rushes.files import whole_file
-from rushes.progress import Bar, no_bar
+from rushes.progress import Bar, Sharing, in_turn, no_bar
 from rushes.project.defaults import in_words, left_out, model_of, with_model_defaults
 from rushes.project.settings_checks import check_settings, unknown
 from rushes.project.times import training_times
@@ -34,6 +35,10 @@ from rushes.records import BASE, Run
 from rushes.store.database import Store
 from rushes.store.latents import LatentStore
 from rushes.training.comparison import LatentGrid
+from rushes.training.parallel import ALONE, Ranks
+
+if TYPE_CHECKING:
+    from rushes.project.processes import Order
 
 WEIGHTS = "weights.safetensors"
 TEXTS = "texts"
@@ -75,6 +80,14 @@ class OpenProject:
     bar: Bar = no_bar
     seconds: dict[str, float] = field(default_factory=dict)
     say: Callable[[str], None] = lambda line: None  # what a user should read while a stage runs
+    ranks: Ranks = ALONE  # processes that share the work, of which this is the first
+
+    def shared(self, order: Order) -> Sharing:
+        """Who does the parts of a work: this process, or all, once the others have their order to help."""
+        if self.ranks.size == 1:
+            return in_turn
+        self.ranks.send(order)
+        return self.ranks.in_rounds
 
     @cached_property
     def base(self) -> Backbone:
@@ -131,8 +144,8 @@ class OpenProject:
 
     @property
     def meter(self) -> MetricSuite:
-        """What evaluation measures: the world's verifier on its own clips, general metrics on all others."""
-        return world_meter() if self.settings.footage.kind == "world" else general_meter()
+        """What evaluation measures."""
+        return meter_of(self.settings.footage)
 
     @contextmanager
     def timed(self, name: str, total: int) -> Iterator[Callable[[int], None]]:
@@ -148,8 +161,17 @@ class OpenProject:
                 partial.write_text(json.dumps(self.seconds) + "\n", encoding="utf-8")
 
 
+def meter_of(footage: FootageSettings) -> MetricSuite:
+    """What evaluation measures: the world's verifier on its own clips, general metrics on all others."""
+    return world_meter() if footage.kind == "world" else general_meter()
+
+
 def open_project(
-    folder: Path, settings: Settings, bar: Bar = no_bar, say: Callable[[str], None] = lambda line: None
+    folder: Path,
+    settings: Settings,
+    bar: Bar = no_bar,
+    say: Callable[[str], None] = lambda line: None,
+    ranks: Ranks = ALONE,
 ) -> OpenProject:
     """The project in a folder, made if it is not there yet.
 
@@ -166,7 +188,7 @@ def open_project(
     check_settings(settings)
     path = folder / SECONDS
     seconds = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return OpenProject(Store.create(folder), settings, bar, seconds, say)
+    return OpenProject(Store.create(folder), settings, bar, seconds, say=say, ranks=ranks)
 
 
 def _sampling(settings: Settings, backbone: Backbone) -> list[str]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from rushes import encode, generate
-from rushes.arrays import Frames
 from rushes.config.tables import GenerateSettings
 from rushes.evaluate import stored
 from rushes.evaluate.result import EvaluateResult
 from rushes.project.intake import import_footage as import_footage  # the first of them
+from rushes.project.processes import share_encoding, share_measuring, share_takes, still_of
 from rushes.project.project import OpenProject, base_beside, load_run
 from rushes.project.reports import run_name
 from rushes.records import BASE, Candidate, Clip, seed_of
@@ -60,12 +61,12 @@ def _generate(
     base = base_beside(project, beside) if beside else project.base
     backbone = base if system == BASE else load_run(project, system)
     studio = generate.GenerationContext(
-        project.store, project.latents, backbone, size=project.settings.backbone, system=system, settings=settings
+        project.latents, backbone, project.settings.backbone, settings, store=project.store, system=system
     )
     wanted = generate.requests(studio, clips, seed)
     missing = generate.missing(studio, wanted)
     with project.timed(stage, len(missing)) as tick:
-        generate.generate(studio, missing, tick)
+        generate.generate(studio, missing, tick, share_takes(project, studio, missing, beside))
     return [request.id for request in wanted], len(missing)
 
 
@@ -73,8 +74,12 @@ def encode_missing(project: OpenProject, whole: Sequence[LatentKey], firsts: Seq
     """Latents of media: of whole clips, and of first frames alone."""
     wanted = encode.jobs(project.latents, whole, firsts)
     size, fit = project.settings.backbone, project.settings.footage.fit
+    if not wanted:
+        return
     with project.timed(stage, len(wanted)) as tick:
-        encode.encode(project.store, project.latents, project.base, size, fit, wanted, lambda: tick(1))
+        spread = share_encoding(project)
+        encode.encode(project.store.media, project.latents, project.base, size, fit, wanted, tick, spread)
+    project.latents.look_again()
 
 
 def held_out_clips(project: OpenProject) -> tuple[Clip, ...]:
@@ -122,7 +127,10 @@ def evaluate_run(project: OpenProject, run: str = "") -> EvaluateResult:
         others.setdefault(row.system, []).append(row)
     missing = stored.unmeasured(store, [*base, *trained, *(c for rows in others.values() for c in rows)], meter)
     with project.timed("evaluate: measure", len(missing)) as tick:
-        stored.score(store, missing, meter, stills(project), lambda: tick(1))
+        firsts = first_frames(project, missing)
+        spread = share_measuring(project, firsts)
+        still = partial(still_of, store.media, firsts)
+        stored.score(store, missing, meter, still, lambda: tick(1), spread)
     seed = settings.project.seed
     metrics = stored.compare(store, meter, stored.pairs(base, trained), seed=seed)
     first, *rest = others or [""]
@@ -133,13 +141,9 @@ def evaluate_run(project: OpenProject, run: str = "") -> EvaluateResult:
     return EvaluateResult(run, meter.headline, metrics, arms)
 
 
-def stills(project: OpenProject) -> Callable[[Candidate], Frames | None]:
-    """The frame that each candidate was given to start from."""
+def first_frames(project: OpenProject, candidates: Sequence[Candidate]) -> dict[str, str]:
+    """Media of the first frames that candidates were given to start from, by candidate."""
+    if not project.settings.backbone.first_frame:
+        return {}
     clips = {clip.id: clip for clip in project.store.clips(dropped=True)}
-
-    def still(candidate: Candidate) -> Frames | None:
-        if not project.settings.backbone.first_frame or candidate.clip_id not in clips:
-            return None
-        return encode.read_still(project.store.media_path(first_frame_of(clips[candidate.clip_id])))
-
-    return still
+    return {row.id: first_frame_of(clips[row.clip_id]) for row in candidates if row.clip_id in clips}

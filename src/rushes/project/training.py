@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +28,7 @@ from rushes.progress import no_bar
 from rushes.project.jobs import TrainingJob, set_up, whole_weights
 from rushes.project.monitoring import last_words, watch_run
 from rushes.project.negatives import measure_likeness
+from rushes.project.processes import Helper, Order
 from rushes.project.project import (
     WEIGHTS,
     OpenProject,
@@ -48,7 +50,7 @@ from rushes.training.continuation import RunIdentity, check_continuation
 from rushes.training.history import read_history
 from rushes.training.loop import Data, Progress, learning_rate, split, train
 from rushes.training.monitor import NOBODY, RunMonitor
-from rushes.training.parallel import Ranks, joined, others_wait
+from rushes.training.parallel import Ranks, joined
 from rushes.training.recipe import Recipe, chosen_recipe
 from rushes.training.views import gaps, takes_account
 
@@ -88,8 +90,17 @@ class BankResult:
     entries: int  # stored errors
 
 
+@dataclass(frozen=True)
+class EncodeResult:
+    """Latents of what a run trains on."""
+
+    comparisons: int  # of the run
+    latents: int  # that these are made of
+    stored: int  # latents of this codec and size, those of first frames and held-out prompts too
+
+
 def train_run(project: OpenProject) -> TrainResult:
-    """One training run, continued where it was stopped; under torchrun that of the first process.
+    """One training run, continued where it was stopped.
 
     Raises:
         ValueError: nothing to compare, a run that starts from itself, settings that do not go together, or another
@@ -103,7 +114,8 @@ def train_run(project: OpenProject) -> TrainResult:
             project.say(line)
         for torn in folder.rglob(".*.part"):  # of a process that was killed; checkpoints are large
             torn.unlink()
-        ranks.send(job)
+        order: Order = partial(_train_along, job)
+        ranks.send(order)
         backbone, data = set_up(job, project.store.project, _start(project), ranks, project.timed)
         for line in doubts(settings, backbone.network, ranks.size):
             project.say(line)
@@ -149,22 +161,34 @@ def doubts(settings: TrainSettings, network: nn.Module, processes: int) -> list[
     return sentences
 
 
-def follow_run(folder: Path) -> bool:
-    """What a process of torchrun's does that is not the first: train along; False for the first, or without torchrun.
+def _train_along(job: TrainingJob, helper: Helper) -> None:
+    """What a process that is not the first does of a run."""
+    backbone, data = _set_up_along(job, helper)
+    _train(job, backbone, data, helper.folder / "runs" / job.name, helper.ranks)
+    whole_weights(backbone)  # all processes give their parts
 
-    Args:
-        folder: of the project. Only the first process opens its database, so this may be on another machine.
+
+def _fill_along(job: TrainingJob, helper: Helper) -> None:
+    """The same of its bank."""
+    _set_up_along(job, helper)
+
+
+def _set_up_along(job: TrainingJob, helper: Helper) -> tuple[Backbone, Data]:
+    helper.forget()
+    backbone = load_model(job.settings.backbone, helper.folder, job.dtype)
+    make_trainable(backbone, job.settings.train)
+    return set_up(job, helper.folder, backbone, helper.ranks, no_bar)
+
+
+def encode_run(project: OpenProject) -> EncodeResult:
+    """Encode what a run will train on, or the rest of it.
+
+    Raises:
+        ValueError: nothing to compare.
     """
-    if not others_wait():
-        return False
-    with joined() as ranks:
-        job: TrainingJob = ranks.send(None)
-        backbone = load_model(job.settings.backbone, folder, job.dtype)
-        make_trainable(backbone, job.settings.train)
-        backbone, data = set_up(job, folder, backbone, ranks, no_bar)
-        _train(job, backbone, data, folder / "runs" / job.name, ranks)
-        whole_weights(backbone)  # all processes give their parts
-    return True
+    comparisons = recipe_comparisons(project, project.settings.train).comparisons
+    keys = {view.key for comparison in comparisons for view in comparison.views}
+    return EncodeResult(len(comparisons), len(keys), len(project.latents))
 
 
 def bank_run(project: OpenProject) -> BankResult:
@@ -181,7 +205,8 @@ def bank_run(project: OpenProject) -> BankResult:
     name = run_name(settings)
     with only_one(run_folder(project, name)), joined() as ranks:
         job, _ = _prepare(project, name)
-        ranks.send(job)
+        order: Order = partial(_fill_along, job)
+        ranks.send(order)
         _, data = set_up(job, project.store.project, _start(project), ranks, project.timed)
     there = len(data.bank.entries) if data.bank else 0
     return BankResult(settings.reference_cache, len(job.comparisons), there)
@@ -246,7 +271,7 @@ def check_run(project: OpenProject) -> RunIdentity:
     size, fit = project.settings.backbone, project.settings.footage.fit
     made_from = RunIdentity(
         "",
-        hashed_form(settings, exclude={"shortcut_probe", "trackers"}),
+        hashed_form(settings, exclude={"shortcut_probe", "probe_every", "trackers"}),
         {
             "the base model": project.base.fingerprint,
             "what train.init_from names": _origin(project, name),

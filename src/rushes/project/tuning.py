@@ -163,10 +163,16 @@ class LeakResult:
     """How well plain features of clips tell winners from losers."""
 
     features: tuple[shortcuts.Shortcut, ...]
+    pairs: int  # looked at, at most
+    frames: int  # of each clip that were looked at, from its middle
 
 
 def leak_of_project(project: OpenProject) -> LeakResult:
     """Shortcuts in the comparisons that the project's recipe makes."""
     settings = project.settings.train
-    comparisons = recipe_comparisons(project, settings).comparisons
-    return LeakResult(probe_leak(project, comparisons, run_folder(project, run_name(settings))))
+    comparisons, size = recipe_comparisons(project, settings).comparisons, project.settings.backbone
+    return LeakResult(
+        probe_leak(project, comparisons, run_folder(project, run_name(settings))),
+        pairs=min(settings.shortcut_probe, shortcuts.CLIPS // 2),
+        frames=shortcuts.most_frames(size.height_px, size.width_px, size.frames),
+    )

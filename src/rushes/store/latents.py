@@ -68,7 +68,7 @@ class LatentStore:
 
     The index is read from the shards' own headers when the store is opened, so there is none to go stale. A tensor is
     read when asked for; writing needs the memory of one shard. A store sees the shards that were there when it
-    was opened, and its own.
+    was opened or looked again, and its own.
     """
 
     def __init__(self, folder: Path, fingerprint: str) -> None:
@@ -78,10 +78,15 @@ class LatentStore:
         self.fingerprint = fingerprint
         folder.mkdir(parents=True, exist_ok=True)
         self._shard_of: dict[str, Path] = {}
-        for path in sorted(folder.glob("[!.]*.safetensors")):
+        self.look_again()
+
+    def look_again(self) -> None:
+        """See also what other processes have stored since. Raises ValueError as the constructor does."""
+        seen = set(self._shard_of.values())
+        for path in sorted(self.folder.glob("[!.]*.safetensors")):
             if not _NAME.fullmatch(path.name):
                 raise ValueError(f"{path}: not written by Rushes; move it out of the folder")
-            if path.name.startswith(f"{fingerprint}-"):
+            if path.name.startswith(f"{self.fingerprint}-") and path not in seen:
                 for key in self._checksums(path):
                     self._shard_of.setdefault(key, path)
 

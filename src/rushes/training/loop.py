@@ -20,6 +20,7 @@ from rushes.noise.draws import TimeDraw
 from rushes.objectives.diagnostics import diagnose
 from rushes.objectives.losses import ViewErrors, loss
 from rushes.objectives.terms import TermBatch, collate
+from rushes.records import stable_hash
 from rushes.store.latents import LatentStore
 from rushes.training import checkpoint
 from rushes.training.batches import Batch, Draws, make_batch, schedule, time_of
@@ -36,6 +37,7 @@ from rushes.training.parallel import ALONE, Ranks, whole
 from rushes.training.probe import by_expert, measure
 from rushes.training.reference import Average, Reference
 from rushes.training.reference_cache import ReferenceCache
+from rushes.training.reference_predictions import ReferencePredictions
 from rushes.training.unconditional import UnconditionalProbe
 
 Progress = Callable[[int, Mapping[str, float]], None]
@@ -67,6 +69,8 @@ class Work:
     ranks: Ranks
     average: Average | None  # of the trained weights; None = what is trained is what is written
     unconditional: UnconditionalProbe
+    watchers: Ranks  # processes that share the probes
+    predictions: ReferencePredictions  # of a frozen reference, for the probes
 
     @property
     def trained(self) -> list[nn.Parameter]:
@@ -149,13 +153,12 @@ def train(
         if not start:
             log.add({"step": 0, **watch.constants, **_facts(work), **_probe(work), **_samples(work, watch, 0)})
         for step in range(start, settings.steps):
-            began = time.perf_counter()
+            began, done = time.perf_counter(), step + 1
             row = _step(work, step)
-            work.follow(step + 1)
+            work.follow(done)
             row["seconds"] = time.perf_counter() - began
-            done = step + 1
             saved = done % settings.checkpoint_every == 0 or done == settings.steps
-            if saved:
+            if _probed(settings, done):
                 row |= _probe(work)
             log.add({"step": done, **row, **_samples(work, watch, done)})
             if saved:
@@ -167,7 +170,19 @@ def train(
             progress(done, row)
         if work.average is not None:  # what was trained stays in the checkpoint
             work.average.adopt()
+        work.predictions.clear()
     return settings.steps - start
+
+
+def _predictions(folder: Path, identity: str | RunIdentity, work: Work) -> ReferencePredictions:
+    """Where predictions of a reference that is frozen are kept."""
+    made_from = [as_identity(identity).hash, repr(work.backbone.spec), str(work.trained[0].dtype)]
+    return ReferencePredictions(folder / "held_out", stable_hash(made_from))
+
+
+def _probed(settings: TrainSettings, done: int) -> bool:
+    """Whether held-out comparisons are measured after so many steps."""
+    return done % (settings.probe_every or settings.checkpoint_every) == 0 or done == settings.steps
 
 
 def _check(data: Data, settings: TrainSettings, ranks: Ranks) -> None:
@@ -199,7 +214,9 @@ def _prepare(backbone: Backbone, data: Data, settings: TrainSettings, seed: int,
     trained = [p for p in network.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=settings.learning_rate, weight_decay=settings.weight_decay, foreach=False)
     reference = Reference(network, settings.reference, settings.reference_ema, settings.reference_sync_steps)
-    strength, unconditional = AutoBeta(settings.auto_beta), UnconditionalProbe(backbone, reference, data.held_out)
+    # Where weights are spread over the processes, a pass of one is a pass of all.
+    watchers = ALONE if way.most else ranks
+    unconditional = UnconditionalProbe(backbone, reference, data.held_out, watchers)
     average = Average(network, settings.weights_ema) if settings.weights_ema else None
     return Work(
         backbone,
@@ -209,10 +226,12 @@ def _prepare(backbone: Backbone, data: Data, settings: TrainSettings, seed: int,
         reference=reference,
         optimiser=optimiser,
         way=way,
-        strength=strength,
+        strength=AutoBeta(settings.auto_beta),
         ranks=ranks,
         average=average,
         unconditional=unconditional,
+        watchers=watchers,
+        predictions=ReferencePredictions(),
     )
 
 
@@ -233,6 +252,7 @@ def _keep(work: Work, folder: Path, step: int, identity: str | RunIdentity) -> N
 
 def _resume(folder: Path, identity: str | RunIdentity, work: Work) -> tuple[Work, int]:
     """The run where its newest checkpoint left it, and the steps it has taken, 0 where there is no checkpoint."""
+    work = replace(work, predictions=_predictions(folder, identity, work))
     state = checkpoint.latest(folder / "checkpoints")
     if state is None:
         return work, 0
@@ -333,8 +353,17 @@ def _probe(work: Work) -> dict[str, float]:
     if not work.data.held_out:
         return {}
     at_once, scale = work.settings.batch, work.strength.scale
-    probed = measure(work.backbone, work.reference, work.data.held_out, work.batch, at_once, scale)
-    figures = probed.figures() | work.unconditional.figures(work.batch)
+    probed = measure(
+        work.backbone,
+        work.reference,
+        work.data.held_out,
+        work.batch,
+        at_once,
+        scale,
+        ranks=work.watchers,
+        stored=work.predictions if work.reference.mode == "frozen" else None,
+    )
+    figures = (probed.figures() if probed else {}) | work.unconditional.figures(work.batch)
     return {f"held_out/{name}": value for name, value in figures.items()}
 
 

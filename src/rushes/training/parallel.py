@@ -1,17 +1,21 @@
-"""Several processes that train one run, started by torchrun.
+"""Several processes that do one work, started by torchrun or as torchrun starts them.
 
-The weights are either copied to every process or sharded over them (FSDP2). Copies are kept equal by adding up the
-gradients once per step, after all views of all comparisons of a process were backpropagated. That is DDP's arithmetic
-without its wrapper, which would reduce in each backward pass, and view by view there are many. Losses are divided by
-counts over the whole step, so gradients are added, not averaged, and unequal comparisons or ties weigh what they weigh
-in one process.
+Works without a gradient are cut into parts that are independent of each other, and processes take them in rounds. In
+training the weights are either copied to every process or sharded over them (FSDP2). Copies are kept equal by adding up
+the gradients once per step, after all views of all comparisons of a process were backpropagated. That is DDP's
+arithmetic without its wrapper, which would reduce in each backward pass, and view by view there are many. Losses are
+divided by counts over the whole step, so gradients are added, not averaged, and unequal comparisons or ties weigh what
+they weigh in one process.
 """
 
 from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator, Sequence
+import pickle
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -27,6 +31,8 @@ from torch.distributed.tensor import DTensor
 from rushes.training.determinism import set_workspace
 
 T = TypeVar("T")
+P = TypeVar("P")
+R = TypeVar("R")
 CPU = torch.device("cpu")
 LONGEST_WAIT = timedelta(days=2)  # the first process encodes what is missing while the others wait
 
@@ -52,14 +58,49 @@ class Ranks:
         """What the first process gives, in all of them."""
         box: list[Any] = [value]
         if self.size > 1:
-            dist.broadcast_object_list(box, device=self.device)
+            dist.broadcast_object_list(box, device=CPU)  # through main memory: a GPU would be busy while it waits
         sent: T = box[0]
         return sent
+
+    def collect(self, value: T) -> list[T]:
+        """What each process gives, in all of them, in the order of the processes."""
+        every: list[Any] = [value] * self.size
+        if self.size > 1:
+            dist.all_gather_object(every, value)
+        return every
+
+    def in_rounds(self, parts: Sequence[P], work: Callable[[P], R]) -> Iterator[tuple[P, R]]:
+        """Parts of a work with their results, in order, at the first process; at the others nothing, while they work.
+
+        In each round every process does one part, so a process that is killed loses a round and no more.
+
+        Args:
+            parts: those of the first process count; the others need not know any.
+            work: the same function of a part in all processes.
+
+        Raises:
+            Exception: what the work of any process raised, at the first, after the round's other results.
+        """
+        parts = self.send(parts if self.first else None)
+        for at in range(0, len(parts), self.size):
+            mine = parts[at + self.rank : at + self.rank + 1]
+            outcomes = self.collect([_outcome(work, part) for part in mine])
+            if not self.first:
+                continue
+            done = zip(parts[at : at + self.size], (outcome for of in outcomes for outcome in of), strict=True)
+            errors = []
+            for part, (result, error) in done:
+                if error is None:
+                    yield part, result
+                else:
+                    errors.append(error)
+            if errors:
+                raise errors[0]
 
     def wait(self) -> None:
         """Until all processes have come here."""
         if self.size > 1:
-            dist.barrier()
+            dist.all_reduce(torch.zeros(1))  # through main memory, as in `send`
 
     def add_up(self, trained: Sequence[nn.Parameter]) -> None:
         """Each process's gradients -> their sum, in all of them. Sharded weights were added up in the backward pass.
@@ -131,6 +172,18 @@ class Ranks:
 ALONE = Ranks()
 
 
+def _outcome(work: Callable[[P], R], part: P) -> tuple[Any, Exception | None]:
+    """The result of a part, or what it raised, as a value that another process can be sent."""
+    try:
+        return work(part), None
+    except Exception as error:
+        try:
+            pickle.loads(pickle.dumps(error))
+        except Exception:
+            return None, RuntimeError(f"{type(error).__name__}: {error}")
+        return None, error
+
+
 def called(network: nn.Module) -> list[nn.Module]:
     """What is called when a network answers: itself or, where it merely holds two experts, each of them.
 
@@ -159,7 +212,10 @@ def others_wait() -> bool:
 
 @contextmanager
 def joined() -> Iterator[Ranks]:
-    """The processes that torchrun started, connected, each with its GPU if there is one; without torchrun this one."""
+    """The processes that torchrun started, connected, each with its GPU if there is one; without torchrun this one.
+
+    Within another such block it is the processes of that.
+    """
     device = CPU
     if torch.cuda.is_available():
         set_workspace()
@@ -168,14 +224,32 @@ def joined() -> Iterator[Ranks]:
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         yield Ranks(device=device)
         return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=LONGEST_WAIT)
-    try:
+    if dist.is_initialized():
         yield Ranks(dist.get_rank(), dist.get_world_size(), device)
+        return
+    _end_with_parent()
+    # What lies in main memory, such as rows and errors, goes by gloo where weights go by NCCL.
+    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=LONGEST_WAIT)
+    ranks = Ranks(dist.get_rank(), dist.get_world_size(), device)
+    try:
+        yield ranks
         # All together, and without tensors that wait to be freed: gloo else aborts when the interpreter ends.
-        dist.barrier()
+        ranks.wait()
     finally:
         gc.collect()
         dist.destroy_process_group()
+
+
+def _end_with_parent() -> None:
+    """End this process soon after the one that started it, which may be killed and then ends nobody."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def own_part(p: Tensor) -> Tensor:

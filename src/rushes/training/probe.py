@@ -21,7 +21,9 @@ from rushes.training.beta import scaled
 from rushes.training.comparison import Comparison
 from rushes.training.gradients import predictions
 from rushes.training.health import EXPERT
+from rushes.training.parallel import ALONE, Ranks
 from rushes.training.reference import Reference
+from rushes.training.reference_predictions import ReferencePredictions
 
 DRAWS = 4  # fixed draws per held-out comparison
 POSITIONS = 32_768  # latent positions that go through the network at once: no graph is kept, so this is little memory
@@ -96,7 +98,17 @@ def _sides(comparison: Comparison, pull_V: Sequence[float]) -> str:
     return f"{'+'.join(sorted(won))} over {'+'.join(sorted(lost))}"
 
 
-@torch.no_grad()
+@dataclass(frozen=True)
+class _Measured:
+    """One batch of a probe."""
+
+    policy_BVF: Tensor
+    reference_BVF: Tensor
+    t_B: Tensor
+    gap: float  # sum of squared differences between predictions, each a mean over C, H and W
+    count: int  # of these
+
+
 def measure(
     backbone: Backbone,
     reference: Reference,
@@ -104,45 +116,79 @@ def measure(
     make: MakeBatch,
     at_once: int,
     strength: float = 1.0,
-) -> Probe:
+    *,
+    ranks: Ranks = ALONE,
+    stored: ReferencePredictions | None = None,
+) -> Probe | None:
     """Policy and reference on comparisons at `DRAWS` draws each; `at_once` of these make one batch.
 
-    `strength` multiplies every beta.
+    Args:
+        backbone: the policy.
+        reference: see there.
+        comparisons: held-out ones.
+        make: batches of them.
+        at_once: comparisons at a draw in a batch.
+        strength: multiplies every beta.
+        ranks: processes that share the batches; each has all weights.
+        stored: what a frozen reference predicted before; None = it is asked.
+
+    Returns:
+        The probe; None in processes that merely help.
     """
     pairs = [(c, -1 - draw) for c in comparisons for draw in range(DRAWS)]
     views = max(len(c.views) for c in comparisons)
-    policy, other, times, gaps, count = [], [], [], 0.0, 0
-    for at in range(0, len(pairs), at_once):
-        batch = make(pairs[at : at + at_once])
+
+    @torch.no_grad()
+    def of_batch(at: int) -> _Measured:
+        chosen = pairs[at : at + at_once]
+        batch = make(chosen)
         wider = (0, 0, 0, views - batch.views)
-        ours, theirs, gap = _both(backbone, reference, batch)
-        policy.append(functional.pad(batch.scatter(ours), wider))
-        other.append(functional.pad(batch.scatter(theirs), wider))
+        ours, theirs, gap = _both(backbone, reference, batch, chosen, stored)
         starts = [row for row, (_, v) in enumerate(batch.place) if v == 0]
-        times.append(batch.t_RF[starts].max(-1).values.cpu())
-        gaps, count = gaps + float(gap.double().sum()), count + gap.numel()
+        policy, other = (functional.pad(batch.scatter(errors), wider) for errors in (ours, theirs))
+        t_B = batch.t_RF[starts].max(-1).values.cpu()
+        return _Measured(policy, other, t_B, float(gap.double().sum()), gap.numel())
+
+    parts = [part for _, part in ranks.in_rounds(range(0, len(pairs), at_once), of_batch)]
+    if not ranks.first:
+        return None
     # All at once: means of batches' means would count a short last batch, or one with many ties, too much.
-    errors = ViewErrors(torch.cat(policy), torch.cat(other))
+    errors = ViewErrors(*(torch.cat([getattr(p, name) for p in parts]) for name in ("policy_BVF", "reference_BVF")))
     terms = scaled(collate([c.terms for c, _ in pairs], views, errors.policy_BVF.shape[-1]), strength)
     there = errors.reference_BVF[errors.reference_BVF > 0]  # zero where a comparison lacks a view
-    whole = tuple(c for c, _ in pairs)
-    return Probe(errors, terms, whole, t_P=torch.cat(times), drift=gaps / count, reference_error=float(there.mean()))
+    drift = sum(part.gap for part in parts) / sum(part.count for part in parts)
+    whole, times = tuple(c for c, _ in pairs), torch.cat([part.t_B for part in parts])
+    return Probe(errors, terms, whole, t_P=times, drift=drift, reference_error=float(there.mean()))
 
 
-def _both(backbone: Backbone, reference: Reference, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+def _both(
+    backbone: Backbone,
+    reference: Reference,
+    batch: Batch,
+    chosen: Sequence[tuple[Comparison, int]],
+    stored: ReferencePredictions | None,
+) -> tuple[Tensor, Tensor, Tensor]:
     """Errors [R, F] of policy and reference, and the mean squared difference of their predictions [R, F].
 
     Both see the same rows together, so equal weights give equal bits.
     """
     at_once = max(1, POSITIONS // batch.clean_RCFHW[0, 0].numel())
-    parts = []
+    before = stored.get(batch, chosen) if stored else None
+    parts, asked = [], []
     for at in range(0, len(batch.place), at_once):
         rows = slice(at, at + at_once)
         ours, target = predictions(backbone, batch, rows)
-        with reference.applied():
-            theirs, _ = predictions(backbone, batch, rows)
+        if before is None:
+            with reference.applied():
+                theirs, _ = predictions(backbone, batch, rows)
+            if stored:
+                asked.append(theirs.cpu())
+        else:
+            theirs = torch.empty_like(ours).copy_(before[rows])  # as it lay in memory: sums round by that
         squares = (ours - target, theirs - target, ours - theirs)
         parts.append(torch.stack([(x**2).mean(dim=(1, 3, 4)).cpu() for x in squares]))
+    if stored and before is None:
+        stored.put(batch, chosen, torch.cat(asked))
     ours, theirs, gap = torch.cat(parts, 1)
     return ours, theirs, gap
 

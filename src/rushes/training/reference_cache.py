@@ -40,10 +40,6 @@ class ReferenceCache:
     entries: LatentStore
     draws: int
 
-    def read_again(self) -> ReferenceCache:
-        """With what other processes have stored since it was opened."""
-        return ReferenceCache(LatentStore(self.entries.folder, self.entries.fingerprint), self.draws)
-
     def missing(self, comparisons: Sequence[Comparison]) -> list[Comparison]:
         """Comparisons that need the reference and whose errors are not there."""
         return [c for c in comparisons if needs_reference(c) and self._key(c) not in self.entries]

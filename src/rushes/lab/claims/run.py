@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
@@ -27,6 +28,7 @@ from rushes.lab.claims.evidence import FILE, Evidence, Result, Values, result_of
 from rushes.progress import Bar, no_bar
 from rushes.project import stages, training
 from rushes.project.presets import tiny_train
+from rushes.project.processes import still_of
 from rushes.project.project import OpenProject, open_project, run_folder
 from rushes.records import BASE, Candidate, stable_hash
 from rushes.store.database import Store
@@ -220,7 +222,8 @@ def _measure(project: OpenProject, system: str) -> Values:
     values: Values = {}
     for meter in (world_meter(), fit_meter(), fidelity_meter()):
         missing = stored.unmeasured(project.store, candidates, meter)
-        stored.score(project.store, missing, meter, stages.stills(project))
+        still = partial(still_of, project.store.media, stages.first_frames(project, missing))
+        stored.score(project.store, missing, meter, still)
         values |= _by_prompt(project.store, meter, candidates)
     return values
 

@@ -14,7 +14,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from inspect import signature
 from pathlib import Path
@@ -33,6 +33,7 @@ from tests.backbones.fake_gpu import NAME, fake_gpu
 from rushes.backbones import hunyuan, inflated_sd
 from rushes.backbones.base import LoadOptions
 from rushes.backbones.model_defaults import all_models
+from rushes.backbones.offload import is_offloaded
 from rushes.backbones.pipeline import DiffusersBackbone, Family
 from rushes.backbones.released import Released, released
 from rushes.backbones.sampling import sample
@@ -47,6 +48,7 @@ from rushes.training.comparison import Comparison, View
 from rushes.training.memory import Mode
 from rushes.training.parallel import ALONE
 
+CHUNK = 4096  # tokens that feed-forward layers take at once
 CAPTION, NEGATIVE = "a red ball falls", "blurry"
 # height, width and frames that the release is made for
 SIZES = {
@@ -69,6 +71,15 @@ SHAPES: dict[str, tuple[list[tuple[float, ...]], str]] = {
         ],
         "clip",
     ),
+}
+# How a model is held in a step, and where its activations wait.
+WAYS: dict[str, tuple[LoadOptions, str]] = {
+    "lora": (LoadOptions(), "keep"),
+    "full": (LoadOptions(dtype="mixed"), "keep"),
+    # On cards that people have: in 4 bits, or in bfloat16 block by block.
+    "card": (LoadOptions(quantize="4bit", feed_forward_chunk=CHUNK), "offload"),
+    "streamed": (LoadOptions(offload=True, feed_forward_chunk=CHUNK), "offload"),
+    "adapter-kept": (LoadOptions(feed_forward_chunk=CHUNK), "keep"),
 }
 # The shape of each recipe's comparisons.
 RECIPES = {
@@ -258,12 +269,19 @@ class Run:
             assert made.shape == noise.shape and made.dtype == torch.float32 and made.device == noise.device
         return {}
 
-    def train(self, tune: str, shape: str) -> dict[str, Any]:
+    def train(self, way: str, shape: str) -> dict[str, Any]:
         """A step of the trainer's: the reference's errors, losses, gradients, AdamW."""
+        tune = "full" if way == "full" else "lora"
         backbone, device = self.backbone, self.backbone.device
         gradients: Mode = "two_pass" if shape == "segments" else "stash"
         settings = TrainSettings(
-            trainable=tune, lora_rank=32, batch=1, gradients=gradients, held_out=0, deterministic=False
+            trainable=tune,
+            lora_rank=32,
+            batch=1,
+            gradients=gradients,
+            held_out=0,
+            deterministic=False,
+            activations=WAYS[way][1],
         )
         network = backbone.network
         make_trainable(backbone, settings)
@@ -280,7 +298,8 @@ class Run:
         work.optimiser.register_step_pre_hook(looked)
         row = loop._step(work, 0)
         weights = [p for p in network.parameters() if p.requires_grad]
-        assert {p.device.type for p in network.parameters()} == {device.type}
+        if not is_offloaded(network):
+            assert {p.device.type for p in network.parameters()} == {device.type}
         assert {p.dtype for p in weights} == {torch.float32}, {p.dtype for p in weights}
         frozen = {p.dtype for p in network.parameters() if not p.requires_grad}
         assert torch.bfloat16 in frozen or tune == "full", frozen
@@ -341,10 +360,10 @@ def main(name: str, jobs: Sequence[str]) -> None:
         for job in jobs:
             began = time.perf_counter()
             precision, _, shape = job.partition("/")
-            mixed = precision == "full"
+            how = WAYS[precision][0] if shape else LoadOptions()
             # As projects do by default; what encodes first frames for the other jobs takes hours in tiles, for nothing.
             tiles = job == "codec" and tiled("auto", released(name).family, SIZES[name][2], *SIZES[name][:2])
-            how = LoadOptions(dtype="mixed" if mixed else "auto", tiling=tiles)
+            how = replace(how, tiling=tiles)
             run = Run(name, opened(name, how, torch.device(NAME)), SIZES[name])
             if shape:
                 for caption in (CAPTION, NEGATIVE) if shape == "levels" else (CAPTION,):
@@ -363,6 +382,7 @@ def main(name: str, jobs: Sequence[str]) -> None:
             told[job] = {
                 "tflop": round(flops / 1e12, 1),
                 "peak_gib": round(peak / 2**30, 2),
+                "main_gib": round(gpu.main_peak / 2**30, 2),
                 "build_s": round(built, 1),
                 "seconds": round(time.perf_counter() - began - built, 1),
                 **facts,

@@ -19,9 +19,9 @@ from rushes.backbones.released import released
 from rushes.inspect import step_forecast as plan
 from rushes.inspect.blank import condition_of
 from rushes.inspect.dry_run import ClipShape, Cost, dry_run
-from rushes.inspect.metering import Meter
 from rushes.inspect.step_forecast import GIB, ForecastRequest, find_model, forecast, operations, remedies, static_memory
 from rushes.training.memory import activation_mib
+from rushes.training.metering import Meter
 
 from ..backbones.tiny_pipelines import BACKBONE, write
 from .by_hand import by_hand

@@ -51,7 +51,9 @@ class LoadOptions:
         tiling: the codec works in overlapping tiles where frames are large.
         fps: frames per second of the clips, for models that are told; None = the model's own.
         quantize: the frozen network is held in 8 or 4 bits a weight.
-        offload: the network lies in main memory, and its blocks come to the GPU one by one; for sampling alone.
+        offload: the network lies in main memory, and its blocks come to the GPU one by one; or, of two experts, that
+            which is not asked lies there.
+        feed_forward_chunk: tokens that a feed-forward layer takes at once; 0 = all.
         texts: folder in which what captions were read as is kept for the next start; None = nowhere.
         decode_timestep: time that a decoder which finishes the denoising is told, in [0, 1].
         decode_noise_scale: share of noise in the latents that it gets, in [0, 1]; None = as `decode_timestep`.
@@ -62,7 +64,8 @@ class LoadOptions:
     tiling: bool = True
     fps: float | None = None
     quantize: Literal["none", "8bit", "4bit"] = "none"
-    offload: bool = False
+    offload: Literal[False, True, "idle_expert"] = False
+    feed_forward_chunk: int = 0
     texts: Path | None = None
     decode_timestep: float = 0.0
     decode_noise_scale: float | None = None

@@ -1,7 +1,7 @@
 """What a step of a model costs, found without its weights and without computing anything.
 
 The network is built and asked, forward and backward, with tensors that have a shape and no values, by the same code
-that trains; `rushes.inspect.metering` counts. The blocks of a transformer are equal, so that operations and bytes grow
+that trains; `rushes.training.metering` counts. The blocks of a transformer are equal, so that operations and bytes grow
 by the same amount with each: a network of two of each kind and one of three say what all of them take.
 """
 
@@ -25,8 +25,8 @@ from rushes.backbones.loading import backbone_names
 from rushes.backbones.pipeline import DiffusersBackbone, Family
 from rushes.backbones.quantized import Quantize, linear_layers, weight_bytes
 from rushes.inspect.blank import blank_part, condition_of, no_values
-from rushes.inspect.metering import Meter
 from rushes.training.memory import saved_for_backward
+from rushes.training.metering import Meter
 
 DEPTHS = ("num_layers", "num_single_layers")  # of equal blocks, in the configurations of transformers
 SMALL = 2  # blocks of a kind that are looked at, and one more for what the next costs

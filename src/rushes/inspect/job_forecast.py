@@ -19,7 +19,6 @@ from rushes.backbones.pipeline import DiffusersBackbone
 from rushes.backbones.tiling import tiled
 from rushes.config.tables import Settings
 from rushes.inspect.dry_run import ClipShape, Cost, dry_run, find_family, latent_size, measured_passes
-from rushes.inspect.metering import Meter
 from rushes.inspect.part_costs import CodecCost, ReaderCost, codec_cost, reader_cost
 from rushes.inspect.step_forecast import GIB, USABLE, ForecastRequest, StepForecast, forecast_of, static_memory
 from rushes.inspect.workload import SHARES, ClipComparisons, Numbers, StageWork, workload
@@ -28,6 +27,7 @@ from rushes.project.project import load_model, make_trainable
 from rushes.records import INLINE
 from rushes.training.gradients import waiting_views
 from rushes.training.memory import SHARE_GPU, Mode
+from rushes.training.metering import Meter
 from rushes.training.probe import POSITIONS
 
 CODEC_SHARE = 0.5  # of the network's operations a second: the codec works in float32, on tensor cores as TF32

@@ -20,6 +20,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any, cast
 
+import bitsandbytes
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -30,7 +31,7 @@ if not __package__:  # run as a program
 from tests.backbones import tiny_pipelines as tiny
 from tests.backbones.fake_gpu import NAME, fake_gpu
 
-from rushes.backbones import hunyuan, inflated_sd
+from rushes.backbones import hunyuan, inflated_sd, quantized
 from rushes.backbones.base import LoadOptions
 from rushes.backbones.model_defaults import all_models
 from rushes.backbones.offload import is_offloaded
@@ -102,6 +103,42 @@ IDLE = {
 # By model, once for all jobs of a process: what is made of a first frame, and what captions were read as.
 STILLS: dict[str, dict[str, Tensor]] = {}
 ROWS: dict[str, dict[str, Any]] = {}
+
+
+class FourBits(bitsandbytes.nn.Linear4bit):
+    """A layer in 4 bits as bitsandbytes has it, whose weights are of a class that cannot be without values."""
+
+    def __init__(self, layer: nn.Linear, device: torch.device) -> None:
+        nn.Module.__init__(self)
+        self.in_features, self.out_features = layer.in_features, layer.out_features
+        self.compute_dtype, self.bias = layer.weight.dtype, layer.bias
+        size = quantized.weight_bytes(layer.weight.shape, "4bit")
+        weight: Any = nn.Parameter(torch.empty(size, dtype=torch.uint8, device=device), False)
+        weight.compress_statistics, weight.quant_type, weight.quant_state = True, "nf4", None
+        self.weight = weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return Unpacked.apply(x, self) if self.bias is None else Unpacked.apply(x, self) + self.bias
+
+
+class Unpacked(torch.autograd.Function):
+    """x W, of a W that is unpacked for the forward pass and again for the backward pass, and let go."""
+
+    @staticmethod
+    def weight(layer: FourBits, like: Tensor) -> Tensor:
+        scales = torch.empty(layer.out_features * layer.in_features // 64, device=like.device)
+        wide = torch.empty(layer.out_features, layer.in_features, dtype=like.dtype, device=like.device)
+        del scales
+        return wide
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, layer: FourBits) -> Tensor:
+        ctx.layer = layer
+        return nn.functional.linear(x, Unpacked.weight(layer, x))
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        return grad @ Unpacked.weight(ctx.layer, grad), None
 
 
 class StandIn(Released):
@@ -356,6 +393,7 @@ def _kinds(names: Iterable[str]) -> list[str]:
 def main(name: str, jobs: Sequence[str]) -> None:
     """Go through the jobs; one line for each, and all as JSON at the end."""
     told: dict[str, Any] = {}
+    vars(quantized)["_replaced"] = lambda layer, bits: FourBits(layer, torch.device(NAME))
     with fake_gpu() as gpu:
         for job in jobs:
             began = time.perf_counter()

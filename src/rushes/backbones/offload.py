@@ -12,7 +12,8 @@ import functools
 import logging
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
+from dataclasses import dataclass
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -112,28 +113,49 @@ class BlockStream:
                 unit.settle()
 
 
+@dataclass(frozen=True)
+class _Slot:
+    """Where a module holds a weight, and where that lies in the memory of its unit."""
+
+    table: dict[str, Tensor | None]  # of parameters or buffers
+    name: str
+    start: int  # byte
+    shape: torch.Size
+    dtype: torch.dtype
+
+    def view(self, memory: Tensor) -> Tensor:
+        size = self.shape.numel() * self.dtype.itemsize
+        return memory[self.start : self.start + size].view(self.dtype).view(self.shape)
+
+    def point(self, memory: Tensor) -> None:
+        """Let the module's weight be what lies in `memory`."""
+        held, view = self.table[self.name], self.view(memory)
+        if hasattr(held, "quant_state"):  # in 4 bits, with more about it than its values
+            cast(Tensor, held).data = view
+        elif isinstance(held, nn.Parameter):
+            self.table[self.name] = nn.Parameter(view, requires_grad=False)
+        else:
+            self.table[self.name] = view
+
+
 class _Unit:
     """A module whose frozen weights come as one piece of memory."""
 
     def __init__(self, module: nn.Module, stream: BlockStream) -> None:
         self.module, self.stream = module, stream
-        self.tensors = [*module.parameters(), *module.buffers()]
+        self.slots: list[_Slot] = []
         self.ready: torch.cuda.Event | None = None
         self.there: Tensor | None = None
-        places, size = [], 0
-        for tensor in self.tensors:
-            places.append((size, tensor.shape, tensor.dtype))
+        size = 0
+        for table, name, tensor in _held(module):
+            if tensor.requires_grad:
+                continue
+            self.slots.append(_Slot(table, name, size, shape=tensor.shape, dtype=tensor.dtype))
             size += -(-tensor.numel() * tensor.element_size() // _ALIGNED) * _ALIGNED
-        self.places = places
         self.here = main_memory(size, stream.device)
-        for tensor, home in zip(self.tensors, self._views(self.here), strict=True):
-            home.copy_(tensor.data)
-            tensor.data = home
-
-    def _views(self, memory: Tensor) -> Iterator[Tensor]:
-        for start, shape, dtype in self.places:
-            size = shape.numel() * dtype.itemsize
-            yield memory[start : start + size].view(dtype).view(shape)
+        for slot in self.slots:
+            slot.view(self.here).copy_(cast(Tensor, slot.table[slot.name]).detach())
+            slot.point(self.here)
 
     def come(self) -> None:
         side, device = self.stream.side, self.stream.device
@@ -158,16 +180,26 @@ class _Unit:
         self.there = self.ready = None
 
     def _point(self, memory: Tensor) -> None:
-        for tensor, place in zip(self.tensors, self._views(memory), strict=True):
-            tensor.data = place
+        for slot in self.slots:
+            slot.point(memory)
 
     def settle(self) -> None:
-        own = {id(tensor) for tensor in self.tensors}
-        for tensor in self.module.parameters():  # those of an adapter came after the others
-            if tensor.requires_grad:
-                tensor.data = tensor.data.to(self.stream.device, copy=id(tensor) in own)
-        still = [(t, place) for t, place in zip(self.tensors, self.places, strict=True) if not t.requires_grad]
-        self.tensors, self.places = [t for t, _ in still], [place for _, place in still]
+        trained = {(id(t), name): p for t, name, p in _held(self.module) if p.requires_grad}
+        own = {(id(slot.table), slot.name) for slot in self.slots}
+        for table, name, p in _held(self.module):  # those of an adapter came after the others
+            moves = (id(table), name) in own
+            if p.requires_grad and (moves or not _same(p.device, self.stream.device)):
+                table[name] = nn.Parameter(p.detach().to(self.stream.device, copy=moves))
+        self.slots = [slot for slot in self.slots if (id(slot.table), slot.name) not in trained]
+
+
+def _held(module: nn.Module) -> Iterator[tuple[dict[str, Any], str, Tensor]]:
+    """Weights and buffers, by the table that holds each."""
+    for part in module.modules():
+        for table in (part._parameters, part._buffers):
+            for name, tensor in [*table.items()]:
+                if tensor is not None:
+                    yield table, name, tensor
 
 
 def brought(memory: Tensor, device: torch.device) -> Tensor:
@@ -212,16 +244,11 @@ def streamed(network: nn.Module) -> Iterator[nn.Module]:
 
 def _rest_to(network: nn.Module, device: torch.device) -> None:
     """Send to the device what is in no block."""
-    inside = {id(tensor) for block in streamed(network) for tensor in (*block.parameters(), *block.buffers())}
-    for module in network.modules():
-        for table in (module._parameters, module._buffers):
-            for name, tensor in table.items():
-                if tensor is None or id(tensor) in inside:
-                    continue
-                if isinstance(tensor, nn.Parameter):
-                    table[name] = nn.Parameter(tensor.data.to(device), tensor.requires_grad)
-                else:
-                    table[name] = tensor.to(device)
+    inside = {id(table) for block in streamed(network) for table, _, _ in _held(block)}
+    for table, name, tensor in _held(network):
+        if id(table) not in inside:
+            sent = tensor.detach().to(device)
+            table[name] = nn.Parameter(sent, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else sent
 
 
 def check_trains_offloaded(name: str, offload: Offload, checkpointing: bool, trainable: str, parallel: str) -> None:

@@ -9,8 +9,6 @@ ends, so that a backward pass finds its weights gone. Weights that are trained, 
 from __future__ import annotations
 
 import functools
-import logging
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast
@@ -18,13 +16,13 @@ from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
+from rushes.backbones.base import MAIN_MEMORY, main_memory
+
 Offload = Literal[False, True, "idle_expert"]
 P = ParamSpec("P")
 T = TypeVar("T")
-MAIN_MEMORY = torch.device("cpu")
 UNETS = ("animatediff", "inflated_sd")  # backbones whose levels hold blocks that are computed again one by one
 _ALIGNED = 256  # bytes that a weight begins at a multiple of, as on a GPU's own allocator
-_LOG = logging.getLogger(__name__)
 
 
 def codec_at_work(method: Callable[Concatenate[Any, P], T]) -> Callable[Concatenate[Any, P], T]:
@@ -46,23 +44,6 @@ def codec_at_work(method: Callable[Concatenate[Any, P], T]) -> Callable[Concaten
 def _same(device: torch.device, other: torch.device) -> bool:
     """Whether two devices are one: "cuda" is what a model is sent to, and "cuda:0" where it then says it is."""
     return device.type == other.type and (None in (device.index, other.index) or device.index == other.index)
-
-
-def main_memory(size: int, device: torch.device) -> Tensor:
-    """Bytes [size] in main memory that `device` can copy while it computes.
-
-    torch's own pinned memory comes in powers of two, which is up to twice as much.
-    """
-    empty = torch.empty(size, dtype=torch.uint8, device=MAIN_MEMORY)
-    if device.type != "cuda" or not size:
-        return empty
-    runtime = torch.cuda.cudart()
-    failed = int(runtime.cudaHostRegister(empty.data_ptr(), size, 0))
-    if failed:
-        _LOG.warning("main memory cannot be pinned (CUDA error %d): copies to the GPU will be slower", failed)
-    else:
-        weakref.finalize(empty.untyped_storage(), runtime.cudaHostUnregister, empty.data_ptr())
-    return empty
 
 
 class BlockStream:

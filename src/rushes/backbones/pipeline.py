@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rushes.backbones.adapters import LORA_FILE, adapter_is_idle, lora_config, save_lora
-from rushes.backbones.base import BackboneSpec, Condition, LoadOptions, weights_fingerprint
+from rushes.backbones.base import MAIN_MEMORY, BackboneSpec, Condition, LoadOptions, weights_fingerprint
 from rushes.backbones.decoders import check_decoder
 from rushes.backbones.distilled import check_not_distilled
 from rushes.backbones.feed_forward import chunk_feed_forward
 from rushes.backbones.folders import Folder, open_folder, whole_folder
-from rushes.backbones.offload import MAIN_MEMORY, codec_at_work, offload_blocks, offload_idle
+from rushes.backbones.offload import codec_at_work, offload_blocks, offload_idle
 from rushes.backbones.quantized import bits_of, check_library, quantize
 from rushes.backbones.texts import Kept, TextCache, made_by, trimmed, untrimmed
 from rushes.text_reader import CaptionLength

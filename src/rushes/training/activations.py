@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from rushes.backbones.offload import MAIN_MEMORY, main_memory
+from rushes.backbones.base import MAIN_MEMORY, main_memory
 
 Where = Literal["keep", "offload"]
 LEAST = 16 << 20  # bytes of a tensor that is worth its way; embedded captions, which all blocks share, are none

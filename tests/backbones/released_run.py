@@ -45,6 +45,7 @@ from rushes.objectives.terms import Term
 from rushes.project.project import make_trainable
 from rushes.store.latents import first_frame_key, still_key
 from rushes.training import loop
+from rushes.training.activations import Where
 from rushes.training.comparison import Comparison, View
 from rushes.training.memory import Mode
 from rushes.training.parallel import ALONE
@@ -74,13 +75,12 @@ SHAPES: dict[str, tuple[list[tuple[float, ...]], str]] = {
     ),
 }
 # How a model is held in a step, and where its activations wait.
-WAYS: dict[str, tuple[LoadOptions, str]] = {
+WAYS: dict[str, tuple[LoadOptions, Where]] = {
     "lora": (LoadOptions(), "keep"),
     "full": (LoadOptions(dtype="mixed"), "keep"),
     # On cards that people have: in 4 bits, or in bfloat16 block by block.
     "card": (LoadOptions(quantize="4bit", feed_forward_chunk=CHUNK), "offload"),
     "streamed": (LoadOptions(offload=True, feed_forward_chunk=CHUNK), "offload"),
-    "adapter-kept": (LoadOptions(feed_forward_chunk=CHUNK), "keep"),
 }
 # The shape of each recipe's comparisons.
 RECIPES = {

@@ -191,7 +191,7 @@ def test_memory_and_operations_add_up() -> None:
 
 @pytest.mark.parametrize(("memory", "fitting"), [(80, "joint"), (20, "stash"), (6, "")])
 def test_modes_that_fit(memory: float, fitting: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "dry_run", lambda *_: COST)
+    monkeypatch.setattr(plan, "dry_run", lambda *_, **__: COST)
     facts = forecast(released("wan2.1-t2v-1.3b"), ForecastRequest(**{**ASK.__dict__, "gpu_memory_gb": memory}))
     assert facts.fits == bool(fitting) and (not fitting or facts.mode == fitting)
     assert facts.modes["joint"].memory_gb == pytest.approx(32 + 2.16e9 / GIB, abs=0.01)
@@ -212,8 +212,17 @@ def test_remedies_name_what_helps() -> None:
         "weights among 3 GPUs",
     ):
         assert part in words
-    few = ForecastRequest(**{**ASK.__dict__, "gpu_memory_gb": 16, "how": LoadOptions("bfloat16", quantize="4bit")})
-    assert "hold the frozen weights in 4 bits (backbone.quantize 4bit)" in " ".join(remedies(COST, ASK))
+    how = LoadOptions("bfloat16", quantize="4bit", feed_forward_chunk=4096)
+    few = ForecastRequest(**{**ASK.__dict__, "gpu_memory_gb": 16, "how": how, "activations": "offload"})
+    words = " ".join(remedies(COST, ASK))
+    for part in (
+        "(train.activations offload)",
+        "backbone.chunk_size_feed_forward to 4096",
+        "(backbone.offload true)",
+        "hold the frozen weights in 4 bits (backbone.quantize 4bit)",
+    ):
+        assert part in words
+    assert "(train.optimizer adamw_8bit)" in " ".join(remedies(COST, heavy))
     assert remedies(Cost(**{**COST.__dict__, "saved": 20 * GIB}), few) == [
         "take fewer frames or a smaller size: activations fall with the number of tokens"
     ]
@@ -360,23 +369,26 @@ def test_14b_at_81_frames_fits_24_gib() -> None:
 
 @pytest.mark.slow
 @pytest.mark.whole
-def test_two_blocks_of_14b_at_32760_tokens() -> None:
-    """Real tensors of one layer's width at full length take what is forecast of them: forward, backward and loss."""
+def test_two_blocks_at_32760_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Real tensors of a clip of 81 x 480 x 832 take what is forecast; the network is narrow, or it takes hours."""
+    monkeypatch.setattr(MainMemoryActivations.__init__, "__defaults__", (1 << 20,))
     folder = released("wan2.1-t2v-1.3b")
-    config = {**folder.config("transformer"), "num_layers": 2}
+    narrow = {"num_layers": 2, "num_attention_heads": 1, "attention_head_dim": 32, "ffn_dim": 128}
+    config = {**folder.config("transformer"), **narrow}
     folder = replace(folder, configs={**folder.configs, "transformer": config})
     how, clip = LoadOptions("bfloat16", feed_forward_chunk=plan.CHUNK), ClipShape(480, 832, 81)
-    cost = dry_run(folder, how, clip, "lora", rank=32, whole=True, activations="offload")
+    cost = dry_run(folder, how, clip, "lora", rank=4, whole=True, activations="offload")
     blank: Any = open_blank(folder, how)
     torch.manual_seed(0)
     network = folder.cls("transformer").from_config(config).to(torch.bfloat16).eval().requires_grad_(False)
     chunk_feed_forward(network, plan.CHUNK)
     network.enable_gradient_checkpointing()
-    add_lora(network, blank.spec.lora_targets, 32, 32)
+    add_lora(network, blank.spec.lora_targets, 4, 4)
     blank.__dict__["network"] = network
     ask = (torch.randn(1, *cost.latents), torch.full((1, cost.latents[1]), 0.5), given_to(blank, cost))
     away = Away()
     with MainMemoryActivations(network, away).waiting():
         peak = peak_of(blank, ask)
     assert cost.activations == pytest.approx(peak, rel=plan.ERRORS["activations"])
-    assert cost.main_memory == pytest.approx(away.bytes, rel=0.01)
+    answer = 4 * torch.Size(cost.latents).numel()  # which the loss saves
+    assert cost.main_memory == pytest.approx(away.bytes - answer, rel=0.01)

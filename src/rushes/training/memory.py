@@ -143,7 +143,7 @@ def activation_mib(network: nn.Module, forward: Callable[[], Tensor]) -> float:
         gradients = [p.grad for p in before if p.grad is not None]
         with Meter([*network.parameters(), *network.buffers(), *gradients]) as meter:
             forward().sum().backward()
-        return meter.peak / 2**20
+        return float(meter.peak) / 2**20
     finally:
         for p, grad in before.items():
             p.grad = grad

@@ -8,6 +8,7 @@ What is written, as JSON on the last line, is what each stage cost; what goes wr
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import sys
@@ -20,7 +21,6 @@ from inspect import signature
 from pathlib import Path
 from typing import Any, cast
 
-import bitsandbytes
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -105,7 +105,10 @@ STILLS: dict[str, dict[str, Tensor]] = {}
 ROWS: dict[str, dict[str, Any]] = {}
 
 
-class FourBits(bitsandbytes.nn.Linear4bit):
+_LINEAR_4BIT: Any = importlib.import_module("bitsandbytes.nn").Linear4bit
+
+
+class FourBits(_LINEAR_4BIT):  # type: ignore[misc, valid-type]
     """A layer in 4 bits as bitsandbytes has it, whose weights are of a class that cannot be without values."""
 
     def __init__(self, layer: nn.Linear, device: torch.device) -> None:
@@ -118,7 +121,8 @@ class FourBits(bitsandbytes.nn.Linear4bit):
         self.weight = weight
 
     def forward(self, x: Tensor) -> Tensor:
-        return Unpacked.apply(x, self) if self.bias is None else Unpacked.apply(x, self) + self.bias
+        out: Tensor = Unpacked.apply(x, self)  # type: ignore[no-untyped-call]
+        return out if self.bias is None else out + self.bias
 
 
 class Unpacked(torch.autograd.Function):

@@ -47,17 +47,17 @@ def test_merging_without_adapters_does_nothing() -> None:
     assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
 
 
-def adapted(dtype: torch.dtype) -> tuple[nn.Linear, nn.Module, list[torch.Tensor]]:
+def adapted(dtype: torch.dtype) -> tuple[nn.Linear, nn.Module, list[nn.Parameter]]:
     """A layer, itself under an adapter that changes its answer, and the two factors."""
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(64, 48)).to(dtype)
     layer = copy.deepcopy(network[0])
+    assert isinstance(layer, nn.Linear)
     network.eval().requires_grad_(False)
     add_lora(network, ("0",), rank=8, alpha=16)
     factors = [p for p in network.parameters() if p.requires_grad]
     for p in factors:
         nn.init.normal_(p, std=0.1)
-    assert isinstance(layer, nn.Linear)
     return layer, network, factors
 
 

@@ -177,7 +177,7 @@ class _Ask:
     tune: str
     rank: int
     first_frame: bool
-    activations: Where
+    activations: Where = "keep"
 
 
 @dataclass(frozen=True)

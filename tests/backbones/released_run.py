@@ -108,7 +108,7 @@ ROWS: dict[str, dict[str, Any]] = {}
 _LINEAR_4BIT: Any = importlib.import_module("bitsandbytes.nn").Linear4bit
 
 
-class FourBits(_LINEAR_4BIT):  # type: ignore[misc, valid-type]
+class FourBits(_LINEAR_4BIT):  # type: ignore[misc]
     """A layer in 4 bits as bitsandbytes has it, whose weights are of a class that cannot be without values."""
 
     def __init__(self, layer: nn.Linear, device: torch.device) -> None:

@@ -93,7 +93,7 @@ class GenerationContext(TakeContext):
 
 def _as_before(table: GenerateSettings | BackboneSettings) -> set[str]:
     """Settings that came later and are at their defaults, at which takes are what they were without them."""
-    later = ("guidance_scale_2", "decode_timestep", "decode_noise_scale")
+    later = ("guidance_scale_2", "decode_timestep", "decode_noise_scale", "chunk_size_feed_forward")
     fields = type(table).model_fields
     return {name for name in later if name in fields and getattr(table, name) == fields[name].default}
 

@@ -42,6 +42,7 @@ class FakeGPU(TorchDispatchMode):
         self.mode = mode
         self.flops = 0
         self.live = self.peak = 0
+        self.main = self.main_peak = 0  # bytes in main memory
         self.assumed: Counter[str] = Counter()  # operations that were told a value which is not there
         self._storages: dict[int, int] = {}
         self._collects = False
@@ -51,6 +52,7 @@ class FakeGPU(TorchDispatchMode):
         gc.collect()
         gc.freeze()  # what lives on is not looked through again
         self.flops, self.peak, self._collects = 0, self.live, True
+        self.main_peak = self.main
 
     def end(self) -> tuple[int, int]:
         """Operations and the peak of bytes since `begin`."""
@@ -76,8 +78,7 @@ class FakeGPU(TorchDispatchMode):
         for tensor in _tensors(out):
             if isinstance(tensor, FakeTensor):
                 tensor.constant = None  # of the mode's own, with which it would compute on the device
-                if tensor.device.type == NAME:
-                    self._weigh(tensor.untyped_storage())
+                self._weigh(tensor.untyped_storage(), tensor.device.type == NAME)
         return out
 
     def _faked(self, leaf: Any) -> Any:
@@ -135,19 +136,27 @@ class FakeGPU(TorchDispatchMode):
             if isinstance(tensor, FakeTensor):
                 tensor._value = its  # type: ignore[attr-defined]
 
-    def _weigh(self, storage: Any) -> None:
+    def _weigh(self, storage: Any, there: bool) -> None:
         key = id(storage)
         if key in self._storages:
             return
         size = self._storages[key] = storage.nbytes()
-        weakref.finalize(storage, self._freed, key)
+        weakref.finalize(storage, self._freed, key, there)
+        if not there:
+            self.main += size
+            self.main_peak = max(self.main_peak, self.main)
+            return
         self.live += size
         if self._collects and self.live > 1.005 * self.peak:
             gc.collect()  # fake tensors wait in circles, which real ones do not
             self.peak = max(self.peak, self.live)
 
-    def _freed(self, key: int) -> None:
-        self.live -= self._storages.pop(key)
+    def _freed(self, key: int, there: bool) -> None:
+        size = self._storages.pop(key)
+        if there:
+            self.live -= size
+        else:
+            self.main -= size
 
 
 _NONE = object()

@@ -8,13 +8,14 @@ What is written, as JSON on the last line, is what each stage cost; what goes wr
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from inspect import signature
 from pathlib import Path
@@ -30,9 +31,10 @@ if not __package__:  # run as a program
 from tests.backbones import tiny_pipelines as tiny
 from tests.backbones.fake_gpu import NAME, fake_gpu
 
-from rushes.backbones import hunyuan, inflated_sd
+from rushes.backbones import hunyuan, inflated_sd, quantized
 from rushes.backbones.base import LoadOptions
 from rushes.backbones.model_defaults import all_models
+from rushes.backbones.offload import is_offloaded
 from rushes.backbones.pipeline import DiffusersBackbone, Family
 from rushes.backbones.released import Released, released
 from rushes.backbones.sampling import sample
@@ -43,10 +45,12 @@ from rushes.objectives.terms import Term
 from rushes.project.project import make_trainable
 from rushes.store.latents import first_frame_key, still_key
 from rushes.training import loop
+from rushes.training.activations import Where
 from rushes.training.comparison import Comparison, View
 from rushes.training.memory import Mode
 from rushes.training.parallel import ALONE
 
+CHUNK = 4096  # tokens that feed-forward layers take at once
 CAPTION, NEGATIVE = "a red ball falls", "blurry"
 # height, width and frames that the release is made for
 SIZES = {
@@ -70,6 +74,14 @@ SHAPES: dict[str, tuple[list[tuple[float, ...]], str]] = {
         "clip",
     ),
 }
+# How a model is held in a step, and where its activations wait.
+WAYS: dict[str, tuple[LoadOptions, Where]] = {
+    "lora": (LoadOptions(), "keep"),
+    "full": (LoadOptions(dtype="mixed"), "keep"),
+    # On cards that people have: in 4 bits, or in bfloat16 block by block.
+    "card": (LoadOptions(quantize="4bit", feed_forward_chunk=CHUNK), "offload"),
+    "streamed": (LoadOptions(offload=True, feed_forward_chunk=CHUNK), "offload"),
+}
 # The shape of each recipe's comparisons.
 RECIPES = {
     "sft": "supervised",
@@ -91,6 +103,46 @@ IDLE = {
 # By model, once for all jobs of a process: what is made of a first frame, and what captions were read as.
 STILLS: dict[str, dict[str, Tensor]] = {}
 ROWS: dict[str, dict[str, Any]] = {}
+
+
+_LINEAR_4BIT: Any = importlib.import_module("bitsandbytes.nn").Linear4bit
+
+
+class FourBits(_LINEAR_4BIT):  # type: ignore[misc]
+    """A layer in 4 bits as bitsandbytes has it, whose weights are of a class that cannot be without values."""
+
+    def __init__(self, layer: nn.Linear, device: torch.device) -> None:
+        nn.Module.__init__(self)
+        self.in_features, self.out_features = layer.in_features, layer.out_features
+        self.compute_dtype, self.bias = layer.weight.dtype, layer.bias
+        size = quantized.weight_bytes(layer.weight.shape, "4bit")
+        weight: Any = nn.Parameter(torch.empty(size, dtype=torch.uint8, device=device), False)
+        weight.compress_statistics, weight.quant_type, weight.quant_state = True, "nf4", None
+        self.weight = weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = Unpacked.apply(x, self)  # type: ignore[no-untyped-call]
+        return out if self.bias is None else out + self.bias
+
+
+class Unpacked(torch.autograd.Function):
+    """x W, of a W that is unpacked for the forward pass and again for the backward pass, and let go."""
+
+    @staticmethod
+    def weight(layer: FourBits, like: Tensor) -> Tensor:
+        scales = torch.empty(layer.out_features * layer.in_features // 64, device=like.device)
+        wide = torch.empty(layer.out_features, layer.in_features, dtype=like.dtype, device=like.device)
+        del scales
+        return wide
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, layer: FourBits) -> Tensor:
+        ctx.layer = layer
+        return nn.functional.linear(x, Unpacked.weight(layer, x))
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        return grad @ Unpacked.weight(ctx.layer, grad), None
 
 
 class StandIn(Released):
@@ -258,12 +310,19 @@ class Run:
             assert made.shape == noise.shape and made.dtype == torch.float32 and made.device == noise.device
         return {}
 
-    def train(self, tune: str, shape: str) -> dict[str, Any]:
+    def train(self, way: str, shape: str) -> dict[str, Any]:
         """A step of the trainer's: the reference's errors, losses, gradients, AdamW."""
+        tune = "full" if way == "full" else "lora"
         backbone, device = self.backbone, self.backbone.device
         gradients: Mode = "two_pass" if shape == "segments" else "stash"
         settings = TrainSettings(
-            trainable=tune, lora_rank=32, batch=1, gradients=gradients, held_out=0, deterministic=False
+            trainable=tune,
+            lora_rank=32,
+            batch=1,
+            gradients=gradients,
+            held_out=0,
+            deterministic=False,
+            activations=WAYS[way][1],
         )
         network = backbone.network
         make_trainable(backbone, settings)
@@ -280,7 +339,8 @@ class Run:
         work.optimiser.register_step_pre_hook(looked)
         row = loop._step(work, 0)
         weights = [p for p in network.parameters() if p.requires_grad]
-        assert {p.device.type for p in network.parameters()} == {device.type}
+        if not is_offloaded(network):
+            assert {p.device.type for p in network.parameters()} == {device.type}
         assert {p.dtype for p in weights} == {torch.float32}, {p.dtype for p in weights}
         frozen = {p.dtype for p in network.parameters() if not p.requires_grad}
         assert torch.bfloat16 in frozen or tune == "full", frozen
@@ -337,14 +397,15 @@ def _kinds(names: Iterable[str]) -> list[str]:
 def main(name: str, jobs: Sequence[str]) -> None:
     """Go through the jobs; one line for each, and all as JSON at the end."""
     told: dict[str, Any] = {}
+    vars(quantized)["_replaced"] = lambda layer, bits: FourBits(layer, torch.device(NAME))
     with fake_gpu() as gpu:
         for job in jobs:
             began = time.perf_counter()
             precision, _, shape = job.partition("/")
-            mixed = precision == "full"
+            how = WAYS[precision][0] if shape else LoadOptions()
             # As projects do by default; what encodes first frames for the other jobs takes hours in tiles, for nothing.
             tiles = job == "codec" and tiled("auto", released(name).family, SIZES[name][2], *SIZES[name][:2])
-            how = LoadOptions(dtype="mixed" if mixed else "auto", tiling=tiles)
+            how = replace(how, tiling=tiles)
             run = Run(name, opened(name, how, torch.device(NAME)), SIZES[name])
             if shape:
                 for caption in (CAPTION, NEGATIVE) if shape == "levels" else (CAPTION,):
@@ -363,6 +424,7 @@ def main(name: str, jobs: Sequence[str]) -> None:
             told[job] = {
                 "tflop": round(flops / 1e12, 1),
                 "peak_gib": round(peak / 2**30, 2),
+                "main_gib": round(gpu.main_peak / 2**30, 2),
                 "build_s": round(built, 1),
                 "seconds": round(time.perf_counter() - began - built, 1),
                 **facts,

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional
 
 from rushes.backbones.adapters import add_lora, merge_lora
 from rushes.backbones.tiny import TinyBackbone, TinyConfig
@@ -41,3 +45,48 @@ def test_merging_without_adapters_does_nothing() -> None:
     merge_lora(network)
     after = network.state_dict()
     assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+
+
+def adapted(dtype: torch.dtype) -> tuple[nn.Linear, nn.Module, list[nn.Parameter]]:
+    """A layer, itself under an adapter that changes its answer, and the two factors."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(64, 48)).to(dtype)
+    layer = copy.deepcopy(network[0])
+    assert isinstance(layer, nn.Linear)
+    network.eval().requires_grad_(False)
+    add_lora(network, ("0",), rank=8, alpha=16)
+    factors = [p for p in network.parameters() if p.requires_grad]
+    for p in factors:
+        nn.init.normal_(p, std=0.1)
+    return layer, network, factors
+
+
+def test_an_adapter_computes_as_its_network_does_over_float32_weights() -> None:
+    """In bfloat16: equal to the closed form in float64 to its rounding, and nothing of float32 is kept of the input."""
+    layer, network, factors = adapted(torch.bfloat16)
+    assert [p.dtype for p in factors] == [torch.float32] * 2
+    x = torch.randn(32, 64, dtype=torch.bfloat16)
+    saved: list[torch.Tensor] = []
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        saved.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        out = network(x)
+    assert all(tensor.dtype == torch.bfloat16 for tensor in saved if tensor.shape[0] == 32)
+    first, second = (p.detach().double().requires_grad_() for p in factors)
+    plain = x.double() @ layer.weight.double().T + layer.bias.double() + 2 * x.double() @ first.T @ second.T
+    assert out.dtype == torch.bfloat16
+    assert (out.double() - plain).norm() < 0.01 * plain.norm()
+    out.float().pow(2).sum().backward()
+    plain.pow(2).sum().backward()
+    for p, exact in zip(factors, (first, second), strict=True):
+        assert p.grad is not None and exact.grad is not None and p.grad.dtype == torch.float32
+        assert (p.grad.double() - exact.grad).norm() < 0.02 * exact.grad.norm()
+
+
+def test_in_float32_the_answer_is_that_of_peft() -> None:
+    layer, network, (first, second) = adapted(torch.float32)
+    x = torch.randn(32, 64)
+    assert torch.equal(network(x), layer(x) + functional.linear(functional.linear(x, first), second) * 2.0)

@@ -11,10 +11,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from rushes.backbones import offload
 from rushes.backbones.adapters import add_lora
 from rushes.backbones.base import LoadOptions
 from rushes.backbones.loading import load_backbone
-from rushes.backbones.offload import _same, codec_at_work
+from rushes.backbones.offload import _same, check_trains_offloaded, codec_at_work, settle, streamed
 from rushes.backbones.pipeline import DiffusersBackbone
 
 from .test_pipelines import Models, condition_for, mode_of, noise_for, times_for
@@ -35,8 +36,9 @@ def answer(model: DiffusersBackbone) -> Tensor:
 
 
 def adapted(model: DiffusersBackbone) -> DiffusersBackbone:
-    """With an adapter that changes the answer, added after the hooks were."""
+    """With an adapter that changes the answer, added after the blocks left."""
     add_lora(model.network, model.spec.lora_targets, rank=2, alpha=2)
+    settle(model.network)
     generator = torch.Generator().manual_seed(0)
     for name, p in model.network.named_parameters():
         if ".lora_" in name:
@@ -49,26 +51,111 @@ def gradients(model: DiffusersBackbone) -> dict[str, Tensor]:
     return {name: p.grad for name, p in model.network.named_parameters() if p.grad is not None}
 
 
-@pytest.mark.parametrize("name", ["wan_experts", "cogvideox_5b", "ltx", "hunyuan", "animatediff"])
-def test_blocks_that_come_and_go_change_nothing(
-    name: str, tiny_folder: Callable[[str], Path], tiny_model: Models
-) -> None:
-    """Main memory stands for the GPU here: order and completeness of the hooks, not that weights move."""
-    model, base = offloaded(name, tiny_folder), tiny_model(name)
+@pytest.fixture
+def spoiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Main memory stands for the GPU: what comes is a copy, which is spoiled when it leaves; all moves are noted."""
     moves: list[str] = []
+    leave = offload._Unit.leave
+
+    def bring(memory: Tensor, device: torch.device) -> Tensor:
+        moves.append("came")
+        return memory.clone()
+
+    def spoil(unit: Any) -> None:
+        there = unit.there
+        leave(unit)
+        moves.append("left")
+        there.fill_(255)  # a NaN in each precision
+
+    monkeypatch.setattr(offload, "brought", bring)
+    monkeypatch.setattr(offload._Unit, "leave", spoil)
+    return moves
+
+
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("wan_experts", LoadOptions(offload=True)),
+        ("wan_experts", LoadOptions(offload="idle_expert")),
+        ("cogvideox_5b", LoadOptions(offload=True)),
+        ("ltx", LoadOptions(offload=True)),
+        ("ltx2", LoadOptions(offload=True)),
+        ("hunyuan", LoadOptions(offload=True)),
+        ("hunyuan15", LoadOptions(offload=True)),
+        ("skyreels", LoadOptions(offload=True)),
+    ],
+)
+def test_blocks_that_come_and_go_change_nothing(
+    name: str, how: LoadOptions, tiny_folder: Callable[[str], Path], tiny_model: Models, spoiled: list[str]
+) -> None:
+    """Answers and an adapter's gradients are bit-equal, and weights that have left are not looked at again."""
+    model, base = load_backbone(BACKBONE[name], str(tiny_folder(name)), how), tiny_model(name)
+    assert isinstance(model, DiffusersBackbone)
     with torch.no_grad():
         assert torch.equal(answer(model), answer(base))
-    blocks = [module for module in model.network.modules() if hasattr(module, "_diffusers_hook")]
-    assert len(blocks) >= 3
-    for block in blocks:
-        block.register_forward_hook(lambda *_: moves.append("ran"))
+    assert spoiled.count("left") > 0
+    del spoiled[:]
     adapted(model), adapted(base)
-    with torch.no_grad():
-        assert torch.equal(answer(model), answer(base))
-    assert len(moves) >= 2
     ours, theirs = gradients(model), gradients(base)
     assert ours.keys() == theirs.keys() and len(ours) > 0
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+    assert spoiled.count("left") > 0
+    here = [p for p in model.network.parameters() if p.requires_grad]
+    assert all(bool(p.isfinite().all()) for p in here), "what is trained never leaves"
+
+
+def test_levels_of_a_unet_come_for_takes(
+    tiny_folder: Callable[[str], Path], tiny_model: Models, spoiled: list[str]
+) -> None:
+    with torch.no_grad():
+        assert torch.equal(answer(offloaded("animatediff", tiny_folder)), answer(tiny_model("animatediff")))
+    assert spoiled.count("left") > 0
+
+
+def test_one_block_works_and_the_next_is_on_its_way(tiny_folder: Callable[[str], Path], spoiled: list[str]) -> None:
+    """From the first to the last, back again from the last, which has not left, and no more than two at once."""
+    model = offloaded("wan", tiny_folder)
+    stream = model.network.__dict__["block_stream"]
+    seen: list[set[int]] = []
+    for block in streamed(model.network):
+        block.register_forward_pre_hook(lambda *_: seen.append({*stream.present}))
+    adapted(model)
+    gradients(model)
+    last = len(stream.groups) - 1
+    forth = [{at, min(at + 1, last)} for at in range(last + 1)]
+    back = [{at, max(at - 1, 0)} for at in reversed(range(last + 1))]
+    assert last >= 1 and seen == forth + back
+
+
+def test_weights_in_main_memory_are_one_piece_a_block(tiny_folder: Callable[[str], Path]) -> None:
+    model = offloaded("wan", tiny_folder)
+    for block in streamed(model.network):
+        assert len({p.untyped_storage().data_ptr() for p in block.parameters()}) == 1
+        assert all(p.data_ptr() % 64 == 0 for p in block.parameters())
+    assert model.fingerprint == load_backbone("wan", str(tiny_folder("wan"))).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("what", "remedy"),
+    [
+        ({"checkpointing": False}, "backbone.gradient_checkpointing to true"),
+        ({"trainable": "full"}, "train.trainable to lora"),
+        ({"parallel": "shard"}, "train.parallel to replicate"),
+        ({"name": "animatediff"}, "a UNet's levels"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(what: dict[str, Any], remedy: str) -> None:
+    good: dict[str, Any] = {
+        "name": "wan",
+        "offload": True,
+        "checkpointing": True,
+        "trainable": "lora",
+        "parallel": "replicate",
+    }
+    check_trains_offloaded(**good)
+    check_trains_offloaded(**{**good, **what, "offload": False})
+    with pytest.raises(ValueError, match=r"^backbone\.offload: .*" + remedy):
+        check_trains_offloaded(**{**good, **what})
 
 
 class Codec(nn.Module):

@@ -257,14 +257,14 @@ def test_init_says_once_what_is_not_done_as_the_models_pipeline_does_it(
 # the GPU
 
 
-def fits(gpu: str, frames: int, quantize: str = "none") -> None:
+def fits(gpu: str, frames: int, quantize: str = "none") -> dict[str, Any]:
     """With one of its blocks, as what that keeps while it is computed again decides."""
     match, folder = ModelMatch(all_models()["cogvideox-1.5-5b"]), released("cogvideox-1.5-5b")
     network = {**folder.config("transformer"), "num_layers": 1}
     folder = replace(folder, configs={**folder.configs, "transformer": network})
     settings = folder_preset(match, folder, "hub:x/y", "sft", frames=frames).settings
     settings = with_values(settings, {"backbone.quantize": quantize})
-    check_fits(folder, family_of(match).spec(folder, LoadOptions()), settings, gpu)
+    return check_fits(folder, family_of(match).spec(folder, LoadOptions()), settings, gpu)
 
 
 @pytest.mark.slow

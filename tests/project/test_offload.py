@@ -1,4 +1,4 @@
-"""A network whose blocks come and go is not trained; it is said before anything is loaded."""
+"""What of an offloaded network cannot be trained is said before anything is loaded."""
 
 from __future__ import annotations
 
@@ -26,5 +26,5 @@ def test_training_is_refused_before_anything_is_loaded(tmp_path: Path, small: Sm
         with pytest.raises(ValueError) as caught:
             command(project)
         assert str(caught.value).startswith(
-            "backbone.offload: a network whose blocks come and go cannot be trained; set"
+            "backbone.offload: weights that are trained stay on the GPU, and all are; set it to false"
         )

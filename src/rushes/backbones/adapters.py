@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
 from rushes.backbones.quantized import bits_of
 from rushes.files import whole_file
@@ -24,11 +25,13 @@ def add_lora(network: nn.Module, targets: Sequence[str], rank: int, alpha: float
     """Inject trainable low-rank adapters into the linear layers named `targets` and freeze everything else; in place.
 
     Adapters are float32 whatever the network's dtype: in bfloat16 most steps of the optimiser would change nothing.
+    They compute in the network's dtype, as under autocast: peft alone would keep a float32 copy of each layer's input.
 
     Raises:
         ValueError: no layer of the network has one of these names.
     """
     from peft import LoraConfig, inject_adapter_in_model
+    from peft.tuners.tuners_utils import BaseTunerLayer
 
     paths = [f".{path}" for path, _ in network.named_modules()]
     missing = sorted(target for target in set(targets) if not any(path.endswith(f".{target}") for path in paths))
@@ -40,6 +43,26 @@ def add_lora(network: nn.Module, targets: Sequence[str], rank: int, alpha: float
     for p in network.parameters():
         if p.requires_grad:
             p.data = p.data.to(torch.promote_types(p.dtype, torch.float32))
+    for layer in network.modules():
+        if isinstance(layer, BaseTunerLayer):
+            _compute_as_the_input(layer, name)
+
+
+class InputPrecisionLinear(nn.Linear):
+    """A linear layer that computes in the dtype of its input, over weights of another."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`x` [..., in] -> [..., out], in the dtype of `x`."""
+        return functional.linear(x, self.weight.to(x.dtype), None if self.bias is None else self.bias.to(x.dtype))
+
+
+def _compute_as_the_input(layer: Any, name: str) -> None:
+    """Let the adapter of a layer of peft's take its input as it is."""
+    factors = [layer.lora_A[name], layer.lora_B[name]] if name in getattr(layer, "lora_A", {}) else []
+    if factors and all(type(factor) is nn.Linear for factor in factors):
+        layer.cast_input_dtype_enabled = False
+        for factor in factors:
+            factor.__class__ = InputPrecisionLinear
 
 
 def merge_lora(network: nn.Module) -> None:

@@ -6,6 +6,8 @@ Shapes: B batch, T pixel frames, C latent channels, F latent frames, H, W latent
 from __future__ import annotations
 
 import hashlib
+import logging
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +20,8 @@ from torch import Tensor, nn
 
 from rushes.noise.paths import NoisePath
 
+MAIN_MEMORY = torch.device("cpu")
+_LOG = logging.getLogger(__name__)
 Precision = Literal["auto", "float32", "bfloat16", "mixed"]
 
 
@@ -51,7 +55,9 @@ class LoadOptions:
         tiling: the codec works in overlapping tiles where frames are large.
         fps: frames per second of the clips, for models that are told; None = the model's own.
         quantize: the frozen network is held in 8 or 4 bits a weight.
-        offload: the network lies in main memory, and its blocks come to the GPU one by one; for sampling alone.
+        offload: the network lies in main memory, and its blocks come to the GPU one by one; or, of two experts, that
+            which is not asked lies there.
+        feed_forward_chunk: tokens that a feed-forward layer takes at once; 0 = all.
         texts: folder in which what captions were read as is kept for the next start; None = nowhere.
         decode_timestep: time that a decoder which finishes the denoising is told, in [0, 1].
         decode_noise_scale: share of noise in the latents that it gets, in [0, 1]; None = as `decode_timestep`.
@@ -62,7 +68,8 @@ class LoadOptions:
     tiling: bool = True
     fps: float | None = None
     quantize: Literal["none", "8bit", "4bit"] = "none"
-    offload: bool = False
+    offload: Literal[False, True, "idle_expert"] = False
+    feed_forward_chunk: int = 0
     texts: Path | None = None
     decode_timestep: float = 0.0
     decode_noise_scale: float | None = None
@@ -287,3 +294,20 @@ def weights_fingerprint(*modules: nn.Module) -> str:
             digest.update(f"{name}{tuple(flat.shape)}{flat.dtype}".encode())
             digest.update(flat.view(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:24]
+
+
+def main_memory(size: int, device: torch.device) -> Tensor:
+    """Bytes [size] in main memory that `device` can copy while it computes.
+
+    torch's own pinned memory comes in powers of two, which is up to twice as much.
+    """
+    empty = torch.empty(size, dtype=torch.uint8, device=MAIN_MEMORY)
+    if device.type != "cuda" or not size:
+        return empty
+    runtime = torch.cuda.cudart()
+    failed = int(runtime.cudaHostRegister(empty.data_ptr(), size, 0))
+    if failed:
+        _LOG.warning("main memory cannot be pinned (CUDA error %d): copies to the GPU will be slower", failed)
+    else:
+        weakref.finalize(empty.untyped_storage(), runtime.cudaHostUnregister, empty.data_ptr())
+    return empty

@@ -22,12 +22,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rushes.backbones.adapters import LORA_FILE, adapter_is_idle, lora_config, save_lora
-from rushes.backbones.base import BackboneSpec, Condition, LoadOptions, weights_fingerprint
+from rushes.backbones.base import MAIN_MEMORY, BackboneSpec, Condition, LoadOptions, weights_fingerprint
 from rushes.backbones.caption_tokens import TokenLimit
 from rushes.backbones.decoders import check_decoder
 from rushes.backbones.distilled import check_not_distilled
+from rushes.backbones.feed_forward import chunk_feed_forward
 from rushes.backbones.folders import Folder, open_folder, whole_folder
-from rushes.backbones.offload import MAIN_MEMORY, codec_at_work, offload_blocks
+from rushes.backbones.offload import codec_at_work, offload_blocks, offload_idle
 from rushes.backbones.quantized import bits_of, check_library, quantize
 from rushes.backbones.texts import Kept, TextCache, files_of, made_by, trimmed, untrimmed
 from rushes.backbones.weight_hashes import NAME, remembered
@@ -128,18 +129,27 @@ class DiffusersBackbone:
         for part in parts if self.how.checkpointing else ():
             enable: Any = part.enable_gradient_checkpointing
             enable()
-        return Experts(*parts) if len(parts) > 1 else parts[0]
+        if len(parts) == 1:
+            return parts[0]
+        experts = Experts(*parts)
+        if self.how.offload == "idle_expert":
+            offload_idle(experts, parts, self.device)
+        return experts
 
     def _network(self, part: str) -> nn.Module:
         """A part that is trained, in the bits and the place that are asked for."""
         if self.how.quantize == "none" and not self.how.offload:
-            return self._load(part, self.dtype)
-        network = self._load(part, self.dtype, MAIN_MEMORY)
-        if self.how.offload:
+            network = self._load(part, self.dtype)
+        else:
+            network = self._load(part, self.dtype, MAIN_MEMORY)
+        if self.how.feed_forward_chunk:
+            chunk_feed_forward(network, self.how.feed_forward_chunk)
+        if self.how.offload is True:
             offload_blocks(network, self.device)
-            return network
-        quantize(network, self.how.quantize, self.device)
-        return network.to(self.device)
+        elif self.how.quantize != "none":
+            quantize(network, self.how.quantize, self.device)
+            network = network.to(self.device)
+        return network
 
     @cached_property
     def codec(self) -> Any:

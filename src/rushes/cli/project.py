@@ -61,13 +61,15 @@ def _init_model(
     as_json: bool,
 ) -> None:
     """The same on a released model."""
-    from rushes.inspect.fitting import check_gpu
+    from rushes.inspect.fitting import fitted_to
     from rushes.project.model_presets import ModelInitResult, given, model_preset, sourced
 
     preset = model_preset(model, *ask)
     settings = overridden(preset.settings, overrides)
     if gpu:
-        check_gpu(settings, gpu)
+        settings, chosen = fitted_to(settings, gpu)
+        sources = {path: f"so that a step fits {gpu}" for path in chosen}
+        preset = replace(preset, sources={**preset.sources, **sources})
     if ask[1] is None and not given(overrides, "footage.path"):  # a stand-in, as the settings are validated with one
         settings = settings.model_copy(update={"footage": settings.footage.model_copy(update={"path": ""})})
     rows = sourced(preset, settings, overrides)

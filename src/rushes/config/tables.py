@@ -48,8 +48,12 @@ class BackboneSettings(SettingsTable):
     quantize: Literal["none", "8bit", "4bit"] = Field(
         "none", description="bits of the frozen network's weights, under an adapter (docs/backbones.md)"
     )
-    offload: bool = Field(
-        False, description="bring the network's blocks to the GPU one by one; for takes and evaluation, not training"
+    offload: Literal[False, True, "idle_expert"] = Field(
+        False,
+        description="keep the network in main memory and bring its blocks to the GPU one by one, or one of two experts",
+    )
+    chunk_size_feed_forward: int = Field(
+        0, ge=0, description="tokens that a feed-forward layer takes at once, which saves memory; 0 = all"
     )
     decode_timestep: float = Field(
         0.0, ge=0, le=1, description="time that the decoder is told, where it finishes the denoising (LTX 0.9.1 on)"
@@ -285,6 +289,12 @@ class TrainSettings(SettingsTable):
     )
     memory_mb: int = Field(
         0, ge=0, description="MiB that activations may take (gradients auto); 0 = a share of the machine's memory"
+    )
+    activations: Literal["keep", "offload"] = Field(
+        "keep", description="where activations wait for the backward pass: on the GPU, or in main memory"
+    )
+    optimizer: Literal["adamw", "adamw_8bit"] = Field(
+        "adamw", description="AdamW with moments as the weights, or in 8 bits in blocks of 256 (needs rushes[quantize])"
     )
     reference_cache: int = Field(
         0,

@@ -1,7 +1,7 @@
 """What a step of a model costs, found without its weights and without computing anything.
 
 The network is built and asked, forward and backward, with tensors that have a shape and no values, by the same code
-that trains; `rushes.inspect.metering` counts. The blocks of a transformer are equal, so that operations and bytes grow
+that trains; `rushes.training.metering` counts. The blocks of a transformer are equal, so that operations and bytes grow
 by the same amount with each: a network of two of each kind and one of three say what all of them take.
 """
 
@@ -9,24 +9,27 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
 from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from rushes import plugins
 from rushes.backbones.adapters import add_lora
 from rushes.backbones.base import Backbone, Condition, LoadOptions
+from rushes.backbones.feed_forward import chunk_feed_forward
 from rushes.backbones.folders import Folder
 from rushes.backbones.inflation import VideoUNet
 from rushes.backbones.loading import backbone_names
 from rushes.backbones.pipeline import DiffusersBackbone, Family
 from rushes.backbones.quantized import Quantize, linear_layers, weight_bytes
 from rushes.inspect.blank import blank_part, condition_of, no_values
-from rushes.inspect.metering import Meter
+from rushes.training.activations import MainMemoryActivations, Plain, Where
 from rushes.training.memory import saved_for_backward
+from rushes.training.metering import Meter
 
 DEPTHS = ("num_layers", "num_single_layers")  # of equal blocks, in the configurations of transformers
 SMALL = 2  # blocks of a kind that are looked at, and one more for what the next costs
@@ -56,8 +59,11 @@ class Cost:
     peak: int = 0  # most bytes that are alive at once in both, beside weights and their gradients
     sampling: int = 0  # most bytes that are alive at once in a forward pass of frozen weights
     weights_4bit: int = 0  # bytes of the weights where the frozen ones are held in 4 bits
-    # bytes of weights that stay on the GPU where blocks are brought there one by one, the largest included
+    # bytes of weights that stay on the GPU where blocks are brought there one by one, and of the two that are there
     resident: int = 0
+    main_memory: int = 0  # bytes of activations that wait in main memory, where they do
+    unpacked: int = 0  # most bytes that a layer in 4 bits takes when it is at work
+    networks: int = 1  # of the model; one of them is asked at a time
 
     @property
     def activations(self) -> int:
@@ -101,6 +107,7 @@ def dry_run(
     rank: int,
     first_frame: bool = False,
     whole: bool = False,
+    activations: Where = "keep",
 ) -> Cost:
     """Cost of a view of the model whose configurations lie in `folder`.
 
@@ -109,6 +116,7 @@ def dry_run(
         tune: "full", "lora", or a group of weights that the model names.
         first_frame: whether a model that may be given a first frame is given one.
         whole: run all blocks, in place of two and three of each kind.
+        activations: where they wait for the backward pass.
 
     Raises:
         ValueError: a size or length that the model cannot take, or a model whose cost cannot be found this way.
@@ -117,7 +125,7 @@ def dry_run(
     size = latent_size(backbone, clip)
     part = next(part for part in backbone.family.networks if folder.has(part))
     depths = {} if whole else _depths(folder, part)
-    ask = _Ask(backbone, size, tune, rank, first_frame)
+    ask = _Ask(backbone, size, tune, rank=rank, first_frame=first_frame, activations=activations)
     try:
         least = _measured(ask, dict.fromkeys(depths, SMALL))
         more = {
@@ -140,6 +148,7 @@ class _Ask:
     tune: str
     rank: int
     first_frame: bool
+    activations: Where = "keep"
 
 
 @dataclass(frozen=True)
@@ -158,6 +167,8 @@ class _Counts:
     sampling: float
     weights_4bit: float
     resident: float
+    main_memory: float
+    unpacked: float
 
     def __sub__(self, other: _Counts) -> _Counts:
         return _Counts(**{f.name: getattr(self, f.name) - getattr(other, f.name) for f in fields(self)})
@@ -193,6 +204,9 @@ def _cost(counts: _Counts, networks: int, size: tuple[int, int, int, int]) -> Co
         sampling=round(counts.sampling),
         weights_4bit=networks * round(counts.weights_4bit),
         resident=networks * round(counts.resident),
+        main_memory=round(counts.main_memory),
+        unpacked=round(counts.unpacked),
+        networks=networks,
     )
 
 
@@ -213,7 +227,7 @@ def _measured(ask: _Ask, depths: Mapping[str, int]) -> _Counts:
             weights = {p.untyped_storage()._cdata: p for p in network.parameters()}
             held = sum(p.numel() * p.element_size() for p in weights.values())
             trained = [p for p in network.parameters() if p.requires_grad]
-            passes = measured_passes(backbone, ask.size, condition)
+            passes = measured_passes(backbone, ask.size, condition, ask.activations)
         finally:
             del backbone.__dict__["network"]
     own = {id(p) for name, p in network.named_parameters() if ".lora_" in name}
@@ -224,11 +238,30 @@ def _measured(ask: _Ask, depths: Mapping[str, int]) -> _Counts:
         weights=held - _saved(network, how.quantize),
         weights_4bit=held - _saved(network, "4bit"),
         resident=_resident(network, how),
+        unpacked=_unpacked(network) if how.quantize == "4bit" else 0,
         **passes,
     )
 
 
-def measured_passes(backbone: Backbone, size: tuple[int, int, int, int], condition: Condition) -> dict[str, float]:
+class _Noted(Plain):
+    """Main memory of which only the size is there: what is copied out is freed, and what comes back is new."""
+
+    def __init__(self) -> None:
+        super().__init__(torch.device("cpu"))
+        self.bytes = 0
+
+    def out(self, tensor: Tensor) -> Any:
+        self.bytes += tensor.numel() * tensor.element_size()
+        return tensor.shape, tensor.dtype
+
+    def begin(self, copy: Any) -> Tensor:
+        shape, dtype = copy
+        return torch.empty(shape, dtype=dtype)
+
+
+def measured_passes(
+    backbone: Backbone, size: tuple[int, int, int, int], condition: Condition, activations: Where = "keep"
+) -> dict[str, float]:
     """Operations and bytes of a clip's passes through a network, by the names in `Cost`; peaks of each pass apart."""
     network = backbone.network
     # A gradient that is there is added to in place: its bytes are not those of activations.
@@ -243,8 +276,10 @@ def measured_passes(backbone: Backbone, size: tuple[int, int, int, int], conditi
         backbone.predict(*ask)
     for p in trained:
         p.requires_grad_(True)
+    main = _Noted()
+    waiting = MainMemoryActivations(network, main).waiting if activations == "offload" else nullcontext
     with Meter(held) as meter:
-        with saved_for_backward(network) as saved:
+        with saved_for_backward(network) as saved, waiting():
             prediction = backbone.predict(*ask)
         forward, saved_bytes = meter.operations, sum(tensor.untyped_storage().nbytes() for tensor in saved.values())
         forward_peak = meter.peak
@@ -261,6 +296,7 @@ def measured_passes(backbone: Backbone, size: tuple[int, int, int, int], conditi
         "forward_peak": forward_peak,
         "backward_peak": meter.peak,
         "sampling": sampled.peak,
+        "main_memory": main.bytes,
     }
 
 
@@ -273,6 +309,8 @@ def blank_network(ask: _Ask, depths: Mapping[str, int]) -> nn.Module:
         if backbone.family.name == "inflated_sd":
             network = VideoUNet(cast(Any, network)).to(backbone.dtype)
     network.eval().requires_grad_(False)
+    if backbone.how.feed_forward_chunk:
+        chunk_feed_forward(network, backbone.how.feed_forward_chunk)
     if backbone.how.checkpointing:
         cast(Any, network).enable_gradient_checkpointing()
     if ask.tune == "lora":
@@ -293,10 +331,16 @@ def _saved(network: nn.Module, bits: Quantize) -> int:
 
 
 def _resident(network: nn.Module, how: LoadOptions) -> float:
-    """Bytes of the weights that are in no list of blocks, and of the largest block."""
+    """Bytes of the weights that are in no list of blocks, and of the two largest blocks: one comes while one works."""
 
     def size(module: nn.Module) -> int:
         return sum(p.numel() * p.element_size() for p in module.parameters()) - _saved(module, how.quantize)
 
     blocks = [size(block) for part in network.children() if isinstance(part, nn.ModuleList) for block in part]
-    return size(network) - sum(blocks) + max(blocks, default=0)
+    return size(network) - sum(blocks) + sum(sorted(blocks)[-2:])
+
+
+def _unpacked(network: nn.Module) -> float:
+    """Bytes of the largest layer's weights in bfloat16, and of its scales in float32."""
+    layers = [layer.weight.numel() for path, layer in linear_layers(network) if ".lora_" not in path]
+    return max(layers, default=0) * (2 + 4 / 64)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from rushes.backbones.base import BackboneSpec, LoadOptions
 from rushes.backbones.folders import Folder
 from rushes.backbones.model_defaults import find_model
+from rushes.backbones.offload import UNETS
 from rushes.config.tables import Settings
 from rushes.inspect.dry_run import ClipShape
-from rushes.inspect.step_forecast import KINDS, SHARE_OF_PEAK, USABLE, ForecastRequest, StepForecast, forecast
+from rushes.inspect.step_forecast import CHUNK, KINDS, SHARE_OF_PEAK, USABLE, ForecastRequest, StepForecast, forecast
 from rushes.project.comparisons import comparisons_of_a_clip
+from rushes.project.defaults import with_values
 from rushes.project.model_presets import family_of, folder_of
 from rushes.project.settings_checks import unknown
 
@@ -22,13 +24,14 @@ LENGTHS = (1.0, 0.8, 0.6, 0.4, 0.2)  # and of its length
 
 @dataclass(frozen=True)
 class Change:
-    """A clip and bits of the frozen weights that might fit."""
+    """A clip, and how the model is held, that might fit."""
 
     clip: ClipShape
     quantize: Literal["none", "8bit", "4bit"]
+    ways: Mapping[str, Any] = field(default_factory=dict)  # settings of `WAYS`
 
     def flags(self, settings: Settings) -> str:
-        """What to give to `rushes init` for it."""
+        """What to give to `rushes init` for it; of the ways nothing, as they are chosen by themselves."""
         size, words = settings.backbone, []
         if (self.clip.height_px, self.clip.width_px) != (size.height_px, size.width_px):
             words.append(f"--size {self.clip.height_px}x{self.clip.width_px}")
@@ -39,18 +42,37 @@ class Change:
         return " ".join(words)
 
 
-def check_gpu(settings: Settings, gpu: str) -> None:
-    """Refuse settings of which one training step does not fit a kind of GPU, with what would fit.
+def ways(settings: Settings) -> list[dict[str, Any]]:
+    """Settings that save memory and change no prediction, from none of them to all that go with the others."""
+    size, train = settings.backbone, settings.train
+    steps: list[dict[str, Any]] = [{}]
+    if not size.gradient_checkpointing or size.name in UNETS:
+        return steps
+    steps.append({"train.activations": "offload"})
+    steps.append({**steps[-1], "backbone.chunk_size_feed_forward": CHUNK})
+    if train.trainable == "lora" and train.parallel == "replicate" and size.quantize == "none":
+        steps.append({**steps[-1], "backbone.offload": True})
+    elif size.quantize == "4bit" and size.name == "wan":  # which has models of two experts
+        steps.append({**steps[-1], "backbone.offload": "idle_expert"})
+    return steps
+
+
+def fitted_to(settings: Settings, gpu: str) -> tuple[Settings, dict[str, Any]]:
+    """Settings of which one training step fits a kind of GPU: as they are, or with what of `ways` is needed.
+
+    Returns:
+        The settings, and those of them that were chosen here, by their paths.
 
     Raises ValueError: no such GPU, a model without a forecast, or a step that does not fit.
     """
     match = find_model(settings.backbone.path)
     folder = folder_of(settings.backbone.path, match)
-    check_fits(folder, family_of(match).spec(folder, LoadOptions()), settings, gpu)
+    chosen = check_fits(folder, family_of(match).spec(folder, LoadOptions()), settings, gpu)
+    return with_values(settings, chosen), chosen
 
 
-def check_fits(folder: Folder, spec: BackboneSpec, settings: Settings, gpu: str) -> None:
-    """Refuse settings of which one step does not fit a kind of GPU, with the least change that does.
+def check_fits(folder: Folder, spec: BackboneSpec, settings: Settings, gpu: str) -> dict[str, Any]:
+    """What of `ways` a step needs to fit a kind of GPU; where none is enough, the least change of the clip is named.
 
     Raises ValueError: no such GPU, a model without a forecast, or a step that does not fit.
     """
@@ -58,16 +80,19 @@ def check_fits(folder: Folder, spec: BackboneSpec, settings: Settings, gpu: str)
         raise ValueError(f"--gpu: {unknown('GPU', gpu, KINDS)}")
     size = settings.backbone
     asked = Change(ClipShape(size.height_px, size.width_px, size.frames), size.quantize)
-    facts = {asked.quantize: _forecast(folder, settings, gpu, asked)}
-    if facts[asked.quantize].fits:
-        return
+    facts = {}
+    for way in ways(settings):
+        asked = replace(asked, ways=way)
+        facts[asked.quantize] = _forecast(folder, settings, gpu, asked)
+        if facts[asked.quantize].fits:
+            return way
     clip = f"{size.height_px} x {size.width_px} px x {size.frames} frames"
     needed = _gib(facts[asked.quantize])
     step, room = f"a step of {settings.train.recipe} at {clip}", KINDS[gpu].memory_gb
     start = f"--gpu {gpu}: {step} takes {needed:.0f} GiB, and {room} are there"
     for change in _changes(settings, asked, spec):
         if change.quantize not in facts:
-            facts[change.quantize] = _forecast(folder, settings, gpu, replace(asked, quantize=change.quantize))
+            facts[change.quantize] = _forecast(folder, settings, gpu, replace(change, clip=asked.clip))
         # A dry run of a large model takes seconds. Activations are in proportion to pixels: estimated, then made sure.
         if _estimate(facts[change.quantize], asked.clip, change.clip) > USABLE * room:
             continue
@@ -82,14 +107,18 @@ def _changes(settings: Settings, asked: Change, spec: BackboneSpec) -> Iterator[
     bits: list[Literal["none", "8bit", "4bit"]] = [asked.quantize]
     if asked.quantize == "none" and settings.train.trainable == "lora" and settings.backbone.name != "inflated_sd":
         bits.append("4bit")
-        yield replace(asked, quantize="4bit")
+        yield Change(clip, "4bit", _most(settings, "4bit"))
     multiple = spec.multiple_px or spec.spatial_ratio
     sides = (1.0,) if spec.only_px else SIDES
     for height, width in ((_down(clip.height_px * s, multiple), _down(clip.width_px * s, multiple)) for s in sides):
         for frames in (spec.largest(1 + int((clip.frames - 1) * share)) for share in LENGTHS):
             smaller = ClipShape(height, width, frames)
             if smaller != clip and frames > 1:
-                yield from (Change(smaller, each) for each in bits)
+                yield from (Change(smaller, each, _most(settings, each)) for each in bits)
+
+
+def _most(settings: Settings, bits: Literal["none", "8bit", "4bit"]) -> dict[str, Any]:
+    return ways(with_values(settings, {"backbone.quantize": bits}))[-1]
 
 
 def _down(side: float, multiple: int) -> int:
@@ -108,13 +137,21 @@ def _gib(forecasted: StepForecast) -> float:
 
 
 def _forecast(folder: Folder, settings: Settings, gpu: str, change: Change) -> StepForecast:
+    settings = with_values(settings, {"backbone.quantize": change.quantize, **change.ways})
     backbone, train = settings.backbone, settings.train
     precision = backbone.dtype
     if precision == "auto":  # on a GPU
         precision = "bfloat16" if train.trainable == "lora" else "mixed"
+    how = LoadOptions(
+        dtype=precision,
+        checkpointing=backbone.gradient_checkpointing,
+        quantize=backbone.quantize,
+        offload=backbone.offload,
+        feed_forward_chunk=backbone.chunk_size_feed_forward,
+    )
     ask = ForecastRequest(
         change.clip,
-        LoadOptions(dtype=precision, checkpointing=backbone.gradient_checkpointing, quantize=change.quantize),
+        how,
         "lora" if train.trainable == "lora" else "full",
         rank=train.lora_rank,
         views=max((len(comparison.views) for comparison in comparisons_of_a_clip(settings)), default=1),
@@ -123,5 +160,7 @@ def _forecast(folder: Folder, settings: Settings, gpu: str, change: Change) -> S
         gpu_memory_gb=KINDS[gpu].memory_gb,
         tflops=round(SHARE_OF_PEAK * KINDS[gpu].tflops, 1),
         first_frame=backbone.first_frame,
+        activations=train.activations,
+        optimizer=train.optimizer,
     )
     return forecast(folder, ask)

@@ -19,15 +19,23 @@ from rushes.backbones.pipeline import DiffusersBackbone
 from rushes.backbones.tiling import tiled
 from rushes.config.tables import Settings
 from rushes.inspect.dry_run import ClipShape, Cost, dry_run, find_family, latent_size, measured_passes
-from rushes.inspect.metering import Meter
 from rushes.inspect.part_costs import CodecCost, ReaderCost, codec_cost, reader_cost
-from rushes.inspect.step_forecast import GIB, USABLE, ForecastRequest, StepForecast, forecast_of, static_memory
+from rushes.inspect.step_forecast import (
+    GIB,
+    USABLE,
+    ForecastRequest,
+    StepForecast,
+    forecast_of,
+    static_memory,
+    weights_there,
+)
 from rushes.inspect.workload import SHARES, ClipComparisons, Numbers, StageWork, workload
 from rushes.project.comparisons import comparisons_of_a_clip
 from rushes.project.project import load_model, make_trainable
 from rushes.records import INLINE
 from rushes.training.gradients import waiting_views
 from rushes.training.memory import SHARE_GPU, Mode
+from rushes.training.metering import Meter
 from rushes.training.probe import POSITIONS
 
 CODEC_SHARE = 0.5  # of the network's operations a second: the codec works in float32, on tensor cores as TF32
@@ -78,7 +86,13 @@ def how_of(settings: Settings) -> LoadOptions:
         dtype = "bfloat16" if settings.train.trainable == "lora" else "mixed"
     tiles = tiled(size.tiling, size.name, size.frames, size.height_px, size.width_px)
     return LoadOptions(
-        dtype, size.gradient_checkpointing, tiles, fps=size.fps, quantize=size.quantize, offload=size.offload
+        dtype,
+        size.gradient_checkpointing,
+        tiles,
+        fps=size.fps,
+        quantize=size.quantize,
+        offload=size.offload,
+        feed_forward_chunk=size.chunk_size_feed_forward,
     )
 
 
@@ -90,7 +104,7 @@ def model_of(folder: Folder, settings: Settings) -> Model:
     size, train, how = settings.backbone, settings.train, how_of(settings)
     clip = ClipShape(size.height_px, size.width_px, size.frames)
     spec = find_family(folder.pipeline).spec(folder, how)
-    cost = dry_run(folder, how, clip, train.trainable, train.lora_rank, size.first_frame)
+    cost = dry_run(folder, how, clip, train.trainable, train.lora_rank, size.first_frame, activations=train.activations)
     return Model(spec, cost, codec_cost(folder, how, clip), reader_cost(folder, how))
 
 
@@ -186,6 +200,8 @@ def ask_of(settings: Settings, numbers: Numbers, machine: Machine) -> tuple[Fore
         first_frame=size.first_frame,
         waiting=max(map(waiting_views, shape.comparisons), default=0),
         reference=shape.reference,
+        activations=train.activations,
+        optimizer=train.optimizer,
     )
     return ask, shape
 
@@ -194,7 +210,7 @@ def _mode(cost: Cost, ask: ForecastRequest, settings: Settings, shape: ClipCompa
     """How gradients are taken: as the settings say, or as `rushes.training.memory` chooses."""
     if settings.train.gradients != "auto":
         return settings.train.gradients
-    room = SHARE_GPU * (ask.gpu_memory_gb * GIB - sum(static_memory(cost).values()))
+    room = SHARE_GPU * (ask.gpu_memory_gb * GIB - sum(static_memory(cost, ask).values()))
     if settings.train.memory_mb:
         room = settings.train.memory_mb * 2**20
     if shape.widest * cost.activations <= room:
@@ -220,8 +236,8 @@ def _seconds(model: Model, stage: StageWork, machine: Machine, gpus: int) -> flo
 
 def _memory(model: Model, settings: Settings, ask: ForecastRequest, mode: Mode, machine: Machine) -> dict[str, float]:
     """Bytes on the GPU that needs most, by stage."""
-    cost, codec, static = model.cost, model.codec, static_memory(model.cost)
-    held = cost.resident if settings.backbone.offload else cost.weights
+    cost, codec, static = model.cost, model.codec, static_memory(model.cost, ask)
+    held = weights_there(cost, ask.how)
     coded = codec.weights + codec.decode_bytes  # beside the network, when it is done with its takes
     taken = max(settings.generate.batch * cost.sampling, coded)
     split = machine.gpus if settings.train.parallel == "shard" else 1
@@ -233,6 +249,7 @@ def _memory(model: Model, settings: Settings, ask: ForecastRequest, mode: Mode, 
         "stash": cost.activations + cost.trained_bytes,
         "two_pass": cost.activations,
     }
+    activations = {name: size + cost.unpacked for name, size in activations.items()}
     rows = min(max(1, POSITIONS // int(np.prod(cost.latents[1:]))), ask.views * ask.batch)
     copies = 2 * cost.trained if ask.how.dtype == "mixed" else 0  # in bfloat16, which autocast keeps of trained weights
     seen = rows * cost.sampling + copies

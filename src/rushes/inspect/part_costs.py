@@ -22,7 +22,7 @@ from rushes.backbones.folders import Folder
 from rushes.backbones.pipeline import DiffusersBackbone
 from rushes.inspect.blank import blank_part, no_values, tokens_of
 from rushes.inspect.dry_run import ClipShape, latent_size, open_blank
-from rushes.inspect.metering import Meter
+from rushes.training.metering import Meter
 
 READERS = ("text_encoder", "text_encoder_2", "image_encoder", "connectors")  # parts that read captions or first frames
 BLENDS = ("blend_v", "blend_h", "blend_t")  # methods of codecs that blend a tile with the one before it

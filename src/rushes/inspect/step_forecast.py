@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from math import ceil
 from pathlib import Path
@@ -18,6 +18,8 @@ from rushes.backbones.base import LoadOptions
 from rushes.backbones.folders import Folder, open_folder
 from rushes.backbones.released import released, released_names
 from rushes.inspect.dry_run import ClipShape, Cost, dry_run, find_family
+from rushes.training.activations import Where
+from rushes.training.optimisers import MOMENTS, Name
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ GIB = 2**30
 SHARE_OF_PEAK = 0.4  # of the data sheet's operations that the network is taken to reach; not measured on a GPU
 USABLE = 0.95  # of a GPU's memory; the driver and fragments take the rest
 # What tests measure on a CPU against these forecasts, as a share. On a GPU kernels need workspace besides.
+CHUNK = 4096  # tokens that feed-forward layers take at once on small cards
 ERRORS = {"activations": 0.02, "operations": 0.001}
 
 
@@ -54,6 +57,8 @@ class ForecastRequest:
     first_frame: bool = False  # whether a model that may be given a first frame is given one
     waiting: int = 1  # views of a comparison that two_pass takes once more
     reference: bool = True  # whether the recipe compares with the reference
+    activations: Where = "keep"  # where they wait for the backward pass
+    optimizer: Name = "adamw"  # by `train.optimizer`
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,7 @@ class StepForecast:
     gpu_memory_gb: float  # of one GPU
     remedies: tuple[str, ...]  # what to change where nothing fits, most useful first
     errors: Mapping[str, float]  # share by which a CPU's measurements differ from such forecasts
+    main_memory_gb: Mapping[str, float] = field(default_factory=dict)  # main memory by what holds it, 2^30 bytes
 
 
 def find_model(model: str) -> Folder:
@@ -111,12 +117,14 @@ def forecast(model: Folder, ask: ForecastRequest) -> StepForecast:
 
     Raises ValueError: see `rushes.inspect.dry_run.dry_run`.
     """
-    return forecast_of(dry_run(model, ask.how, ask.clip, ask.tune, ask.rank, ask.first_frame), ask)
+    return forecast_of(
+        dry_run(model, ask.how, ask.clip, ask.tune, ask.rank, ask.first_frame, activations=ask.activations), ask
+    )
 
 
 def forecast_of(cost: Cost, ask: ForecastRequest) -> StepForecast:
     """The same from a cost that was found."""
-    memory = static_memory(cost)
+    memory = static_memory(cost, ask)
     modes = _modes(cost, ask, sum(memory.values()))
     fitting = [name for name, row in modes.items() if row.fits]
     taken = fitting[0] if fitting else "stash"
@@ -135,24 +143,38 @@ def forecast_of(cost: Cost, ask: ForecastRequest) -> StepForecast:
         gpu_memory_gb=ask.gpu_memory_gb,
         remedies=() if fitting else tuple(remedies(cost, ask)),
         errors=ERRORS,
+        main_memory_gb={name: round(size / GIB, 3) for name, size in main_memory(cost, ask).items()},
     )
 
 
-def static_memory(cost: Cost) -> dict[str, int]:
-    """Bytes that are held all the time, by what holds them."""
+def static_memory(cost: Cost, ask: ForecastRequest) -> dict[str, int]:
+    """Bytes that are held on the GPU all the time, by what holds them."""
     return {
-        "weights": cost.weights,
+        "weights": weights_there(cost, ask.how),
         "gradients": cost.trained_bytes,
-        "optimiser": 2 * cost.trained_bytes,
+        "optimiser": round(MOMENTS[ask.optimizer] * cost.trained_bytes),
         "reference": 4 * cost.trained,
     }
 
 
+def weights_there(cost: Cost, how: LoadOptions) -> int:
+    """Bytes of the weights that are on the GPU at once."""
+    if how.offload is True:
+        return cost.resident
+    return cost.weights // cost.networks if how.offload else cost.weights
+
+
+def main_memory(cost: Cost, ask: ForecastRequest) -> dict[str, int]:
+    """Bytes of main memory by what holds them: weights that come and go, activations that wait."""
+    away = cost.weights - cost.trained_bytes if ask.how.offload is True else cost.weights - weights_there(cost, ask.how)
+    return {"weights": away, "activations": cost.main_memory}
+
+
 def _modes(cost: Cost, ask: ForecastRequest, static: int) -> Mapping[str, ModeForecast]:
-    many = ask.views * ask.batch
-    activations = {"joint": many * cost.activations}
+    many, view = ask.views * ask.batch, cost.activations + cost.unpacked
+    activations = {"joint": many * cost.activations + cost.unpacked}
     if many > 1:
-        activations |= {"stash": cost.activations + cost.trained_bytes, "two_pass": cost.activations}
+        activations |= {"stash": view + cost.trained_bytes, "two_pass": view}
     return {
         name: ModeForecast(
             memory_gb=round((static + size) / GIB, 2),
@@ -174,7 +196,7 @@ def operations(cost: Cost, ask: ForecastRequest, mode: str) -> float:
 
 def remedies(cost: Cost, ask: ForecastRequest) -> list[str]:
     """What to change where no way to take gradients fits, most useful first."""
-    room, static = USABLE * ask.gpu_memory_gb * GIB, sum(static_memory(cost).values())
+    room, static = USABLE * ask.gpu_memory_gb * GIB, sum(static_memory(cost, ask).values())
     words = []
     if not ask.how.checkpointing:
         words.append(
@@ -182,6 +204,16 @@ def remedies(cost: Cost, ask: ForecastRequest) -> list[str]:
         )
     if ask.tune == "full":
         words.append("train an adapter (train.trainable lora): gradients, optimiser and reference nearly vanish")
+    if ask.how.checkpointing and ask.activations == "keep":
+        words.append("let activations wait in main memory (train.activations offload): the inputs of all blocks leave")
+    if not ask.how.feed_forward_chunk:
+        words.append(
+            f"set backbone.chunk_size_feed_forward to {CHUNK}: what is widest in a block shrinks, for a tenth more work"
+        )
+    if ask.tune == "lora" and ask.how.quantize == "none" and not ask.how.offload:
+        words.append("bring blocks to the GPU one by one (backbone.offload true), where main memory holds the weights")
+    if ask.tune == "full" and ask.optimizer == "adamw":
+        words.append("hold the optimiser's moments in 8 bits (train.optimizer adamw_8bit): a quarter of theirs")
     if ask.how.dtype in ("float32", "mixed"):
         words.append("set backbone.dtype to bfloat16: weights and activations take half")
     if ask.tune == "lora" and ask.how.quantize == "none":
@@ -197,6 +229,7 @@ def remedies(cost: Cost, ask: ForecastRequest) -> list[str]:
 def in_words(step: StepForecast) -> list[str]:
     """The forecast as lines."""
     memory = ", ".join(f"{name} {size:.2f}" for name, size in step.memory_gb.items())
+    main = ", ".join(f"{name} {size:.2f}" for name, size in step.main_memory_gb.items() if size)
     lines = [
         f"{step.parameters / 1e9:.2f} billion weights, {step.trained / 1e6:.1f} million trained; latents "
         + " x ".join(str(n) for n in step.latents),
@@ -208,6 +241,7 @@ def in_words(step: StepForecast) -> list[str]:
             f"gradients {name}: {row.memory_gb:.1f} GB, which {fits} {step.gpu_memory_gb:g} GB; "
             f"{row.step_s:.2f} s a step at {step.tflops:g} TFLOP/s"
         )
+    lines += [f"main memory in GB: {main}"] if main else []
     lines += [f"to make it fit: {words}" for words in step.remedies]
     errors = ", ".join(f"{name} within {share:.1%}".replace(".0%", "%") for name, share in step.errors.items())
     return [*lines, f"a forecast; measured on a CPU: {errors}; seconds and GPU workspace were not measured"]

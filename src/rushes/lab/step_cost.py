@@ -6,6 +6,8 @@
 - `pair`, `pair_bank`: ours, with the reference beside it and looked up.
 - `n3_repeated`: three losers as RealDPO's released loop has them: for each the policy and the reference on winner and
   loser, and a backward. `n3`: ours with the bank, where the winner runs once.
+- `offload`: `pair_bank` one view at a time, with activations of 16 MiB and more that wait in main memory. On a
+  processor the copies lie in the same memory, so that it saves nothing there.
 
 Times are medians of interleaved rounds, so that a machine that slows down slows all of them. Peak memory is that of
 tensors allocated above the start of the step: on a processor counted by the profiler, the same on every run.
@@ -30,12 +32,13 @@ from rushes.noise.draws import seeded
 from rushes.objectives.losses import ViewErrors, loss
 from rushes.objectives.terms import Term, TermBatch, collate, one_against_each
 from rushes.records import INLINE
+from rushes.training.activations import place_of
 from rushes.training.batches import Batch
 from rushes.training.gradients import backward, measured_way, plain_errors, row_errors
 from rushes.training.loop import reference_errors
 from rushes.training.reference import Reference
 
-PEAKS = ("sft", "pair_bank", "pair", "pair_naive")  # of these the peak is measured
+PEAKS = ("sft", "pair_bank", "pair", "pair_naive", "offload")  # of these the peak is measured
 Steps = Mapping[str, Callable[[], object]]
 
 
@@ -141,8 +144,13 @@ class _Bench:
             "pair_naive": lambda: self._naive(self.pairs, (0, 1)),
             "n3": lambda: backward(self.backbone, self.fours, self.looked_up[4], self.way),
             "n3_repeated": self._repeated,
+            "offload": self._offloaded,
             "bank_draw": lambda: self._beside(self.pairs),  # what filling costs, for the pairs of one step
         }
+
+    def _offloaded(self) -> None:
+        with place_of(self.backbone.network, "offload")():
+            backward(self.backbone, self.pairs, self.looked_up[2], "stash")
 
     def _beside(self, batch: Batch) -> Tensor:
         return reference_errors(self.backbone, batch, self.reference, self.way)

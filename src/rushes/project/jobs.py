@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rushes.backbones.adapters import is_adapter
 from rushes.backbones.base import Backbone, Precision
+from rushes.backbones.offload import is_offloaded
 from rushes.config.tables import Settings
 from rushes.progress import Bar
 from rushes.project.times import training_times
@@ -50,7 +51,8 @@ def set_up(job: TrainingJob, folder: Path, backbone: Backbone, ranks: Ranks, tim
     latents = LatentStore(folder / "latents", job.latents)
     empty = views if train.caption_dropout else [view for c in job.held_out for view in c.views]
     read_views(backbone, [*views, *(replace(view, caption=EMPTY) for view in empty)], latents)
-    backbone.network.to(ranks.device)
+    if not is_offloaded(backbone.network):
+        backbone.network.to(ranks.device)
     # Only the first process has the runs that training starts from, whose adapters may be merged into frozen weights.
     ranks.match(backbone.network, frozen=train.init_from != BASE)
     data = Data(job.comparisons, job.held_out, latents, training_times(job.settings, backbone.spec))

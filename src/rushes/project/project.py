@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from rushes.backbones.adapters import add_lora, is_adapter, merge_lora
 from rushes.backbones.base import Backbone, LoadOptions, Precision, trained_precision
 from rushes.backbones.loading import load_backbone
-from rushes.backbones.offload import check_not_offloaded
+from rushes.backbones.offload import check_trains_offloaded, settle
 from rushes.backbones.sampling import refused
 from rushes.backbones.tiling import tiled
 from rushes.config.settings_files import stored_settings
@@ -64,6 +64,7 @@ def load_model(size: BackboneSettings, project: Path | None = None, dtype: Preci
         fps=size.fps,
         quantize=size.quantize,
         offload=size.offload,
+        feed_forward_chunk=size.chunk_size_feed_forward,
         texts=texts,
         decode_timestep=size.decode_timestep,
         decode_noise_scale=size.decode_noise_scale if size.decode_noise_scale >= 0 else None,
@@ -266,6 +267,7 @@ def make_trainable(backbone: Backbone, settings: TrainSettings) -> None:
         for name, p in backbone.network.named_parameters():
             p.requires_grad_(any(fnmatchcase(name, pattern) for pattern in patterns))
     _train_expert(backbone, settings)
+    settle(backbone.network)
 
 
 def _train_expert(backbone: Backbone, settings: TrainSettings) -> None:
@@ -275,6 +277,16 @@ def _train_expert(backbone: Backbone, settings: TrainSettings) -> None:
             p.requires_grad_(False)
 
 
+def check_offload(settings: Settings) -> None:
+    """Refuse to train a network whose blocks leave the GPU where that cannot be.
+
+    Raises:
+        ValueError: see `rushes.backbones.offload.check_trains_offloaded`.
+    """
+    size, train = settings.backbone, settings.train
+    check_trains_offloaded(size.name, size.offload, size.gradient_checkpointing, train.trainable, train.parallel)
+
+
 def load_start(project: OpenProject) -> Backbone:
     """What training starts from, its weights that are trained requiring gradients: the base, or a finished run.
 
@@ -282,9 +294,9 @@ def load_start(project: OpenProject) -> Backbone:
     is merged, and an adapter of this run is a new one.
 
     Raises:
-        ValueError: as `load_run` does, or a network that is offloaded.
+        ValueError: as `load_run` does, or a network that is offloaded and cannot be trained.
     """
-    check_not_offloaded(project.settings.backbone.offload)
+    check_offload(project.settings)
     settings = project.settings.train
     if settings.init_from != BASE and _tuned(settings) == _tuned(_train_of(find_run(project, settings.init_from))):
         backbone = _load_trainable(project, settings.init_from)

@@ -12,6 +12,7 @@ from rushes.config.settings_files import SettingsError
 from rushes.config.tables import LabelSettings, Settings, TrainSettings
 from rushes.judges.build import metric_judge
 from rushes.metrics.catalogue import all_metrics
+from rushes.training.optimisers import check_optimiser
 from rushes.training.recipe import chosen_recipe, recipe_names
 from rushes.world.scenes import FPS, KINDS
 
@@ -35,7 +36,7 @@ def _backbone(settings: Settings) -> Iterator[str]:
     bits = settings.backbone.quantize
     if bits == "none":
         return
-    if settings.backbone.offload:
+    if settings.backbone.offload is True or (settings.backbone.offload and bits == "8bit"):
         yield f"backbone.offload: blocks in {bits} do not come and go; set it to false, or backbone.quantize to none"
     if settings.train.trainable != "lora":
         yield f"train.trainable: a network in {bits} is frozen; set it to lora, or backbone.quantize to none"
@@ -82,6 +83,12 @@ def _train(train: TrainSettings) -> Iterator[str]:
         yield "train.objective.safe_dpo: it needs all of a gradient in one process; set train.parallel to replicate"
     if train.parallel == "shard" and train.sample_every:
         yield "train.sample_every: clips are made by one process; set it to 0, or train.parallel to replicate"
+    if train.parallel == "shard" and train.optimizer == "adamw_8bit":
+        yield "train.optimizer: moments in 8 bits cannot be sharded; set it to adamw, or train.parallel to replicate"
+    try:
+        check_optimiser(train.optimizer)
+    except ValueError as error:
+        yield str(error)
     if train.t_low >= train.t_high:
         yield f"train.t_low: the lowest noise level, {train.t_low:g}, must be below train.t_high, {train.t_high:g}"
     if "." not in train.recipe and train.recipe not in recipe_names():

@@ -17,7 +17,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from rushes.backbones.base import Backbone
-from rushes.backbones.offload import check_not_offloaded
 from rushes.config.settings_files import hashed_form, settings_hash, stored_settings
 from rushes.config.tables import ObjectiveSettings, TrainSettings
 from rushes.files import whole_file
@@ -32,6 +31,7 @@ from rushes.project.processes import Helper, Order
 from rushes.project.project import (
     WEIGHTS,
     OpenProject,
+    check_offload,
     find_run,
     load_model,
     load_start,
@@ -215,7 +215,7 @@ def bank_run(project: OpenProject) -> BankResult:
 def _prepare(project: OpenProject, name: str) -> tuple[TrainingJob, TrainResult]:
     """What is to be trained, and what a user may want to know of it."""
     settings = project.settings.train
-    check_not_offloaded(project.settings.backbone.offload)
+    check_offload(project.settings)
     recipe, options = chosen_recipe(settings)
     made_from, times = check_run(project), training_times(project.settings, project.base.spec)
     comparisons, dropped, left_out = recipe_comparisons(project, settings)
@@ -271,7 +271,7 @@ def check_run(project: OpenProject) -> RunIdentity:
     size, fit = project.settings.backbone, project.settings.footage.fit
     made_from = RunIdentity(
         "",
-        hashed_form(settings, exclude={"shortcut_probe", "probe_every", "trackers"}),
+        hashed_form(settings, exclude={"shortcut_probe", "probe_every", "trackers", "activations"}),
         {
             "the base model": project.base.fingerprint,
             "what train.init_from names": _origin(project, name),

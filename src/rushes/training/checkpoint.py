@@ -31,6 +31,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 
 from rushes.files import content_hash, whole_file
+from rushes.training.optimisers import begin_state, set_steps, state_of
 from rushes.training.parallel import Ranks, as_part, own_part
 from rushes.training.reference import Average, Reference
 
@@ -87,8 +88,8 @@ def capture(
         tensors |= {f"reference/{name}": as_part(value, weights[name]) for name, value in reference.values.items()}
     if average is not None:
         tensors |= {f"average/{name}": as_part(value, weights[name]) for name, value in average.values.items()}
-    for p, state in optimiser.state.items():
-        tensors |= {f"optimiser/{names[id(p)]}/{key}": value for key, value in state.items()}
+    for p in optimiser.state:
+        tensors |= {f"optimiser/{names[id(p)]}/{key}": value for key, value in state_of(optimiser, p).items()}
     return {name: tensor.contiguous() for name, tensor in tensors.items()}
 
 
@@ -102,8 +103,7 @@ def restore(
     """Put a run back where `capture` found it."""
     for name, p in network.named_parameters():
         if f"optimiser/{name}/step" in checkpoint.names:  # a weight that never had a gradient has no state
-            state = {"step": torch.zeros(()), "exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
-            optimiser.state[p] = {key: value.detach() for key, value in state.items()}
+            begin_state(optimiser, p)
     places = capture(network, reference, optimiser, average)
     if checkpoint.names != set(places):
         raise ValueError("the checkpoint holds other weights than this run trains; give the run another name")
@@ -118,6 +118,9 @@ def restore(
             if isinstance(place, DTensor):
                 value = own_part(distribute_tensor(value.to(place.device), place.device_mesh, place.placements))
             own_part(place).copy_(value)
+    for name, p in network.named_parameters():
+        if f"optimiser/{name}/step" in checkpoint.names:
+            set_steps(optimiser, p, float(places[f"optimiser/{name}/step"]))
 
 
 def save(folder: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Path:

@@ -14,6 +14,9 @@ from rushes.config.tables import TrainSettings
 STEPS = "train.steps"
 _WAY_OUT = "set train.name to another name, or delete the folder"
 
+# Settings that came later, and what runs from before them were trained with.
+LATER = {"train.optimizer": "adamw"}
+
 
 @dataclass(frozen=True)
 class RunIdentity:
@@ -66,7 +69,7 @@ def check_continuation(
         if now.hash:
             raise ValueError(f"{folder} holds a run with other settings or data; {_WAY_OUT}")
         return
-    then, ours = _table(before["train"]), _table(now.train)
+    then, ours = LATER | _table(before["train"]), _table(now.train)
     others = before["others"]
     changes = {name: (then.get(name), value) for name, value in ours.items() if then.get(name) != value}
     for name, value in now.others.items():

@@ -159,12 +159,17 @@ def _placed(batch: Batch, passes: Sequence[Pass], errors: Sequence[Tensor]) -> T
     return out
 
 
-def measured_way(backbone: Backbone, batch: Batch, mode: Mode, memory_mb: int = 0) -> GradientStrategy:
-    """What the choice between the ways is made from: one view of the batch goes through the network with a graph."""
+def measured_way(
+    backbone: Backbone, batch: Batch, mode: Mode, memory_mb: int = 0, to_come_mib: float = 0.0
+) -> GradientStrategy:
+    """What the choice between the ways is made from: one view of the batch goes through the network and back.
+
+    `to_come_mib`: memory that will be held all the time and is not yet, such as the optimiser's moments.
+    """
     if mode != "auto":
         return GradientStrategy(mode)
     view_mib = activation_mib(backbone.network, lambda: row_errors(backbone, batch, slice(0, 1)))
-    return GradientStrategy(mode, view_mib, budget_mib(batch.clean_RCFHW.device, memory_mb))
+    return GradientStrategy(mode, view_mib, budget_mib(batch.clean_RCFHW.device, memory_mb, to_come_mib))
 
 
 def _coefficients(errors: ViewErrors, terms: TermBatch, counts: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:

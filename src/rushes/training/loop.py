@@ -6,7 +6,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from rushes.objectives.terms import TermBatch, collate
 from rushes.records import stable_hash
 from rushes.store.latents import LatentStore
 from rushes.training import checkpoint
+from rushes.training.activations import place_of
 from rushes.training.batches import Batch, Draws, make_batch, schedule, time_of
 from rushes.training.beta import AutoBeta, scaled
 from rushes.training.comparison import Comparison
@@ -33,6 +34,7 @@ from rushes.training.gradients import backward, measured_way, no_errors, plain_e
 from rushes.training.history import History
 from rushes.training.memory import AUTO, GradientStrategy, Mode
 from rushes.training.monitor import NOBODY, RunMonitor
+from rushes.training.optimisers import MOMENTS, make_optimiser
 from rushes.training.parallel import ALONE, Ranks, whole
 from rushes.training.probe import by_expert, measure
 from rushes.training.reference import Average, Reference
@@ -68,6 +70,7 @@ class Work:
     strength: AutoBeta
     ranks: Ranks
     average: Average | None  # of the trained weights; None = what is trained is what is written
+    activations: Callable[[], AbstractContextManager[None]]  # in whose context gradients are taken
     unconditional: UnconditionalProbe
     watchers: Ranks  # processes that share the probes
     predictions: ReferencePredictions  # of a frozen reference, for the probes
@@ -207,12 +210,18 @@ def _prepare(backbone: Backbone, data: Data, settings: TrainSettings, seed: int,
     ranks.match(network)
     batch = make_batch([(data.comparisons[0], 0)], data.latents, backbone, Draws(seed, data.times))
     device = next(network.parameters()).device
-    way = measured_way(backbone, batch.to(device), settings.gradients, settings.memory_mb)
+    trained = [p for p in network.parameters() if p.requires_grad]
+    activations = place_of(network, settings.activations)
+    # The reference's values, a gradient and the moments are not there yet and will be.
+    sets = (1.0, MOMENTS[settings.optimizer], bool(settings.weights_ema), settings.objective.safe_dpo)
+    held = (1 + sum(sets)) * sum(p.numel() * p.element_size() for p in trained)
+    with activations():
+        way = measured_way(backbone, batch.to(device), settings.gradients, settings.memory_mb, held / 2**20)
     if ranks.size > 1 and settings.parallel == "shard":
         ranks.shard(network)
         way = replace(way, most=ranks.most, boundary=backbone.spec.boundary)
     trained = [p for p in network.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(trained, lr=settings.learning_rate, weight_decay=settings.weight_decay, foreach=False)
+    optimiser = make_optimiser(settings.optimizer, trained, settings.learning_rate, settings.weight_decay)
     reference = Reference(network, settings.reference, settings.reference_ema, settings.reference_sync_steps)
     # Where weights are spread over the processes, a pass of one is a pass of all.
     watchers = ALONE if way.most else ranks
@@ -229,6 +238,7 @@ def _prepare(backbone: Backbone, data: Data, settings: TrainSettings, seed: int,
         strength=AutoBeta(settings.auto_beta),
         ranks=ranks,
         average=average,
+        activations=activations,
         unconditional=unconditional,
         watchers=watchers,
         predictions=ReferencePredictions(),
@@ -244,6 +254,7 @@ def _samples(work: Work, watch: RunMonitor, step: int) -> dict[str, Any]:
 def _keep(work: Work, folder: Path, step: int, identity: str | RunIdentity) -> None:
     tensors = checkpoint.capture(work.backbone.network, work.reference, work.optimiser, work.average)
     facts = {**as_identity(identity).facts(), "beta_scale": work.strength.scale, "budget_mib": work.way.budget_mib}
+    facts["view_mib"] = work.way.view_mib
     if work.way.most:
         checkpoint.save_sharded(folder, step, tensors, facts, work.ranks)
     elif work.ranks.first:
@@ -260,7 +271,8 @@ def _resume(folder: Path, identity: str | RunIdentity, work: Work) -> tuple[Work
     checkpoint.restore(state, work.backbone.network, work.reference, work.optimiser, work.average)
     work.strength.scale = state.facts["beta_scale"]
     if work.settings.gradients == "auto":  # another choice would be another rounding
-        work = replace(work, way=replace(work.way, budget_mib=state.facts["budget_mib"]))
+        view_mib = state.facts.get("view_mib", work.way.view_mib)
+        work = replace(work, way=replace(work.way, view_mib=view_mib, budget_mib=state.facts["budget_mib"]))
     return work, state.step
 
 
@@ -297,7 +309,9 @@ def _step(work: Work, step: int) -> dict[str, float]:
     terms, mine = work.terms(chosen), ranks.share(chosen)
     batch = work.own_batch(chosen, settings.caption_dropout)
     losers = LoserGradients(work.trained) if settings.objective.safe_dpo else None
-    _, own = backward(work.backbone, batch, _reference_errors(work, batch, mine), work.way, terms.counts(), losers)
+    reference_BVF = _reference_errors(work, batch, mine)
+    with work.activations():
+        _, own = backward(work.backbone, batch, reference_BVF, work.way, terms.counts(), losers)
     ranks.add_up(work.trained)
     guard = {}
     if losers is not None:

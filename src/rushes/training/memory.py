@@ -17,9 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from rushes.training.batches import Batch
+from rushes.training.metering import Meter
 
 Mode = Literal["auto", "joint", "stash", "two_pass"]
-SHARE_CPU, SHARE_GPU = 0.25, 0.7  # of a machine's memory, which is shared; of what a GPU has free, weights in place
+SHARE_CPU, SHARE_GPU = 0.25, 0.92  # of a machine's memory, which is shared; of what a GPU has free: fragments take some
 MOST_CPU_MIB = 256.0  # a larger graph is slower there: it leaves the caches, and its memory is new to the process
 
 
@@ -128,18 +129,33 @@ AUTO = GradientStrategy()  # one graph, as nothing is known of the memory
 
 
 def activation_mib(network: nn.Module, forward: Callable[[], Tensor]) -> float:
-    """Memory that a forward pass keeps for its backward pass, weights aside; on a GPU with what it needs on the way."""
+    """Most memory that a forward and its backward pass need at once, beside weights and their gradients.
+
+    On a GPU it is the allocator's peak, workspaces included, else that of all tensors. Gradients are left as they were.
+    """
+    before = {p: p.grad for p in network.parameters() if p.requires_grad}
     device = next(network.parameters()).device
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-        torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
-        forward()
-        torch.cuda.synchronize(device)
-        return float(torch.cuda.max_memory_allocated(device) - before) / 2**20
-    with saved_for_backward(network) as saved:
-        forward()
-    return sum(tensor.untyped_storage().nbytes() for tensor in saved.values()) / 2**20
+    try:
+        for p in before:  # one that is there is added to in place: its bytes are not those of activations
+            p.grad = torch.zeros_like(p)
+        if device.type == "cuda":
+            return _allocated_mib(device, forward)
+        gradients = [p.grad for p in before if p.grad is not None]
+        with Meter([*network.parameters(), *network.buffers(), *gradients]) as meter:
+            forward().sum().backward()
+        return float(meter.peak) / 2**20
+    finally:
+        for p, grad in before.items():
+            p.grad = grad
+
+
+def _allocated_mib(device: torch.device, forward: Callable[[], Tensor]) -> float:
+    torch.cuda.synchronize(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    forward().sum().backward()
+    torch.cuda.synchronize(device)
+    return float(torch.cuda.max_memory_allocated(device) - before) / 2**20
 
 
 @contextmanager
@@ -158,10 +174,19 @@ def saved_for_backward(network: nn.Module) -> Iterator[dict[int, Tensor]]:
         yield saved
 
 
-def budget_mib(device: torch.device, asked_mib: int = 0) -> float:
-    """Memory that activations may take: what was asked for, or a share of the device's, on a processor little."""
+def budget_mib(device: torch.device, asked_mib: int = 0, to_come_mib: float = 0.0) -> float:
+    """Memory that activations may take: what was asked for, or a share of the device's, on a processor little.
+
+    Args:
+        device: where the network is.
+        asked_mib: `train.memory_mb`.
+        to_come_mib: what will be held beside them and is not yet.
+    """
     if asked_mib:
         return float(asked_mib)
     if device.type == "cuda":
-        return SHARE_GPU * torch.cuda.mem_get_info(device)[0] / 2**20
+        # What torch keeps for later is as free as what the driver has.
+        free = torch.cuda.mem_get_info(device)[0]
+        free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return max(0.0, SHARE_GPU * free / 2**20 - to_come_mib)
     return min(MOST_CPU_MIB, SHARE_CPU * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**20)

@@ -32,6 +32,7 @@ from rushes.media.resize import resize_frame
 _CONTAINERS = "mov,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf,nut,ivf,gif"
 _REORDER = 16  # frames that H.264 and H.265 may hold back
 _LOOKED_AT = 50  # packets behind a damaged one
+_WIDEST = 16  # shape of pixels, in width over height or height over width; none in use goes beyond 4
 _SEEK_FROM_S = 5  # below, decoding from the start is as fast as looking for a key frame
 
 
@@ -165,7 +166,13 @@ class VideoReader:
 
     def _square_width(self, frame: VideoFrame) -> int:
         aspect = self.stream.sample_aspect_ratio
-        return round(frame.width * aspect) if aspect else frame.width
+        if aspect and not 1 / _WIDEST <= aspect <= _WIDEST:
+            raise MediaError(
+                f"{self.path}: says that its pixels are {float(aspect):.3g} times as wide as high; mend it: ffmpeg -i "
+                "FILE -vf setsar=1 out.mp4",
+                "corrupt",
+            )
+        return max(1, round(frame.width * aspect)) if aspect else frame.width
 
     def _show(self, frame: VideoFrame, origin: int, at: int, gap: int) -> Shown:
         end = at + gap

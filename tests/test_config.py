@@ -192,8 +192,8 @@ def test_every_error_is_named_on_its_own_line(toml: Path) -> None:
         """
     )
     assert errors(toml, "evaluate.seeds=true", "report=4", "nonsense", "train..lr=1") == [
-        "override: expected KEY=VALUE with a dotted key (got 'nonsense')",
-        "override: expected KEY=VALUE with a dotted key (got 'train..lr=1')",
+        "override: write it as KEY=VALUE with a dotted key (got 'nonsense')",
+        "override: write it as KEY=VALUE with a dotted key (got 'train..lr=1')",
         "file: project.sed: unknown setting (got 1); did you mean: seed",
         "file: footage.path: footage of kind 'folder' needs the path of the folder (got '')",
         "file: generate.eta: the lowest noise level must be below the highest (got [0.9, 0.5])",
@@ -201,8 +201,8 @@ def test_every_error_is_named_on_its_own_line(toml: Path) -> None:
         "file: train.lr_scheduler: Input should be 'linear' or 'constant' (got 'linar')",
         "file: train.lora_rank: Input should be a valid integer (got 'many')",
         "override: evaluate.seeds: Input should be a valid integer (got True)",
-        "override: report: expected a table (got 4)",
-        "file: stepz: unknown setting (got 5)",
+        "override: report: must be a table, written as [report] (got 4)",
+        "file: stepz: unknown setting (got 5); delete it",
         "file: trian: unknown setting; did you mean: train",
     ]
 
@@ -228,7 +228,7 @@ def test_bad_value_is_refused(toml: Path, override: str, message: str) -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"[train", "not a TOML file: "), (b"\xff\xfe", "not a TOML file: "), (None, "cannot be read (No such file")],
+    [(b"[train", "not a TOML file: "), (b"\xff", "not UTF-8 text ("), (None, "cannot be read (No such file")],
 )
 def test_unreadable_file_is_refused(tmp_path: Path, content: bytes | None, message: str) -> None:
     path = tmp_path / "rushes.toml"

@@ -33,6 +33,14 @@ def content_hash(source: str | os.PathLike[str] | bytes) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; a text that cannot be a name, as it is too long or has a NUL, is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 @contextmanager
 def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Lend a temporary path in the folder of `path`; when the block ends well, what it wrote becomes `path`.

@@ -10,6 +10,7 @@ import codecs
 import csv
 import io
 import json
+import tomllib
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ _MARKS = (  # the longer before those that they begin with
 )
 _SPACES = frozenset("\t\n\r\x0b\x0c\x85")  # control characters that part words
 _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")  # letters and marks that show nothing
+_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _MISSING = frozenset({"nan", "null", "none", "n/a", "<na>", "nat"})  # as programs write a cell that is empty
 
 
@@ -63,7 +65,7 @@ def caption_of(text: str) -> Caption:
     """
     if problem := unprintable(text):
         return Caption("", f"{problem}; write the caption anew")
-    flat = " ".join(text.split())
+    flat = " ".join(text.replace("\ufeff", "").split())  # the mark of an encoding is there twice in joined files
     if len(flat) > MOST_CHARACTERS:
         return Caption("", f"a caption of {len(flat):,} characters; shorten it to {MOST_CHARACTERS:,}")
     return Caption("" if _is_blank(flat) or flat.casefold() in _MISSING else flat)
@@ -75,6 +77,18 @@ def unprintable(text: str) -> str:
         return ""
     at = next((k for k, c in enumerate(text) if c not in _SPACES and unicodedata.category(c) in ("Cc", "Cs")), None)
     return "" if at is None else f"the control character U+{ord(text[at]):04X} after {at} characters"
+
+
+def printable(text: str) -> str:
+    """A text as a terminal may have it: what would steer it, and halves of pairs, are escaped; line ends stay.
+
+    What turns the direction of text is escaped as well, as it can make a name look like another.
+    """
+    return text if text.isprintable() else "".join(ascii(c)[1:-1] if _steers(c) else c for c in text)
+
+
+def _steers(c: str) -> bool:
+    return c != "\n" and (unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") or c in _TURNING)
 
 
 def _is_blank(text: str) -> bool:
@@ -156,6 +170,16 @@ def parse_json(text: str, place: object) -> Any:
         raise ValueError(f"{place}: {error}") from None
 
 
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file. Raises ValueError for what is none, OSError where it cannot be read."""
+    try:
+        return tomllib.loads(read_text(path))
+    except RecursionError:
+        raise ValueError(f"{path}: TOML nested too deep to be read; write it flat") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path}: not a TOML file: {error}; correct it there") from None
+
+
 def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     entries = dict(pairs)
     if len(entries) < len(pairs):
@@ -226,6 +250,11 @@ def _jsonl_rows(path: Path) -> Iterator[TableRow]:
     text = read_text(path)
     if text.lstrip().startswith("[") and _is_array(text):
         raise ValueError(f"{path}: a JSON array; write its objects one a line, without the brackets around them")
+    yield from json_rows(text)
+
+
+def json_rows(text: str) -> Iterator[TableRow]:
+    """The objects of a text with one a line, those that cannot be used with their problem."""
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             yield _json_row(number, line)

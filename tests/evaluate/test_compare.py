@@ -61,7 +61,7 @@ def test_what_is_unknown_does_not_pass() -> None:
     del lost["pairs"]["A|B"]["error"]
     (breach,) = check_gate(lost, Gate("estimate", {"error": 9.0}, {}), BETTER)
     assert "could not be measured" in breach.words
-    with pytest.raises(ValueError, match="the gate names errror, which was not measured; there are error"):
+    with pytest.raises(ValueError, match="the gate names errror, which was not measured; name one of error"):
         check_gate(table(), Gate("estimate", {"errror": 0.1}, {}), BETTER)
     with pytest.raises(ValueError, match="neither direction"):
         check_gate(table(), Gate("estimate", {"level": 0.1}, {}), BETTER)

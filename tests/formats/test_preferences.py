@@ -129,7 +129,7 @@ def test_videos_are_kept_once_and_a_second_import_adds_nothing(folder: Path) -> 
         ("videodpo", "pair.json", [{"video1": 0, "video2": 1, "label": 2}], "entry 1: its label is neither 0 nor 1"),
         ("videodpo", "pair.json", 3, "not a list of objects"),
         ("trl", "x.jsonl", '{"prompt": "p", "chosen": "yes", "rejected": "no"}', "line 1: no such file: .*yes; name a"),
-        ("trl", "x.jsonl", "{", "line 1: not an object: 'not JSON"),
+        ("trl", "x.jsonl", "{", "line 1: bad row: not JSON"),
         ("labelstudio", "x.json", [task()], "entry 1: has no annotation"),
         ("labelstudio", "x.json", [{**ANSWERED, "data": {"video": "a.mp4"}}], "its data name fewer than two videos"),
         ("labelstudio", "x.json", "[", "not JSON"),

@@ -61,10 +61,9 @@ class Folder:
         if file is None:
             raise ValueError(f"{folder}: has no {names[0]}, so the model is not whole; {_AGAIN}")
         try:
-            config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        except ValueError as error:
+            return dict(json.loads(file.read_text(encoding="utf-8")))
+        except (ValueError, TypeError, RecursionError) as error:
             raise ValueError(f"{file}: not JSON ({error}); {_AGAIN}") from None
-        return config
 
     def cls(self, part: str) -> Any:
         """The class of a part.
@@ -78,7 +77,7 @@ class Folder:
         module = f"diffusers.pipelines.{library}" if library in _OF_PIPELINES else library
         try:
             return getattr(importlib.import_module(module), name)
-        except (ImportError, AttributeError):
+        except (ImportError, AttributeError, TypeError, ValueError):
             raise ValueError(
                 f"{self.path / 'model_index.json'}: {part} is a {library}.{name}, which is not installed here; upgrade "
                 f"{library}, or take the release of the model that this version reads"
@@ -155,8 +154,9 @@ def read_folder(path: str) -> Folder:
         )
     try:
         opened = Folder(folder, json.loads(index.read_text(encoding="utf-8")))
-        _ = opened.pipeline
-    except (ValueError, KeyError, TypeError) as error:
+        if not opened.pipeline:
+            raise ValueError("names no pipeline")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{index}: not the index of a model ({error}); {_AGAIN}") from None
     return opened
 

@@ -72,11 +72,16 @@ class TextCache:
                 about = file.metadata() or {}
                 # A copy, as a tensor is a map of the file.
                 tensors: dict[str, Tensor] = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
+            caption, sums, lengths = (json.loads(about.get(key, "null")) for key in ("caption", "sha256", "lengths"))
+        except (SafetensorError, OSError, ValueError) as error:
             raise ValueError(f"{path}: torn or not a safetensors file ({error}); {_AGAIN}") from error
-        caption, sums, lengths = (json.loads(about.get(key, "null")) for key in ("caption", "sha256", "lengths"))
-        ours = about.get("fingerprint") == self.fingerprint and caption is not None and self.path(caption) == path
-        if not ours or sums != {name: _checksum(tensor) for name, tensor in tensors.items()}:
+        ours = about.get("fingerprint") == self.fingerprint and isinstance(caption, str) and self.path(caption) == path
+        if (
+            not ours
+            or not isinstance(lengths, dict)
+            or lengths.keys() != tensors.keys()
+            or sums != {name: _checksum(tensor) for name, tensor in tensors.items()}
+        ):
             raise ValueError(f"{path}: was altered, or moved here; {_AGAIN}")
         return caption, {name: (tensor, lengths[name]) for name, tensor in tensors.items()}
 

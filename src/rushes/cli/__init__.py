@@ -12,6 +12,7 @@ from io import TextIOWrapper
 from rushes.cli import claims, curation, evaluation, footage, health, labelling, machine, product, project
 from rushes.cli.console import app
 from rushes.cli.processes import LEFT_ALONE, lost_partners, say_lost
+from rushes.text_reader import printable
 
 __all__ = [
     "app",
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if os.environ.get("RUSHES_TRACEBACK"):
             raise
         where = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else error
-        print(f"rushes: {where}", file=sys.stderr)
+        print(printable(f"rushes: {where}"), file=sys.stderr)
         sys.exit(2)
     except RuntimeError as error:
         if os.environ.get("RUSHES_TRACEBACK") or not (lost_partners(error) or isinstance(error, RecursionError)):

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 import rushes
 from rushes.config.tables import Settings
 from rushes.records import plain
+from rushes.text_reader import printable
 
 if TYPE_CHECKING:
     from rushes.evaluate.result import EvaluateResult
@@ -66,7 +67,7 @@ def tell(result: Any, as_json: bool, lines: Sequence[str] | None = None) -> None
         print(json.dumps(plain(result), allow_nan=False))
         return
     for line in [f"{name}: {value}" for name, value in entries(result)] if lines is None else lines:
-        print(line)
+        print(printable(line))
 
 
 def entries(result: Any) -> Iterator[tuple[str, Any]]:
@@ -76,7 +77,7 @@ def entries(result: Any) -> Iterator[tuple[str, Any]]:
 
 def say(line: str) -> None:
     """A line of progress, on standard error."""
-    print(line, file=sys.stderr, flush=True)
+    print(printable(line), file=sys.stderr, flush=True)
 
 
 @contextmanager

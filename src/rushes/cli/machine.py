@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from rushes.cli.console import AsJson, Overrides, ProjectFolder, app, entries, opened, tell
+from rushes.cli.console import AsJson, Overrides, ProjectFolder, app, entries, opened, say, tell
 from rushes.project.settings import read_settings
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def plan(
     if table is not None:
         from rushes.inspect.hardware import write_page
 
-        tell(write_page(table, lambda line: print(line, file=sys.stderr)), as_json)
+        tell(write_page(table, say), as_json)
         return
     asked = planning.PlanRequest(
         model, size, frames, clips=clips, takes=takes, prompts=prompts, recipe=recipe, views=views, batch=batch,

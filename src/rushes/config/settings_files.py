@@ -25,6 +25,7 @@ from rushes.config.base import FOLDER
 from rushes.config.renamed import UNTIL, with_first_names, with_names_of_today
 from rushes.config.tables import Settings
 from rushes.records import stable_hash
+from rushes.text_reader import read_toml
 
 
 class SettingsError(ValueError):
@@ -53,7 +54,7 @@ def load_settings(path: Path, overrides: Sequence[str] = ()) -> Settings:
         key, equals, text = override.partition("=")
         parts = [part.strip() for part in key.split(".")]
         if not equals or not all(parts):
-            lines.append(f"override: expected KEY=VALUE with a dotted key (got {override!r})")
+            lines.append(f"override: write it as KEY=VALUE with a dotted key (got {override!r:.80})")
             continue
         value = _parse_value(text.strip())
         for part in reversed(parts):
@@ -156,17 +157,17 @@ def choice_name(choice: str | bool) -> str:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        return read_toml(path)
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read ({error.strerror}): `rushes init` writes a new one") from None
     except ValueError as error:
-        raise SettingsError(f"{path}: not a TOML file: {error}") from None
+        raise SettingsError(str(error)) from None
 
 
 def _parse_value(text: str) -> Any:
     try:
         parsed = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return text
     return parsed["value"] if len(parsed) == 1 else text
 
@@ -221,14 +222,15 @@ def _problems(model: type[BaseModel], error: ValidationError) -> list[tuple[str,
         where, names = _locate(model, details["loc"])
         message = re.sub(r"^(Value error|Assertion failed), ", "", details["msg"])
         if details["type"] == "model_type":
-            message = "expected a table"
+            message = f"must be a table, written as [{'.'.join(where)}]"
         near = []
         if details["type"] == "extra_forbidden":
             message = "unknown setting"
             near = difflib.get_close_matches(where[-1], names, n=1)
         value = details["input"]
         got = "" if isinstance(value, dict | BaseModel) else f" (got {value!r:.80})"
-        hint = f"; did you mean: {near[0]}" if near else ""
+        unknown = details["type"] == "extra_forbidden"
+        hint = f"; did you mean: {near[0]}" if near else "; delete it" if unknown else ""
         problems.append((".".join(where), f"{message}{got}{hint}"))
     return problems
 

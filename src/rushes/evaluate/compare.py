@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ from rushes.records import BASE
 from rushes.report.page import write
 from rushes.stats import compare_systems, read_table
 from rushes.store.database import Store
+from rushes.text_reader import parse_json, read_text, read_toml
 
 TABLE, DETAILS = "table.json", "details.json"
 Rule = Literal["estimate", "shown", "excluded"]
@@ -97,11 +96,9 @@ def read_gate(path: Path) -> Gate:
         ValueError: no such file, not TOML, an unknown rule, or a margin that is none.
     """
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        data = read_toml(path)
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror}); name a TOML file with metric = margin") from error
-    except ValueError as error:
-        raise ValueError(f"{path}: not a TOML file: {error}") from error
     rule = data.pop("rule", "estimate")
     if rule not in get_args(Rule):
         raise ValueError(f"{path}: rule must be one of {', '.join(get_args(Rule))}, got {rule!r}")
@@ -139,16 +136,18 @@ def check_gate(table: Mapping[str, Any], gate: Gate, better: Mapping[str, str]) 
     breaches = []
     for name in (*gate.margins, *gate.shares):
         if name not in table["metrics"]:
-            raise ValueError(f"the gate names {name}, which was not measured; there are {', '.join(table['metrics'])}")
+            raise ValueError(
+                f"the gate names {name}, which was not measured; name one of {', '.join(table['metrics'])}"
+            )
         if better.get(name, "neutral") == "neutral":
             raise ValueError(f"the gate names {name}, for which neither direction is known to be better; leave it out")
         sign = 1.0 if better[name] == "higher" else -1.0
         for system in others:
             row = table["pairs"].get(f"{first}|{system}", {}).get(name)
-            if row is None:
+            mean = table["metrics"][name][first]["mean"]
+            if row is None or (mean is None and name in gate.shares):
                 breaches.append(Breach(system, name, "could not be measured on any clip that both have"))
                 continue
-            mean = table["metrics"][name][first]["mean"]
             margin = gate.margins[name] if name in gate.margins else gate.shares[name] * abs(mean)
             words = _breach(row, sign, margin, gate.rule)
             if words:
@@ -178,9 +177,13 @@ def find_table(target: Path) -> Path | None:
 
 def load_table(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """A table, and which direction of each metric is better, from details.json beside it or else from the catalogue."""
-    table = read_table(path.read_text(encoding="utf-8"), str(path))
+    table = read_table(read_text(path), str(path))
     better: dict[str, str] = {name: metric.better for name, metric in all_metrics().items()}
     details = path.parent / DETAILS
     if details.is_file():
-        better |= json.loads(details.read_text(encoding="utf-8")).get("directions", {})
+        more = parse_json(read_text(details), f"{details}: not JSON, delete it or evaluate again")
+        directions = more.get("directions", {}) if isinstance(more, dict) else None
+        if not isinstance(directions, dict) or not all(isinstance(way, str) for way in directions.values()):
+            raise ValueError(f"{details}: does not say which way metrics are better; delete it or evaluate again")
+        better |= directions
     return table, better

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -23,6 +22,7 @@ from rushes.report.limits import limits, reaches
 from rushes.report.model import Case, CaseKind, Judged, MetricRow, Report, ReportArm, ReportVideo, Scatter
 from rushes.stats import ComparisonTable, Difference, Interval, Key, Measure, WinRate, win_rate
 from rushes.store.database import Store
+from rushes.text_reader import parse_json, read_text
 
 Pair = tuple[str, str]  # of systems
 Metrics = Mapping[str, MetricRow]  # by name
@@ -51,12 +51,18 @@ def read_evaluation(path: Path) -> EvaluateResult:
     """The result that `rushes evaluate` wrote, by any version.
 
     Raises:
-        ValueError: the file is not JSON.
+        ValueError: the file is not JSON, or no such result.
     """
+    data = parse_json(read_text(path), f"{path}: not JSON, run `rushes evaluate`, which writes it again")
     try:
-        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: not JSON ({error}); run `rushes evaluate`, which writes it again") from error
+        return _stored_result(path, dict(data))
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(
+            f"{path}: not what `rushes evaluate` writes ({type(error).__name__}: {error}); run it again"
+        ) from error
+
+
+def _stored_result(path: Path, data: dict[str, Any]) -> EvaluateResult:
     metrics = _read_metrics(data.pop("metrics"))
     arms = {name: _read_metrics(arm.get("metrics", arm)) for name, arm in data.pop("arms", {}).items()}
     defaults = {"run": path.stem, "headline": next(iter(metrics), "")}

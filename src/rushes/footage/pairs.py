@@ -29,7 +29,6 @@ from rushes.formats.preferences import (
     ForeignPairs,
     Form,
     UnusableEntry,
-    printable,
     read_entries,
     trl,
     videodpo,
@@ -159,7 +158,7 @@ def import_pairs(
         candidates, preferences, replaced = _rows(store, usable, split)
         result = _result(pairs, usable, candidates, preferences, replaced, ask)
         for line in summary_lines(pairs, usable, result):
-            say(printable(line))
+            say(line)
         if dry_run:
             return result
         for side in {side.facts.media: side for each in usable for side in (each.left, each.right)}.values():
@@ -170,25 +169,26 @@ def import_pairs(
 def _fitted(pair: ForeignPair, cache: ProbeCache, ask: PreflightOptions, window: Window | None, folder: Path) -> _Pair:
     """A pair whose videos are as long as what will be trained on."""
     if not pair.prompt.strip() and not ask.table.allow_empty_captions:
-        raise UnusableEntry("has no prompt", "name it prompt, or set footage.allow_empty_captions to true")
+        raise UnusableEntry("has no prompt", remedy="name it prompt, or set footage.allow_empty_captions to true")
     sides = [_Side(path, _facts(cache, path)) for path in (pair.left, pair.right)]
     for side in sides:
         have = ask.length.available(side.facts.frames, side.facts.fps)
         if have < ask.length.frames:
             raise UnusableEntry(
                 f"too short for clips of {ask.length.frames} frames at {ask.length.fps:g} fps",
-                f"{side.path}: {side.facts.seconds:.2f} s; lower backbone.frames, or take longer clips",
+                f"{side.path}: {side.facts.seconds:.2f} s",
+                "lower backbone.frames, or take longer clips",
             )
     longest = max(sides, key=lambda side: side.facts.seconds)
     trimmed = speaks_of_part(longest.facts.seconds, ask.length.seconds)
     if trimmed and window is None:
         raise UnusableEntry(
             f"longer than the {ask.length.seconds:.2f} s that are trained on, which the label does not speak of alone",
-            f"{longest.path}: {longest.facts.seconds:.2f} s; name the part that it holds for with --window (first, "
-            "last or best-motion), or raise backbone.frames",
+            f"{longest.path}: {longest.facts.seconds:.2f} s",
+            "name the part that it holds for with --window (first, last or best-motion), or raise backbone.frames",
         )
     if sides[0].facts.media == sides[1].facts.media:
-        raise UnusableEntry("both sides are the same video", f"{pair.left.name} and {pair.right.name}")
+        raise UnusableEntry("both sides are the same video", f"{pair.left.name} and {pair.right.name}", "")
     if trimmed and window:
         folder.mkdir()
         sides = [
@@ -199,6 +199,7 @@ def _fitted(pair: ForeignPair, cache: ProbeCache, ask: PreflightOptions, window:
         raise UnusableEntry(
             f"both sides are equal in the {ask.length.seconds:.2f} s that are trained on",
             f"{pair.left.name} and {pair.right.name}",
+            "",
         )
     return _Pair(pair, sides[0], sides[1])
 
@@ -206,7 +207,7 @@ def _fitted(pair: ForeignPair, cache: ProbeCache, ask: PreflightOptions, window:
 def _facts(cache: ProbeCache, path: Path) -> VideoFacts:
     facts = cache.of(SourceVideo(path, "", str(path)))
     if facts.problem:
-        raise UnusableEntry(f"a video cannot be used ({facts.reason})", f"{path}: {facts.problem}")
+        raise UnusableEntry(f"a video cannot be used ({facts.reason})", f"{path}: {facts.problem}", "")
     return facts
 
 
@@ -278,7 +279,7 @@ def _without_contradictions(fitted: Sequence[_Pair], pairs: ForeignPairs) -> Ite
             places = ", ".join(other.pair.place for other in group[:4])
             pairs.leave_out(UnusableEntry("contradicts another entry of the same pair", places), each.pair.place)
         elif any(other.meaning_for(first) == each.meaning_for(first) for other in group[:count]):
-            pairs.leave_out(UnusableEntry("the same pair and label again", group[0].pair.place), each.pair.place)
+            pairs.leave_out(UnusableEntry("the same pair and label again", group[0].pair.place, ""), each.pair.place)
         else:
             yield each
 

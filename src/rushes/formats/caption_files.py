@@ -84,16 +84,16 @@ def named_in(folder: Path, name: str) -> Path | None:
 
     Raises ValueError when there are two.
     """
-    paths = [path for path in _text_files(folder) if path.name.lower() == name]
+    with os.scandir(folder) as entries:
+        paths = sorted(Path(entry.path) for entry in entries if entry.name.lower() == name and entry.is_file())
     if len(paths) > 1:
         raise ValueError(f"{paths[0]} and {paths[1].name} differ in capital letters alone; keep one of them")
     return paths[0] if paths else None
 
 
 def _text_files(folder: Path) -> list[Path]:
-    suffixes = (".txt", ".csv", ".jsonl")
     with os.scandir(folder) as entries:
-        return sorted(Path(e.path) for e in entries if e.name.lower().endswith(suffixes) and e.is_file())
+        return sorted(Path(entry.path) for entry in entries if entry.name.lower().endswith(".txt") and entry.is_file())
 
 
 def has_texts_beside(videos: Sequence[Path]) -> bool:
@@ -106,8 +106,7 @@ def _texts_beside(videos: Sequence[Path]) -> dict[Path, list[Path]]:
     texts: dict[Path, list[Path]] = {}
     for folder in dict.fromkeys(video.parent for video in videos):
         for path in _text_files(folder):
-            if path.suffix.lower() == ".txt":
-                texts.setdefault(path.with_suffix(""), []).append(path)
+            texts.setdefault(path.with_suffix(""), []).append(path)
     return {video: several for video in videos if (several := texts.get(video.with_suffix("")))}
 
 

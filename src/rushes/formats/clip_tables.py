@@ -16,11 +16,13 @@ from unicodedata import normalize
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rushes.files import is_file
 from rushes.formats.archives import CAPTION_NAMES, caption_in
 from rushes.formats.caption_files import SCENARIO, TABLES, inside, natural, shown
+from rushes.formats.contents import PARQUET_ERRORS
 from rushes.formats.layouts import FolderFiles, Listing, Part, RefusedVideo, SourceVideo, folder_files
 from rushes.formats.spool import Spool
-from rushes.text_reader import Caption, read_rows
+from rushes.text_reader import Caption, read_rows, unprintable
 
 TABLE_SUFFIXES = (".parquet", ".jsonl", ".csv")
 METADATA = tuple(f"metadata{suffix}" for suffix in TABLE_SUFFIXES)  # as `datasets` calls the table of a videofolder
@@ -157,7 +159,7 @@ def _columns(path: Path) -> dict[str, bool]:
 def _open(path: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path, pre_buffer=False, buffer_size=2**20)
-    except (pa.ArrowException, OSError) as error:
+    except PARQUET_ERRORS as error:
         raise ValueError(f"{path}: not a readable Parquet file ({error}); get the complete file") from error
 
 
@@ -179,10 +181,12 @@ def _rows(top: Path, path: Path, columns: TableColumns) -> Iterator[SourceVideo 
         )
         problem = f"{where}: {caption.problem}" if caption.problem else ""
         name = value.get("path") if isinstance(value, dict) else value
-        if columns.bytes and row.get("held"):
+        if bad := unprintable(name) if isinstance(name, str) else "":
+            video: SourceVideo | RefusedVideo = RefusedVideo(where, "bad row", f"{bad} of its name; write it anew")
+        elif columns.bytes and row.get("held"):
             label = f"{where} ({name})" if isinstance(name, str) and name else where
             part = Part(name if isinstance(name, str) else "", at, column=columns.video)
-            video: SourceVideo | RefusedVideo = SourceVideo(path, caption.text, label, part=part)
+            video = SourceVideo(path, caption.text, label, part=part)
         elif not isinstance(name, str) or not name:
             video = RefusedVideo(where, "no video", f"column {columns.video!r} is empty; fill it in or delete the row")
         else:
@@ -197,7 +201,7 @@ def _named(top: Path, table: Path, where: str, name: str, caption: str, still: o
     root = top.parent if top.is_file() else top
     try:
         forms = (table.parent / each for each in (name, normalize("NFC", name), normalize("NFD", name)))
-        there = next((path for path in forms if path.is_file()), table.parent / name)  # macOS writes letters apart
+        there = next((path for path in forms if is_file(path)), table.parent / name)  # macOS writes letters apart
         video = _within(root, there)
         frame = _within(root, table.parent / still) if isinstance(still, str) and still else None
     except ValueError as error:
@@ -232,5 +236,5 @@ def _parquet_rows(path: Path, columns: TableColumns) -> Iterator[tuple[str, int,
             for row in batch.to_pylist() or [{}] * batch.num_rows:
                 yield f"{path}, row {at}", at, {**row, "held": columns.bytes}
                 at += 1
-    except (pa.ArrowException, OSError) as error:
+    except PARQUET_ERRORS as error:
         raise ValueError(f"{path}, row {at}: cannot be read ({error}); get the complete file") from error

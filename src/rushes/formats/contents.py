@@ -14,6 +14,7 @@ from rushes.files import MediaError
 from rushes.formats.layouts import VIDEO_SUFFIXES, Part, SourceVideo
 
 _CHUNK_BYTES = 2**22
+PARQUET_ERRORS = (pa.ArrowException, OSError, UnicodeError, OverflowError)  # of a table that is torn or odd
 
 
 class Contents:
@@ -75,7 +76,7 @@ class Contents:
                     if not isinstance(data, bytes) or not data:
                         raise MediaError(f"{item.source}: holds no video; fill it in or delete the row", "no video")
                     return data
-        except pa.ArrowException as error:
+        except PARQUET_ERRORS as error:
             self._table = None
             raise MediaError(f"{item.source}: cannot be read ({error}); get the complete file", "unreadable") from error
         raise MediaError(f"{item.source}: the table has no such row now; import it again", "unreadable")
@@ -85,6 +86,8 @@ def _cells(path: Path, column: str, first: int) -> Iterator[tuple[int, Any]]:
     """Number and value of each row, from the row group that holds row `first` on, one value in memory at a time."""
     file = pq.ParquetFile(path, pre_buffer=False, buffer_size=2**20)
     at = 0
+    if column not in file.schema_arrow.names:
+        return
     for group in range(file.num_row_groups):
         rows = file.metadata.row_group(group).num_rows
         if at + rows > first:

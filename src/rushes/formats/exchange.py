@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rushes.files import whole_file
+from rushes.formats.contents import PARQUET_ERRORS
 from rushes.records import INLINE, Candidate, CaptionRow, Clip, Decision, Preference, Row, Score
 from rushes.store.database import Store
 from rushes.store.rows import KIND_NAMES, R, decode, encode
@@ -78,7 +79,11 @@ def import_project(store: Store, folder: Path) -> int:
         raise ValueError(
             f"{folder}: none of clips, candidates, preferences, scores, captions or decisions as .parquet or .jsonl"
         )
-    return store.add(chain.from_iterable(read_rows(kind, path) for kind, path in sources))
+    rows = [row for kind, path in sources for row in read_rows(kind, path)]
+    try:
+        return store.add(rows)
+    except ValueError as error:  # what is stored contradicts them
+        raise ValueError(f"{folder}: {error}; import it into a new project") from error
 
 
 def write_rows(kind: type[R], rows: Iterable[R], path: Path) -> int:
@@ -116,7 +121,7 @@ def read_rows(kind: type[R], path: Path) -> Iterator[R]:
             row = decode(kind, line if isinstance(line, bytes) else json.dumps(line))
             encode(row)  # refuses the NaN and infinity that the parser lets pass
         except (TypeError, ValueError) as error:
-            raise ValueError(f"{path}, {place}: {error}") from error
+            raise ValueError(f"{path}, {place}: {error}; export the rows again, or correct this one") from error
         yield row
 
 
@@ -135,7 +140,7 @@ def _parquet_lines(path: Path) -> Iterator[tuple[str, bytes | dict[str, Any]]]:
                 for values in batch.to_pylist():
                     number += 1
                     yield f"row {number}", values
-    except pa.ArrowException as error:
+    except PARQUET_ERRORS as error:
         raise ValueError(f"{path}: not a readable Parquet file ({error}); export it again") from error
 
 

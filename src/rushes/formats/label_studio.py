@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from rushes.files import is_file
 from rushes.formats.answers import Meaning, declared, tokens
 from rushes.formats.preferences import ForeignPair, ForeignPairs, Read, UnusableEntry, local_video
 from rushes.store.annotators import ANNOTATOR
@@ -49,7 +50,7 @@ def labelstudio(path: Path, pairs: ForeignPairs, left: str = "") -> Read:
             where = place if len(annotations) == 1 else f"{place}, annotation {at + 1}"
             try:
                 if at in replaced:
-                    raise UnusableEntry("replaced by the person's newer annotation")
+                    raise UnusableEntry("replaced by the person's newer annotation", remedy="")
                 yield _pair(path.parent, data, annotation, left, pairs, where)
             except UnusableEntry as error:
                 pairs.leave_out(error, where)
@@ -94,12 +95,12 @@ def _pair(
     results = annotation.get("result") if isinstance(annotation, dict) else None
     results = [r for r in results if _has_value(r)] if isinstance(results, list) else []
     if not results or annotation.get("was_cancelled"):
-        raise UnusableEntry("cancelled or empty annotation")
+        raise UnusableEntry("cancelled or empty annotation", remedy="")
     videos = {name: text for name, text in data.items() if _is_video(folder, name, text)}
     sides, why = _sides(list(videos), left, results)
     answers = dict(_answers(results, sides, pairs, place))
     if not answers:
-        raise UnusableEntry("cancelled or empty annotation")
+        raise UnusableEntry("cancelled or empty annotation", remedy="")
     prompt = next((data[name] for name in _PROMPTS if isinstance(data.get(name), str)), "")
     files = [local_video(folder, _local(videos[name])) for name in sides]
     return ForeignPair(
@@ -134,7 +135,8 @@ def _sides(keys: list[str], left: str, results: list[Mapping[str, Any]]) -> tupl
         return (min(keys), max(keys)), "each side has its own rating"
     raise UnusableEntry(
         "nothing says which video is left",
-        f"its videos are {', '.join(sorted(keys))}; name the left one with --left KEY",
+        f"its videos are {', '.join(sorted(keys))}",
+        "name the left one with --left KEY",
     )
 
 
@@ -212,10 +214,7 @@ def _is_video(folder: Path, name: str, text: object) -> bool:
     if not isinstance(text, str) or name in _PROMPTS:
         return False
     path = _local(text)
-    try:
-        return bool(_VIDEO.search(path)) or ((folder / path).is_file() and "." in path)
-    except (OSError, ValueError):
-        return False
+    return bool(_VIDEO.search(path)) or (is_file(folder / path) and "." in path)
 
 
 def _local(text: str) -> str:

@@ -321,7 +321,10 @@ def _numbered(folder: Path, by_stem: Mapping[str, Path], count: int) -> tuple[Pa
     wanted = [str(number) for number in range(count)]
     odd = sorted(set(wanted) ^ set(by_stem), key=lambda stem: natural(Path(stem)))
     if odd:
-        raise ValueError(f"{folder}: {len(by_stem)} files for {count} prompts; missing or unexpected: {shown(odd)}")
+        raise ValueError(
+            f"{folder}: {len(by_stem)} files for {count} prompts; missing or unexpected: {shown(odd)}; give each "
+            "prompt one file of its number, from 0"
+        )
     return tuple(by_stem[stem] for stem in wanted)
 
 

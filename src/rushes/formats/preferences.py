@@ -19,14 +19,15 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from rushes.files import is_file
 from rushes.formats.answers import LABELS, Meaning, MeaningTable
 from rushes.records import Candidate, Clip
 from rushes.store.database import Store
-from rushes.text_reader import TableRow, parse_json, read_rows, read_text
+from rushes.text_reader import TableRow, caption_of, json_rows, parse_json, printable, read_rows, read_text
 
 Form = Literal["videoreward", "videodpo", "trl", "labelstudio"]
 FORMS: tuple[Form, ...] = ("videoreward", "videodpo", "trl", "labelstudio")
@@ -35,10 +36,10 @@ _QUESTIONS = {"VQ": "visual_quality", "MQ": "motion", "TA": "text", "Overall": "
 
 
 class UnusableEntry(ValueError):
-    """An entry that is left out: its reason, the same words for all alike, and what is particular to it."""
+    """An entry that is left out: its reason, the same words for all alike, what is particular to it, and the remedy."""
 
-    def __init__(self, reason: str, particular: str = "") -> None:
-        super().__init__(f"{reason}: {particular}" if particular else reason)
+    def __init__(self, reason: str, particular: str = "", remedy: str = "correct or delete it") -> None:
+        super().__init__(f"{reason}{particular and ': '}{particular}{remedy and '; '}{remedy}")
         self.reason = reason
 
 
@@ -84,14 +85,19 @@ class ForeignPairs:
     def refuse_if_empty(self) -> None:
         """Raises ValueError where no pair is left, with the reasons and the first entry of each."""
         if not self.pairs:
-            reasons = "; ".join(f"{count} {reason}" for reason, count in self.left_out.items()) or "it has no entries"
+            if not self.entries:
+                raise ValueError(f"{self.path}: has no entries; name the file that holds the preferences")
+            reasons = "; ".join(f"{count} {reason}" for reason, count in self.left_out.items())
             first = "".join(f"\n{example}" for example in self.examples.values())
             raise ValueError(f"{self.path}: no pair of its {self.entries} entries can be used ({reasons}){first}")
 
 
-def printable(text: str) -> str:
-    """A text of a file as a terminal may have it: control characters and lone surrogates are escaped."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+def _with_clean_prompt(pair: ForeignPair) -> ForeignPair:
+    """The pair under its prompt as a caption, which it is trained on as."""
+    prompt = caption_of(pair.prompt)
+    if prompt.problem:
+        raise UnusableEntry("bad prompt", prompt.problem, "")
+    return replace(pair, prompt=prompt.text)
 
 
 Read = Callable[[str, Mapping[str, Any]], Iterator[ForeignPair]]
@@ -104,10 +110,10 @@ def read_entries(path: Path, pairs: ForeignPairs, read: Read) -> None:
         pairs.entries += 1
         try:
             if isinstance(row, TableRow):
-                raise UnusableEntry("more or fewer cells than the header" if row.ragged else "bad row", row.problem)
+                raise UnusableEntry("more or fewer cells than the header" if row.ragged else "bad row", row.problem, "")
             if not isinstance(row, dict):
                 raise UnusableEntry("not an object", repr(row)[:60])
-            pairs.pairs.extend(read(place, row))
+            pairs.pairs.extend(map(_with_clean_prompt, read(place, row)))
         except UnusableEntry as error:
             pairs.leave_out(error, place)
 
@@ -115,7 +121,7 @@ def read_entries(path: Path, pairs: ForeignPairs, read: Read) -> None:
 def _rows(path: Path) -> Iterator[tuple[str, Any]]:
     """Place and content of each entry of a CSV file, of a JSON list, or of a file with a JSON object a line.
 
-    The content of a CSV's row that cannot be used is the row itself, with its problem.
+    The content of a row that cannot be used is the row itself, with its problem.
     """
     if path.suffix.lower() == ".csv":
         yield from ((f"line {row.line}", row if row.problem else dict(row.cells)) for row in read_rows(path))
@@ -124,13 +130,7 @@ def _rows(path: Path) -> Iterator[tuple[str, Any]]:
     if text.lstrip()[:1] == "[" or (path.suffix.lower() == ".json" and not _is_object(text.partition("\n")[0])):
         yield from ((f"entry {number}", row) for number, row in enumerate(entries(path, text), start=1))
         return
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            try:
-                row = parse_json(line, "not JSON")
-            except ValueError as error:
-                row = str(error)
-            yield f"line {number}", row
+    yield from ((f"line {row.line}", row if row.problem else dict(row.cells)) for row in json_rows(text))
 
 
 def _is_object(line: str) -> bool:
@@ -161,14 +161,10 @@ def text_of(row: Mapping[Any, object], name: str) -> str:
 def local_video(folder: Path, text: str) -> Path:
     """The file that a field names, relative to a folder; whether it is a video is seen when it is opened."""
     if "://" in text:
-        raise UnusableEntry("an address in place of a file", f"{text!r:.80}; download it, and name the file")
+        raise UnusableEntry("an address in place of a file", f"{text!r:.80}", "download it, and name the file")
     path = folder / text
-    try:
-        exists = path.is_file()
-    except (OSError, ValueError):  # too long for a name, or with a NUL in it
-        exists = False
-    if not exists:
-        raise UnusableEntry("no such file", f"{path!s:.200}; name a video, relative to {folder}")
+    if not is_file(path):
+        raise UnusableEntry("no such file", f"{path!s:.200}", f"name a video, relative to {folder}")
     return path
 
 

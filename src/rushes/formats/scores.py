@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rushes.files import content_hash
+from rushes.files import content_hash, is_file
 from rushes.records import Candidate, Clip, Score, stable_hash
 from rushes.store.annotators import HUMAN
 from rushes.store.database import Store
@@ -151,7 +151,7 @@ class _Subjects:
         if ids := self.by_media.get(Path(video).stem):
             return ids
         path = self.folder / video
-        return self.by_media.get(content_hash(path), []) if path.is_file() else []
+        return self.by_media.get(content_hash(path), []) if is_file(path) else []
 
 
 def _lines(path: Path) -> Iterator[_Line]:

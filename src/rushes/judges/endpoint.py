@@ -411,11 +411,10 @@ def _wait_s(response: httpx.Response) -> float | None:
 
 
 def _cost(data: dict[str, Any], settings: EndpointSettings) -> float:
-    usage = data.get("usage") or {}
-    read: int | None = usage.get("prompt_tokens")
-    written: int | None = usage.get("completion_tokens")
-    if written is None and read is not None and "total_tokens" in usage:  # embeddings: nothing is written
-        written = usage["total_tokens"] - read
+    usage = data.get("usage")
+    read, written, total = (_tokens(usage, f"{what}_tokens") for what in ("prompt", "completion", "total"))
+    if written is None and read is not None and total is not None:  # embeddings: nothing is written
+        written = max(0, total - read)
     if read is None or written is None:
         if settings.max_cost:
             raise EndpointError(
@@ -424,3 +423,9 @@ def _cost(data: dict[str, Any], settings: EndpointSettings) -> float:
             )
         return 0.0
     return (read * settings.price_in + written * settings.price_out) / 1e6
+
+
+def _tokens(usage: object, name: str) -> int | None:
+    """A count of tokens; None where the server does not say it as a whole number from 0 on."""
+    count = usage.get(name) if isinstance(usage, dict) else None
+    return count if type(count) is int and count >= 0 else None

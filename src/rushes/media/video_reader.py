@@ -35,6 +35,7 @@ _RAW = "h264,hevc,m4v,mpegvideo"  # a codec's stream without a container; most h
 _RAW_BEGINNING = re.compile(rb"\x00?\x00\x00\x01(?!\xba)")  # 0xBA begins a program stream
 _REORDER = 16  # frames that H.264 and H.265 may hold back
 _LOOKED_AT = 50  # packets behind a damaged one
+_WIDEST = 16  # shape of pixels, in width over height or height over width; none in use goes beyond 4
 _SEEK_FROM_S = 5  # below, decoding from the start is as fast as looking for a key frame
 
 
@@ -187,7 +188,13 @@ class VideoReader:
 
     def _square_width(self, frame: VideoFrame) -> int:
         aspect = self.stream.sample_aspect_ratio
-        return round(frame.width * aspect) if aspect else frame.width
+        if aspect and not 1 / _WIDEST <= aspect <= _WIDEST:
+            raise MediaError(
+                f"{self.path}: says that its pixels are {float(aspect):.3g} times as wide as high; mend it: ffmpeg -i "
+                "FILE -vf setsar=1 out.mp4",
+                "corrupt",
+            )
+        return max(1, round(frame.width * aspect)) if aspect else frame.width
 
     def _show(self, frame: VideoFrame, origin: int, at: int, gap: int) -> Shown:
         end = at + gap

@@ -34,6 +34,7 @@ from rushes.project.times import training_times
 from rushes.records import BASE, Run
 from rushes.store.database import Store
 from rushes.store.latents import LatentStore
+from rushes.text_reader import parse_json, read_text
 from rushes.training.comparison import LatentGrid
 from rushes.training.parallel import ALONE, Ranks
 
@@ -188,7 +189,7 @@ def open_project(
         settings = with_model_defaults(settings)
     check_settings(settings)
     path = folder / SECONDS
-    seconds = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    seconds = parse_json(read_text(path), f"{path}: delete it, it holds times alone") if path.is_file() else {}
     return OpenProject(Store.create(folder), settings, bar, seconds, say=say, ranks=ranks)
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import Field, TypeAdapter, ValidationError
 
 from rushes.records import plain
 from rushes.stats.intervals import Interval, WinRate, holm, mean_interval, mean_p_value, paired_difference, win_rate
+from rushes.text_reader import parse_json
 
 Better = Literal["lower", "higher", "neutral"]
 Outcome = Literal["worse", "suspect", "undecided", "better"]
@@ -131,14 +132,40 @@ def compare_systems(
 
 def read_table(text: str, where: str) -> dict[str, Any]:
     """table.json as it was written. Raises ValueError, naming `where`, for anything else."""
+    data = parse_json(text, f"{where}: not JSON, run `rushes evaluate --systems` again")
     try:
-        data = json.loads(text)
-    except ValueError as error:
-        raise ValueError(f"{where}: not JSON ({error}); run `rushes evaluate --systems` again") from error
-    parts = {"systems": list, "metrics": dict, "pairs": dict}
-    if not isinstance(data, dict) or any(not isinstance(data.get(name), kind) for name, kind in parts.items()):
+        table = _STORED.validate_json(text, strict=True)
+        whole = all(system in row for row in table.metrics.values() for system in table.systems)
+    except ValidationError:
+        whole = False
+    if not whole:
         raise ValueError(f"{where}: no table of a comparison; name a table.json that `rushes evaluate --systems` wrote")
-    return data
+    return dict(data)
+
+
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+@dataclass
+class _StoredMean:
+    mean: _Finite | None
+
+
+@dataclass
+class _StoredDifference:
+    difference: _Finite
+    low: _Finite | None
+    high: _Finite | None
+
+
+@dataclass
+class _StoredTable:
+    systems: Annotated[list[str], Field(min_length=2)]
+    metrics: Annotated[dict[str, dict[str, _StoredMean]], Field(min_length=1)]
+    pairs: dict[str, dict[str, _StoredDifference]]
+
+
+_STORED = TypeAdapter(_StoredTable)
 
 
 def _mean(measure: Measure, system: str, seed: int) -> Interval:

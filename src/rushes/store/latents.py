@@ -166,10 +166,11 @@ class LatentStore:
         try:
             with safe_open(path, framework="pt") as shard:
                 about, keys = shard.metadata() or {}, set(shard.keys())
-        except (SafetensorError, OSError) as error:
+            ours = about.get("fingerprint") == self.fingerprint
+            checksums: dict[str, str] = json.loads(about.get("sha256", "{}")) if ours else {}
+        except (SafetensorError, OSError, ValueError) as error:
             raise _torn(path, error) from error
-        checksums: dict[str, str] = json.loads(about["sha256"]) if about.get("fingerprint") == self.fingerprint else {}
-        if not keys or set(checksums) != keys:
+        if not keys or not isinstance(checksums, dict) or set(checksums) != keys:
             raise ValueError(f"{path}: its contents are not what its name says; move it out of the folder")
         return checksums
 

@@ -41,6 +41,9 @@ KEPT = 2
 _LOG = logging.getLogger(__name__)
 
 
+_DAMAGED = (SafetensorError, OSError, ValueError, LookupError, TypeError)  # what torn or altered files end in
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """Tensors by name ("policy/...", "reference/...", "average/...", "optimiser/...") and a few plain values.
@@ -171,7 +174,7 @@ def newest_facts(folder: Path) -> tuple[int, dict[str, Any]] | None:
     looked at.
     """
     for path in reversed(_in_order(folder)):
-        with suppress(OSError, ValueError, KeyError, SafetensorError):
+        with suppress(*_DAMAGED):
             if path.is_dir():
                 seal = json.loads((path / _SEAL).read_text())
                 return int(seal["step"]), dict(seal["facts"])
@@ -186,11 +189,11 @@ def _single(path: Path) -> Checkpoint | None:
         with safe_open(path, "pt") as file:
             metadata = file.metadata()
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except SafetensorError:
+            if metadata["sha256"] != _digest(tensors):
+                return None
+            return Checkpoint(int(metadata["step"]), frozenset(tensors), tensors, dict(json.loads(metadata["facts"])))
+    except _DAMAGED:
         return None
-    if metadata.get("sha256") != _digest(tensors):
-        return None
-    return Checkpoint(int(metadata["step"]), frozenset(tensors), tensors, json.loads(metadata["facts"]))
 
 
 def _sharded(path: Path) -> Checkpoint | None:
@@ -200,7 +203,7 @@ def _sharded(path: Path) -> Checkpoint | None:
         if hashes != seal["sha256"]:
             return None
         return Checkpoint(seal["step"], frozenset(seal["names"]), {}, seal["facts"], path)
-    except (OSError, ValueError, KeyError):
+    except _DAMAGED:
         return None
 
 

@@ -220,9 +220,8 @@ def test_guided_takes_of_the_older_meaning_of_eta_are_others(studio: GenerationC
             "guidance_scale_2",
             "image_cond_noise_scale",
         }
-        size = BackboneSettings().model_dump(
-            exclude={"path", "gradient_checkpointing", "decode_timestep", "decode_noise_scale"}
-        )
+        later = {"decode_timestep", "decode_noise_scale", "text_quantize", "text_offload", "attention", "compile"}
+        size = BackboneSettings().model_dump(exclude={"path", "gradient_checkpointing", *later})
         size["tiling"] = True
         settings = SETTINGS.model_copy(update={"kind": kind})
         return stable_hash([former(settings.model_dump(mode="json", exclude=unused)), size])

@@ -67,7 +67,7 @@ class GenerationContext:
         of_kind, kind = {"guided": "eta", "gap": "mask"}, self.kind or self.settings.kind
         unused = {"takes", "batch", *(name for kind_of, name in of_kind.items() if kind_of != kind)}
         unused |= {*_as_before(self.settings), "image_cond_noise_scale"} | ({"kind"} if self.kind else set())
-        size = hashed_form(self.size, exclude={"path", "gradient_checkpointing", *_as_before(self.size)})
+        size = hashed_form(self.size, exclude={"path", *_ELSEWHERE, *_as_before(self.size)})
         asked = hashed_form(self.settings, exclude=unused)
         if self.noise:  # which may be the model's own
             asked["image_cond_noise_scale"] = self.noise
@@ -84,9 +84,12 @@ class GenerationContext:
         return (scale if scale >= 0 else own or 0.0) if self.size.first_frame else 0.0
 
 
+_ELSEWHERE = ("gradient_checkpointing", "text_offload", "compile")  # what takes and memory cost, and no take
+
+
 def _as_before(table: GenerateSettings | BackboneSettings) -> set[str]:
     """Settings that came later and are at their defaults, at which takes are what they were without them."""
-    later = ("guidance_scale_2", "decode_timestep", "decode_noise_scale")
+    later = ("guidance_scale_2", "decode_timestep", "decode_noise_scale", "text_quantize", "attention")
     fields = type(table).model_fields
     return {name for name in later if name in fields and getattr(table, name) == fields[name].default}
 

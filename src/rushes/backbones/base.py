@@ -52,6 +52,10 @@ class LoadOptions:
         fps: frames per second of the clips, for models that are told; None = the model's own.
         quantize: the frozen network is held in 8 or 4 bits a weight.
         offload: the network lies in main memory, and its blocks come to the GPU one by one; for sampling alone.
+        text_quantize: text encoders are held in 8 or 4 bits a weight.
+        text_offload: text encoders lie in main memory, and their layers come to the GPU one by one.
+        attention: diffusers' name of an attention backend; "" = torch's own choice.
+        compile: the network's repeated blocks are compiled.
         texts: folder in which what captions were read as is kept for the next start; None = nowhere.
         decode_timestep: time that a decoder which finishes the denoising is told, in [0, 1].
         decode_noise_scale: share of noise in the latents that it gets, in [0, 1]; None = as `decode_timestep`.
@@ -63,6 +67,10 @@ class LoadOptions:
     fps: float | None = None
     quantize: Literal["none", "8bit", "4bit"] = "none"
     offload: bool = False
+    text_quantize: Literal["none", "8bit", "4bit"] = "none"
+    text_offload: bool = False
+    attention: str = ""
+    compile: bool = False
     texts: Path | None = None
     decode_timestep: float = 0.0
     decode_noise_scale: float | None = None

@@ -49,6 +49,16 @@ def offload_blocks(network: nn.Module, device: torch.device) -> None:
     apply_group_offloading(network, device, MAIN_MEMORY, "block_level", num_blocks_per_group=1)
 
 
+def offload_layers(reader: nn.Module, device: torch.device) -> None:
+    """Keep a network that is read with alone in main memory and bring its layers to `device` one by one; in place.
+
+    Lists of blocks may lie anywhere in it, as they do in models of language.
+    """
+    from diffusers.hooks.group_offloading import apply_group_offloading
+
+    apply_group_offloading(reader, device, MAIN_MEMORY, "leaf_level")
+
+
 def check_not_offloaded(offload: bool) -> None:
     """Refuse to train a network whose blocks leave the GPU.
 

@@ -298,6 +298,7 @@ def blank_network(ask: _Ask, depths: Mapping[str, int]) -> nn.Module:
         if backbone.family.name == "inflated_sd":
             network = VideoUNet(cast(Any, network)).to(backbone.dtype)
     network.eval().requires_grad_(False)
+    backbone.family.adjust(network)
     if backbone.how.checkpointing:
         cast(Any, network).enable_gradient_checkpointing()
     if ask.tune == "lora":

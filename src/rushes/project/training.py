@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from rushes.backbones.base import Backbone
 from rushes.backbones.offload import check_not_offloaded
+from rushes.backbones.speed import check_attention_trains
 from rushes.config.settings_files import hashed_form, settings_hash, stored_settings
 from rushes.config.tables import ObjectiveSettings, TrainSettings
 from rushes.files import whole_file
@@ -189,6 +190,7 @@ def _prepare(project: OpenProject, name: str) -> tuple[TrainingJob, TrainResult]
     """What is to be trained, and what a user may want to know of it."""
     settings = project.settings.train
     check_not_offloaded(project.settings.backbone.offload)
+    check_attention_trains(project.settings.backbone.attention)
     recipe, options = chosen_recipe(settings)
     made_from, times = check_run(project), training_times(project.settings, project.base.spec)
     comparisons, dropped, left_out = recipe_comparisons(project, settings)

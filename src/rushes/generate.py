@@ -55,11 +55,12 @@ class GenerationContext:
     system: str  # "base" or the name of a run
     settings: GenerateSettings
     kind: Literal["probe"] | None = None  # that candidates are stored as; None = that of the settings
+    made_by: str = ""  # fingerprint of the model's weights, where they need not be loaded to know it
 
     @cached_property
     def weights(self) -> str:
         """Fingerprint of the model, taken once: it reads all weights."""
-        return self.backbone.fingerprint
+        return self.made_by or self.backbone.fingerprint
 
     @cached_property
     def settings_hash(self) -> str:
@@ -148,7 +149,7 @@ def generate(
     Raises:
         ValueError: a size or frame count that the backbone cannot take, or a latent that is missing.
     """
-    _read(studio, wanted)
+    read(studio, wanted)
     # Guided takes of one batch share their noise level, so batches are cut where it changes.
     for _, group in groupby(wanted, key=lambda request: request.eta):
         same = list(group)
@@ -158,8 +159,8 @@ def generate(
             tick(len(batch))
 
 
-def _read(studio: GenerationContext, wanted: Sequence[Request]) -> None:
-    """Have all captions read before the first batch."""
+def read(studio: GenerationContext, wanted: Sequence[Request]) -> None:
+    """Have all captions read before the first batch; those that were read before are not read again."""
     backbone, negative = studio.backbone, [studio.settings.negative_prompt] if _leads_away(studio) else []
     backbone.prepare([*(request.caption for request in wanted), *negative])
     if isinstance(backbone, ReadsTogether):

@@ -6,6 +6,7 @@ while it reads and no longer, so that it does not stand beside the network durin
 
 from __future__ import annotations
 
+import gc
 import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -179,6 +180,17 @@ class DiffusersBackbone:
             if isinstance(part, nn.Module):
                 self._placed(name, part)
         return pipeline
+
+    def release(self) -> None:
+        """Let the network go; it is loaded anew when it is next asked for."""
+        if self.__dict__.pop("network", None) is not None:
+            gc.collect()  # hooks on a module refer to it in circles
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    def read_with(self, other: DiffusersBackbone) -> None:
+        """Share with another copy of this model what captions were read as, from here on."""
+        self._rows = other._rows
 
     def caption_length(self, caption: str) -> CaptionLength | None:
         """How much of a caption the text encoder is given; None = the model has no tokenizer of its own.

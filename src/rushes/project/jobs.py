@@ -39,18 +39,25 @@ class TrainingJob:
     held_out: tuple[Comparison, ...]
 
 
-def set_up(job: TrainingJob, folder: Path, backbone: Backbone, ranks: Ranks, timed: Bar) -> tuple[Backbone, Data]:
-    """Model and data of a run, the same in all processes; fills the bank, each process its share."""
-    train, seed = job.settings.train, job.settings.project.seed
-    comparisons = [*job.comparisons, *job.held_out]
-    views = [view for comparison in comparisons for view in comparison.every_view()]
-    captions = list(dict.fromkeys([*(view.caption for view in views), EMPTY]))
+def read_texts(job: TrainingJob, folder: Path, backbone: Backbone, ranks: Ranks) -> None:
+    """Have captions read, each process its share, before there is a network: what reads may be as large."""
+    train = job.settings.train
+    views = [view for comparison in (*job.comparisons, *job.held_out) for view in comparison.every_view()]
+    sampled = [job.settings.generate.negative_prompt] if train.sample_every else []
+    captions = list(dict.fromkeys([*(view.caption for view in views), EMPTY, *sampled]))
     backbone.prepare(ranks.share(captions))  # each process reads its share, and finds that of the others on the disk
     ranks.wait()
     backbone.prepare(captions)
-    latents = LatentStore(folder / "latents", job.latents)
     empty = views if train.caption_dropout else [view for c in job.held_out for view in c.views]
+    latents = LatentStore(folder / "latents", job.latents)
     read_views(backbone, [*views, *(replace(view, caption=EMPTY) for view in empty)], latents)
+
+
+def set_up(job: TrainingJob, folder: Path, backbone: Backbone, ranks: Ranks, timed: Bar) -> tuple[Backbone, Data]:
+    """Model and data of a run, the same in all processes; fills the bank, each process its share."""
+    train, seed = job.settings.train, job.settings.project.seed
+    read_texts(job, folder, backbone, ranks)  # which a model of diffusers' has read by now
+    latents = LatentStore(folder / "latents", job.latents)
     backbone.network.to(ranks.device)
     # Only the first process has the runs that training starts from, whose adapters may be merged into frozen weights.
     ranks.match(backbone.network, frozen=train.init_from != BASE)

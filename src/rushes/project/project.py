@@ -19,6 +19,7 @@ from rushes.backbones.adapters import add_lora, is_adapter, merge_lora
 from rushes.backbones.base import Backbone, LoadOptions, Precision, trained_precision
 from rushes.backbones.loading import load_backbone
 from rushes.backbones.offload import check_not_offloaded
+from rushes.backbones.pipeline import DiffusersBackbone
 from rushes.backbones.sampling import refused
 from rushes.backbones.tiling import tiled
 from rushes.config.settings_files import stored_settings
@@ -232,8 +233,23 @@ def precision_of(project: OpenProject, settings: TrainSettings) -> Precision:
 def base_beside(project: OpenProject, run: str) -> Backbone:
     """The base in the precision of a finished run, so that the two differ by their weights alone."""
     dtype = precision_of(project, _train_of(find_run(project, run)))
-    same = dtype == project.settings.backbone.dtype
-    return project.base if same else load_model(project.settings.backbone, project.store.project, dtype)
+    return project.base if dtype == project.settings.backbone.dtype else _fresh(project, dtype)
+
+
+def without_network(project: OpenProject) -> Backbone:
+    """The base, whose network has left memory: what comes next needs the room, or has a network of its own."""
+    if isinstance(project.base, DiffusersBackbone):
+        project.base.release()
+    return project.base
+
+
+def _fresh(project: OpenProject, dtype: Precision) -> Backbone:
+    """A copy of the base for weights or a precision of its own, so that there is one network at a time. It shares what
+    the base has read."""
+    base, model = without_network(project), load_model(project.settings.backbone, project.store.project, dtype)
+    if isinstance(base, DiffusersBackbone) and isinstance(model, DiffusersBackbone):
+        model.read_with(base)
+    return model
 
 
 def make_trainable(backbone: Backbone, settings: TrainSettings) -> None:
@@ -285,7 +301,7 @@ def _untrained(project: OpenProject, settings: TrainSettings, dtype: Precision) 
             break
         settings = settings.model_copy(update={"init_from": before.init_from})
     if settings.init_from == BASE:
-        backbone = load_model(project.settings.backbone, project.store.project, dtype)
+        backbone = _fresh(project, dtype)
     else:
         backbone = _load_trainable(project, settings.init_from, dtype)
         merge_lora(backbone.network)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rushes import encode, generate
 from rushes.arrays import Frames
@@ -11,7 +11,7 @@ from rushes.config.tables import GenerateSettings
 from rushes.evaluate import stored
 from rushes.evaluate.result import EvaluateResult
 from rushes.project.intake import import_footage as import_footage  # the first of them
-from rushes.project.project import OpenProject, base_beside, load_run
+from rushes.project.project import OpenProject, base_beside, find_run, load_run, without_network
 from rushes.project.reports import run_name
 from rushes.records import BASE, Candidate, Clip, seed_of
 from rushes.store.latents import LatentKey
@@ -58,13 +58,23 @@ def _generate(
     whole = [LatentKey(clip.media) for clip in clips] if settings.kind == "guided" else []
     encode_missing(project, whole, firsts, f"{stage}: encode")
     base = base_beside(project, beside) if beside else project.base
-    backbone = base if system == BASE else load_run(project, system)
     studio = generate.GenerationContext(
-        project.store, project.latents, backbone, size=project.settings.backbone, system=system, settings=settings
+        project.store,
+        project.latents,
+        base,
+        size=project.settings.backbone,
+        system=system,
+        settings=settings,
+        made_by="" if system == BASE else find_run(project, system).made_by,
     )
     wanted = generate.requests(studio, clips, seed)
     missing = generate.missing(studio, wanted)
     with project.timed(stage, len(missing)) as tick:
+        if missing:  # captions are read before there is a network, and that of the base goes before a run's comes
+            without_network(project)
+            generate.read(studio, missing)
+            if system != BASE:
+                studio = replace(studio, backbone=load_run(project, system))
         generate.generate(studio, missing, tick)
     return [request.id for request in wanted], len(missing)
 

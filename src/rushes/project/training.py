@@ -25,7 +25,7 @@ from rushes.likeness import METRIC as LIKENESS
 from rushes.objectives.safeguards import guarded
 from rushes.objectives.terms import ALONE, Term
 from rushes.progress import no_bar
-from rushes.project.jobs import TrainingJob, set_up, whole_weights
+from rushes.project.jobs import TrainingJob, read_texts, set_up, whole_weights
 from rushes.project.monitoring import last_words, watch_run
 from rushes.project.negatives import measure_likeness
 from rushes.project.project import (
@@ -37,6 +37,7 @@ from rushes.project.project import (
     make_trainable,
     precision_of,
     run_folder,
+    without_network,
 )
 from rushes.project.reports import run_name
 from rushes.project.stages import encode_missing
@@ -103,6 +104,7 @@ def train_run(project: OpenProject) -> TrainResult:
         for torn in folder.rglob(".*.part"):  # of a process that was killed; checkpoints are large
             torn.unlink()
         ranks.send(job)
+        read_texts(job, project.store.project, without_network(project), ranks)
         backbone, data = set_up(job, project.store.project, _start(project), ranks, project.timed)
         for line in doubts(settings, backbone.network, ranks.size):
             project.say(line)
@@ -159,6 +161,7 @@ def follow_run(folder: Path) -> bool:
     with joined() as ranks:
         job: TrainingJob = ranks.send(None)
         backbone = load_model(job.settings.backbone, folder, job.dtype)
+        read_texts(job, folder, backbone, ranks)
         make_trainable(backbone, job.settings.train)
         backbone, data = set_up(job, folder, backbone, ranks, no_bar)
         _train(job, backbone, data, folder / "runs" / job.name, ranks)
@@ -181,6 +184,7 @@ def bank_run(project: OpenProject) -> BankResult:
     with only_one(run_folder(project, name)), joined() as ranks:
         job, _ = _prepare(project, name)
         ranks.send(job)
+        read_texts(job, project.store.project, without_network(project), ranks)
         _, data = set_up(job, project.store.project, _start(project), ranks, project.timed)
     there = len(data.bank.entries) if data.bank else 0
     return BankResult(settings.reference_cache, len(job.comparisons), there)

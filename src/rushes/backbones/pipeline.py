@@ -115,6 +115,7 @@ class DiffusersBackbone:
         mixed = how.dtype == "mixed" and self.device.type != "cpu"
         self.reading_dtype = torch.bfloat16 if mixed else self.dtype
         self._rows: dict[str, Kept] = {}
+        self.parked = False  # whether a network that is loaded stays in main memory until `unpark`
 
     @cached_property
     def network(self) -> nn.Module:
@@ -133,7 +134,7 @@ class DiffusersBackbone:
     def _network(self, part: str) -> nn.Module:
         """A part that is trained, in the bits and the place that are asked for."""
         if self.how.quantize == "none" and not self.how.offload:
-            return self._load(part, self.dtype)
+            return self._load(part, self.dtype, MAIN_MEMORY if self.parked else None)
         network = self._load(part, self.dtype, MAIN_MEMORY)
         if self.how.offload:
             offload_blocks(network, self.device)
@@ -187,6 +188,12 @@ class DiffusersBackbone:
             gc.collect()  # hooks on a module refer to it in circles
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
+
+    def unpark(self) -> None:
+        """Bring a network that was parked to where it works."""
+        if self.parked and self.how.quantize == "none" and not self.how.offload:
+            self.network.to(self.device)
+        self.parked = False
 
     def read_with(self, other: DiffusersBackbone) -> None:
         """Share with another copy of this model what captions were read as, from here on."""

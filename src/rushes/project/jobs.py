@@ -58,9 +58,13 @@ def set_up(job: TrainingJob, folder: Path, backbone: Backbone, ranks: Ranks, tim
     train, seed = job.settings.train, job.settings.project.seed
     read_texts(job, folder, backbone, ranks)  # which a model of diffusers' has read by now
     latents = LatentStore(folder / "latents", job.latents)
-    backbone.network.to(ranks.device)
+    sharded = train.parallel == "shard" and ranks.size > 1
+    if not sharded:
+        backbone.network.to(ranks.device)
     # Only the first process has the runs that training starts from, whose adapters may be merged into frozen weights.
     ranks.match(backbone.network, frozen=train.init_from != BASE)
+    if sharded:  # from main memory, block by block
+        ranks.shard(backbone.network)
     data = Data(job.comparisons, job.held_out, latents, training_times(job.settings, backbone.spec))
     if not train.reference_cache or not any(map(needs_reference, job.comparisons)):
         return backbone, data
@@ -73,17 +77,20 @@ def set_up(job: TrainingJob, folder: Path, backbone: Backbone, ranks: Ranks, tim
         backbone=backbone,
         draws=draws,
     )
-    missing = bank.missing(job.comparisons)
+    missing = ranks.send(bank.missing(job.comparisons) if ranks.first else None)  # before any process adds to it
     if missing:
         backbone.network.eval()
         batch = make_batch([(missing[0], 0)], latents, backbone, Draws(seed, data.times)).to(ranks.device)
         way = measured_way(backbone, batch, train.gradients, train.memory_mb)
+        if sharded:
+            way = replace(way, most=ranks.most, boundary=backbone.spec.boundary)
         with timed("train: bank", len(missing) * train.reference_cache) as tick, deterministic(train.deterministic):
 
             def all_of(count: int) -> None:
                 tick(count * ranks.size)
 
-            fill(bank, ranks.share(missing), backbone, latents, draws=draws, way=way, tick=all_of)
+            mine = ranks.share(missing)
+            fill(bank, mine, backbone, latents, draws=draws, way=way, stand_in=missing[0], tick=all_of)
         ranks.wait()
         bank = bank.read_again()
     return backbone, replace(data, bank=bank)

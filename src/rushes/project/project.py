@@ -294,7 +294,10 @@ def load_start(project: OpenProject) -> Backbone:
 
 
 def _untrained(project: OpenProject, settings: TrainSettings, dtype: Precision) -> Backbone:
-    """The model before any run of a chain trained the weights that a run with these settings trains."""
+    """The model before any run of a chain trained the weights that a run with these settings trains.
+
+    Its network lies in main memory: where weights are sharded, no GPU need ever hold all of them.
+    """
     while settings.init_from != BASE:
         before = _train_of(find_run(project, settings.init_from))
         if _tuned(before) != _tuned(settings):
@@ -302,6 +305,8 @@ def _untrained(project: OpenProject, settings: TrainSettings, dtype: Precision) 
         settings = settings.model_copy(update={"init_from": before.init_from})
     if settings.init_from == BASE:
         backbone = _fresh(project, dtype)
+        if isinstance(backbone, DiffusersBackbone):
+            backbone.parked = True
     else:
         backbone = _load_trainable(project, settings.init_from, dtype)
         merge_lora(backbone.network)
@@ -345,6 +350,8 @@ def load_run(project: OpenProject, name: str) -> Backbone:
         ValueError: no such run, another base than it started from, or weights that are not those it ended with.
     """
     backbone = _load_trainable(project, name)
+    if isinstance(backbone, DiffusersBackbone):
+        backbone.unpark()
     backbone.network.requires_grad_(False)
     return backbone
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from rushes.backbones.base import Backbone
 from rushes.backbones.offload import check_not_offloaded
+from rushes.backbones.pipeline import DiffusersBackbone
 from rushes.backbones.speed import check_attention_trains
 from rushes.config.settings_files import hashed_form, settings_hash, stored_settings
 from rushes.config.tables import ObjectiveSettings, TrainSettings
@@ -161,6 +162,8 @@ def follow_run(folder: Path) -> bool:
     with joined() as ranks:
         job: TrainingJob = ranks.send(None)
         backbone = load_model(job.settings.backbone, folder, job.dtype)
+        if isinstance(backbone, DiffusersBackbone):
+            backbone.parked = True
         read_texts(job, folder, backbone, ranks)
         make_trainable(backbone, job.settings.train)
         backbone, data = set_up(job, folder, backbone, ranks, no_bar)

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from rushes.backbones.base import Backbone
 from rushes.config.tables import TrainSettings
@@ -189,12 +190,15 @@ def _check(data: Data, settings: TrainSettings, ranks: Ranks) -> None:
 def _prepare(backbone: Backbone, data: Data, settings: TrainSettings, seed: int, ranks: Ranks) -> Work:
     network = backbone.network
     network.eval()  # no dropout: policy and reference must differ by their weights alone
-    ranks.match(network)
+    sharded = ranks.size > 1 and settings.parallel == "shard"
+    if not any(isinstance(p, DTensor) for p in network.parameters()):
+        ranks.match(network)
+        if sharded:
+            ranks.shard(network)
     batch = make_batch([(data.comparisons[0], 0)], data.latents, backbone, Draws(seed, data.times))
     device = next(network.parameters()).device
     way = measured_way(backbone, batch.to(device), settings.gradients, settings.memory_mb)
-    if ranks.size > 1 and settings.parallel == "shard":
-        ranks.shard(network)
+    if sharded:
         way = replace(way, most=ranks.most, boundary=backbone.spec.boundary)
     trained = [p for p in network.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=settings.learning_rate, weight_decay=settings.weight_decay, foreach=False)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from rushes.training.batches import Batch
+from rushes.training.parallel import own_part
 
 Mode = Literal["auto", "joint", "stash", "two_pass"]
 SHARE_CPU, SHARE_GPU = 0.25, 0.7  # of a machine's memory, which is shared; of what a GPU has free, weights in place
@@ -146,7 +147,7 @@ def activation_mib(network: nn.Module, forward: Callable[[], Tensor]) -> float:
 def saved_for_backward(network: nn.Module) -> Iterator[dict[int, Tensor]]:
     """What passes within the block save for their backward passes, weights aside: a tensor of each storage."""
     saved: dict[int, Tensor] = {}
-    weights = {p.untyped_storage()._cdata for p in network.parameters()}
+    weights = {own_part(p).untyped_storage()._cdata for p in network.parameters()}
 
     def save(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()._cdata  # tensors on the device that holds no values have no address

@@ -119,7 +119,7 @@ def fill(
         part = missing[at : at + AT_ONCE]
         errors = []
         for draw in range(bank.draws):
-            chosen = [(comparison, draw) for comparison in part or [stand_in] if comparison is not None]
+            chosen = [(comparison, draw) for comparison in part or ([stand_in] if stand_in else [])]
             batch = make_batch(chosen, latents, backbone, draws).to(device)
             errors.append(plain_errors(backbone, batch if part else batch.idle(), way))
             tick(len(part))

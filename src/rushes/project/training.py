@@ -259,6 +259,8 @@ def check_run(project: OpenProject) -> RunIdentity:
             "what latents are made with": project.latents.fingerprint,
             # Their shift may be the model's own, or that of [generate].
             "training times": repr(training_times(project.settings, project.base.spec)),
+            # A run that began without goes on without, as compiled blocks round otherwise.
+            **({"backbone.compile": True} if project.settings.backbone.compile else {}),
         },
     )
     folder = run_folder(project, name)

@@ -70,11 +70,11 @@ def _generate(
     wanted = generate.requests(studio, clips, seed)
     missing = generate.missing(studio, wanted)
     with project.timed(stage, len(missing)) as tick:
-        if missing:  # captions are read before there is a network, and that of the base goes before a run's comes
+        if missing:  # captions are read before there is a network
             without_network(project)
             generate.read(studio, missing)
-            if system != BASE:
-                studio = replace(studio, backbone=load_run(project, system))
+        if system != BASE:  # also where all takes are there: weights that are not the run's are refused
+            studio = replace(studio, backbone=load_run(project, system))
         generate.generate(studio, missing, tick)
     return [request.id for request in wanted], len(missing)
 

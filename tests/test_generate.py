@@ -225,9 +225,8 @@ def test_guided_takes_of_the_older_meaning_of_eta_are_others(studio: GenerationC
             "guidance_scale_2",
             "image_cond_noise_scale",
         }
-        size = BackboneSettings().model_dump(
-            exclude={"path", "gradient_checkpointing", "decode_timestep", "decode_noise_scale"}
-        )
+        later = {"decode_timestep", "decode_noise_scale", "text_quantize", "text_offload", "attention", "compile"}
+        size = BackboneSettings().model_dump(exclude={"path", "gradient_checkpointing", *later})
         size["tiling"] = True
         settings = SETTINGS.model_copy(update={"kind": kind})
         return stable_hash([former(settings.model_dump(mode="json", exclude=unused)), size])
@@ -271,13 +270,19 @@ def test_settings_that_came_later_count_where_they_are_set(studio: GenerationCon
     size = BackboneSettings().model_dump(exclude={"path", "gradient_checkpointing"})
     for name in ("guidance_scale_2", "image_cond_noise_scale"):
         before.pop(name)
-    for name in ("decode_timestep", "decode_noise_scale"):
+    for name in ("decode_timestep", "decode_noise_scale", "text_quantize", "text_offload", "attention", "compile"):
         size.pop(name)
     assert studio.settings_hash == stable_hash([former(before), size | {"tiling": True}])
     whole = replace(studio, size=BackboneSettings(tiling=False))
     told = replace(studio, size=BackboneSettings(decode_timestep=0.05))
     found = {each.settings_hash for each in (studio, whole, told, with_settings(studio, guidance_scale_2=3.0))}
     assert len(found) == 4
+    cheaper = replace(studio, size=BackboneSettings(text_offload=True, compile=True, gradient_checkpointing=False))
+    assert (
+        cheaper.settings_hash
+        == studio.settings_hash
+        != replace(cheaper, size=BackboneSettings(attention="flash")).settings_hash
+    )
     assert replace(studio, size=BackboneSettings(tiling=True)).settings_hash == studio.settings_hash
 
 

@@ -68,11 +68,12 @@ class GenerationContext(TakeContext):
     store: Store
     system: str  # "base" or the name of a run
     kind: Literal["probe"] | None = None  # that candidates are stored as; None = that of the settings
+    made_by: str = ""  # fingerprint of the model's weights, where they need not be loaded to know it
 
     @cached_property
     def weights(self) -> str:
         """Fingerprint of the model, taken once: it reads all weights."""
-        return self.backbone.fingerprint
+        return self.made_by or self.backbone.fingerprint
 
     @cached_property
     def settings_hash(self) -> str:
@@ -80,7 +81,7 @@ class GenerationContext(TakeContext):
         of_kind, kind = {"guided": "eta", "gap": "mask"}, self.kind or self.settings.kind
         unused = {"takes", "batch", *(name for kind_of, name in of_kind.items() if kind_of != kind)}
         unused |= {*_as_before(self.settings), "image_cond_noise_scale"} | ({"kind"} if self.kind else set())
-        size = hashed_form(self.size, exclude={"path", "gradient_checkpointing", *_as_before(self.size)})
+        size = hashed_form(self.size, exclude={"path", *_ELSEWHERE, *_as_before(self.size)})
         asked = hashed_form(self.settings, exclude=unused)
         if self.noise:  # which may be the model's own
             asked["image_cond_noise_scale"] = self.noise
@@ -91,9 +92,13 @@ class GenerationContext(TakeContext):
         return stable_hash([asked, size | {"tiling": in_tiles}, *more])
 
 
+_ELSEWHERE = ("gradient_checkpointing", "text_offload", "compile")  # what takes and memory cost, and no take
+
+
 def _as_before(table: GenerateSettings | BackboneSettings) -> set[str]:
     """Settings that came later and are at their defaults, at which takes are what they were without them."""
-    later = ("guidance_scale_2", "decode_timestep", "decode_noise_scale", "chunk_size_feed_forward")
+    later = ("guidance_scale_2", "decode_timestep", "decode_noise_scale", "chunk_size_feed_forward", "text_quantize",
+             "attention")  # fmt: skip
     fields = type(table).model_fields
     return {name for name in later if name in fields and getattr(table, name) == fields[name].default}
 
@@ -170,7 +175,7 @@ def make_clips(
     studio: TakeContext, wanted: Sequence[Request], spread: Sharing = in_turn
 ) -> Iterator[tuple[list[Request], list[bytes]]]:
     """Batches of requests, each with a video file of each of its requests; nothing is stored."""
-    _read(studio, wanted)
+    read(studio, wanted)
     return spread(batches(wanted, studio.settings.batch), partial(_files, studio))
 
 
@@ -182,15 +187,15 @@ def batches(wanted: Sequence[Request], size: int) -> list[list[Request]]:
 
 def captions_of(studio: TakeContext, wanted: Sequence[Request]) -> list[str]:
     """All that the model has to read, once."""
-    return list(dict.fromkeys([*(request.caption for request in wanted), *_negatives(studio)]))
+    return list(dict.fromkeys([*(request.caption for request in wanted), *(_negatives(studio) if wanted else ())]))
 
 
 def _negatives(studio: TakeContext) -> list[str]:
     return [studio.settings.negative_prompt] if _leads_away(studio) else []
 
 
-def _read(studio: TakeContext, wanted: Sequence[Request]) -> None:
-    """Have all captions read before the first batch."""
+def read(studio: TakeContext, wanted: Sequence[Request]) -> None:
+    """Have all captions read before the first batch; those that were read before are not read again."""
     backbone = studio.backbone
     backbone.prepare(captions_of(studio, wanted))
     if isinstance(backbone, ReadsTogether):

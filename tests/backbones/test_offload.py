@@ -217,3 +217,20 @@ def test_models_that_are_not_offloaded() -> None:
         load_backbone("tiny", "", LoadOptions(offload=True))
     with pytest.raises(ValueError, match=r"backbone\.offload: 'inflated_sd' is small"):
         load_backbone("inflated_sd", "", LoadOptions(offload=True))
+
+
+@pytest.mark.parametrize("name", ["wan", "wan_experts"])
+def test_a_parked_network_lies_in_main_memory_until_it_is_brought(
+    name: str, tiny_folder: Callable[[str], Path]
+) -> None:
+    """Where weights are sharded nothing brings it: the processes' parts are taken from there."""
+    opened = load_backbone("wan", str(tiny_folder(name)))
+    assert isinstance(opened, DiffusersBackbone)
+    far = torch.device("meta")  # which stands for a GPU, as main memory cannot stand for both
+    model = DiffusersBackbone(opened.folder, opened.family, opened.how, far)
+    model.parked = True
+    assert {p.device.type for p in model.network.parameters()} == {"cpu"}
+    model.unpark()
+    assert {p.device.type for p in model.network.parameters()} == {"meta"} and not model.parked
+    unparked = DiffusersBackbone(opened.folder, opened.family, opened.how, far)
+    assert {p.device.type for p in unparked.network.parameters()} == {"meta"}

@@ -65,9 +65,9 @@ def hunyuan(clip: Clip, m: int, channels: int = 16, d: int = 3072) -> float:
 
 
 def hunyuan15(clip: Clip, d: int = 2048, layers: int = 54) -> float:
-    """Double blocks, 12 d^2 on 729 tokens of image, 256 of glyphs, 1000 of text, and on video in patches of one."""
+    """Double blocks, 12 d^2 on 256 tokens of glyphs, 1000 of text, and on video in patches of one."""
     n = ((clip.frames - 1) // 4 + 1) * (clip.height_px // 16) * (clip.width_px // 16)
-    joint = n + 729 + 256 + 1000
+    joint = n + 256 + 1000
     text = 2.0 * 1000 * (3584 * d + 2 * 12 * d * d) + 2 * 4.0 * 1000**2 * d
     return 2.0 * layers * 12 * d * d * joint + layers * 4.0 * joint**2 * d + text
 

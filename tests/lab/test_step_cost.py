@@ -37,7 +37,7 @@ def test_every_size_has_the_promised_keys(monkeypatch: pytest.MonkeyPatch) -> No
 def test_ours_and_the_repeated_loop_are_the_same_step() -> None:
     """Three backward passes of one loser each, a third of each level's weight: the gradient of ours."""
     cpu = torch.device("cpu")
-    made = bench._Bench(SMALL.make(cpu, torch.float32), SMALL, cpu)
+    made = bench.StepClock(SMALL.make(cpu, torch.float32), SMALL, cpu)
     network = made.backbone.network
     for p in network.parameters():
         p.data = 0.1 * torch.randn(p.shape, generator=torch.Generator().manual_seed(p.numel()))
@@ -80,7 +80,7 @@ def test_real_architectures_take_a_step(make: object, frames: int) -> None:
     """The families of diffusers at one block, on the processor."""
     shape = shapes.Shape(make, 1, frames, 8, 8, torch.float32, patch=2, checkpointing=True)  # type: ignore[arg-type]
     cpu = torch.device("cpu")
-    made = bench._Bench(shape.make(cpu, shape.dtype), shape, cpu)
+    made = bench.StepClock(shape.make(cpu, shape.dtype), shape, cpu)
     for step in made.steps().values():
         assert made.seconds(step) > 0
     assert shape.tokens == frames * 16

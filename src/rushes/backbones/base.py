@@ -58,6 +58,10 @@ class LoadOptions:
         offload: the network lies in main memory, and its blocks come to the GPU one by one; or, of two experts, that
             which is not asked lies there.
         feed_forward_chunk: tokens that a feed-forward layer takes at once; 0 = all.
+        text_quantize: text encoders are held in 8 or 4 bits a weight.
+        text_offload: text encoders lie in main memory, and their layers come to the GPU one by one.
+        attention: diffusers' name of an attention backend; "" = torch's own choice.
+        compile: the network's repeated blocks are compiled.
         texts: folder in which what captions were read as is kept for the next start; None = nowhere.
         decode_timestep: time that a decoder which finishes the denoising is told, in [0, 1].
         decode_noise_scale: share of noise in the latents that it gets, in [0, 1]; None = as `decode_timestep`.
@@ -70,6 +74,10 @@ class LoadOptions:
     quantize: Literal["none", "8bit", "4bit"] = "none"
     offload: Literal[False, True, "idle_expert"] = False
     feed_forward_chunk: int = 0
+    text_quantize: Literal["none", "8bit", "4bit"] = "none"
+    text_offload: bool = False
+    attention: str = ""
+    compile: bool = False
     texts: Path | None = None
     decode_timestep: float = 0.0
     decode_noise_scale: float | None = None

@@ -7,6 +7,9 @@ The image-to-video models take the first frame in one of two ways, by `image_con
 `token_replace` has it clean in latent frame 0, at time 0; `latent_concat` shows it as channels beside latent frame 0,
 zeros beside the others, with a mask. Both read the caption together with the frame, by a model that sees, and start
 sampling from noise with a trace of the frame in it.
+
+Padding of captions is cut, and attention gets no mask where no row has any: a mask rules out the fast kernels, and of
+HunyuanVideo 1.5 it is N x N for N tokens of a clip, 2.5 GiB in each block at 121 x 480 x 848.
 """
 
 from __future__ import annotations
@@ -17,13 +20,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from diffusers.models.transformers.transformer_hunyuan_video import HunyuanVideoAttnProcessor2_0
+from diffusers.models.transformers.transformer_hunyuan_video15 import HunyuanVideo15AttnProcessor2_0
 from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video_image2video import (
     DEFAULT_PROMPT_TEMPLATE,
     HunyuanVideoImageToVideoPipeline,
 )
 from diffusers.utils.pil_utils import numpy_to_pil
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from rushes.backbones.base import DEFAULTS, BackboneSpec, Condition, LoadOptions
 from rushes.backbones.caption_tokens import TokenLimit
@@ -108,6 +113,54 @@ def still(model: DiffusersBackbone, frames_BHWC: NDArray[np.uint8], frames: int)
     return {"look": look[:, :, None].float()}
 
 
+def without_padding(text_BLD: Tensor, mask_BL: Tensor) -> tuple[Tensor, Tensor]:
+    """Texts and their masks without the tokens that are padding in all rows; of one row, without any padding.
+
+    What is cut is a key to no token, and no prediction is read from it: the prediction is the same to rounding.
+    """
+    # One index out of one mask: a forecast, which has no values, then counts captions at their longest.
+    used = torch.arange(mask_BL.shape[1], device=mask_BL.device)[mask_BL.bool().any(0)]
+    return text_BLD[:, used], mask_BL[:, used]
+
+
+class KeyMask(HunyuanVideoAttnProcessor2_0):
+    """Joint attention of video and text that is masked where it must be: not at all, or as keys.
+
+    diffusers' masks leave padding out as keys and, in version 1.5, as queries too: what a padded query answers is read
+    by none. Of one row `without_padding` leaves nothing to mask, and likewise of captions of one length.
+    """
+
+    def __call__(
+        self,
+        attn: Any,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        image_rotary_emb: Any = None,
+    ) -> Any:
+        """As diffusers' processors; the mask is that of text [B, L], or of video and text [B, 1, 1, N]."""
+        if attention_mask is not None and (len(hidden_states) == 1 or _masks_nothing(attention_mask)):
+            attention_mask = None
+        elif attention_mask is not None and attention_mask.dim() == 2:
+            video = hidden_states.shape[1]
+            attention_mask = nn.functional.pad(attention_mask, (video, 0), value=True)[:, None, None]
+        return super().__call__(attn, hidden_states, encoder_hidden_states, attention_mask, image_rotary_emb)
+
+
+def _masks_nothing(mask: Any) -> bool:
+    """Asked once of a tensor, which all blocks of a pass are given: each answer waits for the GPU."""
+    if not hasattr(mask, "masks_nothing"):
+        mask.masks_nothing = bool(mask.all())
+    return bool(mask.masks_nothing)
+
+
+def mask_keys_alone(network: nn.Module) -> None:
+    """Replace the processors of the blocks; in place. The few tokens of captions alone keep theirs."""
+    for module in network.modules():
+        if type(getattr(module, "processor", None)) in (HunyuanVideoAttnProcessor2_0, HunyuanVideo15AttnProcessor2_0):
+            module.set_processor(KeyMask())  # type: ignore[no-untyped-call, operator]
+
+
 def predict(network: Any, noised_BCFHW: Tensor, t_BF: Tensor, condition: Condition, model: DiffusersBackbone) -> Tensor:
     """Velocity, noise - clean."""
     x, more = noised_BCFHW, condition.more
@@ -115,12 +168,13 @@ def predict(network: Any, noised_BCFHW: Tensor, t_BF: Tensor, condition: Conditi
         shown = x.new_zeros(len(x), x.shape[1] + 1, *x.shape[2:])
         shown[:, :-1, :1], shown[:, -1, 0] = more["first"], 1.0
         x = torch.cat([x, shown], 1)
+    text_BLD, mask_BL = without_padding(condition.text, more["mask"])
     scale = more["guidance"] if "guidance" in more else x.new_ones(len(x))
     prediction: Tensor = network(
         x,
         1000 * t_BF[:, -1],
-        condition.text,
-        more["mask"],
+        text_BLD,
+        mask_BL,
         more["pooled"],
         guidance=1000 * scale if model.spec.guidance == "embedded" else None,
         return_dict=False,
@@ -137,6 +191,7 @@ FAMILY = Family(
     tokens={"text": (LONGEST, "text_embed_dim"), "mask": (LONGEST, ""), "pooled": (0, "pooled_projection_dim")},
     tokenizers={"tokenizer": TokenLimit(LONGEST, marks=False), "tokenizer_2": TokenLimit(CLIP_LONGEST)},
     still=still,
+    adjust=mask_keys_alone,
     comfy=COMFY,
 )
 

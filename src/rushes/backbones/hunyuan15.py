@@ -20,7 +20,7 @@ from torch import Tensor
 from rushes.backbones.base import DEFAULTS, BackboneSpec, Condition, LoadOptions
 from rushes.backbones.caption_tokens import TokenLimit
 from rushes.backbones.folders import Folder
-from rushes.backbones.hunyuan import COMFY, LAYERS, READERS, even_levels
+from rushes.backbones.hunyuan import COMFY, LAYERS, READERS, even_levels, mask_keys_alone, without_padding
 from rushes.backbones.pipeline import DiffusersBackbone, Family, Rows, load_model
 from rushes.backbones.schedules import flow_schedule
 from rushes.noise.paths import Flow
@@ -82,17 +82,19 @@ def predict(network: Any, noised_BCFHW: Tensor, t_BF: Tensor, condition: Conditi
     """Velocity, noise - clean."""
     x, more = noised_BCFHW, condition.more
     shown = x.new_zeros(len(x), x.shape[1] + 1, *x.shape[2:])
-    image = x.new_zeros(len(x), SEEN, network.config.image_embed_dim)
+    image = x.new_zeros(len(x), 0, network.config.image_embed_dim)  # diffusers masks 729 zeros in its place
     if "first" in more:
         shown[:, :-1, :1], shown[:, -1, 0] = more["first"], 1.0
         image = more["image"].flatten(2)
+    text_BLD, mask_BL = without_padding(condition.text, more["mask"])
+    glyphs_BLD, glyphs_mask_BL = without_padding(more["glyphs"], more["glyphs_mask"])
     prediction: Tensor = network(
         torch.cat([x, shown], 1),
         (1000 * t_BF[:, -1]).to(x),
-        condition.text,
-        more["mask"],
-        encoder_hidden_states_2=more["glyphs"],
-        encoder_attention_mask_2=more["glyphs_mask"],
+        text_BLD,
+        mask_BL,
+        encoder_hidden_states_2=glyphs_BLD,
+        encoder_attention_mask_2=glyphs_mask_BL,
         image_embeds=image,
         return_dict=False,
     )[0]
@@ -115,6 +117,7 @@ FAMILY = Family(
     image_tokens=(SEEN, "image_embed_dim"),
     still=still,
     reader=reader,
+    adjust=mask_keys_alone,
     comfy=COMFY,
 )
 

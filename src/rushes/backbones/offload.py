@@ -232,6 +232,16 @@ def _rest_to(network: nn.Module, device: torch.device) -> None:
             table[name] = nn.Parameter(sent, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else sent
 
 
+def offload_layers(reader: nn.Module, device: torch.device) -> None:
+    """Keep a network that is read with alone in main memory and bring its layers to `device` one by one; in place.
+
+    Lists of blocks may lie anywhere in it, as they do in models of language.
+    """
+    from diffusers.hooks.group_offloading import apply_group_offloading
+
+    apply_group_offloading(reader, device, MAIN_MEMORY, "leaf_level")
+
+
 def check_trains_offloaded(name: str, offload: Offload, checkpointing: bool, trainable: str, parallel: str) -> None:
     """Refuse to train a network whose blocks leave the GPU where a backward pass would not find them again.
 

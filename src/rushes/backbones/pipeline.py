@@ -6,6 +6,7 @@ while it reads and no longer, so that it does not stand beside the network durin
 
 from __future__ import annotations
 
+import gc
 import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,8 +29,9 @@ from rushes.backbones.decoders import check_decoder
 from rushes.backbones.distilled import check_not_distilled
 from rushes.backbones.feed_forward import chunk_feed_forward
 from rushes.backbones.folders import Folder, open_folder, whole_folder
-from rushes.backbones.offload import codec_at_work, offload_blocks, offload_idle
+from rushes.backbones.offload import codec_at_work, offload_blocks, offload_idle, offload_layers
 from rushes.backbones.quantized import bits_of, check_library, quantize
+from rushes.backbones.speed import check_attention, check_compiles, compile_blocks, use_attention
 from rushes.backbones.texts import Kept, TextCache, files_of, made_by, trimmed, untrimmed
 from rushes.backbones.weight_hashes import NAME, remembered
 
@@ -57,6 +59,7 @@ class Family:
         idle: parts that neither read nor are trained.
         tokens: for each text that the network is given, how many tokens a caption has at most (0 = it is one row), and
             the name of its width in the network's configuration ("" = a mask of tokens that are no padding).
+        adjust: changes a network that was just loaded, in place, so that it predicts the same at less cost.
         image_tokens: those of a first frame's embedding, and the name of its width.
         comfy: patterns of layers' names and what ComfyUI has in their place; None = its names are not known.
         longest: model -> tokens of a caption at most, where models of the family differ; None = as `tokens` says.
@@ -79,6 +82,7 @@ class Family:
     )[0]
     reader: Callable[[DiffusersBackbone], Any] | None = None
     idle: tuple[str, ...] = ()
+    adjust: Callable[[nn.Module], None] = lambda network: None
     image_tokens: tuple[int, str] = (257, "image_dim")
     comfy: Sequence[tuple[str, str]] | None = None
     longest: Callable[[Folder], int] | None = None
@@ -121,11 +125,17 @@ class DiffusersBackbone:
         mixed = how.dtype == "mixed" and self.device.type != "cpu"
         self.reading_dtype = torch.bfloat16 if mixed else self.dtype
         self._rows: dict[str, Kept] = {}
+        self.parked = False  # whether a network that is loaded stays in main memory until `unpark`
 
     @cached_property
     def network(self) -> nn.Module:
         """The transformer or, of a model with two experts, both."""
         parts = [self._network(part) for part in self.family.networks if self.folder.has(part)]
+        for part in parts:
+            self.family.adjust(part)
+            use_attention(part, self.how.attention)
+            if self.how.compile:
+                compile_blocks(part)
         for part in parts if self.how.checkpointing else ():
             enable: Any = part.enable_gradient_checkpointing
             enable()
@@ -139,7 +149,7 @@ class DiffusersBackbone:
     def _network(self, part: str) -> nn.Module:
         """A part that is trained, in the bits and the place that are asked for."""
         if self.how.quantize == "none" and not self.how.offload:
-            network = self._load(part, self.dtype)
+            network = self._load(part, self.dtype, MAIN_MEMORY if self.parked else None)
         else:
             network = self._load(part, self.dtype, MAIN_MEMORY)
         if self.how.feed_forward_chunk:
@@ -163,8 +173,19 @@ class DiffusersBackbone:
         """A fresh part that reads: an encoder, or a tokenizer or image processor, which have no weights."""
         cls = self.folder.cls(name)
         if isinstance(cls, type) and issubclass(cls, nn.Module):
-            return self._load(name, self.reading_dtype)
+            return self._placed(name, self.folder.load(name, self.reading_dtype))
         return self.folder.processor(name)
+
+    def _placed(self, name: str, part: nn.Module) -> nn.Module:
+        """A part that reads, in the bits and the place that are asked for of text encoders."""
+        part.eval().requires_grad_(False)
+        encoder = name.startswith("text_encoder")
+        if encoder and self.how.text_offload:
+            offload_layers(part, self.device)
+            return part
+        if encoder:
+            quantize(part, self.how.text_quantize, self.device)
+        return part.to(self.device)
 
     def _load(self, part: str, dtype: torch.dtype, place: torch.device | None = None) -> nn.Module:
         return self.folder.load(part, dtype).to(place or self.device).eval().requires_grad_(False)
@@ -175,10 +196,27 @@ class DiffusersBackbone:
             return self.family.reader(self)
         idle = ("vae", *self.family.networks, *self.family.idle, *without)
         pipeline = self.folder.open_pipeline(self.reading_dtype, filter(self.folder.has, idle))
-        for part in pipeline.components.values():
+        for name, part in pipeline.components.items():
             if isinstance(part, nn.Module):
-                part.to(self.device).eval().requires_grad_(False)
+                self._placed(name, part)
         return pipeline
+
+    def release(self) -> None:
+        """Let the network go; it is loaded anew when it is next asked for."""
+        if self.__dict__.pop("network", None) is not None:
+            gc.collect()  # hooks on a module refer to it in circles
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    def unpark(self) -> None:
+        """Bring a network that was parked to where it works."""
+        if self.parked and self.how.quantize == "none" and not self.how.offload:
+            self.network.to(self.device)
+        self.parked = False
+
+    def read_with(self, other: DiffusersBackbone) -> None:
+        """Share with another copy of this model what captions were read as, from here on."""
+        self._rows = other._rows
 
     @property
     def fingerprint(self) -> str:
@@ -279,10 +317,9 @@ class DiffusersBackbone:
     def reads_with(self) -> dict[str, Any]:
         """What embeddings of a caption are made from beside the caption; hashes the files of all parts that read."""
         idle = ("vae", "scheduler", *self.family.networks, *self.family.idle)
-        return {
-            "family": self.family.name,
-            **made_by(self.folder, idle, self.family.text, self.reading_dtype, self._memory),
-        }
+        bits = {} if self.how.text_quantize == "none" else {"bits": self.how.text_quantize}
+        made = made_by(self.folder, idle, self.family.text, self.reading_dtype, self._memory)
+        return {"family": self.family.name, **bits, **made}
 
     def still(self, frames_BHWC: NDArray[np.uint8], frames: int) -> dict[str, Tensor]:
         """What the family makes of a first frame beside its latent."""
@@ -385,8 +422,11 @@ def load_model(path: str, family: Family, how: LoadOptions) -> DiffusersBackbone
     import diffusers
     import transformers
 
-    if how.quantize != "none":
+    if {how.quantize, how.text_quantize} != {"none"}:
         check_library()
+    check_attention(how.attention)
+    if how.compile:
+        check_compiles("cuda" if torch.cuda.is_available() else "cpu")
     for library in (diffusers, transformers):  # their bars come and go too fast to be read
         library.utils.logging.disable_progress_bar()
     folder = open_folder(path, family.name, family.pipelines)

@@ -39,13 +39,16 @@ def check_library() -> None:
 
 
 def quantize(network: nn.Module, bits: Quantize, device: torch.device) -> None:
-    """Replace the weights of the linear layers in the blocks by their values in `bits`, on `device`; in place.
+    """Replace the weights of the linear layers in the blocks by their values in `bits`, on `device`; in place. "none"
+    changes nothing.
 
     Layer by layer, so that the device never holds the whole network in its own precision.
 
     Raises:
         ValueError: bitsandbytes is not installed, or there are no such layers.
     """
+    if bits == "none":
+        return
     check_library()
     layers = list(linear_layers(network))
     if not layers:

@@ -34,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # cuBLAS reads it once, at the first matrix product of a process, and deterministic training needs it; a stage that
     # samples may come before training, so it is set here, before any stage imports torch.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    # A thread of OpenMP that waits in a loop takes the core from those that it waits for, where other programs run too.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper) and stream.errors != "backslashreplace":
             with suppress(OSError):  # of a pipe that is open for reading, too

@@ -83,6 +83,7 @@ def step(
     rounds: Annotated[int, Parameter(help="timed rounds; medians are reported")] = 6,
     device: Annotated[str, Parameter(help="where to run: cpu, or a GPU as torch names it")] = "cpu",
     shape: Annotated[tuple[str, ...], Parameter(help="sizes to measure; repeatable")] = ("tiny", "mid"),
+    compiled: Annotated[bool, Parameter(name=["--compile"], negative=(), help="also with compiled blocks")] = False,
     out: Annotated[Path | None, Parameter(help="also write the figures, machine and command to this JSON file")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -93,10 +94,10 @@ def step(
 
     if out is not None and not out.parent.is_dir():
         raise ValueError(f"--out {out}: there is no folder {out.parent}; make it first")
-    result = bench_step(rounds, device, shape)
+    result = bench_step(rounds, device, shape, compiled)
     if out is not None:
         sizes = "".join(f" --shape {name}" for name in shape)
-        command = f"rushes bench step --rounds {rounds} --device {device}{sizes}"
+        command = f"rushes bench step --rounds {rounds} --device {device}{sizes}{' --compile' if compiled else ''}"
         write_text(out, json.dumps({"command": command, **plain(result)}, indent=1) + "\n")
     tell(result, as_json, bench_lines(result))
 

@@ -55,6 +55,19 @@ class BackboneSettings(SettingsTable):
     chunk_size_feed_forward: int = Field(
         0, ge=0, description="tokens that a feed-forward layer takes at once, which saves memory; 0 = all"
     )
+    text_quantize: Literal["none", "8bit", "4bit"] = Field(
+        "none", description="bits of the text encoders' weights; captions are read a little otherwise"
+    )
+    text_offload: bool = Field(
+        False, description="bring the text encoders' layers to the GPU one by one, where they are larger than it"
+    )
+    attention: str = Field(
+        "", description="diffusers' attention backend, such as flash or _native_cudnn; empty = torch's own"
+    )
+    compile: bool = Field(
+        False,
+        description="compile the network's repeated blocks: minutes once, then faster; answers differ by rounding",
+    )
     decode_timestep: float = Field(
         0.0, ge=0, le=1, description="time that the decoder is told, where it finishes the denoising (LTX 0.9.1 on)"
     )

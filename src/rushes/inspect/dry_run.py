@@ -309,6 +309,7 @@ def blank_network(ask: _Ask, depths: Mapping[str, int]) -> nn.Module:
         if backbone.family.name == "inflated_sd":
             network = VideoUNet(cast(Any, network)).to(backbone.dtype)
     network.eval().requires_grad_(False)
+    backbone.family.adjust(network)
     if backbone.how.feed_forward_chunk:
         chunk_feed_forward(network, backbone.how.feed_forward_chunk)
     if backbone.how.checkpointing:

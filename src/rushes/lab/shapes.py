@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from rushes.backbones.adapters import add_lora
-from rushes.backbones.base import Backbone, Condition
+from rushes.backbones.base import Backbone, BackboneSpec, Condition
 from rushes.backbones.tiny import TinyBackbone, TinyConfig
 from rushes.noise.paths import Flow
 
@@ -67,7 +66,17 @@ class Bare:
     def __init__(self, network: Any, tokens: int, ask: Mapping[str, Any]) -> None:
         network.enable_gradient_checkpointing()  # which diffusers does wherever gradients are enabled, in any mode
         self.network, self.tokens, self.ask = network, tokens, ask
-        self.spec = SimpleNamespace(modes=("text",), path=Flow(), channels=16)
+        self.spec = BackboneSpec(
+            "bare",
+            ("text",),
+            Flow(),
+            channels=16,
+            temporal_ratio=4,
+            spatial_ratio=8,
+            fps=16.0,
+            shift=1.0,
+            lora_targets=(),
+        )
 
     def condition(self, captions: list[str], first_frame_BCHW: Tensor | None = None) -> Condition:
         """Random embeddings."""

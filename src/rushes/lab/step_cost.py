@@ -27,6 +27,7 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from rushes.backbones.base import Backbone
+from rushes.backbones.speed import compile_blocks
 from rushes.lab.shapes import CAPTION, SHAPES, Shape
 from rushes.noise.draws import seeded
 from rushes.objectives.losses import ViewErrors, loss
@@ -35,7 +36,6 @@ from rushes.records import INLINE
 from rushes.training.activations import place_of
 from rushes.training.batches import Batch
 from rushes.training.gradients import backward, measured_way, plain_errors, row_errors
-from rushes.training.loop import reference_errors
 from rushes.training.reference import Reference
 
 PEAKS = ("sft", "pair_bank", "pair", "pair_naive", "offload")  # of these the peak is measured
@@ -51,10 +51,16 @@ class StepBench:
     machine: str  # device, threads and version of torch
 
 
-def bench_step(rounds: int, device: str = "cpu", names: Sequence[str] = ("tiny", "mid")) -> StepBench:
+def bench_step(
+    rounds: int, device: str = "cpu", names: Sequence[str] = ("tiny", "mid"), compiled: bool = False
+) -> StepBench:
     """Seconds, peak MiB and ratios to the supervised step, a table per shape.
 
-    `rounds` of the tiny shape are timed; larger ones take a third as many, as a step of seconds is steady.
+    Args:
+        rounds: timed rounds of the tiny shape; larger ones take a third as many, as a step of seconds is steady.
+        device: as torch names it.
+        names: of `rushes.lab.shapes.SHAPES`.
+        compiled: also measure `pair_bank` with compiled blocks, for networks of diffusers'.
 
     Raises ValueError: fewer than one round, an unknown shape or device.
     """
@@ -67,14 +73,16 @@ def bench_step(rounds: int, device: str = "cpu", names: Sequence[str] = ("tiny",
         raise ValueError(f"--device {device}: torch sees no GPU; leave --device away, or install a build with CUDA")
     tables: dict[str, dict[str, Any]] = {}
     for name in names:
-        tables[name] = _shape(SHAPES[name], rounds if name == "tiny" else -(-rounds // 3), torch.device(device))
+        each = rounds if name == "tiny" else -(-rounds // 3)
+        tables[name] = bench_shape(SHAPES[name], each, torch.device(device), compiled)
     where = torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.machine()
     return StepBench(tables, f"{where}, {torch.get_num_threads()} threads, torch {torch.__version__}")
 
 
-def _shape(shape: Shape, rounds: int, device: torch.device) -> dict[str, Any]:
+def bench_shape(shape: Shape, rounds: int, device: torch.device, compiled: bool = False) -> dict[str, Any]:
+    """The table of one shape; see `bench_step`."""
     backbone = shape.make(device, shape.dtype)
-    bench = _Bench(backbone, shape, device)
+    bench = StepClock(backbone, shape, device)
     steps = bench.steps()
     bench.seconds(steps["sft"])  # the first touch of memory and of kernels is nobody's cost
     small = shape.comparisons > 1
@@ -89,10 +97,20 @@ def _shape(shape: Shape, rounds: int, device: torch.device) -> dict[str, Any]:
                 seconds[name].append(took)
             elif small or name in PEAKS or each % 2 == 0:  # the others take most of a round
                 seconds[name].append(bench.seconds(step))
-    return _table(bench, seconds, peaks) | {"rounds": rounds}
+    return _table(bench, seconds, peaks) | {"rounds": rounds} | _compiled(bench, rounds if compiled else 0)
 
 
-def _table(bench: _Bench, seconds: Mapping[str, Sequence[float]], peaks: Mapping[str, float]) -> dict[str, Any]:
+def _compiled(bench: StepClock, rounds: int) -> dict[str, float | None]:
+    """Seconds of `pair_bank` with compiled blocks, and of the first such step, in which they are compiled."""
+    network = bench.backbone.network
+    if not rounds or not hasattr(network, "enable_gradient_checkpointing"):
+        return {"compile_s": None, "compile_first_s": None}
+    compile_blocks(network)
+    first, *times = (bench.seconds(bench.steps()["pair_bank"]) for _ in range(rounds + 1))
+    return {"compile_s": round(statistics.median(times), 4), "compile_first_s": round(first, 2)}
+
+
+def _table(bench: StepClock, seconds: Mapping[str, Sequence[float]], peaks: Mapping[str, float]) -> dict[str, Any]:
     shape = bench.shape
     median = {name: statistics.median(values) for name, values in seconds.items()}
     out: dict[str, Any] = {f"{name}_s": round(value, 4) for name, value in median.items()}
@@ -121,7 +139,7 @@ def _ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
 
 
 @dataclass
-class _Bench:
+class StepClock:
     """Batches of one shape, and the ways to take a step on them."""
 
     backbone: Backbone
@@ -153,7 +171,8 @@ class _Bench:
             backward(self.backbone, self.pairs, self.looked_up[2], "stash")
 
     def _beside(self, batch: Batch) -> Tensor:
-        return reference_errors(self.backbone, batch, self.reference, self.way)
+        with self.reference.applied():
+            return plain_errors(self.backbone, batch, self.way)
 
     def _repeated(self) -> None:
         for loser in (1, 2, 3):

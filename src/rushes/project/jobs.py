@@ -41,20 +41,29 @@ class TrainingJob:
     held_out: tuple[Comparison, ...]
 
 
+def read_texts(job: TrainingJob, folder: Path, backbone: Backbone, ranks: Ranks) -> None:
+    """Have captions read, each process its share, before there is a network: what reads may be as large."""
+    train = job.settings.train
+    views = [view for comparison in (*job.comparisons, *job.held_out) for view in comparison.every_view()]
+    sampled = [job.settings.generate.negative_prompt] if train.sample_every else []
+    read_captions(backbone, list(dict.fromkeys([*(view.caption for view in views), EMPTY, *sampled])), ranks)
+    empty = views if train.caption_dropout else [view for c in job.held_out for view in c.views]
+    latents = LatentStore(folder / "latents", job.latents)
+    read_views(backbone, [*views, *(replace(view, caption=EMPTY) for view in empty)], latents)
+
+
 def set_up(job: TrainingJob, folder: Path, backbone: Backbone, ranks: Ranks, timed: Bar) -> tuple[Backbone, Data]:
     """Model and data of a run, the same in all processes; fills the bank, each process its share."""
     train, seed = job.settings.train, job.settings.project.seed
-    comparisons = [*job.comparisons, *job.held_out]
-    views = [view for comparison in comparisons for view in comparison.every_view()]
-    captions = list(dict.fromkeys([*(view.caption for view in views), EMPTY]))
-    read_captions(backbone, captions, ranks)
+    read_texts(job, folder, backbone, ranks)  # which a model of diffusers' has read by now
     latents = LatentStore(folder / "latents", job.latents)
-    empty = views if train.caption_dropout else [view for c in job.held_out for view in c.views]
-    read_views(backbone, [*views, *(replace(view, caption=EMPTY) for view in empty)], latents)
-    if not is_offloaded(backbone.network):
+    sharded = train.parallel == "shard" and ranks.size > 1
+    if not sharded and not is_offloaded(backbone.network):
         backbone.network.to(ranks.device)
     # Only the first process has the runs that training starts from, whose adapters may be merged into frozen weights.
     ranks.match(backbone.network, frozen=train.init_from != BASE)
+    if sharded:  # from main memory, block by block
+        ranks.shard(backbone.network)
     data = Data(job.comparisons, job.held_out, latents, training_times(job.settings, backbone.spec))
     if not train.reference_cache or not any(map(needs_reference, job.comparisons)):
         return backbone, data
@@ -67,17 +76,20 @@ def set_up(job: TrainingJob, folder: Path, backbone: Backbone, ranks: Ranks, tim
         backbone=backbone,
         draws=draws,
     )
-    missing = bank.missing(job.comparisons)
+    missing = ranks.send(bank.missing(job.comparisons) if ranks.first else None)  # before any process adds to it
     if missing:
         backbone.network.eval()
         batch = make_batch([(missing[0], 0)], latents, backbone, Draws(seed, data.times)).to(ranks.device)
         way = measured_way(backbone, batch, train.gradients, train.memory_mb)
+        if sharded:
+            way = replace(way, most=ranks.most, boundary=backbone.spec.boundary)
         with timed("train: bank", len(missing) * train.reference_cache) as tick, deterministic(train.deterministic):
 
             def all_of(count: int) -> None:
                 tick(count * ranks.size)
 
-            fill(bank, ranks.share(missing), backbone, latents, draws=draws, way=way, tick=all_of)
+            mine = ranks.share(missing)
+            fill(bank, mine, backbone, latents, draws=draws, way=way, stand_in=missing[0], tick=all_of)
         ranks.wait()
         bank.entries.look_again()
     return backbone, replace(data, bank=bank)

@@ -56,11 +56,13 @@ class Helper:
         self.media = MediaFolder(folder / "media")
         self._model: tuple[NetworkOrder, Backbone] | None = None
 
-    def model(self, network: NetworkOrder) -> Backbone:
-        """The model of an order; one at a time is in memory."""
-        if self._model is None or self._model[0] != network:
+    def model(self, network: NetworkOrder, read: Callable[[Backbone], None] | None = None) -> Backbone:
+        """The model of an order; one at a time is in memory, and what has to be read is read before it."""
+        if self._model is None or self._model[0] != network or read:
             self.forget()
             backbone = load_model(network.size, self.folder, network.dtype)
+            if read:
+                read(backbone)
             if network.train is not None:
                 make_trainable(backbone, network.train)
             self._model = network, backbone
@@ -108,14 +110,24 @@ def _encode(network: NetworkOrder, fit: Fit, latents: str, helper: Helper) -> No
 def share_takes(
     project: OpenProject, studio: generate.GenerationContext, wanted: Sequence[generate.Request], beside: str = ""
 ) -> Sharing:
-    """Who makes batches of takes. `beside` names the run that the base is compared with, for its precision."""
+    """Who makes batches of takes, once all have read the captions.
+
+    `beside` names the run that the base is compared with, for its precision.
+    """
     if project.ranks.size == 1 or not wanted:
         return in_turn
     network = _network_of(project, studio.system, beside)
     spread = project.shared(partial(_takes, network, studio.settings, studio.latents.fingerprint, wanted))
-    _match(project.ranks, studio.backbone, network)
     read_captions(studio.backbone, generate.captions_of(studio, wanted), project.ranks)
     return spread
+
+
+def match_takes(
+    project: OpenProject, studio: generate.GenerationContext, wanted: Sequence[generate.Request], beside: str = ""
+) -> None:
+    """Send the others the weights that takes are made with, once they have read what `share_takes` sent them."""
+    if project.ranks.size > 1 and wanted:
+        _match(project.ranks, studio.backbone, _network_of(project, studio.system, beside))
 
 
 def _network_of(project: OpenProject, system: str, beside: str) -> NetworkOrder:
@@ -146,9 +158,16 @@ def _takes(
     wanted: Sequence[generate.Request],
     helper: Helper,
 ) -> None:
-    backbone = helper.model(network)
-    studio = generate.TakeContext(helper.latents(latents), backbone, network.size, settings)
-    read_captions(backbone, generate.captions_of(studio, wanted), helper.ranks)
+
+    def studio_of(backbone: Backbone) -> generate.TakeContext:
+        return generate.TakeContext(helper.latents(latents), backbone, network.size, settings)
+
+    def read(backbone: Backbone) -> None:
+        studio = studio_of(backbone)
+        read_captions(backbone, generate.captions_of(studio, wanted), helper.ranks)
+        generate.read(studio, wanted)
+
+    studio = studio_of(helper.model(network, read))
     deque(generate.make_clips(studio, wanted, helper.ranks.in_rounds), maxlen=0)
 
 

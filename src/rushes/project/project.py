@@ -20,6 +20,7 @@ from rushes.backbones.adapters import add_lora, is_adapter, merge_lora
 from rushes.backbones.base import Backbone, LoadOptions, Precision, trained_precision
 from rushes.backbones.loading import load_backbone
 from rushes.backbones.offload import check_trains_offloaded, settle
+from rushes.backbones.pipeline import DiffusersBackbone
 from rushes.backbones.sampling import refused
 from rushes.backbones.tiling import tiled
 from rushes.config.settings_files import stored_settings
@@ -66,6 +67,10 @@ def load_model(size: BackboneSettings, project: Path | None = None, dtype: Preci
         quantize=size.quantize,
         offload=size.offload,
         feed_forward_chunk=size.chunk_size_feed_forward,
+        text_quantize=size.text_quantize,
+        text_offload=size.text_offload,
+        attention=size.attention,
+        compile=size.compile,
         texts=texts,
         decode_timestep=size.decode_timestep,
         decode_noise_scale=size.decode_noise_scale if size.decode_noise_scale >= 0 else None,
@@ -252,8 +257,23 @@ def precision_of(project: OpenProject, settings: TrainSettings) -> Precision:
 def base_beside(project: OpenProject, run: str) -> Backbone:
     """The base in the precision of a finished run, so that the two differ by their weights alone."""
     dtype = precision_of(project, _train_of(find_run(project, run)))
-    same = dtype == project.settings.backbone.dtype
-    return project.base if same else load_model(project.settings.backbone, project.store.project, dtype)
+    return project.base if dtype == project.settings.backbone.dtype else _fresh(project, dtype)
+
+
+def without_network(project: OpenProject) -> Backbone:
+    """The base, whose network has left memory: what comes next needs the room, or has a network of its own."""
+    if isinstance(project.base, DiffusersBackbone):
+        project.base.release()
+    return project.base
+
+
+def _fresh(project: OpenProject, dtype: Precision) -> Backbone:
+    """A copy of the base for weights or a precision of its own, so that there is one network at a time. It shares what
+    the base has read."""
+    base, model = without_network(project), load_model(project.settings.backbone, project.store.project, dtype)
+    if isinstance(base, DiffusersBackbone) and isinstance(model, DiffusersBackbone):
+        model.read_with(base)
+    return model
 
 
 def make_trainable(backbone: Backbone, settings: TrainSettings) -> None:
@@ -309,14 +329,19 @@ def load_start(project: OpenProject) -> Backbone:
 
 
 def _untrained(project: OpenProject, settings: TrainSettings, dtype: Precision) -> Backbone:
-    """The model before any run of a chain trained the weights that a run with these settings trains."""
+    """The model before any run of a chain trained the weights that a run with these settings trains.
+
+    Its network lies in main memory: where weights are sharded, no GPU need ever hold all of them.
+    """
     while settings.init_from != BASE:
         before = _train_of(find_run(project, settings.init_from))
         if _tuned(before) != _tuned(settings):
             break
         settings = settings.model_copy(update={"init_from": before.init_from})
     if settings.init_from == BASE:
-        backbone = load_model(project.settings.backbone, project.store.project, dtype)
+        backbone = _fresh(project, dtype)
+        if isinstance(backbone, DiffusersBackbone):
+            backbone.parked = True
     else:
         backbone = _load_trainable(project, settings.init_from, dtype)
         merge_lora(backbone.network)
@@ -360,6 +385,8 @@ def load_run(project: OpenProject, name: str) -> Backbone:
         ValueError: no such run, another base than it started from, or weights that are not those it ended with.
     """
     backbone = _load_trainable(project, name)
+    if isinstance(backbone, DiffusersBackbone):
+        backbone.unpark()
     backbone.network.requires_grad_(False)
     return backbone
 

@@ -33,6 +33,8 @@ def _backbone(settings: Settings) -> Iterator[str]:
     name = settings.backbone.name
     if "." not in name and name not in backbone_names():
         yield f"backbone.name: {unknown('backbone', name, backbone_names())}, or the dotted path of a module"
+    if settings.backbone.text_offload and settings.backbone.text_quantize != "none":
+        yield "backbone.text_offload: layers in few bits do not come and go; set it to false, or text_quantize to none"
     bits = settings.backbone.quantize
     if bits == "none":
         return

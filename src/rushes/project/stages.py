@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from rushes import encode, generate
@@ -11,8 +11,8 @@ from rushes.config.tables import GenerateSettings
 from rushes.evaluate import stored
 from rushes.evaluate.result import EvaluateResult
 from rushes.project.intake import import_footage as import_footage  # the first of them
-from rushes.project.processes import share_encoding, share_measuring, share_takes, still_of
-from rushes.project.project import OpenProject, base_beside, load_run
+from rushes.project.processes import match_takes, share_encoding, share_measuring, share_takes, still_of
+from rushes.project.project import OpenProject, base_beside, find_run, load_run, without_network
 from rushes.project.reports import run_name
 from rushes.records import BASE, Candidate, Clip, seed_of
 from rushes.store.latents import LatentKey
@@ -59,14 +59,26 @@ def _generate(
     whole = [LatentKey(clip.media) for clip in clips] if settings.kind == "guided" else []
     encode_missing(project, whole, firsts, f"{stage}: encode")
     base = base_beside(project, beside) if beside else project.base
-    backbone = base if system == BASE else load_run(project, system)
     studio = generate.GenerationContext(
-        project.latents, backbone, project.settings.backbone, settings, store=project.store, system=system
+        project.latents,
+        base,
+        project.settings.backbone,
+        settings,
+        store=project.store,
+        system=system,
+        made_by="" if system == BASE else find_run(project, system).made_by,
     )
     wanted = generate.requests(studio, clips, seed)
     missing = generate.missing(studio, wanted)
     with project.timed(stage, len(missing)) as tick:
-        generate.generate(studio, missing, tick, share_takes(project, studio, missing, beside))
+        if missing:  # captions are read before there is a network
+            without_network(project)
+        spread = share_takes(project, studio, missing, beside)
+        generate.read(studio, missing)
+        if system != BASE:  # also where all takes are there: weights that are not the run's are refused
+            studio = replace(studio, backbone=load_run(project, system))
+        match_takes(project, studio, missing, beside)
+        generate.generate(studio, missing, tick, spread)
     return [request.id for request in wanted], len(missing)
 
 

@@ -17,6 +17,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from rushes.backbones.base import Backbone
+from rushes.backbones.pipeline import DiffusersBackbone
+from rushes.backbones.speed import check_attention_trains
 from rushes.config.settings_files import hashed_form, settings_hash, stored_settings
 from rushes.config.tables import ObjectiveSettings, TrainSettings
 from rushes.files import whole_file
@@ -24,7 +26,7 @@ from rushes.likeness import METRIC as LIKENESS
 from rushes.objectives.safeguards import guarded
 from rushes.objectives.terms import ALONE, Term
 from rushes.progress import no_bar
-from rushes.project.jobs import TrainingJob, set_up, whole_weights
+from rushes.project.jobs import TrainingJob, read_texts, set_up, whole_weights
 from rushes.project.monitoring import last_words, watch_run
 from rushes.project.negatives import measure_likeness
 from rushes.project.processes import Helper, Order
@@ -38,6 +40,7 @@ from rushes.project.project import (
     make_trainable,
     precision_of,
     run_folder,
+    without_network,
 )
 from rushes.project.reports import run_name
 from rushes.project.stages import encode_missing
@@ -116,6 +119,7 @@ def train_run(project: OpenProject) -> TrainResult:
             torn.unlink()
         order: Order = partial(_train_along, job)
         ranks.send(order)
+        read_texts(job, project.store.project, without_network(project), ranks)
         backbone, data = set_up(job, project.store.project, _start(project), ranks, project.timed)
         for line in doubts(settings, backbone.network, ranks.size):
             project.say(line)
@@ -176,6 +180,9 @@ def _fill_along(job: TrainingJob, helper: Helper) -> None:
 def _set_up_along(job: TrainingJob, helper: Helper) -> tuple[Backbone, Data]:
     helper.forget()
     backbone = load_model(job.settings.backbone, helper.folder, job.dtype)
+    if isinstance(backbone, DiffusersBackbone):
+        backbone.parked = True
+    read_texts(job, helper.folder, backbone, helper.ranks)
     make_trainable(backbone, job.settings.train)
     return set_up(job, helper.folder, backbone, helper.ranks, no_bar)
 
@@ -207,6 +214,7 @@ def bank_run(project: OpenProject) -> BankResult:
         job, _ = _prepare(project, name)
         order: Order = partial(_fill_along, job)
         ranks.send(order)
+        read_texts(job, project.store.project, without_network(project), ranks)
         _, data = set_up(job, project.store.project, _start(project), ranks, project.timed)
     there = len(data.bank.entries) if data.bank else 0
     return BankResult(settings.reference_cache, len(job.comparisons), there)
@@ -216,6 +224,7 @@ def _prepare(project: OpenProject, name: str) -> tuple[TrainingJob, TrainResult]
     """What is to be trained, and what a user may want to know of it."""
     settings = project.settings.train
     check_offload(project.settings)
+    check_attention_trains(project.settings.backbone.attention)
     recipe, options = chosen_recipe(settings)
     made_from, times = check_run(project), training_times(project.settings, project.base.spec)
     comparisons, dropped, left_out = recipe_comparisons(project, settings)
@@ -279,6 +288,8 @@ def check_run(project: OpenProject) -> RunIdentity:
             LATENTS: project.latents.fingerprint,
             # Their shift may be the model's own, or that of [generate].
             "training times": repr(training_times(project.settings, project.base.spec)),
+            # A run that began without goes on without, as compiled blocks round otherwise.
+            **({"backbone.compile": True} if project.settings.backbone.compile else {}),
         },
         {LATENTS: {**{f"backbone.{name}": getattr(size, name) for name in SIZE}, "footage.fit": fit}},
     )

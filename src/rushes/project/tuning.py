@@ -7,12 +7,13 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
+from rushes.backbones.pipeline import DiffusersBackbone
 from rushes.config.settings_files import hashed_form
 from rushes.config.tables import ObjectiveSettings, TrainSettings
 from rushes.files import write_json
 from rushes.objectives.terms import ALONE
 from rushes.project.monitoring import probe_leak
-from rushes.project.project import OpenProject, load_start, run_folder
+from rushes.project.project import OpenProject, load_start, run_folder, without_network
 from rushes.project.reports import run_name
 from rushes.project.times import training_times
 from rushes.project.training import recipe_comparisons
@@ -77,12 +78,15 @@ def probe_beta(project: OpenProject, comparisons: int, steps: int, target: float
     times = training_times(project.settings, project.base.spec)
     made_from = [hashed_form(settings), project.base.fingerprint, repr(times)]
     identity = stable_hash([*made_from, hashed_comparisons(chosen)])
+    views = [view for comparison in chosen for view in comparison.views]
+    reader = without_network(project)  # captions are read before a network comes
+    reader.prepare([*(view.caption for view in views), EMPTY])
+    empty = [replace(view, caption=EMPTY) for c in held_out for view in c.views]
+    read_views(reader, [*views, *empty], project.latents)
     torch.manual_seed(seed)
     backbone = load_start(project)
-    views = [view for comparison in chosen for view in comparison.views]
-    backbone.prepare([*(view.caption for view in views), EMPTY])
-    empty = [replace(view, caption=EMPTY) for c in held_out for view in c.views]
-    read_views(backbone, [*views, *empty], project.latents)
+    if isinstance(backbone, DiffusersBackbone):
+        backbone.unpark()
     data = Data(used, held_out, project.latents, times)
     shown = 0
     with project.timed("beta: trial", steps) as tick:

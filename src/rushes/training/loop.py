@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from rushes.backbones.base import Backbone
 from rushes.config.tables import TrainSettings
@@ -35,7 +36,7 @@ from rushes.training.history import History
 from rushes.training.memory import AUTO, GradientStrategy, Mode
 from rushes.training.monitor import NOBODY, RunMonitor
 from rushes.training.optimisers import MOMENTS, make_optimiser
-from rushes.training.parallel import ALONE, Ranks, whole
+from rushes.training.parallel import ALONE, Ranks, own_part, whole
 from rushes.training.probe import by_expert, measure
 from rushes.training.reference import Average, Reference
 from rushes.training.reference_cache import ReferenceCache
@@ -207,20 +208,22 @@ def _check(data: Data, settings: TrainSettings, ranks: Ranks) -> None:
 def _prepare(backbone: Backbone, data: Data, settings: TrainSettings, seed: int, ranks: Ranks) -> Work:
     network = backbone.network
     network.eval()  # no dropout: policy and reference must differ by their weights alone
-    ranks.match(network)
+    sharded = ranks.size > 1 and settings.parallel == "shard"
+    if not any(isinstance(p, DTensor) for p in network.parameters()):
+        ranks.match(network)
+        if sharded:
+            ranks.shard(network)
     batch = make_batch([(data.comparisons[0], 0)], data.latents, backbone, Draws(seed, data.times))
     device = next(network.parameters()).device
     trained = [p for p in network.parameters() if p.requires_grad]
     activations = place_of(network, settings.activations)
     # The reference's values, a gradient and the moments are not there yet and will be.
     sets = (1.0, MOMENTS[settings.optimizer], bool(settings.weights_ema), settings.objective.safe_dpo)
-    held = (1 + sum(sets)) * sum(p.numel() * p.element_size() for p in trained)
+    held = (1 + sum(sets)) * sum(own_part(p).numel() * p.element_size() for p in trained)
     with activations():
         way = measured_way(backbone, batch.to(device), settings.gradients, settings.memory_mb, held / 2**20)
-    if ranks.size > 1 and settings.parallel == "shard":
-        ranks.shard(network)
+    if sharded:
         way = replace(way, most=ranks.most, boundary=backbone.spec.boundary)
-    trained = [p for p in network.parameters() if p.requires_grad]
     optimiser = make_optimiser(settings.optimizer, trained, settings.learning_rate, settings.weight_decay)
     reference = Reference(network, settings.reference, settings.reference_ema, settings.reference_sync_steps)
     # Where weights are spread over the processes, a pass of one is a pass of all.

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from rushes.training.batches import Batch
 from rushes.training.metering import Meter
+from rushes.training.parallel import own_part
 
 Mode = Literal["auto", "joint", "stash", "two_pass"]
 SHARE_CPU, SHARE_GPU = 0.25, 0.92  # of a machine's memory, which is shared; of what a GPU has free: fragments take some
@@ -141,7 +142,8 @@ def activation_mib(network: nn.Module, forward: Callable[[], Tensor]) -> float:
         if device.type == "cuda":
             return _allocated_mib(device, forward)
         gradients = [p.grad for p in before if p.grad is not None]
-        with Meter([*network.parameters(), *network.buffers(), *gradients]) as meter:
+        held = [own_part(tensor) for tensor in (*network.parameters(), *network.buffers(), *gradients)]
+        with Meter(held) as meter:
             forward().sum().backward()
         return float(meter.peak) / 2**20
     finally:
@@ -162,7 +164,7 @@ def _allocated_mib(device: torch.device, forward: Callable[[], Tensor]) -> float
 def saved_for_backward(network: nn.Module) -> Iterator[dict[int, Tensor]]:
     """What passes within the block save for their backward passes, weights aside: a tensor of each storage."""
     saved: dict[int, Tensor] = {}
-    weights = {p.untyped_storage()._cdata for p in network.parameters()}
+    weights = {own_part(p).untyped_storage()._cdata for p in network.parameters()}
 
     def save(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()._cdata  # tensors on the device that holds no values have no address

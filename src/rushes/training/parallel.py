@@ -142,10 +142,13 @@ class Ranks:
         if self.size > 1:
             for p in network.parameters():
                 if p.requires_grad or frozen:
-                    dist.broadcast(p.data, 0)
+                    value = p.data.to(self.device)  # one at a time: all of them may be more than a GPU holds
+                    dist.broadcast(value, 0)
+                    p.data.copy_(value)
 
     def shard(self, network: nn.Module) -> None:
-        """Spread the weights over the processes, block by block; in place.
+        """Spread the weights over the processes, block by block; in place. They may lie in main memory: then a GPU
+        never holds more than its part and a block.
 
         Raises:
             ValueError: trained weights of two precisions, which cannot be gathered and added up together.

@@ -102,20 +102,24 @@ def fill(
     *,
     draws: Draws,
     way: GradientStrategy,
+    stand_in: Comparison | None = None,
     tick: Callable[[int], None] = lambda count: None,
 ) -> None:
     """Compute what is missing, with the network as it is now; each part is on the disk before the next is begun.
 
-    To be called with the weights that the bank is named after: before training. `tick` is given numbers of draws.
+    To be called with the weights that the bank is named after: before training. `tick` is given numbers of draws. Where
+    weights are sharded, all processes call it together: one that has no more to compute goes along with `stand_in`.
     """
     device = next(backbone.network.parameters()).device
-    for at in range(0, len(missing), AT_ONCE):
+    for at in range(0, way.most(len(missing)) if way.most else len(missing), AT_ONCE):
         part = missing[at : at + AT_ONCE]
         errors = []
         for draw in range(bank.draws):
-            chosen = [(comparison, draw) for comparison in part]
+            chosen = [(comparison, draw) for comparison in part or ([stand_in] if stand_in else [])]
             batch = make_batch(chosen, latents, backbone, draws).to(device)
-            errors.append(plain_errors(backbone, batch, way))
+            errors.append(plain_errors(backbone, batch if part else batch.idle(), way))
             tick(len(part))
+        if not part:
+            continue
         errors_BMVF = torch.stack(errors, 1)
         bank.entries.put({bank._key(c): errors_BMVF[b, :, : len(c.views), :, None] for b, c in enumerate(part)})

@@ -1,0 +1,69 @@
+"""The figures of a GPU, at sizes of seconds on a processor: that every entry runs, goes on and says what it skips."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "gpu.py"
+# Imports of what is not installed where there is torch, diffusers and peft alone.
+BLOCKED = """
+import runpy, sys
+
+class Nothing:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("pydantic", "cyclopts", "av", "bitsandbytes", "cv2"):
+            raise ImportError(name)
+
+sys.meta_path.insert(0, Nothing())
+import importlib.util
+real = importlib.util.find_spec
+gone = ("pydantic", "cyclopts", "av", "bitsandbytes")
+importlib.util.find_spec = lambda name, *rest: None if name in gone else real(name, *rest)
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def run(*arguments: object, before: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, *before, str(SCRIPT), "--device", "cpu", "--tiny", "--rounds", "1", *map(str, arguments)]
+    return subprocess.run(words, capture_output=True, text=True, check=False)
+
+
+def figures(folder: Path, entry: str) -> dict[str, object]:
+    row: dict[str, object] = json.loads((folder / f"gpu-{entry}.json").read_text())["figures"]
+    return row
+
+
+@pytest.mark.slow
+def test_correctness_and_blocks_without_what_rushes_needs_beside(tmp_path: Path) -> None:
+    ran = run("--out", tmp_path, "correct", "blocks", "bits", before=("-c", BLOCKED))
+    assert ran.returncode == 0, ran.stdout + ran.stderr[-2000:]
+    assert "bits: skipped, bitsandbytes is not installed" in ran.stdout
+    row = figures(tmp_path, "correct")
+    assert row["gradient_error"] == row["take_error"] == 0.0 and row["checkpoint_equal"] is True
+    assert str(row["run"]).startswith("skipped: pydantic, cyclopts, av")
+    large = figures(tmp_path, "blocks")["wan-14b"]
+    assert isinstance(large, dict)
+    two, four, line = (large[name]["sft_s"] for name in ("two_blocks", "four_blocks", "extrapolated_by_depth"))
+    assert line == pytest.approx(two + (four - two) / 2 * 38, abs=2e-3)
+    again = run("--out", tmp_path, "correct")
+    assert "correct: there already" in again.stdout
+
+
+@pytest.mark.whole
+def test_every_entry_runs(tmp_path: Path) -> None:
+    ran = run("--full", "--out", tmp_path)
+    assert ran.returncode == 0, ran.stdout + ran.stderr[-2000:]
+    assert figures(tmp_path, "correct")["run"] == "passed"
+    compiled = figures(tmp_path, "compile")["compile_s"]
+    assert isinstance(compiled, float) and compiled > 0
+
+
+def test_figures_of_small_sizes_do_not_go_beside_those_of_a_gpu() -> None:
+    ran = run()
+    assert ran.returncode == 2 and "--tiny needs --out" in ran.stderr

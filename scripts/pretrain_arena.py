@@ -4,7 +4,7 @@ The corpus stands for web video: dots are lost at a rate that grows with tempo, 
 half of the captions do not say how fast, and some clips are renderings of flow. It is drawn anew as training goes on.
 
     python scripts/pretrain_arena.py --folder runs/arena                  # until SIGTERM or SIGINT, which save and end
-    python scripts/pretrain_arena.py --folder runs/arena --cooldown 2000  # goes on, and lets the learning rate fall to 0
+    python scripts/pretrain_arena.py --folder runs/arena --cooldown 2000  # goes on, learning rate falling to 0
     python scripts/pretrain_arena.py --folder runs/new --start base.safetensors  # from weights, optimizers anew
 
 The folder holds `state.pt` (all that going on needs: the same steps follow as without a stop), `base.safetensors`
@@ -34,8 +34,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from rushes.arena.drawing import render_play
-from rushes.arena.plants import corpus_plays
 from rushes.arena.paths import FRAMES, SIZE_PX
+from rushes.arena.plants import corpus_plays
 from rushes.backbones.tiny import RATIO, PatchCodec, TinyBackbone, TinyConfig
 from rushes.edits.renderings import flow
 from rushes.files import whole_file, write_json

@@ -16,6 +16,7 @@ from rushes.arrays import Floats
 LOSS = 0.28  # share of its half seconds in which a dot is lost at tempo 1; at tempo k it is k times that
 BROKEN = 0.12  # share of the corpus with a broken law
 SEEN_PX = 6.0  # a broken law leads at least so far off the lawful path
+LASTS = 6  # and for at least so many frames by a quarter of that
 _LATEST = FRAMES - 9  # a fault begins by then, so that it can be seen
 
 
@@ -33,8 +34,9 @@ Plant = Callable[[Draw, Floats, np.random.Generator], Planted]
 
 def _moved(centres: Floats, sound: Floats) -> Planted:
     """A fault that is seen by where the balls go."""
-    off = np.linalg.norm(centres - sound, axis=-1).max((1, 2))
-    return Planted(centres, np.ones(centres.shape[:3]), off >= SEEN_PX)
+    off_NF = np.linalg.norm(centres - sound, axis=-1).max(2)
+    seen = (off_NF.max(1) >= SEEN_PX) & (off_NF[:, : sound.shape[1] - LASTS].max(1) >= SEEN_PX / 4)
+    return Planted(centres, np.ones(centres.shape[:3]), seen)
 
 
 def _start(rng: np.random.Generator, n: int) -> NDArray[np.int64]:

@@ -21,7 +21,6 @@ from rushes.arena.paths import (
     HEAVY,
     PAIR_RADIUS_PX,
     RADIUS_PX,
-    SIZE_PX,
     SWING_PULL,
     TEMPO,
     flight,

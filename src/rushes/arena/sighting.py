@@ -19,7 +19,7 @@ from rushes.arrays import Floats
 LEAST_AREA, MOST_AREA = 0.7, 1.35  # of a whole ball: outside a ball is gone, torn or doubled
 LEAST_SHOWN = 0.5  # share of a dot that must be in sight to be judged
 _ROWS, _COLUMNS = np.mgrid[0:SIZE_PX, 0:SIZE_PX].astype(np.float32)
-_HIDDEN = (_COLUMNS > POST_PX[0] - 2.5) & (_COLUMNS < POST_PX[1] + 2.5)
+_HIDDEN = (POST_PX[0] - 2.5 < _COLUMNS) & (POST_PX[1] + 2.5 > _COLUMNS)
 _STEP = 0.25  # px between places at which a ball behind the post is looked for
 
 
@@ -98,7 +98,7 @@ def _alone(cover_FHW: NDArray[np.float32], kind: str) -> tuple[Floats, NDArray[n
 
 
 def _pair(cover_FHW: NDArray[np.float32]) -> tuple[Floats, NDArray[np.bool_]]:
-    """Two balls on a level, by the outer edges of what is painted; a ball that is gone is the one farther from its place."""
+    """Two balls on a level, by the outer edges of what is painted; a ball that is gone is the one farther away."""
     radius = radius_px("collide")
     solid = np.where(cover_FHW > 0.35, cover_FHW, 0.0)
     mass = np.maximum(solid.sum((1, 2)), 1e-3)
@@ -109,7 +109,7 @@ def _pair(cover_FHW: NDArray[np.float32]) -> tuple[Floats, NDArray[np.bool_]]:
     right = np.where(filled.any(1), SIZE_PX - 1 - filled[:, ::-1].argmax(1), SIZE_PX - 1) - radius + 1.5
     single = right - left < 1.5 * radius
     tracks, presents = [], []
-    for at, other in ((left, right), (right, left)):
+    for at in (left, right):
         centres, area = _centroid(cover_FHW, np.stack([at, y], -1).astype(float), radius, 3)
         tracks.append(centres)
         presents.append((area > LEAST_AREA) & (area < MOST_AREA))
@@ -128,7 +128,7 @@ def _rolling() -> tuple[Floats, NDArray[np.float32], NDArray[np.bool_]]:
     """Places [M], what a ball there covers in sight [M, pixels], and the pixels looked at [H, W]."""
     x = np.arange(RADIUS_PX - 2.0, SIZE_PX + 1.0 - RADIUS_PX, _STEP)
     y = FLOOR_PX - 0.5 - RADIUS_PX
-    look = ~_HIDDEN & (_ROWS < FLOOR_PX - 1) & (_ROWS > y - RADIUS_PX - 6)
+    look = ~_HIDDEN & (_ROWS < FLOOR_PX - 1) & (y - RADIUS_PX - 6 < _ROWS)
     distance = np.hypot(_COLUMNS[look] - x[:, None], _ROWS[look] - y)
     return x, disc(distance, RADIUS_PX), look
 
@@ -150,7 +150,7 @@ def _behind_post(cover_FHW: NDArray[np.float32]) -> tuple[Floats, NDArray[np.boo
 
 
 def _dots(dot_FHW: NDArray[np.float32], centres_FD: Floats, kind: str) -> Floats:
-    """Strengths [F, P] of a ball's dots by least squares of their discs; NaN where less than half of a dot is in sight."""
+    """Strengths [F, P] of a ball's dots by least squares of their discs; NaN where less than half is in sight."""
     balls = 2 if kind == "collide" else 1
     reach = int(radius_px(kind)) + 1
     span = np.arange(-reach, reach + 1)

@@ -1,8 +1,8 @@
 """The embedded backbone: a rectified-flow video transformer and a linear patch codec that train on a laptop.
 
-The codec has what the large ones have: four pixel frames per latent frame, eight pixels or more per latent position, and a
-first latent frame that holds one pixel frame. It is a fixed projection (principal components of 8 x 8 x 1 and 8 x 8 x 4
-patches; `patch_px` makes them larger), so it is exact to invert up to what it drops and has nothing to train.
+The codec has what the large ones have: four pixel frames per latent frame, eight pixels or more per latent position,
+and a first latent frame that holds one pixel frame. It is a fixed projection (principal components of 8 x 8 x 1 and
+8 x 8 x 4 patches; `patch_px` makes them larger), so it is exact to invert up to what it drops and has nothing to train.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from rushes.arena.drawing import render_play
-from rushes.arena.paths import FRAMES, SIZE_PX
+from rushes.arena.mechanics import FRAMES, SIZE_PX
 from rushes.arena.plants import corpus_plays
 from rushes.backbones.tiny import RATIO, PatchCodec, TinyBackbone, TinyConfig
 from rushes.edits.renderings import flow
@@ -66,7 +66,9 @@ def clips(seed: list[int], count: int, rendered: int) -> tuple[list[str], NDArra
 def fit_codec(codec: PatchCodec, frames_NTHWC: NDArray[np.uint8], weight_N: Tensor) -> None:
     """Principal components of patches; latents keep part of the spectrum: variance falls as the square root."""
     for name, span, part in (("first", 1, slice(0, 1)), ("block", RATIO, slice(1, None))):
-        mean, outer, total = 0.0, 0.0, 0.0
+        size = codec.get_buffer(f"{name}_mean").shape[0]
+        mean, outer = torch.zeros(size, dtype=torch.double), torch.zeros((size, size), dtype=torch.double)
+        total = 0.0
         for at in range(0, len(frames_NTHWC), 50):
             x = torch.from_numpy(frames_NTHWC[at : at + 50, part]).float() / 127.5 - 1
             patches = codec.patches(x, span)

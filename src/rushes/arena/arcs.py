@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rushes.arena import paths, plays
+from rushes.arena import mechanics, plays
 from rushes.arrays import Floats
 
 STANDS_OUT = 90  # levels off the row's middle, summed over the channels
@@ -74,9 +74,9 @@ def arcs(frames_FHWC: NDArray[np.uint8], caption: str) -> Arcs:
 
 def _standing_out(frames_FHWC: NDArray[np.uint8], kind: str) -> NDArray[np.uint8]:
     """Pixels [F, H, W] of balls: 1; what is off the sky, without ground, rope and the columns of the post."""
-    above = frames_FHWC[:, : int(paths.FLOOR_PX) - 1].astype(np.int16)
+    above = frames_FHWC[:, : int(mechanics.FLOOR_PX) - 1].astype(np.int16)
     off = np.zeros(frames_FHWC.shape[:3], np.int64)
-    off[:, : above.shape[1]] = np.abs(above - np.median(above[:, :, :: paths.SIZE_PX - 1], axis=(0, 1, 2))).sum(-1)
+    off[:, : above.shape[1]] = np.abs(above - np.median(above[:, :, :: mechanics.SIZE_PX - 1], axis=(0, 1, 2))).sum(-1)
     masks = (off > STANDS_OUT).astype(np.uint8)
     if kind == "roll":
         masks[:, :, int(_POST[0]) : int(_POST[1]) + 1] = 0
@@ -88,7 +88,7 @@ def _standing_out(frames_FHWC: NDArray[np.uint8], kind: str) -> NDArray[np.uint8
 def _places(masks_FHW: NDArray[np.uint8], kind: str) -> tuple[Floats, NDArray[np.bool_]]:
     """Centres [F, 1, 2] of one ball and whether it is whole; behind the post by the circle through its edge."""
     area = masks_FHW.sum((1, 2)).astype(float)
-    rows, columns = np.mgrid[0 : paths.SIZE_PX, 0 : paths.SIZE_PX]
+    rows, columns = np.mgrid[0 : mechanics.SIZE_PX, 0 : mechanics.SIZE_PX]
     if kind == "roll":
         fits = [_circle(mask) for mask in masks_FHW]
         return np.array([[place] for place, _ in fits]), np.array([[good] for _, good in fits])
@@ -103,18 +103,18 @@ def _circle(mask_HW: NDArray[np.uint8]) -> tuple[tuple[float, float], bool]:
     """Place of a circle of the ball's size on the floor that best matches the edge in sight."""
     edge = mask_HW.astype(bool) & ~cv2.erode(mask_HW, np.ones((3, 3), np.uint8)).astype(bool)
     edge[:, int(_POST[0]) - 2 : int(_POST[1]) + 3] = False
-    edge[int(paths.FLOOR_PX) - 3 :] = False
+    edge[int(mechanics.FLOOR_PX) - 3 :] = False
     y, x = np.nonzero(edge)
-    level = paths.FLOOR_PX - 0.5 - paths.RADIUS_PX
+    level = mechanics.FLOOR_PX - 0.5 - mechanics.RADIUS_PX
     if len(x) < 8:
         return (0.0, level), False
     tries = np.arange(8.0, 57.0, 0.1)
-    off = np.abs(np.hypot(x - tries[:, None], y - level) - (paths.RADIUS_PX + 0.4)).mean(1)
+    off = np.abs(np.hypot(x - tries[:, None], y - level) - (mechanics.RADIUS_PX + 0.4)).mean(1)
     best = int(off.argmin())
     inside = np.hypot(
-        *(np.mgrid[0 : paths.SIZE_PX, 0 : paths.SIZE_PX][::-1] - np.array([tries[best], level])[:, None, None])
+        *(np.mgrid[0 : mechanics.SIZE_PX, 0 : mechanics.SIZE_PX][::-1] - np.array([tries[best], level])[:, None, None])
     )
-    sight = inside < paths.RADIUS_PX - 2
+    sight = inside < mechanics.RADIUS_PX - 2
     sight[:, int(_POST[0]) : int(_POST[1]) + 1] = False
     filled = mask_HW[sight].mean() if sight.any() else 0.0
     return (float(tries[best]), level), bool(off[best] < 1.2 and filled > 0.8)
@@ -122,7 +122,7 @@ def _circle(mask_HW: NDArray[np.uint8]) -> tuple[tuple[float, float], bool]:
 
 def _pair_places(masks_FHW: NDArray[np.uint8]) -> tuple[Floats, NDArray[np.bool_]]:
     """Centres [F, 2, 2] of two balls by their outer edges, which are never hidden."""
-    wide = paths.PAIR_RADIUS_PX
+    wide = mechanics.PAIR_RADIUS_PX
     places, whole = np.zeros((len(masks_FHW), 2, 2)), np.zeros((len(masks_FHW), 2), bool)
     for frame, mask in enumerate(masks_FHW):
         columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
@@ -211,7 +211,7 @@ def _unlawful(places_FKD: Floats, whole_FK: NDArray[np.bool_], wording: plays.Wo
         return int(_off_sine(places[:, 0], times) > SINE_PX)
     if wording.kind == "collide":
         return _unlawful_pair(places[..., 0], times, bool(wording.heavy)) + _steps(places[:, 0, 1])
-    low, high = paths.RADIUS_PX - 0.5, paths.SIZE_PX - 0.5 - paths.RADIUS_PX
+    low, high = mechanics.RADIUS_PX - 0.5, mechanics.SIZE_PX - 0.5 - mechanics.RADIUS_PX
     across = _joints(_pieces(places[:, 0, 0], times, 1), times)
     wrong = sum(not _reflects(joint, (low, high), 1.0) for joint in across)
     return wrong + (_steps(places[:, 0, 1]) if wording.kind == "roll" else _unlawful_fall(places[:, 0, 1], times))
@@ -222,17 +222,17 @@ def _steps(values_T: Floats) -> int:
 
 
 def _unlawful_fall(y_T: Floats, times_T: Floats) -> int:
-    floor = paths.FLOOR_PX - 0.5 - paths.RADIUS_PX
+    floor = mechanics.FLOOR_PX - 0.5 - mechanics.RADIUS_PX
     pieces = _pieces(y_T, times_T, 2)
-    wrong = sum(not _reflects(joint, (floor,), paths.RESTITUTION) for joint in _joints(pieces, times_T))
+    wrong = sum(not _reflects(joint, (floor,), mechanics.RESTITUTION) for joint in _joints(pieces, times_T))
     curves = [(2 * p[0], (times_T[j - 1] - times_T[i]) ** 2) for i, j, p in pieces if j - i >= 4]
     if not curves:
         return wrong
     weight = sum(span**2 for _, span in curves)
     common = sum(curve * span**2 for curve, span in curves) / weight
-    slowest, fastest = (paths.GRAVITY * tempo**2 for tempo in paths.TEMPO)
+    slowest, fastest = (mechanics.GRAVITY * tempo**2 for tempo in mechanics.TEMPO)
     common = float(np.clip(common, 0.9 * slowest, 1.1 * fastest))
-    return wrong + sum(abs(curve - common) * span / 8 > SAG_PX for curve, span in curves)
+    return wrong + sum(bool(abs(curve - common) * span / 8 > SAG_PX) for curve, span in curves)
 
 
 def _unlawful_pair(x_TK: Floats, times_T: Floats, heavy: bool) -> int:
@@ -241,7 +241,7 @@ def _unlawful_pair(x_TK: Floats, times_T: Floats, heavy: bool) -> int:
     mover = int(abs(begin[1]) > abs(begin[0]))
     energy, wrong = np.zeros(len(x_TK)), 0
     for k in range(2):
-        mass = paths.HEAVY if heavy and k != mover else 1.0
+        mass = mechanics.HEAVY if heavy and k != mover else 1.0
         for i, j, line in _pieces(x_TK[:, k], times_T, 1, NEW_PAIR_PIECE):
             off = x_TK[i:j, k] - np.polyval(line, times_T[i:j])
             straight = j - i > 3 and np.sqrt((off**2).mean()) < 0.2
@@ -254,12 +254,12 @@ def _unlawful_pair(x_TK: Floats, times_T: Floats, heavy: bool) -> int:
 
 def _off_sine(place_TD: Floats, times_T: Floats) -> float:
     """px, root mean square, off the nearest sine of a lawful period about the pivot."""
-    rope = place_TD - np.array(paths.PIVOT_PX)
+    rope = place_TD - np.array(mechanics.PIVOT_PX)
     length = float(np.hypot(*rope.T).mean())
     angle = np.arctan2(rope[:, 0], rope[:, 1])
     off = []
-    for tempo in np.linspace(0.95 * paths.TEMPO[0], 1.05 * paths.TEMPO[1], 60):
-        clock = tempo * np.sqrt(paths.SWING_PULL / length) * times_T
+    for tempo in np.linspace(0.95 * mechanics.TEMPO[0], 1.05 * mechanics.TEMPO[1], 60):
+        clock = tempo * np.sqrt(mechanics.SWING_PULL / length) * times_T
         basis = np.stack([np.cos(clock), np.sin(clock)], 1)
         rest = angle - basis @ np.linalg.lstsq(basis, angle, rcond=None)[0]
         off.append(float(np.sqrt((rest**2).mean())) * length)
@@ -274,7 +274,7 @@ def _dark(
     ring, count = _RING[balls]
     angles = np.arange(count) * 2 * np.pi / count + np.pi / 6
     out = np.full((len(light), count), np.nan)
-    rows, columns = np.mgrid[0 : paths.SIZE_PX, 0 : paths.SIZE_PX]
+    rows, columns = np.mgrid[0 : mechanics.SIZE_PX, 0 : mechanics.SIZE_PX]
     post = (columns >= _POST[0]) & (columns <= _POST[1]) & hidden
     inner = []
     for frame in np.flatnonzero(whole_F):

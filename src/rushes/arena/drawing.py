@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rushes.arena.paths import FLOOR_PX, PIVOT_PX, SIZE_PX
+from rushes.arena.mechanics import FLOOR_PX, PIVOT_PX, SIZE_PX
 from rushes.arena.plays import Play
 
 EDGE_PX = 5.0  # edges are soft over so many pixels: a codec of large patches keeps a soft ball and breaks a hard edge
@@ -54,7 +54,7 @@ def dot_px(balls: int) -> float:
 
 def _soft(inside_px: NDArray[np.floating], edge_px: float = EDGE_PX) -> Pictures:
     x = np.clip(inside_px / edge_px + 0.5, 0.0, 1.0).astype(np.float32)
-    return x * x * (3 - 2 * x)
+    return np.asarray(x * x * (3 - 2 * x), np.float32)
 
 
 def disc(distance_px: NDArray[np.floating], radius_px: float) -> Pictures:
@@ -82,7 +82,8 @@ def render_play(play: Play) -> NDArray[np.uint8]:
     inside = frames[:, _MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
     inside[:] = stage(kind)
     if kind == "swing":
-        _paint(inside, rope(play.centres_FKD[:, 0]) * play.opacity_FK[:, 0, None, None], ROPE)
+        solid = play.opacity_FK[:, 0, None, None].astype(np.float32)
+        _paint(inside, rope(play.centres_FKD[:, 0]) * solid, ROPE)
     for ball in range(play.centres_FKD.shape[1]):
         _paint_ball(frames, play, ball)
     if kind == "roll":

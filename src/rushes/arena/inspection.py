@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rushes.arena.law_fit import CAP_PX, LawfulPath, lawful
-from rushes.arena.paths import FPS, SIZE_PX
+from rushes.arena.mechanics import FPS, SIZE_PX
 from rushes.arena.plays import BLOCK, SLOWLY, Wording, read_wording
-from rushes.arena.sighting import Sighting, sight
+from rushes.arena.sighting import BallTracks, sight
 from rushes.arrays import Floats
 
 THERE = 0.5  # strength from which a dot counts as there
@@ -110,13 +110,13 @@ def inspect(frames_FHWC: NDArray[np.uint8], caption: str) -> Inspection:
     )
 
 
-def _lost_share(seen: Sighting) -> Floats:
+def _lost_share(seen: BallTracks) -> Floats:
     shown = np.isfinite(seen.dots_FKP)
     lost = np.where(shown, seen.dots_FKP < THERE, False).sum((1, 2))
     return np.asarray(lost / np.maximum(shown.sum((1, 2)), 1))
 
 
-def _lost_blocks(seen: Sighting) -> NDArray[np.bool_]:
+def _lost_blocks(seen: BallTracks) -> NDArray[np.bool_]:
     """[B, K, P]: the mean strength over the half second says so; the last one takes the frames that are left."""
     blocks = []
     for first in range(1, len(seen.dots_FKP), BLOCK):

@@ -12,7 +12,7 @@ from itertools import product
 
 import numpy as np
 
-from rushes.arena.paths import (
+from rushes.arena.mechanics import (
     FLOOR_PX,
     GRAVITY,
     HEAVY,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rushes.arena.drawing import POST_PX, dot_offsets, dot_px
-from rushes.arena.paths import FLOOR_PX, FRAMES, GRAVITY, PIVOT_PX, RADIUS_PX, SIZE_PX, SWING_PULL, at_angle
+from rushes.arena.mechanics import FLOOR_PX, FRAMES, GRAVITY, PIVOT_PX, RADIUS_PX, SIZE_PX, SWING_PULL, at_angle
 from rushes.arena.plays import BLOCK, DOTS, KINDS, Draw, Play, draw_kind, draw_plays, whole
 from rushes.arrays import Floats
 
@@ -58,7 +58,7 @@ def gravity(drawn: Draw, sound: Floats, rng: np.random.Generator) -> Planted:
 
 def restitution(drawn: Draw, sound: Floats, rng: np.random.Generator) -> Planted:
     """At its first impact the ball keeps a fifth of its speed, or gains a half."""
-    times = np.arange(sound.shape[1])
+    times = np.arange(sound.shape[1], dtype=float)
     out = drawn.centres(times, restitution=rng.choice([0.2, 1.5], (len(sound), 1))[:, 0])
     out[..., 1] = np.maximum(out[..., 1], RADIUS_PX - 0.5)
     return _moved(out, sound)
@@ -66,7 +66,7 @@ def restitution(drawn: Draw, sound: Floats, rng: np.random.Generator) -> Planted
 
 def momentum(drawn: Draw, sound: Floats, rng: np.random.Generator) -> Planted:
     """At their first impact both balls lose four fifths of their speed, or nearly double it."""
-    return _moved(drawn.centres(np.arange(sound.shape[1]), gain=rng.choice([0.2, 1.9], len(sound))), sound)
+    return _moved(drawn.centres(np.arange(sound.shape[1], dtype=float), gain=rng.choice([0.2, 1.9], len(sound))), sound)
 
 
 def period(drawn: Draw, sound: Floats, rng: np.random.Generator) -> Planted:
@@ -144,13 +144,15 @@ def plant(law: str, kind: str, seed: int | Sequence[int], n: int, frames: int = 
     """
     rng = np.random.default_rng(seed)
     if law == "dots":
-        return [(play, without_dot(play, rng)) for play in draw_plays(rng.integers(2**31), n, [kind], frames=frames)]
+        return [
+            (play, without_dot(play, rng)) for play in draw_plays(int(rng.integers(2**31)), n, [kind], frames=frames)
+        ]
     if law not in LAWS or kind not in LAWS[law][1]:
         raise ValueError(f"no fault {law!r} of clips {kind!r}; the arena has {', '.join([*LAWS, 'dots'])}")
     pairs: list[tuple[Play, Play]] = []
     for _ in range(100):
         drawn = draw_kind(kind, rng, n)
-        sound = drawn.centres(np.arange(frames))
+        sound = drawn.centres(np.arange(frames, dtype=float))
         broken = LAWS[law][0](drawn, sound, rng)
         for i in np.flatnonzero(broken.seen_N)[: n - len(pairs)]:
             play = whole(drawn.wording(int(i), worded=bool(rng.random() < 0.5)), float(drawn.tempo[i]), sound[i])
@@ -193,9 +195,9 @@ def corpus_plays(seed: int | Sequence[int], n: int, loss: float = LOSS, broken: 
     """`n` clips as from the web: dots are lost, some clips break a law."""
     rng = np.random.default_rng(seed)
     count = rng.multinomial(round(n * broken), np.full(len(_FAULTY), 1 / len(_FAULTY)))
-    plays = draw_plays(rng.integers(2**31), n - int(count.sum()))
+    plays = draw_plays(int(rng.integers(2**31)), n - int(count.sum()))
     for (law, kind), some in zip(_FAULTY, count, strict=True):
-        plays += [faulty for _, faulty in plant(law, kind, rng.integers(2**31), int(some))] if some else []
+        plays += [faulty for _, faulty in plant(law, kind, int(rng.integers(2**31)), int(some))] if some else []
     return [losing_dots(plays[i], rng, loss) for i in rng.permutation(len(plays))]
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rushes.arena.paths import (
+from rushes.arena.mechanics import (
     FLOOR_PX,
     FRAMES,
     GRAVITY,
@@ -167,7 +167,7 @@ class Draw:
 
 def draw_tempo(rng: np.random.Generator, n: int) -> Floats:
     """Log-uniform over `TEMPO`."""
-    return np.exp(rng.uniform(*np.log(TEMPO), n))
+    return np.asarray(np.exp(rng.uniform(float(np.log(TEMPO[0])), float(np.log(TEMPO[1])), n)))
 
 
 def draw_kind(kind: str, rng: np.random.Generator, n: int) -> Draw:
@@ -222,7 +222,7 @@ def draw_plays(
     for index, kind in enumerate(kinds):
         places = range(index, n, len(kinds))
         drawn = draw_kind(kind, rng, len(places))
-        centres = drawn.centres(np.arange(frames))
+        centres = drawn.centres(np.arange(frames, dtype=float))
         says = rng.random(len(places)) < worded
         for i, place in enumerate(places):
             plays[place] = whole(drawn.wording(i, bool(says[i])), float(drawn.tempo[i]), centres[i])

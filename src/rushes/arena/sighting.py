@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rushes.arena.drawing import BALLS, CONTRAST, DOT, POST_PX, disc, dot_offsets, dot_px, stage
-from rushes.arena.paths import FLOOR_PX, RADIUS_PX, SIZE_PX
+from rushes.arena.mechanics import FLOOR_PX, RADIUS_PX, SIZE_PX
 from rushes.arena.plays import radius_px
 from rushes.arrays import Floats
 
@@ -24,7 +24,7 @@ _STEP = 0.25  # px between places at which a ball behind the post is looked for
 
 
 @dataclass(frozen=True)
-class Sighting:
+class BallTracks:
     """F frames, K balls, P dots on each."""
 
     centres_FKD: Floats  # px; between its neighbours where a ball is not present
@@ -32,7 +32,7 @@ class Sighting:
     dots_FKP: Floats  # strength of each dot, about 1 = there, 0 = lost; NaN = hidden
 
 
-def sight(frames_FHWC: NDArray[np.uint8], kind: str) -> Sighting:
+def sight(frames_FHWC: NDArray[np.uint8], kind: str) -> BallTracks:
     """Find balls and dots.
 
     Args:
@@ -49,7 +49,7 @@ def sight(frames_FHWC: NDArray[np.uint8], kind: str) -> Sighting:
         centres, present = _alone(cover, kind)
     centres = _bridged(centres, present)
     dots = np.stack([_dots(dot_FHW / CONTRAST, centres[:, k], kind) for k in range(centres.shape[1])], 1)
-    return Sighting(centres, present, np.where(present[..., None], dots, 0.0))
+    return BallTracks(centres, present, np.where(present[..., None], dots, 0.0))
 
 
 @lru_cache(maxsize=8)

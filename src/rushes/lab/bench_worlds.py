@@ -12,6 +12,7 @@ from rushes.arena import plays
 from rushes.arena.arcs import arcs
 from rushes.arena.drawing import render_play
 from rushes.arena.inspection import inspect
+from rushes.arena.mechanics import TEMPO
 from rushes.arena.plants import LAWS, LOSS, losing_dots, plant
 from rushes.arrays import Floats, Frames
 from rushes.world import fit, scenes, verify
@@ -22,7 +23,7 @@ Judge = Callable[[Frames, str], bool]
 
 
 @dataclass(frozen=True)
-class BenchClip:
+class WorldClip:
     """A clip of a world: frames [F, H, W, 3] under a caption, and its kind."""
 
     frames_FHWC: Frames
@@ -56,7 +57,7 @@ class BenchWorld(Protocol):
     cases: Sequence[tuple[str, str]]  # laws and kinds in which one is broken on purpose
     judges: Mapping[str, Judge]  # whether a clip passes; no two share code
 
-    def sound(self, seed: int, n: int) -> list[BenchClip]:
+    def sound(self, seed: int, n: int) -> list[WorldClip]:
         """Clips that keep all laws, at the corpus's speeds."""
         ...
 
@@ -64,11 +65,11 @@ class BenchWorld(Protocol):
         """Name of a fault of the corpus, a sound clip and the same with that fault alone."""
         ...
 
-    def planted(self, law: str, kind: str, seed: int, n: int) -> list[BenchClip]:
+    def planted(self, law: str, kind: str, seed: int, n: int) -> list[WorldClip]:
         """Clips with one broken law."""
         ...
 
-    def measured(self, clip: BenchClip) -> BenchMeasures:
+    def measured(self, clip: WorldClip) -> BenchMeasures:
         """By the first judge."""
         ...
 
@@ -82,7 +83,7 @@ class Arena:
 
     name = "arena"
     block = plays.BLOCK
-    loss = LOSS * float((plays.TEMPO[1] - plays.TEMPO[0]) / np.log(plays.TEMPO[1] / plays.TEMPO[0]))
+    loss = LOSS * float((TEMPO[1] - TEMPO[0]) / np.log(TEMPO[1] / TEMPO[0]))
     cases: Sequence[tuple[str, str]] = [(law, kind) for law, (_, kinds) in LAWS.items() for kind in kinds] + [
         ("dots", k) for k in plays.KINDS
     ]
@@ -91,7 +92,7 @@ class Arena:
         "arcs": lambda frames, caption: arcs(frames, caption).passes,
     }
 
-    def sound(self, seed: int, n: int) -> list[BenchClip]:
+    def sound(self, seed: int, n: int) -> list[WorldClip]:
         """See `BenchWorld`."""
         return [self._clip(play) for play in plays.draw_plays([seed, 11], n)]
 
@@ -106,11 +107,11 @@ class Arena:
             if np.abs(sound.astype(int) - broken).max() > 8:  # else the post hides it
                 yield play.wording.kind, sound, broken
 
-    def planted(self, law: str, kind: str, seed: int, n: int) -> list[BenchClip]:
+    def planted(self, law: str, kind: str, seed: int, n: int) -> list[WorldClip]:
         """See `BenchWorld`."""
         return [self._clip(broken) for _, broken in plant(law, kind, [seed, 14], n)]
 
-    def measured(self, clip: BenchClip) -> BenchMeasures:
+    def measured(self, clip: WorldClip) -> BenchMeasures:
         """See `BenchWorld`."""
         seen = inspect(clip.frames_FHWC, clip.caption)
         series = seen.per_frame
@@ -124,8 +125,8 @@ class Arena:
         """See `BenchWorld`."""
         return {_changed_word(caption, other): other for other in plays.wrong_captions(caption)}
 
-    def _clip(self, play: plays.Play) -> BenchClip:
-        return BenchClip(render_play(play), play.caption, play.wording.kind)
+    def _clip(self, play: plays.Play) -> WorldClip:
+        return WorldClip(render_play(play), play.caption, play.wording.kind)
 
 
 class Scenes:
@@ -140,7 +141,7 @@ class Scenes:
         "fit": lambda frames, _: fit.fit(frames).lost <= 0.05 and not fit.fit(frames).roughness > 0.5,
     }
 
-    def sound(self, seed: int, n: int) -> list[BenchClip]:
+    def sound(self, seed: int, n: int) -> list[WorldClip]:
         """See `BenchWorld`."""
         return [self._clip(scene) for scene in scenes.draw_scenes([seed, 11], n)]
 
@@ -152,14 +153,14 @@ class Scenes:
                 if fault != "pass_through" or touches(scene):
                     yield fault, render(scene), render(make(scene, rng))
 
-    def planted(self, law: str, kind: str, seed: int, n: int) -> list[BenchClip]:
+    def planted(self, law: str, kind: str, seed: int, n: int) -> list[WorldClip]:
         """See `BenchWorld`."""
         rng = np.random.default_rng([seed, 14])
         drawn = scenes.draw_scenes([seed, 15], n, [kind])
         fitting = [scene for scene in drawn if law != "pass_through" or touches(scene)]
         return [self._clip(VIOLATIONS[law][0](scene, rng)) for scene in fitting]
 
-    def measured(self, clip: BenchClip) -> BenchMeasures:
+    def measured(self, clip: WorldClip) -> BenchMeasures:
         """See `BenchWorld`."""
         verdict = verify.verify(clip.frames_FHWC, clip.caption, segment_s=1 / scenes.FPS)
         series = verdict.per_second
@@ -172,8 +173,8 @@ class Scenes:
         """See `BenchWorld`."""
         return {_changed_word(caption, other): other for other in scenes.other_captions(caption)}
 
-    def _clip(self, scene: scenes.Scene) -> BenchClip:
-        return BenchClip(render(scene), scene.caption, scene.kind)
+    def _clip(self, scene: scenes.Scene) -> WorldClip:
+        return WorldClip(render(scene), scene.caption, scene.kind)
 
 
 def _changed_word(caption: str, other: str) -> str:

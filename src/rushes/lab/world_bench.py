@@ -23,7 +23,7 @@ from rushes.backbones.base import Condition
 from rushes.backbones.sampling import sample
 from rushes.backbones.tiny import TinyBackbone, load
 from rushes.edits.renderings import flow
-from rushes.lab.bench_worlds import WORLDS, BenchClip, BenchMeasures, BenchWorld
+from rushes.lab.bench_worlds import WORLDS, BenchMeasures, BenchWorld, WorldClip
 from rushes.noise.draws import seeded
 from rushes.progress import Bar
 from rushes.records import INLINE
@@ -84,7 +84,7 @@ def bench_world(ask: WorldBenchAsk, bar: Bar) -> WorldBench:
     world, backbone = WORLDS[ask.world], load(ask.base)
     rows: dict[str, dict[str, Any]] = {"closed_form": closed_form(world, backbone, ask.seed)}
     if {"A1", "A2", "A5", "A6"} & set(ask.tests):
-        takes = Takes(world, backbone, ask, bar)
+        takes = TakeSets(world, backbone, ask, bar)
         level, rows["A1"] = separation(takes)
         rows["A2"] = speed_bias(takes, level)
         rows["A5"] = measured_frames(takes)
@@ -119,8 +119,8 @@ def closed_form(world: BenchWorld, backbone: TinyBackbone, seed: int, n: int = 6
     return {"d0": {name: round(value, 1) for name, value in medians.items()}, "d0_median": round(median, 1), "R": share}
 
 
-class Takes:
-    """Takes of held-out sound clips: two at each eta, eight from noise, all measured by the first judge."""
+class TakeSets:
+    """TakeSets of held-out sound clips: two at each eta, eight from noise, all measured by the first judge."""
 
     def __init__(self, world: BenchWorld, backbone: TinyBackbone, ask: WorldBenchAsk, bar: Bar) -> None:
         self.world, self.backbone, self.ask = world, backbone, ask
@@ -147,12 +147,12 @@ class Takes:
     def _measured(self, frames: Any, tick: Any) -> list[BenchMeasures]:
         rows = []
         for clip, row in zip(self.clips, frames, strict=True):
-            rows.append(self.world.measured(BenchClip(row, clip.caption, clip.kind)))
+            rows.append(self.world.measured(WorldClip(row, clip.caption, clip.kind)))
             tick(1)
         return rows
 
 
-def encoded(backbone: TinyBackbone, clips: Sequence[BenchClip]) -> Tensor:
+def encoded(backbone: TinyBackbone, clips: Sequence[WorldClip]) -> Tensor:
     """Latents of clips [N, C, F, H, W]."""
     return torch.cat([backbone.encode(clip.frames_FHWC[None]) for clip in clips])
 
@@ -197,7 +197,7 @@ def _speeds(rows: Sequence[BenchMeasures]) -> Floats:
     return np.array([row.speed for row in rows])
 
 
-def _speed_matched(takes: Takes) -> list[tuple[BenchMeasures, BenchMeasures]]:
+def _speed_matched(takes: TakeSets) -> list[tuple[BenchMeasures, BenchMeasures]]:
     """Of each clip the two free takes whose speeds are nearest, where these are within a tenth, in the order drawn."""
     pairs = []
     for rows in zip(*takes.free, strict=True):
@@ -208,7 +208,7 @@ def _speed_matched(takes: Takes) -> list[tuple[BenchMeasures, BenchMeasures]]:
     return pairs
 
 
-def separation(takes: Takes) -> tuple[float | None, dict[str, Any]]:
+def separation(takes: TakeSets) -> tuple[float | None, dict[str, Any]]:
     """A1: a level that keeps the motion and brings back half of the faults, with labels on most pairs, many mixed."""
     floor, free = faults(takes.floor), faults([row for rows in takes.free[:2] for row in rows])
     _, matched = label_shares(_speed_matched(takes), takes.world.block)
@@ -232,7 +232,7 @@ def separation(takes: Takes) -> tuple[float | None, dict[str, Any]]:
     return best, row
 
 
-def speed_bias(takes: Takes, eta: float | None) -> dict[str, Any]:
+def speed_bias(takes: TakeSets, eta: float | None) -> dict[str, Any]:
     """A2: winners of free pairs are slower, winners of guided pairs are not."""
 
     def slower(first: Sequence[BenchMeasures], second: Sequence[BenchMeasures]) -> dict[str, Any]:
@@ -253,14 +253,14 @@ def speed_bias(takes: Takes, eta: float | None) -> dict[str, Any]:
     return {"free": free, "guided": guided, "eta": at, "passes": bool(holds)}
 
 
-def measured_frames(takes: Takes) -> dict[str, Any]:
+def measured_frames(takes: TakeSets) -> dict[str, Any]:
     """A5: share of frames of free takes in which each law has a residual."""
     rows = [row for rows in takes.free[:2] for row in rows]
     shares = {name: float(np.mean([np.isfinite(row.laws[name]).mean() for row in rows])) for name in rows[0].laws}
     return {"laws": {k: round(v, 3) for k, v in shares.items()}, "passes": min(shares.values()) >= 0.9}
 
 
-def headroom(takes: Takes) -> dict[str, Any]:
+def headroom(takes: TakeSets) -> dict[str, Any]:
     """A6: how far the best of eight free takes is below the mean one, by each measure; best = lowest sum of ranks."""
     names = list(takes.free[0][0].measures)
     values = np.array([[[row.measures[name] for name in names] for row in rows] for rows in takes.free])  # 8 N M
@@ -315,7 +315,7 @@ def caption_weight(world: BenchWorld, backbone: TinyBackbone, ask: WorldBenchAsk
 def rendering_error(world: BenchWorld, backbone: TinyBackbone, ask: WorldBenchAsk) -> dict[str, Any]:
     """A4: squared error on renderings of flow over that on clips, at several times; first frame given."""
     clips = world.sound(ask.seed + 2, max(5, ask.clips // 2))
-    rendered = [BenchClip(flow(c.frames_FHWC, c.frames_FHWC), c.caption, c.kind) for c in clips]
+    rendered = [WorldClip(flow(c.frames_FHWC, c.frames_FHWC), c.caption, c.kind) for c in clips]
     ratios = {}
     for t in TIMES:
         errors = []

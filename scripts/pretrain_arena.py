@@ -47,6 +47,7 @@ RENDERINGS = 0.07  # share of the draws that are renderings
 WORDS = 16  # longest caption
 RENDERING_WEIGHT = 0.3  # of patches of flow beside those of clips, when the codec is fitted
 FIRST_GIVEN, CAPTIONED = 0.75, 0.9  # shares of the draws
+SPREAD = 0.7  # of latents: lost dots are then decided at times of about 0.75 and motion above 0.9, where TIMES draws
 TIMES = TimeDraw("logit_normal", mean=1.0, std=1.3)
 AVERAGE = 0.9995  # of weights; half of it is from the last 1,400 steps
 WARM = 200
@@ -82,7 +83,9 @@ def fit_codec(codec: PatchCodec, frames_NTHWC: NDArray[np.uint8], weight_N: Tens
         spread = values.flip(0)[: basis.shape[1]].clamp(min=1e-8).sqrt()
         codec.get_buffer(f"{name}_mean").copy_(mean)
         basis.copy_(vectors.flip(1)[:, : basis.shape[1]])
-        codec.get_buffer(f"{name}_scale").copy_((spread * spread.mean()).sqrt())
+        codec.get_buffer(f"{name}_scale").copy_((spread * spread.mean()).sqrt() / SPREAD)
+    for buffer in codec.buffers():  # as it is shipped, so that training sees the latents that takes will have
+        buffer.copy_(buffer.bfloat16())
 
 
 class Corpus:

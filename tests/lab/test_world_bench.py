@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from rushes.arena.plays import wrong_captions
 from rushes.backbones.tiny import load
 from rushes.cli import main
-from rushes.lab.bench_worlds import Arena, BenchMeasures, Scenes, WorldClip
+from rushes.lab.bench_worlds import Arena, BenchMeasures, Judge, Scenes, WorldClip
 from rushes.lab.world_bench import (
     WorldBenchAsk,
     bench_world,
@@ -58,11 +59,11 @@ def test_correlation_leaves_kinds_out() -> None:
 
 
 class FewCases(Arena):
-    cases = (("dots", "drop"),)
+    cases: Sequence[tuple[str, str]] = (("dots", "drop"),)
 
 
 class Blind(FewCases):
-    judges = {"blind": lambda frames, caption: True}  # noqa: RUF012
+    judges: Mapping[str, Judge] = MappingProxyType({"blind": lambda frames, caption: True})
 
 
 def test_judges_are_tested_on_sound_and_broken_clips() -> None:

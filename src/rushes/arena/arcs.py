@@ -20,7 +20,7 @@ STANDS_OUT = 90  # levels off the row's middle, summed over the channels
 ROPE_PX = 7  # what is thinner is no ball
 NEW_PIECE, NEW_PAIR_PIECE = 1.0, 0.3  # px^2 by which a cut must lower the squared error; of two balls that touch
 JOIN_PX, TOUCH_PX = 0.8, 1.6  # gap between two pieces, and of an impact from where things touch
-SPEED_PX = 0.3  # px per frame, by which a speed after an impact may be off, and a tenth of the speed beside it
+SPEED_PX = 0.3  # px per frame, by which a speed after an impact may be off, and a seventh of the speed beside it
 SAG_PX = 0.8  # by which a piece's curve may differ from that of the law
 SINE_PX = 0.5  # by which a swing may be off one sine, root mean square
 LOST_FRAMES = 2
@@ -198,7 +198,7 @@ def _joints(pieces: list[tuple[int, int, Floats]], times_T: Floats) -> list[_Joi
 def _reflects(joint: _Joint, walls: tuple[float, ...], share: float) -> bool:
     """Whether a joint is an impact that gives back `share` of the speed."""
     near = min(abs(joint.place - wall) for wall in walls) < TOUCH_PX
-    slack = SPEED_PX + 0.1 * abs(joint.before)
+    slack = SPEED_PX + 0.15 * abs(joint.before)
     return joint.gap < JOIN_PX and near and abs(joint.after + share * joint.before) < slack
 
 

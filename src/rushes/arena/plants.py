@@ -44,14 +44,14 @@ def _start(rng: np.random.Generator, n: int) -> NDArray[np.int64]:
 
 
 def gravity(drawn: Draw, sound: Floats, rng: np.random.Generator) -> Planted:
-    """From some frame on the ball falls upwards."""
+    """From some frame on the ball falls upwards, twice as hard."""
     start, out = _start(rng, len(sound)), sound.copy()
     frames = np.arange(sound.shape[1])
     y = sound[:, :, 0, 1]
     rows = np.arange(len(y))
     since = frames - start[:, None]
     speed = y[rows, start] - y[rows, start - 1]
-    up = y[rows, start][:, None] + speed[:, None] * since - 0.5 * (GRAVITY * drawn.tempo**2)[:, None] * since**2
+    up = y[rows, start][:, None] + speed[:, None] * since - (GRAVITY * drawn.tempo**2)[:, None] * since**2
     out[:, :, 0, 1] = np.where(since > 0, np.clip(up, RADIUS_PX - 0.5, FLOOR_PX - 0.5 - RADIUS_PX), y)
     return _moved(out, sound)
 

@@ -53,6 +53,10 @@ def test_going_on_equals_not_stopping(script: ModuleType, monkeypatch: pytest.Mo
     assert [(start["from_step"], start["to_step"]) for start in starts][-1] == (3, 4)
     base = TinyBackbone.load(tmp_path / "b" / "base.safetensors")
     assert base.config.patch_px == 16 and base.spec.spatial_ratio == 16
+    from_weights = run(
+        script, monkeypatch, tmp_path / "c", "--start", str(tmp_path / "b" / "base.safetensors"), "--steps", "0"
+    )
+    assert all(torch.equal(value, from_weights[name]) for name, value in base.network.state_dict().items())
 
 
 def test_a_cooldown_ends_at_no_learning_rate(script: ModuleType) -> None:

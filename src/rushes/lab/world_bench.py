@@ -31,7 +31,7 @@ from rushes.stats import mean_interval
 
 TESTS = ("A1", "A2", "A3", "A4", "A5", "A6", "A7")
 ETAS = (0.7, 0.75, 0.8, 0.83, 0.86, 0.9, 0.93, 0.95)
-TIE_PARTS = 0.5  # a half second is decided where the means of lost parts differ by more; fixed before any sweep
+TIE_PARTS = 0.5  # a half second is decided where means of lost parts differ by so much; fixed before any sweep
 SPEED_MATCH = 0.1  # free takes count as of one speed within this share
 TIMES = (0.3, 0.6, 0.9, 0.97)  # at which errors on renderings and clips are compared
 BATCH = 40

@@ -25,7 +25,7 @@ RANKS = {
     **dict.fromkeys(["arrays", "files", "pages", "plugins", "sidefile", "text_reader"], -1),
     **dict.fromkeys(["records", "config", "stats", "noise", "objectives", "progress"], 0),
     **dict.fromkeys(["media"], 1),
-    **dict.fromkeys(["store", "world", "metrics"], 2),
+    **dict.fromkeys(["store", "world", "arena", "metrics"], 2),
     **dict.fromkeys(["formats", "backbones", "edits", "judges"], 3),
     **dict.fromkeys(["footage", "encode", "caption", "curate", "generate", "likeness", "label"], 4),
     **dict.fromkeys(["training", "web", "report"], 4),

@@ -13,9 +13,9 @@ SMALL = TinyConfig(channels=4, width=24, depth=2, heads=2)
 
 def test_patches_and_back() -> None:
     frames = torch.rand(2, 8, 16, 24, 3)
-    patches = PatchCodec.patches(frames, 4)
+    patches = PatchCodec(1).patches(frames, 4)
     assert patches.shape == (2, 2, 2, 3, 4 * 8 * 8 * 3)
-    assert torch.equal(PatchCodec.unpatched(patches, 4), frames)
+    assert torch.equal(PatchCodec(1).unpatched(patches, 4), frames)
     block = patches[1, 1, 0, 2].view(4, 8, 8, 3)
     assert torch.equal(block, frames[1, 4:8, 0:8, 16:24])
 

@@ -44,7 +44,8 @@ class Case:
 
 CASES = {
     "copies, idle experts": Case("replicate", batch=1),
-    "one graph for each expert": Case(dtype="bfloat16"),
+    "one graph for each expert": Case(),
+    "one graph for each expert, bfloat16": Case(dtype="bfloat16"),
     "rows": Case(gradients="two_pass"),
     "a bank, a process without a comparison": Case(gradients="two_pass", batch=1, bank=2),
     "all weights": Case(tune="full"),

@@ -158,11 +158,12 @@ def test_frozen_weights_of_a_run_reach_all_processes(experts: Runs) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_train_all_weights_in_mixed_precision(experts: Runs) -> None:
+@pytest.mark.parametrize("case", ["all weights, mixed", "one graph for each expert, bfloat16"])
+def test_two_processes_train_in_half_precision(case: str, experts: Runs) -> None:
     """Rows round in bfloat16 by what is beside them, so figures are near and not equal."""
-    losses = [[row["loss"] for row in rows(f / "all weights, mixed")[1:]] for f in (experts.one, experts.two)]
+    losses = [[row["loss"] for row in rows(f / case)[1:]] for f in (experts.one, experts.two)]
     assert losses[1] == pytest.approx(losses[0], rel=2e-2)
-    weights = load_file(experts.two / "all weights, mixed" / "weights.safetensors")
+    weights = load_file(experts.two / case / "weights.safetensors")
     assert {w.dtype for w in weights.values()} == {torch.float32}
 
 

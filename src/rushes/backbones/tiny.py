@@ -1,8 +1,8 @@
 """The embedded backbone: a rectified-flow video transformer and a linear patch codec that train on a laptop.
 
-The codec has what the large ones have: four pixel frames per latent frame, eight pixels per latent position, and a
-first latent frame that holds one pixel frame. It is a fixed projection (principal components of 8 x 8 x 1 and 8 x 8 x 4
-patches), so it is exact to invert up to what it drops and has nothing to train.
+The codec has what the large ones have: four pixel frames per latent frame, eight pixels or more per latent position,
+and a first latent frame that holds one pixel frame. It is a fixed projection (principal components of 8 x 8 x 1 and
+8 x 8 x 4 patches; `patch_px` makes them larger), so it is exact to invert up to what it drops and has nothing to train.
 """
 
 from __future__ import annotations
@@ -40,32 +40,34 @@ class TinyConfig:
     width: int = 128
     depth: int = 8
     heads: int = 4
+    patch_px: int = PATCH_PX
 
 
 class PatchCodec(nn.Module):
     """Orthogonal projections of patches, one for the first frame and one for blocks of four; buffers, no parameters."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, patch_px: int = PATCH_PX) -> None:
         super().__init__()
+        self.patch_px = patch_px
         for name, frames in (("first", 1), ("block", RATIO)):
-            size = frames * PATCH_PX * PATCH_PX * 3
+            size = frames * patch_px * patch_px * 3
             self.register_buffer(f"{name}_mean", torch.zeros(size))
             self.register_buffer(f"{name}_basis", torch.zeros(size, channels))
             self.register_buffer(f"{name}_scale", torch.ones(channels))
 
-    @staticmethod
-    def patches(frames_BTHWC: Tensor, span: int) -> Tensor:
-        """[B, T, H, W, 3] -> [B, T / span, H / 8, W / 8, span * 8 * 8 * 3]."""
+    def patches(self, frames_BTHWC: Tensor, span: int) -> Tensor:
+        """[B, T, H, W, 3] -> [B, T / span, H / p, W / p, span * p * p * 3] of patches of p px."""
         b, t, h, w, c = frames_BTHWC.shape
-        x = frames_BTHWC.reshape(b, t // span, span, h // PATCH_PX, PATCH_PX, w // PATCH_PX, PATCH_PX, c)
+        p = self.patch_px
+        x = frames_BTHWC.reshape(b, t // span, span, h // p, p, w // p, p, c)
         return x.permute(0, 1, 3, 5, 2, 4, 6, 7).flatten(4)
 
-    @staticmethod
-    def unpatched(patches: Tensor, span: int) -> Tensor:
+    def unpatched(self, patches: Tensor, span: int) -> Tensor:
         """The inverse of `patches`."""
         b, t, h, w, _ = patches.shape
-        x = patches.reshape(b, t, h, w, span, PATCH_PX, PATCH_PX, 3).permute(0, 1, 4, 2, 5, 3, 6, 7)
-        return x.reshape(b, t * span, h * PATCH_PX, w * PATCH_PX, 3)
+        p = self.patch_px
+        x = patches.reshape(b, t, h, w, span, p, p, 3).permute(0, 1, 4, 2, 5, 3, 6, 7)
+        return x.reshape(b, t * span, h * p, w * p, 3)
 
     def _parts(self, name: str) -> tuple[Tensor, Tensor, Tensor]:
         return self.get_buffer(f"{name}_mean"), self.get_buffer(f"{name}_basis"), self.get_buffer(f"{name}_scale")
@@ -186,7 +188,7 @@ class TinyBackbone:
 
     def __init__(self, config: TinyConfig | None = None) -> None:
         self.config = config or TinyConfig()
-        self.codec = PatchCodec(self.config.channels)
+        self.codec = PatchCodec(self.config.channels, self.config.patch_px)
         self.network: nn.Module = TinyTransformer(self.config)
         self.spec = BackboneSpec(
             name="tiny",
@@ -194,7 +196,7 @@ class TinyBackbone:
             path=Flow(),
             channels=self.config.channels,
             temporal_ratio=RATIO,
-            spatial_ratio=PATCH_PX,
+            spatial_ratio=self.config.patch_px,
             fps=8.0,
             shift=4.0,
             lora_targets=("to_q", "to_k", "to_v", "to_out", "up", "down"),

@@ -130,3 +130,27 @@ def metrics(
     sets = ("twins", "faults", "takes")
     lines = [f"{name}: {', '.join(f'{s} {words(row.get(s))}' for s in sets)}" for name, row in rows.items()]
     tell(CalibrationResult(rows), as_json, lines)
+
+
+@bench.command
+def world(
+    *,
+    name: Annotated[
+        str, Parameter(name="--world", help="scenes: the world that ships; arena: the next one")
+    ] = "scenes",
+    base: Annotated[str, Parameter(help="weights of a tiny model that lives there; empty = the base that ships")] = "",
+    clips: Annotated[int, Parameter(help="held-out clips that takes start from")] = 80,
+    scenes: Annotated[
+        int, Parameter(help="sound clips, and planted ones for each law and kind, that judges see")
+    ] = 1000,
+    steps: Annotated[int, Parameter(help="sampling steps of a take")] = 16,
+    seed: Annotated[int, Parameter(help="of clips and noise")] = 0,
+    only: Annotated[tuple[str, ...], Parameter(help="tests to run, A1 to A7; repeatable")] = (),
+    as_json: AsJson = False,
+) -> None:
+    """Whether the embedded world can decide what the papers claim: a closed form, then tests A1 to A7."""
+    from rushes.lab.world_bench import TESTS, WorldBenchAsk, bench_world, world_lines
+
+    ask = WorldBenchAsk(name, base, clips, scenes=scenes, steps=steps, seed=seed, tests=only or TESTS)
+    result = bench_world(ask, bar)
+    tell(result, as_json, world_lines(result))

@@ -29,7 +29,8 @@ def flow(frames_THWC: Frames, other_THWC: Frames) -> Frames:
     on grain and in fades. The last flow is shown twice. Full brightness is the same speed for both clips of a pair, so
     that the faster one looks it.
     """
-    ours, theirs = _flows(frames_THWC), _flows(other_THWC)
+    ours = _flows(frames_THWC)
+    theirs = ours if other_THWC is frames_THWC else _flows(other_THWC)
     full_px = max(_LEAST_FULL * min(frames_THWC.shape[1:3]), *(_fast(flows) for flows in (ours, theirs)))
     shown = [_coloured(flow_HWC, full_px) for flow_HWC in ours]
     return np.stack([*shown, shown[-1]])

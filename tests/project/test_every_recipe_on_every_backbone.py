@@ -28,8 +28,9 @@ from rushes.media.write import encode_bytes
 from rushes.objectives.losses import ViewErrors, loss
 from rushes.project.presets import recipe_table
 from rushes.project.project import OpenProject, load_run, open_project, run_folder
+from rushes.project.recipe_data import recipe_comparisons
 from rushes.project.times import training_times
-from rushes.project.training import recipe_comparisons, train_run
+from rushes.project.training import train_run
 from rushes.records import Candidate, CandidateKind, CaptionRow, Clip, Preference, Score
 from rushes.store.database import Store
 from rushes.training import comparison_checks as checks

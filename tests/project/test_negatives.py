@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from rushes.config.tables import CaptionSettings, Settings
-from rushes.project import negatives, stages, training
+from rushes.project import negatives, recipe_data, stages, training
 from rushes.project.presets import tiny_train
 from rushes.project.project import OpenProject, open_project
 from rushes.training.recipe import load_recipe
@@ -123,7 +123,7 @@ def test_clips_that_edits_do_not_change_are_counted_and_left_out(
     """Levels by themselves: a still clip's ends can be swapped and its flow drawn, and nothing is different."""
     options = {"beta": 100.0, "instance_weight": 0.0, "motion_weight": 0.0, "semantic_weight": 0.0}
     settings = project.settings.train.model_copy(update={"recipe": "physhpo", "options": options})
-    kept, dropped, _ = training.recipe_comparisons(project, settings)
+    kept, dropped, _ = recipe_data.recipe_comparisons(project, settings)
     assert len(kept) == 6 - dropped["state"]
     clip = project.store.clips("train")[0]
     latent = project.latents.get(clip.media)
@@ -131,6 +131,6 @@ def test_clips_that_edits_do_not_change_are_counted_and_left_out(
     key = next(v.key for c in kept for v in c.views if v.edit and v.media == clip.media)
     get = project.latents.get
     monkeypatch.setattr(project.latents, "get", lambda k: latent if k == key else get(k))
-    fewer, more, _ = training.recipe_comparisons(project, settings)
+    fewer, more, _ = recipe_data.recipe_comparisons(project, settings)
     assert len(fewer) == len(kept) - 1 and more["state"] == dropped["state"] + 1
     assert clip.id not in {c.id for c in fewer}

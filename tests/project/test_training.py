@@ -10,8 +10,9 @@ from torch import nn
 from rushes.config.tables import TrainSettings
 from rushes.project import training
 from rushes.project.project import open_project
+from rushes.project.recipe_data import recipe_comparisons
 from rushes.project.settings import read_settings
-from rushes.project.training import doubts, recipe_comparisons
+from rushes.project.training import doubts
 from rushes.training import comparison_checks as checks
 
 

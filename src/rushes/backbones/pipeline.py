@@ -318,8 +318,8 @@ class DiffusersBackbone:
         """What embeddings of a caption are made from beside the caption; hashes the files of all parts that read."""
         idle = ("vae", "scheduler", *self.family.networks, *self.family.idle)
         bits = {} if self.how.text_quantize == "none" else {"bits": self.how.text_quantize}
-        made = made_by(self.folder, idle, self.family.text, self.reading_dtype, self._memory)
-        return {"family": self.family.name, **bits, **made}
+        parts = made_by(self.folder, idle, self.family.text, self.reading_dtype, self._memory)
+        return {"family": self.family.name, **bits, **parts}
 
     def still(self, frames_BHWC: NDArray[np.uint8], frames: int) -> dict[str, Tensor]:
         """What the family makes of a first frame beside its latent."""

@@ -9,26 +9,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 
 from rushes.backbones.base import Backbone
 from rushes.backbones.pipeline import DiffusersBackbone
 from rushes.backbones.speed import check_attention_trains
 from rushes.config.settings_files import hashed_form, settings_hash, stored_settings
-from rushes.config.tables import ObjectiveSettings, TrainSettings
+from rushes.config.tables import TrainSettings
 from rushes.files import whole_file
-from rushes.likeness import METRIC as LIKENESS
-from rushes.objectives.safeguards import guarded
-from rushes.objectives.terms import ALONE, Term
 from rushes.progress import no_bar
 from rushes.project.jobs import TrainingJob, read_texts, set_up, whole_weights
 from rushes.project.monitoring import last_words, watch_run
-from rushes.project.negatives import measure_likeness
 from rushes.project.processes import Helper, Order
 from rushes.project.project import (
     WEIGHTS,
@@ -42,24 +37,22 @@ from rushes.project.project import (
     run_folder,
     without_network,
 )
+from rushes.project.recipe_data import recipe_comparisons
 from rushes.project.reports import run_name
-from rushes.project.stages import encode_missing
 from rushes.project.times import TimesResult, expert_shares, times_in_words, training_times
 from rushes.records import BASE, INLINE, Run, stable_hash
 from rushes.training.checkpoint import newest_facts, only_one
-from rushes.training.comparison import OWN, Comparison, hashed_comparisons, with_captions
-from rushes.training.comparison_checks import check_latents, drop_same
+from rushes.training.comparison import Comparison, hashed_comparisons, with_captions
 from rushes.training.continuation import RunIdentity, check_continuation
 from rushes.training.history import read_history
 from rushes.training.loop import Data, Progress, learning_rate, split, train
 from rushes.training.monitor import NOBODY, RunMonitor
 from rushes.training.parallel import Ranks, joined
-from rushes.training.recipe import Recipe, chosen_recipe
-from rushes.training.views import gaps, takes_account
+from rushes.training.recipe import chosen_recipe
+from rushes.training.views import takes_account
 
 LATENTS = "what latents are made with"
 SIZE = ("name", "frames", "fps", "height_px", "width_px", "tiling")  # of [backbone]: they depend on it
-NAMED = 3  # comparisons that are named where some are left out
 
 
 @dataclass(frozen=True)
@@ -376,83 +369,3 @@ def _full_disk_said(folder: Path) -> Iterator[None]:
         yield
     except SafetensorError as error:
         raise OSError(f"{folder}: cannot be written ({error}); free some space, then run again") from error
-
-
-class Found(NamedTuple):
-    """What a recipe makes of the store.
-
-    Attributes:
-        comparisons: encoded and checked.
-        same: how many terms were dropped as both sides are the same, by level.
-        left_out: why a comparison lost terms, by its id: a clip of it does not start from its given first frame.
-    """
-
-    comparisons: list[Comparison]
-    same: Counter[str]
-    left_out: dict[str, str]
-
-
-def recipe_comparisons(project: OpenProject, settings: TrainSettings) -> Found:
-    """What a recipe makes of the store, encoded and checked.
-
-    Raises:
-        ValueError: the store lacks what the recipe needs, with the command that makes it.
-    """
-    recipe, options = chosen_recipe(settings)
-    if "likeness" in recipe.NEEDS:
-        measure_likeness(project)
-    comparisons = recipe.comparisons(project.store, options, project.grid)
-    if not comparisons:
-        raise ValueError(f"recipe {settings.recipe!r} finds nothing to compare: {_lacking(project, recipe)}")
-    views = [view for comparison in comparisons for view in comparison.views]
-    firsts = [view.first_frame for view in views if view.first_frame not in ("", OWN)]
-    encode_missing(project, [view.latent for view in views], firsts, "train: encode")
-
-    def again(latent_CFHW: Tensor) -> Tensor:
-        return project.base.encode(project.base.decode(latent_CFHW[None].float()))[0]
-
-    comparisons, left_out = check_latents(comparisons, project.latents, project.grid.clean, again)
-    if left_out:
-        named = "; ".join(f"{id}: {why}" for id, why in list(left_out.items())[:NAMED])
-        project.say(f"{len(left_out)} comparisons are left out, or a take of them, as clips do not match: {named}")
-    comparisons, dropped = drop_same(comparisons, project.latents)
-    if not comparisons:
-        raise ValueError(
-            f"recipe {settings.recipe!r} compares each clip with itself alone: all {dropped.total()} terms have the "
-            "same clip and caption on both sides; choose other edits, or clips in which more moves"
-        )
-    return Found([replace(c, terms=_guarded(c.terms, settings)) for c in comparisons], dropped, left_out)
-
-
-def _guarded(terms: Sequence[Term], settings: TrainSettings) -> tuple[Term, ...]:
-    """Terms under the settings' objective."""
-    objective = settings.objective
-    if objective != ObjectiveSettings() and all(term.link in ALONE for term in terms):
-        raise ValueError(
-            f"train.objective: recipe {settings.recipe!r} compares nothing, so none of it applies; take it out"
-        )
-    return guarded(terms, **objective.model_dump(exclude={"safe_dpo", "safe_dpo_share"}))
-
-
-def _lacking(project: OpenProject, recipe: Recipe) -> str:
-    """What is in the store of what a recipe needs, and which command makes it."""
-    store = project.store
-    start = project.settings.train.init_from
-    by = "" if start == BASE else f" --run {start}"
-    takes = store.candidates(split="train", kind="take", system=start) + store.candidates(
-        split="train", kind="imported"
-    )
-    guided = store.candidates(split="train", kind="guided", system=start)
-    there = {
-        "clips": (len(store.clips("train")), "`rushes import`"),
-        "takes": (len(takes), f"`rushes generate{by}`"),
-        "guided": (len(guided), f"`rushes generate{by} --set generate.kind=guided`"),
-        "gaps": (len(gaps(store, project.grid)), f"`rushes generate{by} --set generate.kind=gap`"),
-        "likeness": (len(store.scores(metric=LIKENESS)), "`rushes train`"),
-        "wrong captions": (len(store.captions("wrong")), "`rushes caption --wrong`"),
-        "labels": (len(store.preferences()), "`rushes label`"),
-        "scores": (len(store.scores()), "`rushes label --form scores` or `rushes import --scores FILE`"),
-    }
-    wanted = ("clips", *(need for need in recipe.NEEDS if need in there))
-    words = (f"{there[need][0]} {need} (made by {there[need][1]})" for need in wanted)
-    return f"{store.project} has " + ", ".join(words)

@@ -14,9 +14,9 @@ from rushes.files import write_json
 from rushes.objectives.terms import ALONE
 from rushes.project.monitoring import probe_leak
 from rushes.project.project import OpenProject, load_start, run_folder, without_network
+from rushes.project.recipe_data import recipe_comparisons
 from rushes.project.reports import run_name
 from rushes.project.times import training_times
-from rushes.project.training import recipe_comparisons
 from rushes.records import INLINE, plain, stable_hash
 from rushes.training import shortcuts
 from rushes.training.batches import EMPTY, read_views

@@ -1,0 +1,99 @@
+"""What a recipe makes of the store: comparisons, encoded and checked."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from torch import Tensor
+
+from rushes.config.tables import ObjectiveSettings, TrainSettings
+from rushes.likeness import METRIC as LIKENESS
+from rushes.objectives.safeguards import guarded
+from rushes.objectives.terms import ALONE, Term
+from rushes.project.negatives import measure_likeness
+from rushes.project.project import OpenProject
+from rushes.project.stages import encode_missing
+from rushes.records import BASE
+from rushes.training.comparison import OWN, Comparison
+from rushes.training.comparison_checks import check_latents, drop_same
+from rushes.training.recipe import Recipe, chosen_recipe
+from rushes.training.views import gaps
+
+NAMED = 3  # comparisons that are named where some are left out
+
+
+class RecipeData(NamedTuple):
+    """What a recipe makes of the store."""
+
+    comparisons: list[Comparison]  # encoded and checked
+    same: Counter[str]  # how many terms were dropped as both sides are the same, by level
+    left_out: dict[str, str]  # why a comparison lost terms, by its id: a clip does not start from its first frame
+
+
+def recipe_comparisons(project: OpenProject, settings: TrainSettings) -> RecipeData:
+    """What a recipe makes of the store, encoded and checked.
+
+    Raises:
+        ValueError: the store lacks what the recipe needs, with the command that makes it.
+    """
+    recipe, options = chosen_recipe(settings)
+    if "likeness" in recipe.NEEDS:
+        measure_likeness(project)
+    comparisons = recipe.comparisons(project.store, options, project.grid)
+    if not comparisons:
+        raise ValueError(f"recipe {settings.recipe!r} finds nothing to compare: {_lacking(project, recipe)}")
+    views = [view for comparison in comparisons for view in comparison.views]
+    firsts = [view.first_frame for view in views if view.first_frame not in ("", OWN)]
+    encode_missing(project, [view.latent for view in views], firsts, "train: encode")
+
+    def again(latent_CFHW: Tensor) -> Tensor:
+        return project.base.encode(project.base.decode(latent_CFHW[None].float()))[0]
+
+    comparisons, left_out = check_latents(comparisons, project.latents, project.grid.clean, again)
+    if left_out:
+        named = "; ".join(f"{id}: {why}" for id, why in list(left_out.items())[:NAMED])
+        project.say(f"{len(left_out)} comparisons are left out, or a take of them, as clips do not match: {named}")
+    comparisons, dropped = drop_same(comparisons, project.latents)
+    if not comparisons:
+        raise ValueError(
+            f"recipe {settings.recipe!r} compares each clip with itself alone: all {dropped.total()} terms have the "
+            "same clip and caption on both sides; choose other edits, or clips in which more moves"
+        )
+    return RecipeData([replace(c, terms=_guarded(c.terms, settings)) for c in comparisons], dropped, left_out)
+
+
+def _guarded(terms: Sequence[Term], settings: TrainSettings) -> tuple[Term, ...]:
+    """Terms under the settings' objective."""
+    objective = settings.objective
+    if objective != ObjectiveSettings() and all(term.link in ALONE for term in terms):
+        raise ValueError(
+            f"train.objective: recipe {settings.recipe!r} compares nothing, so none of it applies; take it out"
+        )
+    return guarded(terms, **objective.model_dump(exclude={"safe_dpo", "safe_dpo_share"}))
+
+
+def _lacking(project: OpenProject, recipe: Recipe) -> str:
+    """What is in the store of what a recipe needs, and which command makes it."""
+    store = project.store
+    start = project.settings.train.init_from
+    by = "" if start == BASE else f" --run {start}"
+    takes = store.candidates(split="train", kind="take", system=start) + store.candidates(
+        split="train", kind="imported"
+    )
+    guided = store.candidates(split="train", kind="guided", system=start)
+    there = {
+        "clips": (len(store.clips("train")), "`rushes import`"),
+        "takes": (len(takes), f"`rushes generate{by}`"),
+        "guided": (len(guided), f"`rushes generate{by} --set generate.kind=guided`"),
+        "gaps": (len(gaps(store, project.grid)), f"`rushes generate{by} --set generate.kind=gap`"),
+        "likeness": (len(store.scores(metric=LIKENESS)), "`rushes train`"),
+        "wrong captions": (len(store.captions("wrong")), "`rushes caption --wrong`"),
+        "labels": (len(store.preferences()), "`rushes label`"),
+        "scores": (len(store.scores()), "`rushes label --form scores` or `rushes import --scores FILE`"),
+    }
+    wanted = ("clips", *(need for need in recipe.NEEDS if need in there))
+    words = (f"{there[need][0]} {need} (made by {there[need][1]})" for need in wanted)
+    return f"{store.project} has " + ", ".join(words)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -162,7 +162,7 @@ def _train_along(job: TrainingJob, helper: Helper) -> None:
     """What a process that is not the first does of a run."""
     backbone, data = _set_up_along(job, helper)
     _train(job, backbone, data, helper.folder / "runs" / job.name, helper.ranks)
-    whole_weights(backbone)  # all processes give their parts
+    deque(whole_weights(backbone), maxlen=0)  # all processes give their parts
 
 
 def _fill_along(job: TrainingJob, helper: Helper) -> None:
@@ -321,7 +321,7 @@ def _train(
 def _write_weights(job: TrainingJob, backbone: Backbone, folder: Path) -> None:
     with whole_file(folder / WEIGHTS) as partial:
         about = {"base": job.base, "recipe": job.settings.train.recipe}
-        save_file(whole_weights(backbone), partial, metadata=about)
+        save_file(dict(whole_weights(backbone)), partial, metadata=about)
 
 
 def _start(project: OpenProject) -> Backbone:

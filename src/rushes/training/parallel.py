@@ -15,6 +15,7 @@ import os
 import pickle
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -160,6 +161,8 @@ class Ranks:
                 f"train.parallel: weights in {names} cannot be trained and sharded together; set backbone.dtype to "
                 'mixed, or train.parallel to "replicate"'
             )
+        # A network's answer may be a view, and nobody here changes an answer in place.
+        warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor")
         mesh = init_device_mesh(self.device.type, (self.size,))
         for part in called(network):
             for block in blocks(part):

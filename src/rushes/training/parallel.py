@@ -73,7 +73,8 @@ class Ranks:
     def in_rounds(self, parts: Sequence[P], work: Callable[[P], R]) -> Iterator[tuple[P, R]]:
         """Parts of a work with their results, in order, at the first process; at the others nothing, while they work.
 
-        In each round every process does one part, so a process that is killed loses a round and no more.
+        In each round every process does one part, so a process that is killed loses a round and no more. The others are
+        sent the parts at once, also where nobody then asks for a result, as none is missing.
 
         Args:
             parts: those of the first process count; the others need not know any.
@@ -82,7 +83,9 @@ class Ranks:
         Raises:
             Exception: what the work of any process raised, at the first, after the round's other results.
         """
-        parts = self.send(parts if self.first else None)
+        return self._rounds(self.send(parts if self.first else None), work)
+
+    def _rounds(self, parts: Sequence[P], work: Callable[[P], R]) -> Iterator[tuple[P, R]]:
         for at in range(0, len(parts), self.size):
             mine = parts[at + self.rank : at + self.rank + 1]
             outcomes = self.collect([_outcome(work, part) for part in mine])

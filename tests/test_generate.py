@@ -22,6 +22,15 @@ from rushes.records import Clip, stable_hash
 from rushes.store.database import Store
 from rushes.store.latents import LatentKey
 
+LATER = (
+    "decode_timestep",
+    "decode_noise_scale",
+    "text_quantize",
+    "text_offload",
+    "attention",
+    "compile",
+    "chunk_size_feed_forward",
+)  # settings of [backbone] that older projects lack
 SETTINGS = GenerateSettings(takes=2, steps=2, batch=4)
 
 
@@ -225,8 +234,7 @@ def test_guided_takes_of_the_older_meaning_of_eta_are_others(studio: GenerationC
             "guidance_scale_2",
             "image_cond_noise_scale",
         }
-        later = {"decode_timestep", "decode_noise_scale", "text_quantize", "text_offload", "attention", "compile"}
-        size = BackboneSettings().model_dump(exclude={"path", "gradient_checkpointing", *later})
+        size = BackboneSettings().model_dump(exclude={"path", "gradient_checkpointing", *LATER})
         size["tiling"] = True
         settings = SETTINGS.model_copy(update={"kind": kind})
         return stable_hash([former(settings.model_dump(mode="json", exclude=unused)), size])
@@ -270,14 +278,16 @@ def test_settings_that_came_later_count_where_they_are_set(studio: GenerationCon
     size = BackboneSettings().model_dump(exclude={"path", "gradient_checkpointing"})
     for name in ("guidance_scale_2", "image_cond_noise_scale"):
         before.pop(name)
-    for name in ("decode_timestep", "decode_noise_scale", "text_quantize", "text_offload", "attention", "compile"):
+    for name in LATER:
         size.pop(name)
     assert studio.settings_hash == stable_hash([former(before), size | {"tiling": True}])
     whole = replace(studio, size=BackboneSettings(tiling=False))
     told = replace(studio, size=BackboneSettings(decode_timestep=0.05))
     found = {each.settings_hash for each in (studio, whole, told, with_settings(studio, guidance_scale_2=3.0))}
     assert len(found) == 4
-    cheaper = replace(studio, size=BackboneSettings(text_offload=True, compile=True, gradient_checkpointing=False))
+    cheaper = replace(
+        studio, size=BackboneSettings(text_offload=True, compile=True, offload=True, gradient_checkpointing=False)
+    )
     assert (
         cheaper.settings_hash
         == studio.settings_hash

@@ -89,7 +89,9 @@ class GenerationContext(TakeContext):
         # On a variance-preserving path eta was once the share of the training steps, which is another noise level.
         eta = kind in ("guided", "probe") and isinstance(self.backbone.spec.path, VariancePreserving)
         more = [*([self.kind] if self.kind else []), *(["eta is a share of noise"] if eta else [])]
-        return stable_hash([asked, size | {"tiling": in_tiles}, *more])
+        # An offloaded network answers the same; the setting was in this digest before it was known to cost no take.
+        same = {"tiling": in_tiles, "offload": False}
+        return stable_hash([asked, size | same, *more])
 
 
 _ELSEWHERE = ("gradient_checkpointing", "text_offload", "compile")  # what takes and memory cost, and no take

@@ -14,6 +14,7 @@ from torch import nn
 
 from rushes.backbones.folders import Folder
 from rushes.config.tables import Settings
+from rushes.project.labels import label_pairs
 from rushes.project.project import load_run, open_project
 from rushes.project.stages import evaluate_run, generate_takes, import_footage
 from rushes.project.training import train_run
@@ -81,6 +82,10 @@ def test_the_stages_hold_one_network_at_a_time(
     project = open_project(small.new_project(tmp_path / "project", settings), settings)
     import_footage(project)
     generate_takes(project)
+    assert "network" in vars(project.base)
+    with pytest.raises(ValueError, match="make no pair"):  # once there is room for a judge
+        label_pairs(project)
+    assert "network" not in vars(project.base)
     train_run(project)
     evaluate_run(project)
     kinds = [kind for kind, _ in loads]

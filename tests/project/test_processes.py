@@ -37,6 +37,8 @@ def test_two_processes_store_what_one_does(stages: dict[str, Stage], tmp_path: P
         (line,) = by_two(tmp_path, name, two, "--json").splitlines()  # of the first process alone
         assert json.loads(line)
         assert contents(two) == contents(stages[name].after) != contents(stages[name].before)
+    by_two(tmp_path, "label", tmp_path / "label")  # with nothing left to do
+    assert contents(tmp_path / "label") == contents(stages["label"].after)
     two = shutil.copytree(stages["train"].before, tmp_path / "encode")
     (line,) = by_two(tmp_path, "encode", two, "--json").splitlines()
     latents = contents(two)["latents"]
@@ -133,6 +135,13 @@ def test_more_gpus_than_there_are_are_refused(project: Path, rushes: Rushes, mon
     code, _, err = rushes("train", project, "--gpus", 4)
     assert (code, err) == (2, "rushes: --gpus 4: torch sees 2 GPUs here; give at most 2\n")
     assert rushes("generate", project, "--gpus", 0)[2] == "rushes: --gpus is 1 or more, got 0\n"
+
+
+def test_parts_are_sent_where_no_result_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = list[object]()
+    monkeypatch.setattr(Ranks, "send", lambda ranks, value: sent.append(value) or value)
+    Ranks().in_rounds([], print)
+    assert sent == [[]]
 
 
 def test_what_a_part_raises_comes_after_the_results_of_its_round() -> None:

@@ -31,6 +31,10 @@ def test_defaults_and_what_is_right_pass() -> None:
     ("tables", "said"),
     [
         ({"backbone": {"name": "tinny"}}, "backbone.name: no backbone 'tinny'; did you mean tiny?"),
+        (
+            {"backbone": {"compile": True, "offload": "idle_expert"}},
+            "backbone.compile: blocks that come and go are not compiled; set it or backbone.offload to false",
+        ),
         ({"backbone": {"fps": 24.0}}, "backbone.fps: the embedded world is rendered at 8 fps, got 24; set it to 8"),
         ({"footage": {"scenes": ["fall", "wav"]}}, "footage.scenes: no scene 'wav'; did you mean wave?"),
         ({"label": {"by": "metric", "metric": "xyz"}}, "label.metric: no metric 'xyz'; there is dynamic_degree"),

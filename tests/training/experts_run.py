@@ -93,7 +93,7 @@ def run(folder: Path, model: str, case: Case, ranks: Ranks) -> None:
         lr_scheduler="constant", parallel=case.parallel, gradients=case.gradients, reference_cache=case.bank,
     )  # fmt: skip
     train(backbone, data, settings, folder, seed=2, identity="experts", ranks=ranks)
-    weights = whole_weights(backbone)
+    weights = dict(whole_weights(backbone))
     if ranks.first:
         save_file(weights, folder / "weights.safetensors")
 

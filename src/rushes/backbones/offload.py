@@ -242,6 +242,18 @@ def offload_layers(reader: nn.Module, device: torch.device) -> None:
     apply_group_offloading(reader, device, MAIN_MEMORY, "leaf_level")
 
 
+def check_answers_offloaded(offload: Offload, compiled: bool) -> None:
+    """Refuse what cannot go with blocks that leave the GPU, whatever they are used for.
+
+    Raises:
+        ValueError: compiled blocks, which would hold on to weights that are put in others' places before each call.
+    """
+    if offload and compiled:
+        raise ValueError(
+            "backbone.compile: blocks that come and go are not compiled; set it or backbone.offload to false"
+        )
+
+
 def check_trains_offloaded(name: str, offload: Offload, checkpointing: bool, trainable: str, parallel: str) -> None:
     """Refuse to train a network whose blocks leave the GPU where a backward pass would not find them again.
 

@@ -29,7 +29,13 @@ from rushes.backbones.decoders import check_decoder
 from rushes.backbones.distilled import check_not_distilled
 from rushes.backbones.feed_forward import chunk_feed_forward
 from rushes.backbones.folders import Folder, open_folder, whole_folder
-from rushes.backbones.offload import codec_at_work, offload_blocks, offload_idle, offload_layers
+from rushes.backbones.offload import (
+    check_answers_offloaded,
+    codec_at_work,
+    offload_blocks,
+    offload_idle,
+    offload_layers,
+)
 from rushes.backbones.quantized import bits_of, check_library, quantize
 from rushes.backbones.speed import check_attention, check_compiles, compile_blocks, use_attention
 from rushes.backbones.texts import Kept, TextCache, files_of, made_by, trimmed, untrimmed
@@ -425,6 +431,7 @@ def load_model(path: str, family: Family, how: LoadOptions) -> DiffusersBackbone
     if {how.quantize, how.text_quantize} != {"none"}:
         check_library()
     check_attention(how.attention)
+    check_answers_offloaded(how.offload, how.compile)
     if how.compile:
         check_compiles("cuda" if torch.cuda.is_available() else "cpu")
     for library in (diffusers, transformers):  # their bars come and go too fast to be read

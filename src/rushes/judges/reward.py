@@ -133,7 +133,8 @@ def _classifier(folder: Path) -> Scorer:
     try:
         model = AutoModelForVideoClassification.from_pretrained(
             folder, local_files_only=True, use_safetensors=True, trust_remote_code=False
-        ).eval()
+        )
+        model = model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
         prepared = json.loads((folder / PREPROCESSOR).read_text(encoding="utf-8"))
         mean, std = (np.asarray(prepared[name], np.float32) for name in ("image_mean", "image_std"))
     except (OSError, ValueError, KeyError) as error:
@@ -149,8 +150,9 @@ def _classifier(folder: Path) -> Scorer:
             small = np.stack([resize_frame(frames[k], (side, side)) for k in picks])
             values = (small.astype(np.float32) / 255 - mean) / std  # [T, H, W, C]
             with torch.inference_mode():
-                logits = model(pixel_values=torch.from_numpy(values).permute(0, 3, 1, 2)[None]).logits[0]
-            scores.append(overall(dict(zip(names, map(float, logits), strict=True))))
+                pixels = torch.from_numpy(values).permute(0, 3, 1, 2)[None].to(model.device)
+                logits = model(pixel_values=pixels).logits[0].tolist()
+            scores.append(overall(dict(zip(names, logits, strict=True))))
         return tuple(scores)
 
     return score

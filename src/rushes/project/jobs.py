@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor
 
 from rushes.backbones.adapters import is_adapter
-from rushes.backbones.base import Backbone, Precision
+from rushes.backbones.base import MAIN_MEMORY, Backbone, Precision
 from rushes.backbones.offload import is_offloaded
 from rushes.config.tables import Settings
 from rushes.progress import Bar
@@ -102,9 +102,11 @@ def read_captions(backbone: Backbone, captions: Sequence[str], ranks: Ranks) -> 
     backbone.prepare(captions)
 
 
-def whole_weights(backbone: Backbone) -> dict[str, Tensor]:
+def whole_weights(backbone: Backbone) -> Iterator[tuple[str, Tensor]]:
     """What a run writes, by name: weights that were trained, and all adapters, of which one expert's may have been left
-    as a run before made it. Sharded ones are put together; all processes must then call this.
+    as a run before made it. Sharded ones are put together; all processes must then take them all. They are in main
+    memory, one after the other: together they may be more than a GPU holds.
     """
-    named = backbone.network.named_parameters()
-    return {name: whole(p.detach()).contiguous() for name, p in named if p.requires_grad or is_adapter(name)}
+    for name, p in backbone.network.named_parameters():
+        if p.requires_grad or is_adapter(name):
+            yield name, whole(p.detach()).to(MAIN_MEMORY).contiguous()

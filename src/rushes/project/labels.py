@@ -64,6 +64,7 @@ def label_pairs(project: OpenProject) -> LabelResult:
         ValueError: nobody is named to label, or there is nothing to compare.
     """
     settings, account = project.settings.label, Account()
+    project.make_room()
     with judge_of(project.settings, project.store.project, account) as judge:
         refused = _say_left_out(project, judge)
         candidates = to_compare(project.store, project.settings)
@@ -106,6 +107,7 @@ def _shared(project: OpenProject, segment_s: float | None) -> Sharing:
 
 def _judge_along(settings: Settings, segment_s: float | None, helper: Helper) -> None:
     """What a process that is not the first does of it."""
+    helper.forget()
     spread = helper.ranks.in_rounds
     with judge_of(settings, helper.folder) as judge:
         if settings.label.form == "scores":
@@ -165,6 +167,7 @@ def score_takes(project: OpenProject) -> LabelResult:
     if not takes:
         raise ValueError(f"{project.store.project} has no takes to score; run `rushes generate`")
     account, folder = Account(), project.store.project
+    project.make_room()
     with judge_of(project.settings, folder, account) as judge, project.timed("label", len(takes)) as tick:
         if not isinstance(judge, PointwiseJudge):
             raise ValueError(f"label.prompt: {judge.name} compares clips and gives no scores; set it to realdpo")

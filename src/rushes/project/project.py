@@ -134,6 +134,11 @@ class OpenProject:
         """Latents of this codec, size and preprocessing."""
         return open_latents(self.store, self.base, self.settings.backbone, self.settings.footage.fit)
 
+    def make_room(self) -> None:
+        """Let a network that made takes leave memory before a judge comes, which may be a network as well."""
+        if "base" in vars(self):
+            without_network(self)
+
     @property
     def grid(self) -> LatentGrid:
         """How clips lie in time."""

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from rushes.backbones.loading import backbone_names
+from rushes.backbones.offload import check_answers_offloaded
 from rushes.config.model_endpoint import EndpointSettings
 from rushes.config.settings_files import SettingsError
 from rushes.config.tables import LabelSettings, Settings, TrainSettings
@@ -35,6 +36,10 @@ def _backbone(settings: Settings) -> Iterator[str]:
         yield f"backbone.name: {unknown('backbone', name, backbone_names())}, or the dotted path of a module"
     if settings.backbone.text_offload and settings.backbone.text_quantize != "none":
         yield "backbone.text_offload: layers in few bits do not come and go; set it to false, or text_quantize to none"
+    try:
+        check_answers_offloaded(settings.backbone.offload, settings.backbone.compile)
+    except ValueError as error:
+        yield str(error)
     bits = settings.backbone.quantize
     if bits == "none":
         return

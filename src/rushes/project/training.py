@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -43,7 +43,7 @@ from rushes.project.times import TimesResult, expert_shares, times_in_words, tra
 from rushes.records import BASE, INLINE, Run, stable_hash
 from rushes.training.checkpoint import newest_facts, only_one
 from rushes.training.comparison import Comparison, hashed_comparisons, with_captions
-from rushes.training.continuation import RunIdentity, check_continuation
+from rushes.training.continuation import COMPILED, RunIdentity, check_continuation
 from rushes.training.history import read_history
 from rushes.training.loop import Data, Progress, learning_rate, split, train
 from rushes.training.monitor import NOBODY, RunMonitor
@@ -162,7 +162,7 @@ def _train_along(job: TrainingJob, helper: Helper) -> None:
     """What a process that is not the first does of a run."""
     backbone, data = _set_up_along(job, helper)
     _train(job, backbone, data, helper.folder / "runs" / job.name, helper.ranks)
-    whole_weights(backbone)  # all processes give their parts
+    deque(whole_weights(backbone), maxlen=0)  # all processes give their parts
 
 
 def _fill_along(job: TrainingJob, helper: Helper) -> None:
@@ -226,8 +226,10 @@ def _prepare(project: OpenProject, name: str) -> tuple[TrainingJob, TrainResult]
     used, held_out = split(comparisons, settings.held_out)
     held_out = [replace(comparison, captions=()) for comparison in held_out]  # the first caption is evaluated under
     hashes = hashed_comparisons(comparisons)
+    # Hashes of runs from before there was such a switch stay what they were.
+    named = [value for value in made_from.others.values() if value is not False]
     identity = RunIdentity(
-        stable_hash([made_from.train, *made_from.others.values(), hashes]),
+        stable_hash([made_from.train, *named, hashes]),
         made_from.train,
         others={**made_from.others, "comparisons": f"{len(comparisons)} (hash {stable_hash(hashes)[:8]})"},
         causes=made_from.causes,
@@ -281,8 +283,7 @@ def check_run(project: OpenProject) -> RunIdentity:
             LATENTS: project.latents.fingerprint,
             # Their shift may be the model's own, or that of [generate].
             "training times": repr(training_times(project.settings, project.base.spec)),
-            # A run that began without goes on without, as compiled blocks round otherwise.
-            **({"backbone.compile": True} if project.settings.backbone.compile else {}),
+            COMPILED: project.settings.backbone.compile,
         },
         {LATENTS: {**{f"backbone.{name}": getattr(size, name) for name in SIZE}, "footage.fit": fit}},
     )
@@ -321,7 +322,7 @@ def _train(
 def _write_weights(job: TrainingJob, backbone: Backbone, folder: Path) -> None:
     with whole_file(folder / WEIGHTS) as partial:
         about = {"base": job.base, "recipe": job.settings.train.recipe}
-        save_file(whole_weights(backbone), partial, metadata=about)
+        save_file(dict(whole_weights(backbone)), partial, metadata=about)
 
 
 def _start(project: OpenProject) -> Backbone:

@@ -16,6 +16,8 @@ _WAY_OUT = "set train.name to another name, or delete the folder"
 
 # Settings that came later, and what runs from before them were trained with.
 LATER = {"train.optimizer": "adamw"}
+COMPILED = "backbone.compile"  # compiled blocks round otherwise, so a run goes on as it began
+OTHERS_LATER = {COMPILED: False}
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def check_continuation(
             raise ValueError(f"{folder} holds a run with other settings or data; {_WAY_OUT}")
         return
     then, ours = LATER | _table(before["train"]), _table(now.train)
-    others = before["others"]
+    others = OTHERS_LATER | before["others"]
     changes = {name: (then.get(name), value) for name, value in ours.items() if then.get(name) != value}
     for name, value in now.others.items():
         if others.get(name) != value:

@@ -15,6 +15,7 @@ import os
 import pickle
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -72,7 +73,8 @@ class Ranks:
     def in_rounds(self, parts: Sequence[P], work: Callable[[P], R]) -> Iterator[tuple[P, R]]:
         """Parts of a work with their results, in order, at the first process; at the others nothing, while they work.
 
-        In each round every process does one part, so a process that is killed loses a round and no more.
+        In each round every process does one part, so a process that is killed loses a round and no more. The others are
+        sent the parts at once, also where nobody then asks for a result, as none is missing.
 
         Args:
             parts: those of the first process count; the others need not know any.
@@ -81,7 +83,9 @@ class Ranks:
         Raises:
             Exception: what the work of any process raised, at the first, after the round's other results.
         """
-        parts = self.send(parts if self.first else None)
+        return self._rounds(self.send(parts if self.first else None), work)
+
+    def _rounds(self, parts: Sequence[P], work: Callable[[P], R]) -> Iterator[tuple[P, R]]:
         for at in range(0, len(parts), self.size):
             mine = parts[at + self.rank : at + self.rank + 1]
             outcomes = self.collect([_outcome(work, part) for part in mine])
@@ -160,6 +164,8 @@ class Ranks:
                 f"train.parallel: weights in {names} cannot be trained and sharded together; set backbone.dtype to "
                 'mixed, or train.parallel to "replicate"'
             )
+        # A network's answer may be a view, and nobody here changes an answer in place.
+        warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor")
         mesh = init_device_mesh(self.device.type, (self.size,))
         for part in called(network):
             for block in blocks(part):

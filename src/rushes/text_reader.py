@@ -236,8 +236,13 @@ def ragged(cells: int, columns: int) -> str:
     """What is wrong with a row of so many cells under so many columns; "" = nothing."""
     if cells == columns:
         return ""
-    what = f"{cells} cell{'s' if cells != 1 else ''} for {columns} columns"
+    what = f"{counted(cells, 'cell')} for {counted(columns, 'column')}"
     return f"{what}; {'quote cells that hold commas' if cells > columns else 'fill in those that are missing'}"
+
+
+def counted(number: int, noun: str, several: str = "") -> str:
+    """A number and what there are of it: 1 answer, 2 answers; `several` where the plural has no s alone."""
+    return f"{number} {noun if number == 1 else several or f'{noun}s'}"
 
 
 def _unprintable(cells: list[Any]) -> str:

@@ -171,8 +171,10 @@ def import_(
     as_json: AsJson = False,
 ) -> None:
     """Take videos and preferences from another program's file."""
-    from rushes.footage.pairs import import_pairs, read_pairs
+    from rushes.footage.pairs import import_pairs
     from rushes.footage.preflight import Length, PreflightOptions
+    from rushes.formats.pair_files import read_pairs
+    from rushes.project.look_alikes import look_alikes
 
     settings = read_settings(project, overrides)
     size = settings.backbone
@@ -182,8 +184,9 @@ def import_(
     pairs = read_pairs(file, form, left, answers)
     with Store.open(project) as store, bar("import", len(pairs.pairs)) as tick:
         result = import_pairs(
-            store, pairs, ask, split=split, window=window or None, dry_run=dry_run, say=say, tick=lambda: tick(1)
-        )
+            store, pairs, ask, split=split, window=window or None, dry_run=dry_run, look_alikes=look_alikes, say=say,
+            tick=lambda: tick(1),
+        )  # fmt: skip
     tell(result, as_json)
 
 

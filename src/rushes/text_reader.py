@@ -198,10 +198,11 @@ def read_rows(path: Path) -> Iterator[TableRow]:
     Raises:
         ValueError: not a table at all, two columns of one name, or a quotation mark that is never closed.
     """
-    return _csv_rows(path) if path.suffix.lower() == ".csv" else _jsonl_rows(path)
+    return csv_rows(path) if path.suffix.lower() == ".csv" else _jsonl_rows(path)
 
 
-def _csv_rows(path: Path) -> Iterator[TableRow]:
+def csv_rows(path: Path) -> Iterator[TableRow]:
+    """The rows of a CSV file, whatever its suffix, as `read_rows` gives them."""
     text = read_text(path)
     head = text.lstrip("\n").partition("\n")[0]
     delimiter = next((mark for mark in ",\t;" if mark in head), ",")

@@ -158,9 +158,9 @@ def test_keys_that_name_their_sides_are_believed(left: str, right: str, imports:
 
 
 def test_left_does_not_turn_a_to_name_round(imports: Imports) -> None:
-    """label-studio#5649: what `--left` says and `toName` denies was stored the way of `--left`, so all labels turned."""
+    """label-studio#5649: what `--left` says and `toName` denies was stored the way of `--left`, all turned."""
     text = imports.refused("labelstudio", [task(by(LEFT))], "--left", "base")
-    assert "--left base contradicts its toName: ours is the first there; leave --left out, or" in text
+    assert "--left base contradicts its toName: ours is the first there; leave --left out" in text
     assert "no pair of 1 entry can be used" in text
     turned = ("--answers", "left=right", "--answers", "right=left")
     imports.ok("labelstudio", [task(by(LEFT))], *turned[:2])
@@ -399,6 +399,25 @@ def test_a_row_with_another_number_of_cells_is_left_out(imports: Imports) -> Non
     result, lines = imports.ok("videoreward", header + rows)
     assert imports.wins() == [("base", "ours")]
     assert result["left out, more or fewer cells than the header"] == 2 and "line 3: more or fewer cells" in lines
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("win,loss\nloss,win\n", "line 1: 'win,loss' is not a valid vote; write win, tie or loss"),
+        ("prompt,vote,vote\np,win,loss\n", "two columns are called 'vote'; rename or delete one"),
+        ("prompt,vote\n,win\n", "line 2: its prompt is empty; fill it in"),
+        ("rater,vote\nann,win\n", "its columns are rater, vote; call those of a table prompt and vote"),
+    ],
+)
+def test_what_stands_beside_a_vote_is_not_passed_over(text: str, words: str, rushes: Rushes, tmp_path: Path) -> None:
+    """video2dataset#117, of votes: the second cell of a line was dropped, and votes without a prompt were one prompt's."""
+    path = tmp_path / "votes.csv"
+    path.write_text(text)
+    code, out, err = rushes("stop", path)
+    assert (code, out) == (2, "") and words in err
+    path.write_bytes("Prompt;Vote\np;win\nq;loss\n".encode("utf-16"))
+    assert "2 prompts or votes" in rushes("stop", path)[1]
 
 
 def test_votes_and_scores_with_a_comma_too_many_are_refused_with_their_line(rushes: Rushes, imports: Imports) -> None:

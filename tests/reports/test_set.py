@@ -179,7 +179,7 @@ def test_a_corrected_caption_replaces_and_a_deleted_clip_is_gone(work: Work, tmp
 
 @pytest.mark.parametrize("copy", ["whole", "transcode"])
 def test_labelled_pairs_are_on_their_side_of_the_split(copy: str, work: Work, tmp_path: Path) -> None:
-    """VBench#72, DiffSynth-Studio#601: a held-out video, or a copy of one, was trained on as a side of a pair."""
+    """M3D#67, its kind: a held-out video, or a copy of one, was trained on as a side of a pair."""
     work.start(captioned(tmp_path / "footage", 3))
     work.take()
     with Store.open(work.folder) as store:
@@ -373,6 +373,30 @@ def test_import_names_videos_without_a_row(work: Work, tmp_path: Path) -> None:
     code, out, error = work.rushes("import", work.folder, "--json")
     assert (code, json.loads(out)["clips"], json.loads(out)["passed_over"]) == (0, 2, 1)
     assert f"videos that no row names: 1 ({folder / 'v2.mp4'})" in error
+
+
+def test_a_table_beside_other_captions_is_named(work: Work, tmp_path: Path) -> None:
+    """video2dataset#117, its kind: a second table of captions was counted as "neither video nor caption"."""
+    footage = captioned(tmp_path / "footage", 3)
+    (footage / "metadata.csv").write_text("file_name,text\nv0.mp4,other\n")
+    (footage / "notes.csv").write_text("a,b\n1,2\n")
+    work.start(footage)
+    assert work.take()["passed_over"] == 2
+    assert "neither video nor caption: 1 .csv\n" in work.lines
+    assert f"tables of captions, as there are others: 1 ({footage / 'metadata.csv'}); keep one kind" in work.lines
+
+
+def test_a_tar_in_capital_letters_is_one(work: Work, tmp_path: Path) -> None:
+    """video2dataset#117, its kind: A.TAR was passed over, or called no tar."""
+    videos = captioned(tmp_path / "videos", 3)
+    footage = tmp_path / "footage"
+    footage.mkdir()
+    with tarfile.open(footage / "A.TAR", "w") as tar:
+        for path in sorted(videos.iterdir()):
+            tar.add(path, path.name)
+    work.start(footage)
+    assert work.take()["clips"] == 3
+    assert work.take("--set", f"footage.path={footage / 'A.TAR'}")["unchanged"] == 3
 
 
 def test_a_name_or_a_link_that_cannot_be_taken_costs_one_clip(work: Work, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from rushes.cli.console import AsJson, Overrides, RunName, app, bar, in_words, o
 from rushes.cli.processes import Gpus, led
 from rushes.project.settings import read_settings
 from rushes.store.database import Store
+from rushes.text_reader import counted
 
 if TYPE_CHECKING:
     from rushes.evaluate.external import InputsResult
@@ -191,7 +192,7 @@ def stop(
     result = StudyResult(decision.decision, rate.value, low=rate.low, high=rate.high, n=rate.n, after=decision.after)
     may = f"may stop since {result.after}" if result.after else "goes on"
     words = f"{result.decision}: win rate {rate.value:.3f}, at all times within {rate.low:.3f} to {rate.high:.3f}"
-    tell(result, as_json, [f"{words}, {rate.n} prompts or votes; the study {may}"])
+    tell(result, as_json, [f"{words}, {counted(rate.n, 'prompt or vote', 'prompts or votes')}; the study {may}"])
 
 
 def _write_inputs(

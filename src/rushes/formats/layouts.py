@@ -301,7 +301,8 @@ def _takes(folder: Path, by_stem: Mapping[str, Path], refuse: Refuse) -> dict[Pa
 
 
 def _still(folder: Path, stem: str) -> Path | None:
-    paths = (folder / "first_frames" / f"{stem}{suffix}" for suffix in STILL_SUFFIXES)
+    suffixes = (form for suffix in STILL_SUFFIXES for form in (suffix, suffix.upper()))
+    paths = (folder / "first_frames" / f"{stem}{suffix}" for suffix in suffixes)
     return next((inside(folder, path) for path in paths if path.is_file()), None)
 
 

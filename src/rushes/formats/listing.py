@@ -31,7 +31,7 @@ def detect_layout(place: Path, video_column: str = "", caption_column: str = "")
     it. Raises ValueError when it holds no videos, or tars beside loose videos.
     """
     if place.is_file():
-        if place.suffix == TAR_SUFFIX:
+        if place.suffix.lower() == TAR_SUFFIX:
             return "webdataset"
         if place.suffix.lower() in TABLE_SUFFIXES:
             return "table"

@@ -411,7 +411,7 @@ def test_a_row_with_another_number_of_cells_is_left_out(imports: Imports) -> Non
     ],
 )
 def test_what_stands_beside_a_vote_is_not_passed_over(text: str, words: str, rushes: Rushes, tmp_path: Path) -> None:
-    """video2dataset#117, of votes: the second cell of a line was dropped, and votes without a prompt were one prompt's."""
+    """video2dataset#117, of votes: the second cell of a line was dropped, votes without a prompt were of one."""
     path = tmp_path / "votes.csv"
     path.write_text(text)
     code, out, err = rushes("stop", path)

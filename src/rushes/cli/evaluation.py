@@ -78,8 +78,9 @@ def evaluate(
     asked = SystemsRequest(folders, out, prompts, first_frames, headline, seed=seed)
     judge: Judge = no_judge
     if judges:
-        from rushes.evaluate.judged import judge_folders
+        from rushes.evaluate.judged import check_judges, judge_folders
 
+        check_judges(judges, overrides, out)
         judge = partial(judge_folders, judges, overrides, out, bar)
     result = evaluate_systems(asked, results, judge, bar)
     lines = [*result.verdicts.values(), *result.notes, f"table: {result.table}", f"report: {result.report}"]

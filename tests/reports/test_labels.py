@@ -180,6 +180,15 @@ def test_meanings_that_fit_no_answer_are_refused(imports: Imports) -> None:
     assert "--answers 'Left=left': the answer has another meaning in an --answers before; keep one" in text
 
 
+def test_one_side_is_not_turned_round_alone(imports: Imports) -> None:
+    """VideoDPO's label and Pairwise: `--answers 0=right` alone had both labels say right."""
+    tasks = [task(by(LEFT)), task(by(RIGHT), prompt="q", **KEYS)]
+    text = imports.refused("labelstudio", tasks, "--answers", "left=right")
+    assert "also has 'right', so that of two sides one is turned round and one is not; say with --answers" in text
+    imports.ok("labelstudio", tasks, "--answers", "left=right", "--answers", "right=left")
+    assert imports.wins() == [("base", "ours"), ("ours", "base")]
+
+
 def test_an_answer_that_negates_is_refused_until_its_meaning_is_given(imports: Imports) -> None:
     """VideoDPO-style inversions, label-studio#5649: "Left is worse" counted for the left one."""
     tasks = [

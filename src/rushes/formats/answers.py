@@ -71,6 +71,7 @@ class MeaningTable:
         self.unknown: dict[str, list[str]] = {}  # answer -> the places that have it
         self._given: dict[str, Meaning] = {}
         self._asked: set[str] = set()
+        self._ways: dict[str, str] = {}  # whether a side is turned round -> the first answer of which it is so
         for text in given:
             answer, sign, word = text.rpartition("=")
             meaning = next((each for each in LABELS if each == word.strip().lower()), None)
@@ -95,7 +96,12 @@ class MeaningTable:
         """
         exact = answer.strip().casefold()
         self._asked.add(exact)
-        meaning = self._given.get(exact) or by_form or _meaning(exact, names)
+        own = by_form or _meaning(exact, names)
+        meaning = self._given.get(exact, own)
+        if own in ("left", "right"):
+            turned = meaning in ("left", "right") and meaning != own
+            if turned or exact not in self._given:
+                self._ways.setdefault("turned" if turned else "as it says", exact)
         if meaning is None:
             self.unknown.setdefault(answer.strip(), []).append(place)
         else:
@@ -112,6 +118,12 @@ class MeaningTable:
                 f"{path}: {counted(sum(map(len, self.unknown.values())), 'answer')} without a meaning here: "
                 f"{', '.join(words)}; say "
                 f'what each means with --answers "{example}=right" (left, right, tie or unjudged)'
+            )
+        if len(self._ways) > 1:
+            turned, other = self._ways["turned"], self._ways["as it says"]
+            raise ValueError(
+                f"--answers {turned!r}: {path} also has {other!r}, so that of two sides one is turned round and one is "
+                f'not; say with --answers "{other}=..." what that means'
             )
         if unused := next((answer for answer in self._given if answer not in self._asked), ""):
             there = ", ".join(f"{answer!r:.40}" for answer in sorted(self._asked)) or "none"

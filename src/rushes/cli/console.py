@@ -58,7 +58,7 @@ def within(low: float, high: float = math.inf) -> Parameter:
     return Parameter(validator=check)
 
 
-NOT_NEGATIVE = within(0)
+GE_0 = within(0)
 
 
 @contextmanager

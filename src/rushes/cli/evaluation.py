@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from rushes.cli.console import NOT_NEGATIVE, AsJson, Overrides, RunName, app, bar, in_words, opened, tell, within
+from rushes.cli.console import GE_0, AsJson, Overrides, RunName, app, bar, in_words, opened, tell, within
 from rushes.cli.processes import Gpus, led
 from rushes.project.settings import read_settings
 from rushes.store.database import Store
@@ -34,17 +34,13 @@ def evaluate(
     ] = None,
     out: Annotated[Path | None, Parameter(help="folder for table.json and report.html (with --systems)")] = None,
     headline: Annotated[str, Parameter(help="metric that the verdict is about; default: all together")] = "",
-    seed: Annotated[
-        int, NOT_NEGATIVE, Parameter(help="of the bootstrap and of the choice of clips (with --systems)")
-    ] = 0,
+    seed: Annotated[int, GE_0, Parameter(help="of the bootstrap and of the choice of clips (with --systems)")] = 0,
     judges: Annotated[tuple[str, ...], Many, Parameter(name="--judge", help="judge side by side: metric:NAME")] = (),
     write_vbench: Annotated[Path | None, Parameter(help="only write what VBench reads into this folder")] = None,
     write_videophy: Annotated[Path | None, Parameter(help="only write what VideoPhy reads into this folder")] = None,
     read_vbench: Annotated[tuple[str, ...], Many, Parameter(help="VBench's results, as NAME=FILE")] = (),
     read_videophy: Annotated[tuple[str, ...], Many, Parameter(help="VideoPhy's results, as NAME=SA_FILE,PC_FILE")] = (),
-    videophy_threshold: Annotated[
-        float, NOT_NEGATIVE, Parameter(help="score that counts as yes; 4 for VideoPhy-2")
-    ] = 0.5,
+    videophy_threshold: Annotated[float, GE_0, Parameter(help="score that counts as yes; 4 for VideoPhy-2")] = 0.5,
     gpus: Gpus = 1,
     overrides: Overrides = (),
     as_json: AsJson = False,
@@ -143,7 +139,7 @@ def compare(
 @app.command
 def power(
     *,
-    prompts: Annotated[int, NOT_NEGATIVE, Parameter(help="how many prompts there are; 0 = ask how many it takes")] = 0,
+    prompts: Annotated[int, GE_0, Parameter(help="how many prompts there are; 0 = ask how many it takes")] = 0,
     points: Annotated[float, Parameter(help="win rate to be seen, in points above 50 per cent")] = 0.0,
     ties: Annotated[float, Parameter(help="share of ties to expect")] = 0.0,
     difference: Annotated[float, Parameter(help="difference of a metric to be seen, in its unit")] = 0.0,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter, validators
 
-from rushes.cli.console import NOT_NEGATIVE, AsJson, Overrides, ProjectFolder, app, bar, opened, say, tell
+from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, app, bar, opened, say, tell
 from rushes.cli.processes import Gpus, led
 from rushes.config.tables import Settings
 from rushes.files import whole_file
@@ -134,7 +134,7 @@ def judges(
     project: ProjectFolder,
     *,
     static: Annotated[
-        int, NOT_NEGATIVE, Parameter(help="also show the judge of label.by so many clips beside frozen copies of them")
+        int, GE_0, Parameter(help="also show the judge of label.by so many clips beside frozen copies of them")
     ] = 0,
     by: Annotated[str, Parameter(help="judge to show frozen clips; default: label.by of the settings")] = "",
     overrides: Overrides = (),

@@ -251,7 +251,7 @@ def _placed(path: Path, scores: Sequence[tuple[str, float]], finder: Finder, not
             placed[key] = score
         else:
             lists["without a number"].append(name)
-    notes += [f"{path.name} has {counted(len(of), 'row')} {what}: {shown(of)}." for what, of in lists.items() if of]
+    notes += [f"{path.name} has {len(of)} rows {what}: {shown(of)}." for what, of in lists.items() if of]
     return placed
 
 

@@ -205,7 +205,7 @@ def _groups(
             shared.join(row.film, row.media)
         elif row.media in store.media:
             videos.setdefault(row.media, (store.media_path(row.media), row.frames / row.fps))
-    if fraction or any(row.split == "eval" for row in (*imported, *of_pairs)):
+    if fraction or "eval" in {*(clip.split for clip in imported), *(row.split for row in of_pairs)}:
         for first, second in look_alikes(videos):
             shared.join(first, second)
     scene = _scenes(done, shared, imported)

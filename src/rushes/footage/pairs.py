@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
@@ -247,8 +248,9 @@ def _without_other_split(
     """Pairs none of whose videos is in the project's other split, or a copy of one that is."""
     shared, videos = SharedContent(), dict[str, tuple[Path, float]]()
     others = set[str]()
-    for row in (*store.stream(Clip), *(row for row in store.stream(Candidate) if row.kind == "imported")):
-        if row.split == split or row.frames == 1 or (isinstance(row, Candidate) and row.clip_id):
+    rows: Iterator[Clip | Candidate] = chain(store.stream(Clip), _foreign(store))
+    for row in rows:
+        if row.split == split or row.frames == 1:
             continue
         others.add(row.media)
         if row.film:
@@ -270,6 +272,11 @@ def _without_other_split(
             pairs.leave_out(UnusableEntry(what, bad.name, "import the pair into a project of its own"), each.pair.place)
         else:
             yield each
+
+
+def _foreign(store: Store) -> Iterator[Candidate]:
+    """The videos of labelled pairs that were imported before."""
+    return (row for row in store.stream(Candidate) if row.kind == "imported" and not row.clip_id)
 
 
 def _without_contradictions(fitted: Sequence[_Pair], pairs: ForeignPairs) -> Iterator[_Pair]:
@@ -300,7 +307,7 @@ def _rows(store: Store, usable: Sequence[_Pair], split: Split) -> tuple[dict[str
 
     Pairs are the same by what was judged, so that another window of them replaces the one before.
     """
-    of_pairs = {row.id: row for row in store.stream(Candidate) if row.kind == "imported" and not row.clip_id}
+    of_pairs = {row.id: row for row in _foreign(store)}
 
     def pair_of(left: Candidate, right: Candidate) -> frozenset[tuple[str, str, str]]:
         return frozenset((row.film or row.media, row.caption, row.system) for row in (left, right))

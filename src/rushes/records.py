@@ -109,6 +109,7 @@ class Candidate:
     eta: float | None = None
     split: Split = "train"
     settings_hash: str = ""
+    film: str = ""  # content hash of the imported video that it was cut from; "" = it is a whole file
 
 
 @dataclass(frozen=True)

@@ -198,10 +198,11 @@ def read_rows(path: Path) -> Iterator[TableRow]:
     Raises:
         ValueError: not a table at all, two columns of one name, or a quotation mark that is never closed.
     """
-    return _csv_rows(path) if path.suffix.lower() == ".csv" else _jsonl_rows(path)
+    return csv_rows(path) if path.suffix.lower() == ".csv" else _jsonl_rows(path)
 
 
-def _csv_rows(path: Path) -> Iterator[TableRow]:
+def csv_rows(path: Path) -> Iterator[TableRow]:
+    """The rows of a CSV file, whatever its suffix, as `read_rows` gives them."""
     text = read_text(path)
     head = text.lstrip("\n").partition("\n")[0]
     delimiter = next((mark for mark in ",\t;" if mark in head), ",")
@@ -236,8 +237,13 @@ def ragged(cells: int, columns: int) -> str:
     """What is wrong with a row of so many cells under so many columns; "" = nothing."""
     if cells == columns:
         return ""
-    what = f"{cells} cell{'s' if cells != 1 else ''} for {columns} columns"
+    what = f"{counted(cells, 'cell')} for {counted(columns, 'column')}"
     return f"{what}; {'quote cells that hold commas' if cells > columns else 'fill in those that are missing'}"
+
+
+def counted(number: int, noun: str, several: str = "") -> str:
+    """A number and what there are of it: 1 answer, 2 answers; `several` where the plural has no s alone."""
+    return f"{number} {noun if number == 1 else several or f'{noun}s'}"
 
 
 def _unprintable(cells: list[Any]) -> str:

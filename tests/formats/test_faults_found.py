@@ -24,11 +24,11 @@ from rushes.config.settings_files import load_settings
 from rushes.evaluate.compare import load_table, read_gate
 from rushes.evaluate.result import read_evaluation
 from rushes.files import MediaError
-from rushes.footage.pairs import read_pairs
 from rushes.footage.probe_cache import ProbeCache
 from rushes.formats.clip_tables import read_tables
 from rushes.formats.exchange import import_project, read_rows, write_rows
 from rushes.formats.layouts import Part, RefusedVideo, SourceVideo, read_bench
+from rushes.formats.pair_files import read_pairs
 from rushes.formats.scores import import_scores
 from rushes.judges import endpoint
 from rushes.media.read import probe

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from rushes.config.tables import FootageSettings
-from rushes.footage.pairs import import_pairs, read_pairs
+from rushes.footage.pairs import import_pairs
 from rushes.footage.preflight import Length, PreflightOptions
+from rushes.formats.pair_files import read_pairs
 from rushes.formats.preferences import FORMS, Form, media_needed
 from rushes.media.write import write_video
 from rushes.store.database import Store

@@ -135,7 +135,7 @@ def test_votes_a_line_and_by_prompt(tmp_path: Path) -> None:
     ("text", "words"),
     [
         ("win\nmaybe\n", "line 2: 'maybe'"),
-        ("win\nwin,loss\n", "line 2: 2 cells for 1 column"),
+        ("win\nwin,loss\n", "line 2: 'win,loss' is not a valid vote"),
         ("prompt,vote\na dog, running,win\n", "line 2: 3 cells for 2 columns"),
         ("", "no votes"),
         ("prompt,vote\n", "no votes"),

@@ -179,7 +179,7 @@ def test_no_recipe_and_no_program_sees_probes(project: Path) -> None:
         assert takes_account(store, grid, []) == {} and labels.to_compare(store, settings) == ()
         assert densedpo.comparisons(store, densedpo.Options(), grid) == []
     work = open_project(project, settings, no_bar)
-    with pytest.raises(ValueError, match="0 takes make no pair"):
+    with pytest.raises(ValueError, match="0 takes: no pair"):
         labels.label_takes(work)
     work.store.close()
 
@@ -279,7 +279,7 @@ def test_a_judge_without_scores_counts_segments_that_the_real_clip_wins(
         (("--set", "label.by=none"), "label.by: nobody is named to judge the pairs; set it to human"),
         (("--set", "label.whole=true"), "label.whole: a pair is mixed over its segments"),
         (("--set", "label.segment_s=0.6"), "label.segment_s: clips of 1.12 s have one segment of 0.6 s"),
-        (("--clips", "0"), "--clips: 0 clips make no pair"),
+        (("--clips", "0"), "--clips: 0 clips: no pair"),
         (("--levels", "0.5", "0.6", "0.7", "0.8"), "--levels: name 5 or more different ones above 0 and below 1"),
         (("--levels", "0.5", "0.5", "0.7", "0.8", "0.9"), "--levels: name 5 or more different ones"),
         (("--levels", "0.5", "0.6", "0.7", "0.8", "1"), "pure noise, 1, is always measured"),

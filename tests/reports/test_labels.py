@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rushes.files import content_hash
-from rushes.footage.pairs import read_pairs
+from rushes.formats.pair_files import read_pairs
 from rushes.media.read import read_video
 from rushes.media.write import write_video
 from rushes.recipes import densedpo
@@ -157,6 +157,38 @@ def test_keys_that_name_their_sides_are_believed(left: str, right: str, imports:
     assert imports.wins() == [("base", "ours")]
 
 
+def test_left_does_not_turn_a_to_name_round(imports: Imports) -> None:
+    """label-studio#5649: what `--left` says and `toName` denies was stored the way of `--left`, all turned."""
+    text = imports.refused("labelstudio", [task(by(LEFT))], "--left", "base")
+    assert "--left base contradicts its toName: ours is the first there; leave --left out" in text
+    assert "no pair of 1 entry can be used" in text
+    turned = ("--answers", "left=right", "--answers", "right=left")
+    imports.ok("labelstudio", [task(by(LEFT))], *turned[:2])
+    assert imports.wins() == [("base", "ours")]
+    three = task(by(choice("ref")), **KEYS, ref="third.mp4")
+    assert (
+        "nothing says which video is right: base, ref beside ours; keep two videos in each task"
+        in imports("labelstudio", json.dumps([three]).replace("ours,base", "ours"), "--left", "ours")[2]
+    )
+
+
+def test_meanings_that_fit_no_answer_are_refused(imports: Imports) -> None:
+    """label-studio#5649: of a meaning with a slip of the pen nothing was said, and the table's own was stored."""
+    text = imports.refused("labelstudio", [task(by(LEFT))], "--answers", "lfet=right")
+    assert "--answers 'lfet': " in text and "has no such answer, it has 'left'; write one as it is there" in text
+    text = imports.refused("labelstudio", [task(by(LEFT))], "--answers", "left=right", "--answers", "Left=left")
+    assert "--answers 'Left=left': the answer has another meaning in an --answers before; keep one" in text
+
+
+def test_one_side_is_not_turned_round_alone(imports: Imports) -> None:
+    """VideoDPO's label and Pairwise: `--answers 0=right` alone had both labels say right."""
+    tasks = [task(by(LEFT)), task(by(RIGHT), prompt="q", **KEYS)]
+    text = imports.refused("labelstudio", tasks, "--answers", "left=right")
+    assert "also has 'right', so that of two sides one is turned round and one is not; say with --answers" in text
+    imports.ok("labelstudio", tasks, "--answers", "left=right", "--answers", "right=left")
+    assert imports.wins() == [("base", "ours"), ("ours", "base")]
+
+
 def test_an_answer_that_negates_is_refused_until_its_meaning_is_given(imports: Imports) -> None:
     """VideoDPO-style inversions, label-studio#5649: "Left is worse" counted for the left one."""
     tasks = [
@@ -166,7 +198,7 @@ def test_an_answer_that_negates_is_refused_until_its_meaning_is_given(imports: I
     ]
     text = imports.refused("labelstudio", tasks)
     assert (
-        "3 answers have no meaning here: 'Left is worse' (2, first at entry 1), 'A > B' (1, first at entry 3)" in text
+        "3 answers without a meaning here: 'Left is worse' (2, first at entry 1), 'A > B' (1, first at entry 3)" in text
     )
     assert '--answers "Left is worse=right"' in text
     imports.ok("labelstudio", tasks, "--answers", "Left is worse=right", "--answers", "A > B=unjudged")
@@ -178,7 +210,7 @@ def test_an_answer_that_the_names_contradict_is_refused(imports: Imports) -> Non
     """label-studio#5649: "1" means the first of two, and of video0 and video1 the second."""
     numbers = {"video0": "ours.mp4", "video1": "base.mp4"}
     text = imports.refused("labelstudio", [task(by(answer({"choices": ["1"]}, to="pw", kind="choices")), **numbers)])
-    assert "1 answers have no meaning here: '1' (1, first at entry 1)" in text
+    assert "1 answer without a meaning here: '1' (1, first at entry 1)" in text
     letters = [task(by(answer({"choices": ["Video B"]}, "q", "b,a", "choices")), a="ours.mp4", b="base.mp4")]
     assert "nothing says which video is left" in imports.refused("labelstudio", letters)  # toName and keys differ
     assert "'Video B' (1, first" in imports.refused("labelstudio", letters, "--left", "b")
@@ -359,7 +391,7 @@ def test_a_bad_row_costs_one_row_and_says_what_it_lacks(imports: Imports) -> Non
     assert (result["entries"], result["pairs"]) == (7, 1)
     assert "entry 2: an address in place of a file: 'https://x.y/a.mp4'; download it" in lines
     assert "entry 4: prompt is no text: nan" in lines and "entry 5: has no chosen: it has prompt" in lines
-    assert "no pair of its 6 entries can be used" in imports("trl", bad)[2]
+    assert "no pair of 6 entries can be used" in imports("trl", bad)[2]
 
 
 def test_what_is_a_video_is_decided_by_its_content(imports: Imports, tmp_path: Path) -> None:
@@ -376,6 +408,25 @@ def test_a_row_with_another_number_of_cells_is_left_out(imports: Imports) -> Non
     result, lines = imports.ok("videoreward", header + rows)
     assert imports.wins() == [("base", "ours")]
     assert result["left out, more or fewer cells than the header"] == 2 and "line 3: more or fewer cells" in lines
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("win,loss\nloss,win\n", "line 1: 'win,loss' is not a valid vote; write win, tie or loss"),
+        ("prompt,vote,vote\np,win,loss\n", "two columns are called 'vote'; rename or delete one"),
+        ("prompt,vote\n,win\n", "line 2: its prompt is empty; fill it in"),
+        ("rater,vote\nann,win\n", "its columns are rater, vote; call those of a table prompt and vote"),
+    ],
+)
+def test_what_stands_beside_a_vote_is_not_passed_over(text: str, words: str, rushes: Rushes, tmp_path: Path) -> None:
+    """video2dataset#117, of votes: the second cell of a line was dropped, votes without a prompt were of one."""
+    path = tmp_path / "votes.csv"
+    path.write_text(text)
+    code, out, err = rushes("stop", path)
+    assert (code, out) == (2, "") and words in err
+    path.write_bytes("Prompt;Vote\np;win\nq;loss\n".encode("utf-16"))
+    assert "2 prompts or votes" in rushes("stop", path)[1]
 
 
 def test_votes_and_scores_with_a_comma_too_many_are_refused_with_their_line(rushes: Rushes, imports: Imports) -> None:
@@ -441,6 +492,16 @@ def test_a_window_is_cut_out_of_both_sides(window: str, long: Imports) -> None:
     assert bool(moving) == (window == "best-motion") and result["trimmed"] == 0
 
 
+def test_another_window_of_a_pair_replaces_the_one_before(long: Imports) -> None:
+    """OpenRLHF#1311: one label stood for the first and for the last seconds of a pair, and counted twice."""
+    for window, replaced in (("first", 0), ("last", 1), ("first", 1), ("first", 0)):
+        result, _ = long.ok("trl", [pair("a.mp4", "moves.mp4")], "--window", window)
+        (preference,) = long.preferences()
+        assert (result["replaced"], preference.labels) == (replaced, (1,))
+    long.ok("trl", [pair("moves.mp4", "a.mp4")], "--window", "last")
+    assert len(long.preferences()) == 1
+
+
 def test_pairs_that_are_equal_where_they_are_trained_on_are_left_out(long: Imports) -> None:
     """OpenRLHF#1311: a pair that differs only later trained at ln 2, with no word."""
     rows = [pair("a.mp4", "late.mp4"), pair("a.mp4", "b.mp4")]
@@ -454,7 +515,7 @@ def test_a_clip_that_is_too_short_costs_its_pair_and_what_is_cropped_is_counted(
     """rlhf-book#504: a rejected clip of 1 s ended the training with the name of a hash."""
     rows = [pair("a.mp4", "short.mp4"), pair("a.mp4", "wide.mp4")]
     result, lines = long.ok("trl", rows, "--window", "last")
-    assert (result["pairs"], result["cropped"]) == (1, 1) and "cropped: 1 videos; pairs.json" in lines
+    assert (result["pairs"], result["cropped"]) == (1, 1) and "cropped: 1 video; pairs.json" in lines
     short, wide = json.loads((long.project / "pairs.json").read_text())["rows"]
     assert short["entry"] == "entry 1" and "short.mp4: 1.00 s" in short["left_out"]
     assert wide["right"]["share"] == 0.5 and not wide["left"]["share"]

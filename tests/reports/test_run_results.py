@@ -129,3 +129,11 @@ def test_frame_rates_that_differ(systems: Path, rushes: Rushes) -> None:
     assert "motion_speed" in table["metrics"] and "jerk" not in out.splitlines()[0]
     code, _, err = evaluate(rushes, systems, "--headline", "jerk")
     assert code == 2 and "--headline jerk: cannot compare clips of another frame rate" in err
+
+
+def test_one_file_on_both_sides_is_named(systems: Path, rushes: Rushes) -> None:
+    """VBench#28, its kind: a video that both systems have is nothing to compare, and nothing was said of it."""
+    code, _, err = evaluate(rushes, systems, "--judge", "metric:nope")
+    assert code == 2 and "no metric 'nope'" in err and "measure" not in err  # before hours of measuring
+    code, out, err = evaluate(rushes, systems)
+    assert code == 0 and "base and ours have 3 videos of equal content: 0.mp4, 1.mp4, 2.mp4." in out, err

@@ -58,6 +58,23 @@ def test_a_port_that_is_none(project: Path, rushes: Rushes, command_name: str, p
     assert code != 0 and "--port" in out + err and "Must be" in out + err and "Traceback" not in out + err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["stop", "votes.txt", "--margin", "5"], "for --margin. give a number, from 0 to 0.5"),
+        (["stop", "votes.txt", "--margin", "nan"], "for --margin. give a number, from 0 to 0.5"),
+        (["plan", "p", "--frames", "-1"], "for --frames. give a number, 0 or more"),
+        (["evaluate", "--systems", "a=a", "b=b", "--out", "o", "--seed", "-1"], "for --seed. give a number, 0 or more"),
+        (["judges", "p", "--static", "-1"], "for --static. give a number, 0 or more"),
+        (["footage", "export", "p", "--out", "o", "--shard-mb", "nan"], "for --shard-mb. give a number, 0 or more"),
+    ],
+)
+def test_a_number_out_of_its_range(rushes: Rushes, arguments: list[str], words: str) -> None:
+    """Was: a margin of 5 let a study stop at once as "equal", and a plan of -1 frames was that of none."""
+    code, out, err = rushes(*arguments)
+    assert code == 2 and words in " ".join((out + err).split()), out + err
+
+
 @pytest.mark.parametrize("arguments", [["init", ""], ["init", " "], ["import", ""], ["export", "p", "--out", ""]])
 def test_an_empty_argument(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rushes: Rushes, arguments: list[str]

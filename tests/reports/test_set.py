@@ -85,6 +85,13 @@ class Work:
         return sides
 
 
+def transcode(source: Path, target: Path) -> Path:
+    """The same pictures in a smaller file of other bytes."""
+    with av.open(str(source)) as file:
+        frames = np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)])
+    return encode(target, np.stack([cv2.resize(frame, (40, 28)) for frame in frames]).astype(np.uint8))
+
+
 @pytest.fixture
 def work(rushes: Rushes, tmp_path: Path) -> Work:
     return Work(rushes, tmp_path / "project")
@@ -168,6 +175,45 @@ def test_a_corrected_caption_replaces_and_a_deleted_clip_is_gone(work: Work, tmp
     code, out, _ = work.rushes("preflight", work.folder, "--json")
     assert code == 0 and json.loads(out)["clips"] == 5
     assert work.take() == {"clips": 5, "held_out": 2, "unchanged": 5}
+
+
+@pytest.mark.parametrize("copy", ["whole", "transcode"])
+def test_labelled_pairs_are_on_their_side_of_the_split(copy: str, work: Work, tmp_path: Path) -> None:
+    """M3D#67, its kind: a held-out video, or a copy of one, was trained on as a side of a pair."""
+    work.start(captioned(tmp_path / "footage", 3))
+    work.take()
+    with Store.open(work.folder) as store:
+        held_out = next(Path(clip.source) for clip in store.clips() if clip.split == "eval")
+        trained = next(Path(clip.source) for clip in store.clips() if clip.split == "train")
+    pairs = tmp_path / "pairs"
+    for name, source in (("out.mp4", held_out), ("in.mp4", trained)):
+        target = encode(pairs / name, texture(90))
+        if copy == "whole":
+            shutil.copy(source, target)
+        else:
+            transcode(source, target)
+    for number in (7, 8):
+        encode(pairs / f"{number}.mp4", texture(number, 17))
+    rows = [{"prompt": "p", "chosen": name, "rejected": "7.mp4"} for name in ("out.mp4", "in.mp4", "8.mp4")]
+    (pairs / "pairs.json").write_text(json.dumps(rows))
+    command = ("labels", "import", work.folder, pairs / "pairs.json", "--form", "trl", "--window", "first", "--json")
+    results = {}
+    for split in ("eval", "train"):
+        with_dry_run = ("--dry-run",) if split == "eval" else ()
+        code, out, lines = work.rushes(*command, "--split", split, *with_dry_run)
+        assert code == 0, lines
+        results[split] = json.loads(out)
+    assert results["train"]["left out, a video that the project has as held out, or a copy of one"] == 1
+    assert results["eval"]["left out, a video that the project has as trained on, or a copy of one"] == 1
+    assert results["train"]["pairs"] == results["eval"]["pairs"] == 2
+    # footage that comes later goes to the side of the pair
+    for number in (7, 8):
+        new = tmp_path / f"footage/new{number}.mp4"
+        shutil.copy(pairs / f"{number}.mp4", new) if copy == "whole" else transcode(pairs / f"{number}.mp4", new)
+        new.with_suffix(".txt").write_text(f"new {number}")
+    work.rushes("import", work.folder, "--set", "footage.eval_fraction=0.4")
+    sides = work.sides()
+    assert sides["new7.mp4"] == sides["new8.mp4"] <= {"train"}
 
 
 def test_what_is_gone_comes_back_with_its_takes(work: Work, tmp_path: Path) -> None:
@@ -327,6 +373,30 @@ def test_import_names_videos_without_a_row(work: Work, tmp_path: Path) -> None:
     code, out, error = work.rushes("import", work.folder, "--json")
     assert (code, json.loads(out)["clips"], json.loads(out)["passed_over"]) == (0, 2, 1)
     assert f"videos that no row names: 1 ({folder / 'v2.mp4'})" in error
+
+
+def test_a_table_beside_other_captions_is_named(work: Work, tmp_path: Path) -> None:
+    """video2dataset#117, its kind: a second table of captions was counted as "neither video nor caption"."""
+    footage = captioned(tmp_path / "footage", 3)
+    (footage / "metadata.csv").write_text("file_name,text\nv0.mp4,other\n")
+    (footage / "notes.csv").write_text("a,b\n1,2\n")
+    work.start(footage)
+    assert work.take()["passed_over"] == 2
+    assert "neither video nor caption: 1 .csv\n" in work.lines
+    assert f"tables of captions, as there are others: 1 ({footage / 'metadata.csv'}); keep one kind" in work.lines
+
+
+def test_a_tar_in_capital_letters_is_one(work: Work, tmp_path: Path) -> None:
+    """video2dataset#117, its kind: A.TAR was passed over, or called no tar."""
+    videos = captioned(tmp_path / "videos", 3)
+    footage = tmp_path / "footage"
+    footage.mkdir()
+    with tarfile.open(footage / "A.TAR", "w") as tar:
+        for path in sorted(videos.iterdir()):
+            tar.add(path, path.name)
+    work.start(footage)
+    assert work.take()["clips"] == 3
+    assert work.take("--set", f"footage.path={footage / 'A.TAR'}")["unchanged"] == 3
 
 
 def test_a_name_or_a_link_that_cannot_be_taken_costs_one_clip(work: Work, tmp_path: Path) -> None:

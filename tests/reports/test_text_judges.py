@@ -215,3 +215,24 @@ def test_score_lines_that_do_not_fit_are_refused(project: Path, rushes: Rushes) 
     result = json.loads(out)
     assert (code, result["refused"], result["unjudged"], result["right"]) == (0, 4, 2, result["pairs"] - 2), err
     assert err.count("left out: ") == 4
+
+
+@pytest.mark.parametrize(
+    ("scores", "words"),
+    [
+        ('{"VQ": 1, "VQ": -1}', "not JSON: the key 'VQ' stands twice in one object; keep one"),
+        ('{"VQ": true}', "scores.VQ: Input should be a valid number"),
+        ('{"Overall": 1, "overall": -1}', "two of its scores, Overall, overall, differ in capital letters alone"),
+    ],
+    ids=["twice", "truth", "capitals"],
+)
+def test_a_score_that_has_two_values_is_none(scores: str, words: str, project: Path, rushes: Rushes) -> None:
+    """UnifiedReward#49 and its kind: of a name that stands twice the last value was taken, and true was 1."""
+    with Store(project) as store:
+        media = [take.media for take in store.candidates()]
+    folder = project / "reward"
+    folder.mkdir()
+    (folder / "scores.jsonl").write_text("\n".join(f'{{"media": "{name}", "scores": {scores}}}' for name in media))
+    command = ("label", project, "--by", "reward", "--set", f"label.reward={folder}", "--set", "label.whole=true")
+    code, out, err = rushes(*command)
+    assert (code, out) == (2, "") and f"line 1: {words}" in err, err

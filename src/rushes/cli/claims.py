@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from rushes.cli.console import AsJson, app, bar, tell
+from rushes.cli.console import GE_0, AsJson, app, bar, tell
 
 
 @app.command
@@ -28,7 +28,9 @@ def reproduce(
         Path | None,
         Parameter(help="evidence.parquet of earlier runs: what is in it and still current is not run again"),
     ] = None,
-    jobs: Annotated[int, Parameter(help="seeds that run side by side, a thread each; 0 = all, at most two a core")] = 0,
+    jobs: Annotated[
+        int, GE_0, Parameter(help="seeds that run side by side, a thread each; 0 = all, at most two a core")
+    ] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Run the arms of each claim on the embedded world, and say what reproduced. Continues where it was stopped."""

@@ -47,6 +47,20 @@ RunName = Annotated[str, Parameter(name="--run", help="name of the run; default:
 screen = Console(stderr=True)
 
 
+def within(low: float, high: float = math.inf) -> Parameter:
+    """A number from `low` to `high`, and finite; no command reads another."""
+
+    def check(_: object, value: float | None) -> None:
+        if value is not None and not (low <= value <= high and math.isfinite(value)):
+            above = f"from {low:g} to {high:g}" if math.isfinite(high) else f"{low:g} or more"
+            raise ValueError(f"give a number, {above}")
+
+    return Parameter(validator=check)
+
+
+GE_0 = within(0)
+
+
 @contextmanager
 def bar(name: str, total: int) -> Iterator[Callable[[int], None]]:
     """A progress bar on a terminal, else one line; nothing where nothing is to be done."""

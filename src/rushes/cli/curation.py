@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from rushes.cli.console import AsJson, Overrides, ProjectFolder, app, bar, opened, tell
+from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, app, bar, opened, tell
 from rushes.cli.product import bench
 from rushes.project.settings import FILE, overridden, read_settings, write_settings
 from rushes.store.database import Store
@@ -25,7 +25,7 @@ def curate(
     recipe: Annotated[str, Parameter(help="recipe whose settings a new project gets")] = "realdpo",
     dry_run: Annotated[bool, Parameter(negative=(), help="measure and show the funnel, but decide nothing")] = False,
     engine: Annotated[Literal["local", "ray"], Parameter(help="where clips are measured")] = "local",
-    jobs: Annotated[int, Parameter(help="workers; 0 = one for each processor")] = 0,
+    jobs: Annotated[int, GE_0, Parameter(help="workers; 0 = one for each processor")] = 0,
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
@@ -80,10 +80,10 @@ def card(project: ProjectFolder, *, as_json: AsJson = False) -> None:
 @bench.command(name="curation")
 def bench_curation(
     *,
-    clips: Annotated[int, Parameter(help="true clips of the embedded world that each fault is planted in")] = 60,
+    clips: Annotated[int, GE_0, Parameter(help="true clips of the embedded world that each fault is planted in")] = 60,
     footage: Annotated[Path | None, Parameter(help="folder of true clips to plant the faults in instead")] = None,
     rows: Annotated[tuple[int, ...], Parameter(help="synthetic clips to choose among; repeatable")] = (),
-    seed: Annotated[int, Parameter(help="of the clips")] = 0,
+    seed: Annotated[int, GE_0, Parameter(help="of the clips")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """How well curation finds planted faults and how fast; with --rows only how choosing grows with the clips."""

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from rushes.cli.console import AsJson, Overrides, RunName, app, bar, in_words, opened, tell
+from rushes.cli.console import GE_0, AsJson, Overrides, RunName, app, bar, in_words, opened, tell, within
 from rushes.cli.processes import Gpus, led
 from rushes.project.settings import read_settings
 from rushes.store.database import Store
+from rushes.text_reader import counted
 
 if TYPE_CHECKING:
     from rushes.evaluate.external import InputsResult
@@ -33,13 +34,13 @@ def evaluate(
     ] = None,
     out: Annotated[Path | None, Parameter(help="folder for table.json and report.html (with --systems)")] = None,
     headline: Annotated[str, Parameter(help="metric that the verdict is about; default: all together")] = "",
-    seed: Annotated[int, Parameter(help="of the bootstrap and of the choice of clips (with --systems)")] = 0,
+    seed: Annotated[int, GE_0, Parameter(help="of the bootstrap and of the choice of clips (with --systems)")] = 0,
     judges: Annotated[tuple[str, ...], Many, Parameter(name="--judge", help="judge side by side: metric:NAME")] = (),
     write_vbench: Annotated[Path | None, Parameter(help="only write what VBench reads into this folder")] = None,
     write_videophy: Annotated[Path | None, Parameter(help="only write what VideoPhy reads into this folder")] = None,
     read_vbench: Annotated[tuple[str, ...], Many, Parameter(help="VBench's results, as NAME=FILE")] = (),
     read_videophy: Annotated[tuple[str, ...], Many, Parameter(help="VideoPhy's results, as NAME=SA_FILE,PC_FILE")] = (),
-    videophy_threshold: Annotated[float, Parameter(help="score that counts as yes; 4 for VideoPhy-2")] = 0.5,
+    videophy_threshold: Annotated[float, GE_0, Parameter(help="score that counts as yes; 4 for VideoPhy-2")] = 0.5,
     gpus: Gpus = 1,
     overrides: Overrides = (),
     as_json: AsJson = False,
@@ -73,8 +74,9 @@ def evaluate(
     asked = SystemsRequest(folders, out, prompts, first_frames, headline, seed=seed)
     judge: Judge = no_judge
     if judges:
-        from rushes.evaluate.judged import judge_folders
+        from rushes.evaluate.judged import check_judges, judge_folders
 
+        check_judges(judges, overrides, out)
         judge = partial(judge_folders, judges, overrides, out, bar)
     result = evaluate_systems(asked, results, judge, bar)
     lines = [*result.verdicts.values(), *result.notes, f"table: {result.table}", f"report: {result.report}"]
@@ -137,12 +139,12 @@ def compare(
 @app.command
 def power(
     *,
-    prompts: Annotated[int, Parameter(help="how many prompts there are; 0 = ask how many it takes")] = 0,
+    prompts: Annotated[int, GE_0, Parameter(help="how many prompts there are; 0 = ask how many it takes")] = 0,
     points: Annotated[float, Parameter(help="win rate to be seen, in points above 50 per cent")] = 0.0,
     ties: Annotated[float, Parameter(help="share of ties to expect")] = 0.0,
     difference: Annotated[float, Parameter(help="difference of a metric to be seen, in its unit")] = 0.0,
     sd: Annotated[float, Parameter(help="standard deviation of that difference from prompt to prompt")] = 0.0,
-    seeds: Annotated[int, Parameter(help="seeds of each prompt")] = 1,
+    seeds: Annotated[int, within(1), Parameter(help="seeds of each prompt")] = 1,
     alike: Annotated[float, Parameter(help="how alike seeds of one prompt are, from 0 to 1")] = 0.5,
     chance: Annotated[float, Parameter(help="chance of seeing it that is asked for")] = 0.8,
     as_json: AsJson = False,
@@ -179,7 +181,9 @@ def power(
 def stop(
     votes: Annotated[Path, Parameter(help="win, tie or loss a line in the order of arrival, or CSV prompt,vote")],
     *,
-    margin: Annotated[float, Parameter(help="a win rate this close to one half counts as equal")] = 0.05,
+    margin: Annotated[
+        float, within(0, 0.5), Parameter(help="a win rate this close to one half counts as equal")
+    ] = 0.05,
     as_json: AsJson = False,
 ) -> None:
     """Whether a human study may stop; one may look after every vote."""
@@ -191,7 +195,7 @@ def stop(
     result = StudyResult(decision.decision, rate.value, low=rate.low, high=rate.high, n=rate.n, after=decision.after)
     may = f"may stop since {result.after}" if result.after else "goes on"
     words = f"{result.decision}: win rate {rate.value:.3f}, at all times within {rate.low:.3f} to {rate.high:.3f}"
-    tell(result, as_json, [f"{words}, {rate.n} prompts or votes; the study {may}"])
+    tell(result, as_json, [f"{words}, {counted(rate.n, 'prompt or vote', 'prompts or votes')}; the study {may}"])
 
 
 def _write_inputs(

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from rushes.cli.console import AsJson, Overrides, ProjectFolder, app, opened, tell
+from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, app, opened, tell
 from rushes.project.settings import read_settings
 
 footage = App(name="footage", help="The clips that are in the set.")
@@ -48,7 +48,7 @@ def export(
     form: Annotated[
         Literal["parquet", "webdataset"], Parameter(help="a table beside the videos, or tars of samples")
     ] = "parquet",
-    shard_mb: Annotated[float, Parameter(help="largest size of a tar in MB, unless one clip is larger")] = 1000.0,
+    shard_mb: Annotated[float, GE_0, Parameter(help="largest size of a tar in MB, unless one clip is larger")] = 1000.0,
     as_json: AsJson = False,
 ) -> None:
     """Write the clips that are in the set, under the captions they go by, for Hugging Face `datasets` and others."""

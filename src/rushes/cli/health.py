@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from rushes.cli.console import AsJson, Overrides, ProjectFolder, RunName, app, opened, tell
+from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, RunName, app, opened, tell
 from rushes.project.settings import read_settings
 
 
@@ -14,9 +14,11 @@ from rushes.project.settings import read_settings
 def beta(
     project: ProjectFolder,
     *,
-    comparisons: Annotated[int, Parameter(help="how many are looked at; a quarter is held out")] = 256,
-    steps: Annotated[int, Parameter(help="of the trial run")] = 20,
-    target: Annotated[float, Parameter(help="factor on the gradient that should be left; it begins at 0.5")] = 0.2,
+    comparisons: Annotated[int, GE_0, Parameter(help="how many are looked at; a quarter is held out")] = 256,
+    steps: Annotated[int, GE_0, Parameter(help="of the trial run")] = 20,
+    target: Annotated[
+        float, GE_0, Parameter(help="factor on the gradient that should be left; it begins at 0.5")
+    ] = 0.2,
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
@@ -40,7 +42,7 @@ def eta(
             help="shares of noise to start from; default: 0.6 0.7 0.8 0.88 0.94 0.97",
         ),
     ] = (),
-    clips: Annotated[int, Parameter(help="training clips of which a pair is made at each level")] = 16,
+    clips: Annotated[int, GE_0, Parameter(help="training clips of which a pair is made at each level")] = 16,
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter, validators
 
-from rushes.cli.console import AsJson, Overrides, ProjectFolder, app, bar, opened, say, tell
+from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, app, bar, opened, say, tell
 from rushes.cli.processes import Gpus, led
 from rushes.config.tables import Settings
 from rushes.files import whole_file
@@ -134,7 +134,7 @@ def judges(
     project: ProjectFolder,
     *,
     static: Annotated[
-        int, Parameter(help="also show the judge of label.by so many clips beside frozen copies of them")
+        int, GE_0, Parameter(help="also show the judge of label.by so many clips beside frozen copies of them")
     ] = 0,
     by: Annotated[str, Parameter(help="judge to show frozen clips; default: label.by of the settings")] = "",
     overrides: Overrides = (),
@@ -171,8 +171,10 @@ def import_(
     as_json: AsJson = False,
 ) -> None:
     """Take videos and preferences from another program's file."""
-    from rushes.footage.pairs import import_pairs, read_pairs
+    from rushes.footage.pairs import import_pairs
     from rushes.footage.preflight import Length, PreflightOptions
+    from rushes.formats.pair_files import read_pairs
+    from rushes.project.look_alikes import look_alikes
 
     settings = read_settings(project, overrides)
     size = settings.backbone
@@ -182,8 +184,9 @@ def import_(
     pairs = read_pairs(file, form, left, answers)
     with Store.open(project) as store, bar("import", len(pairs.pairs)) as tick:
         result = import_pairs(
-            store, pairs, ask, split=split, window=window or None, dry_run=dry_run, say=say, tick=lambda: tick(1)
-        )
+            store, pairs, ask, split=split, window=window or None, dry_run=dry_run, look_alikes=look_alikes, say=say,
+            tick=lambda: tick(1),
+        )  # fmt: skip
     tell(result, as_json)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from rushes.cli.console import AsJson, Overrides, ProjectFolder, app, entries, opened, say, tell
+from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, app, entries, opened, say, tell, within
 from rushes.project.settings import read_settings
 
 if TYPE_CHECKING:
@@ -43,17 +43,19 @@ def plan(
     *,
     model: Annotated[str, Parameter(help="a released model, such as wan2.1-t2v-1.3b, or a folder of weights")] = "",
     size: Annotated[str, Parameter(help="of a frame in pixels, as HEIGHTxWIDTH; default: the model's own")] = "",
-    frames: Annotated[int, Parameter(help="of a clip; default: the model's own")] = 0,
+    frames: Annotated[int, GE_0, Parameter(help="of a clip; default: the model's own")] = 0,
     clips: Annotated[
         int, Parameter(help="of footage, a fifth of which is held out; default: the project's, or 60")
     ] = 0,
-    takes: Annotated[int, Parameter(help="of each clip; default: as the recipe needs them")] = 0,
-    prompts: Annotated[int, Parameter(help="held out, that evaluation takes; default: the clips held out")] = 0,
+    takes: Annotated[int, GE_0, Parameter(help="of each clip; default: as the recipe needs them")] = 0,
+    prompts: Annotated[int, GE_0, Parameter(help="held out, that evaluation takes; default: the clips held out")] = 0,
     recipe: Annotated[str, Parameter(help="recipe; it says how many views a comparison has")] = "realdpo",
-    views: Annotated[int, Parameter(help="of a comparison, in place of the recipe's, for the step alone")] = 0,
-    batch: Annotated[int, Parameter(help="comparisons in a step on one GPU; default: train.batch over the GPUs")] = 0,
+    views: Annotated[int, GE_0, Parameter(help="of a comparison, in place of the recipe's, for the step alone")] = 0,
+    batch: Annotated[
+        int, GE_0, Parameter(help="comparisons in a step on one GPU; default: train.batch over the GPUs")
+    ] = 0,
     tune: Annotated[Literal["lora", "full"], Parameter(help="what is trained")] = "lora",
-    rank: Annotated[int, Parameter(help="of the adapter; default: the model's own")] = 0,
+    rank: Annotated[int, GE_0, Parameter(help="of the adapter; default: the model's own")] = 0,
     precision: Annotated[
         Literal["auto", "bfloat16", "mixed", "float32"],
         Parameter(name=["--precision"], help="as backbone.dtype; auto = mixed where all weights are trained"),
@@ -65,8 +67,8 @@ def plan(
         bool | None, Parameter(help="the model is given the first frame; default: as it was released")
     ] = None,
     gpu: Annotated[str, Parameter(help="kind of GPU, for its memory and speed")] = "h100",
-    gpus: Annotated[int, Parameter(help="how many of them")] = 1,
-    gpu_memory_gb: Annotated[float, Parameter(help="in place of the kind's")] = 0.0,
+    gpus: Annotated[int, GE_0, Parameter(help="how many of them")] = 1,
+    gpu_memory_gb: Annotated[float, GE_0, Parameter(help="in place of the kind's")] = 0.0,
     tflops: Annotated[
         float, Parameter(help="10^12 operations a second that the network reaches; default: 40 %% of the peak")
     ] = 0.0,
@@ -124,9 +126,9 @@ def explain(
 def verify(
     project: ProjectFolder,
     *,
-    share: Annotated[float, Parameter(help="of the latents and captions that are encoded again")] = 0.1,
+    share: Annotated[float, within(0, 1), Parameter(help="of the latents and captions that are encoded again")] = 0.1,
     every: Annotated[bool, Parameter(name="--all", negative=(), help="encode all of them again")] = False,
-    seed: Annotated[int, Parameter(help="of the choice")] = 0,
+    seed: Annotated[int, GE_0, Parameter(help="of the choice")] = 0,
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from rushes.cli.console import AsJson, app, bar, in_words, tell
+from rushes.cli.console import GE_0, AsJson, app, bar, in_words, tell
 from rushes.records import plain
 
 bench = App(name="bench", help="Measure on this machine.")
@@ -20,7 +20,7 @@ app.command(bench)
 def demo(
     *,
     out: Annotated[Path, Parameter(help="folder to write to")] = Path("demo"),
-    seed: Annotated[int, Parameter(help="of data, training and evaluation")] = 0,
+    seed: Annotated[int, GE_0, Parameter(help="of data, training and evaluation")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """The whole path on the embedded world, several recipes against each other, with a report."""
@@ -80,7 +80,7 @@ def backbones(
 @bench.command
 def step(
     *,
-    rounds: Annotated[int, Parameter(help="timed rounds; medians are reported")] = 6,
+    rounds: Annotated[int, GE_0, Parameter(help="timed rounds; medians are reported")] = 6,
     device: Annotated[str, Parameter(help="where to run: cpu, or a GPU as torch names it")] = "cpu",
     shape: Annotated[tuple[str, ...], Parameter(help="sizes to measure; repeatable")] = ("tiny", "mid"),
     compiled: Annotated[bool, Parameter(name=["--compile"], negative=(), help="also with compiled blocks")] = False,
@@ -114,9 +114,9 @@ def bench_generate(*, as_json: AsJson = False) -> None:
 @bench.command
 def metrics(
     *,
-    scenes: Annotated[int, Parameter(help="scenes of the world, each also with one fault")] = 150,
-    takes: Annotated[int, Parameter(help="takes of the tiny model as it ships")] = 150,
-    seed: Annotated[int, Parameter(help="of scenes, faults and takes")] = 0,
+    scenes: Annotated[int, GE_0, Parameter(help="scenes of the world, each also with one fault")] = 150,
+    takes: Annotated[int, GE_0, Parameter(help="takes of the tiny model as it ships")] = 150,
+    seed: Annotated[int, GE_0, Parameter(help="of scenes, faults and takes")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """How far each metric agrees with the embedded world's verifier: docs/metrics.md has the table."""
@@ -139,12 +139,12 @@ def world(
         str, Parameter(name="--world", help="scenes: the world that ships; arena: the next one")
     ] = "scenes",
     base: Annotated[str, Parameter(help="weights of a tiny model that lives there; empty = the base that ships")] = "",
-    clips: Annotated[int, Parameter(help="held-out clips that takes start from")] = 80,
+    clips: Annotated[int, GE_0, Parameter(help="held-out clips that takes start from")] = 80,
     scenes: Annotated[
         int, Parameter(help="sound clips, and planted ones for each law and kind, that judges see")
     ] = 1000,
-    steps: Annotated[int, Parameter(help="sampling steps of a take")] = 16,
-    seed: Annotated[int, Parameter(help="of clips and noise")] = 0,
+    steps: Annotated[int, GE_0, Parameter(help="sampling steps of a take")] = 16,
+    seed: Annotated[int, GE_0, Parameter(help="of clips and noise")] = 0,
     only: Annotated[tuple[str, ...], Parameter(help="tests to run, A1 to A7; repeatable")] = (),
     as_json: AsJson = False,
 ) -> None:

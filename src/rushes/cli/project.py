@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from rushes.cli.console import AsJson, Overrides, ProjectFolder, app, entries, in_words, opened, say, tell
+from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, app, entries, in_words, opened, say, tell
 from rushes.cli.processes import Gpus, led
 from rushes.config.settings_files import load_settings
 from rushes.project.settings import adopt, check_new, create_project, overridden, read_settings, with_train
@@ -31,7 +31,7 @@ def init(
         Path | None, Parameter(help="folder, tar or table of your videos; the embedded world without it and --model")
     ] = None,
     size: Annotated[str, Parameter(help="of a frame in pixels, as HEIGHTxWIDTH, in place of the model's own")] = "",
-    frames: Annotated[int, Parameter(help="of a clip, in place of the model's own")] = 0,
+    frames: Annotated[int, GE_0, Parameter(help="of a clip, in place of the model's own")] = 0,
     gpu: Annotated[str, Parameter(help="kind of GPU that a training step must fit; one that `rushes plan` knows")] = "",
     overrides: Overrides = (),
     as_json: AsJson = False,
@@ -136,8 +136,8 @@ def still(
     *,
     pipeline: Annotated[Path, Parameter(help="folder of an image pipeline in diffusers' layout")],
     prompts: Annotated[Path, Parameter(help="text file, one prompt a line")],
-    steps: Annotated[int, Parameter(help="sampling steps of a still")] = 50,
-    guidance: Annotated[float, Parameter(help="classifier-free guidance; 1 = none")] = 7.5,
+    steps: Annotated[int, GE_0, Parameter(help="sampling steps of a still")] = 50,
+    guidance: Annotated[float, GE_0, Parameter(help="classifier-free guidance; 1 = none")] = 7.5,
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:

@@ -170,7 +170,7 @@ def _breach(row: Mapping[str, Any], sign: float, margin: float, rule: Rule) -> s
 
 def find_table(target: Path) -> Path | None:
     """The table.json that `target` is or holds; None where it is neither."""
-    if target.is_file() and target.suffix == ".json":
+    if target.is_file() and target.suffix.lower() == ".json":
         return target
     return target / TABLE if (target / TABLE).is_file() else None
 

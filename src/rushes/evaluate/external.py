@@ -25,7 +25,7 @@ from rushes.evaluate.video_folders import Folders
 from rushes.files import whole_file, write_text
 from rushes.formats.caption_files import shown
 from rushes.stats import Key, Measure
-from rushes.text_reader import read_text
+from rushes.text_reader import counted, read_text
 
 Scores = dict[Key, float]
 
@@ -78,7 +78,7 @@ class Others:
         for name, of in by_metric.items():
             for system, scores in of.items():
                 if gone := [path.name for key, path in folders.videos[system].items() if key not in scores]:
-                    notes.append(f"{name} has no score for {len(gone)} videos of {system}: {shown(gone)}.")
+                    notes.append(f"{name} has no score for {counted(len(gone), 'video')} of {system}: {shown(gone)}.")
         units = {"vbench_imaging_quality": "0 to 100", "videophy_joint": "share of videos"}
         return [Measure(name, "higher", of, units.get(name, "score")) for name, of in by_metric.items()]
 

@@ -125,7 +125,7 @@ def judge_folders(
     """
     verdicts = Verdicts()
     for name in names:
-        by, _, metric = name.partition(":")
+        by = name.partition(":")[0]
         if by in QUESTIONNAIRES:
             settings = _settings(overrides)
             with ChatEndpoint(settings.endpoint, out / ANSWERS) as endpoint:
@@ -134,15 +134,28 @@ def judge_folders(
                 with bar(f"evaluate: {name}", sum(len(of) for of in folders.videos.values())) as tick:
                     verdicts.measures += rate_all(rate, folders, notes, tick)
             continue
-        chosen = (*overrides, f"label.by={by}", *((f"label.metric={metric}",) if metric else ()))
         pairs = comb(len(folders.systems), 2) * len(folders.prompts)
-        with judge_of(_settings(chosen), out) as judge, bar(f"evaluate: {name}", pairs) as tick:
+        with judge_of(_settings_of(name, overrides), out) as judge, bar(f"evaluate: {name}", pairs) as tick:
             answers = judge_all(judge, folders, notes, tick)
         verdicts.rows += answers.rows
         verdicts.strengths |= {
             (s if len(names) == 1 else f"{name}: {s}"): value for s, value in answers.strengths.items()
         }
     return verdicts
+
+
+def check_judges(names: Sequence[str], overrides: Sequence[str], out: Path) -> None:
+    """Raises ValueError for a judge that is none, before anything is measured; a reward model is not loaded."""
+    for name in names:
+        settings = _settings(overrides) if name in QUESTIONNAIRES else _settings_of(name, overrides)
+        if settings.label.by not in ("reward", "vlm") and name not in QUESTIONNAIRES:
+            with judge_of(settings, out):
+                pass
+
+
+def _settings_of(name: str, overrides: Sequence[str]) -> Settings:
+    by, _, metric = name.partition(":")
+    return _settings((*overrides, f"label.by={by}", *((f"label.metric={metric}",) if metric else ())))
 
 
 def _settings(overrides: Sequence[str]) -> Settings:

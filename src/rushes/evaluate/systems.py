@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -14,13 +14,15 @@ from rushes.evaluate.judged import Verdicts
 from rushes.evaluate.measure import METER, Measured, measure_file
 from rushes.evaluate.result import ComparedSystems, ComparedVideo, in_order, metric_rows, systems_report
 from rushes.evaluate.video_folders import Folders, find_folders
-from rushes.files import MediaError, write_json
+from rushes.files import MediaError, content_hash, write_json
+from rushes.formats.caption_files import shown
 from rushes.metrics import catalogue, sets
 from rushes.metrics.base import Shape
 from rushes.progress import Bar
 from rushes.records import plain, stable_hash
 from rushes.report.page import write
 from rushes.stats import ComparisonTable, Key, Measure, compare_systems
+from rushes.text_reader import counted
 
 Judge = Callable[[Folders, list[str]], Verdicts]
 
@@ -61,7 +63,8 @@ def evaluate_systems(asked: SystemsRequest, others: Others, judge: Judge, bar: B
     Raises ValueError: as `find_folders` does, no readable video, or a headline that is no measured metric.
     """
     folders = find_folders(asked.systems, asked.prompts, asked.first_frames)
-    notes = list(folders.notes)
+    others.measures(folders, [])  # which refuses what does not fit before hours of measuring
+    notes = [*folders.notes, *_same_files(folders)]
     videos = _measure(asked, folders, notes, bar)
     folders = readable(folders, videos)
     judge_verdicts = judge(folders, notes)
@@ -104,6 +107,17 @@ def _video(folders: Folders, system: str, key: Key, m: Measured, measures: Seque
     values = {measure.name: of[key] for measure in measures if key in (of := measure.values.get(system, {}))}
     path, caption = folders.videos[system][key], folders.caption(key[0])
     return ComparedVideo(path, caption, m.width_px, height_px=m.height_px, frames=m.frames, fps=m.fps, values=values)
+
+
+def _same_files(folders: Folders) -> Iterator[str]:
+    """Which videos two systems share byte for byte: of these there is nothing to compare."""
+    for first, second in combinations(folders.systems, 2):
+        couples = ((of, folders.videos[second][key]) for key, of in folders.videos[first].items()
+                   if key in folders.videos[second])  # fmt: skip
+        same = [of.name for of, other in couples
+                if of.stat().st_size == other.stat().st_size and content_hash(of) == content_hash(other)]  # fmt: skip
+        if same:
+            yield f"{first} and {second} have {counted(len(same), 'video')} of equal content: {shown(same)}."
 
 
 def readable(folders: Folders, videos: Videos) -> Folders:

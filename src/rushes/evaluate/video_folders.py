@@ -17,7 +17,7 @@ from rushes.formats.caption_files import natural, shown
 from rushes.formats.layouts import VIDEO_SUFFIXES, is_video
 from rushes.media.images import STILL_SUFFIXES
 from rushes.stats import Key
-from rushes.text_reader import parse_json, read_lines, read_text
+from rushes.text_reader import counted, parse_json, read_lines, read_text
 
 _SEEDED = re.compile(r"(?P<prompt>.+)[-/](?P<seed>\d+)")
 
@@ -69,13 +69,13 @@ def find_folders(systems: Mapping[str, Path], prompts: Path | None = None, still
         )
     asked = {prompt for of in videos.values() for prompt, _ in of}
     if unanswered := [name for name in captions if name not in asked]:
-        notes.append(f"{_count(len(unanswered), 'prompt')} no system answered: {shown(unanswered)}.")
+        notes.append(f"{counted(len(unanswered), 'prompt')} no system answered: {shown(unanswered)}.")
     if stills is None and prompts and (prompts.parent / "first_frames").is_dir():
         stills = prompts.parent / "first_frames"
     images = _stills(stills) if stills else {}
     bare = sorted((name for name in asked if name not in images), key=lambda name: natural(Path(name)))
     if images and bare:
-        notes.append(f"{_count(len(bare), 'prompt')} without a first frame: {shown(bare)}.")
+        notes.append(f"{counted(len(bare), 'prompt')} without a first frame: {shown(bare)}.")
     return Folders(videos, captions, {name: path for name, path in images.items() if name in asked}, tuple(notes))
 
 
@@ -111,7 +111,7 @@ def _videos(system: str, folder: Path, names: Mapping[str, str], notes: list[str
             paths_by_key[key] = path
     if strange:
         notes.append(
-            f"{_count(len(strange), 'video')} of {system} left out, as no prompt has the name: {shown(strange)}."
+            f"{counted(len(strange), 'video')} of {system} left out, as no prompt has the name: {shown(strange)}."
         )
     if not paths_by_key:
         hint = f"; its videos {shown(strange)} have no prompt of that name (line 1 is prompt 0)" if strange else ""
@@ -134,7 +134,7 @@ def _missing(videos_of: Mapping[str, Mapping[Key, Path]]) -> Iterator[str]:
     for system, videos in videos_of.items():
         if gone := sorted(every - videos.keys(), key=lambda key: (natural(Path(key[0])), key[1])):
             names = [prompt if not seed else f"{prompt} seed {seed}" for prompt, seed in gone]
-            yield f"{_count(len(gone), 'video')} missing of {system}: {shown(names)}."
+            yield f"{counted(len(gone), 'video')} missing of {system}: {shown(names)}."
 
 
 def _stills(folder: Path) -> dict[str, Path]:
@@ -154,7 +154,3 @@ def _below(folder: Path, fits: Callable[[Path], bool]) -> Iterator[Path]:
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         if path.is_file() and not hidden and fits(path):
             yield path
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -15,6 +15,7 @@ from rushes.media.cut import of_fragment
 from rushes.records import Candidate, Clip, Decision, now, stable_hash
 from rushes.store.database import Store
 from rushes.store.decisions import IMPORT, DecisionHistory, histories_of
+from rushes.text_reader import counted
 
 MOST_CAPTIONS = 10  # that are shown, old and new
 CAPTION, REPLACED, GONE = "under another caption in the footage", "cut or made otherwise now", "not in the footage"
@@ -92,7 +93,7 @@ def _lines(here: Collection[Clip], left: Collection[Clip], reasons: Mapping[str,
     for clip in corrected[:MOST_CAPTIONS]:
         yield f"caption changed: {clip.source}: {clip.caption!r:.80} is now {now_called[_content(clip)]!r:.80}"
     if corrected[MOST_CAPTIONS:]:
-        yield f"and {len(corrected) - MOST_CAPTIONS} captions more"
+        yield f"and {counted(len(corrected) - MOST_CAPTIONS, 'caption')} more"
     for reason in (REPLACED, GONE):
         if names := [clip.source for clip in left if reasons.get(clip.id) == reason]:
             yield f"set aside, {reason}: {len(names)} ({shown(names)})"

@@ -199,7 +199,13 @@ def _groups(
             shared.join(clip.film, _film(clip))
         elif _film(clip) == clip.media and clip.media not in videos and clip.media in store.media:
             videos[clip.media] = store.media_path(clip.media), clip.frames / clip.fps
-    if fraction or any(clip.split == "eval" for clip in imported):
+    of_pairs = [row for row in store.stream(Candidate) if row.kind == "imported" and not row.clip_id]
+    for row in of_pairs:
+        if row.film:
+            shared.join(row.film, row.media)
+        elif row.media in store.media:
+            videos.setdefault(row.media, (store.media_path(row.media), row.frames / row.fps))
+    if fraction or "eval" in {*(clip.split for clip in imported), *(row.split for row in of_pairs)}:
         for first, second in look_alikes(videos):
             shared.join(first, second)
     scene = _scenes(done, shared, imported)
@@ -208,7 +214,8 @@ def _groups(
         for checked in done.usable()
         for id, span in zip(clip_ids(checked), checked.spans or (None,), strict=True)
     }
-    return groups, {clip.id: scene(_film(clip), (of_fragment(clip.source) or ("", None))[1]) for clip in imported}
+    stored = {clip.id: scene(_film(clip), (of_fragment(clip.source) or ("", None))[1]) for clip in imported}
+    return groups, stored | {row.id: scene(row.media, None) for row in of_pairs}
 
 
 def _scenes(done: Preflight, shared: SharedContent, imported: Sequence[Clip]) -> Callable[[str, float | None], str]:

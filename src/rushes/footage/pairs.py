@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
@@ -21,57 +22,23 @@ from rushes.files import write_json
 from rushes.footage.preflight import Checked, PreflightOptions
 from rushes.footage.preflight_costs import Loss, loss
 from rushes.footage.probe_cache import ProbeCache, VideoFacts
-from rushes.formats.answers import LABELS, Meaning, MeaningTable
-from rushes.formats.label_studio import labelstudio
+from rushes.footage.split import SharedContent
+from rushes.formats.answers import LABELS, Meaning
 from rushes.formats.layouts import SourceVideo
-from rushes.formats.preferences import (
-    ForeignPair,
-    ForeignPairs,
-    Form,
-    UnusableEntry,
-    read_entries,
-    trl,
-    videodpo,
-    videoreward,
-)
+from rushes.formats.preferences import ForeignPair, ForeignPairs, UnusableEntry
 from rushes.media.cut import Span, cut_pieces
 from rushes.media.read import read_video
 from rushes.objectives.segments import speaks_of_part
-from rushes.records import INLINE, Candidate, Preference, Split, stable_hash
+from rushes.records import INLINE, Candidate, Clip, Preference, Split, stable_hash
 from rushes.store.database import Store
+from rushes.text_reader import counted
 
 Window = Literal["first", "last", "best-motion"]
 FILE = "pairs.json"  # what becomes of each entry, in the project's folder
 EQUAL_LEVELS = 2.0  # root mean square difference, of 255, below which frames differ by compression alone
 _MOTION_PX = 32  # side of the pictures that motion is looked for in
 Tick = Callable[[], None]
-
-
-def read_pairs(path: Path, form: Form, left: str = "", answers: Sequence[str] = ()) -> ForeignPairs:
-    """All pairs of a file; paths of videos are relative to its folder.
-
-    Args:
-        path: the file.
-        form: what wrote it.
-        left: key of the left video, where the form leaves that open (Label Studio).
-        answers: meanings of answers, as "Left is worse=right".
-
-    Raises:
-        ValueError: the file is not of this form, no entry of it can be used, or answers whose meaning nothing says.
-    """
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file; name the file that holds the preferences")
-    if left and form != "labelstudio":
-        raise ValueError(f"--left {left}: {form} says itself which side is left; leave it out")
-    pairs = ForeignPairs(path, MeaningTable(answers))
-    if form == "labelstudio":
-        read = labelstudio(path, pairs, left)
-    else:
-        read = {"videoreward": videoreward, "videodpo": videodpo, "trl": trl}[form](path, pairs)
-    read_entries(path, pairs, read)
-    pairs.meanings.check(path)
-    pairs.refuse_if_empty()
-    return pairs
+LookAlikes = Callable[[ProbeCache, Mapping[str, tuple[Path, float]]], Iterator[tuple[str, str]]]
 
 
 @dataclass(frozen=True)
@@ -85,7 +52,7 @@ class PairsImported:
     unjudged: int  # of the labels
     winners: Mapping[str, int]  # pairs that each side won, by the name the file gives it, `tie` and `unjudged`
     new_rows: int  # 0 in a dry run
-    replaced: int  # labels that another file gave otherwise before
+    replaced: int  # labels that were given otherwise before, or of another window
     trimmed: int  # videos that are longer than the clips trained on
     cropped: int  # videos that lose some of the picture
     left_out: Mapping[str, int] = field(default_factory=dict, metadata=INLINE)  # `left out, REASON`: entries
@@ -97,6 +64,12 @@ class _Side:
 
     path: Path
     facts: VideoFacts
+    film: str = ""  # content hash of the video that it was cut from; "" = it is all of it
+
+    @property
+    def origin(self) -> str:
+        """Content hash of the video that was judged."""
+        return self.film or self.facts.media
 
 
 @dataclass(frozen=True)
@@ -125,6 +98,7 @@ def import_pairs(
     split: Split = "train",
     window: Window | None = None,
     dry_run: bool = False,
+    look_alikes: LookAlikes = lambda cache, videos: iter(()),
     say: Callable[[str], None] = lambda line: None,
     tick: Tick = lambda: None,
 ) -> PairsImported:
@@ -132,11 +106,12 @@ def import_pairs(
 
     Args:
         store: of the project.
-        pairs: as `read_pairs` gives them; what is left out here is counted there.
+        pairs: as `rushes.formats.pair_files` reads them; what is left out here is counted there.
         ask: how long and large clips are that will be trained on.
         split: of the candidates.
         window: the part of longer clips that the label is taken to speak of; None = they are left out.
         dry_run: say what would be stored, and store nothing.
+        look_alikes: which videos are copies of each other though their bytes differ.
         say: takes each line of the summary, before anything is stored.
         tick: called for each pair.
 
@@ -151,7 +126,8 @@ def import_pairs(
             except UnusableEntry as error:
                 pairs.leave_out(error, pair.place)
             tick()
-        usable = list(_without_contradictions(fitted, pairs))
+        on_its_side = _without_other_split(store, facts, fitted, pairs, split, look_alikes)
+        usable = list(_without_contradictions(list(on_its_side), pairs))
         _write_rows(store.project / FILE, pairs, usable, ask)
         pairs.pairs = [each.pair for each in usable]
         pairs.refuse_if_empty()
@@ -237,7 +213,7 @@ def _motion(path: Path, ask: PreflightOptions) -> np.ndarray[tuple[int], np.dtyp
 def _cut(side: _Side, span: Span, cache: ProbeCache, ask: PreflightOptions, target: Path) -> _Side:
     for _, path in cut_pieces(side.path, [span], ask.table.cut_crf, target.parent):
         path.rename(target)  # it is deleted when the next is asked for
-    return _Side(target, _facts(cache, target))
+    return _Side(target, _facts(cache, target), film=side.facts.media)
 
 
 def _equal(left: _Side, right: _Side, ask: PreflightOptions) -> bool:
@@ -259,6 +235,48 @@ def _equal(left: _Side, right: _Side, ask: PreflightOptions) -> bool:
 def _same_levels(left_FHWC: Frames, right_FHWC: Frames) -> bool:
     difference = left_FHWC.astype(np.float32) - right_FHWC
     return float(np.sqrt(np.square(difference).mean((1, 2, 3))).max()) < EQUAL_LEVELS
+
+
+def _without_other_split(
+    store: Store,
+    cache: ProbeCache,
+    fitted: Sequence[_Pair],
+    pairs: ForeignPairs,
+    split: Split,
+    look_alikes: LookAlikes,
+) -> Iterator[_Pair]:
+    """Pairs none of whose videos is in the project's other split, or a copy of one that is."""
+    shared, videos = SharedContent(), dict[str, tuple[Path, float]]()
+    others = set[str]()
+    rows: Iterator[Clip | Candidate] = chain(store.stream(Clip), _foreign(store))
+    for row in rows:
+        if row.split == split or row.frames == 1:
+            continue
+        others.add(row.media)
+        if row.film:
+            shared.join(row.film, row.media)
+        elif row.media in store.media:
+            videos[row.media] = store.media_path(row.media), row.frames / row.fps
+    if others:
+        for path in (path for each in fitted for path in (each.pair.left, each.pair.right)):
+            facts = _facts(cache, path)
+            videos.setdefault(facts.media, (path, facts.frames / facts.fps))
+        for original, copy in look_alikes(cache, videos):
+            shared.join(original, copy)
+    groups = {shared.group(media) for media in others}
+    use = "trained on" if split == "eval" else "held out"
+    for each in fitted:
+        sides = ((each.pair.left, each.left), (each.pair.right, each.right))
+        if bad := next((path for path, side in sides if shared.group(side.origin) in groups), None):
+            what = f"a video that the project has as {use}, or a copy of one"
+            pairs.leave_out(UnusableEntry(what, bad.name, "import the pair into a project of its own"), each.pair.place)
+        else:
+            yield each
+
+
+def _foreign(store: Store) -> Iterator[Candidate]:
+    """The videos of labelled pairs that were imported before."""
+    return (row for row in store.stream(Candidate) if row.kind == "imported" and not row.clip_id)
 
 
 def _without_contradictions(fitted: Sequence[_Pair], pairs: ForeignPairs) -> Iterator[_Pair]:
@@ -285,20 +303,29 @@ def _without_contradictions(fitted: Sequence[_Pair], pairs: ForeignPairs) -> Ite
 
 
 def _rows(store: Store, usable: Sequence[_Pair], split: Split) -> tuple[dict[str, Candidate], list[Preference], int]:
-    """Candidates by id, preferences, and how many of these replace a stored one of the same judge and pair."""
+    """Candidates by id, preferences, and how many of these replace a stored one of the same judge and pair.
+
+    Pairs are the same by what was judged, so that another window of them replaces the one before.
+    """
+    of_pairs = {row.id: row for row in _foreign(store)}
+
+    def pair_of(left: Candidate, right: Candidate) -> frozenset[tuple[str, str, str]]:
+        return frozenset((row.film or row.media, row.caption, row.system) for row in (left, right))
+
     stored = {
-        (row.judge, row.dimension, frozenset((row.left, row.right))): row
+        (row.judge, row.dimension, pair_of(of_pairs[row.left], of_pairs[row.right])): row
         for row in store.preferences()
-        if row.segment_s is None
+        if row.segment_s is None and row.left in of_pairs and row.right in of_pairs
     }
     candidates: dict[str, Candidate] = {}
     preferences, replaced = [], 0
     for each in usable:
         sides = zip((each.left, each.right), each.pair.systems, strict=True)
-        left, right = (_candidate(side.facts, each.pair.prompt, system, split) for side, system in sides)
+        left, right = (_candidate(side, each.pair.prompt, system, split) for side, system in sides)
+        left, right = (of_pairs.get(row.id, row) for row in (left, right))
         candidates |= {left.id: left, right.id: right}
         for question, meaning in each.pair.answers.items():
-            before = stored.get((each.pair.judge, question, frozenset((left.id, right.id))))
+            before = stored.get((each.pair.judge, question, pair_of(left, right)))
             row = _preference(each.pair.judge, left.id, right.id, question, meaning, before)
             replaced += bool(row.supersedes and row is not before)
             preferences.append(row)
@@ -311,7 +338,7 @@ def _preference(
     """The label's row: the stored one where it says the same, else one that replaces it."""
     label = LABELS[meaning]
     unjudged = (0,) if meaning == "unjudged" else ()
-    if before is not None:
+    if before is not None and {before.left, before.right} == {left, right}:
         same_way = label if before.left == left else -label
         if before.labels == (same_way,) and before.unjudged == unjudged:
             return before
@@ -328,7 +355,8 @@ def _preference(
     )
 
 
-def _candidate(facts: VideoFacts, prompt: str, system: str, split: Split) -> Candidate:
+def _candidate(side: _Side, prompt: str, system: str, split: Split) -> Candidate:
+    facts = side.facts
     return Candidate(
         id=stable_hash(["imported pair", facts.media, prompt, system]),
         media=facts.media,
@@ -341,6 +369,7 @@ def _candidate(facts: VideoFacts, prompt: str, system: str, split: Split) -> Can
         seed=0,
         **facts.shape,
         split=split,
+        film=side.film,
     )
 
 
@@ -406,6 +435,6 @@ def summary_lines(pairs: ForeignPairs, usable: Sequence[_Pair], result: PairsImp
         yield f"left out, {pairs.left_out[reason]}: {example}"
     for what, count in (("trimmed", result.trimmed), ("cropped", result.cropped)):
         if count:
-            yield f"{what}: {count} videos; {FILE} in the project says which"
+            yield f"{what}: {counted(count, 'video')}; {FILE} in the project says which"
     for kind, count in pairs.passed_over.items():
-        yield f"passed over: {count} results of kind {kind}"
+        yield f"passed over: {counted(count, 'result')} of kind {kind}"

@@ -189,6 +189,11 @@ def passed_over_lines(listing: Listing) -> list[str]:
         lines.append(f"passed over, videos that no row names: {len(names)} ({shown(names)})")
     if names := listing.orphans:
         lines.append(f"passed over, captions without a video: {len(names)} ({shown(names)}); name each as its video")
+    if names := listing.tables:
+        lines.append(
+            f"passed over, tables of captions, as there are others: {len(names)} ({shown(names)}); keep one kind, or "
+            "set footage.layout to table"
+        )
     return lines
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rushes.records import Clip, Split
+from rushes.records import Candidate, Clip, Split
 from rushes.store.database import Store
 
 
@@ -46,7 +46,8 @@ def held_out(
         store: with what was imported before.
         groups: id of a clip -> its group, all of the footage.
         fraction: of the clips, in [0, 1); above 0 at least one is held out and one is not.
-        stored: group of clips that were imported before, also of such as are not in the footage any more.
+        stored: group of clips that were imported before, also of such as are not in the footage any more, and of the
+            videos of labelled pairs, by the ids of their candidates.
 
     Raises:
         ValueError: more are to be held out than there are new ones, unless some were and left the footage.
@@ -54,7 +55,8 @@ def held_out(
     sides = {clip.id: clip.split for clip in store.stream(Clip)}
     out = {id for id, side in sides.items() if side == "eval"}
     side_of: dict[str, Split] = {}
-    for id, side in sides.items():
+    of_pairs = {row.id: row.split for row in store.stream(Candidate) if row.id in (stored or {})}
+    for id, side in (sides | of_pairs).items():
         group = groups.get(id) or (stored or {}).get(id, id)
         if side_of.get(group) != "train":  # where both sides have it already, it may have been trained on
             side_of[group] = side

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import permutations
 from typing import Literal
 
+from rushes.text_reader import counted
+
 Meaning = Literal["left", "right", "tie", "unjudged"]
 LABELS: Mapping[Meaning, int] = {"left": 1, "right": -1, "tie": 0, "unjudged": 0}
 
@@ -62,11 +64,14 @@ class MeaningTable:
         """`given`: the user's own meanings, as "Left is worse=right"; they come before the table's.
 
         Raises:
-            ValueError: a text without "=" or with another meaning than left, right, tie or unjudged.
+            ValueError: a text without "=" or with another meaning than left, right, tie or unjudged, or two meanings of
+                one answer.
         """
         self.counts: Counter[tuple[str, Meaning]] = Counter()
         self.unknown: dict[str, list[str]] = {}  # answer -> the places that have it
         self._given: dict[str, Meaning] = {}
+        self._asked: set[str] = set()
+        self._ways: dict[str, str] = {}  # whether a side is turned round -> the first answer of which it is so
         for text in given:
             answer, sign, word = text.rpartition("=")
             meaning = next((each for each in LABELS if each == word.strip().lower()), None)
@@ -75,7 +80,8 @@ class MeaningTable:
                     f'--answers {text!r}: write an answer and what it means, such as "Left is worse=right"; it may '
                     f"mean {', '.join(LABELS)}"
                 )
-            self._given[answer.strip().casefold()] = meaning
+            if self._given.setdefault(answer.strip().casefold(), meaning) != meaning:
+                raise ValueError(f"--answers {text!r}: the answer has another meaning in an --answers before; keep one")
 
     def meaning(
         self, answer: str, place: str, names: tuple[str, str] = ("", ""), by_form: Meaning | None = None
@@ -89,7 +95,13 @@ class MeaningTable:
             by_form: what the form of the file says, which comes before the table.
         """
         exact = answer.strip().casefold()
-        meaning = self._given.get(exact) or by_form or _meaning(exact, names)
+        self._asked.add(exact)
+        own = by_form or _meaning(exact, names)
+        meaning = self._given.get(exact, own)
+        if own in ("left", "right"):
+            turned = meaning in ("left", "right") and meaning != own
+            if turned or exact not in self._given:
+                self._ways.setdefault("turned" if turned else "as it says", exact)
         if meaning is None:
             self.unknown.setdefault(answer.strip(), []).append(place)
         else:
@@ -97,13 +109,26 @@ class MeaningTable:
         return meaning
 
     def check(self, path: object) -> None:
-        """Raises ValueError with every answer that has no meaning, how often it stands there and what to do."""
+        """Raises ValueError with every answer that has no meaning, how often it stands there and what to do; and for a
+        given meaning of an answer that stands nowhere, as another than was meant may then be read by the table."""
         if self.unknown:
             words = (f"{word!r:.60} ({len(places)}, first at {places[0]})" for word, places in self.unknown.items())
             example = next(iter(self.unknown)).replace('"', "")[:40]
             raise ValueError(
-                f"{path}: {sum(map(len, self.unknown.values()))} answers have no meaning here: {', '.join(words)}; say "
+                f"{path}: {counted(sum(map(len, self.unknown.values())), 'answer')} without a meaning here: "
+                f"{', '.join(words)}; say "
                 f'what each means with --answers "{example}=right" (left, right, tie or unjudged)'
+            )
+        if len(self._ways) > 1:
+            turned, other = self._ways["turned"], self._ways["as it says"]
+            raise ValueError(
+                f"--answers {turned!r}: {path} also has {other!r}, so that of two sides one is turned round and one is "
+                f'not; say with --answers "{other}=..." what that means'
+            )
+        if unused := next((answer for answer in self._given if answer not in self._asked), ""):
+            there = ", ".join(f"{answer!r:.40}" for answer in sorted(self._asked)) or "none"
+            raise ValueError(
+                f"--answers {unused!r}: {path} has no such answer, it has {there}; write one as it is there"
             )
 
     def lines(self) -> Iterator[str]:

@@ -55,7 +55,7 @@ def find_tars(place: Path) -> list[Path]:
     """`place`, or the tars in it and its subfolders, sorted naturally. Raises ValueError for a link that leads out."""
     if place.is_file():
         return [place]
-    return [path for path in folder_files(place).others if path.suffix == TAR_SUFFIX]
+    return [path for path in folder_files(place).others if path.suffix.lower() == TAR_SUFFIX]
 
 
 def read_webdataset(place: Path, caption_name: str = "") -> Listing:
@@ -68,7 +68,7 @@ def read_webdataset(place: Path, caption_name: str = "") -> Listing:
     missing of a tar that was cut short. Raises ValueError when there is no tar.
     """
     files = FolderFiles(place, others=[place]) if place.is_file() else folder_files(place)
-    tars = [path for path in files.others if path.suffix == TAR_SUFFIX or path == place]
+    tars = [path for path in files.others if path.suffix.lower() == TAR_SUFFIX or path == place]
     if not tars:
         raise ValueError(f"{place}: no .tar file; point at the folder that holds the tars, or at one")
     footage, refused, orphans = Spool(SourceVideo), files.refused, list[str]()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from unicodedata import normalize
 
-from rushes.text_reader import Caption, Refuse, TableRow, caption_of, raw_lines, read_caption, read_rows
+from rushes.text_reader import Caption, Refuse, TableRow, caption_of, counted, raw_lines, read_caption, read_rows
 
 LISTS = ("captions.txt", "prompts.txt", "prompt.txt")
 TABLES = ("captions.csv", "captions.jsonl")
@@ -125,7 +125,10 @@ def lines_for(path: Path, videos: Sequence[Path]) -> tuple[Caption, ...]:
     """The lines of `path`, one for each video. Raises ValueError with both counts when they differ."""
     lines = raw_lines(path)
     if len(lines) != len(videos):
-        raise ValueError(f"{path}: {len(lines)} captions for {len(videos)} videos; give each video one line, in order")
+        raise ValueError(
+            f"{path}: {counted(len(lines), 'caption')} for {counted(len(videos), 'video')}; give each video one "
+            "line, in order"
+        )
     captions = enumerate(map(caption_of, lines), start=1)
     return tuple(
         Caption("", f"{path}, line {number}: {caption.problem}") if caption.problem else caption

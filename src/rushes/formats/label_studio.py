@@ -100,7 +100,10 @@ def _pair(
     sides, why = _sides(list(videos), left, results)
     answers = dict(_answers(results, sides, pairs, place))
     if not answers:
-        raise UnusableEntry("cancelled or empty annotation", remedy="")
+        kinds = ", ".join(sorted({str(result.get("type")) for result in results}))
+        raise UnusableEntry(
+            "no answer of the kinds pairwise, choices or rating", kinds, "label the pair with one of them"
+        )
     prompt = next((data[name] for name in _PROMPTS if isinstance(data.get(name), str)), "")
     files = [local_video(folder, _local(videos[name])) for name in sides]
     return ForeignPair(
@@ -124,9 +127,18 @@ def _sides(keys: list[str], left: str, results: list[Mapping[str, Any]]) -> tupl
         if left not in keys:
             raise UnusableEntry(f"no video under the key {left!r}", f"its videos are {', '.join(keys)}")
         pairs = {pair for pair in (*by_name, *by_keys) if left in pair} or {(left, key) for key in keys if key != left}
-        others = {key for pair in pairs for key in pair if key != left}
+        others = sorted({key for pair in pairs for key in pair if key != left})
+        if any(pair[0] != left for pair in by_name if left in pair):
+            raise UnusableEntry(
+                f"--left {left} contradicts its toName",
+                f"{others[0]} is the first there",
+                "leave --left out, or turn the answers round with --answers left=right --answers right=left",
+            )
         if len(others) == 1:
-            return (left, others.pop()), "--left"
+            return (left, others[0]), "--left"
+        raise UnusableEntry(
+            "nothing says which video is right", f"{', '.join(others)} beside {left}", "keep two videos in each task"
+        )
     elif len(by_name) == 1 and not any(pair[::-1] in by_name for pair in by_keys):
         return by_name.pop(), "toName"
     elif not by_name and len(by_keys) == 1:

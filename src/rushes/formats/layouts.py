@@ -18,7 +18,7 @@ from rushes.formats.caption_files import captions_of, inside, lines_for, natural
 from rushes.formats.spool import Spool
 from rushes.media.images import STILL_SUFFIXES
 from rushes.media.recognise import is_video_file
-from rushes.text_reader import Refuse, read_lines
+from rushes.text_reader import Refuse, counted, read_lines
 
 Layout = Literal["folder", "realdpo", "bench", "webdataset", "videofolder", "table"]
 # Names that promise a video, which is then taken or refused by name. What else is one, its content says.
@@ -76,11 +76,12 @@ class Listing:
     passed_over: tuple[str, ...] = ()  # videos that no row or line names, which is what keeps them out
     others: Mapping[str, int] = field(default_factory=dict)  # suffix -> files that are neither videos nor captions
     orphans: tuple[str, ...] = ()  # captions of videos that are not there
+    tables: tuple[str, ...] = ()  # that name videos and captions, where others were read
 
     @property
     def left_over(self) -> int:
         """How much is neither taken nor refused."""
-        return sum(self.others.values()) + len(self.passed_over) + len(self.orphans)
+        return sum(self.others.values()) + len(self.passed_over) + len(self.orphans) + len(self.tables)
 
 
 @dataclass(frozen=True)
@@ -283,7 +284,8 @@ def _in_order(folder: Path, videos: Sequence[Path]) -> list[Path]:
         odd = sorted(set(listed) ^ set(videos), key=natural)
         cause = f"differ in {shown(p.relative_to(folder) for p in odd)}" if odd else "it names one twice"
         raise ValueError(
-            f"{lists[0]}: {len(listed)} lines for {len(videos)} videos below {folder}, {cause}; list each video once"
+            f"{lists[0]}: {counted(len(listed), 'line')} for {counted(len(videos), 'video')} below {folder}, "
+            f"{cause}; list each video once"
         )
     return listed
 
@@ -299,7 +301,8 @@ def _takes(folder: Path, by_stem: Mapping[str, Path], refuse: Refuse) -> dict[Pa
 
 
 def _still(folder: Path, stem: str) -> Path | None:
-    paths = (folder / "first_frames" / f"{stem}{suffix}" for suffix in STILL_SUFFIXES)
+    suffixes = (form for suffix in STILL_SUFFIXES for form in (suffix, suffix.upper()))
+    paths = (folder / "first_frames" / f"{stem}{suffix}" for suffix in suffixes)
     return next((inside(folder, path) for path in paths if path.is_file()), None)
 
 
@@ -322,7 +325,8 @@ def _numbered(folder: Path, by_stem: Mapping[str, Path], count: int) -> tuple[Pa
     odd = sorted(set(wanted) ^ set(by_stem), key=lambda stem: natural(Path(stem)))
     if odd:
         raise ValueError(
-            f"{folder}: {len(by_stem)} files for {count} prompts; missing or unexpected: {shown(odd)}; give each "
+            f"{folder}: {counted(len(by_stem), 'file')} for {counted(count, 'prompt')}; missing or unexpected: "
+            f"{shown(odd)}; give each "
             "prompt one file of its number, from 0"
         )
     return tuple(by_stem[stem] for stem in wanted)

@@ -31,7 +31,7 @@ def detect_layout(place: Path, video_column: str = "", caption_column: str = "")
     it. Raises ValueError when it holds no videos, or tars beside loose videos.
     """
     if place.is_file():
-        if place.suffix == TAR_SUFFIX:
+        if place.suffix.lower() == TAR_SUFFIX:
             return "webdataset"
         if place.suffix.lower() in TABLE_SUFFIXES:
             return "table"
@@ -119,8 +119,11 @@ def _list_folder(folder: Path, scenario: str) -> Listing:
     texts = {path for path in files.others if path.suffix.lower() == ".txt"}
     captions = {path for path in texts if path.with_suffix("") in stems}
     orphans = texts - lists - captions if captions else set[Path]()
-    others = files.suffixes(lists | captions | orphans)
-    return Listing(footage, tuple(refused), others=others, orphans=tuple(map(str, sorted(orphans, key=natural))))
+    tables = {path for path in files.others if path.suffix.lower() in TABLE_SUFFIXES} - lists
+    tables = {path for path in tables if fits(path)}
+    others = files.suffixes(lists | captions | orphans | tables)
+    by_name = [tuple(map(str, sorted(paths, key=natural))) for paths in (orphans, tables)]
+    return Listing(footage, tuple(refused), others=others, orphans=by_name[0], tables=by_name[1])
 
 
 REALDPO_DATA = "the paper's own are in the folder finetune/data of github.com/Vchitect/RealDPO"

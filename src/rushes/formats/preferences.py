@@ -27,7 +27,7 @@ from rushes.files import is_file
 from rushes.formats.answers import LABELS, Meaning, MeaningTable
 from rushes.records import Candidate, Clip
 from rushes.store.database import Store
-from rushes.text_reader import TableRow, caption_of, json_rows, parse_json, printable, read_rows, read_text
+from rushes.text_reader import TableRow, caption_of, counted, json_rows, parse_json, printable, read_rows, read_text
 
 Form = Literal["videoreward", "videodpo", "trl", "labelstudio"]
 FORMS: tuple[Form, ...] = ("videoreward", "videodpo", "trl", "labelstudio")
@@ -89,7 +89,8 @@ class ForeignPairs:
                 raise ValueError(f"{self.path}: has no entries; name the file that holds the preferences")
             reasons = "; ".join(f"{count} {reason}" for reason, count in self.left_out.items())
             first = "".join(f"\n{example}" for example in self.examples.values())
-            raise ValueError(f"{self.path}: no pair of its {self.entries} entries can be used ({reasons}){first}")
+            entries = counted(self.entries, "entry", "entries")
+            raise ValueError(f"{self.path}: no pair of {entries} can be used ({reasons}){first}")
 
 
 def _with_clean_prompt(pair: ForeignPair) -> ForeignPair:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from rushes.files import content_hash, is_file
 from rushes.records import Candidate, Clip, Score, stable_hash
 from rushes.store.annotators import HUMAN
 from rushes.store.database import Store
-from rushes.text_reader import parse_json, ragged, read_rows, read_text
+from rushes.text_reader import csv_rows, parse_json, raw_lines, read_rows, read_text
 
 
 @dataclass(frozen=True)
@@ -157,7 +156,7 @@ class _Subjects:
 def _lines(path: Path) -> Iterator[_Line]:
     if not path.is_file():
         raise ValueError(f"{path}: no such file; name a .json, .jsonl or .csv file of scores")
-    if path.suffix not in (".json", ".jsonl", ".csv"):
+    if path.suffix.lower() not in (".json", ".jsonl", ".csv"):
         raise ValueError(f"{path}: not a .json, .jsonl or .csv file; save the scores as one of them")
     for place, row, problem in _entries(path):
         missing = [name for name in ("video", "score") if name not in row]
@@ -168,7 +167,7 @@ def _lines(path: Path) -> Iterator[_Line]:
 
 def _entries(path: Path) -> Iterator[tuple[str, Mapping[Any, Any], str]]:
     """Place and content of each entry, and why it cannot be used, "" where it can."""
-    if path.suffix != ".json":
+    if path.suffix.lower() != ".json":
         for row in read_rows(path):
             yield f"{path}, line {row.line}", row.cells, row.problem
         return
@@ -194,18 +193,28 @@ def read_votes(path: Path) -> list[float]:
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such file of votes; write win, tie or loss a line")
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), skipinitialspace=True)
-    rows = [(reader.line_num, row) for row in reader if row]
-    header = [name.strip().lower() for name in rows[0][1]] if rows else []
-    at, by = (header.index("vote"), header.index("prompt")) if {"prompt", "vote"} <= set(header) else (0, None)
     votes_by_prompt: dict[str, list[float]] = {}
-    for number, row in rows if by is None else rows[1:]:
-        if problem := ragged(len(row), len(header)):
-            raise ValueError(f"{path}: line {number}: {problem}")
-        word = row[at].strip().lower()
-        if word not in _WORTH:
-            raise ValueError(f"{path}: line {number}: {word!r} is not a valid vote; write win, tie or loss")
-        votes_by_prompt.setdefault(row[by] if by is not None else str(number), []).append(_WORTH[word])
+    for line, prompt, vote in _votes(path):
+        if (word := vote.strip().lower()) not in _WORTH:
+            raise ValueError(f"{path}: line {line}: {vote!r:.60} is not a valid vote; write win, tie or loss")
+        votes_by_prompt.setdefault(prompt, []).append(_WORTH[word])
     if not votes_by_prompt:
         raise ValueError(f"{path}: no votes in it; write win, tie or loss a line")
     return [sum(votes) / len(votes) for votes in votes_by_prompt.values()]
+
+
+def _votes(path: Path) -> Iterator[tuple[int, str, str]]:
+    """Line, prompt and vote of each row of a table with a column vote, or of each line that is not blank."""
+    lines = [(number, line) for number, line in enumerate(raw_lines(path), start=1) if line.strip()]
+    columns = re.findall("[a-z]+", lines[0][1].lower()) if lines else []
+    if "vote" not in columns:
+        yield from ((number, str(number), line) for number, line in lines)
+        return
+    if columns != ["vote"] and "prompt" not in columns:
+        raise ValueError(f"{path}: its columns are {', '.join(columns)}; call those of a table prompt and vote")
+    for row in csv_rows(path):
+        cells = {str(name).lower(): cell for name, cell in row.cells.items()}
+        prompt = str(row.line) if columns == ["vote"] else cells.get("prompt", "")
+        if problem := row.problem or ("" if prompt else "its prompt is empty; fill it in"):
+            raise ValueError(f"{path}: line {row.line}: {problem}")
+        yield row.line, prompt, cells["vote"]

@@ -30,14 +30,14 @@ from rushes.judges.base import PointwiseJudge, Scorer
 from rushes.judges.vlm import parts_of
 from rushes.media.resize import resize_frame
 from rushes.metrics.base import Shot
-from rushes.text_reader import read_text
+from rushes.text_reader import parse_json, read_text
 
 MOST_LINES = 20  # of an error
 SCORES, CONFIG, PREPROCESSOR = "scores.jsonl", "config.json", "preprocessor_config.json"
 
 
 class _ScoreLine(BaseModel):
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
     media: str = Field(min_length=1)
     scores: dict[str, float] = Field(min_length=1)
     segments: list[float] = []
@@ -104,10 +104,12 @@ def _score_lines(path: Path) -> tuple[dict[str, _ScoreLine], list[str]]:
     for number, text in enumerate(read_text(path).split("\n"), start=1):
         if text.strip():
             try:
-                read[number] = _ScoreLine.model_validate_json(text)
+                read[number] = _ScoreLine.model_validate(parse_json(text, "not JSON"))
             except ValidationError as error:
                 first = error.errors(include_url=False)[0]
                 problems[number] = f"{'.'.join(map(str, first['loc']))}: {first['msg']}; correct the line"
+            except ValueError as error:
+                problems[number] = f"{error}; correct the line"
     forms = Counter(tuple(sorted(line.scores)) for line in read.values())
     usual = set(forms.most_common(1)[0][0]) if forms else set()
     places = dict[str, int]()
@@ -118,6 +120,8 @@ def _score_lines(path: Path) -> tuple[dict[str, _ScoreLine], list[str]]:
                 f"its scores are {', '.join(line.scores)} and those of most lines are {', '.join(sorted(usual))}; give "
                 f"every clip the same, {', '.join(odd)} included or left out"
             )
+        elif len({name.lower() for name in line.scores}) < len(line.scores):
+            problems[number] = f"two of its scores, {', '.join(line.scores)}, differ in capital letters alone; keep one"
         elif before != number:
             problems[number] = f"{line.media} has scores on line {before} already; delete one line"
             if read[before] != line:  # which of them is right nobody knows

@@ -20,6 +20,7 @@ from rushes.records import Clip, stable_hash
 from rushes.stats import Interval
 from rushes.store.annotators import HUMAN, labels_to_train_on
 from rushes.store.database import Store
+from rushes.text_reader import counted
 
 LEVELS = (0.60, 0.70, 0.80, 0.88, 0.94, 0.97)
 LEAST_LEVELS = 5
@@ -138,7 +139,7 @@ def _judge(project: OpenProject) -> Iterator[Judge | None]:
 def _clips(project: OpenProject, count: int) -> list[Clip]:
     """Training clips in an order that is drawn by the project's seed: with more asked for, the first stay the same."""
     if count < 1:
-        raise ValueError(f"--clips: {count} clips make no pair; give 1 or more")
+        raise ValueError(f"--clips: {counted(count, 'clip')}: no pair; give 1 or more")
     clips = project.store.clips("train")
     if not clips:
         raise ValueError("the project has no clips to make pairs of; run `rushes import` first")

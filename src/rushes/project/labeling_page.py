@@ -15,6 +15,7 @@ from rushes.config.settings_files import settings_hash
 from rushes.config.tables import Settings
 from rushes.project.labels import probes_to_compare, to_compare
 from rushes.store.database import Store
+from rushes.text_reader import counted
 from rushes.web.accounts import Accounts
 from rushes.web.labeling.assignments import AssignmentStore
 from rushes.web.labeling.label_rows import LabelingPlan
@@ -51,7 +52,7 @@ def open_desk(folder: Path, settings: Settings, probes: bool = False) -> Iterato
     if not tally.pairs:
         store.close()
         remedy = f"`rushes eta {folder}`" if probes else f"`rushes generate {folder}` with generate.takes at least 2"
-        raise ValueError(f"{len(takes)} takes make no pair to compare; run {remedy}")
+        raise ValueError(f"{counted(len(takes), 'take')}: no pair to compare; run {remedy}")
     file = folder / (PROBE_TALLY if probes else TALLY)
     if tally.catch_up(store, file):
         tally.save(file)

@@ -21,6 +21,7 @@ from rushes.progress import Sharing, in_turn
 from rushes.records import INLINE, Candidate, stable_hash
 from rushes.store.annotators import HUMAN, labels_to_train_on
 from rushes.store.database import Store
+from rushes.text_reader import counted
 
 if TYPE_CHECKING:
     from rushes.project.processes import Helper
@@ -71,7 +72,8 @@ def label_pairs(project: OpenProject) -> LabelResult:
         pairs = sum(1 for _ in label.pairs(candidates))
         if not pairs:
             raise ValueError(
-                f"{len(candidates)} takes make no pair to compare; run `rushes generate` with generate.takes at least 2"
+                f"{counted(len(candidates), 'take')}: no pair to compare; run `rushes generate` "
+                "with generate.takes at least 2"
             )
         made_from, segment_s = _made_from(settings), None if settings.whole else settings.segment_s
         with project.timed("label", pairs) as tick:
@@ -94,7 +96,7 @@ def _say_left_out(project: OpenProject, judge: Judge) -> int | None:
     for line in left_out[:MOST_LINES]:
         project.say(f"left out: {line}")
     if len(left_out) > MOST_LINES:
-        project.say(f"left out: {len(left_out) - MOST_LINES} lines more")
+        project.say(f"left out: {counted(len(left_out) - MOST_LINES, 'line')} more")
     return len(left_out) or None
 
 

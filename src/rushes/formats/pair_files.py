@@ -1,0 +1,37 @@
+"""The reader of every form of preferences that other programs keep."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rushes.formats.answers import MeaningTable
+from rushes.formats.label_studio import labelstudio
+from rushes.formats.preferences import ForeignPairs, Form, read_entries, trl, videodpo, videoreward
+
+
+def read_pairs(path: Path, form: Form, left: str = "", answers: Sequence[str] = ()) -> ForeignPairs:
+    """All pairs of a file; paths of videos are relative to its folder.
+
+    Args:
+        path: the file.
+        form: what wrote it.
+        left: key of the left video, where the form leaves that open (Label Studio).
+        answers: meanings of answers, as "Left is worse=right".
+
+    Raises:
+        ValueError: the file is not of this form, no entry of it can be used, or answers whose meaning nothing says.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; name the file that holds the preferences")
+    if left and form != "labelstudio":
+        raise ValueError(f"--left {left}: {form} says itself which side is left; leave it out")
+    pairs = ForeignPairs(path, MeaningTable(answers))
+    if form == "labelstudio":
+        read = labelstudio(path, pairs, left)
+    else:
+        read = {"videoreward": videoreward, "videodpo": videodpo, "trl": trl}[form](path, pairs)
+    read_entries(path, pairs, read)
+    pairs.meanings.check(path)
+    pairs.refuse_if_empty()
+    return pairs

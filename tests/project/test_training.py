@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from rushes.config.tables import TrainSettings
-from rushes.project import training
+from rushes.project import recipe_data
 from rushes.project.project import open_project
 from rushes.project.recipe_data import recipe_comparisons
 from rushes.project.settings import read_settings
@@ -38,7 +38,7 @@ def test_takes_are_measured_by_the_projects_own_codec_and_left_out_by_name(
         recipe_comparisons(project, train)
     assert len(seen) > 2 and all(correlation > 0.99 for correlation, _ in seen)
     first = found.comparisons[0].id
-    monkeypatch.setattr(training, "check_latents", lambda every, *more: (every[1:], {first: "the take x differs"}))
+    monkeypatch.setattr(recipe_data, "check_latents", lambda every, *more: (every[1:], {first: "the take x differs"}))
     fewer = recipe_comparisons(project, train)
     assert fewer.left_out == {first: "the take x differs"} and len(fewer.comparisons) == len(found.comparisons) - 1
     assert said == [

@@ -16,7 +16,16 @@ VALUES: Mapping[str, Mapping[str, str]] = _TABLE["values"]
 MOVED = {f"train.options.{name}": f"train.{name}" for name in ("times", "t_low", "t_high")}
 
 # Settings that came later, with the value that does what was done before: at it they are part of no digest.
-LATER = {"train.probe_every": 0}
+LATER: Mapping[str, object] = {
+    "train.probe_every": 0,
+    "train.activations": "keep",
+    "train.optimizer": "adamw",
+    "backbone.chunk_size_feed_forward": 0,
+    "backbone.text_quantize": "none",
+    "backbone.text_offload": False,
+    "backbone.attention": "",
+    "backbone.compile": False,
+}
 
 
 def with_names_of_today(data: Mapping[str, Any], recipe: str = "") -> tuple[dict[str, Any], list[str]]:
@@ -56,7 +65,7 @@ def with_first_names(data: Mapping[str, Any]) -> dict[str, Any]:
     out = deepcopy(dict(data))
     for path, before in LATER.items():
         table, name = _table(out, path)
-        if table.get(name) == before:
+        if name in table and table[name] == before:
             del table[name]
     for path, values in VALUES.items():
         table, name = _table(out, path)

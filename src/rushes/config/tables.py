@@ -50,7 +50,7 @@ class BackboneSettings(SettingsTable):
     )
     offload: Literal[False, True, "idle_expert"] = Field(
         False,
-        description="keep the network in main memory and bring its blocks to the GPU one by one, or one of two experts",
+        description="keep the network in main memory, and bring its blocks or one of two experts to the GPU",
     )
     chunk_size_feed_forward: int = Field(
         0, ge=0, description="tokens that a feed-forward layer takes at once, which saves memory; 0 = all"

@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rushes.config.renamed import with_names_of_today
+from rushes.config.renamed import LATER, with_names_of_today
 from rushes.config.settings_files import flat
 from rushes.config.tables import TrainSettings
 
 STEPS = "train.steps"
 _WAY_OUT = "set train.name to another name, or delete the folder"
 
-# Settings that came later, and what runs from before them were trained with.
-LATER = {"train.optimizer": "adamw"}
+# Settings that came later, and what runs from before them were trained with; at it digests do not have them.
+_BEFORE = {path: value for path, value in LATER.items() if path.startswith("train.")}
 COMPILED = "backbone.compile"  # compiled blocks round otherwise, so a run goes on as it began
 OTHERS_LATER = {COMPILED: False}
 
@@ -71,7 +71,7 @@ def check_continuation(
         if now.hash:
             raise ValueError(f"{folder} holds a run with other settings or data; {_WAY_OUT}")
         return
-    then, ours = LATER | _table(before["train"]), _table(now.train)
+    then, ours = _BEFORE | _table(before["train"]), _BEFORE | _table(now.train)
     others = OTHERS_LATER | before["others"]
     changes = {name: (then.get(name), value) for name, value in ours.items() if then.get(name) != value}
     for name, value in now.others.items():

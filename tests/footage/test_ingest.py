@@ -181,7 +181,7 @@ def test_captions_must_be_there_and_in_the_right_number(store: Store, tmp_path: 
     assert "1.mp4: no caption; write one" in refusal(store, footage)
     (tmp_path / "clips" / "0.txt").unlink()
     (tmp_path / "clips" / "captions.txt").write_text("one\n")
-    assert "1 captions for 2 videos" in refusal(store, footage)
+    assert "1 caption for 2 videos" in refusal(store, footage)
     assert take(store, footage_in(tmp_path / "others", 2)).clips == 2
 
 

@@ -48,7 +48,7 @@ def test_missing_captions_are_named_with_the_remedy(tmp_path: Path) -> None:
 def test_a_list_orders_the_videos(tmp_path: Path) -> None:
     lay(tmp_path, files="v/1.mp4 v/2.mp4", videos_txt="v/2.mp4\n./v/1.mp4\n", prompts_txt="two\none")
     assert [(one.path.stem, one.caption) for one in read_folder(tmp_path)] == [("2", "two"), ("1", "one")]
-    for lines, reason in (("v/1.mp4", "1 lines for 2 .* differ in v/2.mp4"), ("v/1.mp4\nv/1.mp4", "differ in v/2.mp4")):
+    for lines, reason in (("v/1.mp4", "1 line for 2 .* differ in v/2.mp4"), ("v/1.mp4\nv/1.mp4", "differ in v/2.mp4")):
         with pytest.raises(ValueError, match=rf"videos.txt: .*{reason}; list each video once"):
             read_folder(lay(tmp_path, videos_txt=lines))
     with pytest.raises(ValueError, match=r"3 lines for 2 .*it names one twice"):

@@ -139,7 +139,12 @@ def test_more_gpus_than_there_are_are_refused(project: Path, rushes: Rushes, mon
 
 def test_parts_are_sent_where_no_result_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     sent = list[object]()
-    monkeypatch.setattr(Ranks, "send", lambda ranks, value: sent.append(value) or value)
+
+    def send(ranks: Ranks, value: object) -> object:
+        sent.append(value)
+        return value
+
+    monkeypatch.setattr(Ranks, "send", send)
     Ranks().in_rounds([], print)
     assert sent == [[]]
 

@@ -514,7 +514,7 @@ READERS = (
 
 @pytest.mark.parametrize("reader", READERS, ids=str)
 def test_a_few_changed_files(reader: Reader) -> None:
-    fuzz(reader, 12)
+    fuzz(reader, 6)
 
 
 @pytest.mark.whole

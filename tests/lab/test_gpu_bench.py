@@ -39,7 +39,7 @@ def figures(folder: Path, entry: str) -> dict[str, object]:
     return row
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_correctness_and_blocks_without_what_rushes_needs_beside(tmp_path: Path) -> None:
     ran = run("--out", tmp_path, "correct", "blocks", "bits", before=("-c", BLOCKED))
     assert ran.returncode == 0, ran.stdout + ran.stderr[-2000:]

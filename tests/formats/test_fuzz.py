@@ -37,7 +37,7 @@ from rushes.judges import endpoint, replies, reward
 from rushes.judges.protocols import read_answers
 from rushes.store.database import Store
 from rushes.store.rows import KIND_NAMES
-from rushes.text_reader import read_rows
+from rushes.text_reader import counted, read_rows
 
 from ..store.conftest import RowMaker
 from .fuzzing import (
@@ -329,7 +329,9 @@ def noted(folder: Path, others: Others) -> Iterable[str]:
     notes: list[str] = []
     for measure in others.measures(compared(folder), notes):
         missing = len(VIDEOS) - len(measure.values["ours"])
-        assert not missing or any(f"{measure.name} has no score for {missing} videos" in note for note in notes)
+        assert not missing or any(
+            f"{measure.name} has no score for {counted(missing, 'video')}" in note for note in notes
+        )
         assert all(isinstance(value, float) and value - value == 0 for value in measure.values["ours"].values())
     return ()
 

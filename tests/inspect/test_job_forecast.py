@@ -220,7 +220,7 @@ def test_hours_and_memory_are_what_stages_ask_for() -> None:
     weights = COST.weights / GIB
     assert facts.gib["encode"] == 3 and facts.gib["read"] == 5
     assert facts.gib["generate"] == pytest.approx(weights + 5, abs=0.01)  # its codec takes more than a step
-    assert facts.gib["evaluate"] == pytest.approx(2 * weights + 5, abs=0.01)
+    assert facts.gib["evaluate"] == facts.gib["generate"]  # the base, then what was trained
     assert facts.too_large == ()
     small = forecast_job(model, settings, Numbers(320, 64), Machine(6, 100))
     assert small.too_large == ("generate", "train", "probes", "evaluate")

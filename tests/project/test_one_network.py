@@ -83,7 +83,7 @@ def test_the_stages_hold_one_network_at_a_time(
     import_footage(project)
     generate_takes(project)
     assert "network" in vars(project.base)
-    with pytest.raises(ValueError, match="make no pair"):  # once there is room for a judge
+    with pytest.raises(ValueError, match="no pair to compare"):  # once there is room for a judge
         label_pairs(project)
     assert "network" not in vars(project.base)
     train_run(project)

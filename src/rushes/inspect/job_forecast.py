@@ -39,7 +39,6 @@ from rushes.training.metering import Meter
 from rushes.training.probe import POSITIONS
 
 CODEC_SHARE = 0.5  # of the network's operations a second: the codec works in float32, on tensor cores as TF32
-COPIES = {"evaluate": 2}  # networks in memory at once where that is not one: the base and what was trained
 
 
 @dataclass(frozen=True)
@@ -261,7 +260,7 @@ def _memory(model: Model, settings: Settings, ask: ForecastRequest, mode: Mode, 
         "probes": trained + seen,
         "samples": trained + taken + copies,
     }
-    makers = {name: COPIES.get(name, 1) * held + taken for name in ("eta", "generate", "evaluate")}
+    makers = dict.fromkeys(("eta", "generate", "evaluate"), held + taken)  # one network at a time
     return {name: {**sizes, **makers}[name] for name in SHARES}
 
 

@@ -62,6 +62,7 @@ class LoadOptions:
         text_offload: text encoders lie in main memory, and their layers come to the GPU one by one.
         attention: diffusers' name of an attention backend; "" = torch's own choice.
         compile: the network's repeated blocks are compiled.
+        parked: the network stays in main memory until it is brought to where it works.
         texts: folder in which what captions were read as is kept for the next start; None = nowhere.
         decode_timestep: time that a decoder which finishes the denoising is told, in [0, 1].
         decode_noise_scale: share of noise in the latents that it gets, in [0, 1]; None = as `decode_timestep`.
@@ -78,6 +79,7 @@ class LoadOptions:
     text_offload: bool = False
     attention: str = ""
     compile: bool = False
+    parked: bool = False
     texts: Path | None = None
     decode_timestep: float = 0.0
     decode_noise_scale: float | None = None

@@ -131,7 +131,7 @@ class DiffusersBackbone:
         mixed = how.dtype == "mixed" and self.device.type != "cpu"
         self.reading_dtype = torch.bfloat16 if mixed else self.dtype
         self._rows: dict[str, Kept] = {}
-        self.parked = False  # whether a network that is loaded stays in main memory until `unpark`
+        self.parked = how.parked  # until `unpark`
 
     @cached_property
     def network(self) -> nn.Module:

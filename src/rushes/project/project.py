@@ -47,13 +47,16 @@ TEXTS = "texts"
 SECONDS = "seconds.json"
 
 
-def load_model(size: BackboneSettings, project: Path | None = None, dtype: Precision | None = None) -> Backbone:
+def load_model(
+    size: BackboneSettings, project: Path | None = None, dtype: Precision | None = None, parked: bool = False
+) -> Backbone:
     """A fresh copy of the model that the `[backbone]` settings name.
 
     Args:
         size: those settings.
         project: folder of the project in which what captions are read as is kept; None = nowhere.
         dtype: in place of the settings', see `precision_of`.
+        parked: its network stays in main memory until `brought`.
 
     Raises:
         ValueError: no such backbone, or weights that it cannot read.
@@ -71,6 +74,7 @@ def load_model(size: BackboneSettings, project: Path | None = None, dtype: Preci
         text_offload=size.text_offload,
         attention=size.attention,
         compile=size.compile,
+        parked=parked,
         texts=texts,
         decode_timestep=size.decode_timestep,
         decode_noise_scale=size.decode_noise_scale if size.decode_noise_scale >= 0 else None,
@@ -272,10 +276,18 @@ def without_network(project: OpenProject) -> Backbone:
     return project.base
 
 
-def _fresh(project: OpenProject, dtype: Precision) -> Backbone:
+def brought(backbone: Backbone) -> Backbone:
+    """The same, its network where it works."""
+    if isinstance(backbone, DiffusersBackbone):
+        backbone.unpark()
+    return backbone
+
+
+def _fresh(project: OpenProject, dtype: Precision, parked: bool = False) -> Backbone:
     """A copy of the base for weights or a precision of its own, so that there is one network at a time. It shares what
     the base has read."""
-    base, model = without_network(project), load_model(project.settings.backbone, project.store.project, dtype)
+    base = without_network(project)
+    model = load_model(project.settings.backbone, project.store.project, dtype, parked)
     if isinstance(base, DiffusersBackbone) and isinstance(model, DiffusersBackbone):
         model.read_with(base)
     return model
@@ -344,9 +356,7 @@ def _untrained(project: OpenProject, settings: TrainSettings, dtype: Precision) 
             break
         settings = settings.model_copy(update={"init_from": before.init_from})
     if settings.init_from == BASE:
-        backbone = _fresh(project, dtype)
-        if isinstance(backbone, DiffusersBackbone):
-            backbone.parked = True
+        backbone = _fresh(project, dtype, parked=True)
     else:
         backbone = _load_trainable(project, settings.init_from, dtype)
         merge_lora(backbone.network)
@@ -389,9 +399,7 @@ def load_run(project: OpenProject, name: str) -> Backbone:
     Raises:
         ValueError: no such run, another base than it started from, or weights that are not those it ended with.
     """
-    backbone = _load_trainable(project, name)
-    if isinstance(backbone, DiffusersBackbone):
-        backbone.unpark()
+    backbone = brought(_load_trainable(project, name))
     backbone.network.requires_grad_(False)
     return backbone
 

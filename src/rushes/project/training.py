@@ -16,7 +16,6 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from rushes.backbones.base import Backbone
-from rushes.backbones.pipeline import DiffusersBackbone
 from rushes.backbones.speed import check_attention_trains
 from rushes.config.settings_files import hashed_form, settings_hash, stored_settings
 from rushes.config.tables import TrainSettings
@@ -172,9 +171,7 @@ def _fill_along(job: TrainingJob, helper: Helper) -> None:
 
 def _set_up_along(job: TrainingJob, helper: Helper) -> tuple[Backbone, Data]:
     helper.forget()
-    backbone = load_model(job.settings.backbone, helper.folder, job.dtype)
-    if isinstance(backbone, DiffusersBackbone):
-        backbone.parked = True
+    backbone = load_model(job.settings.backbone, helper.folder, job.dtype, parked=True)
     read_texts(job, helper.folder, backbone, helper.ranks)
     make_trainable(backbone, job.settings.train)
     return set_up(job, helper.folder, backbone, helper.ranks, no_bar)

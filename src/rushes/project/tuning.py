@@ -7,13 +7,12 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from rushes.backbones.pipeline import DiffusersBackbone
 from rushes.config.settings_files import hashed_form
 from rushes.config.tables import ObjectiveSettings, TrainSettings
 from rushes.files import write_json
 from rushes.objectives.terms import ALONE
 from rushes.project.monitoring import probe_leak
-from rushes.project.project import OpenProject, load_start, run_folder, without_network
+from rushes.project.project import OpenProject, brought, load_start, run_folder, without_network
 from rushes.project.recipe_data import recipe_comparisons
 from rushes.project.reports import run_name
 from rushes.project.times import training_times
@@ -84,9 +83,7 @@ def probe_beta(project: OpenProject, comparisons: int, steps: int, target: float
     empty = [replace(view, caption=EMPTY) for c in held_out for view in c.views]
     read_views(reader, [*views, *empty], project.latents)
     torch.manual_seed(seed)
-    backbone = load_start(project)
-    if isinstance(backbone, DiffusersBackbone):
-        backbone.unpark()
+    backbone = brought(load_start(project))
     data = Data(used, held_out, project.latents, times)
     shown = 0
     with project.timed("beta: trial", steps) as tick:

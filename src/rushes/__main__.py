@@ -10,7 +10,7 @@ STOPPED = "rushes: stopped; what was stored is safe, run the same command to con
 
 
 def say_stopped() -> None:
-    """Of several processes one says so."""
+    """One of several processes says so."""
     if os.environ.get("RANK", "0") == "0":
         print(STOPPED, file=sys.stderr)
 

@@ -58,18 +58,18 @@ class Footage:
 
 
 def footage(folder: Path, count: int) -> Footage:
-    made = Footage(folder, good=count)
+    items = Footage(folder, good=count)
     folder.mkdir()
     for number in range(count):
-        made.add(f"{number}.avi", f"clip {number}".encode(), seed=number)
+        items.add(f"{number}.avi", f"clip {number}".encode(), seed=number)
     whole = film(folder.parent / "whole.mp4").read_bytes()
-    made.bad("torn.mp4", whole[: len(whole) // 2], "cut short")
-    made.bad("damaged.mp4", whole[:1500] + bytes(400) + whole[1900:], "damaged|corrupt|decode|broken")
-    made.bad("empty.mp4", b"", "0 bytes")
-    made.bad("text.mp4", b"not a video " * 99, "cannot be opened as video")
-    made.bad("short.avi", b"", "frames at 8 fps")
+    items.bad("torn.mp4", whole[: len(whole) // 2], "cut short")
+    items.bad("damaged.mp4", whole[:1500] + bytes(400) + whole[1900:], "damaged|corrupt|decode|broken")
+    items.bad("empty.mp4", b"", "0 bytes")
+    items.bad("text.mp4", b"not a video " * 99, "cannot be opened as video")
+    items.bad("short.avi", b"", "frames at 8 fps")
     raw_clip(folder / "short.avi", 10**6, frames=5)
-    made.bad("still.avi", b"", "single frame")
+    items.bad("still.avi", b"", "single frame")
     raw_clip(folder / "still.avi", 10**6 + 1, frames=1)
     for number, (name, caption, words) in enumerate((
         ("escape.avi", b"a \x1b[2J dog", "control character U\\+001B"),
@@ -79,29 +79,29 @@ def footage(folder: Path, count: int) -> Footage:
         ("blank.avi", "\u200b".encode(), "no caption"),
         ("bare.avi", None, "no caption"),
     )):  # fmt: skip
-        made.add(name, caption, seed=10**6 + 2 + number)
-        made.refused[name] = words
-    made.add("twice.avi", b"clip 0", seed=0)  # a duplicate
-    made.add("other words.avi", b"the first clip in other words", seed=0)
+        items.add(name, caption, seed=10**6 + 2 + number)
+        items.refused[name] = words
+    items.add("twice.avi", b"clip 0", seed=0)  # a duplicate
+    items.add("other words.avi", b"the first clip in other words", seed=0)
     raw_clip(folder.parent / "outside.avi", 10**6 + 20)
     (folder / "link.avi").symlink_to(folder.parent / "outside.avi")
     (folder / "dangling.avi").symlink_to(folder / "gone.avi")
-    made.refused |= {"link.avi": "a link", "dangling.avi": "a link"}
+    items.refused |= {"link.avi": "a link", "dangling.avi": "a link"}
     odd = os.fsencode(folder) + b"/caf\xe9.avi"
     with open(odd, "wb") as file:
         file.write((folder / "1.avi").read_bytes())
-    made.refused["caf\\xe9.avi"] = "not Unicode"
+    items.refused["caf\\xe9.avi"] = "not Unicode"
     (folder / "orphan.txt").write_text("whose is it")
     (folder / "notes.pdf").write_bytes(b"%PDF")
     (folder / ".DS_Store").write_bytes(b"\0")
-    made.passed_over = 2
-    return made
+    items.passed_over = 2
+    return items
 
 
 @pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.whole)])
 def test_each_bad_item_costs_itself_alone(count: int, tmp_path: Path, small: SmallProject, rushes: Rushes) -> None:
-    made = footage(tmp_path / "films", count)
-    table = FootageSettings(kind="folder", path=str(made.folder), on_refused="skip", eval_fraction=0.1)
+    items = footage(tmp_path / "films", count)
+    table = FootageSettings(kind="folder", path=str(items.folder), on_refused="skip", eval_fraction=0.1)
     project = small.new_project(
         tmp_path / "project", small.settings.model_copy(update={"footage": table, "label": LabelSettings(by="human")})
     )
@@ -110,14 +110,14 @@ def test_each_bad_item_costs_itself_alone(count: int, tmp_path: Path, small: Sma
     assert code == 0, err
     grown_mib = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     result = json.loads(out)
-    assert result["clips"] == made.good and result["refused"] == len(made.refused)
+    assert result["clips"] == items.good and result["refused"] == len(items.refused)
     assert result["duplicates"] == 1 and result["alternatives"] == 1
-    assert result["passed_over"] == made.passed_over
+    assert result["passed_over"] == items.passed_over
     assert round(0.1 * count) - 1 <= result["held_out"] <= round(0.1 * count)
     with Store.open(project) as store:
         assert {clip.caption for clip in store.clips()} == {f"clip {number}" for number in range(count)}
     lines = err.split("\n")
-    for name, words in made.refused.items():
+    for name, words in items.refused.items():
         (line,) = [line for line in lines if line.startswith("left out: ") and f"/{name}: " in line]
         assert any(word.replace("\\", "") in line for word in words.split("|")), line
     assert all(line.isprintable() for line in lines)

@@ -100,8 +100,8 @@ def kept_text(folder: Path) -> Iterable[str]:
     target = texts(folder).path("a dog")
     target.parent.mkdir()
     (folder / "texts").rename(target)
-    kept = texts(folder).get("a dog")
-    assert kept is not None and torch.equal(kept["embeds"][0], torch.ones(2, 3))
+    stored = texts(folder).get("a dog")
+    assert stored is not None and torch.equal(stored["embeds"][0], torch.ones(2, 3))
     return ()
 
 

@@ -37,17 +37,17 @@ def test_every_size_has_the_promised_keys(monkeypatch: pytest.MonkeyPatch) -> No
 def test_ours_and_the_repeated_loop_are_the_same_step() -> None:
     """Three backward passes of one loser each, a third of each level's weight: the gradient of ours."""
     cpu = torch.device("cpu")
-    made = bench.StepClock(SMALL.make(cpu, torch.float32), SMALL, cpu)
-    network = made.backbone.network
+    clock = bench.StepClock(SMALL.make(cpu, torch.float32), SMALL, cpu)
+    network = clock.backbone.network
     for p in network.parameters():
         p.data = 0.1 * torch.randn(p.shape, generator=torch.Generator().manual_seed(p.numel()))
-    made.reference.values = {name: p.detach() * 1.01 for name, p in network.named_parameters()}
-    with made.reference.applied():
-        made.looked_up[4] = plain_errors(made.backbone, made.fours, made.way)
+    clock.reference.values = {name: p.detach() * 1.01 for name, p in network.named_parameters()}
+    with clock.reference.applied():
+        clock.looked_up[4] = plain_errors(clock.backbone, clock.fours, clock.way)
     found = []
     for name in ("n3", "n3_repeated"):
         network.zero_grad(set_to_none=True)
-        made.steps()[name]()
+        clock.steps()[name]()
         found.append(torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None]))
     torch.testing.assert_close(found[0], found[1] / 3, rtol=1e-3, atol=5e-6)
 
@@ -80,9 +80,9 @@ def test_real_architectures_take_a_step(make: object, frames: int) -> None:
     """The families of diffusers at one block, on the processor."""
     shape = shapes.Shape(make, 1, frames, 8, 8, torch.float32, patch=2, checkpointing=True)  # type: ignore[arg-type]
     cpu = torch.device("cpu")
-    made = bench.StepClock(shape.make(cpu, shape.dtype), shape, cpu)
-    for step in made.steps().values():
-        assert made.seconds(step) > 0
+    clock = bench.StepClock(shape.make(cpu, shape.dtype), shape, cpu)
+    for step in clock.steps().values():
+        assert clock.seconds(step) > 0
     assert shape.tokens == frames * 16
 
 

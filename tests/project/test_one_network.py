@@ -58,13 +58,13 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str]]]:
         def load(*args: Any, **named: Any) -> Any:
             gc.collect()
             there = [type(module).__name__ for ref in alive if (module := ref()) is not None]
-            made = make(*args, **named)
-            parts = made.components.values() if hasattr(made, "components") else [made]
+            loaded = make(*args, **named)
+            parts = loaded.components.values() if hasattr(loaded, "components") else [loaded]
             for part in parts:
                 if type(part).__name__ in (NETWORK, ENCODER):
                     rows.append((type(part).__name__, there))
                     alive.append(weakref.ref(part))
-            return made
+            return loaded
 
         return load
 

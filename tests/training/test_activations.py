@@ -42,15 +42,15 @@ class Network(nn.Module):
 
 def closed_form(network: Network, x: Tensor) -> list[Tensor]:
     """Gradients of half the sum of squares: inputs to the left of A, and what comes back from the right of B."""
-    states, one = [x], torch.eye(WIDTH, dtype=torch.float64)
+    states, unit = [x], torch.eye(WIDTH, dtype=torch.float64)
     blocks: list[Any] = list(network.blocks)
     for block in blocks:
-        states.append(states[-1] @ (one + block.trained) @ block.frozen)
+        states.append(states[-1] @ (unit + block.trained) @ block.frozen)
     back, out = states[-1], []
     for block, state in zip(reversed(blocks), reversed(states[:-1]), strict=True):
         back = back @ block.frozen.T
         out.append(state.T @ back)
-        back = back @ (one + block.trained).T
+        back = back @ (unit + block.trained).T
     return out[::-1]
 
 

@@ -181,7 +181,7 @@ class _Joint:
 
 
 def _joints(pieces: list[tuple[int, int, Floats]], times_T: Floats) -> list[_Joint]:
-    """Of pieces long enough to have a speed; shorter ones at the ends hold half an impact."""
+    """Only pieces long enough to have a speed count; shorter ones at the ends hold half an impact."""
     last = len(pieces) - 1
     long = [p for n, p in enumerate(pieces) if p[1] - p[0] > len(p[2]) + 1 or n not in (0, last)]
     out = []

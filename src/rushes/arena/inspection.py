@@ -21,7 +21,6 @@ THERE = 0.5  # strength from which a dot counts as there
 LAW_PX = 1.0  # a law is broken where three frames in a row stray farther
 GONE_FRAMES = 2  # a clip may lose a ball in fewer frames
 _MIDDLE = {"roll": 1.75, "collide": 2.0}  # px per frame at tempo 1, of kinds whose tempo shows in their speed alone
-LAW_OF = {"drop": "gravity", "throw": "gravity", "swing": "period", "collide": "momentum", "roll": "inertia"}
 MEASURES = ("dots_lost", "law_error", "balls_gone", "caption_wrong", "speed")
 LEAST_FRAMES = 9  # fewer show no law
 

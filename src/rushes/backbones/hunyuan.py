@@ -127,7 +127,7 @@ class KeyMask(HunyuanVideoAttnProcessor2_0):
     """Joint attention of video and text that is masked where it must be: not at all, or as keys.
 
     diffusers' masks leave padding out as keys and, in version 1.5, as queries too: what a padded query answers is read
-    by none. Of one row `without_padding` leaves nothing to mask, and likewise of captions of one length.
+    by none. `without_padding` leaves nothing to mask in one row, or in captions of one length.
     """
 
     def __call__(

@@ -1,6 +1,6 @@
 """Whether a world and its base can decide what the papers claim: acceptance tests A1 to A7, before any arm is trained.
 
-First comes a closed form that needs no network. Two clips that differ by d in latents are told apart at noise share
+First comes a closed form that needs no network. Two clips that differ by d in latents can be classified at noise share
 eta by a log-likelihood ratio of law N(D / 2, D), D = d0 ((1 - eta) / eta)^2, d0 = |d|^2. A perfect sampler that starts
 from a sound clip at eta brings a fault of prior h back with R(eta) = E[e^-L / (1 - h + h e^-L)] of h: pairs of one
 motion differ in faults only where R is large and motion is still decided.
@@ -198,7 +198,7 @@ def _speeds(rows: Sequence[BenchMeasures]) -> Floats:
 
 
 def _speed_matched(takes: TakeSets) -> list[tuple[BenchMeasures, BenchMeasures]]:
-    """Of each clip the two free takes whose speeds are nearest, where these are within a tenth, in the order drawn."""
+    """The two free takes of each clip whose speeds are nearest, where these are within a tenth, in the order drawn."""
     pairs = []
     for rows in zip(*takes.free, strict=True):
         order = sorted(range(len(rows)), key=lambda i: rows[i].speed)

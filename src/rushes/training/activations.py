@@ -90,7 +90,7 @@ class Pinned:
 
 
 class PinnedCopy:
-    """Of one tensor; its memory goes back to the pool when nothing refers to it any more.
+    """A tensor in main memory, which goes back to the pool when nothing refers to it any more.
 
     Later copies into that memory are on the same stream, so they come after those out of it.
     """

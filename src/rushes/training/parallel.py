@@ -214,11 +214,6 @@ def blocks(network: nn.Module) -> Iterator[nn.Module]:
             yield from blocks(child)
 
 
-def others_wait() -> bool:
-    """Whether this is a process of torchrun's that is not the first."""
-    return int(os.environ.get("RANK", 0)) > 0
-
-
 @contextmanager
 def joined() -> Iterator[Ranks]:
     """The processes that torchrun started, connected, each with its GPU if there is one; without torchrun this one.

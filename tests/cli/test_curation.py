@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,12 @@ import pytest
 
 from rushes.cli import main
 from rushes.media.write import write_video
+from rushes.records import Clip
 from rushes.store.database import Store
 from rushes.world.render import render
 from rushes.world.scenes import FPS, draw_scenes
+
+from ..projects import Rushes
 
 STAGES = ("--set", 'curate.stages=["technical", "motion", "duplicates"]')
 
@@ -118,3 +122,27 @@ def test_scenarios_of_the_caption_table_have_quotas(tmp_path: Path, capsys: pyte
     assert [(each["name"], each["in_footage"], each["in_set"], each["missing"]) for each in found][:2] == [
         ("sea", 4, 3, 0), ("pitch", 1, 1, 1),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--set", "curate.stages=[]"), "curate.stages is empty"),
+        (("--set", 'curate.stages=["captions"]', "--set", "curate.when_down=stop"), "endpoint.model is empty"),
+        (("--engine", "ray"), "pip install 'rushes[ray]'"),
+    ],
+)
+def test_what_curation_lacks_is_said_before_footage_is_imported(
+    options: tuple[str, ...],
+    words: str,
+    tmp_path: Path,
+    rushes: Rushes,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)  # as where it is not installed
+    for seed in range(2):
+        add(tmp_path / "footage", f"ball {seed}", clip(seed))
+    code, _, err = rushes("curate", tmp_path / "project", "--footage", tmp_path / "footage", *options)
+    assert code == 2 and words in err, err
+    with Store.open(tmp_path / "project") as store:
+        assert store.count(Clip) == 0

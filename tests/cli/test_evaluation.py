@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from rushes.evaluate.external import Others
+from rushes.evaluate.judged import Verdicts, check_judges
+from rushes.evaluate.systems import MEASURED, SystemsRequest, evaluate_systems
+from rushes.evaluate.video_folders import Folders
 from rushes.media.write import write_video
+from rushes.progress import no_bar
+from rushes.stats import Measure
 
 from ..projects import Rushes, WithoutTorch
 
@@ -90,6 +97,77 @@ def test_runs_must_be_named_for_a_project(tmp_path: Path, rushes: Rushes) -> Non
 def test_what_is_missing_is_said(arguments: tuple[str, ...], words: str, rushes: Rushes) -> None:
     code, _, err = rushes(*arguments)
     assert code == 2 and words in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--headline", "nope"), "--headline: no metric 'nope' with a better direction can be measured; there are"),
+        (("--headline", "diversity"), "no metric 'diversity' with a better direction"),
+        (("--headline", "judged_sa"), "no metric 'judged_sa'"),
+        (("--headline", "judged_sa", "--judge", "realdpo", "--set", "endpoint.model=m"), "no metric 'judged_sa'"),
+        (("--judge", "metric:nope"), "no metric 'nope'"),
+        (("--judge", "vlm"), "endpoint.model is empty"),
+        (("--judge", "videophy"), "endpoint.model is empty"),
+        (("--judge", "reward", "--set", "label.reward=nope"), "/nope: name a folder that holds either scores.jsonl"),
+        (("--run", "dpo"), "--run: only for a project; leave it out"),
+    ],
+)
+def test_what_is_asked_is_checked_before_a_video_is_measured(
+    options: tuple[str, ...],
+    words: str,
+    folders: Path,
+    tmp_path: Path,
+    rushes: Rushes,
+) -> None:
+    systems = (f"A={folders / 'before'}", f"B={folders / 'after'}")
+    code, _, err = rushes("evaluate", "--systems", *systems, "--out", tmp_path, *options)
+    assert code == 2 and words in err and err.count("\n") == 1
+    assert not (tmp_path / MEASURED).exists()
+
+
+def test_the_metrics_of_a_questionnaire_may_be_the_headline(folders: Path, tmp_path: Path) -> None:
+    judged = check_judges(["videophy", "metric:jerk"], ("endpoint.model=m",), tmp_path)
+    assert judged == ("judged_sa", "judged_pc", "judged_both")
+    systems = {"A": folders / "before", "B": folders / "after"}
+    asked = SystemsRequest(systems, tmp_path, headline="judged_sa", judged=judged)
+
+    def answered(folders: Folders, notes: list[str]) -> Verdicts:
+        values = {system: {key: float(system == "B") for key in of} for system, of in folders.videos.items()}
+        return Verdicts(measures=[Measure("judged_sa", "higher", values, "share of videos")])
+
+    verdict = evaluate_systems(asked, Others(), answered, no_bar).verdicts["A|B"]
+    assert "judged_sa" in verdict.replace(" ", "_")
+
+
+@pytest.mark.parametrize("option", [("--headline", "jerk"), ("--judge", "vlm"), ("--out", "o"), ("--seed", "3")])
+def test_options_of_folders_do_nothing_for_a_project(option: tuple[str, str], project: Path, rushes: Rushes) -> None:
+    code, _, err = rushes("evaluate", project, *option)
+    assert code == 2 and err == f"rushes: {option[0]}: only for folders of videos (--systems); leave it out\n"
+
+
+def test_a_run_that_is_not_there_is_said_before_clips_are_encoded(
+    finished: Path, tmp_path: Path, rushes: Rushes
+) -> None:
+    copy = Path(shutil.copytree(finished, tmp_path / "copy"))
+    shutil.rmtree(copy / "latents")
+    for command in (("generate", copy), ("evaluate", copy), ("export", copy, "--out", tmp_path / "rows")):
+        code, _, err = rushes(*command, "--run", "nope")
+        assert code == 2 and "no run 'nope' is finished" in err, err
+    assert not [*(copy / "latents").glob("*.safetensors")] and not [*(tmp_path / "rows").iterdir()]
+
+
+def test_a_gate_is_read_against_the_metrics_before_runs_are_compared(
+    finished: Path, tmp_path: Path, rushes: Rushes
+) -> None:
+    copy = Path(shutil.copytree(finished, tmp_path / "copy"))
+    gate = tmp_path / "gate.toml"
+    gate.write_text("[metrics]\nbad_frame = 0.1\n")
+    code, _, err = rushes("compare", copy, "realdpo", "--gate", gate)
+    assert code == 2 and "the gate names bad_frame, which was not measured; name one of bad_frames" in err
+    assert not (copy / "reports" / "compare.json").exists()
+    gate.write_text("[metrics]\nbad_frames = 1\n")
+    assert rushes("compare", copy, "realdpo", "--gate", gate)[0] == 0
 
 
 def test_power_in_words_and_numbers(rushes: Rushes) -> None:

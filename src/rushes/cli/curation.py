@@ -49,6 +49,7 @@ def curate(
     elif footage is not None:
         overrides = (*overrides, "footage.kind=folder", f"footage.path={footage}")
     with opened(project, read_settings(project, overrides)) as work:
+        curation.prepare(work, engine, jobs)
         imported = stages.import_footage(work) if footage is not None or not work.store.count(Clip) else None
         done = curation.curate(work, dry_run=dry_run, engine=engine, jobs=jobs)
         lacks = "" if dry_run else curation.not_ready(work.store, done.funnel.clips)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -48,7 +49,14 @@ def evaluate(
     """Compare base and trained model of a project, or folders of videos without one."""
     if (project is None) == (not systems):
         raise ValueError("name a project, or two folders with --systems A=FOLDER B=FOLDER --out FOLDER")
-    if project is not None:
+    if project is None:
+        _refuse({"--run": run, "--gpus": gpus > 1}, "a project")
+    else:
+        _refuse({
+            "--prompts": prompts, "--first-frames": first_frames, "--out": out, "--headline": headline, "--seed": seed,
+            "--judge": judges, "--write-vbench": write_vbench, "--write-videophy": write_videophy,
+            "--read-vbench": read_vbench, "--read-videophy": read_videophy,
+        }, "folders of videos (--systems)")  # fmt: skip
         settings = read_settings(project, overrides)
         if led(project, gpus):
             return
@@ -67,17 +75,16 @@ def evaluate(
     if out is None:
         raise ValueError("--out is missing; name the folder for table.json and report.html")
     from rushes.evaluate.external import Others
+    from rushes.evaluate.judged import check_judges, judge_folders
     from rushes.evaluate.systems import Judge, SystemsRequest, evaluate_systems, no_judge
 
     files = {name: _two(value) for name, value in _named(read_videophy, "--read-videophy").items()}
     results = Others({n: Path(v) for n, v in _named(read_vbench, "--read-vbench").items()}, files, videophy_threshold)
-    asked = SystemsRequest(folders, out, prompts, first_frames, headline, seed=seed)
     judge: Judge = no_judge
+    judged = check_judges(judges, overrides, out)
     if judges:
-        from rushes.evaluate.judged import check_judges, judge_folders
-
-        check_judges(judges, overrides, out)
         judge = partial(judge_folders, judges, overrides, out, bar)
+    asked = SystemsRequest(folders, out, prompts, first_frames, headline, judged=judged, seed=seed)
     result = evaluate_systems(asked, results, judge, bar)
     lines = [*result.verdicts.values(), *result.notes, f"table: {result.table}", f"report: {result.report}"]
     return tell(result, as_json, lines)
@@ -123,7 +130,7 @@ def compare(
         if not runs:
             raise ValueError(f"name runs of {target} to compare, such as `rushes compare {target} RUN RUN`")
         with Store.open(target) as store:
-            result, directions = stage.compare_runs(store, settings, runs)
+            result, directions = stage.compare_runs(store, settings, runs, wanted)
         table, better = stage.load_table(result.table)
         better |= directions
     breaches = stage.check_gate(table, wanted, better) if wanted else []
@@ -196,6 +203,12 @@ def stop(
     may = f"may stop since {result.after}" if result.after else "goes on"
     words = f"{result.decision}: win rate {rate.value:.3f}, at all times within {rate.low:.3f} to {rate.high:.3f}"
     tell(result, as_json, [f"{words}, {counted(rate.n, 'prompt or vote', 'prompts or votes')}; the study {may}"])
+
+
+def _refuse(options: Mapping[str, object], kind: str) -> None:
+    """Raises ValueError where one is given, as it would do nothing."""
+    if given := [option for option, value in options.items() if value]:
+        raise ValueError(f"{', '.join(given)}: only for {kind}; leave it out")
 
 
 def _write_inputs(

@@ -301,13 +301,15 @@ def export(
 
     settings = read_settings(project, overrides)
     out.mkdir(parents=True, exist_ok=True)
-    with Store.open(project) as store:
-        result = ProjectExported(export_project(store, out, form))
-    if run:
+    wrote = None
+    if run:  # first, as it may be refused
         from rushes.export.weights import export_weights
 
         with opened(project, settings) as work:
             wrote = export_weights(work, run, out, weights)
+    with Store.open(project) as store:
+        result = ProjectExported(export_project(store, out, form))
+    if wrote is not None:
         apart = None if wrote.change is None else wrote.difference
         result = ProjectExported(result.rows, wrote.path, wrote.load or None, wrote.change, apart)
     tell(result, as_json)

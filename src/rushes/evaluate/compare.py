@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -33,19 +33,29 @@ class CompareResult:
     breaches: tuple[str, ...] = ()  # of the gate, a sentence each
 
 
-def compare_runs(store: Store, settings: Settings, runs: Sequence[str]) -> tuple[CompareResult, Mapping[str, str]]:
+def compare_runs(
+    store: Store, settings: Settings, runs: Sequence[str], gate: Gate | None = None
+) -> tuple[CompareResult, Mapping[str, str]]:
     """Base and runs on the held-out prompts and seeds that each was evaluated on: reports/compare.json and .html.
+
+    Args:
+        store: of the project.
+        settings: of the project.
+        runs: by name.
+        gate: whose metrics are looked up before anything is compared.
 
     Returns:
         The result, and which direction of each metric is better.
 
     Raises:
-        ValueError: a run that is named twice, or that was not evaluated.
+        ValueError: a run that is named twice, or that was not evaluated; a gate as `check_gate` does.
     """
     systems = (BASE, *runs)
     if len(set(systems)) < len(systems):
         raise ValueError(f"each run is named once and the base is there already, got {', '.join(runs)}")
     meter = world_meter() if settings.footage.kind == "world" else general_meter()
+    if gate is not None:
+        _check_names(gate, list(meter.better), meter.better)
     rows = {s: {(c.group, c.seed): c for c in store.candidates(split="eval", system=s)} for s in systems}
     measured = measures(store, meter, rows)
     for system in systems:
@@ -134,13 +144,8 @@ def check_gate(table: Mapping[str, Any], gate: Gate, better: Mapping[str, str]) 
     """
     first, *others = table["systems"]
     breaches = []
+    _check_names(gate, table["metrics"], better)
     for name in (*gate.margins, *gate.shares):
-        if name not in table["metrics"]:
-            raise ValueError(
-                f"the gate names {name}, which was not measured; name one of {', '.join(table['metrics'])}"
-            )
-        if better.get(name, "neutral") == "neutral":
-            raise ValueError(f"the gate names {name}, for which neither direction is known to be better; leave it out")
         sign = 1.0 if better[name] == "higher" else -1.0
         for system in others:
             row = table["pairs"].get(f"{first}|{system}", {}).get(name)
@@ -153,6 +158,14 @@ def check_gate(table: Mapping[str, Any], gate: Gate, better: Mapping[str, str]) 
             if words:
                 breaches.append(Breach(system, name, words))
     return breaches
+
+
+def _check_names(gate: Gate, names: Collection[str], better: Mapping[str, str]) -> None:
+    for name in (*gate.margins, *gate.shares):
+        if name not in names:
+            raise ValueError(f"the gate names {name}, which was not measured; name one of {', '.join(names)}")
+        if better.get(name, "neutral") == "neutral":
+            raise ValueError(f"the gate names {name}, for which neither direction is known to be better; leave it out")
 
 
 def _breach(row: Mapping[str, Any], sign: float, margin: float, rule: Rule) -> str:

@@ -17,7 +17,7 @@ from rushes.evaluate.video_folders import Folders
 from rushes.judges.base import Judge
 from rushes.judges.build import ANSWERS, judge_of
 from rushes.judges.endpoint import ChatEndpoint
-from rushes.judges.protocols import Duel, adherence, by_endpoint, duel, questionnaire
+from rushes.judges.protocols import QUESTIONS, Duel, adherence, by_endpoint, duel, questionnaire
 from rushes.media.images import read_image
 from rushes.media.read import read_video
 from rushes.metrics.base import Shot
@@ -110,7 +110,7 @@ def read_shot(folders: Folders, system: str, key: Key, size_px: tuple[int, int] 
     return Shot(video.frames_FHWC, video.fps, folders.caption(key[0]), read_image(still) if still else None)
 
 
-QUESTIONNAIRES = ("realdpo", "videophy")
+QUESTIONNAIRES = {"realdpo": tuple(QUESTIONS), "videophy": ("sa", "pc", "both")}  # and what each asks of a clip
 
 
 def judge_folders(
@@ -144,13 +144,20 @@ def judge_folders(
     return verdicts
 
 
-def check_judges(names: Sequence[str], overrides: Sequence[str], out: Path) -> None:
-    """Raises ValueError for a judge that is none, before anything is measured; a reward model is not loaded."""
+def check_judges(names: Sequence[str], overrides: Sequence[str], out: Path) -> tuple[str, ...]:
+    """Make every judge once, before hours of measuring; no model behind an endpoint is asked.
+
+    Returns the metrics that questionnaires give. Raises ValueError for a judge that is none, or lacks what it needs.
+    """
+    asked = list[str]()
     for name in names:
-        settings = _settings(overrides) if name in QUESTIONNAIRES else _settings_of(name, overrides)
-        if settings.label.by not in ("reward", "vlm") and name not in QUESTIONNAIRES:
-            with judge_of(settings, out):
+        if questions := QUESTIONNAIRES.get(name):
+            ChatEndpoint(_settings(overrides).endpoint, out / ANSWERS).close()
+            asked += [f"judged_{question}" for question in questions]
+        else:
+            with judge_of(_settings_of(name, overrides), out):
                 pass
+    return tuple(asked)
 
 
 def _settings_of(name: str, overrides: Sequence[str]) -> Settings:

@@ -40,6 +40,7 @@ class SystemsRequest:
     prompts: Path | None = None
     first_frames: Path | None = None
     headline: str = ""
+    judged: tuple[str, ...] = ()  # metrics that the judges give
     cases: int = 4
     max_mb: float = 30.0
     seed: int = 0
@@ -63,7 +64,9 @@ def evaluate_systems(asked: SystemsRequest, others: Others, judge: Judge, bar: B
     Raises ValueError: as `find_folders` does, no readable video, or a headline that is no measured metric.
     """
     folders = find_folders(asked.systems, asked.prompts, asked.first_frames)
-    others.measures(folders, [])  # which refuses what does not fit before hours of measuring
+    given = [m.name for m in others.measures(folders, [])]  # which refuses what does not fit before hours of measuring
+    own = [name for name, metric in catalogue.all_metrics().items() if metric.better != "neutral"]
+    _check_headline(asked.headline, [*own, *given, *asked.judged], "can be")
     notes = [*folders.notes, *_same_files(folders)]
     videos = _measure(asked, folders, notes, bar)
     folders = readable(folders, videos)
@@ -74,11 +77,7 @@ def evaluate_systems(asked: SystemsRequest, others: Others, judge: Judge, bar: B
         raise ValueError(
             f"--headline {asked.headline}: {unequal[asked.headline]}; choose another, or convert the clips"
         )
-    if asked.headline and asked.headline not in {m.name for m in measures if m.better != "neutral"}:
-        names = ", ".join(m.name for m in measures if m.better != "neutral")
-        raise ValueError(
-            f"--headline: no metric {asked.headline!r} with a better direction was measured; there are {names}"
-        )
+    _check_headline(asked.headline, [m.name for m in measures if m.better != "neutral"], "was")
     notes += [*_unlike(videos), *dict.fromkeys(f"{name} {why}." for name, why in unequal.items()), *_unmeasured(videos)]
     table = compare_systems(folders.systems, measures, seed=asked.seed)
     if not any(table.pairs.values()):
@@ -101,6 +100,13 @@ def evaluate_systems(asked: SystemsRequest, others: Others, judge: Judge, bar: B
     write_json(asked.out / "details.json", _details(asked, result) | directions | _numbers(table, drifts, videos))
     write(report, result.report, asked.max_mb)
     return result
+
+
+def _check_headline(headline: str, names: Sequence[str], when: str) -> None:
+    if headline and headline not in names:
+        raise ValueError(
+            f"--headline: no metric {headline!r} with a better direction {when} measured; there are {', '.join(names)}"
+        )
 
 
 def _video(folders: Folders, system: str, key: Key, m: Measured, measures: Sequence[Measure]) -> ComparedVideo:

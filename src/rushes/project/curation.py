@@ -84,13 +84,11 @@ def curate(
         ValueError: no clips, settings that a stage cannot work with, or no Ray. EndpointError: a model is down.
     """
     settings, store = project.settings, project.store
-    if not settings.curate.stages:
-        raise ValueError("curate.stages is empty; name what a clip must pass")
-    stages = [_stage(name, settings, store.project / ANSWERS) for name in settings.curate.stages]
+    stages, run = prepare(project, engine, jobs)
     if dry_run:
         _say_costs(project, stages)
     digest = settings_hash(settings.curate)
-    done = funnel.run(store, stages, _engine(engine, jobs), project.timed, settings=digest, dry_run=dry_run)
+    done = funnel.run(store, stages, run, project.timed, settings=digest, dry_run=dry_run)
     result = _result(store, settings, done)
     if not dry_run:
         path = store.project / RESULT
@@ -98,6 +96,20 @@ def curate(
         write_json(path, plain(result))
         write_card(store)
     return result
+
+
+def prepare(
+    project: OpenProject, engine: EngineName = "local", jobs: int = 0
+) -> tuple[list[Stage | funnel.Skipped], Engine]:
+    """The stages and where they run; nothing is read or asked yet, so it can go before hours of importing.
+
+    Raises:
+        ValueError: as `curate` does.
+    """
+    settings, answers = project.settings, project.store.project / ANSWERS
+    if not settings.curate.stages:
+        raise ValueError("curate.stages is empty; name what a clip must pass")
+    return [_stage(name, settings, answers) for name in settings.curate.stages], _engine(engine, jobs)
 
 
 def not_ready(store: Store, clips: int) -> str:

@@ -55,6 +55,7 @@ def _generate(
 
     The base answers in the precision of the run that it is compared with (`beside`), if any.
     """
+    made_by = "" if system == BASE else find_run(project, system).made_by  # before what may take hours
     firsts = [first_frame_of(clip) for clip in clips] if project.settings.backbone.first_frame else []
     whole = [LatentKey(clip.media) for clip in clips] if settings.kind == "guided" else []
     encode_missing(project, whole, firsts, f"{stage}: encode")
@@ -66,7 +67,7 @@ def _generate(
         settings,
         store=project.store,
         system=system,
-        made_by="" if system == BASE else find_run(project, system).made_by,
+        made_by=made_by,
     )
     wanted = generate.requests(studio, clips, seed)
     missing = generate.missing(studio, wanted)
@@ -133,6 +134,7 @@ def evaluate_run(project: OpenProject, run: str = "") -> EvaluateResult:
     """
     settings, store, meter = project.settings, project.store, project.meter
     run = run or run_name(settings.train)
+    find_run(project, run)  # before the base answers
     base, trained = (held_out_takes(project, system, run) for system in (BASE, run))
     others: dict[str, list[Candidate]] = {}
     for row in store.candidates(split="eval", kind="imported"):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rushes.text_reader import MOST_CHARACTERS, caption_of, decode, parse_json, read_lines, read_rows
+from rushes.text_reader import MOST_CHARACTERS, caption_of, decode, parse_json, read_by_line, read_lines, read_rows
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,30 @@ def test_any_bytes_are_text_or_refused_by_place(data: bytes) -> None:
         assert isinstance(decode(data, "file 7"), str)
     except ValueError as error:
         assert str(error).startswith("file 7: not ") and "save it as UTF-8" in str(error)
+
+
+ODD = "not UTF-8: the byte 0xE9 after"
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_a_byte_that_is_no_text_costs_its_line_alone(mark: bytes, tmp_path: Path) -> None:
+    lines = ["file,caption", "1.mp4,a dog", "2.mp4,caf\xe9", "3.mp4,\u00fcber"]
+    data = [line.encode("latin-1" if "\xe9" in line else "utf-8") for line in lines]
+    (tmp_path / "t.csv").write_bytes(mark + b"\r\n".join(data))
+    first, odd, last = read_rows(tmp_path / "t.csv")
+    assert (
+        first.cells["caption"] == "a dog" and last.cells["caption"] == "\u00fcber" and not first.problem + last.problem
+    )
+    assert odd.problem.startswith(f"{ODD} 3 characters") and odd.line == 3
+    (tmp_path / "t.jsonl").write_bytes(mark + b'{"a": {"b": "x"}}\n{"a": {"b": "caf\xe9"}}\n{"a": "\xc3\xbc"}')
+    assert [row.problem[: len(ODD)] for row in read_rows(tmp_path / "t.jsonl")] == ["", ODD, ""]
+
+
+@pytest.mark.parametrize("data", [b"caf\xe9\nna\xefve\nplain", b"\xe9", b"a\nb\n\0\xe9"])
+def test_where_most_lines_are_no_utf8_the_encoding_is_another(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_bytes(data)
+    with pytest.raises(ValueError, match=r"t\.txt: not UTF-8 text .*; save it as UTF-8"):
+        read_by_line(tmp_path / "t.txt")
 
 
 @pytest.mark.parametrize("data", ["é".encode("latin-1"), b"\xff\xfea", b"\x93quoted\x94"])

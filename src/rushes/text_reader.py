@@ -28,6 +28,7 @@ _MARKS = (  # the longer before those that they begin with
 )
 _SPACES = frozenset("\t\n\r\x0b\x0c\x85")  # control characters that part words
 _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")  # letters and marks that show nothing
+_BYTES = frozenset(map(chr, range(0xDC80, 0xDD00)))  # that are no UTF-8, see `read_by_line`
 _TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _MISSING = frozenset({"nan", "null", "none", "n/a", "<na>", "nat"})  # as programs write a cell that is empty
 
@@ -72,11 +73,15 @@ def caption_of(text: str) -> Caption:
 
 
 def unprintable(text: str) -> str:
-    """The first control character or half of a pair in a text, in words; "" where there is none."""
+    """The first control character, half of a pair or byte that is no text, in words; "" where there is none."""
     if text.isprintable():
         return ""
     at = next((k for k, c in enumerate(text) if c not in _SPACES and unicodedata.category(c) in ("Cc", "Cs")), None)
-    return "" if at is None else f"the control character U+{ord(text[at]):04X} after {at} characters"
+    if at is None:
+        return ""
+    if text[at] in _BYTES:
+        return f"not UTF-8: the byte 0x{ord(text[at]) - 0xDC00:02X} after {at} characters"
+    return f"the control character U+{ord(text[at]):04X} after {at} characters"
 
 
 def printable(text: str) -> str:
@@ -129,9 +134,26 @@ def read_text(path: Path) -> str:
     return decode(path.read_bytes(), path)
 
 
+def read_by_line(path: Path) -> str:
+    """The text of a file of lines; a byte that is no UTF-8 becomes half of a pair, which costs its line: `unprintable`.
+
+    Raises ValueError as `decode` does where that is so in most of its lines, as its encoding is another.
+    """
+    data = path.read_bytes()
+    try:
+        return decode(data, path)
+    except ValueError:
+        lines = [line for line in data.removeprefix(codecs.BOM_UTF8).splitlines() if line.strip()]
+        texts = [line.decode(errors="surrogateescape") for line in lines]
+        odd = sum(not _BYTES.isdisjoint(text) for text in texts)
+        if 2 * odd > len(lines) or b"\0" in data:
+            raise
+    return data.removeprefix(codecs.BOM_UTF8).decode(errors="surrogateescape").replace("\r\n", "\n").replace("\r", "\n")
+
+
 def raw_lines(path: Path) -> tuple[str, ...]:
     """Lines as they are; blank ones at the end do not count."""
-    text = read_text(path).rstrip()
+    text = read_by_line(path).rstrip()
     return tuple(text.split("\n")) if text else ()
 
 
@@ -203,7 +225,7 @@ def read_rows(path: Path) -> Iterator[TableRow]:
 
 def csv_rows(path: Path) -> Iterator[TableRow]:
     """The rows of a CSV file, whatever its suffix, as `read_rows` gives them."""
-    text = read_text(path)
+    text = read_by_line(path)
     head = text.lstrip("\n").partition("\n")[0]
     delimiter = next((mark for mark in ",\t;" if mark in head), ",")
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True, delimiter=delimiter)
@@ -253,7 +275,7 @@ def _unprintable(cells: list[Any]) -> str:
 
 
 def _jsonl_rows(path: Path) -> Iterator[TableRow]:
-    text = read_text(path)
+    text = read_by_line(path)
     if text.lstrip().startswith("[") and _is_array(text):
         raise ValueError(f"{path}: a JSON array; write its objects one a line, without the brackets around them")
     yield from json_rows(text)
@@ -282,7 +304,8 @@ def _json_row(number: int, line: str) -> TableRow:
         return TableRow(number, {}, f"{error}; correct or delete the line")
     if not isinstance(row, dict):
         return TableRow(number, {}, f"not an object but {line.strip()!r:.60}; correct or delete the line")
-    return TableRow(number, row, _unprintable([*row, *row.values()]))
+    problem = unprintable(line) if not _BYTES.isdisjoint(line) else ""
+    return TableRow(number, row, f"{problem}; write the line anew" if problem else _unprintable([*row, *row.values()]))
 
 
 Refuse = Callable[[str, str], None]  # called with the place and what is wrong there

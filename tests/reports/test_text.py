@@ -73,6 +73,32 @@ def test_captions_of_a_windows_editor(encoding: str, imported: ImportText) -> No
     assert (code, set(captions.values())) == (0, {"a red dog, café"}), err
 
 
+TABLES = {
+    "captions.txt": "a dog\ncaf\xe9\na cat\na bird\n",
+    "captions.csv": "file,caption\na.mp4,a dog\nb.mp4,caf\xe9\nc.mp4,a cat\nd.mp4,a bird\n",
+    "metadata.csv": "file_name,text\na.mp4,a dog\nb.mp4,caf\xe9\nc.mp4,a cat\nd.mp4,a bird\n",
+    "captions.jsonl": "".join(
+        f'{{"file": "{name}", "caption": "{text}"}}\n'
+        for name, text in zip(NAMES, ("a dog", "caf\xe9", "a cat", "a bird"), strict=True)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_byte_that_is_no_text_costs_its_row_alone(name: str, imported: ImportText) -> None:
+    """sd-scripts#1759 and its kind: one row pasted from an older program ended the import of all, also with skip."""
+    code, err, captions = imported({name: TABLES[name].encode("latin-1")}, SKIP)
+    assert code == 0 and captions == {"a.mp4": "a dog", "c.mp4": "a cat", "d.mp4": "a bird"}, err
+    assert "not UTF-8: the byte 0xE9 after " in err and f"{name}, line " in err
+
+
+def test_a_file_of_another_encoding_is_refused_whole(imported: ImportText) -> None:
+    """The same where most rows are so, which are captions that could be read, were the encoding known."""
+    table = "file,caption\na.mp4,r\xe9gion\nb.mp4,caf\xe9\nc.mp4,na\xefve\nd.mp4,a bird\n"
+    code, err, captions = imported({"captions.csv": table.encode("latin-1")}, SKIP)
+    assert code == 2 and not captions and "captions.csv: not UTF-8 text" in err and "save it as UTF-8" in err
+
+
 def test_control_characters_are_refused(imported: ImportText) -> None:
     """finetrainers#426 and its kind: NUL and ESC in a caption went into the store, and to the terminal."""
     files: dict[str, bytes | str] = {"a.txt": b"a red\0 dog", "b.txt": b"a \x1b[31mdog", "c.txt": b"ok", "d.txt": b"ok"}

@@ -27,7 +27,17 @@ from rushes.files import is_file
 from rushes.formats.answers import LABELS, Meaning, MeaningTable
 from rushes.records import Candidate, Clip
 from rushes.store.database import Store
-from rushes.text_reader import TableRow, caption_of, counted, json_rows, parse_json, printable, read_rows, read_text
+from rushes.text_reader import (
+    TableRow,
+    caption_of,
+    counted,
+    json_rows,
+    parse_json,
+    printable,
+    read_by_line,
+    read_rows,
+    read_text,
+)
 
 Form = Literal["videoreward", "videodpo", "trl", "labelstudio"]
 FORMS: tuple[Form, ...] = ("videoreward", "videodpo", "trl", "labelstudio")
@@ -127,7 +137,7 @@ def _rows(path: Path) -> Iterator[tuple[str, Any]]:
     if path.suffix.lower() == ".csv":
         yield from ((f"line {row.line}", row if row.problem else dict(row.cells)) for row in read_rows(path))
         return
-    text = read_text(path)
+    text = read_by_line(path)
     if text.lstrip()[:1] == "[" or (path.suffix.lower() == ".json" and not _is_object(text.partition("\n")[0])):
         yield from ((f"entry {number}", row) for number, row in enumerate(entries(path, text), start=1))
         return

@@ -30,7 +30,7 @@ from rushes.judges.base import PointwiseJudge, Scorer
 from rushes.judges.vlm import parts_of
 from rushes.media.resize import resize_frame
 from rushes.metrics.base import Shot
-from rushes.text_reader import parse_json, read_text
+from rushes.text_reader import json_rows, read_by_line
 
 MOST_LINES = 20  # of an error
 SCORES, CONFIG, PREPROCESSOR = "scores.jsonl", "config.json", "preprocessor_config.json"
@@ -101,15 +101,15 @@ def _score_lines(path: Path) -> tuple[dict[str, _ScoreLine], list[str]]:
     These are no JSON of this form, have other scores than most lines, or are two of one clip that differ.
     """
     read, problems = dict[int, _ScoreLine](), dict[int, str]()
-    for number, text in enumerate(read_text(path).split("\n"), start=1):
-        if text.strip():
-            try:
-                read[number] = _ScoreLine.model_validate(parse_json(text, "not JSON"))
-            except ValidationError as error:
-                first = error.errors(include_url=False)[0]
-                problems[number] = f"{'.'.join(map(str, first['loc']))}: {first['msg']}; correct the line"
-            except ValueError as error:
-                problems[number] = f"{error}; correct the line"
+    for row in json_rows(read_by_line(path)):
+        try:
+            if row.problem:
+                problems[row.line] = row.problem
+            else:
+                read[row.line] = _ScoreLine.model_validate(row.cells)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            problems[row.line] = f"{'.'.join(map(str, first['loc']))}: {first['msg']}; correct the line"
     forms = Counter(tuple(sorted(line.scores)) for line in read.values())
     usual = set(forms.most_common(1)[0][0]) if forms else set()
     places = dict[str, int]()

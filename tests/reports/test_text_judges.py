@@ -214,7 +214,23 @@ def test_score_lines_that_do_not_fit_are_refused(project: Path, rushes: Rushes) 
     code, out, err = rushes(*command, "--set", "footage.on_refused=skip", "--json")
     result = json.loads(out)
     assert (code, result["refused"], result["unjudged"], result["right"]) == (0, 4, 2, result["pairs"] - 2), err
-    assert err.count("left out: ") == 4
+    assert err.count("left out: ") == 4 and result["strange"] is None
+
+
+def test_scores_of_clips_that_the_project_lacks_are_counted(project: Path, rushes: Rushes) -> None:
+    """UnifiedReward#82 and its kind. Was: lines of another project's clips were passed over, and nobody was told."""
+    with Store(project) as store:
+        media = [take.media for take in store.candidates()]
+    folder = project / "reward"
+    folder.mkdir()
+    others = ("f" * 64, "e" * 64)
+    rows = ({"media": name, "scores": {"VQ": 1.0 * k}} for k, name in enumerate((*media, *others)))
+    (folder / "scores.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    command = ("label", project, "--by", "reward", "--set", f"label.reward={folder}", "--set", "label.whole=true")
+    code, out, err = rushes(*command, "--json")
+    assert (code, json.loads(out)["strange"]) == (0, 2), err
+    assert f"scores of clips that the project lacks: 2 ({others[1]}, {others[0]})" in err
+    assert json.loads(rushes(*command, "--set", "label.form=scores", "--json")[1])["strange"] == 2
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,7 @@ class PointwiseJudge:
     worst: float = -math.inf  # ends of what `score` can give
     best: float = math.inf
     left_out: tuple[str, ...] = ()  # what of its source could not be used, a sentence each
+    scored: frozenset[str] = frozenset()  # content hashes that its source has scores of; empty = it scores any clip
 
     def compare(self, left: Shot, right: Shot, segment_s: float | None) -> Judgement:
         """See `Judge.compare`. Raises ValueError for clips of unequal numbers of segments."""

@@ -66,7 +66,9 @@ def make(folder: str, margin: float, *, skip: bool = False) -> PointwiseJudge:
         more = f"and {len(problems) - MOST_LINES} more" if len(problems) > MOST_LINES else ""
         way_out = "correct the lines, or leave them out with footage.on_refused = skip"
         raise ValueError("\n".join(filter(None, [*problems[:MOST_LINES], more, way_out])))
-    return PointwiseJudge(name, _looked_up(scores, lines, skip=skip), margin, left_out=tuple(problems))
+    return PointwiseJudge(
+        name, _looked_up(scores, lines, skip=skip), margin, left_out=tuple(problems), scored=frozenset(lines)
+    )
 
 
 def overall(scores: Mapping[str, float]) -> float:

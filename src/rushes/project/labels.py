@@ -6,19 +6,21 @@ What people do is in `rushes.project.labeling_page`. Free of torch.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from rushes import label
 from rushes.config.tables import LabelSettings, Settings
+from rushes.formats.caption_files import shown
 from rushes.judges.base import Judge, PointwiseJudge
 from rushes.judges.build import judge_of
 from rushes.judges.reward import MOST_LINES
 from rushes.judges.vlm import Account
 from rushes.progress import Sharing, in_turn
-from rushes.records import INLINE, Candidate, stable_hash
+from rushes.records import INLINE, Candidate, Clip, stable_hash
 from rushes.store.annotators import HUMAN, labels_to_train_on
 from rushes.store.database import Store
 from rushes.text_reader import counted
@@ -43,6 +45,7 @@ class LabelResult:
     scored: int | None = None  # takes with a score
     not_scored: int | None = None  # takes that the judge gave no score
     refused: int | None = None  # lines of scores that could not be used
+    strange: int | None = None  # lines of scores for clips that the project lacks
     # questions to a model: `answered`, and by its cause each that was not
     questions: Mapping[str, int] = field(default_factory=dict, metadata=INLINE)
 
@@ -67,7 +70,7 @@ def label_pairs(project: OpenProject) -> LabelResult:
     settings, account = project.settings.label, Account()
     project.make_room()
     with judge_of(project.settings, project.store.project, account) as judge:
-        refused = _say_left_out(project, judge)
+        unused = _say_left_out(project, judge)
         candidates = to_compare(project.store, project.settings)
         pairs = sum(1 for _ in label.pairs(candidates))
         if not pairs:
@@ -87,17 +90,25 @@ def label_pairs(project: OpenProject) -> LabelResult:
                 tick=lambda: tick(1),
                 spread=_shared(project, segment_s),
             )
-    return replace(_result(judge.name, pairs, counts, account.facts()), refused=refused)
+    return replace(_result(judge.name, pairs, counts, account.facts()), **unused)
 
 
-def _say_left_out(project: OpenProject, judge: Judge) -> int | None:
-    """Name what of the judge's source could not be used; how much that is."""
-    left_out = judge.left_out if isinstance(judge, PointwiseJudge) else ()
-    for line in left_out[:MOST_LINES]:
+def _say_left_out(project: OpenProject, judge: Judge) -> dict[str, int | None]:
+    """Name what of the judge's source could not be used, and what is of no clip here; how much that is."""
+    if not isinstance(judge, PointwiseJudge):
+        return {}
+    for line in judge.left_out[:MOST_LINES]:
         project.say(f"left out: {line}")
-    if len(left_out) > MOST_LINES:
-        project.say(f"left out: {counted(len(left_out) - MOST_LINES, 'line')} more")
-    return len(left_out) or None
+    if len(judge.left_out) > MOST_LINES:
+        project.say(f"left out: {counted(len(judge.left_out) - MOST_LINES, 'line')} more")
+    rows: Iterable[Clip | Candidate] = chain(project.store.stream(Clip), project.store.stream(Candidate))
+    strange = judge.scored.difference(row.media for row in rows) if judge.scored else ()
+    if strange:
+        project.say(
+            f"passed over, scores of clips that the project lacks: {len(strange)} ({shown(sorted(strange))}); "
+            "`rushes labels clips` lists those that it has"
+        )
+    return {"refused": len(judge.left_out) or None, "strange": len(strange) or None}
 
 
 def _shared(project: OpenProject, segment_s: float | None) -> Sharing:
@@ -173,7 +184,7 @@ def score_takes(project: OpenProject) -> LabelResult:
     with judge_of(project.settings, folder, account) as judge, project.timed("label", len(takes)) as tick:
         if not isinstance(judge, PointwiseJudge):
             raise ValueError(f"label.prompt: {judge.name} compares clips and gives no scores; set it to realdpo")
-        refused = _say_left_out(project, judge)
+        unused = _say_left_out(project, judge)
         counts = label.rate(project.store, judge, takes, tick=lambda: tick(1), spread=_shared(project, None))
     scored, unscored = counts[True], counts[False]
-    return LabelResult(judge.name, scored=scored, not_scored=unscored, refused=refused, questions=account.facts())
+    return LabelResult(judge.name, scored=scored, not_scored=unscored, questions=account.facts(), **unused)

@@ -70,7 +70,7 @@ def label_pairs(project: OpenProject) -> LabelResult:
     settings, account = project.settings.label, Account()
     project.make_room()
     with judge_of(project.settings, project.store.project, account) as judge:
-        unused = _say_left_out(project, judge)
+        refused, strange = _say_left_out(project, judge)
         candidates = to_compare(project.store, project.settings)
         pairs = sum(1 for _ in label.pairs(candidates))
         if not pairs:
@@ -90,13 +90,13 @@ def label_pairs(project: OpenProject) -> LabelResult:
                 tick=lambda: tick(1),
                 spread=_shared(project, segment_s),
             )
-    return replace(_result(judge.name, pairs, counts, account.facts()), **unused)
+    return replace(_result(judge.name, pairs, counts, account.facts()), refused=refused, strange=strange)
 
 
-def _say_left_out(project: OpenProject, judge: Judge) -> dict[str, int | None]:
+def _say_left_out(project: OpenProject, judge: Judge) -> tuple[int | None, int | None]:
     """Name what of the judge's source could not be used, and what is of no clip here; how much that is."""
     if not isinstance(judge, PointwiseJudge):
-        return {}
+        return None, None
     for line in judge.left_out[:MOST_LINES]:
         project.say(f"left out: {line}")
     if len(judge.left_out) > MOST_LINES:
@@ -108,7 +108,7 @@ def _say_left_out(project: OpenProject, judge: Judge) -> dict[str, int | None]:
             f"passed over, scores of clips that the project lacks: {len(strange)} ({shown(sorted(strange))}); "
             "`rushes labels clips` lists those that it has"
         )
-    return {"refused": len(judge.left_out) or None, "strange": len(strange) or None}
+    return len(judge.left_out) or None, len(strange) or None
 
 
 def _shared(project: OpenProject, segment_s: float | None) -> Sharing:
@@ -184,7 +184,8 @@ def score_takes(project: OpenProject) -> LabelResult:
     with judge_of(project.settings, folder, account) as judge, project.timed("label", len(takes)) as tick:
         if not isinstance(judge, PointwiseJudge):
             raise ValueError(f"label.prompt: {judge.name} compares clips and gives no scores; set it to realdpo")
-        unused = _say_left_out(project, judge)
+        refused, strange = _say_left_out(project, judge)
         counts = label.rate(project.store, judge, takes, tick=lambda: tick(1), spread=_shared(project, None))
     scored, unscored = counts[True], counts[False]
-    return LabelResult(judge.name, scored=scored, not_scored=unscored, questions=account.facts(), **unused)
+    result = LabelResult(judge.name, scored=scored, not_scored=unscored, questions=account.facts())
+    return replace(result, refused=refused, strange=strange)

@@ -78,7 +78,7 @@ def test_one_clip_none_and_all_refused_are_said(tmp_path: Path, capsys: pytest.C
     strict = says(str(tmp_path / "one"), *STAGES, "--set", "curate.technical.max_blur=0.01")
     assert "no clip of 1 is left" in strict and "lower the thresholds in [curate]" in strict
     assert "curate.stages is empty" in says(str(tmp_path / "one"), "--set", "curate.stages=[]")
-    assert "for --jobs. give a number, 0 or more" in " ".join(says(str(tmp_path / "one"), "--jobs", "-1").split())
+    assert "--jobs: give a number of 0 or more" in " ".join(says(str(tmp_path / "one"), "--jobs", "-1").split())
     main(["card", str(tmp_path / "one")])
 
 

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from io import TextIOWrapper
 
+from cyclopts import CycloptsError, UnusedCliTokensError, ValidationError
+
 from rushes.cli import claims, curation, evaluation, footage, health, labelling, machine, product, project
 from rushes.cli.console import app
 from rushes.cli.processes import LEFT_ALONE, lost_partners, say_lost
@@ -43,7 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         _refuse_empty(arguments)
-        app(arguments)
+        app(arguments, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        print(printable(f"rushes: {_in_a_line(error)}"), file=sys.stderr)
+        sys.exit(2)
     except (ValueError, OSError) as error:
         if os.environ.get("RUSHES_TRACEBACK"):
             raise
@@ -65,6 +70,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if os.environ.get("RANK", "0") == "0":  # of several processes one says so
             print("rushes: stopped; what was stored is safe, run the same command to continue", file=sys.stderr)
         sys.exit(130)
+
+
+def _in_a_line(error: CycloptsError) -> str:
+    """What is wrong with a command's words, and where its help is."""
+    if isinstance(error, ValidationError) and error.argument is not None:
+        given = " ".join(token.value for token in error.argument.tokens)
+        words = f"{error.argument.name}: {error.exception_message}, not {given}"
+    elif isinstance(error, UnusedCliTokensError):
+        words = f"{', '.join(map(repr, error.unused_tokens or ()))}: more than the command takes"
+    else:
+        words = " ".join(str(error).split()).rstrip(".")
+    return f"{words}; see `{' '.join(('rushes', *(error.command_chain or ())))} --help`"
 
 
 def _refuse_empty(arguments: Sequence[str]) -> None:

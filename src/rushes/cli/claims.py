@@ -21,7 +21,7 @@ def reproduce(
         Parameter(help="how many seeds, and whether explanations are looked for; arms are the same in both"),
     ] = "small",
     seeds: Annotated[
-        int, Parameter(help="training seeds, each with clips, takes and prompts of its own; 0 = the budget's")
+        int, GE_0, Parameter(help="training seeds, each with clips, takes and prompts of its own; 0 = the budget's")
     ] = 0,
     out: Annotated[Path, Parameter(help="folder to write to")] = Path("reproduce"),
     earlier: Annotated[
@@ -40,8 +40,6 @@ def reproduce(
     from rushes.lab.claims.run import BUDGETS, reproduce
     from rushes.lab.claims.table import ReproduceResult, write
 
-    if seeds < 0 or jobs < 0:
-        raise ValueError(f"--seeds and --jobs must be at least 0, got {seeds} and {jobs}")
     each = BUDGETS[budget]
     names = claims or each.claims
     chosen = find_claims(names)

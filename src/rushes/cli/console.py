@@ -48,12 +48,14 @@ screen = Console(stderr=True)
 
 
 def within(low: float, high: float = math.inf) -> Parameter:
-    """A number from `low` to `high`, and finite; no command reads another."""
+    """A number from `low` to `high`, or several, and finite; no command reads another."""
 
-    def check(_: object, value: float | None) -> None:
-        if value is not None and not (low <= value <= high and math.isfinite(value)):
-            above = f"from {low:g} to {high:g}" if math.isfinite(high) else f"{low:g} or more"
-            raise ValueError(f"give a number, {above}")
+    span = f"from {low:g} to {high:g}" if math.isfinite(high) else f"of {low:g} or more"
+
+    def check(_: object, value: float | tuple[float, ...] | None) -> None:
+        numbers = value if isinstance(value, tuple) else () if value is None else (value,)
+        if not all(low <= number <= high and math.isfinite(number) for number in numbers):
+            raise ValueError(f"give a number {span}")
 
     return Parameter(validator=check)
 

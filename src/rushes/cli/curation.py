@@ -35,8 +35,6 @@ def curate(
     from rushes.records import Clip, plain
     from rushes.report.card import CARD, lines
 
-    if jobs < 0:
-        raise ValueError(f"--jobs: {jobs} workers cannot be; give a number from 1 up, or 0 for one for each processor")
     if footage is not None and not (project / FILE).exists():
         from rushes.project.presets import preset
 
@@ -83,7 +81,7 @@ def bench_curation(
     *,
     clips: Annotated[int, GE_0, Parameter(help="true clips of the embedded world that each fault is planted in")] = 60,
     footage: Annotated[Path | None, Parameter(help="folder of true clips to plant the faults in instead")] = None,
-    rows: Annotated[tuple[int, ...], Parameter(help="synthetic clips to choose among; repeatable")] = (),
+    rows: Annotated[tuple[int, ...], GE_0, Parameter(help="synthetic clips to choose among; repeatable")] = (),
     seed: Annotated[int, GE_0, Parameter(help="of the clips")] = 0,
     as_json: AsJson = False,
 ) -> None:

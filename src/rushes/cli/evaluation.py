@@ -69,23 +69,19 @@ def evaluate(
     folders = {name: Path(folder) for name, folder in _named(systems, "--systems").items()}
     if write_vbench is not None or write_videophy is not None:
         wrote = _write_inputs(folders, prompts, first_frames, write_vbench, write_videophy)
-        inputs = {"vbench": wrote.vbench, "videophy": wrote.videophy}
-        rows = ((to, name, what) for to, of in inputs.items() for name, what in (of or {}).items())
-        return tell(wrote, as_json, [f"{to}, {name}: {what}" for to, name, what in rows])
+        inputs = (("vbench", wrote.vbench), ("videophy", wrote.videophy))
+        return tell(wrote, as_json, [f"{to}, {name}: {what}" for to, of in inputs for name, what in (of or {}).items()])
     if out is None:
         raise ValueError("--out is missing; name the folder for table.json and report.html")
     from rushes.evaluate.external import Others
     from rushes.evaluate.judged import check_judges, judge_folders
-    from rushes.evaluate.systems import Judge, SystemsRequest, evaluate_systems, no_judge
+    from rushes.evaluate.systems import SystemsRequest, evaluate_systems
 
     files = {name: _two(value) for name, value in _named(read_videophy, "--read-videophy").items()}
     results = Others({n: Path(v) for n, v in _named(read_vbench, "--read-vbench").items()}, files, videophy_threshold)
-    judge: Judge = no_judge
     judged = check_judges(judges, overrides, out)
-    if judges:
-        judge = partial(judge_folders, judges, overrides, out, bar)
     asked = SystemsRequest(folders, out, prompts, first_frames, headline, judged=judged, seed=seed)
-    result = evaluate_systems(asked, results, judge, bar)
+    result = evaluate_systems(asked, results, partial(judge_folders, judges, overrides, out, bar), bar)
     lines = [*result.verdicts.values(), *result.notes, f"table: {result.table}", f"report: {result.report}"]
     return tell(result, as_json, lines)
 
@@ -148,12 +144,12 @@ def power(
     *,
     prompts: Annotated[int, GE_0, Parameter(help="how many prompts there are; 0 = ask how many it takes")] = 0,
     points: Annotated[float, Parameter(help="win rate to be seen, in points above 50 per cent")] = 0.0,
-    ties: Annotated[float, Parameter(help="share of ties to expect")] = 0.0,
+    ties: Annotated[float, within(0, 1), Parameter(help="share of ties to expect")] = 0.0,
     difference: Annotated[float, Parameter(help="difference of a metric to be seen, in its unit")] = 0.0,
-    sd: Annotated[float, Parameter(help="standard deviation of that difference from prompt to prompt")] = 0.0,
+    sd: Annotated[float, GE_0, Parameter(help="standard deviation of that difference from prompt to prompt")] = 0.0,
     seeds: Annotated[int, within(1), Parameter(help="seeds of each prompt")] = 1,
-    alike: Annotated[float, Parameter(help="how alike seeds of one prompt are, from 0 to 1")] = 0.5,
-    chance: Annotated[float, Parameter(help="chance of seeing it that is asked for")] = 0.8,
+    alike: Annotated[float, within(0, 1), Parameter(help="how alike seeds of one prompt are, from 0 to 1")] = 0.5,
+    chance: Annotated[float, within(0, 1), Parameter(help="chance of seeing it that is asked for")] = 0.8,
     as_json: AsJson = False,
 ) -> None:
     """How many prompts it takes to see a difference, or what so many prompts can show."""

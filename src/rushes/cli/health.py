@@ -59,7 +59,7 @@ def leak(
     project: ProjectFolder,
     *,
     comparisons: Annotated[
-        int, Parameter(help="how many are looked at; default: train.shortcut_probe of the settings")
+        int, GE_0, Parameter(help="how many are looked at; default: train.shortcut_probe of the settings")
     ] = 0,
     overrides: Overrides = (),
     as_json: AsJson = False,

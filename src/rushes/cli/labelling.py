@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import App, Parameter, validators
+from cyclopts import App, Parameter
 
-from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, app, bar, opened, say, tell
+from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, app, bar, opened, say, tell, within
 from rushes.cli.processes import Gpus, led
 from rushes.config.tables import Settings
 from rushes.files import whole_file
@@ -20,7 +20,7 @@ from rushes.store.database import Store
 if TYPE_CHECKING:
     from rushes.web.accounts import Accounts
 
-Port = Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))]
+Port = Annotated[int, within(0, 65535)]
 
 labels = App(name="labels", help="Labels from and for other programs.")
 app.command(labels)

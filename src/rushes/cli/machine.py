@@ -45,7 +45,7 @@ def plan(
     size: Annotated[str, Parameter(help="of a frame in pixels, as HEIGHTxWIDTH; default: the model's own")] = "",
     frames: Annotated[int, GE_0, Parameter(help="of a clip; default: the model's own")] = 0,
     clips: Annotated[
-        int, Parameter(help="of footage, a fifth of which is held out; default: the project's, or 60")
+        int, GE_0, Parameter(help="of footage, a fifth of which is held out; default: the project's, or 60")
     ] = 0,
     takes: Annotated[int, GE_0, Parameter(help="of each clip; default: as the recipe needs them")] = 0,
     prompts: Annotated[int, GE_0, Parameter(help="held out, that evaluation takes; default: the clips held out")] = 0,
@@ -70,7 +70,7 @@ def plan(
     gpus: Annotated[int, GE_0, Parameter(help="how many of them")] = 1,
     gpu_memory_gb: Annotated[float, GE_0, Parameter(help="in place of the kind's")] = 0.0,
     tflops: Annotated[
-        float, Parameter(help="10^12 operations a second that the network reaches; default: 40 %% of the peak")
+        float, GE_0, Parameter(help="10^12 operations a second that the network reaches; default: 40 %% of the peak")
     ] = 0.0,
     table: Annotated[
         Path | None, Parameter(help="write forecasts of all released models to this page (docs/hardware.md)")

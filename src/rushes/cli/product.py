@@ -141,7 +141,7 @@ def world(
     base: Annotated[str, Parameter(help="weights of a tiny model that lives there; empty = the base that ships")] = "",
     clips: Annotated[int, GE_0, Parameter(help="held-out clips that takes start from")] = 80,
     scenes: Annotated[
-        int, Parameter(help="sound clips, and planted ones for each law and kind, that judges see")
+        int, GE_0, Parameter(help="sound clips, and planted ones for each law and kind, that judges see")
     ] = 1000,
     steps: Annotated[int, GE_0, Parameter(help="sampling steps of a take")] = 16,
     seed: Annotated[int, GE_0, Parameter(help="of clips and noise")] = 0,

@@ -9,6 +9,7 @@ import shutil
 import tarfile
 import unicodedata
 from collections import defaultdict
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -261,6 +262,109 @@ def test_another_column_or_cut_replaces(work: Work, tmp_path: Path) -> None:
     assert {clip.caption for clip in work.clips()} == {"long 0", "long 1"}
     taken = work.take("--set", "footage.caption_column=long", "--set", "footage.cut=scenes")
     assert (taken["new"], taken["replaced"]) == (4, 2) and all(clip.film for clip in work.clips())
+
+
+def of_scenes(path: Path, seeds: Sequence[int]) -> Path:
+    """A film of scenes of 24 frames, a pattern for each seed."""
+    return encode(path, np.concatenate([texture(seed, 24) for seed in seeds]))
+
+
+def scene_sides(work: Work, *, dropped: bool = True) -> dict[str, dict[int, set[str]]]:
+    """Of each film, by the name without its suffix, the sides of the pieces of each scene."""
+    sides = defaultdict[str, dict[int, set[str]]](lambda: defaultdict(set))
+    with Store.open(work.folder) as store:
+        for clip in store.clips(dropped=dropped):
+            name, _, at = clip.source.partition("#t=")
+            start_s = float(at.partition(",")[0] or 0)
+            sides[Path(name).stem][round(start_s / 3)].add(clip.split)
+    return sides
+
+
+@pytest.mark.parametrize("noted", [True, False])
+def test_films_that_were_encoded_again_stay_on_their_side(noted: bool, work: Work, tmp_path: Path) -> None:
+    """M3D#67, its kind: a film is cut, goes, and comes back in another encoding. Was: half of them on both sides.
+
+    Its looks are noted when it is cut, also where nothing is held out yet.
+    """
+    for number in range(6):
+        film = of_scenes(tmp_path / f"first/f{number}.mp4", (20 * number, 20 * number + 1))
+        again = transcode(film, tmp_path / f"second/f{number}.mov")
+        for path in (film, again):
+            path.with_suffix(".txt").write_text(f"film {number}")
+    encode(tmp_path / "second/new.mp4", texture(400, 24)).with_suffix(".txt").write_text("new")
+    encode(tmp_path / "second/newer.mp4", texture(401, 24)).with_suffix(".txt").write_text("newer")
+    work.start(tmp_path / "first", "footage.cut=scenes", f"footage.eval_fraction={0.34 if noted else 0}")
+    assert work.take()["clips"] == 12
+    shutil.rmtree(tmp_path / "first")
+    work.take("--set", f"footage.path={tmp_path / 'second'}", "--set", "footage.eval_fraction=0.14")
+    sides = scene_sides(work)
+    assert {len(set().union(*scenes.values())) for scenes in sides.values()} == {1}, sides
+    assert {"new", "f0"} <= sides.keys() and (noted or {*sides["f0"][0]} == {"train"})
+
+
+def test_scenes_of_a_film_that_was_encoded_again_stay_on_their_side(work: Work, tmp_path: Path) -> None:
+    """The same where there is one film, whose scenes are the groups."""
+    film = of_scenes(tmp_path / "first/film.mp4", range(6))
+    again = transcode(film, tmp_path / "second/film.mov")
+    for path in (film, again):
+        path.with_suffix(".txt").write_text("a film")
+    work.start(film.parent, "footage.cut=scenes", "footage.eval_fraction=0.34")
+    assert (taken := work.take())["clips"] == 6 and taken["held_out"] == 2
+    first = scene_sides(work)["film"]
+    work.take("--set", f"footage.path={again.parent}")
+    assert scene_sides(work, dropped=False)["film"] == first and len(first) == 6
+
+
+@pytest.mark.parametrize("split", ["train", "eval"])
+def test_the_window_of_a_pair_keeps_its_film_on_its_side(split: str, work: Work, tmp_path: Path) -> None:
+    """M3D#67 and OpenRLHF#1311: pairs were cut to a window, and their films came as footage in another encoding."""
+    pairs, footage = tmp_path / "pairs", captioned(tmp_path / "footage", 2)
+    for number in range(50, 54):
+        film = encode(pairs / f"{number}.mp4", texture(number, 48))
+        transcode(film, footage / f"{number}.mov").with_suffix(".txt").write_text(f"film {number}")
+    rows = [{"prompt": "p", "chosen": f"{k}.mp4", "rejected": f"{k + 1}.mp4"} for k in (50, 52)]
+    (pairs / "pairs.json").write_text(json.dumps(rows))
+    work.start(footage, "footage.eval_fraction=0.34")
+    command = ("labels", "import", work.folder, pairs / "pairs.json", "--form", "trl", "--window", "last")
+    code, _, lines = work.rushes(*command, "--split", split)
+    assert code == 0, lines
+    shutil.rmtree(pairs)
+    work.take()
+    sides = work.sides()
+    assert [sides[f"{number}.mov"] for number in range(50, 54)] == [{split}] * 4, sides
+
+
+@pytest.mark.parametrize("copy", ["whole", "transcode"])
+def test_a_take_that_is_a_held_out_video_is_not_trained_on(copy: str, work: Work, tmp_path: Path) -> None:
+    """M3D#67, its kind: a loser in `negative_samples/` that is the video of another prompt, which is held out."""
+    folder = tmp_path / "in"
+    for k in range(4):
+        encode(folder / f"videos/v{k}.mp4", texture(k))
+        encode(folder / f"negative_samples/v{k}/0.mp4", texture(10 + k))
+    (folder / "prompt.txt").write_text("zero\none\ntwo\nthree\n")
+    work.start(folder, "footage.eval_fraction=0.25")
+    taken = work.take()
+    assert (taken["takes"], taken["takes_left_out"]) == (3, 1)
+    (held,) = (Path(clip.source) for clip in work.clips() if clip.split == "eval")
+    trained = [Path(clip.source) for clip in work.clips() if clip.split == "train"]
+    for source, name in ((held, "1"), (trained[1], "2")):  # that of another prompt that is trained on may stay
+        target = folder / f"negative_samples/{trained[0].stem}/{name}.mp4"
+        shutil.copy(source, target) if copy == "whole" else transcode(source, target)
+    taken = work.take()
+    assert (taken["takes"], taken["takes_left_out"]) == (4, 2)
+    # one that was trained on leaves the set when its video comes to be held out
+    with Store.open(work.folder) as store:
+        assert len(store.candidates(kind="imported")) == 4
+    for path in folder.glob("negative_samples/*/[12].mp4"):
+        path.unlink()
+    late = folder / f"negative_samples/{trained[0].stem}/3.mp4"
+    encode(late, texture(77))
+    assert work.take()["takes"] == 4
+    shutil.copy(late, folder / "videos/v4.mp4") if copy == "whole" else transcode(late, folder / "videos/v4.mp4")
+    (folder / "prompt.txt").write_text("zero\none\ntwo\nthree\nfour\n")
+    taken = work.take("--set", "footage.eval_fraction=0.4")
+    assert work.sides()["v4.mp4"] == {"eval"}
+    assert (taken["takes"], taken["takes_left_out"], taken["takes_gone"]) == (3, 2, 1)
 
 
 def test_two_prompts_of_one_video_in_the_layout_of_realdpo(work: Work, tmp_path: Path) -> None:

@@ -7,8 +7,10 @@ What shares content goes to one side: captions of one video, pieces of one film,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from bisect import bisect
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,16 +22,18 @@ from rushes.footage.preflight import ALTERNATIVE, Checked, Preflight, PreflightO
 from rushes.footage.probe_cache import ProbeCache, VideoFacts
 from rushes.footage.split import SharedContent, held_out
 from rushes.formats.layouts import Bench, SourceVideo
-from rushes.media.cut import cut_pieces, fragment, of_fragment
+from rushes.media.cut import Span, cut_pieces, fragment, of_fragment
 from rushes.media.images import read_image
 from rushes.media.read import probe
 from rushes.records import INLINE, Candidate, CaptionRow, Clip, Row, Split, stable_hash
 from rushes.store.database import Store
 
+_SHIFT_S = 0.1  # by which cuts of one film may lie elsewhere after it was encoded again
 Tick = Callable[[], None]
-Videos = Mapping[str, tuple[Path | SourceVideo, float]]
+Videos = Mapping[str, tuple[Path | SourceVideo | None, float]]
 LookAlikes = Callable[[Videos], Iterator[tuple[str, str]]]
-"""Content hash -> where a video is and its seconds, to pairs of those that show the same."""
+"""Content hash -> where a video is and its seconds, to pairs of those that show the same, the earlier first. A film
+that is not here (None) is known by what was found out about it when it was cut."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class Imported:
     clips: int
     held_out: int | None  # of the clips
     takes: int | None = None  # that came with the footage
-    takes_left_out: int | None = None  # takes of held-out clips, which nothing may be trained on
+    takes_left_out: int | None = None  # takes of held-out clips, or that are one or a copy of one: none is trained on
     duplicates: int | None = None  # files of one content, caption and first frame as another
     alternatives: int | None = None  # further captions of clips, which are captions of the same clips
     refused: int | None = None  # clips and other pieces of the footage that could not be used
@@ -78,7 +82,8 @@ def import_reviewed(
     taker = _Taker(store, facts, settings_hash(table), table.cut_crf, tick)
     ids, stored = _groups(store, done, table.eval_fraction, look_alikes)
     out = held_out(store, ids, table.eval_fraction, stored)
-    takes = left_out = 0
+    left_out = _drop_held_out_takes(store, done, out, look_alikes)
+    takes = 0
     for checked in done.usable():
         if checked.spans:
             _take_pieces(taker, checked, out.intersection(clip_ids(checked)))
@@ -187,49 +192,95 @@ def _groups(
     cut before films were noted is of the film that its source names.
     """
     imported = [clip for clip in store.stream(Clip) if clip.made_by == "import" and clip.frames > 1]
-    shared, videos = SharedContent(), dict[str, tuple[Path | SourceVideo, float]]()
+    shared, videos = SharedContent(), dict[str, tuple[Path | SourceVideo | None, float]]()
     for checked in done.usable():
         facts, item = checked.facts, checked.item
         videos.setdefault(facts.media, (item, facts.frames / facts.fps))
         for name in (_film_name(item.source) if checked.spans else "", item.sample):
             if name:
                 shared.join(facts.media, name)
-    for clip in imported:
-        if clip.film:
-            shared.join(clip.film, _film(clip))
-        elif _film(clip) == clip.media and clip.media not in videos and clip.media in store.media:
-            videos[clip.media] = store.media_path(clip.media), clip.frames / clip.fps
     of_pairs = [row for row in store.stream(Candidate) if row.kind == "imported" and not row.clip_id]
-    for row in of_pairs:
+    rows: Iterator[Clip | Candidate] = chain(imported, of_pairs)
+    for row in rows:
         if row.film:
-            shared.join(row.film, row.media)
-        elif row.media in store.media:
+            shared.join(row.film, _film(row) if isinstance(row, Clip) else row.media)
+            videos.setdefault(row.film, (None, 0.0))
+        if row.media in store.media:  # also a piece, as somebody may have cut the film at the same place
             videos.setdefault(row.media, (store.media_path(row.media), row.frames / row.fps))
-    if fraction or "eval" in {*(clip.split for clip in imported), *(row.split for row in of_pairs)}:
+    cut = any(checked.spans for checked in done.usable())  # their looks are noted, as a later import lacks the film
+    if fraction or cut or "eval" in {*(clip.split for clip in imported), *(row.split for row in of_pairs)}:
+        films = {clip.media: _film(clip) for clip in imported}
         for first, second in look_alikes(videos):
-            shared.join(first, second)
+            shared.join(films.get(first, first), films.get(second, second))
     scene = _scenes(done, shared, imported)
     groups = {
-        id: scene(checked.facts.media, span[0] if span else None)
+        id: scene(checked.facts.media, span)
         for checked in done.usable()
         for id, span in zip(clip_ids(checked), checked.spans or (None,), strict=True)
     }
-    stored = {clip.id: scene(_film(clip), (of_fragment(clip.source) or ("", None))[1]) for clip in imported}
+    stored = {clip.id: scene(_film(clip), _span(clip)) for clip in imported}
     return groups, stored | {row.id: scene(row.media, None) for row in of_pairs}
 
 
-def _scenes(done: Preflight, shared: SharedContent, imported: Sequence[Clip]) -> Callable[[str, float | None], str]:
-    """From the key of a video and where a piece of it begins to the group: the scene, where all is of one film."""
+def _scenes(done: Preflight, shared: SharedContent, imported: Sequence[Clip]) -> Callable[[str, Span | None], str]:
+    """From the key of a video and a piece of it to the group: the scene, where all is of one film.
+
+    A film that was encoded again may be cut a frame earlier, or at fewer places: scenes that one piece of it reaches
+    into are one.
+    """
     films = {shared.group(checked.facts.media) for checked in done.usable()}
-    if len(films) > 1 or any(shared.group(clip.media) in films for clip in imported):
-        return lambda key, start_s: shared.group(key)
+    whole = (clip for clip in imported if _span(clip) is None)
+    if len(films) > 1 or any(shared.group(clip.media) in films for clip in whole):
+        return lambda key, span: shared.group(key)
     cuts = next((checked.facts.cuts_s for checked in done.usable()), ())
 
-    def group(key: str, start_s: float | None) -> str:
-        number = "" if start_s is None else f" {sum(cut <= start_s + 1e-3 for cut in cuts)}"
-        return shared.group(key) + (number if shared.group(key) in films else "")
+    def numbers(span: Span) -> tuple[int, int]:
+        slack = min(_SHIFT_S, (span[1] - span[0]) / 4)
+        return bisect(cuts, span[0] + slack), bisect(cuts, span[1] - slack)
+
+    scenes = SharedContent()
+    for clip in imported:
+        if (span := _span(clip)) and shared.group(_film(clip)) in films:
+            first, last = numbers(span)
+            for number in range(first, last):
+                scenes.join(str(number), str(number + 1))
+
+    def group(key: str, span: Span | None) -> str:
+        number = f" {scenes.group(str(numbers(span)[0]))}" if span and shared.group(key) in films else ""
+        return shared.group(key) + number
 
     return group
+
+
+def _span(clip: Clip) -> Span | None:
+    """Where a stored piece lies in its film, in seconds; None = it is no piece."""
+    piece = of_fragment(clip.source)
+    return (piece[1], piece[1] + clip.frames / clip.fps) if piece else None
+
+
+def _drop_held_out_takes(store: Store, done: Preflight, out: Collection[str], look_alikes: LookAlikes) -> int:
+    """Leave out takes that are a held-out video, or a copy of one; how many of clips that are trained on are so."""
+    wanted = {path: done.takes[path] for checked in done.usable() if checked.id not in out and not checked.spans
+              for path in checked.item.takes if path in done.takes}  # fmt: skip
+    if not wanted:
+        return 0
+    shared, videos = SharedContent(), dict[str, tuple[Path | SourceVideo | None, float]]()
+    for checked in done.usable():
+        if checked.id in out:
+            videos[checked.facts.media] = checked.item, checked.facts.frames / checked.facts.fps
+    for clip in store.stream(Clip):
+        if clip.split == "eval" and clip.frames > 1 and clip.media in store.media:
+            videos.setdefault(clip.media, (store.media_path(clip.media), clip.frames / clip.fps))
+    held = set(videos)
+    for path, facts in wanted.items():
+        videos.setdefault(facts.media, (SourceVideo(path, "", str(path)), facts.frames / facts.fps))
+    for first, second in look_alikes(videos) if held else ():
+        shared.join(first, second)
+    groups = {shared.group(media) for media in held}
+    dropped = [path for path, facts in wanted.items() if shared.group(facts.media) in groups]
+    for path in dropped:
+        del done.takes[path]
+    return len(dropped)
 
 
 def _film(clip: Clip) -> str:

@@ -38,7 +38,7 @@ FILE = "pairs.json"  # what becomes of each entry, in the project's folder
 EQUAL_LEVELS = 2.0  # root mean square difference, of 255, below which frames differ by compression alone
 _MOTION_PX = 32  # side of the pictures that motion is looked for in
 Tick = Callable[[], None]
-LookAlikes = Callable[[ProbeCache, Mapping[str, tuple[Path, float]]], Iterator[tuple[str, str]]]
+LookAlikes = Callable[[ProbeCache, Mapping[str, tuple[Path | None, float]]], Iterator[tuple[str, str]]]
 
 
 @dataclass(frozen=True)
@@ -246,7 +246,7 @@ def _without_other_split(
     look_alikes: LookAlikes,
 ) -> Iterator[_Pair]:
     """Pairs none of whose videos is in the project's other split, or a copy of one that is."""
-    shared, videos = SharedContent(), dict[str, tuple[Path, float]]()
+    shared, videos = SharedContent(), dict[str, tuple[Path | None, float]]()
     others = set[str]()
     rows: Iterator[Clip | Candidate] = chain(store.stream(Clip), _foreign(store))
     for row in rows:
@@ -255,12 +255,16 @@ def _without_other_split(
         others.add(row.media)
         if row.film:
             shared.join(row.film, row.media)
-        elif row.media in store.media:
+            videos.setdefault(row.film, (None, 0.0))
+        if row.media in store.media:
             videos[row.media] = store.media_path(row.media), row.frames / row.fps
-    if others:
+    if others or any(side.film for each in fitted for side in (each.left, each.right)):  # films are noted for later
         for path in (path for each in fitted for path in (each.pair.left, each.pair.right)):
             facts = _facts(cache, path)
             videos.setdefault(facts.media, (path, facts.frames / facts.fps))
+        for side in (side for each in fitted for side in (each.left, each.right) if side.film):
+            shared.join(side.film, side.facts.media)
+            videos.setdefault(side.facts.media, (side.path, side.facts.frames / side.facts.fps))
         for original, copy in look_alikes(cache, videos):
             shared.join(original, copy)
     groups = {shared.group(media) for media in others}

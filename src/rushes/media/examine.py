@@ -110,7 +110,8 @@ class _Weave:
             return
         shape = (frame.width, frame.height, frame.format.name)
         if shape != self._shape:
-            self._graph, self._shape = filtered(frame, Fraction(1, 25), "idet"), shape
+            # One thread, as to start more takes longer than all that a short clip needs of them.
+            self._graph, self._shape = filtered(frame, Fraction(1, 25), "idet", threads=1), shape
         assert self._graph is not None
         self._graph.push(frame)
         for seen in pulled(self._graph):

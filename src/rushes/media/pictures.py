@@ -93,9 +93,10 @@ def deinterlaced(stamped: Iterator[tuple[VideoFrame, int]], tick_s: Fraction) ->
         yield from _timed(graph, waiting)
 
 
-def filtered(frame: VideoFrame, tick_s: Fraction, name: str, options: str = "") -> Graph:
-    """A graph of one of FFmpeg's filters, for frames like this one."""
+def filtered(frame: VideoFrame, tick_s: Fraction, name: str, options: str = "", threads: int = 0) -> Graph:
+    """A graph of one of FFmpeg's filters, for frames like this one; 0 threads = one for each processor."""
     graph = Graph()
+    graph.threads = threads
     source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=tick_s)
     chain = [source, graph.add(name, options), graph.add("buffersink")]
     for before, after in pairwise(chain):

@@ -20,12 +20,15 @@ HOW = "fingerprint 1"  # raise the number when fingerprints come out otherwise
 _LEAST = 0.99 * UNIT * MOMENTS**0.5  # norm of the fingerprint of a clip that has anything to be recognised by
 
 
-def look_alikes(cache: ProbeCache, videos: Mapping[str, tuple[Path | SourceVideo, float]]) -> Iterator[tuple[str, str]]:
+def look_alikes(
+    cache: ProbeCache, videos: Mapping[str, tuple[Path | SourceVideo | None, float]]
+) -> Iterator[tuple[str, str]]:
     """Content hashes of an original and of a copy of it, by how they look, each copy once.
 
     Clips of one colour have no fingerprint, and are copies of nothing. A fingerprint is kept in the cache.
 
-    `videos`: content hash -> a file, or a video inside one, and its seconds; what cannot be read is left out.
+    `videos`: content hash -> a file, or a video inside one, and its seconds; what cannot be read is left out. None =
+    it is not here, and is recognised where a fingerprint of it was kept.
     """
     names, rows = list[str](), list[Prints]()
     for media, (video, seconds) in videos.items():
@@ -39,10 +42,13 @@ def look_alikes(cache: ProbeCache, videos: Mapping[str, tuple[Path | SourceVideo
             yield names[copy.original], names[copy.place]
 
 
-def _fingerprints(cache: ProbeCache, media: str, video: Path | SourceVideo, seconds: float) -> Prints | None:
+def _fingerprints(cache: ProbeCache, media: str, video: Path | SourceVideo | None, seconds: float) -> Prints | None:
     """[2, SIZE] int16: of the whole picture and of its inner part; None where the file cannot be read."""
     body = cache.note(media, HOW)
+    if not body and video is None:
+        return None
     if not body:
+        assert video is not None
         try:
             path = video if isinstance(video, Path) else cache.file(video)
             prints = fingerprints(read_moments(path, seconds, MOMENTS))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import resource
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -99,16 +101,25 @@ def footage(folder: Path, count: int) -> Footage:
 
 
 @pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.whole)])
-def test_each_bad_item_costs_itself_alone(count: int, tmp_path: Path, small: SmallProject, rushes: Rushes) -> None:
+def test_each_bad_item_costs_itself_alone(
+    count: int,
+    tmp_path: Path,
+    small: SmallProject,
+    rushes: Rushes,
+    record_property: Callable[[str, object], None],
+) -> None:
     items = footage(tmp_path / "films", count)
     table = FootageSettings(kind="folder", path=str(items.folder), on_refused="skip", eval_fraction=0.1)
     project = small.new_project(
         tmp_path / "project", small.settings.model_copy(update={"footage": table, "label": LabelSettings(by="human")})
     )
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before, began_s = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
     code, out, err = rushes("import", project, "--json")
     assert code == 0, err
+    seconds = time.monotonic() - began_s
     grown_mib = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    record_property("seconds", round(seconds, 1))
+    record_property("grown_mib", round(grown_mib))
     result = json.loads(out)
     assert result["clips"] == items.good and result["refused"] == len(items.refused)
     assert result["duplicates"] == 1 and result["alternatives"] == 1

@@ -218,6 +218,23 @@ def test_an_answer_that_the_names_contradict_is_refused(imports: Imports) -> Non
     assert imports.wins() == [("base", "ours")]
 
 
+@pytest.mark.parametrize("name", ["tie", "unjudged", "right"])
+def test_a_side_may_be_called_as_an_answer_is(name: str, imports: Imports) -> None:
+    """label-studio#5649, its kind: a video under the key `tie` that won was shown as a tie, beside true ties."""
+    sides = f"{name},base"
+    tasks = [
+        {"data": {name: "ours.mp4", "base": "base.mp4", "prompt": f"p{number}"},
+         "annotations": [{"result": [answer({"selected": word}, to=sides)]}]}
+        for number, word in enumerate(("left", "left", "about the same"))
+    ]  # fmt: skip
+    result, lines = imports.ok("labelstudio", tasks)
+    assert result["winners"] == {f"'{name}' (left)": 2, "tie": 1}
+    assert f"'{name}' (left) won 2 of 3 pairs" in lines and "tie in 1 of 3 pairs" in lines
+    assert imports.wins() == [("ours", "base"), ("ours", "base"), ("tie", "tie")]
+    tasks[0]["annotations"] = [{"result": [answer({"selected": name}, to=sides)]}]
+    assert f"without a meaning here: {name!r} (1, first at entry 1)" in imports(*("labelstudio", tasks))[2]
+
+
 def test_who_cannot_tell_has_no_vote_and_ends_nothing(imports: Imports) -> None:
     """label-studio#5649: a single "Can't tell" in a thousand ended the import."""
     result, _ = imports.ok("labelstudio", [task(by(choice("left"))), task(by(choice("Can\u2019t tell"), who=2))])

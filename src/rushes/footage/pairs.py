@@ -35,6 +35,7 @@ from rushes.text_reader import counted
 
 Window = Literal["first", "last", "best-motion"]
 FILE = "pairs.json"  # what becomes of each entry, in the project's folder
+_NOBODY = ("tie", "unjudged")
 EQUAL_LEVELS = 2.0  # root mean square difference, of 255, below which frames differ by compression alone
 _MOTION_PX = 32  # side of the pictures that motion is looked for in
 Tick = Callable[[], None]
@@ -419,19 +420,23 @@ def _write_rows(path: Path, pairs: ForeignPairs, usable: Sequence[_Pair], ask: P
 
 
 def _winner(pair: ForeignPair) -> str:
-    """Name of the side that won the overall question, or else the first; `tie` and `unjudged` are themselves."""
+    """Name of the side that won the overall question, or else the first; `tie` and `unjudged` are themselves.
+
+    A side whose name says something else as well, such as "tie", is in quotes, with its place.
+    """
     meaning = pair.answers.get("overall", next(iter(pair.answers.values())))
-    return dict(zip(("left", "right"), pair.names, strict=True)).get(meaning, meaning)
+    name = dict(zip(("left", "right"), pair.names, strict=True)).get(meaning, meaning)
+    return f"{name!r} ({meaning})" if name in LABELS and name != meaning else name
 
 
 def summary_lines(pairs: ForeignPairs, usable: Sequence[_Pair], result: PairsImported) -> Iterator[str]:
     """What a person can check against what they meant, and an example of it."""
     for name, count in result.winners.items():
-        yield f"{name} {'won' if name not in ('tie', 'unjudged') else 'in'} {count} of {result.pairs} pairs"
-    first = next((each.pair for each in usable if _winner(each.pair) in each.pair.names), usable[0].pair)
+        yield f"{name} {'won' if name not in _NOBODY else 'in'} {count} of {result.pairs} pairs"
+    first = next((each.pair for each in usable if _winner(each.pair) not in _NOBODY), usable[0].pair)
     yield (
         f"example: {first.place}: left = {first.left.name}, right = {first.right.name} (sides: {first.why}), "
-        f"{_winner(first)}{' won' if _winner(first) in first.names else ''}"
+        f"{_winner(first)}{'' if _winner(first) in _NOBODY else ' won'}"
     )
     if answers := ", ".join(pairs.meanings.lines()):
         yield f"answers: {answers}"

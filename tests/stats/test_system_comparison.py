@@ -179,7 +179,7 @@ def test_cover_of_intervals_is_93_to_97(clusters: int, kind: str) -> None:
         "heavy": lambda rng, n: rng.standard_t(4, size=n),
     }
     draw = draws[kind]
-    rng, trials, hits = np.random.default_rng(clusters), 1000, 0
+    rng, trials, hits = np.random.default_rng(clusters), 1500, 0
     names = np.repeat(np.arange(clusters), 2).tolist()
     for trial in range(trials):
         values = np.repeat(draw(rng, clusters), 2) + 0.5 * rng.normal(size=2 * clusters)

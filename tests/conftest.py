@@ -77,11 +77,11 @@ def real_data() -> Path:
 
 @pytest.fixture(scope="session")
 def short_bench(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The first three prompts of the real bench with their videos, as a folder of its own."""
+    """The first two prompts of the real bench with their videos, as a folder of its own."""
     bench, short = real_data / "realaction" / "bench", tmp_path_factory.mktemp("bench")
     if not bench.is_dir():
         pytest.skip(NO_CLIPS)
-    prompts = (bench / "prompts.txt").read_text(encoding="utf-8").splitlines()[:3]
+    prompts = (bench / "prompts.txt").read_text(encoding="utf-8").splitlines()[:2]
     (short / "prompts.txt").write_text("\n".join(prompts), encoding="utf-8")
     for at in range(len(prompts)):
         for path in bench.glob(f"*/{at}.*"):

@@ -8,7 +8,7 @@ import os
 import shlex
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
@@ -16,7 +16,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-IMPORTED = ["rushes.project.runs", "rushes.cli", "torch._dynamo"]  # the last is what the first optimiser imports
+# torch._dynamo is what the first optimiser imports, and the last two what an adapter and a pipeline of diffusers take.
+IMPORTED = ["rushes.project.runs", "rushes.cli", "torch._dynamo", "peft", "diffusers.pipelines.wan.pipeline_wan"]
 
 OUTPUT = """
 import os
@@ -25,8 +26,9 @@ for number, path in ((1, out), (2, err)):
 """
 
 SCRIPT = """
-import runpy, sys
+import os, runpy, sys
 sys.argv = arguments
+sys.path.insert(0, os.path.dirname(arguments[0]))
 runpy.run_path(arguments[0], run_name="__main__")
 """
 
@@ -38,7 +40,7 @@ os.environ.update({name: str(value) for name, value in told.items()} if size > 1
 
 # Forks for every command that comes: with its arguments, in its folder, on its pipes; the exit code goes back.
 SERVER = """
-import importlib, json, os, signal, socket, sys, traceback
+import json, os, signal, socket, sys, traceback
 from rushes.cli import main
 
 def answer(connection):
@@ -62,8 +64,6 @@ def answer(connection):
     sys.stderr.flush()
     connection.sendall(str(code).encode())
 
-for name in imported:
-    importlib.import_module(name)
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 while True:
     connection, _ = listener.accept()
@@ -119,13 +119,13 @@ def run_ranks(size: int, outputs: Path, program: str, **names: Any) -> list[str]
 
 
 @contextmanager
-def rushes_in_bash(imported: Sequence[str] = ()) -> Iterator[str]:
-    """A line for a script of bash's, after which `rushes` is such a process; some have further imports to share."""
+def rushes_in_bash() -> Iterator[str]:
+    """A line for a script of bash's, after which `rushes` is such a process."""
     with TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
         address = os.path.join(folder, "rushes")
         listener.bind(address)
         listener.listen()
-        server = start(SERVER, listener=listener, imported=list(imported))
+        server = start(SERVER, listener=listener)
         try:
             yield f'rushes() {{ {shlex.join([sys.executable, "-IS", "-c", CLIENT, address])} "$@"; }}\n'
         finally:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import shutil
 import signal
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -202,13 +205,28 @@ def small() -> SmallProject:
     return SmallProject()
 
 
+def of_all_workers(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that is made once, by the worker of the suite that asks first; the others wait for it."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "complete").exists():
+            make(folder)
+            (folder / "complete").touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory, command: Command) -> Path:
     """A project that went through all stages without a stop. Do not write to it."""
-    folder = new_project(tmp_path_factory.mktemp("finished") / "project", SMALL)
-    result = command("run", folder, "--json")
-    assert result.code == 0, result.err
-    return folder
+
+    def make(folder: Path) -> None:
+        result = command("run", new_project(folder / "project", SMALL), "--json")
+        assert result.code == 0, result.err
+
+    return of_all_workers(tmp_path_factory, "finished", make) / "project"
 
 
 @dataclass(frozen=True)
@@ -222,14 +240,16 @@ class Stage:
 @pytest.fixture(scope="session")
 def stages(tmp_path_factory: pytest.TempPathFactory, command: Command) -> dict[str, Stage]:
     """Every stage of a project that went through them by one command each, without a stop."""
-    folder = tmp_path_factory.mktemp("stages")
-    at, found = new_project(folder / "new", SMALL), {}
-    for name in STAGES:
-        found[name] = Stage(at, Path(shutil.copytree(at, folder / name)))
-        at = found[name].after
-        result = command(name, at)
-        assert result.code == 0, result.err
-    return found
+
+    def make(folder: Path) -> None:
+        at = new_project(folder / "new", SMALL)
+        for name in STAGES:
+            at = Path(shutil.copytree(at, folder / name))
+            result = command(name, at)
+            assert result.code == 0, result.err
+
+    folder = of_all_workers(tmp_path_factory, "stages", make)
+    return {name: Stage(folder / before, folder / name) for before, name in pairwise(("new", *STAGES))}
 
 
 ReadContents = Callable[[Path], dict[str, Any]]  # of each kind of rows and of each file, in any form that has an ==

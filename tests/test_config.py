@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
@@ -16,6 +14,8 @@ from rushes.config.base import SettingsTable
 from rushes.config.renamed import MOVED, NAMES, UNTIL, VALUES, with_first_names
 from rushes.config.settings_files import SettingsError, flat, load_settings, settings_hash, to_toml, validate_table
 from rushes.config.tables import Settings, TrainSettings
+
+from .forked import SCRIPT, start
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -323,7 +323,9 @@ def test_settings_are_frozen() -> None:
 
 
 def test_settings_page_is_current() -> None:
-    subprocess.run([sys.executable, REPOSITORY / "scripts" / "docs", "--check"], check=True)
+    process = start(SCRIPT, arguments=[str(REPOSITORY / "scripts" / "docs"), "--check"])
+    process.join()
+    assert process.exitcode == 0
 
 
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "examples").glob("*.toml")), ids=lambda path: path.name)

@@ -21,7 +21,7 @@ def test_the_page_has_every_model() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["ltx-video-0.9", "cogvideox-2b"])
+@pytest.mark.parametrize("name", ["ltx-video-0.9", pytest.param("cogvideox-2b", marks=pytest.mark.whole)])
 def test_the_page_is_what_is_forecast(name: str) -> None:
     """Where this fails, `rushes plan --table docs/hardware.md` writes the page anew."""
     rows = rows_of(name, Costs())

@@ -105,7 +105,7 @@ def test_guided_takes_and_their_sweep_are_counted(
     project: Path, passes: Passes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     changes = ("generate.kind=guided", "generate.eta=[0.7,0.701]", "generate.steps=5", "generate.guidance_scale=3",
-               "label.segment_s=0.5")  # fmt: skip
+               "label.segment_s=0.5", "footage.clips=3")  # fmt: skip
     given = [word for change in changes for word in ("--set", change)]
     main(["import", str(project), *given])
     capsys.readouterr()
@@ -248,7 +248,7 @@ def test_a_whole_job_of_wan() -> None:
 @pytest.mark.parametrize("name", ["animatediff-sd1.5", pytest.param("wan2.1-t2v-1.3b", marks=pytest.mark.slow),
                                   pytest.param("cogvideox-2b", marks=pytest.mark.slow)])  # fmt: skip
 def test_a_codec_that_works_in_tiles_is_counted_as_if_each_tile_ran(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    clip = ClipShape(384, 640, 17) if name != "animatediff-sd1.5" else ClipShape(64, 64, 4)
+    clip = ClipShape(320, 448, 9) if name != "animatediff-sd1.5" else ClipShape(64, 64, 4)
     kept = codec_cost(released(name), LoadOptions(), clip)
     monkeypatch.setattr(partcosts, "_Remembered", lambda forward, meter: forward)
     monkeypatch.setattr(partcosts, "BLENDS", ())

@@ -183,7 +183,7 @@ def footage(tmp_path_factory: pytest.TempPathFactory) -> tuple[LatentStore, list
 
 @pytest.fixture
 def sick(footage: tuple[LatentStore, list[str]], tmp_path: Path) -> Sick:
-    """Train on the footage, 24 steps of 4 pairs unless told otherwise, and say what is wrong."""
+    """Train on the footage, 16 steps of 4 pairs unless told otherwise, and say what is wrong."""
     latents, captions = footage
 
     def run(
@@ -223,10 +223,10 @@ def sick(footage: tuple[LatentStore, list[str]], tmp_path: Path) -> Sick:
         data = Data(every[HELD:], every[:HELD], shown, TimeDraw("uniform"))  # type: ignore[arg-type]
         settings = TrainSettings(
             **{
-                "steps": 24,
+                "steps": 16,
                 "batch": 4,
-                "warmup_steps": 6,
-                "checkpoint_every": 6,
+                "warmup_steps": 4,
+                "checkpoint_every": 16,
                 "lr_scheduler": "constant",
                 "learning_rate": 1e-5,
                 **changes,
@@ -260,7 +260,15 @@ def said(found: list[Diagnosis]) -> set[str]:
         ("diverged", {"beta": 1.0, "learning_rate": 3e-4}),
         (
             "motion_loss",
-            {"sft": 1.0, "winner": "still", "learning_rate": 2e-3, "steps": 60, "samples": 8, "sample_every": 60},
+            {
+                "sft": 1.0,
+                "winner": "still",
+                "learning_rate": 2e-3,
+                "steps": 60,
+                "checkpoint_every": 60,
+                "samples": 8,
+                "sample_every": 60,
+            },
         ),
     ],
 )
@@ -278,9 +286,9 @@ def test_a_run_with_a_planted_fault_shows_it(sick: Sick, fault: str, run: dict[s
             "beta": 2000.0,
             "learning_rate": 3e-4,
             "samples": 6,
-            "sample_every": 20,
+            "sample_every": 40,
         },  # as recipes/realdpo.py
     ],
 )
 def test_a_healthy_run_shows_none(sick: Sick, run: dict[str, Any]) -> None:
-    assert said(sick(lr_scheduler="linear", steps=40, warmup_steps=8, checkpoint_every=8, **run)) == set()
+    assert said(sick(lr_scheduler="linear", steps=40, warmup_steps=8, checkpoint_every=40, **run)) == set()

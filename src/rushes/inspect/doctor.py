@@ -79,6 +79,14 @@ class MachineFinding:
 
 
 @dataclass(frozen=True)
+class GpuFacts:
+    """A GPU that torch sees."""
+
+    name: str
+    memory_gb: float  # 2^30 bytes
+
+
+@dataclass(frozen=True)
 class MachineFacts:
     """What a machine has; sizes in 2^30 bytes."""
 
@@ -87,7 +95,7 @@ class MachineFacts:
     cores: int | None  # that this process may use
     memory_gb: float
     disk_free_gb: float
-    gpus: tuple[Mapping[str, Any], ...]  # name and memory_gb of each
+    gpus: tuple[GpuFacts, ...]
 
 
 @dataclass(frozen=True)
@@ -160,7 +168,7 @@ def _machine(folder: Path, probed: Mapping[str, Mapping[str, Any]]) -> MachineFa
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         memory_gb=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB, 1),
         disk_free_gb=round(shutil.disk_usage(there).free / GIB, 1),
-        gpus=tuple(probed.get("torch", {}).get("gpus", [])),
+        gpus=tuple(GpuFacts(**row) for row in probed.get("torch", {}).get("gpus", [])),
     )
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations_with_replacement
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from rushes.arrays import Floats
 from rushes.config.tables import FootageSettings, GenerateSettings, ProjectSettings, Settings
@@ -113,24 +113,32 @@ def _agreement(rows: Sequence[tuple[int, float, float]]) -> dict[str, float | in
     """Spearman's rank correlation with a bootstrap interval over scenes; None where either side never changes."""
     finite = [row for row in rows if math.isfinite(row[1] + row[2])]
     scenes, x, y = (np.array(column) for column in zip(*finite, strict=True)) if finite else (np.zeros(0),) * 3
-    value = _spearman(x, y)
-    if value is None:
-        return _ends(None, None, None, len(finite))
-    rng, names = np.random.default_rng(0), np.unique(scenes)
-    places = {name: np.flatnonzero(scenes == name) for name in names}
-    drawn = []
-    for _ in range(RESAMPLES):
-        at = np.concatenate([places[name] for name in rng.choice(names, len(names))])
-        again = _spearman(x[at], y[at])
-        drawn += [again] if again is not None else []
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return _ends(value, float(low), float(high), len(finite))
-
-
-def _spearman(x: Floats, y: Floats) -> float | None:
     if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return None
-    return float(np.corrcoef(rankdata(x), rankdata(y))[0, 1])
+        return _ends(None, None, None, len(finite))
+    rng, (names, scene_of) = np.random.default_rng(0), np.unique(scenes, return_inverse=True)
+    drawn = rng.integers(0, len(names), (RESAMPLES, len(names)))
+    times_RN = np.stack([np.bincount(row, minlength=len(names)) for row in drawn])[:, scene_of].astype(np.float64)
+    resampled = _spearman(x, y, times_RN)
+    low, high = np.quantile(resampled[np.isfinite(resampled)], [0.025, 0.975])
+    return _ends(float(_spearman(x, y, np.ones((1, len(x))))[0]), float(low), float(high), len(finite))
+
+
+def _spearman(x_N: Floats, y_N: Floats, times_RN: Floats) -> Floats:
+    """Rank correlation [R] of rows that each occur so many times; NaN where a side never changes."""
+    count = times_RN.sum(1, keepdims=True)
+    sides = [_ranks(side, times_RN) - (count + 1) / 2 for side in (x_N, y_N)]
+    xx, xy, yy = ((times_RN * a * b).sum(1) for a, b in combinations_with_replacement(sides, 2))
+    with np.errstate(invalid="ignore"):
+        values: Floats = xy / np.sqrt(xx * yy)
+    return values
+
+
+def _ranks(values_N: Floats, times_RN: Floats) -> Floats:
+    """Ranks [R,N], equal values sharing their mean rank, where each value occurs so many times."""
+    levels, level_of = np.unique(values_N, return_inverse=True)
+    occur = times_RN @ (level_of[:, None] == np.arange(len(levels)))
+    ranks: Floats = (occur.cumsum(1) - (occur - 1) / 2)[:, level_of]
+    return ranks
 
 
 def _ends(value: float | None, low: float | None, high: float | None, n: int) -> dict[str, float | int | None]:

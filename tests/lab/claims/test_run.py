@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,23 @@ from rushes.lab.claims.evidence import FILE, Result, read_evidence, write_eviden
 from rushes.lab.claims.plots import write_plots
 from rushes.records import BASE
 
-NANO = run.Budget(seeds=2, claims=(), clips=8, prompts=3, steps=2, batch=2)
+from ...forked import IMPORTED
+
+NANO = run.Budget(seeds=2, claims=(), clips=4, prompts=3, steps=2, batch=2)
 
 
 @pytest.mark.slow
-def test_arms_share_a_project_and_are_run_once(tmp_path: Path) -> None:
+def test_arms_share_a_project_and_are_run_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the claim's arms the first and the last; workers are forked, as a start of their own takes seconds."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload(IMPORTED)
+    monkeypatch.setattr(run, "get_context", lambda way: context)
+    whole = CLAIMS["huvidpo"]
+    arms = (whole.arms[0], whole.arms[-1])
+    names = {BASE, *(arm.name for arm in arms)}
+    hypotheses = tuple(h for h in whole.hypotheses if {h.arm, h.against} <= names)
+    claim = replace(whole, arms=arms, hypotheses=hypotheses)
+    monkeypatch.setitem(CLAIMS, "huvidpo", claim)
     told: list[int] = []
 
     @contextmanager
@@ -27,7 +40,6 @@ def test_arms_share_a_project_and_are_run_once(tmp_path: Path) -> None:
         assert (name, total) == ("arms", 2 * (1 + len(claim.arms)))
         yield told.append
 
-    claim = CLAIMS["huvidpo"]
     found = run.reproduce(["huvidpo"], [0, 1], tmp_path, NANO, 1, {}, bar)
     assert set(found) == {BASE, *(arm.name for arm in claim.arms)}
     assert sum(told) == 2 * len(found) and sum(count > 0 for count in told) > 2
@@ -45,7 +57,7 @@ def test_arms_share_a_project_and_are_run_once(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     again = run.reproduce(["huvidpo"], [0, 1], elsewhere, NANO, 1, read_evidence(tmp_path / FILE))
     assert not list(elsewhere.iterdir())  # all was known
-    rows = table.write(tmp_path, [claim], again, {"clips": 8})
+    rows = table.write(tmp_path, [claim], again, {"clips": 4})
     assert [row.outcome for row in rows] == [row.outcome for row in table.rows([claim], found)]
     write_plots(tmp_path, [claim], rows, 0)
     assert {path.name for path in tmp_path.glob("*.*")} >= {"table.md", "forest-huvidpo.svg", "takes-huvidpo.png"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import time
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,21 @@ from rushes.web.labeling.vote_table import VoteTable
 GROUPS, TAKES, PEOPLE, EVENTS = 25_000, 3, 14, 1_000_000
 
 
+def event(n: int, first: str, second: str, who: int) -> Preference:
+    return Preference(f"e{n}", first, second, ((n % 3) - 1, 1, 0, -1, n % 2), f"human:p{who}", 1.0)
+
+
+# How rows are written by the three outcomes and two last segments that there are, with places for the rest.
+TEXTS = [encode(event(n, "<a>", "<b>", 0)).replace("%", "%%") for n in range(6)]
+TEXTS = [text.replace(f'"e{n}"', '"e%d"').replace("<a>", "%s").replace("<b>", "%s").replace("human:p0", "human:p%d")
+         for n, text in enumerate(TEXTS)]  # fmt: skip
+
+
+def body(n: int, first: str, second: str, who: int) -> str:
+    """`encode(event(...))`, quicker: a million of them are written."""
+    return TEXTS[n % 6] % (n, first, second, who)
+
+
 @pytest.fixture(scope="module")
 def million(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("million") / "project"
@@ -31,18 +47,15 @@ def million(tmp_path_factory: pytest.TempPathFactory) -> Path:
         store.add(
             Candidate(id=id, group=f"g{g}", seed=k, **common) for g in range(GROUPS) for k, id in enumerate(ids[g])
         )
+        events = islice(product(range(PEOPLE), range(GROUPS), ((0, 1), (0, 2), (1, 2))), EVENTS)
         rows = (
-            Preference(f"e{n}", ids[g][i], ids[g][j], ((n % 3) - 1, 1, 0, -1, n % 2), f"human:p{who}", 1.0)
-            for n, (who, g, (i, j)) in enumerate(
-                (who, g, pair) for who in range(PEOPLE) for g in range(GROUPS) for pair in ((0, 1), (0, 2), (1, 2))
-            )
-            if n < EVENTS
+            (f"e{n}", body(n, ids[g][i], ids[g][j], who), f"human:p{who}") for n, (who, g, (i, j)) in enumerate(events)
         )
         # Straight into the table: the checks of `Store.add` would take minutes and are not what is measured here.
         insert = "INSERT INTO rows (type, id, body, judge, supersedes) VALUES ('preferences', ?, ?, ?, '')"
         with store._connection:
             store._connection.execute("BEGIN")
-            store._connection.executemany(insert, ((row.id, encode(row), row.judge) for row in rows))
+            store._connection.executemany(insert, rows)
     return folder
 
 
@@ -63,6 +76,7 @@ def opened(folder: Path) -> tuple[LabelingSession, float]:
 def test_a_million_events_open_at_once_and_the_next_pair_is_there(million: Path) -> None:
     """Bounds are those of an idle machine times three, as a suite runs on busy ones."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert all(body(n, "a", "b", n) == encode(event(n, "a", "b", n)) for n in range(12))
     session, first_s = opened(million)
     session.close(million / "labelling.npz")
     session, again_s = opened(million)

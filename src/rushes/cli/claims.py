@@ -18,7 +18,7 @@ def reproduce(
     *,
     budget: Annotated[
         Literal["small", "full"],
-        Parameter(help="how many seeds, and whether explanations are looked for; arms are the same in both"),
+        Parameter(help="how many seeds, and whether ablations are asked for; arms are the same in both"),
     ] = "small",
     seeds: Annotated[
         int, GE_0, Parameter(help="training seeds, each with clips, takes and prompts of its own; 0 = the budget's")
@@ -37,7 +37,7 @@ def reproduce(
     from rushes.lab.claims.catalogue import find_claims
     from rushes.lab.claims.evidence import FILE, read_evidence, write_evidence
     from rushes.lab.claims.plots import write_plots
-    from rushes.lab.claims.run import BUDGETS, reproduce
+    from rushes.lab.claims.run import BUDGETS, FIRST_SEED, reproduce
     from rushes.lab.claims.table import ReproduceResult, write
 
     each = BUDGETS[budget]
@@ -45,9 +45,10 @@ def reproduce(
     chosen = find_claims(names)
     count = seeds or each.seeds
     before = read_evidence(earlier) if earlier else {}
-    evidence = reproduce(names, range(count), out, each, jobs or min(count, 2 * (os.cpu_count() or 1)), before, bar)
+    asked = range(FIRST_SEED, FIRST_SEED + count)
+    evidence = reproduce(names, asked, out, each, jobs or min(count, 2 * (os.cpu_count() or 1)), before, bar)
     write_evidence(out / FILE, evidence)
     table = write(out, chosen, evidence, {**asdict(each), "seeds": count, "claims": len(chosen)})
-    write_plots(out, chosen, table, 0)
+    write_plots(out, chosen, table, FIRST_SEED)
     answers = {f"{row.claim}/{row.hypothesis.name}": row.outcome for row in table}
     tell(ReproduceResult(out / "table.md", out / FILE, answers), as_json)

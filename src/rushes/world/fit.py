@@ -41,10 +41,15 @@ def fit(frames_FHWC: NDArray[np.uint8]) -> Fit:
     if len(frames_FHWC) < WINDOW:
         raise ValueError(f"the fit of paths needs {WINDOW} frames or more, got {len(frames_FHWC)}")
     masks = stands_out(frames_FHWC)
-    area = masks.sum((1, 2)).astype(float)
-    lost = np.abs(area - area[0]) > AREA_SHARE * max(area[0], 1.0)
+    lost = lost_frames(masks)
     windows = [_off_parabola(path[at : at + WINDOW]) for path in _paths(masks) for at in range(len(path) - WINDOW + 1)]
     return Fit(float(lost.mean()), float(np.quantile(windows, QUANTILE)) if windows else float("nan"))
+
+
+def lost_frames(masks_FHW: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Frames [F] whose area of standing-out pixels is not that of the first frame."""
+    area = masks_FHW.sum((1, 2)).astype(float)
+    return np.asarray(np.abs(area - area[0]) > AREA_SHARE * max(area[0], 1.0))
 
 
 def stands_out(frames_FHWC: NDArray[np.uint8]) -> NDArray[np.bool_]:

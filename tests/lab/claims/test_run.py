@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from rushes.evaluate.suites import fidelity_meter, fit_meter, world_meter
 from rushes.lab.claims import run, table
+from rushes.lab.claims.arms import RULE
 from rushes.lab.claims.base import Arm, Claim
 from rushes.lab.claims.catalogue import CLAIMS, arms_of, find_claims
 from rushes.lab.claims.evidence import FILE, Result, read_evidence, write_evidence
+from rushes.lab.claims.meters import WINDOWS, meters
 from rushes.lab.claims.plots import write_plots
 from rushes.records import BASE
 
@@ -43,9 +44,12 @@ def test_arms_share_a_project_and_are_run_once(tmp_path: Path, monkeypatch: pyte
     found = run.reproduce(["huvidpo"], [0, 1], tmp_path, NANO, 1, {}, bar)
     assert set(found) == {BASE, *(arm.name for arm in claim.arms)}
     assert sum(told) == 2 * len(found) and sum(count > 0 for count in told) > 2
-    metrics = {*world_meter().better, *fit_meter().better, *fidelity_meter().better}
+    metrics = {metric for meter in meters(first_frame=True) for metric in meter.better} - set(WINDOWS)
     values = {arm: found[arm][seed].values for arm in found for seed in (0, 1) if seed == 0 or arm == BASE}
-    assert set(values["huvidpo"]) - {"winner_error"} == metrics
+    assert set(values["huvidpo"]) - {"winner_error", *WINDOWS} == metrics
+    strength = found["huvidpo"][0].strength
+    assert set(strength) == {"visits", "weight", "drift"} and 0 < strength["weight"] <= 1 and strength["visits"] > 0
+    assert set(found[BASE][0].kinds) == set(found[BASE][0].values["lost"]) and not found["huvidpo"][0].kinds
     assert set(found["huvidpo"][1].values["lost"]) == set(found[BASE][1].values["lost"])
     assert set(found[BASE][0].values["lost"]) != set(found[BASE][1].values["lost"])
     weights = {path: path.stat().st_mtime_ns for path in tmp_path.glob("seed-*/runs/*/weights.safetensors")}
@@ -90,12 +94,23 @@ def test_the_winners_error_is_a_share_of_the_references() -> None:
 def test_arms_of_a_seed_and_number_of_clips_differ_by_training_alone() -> None:
     arms = arms_of(find_claims([]))
     settings = [run.settings_of(arm, 3, NANO) for arm in arms]
-    projects = {(arm.clips, s.model_dump_json(exclude={"train"})) for arm, s in zip(arms, settings, strict=True)}
-    assert len(projects) == len({arm.clips for arm in arms})
+    projects = {
+        (arm.clips, arm.first_frame, s.model_dump_json(exclude={"train"}))
+        for arm, s in zip(arms, settings, strict=True)
+    }
+    assert len(projects) == len({(arm.clips, arm.first_frame) for arm in arms})
     assert len({s.train.name for s in settings}) == len(settings)
     papers = {arm.name for arm in arms_of(find_claims(run.BUDGETS["small"].claims))}
     judged = [s.train for s, arm in zip(settings, arms, strict=True) if arm.evaluate and arm.name in papers]
-    assert {(train.steps, train.batch) for train in judged} == {(NANO.steps, NANO.batch)}
+    assert {(train.steps, train.batch) for train in judged} == {(NANO.steps, NANO.batch), (96, NANO.batch)}
+    rule = [s.train for s, arm in zip(settings, arms, strict=True) if arm.train.items() >= RULE.items()]
+    assert {(t.learning_rate, t.times, t.shift, t.objective.sft_weight) for t in rule} == {(3e-5, "uniform", 0.0, 0.0)}
+    assert {arm.name for arm in arms if arm.evaluate and arm.trained} - {t.name for t in rule} == {
+        "realdpo-preset",
+        "unanchored",
+        "winner-clamp",
+        "safe-loser",
+    }
 
 
 def test_the_full_budget_goes_on_where_the_small_one_ends() -> None:

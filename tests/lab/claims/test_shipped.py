@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rushes.lab.claims import run, table
-from rushes.lab.claims.base import Arm
+from rushes.lab.claims.arms import UNTRAINED
 from rushes.lab.claims.catalogue import arms_of, find_claims
 from rushes.lab.claims.evidence import FILE, Evidence, read_evidence
 from rushes.records import BASE
@@ -21,26 +22,33 @@ def shipped() -> Evidence:
     return read_evidence(FOLDER / FILE)
 
 
-def test_the_table_is_that_of_the_evidence(shipped: Evidence) -> None:
-    told = json.loads((FOLDER / "table.json").read_text(encoding="utf-8"))
-    claims = find_claims([])
+@pytest.fixture(scope="module")
+def stated() -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads((FOLDER / "table.json").read_text(encoding="utf-8"))
+    return facts
+
+
+def test_the_table_is_that_of_the_evidence(shipped: Evidence, stated: dict[str, Any]) -> None:
+    claims = find_claims(stated["claims"])
     rows, seen = table.rows(claims, shipped), table.sightings(claims, shipped)
     assert [(row.claim, row.hypothesis.name, row.outcome) for row in rows] == [
-        (row["claim"], row["name"], row["verdict"]) for row in told["rows"]
+        (row["claim"], row["name"], row["verdict"]) for row in stated["rows"]
     ]
-    assert table.markdown(claims, rows, seen, told["budget"]) == (FOLDER / "table.md").read_text(encoding="utf-8")
+    page = table.markdown(claims, rows, seen, shipped, stated["budget"])
+    assert page == (FOLDER / "table.md").read_text(encoding="utf-8")
 
 
-def test_every_arm_is_there_with_every_seed(shipped: Evidence) -> None:
-    full = run.BUDGETS["full"].seeds
-    expected = {BASE: full} | {arm.name: claim.seeds or full for claim in find_claims([]) for arm in claim.arms}
+def test_every_arm_is_there_with_every_seed(shipped: Evidence, stated: dict[str, Any]) -> None:
+    count = stated["budget"]["seeds"]
+    arms = {BASE: count} | {a.name: c.seeds or count for c in find_claims(stated["claims"]) for a in c.arms}
     assert {arm: sorted(seeds) for arm, seeds in shipped.items()} == {
-        arm: list(range(seeds)) for arm, seeds in expected.items()
+        arm: list(range(run.FIRST_SEED, run.FIRST_SEED + seeds)) for arm, seeds in arms.items()
     }
 
 
-def test_the_evidence_is_of_the_arms_as_they_are_now(shipped: Evidence) -> None:
-    """A changed setting of an arm makes its results stale: run `rushes reproduce --known` again."""
-    for arm in (Arm(BASE, "sft"), *arms_of(find_claims([]))):
+def test_the_evidence_is_of_the_arms_as_they_are_now(shipped: Evidence, stated: dict[str, Any]) -> None:
+    """A changed setting of an arm makes its results stale: run `rushes reproduce --earlier` again."""
+    for arm in (UNTRAINED, *arms_of(find_claims(stated["claims"]))):
         for seed, result in shipped[arm.name].items():
-            assert result.made_from == run._made_from(arm, run.settings_of(arm, seed, run.BUDGETS["full"])), arm.name
+            settings = run.settings_of(arm, seed, run.BUDGETS["small"])
+            assert result.made_from == run._made_from(arm, settings), arm.name

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from rushes.lab.claims import table
 from rushes.lab.claims.base import Arm, Claim, Hypothesis, Sighting
+from rushes.lab.claims.catalogue import PRIMARY
 from rushes.lab.claims.evidence import Evidence, Result, read_evidence, write_evidence
+from rushes.lab.claims.meters import MEASURED, PENALISED, PHYSICS
 from rushes.lab.claims.plots import forest
 from rushes.records import BASE
 
@@ -115,3 +118,44 @@ def test_files(tmp_path: Path) -> None:
     assert "| agrees | **+0.5** | reproduced |" in text  # 0.0021 of 255 grey levels
     row = json.loads((tmp_path / "table.json").read_text())["rows"][0]
     assert (row["verdict"], row["second_judge_agrees"], row["pairs"]) == ("reproduced", True, 6)
+
+
+def physics(values: dict[str, float], penalised: float) -> Result:
+    """One prompt, with physics errors in the windows named."""
+    at = {f"{PHYSICS}/{window}": {"p": value} for window, value in values.items()}
+    rest = {PENALISED: {"p": penalised}, MEASURED: {"p": len(values) / 4}, "artifacts": {"p": 0.0}}
+    return Result("", {**at, **rest, "roughness": {"p": 0.0}, PHYSICS: {"p": 9.9}}, (), 1.0)
+
+
+def test_physics_errors_are_compared_on_windows_that_both_arms_have() -> None:
+    """What the arm alone shows in window 03, and the base alone in window 00, has no part."""
+    hypothesis = Hypothesis("law", "?", "a", BASE, PHYSICS, "lower", 0.02)
+    claim = Claim("t", "p", (Arm("a", "sft"),), (hypothesis,))
+    evidence: Evidence = {
+        BASE: {s: physics({"00": 4.0, "01": 0.5, "02": 0.7}, 1.0) for s in (0, 1)},
+        "a": {s: physics({"01": 0.4, "02": 0.6, "03": 0.0}, 3.0) for s in (0, 1)},
+    }
+    (row,) = table.rows([claim], evidence)
+    assert row.effect.value == pytest.approx(-0.1)
+    assert row.penalised is not None and row.penalised.value == pytest.approx(2.0)
+    assert row.measured == pytest.approx(0.75)
+
+
+def test_primary_rows_are_corrected_for_all_primary_ones_that_there_are() -> None:
+    """Alone or among rows of another claim a primary one pays for as many as the table of claims names."""
+    primary = replace(CLAIM.hypotheses[0], primary=True)
+    alone = table.rows([Claim("t", "p", CLAIM.arms, (primary,))], found(0.0))[0]
+    plain = table.rows([Claim("t", "p", CLAIM.arms, CLAIM.hypotheses[:1])], found(0.0))[0]
+    both = table.rows([Claim("t", "p", CLAIM.arms, (primary, CLAIM.hypotheses[1])), CLAIM], found(0.0))[0]
+    assert PRIMARY == 6 and alone.p == both.p == pytest.approx(min(1.0, PRIMARY * plain.p))
+
+
+def test_a_difference_is_stated_for_each_kind_of_scene() -> None:
+    evidence = found(0.05)
+    for seed in range(3):
+        evidence[BASE][seed] = replace(evidence[BASE][seed], kinds={"p": "fall", "q": "swing"})
+        evidence["a"][seed].values["bad_frames"]["p"] = 0.3
+    row = table.rows([CLAIM], evidence)[0]
+    assert row.by_kind["fall"].value == pytest.approx(0.0)
+    assert row.by_kind["swing"].value == pytest.approx(-0.101)
+    assert set(row.by_kind) == {"fall", "swing"}

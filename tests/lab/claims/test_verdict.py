@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import ttest_1samp
 
 from rushes.lab.claims.base import Arm, Claim, Expects, Hypothesis
-from rushes.lab.claims.verdict import Effect, agree, effect, moderated, outcome, p_value
+from rushes.lab.claims.verdict import Effect, agree, effect, moderated, outcome, p_value, refuting_p
 
 
 def hypothesis(expects: Expects = "lower", margin: float = 0.01) -> Hypothesis:
@@ -47,7 +47,8 @@ def test_one_seed_decides_nothing() -> None:
     found = of(-5.0)
     assert (found.low, found.high) == (-math.inf, math.inf)
     assert p_value(found, hypothesis()) == 1.0
-    assert outcome(found, hypothesis(), 1.0) == "not decided"
+    assert refuting_p(found, hypothesis()) == refuting_p(found, hypothesis("equal")) == 1.0
+    assert outcome(found, hypothesis(), 1.0, 1.0) == "not decided"
 
 
 @pytest.mark.parametrize(
@@ -64,12 +65,32 @@ def test_one_seed_decides_nothing() -> None:
 )
 def test_outcomes(per_seed: tuple[float, ...], expects: Expects, expected: str) -> None:
     found, asked = of(*per_seed), hypothesis(expects)
-    assert outcome(found, asked, p_value(found, asked)) == expected
+    assert outcome(found, asked, p_value(found, asked), refuting_p(found, asked)) == expected
 
 
 def test_correction_can_take_a_verdict_back() -> None:
     found = of(-0.05, -0.06, -0.055)
-    assert outcome(found, hypothesis(), 0.06) == "not decided"
+    assert outcome(found, hypothesis(), 0.06, 1.0) == "not decided"
+    nothing = of(0.001, -0.001, 0.0)
+    assert outcome(nothing, hypothesis(), 1.0, 0.04) == "not reproduced"
+    assert outcome(nothing, hypothesis(), 1.0, 0.06) == "not decided"
+
+
+@pytest.mark.parametrize(("expects", "beyond"), [("lower", "greater"), ("higher", "less")])
+def test_a_refutation_rules_out_an_effect_that_would_matter(expects: Expects, beyond: str) -> None:
+    per_seed, margin = (0.004, -0.003, 0.001, 0.002), 0.01
+    against = -margin if expects == "lower" else margin
+    expected = 2 * ttest_1samp(per_seed, against, alternative=beyond).pvalue
+    observed = of(*per_seed)
+    assert refuting_p(observed, hypothesis(expects, margin)) == pytest.approx(expected)
+    # corrected for one alone it is what the interval says
+    assert (expected < 0.05) == (observed.low > -margin if expects == "lower" else observed.high < margin)
+
+
+def test_equality_is_refuted_by_a_difference_beyond_the_margin() -> None:
+    per_seed = (0.05, 0.06, 0.045)
+    expected = 2 * ttest_1samp(per_seed, 0.01, alternative="greater").pvalue
+    assert refuting_p(of(*per_seed), hypothesis("equal")) == pytest.approx(expected)
 
 
 def test_equal_seeds_have_no_spread() -> None:
@@ -82,7 +103,7 @@ def test_the_verdict_is_right_as_often_as_it_says() -> None:
     """Where there is no difference, a direction is called reproduced in about one case of forty."""
     rng, asked = np.random.default_rng(1), hypothesis()
     called = sum(
-        outcome(found, asked, p_value(found, asked)) == "reproduced"
+        outcome(found, asked, p_value(found, asked), 1.0) == "reproduced"
         for found in (of(*rng.normal(0.0, 0.03, 3)) for _ in range(2000))
     )
     assert 0.012 < called / 2000 < 0.04

@@ -1,4 +1,9 @@
-"""The arms of every claim, by claim: training runs that differ from each other by one thing."""
+"""The arms of every claim, by claim: training runs that differ from each other by one thing.
+
+All arms that papers are asked about have one rule (`RULE`): the same distribution of training times, learning rate and
+number of steps, and no SFT term, which is an arm of its own. Preference losses have the beta at which their held-out
+drift is alike (`BETA`, chosen on a seed that no table uses, LOG.md), and the published one is an arm of its own.
+"""
 
 from __future__ import annotations
 
@@ -11,92 +16,113 @@ from rushes.lab.claims.data import MOST, LabelSource, Levels, MixedLabels, Score
 from rushes.records import BASE
 
 ONE, TWO, THREE, GUIDED = Takes(1), Takes(2), Takes(3), Takes(2, "guided")
+UNTRAINED = Arm(BASE, "sft", trained=False)
+TEXT = "base-text"  # the base without a given first frame
+RULE: Mapping[str, Any] = {"learning_rate": 3e-5, "times": "uniform", "shift": 0.0, "objective": {"sft_weight": 0.0}}
+BETA: Mapping[str, float] = {"realdpo": 500.0, "densedpo": 50.0, "huvidpo": 50.0, "physhpo": 500.0, "dfdpo": 500.0}
+PUBLISHED: Mapping[str, float] = {
+    "realdpo": 5000.0,
+    "densedpo": 500.0,
+    "physhpo": 2000.0,
+}  # huvidpo's is that of `BETA`
 
 
-def _realdpo(name: str, data: Takes = ONE, start: str = BASE, clips: float = 1.0, **train: Any) -> Arm:
+def _arm(name: str, recipe: str, *data: Any, start: str = BASE, text: bool = False, **options: Any) -> Arm:
+    """An arm by the rule; `text`: the model is given no first frame."""
+    train = {**RULE, "options": {"beta": BETA[recipe], **options}}
+    return Arm(name, recipe, train, data, start=start, first_frame=not text)
+
+
+def _with(arm: Arm, name: str = "", clips: float = 1.0, footage: str = "true", **train: Any) -> Arm:
+    """The same with changes to `[train]`; options among them are merged."""
+    options = {**arm.train.get("options", {}), **train.pop("options", {})}
+    changed = {**arm.train, **train, "options": options}
+    return replace(arm, name=name or arm.name, train=changed, clips=clips, footage=footage)
+
+
+def _realdpo(name: str, data: Takes = ONE, start: str = BASE, **options: Any) -> Arm:
     """Real clips against one take each, or as many as the option `losers` says."""
-    return Arm(name, "realdpo", {"options": {"losers": 1}, **train}, (data,), start=start, clips=clips)
+    return _arm(name, "realdpo", data, start=start, **{"losers": 1, **options})
 
 
-# Without the winner's own error beside it, the preference loss wants a tenth of the rate: at 3e-4 the model is lost.
-ALONE: dict[str, Any] = {"learning_rate": 3e-5, "objective": {"sft_weight": 0.0}}
-UNSCALED = "rushes.lab.claims.unscaled"  # the recipe with the released loader's fault
+PLAIN = _realdpo("realdpo")
+# The recipe's settings for the embedded model: the winner's own error beside the preference, which lets the rate rise.
+ANCHOR: Mapping[str, Any] = {"learning_rate": 3e-4, "objective": {"sft_weight": 1000.0}, "options": {"beta": 2000.0}}
+PRESET = _with(PLAIN, "realdpo-preset", **ANCHOR)
 REALDPO = (
-    Arm("sft", "sft"),
-    _realdpo("realdpo"),
-    _realdpo("unguarded", **ALONE),
-    _realdpo("realdpo-ema", reference="ema"),
-    _realdpo("realdpo-n3", THREE, options={"losers": 3}),
-    _realdpo("realdpo-n5", MOST, options={"losers": MOST.count}),
-    replace(_realdpo("unscaled"), recipe=UNSCALED),
-    replace(_realdpo("unscaled-unguarded", **ALONE), recipe=UNSCALED),
+    Arm("sft", "sft", RULE),
+    PLAIN,
+    _realdpo("realdpo-published", beta=PUBLISHED["realdpo"]),
+    PRESET,
+    _with(PLAIN, "realdpo-longer", steps=96),
     _realdpo("realdpo-round2", Takes(1, system="realdpo"), "realdpo"),
+    replace(_realdpo("realdpo-old-takes", start="realdpo"), recipe="rushes.lab.claims.old_takes"),
 )
 
 
-def _densedpo(name: str, labels: LabelSource, mode: str = "dense") -> Arm:
+def _densedpo(name: str, labels: LabelSource, mode: str = "dense", text: bool = False, **options: Any) -> Arm:
     takes = TWO if labels.kind == "take" else GUIDED
-    return Arm(name, "densedpo", {"options": {"mode": mode, "judge": labels.judge}}, (takes, labels))
+    return _arm(name, "densedpo", takes, labels, text=text, **{"mode": mode, "judge": labels.judge, **options})
 
 
-DENSE, LEVELS = LabelSource("guided"), Levels(0.25)
+DENSE, FREE, LEVELS = LabelSource("guided"), LabelSource("take"), Levels(0.1)
 MIXED = MixedLabels(LEVELS)
+SECOND = LabelSource("guided", by="fit")
 DENSEDPO = (
-    _densedpo("vanilla", LabelSource("take"), "vanilla"),
+    _densedpo("vanilla", FREE, "vanilla"),
     _densedpo("structural", DENSE, "structural"),
     _densedpo("densedpo", DENSE),
+    _densedpo("densedpo-published", DENSE, beta=PUBLISHED["densedpo"]),
     _densedpo("densedpo-third", replace(DENSE, share=1 / 3)),
-    _densedpo("densedpo-one-second", replace(DENSE, segment_s=1.0)),
-    _densedpo("densedpo-two-seconds", replace(DENSE, segment_s=2.0)),
-    _densedpo("densedpo-flips-20", replace(DENSE, flips=0.2)),
-    _densedpo("densedpo-flips-40", replace(DENSE, flips=0.4)),
-    Arm("densedpo-mixed-levels", "densedpo", {"options": {"judge": MIXED.judge, "mixed_eta": True}}, (LEVELS, MIXED)),
+    _densedpo("densedpo-second-judge", SECOND),
+    replace(UNTRAINED, name=TEXT, first_frame=False),
+    _densedpo("vanilla-text", FREE, "vanilla", text=True),
+    _densedpo("densedpo-text", DENSE, text=True),
 )
 
 
-# All arms but the one that asks about it have the beta that other recipes have; the recipe's own is the published one.
-def _huvidpo(name: str, beta: float = 2000.0, **options: Any) -> Arm:
-    return Arm(name, "huvidpo", {"options": {"beta": beta, **options}}, (MOST, Scores()))
+def _huvidpo(name: str, **options: Any) -> Arm:
+    return _arm(name, "huvidpo", MOST, Scores(), **options)
 
 
 HUVIDPO = (
     _huvidpo("huvidpo"),
     _huvidpo("huvidpo-noised-first-frame", first_frame="noised"),
     _huvidpo("huvidpo-gap", weight="gap"),
-    _huvidpo("huvidpo-beta-50", beta=50.0),
 )
 
 
-def _physhpo(name: str, added: int, **options: Any) -> Arm:
-    """The instance level and the first `added` of the others."""
-    without = {f"{level}_weight": 0.0 for level in ("state", "motion", "semantic")[added:]}
-    return Arm(name, "physhpo", {"options": {**without, **options}}, (MOST, Takes(1, "gap"), WrongCaptions()))
+def _physhpo(name: str, *without: str, **options: Any) -> Arm:
+    """All levels but some; the paper's models are given no first frame."""
+    options |= {f"{level}_weight": 0.0 for level in without}
+    return _arm(name, "physhpo", MOST, Takes(1, "gap"), WrongCaptions(), text=True, **options)
 
 
+LEVELS_BESIDE = ("state", "motion", "semantic")
 PHYSHPO = (
-    _physhpo("physhpo-error", 0, gap_share=0.0),
-    _physhpo("physhpo-gap", 0),
-    _physhpo("physhpo-state", 1),
-    _physhpo("physhpo-motion", 2),
-    _physhpo("physhpo", 3),
-    _physhpo("physhpo-random-error", 3, err="random"),
-    *(replace(_realdpo(f"data-{name}"), footage=name) for name in ("random", "selected")),
+    replace(UNTRAINED, name=TEXT, first_frame=False),
+    _physhpo("physhpo"),
+    _physhpo("physhpo-error", *LEVELS_BESIDE, gap_share=0.0),
+    _physhpo("physhpo-without-gap", gap_share=0.0),
+    *(_physhpo(f"physhpo-without-{level}", level) for level in LEVELS_BESIDE),
+    _physhpo("physhpo-random-error", err="random"),
+    *(_with(PLAIN, f"data-{name}", footage=name) for name in ("random", "funnel")),
 )
 DFDPO = (
-    Arm("dfdpo", "dfdpo", {"options": {}}),
-    Arm("dfdpo-published-edits", "dfdpo", {"options": {"edits": ["reverse", "shuffle", "noise"]}}),
-    _realdpo("realdpo"),
+    PLAIN,
+    _arm("dfdpo", "dfdpo"),
+    _arm("dfdpo-published-edits", "dfdpo", edits=["reverse", "shuffle", "noise"]),
 )
 
 FEW = 3 / 16  # of the budget's clips, so that every comparison is visited more often than the largest bank has draws
-# Runs with one fault each; preference alone, at a rate that stays, unless something else makes the fault.
+# Runs with one fault each; preference alone, at a learning rate that stays, unless something else makes the fault.
 BARE: dict[str, Any] = {"lr_scheduler": "constant", "learning_rate": 1e-5, "objective": {"sft_weight": 0.0},
                         "checkpoint_every": 5, "steps": 40, "warmup_steps": 8}  # fmt: skip
 
 
 def _faulty(name: str, **train: Any) -> Arm:
     options = {"losers": 1, **train.pop("options", {})}
-    return replace(_realdpo(name, **{**BARE, "options": options, **train}), evaluate=False)
+    return Arm(name, "realdpo", {**BARE, "options": options, **train}, (ONE,), evaluate=False)
 
 
 def _misled(name: str, footage: str) -> Arm:
@@ -105,12 +131,16 @@ def _misled(name: str, footage: str) -> Arm:
     return Arm(name, "sft", train, footage=footage, evaluate=False)
 
 
+UNANCHORED = _with(PRESET, "unanchored", objective={"sft_weight": 0.0})
 OURS = (
-    _realdpo("realdpo"),
-    _realdpo("view-by-view", gradients="stash"),
-    _realdpo("fresh", clips=FEW),
-    *(_realdpo(f"bank-{m}", clips=FEW, reference_cache=m) for m in (1, 2, 4, 8, 16)),
-    _realdpo("unanchored", objective={"sft_weight": 0.0}),
+    PLAIN,
+    PRESET,
+    _with(PLAIN, "view-by-view", gradients="stash"),
+    _with(PLAIN, "fresh", clips=FEW),
+    *(_with(PLAIN, f"bank-{m}", clips=FEW, reference_cache=m) for m in (1, 4, 16)),
+    UNANCHORED,
+    _with(UNANCHORED, "winner-clamp", objective={"sft_weight": 0.0, "dpop_weight": 1000.0}),
+    _with(UNANCHORED, "safe-loser", objective={"sft_weight": 0.0, "safe_dpo": True}),
     _faulty("sick-moving-reference", options={"beta": 100.0}, reference="ema", learning_rate=2e-5),
     _faulty("sick-shortcut"),
     _faulty("sick-idle", learning_rate=1e-9),
@@ -119,26 +149,21 @@ OURS = (
     _faulty("sick-rate", learning_rate=3e-2),
     _misled("sick-still", "still"),
     _misled("sick-washed", "washed"),
-    _realdpo("winner-clamp", objective={"sft_weight": 0.0, "dpop_weight": 1000.0}),
-    _realdpo("safe-loser", objective={"sft_weight": 0.0, "safe_dpo": True}),
 )
-
-
-def _again(name: str, more: str, clips: float = 1.0, **train: Any) -> Arm:
-    """An arm of another claim under other settings."""
-    arm = next(arm for arm in (*REALDPO, *DENSEDPO, *HUVIDPO) if arm.name == name)
-    return replace(arm, name=f"{name}-{more}", clips=clips, train={**arm.train, **train})
-
-
-# Why some claims are not seen. Four times the steps of the other arms; so many clips that about as many of their pairs
-# have a label as twice the steps take; the winner's own error beside the preference, at the rate that wants it.
-EXPLANATIONS = (
-    *(_again(name, "longer", steps=192) for name in ("realdpo", "unguarded", "huvidpo")),
-    _again("densedpo", "seen-once", clips=8.0, steps=96),
-    *(
-        _again(name, "anchored", learning_rate=3e-4, objective={"sft_weight": 1000.0})
-        for name in ("densedpo", "structural", "vanilla")
-    ),
+UNSCALED = "rushes.lab.claims.unscaled"  # the recipe with the released loader's fault
+ABLATIONS = (
+    PLAIN,
+    next(arm for arm in DENSEDPO if arm.name == "densedpo"),
+    _with(PLAIN, "realdpo-ema", reference="ema"),
+    _realdpo("realdpo-n3", THREE, losers=3),
+    _realdpo("realdpo-n5", MOST, losers=MOST.count),
+    replace(_realdpo("unscaled"), recipe=UNSCALED),
+    _densedpo("densedpo-one-second", replace(DENSE, segment_s=1.0)),
+    _densedpo("densedpo-two-seconds", replace(DENSE, segment_s=2.0)),
+    _densedpo("densedpo-flips-20", replace(DENSE, flips=0.2)),
+    _densedpo("densedpo-flips-40", replace(DENSE, flips=0.4)),
+    _arm("densedpo-mixed-levels", "densedpo", LEVELS, MIXED, judge=MIXED.judge, mixed_eta=True),
+    *(_with(PLAIN, f"data-{name}", footage=name) for name in ("random", "selected")),
 )
 ARMS: Mapping[str, tuple[Arm, ...]] = {
     "realdpo": REALDPO,
@@ -147,5 +172,5 @@ ARMS: Mapping[str, tuple[Arm, ...]] = {
     "physhpo": PHYSHPO,
     "dfdpo": DFDPO,
     "ours": OURS,
-    "explanations": EXPLANATIONS,
+    "ablations": ABLATIONS,
 }

@@ -29,6 +29,8 @@ class Arm:
     footage: str = "true"
     # how many true clips it has, in units of the budget's; each number has a project of its own, too
     clips: float = 1.0
+    first_frame: bool = True  # whether the model is given it; a project without is another one
+    trained: bool = True  # else its takes are those of what it starts from
     evaluate: bool = True  # whether its takes are judged; else only its diagnoses count
 
 
@@ -45,6 +47,8 @@ class Hypothesis:
     # in the metric's unit. For "equal" the largest difference that still counts as none; else the smallest difference
     # that would matter: where the interval ends before it, there is no such effect
     margin: float = FRAMES
+    # named first and corrected together, over all claims; all others are exploratory, corrected within their claim
+    primary: bool = False
 
 
 @dataclass(frozen=True)

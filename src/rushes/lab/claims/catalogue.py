@@ -21,6 +21,7 @@ CLAIMS: dict[str, Claim] = {
     )
     for name, claim in _TABLE.items()
 }
+PRIMARY = sum(hypothesis.primary for claim in CLAIMS.values() for hypothesis in claim.hypotheses)
 
 
 def find_claims(names: Sequence[str]) -> tuple[Claim, ...]:

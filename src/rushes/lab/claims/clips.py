@@ -24,6 +24,7 @@ from rushes.world.render import render
 from rushes.world.scenes import FPS, KINDS, SIZE_PX, draw_scenes
 from rushes.world.violations import violate
 
+READER_RIGHT = 0.91  # share of clips, PhysHPO (arXiv 2508.10858), its check of the selection by hand
 WORLD = "world"  # what true clips of the world are signed with
 
 
@@ -31,8 +32,9 @@ WORLD = "world"  # what true clips of the world are signed with
 class Pool:
     """Twice as many clips, half of them with a fault of physics; half of all are then kept and trained on."""
 
-    # at random, or those that the world's verifier finds the truest: PhysHPO's choice by physical fidelity, at its best
-    keep: Literal["random", "selected"]
+    # at random; those that a reader of captions calls sound; or those that the world's verifier finds the truest, which
+    # is an oracle's choice, as it also judges
+    keep: Literal["random", "funnel", "selected"]
 
     def __call__(self, project: OpenProject) -> None:
         store, seed = project.store, project.settings.project.seed
@@ -48,8 +50,15 @@ class Pool:
         """Clip id -> what it is sorted by, the best first."""
         if self.keep == "random":
             return {clip.id: seed_of("pool", clip.id) for clip in clips}
+        if self.keep == "funnel":
+            return {clip.id: _called_faulty(clip) + seed_of("pool", clip.id) / 16**8 for clip in clips}
         rate = world_judge(project.settings.label.margin).rate
         return {clip.id: -rate(Shot(_frames(project, clip), clip.fps, clip.caption)) for clip in clips}
+
+
+def _called_faulty(clip: Clip) -> bool:
+    """What a reader of captions says, that is right as often as PhysHPO's funnel was found to be."""
+    return (clip.made_by != WORLD) == (seed_of("reader", clip.id) < READER_RIGHT * 16**8)
 
 
 def _frames(project: OpenProject, clip: Clip) -> NDArray[np.uint8]:
@@ -92,6 +101,7 @@ def _still(frames_FHWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
 FOOTAGE: Mapping[str, Callable[[OpenProject], None] | None] = {
     "true": None,
     "random": Pool("random"),
+    "funnel": Pool("funnel"),
     "selected": Pool("selected"),
     "still": Edited("still", _still),
     "washed": Edited("washed", unscaled),

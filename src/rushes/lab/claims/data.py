@@ -9,15 +9,19 @@ import numpy as np
 
 from rushes import label
 from rushes.config.tables import GenerateSettings, LabelSettings
-from rushes.judges.base import Judge, Judgement
+from rushes.judges.base import Judge, Judgement, PointwiseJudge
 from rushes.judges.build import world_judge
 from rushes.metrics.base import Shot
 from rushes.project import labels, negatives, stages
 from rushes.project.project import OpenProject
 from rushes.records import BASE, CandidateKind, seed_of, stable_hash
+from rushes.world.fit import lost_frames, stands_out
+from rushes.world.scenes import SIZE_PX
+from rushes.world.verify import seconds_of
 
 SEGMENT_S = LabelSettings().segment_s
 TOLERANCE = 1e-5  # of a noise level
+ETA = (0.86, 0.97)  # noise levels of guided takes: what `rushes eta` proposes on clips that no table uses (LOG.md)
 PAIR = 2  # takes of a clip that are labelled against each other: what other arms had made besides changes no arm
 
 
@@ -31,7 +35,8 @@ class Takes:
     system: str = BASE
 
     def __call__(self, project: OpenProject) -> None:
-        stages.generate_takes(project, GenerateSettings(kind=self.kind, takes=self.count), self.system)
+        settings = GenerateSettings(kind=self.kind, takes=self.count, eta=ETA)
+        stages.generate_takes(project, settings, self.system)
 
 
 MOST = Takes(5)  # as many as any arm asks for: those that use all there are ask for no fewer
@@ -42,7 +47,7 @@ class Levels:
     """Two guided takes of every clip, from noise levels `apart` from each other: what DenseDPO found to fail."""
 
     apart: float
-    middle: float = 0.725  # of the default range
+    middle: float = sum(ETA) / 2
 
     def etas(self) -> tuple[float, float]:
         """The two levels."""
@@ -51,6 +56,17 @@ class Levels:
     def __call__(self, project: OpenProject) -> None:
         for eta in self.etas():
             stages.generate_takes(project, GenerateSettings(kind="guided", takes=1, eta=(eta, eta + 1e-6)), BASE)
+
+
+def second_judge() -> PointwiseJudge:
+    """The judge that shares nothing with the verifier, as a labeller: a segment is as bad as many frames are lost."""
+
+    def score(shot: Shot, segment_s: float | None) -> tuple[float, ...]:
+        lost = lost_frames(stands_out(shot.frames_FHWC)).astype(float)
+        segment = seconds_of(len(lost), shot.fps, segment_s or len(lost) / shot.fps)
+        return tuple(-float(lost[segment == at].mean()) for at in range(segment[-1] + 1))
+
+    return PointwiseJudge("fit", score, 0.0, (SIZE_PX, SIZE_PX), worst=-1.0, best=0.0)
 
 
 @dataclass(frozen=True)
@@ -76,17 +92,19 @@ class Careless:
 
 @dataclass(frozen=True)
 class LabelSource:
-    """Labels by the world's verifier per segment, on pairs of a share of the clips, a share of them turned round."""
+    """Labels per segment, on pairs of a share of the clips, a share of them turned round: by the world's verifier, or
+    by the second judge, which knows neither captions nor laws, as an annotator that one finds ready-made."""
 
     kind: CandidateKind
     segment_s: float = SEGMENT_S
     share: float = 1.0
     flips: float = 0.0
+    by: Literal["world", "fit"] = "world"
 
     @property
     def judge(self) -> str:
         """What the labels are signed with: what a recipe's option `judge` names."""
-        return f"world {self.kind} {self.segment_s:g}s share {self.share:g} flips {self.flips:g}"
+        return f"{self.by} {self.kind} {self.segment_s:g}s share {self.share:g} flips {self.flips:g}"
 
     def __call__(self, project: OpenProject) -> None:
         candidates = project.store.candidates(split="train", kind=self.kind, system=BASE)
@@ -96,7 +114,8 @@ class LabelSource:
             for candidate in alike[:PAIR]
             if seed_of("share", candidate.group) < self.share * 16**8
         ]
-        judge = Careless(self.judge, world_judge(project.settings.label.margin), self.flips)
+        by = world_judge(project.settings.label.margin) if self.by == "world" else second_judge()
+        judge = Careless(self.judge, by, self.flips)
         label.label(project.store, judge, chosen, segment_s=self.segment_s, settings_hash="")
 
 

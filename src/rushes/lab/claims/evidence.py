@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +35,15 @@ class Result:
     values: Values  # what both judges measured on held-out prompts; empty where the arm is not judged
     diagnoses: tuple[str, ...]  # names of what its own curves show to be wrong
     seconds: float  # that it took, on one thread of a machine that may have been busy
+    # how strongly it was trained: `weight`, the mean factor on the gradient at the end as a share of that at the start,
+    # `visits`, how often each comparison was seen, and `drift`, held out, as a share of the reference's error
+    strength: Mapping[str, float] = field(default_factory=dict)
+    kinds: Mapping[str, str] = field(default_factory=dict)  # prompt -> kind of its scene, where nothing was trained
 
     @property
     def facts(self) -> dict[str, Any]:
         """All but the values."""
-        return {"made_from": self.made_from, "diagnoses": list(self.diagnoses), "seconds": self.seconds}
+        return {key: value for key, value in asdict(self).items() if key != "values"}
 
 
 Evidence = dict[str, dict[int, Result]]  # arm -> seed -> result
@@ -47,7 +51,7 @@ Evidence = dict[str, dict[int, Result]]  # arm -> seed -> result
 
 def result_of(facts: Mapping[str, Any], values: Values) -> Result:
     """A result from `Result.facts` and its values."""
-    return Result(facts["made_from"], values, tuple(facts["diagnoses"]), facts["seconds"])
+    return Result(**{**facts, "values": values, "diagnoses": tuple(facts["diagnoses"])})
 
 
 def write_evidence(path: Path, evidence: Evidence) -> None:

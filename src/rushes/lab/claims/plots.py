@@ -12,7 +12,7 @@ import cv2
 
 from rushes.arrays import Frames
 from rushes.files import whole_file
-from rushes.lab.claims.base import Arm, Claim
+from rushes.lab.claims.base import Claim
 from rushes.lab.claims.run import project_folder
 from rushes.lab.claims.table import ClaimRow
 from rushes.media.read import read_video
@@ -91,8 +91,9 @@ def write_plots(folder: Path, claims: Sequence[Claim], table: Sequence[ClaimRow]
 
 def _takes(folder: Path, claim: Claim, seed: int) -> list[list[Frames]]:
     """Takes of the first prompts by the base and by the claim's own arm."""
-    systems = (BASE, claim.hypotheses[0].arm)
-    with Store.open(project_folder(folder, seed, Arm(BASE, "sft"))) as store:
+    arm = claim.arm(claim.hypotheses[0].arm)
+    systems = (BASE, arm.name)
+    with Store.open(project_folder(folder, seed, arm)) as store:
         takes = {system: {c.group: c for c in store.candidates(split="eval", system=system)} for system in systems}
         prompts = list(takes[BASE])[:SHOWN]
         clips = [

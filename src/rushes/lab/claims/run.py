@@ -12,19 +12,30 @@ from functools import partial
 from multiprocessing import get_context
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
 
 from rushes.config.settings_files import hashed_form
-from rushes.config.tables import EvaluateSettings, FootageSettings, ProjectSettings, Settings, TrainSettings
+from rushes.config.tables import (
+    BackboneSettings,
+    EvaluateSettings,
+    FootageSettings,
+    ProjectSettings,
+    Settings,
+    TrainSettings,
+)
 from rushes.evaluate import stored
-from rushes.evaluate.suites import MetricSuite, fidelity_meter, fit_meter, world_meter
+from rushes.evaluate.suites import MetricSuite
 from rushes.files import write_text
+from rushes.lab.claims.arms import UNTRAINED
 from rushes.lab.claims.base import Arm, Claim
 from rushes.lab.claims.catalogue import CLAIMS, arms_of, find_claims
 from rushes.lab.claims.clips import FOOTAGE
+from rushes.lab.claims.data import ETA
 from rushes.lab.claims.evidence import FILE, Evidence, Result, Values, result_of
+from rushes.lab.claims.meters import meters
 from rushes.progress import Bar, no_bar
 from rushes.project import stages, training
 from rushes.project.presets import tiny_train
@@ -35,10 +46,12 @@ from rushes.store.database import Store
 from rushes.training.health import Rows, diagnoses
 from rushes.training.history import read_history
 from rushes.training.recipe import load_recipe
+from rushes.world.scenes import read_caption
 
-EXPLANATIONS = "explanations"  # what only the full budget asks
+ABLATIONS = "ablations"  # what only the full budget asks
+FIRST_SEED = 10  # eta, beta and times were chosen on seeds 0 to 2 and 200 (LOG.md)
 HELD_OUT, PROBES = 8, 1  # comparisons held out in every arm, and looks at them after the first
-FORMER_NAMES = {"rushes.lab.claims.unscaled": "rushes.claims.unscaled", "LabelSource": "Labels"}  # in shipped evidence
+TAIL, FACTOR = 12, "/gradient"  # steps at the end of which the factor on the gradient is the mean, and its name there
 LOOK_S = 2.0  # between two looks at how many arms are done
 _done: Synchronized[int]  # in a worker: arms that are done, in all workers
 
@@ -58,7 +71,7 @@ class Budget:
 
 # Arms are the same in both, and so are the first seeds: the full budget goes on where the small one ends.
 BUDGETS = {
-    "small": Budget(3, tuple(name for name in CLAIMS if name != EXPLANATIONS)),
+    "small": Budget(3, tuple(name for name in CLAIMS if name != ABLATIONS)),
     "full": Budget(5, tuple(CLAIMS)),
 }
 
@@ -107,8 +120,8 @@ def _watch(running: Iterable[Future[Any]], done: Synchronized[int], advance: Cal
 
 
 def _arms_of_seed(claims: Sequence[Claim], seed: int) -> tuple[Arm, ...]:
-    asked = [claim for claim in claims if claim.seeds is None or seed < claim.seeds]
-    return (Arm(BASE, "sft"), *arms_of(asked))
+    asked = [claim for claim in claims if claim.seeds is None or seed < FIRST_SEED + claim.seeds]
+    return (UNTRAINED, *arms_of(asked))
 
 
 def _begin(done: Synchronized[int]) -> None:
@@ -145,6 +158,7 @@ def settings_of(arm: Arm, seed: int, budget: Budget) -> Settings:
     train = TrainSettings.model_validate({**table, **changes, "name": arm.name, "init_from": arm.start})
     return Settings(
         project=ProjectSettings(name="Rushes reproduce", seed=seed),
+        backbone=BackboneSettings(first_frame=arm.first_frame),
         footage=FootageSettings(clips=round(arm.clips * budget.clips), eval_prompts=budget.prompts),
         train=train,
         evaluate=EvaluateSettings(prompts=budget.prompts),
@@ -176,20 +190,15 @@ def _made_from(arm: Arm, settings: Settings) -> str:
     """Hash of what an arm is made from; a setting that is new and off does not change it."""
     tables = {"backbone", "footage", "train"}
     changed = hashed_form(settings, include=tables, exclude_defaults=True)
-    changed["train"]["shift"] = settings.train.shift
-    if settings.train.shift == 1.0:  # none, which is what arms had before there was such a setting
-        del changed["train"]["shift"]
-    if arm.recipe in FORMER_NAMES:
-        changed["train"]["recipe"] = FORMER_NAMES[arm.recipe]
-    data = repr(arm.data).replace("LabelSource(", f"{FORMER_NAMES['LabelSource']}(")
-    return stable_hash([changed, settings.project.seed, data, arm.footage])
+    return stable_hash([changed, settings.project.seed, repr(arm.data), arm.footage, ETA, arm.trained])
 
 
 def project_folder(out: Path, seed: int, arm: Arm) -> Path:
     """Where the project of a seed and an arm's footage lies."""
     footage = "" if arm.footage == "true" else f"-{arm.footage}"
     clips = "" if arm.clips == 1 else f"-{arm.clips:g}"
-    return out / f"seed-{seed}{footage}{clips}"
+    frame = "" if arm.first_frame else "-text"
+    return out / f"seed-{seed}{footage}{clips}{frame}"
 
 
 def _run(arm: Arm, settings: Settings, out: Path, made_from: str) -> Result:
@@ -201,12 +210,35 @@ def _run(arm: Arm, settings: Settings, out: Path, made_from: str) -> Result:
         for step in (*((pool,) if pool else ()), *arm.data):
             step(project)
         rows: Rows = ()
-        if arm.name != BASE:
-            training.train_run(project)
+        strength: dict[str, float] = {}
+        if arm.trained:
+            run = training.train_run(project)
             rows = read_history(run_folder(project, arm.name) / "metrics.jsonl")
-        values = {**_measure(project, arm.name), **_winner_error(rows)} if arm.evaluate else {}
+            strength = _strength(rows, settings.train, run.comparisons)
+        system = arm.name if arm.trained else BASE
+        values = {**_measure(project, system), **_winner_error(rows)} if arm.evaluate else {}
+        kinds = {} if arm.trained else _kinds(project)
     wrong = tuple(diagnosis.name for diagnosis in diagnoses(rows))
-    return Result(made_from, values, wrong, round(time.perf_counter() - began, 1))
+    seconds = round(time.perf_counter() - began, 1)
+    return Result(made_from, values, wrong, seconds=seconds, strength=strength, kinds=kinds)
+
+
+def _strength(rows: Rows, train: TrainSettings, comparisons: int) -> dict[str, float]:
+    """See `Result.strength`; an arm that compares nothing has no weight."""
+    last = [row for row in rows if row["step"] > 0][-TAIL:]
+    factors = [v for row in last for key, v in row.items() if key.endswith(FACTOR) and not key.startswith("held_out/")]
+    strength = {"visits": train.steps * train.batch / max(1, comparisons)}
+    if factors:
+        strength["weight"] = 2 * fmean(factors)  # a factor of one half is what it starts from
+    probe = next((row for row in reversed(rows) if "held_out/drift" in row), None)
+    if probe:
+        strength["drift"] = probe["held_out/drift"] / probe["held_out/reference_error"]
+    return {name: round(value, 4) for name, value in strength.items()}
+
+
+def _kinds(project: OpenProject) -> dict[str, str]:
+    """Kind of the scene of each held-out prompt."""
+    return {c.group: read_caption(c.caption)[0] for c in stages.held_out_takes(project, BASE)}
 
 
 def _winner_error(rows: Rows) -> Values:
@@ -220,7 +252,7 @@ def _measure(project: OpenProject, system: str) -> Values:
     """All judges on the arm's held-out clips."""
     candidates = stages.held_out_takes(project, system)
     values: Values = {}
-    for meter in (world_meter(), fit_meter(), fidelity_meter()):
+    for meter in meters(project.settings.backbone.first_frame):
         missing = stored.unmeasured(project.store, candidates, meter)
         still = partial(still_of, project.store.media, stages.first_frames(project, missing))
         stored.score(project.store, missing, meter, still)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from rushes.files import write_json, write_text
 from rushes.lab.claims.base import Claim, Hypothesis, Sighting
-from rushes.lab.claims.evidence import Evidence
-from rushes.lab.claims.verdict import Effect, Measured, Outcome, agree, effect, moderated, outcome, p_value
+from rushes.lab.claims.catalogue import PRIMARY
+from rushes.lab.claims.evidence import Evidence, Values
+from rushes.lab.claims.meters import MEASURED, PENALISED, PHYSICS, WINDOWS
+from rushes.lab.claims.verdict import Effect, Measured, Outcome, agree, effect, moderated, outcome, p_value, refuting_p
 from rushes.pages import templates
 from rushes.records import INLINE, plain
 from rushes.stats import holm
@@ -28,10 +32,13 @@ class ClaimRow:
     claim: str
     hypothesis: Hypothesis
     effect: Effect
-    p: float  # corrected for all hypotheses of the claim (Holm)
+    p: float  # corrected (Holm): a primary one's for all that are, another's for all of its claim
     outcome: Outcome
     second_judge: bool | None  # whether it sees the difference on the same side; None = it was not asked
     look: Effect  # the same arms' difference in stray paint
+    by_kind: Mapping[str, Effect]  # the difference on each kind of scene
+    penalised: Effect | None = None  # of physics errors, where a missing object counts as the worst value
+    measured: float | None = None  # share of frames that have a physics error, of the arm and of the other, the mean
 
 
 @dataclass(frozen=True)
@@ -54,33 +61,54 @@ class ReproduceResult:
 
 
 def rows(claims: Sequence[Claim], evidence: Evidence) -> list[ClaimRow]:
-    """Every hypothesis of the claims; those of one claim are corrected together and lend each other their spread.
+    """Every hypothesis of the claims.
 
-    Other claims have no part in an answer, so it is the same whatever else was asked.
+    Primary ones are corrected together: for all that there are, also where some were not asked. The others are
+    corrected within their claim, so that what else was asked has no part in an answer. Those of one claim and metric
+    lend each other their spread.
     """
-    return [row for claim in claims for row in _rows(claim, evidence)]
+    asked = [(claim, hypothesis) for claim in claims for hypothesis in claim.hypotheses]
+    effects = [effect for claim in claims for effect in _effects(claim.hypotheses, evidence)]
+    family = ["" if hypothesis.primary else claim.name for claim, hypothesis in asked]
+    hypotheses = [hypothesis for _, hypothesis in asked]
+    proving = _corrected(family, [p_value(e, h) for e, h in zip(effects, hypotheses, strict=True)])
+    refuting = _corrected(family, [refuting_p(e, h) for e, h in zip(effects, hypotheses, strict=True)])
+    return [
+        _row(claim.name, h, effect, p, refuted, evidence)
+        for (claim, h), effect, p, refuted in zip(asked, effects, proving, refuting, strict=True)
+    ]
 
 
-def _rows(claim: Claim, evidence: Evidence) -> list[ClaimRow]:
-    asked = claim.hypotheses
-    effects = _effects(asked, evidence)
-    looks = _effects([replace(h, metric=LOOK) for h in asked], evidence)
-    corrected = holm([p_value(e, h) for e, h in zip(effects, asked, strict=True)])
-    judged_rows = []
-    for h, e, p, look in zip(asked, effects, corrected, looks, strict=True):
-        seconded = _seconded(evidence, h, e)
-        judged_rows.append(
-            ClaimRow(
-                claim.name,
-                h,
-                e,
-                p=float(p),
-                outcome=outcome(e, h, float(p), seconded),
-                second_judge=seconded,
-                look=look,
-            )
-        )
-    return judged_rows
+def _corrected(families: Sequence[str], p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p-values within each family; that of the primary ones has as many as there are."""
+    corrected = list(p_values)
+    for family in dict.fromkeys(families):
+        places = [at for at, name in enumerate(families) if name == family]
+        unasked = 0 if family else max(0, PRIMARY - len(places))
+        for at, p in zip(places, holm([*(p_values[at] for at in places), *[1.0] * unasked]), strict=False):
+            corrected[at] = float(p)
+    return corrected
+
+
+def _row(name: str, h: Hypothesis, observed: Effect, p: float, refuted: float, evidence: Evidence) -> ClaimRow:
+    seconded = _seconded(evidence, h, observed)
+    physics = h.metric == PHYSICS
+    return ClaimRow(
+        name,
+        h,
+        observed,
+        p=p,
+        outcome=outcome(observed, h, p, refuted, seconded),
+        second_judge=seconded,
+        look=_difference(evidence, replace(h, metric=LOOK)),
+        by_kind=_by_kind(evidence, h),
+        penalised=_difference(evidence, replace(h, metric=PENALISED)) if physics else None,
+        measured=fmean(_values(evidence, h, MEASURED)) if physics else None,
+    )
+
+
+def _values(evidence: Evidence, h: Hypothesis, metric: str) -> list[float]:
+    return [v for arm in (h.arm, h.against) for of in _of(evidence, arm, metric).values() for v in of.values()]
 
 
 def sightings(claims: Sequence[Claim], evidence: Evidence) -> list[ObservedEffect]:
@@ -96,7 +124,7 @@ def sightings(claims: Sequence[Claim], evidence: Evidence) -> list[ObservedEffec
 
 def _effects(hypotheses: Sequence[Hypothesis], evidence: Evidence) -> list[Effect]:
     """The difference that each hypothesis is about; those of one metric and number of seeds lend each other spread."""
-    plain = [effect(_of(evidence, h.arm, h.metric), _of(evidence, h.against, h.metric)) for h in hypotheses]
+    plain = [_difference(evidence, h) for h in hypotheses]
     kinds = [(h.metric, len(e.per_seed)) for h, e in zip(hypotheses, plain, strict=True)]
     effects: dict[int, Effect] = {}
     for kind in dict.fromkeys(kinds):
@@ -105,8 +133,53 @@ def _effects(hypotheses: Sequence[Hypothesis], evidence: Evidence) -> list[Effec
     return [effects[at] for at in range(len(plain))]
 
 
+def _difference(evidence: Evidence, h: Hypothesis) -> Effect:
+    """The arms' difference in the metric, as the seeds alone have it."""
+    return effect(*_both(evidence, h))
+
+
+def _both(evidence: Evidence, h: Hypothesis) -> tuple[Measured, Measured]:
+    """What the arms are compared by; physics errors are means over the windows that both have."""
+    if h.metric != PHYSICS:
+        return _of(evidence, h.arm, h.metric), _of(evidence, h.against, h.metric)
+    one_side: dict[int, dict[str, float]] = {}
+    other_side: dict[int, dict[str, float]] = {}
+    for seed in sorted(set(evidence[h.arm]) & set(evidence[h.against])):
+        shared = _shared_windows(evidence[h.arm][seed].values, evidence[h.against][seed].values)
+        one_side[seed] = {prompt: fmean(a for a, _ in both) for prompt, both in shared.items()}
+        other_side[seed] = {prompt: fmean(b for _, b in both) for prompt, both in shared.items()}
+    return one_side, other_side
+
+
+def _shared_windows(values: Values, others: Values) -> dict[str, list[tuple[float, float]]]:
+    """Prompt -> physics errors of both arms in the windows that both have."""
+    shared: dict[str, list[tuple[float, float]]] = {}
+    for window in WINDOWS:
+        of, against = values.get(window, {}), others.get(window, {})
+        for prompt in sorted(set(of) & set(against)):
+            shared.setdefault(prompt, []).append((of[prompt], against[prompt]))
+    return shared
+
+
+def _by_kind(evidence: Evidence, h: Hypothesis) -> dict[str, Effect]:
+    """The difference on the prompts of each kind of scene; of the kinds that both arms have measurements of."""
+    kinds = {
+        prompt: kind
+        for seeds in evidence.values()
+        for result in seeds.values()
+        for prompt, kind in result.kinds.items()
+    }
+    sides = _both(evidence, h)
+    effects = {}
+    for kind in sorted(set(kinds.values())):
+        parts = [{s: {p: v for p, v in of.items() if kinds.get(p) == kind} for s, of in side.items()} for side in sides]
+        with suppress(ValueError):
+            effects[kind] = effect(*parts)
+    return effects
+
+
 def _of(evidence: Evidence, arm: str, metric: str) -> Measured:
-    return {seed: result.values[metric] for seed, result in evidence[arm].items()}
+    return {seed: result.values.get(metric, {}) for seed, result in evidence[arm].items()}
 
 
 def _seconded(evidence: Evidence, hypothesis: Hypothesis, first: Effect) -> bool | None:
@@ -122,15 +195,17 @@ def write(folder: Path, claims: Sequence[Claim], evidence: Evidence, budget: Map
     """`table.json` and `table.md` in the folder; what they say of the hypotheses."""
     table, seen = rows(claims, evidence), sightings(claims, evidence)
     facts = {
+        "claims": [claim.name for claim in claims],
         "budget": dict(budget),
         "rows": [_plain(row) for row in table],
+        "arms": {arm: strength for claim in claims for arm, strength in strengths(claim, evidence).items()},
         "faults": [
             {**asdict(observed.sighting), "seeds": observed.seeds, "right": observed.right, "others": observed.others}
             for observed in seen
         ],
     }
     write_json(folder / "table.json", facts, indent=2)
-    write_text(folder / "table.md", markdown(claims, table, seen, budget))
+    write_text(folder / "table.md", markdown(claims, table, seen, evidence, budget))
     return table
 
 
@@ -149,22 +224,44 @@ def _plain(row: ClaimRow) -> dict[str, Any]:
             "verdict": row.outcome,
             "second_judge_agrees": row.second_judge,
             LOOK: row.look.value,
+            "by_kind": {kind: [each.value, each.low, each.high] for kind, each in row.by_kind.items()},
+            "penalised": row.penalised and [row.penalised.value, row.penalised.low, row.penalised.high],
+            "measured": row.measured,
         }
     )
     return facts
 
 
+def strengths(claim: Claim, evidence: Evidence) -> dict[str, dict[str, float]]:
+    """How strongly each arm of a claim was trained (`Result.strength`), means over its seeds."""
+    rows = {arm.name: [result.strength for result in evidence[arm.name].values()] for arm in claim.arms}
+    return {
+        arm: {key: fmean(row[key] for row in of if key in row) for key in dict.fromkeys(k for row in of for k in row)}
+        for arm, of in rows.items()
+        if any(of)
+    }
+
+
 def markdown(
-    claims: Sequence[Claim], table: Sequence[ClaimRow], seen: Sequence[ObservedEffect], budget: Mapping[str, Any]
+    claims: Sequence[Claim],
+    table: Sequence[ClaimRow],
+    seen: Sequence[ObservedEffect],
+    evidence: Evidence,
+    budget: Mapping[str, Any],
 ) -> str:
-    """A section per claim with a table of its hypotheses, and one for the faults that runs were built to have."""
-    page = templates("rushes.lab.claims", span=_span, look=_look).get_template("table.md")
-    return page.render(claims=claims, table=table, seen=seen, budget=budget, look=LOOK)
+    """A section per claim with tables of its hypotheses and arms, and one of faults that runs were built to have."""
+    page = templates("rushes.lab.claims", span=_span, look=_look, share=_share).get_template("table.md")
+    arms = {claim.name: strengths(claim, evidence) for claim in claims}
+    return page.render(claims=claims, table=table, seen=seen, budget=budget, look=LOOK, arms=arms)
 
 
 def _span(effect: Effect) -> str:
     value = f"{effect.value:+.3f}"
     return f"{value} [{effect.low:+.3f}, {effect.high:+.3f}]" if math.isfinite(effect.low) else f"{value}, one seed"
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
 
 
 def _look(effect: Effect) -> str:

@@ -124,24 +124,36 @@ def p_value(observed: Effect, hypothesis: Hypothesis) -> float:
     return min(1.0, 2 * min(observed.chance_above(0.0), observed.chance_below(0.0)))
 
 
-def outcome(observed: Effect, hypothesis: Hypothesis, adjusted_p: float, seconded: bool | None = None) -> Outcome:
-    """The verdict on one hypothesis, with a p-value that is corrected for how many were asked.
+def refuting_p(observed: Effect, hypothesis: Hypothesis) -> float:
+    """Of an effect that would matter: small where there is none.
+
+    For a direction: two-sided, against an effect as large as `margin` that way. For "equal": two-sided, against a
+    difference within the margin. 1 with one seed.
+    """
+    margin = hypothesis.margin
+    if hypothesis.expects == "equal":
+        tail = min(observed.chance_above(margin), observed.chance_below(-margin))
+    elif hypothesis.expects == "higher":
+        tail = observed.chance_below(margin)
+    else:
+        tail = observed.chance_above(-margin)
+    return min(1.0, 2 * tail)
+
+
+def outcome(
+    observed: Effect, hypothesis: Hypothesis, adjusted_p: float, refuted_p: float, seconded: bool | None = None
+) -> Outcome:
+    """The verdict on one hypothesis, with p-values that are both corrected for how many were asked.
 
     A direction is reproduced where the corrected p-value is below 0.05, the difference lies that way, and the second
-    judge, where one is asked, sees it there too. It is not reproduced where the interval ends before the smallest
-    difference that would matter, or lies wholly on the other side of zero. "Equal" is reproduced where the difference
-    is shown to be within the margin, and not reproduced where the interval lies wholly outside it. All else is not
-    decided at this number of seeds.
+    judge, where one is asked, sees it there too. "Equal" is reproduced where the difference is shown to be within the
+    margin. Either is not reproduced where the corrected `refuting_p` is below 0.05: an effect that would matter is
+    ruled out, or equality is. All else is not decided at this number of seeds.
     """
-    significant = adjusted_p < 1 - LEVEL
-    if hypothesis.expects == "equal":
-        outside = observed.low > hypothesis.margin or observed.high < -hypothesis.margin
-        return "reproduced" if significant else "not reproduced" if outside else "not decided"
-    sign = 1.0 if hypothesis.expects == "higher" else -1.0
-    best = max(sign * observed.low, sign * observed.high)  # the largest effect that the interval still allows
-    if significant and sign * observed.value > 0:
+    sign = {"higher": 1.0, "lower": -1.0, "equal": 0.0}[hypothesis.expects]
+    if adjusted_p < 1 - LEVEL and (not sign or sign * observed.value > 0):
         return "not decided" if seconded is False else "reproduced"
-    return "not reproduced" if best < hypothesis.margin else "not decided"
+    return "not reproduced" if refuted_p < 1 - LEVEL else "not decided"
 
 
 def agree(first: Sequence[float], second: Sequence[float]) -> bool:

@@ -19,7 +19,7 @@ ONE, TWO, THREE, GUIDED = Takes(1), Takes(2), Takes(3), Takes(2, "guided")
 UNTRAINED = Arm(BASE, "sft", trained=False)
 TEXT = "base-text"  # the base without a given first frame
 RULE: Mapping[str, Any] = {"learning_rate": 3e-5, "times": "uniform", "shift": 0.0, "objective": {"sft_weight": 0.0}}
-BETA: Mapping[str, float] = {"realdpo": 500.0, "densedpo": 50.0, "huvidpo": 50.0, "physhpo": 500.0, "dfdpo": 500.0}
+BETA: Mapping[str, float] = {"realdpo": 2000.0, "densedpo": 50.0, "huvidpo": 50.0, "physhpo": 200.0, "dfdpo": 500.0}
 PUBLISHED: Mapping[str, float] = {
     "realdpo": 5000.0,
     "densedpo": 500.0,

@@ -100,7 +100,7 @@ def footage(folder: Path, count: int) -> Footage:
     return items
 
 
-@pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.whole)])
+@pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=[pytest.mark.whole, pytest.mark.timeout(3600)])])
 def test_each_bad_item_costs_itself_alone(
     count: int,
     tmp_path: Path,

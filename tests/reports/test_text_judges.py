@@ -154,6 +154,18 @@ def test_an_address_without_a_scheme_is_not_waited_for(fake: FakeEndpoint, label
         assert code == 2 and "is no address" in err and "http://HOST:PORT/v1" in err and "later" not in err
 
 
+@pytest.mark.parametrize("key", ["sk-secret\r\nX: y", "\u201csk-secret\u201d", "sk-\u00a0secret"])
+def test_a_key_that_no_header_can_carry_is_not_sent_or_shown(
+    key: str, fake: FakeEndpoint, project: Path, rushes: Rushes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """langchain's users: a key with a line end was printed whole and tried six times; quotes gave a codec error."""
+    monkeypatch.setenv("JUDGE_KEY", key)
+    given = (f"endpoint.url={fake.url}", "endpoint.model=m", "endpoint.key_env=JUDGE_KEY", "label.whole=true")
+    code, out, err = rushes("label", project, "--by", "vlm", *(word for each in given for word in ("--set", each)))
+    assert (code, out, fake.requests) == (2, "", []) and "secret" not in err
+    assert "endpoint.key_env: the key in JUDGE_KEY has a line end, a typographic quote or another sign" in err
+
+
 def test_slow_cut_and_busy_servers_are_waited_for_in_words(
     fake: FakeEndpoint, label: Label, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -118,11 +118,16 @@ class ChatEndpoint:
         """Raises EndpointError when no model is named or the environment variable with the key is not set."""
         if not settings.model:
             raise EndpointError("endpoint.model is empty; name the model that answers at endpoint.url")
-        key = os.environ.get(settings.key_env, "") if settings.key_env else ""
+        key = os.environ.get(settings.key_env, "").strip() if settings.key_env else ""
         if settings.key_env and not key:
             raise EndpointError(
                 f"endpoint.key_env names the environment variable {settings.key_env}, which is not set; set it to the "
                 'key, or endpoint.key_env to "" where the server wants none'
+            )
+        if not (key.isascii() and key.isprintable()):  # which a header cannot carry; the key itself is not shown
+            raise EndpointError(
+                f"endpoint.key_env: the key in {settings.key_env} has a line end, a typographic quote or another sign "
+                "that no key has; set the variable to the bare key"
             )
         self.settings = settings
         self._client = httpx.Client(

@@ -6,6 +6,7 @@ at once, such as training, is not for them.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -125,6 +126,7 @@ class _WorkerRanks(Ranks):
 @contextmanager
 def _helping(folder: Path, order: Order, weights: Weights) -> Iterator[Callable[[Any], Any]]:
     """What a worker does of an order with a part. The order runs beside it, and waits for parts where it shares."""
+    os.environ.setdefault("LOCAL_WORLD_SIZE", "2")  # as torchrun would: others may be on this machine
     ranks = _WorkerRanks(weights=weights, device=own_device())
     helper = Helper(folder, ranks)
 

@@ -2,7 +2,7 @@
 """Figures of a GPU, most valuable first, each entry written before the next is begun:
 
     python benchmarks/gpu.py            # ten minutes: correct, wan-1.3b, blocks
-    python benchmarks/gpu.py --full     # and compiled blocks, each attention backend, few bits
+    python benchmarks/gpu.py --full     # and compiled blocks, each attention backend, few bits, offload
 
 It needs torch 2.9, numpy, diffusers, peft and safetensors; an entry that needs more says what it lacks and is left out.
 An entry that is there is not measured again: delete its file for that. Weights are random, which costs the same. Files
@@ -16,10 +16,12 @@ import argparse
 import gc
 import json
 import platform
+import re
 import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -34,6 +36,7 @@ import torch  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 from rushes.backbones.adapters import add_lora  # noqa: E402
+from rushes.backbones.offload import offload_blocks, settle  # noqa: E402
 from rushes.backbones.quantized import quantize  # noqa: E402
 from rushes.backbones.sampling import sample  # noqa: E402
 from rushes.backbones.speed import attention_names, use_attention  # noqa: E402
@@ -207,6 +210,46 @@ def few_bits(bench: Bench) -> Row:
     return row
 
 
+def block_by_block(bench: Bench) -> Row:
+    """Four blocks of Wan 2.1 14B under an adapter: on the device, and from main memory, one by one."""
+    shape = bench.blocks(4, 40, 13824, SHAPES["wan-14b-lora"], 0)
+
+    def make(streams: bool, device: torch.device, dtype: torch.dtype) -> Any:
+        backbone = shape.make(torch.device("cpu") if streams else device, dtype)
+        backbone.network.requires_grad_(False)
+        if streams:
+            offload_blocks(backbone.network, device)
+        add_lora(backbone.network, TARGETS, 32, 32)
+        settle(backbone.network)
+        return backbone
+
+    row: Row = {}
+    for name, streams in (("on_device", False), ("block_by_block", True)):
+        row[name] = bench_shape(replace(shape, make=partial(make, streams), lora=32), bench.rounds, bench.device)
+        _free()
+    return row
+
+
+def peak_of(card: str) -> float:
+    """10^12 dense bfloat16 operations a second by the maker's data sheet; 0 = the card is not in gpus.toml."""
+    name = card.lower().replace(" ", "")
+    if re.search("h[12]00.*(pcie|nvl)", name):  # slower than the SXM card of that name
+        return 0.0
+    table = tomllib.loads((HERE.parent / "src" / "rushes" / "inspect" / "gpus.toml").read_text(encoding="utf-8"))
+    names = sorted(table, key=len, reverse=True)
+    match = next((kind for kind in names if re.search(rf"{kind.partition('-')[0]}(?![a-z]*ti|super|d)", name)), None)
+    return float(table[match]["tflops"]) if match else 0.0
+
+
+def with_shares(row: Row, peak: float) -> Row:
+    """The same with each rate in bfloat16 also as a share of the card's peak, tables in it included."""
+    row = {key: with_shares(value, peak) if isinstance(value, dict) else value for key, value in row.items()}
+    if not peak or row.get("dtype") != "bfloat16":
+        return row
+    rates = {key.removesuffix("_tflops_per_s"): row[key] for key in row if key.endswith("_tflops_per_s")}
+    return row | {f"{name}_share_of_peak": round(rate / peak, 3) for name, rate in rates.items()}
+
+
 def _free() -> None:
     gc.collect()
     if torch.cuda.is_available():
@@ -214,7 +257,8 @@ def _free() -> None:
 
 
 ENTRIES: Mapping[str, Callable[[Bench], Row]] = {"correct": correct, "wan-1.3b": wan_small, "blocks": by_blocks}
-FULL: Mapping[str, Callable[[Bench], Row]] = {"compile": compiled, "attention": attention, "bits": few_bits}
+FULL: Mapping[str, Callable[[Bench], Row]] = {"compile": compiled, "attention": attention, "bits": few_bits,
+    "offload": block_by_block}  # fmt: skip
 
 
 def main() -> int:
@@ -259,7 +303,9 @@ def main() -> int:
         about = {"command": "python benchmarks/gpu.py" + " --tiny" * asked.tiny, "machine": where}
         about |= {"torch": torch.__version__, "took_s": f"{time.perf_counter() - began:.0f}"}
         part = path.with_suffix(".part")
-        part.write_text(json.dumps({**about, "figures": row}, indent=1) + "\n", encoding="utf-8")
+        part.write_text(
+            json.dumps({**about, "figures": with_shares(row, peak_of(where))}, indent=1) + "\n", encoding="utf-8"
+        )
         part.replace(path)
         print(f"{name}: {path}, {about['took_s']} s", flush=True)
         _free()

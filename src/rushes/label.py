@@ -80,11 +80,15 @@ def label(
     corrected = {p.supersedes for p in store.preferences(current=False)}
     wanted = list(_requests(pairs(candidates), [judge.name, segment_s, settings_hash], judged_before, corrected, asks))
     judgements = judge_each(store.media, judge, [each.pair for each in wanted if each.new], segment_s, spread)
+    answer: tuple[Pair, Judgement] | None = None
     for each in wanted:
         (left, right), preference = each.pair, each.before
         before = preference
         if each.new:
-            (_, judged), id = next(judgements), each.id
+            answer = answer or next(judgements)
+            if answer[0] != each.pair:  # nobody could judge it, which is said when all others are judged
+                continue
+            (_, judged), answer, id = answer, None, each.id
             preference = Preference(
                 id=stable_hash(["again", id]) if before else id,
                 left=left.id,
@@ -110,6 +114,7 @@ def label(
                 store.add([replace(preference, id=stable_hash([preference.id, last.id]), created_at=now())])
         counts.update(mark_counts(preference))
         tick()
+    next(judgements, None)
     return counts
 
 

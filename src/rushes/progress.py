@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -28,3 +29,18 @@ class Sharing(Protocol):
 def in_turn(parts: Sequence[P], work: Callable[[P], R], /) -> Iterator[tuple[P, R]]:
     """This process does one part after the other; the next is begun when it is asked for."""
     return ((part, work(part)) for part in parts)
+
+
+Outcome = tuple[Any, Exception | None]
+
+
+def attempt(work: Callable[[P], R], part: P) -> Outcome:
+    """The result of a part, or what it raised, as a value that another process can be sent."""
+    try:
+        return work(part), None
+    except Exception as error:
+        try:
+            pickle.loads(pickle.dumps(error))
+        except Exception:
+            return None, RuntimeError(f"{type(error).__name__}: {error}")
+        return None, error

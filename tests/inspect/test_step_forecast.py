@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -131,12 +132,15 @@ def given_to(model: Any, cost: Cost) -> Condition:
     return Condition(torch.rand(condition.text.shape), first, real)
 
 
-def peak_of(model: Any, ask: tuple[torch.Tensor, torch.Tensor, Condition]) -> int:
-    """Most bytes that this processor held at once in a forward and a backward pass, gradients in place."""
+def peak_of(model: Any, ask: tuple[torch.Tensor, torch.Tensor, Condition], waiting: Any = None) -> int:
+    """Most bytes that this processor held at once in a forward and a backward pass, gradients in place; what the
+    forward pass saves may be `waiting` elsewhere, and its answer, which the loss needs, is there."""
     held = [*model.network.parameters(), *model.network.buffers(), *ask[:2], ask[2].text, *ask[2].more.values()]
     held += [p.grad for p in model.network.parameters() if p.grad is not None]
     with Meter(held) as meter:
-        model.predict(*ask).pow(2).mean().backward()
+        with waiting or nullcontext():
+            answer = model.predict(*ask)
+        answer.pow(2).mean().backward()
     return int(meter.peak)
 
 
@@ -324,10 +328,8 @@ def test_activations_that_wait_in_main_memory_are_forecast(
     add_lora(model.network, model.spec.lora_targets, 4, 4)
     ask = (torch.randn(1, *cost.latents), torch.full((1, cost.latents[1]), 0.5), given_to(model, cost))
     away = Away()
-    with away.waiting(model.network):
-        peak = peak_of(model, ask)
-    answer = 4 * torch.Size(cost.latents).numel()  # which the loss saves, and which is too small at any real size
-    assert cost.main_memory == away.bytes - answer
+    peak = peak_of(model, ask, away.waiting(model.network))
+    assert cost.main_memory == away.bytes
     assert cost.activations == pytest.approx(peak, rel=plan.ERRORS["activations"])
 
 
@@ -369,7 +371,7 @@ def test_14b_at_81_frames_fits_24_gib() -> None:
 
 @pytest.mark.slow
 @pytest.mark.whole
-def test_two_blocks_at_32760_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_blocks_at_32760_tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Real tensors of a clip of 81 x 480 x 832 take what is forecast; the network is narrow, or it takes hours."""
     monkeypatch.setattr(MainMemoryActivations.__init__, "__defaults__", (1 << 20,))
     folder = released("wan2.1-t2v-1.3b")
@@ -380,15 +382,14 @@ def test_two_blocks_at_32760_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     cost = dry_run(folder, how, clip, "lora", rank=4, whole=True, activations="offload")
     blank: Any = open_blank(folder, how)
     torch.manual_seed(0)
-    network = folder.cls("transformer").from_config(config).to(torch.bfloat16).eval().requires_grad_(False)
+    folder.cls("transformer").from_config(config).save_pretrained(tmp_path)  # `.to` would round what stays in float32
+    network = folder.cls("transformer").from_pretrained(tmp_path, dtype=torch.bfloat16).requires_grad_(False)
     chunk_feed_forward(network, plan.CHUNK)
     network.enable_gradient_checkpointing()
     add_lora(network, blank.spec.lora_targets, 4, 4)
     blank.__dict__["network"] = network
     ask = (torch.randn(1, *cost.latents), torch.full((1, cost.latents[1]), 0.5), given_to(blank, cost))
     away = Away()
-    with MainMemoryActivations(network, away).waiting():
-        peak = peak_of(blank, ask)
+    peak = peak_of(blank, ask, MainMemoryActivations(network, away).waiting())
     assert cost.activations == pytest.approx(peak, rel=plan.ERRORS["activations"])
-    answer = 4 * torch.Size(cost.latents).numel()  # which the loss saves
-    assert cost.main_memory == pytest.approx(away.bytes - answer, rel=0.01)
+    assert cost.main_memory == pytest.approx(away.bytes, rel=0.01)

@@ -320,14 +320,15 @@ def test_money_cannot_be_limited_where_tokens_are_not_counted(fake: FakeEndpoint
         make(max_cost=1.0, price_in=1.0).ask(["2"], Verdict)
 
 
-def test_threads_share_a_client_and_never_pass_the_budget(fake: FakeEndpoint, make: Make) -> None:
+@pytest.mark.parametrize("count", [1, 8], ids=["one client", "clients of one file"])
+def test_threads_and_clients_never_pass_the_budget(count: int, fake: FakeEndpoint, make: Make) -> None:
     gate = threading.Barrier(8)
-    endpoint = make(max_calls=5)
+    clients = [make(max_calls=5) for _ in range(count)]
 
     def ask(number: int) -> bool:
         gate.wait()
         try:
-            return endpoint.ask([str(number)], Verdict).parsed is not None
+            return clients[number % count].ask([str(number)], Verdict).parsed is not None
         except EndpointError:
             return False
 

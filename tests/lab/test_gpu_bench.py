@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -62,8 +63,25 @@ def test_every_entry_runs(tmp_path: Path) -> None:
     assert figures(tmp_path, "correct")["run"] == "passed"
     compiled = figures(tmp_path, "compile")["compile_s"]
     assert isinstance(compiled, float) and compiled > 0
+    there, streamed = (figures(tmp_path, "offload")[name] for name in ("on_device", "block_by_block"))
+    assert isinstance(there, dict) and isinstance(streamed, dict)
+    assert there["gradients"] == streamed["gradients"] and streamed["pair_bank_s"] > 0
 
 
 def test_figures_of_small_sizes_do_not_go_beside_those_of_a_gpu() -> None:
     ran = run()
     assert ran.returncode == 2 and "--tiny needs --out" in ran.stderr
+
+
+def test_shares_are_of_the_card_that_measured() -> None:
+    bench = runpy.run_path(str(SCRIPT))
+    peaks = {
+        "NVIDIA H100 80GB HBM3": 989.0, "NVIDIA H100 PCIe": 0.0, "NVIDIA A100-SXM4-40GB": 312.0, "x86_64": 0.0,
+        "NVIDIA GeForce RTX 4090": 165.0, "NVIDIA GeForce RTX 4090 D": 0.0, "NVIDIA GeForce RTX 4060 Ti": 44.0,
+        "NVIDIA GeForce RTX 4070 Ti": 0.0, "NVIDIA GeForce RTX 4080 SUPER": 0.0, "NVIDIA L40S": 362.0,
+    }  # fmt: skip
+    assert {card: bench["peak_of"](card) for card in peaks} == peaks
+    table = {"sft_tflops_per_s": 445.0, "dtype": "bfloat16"}
+    shares = bench["with_shares"]({"wan-14b": {"two_blocks": table, "line": table | {"dtype": "float32"}}}, 989.0)
+    assert shares["wan-14b"]["two_blocks"]["sft_share_of_peak"] == 0.45
+    assert "sft_share_of_peak" not in shares["wan-14b"]["line"]

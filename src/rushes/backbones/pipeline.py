@@ -37,6 +37,7 @@ from rushes.backbones.offload import (
     offload_layers,
 )
 from rushes.backbones.quantized import bits_of, check_library, quantize
+from rushes.backbones.shared_weights import FOLDER, load_shared, many_here
 from rushes.backbones.speed import check_attention, check_compiles, compile_blocks, use_attention
 from rushes.backbones.texts import Kept, TextCache, files_of, made_by, trimmed, untrimmed
 from rushes.backbones.weight_hashes import NAME, remembered
@@ -154,10 +155,8 @@ class DiffusersBackbone:
 
     def _network(self, part: str) -> nn.Module:
         """A part that is trained, in the bits and the place that are asked for."""
-        if self.how.quantize == "none" and not self.how.offload:
-            network = self._load(part, self.dtype, MAIN_MEMORY if self.parked else None)
-        else:
-            network = self._load(part, self.dtype, MAIN_MEMORY)
+        stays = self.parked or self.how.quantize != "none" or self.how.offload
+        network = self._load(part, self.dtype, MAIN_MEMORY if stays else None, many_here())
         if self.how.feed_forward_chunk:
             chunk_feed_forward(network, self.how.feed_forward_chunk)
         if self.how.offload is True:
@@ -193,8 +192,10 @@ class DiffusersBackbone:
             quantize(part, self.how.text_quantize, self.device)
         return part.to(self.device)
 
-    def _load(self, part: str, dtype: torch.dtype, place: torch.device | None = None) -> nn.Module:
-        return self.folder.load(part, dtype).to(place or self.device).eval().requires_grad_(False)
+    def _load(self, part: str, dtype: torch.dtype, place: torch.device | None = None, share: bool = False) -> nn.Module:
+        copies = self.how.texts.with_name(FOLDER) if share and self.how.texts else None
+        loaded = load_shared(self.folder, part, dtype, copies) if copies else self.folder.load(part, dtype)
+        return loaded.to(place or self.device).eval().requires_grad_(False)
 
     def reader(self, without: Sequence[str] = ()) -> Any:
         """A fresh pipeline of what reads captions and stills: no codec, no network, nor the parts named."""

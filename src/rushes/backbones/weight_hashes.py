@@ -25,18 +25,21 @@ def remembered(memory: Path | None, files: Iterable[Path], about: Sequence[str],
     if memory is None:
         return compute()
     files = sorted(files)
-    key = _key(files, about)
+    key = state_of(files, about)
     if (value := _read(memory).get(key)) is not None:
         return value
     value = compute()
-    if _key(files, about) == key:  # else somebody wrote while we read
+    if state_of(files, about) == key:  # else somebody wrote while we read
         with suppress(OSError, ValueError):  # a full disk is said by the stage itself
             write_json(memory, _read(memory) | {key: value})
     return value
 
 
-def _key(files: Sequence[Path], about: Sequence[str]) -> str:
-    """Also by when a file's entry changed, which tells a copy that kept its times."""
+def state_of(files: Sequence[Path], about: Sequence[str]) -> str:
+    """A hash of what files are, by path, size and time of change.
+
+    Also by when a file's entry changed, which tells a copy that kept its times.
+    """
     states = [(path.resolve(), path.stat()) for path in files]
     return stable_hash([*about, *([str(p), s.st_size, s.st_mtime_ns, s.st_ctime_ns] for p, s in states)])
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 from rich.console import Console
@@ -61,6 +61,7 @@ def within(low: float, high: float = math.inf) -> Parameter:
 
 
 GE_0 = within(0)
+EngineName = Literal["local", "ray"]
 
 
 @contextmanager
@@ -97,12 +98,16 @@ def say(line: str) -> None:
 
 
 @contextmanager
-def opened(folder: Path, settings: Settings) -> Iterator[OpenProject]:
-    """The project in a folder, closed at the end, and the processes that share its work."""
+def opened(folder: Path, settings: Settings, engine: EngineName = "local") -> Iterator[OpenProject]:
+    """The project in a folder, closed at the end, and the processes that share its work, or a cluster's workers."""
     from rushes.project.project import open_project
     from rushes.training.parallel import joined
 
     with joined() as ranks:
+        if engine == "ray":
+            from rushes.project.cluster import Cluster
+
+            ranks = Cluster(device=ranks.device, folder=folder)
         project = open_project(folder, settings, bar, say, ranks)
         with closing(project.store):
             yield project

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
 
-from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, app, bar, opened, tell
+from rushes.cli.console import GE_0, AsJson, EngineName, Overrides, ProjectFolder, app, bar, opened, tell
 from rushes.cli.product import bench
 from rushes.project.settings import FILE, overridden, read_settings, write_settings
 from rushes.store.database import Store
@@ -24,7 +24,7 @@ def curate(
     ] = None,
     recipe: Annotated[str, Parameter(help="recipe whose settings a new project gets")] = "realdpo",
     dry_run: Annotated[bool, Parameter(negative=(), help="measure and show the funnel, but decide nothing")] = False,
-    engine: Annotated[Literal["local", "ray"], Parameter(help="where clips are measured")] = "local",
+    engine: Annotated[EngineName, Parameter(help="where clips are measured")] = "local",
     jobs: Annotated[int, GE_0, Parameter(help="workers; 0 = one for each processor")] = 0,
     overrides: Overrides = (),
     as_json: AsJson = False,

@@ -7,6 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, RunName, app, opened, tell
+from rushes.cli.processes import Gpus, led
 from rushes.project.settings import read_settings
 
 
@@ -43,13 +44,17 @@ def eta(
         ),
     ] = (),
     clips: Annotated[int, GE_0, Parameter(help="training clips of which a pair is made at each level")] = 16,
+    gpus: Gpus = 1,
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
     """Propose generate.eta from guided pairs at several noise levels: how alike they move, what is left to judge."""
+    settings = read_settings(project, overrides)
+    if led(project, gpus):
+        return
     from rushes.project.eta import eta_of_project, in_words
 
-    with opened(project, read_settings(project, overrides)) as work:
+    with opened(project, settings) as work:
         result = eta_of_project(work, levels, clips)
     tell(result, as_json, in_words(result))
 

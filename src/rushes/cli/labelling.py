@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Parameter
 
 from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, app, bar, opened, say, tell, within
-from rushes.cli.processes import Gpus, led
+from rushes.cli.processes import Engine, Gpus, led
 from rushes.config.tables import Settings
 from rushes.files import whole_file
 from rushes.project.settings import read_settings
@@ -45,6 +45,7 @@ def label(
         bool, Parameter(negative=(), help="the pairs that `rushes eta` made and no others (by human)")
     ] = False,
     gpus: Gpus = 1,
+    engine: Engine = "local",
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
@@ -52,15 +53,17 @@ def label(
     given = [f"label.{name}={value}" for name, value in (("by", by), ("form", form)) if value]
     settings = read_settings(project, (*overrides, *given))
     if settings.label.by == "human":
+        if engine == "ray":
+            raise ValueError("--engine ray is for a program that judges; people label on a page of this machine")
         _serve(project, settings, host, port, annotators, probes)
         return
     if probes:
         raise ValueError("--probes is for people; `rushes eta` itself asks a program that labels")
-    if led(project, gpus):
+    if led(project, gpus, engine):
         return
     from rushes.project.labels import label_takes
 
-    with opened(project, settings) as work:
+    with opened(project, settings, engine) as work:
         tell(label_takes(work), as_json)
 
 

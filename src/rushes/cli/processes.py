@@ -18,9 +18,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from rushes.cli.console import EngineName
+
 if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
+Engine = Annotated[EngineName, Parameter(help="local, or ray: workers of a Ray cluster (RAY_ADDRESS) share the work")]
 Gpus = Annotated[
     int, Parameter(name="--gpus", help="GPUs of this machine that share the work; on several machines use torchrun")
 ]
@@ -32,16 +35,21 @@ RUN_ID = "rushes-"
 PATIENCE_S = 2.0  # in which the first process says what is wrong, before a helper does
 
 
-def led(folder: Path, gpus: int = 1) -> bool:
+def led(folder: Path, gpus: int = 1, engine: EngineName = "local") -> bool:
     """Have a command done by several processes; True where nothing is left to do here, False where this one leads.
 
     Args:
         folder: of the project.
         gpus: how many processes are started, unless torchrun has done that.
+        engine: "ray" = workers of a cluster share the work, and this process leads.
 
     Raises:
-        ValueError: fewer than one, or more than there are.
+        ValueError: fewer than one, more than there are, or processes beside a cluster's workers.
     """
+    if engine == "ray":
+        if gpus != 1 or "RANK" in os.environ:
+            raise ValueError("--engine ray: a cluster's workers share the work; leave --gpus and torchrun out")
+        return False
     if "RANK" in os.environ:
         if os.environ["RANK"] == "0":
             return False

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, app, entries, in_words, opened, say, tell
-from rushes.cli.processes import Gpus, led
+from rushes.cli.processes import Engine, Gpus, led
 from rushes.config.settings_files import load_settings
 from rushes.project.settings import adopt, check_new, create_project, overridden, read_settings, with_train
 from rushes.store.database import Store
@@ -158,16 +158,17 @@ def generate(
     *,
     run: Annotated[str, Parameter(help="by this finished run; default: what train.init_from names")] = "",
     gpus: Gpus = 1,
+    engine: Engine = "local",
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
     """Make takes of every training clip."""
     settings = read_settings(project, overrides)
-    if led(project, gpus):
+    if led(project, gpus, engine):
         return
     from rushes.project import stages
 
-    with opened(project, settings) as work:
+    with opened(project, settings, engine) as work:
         tell(stages.generate_takes(work, system=run), as_json)
 
 

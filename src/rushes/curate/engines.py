@@ -7,18 +7,18 @@ as decoders may on a broken file, costs its clip alone, by name.
 from __future__ import annotations
 
 import multiprocessing
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import cv2
 
 from rushes.curate.base import CurationFinding, Engine, Task
+from rushes.curate.ray_workers import WorkerDiedError, on_ray, ray_module
 
 Measure = Callable[[Task], CurationFinding]
 Findings = Iterator[tuple[Task, CurationFinding]]
@@ -57,59 +57,27 @@ def threads(count: int) -> Engine:
 
 
 def ray(jobs: int) -> Engine:
-    """Tasks of a Ray cluster: of the one that RAY_ADDRESS names, else of one that is started here with `jobs` workers.
+    """Workers of a Ray cluster: of the one that RAY_ADDRESS names, else of one that is started here with `jobs`.
 
     Workers of other machines must see the project's folder under the same path.
 
     Raises ValueError: Ray is not installed.
     """
-    try:
-        import ray as cluster
-    except ImportError as error:
-        raise ValueError("--engine ray needs Ray, which is not installed: pip install 'rushes[ray]'") from error
+    ray_module()
 
     def run(measure: Measure, tasks: Iterator[Task]) -> Findings:
-        _join(cluster, jobs)
-        remote = cluster.remote(num_cpus=1, max_retries=1)(_alone)
-        measure_ref = cluster.put(measure)
-        running: dict[Any, Task] = {}
-        try:
-            while _fill(running, tasks, IN_FLIGHT * jobs, lambda task: remote.remote(measure_ref, task)):
-                ready, _ = cluster.wait(list(running), num_returns=1)
-                for future in ready:
-                    yield running.pop(future), _of_ray(cluster, future)
-        finally:
-            for future in running:
-                cluster.cancel(future, force=True)
+        for task, (finding, error) in on_ray(partial(_measuring, measure), tasks, jobs):
+            if error is not None and not isinstance(error, WorkerDiedError):
+                raise error
+            yield task, CurationFinding(problem=DIED) if error else finding
 
     return run
 
 
-def _join(cluster: Any, jobs: int) -> None:
-    if cluster.is_initialized():
-        return
-    shared = os.environ.get("RAY_ADDRESS")
-    ours = {} if shared else {"num_cpus": jobs, "include_dashboard": False}
-    cluster.init(log_to_driver=False, configure_logging=False, **ours)
-
-
-def _of_ray(cluster: Any, future: Any) -> CurationFinding:
-    try:
-        finding = cluster.get(future)
-    except cluster.exceptions.WorkerCrashedError:
-        return CurationFinding(problem=DIED)
-    if isinstance(finding, Exception):  # as it was raised: Ray would wrap it
-        raise finding
-    assert isinstance(finding, CurationFinding)
-    return finding
-
-
-def _alone(measure: Measure, task: Task) -> CurationFinding | Exception:
+@contextmanager
+def _measuring(measure: Measure) -> Iterator[Measure]:
     with _one_thread():
-        try:
-            return measure(task)
-        except Exception as error:  # told as a value, and raised again where the tasks came from
-            return error
+        yield measure
 
 
 @contextmanager

@@ -41,6 +41,7 @@ _ANSWER_TABLES = (
     "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, text TEXT NOT NULL, stopped TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS calls (at TEXT NOT NULL, outcome TEXT NOT NULL, cost REAL NOT NULL)",
 )
+_OPEN = "on the way"  # the outcome of a request that has none yet
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,23 @@ class Answers(SideFile):
         """Delete the answer under `key`, as it turned out to be none."""
         self.run("DELETE FROM answers WHERE key = ?", key)
 
-    def pay(self, outcome: str, cost: float) -> None:
-        """Note one request, its outcome (a word or a status), and what it cost."""
-        self.run("INSERT INTO calls VALUES (?, ?, ?)", now(), outcome, cost)
+    def reserve(self, max_calls: int, max_cost: float) -> int:
+        """Note one request more, before it is sent; its number, or 0 where a limit would be passed.
+
+        One statement, so that processes that share the file cannot pass a limit together. What is on the way, or was
+        when its process was killed, is taken to cost as much as the dearest so far. `max_cost` 0 = no limit.
+        """
+        row = self.first(
+            "INSERT INTO calls SELECT ?, ?, 0 FROM (SELECT count(*) AS calls, coalesce(sum(cost), 0) AS cost, "
+            "coalesce(sum(outcome = ?), 0) AS open, coalesce(max(cost), 0) AS dearest FROM calls) "
+            "WHERE calls < ? AND (? = 0 OR cost + (open + 1) * dearest < ?) RETURNING rowid",
+            *(now(), _OPEN, _OPEN, max_calls, max_cost, max_cost),
+        )
+        return int(row[0]) if row else 0
+
+    def pay(self, number: int, outcome: str, cost: float) -> None:
+        """Note of a request its outcome (a word or a status), and what it cost."""
+        self.run("UPDATE calls SET outcome = ?, cost = ? WHERE rowid = ?", outcome, cost, number)
 
     def spent(self) -> Spent:
         """All requests of this file, those of earlier runs included."""
@@ -137,8 +152,6 @@ class ChatEndpoint:
         self._answers = Answers(answers)
         self._lock = threading.Lock()
         self._asking: dict[str, threading.Lock] = {}  # by the hash of the question
-        self._open = 0  # requests on the way
-        self._dearest = 0.0
         self._answered = False  # whether the server ever took a question
         self._results = 0  # answers that could be read
         self._unreadable = 0  # in a row
@@ -255,7 +268,7 @@ class ChatEndpoint:
         raise AssertionError("the loop returns or raises")
 
     def _send(self, path: str, body: dict[str, Any], read: Callable[[dict[str, Any]], T]) -> T:
-        self._reserve()
+        number = self._reserve()
         outcome, cost = "no answer", 0.0
         try:
             response = self._post(path, body)
@@ -264,24 +277,20 @@ class ChatEndpoint:
             cost = _cost(data, self.settings)
             return answer
         finally:
-            with self._lock:
-                self._answers.pay(outcome, cost)
-                self._open -= 1
-                self._dearest = max(self._dearest, cost)
+            self._answers.pay(number, outcome, cost)
 
-    def _reserve(self) -> None:
-        """Count one more request, or refuse it: what is on the way is taken to cost as much as the dearest so far."""
+    def _reserve(self) -> int:
+        """Count one more request, or refuse it; its number."""
         settings = self.settings
-        with self._lock:
-            spent = self._answers.spent()
-            if spent.calls + self._open >= settings.max_calls:
-                raise EndpointError(f"endpoint.max_calls: all {settings.max_calls} are used; raise it, then {_AGAIN}")
-            if settings.max_cost and spent.cost + (self._open + 1) * self._dearest >= settings.max_cost:
-                raise EndpointError(
-                    f"endpoint.max_cost: {spent.cost:.4f} of {settings.max_cost:g} is spent, and one call more could "
-                    f"pass it; raise it, then {_AGAIN}"
-                )
-            self._open += 1
+        if number := self._answers.reserve(settings.max_calls, settings.max_cost):
+            return number
+        spent = self._answers.spent()
+        if spent.calls >= settings.max_calls:
+            raise EndpointError(f"endpoint.max_calls: all {settings.max_calls} are used; raise it, then {_AGAIN}")
+        raise EndpointError(
+            f"endpoint.max_cost: {spent.cost:.4f} of {settings.max_cost:g} is spent, and one call more could pass it; "
+            f"raise it, then {_AGAIN}"
+        )
 
     def _post(self, path: str, body: dict[str, Any]) -> httpx.Response:
         try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -37,6 +37,11 @@ class Account:
         """Count one question: "" answered, else why not."""
         with self._lock:
             self._counts[problem or "answered"] += 1
+
+    def add(self, facts: Mapping[str, int]) -> None:
+        """Count questions that were asked elsewhere, as `facts` gives them."""
+        with self._lock:
+            self._counts.update(facts)
 
     def facts(self) -> dict[str, int]:
         """How many questions were answered, and how many were not by cause."""

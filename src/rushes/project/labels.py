@@ -6,11 +6,11 @@ What people do is in `rushes.project.labeling_page`. Free of torch.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from rushes import label
 from rushes.config.tables import LabelSettings, Settings
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from rushes.project.processes import Helper
     from rushes.project.project import OpenProject
 
+P = TypeVar("P")
+R = TypeVar("R")
 PROBE_PAIRS = 10  # pairs of `rushes eta` that people are offered at each level
 
 
@@ -88,7 +90,7 @@ def label_pairs(project: OpenProject) -> LabelResult:
                 settings_hash=made_from,
                 asks=settings.by == "vlm",
                 tick=lambda: tick(1),
-                spread=_shared(project, segment_s),
+                spread=_shared(project, segment_s, account),
             )
     return replace(_result(judge.name, pairs, counts, account.facts()), refused=refused, strange=strange)
 
@@ -111,18 +113,43 @@ def _say_left_out(project: OpenProject, judge: Judge) -> tuple[int | None, int |
     return len(judge.left_out) or None, len(strange) or None
 
 
-def _shared(project: OpenProject, segment_s: float | None) -> Sharing:
-    """Who judges. A model behind an endpoint is asked by the first process alone, which keeps its answers."""
-    if project.settings.label.by == "vlm":
+def _shared(project: OpenProject, segment_s: float | None, account: Account) -> Sharing:
+    """Who judges. A model behind an endpoint is asked by the first of several processes alone; workers of a cluster ask
+    it themselves, at most as many as may ask at once."""
+    settings, many = project.settings, project.ranks.size > 1 and not project.ranks.meet
+    by_model = settings.label.by == "vlm"
+    if by_model and not many:
         return in_turn
-    return project.shared(partial(_judge_along, project.settings, segment_s))
+    most = settings.endpoint.parallel if by_model else 0
+    order = partial(_judge_along, settings, segment_s)
+    share = project.shared(order, on_gpu=settings.label.by == "reward", most=most)
+
+    def noted(parts: Sequence[P], work: Callable[[P], R]) -> Iterator[tuple[P, R]]:
+        for part, (result, facts) in share(parts, partial(_noting, work, account)):
+            if many:
+                account.add(facts)
+            yield part, result
+
+    return noted
+
+
+def _noting(work: Callable[[P], R], account: Account, part: P) -> tuple[R, Mapping[str, int]]:
+    """What a judge says of a part, and what became of the questions that it asked for it."""
+    before = Counter(account.facts())
+    return work(part), Counter(account.facts()) - before
 
 
 def _judge_along(settings: Settings, segment_s: float | None, helper: Helper) -> None:
     """What a process that is not the first does of it."""
     helper.forget()
-    spread = helper.ranks.in_rounds
-    with judge_of(settings, helper.folder) as judge:
+    account = Account()
+    # Each asks one question at a time: together they are as many as may ask at once.
+    alone = settings.model_copy(update={"endpoint": settings.endpoint.model_copy(update={"parallel": 1})})
+
+    def spread(parts: Sequence[P], work: Callable[[P], R]) -> Iterator[tuple[P, R]]:
+        return ((part, result) for part, (result, _) in helper.ranks.in_rounds(parts, partial(_noting, work, account)))
+
+    with judge_of(alone, helper.folder, account) as judge:
         if settings.label.form == "scores":
             assert isinstance(judge, PointwiseJudge)
             deque(label.rate_each(helper.media, judge, (), spread), maxlen=0)
@@ -185,7 +212,7 @@ def score_takes(project: OpenProject) -> LabelResult:
         if not isinstance(judge, PointwiseJudge):
             raise ValueError(f"label.prompt: {judge.name} compares clips and gives no scores; set it to realdpo")
         refused, strange = _say_left_out(project, judge)
-        counts = label.rate(project.store, judge, takes, tick=lambda: tick(1), spread=_shared(project, None))
+        counts = label.rate(project.store, judge, takes, tick=lambda: tick(1), spread=_shared(project, None, account))
     scored, unscored = counts[True], counts[False]
     result = LabelResult(judge.name, scored=scored, not_scored=unscored, questions=account.facts())
     return replace(result, refused=refused, strange=strange)

@@ -25,7 +25,7 @@ from rushes.media.strips import contact_sheet
 from rushes.metrics.base import Shot
 from rushes.metrics.motion_agreement import motion_agreement
 from rushes.project.labels import PROBE_PAIRS
-from rushes.project.processes import share_takes
+from rushes.project.processes import match_takes, share_takes
 from rushes.project.project import OpenProject, load_run
 from rushes.project.stages import encode_missing
 from rushes.records import BASE, Candidate, Clip, stable_hash
@@ -64,7 +64,9 @@ def make_probes(project: OpenProject, clips: Sequence[Clip], levels: Sequence[fl
     wanted = list(_requests(studio, clips, (REAL, *levels, FREE), settings.project.seed))
     missing = generate.missing(studio, wanted)
     with project.timed("eta", len(missing)) as tick:
-        generate.generate(studio, missing, tick, share_takes(project, studio, missing))
+        spread = share_takes(project, studio, missing)
+        match_takes(project, studio, missing)
+        generate.generate(studio, missing, tick, spread)
     stored = {row.id: row for row in project.store.candidates(split="train", kind="probe", system=system)}
     rows: dict[tuple[str, float], list[Candidate]] = {}
     for request in wanted:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -36,6 +36,8 @@ from rushes.records import BASE, Candidate
 from rushes.store.latents import LatentKey, LatentStore
 from rushes.store.media import MediaFolder
 from rushes.training.parallel import Ranks, joined
+
+CAPTIONS_A_PART = 64  # that a worker of a cluster reads at once: text encoders are loaded for each part
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,11 @@ def share_takes(
     return spread
 
 
+def _read_along(network: NetworkOrder, helper: Helper) -> None:
+    nothing: Sequence[list[str]] = ()
+    deque(helper.ranks.in_rounds(nothing, helper.model(replace(network, train=None)).prepare), maxlen=0)
+
+
 def match_takes(
     project: OpenProject, studio: generate.GenerationContext, wanted: Sequence[generate.Request], beside: str = ""
 ) -> None:
@@ -173,7 +180,7 @@ def _takes(
 
 def share_measuring(project: OpenProject, firsts: Mapping[str, str]) -> Sharing:
     """Who measures candidates. `firsts` has the media of first frames by candidate."""
-    return project.shared(partial(_measure, project.settings.footage, firsts))
+    return project.shared(partial(_measure, project.settings.footage, firsts), on_gpu=False)
 
 
 def _measure(footage: FootageSettings, firsts: Mapping[str, str], helper: Helper) -> None:

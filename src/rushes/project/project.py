@@ -93,12 +93,9 @@ class OpenProject:
     say: Callable[[str], None] = lambda line: None  # what a user should read while a stage runs
     ranks: Ranks = ALONE  # processes that share the work, of which this is the first
 
-    def shared(self, order: Order) -> Sharing:
-        """Who does the parts of a work: this process, or all, once the others have their order to help."""
-        if self.ranks.size == 1:
-            return in_turn
-        self.ranks.send(order)
-        return self.ranks.in_rounds
+    def shared(self, order: Order, *, on_gpu: bool = True, most: int = 0) -> Sharing:
+        """Who does the parts of a work: this process, or all, see `Ranks.sharing`."""
+        return in_turn if self.ranks.size == 1 else self.ranks.sharing(order, on_gpu=on_gpu, most=most)
 
     @cached_property
     def base(self) -> Backbone:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import gc
 import os
-import pickle
 import threading
 import time
 import warnings
@@ -29,6 +28,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
 
+from rushes.progress import Sharing, attempt
 from rushes.training.determinism import set_workspace
 
 T = TypeVar("T")
@@ -51,6 +51,11 @@ class Ranks:
         """Whether this process writes: the store, the log, the checkpoints."""
         return self.rank == 0
 
+    @property
+    def meet(self) -> bool:
+        """Whether all processes are there at once, so that they can share what is done between parts."""
+        return True
+
     def share(self, items: Sequence[T]) -> Sequence[T]:
         """This process's part of what all do together: every so manieth."""
         return items[self.rank :: self.size]
@@ -70,6 +75,14 @@ class Ranks:
             dist.all_gather_object(every, value)
         return every
 
+    def sharing(self, order: Any, *, on_gpu: bool = True, most: int = 0) -> Sharing:
+        """Who does the parts of a work: all processes, once the others have their order to help.
+
+        Where they are a cluster's workers, `on_gpu` says whether a GPU helps them, and `most` how many there may be.
+        """
+        self.send(order)
+        return self.in_rounds
+
     def in_rounds(self, parts: Sequence[P], work: Callable[[P], R]) -> Iterator[tuple[P, R]]:
         """Parts of a work with their results, in order, at the first process; at the others nothing, while they work.
 
@@ -88,7 +101,7 @@ class Ranks:
     def _rounds(self, parts: Sequence[P], work: Callable[[P], R]) -> Iterator[tuple[P, R]]:
         for at in range(0, len(parts), self.size):
             mine = parts[at + self.rank : at + self.rank + 1]
-            outcomes = self.collect([_outcome(work, part) for part in mine])
+            outcomes = self.collect([attempt(work, part) for part in mine])
             if not self.first:
                 continue
             done = zip(parts[at : at + self.size], (outcome for of in outcomes for outcome in of), strict=True)
@@ -181,18 +194,6 @@ class Ranks:
 ALONE = Ranks()
 
 
-def _outcome(work: Callable[[P], R], part: P) -> tuple[Any, Exception | None]:
-    """The result of a part, or what it raised, as a value that another process can be sent."""
-    try:
-        return work(part), None
-    except Exception as error:
-        try:
-            pickle.loads(pickle.dumps(error))
-        except Exception:
-            return None, RuntimeError(f"{type(error).__name__}: {error}")
-        return None, error
-
-
 def called(network: nn.Module) -> list[nn.Module]:
     """What is called when a network answers: itself or, where it merely holds two experts, each of them.
 
@@ -220,11 +221,7 @@ def joined() -> Iterator[Ranks]:
 
     Within another such block it is the processes of that.
     """
-    device = CPU
-    if torch.cuda.is_available():
-        set_workspace()
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
-        torch.cuda.set_device(device)
+    device = own_device()
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         yield Ranks(device=device)
         return
@@ -242,6 +239,16 @@ def joined() -> Iterator[Ranks]:
     finally:
         gc.collect()
         dist.destroy_process_group()
+
+
+def own_device() -> torch.device:
+    """The GPU of this process, if there is one, set up for results that can be repeated."""
+    if not torch.cuda.is_available():
+        return CPU
+    set_workspace()
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    torch.cuda.set_device(device)
+    return device
 
 
 def _end_with_parent() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import combinations
+from typing import Any
 
 from rushes.judges.base import Judge, Judgement, Rater
 from rushes.media.read import read_video
@@ -88,21 +89,7 @@ def label(
             answer = answer or next(judgements)
             if answer[0] != each.pair:  # nobody could judge it, which is said when all others are judged
                 continue
-            (_, judged), answer, id = answer, None, each.id
-            preference = Preference(
-                id=stable_hash(["again", id]) if before else id,
-                left=left.id,
-                right=right.id,
-                labels=judged.labels,
-                judge=judge.name,
-                segment_s=segment_s,
-                strength=judged.strength,
-                created_at=now(),
-                settings_hash=settings_hash,
-                supersedes=id if before else "",
-                unjudged=judged.unjudged,
-                by_slot=judged.by_slot,
-            )
+            preference, answer = _labelled(each, answer[1], [judge.name, segment_s, settings_hash]), None
             if not asks or _says_more(preference, before):
                 store.add([preference])
             else:
@@ -116,6 +103,25 @@ def label(
         tick()
     next(judgements, None)
     return counts
+
+
+def _labelled(request: _JudgeRequest, judged: Judgement, how: Sequence[Any]) -> Preference:
+    """What is stored of a pair that was judged; `how` = the judge's name, the length of a segment, and the settings."""
+    before, (left, right), (name, segment_s, settings_hash) = request.before, request.pair, how
+    return Preference(
+        id=stable_hash(["again", request.id]) if before else request.id,
+        left=left.id,
+        right=right.id,
+        labels=judged.labels,
+        judge=name,
+        segment_s=segment_s,
+        strength=judged.strength,
+        created_at=now(),
+        settings_hash=settings_hash,
+        supersedes=request.id if before else "",
+        unjudged=judged.unjudged,
+        by_slot=judged.by_slot,
+    )
 
 
 def _requests(

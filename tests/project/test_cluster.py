@@ -141,3 +141,16 @@ def test_a_cluster_has_no_processes_beside_it(project: Path, rushes: Rushes, mon
     )
     code, _, err = rushes("label", project, "--engine", "ray", "--by", "human")
     assert code == 2 and "people label on a page of this machine" in err
+
+
+def test_an_order_that_fails_fails_every_part_that_still_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that does not fit: the worker answers at once each time, and its end does not wait either."""
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+
+    def fails(helper: Helper) -> None:
+        raise MemoryError("no room for the model")
+
+    with pytest.raises(MemoryError, match="no room"), _helping(tmp_path, fails, {}) as work:
+        for part in range(3):
+            with pytest.raises(MemoryError, match="no room"):
+                work(part)

@@ -46,6 +46,7 @@ def test_two_processes_store_what_one_does(stages: dict[str, Stage], tmp_path: P
 
 
 @pytest.mark.slow
+@pytest.mark.whole
 def test_two_processes_measure_guided_takes_of_a_run(
     stages: dict[str, Stage], tmp_path: Path, contents: ReadContents, command: Command
 ) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import platform
 import shutil
 import warnings
 from collections.abc import Iterable, Sequence
@@ -49,7 +50,8 @@ def load_shared(model: Folder, part: str, dtype: torch.dtype, copies: Path) -> n
     changed, size = _bytes(files, dtype, wide)
     if not hasattr(model.cls(part), "save_config") or changed * OWN_SHARE < size:
         return model.load(part, dtype)
-    family = f"{part}-{str(dtype).removeprefix('torch.')}"
+    # of this machine: others that see the folder may have the model's files elsewhere
+    family = f"{part}-{str(dtype).removeprefix('torch.')}-{platform.node()}"
     copies.mkdir(parents=True, exist_ok=True)
     copy = copies / f"{family}-{state_of(files, ())}"
     with (copies / f"{family}.lock").open("w") as lock:
@@ -72,7 +74,7 @@ def load_shared(model: Folder, part: str, dtype: torch.dtype, copies: Path) -> n
 
 
 def _bytes(files: Iterable[Path], dtype: torch.dtype, wide: Sequence[str]) -> tuple[int, int]:
-    """Of weights in `dtype`, but for modules named `wide` in float32: how many are not so in the files, and all."""
+    """Bytes of the weights in `dtype`, modules named `wide` in float32: those that files have otherwise, and all."""
     changed = size = 0
     for path in files:
         with safe_open(path, framework="pt") as file:

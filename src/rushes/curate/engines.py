@@ -66,7 +66,7 @@ def ray(jobs: int) -> Engine:
     ray_module()
 
     def run(measure: Measure, tasks: Iterator[Task]) -> Findings:
-        for task, (finding, error) in on_ray(partial(_measuring, measure), tasks, jobs):
+        for task, (finding, error) in on_ray(partial(_measuring, measure), tasks, jobs, jobs=jobs):
             if error is not None and not isinstance(error, WorkerDiedError):
                 raise error
             yield task, CurationFinding(problem=DIED) if error else finding

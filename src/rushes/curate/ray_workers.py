@@ -102,7 +102,7 @@ class _RayWorker:
 
 @dataclass
 class _Place:
-    """Of a worker: the one that died is replaced."""
+    """Place of a worker; a worker that died is replaced."""
 
     worker: Any = None
     deaths: int = 0  # in a row

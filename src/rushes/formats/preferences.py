@@ -139,7 +139,8 @@ def _rows(path: Path) -> Iterator[tuple[str, Any]]:
         return
     text = read_by_line(path)
     if text.lstrip()[:1] == "[" or (path.suffix.lower() == ".json" and not _is_object(text.partition("\n")[0])):
-        yield from ((f"entry {number}", row) for number, row in enumerate(entries(path, text), start=1))
+        whole = read_text(path)  # a list has no lines that a bad byte could cost
+        yield from ((f"entry {number}", row) for number, row in enumerate(entries(path, whole), start=1))
         return
     yield from ((f"line {row.line}", row if row.problem else dict(row.cells)) for row in json_rows(text))
 

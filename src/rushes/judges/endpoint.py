@@ -288,8 +288,8 @@ class ChatEndpoint:
         if spent.calls >= settings.max_calls:
             raise EndpointError(f"endpoint.max_calls: all {settings.max_calls} are used; raise it, then {_AGAIN}")
         raise EndpointError(
-            f"endpoint.max_cost: {spent.cost:.4f} of {settings.max_cost:g} is spent, and one call more could pass it; "
-            f"raise it, then {_AGAIN}"
+            f"endpoint.max_cost: {spent.cost:.4f} of {settings.max_cost:g} is spent (requests without an answer "
+            f"count as much as the dearest), and one call more could pass it; raise it, then {_AGAIN}"
         )
 
     def _post(self, path: str, body: dict[str, Any]) -> httpx.Response:

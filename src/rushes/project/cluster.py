@@ -129,9 +129,15 @@ def _helping(folder: Path, order: Order, weights: Weights) -> Iterator[Callable[
     os.environ.setdefault("LOCAL_WORLD_SIZE", "2")  # as torchrun would: others may be on this machine
     ranks = _WorkerRanks(weights=weights, device=own_device())
     helper = Helper(folder, ranks)
+    ended: list[Outcome] = []  # what the order ended with
+
+    def run() -> None:
+        ended.append(attempt(order, helper))
+        ranks.outcomes.put(ended[0])
 
     def outcome() -> Any:
-        result, error = ranks.outcomes.get()
+        # an order that failed, as a model did not fit, fails each part that still comes
+        result, error = ended[0] if ended and ranks.outcomes.empty() else ranks.outcomes.get()
         if error is not None:
             raise error
         return result
@@ -140,7 +146,7 @@ def _helping(folder: Path, order: Order, weights: Weights) -> Iterator[Callable[
         ranks.parts.put((part,))
         return outcome()
 
-    Thread(target=lambda: ranks.outcomes.put(attempt(order, helper)), daemon=True).start()
+    Thread(target=run, daemon=True).start()
     yield work
     ranks.parts.put(None)
     outcome()

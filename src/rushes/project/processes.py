@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -36,8 +36,6 @@ from rushes.records import BASE, Candidate
 from rushes.store.latents import LatentKey, LatentStore
 from rushes.store.media import MediaFolder
 from rushes.training.parallel import Ranks, joined
-
-CAPTIONS_A_PART = 64  # that a worker of a cluster reads at once: text encoders are loaded for each part
 
 
 @dataclass(frozen=True)
@@ -122,11 +120,6 @@ def share_takes(
     spread = project.shared(partial(_takes, network, studio.settings, studio.latents.fingerprint, wanted))
     read_captions(studio.backbone, generate.captions_of(studio, wanted), project.ranks)
     return spread
-
-
-def _read_along(network: NetworkOrder, helper: Helper) -> None:
-    nothing: Sequence[list[str]] = ()
-    deque(helper.ranks.in_rounds(nothing, helper.model(replace(network, train=None)).prepare), maxlen=0)
 
 
 def match_takes(

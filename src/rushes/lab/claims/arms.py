@@ -102,6 +102,7 @@ LEVELS_BESIDE = ("state", "motion", "semantic")
 PHYSHPO = (
     replace(UNTRAINED, name=TEXT, first_frame=False),
     _physhpo("physhpo"),
+    _physhpo("physhpo-published", beta=PUBLISHED["physhpo"]),
     _physhpo("physhpo-error", *LEVELS_BESIDE, gap_share=0.0),
     _physhpo("physhpo-without-gap", gap_share=0.0),
     *(_physhpo(f"physhpo-without-{level}", level) for level in LEVELS_BESIDE),

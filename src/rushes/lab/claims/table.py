@@ -252,7 +252,8 @@ def markdown(
     """A section per claim with tables of its hypotheses and arms, and one of faults that runs were built to have."""
     page = templates("rushes.lab.claims", span=_span, look=_look, share=_share).get_template("table.md")
     arms = {claim.name: strengths(claim, evidence) for claim in claims}
-    return page.render(claims=claims, table=table, seen=seen, budget=budget, look=LOOK, arms=arms)
+    kinds = sorted({kind for row in table for kind in row.by_kind})
+    return page.render(claims=claims, table=table, seen=seen, budget=budget, look=LOOK, arms=arms, kinds=kinds)
 
 
 def _span(effect: Effect) -> str:

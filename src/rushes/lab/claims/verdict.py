@@ -114,7 +114,7 @@ def moderated(effects: Iterable[Effect]) -> list[Effect]:
 
 
 def p_value(observed: Effect, hypothesis: Hypothesis) -> float:
-    """Of what would refute the hypothesis.
+    """The p-value of what would refute the hypothesis.
 
     For a direction: two-sided, against no difference. For "equal": the larger of the two one-sided tests against a
     difference of `margin` (Schuirmann 1987). 1 with one seed.
@@ -125,7 +125,7 @@ def p_value(observed: Effect, hypothesis: Hypothesis) -> float:
 
 
 def refuting_p(observed: Effect, hypothesis: Hypothesis) -> float:
-    """Of an effect that would matter: small where there is none.
+    """The p-value of an effect that would matter: small where there is none.
 
     For a direction: two-sided, against an effect as large as `margin` that way. For "equal": two-sided, against a
     difference within the margin. 1 with one seed.

@@ -34,35 +34,35 @@ def test_arms_share_a_project_and_are_run_once(tmp_path: Path, monkeypatch: pyte
     hypotheses = tuple(h for h in whole.hypotheses if {h.arm, h.against} <= names)
     claim = replace(whole, arms=arms, hypotheses=hypotheses)
     monkeypatch.setitem(CLAIMS, "dfdpo", claim)
-    told: list[int] = []
+    ticks: list[int] = []
 
     @contextmanager
     def bar(name: str, total: int) -> Iterator[Callable[[int], None]]:
         assert (name, total) == ("arms", 2 * (1 + len(claim.arms)))
-        yield told.append
+        yield ticks.append
 
-    found = run.reproduce(["dfdpo"], [0, 1], tmp_path, NANO, 1, {}, bar)
-    assert set(found) == {BASE, *(arm.name for arm in claim.arms)}
-    assert sum(told) == 2 * len(found) and sum(count > 0 for count in told) > 2
+    evidence = run.reproduce(["dfdpo"], [0, 1], tmp_path, NANO, 1, {}, bar)
+    assert set(evidence) == {BASE, *(arm.name for arm in claim.arms)}
+    assert sum(ticks) == 2 * len(evidence) and sum(count > 0 for count in ticks) > 2
     metrics = {metric for meter in meters(first_frame=True) for metric in meter.better} - set(WINDOWS)
-    values = {arm: found[arm][seed].values for arm in found for seed in (0, 1) if seed == 0 or arm == BASE}
+    values = {arm: evidence[arm][seed].values for arm in evidence for seed in (0, 1) if seed == 0 or arm == BASE}
     assert set(values["dfdpo"]) - {"winner_error", *WINDOWS} == metrics
-    strength = found["dfdpo"][0].strength
+    strength = evidence["dfdpo"][0].strength
     assert set(strength) == {"visits", "weight", "drift"} and 0 < strength["weight"] < 1.1 and strength["visits"] > 0
-    assert set(found[BASE][0].kinds) == set(found[BASE][0].values["lost"]) and not found["dfdpo"][0].kinds
-    assert set(found["dfdpo"][1].values["lost"]) == set(found[BASE][1].values["lost"])
-    assert set(found[BASE][0].values["lost"]) != set(found[BASE][1].values["lost"])
+    assert set(evidence[BASE][0].kinds) == set(evidence[BASE][0].values["lost"]) and not evidence["dfdpo"][0].kinds
+    assert set(evidence["dfdpo"][1].values["lost"]) == set(evidence[BASE][1].values["lost"])
+    assert set(evidence[BASE][0].values["lost"]) != set(evidence[BASE][1].values["lost"])
     weights = {path: path.stat().st_mtime_ns for path in tmp_path.glob("seed-*/runs/*/weights.safetensors")}
     assert len(weights) == 2 * len(claim.arms)
-    assert run.reproduce(["dfdpo"], [0, 1], tmp_path, NANO, 1, {}) == found
+    assert run.reproduce(["dfdpo"], [0, 1], tmp_path, NANO, 1, {}) == evidence
     assert {path: path.stat().st_mtime_ns for path in weights} == weights
 
-    write_evidence(tmp_path / FILE, found)
+    write_evidence(tmp_path / FILE, evidence)
     elsewhere = tmp_path / "elsewhere"
     again = run.reproduce(["dfdpo"], [0, 1], elsewhere, NANO, 1, read_evidence(tmp_path / FILE))
     assert not list(elsewhere.iterdir())  # all was known
     rows = table.write(tmp_path, [claim], again, {"clips": 4})
-    assert [row.outcome for row in rows] == [row.outcome for row in table.rows([claim], found)]
+    assert [row.outcome for row in rows] == [row.outcome for row in table.rows([claim], evidence)]
     write_plots(tmp_path, [claim], rows, 0)
     assert {path.name for path in tmp_path.glob("*.*")} >= {"table.md", "forest-dfdpo.svg", "takes-dfdpo.png"}
 
@@ -81,7 +81,9 @@ def test_what_is_known_of_other_settings_is_run_again(monkeypatch: pytest.Monkey
     run._result(arm, 0, tmp_path / "steps", replace(NANO, steps=3), first)
     run._result(replace(arm, footage="random"), 0, tmp_path / "footage", NANO, first)
     assert len(ran) == 3
-    with pytest.raises(ValueError, match=r"realdpo\.json is of other settings .* --out, and .*evidence.parquet with"):
+    with pytest.raises(
+        ValueError, match=r"realdpo\.json is of other settings .* --out, and .*evidence.parquet with --earlier"
+    ):
         run._result(arm, 0, tmp_path, replace(NANO, steps=3), first)
 
 

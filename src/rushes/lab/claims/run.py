@@ -177,7 +177,7 @@ def _result(arm: Arm, seed: int, out: Path, budget: Budget, earlier: Result | No
         if stored["made_from"] != made_from:
             raise ValueError(
                 f"{path} is of other settings of this arm than today's: name a new folder with --out, and "
-                f"{out / FILE} with --known, so that what is still current is not run again"
+                f"{out / FILE} with --earlier, so that what is still current is not run again"
             )
         return result_of(stored, stored["values"])
     result = _run(arm, settings, out, made_from)

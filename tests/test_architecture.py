@@ -24,7 +24,7 @@ SOURCE = REPOSITORY / "src"
 RANKS = {
     **dict.fromkeys(["arrays", "files", "pages", "plugins", "sidefile", "text_reader"], -1),
     **dict.fromkeys(["records", "config", "stats", "noise", "objectives", "progress"], 0),
-    **dict.fromkeys(["media"], 1),
+    **dict.fromkeys(["media", "ray_workers"], 1),
     **dict.fromkeys(["store", "world", "arena", "metrics"], 2),
     **dict.fromkeys(["formats", "backbones", "edits", "judges"], 3),
     **dict.fromkeys(["footage", "encode", "caption", "curate", "generate", "likeness", "label"], 4),
@@ -63,6 +63,7 @@ TORCH_FREE = (
     "files",
     "plugins",
     "progress",
+    "ray_workers",
     "text_reader",
     "config",
     "stats",

@@ -41,6 +41,6 @@ def attempt(work: Callable[[P], R], part: P) -> Outcome:
     except Exception as error:
         try:
             pickle.loads(pickle.dumps(error))
-        except Exception:
+        except Exception:  # libraries raise what cannot be sent, and say so in as many ways
             return None, RuntimeError(f"{type(error).__name__}: {error}")
         return None, error

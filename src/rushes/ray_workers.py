@@ -10,11 +10,12 @@ from contextlib import AbstractContextManager, ExitStack, redirect_stdout, suppr
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from rushes.progress import Outcome, attempt
 
 P = TypeVar("P")
+EngineName = Literal["local", "ray"]  # this machine, or workers of a cluster
 Make = Callable[[], AbstractContextManager[Callable[[Any], Any]]]
 
 AHEAD = 4  # parts for each worker that may be done before the oldest is

@@ -86,16 +86,16 @@ import torch
 from rushes.backbones import shared_weights
 from rushes.backbones.base import LoadOptions
 from rushes.backbones.loading import load_backbone
-made = []
+copies = []
 load = shared_weights.whole_folder
 def counted(copy):
-    made.append(copy)
+    copies.append(copy)
     return load(copy)
 shared_weights.whole_folder = counted
 import os
 os.environ["LOCAL_WORLD_SIZE"] = "2"
 backbone = load_backbone("wan", str(path), LoadOptions("bfloat16", texts=texts))
-torch.save({"weights": dict(backbone.network.state_dict()), "made": len(made)}, out)
+torch.save({"weights": dict(backbone.network.state_dict()), "copies": len(copies)}, out)
 """
 
 
@@ -107,7 +107,7 @@ def test_processes_that_start_at_once_make_one_copy(tmp_path: Path, tiny_folder:
         process.join(60)
         assert process.exitcode == 0
     results: list[Mapping[str, Any]] = [torch.load(out) for out in outs]
-    assert sorted(result["made"] for result in results) == [0, 1]
+    assert sorted(result["copies"] for result in results) == [0, 1]
     plain = load_backbone("wan", str(path), LoadOptions("bfloat16")).network.state_dict()
     for result in results:
         weights: Mapping[str, Tensor] = result["weights"]

@@ -74,15 +74,15 @@ def test_workers_store_what_one_process_does(
     ray: None, done: dict[str, Stage], tmp_path: Path, contents: ReadContents, small: SmallProject
 ) -> None:
     """Takes while a worker is killed, labels, and takes of a run, whose weights the workers are sent."""
-    made = shutil.copytree(done["generate"].before, tmp_path / "generate")
+    folder = shutil.copytree(done["generate"].before, tmp_path / "generate")
     killer = threading.Thread(target=kill_one, daemon=True)
     killer.start()
-    with_workers = on_cluster(made, small.settings)
+    with_workers = on_cluster(folder, small.settings)
     assert stages.generate_takes(with_workers).new == 12
     killer.join(1)
     assert not killer.is_alive()
     with_workers.store.close()
-    assert contents(made) == contents(done["generate"].after)
+    assert contents(folder) == contents(done["generate"].after)
 
     labelled = shutil.copytree(done["label"].before, tmp_path / "label")
     labels.label_takes(on_cluster(labelled, small.settings))

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 from rich.console import Console
@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import rushes
 from rushes.config.tables import Settings
+from rushes.ray_workers import EngineName
 from rushes.records import plain
 from rushes.text_reader import printable
 
@@ -61,7 +62,6 @@ def within(low: float, high: float = math.inf) -> Parameter:
 
 
 GE_0 = within(0)
-EngineName = Literal["local", "ray"]
 
 
 @contextmanager

@@ -8,9 +8,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from rushes.cli.console import GE_0, AsJson, EngineName, Overrides, ProjectFolder, app, bar, opened, tell
+from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, app, bar, opened, tell
 from rushes.cli.product import bench
 from rushes.project.settings import FILE, overridden, read_settings, write_settings
+from rushes.ray_workers import EngineName
 from rushes.store.database import Store
 
 

@@ -18,7 +18,7 @@ from typing import TypeVar
 import cv2
 
 from rushes.curate.base import CurationFinding, Engine, Task
-from rushes.curate.ray_workers import WorkerDiedError, on_ray, ray_module
+from rushes.ray_workers import WorkerDiedError, on_ray, ray_module
 
 Measure = Callable[[Task], CurationFinding]
 Findings = Iterator[tuple[Task, CurationFinding]]

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import rushes
 from rushes.config.curate import StageName
@@ -21,12 +20,11 @@ from rushes.footage.ingest import Imported
 from rushes.judges.build import ANSWERS
 from rushes.judges.endpoint import EndpointError
 from rushes.project.project import OpenProject
+from rushes.ray_workers import EngineName
 from rushes.records import INLINE, Clip, now, plain, stable_hash
 from rushes.report.card import CARD, RESULT, write_card
 from rushes.store.database import Store
 from rushes.web.review.queue import ScenarioProgress
-
-EngineName = Literal["local", "ray"]
 
 
 @dataclass(frozen=True)

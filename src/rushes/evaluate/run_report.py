@@ -56,6 +56,7 @@ def collect(store: Store, result: EvaluateResult, cases: int = 4, seed: int = 0)
         labels=_labels(store),
         card=_card(store, len({base.group for base, _ in pairs})),
         arms=tuple(ReportArm(name, tuple(table.values())) for name, table in result.arms.items()),
+        arms_intro=result.arms_intro or report.arms_intro,
         settings=mapping_to_toml(with_names_of_today(run.settings)[0]),
         hashes=_hashes(run),
         versions={**report.versions, "rushes": result.version},

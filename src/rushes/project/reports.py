@@ -63,7 +63,9 @@ def write_report(store: Store, settings: Settings, run: str = "") -> ReportResul
     source = summary_path(store, run)
     if not source.is_file():
         raise ValueError(f"{source} is not there, so run {run!r} has no results to report; run `rushes evaluate` first")
-    report = collect(store, read_evaluation(source), settings.report.cases, settings.project.seed)
+    result = read_evaluation(source)
+    result = replace(result, title=result.title or settings.project.name)
+    report = collect(store, result, settings.report.cases, settings.project.seed)
     return ReportResult(write(report, source.with_suffix(".html"), settings.report.max_mb))
 
 

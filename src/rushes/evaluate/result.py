@@ -41,6 +41,8 @@ class EvaluateResult:
     metrics: Metrics
     arms: Mapping[str, Metrics] = field(default_factory=dict)  # the same of other recipes, or of imported systems
     arms_intro: str = ""  # where these come from
+    # by metric and series, (steps trained, mean) after each round of `rushes run --rounds`
+    rounds: Mapping[str, Mapping[str, tuple[tuple[float, float], ...]]] = field(default_factory=dict)
     title: str = ""  # of the report; "" = the project's folder
     seconds: Mapping[str, float] = field(default_factory=dict)  # that each stage has taken in the project so far
     seed: int = 0  # of the bootstrap

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
 
+if gc.isenabled():  # until all is imported and collected, of which nothing goes away again
+    gc.disable()
 # Before torch is imported: stored curves are exact only for one number of threads.
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["MKL_NUM_THREADS"] = "1"
@@ -22,6 +25,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+from .forked import NO_WAIT
 from .projects import (  # noqa: F401
     WITHOUT_TORCH,
     WithoutTorch,
@@ -40,6 +44,8 @@ if TYPE_CHECKING:
     import torch
     from playwright.sync_api import Browser
 
+exec(NO_WAIT)
+
 # No deadline, as a busy machine is no failure; no stored examples, and the same ones each time.
 hypothesis.settings.register_profile("rushes", deadline=None, database=None, derandomize=True)
 hypothesis.settings.load_profile("rushes")
@@ -52,6 +58,16 @@ NO_CUDA = "no GPU that torch can use"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all", action="store_true", help="also tests marked whole, which take hours")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep millions of objects that live as long as the tests out of each search for those that do not."""
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -19,6 +19,21 @@ from typing import Any
 # torch._dynamo is what the first optimiser imports, and the last two what an adapter and a pipeline of diffusers take.
 IMPORTED = ["rushes.project.runs", "rushes.cli", "torch._dynamo", "peft", "diffusers.pipelines.wan.pipeline_wan"]
 
+# Tests end processes and never the machine, and what the kernel has is there for all: nobody need wait for the disk at
+# each write, which took some tests longer than all else. The tests' own process runs this too, see `conftest.py`;
+# processes that are started otherwise do wait.
+NO_WAIT = """
+import functools, os, sqlite3
+
+class NoWait(sqlite3.Connection):
+    def execute(self, statement, *values):
+        waits = statement.startswith("PRAGMA synchronous =")
+        return super().execute("PRAGMA synchronous = OFF" if waits else statement, *values)
+
+os.fsync = lambda handle: None
+sqlite3.connect = functools.partial(sqlite3.connect, factory=NoWait)
+"""
+
 OUTPUT = """
 import os
 for number, path in ((1, out), (2, err)):
@@ -87,7 +102,7 @@ def start(program: str, **names: Any) -> BaseProcess:
     """Run the text of a program that knows these names."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(IMPORTED)
-    process = context.Process(target=exec, args=(program, names))
+    process = context.Process(target=exec, args=(NO_WAIT + program, names))
     process.start()
     return process
 

@@ -297,7 +297,8 @@ def declared_dependencies() -> set[str]:
 def load_failure(modules: list[str], forbidden: str, folder: Path) -> str:
     """Import modules in turn in a fresh interpreter; say which fails, or is first to bring `forbidden` in."""
     script = f"""
-import importlib, sys
+import gc, importlib, sys
+gc.disable()  # a quarter of the time, and nothing goes away
 sys.path.insert(0, {str(folder)!r})
 for name in {modules!r}:
     try:

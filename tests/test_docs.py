@@ -57,7 +57,7 @@ def blocks() -> list[object]:
 WAN = "models/Wan2.1-T2V-1.3B-Diffusers"
 STARTED = "rushes --help"
 SAMPLING = re.compile("^rushes (?:run|generate|bank|train|evaluate) [a-z][a-z-]*", re.MULTILINE)
-FEW_STEPS = r"\g<0> --set generate.steps=4 --set evaluate.steps=4"
+FEW_STEPS = r"\g<0> --set generate.steps=2 --set evaluate.steps=2"
 # What a random model of the same class brings in its folder: what it takes on two cores.
 SMALLER = """
 [backbone]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,16 @@ def test_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
             part.write_bytes(b"half")
             raise error
     assert path.read_bytes() == b"new" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_is_on_disk_before_it_has_its_name_and_then_the_name_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a"
+    forced: list[tuple[int, bool]] = []
+    monkeypatch.setattr(os, "fsync", lambda handle: forced.append((os.fstat(handle).st_ino, path.exists())))
+    write_text(path, "new")
+    assert forced == [(path.stat().st_ino, False), (tmp_path.stat().st_ino, True)]
 
 
 def test_media_error_is_a_value_error() -> None:

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -24,6 +22,8 @@ from rushes.inspect.dry_run import ClipShape
 from rushes.inspect.step_forecast import ForecastRequest, forecast
 from rushes.training.recipe import recipe_names
 
+from .. import forked
+from ..forked import run_ranks
 from . import released_run
 
 PROGRAM = Path(released_run.__file__)
@@ -32,11 +32,9 @@ STAGES = ("text", "codec", "sample")
 
 def went_through(model: str, *jobs: str) -> dict[str, Any]:
     """What each job cost, from a process of its own; what went wrong there fails the test."""
-    done = subprocess.run(
-        [sys.executable, str(PROGRAM), model, *jobs], capture_output=True, text=True, check=False, env=dict(os.environ)
-    )
-    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
-    costs: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])["jobs"]
+    with TemporaryDirectory() as outputs:
+        (output,) = run_ranks(1, Path(outputs), forked.SCRIPT, arguments=[str(PROGRAM), model, *jobs])
+    costs: dict[str, Any] = json.loads(output.splitlines()[-1])["jobs"]
     return costs
 
 

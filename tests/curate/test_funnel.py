@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,6 +17,8 @@ from rushes.judges.endpoint import EndpointError
 from rushes.progress import no_bar
 from rushes.records import CaptionKind, Clip, Decision, Score, Split
 from rushes.store.database import Store
+
+from ..forked import start
 
 COUNT = 40
 
@@ -210,9 +210,8 @@ def test_reasons_are_grouped_by_their_words() -> None:
 
 SLOW_RUN = """
 import sys, time
-sys.path.insert(0, {here!r})
-from pathlib import Path
-import test_funnel as t
+sys.path.insert(0, repository)
+import tests.curate.test_funnel as t
 from rushes.store.database import Store
 from dataclasses import replace
 import rushes.curate.funnel as funnel
@@ -222,7 +221,7 @@ def slow(measure):
         time.sleep(0.004)
         return measure(task)
     return one
-store = Store.open(Path({project!r}))
+store = Store.open(project)
 t.curate(store, [replace(stage, measure=slow(stage.measure)) for stage in t.stages()])
 """
 
@@ -233,15 +232,16 @@ def test_a_run_that_is_killed_at_any_time_ends_the_same(tmp_path: Path) -> None:
     curate(whole)
     project = tmp_path / "killed"
     fill(Store.create(project))
-    script = SLOW_RUN.format(here=str(Path(__file__).parent), project=str(project))
+    repository = str(Path(__file__).parents[2])
     rng, killed = random.Random(0), 0
     for _ in range(3):
-        running = subprocess.Popen([sys.executable, "-c", script])
-        while Store.open(project).scores(metric="curate/technical/number") == () and running.poll() is None:
+        running = start(SLOW_RUN, repository=repository, project=project)
+        while Store.open(project).scores(metric="curate/technical/number") == () and running.is_alive():
             time.sleep(0.01)
         time.sleep(rng.uniform(0, 0.12))
-        running.send_signal(signal.SIGKILL)
-        killed += running.wait() == -signal.SIGKILL
+        running.kill()
+        running.join()
+        killed += running.exitcode == -signal.SIGKILL
     again = Store.open(project)
     curate(again)
     assert killed, "it was killed in its course at least once"

@@ -27,7 +27,7 @@ from rushes.training.parallel import Ranks, joined
 from rushes.training.reference_cache import fill, open_cache
 
 BOUNDARY = 0.6  # so that both experts are asked in a few steps, and each is idle in some
-STEPS = 6
+STEPS = 4
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ def main(folder: Path, steps: int, parallel: str, gradients: str) -> None:
     """Train, or go on, on comparisons with ties, labels per segment and unequal numbers of views."""
     torch.set_num_threads(1)
     settings = TrainSettings.model_validate(dict(
-        steps=steps, batch=5, learning_rate=1e-3, checkpoint_every=3, reference="ema", reference_ema=0.9,
+        steps=steps, batch=5, learning_rate=1e-3, checkpoint_every=2, reference="ema", reference_ema=0.9,
         warmup_steps=0, lr_scheduler="constant", max_grad_norm=0.5, parallel=parallel,
         gradients=gradients, weights_ema=0.9, caption_dropout=0.3,
     ))  # fmt: skip

@@ -7,7 +7,7 @@ import pytest
 
 from rushes.world.render import backdrop, disc, render
 from rushes.world.scenes import COLOURS, KINDS, Scene, draw_scenes
-from rushes.world.tracks import Tracks, coverage, track
+from rushes.world.tracks import Tracks, _covered, track
 
 
 def scene_of(kind: str, seed: int = 0) -> Scene:
@@ -105,7 +105,7 @@ def test_brightness_of_the_frame_changes_nothing(gain: float) -> None:
 
 def test_coverage_is_that_of_the_paint() -> None:
     scene = scene_of("collide")
-    amount, rest = coverage(render(scene), scene.colours, grey=True)
+    amount, rest = _covered(render(scene), scene.colours, grey=True)
     assert amount.shape == (17, 3, 32, 32) and rest.shape == (17, 32, 32)
     for k in range(2):
         x, y = np.rint(scene.centres_FKD[0, k]).astype(int)

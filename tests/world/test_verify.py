@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -63,12 +64,22 @@ def true_clips(kind: str) -> tuple[list[Scene], list[Frames], list[Verdict]]:
 
 
 @cache
-def broken_clips(name: str, kind: str, n: int = N_BROKEN) -> tuple[list[Scene], list[Frames], list[Verdict]]:
+def broken_scenes(name: str, kind: str) -> Iterator[Scene]:
+    """The one iterator over them."""
     rng = np.random.default_rng(5)
-    scenes = [s for s in true_clips(kind)[0] if name != "pass_through" or touches(s)][:n]
-    bad = [VIOLATIONS[name][0](scene, rng) for scene in scenes]
-    frames = [render(scene) for scene in bad]
-    return bad, frames, verdicts(bad, frames)
+    scenes = (s for s in true_clips(kind)[0] if name != "pass_through" or touches(s))
+    return (VIOLATIONS[name][0](scene, rng) for scene in scenes)
+
+
+MADE: dict[tuple[str, str], list[tuple[Scene, Frames, Verdict]]] = {}  # so far, by violation and kind
+
+
+def broken_clips(name: str, kind: str, n: int = N_BROKEN) -> tuple[list[Scene], list[Frames], list[Verdict]]:
+    made = MADE.setdefault((name, kind), [])
+    for scene in islice(broken_scenes(name, kind), max(0, n - len(made))):
+        frames = render(scene)
+        made.append((scene, frames, verify(frames, scene.caption)))
+    return [scene for scene, _, _ in made[:n]], [f for _, f, _ in made[:n]], [verdict for _, _, verdict in made[:n]]
 
 
 def verdicts(scenes: Sequence[Scene], frames: Sequence[Frames]) -> list[Verdict]:

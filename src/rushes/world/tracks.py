@@ -57,13 +57,17 @@ def _light(frames_FHWC: NDArray[np.uint8]) -> tuple[Floats, Floats]:
     return gain[:, None, None], (sky - gain * stage[0, 0])[:, None, None]
 
 
-def coverage(frames_FHWC: NDArray[np.uint8] | Floats, colours: tuple[str, ...], grey: bool) -> tuple[Floats, Floats]:
-    """Coverage [F, K', H, W] of each paint in 0..1, and the unexplained rest [F, H, W] in 0..1."""
+def coverage(frames_FHWC: NDArray[np.uint8] | Floats, colours: tuple[str, ...], grey: bool) -> Floats:
+    """Coverage [F, K', H, W] of each paint in 0..1."""
+    amount_HWKF = np.matmul(_solver(colours, grey), (frames_FHWC - backdrop()).transpose(1, 2, 3, 0))
+    return np.asarray(np.clip(amount_HWKF.transpose(3, 2, 0, 1), 0.0, 1.2))
+
+
+def _covered(frames_FHWC: NDArray[np.uint8] | Floats, colours: tuple[str, ...], grey: bool) -> tuple[Floats, Floats]:
+    """Coverage, and what it leaves unexplained [F, H, W] in 0..1."""
     stage = backdrop()
     paints = np.array([COLOURS[c] for c in colours] + ([GREY] if grey else []), float)
-    difference = frames_FHWC - stage
-    amount_HWKF = np.matmul(_solver(colours, grey), difference.transpose(1, 2, 3, 0))
-    amount = np.clip(amount_HWKF.transpose(3, 2, 0, 1), 0.0, 1.2)
+    difference, amount = frames_FHWC - stage, coverage(frames_FHWC, colours, grey)
     explained = np.moveaxis(amount, 1, -1) @ paints - amount.sum(1)[..., None] * stage
     left = difference - explained
     return amount, np.sqrt(np.einsum("fhwc,fhwc->fhw", left, left) / 3) / 255.0
@@ -97,7 +101,7 @@ def track(frames_FHWC: NDArray[np.uint8], kind: str, colours: tuple[str, ...]) -
     """
     grey = kind in _GREY_KINDS
     gain, offset = _light(frames_FHWC)
-    amount, rest = coverage((frames_FHWC - offset) / gain, colours, grey)
+    amount, rest = _covered((frames_FHWC - offset) / gain, colours, grey)
     discs = amount[:, : len(colours)]
     radius = radius_px(kind)
     area, spread, centres = _moments(discs)

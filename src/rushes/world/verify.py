@@ -106,8 +106,7 @@ def verify(frames_FHWC: NDArray[np.uint8], caption: str, *, fps: float = FPS, se
 
 def _flicker(frames_FHWC: NDArray[np.uint8], colours: tuple[str, ...]) -> Floats:
     """Mean absolute change [F - 1] of pixels that hold neither colour nor grey in both frames."""
-    amount, _ = coverage(frames_FHWC, colours, grey=True)
-    empty = amount.max(1) < 0.1
+    empty = coverage(frames_FHWC, colours, grey=True).max(1) < 0.1
     both = empty[1:] & empty[:-1]
     change = np.abs(np.diff(frames_FHWC.astype(float), axis=0)).mean(-1)
     count = both.sum((1, 2))

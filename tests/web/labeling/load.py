@@ -14,19 +14,23 @@ import asyncio
 import os
 import random
 import resource
-import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
+
+if not __package__:  # run as a program
+    sys.path[:0] = [str(Path(__file__).resolve().parents[3])]
+
+from tests.forked import start_into
 
 from rushes.config.tables import LabelSettings, Settings
 from rushes.project.settings import write_settings
@@ -63,11 +67,11 @@ def make_project(folder: Path, pairs: int) -> None:
         store.add(Candidate(id=f"{g}-{k}", group=f"g{g}", seed=k, **common) for g in range(pairs) for k in range(2))
 
 
-def start(folder: Path, port: int) -> subprocess.Popen[bytes]:
+def start(folder: Path, port: int) -> BaseProcess:
     """The server, once it answers."""
-    program = "from rushes.cli import main; main()"
-    command = [sys.executable, "-c", program, "label", str(folder), "--port", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    program, arguments = "from rushes.cli import main; main(arguments)", ["label", str(folder), "--port", str(port)]
+    nowhere = Path(os.devnull)
+    server = start_into(nowhere, nowhere, program, arguments=arguments)
     until = time.monotonic() + 60
     while time.monotonic() < until:
         try:
@@ -125,13 +129,13 @@ async def crowd(folder: Path, annotators: int, pairs: int, port: int) -> Seen:
             for k in range(annotators)
         ]
         await asyncio.sleep(pairs * THINK_S / 3)
-        os.kill(server.pid, signal.SIGKILL)
-        server.wait()
+        server.kill()
+        server.join()
         server = await asyncio.to_thread(start, folder, port)
         await asyncio.gather(*people)
     finally:
         server.terminate()
-        server.wait()
+        server.join()
     return seen
 
 

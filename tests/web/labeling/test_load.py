@@ -48,5 +48,5 @@ def test_no_answer_waits_for_the_other_sides_delayed_ack(tmp_path: Path) -> None
                 seconds.append(time.perf_counter() - began)
     finally:
         server.kill()
-        server.wait()
+        server.join()
     assert min(seconds[1:]) < 0.03

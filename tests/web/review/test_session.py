@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import httpx
@@ -21,6 +21,7 @@ from rushes.web.accounts import AccessDenied
 from rushes.web.review.app import make_review_app
 from rushes.web.review.session import ReviewAnswer, ReviewSession
 
+from ...forked import start_into
 from ..conftest import Clock, serving
 from ..labeling.test_app import SENSELESS, Page
 from .reviewing import open_at, say
@@ -227,17 +228,21 @@ def test_away_from_home_only_invited_people_come_in(tmp_path: Path) -> None:
 
 
 @contextmanager
-def started(project: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def started(project: Path) -> Iterator[tuple[BaseProcess, str]]:
     """`rushes review` in a process of its own, and its address."""
-    command = [sys.executable, "-m", "rushes", "review", str(project), "--port", "0"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as server:
-        try:
-            assert server.stderr is not None
-            found = re.search(r"http://\S+?(?=;)", server.stderr.readline())
+    told = project / "told"
+    told.unlink(missing_ok=True)
+    os.mkfifo(told)
+    program, arguments = "from rushes.cli import main; main(arguments)", ["review", str(project), "--port", "0"]
+    server = start_into(Path(os.devnull), told, program, arguments=arguments)
+    try:
+        with told.open() as lines:
+            found = re.search(r"http://\S+?(?=;)", lines.readline())
             assert found
             yield server, found[0]
-        finally:
-            server.kill()
+    finally:
+        server.kill()
+        server.join()
 
 
 def test_a_killed_server_loses_nothing_that_it_acknowledged(tmp_path: Path) -> None:

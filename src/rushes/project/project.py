@@ -199,9 +199,37 @@ def open_project(
         say(in_words(given, match.model.name if match else settings.backbone.name))
         settings = with_model_defaults(settings)
     check_settings(settings)
-    path = folder / SECONDS
-    seconds = parse_json(read_text(path), f"{path}: delete it, it holds times alone") if path.is_file() else {}
-    return OpenProject(Store.create(folder), settings, bar, seconds, say=say, ranks=ranks)
+    _check_database(folder)
+    return OpenProject(Store.create(folder), settings, bar, _seconds(folder / SECONDS, say), say=say, ranks=ranks)
+
+
+def _check_database(folder: Path) -> None:
+    """Refuse to begin an empty database beside what another listed.
+
+    Raises:
+        ValueError: there is none, and the folder has videos or runs.
+    """
+    if (folder / "rushes.db").exists():
+        return
+    left = [name for name, files in (("media", "*/*"), ("runs", "*/*.safetensors")) if any((folder / name).glob(files))]
+    if left:
+        raise ValueError(
+            f"{folder / 'rushes.db'} is missing, and {' and '.join(f'{name}/' for name in left)} hold what it lists; "
+            "copy it back from a backup (`rushes backup` makes one), or take the rows of a `rushes export` with "
+            f"`rushes import {folder} --rows FOLDER`; to begin anew, choose another folder"
+        )
+
+
+def _seconds(path: Path, say: Callable[[str], None]) -> dict[str, float]:
+    """What stages have taken so far; from nothing where the file cannot be read, as it holds clocks alone."""
+    if not path.is_file():
+        return {}
+    with suppress(ValueError):
+        seconds = parse_json(read_text(path), path)
+        if isinstance(seconds, dict) and all(isinstance(value, int | float) for value in seconds.values()):
+            return seconds
+    say(f"{path}: was damaged; it holds what stages took, which is counted anew")
+    return {}
 
 
 def _sampling(settings: Settings, backbone: Backbone) -> list[str]:

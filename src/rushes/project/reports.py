@@ -15,7 +15,7 @@ from rushes.records import now, plain
 from rushes.report.page import write
 from rushes.store.database import Store
 from rushes.training.health import Diagnosis, diagnoses
-from rushes.training.history import read_history
+from rushes.training.history import CURVES, read_history
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,13 @@ def health_of_run(project: Path, settings: Settings, run: str = "") -> HealthRes
         ValueError: the run has no curves.
     """
     run = run or run_name(settings.train)
-    path = project / "runs" / run / "metrics.jsonl"
+    path = project / "runs" / run / CURVES
     rows = read_history(path)
+    if not rows and any(path.parent.glob("checkpoints/step-*")):
+        raise ValueError(
+            f"{path}: was lost or emptied, as the run has checkpoints; copy it back from a backup, or delete {path.parent} "
+            "and run `rushes train`, which makes the run again"
+        )
     if not rows:
         raise ValueError(f"{path} is not there, so run {run!r} has no curves yet; run `rushes train`")
     return HealthResult(run, rows[-1]["step"], tuple(diagnoses(rows)))

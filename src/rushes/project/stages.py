@@ -70,7 +70,10 @@ def _generate(
         made_by=made_by,
     )
     wanted = generate.requests(studio, clips, seed)
-    missing = generate.missing(studio, wanted)
+    lacking = generate.missing(studio, wanted)
+    missing = lacking.requests
+    if lacking.lost:
+        project.say(f"{lacking.lost} takes were lost from media/ or damaged, and are made again")
     with project.timed(stage, len(missing)) as tick:
         if missing:  # captions are read before there is a network
             without_network(project)
@@ -80,11 +83,14 @@ def _generate(
             studio = replace(studio, backbone=load_run(project, system))
         match_takes(project, studio, missing, beside)
         generate.generate(studio, missing, tick, spread)
-    return [request.id for request in wanted], len(missing)
+    return [request.id for request in wanted], lacking.new + lacking.lost
 
 
 def encode_missing(project: OpenProject, whole: Sequence[LatentKey], firsts: Sequence[str], stage: str) -> None:
     """Latents of media: of whole clips, and of first frames alone."""
+    asked = [*whole, *(LatentKey(media, first=True) for media in firsts)]
+    parts = [replace(key, first=True, part=name) for key in asked for name in project.base.spec.still]
+    project.latents.mend(map(str, (*asked, *parts)))
     wanted = encode.jobs(project.latents, whole, firsts)
     size, fit = project.settings.backbone, project.settings.footage.fit
     if not wanted:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -43,7 +43,7 @@ from rushes.records import BASE, INLINE, Run, stable_hash
 from rushes.training.checkpoint import newest_facts, only_one
 from rushes.training.comparison import Comparison, hashed_comparisons, with_captions
 from rushes.training.continuation import COMPILED, RunIdentity, check_continuation
-from rushes.training.history import read_history
+from rushes.training.history import CURVES, read_history
 from rushes.training.loop import Data, Progress, learning_rate, split, train
 from rushes.training.monitor import NOBODY, RunMonitor
 from rushes.training.parallel import Ranks, joined
@@ -130,15 +130,25 @@ def train_run(project: OpenProject) -> TrainResult:
             backbone = _start(project)
             backbone.network.load_state_dict(load_file(folder / WEIGHTS), strict=False)
         _add_run(project, stable_hash(["run", name, job.identity.hash]), name, job.base, backbone, folder)
-    first = read_history(folder / "metrics.jsonl")[0]
+    first = _first_row(project, folder)
     return replace(
         result,
         steps_now=taken,
-        gradients=first["gradients"],
-        gradients_why=first["gradients_why"],
+        gradients=first.get("gradients", ""),
+        gradients_why=first.get("gradients_why", ""),
         bank=data.bank.draws if data.bank else None,
         diagnoses=tuple(last_words(project, folder)),
     )
+
+
+def _first_row(project: OpenProject, folder: Path) -> Mapping[str, Any]:
+    """What was written of a run before its first step; nothing where that was lost, which is said."""
+    rows = read_history(folder / CURVES)
+    if rows and rows[0]["step"] == 0:
+        return rows[0]
+    begin = f"begin at step {rows[0]['step']}" if rows else "are empty"
+    project.say(f"{folder / CURVES}: its first rows were lost, so the curves {begin}; the weights are whole")
+    return {}
 
 
 def doubts(settings: TrainSettings, network: nn.Module, processes: int) -> list[str]:
@@ -343,7 +353,7 @@ def _add_run(project: OpenProject, id: str, name: str, base: str, backbone: Back
     if any(run.id == id for run in project.store.runs()):
         return
     settings = project.settings
-    rows = (json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
+    rows = read_history(folder / CURVES)
     run = Run(
         id=id,
         name=name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import sys
 import threading
@@ -24,7 +25,7 @@ from rushes.records import (
     Score,
     Split,
 )
-from rushes.sidefile import WAIT_S, connect
+from rushes.sidefile import RESTORE, WAIT_S, connect, plainly
 from rushes.store.decisions import decided, standing
 from rushes.store.media import MediaFolder
 from rushes.store.rows import KIND_NAMES, KINDS, R, decode, encode, kind_of, same
@@ -36,6 +37,7 @@ from rushes.store.rows import KIND_NAMES, KINDS, R, decode, encode, kind_of, sam
 SCHEMA = 7
 FOLDERS = ("media", "latents", "runs", "reports")
 _PAGE_ROWS = 2000
+_LOG = logging.getLogger(__name__)
 
 # One table for all kinds: ids are unique across kinds, as preferences and scores refer to clips and candidates alike,
 # and the order of insertion is one order. The body holds the whole row; the other columns are its keys, kept to search.
@@ -94,9 +96,7 @@ class Store:
                 if make and self._version() == 0:
                     self._use_wal()
                     self._make_tables()
-                version = self._version()
-            if version == 0:
-                raise ValueError(f"{self._path}: empty or not made by Rushes; run `rushes init {self.project}`")
+                version = self._version() or self._stamp_again()
             if version > SCHEMA:
                 raise ValueError(
                     f"{self._path}: written by a newer Rushes (schema {version}, this one reads up to {SCHEMA}); "
@@ -129,10 +129,29 @@ class Store:
         with self._transaction():
             if self._version() == 0:  # still so, now that we hold the lock
                 if self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
-                    raise ValueError(f"{self._path}: a database of another program; choose another folder")
+                    return  # another program's, or its stamp was lost
                 for statement in _TABLES:
                     self._connection.execute(statement)
                 self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
+
+    def _stamp_again(self) -> int:
+        """The version of a database whose stamp was lost: the table is the same in all of them."""
+        columns = {name for (name,) in self._connection.execute("SELECT name FROM pragma_table_info('rows')")}
+        if not columns:
+            raise ValueError(f"{self._path}: empty or not made by Rushes; run `rushes init {self.project}`")
+        if not columns >= {"seq", "type", "id", "body", *_COLUMNS}:
+            raise ValueError(f"{self._path}: a database of another program; choose another folder")
+        if fault := self.fault():
+            raise ValueError(f"{self._path}: has lost its version stamp and is damaged ({fault}); {RESTORE}")
+        self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
+        _LOG.warning("%s: had lost its version stamp; all else is whole, and it is stamped again", self._path)
+        return SCHEMA
+
+    def fault(self) -> str:
+        """What SQLite finds wrong with the file, by reading all of it; empty where nothing is."""
+        with self._lock, self._explained():
+            (words,) = self._connection.execute("PRAGMA integrity_check(1)").fetchone()
+        return "" if words == "ok" else str(words)
 
     def close(self) -> None:
         """Close the database; what was added is already on disk."""
@@ -327,7 +346,7 @@ class Store:
         try:
             yield
         except sqlite3.Error as error:
-            raise _plain(error, self._path) from error
+            raise plainly(error, self._path) from error
 
 
 def _checked(row: Row) -> str:
@@ -337,17 +356,3 @@ def _checked(row: Row) -> str:
     except ValueError as error:
         raise ValueError(f"{kind_of(row)} {row.id!r} cannot be stored: {error}") from error
     return body
-
-
-def _plain(error: sqlite3.Error, path: Path) -> Exception:
-    name: str = getattr(error, "sqlite_errorname", "")
-    if name.startswith(("SQLITE_FULL", "SQLITE_IOERR")):
-        cause = "the disk is full or failing; free some space, then run again: what was stored before is safe"
-        return OSError(f"{path}: cannot be written: {cause}")
-    if name.startswith("SQLITE_BUSY"):
-        return OSError(f"{path}: another process has been writing for {WAIT_S:.0f} s; wait for it, then run again")
-    if name in ("SQLITE_NOTADB", "SQLITE_CORRUPT"):
-        return ValueError(f"{path}: not a readable database ({error}); restore it from a copy")
-    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN")):
-        return OSError(f"{path}: cannot be opened for writing ({error}); check the folder's permissions")
-    return error

@@ -312,8 +312,8 @@ def _put(store: Store, id: str, file: bytes) -> str:
     if isinstance(before, Candidate) and before.media != content_hash(file):
         raise ValueError(
             f"the video of take {id} was lost from media/ and comes out otherwise now, as generate.batch, the machine, "
-            "PyTorch or FFmpeg is another than when it was made; make that as it was, copy the file back from a backup, "
-            "or set project.seed to another number, which makes all takes anew"
+            "PyTorch or FFmpeg is another than when it was made; make that as it was, copy the file back from a "
+            "backup, or set project.seed to another number, which makes all takes anew"
         )
     return store.put_media_bytes(file, ".mp4")
 

@@ -1,5 +1,5 @@
-"""Small files of a project, cut, emptied, deleted or altered: a cache is begun anew, anything else is named with its way
-out; all by the command line."""
+"""Small files of a project, cut, emptied, deleted or altered: a cache is begun anew, anything else is named with its
+way out; all by the command line."""
 
 from __future__ import annotations
 

@@ -409,8 +409,8 @@ def check_again(stored: Row | None, digest: str, what: str) -> None:
     """Raise ValueError where the file of a stored clip was lost and comes out with another content now."""
     if isinstance(stored, Clip) and stored.media != digest:
         raise ValueError(
-            f"{what} was lost from media/ or damaged, and comes out otherwise with this FFmpeg; copy the file back from "
-            "a backup, or start a new project"
+            f"{what} was lost from media/ or damaged, and comes out otherwise with this FFmpeg; copy the file back "
+            "from a backup, or start a new project"
         )
 
 

@@ -87,8 +87,8 @@ def health_of_run(project: Path, settings: Settings, run: str = "") -> HealthRes
     rows = read_history(path)
     if not rows and any(path.parent.glob("checkpoints/step-*")):
         raise ValueError(
-            f"{path}: was lost or emptied, as the run has checkpoints; copy it back from a backup, or delete {path.parent} "
-            "and run `rushes train`, which makes the run again"
+            f"{path}: was lost or emptied, as the run has checkpoints; copy it back from a backup, or delete "
+            f"{path.parent} and run `rushes train`, which makes the run again"
         )
     if not rows:
         raise ValueError(f"{path} is not there, so run {run!r} has no curves yet; run `rushes train`")

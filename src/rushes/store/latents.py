@@ -144,7 +144,7 @@ class LatentStore:
         return latent
 
     def mend(self, keys: Iterable[str] = ()) -> int:
-        """Delete shards that are torn, or in which one of these entries is damaged, so that what they held is made again.
+        """Delete shards that are torn, or in which one of these entries is damaged, so that both are made again.
 
         Every entry is compared once in the life of this object. A line is logged for each shard.
 

@@ -43,8 +43,8 @@ def read_history(path: Path) -> list[Row]:
     for number, row in enumerate(rows, 1):
         if row is None:
             raise ValueError(
-                f"{path}, line {number}: was cut or altered, and is no row of a run's figures; copy the file back from a "
-                "backup, or delete the line: the curves then lack that step, and weights and checkpoints are whole"
+                f"{path}, line {number}: was cut or altered, and is no row of a run's figures; copy the file back from "
+                "a backup, or delete the line: the curves then lack that step, and weights and checkpoints are whole"
             )
     return [row for row in rows if row is not None]
 

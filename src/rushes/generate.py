@@ -27,10 +27,11 @@ from rushes.media.write import encode_bytes
 from rushes.noise.draws import seeded
 from rushes.noise.paths import VariancePreserving
 from rushes.progress import Sharing, in_turn
-from rushes.records import Candidate, CandidateKind, Clip, seed_of, stable_hash
+from rushes.records import Candidate, CandidateKind, Clip, Decision, now, seed_of, stable_hash
 from rushes.store.database import Store
 from rushes.store.latents import LatentStore, first_frame_key, still_key
 
+ASIDE = "clean"  # who sets takes of other settings aside, with their files
 # Smaller clips are enlarged by a whole factor when stored: a video file halves the resolution of colour.
 SMALLEST_PX = 128
 
@@ -188,8 +189,26 @@ def generate(
         ValueError: a size or frame count that the backbone cannot take, or a latent that is missing.
     """
     for batch, files in make_clips(studio, wanted, spread):
-        studio.store.add(_rows(studio, batch, files))
+        rows = _rows(studio, batch, files)
+        if studio.store.add(rows) < len(rows):
+            studio.store.add(_back(studio.store, rows))
         tick(len(batch))
+
+
+def _back(store: Store, rows: Sequence[Candidate]) -> list[Decision]:
+    """Decisions that put takes back which `rushes clean` had set aside, as they are asked for again."""
+    standing = [decision for row in rows for decision in store.decisions(row.id).values()]
+    return [
+        Decision(
+            stable_hash([ASIDE, old.subject, "back", old.created_at]),
+            old.subject,
+            True,
+            made_by=ASIDE,
+            created_at=now(),
+        )
+        for old in standing
+        if old.made_by == ASIDE and not old.keep
+    ]
 
 
 def make_clips(

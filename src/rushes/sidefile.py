@@ -15,9 +15,17 @@ RESTORE = "copy it back from a backup"
 _LOG = logging.getLogger(__name__)
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    """Open a file, or make it, for any thread; each statement is a transaction of its own unless one is begun."""
-    return sqlite3.connect(path, timeout=WAIT_S, isolation_level=None, check_same_thread=False)
+def connect(path: Path, read_only: bool = False) -> sqlite3.Connection:
+    """Open a file, or make it, for any thread; each statement is a transaction of its own unless one is begun.
+
+    `read_only`: nothing is written, also beside the file, which may then lie in a folder that cannot be written.
+    """
+    place: str | Path = path
+    if read_only:
+        log = path.with_name(f"{path.name}-wal")
+        alone = "" if log.exists() and log.stat().st_size else "&immutable=1"  # without it SQLite wants to make a log
+        place = f"{path.resolve().as_uri()}?mode=ro{alone}"
+    return sqlite3.connect(place, timeout=WAIT_S, isolation_level=None, check_same_thread=False, uri=read_only)
 
 
 def plainly(error: sqlite3.Error, path: Path, restore: str = RESTORE) -> Exception:

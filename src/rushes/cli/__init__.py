@@ -11,7 +11,7 @@ from io import TextIOWrapper
 
 from cyclopts import CycloptsError, UnusedCliTokensError, ValidationError
 
-from rushes.cli import claims, curation, evaluation, footage, health, labelling, machine, product, project
+from rushes.cli import claims, curation, evaluation, footage, health, labelling, machine, product, project, upkeep
 from rushes.cli.console import app
 from rushes.cli.processes import LEFT_ALONE, lost_partners, say_lost
 from rushes.text_reader import printable
@@ -28,6 +28,7 @@ __all__ = [
     "main",
     "product",
     "project",
+    "upkeep",
 ]
 
 

@@ -199,11 +199,11 @@ def open_project(
         say(in_words(given, match.model.name if match else settings.backbone.name))
         settings = with_model_defaults(settings)
     check_settings(settings)
-    _check_database(folder)
+    check_database(folder)
     return OpenProject(Store.create(folder), settings, bar, _seconds(folder / SECONDS, say), say=say, ranks=ranks)
 
 
-def _check_database(folder: Path) -> None:
+def check_database(folder: Path) -> None:
     """Refuse to begin an empty database beside what another listed.
 
     Raises:

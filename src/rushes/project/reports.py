@@ -53,8 +53,9 @@ def write_summary(store: Store, result: EvaluateResult, seconds: Mapping[str, fl
     return result
 
 
-def write_report(store: Store, settings: Settings, run: str = "") -> ReportResult:
-    """reports/RUN.html from the store and the summary; `run` is the one that the settings name if it is empty.
+def write_report(store: Store, settings: Settings, run: str = "", out: Path | None = None) -> ReportResult:
+    """RUN.html from the store and the summary, in reports/ or the folder `out`; `run` is the one that the settings name
+    if it is empty. With `out` nothing of the project is written.
 
     Raises:
         ValueError: the run was not evaluated.
@@ -64,7 +65,9 @@ def write_report(store: Store, settings: Settings, run: str = "") -> ReportResul
     if not source.is_file():
         raise ValueError(f"{source} is not there, so run {run!r} has no results to report; run `rushes evaluate` first")
     report = collect(store, read_evaluation(source), settings.report.cases, settings.project.seed)
-    return ReportResult(write(report, source.with_suffix(".html"), settings.report.max_mb))
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+    return ReportResult(write(report, (out or source.parent) / f"{run}.html", settings.report.max_mb))
 
 
 @dataclass(frozen=True)

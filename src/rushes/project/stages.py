@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from rushes import encode, generate
-from rushes.config.tables import GenerateSettings
+from rushes.config.tables import GenerateSettings, Settings
 from rushes.evaluate import stored
 from rushes.evaluate.result import EvaluateResult
 from rushes.project.intake import import_footage as import_footage  # the first of them
@@ -114,6 +114,13 @@ def held_out_clips(project: OpenProject) -> tuple[Clip, ...]:
     return clips[: project.settings.evaluate.prompts]
 
 
+def held_out_ask(settings: Settings) -> GenerateSettings:
+    """How takes of held-out prompts are made."""
+    return settings.generate.model_copy(
+        update={"kind": "take", "takes": settings.evaluate.seeds, "steps": settings.evaluate.steps}
+    )
+
+
 def held_out_takes(project: OpenProject, system: str, beside: str = "") -> list[Candidate]:
     """Takes of held-out prompts by the base or a finished run; all systems get the same prompts and seeds.
 
@@ -122,11 +129,8 @@ def held_out_takes(project: OpenProject, system: str, beside: str = "") -> list[
     Raises:
         ValueError: nothing is held out, or the run is not finished.
     """
-    settings = project.settings
-    ask = settings.generate.model_copy(
-        update={"kind": "take", "takes": settings.evaluate.seeds, "steps": settings.evaluate.steps}
-    )
-    drawn = seed_of("held out", settings.project.seed)
+    ask = held_out_ask(project.settings)
+    drawn = seed_of("held out", project.settings.project.seed)
     stage = f"evaluate: {system}"
     ids = set(_generate(project, held_out_clips(project), ask, system, drawn, stage, beside)[0])
     return [row for row in project.store.candidates(split="eval", system=system) if row.id in ids]

@@ -40,7 +40,8 @@ from rushes.project.recipe_data import recipe_comparisons
 from rushes.project.reports import run_name
 from rushes.project.times import TimesResult, expert_shares, times_in_words, training_times
 from rushes.records import BASE, INLINE, Run, stable_hash
-from rushes.training.checkpoint import newest_facts, only_one
+from rushes.sidefile import RESTORE
+from rushes.training.checkpoint import digest_of, newest_facts, only_one, removed
 from rushes.training.comparison import Comparison, hashed_comparisons, with_captions
 from rushes.training.continuation import COMPILED, RunIdentity, check_continuation
 from rushes.training.history import CURVES, read_history
@@ -105,9 +106,11 @@ def train_run(project: OpenProject) -> TrainResult:
     folder = run_folder(project, name)
     with only_one(folder), joined() as ranks:
         job, result = _prepare(project, name)
+        if _ended(project, name, folder):
+            return replace(result, diagnoses=tuple(last_words(project, folder)))
         for line in times_in_words(project.settings, project.base.spec):
             project.say(line)
-        for torn in folder.rglob(".*.part"):  # of a process that was killed; checkpoints are large
+        for torn in (*folder.rglob(".*.part"), *folder.rglob(".tmp*")):  # of a killed process; checkpoints are large
             torn.unlink()
         order: Order = partial(_train_along, job)
         ranks.send(order)
@@ -139,6 +142,27 @@ def train_run(project: OpenProject) -> TrainResult:
         bank=data.bank.draws if data.bank else None,
         diagnoses=tuple(last_words(project, folder)),
     )
+
+
+def _ended(project: OpenProject, name: str, folder: Path) -> bool:
+    """Whether a run is finished and its checkpoint was removed.
+
+    Raises:
+        ValueError: more steps are asked for, or its weights are gone, too.
+    """
+    newest = newest_facts(folder / "checkpoints")
+    if newest is None or not removed(folder / "checkpoints"):
+        return False
+    step, _ = newest
+    if not (folder / WEIGHTS).is_file():
+        raise ValueError(f"{folder / WEIGHTS}: is missing, as is the checkpoint; {RESTORE}, or delete {folder}")
+    if project.settings.train.steps > step:
+        raise ValueError(
+            f"train.steps is {project.settings.train.steps}, and run {name!r} ended at step {step}; the state of its "
+            f"optimizer, without which it cannot go on, was removed by `rushes clean`: start a run with train.name = "
+            f"NEW and train.init_from = {name}, or copy {folder / 'checkpoints'} back from a backup"
+        )
+    return True
 
 
 def _first_row(project: OpenProject, folder: Path) -> Mapping[str, Any]:
@@ -328,8 +352,9 @@ def _train(
 
 def _write_weights(job: TrainingJob, backbone: Backbone, folder: Path) -> None:
     with whole_file(folder / WEIGHTS) as partial:
-        about = {"base": job.base, "recipe": job.settings.train.recipe}
-        save_file(dict(whole_weights(backbone)), partial, metadata=about)
+        weights = dict(whole_weights(backbone))
+        about = {"base": job.base, "recipe": job.settings.train.recipe, "sha256": digest_of(weights)}
+        save_file(weights, partial, metadata=about)
 
 
 def _start(project: OpenProject) -> Backbone:

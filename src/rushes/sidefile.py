@@ -22,8 +22,8 @@ def connect(path: Path, read_only: bool = False) -> sqlite3.Connection:
     """
     place: str | Path = path
     if read_only:
-        log = path.with_name(f"{path.name}-wal")
-        alone = "" if log.exists() and log.stat().st_size else "&immutable=1"  # without it SQLite wants to make a log
+        # Without a log nobody writes now, and SQLite must not want to make one.
+        alone = "" if path.with_name(f"{path.name}-wal").exists() else "&immutable=1"
         place = f"{path.resolve().as_uri()}?mode=ro{alone}"
     return sqlite3.connect(place, timeout=WAIT_S, isolation_level=None, check_same_thread=False, uri=read_only)
 

@@ -82,5 +82,4 @@ def backup(
     """Copy a project, also while stages run; the copy is a project. Run it again to bring the copy up to date."""
     from rushes.project.backup import backup as stage
 
-    with bar("backup", 0) as tick:
-        tell(stage(project, to, tick, checkpoints=checkpoints), as_json)
+    tell(stage(project, to, bar, checkpoints=checkpoints), as_json)

@@ -157,7 +157,9 @@ def _weights(store: Store) -> Iterator[str]:
 
 def _files(project: Path) -> Iterator[str]:
     """Settings, curves, results, and small databases."""
-    for check in (*_small(project), *(partial(_database, path) for path in sorted(project.glob("*.db")))):
+    checks = list(_small(project))
+    checks += [partial(_database, path) for path in sorted(project.glob("*.db"))]
+    for check in checks:
         try:
             check()
             yield ""

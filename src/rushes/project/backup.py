@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from rushes.files import content_hash, whole_file
+from rushes.progress import Bar, no_bar
 from rushes.records import Candidate, Clip
 from rushes.sidefile import connect, plainly
 from rushes.store.database import FOLDERS, Store
@@ -33,15 +34,13 @@ class BackupResult:
     lost: int | None = None  # videos that rows name and the project lacks, or has damaged; null = none
 
 
-def backup(
-    project: Path, to: Path, tick: Callable[[int], None] = lambda count: None, checkpoints: bool = True
-) -> BackupResult:
+def backup(project: Path, to: Path, bar: Bar = no_bar, checkpoints: bool = True) -> BackupResult:
     """Copy a project into a folder that is new, or has an earlier or stopped copy of it, which is brought up to date.
 
     Args:
         project: its folder.
         to: where the copy goes.
-        tick: called with 1 for each file.
+        bar: shows how many files are copied.
         checkpoints: those of runs too, from which they go on.
 
     Raises:
@@ -49,37 +48,33 @@ def backup(
         OSError: the disk is full; the same command goes on.
     """
     if to.resolve().is_relative_to(project.resolve()):
-        raise ValueError(f"--to {to} lies in the project; name a folder elsewhere, best on another disk")
-    if to.is_dir() and any(to.iterdir()) and not (to / "rushes.db").is_file() and not list(to.glob(".rushes.db.*")):
+        raise ValueError(f"{to} lies in the project; name a folder elsewhere, best on another disk")
+    Store.open(project).close()  # which says what is wrong with a database that cannot be copied
+    if not (to / "rushes.db").is_file() and any(p.is_file() and not p.name.startswith(".") for p in to.rglob("*")):
         raise ValueError(f"{to} holds something else than a backup; name a new folder")
-    with Store.open(project) as store:  # which says what is wrong with a database that cannot be copied
-        pass
     for folder in FOLDERS:
         (to / folder).mkdir(parents=True, exist_ok=True)
-    names = [path.relative_to(project) for path in sorted(project.glob("*.db"))]
-    for name in names:
+    files = [path.relative_to(project) for path in sorted(project.glob("*.db"))]
+    for name in files:
         _copy_database(project / name, to / name)
-        tick(1)
-    with Store.open(to) as store:
-        hashes = {digest for row in _rows(store) for digest in (row.media, getattr(row, "first_frame", "")) if digest}
-    copied, lost, files = len(names), 0, list(names)
-    source, target = Store.open(project), Store.open(to)
-    with source, target:
-        for digest in sorted(hashes):
-            if not source.media.sound(digest):
-                lost += 1
-                continue
-            path = source.media.path(digest)
-            files.append(path.relative_to(project))
-            if not target.media.sound(digest):
-                target.media.put(path)
-                copied += 1
-            tick(1)
-    for path in _others(project, checkpoints):
-        name = path.relative_to(project)
-        files.append(name)
-        copied += _copy(path, to / name)
-        tick(1)
+    others, copied, lost = _others(project, checkpoints), len(files), 0
+    with Store.open(project) as source, Store.open(to) as target:
+        hashes = {digest for row in _rows(target) for digest in (row.media, getattr(row, "first_frame", "")) if digest}
+        with bar("backup", len(hashes) + len(others)) as tick:
+            for digest in sorted(hashes):
+                tick(1)
+                if not source.media.sound(digest):
+                    lost += 1
+                    continue
+                path = source.media.path(digest)
+                files.append(path.relative_to(project))
+                if not target.media.sound(digest):
+                    target.media.put(path)
+                    copied += 1
+            for path in others:
+                tick(1)
+                files.append(path.relative_to(project))
+                copied += _copy(path, to / files[-1])
     return BackupResult(to, len(files), copied, sum((to / name).stat().st_size for name in files), lost or None)
 
 

@@ -105,8 +105,9 @@ def train_run(project: OpenProject) -> TrainResult:
     settings, name = project.settings.train, run_name(project.settings.train)
     folder = run_folder(project, name)
     with only_one(folder), joined() as ranks:
+        ended = _ended(project, name, folder)
         job, result = _prepare(project, name)
-        if _ended(project, name, folder):
+        if ended:
             return replace(result, diagnoses=tuple(last_words(project, folder)))
         for line in times_in_words(project.settings, project.base.spec):
             project.say(line)

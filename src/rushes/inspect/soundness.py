@@ -14,8 +14,8 @@ from functools import partial
 from pathlib import Path
 
 from rushes.backbones.texts import TextCache
-from rushes.project.project import SECONDS, TEXTS, WEIGHTS, check_database
-from rushes.project.settings import FILE, read_settings
+from rushes.project.project import SECONDS, TEXTS, WEIGHTS
+from rushes.project.settings import FILE, check_database, read_settings
 from rushes.records import Candidate, CaptionRow, Clip, Decision, Preference, Run, Score
 from rushes.sidefile import RESTORE, connect, plainly
 from rushes.store.database import Store

@@ -30,6 +30,7 @@ from rushes.evaluate.suites import MetricSuite, general_meter, world_meter
 from rushes.files import whole_file
 from rushes.progress import Bar, Sharing, in_turn, no_bar
 from rushes.project.defaults import in_words, left_out, model_of, with_model_defaults
+from rushes.project.settings import check_database
 from rushes.project.settings_checks import check_settings, unknown
 from rushes.project.times import training_times
 from rushes.records import BASE, Run
@@ -201,23 +202,6 @@ def open_project(
     check_settings(settings)
     check_database(folder)
     return OpenProject(Store.create(folder), settings, bar, _seconds(folder / SECONDS, say), say=say, ranks=ranks)
-
-
-def check_database(folder: Path) -> None:
-    """Refuse to begin an empty database beside what another listed.
-
-    Raises:
-        ValueError: there is none, and the folder has videos or runs.
-    """
-    if (folder / "rushes.db").exists():
-        return
-    left = [name for name, files in (("media", "*/*"), ("runs", "*/*.safetensors")) if any((folder / name).glob(files))]
-    if left:
-        raise ValueError(
-            f"{folder / 'rushes.db'} is missing, and {' and '.join(f'{name}/' for name in left)} hold what it lists; "
-            "copy it back from a backup (`rushes backup` makes one), or take the rows of a `rushes export` with "
-            f"`rushes import {folder} --rows FOLDER`; to begin anew, choose another folder"
-        )
 
 
 def _seconds(path: Path, say: Callable[[str], None]) -> dict[str, float]:

@@ -55,6 +55,23 @@ def _check_whole(path: Path) -> None:
     )
 
 
+def check_database(folder: Path) -> None:
+    """Refuse to begin an empty database beside what another listed.
+
+    Raises:
+        ValueError: there is none, and the folder has videos or runs.
+    """
+    if (folder / "rushes.db").exists():
+        return
+    left = [name for name, files in (("media", "*/*"), ("runs", "*/*.safetensors")) if any((folder / name).glob(files))]
+    if left:
+        raise ValueError(
+            f"{folder / 'rushes.db'} is missing, and {' and '.join(f'{name}/' for name in left)} hold what it lists; "
+            "copy it back from a backup (`rushes backup` makes one), or take the rows of a `rushes export` with "
+            f"`rushes import {folder} --rows FOLDER`; to begin anew, choose another folder"
+        )
+
+
 def check_new(project: Path) -> None:
     """Raise ValueError where the folder has settings already."""
     if (project / FILE).exists():

@@ -87,8 +87,8 @@ def create_project(project: Path, settings: Settings) -> Path:
     return write_settings(project, settings)
 
 
-def adopt(project: Path, settings: Settings, source: Path) -> None:
-    """Write the settings that the file `source` gave into the project, which may be new.
+def adopt(project: Path, settings: Settings, source: Path | str) -> None:
+    """Write the settings that `source` (a file, or a name in words) gave into the project, which may be new.
 
     Raises:
         ValueError: the project has settings that differ; the text names each.

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 from safetensors.torch import load
 
 from rushes.files import content_hash
+from rushes.media.write import encode_bytes
 from rushes.records import Candidate, Clip
 from rushes.store.database import Store
 
@@ -79,3 +81,30 @@ def test_latents_are_encoded_again_with_a_line_said(
     assert code == 0, err
     assert json.loads(out)["stored"] > 0 and caplog.text.count("was damaged and is deleted; what it held") == 1
     assert tensors(shard) == whole
+
+
+def test_reference_errors_are_computed_again_with_a_line_said(
+    project: Path, rushes: Rushes, caplog: pytest.LogCaptureFixture
+) -> None:
+    ask = ("bank", project, "--set", "train.reference_cache=2", "--set", "train.name=looked-up", "--json")
+    assert rushes(*ask)[0] == 0
+    (shard,) = (project / "bank").glob("*.safetensors")
+    data = shard.read_bytes()
+    whole = tensors(shard)
+    shard.write_bytes(data[:-64] + bytes(64))
+    code, out, err = rushes(*ask)
+    assert code == 0, err
+    assert json.loads(out)["entries"] == len(whole) and tensors(shard) == whole
+    assert f"{shard}: was damaged and is deleted; what it held is made again" in caplog.text
+
+
+def test_what_comes_out_otherwise_is_not_taken_for_a_lost_take(
+    project: Path, rushes: Rushes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = video(project, Candidate)
+    path.unlink()
+    monkeypatch.setattr("rushes.generate.encode_bytes", partial(encode_bytes, crf=30))  # as by another encoder
+    code, _, err = rushes("generate", project)
+    assert code == 2 and "was lost from media/ and comes out otherwise now, as generate.batch" in err
+    assert "make that as it was, copy the file back from a backup, or set project.seed" in err
+    assert not path.exists()

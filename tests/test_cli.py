@@ -254,15 +254,6 @@ def test_project_of_a_newer_version_is_refused_whatever_its_settings_say(
         assert "written by a newer Rushes" in refused(command, empty)
 
 
-def test_torn_shard_of_latents_is_named(project: Path, refused: Callable[..., str]) -> None:
-    shard = min((project / "latents").glob("*.safetensors"))
-    shard.write_bytes(shard.read_bytes()[:-100])
-    told = refused("train", project, *TINY)
-    assert str(shard) in told and "delete it, its clips are encoded again" in told
-    shard.unlink()
-    main(["train", str(project), *TINY])
-
-
 def test_weights_that_are_damaged_are_named(project: Path, refused: Callable[..., str], rushes: Rushes) -> None:
     weights = project / "runs" / "realdpo" / "weights.safetensors"
     whole = weights.read_bytes()

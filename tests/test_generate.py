@@ -66,7 +66,7 @@ def ids(studio: GenerationContext, seed: int = 0) -> list[str]:
 
 
 def make(studio: GenerationContext) -> int:
-    missing = generate.missing(studio, generate.requests(studio, studio.store.clips(), 0))
+    missing = generate.missing(studio, generate.requests(studio, studio.store.clips(), 0)).requests
     generate.generate(studio, missing)
     return len(missing)
 
@@ -134,7 +134,7 @@ def test_stopped_stage_keeps_whole_batches(studio: GenerationContext, monkeypatc
     def stop(count: int) -> None:
         raise KeyboardInterrupt
 
-    missing = generate.missing(studio, generate.requests(studio, studio.store.clips(), 0))
+    missing = generate.missing(studio, generate.requests(studio, studio.store.clips(), 0)).requests
     with pytest.raises(KeyboardInterrupt):
         generate.generate(studio, missing, stop)
     assert len(studio.store.candidates()) == 4

@@ -22,14 +22,16 @@ from rushes.backbones.sampling import sample
 from rushes.backbones.tiling import tiled
 from rushes.config.settings_files import hashed_form
 from rushes.config.tables import BackboneSettings, GenerateSettings
+from rushes.files import content_hash
 from rushes.media.write import encode_bytes
 from rushes.noise.draws import seeded
 from rushes.noise.paths import VariancePreserving
 from rushes.progress import Sharing, in_turn
-from rushes.records import Candidate, CandidateKind, Clip, seed_of, stable_hash
+from rushes.records import Candidate, CandidateKind, Clip, Decision, now, seed_of, stable_hash
 from rushes.store.database import Store
 from rushes.store.latents import LatentStore, first_frame_key, still_key
 
+ASIDE = "clean"  # who sets takes of other settings aside, with their files
 # Smaller clips are enlarged by a whole factor when stored: a video file halves the resolution of colour.
 SMALLEST_PX = 128
 
@@ -145,10 +147,28 @@ def _eta(settings: GenerateSettings, clip: Clip, seed: int) -> float | None:
     return low + (high - low) * float(torch.rand(1, generator=seeded("eta", seed, clip.id)))
 
 
-def missing(studio: GenerationContext, wanted: Sequence[Request]) -> list[Request]:
-    """Requests that the store has no candidate for."""
-    stored = {candidate.id for candidate in studio.store.candidates(system=studio.system)}
-    return [request for request in wanted if request.id not in stored]
+@dataclass(frozen=True)
+class Missing:
+    """What of some requests has to be made."""
+
+    requests: list[Request]
+    new: int  # of them that the store has no candidate for
+    lost: int  # of them whose video was lost or damaged; the others only complete the batches of these
+
+
+def missing(studio: GenerationContext, wanted: Sequence[Request]) -> Missing:
+    """Requests that the store has no candidate for, and before them those whose video was lost or damaged.
+
+    These come in the batches that they were made in: rounding depends on how many are made at once.
+    """
+    stored = {candidate.id: candidate.media for candidate in studio.store.candidates(system=studio.system)}
+    lost = studio.store.media.lost(stored[request.id] for request in wanted if request.id in stored)
+    ids = {request.id for request in wanted if stored.get(request.id) in lost}
+    again = [batch for batch in batches(wanted, studio.settings.batch) if not ids.isdisjoint(each.id for each in batch)]
+    new = [request for request in wanted if request.id not in stored]
+    done = {request.id for batch in again for request in batch}
+    rest = [request for request in new if request.id not in done]
+    return Missing([*(request for batch in again for request in batch), *rest], len(new), len(ids))
 
 
 def generate(
@@ -169,8 +189,26 @@ def generate(
         ValueError: a size or frame count that the backbone cannot take, or a latent that is missing.
     """
     for batch, files in make_clips(studio, wanted, spread):
-        studio.store.add(_rows(studio, batch, files))
+        rows = _rows(studio, batch, files)
+        if studio.store.add(rows) < len(rows):
+            studio.store.add(_back(studio.store, rows))
         tick(len(batch))
+
+
+def _back(store: Store, rows: Sequence[Candidate]) -> list[Decision]:
+    """Decisions that put takes back which `rushes clean` had set aside, as they are asked for again."""
+    standing = [decision for row in rows for decision in store.decisions(row.id).values()]
+    return [
+        Decision(
+            stable_hash([ASIDE, old.subject, "back", old.created_at]),
+            old.subject,
+            True,
+            made_by=ASIDE,
+            created_at=now(),
+        )
+        for old in standing
+        if old.made_by == ASIDE and not old.keep
+    ]
 
 
 def make_clips(
@@ -265,7 +303,7 @@ def _rows(studio: GenerationContext, group: Sequence[Request], files: Sequence[b
     return [
         Candidate(
             id=request.id,
-            media=studio.store.put_media_bytes(file, ".mp4"),
+            media=_put(studio.store, request.id, file),
             caption=request.caption,
             kind=kind,
             group=request.clip.id,
@@ -283,6 +321,20 @@ def _rows(studio: GenerationContext, group: Sequence[Request], files: Sequence[b
         )
         for request, file in zip(group, files, strict=True)
     ]
+
+
+def _put(store: Store, id: str, file: bytes) -> str:
+    """Keep the video of a take; of one that was lost none but the same is taken for it."""
+    before = store.find(id)
+    if isinstance(before, Candidate) and store.media.sound(before.media):
+        return before.media
+    if isinstance(before, Candidate) and before.media != content_hash(file):
+        raise ValueError(
+            f"the video of take {id} was lost from media/ and comes out otherwise now, as generate.batch, the machine, "
+            "PyTorch or FFmpeg is another than when it was made; make that as it was, copy the file back from a "
+            "backup, or set project.seed to another number, which makes all takes anew"
+        )
+    return store.put_media_bytes(file, ".mp4")
 
 
 def _leads_away(studio: TakeContext) -> bool:

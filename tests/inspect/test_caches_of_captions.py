@@ -98,7 +98,8 @@ def test_commands_tell_of_captions(project: OpenProject, capsys: pytest.CaptureF
     with pytest.raises(ValueError, match="a caption of nobody: no clip, take or latent of this project"):
         explain(project, "a caption of nobody")
     count = len(kept.paths())
-    assert f"{count} captions read, {count} encoded again and compared" in told("cache", "verify", folder, "--all")
+    words = told("verify", folder, "--all")
+    assert f"texts: {count}" in words and f"latents, {count} captions" in words
 
 
 def test_an_entry_that_is_not_what_is_read_is_found(project: OpenProject) -> None:

@@ -102,13 +102,49 @@ def test_what_is_no_latent_is_refused_before_anything_is_written(
 
 
 @pytest.mark.parametrize("kept", [0, 5, 100, -1])
-def test_a_torn_shard_is_refused(tmp_path: Path, kept: int) -> None:
+def test_a_torn_shard_is_passed_over_and_deleted_when_it_is_made_again(
+    tmp_path: Path, kept: int, caplog: pytest.LogCaptureFixture
+) -> None:
     LatentStore(tmp_path, FINGERPRINT).put({"a": noise(4, 3, 8, 8)})
     (path,) = shards(tmp_path)
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(ValueError, match=f"{path.name}: torn .*delete it"):
-        LatentStore(tmp_path, FINGERPRINT)
-    LatentStore(tmp_path, "b" * 24)  # others are not held up
+    store = LatentStore(tmp_path, FINGERPRINT)
+    assert "a" not in store and f"{path.name}: torn" in store.verify()[0] and path.exists()
+    LatentStore(tmp_path, "b" * 24).mend()  # which leaves others alone
+    assert path.exists()
+    store.mend()
+    assert not path.exists() and f"{path.name}: was damaged" in caplog.text
+    assert store.put({"a": noise(4, 3, 8, 8)}) == 1 and store.verify() == ()
+
+
+def test_an_altered_entry_is_not_got_and_its_shard_is_made_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = {key: noise(4, 3, 8, 8, seed=seed) for seed, key in enumerate("ab")}
+    LatentStore(tmp_path, FINGERPRINT).put(made)
+    (path,) = shards(tmp_path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-7] + bytes([whole[-7] ^ 1]) + whole[-6:])
+    store = LatentStore(tmp_path, FINGERPRINT)
+    right, altered = ("b", "a") if torch.equal(load_file(path)["b"], made["b"]) else ("a", "b")
+    assert torch.equal(store.get(right), made[right])  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=f"{path.name}: the entry of '{altered}' was altered; run the same command"):
+        store.get(altered)
+    assert store.mend([right]) == 0 and path.exists()
+    assert store.mend(made) == 2 and not path.exists() and len(store) == 0
+    assert caplog.text.count("was damaged and is deleted") == 1
+    assert store.put(made) == 2 and shards(tmp_path) == [path]
+    assert LatentStore(tmp_path, FINGERPRINT).verify() == ()
+
+
+def test_what_another_process_deleted_is_not_listed(tmp_path: Path) -> None:
+    store, other = (LatentStore(tmp_path, FINGERPRINT) for _ in range(2))
+    store.put({"a": noise(1, 1, 2, 2)})
+    other.look_again()
+    assert "a" in other
+    shards(tmp_path)[0].unlink()
+    other.look_again()
+    assert "a" not in other and other.put({"a": noise(1, 1, 2, 2)}) == 1
 
 
 def test_foreign_files_are_refused(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from rushes.files import MediaError, content_hash
 from rushes.store.media import MediaFolder
 
 
@@ -52,9 +53,38 @@ def test_a_file_that_vanished_is_missing_and_can_be_put_again(tmp_path: Path) ->
     media = MediaFolder(tmp_path / "media")
     digest = media.put_bytes(b"frames", ".mp4")
     media.path(digest).unlink()
-    with pytest.raises(ValueError, match="import it again"):
+    with pytest.raises(ValueError, match=f"`rushes verify {tmp_path}` says what makes it again"):
         media.path(digest)
     assert media.path(media.put_bytes(b"frames", ".mp4")).read_bytes() == b"frames"
+
+
+@pytest.mark.parametrize("damaged", [b"", b"framez"])
+def test_a_damaged_file_is_not_read_and_is_written_again(tmp_path: Path, damaged: bytes) -> None:
+    folder = tmp_path / "media"
+    digest = MediaFolder(folder).put_bytes(b"frames", ".mp4")
+    file = MediaFolder(folder).path(digest)
+    file.write_bytes(damaged)
+    media = MediaFolder(folder)
+    with pytest.raises(MediaError, match=f"{file.name}: was damaged or altered.*`rushes verify {tmp_path}`"):
+        media.path(digest)
+    assert media.locate(digest) == file and media.lost([digest, "0" * 64, ""]) == {digest, "0" * 64, ""}
+    (tmp_path / "source.MOV").write_bytes(b"frames")
+    assert media.put(tmp_path / "source.MOV") == digest and media.path(digest) == file
+    file.write_bytes(damaged)
+    assert MediaFolder(folder).put_bytes(b"frames", ".webm") == digest and file.read_bytes() == b"frames"
+
+
+def test_a_file_is_compared_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    digest = MediaFolder(tmp_path / "media").put_bytes(b"frames", ".mp4")
+    media, hashed = MediaFolder(tmp_path / "media"), list[Path]()
+
+    def count(path: Path) -> str:
+        hashed.append(path)
+        return content_hash(path)
+
+    monkeypatch.setattr("rushes.store.media.content_hash", count)
+    assert media.path(digest) == media.path(digest) == media.locate(digest)
+    assert media.lost([digest]) == set() and len(hashed) == 1
 
 
 def test_a_source_that_is_no_file_is_refused(tmp_path: Path) -> None:

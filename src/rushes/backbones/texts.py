@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import inspect
 import json
+import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -27,6 +28,7 @@ from rushes.records import stable_hash
 
 # Tensors of one caption by name: on the CPU, without the zeros at the end, and the length that they had with them.
 Kept = Mapping[str, tuple[Tensor, int]]
+_LOG = logging.getLogger(__name__)
 LIBRARIES = ("torch", "transformers", "diffusers", "ftfy")  # with another version captions are read again
 
 
@@ -44,6 +46,13 @@ class TextCache:
         self.fingerprint = stable_hash(self.depends_on)
         self.all, self.folder = folder, folder / self.fingerprint
 
+    @classmethod
+    def of_folder(cls, folder: Path) -> Self:
+        """The embeddings that lie in a folder, whatever they depend on, to be read again."""
+        cache = cls(folder.parent, {})
+        cache.folder, cache.fingerprint = folder, folder.name
+        return cache
+
     def path(self, caption: str) -> Path:
         """The file of a caption, there or not."""
         return self.folder / f"{content_hash(caption.encode('utf-8', 'surrogatepass'))}.safetensors"
@@ -57,9 +66,15 @@ class TextCache:
         return sorted(self.folder.glob("[!.]*.safetensors"))
 
     def get(self, caption: str) -> Kept | None:
-        """What `put` was given; None where there is none. Raises ValueError as `read` does."""
+        """What `put` was given; None where there is none, or a damaged file, which is logged: it is made again."""
         path = self.path(caption)
-        return self.read(path)[1] if path.is_file() else None
+        if not path.is_file():
+            return None
+        try:
+            return self.read(path)[1]
+        except ValueError as error:
+            _LOG.warning("%s", error)
+            return None
 
     def read(self, path: Path) -> tuple[str, Kept]:
         """Caption and embeddings of a file.
@@ -121,7 +136,7 @@ class TextCache:
         return path.parent != self.folder
 
 
-_AGAIN = "delete it, its caption is read again"
+_AGAIN = "its caption is read again when it is needed"
 
 
 def trimmed(row: Tensor) -> tuple[Tensor, int]:

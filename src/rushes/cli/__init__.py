@@ -11,7 +11,7 @@ from io import TextIOWrapper
 
 from cyclopts import CycloptsError, UnusedCliTokensError, ValidationError
 
-from rushes.cli import claims, curation, evaluation, footage, health, labelling, machine, product, project
+from rushes.cli import claims, curation, evaluation, footage, health, labelling, machine, product, project, upkeep
 from rushes.cli.console import app
 from rushes.cli.processes import LEFT_ALONE, lost_partners, say_lost
 from rushes.text_reader import printable
@@ -28,6 +28,7 @@ __all__ = [
     "main",
     "product",
     "project",
+    "upkeep",
 ]
 
 
@@ -55,10 +56,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         where = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else error
         print(printable(f"rushes: {where}"), file=sys.stderr)
         sys.exit(2)
-    except RuntimeError as error:
-        if os.environ.get("RUSHES_TRACEBACK") or not (lost_partners(error) or isinstance(error, RecursionError)):
+    except (RuntimeError, MemoryError) as error:
+        lost, full = lost_partners(error), _out_of_memory(error)
+        if os.environ.get("RUSHES_TRACEBACK") or not (lost or full or isinstance(error, RecursionError)):
             raise
-        if lost_partners(error):
+        if full:
+            print(OUT_OF_MEMORY, file=sys.stderr)
+            sys.exit(2)
+        if lost:
             say_lost()
             sys.exit(LEFT_ALONE)
         print("rushes: a file is nested too deeply to be read; give one that a program of yours wrote", file=sys.stderr)
@@ -70,6 +75,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if os.environ.get("RANK", "0") == "0":  # of several processes one says so
             print("rushes: stopped; what was stored is safe, run the same command to continue", file=sys.stderr)
         sys.exit(130)
+
+
+OUT_OF_MEMORY = (
+    "rushes: memory ran out, and what was stored is safe; for training lower train.batch or backbone.frames, or set "
+    "train.gradients to two_pass and backbone.gradient_checkpointing to true; for takes lower generate.batch; `rushes "
+    "plan PROJECT` says what fits"
+)
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """Whether an error is one of memory: Python's, or PyTorch's of a GPU or of main memory."""
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, MemoryError) or any(text in str(error) for text in words)
 
 
 def _in_a_line(error: CycloptsError) -> str:

@@ -92,6 +92,7 @@ def report(
     project: Annotated[Path, Parameter(help="the project's folder")],
     *,
     run: RunName = "",
+    out: Annotated[Path | None, Parameter(help="folder to write to, in place of the project's reports/")] = None,
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
@@ -100,7 +101,7 @@ def report(
 
     settings = read_settings(project, overrides)
     with Store.open(project) as store:
-        tell(reports.write_report(store, settings, run), as_json)
+        tell(reports.write_report(store, settings, run, out), as_json)
 
 
 @app.command

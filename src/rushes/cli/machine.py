@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, app, entries, opened, say, tell, within
+from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, app, entries, opened, say, tell
 from rushes.project.settings import read_settings
 
-if TYPE_CHECKING:
-    from rushes.inspect.caches import VerifyResult
-    from rushes.training.comparison_checks import FolderCheck
-
-cache = App(name="cache", help="Stored latents and captions: what they depend on, and whether they are right.")
+cache = App(name="cache", help="Stored latents and captions: what they depend on; latents of other programs.")
 app.command(cache)
 
 
@@ -123,27 +119,6 @@ def explain(
 
 
 @cache.command
-def verify(
-    project: ProjectFolder,
-    *,
-    share: Annotated[float, within(0, 1), Parameter(help="of the latents and captions that are encoded again")] = 0.1,
-    every: Annotated[bool, Parameter(name="--all", negative=(), help="encode all of them again")] = False,
-    seed: Annotated[int, GE_0, Parameter(help="of the choice")] = 0,
-    overrides: Overrides = (),
-    as_json: AsJson = False,
-) -> None:
-    """Read stored latents and captions, make some again and compare; exit code 1 where one is not what it should be."""
-    from rushes.inspect.caches import verify as stage
-
-    with opened(project, read_settings(project, overrides)) as work:
-        result = stage(work, 1.0 if every else share, seed)
-    lines = [f"{result.entries} entries read, {result.compared} encoded again and compared"]
-    if result.texts:
-        lines.append(f"{result.texts} captions read, {result.texts_compared} encoded again and compared")
-    _end(result, lines, as_json)
-
-
-@cache.command
 def check_folder(
     folder: Annotated[Path, Parameter(help="latents as RealDPO's trainer caches them")], *, as_json: AsJson = False
 ) -> None:
@@ -153,11 +128,7 @@ def check_folder(
 
     words = check(folder)
     result = FolderCheck(len(words), tuple(f"{name}: {text}" for name, text in words.items() if text))
-    _end(result, [f"{result.losers} losers read, {len(result.problems)} of them unlike their winners"], as_json)
-
-
-def _end(result: VerifyResult | FolderCheck, lines: list[str], as_json: bool) -> None:
-    """Tell, and exit with code 1 where there are problems."""
-    tell(result, as_json, [*lines, *result.problems])
+    line = f"{result.losers} losers read, {len(result.problems)} of them unlike their winners"
+    tell(result, as_json, [line, *result.problems])
     if result.problems:
         sys.exit(1)

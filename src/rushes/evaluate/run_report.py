@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -20,6 +21,7 @@ from rushes.report.model import Curve, LabelSummary, MetricRow, Report, ReportAr
 from rushes.store.database import Store
 
 Values = Mapping[str, Mapping[str, float]]  # metric, subject
+_LOG = logging.getLogger(__name__)
 
 
 def collect(store: Store, result: EvaluateResult, cases: int = 4, seed: int = 0) -> Report:
@@ -105,12 +107,14 @@ def _pairs(store: Store, run_name: str, notes: list[str]) -> list[tuple[Candidat
 
 def _curve_rows(store: Store, run_name: str, notes: list[str]) -> list[dict[str, Any]]:
     path = store.project / "runs" / run_name / "metrics.jsonl"
-    if not path.is_file():
-        notes.append("The run left no metrics.jsonl, so there are no training curves.")
-        return []
-    rows, unread = curves.read_rows(path.read_text(encoding="utf-8", errors="replace").splitlines())
-    if unread:
-        notes.append(f"{unread} lines of metrics.jsonl could not be read and are missing from the curves.")
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    rows, unread = curves.read_rows(lines)
+    note = f"{unread} lines of metrics.jsonl could not be read and are missing from the curves." if unread else ""
+    if not rows:
+        note = "The run has no metrics.jsonl that can be read, so there are no training curves."
+    if note:
+        notes.append(note)
+        _LOG.warning("%s: %s", path, note)
     return rows
 
 

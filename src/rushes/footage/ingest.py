@@ -10,7 +10,6 @@ from __future__ import annotations
 from bisect import bisect
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -200,12 +199,13 @@ def _groups(
             if name:
                 shared.join(facts.media, name)
     of_pairs = [row for row in store.stream(Candidate) if row.kind == "imported" and not row.clip_id]
-    rows: Iterator[Clip | Candidate] = chain(imported, of_pairs)
+    rows: list[Clip | Candidate] = [*imported, *of_pairs]
+    lost = store.media.lost(row.media for row in rows)
     for row in rows:
         if row.film:
             shared.join(row.film, _film(row) if isinstance(row, Clip) else row.media)
             videos.setdefault(row.film, (None, 0.0))
-        if row.media in store.media:  # also a piece, as somebody may have cut the film at the same place
+        if row.media not in lost:  # also a piece, as somebody may have cut the film at the same place
             videos.setdefault(row.media, (store.media_path(row.media), row.frames / row.fps))
     cut = any(checked.spans for checked in done.usable())  # their looks are noted, as a later import lacks the film
     if fraction or cut or "eval" in {*(clip.split for clip in imported), *(row.split for row in of_pairs)}:
@@ -269,7 +269,7 @@ def _drop_held_out_takes(store: Store, done: Preflight, out: Collection[str], lo
         if checked.id in out:
             videos[checked.facts.media] = checked.item, checked.facts.frames / checked.facts.fps
     for clip in store.stream(Clip):
-        if clip.split == "eval" and clip.frames > 1 and clip.media in store.media:
+        if clip.split == "eval" and clip.frames > 1 and store.media.sound(clip.media):
             videos.setdefault(clip.media, (store.media_path(clip.media), clip.frames / clip.fps))
     held = set(videos)
     for path, facts in wanted.items():
@@ -296,8 +296,8 @@ def _film_name(source: str) -> str:
 def _take_whole(taker: _Taker, checked: Checked, split: Split) -> None:
     item = checked.item
     media = _put(taker, item, checked.facts.media)
+    still = taker.store.put_media(item.first_frame) if item.first_frame else ""
     if taker.store.find(checked.id) is None:
-        still = taker.store.put_media(item.first_frame) if item.first_frame else ""
         row = Clip(
             checked.id,
             media,
@@ -320,19 +320,17 @@ def _take_pieces(taker: _Taker, checked: Checked, out: set[str]) -> None:
     ids = dict(zip(checked.spans, clip_ids(checked), strict=True))
     for id in ids.values():
         _take_scenario(taker.store, id, checked.item.scenario)
-    missing = [span for span, id in ids.items() if _media_of(taker.store, id) not in media]
+    lost = media.lost(_media_of(taker.store, id) for id in ids.values())
+    missing = [span for span, id in ids.items() if _media_of(taker.store, id) in lost]
     for _ in range(len(checked.spans) - len(missing)):
         taker.tick()
     if not missing:
         return
     for span, path in cut_pieces(taker.facts.file(checked.item), missing, taker.crf, taker.store.project):
         id = ids[span]
-        digest = taker.store.put_media(path)
-        if (_media_of(taker.store, id) or digest) != digest:
-            raise ValueError(
-                f"{checked.item.source}: its piece at {span[0]:g} s was lost from media/ and comes out otherwise with "
-                "this FFmpeg; copy the file back, or start a new project"
-            )
+        digest = content_hash(path)
+        check_again(taker.store.find(id), digest, f"{checked.item.source}: its piece at {span[0]:g} s")
+        taker.store.put_media(path)
         info = probe(path)
         source = fragment(checked.item.source, span)
         split: Split = "eval" if id in out else "train"
@@ -407,6 +405,15 @@ def _take_text(store: Store, clip: str, text: str, kind: Literal["scenario", "al
         store.add([CaptionRow(stable_hash([clip, kind, len(before)]), clip, text, kind, made_by="import")])
 
 
+def check_again(stored: Row | None, digest: str, what: str) -> None:
+    """Raise ValueError where the file of a stored clip was lost and comes out with another content now."""
+    if isinstance(stored, Clip) and stored.media != digest:
+        raise ValueError(
+            f"{what} was lost from media/ or damaged, and comes out otherwise with this FFmpeg; copy the file back "
+            "from a backup, or start a new project"
+        )
+
+
 def _media_of(store: Store, id: str) -> str:
     """The media of a stored clip; "" = it is not stored."""
     row = store.find(id)
@@ -414,6 +421,6 @@ def _media_of(store: Store, id: str) -> str:
 
 
 def _put(taker: _Taker, item: SourceVideo, media: str) -> str:
-    if media not in taker.store.media and taker.store.put_media(taker.facts.file(item)) != media:
+    if not taker.store.media.sound(media) and taker.store.put_media(taker.facts.file(item)) != media:
         raise ValueError(f"{item.source}: changed while it was imported; import it again once it is complete")
     return media

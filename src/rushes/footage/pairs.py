@@ -257,7 +257,7 @@ def _without_other_split(
         if row.film:
             shared.join(row.film, row.media)
             videos.setdefault(row.film, (None, 0.0))
-        if row.media in store.media:
+        if store.media.sound(row.media):
             videos[row.media] = store.media_path(row.media), row.frames / row.fps
     if others or any(side.film for each in fitted for side in (each.left, each.right)):  # films are noted for later
         for path in (path for each in fitted for path in (each.pair.left, each.pair.right)):

@@ -53,6 +53,8 @@ class ProbeCache(SideFile):
     again, not decoded. Each is kept as soon as it is found.
     """
 
+    cache = True
+
     def __init__(self, project: Path) -> None:
         super().__init__(project / FILE, _TABLES)
         self._contents = Contents(project)

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from rushes.config.settings_files import settings_hash
 from rushes.config.tables import BackboneSettings, FootageSettings
-from rushes.footage.ingest import Imported
+from rushes.files import content_hash
+from rushes.footage.ingest import Imported, check_again
 from rushes.media.write import encode_bytes
 from rushes.progress import Bar, no_bar
 from rushes.records import Clip, Split, stable_hash
@@ -45,9 +46,12 @@ def import_world(
     made_from, scenes = settings_hash(footage), list(world_scenes(footage, backbone, seed))
     with bar("import", len(scenes)) as tick:
         for id, stream, index, kind in scenes:
-            if store.find(id) is None:
+            stored = store.find(id)
+            if not isinstance(stored, Clip) or not store.media.sound(stored.media):
                 (scene,) = draw_scenes([seed, stream, index], 1, (kind,), frames=backbone.frames)
-                media = store.put_media_bytes(encode_bytes(render(scene), FPS, scale=WORLD_SCALE), ".mp4")
+                video = encode_bytes(render(scene), FPS, scale=WORLD_SCALE)
+                check_again(stored, content_hash(video), f"scene {seed}/{stream}/{index}")
+                media = store.put_media_bytes(video, ".mp4")
                 clip = Clip(
                     id,
                     media,

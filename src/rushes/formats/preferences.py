@@ -295,4 +295,4 @@ def media_needed(store: Store) -> Iterator[dict[str, str]]:
     for row in rows:
         if row.media not in seen:
             seen.add(row.media)
-            yield {"media": row.media, "file": str(store.media_path(row.media)), "caption": row.caption}
+            yield {"media": row.media, "file": str(store.media.locate(row.media)), "caption": row.caption}

@@ -74,7 +74,7 @@ class ExplainResult:
 
 
 @dataclass(frozen=True)
-class VerifyResult:
+class EncodedAgain:
     """Stored latents and captions against what is encoded now."""
 
     entries: int  # latents that were read
@@ -130,7 +130,7 @@ def _state(current: bool, stale: Sequence[str], again: str) -> str:
     return f"stale (of {', '.join(stale)}); {again} when it is needed" if stale else "missing"
 
 
-def verify(project: OpenProject, share: float = 0.1, seed: int = 0) -> VerifyResult:
+def verify(project: OpenProject, share: float = 0.1, seed: int = 0) -> EncodedAgain:
     """Read all current entries, and encode a share of their clips again; at least one.
 
     Raises:
@@ -156,7 +156,7 @@ def verify(project: OpenProject, share: float = 0.1, seed: int = 0) -> VerifyRes
                 if words := _unlike(here.get(key), again.get(key)):
                     problems.append(f"latent of {key!r}: {words}; delete {project.latents.folder} and encode again")
     texts = verify_texts(project, share, seed)
-    return VerifyResult(
+    return EncodedAgain(
         entries=len(here),
         compared=compared,
         without_media=len(keys) - len(jobs),
@@ -195,7 +195,7 @@ def explain_texts(project: OpenProject, subject: str = "") -> TextsResult | None
     None for a model that reads captions without an encoder. With a caption as subject, or the id of a clip or take,
     whether its caption is kept.
     """
-    cache = _texts(project)
+    cache = texts_of(project)
     if cache is None:
         return None
     entries = None
@@ -216,7 +216,7 @@ def _captions(project: OpenProject) -> dict[str, str]:
 
 def verify_texts(project: OpenProject, share: float, seed: int) -> TextsCheck:
     """Read all stored embeddings, and a share of the captions again; at least one."""
-    cache = _texts(project)
+    cache = texts_of(project)
     problems: list[str] = []
     paths = cache.paths() if cache is not None else []
     if cache is None or not paths:
@@ -246,7 +246,8 @@ def in_words(result: TextsResult) -> list[str]:
     return lines + [f"caption {caption!r}: {state}" for caption, state in (result.entries or {}).items()]
 
 
-def _texts(project: OpenProject) -> TextCache | None:
+def texts_of(project: OpenProject) -> TextCache | None:
+    """What the model's captions are read as on disk; None for a model without text encoders of its own."""
     return project.base.texts if isinstance(project.base, DiffusersBackbone) else None
 
 

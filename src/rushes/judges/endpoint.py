@@ -55,6 +55,8 @@ class Spent:
 class Answers(SideFile):
     """Answers by the hash of the question, and a ledger of every request."""
 
+    loss = "what was asked is then asked, and paid, again"
+
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         super().__init__(path, _ANSWER_TABLES, paid=True)

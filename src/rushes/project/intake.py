@@ -13,9 +13,18 @@ from tempfile import TemporaryDirectory
 from rushes.backbones.caption_tokens import caption_measure
 from rushes.backbones.stills import StillMaker
 from rushes.config.tables import BackboneSettings
+from rushes.files import content_hash
 from rushes.footage import preflight_costs, preflight_text
 from rushes.footage.changes import apply_changes
-from rushes.footage.ingest import Imported, bench_ids, footage_ids, import_bench, import_reviewed, prompt_clip
+from rushes.footage.ingest import (
+    Imported,
+    bench_ids,
+    check_again,
+    footage_ids,
+    import_bench,
+    import_reviewed,
+    prompt_clip,
+)
 from rushes.footage.preflight import (
     CaptionMeasure,
     Length,
@@ -226,7 +235,7 @@ def make_stills(
     name = pipeline.resolve().name
     made_from = [name, size.height_px, size.width_px, steps, guidance, seed]
     wanted = {stable_hash(["still", prompt, *made_from]): prompt for prompt in prompts}
-    stored = {clip.id for clip in project.store.clips(dropped=True)}
+    stored = {clip.id for clip in project.store.clips(dropped=True) if project.store.media.sound(clip.media)}
     missing = {id: prompt for id, prompt in wanted.items() if id not in stored}
     with project.timed("still", len(missing)) as tick:
         maker = StillMaker(pipeline) if missing else None
@@ -236,6 +245,7 @@ def make_stills(
             with TemporaryDirectory() as folder:
                 path = Path(folder) / "still.png"
                 write_image(path, image)
+                check_again(project.store.find(id), content_hash(path), f"the first frame of {prompt!r}")
                 media = project.store.put_media(path)
             row = prompt_clip(
                 id,

@@ -77,6 +77,7 @@ def set_up(job: TrainingJob, folder: Path, backbone: Backbone, ranks: Ranks, tim
         draws=draws,
     )
     missing = ranks.send(bank.missing(job.comparisons) if ranks.first else None)  # before any process adds to it
+    bank.entries.look_again()  # and without what the first found damaged
     if missing:
         backbone.network.eval()
         batch = make_batch([(missing[0], 0)], latents, backbone, Draws(seed, data.times)).to(ranks.device)

@@ -19,7 +19,7 @@ from rushes.records import seed_of, stable_hash
 from rushes.training import shortcuts
 from rushes.training.comparison import Comparison, View
 from rushes.training.health import EXPERT, Diagnosis
-from rushes.training.history import read_history
+from rushes.training.history import CURVES, read_history
 from rushes.training.monitor import RunMonitor, Sampler
 from rushes.training.trackers import open_trackers
 
@@ -67,7 +67,8 @@ def watch_run(
 
 def last_words(project: OpenProject, folder: Path) -> list[str]:
     """Say what is wrong with a finished run and what to do; the names of it."""
-    diagnoses: list[dict[str, Any]] = read_history(folder / "metrics.jsonl")[-1].get("diagnoses", [])
+    rows = read_history(folder / CURVES)
+    diagnoses: list[dict[str, Any]] = rows[-1].get("diagnoses", []) if rows else []
     for each in diagnoses:
         project.say(f"{each['severity']}: {each['name']}: {each['evidence']}\n  {each['remedy']}")
     return [each["name"] for each in diagnoses]

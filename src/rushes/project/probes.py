@@ -62,7 +62,7 @@ def make_probes(project: OpenProject, clips: Sequence[Clip], levels: Sequence[fl
         project.latents, backbone, settings.backbone, ask, store=project.store, system=system, kind="probe"
     )
     wanted = list(_requests(studio, clips, (REAL, *levels, FREE), settings.project.seed))
-    missing = generate.missing(studio, wanted)
+    missing = generate.missing(studio, wanted).requests
     with project.timed("eta", len(missing)) as tick:
         spread = share_takes(project, studio, missing)
         match_takes(project, studio, missing)

@@ -30,6 +30,7 @@ from rushes.evaluate.suites import MetricSuite, general_meter, world_meter
 from rushes.files import whole_file
 from rushes.progress import Bar, Sharing, in_turn, no_bar
 from rushes.project.defaults import in_words, left_out, model_of, with_model_defaults
+from rushes.project.settings import check_database
 from rushes.project.settings_checks import check_settings, unknown
 from rushes.project.times import training_times
 from rushes.records import BASE, Run
@@ -199,9 +200,20 @@ def open_project(
         say(in_words(given, match.model.name if match else settings.backbone.name))
         settings = with_model_defaults(settings)
     check_settings(settings)
-    path = folder / SECONDS
-    seconds = parse_json(read_text(path), f"{path}: delete it, it holds times alone") if path.is_file() else {}
-    return OpenProject(Store.create(folder), settings, bar, seconds, say=say, ranks=ranks)
+    check_database(folder)
+    return OpenProject(Store.create(folder), settings, bar, _seconds(folder / SECONDS, say), say=say, ranks=ranks)
+
+
+def _seconds(path: Path, say: Callable[[str], None]) -> dict[str, float]:
+    """What stages have taken so far; from nothing where the file cannot be read, as it holds clocks alone."""
+    if not path.is_file():
+        return {}
+    with suppress(ValueError):
+        seconds = parse_json(read_text(path), path)
+        if isinstance(seconds, dict) and all(isinstance(value, int | float) for value in seconds.values()):
+            return seconds
+    say(f"{path}: was damaged; it holds what stages took, which is counted anew")
+    return {}
 
 
 def _sampling(settings: Settings, backbone: Backbone) -> list[str]:

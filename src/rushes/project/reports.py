@@ -15,7 +15,7 @@ from rushes.records import now, plain
 from rushes.report.page import write
 from rushes.store.database import Store
 from rushes.training.health import Diagnosis, diagnoses
-from rushes.training.history import read_history
+from rushes.training.history import CURVES, read_history
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,9 @@ def read_summary(store: Store, run: str) -> EvaluateResult:
     return read_evaluation(source)
 
 
-def write_report(store: Store, settings: Settings, run: str = "") -> ReportResult:
-    """reports/RUN.html from the store and the summary; `run` is the one that the settings name if it is empty.
+def write_report(store: Store, settings: Settings, run: str = "", out: Path | None = None) -> ReportResult:
+    """RUN.html from the store and the summary, in reports/ or the folder `out`; `run` is the one that the settings name
+    if it is empty. With `out` nothing of the project is written.
 
     Raises:
         ValueError: the run was not evaluated.
@@ -75,7 +76,10 @@ def write_report(store: Store, settings: Settings, run: str = "") -> ReportResul
     result = read_summary(store, run)
     result = replace(result, title=result.title or settings.project.name)
     report = collect(store, result, settings.report.cases, settings.project.seed)
-    return ReportResult(write(report, summary_path(store, run).with_suffix(".html"), settings.report.max_mb))
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+    page = (out or summary_path(store, run).parent) / f"{run}.html"
+    return ReportResult(write(report, page, settings.report.max_mb))
 
 
 @dataclass(frozen=True)
@@ -94,8 +98,13 @@ def health_of_run(project: Path, settings: Settings, run: str = "") -> HealthRes
         ValueError: the run has no curves.
     """
     run = run or run_name(settings.train)
-    path = project / "runs" / run / "metrics.jsonl"
+    path = project / "runs" / run / CURVES
     rows = read_history(path)
+    if not rows and any(path.parent.glob("checkpoints/step-*")):
+        raise ValueError(
+            f"{path}: was lost or emptied, as the run has checkpoints; copy it back from a backup, or delete "
+            f"{path.parent} and run `rushes train`, which makes the run again"
+        )
     if not rows:
         raise ValueError(f"{path} is not there, so run {run!r} has no curves yet; run `rushes train`")
     return HealthResult(run, rows[-1]["step"], tuple(diagnoses(rows)))

@@ -11,8 +11,10 @@ from rushes.config.tables import Settings, TrainSettings
 from rushes.files import write_text
 from rushes.project.defaults import with_model_defaults
 from rushes.store.database import Store
+from rushes.text_reader import read_text
 
 FILE = "rushes.toml"
+_FIRST, _LAST = "# All settings, down to a last line that says so: a file that was cut is not read.", "# The end."
 
 
 def read_settings(project: Path, overrides: Sequence[str] = ()) -> Settings:
@@ -24,6 +26,7 @@ def read_settings(project: Path, overrides: Sequence[str] = ()) -> Settings:
     path = project / FILE
     if not path.is_file():
         raise ValueError(f"{project} is not a project: it has no {FILE}; make one with `rushes init {project}`")
+    _check_whole(path)
     if (project / "rushes.db").is_file():
         Store.open(project).close()  # a newer Rushes has settings that this one would call unknown
     return load_settings(path, overrides)
@@ -32,8 +35,41 @@ def read_settings(project: Path, overrides: Sequence[str] = ()) -> Settings:
 def write_settings(project: Path, settings: Settings) -> Path:
     """Write settings, each with its description, into a project's folder."""
     path = project / FILE
-    write_text(path, to_toml(settings))
+    write_text(path, f"{_FIRST}\n\n{to_toml(settings)}\n{_LAST}\n")
     return path
+
+
+def _check_whole(path: Path) -> None:
+    """Refuse a file of which a part was lost: what it lacks would be read as defaults.
+
+    Raises:
+        ValueError: it is empty, or its end is missing.
+    """
+    text = read_text(path).strip()
+    if text and (_FIRST not in text or _LAST in text):
+        return
+    what = "was cut, as its last line is missing" if text else "is empty"
+    mend = f"; if nothing else is, put {_LAST!r} back at its end" if text else ""
+    raise ValueError(
+        f"{path}: {what}; copy it back from a backup, or from the report of a run, which shows its settings{mend}"
+    )
+
+
+def check_database(folder: Path) -> None:
+    """Refuse to begin an empty database beside what another listed.
+
+    Raises:
+        ValueError: there is none, and the folder has videos or runs.
+    """
+    if (folder / "rushes.db").exists():
+        return
+    left = [name for name, files in (("media", "*/*"), ("runs", "*/*.safetensors")) if any((folder / name).glob(files))]
+    if left:
+        raise ValueError(
+            f"{folder / 'rushes.db'} is missing, and {' and '.join(f'{name}/' for name in left)} hold what it lists; "
+            "copy it back from a backup (`rushes backup` makes one), or take the rows of a `rushes export` with "
+            f"`rushes import {folder} --rows FOLDER`; to begin anew, choose another folder"
+        )
 
 
 def check_new(project: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from rushes import encode, generate
-from rushes.config.tables import GenerateSettings
+from rushes.config.tables import GenerateSettings, Settings
 from rushes.evaluate import stored
 from rushes.evaluate.result import EvaluateResult, Metrics
 from rushes.project.intake import import_footage as import_footage  # the first of them
@@ -70,7 +70,10 @@ def _generate(
         made_by=made_by,
     )
     wanted = generate.requests(studio, clips, seed)
-    missing = generate.missing(studio, wanted)
+    lacking = generate.missing(studio, wanted)
+    missing = lacking.requests
+    if lacking.lost:
+        project.say(f"{lacking.lost} takes were lost from media/ or damaged, and are made again")
     with project.timed(stage, len(missing)) as tick:
         if missing:  # captions are read before there is a network
             without_network(project)
@@ -80,11 +83,14 @@ def _generate(
             studio = replace(studio, backbone=load_run(project, system))
         match_takes(project, studio, missing, beside)
         generate.generate(studio, missing, tick, spread)
-    return [request.id for request in wanted], len(missing)
+    return [request.id for request in wanted], lacking.new + lacking.lost
 
 
 def encode_missing(project: OpenProject, whole: Sequence[LatentKey], firsts: Sequence[str], stage: str) -> None:
     """Latents of media: of whole clips, and of first frames alone."""
+    asked = [*whole, *(LatentKey(media, first=True) for media in firsts)]
+    parts = [replace(key, first=True, part=name) for key in asked for name in project.base.spec.still]
+    project.latents.mend(map(str, (*asked, *parts)))
     wanted = encode.jobs(project.latents, whole, firsts)
     size, fit = project.settings.backbone, project.settings.footage.fit
     if not wanted:
@@ -108,6 +114,13 @@ def held_out_clips(project: OpenProject) -> tuple[Clip, ...]:
     return clips[: project.settings.evaluate.prompts]
 
 
+def held_out_ask(settings: Settings) -> GenerateSettings:
+    """How takes of held-out prompts are made."""
+    return settings.generate.model_copy(
+        update={"kind": "take", "takes": settings.evaluate.seeds, "steps": settings.evaluate.steps}
+    )
+
+
 def held_out_takes(project: OpenProject, system: str, beside: str = "") -> list[Candidate]:
     """Takes of held-out prompts by the base or a finished run; all systems get the same prompts and seeds.
 
@@ -116,11 +129,8 @@ def held_out_takes(project: OpenProject, system: str, beside: str = "") -> list[
     Raises:
         ValueError: nothing is held out, or the run is not finished.
     """
-    settings = project.settings
-    ask = settings.generate.model_copy(
-        update={"kind": "take", "takes": settings.evaluate.seeds, "steps": settings.evaluate.steps}
-    )
-    drawn = seed_of("held out", settings.project.seed)
+    ask = held_out_ask(project.settings)
+    drawn = seed_of("held out", project.settings.project.seed)
     stage = f"evaluate: {system}"
     ids = set(_generate(project, held_out_clips(project), ask, system, drawn, stage, beside)[0])
     return [row for row in project.store.candidates(split="eval", system=system) if row.id in ids]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -40,10 +40,11 @@ from rushes.project.recipe_data import recipe_comparisons
 from rushes.project.reports import run_name
 from rushes.project.times import TimesResult, expert_shares, times_in_words, training_times
 from rushes.records import BASE, INLINE, Run, stable_hash
-from rushes.training.checkpoint import newest_facts, only_one
+from rushes.sidefile import RESTORE
+from rushes.training.checkpoint import digest_of, newest_facts, only_one, removed
 from rushes.training.comparison import Comparison, hashed_comparisons, with_captions
 from rushes.training.continuation import COMPILED, RunIdentity, check_continuation
-from rushes.training.history import read_history
+from rushes.training.history import CURVES, read_history
 from rushes.training.loop import Data, Progress, learning_rate, split, train
 from rushes.training.monitor import NOBODY, RunMonitor
 from rushes.training.parallel import Ranks, joined
@@ -104,10 +105,13 @@ def train_run(project: OpenProject) -> TrainResult:
     settings, name = project.settings.train, run_name(project.settings.train)
     folder = run_folder(project, name)
     with only_one(folder), joined() as ranks:
+        ended = _ended(project, name, folder)
         job, result = _prepare(project, name)
+        if ended:
+            return replace(result, diagnoses=tuple(last_words(project, folder)))
         for line in times_in_words(project.settings, project.base.spec):
             project.say(line)
-        for torn in folder.rglob(".*.part"):  # of a process that was killed; checkpoints are large
+        for torn in (*folder.rglob(".*.part"), *folder.rglob(".tmp*")):  # of a killed process; checkpoints are large
             torn.unlink()
         order: Order = partial(_train_along, job)
         ranks.send(order)
@@ -130,15 +134,46 @@ def train_run(project: OpenProject) -> TrainResult:
             backbone = _start(project)
             backbone.network.load_state_dict(load_file(folder / WEIGHTS), strict=False)
         _add_run(project, stable_hash(["run", name, job.identity.hash]), name, job.base, backbone, folder)
-    first = read_history(folder / "metrics.jsonl")[0]
+    first = _first_row(project, folder)
     return replace(
         result,
         steps_now=taken,
-        gradients=first["gradients"],
-        gradients_why=first["gradients_why"],
+        gradients=first.get("gradients", ""),
+        gradients_why=first.get("gradients_why", ""),
         bank=data.bank.draws if data.bank else None,
         diagnoses=tuple(last_words(project, folder)),
     )
+
+
+def _ended(project: OpenProject, name: str, folder: Path) -> bool:
+    """Whether a run is finished and its checkpoint was removed.
+
+    Raises:
+        ValueError: more steps are asked for, or its weights are gone, too.
+    """
+    newest = newest_facts(folder / "checkpoints")
+    if newest is None or not removed(folder / "checkpoints"):
+        return False
+    step, _ = newest
+    if not (folder / WEIGHTS).is_file():
+        raise ValueError(f"{folder / WEIGHTS}: is missing, as is the checkpoint; {RESTORE}, or delete {folder}")
+    if project.settings.train.steps > step:
+        raise ValueError(
+            f"train.steps is {project.settings.train.steps}, and run {name!r} ended at step {step}; the state of its "
+            f"optimizer, without which it cannot go on, was removed by `rushes clean`: start a run with train.name = "
+            f"NEW and train.init_from = {name}, or copy {folder / 'checkpoints'} back from a backup"
+        )
+    return True
+
+
+def _first_row(project: OpenProject, folder: Path) -> Mapping[str, Any]:
+    """What was written of a run before its first step; nothing where that was lost, which is said."""
+    rows = read_history(folder / CURVES)
+    if rows and rows[0]["step"] == 0:
+        return rows[0]
+    begin = f"begin at step {rows[0]['step']}" if rows else "are empty"
+    project.say(f"{folder / CURVES}: its first rows were lost, so the curves {begin}; the weights are whole")
+    return {}
 
 
 def doubts(settings: TrainSettings, network: nn.Module, processes: int) -> list[str]:
@@ -318,8 +353,9 @@ def _train(
 
 def _write_weights(job: TrainingJob, backbone: Backbone, folder: Path) -> None:
     with whole_file(folder / WEIGHTS) as partial:
-        about = {"base": job.base, "recipe": job.settings.train.recipe}
-        save_file(dict(whole_weights(backbone)), partial, metadata=about)
+        weights = dict(whole_weights(backbone))
+        about = {"base": job.base, "recipe": job.settings.train.recipe, "sha256": digest_of(weights)}
+        save_file(weights, partial, metadata=about)
 
 
 def _start(project: OpenProject) -> Backbone:
@@ -343,7 +379,7 @@ def _add_run(project: OpenProject, id: str, name: str, base: str, backbone: Back
     if any(run.id == id for run in project.store.runs()):
         return
     settings = project.settings
-    rows = (json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
+    rows = read_history(folder / CURVES)
     run = Run(
         id=id,
         name=name,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sqlite3
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self, cast
@@ -24,7 +27,7 @@ from rushes.records import (
     Score,
     Split,
 )
-from rushes.sidefile import WAIT_S, connect
+from rushes.sidefile import RESTORE, WAIT_S, connect, plainly
 from rushes.store.decisions import decided, standing
 from rushes.store.media import MediaFolder
 from rushes.store.rows import KIND_NAMES, KINDS, R, decode, encode, kind_of, same
@@ -36,13 +39,16 @@ from rushes.store.rows import KIND_NAMES, KINDS, R, decode, encode, kind_of, sam
 SCHEMA = 7
 FOLDERS = ("media", "latents", "runs", "reports")
 _PAGE_ROWS = 2000
+_LOG = logging.getLogger(__name__)
 
 # One table for all kinds: ids are unique across kinds, as preferences and scores refer to clips and candidates alike,
 # and the order of insertion is one order. The body holds the whole row; the other columns are its keys, kept to search.
 _COLUMNS = ("split", "kind", "system", "group", "judge", "supersedes", "metric", "subject", "name")
+_CRC = "ALTER TABLE rows ADD COLUMN crc INTEGER"  # of the body: SQLite notices no byte of a text that a disk changed
 _TABLES = (
     f"""CREATE TABLE rows (seq INTEGER PRIMARY KEY, type TEXT NOT NULL, id TEXT NOT NULL UNIQUE,
     body TEXT NOT NULL, {", ".join(f'"{column}" TEXT' for column in _COLUMNS)})""",
+    _CRC,
     "CREATE INDEX by_type ON rows (type)",
     'CREATE INDEX by_group ON rows ("group") WHERE "group" IS NOT NULL',
     "CREATE INDEX by_system ON rows (system) WHERE system IS NOT NULL",
@@ -53,15 +59,16 @@ _TABLES = (
     "CREATE TRIGGER never_update BEFORE UPDATE ON rows BEGIN SELECT RAISE(ABORT, 'rows are never edited'); END",
     "CREATE TRIGGER never_delete BEFORE DELETE ON rows BEGIN SELECT RAISE(ABORT, 'rows are never deleted'); END",
 )
-_INSERT = f"""INSERT INTO rows (type, id, body, {", ".join(f'"{column}"' for column in _COLUMNS)})
-    VALUES (?, ?, ?{", ?" * len(_COLUMNS)}) ON CONFLICT (id) DO NOTHING"""
+_INSERT = f"""INSERT INTO rows (type, id, body, crc, {", ".join(f'"{column}"' for column in _COLUMNS)})
+    VALUES (?, ?, ?, ?{", ?" * len(_COLUMNS)}) ON CONFLICT (id) DO NOTHING"""
 
 
 class Store:
     """A project folder: rows in rushes.db, videos in media/, and the folders for latents, runs and reports.
 
     Rows are only ever added. Threads may share a store; processes each open their own. The folder must lie on a
-    local disk, as SQLite's write-ahead log does not work over a network.
+    local disk, as SQLite's write-ahead log does not work over a network. One that cannot be written is read
+    all the same.
     """
 
     def __init__(self, project: Path) -> None:
@@ -69,7 +76,10 @@ class Store:
         self.media = MediaFolder(project / "media")
         self._path = project / "rushes.db"
         self._lock = threading.RLock()
-        self._connection = connect(self._path)
+        places = (project, self._path)
+        self._read_only = self._path.exists() and not all(os.access(place, os.W_OK) for place in places)
+        self._connection = connect(self._path, self._read_only)
+        self._crc = "crc"  # the column of the checksums
 
     @classmethod
     def create(cls, project: Path) -> Self:
@@ -94,15 +104,17 @@ class Store:
                 if make and self._version() == 0:
                     self._use_wal()
                     self._make_tables()
-                version = self._version()
-            if version == 0:
-                raise ValueError(f"{self._path}: empty or not made by Rushes; run `rushes init {self.project}`")
+                version = self._version() or self._stamp_again()
             if version > SCHEMA:
                 raise ValueError(
                     f"{self._path}: written by a newer Rushes (schema {version}, this one reads up to {SCHEMA}); "
                     "upgrade with `pip install --upgrade rushes`"
                 )
-            if version < SCHEMA:  # nothing to change but the number, which keeps older programs out
+            with self._explained():
+                self._add_crc()
+            if (
+                version < SCHEMA and not self._read_only
+            ):  # nothing to change but the number, which keeps older programs out
                 with self._explained():
                     self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
         except BaseException:
@@ -129,10 +141,40 @@ class Store:
         with self._transaction():
             if self._version() == 0:  # still so, now that we hold the lock
                 if self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
-                    raise ValueError(f"{self._path}: a database of another program; choose another folder")
+                    return  # another program's, or its stamp was lost
                 for statement in _TABLES:
                     self._connection.execute(statement)
                 self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
+
+    def _add_crc(self) -> None:
+        """A place for checksums in a database from before there were any; its rows stay without."""
+        here = "SELECT 1 FROM pragma_table_info('rows') WHERE name = 'crc'"
+        there = self._connection.execute(here).fetchone()
+        if there is None and self._read_only:
+            self._crc = "NULL"
+        elif there is None:
+            with self._transaction():
+                if self._connection.execute(here).fetchone() is None:  # still so, now that we hold the lock
+                    self._connection.execute(_CRC)
+
+    def _stamp_again(self) -> int:
+        """The version of a database whose stamp was lost: the table is the same in all of them."""
+        columns = {name for (name,) in self._connection.execute("SELECT name FROM pragma_table_info('rows')")}
+        if not self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+            raise ValueError(f"{self._path}: empty or not made by Rushes; run `rushes init {self.project}`")
+        if not columns >= {"seq", "type", "id", "body", *_COLUMNS}:
+            raise ValueError(f"{self._path}: a database of another program; choose another folder")
+        if fault := self.fault():
+            raise ValueError(f"{self._path}: has lost its version stamp and is damaged ({fault}); {RESTORE}")
+        self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
+        _LOG.warning("%s: had lost its version stamp; all else is whole, and it is stamped again", self._path)
+        return SCHEMA
+
+    def fault(self) -> str:
+        """What SQLite finds wrong with the file, by reading all of it; empty where nothing is."""
+        with self._lock, self._explained():
+            (words,) = self._connection.execute("PRAGMA integrity_check(1)").fetchone()
+        return "" if words == "ok" else str(words)
 
     def close(self) -> None:
         """Close the database; what was added is already on disk."""
@@ -163,7 +205,7 @@ class Store:
         if isinstance(row, Preference) and row.supersedes and not isinstance(self._find(row.supersedes), Preference):
             raise ValueError(f"preference {row.id!r} supersedes {row.supersedes!r}, which must be stored before it")
         keys = [getattr(row, column, None) for column in _COLUMNS]
-        if self._connection.execute(_INSERT, (name, row.id, body, *keys)).rowcount == 1:
+        if self._connection.execute(_INSERT, (name, row.id, body, _crc(body), *keys)).rowcount == 1:
             return True
         stored, old = self._connection.execute("SELECT type, body FROM rows WHERE id = ?", (row.id,)).fetchone()
         if stored != name or not same(kind, old, body):
@@ -201,8 +243,44 @@ class Store:
             return int(self._connection.execute(query, (KIND_NAMES[kind],)).fetchone()[0])
 
     def _find(self, id: str) -> Row | None:
-        row = self._connection.execute("SELECT type, body FROM rows WHERE id = ?", (id,)).fetchone()
-        return decode(KINDS[row[0]], row[1]) if row else None
+        row = self._connection.execute(f"SELECT type, body, {self._crc} FROM rows WHERE id = ?", (id,)).fetchone()
+        return self._read(KINDS[row[0]], row[1], row[2]) if row else None
+
+    def _read(self, kind: type[R], body: str, crc: int | None) -> R:
+        """A stored row. Raises ValueError where it is not what was stored, or a newer Rushes stored it."""
+        if crc is not None and _crc(body) != crc:
+            raise ValueError(f"{self._path}: a row of {KIND_NAMES[kind]} was altered, {body:.60}...; {RESTORE}")
+        try:
+            return decode(kind, body)
+        except ValueError as error:
+            raise ValueError(
+                f"{self._path}: a row of {KIND_NAMES[kind]} cannot be read ({error}), {body:.60}...; if a newer Rushes "
+                f"wrote it, upgrade with `pip install --upgrade rushes`, else {RESTORE}"
+            ) from error
+
+    def check_rows(self) -> Iterator[str]:
+        """What is wrong with each row, "" = nothing: a body that was altered, or other keys beside it than in it."""
+        columns = ", ".join(f'"{column}"' for column in _COLUMNS)
+        query = f"SELECT seq, type, id, body, {self._crc}, {columns} FROM rows WHERE seq > ? ORDER BY seq LIMIT ?"
+        after = 0
+        while True:
+            with self._lock, self._explained():
+                page = self._connection.execute(query, (after, _PAGE_ROWS)).fetchall()
+            if not page:
+                return
+            after = page[-1][0]
+            for _, name, id, body, crc, *keys in page:
+                yield self._problem(name, id, body, crc, keys)
+
+    def _problem(self, name: str, id: str, body: str, crc: int | None, keys: Sequence[str | None]) -> str:
+        if name not in KINDS:
+            return f"{self._path}: row {id!r} is of an unknown kind, {name!r:.40}; {RESTORE}"
+        try:
+            row = self._read(KINDS[name], body, crc)
+        except ValueError as error:
+            return str(error)
+        same = row.id == id and keys == [getattr(row, column, None) for column in _COLUMNS]
+        return "" if same else f"{self._path}: row {id!r}: its keys are not those of its body; {RESTORE}"
 
     def clips(self, split: Split | None = None, dropped: bool = False) -> tuple[Clip, ...]:
         """Real clips that are in the set, under the captions they go by, in the order they were added (as all below).
@@ -259,7 +337,7 @@ class Store:
         with self._lock, self._explained():
             query = "SELECT DISTINCT metric FROM rows WHERE metric >= ? AND metric < ?"
             names = [name for (name,) in self._connection.execute(query, (prefix, end))]
-        query = "SELECT seq, body FROM rows WHERE metric = ? AND seq > ? ORDER BY seq LIMIT ?"
+        query = f"SELECT seq, body, {self._crc} FROM rows WHERE metric = ? AND seq > ? ORDER BY seq LIMIT ?"
         for name in names:
             after = 0
             while True:
@@ -268,7 +346,7 @@ class Store:
                 if not page:
                     break
                 after = page[-1][0]
-                yield from (decode(Score, body) for _, body in page)
+                yield from (self._read(Score, body, crc) for _, body, crc in page)
 
     def captions(self, kind: CaptionKind | None = None, subject: str | None = None) -> tuple[CaptionRow, ...]:
         """Texts for clips beside their own captions."""
@@ -293,23 +371,23 @@ class Store:
 
     def tail(self, kind: type[R], after: int = 0) -> Iterator[tuple[int, R]]:
         """As `stream`, but with each row's number and only those numbered above `after`; numbers grow with time."""
-        query = "SELECT seq, body FROM rows WHERE type = ? AND seq > ? ORDER BY seq LIMIT ?"
+        query = f"SELECT seq, body, {self._crc} FROM rows WHERE type = ? AND seq > ? ORDER BY seq LIMIT ?"
         while True:
             # A page is fetched whole, so that no read transaction stays open and holds back the log's checkpoint.
             with self._lock, self._explained():
                 page = self._connection.execute(query, (KIND_NAMES[kind], after, _PAGE_ROWS)).fetchall()
             if not page:
                 return
-            for after, body in page:
-                yield after, decode(kind, body)
+            for after, body, crc in page:
+                yield after, self._read(kind, body, crc)
 
     def _select(self, kind: type[R], extra: str = "", /, *arguments: str, **keys: str | None) -> tuple[R, ...]:
         given = {column: value for column, value in keys.items() if value is not None}
         where = ["type = ?", *([extra] if extra else []), *(f'"{column}" = ?' for column in given)]
-        query = f"SELECT body FROM rows WHERE {' AND '.join(where)} ORDER BY seq"
+        query = f"SELECT body, {self._crc} FROM rows WHERE {' AND '.join(where)} ORDER BY seq"
         with self._lock, self._explained():
             rows = self._connection.execute(query, (KIND_NAMES[kind], *arguments, *given.values()))
-            return tuple(decode(kind, body) for (body,) in rows)
+            return tuple(self._read(kind, body, crc) for body, crc in rows)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -327,7 +405,11 @@ class Store:
         try:
             yield
         except sqlite3.Error as error:
-            raise _plain(error, self._path) from error
+            raise plainly(error, self._path) from error
+
+
+def _crc(body: str) -> int:
+    return zlib.crc32(body.encode())
 
 
 def _checked(row: Row) -> str:
@@ -337,17 +419,3 @@ def _checked(row: Row) -> str:
     except ValueError as error:
         raise ValueError(f"{kind_of(row)} {row.id!r} cannot be stored: {error}") from error
     return body
-
-
-def _plain(error: sqlite3.Error, path: Path) -> Exception:
-    name: str = getattr(error, "sqlite_errorname", "")
-    if name.startswith(("SQLITE_FULL", "SQLITE_IOERR")):
-        cause = "the disk is full or failing; free some space, then run again: what was stored before is safe"
-        return OSError(f"{path}: cannot be written: {cause}")
-    if name.startswith("SQLITE_BUSY"):
-        return OSError(f"{path}: another process has been writing for {WAIT_S:.0f} s; wait for it, then run again")
-    if name in ("SQLITE_NOTADB", "SQLITE_CORRUPT"):
-        return ValueError(f"{path}: not a readable database ({error}); restore it from a copy")
-    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN")):
-        return OSError(f"{path}: cannot be opened for writing ({error}); check the folder's permissions")
-    return error

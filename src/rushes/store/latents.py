@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +20,8 @@ from rushes.records import stable_hash
 
 SHARD_BYTES = 256 * 2**20
 _NAME = re.compile(r"\w+-[0-9a-f]{24}\.safetensors")
+_THREADS = 4  # that compare shards: a core hashes about as fast as a disk reads
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -67,28 +71,50 @@ class LatentStore:
     """Latents `[C, F, H, W]` of one fingerprint, by key (the content hash of the media).
 
     The index is read from the shards' own headers when the store is opened, so there is none to go stale. A tensor is
-    read when asked for; writing needs the memory of one shard. A store sees the shards that were there when it
-    was opened or looked again, and its own.
+    read when asked for, and compared with its checksum the first time; writing needs the memory of one shard. A store
+    sees the shards that were there when it was opened or looked again, and its own; those that are torn it passes over.
     """
 
     def __init__(self, folder: Path, fingerprint: str) -> None:
-        """Read the headers. Raises ValueError when a shard is torn or was not written by a latent store."""
+        """Read the headers. Raises ValueError when a shard was not written by a latent store."""
         assert re.fullmatch(r"\w+", fingerprint), fingerprint
         self.folder = folder
         self.fingerprint = fingerprint
         folder.mkdir(parents=True, exist_ok=True)
         self._shard_of: dict[str, Path] = {}
+        self._checksum_of: dict[str, str] = {}
+        self._sound = set[str]()  # keys of entries that were compared
+        self._torn: dict[Path, str] = {}  # why, by shard
         self.look_again()
 
     def look_again(self) -> None:
-        """See also what other processes have stored since. Raises ValueError as the constructor does."""
+        """See what other processes have stored or deleted since. Raises ValueError as the constructor does."""
         seen = set(self._shard_of.values())
+        self._forget([path for path in (*seen, *self._torn) if not path.exists()])
         for path in sorted(self.folder.glob("[!.]*.safetensors")):
             if not _NAME.fullmatch(path.name):
                 raise ValueError(f"{path}: not written by Rushes; move it out of the folder")
             if path.name.startswith(f"{self.fingerprint}-") and path not in seen:
-                for key in self._checksums(path):
-                    self._shard_of.setdefault(key, path)
+                try:
+                    self._take_up(path, self._checksums(path))
+                except _Torn as error:
+                    self._torn[path] = str(error)
+
+    def _take_up(self, path: Path, checksums: Mapping[str, str]) -> None:
+        for key, checksum in checksums.items():
+            if key not in self._shard_of:
+                self._shard_of[key], self._checksum_of[key] = path, checksum
+
+    def _forget(self, shards: Iterable[Path]) -> int:
+        """Leave out what these shards hold; how many entries that is."""
+        gone = set(shards)
+        keys = [key for key, path in self._shard_of.items() if path in gone] if gone else []
+        for key in keys:
+            del self._shard_of[key], self._checksum_of[key]
+        self._sound.difference_update(keys)
+        for path in gone:
+            self._torn.pop(path, None)
+        return len(keys)
 
     def __contains__(self, key: object) -> bool:
         """Whether `get` would find it."""
@@ -103,17 +129,47 @@ class LatentStore:
         return len(self._shard_of)
 
     def get(self, key: str) -> torch.Tensor | None:
-        """The latent `[C, F, H, W]` in the dtype it was put in, on the CPU; None when there is none."""
+        """The latent `[C, F, H, W]` in the dtype it was put in, on the CPU; None when there is none.
+
+        Raises ValueError where it is damaged; `mend` beforehand sees to that.
+        """
         path = self._shard_of.get(key)
         if path is None:
             return None
+        latent = _read(path, key)
+        if key not in self._sound:
+            if _checksum(latent) != self._checksum_of[key]:
+                raise _altered(path, key)
+            self._sound.add(key)
+        return latent
+
+    def mend(self, keys: Iterable[str] = ()) -> int:
+        """Delete shards that are torn, or in which one of these entries is damaged, so that both are made again.
+
+        Every entry is compared once in the life of this object. A line is logged for each shard.
+
+        Returns:
+            How many entries are gone, those of torn shards aside, of which nobody knows.
+        """
+        unread = dict[Path, list[str]]()
+        for key in dict.fromkeys(keys):
+            if key in self._shard_of and key not in self._sound:
+                unread.setdefault(self._shard_of[key], []).append(key)
+        with ThreadPoolExecutor(_THREADS) as threads:
+            sound = dict(zip(unread, threads.map(self._compare, unread, unread.values()), strict=True))
+        damaged = [*self._torn, *(path for path, right in sound.items() if not right)]
+        for path in damaged:
+            path.unlink(missing_ok=True)
+            _LOG.warning("%s: was damaged and is deleted; what it held is made again", path)
+        return self._forget(damaged)
+
+    def _compare(self, path: Path, keys: Iterable[str]) -> bool:
         try:
-            with safe_open(path, framework="pt") as shard:
-                # A copy, as the tensor is a map of the file, and the process would die of a bus error if that changed.
-                latent: torch.Tensor = shard.get_tensor(key).clone()
-                return latent
-        except (SafetensorError, OSError) as error:
-            raise _torn(path, error) from error
+            for key in keys:
+                self.get(key)
+        except ValueError:
+            return False
+        return True
 
     def put(self, many: Mapping[str, torch.Tensor]) -> int:
         """Write latents in shards of at most `SHARD_BYTES` (or one latent) and return how many were new.
@@ -140,16 +196,14 @@ class LatentStore:
 
     def verify(self) -> tuple[str, ...]:
         """Read every latent again; one sentence for each that is damaged, none when all is well."""
-        problems = []
+        problems = list(self._torn.values())
         for path in sorted(set(self._shard_of.values())):
             try:
                 for key, checksum in self._checksums(path).items():
-                    with safe_open(path, framework="pt") as shard:
-                        latent = shard.get_tensor(key)
-                    if _checksum(latent) != checksum:
-                        problems.append(f"{path}: the latent of {key!r} was altered; delete the file and encode again")
-            except (ValueError, SafetensorError, OSError) as error:
-                problems.append(str(error) if isinstance(error, ValueError) else str(_torn(path, error)))
+                    if _checksum(_read(path, key)) != checksum:
+                        problems.append(str(_altered(path, key)))
+            except ValueError as error:
+                problems.append(str(error))
         return tuple(problems)
 
     def _write(self, latents: Mapping[str, torch.Tensor]) -> None:
@@ -160,7 +214,9 @@ class LatentStore:
                 save_file(dict(latents), part, {"fingerprint": self.fingerprint, "sha256": checksums})
         except SafetensorError as error:
             raise OSError(f"{path}: cannot be written ({error}); free some space, then run again") from error
-        self._shard_of.update(dict.fromkeys(latents, path))
+        self._torn.pop(path, None)
+        self._take_up(path, json.loads(checksums))
+        self._sound.update(latents)
 
     def _checksums(self, path: Path) -> dict[str, str]:
         try:
@@ -175,8 +231,29 @@ class LatentStore:
         return checksums
 
 
-def _torn(path: Path, error: Exception) -> ValueError:
-    return ValueError(f"{path}: torn or not a safetensors file ({error}); delete it, its clips are encoded again")
+class _Torn(ValueError):
+    """A shard that cannot be read."""
+
+
+def _torn(path: Path, error: Exception) -> _Torn:
+    return _Torn(f"{path}: torn or not a safetensors file ({error}); {_AGAIN}")
+
+
+def _altered(path: Path, key: str) -> ValueError:
+    return ValueError(f"{path}: the entry of {key!r} was altered; {_AGAIN}")
+
+
+_AGAIN = "run the same command again, which deletes the file and makes what it held again"
+
+
+def _read(path: Path, key: str) -> torch.Tensor:
+    try:
+        with safe_open(path, framework="pt") as shard:
+            # A copy, as the tensor is a map of the file, and the process would die of a bus error if that changed.
+            latent: torch.Tensor = shard.get_tensor(key).clone()
+            return latent
+    except (SafetensorError, OSError) as error:
+        raise _torn(path, error) from error
 
 
 def _problem(latent: torch.Tensor) -> str:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from rushes.files import content_hash, whole_file
+from rushes.files import MediaError, content_hash, whole_file
 
 _HASH = re.compile(r"[0-9a-f]{64}")
+_THREADS = 4  # that compare files: a core hashes about as fast as a disk reads
 
 
 class MediaFolder:
@@ -18,48 +21,81 @@ class MediaFolder:
 
     The 256 subfolders keep a lookup short without a list that could go stale: any number of processes, also ones
     that have no database, may put files at the same time. A process that is killed may leave a hidden `.part` file,
-    which nothing reads.
+    which nothing reads. A file is compared with its name the first time that it is asked for, once in the life of
+    this object: a disk that flips a bit does not say so, and most videos with one still play.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._sound: set[str] = set()  # hashes of files that were compared with their names
 
     def put(self, path: Path) -> str:
-        """Copy the file at `path` into the folder, unless its content is there already; return its hash.
+        """Copy the file at `path` into the folder, unless its content is there already and whole; return its hash.
 
         Raises ValueError when it is not a file or changes while it is copied, OSError when the disk is full.
         """
         if not path.is_file():
             raise ValueError(f"{path}: not a file; check the path")
         digest = content_hash(path)
-        if self._find(digest) is None:
-            with whole_file(self._new(digest, path.suffix)) as part:
+        if not self.sound(digest):
+            with whole_file(self._find(digest) or self._new(digest, path.suffix)) as part:
                 shutil.copyfile(path, part)
                 if content_hash(part) != digest:
                     raise ValueError(f"{path}: changed while it was copied; import it again once it is complete")
+            self._sound.add(digest)
         return digest
 
     def put_bytes(self, data: bytes, suffix: str) -> str:
-        """Write `data` unless it is there already; `suffix` has its dot, as in ".mp4". Return its hash."""
+        """Write `data` unless it is there already and whole; `suffix` has its dot, as in ".mp4". Return its hash."""
         assert re.fullmatch(r"\.\w+", suffix), suffix
         digest = content_hash(data)
-        if self._find(digest) is None:
-            with whole_file(self._new(digest, suffix)) as part:
+        if not self.sound(digest):
+            with whole_file(self._find(digest) or self._new(digest, suffix)) as part:
                 part.write_bytes(data)
+            self._sound.add(digest)
         return digest
 
     def path(self, digest: str) -> Path:
-        """Where the content with this hash lies. Raises ValueError when it is not in the folder."""
-        file = self._find(digest) if _HASH.fullmatch(digest) else None
-        if file is None:
-            raise ValueError(f"{self.folder}: no file with content hash {digest!r}; copy it there or import it again")
+        """Where the content with this hash lies, to be read.
+
+        Raises ValueError when it is not in the folder, MediaError (which is one) when the file is not what its name
+        says.
+        """
+        file = self.locate(digest)
+        if not self.sound(digest):
+            raise MediaError(
+                f"{file}: was damaged or altered, its content is not what its name says; {self._way_out()}", "damaged"
+            )
         return file
 
-    def __contains__(self, digest: object) -> bool:
-        """Whether the content with this hash is in the folder."""
-        return isinstance(digest, str) and bool(_HASH.fullmatch(digest)) and self._find(digest) is not None
+    def locate(self, digest: str) -> Path:
+        """The same, unread and not compared, where the name is what matters. Raises ValueError as `path` does."""
+        file = self._find(digest)
+        if file is None:
+            raise ValueError(f"{self.folder}: no file with content hash {digest!r}; {self._way_out()}")
+        return file
+
+    def sound(self, digest: str) -> bool:
+        """Whether the content with this hash is in the folder, whole. Raises OSError where it cannot be read."""
+        file = self._find(digest)
+        if file is None:
+            return False
+        if digest not in self._sound and content_hash(file) == digest:
+            self._sound.add(digest)
+        return digest in self._sound
+
+    def lost(self, digests: Iterable[str]) -> set[str]:
+        """Which of these contents are not in the folder, or not whole; several files are read at once."""
+        asked = list(dict.fromkeys(digests))
+        with ThreadPoolExecutor(_THREADS) as threads:
+            return {digest for digest, sound in zip(asked, threads.map(self.sound, asked), strict=True) if not sound}
+
+    def _way_out(self) -> str:
+        return f"`rushes verify {self.folder.parent}` says what makes it again"
 
     def _find(self, digest: str) -> Path | None:
+        if not _HASH.fullmatch(digest):
+            return None
         folder = self.folder / digest[:2]
         with suppress(FileNotFoundError):  # names alone: a folder of 100,000 clips has 400 in each of its parts
             name = min((name for name in os.listdir(folder) if name.startswith(digest)), default="")

@@ -30,13 +30,14 @@ from torch.distributed.checkpoint.state_dict_saver import save as save_parts
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 
-from rushes.files import content_hash, whole_file
+from rushes.files import content_hash, whole_file, write_json
 from rushes.training.optimisers import begin_state, set_steps, state_of
 from rushes.training.parallel import Ranks, as_part, own_part
 from rushes.training.reference import Average, Reference
 
 _NAME = re.compile(r"step-(\d{8})(\.safetensors)?")
 _SEAL = "seal.json"  # of a folder: facts and the hashes of its files, written last
+_REMOVED = "removed.json"
 KEPT = 2
 _LOG = logging.getLogger(__name__)
 
@@ -130,7 +131,7 @@ def save(folder: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping[
     """Write a checkpoint of one process beside the ones before and keep the newest two."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step-{step:08d}.safetensors"
-    metadata = {"step": str(step), "facts": json.dumps(dict(facts)), "sha256": _digest(tensors)}
+    metadata = {"step": str(step), "facts": json.dumps(dict(facts)), "sha256": digest_of(tensors)}
     with whole_file(path) as partial:
         save_file(dict(tensors), partial, metadata=metadata)
     _drop_old(folder)
@@ -161,19 +162,24 @@ def save_sharded(
 
 def latest(folder: Path) -> Checkpoint | None:
     """The newest checkpoint that is whole; a torn or altered one (a disk that lied) is passed over, which is logged."""
-    for path in reversed(_in_order(folder)):
-        checkpoint = _sharded(path) if path.is_dir() else _single(path)
+    for path in reversed(in_order(folder)):
+        checkpoint = read(path)
         if checkpoint is not None:
             return checkpoint
         _LOG.warning("%s is torn or was altered and is passed over for the checkpoint before", path)
     return None
 
 
+def read(path: Path) -> Checkpoint | None:
+    """A checkpoint by its file or folder; None where it is torn or was altered."""
+    return _sharded(path) if path.is_dir() else _single(path)
+
+
 def newest_facts(folder: Path) -> tuple[int, dict[str, Any]] | None:
     """Steps and facts of the newest checkpoint that can be opened, without its weights; whether it is whole is not
-    looked at.
+    looked at. Those of a finished run's are there when it was removed, too.
     """
-    for path in reversed(_in_order(folder)):
+    for path in reversed(in_order(folder)):
         with suppress(*_DAMAGED):
             if path.is_dir():
                 seal = json.loads((path / _SEAL).read_text())
@@ -181,7 +187,22 @@ def newest_facts(folder: Path) -> tuple[int, dict[str, Any]] | None:
             with safe_open(path, "pt") as file:
                 metadata = file.metadata()
             return int(metadata["step"]), dict(json.loads(metadata["facts"]))
+    with suppress(*_DAMAGED):
+        note = json.loads((folder / _REMOVED).read_text())
+        return int(note["step"]), dict(note["facts"])
     return None
+
+
+def note_removed(folder: Path) -> None:
+    """Note of the newest checkpoint, before it is removed, what a run that would go on from it has to know."""
+    newest = newest_facts(folder)
+    if newest is not None:
+        write_json(folder / _REMOVED, {"step": newest[0], "facts": newest[1]})
+
+
+def removed(folder: Path) -> bool:
+    """Whether the checkpoints were removed, as the run is finished."""
+    return (folder / _REMOVED).is_file() and not in_order(folder)
 
 
 def _single(path: Path) -> Checkpoint | None:
@@ -189,7 +210,7 @@ def _single(path: Path) -> Checkpoint | None:
         with safe_open(path, "pt") as file:
             metadata = file.metadata()
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a mapping
-            if metadata["sha256"] != _digest(tensors):
+            if metadata["sha256"] != digest_of(tensors):
                 return None
             return Checkpoint(int(metadata["step"]), frozenset(tensors), tensors, dict(json.loads(metadata["facts"])))
     except _DAMAGED:
@@ -207,7 +228,21 @@ def _sharded(path: Path) -> Checkpoint | None:
         return None
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
+def weights_fault(path: Path) -> str:
+    """Why a file of a run's weights is not what was written; empty where it is, or has no checksum."""
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+            whole = metadata.get("sha256") in (None, digest_of(tensors))
+    except FileNotFoundError:
+        return "is missing"
+    except _DAMAGED as error:
+        return f"cannot be read ({error})"
+    return "" if whole else "was altered"
+
+
+def digest_of(tensors: Mapping[str, Tensor]) -> str:
     """Of names, kinds and bytes."""
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
@@ -218,12 +253,13 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
 
 
 def _drop_old(folder: Path) -> None:
-    for old in _in_order(folder)[:-KEPT]:
+    for old in in_order(folder)[:-KEPT]:
         if old.is_dir():
             shutil.rmtree(old)
         else:
             old.unlink()
 
 
-def _in_order(folder: Path) -> list[Path]:
+def in_order(folder: Path) -> list[Path]:
+    """The files and folders of all checkpoints below `folder`, the newest last."""
     return sorted((path for path in folder.glob("step-*") if _NAME.fullmatch(path.name)), key=lambda path: path.name)

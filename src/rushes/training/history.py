@@ -10,6 +10,7 @@ from typing import Any
 from rushes.files import write_text
 
 Row = dict[str, Any]
+CURVES = "metrics.jsonl"  # in a run's folder
 
 
 class History:
@@ -32,5 +33,27 @@ class History:
 
 
 def read_history(path: Path) -> list[Row]:
-    """The rows of a metrics.jsonl; none where there is no such file."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+    """The rows of a metrics.jsonl; none where there is no such file.
+
+    Raises:
+        ValueError: a line that is no row.
+    """
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    rows = [parsed_row(line) for line in lines]
+    for number, row in enumerate(rows, 1):
+        if row is None:
+            raise ValueError(
+                f"{path}, line {number}: was cut or altered, and is no row of a run's figures; copy the file back from "
+                "a backup, or delete the line: the curves then lack that step, and weights and checkpoints are whole"
+            )
+    return [row for row in rows if row is not None]
+
+
+def parsed_row(line: str) -> Row | None:
+    """The row of a line; None where it is none, as it lacks a number for its step."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    step = row.get("step") if isinstance(row, dict) else None
+    return row if isinstance(step, int) and not isinstance(step, bool) else None

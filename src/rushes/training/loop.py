@@ -32,7 +32,7 @@ from rushes.training.continuation import RunIdentity, as_identity, check_continu
 from rushes.training.determinism import deterministic
 from rushes.training.gradient_surgery import LoserGradients
 from rushes.training.gradients import backward, measured_way, no_errors, plain_errors
-from rushes.training.history import History
+from rushes.training.history import CURVES, History
 from rushes.training.memory import AUTO, GradientStrategy, Mode
 from rushes.training.monitor import NOBODY, RunMonitor
 from rushes.training.optimisers import MOMENTS, make_optimiser
@@ -153,7 +153,7 @@ def train(
     with deterministic(settings.deterministic):
         work = _prepare(backbone, data, settings, seed, ranks)
         work, start = _resume(folder, identity, work)
-        log = History(folder / "metrics.jsonl", start)
+        log = History(folder / CURVES, start)
         if not start:
             log.add({"step": 0, **watch.constants, **_facts(work), **_probe(work), **_samples(work, watch, 0)})
         for step in range(start, settings.steps):

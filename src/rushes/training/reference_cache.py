@@ -41,8 +41,10 @@ class ReferenceCache:
     draws: int
 
     def missing(self, comparisons: Sequence[Comparison]) -> list[Comparison]:
-        """Comparisons that need the reference and whose errors are not there."""
-        return [c for c in comparisons if needs_reference(c) and self._key(c) not in self.entries]
+        """Comparisons that need the reference and whose errors are not there, or damaged, which are deleted."""
+        keys = {c.id: self._key(c) for c in comparisons if needs_reference(c)}
+        self.entries.mend(keys.values())
+        return [c for c in comparisons if c.id in keys and keys[c.id] not in self.entries]
 
     def errors(self, chosen: Sequence[tuple[Comparison, int]], views: int) -> Tensor:
         """Errors [B, V, F] of comparisons at draws; views that a comparison lacks are zero."""

@@ -43,6 +43,7 @@ class ReferencePredictions:
         for key in _keys(batch, chosen):
             row = self._memory.get(key)
             if row is None and self._disk is not None:
+                self._disk.mend([key])
                 row = self._disk.get(key)
             if row is None:
                 return None

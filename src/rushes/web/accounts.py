@@ -25,6 +25,8 @@ class AccessDenied(ValueError):
 class Accounts(SideFile):
     """The file that knows them."""
 
+    loss = "people are then invited anew, and all labels stay"
+
     def __init__(self, path: Path, tables: Sequence[str] = ()) -> None:
         super().__init__(path, (*_TABLES, *tables))
         self.run("INSERT INTO place SELECT ? WHERE NOT EXISTS (SELECT 1 FROM place)", secrets.token_hex(8))

@@ -1,0 +1,85 @@
+"""Commands that look after what a project has stored: verify, space, clean, backup."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, app, bar, opened, tell, within
+from rushes.project.settings import read_settings
+
+
+@app.command
+def verify(
+    project: ProjectFolder,
+    *,
+    share: Annotated[
+        float, within(0, 1), Parameter(name="--again", help="share of the latents and captions to encode again")
+    ] = 0.0,
+    every: Annotated[bool, Parameter(name="--all", negative=(), help="encode all of them again")] = False,
+    seed: Annotated[int, GE_0, Parameter(help="of the choice")] = 0,
+    overrides: Overrides = (),
+    as_json: AsJson = False,
+) -> None:
+    """Compare all that a project has stored with what it should be; exit code 1 where something is damaged or lost."""
+    from rushes.inspect.soundness import in_words, verify_project
+
+    result = verify_project(project)
+    share = 1.0 if every else share
+    if share and not result.faults:
+        from rushes.inspect.caches import verify as encode_again
+
+        with opened(project, read_settings(project, overrides)) as work:
+            again = encode_again(work, share, seed)
+        result = replace(
+            result, compared=again.compared, texts_compared=again.texts_compared, faults=tuple(again.problems)
+        )
+    tell(result, as_json, in_words(result))
+    if result.faults:
+        sys.exit(1)
+
+
+@app.command
+def space(project: ProjectFolder, *, overrides: Overrides = (), as_json: AsJson = False) -> None:
+    """Say what a project takes on the disk: what is needed, and what `rushes clean` would remove."""
+    from rushes.inspect.disk_use import space as stage
+    from rushes.inspect.disk_use import space_in_words
+
+    with opened(project, read_settings(project, overrides)) as work:
+        result = stage(work)
+    tell(result, as_json, space_in_words(result))
+
+
+@app.command
+def clean(
+    project: ProjectFolder,
+    *,
+    yes: Annotated[bool, Parameter(name="--yes", negative=(), help="remove it; else it is only listed")] = False,
+    overrides: Overrides = (),
+    as_json: AsJson = False,
+) -> None:
+    """Remove what a project does not need: stale latents, takes of other settings, checkpoints of finished runs."""
+    from rushes.inspect.disk_use import clean as stage
+    from rushes.inspect.disk_use import clean_in_words
+
+    with opened(project, read_settings(project, overrides)) as work:
+        result = stage(work, yes)
+    tell(result, as_json, clean_in_words(result))
+
+
+@app.command
+def backup(
+    project: ProjectFolder,
+    to: Annotated[Path, Parameter(help="folder of the copy: new, or an earlier or stopped copy of this project")],
+    *,
+    checkpoints: Annotated[bool, Parameter(help="also those from which runs go on")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Copy a project, also while stages run; the copy is a project. Run it again to bring the copy up to date."""
+    from rushes.project.backup import backup as stage
+
+    tell(stage(project, to, bar, checkpoints=checkpoints), as_json)

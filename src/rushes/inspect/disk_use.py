@@ -1,0 +1,269 @@
+"""`rushes space` and `rushes clean`: what the files of a project are for, and removing those that serve nothing.
+
+A file is *needed*, *stale* (made under settings that no finished run and no setting has now, or of use to what is
+finished alone), *orphaned* (no row names it) or a *leftover* of a process that was killed. What clean removes can be
+made again but for one thing: a run of all weights, once finished, cannot go on to more steps without its optimizer.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+from typing import Literal
+
+from rushes.config.settings_files import stored_settings
+from rushes.config.tables import Settings
+from rushes.generate import ASIDE, GenerationContext
+from rushes.inspect.caches import texts_of
+from rushes.project.project import TEXTS, WEIGHTS, OpenProject
+from rushes.project.reports import run_name
+from rushes.project.stages import held_out_ask
+from rushes.records import BASE, Candidate, Clip, Decision, Preference, Run, now, stable_hash
+from rushes.training.checkpoint import in_order, note_removed, only_one
+
+State = Literal["needed", "stale", "orphaned", "leftover"]
+YOUNG_S = 3600.0  # a file that is younger may be one that a process has yet to name, or to add a row for
+MADE = ("take", "guided", "gap")  # kinds of takes that [generate] asks for
+
+
+@dataclass(frozen=True)
+class KindUse:
+    """Bytes of one kind of files."""
+
+    needed: int = 0
+    stale: int = 0  # made under settings that nothing has now, or of use to what is finished alone
+    orphaned: int = 0  # no row names it
+    leftover: int = 0  # of a process that was killed
+
+
+@dataclass(frozen=True)
+class SpaceResult:
+    """What a project takes on the disk."""
+
+    kinds: Mapping[str, KindUse]  # by kind: media, latents, bank, texts, checkpoints, weights, database, other
+    total: int  # bytes
+    removable: int  # of them, by `rushes clean`
+
+
+@dataclass(frozen=True)
+class CleanResult:
+    """What `rushes clean` removes."""
+
+    files: int
+    bytes: int
+    removed: bool  # false = nothing was removed yet; --yes does that
+    kinds: Mapping[str, int]  # bytes by kind
+    takes: int | None = None  # that leave the project with their files, being of other settings; null = none
+    ended: tuple[str, ...] = ()  # runs that cannot go on to more steps afterwards
+
+
+@dataclass(frozen=True)
+class FileUse:
+    """A file, or the folder of a checkpoint in parts."""
+
+    path: Path
+    kind: str
+    state: State
+    size: int  # bytes
+
+
+class _Uses:
+    """What the files of a project are for, by its rows and settings of now."""
+
+    def __init__(self, project: OpenProject) -> None:
+        self.project, self.store = project, project.store
+        self.folder = project.store.project
+        self.needed, self.named = set[str](), set[str]()  # content hashes
+        for clip in self.store.stream(Clip):
+            self.needed.update((clip.media, clip.first_frame))
+        dropped = {take.id for take in self.dropped}
+        for take in self.store.stream(Candidate):
+            (self.named if take.id in dropped else self.needed).add(take.media)
+
+    @cached_property
+    def finished(self) -> dict[str, Run]:
+        """Runs that are finished, and have not begun to go on to more steps."""
+        runs = {run.name: run for run in self.store.runs()}
+        return {
+            name: run
+            for name, run in runs.items()
+            if (self.folder / "runs" / name / WEIGHTS).is_file() and self._newest(name) in (None, run.steps)
+        }
+
+    def _newest(self, run: str) -> int | None:
+        paths = in_order(self.folder / "runs" / run / "checkpoints")
+        return int(paths[-1].name.removeprefix("step-")[:8]) if paths else None
+
+    @cached_property
+    def dropped(self) -> list[Candidate]:
+        """Takes of other settings than those of now and of the finished runs, which no label is about."""
+        settings = [self.project.settings, *(stored_settings(run.settings) for run in self.store.runs())]
+        asked = {digest for each in settings for digest in self._asked(each)}
+        labelled = {id for row in self.store.stream(Preference) for id in (row.left, row.right)}
+        return [
+            take
+            for take in self.store.stream(Candidate)
+            if take.kind in MADE and take.settings_hash not in asked and take.id not in labelled
+        ]
+
+    def _asked(self, settings: Settings) -> Iterator[str]:
+        """Digests of what settings ask of takes, of whatever kind; and of held-out ones."""
+        tables = [settings.generate.model_copy(update={"kind": kind}) for kind in MADE]
+        for table in (*tables, held_out_ask(settings)):
+            latents, base = self.project.latents, self.project.base
+            yield GenerationContext(
+                latents, base, settings.backbone, table, store=self.store, system=BASE
+            ).settings_hash
+
+    @cached_property
+    def _texts(self) -> str:
+        cache = texts_of(self.project)
+        return cache.fingerprint if cache else ""
+
+    def all(self) -> list[FileUse]:
+        """Every file of the project."""
+        return [FileUse(path, *self._use(path), _size(path)) for path in _files(self.folder)]
+
+    def _use(self, path: Path) -> tuple[str, State]:
+        top, *rest = path.relative_to(self.folder).parts
+        kind = self._kind(path, top, rest)
+        if path.name.startswith(".tmp") or path.name.endswith(".part"):
+            return kind, "needed" if _young(path) else "leftover"
+        return kind, self._state(path, kind, rest)
+
+    def _kind(self, path: Path, top: str, rest: list[str]) -> str:
+        if top in ("media", "latents", "bank", TEXTS):
+            return top
+        if top == "runs" and "checkpoints" in rest:
+            return "checkpoints"
+        return "weights" if path.name == WEIGHTS else "database" if ".db" in path.name else "other"
+
+    def _state(self, path: Path, kind: str, rest: list[str]) -> State:
+        stale = False
+        if kind == "media":
+            digest = path.name.partition(".")[0]
+            stale = digest in self.named - self.needed
+            if digest not in self.needed | self.named and not _young(path):
+                return "orphaned"
+        elif kind == "latents":
+            stale = path.name.partition("-")[0] != self.project.latents.fingerprint
+        elif kind == "bank":
+            train = self.project.settings.train
+            stale = not train.reference_cache or run_name(train) in self.finished
+        elif kind == TEXTS:
+            stale = bool(self._texts) and rest[0] != self._texts
+        elif kind == "checkpoints" and rest[0] in self.finished:
+            newest = path.name.startswith(f"step-{self.finished[rest[0]].steps:08d}")
+            stale = path.name.startswith("step-") and not (newest and self._adapter(rest[0]))
+        return "stale" if stale else "needed"
+
+    def _adapter(self, run: str) -> bool:
+        return stored_settings(self.finished[run].settings).train.trainable == "lora"
+
+
+def space(project: OpenProject) -> SpaceResult:
+    """What the files of a project are for, in bytes. Nothing is changed."""
+    kinds: dict[str, dict[str, int]] = {}
+    for use in _Uses(project).all():
+        sums = kinds.setdefault(use.kind, {})
+        sums[use.state] = sums.get(use.state, 0) + use.size
+    by_kind = {kind: KindUse(**sums) for kind, sums in sorted(kinds.items())}
+    total = sum(size for sums in kinds.values() for size in sums.values())
+    return SpaceResult(by_kind, total, total - sum(use.needed for use in by_kind.values()))
+
+
+def clean(project: OpenProject, yes: bool = False) -> CleanResult:
+    """Remove files that are not needed, or say what would be removed.
+
+    Raises:
+        ValueError: a run whose checkpoints are removed is being trained.
+    """
+    uses = _Uses(project)
+    files = [use for use in uses.all() if use.state != "needed"]
+    aside = {id for id, decision in project.store.decisions().items() if not decision.keep}
+    takes = [take for take in uses.dropped if take.id not in aside]
+    ended = sorted(
+        name for name, run in uses.finished.items()
+        if any(use.state == "stale" and use.path.name.startswith(f"step-{run.steps:08d}")
+               and use.path.parent.parent.name == name for use in files)
+    )  # fmt: skip
+    if yes:
+        project.store.add([_aside(take) for take in takes])  # before their files go
+        for name in ended:
+            with only_one(uses.folder / "runs" / name):
+                note_removed(uses.folder / "runs" / name / "checkpoints")
+        for use in files:
+            _remove(use.path)
+    by_kind = {
+        kind: sum(use.size for use in group)
+        for kind, group in groupby(sorted(files, key=lambda use: use.kind), key=lambda use: use.kind)
+    }
+    size = sum(by_kind.values())
+    return CleanResult(len(files), size, yes, by_kind, takes=len(takes) or None, ended=tuple(ended))
+
+
+def _aside(take: Candidate) -> Decision:
+    at = now()
+    return Decision(
+        stable_hash([ASIDE, take.id, at]), take.id, False, "made under other settings", made_by=ASIDE, created_at=at
+    )
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """All files; a checkpoint in parts is one."""
+    for at, folders, names in os.walk(folder):
+        parts = [name for name in folders if name.startswith("step-") and Path(at).name == "checkpoints"]
+        folders[:] = sorted(name for name in folders if name not in parts)
+        yield from (Path(at) / name for name in sorted((*parts, *names)))
+
+
+def _size(path: Path) -> int:
+    if path.is_dir():
+        return sum(each.lstat().st_size for each in path.rglob("*") if each.is_file())
+    return path.lstat().st_size
+
+
+def _young(path: Path) -> bool:
+    return time.time() - path.lstat().st_mtime < YOUNG_S
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def space_in_words(result: SpaceResult) -> list[str]:
+    """A line for each kind."""
+    lines = []
+    for kind, use in result.kinds.items():
+        parts = [f"{name} {in_bytes(size)}" for name, size in vars(use).items() if size]
+        lines.append(f"{kind}: {', '.join(parts) or 'nothing'}")
+    return [*lines, f"in all {in_bytes(result.total)}, of which `rushes clean` removes {in_bytes(result.removable)}"]
+
+
+def clean_in_words(result: CleanResult) -> list[str]:
+    """What goes, or went."""
+    did = "removed" if result.removed else "would remove"
+    lines = [f"{did} {kind}: {in_bytes(size)}" for kind, size in result.kinds.items()]
+    if result.takes:
+        lines.append(f"{did} {result.takes} takes of other settings from the project")
+    if result.ended:
+        lines.append(f"{', '.join(result.ended)}: cannot go on to more steps without the checkpoint")
+    lines.append(f"{did} {in_bytes(result.bytes)} in {result.files} files")
+    return lines if result.removed or not result.files else [*lines, "nothing is removed yet: add --yes"]
+
+
+def in_bytes(size: int) -> str:
+    """A size as people say it."""
+    for unit, power in (("TB", 4), ("GB", 3), ("MB", 2), ("kB", 1)):
+        if size >= 1000**power:
+            return f"{size / 1000**power:.1f} {unit}"
+    return f"{size} bytes"

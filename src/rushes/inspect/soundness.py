@@ -1,0 +1,207 @@
+"""`rushes verify`: everything that a project has stored, compared with what it should be. Nothing is changed.
+
+What has a hash is compared with it: videos with their names, tensors and checkpoints with the checksums beside them.
+SQLite's files are checked by SQLite, rows also by their kind, and small files by reading them as their stages do.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from rushes.backbones.texts import TextCache
+from rushes.project.project import SECONDS, TEXTS, WEIGHTS
+from rushes.project.settings import FILE, check_database, read_settings
+from rushes.records import Candidate, CaptionRow, Clip, Decision, Preference, Run, Score
+from rushes.sidefile import RESTORE, connect, plainly
+from rushes.store.database import Store
+from rushes.store.latents import LatentStore
+from rushes.text_reader import parse_json, read_text
+from rushes.training import checkpoint
+from rushes.training.history import CURVES, read_history
+
+ROWS = (Clip, Candidate, Preference, Score, CaptionRow, Decision, Run)
+BY_COMMAND = {"guided": " --set generate.kind=guided", "gap": " --set generate.kind=gap"}
+
+
+@dataclass(frozen=True)
+class VerifyResult:
+    """What of a project was looked at, and what is wrong with it."""
+
+    checked: Mapping[str, int]  # by kind: rows, media, latents, bank, texts, checkpoints, weights, files
+    compared: int | None = None  # latents that were encoded again; null = none was asked for
+    texts_compared: int | None = None  # captions that were read again; null likewise
+    faults: tuple[str, ...] = ()  # a sentence each, with the way out
+
+
+Check = Callable[[], Iterator[str]]  # for each thing that is looked at what is wrong with it; "" = nothing
+
+
+def verify_project(project: Path, tick: Callable[[int], None] = lambda count: None) -> VerifyResult:
+    """Look at everything in a project's folder.
+
+    Raises:
+        ValueError: it is no project.
+    """
+    if not (project / FILE).exists() and not (project / "rushes.db").exists():
+        raise ValueError(f"{project} is not a project: it has no {FILE}; make one with `rushes init {project}`")
+    checked: dict[str, int] = {}
+    faults: list[str] = []
+    try:
+        check_database(project)
+        store = Store.open(project)
+    except (ValueError, OSError) as error:  # nothing else can be said without it
+        return VerifyResult({"rows": 0}, faults=(str(error),))
+    with store:
+        checks: dict[str, Check] = {
+            "rows": partial(_rows, store),
+            "media": partial(_media, store),
+            "latents": partial(_tensors, project / "latents"),
+            "bank": partial(_tensors, project / "bank"),
+            "texts": partial(_texts, project),
+            "checkpoints": partial(_checkpoints, project),
+            "weights": partial(_weights, store),
+            "files": partial(_files, project),
+        }
+        for kind, check in checks.items():
+            checked[kind] = 0
+            for fault in check():
+                checked[kind] += 1
+                tick(1)
+                faults += [fault] if fault else []
+    return VerifyResult(checked, faults=tuple(faults))
+
+
+def _rows(store: Store) -> Iterator[str]:
+    """Structure of the database, then every row by its kind."""
+    if fault := store.fault():
+        yield f"{store.project / 'rushes.db'}: damaged ({fault}); {RESTORE}"
+        return
+    yield from store.check_rows()
+
+
+def _media(store: Store) -> Iterator[str]:
+    """Every video and still that a row names, unless it was set aside."""
+    project, aside = store.project, {id for id, decision in store.decisions().items() if not decision.keep}
+    ways: dict[str, str] = {}
+    for take in store.stream(Candidate):
+        if take.id not in aside:
+            ways.setdefault(take.media, _way_to(project, take))
+    for clip in store.stream(Clip):
+        for digest in (clip.media, clip.first_frame):
+            if digest and clip.id not in aside:
+                again = clip.made_by in ("import", "world")
+                ways[digest] = f"`rushes import {project}`" if again else f"`rushes still {project}`"
+    lost = store.media.lost(ways)
+    for digest, way in ways.items():
+        if digest in lost:
+            there = project / "media" / digest[:2] / digest
+            yield f"{there}.*: lost, or not the content that it was; {way} makes it again, or {RESTORE}"
+        else:
+            yield ""
+
+
+def _way_to(project: Path, take: Candidate) -> str:
+    """The command that makes a take again."""
+    if take.kind == "imported":
+        return f"`rushes import {project}`" if take.clip_id else f"`rushes labels import {project}`"
+    if take.kind == "probe":
+        return f"`rushes eta {project}`"
+    if take.split == "eval":
+        return f"`rushes evaluate {project}`"
+    by = "" if take.system == "base" else f" --run {take.system}"
+    return f"`rushes generate {project}{by}{BY_COMMAND.get(take.kind, '')}`"
+
+
+def _tensors(folder: Path) -> Iterator[str]:
+    """All shards of a folder, whatever they are of."""
+    for name in sorted({path.name.split("-")[0] for path in folder.glob("[!.]*-*.safetensors")}):
+        entries = LatentStore(folder, name)
+        problems = entries.verify()
+        yield from problems
+        yield from [""] * max(0, len(entries) - len(problems))
+
+
+def _texts(project: Path) -> Iterator[str]:
+    for folder in sorted(path for path in (project / TEXTS).glob("*") if path.is_dir()):
+        cache = TextCache.of_folder(folder)
+        for path in cache.paths():
+            try:
+                cache.read(path)
+                yield ""
+            except ValueError as error:
+                yield str(error)
+
+
+def _checkpoints(project: Path) -> Iterator[str]:
+    for folder in sorted((project / "runs").glob("*/checkpoints")):
+        for path in checkpoint.in_order(folder):
+            whole = checkpoint.read(path) is not None
+            way = f"delete it, the run goes on from the one before; or {RESTORE}"
+            yield "" if whole else f"{path}: torn, or was altered; {way}"
+
+
+def _weights(store: Store) -> Iterator[str]:
+    """Weights of finished runs, by the checksum that was written with them."""
+    names = {run.name for run in store.runs()}
+    for name in sorted(names):
+        path = store.project / "runs" / name / WEIGHTS
+        way = f"`rushes train {store.project} --set train.name={name}` writes it from the checkpoint, or {RESTORE}"
+        fault = checkpoint.weights_fault(path)
+        yield f"{path}: {fault}; {way}" if fault else ""
+
+
+def _files(project: Path) -> Iterator[str]:
+    """Settings, curves, results, and small databases."""
+    checks = list(_small(project))
+    checks += [partial(_database, path) for path in sorted(project.glob("*.db"))]
+    for check in checks:
+        try:
+            check()
+            yield ""
+        except (ValueError, OSError) as error:
+            yield str(error)
+
+
+def _small(project: Path) -> Iterator[Callable[[], object]]:
+    yield partial(read_settings, project)
+    for path in sorted((project / "runs").glob(f"*/{CURVES}")):
+        yield partial(read_history, path)
+    results = [*project.glob("*.json"), *(project / "runs").glob("*/*.json"), *(project / "reports").glob("*.json")]
+    for path in sorted(results):
+        yield partial(_json, path)
+
+
+def _json(path: Path) -> None:
+    command = {SECONDS: "any stage begins it anew", "preflight.json": "`rushes preflight` writes it again"}
+    way = command.get(
+        path.name, "`rushes evaluate` writes a result again" if path.parent.name == "reports" else RESTORE
+    )
+    try:
+        parse_json(read_text(path), path)
+    except ValueError as error:
+        raise ValueError(f"{error}; was cut or altered: {way}") from None
+
+
+def _database(path: Path) -> None:
+    if path.name == "rushes.db":  # looked at already
+        return
+    try:
+        with closing(connect(path)) as file:
+            (words,) = file.execute("PRAGMA integrity_check(1)").fetchone()
+    except sqlite3.Error as error:
+        raise plainly(error, path) from error
+    if words != "ok":
+        raise ValueError(f"{path}: damaged ({words}); {RESTORE}, or delete it")
+
+
+def in_words(result: VerifyResult) -> list[str]:
+    """What was looked at, and what is wrong."""
+    lines = [f"{kind}: {count}" for kind, count in result.checked.items()]
+    if result.compared is not None:
+        lines.append(f"encoded again and compared: {result.compared} latents, {result.texts_compared or 0} captions")
+    return [*lines, *(result.faults or ["all is whole"])]

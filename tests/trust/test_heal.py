@@ -1,0 +1,110 @@
+"""What is derived is made again bit for bit where its file was lost or damaged; all by the command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load
+
+from rushes.files import content_hash
+from rushes.media.write import encode_bytes
+from rushes.records import Candidate, Clip
+from rushes.store.database import Store
+
+from ..projects import Rushes
+
+Damage = Callable[[Path], None]
+
+
+def flipped(path: Path) -> None:
+    """One bit of a file, late in it, where its frames or tensors lie."""
+    data = bytearray(path.read_bytes())
+    data[-len(data) // 4] ^= 4
+    path.write_bytes(data)
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def lost(path: Path) -> None:
+    path.unlink()
+
+
+def video(project: Path, kind: type[Clip | Candidate], split: str = "train") -> Path:
+    """The file of a row of this kind."""
+    with Store.open(project) as store:
+        row = next(row for row in store.stream(kind) if row.split == split)
+        return store.media_path(row.media)
+
+
+def tensors(path: Path) -> dict[str, bytes]:
+    """Without a map of the file, which is about to be damaged."""
+    return {name: tensor.numpy().tobytes() for name, tensor in load(path.read_bytes()).items()}
+
+
+@pytest.mark.parametrize(
+    ("kind", "split", "stage", "damage"),
+    [
+        (Candidate, "train", "generate", lost),
+        (Candidate, "train", "generate", flipped),
+        (Candidate, "eval", "evaluate", emptied),
+        (Clip, "train", "import", lost),
+        (Clip, "train", "import", emptied),
+        (Clip, "eval", "import", flipped),
+    ],
+)
+def test_a_video_is_made_again(
+    project: Path, rushes: Rushes, kind: type[Clip | Candidate], split: str, stage: str, damage: Damage
+) -> None:
+    path = video(project, kind, split)
+    whole = path.read_bytes()
+    damage(path)
+    code, _, err = rushes(stage, project)
+    assert code == 0, err
+    assert path.read_bytes() == whole and content_hash(path) == path.stem
+    assert stage == "import" or "1 takes were lost from media/ or damaged, and are made again" in err
+
+
+@pytest.mark.parametrize("damage", [emptied, flipped])
+def test_latents_are_encoded_again_with_a_line_said(
+    project: Path, rushes: Rushes, damage: Damage, caplog: pytest.LogCaptureFixture
+) -> None:
+    shard = max((project / "latents").glob("*.safetensors"), key=lambda path: path.stat().st_size)
+    whole = tensors(shard)
+    damage(shard)
+    code, out, err = rushes("encode", project, "--json")
+    assert code == 0, err
+    assert json.loads(out)["stored"] > 0 and caplog.text.count("was damaged and is deleted; what it held") == 1
+    assert tensors(shard) == whole
+
+
+def test_reference_errors_are_computed_again_with_a_line_said(
+    project: Path, rushes: Rushes, caplog: pytest.LogCaptureFixture
+) -> None:
+    ask = ("bank", project, "--set", "train.reference_cache=2", "--set", "train.name=looked-up", "--json")
+    assert rushes(*ask)[0] == 0
+    (shard,) = (project / "bank").glob("*.safetensors")
+    data = shard.read_bytes()
+    whole = tensors(shard)
+    shard.write_bytes(data[:-64] + bytes(64))
+    code, out, err = rushes(*ask)
+    assert code == 0, err
+    assert json.loads(out)["entries"] == len(whole) and tensors(shard) == whole
+    assert f"{shard}: was damaged and is deleted; what it held is made again" in caplog.text
+
+
+def test_what_comes_out_otherwise_is_not_taken_for_a_lost_take(
+    project: Path, rushes: Rushes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = video(project, Candidate)
+    path.unlink()
+    monkeypatch.setattr("rushes.generate.encode_bytes", partial(encode_bytes, crf=30))  # as by another encoder
+    code, _, err = rushes("generate", project)
+    assert code == 2 and "was lost from media/ and comes out otherwise now, as generate.batch" in err
+    assert "make that as it was, copy the file back from a backup, or set project.seed" in err
+    assert not path.exists()

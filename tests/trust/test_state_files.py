@@ -1,0 +1,134 @@
+"""Small files of a project, cut, emptied, deleted or altered: a cache is begun anew, anything else is named with its
+way out; all by the command line."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from rushes.store.database import SCHEMA
+
+from ..projects import Rushes
+
+CURVES = "runs/realdpo/metrics.jsonl"
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2 - 7])
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def deleted(path: Path) -> None:
+    path.unlink()
+
+
+def other(path: Path) -> None:
+    path.write_text('{"a": 1}\n')
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (cut, "was cut or altered, and is no row of a run's figures; copy the file back from a backup, or delete the"),
+        (other, "metrics.jsonl, line 1: was cut or altered"),
+        (emptied, "was lost or emptied, as the run has checkpoints; copy it back from a backup, or delete"),
+        (deleted, "was lost or emptied, as the run has checkpoints; copy it back from a backup, or delete"),
+    ],
+)
+def test_curves_are_named_with_a_way_out(
+    project: Path, rushes: Rushes, damage: Callable[[Path], None], words: str
+) -> None:
+    damage(project / CURVES)
+    code, _, err = rushes("health", project)
+    assert code == 2 and words in err and str(project / CURVES) in err and err.count("\n") == 1
+
+
+def test_a_run_goes_on_without_curves_that_were_lost_and_says_so(
+    project: Path, rushes: Rushes, caplog: pytest.LogCaptureFixture
+) -> None:
+    deleted(project / CURVES)
+    code, out, err = rushes("train", project, "--json")
+    assert code == 0, err
+    assert json.loads(out)["steps_now"] == 0 and "its first rows were lost, so the curves are empty" in err
+    code, _, err = rushes("report", project)
+    assert code == 0 and "there are no training curves" in caplog.text
+
+
+@pytest.mark.parametrize("damage", [cut, emptied, other])
+def test_clocks_are_counted_anew(project: Path, rushes: Rushes, damage: Callable[[Path], None]) -> None:
+    damage(project / "seconds.json")
+    code, _, err = rushes("import", project)
+    said = "seconds.json: was damaged; it holds what stages took, which is counted anew"
+    assert code == 0 and (damage is other or said in err)
+    assert json.loads((project / "seconds.json").read_text())["import"] >= 0
+
+
+@pytest.mark.parametrize(("damage", "words"), [(cut, "was cut, as its last line is missing"), (emptied, "is empty")])
+def test_settings_that_were_cut_are_not_read_as_defaults(
+    project: Path, rushes: Rushes, damage: Callable[[Path], None], words: str
+) -> None:
+    path = project / "rushes.toml"
+    if damage is cut:  # at the end of a line, where it still is TOML
+        path.write_text("".join(path.read_text().splitlines(keepends=True)[:60]))
+    else:
+        damage(path)
+    code, _, err = rushes("generate", project)
+    assert code == 2 and f"{path}: {words}; copy it back from a backup" in err
+
+
+def test_a_lost_database_is_not_begun_anew_beside_what_it_listed(project: Path, rushes: Rushes) -> None:
+    database = project / "rushes.db"
+    database.unlink()
+    code, _, err = rushes("evaluate", project)
+    assert code == 2 and f"{database} is missing, and media/ and runs/ hold what it lists; copy it back" in err
+    assert not database.exists()
+
+
+def test_a_database_that_lost_its_stamp_is_stamped_again(
+    project: Path, rushes: Rushes, caplog: pytest.LogCaptureFixture
+) -> None:
+    with sqlite3.connect(project / "rushes.db") as database:
+        database.execute("PRAGMA user_version = 0")
+    database.close()
+    code, _, err = rushes("import", project)
+    assert code == 0, err
+    assert "had lost its version stamp; all else is whole" in caplog.text
+    with sqlite3.connect(project / "rushes.db") as database:
+        assert database.execute("PRAGMA user_version").fetchone() == (SCHEMA,)
+    database.close()
+
+
+def test_a_damaged_side_file_is_named_with_what_is_lost_with_it(project: Path, rushes: Rushes) -> None:
+    (project / "labelling.db").write_bytes(b"no database" * 400)
+    code, _, err = rushes("label", project, "--by", "human", "--port", 0)
+    assert code == 2 and err.count("\n") == 1
+    assert f"{project / 'labelling.db'}: not a readable database" in err
+    assert "copy it back from a backup, or delete it: people are then invited anew, and all labels stay" in err
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory: you tried"),
+        MemoryError(),
+    ],
+)
+def test_memory_that_runs_out_is_one_sentence(
+    project: Path, rushes: Rushes, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("rushes.project.training.train_run", full)
+    code, _, err = rushes("train", project)
+    assert code == 2 and err.count("\n") == 1
+    assert "lower train.batch" in err and "train.gradients" in err and "generate.batch" in err and "rushes plan" in err

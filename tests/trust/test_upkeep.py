@@ -1,0 +1,215 @@
+"""`verify`, `space`, `clean` and `backup`, and a project that cannot be written; all by the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from rushes.files import content_hash
+from rushes.records import Candidate, Clip
+from rushes.store.database import Store
+
+from ..projects import Command, ReadContents, Rushes, SmallProject
+
+# What root may do beside what the modes of files say goes.
+AS_A_USER = """
+import ctypes
+assert ctypes.CDLL(None).capset((ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()) == 0
+"""
+
+
+def flip(path: Path, at: float = 0.75) -> None:
+    data = bytearray(path.read_bytes())
+    data[int(len(data) * at)] ^= 4
+    path.write_bytes(data)
+
+
+def media_of(project: Path, kind: type[Clip | Candidate]) -> Path:
+    with Store.open(project) as store:
+        return store.media.locate(next(iter(store.stream(kind))).media)
+
+
+def test_a_whole_project_has_no_fault(project: Path, rushes: Rushes) -> None:
+    code, out, err = rushes("verify", project, "--json")
+    result = json.loads(out)
+    assert code == 0 and result["faults"] == [], err
+    assert all(result["checked"][kind] for kind in ("rows", "media", "latents", "checkpoints", "weights", "files"))
+
+
+def test_every_kind_of_damage_is_a_line_with_its_way_out(project: Path, rushes: Rushes) -> None:
+    lost, altered = media_of(project, Clip), media_of(project, Candidate)
+    lost.unlink()
+    flip(altered)
+    shard = max((project / "latents").glob("*.safetensors"), key=lambda path: path.stat().st_size)
+    weights = project / "runs" / "realdpo" / "weights.safetensors"
+    checkpoint = max((project / "runs" / "realdpo" / "checkpoints").glob("step-*"))
+    for path in (shard, weights, checkpoint):
+        flip(path)
+    curves = project / "runs" / "realdpo" / "metrics.jsonl"
+    curves.write_bytes(curves.read_bytes()[:-20])
+    (project / "seconds.json").write_text("{")
+    (project / "footage.db").write_bytes(b"no database" * 100)
+    ways = {
+        lost.stem: "`rushes import",
+        altered.stem: "`rushes generate",
+        shard.name: "makes what it held again",
+        str(weights): "`rushes train",
+        checkpoint.name: "goes on from the one before",
+        str(curves): "copy the file back from a backup, or delete the line",
+        "seconds.json": "begins it anew",
+        "footage.db": "copy it back from a backup",
+    }
+    code, out, err = rushes("verify", project, "--json")
+    faults = json.loads(out)["faults"]
+    assert code == 1 and len(faults) == len(ways), err
+    for name, way in ways.items():
+        assert len([fault for fault in faults if name in fault and way in fault]) == 1, name
+    code, out, _ = rushes("verify", project)
+    assert code == 1 and all(fault in out.splitlines() for fault in faults)
+    for stage in ("import", "generate", "train"):  # the ways out, with the line of the curves deleted
+        curves.write_text("".join(curves.read_text().splitlines(keepends=True)[:-1]))
+        code, _, err = rushes(stage, project)
+        assert code == 0, err
+    code, out, _ = rushes("verify", project, "--json")
+    assert [fault for fault in json.loads(out)["faults"] if "footage.db" not in fault] == []
+
+
+def test_one_changed_byte_of_a_score_is_noticed(project: Path, rushes: Rushes) -> None:
+    with sqlite3.connect(project / "rushes.db") as database:
+        database.execute("DROP TRIGGER never_update")
+        query = "SELECT seq, body FROM rows WHERE type = 'scores' AND body LIKE '%\"value\":0.%' ORDER BY seq LIMIT 1"
+        seq, body = database.execute(query).fetchone()
+        database.execute("UPDATE rows SET body = ? WHERE seq = ?", (body.replace('"value":0.', '"value":7.'), seq))
+    database.close()
+    for stage in ("verify", "evaluate"):
+        code, out, err = rushes(stage, project)
+        assert code == (1 if stage == "verify" else 2)
+        assert "rushes.db: a row of scores was altered" in out + err and "copy it back from a backup" in out + err
+
+
+def test_a_row_of_a_newer_version_is_named(project: Path, rushes: Rushes) -> None:
+    with sqlite3.connect(project / "rushes.db") as database:
+        database.execute("DROP TRIGGER never_update")
+        body = "'{\"new_field\":1,' || substr(body, 2)"
+        database.execute(f"UPDATE rows SET crc = NULL, body = {body} WHERE seq = 1")
+    database.close()
+    code, _, err = rushes("import", project)
+    assert code == 2 and f"{project / 'rushes.db'}: a row of clips cannot be read (new_field" in err
+    assert "if a newer Rushes wrote it, upgrade" in err
+
+
+def test_what_is_not_needed_is_listed_and_then_removed(project: Path, rushes: Rushes, contents: ReadContents) -> None:
+    hour = time.time() - 2 * 3600
+    leftovers = [project / "latents" / ".tmpAb3dEf", project / "media" / "00" / f".{'0' * 64}.mp4.12ab34cd.part"]
+    digest = content_hash(b"0" * 1000)
+    orphan = project / "media" / digest[:2] / f"{digest}.mp4"
+    for path in (*leftovers, orphan):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"0" * 1000)
+        os.utime(path, (hour, hour))
+    (young := project / "media" / ".now.part").write_bytes(b"1")
+    before, tree = contents(project), sorted(project.rglob("*"))
+    code, out, _ = rushes("space", project, "--json")
+    kinds = json.loads(out)["kinds"]
+    assert code == 0 and kinds["latents"]["leftover"] == 1000
+    assert kinds["media"]["orphaned"] == 1000 and kinds["media"]["leftover"] == 1000 and kinds["media"]["stale"] == 0
+    assert kinds["checkpoints"]["stale"] > 0 and kinds["checkpoints"]["needed"] == 0  # all weights were trained
+    code, out, _ = rushes("clean", project)
+    assert code == 0 and "nothing is removed yet: add --yes" in out and "realdpo: cannot go on" in out
+    assert sorted(path for path in project.rglob("*") if not path.name.startswith("rushes.db")) == [
+        path for path in tree if not path.name.startswith("rushes.db")
+    ]
+    code, out, _ = rushes("clean", project, "--yes", "--json")
+    assert code == 0 and json.loads(out)["ended"] == ["realdpo"]
+    assert not any(path.exists() for path in (*leftovers, orphan)) and young.exists()
+    assert json.loads(rushes("space", project, "--json")[1])["removable"] == 0
+    after = contents(project)
+    assert {name: after[name] for name in before if not name.startswith("step-") and name != "media"} == {
+        name: before[name] for name in before if not name.startswith("step-") and name != "media"
+    }
+    code, out, err = rushes("train", project, "--json")  # is finished, and stays so
+    assert code == 0 and json.loads(out)["steps_now"] == 0, err
+    code, _, err = rushes("train", project, "--steps", 8)
+    assert code == 2 and "without which it cannot go on, was removed by `rushes clean`: start a run with" in err
+
+
+def test_takes_of_other_settings_leave_and_come_back(project: Path, rushes: Rushes) -> None:
+    other = ("--set", "generate.steps=3", "--set", "generate.takes=1")
+    assert rushes("generate", project, *other)[0] == 0
+    with Store.open(project) as store:
+        takes = {take.id: take.media for take in store.candidates("train", kind="take")}
+    code, out, _ = rushes("clean", project, "--yes", "--json")
+    assert code == 0
+    with Store.open(project) as store:
+        left = {take.id for take in store.candidates("train", kind="take")}
+        gone = {id: media for id, media in takes.items() if id not in left}
+        assert len(gone) == json.loads(out)["takes"] and not any(store.media.sound(media) for media in gone.values())
+    assert rushes("verify", project)[0] == 0
+    code, out, err = rushes("generate", project, *other, "--json")
+    assert code == 0 and json.loads(out)["new"] == len(gone), err
+    with Store.open(project) as store:
+        assert {take.id for take in store.candidates("train", kind="take")} == takes.keys()
+        assert all(store.media.sound(media) for media in gone.values())
+
+
+def test_a_backup_is_a_project_and_is_brought_up_to_date(
+    project: Path, tmp_path: Path, rushes: Rushes, contents: ReadContents
+) -> None:
+    to = tmp_path / "copy"
+    with Store.open(project) as open_meanwhile:
+        assert open_meanwhile.clips()
+        code, out, err = rushes("backup", project, to, "--json")
+    assert code == 0, err
+    first = json.loads(out)
+    assert first["copied"] == first["files"] and first["lost"] is None
+    media_of(to, Clip).write_bytes(b"")  # as where a copy was stopped on a disk that lied
+    code, out, _ = rushes("backup", project, to, "--json")
+    assert code == 0 and json.loads(out)["copied"] == 2  # that file and the database
+    before, after = contents(project), contents(to)
+    assert {**after, "latents": before["latents"]} == before
+    shutil.rmtree(project)
+    to.rename(project)  # restored
+    code, out, err = rushes("train", project, "--json")
+    assert code == 0 and json.loads(out)["steps_now"] == 0, err
+    assert rushes("verify", project)[0] == 0
+    for bad, words in ((project / "media", "lies in the project"), (tmp_path, "holds something else")):
+        (tmp_path / "x").touch()
+        code, _, err = rushes("backup", project, bad)
+        assert code == 2 and words in err
+
+
+@pytest.mark.skipif(os.name == "nt" or not Path("/proc").exists(), reason="capabilities are of Linux")
+def test_a_project_that_cannot_be_written_is_read(project: Path, tmp_path: Path, command: Command) -> None:
+    for path in (*project.rglob("*"), project):
+        path.chmod(path.stat().st_mode & ~0o222)
+    try:
+        for words in (("health", project), ("report", project, "--out", tmp_path / "elsewhere"), ("verify", project)):
+            result = command(*words, before=AS_A_USER)
+            assert result.code == 0, result.err
+        assert (tmp_path / "elsewhere" / "realdpo.html").stat().st_size > 10_000
+        result = command("import", project, "--set", "footage.clips=7", before=AS_A_USER)
+        assert result.code == 2 and result.err.count("\n") <= 2, result.err
+    finally:
+        for path in (project, *project.rglob("*")):
+            path.chmod(path.stat().st_mode | 0o200)
+
+
+def test_a_changed_byte_of_an_exported_table_is_not_imported(
+    project: Path, tmp_path: Path, rushes: Rushes, small: SmallProject
+) -> None:
+    assert rushes("export", project, "--out", tmp_path / "rows")[0] == 0
+    scores, other = tmp_path / "rows" / "scores.parquet", small.new_project(tmp_path / "other", small.settings)
+    with pq.ParquetFile(scores) as table:
+        group = table.metadata.row_group(0)
+        values = next(group.column(k) for k in range(group.num_columns) if group.column(k).path_in_schema == "value")
+    end = (values.dictionary_page_offset or values.data_page_offset) + values.total_compressed_size
+    flip(scores, (end - 1) / scores.stat().st_size)
+    code, _, err = rushes("import", other, "--rows", tmp_path / "rows")
+    assert code == 2 and f"{scores}: not a readable Parquet file" in err and err.count("\n") == 1

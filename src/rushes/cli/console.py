@@ -28,10 +28,10 @@ app = App(
     name="rushes",
     help="Preference optimization for video diffusion models.",
     help_epilogue=(
-        "Results go to standard output, all else to standard error. Exit codes: 0 done; 1 a gate that was not passed; "
-        "2 a command, a setting or a file that must be changed, or a full disk; 130 stopped by Ctrl-C. Run a stopped "
-        "command again to continue it. "
-        "With RUSHES_TRACEBACK=1 in the environment an error shows where it came from."
+        "Results go to standard output, all else to standard error. Exit codes: 0 done; 1 a gate that was not passed, "
+        "or a fault that `verify` or `doctor` names; 2 a command, a setting or a file that must be changed, or a full "
+        "disk; 130 stopped by Ctrl-C. Run a stopped command again to continue it. With RUSHES_TRACEBACK=1 in the "
+        "environment an error shows where it came from."
     ),
     version=rushes.__version__,
     result_action="return_value",

@@ -588,3 +588,33 @@ def test_labels_of_other_segments_replace_and_are_not_mixed(rushes: Rushes, tmp_
         (row,) = densedpo.comparisons(store, options, grid)
     assert row.id == "vlm"
     assert (mixed["labels_of_whole_clips"], mixed["labels_of_2_s"]) == (1, 1)
+
+
+# kinds of the above that were still open
+
+
+def test_questions_of_videoreward_in_other_letters(imports: Imports) -> None:
+    """label-studio#5649, its kind: a column `overall` was passed over without a word, and VQ told as the winner."""
+    header = "path_A,path_B,prompt,VQ,overall"
+    result, lines = imports.ok("videoreward", f"{header}\nours.mp4,base.mp4,a dog,B,A\n")
+    assert (result["labels"], result["winners"]) == (2, {"A": 1}) and "A won 1 of 1 pairs" in lines
+    twice = f"{header},Overall\nours.mp4,base.mp4,a dog,B,A,B\n"
+    code, _, err = imports("videoreward", twice)
+    assert code == 2 and "two columns of one question: Overall; delete one" in err
+
+
+def test_a_question_for_the_worse_side_is_no_vote_for_it(imports: Imports) -> None:
+    """label-studio#5649, its kind: "left" to `which_is_worse` was told as "ours won", and stored so."""
+    worse = answer({"choices": ["left"]}, "which_is_worse", "ours,base", "choices")
+    err = imports.refused("labelstudio", [task(by(worse))])
+    assert "entry 1: a question for the worse side: which_is_worse; delete its results" in err
+    result, _ = imports.ok("labelstudio", [task(by(worse)), task(by(LEFT))])
+    assert imports.wins() == [("ours", "base")] and result["left out, a question for the worse side"] == 1
+
+
+def test_people_whose_names_differ_in_signs_are_two(imports: Imports) -> None:
+    """label-studio#5649, its kind: a vote was lost as "replaced by the person's newer annotation" of another person."""
+    people = [by(LEFT, who={"email": "ann.lee@x.org"}), by(RIGHT, who={"email": "ann-lee@x.org"})]
+    result, _ = imports.ok("labelstudio", [task(*people)])
+    assert (result["pairs"], result["winners"]) == (2, {"ours": 1, "base": 1})
+    assert len({row.judge for row in imports.preferences()}) == 2

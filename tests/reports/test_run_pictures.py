@@ -203,3 +203,15 @@ def test_joined_recordings(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match=r"recordings were joined end to end.*ffmpeg -i FILE out\.mp4") as refused:
         read_video(both)
     assert refused.value.reason == "joined"
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mov", "flv"])
+def test_joined_recordings_of_which_players_show_the_first(suffix: str, tmp_path: Path) -> None:
+    """Its kind: `cat a.mp4 b.mp4` was taken as the first alone, and the other lost without a word."""
+    part = write(tmp_path / f"a.{suffix}", frames_of(crossing(25), "rgb24", "yuv420p"), "libx264", "yuv420p")
+    assert len(read_video(part).frames_FHWC) == 25
+    both = tmp_path / f"both.{suffix}"
+    both.write_bytes(2 * part.read_bytes())
+    with pytest.raises(MediaError, match=r"joined end to end, of which the first ends.*ffmpeg -f concat") as refused:
+        read_video(both)
+    assert refused.value.reason == "joined"

@@ -148,3 +148,23 @@ def test_one_file_on_both_sides_is_named(systems: Path, rushes: Rushes) -> None:
     assert code == 2 and "no metric 'nope'" in err and "measure" not in err  # before hours of measuring
     code, out, err = evaluate(rushes, systems)
     assert code == 0 and "base and ours have 3 videos of equal content: 0.mp4, 1.mp4, 2.mp4." in out, err
+
+
+# kinds of the above that were still open
+
+
+def test_a_dimension_that_stands_twice(systems: Path, rushes: Rushes) -> None:
+    """VBench#28, its kind: of two lists under one name the last was taken, and turned the verdict round."""
+    path = scores_of(systems, "ours", 0.7)
+    first = path.read_text()
+    path.write_text(f"{first[:-1]}, {first[1:].replace('0.7', '0.1')}")
+    base = scores_of(systems, "base", 0.5)
+    code, _, err = evaluate(rushes, systems, "--read-vbench", f"base={base}", f"ours={path}")
+    assert code == 2 and "the key 'subject_consistency' stands twice in one object; keep one" in err
+
+
+def test_results_of_one_system_alone(systems: Path, rushes: Rushes) -> None:
+    """VBench#87, its kind: results that can be compared with nothing: "No change shown", without a word of them."""
+    code, out, err = evaluate(rushes, systems, "--read-vbench", f"base={scores_of(systems, 'base', 0.5)}")
+    assert code == 0, err
+    assert "vbench_subject_consistency has no results for ours, so it compares nothing with base." in out

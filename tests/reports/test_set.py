@@ -560,3 +560,54 @@ def test_members_of_a_tar_are_read_refused_or_counted(work: Work, tmp_path: Path
     packed = shutil.copy(folder / "a.tar", tmp_path / "a.tar.gz")
     code, _, error = work.rushes("import", work.folder, "--set", f"footage.path={packed}")
     assert code == 2 and "a.tar.gz: a compressed tar; unpack it once with gunzip" in error
+
+
+# kinds of the above that were still open
+
+
+def test_an_added_video_goes_by_one_caption(work: Work, tmp_path: Path) -> None:
+    """diffusion-pipe#497, its kind: `--add` kept a video under the wrong caption beside the right one: "new: 1"."""
+    folder = captioned(tmp_path / "in", 2)
+    work.start(folder, "footage.eval_fraction=0")
+    work.take()
+    (folder / "v1.txt").write_text("corrected")
+    taken = work.take("--add")
+    assert taken == {"clips": 2, "unchanged": 1, "captions_changed": 1}
+    assert "v1.mp4: 'caption 1' is now 'corrected'" in work.lines
+    assert {clip.caption for clip in work.clips()} == {"caption 0", "corrected"}
+
+
+def test_takes_that_are_the_video_or_there_twice_are_refused(work: Work, tmp_path: Path) -> None:
+    """owl#592, its kind: a take beside itself, and one that is the video itself: "takes: 3", without a word."""
+    folder = tmp_path / "in"
+    encode(folder / "videos/a.mp4", texture(1))
+    encode(folder / "negative_samples/a/1.mp4", texture(2))
+    shutil.copy(folder / "negative_samples/a/1.mp4", folder / "negative_samples/a/2.mp4")
+    shutil.copy(folder / "videos/a.mp4", folder / "negative_samples/a/3.mp4")
+    (folder / "prompt.txt").write_text("a dog\n")
+    work.start(folder, "footage.eval_fraction=0", "footage.on_refused=skip")
+    taken = work.take()
+    assert (taken["clips"], taken["takes"], taken["refused"]) == (1, 1, 2)
+    assert f"a/2.mp4: the same video as {folder}/negative_samples/a/1.mp4; delete one" in work.lines
+    assert f"a/3.mp4: the same video as {folder}/videos/a.mp4; delete one" in work.lines
+
+
+def test_a_row_that_goes_up_and_down_is_of_the_video_there(work: Work, tmp_path: Path) -> None:
+    """GooglePhotosTakeoutHelper#223, its kind: a video that was taken was "passed over"; and names of Windows."""
+    folder = captioned(tmp_path / "in", 1)
+    encode(folder / "sub/w.mp4", texture(5))
+    (folder / "v0.txt").unlink()
+    (folder / "metadata.csv").write_text("file_name,text\nsub/../v0.mp4,a dog\nsub\\w.mp4,a cat\n")
+    work.start(folder, "footage.eval_fraction=0")
+    assert work.take() == {"clips": 2}
+
+
+@pytest.mark.parametrize("table", ["file_name|text\nv0.mp4|a dog\n", "sep=;\nfile_name;text\nv0.mp4;a\n", "v0.mp4,a\n"])
+def test_a_table_of_the_folder_that_does_not_fit_is_named(rushes: Rushes, tmp_path: Path, table: str) -> None:
+    """finetrainers#426, its kind: "no caption; write one" for every clip, beside a metadata.csv."""
+    folder = captioned(tmp_path / "in", 1)
+    (folder / "v0.txt").unlink()
+    (folder / "metadata.csv").write_text(table)
+    assert rushes("init", tmp_path / "p", "--footage", folder)[0] == 0
+    code, _, err = rushes("import", tmp_path / "p")
+    assert code == 2 and "metadata.csv: no column of videos among" in err and "footage.layout to folder" in err

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
@@ -187,3 +189,56 @@ def test_captions_that_the_model_does_not_read_to_their_end_are_counted(
     code, out, _ = rushes("preflight", tmp_path / "project")
     assert code == 0 and "caption cut after 48 of 60 tokens: ...word43 word44 word45 word46 word47|" in out
     assert "1 caption is longer than the model reads" in out
+
+
+# kinds of the above that were still open
+
+
+def test_columns_that_differ_in_capital_letters_alone_are_refused(imported: ImportText) -> None:
+    """finetrainers#426, its kind: of `Text` and `text` one was read without a word, here the first, there the last."""
+    rows = "".join(f"{name},one,two\n" for name in NAMES)
+    code, err, captions = imported({"metadata.csv": f"file_name,Text,text\n{rows}"}, SKIP)
+    assert (code, captions) == (2, {}) and "two columns are called 'Text' and 'text'; rename or delete one" in err
+
+
+def test_columns_of_captions_csv_that_differ_in_capital_letters_alone(imported: ImportText) -> None:
+    """The same of captions.csv."""
+    rows = "".join(f"{name},one,two\n" for name in NAMES)
+    code, err, captions = imported({"captions.csv": f"file,Caption,caption\n{rows}"}, SKIP)
+    assert (code, captions) == (2, {}) and "captions.csv: two of its columns, file, Caption, caption" in err
+
+
+def test_a_cell_that_is_no_text_is_not_called_empty(imported: ImportText) -> None:
+    """VATEX, its kind: a list of captions was "no caption; write one", or an empty one where that is allowed."""
+    texts = [["a dog", "one dog"], 5, None, "a bird"]
+    lines = "\n".join(json.dumps({"file_name": n, "text": t}) for n, t in zip(NAMES, texts, strict=True))
+    code, err, captions = imported({"metadata.jsonl": lines}, SKIP, "footage.allow_empty_captions=true")
+    assert code == 0 and captions == {"c.mp4": "", "d.mp4": "a bird"}
+    assert "line 1: 'text' is ['a dog', 'one dog'], which is no text; write one caption there" in err
+
+
+def test_captions_in_a_tar_that_are_none_or_two(rushes: Rushes, tmp_path: Path) -> None:
+    """finetrainers#426, its kind: stored as "['a dog', 'one dog']"; of a.txt and a.TXT the last was taken."""
+    path, members = tmp_path / "in.tar", dict[str, bytes]()
+    for seed, name in enumerate(NAMES):
+        frames = np.random.default_rng(seed).integers(0, 255, (17, 32, 32, 3), np.uint8)
+        write_video(tmp_path / name, frames, 8)
+        members[name] = (tmp_path / name).read_bytes()
+    members |= {
+        "a.json": b'["a dog", "one dog"]',
+        "b.txt": b"one",
+        "b.TXT": b"two",
+        "c.json": b'"a cat"',
+        "d.txt": b"d",
+    }
+    with tarfile.open(path, "w") as archive:
+        for name, data in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    assert rushes("init", tmp_path / "p", "--footage", path)[0] == 0
+    code, _, err = rushes("import", tmp_path / "p", "--set", SKIP)
+    with Store(tmp_path / "p") as store:
+        assert code == 0 and {clip.caption for clip in store.clips()} == {"a cat", "d"}
+    assert "a.json: ['a dog', 'one dog'] is no caption; write an object with one, or a text" in err
+    assert "b.txt is there twice, in small and in capital letters; keep one of them" in err

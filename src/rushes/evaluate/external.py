@@ -25,7 +25,7 @@ from rushes.evaluate.video_folders import Folders
 from rushes.files import whole_file, write_text
 from rushes.formats.caption_files import shown
 from rushes.stats import Key, Measure
-from rushes.text_reader import counted, read_text
+from rushes.text_reader import counted, parse_json, read_text
 
 Scores = dict[Key, float]
 
@@ -81,6 +81,8 @@ class Others:
             for name, scores in (("videophy_sa", sa), ("videophy_pc", pc), ("videophy_joint", joint)):
                 by_metric.setdefault(name, {})[system] = scores
         for name, of in by_metric.items():
+            if missing := [system for system in folders.systems if system not in of]:
+                notes.append(f"{name} has no results for {shown(missing)}, so it compares nothing with {shown(of)}.")
             for system, scores in of.items():
                 if gone := [path.name for key, path in folders.videos[system].items() if key not in scores]:
                     notes.append(f"{name} has no score for {counted(len(gone), 'video')} of {system}: {shown(gone)}.")
@@ -183,7 +185,7 @@ def read_vbench(path: Path, finder: Finder, notes: list[str]) -> dict[str, Score
     Raises ValueError: not a results file of VBench, or as `_placed` does.
     """
     try:
-        data = json.loads(_text(path))
+        data = parse_json(_text(path), "JSON")
         rows = {
             dimension: [(str(row["video_path"]), float(row["video_results"])) for row in entry[1]]
             for dimension, entry in data.items()

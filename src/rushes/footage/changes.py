@@ -50,14 +50,19 @@ def apply_changes(
         store: with all clips of this import in it.
         ids: of these, and of the takes that came with them.
         before: ids of the clips that were stored when it began.
-        add: leave in what the footage does not have, so that the set is the union.
+        add: leave in what the footage does not have, so that the set is the union; a video that it has goes by the
+            caption that it has there, unless the stored clip came with takes or a first frame.
         say: takes a line for each caption that changed and each kind of what left the set, with names.
     """
     histories = histories_of(store.stream(Decision))
     aside = {id for id, history in histories.items() if history.aside}
     imported = [clip for clip in store.stream(Clip) if clip.made_by in (IMPORT, "world")]
     here = [clip for clip in imported if clip.id in ids]
-    left = [] if add else [clip for clip in imported if clip.id not in ids and clip.id not in aside]
+    left = [clip for clip in imported if clip.id not in ids and clip.id not in aside]
+    if add:
+        again = {_content(clip) for clip in here}
+        own = {row.clip_id for row in store.stream(Candidate) if row.kind == "imported"}  # these belong to a caption
+        left = [clip for clip in left if _content(clip) in again and not (clip.first_frame or clip.id in own)]
     by_people = {clip.id for clip in left if clip.id in histories and histories[clip.id].put_back}
     shown, videos = {_content(clip) for clip in here}, {name for clip in here for name in _video(clip)}
     reasons = {clip.id: CAPTION if _content(clip) in shown else REPLACED if videos.intersection(_video(clip)) else GONE

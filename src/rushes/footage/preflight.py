@@ -160,9 +160,13 @@ def review(
             checked = _again(_checked(facts, item, ask), seen, done)
             done.add(checked)
             tick(1)
+            held = {checked.facts.media: item.source}
             for path in item.takes:
                 video_facts = facts.of(SourceVideo(path, item.caption, str(path)))
                 problem = _problem(video_facts, ask)
+                same = "" if problem else held.setdefault(video_facts.media, str(path))
+                if same and same != str(path):
+                    problem = ("the same video", f"the same video as {same}; delete one of the two")
                 if problem:
                     done.refused.append(RefusedVideo(str(path), *problem))
                 else:

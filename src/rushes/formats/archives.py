@@ -41,6 +41,7 @@ class _Tar:
     path: Path
     videos: list[tuple[str, int, int]] = field(default_factory=list)  # name, first byte, bytes
     texts: dict[str, Caption] = field(default_factory=dict)  # by key
+    written: set[str] = field(default_factory=set)  # keys with a .txt
     alternatives: dict[str, list[Caption]] = field(default_factory=dict)  # key -> further captions
     refused: list[RefusedVideo] = field(default_factory=list)
     others: Counter[str] = field(default_factory=Counter)  # suffix -> members that are neither videos nor captions
@@ -155,8 +156,11 @@ def _take(tar: _Tar, archive: tarfile.TarFile, member: tarfile.TarInfo, size: in
     elif suffix in _CAPTION_SUFFIXES and member.offset_data + member.size <= size:
         key = _key(member.name)
         caption = _text(tar, archive, member, names)
+        if suffix == ".txt" and key in tar.written:
+            caption = Caption("", f"{key}.txt is there twice, in small and in capital letters; keep one of them")
         if suffix == ".txt" or (any(caption) and key not in tar.texts):
             tar.texts[key] = caption
+        tar.written |= {key} if suffix == ".txt" else set()
     else:
         tar.others[suffix or name.name] += 1
 
@@ -178,8 +182,10 @@ def _text(tar: _Tar, archive: tarfile.TarFile, member: tarfile.TarInfo, names: S
         value = parse_json(text, member.name) if member.name.lower().endswith(".json") else text
     except ValueError as error:
         return Caption("", f"{error}; save it as UTF-8, a .json as one object")
+    if isinstance(value, str):
+        return caption_of(value)
     if not isinstance(value, Mapping):
-        return caption_of(str(value))
+        return Caption("", f"{member.name}: {value!s:.60} is no caption; write an object with one, or a text")
     others = value.get(ALTERNATIVES)
     if isinstance(others, list):
         tar.alternatives[_key(member.name)] = [caption_of(text) for text in others if isinstance(text, str)]
@@ -187,9 +193,16 @@ def _text(tar: _Tar, archive: tarfile.TarFile, member: tarfile.TarInfo, names: S
 
 
 def caption_in(row: Mapping[str, object], names: Sequence[str]) -> Caption:
-    """The first text under one of `names`, empty where there is none."""
-    texts = (caption_of(text) for name in names if isinstance(text := row.get(name), str))
-    return next(filter(any, texts), Caption(""))
+    """The first text under one of `names`, empty where there is none; what is no text has a problem."""
+    given = ((name, row.get(name)) for name in names)
+    captions = (
+        caption_of(text)
+        if isinstance(text, str)
+        else Caption("", f"{name!r} is {text!s:.60}, which is no text; write one caption there")
+        for name, text in given
+        if text is not None and text == text  # NaN is a cell that is empty
+    )
+    return next(filter(any, captions), Caption(""))
 
 
 def _key(name: str) -> str:

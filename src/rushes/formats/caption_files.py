@@ -141,6 +141,9 @@ def _from_table(folder: Path, path: Path, videos: Sequence[Path], refuse: Refuse
     captions: dict[Path, Caption] = {}
     for row in read_rows(path):
         place, cells = f"{path}, line {row.line}", _cells(row)
+        if len(cells) < len(row.cells) and not row.ragged:
+            raise ValueError(f"{path}: two of its columns, {', '.join(row.cells)}, differ in capital letters alone; "
+                             "rename or delete one")  # fmt: skip
         if path.suffix.lower() == ".csv" and not row.problem and not {"file", "caption"} <= cells.keys():
             raise ValueError(f"{path}: its columns are {', '.join(row.cells)}; call two of them file and caption")
         name, text = cells.get("file"), cells.get("caption")

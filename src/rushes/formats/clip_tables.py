@@ -6,6 +6,7 @@ writes videos, a struct of bytes and path. Names and captions are read here, nev
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -38,7 +39,7 @@ class TableColumns:
     video: str
     caption: str  # "" = none
     bytes: bool = False  # the video column holds videos
-    first_frame: bool = False
+    first_frame: str = ""  # "" = none
     scenario: str = ""  # "" = none
 
 
@@ -66,8 +67,12 @@ def _find_columns(path: Path, kinds: Mapping[str, bool], video: str, caption: st
         if caption
         else [named[name] for name in CAPTION_NAMES if named.get(name, names[0]) != names[0]]
     )
-    scenario = named.get(scenario.lower() or SCENARIO, "")
-    return TableColumns(names[0], captions[0] if captions else "", kinds[names[0]], FIRST_FRAME in kinds, scenario)
+    scenario, still = named.get(scenario.lower() or SCENARIO, ""), named.get(FIRST_FRAME, "")
+    used = TableColumns(names[0], captions[0] if captions else "", kinds[names[0]], still, scenario)
+    for column in filter(None, (used.video, used.caption, still, scenario)):
+        if other := next((name for name in kinds if name != column and name.lower() == column.lower()), ""):
+            raise ValueError(f"{path}: two columns are called {column!r} and {other!r}; rename or delete one")
+    return used
 
 
 def fits(path: Path, video: str = "", caption: str = "") -> bool:
@@ -142,7 +147,7 @@ def read_tables(top: Path, tables: Sequence[Path], video: str = "", caption: str
                 continue
             footage.append(row)
             if row.part is None:
-                named.add(row.path)
+                named |= {row.path, Path(os.path.normpath(row.path))}  # sub/../v.mp4 is v.mp4
     files = FolderFiles(top) if top.is_file() else folder_files(top)
     loose = tuple(str(path) for path in files.videos if path not in named)
     return Listing(footage, (*refused, *files.refused), loose, files.suffixes({*tables, *named}))
@@ -190,7 +195,7 @@ def _rows(top: Path, path: Path, columns: TableColumns) -> Iterator[SourceVideo 
         elif not isinstance(name, str) or not name:
             video = RefusedVideo(where, "no video", f"column {columns.video!r} is empty; fill it in or delete the row")
         else:
-            video = _named(top, path, where, name, caption.text, row.get(FIRST_FRAME))
+            video = _named(top, path, where, name, caption.text, row.get(columns.first_frame or None))
         if isinstance(video, SourceVideo):
             video = replace(video, scenario=scenario.text, caption_problem=problem)
         yield video
@@ -200,7 +205,8 @@ def _named(top: Path, table: Path, where: str, name: str, caption: str, still: o
     """A row that names a file."""
     root = top.parent if top.is_file() else top
     try:
-        forms = (table.parent / each for each in (name, normalize("NFC", name), normalize("NFD", name)))
+        names = (name, normalize("NFC", name), normalize("NFD", name), name.replace("\\", "/"))  # the last of Windows
+        forms = (table.parent / each for each in names)
         there = next((path for path in forms if is_file(path)), table.parent / name)  # macOS writes letters apart
         video = _within(root, there)
         frame = _within(root, table.parent / still) if isinstance(still, str) and still else None
@@ -227,7 +233,7 @@ def _parquet_rows(path: Path, columns: TableColumns) -> Iterator[tuple[str, int,
     kind = file.schema_arrow.field(columns.video).type
     struct = pa.types.is_struct(kind)
     names = [f"{columns.video}.path" if struct else columns.video, columns.caption, columns.scenario]
-    wanted = [name for name in (*names, FIRST_FRAME if columns.first_frame else "") if name]
+    wanted = [name for name in (*names, columns.first_frame) if name]
     if columns.bytes and not struct:  # which rows are empty is said when they are read
         wanted = wanted[1:]
     at = 0

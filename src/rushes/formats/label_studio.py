@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from rushes.files import is_file
 from rushes.formats.answers import Meaning, declared, tokens
 from rushes.formats.preferences import ForeignPair, ForeignPairs, Read, UnusableEntry, local_video
+from rushes.records import stable_hash
 from rushes.store.annotators import ANNOTATOR
 
 _VIDEO = re.compile(
@@ -24,6 +25,7 @@ _VIDEO = re.compile(
 )
 _PROMPTS = ("prompt", "text", "caption")
 _OVERALL = ("pairwise", "pw", "choice", "preference", "rating", "stars", "score", "")
+_NEGATIVE = frozenset({"worse", "worst", "bad", "loser", "rejected", "dislike", "disliked"})  # in a question's name
 _MIN = ("annotation_id", "annotator", "lead_time")  # columns that JSON-MIN adds to the data's
 
 
@@ -86,7 +88,7 @@ def _person(annotation: Mapping[str, Any]) -> str:
     person = annotation.get("completed_by")
     if isinstance(person, dict):
         person = person.get("email") or person.get("id")
-    return "" if person is None else re.sub(r"\W", "-", str(person))
+    return "" if person is None else str(person)
 
 
 def _pair(
@@ -108,8 +110,14 @@ def _pair(
     files = [local_video(folder, _local(videos[name])) for name in sides]
     return ForeignPair(
         place, files[0], files[1], prompt=prompt, answers={q: meaning for q, meaning in answers.items() if meaning},
-        judge=f"{ANNOTATOR}labelstudio-{_person(annotation) or 'unknown'}", names=sides, why=why,
+        judge=f"{ANNOTATOR}labelstudio-{_written(_person(annotation)) or 'unknown'}", names=sides, why=why,
     )  # fmt: skip
+
+
+def _written(person: str) -> str:
+    """A person as part of a name: dots and @ become hyphens; who has hyphens or other signs is told apart by more."""
+    plain = re.sub(r"\W", "-", person)
+    return plain if re.fullmatch(r"[\w.@]*", person) else f"{plain}-{stable_hash([person], 4)}"
 
 
 def _has_value(result: object) -> bool:
@@ -167,6 +175,12 @@ def _answers(
     ratings: dict[str, dict[str, float]] = {}
     for result in results:
         name = str(result.get("from_name") or "")
+        if (_choices(result) or _rating(result) is not None) and not _NEGATIVE.isdisjoint(tokens(name)):
+            raise UnusableEntry(
+                "a question for the worse side",
+                name,
+                "delete its results; or, where it asks for the better one, rename it in the export (from_name)",
+            )
         if picked := _choices(result):
             choices.setdefault(_question(tokens(name)), set()).update(picked)
         elif (stars := _rating(result)) is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from rushes.config.tables import FootageSettings
 from rushes.formats.archives import TAR_SUFFIX, find_tars, read_webdataset
 from rushes.formats.caption_files import LISTS, TABLES, has_texts_beside, named_in, natural
-from rushes.formats.clip_tables import TABLE_SUFFIXES, find_metadata, find_tables, fits, read_tables
+from rushes.formats.clip_tables import TABLE_SUFFIXES, find_columns, find_metadata, find_tables, fits, read_tables
 from rushes.formats.layouts import (
     ORDERS,
     Bench,
@@ -47,12 +47,28 @@ def detect_layout(place: Path, video_column: str = "", caption_column: str = "")
             if files.videos:
                 raise ValueError(f"{place}: tars and loose videos; set footage.layout to one of webdataset and folder")
             return "webdataset"
-        if any(fits(path, video_column, caption_column) for path in find_metadata(place)):
+        metadata = find_metadata(place)
+        if any(fits(path, video_column, caption_column) for path in metadata):
             return "videofolder"
         if find_tables(place, video_column, caption_column):
             return "table"
+        if metadata:
+            _refuse_misfit(metadata[0], video_column, caption_column)
     files.require_videos()
     return "folder"
+
+
+def _refuse_misfit(path: Path, video: str, caption: str) -> None:
+    """Raise ValueError for the folder's own table, of which the columns do not fit."""
+    way_out = "or set footage.layout to folder to take the videos without it"
+    try:
+        columns = find_columns(path, video, caption)
+    except ValueError as error:
+        raise ValueError(f"{error}; {way_out}") from error
+    raise ValueError(
+        f"{path}: no column of captions beside {columns.video!r}; call it text, or name it as footage.caption_column, "
+        f"{way_out}"
+    )
 
 
 def list_footage(

@@ -42,7 +42,7 @@ from rushes.text_reader import (
 Form = Literal["videoreward", "videodpo", "trl", "labelstudio"]
 FORMS: tuple[Form, ...] = ("videoreward", "videodpo", "trl", "labelstudio")
 
-_QUESTIONS = {"VQ": "visual_quality", "MQ": "motion", "TA": "text", "Overall": "overall"}
+_QUESTIONS = {"vq": "visual_quality", "mq": "motion", "ta": "text", "overall": "overall"}  # in any letters
 
 
 class UnusableEntry(ValueError):
@@ -188,7 +188,12 @@ def videoreward(path: Path, pairs: ForeignPairs) -> Read:
         sides = [local_video(path.parent, text) for text in (left, right)]
         systems = (str(row.get("A_model") or "imported"), str(row.get("B_model") or "imported"))
         names = systems if len(set(systems)) == 2 else ("A", "B")
-        given = {question: str(row.get(column) or "").strip() for column, question in _QUESTIONS.items()}
+        given = {}
+        for column, cell in row.items():
+            if question := _QUESTIONS.get(str(column).lower()):
+                if question in given:
+                    raise UnusableEntry("two columns of one question", str(column), "delete one")
+                given[question] = str(cell or "").strip()
         answers = {question: pairs.meanings.meaning(text, place) for question, text in given.items() if text}
         if not answers:
             raise UnusableEntry("no label")

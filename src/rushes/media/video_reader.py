@@ -26,6 +26,7 @@ from av.video.stream import VideoStream
 
 from rushes.arrays import Frames
 from rushes.files import MediaError
+from rushes.media.joined import is_followed
 from rushes.media.pictures import deinterlaced, to_rgb, treatments
 from rushes.media.resize import resize_frame
 
@@ -275,6 +276,9 @@ class VideoReader:
             return
         if self._ends_early(end_s):
             self.broken = "the file is cut short"
+        elif is_followed(self.path, self.container.format.name):
+            self.broken = "recordings were joined end to end, of which the first ends"
+            self.cure = "join the single files with FFmpeg: ffmpeg -f concat -i LIST -c copy out.mp4"
 
     def _say_hole(self, packet: Packet[Any], last_dts: int | None) -> None:
         """Why a packet is damaged: recordings that were joined byte by byte have a clock that starts again there."""

@@ -162,6 +162,18 @@ def test_what_the_folder_itself_says_comes_first(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
 
 
+def test_a_folder_whose_guidance_was_distilled_keeps_it(tmp_path: Path) -> None:
+    """HunyuanVideo-1.5-Diffusers-480p_t2v_distilled differs from 480p_t2v in its weights and its guider alone."""
+    model = write("hunyuan15", tmp_path / "HunyuanVideo-1.5-Diffusers-480p_t2v_distilled")
+    assert find_model(str(model)).model.settings["generate.guidance_scale"].value == 6.0
+    guider = model / "guider" / "guider_config.json"
+    guider.write_text(json.dumps({**json.loads(guider.read_text()), "guidance_scale": 1.0}))
+    row = find_model(str(model)).model.settings["generate.guidance_scale"]
+    assert row.value == 1.0 and "guider_config.json" in row.source
+    (model / "rushes.toml").write_text("[generate]\nguidance_scale = 2.0\n")
+    assert find_model(str(model)).model.settings["generate.guidance_scale"].value == 2.0
+
+
 def test_first_of_the_pipeline_stands_for_a_variant_that_no_row_has() -> None:
     folder = released("hunyuanvideo-i2v")
     configs = {**folder.configs, "transformer": {**folder.config("transformer"), "image_condition_type": "other"}}

@@ -21,8 +21,8 @@ from rushes.cli import main
 from rushes.config.tables import LabelSettings, Settings
 from rushes.inspect import part_costs as partcosts
 from rushes.inspect.dry_run import ClipShape, find_family
-from rushes.inspect.job_forecast import CODEC_SHARE, Machine, Model, forecast_job, model_of
-from rushes.inspect.part_costs import CodecCost, ReaderCost, codec_cost
+from rushes.inspect.job_forecast import CODEC_SHARE, Machine, Model, forecast_job, how_of, model_of
+from rushes.inspect.part_costs import CodecCost, ReaderCost, codec_cost, reader_cost
 from rushes.inspect.planning import PlanRequest, numbers_of, settings_of
 from rushes.inspect.step_forecast import GIB
 from rushes.inspect.workload import SHARES, Numbers, StageWork, held_out_of, workload
@@ -34,6 +34,7 @@ from rushes.training.loop import split
 from rushes.training.monitor import RunMonitor
 from rushes.training.reference_cache import fill
 
+from ..backbones.tiny_pipelines import write
 from ..projects import SmallProject
 from .test_step_forecast import COST
 
@@ -224,6 +225,30 @@ def test_hours_and_memory_are_what_stages_ask_for() -> None:
     assert facts.too_large == ()
     small = forecast_job(model, settings, Numbers(320, 64), Machine(6, 100))
     assert small.too_large == ("generate", "train", "probes", "evaluate")
+
+
+def test_a_folder_is_planned_as_init_writes_it(tmp_path: Path) -> None:
+    model = write("wan_unipc", tmp_path / "model")
+    (model / "rushes.toml").write_text("[backbone]\nframes = 9\n[generate]\nsteps = 3\n")
+    settings, _ = settings_of(PlanRequest(str(model)), 1)
+    assert (settings.backbone.frames, settings.generate.steps, settings.evaluate.steps) == (9, 3, 3)
+
+
+def test_text_encoders_take_what_the_settings_make_of_them() -> None:
+    """UMT5 has 5.68 billion weights, 1.05 of them its table of words; it reads in bfloat16 whatever is trained."""
+    settings, folder = settings_of(PlanRequest("wan2.1-t2v-1.3b"), 1)
+
+    def gib(**changes: object) -> float:
+        size = settings.backbone.model_copy(update=changes)
+        return reader_cost(folder, how_of(settings.model_copy(update={"backbone": size}))).weights / GIB
+
+    assert gib(dtype="mixed") == gib() == pytest.approx(10.58, abs=0.01)
+    words, outputs = 256384 * 4096 * 2 / GIB, 24 * 10240 * 4096 * 2 / GIB  # neither is rounded
+    assert gib(text_offload=True) == words
+    rest = 10.58 - words - outputs
+    assert gib(text_quantize="8bit") == pytest.approx(10.58 - rest / 2, abs=0.02)
+    assert gib(text_quantize="4bit") == pytest.approx(10.58 - rest * (1 - 4.13 / 16), abs=0.02)
+    assert gib(dtype="float32") == 2 * gib()
 
 
 def test_stages_have_an_owner() -> None:

@@ -23,7 +23,8 @@ from rushes.config.tables import (
     Settings,
     TrainSettings,
 )
-from rushes.inspect.fitting import check_fits
+from rushes.inspect import fitting
+from rushes.inspect.fitting import check_fits, reading_fits
 from rushes.project.defaults import left_out, with_model_defaults, with_values
 from rushes.project.model_presets import (
     DEFAULT,
@@ -277,6 +278,40 @@ def test_what_does_not_fit_a_gpu_is_refused_with_what_does() -> None:
     frames = int(flags[flags.index("--frames") + 1])
     assert 1 < frames < 1601
     fits("rtx4090", frames, "4bit" if "backbone.quantize=4bit" in flags else "none")
+
+
+def test_text_encoders_that_are_larger_than_a_gpu_come_layer_by_layer() -> None:
+    """LTX-2 reads captions with Gemma 3 12B, 22.7 GiB, and connectors of 2.7."""
+    settings, folder = preset_of("ltx-2", "sft").settings, released("ltx-2")
+    assert reading_fits(folder, settings, "rtx4090") == {"backbone.text_offload": True}
+    assert reading_fits(folder, settings, "rtx5090") == {}
+    assert reading_fits(folder, with_values(settings, {"backbone.text_quantize": "4bit"}), "rtx4090") == {}
+    eight_bits = with_values(settings, {"backbone.text_quantize": "8bit"})
+    with pytest.raises(ValueError, match="what reads captions takes 15 GiB, and 12 are there"):
+        reading_fits(folder, eight_bits, "rtx4070")
+
+
+@pytest.mark.slow
+def test_stages_that_a_gpu_has_no_memory_for_are_said() -> None:
+    """The codec of HunyuanVideo 1.5 takes more than its network, whose blocks come one by one."""
+    size = BackboneSettings(name="hunyuan15", path="hub:hunyuanvideo-community/HunyuanVideo-1.5-Diffusers-480p_t2v",
+                            height_px=480, width_px=848, frames=121, offload=True)  # fmt: skip
+    train = TrainSettings(recipe="sft", trainable="lora", activations="offload")
+    settings = Settings(backbone=size, generate=GenerateSettings(batch=1), train=train)
+    (line,) = fitting.too_large(settings, "rtx4090")
+    assert line.startswith("encode takes 27 GiB, evaluate takes ") and line.endswith("try a smaller --size or --frames")
+    assert not fitting.too_large(settings, "l40s")
+
+
+def test_init_says_what_it_chose_for_a_gpu(
+    wan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = {"backbone.text_offload": True}
+    monkeypatch.setattr(fitting, "fitted_to", lambda settings, gpu: (with_values(settings, chosen), chosen))
+    monkeypatch.setattr(fitting, "too_large", lambda settings, gpu: [])
+    main(["init", str(tmp_path / "p"), "--model", str(wan), "--footage", str(tmp_path), "--gpu", "rtx4090"])
+    assert "note: backbone.text_offload: True, so that it fits rtx4090\n" in capsys.readouterr().out
+    assert read_settings(tmp_path / "p").backbone.text_offload
 
 
 def test_unknown_gpu_is_refused() -> None:

@@ -56,7 +56,7 @@ class Folder:
         """
         self._check_named(part)
         folder = self.path / part
-        names = ("config.json", "scheduler_config.json")
+        names = ("config.json", "scheduler_config.json", "guider_config.json")
         file = next((folder / name for name in names if (folder / name).is_file()), None)
         if file is None:
             raise ValueError(f"{folder}: has no {names[0]}, so the model is not whole; {_AGAIN}")

@@ -141,7 +141,20 @@ def find_model(model: str) -> ModelMatch:
             f"{HUB}OWNER/NAME, or one of docs/models.md"
         )
     folder = read_folder(model)
-    return _with_own(identify(folder, model), folder.path / OWN)
+    return _with_own(_with_guider(identify(folder, model), folder), folder.path / OWN)
+
+
+def _with_guider(match: ModelMatch, folder: Folder) -> ModelMatch:
+    """The match with the guidance that the folder names: 1 where guidance was distilled into the network, which its
+    other configurations do not tell."""
+    if not folder.has("guider"):
+        return match
+    guider = folder.config("guider")
+    scale = float(guider.get("guidance_scale", 7.5)) if guider.get("enabled", True) else 1.0  # its class' default
+    own = {"generate.guidance_scale": Sourced(scale, "guider_config.json in the model's folder")}
+    if scale == match.model.settings["generate.guidance_scale"].value:
+        return match
+    return replace(match, model=replace(match.model, settings=MappingProxyType({**match.model.settings, **own})))
 
 
 def _with_own(match: ModelMatch, path: Path) -> ModelMatch:

@@ -61,15 +61,18 @@ def _init_model(
     as_json: bool,
 ) -> None:
     """The same on a released model."""
-    from rushes.inspect.fitting import fitted_to
+    from rushes.inspect.fitting import fitted_to, too_large
     from rushes.project.model_presets import ModelInitResult, given, model_preset, sourced
 
     preset = model_preset(model, *ask)
     settings = overridden(preset.settings, overrides)
     if gpu:
         settings, chosen = fitted_to(settings, gpu)
-        sources = {path: f"so that a step fits {gpu}" for path in chosen}
-        preset = replace(preset, sources={**preset.sources, **sources})
+        sources = {path: f"so that it fits {gpu}" for path in chosen}
+        notes = [f"{path}: {value}, {sources[path]}" for path, value in chosen.items()]
+        preset = replace(
+            preset, sources={**preset.sources, **sources}, notes=(*preset.notes, *notes, *too_large(settings, gpu))
+        )
     if ask[1] is None and not given(overrides, "footage.path"):  # a stand-in, as the settings are validated with one
         settings = settings.model_copy(update={"footage": settings.footage.model_copy(update={"path": ""})})
     rows = sourced(preset, settings, overrides)

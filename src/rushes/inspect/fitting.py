@@ -12,7 +12,19 @@ from rushes.backbones.model_defaults import find_model
 from rushes.backbones.offload import UNETS
 from rushes.config.tables import Settings
 from rushes.inspect.dry_run import ClipShape
-from rushes.inspect.step_forecast import CHUNK, KINDS, SHARE_OF_PEAK, USABLE, ForecastRequest, StepForecast, forecast
+from rushes.inspect.job_forecast import Machine, forecast_job, how_of, model_of
+from rushes.inspect.part_costs import reader_cost
+from rushes.inspect.step_forecast import (
+    CHUNK,
+    GIB,
+    KINDS,
+    SHARE_OF_PEAK,
+    USABLE,
+    ForecastRequest,
+    StepForecast,
+    forecast,
+)
+from rushes.inspect.workload import Numbers
 from rushes.project.comparisons import comparisons_of_a_clip
 from rushes.project.defaults import with_values
 from rushes.project.model_presets import family_of, folder_of
@@ -58,17 +70,48 @@ def ways(settings: Settings) -> list[dict[str, Any]]:
 
 
 def fitted_to(settings: Settings, gpu: str) -> tuple[Settings, dict[str, Any]]:
-    """Settings of which one training step fits a kind of GPU: as they are, or with what of `ways` is needed.
+    """Settings of which one training step and what reads captions fit a kind of GPU: as they are, or with what of
+    `ways` is needed, and layers of text encoders that come one by one.
 
     Returns:
         The settings, and those of them that were chosen here, by their paths.
 
-    Raises ValueError: no such GPU, a model without a forecast, or a step that does not fit.
+    Raises ValueError: no such GPU, a model without a forecast, a step or text encoders that do not fit.
     """
     match = find_model(settings.backbone.path)
     folder = folder_of(settings.backbone.path, match)
     chosen = check_fits(folder, family_of(match).spec(folder, LoadOptions()), settings, gpu)
+    chosen = {**chosen, **reading_fits(folder, settings, gpu)}
     return with_values(settings, chosen), chosen
+
+
+def reading_fits(folder: Folder, settings: Settings, gpu: str) -> dict[str, Any]:
+    """What the text encoders need to fit a kind of GPU and leave captions read as they are.
+
+    Raises ValueError: they do not fit in any way.
+    """
+    how, room = how_of(settings), KINDS[gpu].memory_gb
+    taken = reader_cost(folder, how).weights / GIB
+    if taken <= USABLE * room:
+        return {}
+    if how.text_quantize == "none" and not how.text_offload:
+        one_by_one = reader_cost(folder, replace(how, text_offload=True)).weights / GIB
+        if one_by_one <= USABLE * room:
+            return {"backbone.text_offload": True}
+    raise ValueError(f"--gpu {gpu}: what reads captions takes {taken:.0f} GiB, and {room} are there; take a larger GPU")
+
+
+def too_large(settings: Settings, gpu: str) -> list[str]:
+    """What to say of stages of a job of 60 clips that a kind of GPU has no memory for; nothing where all fit.
+
+    Raises ValueError: a model without a forecast.
+    """
+    card = KINDS[gpu]
+    folder = folder_of(settings.backbone.path, find_model(settings.backbone.path))
+    machine = Machine(card.memory_gb, SHARE_OF_PEAK * card.tflops)
+    job = forecast_job(model_of(folder, settings), settings, Numbers(60, 12), machine)
+    stages = ", ".join(f"{name} takes {job.gib[name]:.0f} GiB" for name in job.too_large)
+    return [f"{stages} by forecast, and {gpu} has {card.memory_gb}; try a smaller --size or --frames"] if stages else []
 
 
 def check_fits(folder: Folder, spec: BackboneSpec, settings: Settings, gpu: str) -> dict[str, Any]:

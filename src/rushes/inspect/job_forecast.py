@@ -92,6 +92,8 @@ def how_of(settings: Settings) -> LoadOptions:
         quantize=size.quantize,
         offload=size.offload,
         feed_forward_chunk=size.chunk_size_feed_forward,
+        text_quantize=size.text_quantize,
+        text_offload=size.text_offload,
     )
 
 

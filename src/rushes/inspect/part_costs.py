@@ -8,7 +8,7 @@ not run.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 from rushes.backbones.base import LoadOptions
 from rushes.backbones.folders import Folder
 from rushes.backbones.pipeline import DiffusersBackbone
+from rushes.backbones.quantized import linear_layers, weight_bytes
 from rushes.inspect.blank import blank_part, no_values, tokens_of
 from rushes.inspect.dry_run import ClipShape, latent_size, open_blank
 from rushes.training.metering import Meter
@@ -69,7 +70,7 @@ def codec_cost(folder: Folder, how: LoadOptions, clip: ClipShape) -> CodecCost:
         c, f, h, w = latents
         decoded = _run(codec, partial(_decoded, backbone), torch.empty(1, c, f - backbone.spec.lead, h, w))
     return CodecCost(
-        sum(p.numel() * p.element_size() for p in codec.parameters()),
+        _own_bytes(codec.parameters()),
         of_clip.operations,
         decoded.operations,
         encode_first=of_first.operations,
@@ -79,18 +80,33 @@ def codec_cost(folder: Folder, how: LoadOptions, clip: ClipShape) -> CodecCost:
 
 
 def reader_cost(folder: Folder, how: LoadOptions) -> ReaderCost:
-    """Cost of reading a caption with the readers of the model whose configurations lie in `folder`."""
+    """Cost on a GPU of reading a caption with the readers of the model whose configurations lie in `folder`."""
     backbone = open_blank(folder, how)
-    dtype = torch.float32 if how.dtype in ("float32", "mixed") else torch.bfloat16
+    dtype = torch.float32 if how.dtype == "float32" else torch.bfloat16  # also beside a network in mixed precision
     longest = max(tokens_of(backbone).values())
     weights, operations = 0, 0.0
     for part in filter(folder.has, READERS):
         with torch.device("meta"):
             reader = blank_part(folder, part, dtype)
-        weights += sum(p.numel() * p.element_size() for p in reader.parameters())
+        weights += _reading_bytes(reader, how) if part.startswith("text_encoder") else _own_bytes(reader.parameters())
         looked_up = {id(p) for m in reader.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
         operations += 2.0 * longest * sum(p.numel() for p in reader.parameters() if id(p) not in looked_up)
     return ReaderCost(weights, operations)
+
+
+def _reading_bytes(encoder: nn.Module, how: LoadOptions) -> int:
+    """What a text encoder's weights take on the GPU: all of them, in the bits asked for, or its largest layer."""
+    if how.text_offload:
+        return max(_own_bytes(module.parameters(recurse=False)) for module in encoder.modules())
+    saved = 0
+    if how.text_quantize != "none":
+        rounded = [layer.weight for _, layer in linear_layers(encoder)]
+        saved = _own_bytes(rounded) - sum(weight_bytes(weight.shape, how.text_quantize) for weight in rounded)
+    return _own_bytes(encoder.parameters()) - saved
+
+
+def _own_bytes(weights: Iterable[Tensor]) -> int:
+    return sum(p.numel() * p.element_size() for p in weights)
 
 
 def _encoded(backbone: DiffusersBackbone, pixels: Tensor) -> Tensor:

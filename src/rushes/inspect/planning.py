@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from rushes.backbones.folders import HUB, Folder
-from rushes.backbones.model_defaults import find_model, identify
-from rushes.backbones.released import released_names
+from rushes.backbones.folders import Folder
+from rushes.backbones.model_defaults import find_model
 from rushes.config.tables import Settings
 from rushes.footage.split import share_held_out
 from rushes.inspect import step_forecast
@@ -100,8 +99,7 @@ def settings_of(asked: PlanRequest, gpus: int, overrides: Sequence[str] = ()) ->
     if min(counts) < 0:
         raise ValueError("--frames, --batch, --clips, --takes and --prompts are 1 or more, and so is --rank")
     folder = step_forecast.find_model(asked.model)
-    released = asked.model in released_names() or asked.model.startswith(HUB)
-    match = find_model(asked.model) if released else identify(folder, asked.model)
+    match = find_model(asked.model)
     preset = folder_preset(match, folder, str(folder.path), asked.recipe, None, _size(asked.size), asked.frames)
     train = preset.settings.train
     values: dict[str, Any] = {

@@ -13,7 +13,9 @@ WAIT_S = 60.0  # for another process that writes
 
 def connect(path: Path) -> sqlite3.Connection:
     """Open a file, or make it, for any thread; each statement is a transaction of its own unless one is begun."""
-    return sqlite3.connect(path, timeout=WAIT_S, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(path, timeout=WAIT_S, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA trusted_schema = OFF")  # the file may have come from anybody
+    return connection
 
 
 class SideFile:

@@ -27,6 +27,7 @@ from rushes.records import (
 from rushes.sidefile import WAIT_S, connect
 from rushes.store.decisions import decided, standing
 from rushes.store.media import MediaFolder
+from rushes.store.own_files import check_no_links
 from rushes.store.rows import KIND_NAMES, KINDS, R, decode, encode, kind_of, same
 
 # Raise it whenever an older Rushes could misread what this one writes. The table itself is the same in all of them.
@@ -34,6 +35,7 @@ from rushes.store.rows import KIND_NAMES, KINDS, R, decode, encode, kind_of, sam
 # 5: candidates of kind "probe"; 6: films of clips, further captions, clips that the footage no longer has.
 # 7: films of takes.
 SCHEMA = 7
+APPLICATION = 0x52757368  # "Rush"; databases that were made before it have 0
 FOLDERS = ("media", "latents", "runs", "reports")
 _PAGE_ROWS = 2000
 
@@ -65,6 +67,7 @@ class Store:
     """
 
     def __init__(self, project: Path) -> None:
+        check_no_links(project)
         self.project = project
         self.media = MediaFolder(project / "media")
         self._path = project / "rushes.db"
@@ -76,9 +79,11 @@ class Store:
         """Make what is missing of the project folder and open it; an existing project is kept as it is."""
         if project.exists() and not project.is_dir():
             raise ValueError(f"{project}: a file is in the way; choose another folder for the project")
+        project.mkdir(parents=True, exist_ok=True)
+        store = cls(project)
         for folder in FOLDERS:
-            (project / folder).mkdir(parents=True, exist_ok=True)
-        return cls(project)._ready(make=True)
+            (project / folder).mkdir(exist_ok=True)
+        return store._ready(make=True)
 
     @classmethod
     def open(cls, project: Path) -> Self:
@@ -91,6 +96,7 @@ class Store:
         try:
             with self._explained():
                 self._connection.execute("PRAGMA synchronous = FULL")
+                self._check_own()
                 if make and self._version() == 0:
                     self._use_wal()
                     self._make_tables()
@@ -122,17 +128,26 @@ class Store:
                     raise
                 time.sleep(0.02)
 
+    def _check_own(self) -> None:
+        """Raise ValueError for a database of another program. Reads alone: nothing of it was written yet."""
+        tables = self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[
+            0
+        ]  # first: another may begin
+        columns = {name for (name,) in self._connection.execute("SELECT name FROM pragma_table_info('rows')")}
+        (by,) = self._connection.execute("PRAGMA application_id").fetchone()
+        if by not in (0, APPLICATION) or (tables and not columns >= {"seq", "type", "id", "body", *_COLUMNS}):
+            raise ValueError(f"{self._path}: a database of another program; choose another folder")
+
     def _version(self) -> int:
         return cast(int, self._connection.execute("PRAGMA user_version").fetchone()[0])
 
     def _make_tables(self) -> None:
         with self._transaction():
             if self._version() == 0:  # still so, now that we hold the lock
-                if self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
-                    raise ValueError(f"{self._path}: a database of another program; choose another folder")
                 for statement in _TABLES:
                     self._connection.execute(statement)
                 self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
+                self._connection.execute(f"PRAGMA application_id = {APPLICATION}")
 
     def close(self) -> None:
         """Close the database; what was added is already on disk."""

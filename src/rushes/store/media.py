@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -49,20 +50,24 @@ class MediaFolder:
         return digest
 
     def path(self, digest: str) -> Path:
-        """Where the content with this hash lies. Raises ValueError when it is not in the folder."""
+        """Where the content with this hash lies. Raises ValueError when it is not in the folder, or is a link."""
         file = self._find(digest) if _HASH.fullmatch(digest) else None
         if file is None:
             raise ValueError(f"{self.folder}: no file with content hash {digest!r}; copy it there or import it again")
         return file
 
     def __contains__(self, digest: object) -> bool:
-        """Whether the content with this hash is in the folder."""
+        """Whether the content with this hash is in the folder. Raises ValueError where it is a link."""
         return isinstance(digest, str) and bool(_HASH.fullmatch(digest)) and self._find(digest) is not None
 
     def _find(self, digest: str) -> Path | None:
         folder = self.folder / digest[:2]
         with suppress(FileNotFoundError):  # names alone: a folder of 100,000 clips has 400 in each of its parts
             name = min((name for name in os.listdir(folder) if name.startswith(digest)), default="")
+            if name and not stat.S_ISREG(os.lstat(folder / name).st_mode):
+                raise ValueError(
+                    f"{folder / name}: no file but a link or the like; delete it and import the clip again"
+                )
             return folder / name if name else None
         return None
 

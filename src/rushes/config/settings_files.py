@@ -48,7 +48,7 @@ def load_settings(path: Path, overrides: Sequence[str] = (), own: bool = False) 
     Args:
         path: the file.
         overrides: what the user typed.
-        own: the file was written by this process, from settings that were read before.
+        own: the caller answers for what the file names, as it wrote the file or takes little of it.
 
     Raises:
         SettingsError: with every error, one a line, as `file: dotted.path: message (got value)`; code, a host or a key

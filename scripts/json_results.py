@@ -30,6 +30,7 @@ RESULTS = {  # command -> its types, as MODULE:CLASS below `rushes`; the first i
     ),
     "export": ("formats.exchange:ProjectExported",),
     "footage export": ("footage.export:SetExported",),
+    "trust": ("trust:TrustResult",),
     "generate": ("project.stages:GenerateResult",),
     "health": ("project.reports:HealthResult",),
     "import": ("footage.ingest:Imported", "formats.exchange:RowsImported", "formats.scores:ScoresImported"),

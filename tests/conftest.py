@@ -79,6 +79,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in left_out]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def nothing_allowed(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What this user allows (`rushes trust`) is not what the tests allow."""
+    os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("config"))
+    os.environ.pop("RUSHES_TRUST", None)
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """Folder of the real clips: RUSHES_DATA, else shared/data beside the repository."""

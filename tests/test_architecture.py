@@ -22,7 +22,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 SOURCE = REPOSITORY / "src"
 
 RANKS = {
-    **dict.fromkeys(["arrays", "files", "pages", "plugins", "sidefile", "text_reader"], -1),
+    **dict.fromkeys(["arrays", "files", "pages", "plugins", "sidefile", "text_reader"], -2),
+    **dict.fromkeys(["trust"], -1),
     **dict.fromkeys(["records", "config", "stats", "noise", "objectives", "progress"], 0),
     **dict.fromkeys(["media", "ray_workers"], 1),
     **dict.fromkeys(["store", "world", "arena", "metrics"], 2),
@@ -65,6 +66,7 @@ TORCH_FREE = (
     "progress",
     "ray_workers",
     "text_reader",
+    "trust",
     "config",
     "stats",
     "store",

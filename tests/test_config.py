@@ -167,8 +167,9 @@ def test_a_setting_under_both_names_is_refused(toml: Path) -> None:
     assert f"override: {both}" in errors(toml, "train.rank=4", "train.lora_rank=8")
 
 
-def test_options_of_a_recipe_outside_the_package_are_its_own(toml: Path) -> None:
+def test_options_of_a_recipe_outside_the_package_are_its_own(toml: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     toml.write_text('[train]\nrecipe = "my.own"\noptions = {times = "mine"}\n')
+    monkeypatch.setenv("RUSHES_TRUST", "module:my.own")
     assert load_settings(toml).train.options == {"times": "mine"}
     toml.write_text('[train]\noptions = {times = "mine"}\n')
     assert load_settings(toml, ["train.recipe=my.own"]).train.options == {"times": "mine"}

@@ -41,12 +41,13 @@ Projects: footage to report, as the command line does it
     Settings            what rushes.toml holds
 """
 
-from __future__ import annotations
-
 import importlib
-from typing import TYPE_CHECKING, Any
 
+# Nothing else is imported here, as `python -m rushes` comes through before it closes the current folder (`__main__`).
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from rushes.backbones.loading import load_backbone as load_backbone
     from rushes.backbones.sampling import sample as sample
     from rushes.config.tables import Settings as Settings
@@ -99,7 +100,7 @@ _HOME = {name: module for module, names in _MODULES.items() for name in names}
 __all__ = sorted(_HOME)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name not in _HOME:
         raise AttributeError(f"module 'rushes' has no attribute {name!r}; it has {', '.join(__all__)}")
     value = globals()[name] = getattr(importlib.import_module(_HOME[name]), name)

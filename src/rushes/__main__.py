@@ -1,10 +1,14 @@
 """`python -m rushes`, the script `rushes`, and under torchrun `torchrun --no-python rushes`."""
 
-from __future__ import annotations
+import sys
+
+# `-m` puts the current folder first on Python's path, so that a file there named as a library of ours, or as one that
+# ours look for, would run in its place. What `rushes` does not see, `-m rushes` does not see.
+if __name__ == "__main__" and not sys.flags.safe_path:
+    del sys.path[0]
 
 import os
 import signal
-import sys
 
 STOPPED = "rushes: stopped; what was stored is safe, run the same command to continue"
 

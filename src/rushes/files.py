@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -39,6 +41,43 @@ def is_file(path: Path) -> bool:
         return path.is_file()
     except (OSError, ValueError):
         return False
+
+
+def inside(folder: Path, text: str | os.PathLike[str], remedy: str = "copy the file there") -> Path:
+    """The path that a text of a row, a table or a list means, relative to `folder`; what it leads to may be missing.
+
+    Raises:
+        ValueError: it leads out of the folder, by itself or by a link, or cannot be a path.
+    """
+    path = folder / text
+    try:
+        there = path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError, ValueError) as error:  # links in a ring; a name too long, or with a NUL
+        raise ValueError(f"{os.fspath(text)!r:.200} names no file ({error}); {remedy}") from None
+    if not there:
+        raise ValueError(f"{os.fspath(text)!r:.200} leads out of {folder}; {remedy}")
+    return path
+
+
+@contextmanager
+def locked(path: Path, wait: bool = True) -> Iterator[None]:
+    """Hold a lock on a file, which is made where it is missing and never written; it ends with the process.
+
+    Raises:
+        ValueError: the file is a link.
+        BlockingIOError: another process holds it (where `wait` is False).
+    """
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise ValueError(f"{path}: a link, which would lock what it points to; delete it") from None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
+    finally:
+        os.close(handle)
 
 
 @contextmanager

@@ -25,7 +25,9 @@ def connect(path: Path, read_only: bool = False) -> sqlite3.Connection:
         # Without a log nobody writes now, and SQLite must not want to make one.
         alone = "" if path.with_name(f"{path.name}-wal").exists() else "&immutable=1"
         place = f"{path.resolve().as_uri()}?mode=ro{alone}"
-    return sqlite3.connect(place, timeout=WAIT_S, isolation_level=None, check_same_thread=False, uri=read_only)
+    connection = sqlite3.connect(place, timeout=WAIT_S, isolation_level=None, check_same_thread=False, uri=read_only)
+    connection.execute("PRAGMA trusted_schema = OFF")  # the file may have come from anybody
+    return connection
 
 
 def plainly(error: sqlite3.Error, path: Path, restore: str = RESTORE) -> Exception:

@@ -23,6 +23,8 @@ from ..store.conftest import RowMaker
 
 FORMS = ("parquet", "jsonl")
 REAL = st.floats(allow_nan=False, allow_infinity=False)
+# No row is stored under a name that is a path.
+NAME = st.text(st.characters(codec="utf-8", exclude_characters="/\\\0")).filter(lambda name: name not in (".", ".."))
 INTEGER = st.integers(-(2**63), 2**63 - 1)
 SIZES = {"width_px": INTEGER, "height_px": INTEGER, "frames": INTEGER, "fps": REAL}
 
@@ -38,8 +40,11 @@ def rows_of(kind: type[Row]) -> st.SearchStrategy[Row]:
     if kind is Preference:
         labels = st.lists(st.sampled_from([-1, 0, 1]), min_size=1, max_size=5).map(tuple)
         lengths = st.floats(1e-6, 1e6)
-        return st.builds(Preference, labels=labels, segment_s=lengths, strength=st.none() | REAL, supersedes=st.text())
-    return st.builds(kind, **given_values[kind])
+        return st.builds(
+            Preference, id=NAME, labels=labels, segment_s=lengths, strength=st.none() | REAL, supersedes=st.text()
+        )
+    names = {field: NAME for field in ("id", "system") if field in kind.__dataclass_fields__}
+    return st.builds(kind, **names, **given_values[kind])
 
 
 @pytest.mark.parametrize("form", FORMS)

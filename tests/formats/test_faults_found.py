@@ -215,6 +215,8 @@ def test_a_server_that_counts_tokens_oddly(usage: object) -> None:
 def test_an_index_of_a_model_with_odd_classes(part: object, tmp_path: Path) -> None:
     """Was a TypeError or "Empty module name"."""
     write(tmp_path / "model_index.json", json.dumps({"_class_name": "WanPipeline", "vae": part}))
+    assert "only classes of diffusers and transformers are loaded" in text_of(lambda: read_folder(str(tmp_path)))
+    write(tmp_path / "model_index.json", json.dumps({"_class_name": "WanPipeline", "vae": ["diffusers", "Vae"]}))
     assert "which is not installed here; upgrade" in text_of(lambda: read_folder(str(tmp_path)).cls("vae"))
     write(tmp_path / "vae" / "config.json", "[1]")
     assert "not JSON (" in text_of(lambda: read_folder(str(tmp_path)).config("vae"))

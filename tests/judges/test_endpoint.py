@@ -17,7 +17,8 @@ import stamina
 from pydantic import BaseModel, ConfigDict
 
 from rushes.config.model_endpoint import EndpointSettings
-from rushes.judges.endpoint import ChatEndpoint, EndpointError, data_url
+from rushes.judges.endpoint import ChatEndpoint, EndpointError
+from rushes.judges.questions import data_url
 
 from ..fake_endpoint import Does, FakeEndpoint, serve, texts
 

@@ -5,7 +5,7 @@ Weights are looked at before anything is loaded: a missing or torn shard is said
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import json
 import os
 import re
@@ -33,6 +33,22 @@ class Folder:
 
     path: Path
     index: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        """Refuse an index that chooses code: diffusers imports whatever one names.
+
+        Raises:
+            ValueError: a class that is not a public one of diffusers or transformers.
+        """
+        if not isinstance(self.index.get("_class_name", ""), str):
+            raise ValueError(f"its pipeline is {self.index['_class_name']}, code of its own, which is never run")
+        for part in filter(self.has, self.index):
+            library, name = self.index[part]
+            if not (_may_name(library) and isinstance(name, str) and re.fullmatch(r"[A-Za-z]\w*", name)):
+                raise ValueError(
+                    f"{part} is a {library}.{name}, and only classes of diffusers and transformers are loaded: a model "
+                    "with code of its own is not read"
+                )
 
     @property
     def pipeline(self) -> str:
@@ -76,7 +92,10 @@ class Folder:
         # An index names a class that belongs to one pipeline by that pipeline's module alone.
         module = f"diffusers.pipelines.{library}" if library in _OF_PIPELINES else library
         try:
-            return getattr(importlib.import_module(module), name)
+            cls = getattr(importlib.import_module(module), name)
+            if not isinstance(cls, type):
+                raise TypeError(name)
+            return cls
         except (ImportError, AttributeError, TypeError, ValueError):
             raise ValueError(
                 f"{self.path / 'model_index.json'}: {part} is a {library}.{name}, which is not installed here; upgrade "
@@ -90,13 +109,17 @@ class Folder:
     def load(self, part: str, dtype: torch.dtype) -> nn.Module:
         """A part with its weights, in main memory. Modules that its class keeps in float32 are in float32."""
         loaded: nn.Module = self.cls(part).from_pretrained(
-            self.path / part, dtype=dtype, variant=self.variant(part), **HERE
+            self.path / part, dtype=dtype, variant=self.variant(part), **HERE, **self._no_code(part)
         )
         return loaded
 
+    def _no_code(self, part: str) -> dict[str, bool]:
+        """For classes of transformers, which else ask at the terminal whether code of the folder is to run."""
+        return {"trust_remote_code": False} if self.index[part][0] == "transformers" else {}
+
     def processor(self, part: str) -> Any:
         """A part without weights that prepares what encoders read: a tokenizer or an image processor."""
-        return self.cls(part).from_pretrained(self.path / part, local_files_only=True)
+        return self.cls(part).from_pretrained(self.path / part, local_files_only=True, **self._no_code(part))
 
     def open_pipeline(self, dtype: torch.dtype, without: Iterable[str], **options: Any) -> Any:
         """The pipeline of diffusers over this model but for the parts named, in main memory."""
@@ -105,13 +128,23 @@ class Folder:
         idle = dict.fromkeys(without)
         variants = self.parts_in_variants(dtype, idle)
         return getattr(diffusers, self.pipeline).from_pretrained(
-            self.path, dtype=dtype, **HERE, **idle, **variants, **options
+            self.path, dtype=dtype, trust_remote_code=False, **HERE, **idle, **variants, **options
         )
 
     def parts_in_variants(self, dtype: torch.dtype, idle: Collection[str] = ()) -> dict[str, nn.Module]:
         """Parts that are not idle and whose weights are there in a variant alone, which a pipeline would not find."""
         parts = [part for part in self.index if part not in idle and self.has(part)]
         return {part: self.load(part, dtype) for part in parts if self.variant(part)}
+
+
+def _may_name(library: object) -> bool:
+    """Whether the index of a model may take a class from there: not what it would import from anywhere else."""
+    if library in ("diffusers", "transformers"):
+        return True
+    spec = importlib.util.find_spec("diffusers")  # which is not imported: settings are looked up without torch
+    places = (spec and spec.submodule_search_locations) or ()
+    plain = isinstance(library, str) and re.fullmatch(r"[a-z]\w*", library)
+    return bool(plain) and any((Path(place) / "pipelines" / str(library) / "__init__.py").is_file() for place in places)
 
 
 def open_folder(path: str, family: str, pipelines: tuple[str, ...]) -> Folder:
@@ -153,12 +186,15 @@ def read_folder(path: str) -> Folder:
             "model whose name ends in -Diffusers or -diffusers, where there are two"
         )
     try:
-        opened = Folder(folder, json.loads(index.read_text(encoding="utf-8")))
-        if not opened.pipeline:
+        parts = json.loads(index.read_text(encoding="utf-8"))
+        if not parts["_class_name"]:
             raise ValueError("names no pipeline")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{index}: not the index of a model ({error}); {_AGAIN}") from None
-    return opened
+    try:
+        return Folder(folder, parts)
+    except ValueError as error:
+        raise ValueError(f"{index}: {error}; take the release of the model for diffusers") from None
 
 
 def cached_folder(path: str) -> Folder:
@@ -185,7 +221,11 @@ def _from_hub(name: str) -> Path:
     from diffusers import DiffusionPipeline
 
     try:
-        return Path(DiffusionPipeline.download(name, variant=_variant_on_hub(name)))
+        return Path(
+            DiffusionPipeline.download(
+                name, variant=_variant_on_hub(name), use_safetensors=True, trust_remote_code=False
+            )
+        )
     except Exception as error:  # of many kinds: no network, no such name, no permission, a full disk
         raise ValueError(
             f"{HUB}{name} is not on this machine and cannot be fetched ({type(error).__name__}); where there is a "

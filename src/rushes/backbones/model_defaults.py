@@ -162,7 +162,7 @@ def _with_own(match: ModelMatch, path: Path) -> ModelMatch:
     if not path.is_file():
         return match
     try:
-        tables = load_settings(path).model_dump(exclude_unset=True)
+        tables = load_settings(path, own=True).model_dump(exclude_unset=True)
     except ValueError as error:
         raise OwnSettingsError(str(error)) from None
     given = {f"{table}.{key}": value for table, values in tables.items() for key, value in values.items()}

@@ -8,7 +8,6 @@ that comes first writes the network once more, in that precision, and all map th
 
 from __future__ import annotations
 
-import fcntl
 import os
 import platform
 import shutil
@@ -25,6 +24,7 @@ from torch import nn
 from rushes.backbones.folders import Folder, whole_folder
 from rushes.backbones.texts import files_of
 from rushes.backbones.weight_hashes import state_of
+from rushes.files import locked
 
 FOLDER = "weights"  # of copies, in a project
 OWN_SHARE = 8  # a network of which less than one in so many bytes changes is mapped as it is
@@ -54,8 +54,7 @@ def load_shared(model: Folder, part: str, dtype: torch.dtype, copies: Path) -> n
     family = f"{part}-{str(dtype).removeprefix('torch.')}-{platform.node()}"
     copies.mkdir(parents=True, exist_ok=True)
     copy = copies / f"{family}-{state_of(files, ())}"
-    with (copies / f"{family}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # which ends with the process, however it ends
+    with locked(copies / f"{family}.lock"):
         if not copy.is_dir():
             for old in copies.glob(f"{family}-*"):
                 shutil.rmtree(old)

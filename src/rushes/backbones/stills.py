@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rushes.backbones.folders import Folder
+from rushes.backbones.folders import read_folder
 from rushes.noise.draws import seeded
 
 
@@ -24,12 +23,12 @@ class StillMaker:
         Raises:
             ValueError: no folder, or not one of a pipeline that makes images of captions.
         """
-        from diffusers import DiffusionPipeline
-
         if not (folder / "model_index.json").is_file():
             raise ValueError(f"{folder}: not an image pipeline in diffusers' layout, as it has no model_index.json")
         cuda = torch.cuda.is_available()
-        model = Folder(folder, json.loads((folder / "model_index.json").read_text(encoding="utf-8")))
+        model = read_folder(str(folder))
+        from diffusers import DiffusionPipeline
+
         load: Any = DiffusionPipeline.from_pretrained
         try:
             self.pipeline: Any = load(
@@ -37,6 +36,7 @@ class StillMaker:
                 dtype=torch.bfloat16 if cuda else torch.float32,
                 local_files_only=True,
                 use_safetensors=True,
+                trust_remote_code=False,
                 **model.parts_in_variants(torch.bfloat16 if cuda else torch.float32),
             )
         except (ValueError, OSError) as error:

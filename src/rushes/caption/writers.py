@@ -12,7 +12,8 @@ from pydantic import BaseModel
 from rushes.arrays import Frames
 from rushes.caption.rules import wrong_by_rule
 from rushes.judges.base import evenly
-from rushes.judges.endpoint import ChatEndpoint, Part
+from rushes.judges.endpoint import ChatEndpoint
+from rushes.judges.questions import Part
 from rushes.metrics.base import Shot
 from rushes.records import seed_of
 from rushes.world.scenes import COLOURS, SIZE_PX, other_captions, read_caption

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, app, bar, opened, tell
 from rushes.cli.product import bench
-from rushes.project.settings import FILE, overridden, read_settings, write_settings
+from rushes.project.settings import FILE, create_project, overridden, read_settings
 from rushes.ray_workers import EngineName
 from rushes.store.database import Store
 
@@ -43,8 +43,7 @@ def curate(
         # Footage that is to be curated is mixed: what cannot be used is named and left out.
         settings = settings.model_copy(update={"footage": settings.footage.model_copy(update={"on_refused": "skip"})})
         settings = overridden(settings, overrides)
-        Store.create(project).close()
-        write_settings(project, settings)
+        create_project(project, settings)
     elif footage is not None:
         overrides = (*overrides, "footage.kind=folder", f"footage.path={footage}")
     with opened(project, read_settings(project, overrides)) as work:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
+from rushes import trust
 from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, app, entries, opened, say, tell
 from rushes.project.settings import read_settings
 
@@ -31,6 +32,20 @@ def doctor(
     tell(result, as_json, lines if result.findings else [*lines, "nothing wrong"])
     if any(each.severity == "error" for each in result.findings):
         sys.exit(1)
+
+
+@app.command(name="trust")
+def trust_(
+    words: Annotated[
+        tuple[str, ...],
+        Parameter(help="module:NAME, host:HOST or key:VARIABLE@HOST; without one, those that are allowed are shown"),
+    ] = (),
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Allow project files, of anybody, to name a module of yours, a host, or a key for a host; for all projects."""
+    result = trust.allow(words)
+    tell(result, as_json, [*result.allowed, f"file: {result.file}"])
 
 
 @app.command

@@ -6,8 +6,14 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict
 
+from rushes.trust import ADDRESS, KEY, MODULE
+
 FOLDER = "folder"  # marks a string that names a folder: relative ones are resolved when the settings are loaded
 Folder = Annotated[str, FOLDER]
+# What only the user chooses, and no file from elsewhere: see `rushes.trust`.
+Module = Annotated[str, MODULE]
+Address = Annotated[str, ADDRESS]
+KeyVariable = Annotated[str, KEY]
 
 
 class SettingsTable(BaseModel):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from rushes.config.base import Folder, SettingsTable
+from rushes.config.base import Address, Folder, KeyVariable, SettingsTable
 
 StageName = Literal[
     "technical", "motion", "duplicates", "reality", "captions", "dynamics", "fidelity", "diversity", "balance"
@@ -65,9 +65,9 @@ class DuplicatesSettings(SettingsTable):
 class ModelSettings(SettingsTable):
     """Another model than that of `[endpoint]`; what is not said here is as there, the budget included."""
 
-    url: str = Field("", description="address, up to and with /v1; empty = that of [endpoint]")
+    url: Address = Field("", description="address, up to and with /v1; empty = that of [endpoint]")
     model: str = Field("", description="name of the model, as its server knows it")
-    key_env: str = Field("", description="environment variable with the key, where url is given; empty = none")
+    key_env: KeyVariable = Field("", description="environment variable with the key, where url is given; empty = none")
     price_in: float = Field(0.0, ge=0, description="price of a million tokens that are sent; 0 = as in [endpoint]")
     price_out: float = Field(0.0, ge=0, description="price of a million tokens that are answered; 0 = as in [endpoint]")
 

@@ -6,15 +6,17 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from rushes.config.base import SettingsTable
+from rushes.config.base import Address, KeyVariable, SettingsTable
 
 
 class EndpointSettings(SettingsTable):
     """A model behind an OpenAI-style chat endpoint, such as vLLM: it judges, or writes captions."""
 
-    url: str = Field("http://127.0.0.1:8000/v1", min_length=1, description="address, up to and with /v1")
+    url: Address = Field("http://127.0.0.1:8000/v1", min_length=1, description="address, up to and with /v1")
     model: str = Field("", description="name of the model, as the server knows it")
-    key_env: str = Field("", description="environment variable that holds the key; empty = the server wants none")
+    key_env: KeyVariable = Field(
+        "", description="environment variable that holds the key; empty = the server wants none"
+    )
     timeout_s: float = Field(120.0, gt=0, description="longest wait for one answer")
     attempts: int = Field(6, ge=1, description="times that a request is sent before it counts as failed")
     parallel: int = Field(4, ge=1, description="requests on the way at once")

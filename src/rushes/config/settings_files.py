@@ -13,7 +13,7 @@ import logging
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
@@ -21,6 +21,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from rushes import trust
 from rushes.config.base import FOLDER
 from rushes.config.renamed import UNTIL, with_first_names, with_names_of_today
 from rushes.config.tables import Settings
@@ -36,7 +37,7 @@ TableT = TypeVar("TableT", bound=BaseModel)
 _LOG = logging.getLogger(__name__)
 
 
-def load_settings(path: Path, overrides: Sequence[str] = ()) -> Settings:
+def load_settings(path: Path, overrides: Sequence[str] = (), own: bool = False) -> Settings:
     """Read a TOML file, apply overrides such as `train.learning_rate=1e-6`, and validate the whole once.
 
     An override's value is read as TOML (number, boolean, quoted string, list), else taken as a plain string. Relative
@@ -44,8 +45,14 @@ def load_settings(path: Path, overrides: Sequence[str] = ()) -> Settings:
 
     Names that settings had before are read, and a warning says which.
 
+    Args:
+        path: the file.
+        overrides: what the user typed.
+        own: the caller answers for what the file names, as it wrote the file or takes little of it.
+
     Raises:
-        SettingsError: with every error, one a line, as `file: dotted.path: message (got value)`.
+        SettingsError: with every error, one a line, as `file: dotted.path: message (got value)`; code, a host or a key
+            that the user allows no file to name is one (`rushes.trust`).
     """
     data = _read_toml(path)
     changes: dict[str, Any] = {}
@@ -74,9 +81,23 @@ def load_settings(path: Path, overrides: Sequence[str] = ()) -> Settings:
         for where, message in _problems(Settings, error):
             ours = any(f"{where}.".startswith(key) or key.startswith(f"{where}.") for key in changed)
             lines.append(f"{'override' if ours else path}: {where}: {message}")
+    else:
+        if not own:
+            lines += _not_allowed(settings, str(path), {key.removesuffix(".") for key in changed})
     if lines:
         raise SettingsError("\n".join(lines))
     return settings
+
+
+def _not_allowed(settings: Settings, source: str, typed: Collection[str]) -> Iterator[str]:
+    """What of a file's settings only the user chooses, and neither typed nor allowed before."""
+    for each in trust.refused(settings):
+        where = ".".join(each.where)
+        if where not in typed:
+            yield (
+                f"{source}: {where}: {each.what}, which no file does before you allow it; if you trust it, run "
+                f"`rushes trust {each.word}`, once for all projects"
+            )
 
 
 def validate_table(model: type[TableT], data: Mapping[str, Any], where: str) -> TableT:

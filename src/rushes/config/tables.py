@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from rushes.config.base import Folder, SettingsTable
+from rushes.config.base import Folder, Module, SettingsTable
 from rushes.config.curate import CurateSettings
 from rushes.config.model_endpoint import EndpointSettings
 
@@ -27,7 +27,7 @@ class ProjectSettings(SettingsTable):
 class BackboneSettings(SettingsTable):
     """The video model and the size it works at."""
 
-    name: str = Field("tiny", min_length=1, description="name of a backbone, or the dotted path of your own")
+    name: Module = Field("tiny", min_length=1, description="name of a backbone, or the dotted path of your own")
     path: Folder = Field(
         "", description="folder of the weights, or hub:OWNER/NAME; empty = the base that ships with the package"
     )
@@ -246,7 +246,7 @@ class ObjectiveSettings(SettingsTable):
 class TrainSettings(SettingsTable):
     """The training run."""
 
-    recipe: str = Field("realdpo", min_length=1, description="name of a recipe, or the dotted path of your own")
+    recipe: Module = Field("realdpo", min_length=1, description="name of a recipe, or the dotted path of your own")
     name: str = Field(
         "", pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*)?$", description="name of the run and its folder; empty = the recipe"
     )

@@ -18,7 +18,8 @@ from rushes.config.model_endpoint import EndpointSettings
 from rushes.config.tables import Settings
 from rushes.curate.base import CurationEntry, CurationFinding, Dropped, Stage, Task, Threshold
 from rushes.curate.frames import read_moments
-from rushes.judges.endpoint import ChatEndpoint, Part
+from rushes.judges.endpoint import ChatEndpoint
+from rushes.judges.questions import Part
 from rushes.judges.replies import EndpointAnswer
 from rushes.records import stable_hash
 

@@ -89,8 +89,10 @@ def _depth_model(folder: str) -> Callable[[Frames], Floats]:
         from transformers import AutoImageProcessor, AutoModelForDepthEstimation
 
         read: Any = AutoImageProcessor.from_pretrained
-        prepare = read(folder, local_files_only=True)
-        model = AutoModelForDepthEstimation.from_pretrained(folder, local_files_only=True, use_safetensors=True).eval()
+        prepare = read(folder, local_files_only=True, trust_remote_code=False)
+        model = AutoModelForDepthEstimation.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, trust_remote_code=False
+        ).eval()
     except (ImportError, OSError, ValueError) as error:
         raise ValueError(f"{folder}: cannot be used as a model of depth ({error})") from error
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from math import inf
 from pathlib import Path
@@ -130,9 +129,7 @@ class ComparedVideo:
 
 def stored_video(store: Store, row: Clip | Candidate, values: Mapping[str, Mapping[str, float]]) -> ComparedVideo:
     """A project's clip or take; `values` are by metric and id."""
-    path = None
-    with suppress(ValueError):
-        path = store.media_path(row.media)
+    path = store.media_path(row.media) if row.media in store.media else None  # which a link is not: it is refused
     measured = {name: of[row.id] for name, of in values.items() if row.id in of}
     return ComparedVideo(
         path, row.caption, row.width_px, height_px=row.height_px, frames=row.frames, fps=row.fps, values=measured

@@ -39,7 +39,7 @@ def shown(names: Iterable[object]) -> str:
     return ", ".join(texts[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
-def inside(folder: Path, path: Path) -> Path:
+def not_outside(folder: Path, path: Path) -> Path:
     """`path` again. Raises ValueError when it is a link that is broken or leads out of `folder`."""
     if path.is_symlink():
         try:
@@ -73,7 +73,7 @@ def captions_of(folder: Path, videos: Sequence[Path], refuse: Refuse = refuse_al
         return (_beside(folder, beside.get(video, ())) for video in videos)
     if not files:
         return repeat(Caption(""), len(videos))
-    path = inside(folder, files[0])
+    path = not_outside(folder, files[0])
     if path.suffix.lower() == ".txt":
         return iter(lines_for(path, videos))
     return _from_table(folder, path, videos, refuse)
@@ -116,7 +116,7 @@ def _beside(folder: Path, paths: Sequence[Path]) -> Caption:
     if len(paths) > 1:
         return Caption("", f"{paths[0]} and {paths[1].name} are captions of one video; keep one of them")
     try:
-        return read_caption(inside(folder, paths[0]))
+        return read_caption(not_outside(folder, paths[0]))
     except ValueError as error:
         return Caption("", str(error))
 

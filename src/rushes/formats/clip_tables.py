@@ -17,9 +17,9 @@ from unicodedata import normalize
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rushes.files import is_file
+from rushes.files import inside, is_file
 from rushes.formats.archives import CAPTION_NAMES, caption_in
-from rushes.formats.caption_files import SCENARIO, TABLES, inside, natural, shown
+from rushes.formats.caption_files import SCENARIO, TABLES, natural, not_outside, shown
 from rushes.formats.contents import PARQUET_ERRORS
 from rushes.formats.layouts import FolderFiles, Listing, Part, RefusedVideo, SourceVideo, folder_files
 from rushes.formats.spool import Spool
@@ -118,7 +118,9 @@ def find_tables(place: Path, video: str = "", caption: str = "") -> list[Path]:
     below = [path for path in folder_files(place).others if path.suffix.lower() == ".parquet"]
     parquet = [path for path in below if fits(path, video, caption)]
     others = [path for path in sorted(place.iterdir(), key=natural) if path.suffix.lower() in (".jsonl", ".csv")]
-    texts = [path for path in others if path.name.lower() not in TABLES and fits(inside(place, path), video, caption)]
+    texts = [
+        path for path in others if path.name.lower() not in TABLES and fits(not_outside(place, path), video, caption)
+    ]
     _in_one_form([*parquet, *texts])
     return parquet or texts
 
@@ -208,17 +210,11 @@ def _named(top: Path, table: Path, where: str, name: str, caption: str, still: o
         names = (name, normalize("NFC", name), normalize("NFD", name), name.replace("\\", "/"))  # the last of Windows
         forms = (table.parent / each for each in names)
         there = next((path for path in forms if is_file(path)), table.parent / name)  # macOS writes letters apart
-        video = _within(root, there)
-        frame = _within(root, table.parent / still) if isinstance(still, str) and still else None
+        video = inside(root, there)
+        frame = inside(root, table.parent / still) if isinstance(still, str) and still else None
     except ValueError as error:
         return RefusedVideo(where, "leads out of the folder", str(error))
     return SourceVideo(video, caption, str(video), frame)
-
-
-def _within(root: Path, path: Path) -> Path:
-    if not path.resolve().is_relative_to(root.resolve()):
-        raise ValueError(f"it names {path}, outside {root}; copy the file there")
-    return path
 
 
 def _text_rows(path: Path) -> Iterator[tuple[str, int, dict[Any, Any] | str]]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from rushes.formats.caption_files import captions_of, inside, lines_for, natural, refuse_all, scenarios_of, shown
+from rushes.formats.caption_files import captions_of, lines_for, natural, not_outside, refuse_all, scenarios_of, shown
 from rushes.formats.spool import Spool
 from rushes.media.images import STILL_SUFFIXES
 from rushes.media.recognise import is_video_file
@@ -153,7 +153,7 @@ def read_realdpo(
         raise ValueError(
             f"{folder}: the RealDPO layout needs prompt.txt and videos/; read it as a plain folder instead"
         )
-    videos = _in_order(folder, _all_videos(inside(folder, folder / "videos"), folder))
+    videos = _in_order(folder, _all_videos(not_outside(folder, folder / "videos"), folder))
     takes = _takes(folder, _by_stem(videos), refuse)
     stills = {video: _still(folder, f"{video.parent.name}_{video.stem}") for video in videos}
     rows = (
@@ -166,7 +166,7 @@ def read_realdpo(
             takes_system=takes_system if v in takes else "",
             caption_problem=problem,
         )
-        for v, (text, problem) in zip(videos, lines_for(inside(folder, prompts), videos), strict=True)
+        for v, (text, problem) in zip(videos, lines_for(not_outside(folder, prompts), videos), strict=True)
     )
     return _captioned(folder, Spool(SourceVideo, rows), allow_empty_captions)
 
@@ -180,7 +180,7 @@ def read_bench(folder: Path) -> Bench:
     path = folder / "prompts.txt"
     if not path.is_file():
         raise ValueError(f"{folder}: a bench needs prompts.txt, one prompt a line")
-    prompts = read_lines(inside(folder, path))
+    prompts = read_lines(not_outside(folder, path))
     if not prompts or "" in prompts:
         raise ValueError(f"{path}: empty, or line {(*prompts, '').index('') + 1} is; write one prompt a line")
     systems = {name: _numbered(folder / name, videos, len(prompts)) for name, videos in _systems(folder).items()}
@@ -238,7 +238,7 @@ def folder_files(top: Path, folder: Path | None = None) -> FolderFiles:
             try:
                 name.encode()
                 if name in folders or path.suffix.lower() in FOOTAGE_SUFFIXES:
-                    inside(folder, path)
+                    not_outside(folder, path)
             except UnicodeEncodeError:
                 files.refused.append(RefusedVideo(_written(path), "name", "its name is not Unicode; rename the file"))
                 continue
@@ -267,10 +267,10 @@ def _written(path: Path) -> str:
 
 
 def _files(folder: Path, part: str, suffixes: Container[str] = VIDEO_SUFFIXES) -> list[Path]:
-    top = inside(folder, folder / part)
+    top = not_outside(folder, folder / part)
     paths = [path for path in top.iterdir() if visible(path.name)] if top.is_dir() else []
     fits = is_video if suffixes is VIDEO_SUFFIXES else (lambda path: path.suffix.lower() in suffixes)
-    return sorted((inside(folder, path) for path in paths if fits(path)), key=natural)
+    return sorted((not_outside(folder, path) for path in paths if fits(path)), key=natural)
 
 
 def _in_order(folder: Path, videos: Sequence[Path]) -> list[Path]:
@@ -279,7 +279,7 @@ def _in_order(folder: Path, videos: Sequence[Path]) -> list[Path]:
     lists = [path for path in lists if not any(path == video.with_suffix(".txt") for video in videos)]
     if not lists:
         return list(videos)
-    listed = [folder / line for line in read_lines(inside(folder, lists[0]))]
+    listed = [folder / line for line in read_lines(not_outside(folder, lists[0]))]
     if sorted(listed) != sorted(videos):
         odd = sorted(set(listed) ^ set(videos), key=natural)
         cause = f"differ in {shown(p.relative_to(folder) for p in odd)}" if odd else "it names one twice"
@@ -303,7 +303,7 @@ def _takes(folder: Path, by_stem: Mapping[str, Path], refuse: Refuse) -> dict[Pa
 def _still(folder: Path, stem: str) -> Path | None:
     suffixes = (form for suffix in STILL_SUFFIXES for form in (suffix, suffix.upper()))
     paths = (folder / "first_frames" / f"{stem}{suffix}" for suffix in suffixes)
-    return next((inside(folder, path) for path in paths if path.is_file()), None)
+    return next((not_outside(folder, path) for path in paths if path.is_file()), None)
 
 
 def _systems(folder: Path) -> dict[str, dict[str, Path]]:

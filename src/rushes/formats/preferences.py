@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from rushes.files import is_file
+from rushes.files import inside, is_file
 from rushes.formats.answers import LABELS, Meaning, MeaningTable
 from rushes.records import Candidate, Clip
 from rushes.store.database import Store
@@ -174,7 +174,10 @@ def local_video(folder: Path, text: str) -> Path:
     """The file that a field names, relative to a folder; whether it is a video is seen when it is opened."""
     if "://" in text:
         raise UnusableEntry("an address in place of a file", f"{text!r:.80}", "download it, and name the file")
-    path = folder / text
+    try:
+        path = inside(folder, text)
+    except ValueError as error:
+        raise UnusableEntry("leads out of the folder", str(error), "") from None
     if not is_file(path):
         raise UnusableEntry("no such file", f"{path!s:.200}", f"name a video, relative to {folder}")
     return path

@@ -142,7 +142,7 @@ def verify(project: OpenProject, share: float = 0.1, seed: int = 0) -> EncodedAg
     problems = list(here.verify())
     # What a model takes of a first frame beside its latent comes with that.
     keys = [key for key in map(LatentKey.read, sorted(here)) if not key.part]
-    jobs = [key for key in keys if _there(project, key.media)]
+    jobs = [key for key in keys if key.media in project.store.media]
     chosen = random.Random(seed).sample(jobs, max(1, round(share * len(jobs)))) if jobs else []
     chosen.sort(key=lambda key: (key.first, str(key)))  # whole clips, then first frames, as they are encoded together
     compared = 0
@@ -164,13 +164,6 @@ def verify(project: OpenProject, share: float = 0.1, seed: int = 0) -> EncodedAg
         texts_compared=texts.texts_compared,
         problems=(*problems, *texts.problems),
     )
-
-
-def _there(project: OpenProject, media: str) -> bool:
-    try:
-        return project.store.media_path(media).is_file()
-    except ValueError:
-        return False
 
 
 def _unlike(stored: torch.Tensor | None, fresh: torch.Tensor | None) -> str:

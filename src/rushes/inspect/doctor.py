@@ -137,7 +137,7 @@ def probe(modules: Sequence[str]) -> dict[str, dict[str, Any]]:
     left = list(modules)
     while left:
         ran = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", _PROBE, ",".join(left), DEEP],
+            [sys.executable, "-P", "-W", "ignore", "-c", _PROBE, ",".join(left), DEEP],
             capture_output=True,
             text=True,
             check=False,

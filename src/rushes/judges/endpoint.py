@@ -13,7 +13,6 @@ that the server names. Every request counts against the budget, those of earlier
 
 from __future__ import annotations
 
-import base64
 import logging
 import os
 import threading
@@ -24,18 +23,17 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-import cv2
 import httpx
 import stamina
 from pydantic import BaseModel
 from stamina.instrumentation import RetryDetails, get_on_retry_hooks, set_on_retry_hooks
 
-from rushes.arrays import Frames
 from rushes.config.model_endpoint import EndpointSettings
+from rushes.judges.questions import Part, content, has_frames
 from rushes.judges.replies import EndpointAnswer, Reply, is_result, parse, reply_of, vectors_of
-from rushes.metrics.base import shrink
 from rushes.records import now, stable_hash
 from rushes.sidefile import SideFile
+from rushes.trust import host_of, is_loopback
 
 _ANSWER_TABLES = (
     "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, text TEXT NOT NULL, stopped TEXT NOT NULL)",
@@ -99,9 +97,7 @@ class Answers(SideFile):
 
 S = TypeVar("S", bound=BaseModel)
 T = TypeVar("T")
-Part = str | Frames
 
-_JPEG_QUALITY = 95
 _LONGEST_WAIT_S = 120.0  # a server that asks for more is told of instead
 MOST_UNREADABLE = 10  # answers in a row
 _LOG = logging.getLogger(__name__)
@@ -151,6 +147,7 @@ class ChatEndpoint:
             headers={"Authorization": f"Bearer {key}"} if key else {},
             timeout=httpx.Timeout(settings.timeout_s, connect=min(10.0, settings.timeout_s)),
         )
+        self._sent = ""  # what was said to be sent
         self._answers = Answers(answers)
         self._lock = threading.Lock()
         self._asking: dict[str, threading.Lock] = {}  # by the hash of the question
@@ -245,7 +242,7 @@ class ChatEndpoint:
     def _body(self, parts: Sequence[Part], schema: type[BaseModel], system: str) -> dict[str, Any]:
         settings = self.settings
         messages: list[dict[str, Any]] = [{"role": "system", "content": system}] if system else []
-        messages.append({"role": "user", "content": [_content(part, settings.max_side_px) for part in parts]})
+        messages.append({"role": "user", "content": [content(part, settings.max_side_px) for part in parts]})
         body: dict[str, Any] = {
             "model": settings.model,
             "messages": messages,
@@ -272,6 +269,7 @@ class ChatEndpoint:
     def _send(self, path: str, body: dict[str, Any], read: Callable[[dict[str, Any]], T]) -> T:
         number = self._reserve()
         outcome, cost = "no answer", 0.0
+        self._say_where("captions and frames" if has_frames(body) else "captions")
         try:
             response = self._post(path, body)
             outcome = str(response.status_code)
@@ -280,6 +278,16 @@ class ChatEndpoint:
             return answer
         finally:
             self._answers.pay(number, outcome, cost)
+
+    def _say_where(self, what: str) -> None:
+        """Say before the first request what goes to another machine, or with which key; and again when more goes."""
+        host, key = host_of(self.settings.url), self.settings.key_env
+        with self._lock:
+            if what in self._sent or not host or (is_loopback(host) and not key):
+                return
+            self._sent = what
+        with_key = f", with the key in {key}" if key else ""
+        _LOG.warning("%s of clips go to %s (%s)%s", what, host, self.settings.model, with_key)
 
     def _reserve(self) -> int:
         """Count one more request, or refuse it; its number."""
@@ -329,21 +337,6 @@ def unreadable(settings: EndpointSettings, what: str, first: EndpointAnswer[Any]
         f"{settings.url}: {what} of {settings.model} could not be read; the first ({first.problem}) is {text}. None "
         f"of them counts: {remedy}, then run the same command again"
     )
-
-
-def data_url(frame_HWC: Frames, max_side_px: int) -> str:
-    """A frame [H,W,3] as a data address of a JPEG whose long side is at most `max_side_px`."""
-    height, width = frame_HWC.shape[:2]
-    small = shrink(frame_HWC, max(1, max_side_px * min(height, width) // max(height, width)))
-    done, data = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-    assert done
-    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
-
-
-def _content(part: Part, max_side_px: int) -> dict[str, Any]:
-    if isinstance(part, str):
-        return {"type": "text", "text": part}
-    return {"type": "image_url", "image_url": {"url": data_url(part, max_side_px)}}
 
 
 def _say_wait(details: RetryDetails) -> None:

@@ -18,9 +18,10 @@ import numpy as np
 
 from rushes.arrays import Frames
 from rushes.judges.base import Judgement, PointwiseJudge, sampled
-from rushes.judges.endpoint import ChatEndpoint, Part
+from rushes.judges.endpoint import ChatEndpoint
 from rushes.judges.prompts import Choice, Prompt
 from rushes.judges.protocols import by_endpoint, questionnaire
+from rushes.judges.questions import Part
 from rushes.metrics.base import Shot
 
 _SLOT = {"first": 1, "tie": 0, "second": -1}

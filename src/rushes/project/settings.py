@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from rushes import trust
 from rushes.config.settings_files import flat, load_settings, to_toml
 from rushes.config.tables import Settings, TrainSettings
 from rushes.files import write_text
@@ -83,8 +84,16 @@ def check_new(project: Path) -> None:
 def create_project(project: Path, settings: Settings) -> Path:
     """Make a project's folder with its database and settings; the path of these. Raises as `check_new` does."""
     check_new(project)
+    remember(settings)
     Store.create(project).close()
     return write_settings(project, settings)
+
+
+def remember(settings: Settings) -> None:
+    """Allow what the user chose for a project whose settings are about to be written, so that its file may name it."""
+    words = [each.word for each in trust.refused(settings)]
+    if words:
+        trust.allow(words)
 
 
 def adopt(project: Path, settings: Settings, source: Path | str) -> None:
@@ -95,6 +104,7 @@ def adopt(project: Path, settings: Settings, source: Path | str) -> None:
     """
     settings = with_model_defaults(settings)  # a file that is written has all settings
     if not (project / FILE).is_file():
+        remember(settings)
         project.mkdir(parents=True, exist_ok=True)
         write_settings(project, settings)
         return
@@ -115,7 +125,7 @@ def overridden(settings: Settings, overrides: Sequence[str]) -> Settings:
         ValueError: an override that is wrong.
     """
     with TemporaryDirectory() as folder:
-        return load_settings(write_settings(Path(folder), settings), overrides)
+        return load_settings(write_settings(Path(folder), settings), overrides, own=True)
 
 
 def with_train(project: Path, train: TrainSettings, overrides: Sequence[str]) -> Settings:
@@ -127,4 +137,4 @@ def with_train(project: Path, train: TrainSettings, overrides: Sequence[str]) ->
     ours = [text for text in overrides if text.startswith("train.")]
     settings = with_model_defaults(read_settings(project, [text for text in overrides if text not in ours]))
     with TemporaryDirectory() as folder:
-        return load_settings(write_settings(Path(folder), settings.model_copy(update={"train": train})), ours)
+        return load_settings(write_settings(Path(folder), settings.model_copy(update={"train": train})), ours, own=True)

@@ -30,6 +30,7 @@ from rushes.records import (
 from rushes.sidefile import RESTORE, WAIT_S, connect, plainly
 from rushes.store.decisions import decided, standing
 from rushes.store.media import MediaFolder
+from rushes.store.own_files import check_no_links
 from rushes.store.rows import KIND_NAMES, KINDS, R, decode, encode, kind_of, same
 
 # Raise it whenever an older Rushes could misread what this one writes. The table itself is the same in all of them.
@@ -37,6 +38,7 @@ from rushes.store.rows import KIND_NAMES, KINDS, R, decode, encode, kind_of, sam
 # 5: candidates of kind "probe"; 6: films of clips, further captions, clips that the footage no longer has.
 # 7: films of takes.
 SCHEMA = 7
+APPLICATION = 0x52757368  # "Rush"; databases that were made before it have 0
 FOLDERS = ("media", "latents", "runs", "reports")
 _PAGE_ROWS = 2000
 _LOG = logging.getLogger(__name__)
@@ -72,6 +74,7 @@ class Store:
     """
 
     def __init__(self, project: Path) -> None:
+        check_no_links(project)
         self.project = project
         self.media = MediaFolder(project / "media")
         self._path = project / "rushes.db"
@@ -86,9 +89,11 @@ class Store:
         """Make what is missing of the project folder and open it; an existing project is kept as it is."""
         if project.exists() and not project.is_dir():
             raise ValueError(f"{project}: a file is in the way; choose another folder for the project")
+        project.mkdir(parents=True, exist_ok=True)
+        store = cls(project)
         for folder in FOLDERS:
-            (project / folder).mkdir(parents=True, exist_ok=True)
-        return cls(project)._ready(make=True)
+            (project / folder).mkdir(exist_ok=True)
+        return store._ready(make=True)
 
     @classmethod
     def open(cls, project: Path) -> Self:
@@ -101,6 +106,7 @@ class Store:
         try:
             with self._explained():
                 self._connection.execute("PRAGMA synchronous = FULL")
+                self._check_own()
                 if make and self._version() == 0:
                     self._use_wal()
                     self._make_tables()
@@ -112,9 +118,7 @@ class Store:
                 )
             with self._explained():
                 self._add_crc()
-            if (
-                version < SCHEMA and not self._read_only
-            ):  # nothing to change but the number, which keeps older programs out
+            if version < SCHEMA and not self._read_only:  # the number alone, which keeps older programs out
                 with self._explained():
                     self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
         except BaseException:
@@ -134,6 +138,15 @@ class Store:
                     raise
                 time.sleep(0.02)
 
+    def _check_own(self) -> None:
+        """Raise ValueError for a database of another program. Reads alone: nothing of it was written yet."""
+        # The number of tables first: another process may be making them.
+        (tables,) = self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        columns = {name for (name,) in self._connection.execute("SELECT name FROM pragma_table_info('rows')")}
+        (by,) = self._connection.execute("PRAGMA application_id").fetchone()
+        if by not in (0, APPLICATION) or (tables and not columns >= {"seq", "type", "id", "body", *_COLUMNS}):
+            raise ValueError(f"{self._path}: a database of another program; choose another folder")
+
     def _version(self) -> int:
         return cast(int, self._connection.execute("PRAGMA user_version").fetchone()[0])
 
@@ -145,6 +158,7 @@ class Store:
                 for statement in _TABLES:
                     self._connection.execute(statement)
                 self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
+                self._connection.execute(f"PRAGMA application_id = {APPLICATION}")
 
     def _add_crc(self) -> None:
         """A place for checksums in a database from before there were any; its rows stay without."""
@@ -159,11 +173,8 @@ class Store:
 
     def _stamp_again(self) -> int:
         """The version of a database whose stamp was lost: the table is the same in all of them."""
-        columns = {name for (name,) in self._connection.execute("SELECT name FROM pragma_table_info('rows')")}
         if not self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
             raise ValueError(f"{self._path}: empty or not made by Rushes; run `rushes init {self.project}`")
-        if not columns >= {"seq", "type", "id", "body", *_COLUMNS}:
-            raise ValueError(f"{self._path}: a database of another program; choose another folder")
         if fault := self.fault():
             raise ValueError(f"{self._path}: has lost its version stamp and is damaged ({fault}); {RESTORE}")
         self._connection.execute(f"PRAGMA user_version = {SCHEMA}")

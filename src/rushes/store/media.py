@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -90,6 +91,10 @@ class MediaFolder:
         with ThreadPoolExecutor(_THREADS) as threads:
             return {digest for digest, sound in zip(asked, threads.map(self.sound, asked), strict=True) if not sound}
 
+    def __contains__(self, digest: object) -> bool:
+        """Whether the content with this hash is in the folder. Raises ValueError where it is a link."""
+        return isinstance(digest, str) and self._find(digest) is not None
+
     def _way_out(self) -> str:
         return f"`rushes verify {self.folder.parent}` says what makes it again"
 
@@ -99,6 +104,8 @@ class MediaFolder:
         folder = self.folder / digest[:2]
         with suppress(FileNotFoundError):  # names alone: a folder of 100,000 clips has 400 in each of its parts
             name = min((name for name in os.listdir(folder) if name.startswith(digest)), default="")
+            if name and not stat.S_ISREG(os.lstat(folder / name).st_mode):
+                raise ValueError(f"{folder / name}: no file but a link or the like; delete it, then {self._way_out()}")
             return folder / name if name else None
         return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
@@ -22,6 +23,8 @@ KINDS: dict[str, type[Row]] = {
     "runs": Run,
 }
 KIND_NAMES: dict[type[Any], str] = {kind: name for name, kind in KINDS.items()}
+_IN_PATHS = ("id", "name", "system")  # what files, folders and members of archives are named after
+_PATH_PART = re.compile(r"(?!\.\.?\Z)[^/\\\0]*", re.DOTALL)  # of a path: one part, which goes neither up nor down
 _ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in KINDS.values()}
 
 
@@ -44,12 +47,16 @@ def encode(row: Row) -> str:
 def decode(kind: type[R], text: str | bytes) -> R:
     """The row that `text` holds. Types are checked, none are converted; absent fields take their defaults.
 
-    Raises ValueError with every reason when a field is missing, unknown or of the wrong type.
+    Raises ValueError with every reason when a field is missing, unknown or of the wrong type, or a name is a path.
     """
     try:
-        return cast(R, _ADAPTERS[kind].validate_json(text, strict=True, extra="forbid"))
+        row = cast(R, _ADAPTERS[kind].validate_json(text, strict=True, extra="forbid"))
     except ValidationError as error:
         raise ValueError("; ".join(_reason(item["loc"], item["msg"]) for item in error.errors())) from error
+    for field in _IN_PATHS:
+        if not _PATH_PART.fullmatch(getattr(row, field, field)):
+            raise ValueError(f"{field}: {getattr(row, field)!r:.80} would lead out of the folder of what is named so")
+    return row
 
 
 def same(kind: type[R], text: str, other: str) -> bool:

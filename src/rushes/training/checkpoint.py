@@ -7,7 +7,6 @@ processes can read it. Both carry checksums, so what was torn or altered is pass
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -15,7 +14,7 @@ import re
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ from torch.distributed.checkpoint.state_dict_saver import save as save_parts
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 
-from rushes.files import content_hash, whole_file, write_json
+from rushes.files import content_hash, locked, whole_file, write_json
 from rushes.training.optimisers import begin_state, set_steps, state_of
 from rushes.training.parallel import Ranks, as_part, own_part
 from rushes.training.reference import Average, Reference
@@ -71,9 +70,9 @@ def only_one(folder: Path) -> Iterator[None]:
         ValueError: another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            stack.enter_context(locked(folder / ".lock", wait=False))
         except BlockingIOError:
             raise ValueError(
                 f"{folder}: another process trains this run; wait for it, or set train.name to another name"

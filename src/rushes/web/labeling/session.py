@@ -23,7 +23,6 @@ from rushes.web.labeling.assignments import Assignment, AssignmentStore
 from rushes.web.labeling.label_rows import LabelingPlan, LabelSubmission, Side, marks_of, row_id, rows_of
 from rushes.web.labeling.pair_selector import PairSelector
 from rushes.web.labeling.vote_table import NONE, VoteTable
-from rushes.web.videos import video_in
 
 _HELD = 2  # pairs that one person has: the one that is labelled, and the next, which loads meanwhile
 
@@ -134,7 +133,7 @@ class LabelingSession:
         row = self.real(item) if side == "real" else self.side(item, side)
         if row is None:
             raise AccessDenied("This pair has no real clip.")
-        return video_in(self.store, row.media)
+        return self.store.media_path(row.media)
 
     def side(self, item: Assignment, side: Side) -> Candidate:
         """The clip that is shown as A or B."""

@@ -14,7 +14,7 @@ from rushes.web.accounts import AccessDenied
 from rushes.web.review.queue import QUEUES, Queue
 from rushes.web.review.session import ClipFacts, ReviewAnswer, ReviewSession, ReviewThreshold
 from rushes.web.site import Body, Id, make_site, video_answer
-from rushes.web.videos import Copies, video_in
+from rushes.web.videos import Copies
 
 AHEAD = 3  # clips that a page loads before they are shown
 ClipId = Annotated[str, Field(min_length=1, max_length=64)]
@@ -89,7 +89,7 @@ def _add_videos(app: FastAPI, session: ReviewSession, person: Any) -> None:
 
     @app.get("/api/media/{clip}/file")
     def media(clip: str, name: str = person) -> Response:
-        return video_answer(lambda: video_in(session.store, session.clip(clip).media))
+        return video_answer(lambda: session.store.media_path(session.clip(clip).media))
 
     @app.get("/api/media/{clip}/copy")
     def copy(clip: str, name: str = person) -> Response:

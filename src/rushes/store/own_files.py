@@ -1,0 +1,54 @@
+"""Files and folders that a project names itself. None may be a link: it would read or write what lies elsewhere."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+# Files by the hash of what they hold are many, and each is looked at where it is opened: their folders alone are here.
+_BY_HASH = ("media", "texts")
+_FOLDERS = ("latents", "runs", "reports", "weights", "eta", *_BY_HASH)
+_ENDS = (".db", ".db-wal", ".db-shm", ".db-journal", ".toml", ".json", ".npz")
+_OTHERS = "wandb"  # a tracker's folder in a run's; it links to its own newest files, and nothing of ours reads it
+
+
+def is_own(name: str) -> bool:
+    """Whether a project names something so at the top of its folder; all else there is the user's."""
+    return name in _FOLDERS or name.endswith(_ENDS)
+
+
+def check_no_links(project: Path) -> None:
+    """Refuse a project of which a part is a link; what a user put beside those parts may be one.
+
+    Raises:
+        ValueError: names the first.
+    """
+    link = next(_links(project), None)
+    if link is not None:
+        raise ValueError(
+            f"{link}: a link, and a project may have come from anybody; put what it points to in its place, or delete "
+            "it (the project's folder as a whole may be a link)"
+        )
+
+
+def _links(project: Path) -> Iterator[str]:
+    with os.scandir(project) as entries:
+        own = sorted((entry for entry in entries if is_own(entry.name)), key=lambda entry: entry.name)
+    for entry in own:
+        if entry.is_symlink():
+            yield entry.path
+        elif entry.is_dir(follow_symlinks=False):
+            yield from _below(entry.path, entry.name in _BY_HASH)
+
+
+def _below(top: str, alone: bool) -> Iterator[str]:
+    """Links below a folder, or of what lies in it `alone`."""
+    folders = [top]
+    while folders:
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.is_symlink():
+                    yield entry.path
+                elif not alone and entry.is_dir() and entry.name != _OTHERS:
+                    folders.append(entry.path)

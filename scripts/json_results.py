@@ -47,7 +47,7 @@ RESULTS = {  # command -> its types, as MODULE:CLASS below `rushes`; the first i
     "report": ("project.reports:ReportResult",),
     "reproduce": ("lab.claims.table:ReproduceResult",),
     "review": ("project.review_page:ReviewProgress",),
-    "run": ("project.runs:RunResult",),
+    "run": ("project.runs:RunResult", "project.rounds:RoundsResult"),
     "still": ("project.intake:StillsResult",),
     "stop": ("formats.scores:StudyResult",),
     "train": ("project.training:TrainResult",),

@@ -303,6 +303,7 @@ class Run:
                 self.condition(CAPTION, first),
                 noise,
                 steps=2,
+                seeds=[0],
                 guidance=5.0,
                 unconditional=self.condition(NEGATIVE, first) if spec.guidance == "two_passes" else None,
                 **more,

@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from rushes.config.settings_files import validate_table
+from rushes.lab.claims.arms import DENSEDPO
+from rushes.lab.claims.data import ETA
+from rushes.lab.claims.run import BUDGETS
 from rushes.project.presets import preset, recipe_table
 from rushes.project.settings_checks import check_settings
 from rushes.training.recipe import load_recipe, recipe_names
@@ -26,6 +29,15 @@ def test_every_recipe_gets_settings_that_make_what_it_needs(name: str, real: boo
     if real:
         assert settings.footage.path == str(tmp_path) and settings.footage.eval_fraction > 0
     validate_table(load_recipe(name).Options, settings.train.options, "train.options")
+
+
+def test_densedpo_on_the_tiny_backbone_is_the_arm_of_the_evidence() -> None:
+    settings, arm = preset("densedpo"), {each.name: each for each in DENSEDPO}["densedpo"]
+    assert settings.train.options["beta"] == arm.train["options"]["beta"]
+    assert (settings.train.times, settings.train.shift) == (arm.train["times"], arm.train["shift"])
+    assert settings.train.learning_rate == arm.train["learning_rate"] and not settings.train.objective.sft_weight
+    assert (settings.train.steps, settings.train.batch) == (BUDGETS["small"].steps, BUDGETS["small"].batch)
+    assert settings.generate.eta == ETA
 
 
 def test_table_names_every_recipe() -> None:

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from rushes.config.renamed import NAMES, with_first_names
-from rushes.project import labels, stages, training
+from rushes.project import labels, rounds, stages, training
 from rushes.project.project import WEIGHTS, OpenProject, load_run, load_start, open_project, run_folder
 from rushes.project.settings import FILE, read_settings
 from rushes.records import Run
@@ -171,3 +171,66 @@ def test_winners_after_a_trip_through_the_codec(opened: OpenProject) -> None:
     assert training.train_run(changed(opened, "train", name="codec", options=options)).steps_now == 4
     keys = [key for key in opened.latents if key.endswith("|codec")]
     assert len(keys) == 6
+
+
+# all rounds by one command
+
+
+def test_each_round_starts_from_the_one_before(opened: OpenProject, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rounds, "_why_stop", lambda last: "")
+    done = rounds.run_rounds(opened, 2, old_takes=True)
+    assert [(each.run, each.takes_by) for each in done.rounds] == [("realdpo", "base"), ("realdpo-2", "realdpo")]
+    first, second = run_of(opened, "realdpo"), run_of(opened, "realdpo-2")
+    assert second.base == first.base and second.made_by not in (first.made_by, first.base)
+    takes = opened.store.candidates(split="train", system="realdpo")
+    assert len(takes) == 12 and {take.made_by for take in takes} == {first.made_by}
+
+    steps = opened.settings.train.steps
+    control = run_of(opened, f"realdpo-old-takes-{2 * steps}")
+    assert control.settings["train"]["steps"] == 2 * steps and control.settings["train"]["init_from"] == "base"
+    stored = json.loads((opened.store.project / "reports" / "realdpo-2.json").read_text())
+    points = stored["rounds"]["bad_frames"]
+    metrics = {
+        name: row["bad_frames"] for name, row in (("realdpo", stored["arms"]["realdpo"]), ("2", stored["metrics"]))
+    }
+    assert points["new takes each round"] == [
+        [0.0, stored["metrics"]["bad_frames"]["base"]],
+        [steps, metrics["realdpo"]["trained"]],
+        [2 * steps, metrics["2"]["trained"]],
+    ]
+    assert points["takes of the first round"][-1] == [2 * steps, stored["arms"][control.name]["bad_frames"]["trained"]]
+    page = done.report.read_text(encoding="utf-8")
+    assert "bad frames after each round" in page and "after every round; each starts from the run before" in page
+    assert rounds.run_rounds(opened, 2, old_takes=True) == done  # nothing is made again
+
+
+def test_rounds_stop_where_nothing_is_gained(opened: OpenProject) -> None:
+    done = rounds.run_rounds(opened, 3)
+    assert [each.run for each in done.rounds] == ["realdpo"] and done.best == "base"
+    assert done.stopped == "no gain of realdpo over base is shown: its interval holds zero"
+
+
+@pytest.mark.parametrize(
+    ("better", "worse", "diagnoses", "why"),
+    [
+        (("bad_frames",), (), (), ""),
+        ((), (), (), "no gain of b over a is shown: its interval holds zero"),
+        (("jerk",), ("motion",), (), "b is worse than a on motion"),
+        (("jerk",), (), ("learned_by_heart",), "b classifies its training pairs and not the held-out ones"),
+    ],
+)
+def test_why_a_round_is_the_last(
+    better: tuple[str, ...], worse: tuple[str, ...], diagnoses: tuple[str, ...], why: str
+) -> None:
+    said = rounds._why_stop(rounds.Round("b", "a", better, worse, diagnoses))
+    assert said.startswith(why) and bool(said) == bool(why)
+
+
+def test_rounds_that_could_have_nothing_new_are_refused(opened: OpenProject) -> None:
+    with pytest.raises(ValueError, match="recipe 'sft' compares no takes of the model"):
+        rounds.run_rounds(changed(opened, "train", recipe="sft", options={}), 2)
+    human = changed(changed(opened, "train", recipe="densedpo", options={}), "label", by="human")
+    with pytest.raises(ValueError, match=r"label\.by is 'human'"):
+        rounds.run_rounds(human, 2)
+    with pytest.raises(ValueError, match="--rounds is 1 or more"):
+        rounds.run_rounds(opened, 0)

@@ -129,6 +129,17 @@ def test_frame_rates_that_differ(systems: Path, rushes: Rushes) -> None:
     assert "motion_speed" in table["metrics"] and "jerk" not in out.splitlines()[0]
     code, _, err = evaluate(rushes, systems, "--headline", "jerk")
     assert code == 2 and "--headline jerk: cannot compare clips of another frame rate" in err
+    assert "measure" not in err  # before hours of measuring
+
+
+def test_options_that_would_do_nothing_are_refused(systems: Path, rushes: Rushes, tmp_path: Path) -> None:
+    """A threshold without scores, and options of a comparison where only inputs are written."""
+    code, _, err = evaluate(rushes, systems, "--videophy-threshold", 4)
+    assert code == 2 and "--videophy-threshold: only for --read-videophy" in err
+    code, _, err = evaluate(rushes, systems, "--write-vbench", tmp_path / "to")
+    assert code == 2 and "--out: only for a comparison" in err and not (tmp_path / "to").exists()
+    code, _, err = rushes("evaluate", tmp_path, "--videophy-threshold", 4)
+    assert code == 2 and "--videophy-threshold: only for folders of videos (--systems)" in err
 
 
 def test_one_file_on_both_sides_is_named(systems: Path, rushes: Rushes) -> None:

@@ -18,9 +18,10 @@ from rushes.store.database import Store
 from rushes.text_reader import counted
 
 if TYPE_CHECKING:
-    from rushes.evaluate.external import InputsResult
+    from rushes.evaluate.external import InputsResult, Others
 
 Many = Parameter(consume_multiple=True, negative=())
+Threshold = Annotated[float | None, GE_0, Parameter(help="score that counts as yes: 0.5; 4 for VideoPhy-2")]
 
 
 @app.command
@@ -41,7 +42,7 @@ def evaluate(
     write_videophy: Annotated[Path | None, Parameter(help="only write what VideoPhy reads into this folder")] = None,
     read_vbench: Annotated[tuple[str, ...], Many, Parameter(help="VBench's results, as NAME=FILE")] = (),
     read_videophy: Annotated[tuple[str, ...], Many, Parameter(help="VideoPhy's results, as NAME=SA_FILE,PC_FILE")] = (),
-    videophy_threshold: Annotated[float, GE_0, Parameter(help="score that counts as yes; 4 for VideoPhy-2")] = 0.5,
+    videophy_threshold: Threshold = None,
     gpus: Gpus = 1,
     overrides: Overrides = (),
     as_json: AsJson = False,
@@ -49,14 +50,16 @@ def evaluate(
     """Compare base and trained model of a project, or folders of videos without one."""
     if (project is None) == (not systems):
         raise ValueError("name a project, or two folders with --systems A=FOLDER B=FOLDER --out FOLDER")
+    comparing = {
+        "--out": out, "--headline": headline, "--seed": seed, "--judge": judges, "--read-vbench": read_vbench,
+        "--read-videophy": read_videophy, "--videophy-threshold": videophy_threshold is not None,
+    }  # fmt: skip
+    writing = {"--write-vbench": write_vbench, "--write-videophy": write_videophy}
     if project is None:
         _refuse({"--run": run, "--gpus": gpus > 1}, "a project")
     else:
-        _refuse({
-            "--prompts": prompts, "--first-frames": first_frames, "--out": out, "--headline": headline, "--seed": seed,
-            "--judge": judges, "--write-vbench": write_vbench, "--write-videophy": write_videophy,
-            "--read-vbench": read_vbench, "--read-videophy": read_videophy,
-        }, "folders of videos (--systems)")  # fmt: skip
+        texts = {"--prompts": prompts, "--first-frames": first_frames}
+        _refuse({**texts, **comparing, **writing}, "folders of videos (--systems)")
         settings = read_settings(project, overrides)
         if led(project, gpus):
             return
@@ -67,18 +70,16 @@ def evaluate(
             summary = reports.write_summary(work.store, measured, work.seconds, work.settings.project.seed)
         return tell(summary, as_json, in_words(summary))
     folders = {name: Path(folder) for name, folder in _named(systems, "--systems").items()}
-    if write_vbench is not None or write_videophy is not None:
+    if any(writing.values()):
+        _refuse({**comparing, "--set": overrides}, f"a comparison, without {' and '.join(writing)}")
         wrote = _write_inputs(folders, prompts, first_frames, write_vbench, write_videophy)
-        inputs = (("vbench", wrote.vbench), ("videophy", wrote.videophy))
-        return tell(wrote, as_json, [f"{to}, {name}: {what}" for to, of in inputs for name, what in (of or {}).items()])
+        return tell(wrote, as_json, wrote.lines())
     if out is None:
         raise ValueError("--out is missing; name the folder for table.json and report.html")
-    from rushes.evaluate.external import Others
     from rushes.evaluate.judged import check_judges, judge_folders
     from rushes.evaluate.systems import SystemsRequest, evaluate_systems
 
-    files = {name: _two(value) for name, value in _named(read_videophy, "--read-videophy").items()}
-    results = Others({n: Path(v) for n, v in _named(read_vbench, "--read-vbench").items()}, files, videophy_threshold)
+    results = _results(read_vbench, read_videophy, videophy_threshold)
     judged = check_judges(judges, overrides, out)
     asked = SystemsRequest(folders, out, prompts, first_frames, headline, judged=judged, seed=seed)
     result = evaluate_systems(asked, results, partial(judge_folders, judges, overrides, out, bar), bar)
@@ -205,6 +206,17 @@ def _refuse(options: Mapping[str, object], kind: str) -> None:
     """Raises ValueError where one is given, as it would do nothing."""
     if given := [option for option, value in options.items() if value]:
         raise ValueError(f"{', '.join(given)}: only for {kind}; leave it out")
+
+
+def _results(vbench: tuple[str, ...], videophy: tuple[str, ...], threshold: float | None) -> Others:
+    """Result files of other programs, as typed; a threshold without scores would do nothing."""
+    from rushes.evaluate.external import Others
+
+    pairs = {name: _two(value) for name, value in _named(videophy, "--read-videophy").items()}
+    if not pairs:
+        _refuse({"--videophy-threshold": threshold is not None}, "--read-videophy")
+    files = {name: Path(value) for name, value in _named(vbench, "--read-vbench").items()}
+    return Others(files, pairs, 0.5 if threshold is None else threshold)
 
 
 def _write_inputs(

@@ -23,13 +23,12 @@ def demo(
     seed: Annotated[int, GE_0, Parameter(help="of data, training and evaluation")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """The whole path on the embedded world, several recipes against each other, with a report."""
-    from rushes.project.demo import run_demo
+    """The whole path on the embedded world, about four minutes, with a report."""
+    from rushes.project.demo import demo_folder, run_demo
 
     summary = run_demo(out, seed, bar)
-    recipe = f"recipe: {summary.run}, chosen beforehand; all recipes are in the report"
-    lines = [*in_words(summary), recipe, f"report: {(out / 'report.html').resolve()}"]
-    tell(summary, as_json, lines)
+    project = f"project: {demo_folder(out, seed)}, which every command takes: `rushes label {demo_folder(out, seed)}`"
+    tell(summary, as_json, [*in_words(summary), project, f"report: {(out / 'report.html').resolve()}"])
 
 
 @app.command

@@ -255,11 +255,17 @@ def run(
         Path | None, Parameter(help="folder, tar or table of the real clips, in place of footage.path")
     ] = None,
     prompts: Annotated[Path | None, Parameter(help="folder of held-out prompts, in place of footage.bench")] = None,
+    rounds: Annotated[int, GE_0, Parameter(help="train again on takes of the run before, while that gains")] = 1,
+    old_takes: Annotated[
+        bool, Parameter(negative="", help="with --rounds: also train as long on the first round's takes, to compare")
+    ] = False,
     gpus: Gpus = 1,
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
     """All stages in order; what is done already is not done again."""
+    if old_takes and rounds < 2:
+        raise ValueError("--old-takes: only with --rounds 2 or more; leave it out")
     named = {"footage.path": footage, "footage.bench": prompts}
     overrides = (*overrides, *(f"{name}={folder}" for name, folder in named.items() if folder is not None))
     if project.is_dir():
@@ -274,9 +280,13 @@ def run(
         return
     if not project.is_dir():
         adopt(folder, settings, project)
+    from rushes.project.rounds import run_rounds
     from rushes.project.runs import run_all
 
     with opened(folder, settings) as work:
+        if rounds != 1:
+            all_rounds = run_rounds(work, rounds, old_takes)
+            return tell(all_rounds, as_json, [*all_rounds.lines(), f"report: {all_rounds.report}"])
         result = run_all(work)
     stages = ("import", "generate", "gaps", "caption", "label", "train")
     done = {name: stage for name, stage in entries(result) if name in stages}

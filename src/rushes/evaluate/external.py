@@ -47,6 +47,11 @@ class InputsResult:
     vbench: Mapping[str, str] | None = None  # command that measures the system
     videophy: Mapping[str, str] | None = None  # CSV file
 
+    def lines(self) -> list[str]:
+        """One for each program and system."""
+        wrote = (("vbench", self.vbench or {}), ("videophy", self.videophy or {}))
+        return [f"{program}, {system}: {what}" for program, of in wrote for system, what in of.items()]
+
 
 @dataclass(frozen=True)
 class Others:

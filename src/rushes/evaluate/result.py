@@ -39,6 +39,9 @@ class EvaluateResult:
     headline: str  # metric that the verdict is about; "" = all of them together
     metrics: Metrics
     arms: Mapping[str, Metrics] = field(default_factory=dict)  # the same of other recipes, or of imported systems
+    arms_intro: str = ""  # where these come from
+    # by metric and series, (steps trained, mean) after each round of `rushes run --rounds`
+    rounds: Mapping[str, Mapping[str, tuple[tuple[float, float], ...]]] = field(default_factory=dict)
     title: str = ""  # of the report; "" = the project's folder
     seconds: Mapping[str, float] = field(default_factory=dict)  # that each stage has taken in the project so far
     seed: int = 0  # of the bootstrap
@@ -62,15 +65,15 @@ def read_evaluation(path: Path) -> EvaluateResult:
 
 
 def _stored_result(path: Path, data: dict[str, Any]) -> EvaluateResult:
-    metrics = _read_metrics(data.pop("metrics"))
-    arms = {name: _read_metrics(arm.get("metrics", arm)) for name, arm in data.pop("arms", {}).items()}
+    metrics = read_metrics(data.pop("metrics"))
+    arms = {name: read_metrics(arm.get("metrics", arm)) for name, arm in data.pop("arms", {}).items()}
     defaults = {"run": path.stem, "headline": next(iter(metrics), "")}
     names = {each.name for each in fields(EvaluateResult)}
     stored = {name: value for name, value in data.items() if name in names}
     return EvaluateResult(**{**defaults, **stored, "metrics": metrics, "arms": arms})
 
 
-def _read_metrics(table: Mapping[str, Mapping[str, Any]]) -> dict[str, MetricRow]:
+def read_metrics(table: Mapping[str, Mapping[str, Any]]) -> dict[str, MetricRow]:
     """Rows by name; an end of an interval that is null is unknown."""
     names = {each.name for each in fields(MetricRow)}
     rows = {}

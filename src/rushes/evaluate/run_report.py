@@ -14,9 +14,9 @@ from rushes.config.renamed import with_names_of_today
 from rushes.config.settings_files import mapping_to_toml
 from rushes.evaluate.result import ComparedSystems, ComparedVideo, EvaluateResult, build_report, stored_video
 from rushes.records import Candidate, Clip, Run
-from rushes.report import curves
+from rushes.report import curves, text
 from rushes.report.card import card_section, read_result
-from rushes.report.model import LabelSummary, MetricRow, Report, ReportArm, Step
+from rushes.report.model import Curve, LabelSummary, MetricRow, Report, ReportArm, Step
 from rushes.store.database import Store
 
 Values = Mapping[str, Mapping[str, float]]  # metric, subject
@@ -51,11 +51,12 @@ def collect(store: Store, result: EvaluateResult, cases: int = 4, seed: int = 0)
         title=result.title or store.project.resolve().name,
         run=result.run,
         steps=_steps(store, result.seconds, run, len(pairs)),
-        curves=curves.curves(rows),
+        curves=(*_rounds(result), *curves.curves(rows)),
         findings=curves.findings(rows),
         labels=_labels(store),
         card=_card(store, len({base.group for base, _ in pairs})),
         arms=tuple(ReportArm(name, tuple(table.values())) for name, table in result.arms.items()),
+        arms_intro=result.arms_intro or report.arms_intro,
         settings=mapping_to_toml(with_names_of_today(run.settings)[0]),
         hashes=_hashes(run),
         versions={**report.versions, "rushes": result.version},
@@ -63,6 +64,14 @@ def collect(store: Store, result: EvaluateResult, cases: int = 4, seed: int = 0)
         made_at=run.created_at,
         notes=(*report.notes, *left_out),
     )
+
+
+def _rounds(result: EvaluateResult) -> list[Curve]:
+    """A panel for each metric that was followed over rounds."""
+    return [
+        Curve(f"{text.plain(metric)} after each round", {name: tuple(points) for name, points in series.items()})
+        for metric, series in result.rounds.items()
+    ]
 
 
 def _with_spread(row: MetricRow, base: Collection[ComparedVideo]) -> MetricRow:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -16,6 +17,7 @@ from rushes.evaluate.result import ComparedSystems, ComparedVideo, in_order, met
 from rushes.evaluate.video_folders import Folders, find_folders
 from rushes.files import MediaError, content_hash, write_json
 from rushes.formats.caption_files import shown
+from rushes.media.read import VideoInfo, probe
 from rushes.metrics import catalogue, sets
 from rushes.metrics.base import Shape
 from rushes.progress import Bar
@@ -67,16 +69,14 @@ def evaluate_systems(asked: SystemsRequest, others: Others, judge: Judge, bar: B
     given = [m.name for m in others.measures(folders, [])]  # which refuses what does not fit before hours of measuring
     own = [name for name, metric in catalogue.all_metrics().items() if metric.better != "neutral"]
     _check_headline(asked.headline, [*own, *given, *asked.judged], "can be")
+    if asked.headline not in {*given, *asked.judged}:
+        _check_shapes(asked.headline, folders)
     notes = [*folders.notes, *_same_files(folders)]
     videos = _measure(asked, folders, notes, bar)
     folders = readable(folders, videos)
     judge_verdicts = judge(folders, notes)
     comparable, unequal = _comparable(_measures(videos), videos)
     measures = [*comparable, *others.measures(folders, notes), *judge_verdicts.measures]
-    if asked.headline in unequal and asked.headline not in {m.name for m in measures}:
-        raise ValueError(
-            f"--headline {asked.headline}: {unequal[asked.headline]}; choose another, or convert the clips"
-        )
     _check_headline(asked.headline, [m.name for m in measures if m.better != "neutral"], "was")
     notes += [*_unlike(videos), *dict.fromkeys(f"{name} {why}." for name, why in unequal.items()), *_unmeasured(videos)]
     table = compare_systems(folders.systems, measures, seed=asked.seed)
@@ -107,6 +107,25 @@ def _check_headline(headline: str, names: Sequence[str], when: str) -> None:
         raise ValueError(
             f"--headline: no metric {headline!r} with a better direction {when} measured; there are {', '.join(names)}"
         )
+
+
+def _check_shapes(headline: str, folders: Folders) -> None:
+    """Raises ValueError where no pair of clips can be compared by the headline, before hours of measuring."""
+    metric = catalogue.all_metrics().get(headline)
+    if not metric or not metric.equal:
+        return
+    keys = {key for of in folders.videos.values() for key in of}
+    for key in in_order([*keys]):
+        clips = []
+        for of in folders.videos.values():
+            with suppress(MediaError):  # which measuring names
+                clips += [probe(of[key])] if key in of else []
+        if clips and not any(_differ(need, clips) for need in metric.equal):
+            return
+    raise ValueError(
+        f"--headline {headline}: cannot compare clips of another {' and '.join(metric.equal)}, and no two have the "
+        "same; choose another, or convert the clips"
+    )
 
 
 def _video(folders: Folders, system: str, key: Key, m: Measured, measures: Sequence[Measure]) -> ComparedVideo:
@@ -202,7 +221,7 @@ def _comparable(measures: Sequence[Measure], videos: Videos) -> tuple[list[Measu
     return comparable, clauses
 
 
-def _differ(need: Shape, clips: Sequence[Measured]) -> bool:
+def _differ(need: Shape, clips: Sequence[Measured | VideoInfo]) -> bool:
     if need == "size":
         return len({(m.height_px, m.width_px) for m in clips}) > 1
     return max(m.fps for m in clips) > 1.01 * min(m.fps for m in clips)

@@ -1,10 +1,14 @@
-"""The whole path on the embedded world: one base, several recipes, one report."""
+"""The whole path on the embedded world, in an ordinary project, and its report beside it."""
 
 from __future__ import annotations
 
+import json
 import shutil
+from contextlib import closing
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from rushes.config.tables import (
     EvaluateSettings,
@@ -14,56 +18,63 @@ from rushes.config.tables import (
     ProjectSettings,
     Settings,
 )
-from rushes.evaluate.result import EvaluateResult
+from rushes.evaluate.result import EvaluateResult, read_metrics
 from rushes.files import whole_file
 from rushes.progress import Bar, no_bar
-from rushes.project import labels, reports, stages, training
+from rushes.project import reports
 from rushes.project.presets import tiny_train
-from rushes.project.project import OpenProject, open_project
+from rushes.project.project import open_project
+from rushes.project.runs import run_all
+from rushes.project.settings import adopt
 from rushes.training.recipe import load_recipe
 
-HEADLINE = "realdpo"  # the recipe that the verdict is about, chosen before any run; see LOG.md
-ARMS = (HEADLINE, "sft", "densedpo")
-CLIPS, PROMPTS = 256, 192
-TAKES = GenerateSettings(takes=1)
-GUIDED = GenerateSettings(kind="guided", takes=2)
+RECIPE = "realdpo"  # chosen before any run; see LOG.md
+CLIPS, PROMPTS = 256, 96
 
 
-def demo_settings(seed: int, recipe: str) -> Settings:
-    """Settings of one arm; arms differ by recipe alone."""
+def demo_settings(seed: int) -> Settings:
+    """Settings of the demo's project."""
     return Settings(
         project=ProjectSettings(name="Rushes demo", seed=seed),
         footage=FootageSettings(clips=CLIPS, eval_prompts=PROMPTS),
-        generate=TAKES,
-        label=LabelSettings(by="world"),
-        train=tiny_train(recipe, load_recipe(recipe)),
+        generate=GenerateSettings(takes=1),
+        label=LabelSettings(by="none"),
+        train=tiny_train(RECIPE, load_recipe(RECIPE)),
         evaluate=EvaluateSettings(prompts=PROMPTS),
     )
 
 
+def demo_folder(out: Path, seed: int) -> Path:
+    """The demo's project, which every command takes."""
+    return out / f"project-{seed}"
+
+
 def run_demo(out: Path, seed: int = 0, bar: Bar = no_bar) -> EvaluateResult:
-    """Base, takes, labels, training, held-out evaluation, report; a run that was stopped goes on where it was.
+    """Base, takes, training, held-out evaluation, report; a run that was stopped goes on where it was.
 
     Writes `report.html` and `summary.json` into `out`, beside the project that they come from.
+
+    Raises:
+        ValueError: the project in `out` has other settings than the demo's.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    settings = demo_settings(seed, HEADLINE)
-    project = open_project(out / f"project-{seed}", settings, bar)
-    stages.import_footage(project)
-    stages.generate_takes(project, TAKES)
-    stages.generate_takes(project, GUIDED)
-    labels.label_pairs(project)
-    results: dict[str, EvaluateResult] = {}
-    for recipe in ARMS:
-        arm = OpenProject(project.store, demo_settings(seed, recipe), bar, project.seconds)
-        training.train_run(arm)
-        results[recipe] = stages.evaluate_run(arm)
-    headline = results.pop(HEADLINE)
-    arms = {name: result.metrics for name, result in results.items()}
-    result = replace(headline, arms=arms, title="Rushes demo: the embedded world")
-    summary = reports.write_summary(project.store, result, project.seconds, seed)
-    page = reports.write_report(project.store, settings).report
+    settings, folder = demo_settings(seed), demo_folder(out, seed)
+    adopt(folder, settings, "the demo")
+    project = open_project(folder, settings, bar)
+    with closing(project.store):
+        summary = replace(run_all(project).evaluation, **_other_recipes())
+        summary = reports.write_summary(project.store, summary, project.seconds, seed)
+        page = reports.write_report(project.store, settings).report
     for source, name in ((page, "report.html"), (page.with_suffix(".json"), "summary.json")):
         with whole_file(out / name) as partial:
             shutil.copyfile(source, partial)
     return summary
+
+
+def _other_recipes() -> dict[str, Any]:
+    """What docs/evidence shows of the other recipes on the embedded world, which the demo does not run."""
+    stored = json.loads(files("rushes.project").joinpath("demo_recipes.json").read_text(encoding="utf-8"))
+    return {
+        "arms": {f"{name} (stored)": read_metrics(metrics) for name, metrics in stored["arms"].items()},
+        "arms_intro": "Change from the same base. The rows below the first are stored evidence and were not run here: "
+        f"{stored['seeds']} other seeds, fewer steps (docs/evidence.md). Compare them with each other, not with it.",
+    }

@@ -53,6 +53,18 @@ def write_summary(store: Store, result: EvaluateResult, seconds: Mapping[str, fl
     return result
 
 
+def read_summary(store: Store, run: str) -> EvaluateResult:
+    """What `write_summary` wrote of a run.
+
+    Raises:
+        ValueError: the run was not evaluated.
+    """
+    source = summary_path(store, run)
+    if not source.is_file():
+        raise ValueError(f"{source} is not there, so run {run!r} has no results to report; run `rushes evaluate` first")
+    return read_evaluation(source)
+
+
 def write_report(store: Store, settings: Settings, run: str = "") -> ReportResult:
     """reports/RUN.html from the store and the summary; `run` is the one that the settings name if it is empty.
 
@@ -60,11 +72,10 @@ def write_report(store: Store, settings: Settings, run: str = "") -> ReportResul
         ValueError: the run was not evaluated.
     """
     run = run or run_name(settings.train)
-    source = summary_path(store, run)
-    if not source.is_file():
-        raise ValueError(f"{source} is not there, so run {run!r} has no results to report; run `rushes evaluate` first")
-    report = collect(store, read_evaluation(source), settings.report.cases, settings.project.seed)
-    return ReportResult(write(report, source.with_suffix(".html"), settings.report.max_mb))
+    result = read_summary(store, run)
+    result = replace(result, title=result.title or settings.project.name)
+    report = collect(store, result, settings.report.cases, settings.project.seed)
+    return ReportResult(write(report, summary_path(store, run).with_suffix(".html"), settings.report.max_mb))
 
 
 @dataclass(frozen=True)

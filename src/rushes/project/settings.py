@@ -60,8 +60,8 @@ def remember(settings: Settings) -> None:
         trust.allow(words)
 
 
-def adopt(project: Path, settings: Settings, source: Path) -> None:
-    """Write the settings that the file `source` gave into the project, which may be new.
+def adopt(project: Path, settings: Settings, source: Path | str) -> None:
+    """Write the settings that `source` (a file, or a name in words) gave into the project, which may be new.
 
     Raises:
         ValueError: the project has settings that differ; the text names each.

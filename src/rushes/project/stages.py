@@ -9,7 +9,7 @@ from functools import partial
 from rushes import encode, generate
 from rushes.config.tables import GenerateSettings
 from rushes.evaluate import stored
-from rushes.evaluate.result import EvaluateResult
+from rushes.evaluate.result import EvaluateResult, Metrics
 from rushes.project.intake import import_footage as import_footage  # the first of them
 from rushes.project.processes import match_takes, share_encoding, share_measuring, share_takes, still_of
 from rushes.project.project import OpenProject, base_beside, find_run, load_run, without_network
@@ -140,12 +140,7 @@ def evaluate_run(project: OpenProject, run: str = "") -> EvaluateResult:
     others: dict[str, list[Candidate]] = {}
     for row in store.candidates(split="eval", kind="imported"):
         others.setdefault(row.system, []).append(row)
-    missing = stored.unmeasured(store, [*base, *trained, *(c for rows in others.values() for c in rows)], meter)
-    with project.timed("evaluate: measure", len(missing)) as tick:
-        firsts = first_frames(project, missing)
-        spread = share_measuring(project, firsts)
-        still = partial(still_of, store.media, firsts)
-        stored.score(store, missing, meter, still, lambda: tick(1), spread)
+    _measure(project, [*base, *trained, *(c for rows in others.values() for c in rows)])
     seed = settings.project.seed
     metrics = stored.compare(store, meter, stored.pairs(base, trained), seed=seed)
     first, *rest = others or [""]
@@ -154,6 +149,24 @@ def evaluate_run(project: OpenProject, run: str = "") -> EvaluateResult:
         for other in rest
     }
     return EvaluateResult(run, meter.headline, metrics, arms)
+
+
+def held_out_change(project: OpenProject, first: str, second: str) -> Metrics:
+    """How the second system's held-out takes differ from the first's, by metric."""
+    takes = [held_out_takes(project, system, second) for system in (first, second)]
+    _measure(project, [*takes[0], *takes[1]])
+    return stored.compare(project.store, project.meter, stored.pairs(*takes), seed=project.settings.project.seed)
+
+
+def _measure(project: OpenProject, candidates: Sequence[Candidate]) -> None:
+    """Give scores to those that have none."""
+    store, meter = project.store, project.meter
+    missing = stored.unmeasured(store, candidates, meter)
+    with project.timed("evaluate: measure", len(missing)) as tick:
+        firsts = first_frames(project, missing)
+        spread = share_measuring(project, firsts)
+        still = partial(still_of, store.media, firsts)
+        stored.score(store, missing, meter, still, lambda: tick(1), spread)
 
 
 def first_frames(project: OpenProject, candidates: Sequence[Candidate]) -> dict[str, str]:

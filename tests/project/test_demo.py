@@ -1,0 +1,36 @@
+"""The demo is an ordinary project with a report beside it, here with few clips and steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rushes.project import demo
+from rushes.project.presets import tiny_train
+from rushes.project.settings import read_settings
+from rushes.training.recipe import load_recipe
+
+from ..projects import Rushes
+
+
+def test_the_demo_is_a_project_whose_commands_go_on(
+    tmp_path: Path, rushes: Rushes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = tiny_train(demo.RECIPE, load_recipe(demo.RECIPE)).model_copy(update={"steps": 2, "batch": 2})
+    monkeypatch.setattr(demo, "CLIPS", 4)
+    monkeypatch.setattr(demo, "PROMPTS", 4)
+    monkeypatch.setattr(demo, "tiny_train", lambda name, recipe: short)
+    code, out, err = rushes("demo", "--out", tmp_path, "--seed", 3)
+    assert code == 0, err
+    folder = tmp_path / "project-3"
+    assert f"project: {folder}" in out and read_settings(folder).project.seed == 3
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<title>Rushes demo" in page
+    assert "densedpo (stored)" in page and "were not run here" in page
+    for command in ("train", "report"):
+        code, out, err = rushes(command, folder)
+        assert code == 0, err
+    assert "(stored)" not in Path(out.split()[-1]).read_text(encoding="utf-8")
+    code, _, err = rushes("demo", "--out", tmp_path, "--seed", 3)  # what is there is not made again
+    assert code == 0 and "train" not in err.split(), err

@@ -111,7 +111,7 @@ def nested(table: str, values: dict[str, Any]) -> str:
 
 COMMANDS = (
     *("import", "generate", "label", "train", "encode", "bank", "evaluate", "report", "run", "curate", "review"),
-    *("preflight", "plan", "health", "leak", "eta", "beta", "judges", "caption --wrong", "cache verify"),
+    *("preflight", "plan", "health", "leak", "eta", "beta", "judges", "caption --wrong", "space", "clean"),
     *("export --out OUT", "footage export --out OUT", "train --recipe sft"),
 )
 

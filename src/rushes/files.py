@@ -41,6 +41,18 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder that a user named, with those above it; one that is there stays as it is.
+
+    Raises ValueError where that cannot be done, with the cause and the way out.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        cause = "a file is in the way" if isinstance(error, FileExistsError) else error.strerror or str(error)
+        raise ValueError(f"cannot make the folder {folder} ({cause}); name another") from error
+
+
 @contextmanager
 def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Lend a temporary path in the folder of `path`; when the block ends well, what it wrote becomes `path`.

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self, cast
 
+from rushes.files import make_folder
 from rushes.records import (
     Candidate,
     CandidateKind,
@@ -84,10 +85,8 @@ class Store:
     @classmethod
     def create(cls, project: Path) -> Self:
         """Make what is missing of the project folder and open it; an existing project is kept as it is."""
-        if project.exists() and not project.is_dir():
-            raise ValueError(f"{project}: a file is in the way; choose another folder for the project")
-        for folder in FOLDERS:
-            (project / folder).mkdir(parents=True, exist_ok=True)
+        for folder in ("", *FOLDERS):
+            make_folder(project / folder)
         return cls(project)._ready(make=True)
 
     @classmethod

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import secrets
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,24 @@ def content_hash(source: str | os.PathLike[str] | bytes) -> str:
         return hashlib.sha256(source).hexdigest()
     with open(source, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def odd_name(name: str) -> str:
+    """What is wrong with a name that is no text here, and the remedy: its bytes, or the encoding of the locale.
+
+    Args:
+        name: as Python has it: halves of pairs are bytes that it could not read, other letters such that it cannot
+            write.
+    """
+    encoding = sys.getfilesystemencoding()
+    try:
+        name.encode("utf-8", "surrogateescape").decode()
+    except UnicodeError:
+        return "its name is not Unicode; rename the file"
+    return (
+        f"its name is not {encoding.upper()}, the encoding of names in this locale; set PYTHONUTF8=1 in the "
+        "environment, or LC_ALL to a UTF-8 locale such as C.UTF-8"
+    )
 
 
 def is_file(path: Path) -> bool:

@@ -10,6 +10,8 @@ from typing import Generic, TypeVar, overload
 
 from pydantic import TypeAdapter
 
+from rushes.files import odd_name
+
 T = TypeVar("T")
 
 
@@ -35,7 +37,8 @@ class Spool(Sequence[T], Generic[T]):
         try:
             data = self._form.dump_json(row)
         except ValueError as error:
-            raise ValueError(f"{row!s:.300}: its name is not Unicode; rename the file") from error
+            name = str(getattr(row, "source", row))
+            raise ValueError(f"{name:.300}: {odd_name(name)}") from error
         self._file.seek(self._ends[-1])
         self._file.write(data)
         self._ends.append(self._ends[-1] + len(data))

@@ -664,10 +664,8 @@ def test_files_of_other_kinds_are_told_the_forms(name: str, imports: Imports) ->
     code, out, err = imports.rushes("labels", "import", imports.project, path, "--form", "trl")
     kind = f"a file of {path.suffix}" if path.suffix else "a file that is no JSON"
     assert (code, out) == (2, "")
-    assert (
-        err
-        == f"rushes: {path}: {kind} is not read; write the preferences of trl as .jsonl, .json or .csv, and name that\n"
-    )
+    way = "write the preferences of trl as .jsonl, .json or .csv, and name that"
+    assert err == f"rushes: {path}: {kind} is not read; {way}\n"
 
 
 def test_scores_in_a_table_are_numbers(imports: Imports) -> None:

@@ -162,7 +162,10 @@ def import_(
     ] = "",
     answers: Annotated[
         tuple[str, ...],
-        Parameter(negative=(), help='meaning of an answer: "Left is worse=right", or left, tie, unjudged; repeatable'),
+        Parameter(
+            negative=(),
+            help='of an answer "Left is worse=right", or left, tie, unjudged; of ratings "artefacts=lower"; repeatable',
+        ),
     ] = (),
     window: Annotated[
         Literal["first", "last", "best-motion", ""],

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import secrets
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +36,24 @@ def content_hash(source: str | os.PathLike[str] | bytes) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def odd_name(name: str) -> str:
+    """What is wrong with a name that is no text here, and the remedy: its bytes, or the encoding of the locale.
+
+    Args:
+        name: as Python has it: halves of pairs are bytes that it could not read, other letters such that it cannot
+            write.
+    """
+    encoding = sys.getfilesystemencoding()
+    try:
+        name.encode("utf-8", "surrogateescape").decode()
+    except UnicodeError:
+        return "its name is not Unicode; rename the file"
+    return (
+        f"its name is not {encoding.upper()}, the encoding of names in this locale; set PYTHONUTF8=1 in the "
+        "environment, or LC_ALL to a UTF-8 locale such as C.UTF-8"
+    )
+
+
 def is_file(path: Path) -> bool:
     """Whether there is such a file; a text that cannot be a name, as it is too long or has a NUL, is none."""
     try:
@@ -52,6 +71,8 @@ def inside(folder: Path, text: str | os.PathLike[str], remedy: str = "copy the f
     path = folder / text
     try:
         there = path.resolve().is_relative_to(folder.resolve())
+    except UnicodeEncodeError:  # a name that the locale lacks
+        raise
     except (OSError, RuntimeError, ValueError) as error:  # links in a ring; a name too long, or with a NUL
         raise ValueError(f"{os.fspath(text)!r:.200} names no file ({error}); {remedy}") from None
     if not there:
@@ -78,6 +99,18 @@ def locked(path: Path, wait: bool = True) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder that a user named, with those above it; one that is there stays as it is.
+
+    Raises ValueError where that cannot be done, with the cause and the way out.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        cause = "a file is in the way" if isinstance(error, FileExistsError) else error.strerror or str(error)
+        raise ValueError(f"cannot make the folder {folder} ({cause}); name another") from error
 
 
 @contextmanager

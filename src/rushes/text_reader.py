@@ -10,6 +10,7 @@ import codecs
 import csv
 import io
 import json
+import re
 import tomllib
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
@@ -30,6 +31,7 @@ _SPACES = frozenset("\t\n\r\x0b\x0c\x85")  # control characters that part words
 _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")  # letters and marks that show nothing
 _BYTES = frozenset(map(chr, range(0xDC80, 0xDD00)))  # that are no UTF-8, see `read_by_line`
 _TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_SUFFIX = re.compile(r"\.[A-Za-z]\w{1,4}$")  # of a file's name
 _MISSING = frozenset({"nan", "null", "none", "n/a", "<na>", "nat"})  # as programs write a cell that is empty
 
 
@@ -231,7 +233,9 @@ def csv_rows(path: Path) -> Iterator[TableRow]:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True, delimiter=delimiter)
     names: list[str] = []
     try:
+        before = 0  # lines of the rows above
         for row in reader:
+            first, before = before + 1, reader.line_num
             cells = [cell.strip() for cell in row]
             if not cells:
                 continue
@@ -239,11 +243,28 @@ def csv_rows(path: Path) -> Iterator[TableRow]:
                 names = _header(path, cells)
                 continue
             uneven = ragged(len(cells), len(names))
-            by_name = dict(zip(names, cells, strict=False))
-            yield TableRow(reader.line_num, by_name, uneven or _unprintable(cells), ragged=bool(uneven))
+            problem = _joined(cells, delimiter, first) or uneven or _unprintable(cells)
+            yield TableRow(reader.line_num, dict(zip(names, cells, strict=False)), problem, ragged=bool(uneven))
     except csv.Error as error:
         raise ValueError(f"{path}, line {reader.line_num}: {error}; close the quotation mark, or raise no other "
                          "with it") from error  # fmt: skip
+
+
+def _joined(cells: list[str], delimiter: str, first: int) -> str:
+    """What is wrong with a row, from line `first` on, that took in others as two quotation marks stray; "" = nothing.
+
+    A cell may hold line ends. A line of it is a row of its own where it has cells too, one with the suffix that a cell
+    of this row ends in: b.mp4.
+    """
+    texts = [cell for cell in cells if "\n" in cell]
+    names = {match[0].casefold() for cell in cells if texts and (match := _SUFFIX.search(cell)) and cell not in texts}
+    for line in (line for text in texts for line in text.split("\n") if names and delimiter in line):
+        if any(part.strip(' "').casefold().endswith(tuple(names)) for part in line.split(delimiter)):
+            return (
+                f"a quotation mark that is opened on line {first} takes in other rows, such as {line!r:.60}; delete "
+                "or close it there"
+            )
+    return ""
 
 
 def _header(path: Path, names: list[str]) -> list[str]:

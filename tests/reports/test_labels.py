@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rushes.files import content_hash
+from rushes.formats.answers import tokens
 from rushes.formats.pair_files import read_pairs
 from rushes.media.read import read_video
 from rushes.media.write import write_video
@@ -618,3 +619,60 @@ def test_people_whose_names_differ_in_signs_are_two(imports: Imports) -> None:
     result, _ = imports.ok("labelstudio", [task(*people)])
     assert (result["pairs"], result["winners"]) == (2, {"ours": 1, "base": 1})
     assert len({row.judge for row in imports.preferences()}) == 2
+
+
+def rated(name: str, ours: int, base: int) -> dict[str, Any]:
+    return task(by(*(answer({"rating": n}, name, to, "rating") for to, n in (("ours", ours), ("base", base)))))
+
+
+@pytest.mark.parametrize("name", ["artefacts", "temporal_flickering", "Distortion", "notRealistic", "defects_2"])
+def test_of_faults_more_is_not_better(name: str, imports: Imports) -> None:
+    """label-studio#5649, its kind: of two videos that with more artefacts was the winner."""
+    text = imports.refused("labelstudio", [rated(name, 1, 5)])
+    question, reason = "_".join(tokens(name)), "a question of faults, of which more may be worse"
+    assert f'entry 1: {reason}: {name}; say --answers "{question}=lower"' in text
+    result, _ = imports.ok("labelstudio", [rated(name, 1, 5), rated("stars", 4, 2)], "--dry-run")
+    assert result[f"left out, {reason}"] == result["pairs"] == 1
+    lines = imports.ok("labelstudio", [rated(name, 1, 5)], "--answers", f"{name}=lower")[1]
+    assert imports.wins() == [("ours", "base")] and "answers: 'lower rating' = right (1)" in lines
+    imports.ok("labelstudio", [rated(name, 1, 5)], "--answers", f"{question}=higher", "--dry-run")
+
+
+def test_a_direction_that_fits_nothing_is_refused(imports: Imports) -> None:
+    """label-studio#5649, its kind: a slip of the pen in a direction, two of them, and one for an answer."""
+    flicker = [rated("flicker", 1, 5)]
+    text = imports.refused("labelstudio", [rated("stars", 1, 5)], "--answers", "flickr=lower")
+    assert "--answers 'flickr': " in text and "has no such question, it has 'overall', 'stars'" in text
+    text = imports.refused("labelstudio", flicker, "--answers", "flicker=lower", "--answers", "Flicker=higher")
+    assert "--answers 'Flicker=higher': the question is lower and higher there; keep one" in text
+    picked = [task(by(answer({"choices": ["left"]}, "fewer_glitches", "ours,base", "choices")))]
+    assert 'where the side that is picked is the better, say --answers "fewer_glitches=higher"' in (
+        imports.refused("labelstudio", picked)
+    )
+    text = imports.refused("labelstudio", picked, "--answers", "fewer_glitches=lower")
+    assert "a direction of no rating: fewer_glitches; say with --answers what each" in text
+    imports.ok("labelstudio", picked, "--answers", "fewer_glitches=higher")
+    assert imports.wins() == [("ours", "base")]
+
+
+@pytest.mark.parametrize("name", ["labels.parquet", "labels.tsv", "ours.mp4", "labels"])
+def test_files_of_other_kinds_are_told_the_forms(name: str, imports: Imports) -> None:
+    """OpenRLHF#1311, its kind: a table in Parquet, with tabs or a video was "not JSON", or to be saved as UTF-8."""
+    path = imports.videos / name
+    if not path.exists():
+        path.write_bytes(b"PAR1\0\xff" if name.endswith("parquet") else b"prompt\tchosen\trejected\n")
+    code, out, err = imports.rushes("labels", "import", imports.project, path, "--form", "trl")
+    kind = f"a file of {path.suffix}" if path.suffix else "a file that is no JSON"
+    assert (code, out) == (2, "")
+    way = "write the preferences of trl as .jsonl, .json or .csv, and name that"
+    assert err == f"rushes: {path}: {kind} is not read; {way}\n"
+
+
+def test_scores_in_a_table_are_numbers(imports: Imports) -> None:
+    """DiffusionDPO#10, its kind: cells of a CSV are texts, so rows with scores of both were "no number"."""
+    rows = [("p", 5, 1), ("q", "0.5", "1.5"), ("r", "", ""), ("s", "1_0", "1"), ("t", "nan", "1"), ("u", "2", "")]
+    text = "".join(f"{prompt},ours.mp4,base.mp4,{high},{low}\n" for prompt, high, low in rows)
+    result, _ = imports.ok("trl", f"prompt,chosen,rejected,score_chosen,score_rejected\n{text}", name="trl.csv")
+    assert imports.wins() == [("ours", "base")] * 2
+    assert result["left out, score_chosen is not above score_rejected"] == 1
+    assert result["left out, score_chosen or score_rejected is no number"] == 3

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from rushes.files import odd_name
+
 from ..projects import Rushes
 
 # Ctrl-C comes while this module is imported for the first time; sys.argv holds the arguments.
@@ -113,3 +115,46 @@ def test_an_empty_argument(
     monkeypatch.chdir(tmp_path)
     code, _, err = rushes(*arguments)
     assert code == 2 and "rushes: an argument is empty (after " in err and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("place", "cause"), [("/dev/null/x", "Not a directory"), ("/proc/x", "No such file or directory")]
+)
+def test_a_folder_that_cannot_be_made(rushes: Rushes, place: str, cause: str) -> None:
+    """Was: "/dev/null/x/media: Not a directory", and for /proc/x no such file, of a folder that was to be made."""
+    code, out, err = rushes("init", place)
+    assert (code, out) == (2, "") and err == f"rushes: cannot make the folder {place} ({cause}); name another\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "--steps", "6", "--set", "train.steps=7"], "--steps 6 and --set train.steps=7"),
+        (["train", "--recipe", "dpo", "--set", "train.recipe=realdpo"], "--recipe dpo and --set train.recipe=realdpo"),
+        (["label", "--by", "world", "--set", "label.by = vlm"], "--by world and --set label.by=vlm"),
+        (["preflight", "--footage", "a", "--set", "footage.path=b"], "--footage a and --set footage.path=b"),
+    ],
+)
+def test_an_option_and_a_setting_that_contradict(
+    project: Path, rushes: Rushes, arguments: list[str], words: str
+) -> None:
+    """Was: the option won, without a word, and the setting that was given beside it went."""
+    code, out, err = rushes(arguments[0], project, *arguments[1:])
+    assert (code, out) == (2, "") and err == f"rushes: {words} are of one setting; leave one of them out\n"
+
+
+def test_a_name_that_the_locale_lacks(tmp_path: Path) -> None:
+    """Was: "its name is not Unicode; rename the file" of naïve.mp4, where names are read as ASCII."""
+    (tmp_path / "naïve.mp4").touch()
+    (tmp_path / "t.csv").write_text("file_name,text\nnaïve.mp4,a dog\n", encoding="utf-8")
+    program = (
+        "import sys; from pathlib import Path; from rushes.formats.clip_tables import read_tables; folder = Path('.')\n"
+        "for each in read_tables(folder, [folder / 't.csv']).refused: print(each.source, each.words)"
+    )
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "utf-8:replace"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, env=environment, timeout=60, check=False, cwd=tmp_path
+    )
+    words = "its name is not ASCII, the encoding of names in this locale; set PYTHONUTF8=1 in the environment"
+    assert done.stdout.decode().count(words) == 2, done.stderr
+    assert odd_name("caf\udce9.mp4") == "its name is not Unicode; rename the file"

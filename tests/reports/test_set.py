@@ -11,6 +11,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -611,3 +612,44 @@ def test_a_table_of_the_folder_that_does_not_fit_is_named(rushes: Rushes, tmp_pa
     assert rushes("init", tmp_path / "p", "--footage", folder)[0] == 0
     code, _, err = rushes("import", tmp_path / "p")
     assert code == 2 and "metadata.csv: no column of videos among" in err and "footage.layout to folder" in err
+
+
+def test_another_cut_that_is_added_replaces_what_it_overlaps(work: Work, tmp_path: Path) -> None:
+    """diffusion-pipe#497, its kind: `--add` with another cut kept a film beside its pieces, and these beside others."""
+    folder = tmp_path / "in"
+    of_scenes(folder / "film.mp4", (1, 2)).with_suffix(".txt").write_text("a film")
+    other = captioned(tmp_path / "other", 1, first=9)
+    work.start(folder, "footage.eval_fraction=0")
+    assert work.take() == {"clips": 1}
+    assert work.take("--add", "--set", f"footage.path={other}") == {"clips": 2, "new": 1}
+    scenes = ("--set", "footage.cut=scenes")
+    assert work.take("--add", *scenes) == {"clips": 3, "new": 2, "replaced": 1}
+    assert f"set aside, cut or made otherwise now: 1 ({folder}/film.mp4)" in work.lines
+    assert work.take("--add", *scenes) == {"clips": 3, "unchanged": 2}
+    shorter = work.take("--add", *scenes, "--set", "backbone.frames=9")
+    spans = sorted(clip.source.partition("#t=")[2] for clip in work.clips() if clip.film)
+    assert shorter["replaced"] == 2 and shorter["new"] == len(spans)
+    ends = [tuple(map(float, span.split(","))) for span in spans]
+    assert all(before[1] <= after[0] for before, after in pairwise(ends))
+    assert work.take("--add")["replaced"] == len(spans) and len(work.clips()) == 2
+
+
+def test_stray_quotation_marks_join_no_rows(work: Work, tmp_path: Path) -> None:
+    """mindone#133, its kind: two stray quotes made one caption of three rows, and two videos went without a word."""
+    folder = tmp_path / "in"
+    for k in range(5):
+        encode(folder / f"v{k}.mp4", texture(k))
+    joined = 'v0.mp4,"x\nv1.mp4,y\nv2.mp4,z"\n'
+    meant = 'v3.mp4,"a dog, running\nfrom b.mp4"\nv4.mp4,w\n'
+    work.start(folder, "footage.eval_fraction=0", "footage.on_refused=skip")
+    for table, header in (("metadata.csv", "file_name,text"), ("captions.csv", "file,caption")):
+        path = folder / table
+        path.write_text(f"{header}\n{joined}{meant}")
+        work.take()
+        assert {clip.caption for clip in work.clips()} == {"a dog, running from b.mp4", "w"}
+        words = "line 4: a quotation mark that is opened on line 2 takes in other rows, such as 'v1.mp4,y'; delete or"
+        assert f"{path}, {words}" in work.lines
+        path.write_text(f"{header}\n{joined}")
+        code, _, err = work.rushes("import", work.folder, "--set", "footage.on_refused=fail")
+        assert code == 2 and words in err
+        path.unlink()

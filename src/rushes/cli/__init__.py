@@ -14,6 +14,7 @@ from cyclopts import CycloptsError, UnusedCliTokensError, ValidationError
 from rushes.cli import claims, curation, evaluation, footage, health, labelling, machine, product, project, upkeep
 from rushes.cli.console import app
 from rushes.cli.processes import LEFT_ALONE, lost_partners, say_lost
+from rushes.files import odd_name
 from rushes.text_reader import printable
 
 __all__ = [
@@ -53,8 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (ValueError, OSError) as error:
         if os.environ.get("RUSHES_TRACEBACK"):
             raise
-        where = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else error
-        print(printable(f"rushes: {where}"), file=sys.stderr)
+        print(printable(f"rushes: {_mendable(error)}"), file=sys.stderr)
         sys.exit(2)
     except (RuntimeError, MemoryError) as error:
         lost, full = lost_partners(error), _out_of_memory(error)
@@ -88,6 +88,15 @@ def _out_of_memory(error: BaseException) -> bool:
     """Whether an error is one of memory: Python's, or PyTorch's of a GPU or of main memory."""
     words = ("out of memory", "can't allocate memory", "not enough memory")
     return isinstance(error, MemoryError) or any(text in str(error) for text in words)
+
+
+def _mendable(error: ValueError | OSError) -> str:
+    """What a user can mend, in a sentence."""
+    if isinstance(error, UnicodeEncodeError):
+        form, words = error.encoding, error.object.split()
+        odd = next((word for word in words if word.encode(form, "ignore").decode(form) != word), error.object)
+        return f"{odd:.200}: {odd_name(odd)}"
+    return f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
 
 
 def _in_a_line(error: CycloptsError) -> str:

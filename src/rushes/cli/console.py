@@ -64,6 +64,26 @@ def within(low: float, high: float = math.inf) -> Parameter:
 GE_0 = within(0)
 
 
+def with_options(overrides: Sequence[str], **given: tuple[str, object]) -> tuple[str, ...]:
+    """Overrides, and after them the settings that options of a command stand for.
+
+    Args:
+        overrides: as the user wrote them.
+        given: by setting, with __ in place of its dot, the option and its value; None and "" where it was left out.
+
+    Raises:
+        ValueError: `--set` gives such a setting too.
+    """
+    values = {path.replace("__", "."): (option, value) for path, (option, value) in given.items()
+              if value is not None and value != ""}  # fmt: skip
+    for text in overrides:
+        path, _, value = (part.strip() for part in text.partition("="))
+        if path in values and value.strip("'\"") != str(values[path][1]):
+            option, own = values[path]
+            raise ValueError(f"{option} {own} and --set {path}={value} are of one setting; leave one of them out")
+    return (*overrides, *(f"{path}={value}" for path, (_, value) in values.items()))
+
+
 @contextmanager
 def bar(name: str, total: int) -> Iterator[Callable[[int], None]]:
     """A progress bar on a terminal, else one line; nothing where nothing is to be done."""

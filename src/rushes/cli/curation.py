@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, app, bar, opened, tell
+from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, app, bar, opened, tell, with_options
 from rushes.cli.product import bench
 from rushes.project.settings import FILE, create_project, overridden, read_settings
 from rushes.ray_workers import EngineName
@@ -36,6 +36,7 @@ def curate(
     from rushes.records import Clip, plain
     from rushes.report.card import CARD, lines
 
+    overrides = with_options(overrides, footage__path=("--footage", footage))
     if footage is not None and not (project / FILE).exists():
         from rushes.project.presets import preset
 
@@ -45,7 +46,7 @@ def curate(
         settings = overridden(settings, overrides)
         create_project(project, settings)
     elif footage is not None:
-        overrides = (*overrides, "footage.kind=folder", f"footage.path={footage}")
+        overrides = (*overrides, "footage.kind=folder")
     with opened(project, read_settings(project, overrides)) as work:
         curation.prepare(work, engine, jobs)
         imported = stages.import_footage(work) if footage is not None or not work.store.count(Clip) else None

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, app, opened, tell
+from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, app, opened, tell, with_options
 from rushes.project.settings import read_settings
 
 footage = App(name="footage", help="The clips that are in the set.")
@@ -31,8 +31,9 @@ def preflight(
     """
     from rushes.project.intake import preflight as stage
 
-    named = () if footage is None else ("footage.kind=folder", f"footage.path={footage}")
-    with opened(project, read_settings(project, (*overrides, *named))) as work:
+    named = with_options(overrides, footage__path=("--footage", footage))
+    kind = () if footage is None else ("footage.kind=folder",)
+    with opened(project, read_settings(project, (*named, *kind))) as work:
         result, lines = stage(work)
     tell(result, as_json, lines)
     summary = result.summary

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, RunName, app, opened, tell
+from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, RunName, app, opened, tell, with_options
 from rushes.cli.processes import Gpus, led
 from rushes.project.settings import read_settings
 
@@ -73,8 +73,8 @@ def leak(
     from rushes.project.tuning import leak_of_project
     from rushes.training.shortcuts import in_words
 
-    given = [f"train.shortcut_probe={comparisons}"] if comparisons else []
-    with opened(project, read_settings(project, (*overrides, *given))) as work:
+    given = with_options(overrides, train__shortcut_probe=("--comparisons", comparisons or None))
+    with opened(project, read_settings(project, given)) as work:
         result = leak_of_project(work)
     tell(result, as_json, in_words(result.features))
 

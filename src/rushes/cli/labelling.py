@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, app, bar, opened, say, tell, within
+from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, app, bar, opened, say, tell, with_options, within
 from rushes.cli.processes import Engine, Gpus, led
 from rushes.config.tables import Settings
 from rushes.files import whole_file
@@ -50,8 +50,7 @@ def label(
     as_json: AsJson = False,
 ) -> None:
     """Compare takes, per segment, or give each a score from 0 to 10; by people on a local page, or by a program."""
-    given = [f"label.{name}={value}" for name, value in (("by", by), ("form", form)) if value]
-    settings = read_settings(project, (*overrides, *given))
+    settings = read_settings(project, with_options(overrides, label__by=("--by", by), label__form=("--form", form)))
     if settings.label.by == "human":
         if engine == "ray":
             raise ValueError("--engine ray is for a program that judges; people label on a page of this machine")
@@ -146,7 +145,7 @@ def judges(
     """Agreement of every judge with people, its order effects, ties, and a liking for clips that stand still."""
     from rushes.project.judge_audit import audit_project, in_words
 
-    settings = read_settings(project, (*overrides, *((f"label.by={by}",) if by else ())))
+    settings = read_settings(project, with_options(overrides, label__by=("--by", by)))
     result = audit_project(project, settings, static, bar)
     tell(result, as_json, in_words(result))
 
@@ -163,7 +162,10 @@ def import_(
     ] = "",
     answers: Annotated[
         tuple[str, ...],
-        Parameter(negative=(), help='meaning of an answer: "Left is worse=right", or left, tie, unjudged; repeatable'),
+        Parameter(
+            negative=(),
+            help='of an answer "Left is worse=right", or left, tie, unjudged; of ratings "artefacts=lower"; repeatable',
+        ),
     ] = (),
     window: Annotated[
         Literal["first", "last", "best-motion", ""],

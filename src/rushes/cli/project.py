@@ -8,9 +8,22 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, app, entries, in_words, opened, say, tell
+from rushes.cli.console import (
+    GE_0,
+    AsJson,
+    Overrides,
+    ProjectFolder,
+    app,
+    entries,
+    in_words,
+    opened,
+    say,
+    tell,
+    with_options,
+)
 from rushes.cli.processes import Engine, Gpus, led
 from rushes.config.settings_files import load_settings
+from rushes.files import make_folder
 from rushes.project.settings import adopt, check_new, create_project, overridden, read_settings, with_train
 from rushes.store.database import Store
 
@@ -39,6 +52,7 @@ def init(
     """Make a project folder with a commented rushes.toml, for a model of yours or for the embedded world."""
     if project is not None:
         check_new(project)
+    with_options(overrides, footage__path=("--footage", footage), backbone__frames=("--frames", frames or None))
     if model is not None:
         return _init_model(project, model, (recipe, footage, _pixels(size), frames), gpu, overrides, as_json)
     from rushes.project.model_presets import InitResult
@@ -189,7 +203,7 @@ def caption(
 
     if not wrong:
         raise ValueError("there is one sort of captions to write so far; give --wrong")
-    with opened(project, read_settings(project, (*overrides, f"caption.by={by}") if by else overrides)) as work:
+    with opened(project, read_settings(project, with_options(overrides, caption__by=("--by", by)))) as work:
         tell(negatives.wrong_captions(work), as_json)
 
 
@@ -210,7 +224,7 @@ def train(
     """Train a run, or continue it where it was stopped."""
     from rushes.project.model_presets import recipe_train
 
-    overrides = overrides if steps is None else (*overrides, f"train.steps={steps}")
+    overrides = with_options(overrides, train__steps=("--steps", steps), train__recipe=("--recipe", recipe))
     settings = read_settings(project, () if recipe else overrides)
     if recipe and recipe != settings.train.recipe:
         others = [text for text in overrides if not text.startswith("train.")]
@@ -269,8 +283,7 @@ def run(
     """All stages in order; what is done already is not done again."""
     if old_takes and rounds < 2:
         raise ValueError("--old-takes: only with --rounds 2 or more; leave it out")
-    named = {"footage.path": footage, "footage.bench": prompts}
-    overrides = (*overrides, *(f"{name}={folder}" for name, folder in named.items() if folder is not None))
+    overrides = with_options(overrides, footage__path=("--footage", footage), footage__bench=("--prompts", prompts))
     if project.is_dir():
         if out is not None:
             raise ValueError(f"--out is for a settings file, and {project} is a project; leave --out away")
@@ -314,7 +327,7 @@ def export(
     from rushes.formats.exchange import ProjectExported, export_project
 
     settings = read_settings(project, overrides)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     wrote = None
     if run:  # first, as it may be refused
         from rushes.export.weights import export_weights

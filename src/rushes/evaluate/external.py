@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rushes.evaluate.video_folders import Folders
-from rushes.files import whole_file, write_text
+from rushes.files import make_folder, whole_file, write_text
 from rushes.formats.caption_files import shown
 from rushes.stats import Key, Measure
 from rushes.text_reader import counted, parse_json, read_text
@@ -130,7 +130,7 @@ def write_videophy(folders: Folders, out: Path) -> dict[str, str]:
     Raises ValueError: no prompts were given.
     """
     _require_captions(folders)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     written = {}
     for system, videos in folders.videos.items():
         text = io.StringIO()

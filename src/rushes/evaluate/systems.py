@@ -15,7 +15,7 @@ from rushes.evaluate.judged import Verdicts
 from rushes.evaluate.measure import METER, Measured, measure_file
 from rushes.evaluate.result import ComparedSystems, ComparedVideo, in_order, metric_rows, systems_report
 from rushes.evaluate.video_folders import Folders, find_folders
-from rushes.files import MediaError, content_hash, write_json
+from rushes.files import MediaError, content_hash, make_folder, write_json
 from rushes.formats.caption_files import shown
 from rushes.media.read import VideoInfo, probe
 from rushes.metrics import catalogue, sets
@@ -93,7 +93,7 @@ def evaluate_systems(asked: SystemsRequest, others: Others, judge: Judge, bar: B
     )
     drift = drifts[compared.main]
     report = systems_report(compared, asked.cases, asked.seed, first_frames=len(folders.stills), drift=drift)
-    asked.out.mkdir(parents=True, exist_ok=True)
+    make_folder(asked.out)
     result = SystemsResult(compared.verdicts(), tuple(notes), asked.out / "table.json", asked.out / "report.html")
     write_json(result.table, table.as_json())
     directions = {"directions": {m.name: m.better for m in measures}, "units": {m.name: m.unit for m in measures}}

@@ -6,12 +6,13 @@ So is a take that came with a clip which is still there; the takes of a clip tha
 
 from __future__ import annotations
 
-from collections import Counter
+from bisect import bisect
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from rushes.formats.caption_files import shown
-from rushes.media.cut import of_fragment
+from rushes.media.cut import Span, of_fragment
 from rushes.records import Candidate, Clip, Decision, now, stable_hash
 from rushes.store.database import Store
 from rushes.store.decisions import IMPORT, DecisionHistory, histories_of
@@ -51,7 +52,8 @@ def apply_changes(
         ids: of these, and of the takes that came with them.
         before: ids of the clips that were stored when it began.
         add: leave in what the footage does not have, so that the set is the union; a video that it has goes by the
-            caption that it has there, unless the stored clip came with takes or a first frame.
+            caption that it has there, unless the stored clip came with takes or a first frame, and a film that it cuts
+            otherwise by those pieces, where they overlap in time.
         say: takes a line for each caption that changed and each kind of what left the set, with names.
     """
     histories = histories_of(store.stream(Decision))
@@ -62,7 +64,9 @@ def apply_changes(
     if add:
         again = {_content(clip) for clip in here}
         own = {row.clip_id for row in store.stream(Candidate) if row.kind == "imported"}  # these belong to a caption
-        left = [clip for clip in left if _content(clip) in again and not (clip.first_frame or clip.id in own)]
+        overlaps = _overlapping(here)
+        left = [clip for clip in left if (not clip.first_frame and clip.id not in own if _content(clip) in again
+                                          else overlaps(clip))]  # fmt: skip
     by_people = {clip.id for clip in left if clip.id in histories and histories[clip.id].put_back}
     shown, videos = {_content(clip) for clip in here}, {name for clip in here for name in _video(clip)}
     reasons = {clip.id: CAPTION if _content(clip) in shown else REPLACED if videos.intersection(_video(clip)) else GONE
@@ -115,6 +119,40 @@ def _state(clip: Clip, before: Collection[str], aside: Collection[str], recaptio
 def _content(clip: Clip) -> str:
     """Equal for clips that show the same frames of the same video."""
     return f"{clip.film}{clip.source.rpartition('#t=')[2]}" if clip.film else clip.media
+
+
+def span_of(clip: Clip) -> Span | None:
+    """Where a stored piece lies in its film, in seconds; None = it is no piece."""
+    piece = of_fragment(clip.source)
+    return (piece[1], piece[1] + clip.frames / clip.fps) if piece else None
+
+
+def _overlapping(clips: Collection[Clip]) -> Callable[[Clip], bool]:
+    """Whether a clip shows a time of a film that one of `clips`, which do not overlap each other, shows too."""
+    spans = defaultdict[str, list[Span]](list)
+    for clip in clips:
+        for name in {_film(clip), _video(clip)[0], _video(clip)[1]}:
+            spans[name].append(_shown(clip))
+    for of_film in spans.values():
+        of_film.sort()
+
+    def overlaps(clip: Clip) -> bool:
+        start, end = _shown(clip)
+        slack, of_film = 0.5 / clip.fps, spans.get(_film(clip), [])
+        at = bisect(of_film, (end - slack, 0.0)) - 1
+        return at >= 0 and of_film[at][1] > start + slack
+
+    return overlaps
+
+
+def _shown(clip: Clip) -> Span:
+    return span_of(clip) or (0.0, clip.frames / clip.fps)
+
+
+def _film(clip: Clip) -> str:
+    """What a clip is a part or the whole of: the content, or the name where it was cut before films were noted."""
+    content, name = _video(clip)
+    return name if span_of(clip) and not clip.film else content
 
 
 def _video(clip: Clip) -> tuple[str, str]:

@@ -20,7 +20,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rushes.files import whole_file
+from rushes.files import make_folder, whole_file
 from rushes.formats.archives import ALTERNATIVES
 from rushes.records import Clip
 from rushes.store.database import Store
@@ -193,7 +193,7 @@ def _header(name: str, size: int) -> tarfile.TarInfo:
 
 def _prepare(out: Path, expected: set[str]) -> None:
     """Make the folder. Raises ValueError where it holds something that this export would not write."""
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     there = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file() and path.suffix != ".part"}
     others = sorted(there - expected)
     if others:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from rushes.arrays import Frames
 from rushes.config.settings_files import settings_hash
 from rushes.files import content_hash
-from rushes.footage.changes import SetChanges
+from rushes.footage.changes import SetChanges, span_of
 from rushes.footage.preflight import ALTERNATIVE, Checked, Preflight, PreflightOptions, clip_ids
 from rushes.footage.probe_cache import ProbeCache, VideoFacts
 from rushes.footage.split import SharedContent, held_out
@@ -218,7 +218,7 @@ def _groups(
         for checked in done.usable()
         for id, span in zip(clip_ids(checked), checked.spans or (None,), strict=True)
     }
-    stored = {clip.id: scene(_film(clip), _span(clip)) for clip in imported}
+    stored = {clip.id: scene(_film(clip), span_of(clip)) for clip in imported}
     return groups, stored | {row.id: scene(row.media, None) for row in of_pairs}
 
 
@@ -229,7 +229,7 @@ def _scenes(done: Preflight, shared: SharedContent, imported: Sequence[Clip]) ->
     into are one.
     """
     films = {shared.group(checked.facts.media) for checked in done.usable()}
-    whole = (clip for clip in imported if _span(clip) is None)
+    whole = (clip for clip in imported if span_of(clip) is None)
     if len(films) > 1 or any(shared.group(clip.media) in films for clip in whole):
         return lambda key, span: shared.group(key)
     cuts = next((checked.facts.cuts_s for checked in done.usable()), ())
@@ -240,7 +240,7 @@ def _scenes(done: Preflight, shared: SharedContent, imported: Sequence[Clip]) ->
 
     scenes = SharedContent()
     for clip in imported:
-        if (span := _span(clip)) and shared.group(_film(clip)) in films:
+        if (span := span_of(clip)) and shared.group(_film(clip)) in films:
             first, last = numbers(span)
             for number in range(first, last):
                 scenes.join(str(number), str(number + 1))
@@ -250,12 +250,6 @@ def _scenes(done: Preflight, shared: SharedContent, imported: Sequence[Clip]) ->
         return shared.group(key) + number
 
     return group
-
-
-def _span(clip: Clip) -> Span | None:
-    """Where a stored piece lies in its film, in seconds; None = it is no piece."""
-    piece = of_fragment(clip.source)
-    return (piece[1], piece[1] + clip.frames / clip.fps) if piece else None
 
 
 def _drop_held_out_takes(store: Store, done: Preflight, out: Collection[str], look_alikes: LookAlikes) -> int:

@@ -15,6 +15,8 @@ from typing import Literal
 from rushes.text_reader import counted
 
 Meaning = Literal["left", "right", "tie", "unjudged"]
+Better = Literal["lower", "higher"]
+_BETTER: tuple[Better, ...] = ("lower", "higher")
 LABELS: Mapping[Meaning, int] = {"left": 1, "right": -1, "tie": 0, "unjudged": 0}
 
 SIDES = (
@@ -70,15 +72,23 @@ class MeaningTable:
         self.counts: Counter[tuple[str, Meaning]] = Counter()
         self.unknown: dict[str, list[str]] = {}  # answer -> the places that have it
         self._given: dict[str, Meaning] = {}
+        self._better: dict[str, Better] = {}  # question -> which rating is better
         self._asked: set[str] = set()
+        self._questions: set[str] = set()
         self._ways: dict[str, str] = {}  # whether a side is turned round -> the first answer of which it is so
         for text in given:
             answer, sign, word = text.rpartition("=")
-            meaning = next((each for each in LABELS if each == word.strip().lower()), None)
+            word = word.strip().lower()
+            meaning = next((each for each in LABELS if each == word), None)
+            better = next((each for each in _BETTER if each == word), None)
+            if better and answer.strip():
+                if self._better.setdefault(answer.strip().casefold(), better) != better:
+                    raise ValueError(f"--answers {text!r}: the question is lower and higher there; keep one")
+                continue
             if not sign or not answer.strip() or meaning is None:
                 raise ValueError(
                     f'--answers {text!r}: write an answer and what it means, such as "Left is worse=right"; it may '
-                    f"mean {', '.join(LABELS)}"
+                    f"mean {', '.join(LABELS)}; a question's ratings are better when lower or higher"
                 )
             if self._given.setdefault(answer.strip().casefold(), meaning) != meaning:
                 raise ValueError(f"--answers {text!r}: the answer has another meaning in an --answers before; keep one")
@@ -108,6 +118,11 @@ class MeaningTable:
             self.counts[answer.strip(), meaning] += 1
         return meaning
 
+    def better(self, *names: str) -> Better | None:
+        """Which rating of a question, by what it is called, the user says is better; None = nothing."""
+        self._questions.update(name.casefold() for name in names)
+        return next((self._better[key] for name in names if (key := name.casefold()) in self._better), None)
+
     def check(self, path: object) -> None:
         """Raises ValueError with every answer that has no meaning, how often it stands there and what to do; and for a
         given meaning of an answer that stands nowhere, as another than was meant may then be read by the table."""
@@ -125,11 +140,15 @@ class MeaningTable:
                 f"--answers {turned!r}: {path} also has {other!r}, so that of two sides one is turned round and one is "
                 f'not; say with --answers "{other}=..." what that means'
             )
-        if unused := next((answer for answer in self._given if answer not in self._asked), ""):
-            there = ", ".join(f"{answer!r:.40}" for answer in sorted(self._asked)) or "none"
-            raise ValueError(
-                f"--answers {unused!r}: {path} has no such answer, it has {there}; write one as it is there"
-            )
+        for noun, given, asked in (
+            ("answer", self._given, self._asked),
+            ("question", self._better, self._questions),
+        ):
+            if unused := next((name for name in given if name not in asked), ""):
+                there = ", ".join(f"{name!r:.40}" for name in sorted(asked)) or "none"
+                raise ValueError(
+                    f"--answers {unused!r}: {path} has no such {noun}, it has {there}; write one as it is there"
+                )
 
     def lines(self) -> Iterator[str]:
         """Each answer with its meaning and count."""

@@ -17,7 +17,7 @@ from unicodedata import normalize
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rushes.files import inside, is_file
+from rushes.files import inside, is_file, odd_name
 from rushes.formats.archives import CAPTION_NAMES, caption_in
 from rushes.formats.caption_files import SCENARIO, TABLES, natural, not_outside, shown
 from rushes.formats.contents import PARQUET_ERRORS
@@ -159,7 +159,8 @@ def _columns(path: Path) -> dict[str, bool]:
     """Names of the columns, and whether each holds videos."""
     if path.suffix.lower() == ".parquet":
         return {field.name: _holds_bytes(field.type) for field in _open(path).schema_arrow}
-    rows = islice((row for row in read_rows(path) if not row.problem), _HEAD_ROWS)  # of JSONL the first may lack some
+    with_header = path.suffix.lower() == ".csv"  # of JSONL the first may lack some
+    rows = islice((row for row in read_rows(path) if with_header or not row.problem), _HEAD_ROWS)
     return {name: False for row in rows for name in row.cells}
 
 
@@ -212,6 +213,8 @@ def _named(top: Path, table: Path, where: str, name: str, caption: str, still: o
         there = next((path for path in forms if is_file(path)), table.parent / name)  # macOS writes letters apart
         video = inside(root, there)
         frame = inside(root, table.parent / still) if isinstance(still, str) and still else None
+    except UnicodeEncodeError as error:
+        return RefusedVideo(where, "name", f"{name}: {odd_name(str(error.object))}")
     except ValueError as error:
         return RefusedVideo(where, "leads out of the folder", str(error))
     return SourceVideo(video, caption, str(video), frame)

@@ -16,7 +16,7 @@ from typing import Any, Literal, get_type_hints
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rushes.files import whole_file
+from rushes.files import make_folder, whole_file
 from rushes.formats.contents import PARQUET_ERRORS
 from rushes.records import INLINE, Candidate, CaptionRow, Clip, Decision, Preference, Row, Score
 from rushes.store.database import Store
@@ -41,7 +41,7 @@ def export_project(store: Store, folder: Path, form: Form = "parquet") -> dict[s
 
     Media files are not copied; rows name them by content hash.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     names = {kind: KIND_NAMES[kind] for kind in EXCHANGED}
     return {name: write_rows(kind, store.stream(kind), folder / f"{name}.{form}") for kind, name in names.items()}
 

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from rushes.files import is_file
-from rushes.formats.answers import Meaning, declared, tokens
+from rushes.formats.answers import Better, Meaning, declared, tokens
 from rushes.formats.preferences import ForeignPair, ForeignPairs, Read, UnusableEntry, local_video
 from rushes.records import stable_hash
 from rushes.store.annotators import ANNOTATOR
@@ -26,6 +26,13 @@ _VIDEO = re.compile(
 _PROMPTS = ("prompt", "text", "caption")
 _OVERALL = ("pairwise", "pw", "choice", "preference", "rating", "stars", "score", "")
 _NEGATIVE = frozenset({"worse", "worst", "bad", "loser", "rejected", "dislike", "disliked"})  # in a question's name
+# Words of which more is worse, by how they begin, and such as turn a question round.
+_FAULT = re.compile(
+    "(artifact|artefact|blemish|blur|broke|corrupt|defect|deform|degrad|discontinu|distort|drift|error|fault|flaw|flicker"
+    "|ghost|glitch|hallucinat|implausib|incoheren|inconsisten|instab|issue|jerk|jitter|mistake|morph|nois|problem|severity"
+    "|shak|stutter|tear|toxic|ugl|unnatural|unrealis|unstable|violat|warp).*"
+    "|distance|fewer|fewest|free|harms?|harmful|lacks?|least|less|loss|no|non|not|poor|rank|ranking|without"
+)
 _MIN = ("annotation_id", "annotator", "lead_time")  # columns that JSON-MIN adds to the data's
 
 
@@ -173,18 +180,18 @@ def _answers(
     """Question and meaning of each answer."""
     choices: dict[str, set[str]] = {}
     ratings: dict[str, dict[str, float]] = {}
+    lower: dict[str, bool] = {}  # question -> whether less of it is better
     for result in results:
         name = str(result.get("from_name") or "")
-        if (_choices(result) or _rating(result) is not None) and not _NEGATIVE.isdisjoint(tokens(name)):
-            raise UnusableEntry(
-                "a question for the worse side",
-                name,
-                "delete its results; or, where it asks for the better one, rename it in the export (from_name)",
-            )
         if picked := _choices(result):
-            choices.setdefault(_question(tokens(name)), set()).update(picked)
+            question = _question(tokens(name))
+            _refuse_turned(name, pairs.meanings.better(question, name))
+            choices.setdefault(question, set()).update(picked)
         elif (stars := _rating(result)) is not None:
             side, question = _rated_side(name, str(result.get("to_name")), sides)
+            better = pairs.meanings.better(question, name)
+            _refuse_turned(name, better, question)
+            lower[question] = better == "lower"
             if ratings.setdefault(question, {}).setdefault(side, stars) != stars:
                 raise UnusableEntry(
                     "two answers to one question", f"{name} is {ratings[question][side]:g} and {stars:g}"
@@ -197,11 +204,31 @@ def _answers(
     for question, by_side in ratings.items():
         if len(by_side) != 2:
             raise UnusableEntry("a rating of one side only", f"{question} of {', '.join(by_side)}")
-        gap = by_side["left"] - by_side["right"]
+        gap = (by_side["left"] - by_side["right"]) * (-1 if lower[question] else 1)
         meaning: Meaning = "left" if gap > 0 else "right" if gap < 0 else "tie"
-        yield question, pairs.meanings.meaning("higher rating" if gap else "equal ratings", place, by_form=meaning)
+        words = f"{'lower' if lower[question] else 'higher'} rating" if gap else "equal ratings"
+        yield question, pairs.meanings.meaning(words, place, by_form=meaning)
     for question, (pick,) in choices.items():
         yield question, pairs.meanings.meaning(pick, place, sides)
+
+
+def _refuse_turned(name: str, better: Better | None, rated: str = "") -> None:
+    """Refuse a question that by its name asks for the worse side, or of which more may be worse.
+
+    Args:
+        name: of the question.
+        better: what the user says of it.
+        rated: the question without its side, where ratings answer it; "" = a side is picked.
+    """
+    if better == "lower" and not rated:
+        raise UnusableEntry("a direction of no rating", name, "say with --answers what each of its answers means")
+    words = tokens(rated or name)
+    worse, faults = not _NEGATIVE.isdisjoint(words), any(map(_FAULT.fullmatch, words))
+    if better is None and (worse or faults):
+        reason = "a question for the worse side" if worse else "a question of faults, of which more may be worse"
+        ways = f'say --answers "{rated}=lower", or higher where more is better'
+        picked = f'delete its results; or, where the side that is picked is the better, say --answers "{name}=higher"'
+        raise UnusableEntry(reason, name, ways if rated else picked)
 
 
 def _choices(result: Mapping[str, Any]) -> list[str]:

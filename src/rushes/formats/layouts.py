@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from rushes.files import odd_name
 from rushes.formats.caption_files import captions_of, lines_for, natural, not_outside, refuse_all, scenarios_of, shown
 from rushes.formats.spool import Spool
 from rushes.media.images import STILL_SUFFIXES
@@ -240,7 +241,7 @@ def folder_files(top: Path, folder: Path | None = None) -> FolderFiles:
                 if name in folders or path.suffix.lower() in FOOTAGE_SUFFIXES:
                     not_outside(folder, path)
             except UnicodeEncodeError:
-                files.refused.append(RefusedVideo(_written(path), "name", "its name is not Unicode; rename the file"))
+                files.refused.append(RefusedVideo(_written(path), "name", odd_name(name)))
                 continue
             except ValueError as error:
                 words = str(error).removeprefix(f"{path}: ")

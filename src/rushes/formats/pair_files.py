@@ -9,6 +9,14 @@ from rushes.formats.answers import MeaningTable
 from rushes.formats.label_studio import labelstudio
 from rushes.formats.preferences import ForeignPairs, Form, read_entries, trl, videodpo, videoreward
 
+SUFFIXES = (".csv", ".json", ".jsonl")
+_WRITTEN: dict[Form, str] = {
+    "videoreward": ".csv",
+    "videodpo": ".json",
+    "trl": ".jsonl, .json or .csv",
+    "labelstudio": ".json",
+}
+
 
 def read_pairs(path: Path, form: Form, left: str = "", answers: Sequence[str] = ()) -> ForeignPairs:
     """All pairs of a file; paths of videos are relative to its folder.
@@ -24,6 +32,7 @@ def read_pairs(path: Path, form: Form, left: str = "", answers: Sequence[str] = 
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such file; name the file that holds the preferences")
+    _check_kind(path, form)
     if left and form != "labelstudio":
         raise ValueError(f"--left {left}: {form} says itself which side is left; leave it out")
     pairs = ForeignPairs(path, MeaningTable(answers))
@@ -35,3 +44,14 @@ def read_pairs(path: Path, form: Form, left: str = "", answers: Sequence[str] = 
     pairs.meanings.check(path)
     pairs.refuse_if_empty()
     return pairs
+
+
+def _check_kind(path: Path, form: Form) -> None:
+    """Raises ValueError for a file of another kind, such as Parquet or a video; JSON may be called anything."""
+    with path.open("rb") as file:
+        begins = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
+    if path.suffix.lower() not in SUFFIXES and begins not in (b"[", b"{"):
+        kind = f"a file of {path.suffix}" if path.suffix else "a file that is no JSON"
+        raise ValueError(
+            f"{path}: {kind} is not read; write the preferences of {form} as {_WRITTEN[form]}, and name that"
+        )

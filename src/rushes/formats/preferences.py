@@ -17,13 +17,14 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from rushes.files import inside, is_file
+from rushes.files import inside, is_file, odd_name
 from rushes.formats.answers import LABELS, Meaning, MeaningTable
 from rushes.records import Candidate, Clip
 from rushes.store.database import Store
@@ -179,6 +180,10 @@ def local_video(folder: Path, text: str) -> Path:
     except ValueError as error:
         raise UnusableEntry("leads out of the folder", str(error), "") from None
     if not is_file(path):
+        try:
+            os.fsencode(path)
+        except UnicodeEncodeError:
+            raise UnusableEntry("a name that cannot be used here", text, odd_name(text)) from None
         raise UnusableEntry("no such file", f"{path!s:.200}", f"name a video, relative to {folder}")
     return path
 
@@ -279,13 +284,22 @@ def _message(value: object) -> object:
 def _check_scores(row: Mapping[str, Any]) -> None:
     """Refuse a row whose own scores say that the rejected side is as good."""
     given = [row.get("score_chosen"), row.get("score_rejected")]
-    if given == [None, None]:
+    if all(score in (None, "") for score in given):
         return
-    scores = [s for s in given if isinstance(s, int | float) and not isinstance(s, bool) and math.isfinite(s)]
+    scores = [score for score in map(_number, given) if score is not None]
     if len(scores) < len(given):
         raise UnusableEntry("score_chosen or score_rejected is no number", f"{given}")
     if scores[0] <= scores[1]:
-        raise UnusableEntry("score_chosen is not above score_rejected", f"{scores[0]} and {scores[1]}")
+        raise UnusableEntry("score_chosen is not above score_rejected", f"{scores[0]:g} and {scores[1]:g}")
+
+
+def _number(value: object) -> float | None:
+    """A finite number, or one that is written as text, as all cells of a CSV file are; None = it is none."""
+    try:
+        number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) and "_" not in str(value) else None
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import weakref
 from array import array
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from tempfile import TemporaryFile
-from typing import Generic, TypeVar, overload
+from typing import Any, Generic, TypeVar, cast, overload
 
 from pydantic import TypeAdapter
+
+from rushes.files import odd_name
 
 T = TypeVar("T")
 
@@ -35,7 +38,9 @@ class Spool(Sequence[T], Generic[T]):
         try:
             data = self._form.dump_json(row)
         except ValueError as error:
-            raise ValueError(f"{row!s:.300}: its name is not Unicode; rename the file") from error
+            texts = [str(getattr(row, column.name)) for column in fields(cast(Any, row))]
+            name = next((text for text in texts if text.encode(errors="ignore").decode() != text), str(row))
+            raise ValueError(f"{name:.300}: {odd_name(name)}") from error
         self._file.seek(self._ends[-1])
         self._file.write(data)
         self._ends.append(self._ends[-1] + len(data))

@@ -14,7 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from rushes.files import content_hash, whole_file
+from rushes.files import content_hash, make_folder, whole_file
 from rushes.progress import Bar, no_bar
 from rushes.records import Candidate, Clip
 from rushes.sidefile import connect, plainly
@@ -53,7 +53,7 @@ def backup(project: Path, to: Path, bar: Bar = no_bar, checkpoints: bool = True)
     if not (to / "rushes.db").is_file() and any(p.is_file() and not p.name.startswith(".") for p in to.rglob("*")):
         raise ValueError(f"{to} holds something else than a backup; name a new folder")
     for folder in FOLDERS:
-        (to / folder).mkdir(parents=True, exist_ok=True)
+        make_folder(to / folder)
     files = [path.relative_to(project) for path in sorted(project.glob("*.db"))]
     for name in files:
         _copy_database(project / name, to / name)

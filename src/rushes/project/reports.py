@@ -10,7 +10,7 @@ import rushes
 from rushes.config.tables import Settings, TrainSettings
 from rushes.evaluate.result import EvaluateResult, read_evaluation
 from rushes.evaluate.run_report import collect
-from rushes.files import write_json
+from rushes.files import make_folder, write_json
 from rushes.records import now, plain
 from rushes.report.page import write
 from rushes.store.database import Store
@@ -77,7 +77,7 @@ def write_report(store: Store, settings: Settings, run: str = "", out: Path | No
     result = replace(result, title=result.title or settings.project.name)
     report = collect(store, result, settings.report.cases, settings.project.seed)
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
+        make_folder(out)
     page = (out or summary_path(store, run).parent) / f"{run}.html"
     return ReportResult(write(report, page, settings.report.max_mb))
 

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from rushes import trust
 from rushes.config.settings_files import flat, load_settings, to_toml
 from rushes.config.tables import Settings, TrainSettings
-from rushes.files import write_text
+from rushes.files import make_folder, write_text
 from rushes.project.defaults import with_model_defaults
 from rushes.store.database import Store
 from rushes.text_reader import read_text
@@ -105,7 +105,7 @@ def adopt(project: Path, settings: Settings, source: Path | str) -> None:
     settings = with_model_defaults(settings)  # a file that is written has all settings
     if not (project / FILE).is_file():
         remember(settings)
-        project.mkdir(parents=True, exist_ok=True)
+        make_folder(project)
         write_settings(project, settings)
         return
     there, ours = (dict(flat(each.model_dump())) for each in (with_model_defaults(read_settings(project)), settings))

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self, cast
 
+from rushes.files import make_folder
 from rushes.records import (
     Candidate,
     CandidateKind,
@@ -87,12 +88,10 @@ class Store:
     @classmethod
     def create(cls, project: Path) -> Self:
         """Make what is missing of the project folder and open it; an existing project is kept as it is."""
-        if project.exists() and not project.is_dir():
-            raise ValueError(f"{project}: a file is in the way; choose another folder for the project")
-        project.mkdir(parents=True, exist_ok=True)
+        make_folder(project)
         store = cls(project)
         for folder in FOLDERS:
-            (project / folder).mkdir(exist_ok=True)
+            make_folder(project / folder)
         return store._ready(make=True)
 
     @classmethod

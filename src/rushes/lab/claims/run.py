@@ -28,7 +28,7 @@ from rushes.config.tables import (
 )
 from rushes.evaluate import stored
 from rushes.evaluate.suites import MetricSuite
-from rushes.files import write_text
+from rushes.files import make_folder, write_text
 from rushes.lab.claims.arms import UNTRAINED
 from rushes.lab.claims.base import Arm, Claim
 from rushes.lab.claims.catalogue import CLAIMS, arms_of, find_claims
@@ -92,7 +92,7 @@ def reproduce(
     Raises ValueError: an unknown claim.
     """
     claims = find_claims(names)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     of_seed = [{arm: results[seed] for arm, results in earlier.items() if seed in results} for seed in seeds]
     context = get_context("spawn")
     done = context.Value("i", 0)

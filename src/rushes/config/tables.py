@@ -321,7 +321,8 @@ class TrainSettings(SettingsTable):
     first_frame_noise: tuple[float, ...] = Field(
         (),
         strict=False,
-        description="mean and spread of log noise on a first frame shown as channels; CogVideoX: [-3, 0.5]; [] = none",
+        description="mean and spread of log noise on the latent of a first frame that is shown as channels; CogVideoX: "
+        "[-3, 0.5]; [] = none",
     )
     parallel: Literal["replicate", "shard"] = Field(
         "replicate", description="under torchrun each process has all weights, or a part of them (FSDP2)"

@@ -336,6 +336,10 @@ def test_sampling_is_asked_for_what_the_settings_say(
 
 
 def test_guidance_of_the_second_expert_alone_asks_for_a_second_pass(studio: GenerationContext) -> None:
-    assert not generate._leads_away(with_settings(studio, guidance_scale=1.0))
-    assert generate._leads_away(with_settings(studio, guidance_scale=1.0, guidance_scale_2=3.0))
-    assert generate._leads_away(with_settings(studio, guidance_scale=3.0, guidance_scale_2=1.0))
+    def away(**scales: float) -> str | None:
+        settings = with_settings(studio, negative_prompt="blurry", **scales).settings
+        return generate.negative_prompt(settings, studio.backbone.spec)
+
+    assert away(guidance_scale=1.0) is None
+    assert away(guidance_scale=1.0, guidance_scale_2=3.0) == "blurry"
+    assert away(guidance_scale=3.0, guidance_scale_2=1.0) == "blurry"

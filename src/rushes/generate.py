@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rushes.backbones.base import Backbone, ReadsTogether
+from rushes.backbones.base import Backbone, BackboneSpec, ReadsTogether
 from rushes.backbones.first_frame_consistency import matched_colours, shared_noise
 from rushes.backbones.sampling import sample
 from rushes.backbones.tiling import tiled
@@ -225,13 +225,20 @@ def batches(wanted: Sequence[Request], size: int) -> list[list[Request]]:
     return [level[at : at + size] for level in levels for at in range(0, len(level), size)]
 
 
+def negative_prompt(settings: GenerateSettings, spec: BackboneSpec) -> str | None:
+    """The prompt that guidance leads away from in a second pass; None where no step of a take has such a pass."""
+    guided = any(scale != 1.0 for scale in (settings.guidance_scale, settings.guidance_scale_2 or 1.0))
+    return settings.negative_prompt if guided and spec.guidance == "two_passes" else None
+
+
 def captions_of(studio: TakeContext, wanted: Sequence[Request]) -> list[str]:
     """All that the model has to read, once."""
     return list(dict.fromkeys([*(request.caption for request in wanted), *(_negatives(studio) if wanted else ())]))
 
 
 def _negatives(studio: TakeContext) -> list[str]:
-    return [studio.settings.negative_prompt] if _leads_away(studio) else []
+    prompt = negative_prompt(studio.settings, studio.backbone.spec)
+    return [] if prompt is None else [prompt]
 
 
 def read(studio: TakeContext, wanted: Sequence[Request]) -> None:
@@ -261,7 +268,7 @@ def frames_of(studio: TakeContext, group: Sequence[Request]) -> NDArray[np.uint8
     noise = torch.stack([torch.randn(*shape, generator=seeded("noise", request.seed)) for request in group])
     if settings.shared_noise:
         noise = shared_noise(noise, settings.shared_noise, settings.noise == "unit")
-    captions = [request.caption for request in group]
+    captions, away = [request.caption for request in group], negative_prompt(settings, spec)
     first = _firsts(studio, group) if size.first_frame else {}
     start = torch.stack([_stored_latent(studio, r.clip.media) for r in group]) if group[0].eta is not None else None
     latents = sample(
@@ -272,9 +279,7 @@ def frames_of(studio: TakeContext, group: Sequence[Request]) -> NDArray[np.uint8
         shift=settings.shift or None,
         guidance=settings.guidance_scale,
         guidance_2=settings.guidance_scale_2,
-        unconditional=backbone.condition([settings.negative_prompt] * len(group), **first)
-        if _leads_away(studio)
-        else None,
+        unconditional=None if away is None else backbone.condition([away] * len(group), **first),
         start_BCFHW=start,
         eta=group[0].eta or 1.0,
         match=settings.adain_share,
@@ -335,12 +340,6 @@ def _put(store: Store, id: str, file: bytes) -> str:
             "backup, or set project.seed to another number, which makes all takes anew"
         )
     return store.put_media_bytes(file, ".mp4")
-
-
-def _leads_away(studio: TakeContext) -> bool:
-    """Whether guidance takes a second pass, under the negative caption."""
-    scales = (studio.settings.guidance_scale, studio.settings.guidance_scale_2 or studio.settings.guidance_scale)
-    return any(scale != 1.0 for scale in scales) and studio.backbone.spec.guidance == "two_passes"
 
 
 def _firsts(studio: TakeContext, group: Sequence[Request]) -> dict[str, torch.Tensor]:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from rushes.backbones.adapters import add_lora
+from rushes.backbones.model_defaults import all_models
 from rushes.backbones.pipeline import DiffusersBackbone
 from rushes.config.tables import TrainSettings
 from rushes.noise.draws import TimeDraw
@@ -116,3 +117,10 @@ def test_a_run_trains_under_what_its_settings_say(tiny_model: Models, tmp_path: 
         train(model, data, settings, folder / "run", seed=0, identity="")
         losses.append(read_history(folder / "run" / "metrics.jsonl")[1]["loss"])
     assert abs(losses[1] - losses[0]) > 1e-4 * losses[0]
+
+
+def test_the_table_says_that_the_published_noise_is_on_pixels_and_ours_on_latents() -> None:
+    rows = {name: row for name, model in all_models().items() if (row := model.settings.get("train.first_frame_noise"))}
+    assert set(rows) == {"cogvideox-5b-i2v", "cogvideox-1.5-5b-i2v"}
+    for row in rows.values():
+        assert tuple(row.value) == PUBLISHED and "to pixels before the codec and we to the latent" in row.source

@@ -9,13 +9,28 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
+from rushes.backbones.loading import load_backbone
+from rushes.generate import negative_prompt
+from rushes.noise.draws import TimeDraw
+from rushes.objectives.terms import Term
+from rushes.project.jobs import TrainingJob, read_texts
 from rushes.store.database import Store
+from rushes.training.batches import Draws, make_batch
+from rushes.training.comparison import Comparison, View
+from rushes.training.continuation import RunIdentity
+from rushes.training.parallel import ALONE
+from rushes.training.unconditional import asked_under
 
+from ..backbones.test_pipelines import frames_of
+from ..backbones.test_pipelines_train import stored
+from ..backbones.tiny_pipelines import BACKBONE, write
 from ..forked import run_ranks
-from ..projects import Command
+from ..projects import Command, SmallProject
 
 BANKED = ("--set", "train.reference_cache=2", "--set", "train.name=banked")
 
@@ -64,6 +79,32 @@ def test_the_bank_is_filled_by_its_command_and_looked_up_by_the_run(
 def test_what_does_not_go_together(arguments: list[str], message: str, finished: Path, command: Command) -> None:
     result = command(arguments[0], finished, *arguments[1:])
     assert result.code == 2 and message in result.err
+
+
+@pytest.mark.parametrize(("name", "scale"), [("wan", 3.0), ("wan", 1.0), ("hunyuan_i2v_channels", 3.0)])
+def test_the_negative_prompt_is_read_before_there_is_a_network_where_guidance_uses_it(
+    name: str, scale: float, tmp_path: Path, small: SmallProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with torch.random.fork_rng():
+        model: Any = load_backbone(BACKBONE[name], str(write(name, tmp_path / "model")))
+    latents, given = stored(model, tmp_path / "latents"), "" if name == "wan" else "real"
+    labels = (1,) * model.spec.latent_frames(frames_of(model))
+    views = tuple(View(media, "a ball", given) for media in ("real", "take"))
+    held_out = Comparison("c", "g", views, (Term("clip", (1.0, -1.0), labels, beta=20.0),))
+    ask = small.settings.generate.model_copy(update={"guidance_scale": scale, "negative_prompt": "blurry"})
+    settings = small.settings.model_copy(update={"generate": ask})
+    job = TrainingJob(settings, "run", "b", origin="b", latents="x", identity=RunIdentity(""), dtype="float32",
+                      comparisons=(), held_out=(held_out,))  # fmt: skip
+    read_texts(job, tmp_path, model, ALONE)
+    monkeypatch.setattr(model, "reader", lambda: pytest.fail("encoders are loaded beside the network"))
+    rows = asked_under(negative_prompt(ask, model.spec), [held_out])
+    assert len(rows) == (scale != 1.0)
+    for comparison in rows[0] if rows else [held_out]:
+        make_batch([(comparison, 0)], latents, model, Draws(0, TimeDraw("uniform")))
+    if name == "wan":  # and nothing needless
+        for caption in ("",) if rows else ("", "blurry"):
+            with pytest.raises(pytest.fail.Exception):
+                model.condition([caption])
 
 
 def by_torchrun(folder: Path, *arguments: str) -> str:

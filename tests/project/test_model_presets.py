@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from rushes.backbones.base import LoadOptions
-from rushes.backbones.model_defaults import ModelMatch, Sourced, all_models
+from rushes.backbones.model_defaults import ModelMatch, Sourced, all_models, find_model
 from rushes.backbones.released import released, released_names
 from rushes.cli import main
 from rushes.config.settings_files import flat, load_settings
@@ -24,7 +24,11 @@ from rushes.config.tables import (
     TrainSettings,
 )
 from rushes.inspect import fitting
-from rushes.inspect.fitting import check_fits, reading_fits
+from rushes.inspect.dry_run import ClipShape
+from rushes.inspect.fitting import check_fits, fitted_to, reading_fits
+from rushes.inspect.job_forecast import how_of
+from rushes.inspect.part_costs import codec_cost
+from rushes.inspect.step_forecast import GIB, KINDS, USABLE, Gpu
 from rushes.project.defaults import left_out, with_model_defaults, with_values
 from rushes.project.model_presets import (
     DEFAULT,
@@ -32,7 +36,9 @@ from rushes.project.model_presets import (
     MISSING,
     Preset,
     family_of,
+    folder_of,
     folder_preset,
+    model_preset,
     nearest_length,
     recipe_train,
     sourced,
@@ -291,16 +297,35 @@ def test_text_encoders_that_are_larger_than_a_gpu_come_layer_by_layer() -> None:
         reading_fits(folder, eight_bits, "rtx4070")
 
 
+def test_stages_that_do_not_fit_a_gpu_are_said_with_what_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(KINDS, "small", Gpu(0.15, 100.0, source=""))
+    settings = model_preset(str(write("ltx", tmp_path / "model")), "realdpo", None, (256, 256), 33).settings
+    _, chosen = fitted_to(settings, "small")
+    (line,) = fitting.too_large(settings, chosen, "small")
+    stages, flags = line.split(" by forecast, and small has 0.15; all stages fit with ")
+    assert [words.split()[0] for words in stages.split(", ")] == ["encode", "generate", "evaluate"]
+    assert flags == "--frames 13"  # and no fewer bits, which leave the codec as it is
+    room, model = 0.15 * USABLE, folder_of(settings.backbone.path, find_model(settings.backbone.path))
+    for frames, all_fit in ((33, False), (13, True)):
+        shorter = with_values(settings, {"backbone.frames": frames})
+        codec = codec_cost(model, how_of(shorter), ClipShape(256, 256, frames))
+        assert (codec.weights + codec.encode_bytes < room * GIB) is all_fit
+
+
 @pytest.mark.slow
-def test_stages_that_a_gpu_has_no_memory_for_are_said() -> None:
+def test_stages_of_a_released_model_that_a_gpu_has_no_memory_for_are_said() -> None:
     """The codec of HunyuanVideo 1.5 takes more than its network, whose blocks come one by one."""
     size = BackboneSettings(name="hunyuan15", path="hub:hunyuanvideo-community/HunyuanVideo-1.5-Diffusers-480p_t2v",
                             height_px=480, width_px=848, frames=121, offload=True)  # fmt: skip
     train = TrainSettings(recipe="sft", trainable="lora", activations="offload")
     settings = Settings(backbone=size, generate=GenerateSettings(batch=1), train=train)
-    (line,) = fitting.too_large(settings, "rtx4090")
-    assert line.startswith("encode takes 27 GiB, evaluate takes ") and line.endswith("try a smaller --size or --frames")
-    assert not fitting.too_large(settings, "l40s")
+    (line,) = fitting.too_large(settings, {}, "rtx4090")
+    assert line.startswith("encode takes 27 GiB, evaluate takes ") and "rtx4090 has 24; all stages fit with" in line
+    (flag, frames) = line.rpartition("fit with ")[2].split()
+    assert flag == "--frames" and 61 <= int(frames) < 121
+    shorter = with_values(settings, {"backbone.frames": int(frames)})
+    assert not fitting.too_large(shorter, {}, "rtx4090")
+    assert not fitting.too_large(settings, {}, "l40s")
 
 
 def test_init_says_what_it_chose_for_a_gpu(
@@ -308,7 +333,7 @@ def test_init_says_what_it_chose_for_a_gpu(
 ) -> None:
     chosen = {"backbone.text_offload": True}
     monkeypatch.setattr(fitting, "fitted_to", lambda settings, gpu: (with_values(settings, chosen), chosen))
-    monkeypatch.setattr(fitting, "too_large", lambda settings, gpu: [])
+    monkeypatch.setattr(fitting, "too_large", lambda settings, chosen, gpu: [])
     main(["init", str(tmp_path / "p"), "--model", str(wan), "--footage", str(tmp_path), "--gpu", "rtx4090"])
     assert "note: backbone.text_offload: True, so that it fits rtx4090\n" in capsys.readouterr().out
     assert read_settings(tmp_path / "p").backbone.text_offload

@@ -81,11 +81,11 @@ def _init_model(
     preset = model_preset(model, *ask)
     settings = overridden(preset.settings, overrides)
     if gpu:
-        settings, chosen = fitted_to(settings, gpu)
+        asked, (settings, chosen) = settings, fitted_to(settings, gpu)
         sources = {path: f"so that it fits {gpu}" for path in chosen}
         notes = [f"{path}: {value}, {sources[path]}" for path, value in chosen.items()]
         preset = replace(
-            preset, sources={**preset.sources, **sources}, notes=(*preset.notes, *notes, *too_large(settings, gpu))
+            preset, sources={**preset.sources, **sources}, notes=(*preset.notes, *notes, *too_large(asked, chosen, gpu))
         )
     if ask[1] is None and not given(overrides, "footage.path"):  # a stand-in, as the settings are validated with one
         settings = settings.model_copy(update={"footage": settings.footage.model_copy(update={"path": ""})})

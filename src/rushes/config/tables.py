@@ -292,7 +292,11 @@ class TrainSettings(SettingsTable):
         "both", description="of two experts train both, or one alone, at its own noise levels"
     )
     caption_dropout: float = Field(
-        0.0, ge=0, lt=1, description="share of comparisons seen under the empty caption, which guidance needs; 0 = none"
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of comparisons under the empty caption, which guidance needs if negative_prompt is empty; "
+        "0 = none",
     )
     weights_ema: float = Field(
         0.0, ge=0, lt=1, description="decay of an average of the trained weights, sampled with and written; 0 = off"
@@ -317,7 +321,8 @@ class TrainSettings(SettingsTable):
     first_frame_noise: tuple[float, ...] = Field(
         (),
         strict=False,
-        description="mean and spread of log noise on a first frame shown as channels; CogVideoX: [-3, 0.5]; [] = none",
+        description="mean and spread of log noise on the latent of a first frame that is shown as channels; CogVideoX: "
+        "[-3, 0.5]; [] = none",
     )
     parallel: Literal["replicate", "shard"] = Field(
         "replicate", description="under torchrun each process has all weights, or a part of them (FSDP2)"

@@ -12,7 +12,7 @@ from rushes.backbones.model_defaults import find_model
 from rushes.backbones.offload import UNETS
 from rushes.config.tables import Settings
 from rushes.inspect.dry_run import ClipShape
-from rushes.inspect.job_forecast import Machine, forecast_job, how_of, model_of
+from rushes.inspect.job_forecast import JobForecast, Machine, Model, ask_of, forecast_job, how_of, model_of
 from rushes.inspect.part_costs import reader_cost
 from rushes.inspect.step_forecast import (
     CHUNK,
@@ -20,18 +20,19 @@ from rushes.inspect.step_forecast import (
     KINDS,
     SHARE_OF_PEAK,
     USABLE,
-    ForecastRequest,
     StepForecast,
     forecast,
 )
 from rushes.inspect.workload import Numbers
-from rushes.project.comparisons import comparisons_of_a_clip
 from rushes.project.defaults import with_values
 from rushes.project.model_presets import family_of, folder_of
 from rushes.project.settings_checks import unknown
 
 SIDES = (1.0, 0.71, 0.5)  # shares of a frame's sides that are tried: all, half and a quarter of its area
 LENGTHS = (1.0, 0.8, 0.6, 0.4, 0.2)  # and of its length
+OF_60 = Numbers(60, 12)  # the job that stages are forecast for: no stage's memory depends on how many clips there are
+READING = ("backbone.text_offload",)  # what is chosen for text encoders, whatever the clip
+NOTHING_FITS = "no smaller clip that was tried fits, so take a larger GPU or a smaller model"
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,11 @@ class Change:
     clip: ClipShape
     quantize: Literal["none", "8bit", "4bit"]
     ways: Mapping[str, Any] = field(default_factory=dict)  # settings of `WAYS`
+
+    def applied(self, settings: Settings) -> Settings:
+        """Settings with it in place."""
+        size = {f"backbone.{name}": value for name, value in vars(self.clip).items()}
+        return with_values(settings, {**size, "backbone.quantize": self.quantize, **self.ways})
 
     def flags(self, settings: Settings) -> str:
         """What to give to `rushes init` for it; of the ways nothing, as they are chosen by themselves."""
@@ -101,17 +107,48 @@ def reading_fits(folder: Folder, settings: Settings, gpu: str) -> dict[str, Any]
     raise ValueError(f"--gpu {gpu}: what reads captions takes {taken:.0f} GiB, and {room} are there; take a larger GPU")
 
 
-def too_large(settings: Settings, gpu: str) -> list[str]:
-    """What to say of stages of a job of 60 clips that a kind of GPU has no memory for; nothing where all fit.
+def too_large(settings: Settings, chosen: Mapping[str, Any], gpu: str) -> list[str]:
+    """What to say of stages of a job of 60 clips that a kind of GPU has no memory for, with the least change of the
+    clip for which all have; nothing where all fit.
+
+    Args:
+        settings: as they were asked for.
+        chosen: what `fitted_to` chose for them.
 
     Raises ValueError: a model without a forecast.
     """
-    card = KINDS[gpu]
-    folder = folder_of(settings.backbone.path, find_model(settings.backbone.path))
-    machine = Machine(card.memory_gb, SHARE_OF_PEAK * card.tflops)
-    job = forecast_job(model_of(folder, settings), settings, Numbers(60, 12), machine)
+    match = find_model(settings.backbone.path)
+    folder, fitted = folder_of(settings.backbone.path, match), with_values(settings, chosen)
+    models = {fitted.backbone.quantize: model_of(folder, fitted)}
+    job = _job(models[fitted.backbone.quantize], fitted, gpu)
+    if not job.too_large:
+        return []
     stages = ", ".join(f"{name} takes {job.gib[name]:.0f} GiB" for name in job.too_large)
-    return [f"{stages} by forecast, and {gpu} has {card.memory_gb}; try a smaller --size or --frames"] if stages else []
+    start = f"{stages} by forecast, and {gpu} has {KINDS[gpu].memory_gb}"
+    settings = with_values(settings, {path: value for path, value in chosen.items() if path in READING})
+    asked = _asked(settings)
+    hopeless = asked.clip if "encode" in job.too_large else None  # as fewer bits leave the codec as it is
+    for change in _changes(settings, asked, family_of(match).spec(folder, LoadOptions())):
+        if change.clip == hopeless:
+            continue
+        if change.quantize not in models:
+            models[change.quantize] = model_of(folder, replace(change, clip=asked.clip).applied(settings))
+        model = _smaller(models[change.quantize], _share(asked.clip, change.clip))
+        estimate = _job(model, change.applied(settings), gpu).too_large
+        hopeless = change.clip if "encode" in estimate else None
+        if not estimate and _all_fit(folder, replace(change, ways={}).applied(settings), gpu):
+            return [f"{start}; all stages fit with {change.flags(settings)}"]
+    return [f"{start}; {NOTHING_FITS}"]
+
+
+def _all_fit(folder: Folder, settings: Settings, gpu: str) -> bool:
+    """Whether all stages fit with the first of `ways` that a step fits with, which is what is chosen."""
+    for way in ways(settings):
+        held = with_values(settings, way)
+        job = _job(model_of(folder, held), held, gpu)
+        if job.step.fits:
+            return not job.too_large
+    return False
 
 
 def check_fits(folder: Folder, spec: BackboneSpec, settings: Settings, gpu: str) -> dict[str, Any]:
@@ -121,12 +158,9 @@ def check_fits(folder: Folder, spec: BackboneSpec, settings: Settings, gpu: str)
     """
     if gpu not in KINDS:
         raise ValueError(f"--gpu: {unknown('GPU', gpu, KINDS)}")
-    size = settings.backbone
-    asked = Change(ClipShape(size.height_px, size.width_px, size.frames), size.quantize)
-    facts = {}
+    size, asked, facts = settings.backbone, _asked(settings), {}
     for way in ways(settings):
-        asked = replace(asked, ways=way)
-        facts[asked.quantize] = _forecast(folder, settings, gpu, asked)
+        facts[asked.quantize] = _forecast(folder, with_values(settings, way), gpu)
         if facts[asked.quantize].fits:
             return way
     clip = f"{size.height_px} x {size.width_px} px x {size.frames} frames"
@@ -135,13 +169,18 @@ def check_fits(folder: Folder, spec: BackboneSpec, settings: Settings, gpu: str)
     start = f"--gpu {gpu}: {step} takes {needed:.0f} GiB, and {room} are there"
     for change in _changes(settings, asked, spec):
         if change.quantize not in facts:
-            facts[change.quantize] = _forecast(folder, settings, gpu, replace(change, clip=asked.clip))
+            facts[change.quantize] = _forecast(folder, replace(change, clip=asked.clip).applied(settings), gpu)
         # A dry run of a large model takes seconds. Activations are in proportion to pixels: estimated, then made sure.
         if _estimate(facts[change.quantize], asked.clip, change.clip) > USABLE * room:
             continue
-        if _forecast(folder, settings, gpu, change).fits:
+        if _forecast(folder, change.applied(settings), gpu).fits:
             raise ValueError(f"{start}; it fits with {change.flags(settings)}")
-    raise ValueError(f"{start}; no smaller clip that was tried fits, so take a larger GPU or a smaller model")
+    raise ValueError(f"{start}; {NOTHING_FITS}")
+
+
+def _asked(settings: Settings) -> Change:
+    size = settings.backbone
+    return Change(ClipShape(size.height_px, size.width_px, size.frames), size.quantize)
 
 
 def _changes(settings: Settings, asked: Change, spec: BackboneSpec) -> Iterator[Change]:
@@ -170,8 +209,24 @@ def _down(side: float, multiple: int) -> int:
 
 def _estimate(forecasted: StepForecast, clip: ClipShape, smaller: ClipShape) -> float:
     """GiB for a smaller clip, from the forecast for a larger one."""
-    share = (smaller.height_px * smaller.width_px * smaller.frames) / (clip.height_px * clip.width_px * clip.frames)
-    return _gib(forecasted) - (1 - share) * float(forecasted.memory_gb["activations of a view"])
+    return _gib(forecasted) - (1 - _share(clip, smaller)) * float(forecasted.memory_gb["activations of a view"])
+
+
+def _share(clip: ClipShape, smaller: ClipShape) -> float:
+    return (smaller.height_px * smaller.width_px * smaller.frames) / (clip.height_px * clip.width_px * clip.frames)
+
+
+def _smaller(model: Model, share: float) -> Model:
+    """Costs for a share of the pixels, where what is alive while a part works is in proportion to them."""
+
+    def scaled(cost: Any, *names: str) -> Any:
+        return replace(cost, **{name: round(share * getattr(cost, name)) for name in names})
+
+    return replace(
+        model,
+        cost=scaled(model.cost, "saved", "peak", "sampling"),
+        codec=scaled(model.codec, "encode_bytes", "decode_bytes"),
+    )
 
 
 def _gib(forecasted: StepForecast) -> float:
@@ -179,31 +234,14 @@ def _gib(forecasted: StepForecast) -> float:
     return float(min(row.memory_gb for row in forecasted.modes.values()))
 
 
-def _forecast(folder: Folder, settings: Settings, gpu: str, change: Change) -> StepForecast:
-    settings = with_values(settings, {"backbone.quantize": change.quantize, **change.ways})
-    backbone, train = settings.backbone, settings.train
-    precision = backbone.dtype
-    if precision == "auto":  # on a GPU
-        precision = "bfloat16" if train.trainable == "lora" else "mixed"
-    how = LoadOptions(
-        dtype=precision,
-        checkpointing=backbone.gradient_checkpointing,
-        quantize=backbone.quantize,
-        offload=backbone.offload,
-        feed_forward_chunk=backbone.chunk_size_feed_forward,
-    )
-    ask = ForecastRequest(
-        change.clip,
-        how,
-        "lora" if train.trainable == "lora" else "full",
-        rank=train.lora_rank,
-        views=max((len(comparison.views) for comparison in comparisons_of_a_clip(settings)), default=1),
-        batch=train.batch,
-        bank=bool(train.reference_cache),
-        gpu_memory_gb=KINDS[gpu].memory_gb,
-        tflops=round(SHARE_OF_PEAK * KINDS[gpu].tflops, 1),
-        first_frame=backbone.first_frame,
-        activations=train.activations,
-        optimizer=train.optimizer,
-    )
+def _forecast(folder: Folder, settings: Settings, gpu: str) -> StepForecast:
+    ask, _ = ask_of(settings, OF_60, _machine(gpu))
     return forecast(folder, ask)
+
+
+def _job(model: Model, settings: Settings, gpu: str) -> JobForecast:
+    return forecast_job(model, settings, OF_60, _machine(gpu))
+
+
+def _machine(gpu: str) -> Machine:
+    return Machine(KINDS[gpu].memory_gb, round(SHARE_OF_PEAK * KINDS[gpu].tflops, 1))

@@ -26,7 +26,7 @@ from rushes.training.optimisers import MOMENTS, Name
 class Gpu:
     """One kind."""
 
-    memory_gb: int  # 2^30 bytes each
+    memory_gb: float  # 2^30 bytes each
     tflops: float  # 10^12 dense bfloat16 operations a second, added up in float32
     source: str  # of these
 

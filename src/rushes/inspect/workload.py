@@ -16,6 +16,7 @@ from rushes.backbones.base import BackboneSpec
 from rushes.backbones.sampling import PathSolver
 from rushes.config.tables import Settings
 from rushes.edits.words import CODEC
+from rushes.generate import negative_prompt
 from rushes.noise.paths import sampling_times
 from rushes.project.comparisons import comparisons_of_a_clip
 from rushes.project.eta import CLIPS, reached_levels
@@ -157,7 +158,7 @@ class _Job:
     @property
     def leads_away(self) -> bool:
         """Whether any step of a take asks the network twice."""
-        return self.spec.guidance == "two_passes" and any(scale != 1.0 for scale in self.scales)
+        return negative_prompt(self.settings.generate, self.spec) is not None
 
     @property
     def held_out(self) -> int:
@@ -248,17 +249,19 @@ class _Job:
 
     def probes(self) -> StageWork | None:
         """Policy and reference on held-out comparisons before the first step and at each probe, and the drift of a few
-        predictions with captions and without. A frozen reference is asked once. Where weights are sharded each process
-        takes all passes.
+        predictions under captions and under the negative prompt, where guidance uses that. A frozen reference is asked
+        once. Where weights are sharded each process takes all passes.
         """
         train, of_clip = self.settings.train, max(len(self.shape.comparisons), 1)
         gpus = 1 if train.parallel == "shard" else self.numbers.gpus
         count = 1 + -(-train.steps // (train.probe_every or train.checkpoint_every))
         asked = count + (1 if train.reference == "frozen" else count)
         batches = _dealt(self.held_out * DRAWS, train.batch, gpus)
-        drift = _dealt(min(unconditional.COMPARISONS, self.held_out // of_clip) * unconditional.DRAWS, 1, gpus)
+        drifts = self.leads_away * unconditional.DRAWS * min(unconditional.COMPARISONS, self.held_out // of_clip)
         views = self.shape.views / of_clip
-        totals = [round(asked * (size * views + 2 * few)) for size, few in zip(batches, drift, strict=True)]
+        totals = [
+            round(asked * (size * views + 2 * few)) for size, few in zip(batches, _dealt(drifts, 1, gpus), strict=True)
+        ]
         everyone = tuple(totals) * (self.numbers.gpus // gpus)
         return StageWork(everyone, (0,) * self.numbers.gpus) if any(totals) else None
 

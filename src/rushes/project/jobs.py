@@ -12,6 +12,7 @@ from rushes.backbones.adapters import is_adapter
 from rushes.backbones.base import MAIN_MEMORY, Backbone, Precision
 from rushes.backbones.offload import is_offloaded
 from rushes.config.tables import Settings
+from rushes.generate import negative_prompt
 from rushes.progress import Bar
 from rushes.project.times import training_times
 from rushes.records import BASE
@@ -24,6 +25,7 @@ from rushes.training.gradients import measured_way
 from rushes.training.loop import Data
 from rushes.training.parallel import Ranks, whole
 from rushes.training.reference_cache import fill, needs_reference, open_cache
+from rushes.training.unconditional import asked_under
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,13 @@ def read_texts(job: TrainingJob, folder: Path, backbone: Backbone, ranks: Ranks)
     """Have captions read, each process its share, before there is a network: what reads may be as large."""
     train = job.settings.train
     views = [view for comparison in (*job.comparisons, *job.held_out) for view in comparison.every_view()]
-    sampled = [job.settings.generate.negative_prompt] if train.sample_every else []
-    read_captions(backbone, list(dict.fromkeys([*(view.caption for view in views), EMPTY, *sampled])), ranks)
-    empty = views if train.caption_dropout else [view for c in job.held_out for view in c.views]
-    latents = LatentStore(folder / "latents", job.latents)
-    read_views(backbone, [*views, *(replace(view, caption=EMPTY) for view in empty)], latents)
+    if train.caption_dropout:
+        views += [replace(view, caption=EMPTY) for view in views]
+    away = negative_prompt(job.settings.generate, backbone.spec)  # also of samples
+    views += [view for _, other in asked_under(away, job.held_out) for view in other.views]
+    captions = [*(view.caption for view in views), *([] if away is None else [away])]
+    read_captions(backbone, list(dict.fromkeys(captions)), ranks)
+    read_views(backbone, views, LatentStore(folder / "latents", job.latents))
 
 
 def set_up(job: TrainingJob, folder: Path, backbone: Backbone, ranks: Ranks, timed: Bar) -> tuple[Backbone, Data]:
@@ -64,7 +68,9 @@ def set_up(job: TrainingJob, folder: Path, backbone: Backbone, ranks: Ranks, tim
     ranks.match(backbone.network, frozen=train.init_from != BASE)
     if sharded:  # from main memory, block by block
         ranks.shard(backbone.network)
-    data = Data(job.comparisons, job.held_out, latents, training_times(job.settings, backbone.spec))
+    away = negative_prompt(job.settings.generate, backbone.spec)
+    times = training_times(job.settings, backbone.spec)
+    data = Data(job.comparisons, job.held_out, latents, times, negative_prompt=away)
     if not train.reference_cache or not any(map(needs_reference, job.comparisons)):
         return backbone, data
     draws = Draws(seed, data.times, train.caption_dropout, train.first_frame_noise)

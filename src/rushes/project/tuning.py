@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 
@@ -18,7 +18,7 @@ from rushes.project.reports import run_name
 from rushes.project.times import training_times
 from rushes.records import INLINE, plain, stable_hash
 from rushes.training import shortcuts
-from rushes.training.batches import EMPTY, read_views
+from rushes.training.batches import read_views
 from rushes.training.beta import Proposal, equivalents, propose, trial_comparisons
 from rushes.training.comparison import hashed_comparisons
 from rushes.training.history import read_history
@@ -79,9 +79,8 @@ def probe_beta(project: OpenProject, comparisons: int, steps: int, target: float
     identity = stable_hash([*made_from, hashed_comparisons(chosen)])
     views = [view for comparison in chosen for view in comparison.views]
     reader = without_network(project)  # captions are read before a network comes
-    reader.prepare([*(view.caption for view in views), EMPTY])
-    empty = [replace(view, caption=EMPTY) for c in held_out for view in c.views]
-    read_views(reader, [*views, *empty], project.latents)
+    reader.prepare([view.caption for view in views])
+    read_views(reader, views, project.latents)
     torch.manual_seed(seed)
     backbone = brought(load_start(project))
     data = Data(used, held_out, project.latents, times)

@@ -187,8 +187,9 @@ def first_noise(
 ) -> Tensor:
     """Noise on the first frame that is shown to all views of a comparison's visit, of scale exp(N(mean, spread)).
 
-    Time and noise of the visit do not depend on it. CogVideoX' trainer has N(-3, 0.5), on pixels in [-1, 1]; this is
-    for latents.
+    Time and noise of the visit do not depend on it. CogVideoX' trainer has N(-3, 0.5), on pixels in [-1, 1] before the
+    codec. This is for latents, which are encoded once: noise on pixels would need the codec beside the network at each
+    step.
     """
     generator = seeded(seed, "first frame noise", comparison.id, visit)
     mean, spread = log_scale

@@ -289,11 +289,11 @@ def _astray(history: _History) -> Iterable[Diagnosis]:
     yield Diagnosis(
         "unconditional_drift",
         "warning",
-        f"Predictions under the empty caption differ from the reference's by {without / error:.2g} of its error, "
+        f"Predictions under the negative prompt differ from the reference's by {without / error:.2g} of its error, "
         f"{without / with_:.1f} times as much as those under captions: guidance leads away from a prediction that "
         "comparisons do not train.",
-        "Set train.caption_dropout to 0.1, which trains it too, or lower train.learning_rate or the steps; judge "
-        "guided clips.",
+        "Lower train.learning_rate or the steps; where generate.negative_prompt is empty, train.caption_dropout = 0.1 "
+        "trains it too. Judge guided clips.",
         history.step,
     )
 

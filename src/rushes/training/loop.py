@@ -41,7 +41,7 @@ from rushes.training.probe import by_expert, measure
 from rushes.training.reference import Average, Reference
 from rushes.training.reference_cache import ReferenceCache
 from rushes.training.reference_predictions import ReferencePredictions
-from rushes.training.unconditional import UnconditionalProbe
+from rushes.training.unconditional import UnconditionalProbe, asked_under
 
 Progress = Callable[[int, Mapping[str, float]], None]
 
@@ -55,6 +55,7 @@ class Data:
     latents: LatentStore
     times: TimeDraw
     bank: ReferenceCache | None = None  # filled; None = the reference runs beside the policy
+    negative_prompt: str | None = None  # that guidance leads away from in a second pass; None = it has none
 
 
 @dataclass(frozen=True)
@@ -228,7 +229,7 @@ def _prepare(backbone: Backbone, data: Data, settings: TrainSettings, seed: int,
     reference = Reference(network, settings.reference, settings.reference_ema, settings.reference_sync_steps)
     # Where weights are spread over the processes, a pass of one is a pass of all.
     watchers = ALONE if way.most else ranks
-    unconditional = UnconditionalProbe(backbone, reference, data.held_out, watchers)
+    unconditional = UnconditionalProbe(backbone, reference, asked_under(data.negative_prompt, data.held_out), watchers)
     average = Average(network, settings.weights_ema) if settings.weights_ema else None
     return Work(
         backbone,

@@ -1,55 +1,67 @@
-"""How far a run moves the prediction under the empty caption, beside that under captions.
+"""How far a run moves the prediction that guidance leads away from, beside that under captions.
 
 Guidance adds a multiple of the difference of the two, and comparisons train the one under captions alone. What the
-unconditional prediction does meanwhile shows in guided clips and in no figure of the loss.
+prediction under the negative prompt does meanwhile shows in guided clips and in no figure of the loss.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from typing import Protocol
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from rushes.backbones.base import Backbone
-from rushes.training.batches import EMPTY, Batch
+from rushes.training.batches import Batch
 from rushes.training.comparison import Comparison
 from rushes.training.gradients import predictions
 from rushes.training.parallel import ALONE, Ranks
 from rushes.training.reference import Reference
 
-COMPARISONS, DRAWS = (
-    4,
-    2,
-)  # held-out comparisons that are asked about, and draws of each: eight predictions of each kind
+COMPARISONS = 4  # held-out comparisons that are asked about
+DRAWS = 2  # of each: eight predictions of each kind
+
+MakeBatch = Callable[[Sequence[tuple[Comparison, int]]], Batch]  # comparisons at their visits -> their tensors
 
 
-class MakeBatch(Protocol):
-    """Comparisons at their visits -> their tensors, a share of the comparisons under the empty caption."""
+def asked_under(negative_prompt: str | None, held_out: Sequence[Comparison]) -> list[tuple[Comparison, Comparison]]:
+    """A comparison of each of a few prompts, as it is and with the negative prompt as the caption of all its views.
 
-    def __call__(self, chosen: Sequence[tuple[Comparison, int]], caption_dropout: float = 0.0) -> Batch: ...
+    None where guidance leads away from nothing, that is where there is no negative prompt (None; "" is one).
+    """
+    if negative_prompt is None:
+        return []
+    prompts = {c.group: c for c in held_out if c.views[0].caption != negative_prompt}
+    return [
+        (c, replace(c, views=tuple(replace(view, caption=negative_prompt) for view in c.views), captions=()))
+        for c in list(prompts.values())[:COMPARISONS]
+    ]
 
 
 class UnconditionalProbe:
-    """Predictions of policy and reference with captions and without, of the first view of a few comparisons.
+    """Predictions of policy and reference for the first view of a few comparisons, under both captions that
+    `asked_under` gives.
 
     A frozen reference is asked once; its predictions are then kept, on the processor.
     """
 
     def __init__(
-        self, backbone: Backbone, reference: Reference, held_out: Sequence[Comparison], ranks: Ranks = ALONE
+        self,
+        backbone: Backbone,
+        reference: Reference,
+        chosen: Sequence[tuple[Comparison, Comparison]],
+        ranks: Ranks = ALONE,
     ) -> None:
         self.backbone, self.reference, self.ranks = backbone, reference, ranks
-        prompts = {c.group: c for c in held_out if c.views[0].caption != EMPTY}  # one comparison of each prompt
-        self.chosen = [(c, -1 - draw) for c in list(prompts.values())[:COMPARISONS] for draw in range(DRAWS)]
+        self.chosen = [(both, -1 - draw) for both in chosen for draw in range(DRAWS)]
         self._frozen: dict[int, list[Tensor]] = {}
 
     def figures(self, make: MakeBatch) -> dict[str, float]:
         """`conditional_drift` and `unconditional_drift`: mean squared gaps between policy and reference.
 
-        Empty where no held-out comparison has a caption, and in processes that merely help.
+        Empty where nothing is asked about, and in processes that merely help.
         """
 
         def gaps(at: int) -> tuple[float, ...]:
@@ -67,10 +79,10 @@ class UnconditionalProbe:
 
     @torch.no_grad()
     def _predictions(self, make: MakeBatch, at: int, reference: bool) -> list[Tensor]:
-        """[C, F, H, W] of a chosen comparison with its caption, and without."""
-        out = []
-        for dropped in (0.0, 1.0):
-            batch = make([self.chosen[at]], caption_dropout=dropped)
+        """[C, F, H, W] of a chosen comparison under its caption, and under the negative prompt."""
+        (both, visit), out = self.chosen[at], []
+        for comparison in both:
+            batch = make([(comparison, visit)])
             with self.reference.applied() if reference else nullcontext():
                 predicted, _ = predictions(self.backbone, batch, slice(0, 1))
             out.append(predicted[0].cpu())

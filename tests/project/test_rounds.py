@@ -95,7 +95,7 @@ def with_former_names(project: OpenProject) -> None:
         for id, body in database.execute("SELECT id, body FROM rows WHERE type = 'runs'").fetchall():
             run = json.loads(body)
             stored = json.dumps({**run, "settings": with_first_names(run["settings"])})
-            database.execute("UPDATE rows SET body = ? WHERE id = ?", (stored, id))
+            database.execute("UPDATE rows SET body = ?, crc = NULL WHERE id = ?", (stored, id))  # as older rows are
         database.execute(guard)
 
 

@@ -254,8 +254,8 @@ def test_a_killed_server_loses_nothing_that_it_acknowledged(tmp_path: Path) -> N
 
     def work(address: str, person: str) -> None:
         client = Page(address)
-        client.join(person)
         try:
+            client.join(person)  # which the other person may have been too quick for
             for k in range(60):
                 body = {"clip": f"c{k}", "event": f"{k:012d}", "keep": False, "reason": person}
                 if client.send("save", body).status_code == 200:

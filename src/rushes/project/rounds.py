@@ -71,9 +71,8 @@ def run_rounds(project: OpenProject, count: int, old_takes: bool = False) -> Rou
     stopped, start = "", project.settings.train.init_from
     for number in range(1, count + 1):
         at = project if number == 1 else _with_train(project, name=f"{name}-{number}", init_from=start)
-        run_all(at)
+        run_all(at, own_takes=number > 1)
         rounds.append(_round(at, start))
-        at.make_room()
         start = rounds[-1].run
         if number < count and (stopped := _why_stop(rounds[-1])):
             break
@@ -100,10 +99,12 @@ def _check(project: OpenProject, count: int) -> None:
 
 
 def _with_train(project: OpenProject, **changes: object) -> OpenProject:
-    """The project with other settings in [train]; what was loaded for it is not loaded again."""
+    """The project with other settings in [train]; the base and the latents that were opened for it are not again."""
     settings = project.settings
     train = settings.train.model_copy(update=changes)
-    return replace(project, settings=settings.model_copy(update={"train": train}))
+    other = replace(project, settings=settings.model_copy(update={"train": train}))
+    vars(other).update({name: value for name, value in vars(project).items() if name in ("base", "latents")})
+    return other
 
 
 def _round(project: OpenProject, before: str) -> Round:
@@ -128,7 +129,7 @@ def _why_stop(last: Round) -> str:
     if last.worse:
         return f"{last.run} is worse than {last.takes_by} on {', '.join(last.worse)}"
     if not last.better:
-        return f"no gain of {last.run} over {last.takes_by} is shown: its interval holds zero"
+        return f"{last.run} is not shown to be better than {last.takes_by}: the interval of the change holds zero"
     return ""
 
 

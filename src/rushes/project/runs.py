@@ -9,7 +9,7 @@ from rushes.evaluate.result import EvaluateResult
 from rushes.footage.ingest import Imported
 from rushes.project import labels, negatives, reports, stages, training
 from rushes.project.project import OpenProject
-from rushes.records import BASE, INLINE
+from rushes.records import INLINE
 from rushes.training.recipe import load_recipe
 
 
@@ -27,8 +27,10 @@ class RunResult:
     report: Path  # the page, one HTML file
 
 
-def run_all(project: OpenProject) -> RunResult:
+def run_all(project: OpenProject, own_takes: bool = False) -> RunResult:
     """From footage to report: what each stage did, and the summary.
+
+    `own_takes`: make takes by what training starts from, also where some came with the footage.
 
     Raises:
         ValueError: as the stages do; what a late stage would lack is said before the first long one.
@@ -44,9 +46,8 @@ def run_all(project: OpenProject) -> RunResult:
         raise ValueError(f"label.by: recipe {recipe!r} needs labels; set it to human, vlm, metric or world")
     if "scores" in needs and settings.label.by == "none" and not project.store.scores():
         raise ValueError(f"label.by: recipe {settings.train.recipe!r} needs scores; set it to world or metric")
-    # Takes that came with the footage are what a recipe needs that starts from the base; a later round makes its own.
-    later = settings.train.init_from != BASE
-    takes = "takes" in needs and (later or not project.store.candidates(split="train", kind="imported"))
+    # Takes that came with the footage are what the recipe needs; the model then makes none of its own.
+    takes = "takes" in needs and (own_takes or not project.store.candidates(split="train", kind="imported"))
     gaps = settings.generate.model_copy(update={"kind": "gap", "takes": 1})
     wrong = "wrong captions" in needs and settings.caption.by != "none"
     return RunResult(

@@ -21,7 +21,7 @@ from rushes.training import shortcuts
 from rushes.training.batches import read_views
 from rushes.training.beta import Proposal, equivalents, propose, trial_comparisons
 from rushes.training.comparison import hashed_comparisons
-from rushes.training.history import read_history
+from rushes.training.history import CURVES, read_history
 from rushes.training.loop import Data, split, train
 
 PROBES = 10  # of a trial, evenly spread
@@ -94,7 +94,7 @@ def probe_beta(project: OpenProject, comparisons: int, steps: int, target: float
 
         train(backbone, data, settings, folder, seed=seed, identity=identity, progress=show)
     ours = {term.level: term.beta for c in every for term in c.terms if term.link not in ALONE}
-    proposals = propose(read_history(folder / "metrics.jsonl"), target)
+    proposals = propose(read_history(folder / CURVES), target)
     levels = {each.level: BetaLevel(each, ours[each.level], beta_conventions(project, each.beta)) for each in proposals}
     result = BetaResult(name, count, len(held_out), steps=steps, target=target, levels=levels)
     write_json(folder.parent / "beta.json", plain(result))

@@ -7,12 +7,14 @@ import os
 import shutil
 import sqlite3
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from rushes.files import content_hash
+from rushes.project.backup import backup
 from rushes.records import Candidate, Clip
 from rushes.store.database import Store
 
@@ -183,6 +185,25 @@ def test_a_backup_is_a_project_and_is_brought_up_to_date(
         (tmp_path / "x").touch()
         code, _, err = rushes("backup", project, bad)
         assert code == 2 and words in err
+
+
+def test_a_backup_takes_the_place_of_no_other_project_and_of_no_newer_one(
+    project: Path, tmp_path: Path, small: SmallProject
+) -> None:
+    other, copy = small.new_project(tmp_path / "other", small.settings), tmp_path / "copy"
+    backup(project, copy, checkpoints=False)
+    with Store.open(project) as store, Store.open(other) as strange:
+        clip = store.clips()[0]
+        store.add([replace(clip, id="a-newer-one")])
+        strange.add([replace(clip, id="another")])
+    for source, to in ((project, other), (copy, project)):
+        before = (to / "rushes.db").read_bytes()
+        with pytest.raises(ValueError, match="holds another project, or rows that"):
+            backup(source, to)
+        assert (to / "rushes.db").read_bytes() == before
+    backup(project, copy, checkpoints=False)
+    with Store.open(copy) as store:
+        assert store.find("a-newer-one")
 
 
 @pytest.mark.skipif(os.name == "nt" or not Path("/proc").exists(), reason="capabilities are of Linux")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rushes.files import content_hash
+from rushes.inspect.soundness import verify_project
 from rushes.project.backup import backup
 from rushes.records import Candidate, Clip
 from rushes.store.database import Store
@@ -94,6 +96,40 @@ def test_one_changed_byte_of_a_score_is_noticed(project: Path, rushes: Rushes) -
         code, out, err = rushes(stage, project)
         assert code == (1 if stage == "verify" else 2)
         assert "rushes.db: a row of scores was altered" in out + err and "copy it back from a backup" in out + err
+
+
+@pytest.mark.parametrize("kind", ["scores", "clips"])  # without the second videos cannot be looked at
+def test_damage_that_stops_a_reader_is_a_line_among_the_others(
+    project: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    link, unreadable = media_of(project, Clip), media_of(project, Candidate)
+    link.rename(project / "elsewhere.mp4")
+    link.symlink_to(project / "elsewhere.mp4")
+    stray = project / "latents" / "notes.safetensors"
+    stray.write_bytes(b"")
+    (project / "seconds.json").write_text("{")
+    with sqlite3.connect(project / "rushes.db") as database:
+        database.execute("DROP TRIGGER never_update")
+        body = "CAST(x'ff' || CAST(substr(body, 2) AS BLOB) AS TEXT)"  # "{" with its high bit: no UTF-8 any more
+        where = f"seq = (SELECT min(seq) FROM rows WHERE type = '{kind}')"
+        database.execute(f"UPDATE rows SET body = {body} WHERE {where}")
+    database.close()
+
+    def bad_sector(path: Path) -> str:
+        if path == unreadable:
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return content_hash(path)
+
+    monkeypatch.setattr("rushes.store.media.content_hash", bad_sector)
+    faults = verify_project(project).faults
+    media = [link.stem, unreadable.stem] if kind == "scores" else ["media: cannot be looked at"]
+    for words in ("was altered, it is no text; copy it back", str(stray), "seconds.json", *media):
+        assert len([fault for fault in faults if words in fault]) == 1, (words, faults)
+    if kind == "scores":
+        data = (project / "elsewhere.mp4").read_bytes()
+        with Store.open(project) as store:  # as `import` does, which takes it from the footage again
+            assert store.media.put_bytes(data, ".mp4") == link.stem and store.media.sound(link.stem)
+        assert not link.is_symlink() and (project / "elsewhere.mp4").read_bytes() == data
 
 
 def test_a_row_of_a_newer_version_is_named(project: Path, rushes: Rushes) -> None:

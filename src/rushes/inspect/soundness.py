@@ -6,6 +6,7 @@ SQLite's files are checked by SQLite, rows also by their kind, and small files b
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
@@ -69,10 +70,13 @@ def verify_project(project: Path, tick: Callable[[int], None] = lambda count: No
         }
         for kind, check in checks.items():
             checked[kind] = 0
-            for fault in check():
-                checked[kind] += 1
-                tick(1)
-                faults += [fault] if fault else []
+            try:
+                for fault in check():
+                    checked[kind] += 1
+                    tick(1)
+                    faults += [fault] if fault else []
+            except (ValueError, OSError, sqlite3.Error) as error:  # most often of a row that is named already
+                faults.append(f"{kind}: cannot be looked at ({error}); mend that, then run `rushes verify {project}`")
     return VerifyResult(checked, faults=tuple(faults))
 
 
@@ -119,11 +123,17 @@ def _way_to(project: Path, take: Candidate) -> str:
 
 def _tensors(folder: Path) -> Iterator[str]:
     """All shards of a folder, whatever they are of."""
-    for name in sorted({path.name.split("-")[0] for path in folder.glob("[!.]*-*.safetensors")}):
-        entries = LatentStore(folder, name)
+    strange = dict[str, None]()  # a file of other people's is in the way of all shards: one line
+    for name in sorted({path.name.split("-")[0] for path in folder.glob("[!.]*.safetensors")}):
+        try:
+            entries = LatentStore(folder, re.sub(r"\W", "_", name) or "_")
+        except ValueError as error:
+            strange[str(error)] = None
+            continue
         problems = entries.verify()
         yield from problems
         yield from [""] * max(0, len(entries) - len(problems))
+    yield from strange
 
 
 def _texts(project: Path) -> Iterator[str]:

@@ -19,6 +19,7 @@ from rushes.inspect.soundness import verify_project
 from rushes.project.backup import backup
 from rushes.records import Candidate, Clip
 from rushes.store.database import Store
+from rushes.training.checkpoint import only_one
 
 from ..projects import Command, ReadContents, Rushes, SmallProject
 
@@ -130,6 +131,25 @@ def test_damage_that_stops_a_reader_is_a_line_among_the_others(
         with Store.open(project) as store:  # as `import` does, which takes it from the footage again
             assert store.media.put_bytes(data, ".mp4") == link.stem and store.media.sound(link.stem)
         assert not link.is_symlink() and (project / "elsewhere.mp4").read_bytes() == data
+
+
+def test_checkpoints_are_read_tensor_by_tensor_and_those_of_a_run_at_work_are_left_out(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nothing(path: Path) -> None:
+        raise AssertionError(f"{path} is taken into memory")
+
+    monkeypatch.setattr("rushes.training.checkpoint.read", nothing)
+    run = project / "runs" / "realdpo"
+    assert verify_project(project).faults == ()
+    (unsealed := run / "checkpoints" / "step-00000099").mkdir()
+    with only_one(run):
+        result = verify_project(project)
+        assert result.faults == () and result.checked["checkpoints"] == 0
+    assert [str(unsealed) in fault for fault in verify_project(project).faults] == [True]
+    unsealed.rmdir()
+    monkeypatch.setattr("rushes.training.checkpoint.in_order", lambda folder: [unsealed])  # listed before it went
+    assert verify_project(project).faults == ()
 
 
 def test_a_row_of_a_newer_version_is_named(project: Path, rushes: Rushes) -> None:
@@ -244,6 +264,9 @@ def test_a_backup_takes_the_place_of_no_other_project_and_of_no_newer_one(
 
 @pytest.mark.skipif(os.name == "nt" or not Path("/proc").exists(), reason="capabilities are of Linux")
 def test_a_project_that_cannot_be_written_is_read(project: Path, tmp_path: Path, command: Command) -> None:
+    with sqlite3.connect(project / "embeddings.db") as side:  # its log is gone with the last who closed it
+        side.executescript("PRAGMA journal_mode = WAL; CREATE TABLE one (x)")
+    side.close()
     for path in (*project.rglob("*"), project):
         path.chmod(path.stat().st_mode & ~0o222)
     try:

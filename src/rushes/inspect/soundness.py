@@ -6,6 +6,7 @@ SQLite's files are checked by SQLite, rows also by their kind, and small files b
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
@@ -148,11 +149,14 @@ def _texts(project: Path) -> Iterator[str]:
 
 
 def _checkpoints(project: Path) -> Iterator[str]:
+    """Those of runs at work are left out: they come and go, and one that is being written looks torn."""
     for folder in sorted((project / "runs").glob("*/checkpoints")):
-        for path in checkpoint.in_order(folder):
-            whole = checkpoint.read(path) is not None
-            way = f"delete it, the run goes on from the one before; or {RESTORE}"
-            yield "" if whole else f"{path}: torn, or was altered; {way}"
+        for path in [] if checkpoint.at_work(folder.parent) else checkpoint.in_order(folder):
+            if checkpoint.is_whole(path):
+                yield ""
+            elif path.exists() and not checkpoint.at_work(folder.parent):  # which may have begun meanwhile
+                way = f"delete it, the run goes on from the one before; or {RESTORE}"
+                yield f"{path}: torn, or was altered; {way}"
 
 
 def _weights(store: Store) -> Iterator[str]:
@@ -201,7 +205,8 @@ def _database(path: Path) -> None:
     if path.name == "rushes.db":  # looked at already
         return
     try:
-        with closing(connect(path)) as file:
+        read_only = not all(os.access(place, os.W_OK) for place in (path, path.parent))
+        with closing(connect(path, read_only)) as file:
             (words,) = file.execute("PRAGMA integrity_check(1)").fetchone()
     except sqlite3.Error as error:
         raise plainly(error, path) from error

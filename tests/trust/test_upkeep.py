@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import sqlite3
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from rushes.files import content_hash
+from rushes.inspect.soundness import verify_project
+from rushes.project.backup import backup
 from rushes.records import Candidate, Clip
 from rushes.store.database import Store
+from rushes.training.checkpoint import only_one
 
 from ..projects import Command, ReadContents, Rushes, SmallProject
 
@@ -92,6 +97,59 @@ def test_one_changed_byte_of_a_score_is_noticed(project: Path, rushes: Rushes) -
         code, out, err = rushes(stage, project)
         assert code == (1 if stage == "verify" else 2)
         assert "rushes.db: a row of scores was altered" in out + err and "copy it back from a backup" in out + err
+
+
+@pytest.mark.parametrize("kind", ["scores", "clips"])  # without the second videos cannot be looked at
+def test_damage_that_stops_a_reader_is_a_line_among_the_others(
+    project: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    link, unreadable = media_of(project, Clip), media_of(project, Candidate)
+    link.rename(project / "elsewhere.mp4")
+    link.symlink_to(project / "elsewhere.mp4")
+    stray = project / "latents" / "notes.safetensors"
+    stray.write_bytes(b"")
+    (project / "seconds.json").write_text("{")
+    with sqlite3.connect(project / "rushes.db") as database:
+        database.execute("DROP TRIGGER never_update")
+        body = "CAST(x'ff' || CAST(substr(body, 2) AS BLOB) AS TEXT)"  # "{" with its high bit: no UTF-8 any more
+        where = f"seq = (SELECT min(seq) FROM rows WHERE type = '{kind}')"
+        database.execute(f"UPDATE rows SET body = {body} WHERE {where}")
+    database.close()
+
+    def bad_sector(path: Path) -> str:
+        if path == unreadable:
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return content_hash(path)
+
+    monkeypatch.setattr("rushes.store.media.content_hash", bad_sector)
+    faults = verify_project(project).faults
+    media = [link.stem, unreadable.stem] if kind == "scores" else ["media: cannot be looked at"]
+    for words in ("was altered, it is no text; copy it back", str(stray), "seconds.json", *media):
+        assert len([fault for fault in faults if words in fault]) == 1, (words, faults)
+    if kind == "scores":
+        data = (project / "elsewhere.mp4").read_bytes()
+        with Store.open(project) as store:  # as `import` does, which takes it from the footage again
+            assert store.media.put_bytes(data, ".mp4") == link.stem and store.media.sound(link.stem)
+        assert not link.is_symlink() and (project / "elsewhere.mp4").read_bytes() == data
+
+
+def test_checkpoints_are_read_tensor_by_tensor_and_those_of_a_run_at_work_are_left_out(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nothing(path: Path) -> None:
+        raise AssertionError(f"{path} is taken into memory")
+
+    monkeypatch.setattr("rushes.training.checkpoint.read", nothing)
+    run = project / "runs" / "realdpo"
+    assert verify_project(project).faults == ()
+    (unsealed := run / "checkpoints" / "step-00000099").mkdir()
+    with only_one(run):
+        result = verify_project(project)
+        assert result.faults == () and result.checked["checkpoints"] == 0
+    assert [str(unsealed) in fault for fault in verify_project(project).faults] == [True]
+    unsealed.rmdir()
+    monkeypatch.setattr("rushes.training.checkpoint.in_order", lambda folder: [unsealed])  # listed before it went
+    assert verify_project(project).faults == ()
 
 
 def test_a_row_of_a_newer_version_is_named(project: Path, rushes: Rushes) -> None:
@@ -185,8 +243,30 @@ def test_a_backup_is_a_project_and_is_brought_up_to_date(
         assert code == 2 and words in err
 
 
+def test_a_backup_takes_the_place_of_no_other_project_and_of_no_newer_one(
+    project: Path, tmp_path: Path, small: SmallProject
+) -> None:
+    other, copy = small.new_project(tmp_path / "other", small.settings), tmp_path / "copy"
+    backup(project, copy, checkpoints=False)
+    with Store.open(project) as store, Store.open(other) as strange:
+        clip = store.clips()[0]
+        store.add([replace(clip, id="a-newer-one")])
+        strange.add([replace(clip, id="another")])
+    for source, to in ((project, other), (copy, project)):
+        before = (to / "rushes.db").read_bytes()
+        with pytest.raises(ValueError, match="holds another project, or rows that"):
+            backup(source, to)
+        assert (to / "rushes.db").read_bytes() == before
+    backup(project, copy, checkpoints=False)
+    with Store.open(copy) as store:
+        assert store.find("a-newer-one")
+
+
 @pytest.mark.skipif(os.name == "nt" or not Path("/proc").exists(), reason="capabilities are of Linux")
 def test_a_project_that_cannot_be_written_is_read(project: Path, tmp_path: Path, command: Command) -> None:
+    with sqlite3.connect(project / "embeddings.db") as side:  # its log is gone with the last who closed it
+        side.executescript("PRAGMA journal_mode = WAL; CREATE TABLE one (x)")
+    side.close()
     for path in (*project.rglob("*"), project):
         path.chmod(path.stat().st_mode & ~0o222)
     try:

@@ -6,6 +6,8 @@ SQLite's files are checked by SQLite, rows also by their kind, and small files b
 
 from __future__ import annotations
 
+import os
+import re
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
@@ -69,10 +71,13 @@ def verify_project(project: Path, tick: Callable[[int], None] = lambda count: No
         }
         for kind, check in checks.items():
             checked[kind] = 0
-            for fault in check():
-                checked[kind] += 1
-                tick(1)
-                faults += [fault] if fault else []
+            try:
+                for fault in check():
+                    checked[kind] += 1
+                    tick(1)
+                    faults += [fault] if fault else []
+            except (ValueError, OSError, sqlite3.Error) as error:  # most often of a row that is named already
+                faults.append(f"{kind}: cannot be looked at ({error}); mend that, then run `rushes verify {project}`")
     return VerifyResult(checked, faults=tuple(faults))
 
 
@@ -119,11 +124,17 @@ def _way_to(project: Path, take: Candidate) -> str:
 
 def _tensors(folder: Path) -> Iterator[str]:
     """All shards of a folder, whatever they are of."""
-    for name in sorted({path.name.split("-")[0] for path in folder.glob("[!.]*-*.safetensors")}):
-        entries = LatentStore(folder, name)
+    strange = dict[str, None]()  # a file of other people's is in the way of all shards: one line
+    for name in sorted({path.name.split("-")[0] for path in folder.glob("[!.]*.safetensors")}):
+        try:
+            entries = LatentStore(folder, re.sub(r"\W", "_", name) or "_")
+        except ValueError as error:
+            strange[str(error)] = None
+            continue
         problems = entries.verify()
         yield from problems
         yield from [""] * max(0, len(entries) - len(problems))
+    yield from strange
 
 
 def _texts(project: Path) -> Iterator[str]:
@@ -138,11 +149,14 @@ def _texts(project: Path) -> Iterator[str]:
 
 
 def _checkpoints(project: Path) -> Iterator[str]:
+    """Those of runs at work are left out: they come and go, and one that is being written looks torn."""
     for folder in sorted((project / "runs").glob("*/checkpoints")):
-        for path in checkpoint.in_order(folder):
-            whole = checkpoint.read(path) is not None
-            way = f"delete it, the run goes on from the one before; or {RESTORE}"
-            yield "" if whole else f"{path}: torn, or was altered; {way}"
+        for path in [] if checkpoint.at_work(folder.parent) else checkpoint.in_order(folder):
+            if checkpoint.is_whole(path):
+                yield ""
+            elif path.exists() and not checkpoint.at_work(folder.parent):  # which may have begun meanwhile
+                way = f"delete it, the run goes on from the one before; or {RESTORE}"
+                yield f"{path}: torn, or was altered; {way}"
 
 
 def _weights(store: Store) -> Iterator[str]:
@@ -191,7 +205,8 @@ def _database(path: Path) -> None:
     if path.name == "rushes.db":  # looked at already
         return
     try:
-        with closing(connect(path)) as file:
+        read_only = not all(os.access(place, os.W_OK) for place in (path, path.parent))
+        with closing(connect(path, read_only)) as file:
             (words,) = file.execute("PRAGMA integrity_check(1)").fetchone()
     except sqlite3.Error as error:
         raise plainly(error, path) from error

@@ -44,14 +44,13 @@ def backup(project: Path, to: Path, bar: Bar = no_bar, checkpoints: bool = True)
         checkpoints: those of runs too, from which they go on.
 
     Raises:
-        ValueError: no project, or a folder that has something else or lies in the project.
+        ValueError: no project, or a folder that has something else, rows that the project lacks, or lies in it.
         OSError: the disk is full; the same command goes on.
     """
     if to.resolve().is_relative_to(project.resolve()):
         raise ValueError(f"{to} lies in the project; name a folder elsewhere, best on another disk")
     Store.open(project).close()  # which says what is wrong with a database that cannot be copied
-    if not (to / "rushes.db").is_file() and any(p.is_file() and not p.name.startswith(".") for p in to.rglob("*")):
-        raise ValueError(f"{to} holds something else than a backup; name a new folder")
+    _check_earlier(project, to)
     for folder in FOLDERS:
         make_folder(to / folder)
     files = [path.relative_to(project) for path in sorted(project.glob("*.db"))]
@@ -78,6 +77,30 @@ def backup(project: Path, to: Path, bar: Bar = no_bar, checkpoints: bool = True)
     return BackupResult(to, len(files), copied, sum((to / name).stat().st_size for name in files), lost or None)
 
 
+def _check_earlier(project: Path, to: Path) -> None:
+    """Refuse a folder that no earlier state of the project can be: rows are only ever added."""
+    copy = to / "rushes.db"
+    if not copy.is_file():
+        if any(path.is_file() and not path.name.startswith(".") for path in to.rglob("*")):
+            raise ValueError(f"{to} holds something else than a backup; name a new folder")
+        return
+    try:
+        with closing(_reader(project / "rushes.db")) as source, closing(connect(copy, read_only=True)) as target:
+            ids = target.execute("SELECT id FROM rows")
+            strange = any(source.execute("SELECT 1 FROM rows WHERE id = ?", id).fetchone() is None for id in ids)
+    except sqlite3.Error as error:
+        raise ValueError(f"{copy}: no copy of a project that can be read ({error}); name a new folder") from error
+    if strange:
+        raise ValueError(
+            f"{to} holds another project, or rows that {project} lacks, and these would be lost; name a new folder "
+            "(the first is the project, the second its copy)"
+        )
+
+
+def _reader(path: Path) -> sqlite3.Connection:
+    return connect(path, read_only=not all(os.access(place, os.W_OK) for place in (path, path.parent)))
+
+
 def _rows(store: Store) -> Iterator[Clip | Candidate]:
     yield from store.stream(Clip)
     yield from store.stream(Candidate)
@@ -85,11 +108,10 @@ def _rows(store: Store) -> Iterator[Clip | Candidate]:
 
 def _copy_database(source: Path, target: Path) -> None:
     """As it is at one moment, while others write; in one file, without a log beside it."""
-    read_only = not all(os.access(place, os.W_OK) for place in (source, source.parent))
     try:
         with (
             whole_file(target) as part,
-            closing(connect(source, read_only)) as file,
+            closing(_reader(source)) as file,
             closing(sqlite3.connect(part)) as copy,
         ):
             file.backup(copy)

@@ -270,8 +270,9 @@ class Store:
 
     def check_rows(self) -> Iterator[str]:
         """What is wrong with each row, "" = nothing: a body that was altered, or other keys beside it than in it."""
-        columns = ", ".join(f'"{column}"' for column in _COLUMNS)
-        query = f"SELECT seq, type, id, body, {self._crc}, {columns} FROM rows WHERE seq > ? ORDER BY seq LIMIT ?"
+        # As bytes: a changed bit may make a text none, and SQLite's own module would then refuse the whole page.
+        texts = ", ".join(f'CAST("{column}" AS BLOB)' for column in ("type", "id", "body", *_COLUMNS))
+        query = f"SELECT seq, CAST({self._crc} AS INTEGER), {texts} FROM rows WHERE seq > ? ORDER BY seq LIMIT ?"
         after = 0
         while True:
             with self._lock, self._explained():
@@ -279,18 +280,24 @@ class Store:
             if not page:
                 return
             after = page[-1][0]
-            for _, name, id, body, crc, *keys in page:
-                yield self._problem(name, id, body, crc, keys)
+            for _, crc, *values in page:
+                yield self._problem(crc, values)
 
-    def _problem(self, name: str, id: str, body: str, crc: int | None, keys: Sequence[str | None]) -> str:
+    def _problem(self, crc: int | None, values: Sequence[bytes | None]) -> str:
+        try:
+            texts = [None if value is None else value.decode() for value in values]
+        except UnicodeDecodeError:
+            id = (values[1] or b"").decode(errors="replace")
+            return f"{self._path}: row {id!r:.90} was altered, it is no text; {RESTORE}"
+        (name, id, body), keys = (text or "" for text in texts[:3]), texts[3:]
         if name not in KINDS:
             return f"{self._path}: row {id!r} is of an unknown kind, {name!r:.40}; {RESTORE}"
         try:
             row = self._read(KINDS[name], body, crc)
         except ValueError as error:
             return str(error)
-        same = row.id == id and keys == [getattr(row, column, None) for column in _COLUMNS]
-        return "" if same else f"{self._path}: row {id!r}: its keys are not those of its body; {RESTORE}"
+        right = row.id == id and keys == [getattr(row, column, None) for column in _COLUMNS]
+        return "" if right else f"{self._path}: row {id!r}: its keys are not those of its body; {RESTORE}"
 
     def clips(self, split: Split | None = None, dropped: bool = False) -> tuple[Clip, ...]:
         """Real clips that are in the set, under the captions they go by, in the order they were added (as all below).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -39,7 +40,7 @@ class MediaFolder:
             raise ValueError(f"{path}: not a file; check the path")
         digest = content_hash(path)
         if not self.sound(digest):
-            with whole_file(self._find(digest) or self._new(digest, path.suffix)) as part:
+            with whole_file(self._named(digest) or self._new(digest, path.suffix)) as part:
                 shutil.copyfile(path, part)
                 if content_hash(part) != digest:
                     raise ValueError(f"{path}: changed while it was copied; import it again once it is complete")
@@ -51,7 +52,7 @@ class MediaFolder:
         assert re.fullmatch(r"\.\w+", suffix), suffix
         digest = content_hash(data)
         if not self.sound(digest):
-            with whole_file(self._find(digest) or self._new(digest, suffix)) as part:
+            with whole_file(self._named(digest) or self._new(digest, suffix)) as part:
                 part.write_bytes(data)
             self._sound.add(digest)
         return digest
@@ -77,13 +78,24 @@ class MediaFolder:
         return file
 
     def sound(self, digest: str) -> bool:
-        """Whether the content with this hash is in the folder, whole. Raises OSError where it cannot be read."""
-        file = self._find(digest)
-        if file is None:
+        """Whether the content with this hash is in the folder, whole; a link, and a file in a bad sector, is not.
+
+        Raises OSError where it cannot be read for another cause, which may pass.
+        """
+        if digest in self._sound and self._named(digest) is not None:
+            return True
+        try:
+            file = self._find(digest)
+            whole = file is not None and content_hash(file) == digest
+        except _LinkError:  # `put` writes a file in its place
             return False
-        if digest not in self._sound and content_hash(file) == digest:
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            return False
+        if whole:
             self._sound.add(digest)
-        return digest in self._sound
+        return whole
 
     def lost(self, digests: Iterable[str]) -> set[str]:
         """Which of these contents are not in the folder, or not whole; several files are read at once."""
@@ -99,16 +111,25 @@ class MediaFolder:
         return f"`rushes verify {self.folder.parent}` says what makes it again"
 
     def _find(self, digest: str) -> Path | None:
+        file = self._named(digest)
+        if file is not None and not stat.S_ISREG(os.lstat(file).st_mode):
+            raise _LinkError(f"{file}: no file but a link or the like; delete it, then {self._way_out()}")
+        return file
+
+    def _named(self, digest: str) -> Path | None:
+        """What goes by this hash, whatever it is."""
         if not _HASH.fullmatch(digest):
             return None
         folder = self.folder / digest[:2]
         with suppress(FileNotFoundError):  # names alone: a folder of 100,000 clips has 400 in each of its parts
             name = min((name for name in os.listdir(folder) if name.startswith(digest)), default="")
-            if name and not stat.S_ISREG(os.lstat(folder / name).st_mode):
-                raise ValueError(f"{folder / name}: no file but a link or the like; delete it, then {self._way_out()}")
             return folder / name if name else None
         return None
 
     def _new(self, digest: str, suffix: str) -> Path:
         (self.folder / digest[:2]).mkdir(parents=True, exist_ok=True)
         return self.folder / digest[:2] / f"{digest}{suffix.lower()}"
+
+
+class _LinkError(ValueError):
+    """A name of ours that is no file."""

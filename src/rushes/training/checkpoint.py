@@ -13,7 +13,7 @@ import logging
 import re
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,22 +174,49 @@ def read(path: Path) -> Checkpoint | None:
     return _sharded(path) if path.is_dir() else _single(path)
 
 
+def is_whole(path: Path) -> bool:
+    """Whether `read` would give it, without keeping its tensors: those of a 14B are 170 GB."""
+    if path.is_dir():
+        return _sharded(path) is not None
+    try:
+        return _facts(path)[0] >= 0 and _file_is_whole(path, checksum_needed=True)
+    except _DAMAGED:
+        return False
+
+
+def at_work(folder: Path) -> bool:
+    """Whether a process trains the run of this folder now; nothing is made there."""
+    try:
+        if (folder / ".lock").exists():
+            with locked(folder / ".lock", wait=False):
+                return False
+    except BlockingIOError:
+        return True
+    except OSError:  # a folder that cannot be written: nobody here can train it
+        return False
+    return False
+
+
 def newest_facts(folder: Path) -> tuple[int, dict[str, Any]] | None:
     """Steps and facts of the newest checkpoint that can be opened, without its weights; whether it is whole is not
     looked at. Those of a finished run's are there when it was removed, too.
     """
     for path in reversed(in_order(folder)):
         with suppress(*_DAMAGED):
-            if path.is_dir():
-                seal = json.loads((path / _SEAL).read_text())
-                return int(seal["step"]), dict(seal["facts"])
-            with safe_open(path, "pt") as file:
-                metadata = file.metadata()
-            return int(metadata["step"]), dict(json.loads(metadata["facts"]))
+            return _facts(path)
     with suppress(*_DAMAGED):
         note = json.loads((folder / _REMOVED).read_text())
         return int(note["step"]), dict(note["facts"])
     return None
+
+
+def _facts(path: Path) -> tuple[int, dict[str, Any]]:
+    if path.is_dir():
+        seal = json.loads((path / _SEAL).read_text())
+        return int(seal["step"]), dict(seal["facts"])
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    return int(metadata["step"]), dict(json.loads(metadata["facts"]))
 
 
 def note_removed(folder: Path) -> None:
@@ -230,21 +257,28 @@ def _sharded(path: Path) -> Checkpoint | None:
 def weights_fault(path: Path) -> str:
     """Why a file of a run's weights is not what was written; empty where it is, or has no checksum."""
     try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-            whole = metadata.get("sha256") in (None, digest_of(tensors))
+        return "" if _file_is_whole(path) else "was altered"
     except FileNotFoundError:
         return "is missing"
     except _DAMAGED as error:
         return f"cannot be read ({error})"
-    return "" if whole else "was altered"
+
+
+def _file_is_whole(path: Path, checksum_needed: bool = False) -> bool:
+    with safe_open(path, "pt") as file:
+        checksum = (file.metadata() or {}).get("sha256")
+        digest = _digest((name, file.get_tensor(name)) for name in sorted(file.keys()))  # one in memory at a time
+        return digest == checksum or (checksum is None and not checksum_needed)
 
 
 def digest_of(tensors: Mapping[str, Tensor]) -> str:
     """Of names, kinds and bytes."""
+    return _digest((name, tensors[name]) for name in sorted(tensors))
+
+
+def _digest(tensors: Iterable[tuple[str, Tensor]]) -> str:
     digest = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
+    for name, tensor in tensors:
         flat = tensor.detach().cpu().contiguous()
         digest.update(f"{name}{tuple(flat.shape)}{flat.dtype}".encode())
         digest.update(flat.view(-1).view(torch.uint8).numpy().data)

@@ -12,8 +12,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from rushes.files import content_hash
-from rushes.records import Candidate, Clip
+from rushes.files import content_hash, locked
+from rushes.records import Candidate, Clip, Decision
 from rushes.store.database import Store
 
 from ..projects import Command, ReadContents, Rushes, SmallProject
@@ -29,6 +29,16 @@ def flip(path: Path, at: float = 0.75) -> None:
     data = bytearray(path.read_bytes())
     data[int(len(data) * at)] ^= 4
     path.write_bytes(data)
+
+
+def make_old(project: Path) -> None:
+    """As if everything had lain there for two hours."""
+    for path in project.rglob("*"):
+        os.utime(path, (hour := time.time() - 2 * 3600, hour))
+
+
+def all_files(project: Path) -> set[Path]:
+    return {path for path in project.rglob("*") if not path.name.startswith(("rushes.db", ".lock"))}
 
 
 def media_of(project: Path, kind: type[Clip | Candidate]) -> Path:
@@ -140,11 +150,58 @@ def test_what_is_not_needed_is_listed_and_then_removed(project: Path, rushes: Ru
     assert code == 2 and "without which it cannot go on, was removed by `rushes clean`: start a run with" in err
 
 
+def test_a_checkpoint_stays_where_the_weights_are_not_whole(project: Path, rushes: Rushes) -> None:
+    flip(project / "runs" / "realdpo" / "weights.safetensors")
+    before = all_files(project)
+    code, out, err = rushes("clean", project, "--yes", "--json")
+    assert code == 0 and json.loads(out)["doubted"] == ["realdpo"] and json.loads(out)["ended"] == [], err
+    assert all_files(project) == before
+    assert "realdpo: the checkpoints stay" in rushes("clean", project)[1]
+    assert rushes("train", project)[0] == 0  # from that checkpoint
+    assert json.loads(rushes("clean", project, "--yes", "--json")[1])["ended"] == ["realdpo"]
+
+
+def test_nothing_is_removed_while_a_run_is_trained(project: Path, rushes: Rushes) -> None:
+    assert rushes("generate", project, "--set", "generate.steps=3", "--set", "generate.takes=1")[0] == 0
+    make_old(project)
+    (project / "runs" / "b").mkdir()
+    before = all_files(project)
+    with Store.open(project) as store:
+        rows = list(store.stream(Decision))
+    with locked(project / "runs" / "b" / ".lock"):
+        code, _, err = rushes("clean", project, "--yes")
+    assert code == 2 and f"{project / 'runs' / 'b'}: another process trains this run" in err and err.count("\n") == 1
+    assert all_files(project) == before
+    with Store.open(project) as store:
+        assert list(store.stream(Decision)) == rows
+
+
+def test_what_an_unfinished_run_may_use_stays(project: Path, rushes: Rushes) -> None:
+    other = ("--set", "generate.steps=3", "--set", "generate.takes=1", "--set", "train.name=b")
+    assert rushes("generate", project, *other)[0] == 0
+    (project / "bank").mkdir(exist_ok=True)
+    (bank := project / "bank" / f"{'a' * 24}-{'b' * 24}.safetensors").write_bytes(b"0" * 1000)
+    (latents := project / "latents" / bank.name).write_bytes(b"0" * 1000)
+    (run := project / "runs" / "b").mkdir()
+    make_old(project)
+    media = sorted((project / "media").rglob("*"))
+    code, out, _ = rushes("clean", project, "--yes", "--json")
+    result = json.loads(out)
+    assert code == 0 and result["takes"] is None and "run b is not finished" in result["stays"]
+    assert bank.exists() and latents.exists() and sorted((project / "media").rglob("*")) == media
+    shutil.rmtree(run)
+    code, out, _ = rushes("clean", project, "--yes", "--json")
+    assert code == 0 and json.loads(out)["takes"] and json.loads(out)["stays"] == ""
+    assert not bank.exists() and not latents.exists()
+
+
 def test_takes_of_other_settings_leave_and_come_back(project: Path, rushes: Rushes) -> None:
     other = ("--set", "generate.steps=3", "--set", "generate.takes=1")
     assert rushes("generate", project, *other)[0] == 0
     with Store.open(project) as store:
         takes = {take.id: take.media for take in store.candidates("train", kind="take")}
+    assert json.loads(rushes("clean", project, "--json")[1])["takes"] is None  # a stage may be at work
+    make_old(project)
     code, out, _ = rushes("clean", project, "--yes", "--json")
     assert code == 0
     with Store.open(project) as store:

@@ -10,26 +10,32 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
+from safetensors import safe_open
+
 from rushes.config.settings_files import stored_settings
 from rushes.config.tables import Settings
+from rushes.files import locked
 from rushes.generate import ASIDE, GenerationContext
 from rushes.inspect.caches import texts_of
+from rushes.inspect.soundness import BY_COMMAND
 from rushes.project.project import TEXTS, WEIGHTS, OpenProject
 from rushes.project.reports import run_name
 from rushes.project.stages import held_out_ask
 from rushes.records import BASE, Candidate, Clip, Decision, Preference, Run, now, stable_hash
-from rushes.training.checkpoint import in_order, note_removed, only_one
+from rushes.training.checkpoint import in_order, note_removed, read, weights_fault
 
 State = Literal["needed", "stale", "orphaned", "leftover"]
 YOUNG_S = 3600.0  # a file that is younger may be one that a process has yet to name, or to add a row for
-MADE = ("take", "guided", "gap")  # kinds of takes that [generate] asks for
+MADE = ("take", *BY_COMMAND)  # kinds of takes that [generate] asks for
+REMADE = ("media", "latents", "bank", TEXTS)  # what depends on settings
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,8 @@ class CleanResult:
     kinds: Mapping[str, int]  # bytes by kind
     takes: int | None = None  # that leave the project with their files, being of other settings; null = none
     ended: tuple[str, ...] = ()  # runs that cannot go on to more steps afterwards
+    doubted: tuple[str, ...] = ()  # finished runs that keep all checkpoints: their weights may not be whole
+    stays: str = ""  # why what was made under other settings is left alone; "" = it is not
 
 
 @dataclass(frozen=True)
@@ -72,6 +80,11 @@ class FileUse:
     state: State
     size: int  # bytes
 
+    @property
+    def run(self) -> str:
+        """The finished run of which this is a checkpoint that serves nothing; "" = it is something else."""
+        return self.path.parent.parent.name if (self.kind, self.state) == ("checkpoints", "stale") else ""
+
 
 class _Uses:
     """What the files of a project are for, by its rows and settings of now."""
@@ -79,12 +92,13 @@ class _Uses:
     def __init__(self, project: OpenProject) -> None:
         self.project, self.store = project, project.store
         self.folder = project.store.project
-        self.needed, self.named = set[str](), set[str]()  # content hashes
+        self.left_alone = ""  # why files of other settings may be in use, once they were looked at
+        self.needed, self.dropped_media = set[str](), set[str]()  # content hashes
         for clip in self.store.stream(Clip):
             self.needed.update((clip.media, clip.first_frame))
         dropped = {take.id for take in self.dropped}
         for take in self.store.stream(Candidate):
-            (self.named if take.id in dropped else self.needed).add(take.media)
+            (self.dropped_media if take.id in dropped else self.needed).add(take.media)
 
     @cached_property
     def finished(self) -> dict[str, Run]:
@@ -99,6 +113,22 @@ class _Uses:
     def _newest(self, run: str) -> int | None:
         paths = in_order(self.folder / "runs" / run / "checkpoints")
         return int(paths[-1].name.removeprefix("step-")[:8]) if paths else None
+
+    @cached_property
+    def unfinished(self) -> list[str]:
+        """Runs that are not finished. What they were started with, by `--set` perhaps, is written nowhere in full."""
+        runs = sorted(path.name for path in (self.folder / "runs").glob("*") if path.is_dir())
+        return [name for name in runs if name not in self.finished]
+
+    def stays(self, uses: Sequence[FileUse]) -> str:
+        """Why files of other settings may be in use; empty where they are not, or there are none."""
+        others = [use for use in uses if use.state == "stale" and use.kind in REMADE]
+        if others and self.unfinished:
+            name = self.unfinished[0]
+            return f"run {name} is not finished (to give it up delete {self.folder / 'runs' / name})"
+        if any(_young(use.path) for use in others if use.kind != "bank"):
+            return "some were made less than an hour ago, and a stage may be at work"
+        return ""
 
     @cached_property
     def dropped(self) -> list[Candidate]:
@@ -128,7 +158,11 @@ class _Uses:
 
     def all(self) -> list[FileUse]:
         """Every file of the project."""
-        return [FileUse(path, *self._use(path), _size(path)) for path in _files(self.folder)]
+        uses = [FileUse(path, *self._use(path), _size(path)) for path in _files(self.folder)]
+        self.left_alone = self.stays(uses)
+        if not self.left_alone:
+            return uses
+        return [replace(use, state="needed") if use.state == "stale" and use.kind in REMADE else use for use in uses]
 
     def _use(self, path: Path) -> tuple[str, State]:
         top, *rest = path.relative_to(self.folder).parts
@@ -148,8 +182,8 @@ class _Uses:
         stale = False
         if kind == "media":
             digest = path.name.partition(".")[0]
-            stale = digest in self.named - self.needed
-            if digest not in self.needed | self.named and not _young(path):
+            stale = digest in self.dropped_media - self.needed
+            if digest not in self.needed | self.dropped_media and not _young(path):
                 return "orphaned"
         elif kind == "latents":
             stale = path.name.partition("-")[0] != self.project.latents.fingerprint
@@ -162,6 +196,13 @@ class _Uses:
             newest = path.name.startswith(f"step-{self.finished[rest[0]].steps:08d}")
             stale = path.name.startswith("step-") and not (newest and self._adapter(rest[0]))
         return "stale" if stale else "needed"
+
+    def whole(self, run: str) -> bool:
+        """Whether a finished run can do without checkpoints: what stays of it is what was written."""
+        folder = self.folder / "runs" / run
+        if weights_fault(folder / WEIGHTS) or not _has_checksum(folder / WEIGHTS):
+            return False
+        return not self._adapter(run) or all(read(path) for path in in_order(folder / "checkpoints")[-1:])
 
     def _adapter(self, run: str) -> bool:
         return stored_settings(self.finished[run].settings).train.trainable == "lora"
@@ -182,22 +223,28 @@ def clean(project: OpenProject, yes: bool = False) -> CleanResult:
     """Remove files that are not needed, or say what would be removed.
 
     Raises:
-        ValueError: a run whose checkpoints are removed is being trained.
+        ValueError: a run is being trained, whichever; nothing is removed then.
     """
+    with ExitStack() as held:
+        if yes:  # nothing is looked at before no run can begin
+            for folder in sorted(path for path in (project.store.project / "runs").glob("*") if path.is_dir()):
+                held.enter_context(_no_training(folder))
+        return _clean(project, yes)
+
+
+def _clean(project: OpenProject, yes: bool) -> CleanResult:
     uses = _Uses(project)
     files = [use for use in uses.all() if use.state != "needed"]
+    doubted = {run for run in sorted({use.run for use in files if use.run}) if not uses.whole(run)}
+    files = [use for use in files if use.run not in doubted]
     aside = {id for id, decision in project.store.decisions().items() if not decision.keep}
-    takes = [take for take in uses.dropped if take.id not in aside]
-    ended = sorted(
-        name for name, run in uses.finished.items()
-        if any(use.state == "stale" and use.path.name.startswith(f"step-{run.steps:08d}")
-               and use.path.parent.parent.name == name for use in files)
-    )  # fmt: skip
+    takes = [] if uses.left_alone else [take for take in uses.dropped if take.id not in aside]
+    last = {use.run: use.path.name for use in files if use.run}  # files are in order
+    ended = [name for name, file in last.items() if file.startswith(f"step-{uses.finished[name].steps:08d}")]
     if yes:
         project.store.add([_aside(take) for take in takes])  # before their files go
         for name in ended:
-            with only_one(uses.folder / "runs" / name):
-                note_removed(uses.folder / "runs" / name / "checkpoints")
+            note_removed(uses.folder / "runs" / name / "checkpoints")
         for use in files:
             _remove(use.path)
     by_kind = {
@@ -205,7 +252,30 @@ def clean(project: OpenProject, yes: bool = False) -> CleanResult:
         for kind, group in groupby(sorted(files, key=lambda use: use.kind), key=lambda use: use.kind)
     }
     size = sum(by_kind.values())
-    return CleanResult(len(files), size, yes, by_kind, takes=len(takes) or None, ended=tuple(ended))
+    return CleanResult(
+        len(files),
+        size,
+        yes,
+        by_kind,
+        takes=len(takes) or None,
+        ended=tuple(ended),
+        doubted=tuple(sorted(doubted)),
+        stays=uses.left_alone,
+    )
+
+
+@contextmanager
+def _no_training(folder: Path) -> Iterator[None]:
+    """Hold a run's folder, so that no process trains it meanwhile."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(folder / ".lock", wait=False))
+        except BlockingIOError:
+            raise ValueError(
+                f"{folder}: another process trains this run, and may use what would be removed; wait for its end, then "
+                "clean again"
+            ) from None
+        yield
 
 
 def _aside(take: Candidate) -> Decision:
@@ -227,6 +297,11 @@ def _size(path: Path) -> int:
     if path.is_dir():
         return sum(each.lstat().st_size for each in path.rglob("*") if each.is_file())
     return path.lstat().st_size
+
+
+def _has_checksum(weights: Path) -> bool:
+    with safe_open(weights, "pt") as file:
+        return "sha256" in (file.metadata() or {})
 
 
 def _young(path: Path) -> bool:
@@ -257,6 +332,13 @@ def clean_in_words(result: CleanResult) -> list[str]:
         lines.append(f"{did} {result.takes} takes of other settings from the project")
     if result.ended:
         lines.append(f"{', '.join(result.ended)}: cannot go on to more steps without the checkpoint")
+    if result.doubted:
+        lines.append(
+            f"{', '.join(result.doubted)}: the checkpoints stay, as the weights or the last of them are damaged or "
+            "have no checksum; `rushes verify` says which"
+        )
+    if result.stays:
+        lines.append(f"what was made under other settings stays: {result.stays}")
     lines.append(f"{did} {in_bytes(result.bytes)} in {result.files} files")
     return lines if result.removed or not result.files else [*lines, "nothing is removed yet: add --yes"]
 

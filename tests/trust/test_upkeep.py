@@ -13,7 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from rushes.files import content_hash, locked
-from rushes.records import Candidate, Clip, Decision
+from rushes.inspect.disk_use import _Uses
+from rushes.project.project import OpenProject
+from rushes.project.settings import read_settings
+from rushes.records import Candidate, CaptionRow, Clip, Decision, Score
 from rushes.store.database import Store
 
 from ..projects import Command, ReadContents, Rushes, SmallProject
@@ -193,6 +196,36 @@ def test_what_an_unfinished_run_may_use_stays(project: Path, rushes: Rushes) -> 
     code, out, _ = rushes("clean", project, "--yes", "--json")
     assert code == 0 and json.loads(out)["takes"] and json.loads(out)["stays"] == ""
     assert not bank.exists() and not latents.exists()
+
+
+def test_what_the_user_put_there_stays(project: Path, rushes: Rushes) -> None:
+    part = f".{'0' * 64}.mp4.12ab34cd.part"
+    names = (
+        "footage/film.mp4.part", f"footage/{part}", "footage/.tmpAb3dEf", "media/.DS_Store", "media/notes.txt",
+        "media/00/film.part", "media/.tmp.txt", "latents/notes.txt", "bank/notes.txt",
+        "texts/notes.txt", "runs/realdpo/checkpoints/step-00000004-mine.safetensors", ".notes.txt.12ab34cd.part",
+    )  # fmt: skip
+    ours = [project / "media" / "00" / part, project / ".seconds.json.12ab34cd.part"]
+    for path in (theirs := [project / name for name in names]) + ours:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"0")
+    make_old(project)
+    assert rushes("clean", project, "--yes")[0] == 0
+    assert [path for path in theirs if not path.exists()] == [] and not any(path.exists() for path in ours)
+
+
+def test_takes_that_somebody_spoke_about_stay(project: Path, rushes: Rushes) -> None:
+    other = ("--set", "generate.steps=3", "--set", "generate.takes=1")
+    assert rushes("generate", project, *other)[0] == 0
+    make_old(project)
+    with Store.open(project) as store:
+        takes = [take.id for take in _Uses(OpenProject(store, read_settings(project))).dropped]
+        by_person, by_model, captioned, chosen, *rest = takes
+        store.add([Score("1", by_person, "human", 7.0, measured_by="ann"), Score("2", by_model, "vlm x", 7.0,
+                  measured_by="vlm x"), *(Score(f"m {id}", id, "motion", 0.5, measured_by="general 1") for id in takes),
+                  CaptionRow("4", "clip", "wrong", "wrong", about=captioned),
+                  Decision("5", chosen, True, person=True, made_by="ann")])  # fmt: skip
+        assert {take.id for take in _Uses(OpenProject(store, read_settings(project))).dropped} == set(rest)
 
 
 def test_takes_of_other_settings_leave_and_come_back(project: Path, rushes: Rushes) -> None:

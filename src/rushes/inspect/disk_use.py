@@ -8,6 +8,7 @@ made again but for one thing: a run of all weights, once finished, cannot go on 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,13 +30,26 @@ from rushes.inspect.soundness import BY_COMMAND
 from rushes.project.project import TEXTS, WEIGHTS, OpenProject
 from rushes.project.reports import run_name
 from rushes.project.stages import held_out_ask
-from rushes.records import BASE, Candidate, Clip, Decision, Preference, Run, now, stable_hash
+from rushes.records import BASE, Candidate, CaptionRow, Clip, Decision, Preference, Run, Score, now, stable_hash
+from rushes.store.annotators import HUMAN
+from rushes.store.own_files import is_own
 from rushes.training.checkpoint import in_order, note_removed, read, weights_fault
 
 State = Literal["needed", "stale", "orphaned", "leftover"]
 YOUNG_S = 3600.0  # a file that is younger may be one that a process has yet to name, or to add a row for
 MADE = ("take", *BY_COMMAND)  # kinds of takes that [generate] asks for
 REMADE = ("media", "latents", "bank", TEXTS)  # what depends on settings
+_SHARD = re.compile(r"\w+-[0-9a-f]{24}\.safetensors")
+_OURS = {  # our own names below the folder of a kind
+    "media": re.compile(r"[0-9a-f]{2}/[0-9a-f]{64}\.\w+"),
+    "latents": _SHARD,
+    "bank": _SHARD,
+    TEXTS: re.compile(r"[0-9a-f]+/[0-9a-f]{64}\.safetensors"),
+    "checkpoints": re.compile(r"[^/]+/checkpoints/step-\d{8}(\.safetensors)?"),
+}
+_NOTHING = re.compile(r"(?!)")
+_PART = re.compile(r"\.(.+)\.[0-9a-f]{8}\.part")  # of `whole_file`
+_TEMPORARY = re.compile(r"\.tmp\w{6}")  # of safetensors
 
 
 @dataclass(frozen=True)
@@ -132,15 +146,22 @@ class _Uses:
 
     @cached_property
     def dropped(self) -> list[Candidate]:
-        """Takes of other settings than those of now and of the finished runs, which no label is about."""
+        """Takes of other settings than those of now and of the finished runs, which nobody spoke about."""
         settings = [self.project.settings, *(stored_settings(run.settings) for run in self.store.runs())]
         asked = {digest for each in settings for digest in self._asked(each)}
-        labelled = {id for row in self.store.stream(Preference) for id in (row.left, row.right)}
+        labelled = self._labelled()
         return [
             take
             for take in self.store.stream(Candidate)
             if take.kind in MADE and take.settings_hash not in asked and take.id not in labelled
         ]
+
+    def _labelled(self) -> set[str]:
+        """What a person or a judge, who may have been paid, spoke about; metrics measure again what they measured."""
+        ids = {id for row in self.store.stream(Preference) for id in (row.left, row.right)}
+        ids |= {row.subject for row in self.store.stream(Score) if row.metric in (HUMAN, row.measured_by)}
+        ids |= {row.about for row in self.store.stream(CaptionRow)}
+        return ids | {row.subject for row in self.store.stream(Decision) if row.person}
 
     def _asked(self, settings: Settings) -> Iterator[str]:
         """Digests of what settings ask of takes, of whatever kind; and of held-out ones."""
@@ -167,7 +188,7 @@ class _Uses:
     def _use(self, path: Path) -> tuple[str, State]:
         top, *rest = path.relative_to(self.folder).parts
         kind = self._kind(path, top, rest)
-        if path.name.startswith(".tmp") or path.name.endswith(".part"):
+        if _partial(top, path.name, below=bool(rest)):
             return kind, "needed" if _young(path) else "leftover"
         return kind, self._state(path, kind, rest)
 
@@ -179,9 +200,11 @@ class _Uses:
         return "weights" if path.name == WEIGHTS else "database" if ".db" in path.name else "other"
 
     def _state(self, path: Path, kind: str, rest: list[str]) -> State:
+        if not _OURS.get(kind, _NOTHING).fullmatch("/".join(rest)):  # a user may put anything anywhere
+            return "needed"
         stale = False
         if kind == "media":
-            digest = path.name.partition(".")[0]
+            digest = path.name[:64]
             stale = digest in self.dropped_media - self.needed
             if digest not in self.needed | self.dropped_media and not _young(path):
                 return "orphaned"
@@ -192,9 +215,9 @@ class _Uses:
             stale = not train.reference_cache or run_name(train) in self.finished
         elif kind == TEXTS:
             stale = bool(self._texts) and rest[0] != self._texts
-        elif kind == "checkpoints" and rest[0] in self.finished:
+        elif rest[0] in self.finished:
             newest = path.name.startswith(f"step-{self.finished[rest[0]].steps:08d}")
-            stale = path.name.startswith("step-") and not (newest and self._adapter(rest[0]))
+            stale = not (newest and self._adapter(rest[0]))
         return "stale" if stale else "needed"
 
     def whole(self, run: str) -> bool:
@@ -297,6 +320,14 @@ def _size(path: Path) -> int:
     if path.is_dir():
         return sum(each.lstat().st_size for each in path.rglob("*") if each.is_file())
     return path.lstat().st_size
+
+
+def _partial(top: str, name: str, *, below: bool) -> bool:
+    """Whether a file has the name of one that a process of ours has yet to finish, and lies where one does."""
+    part = _PART.fullmatch(name)
+    if not below:
+        return part is not None and is_own(part[1])
+    return (top == "bank" or is_own(top)) and bool(part or _TEMPORARY.fullmatch(name))
 
 
 def _has_checksum(weights: Path) -> bool:

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from rushes.files import content_hash, locked
-from rushes.inspect.disk_use import _Uses
+from rushes.generate import _put
+from rushes.inspect.disk_use import _aside, _Uses
 from rushes.project.project import OpenProject
 from rushes.project.settings import read_settings
 from rushes.records import Candidate, CaptionRow, Clip, Decision, Score
@@ -226,6 +227,32 @@ def test_takes_that_somebody_spoke_about_stay(project: Path, rushes: Rushes) -> 
                   CaptionRow("4", "clip", "wrong", "wrong", about=captioned),
                   Decision("5", chosen, True, person=True, made_by="ann")])  # fmt: skip
         assert {take.id for take in _Uses(OpenProject(store, read_settings(project))).dropped} == set(rest)
+
+
+def test_space_is_said_without_the_model(project: Path, rushes: Rushes) -> None:
+    assert rushes("generate", project, "--set", "generate.steps=3", "--set", "generate.takes=1")[0] == 0
+    make_old(project)
+    before, away = all_files(project), ("--set", "backbone.name=ltx", "--set", "backbone.path=/not/there")
+    code, out, err = rushes("space", project, *away, "--json")
+    assert code == 0 and "/not/there" in json.loads(out)["no_model"], err
+    kinds = json.loads(out)["kinds"]
+    assert kinds["latents"]["unknown"] and not kinds["latents"]["stale"] and not kinds["latents"]["needed"]
+    assert kinds["media"]["unknown"] and not kinds["media"]["stale"] and kinds["checkpoints"]["stale"]
+    assert f"latents: unknown {kinds['latents']['unknown'] / 1000:.1f} kB" in rushes("space", project, *away)[1]
+    code, out, err = rushes("clean", project, *away, "--yes", "--json")
+    assert code == 0 and json.loads(out)["takes"] is None and set(json.loads(out)["kinds"]) == {"checkpoints"}, err
+    assert {path.parent.name for path in before - all_files(project)} == {"checkpoints"}
+
+
+def test_a_removed_take_that_comes_out_otherwise_is_refused(project: Path) -> None:
+    with Store.open(project) as store:
+        first, second = (take for take in store.candidates("train", kind="take")[:2])
+        for take in (first, second):
+            store.media.locate(take.media).unlink()
+        store.add([_aside(first)])
+        for take, words in ((first, "removed by `rushes clean`"), (second, "lost from media/")):
+            with pytest.raises(ValueError, match=f"take {take.id} was {words}"):
+                _put(store, take.id, b"another video")
 
 
 def test_takes_of_other_settings_leave_and_come_back(project: Path, rushes: Rushes) -> None:

@@ -1,8 +1,10 @@
 """`rushes space` and `rushes clean`: what the files of a project are for, and removing those that serve nothing.
 
 A file is *needed*, *stale* (made under settings that no finished run and no setting has now, or of use to what is
-finished alone), *orphaned* (no row names it) or a *leftover* of a process that was killed. What clean removes can be
-made again but for one thing: a run of all weights, once finished, cannot go on to more steps without its optimizer.
+finished alone), *orphaned* (no row names it) or a *leftover* of a process that was killed; *unknown* where only a model
+that is not there can say so. Two things that clean removes may not come back: a run of all weights, once finished,
+cannot go on to more steps without its optimizer; and a take comes out bit for bit only where machine, PyTorch, FFmpeg
+and generate.batch are what they were, and is refused otherwise.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ from rushes.store.annotators import HUMAN
 from rushes.store.own_files import is_own
 from rushes.training.checkpoint import in_order, note_removed, read, weights_fault
 
-State = Literal["needed", "stale", "orphaned", "leftover"]
+State = Literal["needed", "stale", "orphaned", "leftover", "unknown"]
 YOUNG_S = 3600.0  # a file that is younger may be one that a process has yet to name, or to add a row for
 MADE = ("take", *BY_COMMAND)  # kinds of takes that [generate] asks for
 REMADE = ("media", "latents", "bank", TEXTS)  # what depends on settings
@@ -60,6 +62,7 @@ class KindUse:
     stale: int = 0  # made under settings that nothing has now, or of use to what is finished alone
     orphaned: int = 0  # no row names it
     leftover: int = 0  # of a process that was killed
+    unknown: int = 0  # needed or stale, which only a model that is not there can say
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class SpaceResult:
     kinds: Mapping[str, KindUse]  # by kind: media, latents, bank, texts, checkpoints, weights, database, other
     total: int  # bytes
     removable: int  # of them, by `rushes clean`
+    no_model: str = ""  # why the model cannot be looked at; "" = it can
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,15 @@ class _Uses:
             (self.dropped_media if take.id in dropped else self.needed).add(take.media)
 
     @cached_property
+    def no_model(self) -> str:
+        """Why the model, by whose weights latents, captions and takes are named, cannot be looked at; or empty."""
+        try:
+            _ = self.project.base
+        except (ValueError, OSError) as error:
+            return str(error)
+        return ""
+
+    @cached_property
     def finished(self) -> dict[str, Run]:
         """Runs that are finished, and have not begun to go on to more steps."""
         runs = {run.name: run for run in self.store.runs()}
@@ -146,8 +159,12 @@ class _Uses:
 
     @cached_property
     def dropped(self) -> list[Candidate]:
-        """Takes of other settings than those of now and of the finished runs, which nobody spoke about."""
+        """Takes of other settings than those of now and of the finished runs, which nobody spoke about.
+
+        Without the model these are all that nobody spoke about, as it says what settings ask for.
+        """
         settings = [self.project.settings, *(stored_settings(run.settings) for run in self.store.runs())]
+        settings = [] if self.no_model else settings
         asked = {digest for each in settings for digest in self._asked(each)}
         labelled = self._labelled()
         return [
@@ -202,23 +219,28 @@ class _Uses:
     def _state(self, path: Path, kind: str, rest: list[str]) -> State:
         if not _OURS.get(kind, _NOTHING).fullmatch("/".join(rest)):  # a user may put anything anywhere
             return "needed"
-        stale = False
+        if kind == "media" and path.name[:64] not in self.needed | self.dropped_media and not _young(path):
+            return "orphaned"
+        if self.no_model and (kind in ("latents", TEXTS) or (kind == "media" and self._is_dropped(path))):
+            return "unknown"
+        return "stale" if self._stale(path, kind, rest) else "needed"
+
+    def _is_dropped(self, path: Path) -> bool:
+        return path.name[:64] in self.dropped_media - self.needed
+
+    def _stale(self, path: Path, kind: str, rest: list[str]) -> bool:
         if kind == "media":
-            digest = path.name[:64]
-            stale = digest in self.dropped_media - self.needed
-            if digest not in self.needed | self.dropped_media and not _young(path):
-                return "orphaned"
-        elif kind == "latents":
-            stale = path.name.partition("-")[0] != self.project.latents.fingerprint
-        elif kind == "bank":
+            return self._is_dropped(path)
+        if kind == "latents":
+            return path.name.partition("-")[0] != self.project.latents.fingerprint
+        if kind == "bank":
             train = self.project.settings.train
-            stale = not train.reference_cache or run_name(train) in self.finished
-        elif kind == TEXTS:
-            stale = bool(self._texts) and rest[0] != self._texts
-        elif rest[0] in self.finished:
-            newest = path.name.startswith(f"step-{self.finished[rest[0]].steps:08d}")
-            stale = not (newest and self._adapter(rest[0]))
-        return "stale" if stale else "needed"
+            return not train.reference_cache or run_name(train) in self.finished
+        if kind == TEXTS:
+            return bool(self._texts) and rest[0] != self._texts
+        if rest[0] not in self.finished:
+            return False
+        return not (path.name.startswith(f"step-{self.finished[rest[0]].steps:08d}") and self._adapter(rest[0]))
 
     def whole(self, run: str) -> bool:
         """Whether a finished run can do without checkpoints: what stays of it is what was written."""
@@ -234,12 +256,14 @@ class _Uses:
 def space(project: OpenProject) -> SpaceResult:
     """What the files of a project are for, in bytes. Nothing is changed."""
     kinds: dict[str, dict[str, int]] = {}
-    for use in _Uses(project).all():
+    uses = _Uses(project)
+    for use in uses.all():
         sums = kinds.setdefault(use.kind, {})
         sums[use.state] = sums.get(use.state, 0) + use.size
     by_kind = {kind: KindUse(**sums) for kind, sums in sorted(kinds.items())}
     total = sum(size for sums in kinds.values() for size in sums.values())
-    return SpaceResult(by_kind, total, total - sum(use.needed for use in by_kind.values()))
+    left = sum(use.needed + use.unknown for use in by_kind.values())
+    return SpaceResult(by_kind, total, total - left, uses.no_model)
 
 
 def clean(project: OpenProject, yes: bool = False) -> CleanResult:
@@ -257,11 +281,11 @@ def clean(project: OpenProject, yes: bool = False) -> CleanResult:
 
 def _clean(project: OpenProject, yes: bool) -> CleanResult:
     uses = _Uses(project)
-    files = [use for use in uses.all() if use.state != "needed"]
+    files = [use for use in uses.all() if use.state not in ("needed", "unknown")]
     doubted = {run for run in sorted({use.run for use in files if use.run}) if not uses.whole(run)}
     files = [use for use in files if use.run not in doubted]
     aside = {id for id, decision in project.store.decisions().items() if not decision.keep}
-    takes = [] if uses.left_alone else [take for take in uses.dropped if take.id not in aside]
+    takes = [] if uses.left_alone or uses.no_model else [take for take in uses.dropped if take.id not in aside]
     last = {use.run: use.path.name for use in files if use.run}  # files are in order
     ended = [name for name, file in last.items() if file.startswith(f"step-{uses.finished[name].steps:08d}")]
     if yes:
@@ -283,7 +307,7 @@ def _clean(project: OpenProject, yes: bool) -> CleanResult:
         takes=len(takes) or None,
         ended=tuple(ended),
         doubted=tuple(sorted(doubted)),
-        stays=uses.left_alone,
+        stays=uses.no_model or uses.left_alone,
     )
 
 
@@ -352,6 +376,8 @@ def space_in_words(result: SpaceResult) -> list[str]:
     for kind, use in result.kinds.items():
         parts = [f"{name} {in_bytes(size)}" for name, size in vars(use).items() if size]
         lines.append(f"{kind}: {', '.join(parts) or 'nothing'}")
+    if result.no_model:
+        lines.append(f"unknown is what only the model could say: {result.no_model}")
     return [*lines, f"in all {in_bytes(result.total)}, of which `rushes clean` removes {in_bytes(result.removable)}"]
 
 

@@ -334,10 +334,12 @@ def _put(store: Store, id: str, file: bytes) -> str:
     if isinstance(before, Candidate) and store.media.sound(before.media):
         return before.media
     if isinstance(before, Candidate) and before.media != content_hash(file):
+        gone = [each for each in store.decisions(id).values() if each.made_by == ASIDE and not each.keep]
+        cause = "removed by `rushes clean`, as it was of other settings," if gone else "lost from media/"
         raise ValueError(
-            f"the video of take {id} was lost from media/ and comes out otherwise now, as generate.batch, the machine, "
-            "PyTorch or FFmpeg is another than when it was made; make that as it was, copy the file back from a "
-            "backup, or set project.seed to another number, which makes all takes anew"
+            f"the video of take {id} was {cause} and comes out otherwise now, as generate.batch, the machine, PyTorch "
+            "or FFmpeg is another than when it was made; make that as it was, copy the file back from a backup, or set "
+            "project.seed to another number, which makes all takes anew"
         )
     return store.put_media_bytes(file, ".mp4")
 

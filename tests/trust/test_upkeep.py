@@ -14,10 +14,14 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from rushes.files import content_hash
+from rushes.files import content_hash, locked
+from rushes.generate import _put
+from rushes.inspect.disk_use import _aside, _Uses
 from rushes.inspect.soundness import verify_project
 from rushes.project.backup import backup
-from rushes.records import Candidate, Clip
+from rushes.project.project import OpenProject
+from rushes.project.settings import read_settings
+from rushes.records import Candidate, CaptionRow, Clip, Decision, Score
 from rushes.store.database import Store
 from rushes.training.checkpoint import only_one
 
@@ -34,6 +38,16 @@ def flip(path: Path, at: float = 0.75) -> None:
     data = bytearray(path.read_bytes())
     data[int(len(data) * at)] ^= 4
     path.write_bytes(data)
+
+
+def make_old(project: Path) -> None:
+    """As if everything had lain there for two hours."""
+    for path in project.rglob("*"):
+        os.utime(path, (hour := time.time() - 2 * 3600, hour))
+
+
+def all_files(project: Path) -> set[Path]:
+    return {path for path in project.rglob("*") if not path.name.startswith(("rushes.db", ".lock"))}
 
 
 def media_of(project: Path, kind: type[Clip | Candidate]) -> Path:
@@ -198,11 +212,114 @@ def test_what_is_not_needed_is_listed_and_then_removed(project: Path, rushes: Ru
     assert code == 2 and "without which it cannot go on, was removed by `rushes clean`: start a run with" in err
 
 
+def test_a_checkpoint_stays_where_the_weights_are_not_whole(project: Path, rushes: Rushes) -> None:
+    flip(project / "runs" / "realdpo" / "weights.safetensors")
+    before = all_files(project)
+    code, out, err = rushes("clean", project, "--yes", "--json")
+    assert code == 0 and json.loads(out)["doubted"] == ["realdpo"] and json.loads(out)["ended"] == [], err
+    assert all_files(project) == before
+    assert "realdpo: the checkpoints stay" in rushes("clean", project)[1]
+    assert rushes("train", project)[0] == 0  # from that checkpoint
+    assert json.loads(rushes("clean", project, "--yes", "--json")[1])["ended"] == ["realdpo"]
+
+
+def test_nothing_is_removed_while_a_run_is_trained(project: Path, rushes: Rushes) -> None:
+    assert rushes("generate", project, "--set", "generate.steps=3", "--set", "generate.takes=1")[0] == 0
+    make_old(project)
+    (project / "runs" / "b").mkdir()
+    before = all_files(project)
+    with Store.open(project) as store:
+        rows = list(store.stream(Decision))
+    with locked(project / "runs" / "b" / ".lock"):
+        code, _, err = rushes("clean", project, "--yes")
+    assert code == 2 and f"{project / 'runs' / 'b'}: another process trains this run" in err and err.count("\n") == 1
+    assert all_files(project) == before
+    with Store.open(project) as store:
+        assert list(store.stream(Decision)) == rows
+
+
+def test_what_an_unfinished_run_may_use_stays(project: Path, rushes: Rushes) -> None:
+    other = ("--set", "generate.steps=3", "--set", "generate.takes=1", "--set", "train.name=b")
+    assert rushes("generate", project, *other)[0] == 0
+    (project / "bank").mkdir(exist_ok=True)
+    (bank := project / "bank" / f"{'a' * 24}-{'b' * 24}.safetensors").write_bytes(b"0" * 1000)
+    (latents := project / "latents" / bank.name).write_bytes(b"0" * 1000)
+    (run := project / "runs" / "b").mkdir()
+    make_old(project)
+    media = sorted((project / "media").rglob("*"))
+    code, out, _ = rushes("clean", project, "--yes", "--json")
+    result = json.loads(out)
+    assert code == 0 and result["takes"] is None and "run b is not finished" in result["stays"]
+    assert bank.exists() and latents.exists() and sorted((project / "media").rglob("*")) == media
+    shutil.rmtree(run)
+    code, out, _ = rushes("clean", project, "--yes", "--json")
+    assert code == 0 and json.loads(out)["takes"] and json.loads(out)["stays"] == ""
+    assert not bank.exists() and not latents.exists()
+
+
+def test_what_the_user_put_there_stays(project: Path, rushes: Rushes) -> None:
+    part = f".{'0' * 64}.mp4.12ab34cd.part"
+    names = (
+        "footage/film.mp4.part", f"footage/{part}", "footage/.tmpAb3dEf", "media/.DS_Store", "media/notes.txt",
+        "media/00/film.part", "media/.tmp.txt", "latents/notes.txt", "bank/notes.txt",
+        "texts/notes.txt", "runs/realdpo/checkpoints/step-00000004-mine.safetensors", ".notes.txt.12ab34cd.part",
+    )  # fmt: skip
+    ours = [project / "media" / "00" / part, project / ".seconds.json.12ab34cd.part"]
+    for path in (theirs := [project / name for name in names]) + ours:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"0")
+    make_old(project)
+    assert rushes("clean", project, "--yes")[0] == 0
+    assert [path for path in theirs if not path.exists()] == [] and not any(path.exists() for path in ours)
+
+
+def test_takes_that_somebody_spoke_about_stay(project: Path, rushes: Rushes) -> None:
+    other = ("--set", "generate.steps=3", "--set", "generate.takes=1")
+    assert rushes("generate", project, *other)[0] == 0
+    make_old(project)
+    with Store.open(project) as store:
+        takes = [take.id for take in _Uses(OpenProject(store, read_settings(project))).dropped]
+        by_person, by_model, captioned, chosen, *rest = takes
+        store.add([Score("1", by_person, "human", 7.0, measured_by="ann"), Score("2", by_model, "vlm x", 7.0,
+                  measured_by="vlm x"), *(Score(f"m {id}", id, "motion", 0.5, measured_by="general 1") for id in takes),
+                  CaptionRow("4", "clip", "wrong", "wrong", about=captioned),
+                  Decision("5", chosen, True, person=True, made_by="ann")])  # fmt: skip
+        assert {take.id for take in _Uses(OpenProject(store, read_settings(project))).dropped} == set(rest)
+
+
+def test_space_is_said_without_the_model(project: Path, rushes: Rushes) -> None:
+    assert rushes("generate", project, "--set", "generate.steps=3", "--set", "generate.takes=1")[0] == 0
+    make_old(project)
+    before, away = all_files(project), ("--set", "backbone.name=ltx", "--set", "backbone.path=/not/there")
+    code, out, err = rushes("space", project, *away, "--json")
+    assert code == 0 and "/not/there" in json.loads(out)["no_model"], err
+    kinds = json.loads(out)["kinds"]
+    assert kinds["latents"]["unknown"] and not kinds["latents"]["stale"] and not kinds["latents"]["needed"]
+    assert kinds["media"]["unknown"] and not kinds["media"]["stale"] and kinds["checkpoints"]["stale"]
+    assert f"latents: unknown {kinds['latents']['unknown'] / 1000:.1f} kB" in rushes("space", project, *away)[1]
+    code, out, err = rushes("clean", project, *away, "--yes", "--json")
+    assert code == 0 and json.loads(out)["takes"] is None and set(json.loads(out)["kinds"]) == {"checkpoints"}, err
+    assert {path.parent.name for path in before - all_files(project)} == {"checkpoints"}
+
+
+def test_a_removed_take_that_comes_out_otherwise_is_refused(project: Path) -> None:
+    with Store.open(project) as store:
+        first, second = (take for take in store.candidates("train", kind="take")[:2])
+        for take in (first, second):
+            store.media.locate(take.media).unlink()
+        store.add([_aside(first)])
+        for take, words in ((first, "removed by `rushes clean`"), (second, "lost from media/")):
+            with pytest.raises(ValueError, match=f"take {take.id} was {words}"):
+                _put(store, take.id, b"another video")
+
+
 def test_takes_of_other_settings_leave_and_come_back(project: Path, rushes: Rushes) -> None:
     other = ("--set", "generate.steps=3", "--set", "generate.takes=1")
     assert rushes("generate", project, *other)[0] == 0
     with Store.open(project) as store:
         takes = {take.id: take.media for take in store.candidates("train", kind="take")}
+    assert json.loads(rushes("clean", project, "--json")[1])["takes"] is None  # a stage may be at work
+    make_old(project)
     code, out, _ = rushes("clean", project, "--yes", "--json")
     assert code == 0
     with Store.open(project) as store:

@@ -1,35 +1,57 @@
 """`rushes space` and `rushes clean`: what the files of a project are for, and removing those that serve nothing.
 
 A file is *needed*, *stale* (made under settings that no finished run and no setting has now, or of use to what is
-finished alone), *orphaned* (no row names it) or a *leftover* of a process that was killed. What clean removes can be
-made again but for one thing: a run of all weights, once finished, cannot go on to more steps without its optimizer.
+finished alone), *orphaned* (no row names it) or a *leftover* of a process that was killed; *unknown* where only a model
+that is not there can say so. Two things that clean removes may not come back: a run of all weights, once finished,
+cannot go on to more steps without its optimizer; and a take comes out bit for bit only where machine, PyTorch, FFmpeg
+and generate.batch are what they were, and is refused otherwise.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
+from safetensors import safe_open
+
 from rushes.config.settings_files import stored_settings
 from rushes.config.tables import Settings
+from rushes.files import locked
 from rushes.generate import ASIDE, GenerationContext
 from rushes.inspect.caches import texts_of
+from rushes.inspect.soundness import BY_COMMAND
 from rushes.project.project import TEXTS, WEIGHTS, OpenProject
 from rushes.project.reports import run_name
 from rushes.project.stages import held_out_ask
-from rushes.records import BASE, Candidate, Clip, Decision, Preference, Run, now, stable_hash
-from rushes.training.checkpoint import in_order, note_removed, only_one
+from rushes.records import BASE, Candidate, CaptionRow, Clip, Decision, Preference, Run, Score, now, stable_hash
+from rushes.store.annotators import HUMAN
+from rushes.store.own_files import is_own
+from rushes.training.checkpoint import in_order, note_removed, read, weights_fault
 
-State = Literal["needed", "stale", "orphaned", "leftover"]
+State = Literal["needed", "stale", "orphaned", "leftover", "unknown"]
 YOUNG_S = 3600.0  # a file that is younger may be one that a process has yet to name, or to add a row for
-MADE = ("take", "guided", "gap")  # kinds of takes that [generate] asks for
+MADE = ("take", *BY_COMMAND)  # kinds of takes that [generate] asks for
+REMADE = ("media", "latents", "bank", TEXTS)  # what depends on settings
+_SHARD = re.compile(r"\w+-[0-9a-f]{24}\.safetensors")
+_OURS = {  # our own names below the folder of a kind
+    "media": re.compile(r"[0-9a-f]{2}/[0-9a-f]{64}\.\w+"),
+    "latents": _SHARD,
+    "bank": _SHARD,
+    TEXTS: re.compile(r"[0-9a-f]+/[0-9a-f]{64}\.safetensors"),
+    "checkpoints": re.compile(r"[^/]+/checkpoints/step-\d{8}(\.safetensors)?"),
+}
+_NOTHING = re.compile(r"(?!)")
+_PART = re.compile(r"\.(.+)\.[0-9a-f]{8}\.part")  # of `whole_file`
+_TEMPORARY = re.compile(r"\.tmp\w{6}")  # of safetensors
 
 
 @dataclass(frozen=True)
@@ -40,6 +62,7 @@ class KindUse:
     stale: int = 0  # made under settings that nothing has now, or of use to what is finished alone
     orphaned: int = 0  # no row names it
     leftover: int = 0  # of a process that was killed
+    unknown: int = 0  # needed or stale, which only a model that is not there can say
 
 
 @dataclass(frozen=True)
@@ -49,6 +72,7 @@ class SpaceResult:
     kinds: Mapping[str, KindUse]  # by kind: media, latents, bank, texts, checkpoints, weights, database, other
     total: int  # bytes
     removable: int  # of them, by `rushes clean`
+    no_model: str = ""  # why the model cannot be looked at; "" = it can
 
 
 @dataclass(frozen=True)
@@ -61,6 +85,8 @@ class CleanResult:
     kinds: Mapping[str, int]  # bytes by kind
     takes: int | None = None  # that leave the project with their files, being of other settings; null = none
     ended: tuple[str, ...] = ()  # runs that cannot go on to more steps afterwards
+    doubted: tuple[str, ...] = ()  # finished runs that keep all checkpoints: their weights may not be whole
+    stays: str = ""  # why what was made under other settings is left alone; "" = it is not
 
 
 @dataclass(frozen=True)
@@ -72,6 +98,11 @@ class FileUse:
     state: State
     size: int  # bytes
 
+    @property
+    def run(self) -> str:
+        """The finished run of which this is a checkpoint that serves nothing; "" = it is something else."""
+        return self.path.parent.parent.name if (self.kind, self.state) == ("checkpoints", "stale") else ""
+
 
 class _Uses:
     """What the files of a project are for, by its rows and settings of now."""
@@ -79,12 +110,22 @@ class _Uses:
     def __init__(self, project: OpenProject) -> None:
         self.project, self.store = project, project.store
         self.folder = project.store.project
-        self.needed, self.named = set[str](), set[str]()  # content hashes
+        self.left_alone = ""  # why files of other settings may be in use, once they were looked at
+        self.needed, self.dropped_media = set[str](), set[str]()  # content hashes
         for clip in self.store.stream(Clip):
             self.needed.update((clip.media, clip.first_frame))
         dropped = {take.id for take in self.dropped}
         for take in self.store.stream(Candidate):
-            (self.named if take.id in dropped else self.needed).add(take.media)
+            (self.dropped_media if take.id in dropped else self.needed).add(take.media)
+
+    @cached_property
+    def no_model(self) -> str:
+        """Why the model, by whose weights latents, captions and takes are named, cannot be looked at; or empty."""
+        try:
+            _ = self.project.base
+        except (ValueError, OSError) as error:
+            return str(error)
+        return ""
 
     @cached_property
     def finished(self) -> dict[str, Run]:
@@ -101,16 +142,43 @@ class _Uses:
         return int(paths[-1].name.removeprefix("step-")[:8]) if paths else None
 
     @cached_property
+    def unfinished(self) -> list[str]:
+        """Runs that are not finished. What they were started with, by `--set` perhaps, is written nowhere in full."""
+        runs = sorted(path.name for path in (self.folder / "runs").glob("*") if path.is_dir())
+        return [name for name in runs if name not in self.finished]
+
+    def stays(self, uses: Sequence[FileUse]) -> str:
+        """Why files of other settings may be in use; empty where they are not, or there are none."""
+        others = [use for use in uses if use.state == "stale" and use.kind in REMADE]
+        if others and self.unfinished:
+            name = self.unfinished[0]
+            return f"run {name} is not finished (to give it up delete {self.folder / 'runs' / name})"
+        if any(_young(use.path) for use in others if use.kind != "bank"):
+            return "some were made less than an hour ago, and a stage may be at work"
+        return ""
+
+    @cached_property
     def dropped(self) -> list[Candidate]:
-        """Takes of other settings than those of now and of the finished runs, which no label is about."""
+        """Takes of other settings than those of now and of the finished runs, which nobody spoke about.
+
+        Without the model these are all that nobody spoke about, as it says what settings ask for.
+        """
         settings = [self.project.settings, *(stored_settings(run.settings) for run in self.store.runs())]
+        settings = [] if self.no_model else settings
         asked = {digest for each in settings for digest in self._asked(each)}
-        labelled = {id for row in self.store.stream(Preference) for id in (row.left, row.right)}
+        labelled = self._labelled()
         return [
             take
             for take in self.store.stream(Candidate)
             if take.kind in MADE and take.settings_hash not in asked and take.id not in labelled
         ]
+
+    def _labelled(self) -> set[str]:
+        """What a person or a judge, who may have been paid, spoke about; metrics measure again what they measured."""
+        ids = {id for row in self.store.stream(Preference) for id in (row.left, row.right)}
+        ids |= {row.subject for row in self.store.stream(Score) if row.metric in (HUMAN, row.measured_by)}
+        ids |= {row.about for row in self.store.stream(CaptionRow)}
+        return ids | {row.subject for row in self.store.stream(Decision) if row.person}
 
     def _asked(self, settings: Settings) -> Iterator[str]:
         """Digests of what settings ask of takes, of whatever kind; and of held-out ones."""
@@ -128,12 +196,16 @@ class _Uses:
 
     def all(self) -> list[FileUse]:
         """Every file of the project."""
-        return [FileUse(path, *self._use(path), _size(path)) for path in _files(self.folder)]
+        uses = [FileUse(path, *self._use(path), _size(path)) for path in _files(self.folder)]
+        self.left_alone = self.stays(uses)
+        if not self.left_alone:
+            return uses
+        return [replace(use, state="needed") if use.state == "stale" and use.kind in REMADE else use for use in uses]
 
     def _use(self, path: Path) -> tuple[str, State]:
         top, *rest = path.relative_to(self.folder).parts
         kind = self._kind(path, top, rest)
-        if path.name.startswith(".tmp") or path.name.endswith(".part"):
+        if _partial(top, path.name, below=bool(rest)):
             return kind, "needed" if _young(path) else "leftover"
         return kind, self._state(path, kind, rest)
 
@@ -145,23 +217,37 @@ class _Uses:
         return "weights" if path.name == WEIGHTS else "database" if ".db" in path.name else "other"
 
     def _state(self, path: Path, kind: str, rest: list[str]) -> State:
-        stale = False
+        if not _OURS.get(kind, _NOTHING).fullmatch("/".join(rest)):  # a user may put anything anywhere
+            return "needed"
+        if kind == "media" and path.name[:64] not in self.needed | self.dropped_media and not _young(path):
+            return "orphaned"
+        if self.no_model and (kind in ("latents", TEXTS) or (kind == "media" and self._is_dropped(path))):
+            return "unknown"
+        return "stale" if self._stale(path, kind, rest) else "needed"
+
+    def _is_dropped(self, path: Path) -> bool:
+        return path.name[:64] in self.dropped_media - self.needed
+
+    def _stale(self, path: Path, kind: str, rest: list[str]) -> bool:
         if kind == "media":
-            digest = path.name.partition(".")[0]
-            stale = digest in self.named - self.needed
-            if digest not in self.needed | self.named and not _young(path):
-                return "orphaned"
-        elif kind == "latents":
-            stale = path.name.partition("-")[0] != self.project.latents.fingerprint
-        elif kind == "bank":
+            return self._is_dropped(path)
+        if kind == "latents":
+            return path.name.partition("-")[0] != self.project.latents.fingerprint
+        if kind == "bank":
             train = self.project.settings.train
-            stale = not train.reference_cache or run_name(train) in self.finished
-        elif kind == TEXTS:
-            stale = bool(self._texts) and rest[0] != self._texts
-        elif kind == "checkpoints" and rest[0] in self.finished:
-            newest = path.name.startswith(f"step-{self.finished[rest[0]].steps:08d}")
-            stale = path.name.startswith("step-") and not (newest and self._adapter(rest[0]))
-        return "stale" if stale else "needed"
+            return not train.reference_cache or run_name(train) in self.finished
+        if kind == TEXTS:
+            return bool(self._texts) and rest[0] != self._texts
+        if rest[0] not in self.finished:
+            return False
+        return not (path.name.startswith(f"step-{self.finished[rest[0]].steps:08d}") and self._adapter(rest[0]))
+
+    def whole(self, run: str) -> bool:
+        """Whether a finished run can do without checkpoints: what stays of it is what was written."""
+        folder = self.folder / "runs" / run
+        if weights_fault(folder / WEIGHTS) or not _has_checksum(folder / WEIGHTS):
+            return False
+        return not self._adapter(run) or all(read(path) for path in in_order(folder / "checkpoints")[-1:])
 
     def _adapter(self, run: str) -> bool:
         return stored_settings(self.finished[run].settings).train.trainable == "lora"
@@ -170,34 +256,42 @@ class _Uses:
 def space(project: OpenProject) -> SpaceResult:
     """What the files of a project are for, in bytes. Nothing is changed."""
     kinds: dict[str, dict[str, int]] = {}
-    for use in _Uses(project).all():
+    uses = _Uses(project)
+    for use in uses.all():
         sums = kinds.setdefault(use.kind, {})
         sums[use.state] = sums.get(use.state, 0) + use.size
     by_kind = {kind: KindUse(**sums) for kind, sums in sorted(kinds.items())}
     total = sum(size for sums in kinds.values() for size in sums.values())
-    return SpaceResult(by_kind, total, total - sum(use.needed for use in by_kind.values()))
+    left = sum(use.needed + use.unknown for use in by_kind.values())
+    return SpaceResult(by_kind, total, total - left, uses.no_model)
 
 
 def clean(project: OpenProject, yes: bool = False) -> CleanResult:
     """Remove files that are not needed, or say what would be removed.
 
     Raises:
-        ValueError: a run whose checkpoints are removed is being trained.
+        ValueError: a run is being trained, whichever; nothing is removed then.
     """
+    with ExitStack() as held:
+        if yes:  # nothing is looked at before no run can begin
+            for folder in sorted(path for path in (project.store.project / "runs").glob("*") if path.is_dir()):
+                held.enter_context(_no_training(folder))
+        return _clean(project, yes)
+
+
+def _clean(project: OpenProject, yes: bool) -> CleanResult:
     uses = _Uses(project)
-    files = [use for use in uses.all() if use.state != "needed"]
+    files = [use for use in uses.all() if use.state not in ("needed", "unknown")]
+    doubted = {run for run in sorted({use.run for use in files if use.run}) if not uses.whole(run)}
+    files = [use for use in files if use.run not in doubted]
     aside = {id for id, decision in project.store.decisions().items() if not decision.keep}
-    takes = [take for take in uses.dropped if take.id not in aside]
-    ended = sorted(
-        name for name, run in uses.finished.items()
-        if any(use.state == "stale" and use.path.name.startswith(f"step-{run.steps:08d}")
-               and use.path.parent.parent.name == name for use in files)
-    )  # fmt: skip
+    takes = [] if uses.left_alone or uses.no_model else [take for take in uses.dropped if take.id not in aside]
+    last = {use.run: use.path.name for use in files if use.run}  # files are in order
+    ended = [name for name, file in last.items() if file.startswith(f"step-{uses.finished[name].steps:08d}")]
     if yes:
         project.store.add([_aside(take) for take in takes])  # before their files go
         for name in ended:
-            with only_one(uses.folder / "runs" / name):
-                note_removed(uses.folder / "runs" / name / "checkpoints")
+            note_removed(uses.folder / "runs" / name / "checkpoints")
         for use in files:
             _remove(use.path)
     by_kind = {
@@ -205,7 +299,30 @@ def clean(project: OpenProject, yes: bool = False) -> CleanResult:
         for kind, group in groupby(sorted(files, key=lambda use: use.kind), key=lambda use: use.kind)
     }
     size = sum(by_kind.values())
-    return CleanResult(len(files), size, yes, by_kind, takes=len(takes) or None, ended=tuple(ended))
+    return CleanResult(
+        len(files),
+        size,
+        yes,
+        by_kind,
+        takes=len(takes) or None,
+        ended=tuple(ended),
+        doubted=tuple(sorted(doubted)),
+        stays=uses.no_model or uses.left_alone,
+    )
+
+
+@contextmanager
+def _no_training(folder: Path) -> Iterator[None]:
+    """Hold a run's folder, so that no process trains it meanwhile."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(folder / ".lock", wait=False))
+        except BlockingIOError:
+            raise ValueError(
+                f"{folder}: another process trains this run, and may use what would be removed; wait for its end, then "
+                "clean again"
+            ) from None
+        yield
 
 
 def _aside(take: Candidate) -> Decision:
@@ -229,6 +346,19 @@ def _size(path: Path) -> int:
     return path.lstat().st_size
 
 
+def _partial(top: str, name: str, *, below: bool) -> bool:
+    """Whether a file has the name of one that a process of ours has yet to finish, and lies where one does."""
+    part = _PART.fullmatch(name)
+    if not below:
+        return part is not None and is_own(part[1])
+    return (top == "bank" or is_own(top)) and bool(part or _TEMPORARY.fullmatch(name))
+
+
+def _has_checksum(weights: Path) -> bool:
+    with safe_open(weights, "pt") as file:
+        return "sha256" in (file.metadata() or {})
+
+
 def _young(path: Path) -> bool:
     return time.time() - path.lstat().st_mtime < YOUNG_S
 
@@ -246,6 +376,8 @@ def space_in_words(result: SpaceResult) -> list[str]:
     for kind, use in result.kinds.items():
         parts = [f"{name} {in_bytes(size)}" for name, size in vars(use).items() if size]
         lines.append(f"{kind}: {', '.join(parts) or 'nothing'}")
+    if result.no_model:
+        lines.append(f"unknown is what only the model could say: {result.no_model}")
     return [*lines, f"in all {in_bytes(result.total)}, of which `rushes clean` removes {in_bytes(result.removable)}"]
 
 
@@ -257,6 +389,13 @@ def clean_in_words(result: CleanResult) -> list[str]:
         lines.append(f"{did} {result.takes} takes of other settings from the project")
     if result.ended:
         lines.append(f"{', '.join(result.ended)}: cannot go on to more steps without the checkpoint")
+    if result.doubted:
+        lines.append(
+            f"{', '.join(result.doubted)}: the checkpoints stay, as the weights or the last of them are damaged or "
+            "have no checksum; `rushes verify` says which"
+        )
+    if result.stays:
+        lines.append(f"what was made under other settings stays: {result.stays}")
     lines.append(f"{did} {in_bytes(result.bytes)} in {result.files} files")
     return lines if result.removed or not result.files else [*lines, "nothing is removed yet: add --yes"]
 

@@ -147,6 +147,48 @@ def test_what_another_process_deleted_is_not_listed(tmp_path: Path) -> None:
     assert "a" not in other and other.put({"a": noise(1, 1, 2, 2)}) == 1
 
 
+def test_a_passing_fault_of_the_machine_deletes_nothing(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    LatentStore(tmp_path, FINGERPRINT).put({"a": noise(4, 3, 8, 8)})
+    store = LatentStore(tmp_path, FINGERPRINT)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            store.mend(["a"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert len(shards(tmp_path)) == 1 and store.mend(["a"]) == 0 and "a" in store
+
+
+@pytest.mark.parametrize("look", [True, False])
+def test_a_torn_shard_that_another_process_wrote_again_stays(tmp_path: Path, look: bool) -> None:
+    LatentStore(tmp_path, FINGERPRINT).put({"a": noise(4, 3, 8, 8)})
+    (path,) = shards(tmp_path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:100])
+    store = LatentStore(tmp_path, FINGERPRINT)
+    path.write_bytes(whole)
+    if look:
+        store.look_again()
+        assert "a" in store and store.verify() == ()
+    assert store.mend() == 0 and path.exists() and "a" in store and store.verify() == ()
+
+
+def test_an_altered_shard_that_another_process_wrote_again_stays(tmp_path: Path) -> None:
+    made = {"a": noise(4, 3, 8, 8)}
+    LatentStore(tmp_path, FINGERPRINT).put(made)
+    (path,) = shards(tmp_path)
+    store = LatentStore(tmp_path, FINGERPRINT)
+    save_file({"a": noise(4, 3, 8, 8, seed=1)}, path, {"fingerprint": FINGERPRINT, "sha256": '{"a": ""}'})
+    assert store.mend(made) == 1 and not path.exists()
+    LatentStore(tmp_path, FINGERPRINT).put(made)
+    store = LatentStore(tmp_path, FINGERPRINT)
+    store._checksum_of["a"] = "0" * 64  # as a header that was read of the shard before
+    assert store.mend(made) == 0 and path.exists()
+    assert torch.equal(store.get("a"), made["a"])  # type: ignore[arg-type]
+
+
 def test_foreign_files_are_refused(tmp_path: Path) -> None:
     save_file({"a": noise(1, 1, 2, 2)}, tmp_path / "model.safetensors")
     with pytest.raises(ValueError, match=r"model.safetensors: not written by Rushes; move it"):

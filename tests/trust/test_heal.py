@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 from safetensors.torch import load
 
+from rushes.config.settings_files import load_settings
+from rushes.config.tables import FootageSettings
 from rushes.files import content_hash
 from rushes.media.write import encode_bytes
-from rushes.records import Candidate, Clip
+from rushes.project.intake import make_stills
+from rushes.project.project import OpenProject
+from rushes.records import Candidate, Clip, stable_hash
 from rushes.store.database import Store
 
 from ..projects import Rushes
@@ -40,6 +45,19 @@ def video(project: Path, kind: type[Clip | Candidate], split: str = "train") -> 
     with Store.open(project) as store:
         row = next(row for row in store.stream(kind) if row.split == split)
         return store.media_path(row.media)
+
+
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Videos of the project that were compared with their names."""
+    paths = list[Path]()
+
+    def count(path: Path) -> str:
+        paths.append(path)
+        return content_hash(path)
+
+    monkeypatch.setattr("rushes.store.media.content_hash", count)
+    return paths
 
 
 def tensors(path: Path) -> dict[str, bytes]:
@@ -108,3 +126,17 @@ def test_what_comes_out_otherwise_is_not_taken_for_a_lost_take(
     assert code == 2 and "was lost from media/ and comes out otherwise now, as generate.batch" in err
     assert "make that as it was, copy the file back from a backup, or set project.seed" in err
     assert not path.exists()
+
+
+def test_a_still_compares_none_but_those_asked_for(project: Path, hashed: list[Path], tmp_path: Path) -> None:
+    settings = load_settings(project / "rushes.toml", own=True)
+    settings = settings.model_copy(update={"footage": FootageSettings(kind="folder", path=str(tmp_path))})
+    size = settings.backbone
+    about = ["painter", size.height_px, size.width_px, 4, 2.0, settings.project.seed]
+    with Store.open(project) as store:
+        clip = store.clips("train")[0]
+        store.add([replace(clip, id=stable_hash(["still", "a dog", *about]))])
+        asked = OpenProject(store, settings)
+        hashed.clear()
+        result = make_stills(asked, tmp_path / "painter", ["a dog"], steps=4, guidance=2.0)
+        assert (result.stills, result.new) == (1, 0) and hashed == [store.media.locate(clip.media)]

@@ -235,7 +235,8 @@ def make_stills(
     name = pipeline.resolve().name
     made_from = [name, size.height_px, size.width_px, steps, guidance, seed]
     wanted = {stable_hash(["still", prompt, *made_from]): prompt for prompt in prompts}
-    stored = {clip.id for clip in project.store.clips(dropped=True) if project.store.media.sound(clip.media)}
+    asked = (clip for clip in project.store.clips(dropped=True) if clip.id in wanted)
+    stored = {clip.id for clip in asked if project.store.media.sound(clip.media)}
     missing = {id: prompt for id, prompt in wanted.items() if id not in stored}
     with project.timed("still", len(missing)) as tick:
         maker = StillMaker(pipeline) if missing else None

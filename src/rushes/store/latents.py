@@ -8,8 +8,10 @@ import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -97,7 +99,8 @@ class LatentStore:
             if path.name.startswith(f"{self.fingerprint}-") and path not in seen:
                 try:
                     self._take_up(path, self._checksums(path))
-                except _Torn as error:
+                    self._torn.pop(path, None)  # another process wrote it again
+                except _DamageError as error:
                     self._torn[path] = str(error)
 
     def _take_up(self, path: Path, checksums: Mapping[str, str]) -> None:
@@ -131,7 +134,7 @@ class LatentStore:
     def get(self, key: str) -> torch.Tensor | None:
         """The latent `[C, F, H, W]` in the dtype it was put in, on the CPU; None when there is none.
 
-        Raises ValueError where it is damaged; `mend` beforehand sees to that.
+        Raises ValueError where it is damaged, which `mend` beforehand sees to; OSError where it cannot be read now.
         """
         path = self._shard_of.get(key)
         if path is None:
@@ -146,10 +149,14 @@ class LatentStore:
     def mend(self, keys: Iterable[str] = ()) -> int:
         """Delete shards that are torn, or in which one of these entries is damaged, so that both are made again.
 
-        Every entry is compared once in the life of this object. A line is logged for each shard.
+        Every entry is compared once in the life of this object. A line is logged for each shard. What another process
+        wrote again meanwhile is taken up, not deleted.
 
         Returns:
             How many entries are gone, those of torn shards aside, of which nobody knows.
+
+        Raises:
+            OSError: a shard cannot be read now, as there are too many open files, or the disk fails; it stays.
         """
         unread = dict[Path, list[str]]()
         for key in dict.fromkeys(keys):
@@ -157,19 +164,33 @@ class LatentStore:
                 unread.setdefault(self._shard_of[key], []).append(key)
         with ThreadPoolExecutor(_THREADS) as threads:
             sound = dict(zip(unread, threads.map(self._compare, unread, unread.values()), strict=True))
-        damaged = [*self._torn, *(path for path, right in sound.items() if not right)]
-        for path in damaged:
-            path.unlink(missing_ok=True)
-            _LOG.warning("%s: was damaged and is deleted; what it held is made again", path)
-        return self._forget(damaged)
+        gone = 0
+        for path in [*self._torn, *(path for path, right in sound.items() if not right)]:
+            entries = self._forget([path])
+            if not self._written_again(path):
+                path.unlink(missing_ok=True)
+                _LOG.warning("%s: was damaged and is deleted; what it held is made again", path)
+                gone += entries
+        return gone
 
     def _compare(self, path: Path, keys: Iterable[str]) -> bool:
         try:
             for key in keys:
                 self.get(key)
-        except ValueError:
+        except _DamageError:
             return False
         return True
+
+    def _written_again(self, path: Path) -> bool:
+        """Take a damaged shard up where it is whole by now."""
+        try:
+            checksums = self._checksums(path)
+            whole = all(_checksum(_read(path, key)) == checksum for key, checksum in checksums.items())
+        except _DamageError:
+            return False
+        if whole:
+            self._take_up(path, checksums)
+        return whole
 
     def put(self, many: Mapping[str, torch.Tensor]) -> int:
         """Write latents in shards of at most `SHARD_BYTES` (or one latent) and return how many were new.
@@ -220,40 +241,51 @@ class LatentStore:
 
     def _checksums(self, path: Path) -> dict[str, str]:
         try:
-            with safe_open(path, framework="pt") as shard:
+            with _opened(path) as shard:
                 about, keys = shard.metadata() or {}, set(shard.keys())
             ours = about.get("fingerprint") == self.fingerprint
             checksums: dict[str, str] = json.loads(about.get("sha256", "{}")) if ours else {}
-        except (SafetensorError, OSError, ValueError) as error:
+        except json.JSONDecodeError as error:
             raise _torn(path, error) from error
         if not keys or not isinstance(checksums, dict) or set(checksums) != keys:
             raise ValueError(f"{path}: its contents are not what its name says; move it out of the folder")
         return checksums
 
 
-class _Torn(ValueError):
-    """A shard that cannot be read."""
+class _DamageError(ValueError):
+    """A shard that is torn, lost, or holds another thing than was put; not one that cannot be read just now."""
 
 
-def _torn(path: Path, error: Exception) -> _Torn:
-    return _Torn(f"{path}: torn or not a safetensors file ({error}); {_AGAIN}")
+def _torn(path: Path, error: Exception) -> _DamageError:
+    return _DamageError(f"{path}: torn or not a safetensors file ({error}); {_AGAIN}")
 
 
-def _altered(path: Path, key: str) -> ValueError:
-    return ValueError(f"{path}: the entry of {key!r} was altered; {_AGAIN}")
+def _altered(path: Path, key: str) -> _DamageError:
+    return _DamageError(f"{path}: the entry of {key!r} was altered; {_AGAIN}")
 
 
 _AGAIN = "run the same command again, which deletes the file and makes what it held again"
 
 
-def _read(path: Path, key: str) -> torch.Tensor:
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     try:
         with safe_open(path, framework="pt") as shard:
-            # A copy, as the tensor is a map of the file, and the process would die of a bus error if that changed.
-            latent: torch.Tensor = shard.get_tensor(key).clone()
-            return latent
-    except (SafetensorError, OSError) as error:
+            yield shard
+    except SafetensorError as error:
         raise _torn(path, error) from error
+    except FileNotFoundError as error:  # as safetensors says whatever the cause is
+        if path.exists():
+            path.open("rb").close()  # which says the cause
+            raise
+        raise _torn(path, error) from error
+
+
+def _read(path: Path, key: str) -> torch.Tensor:
+    with _opened(path) as shard:
+        # A copy, as the tensor is a map of the file, and the process would die of a bus error if that changed.
+        latent: torch.Tensor = shard.get_tensor(key).clone()
+        return latent
 
 
 def _problem(latent: torch.Tensor) -> str:

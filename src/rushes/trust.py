@@ -1,8 +1,8 @@
 """What this user allows files from elsewhere to name: modules that are run, hosts, and keys that go to a host.
 
 A settings file, a project or a model folder may come from anybody. What the user types is allowed; what a file names is
-allowed where the user allowed it before, by one word in a file outside every project: `module:NAME`, `host:HOST` or
-`key:VARIABLE@HOST`.
+allowed where the user allowed it before, by one word in a file outside every project: `module:NAME`, `host:HOST`,
+`key:VARIABLE@HOST` or `link:/FOLDER`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import quote
 
 from pydantic import BaseModel
 
@@ -24,7 +25,7 @@ VARIABLE = "RUSHES_TRUST"  # words for one process, such as a job of a cluster, 
 GROUP = "rushes"  # of entry points: modules that an installed package offers need no word
 # Marks of settings, in `Annotated`: what is done with the text.
 MODULE, ADDRESS, KEY = "module that is run", "address that is asked", "variable whose value is sent"
-_WORD = re.compile(r"module:\w+(\.\w+)+|host:[^\s@/]+|key:[A-Za-z_]\w*@[^\s@/]+")
+_WORD = re.compile(r"module:\w+(\.\w+)+|host:[^\s@/]+|key:[A-Za-z_]\w*@[^\s@/]+|link:/\S+")
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ def allow(words: Sequence[str]) -> TrustResult:
     for word in words:
         if not _WORD.fullmatch(word):
             raise ValueError(
-                f"{word!r} allows nothing: write module:PACKAGE.MODULE, host:HOST[:PORT] or key:VARIABLE@HOST[:PORT]"
+                f"{word!r} allows nothing: write module:PACKAGE.MODULE, host:HOST[:PORT], key:VARIABLE@HOST[:PORT] or "
+                "link:/FOLDER (a blank in it is %20)"
             )
     path, before = trust_file(), allowed()
     if set(words) - set(before):
@@ -75,6 +77,16 @@ def allow(words: Sequence[str]) -> TrustResult:
         there = read_text(path).split() if path.is_file() else []
         write_text(path, "".join(f"{word}\n" for word in sorted({*there, *words})))
     return TrustResult(path, tuple(sorted({*before, *words})))
+
+
+def link_word(folder: str) -> str:
+    """What allows a project's own folder to be a link to this one, which has no links in its path."""
+    return f"link:{quote(os.fsencode(folder))}"
+
+
+def way_to_allow(word: str) -> str:
+    """What a user does to allow something, in words."""
+    return f"run `rushes trust {word}`, once for all projects, or put the word into {VARIABLE}"
 
 
 def asked(table: BaseModel, where: tuple[str, ...] = ()) -> Iterator[Asked]:

@@ -38,12 +38,14 @@ def doctor(
 def trust_(
     words: Annotated[
         tuple[str, ...],
-        Parameter(help="module:NAME, host:HOST or key:VARIABLE@HOST; without one, those that are allowed are shown"),
+        Parameter(
+            help="module:NAME, host:HOST, key:VARIABLE@HOST or link:/FOLDER; without one, what is allowed is shown"
+        ),
     ] = (),
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Allow project files, of anybody, to name a module of yours, a host, or a key for a host; for all projects."""
+    """Allow project files, of anybody, to name a module, a host, a key for a host, or a folder elsewhere."""
     result = trust.allow(words)
     tell(result, as_json, [*result.allowed, f"file: {result.file}"])
 

@@ -95,8 +95,8 @@ def _not_allowed(settings: Settings, source: str, typed: Collection[str]) -> Ite
         where = ".".join(each.where)
         if where not in typed:
             yield (
-                f"{source}: {where}: {each.what}, which no file does before you allow it; if you trust it, run "
-                f"`rushes trust {each.word}`, once for all projects"
+                f"{source}: {where}: {each.what}, which no file does before you allow it; if you trust it, "
+                f"{trust.way_to_allow(each.word)}"
             )
 
 

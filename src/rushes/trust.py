@@ -7,6 +7,7 @@ allowed where the user allowed it before, by one word in a file outside every pr
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -32,7 +33,7 @@ _WORD = re.compile(r"module:\w+(\.\w+)+|host:[^\s@/]+|key:[A-Za-z_]\w*@[^\s@/]+|
 class TrustResult:
     """What this user allows."""
 
-    file: Path  # one word a line; without its line a word is no longer allowed
+    file: Path | None  # one word a line; without its line a word is no longer allowed; null = this user has no folder
     allowed: tuple[str, ...]  # those of the environment too
 
 
@@ -45,25 +46,34 @@ class Asked:
     what: str  # comes of it
 
 
-def trust_file() -> Path:
-    """Where words are kept: in the user's folder of configurations."""
+def trust_file() -> Path | None:
+    """Where words are kept: in the user's folder of configurations; None where the user has none, as in a container."""
     base = os.environ.get("XDG_CONFIG_HOME", "")
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".config") / "rushes" / "trusted"
+    try:
+        return (Path(base) if os.path.isabs(base) else Path.home() / ".config") / "rushes" / "trusted"
+    except RuntimeError:  # a number without an entry in the system's list of users, and no HOME
+        return None
 
 
 def allowed() -> tuple[str, ...]:
-    """All words that hold for this process, sorted."""
+    """All words that hold for this process, sorted; those of the environment alone where the file cannot be read."""
+    return tuple(sorted({*_kept(), *os.environ.get(VARIABLE, "").split()}))
+
+
+def _kept() -> list[str]:
+    """Words of the file."""
     path = trust_file()
-    text = read_text(path) if path.is_file() else ""
-    return tuple(sorted({*text.split(), *os.environ.get(VARIABLE, "").split()}))
+    try:
+        return read_text(path).split() if path is not None and path.is_file() else []
+    except PermissionError:  # the home of another user
+        return []
 
 
 def allow(words: Sequence[str]) -> TrustResult:
     """Keep words for all projects of this user, beside those that are kept.
 
     Raises:
-        ValueError: one that is no such word.
-        OSError: the file cannot be written.
+        ValueError: one that is no such word; the file cannot be written.
     """
     for word in words:
         if not _WORD.fullmatch(word):
@@ -73,9 +83,17 @@ def allow(words: Sequence[str]) -> TrustResult:
             )
     path, before = trust_file(), allowed()
     if set(words) - set(before):
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        there = read_text(path).split() if path.is_file() else []
-        write_text(path, "".join(f"{word}\n" for word in sorted({*there, *words})))
+        try:
+            if path is None:
+                raise OSError(errno.ENOENT, "this user has no home folder")
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            there = read_text(path).split() if path.is_file() else []  # one that cannot be read is not replaced
+            write_text(path, "".join(f"{word}\n" for word in sorted({*there, *words})))
+        except OSError as error:
+            raise ValueError(
+                f"{path or '~/.config/rushes/trusted'}: what you allow cannot be kept there ({error.strerror}); set "
+                f"{VARIABLE} to {' '.join(words)!r} in the environment, or XDG_CONFIG_HOME to a folder of yours"
+            ) from error
     return TrustResult(path, tuple(sorted({*before, *words})))
 
 

@@ -182,6 +182,34 @@ def test_three_ways_to_allow_a_name(
     assert rushes(*command)[0] == 2
 
 
+def test_words_of_the_environment_hold_where_there_is_no_home(
+    tmp_path: Path, rushes: Rushes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_home(cls: type[Path]) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", classmethod(no_home))
+    url, word = "endpoint.url=http://models.example.com/v1", "host:models.example.com:80"
+    init = ("init", tmp_path / "p", "--recipe", "sft", "--set", url, *FEW)
+    status, out, err = rushes(*init)
+    assert (status, out) == (2, "") and "no home folder" in err and f"set RUSHES_TRUST to '{word}'" in err
+    assert not (tmp_path / "p" / "rushes.toml").exists()
+    assert json.loads(rushes("trust", "--json")[1]) == {"file": None, "allowed": []}
+    monkeypatch.setenv("RUSHES_TRUST", word)
+    assert rushes(*init)[0] == 0 and rushes("import", tmp_path / "p")[0] == 0
+
+
+def test_a_folder_that_cannot_be_written_keeps_no_word_and_says_the_other_way(
+    tmp_path: Path, rushes: Rushes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config").write_text("a file, so that no folder can be made: a superuser may write everywhere else")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    status, _, err = rushes("trust", "host:a.example")
+    assert status == 2 and str(tmp_path / "config" / "rushes" / "trusted") in err
+    assert "set RUSHES_TRUST to 'host:a.example'" in err
+
+
 @pytest.mark.parametrize("word", ["stranger.recipe", "module:stranger", "host:http://a/v1", "key:K", "host:", "path:x"])
 def test_a_word_that_allows_nothing_is_refused(word: str, nobody: Path, rushes: Rushes) -> None:
     status, out, err = rushes("trust", word)

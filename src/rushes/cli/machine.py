@@ -47,7 +47,7 @@ def trust_(
 ) -> None:
     """Allow project files, of anybody, to name a module, a host, a key for a host, or a folder elsewhere."""
     result = trust.allow(words)
-    tell(result, as_json, [*result.allowed, f"file: {result.file}"])
+    tell(result, as_json, [*result.allowed, f"file: {result.file or 'none, as this user has no home folder'}"])
 
 
 @app.command

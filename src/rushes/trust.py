@@ -57,10 +57,10 @@ def trust_file() -> Path | None:
 
 def allowed() -> tuple[str, ...]:
     """All words that hold for this process, sorted; those of the environment alone where the file cannot be read."""
-    return tuple(sorted({*_kept(), *os.environ.get(VARIABLE, "").split()}))
+    return tuple(sorted({*_words_of_file(), *os.environ.get(VARIABLE, "").split()}))
 
 
-def _kept() -> list[str]:
+def _words_of_file() -> list[str]:
     """Words of the file."""
     path = trust_file()
     try:

@@ -10,6 +10,7 @@ from cyclopts import App, Parameter
 
 from rushes import trust
 from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, app, entries, opened, say, tell
+from rushes.config.uses import code
 from rushes.project.settings import read_settings
 
 cache = App(name="cache", help="Stored latents and captions: what they depend on; latents of other programs.")
@@ -125,7 +126,7 @@ def explain(
     from rushes.inspect.caches import explain as stage
     from rushes.inspect.caches import in_words
 
-    with opened(project, read_settings(project, overrides)) as work:
+    with opened(project, read_settings(project, overrides, code)) as work:
         result = stage(work, subject)
     lines = [f"entries are made from: {', '.join(f'{name} {value}' for name, value in result.depends_on.items())}"]
     lines += [f"current: {result.current}, under {result.fingerprint}"]

@@ -1,12 +1,13 @@
 """What this user allows files from elsewhere to name: modules that are run, hosts, and keys that go to a host.
 
 A settings file, a project or a model folder may come from anybody. What the user types is allowed; what a file names is
-allowed where the user allowed it before, by one word in a file outside every project: `module:NAME`, `host:HOST` or
-`key:VARIABLE@HOST`.
+allowed where the user allowed it before, by one word in a file outside every project: `module:NAME`, `host:HOST`,
+`key:VARIABLE@HOST` or `link:/FOLDER`.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import quote
 
 from pydantic import BaseModel
 
@@ -24,14 +26,14 @@ VARIABLE = "RUSHES_TRUST"  # words for one process, such as a job of a cluster, 
 GROUP = "rushes"  # of entry points: modules that an installed package offers need no word
 # Marks of settings, in `Annotated`: what is done with the text.
 MODULE, ADDRESS, KEY = "module that is run", "address that is asked", "variable whose value is sent"
-_WORD = re.compile(r"module:\w+(\.\w+)+|host:[^\s@/]+|key:[A-Za-z_]\w*@[^\s@/]+")
+_WORD = re.compile(r"module:\w+(\.\w+)+|host:[^\s@/]+|key:[A-Za-z_]\w*@[^\s@/]+|link:/\S+")
 
 
 @dataclass(frozen=True)
 class TrustResult:
     """What this user allows."""
 
-    file: Path  # one word a line; without its line a word is no longer allowed
+    file: Path | None  # one word a line; without its line a word is no longer allowed; null = this user has no folder
     allowed: tuple[str, ...]  # those of the environment too
 
 
@@ -44,37 +46,65 @@ class Asked:
     what: str  # comes of it
 
 
-def trust_file() -> Path:
-    """Where words are kept: in the user's folder of configurations."""
+def trust_file() -> Path | None:
+    """Where words are kept: in the user's folder of configurations; None where the user has none, as in a container."""
     base = os.environ.get("XDG_CONFIG_HOME", "")
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".config") / "rushes" / "trusted"
+    try:
+        return (Path(base) if os.path.isabs(base) else Path.home() / ".config") / "rushes" / "trusted"
+    except RuntimeError:  # a number without an entry in the system's list of users, and no HOME
+        return None
 
 
 def allowed() -> tuple[str, ...]:
-    """All words that hold for this process, sorted."""
+    """All words that hold for this process, sorted; those of the environment alone where the file cannot be read."""
+    return tuple(sorted({*_words_of_file(), *os.environ.get(VARIABLE, "").split()}))
+
+
+def _words_of_file() -> list[str]:
+    """Words of the file."""
     path = trust_file()
-    text = read_text(path) if path.is_file() else ""
-    return tuple(sorted({*text.split(), *os.environ.get(VARIABLE, "").split()}))
+    try:
+        return read_text(path).split() if path is not None and path.is_file() else []
+    except PermissionError:  # the home of another user
+        return []
 
 
 def allow(words: Sequence[str]) -> TrustResult:
     """Keep words for all projects of this user, beside those that are kept.
 
     Raises:
-        ValueError: one that is no such word.
-        OSError: the file cannot be written.
+        ValueError: one that is no such word; the file cannot be written.
     """
     for word in words:
         if not _WORD.fullmatch(word):
             raise ValueError(
-                f"{word!r} allows nothing: write module:PACKAGE.MODULE, host:HOST[:PORT] or key:VARIABLE@HOST[:PORT]"
+                f"{word!r} allows nothing: write module:PACKAGE.MODULE, host:HOST[:PORT], key:VARIABLE@HOST[:PORT] or "
+                "link:/FOLDER (a blank in it is %20)"
             )
     path, before = trust_file(), allowed()
     if set(words) - set(before):
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        there = read_text(path).split() if path.is_file() else []
-        write_text(path, "".join(f"{word}\n" for word in sorted({*there, *words})))
+        try:
+            if path is None:
+                raise OSError(errno.ENOENT, "this user has no home folder")
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            there = read_text(path).split() if path.is_file() else []  # one that cannot be read is not replaced
+            write_text(path, "".join(f"{word}\n" for word in sorted({*there, *words})))
+        except OSError as error:
+            raise ValueError(
+                f"{path or '~/.config/rushes/trusted'}: what you allow cannot be kept there ({error.strerror}); set "
+                f"{VARIABLE} to {' '.join(words)!r} in the environment, or XDG_CONFIG_HOME to a folder of yours"
+            ) from error
     return TrustResult(path, tuple(sorted({*before, *words})))
+
+
+def link_word(folder: str) -> str:
+    """What allows a project's own folder to be a link to this one, which has no links in its path."""
+    return f"link:{quote(os.fsencode(folder))}"
+
+
+def way_to_allow(word: str) -> str:
+    """What a user does to allow something, in words."""
+    return f"run `rushes trust {word}`, once for all projects, or put the word into {VARIABLE}"
 
 
 def asked(table: BaseModel, where: tuple[str, ...] = ()) -> Iterator[Asked]:

@@ -7,7 +7,9 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+import torch
 
+from rushes.backbones.texts import TextCache
 from rushes.store.database import APPLICATION, SCHEMA, Store
 from rushes.store.own_files import is_own
 from rushes.training.checkpoint import only_one
@@ -65,7 +67,8 @@ def test_a_folder_of_media_that_is_a_link_is_refused(theirs: Path, rushes: Rushe
 
 
 OWN = (
-    *("media", "latents", "runs", "reports", "texts", "weights", "eta", "rushes.db", "rushes.db-wal", "rushes.toml"),
+    *("media", "latents", "runs", "reports", "texts", "weights", "eta", "bank", "rushes.db"),
+    *("rushes.db-wal", "rushes.toml"),
     *("answers.db", "labelling.db", "labelling.npz", "footage.db", "embeddings.db", "seconds.json", "preflight.json"),
     *("pairs.json", "reports/realdpo.json", "reports/realdpo.html", "runs/realdpo", "runs/realdpo/.lock"),
     *("runs/realdpo/checkpoints", "runs/realdpo/weights.safetensors", "latents/x", "eta/pairs.jsonl"),
@@ -89,6 +92,53 @@ def test_every_name_of_ours_is_refused_as_a_link(
         assert status == 2 and f"{project / name}: a link" in err, (name, err)
     assert [path.name for path in sorted(elsewhere.rglob("*"))] == ["file", "folder"]
     assert (elsewhere / "file").read_bytes() == SECRET
+
+
+def test_a_whole_folder_may_lie_on_another_disk_once_its_place_is_allowed(
+    theirs: Path, nobody: Path, rushes: Rushes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = tmp_path / "another disk"
+    disk.mkdir()
+    link = linked(theirs / "media", (theirs / "media").rename(disk / "media"))
+    word = f"link:{disk / 'media'}".replace(" ", "%20")
+    status, _, err = rushes("report", theirs)
+    assert status == 2 and f"{link}: a link" in err and f"`rushes trust {word}`" in err and "RUSHES_TRUST" in err
+    monkeypatch.setenv("RUSHES_TRUST", f"link:{disk}".replace(" ", "%20"))
+    assert rushes("report", theirs)[0] == 2, "a word is for one folder, not for those in it"
+    monkeypatch.setenv("RUSHES_TRUST", word)
+    assert rushes("report", theirs)[0] == 0
+    monkeypatch.delenv("RUSHES_TRUST")
+    assert rushes("trust", word)[0] == 0
+    assert rushes("report", theirs)[0] == 0
+
+    part = next(folder for folder in (disk / "media").iterdir() if folder.is_dir())
+    inner = theirs / "media" / linked(part, part.rename(tmp_path / "elsewhere")).name
+    for trusted in (word, f"{word} link:{tmp_path / 'elsewhere'}"):
+        monkeypatch.setenv("RUSHES_TRUST", trusted)
+        status, _, err = rushes("report", theirs)
+        assert status == 2 and f"{inner}: a link" in err and "rushes trust" not in err, "folders at the top alone"
+
+
+def test_no_word_allows_a_link_in_place_of_a_file(
+    theirs: Path, secret: Path, nobody: Path, rushes: Rushes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    linked(theirs / "seconds.json", secret)
+    monkeypatch.setenv("RUSHES_TRUST", f"link:{secret}")
+    status, _, err = rushes("report", theirs)
+    assert status == 2 and "seconds.json: a link" in err and "rushes trust" not in err
+
+
+def test_embeddings_of_captions_are_not_read_through_links(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cache = TextCache(tmp_path / "texts", {"reads": "so"})
+    cache.put("a ball", {"rows": (torch.ones(2, 3), 4)})
+    path = cache.path("a ball")
+    assert cache.get("a ball") is not None
+    linked(path, path.rename(tmp_path / "elsewhere.safetensors"))
+    assert "a ball" not in cache and cache.get("a ball") is None and f"{path}: is a link" in caplog.text
+    path.unlink()
+    cache.put("a ball", {"rows": (torch.ones(2, 3), 4)})
+    linked(cache.folder, cache.folder.rename(tmp_path / "elsewhere"))
+    assert cache.get("a ball") is None
 
 
 def test_whatever_lies_at_the_top_of_a_project_is_looked_at(finished: Path) -> None:

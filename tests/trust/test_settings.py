@@ -109,30 +109,74 @@ def nested(table: str, values: dict[str, Any]) -> str:
     return mapping_to_toml(values)
 
 
-COMMANDS = (
-    *("import", "generate", "label", "train", "encode", "bank", "evaluate", "report", "run", "curate", "review"),
-    *("preflight", "plan", "health", "leak", "eta", "beta", "judges", "caption --wrong", "space", "clean"),
-    *("export --out OUT", "footage export --out OUT", "train --recipe sft"),
+# Commands that load the model or the recipe, as checking settings does; and those that read what is stored.
+LOADS = (
+    *("import", "generate", "label", "train", "encode", "bank", "evaluate", "run", "curate", "preflight", "plan"),
+    *("leak", "eta", "beta", "caption --wrong", "space", "clean", "train --recipe sft", "verify --all"),
+    "export --run realdpo --out OUT",
 )
+READS = ("report", "health", "verify", "review --progress", "export --out OUT", "footage export --out OUT")
+
+
+def words(line: str, project: Path, out: Path) -> list[str | Path]:
+    """A line of the lists above as the words of a command."""
+    first, *rest = line.split()
+    start: list[str | Path] = [first, *([rest.pop(0)] if first == "footage" else []), project]
+    return [*start, *(out if word == "OUT" else word for word in rest)]
 
 
 def test_no_command_runs_code_that_a_settings_file_names(
     theirs: Path, code: Path, nobody: Path, rushes: Rushes, tmp_path: Path
 ) -> None:
+    before = (theirs / "rushes.toml").read_text()
     for table, name in (("train", "recipe"), ("backbone", "name")):
-        before = (theirs / "rushes.toml").read_text()
-        change(theirs, **{table: {name: "stranger.recipe"}})
-        for line in COMMANDS:
-            first, *rest = line.split()
-            words = [first, *([rest.pop(0)] if first in ("cache", "footage") else []), theirs]
-            status, out, err = rushes(*words, *(tmp_path / "out" if word == "OUT" else word for word in rest))
+        changes: dict[str, dict[str, Any]] = {"train": {"name": "realdpo"}}
+        changes.setdefault(table, {})[name] = "stranger.recipe"
+        change(theirs, **changes)
+        for line in LOADS:
+            status, out, err = rushes(*words(line, theirs, tmp_path / "out"))
             assert (status, out) == (2, ""), (line, err)
             assert f"{table}.{name}: runs code" in err and "`rushes trust module:stranger.recipe`" in err, line
-            assert not code.exists(), line
+            assert "RUSHES_TRUST" in err and not code.exists(), line
+        for number, line in enumerate(READS):
+            status, _, err = rushes(*words(line, theirs, tmp_path / f"{table}-{number}"))
+            assert status == 0 and "rushes trust" not in err and not code.exists(), (line, err)
         status, _, err = rushes("run", theirs / "rushes.toml", "--out", tmp_path / "copy")
         assert status == 2 and "rushes trust" in err and not (tmp_path / "copy").exists()
         (theirs / "rushes.toml").write_text(before)
-    assert not code.exists()
+    assert not code.exists() and not nobody.exists()
+
+
+def test_a_host_is_asked_about_where_something_would_be_sent_to_it(
+    theirs: Path, nobody: Path, rushes: Rushes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So a project that was labelled by a server goes on where no word for the server is kept."""
+    monkeypatch.setenv("MY_SECRET", "s3cr3t")
+    with serve(FakeEndpoint()) as fake:
+        there = fake.url.removeprefix("http://").removesuffix("/v1").replace("127.0.0.1", "0.0.0.0")
+        asks: dict[str, Any] = {"model": "m", "url": f"http://{there}/v1", "key_env": "MY_SECRET"}
+        change(theirs, endpoint=asks, label={"by": "vlm"}, caption={"by": "model"})
+        for line in ("label", "run", "eta", "judges --static 2", "caption --wrong", "curate"):
+            status, out, err = rushes(*words(line, theirs, tmp_path / "out"))
+            assert (status, out) == (2, "") and f"`rushes trust host:{there}`" in err, (line, err)
+            assert f"`rushes trust key:MY_SECRET@{there}`" in err, line
+        others = ("preflight", "plan", "judges")  # for other models, footage and labels than this project's
+        for number, line in enumerate((*READS, "space", "clean", "train", *others)):
+            status, _, err = rushes(*words(line, theirs, tmp_path / str(number)))
+            assert "rushes trust" not in err and (status == 0 or line in others), (line, err)
+
+        change(theirs, endpoint=asks, label={"by": "none"}, caption={"by": "none"})
+        for line in (
+            "label --by vlm",
+            "eta --set label.by=vlm",
+            "judges --static 2 --by vlm",
+            "caption --wrong --by model",
+        ):
+            status, out, err = rushes(*words(line, theirs, tmp_path / "out"))
+            assert (status, out) == (2, "") and f"`rushes trust host:{there}`" in err, (line, err)
+        status, _, err = rushes("run", theirs / "rushes.toml", "--out", tmp_path / "copy")
+        assert status == 2 and "rushes trust" in err, "its settings become a file that this user wrote"
+        assert not (tmp_path / "copy").exists() and not nobody.exists() and not fake.requests
 
 
 FEW = ("--set", "footage.clips=2", "--set", "footage.eval_prompts=1")
@@ -180,6 +224,34 @@ def test_three_ways_to_allow_a_name(
     assert rushes(*command)[0] == 0
     file.write_text("host:b.example:8000\n")
     assert rushes(*command)[0] == 2
+
+
+def test_words_of_the_environment_hold_where_there_is_no_home(
+    tmp_path: Path, rushes: Rushes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_home(cls: type[Path]) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", classmethod(no_home))
+    url, word = "endpoint.url=http://models.example.com/v1", "host:models.example.com:80"
+    init = ("init", tmp_path / "p", "--recipe", "sft", "--set", url, *FEW)
+    status, out, err = rushes(*init)
+    assert (status, out) == (2, "") and "no home folder" in err and f"set RUSHES_TRUST to '{word}'" in err
+    assert not (tmp_path / "p" / "rushes.toml").exists()
+    assert json.loads(rushes("trust", "--json")[1]) == {"file": None, "allowed": []}
+    monkeypatch.setenv("RUSHES_TRUST", word)
+    assert rushes(*init)[0] == 0 and rushes("import", tmp_path / "p")[0] == 0
+
+
+def test_a_folder_that_cannot_be_written_keeps_no_word_and_says_the_other_way(
+    tmp_path: Path, rushes: Rushes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config").write_text("a file, so that no folder can be made: a superuser may write everywhere else")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    status, _, err = rushes("trust", "host:a.example")
+    assert status == 2 and str(tmp_path / "config" / "rushes" / "trusted") in err
+    assert "set RUSHES_TRUST to 'host:a.example'" in err
 
 
 @pytest.mark.parametrize("word", ["stranger.recipe", "module:stranger", "host:http://a/v1", "key:K", "host:", "path:x"])

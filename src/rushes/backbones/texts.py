@@ -59,7 +59,7 @@ class TextCache:
 
     def __contains__(self, caption: object) -> bool:
         """Whether `get` would find it."""
-        return isinstance(caption, str) and self.path(caption).is_file()
+        return isinstance(caption, str) and self.path(caption).is_file() and not self.path(caption).is_symlink()
 
     def paths(self) -> list[Path]:
         """The files of all captions."""
@@ -80,8 +80,10 @@ class TextCache:
         """Caption and embeddings of a file.
 
         Raises:
-            ValueError: a file that is torn, was altered, or was written under another name.
+            ValueError: a file that is torn, was altered, or was written under another name; a link.
         """
+        if path.is_symlink() or path.parent.is_symlink():
+            raise ValueError(f"{path}: is a link, or lies in one; delete that: {_AGAIN}")
         try:
             with safe_open(path, framework="pt") as file:
                 about = file.metadata() or {}

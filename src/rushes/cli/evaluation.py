@@ -13,6 +13,7 @@ from cyclopts import Parameter
 
 from rushes.cli.console import GE_0, AsJson, Overrides, RunName, app, bar, in_words, opened, tell, within
 from rushes.cli.processes import Gpus, led
+from rushes.config.uses import code, nothing
 from rushes.project.settings import read_settings
 from rushes.store.database import Store
 from rushes.text_reader import counted
@@ -60,7 +61,7 @@ def evaluate(
     else:
         texts = {"--prompts": prompts, "--first-frames": first_frames}
         _refuse({**texts, **comparing, **writing}, "folders of videos (--systems)")
-        settings = read_settings(project, overrides)
+        settings = read_settings(project, overrides, code)
         if led(project, gpus):
             return
         from rushes.project import reports, stages
@@ -99,7 +100,7 @@ def report(
     """Write the report of an evaluated run, one HTML file that opens offline."""
     from rushes.project import reports
 
-    settings = read_settings(project, overrides)
+    settings = read_settings(project, overrides, nothing)
     with Store.open(project) as store:
         tell(reports.write_report(store, settings, run, out), as_json)
 
@@ -124,7 +125,7 @@ def compare(
         table, better = stage.load_table(there)
         result = stage.CompareResult(there)
     else:
-        settings = read_settings(target, overrides)
+        settings = read_settings(target, overrides, nothing)
         if not runs:
             raise ValueError(f"name runs of {target} to compare, such as `rushes compare {target} RUN RUN`")
         with Store.open(target) as store:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, app, opened, tell, with_options
+from rushes.config.uses import code, nothing
 from rushes.project.settings import read_settings
 
 footage = App(name="footage", help="The clips that are in the set.")
@@ -33,7 +34,7 @@ def preflight(
 
     named = with_options(overrides, footage__path=("--footage", footage))
     kind = () if footage is None else ("footage.kind=folder",)
-    with opened(project, read_settings(project, (*named, *kind))) as work:
+    with opened(project, read_settings(project, (*named, *kind), code)) as work:
         result, lines = stage(work)
     tell(result, as_json, lines)
     summary = result.summary
@@ -56,6 +57,6 @@ def export(
     from rushes.footage.export import export_set
     from rushes.store.database import Store
 
-    read_settings(project)
+    read_settings(project, uses=nothing)
     with Store.open(project) as store:
         tell(export_set(store, out, form, shard_mb), as_json)

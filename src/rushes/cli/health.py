@@ -8,6 +8,7 @@ from cyclopts import Parameter
 
 from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, RunName, app, opened, tell, with_options
 from rushes.cli.processes import Gpus, led
+from rushes.config.uses import code, code_and_judge, nothing
 from rushes.project.settings import read_settings
 
 
@@ -26,7 +27,7 @@ def beta(
     """Propose beta from a short trial run, and say what it is under other conventions."""
     from rushes.project.tuning import beta_in_words, probe_beta
 
-    with opened(project, read_settings(project, overrides)) as work:
+    with opened(project, read_settings(project, overrides, code)) as work:
         result = probe_beta(work, comparisons, steps, target)
     tell(result, as_json, beta_in_words(result))
 
@@ -49,7 +50,7 @@ def eta(
     as_json: AsJson = False,
 ) -> None:
     """Propose generate.eta from guided pairs at several noise levels: how alike they move, what is left to judge."""
-    settings = read_settings(project, overrides)
+    settings = read_settings(project, overrides, code_and_judge)
     if led(project, gpus):
         return
     from rushes.project.eta import eta_of_project, in_words
@@ -74,7 +75,7 @@ def leak(
     from rushes.training.shortcuts import in_words
 
     given = with_options(overrides, train__shortcut_probe=("--comparisons", comparisons or None))
-    with opened(project, read_settings(project, given)) as work:
+    with opened(project, read_settings(project, given, code)) as work:
         result = leak_of_project(work)
     tell(result, as_json, in_words(result.features))
 
@@ -84,6 +85,6 @@ def health(project: ProjectFolder, *, run: RunName = "", overrides: Overrides = 
     """Say whether a run is healthy, from its curves so far."""
     from rushes.project.reports import health_of_run
 
-    result = health_of_run(project, read_settings(project, overrides), run)
+    result = health_of_run(project, read_settings(project, overrides, nothing), run)
     lines = [f"{d.severity}: {d.name} at step {d.step}\n  {d.evidence}\n  {d.remedy}" for d in result.diagnoses]
     tell(result, as_json, lines or [f"run {result.run}: nothing wrong in {result.steps} steps"])

@@ -12,6 +12,7 @@ from cyclopts import App, Parameter
 
 from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, app, bar, opened, say, tell, with_options, within
 from rushes.cli.processes import Engine, Gpus, led
+from rushes.config import uses
 from rushes.config.tables import Settings
 from rushes.files import whole_file
 from rushes.project.settings import read_settings
@@ -50,7 +51,9 @@ def label(
     as_json: AsJson = False,
 ) -> None:
     """Compare takes, per segment, or give each a score from 0 to 10; by people on a local page, or by a program."""
-    settings = read_settings(project, with_options(overrides, label__by=("--by", by), label__form=("--form", form)))
+    settings = read_settings(
+        project, with_options(overrides, label__by=("--by", by), label__form=("--form", form)), uses.labels
+    )
     if settings.label.by == "human":
         if engine == "ray":
             raise ValueError("--engine ray is for a program that judges; people label on a page of this machine")
@@ -120,7 +123,7 @@ def review(
     from rushes.web.review.app import make_review_app
     from rushes.web.site import LOCAL
 
-    settings = read_settings(project, overrides)
+    settings = read_settings(project, overrides, uses.nothing)
     _check_host(host, annotators)
     title = settings.project.name or project.resolve().name
     with open_review(project, settings) as session:
@@ -145,7 +148,9 @@ def judges(
     """Agreement of every judge with people, its order effects, ties, and a liking for clips that stand still."""
     from rushes.project.judge_audit import audit_project, in_words
 
-    settings = read_settings(project, with_options(overrides, label__by=("--by", by)))
+    settings = read_settings(
+        project, with_options(overrides, label__by=("--by", by)), uses.judge if static else uses.nothing
+    )
     result = audit_project(project, settings, static, bar)
     tell(result, as_json, in_words(result))
 
@@ -181,7 +186,7 @@ def import_(
     from rushes.formats.pair_files import read_pairs
     from rushes.project.look_alikes import look_alikes
 
-    settings = read_settings(project, overrides)
+    settings = read_settings(project, overrides, uses.nothing)
     size = settings.backbone
     ask = PreflightOptions(
         Length(size.frames, size.fps, lambda frames: frames), size.width_px, size.height_px, settings.footage

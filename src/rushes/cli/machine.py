@@ -10,6 +10,7 @@ from cyclopts import App, Parameter
 
 from rushes import trust
 from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, app, entries, opened, say, tell
+from rushes.config.uses import code
 from rushes.project.settings import read_settings
 
 cache = App(name="cache", help="Stored latents and captions: what they depend on; latents of other programs.")
@@ -38,14 +39,16 @@ def doctor(
 def trust_(
     words: Annotated[
         tuple[str, ...],
-        Parameter(help="module:NAME, host:HOST or key:VARIABLE@HOST; without one, those that are allowed are shown"),
+        Parameter(
+            help="module:NAME, host:HOST, key:VARIABLE@HOST or link:/FOLDER; without one, what is allowed is shown"
+        ),
     ] = (),
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Allow project files, of anybody, to name a module of yours, a host, or a key for a host; for all projects."""
+    """Allow project files, of anybody, to name a module, a host, a key for a host, or a folder elsewhere."""
     result = trust.allow(words)
-    tell(result, as_json, [*result.allowed, f"file: {result.file}"])
+    tell(result, as_json, [*result.allowed, f"file: {result.file or 'none, as this user has no home folder'}"])
 
 
 @app.command
@@ -123,7 +126,7 @@ def explain(
     from rushes.inspect.caches import explain as stage
     from rushes.inspect.caches import in_words
 
-    with opened(project, read_settings(project, overrides)) as work:
+    with opened(project, read_settings(project, overrides, code)) as work:
         result = stage(work, subject)
     lines = [f"entries are made from: {', '.join(f'{name} {value}' for name, value in result.depends_on.items())}"]
     lines += [f"current: {result.current}, under {result.fingerprint}"]

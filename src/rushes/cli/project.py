@@ -23,6 +23,7 @@ from rushes.cli.console import (
 )
 from rushes.cli.processes import Engine, Gpus, led
 from rushes.config.settings_files import load_settings
+from rushes.config.uses import all_stages, captions, code, nothing
 from rushes.files import make_folder
 from rushes.project.settings import adopt, check_new, create_project, overridden, read_settings, with_train
 from rushes.store.database import Store
@@ -127,7 +128,7 @@ def import_(
     as_json: AsJson = False,
 ) -> None:
     """Take real clips into the project; clips of earlier imports that the footage no longer has are set aside."""
-    settings = read_settings(project, overrides)
+    settings = read_settings(project, overrides, code if rows is None and scores is None else nothing)
     if rows is not None and scores is not None:
         raise ValueError("--rows and --scores are two imports; run one after the other")
     if scores is not None:
@@ -162,7 +163,7 @@ def still(
     from rushes.project.intake import make_stills
     from rushes.text_reader import read_lines
 
-    settings = read_settings(project, overrides)
+    settings = read_settings(project, overrides, code)
     if not prompts.is_file():
         raise ValueError(f"--prompts: {prompts} is not a file; write one prompt a line")
     with opened(project, settings) as work:
@@ -180,7 +181,7 @@ def generate(
     as_json: AsJson = False,
 ) -> None:
     """Make takes of every training clip."""
-    settings = read_settings(project, overrides)
+    settings = read_settings(project, overrides, code)
     if led(project, gpus, engine):
         return
     from rushes.project import stages
@@ -203,7 +204,7 @@ def caption(
 
     if not wrong:
         raise ValueError("there is one sort of captions to write so far; give --wrong")
-    with opened(project, read_settings(project, with_options(overrides, caption__by=("--by", by)))) as work:
+    with opened(project, read_settings(project, with_options(overrides, caption__by=("--by", by)), captions)) as work:
         tell(negatives.wrong_captions(work), as_json)
 
 
@@ -225,12 +226,12 @@ def train(
     from rushes.project.model_presets import recipe_train
 
     overrides = with_options(overrides, train__steps=("--steps", steps), train__recipe=("--recipe", recipe))
-    settings = read_settings(project, () if recipe else overrides)
+    settings = read_settings(project, () if recipe else overrides, nothing if recipe else code)
     if recipe and recipe != settings.train.recipe:
         others = [text for text in overrides if not text.startswith("train.")]
-        settings = with_train(project, recipe_train(read_settings(project, others), recipe), overrides)
+        settings = with_train(project, recipe_train(read_settings(project, others, code), recipe), overrides)
     elif recipe:
-        settings = read_settings(project, overrides)
+        settings = read_settings(project, overrides, code)
     if led(project, gpus):
         return
     from rushes.project import training
@@ -242,7 +243,7 @@ def train(
 @app.command(name="encode")
 def encode_(project: ProjectFolder, *, gpus: Gpus = 1, overrides: Overrides = (), as_json: AsJson = False) -> None:
     """Encode the clips and takes that a run trains on; `rushes train` does what is missing of it."""
-    settings = read_settings(project, overrides)
+    settings = read_settings(project, overrides, code)
     if led(project, gpus):
         return
     from rushes.project import training
@@ -254,7 +255,7 @@ def encode_(project: ProjectFolder, *, gpus: Gpus = 1, overrides: Overrides = ()
 @app.command
 def bank(project: ProjectFolder, *, gpus: Gpus = 1, overrides: Overrides = (), as_json: AsJson = False) -> None:
     """Compute the reference errors that a run looks up (train.reference_cache), or the rest of them."""
-    settings = read_settings(project, overrides)
+    settings = read_settings(project, overrides, code)
     if led(project, gpus):
         return
     from rushes.project import training
@@ -287,7 +288,7 @@ def run(
     if project.is_dir():
         if out is not None:
             raise ValueError(f"--out is for a settings file, and {project} is a project; leave --out away")
-        folder, settings = project, read_settings(project, overrides)
+        folder, settings = project, read_settings(project, overrides, all_stages)
     elif not project.exists():
         raise ValueError(f"{project}: no such project or settings file; `rushes init {project}` makes a project")
     else:
@@ -326,7 +327,7 @@ def export(
     """Write the project's rows as Parquet or JSONL, and the weights of a run."""
     from rushes.formats.exchange import ProjectExported, export_project
 
-    settings = read_settings(project, overrides)
+    settings = read_settings(project, overrides, code if run else nothing)
     make_folder(out)
     wrote = None
     if run:  # first, as it may be refused

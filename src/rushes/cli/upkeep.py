@@ -10,6 +10,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, app, bar, opened, tell, within
+from rushes.config.uses import code
 from rushes.project.settings import read_settings
 
 
@@ -33,7 +34,7 @@ def verify(
     if share and not result.faults:
         from rushes.inspect.caches import verify as encode_again
 
-        with opened(project, read_settings(project, overrides)) as work:
+        with opened(project, read_settings(project, overrides, code)) as work:
             again = encode_again(work, share, seed)
         result = replace(
             result, compared=again.compared, texts_compared=again.texts_compared, faults=tuple(again.problems)
@@ -49,7 +50,7 @@ def space(project: ProjectFolder, *, overrides: Overrides = (), as_json: AsJson 
     from rushes.inspect.disk_use import space as stage
     from rushes.inspect.disk_use import space_in_words
 
-    with opened(project, read_settings(project, overrides)) as work:
+    with opened(project, read_settings(project, overrides, code)) as work:
         result = stage(work)
     tell(result, as_json, space_in_words(result))
 
@@ -66,7 +67,7 @@ def clean(
     from rushes.inspect.disk_use import clean as stage
     from rushes.inspect.disk_use import clean_in_words
 
-    with opened(project, read_settings(project, overrides)) as work:
+    with opened(project, read_settings(project, overrides, code)) as work:
         result = stage(work, yes)
     tell(result, as_json, clean_in_words(result))
 

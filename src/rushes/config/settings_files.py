@@ -25,6 +25,7 @@ from rushes import trust
 from rushes.config.base import FOLDER
 from rushes.config.renamed import UNTIL, with_first_names, with_names_of_today
 from rushes.config.tables import Settings
+from rushes.config.uses import Uses, everything
 from rushes.records import stable_hash
 from rushes.text_reader import read_toml
 
@@ -37,7 +38,7 @@ TableT = TypeVar("TableT", bound=BaseModel)
 _LOG = logging.getLogger(__name__)
 
 
-def load_settings(path: Path, overrides: Sequence[str] = (), own: bool = False) -> Settings:
+def load_settings(path: Path, overrides: Sequence[str] = (), own: bool = False, uses: Uses = everything) -> Settings:
     """Read a TOML file, apply overrides such as `train.learning_rate=1e-6`, and validate the whole once.
 
     An override's value is read as TOML (number, boolean, quoted string, list), else taken as a plain string. Relative
@@ -49,6 +50,7 @@ def load_settings(path: Path, overrides: Sequence[str] = (), own: bool = False) 
         path: the file.
         overrides: what the user typed.
         own: the caller answers for what the file names, as it wrote the file or takes little of it.
+        uses: which tables' code is run and hosts are asked; what the file names in others is not asked about.
 
     Raises:
         SettingsError: with every error, one a line, as `file: dotted.path: message (got value)`; code, a host or a key
@@ -83,20 +85,20 @@ def load_settings(path: Path, overrides: Sequence[str] = (), own: bool = False) 
             lines.append(f"{'override' if ours else path}: {where}: {message}")
     else:
         if not own:
-            lines += _not_allowed(settings, str(path), {key.removesuffix(".") for key in changed})
+            lines += _not_allowed(settings, uses(settings), str(path), {key.removesuffix(".") for key in changed})
     if lines:
         raise SettingsError("\n".join(lines))
     return settings
 
 
-def _not_allowed(settings: Settings, source: str, typed: Collection[str]) -> Iterator[str]:
+def _not_allowed(settings: Settings, tables: Collection[str], source: str, typed: Collection[str]) -> Iterator[str]:
     """What of a file's settings only the user chooses, and neither typed nor allowed before."""
     for each in trust.refused(settings):
         where = ".".join(each.where)
-        if where not in typed:
+        if where not in typed and each.where[0] in tables:
             yield (
-                f"{source}: {where}: {each.what}, which no file does before you allow it; if you trust it, run "
-                f"`rushes trust {each.word}`, once for all projects"
+                f"{source}: {where}: {each.what}, which no file does before you allow it; if you trust it, "
+                f"{trust.way_to_allow(each.word)}"
             )
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from rushes.backbones.folders import Folder
 from rushes.backbones.model_defaults import find_model
 from rushes.config.tables import Settings
+from rushes.config.uses import code
 from rushes.footage.split import share_held_out
 from rushes.inspect import step_forecast
 from rushes.inspect.job_forecast import JobForecast, Machine, Model, ask_of, forecast_job, model_at_hand, model_of
@@ -71,7 +72,7 @@ def forecast(project: Path | None, asked: PlanRequest, machine: Machine, overrid
     if (project is None) == (not asked.model):
         raise ValueError("name a project's folder, or --model and what it is to do; one of them")
     if project is not None:
-        settings = with_model_defaults(read_settings(project, overrides))
+        settings = with_model_defaults(read_settings(project, overrides, code))
         check_settings(settings)
         numbers = _numbers(project, settings, asked)
         model = _model(settings)

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from rushes.backbones.texts import TextCache
+from rushes.config.uses import nothing
 from rushes.project.project import SECONDS, TEXTS, WEIGHTS
 from rushes.project.settings import FILE, check_database, read_settings
 from rushes.records import Candidate, CaptionRow, Clip, Decision, Preference, Run, Score
@@ -182,7 +183,7 @@ def _files(project: Path) -> Iterator[str]:
 
 
 def _small(project: Path) -> Iterator[Callable[[], object]]:
-    yield partial(read_settings, project)
+    yield partial(read_settings, project, uses=nothing)
     for path in sorted((project / "runs").glob(f"*/{CURVES}")):
         yield partial(read_history, path)
     results = [*project.glob("*.json"), *(project / "runs").glob("*/*.json"), *(project / "reports").glob("*.json")]

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from rushes import trust
 from rushes.config.settings_files import flat, load_settings, to_toml
 from rushes.config.tables import Settings, TrainSettings
+from rushes.config.uses import Uses, code, everything, nothing
 from rushes.files import make_folder, write_text
 from rushes.project.defaults import with_model_defaults
 from rushes.store.database import Store
@@ -18,8 +19,8 @@ FILE = "rushes.toml"
 _FIRST, _LAST = "# All settings, down to a last line that says so: a file that was cut is not read.", "# The end."
 
 
-def read_settings(project: Path, overrides: Sequence[str] = ()) -> Settings:
-    """The settings of a project.
+def read_settings(project: Path, overrides: Sequence[str] = (), uses: Uses = everything) -> Settings:
+    """The settings of a project, to be used so.
 
     Raises:
         ValueError: no project, one of a newer Rushes, or settings that are wrong, all of them named.
@@ -30,7 +31,7 @@ def read_settings(project: Path, overrides: Sequence[str] = ()) -> Settings:
     _check_whole(path)
     if (project / "rushes.db").is_file():
         Store.open(project).close()  # a newer Rushes has settings that this one would call unknown
-    return load_settings(path, overrides)
+    return load_settings(path, overrides, uses=uses)
 
 
 def write_settings(project: Path, settings: Settings) -> Path:
@@ -99,6 +100,8 @@ def remember(settings: Settings) -> None:
 def adopt(project: Path, settings: Settings, source: Path | str) -> None:
     """Write the settings that `source` (a file, or a name in words) gave into the project, which may be new.
 
+    They are allowed from now on, so that `everything` in a file of somebody's must have been allowed before.
+
     Raises:
         ValueError: the project has settings that differ; the text names each.
     """
@@ -108,7 +111,9 @@ def adopt(project: Path, settings: Settings, source: Path | str) -> None:
         make_folder(project)
         write_settings(project, settings)
         return
-    there, ours = (dict(flat(each.model_dump())) for each in (with_model_defaults(read_settings(project)), settings))
+    there, ours = (
+        dict(flat(each.model_dump())) for each in (with_model_defaults(read_settings(project, uses=nothing)), settings)
+    )
     names = [name for name in {**there, **ours} if there.get(name) != ours.get(name)]
     if names:
         differences = "; ".join(f"{name} is {there.get(name)!r}, not {ours.get(name)!r}" for name in names)
@@ -135,6 +140,6 @@ def with_train(project: Path, train: TrainSettings, overrides: Sequence[str]) ->
         ValueError: as `read_settings` does.
     """
     ours = [text for text in overrides if text.startswith("train.")]
-    settings = with_model_defaults(read_settings(project, [text for text in overrides if text not in ours]))
+    settings = with_model_defaults(read_settings(project, [text for text in overrides if text not in ours], code))
     with TemporaryDirectory() as folder:
         return load_settings(write_settings(Path(folder), settings.model_copy(update={"train": train})), ours, own=True)

@@ -1,4 +1,7 @@
-"""Files and folders that a project names itself. None may be a link: it would read or write what lies elsewhere."""
+"""Files and folders that a project names itself. None may be a link: it would read or write what lies elsewhere.
+
+A whole folder may be one where the user allowed what it leads to, as large folders often lie on another disk.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from rushes.trust import allowed, link_word, way_to_allow
+
 # Files by the hash of what they hold are many, and each is looked at where it is opened: their folders alone are here.
 _BY_HASH = ("media", "texts")
-_FOLDERS = ("latents", "runs", "reports", "weights", "eta", *_BY_HASH)
+_FOLDERS = ("latents", "runs", "reports", "weights", "eta", "bank", *_BY_HASH)
 _ENDS = (".db", ".db-wal", ".db-shm", ".db-journal", ".toml", ".json", ".npz")
 _OTHERS = "wandb"  # a tracker's folder in a run's; it links to its own newest files, and nothing of ours reads it
 
@@ -22,23 +27,32 @@ def check_no_links(project: Path) -> None:
     """Refuse a project of which a part is a link; what a user put beside those parts may be one.
 
     Raises:
-        ValueError: names the first.
+        ValueError: names the first, and for a whole folder the word that allows it.
     """
     link = next(_links(project), None)
-    if link is not None:
-        raise ValueError(
-            f"{link}: a link, and a project may have come from anybody; put what it points to in its place, or delete "
-            "it (the project's folder as a whole may be a link)"
-        )
+    if link is None:
+        return
+    word = _word(link) if os.path.dirname(link) == os.fspath(project) else ""
+    raise ValueError(
+        f"{link}: a link, and a project may have come from anybody; put what it points to in its place, or delete "
+        "it (the project's folder as a whole may be a link)"
+        + (f"; if you trust it, {way_to_allow(word)}" if word else "")
+    )
+
+
+def _word(link: str) -> str:
+    """What allows a link in place of a whole folder of ours; "" = nothing, as it leads to no folder or is a file's."""
+    folder = os.path.basename(link) in _FOLDERS and os.path.isdir(link)
+    return link_word(os.path.realpath(link)) if folder else ""
 
 
 def _links(project: Path) -> Iterator[str]:
     with os.scandir(project) as entries:
         own = sorted((entry for entry in entries if is_own(entry.name)), key=lambda entry: entry.name)
     for entry in own:
-        if entry.is_symlink():
+        if entry.is_symlink() and _word(entry.path) not in allowed():
             yield entry.path
-        elif entry.is_dir(follow_symlinks=False):
+        elif entry.is_dir():
             yield from _below(entry.path, entry.name in _BY_HASH)
 
 

@@ -18,11 +18,13 @@ from rushes.files import content_hash, locked
 from rushes.generate import _put
 from rushes.inspect.disk_use import _aside, _Uses
 from rushes.inspect.soundness import verify_project
-from rushes.project.backup import backup
+from rushes.project.backup import _copy, backup
 from rushes.project.project import OpenProject
 from rushes.project.settings import read_settings
 from rushes.records import Candidate, CaptionRow, Clip, Decision, Score
 from rushes.store.database import Store
+from rushes.store.media import MediaFolder
+from rushes.training import checkpoint
 from rushes.training.checkpoint import only_one
 
 from ..projects import Command, ReadContents, Rushes, SmallProject
@@ -377,6 +379,60 @@ def test_a_backup_takes_the_place_of_no_other_project_and_of_no_newer_one(
     backup(project, copy, checkpoints=False)
     with Store.open(copy) as store:
         assert store.find("a-newer-one")
+
+
+def test_a_backup_beside_training_has_the_checkpoints_of_its_end(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy, folder = tmp_path / "copy", Path("runs", "realdpo", "checkpoints")
+    old = checkpoint.in_order(project / folder)
+    assert backup(project, copy).lost is None and len(old) > 1
+    media_of(copy, Clip).unlink()
+    put_as, copied = MediaFolder.put_as, []
+
+    def train_on(self: MediaFolder, path: Path, digest: str) -> None:  # the next ones, while media are copied
+        put_as(self, path, digest)
+        copied.append(path)
+        for step in (101, 102, 103):
+            shutil.copy(old[-1], project / folder / f"step-{step:08d}.safetensors")
+        for path in old:
+            path.unlink()
+
+    def drop(source: Path, target: Path) -> bool:  # and one more goes before it is its turn
+        if source.name.startswith("step-00000101"):
+            source.unlink()
+        return _copy(source, target)
+
+    monkeypatch.setattr(MediaFolder, "put_as", train_on)
+    monkeypatch.setattr("rushes.project.backup._copy", drop)
+    backup(project, copy)
+    names = [path.name for path in checkpoint.in_order(copy / folder)]
+    assert names == ["step-00000102.safetensors", "step-00000103.safetensors"] and len(copied) == 1
+    for path in checkpoint.in_order(project / folder):  # all that it has lost stays in the copy
+        path.unlink()
+    backup(project, copy)
+    assert [path.name for path in checkpoint.in_order(copy / folder)] == names
+
+
+def test_a_backup_reads_a_video_of_the_project_once_and_counts_what_is_lost(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed = list[Path]()
+
+    def count(path: Path) -> str:
+        hashed.append(path)
+        return content_hash(path)
+
+    flip(damaged := media_of(project, Clip))
+    (link := media_of(project, Candidate)).unlink()
+    link.symlink_to(damaged)
+    monkeypatch.setattr("rushes.store.media.content_hash", count)
+    result = backup(project, tmp_path / "copy", checkpoints=False)
+    assert result.lost == 2
+    assert [path for path in hashed if path.is_relative_to(project)] == [damaged]  # all others are copied unhashed
+    hashed.clear()
+    assert backup(project, tmp_path / "copy", checkpoints=False).copied == 1  # the database
+    assert [path for path in hashed if path.is_relative_to(project)] == [damaged]
 
 
 @pytest.mark.skipif(os.name == "nt" or not Path("/proc").exists(), reason="capabilities are of Linux")

@@ -1,25 +1,30 @@
 """A copy of a project that is whole: its database by SQLite's online backup, and the files that this names.
 
 Stages may run meanwhile: media never change, and the database is copied before them, so that all which the copy names
-is there. What can be made again (latents, reference errors, captions as they are read) is left out.
+is there. Files of runs come last; what a run replaces meanwhile is passed over. What can be made again (latents,
+reference errors, captions as they are read) is left out.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
-import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from rushes.files import content_hash, make_folder, whole_file
 from rushes.progress import Bar, no_bar
 from rushes.records import Candidate, Clip
 from rushes.sidefile import connect, plainly
 from rushes.store.database import FOLDERS, Store
+from rushes.store.media import MediaFolder
+from rushes.training import checkpoint
 
+_BLOCK = 4 * 2**20
 DERIVED = ("latents", "bank", "texts", "weights")  # made again when they are needed
 
 
@@ -31,7 +36,7 @@ class BackupResult:
     files: int  # that it consists of
     copied: int  # of them now; the others were there
     bytes: int  # of all of them
-    lost: int | None = None  # videos that rows name and the project lacks, or has damaged; null = none
+    lost: int | None = None  # videos that the copy lacks, as the project has lost or damaged them; null = none
 
 
 def backup(project: Path, to: Path, bar: Bar = no_bar, checkpoints: bool = True) -> BackupResult:
@@ -41,7 +46,7 @@ def backup(project: Path, to: Path, bar: Bar = no_bar, checkpoints: bool = True)
         project: its folder.
         to: where the copy goes.
         bar: shows how many files are copied.
-        checkpoints: those of runs too, from which they go on.
+        checkpoints: those of runs too, from which they go on; the copy's own that the project has replaced are removed.
 
     Raises:
         ValueError: no project, or a folder that has something else, rows that the project lacks, or lies in it.
@@ -56,25 +61,69 @@ def backup(project: Path, to: Path, bar: Bar = no_bar, checkpoints: bool = True)
     files = [path.relative_to(project) for path in sorted(project.glob("*.db"))]
     for name in files:
         _copy_database(project / name, to / name)
-    others, copied, lost = _others(project, checkpoints), len(files), 0
+    copied, lost = len(files), 0
     with Store.open(project) as source, Store.open(to) as target:
         hashes = {digest for row in _rows(target) for digest in (row.media, getattr(row, "first_frame", "")) if digest}
-        with bar("backup", len(hashes) + len(others)) as tick:
+        with bar("backup", len(hashes)) as tick:
             for digest in sorted(hashes):
                 tick(1)
-                if not source.media.sound(digest):
+                new = _copy_media(source.media, target.media, digest)
+                if new is None:
                     lost += 1
                     continue
-                path = source.media.path(digest)
-                files.append(path.relative_to(project))
-                if not target.media.sound(digest):
-                    target.media.put(path)
-                    copied += 1
-            for path in others:
-                tick(1)
-                files.append(path.relative_to(project))
-                copied += _copy(path, to / files[-1])
-    return BackupResult(to, len(files), copied, sum((to / name).stat().st_size for name in files), lost or None)
+                files.append(target.media.locate(digest).relative_to(to))
+                copied += new
+    others = [path.relative_to(project) for path in _others(project, checkpoints)]  # runs went on in the meantime
+    gone = set[Path]()
+    with bar("backup", len(others)) as tick:
+        for name in others:
+            tick(1)
+            try:
+                copied += _copy(project / name, to / name)
+            except FileNotFoundError:
+                if (project / name).exists():
+                    raise
+                gone.add(name)
+    files += [name for name in others if name not in gone]
+    if checkpoints:
+        _drop_former(project, to, {*files}, gone)
+    sizes = [(to / name).stat().st_size for name in files if (to / name).exists()]
+    return BackupResult(to, len(sizes), copied, sum(sizes), lost or None)
+
+
+def _copy_media(source: MediaFolder, target: MediaFolder, digest: str) -> bool | None:
+    """Copy a video unless it is there; whether it was copied, None where the project has lost or damaged it.
+
+    What is there is not read in the project, and what is copied is read there once.
+    """
+    if target.sound(digest):
+        return False
+    try:
+        target.put_as(source.locate(digest), digest)
+    except (ValueError, OSError):
+        if source.sound(digest):  # so it is the copy's disk
+            raise
+        return None
+    return True
+
+
+def _drop_former(project: Path, to: Path, files: set[Path], gone: set[Path]) -> None:
+    """Remove checkpoints of the copy that the project no longer has, of runs of which it has a newer one now."""
+    partly = {_checkpoint_of(name) for name in gone}
+    current = {_checkpoint_of(name) for name in files} - partly
+    for folder in sorted((to / "runs").glob("*/checkpoints")):
+        paths = checkpoint.in_order(folder)
+        former = [path for path in paths if path.relative_to(to) not in current]
+        rest = [path for path in paths if path not in former]
+        there = project / folder.relative_to(to)
+        if any(checkpoint.can_be_opened(path) for path in rest) or checkpoint.removed(there):
+            for path in former:
+                checkpoint.remove(path)
+
+
+def _checkpoint_of(name: Path) -> Path:
+    """runs/NAME/checkpoints/STEP, of a file that is it or lies in it."""
+    return Path(*name.parts[:4])
 
 
 def _check_earlier(project: Path, to: Path) -> None:
@@ -135,13 +184,24 @@ def _others(project: Path, checkpoints: bool) -> list[Path]:
 
 
 def _copy(source: Path, target: Path) -> bool:
-    """Copy a file unless the same content is there; whether it was copied."""
-    digest = content_hash(source)
-    if target.is_file() and target.stat().st_size == source.stat().st_size and content_hash(target) == digest:
+    """Copy a file unless the same content is there; whether it was copied. Ours are replaced whole, never altered."""
+    same_size = target.is_file() and target.stat().st_size == source.stat().st_size
+    if same_size and content_hash(target) == content_hash(source):
         return False
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(target) as part:
-        shutil.copyfile(source, part)
-        if content_hash(part) != digest:
-            raise ValueError(f"{source}: changed while it was copied; run the same command again once no stage writes")
+    with open(source, "rb") as file:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(target) as part:
+            digest = _copy_hashed(file, part)
+            if content_hash(part) != digest:
+                raise ValueError(f"{target}: is not what was written; check the disk of the copy")
     return True
+
+
+def _copy_hashed(source: BinaryIO, target: Path) -> str:
+    """Copy what is left of an open file, and return its hash as it was read."""
+    digest = hashlib.sha256()
+    with open(target, "wb") as copy:
+        while block := source.read(_BLOCK):
+            digest.update(block)
+            copy.write(block)
+    return digest.hexdigest()

@@ -47,6 +47,17 @@ class MediaFolder:
             self._sound.add(digest)
         return digest
 
+    def put_as(self, path: Path, digest: str) -> None:
+        """Copy a file that goes by this hash; the copy alone is compared, so the file is read once.
+
+        Raises MediaError where it is other content: nothing was written.
+        """
+        with whole_file(self._named(digest) or self._new(digest, path.suffix)) as part:
+            shutil.copyfile(path, part)
+            if content_hash(part) != digest:
+                raise MediaError(f"{path}: was damaged or altered, or its copy was; {self._way_out()}", "damaged")
+        self._sound.add(digest)
+
     def put_bytes(self, data: bytes, suffix: str) -> str:
         """Write `data` unless it is there already and whole; `suffix` has its dot, as in ".mp4". Return its hash."""
         assert re.fullmatch(r"\.\w+", suffix), suffix

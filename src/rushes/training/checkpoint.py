@@ -179,7 +179,15 @@ def is_whole(path: Path) -> bool:
     if path.is_dir():
         return _sharded(path) is not None
     try:
-        return _facts(path)[0] >= 0 and _file_is_whole(path, checksum_needed=True)
+        return can_be_opened(path) and _file_is_whole(path, checksum_needed=True)
+    except _DAMAGED:
+        return False
+
+
+def can_be_opened(path: Path) -> bool:
+    """Whether it has its facts, and so was written to its end; its tensors are not looked at."""
+    try:
+        return _facts(path)[0] >= 0
     except _DAMAGED:
         return False
 
@@ -287,10 +295,15 @@ def _digest(tensors: Iterable[tuple[str, Tensor]]) -> str:
 
 def _drop_old(folder: Path) -> None:
     for old in in_order(folder)[:-KEPT]:
-        if old.is_dir():
-            shutil.rmtree(old)
-        else:
-            old.unlink()
+        remove(old)
+
+
+def remove(path: Path) -> None:
+    """Delete a checkpoint."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def in_order(folder: Path) -> list[Path]:

@@ -67,7 +67,7 @@ def test_a_folder_of_media_that_is_a_link_is_refused(theirs: Path, rushes: Rushe
 OWN = (
     *("media", "latents", "runs", "reports", "texts", "weights", "eta", "rushes.db", "rushes.db-wal", "rushes.toml"),
     *("answers.db", "labelling.db", "labelling.npz", "footage.db", "embeddings.db", "seconds.json", "preflight.json"),
-    "compared.db",
+    ".compared",
     *("pairs.json", "reports/realdpo.json", "reports/realdpo.html", "runs/realdpo", "runs/realdpo/.lock"),
     *("runs/realdpo/checkpoints", "runs/realdpo/weights.safetensors", "latents/x", "eta/pairs.jsonl"),
 )

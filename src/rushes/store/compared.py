@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rushes.sidefile import SideFile
 
-FILE = "compared.db"
+FILE = ".compared"  # hidden: it is of this disk alone, so that no copy of the project takes it
 SETTLED_NS = 2_000_000_000  # a file that changed later may change again within one tick of the file system's clock
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS compared (file TEXT, part TEXT, state TEXT, PRIMARY KEY (file, part)) WITHOUT ROWID",

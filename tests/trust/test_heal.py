@@ -140,3 +140,15 @@ def test_a_still_compares_none_but_those_asked_for(project: Path, hashed: list[P
         hashed.clear()
         result = make_stills(asked, tmp_path / "painter", ["a dog"], steps=4, guidance=2.0)
         assert (result.stills, result.new) == (1, 0) and hashed == [store.media.locate(clip.media)]
+
+
+@pytest.mark.parametrize("stage", ["import", "generate"])
+def test_a_stage_with_nothing_to_do_reads_no_video_again(
+    project: Path, rushes: Rushes, hashed: list[Path], monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    monkeypatch.setattr("rushes.store.compared.SETTLED_NS", 0)  # the project is a copy that was made just now
+    for again in (False, True):
+        code, _, err = rushes(stage, project)
+        assert code == 0, err
+        assert bool(hashed) is not again
+        hashed.clear()

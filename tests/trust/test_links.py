@@ -70,6 +70,7 @@ OWN = (
     *("media", "latents", "runs", "reports", "texts", "weights", "eta", "bank", "rushes.db"),
     *("rushes.db-wal", "rushes.toml"),
     *("answers.db", "labelling.db", "labelling.npz", "footage.db", "embeddings.db", "seconds.json", "preflight.json"),
+    ".compared",
     *("pairs.json", "reports/realdpo.json", "reports/realdpo.html", "runs/realdpo", "runs/realdpo/.lock"),
     *("runs/realdpo/checkpoints", "runs/realdpo/weights.safetensors", "latents/x", "eta/pairs.jsonl"),
 )

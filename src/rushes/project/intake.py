@@ -75,10 +75,11 @@ def import_footage(project: OpenProject, *, add: bool = False) -> Imported:
     store = project.store
     before = {clip.id for clip in store.stream(Clip)}
     table, size, seed = project.settings.footage, project.settings.backbone, project.settings.project.seed
-    if table.kind == "world":
-        imported, ids = import_world(store, table, size, seed, project.timed)
-    else:
-        imported, ids = _import_files(project)
+    with store.media.remembering():
+        if table.kind == "world":
+            imported, ids = import_world(store, table, size, seed, project.timed)
+        else:
+            imported, ids = _import_files(project)
     changes = apply_changes(store, ids, before, add=add, say=project.say)
     sides = Counter(clip.split for clip in store.stream_set() if clip.frames > 1)  # a still is a prompt and no clip
     return replace(imported, clips=sides.total(), held_out=sides["eval"] or None, changes=changes)

@@ -70,7 +70,8 @@ def _generate(
         made_by=made_by,
     )
     wanted = generate.requests(studio, clips, seed)
-    lacking = generate.missing(studio, wanted)
+    with project.store.media.remembering():
+        lacking = generate.missing(studio, wanted)
     missing = lacking.requests
     if lacking.lost:
         project.say(f"{lacking.lost} takes were lost from media/ or damaged, and are made again")
@@ -90,7 +91,7 @@ def encode_missing(project: OpenProject, whole: Sequence[LatentKey], firsts: Seq
     """Latents of media: of whole clips, and of first frames alone."""
     asked = [*whole, *(LatentKey(media, first=True) for media in firsts)]
     parts = [replace(key, first=True, part=name) for key in asked for name in project.base.spec.still]
-    project.latents.mend(map(str, (*asked, *parts)))
+    project.latents.mend(map(str, (*asked, *parts)), remember=True)
     wanted = encode.jobs(project.latents, whole, firsts)
     size, fit = project.settings.backbone, project.settings.footage.fit
     if not wanted:

@@ -6,10 +6,11 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from safetensors.torch import save_file
 
 from rushes.files import whole_file
 from rushes.records import stable_hash
+from rushes.store.compared import Compared, forget, remembering, state_of
 
 SHARD_BYTES = 256 * 2**20
 _NAME = re.compile(r"\w+-[0-9a-f]{24}\.safetensors")
@@ -142,15 +144,19 @@ class LatentStore:
         latent = _read(path, key)
         if key not in self._sound:
             if _checksum(latent) != self._checksum_of[key]:
-                raise _altered(path, key)
+                raise self._altered(path, key)
             self._sound.add(key)
         return latent
 
-    def mend(self, keys: Iterable[str] = ()) -> int:
+    def mend(self, keys: Iterable[str] = (), *, remember: bool = False) -> int:
         """Delete shards that are torn, or in which one of these entries is damaged, so that both are made again.
 
         Every entry is compared once in the life of this object. A line is logged for each shard. What another process
         wrote again meanwhile is taken up, not deleted.
+
+        Args:
+            keys: names of entries.
+            remember: compare only those of shards that changed since a call that remembered; see `Compared`.
 
         Returns:
             How many entries are gone, those of torn shards aside, of which nobody knows.
@@ -162,8 +168,10 @@ class LatentStore:
         for key in dict.fromkeys(keys):
             if key in self._shard_of and key not in self._sound:
                 unread.setdefault(self._shard_of[key], []).append(key)
-        with ThreadPoolExecutor(_THREADS) as threads:
-            sound = dict(zip(unread, threads.map(self._compare, unread, unread.values()), strict=True))
+        place = remembering(self.folder.parent) if remember else nullcontext()
+        with place as memory, ThreadPoolExecutor(_THREADS) as threads:
+            compare = partial(self._compare, memory)
+            sound = dict(zip(unread, threads.map(compare, unread, unread.values()), strict=True))
         gone = 0
         for path in [*self._torn, *(path for path, right in sound.items() if not right)]:
             entries = self._forget([path])
@@ -173,13 +181,26 @@ class LatentStore:
                 gone += entries
         return gone
 
-    def _compare(self, path: Path, keys: Iterable[str]) -> bool:
+    def _compare(self, memory: Compared | None, path: Path, keys: Sequence[str]) -> bool:
         try:
-            for key in keys:
+            state = state_of(path) if memory else ""
+            self._sound.update(memory.parts(path, state).intersection(keys) if memory else ())
+            unread = [key for key in keys if key not in self._sound]
+            for key in unread:
                 self.get(key)
         except _DamageError:
             return False
+        except FileNotFoundError:  # another process deleted it
+            if path.exists():
+                raise
+            return False
+        if memory and unread:
+            memory.add(path, state, unread)
         return True
+
+    def _altered(self, path: Path, key: str) -> _DamageError:
+        forget(self.folder.parent, path)
+        return _DamageError(f"{path}: the entry of {key!r} was altered; {_AGAIN}")
 
     def _written_again(self, path: Path) -> bool:
         """Take a damaged shard up where it is whole by now."""
@@ -222,7 +243,7 @@ class LatentStore:
             try:
                 for key, checksum in self._checksums(path).items():
                     if _checksum(_read(path, key)) != checksum:
-                        problems.append(str(_altered(path, key)))
+                        problems.append(str(self._altered(path, key)))
             except ValueError as error:
                 problems.append(str(error))
         return tuple(problems)
@@ -258,10 +279,6 @@ class _DamageError(ValueError):
 
 def _torn(path: Path, error: Exception) -> _DamageError:
     return _DamageError(f"{path}: torn or not a safetensors file ({error}); {_AGAIN}")
-
-
-def _altered(path: Path, key: str) -> _DamageError:
-    return _DamageError(f"{path}: the entry of {key!r} was altered; {_AGAIN}")
 
 
 _AGAIN = "run the same command again, which deletes the file and makes what it held again"

@@ -7,12 +7,13 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rushes.files import MediaError, content_hash, whole_file
+from rushes.store.compared import Compared, forget, remembering, state_of
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 _THREADS = 4  # that compare files: a core hashes about as fast as a disk reads
@@ -30,6 +31,7 @@ class MediaFolder:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._sound: set[str] = set()  # hashes of files that were compared with their names
+        self._memory: Compared | None = None  # of former processes
 
     def put(self, path: Path) -> str:
         """Copy the file at `path` into the folder, unless its content is there already and whole; return its hash.
@@ -97,7 +99,7 @@ class MediaFolder:
             return True
         try:
             file = self._find(digest)
-            whole = file is not None and content_hash(file) == digest
+            whole = file is not None and self._whole(file, digest)
         except _LinkError:  # `put` writes a file in its place
             return False
         except OSError as error:
@@ -107,6 +109,26 @@ class MediaFolder:
         if whole:
             self._sound.add(digest)
         return whole
+
+    @contextmanager
+    def remembering(self) -> Iterator[None]:
+        """Within the block, only files that changed since the last such block are compared; see `Compared`."""
+        with remembering(self.folder.parent) as self._memory:
+            try:
+                yield
+            finally:
+                self._memory = None
+
+    def _whole(self, file: Path, digest: str) -> bool:
+        state = state_of(file) if self._memory else ""
+        if self._memory and self._memory.parts(file, state):
+            return True
+        if content_hash(file) != digest:
+            forget(self.folder.parent, file)
+            return False
+        if self._memory:
+            self._memory.add(file, state, [digest])
+        return True
 
     def lost(self, digests: Iterable[str]) -> set[str]:
         """Which of these contents are not in the folder, or not whole; several files are read at once."""

@@ -150,7 +150,7 @@ class _Uses:
     def stays(self, uses: Sequence[FileUse]) -> str:
         """Why files of other settings may be in use; empty where they are not, or there are none."""
         others = [use for use in uses if use.state == "stale" and use.kind in REMADE]
-        if others and self.unfinished:
+        if self.unfinished and (others or self.dropped):
             name = self.unfinished[0]
             return f"run {name} is not finished (to give it up delete {self.folder / 'runs' / name})"
         if any(_young(use.path) for use in others if use.kind != "bank"):
@@ -219,14 +219,14 @@ class _Uses:
     def _state(self, path: Path, kind: str, rest: list[str]) -> State:
         if not _OURS.get(kind, _NOTHING).fullmatch("/".join(rest)):  # a user may put anything anywhere
             return "needed"
-        if kind == "media" and path.name[:64] not in self.needed | self.dropped_media and not _young(path):
-            return "orphaned"
+        if kind == "media" and not any(path.name[:64] in each for each in (self.needed, self.dropped_media)):
+            return "needed" if _young(path) else "orphaned"
         if self.no_model and (kind in ("latents", TEXTS) or (kind == "media" and self._is_dropped(path))):
             return "unknown"
         return "stale" if self._stale(path, kind, rest) else "needed"
 
     def _is_dropped(self, path: Path) -> bool:
-        return path.name[:64] in self.dropped_media - self.needed
+        return path.name[:64] in self.dropped_media and path.name[:64] not in self.needed
 
     def _stale(self, path: Path, kind: str, rest: list[str]) -> bool:
         if kind == "media":

@@ -466,3 +466,16 @@ def test_a_changed_byte_of_an_exported_table_is_not_imported(
     flip(scores, (end - 1) / scores.stat().st_size)
     code, _, err = rushes("import", other, "--rows", tmp_path / "rows")
     assert code == 2 and f"{scores}: not a readable Parquet file" in err and err.count("\n") == 1
+
+
+def test_a_backup_has_folders_that_lie_elsewhere(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Was left out without a word where the user had allowed the link."""
+    disk, copy = tmp_path / "disk", tmp_path / "copy"
+    (project / "runs").rename(disk)
+    (project / "runs").symlink_to(disk)
+    monkeypatch.setenv("RUSHES_TRUST", f"link:{disk}".replace(" ", "%20"))
+    backup(project, copy)
+    name = "realdpo/weights.safetensors"
+    assert (copy / "runs" / name).read_bytes() == (disk / name).read_bytes() and not (copy / "runs").is_symlink()

@@ -13,6 +13,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -175,7 +176,8 @@ def _copy_database(source: Path, target: Path) -> None:
 def _others(project: Path, checkpoints: bool) -> list[Path]:
     """Settings, results, curves, weights and checkpoints: all but databases, media, what is derived, and leftovers."""
     paths = []
-    for at, folders, names in os.walk(project):
+    linked = [path for path in sorted(project.iterdir()) if path.is_symlink() and path.name not in ("media", *DERIVED)]
+    for at, folders, names in chain(os.walk(project), *(os.walk(path) for path in linked)):  # as `rushes trust` allows
         left_out = {"media", *DERIVED} if Path(at) == project else set() if checkpoints else {"checkpoints"}
         folders[:] = sorted(name for name in folders if name not in left_out and not name.startswith("."))
         there = (Path(at) / name for name in sorted(names) if not name.startswith(".") and ".db" not in name)

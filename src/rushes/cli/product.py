@@ -23,7 +23,7 @@ def demo(
     seed: Annotated[int, GE_0, Parameter(help="of data, training and evaluation")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """The whole path on the embedded world, about four minutes, with a report."""
+    """The whole path on the embedded world, some three minutes on two cores, with a report."""
     from rushes.project.demo import demo_folder, run_demo
 
     summary = run_demo(out, seed, bar)

@@ -14,7 +14,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
@@ -25,7 +25,6 @@ from safetensors import safe_open
 
 from rushes.config.settings_files import stored_settings
 from rushes.config.tables import Settings
-from rushes.files import locked
 from rushes.generate import ASIDE, GenerationContext
 from rushes.inspect.caches import texts_of
 from rushes.inspect.soundness import BY_COMMAND
@@ -35,7 +34,7 @@ from rushes.project.stages import held_out_ask
 from rushes.records import BASE, Candidate, CaptionRow, Clip, Decision, Preference, Run, Score, now, stable_hash
 from rushes.store.annotators import HUMAN
 from rushes.store.own_files import is_own
-from rushes.training.checkpoint import in_order, note_removed, read, weights_fault
+from rushes.training.checkpoint import in_order, note_removed, only_one, read, weights_fault
 
 State = Literal["needed", "stale", "orphaned", "leftover", "unknown"]
 YOUNG_S = 3600.0  # a file that is younger may be one that a process has yet to name, or to add a row for
@@ -275,7 +274,7 @@ def clean(project: OpenProject, yes: bool = False) -> CleanResult:
     with ExitStack() as held:
         if yes:  # nothing is looked at before no run can begin
             for folder in sorted(path for path in (project.store.project / "runs").glob("*") if path.is_dir()):
-                held.enter_context(_no_training(folder))
+                held.enter_context(only_one(folder, "leave out --yes, as it may use what would be removed"))
         return _clean(project, yes)
 
 
@@ -311,20 +310,6 @@ def _clean(project: OpenProject, yes: bool) -> CleanResult:
     )
 
 
-@contextmanager
-def _no_training(folder: Path) -> Iterator[None]:
-    """Hold a run's folder, so that no process trains it meanwhile."""
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(locked(folder / ".lock", wait=False))
-        except BlockingIOError:
-            raise ValueError(
-                f"{folder}: another process trains this run, and may use what would be removed; wait for its end, then "
-                "clean again"
-            ) from None
-        yield
-
-
 def _aside(take: Candidate) -> Decision:
     at = now()
     return Decision(
@@ -351,7 +336,7 @@ def _partial(top: str, name: str, *, below: bool) -> bool:
     part = _PART.fullmatch(name)
     if not below:
         return part is not None and is_own(part[1])
-    return (top == "bank" or is_own(top)) and bool(part or _TEMPORARY.fullmatch(name))
+    return is_own(top) and bool(part or _TEMPORARY.fullmatch(name))
 
 
 def _has_checksum(weights: Path) -> bool:

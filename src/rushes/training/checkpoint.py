@@ -63,7 +63,7 @@ class Checkpoint:
 
 
 @contextmanager
-def only_one(folder: Path) -> Iterator[None]:
+def only_one(folder: Path, remedy: str = "set train.name to another name") -> Iterator[None]:
     """Hold a run's folder, which is made if need be, against other processes; the system lets go when this one ends.
 
     Raises:
@@ -74,9 +74,7 @@ def only_one(folder: Path) -> Iterator[None]:
         try:
             stack.enter_context(locked(folder / ".lock", wait=False))
         except BlockingIOError:
-            raise ValueError(
-                f"{folder}: another process trains this run; wait for it, or set train.name to another name"
-            ) from None
+            raise ValueError(f"{folder}: another process trains this run; wait for it, or {remedy}") from None
         yield
 
 

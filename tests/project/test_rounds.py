@@ -222,8 +222,8 @@ def test_rounds_stop_where_nothing_is_gained(opened: OpenProject) -> None:
 def test_why_a_round_is_the_last(
     better: tuple[str, ...], worse: tuple[str, ...], diagnoses: tuple[str, ...], why: str
 ) -> None:
-    said = rounds._why_stop(rounds.Round("b", "a", better, worse, diagnoses))
-    assert said.startswith(why) and bool(said) == bool(why)
+    reason = rounds._why_stop(rounds.Round("b", "a", better, worse, diagnoses))
+    assert reason.startswith(why) and bool(reason) == bool(why)
 
 
 def test_rounds_that_could_have_nothing_new_are_refused(opened: OpenProject) -> None:

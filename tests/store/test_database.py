@@ -32,7 +32,8 @@ def test_create_makes_the_layout_and_keeps_what_is_there(tmp_path: Path, make: R
 
 
 def test_settings_of_the_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite3, "connect", sqlite3.connect.func)  # type: ignore[attr-defined]  # that of users, which waits
+    """Through the connection that users have: the tests' own does not wait for the disk."""
+    monkeypatch.setattr(sqlite3, "connect", sqlite3.connect.func)  # type: ignore[attr-defined]
     with Store.create(tmp_path / "project") as store:
         values = [store._connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
     assert values == ["wal", 2]

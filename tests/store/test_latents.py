@@ -120,20 +120,20 @@ def test_a_torn_shard_is_passed_over_and_deleted_when_it_is_made_again(
 def test_an_altered_entry_is_not_got_and_its_shard_is_made_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    made = {key: noise(4, 3, 8, 8, seed=seed) for seed, key in enumerate("ab")}
-    LatentStore(tmp_path, FINGERPRINT).put(made)
+    latents = {key: noise(4, 3, 8, 8, seed=seed) for seed, key in enumerate("ab")}
+    LatentStore(tmp_path, FINGERPRINT).put(latents)
     (path,) = shards(tmp_path)
     whole = path.read_bytes()
     path.write_bytes(whole[:-7] + bytes([whole[-7] ^ 1]) + whole[-6:])
     store = LatentStore(tmp_path, FINGERPRINT)
-    right, altered = ("b", "a") if torch.equal(load_file(path)["b"], made["b"]) else ("a", "b")
-    assert torch.equal(store.get(right), made[right])  # type: ignore[arg-type]
+    right, altered = ("b", "a") if torch.equal(load_file(path)["b"], latents["b"]) else ("a", "b")
+    assert torch.equal(store.get(right), latents[right])  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=f"{path.name}: the entry of '{altered}' was altered; run the same command"):
         store.get(altered)
     assert store.mend([right]) == 0 and path.exists()
-    assert store.mend(made) == 2 and not path.exists() and len(store) == 0
+    assert store.mend(latents) == 2 and not path.exists() and len(store) == 0
     assert caplog.text.count("was damaged and is deleted") == 1
-    assert store.put(made) == 2 and shards(tmp_path) == [path]
+    assert store.put(latents) == 2 and shards(tmp_path) == [path]
     assert LatentStore(tmp_path, FINGERPRINT).verify() == ()
 
 
@@ -176,17 +176,17 @@ def test_a_torn_shard_that_another_process_wrote_again_stays(tmp_path: Path, loo
 
 
 def test_an_altered_shard_that_another_process_wrote_again_stays(tmp_path: Path) -> None:
-    made = {"a": noise(4, 3, 8, 8)}
-    LatentStore(tmp_path, FINGERPRINT).put(made)
+    latents = {"a": noise(4, 3, 8, 8)}
+    LatentStore(tmp_path, FINGERPRINT).put(latents)
     (path,) = shards(tmp_path)
     store = LatentStore(tmp_path, FINGERPRINT)
     save_file({"a": noise(4, 3, 8, 8, seed=1)}, path, {"fingerprint": FINGERPRINT, "sha256": '{"a": ""}'})
-    assert store.mend(made) == 1 and not path.exists()
-    LatentStore(tmp_path, FINGERPRINT).put(made)
+    assert store.mend(latents) == 1 and not path.exists()
+    LatentStore(tmp_path, FINGERPRINT).put(latents)
     store = LatentStore(tmp_path, FINGERPRINT)
     store._checksum_of["a"] = "0" * 64  # as a header that was read of the shard before
-    assert store.mend(made) == 0 and path.exists()
-    assert torch.equal(store.get("a"), made["a"])  # type: ignore[arg-type]
+    assert store.mend(latents) == 0 and path.exists()
+    assert torch.equal(store.get("a"), latents["a"])  # type: ignore[arg-type]
 
 
 def test_foreign_files_are_refused(tmp_path: Path) -> None:

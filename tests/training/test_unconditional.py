@@ -39,7 +39,7 @@ def test_drifts_are_those_of_predictions_under_captions_and_under_the_negative_p
         for p in backbone.network.parameters():
             p.add_(0.01 * torch.randn(p.shape, generator=seeded("moved", p.shape)))
     asked.clear()
-    found = probe.figures(make)
+    figures = probe.figures(make)
     assert len(asked) == 2 * COMPARISONS * DRAWS  # the reference's predictions are kept
     for name, away in (("conditional_drift", False), ("unconditional_drift", True)):
         seen = [(c, visit, c.views[0]) for (c, _), visit in probe.chosen]
@@ -51,8 +51,8 @@ def test_drifts_are_those_of_predictions_under_captions_and_under_the_negative_p
             ours = backbone.predict(x, batch.t_RF, batch.condition)
         with reference.applied():
             theirs = backbone.predict(x, batch.t_RF, batch.condition)
-        assert found[name] == pytest.approx(float(((ours - theirs) ** 2).mean()), rel=1e-4) and found[name] > 1e-6
-    assert found["conditional_drift"] != pytest.approx(found["unconditional_drift"], rel=1e-3)
+        assert figures[name] == pytest.approx(float(((ours - theirs) ** 2).mean()), rel=1e-4) and figures[name] > 1e-6
+    assert figures["conditional_drift"] != pytest.approx(figures["unconditional_drift"], rel=1e-3)
 
 
 def test_rows_have_both_and_training_is_as_without_them(tmp_path: Path, small: Small, data_in: DataIn) -> None:

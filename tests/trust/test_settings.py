@@ -299,8 +299,8 @@ def test_what_goes_where_is_said_before_the_first_request(
         status, _, err = rushes("label", theirs, "--by", "vlm")
         assert status == 2 and "status 401" in err
         assert fake.requests and "s3cr3t" not in err + caplog.text
-        said = [record.message for record in caplog.records if there in record.message]
-        assert said == [f"captions and frames of clips go to {there} (m), with the key in MY_SECRET"]
+        lines = [record.message for record in caplog.records if there in record.message]
+        assert lines == [f"captions and frames of clips go to {there} (m), with the key in MY_SECRET"]
 
 
 @pytest.mark.parametrize(

@@ -66,8 +66,8 @@ def test_a_run_goes_on_without_curves_that_were_lost_and_says_so(
 def test_clocks_are_counted_anew(project: Path, rushes: Rushes, damage: Callable[[Path], None]) -> None:
     damage(project / "seconds.json")
     code, _, err = rushes("import", project)
-    said = "seconds.json: was damaged; it holds what stages took, which is counted anew"
-    assert code == 0 and (damage is other or said in err)
+    sentence = "seconds.json: was damaged; it holds what stages took, which is counted anew"
+    assert code == 0 and (damage is other or sentence in err)
     assert json.loads((project / "seconds.json").read_text())["import"] >= 0
 
 

@@ -75,11 +75,11 @@ MADE: dict[tuple[str, str], list[tuple[Scene, Frames, Verdict]]] = {}  # so far,
 
 
 def broken_clips(name: str, kind: str, n: int = N_BROKEN) -> tuple[list[Scene], list[Frames], list[Verdict]]:
-    made = MADE.setdefault((name, kind), [])
-    for scene in islice(broken_scenes(name, kind), max(0, n - len(made))):
+    clips = MADE.setdefault((name, kind), [])
+    for scene in islice(broken_scenes(name, kind), max(0, n - len(clips))):
         frames = render(scene)
-        made.append((scene, frames, verify(frames, scene.caption)))
-    return [scene for scene, _, _ in made[:n]], [f for _, f, _ in made[:n]], [verdict for _, _, verdict in made[:n]]
+        clips.append((scene, frames, verify(frames, scene.caption)))
+    return [scene for scene, _, _ in clips[:n]], [f for _, f, _ in clips[:n]], [verdict for _, _, verdict in clips[:n]]
 
 
 def verdicts(scenes: Sequence[Scene], frames: Sequence[Frames]) -> list[Verdict]:

@@ -122,7 +122,7 @@ def _pair(
 
 
 def _written(person: str) -> str:
-    """A person as part of a name: dots and @ become hyphens; who has hyphens or other signs is told apart by more."""
+    """A person as part of a name: dots and @ become hyphens; hyphens or other signs add a hash, so that no two are one."""
     plain = re.sub(r"\W", "-", person)
     return plain if re.fullmatch(r"[\w.@]*", person) else f"{plain}-{stable_hash([person], 4)}"
 

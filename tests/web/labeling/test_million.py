@@ -53,15 +53,17 @@ class Labelled:
 
 @pytest.fixture(scope="module", params=[100_000, pytest.param(1_000_000, marks=pytest.mark.whole)])
 def labelled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Labelled:
-    made = Labelled(tmp_path_factory.mktemp("million") / "project", request.param)
+    project = Labelled(tmp_path_factory.mktemp("million") / "project", request.param)
     common: dict[str, Any] = {"media": "0" * 64, "caption": "a person pours milk", "kind": "take", "system": "base"}
     common |= {"made_by": "w", "width_px": 32, "height_px": 32, "frames": 40, "fps": 8.0, "clip_id": ""}
-    ids = [[stable_hash([g, k]) for k in range(TAKES)] for g in range(made.groups)]
-    with Store.create(made.folder) as store:
+    ids = [[stable_hash([g, k]) for k in range(TAKES)] for g in range(project.groups)]
+    with Store.create(project.folder) as store:
         store.add(
-            Candidate(id=id, group=f"g{g}", seed=k, **common) for g in range(made.groups) for k, id in enumerate(ids[g])
+            Candidate(id=id, group=f"g{g}", seed=k, **common)
+            for g in range(project.groups)
+            for k, id in enumerate(ids[g])
         )
-        events = islice(product(range(PEOPLE), range(made.groups), ((0, 1), (0, 2), (1, 2))), made.events)
+        events = islice(product(range(PEOPLE), range(project.groups), ((0, 1), (0, 2), (1, 2))), project.events)
         rows = (
             (f"e{n}", body(n, ids[g][i], ids[g][j], who), f"human:p{who}") for n, (who, g, (i, j)) in enumerate(events)
         )
@@ -70,7 +72,7 @@ def labelled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         with store._connection:
             store._connection.execute("BEGIN")
             store._connection.executemany(insert, rows)
-    return made
+    return project
 
 
 def opened(folder: Path) -> tuple[LabelingSession, float]:

@@ -230,16 +230,16 @@ def test_away_from_home_only_invited_people_come_in(tmp_path: Path) -> None:
 @contextmanager
 def started(project: Path) -> Iterator[tuple[BaseProcess, str]]:
     """`rushes review` in a process of its own, and its address."""
-    told = project / "told"
-    told.unlink(missing_ok=True)
-    os.mkfifo(told)
+    pipe = project / "lines"
+    pipe.unlink(missing_ok=True)
+    os.mkfifo(pipe)
     program, arguments = "from rushes.cli import main; main(arguments)", ["review", str(project), "--port", "0"]
-    server = start_into(Path(os.devnull), told, program, arguments=arguments)
+    server = start_into(Path(os.devnull), pipe, program, arguments=arguments)
     try:
-        with told.open() as lines:
-            found = re.search(r"http://\S+?(?=;)", lines.readline())
-            assert found
-            yield server, found[0]
+        with pipe.open() as lines:
+            address = re.search(r"http://\S+?(?=;)", lines.readline())
+            assert address
+            yield server, address[0]
     finally:
         server.kill()
         server.join()

@@ -122,7 +122,7 @@ def _pair(
 
 
 def _written(person: str) -> str:
-    """A person as part of a name: dots and @ become hyphens; hyphens or other signs add a hash, so that no two are one."""
+    """A person as part of a name: other signs become hyphens; a hash keeps names apart that would be alike then."""
     plain = re.sub(r"\W", "-", person)
     return plain if re.fullmatch(r"[\w.@]*", person) else f"{plain}-{stable_hash([person], 4)}"
 

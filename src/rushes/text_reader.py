@@ -32,7 +32,13 @@ _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")  # le
 _BYTES = frozenset(map(chr, range(0xDC80, 0xDD00)))  # that are no UTF-8, see `read_by_line`
 _TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _SUFFIX = re.compile(r"\.[A-Za-z]\w{1,4}$")  # of a file's name
-_MISSING = frozenset({"nan", "null", "none", "n/a", "<na>", "nat"})  # as programs write a cell that is empty
+# As programs write a cell that is empty, and spreadsheets one whose formula failed, such as a caption after "=" or "-".
+_MISSING = frozenset(
+    (
+        *("nan", "null", "none", "n/a", "na", "<na>", "nat", "undefined", "#n/a", "#na", "#name?", "#value!", "#ref!"),
+        *("#null!", "#num!", "#div/0!", "err:508", "err:509"),
+    )
+)
 
 
 class Caption(NamedTuple):

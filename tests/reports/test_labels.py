@@ -676,3 +676,61 @@ def test_scores_in_a_table_are_numbers(imports: Imports) -> None:
     assert imports.wins() == [("ours", "base")] * 2
     assert result["left out, score_chosen is not above score_rejected"] == 1
     assert result["left out, score_chosen or score_rejected is no number"] == 3
+
+
+@pytest.mark.parametrize("review", [{"last_action": "rejected"}, {"reviews": [{"accepted": False}]}])
+def test_an_annotation_that_its_reviewer_rejected_is_no_label(review: dict[str, Any], imports: Imports) -> None:
+    """label-studio#5649's kind: an export holds what a reviewer called wrong. Was: counted as any other, exit 0."""
+    rows = [task(by(answer({"selected": "left"}), **review), by(answer({"selected": "right"}), who=2))]
+    result, _ = imports.ok("labelstudio", rows)
+    assert imports.wins() == [("base", "ours")] and result["left out, rejected by its reviewer"] == 1
+
+
+def test_a_review_that_accepts_after_all_leaves_the_label(imports: Imports) -> None:
+    """The last review holds, whatever its place."""
+    reviews = [
+        {"accepted": True, "created_at": "2024-01-02T08:00:00Z"},
+        {"accepted": False, "created_at": "2024-01-01T08:00:00Z"},
+    ]
+    imports.ok("labelstudio", [task(by(answer({"selected": "left"}), reviews=reviews))])
+    assert imports.wins() == [("ours", "base")]
+
+
+@pytest.mark.parametrize(
+    ("newer", "older"),
+    [
+        ("2024-01-01T10:00:00.500000Z", "2024-01-01T10:00:00Z"),
+        ("2024-01-01T09:30:00-02:00", "2024-01-01T10:00:00Z"),
+        ("2024-01-01 10:00:01+00:00", "2024-01-01T10:00:00Z"),
+    ],
+)
+def test_the_newest_annotation_is_so_by_time_and_not_by_letters(newer: str, older: str, imports: Imports) -> None:
+    """label-studio#5649's kind: times are written in several ways. Was: the older answer stored, exit 0."""
+    rows = [
+        task(by(answer({"selected": "left"}), updated_at=newer), by(answer({"selected": "right"}), updated_at=older))
+    ]
+    imports.ok("labelstudio", rows)
+    assert imports.wins() == [("ours", "base")]
+
+
+def test_two_texts_of_which_nobody_says_which_is_the_prompt(imports: Imports) -> None:
+    """An order that nobody declared: `text` was the prompt, which is often the question that annotators see."""
+    row = task(by(answer({"selected": "left"})))
+    row["data"] = {"text": "Which is better?", "caption": "a dog runs", **KEYS}
+    assert "name the prompt prompt" in imports.refused("labelstudio", [row])
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ({"chosen_score": 1, "rejected_score": 5}, "chosen_score is not above rejected_score: 1 and 5"),
+        ({"chosen-rating": 2.0, "rejected-rating": 4.0}, "chosen-rating is not above rejected-rating: 2 and 4"),
+        ({"reward_chosen": 0.5, "reward_rejected": 0.5}, "reward_chosen is not above reward_rejected"),
+        ({"chosen_score": 1}, "chosen_score or score_rejected is no number"),
+        ({"margin": -2}, "its margin is negative: -2"),
+    ],
+)
+def test_scores_say_otherwise_under_any_name(more: dict[str, Any], reason: str, imports: Imports) -> None:
+    """DiffusionDPO#10's kind: other programs call score_chosen otherwise. Was: chosen won, exit 0."""
+    row = {"prompt": "a dog", "chosen": "ours.mp4", "rejected": "base.mp4"}
+    assert reason in imports.refused("trl", [{**row, **more}])

@@ -653,3 +653,21 @@ def test_stray_quotation_marks_join_no_rows(work: Work, tmp_path: Path) -> None:
         code, _, err = work.rushes("import", work.folder, "--set", "footage.on_refused=fail")
         assert code == 2 and words in err
         path.unlink()
+
+
+def test_an_order_of_lines_that_letters_and_numbers_give_differently_is_said(
+    work: Work, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """MSR-VTT's kind, an order that nobody declared: a program's sorted() has 10.mp4 before 2.mp4, and said nothing."""
+    folder = tmp_path / "footage"
+    for name in ("1", "2", "10"):
+        encode(folder / f"{name}.mp4", texture(int(name)))
+    (folder / "captions.txt").write_text("one\ntwo\nten\n")
+    work.start(folder)
+    work.take()
+    assert "by the numbers in their names: line 2 to 2.mp4, not to 10.mp4" in caplog.text
+    caplog.clear()
+    (folder / "videos.txt").write_text("1.mp4\n10.mp4\n2.mp4\n")
+    work.take()
+    assert "by the numbers" not in caplog.text
+    assert {Path(clip.source).stem: clip.caption for clip in work.clips()} == {"1": "one", "10": "two", "2": "ten"}

@@ -242,3 +242,52 @@ def test_captions_in_a_tar_that_are_none_or_two(rushes: Rushes, tmp_path: Path) 
         assert code == 0 and {clip.caption for clip in store.clips()} == {"a cat", "d"}
     assert "a.json: ['a dog', 'one dog'] is no caption; write an object with one, or a text" in err
     assert "b.txt is there twice, in small and in capital letters; keep one of them" in err
+
+
+@pytest.mark.parametrize("line", ["{}\t{} runs", "{} | {} runs", "videos/{},{} runs"])
+def test_lines_that_name_their_videos_are_not_taken_by_order(line: str, imported: ImportText) -> None:
+    """mindone#133's kind: lines `NAME caption` in an order of their own, where lines go by the order of the videos.
+
+    Was: a.mp4 got "d.mp4 a dog runs", exit 0."""
+    lines = "".join(line.format(name, f"a {name[0]}") + "\n" for name in reversed(NAMES))
+    code, err, captions = imported({"captions.txt": lines})
+    assert code == 2 and not captions and "captions.txt, line 1: " in err and "save it as captions.csv" in err
+
+
+def test_lines_that_begin_with_stems_are_not_taken_by_order(imported: ImportText) -> None:
+    """The same without suffixes."""
+    code, err, captions = imported({"captions.txt": "d|a dog\nc|a cat\nb|a bird\na|an ape\n"})
+    assert code == 2 and not captions and "save it as captions.csv" in err
+
+
+def test_captions_with_commas_are_no_names(imported: ImportText) -> None:
+    """A caption may begin as a video is called."""
+    code, err, captions = imported({"captions.txt": "a, then b\na dog\nc: a cat, in the style of v2.0\nd\n"})
+    assert code == 0 and captions["c.mp4"].startswith("c: a cat"), err
+
+
+def test_cells_of_formulas_that_failed_are_no_captions(imported: ImportText) -> None:
+    """sd-scripts#1759's kind, "NaN": what Excel and LibreOffice save for a caption that begins with = or -."""
+    table = "file,caption\na.mp4,#NAME?\nb.mp4,#N/A\nc.mp4,NA\nd.mp4,a bird\n"
+    code, err, captions = imported({"captions.csv": table}, SKIP)
+    assert code == 0 and captions == {"d.mp4": "a bird"} and "no caption" in err
+
+
+@pytest.mark.parametrize("columns", ["start,end", "Start_timestamp,End_timestamp", "start time,duration"])
+def test_rows_of_parts_of_a_video_are_not_captions_of_all_of_it(columns: str, imported: ImportText) -> None:
+    """video2dataset#117's kind: InternVid and ActivityNet name a film once for each captioned part.
+
+    Was: the caption of second 30 stored as another caption of the first two seconds, exit 0."""
+    rows = "a.mp4,0,2,a dog\na.mp4,30,32,a cat\nb.mp4,0,2,c\nc.mp4,0,2,d\nd.mp4,0,2,e\n"
+    code, err, captions = imported({"metadata.csv": f"file_name,{columns},caption\n{rows}"})
+    assert code == 2 and not captions and "metadata.csv, line 3: 'a.mp4' has another" in err and "cut the parts" in err
+
+
+def test_columns_of_parts_are_said_where_each_video_has_one(
+    imported: ImportText, caplog: pytest.LogCaptureFixture
+) -> None:
+    """MSR-VTT's clips are cut already and its table still has their times; several captions of a clip share them."""
+    rows = "a.mp4,9,11,a dog\na.mp4,9,11,an animal\nb.mp4,0,2,c\nc.mp4,0,2,d\nd.mp4,0,2,e\n"
+    code, err, captions = imported({"metadata.csv": f"file_name,start time,end time,caption\n{rows}"})
+    assert code == 0 and len(captions) == 4, err
+    assert "the columns start time and end time are not read" in caplog.text

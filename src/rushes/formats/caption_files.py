@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,8 +15,14 @@ from rushes.text_reader import Caption, Refuse, TableRow, caption_of, counted, r
 
 LISTS = ("captions.txt", "prompts.txt", "prompt.txt")
 TABLES = ("captions.csv", "captions.jsonl")
+ORDERS = ("video.txt", "videos.txt")  # the videos in the order of a list's lines
 SCENARIO = "scenario"
 _SHOWN = 5
+_SPAN = re.compile(  # of a column's name without what is no letter
+    "(?:clip|segment|video|time|frame)?(?:(?P<start>start|begin)|end|stop|duration)"
+    "(?:time|timestamp|s|sec|seconds|ms|frames?|idx|index)?"
+)
+_LOG = logging.getLogger(__name__)
 
 
 def natural(path: Path) -> tuple[str, str]:
@@ -79,6 +86,13 @@ def captions_of(folder: Path, videos: Sequence[Path], refuse: Refuse = refuse_al
     return _from_table(folder, path, videos, refuse)
 
 
+def spans_in(columns: Iterable[object]) -> tuple[str, ...]:
+    """Columns of a table that say which part of a video a row speaks of, such as start and end; () = none."""
+    words = {str(column): "".join(re.findall("[a-z]+", str(column).lower())) for column in columns}
+    spans = {name: match for name, word in words.items() if (match := _SPAN.fullmatch(word))}
+    return tuple(spans) if len({bool(match["start"]) for match in spans.values()}) == 2 else ()
+
+
 def named_in(folder: Path, name: str) -> Path | None:
     """The file of a folder that is called `name`, in small or capital letters; None = none.
 
@@ -122,18 +136,50 @@ def _beside(folder: Path, paths: Sequence[Path]) -> Caption:
 
 
 def lines_for(path: Path, videos: Sequence[Path]) -> tuple[Caption, ...]:
-    """The lines of `path`, one for each video. Raises ValueError with both counts when they differ."""
+    """The lines of `path`, one for each video, in order.
+
+    Raises ValueError with both counts when they differ, or for a line that names a video itself.
+    """
     lines = raw_lines(path)
+    if named := _line_with_name(lines, videos):
+        raise ValueError(
+            f"{path}, line {named}: {lines[named - 1]!r:.80} names a video, but lines go to the videos by their order; "
+            "save it as captions.csv with the columns file and caption"
+        )
     if len(lines) != len(videos):
         raise ValueError(
             f"{path}: {counted(len(lines), 'caption')} for {counted(len(videos), 'video')}; give each video one "
             "line, in order"
         )
+    _say_order(path, videos)
     captions = enumerate(map(caption_of, lines), start=1)
     return tuple(
         Caption("", f"{path}, line {number}: {caption.problem}") if caption.problem else caption
         for number, caption in captions
     )
+
+
+def _line_with_name(lines: Sequence[str], videos: Sequence[Path]) -> int:
+    """Number of the first line that holds the file name of a video, or 1 where each begins with a stem; 0 = none."""
+    ends = "|".join(sorted({re.escape(video.suffix) for video in videos if re.search("[a-z]", video.suffix, re.I)}))
+    file_name = re.compile(rf"\S(?:{ends})(?!\w)", re.IGNORECASE)
+    if named := next((number for number, line in enumerate(lines, start=1) if ends and file_name.search(line)), 0):
+        return named
+    stems = {video.stem for video in videos}
+    begins = {parts[0].strip(" \"'") for line in lines if len(parts := re.split(r"[\t|,:;]", line, maxsplit=1)) == 2}
+    return int(len(lines) == len(begins) > 1 and begins <= stems)
+
+
+def _say_order(path: Path, videos: Sequence[Path]) -> None:
+    """Say which video a line goes to where the order by numbers differs from that of the letters, and no list says."""
+    by_letters = sorted(videos, key=Path.as_posix)
+    if list(videos) != by_letters and not any((path.parent / name).is_file() for name in ORDERS):
+        at = next(k for k, pair in enumerate(zip(videos, by_letters, strict=True)) if pair[0] != pair[1])
+        _LOG.warning(
+            "%s: its lines go to the videos by the numbers in their names: line %d to %s, not to %s; list the videos "
+            "in videos.txt for another order",
+            *(path, at + 1, videos[at].name, by_letters[at].name),
+        )
 
 
 def _from_table(folder: Path, path: Path, videos: Sequence[Path], refuse: Refuse) -> Iterator[Caption]:

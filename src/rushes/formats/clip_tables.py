@@ -6,6 +6,7 @@ writes videos, a struct of bytes and path. Names and captions are read here, nev
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ import pyarrow.parquet as pq
 
 from rushes.files import inside, is_file, odd_name
 from rushes.formats.archives import CAPTION_NAMES, caption_in
-from rushes.formats.caption_files import SCENARIO, TABLES, natural, not_outside, shown
+from rushes.formats.caption_files import SCENARIO, TABLES, natural, not_outside, shown, spans_in
 from rushes.formats.contents import PARQUET_ERRORS
 from rushes.formats.layouts import FolderFiles, Listing, Part, RefusedVideo, SourceVideo, folder_files
 from rushes.formats.spool import Spool
@@ -28,6 +29,7 @@ from rushes.text_reader import Caption, read_rows, unprintable
 TABLE_SUFFIXES = (".parquet", ".jsonl", ".csv")
 METADATA = tuple(f"metadata{suffix}" for suffix in TABLE_SUFFIXES)  # as `datasets` calls the table of a videofolder
 VIDEO_NAMES = ("file_name", "video", "file", "path", "video_path", "filename", "video_file_name", "video_file", "mp4")
+_LOG = logging.getLogger(__name__)
 _HEAD_ROWS = 100  # by which the columns of a text table are known
 FIRST_FRAME = "first_frame"  # column with the path of a still, where a clip has one of its own
 
@@ -41,6 +43,7 @@ class TableColumns:
     bytes: bool = False  # the video column holds videos
     first_frame: str = ""  # "" = none
     scenario: str = ""  # "" = none
+    spans: tuple[str, ...] = ()  # that say which part of a video a row speaks of, see `spans_in`
 
 
 def find_columns(path: Path, video: str = "", caption: str = "", scenario: str = "") -> TableColumns:
@@ -68,7 +71,7 @@ def _find_columns(path: Path, kinds: Mapping[str, bool], video: str, caption: st
         else [named[name] for name in CAPTION_NAMES if named.get(name, names[0]) != names[0]]
     )
     scenario, still = named.get(scenario.lower() or SCENARIO, ""), named.get(FIRST_FRAME, "")
-    used = TableColumns(names[0], captions[0] if captions else "", kinds[names[0]], still, scenario)
+    used = TableColumns(names[0], captions[0] if captions else "", kinds[names[0]], still, scenario, spans_in(kinds))
     for column in filter(None, (used.video, used.caption, still, scenario)):
         if other := next((name for name in kinds if name != column and name.lower() == column.lower()), ""):
             raise ValueError(f"{path}: two columns are called {column!r} and {other!r}; rename or delete one")
@@ -179,6 +182,12 @@ def _holds_bytes(kind: pa.DataType) -> bool:
 
 def _rows(top: Path, path: Path, columns: TableColumns) -> Iterator[SourceVideo | RefusedVideo]:
     parquet = path.suffix.lower() == ".parquet"
+    if columns.spans:
+        _LOG.warning(
+            "%s: %s are not read: each caption is taken of the whole video",
+            *(path, f"the columns {' and '.join(columns.spans)}"),
+        )
+    parts: dict[str, tuple[str, str]] = {}  # video -> its part, and where that stands
     for where, at, row in _parquet_rows(path, columns) if parquet else _text_rows(path):
         if isinstance(row, str):
             yield RefusedVideo(where, "bad row", row)
@@ -189,6 +198,15 @@ def _rows(top: Path, path: Path, columns: TableColumns) -> Iterator[SourceVideo 
         )
         problem = f"{where}: {caption.problem}" if caption.problem else ""
         name = value.get("path") if isinstance(value, dict) else value
+        if columns.spans and isinstance(name, str):
+            part = str([row.get(column) for column in columns.spans])
+            before, place = parts.setdefault(name, (part, where))
+            if before != part:
+                raise ValueError(
+                    f"{where}: {name!r} has another {' and '.join(columns.spans)} than at {place}, and rows that "
+                    "speak of parts of a video are not read; cut the parts out (ffmpeg -ss START -to END), and name "
+                    "those"
+                )
         if bad := unprintable(name) if isinstance(name, str) else "":
             video: SourceVideo | RefusedVideo = RefusedVideo(where, "bad row", f"{bad} of its name; write it anew")
         elif columns.bytes and row.get("held"):
@@ -232,7 +250,7 @@ def _parquet_rows(path: Path, columns: TableColumns) -> Iterator[tuple[str, int,
     kind = file.schema_arrow.field(columns.video).type
     struct = pa.types.is_struct(kind)
     names = [f"{columns.video}.path" if struct else columns.video, columns.caption, columns.scenario]
-    wanted = [name for name in (*names, columns.first_frame) if name]
+    wanted = [name for name in (*names, columns.first_frame, *columns.spans) if name]
     if columns.bytes and not struct:  # which rows are empty is said when they are read
         wanted = wanted[1:]
     at = 0

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -78,11 +79,20 @@ def _refuse_min(path: Path, task: Mapping[str, Any]) -> None:
 def _replaced(annotations: list[Any]) -> set[int]:
     """Places of annotations that their person gave again later; who is not named replaces nothing."""
     newest: dict[str, int] = {}
-    dated = [(str(a.get("updated_at") or a.get("created_at") or ""), at) for at, a in _answered(annotations)]
+    dated = [(_time(a.get("updated_at") or a.get("created_at")), at) for at, a in _answered(annotations)]
     for _, at in sorted(dated):
         if person := _person(annotations[at]):
             newest[person] = at
     return {at for at, annotation in _answered(annotations) if newest.get(_person(annotation), at) != at}
+
+
+def _time(text: object) -> tuple[float, str]:
+    """When an annotation was given, to be sorted by: in seconds; what cannot be read comes before, as it stands."""
+    try:
+        time = datetime.fromisoformat(str(text))
+    except ValueError:
+        return -math.inf, str(text or "")
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp(), ""
 
 
 def _answered(annotations: list[Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -105,6 +115,8 @@ def _pair(
     results = [r for r in results if _has_value(r)] if isinstance(results, list) else []
     if not results or annotation.get("was_cancelled"):
         raise UnusableEntry("cancelled or empty annotation", remedy="")
+    if _is_rejected(annotation):
+        raise UnusableEntry("rejected by its reviewer", remedy="")
     videos = {name: text for name, text in data.items() if _is_video(folder, name, text)}
     sides, why = _sides(list(videos), left, results)
     answers = dict(_answers(results, sides, pairs, place))
@@ -113,12 +125,22 @@ def _pair(
         raise UnusableEntry(
             "no answer of the kinds pairwise, choices or rating", kinds, "label the pair with one of them"
         )
-    prompt = next((data[name] for name in _PROMPTS if isinstance(data.get(name), str)), "")
+    prompts = {name: data[name] for name in _PROMPTS if isinstance(data.get(name), str)}
+    if "prompt" not in prompts and len(set(prompts.values())) > 1:
+        raise UnusableEntry("two texts, each of which may be the prompt", ", ".join(prompts), "name the prompt prompt")
+    prompt = next(iter(prompts.values()), "")
     files = [local_video(folder, _local(videos[name])) for name in sides]
     return ForeignPair(
         place, files[0], files[1], prompt=prompt, answers={q: meaning for q, meaning in answers.items() if meaning},
         judge=f"{ANNOTATOR}labelstudio-{_written(_person(annotation)) or 'unknown'}", names=sides, why=why,
     )  # fmt: skip
+
+
+def _is_rejected(annotation: Mapping[str, Any]) -> bool:
+    """Whether the last review says that the annotation is wrong, as Label Studio Enterprise exports it."""
+    reviews = [each for each in annotation.get("reviews") or () if isinstance(each, dict)]
+    last = max(reviews, key=lambda review: _time(review.get("created_at")), default={})
+    return annotation.get("last_action") == "rejected" or last.get("accepted") is False
 
 
 def _written(person: str) -> str:

@@ -15,7 +15,16 @@ from pathlib import Path
 from typing import Literal
 
 from rushes.files import odd_name
-from rushes.formats.caption_files import captions_of, lines_for, natural, not_outside, refuse_all, scenarios_of, shown
+from rushes.formats.caption_files import (
+    ORDERS,
+    captions_of,
+    lines_for,
+    natural,
+    not_outside,
+    refuse_all,
+    scenarios_of,
+    shown,
+)
 from rushes.formats.spool import Spool
 from rushes.media.images import STILL_SUFFIXES
 from rushes.media.recognise import is_video_file
@@ -30,7 +39,6 @@ VIDEO_SUFFIXES = frozenset(f".{name}" for name in f"{_VIDEO_NAMES} mxf nut ogv q
 TEXT_SUFFIXES = frozenset({".txt", ".json", ".jsonl", ".csv", ".tsv", ".md", ".srt", ".vtt", ".xml", ".yaml", ".toml"})
 NO_VIDEO = TEXT_SUFFIXES | {*STILL_SUFFIXES, ".parquet", ".tar", ".npy", ".npz", ".safetensors"}  # not looked into
 FOOTAGE_SUFFIXES = VIDEO_SUFFIXES | {".tar", ".parquet", ".jsonl", ".csv"}  # what holds videos or names them
-ORDERS = ("video.txt", "videos.txt")
 
 
 @dataclass(frozen=True, slots=True)

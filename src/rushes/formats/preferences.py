@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rushes.files import inside, is_file, odd_name
-from rushes.formats.answers import LABELS, Meaning, MeaningTable
+from rushes.formats.answers import LABELS, Meaning, MeaningTable, tokens
 from rushes.records import Candidate, Clip
 from rushes.store.database import Store
 from rushes.text_reader import (
@@ -282,15 +282,27 @@ def _message(value: object) -> object:
 
 
 def _check_scores(row: Mapping[str, Any]) -> None:
-    """Refuse a row whose own scores say that the rejected side is as good."""
-    given = [row.get("score_chosen"), row.get("score_rejected")]
-    if all(score in (None, "") for score in given):
-        return
-    scores = [score for score in map(_number, given) if score is not None]
-    if len(scores) < len(given):
-        raise UnusableEntry("score_chosen or score_rejected is no number", f"{given}")
-    if scores[0] <= scores[1]:
-        raise UnusableEntry("score_chosen is not above score_rejected", f"{scores[0]:g} and {scores[1]:g}")
+    """Refuse a row whose own scores, or margin, say that the rejected side is as good.
+
+    They are called score_chosen, chosen_score, chosen-rating, rating_chosen, ... by the programs that write them.
+    """
+    scores = {
+        frozenset(tokens(str(name))): (str(name), value) for name, value in row.items() if value not in (None, "")
+    }
+    for noun in ("score", "rating", "reward"):
+        sides = [scores.get(frozenset({noun, side})) for side in ("chosen", "rejected")]
+        if any(sides):
+            (chosen, better), (rejected, worse) = (
+                side or (f"{noun}_{name}", None) for side, name in zip(sides, ("chosen", "rejected"), strict=True)
+            )
+            numbers = _number(better), _number(worse)
+            if numbers[0] is None or numbers[1] is None:
+                raise UnusableEntry(f"{chosen} or {rejected} is no number", f"{[better, worse]}")
+            if numbers[0] <= numbers[1]:
+                raise UnusableEntry(f"{chosen} is not above {rejected}", f"{numbers[0]:g} and {numbers[1]:g}")
+    margin = _number(row.get("margin"))
+    if margin is not None and margin < 0:
+        raise UnusableEntry("its margin is negative", f"{margin:g}")
 
 
 def _number(value: object) -> float | None:

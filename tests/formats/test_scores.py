@@ -148,3 +148,9 @@ def test_other_files_are_refused(tmp_path: Path, text: str, words: str) -> None:
         read_votes(path)
     with pytest.raises(ValueError, match="no such file"):
         read_votes(tmp_path / "nowhere")
+
+
+def test_a_column_of_raters_may_begin_with_a_capital(tmp_path: Path, store: Store, videos: list[Path]) -> None:
+    """People whose column a spreadsheet calls Rater were taken for one person, and nothing said so."""
+    import_scores(store, put(tmp_path, "Video,Score,Rater\n1.mp4,3,ann\n2.mp4,9,bob\n", "scores.csv"))
+    assert scores(store) == {("c", "ann"): 3.0, ("k", "bob"): 9.0}

@@ -71,7 +71,10 @@ def _find_columns(path: Path, kinds: Mapping[str, bool], video: str, caption: st
         else [named[name] for name in CAPTION_NAMES if named.get(name, names[0]) != names[0]]
     )
     scenario, still = named.get(scenario.lower() or SCENARIO, ""), named.get(FIRST_FRAME, "")
-    used = TableColumns(names[0], captions[0] if captions else "", kinds[names[0]], still, scenario, spans_in(kinds))
+    used = TableColumns(
+        names[0], captions[0] if captions else "", kinds[names[0]], first_frame=still, scenario=scenario,
+        spans=spans_in(kinds),
+    )  # fmt: skip
     for column in filter(None, (used.video, used.caption, still, scenario)):
         if other := next((name for name in kinds if name != column and name.lower() == column.lower()), ""):
             raise ValueError(f"{path}: two columns are called {column!r} and {other!r}; rename or delete one")

@@ -158,7 +158,8 @@ def _lines(path: Path) -> Iterator[_Line]:
         raise ValueError(f"{path}: no such file; name a .json, .jsonl or .csv file of scores")
     if path.suffix.lower() not in (".json", ".jsonl", ".csv"):
         raise ValueError(f"{path}: not a .json, .jsonl or .csv file; save the scores as one of them")
-    for place, row, problem in _entries(path):
+    for place, cells, problem in _entries(path):
+        row = {str(name).lower(): cell for name, cell in cells.items()}  # Rater is rater
         missing = [name for name in ("video", "score") if name not in row]
         if missing and not problem:
             problem = f"has no {' and no '.join(missing)}; each entry needs video and score"

@@ -671,3 +671,15 @@ def test_an_order_of_lines_that_letters_and_numbers_give_differently_is_said(
     work.take()
     assert "by the numbers" not in caplog.text
     assert {Path(clip.source).stem: clip.caption for clip in work.clips()} == {"1": "one", "10": "two", "2": "ten"}
+
+
+def test_a_video_that_two_metadata_tables_name_is_asked_about(work: Work, tmp_path: Path, rushes: Rushes) -> None:
+    """video2dataset#117's kind: a table corrected in one folder and not in the other. Was: both texts drawn, exit 0."""
+    folder = tmp_path / "footage"
+    for k in range(3):
+        encode(folder / f"train/v{k}.mp4", texture(k))
+    (folder / "train/metadata.csv").write_text("file_name,text\nv0.mp4,corrected\nv1.mp4,b\nv2.mp4,c\n")
+    (folder / "metadata.csv").write_text("file_name,text\ntrain/v0.mp4,wrong\ntrain/v1.mp4,b\ntrain/v2.mp4,c\n")
+    work.start(folder)
+    code, _, err = rushes("import", work.folder)
+    assert code == 2 and "both name" in err and "keep one of the tables" in err and not work.clips()

@@ -291,3 +291,11 @@ def test_columns_of_parts_are_said_where_each_video_has_one(
     code, err, captions = imported({"metadata.csv": f"file_name,start time,end time,caption\n{rows}"})
     assert code == 0 and len(captions) == 4, err
     assert "the columns start time and end time are not read" in caplog.text
+
+
+def test_parts_in_a_table_of_captions_are_said(imported: ImportText, caplog: pytest.LogCaptureFixture) -> None:
+    """The same of captions.jsonl, in which a video has one row."""
+    rows = [{"file": name, "caption": f"a {name[0]}", "start_s": 30, "end_s": 32} for name in NAMES]
+    code, err, captions = imported({"captions.jsonl": "".join(json.dumps(row) + "\n" for row in rows)})
+    assert code == 0 and len(captions) == 4, err
+    assert "captions.jsonl: the columns start_s and end_s are not read" in caplog.text

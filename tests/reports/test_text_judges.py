@@ -264,3 +264,17 @@ def test_a_score_that_has_two_values_is_none(scores: str, words: str, project: P
     command = ("label", project, "--by", "reward", "--set", f"label.reward={folder}", "--set", "label.whole=true")
     code, out, err = rushes(*command)
     assert (code, out) == (2, "") and f"line 1: {words}" in err, err
+
+
+@pytest.mark.parametrize(("model", "said"), [("some-other-7b", True), ("acme/M-2026-01-01", False), (None, False)])
+def test_another_model_than_labels_are_signed_with_is_said(
+    model: str | None, said: bool, fake: FakeEndpoint, label: Label, caplog: pytest.LogCaptureFixture
+) -> None:
+    """vllm's users: servers that take any model's name answer with the one that they have loaded. Was: no word."""
+    message = {"message": {"content": FIRST}, "finish_reason": "stop"}
+    body = json.dumps({"model": model, "choices": [message]})
+    fake.answer = lambda request: Does(body=body)
+    code, _, err = label("endpoint.model=m" + "-2026")
+    assert code == 0, err
+    words = [record.getMessage() for record in caplog.records if "with which labels are signed" in record.getMessage()]
+    assert len(words) == said and all("says that some-other-7b answers, not m-2026" in line for line in words)

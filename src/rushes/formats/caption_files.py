@@ -93,6 +93,13 @@ def spans_in(columns: Iterable[object]) -> tuple[str, ...]:
     return tuple(spans) if len({bool(match["start"]) for match in spans.values()}) == 2 else ()
 
 
+def say_spans(path: Path, columns: Sequence[str]) -> None:
+    """Say that columns with the part of the video that a row speaks of are not read, where there are any."""
+    if columns:
+        names = " and ".join(columns)
+        _LOG.warning("%s: the columns %s are not read: each caption is taken of the whole video", path, names)
+
+
 def named_in(folder: Path, name: str) -> Path | None:
     """The file of a folder that is called `name`, in small or capital letters; None = none.
 
@@ -185,8 +192,10 @@ def _say_order(path: Path, videos: Sequence[Path]) -> None:
 def _from_table(folder: Path, path: Path, videos: Sequence[Path], refuse: Refuse) -> Iterator[Caption]:
     by_name = _by_name(folder, videos)
     captions: dict[Path, Caption] = {}
+    unread: tuple[str, ...] = ()
     for row in read_rows(path):
         place, cells = f"{path}, line {row.line}", _cells(row)
+        unread = unread or spans_in(row.cells)
         if len(cells) < len(row.cells) and not row.ragged:
             raise ValueError(f"{path}: two of its columns, {', '.join(row.cells)}, differ in capital letters alone; "
                              "rename or delete one")  # fmt: skip
@@ -206,6 +215,7 @@ def _from_table(folder: Path, path: Path, videos: Sequence[Path], refuse: Refuse
             )
         else:
             refuse(place, f"{name!r} names no video in the folder; correct or delete the line")
+    say_spans(path, unread)
     return (captions.get(video, Caption("")) for video in videos)
 
 

@@ -6,7 +6,6 @@ writes videos, a struct of bytes and path. Names and captions are read here, nev
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +19,7 @@ import pyarrow.parquet as pq
 
 from rushes.files import inside, is_file, odd_name
 from rushes.formats.archives import CAPTION_NAMES, caption_in
-from rushes.formats.caption_files import SCENARIO, TABLES, natural, not_outside, shown, spans_in
+from rushes.formats.caption_files import SCENARIO, TABLES, natural, not_outside, say_spans, shown, spans_in
 from rushes.formats.contents import PARQUET_ERRORS
 from rushes.formats.layouts import FolderFiles, Listing, Part, RefusedVideo, SourceVideo, folder_files
 from rushes.formats.spool import Spool
@@ -29,7 +28,6 @@ from rushes.text_reader import Caption, read_rows, unprintable
 TABLE_SUFFIXES = (".parquet", ".jsonl", ".csv")
 METADATA = tuple(f"metadata{suffix}" for suffix in TABLE_SUFFIXES)  # as `datasets` calls the table of a videofolder
 VIDEO_NAMES = ("file_name", "video", "file", "path", "video_path", "filename", "video_file_name", "video_file", "mp4")
-_LOG = logging.getLogger(__name__)
 _HEAD_ROWS = 100  # by which the columns of a text table are known
 FIRST_FRAME = "first_frame"  # column with the path of a still, where a clip has one of its own
 
@@ -148,6 +146,7 @@ def read_tables(top: Path, tables: Sequence[Path], video: str = "", caption: str
         raise ValueError(f"{top}: no table with a column of videos and one of captions; name the file as footage.path")
     footage, named = Spool(SourceVideo), set[Path]()
     refused: list[RefusedVideo] = []
+    metadata: dict[Path, Path] = {}  # video -> the folder's own table that names it
     for path in tables:
         for row in _rows(top, path, find_columns(path, video, caption, scenario)):
             if isinstance(row, RefusedVideo):
@@ -155,6 +154,10 @@ def read_tables(top: Path, tables: Sequence[Path], video: str = "", caption: str
                 continue
             footage.append(row)
             if row.part is None:
+                if path.name.lower() in METADATA and (other := metadata.setdefault(row.path, path)) != path:
+                    raise ValueError(
+                        f"{path} and {other} both name {row.path}; keep one of the tables, as they may differ"
+                    )
                 named |= {row.path, Path(os.path.normpath(row.path))}  # sub/../v.mp4 is v.mp4
     files = FolderFiles(top) if top.is_file() else folder_files(top)
     loose = tuple(str(path) for path in files.videos if path not in named)
@@ -185,11 +188,7 @@ def _holds_bytes(kind: pa.DataType) -> bool:
 
 def _rows(top: Path, path: Path, columns: TableColumns) -> Iterator[SourceVideo | RefusedVideo]:
     parquet = path.suffix.lower() == ".parquet"
-    if columns.spans:
-        _LOG.warning(
-            "%s: %s are not read: each caption is taken of the whole video",
-            *(path, f"the columns {' and '.join(columns.spans)}"),
-        )
+    say_spans(path, columns.spans)
     parts: dict[str, tuple[str, str]] = {}  # video -> its part, and where that stands
     for where, at, row in _parquet_rows(path, columns) if parquet else _text_rows(path):
         if isinstance(row, str):

@@ -30,7 +30,7 @@ from stamina.instrumentation import RetryDetails, get_on_retry_hooks, set_on_ret
 
 from rushes.config.model_endpoint import EndpointSettings
 from rushes.judges.questions import Part, content, has_frames
-from rushes.judges.replies import EndpointAnswer, Reply, is_result, parse, reply_of, vectors_of
+from rushes.judges.replies import EndpointAnswer, Reply, is_result, other_model, parse, reply_of, vectors_of
 from rushes.records import now, stable_hash
 from rushes.sidefile import SideFile
 from rushes.trust import host_of, is_loopback
@@ -274,6 +274,7 @@ class ChatEndpoint:
             response = self._post(path, body)
             outcome = str(response.status_code)
             data, answer = _checked(response, self.settings, read)
+            self._say_model(other_model(data, self.settings.model))
             cost = _cost(data, self.settings)
             return answer
         finally:
@@ -288,6 +289,14 @@ class ChatEndpoint:
             self._sent = what
         with_key = f", with the key in {key}" if key else ""
         _LOG.warning("%s of clips go to %s (%s)%s", what, host, self.settings.model, with_key)
+
+    def _say_model(self, other: str) -> None:
+        """Say, once, that another model answers than labels are signed with, as some servers take any name."""
+        with self._lock:
+            if other and other not in self._sent:
+                self._sent += f" {other}"
+                words = "%s: says that %s answers, not %s, with which labels are signed; check endpoint.model"
+                _LOG.warning(words, self.settings.url, _shown(other), self.settings.model)
 
     def _reserve(self) -> int:
         """Count one more request, or refuse it; its number."""

@@ -86,6 +86,13 @@ def reply_of(data: dict[str, Any]) -> Reply:
     return Reply(str(content), "cut off" if finish == "length" else "")
 
 
+def other_model(data: dict[str, Any], asked: str) -> str:
+    """The model that a server says has answered, "" where it is `asked`, of any owner, date or suffix, or not said."""
+    name = data.get("model")
+    bare, wanted = (re.sub("[-_. ]", "", str(each).casefold().rpartition("/")[2]) for each in (name, asked))
+    return name if isinstance(name, str) and name and wanted not in bare else ""
+
+
 def vectors_of(data: dict[str, Any], count: int) -> list[list[float]]:
     """Vectors in the order of the texts. Raises ValueError unless there are `count` of one length, all finite."""
     items = sorted(data["data"], key=lambda item: int(item["index"]))

@@ -26,9 +26,9 @@ from rushes.evaluate.external import Others
 from rushes.evaluate.video_folders import Folders, find_folders
 from rushes.files import content_hash
 from rushes.formats.archives import read_webdataset
-from rushes.formats.caption_files import LISTS, TABLES
+from rushes.formats.caption_files import LISTS, ORDERS, TABLES
 from rushes.formats.exchange import EXCHANGED, import_project, write_rows
-from rushes.formats.layouts import ORDERS, VIDEO_SUFFIXES, Layout, Listing
+from rushes.formats.layouts import VIDEO_SUFFIXES, Layout, Listing
 from rushes.formats.listing import detect_layout, find_bench, list_footage
 from rushes.formats.pair_files import read_pairs
 from rushes.formats.preferences import Form

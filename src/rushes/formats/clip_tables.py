@@ -201,9 +201,9 @@ def _rows(top: Path, path: Path, columns: TableColumns) -> Iterator[SourceVideo 
         problem = f"{where}: {caption.problem}" if caption.problem else ""
         name = value.get("path") if isinstance(value, dict) else value
         if columns.spans and isinstance(name, str):
-            part = str([row.get(column) for column in columns.spans])
-            before, place = parts.setdefault(name, (part, where))
-            if before != part:
+            span = str([row.get(column) for column in columns.spans])
+            before, place = parts.setdefault(name, (span, where))
+            if before != span:
                 raise ValueError(
                     f"{where}: {name!r} has another {' and '.join(columns.spans)} than at {place}, and rows that "
                     "speak of parts of a video are not read; cut the parts out (ffmpeg -ss START -to END), and name "

@@ -7,10 +7,9 @@ from pathlib import Path
 
 from rushes.config.tables import FootageSettings
 from rushes.formats.archives import TAR_SUFFIX, find_tars, read_webdataset
-from rushes.formats.caption_files import LISTS, TABLES, has_texts_beside, named_in, natural
+from rushes.formats.caption_files import LISTS, ORDERS, TABLES, has_texts_beside, named_in, natural
 from rushes.formats.clip_tables import TABLE_SUFFIXES, find_columns, find_metadata, find_tables, fits, read_tables
 from rushes.formats.layouts import (
-    ORDERS,
     Bench,
     Layout,
     Listing,

@@ -85,8 +85,8 @@ def held_out(
         if len(groups.keys() - out) == len(smallest):
             raise ValueError(
                 "footage.eval_fraction: all clips show the same (pieces of one film, copies, or names in a tar that "
-                "are alike up to the first dot), so none can be held out; add footage, or set it to 0 and name held-out "
-                "prompts as footage.bench"
+                "are alike up to the first dot), so none can be held out; add footage, or set it to 0 and name "
+                "held-out prompts as footage.bench"
             )
         out.update(smallest)
     return out

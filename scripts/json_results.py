@@ -50,6 +50,7 @@ RESULTS = {  # command -> its types, as MODULE:CLASS below `rushes`; the first i
     "review": ("project.review_page:ReviewProgress",),
     "run": ("project.runs:RunResult", "project.rounds:RoundsResult"),
     "space": ("inspect.disk_use:SpaceResult",),
+    "status": ("project.status:ProjectStatus",),
     "still": ("project.intake:StillsResult",),
     "stop": ("formats.scores:StudyResult",),
     "train": ("project.training:TrainResult",),

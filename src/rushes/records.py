@@ -53,6 +53,16 @@ def plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def lines_of(result: Any, *before: str) -> list[str]:
+    """A line for each entry of a result that holds something, but for those that a sentence has already."""
+
+    def words(value: Any) -> Any:
+        return ", ".join(f"{name} {each}" for name, each in value.items()) if isinstance(value, dict) else value
+
+    entries = {name: value for name, value in plain(result).items() if value not in (None, {}, [])}
+    return [f"{name}: {words(value)}" for name, value in entries.items() if name not in before]
+
+
 def seed_of(*parts: object) -> int:
     """A number from 0 to 2^32 - 1 that looks random, the same for equal parts on every machine."""
     return int(stable_hash(list(parts), 8), 16)

@@ -55,6 +55,7 @@ def sample(
     match: float = 0.0,
     image_cond_noise_scale: float | None = None,
     seeds: Sequence[int] = (),
+    stepped: Callable[[float], None] = lambda share: None,
 ) -> Tensor:
     """Follow the path from a share of noise `eta` to a clean clip on the model's schedule.
 
@@ -73,6 +74,7 @@ def sample(
         match: share of the steps, the last ones, in which frame 1 takes the statistics of frame 0; later frames take
             those of frame 1 in all steps, and all frames those of frame 0 at the end. 0 = none of this.
         image_cond_noise_scale: of noise on a given first frame, by `seeds` of the clips; None = the model's own.
+        stepped: called after each step with the share of the steps that are done.
 
     Raises:
         ValueError: `eta` outside (0, 1] or the schedule, no steps, or what the model does not have (`refused`).
@@ -98,6 +100,7 @@ def sample(
         x = solver.step(prediction, x, index, given is not None)
         if match:
             x = matched_step(_with_first(x, given), index >= round((1 - match) * len(solver.levels)))
+        stepped((index + 1) / len(solver.levels))
     x = _with_first(x, given)
     return matched_end(x) if match else x
 

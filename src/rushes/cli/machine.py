@@ -9,9 +9,10 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from rushes import trust
-from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, app, entries, opened, say, tell
+from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, app, opened, say, tell
 from rushes.config.uses import code
 from rushes.project.settings import read_settings
+from rushes.records import lines_of
 
 cache = App(name="cache", help="Stored latents and captions: what they depend on; latents of other programs.")
 app.command(cache)
@@ -27,7 +28,7 @@ def doctor(
     from rushes.inspect.doctor import examine
 
     result = examine(folder)
-    lines = [f"{name}: {value}" for name, value in entries(result.machine)]
+    lines = lines_of(result.machine)
     lines.append("versions: " + ", ".join(f"{name} {version}" for name, version in result.versions.items()))
     lines += [f"{each.severity}: {each.words}" for each in result.findings]
     tell(result, as_json, lines if result.findings else [*lines, "nothing wrong"])

@@ -138,7 +138,7 @@ def train(
         folder: of the run; receives `metrics.jsonl` and `checkpoints/`.
         seed: of order and draws.
         identity: all that must not change between a run and its continuation, or a hash of it.
-        progress: called with each finished step and its metrics.
+        progress: called with each finished step and its metrics, and before them, without, with that of a checkpoint.
         watch: who looks on.
         ranks: the processes that train together; only the first has a log, looks on and, unless weights are sharded,
             writes checkpoints.
@@ -154,9 +154,12 @@ def train(
     with deterministic(settings.deterministic):
         work = _prepare(backbone, data, settings, seed, ranks)
         work, start = _resume(folder, identity, work)
-        log = History(folder / CURVES, start)
+        if start:
+            progress(start, {})
+        log = History(folder / CURVES, start, writes=ranks.first)
         if not start:
             log.add({"step": 0, **watch.constants, **_facts(work), **_probe(work), **_samples(work, watch, 0)})
+            log.flush()
         for step in range(start, settings.steps):
             began, done = time.perf_counter(), step + 1
             row = _step(work, step)
@@ -168,10 +171,10 @@ def train(
             log.add({"step": done, **row, **_samples(work, watch, done)})
             if saved:
                 watch.judge(log.rows, settings.steps)
-                if ranks.first:
-                    log.flush()
+            log.flush(durable=saved)
+            watch.track(log.rows)
+            if saved:
                 _keep(work, folder / "checkpoints", done, identity)
-                watch.track(log.rows)
             progress(done, row)
         if work.average is not None:  # what was trained stays in the checkpoint
             work.average.adopt()

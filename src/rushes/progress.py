@@ -46,6 +46,16 @@ def waiting(what: str, say: Callable[[str], None]) -> Iterator[None]:
         timer.cancel()
 
 
+def duration(seconds: float) -> str:
+    """Seconds as a person says them."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
 class Sharing(Protocol):
     """Who does the parts of a work: this process, or several at once."""
 

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from rushes.cli.bars import LogLines, shown
-from rushes.progress import waiting
+from rushes.progress import duration, waiting
 
 
 class Clock:
@@ -73,3 +73,10 @@ def test_a_long_wait_says_what_it_is_for(monkeypatch: pytest.MonkeyPatch) -> Non
     with waiting("reading more", lines.append):
         pass
     assert lines == ["reading the model ..."]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(0.04, "0.0 s"), (59.97, "1 min 00 s"), (75.3, "1 min 15 s"), (7380, "2 h 03 min")]
+)
+def test_durations(seconds: float, shown: str) -> None:
+    assert duration(seconds) == shown

@@ -79,7 +79,7 @@ def test_a_run_that_trains_is_seen_and_followed_until_it_ends(
         assert out.splitlines()[-1] == f"next: rushes status {project} --follow"
     looks = iter([True, True, False])
     monkeypatch.setattr(status, "_busy", lambda folder: next(looks))
-    monkeypatch.setattr(status.time, "sleep", lambda seconds: write(4))
+    monkeypatch.setattr("time.sleep", lambda seconds: write(4))
     code, _, err = rushes("status", project, *asked, "--follow")
     assert code == 0
     assert err.splitlines()[-2:] == [

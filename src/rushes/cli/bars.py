@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from rushes.progress import Tick, no_tick
-from rushes.report.text import duration
+from rushes.progress import Tick, duration, no_tick
 
 EVERY_S = 60.0  # between two lines of a log
 WINDOW_S = 900.0  # of the speed from which the time left follows: a step may take half a minute

@@ -104,11 +104,11 @@ def tell_stage(result: Any, as_json: bool, project: Path, settings: Settings) ->
     tell(result, as_json, [] if as_json else [*result.lines(), next_line(project, settings)])
 
 
-def next_line(project: Path, settings: Settings) -> str:
-    """Names the command that comes next in a project."""
+def next_line(project: Path, settings: Settings, run: str = "") -> str:
+    """Names the command that comes next in a project; `run`: in place of the one that the settings name."""
     from rushes.project.status import status_of
 
-    return f"next: {status_of(project, settings).next}"
+    return f"next: {status_of(project, settings, run).next}"
 
 
 def say(line: str) -> None:

@@ -9,7 +9,6 @@ from cyclopts import Parameter
 from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, RunName, app, opened, say, tell, with_options
 from rushes.cli.processes import Gpus, led
 from rushes.config.uses import code, code_and_judge, nothing
-from rushes.progress import waiting
 from rushes.project.settings import read_settings
 
 
@@ -93,9 +92,8 @@ def status(
 ) -> None:
     """Say where a project stands, and the command that comes next."""
     settings = read_settings(project, overrides, nothing)
-    with waiting("loading PyTorch", say):
-        from rushes.project.status import follow as steps_of
-        from rushes.project.status import status_of
+    from rushes.project.status import follow as steps_of
+    from rushes.project.status import status_of
 
     result = status_of(project, settings)
     tell(result, as_json, result.lines())

@@ -11,6 +11,7 @@ from cyclopts import App, Parameter
 from rushes import trust
 from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, app, opened, say, tell
 from rushes.config.uses import code
+from rushes.progress import waiting
 from rushes.project.settings import read_settings
 from rushes.records import lines_of
 
@@ -27,7 +28,8 @@ def doctor(
     """Say what of this machine and its installation would break a run; exit code 1 where something would."""
     from rushes.inspect.doctor import examine
 
-    result = examine(folder)
+    with waiting("trying the packages and codecs of this machine", say):
+        result = examine(folder)
     lines = lines_of(result.machine)
     lines.append("versions: " + ", ".join(f"{name} {version}" for name, version in result.versions.items()))
     lines += [f"{each.severity}: {each.words}" for each in result.findings]
@@ -94,9 +96,10 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Forecast memory and hours of every stage before anything is loaded; exit code 1 where one does not fit."""
-    from rushes.inspect import job_forecast as job
-    from rushes.inspect import planning
-    from rushes.inspect import step_forecast as step
+    with waiting("loading PyTorch", say):
+        from rushes.inspect import job_forecast as job
+        from rushes.inspect import planning
+        from rushes.inspect import step_forecast as step
 
     if table is not None:
         from rushes.inspect.hardware import write_page
@@ -109,7 +112,8 @@ def plan(
         first_frame=first_frame,
     )  # fmt: skip
     machine = planning.machine(gpu, gpus, gpu_memory_gb, tflops)
-    result = planning.forecast(project, asked, machine, overrides)
+    with waiting("counting the operations and bytes of every stage", say):
+        result = planning.forecast(project, asked, machine, overrides)
     tell(result, as_json, [*step.in_words(result.step), *job.in_words(result)])
     if not result.step.fits or result.too_large:
         sys.exit(1)

@@ -26,6 +26,7 @@ from rushes.cli.processes import Engine, Gpus, led
 from rushes.config.settings_files import load_settings
 from rushes.config.uses import all_stages, captions, code, nothing
 from rushes.files import make_folder
+from rushes.progress import waiting
 from rushes.project.settings import adopt, check_new, create_project, overridden, read_settings, with_train
 from rushes.store.database import Store
 
@@ -332,7 +333,7 @@ def export(
     if run:  # first, as it may be refused
         from rushes.export.weights import export_weights
 
-        with opened(project, settings) as work:
+        with opened(project, settings) as work, waiting("writing the weights and reading them back", say):
             wrote = export_weights(work, run, out, weights)
     with Store.open(project) as store:
         result = ProjectExported(export_project(store, out, form))

@@ -13,7 +13,8 @@ from rushes.evaluate.result import EvaluateResult, Metrics
 from rushes.project import reports, stages
 from rushes.project.project import OpenProject
 from rushes.project.runs import run_all
-from rushes.training.recipe import OWN_TAKES, load_recipe
+from rushes.records import OWN_TAKES
+from rushes.training.recipe import load_recipe
 
 OLD_TAKES = "old-takes"  # how the run is called that trains as long on the first round's takes
 

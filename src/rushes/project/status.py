@@ -10,11 +10,12 @@ from pathlib import Path
 
 from rushes.config.tables import Settings
 from rushes.files import locked
+from rushes.project.recipe_table import recipe_needs
 from rushes.project.reports import run_name, summary_path
+from rushes.records import OWN_TAKES
 from rushes.store.database import Store
 from rushes.text_reader import counted
 from rushes.training.history import CURVES, Row, read_history, speed, step_in_words
-from rushes.training.recipe import OWN_TAKES, load_recipe
 
 LOOK_S = 2.0  # between two looks at a run
 
@@ -65,14 +66,14 @@ class ProjectStatus:
         return [f"project: {self.project} ({self.recipe} on {self.model})", *parts, *report, f"next: {self.next}"]
 
 
-def status_of(project: Path, settings: Settings) -> ProjectStatus:
-    """Where a project stands under its settings.
+def status_of(project: Path, settings: Settings, run: str = "") -> ProjectStatus:
+    """Where a project stands under its settings; `run`: in place of the one that they name.
 
     Raises:
-        ValueError: a recipe that is not there, or a database that cannot be read.
+        ValueError: a database that cannot be read.
     """
-    needs = set(load_recipe(settings.train.recipe).NEEDS)
-    name = run_name(settings.train)
+    needs = set(recipe_needs(settings.train.recipe))
+    name = run or run_name(settings.train)
     clips = held_out = 0
     takes = takes_wanted = labels = None
     ended = evaluated = False
@@ -81,8 +82,7 @@ def status_of(project: Path, settings: Settings) -> ProjectStatus:
         with Store.open(project) as store:
             clips, held_out = len(store.clips("train")), len(store.clips("eval"))
             if needs & OWN_TAKES:
-                takes_wanted = clips * settings.generate.takes
-                takes = _takes(store, settings)
+                takes, takes_wanted = _takes(store, settings, clips)
             if needs & {"labels", "scores"}:
                 by = str(settings.train.options.get("metric", "human")) if "scores" in needs else ""
                 labels = len({row.subject for row in store.scores(metric=by)}) if by else _pairs(store)
@@ -90,7 +90,7 @@ def status_of(project: Path, settings: Settings) -> ProjectStatus:
             evaluated = ended and summary_path(store, name).is_file()
     elif needs & OWN_TAKES:
         takes, takes_wanted = 0, 0
-    run = _run(project / "runs" / name, name, settings.train.steps, ended)
+    progress = _run(project / "runs" / name, name, settings.train.steps, ended)
     report = page if evaluated and page.is_file() else None
     status = ProjectStatus(
         project,
@@ -101,7 +101,7 @@ def status_of(project: Path, settings: Settings) -> ProjectStatus:
         takes=takes,
         takes_wanted=takes_wanted,
         labels=labels,
-        run=run,
+        run=progress,
         evaluated=evaluated,
         report=report,
         next="",
@@ -109,10 +109,11 @@ def status_of(project: Path, settings: Settings) -> ProjectStatus:
     return ProjectStatus(**{**vars(status), "next": _next(status, settings)})
 
 
-def _takes(store: Store, settings: Settings) -> int:
-    """Takes that a recipe can use: of the kind that the settings ask for, or such as came with the footage."""
-    own = store.candidates(split="train", kind=settings.generate.kind, system=settings.train.init_from)
-    return len(own) + len(store.candidates(split="train", kind="imported"))
+def _takes(store: Store, settings: Settings, clips: int) -> tuple[int, int]:
+    """Takes that a recipe can use, and how many there should be. Where some came with the footage none are made."""
+    came = len(store.candidates(split="train", kind="imported"))
+    own = len(store.candidates(split="train", kind=settings.generate.kind, system=settings.train.init_from))
+    return (came, came) if came else (own, clips * settings.generate.takes)
 
 
 def _pairs(store: Store) -> int:

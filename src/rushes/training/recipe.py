@@ -13,7 +13,6 @@ from rushes.noise.draws import TimeDraw
 from rushes.store.database import Store
 from rushes.training.comparison import Comparison, LatentGrid
 
-OWN_TAKES = {"takes", "guided", "gaps"}  # needs that takes of the model meet
 _REQUIRED = ("PAPER", "NEEDS", "Options", "TINY", "comparisons")
 
 

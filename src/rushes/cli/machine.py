@@ -100,19 +100,17 @@ def plan(
         from rushes.inspect import job_forecast as job
         from rushes.inspect import planning
         from rushes.inspect import step_forecast as step
-
-    if table is not None:
         from rushes.inspect.hardware import write_page
 
-        tell(write_page(table, say), as_json)
-        return
+    if table is not None:
+        return tell(write_page(table, say), as_json)
     asked = planning.PlanRequest(
         model, size, frames, clips=clips, takes=takes, prompts=prompts, recipe=recipe, views=views, batch=batch,
         tune=tune, rank=rank, precision=precision, quantize=quantize, checkpointing=checkpointing, bank=bank,
         first_frame=first_frame,
     )  # fmt: skip
-    machine = planning.machine(gpu, gpus, gpu_memory_gb, tflops)
     with waiting("counting the operations and bytes of every stage", say):
+        machine = planning.machine(gpu, gpus, gpu_memory_gb, tflops)
         result = planning.forecast(project, asked, machine, overrides)
     tell(result, as_json, [*step.in_words(result.step), *job.in_words(result)])
     if not result.step.fits or result.too_large:

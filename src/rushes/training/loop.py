@@ -156,10 +156,7 @@ def train(
         work, start = _resume(folder, identity, work)
         if start:
             progress(start, {})
-        log = History(folder / CURVES, start, writes=ranks.first)
-        if not start:
-            log.add({"step": 0, **watch.constants, **_facts(work), **_probe(work), **_samples(work, watch, 0)})
-            log.flush()
+        log = _history(folder / CURVES, start, work, watch)
         for step in range(start, settings.steps):
             began, done = time.perf_counter(), step + 1
             row = _step(work, step)
@@ -180,6 +177,15 @@ def train(
             work.average.adopt()
         work.predictions.clear()
     return settings.steps - start
+
+
+def _history(path: Path, start: int, work: Work, watch: RunMonitor) -> History:
+    """The rows so far, with one of what holds before the first step."""
+    log = History(path, start, writes=work.ranks.first)
+    if not start:
+        log.add({"step": 0, **watch.constants, **_facts(work), **_probe(work), **_samples(work, watch, 0)})
+        log.flush()
+    return log
 
 
 def _predictions(folder: Path, identity: str | RunIdentity, work: Work) -> ReferencePredictions:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 RESULTS = {  # command -> its types, as MODULE:CLASS below `rushes`; the first is what it prints most of the time
-    "backbones": ("backbones.loading:BackboneRow", "backbones.model_defaults:ModelResult"),
+    "backbones": ("backbones.table:BackboneRow", "backbones.model_defaults:ModelResult"),
     "bank": ("project.training:BankResult",),
     "bench curation": ("lab.curation_bench:CurationBench",),
     "bench generate": ("lab.sharing_bench:SharingBench",),
@@ -44,15 +44,16 @@ RESULTS = {  # command -> its types, as MODULE:CLASS below `rushes`; the first i
     "plan": ("inspect.job_forecast:JobForecast", "inspect.hardware:HardwarePage"),
     "power": ("stats.power:PowerResult",),
     "preflight": ("project.intake:PreflightResult",),
-    "recipes": ("project.presets:RecipeRow",),
+    "recipes": ("project.recipe_table:RecipeRow",),
     "report": ("project.reports:ReportResult",),
     "reproduce": ("lab.claims.table:ReproduceResult",),
     "review": ("project.review_page:ReviewProgress",),
     "run": ("project.runs:RunResult", "project.rounds:RoundsResult"),
     "space": ("inspect.disk_use:SpaceResult",),
+    "status": ("project.status:ProjectStatus",),
     "still": ("project.intake:StillsResult",),
     "stop": ("formats.scores:StudyResult",),
     "train": ("project.training:TrainResult",),
     "verify": ("inspect.soundness:VerifyResult",),
 }
-LISTS = {"backbones.loading:BackboneRow", "project.presets:RecipeRow"}  # printed as a list of objects
+LISTS = {"backbones.table:BackboneRow", "project.recipe_table:RecipeRow"}  # printed as a list of objects

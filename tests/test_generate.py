@@ -131,12 +131,17 @@ def test_take_does_not_depend_on_its_batch(studio: GenerationContext, backbone: 
 
 
 def test_stopped_stage_keeps_whole_batches(studio: GenerationContext, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stop(count: int) -> None:
-        raise KeyboardInterrupt
+    ticks: list[float] = []
+
+    def stop(count: float, facts: str = "") -> None:
+        ticks.append(count)
+        if sum(ticks) >= 4:
+            raise KeyboardInterrupt
 
     missing = generate.missing(studio, generate.requests(studio, studio.store.clips(), 0)).requests
     with pytest.raises(KeyboardInterrupt):
         generate.generate(studio, missing, stop)
+    assert sum(ticks) == 4 and 0 < ticks[0] < 4, "the bar moves while a batch is made"
     assert len(studio.store.candidates()) == 4
     assert make(studio) == 4
     assert [take.id for take in studio.store.candidates()] == ids(studio)
@@ -326,7 +331,7 @@ def test_sampling_is_asked_for_what_the_settings_say(
     own = with_settings(studio, steps=3, shift=5.0, guidance_scale=4.0, guidance_scale_2=3.0, adain_share=0.5)
     requests = generate.requests(own, own.store.clips(), 0)[:2]
     generate.frames_of(own, requests)
-    assert asked.pop("unconditional") is not None
+    assert asked.pop("unconditional") is not None and callable(asked.pop("stepped"))
     assert asked == {
         "steps": 3, "shift": 5.0, "guidance": 4.0, "guidance_2": 3.0, "match": 0.5, "start_BCFHW": None, "eta": 1.0,
         "image_cond_noise_scale": 0.15, "seeds": [request.seed for request in requests],

@@ -153,6 +153,28 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         part.write_text(text, encoding="utf-8")
 
 
+def append_text(path: str | os.PathLike[str], text: str, *, durable: bool = True) -> None:
+    """Add text to the end of a file in UTF-8, which is made where it is missing.
+
+    Args:
+        path: of the file. A process that is killed while it writes leaves a part of the text at its end.
+        text: whole lines, so that a reader knows such a part by the line's end that it lacks.
+        durable: wait until the file is on the disk; else a power cut may lose what was added last.
+
+    Raises:
+        OSError: the system refuses, with the remedy.
+    """
+    try:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(text)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OSError(error.errno, f"{reason}; free space or change the folder, then run again", str(path)) from error
+
+
 def write_json(path: str | os.PathLike[str], value: object, indent: int = 1) -> None:
     """Write a whole JSON file with a line's end; raises as `whole_file` does, and ValueError for a NaN in `value`."""
     write_text(path, json.dumps(value, indent=indent, allow_nan=False) + "\n")

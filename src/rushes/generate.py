@@ -7,9 +7,10 @@ not depend on the batch that it was made in.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import groupby
+from math import floor
 from typing import Literal
 
 import numpy as np
@@ -26,7 +27,7 @@ from rushes.files import content_hash
 from rushes.media.write import encode_bytes
 from rushes.noise.draws import seeded
 from rushes.noise.paths import VariancePreserving
-from rushes.progress import Sharing, in_turn
+from rushes.progress import Sharing, Tick, in_turn, no_tick
 from rushes.records import Candidate, CandidateKind, Clip, Decision, now, seed_of, stable_hash
 from rushes.store.database import Store
 from rushes.store.latents import LatentStore, first_frame_key, still_key
@@ -34,6 +35,7 @@ from rushes.store.latents import LatentStore, first_frame_key, still_key
 ASIDE = "clean"  # who sets takes of other settings aside, with their files
 # Smaller clips are enlarged by a whole factor when stored: a video file halves the resolution of colour.
 SMALLEST_PX = 128
+STEPS_SHARE = 0.9  # of the time of a take, about; then it is decoded
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class TakeContext:
     backbone: Backbone
     size: BackboneSettings
     settings: GenerateSettings
+    stepped: Callable[[float], None] = lambda count: None  # called with how many clips of a batch the steps amount to
 
     @property
     def noise(self) -> float:
@@ -174,7 +177,7 @@ def missing(studio: GenerationContext, wanted: Sequence[Request]) -> Missing:
 def generate(
     studio: GenerationContext,
     wanted: Sequence[Request],
-    tick: Callable[[int], None] = lambda count: None,
+    tick: Tick = no_tick,
     spread: Sharing = in_turn,
 ) -> None:
     """Make candidates batch by batch, each stored before the next is begun.
@@ -182,17 +185,26 @@ def generate(
     Args:
         studio: what they are made with.
         wanted: requests.
-        tick: called with the number of candidates that were stored.
+        tick: called with the number of candidates that were stored, and with fractions while a batch is made.
         spread: who makes the batches; processes that help call `make_clips`.
 
     Raises:
         ValueError: a size or frame count that the backbone cannot take, or a latent that is missing.
     """
-    for batch, files in make_clips(studio, wanted, spread):
+    early = 0.0  # of a batch at work
+
+    def stepped(count: float) -> None:
+        nonlocal early
+        now = floor(STEPS_SHARE * count * 1024) / 1024  # whose sums are exact
+        tick(now - early)
+        early = now
+
+    for batch, files in make_clips(replace(studio, stepped=stepped), wanted, spread):
         rows = _rows(studio, batch, files)
         if studio.store.add(rows) < len(rows):
             studio.store.add(_back(studio.store, rows))
-        tick(len(batch))
+        tick(len(batch) - early)
+        early = 0.0
 
 
 def _back(store: Store, rows: Sequence[Candidate]) -> list[Decision]:
@@ -285,6 +297,7 @@ def frames_of(studio: TakeContext, group: Sequence[Request]) -> NDArray[np.uint8
         match=settings.adain_share,
         image_cond_noise_scale=studio.noise if studio.backbone.spec.image_cond_noise_scale else None,
         seeds=[request.seed for request in group],
+        stepped=lambda share: studio.stepped(share * len(group)),
     )
     frames = backbone.decode(latents)
     if settings.match_colours:

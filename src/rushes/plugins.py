@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import pkgutil
 from collections.abc import Sequence
@@ -13,6 +14,16 @@ from typing import Any
 def modules_of(room: str) -> list[str]:
     """Names of the modules of `rushes.ROOM`, sorted; nothing is imported."""
     return sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).parent / room)]))
+
+
+def constant(room: str, name: str, constant: str) -> Any:
+    """A literal that the module `rushes.ROOM.NAME` assigns to a name, read from its text; None where it has none."""
+    tree = ast.parse((Path(__file__).parent / room / f"{name}.py").read_text(encoding="utf-8"))
+    for node in tree.body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        if any(isinstance(target, ast.Name) and target.id == constant for target in targets):
+            return ast.literal_eval(node.value)  # type: ignore[attr-defined]
+    return None
 
 
 def load(kind: str, name: str, room: str, required: Sequence[str], names: Sequence[str] = ()) -> Any:

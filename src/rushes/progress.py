@@ -1,21 +1,59 @@
-"""How a stage goes on: a bar that is opened with a name and a total, and who does its parts."""
+"""How a stage goes on: a bar that is opened with a name and a total, what a wait is for, and who does the parts."""
 
 from __future__ import annotations
 
 import pickle
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol, TypeVar
 
 P = TypeVar("P")
 R = TypeVar("R")
-Bar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+LONG_WAIT_S = 2.0
+
+
+class Tick(Protocol):
+    """Moves a bar."""
+
+    def __call__(self, count: float, facts: str = "", /) -> None:
+        """So much more is done, a fraction for part of one; `facts` is what else there is to say, such as the loss."""
+        ...
+
+
+Bar = Callable[[str, int], AbstractContextManager[Tick]]
 
 
 @contextmanager
-def no_bar(name: str, total: int) -> Iterator[Callable[[int], None]]:
+def no_bar(name: str, total: int) -> Iterator[Tick]:
     """A progress bar that shows nothing."""
-    yield lambda count: None
+    yield no_tick
+
+
+def no_tick(count: float, facts: str = "", /) -> None:
+    """Moves nothing."""
+
+
+@contextmanager
+def waiting(what: str, say: Callable[[str], None]) -> Iterator[None]:
+    """Say what a wait is for, once it has taken two seconds."""
+    timer = threading.Timer(LONG_WAIT_S, say, [f"{what} ..."])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 class Sharing(Protocol):

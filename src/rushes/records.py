@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import Any, Literal
 
+OWN_TAKES = {"takes", "guided", "gaps"}  # needs of a recipe that takes of the model meet
 BASE = "base"  # the system of candidates by the model as it was before training
 
 Split = Literal["train", "eval"]
@@ -51,6 +52,16 @@ def plain(value: Any) -> Any:
     if isinstance(value, PurePath):
         return str(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def lines_of(result: Any, *before: str) -> list[str]:
+    """A line for each entry of a result that holds something, but for those that a sentence has already."""
+
+    def words(value: Any) -> Any:
+        return ", ".join(f"{name} {each}" for name, each in value.items()) if isinstance(value, dict) else value
+
+    entries = {name: value for name, value in plain(result).items() if value not in (None, {}, [])}
+    return [f"{name}: {words(value)}" for name, value in entries.items() if name not in before]
 
 
 def seed_of(*parts: object) -> int:

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from rushes.backbones.adapters import add_lora, merge_lora
 from rushes.backbones.base import Backbone, Condition
-from rushes.backbones.loading import backbone_names, load_backbone
+from rushes.backbones.loading import load_backbone
 from rushes.backbones.sampling import sample
+from rushes.backbones.table import backbone_names
 from rushes.noise.paths import sampling_times
 from rushes.world.render import render
 from rushes.world.scenes import KINDS, draw_scenes

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from rushes import plugins
-from rushes.backbones.loading import backbone_names, backbone_table, load_backbone
+from rushes.backbones.loading import load_backbone
+from rushes.backbones.table import backbone_names, backbone_table
 
 OWN = "from rushes.backbones.tiny import TinyBackbone, TinyConfig\n{load}\n"
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from rushes.backbones.folders import Folder, read_folder
-from rushes.backbones.loading import backbone_names
 from rushes.backbones.model_defaults import (
     ModelMatch,
     all_models,
@@ -22,6 +21,7 @@ from rushes.backbones.model_defaults import (
     start_settings,
 )
 from rushes.backbones.released import released, released_models, released_names
+from rushes.backbones.table import backbone_names
 from rushes.config.tables import Settings
 from rushes.project.defaults import with_values
 

@@ -17,9 +17,10 @@ from torch import Tensor
 from rushes.backbones.adapters import add_lora, merge_lora
 from rushes.backbones.base import Condition, LoadOptions, Precision, ReadsTogether
 from rushes.backbones.caption_tokens import caption_measure
-from rushes.backbones.loading import backbone_table, load_backbone
+from rushes.backbones.loading import load_backbone
 from rushes.backbones.pipeline import DiffusersBackbone
 from rushes.backbones.sampling import sample
+from rushes.backbones.table import backbone_table
 from rushes.export.weights import load_lines
 from rushes.noise.paths import VariancePreserving
 

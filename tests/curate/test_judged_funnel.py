@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from rushes.curate.base import make_stage
 from rushes.curate.summary import Funnel
 from rushes.judges.endpoint import EndpointError
 from rushes.media.write import write_video
+from rushes.progress import Tick, no_tick
 from rushes.records import Clip
 from rushes.store.database import Store
 from rushes.world.render import render
@@ -36,8 +37,8 @@ TABLES: dict[str, Any] = {
 
 
 @contextmanager
-def bar(what: str, count: int) -> Iterator[Callable[[int], None]]:
-    yield lambda done: None
+def bar(what: str, count: int) -> Iterator[Tick]:
+    yield no_tick
 
 
 @pytest.fixture

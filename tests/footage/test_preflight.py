@@ -202,9 +202,9 @@ def test_a_file_is_decoded_once(store: Store, tmp_path: Path, decoded: list[Path
 def test_a_stopped_preflight_goes_on(
     store: Store, tmp_path: Path, decoded: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    footage, ticks = three(tmp_path / "in"), 0
+    footage, ticks = three(tmp_path / "in"), 0.0
 
-    def tick(count: int) -> None:
+    def tick(count: float, facts: str = "") -> None:
         nonlocal ticks
         ticks += count
         if ticks == 2:

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from rushes.backbones.loading import backbone_names, load_backbone
+from rushes.backbones.loading import load_backbone
+from rushes.backbones.table import backbone_names
 from rushes.cli import main
 from rushes.media.write import encode_bytes
 from rushes.project.model_presets import DEFAULT

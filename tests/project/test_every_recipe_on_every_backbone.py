@@ -19,16 +19,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rushes.backbones.base import Backbone
-from rushes.backbones.loading import backbone_names, load_backbone
+from rushes.backbones.loading import load_backbone
 from rushes.backbones.pipeline import DiffusersBackbone
 from rushes.backbones.sampling import sample
+from rushes.backbones.table import backbone_names
 from rushes.config.tables import BackboneSettings, Settings, TrainSettings
 from rushes.export.weights import export_weights
 from rushes.media.write import encode_bytes
 from rushes.objectives.losses import ViewErrors, loss
-from rushes.project.presets import recipe_table
 from rushes.project.project import OpenProject, load_run, open_project, run_folder
 from rushes.project.recipe_data import recipe_comparisons
+from rushes.project.recipe_table import recipe_table
 from rushes.project.times import training_times
 from rushes.project.training import train_run
 from rushes.records import Candidate, CandidateKind, CaptionRow, Clip, Preference, Score

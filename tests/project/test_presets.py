@@ -10,7 +10,8 @@ from rushes.config.settings_files import validate_table
 from rushes.lab.claims.arms import DENSEDPO
 from rushes.lab.claims.data import ETA
 from rushes.lab.claims.run import BUDGETS
-from rushes.project.presets import preset, recipe_table
+from rushes.project.presets import preset
+from rushes.project.recipe_table import recipe_table
 from rushes.project.settings_checks import check_settings
 from rushes.training.recipe import load_recipe, recipe_names
 

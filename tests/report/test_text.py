@@ -96,10 +96,3 @@ def test_digits_follow_the_width_of_the_interval() -> None:
     assert text.metric_digits(metric("x", -0.0004, 0.0004)) == 5
     assert text.metric_digits(metric("x", -40, 40)) == 0
     assert text.metric_digits(metric("x", 0.5, 0.5, base=0.031)) == 3
-
-
-@pytest.mark.parametrize(
-    ("seconds", "shown"), [(0.04, "0.0 s"), (59.97, "1 min 00 s"), (75.3, "1 min 15 s"), (7380, "2 h 03 min")]
-)
-def test_durations(seconds: float, shown: str) -> None:
-    assert text.duration(seconds) == shown

@@ -55,6 +55,7 @@ def sample(
     match: float = 0.0,
     image_cond_noise_scale: float | None = None,
     seeds: Sequence[int] = (),
+    stepped: Callable[[float], None] = lambda share: None,
 ) -> Tensor:
     """Follow the path from a share of noise `eta` to a clean clip on the model's schedule.
 
@@ -73,6 +74,7 @@ def sample(
         match: share of the steps, the last ones, in which frame 1 takes the statistics of frame 0; later frames take
             those of frame 1 in all steps, and all frames those of frame 0 at the end. 0 = none of this.
         image_cond_noise_scale: of noise on a given first frame, by `seeds` of the clips; None = the model's own.
+        stepped: called after each step with the share of them that are done.
 
     Raises:
         ValueError: `eta` outside (0, 1] or the schedule, no steps, or what the model does not have (`refused`).
@@ -82,8 +84,7 @@ def sample(
     if problems := refused(spec, guidance_2, image_cond_noise_scale, match):
         raise ValueError("\n".join(problems))
     begin = eta if eta == 1.0 else spec.path.time_of_share(eta)  # the time that the network is told
-    solver = _solver(spec, steps, shift, begin, noise_BCFHW)
-    given = condition.first_frame
+    solver, given = _solver(spec, steps, shift, begin, noise_BCFHW), condition.first_frame
     if spec.guidance == "embedded":
         condition, guidance = condition.with_more(guidance=torch.full((len(noise_BCFHW),), guidance)), 1.0
     first_at = _first_frames(given, spec, image_cond_noise_scale, seeds)
@@ -92,14 +93,13 @@ def sample(
         x = spec.path.mix(start_BCFHW, noise_BCFHW, _levels(torch.tensor(begin), x, given is not None))
     for index, level in enumerate(solver.levels):
         x = _with_first(x, first_at(float(level)))
-        t = _levels(level, x, given is not None)
         scale = guidance if _is_high(level, spec) else guidance_2 or guidance
-        prediction = _guided(backbone, x, t, condition, unconditional, scale)
+        prediction = _guided(backbone, x, _levels(level, x, given is not None), condition, unconditional, scale)
         x = solver.step(prediction, x, index, given is not None)
         if match:
             x = matched_step(_with_first(x, given), index >= round((1 - match) * len(solver.levels)))
-    x = _with_first(x, given)
-    return matched_end(x) if match else x
+        stepped((index + 1) / len(solver.levels))
+    return matched_end(_with_first(x, given)) if match else _with_first(x, given)
 
 
 def refused(

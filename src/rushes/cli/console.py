@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import rushes
+from rushes.cli.bars import shown
 from rushes.config.tables import Settings
+from rushes.progress import Tick, waiting
 from rushes.ray_workers import EngineName
-from rushes.records import plain
+from rushes.records import lines_of, plain
 from rushes.text_reader import printable
 
 if TYPE_CHECKING:
@@ -84,18 +85,9 @@ def with_options(overrides: Sequence[str], **given: tuple[str, object]) -> tuple
     return (*overrides, *(f"{path}={value}" for path, (_, value) in values.items()))
 
 
-@contextmanager
-def bar(name: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar on a terminal, else one line; nothing where nothing is to be done."""
-    if not total or not screen.is_terminal:
-        if total:
-            print(f"{name}: {total}", file=sys.stderr, flush=True)
-        yield lambda count: None
-        return
-    columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=screen) as progress:
-        task = progress.add_task(name, total=total)
-        yield lambda count: progress.advance(task, count)
+def bar(name: str, total: int) -> AbstractContextManager[Tick]:
+    """A progress bar on a terminal, else lines; nothing where nothing is to be done."""
+    return shown(name, total, screen)
 
 
 def tell(result: Any, as_json: bool, lines: Sequence[str] | None = None) -> None:
@@ -103,13 +95,20 @@ def tell(result: Any, as_json: bool, lines: Sequence[str] | None = None) -> None
     if as_json:
         print(json.dumps(plain(result), allow_nan=False))
         return
-    for line in [f"{name}: {value}" for name, value in entries(result)] if lines is None else lines:
+    for line in lines_of(result) if lines is None else lines:
         print(printable(line))
 
 
-def entries(result: Any) -> Iterator[tuple[str, Any]]:
-    """Names and values of a result's entries, without what it does not have."""
-    return ((name, value) for name, value in plain(result).items() if value is not None)
+def tell_stage(result: Any, as_json: bool, project: Path, settings: Settings) -> None:
+    """What a stage of a project did, and the command that comes next."""
+    tell(result, as_json, [] if as_json else [*result.lines(), next_line(project, settings)])
+
+
+def next_line(project: Path, settings: Settings, run: str = "") -> str:
+    """Names the command that comes next in a project; `run`: in place of the one that the settings name."""
+    from rushes.project.status import status_of
+
+    return f"next: {status_of(project, settings, run).next}"
 
 
 def say(line: str) -> None:
@@ -120,8 +119,9 @@ def say(line: str) -> None:
 @contextmanager
 def opened(folder: Path, settings: Settings, engine: EngineName = "local") -> Iterator[OpenProject]:
     """The project in a folder, closed at the end, and the processes that share its work, or a cluster's workers."""
-    from rushes.project.project import open_project
-    from rushes.training.parallel import joined
+    with waiting("loading PyTorch", say):
+        from rushes.project.project import open_project
+        from rushes.training.parallel import joined
 
     with joined() as ranks:
         if engine == "ray":

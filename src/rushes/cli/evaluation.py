@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from rushes.cli.console import GE_0, AsJson, Overrides, RunName, app, bar, in_words, opened, tell, within
+from rushes.cli.console import GE_0, AsJson, Overrides, RunName, app, bar, in_words, next_line, opened, tell, within
 from rushes.cli.processes import Gpus, led
 from rushes.config.uses import code, nothing
 from rushes.project.settings import read_settings
+from rushes.records import lines_of
 from rushes.store.database import Store
 from rushes.text_reader import counted
 
@@ -69,7 +70,7 @@ def evaluate(
         with opened(project, settings) as work:
             measured = stages.evaluate_run(work, run)
             summary = reports.write_summary(work.store, measured, work.seconds, work.settings.project.seed)
-        return tell(summary, as_json, in_words(summary))
+        return tell(summary, as_json, [*in_words(summary), next_line(project, settings, run)])
     folders = {name: Path(folder) for name, folder in _named(systems, "--systems").items()}
     if any(writing.values()):
         _refuse({**comparing, "--set": overrides}, f"a comparison, without {' and '.join(writing)}")
@@ -102,7 +103,8 @@ def report(
 
     settings = read_settings(project, overrides, nothing)
     with Store.open(project) as store:
-        tell(reports.write_report(store, settings, run, out), as_json)
+        result = reports.write_report(store, settings, run, out)
+    tell(result, as_json, [*lines_of(result), next_line(project, settings, run)])
 
 
 @app.command

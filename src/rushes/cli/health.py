@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, RunName, app, opened, tell, with_options
+from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, RunName, app, opened, say, tell, with_options
 from rushes.cli.processes import Gpus, led
 from rushes.config.uses import code, code_and_judge, nothing
 from rushes.project.settings import read_settings
@@ -78,6 +78,27 @@ def leak(
     with opened(project, read_settings(project, given, code)) as work:
         result = leak_of_project(work)
     tell(result, as_json, in_words(result.features))
+
+
+@app.command
+def status(
+    project: ProjectFolder,
+    *,
+    follow: Annotated[
+        bool, Parameter(negative="", help="then show the steps of the run as they are done, until none are")
+    ] = False,
+    overrides: Overrides = (),
+    as_json: AsJson = False,
+) -> None:
+    """Say where a project stands, and the command that comes next."""
+    settings = read_settings(project, overrides, nothing)
+    from rushes.project.status import follow as steps_of
+    from rushes.project.status import status_of
+
+    result = status_of(project, settings)
+    tell(result, as_json, result.lines())
+    for line in steps_of(project, settings) if follow else ():
+        say(line)
 
 
 @app.command

@@ -10,7 +10,20 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, app, bar, opened, say, tell, with_options, within
+from rushes.cli.console import (
+    GE_0,
+    AsJson,
+    Overrides,
+    ProjectFolder,
+    app,
+    bar,
+    opened,
+    say,
+    tell,
+    tell_stage,
+    with_options,
+    within,
+)
 from rushes.cli.processes import Engine, Gpus, led
 from rushes.config import uses
 from rushes.config.tables import Settings
@@ -66,7 +79,7 @@ def label(
     from rushes.project.labels import label_takes
 
     with opened(project, settings, engine) as work:
-        tell(label_takes(work), as_json)
+        tell_stage(label_takes(work), as_json, project, settings)
 
 
 def _serve(project: Path, settings: Settings, host: str, port: int, annotators: tuple[str, ...], probes: bool) -> None:

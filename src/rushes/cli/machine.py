@@ -9,9 +9,11 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from rushes import trust
-from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, app, entries, opened, say, tell
+from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, app, opened, say, tell
 from rushes.config.uses import code
+from rushes.progress import waiting
 from rushes.project.settings import read_settings
+from rushes.records import lines_of
 
 cache = App(name="cache", help="Stored latents and captions: what they depend on; latents of other programs.")
 app.command(cache)
@@ -26,8 +28,9 @@ def doctor(
     """Say what of this machine and its installation would break a run; exit code 1 where something would."""
     from rushes.inspect.doctor import examine
 
-    result = examine(folder)
-    lines = [f"{name}: {value}" for name, value in entries(result.machine)]
+    with waiting("trying the packages and codecs of this machine", say):
+        result = examine(folder)
+    lines = lines_of(result.machine)
     lines.append("versions: " + ", ".join(f"{name} {version}" for name, version in result.versions.items()))
     lines += [f"{each.severity}: {each.words}" for each in result.findings]
     tell(result, as_json, lines if result.findings else [*lines, "nothing wrong"])
@@ -93,22 +96,22 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Forecast memory and hours of every stage before anything is loaded; exit code 1 where one does not fit."""
-    from rushes.inspect import job_forecast as job
-    from rushes.inspect import planning
-    from rushes.inspect import step_forecast as step
-
-    if table is not None:
+    with waiting("loading PyTorch", say):
+        from rushes.inspect import job_forecast as job
+        from rushes.inspect import planning
+        from rushes.inspect import step_forecast as step
         from rushes.inspect.hardware import write_page
 
-        tell(write_page(table, say), as_json)
-        return
+    if table is not None:
+        return tell(write_page(table, say), as_json)
     asked = planning.PlanRequest(
         model, size, frames, clips=clips, takes=takes, prompts=prompts, recipe=recipe, views=views, batch=batch,
         tune=tune, rank=rank, precision=precision, quantize=quantize, checkpointing=checkpointing, bank=bank,
         first_frame=first_frame,
     )  # fmt: skip
-    machine = planning.machine(gpu, gpus, gpu_memory_gb, tflops)
-    result = planning.forecast(project, asked, machine, overrides)
+    with waiting("counting the operations and bytes of every stage", say):
+        machine = planning.machine(gpu, gpus, gpu_memory_gb, tflops)
+        result = planning.forecast(project, asked, machine, overrides)
     tell(result, as_json, [*step.in_words(result.step), *job.in_words(result)])
     if not result.step.fits or result.too_large:
         sys.exit(1)

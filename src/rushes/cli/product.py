@@ -34,7 +34,7 @@ def demo(
 @app.command
 def recipes(*, as_json: AsJson = False) -> None:
     """List the recipes: paper and what each needs."""
-    from rushes.project.presets import recipe_table
+    from rushes.project.recipe_table import recipe_table
 
     rows = recipe_table()
     lines = [
@@ -65,7 +65,7 @@ def backbones(
         lines += [f"note: {note}" for note in (match.note, row.difference) if note]
         lines += [f"{path} = {row.value!r}  # {row.source}" for path, row in result.settings.items()]
         return tell(result, as_json, lines)
-    from rushes.backbones.loading import backbone_table
+    from rushes.backbones.table import backbone_table
 
     rows = backbone_table()
     lines = [

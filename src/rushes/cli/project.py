@@ -14,17 +14,19 @@ from rushes.cli.console import (
     Overrides,
     ProjectFolder,
     app,
-    entries,
     in_words,
+    next_line,
     opened,
     say,
     tell,
+    tell_stage,
     with_options,
 )
 from rushes.cli.processes import Engine, Gpus, led
 from rushes.config.settings_files import load_settings
 from rushes.config.uses import all_stages, captions, code, nothing
 from rushes.files import make_folder
+from rushes.progress import waiting
 from rushes.project.settings import adopt, check_new, create_project, overridden, read_settings, with_train
 from rushes.store.database import Store
 
@@ -145,7 +147,7 @@ def import_(
     from rushes.project import stages
 
     with opened(project, settings) as work:
-        return tell(stages.import_footage(work, add=add), as_json)
+        return tell_stage(stages.import_footage(work, add=add), as_json, project, settings)
 
 
 @app.command
@@ -187,7 +189,7 @@ def generate(
     from rushes.project import stages
 
     with opened(project, settings, engine) as work:
-        tell(stages.generate_takes(work, system=run), as_json)
+        tell_stage(stages.generate_takes(work, system=run), as_json, project, settings)
 
 
 @app.command
@@ -237,7 +239,7 @@ def train(
     from rushes.project import training
 
     with opened(project, settings) as work:
-        tell(training.train_run(work), as_json)
+        tell_stage(training.train_run(work), as_json, project, settings)
 
 
 @app.command(name="encode")
@@ -305,10 +307,8 @@ def run(
             all_rounds = run_rounds(work, rounds, old_takes)
             return tell(all_rounds, as_json, [*all_rounds.lines(), f"report: {all_rounds.report}"])
         result = run_all(work)
-    stages = ("import", "generate", "gaps", "caption", "label", "train")
-    done = {name: stage for name, stage in entries(result) if name in stages}
-    lines = [f"{name}: " + ", ".join(f"{key} {value}" for key, value in entries(stage)) for name, stage in done.items()]
-    tell(result, as_json, [*lines, *in_words(result.evaluation), f"report: {result.report}"])
+    lines = [*result.lines(), *in_words(result.evaluation), f"report: {result.report}", next_line(folder, settings)]
+    tell(result, as_json, lines)
 
 
 @app.command
@@ -333,7 +333,7 @@ def export(
     if run:  # first, as it may be refused
         from rushes.export.weights import export_weights
 
-        with opened(project, settings) as work:
+        with opened(project, settings) as work, waiting("writing the weights and reading them back", say):
             wrote = export_weights(work, run, out, weights)
     with Store.open(project) as store:
         result = ProjectExported(export_project(store, out, form))

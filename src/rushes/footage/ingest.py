@@ -24,8 +24,9 @@ from rushes.formats.layouts import Bench, SourceVideo
 from rushes.media.cut import Span, cut_pieces, fragment, of_fragment
 from rushes.media.images import read_image
 from rushes.media.read import probe
-from rushes.records import INLINE, Candidate, CaptionRow, Clip, Row, Split, stable_hash
+from rushes.records import INLINE, Candidate, CaptionRow, Clip, Row, Split, lines_of, stable_hash
 from rushes.store.database import Store
+from rushes.text_reader import counted
 
 _SHIFT_S = 0.1  # by which cuts of one film may lie elsewhere after it was encoded again
 Tick = Callable[[], None]
@@ -50,6 +51,11 @@ class Imported:
     prompts: int | None = None  # held out, of footage.bench
     imported_of_systems: int | None = None  # takes of those prompts by other systems
     changes: SetChanges = field(default=SetChanges(), metadata=INLINE)
+
+    def lines(self) -> list[str]:
+        """What is there now in a sentence, and below it whatever else there is a number of."""
+        held_out = f", {self.held_out} of them held out" if self.held_out else ""
+        return [f"{counted(self.clips, 'clip')}{held_out}", *lines_of(self, "clips", "held_out")]
 
 
 @dataclass(frozen=True)

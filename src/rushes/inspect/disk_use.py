@@ -28,13 +28,14 @@ from rushes.config.tables import Settings
 from rushes.generate import ASIDE, GenerationContext
 from rushes.inspect.caches import texts_of
 from rushes.inspect.soundness import BY_COMMAND
-from rushes.project.project import TEXTS, WEIGHTS, OpenProject
+from rushes.project.project import TEXTS, OpenProject
 from rushes.project.reports import run_name
 from rushes.project.stages import held_out_ask
 from rushes.records import BASE, Candidate, CaptionRow, Clip, Decision, Preference, Run, Score, now, stable_hash
 from rushes.store.annotators import HUMAN
 from rushes.store.own_files import is_own
 from rushes.training.checkpoint import in_order, note_removed, only_one, read, weights_fault
+from rushes.training.history import WEIGHTS
 
 State = Literal["needed", "stale", "orphaned", "leftover", "unknown"]
 YOUNG_S = 3600.0  # a file that is younger may be one that a process has yet to name, or to add a row for

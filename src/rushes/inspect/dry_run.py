@@ -23,9 +23,9 @@ from rushes.backbones.base import Backbone, Condition, LoadOptions
 from rushes.backbones.feed_forward import chunk_feed_forward
 from rushes.backbones.folders import Folder
 from rushes.backbones.inflation import VideoUNet
-from rushes.backbones.loading import backbone_names
 from rushes.backbones.pipeline import DiffusersBackbone, Family
 from rushes.backbones.quantized import Quantize, linear_layers, weight_bytes
+from rushes.backbones.table import backbone_names
 from rushes.inspect.blank import blank_part, condition_of, no_values
 from rushes.training.activations import MainMemoryActivations, Plain, Where
 from rushes.training.memory import saved_for_backward

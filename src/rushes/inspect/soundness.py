@@ -17,7 +17,7 @@ from pathlib import Path
 
 from rushes.backbones.texts import TextCache
 from rushes.config.uses import nothing
-from rushes.project.project import SECONDS, TEXTS, WEIGHTS
+from rushes.project.project import SECONDS, TEXTS
 from rushes.project.settings import FILE, check_database, read_settings
 from rushes.records import Candidate, CaptionRow, Clip, Decision, Preference, Run, Score
 from rushes.sidefile import RESTORE, connect, plainly
@@ -25,7 +25,7 @@ from rushes.store.database import Store
 from rushes.store.latents import LatentStore
 from rushes.text_reader import parse_json, read_text
 from rushes.training import checkpoint
-from rushes.training.history import CURVES, read_history
+from rushes.training.history import CURVES, WEIGHTS, read_history
 
 ROWS = (Clip, Candidate, Preference, Score, CaptionRow, Decision, Run)
 BY_COMMAND = {"guided": " --set generate.kind=guided", "gap": " --set generate.kind=gap"}
@@ -185,7 +185,7 @@ def _files(project: Path) -> Iterator[str]:
 def _small(project: Path) -> Iterator[Callable[[], object]]:
     yield partial(read_settings, project, uses=nothing)
     for path in sorted((project / "runs").glob(f"*/{CURVES}")):
-        yield partial(read_history, path)
+        yield partial(read_history, path, ended=(path.parent / WEIGHTS).is_file())
     results = [*project.glob("*.json"), *(project / "runs").glob("*/*.json"), *(project / "reports").glob("*.json")]
     for path in sorted(results):
         yield partial(_json, path)

@@ -20,7 +20,7 @@ from rushes.judges.build import judge_of
 from rushes.judges.reward import MOST_LINES
 from rushes.judges.vlm import Account
 from rushes.progress import Sharing, in_turn
-from rushes.records import INLINE, Candidate, Clip, stable_hash
+from rushes.records import INLINE, Candidate, Clip, lines_of, stable_hash
 from rushes.store.annotators import HUMAN, labels_to_train_on
 from rushes.store.database import Store
 from rushes.text_reader import counted
@@ -50,6 +50,16 @@ class LabelResult:
     strange: int | None = None  # lines of scores for clips that the project lacks
     # questions to a model: `answered`, and by its cause each that was not
     questions: Mapping[str, int] = field(default_factory=dict, metadata=INLINE)
+
+    def lines(self) -> list[str]:
+        """What was labelled in a sentence, and below it whatever else there is a number of."""
+        sentence = f"{counted(self.scored or 0, 'take')} with a score by {self.by}"
+        if self.pairs is not None:
+            sentence = (
+                f"{counted(self.pairs, 'pair')} labelled by {self.by}: the left take is better in "
+                f"{counted(self.left or 0, 'segment')}, the right in {self.right or 0}, neither in {self.tie or 0}"
+            )
+        return [sentence, *lines_of(self, "by", "pairs", "left", "right", "tie", "scored")]
 
 
 def label_takes(project: OpenProject) -> LabelResult:

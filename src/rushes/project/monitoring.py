@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from rushes import encode, generate
 from rushes.arrays import Frames
 from rushes.backbones.base import Backbone
 from rushes.files import whole_file
+from rushes.progress import Tick
 from rushes.project.project import OpenProject
 from rushes.project.times import expert_shares, training_times
 from rushes.records import seed_of, stable_hash
 from rushes.training import shortcuts
 from rushes.training.comparison import Comparison, View
 from rushes.training.health import EXPERT, Diagnosis
-from rushes.training.history import CURVES, read_history
+from rushes.training.history import CURVES, read_history, step_in_words
+from rushes.training.loop import Progress
+from rushes.training.memory import most_memory
 from rushes.training.monitor import RunMonitor, Sampler
 from rushes.training.trackers import open_trackers
 
@@ -63,6 +68,19 @@ def watch_run(
     constants |= {f"{EXPERT}{name}/share": share for name, share in shares.items()}
     sampler = _sampler(project, backbone, held_out, folder) if settings.sample_every else None
     return RunMonitor(sampler, tell, track, constants), closing
+
+
+def steps_on(tick: Tick, device: torch.device) -> Progress:
+    """Moves a bar with the steps of a run, beside what each shows; one that goes on begins where it was stopped."""
+    shown = 0
+
+    def show(step: int, row: Mapping[str, float]) -> None:
+        nonlocal shown
+        memory = most_memory(device) / 2**30 if row else 0
+        tick(step - shown, step_in_words(row) + (f", {memory:.1f} GiB" if memory else ""))
+        shown = step
+
+    return show
 
 
 def last_words(project: OpenProject, folder: Path) -> list[str]:

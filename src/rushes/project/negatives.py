@@ -12,7 +12,8 @@ from rushes.config.settings_files import settings_hash
 from rushes.judges.build import ANSWERS
 from rushes.judges.endpoint import ChatEndpoint
 from rushes.project.project import OpenProject
-from rushes.records import Candidate
+from rushes.records import Candidate, lines_of
+from rushes.text_reader import counted
 from rushes.training.views import of_clip, takes
 
 
@@ -25,6 +26,11 @@ class CaptionResult:
     there: int  # from before
     unchanged: int  # texts in which the writer found nothing to change, which are not stored
     clips_without_takes: int | None = None  # which a writer that looks at takes leaves out; null = none
+
+    def lines(self) -> list[str]:
+        """The same in a sentence, and below it what was left alone."""
+        sentence = f"{counted(self.written, 'caption')} written by {self.by}, {self.there} were there"
+        return [sentence, *lines_of(self, "by", "written", "there")]
 
 
 def measure_likeness(project: OpenProject) -> None:

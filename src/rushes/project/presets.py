@@ -1,11 +1,9 @@
-"""Settings that a recipe ships for the tiny backbone, and the list of recipes."""
+"""Settings that a recipe ships for the tiny backbone."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
-from rushes.backbones.loading import backbone_table
 from rushes.config.tables import (
     CaptionSettings,
     FootageSettings,
@@ -83,28 +81,3 @@ def scores_of(label: LabelSettings) -> str:
 def tiny_train(name: str, recipe: Recipe) -> TrainSettings:
     """The `[train]` table that suits the tiny backbone."""
     return TrainSettings.model_validate({"recipe": name, **recipe.TINY})
-
-
-@dataclass(frozen=True)
-class RecipeRow:
-    """A recipe that ships."""
-
-    name: str
-    paper: str
-    needs: tuple[str, ...]  # beside clips: `takes`, `labels`, ...
-    backbones: tuple[str, ...]  # families that it runs on
-
-
-def recipe_table() -> list[RecipeRow]:
-    """Name, paper, needs and backbones of every recipe that ships."""
-    recipes = {name: load_recipe(name) for name in recipe_names()}
-    backbones = backbone_table()
-    return [
-        RecipeRow(
-            name,
-            recipe.PAPER,
-            tuple(recipe.NEEDS),
-            tuple(b.name for b in backbones if "first_frame" not in recipe.NEEDS or "first_frame" in b.modes),
-        )
-        for name, recipe in recipes.items()
-    ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,7 +16,7 @@ import numpy as np
 from rushes import generate
 from rushes.evaluate.levels import PairFacts
 from rushes.evaluate.suites import MetricSuite
-from rushes.files import write_text
+from rushes.files import append_text, write_text
 from rushes.judges.base import Judge, PointwiseJudge
 from rushes.media.images import write_image
 from rushes.media.read import read_video
@@ -107,10 +106,7 @@ class Kept:
         return self._values[key]
 
     def __setitem__(self, key: str, value: Any) -> None:
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"of": key, "value": value}, allow_nan=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        append_text(self._path, json.dumps({"of": key, "value": value}, allow_nan=False) + "\n")
         self._values[key] = value
 
 

@@ -28,7 +28,7 @@ from rushes.config.tables import BackboneSettings, FootageSettings, Settings, Tr
 from rushes.encode import open_latents
 from rushes.evaluate.suites import MetricSuite, general_meter, world_meter
 from rushes.files import whole_file
-from rushes.progress import Bar, Sharing, in_turn, no_bar
+from rushes.progress import Bar, Sharing, Tick, in_turn, no_bar, waiting
 from rushes.project.defaults import in_words, left_out, model_of, with_model_defaults
 from rushes.project.settings import check_database
 from rushes.project.settings_checks import check_settings, unknown
@@ -38,12 +38,12 @@ from rushes.store.database import Store
 from rushes.store.latents import LatentStore
 from rushes.text_reader import parse_json, read_text
 from rushes.training.comparison import LatentGrid
+from rushes.training.history import WEIGHTS
 from rushes.training.parallel import ALONE, Ranks
 
 if TYPE_CHECKING:
     from rushes.project.processes import Order
 
-WEIGHTS = "weights.safetensors"
 TEXTS = "texts"
 SECONDS = "seconds.json"
 
@@ -106,7 +106,8 @@ class OpenProject:
             ValueError: weights that cannot be read, or a size or frame count that the model cannot take.
         """
         size = self.settings.backbone
-        backbone = load_model(size, self.store.project)
+        with waiting(f"reading the model ({size.name})", self.say):
+            backbone = load_model(size, self.store.project)
         problems = []
         for where, check in (
             ("backbone.frames", lambda: backbone.spec.latent_frames(size.frames)),
@@ -162,7 +163,7 @@ class OpenProject:
         return meter_of(self.settings.footage)
 
     @contextmanager
-    def timed(self, name: str, total: int) -> Iterator[Callable[[int], None]]:
+    def timed(self, name: str, total: int) -> Iterator[Tick]:
         """A progress bar under `name`; its seconds go to the stage, which is what stands before the colon."""
         began, stage = time.perf_counter(), name.partition(":")[0]
         try:

@@ -15,7 +15,7 @@ from rushes.records import now, plain
 from rushes.report.page import write
 from rushes.store.database import Store
 from rushes.training.health import Diagnosis, diagnoses
-from rushes.training.history import CURVES, read_history
+from rushes.training.history import CURVES, WEIGHTS, read_history
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def health_of_run(project: Path, settings: Settings, run: str = "") -> HealthRes
     """
     run = run or run_name(settings.train)
     path = project / "runs" / run / CURVES
-    rows = read_history(path)
+    rows = read_history(path, ended=(path.parent / WEIGHTS).is_file())
     if not rows and any(path.parent.glob("checkpoints/step-*")):
         raise ValueError(
             f"{path}: was lost or emptied, as the run has checkpoints; copy it back from a backup, or delete "

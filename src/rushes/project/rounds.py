@@ -13,9 +13,9 @@ from rushes.evaluate.result import EvaluateResult, Metrics
 from rushes.project import reports, stages
 from rushes.project.project import OpenProject
 from rushes.project.runs import run_all
+from rushes.records import OWN_TAKES
 from rushes.training.recipe import load_recipe
 
-OWN_TAKES = {"takes", "guided", "gaps"}
 OLD_TAKES = "old-takes"  # how the run is called that trains as long on the first round's takes
 
 

@@ -26,6 +26,12 @@ class RunResult:
     evaluation: EvaluateResult = field(metadata=INLINE)
     report: Path  # the page, one HTML file
 
+    def lines(self) -> list[str]:
+        """A line for each stage that was needed."""
+        takes = {"import": self.import_, "generate": self.generate, "gaps": self.gaps}
+        stages = {**takes, "caption": self.caption, "label": self.label, "train": self.train}
+        return [f"{name}: {'; '.join(stage.lines())}" for name, stage in stages.items() if stage is not None]
+
 
 def run_all(project: OpenProject, own_takes: bool = False) -> RunResult:
     """From footage to report: what each stage did, and the summary.

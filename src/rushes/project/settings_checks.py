@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 
-from rushes.backbones.loading import backbone_names
 from rushes.backbones.offload import check_answers_offloaded
+from rushes.backbones.table import backbone_names
 from rushes.config.model_endpoint import EndpointSettings
 from rushes.config.settings_files import SettingsError
 from rushes.config.tables import LabelSettings, Settings, TrainSettings

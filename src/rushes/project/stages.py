@@ -16,6 +16,7 @@ from rushes.project.project import OpenProject, base_beside, find_run, load_run,
 from rushes.project.reports import run_name
 from rushes.records import BASE, Candidate, Clip, seed_of
 from rushes.store.latents import LatentKey
+from rushes.text_reader import counted
 from rushes.training.views import first_frame_of
 
 
@@ -26,6 +27,10 @@ class GenerateResult:
     by: str  # system: "base", or a run
     takes: int  # that the settings ask for, all of which are there
     new: int  # generated now
+
+    def lines(self) -> list[str]:
+        """The same in a sentence."""
+        return [f"{counted(self.takes, 'take')} by {self.by}, {self.new} of them made now"]
 
 
 def generate_takes(project: OpenProject, settings: GenerateSettings | None = None, system: str = "") -> GenerateResult:

@@ -22,10 +22,9 @@ from rushes.config.tables import TrainSettings
 from rushes.files import whole_file
 from rushes.progress import no_bar
 from rushes.project.jobs import TrainingJob, read_texts, set_up, whole_weights
-from rushes.project.monitoring import last_words, watch_run
+from rushes.project.monitoring import last_words, steps_on, watch_run
 from rushes.project.processes import Helper, Order
 from rushes.project.project import (
-    WEIGHTS,
     OpenProject,
     check_offload,
     find_run,
@@ -39,12 +38,13 @@ from rushes.project.project import (
 from rushes.project.recipe_data import recipe_comparisons
 from rushes.project.reports import run_name
 from rushes.project.times import TimesResult, expert_shares, times_in_words, training_times
-from rushes.records import BASE, INLINE, Run, stable_hash
+from rushes.records import BASE, INLINE, Run, lines_of, stable_hash
 from rushes.sidefile import RESTORE
+from rushes.text_reader import counted
 from rushes.training.checkpoint import digest_of, newest_facts, only_one, removed
 from rushes.training.comparison import Comparison, hashed_comparisons, with_captions
 from rushes.training.continuation import COMPILED, RunIdentity, check_continuation
-from rushes.training.history import CURVES, read_history
+from rushes.training.history import CURVES, WEIGHTS, read_history
 from rushes.training.loop import Data, Progress, learning_rate, split, train
 from rushes.training.monitor import NOBODY, RunMonitor
 from rushes.training.parallel import Ranks, joined
@@ -75,6 +75,17 @@ class TrainResult:
     times: TimesResult | None = None  # noise levels
     experts: Mapping[str, float] | None = None  # share of the draws by expert, 0 to 1
     diagnoses: tuple[str, ...] = ()  # names of what is wrong; `rushes health` says more
+
+    def lines(self) -> list[str]:
+        """What was trained in a sentence, and below it what it was made of."""
+        now = f"{self.steps_now} of them now" if self.steps_now else "all of them before"
+        wrong = [f"wrong with it: {', '.join(self.diagnoses)}"] if self.diagnoses else []
+        return [
+            f"run {self.run}: {counted(self.steps, 'step')}, {now}, on {counted(self.comparisons, 'comparison')}; "
+            f"{self.held_out} held out",
+            *lines_of(self, "run", "steps", "steps_now", "comparisons", "held_out", "times", "diagnoses"),
+            *wrong,
+        ]
 
 
 @dataclass(frozen=True)
@@ -119,15 +130,9 @@ def train_run(project: OpenProject) -> TrainResult:
         backbone, data = set_up(job, project.store.project, _start(project), ranks, project.timed)
         for line in doubts(settings, backbone.network, ranks.size):
             project.say(line)
-        shown = 0
         watch, trackers = watch_run(project, backbone, job.comparisons, job.held_out, folder)
         with project.timed(f"train: {name}", settings.steps) as tick, _full_disk_said(folder), trackers:
-
-            def show(step: int, row: Mapping[str, float]) -> None:
-                nonlocal shown  # a run that is continued begins where it was stopped
-                tick(step - shown)
-                shown = step
-
+            show = steps_on(tick, ranks.device)
             taken = _train(job, backbone, data, folder, ranks, show, watch)
             _write_weights(job, backbone, folder)
         if ranks.size > 1 and settings.parallel == "shard":  # its hash is that of whole weights

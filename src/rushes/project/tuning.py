@@ -11,7 +11,7 @@ from rushes.config.settings_files import hashed_form
 from rushes.config.tables import ObjectiveSettings, TrainSettings
 from rushes.files import write_json
 from rushes.objectives.terms import ALONE
-from rushes.project.monitoring import probe_leak
+from rushes.project.monitoring import probe_leak, steps_on
 from rushes.project.project import OpenProject, brought, load_start, run_folder, without_network
 from rushes.project.recipe_data import recipe_comparisons
 from rushes.project.reports import run_name
@@ -84,14 +84,8 @@ def probe_beta(project: OpenProject, comparisons: int, steps: int, target: float
     torch.manual_seed(seed)
     backbone = brought(load_start(project))
     data = Data(used, held_out, project.latents, times)
-    shown = 0
     with project.timed("beta: trial", steps) as tick:
-
-        def show(step: int, row: Mapping[str, float]) -> None:
-            nonlocal shown
-            tick(step - shown)
-            shown = step
-
+        show = steps_on(tick, project.ranks.device)
         train(backbone, data, settings, folder, seed=seed, identity=identity, progress=show)
     ours = {term.level: term.beta for c in every for term in c.terms if term.link not in ALONE}
     proposals = propose(read_history(folder / CURVES), target)

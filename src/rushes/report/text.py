@@ -10,6 +10,7 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from rushes import pages
+from rushes.progress import duration
 from rushes.report.model import MetricRow, Report
 from rushes.stats import Interval, Outcome
 
@@ -67,16 +68,6 @@ def percent(share: Interval) -> str:
 def plain(name: str) -> str:
     """A metric or stage name as words."""
     return name.replace("_", " ")
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person says them."""
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 def ordered(metrics: tuple[MetricRow, ...]) -> tuple[MetricRow, ...]:

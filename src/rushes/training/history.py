@@ -3,50 +3,101 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-from rushes.files import write_text
+from rushes.files import append_text
 
 Row = dict[str, Any]
-CURVES = "metrics.jsonl"  # in a run's folder
+SPEED_STEPS = 20
+CURVES, WEIGHTS = "metrics.jsonl", "weights.safetensors"  # in a run's folder
 
 
 class History:
-    """One row a step, written with the checkpoint that covers it, so neither is ahead of the other."""
+    """One row a step, on the disk as soon as the step is done: whoever looks on sees a run move.
 
-    def __init__(self, path: Path, start: int) -> None:
-        """Take up the rows of steps up to `start`; none where nothing has been done yet."""
-        self.path = path
+    A checkpoint is never ahead of the rows that lead to it: `flush(durable=True)` comes before it. Rows behind it, of a
+    run that was stopped, are cut when the run goes on.
+    """
+
+    def __init__(self, path: Path, start: int, *, writes: bool = True) -> None:
+        """Take up the rows of steps up to `start`; none where nothing has been done yet.
+
+        `writes`: of several processes that train together, one writes.
+        """
+        self.path, self._writes = path, writes
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.rows: list[Row] = [row for row in read_history(path) if row["step"] <= start] if start else []
+        self.rows, end = _rows_up_to(path, start) if start else ([], 0)
+        self._written = len(self.rows)
+        if writes and path.is_file() and path.stat().st_size != end:
+            os.truncate(path, end)
 
     def add(self, row: Mapping[str, Any]) -> Row:
         """Add a row and return it as it will be read again: seven digits, as small figures matter and rounding not."""
         self.rows.append({key: float(f"{v:.7g}") if isinstance(v, float) else v for key, v in row.items()})
         return self.rows[-1]
 
-    def flush(self) -> None:
-        """Write all rows; the file is there whole or as it was."""
-        write_text(self.path, "".join(json.dumps(row) + "\n" for row in self.rows))
+    def flush(self, durable: bool = False) -> None:
+        """Append the rows that were added since; `durable` waits for the disk, which a step need not."""
+        if self._writes:
+            new = "".join(json.dumps(row) + "\n" for row in self.rows[self._written :])
+            append_text(self.path, new, durable=durable)
+        self._written = len(self.rows)
 
 
-def read_history(path: Path) -> list[Row]:
+def read_history(path: Path, *, ended: bool = False) -> list[Row]:
     """The rows of a metrics.jsonl; none where there is no such file.
+
+    A last line that is being written is not read; nothing writes to the file of a run that has `ended`.
 
     Raises:
         ValueError: a line that is no row.
     """
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
-    rows = [parsed_row(line) for line in lines]
-    for number, row in enumerate(rows, 1):
+    return [row for row, _ in _read(path, ended=ended)]
+
+
+def _rows_up_to(path: Path, step: int) -> tuple[list[Row], int]:
+    """Rows up to a step, and where the line of the last of them ends, a byte; what lies behind it need not be sound."""
+    rows, end = list[Row](), 0
+    for row, here in _read(path, step):
+        if row["step"] <= step:
+            rows.append(row)
+            end = here
+    return rows, end
+
+
+def _read(path: Path, last: int | None = None, ended: bool = False) -> Iterator[tuple[Row, int]]:
+    """Rows with the ends of their lines, up to that of step `last`, which a run that goes on must have."""
+    *lines, torn = path.read_bytes().split(b"\n") if path.is_file() else [b""]
+    end = 0
+    for number, line in enumerate([*lines, torn] if torn and (ended or last is not None) else lines, 1):
+        end += len(line) + 1
+        row = parsed_row(line.decode(errors="replace"))
         if row is None:
             raise ValueError(
                 f"{path}, line {number}: was cut or altered, and is no row of a run's figures; copy the file back from "
                 "a backup, or delete the line: the curves then lack that step, and weights and checkpoints are whole"
             )
-    return [row for row in rows if row is not None]
+        yield row, end
+        if row["step"] == last:
+            return
+
+
+def step_in_words(row: Mapping[str, Any]) -> str:
+    """What a step shows, briefly: loss, accuracy and seconds."""
+    accuracy = next((value for key, value in row.items() if key.endswith("/accuracy")), None)
+    figures = {"loss {:.4g}": row.get("loss"), "accuracy {:.2f}": accuracy, "{:.3g} s a step": row.get("seconds")}
+    return ", ".join(text.format(value) for text, value in figures.items() if value is not None)
+
+
+def speed(rows: Sequence[Row]) -> float | None:
+    """Seconds that the last steps took, a median, so that one in which a machine was busy does not count; None where
+    there is no step yet."""
+    last = [row["seconds"] for row in rows[-SPEED_STEPS:] if "seconds" in row]
+    return median(last) if last else None
 
 
 def parsed_row(line: str) -> Row | None:

@@ -138,7 +138,7 @@ def train(
         folder: of the run; receives `metrics.jsonl` and `checkpoints/`.
         seed: of order and draws.
         identity: all that must not change between a run and its continuation, or a hash of it.
-        progress: called with each finished step and its metrics.
+        progress: called with each finished step and its metrics, and before them, without, with that of a checkpoint.
         watch: who looks on.
         ranks: the processes that train together; only the first has a log, looks on and, unless weights are sharded,
             writes checkpoints.
@@ -154,9 +154,9 @@ def train(
     with deterministic(settings.deterministic):
         work = _prepare(backbone, data, settings, seed, ranks)
         work, start = _resume(folder, identity, work)
-        log = History(folder / CURVES, start)
-        if not start:
-            log.add({"step": 0, **watch.constants, **_facts(work), **_probe(work), **_samples(work, watch, 0)})
+        if start:
+            progress(start, {})
+        log = _history(folder / CURVES, start, work, watch)
         for step in range(start, settings.steps):
             began, done = time.perf_counter(), step + 1
             row = _step(work, step)
@@ -168,15 +168,24 @@ def train(
             log.add({"step": done, **row, **_samples(work, watch, done)})
             if saved:
                 watch.judge(log.rows, settings.steps)
-                if ranks.first:
-                    log.flush()
+            log.flush(durable=saved)
+            watch.track(log.rows)
+            if saved:
                 _keep(work, folder / "checkpoints", done, identity)
-                watch.track(log.rows)
             progress(done, row)
         if work.average is not None:  # what was trained stays in the checkpoint
             work.average.adopt()
         work.predictions.clear()
     return settings.steps - start
+
+
+def _history(path: Path, start: int, work: Work, watch: RunMonitor) -> History:
+    """The rows so far, with one of what holds before the first step."""
+    log = History(path, start, writes=work.ranks.first)
+    if not start:
+        log.add({"step": 0, **watch.constants, **_facts(work), **_probe(work), **_samples(work, watch, 0)})
+        log.flush()
+    return log
 
 
 def _predictions(folder: Path, identity: str | RunIdentity, work: Work) -> ReferencePredictions:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -158,6 +159,18 @@ def _allocated_mib(device: torch.device, forward: Callable[[], Tensor]) -> float
     forward().sum().backward()
     torch.cuda.synchronize(device)
     return float(torch.cuda.max_memory_allocated(device) - before) / 2**20
+
+
+def most_memory(device: torch.device) -> int:
+    """The most bytes that were in use so far: of a GPU by this process's tensors, else of main memory by it; 0 where
+    the system does not say."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 2**10)
 
 
 @contextmanager

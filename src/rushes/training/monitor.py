@@ -37,7 +37,7 @@ class RunMonitor:
 
     sampler: Sampler | None = None  # see above
     tell: Callable[[Diagnosis], None] = lambda diagnosis: None  # called with each diagnosis when it is first made
-    # called with all rows so far whenever they have been written
+    # called with all rows so far after each step
     track: Callable[[Sequence[Row]], None] = lambda rows: None
     # figures from before the first step, for the row of step 0
     constants: Mapping[str, Any] = field(default_factory=dict)

@@ -11,6 +11,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from itertools import takewhile
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -55,8 +56,8 @@ def _module(name: str) -> ModuleType:
 
 def _new(rows: Sequence[Row], done: list[int]) -> list[Row]:
     """Rows behind the last step that was passed on; `done` holds that step and is moved on."""
-    fresh = [row for row in rows if row["step"] > done[0]]
-    done[0] = max((row["step"] for row in fresh), default=done[0])
+    fresh = list(takewhile(lambda row: row["step"] > done[0], reversed(rows)))[::-1]  # called after each of many steps
+    done[0] = fresh[-1]["step"] if fresh else done[0]
     return fresh
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing import get_context
@@ -15,6 +15,7 @@ from rushes.lab.claims.catalogue import CLAIMS, arms_of, find_claims
 from rushes.lab.claims.evidence import FILE, Result, read_evidence, write_evidence
 from rushes.lab.claims.meters import WINDOWS, meters
 from rushes.lab.claims.plots import write_plots
+from rushes.progress import Tick
 from rushes.records import BASE
 
 from ...forked import IMPORTED
@@ -34,12 +35,12 @@ def test_arms_share_a_project_and_are_run_once(tmp_path: Path, monkeypatch: pyte
     hypotheses = tuple(h for h in whole.hypotheses if {h.arm, h.against} <= names)
     claim = replace(whole, arms=arms, hypotheses=hypotheses)
     monkeypatch.setitem(CLAIMS, "dfdpo", claim)
-    ticks: list[int] = []
+    ticks: list[float] = []
 
     @contextmanager
-    def bar(name: str, total: int) -> Iterator[Callable[[int], None]]:
+    def bar(name: str, total: int) -> Iterator[Tick]:
         assert (name, total) == ("arms", 2 * (1 + len(claim.arms)))
-        yield ticks.append
+        yield lambda count, facts="": ticks.append(count)
 
     evidence = run.reproduce(["dfdpo"], [0, 1], tmp_path, NANO, 1, {}, bar)
     assert set(evidence) == {BASE, *(arm.name for arm in claim.arms)}

@@ -1,0 +1,177 @@
+"""Where a project stands: what its stages have done, and the command that comes next. Nothing is loaded or written."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from rushes.config.tables import Settings
+from rushes.files import locked
+from rushes.project.recipe_table import recipe_needs
+from rushes.project.reports import run_name, summary_path
+from rushes.records import OWN_TAKES
+from rushes.store.database import Store
+from rushes.text_reader import counted
+from rushes.training.history import CURVES, Row, read_history, speed, step_in_words
+
+LOOK_S = 2.0  # between two looks at a run
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """How far a run is."""
+
+    name: str
+    step: int  # that was done last
+    steps: int  # of the settings
+    ended: bool
+    training: bool  # now, by some process
+    left_s: float | None = None  # seconds that the steps to come take at the speed of the last ones; null = unknown
+
+
+@dataclass(frozen=True)
+class ProjectStatus:
+    """What is there of a project, and what comes next. What the recipe does not need is null."""
+
+    project: Path
+    model: str  # family of the model
+    recipe: str
+    clips: int  # to train on
+    held_out: int  # clips
+    takes: int | None  # of the training clips, by what training starts from
+    takes_wanted: int | None
+    labels: int | None  # pairs of takes with a label, or takes with a score
+    run: RunStatus
+    evaluated: bool
+    report: Path | None
+    next: str  # command
+
+    def lines(self) -> list[str]:
+        """The same in words."""
+        parts = [f"{counted(self.clips, 'clip')} to train on, {self.held_out} held out"]
+        if self.takes is not None:
+            parts.append(f"{self.takes} of {counted(self.takes_wanted or 0, 'take')}")
+        if self.labels is not None:
+            parts.append(counted(self.labels, "label"))
+        run = self.run
+        state = "finished" if run.ended else "training" if run.training else "stopped" if run.step else "not begun"
+        parts.append(f"run {run.name}: {state}, {run.step} of {run.steps} steps")
+        if run.training and run.left_s is not None:
+            parts[-1] += f", about {run.left_s / 60:.0f} min left"
+        parts.append("evaluated" if self.evaluated else "not evaluated")
+        report = [f"report: {self.report}"] if self.report else []
+        return [f"project: {self.project} ({self.recipe} on {self.model})", *parts, *report, f"next: {self.next}"]
+
+
+def status_of(project: Path, settings: Settings, run: str = "") -> ProjectStatus:
+    """Where a project stands under its settings; `run`: in place of the one that they name.
+
+    Raises:
+        ValueError: a database that cannot be read.
+    """
+    needs = set(recipe_needs(settings.train.recipe))
+    name = run or run_name(settings.train)
+    clips = held_out = 0
+    takes = takes_wanted = labels = None
+    ended = evaluated = False
+    page = project / "reports" / f"{name}.html"
+    if (project / "rushes.db").is_file():
+        with Store.open(project) as store:
+            clips, held_out = len(store.clips("train")), len(store.clips("eval"))
+            if needs & OWN_TAKES:
+                takes, takes_wanted = _takes(store, settings, clips)
+            if needs & {"labels", "scores"}:
+                by = str(settings.train.options.get("metric", "human")) if "scores" in needs else ""
+                labels = len({row.subject for row in store.scores(metric=by)}) if by else _pairs(store)
+            ended = any(run.name == name and run.steps >= settings.train.steps for run in store.runs())
+            evaluated = ended and summary_path(store, name).is_file()
+    elif needs & OWN_TAKES:
+        takes, takes_wanted = 0, 0
+    progress = _run(project / "runs" / name, name, settings.train.steps, ended)
+    report = page if evaluated and page.is_file() else None
+    status = ProjectStatus(
+        project,
+        settings.backbone.name,
+        settings.train.recipe,
+        clips=clips,
+        held_out=held_out,
+        takes=takes,
+        takes_wanted=takes_wanted,
+        labels=labels,
+        run=progress,
+        evaluated=evaluated,
+        report=report,
+        next="",
+    )
+    return ProjectStatus(**{**vars(status), "next": _next(status, settings)})
+
+
+def _takes(store: Store, settings: Settings, clips: int) -> tuple[int, int]:
+    """Takes that a recipe can use, and how many there should be. Where some came with the footage none are made."""
+    came = len(store.candidates(split="train", kind="imported"))
+    own = len(store.candidates(split="train", kind=settings.generate.kind, system=settings.train.init_from))
+    return (came, came) if came else (own, clips * settings.generate.takes)
+
+
+def _pairs(store: Store) -> int:
+    """Pairs of takes with a label."""
+    return len({frozenset((row.left, row.right)) for row in store.preferences()})
+
+
+def _run(folder: Path, name: str, steps: int, ended: bool) -> RunStatus:
+    rows = read_history(folder / CURVES)
+    step = rows[-1]["step"] if rows else 0
+    seconds = speed(rows)
+    left = None if seconds is None else seconds * max(0, steps - step)
+    return RunStatus(name, step, steps, ended, training=_busy(folder), left_s=left)
+
+
+def _busy(folder: Path) -> bool:
+    """Whether a process trains the run."""
+    if not (folder / ".lock").is_file():
+        return False
+    with suppress(PermissionError):  # a colleague's project that this user may only read
+        try:
+            with locked(folder / ".lock", wait=False):
+                return False
+        except BlockingIOError:
+            return True
+    return False
+
+
+def _next(status: ProjectStatus, settings: Settings) -> str:
+    """The command that does what comes next."""
+    project, run = status.project, status.run
+    if not status.clips:
+        return f"rushes import {project}"
+    if status.takes is not None and status.takes < (status.takes_wanted or 0):
+        return f"rushes generate {project}"
+    if status.labels == 0:
+        return f"rushes label {project}"
+    if run.training:
+        return f"rushes status {project} --follow"
+    if not run.ended:
+        return f"rushes train {project}"
+    if not status.evaluated:
+        return f"rushes evaluate {project}"
+    if status.report is None:
+        return f"rushes report {project}"
+    return f"rushes export {project} --run {run.name} --out FOLDER"
+
+
+def follow(project: Path, settings: Settings) -> Iterator[str]:
+    """Lines about the steps of a run, as they are done, until no process trains it."""
+    folder = project / "runs" / run_name(settings.train)
+    shown = -1
+    while True:
+        training = _busy(folder)
+        new: list[Row] = [row for row in read_history(folder / CURVES) if row["step"] > shown]
+        if new:
+            shown = new[-1]["step"]
+            yield f"step {shown} of {settings.train.steps}: {step_in_words(new[-1])}".rstrip(": ")
+        if not training:
+            return
+        time.sleep(LOOK_S)

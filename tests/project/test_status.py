@@ -1,0 +1,88 @@
+"""Where a project stands, in a sentence and in the command that comes next, from the first command to the last."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from rushes.files import locked
+from rushes.project import status
+from rushes.project.settings import write_settings
+
+from ..projects import SMALL, Rushes
+
+
+@pytest.fixture
+def project(finished: Path, tmp_path: Path) -> Path:
+    """A project of its own that went through all stages."""
+    return Path(shutil.copytree(finished, tmp_path / "project"))
+
+
+def next_of(rushes: Rushes, *arguments: object) -> str:
+    code, out, err = rushes("status", *arguments)
+    assert code == 0, err
+    return out.splitlines()[-1]
+
+
+def test_each_stage_is_named_as_the_next_until_none_is_left(project: Path, rushes: Rushes) -> None:
+    page, result = project / "reports" / "realdpo.html", project / "reports" / "realdpo.json"
+    assert next_of(rushes, project) == f"next: rushes export {project} --run realdpo --out FOLDER"
+    page.unlink()
+    assert next_of(rushes, project) == f"next: rushes report {project}"
+    result.unlink()
+    assert next_of(rushes, project) == f"next: rushes evaluate {project}"
+    assert next_of(rushes, project, "--set", "train.steps=400") == f"next: rushes train {project}"
+    assert next_of(rushes, project, "--set", "train.name=another") == f"next: rushes train {project}"
+    assert next_of(rushes, project, "--set", "generate.takes=9") == f"next: rushes generate {project}"
+    dense = ("--set", "train.recipe=densedpo", "--set", "generate.kind=guided", "--set", "train.options={}")
+    assert next_of(rushes, project, *dense) == f"next: rushes generate {project}"
+
+
+def test_a_project_that_was_only_begun(tmp_path: Path, rushes: Rushes) -> None:
+    write_settings(tmp_path, SMALL)
+    before = sorted(tmp_path.rglob("*"))
+    code, out, _ = rushes("status", tmp_path, "--json")
+    facts = json.loads(out)
+    assert code == 0 and (facts["clips"], facts["takes"], facts["evaluated"]) == (0, 0, False)
+    assert facts["next"] == f"rushes import {tmp_path}"
+    assert sorted(tmp_path.rglob("*")) == before, "looking writes nothing"
+
+
+def test_figures_and_words_are_those_of_the_project(project: Path, rushes: Rushes) -> None:
+    code, out, _ = rushes("status", project)
+    assert code == 0 and out.splitlines()[:4] == [
+        f"project: {project} (realdpo on tiny)",
+        "6 clips to train on, 3 held out",
+        "12 of 12 takes",
+        "run realdpo: finished, 4 of 4 steps",
+    ]
+
+
+def test_a_run_that_trains_is_seen_and_followed_until_it_ends(
+    project: Path, rushes: Rushes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = project / "runs" / "next"
+    folder.mkdir()
+    rows = [{"step": 0}, *({"step": step, "loss": 0.5, "seconds": 30.0} for step in (1, 2, 3))]
+
+    def write(count: int) -> None:
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[:count]))
+
+    write(2)
+    asked = ("--set", "train.name=next", "--set", "train.steps=11")
+    with locked(folder / ".lock"):
+        code, out, _ = rushes("status", project, *asked)
+        assert code == 0 and "run next: training, 1 of 11 steps, about 5 min left" in out
+        assert out.splitlines()[-1] == f"next: rushes status {project} --follow"
+    looks = iter([True, True, False])
+    monkeypatch.setattr(status, "_busy", lambda folder: next(looks))
+    monkeypatch.setattr("time.sleep", lambda seconds: write(4))
+    code, _, err = rushes("status", project, *asked, "--follow")
+    assert code == 0
+    assert err.splitlines()[-2:] == [
+        "step 1 of 11: loss 0.5, 30 s a step",
+        "step 3 of 11: loss 0.5, 30 s a step",
+    ]

@@ -28,7 +28,7 @@ runpy.run_module("rushes", run_name="__main__")
 """
 
 
-@pytest.mark.parametrize("module", ["rushes.cli", "rushes.project.presets"])
+@pytest.mark.parametrize("module", ["rushes.cli", "rushes.project.recipe_table"])
 def test_ctrl_c_at_the_start(module: str) -> None:
     """Ctrl-C in the first tenths of a second, while modules are imported, is one line. Was: a traceback."""
     program = [sys.executable, "-c", STRIKE.format(module=module), "recipes"]

@@ -58,9 +58,9 @@ def label(project: Path, fake: FakeEndpoint, rushes: Rushes) -> Label:
         fake.requests.clear()
         ours = (f"endpoint.url={fake.url}", "endpoint.model=m", "label.whole=true", "endpoint.parallel=1", *settings)
         given = (part for text in ours for part in ("--set", text))
-        code, out, err = rushes("label", project, "--by", "vlm", *given)
+        code, out, err = rushes("label", project, "--by", "vlm", *given, "--json")
         assert "Traceback" not in err and "stamina" not in err
-        return code, dict(line.split(": ", 1) for line in out.splitlines()), err
+        return code, {name: str(value) for name, value in json.loads(out or "{}").items() if value is not None}, err
 
     return run
 

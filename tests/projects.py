@@ -75,7 +75,7 @@ from rushes.cli import main
 main()
 """
 
-# before the nth file of which the path has `part` gets its name, or after the nth commit of rows of a kind
+# before the nth file of which the path has `part` gets its name or is added to, or after the nth commit of rows of a kind
 STOP = """
 seen = 0
 
@@ -89,6 +89,8 @@ def strike(name):
 def hook(event, parameters):
     if event == "os.rename":
         strike(str(parameters[1]))
+    if event == "open" and parameters[1] == "a":
+        strike(str(parameters[0]))
 
 from rushes.store.database import Store
 add = Store.add

@@ -17,7 +17,7 @@ from ..forked import start_into
 from ..projects import Command, ReadContents, Stage, Stop
 
 NOWHERE = Path(os.devnull)
-# in the order in which a run meets them: before a file gets its name, or after a commit
+# in the order in which a run meets them: before a file gets its name or is added to, or after a commit
 STOPS = [
     ("media", 3),  # import
     ("commit Clip", 1),
@@ -28,6 +28,7 @@ STOPS = [
     ("latents", 1),  # train: whole clips
     ("metrics.jsonl", 1),
     ("step-00000002", 1),
+    ("metrics.jsonl", 2),  # a row behind the checkpoint is there
     ("step-00000004", 1),
     ("weights.safetensors", 1),
     ("commit Run", 1),

@@ -1,6 +1,7 @@
 # make demo   the whole path on the embedded world, ending with a report
 # make test   the whole test suite
-# Both make their environment first. PYTHON names the interpreter (3.11 or newer): make test PYTHON=python3.11
+# make install EXTRAS=diffusers   the environment alone, with what real video models need (pyproject.toml has the extras)
+# All make their environment first. PYTHON names the interpreter (3.11 or newer): make test PYTHON=python3.11
 # The environment is made anew when pyproject.toml or constraints.txt change.
 
 PYTHON ?= python3
@@ -8,11 +9,20 @@ OUT ?= demo
 VENV := .venv
 PIP_INSTALL := $(VENV)/bin/python -m pip install --quiet -c constraints.txt "$(shell grep '^torch==' constraints.txt)"
 
-.PHONY: demo test check lint clean
+.PHONY: demo install activate test check lint clean
 
 demo: $(VENV)/installed
 	$(VENV)/bin/rushes demo --out "$(OUT)"
-	@echo "The report: $(OUT)/report.html"
+	@echo "The report: file://$(abspath $(OUT))/report.html"
+	@$(MAKE) --no-print-directory activate
+
+install: $(VENV)/installed
+	$(if $(EXTRAS),$(PIP_INSTALL) -e ".[$(EXTRAS)]")
+	@$(MAKE) --no-print-directory activate
+
+activate:
+	@echo "In this shell:  . $(VENV)/bin/activate"
+	@echo "Then:           rushes init my-project --model MODEL --footage CLIPS   (or rushes --help)"
 
 test: $(VENV)/installed-dev
 	@scripts/browser

@@ -75,7 +75,7 @@ from rushes.cli import main
 main()
 """
 
-# before the nth file of which the path has `part` gets its name or is added to, or after the nth commit of rows of a kind
+# before the nth file of which the path has `part` gets its name or more text, or after the nth commit of rows of a kind
 STOP = """
 seen = 0
 

@@ -22,7 +22,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 SOURCE = REPOSITORY / "src"
 
 RANKS = {
-    **dict.fromkeys(["arrays", "files", "pages", "plugins", "sidefile", "text_reader"], -2),
+    **dict.fromkeys(["arrays", "devices", "files", "pages", "plugins", "sidefile", "text_reader"], -2),
     **dict.fromkeys(["trust"], -1),
     **dict.fromkeys(["records", "config", "stats", "noise", "objectives", "progress"], 0),
     **dict.fromkeys(["media", "ray_workers"], 1),

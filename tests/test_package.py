@@ -23,6 +23,13 @@ def test_wheel_carries_every_file_of_the_package(tmp_path: Path) -> None:
     }
     with zipfile.ZipFile(wheel) as archive:
         assert expected <= set(archive.namelist())
+        archive.extractall(tmp_path / "there")
+    here = {**os.environ, "PYTHONPATH": str(tmp_path / "there"), "PYTHONSAFEPATH": "1"}
+    for arguments in (["init", "p", "--recipe", "densedpo"], ["status", "p"], ["backbones", "wan2.1-t2v-1.3b"]):
+        subprocess.run([sys.executable, "-m", "rushes", *arguments], cwd=tmp_path, env=here, check=True)
+    name = "import rushes; print(rushes.__file__)"
+    where = subprocess.run([sys.executable, "-c", name], env=here, check=True, capture_output=True, text=True).stdout
+    assert where.startswith(str(tmp_path / "there")), "the wheel's files, and not the checkout's, were tried"
 
 
 def test_every_direct_dependency_is_pinned() -> None:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
 import secrets
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
 
 
 class MediaError(ValueError):
@@ -89,16 +94,35 @@ def locked(path: Path, wait: bool = True) -> Iterator[None]:
         BlockingIOError: another process holds it (where `wait` is False).
     """
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | _NO_LINKS, 0o666)
     except OSError as error:
         if error.errno != errno.ELOOP:
             raise
         raise ValueError(f"{path}: a link, which would lock what it points to; delete it") from None
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        _hold(handle, wait)
         yield
     finally:
         os.close(handle)
+
+
+if sys.platform == "win32":  # has not been run there
+    _NO_LINKS = 0
+
+    def _hold(handle: int, wait: bool) -> None:
+        while True:
+            try:
+                return msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+            except OSError:
+                if not wait:
+                    raise BlockingIOError(errno.EWOULDBLOCK, "another process holds it") from None
+                time.sleep(0.1)
+
+else:
+    _NO_LINKS = os.O_NOFOLLOW | os.O_CLOEXEC
+
+    def _hold(handle: int, wait: bool) -> None:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
 
 
 def make_folder(folder: Path) -> None:

@@ -41,6 +41,7 @@ from rushes.backbones.shared_weights import FOLDER, load_shared, many_here
 from rushes.backbones.speed import check_attention, check_compiles, compile_blocks, use_attention
 from rushes.backbones.texts import Kept, TextCache, files_of, made_by, trimmed, untrimmed
 from rushes.backbones.weight_hashes import NAME, remembered
+from rushes.devices import default_device
 
 Rows = Mapping[str, Tensor]  # of one caption or still, without the batch dimension
 
@@ -125,7 +126,7 @@ class DiffusersBackbone:
         self.folder, self.family, self.how = folder, family, how
         check_decoder(folder, family.name, how)
         self.spec = family.spec(folder, how)
-        self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = device or default_device()
         half = how.dtype == "bfloat16" or (how.dtype == "auto" and self.device.type != "cpu")
         self.dtype = torch.bfloat16 if half else torch.float32
         # Captions are read alike by the base and by a network in mixed precision, and once.

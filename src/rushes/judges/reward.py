@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from rushes.devices import default_device
 from rushes.files import content_hash
 from rushes.judges.base import PointwiseJudge, Scorer
 from rushes.judges.vlm import parts_of
@@ -140,7 +141,7 @@ def _classifier(folder: Path) -> Scorer:
         model = AutoModelForVideoClassification.from_pretrained(
             folder, local_files_only=True, use_safetensors=True, trust_remote_code=False
         )
-        model = model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+        model = model.to(default_device()).eval()
         prepared = json.loads((folder / PREPROCESSOR).read_text(encoding="utf-8"))
         mean, std = (np.asarray(prepared[name], np.float32) for name in ("image_mean", "image_std"))
     except (OSError, ValueError, KeyError) as error:

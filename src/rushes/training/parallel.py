@@ -28,6 +28,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
 
+from rushes.devices import default_device
 from rushes.progress import Sharing, attempt
 from rushes.training.determinism import set_workspace
 
@@ -242,12 +243,11 @@ def joined() -> Iterator[Ranks]:
 
 
 def own_device() -> torch.device:
-    """The GPU of this process, if there is one, set up for results that can be repeated."""
-    if not torch.cuda.is_available():
-        return CPU
-    set_workspace()
-    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
-    torch.cuda.set_device(device)
+    """The device of this process, a GPU set up for results that can be repeated."""
+    device = default_device(int(os.environ.get("LOCAL_RANK", 0)))
+    if device.type == "cuda":
+        set_workspace()
+        torch.cuda.set_device(device)
     return device
 
 

@@ -1,0 +1,26 @@
+"""Where networks work."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+
+def default_device(index: int | None = None) -> torch.device:
+    """Where networks work: what RUSHES_DEVICE names, such as mps or cuda:1, else the GPU where there is one.
+
+    `index`: of the GPU, where one process of several asks; a named device stays as it is.
+    """
+    import torch  # here, as what judges can be asked for without it
+
+    name = os.environ.get("RUSHES_DEVICE", "")
+    if not name:
+        name = ("cuda" if index is None else f"cuda:{index}") if torch.cuda.is_available() else "cpu"
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        cause = str(error).splitlines()[0]
+        raise ValueError(f"RUSHES_DEVICE: {name!r} is no device ({cause}); name one such as cuda:0") from None

@@ -3,7 +3,7 @@
     python examples/own_loop.py models/Wan2.1-T2V-1.3B-Diffusers PAIRS --out adapter
 
 PAIRS is a folder with three files for each pair: NAME.win.mp4, NAME.lose.mp4 and NAME.txt, their caption.
-`pipeline.load_lora_weights("adapter")` loads the result. Needs `pip install 'rushes[diffusers]'`.
+`pipeline.load_lora_weights("adapter")` loads the result. Needs `make install EXTRAS=diffusers`.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def ray_module() -> Any:
     try:
         import ray
     except ImportError as error:
-        raise ValueError("--engine ray needs Ray, which is not installed: pip install 'rushes[ray]'") from error
+        raise ValueError("--engine ray needs Ray, which is not installed: make install EXTRAS=ray") from error
     return ray
 
 

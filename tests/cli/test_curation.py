@@ -129,7 +129,7 @@ def test_scenarios_of_the_caption_table_have_quotas(tmp_path: Path, capsys: pyte
     [
         (("--set", "curate.stages=[]"), "curate.stages is empty"),
         (("--set", 'curate.stages=["captions"]', "--set", "curate.when_down=stop"), "endpoint.model is empty"),
-        (("--engine", "ray"), "pip install 'rushes[ray]'"),
+        (("--engine", "ray"), "make install EXTRAS=ray"),
     ],
 )
 def test_what_curation_lacks_is_said_before_footage_is_imported(

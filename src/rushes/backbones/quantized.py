@@ -33,7 +33,7 @@ def check_library() -> None:
     """
     if importlib.util.find_spec("bitsandbytes") is None:
         raise ValueError(
-            "backbone.quantize needs bitsandbytes, which is not installed; run `pip install 'rushes[quantize]'`, or "
+            "backbone.quantize needs bitsandbytes, which is not installed; run `make install EXTRAS=quantize`, or "
             "set backbone.quantize to none"
         )
 

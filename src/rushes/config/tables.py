@@ -311,7 +311,7 @@ class TrainSettings(SettingsTable):
         "keep", description="where activations wait for the backward pass: on the GPU, or in main memory"
     )
     optimizer: Literal["adamw", "adamw_8bit"] = Field(
-        "adamw", description="AdamW with moments as the weights, or in 8 bits in blocks of 256 (needs rushes[quantize])"
+        "adamw", description="AdamW with moments as the weights, or in 8 bits in blocks of 256 (needs bitsandbytes)"
     )
     reference_cache: int = Field(
         0,

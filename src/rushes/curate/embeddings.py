@@ -157,7 +157,7 @@ class _Encoder:
             from transformers import AutoModel, AutoTokenizer
         except ImportError as error:
             raise ValueError(
-                "curate.embeddings.by = folder needs transformers: pip install 'rushes[diffusers]'"
+                "curate.embeddings.by = folder needs transformers: make install EXTRAS=diffusers"
             ) from error
         try:
             tokenizer = AutoTokenizer.from_pretrained(self.folder, local_files_only=True, trust_remote_code=False)

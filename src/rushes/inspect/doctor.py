@@ -122,7 +122,7 @@ def examine(folder: Path) -> DoctorResult:
         *_conflicts(versions),
     ]
     if not wanted_models:
-        words = "diffusers is not installed, so only the tiny model runs; for others `pip install 'rushes[diffusers]'`"
+        words = "diffusers is not installed, so only the tiny model runs; for others `make install EXTRAS=diffusers`"
         findings.append(MachineFinding("warning", "diffusers", words))
     there = {name: version for name, version in versions.items() if version}
     return DoctorResult(machine, there, tuple(findings))

@@ -29,8 +29,8 @@ def check_optimiser(name: Name) -> None:
     """
     if name == "adamw_8bit" and importlib.util.find_spec("bitsandbytes") is None:
         raise ValueError(
-            "train.optimizer: adamw_8bit needs bitsandbytes, which is not installed; run `pip install "
-            "'rushes[quantize]'`, or set it to adamw"
+            "train.optimizer: adamw_8bit needs bitsandbytes, which is not installed; run `make install "
+            "EXTRAS=quantize`, or set it to adamw"
         )
 
 

@@ -13,7 +13,7 @@ from cyclopts import App, Parameter
 from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, app, bar, opened, say, tell, with_options, within
 from rushes.cli.processes import Engine, Gpus, led
 from rushes.config import uses
-from rushes.config.tables import Settings
+from rushes.config.tables import Settings, toy_note
 from rushes.files import whole_file
 from rushes.project.settings import read_settings
 from rushes.store.database import Store
@@ -78,7 +78,12 @@ def _serve(project: Path, settings: Settings, host: str, port: int, annotators: 
     title = settings.project.name or project.resolve().name
     with open_desk(project, settings, probes) as desk:
         on_ready = _teller(f"labelling {title}", desk.assignments, annotators)
-        serve(make_app(desk, title, host in LOCAL), host, port, on_ready)
+        serve(
+            make_app(desk, title, host in LOCAL, toy_note(settings.backbone.name, settings.footage.kind)),
+            host,
+            port,
+            on_ready,
+        )
 
 
 def _check_host(host: str, annotators: tuple[str, ...]) -> None:
@@ -129,7 +134,10 @@ def review(
     with open_review(project, settings) as session:
         if not progress:
             on_ready = _teller(f"review of {title}", session.people, annotators)
-            serve(make_review_app(session, title, host in LOCAL), host, port, on_ready)
+            app = make_review_app(
+                session, title, host in LOCAL, toy_note(settings.backbone.name, settings.footage.kind)
+            )
+            serve(app, host, port, on_ready)
         result = progress_of(session)
     tell(result, as_json, progress_lines(result))
 

@@ -23,6 +23,7 @@ from rushes.cli.console import (
 )
 from rushes.cli.processes import Engine, Gpus, led
 from rushes.config.settings_files import load_settings
+from rushes.config.tables import Settings, toy_note
 from rushes.config.uses import all_stages, captions, code, nothing
 from rushes.files import make_folder
 from rushes.project.settings import adopt, check_new, create_project, overridden, read_settings, with_train
@@ -57,14 +58,17 @@ def init(
     if model is not None:
         return _init_model(project, model, (recipe, footage, _pixels(size), frames), gpu, overrides, as_json)
     from rushes.project.model_presets import InitResult
-    from rushes.project.presets import preset
+    from rushes.project.presets import people_note, preset
 
     if project is None:
         raise ValueError("init: name the project's folder, such as `rushes init my-project`")
     if size or frames or gpu:
         raise ValueError("--size, --frames and --gpu are for a model of yours; name it with --model, or leave them out")
     settings = overridden(preset(recipe, footage), overrides)
-    tell(InitResult(project, create_project(project, settings), f"rushes run {project}"), as_json)
+    notes = (*filter(None, [toy_note(settings.backbone.name, settings.footage.kind)]), *people_note(settings))
+    result = InitResult(project, create_project(project, settings), _first_look(project, settings), notes)
+    lines = [f"{name}: {value}" for name, value in entries(result) if name != "notes"]
+    tell(result, as_json, [*(f"note: {note}" for note in notes), *lines])
 
 
 def _init_model(
@@ -101,6 +105,11 @@ def _init_model(
         result = replace(result, project=project, file=file, next=f"rushes run {project}{missing}")
         lines += [f"project: {project}", f"settings: {file}", f"next: {result.next}"]
     tell(result, as_json, lines)
+
+
+def _first_look(project: Path, settings: Settings) -> str:
+    """The command after `init`: own footage is looked at before hours are spent on it."""
+    return f"rushes {'preflight' if settings.footage.kind == 'folder' else 'run'} {project}"
 
 
 def _pixels(size: str) -> tuple[int, int] | None:

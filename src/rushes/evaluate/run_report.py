@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from rushes.config.renamed import with_names_of_today
 from rushes.config.settings_files import mapping_to_toml
+from rushes.config.tables import toy_note
 from rushes.evaluate.result import ComparedSystems, ComparedVideo, EvaluateResult, build_report, stored_video
 from rushes.records import Candidate, Clip, Run
 from rushes.report import curves, text
@@ -34,6 +35,7 @@ def collect(store: Store, result: EvaluateResult, cases: int = 4, seed: int = 0)
     run = _find_run(store, result.run)
     notes: list[str] = []
     pairs = _pairs(store, result.run, notes)
+    settings = with_names_of_today(run.settings)[0]
     values = {name: {score.subject: score.value for score in store.scores(metric=name)} for name in result.metrics}
     videos = {
         system: {(row.group, row.seed): stored_video(store, row, values) for row in rows}
@@ -52,6 +54,7 @@ def collect(store: Store, result: EvaluateResult, cases: int = 4, seed: int = 0)
         report,
         title=result.title or store.project.resolve().name,
         run=result.run,
+        warning=toy_note(run.backbone, settings.get("footage", {}).get("kind", "")),
         steps=_steps(store, result.seconds, run, len(pairs)),
         curves=(*_rounds(result), *curves.curves(rows)),
         findings=curves.findings(rows),
@@ -59,7 +62,7 @@ def collect(store: Store, result: EvaluateResult, cases: int = 4, seed: int = 0)
         card=_card(store, len({base.group for base, _ in pairs})),
         arms=tuple(ReportArm(name, tuple(table.values())) for name, table in result.arms.items()),
         arms_intro=result.arms_intro or report.arms_intro,
-        settings=mapping_to_toml(with_names_of_today(run.settings)[0]),
+        settings=mapping_to_toml(settings),
         hashes=_hashes(run),
         versions={**report.versions, "rushes": result.version},
         data=_data(store),

@@ -171,6 +171,7 @@ class Report:
     headline: str
     metrics: tuple[MetricRow, ...]
     _: KW_ONLY
+    warning: str = ""  # what to know before anything else, above the verdict
     systems: tuple[str, str] = ("base", "trained")  # what the two sides are called
     wins: WinRate | None = None  # pair by pair, by the headline metric
     steps: tuple[Step, ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from rushes.store.database import Store
 @pytest.fixture
 def takes(tmp_path: Path) -> dict[str, int]:
     """Number of the cluster of each prompt, in order of appearance."""
-    shape = {"width_px": 8, "height_px": 8, "frames": 4, "fps": 4.0}
+    shape: dict[str, Any] = {"width_px": 8, "height_px": 8, "frames": 4, "fps": 4.0}
     clips = [
         Clip("a", "m1", "a dog", **shape, source="one.mp4#t=0", film="one"),
         Clip("b", "m2", "a cat", **shape, source="one.mp4#t=4", film="one"),

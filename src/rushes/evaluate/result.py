@@ -42,6 +42,7 @@ class EvaluateResult:
     arms_intro: str = ""  # where these come from
     # by metric and series, (steps trained, mean) after each round of `rushes run --rounds`
     rounds: Mapping[str, Mapping[str, tuple[tuple[float, float], ...]]] = field(default_factory=dict)
+    diagnoses: tuple[str, ...] = ()  # what `rushes health` says of the run, a sentence each
     title: str = ""  # of the report; "" = the project's folder
     seconds: Mapping[str, float] = field(default_factory=dict)  # that each stage has taken in the project so far
     seed: int = 0  # of the bootstrap
@@ -70,6 +71,7 @@ def _stored_result(path: Path, data: dict[str, Any]) -> EvaluateResult:
     defaults = {"run": path.stem, "headline": next(iter(metrics), "")}
     names = {each.name for each in fields(EvaluateResult)}
     stored = {name: value for name, value in data.items() if name in names}
+    stored["diagnoses"] = tuple(stored.get("diagnoses", ()))
     return EvaluateResult(**{**defaults, **stored, "metrics": metrics, "arms": arms})
 
 
@@ -188,6 +190,11 @@ def _in_words(report: Report) -> str:
     """The verdict, and what else got worse."""
     more = report.headline or any(metric.outcome == "suspect" for metric in report.metrics)
     return f"{text.verdict(report)} {text.regressions(report) if more else ''}".strip()
+
+
+def warned_verdict(result: EvaluateResult) -> list[str]:
+    """The verdict on a run, and under it what is wrong with how it came about."""
+    return [verdict_of(result), *result.diagnoses]
 
 
 def verdict_of(result: EvaluateResult) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,8 @@ from rushes.report import curves, text
 from rushes.report.card import card_section, read_result
 from rushes.report.model import Curve, LabelSummary, MetricRow, Report, ReportArm, Step
 from rushes.store.database import Store
+from rushes.training.health import diagnoses
+from rushes.training.history import with_leak
 
 Values = Mapping[str, Mapping[str, float]]  # metric, subject
 _LOG = logging.getLogger(__name__)
@@ -59,7 +61,7 @@ def collect(store: Store, result: EvaluateResult, cases: int = 4, seed: int = 0)
         warning=toy_note(run.backbone, settings.get("footage", {}).get("kind", "")),
         steps=_steps(store, result.seconds, run, len(pairs)),
         curves=(*_rounds(result), *curves.curves(rows)),
-        findings=curves.findings(rows),
+        findings=curves.findings(rows, _diagnoses(store, result.run, rows)),
         labels=_labels(store),
         card=_card(store, witnesses),
         arms=tuple(ReportArm(name, tuple(table.values())) for name, table in result.arms.items()),
@@ -121,6 +123,12 @@ def _curve_rows(store: Store, run_name: str, notes: list[str]) -> list[dict[str,
         notes.append(note)
         _LOG.warning("%s: %s", path, note)
     return rows
+
+
+def _diagnoses(store: Store, run: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]] | None:
+    """What `rushes health` says of the run, so that both say the same; None where its rows lack what that needs."""
+    whole = all(isinstance(row["step"], int) for row in rows)
+    return [asdict(each) for each in diagnoses(with_leak(rows, store.project / "runs" / run))] if whole else None
 
 
 def _card(store: Store, witnesses: Mapping[str, str]) -> dict[str, str]:

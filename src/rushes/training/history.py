@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rushes.files import write_text
+from rushes.text_reader import parse_json, read_text
 
 Row = dict[str, Any]
-CURVES = "metrics.jsonl"  # in a run's folder
+CURVES, LEAK = "metrics.jsonl", "leak.json"  # in a run's folder
 
 
 class History:
@@ -47,6 +48,24 @@ def read_history(path: Path) -> list[Row]:
                 "a backup, or delete the line: the curves then lack that step, and weights and checkpoints are whole"
             )
     return [row for row in rows if row is not None]
+
+
+def with_leak(rows: Sequence[Row], folder: Path) -> list[Row]:
+    """Rows of a run, the first with the shares that `rushes leak` wrote into the run's folder, where it has none.
+
+    Raises:
+        ValueError: a leak.json that is none.
+    """
+    path = folder / LEAK
+    if not rows or "leak/all_low" in rows[0] or not path.is_file():
+        return list(rows)
+    stored = parse_json(read_text(path), path)
+    try:
+        shares = {f"leak/{each['name']}": each["share"]["value"] for each in stored["features"]}
+        lows = {f"leak/{each['name']}_low": each["share"]["low"] for each in stored["features"][:1]}  # of all together
+    except (LookupError, TypeError) as error:
+        raise ValueError(f"{path}: not what `rushes leak` writes; delete it, then run it again") from error
+    return [{**rows[0], **shares, **lows}, *rows[1:]]
 
 
 def parsed_row(line: str) -> Row | None:

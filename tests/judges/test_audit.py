@@ -78,7 +78,7 @@ def test_a_leaning_judge_is_named_and_a_fair_coin_is_no_better_than_chance() -> 
 
 def test_no_alarm_where_chance_explains_it() -> None:
     """One of four frozen clips preferred, with an interval from nothing to everything; ten votes of ten."""
-    assert findings([], Still("random", 2, Interval(0.25, 0.0, 0.99, 8), 0.0, 0)) == []
+    assert findings([], Still("random", 2, Interval(0.25, 0.0, 0.99, 8), 0, 0)) == []
     few = by_name(judged("stuck", lambda label, k: 1))["stuck", 1.0]
     for first, named in ((Interval(1.0, 0.72, 1.0, 10), False), (Interval(1.0, 0.9, 1.0, 40), True)):
         row = replace(few, first_slot=first, consistent=Interval(0.4, 0.2, 0.6, 10))

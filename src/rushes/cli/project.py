@@ -199,22 +199,37 @@ def generate(
         tell(stages.generate_takes(work, system=run), as_json)
 
 
-@app.command
-def caption(
+@app.command(name="wrong-captions")
+def wrong_captions(
     project: ProjectFolder,
     *,
-    wrong: Annotated[bool, Parameter(help="captions that are wrong where a take is")] = False,
     by: Annotated[str, Parameter(help="rules, world or model; default: caption.by of the settings")] = "",
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
-    """Write other captions for the training clips."""
+    """Write captions that are wrong where a take is, for recipes that contrast them with the true ones."""
     from rushes.project import negatives
 
-    if not wrong:
-        raise ValueError("there is one sort of captions to write so far; give --wrong")
     with opened(project, read_settings(project, with_options(overrides, caption__by=("--by", by)), captions)) as work:
         tell(negatives.wrong_captions(work), as_json)
+
+
+@app.command(show=False)
+def caption(
+    project: ProjectFolder,
+    *,
+    wrong: bool = False,
+    by: str = "",
+    overrides: Overrides = (),
+    as_json: AsJson = False,
+) -> None:
+    """The former name of `wrong-captions`, for one version."""
+    if not wrong:
+        raise ValueError(
+            f"caption wrote wrong captions and is now `rushes wrong-captions {project}`; `rushes captions {project} "
+            "--by vlm | names | human` writes those that clips lack"
+        )
+    wrong_captions(project, by=by, overrides=overrides, as_json=as_json)
 
 
 @app.command

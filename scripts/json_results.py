@@ -14,7 +14,7 @@ RESULTS = {  # command -> its types, as MODULE:CLASS below `rushes`; the first i
     "beta": ("project.tuning:BetaResult",),
     "cache check-folder": ("training.comparison_checks:FolderCheck",),
     "cache explain": ("inspect.caches:ExplainResult",),
-    "caption": ("project.negatives:CaptionResult",),
+    "captions": ("project.captioning:CaptionsResult",),
     "card": ("report.card:CardResult",),
     "clean": ("inspect.disk_use:CleanResult",),
     "compare": ("evaluate.compare:CompareResult",),
@@ -55,5 +55,6 @@ RESULTS = {  # command -> its types, as MODULE:CLASS below `rushes`; the first i
     "stop": ("formats.scores:StudyResult",),
     "train": ("project.training:TrainResult",),
     "verify": ("inspect.soundness:VerifyResult",),
+    "wrong-captions": ("project.negatives:CaptionResult",),
 }
 LISTS = {"backbones.table:BackboneRow", "project.recipe_table:RecipeRow"}  # printed as a list of objects

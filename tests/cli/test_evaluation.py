@@ -23,19 +23,19 @@ from ..projects import Rushes, WithoutTorch
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four prompts by two systems; the second is noisier."""
+    """Nine prompts by two systems; the second is noisier."""
     root = tmp_path_factory.mktemp("folders")
     rng = np.random.default_rng(0)
     for system, noise in (("before", 2.0), ("after", 25.0)):
         (root / system).mkdir()
-        for at in range(4):
+        for at in range(9):
             wall = np.random.default_rng(at).integers(60, 200, (1, 6, 8, 3)).repeat(8, 1).repeat(8, 2).repeat(8, 0)
             for frame in range(8):
-                wall[frame, 10:30, 4 + 4 * frame : 24 + 4 * frame] = 20 + 40 * at
+                wall[frame, 10:30, 4 + 4 * frame : 24 + 4 * frame] = 20 + 25 * at
             write_video(
                 root / system / f"{at}.mp4", np.clip(wall + rng.normal(0, noise, wall.shape), 0, 255).astype("u1"), 8
             )
-    (root / "prompts.txt").write_text("one\ntwo\nthree\nfour\n")
+    (root / "prompts.txt").write_text("one\ntwo\nthree\nfour\nfive\nsix\nseven\neight\nnine\n")
     return root
 
 
@@ -167,7 +167,8 @@ def test_a_gate_is_read_against_the_metrics_before_runs_are_compared(
     assert code == 2 and "the gate names bad_frame, which was not measured; name one of bad_frames" in err
     assert not (copy / "reports" / "compare.json").exists()
     gate.write_text("[metrics]\nbad_frames = 1\n")
-    assert rushes("compare", copy, "realdpo", "--gate", gate)[0] == 0
+    code, out, _ = rushes("compare", copy, "realdpo", "--gate", gate)  # held out on a handful of prompts
+    assert code == 1 and "cannot pass a gate; take 8 or more" in out and "Too few held-out prompts to say" in out
 
 
 def test_power_in_words_and_numbers(rushes: Rushes) -> None:

@@ -113,7 +113,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
     rng = np.random.default_rng(0)
     with Store.create(tmp_path / "project") as made:
         for system, shift in (("base", 0.0), ("good", -0.2), ("bad", 0.2)):
-            for at in range(6):
+            for at in range(8):
                 path = tmp_path / "clip.mp4"
                 write_video(path, np.full((8, 32, 32, 3), 40 + 20 * at + len(system), np.uint8), 8.0)
                 id = f"{system}{at}"
@@ -135,9 +135,15 @@ def test_runs_of_a_project_beside_their_base(store: Store) -> None:
     assert result.verdicts["base|bad"].startswith("Worse: bad frames rose")
     data = json.loads(result.table.read_text())
     assert list(data["pairs"]) == ["base|good", "base|bad", "good|bad"]
-    assert data["pairs"]["base|good"]["bad_frames"]["win"] == 6
+    assert data["pairs"]["base|good"]["bad_frames"]["win"] == 8
     (breach,) = check_gate(data, Gate("estimate", {"bad_frames": 0.1}, {}), directions)
     assert (breach.system, breach.metric) == ("bad", "bad_frames")
+    for pair in data["pairs"].values():
+        pair["bad_frames"]["prompts"] = 7
+    breaches = check_gate(data, Gate("estimate", {"bad_frames": 0.1}, {}), directions)
+    assert [(b.system, b.words) for b in breaches] == [
+        (system, "7 independent prompts cannot pass a gate; take 8 or more") for system in ("good", "bad")
+    ]
     page = result.report.read_text()
     assert "bad against base" in page and "good against base" in page and page.count("<video") > 3
 

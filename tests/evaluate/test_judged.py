@@ -45,13 +45,15 @@ def test_counts_and_the_interval_over_prompts() -> None:
         ("b", 0): Duel(0, False, 2, 2),
         ("c", 0): None,
     }
-    found = head_to_head("a judge", "A", "B", duels)
+    found = head_to_head("a judge", "A", "B", duels, {})
     assert found is not None
     assert (found.wins.wins, found.wins.ties, found.wins.losses) == (2, 1, 0)
     assert (found.disagreed, found.unreadable) == (1, 1)
     assert found.first_slot is not None and found.first_slot.value == pytest.approx(4 / 6)
     assert found.wins.rate == win_rate([0, 0, 0], [1, 1, 0], "higher", clusters=["a", "a", "b"]).rate
-    assert head_to_head("a judge", "A", "B", {("a", 0): None}) is None
+    alike = head_to_head("a judge", "A", "B", duels, {"a": "film", "b": "film"})
+    assert alike is not None and (alike.wins.rate.low, alike.wins.rate.high) == (0, 1)
+    assert head_to_head("a judge", "A", "B", {("a", 0): None}, {}) is None
 
 
 def test_clips_are_scored_alone_and_unreadable_answers_counted(folders: Folders) -> None:

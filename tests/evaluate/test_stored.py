@@ -26,7 +26,9 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def row(id: str, group: str, system: str = "base", seed: int = 0, media: str = "") -> Candidate:
-    return Candidate(id, media, "a dog", "take", group, group, system, "w", seed, 48, 32, 8, 4.0, None, "eval")
+    return Candidate(
+        id, media, f"a dog in {group}", "take", group, group, system, "w", seed, 48, 32, 8, 4.0, None, "eval"
+    )
 
 
 def candidate(store: Store, id: str, system: str, group: str = "g", seed: int = 0, level: int = 90) -> Candidate:

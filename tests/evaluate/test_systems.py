@@ -20,7 +20,7 @@ from rushes.judges.build import metric_judge as make
 from rushes.media.write import write_video
 from rushes.progress import no_bar
 
-PROMPTS = 6
+PROMPTS = 8
 
 
 def clip(seed: int, way: str) -> np.ndarray:
@@ -62,7 +62,7 @@ def test_noise_is_worse_and_the_table_has_the_documented_form(root: Path, tmp_pa
     result, table, details = run(root, tmp_path, "plain", "noisy")
     assert set(table) == {"systems", "metrics", "pairs"} and table["systems"] == ["plain", "noisy"]
     row = table["pairs"]["plain|noisy"]["warping_error"]
-    assert set(row) == {"difference", "low", "high", "win", "tie", "lose"}
+    assert set(row) == {"difference", "low", "high", "win", "tie", "lose", "prompts"}
     assert row["low"] > 0 and (row["win"], row["tie"], row["lose"]) == (0, 0, PROMPTS)
     means = table["metrics"]["warping_error"]
     assert set(means["plain"]) == {"mean", "low", "high", "n"} and means["plain"]["n"] == PROMPTS
@@ -92,7 +92,7 @@ def test_equal_systems_show_no_change_and_blur_is_seen(root: Path, tmp_path: Pat
     assert blurred["high"] < 0 and blurred["tie"] == PROMPTS  # a level without a better direction wins nothing
     copies = SystemsRequest({"one": root / "plain", "other": root / "plain"}, tmp_path / "copies", root / "prompts.txt")
     said = evaluate_systems(copies, Others(), no_judge, no_bar).verdicts["one|other"]
-    assert said.startswith("No change shown: no metric tells other from one (6 pairs")
+    assert said.startswith("No change shown: no metric tells other from one (8 pairs")
 
 
 def test_a_rerun_measures_nothing_and_is_identical_to_the_byte(
@@ -119,15 +119,15 @@ def test_a_headline_gives_its_own_sentence_and_win_rate(root: Path, tmp_path: Pa
 def test_missing_and_broken_videos_are_named(root: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     broken.mkdir()
-    for at in range(4):
+    for at in range(PROMPTS - 2):
         (broken / f"{at}.mp4").write_bytes((root / "noisy" / f"{at}.mp4").read_bytes())
     (broken / "3.mp4").write_bytes(b"no video")
     asked = SystemsRequest({"plain": root / "plain", "broken": broken}, tmp_path / "out", root / "prompts.txt")
     notes = evaluate_systems(asked, Others(), no_judge, no_bar).notes
-    assert any("2 videos missing of broken: 4, 5." in note for note in notes)
+    assert any("2 videos missing of broken: 6, 7." in note for note in notes)
     assert any(note.startswith("broken/3.mp4 could not be read") for note in notes)
     page = (tmp_path / "out" / "report.html").read_text()
-    assert "broken/3.mp4 could not be read" in page and "3 pairs" in page
+    assert "broken/3.mp4 could not be read" in page and "5 pairs" in page
     for path in broken.iterdir():
         path.write_bytes(b"no video")
     with pytest.raises(ValueError, match="broken: none of its videos can be read"):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from rushes.judges.audit import Audit, audit, findings, still_test, whole
+from rushes.judges.audit import Audit, Still, audit, findings, still_test, whole
 from rushes.judges.base import Judgement, PointwiseJudge
 from rushes.metrics.base import Shot
 from rushes.records import Preference
+from rushes.stats import Interval
 
 PAIRS, SEGMENTS = 40, 4
 TRUTH = np.random.default_rng(0).choice([-1, 0, 1], size=(PAIRS, SEGMENTS), p=[0.4, 0.2, 0.4])
@@ -72,6 +74,20 @@ def test_a_leaning_judge_is_named_and_a_fair_coin_is_no_better_than_chance() -> 
     coin = by_name(rows)["coin", 1.0]
     assert coin.without_ties and coin.without_ties.low < 0.5 < coin.without_ties.high
     assert any("coin (overall, 1 s) agrees with people" in t and "no better than chance" in t for t in findings([coin]))
+
+
+def test_no_alarm_where_chance_explains_it() -> None:
+    """One of four frozen clips preferred, with an interval from nothing to everything; ten votes of ten."""
+    assert findings([], Still("random", 2, Interval(0.25, 0.0, 0.99, 8), 0, 0)) == []
+    few = by_name(judged("stuck", lambda label, k: 1))["stuck", 1.0]
+    for first, named in ((Interval(1.0, 0.72, 1.0, 10), False), (Interval(1.0, 0.9, 1.0, 40), True)):
+        row = replace(few, first_slot=first, consistent=Interval(0.4, 0.2, 0.6, 10))
+        assert any("whatever it sees" in text for text in findings([row])) == named
+        assert not any("both orders" in text for text in findings([row]))
+    unsure = replace(few, first_slot=None, without_ties=Interval(0.5, 0.3, 0.7, 12))
+    assert findings([unsure]) == findings([replace(few, first_slot=None)])
+    mostly = replace(unsure, segments=10, unjudged=6, consistent=None)
+    assert not any("could not judge" in text for text in findings([mostly]))
 
 
 def test_a_judge_that_is_the_wrong_way_round_is_worse_than_chance() -> None:

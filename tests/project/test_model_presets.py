@@ -239,9 +239,9 @@ def test_a_setting_that_is_called_a_default_is_at_its_default(recipe: str) -> No
         assert row.source != DEFAULT or row.value == defaults[path], path
 
 
-def test_labels_of_a_metric_are_said_not_to_be_the_papers(tmp_path: Path) -> None:
+def test_people_label_takes_of_footage_which_is_said(tmp_path: Path) -> None:
     (note,) = [note for note in preset_of("wan2.1-t2v-1.3b", "densedpo").notes if note.startswith("label.by")]
-    assert "set it to human or vlm" in note
+    assert "stops until `rushes label`" in note
     assert not [note for note in preset_of("wan2.1-t2v-1.3b", "realdpo").notes if note.startswith("label.by")]
 
 

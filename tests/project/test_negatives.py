@@ -68,9 +68,9 @@ def test_each_thing_that_is_lacking_is_named_with_its_command(project: OpenProje
         training.train_run(project)
     text = str(refused.value)
     assert "12 takes" in text and "0 gaps (made by `rushes generate --set generate.kind=gap`)" in text
-    assert "12 likeness" in text and "0 wrong captions (made by `rushes caption --wrong`)" in text
+    assert "12 likeness" in text and "0 wrong captions (made by `rushes wrong-captions`)" in text
     stages.generate_takes(project, project.settings.generate.model_copy(update={"kind": "gap", "takes": 1}))
-    with pytest.raises(ValueError, match="run `rushes caption --wrong`"):
+    with pytest.raises(ValueError, match="run `rushes wrong-captions`"):
         training.train_run(project)
 
 

@@ -10,9 +10,12 @@ from rushes.config.settings_files import validate_table
 from rushes.lab.claims.arms import DENSEDPO
 from rushes.lab.claims.data import ETA
 from rushes.lab.claims.run import BUDGETS
+from rushes.project.labels import label_takes
 from rushes.project.presets import preset
+from rushes.project.project import OpenProject
 from rushes.project.recipe_table import recipe_table
 from rushes.project.settings_checks import check_settings
+from rushes.store.database import Store
 from rushes.training.recipe import load_recipe, recipe_names
 
 
@@ -29,7 +32,14 @@ def test_every_recipe_gets_settings_that_make_what_it_needs(name: str, real: boo
     assert ("wrong captions" in needs) == (settings.caption.by != "none")
     if real:
         assert settings.footage.path == str(tmp_path) and settings.footage.eval_fraction > 0
+        assert settings.label.by in ("none", "human") and not settings.label.metric
     validate_table(load_recipe(name).Options, settings.train.options, "train.options")
+
+
+@pytest.mark.parametrize(("recipe", "what"), [("densedpo", "label pairs"), ("huvidpo", "give scores")])
+def test_a_run_on_footage_stops_where_people_label(recipe: str, what: str, tmp_path: Path) -> None:
+    with Store.create(tmp_path) as store, pytest.raises(ValueError, match=f"run `rushes label {tmp_path}`.* {what}"):
+        label_takes(OpenProject(store, preset(recipe, tmp_path)))
 
 
 def test_densedpo_on_the_tiny_backbone_is_the_arm_of_the_evidence() -> None:

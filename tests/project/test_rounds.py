@@ -208,14 +208,14 @@ def test_each_round_starts_from_the_one_before(opened: OpenProject, monkeypatch:
 def test_rounds_stop_where_nothing_is_gained(opened: OpenProject) -> None:
     done = rounds.run_rounds(opened, 3)
     assert [each.run for each in done.rounds] == ["realdpo"] and done.best == "base"
-    assert done.stopped == "realdpo is not shown to be better than base: the interval of the change holds zero"
+    assert done.stopped == "realdpo is not shown to be better than base: its verdict claims no change"
 
 
 @pytest.mark.parametrize(
     ("better", "worse", "diagnoses", "why"),
     [
         (("bad_frames",), (), (), ""),
-        ((), (), (), "b is not shown to be better than a: the interval of the change holds zero"),
+        ((), (), (), "b is not shown to be better than a: its verdict claims no change"),
         (("jerk",), ("motion",), (), "b is worse than a on motion"),
         (("jerk",), (), ("learned_by_heart",), "b classifies its training pairs and not the held-out ones"),
     ],

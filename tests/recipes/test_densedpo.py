@@ -159,7 +159,7 @@ def test_labels_that_do_not_fit_the_clip_are_refused(
         comparisons(store, Options(), project_with_clips.grid)
 
 
-def test_labels_of_another_judge_and_superseded_ones_are_left_out(
+def test_judges_are_pooled_where_it_is_asked_for_alone_and_superseded_labels_are_left_out(
     store: Store, scene: Scene, rows: SceneRows, project_with_clips: ProjectWithClips
 ) -> None:
     clip = rows.clip(scene, "one")
@@ -168,7 +168,12 @@ def test_labels_of_another_judge_and_superseded_ones_are_left_out(
     person = replace(first, id="person", judge="person", labels=(-1, -1, -1, -1))
     again = replace(person, id="again", labels=(0, 0, -1, -1), supersedes="person")
     store.add([clip, *both, first, person, again])
-    assert [c.id for c in comparisons(store, Options(), project_with_clips.grid)] == [first.id, "again"]
+    with pytest.raises(
+        ValueError, match=r"train\.options\.judge: labels are by .*person \(1 pair\).* not pooled unasked"
+    ):
+        comparisons(store, Options(), project_with_clips.grid)
+    pooled = comparisons(store, Options(judge="all"), project_with_clips.grid)
+    assert [c.id for c in pooled] == [first.id, "again"]
     (only,) = comparisons(store, Options(judge="person"), project_with_clips.grid)
     assert only.terms[0].labels == (0, 0, 0, -1, -1)
 

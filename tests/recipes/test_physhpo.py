@@ -239,7 +239,7 @@ def test_without_any_wrong_caption_the_command_is_named(
 ) -> None:
     clip = rows.clip(scene, "one")
     store.add([clip, rows.candidate(clip, "take 0", "take"), rows.candidate(clip, "gap", "gap")])
-    with pytest.raises(ValueError, match=r"run `rushes caption --wrong`, or set train\.options\.semantic_weight to 0"):
+    with pytest.raises(ValueError, match=r"run `rushes wrong-captions`, or set train\.options\.semantic_weight to 0"):
         comparisons(store, Options(), project_with_clips.grid)
     assert len(only(store, project_with_clips.grid, semantic_weight=0.0).views) == 6
 

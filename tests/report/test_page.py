@@ -185,3 +185,19 @@ def test_every_picture_of_two_systems_has_words(report: Report) -> None:
     assert html.count("<svg") == 2 + len(report.curves) + len(report.labels)
     ids = [a["id"] for _, a in Page(html).tags if "id" in a]
     assert len(ids) == len(set(ids))
+
+
+def test_with_few_independent_prompts_nothing_is_claimed_and_nothing_is_green(report: Report) -> None:
+    """The same intervals from seven prompts and from eight."""
+    few, enough = (
+        replace(report, arms=(), metrics=tuple(replace(metric, prompts=prompts) for metric in report.metrics))
+        for prompts in (7, 8)
+    )
+    words = "Too few held-out prompts to say: 12 pairs of 7 independent prompts, and a claim takes 8"
+    html = page.render(replace(few, pairs=12))
+    assert words in html and words not in page.render(enough)
+    assert {metric.outcome for metric in few.metrics} == {"undecided"}
+    assert "better" in {metric.outcome for metric in enough.metrics}
+    coloured = r'(verdict|outcome|<tr class=")\s*(better|worse|suspect)"'
+    assert re.search(coloured, page.render(enough)) and not re.search(coloured, html)
+    assert "Nothing can be said: 7 independent prompts are too few." in html

@@ -585,7 +585,9 @@ def test_labels_of_other_segments_replace_and_are_not_mixed(rushes: Rushes, tmp_
         first = replace(store.preferences()[0], labels=(1,), strength=None, by_slot=())
         store.add([replace(first, id="ada", judge="human:ada"), replace(first, id="vlm", judge="vlm", segment_s=2.0)])
         options = densedpo.Options.model_validate({"segment_s": 2.0})
-        mixed = densedpo.account(store, densedpo.Options(least_labelled=0), grid)
+        with pytest.raises(ValueError, match=r"human \(1 pair\), which are not pooled unasked"):
+            densedpo.comparisons(store, densedpo.Options(), grid)
+        mixed = densedpo.account(store, densedpo.Options(least_labelled=0, judge="all"), grid)
         (row,) = densedpo.comparisons(store, options, grid)
     assert row.id == "vlm"
     assert (mixed["labels_of_whole_clips"], mixed["labels_of_2_s"]) == (1, 1)

@@ -89,7 +89,9 @@ def test_table_as_json_has_the_documented_form() -> None:
     data = compare_systems(["A", "B", "C"], [Measure("x", "lower", sides)]).as_json()
     assert list(data) == ["systems", "metrics", "pairs"]
     assert list(data["pairs"]) == ["A|B", "A|C", "B|C"]
-    assert data["pairs"]["A|C"]["x"] == {"difference": 2.0, "low": 2.0, "high": 2.0, "win": 0, "tie": 0, "lose": 4}
+    assert data["pairs"]["A|C"]["x"] == {
+        "difference": 2.0, "low": 2.0, "high": 2.0, "win": 0, "tie": 0, "lose": 4, "prompts": 4
+    }  # fmt: skip
     assert set(data["metrics"]["x"]["A"]) == {"mean", "low", "high", "n"}
 
 

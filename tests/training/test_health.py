@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from rushes.noise.draws import TimeDraw, seeded
 from rushes.objectives.terms import Term
 from rushes.store.latents import LatentStore, first_frame_key
 from rushes.training.comparison import Comparison, View
-from rushes.training.health import Diagnosis, diagnoses
+from rushes.training.health import Diagnosis, diagnoses, verdict
 from rushes.training.history import read_history
 from rushes.training.loop import Data, train
 from rushes.training.monitor import RunMonitor, Sampler
@@ -58,7 +59,7 @@ def test_a_healthy_history_has_no_diagnosis() -> None:
 CASES: dict[str, list[dict[str, Any]]] = {
     "diverged": history({"drift": 1.0}),
     "winner_rising": history({"clip/winner_relative_error": 0.05, "clip/winner_relative_error_low": 0.01}),
-    "shortcut": history({"clip/winner_relative_error": -0.002, "clip/accuracy": 0.97}),
+    "shortcut": history({"clip/winner_relative_error": -0.002, "clip/accuracy": 0.97, "clip/accuracy_low": 0.8}),
     "nothing_learned": history({"drift": 8e-5}),
     "beta_too_small": history(gradient=0.47, accuracy=0.9),
     "beta_too_large": history({"clip/loss": 7.0}),
@@ -82,9 +83,12 @@ def test_each_fault_has_its_name_and_no_other(name: str) -> None:
         history({"drift": 0.89}),  # less than the reference's own error
         history({"clip/winner_relative_error": 0.017, "clip/winner_relative_error_low": 0.016}),  # of no consequence
         history({"clip/winner_relative_error": 0.05, "clip/winner_relative_error_low": -0.01}),  # not certain
-        history(
-            {"clip/winner_relative_error": -0.003, "clip/accuracy": 0.97}
-        ),  # a quarter of the margin is the winners'
+        history(  # a quarter of the margin is the winners'
+            {"clip/winner_relative_error": -0.003, "clip/accuracy": 0.97, "clip/accuracy_low": 0.8}
+        ),
+        history(  # too few held-out pairs to be certain of it
+            {"clip/winner_relative_error": -0.002, "clip/accuracy": 0.97, "clip/accuracy_low": 0.75}
+        ),
         history({"drift": 1e-4}),
         history(gradient=0.47, accuracy=0.7),  # not told apart, so there is nothing to let go of
         history(gradient=0.44, accuracy=0.9),
@@ -97,6 +101,42 @@ def test_each_fault_has_its_name_and_no_other(name: str) -> None:
 )
 def test_what_is_just_not_a_fault(near: list[dict[str, Any]]) -> None:
     assert names(near) == []
+
+
+LEAKING = {"leak/all": 1.0, "leak/all_low": 0.94, "leak/bytes_per_pixel": 1.0, "leak/brightness": 0.6}
+
+
+def test_plain_features_that_pick_winners_are_said_from_the_first_step() -> None:
+    rows = [history()[0] | LEAKING, *history()[1:]]
+    for upto in (2, len(rows)):
+        (only,) = diagnoses(rows[:upto])
+        assert (
+            only.name == "plain_features"
+            and "picked 100% of the winners (at least 94%; bytes per pixel 100%" in only.evidence
+        )
+    rows[0]["leak/all_low"] = 0.75  # not certain to be beyond the bound
+    assert names(rows) == []
+
+
+def test_what_was_severe_is_not_forgotten() -> None:
+    """A step at which the run diverged, and figures that look well again."""
+    rows = history()
+    early = [asdict(each) | {"step": 20} for each in diagnoses(CASES["diverged"])]
+    rows[20]["diagnoses"] = early
+    for upto in (30, len(rows)):
+        (only,) = diagnoses(rows[:upto])
+        assert (only.name, only.severity, only.step) == ("diverged", "severe", 20)
+        assert only.evidence.count("That was at step 20; by now the figures hide it.") == 1
+        rows[upto - 1]["diagnoses"] = [asdict(only)]
+    rows[20]["diagnoses"] = [each | {"severity": "warning"} for each in early]
+    rows[29]["diagnoses"] = []
+    assert names(rows) == []
+
+
+def test_after_few_steps_it_is_too_early_to_say() -> None:
+    assert verdict(19, ()) == "too early to say" and verdict(20, ()) == "nothing wrong"
+    assert verdict(2, diagnoses([history()[0] | LEAKING])) == "warning"
+    assert verdict(40, diagnoses(CASES["diverged"])) == "severe"
 
 
 def test_chance_on_training_pairs_is_nothing_learned() -> None:

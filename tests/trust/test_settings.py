@@ -112,7 +112,7 @@ def nested(table: str, values: dict[str, Any]) -> str:
 # Commands that load the model or the recipe, as checking settings does; and those that read what is stored.
 LOADS = (
     *("import", "generate", "label", "train", "encode", "bank", "evaluate", "run", "curate", "preflight", "plan"),
-    *("leak", "eta", "beta", "caption --wrong", "space", "clean", "train --recipe sft", "verify --all"),
+    *("leak", "eta", "beta", "wrong-captions", "space", "clean", "train --recipe sft", "verify --all"),
     "export --run realdpo --out OUT",
 )
 READS = ("report", "health", "verify", "review --progress", "export --out OUT", "footage export --out OUT")
@@ -156,7 +156,7 @@ def test_a_host_is_asked_about_where_something_would_be_sent_to_it(
         there = fake.url.removeprefix("http://").removesuffix("/v1").replace("127.0.0.1", "0.0.0.0")
         asks: dict[str, Any] = {"model": "m", "url": f"http://{there}/v1", "key_env": "MY_SECRET"}
         change(theirs, endpoint=asks, label={"by": "vlm"}, caption={"by": "model"})
-        for line in ("label", "run", "eta", "judges --static 2", "caption --wrong", "curate"):
+        for line in ("label", "run", "eta", "judges --static 2", "wrong-captions", "curate"):
             status, out, err = rushes(*words(line, theirs, tmp_path / "out"))
             assert (status, out) == (2, "") and f"`rushes trust host:{there}`" in err, (line, err)
             assert f"`rushes trust key:MY_SECRET@{there}`" in err, line
@@ -170,7 +170,7 @@ def test_a_host_is_asked_about_where_something_would_be_sent_to_it(
             "label --by vlm",
             "eta --set label.by=vlm",
             "judges --static 2 --by vlm",
-            "caption --wrong --by model",
+            "wrong-captions --by model",
         ):
             status, out, err = rushes(*words(line, theirs, tmp_path / "out"))
             assert (status, out) == (2, "") and f"`rushes trust host:{there}`" in err, (line, err)

@@ -135,13 +135,14 @@ def opened(folder: Path, settings: Settings, engine: EngineName = "local") -> It
 
 
 def in_words(result: EvaluateResult) -> list[str]:
-    """A line for each metric of an evaluation."""
+    """The verdict of an evaluation, and a line for each metric."""
+    from rushes.evaluate.result import warned_verdict
 
     def end(value: float) -> str:
         return f"{value:+.4f}" if math.isfinite(value) else "unknown"
 
     better = {"lower": "lower is better", "higher": "higher is better", "neutral": "neither direction is better"}
-    return [
+    return warned_verdict(result) + [
         f"{name}: {row.base:.4f} -> {row.trained:.4f} ({row.difference:+.4f}, 95 % interval "
         f"{end(row.low)} to {end(row.high)}, n {row.n}, {better[row.better]})"
         for name, row in result.metrics.items()

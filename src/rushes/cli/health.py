@@ -108,4 +108,5 @@ def health(project: ProjectFolder, *, run: RunName = "", overrides: Overrides = 
 
     result = health_of_run(project, read_settings(project, overrides, nothing), run)
     lines = [f"{d.severity}: {d.name} at step {d.step}\n  {d.evidence}\n  {d.remedy}" for d in result.diagnoses]
-    tell(result, as_json, lines or [f"run {result.run}: nothing wrong in {result.steps} steps"])
+    lines += [f"run {result.run}: {result.verdict} after {result.steps} steps"]
+    tell(result, as_json, lines)

@@ -26,12 +26,13 @@ from rushes.cli.console import (
 )
 from rushes.cli.processes import Engine, Gpus, led
 from rushes.config import uses
-from rushes.config.tables import Settings
+from rushes.config.tables import Settings, toy_note
 from rushes.files import whole_file
 from rushes.project.settings import read_settings
 from rushes.store.database import Store
 
 if TYPE_CHECKING:
+    from rushes.project.review_page import ReviewProgress
     from rushes.web.accounts import Accounts
 
 Port = Annotated[int, within(0, 65535)]
@@ -91,7 +92,12 @@ def _serve(project: Path, settings: Settings, host: str, port: int, annotators: 
     title = settings.project.name or project.resolve().name
     with open_desk(project, settings, probes) as desk:
         on_ready = _teller(f"labelling {title}", desk.assignments, annotators)
-        serve(make_app(desk, title, host in LOCAL), host, port, on_ready)
+        serve(
+            make_app(desk, title, host in LOCAL, toy_note(settings.backbone.name, settings.footage.kind)),
+            host,
+            port,
+            on_ready,
+        )
 
 
 def _check_host(host: str, annotators: tuple[str, ...]) -> None:
@@ -131,20 +137,30 @@ def review(
     as_json: AsJson = False,
 ) -> None:
     """Look at the clips one by one on a local page: keep, drop, or edit the caption."""
+    from rushes.project.review_page import progress_lines
+
+    settings = read_settings(project, overrides, uses.nothing)
+    result = reviewed(project, settings, None if progress else (host, port, annotators))
+    tell(result, as_json, progress_lines(result))
+
+
+def reviewed(project: Path, settings: Settings, page: tuple[str, int, tuple[str, ...]] | None) -> ReviewProgress:
+    """How the review stands, after the page was served, where there is one: on a host and port, to invited people."""
     from rushes.project.labeling_page import serve
-    from rushes.project.review_page import open_review, progress_lines, progress_of
+    from rushes.project.review_page import open_review, progress_of
     from rushes.web.review.app import make_review_app
     from rushes.web.site import LOCAL
 
-    settings = read_settings(project, overrides, uses.nothing)
-    _check_host(host, annotators)
     title = settings.project.name or project.resolve().name
+    if page:
+        _check_host(page[0], page[2])
     with open_review(project, settings) as session:
-        if not progress:
+        if page:
+            host, port, annotators = page
             on_ready = _teller(f"review of {title}", session.people, annotators)
-            serve(make_review_app(session, title, host in LOCAL), host, port, on_ready)
-        result = progress_of(session)
-    tell(result, as_json, progress_lines(result))
+            toy = toy_note(settings.backbone.name, settings.footage.kind)
+            serve(make_review_app(session, title, host in LOCAL, toy), host, port, on_ready)
+        return progress_of(session)
 
 
 @app.command

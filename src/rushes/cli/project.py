@@ -24,10 +24,12 @@ from rushes.cli.console import (
 )
 from rushes.cli.processes import Engine, Gpus, led
 from rushes.config.settings_files import load_settings
+from rushes.config.tables import Settings, toy_note
 from rushes.config.uses import all_stages, captions, code, nothing
 from rushes.files import make_folder
 from rushes.progress import waiting
 from rushes.project.settings import adopt, check_new, create_project, overridden, read_settings, with_train
+from rushes.records import lines_of
 from rushes.store.database import Store
 
 
@@ -59,14 +61,16 @@ def init(
     if model is not None:
         return _init_model(project, model, (recipe, footage, _pixels(size), frames), gpu, overrides, as_json)
     from rushes.project.model_presets import InitResult
-    from rushes.project.presets import preset
+    from rushes.project.presets import people_note, preset
 
     if project is None:
         raise ValueError("init: name the project's folder, such as `rushes init my-project`")
     if size or frames or gpu:
         raise ValueError("--size, --frames and --gpu are for a model of yours; name it with --model, or leave them out")
     settings = overridden(preset(recipe, footage), overrides)
-    tell(InitResult(project, create_project(project, settings), f"rushes run {project}"), as_json)
+    notes = (*filter(None, [toy_note(settings.backbone.name, settings.footage.kind)]), *people_note(settings))
+    result = InitResult(project, create_project(project, settings), _first_look(project, settings), notes)
+    tell(result, as_json, [*(f"note: {note}" for note in notes), *lines_of(result, "notes")])
 
 
 def _init_model(
@@ -103,6 +107,11 @@ def _init_model(
         result = replace(result, project=project, file=file, next=f"rushes run {project}{missing}")
         lines += [f"project: {project}", f"settings: {file}", f"next: {result.next}"]
     tell(result, as_json, lines)
+
+
+def _first_look(project: Path, settings: Settings) -> str:
+    """The command after `init`: own footage is looked at before hours are spent on it."""
+    return f"rushes {'preflight' if settings.footage.kind == 'folder' else 'run'} {project}"
 
 
 def _pixels(size: str) -> tuple[int, int] | None:
@@ -192,22 +201,37 @@ def generate(
         tell_stage(stages.generate_takes(work, system=run), as_json, project, settings)
 
 
-@app.command
-def caption(
+@app.command(name="wrong-captions")
+def wrong_captions(
     project: ProjectFolder,
     *,
-    wrong: Annotated[bool, Parameter(help="captions that are wrong where a take is")] = False,
     by: Annotated[str, Parameter(help="rules, world or model; default: caption.by of the settings")] = "",
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
-    """Write other captions for the training clips."""
+    """Write captions that are wrong where a take is, for recipes that contrast them with the true ones."""
     from rushes.project import negatives
 
-    if not wrong:
-        raise ValueError("there is one sort of captions to write so far; give --wrong")
     with opened(project, read_settings(project, with_options(overrides, caption__by=("--by", by)), captions)) as work:
         tell(negatives.wrong_captions(work), as_json)
+
+
+@app.command(show=False)
+def caption(
+    project: ProjectFolder,
+    *,
+    wrong: bool = False,
+    by: str = "",
+    overrides: Overrides = (),
+    as_json: AsJson = False,
+) -> None:
+    """The former name of `wrong-captions`, for one version."""
+    if not wrong:
+        raise ValueError(
+            f"caption wrote wrong captions and is now `rushes wrong-captions {project}`; `rushes captions {project} "
+            "--by vlm | names | human` writes those that clips lack"
+        )
+    wrong_captions(project, by=by, overrides=overrides, as_json=as_json)
 
 
 @app.command

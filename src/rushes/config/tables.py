@@ -394,3 +394,18 @@ class Settings(SettingsTable):
     train: TrainSettings = TrainSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     report: ReportSettings = ReportSettings()
+
+
+def toy_note(backbone: str, footage: str) -> str:
+    """What to say of a project that shows footage to the tiny backbone, which knows the embedded world alone.
+
+    Args:
+        backbone: `backbone.name`.
+        footage: `footage.kind`.
+
+    Returns:
+        A sentence, "" where there is nothing to say.
+    """
+    if backbone != "tiny" or footage != "folder":
+        return ""
+    return "toy model: shows the path; real results need a GPU and --model"

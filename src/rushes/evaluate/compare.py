@@ -11,13 +11,14 @@ from rushes.config.tables import Settings
 from rushes.evaluate.result import ComparedSystems, in_order, metric_rows, stored_video, systems_report
 from rushes.evaluate.stored import measures
 from rushes.evaluate.suites import general_meter, world_meter
+from rushes.evaluate.witnesses import witnesses_of_store
 from rushes.files import write_json
 from rushes.metrics.catalogue import all_metrics
 from rushes.records import BASE
 from rushes.report.page import write
-from rushes.stats import compare_systems, read_table
+from rushes.stats import LEAST_PROMPTS, compare_systems, read_table
 from rushes.store.database import Store
-from rushes.text_reader import parse_json, read_text, read_toml
+from rushes.text_reader import counted, parse_json, read_text, read_toml
 
 TABLE, DETAILS = "table.json", "details.json"
 Rule = Literal["estimate", "shown", "excluded"]
@@ -64,10 +65,11 @@ def compare_runs(
                 f"{system!r} has no scores on held-out prompts; run `rushes evaluate --run {system}` first"
             )
     measured = [measure for measure in measured if any(measure.values.values())]
-    table = compare_systems(systems, measured, seed=settings.project.seed)
+    witnesses = witnesses_of_store(store, (take for of in rows.values() for take in of.values()))
+    table = compare_systems(systems, measured, seed=settings.project.seed, witnesses=witnesses)
     values = {m.name: {rows[s][key].id: v for s, of in m.values.items() for key, v in of.items()} for m in measured}
     videos = {s: {key: stored_video(store, of[key], values) for key in in_order([*of])} for s, of in rows.items()}
-    compared = ComparedSystems(metric_rows(measured, table), videos, meter.headline)
+    compared = ComparedSystems(metric_rows(measured, table), videos, meter.headline, witnesses)
     report = systems_report(compared, settings.report.cases, settings.project.seed, title=settings.project.name)
     target = store.project / "reports" / "compare.json"
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -137,7 +139,8 @@ def _margin(value: object) -> tuple[float | None, bool]:
 def check_gate(table: Mapping[str, Any], gate: Gate, better: Mapping[str, str]) -> list[Breach]:
     """Every metric of every system but the first that is worse than the first's by more than its margin.
 
-    A metric that could be measured on no shared clip is a breach: a clip where nothing moves must not pass.
+    A metric that could be measured on no shared clip is a breach: a clip where nothing moves must not pass. So is one
+    that was measured on fewer independent prompts than a claim takes.
 
     Raises:
         ValueError: a metric that the table lacks, or one without a better direction.
@@ -152,6 +155,10 @@ def check_gate(table: Mapping[str, Any], gate: Gate, better: Mapping[str, str]) 
             mean = table["metrics"][name][first]["mean"]
             if row is None or (mean is None and name in gate.shares):
                 breaches.append(Breach(system, name, "could not be measured on any clip that both have"))
+                continue
+            if "prompts" in row and row["prompts"] < LEAST_PROMPTS:
+                few = counted(row["prompts"], "independent prompt")
+                breaches.append(Breach(system, name, f"{few} cannot pass a gate; take {LEAST_PROMPTS} or more"))
                 continue
             margin = gate.margins[name] if name in gate.margins else gate.shares[name] * abs(mean)
             words = _breach(row, sign, margin, gate.rule)

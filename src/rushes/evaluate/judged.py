@@ -14,6 +14,7 @@ from rushes.config.settings_files import load_settings
 from rushes.config.tables import Settings
 from rushes.evaluate.external import both
 from rushes.evaluate.video_folders import Folders
+from rushes.evaluate.witnesses import witnesses_of_folders
 from rushes.judges.base import Judge
 from rushes.judges.build import ANSWERS, judge_of
 from rushes.judges.endpoint import ChatEndpoint
@@ -50,13 +51,15 @@ def duels_of(
     return duels
 
 
-def head_to_head(judge: str, first: str, second: str, duels: Mapping[Key, Duel | None]) -> Judged | None:
-    """Counts and the win rate, its interval over prompts; None where no pair could be judged."""
+def head_to_head(
+    judge: str, first: str, second: str, duels: Mapping[Key, Duel | None], witnesses: Mapping[str, str]
+) -> Judged | None:
+    """Counts and the win rate, its interval over clusters of prompts; None where no pair could be judged."""
     answered = {key: duel for key, duel in duels.items() if duel is not None}
     if not answered:
         return None
     outcomes = [float(duel.outcome) for duel in answered.values()]
-    wins = win_rate([0.0] * len(outcomes), outcomes, "higher", clusters=[prompt for prompt, _ in answered])
+    wins = win_rate([0.0] * len(outcomes), outcomes, "higher", clusters=[witnesses.get(p, p) for p, _ in answered])
     decided = sum(duel.decided for duel in answered.values())
     slot = wilson(sum(duel.first_slot for duel in answered.values()), decided) if decided else None
     disagreed = sum(not duel.agreed for duel in answered.values())
@@ -67,15 +70,19 @@ def head_to_head(judge: str, first: str, second: str, duels: Mapping[Key, Duel |
 
 def judge_all(judge: Judge, folders: Folders, notes: list[str], tick: Tick = lambda n: None) -> Verdicts:
     """Every pair of systems, and the systems' strengths by Bradley and Terry; why there are none goes to `notes`."""
-    verdicts, matches = Verdicts(), []
+    verdicts, matches, witnesses = Verdicts(), [], witnesses_of_folders(folders)
     for first, second in combinations(folders.systems, 2):
         duels = duels_of(judge, folders, first, second, tick)
-        result = head_to_head(judge.name, first, second, duels)
+        result = head_to_head(judge.name, first, second, duels, witnesses)
         if result is None:
             notes.append(f"{judge.name} could judge no pair of {first} and {second}.")
             continue
         verdicts.rows.append(result)
-        matches += [Match(second, first, duel.outcome, prompt) for (prompt, _), duel in duels.items() if duel]
+        matches += [
+            Match(second, first, duel.outcome, witnesses.get(prompt, prompt))
+            for (prompt, _), duel in duels.items()
+            if duel
+        ]
     try:
         verdicts.strengths |= rank_systems(matches)
     except ValueError as error:

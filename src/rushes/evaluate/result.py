@@ -42,6 +42,7 @@ class EvaluateResult:
     arms_intro: str = ""  # where these come from
     # by metric and series, (steps trained, mean) after each round of `rushes run --rounds`
     rounds: Mapping[str, Mapping[str, tuple[tuple[float, float], ...]]] = field(default_factory=dict)
+    diagnoses: tuple[str, ...] = ()  # what `rushes health` says of the run, a sentence each
     title: str = ""  # of the report; "" = the project's folder
     seconds: Mapping[str, float] = field(default_factory=dict)  # that each stage has taken in the project so far
     seed: int = 0  # of the bootstrap
@@ -70,6 +71,7 @@ def _stored_result(path: Path, data: dict[str, Any]) -> EvaluateResult:
     defaults = {"run": path.stem, "headline": next(iter(metrics), "")}
     names = {each.name for each in fields(EvaluateResult)}
     stored = {name: value for name, value in data.items() if name in names}
+    stored["diagnoses"] = tuple(stored.get("diagnoses", ()))
     return EvaluateResult(**{**defaults, **stored, "metrics": metrics, "arms": arms})
 
 
@@ -151,6 +153,9 @@ class ComparedSystems:
     metrics: Mapping[Pair, tuple[MetricRow, ...]]
     videos: Mapping[str, Mapping[Key, ComparedVideo]]
     headline: str = ""
+    witnesses: Mapping[str, str] = field(
+        default_factory=dict
+    )  # cluster of each prompt; one that is left out is its own
     notes: tuple[str, ...] = ()
     judged: tuple[Judged, ...] = ()
     strengths: Mapping[str, Interval] = field(default_factory=dict)
@@ -177,9 +182,27 @@ class ComparedSystems:
         by_pair = {}
         for pair in filter(self.keys, self.metrics):
             report = self.bare(pair)
-            more = report.headline or any(metric.outcome == "suspect" for metric in report.metrics)
-            by_pair["|".join(pair)] = text.verdict(report) + (f" {text.regressions(report)}" if more else "")
+            by_pair["|".join(pair)] = _in_words(report)
         return by_pair
+
+
+def _in_words(report: Report) -> str:
+    """The verdict, and what else got worse."""
+    more = report.headline or any(metric.outcome == "suspect" for metric in report.metrics)
+    return f"{text.verdict(report)} {text.regressions(report) if more else ''}".strip()
+
+
+def warned_verdict(result: EvaluateResult) -> list[str]:
+    """The verdict on a run, and under it what is wrong with how it came about."""
+    return [verdict_of(result), *result.diagnoses]
+
+
+def verdict_of(result: EvaluateResult) -> str:
+    """The verdict on a run in a sentence or two."""
+    metrics = tuple(result.metrics.values())
+    pairs = max((metric.n for metric in metrics), default=0)
+    systems = ("base", result.run)
+    return _in_words(Report("", result.run, result.headline, metrics, systems=systems, pairs=pairs))
 
 
 def build_report(
@@ -208,11 +231,11 @@ def build_report(
         shown.append(_case(kind, keys[at], gains[at], second[keys[at]].caption, {**named, **beside(keys[at])}))
     if lost := shown.count(None):
         notes.append(f"{lost} cases are not shown because a video of theirs is missing from media/.")
-    verdicts, prompts = result.verdicts(), len({prompt for prompt, _ in keys})
+    verdicts, prompts = result.verdicts(), len({result.witnesses.get(prompt, prompt) for prompt, _ in keys})
     seen = bool(result.judged) or any(metric.name == _VERIFIED for metric in report.metrics)
     return replace(
         report,
-        wins=_wins(report, keys, first, second),
+        wins=_wins(report, keys, first, second, result.witnesses),
         cases=tuple(case for case in shown if case is not None),
         case_seed=seed,
         arms=tuple(
@@ -257,7 +280,11 @@ def _video(label: str, video: ComparedVideo) -> ReportVideo:
 
 
 def _wins(
-    report: Report, keys: Sequence[Key], first: Mapping[Key, ComparedVideo], second: Mapping[Key, ComparedVideo]
+    report: Report,
+    keys: Sequence[Key],
+    first: Mapping[Key, ComparedVideo],
+    second: Mapping[Key, ComparedVideo],
+    witnesses: Mapping[str, str],
 ) -> WinRate | None:
     """Pair by pair on the headline metric; None without one."""
     metric = next((m for m in report.metrics if m.name == report.headline), None)
@@ -266,7 +293,8 @@ def _wins(
     name = metric.name
     shared = [key for key in sorted(keys) if name in first[key].values and name in second[key].values]
     a, b = ([side[key].values[name] for key in shared] for side in (first, second))
-    return win_rate(a, b, metric.better, clusters=[prompt for prompt, _ in shared]) if shared else None
+    clusters = [witnesses.get(prompt, prompt) for prompt, _ in shared]
+    return win_rate(a, b, metric.better, clusters=clusters) if shared else None
 
 
 def _scatter(result: ComparedSystems) -> Scatter | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,16 @@ from markupsafe import Markup
 
 from rushes.config.renamed import with_names_of_today
 from rushes.config.settings_files import mapping_to_toml
+from rushes.config.tables import toy_note
 from rushes.evaluate.result import ComparedSystems, ComparedVideo, EvaluateResult, build_report, stored_video
+from rushes.evaluate.witnesses import witnesses_of_store
 from rushes.records import Candidate, Clip, Run
 from rushes.report import curves, text
 from rushes.report.card import card_section, read_result
 from rushes.report.model import Curve, LabelSummary, MetricRow, Report, ReportArm, Step
 from rushes.store.database import Store
+from rushes.training.health import diagnoses
+from rushes.training.history import with_leak
 
 Values = Mapping[str, Mapping[str, float]]  # metric, subject
 _LOG = logging.getLogger(__name__)
@@ -34,6 +38,7 @@ def collect(store: Store, result: EvaluateResult, cases: int = 4, seed: int = 0)
     run = _find_run(store, result.run)
     notes: list[str] = []
     pairs = _pairs(store, result.run, notes)
+    settings = with_names_of_today(run.settings)[0]
     values = {name: {score.subject: score.value for score in store.scores(metric=name)} for name in result.metrics}
     videos = {
         system: {(row.group, row.seed): stored_video(store, row, values) for row in rows}
@@ -41,7 +46,8 @@ def collect(store: Store, result: EvaluateResult, cases: int = 4, seed: int = 0)
     }
     metrics = tuple(_with_spread(row, videos["base"].values()) for row in result.metrics.values())
     rows = _curve_rows(store, result.run, notes)
-    compared = ComparedSystems({("base", "trained"): metrics}, videos, result.headline, tuple(notes))
+    witnesses = witnesses_of_store(store, (take for pair in pairs for take in pair))
+    compared = ComparedSystems({("base", "trained"): metrics}, videos, result.headline, witnesses, tuple(notes))
     trained = {(row.group, row.seed): row for _, row in pairs}
     report = build_report(
         compared, cases, seed, {"base": "Base", "trained": "Trained"}, lambda key: _beside(store, trained[key], values)
@@ -52,14 +58,15 @@ def collect(store: Store, result: EvaluateResult, cases: int = 4, seed: int = 0)
         report,
         title=result.title or store.project.resolve().name,
         run=result.run,
+        warning=toy_note(run.backbone, settings.get("footage", {}).get("kind", "")),
         steps=_steps(store, result.seconds, run, len(pairs)),
         curves=(*_rounds(result), *curves.curves(rows)),
-        findings=curves.findings(rows),
+        findings=curves.findings(rows, _diagnoses(store, result.run, rows)),
         labels=_labels(store),
-        card=_card(store, len({base.group for base, _ in pairs})),
+        card=_card(store, witnesses),
         arms=tuple(ReportArm(name, tuple(table.values())) for name, table in result.arms.items()),
         arms_intro=result.arms_intro or report.arms_intro,
-        settings=mapping_to_toml(with_names_of_today(run.settings)[0]),
+        settings=mapping_to_toml(settings),
         hashes=_hashes(run),
         versions={**report.versions, "rushes": result.version},
         data=_data(store),
@@ -118,17 +125,24 @@ def _curve_rows(store: Store, run_name: str, notes: list[str]) -> list[dict[str,
     return rows
 
 
-def _card(store: Store, prompts: int) -> dict[str, str]:
+def _diagnoses(store: Store, run: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]] | None:
+    """What `rushes health` says of the run, so that both say the same; None where its rows lack what that needs."""
+    whole = all(isinstance(row["step"], int) for row in rows)
+    return [asdict(each) for each in diagnoses(with_leak(rows, store.project / "runs" / run))] if whole else None
+
+
+def _card(store: Store, witnesses: Mapping[str, str]) -> dict[str, str]:
     """The real clips and the held-out prompts in words."""
     clips = [clip for clip in store.clips() if clip.frames > 1]
     shapes = Counter(f"{clip.width_px} x {clip.height_px} px at {clip.fps:g} fps" for clip in clips)
     seconds = sum(clip.frames / clip.fps for clip in clips)
     common = ", ".join(f"{_count(number, 'clip')} of {shape}" for shape, number in shapes.most_common(2))
+    alone = len(set(witnesses.values()))
     sources = Counter(clip.source.partition(":")[0] if ":" in clip.source else "files" for clip in clips)
     return {
         "real footage": f"{_count(len(clips), 'clip')}, {seconds:.0f} s in all: {common}" if clips else "none",
         "source": ", ".join(f"{number} from {source}" for source, number in sources.items()) or "none",
-        "held-out prompts": str(prompts),
+        "held-out prompts": f"{len(witnesses)}" + (f", {alone} of them independent" if alone < len(witnesses) else ""),
     }
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from rushes.arrays import Frames
 from rushes.evaluate.result import metric_rows
 from rushes.evaluate.suites import MetricSuite
+from rushes.evaluate.witnesses import witnesses_of_store
 from rushes.media.read import read_video
 from rushes.metrics.base import Shot
 from rushes.progress import Sharing, in_turn
@@ -91,7 +92,7 @@ def measures(store: Store, meter: MetricSuite, rows: Mapping[str, Mapping[Key, C
 def compare(
     store: Store, meter: MetricSuite, pairs: Sequence[tuple[Candidate, Candidate]], *, seed: int = 0
 ) -> dict[str, MetricRow]:
-    """Differences of two systems over pairs, by metric, the bootstrap clustered by prompt.
+    """Differences of two systems over pairs, by metric, the bootstrap clustered by what prompts share.
 
     A metric that could not be measured on either side leaves the pair out of that metric; a metric without any is not
     in the table.
@@ -103,7 +104,9 @@ def compare(
     keyed = {(base.group, at): (base, trained) for at, (base, trained) in enumerate(pairs)}
     sides = {system: {key: pair[at] for key, pair in keyed.items()} for at, system in enumerate(("base", "trained"))}
     measured = measures(store, meter, sides)
-    ((_, rows),) = metric_rows(measured, compare_systems(("base", "trained"), measured, seed=seed)).items()
+    witnesses = witnesses_of_store(store, (row for pair in pairs for row in pair))
+    table = compare_systems(("base", "trained"), measured, seed=seed, witnesses=witnesses)
+    ((_, rows),) = metric_rows(measured, table).items()
     metrics = {row.name: row for row in rows}
     if meter.headline not in (*metrics, "") or not metrics:
         what = meter.headline or "nothing"

@@ -131,14 +131,14 @@ def _overlapping(clips: Collection[Clip]) -> Callable[[Clip], bool]:
     """Whether a clip shows a time of a film that one of `clips`, which do not overlap each other, shows too."""
     spans = defaultdict[str, list[Span]](list)
     for clip in clips:
-        for name in {_film(clip), _video(clip)[0], _video(clip)[1]}:
+        for name in {film_of(clip), _video(clip)[0], _video(clip)[1]}:
             spans[name].append(_shown(clip))
     for of_film in spans.values():
         of_film.sort()
 
     def overlaps(clip: Clip) -> bool:
         start, end = _shown(clip)
-        slack, of_film = 0.5 / clip.fps, spans.get(_film(clip), [])
+        slack, of_film = 0.5 / clip.fps, spans.get(film_of(clip), [])
         at = bisect(of_film, (end - slack, 0.0)) - 1
         return at >= 0 and of_film[at][1] > start + slack
 
@@ -149,7 +149,7 @@ def _shown(clip: Clip) -> Span:
     return span_of(clip) or (0.0, clip.frames / clip.fps)
 
 
-def _film(clip: Clip) -> str:
+def film_of(clip: Clip) -> str:
     """What a clip is a part or the whole of: the content, or the name where it was cut before films were noted."""
     content, name = _video(clip)
     return name if span_of(clip) and not clip.film else content

@@ -95,6 +95,7 @@ class Checked:
         return (len(self.spans) or 1) if self.usable else 0
 
 
+CAPTIONS_COMMAND = "`rushes captions PROJECT --by vlm | names | human`"
 DUPLICATE = "duplicate"
 ALTERNATIVE = "another caption"
 NO_FAILURE = ("", DUPLICATE, ALTERNATIVE)
@@ -222,13 +223,14 @@ def _checked(facts: ProbeCache, item: SourceVideo, ask: PreflightOptions) -> Che
     still, problem = "", (video_facts.reason, video_facts.problem) if video_facts.problem else None
     if not problem and item.caption_problem:
         problem = ("bad caption", item.caption_problem)
-    if not problem and not item.caption and not ask.table.allow_empty_captions:
-        problem = ("no caption", "no caption; write one, or set footage.allow_empty_captions to true")
+    uncaptioned = not problem and not item.caption and not ask.table.allow_empty_captions
     if not problem and item.first_frame:
         words = _still_problem(item.first_frame)
         problem = ("first frame", f"{item.first_frame}: {words}") if words else None
         still = "" if words else content_hash(item.first_frame)
     problem = problem or _problem(video_facts, ask)  # the length last: what is too short alone could be used at another
+    if uncaptioned:  # with what else is wrong, so that nothing comes to light only once captions are written
+        problem = _uncaptioned(problem)
     if problem:
         return Checked(item, video_facts, "", reason=problem[0], words=problem[1])
     if ask.finder is None:
@@ -236,6 +238,12 @@ def _checked(facts: ProbeCache, item: SourceVideo, ask: PreflightOptions) -> Che
     spans = ask.spans(video_facts)
     id = stable_hash(["piece", CUT, video_facts.media, item.caption, still, ask.table.cut_crf])
     return Checked(item, video_facts, id, spans=spans)
+
+
+def _uncaptioned(other: tuple[str, str] | None) -> tuple[str, str]:
+    """That a video has no caption, and what else is wrong with it."""
+    reason, words = (f"no caption, {other[0]}", f"; and {other[1]}") if other else ("no caption", "")
+    return reason, f"no caption; write one, or have it written: {CAPTIONS_COMMAND}{words}"
 
 
 def _problem(facts: VideoFacts, ask: PreflightOptions) -> tuple[str, str] | None:

@@ -350,7 +350,8 @@ def _captioned(folder: Path, footage: Sequence[SourceVideo], allow_empty: bool) 
     if missing:
         raise ValueError(
             f"{folder}: {len(missing)} of {len(footage)} videos have no caption: {shown(missing)}; write one for each, "
-            "or set footage.allow_empty_captions to true"
+            "have them written (`rushes captions PROJECT --by vlm | names | human`), or set "
+            "footage.allow_empty_captions to true"
         )
     return footage
 

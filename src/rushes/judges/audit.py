@@ -15,9 +15,12 @@ from rushes.judges.base import Judge
 from rushes.judges.label_agreement import Unit, labels_by, ratings_of
 from rushes.metrics.base import Shot
 from rushes.records import Preference
-from rushes.stats import Interval, win_rate
+from rushes.stats import Interval, wilson, win_rate
 
 ALWAYS = 0.95
+CERTAINLY = 0.75  # low end of the interval of what is always so: 19 of 20 may be a judge that is right in three of four
+LIKES_STILL = 0.1  # share of frozen clips that a sound judge prefers at most
+HARDLY_BETTER = 0.6  # agreement with people below which a judge that may be at chance is of no use
 FROZEN_AT = (0.0, 0.2, 0.4, 0.8)  # where in the clip the frame is taken from: 0, 24, 48 and 96 of 121, as DenseDPO does
 _FEW = 10
 
@@ -129,33 +132,38 @@ def still_test(
 
 
 def findings(audits: Iterable[Audit], still: Still | None = None) -> list[str]:
-    """What is wrong, one sentence each, with the judge's name; nothing where nothing is."""
+    """What is wrong, one sentence each, with the judge's name; nothing where nothing is, or chance may explain it: each
+    bound has a whole 95 % interval beyond it."""
     sentences = []
     for row in audits:
         what = f"{row.judge} ({row.dimension}, {'whole clips' if row.segment_s is None else f'{row.segment_s:g} s'})"
         if row.first_slot and row.first_slot.n >= _FEW:
             sentences += _slot_findings(what, row.first_slot)
-        elif row.left and row.left.n >= _FEW and max(row.left.value, 1 - row.left.value) >= ALWAYS:
+        elif row.left and row.left.n >= _FEW and _always(row.left):
             side = "left" if row.left.value > 0.5 else "right"
             sentences.append(f"{what} says {side} of {_percent(row.left)}: it always does, or its pairs come sorted")
-        if row.consistent and row.consistent.n >= _FEW and row.consistent.low < 0.5:
+        if row.consistent and row.consistent.n >= _FEW and row.consistent.high < 0.5:
             sentences.append(f"{what} gives the same answer in both orders in {_percent(row.consistent)} only")
         if row.without_ties and row.without_ties.n >= _FEW and not row.judge.startswith("human"):
             if row.without_ties.high < 0.5:
                 sentences.append(f"{what} agrees with people in {_percent(row.without_ties)}: worse than chance")
-            elif row.without_ties.low <= 0.5:
+            elif row.without_ties.low <= 0.5 and row.without_ties.high < HARDLY_BETTER:
                 sentences.append(f"{what} agrees with people in {_percent(row.without_ties)}: no better than chance")
-        judged = row.segments - row.unjudged
-        if row.unjudged > judged:
+        if row.segments and wilson(row.unjudged, row.segments).low > 0.5:
             sentences.append(f"{what} could not judge {row.unjudged} of {row.segments} segments")
-    if still and still.frozen_wins.high > 0.25 and still.frozen_wins.value > 0.1:
+    if still and still.frozen_wins.low > LIKES_STILL:
         sentences.append(f"{still.judge} prefers a frozen frame to the moving clip in {_percent(still.frozen_wins)}")
     return sentences
 
 
+def _always(share: Interval) -> bool:
+    """Whether it is one side that nearly always won, and not by chance."""
+    return max(share.value, 1 - share.value) >= ALWAYS and max(share.low, 1 - share.high) > CERTAINLY
+
+
 def _slot_findings(what: str, share: Interval) -> list[str]:
     side = "first" if share.value > 0.5 else "second"
-    if max(share.value, 1 - share.value) >= ALWAYS:
+    if _always(share):
         return [
             f"{what} says {'A' if side == 'first' else 'B'} whatever it sees: the {side} clip won {_percent(share)}"
         ]

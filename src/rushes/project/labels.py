@@ -69,7 +69,7 @@ def label_takes(project: OpenProject) -> LabelResult:
         ValueError: as `label_pairs` and `score_takes` do, or people were named and have not labelled yet.
     """
     if project.settings.label.by == "human":
-        return _by_people(project.store)
+        return (_scored_by_people if project.settings.label.form == "scores" else _by_people)(project.store)
     return (score_takes if project.settings.label.form == "scores" else label_pairs)(project)
 
 
@@ -176,6 +176,18 @@ def _by_people(store: Store) -> LabelResult:
         )
     counts: Counter[int | None] = sum((label.mark_counts(row) for row in rows), Counter())
     return _result(HUMAN, len(rows), counts, {})
+
+
+def _scored_by_people(store: Store) -> LabelResult:
+    subjects = {score.subject for score in store.scores(metric=HUMAN)}
+    takes = [take.id for take in store.candidates(split="train") if take.kind != "probe"]
+    scored = sum(take in subjects for take in takes)
+    if not scored:
+        raise ValueError(
+            f"label.by: people are named to score takes and have not yet; run `rushes label {store.project}` and give "
+            "scores on its page, or `rushes import --scores FILE`, then run this again"
+        )
+    return LabelResult(HUMAN, scored=scored, not_scored=len(takes) - scored)
 
 
 def _result(by: str, pairs: int, counts: Counter[int | None], questions: Mapping[str, int]) -> LabelResult:

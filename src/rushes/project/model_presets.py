@@ -16,7 +16,7 @@ from rushes.backbones.released import released
 from rushes.config.settings_files import flat
 from rushes.config.tables import Settings, TrainSettings
 from rushes.project.defaults import model_of, with_values
-from rushes.project.presets import checked_recipe, preset, scores_of, with_stages
+from rushes.project.presets import checked_recipe, people_note, preset, scores_of, with_stages
 from rushes.training.recipe import published
 
 IN_TWO_REPOSITORIES = ("animatediff-sd1.5",)  # the hub has its adapter and its image model apart
@@ -93,11 +93,7 @@ def folder_preset(
     rows |= other
     base = with_stages(recipe, module, footage or Path.cwd(), TrainSettings(recipe=recipe))
     settings = with_values(base, {name: row.value for name, row in rows.items()})
-    if settings.label.by == "metric":
-        notes.append(
-            f"label.by: the metric {settings.label.metric} labels here, which prefers steady clips and is not the "
-            "paper's judge; set it to human or vlm for labels of people or of a model that sees"
-        )
+    notes += people_note(settings)
     sources = _of_stages(base) | {name: row.source for name, row in rows.items()}
     chosen = {"train.recipe": GIVEN, "footage.path": GIVEN if footage else MISSING}
     return Preset(settings, {**sources, **chosen}, match.model.name, tuple(note for note in notes if note))
@@ -120,6 +116,7 @@ class InitResult:
     project: Path
     settings: Path  # its rushes.toml
     next: str  # command
+    notes: tuple[str, ...] = ()  # what to know of the model and of who labels
 
 
 @dataclass(frozen=True)

@@ -22,13 +22,11 @@ from rushes.records import seed_of, stable_hash
 from rushes.training import shortcuts
 from rushes.training.comparison import Comparison, View
 from rushes.training.health import EXPERT, Diagnosis
-from rushes.training.history import CURVES, read_history, step_in_words
+from rushes.training.history import CURVES, LEAK, read_history, step_in_words
 from rushes.training.loop import Progress
 from rushes.training.memory import most_memory
 from rushes.training.monitor import RunMonitor, Sampler
 from rushes.training.trackers import open_trackers
-
-LEAK = "leak.json"
 
 
 def watch_run(
@@ -62,7 +60,7 @@ def watch_run(
     def tell(diagnosis: Diagnosis) -> None:
         project.say(f"step {diagnosis.step}: {diagnosis.severity}: {diagnosis.name}: {diagnosis.evidence}")
 
-    constants = {f"leak/{each.name}": each.share.value for each in telling}
+    constants = shortcuts.figures(telling)
     spec = project.base.spec
     shares = expert_shares(training_times(project.settings, spec), spec)
     constants |= {f"{EXPERT}{name}/share": share for name, share in shares.items()}

@@ -22,8 +22,8 @@ TINY_ETA = (0.86, 0.97)  # noise of guided takes on the tiny backbone, by `rushe
 def preset(name: str, footage: Path | None = None) -> Settings:
     """Settings of a project that runs recipe `name` on the tiny backbone.
 
-    Its clips are those of the folder `footage`, or without one of the embedded world. Footage is judged by a metric, as
-    the world's verifier knows the world alone.
+    Its clips are those of the folder `footage`, or without one of the embedded world. People label takes of footage:
+    the world's verifier knows the world alone, and no metric sees which of two takes is better (docs/metrics.md).
 
     Raises:
         ValueError: no such recipe, or no such folder.
@@ -54,11 +54,9 @@ def with_stages(name: str, recipe: Recipe, footage: Path | None, train: TrainSet
     # the two of a pair, and more where the recipe chooses among them or compares all of them
     takes = 4 if scored else 3 if "likeness" in recipe.NEEDS else 2
     if "labels" in recipe.NEEDS or scored:
-        label = (
-            LabelSettings(by="metric", metric="warping_error", segment_s=1.0) if footage else LabelSettings(by="world")
-        )
+        label = LabelSettings(by="human", segment_s=1.0) if footage else LabelSettings(by="world")
     if scored:
-        label = label.model_copy(update={"form": "scores"})
+        label = label.model_copy(update={"form": "scores", "scores": label.by == "human"})
         train = train.model_copy(update={"options": {**train.options, "metric": scores_of(label)}})
     return Settings(
         caption=CaptionSettings(by="rules" if footage else "world")
@@ -71,6 +69,16 @@ def with_stages(name: str, recipe: Recipe, footage: Path | None, train: TrainSet
         label=label,
         train=train,
     )
+
+
+def people_note(settings: Settings) -> list[str]:
+    """That people label the takes, for which a run stops; nothing where they do not."""
+    if settings.label.by != "human":
+        return []
+    return [
+        "label.by: people label the takes; `rushes run` makes these and stops until `rushes label` has labels of yours "
+        "(vlm in its place = a model that sees)"
+    ]
 
 
 def scores_of(label: LabelSettings) -> str:

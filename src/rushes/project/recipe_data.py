@@ -90,7 +90,7 @@ def _lacking(project: OpenProject, recipe: Recipe) -> str:
         "guided": (len(guided), f"`rushes generate{by} --set generate.kind=guided`"),
         "gaps": (len(gaps(store, project.grid)), f"`rushes generate{by} --set generate.kind=gap`"),
         "likeness": (len(store.scores(metric=LIKENESS)), "`rushes train`"),
-        "wrong captions": (len(store.captions("wrong")), "`rushes caption --wrong`"),
+        "wrong captions": (len(store.captions("wrong")), "`rushes wrong-captions`"),
         "labels": (len(store.preferences()), "`rushes label`"),
         "scores": (len(store.scores()), "`rushes label --form scores` or `rushes import --scores FILE`"),
     }

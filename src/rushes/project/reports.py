@@ -14,8 +14,8 @@ from rushes.files import make_folder, write_json
 from rushes.records import now, plain
 from rushes.report.page import write
 from rushes.store.database import Store
-from rushes.training.health import Diagnosis, diagnoses
-from rushes.training.history import CURVES, WEIGHTS, read_history
+from rushes.training.health import Diagnosis, diagnoses, verdict
+from rushes.training.history import CURVES, WEIGHTS, read_history, with_leak
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,16 @@ def summary_path(store: Store, run: str) -> Path:
 
 
 def write_summary(store: Store, result: EvaluateResult, seconds: Mapping[str, float], seed: int) -> EvaluateResult:
-    """reports/RUN.json: what `evaluate` measured, and the seconds that each stage has taken in the project so far.
+    """reports/RUN.json: what `evaluate` measured, what is wrong with the run, and the seconds that each stage has
+    taken in the project so far.
 
     Numbers that are not finite, such as the ends of an interval from one prompt, are null.
     """
+    rows = read_history(store.project / "runs" / result.run / CURVES)
+    wrong = diagnoses(with_leak(rows, store.project / "runs" / result.run))
     result = replace(
         result,
+        diagnoses=tuple(f"{each.severity}: {each.name}: {each.evidence}" for each in wrong),
         seconds={stage: round(s, 2) for stage, s in seconds.items()},
         seed=seed,
         version=rushes.__version__,
@@ -89,6 +93,7 @@ class HealthResult:
     run: str
     steps: int  # so far
     diagnoses: tuple[Diagnosis, ...]  # what is wrong
+    verdict: str = ""  # severe, warning, nothing wrong, or too early to say
 
 
 def health_of_run(project: Path, settings: Settings, run: str = "") -> HealthResult:
@@ -107,4 +112,5 @@ def health_of_run(project: Path, settings: Settings, run: str = "") -> HealthRes
         )
     if not rows:
         raise ValueError(f"{path} is not there, so run {run!r} has no curves yet; run `rushes train`")
-    return HealthResult(run, rows[-1]["step"], tuple(diagnoses(rows)))
+    diagnosed = diagnoses(with_leak(rows, path.parent))
+    return HealthResult(run, rows[-1]["step"], diagnosed, verdict(rows[-1]["step"], diagnosed))

@@ -129,7 +129,7 @@ def _why_stop(last: Round) -> str:
     if last.worse:
         return f"{last.run} is worse than {last.takes_by} on {', '.join(last.worse)}"
     if not last.better:
-        return f"{last.run} is not shown to be better than {last.takes_by}: the interval of the change holds zero"
+        return f"{last.run} is not shown to be better than {last.takes_by}: its verdict claims no change"
     return ""
 
 

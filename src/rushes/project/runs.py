@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rushes.config.tables import toy_note
 from rushes.evaluate.result import EvaluateResult
 from rushes.footage.ingest import Imported
 from rushes.project import labels, negatives, reports, stages, training
@@ -41,6 +42,8 @@ def run_all(project: OpenProject, own_takes: bool = False) -> RunResult:
     Raises:
         ValueError: as the stages do; what a late stage would lack is said before the first long one.
     """
+    if toy := toy_note(project.settings.backbone.name, project.settings.footage.kind):
+        project.say(toy)
     _ = project.base  # a size that the codec cannot take is said before any footage is read
     training.check_run(project)
     imported = stages.import_footage(project)
@@ -49,9 +52,11 @@ def run_all(project: OpenProject, own_takes: bool = False) -> RunResult:
     needs = load_recipe(settings.train.recipe).NEEDS
     if "labels" in needs and settings.label.by == "none" and not project.store.preferences():
         recipe = settings.train.recipe
-        raise ValueError(f"label.by: recipe {recipe!r} needs labels; set it to human, vlm, metric or world")
+        raise ValueError(f"label.by: recipe {recipe!r} needs labels; set it to human, vlm, reward or world")
     if "scores" in needs and settings.label.by == "none" and not project.store.scores():
-        raise ValueError(f"label.by: recipe {settings.train.recipe!r} needs scores; set it to world or metric")
+        raise ValueError(
+            f"label.by: recipe {settings.train.recipe!r} needs scores; set it to human, vlm, reward or world"
+        )
     # Takes that came with the footage are what the recipe needs; the model then makes none of its own.
     takes = "takes" in needs and (own_takes or not project.store.candidates(split="train", kind="imported"))
     gaps = settings.generate.model_copy(update={"kind": "gap", "takes": 1})

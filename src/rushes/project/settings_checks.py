@@ -61,7 +61,7 @@ def _footage(settings: Settings) -> Iterator[str]:
     if footage.kind == "world" and backbone.fps != FPS:
         yield f"backbone.fps: the embedded world is rendered at {FPS:g} fps, got {backbone.fps:g}; set it to {FPS:g}"
     if footage.kind == "folder" and settings.label.by == "world":
-        yield "label.by: the world's verifier knows only the embedded world; set it to metric, with label.metric"
+        yield "label.by: the world's verifier knows only the embedded world; set it to human or vlm"
 
 
 def _label(label: LabelSettings, endpoint: EndpointSettings) -> Iterator[str]:

@@ -32,7 +32,14 @@ from rushes.config.base import SettingsTable
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.terms import Reduction, Term
 from rushes.records import Candidate, CandidateKind, Preference
-from rushes.store.annotators import SegmentChoice, labels_of, labels_to_train_on, newest
+from rushes.store.annotators import (
+    ALL_JUDGES,
+    SegmentChoice,
+    check_one_source,
+    labels_of,
+    labels_to_train_on,
+    newest,
+)
 from rushes.store.database import Store
 from rushes.training.comparison import Comparison, LatentGrid
 from rushes.training.views import candidate_view, labelled_takes, misfit
@@ -68,7 +75,9 @@ class Options(SettingsTable):
         0.2, ge=0, lt=1, description="a pair is used if more than this share of its segments is not a tie (mode dense)"
     )
     judge: str = Field(
-        "", description="use the labels of this judge only; human = people, several merged into one; empty = all"
+        "",
+        description="use the labels of this judge only; human = people, several merged into one; empty = the only one "
+        "there is; all = every judge's, pooled",
     )
     mixed_eta: bool = Field(
         False,
@@ -113,7 +122,8 @@ def terms(
 def comparisons(store: Store, options: Options, grid: LatentGrid) -> list[Comparison]:
     """A comparison per labelled pair: views left and right.
 
-    Raises ValueError: a pair whose members answer different requests, or labels that do not fit the clips.
+    Raises ValueError: a pair whose members answer different requests, labels that do not fit the clips, or labels of
+    several judges of which the options choose none.
     """
     clips, rows = {clip.id: clip for clip in store.clips("train")}, []
     for preference, pair, term in _judged(store, options, grid):
@@ -132,7 +142,7 @@ def account(store: Store, options: Options, grid: LatentGrid) -> dict[str, int]:
         if isinstance(term, Term):
             length = preference.segment_s
             lengths["labels_of_whole_clips" if length is None else f"labels_of_{length:g}_s"] += 1
-    rows = labels_of(store, options.judge, options.dimension)
+    rows = labels_of(store, _wanted(options), options.dimension)
     replaced = len(rows) - len(newest(rows, options.segment_s))
     if replaced:
         counts["older_labels_or_of_other_segments"] = replaced
@@ -142,9 +152,15 @@ def account(store: Store, options: Options, grid: LatentGrid) -> dict[str, int]:
 def _judged(
     store: Store, options: Options, grid: LatentGrid
 ) -> Iterator[tuple[Preference, tuple[Candidate, Candidate] | None, Term | str]]:
-    """Each label, the takes it compares, and its term or why there is none."""
+    """Each label, the takes it compares, and its term or why there is none.
+
+    Raises ValueError: labels of several judges, of which the options choose none.
+    """
     candidates = _candidates(store, options, grid)
-    for preference in labels_to_train_on(store, options.judge, options.dimension, segment_s=options.segment_s):
+    labels = labels_to_train_on(store, _wanted(options), options.dimension, segment_s=options.segment_s)
+    if not options.judge:
+        check_one_source(row for row in labels if row.left in candidates and row.right in candidates)
+    for preference in labels:
         pair = _pair(preference, candidates, options)
         if pair is None:
             yield preference, None, "of_other_takes"
@@ -152,6 +168,11 @@ def _judged(
             yield preference, pair, reason
         else:
             yield preference, pair, _term_or_reason(preference.labels, preference.segment_s, grid, options)
+
+
+def _wanted(options: Options) -> str:
+    """The judge whose labels are read, "" for every one."""
+    return "" if options.judge == ALL_JUDGES else options.judge
 
 
 def _candidates(store: Store, options: Options, grid: LatentGrid) -> dict[str, Candidate]:

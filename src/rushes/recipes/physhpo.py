@@ -122,7 +122,7 @@ def comparisons(store: Store, options: Options, grid: LatentGrid) -> list[Compar
             rows.append(Comparison(clip.id, clip.id, tuple(views.values()), own))
     if rows and options.semantic_weight and not any(term.level == "semantic" for c in rows for term in c.terms):
         raise ValueError(
-            "the semantic level has no wrong caption to compare with; run `rushes caption --wrong`, or set "
+            "the semantic level has no wrong caption to compare with; run `rushes wrong-captions`, or set "
             "train.options.semantic_weight to 0"
         )
     return rows

@@ -86,14 +86,17 @@ def _part_panels(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list
     ]
 
 
-def findings(rows: Sequence[Mapping[str, Any]]) -> tuple[ReportFinding, ...]:
-    """The diagnoses that the run wrote into its last row, a remedy each, and what went well."""
+def findings(
+    rows: Sequence[Mapping[str, Any]], diagnoses: Sequence[Mapping[str, Any]] | None = None
+) -> tuple[ReportFinding, ...]:
+    """The diagnoses (default: those that the run wrote into its last row), a remedy each, and what went well."""
     results = []
     broken = sorted({key for row in rows for key, value in row.items() if _is_nan(value)})
     if broken:
         text = f"Values that are not finite in: {', '.join(broken)}. The run diverged; lower the learning rate."
         results.append(ReportFinding(False, text))
-    for each in rows[-1].get("diagnoses", ()) if rows else ():
+    written = rows[-1].get("diagnoses", ()) if rows else ()
+    for each in written if diagnoses is None else diagnoses:
         name = str(each["name"]).replace("_", " ").capitalize()
         results.append(ReportFinding(False, f"{name}. {each['evidence']} {each['remedy']}"))
     if (winner := _tail(rows, "winner", "relative_error")) and winner.high < 0:

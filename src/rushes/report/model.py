@@ -8,7 +8,7 @@ from typing import Literal
 
 from markupsafe import Markup
 
-from rushes.stats import Better, Interval, Outcome, WinRate, outcome
+from rushes.stats import LEAST_PROMPTS, Better, Interval, Outcome, WinRate, outcome
 
 CaseKind = Literal["best", "worst", "random"]
 
@@ -29,8 +29,8 @@ class MetricRow:
     clip_spread: float | None = None  # standard deviation over base clips; 0 where they are alike, null = unknown
     p: float | None = None  # two-sided
     p_adjusted: float | None = None  # Holm's, over all metrics with a better direction; null = unknown
-    prompts: int = 0  # among the pairs
-    spread: float = 0.0  # standard deviation of the difference from prompt to prompt
+    prompts: int = 0  # independent ones among the pairs: those of one film, or under one caption, are one; 0 = unknown
+    spread: float = 0.0  # standard deviation of the difference from one of these to the next
 
     @property
     def interval(self) -> Interval:
@@ -40,7 +40,7 @@ class MetricRow:
     @property
     def outcome(self) -> Outcome:
         """What may be claimed, see `rushes.stats.outcome`."""
-        return outcome(self.better, self.interval, self.p_adjusted)
+        return outcome(self.better, self.interval, self.p_adjusted, self.prompts)
 
 
 @dataclass(frozen=True)
@@ -171,6 +171,7 @@ class Report:
     headline: str
     metrics: tuple[MetricRow, ...]
     _: KW_ONLY
+    warning: str = ""  # what to know before anything else, above the verdict
     systems: tuple[str, str] = ("base", "trained")  # what the two sides are called
     wins: WinRate | None = None  # pair by pair, by the headline metric
     steps: tuple[Step, ...] = ()
@@ -194,6 +195,12 @@ class Report:
     notes: tuple[str, ...] = ()  # what was left out, and why
     data: Markup = field(default_factory=Markup)  # the section on curation; empty = the project was not curated
     made_at: str = ""  # ISO 8601, UTC
+
+    @property
+    def too_few(self) -> int:
+        """How many independent prompts there are, where these are too few for any claim; else 0."""
+        prompts = max((metric.prompts for metric in self.metrics), default=0)
+        return prompts if prompts < LEAST_PROMPTS else 0
 
     def __post_init__(self) -> None:
         if self.headline and self.headline not in {metric.name for metric in self.metrics}:

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from rushes import pages
 from rushes.progress import duration
 from rushes.report.model import MetricRow, Report
-from rushes.stats import Interval, Outcome
+from rushes.stats import LEAST_PROMPTS, Interval, Outcome
 
 MINUS = "\u2212"
 OUTCOME_HEADINGS: dict[Outcome, str] = {
@@ -111,8 +111,10 @@ def _from_to(metric: MetricRow) -> str:
 def verdict(report: Report) -> str:
     """One sentence about the headline metric, with its interval; no change is claimed where zero lies inside.
 
-    Without a headline it is about all metrics together.
+    Without a headline it is about all metrics together, and with few independent prompts about none.
     """
+    if report.too_few:
+        return too_few(report.too_few, report.pairs)
     if not report.headline:
         return overall(report.systems, report.metrics, report.pairs)
     metric = next(metric for metric in report.metrics if metric.name == report.headline)
@@ -132,8 +134,19 @@ def verdict(report: Report) -> str:
     return f"{went}, and the interval includes zero {proof}."
 
 
+def too_few(prompts: int, pairs: int) -> str:
+    """That so few independent prompts make no claim."""
+    of = f"{pairs} pair{'' if pairs == 1 else 's'} of {prompts} independent prompt{'' if prompts == 1 else 's'}"
+    return (
+        f"Too few held-out prompts to say: {of}, and a claim takes {LEAST_PROMPTS} (prompts of one film, or under one "
+        "caption, count once)."
+    )
+
+
 def regressions(report: Report) -> str:
-    """One sentence that says which of the other metrics got worse."""
+    """One sentence that says which of the other metrics got worse; "" where there are too few prompts to say."""
+    if report.too_few:
+        return ""
     others = [metric for metric in report.metrics if metric.name != report.headline and metric.better != "neutral"]
     worse, suspect = named(others, "worse"), named(others, "suspect")
     leaning = (

@@ -20,6 +20,8 @@ Outcome = Literal["worse", "suspect", "undecided", "better"]
 Key = tuple[str, int]  # prompt, seed
 
 ALPHA = 0.05
+# Fewer independent prompts make no claim: with seven, one odd prompt decides, and a sign test needs all of them.
+LEAST_PROMPTS = 8
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,8 @@ class Difference:
     p: float
     p_adjusted: float
     effect: float | None
-    prompts: int = 0
-    spread: float = 0.0  # standard deviation of the prompts' own differences; 0 for one prompt
+    prompts: int = 0  # independent ones: clusters of prompts
+    spread: float = 0.0  # standard deviation of the clusters' own differences; 0 for one cluster
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ class ComparisonTable:
                     "win": d.wins.wins,
                     "tie": d.wins.ties,
                     "lose": d.wins.losses,
+                    "prompts": d.prompts,
                 }
                 for name, d in row.items()
             }
@@ -89,14 +92,14 @@ class ComparisonTable:
         return table
 
 
-def outcome(better: Better, interval: Interval, p_adjusted: float | None = None) -> Outcome:
-    """What may be said of a difference.
+def outcome(better: Better, interval: Interval, p_adjusted: float | None = None, prompts: int = 0) -> Outcome:
+    """What may be said of a difference, which is nothing below `LEAST_PROMPTS` independent `prompts` (0 = unknown).
 
     "better" and "worse" hold for all metrics together with a chance of error of at most 5 % (`p_adjusted`; without
     it the interval decides). "suspect" is a change for the worse that this metric's own interval shows and the
     correction for many metrics does not: harm is said earlier than success.
     """
-    if better == "neutral" or not interval.excludes_zero:
+    if better == "neutral" or not interval.excludes_zero or 0 < prompts < LEAST_PROMPTS:
         return "undecided"
     gained = (interval.low > 0) == (better == "higher")
     if p_adjusted is None or p_adjusted <= ALPHA:
@@ -105,22 +108,30 @@ def outcome(better: Better, interval: Interval, p_adjusted: float | None = None)
 
 
 def compare_systems(
-    systems: Sequence[str], measures: Iterable[Measure], *, seed: int = 0, margins: Mapping[str, float] | None = None
+    systems: Sequence[str],
+    measures: Iterable[Measure],
+    *,
+    seed: int = 0,
+    margins: Mapping[str, float] | None = None,
+    witnesses: Mapping[str, str] | None = None,
 ) -> ComparisonTable:
-    """Means of every system and differences of every pair, the bootstrap clustered by prompt.
+    """Means of every system and differences of every pair.
 
-    A metric with no shared value is left out of the pair. Gaps of at most `margins[metric]` are ties. Equal
-    values, seed and order give equal tables. Raises ValueError for fewer than two systems, or names with a "|".
+    The bootstrap is clustered by prompt; prompts that `witnesses` names alike are one cluster. A metric with no shared
+    value is left out of the pair. Gaps of at most `margins[metric]` are ties. Equal values, seed and order give equal
+    tables. Raises ValueError for fewer than two systems, or names with a "|".
     """
     if len(systems) < 2 or len(set(systems)) < len(systems):
         raise ValueError(f"a comparison needs two systems or more with names of their own, got {', '.join(systems)}")
     if odd := [name for name in systems if "|" in name or not name]:
         raise ValueError(f"the name {odd[0]!r} of a system is empty or has a '|' in it; call it otherwise")
-    measures = list(measures)
-    means = {m.name: {system: _mean(m, system, seed) for system in systems} for m in measures}
+    measures, of = list(measures), witnesses or {}
+    means = {m.name: {system: _mean(m, system, seed, of) for system in systems} for m in measures}
     pairs: dict[tuple[str, str], Mapping[str, Difference]] = {}
     for first, second in combinations(systems, 2):
-        differences = {m.name: _difference(m, first, second, seed, (margins or {}).get(m.name, 0.0)) for m in measures}
+        differences = {
+            m.name: _difference(m, first, second, seed, (margins or {}).get(m.name, 0.0), of) for m in measures
+        }
         shared = {name: difference for name, difference in differences.items() if difference is not None}
         directed = [m.name for m in measures if m.better != "neutral" and m.name in shared]
         adjusted = holm([shared[name].p for name in directed]) if directed else ()
@@ -168,22 +179,25 @@ class _StoredTable:
 _STORED = TypeAdapter(_StoredTable)
 
 
-def _mean(measure: Measure, system: str, seed: int) -> Interval:
+def _mean(measure: Measure, system: str, seed: int, witnesses: Mapping[str, str]) -> Interval:
     values = measure.values.get(system, {})
     if not values:
         return Interval(math.nan, math.nan, math.nan, 0)
     keys = sorted(values)
-    mean = mean_interval([values[key] for key in keys], clusters=[prompt for prompt, _ in keys], seed=seed)
+    clusters = [witnesses.get(prompt, prompt) for prompt, _ in keys]
+    mean = mean_interval([values[key] for key in keys], clusters=clusters, seed=seed)
     return replace(mean, low=max(mean.low, measure.low), high=min(mean.high, measure.high))
 
 
-def _difference(measure: Measure, first: str, second: str, seed: int, margin: float) -> Difference | None:
+def _difference(
+    measure: Measure, first: str, second: str, seed: int, margin: float, witnesses: Mapping[str, str]
+) -> Difference | None:
     first_values, second_values = measure.values.get(first, {}), measure.values.get(second, {})
     keys = sorted(first_values.keys() & second_values.keys())
     if not keys:
         return None
     a, b = np.array([first_values[key] for key in keys]), np.array([second_values[key] for key in keys])
-    prompts = [prompt for prompt, _ in keys]
+    prompts = [witnesses.get(prompt, prompt) for prompt, _ in keys]
     interval = paired_difference(a, b, clusters=prompts, seed=seed)
     if measure.better == "neutral":
         wins = WinRate(0, len(keys), 0, Interval(0.5, 0.0, 1.0, len(keys)))

@@ -6,16 +6,19 @@ signed `human:NAME#again`; they are never trained on.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Literal
 
 from rushes.records import Preference, stable_hash
 from rushes.store.database import Store
+from rushes.text_reader import counted
 
 ANNOTATOR = "human:"  # before a person's name: the judge of that person's labels
 AGAIN = "#again"
 HUMAN = "human"  # judge of what several people said together, and metric of their scores
+ALL_JUDGES = "all"  # in place of a judge: the labels of every one, pooled
 
 
 SegmentChoice = float | Literal["newest", "whole"]
@@ -49,6 +52,22 @@ def labels_to_train_on(
         else:
             others.append(row)
     return (*others, *(merged(rows) for rows in people.values()))
+
+
+def check_one_source(labels: Iterable[Preference]) -> None:
+    """Refuse to train on labels of several judges that nobody asked to pool: three labels of people drown in a
+    hundred of a metric, and two judges of one pair pull it both ways. All people are one judge here.
+
+    Raises:
+        ValueError: there are several; each is named with how many pairs it labelled.
+    """
+    pairs = Counter(row.judge for row in labels)
+    if len(pairs) > 1:
+        there = ", ".join(f"{judge} ({counted(count, 'pair')})" for judge, count in pairs.most_common())
+        raise ValueError(
+            f"train.options.judge: labels are by {there}, which are not pooled unasked; set it to the judge to train "
+            f"on, or to {ALL_JUDGES} for every one's"
+        )
 
 
 def labels_of(store: Store, judge: str = "", dimension: str = "overall", without: str = "") -> tuple[Preference, ...]:

@@ -7,8 +7,8 @@ backbone runs that were built to have each fault show it, and the recipes' own s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import log
 from statistics import fmean
 from typing import Any, Literal
@@ -35,6 +35,9 @@ EXPERT = "expert/"  # figures of a part of the comparisons, of models that have 
 HALF_WAY = 0.5  # share of the run from which it is said that something has not happened yet
 TAIL, HEAD = 0.25, 0.25  # shares of the run that are its end and its beginning
 LEAST_ROWS = 8  # fewer steps are no history
+LEAST_STEPS = 20  # before which "nothing wrong" would be said of what had no time to show
+# Half of the way from chance to certainty: what separates the sides of a pair is then mostly not what labels are about.
+TELLING = 0.75
 
 # Policy and reference differ by less than a hundredth of the reference's own error (root mean square).
 STILL = 1e-4
@@ -110,13 +113,52 @@ def diagnoses(rows: Rows, steps: int | None = None) -> tuple[Diagnosis, ...]:
     """What is wrong, the severe first; empty for a healthy run, and for one that has hardly begun.
 
     `rows` are those of metrics.jsonl up to some step, of a run of `steps` (default: the rows are all there will be). A
-    later row may take back what an earlier one showed.
+    later row may take back a warning; what the run wrote of itself as severe stays, with the step at which it was so.
     """
-    if len(rows) < LEAST_ROWS:
+    if not rows:
         return ()
     history = _History(rows, steps or int(rows[-1]["step"]))
-    diagnosed = [each for rule in RULES for each in rule(history)]
+    rules = RULES if len(rows) >= LEAST_ROWS else (_plain_features,)
+    diagnosed = [each for rule in rules for each in rule(history)]
+    diagnosed += _remembered(rows, {each.name for each in diagnosed})
     return tuple(sorted(diagnosed, key=lambda each: each.severity != "severe"))
+
+
+def verdict(steps: int, diagnosed: Sequence[Diagnosis]) -> str:
+    """The word for a run after so many steps: its worst severity, else "nothing wrong", or that it is too early."""
+    if diagnosed:
+        return "severe" if any(each.severity == "severe" for each in diagnosed) else "warning"
+    return "nothing wrong" if steps >= LEAST_STEPS else "too early to say"
+
+
+def _remembered(rows: Rows, names: Collection[str]) -> Iterable[Diagnosis]:
+    """What was severe at an earlier step and is no diagnosis by now, as it was made last."""
+    made = [(row["step"], each) for row in rows[:-1] for each in row.get("diagnoses", ())]
+    last = {
+        each["name"]: Diagnosis(**each)
+        for step, each in made
+        if each["severity"] == "severe" and each["step"] == step and each["name"] not in names
+    }
+    for each in last.values():
+        yield replace(each, evidence=f"{each.evidence} That was at step {each.step}; by now the figures hide it.")
+
+
+def _plain_features(history: _History) -> Iterable[Diagnosis]:
+    share, low = (history.rows[0].get(f"leak/{name}") for name in ("all", "all_low"))
+    if share is None or low is None or low <= TELLING:
+        return
+    alone = {name.removeprefix("leak/"): value for name, value in history.rows[0].items() if name.startswith("leak/")}
+    named = sorted((name for name in alone if name not in ("all", "all_low")), key=lambda name: -alone[name])[:3]
+    parts = ", ".join(f"{name.replace('_', ' ')} {alone[name]:.0%}" for name in named)
+    yield Diagnosis(
+        "plain_features",
+        "warning",
+        f"Before training plain features picked {share:.0%} of the winners (at least {low:.0%}; {parts}): a high "
+        "accuracy may be these and not quality.",
+        "Look at `rushes leak`; match what differs on both sides, or take losers that are made from the winners "
+        "(edits, guided takes).",
+        history.step,
+    )
 
 
 def _gone(history: _History) -> Iterable[Diagnosis]:
@@ -163,6 +205,9 @@ def _shortcut(history: _History) -> Iterable[Diagnosis]:
             trained = _values(first[1:], f"{level}/accuracy")  # the first step is before any learning
             early = [fmean(trained[at : at + 5]) for at in range(max(1, len(trained) - 4)) if trained]
         best = max(early, default=0.0)
+        surely = _values(first, f"{HELD_OUT}{level}/accuracy_low")
+        if surely and max(surely) <= TELLING:  # so few are held out that all of them may be chance
+            continue
         winner, loser = (history.end(f"{level}/{side}_relative_error") for side in ("winner", "loser"))
         if best < PERFECT or winner is None or loser is None or loser <= winner:
             continue
@@ -299,6 +344,7 @@ def _astray(history: _History) -> Iterable[Diagnosis]:
 
 
 RULES: tuple[Callable[[_History], Iterable[Diagnosis]], ...] = (
+    _plain_features,
     _gone,
     _winner_rising,
     _shortcut,

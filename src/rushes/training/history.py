@@ -10,10 +10,11 @@ from statistics import median
 from typing import Any
 
 from rushes.files import append_text
+from rushes.text_reader import parse_json, read_text
 
 Row = dict[str, Any]
 SPEED_STEPS = 20
-CURVES, WEIGHTS = "metrics.jsonl", "weights.safetensors"  # in a run's folder
+CURVES, WEIGHTS, LEAK = "metrics.jsonl", "weights.safetensors", "leak.json"  # in a run's folder
 
 
 class History:
@@ -98,6 +99,24 @@ def speed(rows: Sequence[Row]) -> float | None:
     there is no step yet."""
     last = [row["seconds"] for row in rows[-SPEED_STEPS:] if "seconds" in row]
     return median(last) if last else None
+
+
+def with_leak(rows: Sequence[Row], folder: Path) -> list[Row]:
+    """Rows of a run, the first with the shares that `rushes leak` wrote into the run's folder, where it has none.
+
+    Raises:
+        ValueError: a leak.json that is none.
+    """
+    path = folder / LEAK
+    if not rows or "leak/all_low" in rows[0] or not path.is_file():
+        return list(rows)
+    stored = parse_json(read_text(path), path)
+    try:
+        shares = {f"leak/{each['name']}": each["share"]["value"] for each in stored["features"]}
+        lows = {f"leak/{each['name']}_low": each["share"]["low"] for each in stored["features"][:1]}  # of all together
+    except (LookupError, TypeError) as error:
+        raise ValueError(f"{path}: not what `rushes leak` writes; delete it, then run it again") from error
+    return [{**rows[0], **shares, **lows}, *rows[1:]]
 
 
 def parsed_row(line: str) -> Row | None:

@@ -43,7 +43,9 @@ class Join(Body):
     name: Annotated[str, Field(max_length=40)]
 
 
-def make_site(people: Accounts, title: str, pages: Mapping[str, str], local: bool = True) -> tuple[FastAPI, Person]:
+def make_site(
+    people: Accounts, title: str, pages: Mapping[str, str], local: bool = True, warning: str = ""
+) -> tuple[FastAPI, Person]:
     """A server without any work on it yet, and the dependency that tells who asks.
 
     Args:
@@ -51,10 +53,11 @@ def make_site(people: Accounts, title: str, pages: Mapping[str, str], local: boo
         title: name of the project, shown on the page.
         pages: address -> template in pages/; scripts and styles lie under /static/.
         local: people on this machine join by saying their name; otherwise everybody needs an invitation.
+        warning: what everybody should know of the clips, at the top of each page; "" = nothing.
     """
     app = FastAPI(title="Rushes", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(Guard, hosts=LOCAL if local else None)
-    _add_pages(app, pages)
+    _add_pages(app, pages, warning)
     _add_people(app, people, title, local)
 
     @app.exception_handler(AccessDenied)
@@ -84,9 +87,10 @@ def video_answer(find: Callable[[], Path]) -> Response:
     return FileResponse(path, media_type=mimetypes.guess_type(path.name)[0] or "video/mp4", filename=None)
 
 
-def _add_pages(app: FastAPI, pages: Mapping[str, str]) -> None:
+def _add_pages(app: FastAPI, pages: Mapping[str, str], warning: str) -> None:
     for address, name in pages.items():
-        app.add_api_route(address, _always(_PAGES.get_template(name).render(), "text/html"), methods=["GET"])
+        page = _PAGES.get_template(name).render(warning=warning)
+        app.add_api_route(address, _always(page, "text/html"), methods=["GET"])
     for file in _FILES.iterdir():
         if not file.name.endswith(".html"):
             kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"

@@ -11,8 +11,9 @@ import httpx
 import pytest
 
 from rushes.web.guard import BODY_BYTES, BURST, Rate
+from rushes.web.labeling.app import make_app
 
-from ..conftest import Clock, NewSession, running
+from ..conftest import Clock, NewSession, running, serving
 
 
 class Page:
@@ -45,6 +46,14 @@ def page(make_session: NewSession) -> Iterator[Page]:
         made = Page(address)
         yield made
         made.http.close()
+
+
+def test_every_page_says_what_to_know_of_the_clips(make_session: NewSession) -> None:
+    with serving(make_app(make_session(), "test", warning="a <toy>")) as address:
+        for page in ("/", "/progress"):
+            assert '<b class="warning">a &lt;toy&gt;</b>' in httpx.get(address + page).text
+    with running(make_session(), "test") as address:
+        assert "warning" not in httpx.get(address).text
 
 
 def test_a_pair_is_labelled_from_start_to_end(page: Page) -> None:

@@ -69,9 +69,10 @@ class _Cached:
             return self.facts
 
 
-def make_app(session: LabelingSession, title: str, local: bool = True) -> FastAPI:
-    """The application; `title` and `local` as in `make_site`."""
-    app, person = make_site(session.assignments, title, {"/": "label.html", "/progress": "progress.html"}, local)
+def make_app(session: LabelingSession, title: str, local: bool = True, warning: str = "") -> FastAPI:
+    """The application; `title`, `local` and `warning` as in `make_site`."""
+    pages = {"/": "label.html", "/progress": "progress.html"}
+    app, person = make_site(session.assignments, title, pages, local, warning)
     _add_facts(app, session, title, Depends(person))
     _add_labels(app, session, Depends(person))
     return app

@@ -48,9 +48,9 @@ class SaveDecision(Body):
     caption: Annotated[str, Field(max_length=8000)] = ""
 
 
-def make_review_app(session: ReviewSession, title: str, local: bool = True) -> FastAPI:
-    """The application; `title` and `local` as in `make_site`."""
-    app, who = make_site(session.people, title, {"/": "review.html"}, local)
+def make_review_app(session: ReviewSession, title: str, local: bool = True, warning: str = "") -> FastAPI:
+    """The application; `title`, `local` and `warning` as in `make_site`."""
+    app, who = make_site(session.people, title, {"/": "review.html"}, local, warning)
     person = Depends(who)
     _add_clips(app, session, person)
     _add_videos(app, session, person)

@@ -1,0 +1,145 @@
+"""Captions for footage that has none: by a model that looks at it, from the names of its files, or by people."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rushes.config.tables import Settings
+from rushes.files import write_text
+from rushes.media.cut import of_fragment
+from rushes.project import curation
+from rushes.project.project import OpenProject
+from rushes.project.settings import FILE
+from rushes.project.stages import import_footage
+from rushes.records import Clip, Decision, now, stable_hash
+from rushes.report.card import read_result
+from rushes.store.database import Store
+from rushes.store.decisions import histories_of
+from rushes.text_reader import read_text
+
+NAMES = "file names"
+STAGE = "captions"  # of curation
+# What cameras and telephones call everything; the rest of such a name is a number or a date.
+_CAMERAS = frozenset(
+    {"img", "dsc", "dscf", "dscn", "mvi", "mov", "vid", "gopr", "pxl", "dji", "video", "clip", "movie"}
+)
+
+
+@dataclass(frozen=True)
+class CaptionsResult:
+    """Captions of clips that had none."""
+
+    by: Literal["vlm", "names", "human"]  # human = the page was opened, and people write there
+    clips: int  # in the set
+    written: int  # captions now
+    without: int  # clips of the set that still have none
+    next: str  # command
+
+
+def admit_uncaptioned(project: Path, settings: Settings) -> Settings:
+    """Let the project take clips without a caption, also from now on: `footage.allow_empty_captions` in its file.
+
+    Raises:
+        ValueError: a project of the embedded world, or a file with no place for the setting.
+    """
+    if settings.footage.kind == "world":
+        raise ValueError("footage.kind is world, whose scenes have captions; this command is for a folder of videos")
+    if not settings.footage.allow_empty_captions:
+        path = project / FILE
+        text = read_text(path)
+        changed, times = re.subn(r"(?m)^allow_empty_captions\s*=\s*false\b", "allow_empty_captions = true", text)
+        if not times:
+            changed, times = re.subn(r"(?m)^\[footage\]\s*$", "[footage]\nallow_empty_captions = true", text, count=1)
+        if not times:
+            raise ValueError(f"{path}: has no table [footage]; add one with allow_empty_captions = true")
+        write_text(path, changed)
+    footage = settings.footage.model_copy(update={"allow_empty_captions": True})
+    return settings.model_copy(update={"footage": footage})
+
+
+def write_captions(project: OpenProject, by: Literal["vlm", "names", "human"]) -> CaptionsResult:
+    """Import the footage, then give clips without a caption one; people give theirs on the review page.
+
+    Raises:
+        ValueError: as `import_footage` does; by vlm no model is named, or the project was curated in other ways, which
+            would be undone. EndpointError: the model is down.
+    """
+    store = project.store
+    if by == "vlm":
+        project = _captioning(project)
+        curation.prepare(project)  # which refuses before an import
+    import_footage(project)
+    before = len(list(uncaptioned(store)))
+    if by == "vlm" and before:
+        curation.curate(project)
+    elif by == "names":
+        store.add(list(_from_names(store)))
+    clips = list(store.stream_set())
+    without = sum(not clip.caption.strip() for clip in clips)
+    command = "review" if without or by == "human" else "run"
+    written = before - len(list(uncaptioned(store)))
+    return CaptionsResult(by, len(clips), written, without, f"rushes {command} {store.project}")
+
+
+def uncaptioned(store: Store) -> Iterator[Clip]:
+    """Clips that go by no caption, in the set or not."""
+    histories = histories_of(store.stream(Decision))
+    for clip in store.stream(Clip):
+        history = histories.get(clip.id)
+        counts = history.counts() if history else None
+        if not clip.caption.strip() and not (counts and counts.caption):
+            yield clip
+
+
+def words_of(source: str) -> str:
+    """A file's name as words: `one.zip/Flipping_a-pancake_02.mp4` is "Flipping a pancake"; "" where it says nothing."""
+    piece = of_fragment(source)
+    stem = Path(piece[0] if piece else source).stem
+    words = [word for word in re.split(r"[\W_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", stem)) if word]
+    while words and any(sign.isdigit() for sign in words[-1]):  # a number of the file
+        words.pop()
+    telling = [word for word in words if word.isalpha() and len(word) > 1 and word.casefold() not in _CAMERAS]
+    return " ".join(words) if telling else ""
+
+
+def _from_names(store: Store) -> Iterator[Decision]:
+    histories = histories_of(store.stream(Decision))
+    for clip in uncaptioned(store):
+        if not (text := words_of(clip.source)):
+            continue
+        history = histories.get(clip.id)
+        last = history.program if history else None
+        yield Decision(
+            stable_hash([NAMES, clip.id, text, last.id if last else ""]),
+            clip.id,
+            keep=last.keep if last else True,
+            reason=last.reason if last else "",
+            caption=text,
+            made_by=NAMES,
+            created_at=now(),
+        )
+
+
+def _captioning(project: OpenProject) -> OpenProject:
+    """The project with curation of one stage, which writes what is missing."""
+    stages = (read_result(project.store.project) or {}).get("stages", [STAGE])
+    if list(stages) != [STAGE]:
+        raise ValueError(
+            f"{project.store.project} was curated by {', '.join(stages)}; add captions to curate.stages and run "
+            "`rushes curate`, which writes them and keeps what was chosen"
+        )
+    table = project.settings.curate
+    captions = table.captions.model_copy(update={"write": "missing", "check": False})
+    curate = table.model_copy(update={"stages": (STAGE,), "captions": captions})
+    return OpenProject(
+        project.store,
+        project.settings.model_copy(update={"curate": curate}),
+        project.bar,
+        project.seconds,
+        project.say,
+        ranks=project.ranks,
+    )

@@ -217,7 +217,7 @@ def test_other_programs_inputs_are_written_and_their_results_read(
         table["metrics"]["videophy_joint"]["A"]["mean"] == 1.0
         and table["metrics"]["videophy_joint"]["B"]["mean"] == 0.0
     )
-    assert table["pairs"]["A|B"]["videophy_joint"]["lose"] == 4
+    assert table["pairs"]["A|B"]["videophy_joint"]["lose"] == 9
 
 
 def test_any_judge_may_judge(folders: Path, compared: Path, rushes: Rushes) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -83,6 +83,12 @@ def with_options(overrides: Sequence[str], **given: tuple[str, object]) -> tuple
             option, own = values[path]
             raise ValueError(f"{option} {own} and --set {path}={value} are of one setting; leave one of them out")
     return (*overrides, *(f"{path}={value}" for path, (_, value) in values.items()))
+
+
+def refuse_unused(options: Mapping[str, object], kind: str) -> None:
+    """Raise ValueError where an option is given that does nothing, as it is only for `kind`."""
+    if given := [option for option, value in options.items() if value]:
+        raise ValueError(f"{', '.join(given)}: only for {kind}; leave it out")
 
 
 def bar(name: str, total: int) -> AbstractContextManager[Tick]:

@@ -8,7 +8,18 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, app, bar, opened, tell, with_options
+from rushes.cli.console import (
+    GE_0,
+    AsJson,
+    Overrides,
+    ProjectFolder,
+    app,
+    bar,
+    opened,
+    refuse_unused,
+    tell,
+    with_options,
+)
 from rushes.cli.product import bench
 from rushes.project.settings import FILE, create_project, overridden, read_settings
 from rushes.ray_workers import EngineName
@@ -23,7 +34,7 @@ def curate(
         Path | None,
         Parameter(help="folder, tar or table of your videos; they are imported, into a new project if there is none"),
     ] = None,
-    recipe: Annotated[str, Parameter(help="recipe whose settings a new project gets")] = "realdpo",
+    recipe: Annotated[str, Parameter(help="recipe whose settings a new project gets; default: realdpo")] = "",
     dry_run: Annotated[bool, Parameter(negative=(), help="measure and show the funnel, but decide nothing")] = False,
     engine: Annotated[EngineName, Parameter(help="where clips are measured")] = "local",
     jobs: Annotated[int, GE_0, Parameter(help="workers; 0 = one for each processor")] = 0,
@@ -36,11 +47,13 @@ def curate(
     from rushes.records import Clip, plain
     from rushes.report.card import CARD, lines
 
+    if footage is None or (project / FILE).exists():
+        refuse_unused({"--recipe": recipe}, "a new project, with --footage")
     overrides = with_options(overrides, footage__path=("--footage", footage))
     if footage is not None and not (project / FILE).exists():
         from rushes.project.presets import preset
 
-        settings = preset(recipe, footage)
+        settings = preset(recipe or "realdpo", footage)
         # Footage that is to be curated is mixed: what cannot be used is named and left out.
         settings = settings.model_copy(update={"footage": settings.footage.model_copy(update={"on_refused": "skip"})})
         settings = overridden(settings, overrides)
@@ -90,6 +103,7 @@ def bench_curation(
     from rushes.lab.curation_bench import CurationBench, bench_lines, growth, planted, real_clips, speeds, world_clips
 
     if rows:
+        refuse_unused({"--clips": clips != 60, "--footage": footage}, "planted faults, without --rows")
         result = CurationBench(growth=growth(sorted(rows), seed, bar))
     else:
         true = real_clips(footage) if footage else world_clips(clips, seed)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,7 +10,20 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from rushes.cli.console import GE_0, AsJson, Overrides, RunName, app, bar, in_words, next_line, opened, tell, within
+from rushes.cli.console import (
+    GE_0,
+    AsJson,
+    Overrides,
+    RunName,
+    app,
+    bar,
+    in_words,
+    next_line,
+    opened,
+    refuse_unused,
+    tell,
+    within,
+)
 from rushes.cli.processes import Gpus, led
 from rushes.config.uses import code, nothing
 from rushes.project.settings import read_settings
@@ -58,10 +70,10 @@ def evaluate(
     }  # fmt: skip
     writing = {"--write-vbench": write_vbench, "--write-videophy": write_videophy}
     if project is None:
-        _refuse({"--run": run, "--gpus": gpus > 1}, "a project")
+        refuse_unused({"--run": run, "--gpus": gpus > 1}, "a project")
     else:
         texts = {"--prompts": prompts, "--first-frames": first_frames}
-        _refuse({**texts, **comparing, **writing}, "folders of videos (--systems)")
+        refuse_unused({**texts, **comparing, **writing}, "folders of videos (--systems)")
         settings = read_settings(project, overrides, code)
         if led(project, gpus):
             return
@@ -73,7 +85,7 @@ def evaluate(
         return tell(summary, as_json, [*in_words(summary), next_line(project, settings, run)])
     folders = {name: Path(folder) for name, folder in _named(systems, "--systems").items()}
     if any(writing.values()):
-        _refuse({**comparing, "--set": overrides}, f"a comparison, without {' and '.join(writing)}")
+        refuse_unused({**comparing, "--set": overrides}, f"a comparison, without {' and '.join(writing)}")
         wrote = _write_inputs(folders, prompts, first_frames, write_vbench, write_videophy)
         return tell(wrote, as_json, wrote.lines())
     if out is None:
@@ -124,6 +136,7 @@ def compare(
     wanted = stage.read_gate(gate) if gate is not None else None
     there = stage.find_table(target)
     if there is not None and not runs:
+        refuse_unused({"--set": overrides}, "runs of a project")
         table, better = stage.load_table(there)
         result = stage.CompareResult(there)
     else:
@@ -162,6 +175,8 @@ def power(
 
     if (difference == 0) != (sd == 0) or (points and difference):
         raise ValueError("give --points for a win rate, or --difference with --sd for a metric")
+    if difference:
+        refuse_unused({"--ties": ties}, "--points")
     spread = stats.spread_of_means(sd or stats.outcome_spread(0.5 + points / 100, ties), seeds, alike)
     wanted, what = difference or points / 100, f"{difference:g}" if difference else f"{points:g} points"
     if wanted and not prompts:
@@ -206,19 +221,13 @@ def stop(
     tell(result, as_json, [f"{words}, {counted(rate.n, 'prompt or vote', 'prompts or votes')}; the study {may}"])
 
 
-def _refuse(options: Mapping[str, object], kind: str) -> None:
-    """Raises ValueError where one is given, as it would do nothing."""
-    if given := [option for option, value in options.items() if value]:
-        raise ValueError(f"{', '.join(given)}: only for {kind}; leave it out")
-
-
 def _results(vbench: tuple[str, ...], videophy: tuple[str, ...], threshold: float | None) -> Others:
     """Result files of other programs, as typed; a threshold without scores would do nothing."""
     from rushes.evaluate.external import Others
 
     pairs = {name: _two(value) for name, value in _named(videophy, "--read-videophy").items()}
     if not pairs:
-        _refuse({"--videophy-threshold": threshold is not None}, "--read-videophy")
+        refuse_unused({"--videophy-threshold": threshold is not None}, "--read-videophy")
     files = {name: Path(value) for name, value in _named(vbench, "--read-vbench").items()}
     return Others(files, pairs, 0.5 if threshold is None else threshold)
 

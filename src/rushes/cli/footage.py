@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, app, opened, tell, with_options
-from rushes.cli.labelling import Port, reviewed
+from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, app, opened, refuse_unused, tell, with_options
+from rushes.cli.labelling import HOST, PORT, Port, reviewed
 from rushes.config.uses import code, everything, nothing
 from rushes.project.settings import read_settings
 
@@ -53,20 +53,20 @@ def captions(
             help="the model of [endpoint], which looks at the clip; its file's name; or people, on the review page"
         ),
     ],
-    port: Annotated[Port, Parameter(help="port of the page (by human); 0 = a free one")] = 8765,
+    port: Annotated[Port, Parameter(help="port of the page (by human); 0 = a free one")] = PORT,
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
     """Give clips without a caption one, after an import that takes them; captions that are there stay."""
     from rushes.project.captioning import admit_uncaptioned, write_captions
 
-    if by != "human" and port != 8765:
-        raise ValueError(f"--port: only for --by human, and --by is {by}; leave it out")
+    if by != "human":
+        refuse_unused({"--port": port != PORT}, "--by human")
     settings = admit_uncaptioned(project, read_settings(project, overrides, everything if by == "vlm" else code))
     with opened(project, settings) as work:
         result = write_captions(work, by)
     if by == "human":
-        reviewed(project, settings, ("127.0.0.1", port, ()))
+        reviewed(project, settings, (HOST, port, ()))
     tell(result, as_json)
 
 

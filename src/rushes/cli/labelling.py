@@ -18,6 +18,7 @@ from rushes.cli.console import (
     app,
     bar,
     opened,
+    refuse_unused,
     say,
     tell,
     tell_stage,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from rushes.web.accounts import Accounts
 
 Port = Annotated[int, within(0, 65535)]
+PORT, HOST = 8765, "127.0.0.1"
 
 labels = App(name="labels", help="Labels from and for other programs.")
 app.command(labels)
@@ -49,10 +51,10 @@ def label(
     form: Annotated[
         Literal["pairs", "scores", ""], Parameter(help="pairs or scores; default: label.form of the settings")
     ] = "",
-    port: Annotated[Port, Parameter(help="port of the page (by human); 0 = a free one")] = 8765,
+    port: Annotated[Port, Parameter(help="port of the page (by human); 0 = a free one")] = PORT,
     host: Annotated[
         str, Parameter(help="address of the page (by human); any but this machine's own asks for invitations")
-    ] = "127.0.0.1",
+    ] = HOST,
     annotators: Annotated[
         tuple[str, ...], Parameter(negative=(), help="name to invite (by human), repeatable; prints a link for each")
     ] = (),
@@ -68,13 +70,16 @@ def label(
     settings = read_settings(
         project, with_options(overrides, label__by=("--by", by), label__form=("--form", form)), uses.labels
     )
+    page = {"--port": port != PORT, "--host": host != HOST, "--annotators": annotators}
     if settings.label.by == "human":
         if engine == "ray":
             raise ValueError("--engine ray is for a program that judges; people label on a page of this machine")
+        refuse_unused({"--gpus": gpus > 1, "--json": as_json}, "a program that judges (--by)")
         _serve(project, settings, host, port, annotators, probes)
         return
     if probes:
         raise ValueError("--probes is for people; `rushes eta` itself asks a program that labels")
+    refuse_unused(page, "people (--by human)")
     if led(project, gpus, engine):
         return
     from rushes.project.labels import label_takes
@@ -123,9 +128,9 @@ def _teller(what: str, people: Accounts, annotators: tuple[str, ...]) -> Callabl
 def review(
     project: ProjectFolder,
     *,
-    port: Annotated[Port, Parameter(help="port of the page; 0 = a free one")] = 8765,
+    port: Annotated[Port, Parameter(help="port of the page; 0 = a free one")] = PORT,
     host: Annotated[str, Parameter(help="address of the page; any but this machine's own asks for invitations")] = (
-        "127.0.0.1"
+        HOST
     ),
     annotators: Annotated[
         tuple[str, ...], Parameter(negative=(), help="name to invite, repeatable; prints a link for each")
@@ -139,6 +144,8 @@ def review(
     """Look at the clips one by one on a local page: keep, drop, or edit the caption."""
     from rushes.project.review_page import progress_lines
 
+    if progress:
+        refuse_unused({"--port": port != PORT, "--host": host != HOST, "--annotators": annotators}, "the page")
     settings = read_settings(project, overrides, uses.nothing)
     result = reviewed(project, settings, None if progress else (host, port, annotators))
     tell(result, as_json, progress_lines(result))
@@ -177,6 +184,8 @@ def judges(
     """Agreement of every judge with people, its order effects, ties, and a liking for clips that stand still."""
     from rushes.project.judge_audit import audit_project, in_words
 
+    if not static:
+        refuse_unused({"--by": by}, "--static")
     settings = read_settings(
         project, with_options(overrides, label__by=("--by", by)), uses.judge if static else uses.nothing
     )

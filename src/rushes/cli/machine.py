@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from inspect import signature
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
 from rushes import trust
-from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, app, opened, say, tell
+from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, app, opened, refuse_unused, say, tell
 from rushes.config.uses import code
 from rushes.progress import waiting
 from rushes.project.settings import read_settings
@@ -96,14 +98,14 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Forecast memory and hours of every stage before anything is loaded; exit code 1 where one does not fit."""
+    given = dict(locals())
     with waiting("loading PyTorch", say):
         from rushes.inspect import job_forecast as job
         from rushes.inspect import planning
         from rushes.inspect import step_forecast as step
-        from rushes.inspect.hardware import write_page
 
     if table is not None:
-        return tell(write_page(table, say), as_json)
+        return _write_page(table, given, as_json)
     asked = planning.PlanRequest(
         model, size, frames, clips=clips, takes=takes, prompts=prompts, recipe=recipe, views=views, batch=batch,
         tune=tune, rank=rank, precision=precision, quantize=quantize, checkpointing=checkpointing, bank=bank,
@@ -115,6 +117,19 @@ def plan(
     tell(result, as_json, [*step.in_words(result.step), *job.in_words(result)])
     if not result.step.fits or result.too_large:
         sys.exit(1)
+
+
+def _write_page(table: Path, given: Mapping[str, object], as_json: bool) -> None:
+    """`plan --table`: the page of all models; whatever is given to `plan` beside it is refused."""
+    from rushes.inspect.hardware import write_page
+
+    defaults = {name: each.default for name, each in signature(plan).parameters.items()}
+    shown = {"project": "PROJECT", "overrides": "--set"}
+    beside = [name for name in given if name not in ("table", "as_json") and given[name] != defaults[name]]
+    refuse_unused(
+        {shown.get(name, f"--{name.replace('_', '-')}"): True for name in beside}, "one forecast, without --table"
+    )
+    tell(write_page(table, say), as_json)
 
 
 @cache.command

@@ -17,6 +17,7 @@ from rushes.cli.console import (
     in_words,
     next_line,
     opened,
+    refuse_unused,
     say,
     tell,
     tell_stage,
@@ -62,12 +63,14 @@ def init(
         return _init_model(project, model, (recipe, footage, _pixels(size), frames), gpu, overrides, as_json)
     from rushes.project.model_presets import InitResult
     from rushes.project.presets import people_note, preset
+    from rushes.project.settings_checks import check_kind
 
     if project is None:
         raise ValueError("init: name the project's folder, such as `rushes init my-project`")
     if size or frames or gpu:
         raise ValueError("--size, --frames and --gpu are for a model of yours; name it with --model, or leave them out")
     settings = overridden(preset(recipe, footage), overrides)
+    check_kind(settings)
     notes = (*filter(None, [toy_note(settings.backbone.name, settings.footage.kind)]), *people_note(settings))
     result = InitResult(project, create_project(project, settings), _first_look(project, settings), notes)
     tell(result, as_json, [*(f"note: {note}" for note in notes), *lines_of(result, "notes")])
@@ -84,9 +87,11 @@ def _init_model(
     """The same on a released model."""
     from rushes.inspect.fitting import fitted_to, too_large
     from rushes.project.model_presets import ModelInitResult, given, model_preset, sourced
+    from rushes.project.settings_checks import check_kind
 
     preset = model_preset(model, *ask)
     settings = overridden(preset.settings, overrides)
+    check_kind(settings)
     if gpu:
         asked, (settings, chosen) = settings, fitted_to(settings, gpu)
         sources = {path: f"so that it fits {gpu}" for path in chosen}
@@ -142,6 +147,8 @@ def import_(
     settings = read_settings(project, overrides, code if rows is None and scores is None else nothing)
     if rows is not None and scores is not None:
         raise ValueError("--rows and --scores are two imports; run one after the other")
+    if rows is not None or scores is not None:
+        refuse_unused({"--add": add}, "an import of footage, without --rows and --scores")
     if scores is not None:
         from rushes.formats.scores import import_scores
 
@@ -351,6 +358,8 @@ def export(
     """Write the project's rows as Parquet or JSONL, and the weights of a run."""
     from rushes.formats.exchange import ProjectExported, export_project
 
+    if not run:
+        refuse_unused({"--weights": weights != "diffusers"}, "the weights of a --run")
     settings = read_settings(project, overrides, code if run else nothing)
     make_folder(out)
     wrote = None

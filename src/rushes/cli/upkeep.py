@@ -9,7 +9,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, app, bar, opened, tell, within
+from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, app, bar, opened, refuse_unused, tell, within
 from rushes.config.uses import code
 from rushes.project.settings import read_settings
 
@@ -29,6 +29,10 @@ def verify(
     """Compare all that a project has stored with what it should be; exit code 1 where something is damaged or lost."""
     from rushes.inspect.soundness import in_words, verify_project
 
+    if every:
+        refuse_unused({"--again": share, "--seed": seed}, "a part of the latents, without --all")
+    elif not share:
+        refuse_unused({"--seed": seed, "--set": overrides}, "--again or --all")
     result = verify_project(project)
     share = 1.0 if every else share
     if share and not result.faults:

@@ -10,8 +10,9 @@ from rushes.evaluate.result import EvaluateResult
 from rushes.footage.ingest import Imported
 from rushes.project import labels, negatives, reports, stages, training
 from rushes.project.project import OpenProject
+from rushes.project.settings_checks import check_kind
 from rushes.records import INLINE
-from rushes.training.recipe import load_recipe
+from rushes.training.recipe import needs_of
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,13 @@ def run_all(project: OpenProject, own_takes: bool = False) -> RunResult:
     """
     if toy := toy_note(project.settings.backbone.name, project.settings.footage.kind):
         project.say(toy)
+    check_kind(project.settings)
     _ = project.base  # a size that the codec cannot take is said before any footage is read
     training.check_run(project)
     imported = stages.import_footage(project)
     stages.held_out_clips(project)
     settings = project.settings
-    needs = load_recipe(settings.train.recipe).NEEDS
+    needs = needs_of(settings.train)
     if "labels" in needs and settings.label.by == "none" and not project.store.preferences():
         recipe = settings.train.recipe
         raise ValueError(f"label.by: recipe {recipe!r} needs labels; set it to human, vlm, reward or world")

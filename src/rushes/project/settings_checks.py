@@ -14,7 +14,7 @@ from rushes.config.tables import LabelSettings, Settings, TrainSettings
 from rushes.judges.build import metric_judge
 from rushes.metrics.catalogue import all_metrics
 from rushes.training.optimisers import check_optimiser
-from rushes.training.recipe import chosen_recipe, recipe_names
+from rushes.training.recipe import chosen_recipe, needs_of, recipe_names
 from rushes.world.scenes import FPS, KINDS
 
 
@@ -28,6 +28,20 @@ def check_settings(settings: Settings) -> None:
     problems = [*_backbone(settings), *_footage(settings), *labels, *_train(settings.train)]
     if problems:
         raise SettingsError("\n".join(problems))
+
+
+def check_kind(settings: Settings) -> None:
+    """Refuse takes of a kind that the recipe, in its mode, compares none of; for what makes and trains on them.
+
+    Raises:
+        SettingsError: with the kind that it compares.
+    """
+    needs, kind = set(needs_of(settings.train)), settings.generate.kind
+    wanted = "guided" if "guided" in needs else "take" if "takes" in needs else kind
+    if kind != wanted:
+        mode = settings.train.options.get("mode", "")
+        what = f"recipe {settings.train.recipe!r}" + (f" in mode {mode!r}" if mode else "")
+        raise SettingsError(f"generate.kind: {what} compares no takes of kind {kind!r}; set it to {wanted}")
 
 
 def _backbone(settings: Settings) -> Iterator[str]:

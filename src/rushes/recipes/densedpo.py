@@ -91,6 +91,11 @@ class Options(SettingsTable):
     )
 
 
+def needs(options: Options) -> tuple[str, ...]:
+    """What must be in the store: vanilla pairs are takes from noise of their own."""
+    return ("takes", "labels") if options.mode == "vanilla" else NEEDS
+
+
 def times(options: Options) -> TimeDraw:
     """The distribution of training times, where the settings name no other."""
     return TimeDraw("logit_normal")

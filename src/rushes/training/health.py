@@ -133,10 +133,10 @@ def verdict(steps: int, diagnosed: Sequence[Diagnosis]) -> str:
 
 def _remembered(rows: Rows, names: Collection[str]) -> Iterable[Diagnosis]:
     """What was severe at an earlier step and is no diagnosis by now, as it was made last."""
-    made = [(row["step"], each) for row in rows[:-1] for each in row.get("diagnoses", ())]
+    written = [(row["step"], each) for row in rows[:-1] for each in row.get("diagnoses", ())]
     last = {
         each["name"]: Diagnosis(**each)
-        for step, each in made
+        for step, each in written
         if each["severity"] == "severe" and each["step"] == step and each["name"] not in names
     }
     for each in last.values():

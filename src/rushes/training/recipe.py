@@ -23,6 +23,7 @@ class Recipe(Protocol):
     It may have more:
 
     - `times(options) -> TimeDraw`: the distribution of training times where the settings name no other; else uniform.
+    - `needs(options) -> tuple[str, ...]`: in place of `NEEDS`, where they depend on its options.
     - `account(store, options, grid) -> dict[str, int]`: how many rows became comparisons, and why others did not,
       where the loop cannot tell.
     - `PUBLISHED`: settings of the published run by their dotted paths, each with its source, as `rushes init --model`
@@ -54,6 +55,13 @@ def drawn_times(recipe: Recipe, options: SettingsTable) -> TimeDraw:
     """A recipe's distribution of training times, where the settings name no other; uniform where it has none."""
     times: Callable[[Any], TimeDraw] = getattr(recipe, "times", lambda options: TimeDraw("uniform"))
     return times(options)
+
+
+def needs_of(train: TrainSettings) -> tuple[str, ...]:
+    """The rows that the recipe of some settings needs. Raises as `chosen_recipe` does."""
+    recipe, options = chosen_recipe(train)
+    needs: Callable[[Any], tuple[str, ...]] = getattr(recipe, "needs", lambda options: recipe.NEEDS)
+    return needs(options)
 
 
 def recipe_names() -> list[str]:

@@ -111,8 +111,29 @@ def nested(table: str, values: dict[str, Any]) -> str:
 
 # Commands that load the model or the recipe, as checking settings does; and those that read what is stored.
 LOADS = (
-    *("import", "generate", "label", "train", "encode", "bank", "evaluate", "run", "curate", "preflight", "plan"),
-    *("leak", "eta", "beta", "caption --wrong", "space", "clean", "train --recipe sft", "verify --all"),
+    *(
+        "import",
+        "generate",
+        "label",
+        "train",
+        "encode",
+        "cache reference",
+        "evaluate",
+        "run",
+        "curate",
+        "preflight",
+        "plan",
+    ),
+    *(
+        "check-shortcuts",
+        "tune eta",
+        "tune beta",
+        "caption --wrong",
+        "space",
+        "clean",
+        "train --recipe sft",
+        "verify --all",
+    ),
     "export --run realdpo --out OUT",
 )
 READS = ("report", "health", "verify", "review --progress", "export --out OUT", "footage export --out OUT")
@@ -121,7 +142,7 @@ READS = ("report", "health", "verify", "review --progress", "export --out OUT", 
 def words(line: str, project: Path, out: Path) -> list[str | Path]:
     """A line of the lists above as the words of a command."""
     first, *rest = line.split()
-    start: list[str | Path] = [first, *([rest.pop(0)] if first == "footage" else []), project]
+    start: list[str | Path] = [first, *([rest.pop(0)] if first in ("footage", "tune", "cache") else []), project]
     return [*start, *(out if word == "OUT" else word for word in rest)]
 
 
@@ -156,7 +177,7 @@ def test_a_host_is_asked_about_where_something_would_be_sent_to_it(
         there = fake.url.removeprefix("http://").removesuffix("/v1").replace("127.0.0.1", "0.0.0.0")
         asks: dict[str, Any] = {"model": "m", "url": f"http://{there}/v1", "key_env": "MY_SECRET"}
         change(theirs, endpoint=asks, label={"by": "vlm"}, caption={"by": "model"})
-        for line in ("label", "run", "eta", "judges --static 2", "caption --wrong", "curate"):
+        for line in ("label", "run", "tune eta", "judges --static 2", "caption --wrong", "curate"):
             status, out, err = rushes(*words(line, theirs, tmp_path / "out"))
             assert (status, out) == (2, "") and f"`rushes trust host:{there}`" in err, (line, err)
             assert f"`rushes trust key:MY_SECRET@{there}`" in err, line
@@ -168,7 +189,7 @@ def test_a_host_is_asked_about_where_something_would_be_sent_to_it(
         change(theirs, endpoint=asks, label={"by": "none"}, caption={"by": "none"})
         for line in (
             "label --by vlm",
-            "eta --set label.by=vlm",
+            "tune eta --set label.by=vlm",
             "judges --static 2 --by vlm",
             "caption --wrong --by model",
         ):

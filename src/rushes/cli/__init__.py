@@ -12,6 +12,7 @@ from io import TextIOWrapper
 from cyclopts import CycloptsError, UnusedCliTokensError, ValidationError
 
 from rushes.cli import claims, curation, evaluation, footage, health, labelling, machine, product, project, upkeep
+from rushes.cli.command_groups import arrange, with_names_of_today
 from rushes.cli.console import app
 from rushes.cli.processes import LEFT_ALONE, lost_partners, say_lost
 from rushes.files import odd_name
@@ -33,6 +34,9 @@ __all__ = [
 ]
 
 
+arrange(app)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: what a user can mend is one sentence on standard error, and Ctrl-C loses nothing."""
     # cuBLAS reads it once, at the first matrix product of a process, and deterministic training needs it; a stage that
@@ -47,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         _refuse_empty(arguments)
-        app(arguments, exit_on_error=False, print_error=False)
+        app(with_names_of_today(arguments), exit_on_error=False, print_error=False)
     except CycloptsError as error:
         print(printable(f"rushes: {_in_a_line(error)}"), file=sys.stderr)
         sys.exit(2)

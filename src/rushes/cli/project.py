@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
 from rushes.cli.console import (
     GE_0,
@@ -27,6 +27,9 @@ from rushes.config.uses import all_stages, captions, code, nothing
 from rushes.files import make_folder
 from rushes.project.settings import adopt, check_new, create_project, overridden, read_settings, with_train
 from rushes.store.database import Store
+
+prompts_ = App(name="prompts", help="Held-out prompts beside those of the footage.")
+app.command(prompts_)
 
 
 @app.command
@@ -148,8 +151,8 @@ def import_(
         return tell(stages.import_footage(work, add=add), as_json)
 
 
-@app.command
-def still(
+@prompts_.command
+def add(
     project: ProjectFolder,
     *,
     pipeline: Annotated[Path, Parameter(help="folder of an image pipeline in diffusers' layout")],
@@ -250,18 +253,6 @@ def encode_(project: ProjectFolder, *, gpus: Gpus = 1, overrides: Overrides = ()
 
     with opened(project, settings) as work:
         tell(training.encode_run(work), as_json)
-
-
-@app.command
-def bank(project: ProjectFolder, *, gpus: Gpus = 1, overrides: Overrides = (), as_json: AsJson = False) -> None:
-    """Compute the reference errors that a run looks up (train.reference_cache), or the rest of them."""
-    settings = read_settings(project, overrides, code)
-    if led(project, gpus):
-        return
-    from rushes.project import training
-
-    with opened(project, settings) as work:
-        tell(training.bank_run(work), as_json)
 
 
 @app.command

@@ -18,7 +18,7 @@ from rushes.project.settings_checks import unknown
 from rushes.training.recipe import Recipe, load_recipe, recipe_names
 
 HELD_OUT = 0.2  # share of a folder's clips that evaluation gets
-TINY_ETA = (0.86, 0.97)  # noise of guided takes on the tiny backbone, by `rushes eta` on the embedded world
+TINY_ETA = (0.86, 0.97)  # noise of guided takes on the tiny backbone, by `rushes tune eta` on the embedded world
 
 
 def preset(name: str, footage: Path | None = None) -> Settings:

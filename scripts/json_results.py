@@ -47,6 +47,8 @@ RESULTS = {  # command -> its types, as MODULE:CLASS below `rushes`; the first i
     "review": ("project.review_page:ReviewProgress",),
     "run": ("project.runs:RunResult", "project.rounds:RoundsResult"),
     "sample-size": ("stats.power:PowerResult",),
+    "set": ("project.held_settings:SetResult",),
+    "settings": ("project.held_settings:SettingsResult",),
     "space": ("inspect.disk_use:SpaceResult",),
     "stop": ("formats.scores:StudyResult",),
     "train": ("project.training:TrainResult",),

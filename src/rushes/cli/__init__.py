@@ -11,7 +11,19 @@ from io import TextIOWrapper
 
 from cyclopts import CycloptsError, UnusedCliTokensError, ValidationError
 
-from rushes.cli import claims, curation, evaluation, footage, health, labelling, machine, product, project, upkeep
+from rushes.cli import (
+    claims,
+    curation,
+    evaluation,
+    footage,
+    health,
+    labelling,
+    machine,
+    product,
+    project,
+    settings,
+    upkeep,
+)
 from rushes.cli.command_groups import arrange, with_names_of_today
 from rushes.cli.console import app
 from rushes.cli.processes import LEFT_ALONE, lost_partners, say_lost
@@ -30,6 +42,7 @@ __all__ = [
     "main",
     "product",
     "project",
+    "settings",
     "upkeep",
 ]
 

@@ -11,7 +11,7 @@ from cyclopts import App, Group
 from rushes.config.renamed import UNTIL
 
 GROUPS: Mapping[str, tuple[str, ...]] = {  # in the order in which they are used; docs/commands.md is written from it
-    "Start": ("demo", "init", "run", "doctor"),
+    "Start": ("demo", "init", "settings", "set", "run", "doctor"),
     "Footage": ("preflight", "import", "curate", "review", "card", "footage"),
     "Takes": ("prompts", "generate", "caption"),
     "Labels": ("label", "labels", "judges"),

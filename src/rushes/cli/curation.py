@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, app, bar, opened, tell, with_options
 from rushes.cli.product import bench
-from rushes.project.settings import FILE, create_project, overridden, read_settings
+from rushes.project.settings import FILE, overridden, read_settings
 from rushes.ray_workers import EngineName
 from rushes.store.database import Store
 
@@ -38,13 +38,14 @@ def curate(
 
     overrides = with_options(overrides, footage__path=("--footage", footage))
     if footage is not None and not (project / FILE).exists():
+        from rushes.project.held_settings import begin_project
         from rushes.project.presets import preset
 
         settings = preset(recipe, footage)
         # Footage that is to be curated is mixed: what cannot be used is named and left out.
         settings = settings.model_copy(update={"footage": settings.footage.model_copy(update={"on_refused": "skip"})})
         settings = overridden(settings, overrides)
-        create_project(project, settings)
+        begin_project(project, settings, {}, overrides)
     elif footage is not None:
         overrides = (*overrides, "footage.kind=folder")
     with opened(project, read_settings(project, overrides)) as work:

@@ -50,16 +50,20 @@ def init(
     size: Annotated[str, Parameter(help="of a frame in pixels, as HEIGHTxWIDTH, in place of the model's own")] = "",
     frames: Annotated[int, GE_0, Parameter(help="of a clip, in place of the model's own")] = 0,
     gpu: Annotated[str, Parameter(help="kind of GPU that a training step must fit; one that `rushes plan` knows")] = "",
+    full: Annotated[
+        bool, Parameter(negative=(), help="write all settings into rushes.toml, so that no default counts")
+    ] = False,
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
-    """Make a project folder with a commented rushes.toml, for a model of yours or for the embedded world."""
+    """Make a project folder with a short rushes.toml, for a model of yours or for the embedded world."""
     if project is not None:
         check_new(project)
     with_options(overrides, footage__path=("--footage", footage), backbone__frames=("--frames", frames or None))
     if model is not None:
-        return _init_model(project, model, (recipe, footage, _pixels(size), frames), gpu, overrides, as_json)
-    from rushes.project.model_presets import InitResult
+        return _init_model(project, model, (recipe, footage, _pixels(size), frames), gpu, full, overrides, as_json)
+    from rushes.project.held_settings import begin_project
+    from rushes.project.model_presets import InitResult, check_model
     from rushes.project.presets import preset
 
     if project is None:
@@ -67,7 +71,9 @@ def init(
     if size or frames or gpu:
         raise ValueError("--size, --frames and --gpu are for a model of yours; name it with --model, or leave them out")
     settings = overridden(preset(recipe, footage), overrides)
-    tell(InitResult(project, create_project(project, settings), f"rushes run {project}"), as_json)
+    check_model(settings)
+    file = create_project(project, settings) if full else begin_project(project, settings, {}, overrides)
+    tell(InitResult(project, file, f"rushes run {project}"), as_json)
 
 
 def _init_model(
@@ -75,12 +81,14 @@ def _init_model(
     model: str,
     ask: tuple[str, Path | None, tuple[int, int] | None, int],
     gpu: str,
+    full: bool,
     overrides: Overrides,
     as_json: bool,
 ) -> None:
     """The same on a released model."""
     from rushes.inspect.fitting import fitted_to, too_large
-    from rushes.project.model_presets import ModelInitResult, given, model_preset, sourced
+    from rushes.project.held_settings import begin_project
+    from rushes.project.model_presets import ModelInitResult, check_model, given, model_preset, sourced
 
     preset = model_preset(model, *ask)
     settings = overridden(preset.settings, overrides)
@@ -93,13 +101,15 @@ def _init_model(
         )
     if ask[1] is None and not given(overrides, "footage.path"):  # a stand-in, as the settings are validated with one
         settings = settings.model_copy(update={"footage": settings.footage.model_copy(update={"path": ""})})
+    check_model(settings)
     rows = sourced(preset, settings, overrides)
     result = ModelInitResult(preset.model, tuple(preset.notes), rows)
     lines = [f"model: {preset.model}", *(f"note: {note}" for note in preset.notes)]
     if project is None:
         lines += [f"{path} = {row.value!r}  # {row.source}" for path, row in rows.items()]
     else:
-        file = create_project(project, settings)
+        where = {path: row.source for path, row in rows.items()}
+        file = create_project(project, settings) if full else begin_project(project, settings, where, overrides)
         missing = "" if settings.footage.path else " --footage CLIPS"
         result = replace(result, project=project, file=file, next=f"rushes run {project}{missing}")
         lines += [f"project: {project}", f"settings: {file}", f"next: {result.next}"]

@@ -30,7 +30,11 @@ def preset(name: str, footage: Path | None = None) -> Settings:
     Raises:
         ValueError: no such recipe, or no such folder.
     """
-    recipe = checked_recipe(name, footage)
+    return tiny_settings(name, checked_recipe(name, footage), footage)
+
+
+def tiny_settings(name: str, recipe: Recipe, footage: Path | None) -> Settings:
+    """The same, for a recipe and footage that were looked at."""
     settings = with_stages(name, recipe, footage, tiny_train(name, recipe))
     if settings.generate.kind != "guided":
         return settings

@@ -64,7 +64,7 @@ def score(project: Path) -> None:
 @pytest.fixture(scope="module")
 def project(folder: Path) -> Path:
     """After all commands of the page."""
-    main(shlex.split("init birds --recipe huvidpo --footage clips"))
+    main(shlex.split("init birds --recipe huvidpo --footage clips --full"))
     project = folder / "birds"
     (folder / "page.toml").write_text(block("settings", "toml"))
     page = load_settings(folder / "page.toml").model_dump(exclude_unset=True)

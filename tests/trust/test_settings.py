@@ -14,6 +14,9 @@ from pydantic import BaseModel, Field
 from rushes.config.base import FOLDER, SettingsTable
 from rushes.config.settings_files import SettingsError, load_settings, mapping_to_toml
 from rushes.config.tables import Settings
+from rushes.project.held_settings import begin_project
+from rushes.project.presets import preset
+from rushes.project.settings import read_settings
 from rushes.training.recipe import load_recipe, recipe_names
 from rushes.trust import ADDRESS, KEY, MODULE, host_of, is_loopback
 
@@ -356,3 +359,18 @@ def test_settings_in_a_models_folder_are_a_file_too(tmp_path: Path, code: Path, 
     status, out, err = rushes("init", tmp_path / "p", "--model", model, "--footage", tmp_path)
     assert (status, out) == (2, ""), err
     assert not code.exists() and not (tmp_path / "p").exists()
+
+
+def test_settings_that_are_held_beside_a_file_run_no_code_either(
+    code: Path, nobody: Path, rushes: Rushes, tmp_path: Path
+) -> None:
+    theirs, mine = begin_project(tmp_path / "theirs", preset("sft")).parent, tmp_path / "mine"
+    for name in ("rushes.toml", "defaults.json"):
+        (theirs / name).write_text((theirs / name).read_text().replace('"sft"', '"stranger.recipe"'))
+    for words in (("set", theirs, "train.steps=3"), ("set", theirs, "--upgrade"), ("train", theirs)):
+        status, out, err = rushes(*words)
+        assert (status, out) == (2, "") and "`rushes trust module:stranger.recipe`" in err, err
+    assert rushes("settings", theirs)[0] == 0 and not code.exists()
+    begin_project(mine, preset("sft"))
+    assert rushes("set", mine, "train.recipe=stranger.recipe")[0] == 0 and code.exists()  # as it was typed
+    assert read_settings(mine).train.recipe == "stranger.recipe"

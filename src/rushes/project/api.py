@@ -52,7 +52,7 @@ class Project(OpenProject):
         footage: str | os.PathLike[str] | None = None,
         settings: Mapping[str, object] | None = None,
     ) -> Self:
-        """Make a project folder with a commented rushes.toml, and open it; `rushes init`.
+        """Make a project folder with a short rushes.toml, and open it; `rushes init`.
 
         Args:
             recipe: name or dotted path; with a model its settings are those of its paper.

@@ -51,7 +51,9 @@ def test_a_short_file_is_read_as_the_full_one(recipe: str, tmp_path: Path) -> No
     assert changed_since(tmp_path / "short", preset(recipe)) == {}
 
 
-def test_a_models_file_says_where_each_setting_is_from(wan: Path, tmp_path: Path, rushes: Rushes) -> None:
+def test_a_models_file_says_where_each_setting_is_from(
+    wan: Path, tmp_path: Path, rushes: Rushes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "clips").mkdir()
     arguments = ("init", tmp_path / "p", "--model", wan, "--footage", tmp_path / "clips", "--frames", "9")
     assert rushes(*arguments, "--set", "train.objective.dpop_weight=0.5")[0] == 0
@@ -71,6 +73,10 @@ def test_a_models_file_says_where_each_setting_is_from(wan: Path, tmp_path: Path
     ):
         row = rows[path]
         assert row["value"] == value and row["source"].startswith(source), (path, row)
+    monkeypatch.setattr(held_settings, "model_of", lambda settings: None)  # its folder is elsewhere
+    assert changed_since(tmp_path / "p", wanted) == {}
+    assert "holds no wan, whose settings are looked up there" in rushes("set", tmp_path / "p", "--upgrade")[2]
+    assert read_settings(tmp_path / "p") == wanted
 
 
 def test_settings_of_a_file_that_leaves_out_without_holding(wan: Path, tmp_path: Path) -> None:
@@ -183,11 +189,11 @@ def test_an_old_default_holds_until_it_is_upgraded(project: Path, monkeypatch: p
 
 def test_what_other_stages_will_not_see_is_said(project: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        read_settings(project, ["train.steps=3", "footage.clips=12", "train.name=a", "backbone.frames=17"])
+        read_settings(project, ["train.steps=3", "footage.clips=12", "train.init_from=a", "backbone.frames=17"])
     (line,) = caplog.messages
     assert line == (
-        "footage.clips is 12 here and 256 in rushes.toml, train.name is 'a' here and '' in rushes.toml, which other "
-        f'stages read; `rushes set {project} footage.clips=12 train.name="a"` keeps it'
+        "footage.clips is 12 here and 256 in rushes.toml, train.init_from is 'a' here and 'base' in rushes.toml, which "
+        f'other stages read; `rushes set {project} footage.clips=12 train.init_from="a"` keeps it'
     )
     caplog.clear()
     read_settings(project, ["train.steps=3", "evaluate.prompts=2"])

@@ -46,7 +46,7 @@ from rushes.project.model_presets import check_model, given
 from rushes.project.presets import tiny_settings, with_stages
 from rushes.project.settings import FILE as SETTINGS
 from rushes.project.settings import LAST, SHORT_FIRST, check_new, read_settings, remember, whole_text
-from rushes.project.settings_checks import check_settings
+from rushes.project.settings_checks import backbone_problems, check_settings
 from rushes.store.database import Store
 from rushes.text_reader import read_toml
 from rushes.training.recipe import load_recipe, published
@@ -68,12 +68,16 @@ _OTHER = {  # by footage.kind, what of these concerns the other kind
 def of_today(settings: Settings) -> dict[str, Sourced]:
     """All settings as this package's defaults, recipe and model have them, with where each is from.
 
-    `settings` say which recipe, model and footage; nothing else of them counts. A model that is not at hand has none.
+    `settings` say which recipe, model and footage; nothing else of them counts.
 
     Raises:
-        ValueError: no such recipe.
+        ValueError: no such recipe, or a model that is not at hand.
     """
-    name, match = settings.train.recipe, model_of(settings)
+    name, match, size = settings.train.recipe, model_of(settings), settings.backbone
+    if match is None and size.name != "tiny" and "." not in size.name:
+        raise ValueError(
+            f"backbone.path: {size.path or 'empty'} holds no {size.name}, whose settings are looked up there"
+        )
     recipe = load_recipe(name)
     footage = Path(settings.footage.path or ".") if settings.footage.kind == "folder" else None
     if match is None:
@@ -181,7 +185,11 @@ def changed_since(folder: Path, settings: Settings) -> dict[str, tuple[Any, Any]
     if not file.is_file() or KEY not in read_toml(file) or "." in f"{settings.train.recipe}{settings.backbone.name}":
         return {}  # what lies outside of the package has no table here
     held = read_held(folder)
-    before, today = dict(flat(held.settings)), of_today(_inputs(held.settings))
+    try:
+        today = of_today(_inputs(held.settings))
+    except ValueError:  # a model that is elsewhere is missed by what needs it
+        return {}
+    before = dict(flat(held.settings))
     ours = dict(flat(settings.model_dump(mode="json")))
     return {
         path: (before[path], today[path].value)
@@ -311,7 +319,7 @@ def set_values(project: Path, overrides: Sequence[str], upgrade: bool = False) -
     file = {name: table for name, table in data.items() if name != KEY}
     held = read_held(project) if KEY in data and not (upgrade and not (project / FILE).is_file()) else None
     wanted = merged(merged(held.settings if held else {}, file), typed)
-    _check_trusted(wanted, names, path)
+    _check_inputs(wanted, names, path)
     if KEY in data and held is None:  # it is lost, and the user takes today's
         rows = of_today(_inputs(wanted))
         held = renewed(HeldDefaults("", {}, {path: row.source for path, row in rows.items()}), wanted, upgrade=True)
@@ -342,10 +350,12 @@ def set_values(project: Path, overrides: Sequence[str], upgrade: bool = False) -
     return SetResult(path, {p: row for p, row in rows.items() if p not in before or before[p] != row.value})
 
 
-def _check_trusted(wanted: Mapping[str, Any], typed: Collection[str], path: Path) -> None:
-    """Refuse code that a file from elsewhere names, before what it decides is looked up by running it."""
-    if refused := list(not_allowed(_inputs(wanted), ("backbone", "train"), str(path), typed)):
-        raise SettingsError("\n".join(refused))
+def _check_inputs(wanted: Mapping[str, Any], typed: Collection[str], path: Path) -> None:
+    """Refuse a model that there is not, and code that a file from elsewhere names, before it would be run."""
+    inputs = _inputs(wanted)
+    problems = [*not_allowed(inputs, ("backbone", "train"), str(path), typed), *backbone_problems(inputs)]
+    if problems:
+        raise SettingsError("\n".join(problems))
 
 
 def _put(document: tomlkit.TOMLDocument, path: Sequence[str], value: Any) -> None:

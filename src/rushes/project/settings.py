@@ -21,7 +21,7 @@ from rushes.text_reader import read_text
 FILE = "rushes.toml"
 _LOG = logging.getLogger(__name__)
 # What more than one stage reads; labels of several judges stand beside each other.
-_SHARED = ("project.seed", "backbone.", "footage.", "generate.", "train.recipe", "train.name", "train.init_from")
+_SHARED = ("project.seed", "backbone.", "footage.", "generate.", "train.recipe", "train.init_from")
 _FIRST = "# All settings, down to a last line that says so: a file that was cut is not read."
 SHORT_FIRST = "# What this project sets, down to a last line that says so; `rushes settings` prints all settings."
 LAST = "# The end."
@@ -49,7 +49,7 @@ def read_settings(project: Path, overrides: Sequence[str] = (), uses: Uses = eve
 
 def _say_two_minds(project: Path, settings: Settings, overrides: Sequence[str]) -> None:
     """What other stages read too and have otherwise in the file, so that their work would not fit this one's."""
-    names = [text.partition("=")[0].strip() for text in overrides]
+    names = dict.fromkeys(text.partition("=")[0].strip() for text in overrides)
     shared = [name for name in names if name.startswith(_SHARED)]
     if not shared:
         return

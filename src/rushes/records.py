@@ -99,7 +99,7 @@ class Candidate:
 
     Candidates that answer the same request (same prompt, same first frame) share `group`; `seed` tells them apart. One
     of kind "gap" answers it with words missing, and its caption lacks them. One of kind "probe" was made to choose a
-    range of `eta` (`rushes eta`): no recipe trains on it.
+    range of `eta` (`rushes tune eta`): no recipe trains on it.
     """
 
     id: str

@@ -89,9 +89,9 @@ def test_runs_must_be_named_for_a_project(tmp_path: Path, rushes: Rushes) -> Non
         (("evaluate", "--systems", "a", "b", "--out", "o"), "NAME=PATH, got 'a'"),
         (("evaluate", "--systems", "A=a", "A=b", "--out", "o"), "names 'A' twice"),
         (("evaluate", "--systems", "A=a", "B=b", "--out", "o", "--read-videophy", "A=x"), "SA_FILE,PC_FILE"),
-        (("power",), "give --points or --difference"),
-        (("power", "--difference", "1"), "--difference with --sd"),
-        (("power", "--points", "5", "--difference", "1", "--sd", "1"), "--points for a win rate"),
+        (("sample-size",), "give --points or --difference"),
+        (("sample-size", "--difference", "1"), "--difference with --sd"),
+        (("sample-size", "--points", "5", "--difference", "1", "--sd", "1"), "--points for a win rate"),
     ],
 )
 def test_what_is_missing_is_said(arguments: tuple[str, ...], words: str, rushes: Rushes) -> None:
@@ -172,14 +172,14 @@ def test_a_gate_is_read_against_the_metrics_before_runs_are_compared(
 
 
 def test_power_in_words_and_numbers(rushes: Rushes) -> None:
-    assert rushes("power", "--points", 5)[1] == "779 prompts show 5 points with a chance of 80%\n"
-    assert json.loads(rushes("power", "--points", 5, "--prompts", 779, "--json")[1])["chance"] == pytest.approx(
+    assert rushes("sample-size", "--points", 5)[1] == "779 prompts show 5 points with a chance of 80%\n"
+    assert json.loads(rushes("sample-size", "--points", 5, "--prompts", 779, "--json")[1])["chance"] == pytest.approx(
         0.8, abs=0.001
     )
-    assert rushes("power", "--difference", 0.3, "--sd", 0.6)[1].startswith("34 prompts show 0.3 ")
-    code, out, _ = rushes("power", "--prompts", 9)
+    assert rushes("sample-size", "--difference", 0.3, "--sd", 0.6)[1].startswith("34 prompts show 0.3 ")
+    code, out, _ = rushes("sample-size", "--prompts", 9)
     assert code == 0 and "a win rate of 91 % or more, or a change of 1.07 standard deviations" in out
-    assert "3 prompts show no win rate" in rushes("power", "--prompts", 3)[1]
+    assert "3 prompts show no win rate" in rushes("sample-size", "--prompts", 3)[1]
 
 
 def test_a_study_may_stop_or_goes_on(tmp_path: Path, rushes: Rushes) -> None:

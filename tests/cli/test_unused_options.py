@@ -17,7 +17,6 @@ from ..projects import Rushes
 UNUSED = {
     "bench curation": [("--rows 9 --clips 7", "--clips"), ("--rows 9 --footage P", "--footage")],
     "captions": [("P --by names --port 1", "--port")],
-    "caption": [("P", "wrong-captions")],
     "compare": [("T --set project.seed=1", "--set")],
     "curate": [("P --recipe sft", "--recipe"), ("P --footage P --recipe sft", "--recipe")],
     "evaluate": [
@@ -40,17 +39,18 @@ UNUSED = {
         ("P --by human --engine ray", "--engine"),
     ],
     "plan": [("P --table o --model x --gpus 2", "PROJECT, --model, --gpus")],
-    "power": [("--difference 1 --sd 1 --ties 0.2", "--ties"), ("--difference 1", "--sd")],
+    "sample-size": [("--difference 1 --sd 1 --ties 0.2", "--ties"), ("--difference 1", "--sd")],
     "review": [("P --progress --port 1 --host ::1", "--port, --host")],
     "run": [("P --out o", "--out"), ("P --old-takes", "--old-takes")],
     "verify": [("P --seed 3", "--seed"), ("P --all --again 0.5", "--again"), ("P --set project.seed=1", "--set")],
 }
 # Whatever is given is used: all of their options mean something together.
 ONE_MODE = {
-    "backbones", "backup", "bank", "bench generate", "bench metrics", "bench step", "bench world", "beta",
-    "cache check-folder", "cache explain", "card", "clean", "demo", "doctor", "encode", "eta", "footage export",
-    "generate", "health", "labels clips", "labels export", "labels import", "leak", "preflight", "recipes", "report",
-    "reproduce", "space", "still", "stop", "train", "trust", "wrong-captions",
+    "backup", "bench generate", "bench metrics", "bench step", "bench world", "cache check-folder", "cache explain",
+    "cache reference", "card", "check-shortcuts", "clean", "demo", "doctor", "encode", "footage export", "generate",
+    "health", "labels clips", "labels export", "labels import", "models", "preflight", "prompts add", "recipes",
+    "report", "reproduce", "set", "settings", "space", "status", "stop", "train", "trust", "tune beta", "tune eta",
+    "wrong-captions",
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""`rushes eta` on a very small world: what it measures, that it goes on where it was stopped, people, refusals."""
+"""`rushes tune eta` on a very small world: what it measures, that it goes on where it was stopped, people, refusals."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("eta") / "world"
     main(["init", str(folder), *SMALL])
     main(["import", str(folder)])
-    main(["eta", str(folder), "--levels", *LEVELS, "--clips", "3"])
+    main(["tune", "eta", str(folder), "--levels", *LEVELS, "--clips", "3"])
     return folder
 
 
@@ -69,11 +69,11 @@ def project(world: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def tell(capsys: pytest.CaptureFixture[str]) -> Tell:
-    """The facts that `rushes eta` prints."""
+    """The facts that `rushes tune eta` prints."""
 
     def run(folder: Path, *more: str, clips: int = 3) -> dict[str, Any]:
         capsys.readouterr()
-        main(["eta", str(folder), "--levels", *LEVELS, "--clips", str(clips), "--json", *more])
+        main(["tune", "eta", str(folder), "--levels", *LEVELS, "--clips", str(clips), "--json", *more])
         return dict(json.loads(capsys.readouterr().out))
 
     return run
@@ -154,7 +154,7 @@ def test_a_sweep_that_was_stopped_goes_on(world: Path, tmp_path: Path, monkeypat
     fresh, add, commits = tmp_path / "fresh", Store.add, list[int]()
     main(["init", str(fresh), *SMALL, "--set", "generate.batch=3"])
     main(["import", str(fresh)])
-    arguments = ["eta", str(fresh), "--levels", *LEVELS, "--clips", "3"]
+    arguments = ["tune", "eta", str(fresh), "--levels", *LEVELS, "--clips", "3"]
 
     def stopped(store: Store, rows: Any) -> int:
         if len(commits) == 4:
@@ -289,7 +289,7 @@ def test_refusals_are_one_sentence(
     world: Path, arguments: tuple[str, ...], says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as stopped:
-        main(["eta", str(world), *arguments])
+        main(["tune", "eta", str(world), *arguments])
     error = capsys.readouterr().err
     assert stopped.value.code == 2 and error.count("\n") == 1 and says in error
 
@@ -298,7 +298,7 @@ def test_without_clips_or_project(tmp_path: Path, capsys: pytest.CaptureFixture[
     main(["init", str(tmp_path / "empty"), *SMALL])
     for folder, says in (("empty", "run `rushes import` first"), ("none", "make one with `rushes init")):
         with pytest.raises(SystemExit):
-            main(["eta", str(tmp_path / folder)])
+            main(["tune", "eta", str(tmp_path / folder)])
         assert says in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
 

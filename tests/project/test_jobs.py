@@ -40,7 +40,7 @@ def test_the_bank_is_filled_by_its_command_and_looked_up_by_the_run(
 ) -> None:
     project = tmp_path / "project"
     shutil.copytree(finished, project)
-    facts = json.loads(command("bank", project, *BANKED, "--json").out)
+    facts = json.loads(command("cache", "reference", project, *BANKED, "--json").out)
     files = {path: path.stat().st_mtime_ns for path in (project / "bank").iterdir()}
     assert facts["draws"] == 2 and facts["entries"] == facts["comparisons"] > 0 and files
     result = command("train", project, *BANKED, "--json")
@@ -59,7 +59,7 @@ def test_the_bank_is_filled_by_its_command_and_looked_up_by_the_run(
     ("arguments", "message"),
     [
         (
-            ["bank"],
+            ["cache reference"],
             "train.reference_cache is 0, so there is nothing to compute; set it to the number of draws, such as 8",
         ),
         (
@@ -77,7 +77,7 @@ def test_the_bank_is_filled_by_its_command_and_looked_up_by_the_run(
     ],
 )
 def test_what_does_not_go_together(arguments: list[str], message: str, finished: Path, command: Command) -> None:
-    result = command(arguments[0], finished, *arguments[1:])
+    result = command(*arguments[0].split(), finished, *arguments[1:])
     assert result.code == 2 and message in result.err
 
 

@@ -255,7 +255,7 @@ def test_init_says_once_what_is_not_done_as_the_models_pipeline_does_it(
 ) -> None:
     model = str(write("ltx2", tmp_path / "ltx2"))
     capsys.readouterr()  # what writing it printed
-    for command in (("init", tmp_path / "p", "--model", model), ("backbones", model)):
+    for command in (("init", tmp_path / "p", "--model", model), ("models", model)):
         main([str(text) for text in command])
         printed = capsys.readouterr().out
         assert printed.count("guidance_rescale 0.7") == printed.count("stg_scale 1") == 1
@@ -435,10 +435,10 @@ def test_what_init_cannot_do_is_said_in_one_sentence(
 
 
 def test_backbones_prints_a_models_row_with_its_sources(wan: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["backbones", "wan2.2-t2v-a14b"])
+    main(["models", "wan2.2-t2v-a14b"])
     out = capsys.readouterr().out
     assert "generate.shift = 12.0  # Wan-Video/Wan2.2, wan/configs/wan_t2v_A14B.py: sample_shift" in out
-    main(["backbones", str(wan), "--json"])
+    main(["models", str(wan), "--json"])
     facts = json.loads(capsys.readouterr().out)
     assert facts["name"] == "wan2.1-t2v-1.3b" and facts["settings"]["train.lora_rank"]["value"] == 32
-    assert "no released model of this name" in refused(capsys, "backbones", "wan-3")
+    assert "no released model of this name" in refused(capsys, "models", "wan-3")

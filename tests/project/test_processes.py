@@ -50,10 +50,10 @@ def test_two_processes_store_what_one_does(stages: dict[str, Stage], tmp_path: P
 def test_two_processes_measure_guided_takes_of_a_run(
     stages: dict[str, Stage], tmp_path: Path, contents: ReadContents, command: Command
 ) -> None:
-    """`rushes eta`, whose takes a finished run makes: its weights reach the process that helps."""
+    """`rushes tune eta`, whose takes a finished run makes: its weights reach the process that helps."""
     run = ("--set", "train.init_from=realdpo", "--clips", "1", "--json")
     one, two = (shutil.copytree(stages["train"].after, tmp_path / name) for name in ("one", "two"))
-    alone, (line,) = command("eta", one, *run), by_two(tmp_path, "eta", two, *run).splitlines()
+    alone, (line,) = command("tune", "eta", one, *run), by_two(tmp_path, "tune", "eta", two, *run).splitlines()
     assert line.replace(str(two), str(one)) == alone.out.strip(), alone.err
     assert contents(one) == contents(two) != contents(stages["train"].after)
 

@@ -64,7 +64,7 @@ def score(project: Path) -> None:
 @pytest.fixture(scope="module")
 def project(folder: Path) -> Path:
     """After all commands of the page."""
-    main(shlex.split("init birds --recipe huvidpo --footage clips"))
+    main(shlex.split("init birds --recipe huvidpo --footage clips --full"))
     project = folder / "birds"
     (folder / "page.toml").write_text(block("settings", "toml"))
     page = load_settings(folder / "page.toml").model_dump(exclude_unset=True)
@@ -80,7 +80,7 @@ def project(folder: Path) -> Path:
             score(project)
         if arguments[0] == "train":
             arguments += ["--set", "train.steps=3"]
-        if arguments[0] == "still":
+        if arguments[0] == "prompts":
             arguments += ["--steps", "2"]
         main(arguments)
     return project
@@ -159,7 +159,9 @@ def test_pairs_are_of_the_first_stages_takes(project: Path, capsys: pytest.Captu
     main(["train", str(project), "--set", "train.steps=3", "--json"])
     facts = json.loads(capsys.readouterr().out)
     assert (facts["steps_now"], facts["pairs"], facts["ties"]) == (0, 2 * clips, clips)
-    main(["still", str(project), "--pipeline", "dpo-sdxl", "--prompts", "prompts.txt", "--steps", "2", "--json"])
+    main(
+        ["prompts", "add", str(project), "--pipeline", "dpo-sdxl", "--prompts", "prompts.txt", "--steps", "2", "--json"]
+    )
     assert json.loads(capsys.readouterr().out) == {"stills": 2, "new": 0}
 
 
@@ -175,7 +177,7 @@ def test_clips_start_from_the_stills(project: Path) -> None:
 def test_what_stills_cannot_be_made_of(project: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def refused(*arguments: str) -> str:
         with pytest.raises(SystemExit):
-            main(["still", str(project), *arguments])
+            main(["prompts", "add", str(project), *arguments])
         return capsys.readouterr().err
 
     (folder / "holes.txt").write_text("a ball\n\na ball\n")

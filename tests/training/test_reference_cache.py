@@ -209,7 +209,7 @@ def test_a_changed_view_is_not_looked_up(
     bank = filled(tmp_path, data, backbone)
     changed = [change(data.comparisons[0]), *data.comparisons[1:]]
     assert bank.missing(changed) == changed[:1]
-    with pytest.raises(ValueError, match=r"the bank lacks comparison pair 0; run `rushes bank`"):
+    with pytest.raises(ValueError, match=r"the bank lacks comparison pair 0; run `rushes cache reference`"):
         bank.errors([(changed[0], 0)], 2)
 
 

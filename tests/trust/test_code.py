@@ -87,7 +87,7 @@ def test_a_models_index_imports_nothing(theirs: Path, code: Path, rushes: Rushes
     footage = ("--set", "footage.kind=folder", "--set", f"footage.path={theirs / 'media'}", "--set", "label.by=none")
     wan = ("--set", "backbone.name=wan", "--set", f"backbone.path={model}")
     for words in (
-        ("still", theirs, "--pipeline", model, "--prompts", prompts, *footage),
+        ("prompts", "add", theirs, "--pipeline", model, "--prompts", prompts, *footage),
         ("init", tmp_path / "p", "--model", model),
         ("plan", "--model", model, "--clips", 9),
         ("generate", theirs, *wan),

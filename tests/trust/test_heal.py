@@ -104,7 +104,7 @@ def test_latents_are_encoded_again_with_a_line_said(
 def test_reference_errors_are_computed_again_with_a_line_said(
     project: Path, rushes: Rushes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    ask = ("bank", project, "--set", "train.reference_cache=2", "--set", "train.name=looked-up", "--json")
+    ask = ("cache", "reference", project, "--set", "train.reference_cache=2", "--set", "train.name=looked-up", "--json")
     assert rushes(*ask)[0] == 0
     (shard,) = (project / "bank").glob("*.safetensors")
     data = shard.read_bytes()

@@ -14,6 +14,9 @@ from pydantic import BaseModel, Field
 from rushes.config.base import FOLDER, SettingsTable
 from rushes.config.settings_files import SettingsError, load_settings, mapping_to_toml
 from rushes.config.tables import Settings
+from rushes.project.held_settings import begin_project
+from rushes.project.presets import preset
+from rushes.project.settings import read_settings
 from rushes.training.recipe import load_recipe, recipe_names
 from rushes.trust import ADDRESS, KEY, MODULE, host_of, is_loopback
 
@@ -111,8 +114,9 @@ def nested(table: str, values: dict[str, Any]) -> str:
 
 # Commands that load the model or the recipe, as checking settings does; and those that read what is stored.
 LOADS = (
-    *("import", "generate", "label", "train", "encode", "bank", "evaluate", "run", "curate", "preflight", "plan"),
-    *("leak", "eta", "beta", "wrong-captions", "space", "clean", "train --recipe sft", "verify --all"),
+    *("import", "generate", "label", "train", "encode", "cache reference", "evaluate", "run", "curate", "preflight"),
+    *("plan", "check-shortcuts", "tune eta", "tune beta", "wrong-captions", "space", "clean", "train --recipe sft"),
+    "verify --all",
     "export --run realdpo --out OUT",
 )
 READS = ("report", "health", "verify", "review --progress", "export --out OUT", "footage export --out OUT")
@@ -121,7 +125,7 @@ READS = ("report", "health", "verify", "review --progress", "export --out OUT", 
 def words(line: str, project: Path, out: Path) -> list[str | Path]:
     """A line of the lists above as the words of a command."""
     first, *rest = line.split()
-    start: list[str | Path] = [first, *([rest.pop(0)] if first == "footage" else []), project]
+    start: list[str | Path] = [first, *([rest.pop(0)] if first in ("footage", "tune", "cache") else []), project]
     return [*start, *(out if word == "OUT" else word for word in rest)]
 
 
@@ -156,7 +160,7 @@ def test_a_host_is_asked_about_where_something_would_be_sent_to_it(
         there = fake.url.removeprefix("http://").removesuffix("/v1").replace("127.0.0.1", "0.0.0.0")
         asks: dict[str, Any] = {"model": "m", "url": f"http://{there}/v1", "key_env": "MY_SECRET"}
         change(theirs, endpoint=asks, label={"by": "vlm"}, caption={"by": "model"})
-        for line in ("label", "run", "eta", "judges --static 2", "wrong-captions", "curate"):
+        for line in ("label", "run", "tune eta", "judges --static 2", "wrong-captions", "curate"):
             status, out, err = rushes(*words(line, theirs, tmp_path / "out"))
             assert (status, out) == (2, "") and f"`rushes trust host:{there}`" in err, (line, err)
             assert f"`rushes trust key:MY_SECRET@{there}`" in err, line
@@ -168,7 +172,7 @@ def test_a_host_is_asked_about_where_something_would_be_sent_to_it(
         change(theirs, endpoint=asks, label={"by": "none"}, caption={"by": "none"})
         for line in (
             "label --by vlm",
-            "eta --set label.by=vlm",
+            "tune eta --set label.by=vlm",
             "judges --static 2 --by vlm",
             "wrong-captions --by model",
         ):
@@ -335,3 +339,18 @@ def test_settings_in_a_models_folder_are_a_file_too(tmp_path: Path, code: Path, 
     status, out, err = rushes("init", tmp_path / "p", "--model", model, "--footage", tmp_path)
     assert (status, out) == (2, ""), err
     assert not code.exists() and not (tmp_path / "p").exists()
+
+
+def test_settings_that_are_held_beside_a_file_run_no_code_either(
+    code: Path, nobody: Path, rushes: Rushes, tmp_path: Path
+) -> None:
+    theirs, mine = begin_project(tmp_path / "theirs", preset("sft")).parent, tmp_path / "mine"
+    for name in ("rushes.toml", "defaults.json"):
+        (theirs / name).write_text((theirs / name).read_text().replace('"sft"', '"stranger.recipe"'))
+    for words in (("set", theirs, "train.steps=3"), ("set", theirs, "--upgrade"), ("train", theirs)):
+        status, out, err = rushes(*words)
+        assert (status, out) == (2, "") and "`rushes trust module:stranger.recipe`" in err, err
+    assert rushes("settings", theirs)[0] == 0 and not code.exists()
+    begin_project(mine, preset("sft"))
+    assert rushes("set", mine, "train.recipe=stranger.recipe")[0] == 0 and code.exists()  # as it was typed
+    assert read_settings(mine).train.recipe == "stranger.recipe"

@@ -203,10 +203,19 @@ class BackboneSpec:
             )
         multiple = self.multiple_px or self.spatial_ratio
         if min(height_px, width_px) < 1 or height_px % multiple or width_px % multiple:
+            near = self.nearest_size(height_px, width_px)
             raise ValueError(
                 f"{self.name} takes heights and widths that are multiples of {multiple} px, "
-                f"got {height_px} x {width_px}"
+                f"got {height_px} x {width_px}; the nearest is {near[0]} x {near[1]}"
             )
+
+    def nearest_size(self, height_px: int, width_px: int) -> tuple[int, int]:
+        """The height and width nearest to those wanted that codec and network can take."""
+        if self.only_px:
+            return self.only_px
+        multiple = self.multiple_px or self.spatial_ratio
+        height, width = (max(round(side / multiple), 1) * multiple for side in (height_px, width_px))
+        return (min(height, self.most_px[0]), min(width, self.most_px[1])) if self.most_px else (height, width)
 
 
 @dataclass(frozen=True)

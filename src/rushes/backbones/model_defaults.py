@@ -209,7 +209,7 @@ def identify(folder: Folder, called: str = "") -> ModelMatch:
     rows = [row for row in read if all(_agrees(folder, *fact, strict=True) for fact in row.variant.items())] or read
     if not rows:
         raise ValueError(
-            f"{folder.path} holds a {folder.pipeline}, which is of no family that is read here; `rushes backbones` "
+            f"{folder.path} holds a {folder.pipeline}, which is of no family that is read here; `rushes models` "
             "lists the families, docs/models.md the models"
         )
     same = [row for row in rows if all(_agrees(folder, *fact) for fact in row.sizes.items())]

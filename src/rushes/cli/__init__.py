@@ -11,7 +11,20 @@ from io import TextIOWrapper
 
 from cyclopts import CycloptsError, UnusedCliTokensError, ValidationError
 
-from rushes.cli import claims, curation, evaluation, footage, health, labelling, machine, product, project, upkeep
+from rushes.cli import (
+    claims,
+    curation,
+    evaluation,
+    footage,
+    health,
+    labelling,
+    machine,
+    product,
+    project,
+    settings,
+    upkeep,
+)
+from rushes.cli.command_groups import arrange, with_names_of_today
 from rushes.cli.console import app
 from rushes.cli.processes import LEFT_ALONE, lost_partners, say_lost
 from rushes.files import odd_name
@@ -29,8 +42,12 @@ __all__ = [
     "main",
     "product",
     "project",
+    "settings",
     "upkeep",
 ]
+
+
+arrange(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -47,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         _refuse_empty(arguments)
-        app(arguments, exit_on_error=False, print_error=False)
+        app(with_names_of_today(arguments), exit_on_error=False, print_error=False)
     except CycloptsError as error:
         print(printable(f"rushes: {_in_a_line(error)}"), file=sys.stderr)
         sys.exit(2)

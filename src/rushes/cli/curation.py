@@ -21,7 +21,7 @@ from rushes.cli.console import (
     with_options,
 )
 from rushes.cli.product import bench
-from rushes.project.settings import FILE, create_project, overridden, read_settings
+from rushes.project.settings import FILE, overridden, read_settings
 from rushes.ray_workers import EngineName
 from rushes.store.database import Store
 
@@ -51,13 +51,14 @@ def curate(
         refuse_unused({"--recipe": recipe}, "a new project, with --footage")
     overrides = with_options(overrides, footage__path=("--footage", footage))
     if footage is not None and not (project / FILE).exists():
+        from rushes.project.held_settings import begin_project
         from rushes.project.presets import preset
 
         settings = preset(recipe or "realdpo", footage)
         # Footage that is to be curated is mixed: what cannot be used is named and left out.
         settings = settings.model_copy(update={"footage": settings.footage.model_copy(update={"on_refused": "skip"})})
         settings = overridden(settings, overrides)
-        create_project(project, settings)
+        begin_project(project, settings, {}, overrides)
     elif footage is not None:
         overrides = (*overrides, "footage.kind=folder")
     with opened(project, read_settings(project, overrides)) as work:

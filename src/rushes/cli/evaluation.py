@@ -1,4 +1,4 @@
-"""Commands that compare and show: evaluate, report, compare, power, stop."""
+"""Commands that compare and show: evaluate, report, compare, sample-size, stop."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def compare(
 
 
 @app.command
-def power(
+def sample_size(
     *,
     prompts: Annotated[int, GE_0, Parameter(help="how many prompts there are; 0 = ask how many it takes")] = 0,
     points: Annotated[float, Parameter(help="win rate to be seen, in points above 50 per cent")] = 0.0,

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
 from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, RunName, app, opened, say, tell, with_options
 from rushes.cli.processes import Gpus, led
 from rushes.config.uses import code, code_and_judge, nothing
 from rushes.project.settings import read_settings
 
+tune = App(name="tune", help="Propose settings from a short trial on the project's own clips.")
+app.command(tune)
 
-@app.command
+
+@tune.command
 def beta(
     project: ProjectFolder,
     *,
@@ -32,7 +35,7 @@ def beta(
     tell(result, as_json, beta_in_words(result))
 
 
-@app.command
+@tune.command
 def eta(
     project: ProjectFolder,
     *,
@@ -61,7 +64,7 @@ def eta(
 
 
 @app.command
-def leak(
+def check_shortcuts(
     project: ProjectFolder,
     *,
     comparisons: Annotated[

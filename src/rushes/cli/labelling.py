@@ -59,7 +59,7 @@ def label(
         tuple[str, ...], Parameter(negative=(), help="name to invite (by human), repeatable; prints a link for each")
     ] = (),
     probes: Annotated[
-        bool, Parameter(negative=(), help="the pairs that `rushes eta` made and no others (by human)")
+        bool, Parameter(negative=(), help="the pairs that `rushes tune eta` made and no others (by human)")
     ] = False,
     gpus: Gpus = 1,
     engine: Engine = "local",
@@ -78,7 +78,7 @@ def label(
         _serve(project, settings, host, port, annotators, probes)
         return
     if probes:
-        raise ValueError("--probes is for people; `rushes eta` itself asks a program that labels")
+        raise ValueError("--probes is for people; `rushes tune eta` itself asks a program that labels")
     refuse_unused(page, "people (--by human)")
     if led(project, gpus, engine):
         return

@@ -12,12 +12,13 @@ from cyclopts import App, Parameter
 
 from rushes import trust
 from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, app, opened, refuse_unused, say, tell
+from rushes.cli.processes import Gpus, led
 from rushes.config.uses import code
 from rushes.progress import waiting
 from rushes.project.settings import read_settings
 from rushes.records import lines_of
 
-cache = App(name="cache", help="Stored latents and captions: what they depend on; latents of other programs.")
+cache = App(name="cache", help="What is computed once and looked up: latents, captions, reference errors.")
 app.command(cache)
 
 
@@ -152,6 +153,18 @@ def explain(
     lines += [f"{key}: {state}" for key, state in (result.entries or {}).items()]
     lines += in_words(result.texts) if result.texts else []
     tell(result, as_json, lines)
+
+
+@cache.command
+def reference(project: ProjectFolder, *, gpus: Gpus = 1, overrides: Overrides = (), as_json: AsJson = False) -> None:
+    """Compute the reference errors that a run looks up (train.reference_cache), or the rest of them."""
+    settings = read_settings(project, overrides, code)
+    if led(project, gpus):
+        return
+    from rushes.project import training
+
+    with opened(project, settings) as work:
+        tell(training.bank_run(work), as_json)
 
 
 @cache.command

@@ -45,7 +45,7 @@ def recipes(*, as_json: AsJson = False) -> None:
 
 
 @app.command
-def backbones(
+def models(
     model: Annotated[
         str, Parameter(help="a released model's name, a folder or hub:OWNER/NAME: its settings and their sources")
     ] = "",

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
 from rushes.cli.console import (
     GE_0,
@@ -33,6 +33,9 @@ from rushes.project.settings import adopt, check_new, create_project, overridden
 from rushes.records import lines_of
 from rushes.store.database import Store
 
+prompts_ = App(name="prompts", help="Held-out prompts beside those of the footage.")
+app.command(prompts_)
+
 
 @app.command
 def init(
@@ -52,16 +55,20 @@ def init(
     size: Annotated[str, Parameter(help="of a frame in pixels, as HEIGHTxWIDTH, in place of the model's own")] = "",
     frames: Annotated[int, GE_0, Parameter(help="of a clip, in place of the model's own")] = 0,
     gpu: Annotated[str, Parameter(help="kind of GPU that a training step must fit; one that `rushes plan` knows")] = "",
+    full: Annotated[
+        bool, Parameter(negative=(), help="write all settings into rushes.toml, so that no default counts")
+    ] = False,
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
-    """Make a project folder with a commented rushes.toml, for a model of yours or for the embedded world."""
+    """Make a project folder with a short rushes.toml, for a model of yours or for the embedded world."""
     if project is not None:
         check_new(project)
     with_options(overrides, footage__path=("--footage", footage), backbone__frames=("--frames", frames or None))
     if model is not None:
-        return _init_model(project, model, (recipe, footage, _pixels(size), frames), gpu, overrides, as_json)
-    from rushes.project.model_presets import InitResult
+        return _init_model(project, model, (recipe, footage, _pixels(size), frames), gpu, full, overrides, as_json)
+    from rushes.project.held_settings import begin_project
+    from rushes.project.model_presets import InitResult, check_model
     from rushes.project.presets import people_note, preset
     from rushes.project.settings_checks import check_kind
 
@@ -70,9 +77,11 @@ def init(
     if size or frames or gpu:
         raise ValueError("--size, --frames and --gpu are for a model of yours; name it with --model, or leave them out")
     settings = overridden(preset(recipe, footage), overrides)
+    check_model(settings)
     check_kind(settings)
+    file = create_project(project, settings) if full else begin_project(project, settings, {}, overrides)
     notes = (*filter(None, [toy_note(settings.backbone.name, settings.footage.kind)]), *people_note(settings))
-    result = InitResult(project, create_project(project, settings), _first_look(project, settings), notes)
+    result = InitResult(project, file, _first_look(project, settings), notes)
     tell(result, as_json, [*(f"note: {note}" for note in notes), *lines_of(result, "notes")])
 
 
@@ -81,12 +90,14 @@ def _init_model(
     model: str,
     ask: tuple[str, Path | None, tuple[int, int] | None, int],
     gpu: str,
+    full: bool,
     overrides: Overrides,
     as_json: bool,
 ) -> None:
     """The same on a released model."""
     from rushes.inspect.fitting import fitted_to, too_large
-    from rushes.project.model_presets import ModelInitResult, given, model_preset, sourced
+    from rushes.project.held_settings import begin_project
+    from rushes.project.model_presets import ModelInitResult, check_model, given, model_preset, sourced
     from rushes.project.settings_checks import check_kind
 
     preset = model_preset(model, *ask)
@@ -101,13 +112,15 @@ def _init_model(
         )
     if ask[1] is None and not given(overrides, "footage.path"):  # a stand-in, as the settings are validated with one
         settings = settings.model_copy(update={"footage": settings.footage.model_copy(update={"path": ""})})
+    check_model(settings)
     rows = sourced(preset, settings, overrides)
     result = ModelInitResult(preset.model, tuple(preset.notes), rows)
     lines = [f"model: {preset.model}", *(f"note: {note}" for note in preset.notes)]
     if project is None:
         lines += [f"{path} = {row.value!r}  # {row.source}" for path, row in rows.items()]
     else:
-        file = create_project(project, settings)
+        where = {path: row.source for path, row in rows.items()}
+        file = create_project(project, settings) if full else begin_project(project, settings, where, overrides)
         missing = "" if settings.footage.path else " --footage CLIPS"
         result = replace(result, project=project, file=file, next=f"rushes run {project}{missing}")
         lines += [f"project: {project}", f"settings: {file}", f"next: {result.next}"]
@@ -166,8 +179,8 @@ def import_(
         return tell_stage(stages.import_footage(work, add=add), as_json, project, settings)
 
 
-@app.command
-def still(
+@prompts_.command
+def add(
     project: ProjectFolder,
     *,
     pipeline: Annotated[Path, Parameter(help="folder of an image pipeline in diffusers' layout")],
@@ -223,24 +236,6 @@ def wrong_captions(
         tell(negatives.wrong_captions(work), as_json)
 
 
-@app.command(show=False)
-def caption(
-    project: ProjectFolder,
-    *,
-    wrong: bool = False,
-    by: str = "",
-    overrides: Overrides = (),
-    as_json: AsJson = False,
-) -> None:
-    """The former name of `wrong-captions`, for one version."""
-    if not wrong:
-        raise ValueError(
-            f"caption wrote wrong captions and is now `rushes wrong-captions {project}`; `rushes captions {project} "
-            "--by vlm | names | human` writes those that clips lack"
-        )
-    wrong_captions(project, by=by, overrides=overrides, as_json=as_json)
-
-
 @app.command
 def train(
     project: ProjectFolder,
@@ -283,18 +278,6 @@ def encode_(project: ProjectFolder, *, gpus: Gpus = 1, overrides: Overrides = ()
 
     with opened(project, settings) as work:
         tell(training.encode_run(work), as_json)
-
-
-@app.command
-def bank(project: ProjectFolder, *, gpus: Gpus = 1, overrides: Overrides = (), as_json: AsJson = False) -> None:
-    """Compute the reference errors that a run looks up (train.reference_cache), or the rest of them."""
-    settings = read_settings(project, overrides, code)
-    if led(project, gpus):
-        return
-    from rushes.project import training
-
-    with opened(project, settings) as work:
-        tell(training.bank_run(work), as_json)
 
 
 @app.command

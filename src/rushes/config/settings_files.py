@@ -14,6 +14,7 @@ import os
 import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
@@ -23,6 +24,7 @@ from pydantic.fields import FieldInfo
 
 from rushes import trust
 from rushes.config.base import FOLDER
+from rushes.config.held_defaults import FILE, INPUTS, KEY, HeldDefaults, at, merged, read_held
 from rushes.config.renamed import UNTIL, with_first_names, with_names_of_today
 from rushes.config.tables import Settings
 from rushes.config.uses import Uses, everything
@@ -38,25 +40,69 @@ TableT = TypeVar("TableT", bound=BaseModel)
 _LOG = logging.getLogger(__name__)
 
 
-def load_settings(path: Path, overrides: Sequence[str] = (), own: bool = False, uses: Uses = everything) -> Settings:
+@dataclass(frozen=True)
+class Draft:
+    """A settings file that is not written yet, and what is to be held beside it."""
+
+    text: str
+    held: HeldDefaults | None
+
+
+def load_settings(
+    path: Path,
+    overrides: Sequence[str] = (),
+    own: bool = False,
+    uses: Uses = everything,
+    draft: Draft | None = None,
+) -> Settings:
     """Read a TOML file, apply overrides such as `train.learning_rate=1e-6`, and validate the whole once.
 
     An override's value is read as TOML (number, boolean, quoted string, list), else taken as a plain string. Relative
     folders in the file start at the file's folder, those in an override at the current one.
 
-    Names that settings had before are read, and a warning says which.
+    Names that settings had before are read, and a warning says which. A file that says `defaults = "VERSION"` is read
+    over what is held beside it (`held_defaults`).
 
     Args:
         path: the file.
         overrides: what the user typed.
         own: the caller answers for what the file names, as it wrote the file or takes little of it.
         uses: which tables' code is run and hosts are asked; what the file names in others is not asked about.
+        draft: what is read in place of the file.
 
     Raises:
         SettingsError: with every error, one a line, as `file: dotted.path: message (got value)`; code, a host or a key
             that the user allows no file to name is one (`rushes.trust`).
     """
-    data = _read_toml(path)
+    data = _read_toml(path) if draft is None else tomllib.loads(draft.text)
+    version = data.pop(KEY, None)
+    changes, lines = parsed(overrides)
+    recipe = _recipe(changes) or _recipe(data)
+    data, both = _renamed(data, recipe, str(path))
+    changes, twice = _renamed(changes, recipe, "override")
+    lines += [*both, *twice]
+    changed = [f"{key}." for key in _leaves(changes)]
+    resolve_folders(data, path.parent)
+    resolve_folders(changes, Path.cwd())
+    if version is not None:
+        data = _over_held(data, version, path, draft)
+    data = merged(data, changes)
+    try:
+        settings = Settings.model_validate(data)
+    except ValidationError as error:
+        for where, message in _problems(Settings, error):
+            ours = any(f"{where}.".startswith(key) or key.startswith(f"{where}.") for key in changed)
+            lines.append(f"{'override' if ours else path}: {where}: {message}")
+    else:
+        if not own:
+            lines += not_allowed(settings, uses(settings), str(path), {key.removesuffix(".") for key in changed})
+    if lines:
+        raise SettingsError("\n".join(lines))
+    return settings
+
+
+def parsed(overrides: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """Overrides as nested tables, and a line for each that is none."""
     changes: dict[str, Any] = {}
     lines = []
     for override in overrides:
@@ -68,30 +114,32 @@ def load_settings(path: Path, overrides: Sequence[str] = (), own: bool = False, 
         value = _parse_value(text.strip())
         for part in reversed(parts):
             value = {part: value}
-        _merge(changes, value)
-    recipe = _recipe(changes) or _recipe(data)
-    data, both = _renamed(data, recipe, str(path))
-    changes, twice = _renamed(changes, recipe, "override")
-    lines += [*both, *twice]
-    changed = [f"{key}." for key in _leaves(changes)]
-    _resolve_folders(data, Settings, path.parent)
-    _resolve_folders(changes, Settings, Path.cwd())
-    _merge(data, changes)
+        changes = merged(changes, value)
+    return changes, lines
+
+
+def _over_held(data: Mapping[str, Any], version: object, path: Path, draft: Draft | None) -> dict[str, Any]:
+    """A file's settings over those that are held beside it, which must be of its version, recipe and model."""
     try:
-        settings = Settings.model_validate(data)
-    except ValidationError as error:
-        for where, message in _problems(Settings, error):
-            ours = any(f"{where}.".startswith(key) or key.startswith(f"{where}.") for key in changed)
-            lines.append(f"{'override' if ours else path}: {where}: {message}")
-    else:
-        if not own:
-            lines += _not_allowed(settings, uses(settings), str(path), {key.removesuffix(".") for key in changed})
-    if lines:
-        raise SettingsError("\n".join(lines))
-    return settings
+        held = draft.held if draft is not None and draft.held is not None else read_held(path.parent)
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
+    if version != held.version:
+        raise SettingsError(
+            f"{path}: {KEY} is {version!r}, and {path.parent / FILE} is of {held.version!r}; put that back, or "
+            f"take today's with `rushes set {path.parent} --upgrade`"
+        )
+    for name in INPUTS:
+        now, before = at(data, name), at(held.settings, name)
+        if now is not None and now != before:
+            raise SettingsError(
+                f"{path}: {name} is {now!r}, and what the file leaves out is that of {before!r}; "
+                f"`rushes set {path.parent} {name}={now}` takes what belongs to it"
+            )
+    return merged(with_names_of_today(held.settings)[0], data)
 
 
-def _not_allowed(settings: Settings, tables: Collection[str], source: str, typed: Collection[str]) -> Iterator[str]:
+def not_allowed(settings: Settings, tables: Collection[str], source: str, typed: Collection[str]) -> Iterator[str]:
     """What of a file's settings only the user chooses, and neither typed nor allowed before."""
     for each in trust.refused(settings):
         where = ".".join(each.where)
@@ -158,10 +206,10 @@ def to_toml(settings: BaseModel) -> str:
 def mapping_to_toml(settings: Mapping[str, Any], header: str = "") -> str:
     """Nested settings of any kind as TOML, without comments but on None, which TOML lacks."""
     plain = {name: value for name, value in settings.items() if not isinstance(value, Mapping)}
-    lines = [f"{_toml_key(k)} = {_toml_value(v)}" if v is not None else f"# {k} is not set" for k, v in plain.items()]
+    lines = [f"{toml_key(k)} = {toml_value(v)}" if v is not None else f"# {k} is not set" for k, v in plain.items()]
     for name, value in settings.items():
         if isinstance(value, Mapping):
-            lines += ["", f"[{header}{_toml_key(name)}]", mapping_to_toml(value, f"{header}{_toml_key(name)}.")]
+            lines += ["", f"[{header}{toml_key(name)}]", mapping_to_toml(value, f"{header}{toml_key(name)}.")]
     return "\n".join(lines).strip()
 
 
@@ -195,14 +243,6 @@ def _parse_value(text: str) -> Any:
     return parsed["value"] if len(parsed) == 1 else text
 
 
-def _merge(data: dict[str, Any], changes: Mapping[str, Any]) -> None:
-    for name, value in changes.items():
-        if isinstance(value, dict) and isinstance(data.get(name), dict):
-            _merge(data[name], value)
-        else:
-            data[name] = value
-
-
 def _recipe(data: Mapping[str, Any]) -> str:
     train = data.get("train")
     return str(train.get("recipe", "")) if isinstance(train, dict) else ""
@@ -229,11 +269,12 @@ def _leaves(data: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
             yield prefix + name
 
 
-def _resolve_folders(data: dict[str, Any], model: type[BaseModel], start: Path) -> None:
+def resolve_folders(data: dict[str, Any], start: Path, model: type[BaseModel] = Settings) -> None:
+    """Make relative folders in nested tables absolute, in place."""
     for name, field in model.model_fields.items():
         value, inner = data.get(name), field.annotation
         if isinstance(value, dict) and isinstance(inner, type) and issubclass(inner, BaseModel):
-            _resolve_folders(value, inner, start)
+            resolve_folders(value, start, inner)
         elif isinstance(value, str) and value and FOLDER in field.metadata and not value.startswith("hub:"):
             data[name] = os.path.abspath(start / Path(value).expanduser())
 
@@ -299,20 +340,22 @@ def _toml_lines(table: BaseModel, header: str) -> list[str]:
             if isinstance(value, BaseModel):
                 nested += _toml_lines(value, f"{header}{name}.")
             else:
-                nested += [f"{_toml_key(key)} = {_toml_value(item)}" for key, item in dumped[name].items()]
+                nested += [f"{toml_key(key)} = {toml_value(item)}" for key, item in dumped[name].items()]
         else:
-            plain += [f"# {describe(field)}", f"{name} = {_toml_value(dumped[name])}"]
+            plain += [f"# {describe(field)}", f"{name} = {toml_value(dumped[name])}"]
     return plain + nested
 
 
-def _toml_key(key: str) -> str:
-    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml_value(key)
+def toml_key(key: str) -> str:
+    """A key, quoted where it must be."""
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else toml_value(key)
 
 
-def _toml_value(value: Any) -> str:
+def toml_value(value: Any) -> str:
+    """A value of JSON as TOML has it, on one line."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_toml_key(key)} = {_toml_value(item)}" for key, item in value.items()) + "}"
+        return "{" + ", ".join(f"{toml_key(key)} = {toml_value(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_toml_value, value)) + "]"
+        return "[" + ", ".join(map(toml_value, value)) + "]"
     # JSON's strings, numbers and booleans are TOML's too, but for one character that TOML wants escaped
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -101,7 +101,7 @@ def _media(store: Store) -> Iterator[str]:
         for digest in (clip.media, clip.first_frame):
             if digest and clip.id not in aside:
                 again = clip.made_by in ("import", "world")
-                ways[digest] = f"`rushes import {project}`" if again else f"`rushes still {project}`"
+                ways[digest] = f"`rushes import {project}`" if again else f"`rushes prompts add {project}`"
     lost = store.media.lost(ways)
     for digest, way in ways.items():
         if digest in lost:
@@ -116,7 +116,7 @@ def _way_to(project: Path, take: Candidate) -> str:
     if take.kind == "imported":
         return f"`rushes import {project}`" if take.clip_id else f"`rushes labels import {project}`"
     if take.kind == "probe":
-        return f"`rushes eta {project}`"
+        return f"`rushes tune eta {project}`"
     if take.split == "eval":
         return f"`rushes evaluate {project}`"
     by = "" if take.system == "base" else f" --run {take.system}"

@@ -20,6 +20,7 @@ from rushes.evaluate.result import EvaluateResult
 from rushes.footage.ingest import Imported
 from rushes.progress import Bar, no_bar
 from rushes.project import labels, negatives, reports, runs, stages, training
+from rushes.project.held_settings import begin_project
 from rushes.project.labels import LabelResult
 from rushes.project.model_presets import model_preset
 from rushes.project.negatives import CaptionResult
@@ -27,7 +28,7 @@ from rushes.project.presets import preset
 from rushes.project.project import OpenProject, load_run, open_project
 from rushes.project.reports import ReportResult
 from rushes.project.runs import RunResult
-from rushes.project.settings import check_new, create_project, overridden, read_settings
+from rushes.project.settings import check_new, overridden, read_settings
 from rushes.project.stages import GenerateResult
 from rushes.project.training import TrainResult
 from rushes.records import BASE
@@ -51,7 +52,7 @@ class Project(OpenProject):
         footage: str | os.PathLike[str] | None = None,
         settings: Mapping[str, object] | None = None,
     ) -> Self:
-        """Make a project folder with a commented rushes.toml, and open it; `rushes init`.
+        """Make a project folder with a short rushes.toml, and open it; `rushes init`.
 
         Args:
             recipe: name or dotted path; with a model its settings are those of its paper.
@@ -66,8 +67,13 @@ class Project(OpenProject):
         check_new(folder)
         if model and clips is None:
             raise ValueError("Project.create: a model of yours needs clips; name their folder as footage")
-        table = model_preset(model, recipe, clips).settings if model else preset(recipe, clips)
-        create_project(folder, overridden(table, _changes(settings)))
+        changes, sources = _changes(settings), dict[str, str]()
+        if model:
+            released = model_preset(model, recipe, clips)
+            table, sources = released.settings, dict(released.sources)
+        else:
+            table = preset(recipe, clips)
+        begin_project(folder, overridden(table, changes), sources, changes)
         return cls.open(folder)
 
     @classmethod
@@ -83,7 +89,7 @@ class Project(OpenProject):
         Raises:
             ValueError: no project, one of a newer Rushes, or settings that are wrong, all of them named.
         """
-        parts = open_project(Path(folder), read_settings(Path(folder), _changes(settings)), bar, print)
+        parts = open_project(Path(folder), read_settings(Path(folder), _changes(settings), warn=False), bar, print)
         if parts.settings.train.deterministic:  # before any stage uses a GPU
             set_workspace()
         return cls(**vars(parts))

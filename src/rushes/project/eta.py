@@ -1,4 +1,4 @@
-"""`rushes eta`: what guided pairs of a project's clips teach at several noise levels, and the range that follows."""
+"""`rushes tune eta`: what guided pairs of a project teach at several noise levels, and the range that follows."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def plan_of(settings: Settings) -> LabelingPlan:
 
 @contextmanager
 def open_desk(folder: Path, settings: Settings, probes: bool = False) -> Iterator[LabelingSession]:
-    """The desk of a project, closed at the end; with `probes` it has the pairs that `rushes eta` made and no others.
+    """The desk of a project, closed at the end; with `probes` it has the pairs of `rushes tune eta` and no others.
 
     Raises:
         ValueError: no project, or no pair of takes to compare.
@@ -51,7 +51,8 @@ def open_desk(folder: Path, settings: Settings, probes: bool = False) -> Iterato
     tally = VoteTable([[take.id for take in group] for group in label.groups(takes)], plan.dimensions[0])
     if not tally.pairs:
         store.close()
-        remedy = f"`rushes eta {folder}`" if probes else f"`rushes generate {folder}` with generate.takes at least 2"
+        remedy = f"`rushes generate {folder}` with generate.takes at least 2"
+        remedy = f"`rushes tune eta {folder}`" if probes else remedy
         raise ValueError(f"{counted(len(takes), 'take')}: no pair to compare; run {remedy}")
     file = folder / (PROBE_TALLY if probes else TALLY)
     if tally.catch_up(store, file):

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 P = TypeVar("P")
 R = TypeVar("R")
-PROBE_PAIRS = 10  # pairs of `rushes eta` that people are offered at each level
+PROBE_PAIRS = 10  # pairs of `rushes tune eta` that people are offered at each level
 
 
 @dataclass(frozen=True)
@@ -196,12 +196,12 @@ def _result(by: str, pairs: int, counts: Counter[int | None], questions: Mapping
 
 
 def to_compare(store: Store, settings: Settings) -> tuple[Candidate, ...]:
-    """Takes whose pairs are labelled: those of the system that training starts from, and none of `rushes eta`."""
+    """Takes whose pairs are labelled: those of the system that training starts from, and none of `rushes tune eta`."""
     return tuple(c for c in store.candidates(split="train", system=settings.train.init_from) if c.kind != "probe")
 
 
 def probes_to_compare(store: Store, settings: Settings) -> tuple[Candidate, ...]:
-    """Guided takes of `rushes eta` whose pairs people are offered: those of its newest weights and settings, of
+    """Guided takes of `rushes tune eta` whose pairs people are offered: those of its newest weights and settings, of
     `PROBE_PAIRS` clips at each level."""
     probes = store.candidates(split="train", kind="probe", system=settings.train.init_from)
     by_level: dict[float, dict[str, list[Candidate]]] = {}

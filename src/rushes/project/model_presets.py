@@ -10,13 +10,15 @@ from rushes import plugins
 from rushes.backbones.base import BackboneSpec, LoadOptions
 from rushes.backbones.distilled import check_not_distilled
 from rushes.backbones.folders import HUB, Folder, open_folder
+from rushes.backbones.loading import load_backbone
 from rushes.backbones.model_defaults import ModelMatch, Sourced, all_models, find_model, settings_of
 from rushes.backbones.pipeline import Family
 from rushes.backbones.released import released
-from rushes.config.settings_files import flat
+from rushes.config.settings_files import SettingsError, flat
 from rushes.config.tables import Settings, TrainSettings
 from rushes.project.defaults import model_of, with_values
 from rushes.project.presets import checked_recipe, people_note, preset, scores_of, with_stages
+from rushes.project.settings_checks import backbone_problems, spec_problems
 from rushes.training.recipe import published
 
 IN_TWO_REPOSITORIES = ("animatediff-sd1.5",)  # the hub has its adapter and its image model apart
@@ -146,6 +148,36 @@ def given(overrides: Sequence[str], path: str) -> bool:
     return any(path == name or path.startswith(f"{name}.") for name in names)
 
 
+def check_model(settings: Settings) -> None:
+    """Refuse settings that the model cannot take, before anything but its configurations is read.
+
+    Raises:
+        SettingsError: no such family or folder, another family's folder, or sizes, lengths, first frames and sampling
+            that the model does not have, with the nearest that it has.
+    """
+    size = settings.backbone
+    problems = backbone_problems(settings)
+    if not problems and "." not in size.name:
+        try:
+            problems += spec_problems(settings, _spec_of(size.name, size.path))
+        except ValueError as error:
+            problems.append(f"backbone.path: {error}")
+    if problems:
+        raise SettingsError("\n".join(problems))
+
+
+def _spec_of(name: str, path: str) -> BackboneSpec:
+    """What a model of a family can take. Raises ValueError: none in the folder, or one of another family."""
+    if name == "tiny":
+        return load_backbone(name, path).spec
+    if not path:
+        raise ValueError(f"a {name} has no weights of its own here; name their folder, or take `rushes init --model`")
+    match = find_model(path)
+    if match.model.family != name:
+        raise ValueError(f"{path} holds a {match.model.family}; set backbone.name to {match.model.family}")
+    return family_of(match).spec(folder_of(path, match), LoadOptions())
+
+
 def recipe_train(settings: Settings, recipe: str) -> TrainSettings:
     """The `[train]` table of a recipe on a project's model: its paper's and the model's, or those of the tiny backbone.
 
@@ -205,7 +237,7 @@ def _clip(
     """Size and length where they are not the table's: given, or the nearest that an unreleased model can take."""
     own = (rows["backbone.height_px"].value, rows["backbone.width_px"].value)
     height, width = size or own
-    fitting = nearest_size(spec, height, width)
+    fitting = spec.nearest_size(height, width)
     if size and fitting != size:
         raise ValueError(
             f"--size {height}x{width}: the model cannot take it; the nearest that it can is {fitting[0]}x{fitting[1]}"
@@ -221,17 +253,6 @@ def _clip(
     if length != rows["backbone.frames"].value:
         source = GIVEN if frames else f"the nearest to {asked} that {folder.path} can take"
         yield "backbone.frames", Sourced(length, source)
-
-
-def nearest_size(spec: BackboneSpec, height_px: int, width_px: int) -> tuple[int, int]:
-    """The height and width nearest to those wanted that a model can take."""
-    if spec.only_px:
-        return spec.only_px
-    multiple = spec.multiple_px or spec.spatial_ratio
-    nearest = [max(round(side / multiple), 1) * multiple for side in (height_px, width_px)]
-    if spec.most_px:
-        nearest = [min(side, limit) for side, limit in zip(nearest, spec.most_px, strict=True)]
-    return nearest[0], nearest[1]
 
 
 def nearest_length(spec: BackboneSpec, frames: int) -> int:

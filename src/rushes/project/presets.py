@@ -16,7 +16,7 @@ from rushes.project.settings_checks import unknown
 from rushes.training.recipe import Recipe, load_recipe, recipe_names
 
 HELD_OUT = 0.2  # share of a folder's clips that evaluation gets
-TINY_ETA = (0.86, 0.97)  # noise of guided takes on the tiny backbone, by `rushes eta` on the embedded world
+TINY_ETA = (0.86, 0.97)  # noise of guided takes on the tiny backbone, by `rushes tune eta` on the embedded world
 
 
 def preset(name: str, footage: Path | None = None) -> Settings:
@@ -28,7 +28,11 @@ def preset(name: str, footage: Path | None = None) -> Settings:
     Raises:
         ValueError: no such recipe, or no such folder.
     """
-    recipe = checked_recipe(name, footage)
+    return tiny_settings(name, checked_recipe(name, footage), footage)
+
+
+def tiny_settings(name: str, recipe: Recipe, footage: Path | None) -> Settings:
+    """The same, for a recipe and footage that were looked at."""
     settings = with_stages(name, recipe, footage, tiny_train(name, recipe))
     if settings.generate.kind != "guided":
         return settings

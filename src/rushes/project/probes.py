@@ -1,4 +1,4 @@
-"""Probes: the takes of `rushes eta`, what is measured of their pairs, and the sheets that show them."""
+"""Probes: the takes of `rushes tune eta`, what is measured of their pairs, and the sheets that show them."""
 
 from __future__ import annotations
 

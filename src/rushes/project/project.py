@@ -21,7 +21,6 @@ from rushes.backbones.base import Backbone, LoadOptions, Precision, trained_prec
 from rushes.backbones.loading import load_backbone
 from rushes.backbones.offload import check_trains_offloaded, settle
 from rushes.backbones.pipeline import DiffusersBackbone
-from rushes.backbones.sampling import refused
 from rushes.backbones.tiling import tiled
 from rushes.config.settings_files import stored_settings
 from rushes.config.tables import BackboneSettings, FootageSettings, Settings, TrainSettings
@@ -30,8 +29,9 @@ from rushes.evaluate.suites import MetricSuite, general_meter, world_meter
 from rushes.files import whole_file
 from rushes.progress import Bar, Sharing, Tick, in_turn, no_bar, waiting
 from rushes.project.defaults import in_words, left_out, model_of, with_model_defaults
+from rushes.project.held_settings import changed_in_words, changed_since
 from rushes.project.settings import check_database
-from rushes.project.settings_checks import check_settings, unknown
+from rushes.project.settings_checks import check_settings, spec_problems
 from rushes.project.times import training_times
 from rushes.records import BASE, Run
 from rushes.store.database import Store
@@ -108,24 +108,7 @@ class OpenProject:
         size = self.settings.backbone
         with waiting(f"reading the model ({size.name})", self.say):
             backbone = load_model(size, self.store.project)
-        problems = []
-        for where, check in (
-            ("backbone.frames", lambda: backbone.spec.latent_frames(size.frames)),
-            ("backbone.height_px, width_px", lambda: backbone.spec.check_size(size.height_px, size.width_px)),
-        ):
-            try:
-                check()
-            except ValueError as error:
-                problems.append(f"{where}: {error}")
-        problems += _sampling(self.settings, backbone)
-        problems += _first_frame_noise(self.settings, backbone)
-        tune, groups = self.settings.train.trainable, ("full", "lora", *backbone.spec.tunable)
-        if tune not in groups:
-            problems.append(f"train.trainable: {unknown('group of weights', tune, groups)}")
-        if size.first_frame and "first_frame" not in backbone.spec.modes:
-            problems.append(f"backbone.first_frame: this {size.name!r} takes no first frame; set it to false")
-        if not size.first_frame and "text" not in backbone.spec.modes:
-            problems.append(f"backbone.first_frame: this {size.name!r} starts from a first frame; set it to true")
+        problems = spec_problems(self.settings, backbone.spec)
         if not problems:
             training_times(self.settings, backbone.spec)  # which says what of the settings does not suit the model
         if problems:
@@ -200,6 +183,8 @@ def open_project(
         match = model_of(settings)
         say(in_words(given, match.model.name if match else settings.backbone.name))
         settings = with_model_defaults(settings)
+    if changes := changed_since(folder, settings):
+        say(changed_in_words(folder, changes))
     check_settings(settings)
     check_database(folder)
     return OpenProject(Store.create(folder), settings, bar, _seconds(folder / SECONDS, say), say=say, ranks=ranks)
@@ -215,28 +200,6 @@ def _seconds(path: Path, say: Callable[[str], None]) -> dict[str, float]:
             return seconds
     say(f"{path}: was damaged; it holds what stages took, which is counted anew")
     return {}
-
-
-def _sampling(settings: Settings, backbone: Backbone) -> list[str]:
-    """What is wrong with the settings of sampling for this model."""
-    ask, scale = settings.generate, settings.generate.image_cond_noise_scale
-    problems = refused(backbone.spec, ask.guidance_scale_2, None if scale < 0 else scale, ask.adain_share)
-    if scale > 0 and not settings.backbone.first_frame and not problems:
-        problems.append("generate.image_cond_noise_scale: no first frame is given (backbone.first_frame); set it to -1")
-    return problems
-
-
-def _first_frame_noise(settings: Settings, backbone: Backbone) -> Iterator[str]:
-    """What is wrong with noise on first frames for this model."""
-    if not settings.train.first_frame_noise:
-        return
-    if not settings.backbone.first_frame:
-        yield "train.first_frame_noise: no first frame is given (backbone.first_frame); set it to []"
-    elif backbone.spec.first_frame != "channels":
-        yield (
-            f"train.first_frame_noise: this {backbone.spec.name} has a first frame clean among its latents, and noise "
-            "is for models that are shown it as channels; set it to []"
-        )
 
 
 def run_folder(project: OpenProject, run: str) -> Path:

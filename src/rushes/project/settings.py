@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from rushes import trust
-from rushes.config.settings_files import flat, load_settings, to_toml
+from rushes.config.settings_files import SettingsError, flat, load_settings, to_toml, toml_value
 from rushes.config.tables import Settings, TrainSettings
 from rushes.config.uses import Uses, code, everything, nothing
 from rushes.files import make_folder, write_text
@@ -16,11 +19,18 @@ from rushes.store.database import Store
 from rushes.text_reader import read_text
 
 FILE = "rushes.toml"
-_FIRST, _LAST = "# All settings, down to a last line that says so: a file that was cut is not read.", "# The end."
+_LOG = logging.getLogger(__name__)
+# What more than one stage reads; labels of several judges stand beside each other.
+_SHARED = ("project.seed", "backbone.", "footage.", "generate.", "train.recipe", "train.init_from")
+_FIRST = "# All settings, down to a last line that says so: a file that was cut is not read."
+SHORT_FIRST = "# What this project sets, down to a last line that says so; `rushes settings` prints all settings."
+LAST = "# The end."
 
 
-def read_settings(project: Path, overrides: Sequence[str] = (), uses: Uses = everything) -> Settings:
+def read_settings(project: Path, overrides: Sequence[str] = (), uses: Uses = everything, warn: bool = True) -> Settings:
     """The settings of a project, to be used so.
+
+    With `warn`, overrides that other stages will not see are said in a line of the log.
 
     Raises:
         ValueError: no project, one of a newer Rushes, or settings that are wrong, all of them named.
@@ -28,30 +38,48 @@ def read_settings(project: Path, overrides: Sequence[str] = (), uses: Uses = eve
     path = project / FILE
     if not path.is_file():
         raise ValueError(f"{project} is not a project: it has no {FILE}; make one with `rushes init {project}`")
-    _check_whole(path)
+    whole_text(path)
     if (project / "rushes.db").is_file():
         Store.open(project).close()  # a newer Rushes has settings that this one would call unknown
-    return load_settings(path, overrides, uses=uses)
+    settings = load_settings(path, overrides, uses=uses)
+    if warn and "RANK" not in os.environ:  # of several processes the one that starts the others
+        _say_two_minds(project, settings, overrides)
+    return settings
+
+
+def _say_two_minds(project: Path, settings: Settings, overrides: Sequence[str]) -> None:
+    """What other stages read too and have otherwise in the file, so that their work would not fit this one's."""
+    names = dict.fromkeys(text.partition("=")[0].strip() for text in overrides)
+    shared = [name for name in names if name.startswith(_SHARED)]
+    if not shared:
+        return
+    with suppress(SettingsError):  # of a file that is none without the overrides
+        ours, file = (dict(flat(each.model_dump())) for each in (settings, load_settings(project / FILE, uses=nothing)))
+        apart = [name for name in shared if name in file and ours.get(name) != file[name]]
+        if apart:
+            words = ", ".join(f"{name} is {ours.get(name)!r} here and {file[name]!r} in {FILE}" for name in apart)
+            keep = " ".join(f"{name}={toml_value(ours.get(name))}" for name in apart)
+            _LOG.warning("%s, which other stages read; `rushes set %s %s` keeps it", words, project, keep)
 
 
 def write_settings(project: Path, settings: Settings) -> Path:
-    """Write settings, each with its description, into a project's folder."""
+    """Write all settings, each with its description, into a project's folder."""
     path = project / FILE
-    write_text(path, f"{_FIRST}\n\n{to_toml(settings)}\n{_LAST}\n")
+    write_text(path, f"{_FIRST}\n\n{to_toml(settings)}\n{LAST}\n")
     return path
 
 
-def _check_whole(path: Path) -> None:
-    """Refuse a file of which a part was lost: what it lacks would be read as defaults.
+def whole_text(path: Path) -> str:
+    """The text of a settings file, of which no part was lost: what it lacks would be read as defaults.
 
     Raises:
         ValueError: it is empty, or its end is missing.
     """
     text = read_text(path).strip()
-    if text and (_FIRST not in text or _LAST in text):
-        return
+    if text and (LAST in text or not any(first in text for first in (_FIRST, SHORT_FIRST))):
+        return text
     what = "was cut, as its last line is missing" if text else "is empty"
-    mend = f"; if nothing else is, put {_LAST!r} back at its end" if text else ""
+    mend = f"; if nothing else is, put {LAST!r} back at its end" if text else ""
     raise ValueError(
         f"{path}: {what}; copy it back from a backup, or from the report of a run, which shows its settings{mend}"
     )

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 
+from rushes.backbones.base import BackboneSpec
 from rushes.backbones.offload import check_answers_offloaded
+from rushes.backbones.sampling import refused
 from rushes.backbones.table import backbone_names
 from rushes.config.model_endpoint import EndpointSettings
 from rushes.config.settings_files import SettingsError
@@ -65,6 +67,50 @@ def _backbone(settings: Settings) -> Iterator[str]:
         yield f"train.parallel: a network in {bits} cannot be sharded; set train.parallel to replicate"
     if settings.backbone.dtype == "mixed":
         yield f"backbone.dtype: mixed is for weights that are trained, and those in {bits} are not; set it to auto"
+
+
+def backbone_problems(settings: Settings) -> list[str]:
+    """What is wrong with the name of the model and with how it is loaded, each with its dotted path."""
+    return list(_backbone(settings))
+
+
+def spec_problems(settings: Settings, spec: BackboneSpec) -> list[str]:
+    """What a model cannot do of what is set, each with its dotted path: sizes, first frames, sampling, training."""
+    size, ask, problems = settings.backbone, settings.generate, list[str]()
+    for where, check in (
+        ("backbone.frames", lambda: spec.latent_frames(size.frames)),
+        ("backbone.height_px, width_px", lambda: spec.check_size(size.height_px, size.width_px)),
+    ):
+        try:
+            check()
+        except ValueError as error:
+            problems.append(f"{where}: {error}")
+    scale = ask.image_cond_noise_scale
+    sampling = refused(spec, ask.guidance_scale_2, None if scale < 0 else scale, ask.adain_share)
+    if scale > 0 and not size.first_frame and not sampling:
+        sampling.append("generate.image_cond_noise_scale: no first frame is given (backbone.first_frame); set it to -1")
+    problems += [*sampling, *_first_frame_noise(settings, spec)]
+    tune, groups = settings.train.trainable, ("full", "lora", *spec.tunable)
+    if tune not in groups:
+        problems.append(f"train.trainable: {unknown('group of weights', tune, groups)}")
+    if size.first_frame and "first_frame" not in spec.modes:
+        problems.append(f"backbone.first_frame: this {size.name!r} takes no first frame; set it to false")
+    if not size.first_frame and "text" not in spec.modes:
+        problems.append(f"backbone.first_frame: this {size.name!r} starts from a first frame; set it to true")
+    return problems
+
+
+def _first_frame_noise(settings: Settings, spec: BackboneSpec) -> Iterator[str]:
+    """What is wrong with noise on first frames for this model."""
+    if not settings.train.first_frame_noise:
+        return
+    if not settings.backbone.first_frame:
+        yield "train.first_frame_noise: no first frame is given (backbone.first_frame); set it to []"
+    elif spec.first_frame != "channels":
+        yield (
+            f"train.first_frame_noise: this {spec.name} has a first frame clean among its latents, and noise "
+            "is for models that are shown it as channels; set it to []"
+        )
 
 
 def _footage(settings: Settings) -> Iterator[str]:

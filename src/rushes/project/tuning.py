@@ -1,4 +1,4 @@
-"""What is asked before a run: `rushes beta` proposes a strength, `rushes leak` looks for shortcuts."""
+"""What is asked before a run: `rushes tune beta` proposes a strength, `rushes check-shortcuts` looks for shortcuts."""
 
 from __future__ import annotations
 

@@ -155,8 +155,8 @@ def _plain_features(history: _History) -> Iterable[Diagnosis]:
         "warning",
         f"Before training plain features picked {share:.0%} of the winners (at least {low:.0%}; {parts}): a high "
         "accuracy may be these and not quality.",
-        "Look at `rushes leak`; match what differs on both sides, or take losers that are made from the winners "
-        "(edits, guided takes).",
+        "Look at `rushes check-shortcuts`; match what differs on both sides, or take losers that are made from the "
+        "winners (edits, guided takes).",
         history.step,
     )
 
@@ -189,8 +189,8 @@ def _winner_rising(history: _History) -> Iterable[Diagnosis]:
             "severe",
             f"The error on {where} rose above the reference's by {value:+.2g} (at least {low:+.2g}){beside}: losers "
             "are pushed away and winners go with them (likelihood displacement).",
-            "Raise beta so that the pressure ends earlier (`rushes beta` proposes one), keep the reference frozen, or "
-            "hold the winner: train.objective.sft_weight, dpop_weight or safe_dpo.",
+            "Raise beta so that the pressure ends earlier (`rushes tune beta` proposes one), keep the reference "
+            "frozen, or hold the winner: train.objective.sft_weight, dpop_weight or safe_dpo.",
             history.step,
         )
 
@@ -222,8 +222,8 @@ def _shortcut(history: _History) -> Iterable[Diagnosis]:
             f"Within the first quarter {best:.0%} of pairs were classified correctly, and by now {share:.0%} of the "
             f"margin comes from winners that fit better ({winner:+.2g}, losers {loser:+.2g}): it may be something else "
             f"than quality that is told.{before}",
-            "Look at `rushes leak`; match codec, grain, rate and brightness of both sides, or take losers that are "
-            "made from the winners (edits, guided takes).",
+            "Look at `rushes check-shortcuts`; match codec, grain, rate and brightness of both sides, or take losers "
+            "that are made from the winners (edits, guided takes).",
             history.step,
         )
 
@@ -270,7 +270,7 @@ def _beta_too_small(history: _History) -> Iterable[Diagnosis]:
             "warning",
             f"{accuracy.value:.0%} of pairs are classified correctly and the mean factor on the gradient is still "
             f"{factor.value:.2f} of the 0.5 it began with: at beta {beta:.3g} nothing ever lets go.",
-            f"Raise beta{about}; `rushes beta` proposes one before training.",
+            f"Raise beta{about}; `rushes tune beta` proposes one before training.",
             history.step,
         )
 
@@ -288,7 +288,7 @@ def _beta_too_large(history: _History) -> Iterable[Diagnosis]:
             "warning",
             f"The preference loss is {cost:.3g}, {cost / log(2):.0f} times what it was before training{size}: the few "
             f"wrong pairs alone steer the model at beta {beta:.3g}.",
-            "Lower beta; `rushes beta` proposes one.",
+            "Lower beta; `rushes tune beta` proposes one.",
             history.step,
         )
 
@@ -384,8 +384,8 @@ def diagnose_samples(rows: Rows) -> Iterable[Diagnosis]:
                 "severe",
                 f"Sampled clips move at {1 + speed.value / before:.0%} of the speed that they had before training "
                 f"({speed.n} clips of equal prompt and seed).",
-                "Look whether winners move less than losers (`rushes leak`), and leave out or re-label still winners; "
-                "labels per segment (densedpo) keep more motion than labels per clip.",
+                "Look whether winners move less than losers (`rushes check-shortcuts`), and leave out or re-label "
+                "still winners; labels per segment (densedpo) keep more motion than labels per clip.",
                 int(rows[-1]["step"]),
             )
     for name in ("brightness", "contrast", "saturation"):
@@ -394,7 +394,8 @@ def diagnose_samples(rows: Rows) -> Iterable[Diagnosis]:
                 "colour_drift",
                 "warning",
                 f"The {name} of sampled clips changed by {tint.value:+.2f} ({tint.low:+.2f} to {tint.high:+.2f}).",
-                "Look whether winners and losers differ in it (`rushes leak`); match them, or take fewer steps.",
+                "Look whether winners and losers differ in it (`rushes check-shortcuts`); match them, or take fewer "
+                "steps.",
                 int(rows[-1]["step"]),
             )
 

@@ -102,7 +102,7 @@ def speed(rows: Sequence[Row]) -> float | None:
 
 
 def with_leak(rows: Sequence[Row], folder: Path) -> list[Row]:
-    """Rows of a run, the first with the shares that `rushes leak` wrote into the run's folder, where it has none.
+    """Rows of a run, the first with the shares that `rushes check-shortcuts` wrote beside them, where it has none.
 
     Raises:
         ValueError: a leak.json that is none.
@@ -115,7 +115,7 @@ def with_leak(rows: Sequence[Row], folder: Path) -> list[Row]:
         shares = {f"leak/{each['name']}": each["share"]["value"] for each in stored["features"]}
         lows = {f"leak/{each['name']}_low": each["share"]["low"] for each in stored["features"][:1]}  # of all together
     except (LookupError, TypeError) as error:
-        raise ValueError(f"{path}: not what `rushes leak` writes; delete it, then run it again") from error
+        raise ValueError(f"{path}: not what `rushes check-shortcuts` writes; delete it, then run it again") from error
     return [{**rows[0], **shares, **lows}, *rows[1:]]
 
 

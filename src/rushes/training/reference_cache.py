@@ -58,7 +58,7 @@ class ReferenceCache:
         entry = self.entries.get(self._key(comparison))
         if entry is None:
             raise ValueError(
-                f"the bank lacks comparison {comparison.id}; run `rushes bank`, which fills what is missing"
+                f"the bank lacks comparison {comparison.id}; run `rushes cache reference`, which fills what is missing"
             )
         return entry
 

@@ -21,7 +21,7 @@ from rushes.world.verify import seconds_of
 
 SEGMENT_S = LabelSettings().segment_s
 TOLERANCE = 1e-5  # of a noise level
-ETA = (0.86, 0.97)  # noise levels of guided takes: what `rushes eta` proposes on clips that no table uses (LOG.md)
+ETA = (0.86, 0.97)  # noise levels of guided takes: what `rushes tune eta` proposes on clips that no table uses (LOG.md)
 PAIR = 2  # takes of a clip that are labelled against each other: what other arms had made besides changes no arm
 
 

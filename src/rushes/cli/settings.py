@@ -1,0 +1,43 @@
+"""Commands on a project's settings: what they are and where each is from, and how one is changed for good."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from rushes.cli.console import AsJson, ProjectFolder, app, tell
+
+
+@app.command
+def settings(
+    project: Annotated[Path | None, Parameter(help="the project's folder; without one, the defaults")] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Print all settings of a project, each with where it is from: its file, the model, the recipe or the defaults."""
+    from rushes.project.held_settings import SettingsResult, all_settings
+
+    result = SettingsResult(project, all_settings(project))
+    tell(result, as_json, [f"{path} = {row.value!r}  # {row.source}" for path, row in result.settings.items()])
+
+
+@app.command(name="set")
+def set_(
+    project: ProjectFolder,
+    values: Annotated[tuple[str, ...], Parameter(help="settings as table.name=value")] = (),
+    *,
+    upgrade: Annotated[
+        bool, Parameter(negative=(), help="take this version's defaults, recipe and model in place of those held")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write settings into a project's rushes.toml, whose comments stay; all are checked before one is written."""
+    from rushes.project.held_settings import set_values
+
+    if not values and not upgrade:
+        raise ValueError(f"name what to set, such as `rushes set {project} train.steps=400`, or give --upgrade")
+    result = set_values(project, values, upgrade)
+    lines = [f"{path} = {row.value!r}  # {row.source}" for path, row in result.changed.items()]
+    tell(result, as_json, [*(lines or ["nothing changed"]), f"settings: {result.file}"])

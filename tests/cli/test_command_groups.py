@@ -1,0 +1,39 @@
+"""Commands stand in groups, and their former names do what those of today do."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from rushes.cli import app
+from rushes.cli.command_groups import FORMER, GROUPS, with_names_of_today
+
+from ..projects import Rushes
+
+
+def test_every_command_is_in_one_group_and_help_has_them_in_that_order(rushes: Rushes) -> None:
+    names = [name for group in GROUPS.values() for name in group]
+    assert len(names) == len(set(names)) and set(names) == {name for name in app if not name.startswith("-")}
+    text = rushes("--help")[1]
+    places = [re.search(rf"^[│|] {re.escape(name)} ", text, re.MULTILINE) for name in names]
+    starts = [place.start() for place in places if place]
+    assert len(starts) == len(names) and starts == sorted(starts)
+    assert re.findall(r"─ (\w+) ─", text) == [*GROUPS, "Other"]
+
+
+@pytest.mark.parametrize("old", sorted(FORMER))
+def test_a_former_name_is_read_and_said_on_standard_error_alone(old: str, rushes: Rushes) -> None:
+    code, out, err = rushes(old, "--help")
+    assert code == 0 and out == rushes(*FORMER[old].split(), "--help")[1]
+    assert err.splitlines() == [
+        f"rushes: `rushes {old}` is now `rushes {FORMER[old]}`; the old name is read until 0.2",
+    ]
+    assert old not in app and f" {old} " not in rushes("--help")[1]
+
+
+def test_a_word_that_is_not_the_command_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert with_names_of_today(["health", "power"]) == ["health", "power"]
+    assert with_names_of_today([]) == []
+    monkeypatch.setenv("RANK", "1")
+    assert with_names_of_today(["eta", "p", "--clips", "3"]) == ["tune", "eta", "p", "--clips", "3"]

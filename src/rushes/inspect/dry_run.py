@@ -332,12 +332,16 @@ def _saved(network: nn.Module, bits: Quantize) -> int:
 
 
 def _resident(network: nn.Module, how: LoadOptions) -> float:
-    """Bytes of the weights that are in no list of blocks, and of the two largest blocks: one comes while one works."""
+    """Bytes of the weights that are in no list of blocks or are trained, and of the two largest blocks: one comes while
+    one works."""
 
-    def size(module: nn.Module) -> int:
-        return sum(p.numel() * p.element_size() for p in module.parameters()) - _saved(module, how.quantize)
+    def size(module: nn.Module, frozen: bool = False) -> int:
+        weights = (p for p in module.parameters() if not (frozen and p.requires_grad))
+        return sum(p.numel() * p.element_size() for p in weights) - _saved(module, how.quantize)
 
-    blocks = [size(block) for part in network.children() if isinstance(part, nn.ModuleList) for block in part]
+    blocks = [
+        size(block, frozen=True) for part in network.children() if isinstance(part, nn.ModuleList) for block in part
+    ]
     return size(network) - sum(blocks) + sum(sorted(blocks)[-2:])
 
 

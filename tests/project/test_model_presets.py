@@ -232,6 +232,15 @@ def test_other_recipe_leaves_no_expert_untrained_either(tmp_path: Path) -> None:
     assert recipe_train(read_settings(tmp_path), "realdpo").t_high == 1.0
 
 
+@pytest.mark.parametrize("recipe", ["sft", "densedpo"])
+def test_other_recipe_has_the_training_times_that_init_writes(recipe: str, tmp_path: Path) -> None:
+    """CogVideoX was trained at uniform times, and these papers' logit-normal ones are of other models."""
+    path = str(write("cogvideox", tmp_path / "model"))
+    write_settings(tmp_path, model_preset(path, "realdpo").settings)
+    train = recipe_train(read_settings(tmp_path), recipe)
+    assert train.times == model_preset(path, recipe).settings.train.times == "uniform"
+
+
 @pytest.mark.parametrize("recipe", [name for name in recipe_names() if name != "huvidpo"])
 def test_a_setting_that_is_called_a_default_is_at_its_default(recipe: str) -> None:
     defaults = dict(flat(Settings().model_dump(mode="json")))

@@ -17,7 +17,7 @@ from rushes.config.settings_files import flat
 from rushes.config.tables import Settings, TrainSettings
 from rushes.project.defaults import model_of, with_values
 from rushes.project.presets import checked_recipe, preset, scores_of, with_stages
-from rushes.training.recipe import published
+from rushes.training.recipe import Recipe, published
 
 IN_TWO_REPOSITORIES = ("animatediff-sd1.5",)  # the hub has its adapter and its image model apart
 DEFAULT = "default (docs/settings.md)"
@@ -79,10 +79,7 @@ def folder_preset(
     """The same for configurations that were read; `path` is `backbone.path`. Raises as `model_preset` does."""
     module = checked_recipe(recipe, footage)
     spec = family_of(match).spec(folder, LoadOptions())
-    rows = settings_of(match.model)
-    rows |= {name: Sourced(*each) for name, each in published(module).items()}
-    if own := match.model.settings.get("train.times"):  # what the release was trained with; a paper's is of its model
-        rows["train.times"] = own
+    rows = _rows(match, module)
     rows["backbone.path"] = Sourced(path, GIVEN)
     if "first_frame" in module.NEEDS:
         _check_takes_first_frame(recipe, match, spec)
@@ -101,6 +98,14 @@ def folder_preset(
     sources = _of_stages(base) | {name: row.source for name, row in rows.items()}
     chosen = {"train.recipe": GIVEN, "footage.path": GIVEN if footage else MISSING}
     return Preset(settings, {**sources, **chosen}, match.model.name, tuple(note for note in notes if note))
+
+
+def _rows(match: ModelMatch, recipe: Recipe) -> dict[str, Sourced]:
+    """What the table and a recipe's published run say of a model."""
+    rows = settings_of(match.model) | {path: Sourced(*each) for path, each in published(recipe).items()}
+    if own := match.model.settings.get("train.times"):  # what the release was trained with; a paper's is of its model
+        rows["train.times"] = own
+    return rows
 
 
 def _of_stages(base: Settings) -> dict[str, str]:
@@ -159,7 +164,7 @@ def recipe_train(settings: Settings, recipe: str) -> TrainSettings:
     if match is None:
         return preset(recipe).train
     module = checked_recipe(recipe, None)
-    rows = settings_of(match.model) | {path: Sourced(*each) for path, each in published(module).items()}
+    rows = _rows(match, module)
     spec = family_of(match).spec(folder_of(settings.backbone.path, match), LoadOptions())
     rows |= dict(_both_experts(rows, spec))
     values = {path: row.value for path, row in rows.items() if path.startswith("train.")}

@@ -226,6 +226,15 @@ def test_other_recipe_of_a_project_is_its_papers_and_not_the_tiny_backbones(wan:
     assert recipe_train(Settings(), "realdpo").objective.sft_weight == 1000.0
 
 
+def test_other_recipe_is_trained_in_the_memory_that_the_project_was_fitted_to(wan: Path, tmp_path: Path) -> None:
+    """`init --gpu` chooses where activations wait; without it a run of another recipe is out of memory."""
+    fitted = {"train.activations": "offload", "train.gradients": "two_pass", "train.parallel": "shard"}
+    write_settings(tmp_path, with_values(settings_for(wan), fitted | {"train.memory_mb": 4000}))
+    train = recipe_train(read_settings(tmp_path), "sft")
+    assert (train.activations, train.gradients, train.parallel) == ("offload", "two_pass", "shard")
+    assert (train.memory_mb, train.steps) == (4000, 400)
+
+
 def test_other_recipe_leaves_no_expert_untrained_either(tmp_path: Path) -> None:
     """RealDPO's times end at 0.5, and the high-noise expert answers from 0.875 up."""
     write_settings(tmp_path, settings_for(write("wan_experts", tmp_path / "model")))

@@ -23,6 +23,7 @@ IN_TWO_REPOSITORIES = ("animatediff-sd1.5",)  # the hub has its adapter and its 
 DEFAULT = "default (docs/settings.md)"
 GIVEN = "given"
 MISSING = "still to be given"
+MEMORY = ("gradients", "memory_mb", "activations", "parallel")  # of [train]: how a run fits the GPUs, whatever is trained
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,8 @@ def given(overrides: Sequence[str], path: str) -> bool:
 def recipe_train(settings: Settings, recipe: str) -> TrainSettings:
     """The `[train]` table of a recipe on a project's model: its paper's and the model's, or those of the tiny backbone.
 
+    On a released model what fits a run to its GPUs stays the project's.
+
     Raises:
         ValueError: no such recipe.
     """
@@ -167,7 +170,8 @@ def recipe_train(settings: Settings, recipe: str) -> TrainSettings:
     rows = _rows(match, module)
     spec = family_of(match).spec(folder_of(settings.backbone.path, match), LoadOptions())
     rows |= dict(_both_experts(rows, spec))
-    values = {path: row.value for path, row in rows.items() if path.startswith("train.")}
+    values = {f"train.{name}": getattr(settings.train, name) for name in MEMORY}
+    values |= {path: row.value for path, row in rows.items() if path.startswith("train.")}
     if "scores" in module.NEEDS and settings.label.by != "none":
         values["train.options.metric"] = scores_of(settings.label)
     return with_values(Settings(train=TrainSettings(recipe=recipe)), values).train

@@ -218,6 +218,18 @@ def test_file_that_is_written_out_of_another_has_the_models_settings(wan: Path, 
     assert read_settings(tmp_path / "project").evaluate.steps == 50
 
 
+def test_size_of_the_same_models_other_release_has_its_shift() -> None:
+    """Wan 2.1 I2V is sampled at 3 at 480 x 832 and at 5 at 720 x 1280, whichever of the two weights it has."""
+    small, large = "wan2.1-i2v-14b-480p", "wan2.1-i2v-14b-720p"
+    shifts = [
+        written(name, size=size)["generate.shift"].value
+        for name, size in ((large, (480, 832)), (large, (832, 480)), (small, (720, 1280)), (large, (544, 960)))
+    ]
+    assert shifts == [3.0, 3.0, 5.0, 5.0]
+    preset = preset_of(large, "sft", size=(480, 832))
+    assert any("generate.shift: 3" in note and "480 x 832" in note for note in preset.notes)
+
+
 def test_other_recipe_of_a_project_is_its_papers_and_not_the_tiny_backbones(wan: Path, tmp_path: Path) -> None:
     write_settings(tmp_path, settings_for(wan))
     train = recipe_train(read_settings(tmp_path), "realdpo")

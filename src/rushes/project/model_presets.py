@@ -23,7 +23,12 @@ IN_TWO_REPOSITORIES = ("animatediff-sd1.5",)  # the hub has its adapter and its 
 DEFAULT = "default (docs/settings.md)"
 GIVEN = "given"
 MISSING = "still to be given"
-MEMORY = ("gradients", "memory_mb", "activations", "parallel")  # of [train]: how a run fits the GPUs, whatever is trained
+MEMORY = (
+    "gradients",
+    "memory_mb",
+    "activations",
+    "parallel",
+)  # of [train]: how a run fits the GPUs, whatever is trained
 
 
 @dataclass(frozen=True)

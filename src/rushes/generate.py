@@ -94,6 +94,9 @@ class GenerationContext(TakeContext):
         # On a variance-preserving path eta was once the share of the training steps, which is another noise level.
         eta = kind in ("guided", "probe") and isinstance(self.backbone.spec.path, VariancePreserving)
         more = [*([self.kind] if self.kind else []), *(["eta is a share of noise"] if eta else [])]
+        # LTX' pipeline for conditions, which alone has such noise, was told its levels without the shift.
+        if self.settings.shift and kind != "guided" and self.backbone.spec.image_cond_noise_scale is not None:
+            more.append("levels follow the shift")
         # An offloaded network answers the same; the setting was in this digest before it was known to cost no take.
         same = {"tiling": in_tiles, "offload": False}
         return stable_hash([asked, size | same, *more])

@@ -17,8 +17,12 @@ from rushes.backbones.base import LoadOptions
 from rushes.backbones.decoders import noise_of
 from rushes.backbones.loading import load_backbone
 from rushes.backbones.ltx import OWN_NOISE
+from rushes.backbones.model_defaults import ModelMatch, all_models
 from rushes.backbones.pipeline import DiffusersBackbone
+from rushes.backbones.released import released, released_names
 from rushes.backbones.sampling import sample
+from rushes.noise.paths import Flow
+from rushes.project.model_presets import family_of
 
 from .references import CASES, SEED, ask, load_pipeline, patched
 from .test_pipelines import CAPTIONS, Models, clips_for, condition_for, noise_for
@@ -223,3 +227,15 @@ def test_models_of_few_steps_are_refused_by_what_the_folder_says(
 def test_guidance_that_was_distilled_is_no_reason(name: str, tiny_folder: Folders, tmp_path: Path) -> None:
     (tmp_path / name).symlink_to(tiny_folder("hunyuan15"))
     assert load_backbone("hunyuan15", str(tmp_path / name)).spec.name == "hunyuan15"
+
+
+@pytest.mark.parametrize("name", released_names())
+@pytest.mark.parametrize("shift", [None, 3.0])
+def test_network_is_told_the_noise_that_the_latents_have(shift: float | None, name: str) -> None:
+    """At the released schedules and at another shift. UniPC rounds to whole steps of 1000."""
+    row = all_models()[name]
+    spec = family_of(ModelMatch(row)).spec(released(name), LoadOptions())
+    if isinstance(spec.path, Flow):
+        assert spec.solver is not None
+        solver: Any = spec.solver(6, shift, 1.0, (16, 16, 22))
+        assert (solver.levels - solver.scheduler.sigmas[:-1]).abs().max() < 1.1e-3

@@ -97,6 +97,16 @@ def test_releases_that_share_all_configurations_are_told_apart_by_the_names_in_t
     assert match.model.name == "wan2.1-i2v-14b-480p" and "taken is wan2.1-i2v-14b-480p" in match.note
 
 
+def test_release_is_known_by_the_folder_that_a_link_leads_to(tmp_path: Path) -> None:
+    release, model = released("wan2.1-i2v-14b-720p"), tmp_path / "Wan2.1-I2V-14B-720P-Diffusers"
+    (model / "transformer").mkdir(parents=True)
+    (model / "model_index.json").write_text(json.dumps(dict(release.index)), encoding="utf-8")
+    (model / "transformer" / "config.json").write_text(json.dumps(release.config("transformer")), encoding="utf-8")
+    (tmp_path / "mine").symlink_to(model)
+    match = find_model(str(tmp_path / "mine"))
+    assert match.model.name == "wan2.1-i2v-14b-720p" and "by its own name" in match.note
+
+
 @pytest.mark.parametrize("name", KINDS)
 def test_folder_of_other_sizes_gets_the_row_of_its_kind_and_says_so(
     name: str, tiny_folder: Callable[[str], Path]

@@ -51,6 +51,17 @@ def test_a_model_between_two_frames_is_refused(tiny_folder: Callable[[str], Path
         load_backbone("wan", str(folder))
 
 
+def test_two_experts_without_the_level_at_which_they_change_are_refused(
+    tiny_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """A pipeline that is put together from parts and saved has none unless it was given one."""
+    folder = Path(shutil.copytree(tiny_folder("wan_experts"), tmp_path / "model"))
+    path = folder / "model_index.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "boundary_ratio": None}))
+    with pytest.raises(ValueError, match=r"names two networks and no boundary_ratio, .*; set it"):
+        load_backbone("wan", str(folder))
+
+
 @pytest.mark.parametrize("level", [0.95, 0.875, 0.86, 0.2])
 def test_a_noise_level_belongs_to_one_expert(level: float, tiny_model: Models) -> None:
     model = tiny_model("wan_experts")

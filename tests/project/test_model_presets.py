@@ -218,6 +218,18 @@ def test_file_that_is_written_out_of_another_has_the_models_settings(wan: Path, 
     assert read_settings(tmp_path / "project").evaluate.steps == 50
 
 
+def test_size_of_the_same_models_other_release_has_its_shift() -> None:
+    """Wan 2.1 I2V is sampled at 3 at 480 x 832 and at 5 at 720 x 1280, whichever of the two weights it has."""
+    small, large = "wan2.1-i2v-14b-480p", "wan2.1-i2v-14b-720p"
+    shifts = [
+        written(name, size=size)["generate.shift"].value
+        for name, size in ((large, (480, 832)), (large, (832, 480)), (small, (720, 1280)), (large, (544, 960)))
+    ]
+    assert shifts == [3.0, 3.0, 5.0, 5.0]
+    preset = preset_of(large, "sft", size=(480, 832))
+    assert any("generate.shift: 3" in note and "480 x 832" in note for note in preset.notes)
+
+
 def test_other_recipe_of_a_project_is_its_papers_and_not_the_tiny_backbones(wan: Path, tmp_path: Path) -> None:
     write_settings(tmp_path, settings_for(wan))
     train = recipe_train(read_settings(tmp_path), "realdpo")
@@ -226,10 +238,28 @@ def test_other_recipe_of_a_project_is_its_papers_and_not_the_tiny_backbones(wan:
     assert recipe_train(Settings(), "realdpo").objective.sft_weight == 1000.0
 
 
+def test_other_recipe_is_trained_in_the_memory_that_the_project_was_fitted_to(wan: Path, tmp_path: Path) -> None:
+    """`init --gpu` chooses where activations wait; without it a run of another recipe is out of memory."""
+    fitted = {"train.activations": "offload", "train.gradients": "two_pass", "train.parallel": "shard"}
+    write_settings(tmp_path, with_values(settings_for(wan), fitted | {"train.memory_mb": 4000}))
+    train = recipe_train(read_settings(tmp_path), "sft")
+    assert (train.activations, train.gradients, train.parallel) == ("offload", "two_pass", "shard")
+    assert (train.memory_mb, train.steps) == (4000, 400)
+
+
 def test_other_recipe_leaves_no_expert_untrained_either(tmp_path: Path) -> None:
     """RealDPO's times end at 0.5, and the high-noise expert answers from 0.875 up."""
     write_settings(tmp_path, settings_for(write("wan_experts", tmp_path / "model")))
     assert recipe_train(read_settings(tmp_path), "realdpo").t_high == 1.0
+
+
+@pytest.mark.parametrize("recipe", ["sft", "densedpo"])
+def test_other_recipe_has_the_training_times_that_init_writes(recipe: str, tmp_path: Path) -> None:
+    """CogVideoX was trained at uniform times, and these papers' logit-normal ones are of other models."""
+    path = str(write("cogvideox", tmp_path / "model"))
+    write_settings(tmp_path, model_preset(path, "realdpo").settings)
+    train = recipe_train(read_settings(tmp_path), recipe)
+    assert train.times == model_preset(path, recipe).settings.train.times == "uniform"
 
 
 @pytest.mark.parametrize("recipe", [name for name in recipe_names() if name != "huvidpo"])

@@ -141,7 +141,8 @@ def find_model(model: str) -> ModelMatch:
             f"{HUB}OWNER/NAME, or one of docs/models.md"
         )
     folder = read_folder(model)
-    return _with_own(_with_guider(identify(folder, model), folder), folder.path / OWN)
+    called = f"{model} {folder.path.resolve()}"  # a link, or ".", says nothing itself
+    return _with_own(_with_guider(identify(folder, called), folder), folder.path / OWN)
 
 
 def _with_guider(match: ModelMatch, folder: Folder) -> ModelMatch:

@@ -71,6 +71,8 @@ def flow_schedule(folder: Folder, grid: Grid = count_alone) -> tuple[float, Make
         arguments = grid(steps, size, dict(scheduler.config))
         if not scheduler.config.use_dynamic_shifting:
             arguments.pop("mu", None)
+        if shift is not None:  # which moves levels and not the steps that the network is told, where these are given
+            arguments.pop("timesteps", None)
         scheduler.set_timesteps(**arguments)
         return SchedulerSolver(scheduler, begin)
 

@@ -38,7 +38,7 @@ def spec(folder: Folder, how: LoadOptions) -> BackboneSpec:
     """Facts of the variant that the folder holds.
 
     Raises:
-        ValueError: a network that is shown a last frame too.
+        ValueError: a network that is shown a last frame too; two networks and no level at which they change.
     """
     shift, solver = flow_schedule(folder)
     network, codec = folder.config("transformer"), folder.config("vae")
@@ -51,6 +51,11 @@ def spec(folder: Folder, how: LoadOptions) -> BackboneSpec:
         raise ValueError(
             f"{folder.path / 'transformer'}: a model between a first and a last frame, and last frames cannot be given "
             "here; take the I2V model"
+        )
+    if folder.has("transformer_2") and boundary is None:
+        raise ValueError(
+            f"{folder.path / 'model_index.json'} names two networks and no boundary_ratio, the level at which they "
+            "change; set it as the release has it: 0.875 for Wan 2.2 T2V, 0.9 for I2V"
         )
     patch_frames, patch_px, _ = network["patch_size"]
     positions = network.get("rope_max_seq_len") or 1024

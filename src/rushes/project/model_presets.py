@@ -11,7 +11,7 @@ from rushes.backbones.base import BackboneSpec, LoadOptions
 from rushes.backbones.distilled import check_not_distilled
 from rushes.backbones.folders import HUB, Folder, open_folder
 from rushes.backbones.loading import load_backbone
-from rushes.backbones.model_defaults import ModelMatch, Sourced, all_models, find_model, settings_of
+from rushes.backbones.model_defaults import ModelDefaults, ModelMatch, Sourced, all_models, find_model, settings_of
 from rushes.backbones.pipeline import Family
 from rushes.backbones.released import released
 from rushes.config.settings_files import SettingsError, flat
@@ -19,12 +19,18 @@ from rushes.config.tables import Settings, TrainSettings
 from rushes.project.defaults import model_of, with_values
 from rushes.project.presets import checked_recipe, people_note, preset, scores_of, with_stages
 from rushes.project.settings_checks import backbone_problems, spec_problems
-from rushes.training.recipe import published
+from rushes.training.recipe import Recipe, published
 
 IN_TWO_REPOSITORIES = ("animatediff-sd1.5",)  # the hub has its adapter and its image model apart
 DEFAULT = "default (docs/settings.md)"
 GIVEN = "given"
 MISSING = "still to be given"
+MEMORY = (
+    "gradients",
+    "memory_mb",
+    "activations",
+    "parallel",
+)  # of [train]: how a run fits the GPUs, whatever is trained
 
 
 @dataclass(frozen=True)
@@ -81,10 +87,7 @@ def folder_preset(
     """The same for configurations that were read; `path` is `backbone.path`. Raises as `model_preset` does."""
     module = checked_recipe(recipe, footage)
     spec = family_of(match).spec(folder, LoadOptions())
-    rows = settings_of(match.model)
-    rows |= {name: Sourced(*each) for name, each in published(module).items()}
-    if own := match.model.settings.get("train.times"):  # what the release was trained with; a paper's is of its model
-        rows["train.times"] = own
+    rows = _rows(match, module)
     rows["backbone.path"] = Sourced(path, GIVEN)
     if "first_frame" in module.NEEDS:
         _check_takes_first_frame(recipe, match, spec)
@@ -92,6 +95,9 @@ def folder_preset(
     other = dict(_clip(rows, size, frames, spec, folder)) | dict(_both_experts(rows, spec))
     notes = [match.note, match.model.difference]
     notes += [f"{name}: {row.source}" for name, row in other.items() if row.source != GIVEN]
+    if size and (shift := _shift_at(match.model, size)) != rows["generate.shift"]:
+        notes.append(f"generate.shift: {shift.value:g} at this size; {shift.source}")
+        other["generate.shift"] = shift
     rows |= other
     base = with_stages(recipe, module, footage or Path.cwd(), TrainSettings(recipe=recipe))
     settings = with_values(base, {name: row.value for name, row in rows.items()})
@@ -99,6 +105,14 @@ def folder_preset(
     sources = _of_stages(base) | {name: row.source for name, row in rows.items()}
     chosen = {"train.recipe": GIVEN, "footage.path": GIVEN if footage else MISSING}
     return Preset(settings, {**sources, **chosen}, match.model.name, tuple(note for note in notes if note))
+
+
+def _rows(match: ModelMatch, recipe: Recipe) -> dict[str, Sourced]:
+    """What the table and a recipe's published run say of a model."""
+    rows = settings_of(match.model) | {path: Sourced(*each) for path, each in published(recipe).items()}
+    if own := match.model.settings.get("train.times"):  # what the release was trained with; a paper's is of its model
+        rows["train.times"] = own
+    return rows
 
 
 def _of_stages(base: Settings) -> dict[str, str]:
@@ -181,6 +195,8 @@ def _spec_of(name: str, path: str) -> BackboneSpec:
 def recipe_train(settings: Settings, recipe: str) -> TrainSettings:
     """The `[train]` table of a recipe on a project's model: its paper's and the model's, or those of the tiny backbone.
 
+    On a released model what fits a run to its GPUs stays the project's.
+
     Raises:
         ValueError: no such recipe.
     """
@@ -188,10 +204,11 @@ def recipe_train(settings: Settings, recipe: str) -> TrainSettings:
     if match is None:
         return preset(recipe).train
     module = checked_recipe(recipe, None)
-    rows = settings_of(match.model) | {path: Sourced(*each) for path, each in published(module).items()}
+    rows = _rows(match, module)
     spec = family_of(match).spec(folder_of(settings.backbone.path, match), LoadOptions())
     rows |= dict(_both_experts(rows, spec))
-    values = {path: row.value for path, row in rows.items() if path.startswith("train.")}
+    values = {f"train.{name}": getattr(settings.train, name) for name in MEMORY}
+    values |= {path: row.value for path, row in rows.items() if path.startswith("train.")}
     if "scores" in module.NEEDS and settings.label.by != "none":
         values["train.options.metric"] = scores_of(settings.label)
     return with_values(Settings(train=TrainSettings(recipe=recipe)), values).train
@@ -253,6 +270,19 @@ def _clip(
     if length != rows["backbone.frames"].value:
         source = GIVEN if frames else f"the nearest to {asked} that {folder.path} can take"
         yield "backbone.frames", Sourced(length, source)
+
+
+def _shift_at(model: ModelDefaults, size: tuple[int, int]) -> Sourced:
+    """The shift of takes of a height and width: that of the release for it, where one of the same configurations is,
+    and the model's folder does not set its own.
+    """
+    shift = model.settings["generate.shift"]
+    for row in all_models().values() if shift == all_models()[model.name].settings["generate.shift"] else ():
+        own = (row.settings["backbone.height_px"].value, row.settings["backbone.width_px"].value)
+        same = (row.pipelines, row.variant, row.sizes) == (model.pipelines, model.variant, model.sizes)
+        if same and sorted(own) == sorted(size):
+            return row.settings["generate.shift"]
+    return shift
 
 
 def nearest_length(spec: BackboneSpec, frames: int) -> int:

@@ -239,3 +239,11 @@ def test_network_is_told_the_noise_that_the_latents_have(shift: float | None, na
         assert spec.solver is not None
         solver: Any = spec.solver(6, shift, 1.0, (16, 16, 22))
         assert (solver.levels - solver.scheduler.sigmas[:-1]).abs().max() < 1.1e-3
+
+
+def test_a_schedule_that_needs_two_steps_says_so(tiny_model: Models) -> None:
+    """Levels that are stretched to an end cannot be one level alone. Was: latents that are no numbers, in silence."""
+    model = tiny_model("ltx")
+    words = "generate.steps 1: too few for the schedule of this ltx; set it to 2 or more"
+    with np.errstate(invalid="ignore"), pytest.raises(ValueError, match=words):
+        sample(model, condition_for(model, "text"), noise_for(model), steps=1)

@@ -306,6 +306,8 @@ def test_what_small_cards_hold_is_forecast() -> None:
     assert static_memory(cost, streamed)["weights"] == 10**8
     assert static_memory(cost, idle)["weights"] == 10**9
     assert static_memory(cost, replace(ASK, optimizer="adamw_8bit"))["optimiser"] == round(4e7 * 2 * (1 + 4 / 256) / 4)
+    more = static_memory(cost, replace(ASK, average=True, losers=True))
+    assert sum(more.values()) == sum(static_memory(cost, ASK).values()) + 2 * 4 * 10**7
     assert main_memory(cost, ASK) == {"weights": 0, "activations": 5 * GIB}
     assert main_memory(cost, streamed) == {"weights": 2 * 10**9 - 4 * 10**7, "activations": 5 * GIB}
     assert main_memory(cost, idle) == {"weights": 10**9, "activations": 5 * GIB}

@@ -230,6 +230,13 @@ def test_size_of_the_same_models_other_release_has_its_shift() -> None:
     assert any("generate.shift: 3" in note and "480 x 832" in note for note in preset.notes)
 
 
+def test_a_shift_that_settings_leave_out_is_that_of_their_size() -> None:
+    hub = "hub:Wan-AI/Wan2.1-I2V-14B-720P-Diffusers"
+    sizes = [(480, 832), (720, 1280), (544, 960)]
+    tables = [BackboneSettings(name="wan", path=hub, height_px=height, width_px=width) for height, width in sizes]
+    assert [left_out(Settings(backbone=table))["generate.shift"].value for table in tables] == [3.0, 5.0, 5.0]
+
+
 def test_other_recipe_of_a_project_is_its_papers_and_not_the_tiny_backbones(wan: Path, tmp_path: Path) -> None:
     write_settings(tmp_path, settings_for(wan))
     train = recipe_train(read_settings(tmp_path), "realdpo")

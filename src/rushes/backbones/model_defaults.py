@@ -116,6 +116,19 @@ def settings_of(model: ModelDefaults) -> dict[str, Sourced]:
     return {"backbone.name": family, **start_settings(), **model.settings}
 
 
+def shift_at(model: ModelDefaults, size: tuple[int, int]) -> Sourced:
+    """The shift of takes of a height and width: that of the release for it, where one of the same configurations is,
+    and the model's folder does not set its own.
+    """
+    shift = model.settings["generate.shift"]
+    for row in all_models().values() if shift == all_models()[model.name].settings["generate.shift"] else ():
+        own = (row.settings["backbone.height_px"].value, row.settings["backbone.width_px"].value)
+        same = (row.pipelines, row.variant, row.sizes) == (model.pipelines, model.variant, model.sizes)
+        if same and sorted(own) == sorted(size):
+            return row.settings["generate.shift"]
+    return shift
+
+
 def find_model(model: str) -> ModelMatch:
     """The row for a name of the table, a folder in diffusers' layout, or `hub:OWNER/NAME`.
 

@@ -165,7 +165,10 @@ def _first_frames(
 def _solver(spec: BackboneSpec, steps: int, shift: float | None, begin: float, latents_BCFHW: Tensor) -> Solver:
     f, h, w = latents_BCFHW.shape[2:]
     times = sampling_times(steps, shift or spec.shift, begin)  # also where it is not followed: it checks its arguments
-    return spec.solver(steps, shift, begin, (f, h, w)) if spec.solver else PathSolver(spec.path, times)
+    solver = spec.solver(steps, shift, begin, (f, h, w)) if spec.solver else PathSolver(spec.path, times)
+    if not torch.isfinite(solver.levels).all():  # a stretch of levels to an end needs two of them
+        raise ValueError(f"generate.steps {steps}: too few for the schedule of this {spec.name}; set it to 2 or more")
+    return solver
 
 
 def _with_first(latents_BCFHW: Tensor, given: Tensor | None) -> Tensor:

@@ -203,6 +203,8 @@ def ask_of(settings: Settings, numbers: Numbers, machine: Machine) -> tuple[Fore
         reference=shape.reference,
         activations=train.activations,
         optimizer=train.optimizer,
+        average=bool(train.weights_ema),
+        losers=train.objective.safe_dpo,
     )
     return ask, shape
 

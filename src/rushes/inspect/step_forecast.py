@@ -59,6 +59,8 @@ class ForecastRequest:
     reference: bool = True  # whether the recipe compares with the reference
     activations: Where = "keep"  # where they wait for the backward pass
     optimizer: Name = "adamw"  # by `train.optimizer`
+    average: bool = False  # whether an average of the trained weights is kept (`train.weights_ema`)
+    losers: bool = False  # whether losers' gradients are kept apart (`train.objective.safe_dpo`)
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,8 @@ def static_memory(cost: Cost, ask: ForecastRequest) -> dict[str, int]:
         "gradients": cost.trained_bytes,
         "optimiser": round(MOMENTS[ask.optimizer] * cost.trained_bytes),
         "reference": 4 * cost.trained,
+        **({"average": cost.trained_bytes} if ask.average else {}),
+        **({"losers' gradients": cost.trained_bytes} if ask.losers else {}),
     }
 
 

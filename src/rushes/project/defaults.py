@@ -6,7 +6,15 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from rushes.backbones.model_defaults import ModelMatch, OwnSettingsError, Sourced, all_models, find_model, settings_of
+from rushes.backbones.model_defaults import (
+    ModelMatch,
+    OwnSettingsError,
+    Sourced,
+    all_models,
+    find_model,
+    settings_of,
+    shift_at,
+)
 from rushes.config.tables import Settings
 
 
@@ -22,6 +30,8 @@ def left_out(settings: Settings) -> dict[str, Sourced]:
     """What the table has for settings of the project's model that its file and the command line leave out."""
     match = model_of(settings)
     rows = settings_of(match.model) if match else {}
+    if match and _is_set(settings, "backbone.height_px") and _is_set(settings, "backbone.width_px"):
+        rows["generate.shift"] = shift_at(match.model, (settings.backbone.height_px, settings.backbone.width_px))
     if settings.footage.kind == "world":  # whose clips have a rate of their own
         rows.pop("backbone.fps", None)
     return {path: row for path, row in rows.items() if not _is_set(settings, path)}

@@ -11,7 +11,7 @@ from rushes.backbones.base import BackboneSpec, LoadOptions
 from rushes.backbones.distilled import check_not_distilled
 from rushes.backbones.folders import HUB, Folder, open_folder
 from rushes.backbones.loading import load_backbone
-from rushes.backbones.model_defaults import ModelDefaults, ModelMatch, Sourced, all_models, find_model, settings_of
+from rushes.backbones.model_defaults import ModelMatch, Sourced, all_models, find_model, settings_of, shift_at
 from rushes.backbones.pipeline import Family
 from rushes.backbones.released import released
 from rushes.config.settings_files import SettingsError, flat
@@ -95,7 +95,7 @@ def folder_preset(
     other = dict(_clip(rows, size, frames, spec, folder)) | dict(_both_experts(rows, spec))
     notes = [match.note, match.model.difference]
     notes += [f"{name}: {row.source}" for name, row in other.items() if row.source != GIVEN]
-    if size and (shift := _shift_at(match.model, size)) != rows["generate.shift"]:
+    if size and (shift := shift_at(match.model, size)) != rows["generate.shift"]:
         notes.append(f"generate.shift: {shift.value:g} at this size; {shift.source}")
         other["generate.shift"] = shift
     rows |= other
@@ -270,19 +270,6 @@ def _clip(
     if length != rows["backbone.frames"].value:
         source = GIVEN if frames else f"the nearest to {asked} that {folder.path} can take"
         yield "backbone.frames", Sourced(length, source)
-
-
-def _shift_at(model: ModelDefaults, size: tuple[int, int]) -> Sourced:
-    """The shift of takes of a height and width: that of the release for it, where one of the same configurations is,
-    and the model's folder does not set its own.
-    """
-    shift = model.settings["generate.shift"]
-    for row in all_models().values() if shift == all_models()[model.name].settings["generate.shift"] else ():
-        own = (row.settings["backbone.height_px"].value, row.settings["backbone.width_px"].value)
-        same = (row.pipelines, row.variant, row.sizes) == (model.pipelines, model.variant, model.sizes)
-        if same and sorted(own) == sorted(size):
-            return row.settings["generate.shift"]
-    return shift
 
 
 def nearest_length(spec: BackboneSpec, frames: int) -> int:

@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 
 from rushes.arrays import Frames
+from rushes.formats.listing import list_footage
 from rushes.records import Clip
 from rushes.store.database import Store
 
@@ -653,6 +654,23 @@ def test_stray_quotation_marks_join_no_rows(work: Work, tmp_path: Path) -> None:
         code, _, err = work.rushes("import", work.folder, "--set", "footage.on_refused=fail")
         assert code == 2 and words in err
         path.unlink()
+
+
+@pytest.mark.parametrize("names", [("train/a.mp4", "test/b.mp4"), ("train-a.mp4", "val-b.mp4")])
+def test_a_set_that_was_split_before_is_said_to_be_one(
+    names: tuple[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Was: clips of `test` trained on and clips of `train` held out, without a word."""
+    for seed, name in enumerate(names):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        encode(tmp_path / name, texture(seed))
+    list_footage(tmp_path, "folder")
+    (words,) = caplog.messages
+    assert "are taken as one set" in words and "footage.eval_fraction" in words
+    caplog.clear()
+    (tmp_path / names[1]).unlink()
+    list_footage((tmp_path / names[0]).parent, "folder")
+    assert not caplog.messages
 
 
 def test_an_order_of_lines_that_letters_and_numbers_give_differently_is_said(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +23,9 @@ from rushes.formats.layouts import (
     read_realdpo,
     require_folder,
 )
+
+TRAINING, HELD_OUT = {"train", "training"}, {"test", "testing", "val", "valid", "validation", "eval", "dev", "holdout"}
+_LOG = logging.getLogger(__name__)
 
 
 def detect_layout(place: Path, video_column: str = "", caption_column: str = "") -> Layout:
@@ -78,6 +83,7 @@ def list_footage(
     Raises:
         ValueError: as the readers do; a bench, which is no footage.
     """
+    _say_split(place)
     if layout == "webdataset":
         return read_webdataset(place, caption_column)
     if layout == "videofolder":
@@ -91,6 +97,20 @@ def list_footage(
     if layout == "folder":
         return _list_folder(place, scenario_column)
     raise ValueError(f"footage.path: {place} holds videos of several systems, not footage; name it as footage.bench")
+
+
+def _say_split(place: Path) -> None:
+    """Say that parts of a set that was split before, by folders or by names of its files, are taken as one set."""
+    if not place.is_dir():
+        return
+    parts = {path.name: re.split("[^a-z]", path.name.lower())[0] for path in [*place.iterdir(), *place.glob("data/*")]}
+    train, others = ([name for name, word in parts.items() if word in words] for words in (TRAINING, HELD_OUT))
+    if train and others:
+        _LOG.warning(
+            "%s: %s and %s are taken as one set, of which footage.eval_fraction holds clips out anew; to keep them "
+            "apart name the first alone as footage.path",
+            *(place, min(train), min(others)),
+        )
 
 
 def _captioned_beside(folder: Path, videos: Sequence[Path]) -> bool:

@@ -158,3 +158,13 @@ def test_a_name_that_the_locale_lacks(tmp_path: Path) -> None:
     words = "its name is not ASCII, the encoding of names in this locale; set PYTHONUTF8=1 in the environment"
     assert done.stdout.decode().count(words) == 2, done.stderr
     assert odd_name("caf\udce9.mp4") == "its name is not Unicode; rename the file"
+
+
+def test_whoever_reads_may_stop_early() -> None:
+    """`rushes recipes | head -1`. Was: "rushes: [Errno 32] Broken pipe"."""
+    read, write = os.pipe()
+    os.close(read)
+    program = [sys.executable, "-m", "rushes", "recipes"]
+    done = subprocess.run(program, stdout=write, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (1, "")

@@ -68,6 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except CycloptsError as error:
         print(printable(f"rushes: {_in_a_line(error)}"), file=sys.stderr)
         sys.exit(2)
+    except BrokenPipeError:  # who reads, such as `head`, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that nothing is written at the end either
+        sys.exit(1)
     except (ValueError, OSError) as error:
         if os.environ.get("RUSHES_TRACEBACK"):
             raise

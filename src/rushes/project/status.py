@@ -52,7 +52,7 @@ class ProjectStatus:
     def lines(self) -> list[str]:
         """The same in words."""
         parts = [f"{counted(self.clips, 'clip')} to train on, {self.held_out} held out"]
-        if self.takes is not None:
+        if self.takes_wanted:
             parts.append(f"{self.takes} of {counted(self.takes_wanted or 0, 'take')}")
         if self.labels is not None:
             parts.append(counted(self.labels, "label"))

@@ -384,10 +384,10 @@ class Run:
 
     def _latents(self, shape: str) -> Latents:
         views = len(SHAPES[shape][0][0])
-        known = {f"clip{v}": torch.randn(self._shape()) for v in range(views)}
+        latents = {f"clip{v}": torch.randn(self._shape()) for v in range(views)}
         first = torch.randn(self._shape())[:, :1]
-        known |= {first_frame_key("still"): first}
-        return Latents(known | {still_key("still", name): value[0] for name, value in self.stills.items()})
+        latents |= {first_frame_key("still"): first}
+        return Latents(latents | {still_key("still", name): value[0] for name, value in self.stills.items()})
 
 
 def _kinds(names: Iterable[str]) -> list[str]:
@@ -397,7 +397,7 @@ def _kinds(names: Iterable[str]) -> list[str]:
 
 def main(name: str, jobs: Sequence[str]) -> None:
     """Go through the jobs; one line for each, and all as JSON at the end."""
-    told: dict[str, Any] = {}
+    costs: dict[str, Any] = {}
     vars(quantized)["_replaced"] = lambda layer, bits: FourBits(layer, torch.device(NAME))
     with fake_gpu() as gpu:
         for job in jobs:
@@ -422,7 +422,7 @@ def main(name: str, jobs: Sequence[str]) -> None:
             gpu.begin()
             facts = work()
             flops, peak = gpu.end()
-            told[job] = {
+            costs[job] = {
                 "tflop": round(flops / 1e12, 1),
                 "peak_gib": round(peak / 2**30, 2),
                 "main_gib": round(gpu.main_peak / 2**30, 2),
@@ -430,9 +430,9 @@ def main(name: str, jobs: Sequence[str]) -> None:
                 "seconds": round(time.perf_counter() - began - built, 1),
                 **facts,
             }
-            print(job, told[job], flush=True)
+            print(job, costs[job], flush=True)
             del run, work
-    print(json.dumps({"model": name, "assumed": dict(gpu.assumed), "jobs": told}))
+    print(json.dumps({"model": name, "assumed": dict(gpu.assumed), "jobs": costs}))
 
 
 if __name__ == "__main__":

@@ -100,7 +100,7 @@ def locked(path: Path, wait: bool = True) -> Iterator[None]:
             raise
         raise ValueError(f"{path}: a link, which would lock what it points to; delete it") from None
     try:
-        _hold(handle, wait)
+        hold(handle, wait)
         yield
     finally:
         os.close(handle)
@@ -109,7 +109,12 @@ def locked(path: Path, wait: bool = True) -> Iterator[None]:
 if sys.platform == "win32":  # has not been run there
     _NO_LINKS = 0
 
-    def _hold(handle: int, wait: bool) -> None:
+    def hold(handle: int, wait: bool = True) -> None:
+        """Hold a lock on an open file, until all processes that have it open close it.
+
+        Raises:
+            BlockingIOError: another process holds it (where `wait` is False).
+        """
         while True:
             try:
                 return msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
@@ -121,8 +126,26 @@ if sys.platform == "win32":  # has not been run there
 else:
     _NO_LINKS = os.O_NOFOLLOW | os.O_CLOEXEC
 
-    def _hold(handle: int, wait: bool) -> None:
+    def hold(handle: int, wait: bool = True) -> None:
+        """Hold a lock on an open file, until all processes that have it open close it.
+
+        Raises:
+            BlockingIOError: another process holds it (where `wait` is False).
+        """
         fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds a lock on a file; False where this user may not ask."""
+    if not path.is_file():
+        return False
+    try:
+        with locked(path, wait=False):
+            return False
+    except BlockingIOError:
+        return True
+    except PermissionError:  # a colleague's, which this user may only read
+        return False
 
 
 def make_folder(folder: Path) -> None:

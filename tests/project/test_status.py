@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -77,8 +79,8 @@ def test_a_run_that_trains_is_seen_and_followed_until_it_ends(
         code, out, _ = rushes("status", project, *asked)
         assert code == 0 and "run next: training, 1 of 11 steps, about 5 min left" in out
         assert out.splitlines()[-1] == f"next: rushes status {project} --follow"
-    looks = iter([True, True, False])
-    monkeypatch.setattr(status, "_busy", lambda folder: next(looks))
+    looks = iter([False, False, False, True, True, False])  # what the run is and its log; its log, and the run
+    monkeypatch.setattr(status, "is_locked", lambda path: next(looks))
     monkeypatch.setattr("time.sleep", lambda seconds: write(4))
     code, _, err = rushes("status", project, *asked, "--follow")
     assert code == 0
@@ -86,3 +88,14 @@ def test_a_run_that_trains_is_seen_and_followed_until_it_ends(
         "step 1 of 11: loss 0.5, 30 s a step",
         "step 3 of 11: loss 0.5, 30 s a step",
     ]
+
+
+def test_a_run_goes_on_without_the_terminal(project: Path, rushes: Rushes) -> None:
+    command = [sys.executable, "-P", "-m", "rushes", "run", str(project), "--detach"]
+    first, second = (subprocess.run(command, capture_output=True, text=True, check=False) for _ in range(2))
+    assert first.returncode == 0 and first.stdout.splitlines()[-1] == f"next: rushes status {project} --follow"
+    assert second.returncode == 2 and "a detached run goes on already" in second.stderr
+    code, out, err = rushes("status", project, "--follow")
+    assert code == 0 and "at work, without a terminal" in out
+    assert err.splitlines()[-1] == f"next: rushes export {project} --run realdpo --out FOLDER"
+    assert "at work" not in rushes("status", project)[1]

@@ -9,15 +9,19 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from rushes.files import hold
+from rushes.project.settings import DETACHED, LOG
 from rushes.ray_workers import EngineName
 
 if TYPE_CHECKING:
@@ -27,6 +31,14 @@ Engine = Annotated[EngineName, Parameter(help="local, or ray: workers of a Ray c
 Gpus = Annotated[
     int, Parameter(name="--gpus", help="GPUs of this machine that share the work; on several machines use torchrun")
 ]
+
+
+@dataclass(frozen=True)
+class DetachedResult:
+    """A run that goes on without the terminal."""
+
+    log: Path  # what it says
+
 
 ON_PROCESSOR = "RUSHES_GPUS_ON_CPU"  # 1: processes on the processor in place of GPUs, to try things out
 LEFT_ALONE = 3  # exit code of a process whose partners are gone, and which has nothing to say itself
@@ -62,6 +74,31 @@ def led(folder: Path, gpus: int = 1, engine: EngineName = "local") -> bool:
     if code:
         sys.exit(code)
     return True
+
+
+def detached(folder: Path, arguments: Sequence[str]) -> Path:
+    """Start `rushes` with these arguments in a session of its own, which goes on without the terminal; its log.
+
+    The log is locked as long as it works (`rushes status --follow` looks in).
+
+    Raises:
+        ValueError: another such command works on the project.
+    """
+    log = folder / LOG
+    with log.open("a", encoding="utf-8") as file:
+        try:
+            hold(file.fileno(), wait=False)
+        except BlockingIOError:
+            raise ValueError(f"{log}: a detached run goes on already; `rushes status {folder} --follow`") from None
+        subprocess.Popen(
+            [sys.executable, "-P", "-m", "rushes", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, DETACHED: "1"},
+        )
+    return log
 
 
 def lost_partners(error: BaseException) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -23,7 +24,7 @@ from rushes.cli.console import (
     tell_stage,
     with_options,
 )
-from rushes.cli.processes import Engine, Gpus, led
+from rushes.cli.processes import DetachedResult, Engine, Gpus, detached, led
 from rushes.config.settings_files import load_settings
 from rushes.config.tables import Settings, toy_note
 from rushes.config.uses import all_stages, captions, code, nothing
@@ -294,6 +295,9 @@ def run(
         bool, Parameter(negative="", help="with --rounds: also train as long on the first round's takes, to compare")
     ] = False,
     gpus: Gpus = 1,
+    detach: Annotated[
+        bool, Parameter(negative="", help="go on without the terminal; `rushes status --follow` looks in")
+    ] = False,
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
@@ -309,6 +313,11 @@ def run(
         raise ValueError(f"{project}: no such project or settings file; `rushes init {project}` makes a project")
     else:
         folder, settings = out or Path(project.stem), load_settings(project, overrides)
+    if detach:
+        if not project.is_dir():
+            raise ValueError("--detach: only for a project's folder; make one with `rushes init`")
+        log = detached(folder, [text for text in sys.argv[1:] if text != "--detach"])
+        return tell(DetachedResult(log), as_json, [f"log: {log}", f"next: rushes status {folder} --follow"])
     if led(folder, gpus):
         return
     if not project.is_dir():

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections import deque
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from rushes.config.tables import Settings
-from rushes.files import locked
+from rushes.files import is_locked
 from rushes.project.recipe_table import recipe_needs
 from rushes.project.reports import run_name, summary_path
+from rushes.project.settings import DETACHED, LOG
 from rushes.records import OWN_TAKES
 from rushes.store.database import Store
 from rushes.text_reader import counted
 from rushes.training.history import CURVES, Row, read_history, speed, step_in_words
 
+LAST_LINES = 5  # of it that are shown at first
 LOOK_S = 2.0  # between two looks at a run
 
 
@@ -45,6 +48,7 @@ class ProjectStatus:
     takes_wanted: int | None
     labels: int | None  # pairs of takes with a label, or takes with a score
     run: RunStatus
+    detached: bool  # whether `rushes run --detach` works on it now
     evaluated: bool
     report: Path | None
     next: str  # command
@@ -63,6 +67,8 @@ class ProjectStatus:
             parts[-1] += f", about {run.left_s / 60:.0f} min left"
         parts.append("evaluated" if self.evaluated else "not evaluated")
         report = [f"report: {self.report}"] if self.report else []
+        if self.detached:
+            parts.append(f"at work, without a terminal ({self.project / LOG})")
         return [f"project: {self.project} ({self.recipe} on {self.model})", *parts, *report, f"next: {self.next}"]
 
 
@@ -102,6 +108,7 @@ def status_of(project: Path, settings: Settings, run: str = "") -> ProjectStatus
         takes_wanted=takes_wanted,
         labels=labels,
         run=progress,
+        detached=DETACHED not in os.environ and is_locked(project / LOG),
         evaluated=evaluated,
         report=report,
         next="",
@@ -126,25 +133,14 @@ def _run(folder: Path, name: str, steps: int, ended: bool) -> RunStatus:
     step = rows[-1]["step"] if rows else 0
     seconds = speed(rows)
     left = None if seconds is None else seconds * max(0, steps - step)
-    return RunStatus(name, step, steps, ended, training=_busy(folder), left_s=left)
-
-
-def _busy(folder: Path) -> bool:
-    """Whether a process trains the run."""
-    if not (folder / ".lock").is_file():
-        return False
-    with suppress(PermissionError):  # a colleague's project that this user may only read
-        try:
-            with locked(folder / ".lock", wait=False):
-                return False
-        except BlockingIOError:
-            return True
-    return False
+    return RunStatus(name, step, steps, ended, training=is_locked(folder / ".lock"), left_s=left)
 
 
 def _next(status: ProjectStatus, settings: Settings) -> str:
     """The command that does what comes next."""
     project, run = status.project, status.run
+    if status.detached:
+        return f"rushes status {project} --follow"
     if not status.clips:
         return f"rushes import {project}"
     if status.takes is not None and status.takes < (status.takes_wanted or 0):
@@ -163,11 +159,14 @@ def _next(status: ProjectStatus, settings: Settings) -> str:
 
 
 def follow(project: Path, settings: Settings) -> Iterator[str]:
-    """Lines about the steps of a run, as they are done, until no process trains it."""
+    """What a detached run says, or the steps of a run that trains, as they come, until there is no more."""
+    if is_locked(project / LOG):
+        yield from _added(project / LOG)
+        return
     folder = project / "runs" / run_name(settings.train)
     shown = -1
     while True:
-        training = _busy(folder)
+        training = is_locked(folder / ".lock")
         new: list[Row] = [row for row in read_history(folder / CURVES) if row["step"] > shown]
         if new:
             shown = new[-1]["step"]
@@ -175,3 +174,15 @@ def follow(project: Path, settings: Settings) -> Iterator[str]:
         if not training:
             return
         time.sleep(LOOK_S)
+
+
+def _added(log: Path) -> Iterator[str]:
+    """The last lines of a log, and those that are added as long as a process holds it."""
+    with log.open(encoding="utf-8", errors="replace") as file:
+        yield from (line.rstrip() for line in deque(file, LAST_LINES))
+        going = True
+        while going:
+            going = is_locked(log)  # before the last lines are read
+            yield from (line.rstrip() for line in file)
+            if going:
+                time.sleep(LOOK_S)

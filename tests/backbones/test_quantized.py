@@ -191,7 +191,5 @@ def test_without_the_library(tiny_folder: Callable[[str], Path], monkeypatch: py
         lambda name, *more: None if name == "bitsandbytes" else found(name, *more),
     )
     in_bits("wan", "none", tiny_folder)
-    with pytest.raises(
-        ValueError, match=r"needs bitsandbytes, which is not installed; run `pip install 'rushes\[quant"
-    ):
+    with pytest.raises(ValueError, match=r"needs bitsandbytes, which is not installed; run `make install EXTRAS=quant"):
         in_bits("wan", "4bit", tiny_folder)

@@ -31,6 +31,7 @@ def test_the_demo_is_a_project_whose_commands_go_on(
     for command in ("train", "report"):
         code, out, err = rushes(command, folder)
         assert code == 0, err
-    assert Path(out.split()[-1]).is_file()
+    page, following = out.splitlines()
+    assert Path(page.removeprefix("report: ")).is_file() and following.startswith("next: rushes export")
     code, _, err = rushes("demo", "--out", tmp_path, "--seed", 3)  # what is there is not made again
     assert code == 0 and "train" not in err.split(), err

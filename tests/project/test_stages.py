@@ -83,9 +83,11 @@ def test_run_stops_before_long_stages_when_a_late_one_would_lack_something(tmp_p
     with pytest.raises(ValueError, match=r"no held-out clips; set footage\.eval_prompts above 0"):
         runs.run_all(open_project(tmp_path / "a", nothing_held_out))
     train = settings.train.model_copy(update={"recipe": "densedpo"})
-    unlabelled = settings.model_copy(update={"train": train, "label": settings.label.model_copy(update={"by": "none"})})
+    guided = settings.generate.model_copy(update={"kind": "guided"})
+    nobody = settings.label.model_copy(update={"by": "none"})
+    unlabelled = settings.model_copy(update={"train": train, "generate": guided, "label": nobody})
     project = open_project(tmp_path / "b", unlabelled)
-    with pytest.raises(ValueError, match=r"label\.by: recipe 'densedpo' needs labels; set it to human, vlm, metric"):
+    with pytest.raises(ValueError, match=r"label\.by: recipe 'densedpo' needs labels; set it to human, vlm, reward"):
         runs.run_all(project)
     assert project.store.candidates() == ()
 

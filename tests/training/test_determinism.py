@@ -30,7 +30,7 @@ class Watch:
 
 sys.meta_path.insert(0, Watch())
 try:
-    rushes.cli.main(["recipes", "--json"])
+    rushes.cli.main(["settings", "--json"])
 except SystemExit:
     pass
 assert before == [":4096:8"], before

@@ -48,6 +48,11 @@ def with_names_of_today(arguments: Sequence[str]) -> Sequence[str]:
     if not arguments or arguments[0] not in FORMER:
         return arguments
     old, new = arguments[0], FORMER[arguments[0]]
+    if old == "caption" and not {"--wrong", "--help"}.intersection(arguments):
+        raise ValueError(
+            "caption wrote wrong captions and is now `rushes wrong-captions PROJECT`; `rushes captions PROJECT --by "
+            "vlm | names | human` writes those that clips lack"
+        )
     if "RANK" not in os.environ:  # of several processes the one that starts the others
         print(f"rushes: `rushes {old}` is now `rushes {new}`; the old name is read until {UNTIL}", file=sys.stderr)
     return [*new.split(), *(text for text in arguments[1:] if (old, text) != ("caption", "--wrong"))]

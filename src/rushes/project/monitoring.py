@@ -135,7 +135,9 @@ def probe_leak(project: OpenProject, comparisons: Sequence[Comparison], folder: 
             shortcuts.middle(frames), size.fps, project.store.media_path(view.media), bool(view.edit)
         )
 
-    with project.timed("train: shortcut probe", len({v.key for pair in chosen for v in (pair.winner, pair.loser)})) as tick:
+    with project.timed(
+        "train: shortcut probe", len({v.key for pair in chosen for v in (pair.winner, pair.loser)})
+    ) as tick:
         telling = shortcuts.measure(chosen, read, lambda: tick(1))
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as partial:

@@ -34,7 +34,7 @@ def opened(report: Report, tmp_path: Path, browser: Browser) -> Iterator[Locator
     """The first case of the opened page; errors and requests fail the test at its end."""
     target = page.write(report, tmp_path / "report.html")
     problems: list[str] = []
-    tab = browser.new_page(viewport={"width": 390, "height": 844})
+    tab = browser.new_page(viewport={"width": 390, "height": 844}, reduced_motion="reduce")
     tab.on("console", lambda message: problems.append(f"{message.type}: {message.text}"))
     tab.on("pageerror", lambda error: problems.append(str(error)))
     tab.on("request", lambda request: problems.append(request.url[:80]) if _outside(request.url, target) else None)
@@ -115,3 +115,30 @@ def test_paper_gets_a_still_of_every_video_and_open_details(opened: Locator) -> 
     opened.page.evaluate("() => dispatchEvent(new Event('afterprint'))")
     assert opened.page.evaluate(count, "canvas") == 0
     assert opened.page.evaluate(count, "details:not([open])") == closed
+
+
+def test_the_case_in_view_plays_by_itself_until_it_is_touched(report: Report, tmp_path: Path, browser: Browser) -> None:
+    tab = browser.new_page(viewport={"width": 1280, "height": 900}, reduced_motion="no-preference")
+    tab.goto(page.write(report, tmp_path / "report.html").as_uri())
+    case = tab.locator("[data-player]").first
+    case.scroll_into_view_if_needed()
+    tab.wait_for_function("() => [...document.querySelectorAll('[data-player] video')].some(video => !video.paused)")
+    playing = tab.locator("[data-player]").filter(has=tab.get_by_label("Pause all")).first
+    playing.get_by_label("Pause all").click()
+    tab.evaluate("scrollTo(0, 0)")
+    tab.wait_for_timeout(200)
+    case.scroll_into_view_if_needed()
+    tab.wait_for_timeout(300)
+    assert tab.evaluate("[...document.querySelectorAll('video')].every(video => video.paused)"), "it was touched"
+    tab.close()
+
+
+def test_a_case_is_shown_large_and_small_again(opened: Locator) -> None:
+    small = opened.bounding_box()
+    opened.get_by_label("Large").click()
+    large = opened.bounding_box()
+    assert small and large and large["width"] == 390 and large["height"] == 844
+    opened.focus()
+    opened.press("Escape")
+    again = opened.bounding_box()
+    assert again and again["width"] == small["width"]

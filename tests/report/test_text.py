@@ -96,3 +96,25 @@ def test_digits_follow_the_width_of_the_interval() -> None:
     assert text.metric_digits(metric("x", -0.0004, 0.0004)) == 5
     assert text.metric_digits(metric("x", -40, 40)) == 0
     assert text.metric_digits(metric("x", 0.5, 0.5, base=0.031)) == 3
+
+
+@pytest.mark.parametrize(
+    ("base", "trained", "words"),
+    [
+        (0.224, 0.180, "About one in five bad frames is gone: 22 % to 18 %."),
+        (0.212, 0.178, "About one in six bad frames is gone: 21 % to 18 %."),
+        (0.2, 0.1, "About half of the bad frames are gone: 20 % to 10 %."),
+        (0.2, 0.0, "About nine in ten bad frames are gone: 20 % to 0 %."),
+        (0.2, 0.3, "Bad frames rose by 50 %: 20 % to 30 %."),
+        (0.2, 0.198, "Bad frames fell by 1 %: 20 % to 20 %."),
+    ],
+)
+def test_the_verdict_in_short(base: float, trained: float, words: str) -> None:
+    moved = trained - base
+    ends = sorted((moved / 2, 3 * moved / 2))
+    assert text.in_short(of(MetricRow("bad_frames", "lower", base, trained, moved, *ends, n=96))) == words
+
+
+def test_what_is_not_claimed_is_not_said_in_short() -> None:
+    assert text.in_short(of(bad_frames(-0.21, 0.004))) == ""
+    assert text.in_short(of(metric("motion", 0.1, 0.3, "higher"))) == "Motion rose by 20 %."

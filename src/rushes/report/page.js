@@ -143,9 +143,11 @@
       if (act === "toggle" || event.target.tagName === "VIDEO") this.toggle();
       else if (act === "back") this.step(-1);
       else if (act === "forward") this.step(1);
+      else if (act === "large") this.root.classList.toggle("large");
     }
 
     pressed(event) {
+      if (event.key === "Escape") this.root.classList.remove("large");
       if (event.target !== this.root || event.ctrlKey || event.metaKey || event.altKey) return;
       const keys = {
         " ": () => this.toggle(), k: () => this.toggle(),
@@ -176,9 +178,21 @@
     }
   }, { rootMargin: "600px" });
 
+  // The case that is most in view plays by itself, until somebody touches one or where less motion is asked for.
+  let alone = !matchMedia("(prefers-reduced-motion: reduce)").matches;
+  const view = new IntersectionObserver((entries) => {
+    for (const entry of entries) players.find((player) => player.root === entry.target).inView = entry.intersectionRatio;
+    if (!alone) return;
+    const most = players.reduce((a, b) => ((b.inView || 0) > (a.inView || 0) ? b : a));
+    if ((most.inView || 0) < 0.6) players.forEach((player) => player.pause());
+    else if (!most.playing) most.play();
+  }, { threshold: [0, 0.3, 0.6, 0.8, 1] });
+
   for (const root of document.querySelectorAll("[data-player]")) {
     players.push(new Player(root));
     near.observe(root);
+    view.observe(root);
+    for (const touch of ["pointerdown", "keydown"]) root.addEventListener(touch, () => { alone = false; });
   }
   addEventListener("load", () => players.reduce((before, player) => before.then(() => player.load()), Promise.resolve()));
 

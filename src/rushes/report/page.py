@@ -62,6 +62,7 @@ def _render(report: Report, cases: Sequence[Case]) -> str:
         headline=headline if report.headline else _overall(report.metrics),
         corrected=all(metric.p_adjusted is not None for metric in report.metrics),
         verdict=text.verdict(report),
+        in_short=text.in_short(report),
         regressions=text.regressions(report),
         groups=_groups(report.metrics),
         unit=figures.forest_scale(report.metrics)[0],

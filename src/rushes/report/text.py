@@ -10,9 +10,11 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from rushes import pages
+from rushes.metrics.catalogue import all_metrics
 from rushes.progress import duration
 from rushes.report.model import MetricRow, Report
 from rushes.stats import LEAST_PROMPTS, Interval, Outcome
+from rushes.world.verify import MEANINGS
 
 MINUS = "\u2212"
 OUTCOME_HEADINGS: dict[Outcome, str] = {
@@ -108,6 +110,35 @@ def _from_to(metric: MetricRow) -> str:
     return f"{number(metric.base, digits)} to {number(metric.trained, digits)}"
 
 
+def meaning(metric: MetricRow) -> str:
+    """What a metric is, in a sentence; "" for one of another program."""
+    general = all_metrics().get(metric.name)
+    if general is not None and metric.unit == general.unit:
+        return general.doc
+    return MEANINGS.get(metric.name, "")
+
+
+def in_short(report: Report) -> str:
+    """What the verdict means, in a sentence without a number's interval; "" where nothing may be claimed."""
+    metric = next((metric for metric in report.metrics if metric.name == report.headline), None)
+    if report.too_few or metric is None or metric.outcome not in ("better", "worse") or not metric.base:
+        return ""
+    share = metric.difference / abs(metric.base)
+    kind, is_share = plain(metric.name), metric.unit == "" and metric.better == "lower" and 0 < metric.base <= 1
+    ends = f": {100 * metric.base:.0f} % to {100 * metric.trained:.0f} %" if is_share else ""
+    if is_share and share < -0.04:
+        nearest = min(PARTS, key=lambda part: abs(math.log(part / -share)))
+        return f"About {PARTS[nearest].format(kind)} gone{ends}."
+    return f"{kind[:1].upper()}{kind[1:]} {'fell' if share < 0 else 'rose'} by {100 * abs(share):.0f} %{ends}."
+
+
+PARTS = {  # of what there was, in words
+    1 / 20: "one in twenty {} is", 1 / 10: "one in ten {} is", 1 / 8: "one in eight {} is", 1 / 6: "one in six {} is",
+    1 / 5: "one in five {} is", 1 / 4: "one in four {} is", 1 / 3: "one in three {} is", 1 / 2: "half of the {} are",
+    2 / 3: "two in three {} are", 3 / 4: "three in four {} are", 9 / 10: "nine in ten {} are",
+}  # fmt: skip
+
+
 def verdict(report: Report) -> str:
     """One sentence about the headline metric, with its interval; no change is claimed where zero lies inside.
 
@@ -174,6 +205,8 @@ def asset(name: str) -> Markup:
 
 def templates(**filters: Callable[..., object]) -> Environment:
     """The templates, with filters of a page's own beside those for names, numbers and seconds."""
-    environment = pages.templates("rushes.report", plain=plain, compact=compact, duration=duration, **filters)
+    environment = pages.templates(
+        "rushes.report", plain=plain, compact=compact, duration=duration, meaning=meaning, **filters
+    )
     environment.globals.update(css=asset("page.css"))
     return environment

@@ -51,7 +51,15 @@ def limits(kind: str) -> dict[str, float]:
     return _LIMITS_OF_KIND.get(kind, LIMITS)
 
 
-METRICS = ("bad_frames", "physics_error", "frozen", "flicker", "artifacts", "dynamic_degree")
+MEANINGS = {  # of each measure, as a report says it
+    "bad_frames": "Share of frames in which an object is missing, torn or doubled.",
+    "physics_error": "Distance of objects from the path that the dynamics give them, in windows of five frames.",
+    "frozen": "Share of frames in which nothing moves although it should.",
+    "flicker": "Change of the empty backdrop from frame to frame.",
+    "artifacts": "Stray paint away from the objects.",
+    "dynamic_degree": "Mean speed of the objects.",
+}
+METRICS = tuple(MEANINGS)
 
 
 def seconds_of(frames: int, fps: float, segment_s: float = 1.0) -> NDArray[np.int64]:

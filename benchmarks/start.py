@@ -33,7 +33,8 @@ def main() -> None:
             began = time.perf_counter()
             subprocess.run([sys.executable, *words], check=True, stdout=subprocess.DEVNULL)
             seconds[name].append(time.perf_counter() - began)
-    medians = {f"{name}_s": round(statistics.median(values[1:]), 3) for name, values in seconds.items()}  # the first warms
+    # the first round warms the files
+    medians = {f"{name}_s": round(statistics.median(values[1:]), 3) for name, values in seconds.items()}
     pairs = zip(seconds["help"][1:], seconds["library"][1:], strict=True)
     print(json.dumps({**medians, "help_over_library": round(statistics.median(a / b for a, b in pairs), 2)}))
 

@@ -34,6 +34,15 @@ def test_every_size_has_the_promised_keys(monkeypatch: pytest.MonkeyPatch) -> No
     assert any(line.startswith("  pair_bank_over_sft: ") for line in bench_lines(facts))
 
 
+def test_main_memory_of_the_offloaded_step_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a run does: to pin it takes longer than to copy to it."""
+    made, place = [], bench.place_of
+    monkeypatch.setattr(bench, "place_of", lambda *how: made.append(how) or place(*how))
+    steps = bench.StepClock(SMALL.make(torch.device("cpu"), torch.float32), SMALL, torch.device("cpu")).steps()
+    steps["offload"](), steps["offload"]()
+    assert len(made) == 1
+
+
 def test_ours_and_the_repeated_loop_are_the_same_step() -> None:
     """Three backward passes of one loser each, a third of each level's weight: the gradient of ours."""
     cpu = torch.device("cpu")

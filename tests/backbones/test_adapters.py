@@ -90,3 +90,25 @@ def test_in_float32_the_answer_is_that_of_peft() -> None:
     layer, network, (first, second) = adapted(torch.float32)
     x = torch.randn(32, 64)
     assert torch.equal(network(x), layer(x) + functional.linear(functional.linear(x, first), second) * 2.0)
+
+
+def test_adapters_are_merged_where_the_weights_lie(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks that come and go lie in main memory, and their adapters on the GPU; another device stands for the first."""
+    from peft.tuners.lora import Linear
+
+    network = TinyBackbone(SMALL).network
+    add_lora(network, ("to_q",), rank=2, alpha=2)
+    layers = [layer for layer in network.modules() if isinstance(layer, Linear)]
+    for layer in layers:
+        layer.get_base_layer().to("meta")
+    merge = Linear.merge
+    places: list[tuple[str, torch.dtype]] = []
+
+    def noted(layer: Linear) -> None:
+        factors = (layer.lora_A["policy"], layer.lora_B["policy"])
+        places.extend((part.weight.device.type, part.weight.dtype) for part in factors)
+        merge(layer)
+
+    monkeypatch.setattr(Linear, "merge", noted)
+    merge_lora(network)
+    assert len(layers) == SMALL.depth and places == [("meta", torch.float32)] * 2 * len(layers)

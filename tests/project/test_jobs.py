@@ -26,6 +26,7 @@ from rushes.training.activations import MainMemoryActivations
 from rushes.training.batches import Draws, make_batch
 from rushes.training.comparison import Comparison, View
 from rushes.training.continuation import RunIdentity
+from rushes.training.gradients import measured_way
 from rushes.training.memory import GradientStrategy
 from rushes.training.parallel import ALONE
 from rushes.training.unconditional import asked_under
@@ -65,7 +66,7 @@ def test_memory_is_looked_at_for_the_bank_as_for_the_run(
     """On a small card a pass whose activations do not wait in main memory does not fit, before the bank either."""
     project = tmp_path / "project"
     shutil.copytree(finished, project)
-    waiting, measured = MainMemoryActivations.waiting, jobs.measured_way
+    waiting = MainMemoryActivations.waiting
     within: list[str] = []
     seen: list[list[str]] = []
 
@@ -78,7 +79,7 @@ def test_memory_is_looked_at_for_the_bank_as_for_the_run(
 
     def looked(*how: Any) -> GradientStrategy:
         seen.append([*within])
-        return measured(*how)
+        return measured_way(*how)
 
     monkeypatch.setattr(MainMemoryActivations, "waiting", noted)
     monkeypatch.setattr(jobs, "measured_way", looked)

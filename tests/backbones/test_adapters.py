@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from peft.tuners.lora import Linear
 from torch import nn
 from torch.nn import functional
 
@@ -94,8 +95,6 @@ def test_in_float32_the_answer_is_that_of_peft() -> None:
 
 def test_adapters_are_merged_where_the_weights_lie(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks that come and go lie in main memory, and their adapters on the GPU; another device stands for the first."""
-    from peft.tuners.lora import Linear
-
     network = TinyBackbone(SMALL).network
     add_lora(network, ("to_q",), rank=2, alpha=2)
     layers = [layer for layer in network.modules() if isinstance(layer, Linear)]

@@ -94,7 +94,7 @@ def test_in_float32_the_answer_is_that_of_peft() -> None:
 
 
 def test_adapters_are_merged_where_the_weights_lie(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks that come and go lie in main memory, and their adapters on the GPU; another device stands for the first."""
+    """Blocks that come and go lie in main memory, their adapters on the GPU; another device stands for the first."""
     network = TinyBackbone(SMALL).network
     add_lora(network, ("to_q",), rank=2, alpha=2)
     layers = [layer for layer in network.modules() if isinstance(layer, Linear)]

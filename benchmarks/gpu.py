@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import os
 import platform
 import re
 import subprocess
@@ -39,11 +40,12 @@ from rushes.backbones.adapters import add_lora  # noqa: E402
 from rushes.backbones.offload import offload_blocks, settle  # noqa: E402
 from rushes.backbones.quantized import quantize  # noqa: E402
 from rushes.backbones.sampling import sample  # noqa: E402
-from rushes.backbones.speed import attention_names, use_attention  # noqa: E402
+from rushes.backbones.speed import QUANTISES, attention_names, use_attention  # noqa: E402
 from rushes.lab.shapes import SHAPES, TARGETS, Shape, wan  # noqa: E402
 from rushes.lab.step_cost import StepClock, bench_shape  # noqa: E402
 
 RUSHES = ("pydantic", "cyclopts", "av", "transformers")  # what `rushes run` needs beside what this script does
+UNITS, RATE = ("_s", "_mib"), "_tflops_per_s"
 Row = dict[str, Any]
 
 
@@ -100,10 +102,10 @@ def correct(bench: Bench) -> Row:
         f"{name}_error": float((ours - theirs).norm() / theirs.norm().clamp(min=1e-30))
         for name, theirs, ours in zip(("gradient", "take"), *answers, strict=True)
     }
-    return row | {"checkpoint_equal": same, **_whole_run()}
+    return row | {"checkpoint_equal": same, **_whole_run(bench.device)}
 
 
-def _whole_run() -> Row:
+def _whole_run(device: torch.device) -> Row:
     """`rushes run` on a tiny Wan, or what it lacks."""
     lacking = [name for name in RUSHES if find_spec(name) is None]
     if lacking:
@@ -112,7 +114,9 @@ def _whole_run() -> Row:
 
     with tempfile.TemporaryDirectory() as folder:
         model, project = write("wan", Path(folder) / "model"), str(Path(folder) / "project")
-        program = [sys.executable, "-m", "rushes"]
+        program = [sys.executable, "-m", "rushes"]  # that beside this script, which need not be installed
+        paths = [str(HERE.parent / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
+        around = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "RUSHES_DEVICE": str(device)}
         changes = {
             "backbone.name": "wan", "backbone.path": model, "backbone.first_frame": "false", "backbone.frames": 9,
             "footage.clips": 8, "footage.eval_prompts": 4, "generate.takes": 1, "generate.steps": 2, "train.steps": 4,
@@ -122,7 +126,7 @@ def _whole_run() -> Row:
         given = [text for name, value in changes.items() for text in ("--set", f"{name}={value}")]
         began = time.perf_counter()
         for arguments in (["init", project, "--recipe", "realdpo"], ["run", project, *given, "--json"]):
-            ran = subprocess.run([*program, *arguments], capture_output=True, text=True, check=False)
+            ran = subprocess.run([*program, *arguments], capture_output=True, text=True, check=False, env=around)
             if ran.returncode:
                 return {"run": f"failed: {ran.stderr.strip().splitlines()[-1][:300]}"}
         return {"run": "passed", "run_s": round(time.perf_counter() - began, 1)}
@@ -156,17 +160,22 @@ def by_blocks(bench: Bench) -> Row:
             bench_shape(bench.blocks(count, heads, ffn, whole, 32), bench.rounds, bench.device) for count in (2, 4)
         )
         _free()
-        measured = [key for key, value in two.items() if key.endswith(("_s", "_mib")) and isinstance(value, float)]
-        row[name] = {
-            "two_blocks": two,
-            "four_blocks": four,
-            "extrapolated_by_depth": {
-                key: round(two[key] + (four[key] - two[key]) / 2 * (depth - 2), 4)
-                for key in measured
-                if isinstance(four[key], float)
-            },
-        }
+        row[name] = {"two_blocks": two, "four_blocks": four, "extrapolated_by_depth": by_depth(two, four, depth)}
     return row
+
+
+def by_depth(two: Row, four: Row, depth: int) -> Row:
+    """Seconds and MiB of two and of four blocks -> those of `depth`, on a line. A rate lies on none: operations do."""
+
+    def line(at_two: float, at_four: float) -> float:
+        return at_two + (at_four - at_two) / 2 * (depth - 2)
+
+    floats = [key for key, value in two.items() if isinstance(value, float) and isinstance(four[key], float)]
+    out = {key: round(line(two[key], four[key]), 4) for key in floats if key.endswith(UNITS) and RATE not in key}
+    for name in (key.removesuffix(RATE) for key in floats if key.endswith(RATE)):
+        work = (each[name + RATE] * each[f"{name}_s"] for each in (two, four))
+        out[name + RATE] = round(line(*work) / out[f"{name}_s"], 3)
+    return out | {"dtype": two["dtype"]}
 
 
 def compiled(bench: Bench) -> Row:
@@ -176,8 +185,9 @@ def compiled(bench: Bench) -> Row:
 
 def attention(bench: Bench) -> Row:
     """The supervised step by each attention backend that is installed and has a backward pass."""
-    shape, row = bench.shape("wan-1.3b"), {}
-    for name in attention_names():
+    shape = bench.shape("wan-1.3b")
+    row: Row = {}
+    for name in (name for name in attention_names() if QUANTISES not in name):
         backbone = shape.make(bench.device, shape.dtype)
         try:
             use_attention(backbone.network, name)
@@ -185,7 +195,7 @@ def attention(bench: Bench) -> Row:
             clock.seconds(clock.steps()["sft"])
             row[f"{name}_s"] = round(min(clock.seconds(clock.steps()["sft"]) for _ in range(bench.rounds)), 4)
         except Exception as error:  # of kernels, of many kinds
-            row[name] = f"skipped: {str(error).splitlines()[0][:200]}"
+            row[name] = f"skipped: {(str(error) or type(error).__name__).splitlines()[0][:200]}"
         _free()
     use_attention(backbone.network, "native")  # as diffusers keeps the last one for all
     return row
@@ -198,9 +208,10 @@ def few_bits(bench: Bench) -> Row:
     shape, row = bench.blocks(2, 40, 13824, SHAPES["wan-14b-lora"], 0), {}
 
     def make(bits: Any, device: torch.device, dtype: torch.dtype) -> Any:
-        backbone = shape.make(device, dtype)
+        backbone = shape.make(torch.device("cpu"), dtype)  # 8 bits are made on the way to the device alone
         backbone.network.requires_grad_(False)
         quantize(backbone.network, bits, device)
+        backbone.network.to(device)
         add_lora(backbone.network, TARGETS, 32, 32)
         return backbone
 
@@ -246,7 +257,7 @@ def with_shares(row: Row, peak: float) -> Row:
     row = {key: with_shares(value, peak) if isinstance(value, dict) else value for key, value in row.items()}
     if not peak or row.get("dtype") != "bfloat16":
         return row
-    rates = {key.removesuffix("_tflops_per_s"): row[key] for key in row if key.endswith("_tflops_per_s")}
+    rates = {key.removesuffix(RATE): row[key] for key in row if key.endswith(RATE)}
     return row | {f"{name}_share_of_peak": round(rate / peak, 3) for name, rate in rates.items()}
 
 

@@ -16,6 +16,10 @@ def test_the_gpu_of_a_process_where_there_is_one(monkeypatch: pytest.MonkeyPatch
 def test_a_device_that_the_user_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUSHES_DEVICE", "mps")
     assert default_device(3).type == own_device().type == "mps"
+    monkeypatch.setenv("RUSHES_DEVICE", "cuda")  # all GPUs: of several processes each has its own
+    assert (str(default_device()), str(default_device(3))) == ("cuda", "cuda:3")
+    monkeypatch.setenv("RUSHES_DEVICE", "cuda:1")
+    assert str(default_device(3)) == "cuda:1"
     monkeypatch.setenv("RUSHES_DEVICE", "gpu")
     with pytest.raises(ValueError, match="RUSHES_DEVICE: 'gpu' is no device"):
         default_device()

@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 def default_device(index: int | None = None) -> torch.device:
     """Where networks work: what RUSHES_DEVICE names, such as mps or cuda:1, else the GPU where there is one.
 
-    `index`: of the GPU, where one process of several asks; a named device stays as it is.
+    `index`: of the GPU, where one process of several asks; a device that is named with its own stays as it is.
     """
     import torch  # here, as what judges can be asked for without it
 
-    name = os.environ.get("RUSHES_DEVICE", "")
-    if not name:
-        name = ("cuda" if index is None else f"cuda:{index}") if torch.cuda.is_available() else "cpu"
+    name = os.environ.get("RUSHES_DEVICE", "") or ("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cuda" and index is not None:
+        name = f"cuda:{index}"
     try:
         return torch.device(name)
     except RuntimeError as error:

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from peft.tuners.lora import Linear
 from torch import nn
 from torch.nn import functional
 
@@ -90,3 +91,22 @@ def test_in_float32_the_answer_is_that_of_peft() -> None:
     layer, network, (first, second) = adapted(torch.float32)
     x = torch.randn(32, 64)
     assert torch.equal(network(x), layer(x) + functional.linear(functional.linear(x, first), second) * 2.0)
+
+
+def test_adapters_are_merged_where_the_weights_lie(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks that come and go lie in main memory, their adapters on the GPU; another device stands for the first."""
+    network = TinyBackbone(SMALL).network
+    add_lora(network, ("to_q",), rank=2, alpha=2)
+    layers = [layer for layer in network.modules() if isinstance(layer, Linear)]
+    for layer in layers:
+        layer.get_base_layer().to("meta")
+    merge = Linear.merge
+    places: list[tuple[str, torch.dtype]] = []
+
+    def noted(layer: Linear) -> None:
+        places.extend((p.device.type, p.dtype) for p in layer.parameters() if p.requires_grad)
+        merge(layer)
+
+    monkeypatch.setattr(Linear, "merge", noted)
+    merge_lora(network)
+    assert len(layers) == SMALL.depth and places == [("meta", torch.float32)] * 2 * len(layers)

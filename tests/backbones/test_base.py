@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
 
-from rushes.backbones.base import Precision, trained_precision, weights_fingerprint
+from rushes.backbones.base import Precision, main_memory, trained_precision, weights_fingerprint
 
 
 @pytest.mark.parametrize(
@@ -68,3 +70,21 @@ def test_buffers_and_single_numbers_count() -> None:
     assert weights_fingerprint(one) == weights_fingerprint(other)
     other.get_buffer("num_batches_tracked").add_(1)
     assert weights_fingerprint(one) != weights_fingerprint(other)
+
+
+def test_memory_that_cannot_be_pinned_is_no_error_of_what_comes_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CUDA keeps the error of a call, and torch raises it after its next kernel, whatever that computes."""
+    pending: list[int] = []
+
+    def register(*_: int) -> int:
+        pending.append(2)
+        return 2
+
+    def kernel(*_: object, device: torch.device) -> None:
+        if pending:
+            raise RuntimeError(f"CUDA error {pending.pop()}")
+
+    monkeypatch.setattr(torch.cuda, "cudart", lambda: SimpleNamespace(cudaHostRegister=register))
+    monkeypatch.setattr(torch, "ones", kernel)
+    assert main_memory(8, torch.device("cuda")).shape == (8,)
+    kernel(device=torch.device("cuda"))

@@ -15,7 +15,7 @@ from rushes.backbones.adapters import LORA_FILE, add_lora, merge_lora
 from rushes.backbones.base import LoadOptions
 from rushes.backbones.loading import load_backbone
 from rushes.backbones.pipeline import DiffusersBackbone
-from rushes.backbones.quantized import Quantize, bits_of, linear_layers, quantize, weight_bytes
+from rushes.backbones.quantized import Quantize, bits_of, linear_layers, quantize, weight_bytes, weight_count
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.terms import Term
 from rushes.training.batches import Draws, make_batch
@@ -85,6 +85,15 @@ def test_rows_do_not_see_each_other(name: str, bits: Quantize, tiny_folder: Call
     with torch.no_grad():
         beside, alone = answers(model, large=50.0)[:1], answers(model, large=50.0, rows=1)
     torch.testing.assert_close(beside, alone, rtol=1e-4, atol=1e-5)
+
+
+@every_bits
+def test_weights_in_few_bits_are_counted_by_their_number(bits: Quantize) -> None:
+    """4 bits lie two to a byte."""
+    network = nn.Sequential(nn.ModuleList([nn.Linear(64, 32)]), nn.Linear(32, 3))
+    before = weight_count(network)
+    quantize(network, bits, CPU)
+    assert weight_count(network) == before == 64 * 32 + 32 + 32 * 3 + 3
 
 
 @every_bits

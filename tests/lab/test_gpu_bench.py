@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "gpu.py"
 # Imports of what is not installed where there is torch, diffusers and peft alone.
@@ -85,3 +87,41 @@ def test_shares_are_of_the_card_that_measured() -> None:
     shares = bench["with_shares"]({"wan-14b": {"two_blocks": table, "line": table | {"dtype": "float32"}}}, 989.0)
     assert shares["wan-14b"]["two_blocks"]["sft_share_of_peak"] == 0.45
     assert "sft_share_of_peak" not in shares["wan-14b"]["line"]
+
+
+def test_rates_at_full_depth_follow_from_operations_and_seconds() -> None:
+    """Two blocks: 2 + 2 * 1 s and 100 + 2 * 50 TFLOP; at forty 42 s and 2,100 TFLOP, which is 50 a second."""
+    depths = {
+        blocks: {"sft_s": 2.0 + blocks, "sft_tflops_per_s": (100.0 + 50 * blocks) / (2 + blocks), "dtype": "bfloat16"}
+        for blocks in (2, 4)
+    }
+    at_forty = runpy.run_path(str(SCRIPT))["by_depth"](depths[2], depths[4], 40)
+    assert at_forty == {"sft_s": 42.0, "sft_tflops_per_s": 50.0, "dtype": "bfloat16"}
+
+
+def test_attention_without_a_backward_pass_is_not_timed_and_errors_without_words_are_named() -> None:
+    bench = runpy.run_path(str(SCRIPT))
+    entry = bench["attention"]
+    tried: list[str] = []
+
+    def use(network: object, name: str) -> None:
+        tried.append(name)
+        if name == "flash":
+            raise AssertionError
+
+    names = ["flash", "sage", "_sage_qk_int8_pv_fp8_cuda"]
+    entry.__globals__.update(attention_names=lambda: names, use_attention=use)
+    row = entry(bench["Bench"](torch.device("cpu"), True, 1))
+    assert row == {"flash": "skipped: AssertionError"} and tried == ["flash", "native"]
+
+
+def test_the_whole_run_is_of_this_source_on_the_device_that_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench, seen = runpy.run_path(str(SCRIPT)), []
+
+    def ran(*_: object, env: dict[str, str], **more: object) -> subprocess.CompletedProcess[str]:
+        seen.append((env["PYTHONPATH"].split(os.pathsep)[0], env["RUSHES_DEVICE"]))
+        return subprocess.CompletedProcess([], 0, "", "")
+
+    monkeypatch.setattr(subprocess, "run", ran)
+    assert bench["_whole_run"](torch.device("cuda:1"))["run"] == "passed"
+    assert seen == [(str(SCRIPT.parents[1] / "src"), "cuda:1")] * 2

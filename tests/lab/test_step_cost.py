@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from rushes.cli import main
 from rushes.lab import shapes
 from rushes.lab import step_cost as bench
 from rushes.lab.step_cost import bench_lines, bench_step
+from rushes.training.activations import Where, place_of
 from rushes.training.gradients import plain_errors
 
 NARROW = TinyConfig(channels=16, width=48, depth=2, heads=2)
@@ -32,6 +35,20 @@ def test_every_size_has_the_promised_keys(monkeypatch: pytest.MonkeyPatch) -> No
         assert 0 < table["offload_peak_mib"] <= table["pair_bank_peak_mib"], "one view at a time"
     assert facts.shapes["tiny"]["rounds"] == 2 and facts.shapes["mid"]["rounds"] == 1
     assert any(line.startswith("  pair_bank_over_sft: ") for line in bench_lines(facts))
+
+
+def test_main_memory_of_the_offloaded_step_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a run does: to pin it takes longer than to copy to it."""
+    made: list[str] = []
+
+    def noted(network: torch.nn.Module, where: Where) -> Callable[[], AbstractContextManager[None]]:
+        made.append(where)
+        return place_of(network, where)
+
+    monkeypatch.setattr(bench, "place_of", noted)
+    steps = bench.StepClock(SMALL.make(torch.device("cpu"), torch.float32), SMALL, torch.device("cpu")).steps()
+    steps["offload"](), steps["offload"]()
+    assert made == ["offload"]
 
 
 def test_ours_and_the_repeated_loop_are_the_same_step() -> None:

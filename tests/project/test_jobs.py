@@ -7,7 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,15 @@ from rushes.backbones.loading import load_backbone
 from rushes.generate import negative_prompt
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.terms import Term
+from rushes.project import jobs
 from rushes.project.jobs import TrainingJob, read_texts
 from rushes.store.database import Store
+from rushes.training.activations import MainMemoryActivations
 from rushes.training.batches import Draws, make_batch
 from rushes.training.comparison import Comparison, View
 from rushes.training.continuation import RunIdentity
+from rushes.training.gradients import measured_way
+from rushes.training.memory import GradientStrategy
 from rushes.training.parallel import ALONE
 from rushes.training.unconditional import asked_under
 
@@ -30,7 +35,7 @@ from ..backbones.test_pipelines import frames_of
 from ..backbones.test_pipelines_train import stored
 from ..backbones.tiny_pipelines import BACKBONE, write
 from ..forked import run_ranks
-from ..projects import Command, SmallProject
+from ..projects import Command, Rushes, SmallProject
 
 BANKED = ("--set", "train.reference_cache=2", "--set", "train.name=banked")
 
@@ -53,6 +58,33 @@ def test_the_bank_is_filled_by_its_command_and_looked_up_by_the_run(
     again = command("train", project, *BANKED, "--set", "project.seed=5", "--set", "train.name=other", "--json")
     assert again.code == 0, again.err
     assert set((project / "bank").iterdir()) > set(files)
+
+
+def test_memory_is_looked_at_for_the_bank_as_for_the_run(
+    finished: Path, tmp_path: Path, rushes: Rushes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a small card a pass whose activations do not wait in main memory does not fit, before the bank either."""
+    project = tmp_path / "project"
+    shutil.copytree(finished, project)
+    waiting = MainMemoryActivations.waiting
+    within: list[str] = []
+    seen: list[list[str]] = []
+
+    @contextmanager
+    def noted(self: MainMemoryActivations) -> Iterator[None]:
+        within.append("offload")
+        with waiting(self):
+            yield
+        within.pop()
+
+    def looked(*how: Any) -> GradientStrategy:
+        seen.append([*within])
+        return measured_way(*how)
+
+    monkeypatch.setattr(MainMemoryActivations, "waiting", noted)
+    monkeypatch.setattr(jobs, "measured_way", looked)
+    rushes("cache", "reference", project, *BANKED, "--set", "train.activations=offload")
+    assert seen == [["offload"]]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors.torch import save_file
@@ -80,6 +80,8 @@ def merge_lora(network: nn.Module) -> None:
         )
     for path, layer in list(network.named_modules()):
         if isinstance(layer, BaseTunerLayer):
+            for factors in (getattr(layer, name) for name in ("lora_A", "lora_B")):  # blocks may be in main memory
+                factors.to(cast(Any, layer.get_base_layer().weight).device)
             layer.merge()
             parent, _, name = path.rpartition(".")
             setattr(network.get_submodule(parent), name, layer.get_base_layer())

@@ -9,6 +9,7 @@ import hashlib
 import logging
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -327,6 +328,8 @@ def main_memory(size: int, device: torch.device) -> Tensor:
     failed = int(runtime.cudaHostRegister(empty.data_ptr(), size, 0))
     if failed:
         _LOG.warning("main memory cannot be pinned (CUDA error %d): copies to the GPU will be slower", failed)
+        with suppress(RuntimeError):  # CUDA keeps the error, and torch raises it after the next kernel: this one
+            torch.ones(1, device=device)
     else:
         weakref.finalize(empty.untyped_storage(), runtime.cudaHostUnregister, empty.data_ptr())
     return empty

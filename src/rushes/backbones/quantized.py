@@ -105,3 +105,9 @@ def weight_bytes(shape: torch.Size, bits: Quantize) -> int:
         return count + 4 * shape[0]
     blocks = ceil(count / _BLOCK)
     return ceil(count / 2) + blocks + 4 * ceil(blocks / _SCALES) + 4 * (16 + 256 + 1)
+
+
+def weight_count(network: nn.Module) -> int:
+    """Weights of a network, those in 4 bits by their number and not by the bytes that hold two of them each."""
+    shapes = (getattr(p, "quant_state", None) or p for p in network.parameters())
+    return sum(prod(each.shape) for each in shapes)

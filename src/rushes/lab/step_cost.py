@@ -27,6 +27,7 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from rushes.backbones.base import Backbone
+from rushes.backbones.quantized import weight_count
 from rushes.backbones.speed import compile_blocks
 from rushes.lab.shapes import CAPTION, SHAPES, Shape
 from rushes.noise.draws import seeded
@@ -121,7 +122,7 @@ def _table(bench: StepClock, seconds: Mapping[str, Sequence[float]], peaks: Mapp
     # a bank of 8 draws has paid for itself once each comparison was seen so often
     saved = median["pair"] - median["pair_bank"]
     out["bank_of_8_pays_after_visits"] = round(8 * median["bank_draw"] / saved, 1) if saved > 0 else None
-    parameters = sum(p.numel() for p in bench.backbone.network.parameters())
+    parameters = weight_count(bench.backbone.network)
     work = {"sft": shape.flops(parameters), "pair": 2 * (shape.flops(parameters) + shape.forward_flops(parameters))}
     for name, each in work.items():
         out[f"{name}_tflops_per_s"] = round(each * shape.comparisons / median[name] / 1e12, 3)
@@ -150,6 +151,7 @@ class StepClock:
         self.single, self.pairs, self.fours = (self._batch(views) for views in (1, 2, 4))
         self.reference = Reference(self.backbone.network)
         self.way = measured_way(self.backbone, self.single, "auto")
+        self.waiting = place_of(self.backbone.network, "offload")  # once, as in a run: to pin memory takes its time
         self.looked_up = {b.views: plain_errors(self.backbone, b, self.way) for b in (self.pairs, self.fours)}
 
     def steps(self) -> Steps:
@@ -167,7 +169,7 @@ class StepClock:
         }
 
     def _offloaded(self) -> None:
-        with place_of(self.backbone.network, "offload")():
+        with self.waiting():
             backward(self.backbone, self.pairs, self.looked_up[2], "stash")
 
     def _beside(self, batch: Batch) -> Tensor:

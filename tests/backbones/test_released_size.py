@@ -101,6 +101,7 @@ def test_a_step_on_a_small_card_is_as_forecast(model: str, way: str) -> None:
     assert step["peak_gib"] == pytest.approx(there, rel=0.05) and step["peak_gib"] <= there + 0.1
     assert step["main_gib"] == pytest.approx(sum(forecasted.main_memory_gb.values()), rel=0.02)
     assert forecasted.fits and forecasted.modes["joint"].memory_gb + forecasted.memory_gb["gradients"] <= 21.0
+    assert sum(forecasted.main_memory_gb.values()) <= 48
 
 
 @pytest.mark.slow

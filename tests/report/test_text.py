@@ -111,8 +111,8 @@ def test_digits_follow_the_width_of_the_interval() -> None:
 )
 def test_the_verdict_in_short(base: float, trained: float, words: str) -> None:
     moved = trained - base
-    ends = sorted((moved / 2, 3 * moved / 2))
-    assert text.in_short(of(MetricRow("bad_frames", "lower", base, trained, moved, *ends, n=96))) == words
+    low, high = sorted((moved / 2, 3 * moved / 2))
+    assert text.in_short(of(MetricRow("bad_frames", "lower", base, trained, moved, low, high, 96))) == words
 
 
 def test_what_is_not_claimed_is_not_said_in_short() -> None:

@@ -13,6 +13,7 @@ from rushes.config.tables import (
     TrainSettings,
 )
 from rushes.project.settings_checks import unknown
+from rushes.records import OWN_TAKES
 from rushes.training.recipe import Recipe, load_recipe, recipe_names
 
 HELD_OUT = 0.2  # share of a folder's clips that evaluation gets
@@ -57,7 +58,7 @@ def with_stages(name: str, recipe: Recipe, footage: Path | None, train: TrainSet
     label, scored = LabelSettings(), "scores" in recipe.NEEDS
     # the two of a pair, and more where the recipe chooses among them or compares all of them
     takes = 4 if scored else 3 if "likeness" in recipe.NEEDS else 2
-    if "labels" in recipe.NEEDS or scored:
+    if ("labels" in recipe.NEEDS and OWN_TAKES.intersection(recipe.NEEDS)) or scored:  # else they are imported
         label = LabelSettings(by="human", segment_s=1.0) if footage else LabelSettings(by="world")
     if scored:
         label = label.model_copy(update={"form": "scores", "scores": label.by == "human"})

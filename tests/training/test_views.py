@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from rushes.records import Candidate, Clip
-from rushes.training.comparison import OWN, LatentGrid, View
+from rushes.training.comparison import LatentGrid, View
 from rushes.training.views import candidate_view, first_frame_of, of_clip, real_view
 
 CLIP = Clip("c", "clip hash", "a ball", 32, 32, 17, 8.0, "world")
@@ -26,7 +26,7 @@ def test_a_text_model_is_given_none() -> None:
 
 
 def test_a_clip_of_a_pair_starts_from_its_own_first_frame() -> None:
-    assert candidate_view(replace(TAKE, kind="imported", clip_id=""), None, GIVEN).first_frame == OWN
+    assert candidate_view(replace(TAKE, kind="imported", clip_id=""), None, GIVEN).first_frame == TAKE.media
 
 
 def test_a_take_of_a_clip_that_is_not_trained_on_has_no_first_frame() -> None:

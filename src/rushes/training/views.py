@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from rushes.objectives.segments import speaks_of_part
 from rushes.records import Candidate, CandidateKind, Clip, Preference
 from rushes.store.database import Store
-from rushes.training.comparison import OWN, Comparison, LatentGrid, View
+from rushes.training.comparison import Comparison, LatentGrid, View
 
 _ROUNDING = 0.01  # of a frame: containers round their times
 
@@ -38,7 +38,7 @@ def candidate_view(candidate: Candidate, clip: Clip | None, grid: LatentGrid) ->
     if not grid.first_frame:
         return View(candidate.media, candidate.caption, "", candidate.kind)
     if clip is None and not candidate.clip_id:
-        return View(candidate.media, candidate.caption, OWN, candidate.kind)
+        return View(candidate.media, candidate.caption, candidate.media, candidate.kind)
     if clip is None:
         raise ValueError(
             f"candidate {candidate.id} is of a clip that is not trained on, so it has no first frame; "

@@ -22,6 +22,8 @@ from rushes.cli.command_groups import FORMER
 from rushes.lab.claims.catalogue import CLAIMS
 from rushes.media.write import encode_bytes
 from rushes.training.recipe import recipe_names
+from rushes.world.render import render
+from rushes.world.scenes import FPS, draw_scenes
 
 from .backbones.tiny_pipelines import write as write_pipeline
 from .forked import rushes_in_bash
@@ -59,6 +61,7 @@ WAN = "models/Wan2.1-T2V-1.3B-Diffusers"
 STARTED = "rushes --help"
 SAMPLING = re.compile("^rushes (?:run|generate|cache reference|train|evaluate) [a-z][a-z-]*", re.MULTILINE)
 FEW_STEPS = r"\g<0> --set generate.steps=2 --set evaluate.steps=2"
+SMALL_RUN = " --set train.steps=2 --set train.batch=2 --set train.shortcut_probe=0 --set evaluate.prompts=1"
 # What a random model of the same class brings in its folder: what it takes on two cores.
 SMALLER = """
 [backbone]
@@ -84,6 +87,17 @@ def furnish(folder: Path) -> None:
         clip = ((waves + 1) * 127.5).astype(np.uint8)
         (folder / "footage" / f"{k}.mp4").write_bytes(encode_bytes(clip, 16.0))
         (folder / "footage" / f"{k}.txt").write_text(f"{k + 1} waves roll by")
+
+
+def furnish_pairs(folder: Path) -> None:
+    """Six pairs of the tiny backbone's size, and settings under which a run takes seconds."""
+    noise, clips = np.random.default_rng(0), [render(scene) for scene in draw_scenes(0, 6)]
+    for side, spread in (("chosen", 0), ("rejected", 40)):
+        (folder / side).mkdir()
+        for k, clip in enumerate(clips):
+            frames = np.clip(clip + spread * noise.normal(size=clip.shape), 0, 255).astype(np.uint8)
+            (folder / side / f"{k}.mp4").write_bytes(encode_bytes(frames, FPS))
+    (folder / "prompts.txt").write_text("".join(f"ball {k} falls\n" for k in range(6)))
 
 
 def commands_of(app: App, before: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
@@ -117,11 +131,14 @@ def test_every_command_that_is_named_exists(page: Path) -> None:
 def test_commands_of_the_documents_run(commands: str, tmp_path: Path) -> None:
     if WAN in commands:
         furnish(tmp_path)
+    if "--pairs" in commands:
+        furnish_pairs(tmp_path)
     if commands.startswith(STARTED):
         result = run(commands, tmp_path)
     else:
+        few = FEW_STEPS + SMALL_RUN * ("--pairs" in commands)
         with rushes_in_bash() as forked:
-            result = run(forked + (commands if WAN in commands else SAMPLING.sub(FEW_STEPS, commands)), tmp_path)
+            result = run(forked + (commands if WAN in commands else SAMPLING.sub(few, commands)), tmp_path)
     assert result.returncode == 0, f"{commands}\n{result.stdout}{result.stderr}"
     if WAN in commands:
         check_adapter(tmp_path)

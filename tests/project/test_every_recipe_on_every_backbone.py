@@ -128,9 +128,10 @@ def furnish(store: Store) -> None:
 
 
 def label(store: Store, frames: int) -> None:
-    """A label of the guided pair for each segment that a clip of so many frames has."""
+    """A label of the guided pair for each segment that a clip of so many frames has, and one of the pair of takes."""
     labels = (1, -1, 1, 1)[: int(frames / FPS // SEGMENT_S)]
     store.add([Preference("label", "guided 3", "guided 4", labels, "metric", SEGMENT_S)])
+    store.add([Preference("label of takes", "take 0", "take 1", (1,), "metric")])
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,12 @@ def test_a_text_model_is_given_none() -> None:
     assert real_view(CLIP, TEXT).first_frame == candidate_view(TAKE, None, TEXT).first_frame == ""
 
 
-def test_a_candidate_of_no_clip_has_no_first_frame() -> None:
-    with pytest.raises(ValueError, match=r"candidate t belongs to no real clip.*set backbone\.first_frame to false"):
+def test_a_clip_of_a_pair_starts_from_its_own_first_frame() -> None:
+    assert candidate_view(replace(TAKE, kind="imported", clip_id=""), None, GIVEN).first_frame == TAKE.media
+
+
+def test_a_take_of_a_clip_that_is_not_trained_on_has_no_first_frame() -> None:
+    with pytest.raises(ValueError, match=r"candidate t is of a clip that is not trained on.*backbone\.first_frame"):
         candidate_view(TAKE, None, GIVEN)
 
 

@@ -26,7 +26,7 @@ from rushes.cli.console import (
 )
 from rushes.cli.processes import DetachedResult, Engine, Gpus, detached, led
 from rushes.config.settings_files import load_settings
-from rushes.config.tables import Settings, toy_note
+from rushes.config.tables import FootageSettings, Settings, toy_note
 from rushes.config.uses import all_stages, captions, code, nothing
 from rushes.files import make_folder
 from rushes.progress import waiting
@@ -34,6 +34,14 @@ from rushes.project.settings import adopt, check_new, create_project, overridden
 from rushes.records import lines_of
 from rushes.store.database import Store
 
+PairPaths = Annotated[
+    tuple[Path, ...],
+    Parameter(
+        negative=(),
+        consume_multiple=True,
+        help="in place of footage: folders of better and worse videos, one folder of NAME_w and NAME_l, or a table",
+    ),
+]
 prompts_ = App(name="prompts", help="Held-out prompts beside those of the footage.")
 app.command(prompts_)
 
@@ -48,10 +56,18 @@ def init(
         str | None, Parameter(help="folder of a video model, or hub:OWNER/NAME; the tiny backbone without it")
     ] = None,
     recipe: Annotated[
-        str, Parameter(help="recipe; its settings are those of its paper with --model, else for the tiny backbone")
-    ] = "realdpo",
+        str,
+        Parameter(
+            help="recipe, with the settings of its paper with --model, else for the tiny backbone; default: realdpo, "
+            "or dpo with --pairs"
+        ),
+    ] = "",
     footage: Annotated[
         Path | None, Parameter(help="folder, tar or table of your videos; the embedded world without it and --model")
+    ] = None,
+    pairs: PairPaths = (),
+    prompts: Annotated[
+        Path | None, Parameter(help="with --pairs of folders: a prompt a line, or a table of file and caption")
     ] = None,
     size: Annotated[str, Parameter(help="of a frame in pixels, as HEIGHTxWIDTH, in place of the model's own")] = "",
     frames: Annotated[int, GE_0, Parameter(help="of a clip, in place of the model's own")] = 0,
@@ -66,18 +82,21 @@ def init(
     if project is not None:
         check_new(project)
     with_options(overrides, footage__path=("--footage", footage), backbone__frames=("--frames", frames or None))
+    from rushes.project.presets import pairs_of, people_note, preset
+
+    recipe = recipe or ("dpo" if pairs else "realdpo")
+    source = pairs_of(pairs, prompts, footage) if pairs or prompts else footage
     if model is not None:
-        return _init_model(project, model, (recipe, footage, _pixels(size), frames), gpu, full, overrides, as_json)
+        return _init_model(project, model, (recipe, source, _pixels(size), frames), gpu, full, overrides, as_json)
     from rushes.project.held_settings import begin_project
     from rushes.project.model_presets import InitResult, check_model
-    from rushes.project.presets import people_note, preset
     from rushes.project.settings_checks import check_kind
 
     if project is None:
         raise ValueError("init: name the project's folder, such as `rushes init my-project`")
     if size or frames or gpu:
         raise ValueError("--size, --frames and --gpu are for a model of yours; name it with --model, or leave them out")
-    settings = overridden(preset(recipe, footage), overrides)
+    settings = overridden(preset(recipe, source), overrides)
     check_model(settings)
     check_kind(settings)
     file = create_project(project, settings) if full else begin_project(project, settings, {}, overrides)
@@ -89,7 +108,7 @@ def init(
 def _init_model(
     project: Path | None,
     model: str,
-    ask: tuple[str, Path | None, tuple[int, int] | None, int],
+    ask: tuple[str, Path | FootageSettings | None, tuple[int, int] | None, int],
     gpu: str,
     full: bool,
     overrides: Overrides,

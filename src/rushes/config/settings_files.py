@@ -26,7 +26,7 @@ from rushes import trust
 from rushes.config.base import FOLDER
 from rushes.config.held_defaults import FILE, INPUTS, KEY, HeldDefaults, at, merged, read_held
 from rushes.config.renamed import UNTIL, with_first_names, with_names_of_today
-from rushes.config.tables import Settings
+from rushes.config.tables import FootageSettings, Settings
 from rushes.config.uses import Uses, everything
 from rushes.records import stable_hash
 from rushes.text_reader import read_toml
@@ -172,12 +172,20 @@ def stored_settings(data: Mapping[str, Any]) -> Settings:
     return Settings.model_validate(with_names_of_today(data)[0])
 
 
+_LATER_OF_FOOTAGE = ("rejected", "prompts", "window")
+
+
 def hashed_form(table: BaseModel, **what: Any) -> dict[str, Any]:
     """A table's values as digests have them: under the names that its settings had first, so that what was made from
-    them stays current when a name changes. `what` goes to pydantic's `model_dump`, with the names of today.
+    them stays current when a name changes, and without those that came later and do nothing. `what` goes to pydantic's
+    `model_dump`, with the names of today.
     """
     paths = {field.annotation: name for name, field in Settings.model_fields.items()}
     values = table.model_dump(mode="json", **what)
+    footage = values if isinstance(table, FootageSettings) else values.get("footage", {})
+    for later in _LATER_OF_FOOTAGE:
+        if footage.get(later) == "":
+            del footage[later]
     if isinstance(table, Settings):
         return with_first_names(values)
     name = paths.get(type(table))

@@ -79,8 +79,19 @@ class BackboneSettings(SettingsTable):
 class FootageSettings(SettingsTable):
     """Where the real clips come from."""
 
-    kind: Literal["world", "folder"] = Field("world", description="the embedded world, or a folder of video files")
-    path: Folder = Field("", validate_default=True, description="folder of the video files (kind folder)")
+    kind: Literal["world", "folder", "pairs"] = Field(
+        "world", description="the embedded world, a folder of video files, or pairs of better and worse videos"
+    )
+    path: Folder = Field(
+        "", validate_default=True, description="folder of the video files, or folder or table of the pairs (kind pairs)"
+    )
+    rejected: Folder = Field("", description="folder of the worse videos, path having the better ones (kind pairs)")
+    prompts: Folder = Field(
+        "", description="file with the prompts of the pairs (kind pairs); empty = beside the videos"
+    )
+    window: Literal["", "first", "last", "best-motion"] = Field(
+        "", description="part of longer pairs that their label is for (kind pairs); empty = leave them out"
+    )
     layout: Literal["auto", "folder", "realdpo", "webdataset", "videofolder", "table"] = Field(
         "auto", description="how the folder is laid out"
     )
@@ -92,7 +103,9 @@ class FootageSettings(SettingsTable):
     clips: int = Field(256, gt=0, description="clips to render (kind world)")
     scenes: tuple[str, ...] = Field((), strict=False, description="scenes to render (kind world); empty = all")
     eval_prompts: int = Field(64, ge=0, description="held-out prompts (kind world)")
-    eval_fraction: float = Field(0.0, ge=0, lt=1, description="share of the clips held out (kind folder)")
+    eval_fraction: float = Field(
+        0.0, ge=0, lt=1, description="share of the clips, or of prompts of pairs, held out (not kind world)"
+    )
     fit: Literal["crop", "pad", "stretch"] = Field("crop", description="how a frame is brought to the backbone's size")
     bench: Folder = Field("", description="folder of held-out prompts with first frames and other systems' videos")
     allow_empty_captions: bool = Field(False, description="take clips without a caption instead of refusing them")
@@ -111,8 +124,8 @@ class FootageSettings(SettingsTable):
     @field_validator("path")
     @classmethod
     def _folder_has_path(cls, path: str, info: ValidationInfo) -> str:
-        if info.data.get("kind") == "folder" and not path:
-            raise ValueError("footage of kind 'folder' needs the path of the folder")
+        if info.data.get("kind") != "world" and not path:
+            raise ValueError(f"footage of kind {info.data.get('kind')!r} needs the path of the folder")
         return path
 
 
@@ -406,6 +419,6 @@ def toy_note(backbone: str, footage: str) -> str:
     Returns:
         A sentence, "" where there is nothing to say.
     """
-    if backbone != "tiny" or footage != "folder":
+    if backbone != "tiny" or footage not in ("folder", "pairs"):
         return ""
     return "toy model: shows the path; real results need a GPU and --model"

@@ -48,12 +48,16 @@ class Imported:
     alternatives: int | None = None  # further captions of clips, which are captions of the same clips
     refused: int | None = None  # clips and other pieces of the footage that could not be used
     passed_over: int | None = None  # files that are no footage, videos that no row names, captions without a video
-    prompts: int | None = None  # held out, of footage.bench
+    pairs: int | None = None  # to train on
+    prompts: int | None = None  # held out, of footage.bench or of pairs
     imported_of_systems: int | None = None  # takes of those prompts by other systems
     changes: SetChanges = field(default=SetChanges(), metadata=INLINE)
 
     def lines(self) -> list[str]:
         """What is there now in a sentence, and below it whatever else there is a number of."""
+        if self.pairs is not None:
+            prompts = f", {counted(self.prompts or 0, 'prompt')} held out with all of their pairs"
+            return [f"{counted(self.pairs, 'pair')} to train on{prompts}", *lines_of(self, "clips", "pairs", "prompts")]
         held_out = f", {self.held_out} of them held out" if self.held_out else ""
         return [f"{counted(self.clips, 'clip')}{held_out}", *lines_of(self, "clips", "held_out")]
 

@@ -146,7 +146,7 @@ def import_pairs(
 def _fitted(pair: ForeignPair, cache: ProbeCache, ask: PreflightOptions, window: Window | None, folder: Path) -> _Pair:
     """A pair whose videos are as long as what will be trained on."""
     if not pair.prompt.strip() and not ask.table.allow_empty_captions:
-        raise UnusableEntry("has no prompt", remedy="name it prompt, or set footage.allow_empty_captions to true")
+        raise UnusableEntry("has no prompt", remedy="give it one, or set footage.allow_empty_captions to true")
     sides = [_Side(path, _facts(cache, path)) for path in (pair.left, pair.right)]
     for side in sides:
         have = ask.length.available(side.facts.frames, side.facts.fps)
@@ -162,7 +162,7 @@ def _fitted(pair: ForeignPair, cache: ProbeCache, ask: PreflightOptions, window:
         raise UnusableEntry(
             f"longer than the {ask.length.seconds:.2f} s that are trained on, which the label does not speak of alone",
             f"{longest.path}: {longest.facts.seconds:.2f} s",
-            "name the part that it holds for with --window (first, last or best-motion), or raise backbone.frames",
+            "name the part it holds for (--window, footage.window: first, last, best-motion), or raise backbone.frames",
         )
     if sides[0].facts.media == sides[1].facts.media:
         raise UnusableEntry("both sides are the same video", f"{pair.left.name} and {pair.right.name}", "")

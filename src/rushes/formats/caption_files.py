@@ -80,7 +80,14 @@ def captions_of(folder: Path, videos: Sequence[Path], refuse: Refuse = refuse_al
         return (_beside(folder, beside.get(video, ())) for video in videos)
     if not files:
         return repeat(Caption(""), len(videos))
-    path = not_outside(folder, files[0])
+    return captions_in(not_outside(folder, files[0]), folder, videos, refuse)
+
+
+def captions_in(path: Path, folder: Path, videos: Sequence[Path], refuse: Refuse = refuse_all) -> Iterator[Caption]:
+    """The caption of each of `videos` by a file: a line each where it is .txt, else a table of file and caption.
+
+    Raises ValueError as `captions_of` does.
+    """
     if path.suffix.lower() == ".txt":
         return iter(lines_for(path, videos))
     return _from_table(folder, path, videos, refuse)

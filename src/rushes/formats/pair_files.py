@@ -7,7 +7,8 @@ from pathlib import Path
 
 from rushes.formats.answers import MeaningTable
 from rushes.formats.label_studio import labelstudio
-from rushes.formats.preferences import ForeignPairs, Form, read_entries, trl, videodpo, videoreward
+from rushes.formats.pair_folders import folder_pairs
+from rushes.formats.preferences import ForeignPairs, Form, first_row, read_entries, trl, videodpo, videoreward
 
 SUFFIXES = (".csv", ".json", ".jsonl")
 _WRITTEN: dict[Form, str] = {
@@ -16,6 +17,44 @@ _WRITTEN: dict[Form, str] = {
     "trl": ".jsonl, .json or .csv",
     "labelstudio": ".json",
 }
+_SIGNS: dict[Form, set[str]] = {  # fields by which a form is known
+    "trl": {"chosen", "rejected"},
+    "videoreward": {"path_A", "path_B"},
+    "videodpo": {"video1", "video2", "label"},
+}
+
+
+def find_pairs(path: Path, rejected: Path | None = None, prompts: Path | None = None) -> ForeignPairs:
+    """All pairs of two folders, of one, or of a file whose form its fields tell.
+
+    Args:
+        path: folder of the better videos, of all videos, or the file.
+        rejected: folder of the worse videos; None = `path` says.
+        prompts: file of prompts, for folders.
+
+    Raises:
+        ValueError: as `folder_pairs` and `read_pairs` do; a file of no form that is known by its fields.
+    """
+    if path.is_dir():
+        return folder_pairs(path, rejected, prompts)
+    if rejected or prompts:
+        raise ValueError(f"{path}: not a folder; name two folders, or one file that holds the prompts too")
+    return read_pairs(path, form_of(path))
+
+
+def form_of(path: Path) -> Form:
+    """The form of a file by its first entry. Raises ValueError where it is none of those that say all themselves."""
+    if not path.is_file():
+        raise ValueError(f"{path}: no such folder or file; name that of the pairs")
+    _check_kind(path, "trl")
+    fields = first_row(path)
+    form = next((form for form, signs in _SIGNS.items() if signs <= fields), None)
+    if form is None:
+        raise ValueError(
+            f"{path}: has {', '.join(sorted(fields)) or 'no fields'}; call them prompt, chosen and rejected, or take "
+            "it in with `rushes labels import --form FORM`"
+        )
+    return form
 
 
 def read_pairs(path: Path, form: Form, left: str = "", answers: Sequence[str] = ()) -> ForeignPairs:

@@ -130,6 +130,11 @@ def read_entries(path: Path, pairs: ForeignPairs, read: Read) -> None:
             pairs.leave_out(error, place)
 
 
+def first_row(path: Path) -> set[str]:
+    """Names of the fields of a file's first entry that is sound; none where there is no such."""
+    return next((set(map(str, row)) for _, row in _rows(path) if isinstance(row, dict)), set())
+
+
 def _rows(path: Path) -> Iterator[tuple[str, Any]]:
     """Place and content of each entry of a CSV file, of a JSON list, or of a file with a JSON object a line.
 

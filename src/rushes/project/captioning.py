@@ -46,8 +46,9 @@ def admit_uncaptioned(project: Path, settings: Settings) -> Settings:
     Raises:
         ValueError: a project of the embedded world, or a file with no place for the setting.
     """
-    if settings.footage.kind == "world":
-        raise ValueError("footage.kind is world, whose scenes have captions; this command is for a folder of videos")
+    if settings.footage.kind != "folder":
+        has = "whose scenes have captions" if settings.footage.kind == "world" else "which come with their prompts"
+        raise ValueError(f"footage.kind is {settings.footage.kind}, {has}; this command is for a folder of videos")
     if not settings.footage.allow_empty_captions:
         path = project / FILE
         text = read_text(path)

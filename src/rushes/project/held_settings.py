@@ -43,7 +43,7 @@ from rushes.config.uses import code, nothing
 from rushes.files import write_text
 from rushes.project.defaults import left_out, model_of, with_values
 from rushes.project.model_presets import check_model, given
-from rushes.project.presets import tiny_settings, with_stages
+from rushes.project.presets import source_of, tiny_settings, with_stages
 from rushes.project.settings import FILE as SETTINGS
 from rushes.project.settings import LAST, SHORT_FIRST, check_new, read_settings, remember, whole_text
 from rushes.project.settings_checks import backbone_problems, check_settings
@@ -54,14 +54,16 @@ from rushes.training.recipe import load_recipe, published
 RECIPE, MODEL, GIVEN = "recipe: ", "model: ", "given"
 _ALWAYS = (  # what a person looks at, of each kind of footage and of labels what applies
     *("backbone.name", "backbone.path", "backbone.height_px", "backbone.width_px", "backbone.frames"),
-    *("footage.kind", "footage.path", "footage.eval_fraction", "footage.clips", "footage.eval_prompts"),
+    *("footage.kind", "footage.path", "footage.rejected", "footage.prompts", "footage.eval_fraction"),
+    *("footage.clips", "footage.eval_prompts"),
     *("label.by", "label.metric", "train.recipe", "train.steps", "train.batch", "train.learning_rate"),
     "evaluate.prompts",
 )
-_CHOSEN = ("train.recipe", "footage.kind", "footage.path")  # by whoever makes the project
+_CHOSEN = ("train.recipe", "footage.kind", "footage.path", "footage.rejected", "footage.prompts")  # by whoever makes it
 _OTHER = {  # by footage.kind, what of these concerns the other kind
-    "world": {"backbone.path", "footage.path", "footage.eval_fraction"},
-    "folder": {"footage.clips", "footage.eval_prompts"},
+    "world": {"backbone.path", "footage.path", "footage.eval_fraction", "footage.rejected", "footage.prompts"},
+    "folder": {"footage.clips", "footage.eval_prompts", "footage.rejected", "footage.prompts"},
+    "pairs": {"footage.clips", "footage.eval_prompts", "label.by"},
 }
 
 
@@ -79,7 +81,7 @@ def of_today(settings: Settings) -> dict[str, Sourced]:
             f"backbone.path: {size.path or 'empty'} holds no {size.name}, whose settings are looked up there"
         )
     recipe = load_recipe(name)
-    footage = Path(settings.footage.path or ".") if settings.footage.kind == "folder" else None
+    footage = source_of(settings.footage)
     if match is None:
         base, rows = tiny_settings(name, recipe, footage), dict[str, Sourced]()
     else:

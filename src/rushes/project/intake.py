@@ -40,6 +40,7 @@ from rushes.formats.listing import find_bench, find_footage
 from rushes.media.images import write_image
 from rushes.project.comparisons import comparisons_of_a_clip
 from rushes.project.look_alikes import look_alikes
+from rushes.project.pair_intake import import_own_pairs
 from rushes.project.project import OpenProject, load_model
 from rushes.records import INLINE, Clip, stable_hash
 
@@ -73,6 +74,9 @@ def import_footage(project: OpenProject, *, add: bool = False) -> Imported:
             footage.on_refused is skip.
     """
     store = project.store
+    if project.settings.footage.kind == "pairs":
+        with store.media.remembering():
+            return import_own_pairs(project, _ask(project))
     before = {clip.id for clip in store.stream(Clip)}
     table, size, seed = project.settings.footage, project.settings.backbone, project.settings.project.seed
     with store.media.remembering():
@@ -127,6 +131,8 @@ def preflight(project: OpenProject) -> tuple[PreflightResult, list[str]]:
     table = settings.footage
     if table.kind == "world":
         raise ValueError("footage.kind is world, which has nothing to check; name a folder of videos with --footage")
+    if table.kind == "pairs":
+        raise ValueError("footage.kind is pairs, which `rushes import` looks at; it says what it leaves out and why")
     ask = _ask(project)
     each = len(comparisons_of_a_clip(settings))
     with _reviewed(project, ask) as (_, done, _bench):

@@ -17,7 +17,7 @@ from rushes.backbones.released import released
 from rushes.config.settings_files import SettingsError, flat
 from rushes.config.tables import Settings, TrainSettings
 from rushes.project.defaults import model_of, with_values
-from rushes.project.presets import checked_recipe, people_note, preset, scores_of, with_stages
+from rushes.project.presets import Source, checked_recipe, people_note, preset, scores_of, with_stages
 from rushes.project.settings_checks import backbone_problems, spec_problems
 from rushes.training.recipe import Recipe, published
 
@@ -44,14 +44,14 @@ class Preset:
 
 
 def model_preset(
-    model: str, recipe: str, footage: Path | None = None, size: tuple[int, int] | None = None, frames: int = 0
+    model: str, recipe: str, footage: Source = None, size: tuple[int, int] | None = None, frames: int = 0
 ) -> Preset:
     """Settings of a project that runs a recipe on a released model.
 
     Args:
         model: folder in diffusers' layout, or `hub:OWNER/NAME`.
         recipe: name or dotted path; its settings are those of its paper.
-        footage: folder, tar or table of clips; None = still to be set.
+        footage: folder, tar or table of clips, or pairs; None = still to be set.
         size: height and width in place of the model's own, in pixels.
         frames: of a clip in place of the model's own; 0 = the model's own.
 
@@ -80,7 +80,7 @@ def folder_preset(
     folder: Folder,
     path: str,
     recipe: str,
-    footage: Path | None = None,
+    footage: Source = None,
     size: tuple[int, int] | None = None,
     frames: int = 0,
 ) -> Preset:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rushes.config.tables import (
+    BackboneSettings,
     CaptionSettings,
     FootageSettings,
     GenerateSettings,
@@ -12,14 +14,20 @@ from rushes.config.tables import (
     Settings,
     TrainSettings,
 )
+from rushes.formats.pair_files import form_of
 from rushes.project.settings_checks import unknown
+from rushes.records import OWN_TAKES
 from rushes.training.recipe import Recipe, load_recipe, recipe_names
 
 HELD_OUT = 0.2  # share of a folder's clips that evaluation gets
 TINY_ETA = (0.86, 0.97)  # noise of guided takes on the tiny backbone, by `rushes tune eta` on the embedded world
 
 
-def preset(name: str, footage: Path | None = None) -> Settings:
+Source = Path | FootageSettings | None
+"""Clips in a folder, tar or table; pairs as `pairs_of` reads what was typed; None = the embedded world."""
+
+
+def preset(name: str, footage: Source = None) -> Settings:
     """Settings of a project that runs recipe `name` on the tiny backbone.
 
     Its clips are those of the folder `footage`, or without one of the embedded world. People label takes of footage:
@@ -31,7 +39,7 @@ def preset(name: str, footage: Path | None = None) -> Settings:
     return tiny_settings(name, checked_recipe(name, footage), footage)
 
 
-def tiny_settings(name: str, recipe: Recipe, footage: Path | None) -> Settings:
+def tiny_settings(name: str, recipe: Recipe, footage: Source) -> Settings:
     """The same, for a recipe and footage that were looked at."""
     settings = with_stages(name, recipe, footage, tiny_train(name, recipe))
     if settings.generate.kind != "guided":
@@ -39,7 +47,7 @@ def tiny_settings(name: str, recipe: Recipe, footage: Path | None) -> Settings:
     return settings.model_copy(update={"generate": settings.generate.model_copy(update={"eta": TINY_ETA})})
 
 
-def checked_recipe(name: str, footage: Path | None) -> Recipe:
+def checked_recipe(name: str, footage: Source) -> Recipe:
     """The recipe that `--recipe` names, after `--footage` was looked at.
 
     Raises:
@@ -47,21 +55,63 @@ def checked_recipe(name: str, footage: Path | None) -> Recipe:
     """
     if "." not in name and name not in recipe_names():
         raise ValueError(f"--recipe: {unknown('recipe', name, recipe_names())}, or the dotted path of a module")
-    if footage is not None and not footage.exists():
+    if isinstance(footage, Path) and not footage.exists():
         raise ValueError(f"--footage: {footage} is not a folder, tar or table; name that of your videos")
-    return load_recipe(name)
+    recipe = load_recipe(name)
+    if isinstance(footage, FootageSettings) and set(recipe.NEEDS) != {"labels"}:
+        raise ValueError(f"--recipe: {name} does not train on pairs alone; take dpo, or leave --pairs out")
+    return recipe
 
 
-def with_stages(name: str, recipe: Recipe, footage: Path | None, train: TrainSettings) -> Settings:
-    """Settings whose stages make what a recipe needs, from footage or from the embedded world."""
+def pairs_of(paths: Sequence[Path], prompts: Path | None, footage: Path | None = None) -> FootageSettings:
+    """What `--pairs` and `--prompts` name, looked at.
+
+    Raises:
+        ValueError: none or more than two, no such folder or file, a table of a form that its fields do not tell, or
+            `--footage` beside them.
+    """
+    if not paths:
+        raise ValueError("--prompts: only for --pairs; leave it out")
+    if footage is not None:
+        raise ValueError("--footage and --pairs are two projects; leave one of them out")
+    if len(paths) > 2:
+        raise ValueError(f"--pairs: name two folders, one folder or one table, not {len(paths)}")
+    for path in (*paths, *([prompts] if prompts else ())):
+        if not path.exists():
+            raise ValueError(f"{'--prompts' if path == prompts else '--pairs'}: {path}: no such folder or file")
+    chosen, *rejected = paths
+    if chosen.is_file():
+        if rejected or prompts:
+            raise ValueError(f"--pairs: {chosen} is a table, which holds all; leave {(*rejected, prompts)[0]} out")
+        form_of(chosen)
+    return _pairs(
+        *(str(path.resolve()) if path else "" for path in (chosen, rejected[0] if rejected else None, prompts))
+    )
+
+
+def source_of(footage: FootageSettings) -> Source:
+    """Which footage settings name, without whatever else they say of it."""
+    if footage.kind == "pairs":
+        return _pairs(footage.path, footage.rejected, footage.prompts)
+    return Path(footage.path or ".") if footage.kind == "folder" else None
+
+
+def _pairs(path: str, rejected: str, prompts: str) -> FootageSettings:
+    return FootageSettings(kind="pairs", path=path, rejected=rejected, prompts=prompts, eval_fraction=HELD_OUT)
+
+
+def with_stages(name: str, recipe: Recipe, footage: Source, train: TrainSettings) -> Settings:
+    """Settings whose stages make what a recipe needs, from footage, pairs or the embedded world."""
     label, scored = LabelSettings(), "scores" in recipe.NEEDS
     # the two of a pair, and more where the recipe chooses among them or compares all of them
     takes = 4 if scored else 3 if "likeness" in recipe.NEEDS else 2
-    if "labels" in recipe.NEEDS or scored:
+    if ("labels" in recipe.NEEDS and OWN_TAKES.intersection(recipe.NEEDS)) or scored:  # else they are imported
         label = LabelSettings(by="human", segment_s=1.0) if footage else LabelSettings(by="world")
     if scored:
         label = label.model_copy(update={"form": "scores", "scores": label.by == "human"})
         train = train.model_copy(update={"options": {**train.options, "metric": scores_of(label)}})
+    if isinstance(footage, FootageSettings):  # with labels; their prompts are given alone where a model allows that
+        return Settings(backbone=BackboneSettings(first_frame=False), footage=footage, train=train)
     return Settings(
         caption=CaptionSettings(by="rules" if footage else "world")
         if "wrong captions" in recipe.NEEDS

@@ -91,7 +91,7 @@ def _lacking(project: OpenProject, recipe: Recipe) -> str:
         "gaps": (len(gaps(store, project.grid)), f"`rushes generate{by} --set generate.kind=gap`"),
         "likeness": (len(store.scores(metric=LIKENESS)), "`rushes train`"),
         "wrong captions": (len(store.captions("wrong")), "`rushes wrong-captions`"),
-        "labels": (len(store.preferences()), "`rushes label`"),
+        "labels": (len(store.preferences()), "`rushes label` or `rushes labels import`"),
         "scores": (len(store.scores()), "`rushes label --form scores` or `rushes import --scores FILE`"),
     }
     wanted = ("clips", *(need for need in recipe.NEEDS if need in there))

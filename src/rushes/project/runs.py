@@ -54,7 +54,10 @@ def run_all(project: OpenProject, own_takes: bool = False) -> RunResult:
     needs = needs_of(settings.train)
     if "labels" in needs and settings.label.by == "none" and not project.store.preferences():
         recipe = settings.train.recipe
-        raise ValueError(f"label.by: recipe {recipe!r} needs labels; set it to human, vlm, reward or world")
+        raise ValueError(
+            f"label.by: recipe {recipe!r} needs labels; set it to human, vlm, reward or world, or bring pairs that you "
+            "have (`rushes labels import`, or `rushes init --pairs`)"
+        )
     if "scores" in needs and settings.label.by == "none" and not project.store.scores():
         raise ValueError(
             f"label.by: recipe {settings.train.recipe!r} needs scores; set it to human, vlm, reward or world"

@@ -120,7 +120,9 @@ def _footage(settings: Settings) -> Iterator[str]:
             yield f"footage.scenes: {unknown('scene', scene, KINDS)}"
     if footage.kind == "world" and backbone.fps != FPS:
         yield f"backbone.fps: the embedded world is rendered at {FPS:g} fps, got {backbone.fps:g}; set it to {FPS:g}"
-    if footage.kind == "folder" and settings.label.by == "world":
+    if footage.kind == "pairs" and footage.bench:
+        yield "footage.bench: prompts of the pairs are held out (footage.eval_fraction), so none is read; set it to ''"
+    if footage.kind != "world" and settings.label.by == "world":
         yield "label.by: the world's verifier knows only the embedded world; set it to human or vlm"
 
 

@@ -154,7 +154,7 @@ def evaluate_run(project: OpenProject, run: str = "") -> EvaluateResult:
     find_run(project, run)
     base, trained = (held_out_takes(project, system, run) for system in (BASE, run))
     others: dict[str, list[Candidate]] = {}
-    for row in store.candidates(split="eval", kind="imported"):
+    for row in (row for row in store.candidates(split="eval", kind="imported") if row.clip_id):  # no labelled pairs
         others.setdefault(row.system, []).append(row)
     _measure(project, [*base, *trained, *(c for rows in others.values() for c in rows)])
     seed = settings.project.seed

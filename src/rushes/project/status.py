@@ -55,7 +55,8 @@ class ProjectStatus:
 
     def lines(self) -> list[str]:
         """The same in words."""
-        parts = [f"{counted(self.clips, 'clip')} to train on, {self.held_out} held out"]
+        clips = f"{counted(self.clips, 'clip')} to train on, {self.held_out} held out"
+        parts = [clips if self.clips or not self.labels else f"{counted(self.held_out, 'prompt')} held out"]
         if self.takes_wanted:
             parts.append(f"{self.takes} of {counted(self.takes_wanted or 0, 'take')}")
         if self.labels is not None:
@@ -141,7 +142,7 @@ def _next(status: ProjectStatus, settings: Settings) -> str:
     project, run = status.project, status.run
     if status.detached:
         return f"rushes status {project} --follow"
-    if not status.clips:
+    if not (status.labels if settings.footage.kind == "pairs" else status.clips):
         return f"rushes import {project}"
     if status.takes is not None and status.takes < (status.takes_wanted or 0):
         return f"rushes generate {project}"

@@ -65,29 +65,34 @@ PUBLISHED: Mapping[str, tuple[Any, str]] = {
 }
 
 
-class Options(SettingsTable):
-    """Settings of DenseDPO and its baselines."""
+class PairOptions(SettingsTable):
+    """Settings of any loss of labelled pairs: which labels, and how strong."""
 
-    mode: Literal["dense", "structural", "vanilla"] = Field("dense", description="the method, or one of its baselines")
     beta: float = Field(500.0, gt=0, description="strength per mean squared error, with the one-half")
-    reduction: Literal["per_frame", "sum_inside"] = Field("per_frame", description="sigmoid per frame, or on the sum")
-    least_labelled: float = Field(
-        0.2, ge=0, lt=1, description="a pair is used if more than this share of its segments is not a tie (mode dense)"
-    )
     judge: str = Field(
         "",
         description="use the labels of this judge only; human = people, several merged into one; empty = the only one "
         "there is; all = every judge's, pooled",
-    )
-    mixed_eta: bool = Field(
-        False,
-        description="take pairs whose members started from different noise levels, from which it learns the level",
     )
     dimension: str = Field("overall", min_length=1, description="labels of this question only")
     segment_s: SegmentChoice = Field(
         "newest",
         description="labels of segments of so many seconds only, or of whole clips only (whole); newest = those that "
         "each judge gave last to a pair",
+    )
+
+
+class Options(PairOptions):
+    """Settings of DenseDPO and its baselines."""
+
+    mode: Literal["dense", "structural", "vanilla"] = Field("dense", description="the method, or one of its baselines")
+    reduction: Literal["per_frame", "sum_inside"] = Field("per_frame", description="sigmoid per frame, or on the sum")
+    least_labelled: float = Field(
+        0.2, ge=0, lt=1, description="a pair is used if more than this share of its segments is not a tie (mode dense)"
+    )
+    mixed_eta: bool = Field(
+        False,
+        description="take pairs whose members started from different noise levels, from which it learns the level",
     )
 
 

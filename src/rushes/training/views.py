@@ -29,17 +29,20 @@ def real_view(clip: Clip, grid: LatentGrid) -> View:
 
 
 def candidate_view(candidate: Candidate, clip: Clip | None, grid: LatentGrid) -> View:
-    """A candidate under its caption and the first frame of the real clip it belongs to.
+    """A candidate under its caption and the first frame of the real clip it belongs to, or of its own where it never
+    belonged to any, as a clip of an imported pair.
 
     Raises:
-        ValueError: the model needs a first frame and the candidate belongs to no clip.
+        ValueError: the model needs a first frame and the candidate's clip is not among those trained on.
     """
     if not grid.first_frame:
         return View(candidate.media, candidate.caption, "", candidate.kind)
+    if clip is None and not candidate.clip_id:
+        return View(candidate.media, candidate.caption, candidate.media, candidate.kind)
     if clip is None:
         raise ValueError(
-            f"candidate {candidate.id} belongs to no real clip, so it has no first frame; "
-            f"set backbone.first_frame to false, or generate from clips"
+            f"candidate {candidate.id} is of a clip that is not trained on, so it has no first frame; "
+            f"set backbone.first_frame to false, or take the clip into the set"
         )
     return View(candidate.media, candidate.caption, first_frame_of(clip), candidate.kind)
 

@@ -1,0 +1,124 @@
+"""Pairs of videos that lie in folders, the better and the worse one under one name.
+
+| what | better | worse |
+|---|---|---|
+| two folders | `CHOSEN/NAME.mp4` | `REJECTED/NAME.mp4` |
+| one folder with two in it | `chosen/NAME.mp4` | `rejected/NAME.mp4` |
+| one folder | `NAME_w.mp4` | `NAME_l.mp4` |
+
+Names may have subfolders. Prompts stand beside the better videos in any way in which captions of footage do, or in a
+file of their own: a line for each pair by the order of names, or a table of file and caption.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from rushes.formats.caption_files import captions_in, captions_of
+from rushes.formats.layouts import folder_files, require_folder
+from rushes.formats.preferences import ForeignPair, ForeignPairs, UnusableEntry
+from rushes.text_reader import Caption
+
+JUDGE = "folders"  # who is taken to have chosen
+_WINS, _LOSES = "_w", "_l"
+Videos = Mapping[str, Sequence[Path]]
+
+
+def folder_pairs(chosen: Path, rejected: Path | None = None, prompts: Path | None = None) -> ForeignPairs:
+    """All pairs of two folders, or of one; videos without a counterpart are left out and counted.
+
+    Raises:
+        ValueError: no such folder, no videos, no pair, prompts that do not fit.
+    """
+    better, worse = _sides(chosen, rejected)
+    pairs = ForeignPairs(chosen)
+    lone = {}
+    for name in dict.fromkeys((*better, *worse)):
+        pairs.entries += 1
+        try:
+            lone[name] = _only(better, name, "better"), _only(worse, name, "worse")
+        except UnusableEntry as error:
+            pairs.leave_out(error, name)
+    if not lone:
+        pairs.refuse_if_empty()
+    winners = {name: paths[0] for name, paths in better.items()}  # also without a counterpart: lists count them all
+    top = chosen / "chosen" if rejected is None and _has_both(chosen) else chosen
+    texts = dict(zip(winners, _prompts(top, winners, prompts), strict=True))
+    for name, (left, right) in lone.items():
+        prompt = texts[name]
+        if prompt.problem:
+            pairs.leave_out(UnusableEntry("bad prompt", prompt.problem, ""), name)
+        else:
+            pairs.pairs.append(
+                ForeignPair(
+                    name,
+                    left,
+                    right,
+                    prompt=prompt.text,
+                    answers={"overall": "left"},
+                    judge=JUDGE,
+                    names=("chosen", "rejected"),
+                    why="chosen is left",
+                )
+            )
+    pairs.refuse_if_empty()
+    return pairs
+
+
+def _has_both(folder: Path) -> bool:
+    return (folder / "chosen").is_dir() and (folder / "rejected").is_dir()
+
+
+def _sides(chosen: Path, rejected: Path | None) -> tuple[Videos, Videos]:
+    """The better and the worse videos, by name."""
+    require_folder(chosen)
+    if rejected is None and _has_both(chosen):
+        chosen, rejected = chosen / "chosen", chosen / "rejected"
+    if rejected is not None:
+        require_folder(rejected)
+        return _by_name(chosen), _by_name(rejected)
+    every = _by_name(chosen)
+    better, worse = (
+        {name.removesuffix(end): paths for name, paths in every.items() if name.endswith(end)}
+        for end in (_WINS, _LOSES)
+    )
+    strange = [name for name in every if not name.endswith((_WINS, _LOSES))]
+    if strange:
+        raise ValueError(
+            f"{chosen}: {strange[0]} says not whether it is the better one; call the videos of a pair NAME{_WINS} and "
+            f"NAME{_LOSES}, or name two folders"
+        )
+    return better, worse
+
+
+def _by_name(folder: Path) -> dict[str, list[Path]]:
+    """Videos of a folder and its subfolders by their path without the suffix, sorted naturally."""
+    videos = defaultdict[str, list[Path]](list)
+    for path in folder_files(folder).require_videos():
+        videos[path.relative_to(folder).with_suffix("").as_posix()].append(path)
+    return dict(videos)
+
+
+def _only(videos: Videos, name: str, side: str) -> Path:
+    paths = videos.get(name, ())
+    if not paths:
+        raise UnusableEntry(f"no {side} video of its name", name, "add it, or delete the other")
+    if len(paths) > 1:
+        raise UnusableEntry(f"two {side} videos of one name", ", ".join(path.name for path in paths), "delete one")
+    return paths[0]
+
+
+def _prompts(folder: Path, winners: Mapping[str, Path], file: Path | None) -> Iterator[Caption]:
+    """The prompt of each better video, empty where there is none."""
+    videos = list(winners.values())
+    if file is not None:
+        return captions_in(file, folder, videos)
+    own = list(captions_of(folder, videos))
+    if any(caption.text or caption.problem for caption in own) or all(
+        p.stem == Path(n).name for n, p in winners.items()
+    ):
+        return iter(own)
+    both = [path.with_name(Path(name).name + path.suffix) for name, path in winners.items()]
+    return captions_of(folder, both)  # NAME.txt, of NAME_w and NAME_l together

@@ -1,0 +1,122 @@
+"""The first stage of a project on pairs that one has: clips to compare, and prompts that are held out."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from rushes.config.tables import FootageSettings
+from rushes.files import content_hash, write_json
+from rushes.footage.ingest import Imported, check_again, prompt_clip
+from rushes.footage.pairs import FILE, PairsImported, import_pairs
+from rushes.footage.preflight import PreflightOptions
+from rushes.footage.split import held_out
+from rushes.formats.pair_files import find_pairs
+from rushes.formats.preferences import ForeignPairs
+from rushes.media.images import write_image
+from rushes.media.read import read_video
+from rushes.project.look_alikes import look_alikes
+from rushes.project.project import OpenProject
+from rushes.records import Candidate, Split, stable_hash
+from rushes.store.database import Store
+
+MADE_BY = "import of pairs"
+
+
+def import_own_pairs(project: OpenProject, ask: PreflightOptions) -> Imported:
+    """Labelled pairs into the store; both clips of each held-out prompt are kept from training.
+
+    What was imported before stays, and so does its side.
+
+    Args:
+        project: with `footage.kind = "pairs"`.
+        ask: how long and large the clips are that are trained on.
+
+    Raises:
+        ValueError: no pair can be used, or all are of one prompt, of which none can be held out.
+    """
+    table, store = project.settings.footage, project.store
+    pairs = find_pairs(*pair_source(table))
+    prompts = {_prompt_id(pair.prompt) for pair in pairs.pairs}
+    if table.eval_fraction and len(prompts) == 1:
+        raise ValueError(
+            f"{pairs.path}: all pairs are of one prompt, so none can be held out; add pairs of others, or set "
+            "footage.eval_fraction to 0, train with `rushes train`, and judge the result otherwise"
+        )
+    # No more than are looked at: of a hundred thousand prompts a fifth would be lost to training.
+    fraction = min(table.eval_fraction, project.settings.evaluate.prompts / max(1, len(prompts)))
+    before = {row.id: _prompt_id(row.caption) for row in _imported(store)}
+    out = held_out(store, {id: id for id in prompts}, fraction, before) & prompts
+    sides: tuple[Split, Split] = ("eval", "train")  # in this order: a copy of a held-out video is not trained on
+    parts = {side: _part(pairs, out, side) for side in sides}
+    results = {side: _import(project, part, ask, side) for side, part in parts.items() if part.pairs}
+    stills = _hold_out(project, out)
+    left_out = sum((Counter(result.left_out) for result in results.values()), Counter[str]())
+    return Imported(0, None, pairs=results["train"].pairs, prompts=stills or None, refused=left_out.total() or None)
+
+
+def pair_source(table: FootageSettings) -> tuple[Path, Path | None, Path | None]:
+    """Where the pairs lie: a folder or a file, the folder of the worse ones, and the file of prompts."""
+    return (
+        Path(table.path),
+        Path(table.rejected) if table.rejected else None,
+        Path(table.prompts) if table.prompts else None,
+    )
+
+
+def _prompt_id(prompt: str) -> str:
+    """The same for prompts that differ in capitals and spaces alone."""
+    return stable_hash(["prompt of pairs", " ".join(prompt.casefold().split())])
+
+
+def _imported(store: Store) -> list[Candidate]:
+    return [row for row in store.stream(Candidate) if row.kind == "imported" and not row.clip_id]
+
+
+def _part(pairs: ForeignPairs, out: Collection[str], side: Split) -> ForeignPairs:
+    """The pairs of one side; what was left out when they were read is counted with those that are trained on."""
+    own = [pair for pair in pairs.pairs if (_prompt_id(pair.prompt) in out) == (side == "eval")]
+    if side == "train":
+        return replace(pairs, pairs=own, entries=pairs.entries - (len(pairs.pairs) - len(own)))
+    return ForeignPairs(pairs.path, pairs.meanings, len(own), own)
+
+
+def _import(project: OpenProject, pairs: ForeignPairs, ask: PreflightOptions, side: Split) -> PairsImported:
+    file, words = project.store.project / FILE, "held out: " if side == "eval" else ""
+    before = json.loads(file.read_text(encoding="utf-8"))["rows"] if side == "train" and file.is_file() else []
+    with project.timed("import", len(pairs.pairs)) as tick:
+        result = import_pairs(
+            project.store, pairs, ask, split=side, window=project.settings.footage.window or None,
+            look_alikes=look_alikes, say=lambda line: project.say(f"{words}{line}"), tick=partial(tick, 1),
+        )  # fmt: skip
+    written = json.loads(file.read_text(encoding="utf-8"))
+    rows = [{**row, "held_out": side == "eval"} for row in written["rows"]]
+    write_json(file, {**written, "rows": [*(row for row in before if row.get("held_out")), *rows]})
+    return result
+
+
+def _hold_out(project: OpenProject, out: Collection[str]) -> int:
+    """A held-out prompt for each of those whose pairs were taken, with the first frame of the better clip; how many."""
+    store, fps = project.store, project.settings.backbone.fps
+    first: dict[str, Candidate] = {}
+    for row in _imported(store):
+        if row.split == "eval" and (id := _prompt_id(row.caption)) in out:
+            first.setdefault(id, row)
+    stored = {clip.id: clip for clip in store.clips(dropped=True) if clip.id in first}
+    for id, row in first.items():
+        if id in stored and store.media.sound(stored[id].media):
+            continue
+        with TemporaryDirectory(dir=store.project, prefix=".still-") as folder:
+            path = Path(folder) / "still.png"
+            image = read_video(store.media_path(row.media), frames=1).frames_FHWC[0]
+            write_image(path, image)
+            check_again(stored.get(id), content_hash(path), f"the first frame of {row.caption!r}")
+            media = store.put_media(path)
+        if id not in stored:
+            store.add([prompt_clip(id, media, row.caption, image, fps=fps, source=MADE_BY, made_by=MADE_BY)])
+    return len(first)

@@ -1,0 +1,96 @@
+"""A project on pairs that one has: what `rushes init --pairs` writes, and what is imported, trained on and held out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rushes.media.write import write_video
+from rushes.recipes.dpo import Options, comparisons
+from rushes.records import Candidate
+from rushes.store.database import Store
+from rushes.training.comparison import LatentGrid
+
+Rushes = Callable[..., tuple[int, str, str]]
+PAIRS = 6
+GRID = LatentGrid(5, 4, 8.0, first_frame=False)
+
+
+@pytest.fixture
+def sides(tmp_path: Path) -> tuple[Path, Path]:
+    """Folders of better and worse videos; pairs 4 and 5 are of one prompt."""
+    folders = tmp_path / "good", tmp_path / "bad"
+    rng = np.random.default_rng(0)
+    for folder in folders:
+        folder.mkdir()
+        for k in range(PAIRS):
+            frames = np.repeat(rng.integers(0, 255, (17, 8, 8, 3), np.uint8), 4, 1).repeat(4, 2)
+            write_video(folder / f"{k}.mp4", frames, 8)
+    for k in range(PAIRS):
+        (folders[0] / f"{k}.txt").write_text("A cat  asleep" if k == 4 else "a cat asleep" if k == 5 else f"dog {k}")
+    return folders
+
+
+def test_pairs_are_imported_and_prompts_held_out(rushes: Rushes, sides: tuple[Path, Path], tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    assert rushes("init", project, "--pairs", *sides, "--set", "footage.eval_fraction=0.4")[0] == 0
+    code, out, err = rushes("import", project, "--json")
+    assert code == 0, err
+    result = json.loads(out)
+    assert result["prompts"] == 2 and 2 * (PAIRS - result["pairs"]) == len(held_out(project))
+    with Store.open(project) as store:
+        held = {clip.caption.casefold() for clip in store.clips("eval")}
+        trained = {view.caption.casefold() for c in comparisons(store, Options(), GRID) for view in c.views}
+        assert len(held) == 2 and not held & trained and store.clips("train") == ()
+        assert all(clip.frames == 1 and store.media.sound(clip.media) for clip in store.clips("eval"))
+        assert len(comparisons(store, Options(), GRID)) == result["pairs"]
+    rows = json.loads((project / "pairs.json").read_text())["rows"]
+    assert len(rows) == PAIRS and sum(row["held_out"] for row in rows) == PAIRS - result["pairs"]
+    before = held_out(project)
+    (sides[0] / "more.txt").write_text("a horse")
+    for side, level in zip(sides, (50, 200), strict=True):
+        write_video(side / "more.mp4", np.full((17, 32, 32, 3), level, np.uint8), 8)
+    again = json.loads(rushes("import", project, "--json")[1])
+    assert again["pairs"] + len(held_out(project)) // 2 == PAIRS + 1
+    assert set(before) <= set(held_out(project))
+
+
+def held_out(project: Path) -> list[Candidate]:
+    with Store.open(project) as store:
+        return [row for row in store.candidates(split="eval") if row.kind == "imported"]
+
+
+def test_a_table_with_one_prompt_cannot_be_split(rushes: Rushes, sides: tuple[Path, Path], tmp_path: Path) -> None:
+    rows = [{"prompt": "a cat", "chosen": f"good/{k}.mp4", "rejected": f"bad/{k}.mp4"} for k in range(2)]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert rushes("init", tmp_path / "project", "--pairs", tmp_path / "pairs.jsonl")[0] == 0
+    code, _, err = rushes("import", tmp_path / "project")
+    assert code == 2 and "all pairs are of one prompt" in err
+
+
+def test_what_init_refuses(rushes: Rushes, sides: tuple[Path, Path], tmp_path: Path) -> None:
+    def refused(*arguments: object) -> str:
+        code, out, err = rushes("init", tmp_path / "new", *arguments)
+        assert (code, out) == (2, "") and not (tmp_path / "new").exists()
+        return err
+
+    assert "no such folder or file" in refused("--pairs", tmp_path / "nowhere")
+    assert "not 3" in refused("--pairs", *sides, sides[0])
+    assert "two projects" in refused("--pairs", *sides, "--footage", sides[0])
+    assert "only for --pairs" in refused("--prompts", sides[0])
+    assert "realdpo does not train on pairs alone; take dpo" in refused("--pairs", *sides, "--recipe", "realdpo")
+
+
+def test_settings_that_do_not_fit(rushes: Rushes, sides: tuple[Path, Path], tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    assert rushes("init", project, "--pairs", *sides)[0] == 0
+    text = (project / "rushes.toml").read_text()
+    assert 'kind = "pairs"' in text and 'recipe = "dpo"' in text and len(text.splitlines()) <= 25
+    code, _, err = rushes("import", project, "--set", f"footage.bench={sides[0]}")
+    assert code == 2 and "footage.bench: prompts of the pairs are held out" in err
+    assert "label.by: the world's verifier" in rushes("import", project, "--set", "label.by=world")[2]
+    assert "footage.kind is pairs" in rushes("preflight", project)[2]

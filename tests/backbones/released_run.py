@@ -86,6 +86,7 @@ WAYS: dict[str, tuple[LoadOptions, Where]] = {
 RECIPES = {
     "sft": "supervised",
     "dfdpo": "pair",
+    "dpo": "pair",
     "huvidpo": "pair",
     "realdpo": "takes",
     "densedpo": "segments",

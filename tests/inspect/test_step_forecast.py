@@ -290,7 +290,7 @@ def test_what_it_cannot_forecast(
     assert "--quantize 4bit: such a network is frozen; set --tune to lora" in said(
         "--quantize", "4bit", "--tune", "full"
     )
-    assert "no recipe 'dpo'" in said("--recipe", "dpo")
+    assert "no recipe 'kto'" in said("--recipe", "kto")
     assert "no GPU 'h1000'; did you mean h100?" in said("--gpu", "h1000")
     broken = tmp_path / "broken"
     broken.mkdir()

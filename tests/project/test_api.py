@@ -56,7 +56,7 @@ def test_a_project_is_created_and_its_settings_are_changed_for_a_while(tmp_path:
     ("act", "words"),
     [
         (lambda folder: rushes.Project.open(folder / "none"), "is not a project: it has no rushes.toml"),
-        (lambda folder: rushes.Project.create(folder / "a", "dpo"), "--recipe: no recipe 'dpo'"),
+        (lambda folder: rushes.Project.create(folder / "a", "kto"), "--recipe: no recipe 'kto'"),
         (lambda folder: rushes.Project.create(folder / "b", model="wan"), "needs clips; name their folder as footage"),
         (lambda folder: rushes.Project.create(folder / "c", settings={"train.stepz": 1}), "train.stepz: unknown"),
     ],

@@ -38,6 +38,8 @@ WORDS = {
 OPTIONS = {
     "physhpo.likeness",
     "densedpo.judge",
+    "dpo.dimension",
+    "dpo.judge",
     "densedpo.dimension",
     "huvidpo.metric",
 }  # names of metrics and of judges

@@ -112,3 +112,16 @@ def test_what_is_no_result_is_refused(folders: Folders, tmp_path: Path) -> None:
         Others(vbench={"A": tmp_path / "nowhere"}).measures(folders, [])
     with pytest.raises(ValueError, match="results for C"):
         Others(vbench={"C": odd}).measures(folders, [])
+
+
+@pytest.mark.parametrize(
+    ("dimension", "value", "words"),
+    [("imaging_quality", 0.62, "up to 0.62, .* is 0 to 100"), ("motion_smoothness", 98.2, "up to 98.2, .* is 0 to 1;")],
+)
+def test_results_on_another_scale_are_refused(
+    dimension: str, value: float, words: str, folders: Folders, tmp_path: Path
+) -> None:
+    """One system from 0 to 100 and the other from 0 to 1. Was: "better", a hundredfold, without a word."""
+    path = results(tmp_path / "r_eval_results.json", {"0.mp4": value, "1.mp4": value}, dimension)
+    with pytest.raises(ValueError, match=words):
+        Others(vbench={"A": path}).measures(folders, [])

@@ -194,7 +194,19 @@ def read_vbench(path: Path, finder: Finder, notes: list[str]) -> dict[str, Score
         raise ValueError(
             f"{path}: not results of VBench ({error}); name the file that ends in _eval_results.json"
         ) from error
+    for dimension, scores in rows.items():
+        _check_scale(path, dimension, [value for _, value in scores])
     return {dimension: _placed(path, scores, finder, notes) for dimension, scores in rows.items()}
+
+
+def _check_scale(path: Path, dimension: str, values: Sequence[float]) -> None:
+    """Refuse a dimension on another scale than VBench's own: beside one on that it would be far better or worse."""
+    limit, most = 100 if dimension == "imaging_quality" else 1, max(map(abs, values), default=0.0)
+    if most > limit * 1.001 or (limit == 100 and 0 < most <= 1):
+        raise ValueError(
+            f"{path}: {dimension} is up to {most:g}, and VBench's own scale of a video's is 0 to {limit}; give the "
+            "file that VBench wrote"
+        )
 
 
 def read_videophy(path: Path, finder: Finder, notes: list[str]) -> Scores:

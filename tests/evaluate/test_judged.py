@@ -45,12 +45,12 @@ def test_counts_and_the_interval_over_prompts() -> None:
         ("b", 0): Duel(0, False, 2, 2),
         ("c", 0): None,
     }
-    found = head_to_head("a judge", "A", "B", duels, {})
-    assert found is not None
-    assert (found.wins.wins, found.wins.ties, found.wins.losses) == (2, 1, 0)
-    assert (found.disagreed, found.unreadable) == (1, 1)
-    assert found.first_slot is not None and found.first_slot.value == pytest.approx(4 / 6)
-    assert found.wins.rate == win_rate([0, 0, 0], [1, 1, 0], "higher", clusters=["a", "a", "b"]).rate
+    result = head_to_head("a judge", "A", "B", duels, {})
+    assert result is not None
+    assert (result.wins.wins, result.wins.ties, result.wins.losses) == (2, 1, 0)
+    assert (result.disagreed, result.unreadable) == (1, 1)
+    assert result.first_slot is not None and result.first_slot.value == pytest.approx(4 / 6)
+    assert result.wins.rate == win_rate([0, 0, 0], [1, 1, 0], "higher", clusters=["a", "a", "b"]).rate
     alike = head_to_head("a judge", "A", "B", duels, {"a": "film", "b": "film"})
     assert alike is not None and (alike.wins.rate.low, alike.wins.rate.high) == (0, 1)
     assert head_to_head("a judge", "A", "B", {("a", 0): None}, {}) is None

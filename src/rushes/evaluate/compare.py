@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from rushes.config.tables import Settings
+from rushes.evaluate.prompt_clusters import clusters_of_store
 from rushes.evaluate.result import ComparedSystems, in_order, metric_rows, stored_video, systems_report
 from rushes.evaluate.stored import measures
 from rushes.evaluate.suites import general_meter, world_meter
-from rushes.evaluate.witnesses import witnesses_of_store
 from rushes.files import write_json
 from rushes.metrics.catalogue import all_metrics
 from rushes.records import BASE
@@ -65,11 +65,11 @@ def compare_runs(
                 f"{system!r} has no scores on held-out prompts; run `rushes evaluate --run {system}` first"
             )
     measured = [measure for measure in measured if any(measure.values.values())]
-    witnesses = witnesses_of_store(store, (take for of in rows.values() for take in of.values()))
-    table = compare_systems(systems, measured, seed=settings.project.seed, witnesses=witnesses)
+    cluster_of = clusters_of_store(store, (take for of in rows.values() for take in of.values()))
+    table = compare_systems(systems, measured, seed=settings.project.seed, cluster_of=cluster_of)
     values = {m.name: {rows[s][key].id: v for s, of in m.values.items() for key, v in of.items()} for m in measured}
     videos = {s: {key: stored_video(store, of[key], values) for key in in_order([*of])} for s, of in rows.items()}
-    compared = ComparedSystems(metric_rows(measured, table), videos, meter.headline, witnesses)
+    compared = ComparedSystems(metric_rows(measured, table), videos, meter.headline, cluster_of)
     report = systems_report(compared, settings.report.cases, settings.project.seed, title=settings.project.name)
     target = store.project / "reports" / "compare.json"
     target.parent.mkdir(parents=True, exist_ok=True)

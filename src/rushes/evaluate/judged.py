@@ -13,8 +13,8 @@ from pathlib import Path
 from rushes.config.settings_files import load_settings
 from rushes.config.tables import Settings
 from rushes.evaluate.external import both
+from rushes.evaluate.prompt_clusters import clusters_of_folders
 from rushes.evaluate.video_folders import Folders
-from rushes.evaluate.witnesses import witnesses_of_folders
 from rushes.judges.base import Judge
 from rushes.judges.build import ANSWERS, judge_of
 from rushes.judges.endpoint import ChatEndpoint
@@ -52,14 +52,14 @@ def duels_of(
 
 
 def head_to_head(
-    judge: str, first: str, second: str, duels: Mapping[Key, Duel | None], witnesses: Mapping[str, str]
+    judge: str, first: str, second: str, duels: Mapping[Key, Duel | None], cluster_of: Mapping[str, str]
 ) -> Judged | None:
     """Counts and the win rate, its interval over clusters of prompts; None where no pair could be judged."""
     answered = {key: duel for key, duel in duels.items() if duel is not None}
     if not answered:
         return None
     outcomes = [float(duel.outcome) for duel in answered.values()]
-    wins = win_rate([0.0] * len(outcomes), outcomes, "higher", clusters=[witnesses.get(p, p) for p, _ in answered])
+    wins = win_rate([0.0] * len(outcomes), outcomes, "higher", clusters=[cluster_of.get(p, p) for p, _ in answered])
     decided = sum(duel.decided for duel in answered.values())
     slot = wilson(sum(duel.first_slot for duel in answered.values()), decided) if decided else None
     disagreed = sum(not duel.agreed for duel in answered.values())
@@ -70,16 +70,16 @@ def head_to_head(
 
 def judge_all(judge: Judge, folders: Folders, notes: list[str], tick: Tick = lambda n: None) -> Verdicts:
     """Every pair of systems, and the systems' strengths by Bradley and Terry; why there are none goes to `notes`."""
-    verdicts, matches, witnesses = Verdicts(), [], witnesses_of_folders(folders)
+    verdicts, matches, cluster_of = Verdicts(), [], clusters_of_folders(folders)
     for first, second in combinations(folders.systems, 2):
         duels = duels_of(judge, folders, first, second, tick)
-        result = head_to_head(judge.name, first, second, duels, witnesses)
+        result = head_to_head(judge.name, first, second, duels, cluster_of)
         if result is None:
             notes.append(f"{judge.name} could judge no pair of {first} and {second}.")
             continue
         verdicts.rows.append(result)
         matches += [
-            Match(second, first, duel.outcome, witnesses.get(prompt, prompt))
+            Match(second, first, duel.outcome, cluster_of.get(prompt, prompt))
             for (prompt, _), duel in duels.items()
             if duel
         ]

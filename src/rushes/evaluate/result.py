@@ -153,9 +153,7 @@ class ComparedSystems:
     metrics: Mapping[Pair, tuple[MetricRow, ...]]
     videos: Mapping[str, Mapping[Key, ComparedVideo]]
     headline: str = ""
-    witnesses: Mapping[str, str] = field(
-        default_factory=dict
-    )  # cluster of each prompt; one that is left out is its own
+    cluster_of: Mapping[str, str] = field(default_factory=dict)  # by prompt; one that is left out is its own
     notes: tuple[str, ...] = ()
     judged: tuple[Judged, ...] = ()
     strengths: Mapping[str, Interval] = field(default_factory=dict)
@@ -231,11 +229,11 @@ def build_report(
         shown.append(_case(kind, keys[at], gains[at], second[keys[at]].caption, {**named, **beside(keys[at])}))
     if lost := shown.count(None):
         notes.append(f"{lost} cases are not shown because a video of theirs is missing from media/.")
-    verdicts, prompts = result.verdicts(), len({result.witnesses.get(prompt, prompt) for prompt, _ in keys})
+    verdicts, prompts = result.verdicts(), len({result.cluster_of.get(prompt, prompt) for prompt, _ in keys})
     seen = bool(result.judged) or any(metric.name == _VERIFIED for metric in report.metrics)
     return replace(
         report,
-        wins=_wins(report, keys, first, second, result.witnesses),
+        wins=_wins(report, keys, first, second, result.cluster_of),
         cases=tuple(case for case in shown if case is not None),
         case_seed=seed,
         arms=tuple(
@@ -284,7 +282,7 @@ def _wins(
     keys: Sequence[Key],
     first: Mapping[Key, ComparedVideo],
     second: Mapping[Key, ComparedVideo],
-    witnesses: Mapping[str, str],
+    cluster_of: Mapping[str, str],
 ) -> WinRate | None:
     """Pair by pair on the headline metric; None without one."""
     metric = next((m for m in report.metrics if m.name == report.headline), None)
@@ -293,7 +291,7 @@ def _wins(
     name = metric.name
     shared = [key for key in sorted(keys) if name in first[key].values and name in second[key].values]
     a, b = ([side[key].values[name] for key in shared] for side in (first, second))
-    clusters = [witnesses.get(prompt, prompt) for prompt, _ in shared]
+    clusters = [cluster_of.get(prompt, prompt) for prompt, _ in shared]
     return win_rate(a, b, metric.better, clusters=clusters) if shared else None
 
 

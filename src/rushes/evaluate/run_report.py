@@ -14,8 +14,8 @@ from markupsafe import Markup
 from rushes.config.renamed import with_names_of_today
 from rushes.config.settings_files import mapping_to_toml
 from rushes.config.tables import toy_note
+from rushes.evaluate.prompt_clusters import clusters_of_store
 from rushes.evaluate.result import ComparedSystems, ComparedVideo, EvaluateResult, build_report, stored_video
-from rushes.evaluate.witnesses import witnesses_of_store
 from rushes.records import Candidate, Clip, Run
 from rushes.report import curves, text
 from rushes.report.card import card_section, read_result
@@ -46,8 +46,8 @@ def collect(store: Store, result: EvaluateResult, cases: int = 4, seed: int = 0)
     }
     metrics = tuple(_with_spread(row, videos["base"].values()) for row in result.metrics.values())
     rows = _curve_rows(store, result.run, notes)
-    witnesses = witnesses_of_store(store, (take for pair in pairs for take in pair))
-    compared = ComparedSystems({("base", "trained"): metrics}, videos, result.headline, witnesses, tuple(notes))
+    cluster_of = clusters_of_store(store, (take for pair in pairs for take in pair))
+    compared = ComparedSystems({("base", "trained"): metrics}, videos, result.headline, cluster_of, tuple(notes))
     trained = {(row.group, row.seed): row for _, row in pairs}
     report = build_report(
         compared, cases, seed, {"base": "Base", "trained": "Trained"}, lambda key: _beside(store, trained[key], values)
@@ -63,7 +63,7 @@ def collect(store: Store, result: EvaluateResult, cases: int = 4, seed: int = 0)
         curves=(*_rounds(result), *curves.curves(rows)),
         findings=curves.findings(rows, _diagnoses(store, result.run, rows)),
         labels=_labels(store),
-        card=_card(store, witnesses),
+        card=_card(store, cluster_of),
         arms=tuple(ReportArm(name, tuple(table.values())) for name, table in result.arms.items()),
         arms_intro=result.arms_intro or report.arms_intro,
         settings=mapping_to_toml(settings),
@@ -131,18 +131,18 @@ def _diagnoses(store: Store, run: str, rows: list[dict[str, Any]]) -> list[dict[
     return [asdict(each) for each in diagnoses(with_leak(rows, store.project / "runs" / run))] if whole else None
 
 
-def _card(store: Store, witnesses: Mapping[str, str]) -> dict[str, str]:
+def _card(store: Store, cluster_of: Mapping[str, str]) -> dict[str, str]:
     """The real clips and the held-out prompts in words."""
     clips = [clip for clip in store.clips() if clip.frames > 1]
     shapes = Counter(f"{clip.width_px} x {clip.height_px} px at {clip.fps:g} fps" for clip in clips)
     seconds = sum(clip.frames / clip.fps for clip in clips)
     common = ", ".join(f"{_count(number, 'clip')} of {shape}" for shape, number in shapes.most_common(2))
-    alone = len(set(witnesses.values()))
+    prompts, alone = len(cluster_of), len(set(cluster_of.values()))
     sources = Counter(clip.source.partition(":")[0] if ":" in clip.source else "files" for clip in clips)
     return {
         "real footage": f"{_count(len(clips), 'clip')}, {seconds:.0f} s in all: {common}" if clips else "none",
         "source": ", ".join(f"{number} from {source}" for source, number in sources.items()) or "none",
-        "held-out prompts": f"{len(witnesses)}" + (f", {alone} of them independent" if alone < len(witnesses) else ""),
+        "held-out prompts": str(prompts) + (f", {alone} of them independent" if alone < prompts else ""),
     }
 
 

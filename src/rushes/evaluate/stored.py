@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from rushes.arrays import Frames
+from rushes.evaluate.prompt_clusters import clusters_of_store
 from rushes.evaluate.result import metric_rows
 from rushes.evaluate.suites import MetricSuite
-from rushes.evaluate.witnesses import witnesses_of_store
 from rushes.media.read import read_video
 from rushes.metrics.base import Shot
 from rushes.progress import Sharing, in_turn
@@ -104,8 +104,8 @@ def compare(
     keyed = {(base.group, at): (base, trained) for at, (base, trained) in enumerate(pairs)}
     sides = {system: {key: pair[at] for key, pair in keyed.items()} for at, system in enumerate(("base", "trained"))}
     measured = measures(store, meter, sides)
-    witnesses = witnesses_of_store(store, (row for pair in pairs for row in pair))
-    table = compare_systems(("base", "trained"), measured, seed=seed, witnesses=witnesses)
+    cluster_of = clusters_of_store(store, (row for pair in pairs for row in pair))
+    table = compare_systems(("base", "trained"), measured, seed=seed, cluster_of=cluster_of)
     ((_, rows),) = metric_rows(measured, table).items()
     metrics = {row.name: row for row in rows}
     if meter.headline not in (*metrics, "") or not metrics:

@@ -13,9 +13,9 @@ import rushes
 from rushes.evaluate.external import Others
 from rushes.evaluate.judged import Verdicts
 from rushes.evaluate.measure import METER, Measured, measure_file
+from rushes.evaluate.prompt_clusters import clusters_of_folders
 from rushes.evaluate.result import ComparedSystems, ComparedVideo, in_order, metric_rows, systems_report
 from rushes.evaluate.video_folders import Folders, find_folders
-from rushes.evaluate.witnesses import witnesses_of_folders
 from rushes.files import MediaError, content_hash, make_folder, write_json
 from rushes.formats.caption_files import shown
 from rushes.media.read import VideoInfo, probe
@@ -80,8 +80,8 @@ def evaluate_systems(asked: SystemsRequest, others: Others, judge: Judge, bar: B
     measures = [*comparable, *others.measures(folders, notes), *judge_verdicts.measures]
     _check_headline(asked.headline, [m.name for m in measures if m.better != "neutral"], "was")
     notes += [*_unlike(videos), *dict.fromkeys(f"{name} {why}." for name, why in unequal.items()), *_unmeasured(videos)]
-    witnesses = witnesses_of_folders(folders)
-    table = compare_systems(folders.systems, measures, seed=asked.seed, witnesses=witnesses)
+    cluster_of = clusters_of_folders(folders)
+    table = compare_systems(folders.systems, measures, seed=asked.seed, cluster_of=cluster_of)
     if not any(table.pairs.values()):
         raise ValueError("no two systems have a readable video of one name, so nothing can be compared")
     drifts = {pair: _drift(videos, *pair, asked.seed) for pair in combinations(folders.systems, 2)}
@@ -89,7 +89,7 @@ def evaluate_systems(asked: SystemsRequest, others: Others, judge: Judge, bar: B
         metric_rows(measures, table),
         {s: {key: _video(folders, s, key, of[key], measures) for key in in_order([*of])} for s, of in videos.items()},
         asked.headline,
-        witnesses,
+        cluster_of,
         notes=tuple(notes),
         judged=tuple(judge_verdicts.rows),
         strengths=judge_verdicts.strengths,

@@ -113,11 +113,11 @@ def compare_systems(
     *,
     seed: int = 0,
     margins: Mapping[str, float] | None = None,
-    witnesses: Mapping[str, str] | None = None,
+    cluster_of: Mapping[str, str] | None = None,
 ) -> ComparisonTable:
     """Means of every system and differences of every pair.
 
-    The bootstrap is clustered by prompt; prompts that `witnesses` names alike are one cluster. A metric with no shared
+    The bootstrap is clustered by prompt; prompts that `cluster_of` names alike are one cluster. A metric with no shared
     value is left out of the pair. Gaps of at most `margins[metric]` are ties. Equal values, seed and order give equal
     tables. Raises ValueError for fewer than two systems, or names with a "|".
     """
@@ -125,7 +125,7 @@ def compare_systems(
         raise ValueError(f"a comparison needs two systems or more with names of their own, got {', '.join(systems)}")
     if odd := [name for name in systems if "|" in name or not name]:
         raise ValueError(f"the name {odd[0]!r} of a system is empty or has a '|' in it; call it otherwise")
-    measures, of = list(measures), witnesses or {}
+    measures, of = list(measures), cluster_of or {}
     means = {m.name: {system: _mean(m, system, seed, of) for system in systems} for m in measures}
     pairs: dict[tuple[str, str], Mapping[str, Difference]] = {}
     for first, second in combinations(systems, 2):
@@ -179,25 +179,25 @@ class _StoredTable:
 _STORED = TypeAdapter(_StoredTable)
 
 
-def _mean(measure: Measure, system: str, seed: int, witnesses: Mapping[str, str]) -> Interval:
+def _mean(measure: Measure, system: str, seed: int, cluster_of: Mapping[str, str]) -> Interval:
     values = measure.values.get(system, {})
     if not values:
         return Interval(math.nan, math.nan, math.nan, 0)
     keys = sorted(values)
-    clusters = [witnesses.get(prompt, prompt) for prompt, _ in keys]
+    clusters = [cluster_of.get(prompt, prompt) for prompt, _ in keys]
     mean = mean_interval([values[key] for key in keys], clusters=clusters, seed=seed)
     return replace(mean, low=max(mean.low, measure.low), high=min(mean.high, measure.high))
 
 
 def _difference(
-    measure: Measure, first: str, second: str, seed: int, margin: float, witnesses: Mapping[str, str]
+    measure: Measure, first: str, second: str, seed: int, margin: float, cluster_of: Mapping[str, str]
 ) -> Difference | None:
     first_values, second_values = measure.values.get(first, {}), measure.values.get(second, {})
     keys = sorted(first_values.keys() & second_values.keys())
     if not keys:
         return None
     a, b = np.array([first_values[key] for key in keys]), np.array([second_values[key] for key in keys])
-    prompts = [witnesses.get(prompt, prompt) for prompt, _ in keys]
+    prompts = [cluster_of.get(prompt, prompt) for prompt, _ in keys]
     interval = paired_difference(a, b, clusters=prompts, seed=seed)
     if measure.better == "neutral":
         wins = WinRate(0, len(keys), 0, Interval(0.5, 0.0, 1.0, len(keys)))

@@ -1,4 +1,4 @@
-"""Which prompts are one witness: pieces of one film, and prompts under one caption, say the same thing twice."""
+"""Which prompts are one cluster: pieces of one film, and prompts under one caption, are no independent evidence."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from rushes.records import Candidate, Clip
 from rushes.store.database import Store
 
 
-def witnesses_of_store(store: Store, takes: Iterable[Candidate]) -> dict[str, str]:
+def clusters_of_store(store: Store, takes: Iterable[Candidate]) -> dict[str, str]:
     """The cluster of each prompt (`Candidate.group`) that some takes answer.
 
     Prompts are one where their clips are of one film, start from one still, or have one caption. A scene of the
-    embedded world is drawn on its own, and its caption names few of the things that differ, so it is its own witness.
+    embedded world is drawn on its own, and its caption names few of the things that differ, so it is its own
+    cluster.
     """
     clips = {clip.id: clip for clip in store.clips(dropped=True)}
     return _joined({take.group: _shared(take, clips.get(take.clip_id)) for take in takes})
 
 
-def witnesses_of_folders(folders: Folders) -> dict[str, str]:
+def clusters_of_folders(folders: Folders) -> dict[str, str]:
     """The cluster of each prompt of folders of videos: one caption, or one first frame, is one."""
     stills = {prompt: f"still {content_hash(path)}" for prompt, path in folders.stills.items()}
     return _joined({name: [_caption(folders.captions.get(name, "")), stills.get(name, "")] for name in folders.prompts})

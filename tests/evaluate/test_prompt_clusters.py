@@ -1,4 +1,4 @@
-"""Prompts that share a film, a caption or a first frame are one witness."""
+"""Prompts that share a film, a caption or a first frame are one cluster."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from rushes.evaluate.prompt_clusters import clusters_of_folders, clusters_of_store
 from rushes.evaluate.video_folders import Folders
-from rushes.evaluate.witnesses import witnesses_of_folders, witnesses_of_store
 from rushes.records import Candidate, Clip
 from rushes.store.database import Store
 
@@ -36,7 +36,7 @@ def takes(tmp_path: Path) -> dict[str, int]:
     ]  # fmt: skip
     with Store.create(tmp_path) as store:
         store.add(clips)
-        clusters = witnesses_of_store(store, rows)
+        clusters = clusters_of_store(store, rows)
     order = {name: at for at, name in enumerate(dict.fromkeys(clusters.values()))}
     return {prompt: order[name] for prompt, name in clusters.items()}
 
@@ -51,6 +51,6 @@ def test_prompts_of_folders(tmp_path: Path) -> None:
     prompts = ("x", "y", "z", "0", "1")
     videos = {"A": {(prompt, 0): tmp_path for prompt in prompts}}
     captions = {"z": "a dog", "0": "a Dog"}
-    clusters = witnesses_of_folders(Folders(videos, captions, {name: tmp_path / name for name in "xyz"}, ()))
+    clusters = clusters_of_folders(Folders(videos, captions, {name: tmp_path / name for name in "xyz"}, ()))
     assert clusters["x"] == clusters["y"] != clusters["z"] == clusters["0"] != clusters["1"]
     assert len(set(clusters.values())) == 3

@@ -435,7 +435,7 @@ def load_model(path: str, family: Family, how: LoadOptions) -> DiffusersBackbone
     check_attention(how.attention)
     check_answers_offloaded(how.offload, how.compile)
     if how.compile:
-        check_compiles("cuda" if torch.cuda.is_available() else "cpu")
+        check_compiles(default_device().type)
     for library in (diffusers, transformers):  # their bars come and go too fast to be read
         library.utils.logging.disable_progress_bar()
     folder = open_folder(path, family.name, family.pipelines)

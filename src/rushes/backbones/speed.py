@@ -9,8 +9,9 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-import torch
 from torch import nn
+
+from rushes.devices import default_device
 
 QUANTISES = "sage"  # in its name: attention over rounded numbers, which has no backward pass
 
@@ -92,7 +93,7 @@ def compile_blocks(network: nn.Module, **options: Any) -> None:
     Raises:
         ValueError: what is compiled with is not installed.
     """
-    check_compiles("cuda" if torch.cuda.is_available() else "cpu")
+    check_compiles(default_device().type)
     # torch looks at the gradient of what a block is given, which is no weight, and says so.
     warnings.filterwarnings("ignore", "The .grad attribute of a Tensor that is not a leaf")
     names = getattr(network, "_repeated_blocks", None) or {type(block).__name__ for block in _listed(network)}
@@ -119,7 +120,7 @@ def _lacks(name: str) -> str:
 
     if name not in _all_names():
         return "diffusers has none of this name"
-    if not torch.cuda.is_available() and name not in ("native", "_native_math", "flex"):
+    if default_device().type != "cuda" and name not in ("native", "_native_math", "flex"):
         return "it is for GPUs"
     try:
         _check_attention_backend_requirements(AttentionBackendName(name))

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from rushes.backbones.folders import read_folder
+from rushes.devices import default_device
 from rushes.noise.draws import seeded
 
 
@@ -25,7 +26,8 @@ class StillMaker:
         """
         if not (folder / "model_index.json").is_file():
             raise ValueError(f"{folder}: not an image pipeline in diffusers' layout, as it has no model_index.json")
-        cuda = torch.cuda.is_available()
+        device = default_device()
+        dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
         model = read_folder(str(folder))
         from diffusers import DiffusionPipeline
 
@@ -33,11 +35,11 @@ class StillMaker:
         try:
             self.pipeline: Any = load(
                 folder,
-                dtype=torch.bfloat16 if cuda else torch.float32,
+                dtype=dtype,
                 local_files_only=True,
                 use_safetensors=True,
                 trust_remote_code=False,
-                **model.parts_in_variants(torch.bfloat16 if cuda else torch.float32),
+                **model.parts_in_variants(dtype),
             )
         except (ValueError, OSError) as error:
             first = str(error).splitlines()[0]
@@ -48,7 +50,7 @@ class StillMaker:
                 f"{folder} holds a {type(self.pipeline).__name__}, which does not make an image of a prompt alone; "
                 "name the folder of one that does"
             )
-        self.pipeline.to("cuda" if cuda else "cpu")
+        self.pipeline.to(device)
         self.pipeline.set_progress_bar_config(disable=True)
 
     def make(

@@ -12,7 +12,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
@@ -24,6 +23,7 @@ from rushes.backbones.pipeline import DiffusersBackbone
 from rushes.backbones.tiling import tiled
 from rushes.config.settings_files import stored_settings
 from rushes.config.tables import BackboneSettings, FootageSettings, Settings, TrainSettings
+from rushes.devices import default_device
 from rushes.encode import open_latents
 from rushes.evaluate.suites import MetricSuite, general_meter, world_meter
 from rushes.files import whole_file
@@ -232,8 +232,7 @@ def precision_of(project: OpenProject, settings: TrainSettings) -> Precision:
     while chain[-1].init_from != BASE:
         chain.append(_train_of(find_run(project, chain[-1].init_from)))
     changes = settings.trainable != "lora" or len({_tuned(each) for each in chain}) > 1
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return trained_precision(project.settings.backbone.dtype, changes, device)
+    return trained_precision(project.settings.backbone.dtype, changes, default_device().type)
 
 
 def base_beside(project: OpenProject, run: str) -> Backbone:

@@ -63,6 +63,14 @@ def at(settings: Mapping[str, Any], path: str) -> Any:
     return value
 
 
+def put(settings: dict[str, Any], path: str, value: Any) -> None:
+    """Put a value where a dotted path leads in nested tables, which are made where they are missing."""
+    *outer, name = path.split(".")
+    for part in outer:
+        settings = settings.setdefault(part, {})
+    settings[name] = value
+
+
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """Nested tables, with values of others in place; neither is changed."""
     out = dict(below)

@@ -9,17 +9,15 @@ from pathlib import Path
 from typing import Literal
 
 from rushes.config.tables import Settings
-from rushes.files import write_text
 from rushes.media.cut import of_fragment
 from rushes.project import curation
+from rushes.project.held_settings import set_values
 from rushes.project.project import OpenProject
-from rushes.project.settings import FILE
 from rushes.project.stages import import_footage
 from rushes.records import Clip, Decision, now, stable_hash
 from rushes.report.card import read_result
 from rushes.store.database import Store
 from rushes.store.decisions import histories_of
-from rushes.text_reader import read_text
 
 NAMES = "file names"
 STAGE = "captions"  # of curation
@@ -44,20 +42,13 @@ def admit_uncaptioned(project: Path, settings: Settings) -> Settings:
     """Let the project take clips without a caption, also from now on: `footage.allow_empty_captions` in its file.
 
     Raises:
-        ValueError: a project of the embedded world, or a file with no place for the setting.
+        ValueError: a project whose clips come with captions.
     """
     if settings.footage.kind != "folder":
         has = "whose scenes have captions" if settings.footage.kind == "world" else "which come with their prompts"
         raise ValueError(f"footage.kind is {settings.footage.kind}, {has}; this command is for a folder of videos")
     if not settings.footage.allow_empty_captions:
-        path = project / FILE
-        text = read_text(path)
-        changed, times = re.subn(r"(?m)^allow_empty_captions\s*=\s*false\b", "allow_empty_captions = true", text)
-        if not times:
-            changed, times = re.subn(r"(?m)^\[footage\]\s*$", "[footage]\nallow_empty_captions = true", text, count=1)
-        if not times:
-            raise ValueError(f"{path}: has no table [footage]; add one with allow_empty_captions = true")
-        write_text(path, changed)
+        set_values(project, ["footage.allow_empty_captions=true"])
     footage = settings.footage.model_copy(update={"allow_empty_captions": True})
     return settings.model_copy(update={"footage": footage})
 

@@ -22,6 +22,7 @@ from rushes.config.held_defaults import (
     HeldDefaults,
     at,
     merged,
+    put,
     read_held,
     write_held,
 )
@@ -173,8 +174,8 @@ def _line(path: tuple[str, ...], value: Any) -> str:
     for name in path[:-1]:
         field = model.model_fields.get(name) if isinstance(model, type) and issubclass(model, BaseModel) else None
         model = field.annotation if field else None
-    known_fields = getattr(model, "model_fields", {})
-    words = f"  # {describe(known_fields[path[-1]])}" if path[-1] in known_fields else ""
+    fields = getattr(model, "model_fields", {})
+    words = f"  # {describe(fields[path[-1]])}" if path[-1] in fields else ""
     return f"{'.'.join(map(toml_key, path[1:]))} = {toml_value(value)}{words}"
 
 
@@ -248,19 +249,10 @@ def renewed(held: HeldDefaults, data: Mapping[str, Any], upgrade: bool) -> HeldD
         before, source = at(held.settings, path), held.sources.get(path, DEFAULT)
         stays = not _of_a_table(source) or (not upgrade and row.source == source == DEFAULT)
         value, sources[path] = (before, source) if stays and before is not None else (row.value, row.source)
-        *outer, name = path.split(".")
-        inner = values
-        for part in outer:
-            inner = inner.setdefault(part, {})
-        inner[name] = value
+        put(values, path, value)
     for path in INPUTS:
-        _set(values, path, at(data, path))
+        put(values, path, at(data, path))
     return HeldDefaults(VERSION if upgrade else held.version, values, sources)
-
-
-def _set(values: dict[str, Any], path: str, value: Any) -> None:
-    table, _, name = path.partition(".")
-    values.setdefault(table, {})[name] = value
 
 
 @dataclass(frozen=True)

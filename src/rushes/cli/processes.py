@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -76,8 +76,8 @@ def led(folder: Path, gpus: int = 1, engine: EngineName = "local") -> bool:
     return True
 
 
-def detached(folder: Path, arguments: Sequence[str]) -> Path:
-    """Start `rushes` with these arguments in a session of its own, which goes on without the terminal; its log.
+def detached(folder: Path) -> Path:
+    """Start this command again in a session of its own, which goes on without the terminal; its log.
 
     The log is locked as long as it works (`rushes status --follow` looks in).
 
@@ -91,7 +91,7 @@ def detached(folder: Path, arguments: Sequence[str]) -> Path:
         except BlockingIOError:
             raise ValueError(f"{log}: a detached run goes on already; `rushes status {folder} --follow`") from None
         subprocess.Popen(
-            [sys.executable, "-P", "-m", "rushes", *arguments],
+            [sys.executable, "-P", "-m", "rushes", *(text for text in sys.argv[1:] if text != "--detach")],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,

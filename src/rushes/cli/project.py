@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -335,7 +334,7 @@ def run(
     if detach:
         if not project.is_dir():
             raise ValueError("--detach: only for a project's folder; make one with `rushes init`")
-        log = detached(folder, [text for text in sys.argv[1:] if text != "--detach"])
+        log = detached(folder)
         return tell(DetachedResult(log), as_json, [f"log: {log}", f"next: rushes status {folder} --follow"])
     if led(folder, gpus):
         return

@@ -20,9 +20,10 @@ def constant(room: str, name: str, constant: str) -> Any:
     """A literal that the module `rushes.ROOM.NAME` assigns to a name, read from its text; None where it has none."""
     tree = ast.parse((Path(__file__).parent / room / f"{name}.py").read_text(encoding="utf-8"))
     for node in tree.body:
-        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-        if any(isinstance(target, ast.Name) and target.id == constant for target in targets):
-            return ast.literal_eval(node.value)  # type: ignore[attr-defined]
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if any(isinstance(target, ast.Name) and target.id == constant for target in targets):
+                return ast.literal_eval(node.value)
     return None
 
 

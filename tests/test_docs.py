@@ -117,13 +117,13 @@ NAMED = re.compile(r"(?:`|^|\| )rushes ([a-z][a-z-]*)(?: ([a-z][a-z-]*)(?![\w./-
     "page", [*PAGES, REPOSITORY / "CHANGELOG.md", REPOSITORY / "LOG.md"], ids=lambda page: page.name
 )
 def test_every_command_that_is_named_exists(page: Path) -> None:
-    known = commands_of(app) | ({(old,) for old in FORMER} if page.name in ("LOG.md", "commands.md") else set())
-    groups = {words[0] for words in known if len(words) == 2}
+    commands = commands_of(app) | ({(old,) for old in FORMER} if page.name in ("LOG.md", "commands.md") else set())
+    groups = {words[0] for words in commands if len(words) == 2}
     for first, second in NAMED.findall(page.read_text(encoding="utf-8")):
         if first in groups and second:
-            assert (first, second) in known, f"{page.name}: rushes {first} {second}"
+            assert (first, second) in commands, f"{page.name}: rushes {first} {second}"
         else:
-            assert first in {words[0] for words in known}, f"{page.name}: rushes {first}"
+            assert first in {words[0] for words in commands}, f"{page.name}: rushes {first}"
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from rushes.cli import app
-from rushes.cli.command_groups import FORMER, GROUPS, with_names_of_today
+from rushes.cli.command_groups import FORMER, GROUPS, with_current_command
 
 from ..projects import Rushes
 
@@ -33,7 +33,7 @@ def test_a_former_name_is_read_and_said_on_standard_error_alone(old: str, rushes
 
 
 def test_a_word_that_is_not_the_command_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert with_names_of_today(["health", "power"]) == ["health", "power"]
-    assert with_names_of_today([]) == []
+    assert with_current_command(["health", "power"]) == ["health", "power"]
+    assert with_current_command([]) == []
     monkeypatch.setenv("RANK", "1")
-    assert with_names_of_today(["eta", "p", "--clips", "3"]) == ["tune", "eta", "p", "--clips", "3"]
+    assert with_current_command(["eta", "p", "--clips", "3"]) == ["tune", "eta", "p", "--clips", "3"]

@@ -18,9 +18,9 @@ def write(folder: Path, *names: str) -> Path:
 
 
 def names_of(folder: Path, *more: Path | None) -> list[tuple[str, str, str]]:
-    found = find_pairs(folder, *more)
-    assert all(pair.answers == {"overall": "left"} for pair in found.pairs)
-    return [(p.left.relative_to(folder.parent).as_posix(), p.right.name, p.prompt) for p in found.pairs]
+    pairs = find_pairs(folder, *more)
+    assert all(pair.answers == {"overall": "left"} for pair in pairs.pairs)
+    return [(p.left.relative_to(folder.parent).as_posix(), p.right.name, p.prompt) for p in pairs.pairs]
 
 
 def test_two_folders_pair_up_by_name(tmp_path: Path) -> None:

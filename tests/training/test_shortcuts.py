@@ -83,7 +83,7 @@ def test_a_difference_is_found_and_named(
     assert not found["saturation"].significant
     assert [leak.Shortcut.read(each.written()) for each in found.values()] == list(found.values())
     lines = leak.warnings(tuple(found.values()))
-    assert lines[0].startswith("leak: plain features of the clips give losers away") and len(lines) > 1
+    assert lines[0].startswith("shortcuts: plain features of the clips predict the winner") and len(lines) > 1
 
 
 def test_a_rate_that_differs_is_found(look: Callable[..., dict[str, leak.Shortcut]]) -> None:

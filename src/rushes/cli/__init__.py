@@ -24,7 +24,7 @@ from rushes.cli import (
     settings,
     upkeep,
 )
-from rushes.cli.command_groups import arrange, with_names_of_today
+from rushes.cli.command_groups import arrange, with_current_command
 from rushes.cli.console import app
 from rushes.cli.processes import LEFT_ALONE, lost_partners, say_lost
 from rushes.files import odd_name
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         _refuse_empty(arguments)
-        app(with_names_of_today(arguments), exit_on_error=False, print_error=False)
+        app(with_current_command(arguments), exit_on_error=False, print_error=False)
     except CycloptsError as error:
         print(printable(f"rushes: {_in_a_line(error)}"), file=sys.stderr)
         sys.exit(2)

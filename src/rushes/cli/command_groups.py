@@ -43,8 +43,8 @@ def arrange(app: App) -> None:
                 command.group, command.sort_key = group, number
 
 
-def with_names_of_today(arguments: Sequence[str]) -> Sequence[str]:
-    """A command line under the names of today; that the command had another is said on standard error."""
+def with_current_command(arguments: Sequence[str]) -> Sequence[str]:
+    """A command line whose command goes by its current name; a former one is said on standard error."""
     if not arguments or arguments[0] not in FORMER:
         return arguments
     old, new = arguments[0], FORMER[arguments[0]]

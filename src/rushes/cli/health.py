@@ -73,7 +73,7 @@ def check_shortcuts(
     overrides: Overrides = (),
     as_json: AsJson = False,
 ) -> None:
-    """Say how well plain features of the clips give losers away, before a run learns them."""
+    """Measure how well plain features of the clips predict the winner, before a run trains on them."""
     from rushes.project.tuning import leak_of_project
     from rushes.training.shortcuts import in_words
 

@@ -121,7 +121,7 @@ def probe_leak(project: OpenProject, comparisons: Sequence[Comparison], folder: 
     part = [frames] if frames < size.frames else []
     path, made_from = folder / LEAK, stable_hash(["leak 2", [asdict(pair) for pair in chosen], *part])
     if part:
-        project.say(f"leak: looks at {frames} frames of each clip, from its middle, and not at all {size.frames}")
+        project.say(f"shortcuts: looks at {frames} frames of each clip, from its middle, and not at all {size.frames}")
     if path.is_file():
         stored = json.loads(path.read_text(encoding="utf-8"))
         if stored["made_from"] == made_from:

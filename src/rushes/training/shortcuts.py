@@ -217,14 +217,14 @@ _WHY = {
 def in_words(shortcuts: Sequence[Shortcut]) -> list[str]:
     """A line for each feature, and what it means."""
     if not shortcuts:
-        return [f"leak: nothing to say; it takes {LEAST} pairs of {FOLDS} prompts, and some feature that differs"]
+        return [f"shortcuts: nothing to say; it takes {LEAST} pairs of {FOLDS} prompts, and some feature that differs"]
     lines = [f"{'feature':<16} winner picked, 95 % interval    winners   losers"]
     for each in shortcuts:
         share = each.share
         sides = "" if each.name == ALL else f"   {each.winner:9.4g} {each.loser:9.4g}"
         lines.append(f"{each.name:<16} {share.value:6.2f}   {share.low:.2f} to {share.high:.2f}       {sides}")
     return lines + (
-        warnings(shortcuts) or ["leak: no feature picks the winner beyond chance; what is learned is elsewhere"]
+        warnings(shortcuts) or ["shortcuts: no feature picks the winner beyond chance; what is learned is elsewhere"]
     )
 
 
@@ -234,9 +234,9 @@ def warnings(shortcuts: Sequence[Shortcut]) -> list[str]:
     if not shortcuts or not (shortcuts[0].significant or telling):
         return []
     together = shortcuts[0].share
-    how = "give losers away" if together.low > STRONG else "say something about who loses"
+    verb = "predict" if together.low > STRONG else "hint at"
     line = (
-        f"leak: plain features of the clips {how}: together they pick the winner of {together.value:.0%} of "
+        f"shortcuts: plain features of the clips {verb} the winner: together they pick it in {together.value:.0%} of "
         f"{together.n} pairs ({together.low:.0%} to {together.high:.0%})"
     )
-    return [line, *(f"leak: {each.name} picks {each.share.value:.0%}; {_WHY[each.name]}" for each in telling)]
+    return [line, *(f"shortcuts: {each.name} picks {each.share.value:.0%}; {_WHY[each.name]}" for each in telling)]

@@ -19,7 +19,7 @@ from rushes.backbones.texts import TextCache
 from rushes.config.uses import nothing
 from rushes.project.project import SECONDS, TEXTS
 from rushes.project.settings import FILE, check_database, read_settings
-from rushes.records import Candidate, CaptionRow, Clip, Decision, Preference, Run, Score
+from rushes.records import Candidate, Clip
 from rushes.sidefile import RESTORE, connect, plainly
 from rushes.store.database import Store
 from rushes.store.latents import LatentStore
@@ -27,7 +27,6 @@ from rushes.text_reader import parse_json, read_text
 from rushes.training import checkpoint
 from rushes.training.history import CURVES, WEIGHTS, read_history
 
-ROWS = (Clip, Candidate, Preference, Score, CaptionRow, Decision, Run)
 BY_COMMAND = {"guided": " --set generate.kind=guided", "gap": " --set generate.kind=gap"}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -127,11 +127,4 @@ def _captioning(project: OpenProject) -> OpenProject:
     table = project.settings.curate
     captions = table.captions.model_copy(update={"write": "missing", "check": False})
     curate = table.model_copy(update={"stages": (STAGE,), "captions": captions})
-    return OpenProject(
-        project.store,
-        project.settings.model_copy(update={"curate": curate}),
-        project.bar,
-        project.seconds,
-        project.say,
-        ranks=project.ranks,
-    )
+    return replace(project, settings=project.settings.model_copy(update={"curate": curate}))

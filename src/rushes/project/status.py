@@ -6,7 +6,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rushes.config.tables import Settings
@@ -114,7 +114,7 @@ def status_of(project: Path, settings: Settings, run: str = "") -> ProjectStatus
         report=report,
         next="",
     )
-    return ProjectStatus(**{**vars(status), "next": _next(status, settings)})
+    return replace(status, next=_next(status, settings))
 
 
 def _takes(store: Store, settings: Settings, clips: int) -> tuple[int, int]:

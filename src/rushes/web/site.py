@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import mimetypes
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Header, HTTPException, Request
+from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -43,22 +44,35 @@ class Join(Body):
     name: Annotated[str, Field(max_length=40)]
 
 
+@dataclass(frozen=True)
+class SiteSection:
+    """A part of the server: its pages, and the JSON under /api/NAME that their scripts talk to."""
+
+    name: str
+    title: str  # in the navigation
+    pages: Mapping[str, str]  # address -> template in pages/; the first is the section's own
+    routes: Callable[[Any], APIRouter]  # of the dependency that says who asks
+
+
 def make_site(
-    people: Accounts, title: str, pages: Mapping[str, str], local: bool = True, warning: str = ""
-) -> tuple[FastAPI, Person]:
-    """A server without any work on it yet, and the dependency that tells who asks.
+    people: Accounts, title: str, sections: Sequence[SiteSection], local: bool = True, warning: str = ""
+) -> FastAPI:
+    """A server of some sections; `/` is the first page of the first.
 
     Args:
         people: who may come in.
         title: name of the project, shown on the page.
-        pages: address -> template in pages/; scripts and styles lie under /static/.
+        sections: parts of the server, in their order in the navigation.
         local: people on this machine join by saying their name; otherwise everybody needs an invitation.
         warning: what everybody should know of the clips, at the top of each page; "" = nothing.
     """
     app = FastAPI(title="Rushes", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(Guard, hosts=LOCAL if local else None)
-    _add_pages(app, pages, warning)
+    _add_pages(app, sections, warning)
     _add_people(app, people, title, local)
+    person = Depends(_person(people))
+    for section in sections:
+        app.include_router(section.routes(person), prefix=f"/api/{section.name}")
 
     @app.exception_handler(AccessDenied)
     def refused(request: Request, error: AccessDenied) -> JSONResponse:
@@ -73,7 +87,7 @@ def make_site(
     def failed(request: Request, error: OSError) -> JSONResponse:
         return JSONResponse({"detail": f"Nothing was saved: {error.strerror or error}"}, 507)
 
-    return app, _person(people)
+    return app
 
 
 def video_answer(find: Callable[[], Path]) -> Response:
@@ -87,10 +101,14 @@ def video_answer(find: Callable[[], Path]) -> Response:
     return FileResponse(path, media_type=mimetypes.guess_type(path.name)[0] or "video/mp4", filename=None)
 
 
-def _add_pages(app: FastAPI, pages: Mapping[str, str], warning: str) -> None:
-    for address, name in pages.items():
-        page = _PAGES.get_template(name).render(warning=warning)
-        app.add_api_route(address, _always(page, "text/html"), methods=["GET"])
+def _add_pages(app: FastAPI, sections: Sequence[SiteSection], warning: str) -> None:
+    links = [(next(iter(section.pages)), section.title) for section in sections]
+    home, _ = links[0]
+    for section in sections:
+        for address, name in section.pages.items():
+            page = _PAGES.get_template(name).render(warning=warning, links=links, section=section)
+            for place in (address, "/") if address == home else (address,):
+                app.add_api_route(place, _always(page, "text/html"), methods=["GET"])
     for file in _FILES.iterdir():
         if not file.name.endswith(".html"):
             kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"

@@ -89,7 +89,7 @@ async def post(client: httpx.AsyncClient, path: str, body: dict[str, Any], times
     while True:
         began = time.perf_counter()
         try:
-            response = await client.post(f"/api/{path}", json=body)
+            response = await client.post(f"/api/{path}" if path == "join" else f"/api/label/{path}", json=body)
             response.raise_for_status()
             (seen.again_s if tries else times).append(time.perf_counter() - began)
             return response.json()

@@ -17,9 +17,10 @@ from ..conftest import Clock, NewSession, running, serving
 
 
 class Page:
-    """What a browser would send: the right origin, and the token of a person."""
+    """What a browser would send to a section: the right origin, and the token of a person."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, section: str = "label") -> None:
+        self.section = section
         self.http = httpx.Client(base_url=address, headers={"origin": address}, timeout=30)
 
     def join(self, name: str) -> str:
@@ -33,7 +34,8 @@ class Page:
 
     def send(self, path: str, body: Any, **headers: str) -> httpx.Response:
         token = {"authorization": f"Bearer {self.token}"} if hasattr(self, "token") else {}
-        return self.http.post(f"/api/{path}", json=body, headers={**token, **headers})
+        place = path if path == "join" else f"{self.section}/{path}"
+        return self.http.post(f"/api/{place}", json=body, headers={**token, **headers})
 
     def get(self, path: str) -> httpx.Response:
         return self.http.get(path, headers={"authorization": f"Bearer {getattr(self, 'token', 'none')}"})
@@ -59,7 +61,7 @@ def test_every_page_says_what_to_know_of_the_clips(make_session: NewSession) -> 
 def test_a_pair_is_labelled_from_start_to_end(page: Page) -> None:
     assert page.get("/api/hello").json() == {"project": "my <project>", "join": True}
     page.join("  ada   lovelace ")
-    me = page.get("/api/me").json()
+    me = page.get("/api/label/me").json()
     assert (me["name"], me["dimensions"], me["segment_s"], me["pairs"]) == (
         "ada lovelace",
         ["overall", "motion"],
@@ -75,7 +77,7 @@ def test_a_pair_is_labelled_from_start_to_end(page: Page) -> None:
     back = page.post("back")["item"]
     assert back["id"] == item["id"] and back["event"] == "0" * 12
     assert back["labels"] == {"overall": [1, None], "motion": [0, -1]}
-    facts = page.get("/api/progress").json()
+    facts = page.get("/api/label/progress").json()
     assert facts["pairs"] == 4 and facts["people"][0]["pairs"] == 1
 
 
@@ -84,7 +86,7 @@ def test_nothing_tells_which_clip_is_which(page: Page) -> None:
     item = page.post("next")["item"]
     text = json.dumps(item)
     assert "take" not in text and "base" not in text and "0" * 64 not in text
-    responses = [page.get(f"/api/media/{item['id']}/{side}") for side in ("a", "b", "real")]
+    responses = [page.get(f"/api/label/media/{item['id']}/{side}") for side in ("a", "b", "real")]
     assert all(r.status_code == 200 and r.headers["content-type"] == "video/mp4" for r in responses)
     assert len({r.content for r in responses}) == 3
     assert "content-disposition" not in responses[0].headers
@@ -95,7 +97,7 @@ def test_nothing_is_done_without_a_token(page: Page) -> None:
         response = page.send(path, {"item": "a" * 24, "event": "b" * 12, "labels": {}} if path == "save" else {})
         assert response.status_code in (401, 422), path
         page.token = "guessed"
-    for path in ("/api/me", "/api/progress", f"/api/media/{'a' * 24}/a"):
+    for path in ("/api/label/me", "/api/label/progress", f"/api/label/media/{'a' * 24}/a"):
         assert page.get(path).status_code == 401
 
 
@@ -108,8 +110,8 @@ def test_another_origin_or_name_writes_nothing(page: Page) -> None:
 
 
 OUTSIDE = (
-    "/api/media/../../../../etc/passwd/a",
-    "/api/media/%2e%2e%2f%2e%2e%2frushes.db/a",
+    "/api/label/media/../../../../etc/passwd/a",
+    "/api/label/media/%2e%2e%2f%2e%2e%2frushes.db/a",
     "/static/../app.py",
     "/static/%2e%2e/app.py",
     "/static/..%2fapp.py",
@@ -133,11 +135,11 @@ def test_a_link_out_of_the_media_folder_is_not_followed(page: Page, tmp_path: Pa
     for path in (tmp_path / "project" / "media").rglob("*.mp4"):
         path.unlink()
         path.symlink_to(secret)
-    response = page.get(f"/api/media/{item['id']}/a")
+    response = page.get(f"/api/label/media/{item['id']}/a")
     assert response.status_code == 404 and b"secret" not in response.content
     for path in (tmp_path / "project" / "media").rglob("*.mp4"):
         path.unlink()
-    assert page.get(f"/api/media/{item['id']}/a").status_code == 404
+    assert page.get(f"/api/label/media/{item['id']}/a").status_code == 404
 
 
 SENSELESS = (
@@ -160,7 +162,7 @@ def test_what_makes_no_sense_is_refused(page: Page) -> None:
     page.join("ada")
     headers = {"authorization": f"Bearer {page.token}", "content-type": "application/json"}
     for body in SENSELESS:
-        assert page.http.post("/api/save", content=body, headers=headers).status_code in (400, 422), body
+        assert page.http.post("/api/label/save", content=body, headers=headers).status_code in (400, 422), body
 
 
 def test_a_name_is_a_name(page: Page) -> None:
@@ -173,14 +175,14 @@ def test_bodies_are_limited(page: Page) -> None:
     page.join("ada")
     assert page.send("save", {"item": "a" * BODY_BYTES}).status_code == 413
     headers = {"authorization": f"Bearer {page.token}", "content-type": "application/json"}
-    endless = page.http.post("/api/save", content=iter([b"x" * 1000] * 200), headers=headers)
+    endless = page.http.post("/api/label/save", content=iter([b"x" * 1000] * 200), headers=headers)
     assert endless.status_code == 411
 
 
 def test_requests_are_limited_per_person(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     page.join("ada")
     monkeypatch.setattr("rushes.web.guard.PER_SECOND", 0.0)
-    codes = [page.get("/api/me").status_code for _ in range(int(BURST) + 5)]
+    codes = [page.get("/api/label/me").status_code for _ in range(int(BURST) + 5)]
     assert 429 in codes and codes[:20] == [200] * 20
     assert page.http.get("/api/hello").status_code == 200
 

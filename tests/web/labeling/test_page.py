@@ -168,13 +168,13 @@ def test_labels_outlive_a_server_that_is_away(make_session: NewSession, tab_of: 
     with served(session) as address:
         tab = tab_of(address, expected="net::ERR_FAILED")
         join(tab, "ada")
-        tab.context.route("**/api/save", lambda route: route.abort())
+        tab.context.route("**/api/label/save", lambda route: route.abort())
         press(tab, "Shift+A Enter")
         tab.wait_for_function("() => document.querySelector('#note').textContent.includes('does not answer')")
         assert not session.store.preferences()
         tab.reload()  # and the person even closes the page
         tab.wait_for_function("() => document.querySelector('#note').textContent.includes('does not answer')")
-        tab.context.unroute("**/api/save")
+        tab.context.unroute("**/api/label/save")
         saved(tab, 1)
         ready(tab)
     assert [row.by_slot for row in session.store.preferences(current=False)] == [(1, 1)]
@@ -209,10 +209,10 @@ def test_answers_wait_for_their_project_and_person(make_session: NewSession, tab
     with serving(at_this_address) as address:
         tab = tab_of(address, expected="40")
         join(tab, "ada")
-        tab.context.route("**/api/save", lambda route: route.fulfill(status=401, json={"detail": "gone"}))
+        tab.context.route("**/api/label/save", lambda route: route.fulfill(status=401, json={"detail": "gone"}))
         press(tab, "Shift+A Enter")
         tab.wait_for_selector("#name:visible")
-        tab.context.unroute("**/api/save")
+        tab.context.unroute("**/api/label/save")
         for app, name in ((apps[1], "ada"), (apps[0], "bob")):
             served_now[0] = app
             tab.evaluate("() => localStorage.removeItem('rushes-token')")

@@ -222,7 +222,7 @@ def test_answers_outlive_a_server_that_is_away(review: ReviewSession, address: s
     tab = tab_of(address, expected="net::ERR_FAILED")
     join(tab, "ada")
     shows(tab, 0)
-    tab.context.route("**/api/save", lambda route: route.abort())
+    tab.context.route("**/api/review/save", lambda route: route.abort())
     press(tab, "k")
     shows(tab, 1)
     press(tab, "d", "4")
@@ -230,7 +230,7 @@ def test_answers_outlive_a_server_that_is_away(review: ReviewSession, address: s
     assert standing(review) == {}
     tab.reload()  # and the person even closes the page
     noted(tab, "does not answer")
-    tab.context.unroute("**/api/save")
+    tab.context.unroute("**/api/review/save")
     count(tab, "2 decided by you")
     assert standing(review) == {"c0": (True, "", ""), "c1": (False, "hardly any motion", "")}
 

@@ -140,7 +140,7 @@ def test_threads_that_answer_at_once_lose_nothing(review: ReviewSession) -> None
 def page(tmp_path: Path) -> Iterator[Page]:
     made = open_at(tmp_path / "project")
     with serving(make_review_app(made, "my <project>")) as address:
-        client = Page(address)
+        client = Page(address, "review")
         client.join("ada")
         yield client
         client.http.close()
@@ -148,7 +148,7 @@ def page(tmp_path: Path) -> Iterator[Page]:
 
 
 def test_a_clip_is_reviewed_from_start_to_end(page: Page) -> None:
-    me = page.get("/api/me").json()
+    me = page.get("/api/review/me").json()
     assert me["name"] == "ada" and me["decided"] == 0 and me["queues"]["undecided"] == 6 and me["queues"]["near"] == 8
     hug = {"name": "hug", "wanted": 2, "in_footage": 3, "in_set": 2, "by_people": 0, "missing": 0}
     assert me["scenarios"][0] == hug
@@ -172,11 +172,11 @@ def test_a_clip_is_reviewed_from_start_to_end(page: Page) -> None:
 
 
 def test_videos_and_copies_are_the_clips(page: Page) -> None:
-    files = [page.get(f"/api/media/{clip}/file") for clip in ("c0", "c1")]
+    files = [page.get(f"/api/review/media/{clip}/file") for clip in ("c0", "c1")]
     assert all(file.headers["content-type"] == "video/mp4" for file in files) and files[0].content != files[1].content
-    copy = page.get("/api/media/c0/copy")
+    copy = page.get("/api/review/media/c0/copy")
     assert copy.status_code == 200 and copy.content[4:8] == b"ftyp"
-    assert page.get("/api/media/c99/file").status_code == 409
+    assert page.get("/api/review/media/c99/file").status_code == 409
 
 
 @pytest.mark.parametrize("queue", ["everything", "", None, 3])
@@ -196,11 +196,11 @@ def test_what_makes_no_sense_is_refused_and_stores_nothing(page: Page, tmp_path:
     assert {page.send("save", body).status_code for body in bodies} == {422}
     for content in SENSELESS:
         headers = {"authorization": f"Bearer {page.token}", "content-type": "application/json"}
-        assert page.http.post("/api/save", content=content, headers=headers).status_code in (409, 422), content
+        assert page.http.post("/api/review/save", content=content, headers=headers).status_code in (409, 422), content
     assert page.send("save", {"clip": "nowhere", "event": "a" * 12, "keep": True}).status_code == 409
     lone = b'{"clip": "c0", "event": "aaaaaaaaaaaa", "keep": true, "caption": "\\ud800"}'
     headers = {"authorization": f"Bearer {page.token}", "content-type": "application/json"}
-    assert page.http.post("/api/save", content=lone, headers=headers).status_code in (409, 422)
+    assert page.http.post("/api/review/save", content=lone, headers=headers).status_code in (409, 422)
     with Store.open(tmp_path / "project") as store:
         assert not any(row.person for row in store.stream(Decision))
 
@@ -211,7 +211,10 @@ def test_strangers_and_foreign_pages_get_nothing(page: Page) -> None:
         assert page.send("save", body, **headers).status_code == 403
     page.token = "guessed"
     assert page.send("save", body).status_code == 401
-    assert {page.get(path).status_code for path in ("/api/me", "/api/media/c0/file", "/api/media/c0/copy")} == {401}
+    assert {
+        page.get(path).status_code
+        for path in ("/api/review/me", "/api/review/media/c0/file", "/api/review/media/c0/copy")
+    } == {401}
     assert page.http.get("/progress").status_code == 404 and page.http.get("/static/label.html").status_code == 404
     assert page.http.get("/").text.count("http") == 0, "nothing is asked of another server"
 
@@ -219,10 +222,10 @@ def test_strangers_and_foreign_pages_get_nothing(page: Page) -> None:
 def test_away_from_home_only_invited_people_come_in(tmp_path: Path) -> None:
     made = open_at(tmp_path / "project", media=False)
     with serving(make_review_app(made, "away", local=False)) as address:
-        client = Page(address)
+        client = Page(address, "review")
         assert client.send("join", {"name": "eve"}).status_code == 403
         client.token = made.people.invite("ada")
-        assert client.get("/api/me").json()["name"] == "ada"
+        assert client.get("/api/review/me").json()["name"] == "ada"
         client.http.close()
     made.close()
 
@@ -253,7 +256,7 @@ def test_a_killed_server_loses_nothing_that_it_acknowledged(tmp_path: Path) -> N
     enough = threading.Event()
 
     def work(address: str, person: str) -> None:
-        client = Page(address)
+        client = Page(address, "review")
         try:
             client.join(person)  # which the other person may have been too quick for
             for k in range(60):
@@ -278,7 +281,7 @@ def test_a_killed_server_loses_nothing_that_it_acknowledged(tmp_path: Path) -> N
         stored = {row.subject for row in store.stream(Decision) if row.person}
     assert set(acknowledged) <= stored
     with started(project) as (_, address):
-        client = Page(address)
+        client = Page(address, "review")
         client.join("cyd")
-        assert client.get("/api/me").json()["queues"]["people"] == len(stored)
+        assert client.get("/api/review/me").json()["queues"]["people"] == len(stored)
         client.http.close()

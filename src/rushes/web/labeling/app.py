@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.responses import Response
 from pydantic import Field
 
@@ -17,7 +17,7 @@ from rushes.web.labeling.assignments import Assignment
 from rushes.web.labeling.label_rows import LabelSubmission, Side
 from rushes.web.labeling.labeling_progress import progress_of
 from rushes.web.labeling.session import LabelingSession
-from rushes.web.site import Body, Id, make_site, video_answer
+from rushes.web.site import Body, Id, SiteSection, make_site, video_answer
 
 _PROGRESS_S, _PROGRESS_SHARE = 5.0, 20  # counted anew after so long, and after 20 times the time that it took
 
@@ -70,42 +70,50 @@ class _Cached:
 
 
 def make_app(session: LabelingSession, title: str, local: bool = True, warning: str = "") -> FastAPI:
-    """The application; `title`, `local` and `warning` as in `make_site`."""
-    pages = {"/": "label.html", "/progress": "progress.html"}
-    app, person = make_site(session.assignments, title, pages, local, warning)
-    _add_facts(app, session, title, Depends(person))
-    _add_labels(app, session, Depends(person))
-    return app
+    """The server of this section alone; `title`, `local` and `warning` as in `make_site`."""
+    return make_site(session.assignments, title, [labeling_section(session, title)], local, warning)
 
 
-def _add_facts(app: FastAPI, session: LabelingSession, title: str, person: Any) -> None:
+def labeling_section(session: LabelingSession, title: str) -> SiteSection:
+    """The labelling page and how far everybody is."""
+
+    def routes(person: Any) -> APIRouter:
+        router = APIRouter()
+        _add_facts(router, session, title, person)
+        _add_labels(router, session, person)
+        return router
+
+    return SiteSection("label", "Label", {"/label": "label.html", "/progress": "progress.html"}, routes)
+
+
+def _add_facts(router: APIRouter, session: LabelingSession, title: str, person: Any) -> None:
     cached = _Cached(session)
 
-    @app.get("/api/me")
+    @router.get("/me")
     async def me(name: str = person) -> dict[str, Any]:
         plan = session.plan
         questions = {"dimensions": list(plan.dimensions), "segment_s": plan.segment_s, "scores": plan.scores}
         here = {"name": name, "project": title, "place": session.assignments.place, "lease_s": plan.lease_s}
         return {**here, **questions, **session.progress(name)}
 
-    @app.get("/api/progress")
+    @router.get("/progress")
     def progress(name: str = person) -> dict[str, Any]:
         return {"project": title, "name": name, **cached.read()}
 
 
-def _add_labels(app: FastAPI, session: LabelingSession, person: Any) -> None:
+def _add_labels(router: APIRouter, session: LabelingSession, person: Any) -> None:
     # What takes a millisecond of memory and no disk runs where it is; what waits for the disk gets a thread.
-    @app.post("/api/next")
+    @router.post("/next")
     async def next_pair(body: Next, name: str = person) -> dict[str, Any]:
         item = session.next(name, tuple(body.have))
         return {"item": _shown(session, item) if item else None, **session.progress(name)}
 
-    @app.post("/api/save")
+    @router.post("/save")
     def save(body: SaveLabels, name: str = person) -> dict[str, Any]:
         session.save(name, body.item, LabelSubmission(body.event, body.revises, body.labels, body.scores))
         return {"saved": body.event, **session.progress(name)}
 
-    @app.post("/api/back")
+    @router.post("/back")
     def back(body: OneItem, name: str = person) -> dict[str, Any]:
         saved = session.back(name, body.item)
         if saved is None:
@@ -113,17 +121,17 @@ def _add_labels(app: FastAPI, session: LabelingSession, person: Any) -> None:
         item, given = saved
         return {"item": _shown(session, item) | {"event": given.event, "labels": given.labels, "scores": given.scores}}
 
-    @app.post("/api/renew")
+    @router.post("/renew")
     async def renew(name: str = person) -> dict[str, Any]:
         session.renew(name)
         return {}
 
-    @app.post("/api/release")
+    @router.post("/release")
     async def release(body: OneItem, name: str = person) -> dict[str, Any]:
         session.release(name, body.item)
         return {}
 
-    @app.get("/api/media/{item}/{side}")
+    @router.get("/media/{item}/{side}")
     def media(item: str, side: Side | Literal["real"], name: str = person) -> Response:
         return video_answer(lambda: session.media(name, item, side))
 

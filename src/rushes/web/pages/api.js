@@ -42,8 +42,8 @@ export async function call(path, body, away = () => {}) {
   }
 }
 
-export async function video(item, side) {
-  const response = await fetch(`/api/media/${encodeURIComponent(item)}/${side}`, { headers: headers() });
+export async function video(section, item, side) {
+  const response = await fetch(`/api/${section}/media/${encodeURIComponent(item)}/${side}`, { headers: headers() });
   if (!response.ok) throw new Refusal(response.status, "This video is missing from the project.");
   return URL.createObjectURL(await response.blob());
 }

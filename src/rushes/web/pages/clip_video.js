@@ -1,7 +1,7 @@
 // The video of one clip: loaded ahead, and as a small copy where this browser does not play the file itself.
 import { video } from "/static/api.js";
 
-export const loading = (clip) => ({ id: clip.id, clip, url: video(clip.id, "file").catch(() => "") });
+export const loading = (clip) => ({ id: clip.id, clip, url: video("review", clip.id, "file").catch(() => "") });
 
 export function forget(ones) {
   ones.forEach((one) => one.url.then((url) => url && URL.revokeObjectURL(url)));
@@ -18,7 +18,7 @@ export class ClipVideo {
     this.broken.hidden = true;
     this.element.hidden = false;
     for (const kind of ["file", "copy"]) {
-      const url = kind === "file" ? await one.url : await video(one.id, "copy").catch(() => "");
+      const url = kind === "file" ? await one.url : await video("review", one.id, "copy").catch(() => "");
       if (url) this.urls.push(url);
       if (this.shown !== one) return;
       const loaded = url && await this.player.load([{ ...one.clip, url }]);

@@ -16,19 +16,19 @@ let looping = false; // the chosen part alone
 let touched = Date.now();
 
 const player = new Player([...document.querySelectorAll("#panes video")], drawTime);
-const outbox = new Outbox("outbox", (body) => call("/api/save", body, away), sent, (_, error) => { throw error; });
+const outbox = new Outbox("outbox", (body) => call("/api/label/save", body, away), sent, (_, error) => { throw error; });
 
 // ---- pairs ---------------------------------------------------------------------------------------------------------
 
 async function fetchPair(have) {
-  const answer = await call("/api/next", { have }, away);
+  const answer = await call("/api/label/next", { have }, away);
   count(answer);
   return answer.item && withVideos(answer.item);
 }
 
 async function withVideos(item) {
   const sides = ["a", "b", "real"].filter((side) => item.clips[side]);
-  const urls = await Promise.all(sides.map((side) => video(item.id, side).catch(() => "")));
+  const urls = await Promise.all(sides.map((side) => video("label", item.id, side).catch(() => "")));
   return { ...item, sides, urls };
 }
 
@@ -61,7 +61,7 @@ async function play(item) {
 }
 
 async function start() {
-  me = await call("/api/me", undefined, away);
+  me = await call("/api/label/me", undefined, away);
   keepFor(me);
   $("#project").textContent = me.project;
   $("#who").textContent = me.name;
@@ -126,7 +126,7 @@ function sent(answer, body) {
 async function undo() {
   if (saving) return;
   if (now && now.marks.undo()) { keepDraft(); return follow(); }
-  const answer = await call("/api/back", { item: now ? now.item.id : "" }, away);
+  const answer = await call("/api/label/back", { item: now ? now.item.id : "" }, away);
   if (!answer.item) return note("There is nothing before this.");
   const held = now && !now.revises ? { ...now.item, urls: [] } : null;
   const item = await withVideos(answer.item);
@@ -250,7 +250,7 @@ function keepDraft() {
 }
 
 setInterval(() => {
-  if (me && now && Date.now() - touched < me.lease_s * 1000) call("/api/renew", {}, away).catch(() => {});
+  if (me && now && Date.now() - touched < me.lease_s * 1000) call("/api/label/renew", {}, away).catch(() => {});
 }, 60_000);
 
 begin(start);

@@ -17,7 +17,7 @@ function fill(table, rows) {
 }
 
 async function load() {
-  const facts = await call("/api/progress");
+  const facts = await call("/api/label/progress");
   const done = facts.pairs - facts.open;
   $("#project").textContent = facts.project;
   $("#who").textContent = facts.name;

@@ -21,7 +21,7 @@ let behind = [];      // ids of clips from which one went back
 
 const player = new Player([$("#pane video")], drawTime);
 const showing = new ClipVideo(player, $("#pane video"), $("#pane .broken"));
-const outbox = new Outbox("review-outbox", (body) => call("/api/save", body, away), counted, refused);
+const outbox = new Outbox("review-outbox", (body) => call("/api/review/save", body, away), counted, refused);
 
 // ---- clips ---------------------------------------------------------------------------------------------------------
 
@@ -33,7 +33,7 @@ function counted(answer) {
 async function deal(count) {
   const answered = outbox.waiting().map((body) => body.clip);  // the server may not know it yet
   const held = [now && now.clip.id, ...ahead.map((one) => one.id), ...answered].filter(Boolean).slice(0, 2 * me.ahead);
-  const answer = await call("/api/deal", { queue, scenario, after: last, have: held, count }, away);
+  const answer = await call("/api/review/deal", { queue, scenario, after: last, have: held, count }, away);
   counted(answer);
   answer.clips.forEach((clip) => { last = clip.id; });
   return answer.clips.map(loading);
@@ -58,7 +58,7 @@ async function show(one) {
 
 async function fetched(id) {
   await outbox.flush();
-  return loading((await call("/api/clip", { clip: id }, away)).clip);
+  return loading((await call("/api/review/clip", { clip: id }, away)).clip);
 }
 
 async function next() {
@@ -85,7 +85,7 @@ async function previous() {
 
 async function backFrom(id) {
   await outbox.flush();
-  const answer = await call("/api/back", { clip: id }, away);
+  const answer = await call("/api/review/back", { clip: id }, away);
   return answer.clip && answer.clip.id;
 }
 
@@ -126,7 +126,7 @@ async function refused(body, error) {
   note(error.message);
   unremember(body.clip);
   if (now && now.clip.id !== body.clip) behind.push(now.clip.id);
-  await show(loading((await call("/api/clip", { clip: body.clip }, away)).clip));
+  await show(loading((await call("/api/review/clip", { clip: body.clip }, away)).clip));
 }
 
 function remember(step) { write(UNDO, [...(read(UNDO) || []), step].slice(-UNDO_KEPT)); }
@@ -326,7 +326,7 @@ $("#pick").addEventListener("keydown", (event) => {
 // ---- coming in -----------------------------------------------------------------------------------------------------
 
 begin(async () => {
-  me = await call("/api/me", undefined, away);
+  me = await call("/api/review/me", undefined, away);
   keepFor(me);
   $("#project").textContent = me.project;
   $("#who").textContent = me.name;

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
-from fastapi import Depends, FastAPI, HTTPException
+from fastapi import APIRouter, FastAPI, HTTPException
 from fastapi.responses import Response
 from pydantic import Field
 
@@ -13,7 +13,7 @@ from rushes.records import Decision
 from rushes.web.accounts import AccessDenied
 from rushes.web.review.queue import QUEUES, Queue
 from rushes.web.review.session import ClipFacts, ReviewAnswer, ReviewSession, ReviewThreshold
-from rushes.web.site import Body, Id, make_site, video_answer
+from rushes.web.site import Body, Id, SiteSection, make_site, video_answer
 from rushes.web.videos import Copies
 
 AHEAD = 3  # clips that a page loads before they are shown
@@ -49,49 +49,57 @@ class SaveDecision(Body):
 
 
 def make_review_app(session: ReviewSession, title: str, local: bool = True, warning: str = "") -> FastAPI:
-    """The application; `title`, `local` and `warning` as in `make_site`."""
-    app, who = make_site(session.people, title, {"/": "review.html"}, local, warning)
-    person = Depends(who)
-    _add_clips(app, session, person)
-    _add_videos(app, session, person)
-
-    @app.get("/api/me")
-    def me(name: str = person) -> dict[str, Any]:
-        here = {"name": name, "project": title, "place": session.people.place, "ahead": AHEAD}
-        return {**here, **_progress(session, name)}
-
-    return app
+    """The server of this section alone; `title`, `local` and `warning` as in `make_site`."""
+    return make_site(session.people, title, [review_section(session, title)], local, warning)
 
 
-def _add_clips(app: FastAPI, session: ReviewSession, person: Any) -> None:
-    @app.post("/api/deal")
+def review_section(session: ReviewSession, title: str) -> SiteSection:
+    """The review page."""
+
+    def routes(person: Any) -> APIRouter:
+        router = APIRouter()
+        _add_clips(router, session, person)
+        _add_videos(router, session, person)
+
+        @router.get("/me")
+        def me(name: str = person) -> dict[str, Any]:
+            here = {"name": name, "project": title, "place": session.people.place, "ahead": AHEAD}
+            return {**here, **_progress(session, name)}
+
+        return router
+
+    return SiteSection("review", "Footage", {"/review": "review.html"}, routes)
+
+
+def _add_clips(router: APIRouter, session: ReviewSession, person: Any) -> None:
+    @router.post("/deal")
     def deal(body: Deal, name: str = person) -> dict[str, Any]:
         ids = session.deal(name, body.queue, body.scenario, body.after, body.have, body.count)
         return {"clips": [_shown(session, id) for id in ids], **_progress(session, name)}
 
-    @app.post("/api/clip")
+    @router.post("/clip")
     def clip(body: OneClip, name: str = person) -> dict[str, Any]:
         return {"clip": _shown(session, body.clip)}
 
-    @app.post("/api/back")
+    @router.post("/back")
     def back(body: OneClip, name: str = person) -> dict[str, Any]:
         previous = session.back(name, body.clip)
         return {"clip": _shown(session, previous) if previous else None}
 
-    @app.post("/api/save")
+    @router.post("/save")
     def save(body: SaveDecision, name: str = person) -> dict[str, Any]:
         session.save(name, ReviewAnswer(**body.model_dump()))
         return {"saved": body.event, "said": _status(session.facts(body.clip)), **_progress(session, name)}
 
 
-def _add_videos(app: FastAPI, session: ReviewSession, person: Any) -> None:
+def _add_videos(router: APIRouter, session: ReviewSession, person: Any) -> None:
     copies = Copies()
 
-    @app.get("/api/media/{clip}/file")
+    @router.get("/media/{clip}/file")
     def media(clip: str, name: str = person) -> Response:
         return video_answer(lambda: session.store.media_path(session.clip(clip).media))
 
-    @app.get("/api/media/{clip}/copy")
+    @router.get("/media/{clip}/copy")
     def copy(clip: str, name: str = person) -> Response:
         try:
             return Response(copies.of(session.store, session.clip(clip)), media_type="video/mp4")

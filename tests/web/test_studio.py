@@ -200,7 +200,7 @@ LOOK = "() => document.dispatchEvent(new Event('visibilitychange'))"  # as when 
 def test_home_fills_follows_a_run_and_its_command_is_copied(project: Path, tab_of: NewTab) -> None:
     studio = Studio(project)
     with open_studio(studio) as site, serving(site, keyed=False) as address:
-        tab = tab_of(f"{address}/#key={site.state.people.key}", width_px=360)
+        tab = tab_of(f"{address}/#key={site.state.people.key}", expected="status of 401", width_px=360)
         text(tab, "#command", f"rushes import '{project}'")
         assert tab.url == f"{address}/" and tab.inner_text("#who") == "owner"
         assert (
@@ -230,6 +230,10 @@ def test_home_fills_follows_a_run_and_its_command_is_copied(project: Path, tab_o
             text(tab, "#running-text", "Training realdpo: step 50 of 200, about 5 min left")
         tab.evaluate(LOOK)
         tab.wait_for_selector("#running", state="hidden")
+        assert tab.inner_text("#title") == "my project"
+        site.state.people.key = "of a server that was started anew"
+        tab.evaluate(LOOK)
+        text(tab, "#note", "open your invitation again, or the address that the command printed")
 
 
 @pytest.mark.browser

@@ -111,7 +111,7 @@ class Studio:
     @property
     def title(self) -> str:
         """What the project is called."""
-        return self.settings().project.name or self.folder.resolve().name
+        return title_of(self.folder, self.settings())
 
     def _written(self) -> tuple[int, ...]:
         try:
@@ -123,6 +123,11 @@ class Studio:
     def _state(self, kind: type[Clip] | type[Candidate]) -> tuple[object, ...]:
         with Store.open(self.folder) as store:
             return store.count(kind), self._written()
+
+
+def title_of(folder: Path, settings: Settings) -> str:
+    """What a project is called."""
+    return settings.project.name or folder.resolve().name
 
 
 def _home(studio: Studio) -> SiteSection:
@@ -185,8 +190,8 @@ def home_facts(status: ProjectStatus, settings: Settings) -> HomeFacts:
         its: StepState = "not needed" if done is None else "done" if done and title != busy else ahead
         steps.append(PathStep(title, section, its, "this recipe needs none" if done is None else text))
     here = "/label" if status.next.startswith("rushes label ") and settings.label.by == "human" else ""
-    about = f"{status.recipe} on {status.model}"
-    return HomeFacts(about, tuple(steps), _running(status), status.next, why=_why(status.next), here=here)
+    name, about = title_of(status.project, settings), f"{status.recipe} on {status.model}"
+    return HomeFacts(name, about, tuple(steps), _running(status), status.next, why=_why(status.next), here=here)
 
 
 def _enough(there: int | None, wanted: int | None) -> bool | None:

@@ -37,7 +37,7 @@ function draw(facts) {
   const text = JSON.stringify(facts);
   if (text === shown) return; // so that nothing that is read or selected is taken away
   shown = text;
-  $("#title").textContent = $("#project").textContent || "Project";
+  $("#title").textContent = facts.project;
   $("#about").textContent = facts.about;
   $("#path").replaceChildren(...facts.steps.map(stepOf));
   const now = facts.running;
@@ -78,7 +78,7 @@ async function look() {
     draw(await call("/api/home/facts", undefined, away));
     if ($("#note").dataset.from === "home") $("#note").hidden = true;
   } catch (error) {
-    if (error.status === 403 || error.status === 401) return; // the frame says who may
+    if (!shown && (error.status === 403 || error.status === 401)) return; // the frame says who may
     $("#note").textContent = error.message;
     $("#note").dataset.from = "home";
     $("#note").hidden = false;

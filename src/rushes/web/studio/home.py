@@ -43,6 +43,7 @@ class RunningNow:
 class HomeFacts:
     """All that the page shows."""
 
+    project: str  # its name
     about: str  # recipe and model
     steps: tuple[PathStep, ...]
     running: RunningNow | None

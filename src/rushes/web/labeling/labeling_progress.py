@@ -31,17 +31,17 @@ def progress_of(session: LabelingSession) -> dict[str, Any]:
     }
 
 
+_COUNTS = ("pairs", "open", "several")  # of the project, for everybody
+_OWN = ("name", "pairs", "skipped", "repeats", "first_slot", "seconds", "fast")  # of a person, for that person
+
+
 def own_progress(facts: dict[str, Any], name: str) -> dict[str, Any]:
     """What of these facts a person may see who is not the owner: the project's counts, and what is their own.
 
-    Agreement is left out, as it is with others, among them the person whose labels are the key.
+    Agreement is not among them, as it is with others, of whom one is the person whose labels are the key.
     """
-    own = [
-        {key: value for key, value in person.items() if key not in ("agreement", "gold")}
-        for person in facts["people"]
-        if person["name"] == name
-    ]
-    return {**{key: value for key, value in facts.items() if key != "dimensions"}, "people": own}
+    own = [{key: row[key] for key in _OWN if key in row} for row in facts["people"] if row["name"] == name]
+    return {**{key: facts[key] for key in _COUNTS}, "people": own}
 
 
 def _first_answers(rows: Sequence[Preference]) -> list[Preference]:

@@ -85,6 +85,7 @@ TORCH_FREE_MODULES = {
     "rushes.project.labels",
     "rushes.project.labeling_page",
     "rushes.project.review_page",
+    "rushes.project.studio",
     "rushes.project.judge_audit",
     "rushes.judges.build",
 }  # beside those rooms

@@ -35,6 +35,8 @@ UNUSED = {
     "label": [
         ("P --by world --port 1 --host 0.0.0.0 --annotators ada", "--port, --host, --annotators"),
         ("P --by world --probes", "--probes"),
+        ("P --by world --behind-proxy --forget ada", "--behind-proxy, --forget"),
+        ("P --by human --forget ada --port 1", "--port"),
         ("P --by human --gpus 2 --json", "--gpus, --json"),
         ("P --by human --engine ray", "--engine"),
     ],
@@ -42,6 +44,7 @@ UNUSED = {
     "sample-size": [("--difference 1 --sd 1 --ties 0.2", "--ties"), ("--difference 1", "--sd")],
     "review": [("P --progress --port 1 --host ::1", "--port, --host")],
     "run": [("P --out o", "--out"), ("P --old-takes", "--old-takes")],
+    "studio": [("P --forget ada --port 1 --annotators bob", "--port, --annotators")],
     "verify": [("P --seed 3", "--seed"), ("P --all --again 0.5", "--again"), ("P --set project.seed=1", "--set")],
 }
 # Whatever is given is used: all of their options mean something together.

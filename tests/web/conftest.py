@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 import pytest
 import uvicorn
-from starlette.types import ASGIApp
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rushes.media.write import encode_bytes
 from rushes.records import Candidate, Clip
@@ -23,6 +24,7 @@ from rushes.web.labeling.assignments import Assignment, AssignmentStore
 from rushes.web.labeling.label_rows import LabelingPlan, LabelSubmission
 from rushes.web.labeling.session import LabelingSession
 from rushes.web.labeling.vote_table import VoteTable
+from rushes.web.server import config_of
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -163,6 +165,7 @@ def tab_of(browser: Browser) -> Iterator[NewTab]:
 
 
 def ours(url: str, address: str) -> bool:
+    address = "/".join(address.split("/")[:3])  # without the page and what is behind its #
     return url.startswith((address, f"blob:{address}", "data:,"))
 
 
@@ -180,12 +183,36 @@ def running(session: LabelingSession, title: str = "test", local: bool = True) -
     return serving(make_app(session, title, local))
 
 
+class WithKey:
+    """A server as for people who opened the address with the start key, though the test's address lacks it.
+
+    Only requests that come without any token get the key, and only those by which a page finds out who is here.
+    """
+
+    def __init__(self, app: FastAPI) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        asks = scope["type"] == "http" and scope["path"] in ("/api/hello", "/api/who", "/api/join")
+        if asks and not any(name == b"authorization" for name, _ in scope["headers"]):
+            key = f"Bearer {self.app.state.people.key}".encode()
+            scope = {**scope, "headers": [*scope["headers"], (b"authorization", key)]}
+        await self.app(scope, receive, send)
+
+
 @contextmanager
-def serving(app: ASGIApp) -> Iterator[str]:
-    """A page on a free port of this machine in a thread, for as long as the block; yields its address."""
-    listener = socket.socket()
+def serving(app: ASGIApp, keyed: bool = True) -> Iterator[str]:
+    """A page on a free port of this machine in a thread, for as long as the block; yields its address.
+
+    `keyed`: people who come hold the start key, see `WithKey`; where others than this machine may come they never do.
+    """
+    served: ASGIApp = WithKey(app) if keyed and isinstance(app, FastAPI) and app.state.local else app
+    listener = socket.socket(
+        socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP
+    )  # as the server's own, without delay
     listener.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
+    listener.listen(100)  # whoever comes before the thread has begun waits
+    server = uvicorn.Server(config_of(served))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:

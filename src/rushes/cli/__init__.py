@@ -22,6 +22,7 @@ from rushes.cli import (
     product,
     project,
     settings,
+    studio,
     upkeep,
 )
 from rushes.cli.command_groups import arrange, with_current_command
@@ -43,6 +44,7 @@ __all__ = [
     "product",
     "project",
     "settings",
+    "studio",
     "upkeep",
 ]
 

@@ -11,7 +11,7 @@ from cyclopts import App, Group
 from rushes.config.renamed import UNTIL
 
 GROUPS: Mapping[str, tuple[str, ...]] = {  # in the order in which they are used; docs/commands.md is written from it
-    "Start": ("demo", "init", "settings", "set", "run", "status", "doctor"),
+    "Start": ("demo", "init", "settings", "set", "run", "status", "studio", "doctor"),
     "Footage": ("preflight", "import", "curate", "review", "card", "footage"),
     "Takes": ("captions", "prompts", "generate", "wrong-captions"),
     "Labels": ("label", "labels", "judges"),

@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from rushes.cli.console import GE_0, AsJson, Overrides, ProjectFolder, app, opened, refuse_unused, tell, with_options
-from rushes.cli.labelling import HOST, PORT, Port, reviewed
+from rushes.cli.labelling import reviewed
+from rushes.cli.studio import HOST, PORT, Page, Port
 from rushes.config.uses import code, everything, nothing
 from rushes.project.settings import read_settings
 
@@ -66,7 +67,7 @@ def captions(
     with opened(project, settings) as work:
         result = write_captions(work, by)
     if by == "human":
-        reviewed(project, settings, (HOST, port, ()))
+        reviewed(project, overrides, Page(HOST, port))
     tell(result, as_json)
 
 

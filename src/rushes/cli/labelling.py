@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -23,21 +22,16 @@ from rushes.cli.console import (
     tell,
     tell_stage,
     with_options,
-    within,
 )
 from rushes.cli.processes import Engine, Gpus, led
+from rushes.cli.studio import HOST, PORT, Annotators, BehindProxy, Forget, Host, Page, Port, serve_studio
 from rushes.config import uses
-from rushes.config.tables import Settings, toy_note
 from rushes.files import whole_file
 from rushes.project.settings import read_settings
 from rushes.store.database import Store
 
 if TYPE_CHECKING:
     from rushes.project.review_page import ReviewProgress
-    from rushes.web.accounts import Accounts
-
-Port = Annotated[int, within(0, 65535)]
-PORT, HOST = 8765, "127.0.0.1"
 
 labels = App(name="labels", help="Labels from and for other programs.")
 app.command(labels)
@@ -51,13 +45,11 @@ def label(
     form: Annotated[
         Literal["pairs", "scores", ""], Parameter(help="pairs or scores; default: label.form of the settings")
     ] = "",
-    port: Annotated[Port, Parameter(help="port of the page (by human); 0 = a free one")] = PORT,
-    host: Annotated[
-        str, Parameter(help="address of the page (by human); any but this machine's own asks for invitations")
-    ] = HOST,
-    annotators: Annotated[
-        tuple[str, ...], Parameter(negative=(), help="name to invite (by human), repeatable; prints a link for each")
-    ] = (),
+    port: Port = PORT,
+    host: Host = HOST,
+    annotators: Annotators = (),
+    behind_proxy: BehindProxy = False,
+    forget: Forget = (),
     probes: Annotated[
         bool, Parameter(negative=(), help="the pairs that `rushes tune eta` made and no others (by human)")
     ] = False,
@@ -67,19 +59,20 @@ def label(
     as_json: AsJson = False,
 ) -> None:
     """Compare takes, per segment, or give each a score from 0 to 10; by people on a local page, or by a program."""
-    settings = read_settings(
-        project, with_options(overrides, label__by=("--by", by), label__form=("--form", form)), uses.labels
-    )
-    page = {"--port": port != PORT, "--host": host != HOST, "--annotators": annotators}
+    labelled = with_options(overrides, label__by=("--by", by), label__form=("--form", form))
+    settings = read_settings(project, labelled, uses.labels)
+    page = Page(host, port, annotators, behind_proxy, forget)
     if settings.label.by == "human":
         if engine == "ray":
             raise ValueError("--engine ray is for a program that judges; people label on a page of this machine")
         refuse_unused({"--gpus": gpus > 1, "--json": as_json}, "a program that judges (--by)")
-        _serve(project, settings, host, port, annotators, probes)
+        from rushes.project.studio import Studio
+
+        serve_studio(Studio(project, labelled, probes), page, "/label", "labelling")
         return
     if probes:
         raise ValueError("--probes is for people; `rushes tune eta` itself asks a program that labels")
-    refuse_unused(page, "people (--by human)")
+    refuse_unused(page.given(), "people (--by human)")
     if led(project, gpus, engine):
         return
     from rushes.project.labels import label_takes
@@ -88,53 +81,14 @@ def label(
         tell_stage(label_takes(work), as_json, project, settings)
 
 
-def _serve(project: Path, settings: Settings, host: str, port: int, annotators: tuple[str, ...], probes: bool) -> None:
-    from rushes.project.labeling_page import open_desk, serve
-    from rushes.web.labeling.app import make_app
-    from rushes.web.site import LOCAL
-
-    _check_host(host, annotators)
-    title = settings.project.name or project.resolve().name
-    with open_desk(project, settings, probes) as desk:
-        on_ready = _teller(f"labelling {title}", desk.assignments, annotators)
-        serve(
-            make_app(desk, title, host in LOCAL, toy_note(settings.backbone.name, settings.footage.kind)),
-            host,
-            port,
-            on_ready,
-        )
-
-
-def _check_host(host: str, annotators: tuple[str, ...]) -> None:
-    from rushes.web.site import LOCAL
-
-    if host not in LOCAL and not annotators:
-        raise ValueError(f"--host {host}: only invited people come in from elsewhere; name each with --annotators NAME")
-
-
-def _teller(what: str, people: Accounts, annotators: tuple[str, ...]) -> Callable[[str], None]:
-    """Prints the invitations, and where the page is."""
-    from rushes.project.labeling_page import invitations
-
-    def announce(address: str) -> None:
-        for name, link in invitations(people, annotators, address).items():
-            print(f"{name}: {link}", flush=True)
-        print(f"{what} at {address}; Ctrl-C ends it, what was saved is safe", file=sys.stderr, flush=True)
-
-    return announce
-
-
 @app.command
 def review(
     project: ProjectFolder,
     *,
-    port: Annotated[Port, Parameter(help="port of the page; 0 = a free one")] = PORT,
-    host: Annotated[str, Parameter(help="address of the page; any but this machine's own asks for invitations")] = (
-        HOST
-    ),
-    annotators: Annotated[
-        tuple[str, ...], Parameter(negative=(), help="name to invite, repeatable; prints a link for each")
-    ] = (),
+    port: Port = PORT,
+    host: Host = HOST,
+    annotators: Annotators = (),
+    behind_proxy: BehindProxy = False,
     progress: Annotated[
         bool, Parameter(negative=(), help="say how each scenario stands and what people did, and open no page")
     ] = False,
@@ -144,29 +98,21 @@ def review(
     """Look at the clips one by one on a local page: keep, drop, or edit the caption."""
     from rushes.project.review_page import progress_lines
 
+    page = Page(host, port, annotators, behind_proxy)
     if progress:
-        refuse_unused({"--port": port != PORT, "--host": host != HOST, "--annotators": annotators}, "the page")
-    settings = read_settings(project, overrides, uses.nothing)
-    result = reviewed(project, settings, None if progress else (host, port, annotators))
+        refuse_unused(page.given(), "the page")
+    result = reviewed(project, overrides, None if progress else page)
     tell(result, as_json, progress_lines(result))
 
 
-def reviewed(project: Path, settings: Settings, page: tuple[str, int, tuple[str, ...]] | None) -> ReviewProgress:
-    """How the review stands, after the page was served, where there is one: on a host and port, to invited people."""
-    from rushes.project.labeling_page import serve
+def reviewed(project: Path, overrides: Sequence[str], page: Page | None) -> ReviewProgress:
+    """How the review stands, after the page was served, where there is one."""
     from rushes.project.review_page import open_review, progress_of
-    from rushes.web.review.app import make_review_app
-    from rushes.web.site import LOCAL
+    from rushes.project.studio import Studio
 
-    title = settings.project.name or project.resolve().name
     if page:
-        _check_host(page[0], page[2])
-    with open_review(project, settings) as session:
-        if page:
-            host, port, annotators = page
-            on_ready = _teller(f"review of {title}", session.people, annotators)
-            toy = toy_note(settings.backbone.name, settings.footage.kind)
-            serve(make_review_app(session, title, host in LOCAL, toy), host, port, on_ready)
+        serve_studio(Studio(project, overrides), page, "/review", "review of")
+    with open_review(project, read_settings(project, overrides, uses.nothing)) as session:
         return progress_of(session)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 from cyclopts import App, Parameter
@@ -27,8 +28,13 @@ def demo(
     from rushes.project.demo import demo_folder, run_demo
 
     summary = run_demo(out, seed, bar)
-    project = f"project: {demo_folder(out, seed)}, which every command takes: `rushes label {demo_folder(out, seed)}`"
-    tell(summary, as_json, [*in_words(summary), project, f"report: {(out / 'report.html').resolve()}"])
+    folder = demo_folder(out, seed)
+    ends = [
+        f"project: {folder}",
+        f"report: {(out / 'report.html').resolve()}",
+        f"next: rushes studio {quote(str(folder))}",
+    ]
+    tell(summary, as_json, [*in_words(summary), *ends])
 
 
 @app.command

@@ -1,14 +1,10 @@
-"""The pages of a project: the labelling page's desk, the people who are invited, and the server. Free of torch."""
+"""The labelling page of a project: its desk, and the people who are invited. Free of torch."""
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-
-import uvicorn
-from fastapi import FastAPI
 
 from rushes import label
 from rushes.config.settings_files import settings_hash
@@ -23,7 +19,6 @@ from rushes.web.labeling.session import LabelingSession
 from rushes.web.labeling.vote_table import VoteTable
 
 LEDGER, TALLY, PROBE_TALLY = "labelling.db", "labelling.npz", "labelling-probes.npz"
-_EVERYWHERE = ("0.0.0.0", "::")  # no address that a link could hold
 
 
 def plan_of(settings: Settings) -> LabelingPlan:
@@ -65,37 +60,11 @@ def open_desk(folder: Path, settings: Settings, probes: bool = False) -> Iterato
 
 
 def invitations(people: Accounts, names: Sequence[str], address: str) -> dict[str, str]:
-    """A link for each person; links that were sent to them before stop working.
+    """A link to a page for each person; links that were sent to them before stop working.
 
     Raises:
         ValueError: a name that is none, or one that is given twice.
     """
     if len(set(names)) < len(names):
         raise ValueError(f"--annotators: a name is given twice: {', '.join(names)}")
-    return {name: f"{address}/#invite={people.invite(name)}" for name in names}
-
-
-def serve(app: FastAPI, host: str, port: int, on_ready: Callable[[str], None]) -> None:
-    """Serve a page until the process is told to stop. `told` gets the address once it is known.
-
-    Raises:
-        ValueError: the address or port cannot be used.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # With the protocol named, asyncio sends each part of an answer at once; without, the second waits 40 ms for an ACK.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise ValueError(
-            f"--host {host} --port {port}: {error.strerror or error}; choose another port with --port"
-        ) from error
-    named = socket.gethostname() if host in _EVERYWHERE else f"[{host}]" if ":" in host else host
-    on_ready(f"http://{named}:{listener.getsockname()[1]}")
-    server = uvicorn.Server(
-        uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=3)
-    )
-    with listener:
-        server.run(sockets=[listener])
+    return {name: f"{address}#invite={people.invite(name)}" for name in names}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from rushes.project.settings import DETACHED, LOG
 from rushes.records import OWN_TAKES
 from rushes.store.database import Store
 from rushes.text_reader import counted
-from rushes.training.history import CURVES, Row, read_history, speed, step_in_words
+from rushes.training.history import CURVES, Row, last_rows, read_history, speed, step_in_words
 
 LAST_LINES = 5  # of it that are shown at first
 LOOK_S = 2.0  # between two looks at a run
@@ -130,7 +131,7 @@ def _pairs(store: Store) -> int:
 
 
 def _run(folder: Path, name: str, steps: int, ended: bool) -> RunStatus:
-    rows = read_history(folder / CURVES)
+    rows = last_rows(folder / CURVES)
     step = rows[-1]["step"] if rows else 0
     seconds = speed(rows)
     left = None if seconds is None else seconds * max(0, steps - step)
@@ -139,7 +140,7 @@ def _run(folder: Path, name: str, steps: int, ended: bool) -> RunStatus:
 
 def _next(status: ProjectStatus, settings: Settings) -> str:
     """The command that does what comes next."""
-    project, run = status.project, status.run
+    project, run = shlex.quote(str(status.project)), status.run
     if status.detached:
         return f"rushes status {project} --follow"
     if not (status.labels if settings.footage.kind == "pairs" else status.clips):

@@ -14,6 +14,7 @@ from rushes.text_reader import parse_json, read_text
 
 Row = dict[str, Any]
 SPEED_STEPS = 20
+_TAIL_BYTES = 128 * 1024
 CURVES, WEIGHTS, LEAK = "metrics.jsonl", "weights.safetensors", "leak.json"  # in a run's folder
 
 
@@ -58,6 +59,18 @@ def read_history(path: Path, *, ended: bool = False) -> list[Row]:
         ValueError: a line that is no row.
     """
     return [row for row, _ in _read(path, ended=ended)]
+
+
+def last_rows(path: Path, count: int = SPEED_STEPS) -> list[Row]:
+    """The last rows of a metrics.jsonl, `count` or a few more, without reading the others; see `read_history`."""
+    size = path.stat().st_size if path.is_file() else 0
+    if size <= _TAIL_BYTES:
+        return read_history(path)
+    with path.open("rb") as file:
+        file.seek(size - _TAIL_BYTES)
+        lines = file.read(_TAIL_BYTES).split(b"\n")[1:-1]  # the first is a part of one, the last is being written
+    rows = [row for line in lines if (row := parsed_row(line.decode(errors="replace"))) is not None]
+    return rows if len(rows) >= count else read_history(path)
 
 
 def _rows_up_to(path: Path, step: int) -> tuple[list[Row], int]:

@@ -1,12 +1,21 @@
-"""Who may open a page of the project: names, and the hash of the token that each person's browser holds."""
+"""Who may open a page of the project: names, the hash of the token that each person's browser holds, and how it came.
+
+The start key, new with each opening of the file and never stored, makes who holds it the project's owner: it is in
+the address that the command prints, which nobody else on the machine can read. The owner says a name where one is
+needed; everybody else has a link of their own.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import re
 import secrets
+import sqlite3
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from rushes.sidefile import SideFile
 
@@ -16,10 +25,32 @@ _TABLES = (
     "CREATE TABLE IF NOT EXISTS people (name TEXT PRIMARY KEY, token_hash TEXT NOT NULL UNIQUE)",
     "CREATE TABLE IF NOT EXISTS place (id TEXT NOT NULL)",
 )
+_ADDED = (("people", "came", "TEXT NOT NULL DEFAULT ''"), ("place", "away", "INTEGER NOT NULL DEFAULT 0"))
+_NO_TOKEN = "token_hash = lower(hex(randomblob(32)))"  # the hash of no token
+
+# How a token came: by the start key, by an invitation, ended by the owner, or before this was written down.
+Came = Literal["start", "invite", "forgotten", ""]
 
 
 class AccessDenied(ValueError):
     """A request that changes nothing; the text says why, for the person who made it."""
+
+
+class NameTaken(ValueError):
+    """A name that somebody has; `again`: the owner may take it up again, as the start key gave it out."""
+
+    def __init__(self, name: str, again: bool) -> None:
+        own = f"{name} was here before, in another browser; that one is signed out then. Are you {name}? Start again."
+        super().__init__(own if again else f"{name} has a link of their own: open that, or choose another name.")
+        self.again = again
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """Who sends a request."""
+
+    name: str  # "" = the owner, who has not said one
+    owner: bool
 
 
 class Accounts(SideFile):
@@ -29,27 +60,74 @@ class Accounts(SideFile):
 
     def __init__(self, path: Path, tables: Sequence[str] = ()) -> None:
         super().__init__(path, (*_TABLES, *tables))
-        self.run("INSERT INTO place SELECT ? WHERE NOT EXISTS (SELECT 1 FROM place)", secrets.token_hex(8))
+        for table, column, kind in _ADDED:  # to a file from before there was such a column
+            if not self.run("SELECT 1 FROM pragma_table_info(?) WHERE name = ?", table, column):
+                with suppress(sqlite3.OperationalError):  # another process was faster; else the next statement fails
+                    self.run(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
+        self.run("INSERT INTO place (id) SELECT ? WHERE NOT EXISTS (SELECT 1 FROM place)", secrets.token_hex(8))
+        self.key = secrets.token_urlsafe(24)
+
+    def opened(self, local: bool) -> None:
+        """A server begins, for this machine alone (`local`) or for others too.
+
+        Tokens that were given out without an invitation while it was for this machine end when others may come.
+        """
+        if not local:
+            self.run(f"UPDATE people SET {_NO_TOKEN} WHERE came != 'invite' AND (SELECT away FROM place) = 0")
+        self.run("UPDATE place SET away = ?", int(not local))
 
     def invite(self, name: str) -> str:
         """A new token for a person, who is known from now on; an earlier token stops working.
 
         Raises ValueError for a name that is no name.
         """
+        return self._token(name, "invite")
+
+    def join(self, name: str, again: bool = False) -> str:
+        """A token for the owner under a name; with `again` also under one that the start key gave out before.
+
+        Raises ValueError for a name that is no name, NameTaken for one that somebody has.
+        """
+        row = self.first("SELECT came FROM people WHERE name = ?", name)
+        own = row is not None and row[0] in ("start", "")
+        if row is not None and not (own and again):
+            raise NameTaken(name, own)
+        return self._token(name, "start")
+
+    def _token(self, name: str, came: Came) -> str:
         if not NAME.fullmatch(name):
             raise ValueError(f"{name!r:.60} is no name for an annotator: use {_NAME_RULE}")
         token = secrets.token_urlsafe(24)
         self.run(
-            "INSERT INTO people VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET token_hash = excluded.token_hash",
+            "INSERT INTO people (name, token_hash, came) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE "
+            "SET token_hash = excluded.token_hash, came = excluded.came",
             name,
             _hash(token),
+            came,
         )
         return token
 
+    def forget(self, name: str) -> None:
+        """End a person's token. The name stays theirs: only an invitation opens it again.
+
+        Raises ValueError: nobody has this name.
+        """
+        if name not in self.people():
+            there = ", ".join(self.people()) or "nobody was here yet"
+            raise ValueError(f"--forget {name}: nobody has this name ({there})")
+        self.run(f"UPDATE people SET {_NO_TOKEN}, came = 'forgotten' WHERE name = ?", name)
+
+    def visitor(self, token: str) -> Visitor | None:
+        """Whose token this is, or None."""
+        if secrets.compare_digest(_hash(token), _hash(self.key)):
+            return Visitor("", owner=True)
+        row = self.first("SELECT name, came FROM people WHERE token_hash = ?", _hash(token))
+        return Visitor(row[0], owner=row[1] == "start") if row else None
+
     def who(self, token: str) -> str | None:
         """The person with this token, or None."""
-        row = self.first("SELECT name FROM people WHERE token_hash = ?", _hash(token))
-        return row[0] if row else None
+        visitor = self.visitor(token)
+        return visitor.name if visitor else None
 
     @property
     def place(self) -> str:
@@ -61,5 +139,10 @@ class Accounts(SideFile):
         return tuple(name for (name,) in self.run("SELECT name FROM people ORDER BY rowid"))
 
 
+def bearer(authorization: str) -> str:
+    """The token in a header."""
+    return authorization.removeprefix("Bearer ").strip()
+
+
 def _hash(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()
+    return hashlib.sha256(token.encode(errors="replace")).hexdigest()

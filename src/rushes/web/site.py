@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -15,7 +16,7 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import BaseModel, ConfigDict, Field
 
-from rushes.web.accounts import AccessDenied, Accounts
+from rushes.web.accounts import AccessDenied, Accounts, NameTaken, Visitor, bearer
 from rushes.web.guard import Guard
 
 _FILES = files("rushes.web") / "pages"
@@ -39,9 +40,14 @@ class Body(BaseModel):
 
 
 class Join(Body):
-    """A person says a name."""
+    """The owner says a name; `again`: one that the start key gave out before."""
 
     name: Annotated[str, Field(max_length=40)]
+    again: bool = False
+
+
+class NotThere(ValueError):
+    """What a section shows is not there yet; the text says so, with the command that makes it."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,9 @@ class SiteSection:
     name: str
     title: str  # in the navigation
     pages: Mapping[str, str]  # address -> template in pages/; the first is the section's own
-    routes: Callable[[Any], APIRouter]  # of the dependency that says who asks
+    routes: Callable[[Any], APIRouter]  # of the dependency that says who asks; it sets request.state.owner
+    policy: str = ""  # Content-Security-Policy of its pages; "" = that of all pages
+    invited: bool = False  # whether people with an invitation may open it, under a name; else it is the owner's alone
 
 
 def make_site(
@@ -60,23 +68,38 @@ def make_site(
     """A server of some sections; `/` is the first page of the first.
 
     Args:
-        people: who may come in.
+        people: who may come in; its start key opens everything.
         title: name of the project, shown on the page.
         sections: parts of the server, in their order in the navigation.
-        local: people on this machine join by saying their name; otherwise everybody needs an invitation.
+        local: it answers to this machine's own names only; otherwise to any, and tokens from before then end.
         warning: what everybody should know of the clips, at the top of each page; "" = nothing.
     """
     app = FastAPI(title="Rushes", docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(Guard, hosts=LOCAL if local else None)
+    app.state.people, app.state.local = people, local
+    people.opened(local)
+    app.add_middleware(
+        Guard, hosts=LOCAL if local else None, caller_of=lambda token: _counted_as(people.visitor(token))
+    )
     _add_pages(app, sections, warning)
-    _add_people(app, people, title, local)
-    person = Depends(_person(people))
+    _add_people(app, people, title)
     for section in sections:
+        person = Depends(_person(people, section.invited))
         app.include_router(section.routes(person), prefix=f"/api/{section.name}")
+    _add_refusals(app)
+    return app
+
+
+def _add_refusals(app: FastAPI) -> None:
 
     @app.exception_handler(AccessDenied)
     def refused(request: Request, error: AccessDenied) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, 409)
+
+    @app.exception_handler(NotThere)
+    def not_there(request: Request, error: NotThere) -> JSONResponse:
+        owner = getattr(request.state, "owner", False)
+        text = str(error) if owner else "There is nothing here yet; ask the person who invited you."
+        return JSONResponse({"detail": text}, 424)
 
     @app.exception_handler(RequestValidationError)
     def senseless(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -87,7 +110,15 @@ def make_site(
     def failed(request: Request, error: OSError) -> JSONResponse:
         return JSONResponse({"detail": f"Nothing was saved: {error.strerror or error}"}, 507)
 
-    return app
+
+class _Undated(FileResponse):
+    """A file without the time at which it was written, which would say which of two clips is the newer."""
+
+    def set_stat_headers(self, stat_result: os.stat_result) -> None:
+        self.headers.setdefault("content-length", str(stat_result.st_size))
+
+    def _should_use_range(self, http_if_range: str) -> bool:
+        return False  # nothing that it could be compared with was sent
 
 
 def video_answer(find: Callable[[], Path]) -> Response:
@@ -98,51 +129,76 @@ def video_answer(find: Callable[[], Path]) -> Response:
         raise
     except ValueError as error:
         raise HTTPException(404, "This video is missing from the project.") from error
-    return FileResponse(path, media_type=mimetypes.guess_type(path.name)[0] or "video/mp4", filename=None)
+    return _Undated(path, media_type=mimetypes.guess_type(path.name)[0] or "video/mp4", filename=None)
 
 
 def _add_pages(app: FastAPI, sections: Sequence[SiteSection], warning: str) -> None:
-    links = [(next(iter(section.pages)), section.title) for section in sections]
-    home, _ = links[0]
+    home = next(iter(sections[0].pages))
     for section in sections:
         for address, name in section.pages.items():
-            page = _PAGES.get_template(name).render(warning=warning, links=links, section=section)
+            page = _PAGES.get_template(name).render(warning=warning, sections=sections, section=section, here=address)
             for place in (address, "/") if address == home else (address,):
-                app.add_api_route(place, _always(page, "text/html"), methods=["GET"])
+                app.add_api_route(place, _always(page, "text/html", section.policy), methods=["GET"])
     for file in _FILES.iterdir():
         if not file.name.endswith(".html"):
             kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
             app.add_api_route(f"/static/{file.name}", _always(file.read_bytes(), kind), methods=["GET"])
 
 
-def _always(body: str | bytes, kind: str) -> Callable[[], Response]:
+def _always(body: str | bytes, kind: str, policy: str = "") -> Callable[[], Response]:
+    headers = {"content-security-policy": policy} if policy else None
+
     def answer() -> Response:
-        return Response(body, media_type=kind)
+        return Response(body, media_type=kind, headers=headers)
 
     return answer
 
 
-def _person(people: Accounts) -> Person:
-    async def person(authorization: Annotated[str, Header()] = "") -> str:
-        name = people.who(authorization.removeprefix("Bearer ").strip())
-        if name is None:
-            raise HTTPException(401, "This page does not know you; open your invitation again.")
-        return name
+def _counted_as(visitor: Visitor | None) -> str:
+    return (visitor.name or "the owner") if visitor else ""
+
+
+def _visitor(people: Accounts, authorization: str) -> Visitor:
+    visitor = people.visitor(bearer(authorization))
+    if visitor is None:
+        raise HTTPException(
+            401, "This page does not know you; open your invitation again, or the address that the command printed."
+        )
+    return visitor
+
+
+def _person(people: Accounts, invited: bool) -> Person:
+    async def person(request: Request, authorization: Annotated[str, Header()] = "") -> str:
+        visitor = _visitor(people, authorization)
+        if not (invited or visitor.owner):
+            raise HTTPException(403, "This page is for the project's owner alone.")
+        if invited and not visitor.name:
+            raise HTTPException(401, "Say your name first.")
+        request.state.owner = visitor.owner
+        return visitor.name
 
     return person
 
 
-def _add_people(app: FastAPI, people: Accounts, title: str, local: bool) -> None:
+def _add_people(app: FastAPI, people: Accounts, title: str) -> None:
     @app.get("/api/hello")
-    async def hello() -> dict[str, Any]:
-        return {"project": title, "join": local}
+    async def hello(authorization: Annotated[str, Header()] = "") -> dict[str, Any]:
+        visitor = people.visitor(bearer(authorization))
+        return {"project": title, "join": visitor == Visitor("", owner=True)}
+
+    @app.get("/api/who")
+    async def who(authorization: Annotated[str, Header()] = "") -> dict[str, Any]:
+        visitor = _visitor(people, authorization)
+        return {"project": title, "name": visitor.name, "owner": visitor.owner}
 
     @app.post("/api/join")
-    async def join(body: Join) -> dict[str, Any]:
-        if not local:
-            raise HTTPException(403, "Open the invitation that you were sent.")
+    async def join(body: Join, authorization: Annotated[str, Header()] = "") -> dict[str, Any]:
+        if people.visitor(bearer(authorization)) != Visitor("", owner=True):
+            raise HTTPException(403, "Open the invitation that you were sent, or the address that the command printed.")
         name = " ".join(body.name.split())
         try:
-            return {"token": people.invite(name), "name": name}
+            return {"token": people.join(name, body.again), "name": name}
+        except NameTaken as error:
+            raise HTTPException(409 if error.again else 403, str(error)) from error
         except ValueError as error:
             raise HTTPException(422, str(error)) from error

@@ -21,7 +21,9 @@ class Page:
 
     def __init__(self, address: str, section: str = "label") -> None:
         self.section = section
-        self.http = httpx.Client(base_url=address, headers={"origin": address}, timeout=30)
+        address, _, self.key = address.partition("#key=")  # as a command prints it
+        origin = "/".join(address.split("/")[:3])
+        self.http = httpx.Client(base_url=origin, headers={"origin": origin}, timeout=30, verify=False)
 
     def join(self, name: str) -> str:
         self.token = str(self.post("join", name=name)["token"])
@@ -33,12 +35,13 @@ class Page:
         return dict(response.json())
 
     def send(self, path: str, body: Any, **headers: str) -> httpx.Response:
-        token = {"authorization": f"Bearer {self.token}"} if hasattr(self, "token") else {}
+        token = {"authorization": f"Bearer {bearer}"} if (bearer := getattr(self, "token", self.key)) else {}
         place = path if path == "join" else f"{self.section}/{path}"
         return self.http.post(f"/api/{place}", json=body, headers={**token, **headers})
 
     def get(self, path: str) -> httpx.Response:
-        return self.http.get(path, headers={"authorization": f"Bearer {getattr(self, 'token', 'none')}"})
+        token = {"authorization": f"Bearer {self.token}"} if hasattr(self, "token") else {}
+        return self.http.get(path, headers=token)
 
 
 @pytest.fixture
@@ -189,7 +192,7 @@ def test_requests_are_limited_per_person(page: Page, monkeypatch: pytest.MonkeyP
 
 def test_rate_fills_again(clock: Clock) -> None:
     rate = Rate(clock)
-    assert [rate.allow("a") for _ in range(int(BURST) + 2)][-1] is False
+    assert [rate.allow("a") for _ in range(int(1.1 * BURST))][-1] is False  # which takes a while
     assert rate.allow("b")
     clock.now += 1
     assert rate.allow("a")

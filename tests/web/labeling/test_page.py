@@ -11,7 +11,7 @@ import pytest
 from rushes.web.labeling.app import make_app
 from rushes.web.labeling.session import LabelingSession
 
-from ..conftest import FPS, FRAMES, GREY_STEP, ColorScheme, NewSession, NewTab, running, serving
+from ..conftest import FPS, FRAMES, GREY_STEP, ColorScheme, NewSession, NewTab, WithKey, running, serving
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -200,7 +200,7 @@ def test_an_answer_of_an_earlier_visit_that_is_refused_does_not_keep_a_person_ou
 def test_answers_wait_for_their_project_and_person(make_session: NewSession, tab_of: NewTab) -> None:
     """Another project at the same address, or another person in the same browser, neither sends nor loses them."""
     sessions = [make_session(groups=4, media=True, folder=name) for name in ("one", "other")]
-    apps = [make_app(session, name) for session, name in zip(sessions, ("one", "other"), strict=True)]
+    apps = [WithKey(make_app(session, name)) for session, name in zip(sessions, ("one", "other"), strict=True)]
     served_now = apps[:1]
 
     async def at_this_address(scope: Any, receive: Any, send: Any) -> None:
@@ -222,7 +222,11 @@ def test_answers_wait_for_their_project_and_person(make_session: NewSession, tab
         assert not any(session.store.preferences() for session in sessions)
         tab.evaluate("() => localStorage.removeItem('rushes-token')")
         tab.reload()
-        join(tab, "ada")
+        tab.wait_for_selector("#name:visible")
+        tab.keyboard.type("ada")
+        tab.keyboard.press("Enter")
+        tab.wait_for_function("() => document.querySelector('#welcome-note').textContent.includes('Are you ada?')")
+        tab.keyboard.press("Enter")
         saved(tab, 1)
     assert [row.judge for row in sessions[0].store.preferences()] == ["human:ada"] and not sessions[
         1

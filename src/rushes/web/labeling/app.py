@@ -8,14 +8,14 @@ import time
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import Response
 from pydantic import Field
 
 from rushes.records import Candidate, Clip
 from rushes.web.labeling.assignments import Assignment
 from rushes.web.labeling.label_rows import LabelSubmission, Side
-from rushes.web.labeling.labeling_progress import progress_of
+from rushes.web.labeling.labeling_progress import own_progress, progress_of
 from rushes.web.labeling.session import LabelingSession
 from rushes.web.site import Body, Id, SiteSection, make_site, video_answer
 
@@ -83,7 +83,7 @@ def labeling_section(session: LabelingSession, title: str) -> SiteSection:
         _add_labels(router, session, person)
         return router
 
-    return SiteSection("label", "Label", {"/label": "label.html", "/progress": "progress.html"}, routes)
+    return SiteSection("label", "Label", {"/label": "label.html", "/progress": "progress.html"}, routes, invited=True)
 
 
 def _add_facts(router: APIRouter, session: LabelingSession, title: str, person: Any) -> None:
@@ -97,8 +97,9 @@ def _add_facts(router: APIRouter, session: LabelingSession, title: str, person: 
         return {**here, **questions, **session.progress(name)}
 
     @router.get("/progress")
-    def progress(name: str = person) -> dict[str, Any]:
-        return {"project": title, "name": name, **cached.read()}
+    def progress(request: Request, name: str = person) -> dict[str, Any]:
+        facts = cached.read() if request.state.owner else own_progress(cached.read(), name)
+        return {"project": title, "name": name, **facts}
 
 
 def _add_labels(router: APIRouter, session: LabelingSession, person: Any) -> None:

@@ -50,6 +50,9 @@ def rows_of(item: Assignment, given: LabelSubmission, plan: LabelingPlan, segmen
         raise AccessDenied(f"Labels for {', '.join(plan.dimensions)} with {segments} segments each were expected.")
     if not given.event or given.event == given.revises:
         raise AccessDenied("The event has no id of its own.")
+    if set(given.scores) != ({"a", "b"} if plan.scores else set()):
+        wanted = "A score for both clips was expected." if plan.scores else "This project asks for no scores."
+        raise AccessDenied(wanted)
     judge = ANNOTATOR + item.annotator + (AGAIN if item.kind == "repeat" else "")
     at = now()
     rows: list[Preference | Score] = []

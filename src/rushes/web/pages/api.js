@@ -1,12 +1,6 @@
-// Talks to the server: the token of this person, and requests that are sent again until they are answered.
+// Talks to the server: who this browser is, and requests that are sent again until they are answered.
 const KEY = "rushes-token";
-
-export function adoptInvitation() {
-  const found = new URLSearchParams(location.hash.slice(1)).get("invite");
-  if (!found) return;
-  localStorage.setItem(KEY, found);
-  history.replaceState(null, "", location.pathname);
-}
+const LINKS = ["key", "invite"]; // what comes behind the # of an address
 
 export const token = () => localStorage.getItem(KEY) || "";
 export const setToken = (value) => localStorage.setItem(KEY, value);
@@ -17,16 +11,21 @@ export class Refusal extends Error {
 }
 
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
-const headers = () => (token() ? { authorization: `Bearer ${token()}` } : {});
+const headers = (bearer) => (bearer ? { authorization: `Bearer ${bearer}` } : {});
 
 // GET without a body, else POST. `away` hears whether the server can be reached; a request may be sent any number of
 // times, as the server takes each only once.
 export async function call(path, body, away = () => {}) {
+  await arrived;
+  return request(path, body, away, token());
+}
+
+async function request(path, body, away, bearer) {
   for (let wait = 250; ; wait = Math.min(5000, wait * 2)) {
     let response;
     try {
-      response = await fetch(path, body === undefined ? { headers: headers() } : {
-        method: "POST", headers: { ...headers(), "content-type": "application/json" }, body: JSON.stringify(body),
+      response = await fetch(path, body === undefined ? { headers: headers(bearer) } : {
+        method: "POST", headers: { ...headers(bearer), "content-type": "application/json" }, body: JSON.stringify(body),
       });
     } catch {
       away(true);
@@ -43,7 +42,82 @@ export async function call(path, body, away = () => {}) {
 }
 
 export async function video(section, item, side) {
-  const response = await fetch(`/api/${section}/media/${encodeURIComponent(item)}/${side}`, { headers: headers() });
-  if (!response.ok) throw new Refusal(response.status, "This video is missing from the project.");
-  return URL.createObjectURL(await response.blob());
+  await arrived;
+  for (;;) {
+    const response = await fetch(`/api/${section}/media/${encodeURIComponent(item)}/${side}`, { headers: headers(token()) });
+    if (response.status === 429) { await pause(1000); continue; }
+    if (!response.ok) throw new Refusal(response.status, "This video is missing from the project.");
+    return URL.createObjectURL(await response.blob());
+  }
 }
+
+// ---- who this browser is -------------------------------------------------------------------------------------------
+
+async function known(bearer, away = () => {}) {
+  if (!bearer) return null;
+  try {
+    return await request("/api/who", undefined, away, bearer);
+  } catch (error) {
+    if (error.status !== 401) throw error;
+    return null;
+  }
+}
+
+// {name, owner, project} of who is here, null for somebody whom the server does not know. Waits for an answer.
+export async function who(away = () => {}) {
+  await arrived;
+  return known(token(), away);
+}
+
+// What the address brings: the owner's key or an invitation. It replaces who is here only when that person agrees, as
+// any page of the web can lead a browser to such an address.
+async function arrive() {
+  const link = new URLSearchParams(location.hash.slice(1));
+  const given = LINKS.map((name) => link.get(name)).find(Boolean);
+  if (!given) return;
+  history.replaceState(null, "", location.pathname + location.search);
+  if (given === token()) return;
+  const [next, now] = await Promise.all([known(given), known(token())]);
+  if (!next) return say("This link has ended or is of another project; ask for a new one.");
+  if (now && now.owner && next.owner) return; // with a name already
+  if (!now || now.name === next.name || (await agreed(now, next))) setToken(given);
+}
+
+function agreed(now, next) {
+  const dialog = document.querySelector("#change");
+  const name = (one) => one.name || "the project's owner";
+  dialog.querySelector("p").textContent = `You are here as ${name(now)}. This link is of ${name(next)}. ` +
+    (next.owner ? "Whoever opens it may see and do everything." : `What you do from now on would be stored under the name ${name(next)}.`);
+  dialog.querySelector("[value='']").textContent = `Stay ${name(now)}`;
+  dialog.querySelector("[value=yes]").textContent = `Go on as ${name(next)}`;
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((done) => dialog.addEventListener("close", () => done(dialog.returnValue === "yes"), { once: true }));
+}
+
+function say(text) {
+  const note = document.querySelector("#note");
+  note.textContent = text;
+  note.hidden = false;
+}
+
+// The navigation shows what this person may open; a page of the owner's sends everybody else to theirs.
+async function settle() {
+  const me = await who();
+  const links = [...document.querySelectorAll("header nav a")];
+  links.forEach((link) => { link.hidden = !me || ("owner" in link.dataset && !me.owner); });
+  document.querySelector("header nav a[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+  if (!("owner" in document.body.dataset) || me?.owner) {
+    if (me && !document.querySelector("#who").textContent) document.querySelector("#who").textContent = me.name || "owner";
+    if (me) document.querySelector("#project").textContent = me.project;
+    return;
+  }
+  const open = links.find((link) => !link.hidden);
+  if (open) return location.replace(open.getAttribute("href"));
+  document.querySelectorAll("main").forEach((main) => { main.hidden = main.id !== "stranger"; });
+}
+
+// Of the code below nothing runs before the address was looked at.
+const arrived = arrive().catch((error) => say(error.message));
+settle().catch(() => {});
+addEventListener("hashchange", () => { if (LINKS.some((name) => location.hash.startsWith(`#${name}=`))) location.reload(); });

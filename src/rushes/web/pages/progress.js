@@ -1,4 +1,4 @@
-import { adoptInvitation, call } from "/static/api.js";
+import { call } from "/static/api.js";
 
 const $ = (selector) => document.querySelector(selector);
 const percent = (part, of) => (of ? `${Math.round((100 * part) / of)} % of ${of}` : "–");
@@ -22,25 +22,28 @@ async function load() {
   $("#project").textContent = facts.project;
   $("#who").textContent = facts.name;
   $("#headline").textContent = `${done} of ${facts.pairs} pairs have a label`;
-  $(".bar i").style.width = `${facts.pairs ? (100 * done) / facts.pairs : 0}%`;
+  $(".share i").style.width = `${facts.pairs ? (100 * done) / facts.pairs : 0}%`;
   $("#several").textContent = `${facts.several} of them by two people or more.`;
-  fill("#dimensions", Object.entries(facts.dimensions).map(([name, one]) =>
+  const all = Boolean(facts.dimensions); // the owner sees agreement, everybody and the key
+  document.querySelectorAll("[data-all]").forEach((one) => { one.hidden = !all; });
+  if (!all) $("#people-title").textContent = "You";
+  fill("#dimensions", Object.entries(facts.dimensions || {}).map(([name, one]) =>
     [name.replaceAll("_", " "), one.units, one.raw === null ? "–" : `${Math.round(100 * one.raw)} %`, number(one.alpha)]));
   fill("#people", facts.people.map((one) => [
     one.name, one.pairs, one.skipped,
-    Object.entries(one.agreement).filter(([, at]) => at.units).map(([name, at]) => `${name}: ${Math.round(100 * at.raw)} %, ${number(at.alpha)}`).join("; ") || "–",
-    percent(one.repeats.same, one.repeats.of), percent(one.gold.same, one.gold.of),
+    ...(all ? [Object.entries(one.agreement).filter(([, at]) => at.units).map(([name, at]) => `${name}: ${Math.round(100 * at.raw)} %, ${number(at.alpha)}`).join("; ") || "–"] : []),
+    percent(one.repeats.same, one.repeats.of), ...(all ? [percent(one.gold.same, one.gold.of)] : []),
     percent(one.first_slot.first, one.first_slot.of),
   ]));
 }
 
 function attempt() {
   load().then(() => { $("#note").hidden = true; }, (error) => {
+    if (error.status === 424) return $("#several").textContent = error.message; // nothing to label yet
     $("#note").textContent = error.message;
     $("#note").hidden = false;
   });
 }
 
-adoptInvitation();
 attempt();
 setInterval(attempt, 10_000);

@@ -1,5 +1,5 @@
 // What the pages share: coming in by name or invitation, lines for the person, the controls of a player.
-import { adoptInvitation, call, forgetToken, setToken, token } from "/static/api.js";
+import { call, forgetToken, setToken, token, who } from "/static/api.js";
 
 const $ = (selector) => document.querySelector(selector);
 
@@ -56,7 +56,11 @@ export function newEvent() {
 // ---- coming in -----------------------------------------------------------------------------------------------------
 
 export function guarded(act) {
-  const told = (error) => (error.status === 401 ? welcome(error.message) : note(error.message));
+  const told = (error) => {
+    if (error.status !== 401) return note(error.message);
+    forgetToken(); // it has ended
+    return welcome(error.message);
+  };
   try { Promise.resolve(act()).catch(told); } catch (error) { told(error); }
 }
 
@@ -65,37 +69,54 @@ export async function welcome(text = "") {
   $("#project").textContent = hello.project;
   screen("welcome");
   $("#join").hidden = !hello.join;
-  $("#welcome-note").hidden = !text && hello.join;
-  $("#welcome-note").textContent = text || (hello.join ? "" : "Open the invitation that you were sent to begin.");
+  const remedy = "Open the invitation that you were sent, or the address that the command printed, to begin.";
+  $("#welcome-note").textContent = text || (hello.join ? "" : remedy);
+  $("#welcome-note").hidden = !$("#welcome-note").textContent;
   if (hello.join) $("#name").focus();
+}
+
+// What this page works on is not there yet; the text says the command that makes it.
+function missing(text) {
+  screen("missing");
+  $("#missing-text").textContent = text;
+}
+
+let again = ""; // the name that is taken up again if it is sent once more
+async function join() {
+  const name = $("#name").value;
+  try {
+    const answer = await call("/api/join", { name, again: again === name }, away);
+    setToken(answer.token);
+    $("#name").blur();
+    return true;
+  } catch (error) {
+    if (error.status === 409) again = name;
+    $("#welcome-note").hidden = false;
+    $("#welcome-note").textContent = error.message;
+    return false;
+  }
 }
 
 // `start` begins the work of a person whom the server knows.
 export function begin(start) {
-  $("#join").addEventListener("submit", (event) => {
-    event.preventDefault();
-    guarded(async () => {
-      try {
-        const answer = await call("/api/join", { name: $("#name").value }, away);
-        setToken(answer.token);
-        $("#name").blur();
-        await start();
-      } catch (error) {
-        $("#welcome-note").hidden = false;
-        $("#welcome-note").textContent = error.message;
-      }
-    });
-  });
-  addEventListener("hashchange", () => location.reload());  // an invitation that is opened in this very tab
-  adoptInvitation();
-  guarded(async () => {
-    if (!token()) return welcome();
+  const work = async () => {
     try {
       await start();
     } catch (error) {
-      if (error.status !== 401) throw error;
-      forgetToken();
-      await welcome(error.message);
+      if (error.status !== 424) throw error;
+      missing(error.message);
     }
+  };
+  $("#join").addEventListener("submit", (event) => {
+    event.preventDefault();
+    guarded(async () => { if (await join()) await work(); });
+  });
+  guarded(async () => {
+    const had = token();
+    const me = await who(away);
+    if (me && me.name) return work();
+    if (me) return welcome(); // the owner, who has not said a name
+    forgetToken();
+    return welcome(had ? "This page does not know you any more; open your invitation again, or the address that the command printed." : "");
   });
 }

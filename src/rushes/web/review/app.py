@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, FastAPI, HTTPException
+from fastapi import APIRouter, FastAPI, HTTPException, Request
 from fastapi.responses import Response
 from pydantic import Field
 
@@ -13,8 +14,8 @@ from rushes.records import Decision
 from rushes.web.accounts import AccessDenied
 from rushes.web.review.queue import QUEUES, Queue
 from rushes.web.review.session import ClipFacts, ReviewAnswer, ReviewSession, ReviewThreshold
-from rushes.web.site import Body, Id, SiteSection, make_site, video_answer
-from rushes.web.videos import Copies
+from rushes.web.site import Body, Id, NotThere, SiteSection, make_site, video_answer
+from rushes.web.videos import Busy, Copies
 
 AHEAD = 3  # clips that a page loads before they are shown
 ClipId = Annotated[str, Field(min_length=1, max_length=64)]
@@ -62,34 +63,34 @@ def review_section(session: ReviewSession, title: str) -> SiteSection:
         _add_videos(router, session, person)
 
         @router.get("/me")
-        def me(name: str = person) -> dict[str, Any]:
+        def me(request: Request, name: str = person) -> dict[str, Any]:
             here = {"name": name, "project": title, "place": session.people.place, "ahead": AHEAD}
-            return {**here, **_progress(session, name)}
+            return {**here, **_progress(session, request, name)}
 
         return router
 
-    return SiteSection("review", "Footage", {"/review": "review.html"}, routes)
+    return SiteSection("review", "Footage", {"/review": "review.html"}, routes, invited=True)
 
 
 def _add_clips(router: APIRouter, session: ReviewSession, person: Any) -> None:
     @router.post("/deal")
-    def deal(body: Deal, name: str = person) -> dict[str, Any]:
+    def deal(request: Request, body: Deal, name: str = person) -> dict[str, Any]:
         ids = session.deal(name, body.queue, body.scenario, body.after, body.have, body.count)
-        return {"clips": [_shown(session, id) for id in ids], **_progress(session, name)}
+        return {"clips": [_shown(session, request, id) for id in ids], **_progress(session, request, name)}
 
     @router.post("/clip")
-    def clip(body: OneClip, name: str = person) -> dict[str, Any]:
-        return {"clip": _shown(session, body.clip)}
+    def clip(request: Request, body: OneClip, name: str = person) -> dict[str, Any]:
+        return {"clip": _shown(session, request, body.clip)}
 
     @router.post("/back")
-    def back(body: OneClip, name: str = person) -> dict[str, Any]:
+    def back(request: Request, body: OneClip, name: str = person) -> dict[str, Any]:
         previous = session.back(name, body.clip)
-        return {"clip": _shown(session, previous) if previous else None}
+        return {"clip": _shown(session, request, previous) if previous else None}
 
     @router.post("/save")
-    def save(body: SaveDecision, name: str = person) -> dict[str, Any]:
+    def save(request: Request, body: SaveDecision, name: str = person) -> dict[str, Any]:
         session.save(name, ReviewAnswer(**body.model_dump()))
-        return {"saved": body.event, "said": _status(session.facts(body.clip)), **_progress(session, name)}
+        return {"saved": body.event, "said": _status(session.facts(body.clip)), **_progress(session, request, name)}
 
 
 def _add_videos(router: APIRouter, session: ReviewSession, person: Any) -> None:
@@ -100,26 +101,28 @@ def _add_videos(router: APIRouter, session: ReviewSession, person: Any) -> None:
         return video_answer(lambda: session.store.media_path(session.clip(clip).media))
 
     @router.get("/media/{clip}/copy")
-    def copy(clip: str, name: str = person) -> Response:
+    async def copy(clip: str, name: str = person) -> Response:
         try:
-            return Response(copies.of(session.store, session.clip(clip)), media_type="video/mp4")
-        except AccessDenied:
+            return Response(await copies.of(session.store, session.clip(clip)), media_type="video/mp4")
+        except (AccessDenied, NotThere):
             raise
+        except Busy as error:
+            raise HTTPException(429, "Many videos are asked for at once; wait a second.") from error
         except ValueError as error:
             raise HTTPException(404, "This video cannot be read.") from error
 
 
-def _progress(session: ReviewSession, name: str) -> dict[str, Any]:
-    queue = session.queue
+def _progress(session: ReviewSession, request: Request, name: str) -> dict[str, Any]:
+    queue, people = session.queue, session.people_at_work()
     return {
         "decided": session.decided_by(name),
         "queues": {kind: queue.size(kind) for kind in QUEUES},
         "scenarios": [asdict(count) for count in queue.counts()],
-        "people": session.people_at_work(),
+        "people": people if request.state.owner else {name: people.get(name, 0)},
     }
 
 
-def _shown(session: ReviewSession, id: str) -> dict[str, Any]:
+def _shown(session: ReviewSession, request: Request, id: str) -> dict[str, Any]:
     """What the page shows of a clip."""
     facts = session.facts(id)
     clip = facts.clip
@@ -127,7 +130,7 @@ def _shown(session: ReviewSession, id: str) -> dict[str, Any]:
     return {
         "id": id,
         **video,
-        "source": clip.source,
+        "source": clip.source if request.state.owner else _file_name(clip.source),
         "split": clip.split,
         "scenario": session.queue.scenario(id),
         "margin": session.queue.margin(id),
@@ -137,6 +140,12 @@ def _shown(session: ReviewSession, id: str) -> dict[str, Any]:
         "values": [_value(name, value, session.limits.get(name)) for name, value in facts.values.items()],
         "said": _status(facts),
     }
+
+
+def _file_name(source: str) -> str:
+    """Where a clip came from, without the folders of the owner's machine."""
+    outside = any(path(source).is_absolute() or ".." in path(source).parts for path in (PurePosixPath, PureWindowsPath))
+    return PureWindowsPath(source).name if outside else source  # which also knows the other slash
 
 
 def _value(name: str, value: float, limit: ReviewThreshold | None) -> dict[str, Any]:

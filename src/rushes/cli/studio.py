@@ -1,0 +1,111 @@
+"""The studio: all pages of a project on one local address, and the options of the commands that open it."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from rushes.cli.console import Overrides, ProjectFolder, app, refuse_unused, within
+from rushes.text_reader import printable
+
+if TYPE_CHECKING:
+    from rushes.project.studio import Studio
+    from rushes.web.accounts import Accounts
+
+PORT, HOST = 8765, "127.0.0.1"
+
+Port = Annotated[int, within(0, 65535), Parameter(help="port of the page; 0 = a free one")]
+Host = Annotated[str, Parameter(help="address of the page; any but this machine's own can be opened from elsewhere")]
+Annotators = Annotated[
+    tuple[str, ...], Parameter(negative=(), help="name to invite, repeatable; prints a link for each")
+]
+BehindProxy = Annotated[
+    bool, Parameter(negative=(), help="a proxy on this machine sends people here and says who they are")
+]
+Forget = Annotated[
+    tuple[str, ...], Parameter(negative=(), help="name whose link ends now, repeatable; opens no page, labels stay")
+]
+
+
+@dataclass(frozen=True)
+class Page:
+    """Where the pages are served, and to whom."""
+
+    host: str = HOST
+    port: int = PORT
+    annotators: tuple[str, ...] = ()
+    behind_proxy: bool = False
+    forget: tuple[str, ...] = ()
+
+    def given(self) -> dict[str, object]:
+        """The options that are not as they are by default."""
+        return self._served() | {"--forget": self.forget}
+
+    def _served(self) -> dict[str, object]:
+        place = {"--port": self.port != PORT, "--host": self.host != HOST}
+        return {**place, "--annotators": self.annotators, "--behind-proxy": self.behind_proxy}
+
+    def check(self) -> None:
+        """Raise ValueError where options of a page that is not opened are given."""
+        if self.forget:
+            refuse_unused(self._served(), "a page, which --forget does not open")
+
+
+@app.command
+def studio(
+    project: ProjectFolder,
+    *,
+    port: Port = PORT,
+    host: Host = HOST,
+    annotators: Annotators = (),
+    behind_proxy: BehindProxy = False,
+    forget: Forget = (),
+    overrides: Overrides = (),
+) -> None:
+    """Open the project in a browser: where it stands, footage, takes, labels, runs as they train, and results."""
+    from rushes.project.studio import Studio
+
+    serve_studio(Studio(project, overrides), Page(host, port, annotators, behind_proxy, forget), "", "studio of")
+
+
+def serve_studio(studio: Studio, page: Page, at: str, what: str) -> None:
+    """Serve the pages of a project until Ctrl-C; or end links, where names to forget are given.
+
+    Args:
+        studio: the project.
+        page: where and to whom.
+        at: address of the page that the printed links open; "" = the first, and Label for those who are invited.
+        what: what is done there, before the project's name.
+
+    Raises:
+        ValueError: nothing to do there yet, a name that is none, or a host or port that cannot be used.
+    """
+    from rushes.project.labeling_page import LEDGER, invitations
+    from rushes.project.studio import open_studio
+    from rushes.web.accounts import Accounts
+    from rushes.web.server import serve
+    from rushes.web.site import LOCAL
+
+    page.check()
+    if page.forget:
+        with Accounts(studio.folder / LEDGER) as accounts:
+            for name in page.forget:
+                accounts.forget(name)
+                print(f"{printable(name)}: their link has ended; their labels stay, and --annotators invites anew")
+        return
+    if at:
+        (studio.desk if at == "/label" else studio.review).ready()
+
+    def announce(address: str) -> None:
+        for name, link in invitations(people, page.annotators, address + (at or "/label")).items():
+            print(f"{name}: {link}", flush=True)
+        place = f"{address}{at or '/'}#key={people.key}"
+        words = f"{what} {studio.title} at {place}; Ctrl-C ends it, what was saved is safe"
+        print(printable(words), file=sys.stderr, flush=True)
+
+    with open_studio(studio, page.host in LOCAL and not page.behind_proxy) as site:
+        people: Accounts = site.state.people
+        serve(site, page.host, page.port, announce, page.behind_proxy)

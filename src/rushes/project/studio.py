@@ -1,0 +1,236 @@
+"""The studio of a project: its sections, opened by the first look at them, on one server. Free of torch."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from fastapi import FastAPI
+
+from rushes.config.tables import Settings, toy_note
+from rushes.config.uses import nothing
+from rushes.project.labeling_page import LEDGER, open_desk
+from rushes.project.review_page import open_review
+from rushes.project.settings import FILE, LOG, read_settings
+from rushes.project.status import ProjectStatus, status_of
+from rushes.records import Candidate, Clip
+from rushes.store.database import Store
+from rushes.text_reader import counted
+from rushes.web.labeling.app import labeling_section
+from rushes.web.labeling.assignments import AssignmentStore
+from rushes.web.labeling.session import LabelingSession
+from rushes.web.review.app import review_section
+from rushes.web.review.session import ReviewSession
+from rushes.web.site import NotThere, SiteSection, make_site
+from rushes.web.studio.home import HomeFacts, PathStep, RunningNow, StepState, home_section
+
+LOOK_S, REOPEN_S = 2.0, 30.0  # between looks at what a project holds; between openings of a section that grew
+
+
+class Opening:
+    """Stands for a session until the first request needs it, and opens it anew when the project has grown.
+
+    Args:
+        open: opens it; ValueError says what is missing.
+        state: what it shows of the project, such as a number of rows; where that changes it is opened anew. At most one
+            that was replaced stays open, for requests that began with it.
+    """
+
+    def __init__(self, open: Callable[[], AbstractContextManager[Any]], state: Callable[[], object]) -> None:
+        self._opener, self._state = open, state
+        self._lock = threading.RLock()
+        self._opened: deque[tuple[Any, ExitStack]] = deque()
+        self._state_then: object = None
+        self._look_at, self._refused = 0.0, ""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.ready(), name)
+
+    def ready(self) -> Any:
+        """The session. Raises NotThere."""
+        with self._lock:
+            now = time.monotonic()
+            if now >= self._look_at:
+                self._look(now)
+            if not self._opened:
+                raise NotThere(self._refused)
+            return self._opened[-1][0]
+
+    def _look(self, now: float) -> None:
+        try:
+            state = self._state()
+            if state != self._state_then:
+                stack = ExitStack()
+                self._opened.append((stack.enter_context(self._opener()), stack))
+                self._state_then = state
+                if len(self._opened) > 2:
+                    self._opened.popleft()[1].close()
+        except ValueError as error:
+            self._refused = str(error)
+        self._look_at = now + (LOOK_S if not self._opened else max(REOPEN_S, 20 * (time.monotonic() - now)))
+
+    def close(self) -> None:
+        """Close what is open, the newest last: what it leaves on the disk stays."""
+        with self._lock:
+            while self._opened:
+                self._opened.popleft()[1].close()
+            self._look_at, self._state_then = 0.0, None
+
+
+@dataclass
+class Studio:
+    """A project whose pages are served."""
+
+    folder: Path
+    overrides: Sequence[str] = ()  # of settings
+    probes: bool = False  # whether Label offers the pairs of `rushes tune eta` and no others
+    desk: Opening = field(init=False)
+    review: Opening = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._settings: tuple[tuple[int, ...], Settings] | None = None
+        read_settings(self.folder, self.overrides, nothing)  # what is wrong with them is said at once
+        self.desk = Opening(
+            lambda: open_desk(self.folder, self.settings(), self.probes), lambda: self._state(Candidate)
+        )
+        self.review = Opening(lambda: open_review(self.folder, self.settings()), lambda: self._state(Clip))
+
+    def settings(self) -> Settings:
+        """As they are in the file now. Raises ValueError."""
+        written = self._written()
+        if self._settings is None or self._settings[0] != written:
+            self._settings = written, read_settings(self.folder, self.overrides, nothing, warn=False)
+        return self._settings[1]
+
+    @property
+    def title(self) -> str:
+        """What the project is called."""
+        return title_of(self.folder, self.settings())
+
+    def _written(self) -> tuple[int, ...]:
+        try:
+            facts = (self.folder / FILE).stat()
+        except OSError:
+            return ()  # reading it says so
+        return facts.st_mtime_ns, facts.st_size
+
+    def _state(self, kind: type[Clip] | type[Candidate]) -> tuple[object, ...]:
+        with Store.open(self.folder) as store:
+            return store.count(kind), self._written()
+
+
+def title_of(folder: Path, settings: Settings) -> str:
+    """What a project is called."""
+    return settings.project.name or folder.resolve().name
+
+
+def _home(studio: Studio) -> SiteSection:
+    return home_section(lambda: home_facts(status_of(studio.folder, studio.settings()), studio.settings()))
+
+
+def _footage(studio: Studio) -> SiteSection:
+    return review_section(cast(ReviewSession, studio.review), studio.title)
+
+
+def _label(studio: Studio) -> SiteSection:
+    return labeling_section(cast(LabelingSession, studio.desk), studio.title)
+
+
+SECTIONS: tuple[Callable[[Studio], SiteSection], ...] = (  # in their order on the page
+    _home,
+    _footage,
+    _label,
+)
+
+
+@contextmanager
+def open_studio(studio: Studio, local: bool = True) -> Iterator[FastAPI]:
+    """The server of a project's pages; what was opened meanwhile is closed at the end. `local`: see `make_site`.
+
+    Nothing of the project is read but its settings, and nothing written but who may come in.
+
+    Raises:
+        ValueError: no project, or settings that are wrong.
+    """
+    settings = studio.settings()
+    warning = toy_note(settings.backbone.name, settings.footage.kind)
+    with AssignmentStore(studio.folder / LEDGER) as people:
+        try:
+            yield make_site(people, studio.title, [make(studio) for make in SECTIONS], local, warning)
+        finally:
+            studio.desk.close()
+            studio.review.close()
+
+
+def home_facts(status: ProjectStatus, settings: Settings) -> HomeFacts:
+    """What the first page shows of where a project stands."""
+    run, report = status.run, status.report
+    takes = counted(status.takes_wanted or 0, "take")
+    labels = status.labels or 0
+    what = ("take scored", "takes scored") if settings.label.form == "scores" else ("pair labelled", "pairs labelled")
+    state = "finished" if run.ended else "training" if run.training else "stopped" if run.step else "not begun"
+    rows = (
+        ("Footage", "/review", status.clips + labels > 0, _footage_text(status)),
+        ("Takes", "/takes", _enough(status.takes, status.takes_wanted), f"{status.takes or 0:,} of {takes}"),
+        ("Labels", "/label", labels > 0 if status.labels is not None else None, counted(labels, *what)),
+        ("Training", "/runs", run.ended, f"{state}: {run.step:,} of {run.steps:,} steps"),
+        ("Proof", "/report", status.evaluated and report is not None, _proof_text(status)),
+    )
+    first = next((title for title, _, done, _ in rows if done is False), "")
+    busy = "Training" if run.training else first if status.detached else ""
+    steps = []
+    for title, section, done, text in rows:
+        ahead: StepState = "running" if title == busy else "next" if title == first else "later"
+        its: StepState = "not needed" if done is None else "done" if done and title != busy else ahead
+        steps.append(PathStep(title, section, its, "this recipe needs none" if done is None else text))
+    here = "/label" if status.next.startswith("rushes label ") and settings.label.by == "human" else ""
+    name, about = title_of(status.project, settings), f"{status.recipe} on {status.model}"
+    return HomeFacts(name, about, tuple(steps), _running(status), status.next, why=_why(status.next), here=here)
+
+
+def _enough(there: int | None, wanted: int | None) -> bool | None:
+    """Whether all are there; None where none are needed."""
+    return None if there is None or not wanted else there >= wanted
+
+
+def _footage_text(status: ProjectStatus) -> str:
+    return f"{counted(status.clips, 'clip')} to train on, {status.held_out:,} held out"
+
+
+def _proof_text(status: ProjectStatus) -> str:
+    measured = "measured on held-out clips" if status.evaluated else "not measured"
+    return f"{measured}, report written" if status.report else measured
+
+
+def _running(status: ProjectStatus) -> RunningNow | None:
+    run = status.run
+    if run.training:
+        return RunningNow(f"Training {run.name}", run.step, run.steps, run.left_s)
+    if not status.detached:
+        return None
+    with (status.project / LOG).open(encoding="utf-8", errors="replace") as log:
+        last = deque((line.strip() for line in log if line.strip()), 1)
+    return RunningNow(f"rushes run: {last[0]}" if last else "rushes run")
+
+
+_WHY = {
+    "import": "Bring the footage into the project.",
+    "generate": "Let the model make the takes that are compared.",
+    "label": "Say which takes are better.",
+    "train": "Train on what is there; a run that was stopped goes on.",
+    "evaluate": "Measure the trained model on clips that it has not seen.",
+    "report": "Write the report, with every figure and the clips behind it.",
+    "export": "Take the trained weights to where you use them.",
+    "status": "Follow what is running, in the terminal.",
+}
+
+
+def _why(command: str) -> str:
+    """What a command does, in a sentence."""
+    return _WHY.get(command.split()[1], "")

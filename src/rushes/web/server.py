@@ -1,0 +1,102 @@
+"""The server process of a project's pages: where it listens, whom it believes, and connections that say nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Any, ClassVar, cast
+
+import uvicorn
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+from rushes.web.site import LOCAL
+
+_EVERYWHERE = ("0.0.0.0", "::")  # no address that a link could hold
+HEAD_S, HEADS, HEAD_BYTES = 10.0, 400, 64 * 1024
+
+
+class HeadLimit(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # which of uvicorn's it is depends on what is installed
+    """A connection whose next request must have begun within `HEAD_S` seconds of its first byte.
+
+    A browser's comes within milliseconds. Of connections that wait so, `HEADS` are held; the oldest goes first, so
+    that somebody who opens thousands shuts out nobody.
+    """
+
+    waiting: ClassVar[dict[HeadLimit, None]] = {}
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """Begin to wait: a browser sends at once."""
+        super().connection_made(transport)
+        self._timer: asyncio.TimerHandle | None = None
+        self._head_bytes = 0
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        """Go on, or stop waiting."""
+        super().data_received(data)
+        if self.cycle is None or self.cycle.response_complete:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES:
+                self.transport.close()
+            self._wait()
+        else:
+            self._arrived()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing is waited for any more."""
+        self._arrived()
+        super().connection_lost(exc)
+
+    def _wait(self) -> None:
+        if self._timer is None and not self.transport.is_closing():
+            self._timer = self.loop.call_later(HEAD_S, self.transport.close)
+            self.waiting[self] = None
+            if len(self.waiting) > HEADS:
+                next(iter(self.waiting)).transport.close()
+
+    def _arrived(self) -> None:
+        self._head_bytes = 0
+        self.waiting.pop(self, None)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def config_of(app: Any, behind_proxy: bool = False) -> uvicorn.Config:
+    """How a page is served. `behind_proxy`: a proxy on this machine is believed who it says has sent a request."""
+    return uvicorn.Config(
+        app,
+        http=cast(Any, HeadLimit),
+        ws="none",
+        log_level="error",  # a stranger's requests write no log
+        access_log=False,
+        server_header=False,
+        proxy_headers=behind_proxy,
+        forwarded_allow_ips=",".join(LOCAL),
+        timeout_graceful_shutdown=3,
+    )
+
+
+def serve(app: Any, host: str, port: int, on_ready: Callable[[str], None], behind_proxy: bool = False) -> None:
+    """Serve a page until the process is told to stop. `on_ready` gets the address once it is known.
+
+    Raises:
+        ValueError: the address or port cannot be used.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # With the protocol named, asyncio sends each part of an answer at once; without, the second waits 40 ms for an ACK.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(2048)  # whoever follows the address at once waits until the first answer
+    except OSError as error:
+        listener.close()
+        raise ValueError(
+            f"--host {host} --port {port}: {error.strerror or error}; choose another port with --port"
+        ) from error
+    named = socket.gethostname() if host in _EVERYWHERE else f"[{host}]" if ":" in host else host
+    with listener:
+        on_ready(f"http://{named}:{listener.getsockname()[1]}")
+        uvicorn.Server(config_of(app, behind_proxy)).run(sockets=[listener])

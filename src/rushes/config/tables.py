@@ -244,6 +244,7 @@ class CaptionSettings(SettingsTable):
         "most_alike", description="takes that are written about: of each clip that which looks most like it, or all"
     )
     frames: int = Field(4, ge=1, description="frames of each clip that the model sees (by model)")
+    reasons: bool = Field(False, description="the model is told what people found wrong with a take (by model)")
 
 
 class ObjectiveSettings(SettingsTable):

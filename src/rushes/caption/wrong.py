@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -30,7 +30,7 @@ def write_wrong(
     pairs: Sequence[tuple[Clip, Candidate | None]],
     *,
     settings_hash: str,
-    faults: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    faults: Mapping[str, Iterable[str]] = MappingProxyType({}),
     tick: Callable[[], None] = lambda: None,
 ) -> Counter[str]:
     """Write the captions that are not there yet, each stored before the next is asked for.

@@ -187,10 +187,10 @@ def hashed_form(table: BaseModel, **what: Any) -> dict[str, Any]:
     paths = {field.annotation: name for name, field in Settings.model_fields.items()}
     values = table.model_dump(mode="json", **what)
     defaults = Settings().model_dump(mode="json")
-    for name, later in _LATER.items():
-        of_table = values if paths.get(type(table)) == name else values.get(name, {})
+    for of, later in _LATER.items():
+        of_table = values if paths.get(type(table)) == of else values.get(of, {})
         for setting in later:
-            if setting in of_table and of_table[setting] == defaults[name][setting]:
+            if setting in of_table and of_table[setting] == defaults[of][setting]:
                 del of_table[setting]
     if isinstance(table, Settings):
         return with_first_names(values)

@@ -185,7 +185,7 @@ class LabelSettings(SettingsTable):
 
     form: Literal["pairs", "ranks", "scores"] = Field(
         "pairs",
-        description="compare pairs of takes, rank up to six on one screen (people alone), or score each from 0 to 10",
+        description="compare pairs, rank up to six takes on one screen (people alone), or score each from 0 to 10",
     )
     by: Literal["none", "human", "world", "metric", "vlm", "reward"] = Field(
         "none", description="who labels: nobody, people on a page, or a program"

@@ -21,8 +21,8 @@ from rushes.report import curves, text
 from rushes.report.card import card_section, read_result
 from rushes.report.model import Curve, LabelSummary, MetricRow, Report, ReportArm, Step
 from rushes.stats import Interval, wilson
+from rushes.store.complaints import faults_by_take
 from rushes.store.database import Store
-from rushes.store.faults import faults_by_take
 from rushes.training.health import diagnoses
 from rushes.training.history import with_leak
 

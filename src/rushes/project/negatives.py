@@ -13,7 +13,7 @@ from rushes.judges.build import ANSWERS
 from rushes.judges.endpoint import ChatEndpoint
 from rushes.project.project import OpenProject
 from rushes.records import Candidate, lines_of
-from rushes.store.faults import faults_by_take
+from rushes.store.complaints import faults_by_take
 from rushes.text_reader import counted
 from rushes.training.views import of_clip, takes
 

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 from rushes.records import Annotation, Preference
+from rushes.store.complaints import faults_by_take, faults_of
 from rushes.store.database import Store
-from rushes.store.faults import faults_by_take, faults_of
 
 
 def test_faults_are_of_the_worse_take_and_of_both_where_neither_is(store: Store) -> None:

@@ -40,7 +40,8 @@ def _timed(session: LabelingSession, rows: Mapping[str, Preference]) -> dict[str
     timed: dict[str, list[tuple[float, bool]]] = defaultdict(list)
     for remarks in session.store.annotations():
         row = rows.get(remarks.subject)
-        if row is not None and remarks.seconds is not None:
+        here = row is not None and session.votes.number(row.left, row.right) is not None
+        if row is not None and here and remarks.seconds is not None:
             takes = [session.candidate(id) for id in (row.left, row.right)]
             lasts_s = min(take.frames / take.fps for take in takes)
             timed[remarks.judge.removesuffix(AGAIN)].append((remarks.seconds, remarks.seconds < lasts_s))

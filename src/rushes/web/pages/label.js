@@ -237,6 +237,7 @@ async function undo() {
 
 // Opens a pair that was labelled before; the one on the desk waits.
 async function revisit(asked) {
+  if (saving) return undefined;
   const answer = await asked;
   if (!answer.item) return note(text("note.first"));
   const held = now && !now.revises ? { ...now.item, urls: [] } : null;
@@ -357,6 +358,8 @@ function nextScore() {
   else $("#score-a").focus();
 }
 
+function beginSpan() { begun = player.frame / player.fps; }
+
 // A span from the frame at which it was begun to the one that is on the screen.
 function endSpan() {
   const end = (player.frame + 1) / player.fps;
@@ -402,14 +405,14 @@ const KEYS = {
   u: undo, Backspace: undo, Enter: save, y: ACTS.mine, f: ACTS.full, z: (shift) => views.nextZoom(shift ? -1 : 1),
   ArrowLeft: move(0, -1), ArrowRight: move(0, 1), ArrowUp: move(-1, 0), ArrowDown: move(1, 0),
   "-": () => player.faster(-1), "+": () => player.faster(1), "=": () => player.faster(1), s: nextScore, Escape: side,
-  o: () => $("#note-text").focus(),
+  p: () => $("#note-text").focus(),
 };
 const PAIR_KEYS = {
   ...KEYS,
   a: (shift) => mark(1, shift), b: (shift) => mark(-1, shift), t: (shift) => mark(0, shift), x: (shift) => mark(null, shift),
   m: () => strength("much"), n: () => strength("slightly"), q: () => change((marks) => marks.nextBroken()),
   l: ACTS.loop, w: ACTS.wipe, k: ACTS.blink, d: (shift) => (shift ? views.more() : ACTS.difference()),
-  "[": () => { begun = player.frame / player.fps; }, "]": endSpan,
+  i: beginSpan, "[": beginSpan, o: endSpan, "]": endSpan,
   Delete: () => { if (now.marks.span !== null) change((marks) => marks.removeSpan()); },
 };
 const RANK_KEYS = { ...KEYS, t: ACTS.tie, x: ACTS.rest };

@@ -12,7 +12,7 @@ export function text(key, values = {}) {
 
 // Puts a text into an element; [A] becomes a key cap.
 export function say(element, key, values = {}) {
-  element.replaceChildren(...text(key, values).split(/(\[[^\]]+\]|\[\]\])/).map((piece, at) => {
+  element.replaceChildren(...text(key, values).split(/(\[[^\]]+\])/).map((piece, at) => {
     if (at % 2 === 0) return piece;
     const cap = document.createElement("kbd");
     cap.textContent = piece.slice(1, -1);

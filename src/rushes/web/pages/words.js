@@ -46,7 +46,7 @@ export default {
   "whole": "whole clip",
   "seconds": "{from}–{to} s",
   "lane": "spans",
-  "lane.hint": "drag here to mark a span of any length; [[] begins one at this frame, []] ends it",
+  "lane.hint": "drag here to mark a span of any length; [I] begins one at this frame, [O] ends it",
   "span": "span {span}: {mark}",
 
   "reasons": "What is wrong",
@@ -55,9 +55,10 @@ export default {
   "strength": "How much better",
   "strength.much": "[M] much better",
   "strength.slightly": "[N] slightly",
+  "broken.which": "Broken clips",
   "broken": "{side} is broken",
   "note": "Note",
-  "note.hint": "note (O)",
+  "note.hint": "note (P)",
 
   "undo": "[U] undo",
   "save": "Save and next [Enter]",

@@ -112,7 +112,8 @@ def test_what_is_said_beside_the_labels_by_keyboard_and_mouse(make_session: NewS
         tab.click("footer [data-mark='-1']")
         tab.click("[data-reason=vanishes]")
         tab.click("[data-strength=much]")
-        tab.click("footer [data-mark='0']", modifiers=["Shift"])
+        tab.click("#whole")
+        tab.click("footer [data-mark='0']")
         press(tab, "u")
         assert tab.evaluate(MARKS) == ["-1", "", "", ""]
         lane = tab.locator(".lane").bounding_box()

@@ -140,7 +140,7 @@ async function start() {
   $("#project").textContent = me.project;
   $("#who").textContent = me.name;
   $("#scores").hidden = !me.scores || me.ranks;
-  $("#whole-hint").hidden = me.segment_s === null;
+  $("#whole").hidden = me.segment_s === null;
   buildReasons();
   count(me);
   await outbox.flush().catch((error) => {  // what is refused is told and gone; the work goes on
@@ -346,7 +346,15 @@ function change(how) {
   follow();
 }
 
-const mark = (value, wholeRow) => change((marks) => marks.mark(value, wholeRow || (now.item.segments === 1 && marks.span === null)));
+// The next mark is of the whole clip: for who has no Shift at hand.
+function whole(pressed) { $("#whole").setAttribute("aria-pressed", String(pressed)); }
+
+function mark(value, shift) {
+  const wholeRow = shift || $("#whole").getAttribute("aria-pressed") === "true";
+  whole(false);
+  change((marks) => marks.mark(value, wholeRow || (now.item.segments === 1 && marks.span === null)));
+}
+
 const reason = (word) => { if (word) change((said) => said.toggleReason(word)); };
 const strength = (word) => { if (now.marks) change((marks) => marks.setStrength(word)); };
 const rank = (side, tie) => change((ranking) => { now.rest = false; ranking.toggle(side, tie || ranking.tie); });
@@ -389,6 +397,7 @@ const ACTS = {
   full: () => views.full(),
   mine: () => mine.open(me.reasons),
   tie: () => { now.ranking.tie = !now.ranking.tie; draw(); },
+  whole: () => whole($("#whole").getAttribute("aria-pressed") !== "true"),
   rest: () => { now.rest = true; return save(); },
   clear: () => change((ranking) => ranking.clear()),
   undo, save,

@@ -39,7 +39,7 @@ export default {
   "better.-1": "[B] better",
   "better.0": "[T] tie",
   "better.null": "[X] cannot tell",
-  "whole.hint": "[Shift] with one of them: the whole clip",
+  "whole.next": "[Shift] whole clip",
   "grid": "Labels",
   "cell": "{question}, {span}: {mark}",
   "cell.reasons": "{cell}; {reasons}",

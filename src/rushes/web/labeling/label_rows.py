@@ -63,8 +63,6 @@ def rows_of(item: Assignment, given: LabelSubmission, plan: LabelingPlan, segmen
     rows: list[LabelRow] = [
         replace(row, judge=judge, created_at=at, settings_hash=plan.settings_hash) for row in preferences
     ]
-    if not set(given.scores) <= set(item.shown):
-        raise AccessDenied("A clip was scored that this pair does not have.")
     for side, value in given.scores.items():
         id = row_id(item, given.event, f"score {side}")
         rows.append(Score(id, item.shown[side], HUMAN, value, measured_by=judge, settings_hash=plan.settings_hash))
@@ -85,6 +83,9 @@ def rows_of(item: Assignment, given: LabelSubmission, plan: LabelingPlan, segmen
 def _compared(item: Assignment, given: LabelSubmission, plan: LabelingPlan, segments: int) -> list[Preference]:
     if set(given.labels) != set(plan.dimensions) or any(len(marks) != segments for marks in given.labels.values()):
         raise AccessDenied(f"Labels for {', '.join(plan.dimensions)} with {segments} segments each were expected.")
+    if set(given.scores) != ({"a", "b"} if plan.scores else set()):
+        wanted = "A score for both clips was expected." if plan.scores else "This project asks for no scores."
+        raise AccessDenied(wanted)
     rows = []
     for dimension in plan.dimensions:
         marks = given.labels[dimension]
@@ -109,8 +110,13 @@ def _compared(item: Assignment, given: LabelSubmission, plan: LabelingPlan, segm
 def _ranked(item: Assignment, given: LabelSubmission, plan: LabelingPlan, segments: int) -> list[Preference]:
     """A label of the whole clip for each pair of the takes."""
     places = {item.shown.get(side): place for place, sides in enumerate(given.ranking) for side in sides}
-    if sum(map(len, given.ranking)) != len(places) or not set(places) <= set(item.takes) or given.labels:
-        raise AccessDenied("A ranking has each take that was shown once, or leaves it out, and no other labels.")
+    if (
+        sum(map(len, given.ranking)) != len(places)
+        or not set(places) <= set(item.takes)
+        or given.labels
+        or given.scores
+    ):
+        raise AccessDenied("A ranking has each take that was shown once, or leaves it out, and no labels or scores.")
     rows = []
     for left, right in item.pairs:
         dimension, judged = plan.dimensions[0], {left, right} <= set(places)

@@ -45,7 +45,12 @@ RESULTS = {  # command -> its types, as MODULE:CLASS below `rushes`; the first i
     "report": ("project.reports:ReportResult",),
     "reproduce": ("lab.claims.table:ReproduceResult",),
     "review": ("project.review_page:ReviewProgress",),
-    "run": ("project.runs:RunResult", "project.rounds:RoundsResult", "cli.processes:DetachedResult"),
+    "run": (
+        "project.runs:RunResult",
+        "project.rounds:RoundsResult",
+        "inspect.rehearsal:RehearsalResult",
+        "cli.processes:DetachedResult",
+    ),
     "sample-size": ("stats.power:PowerResult",),
     "set": ("project.held_settings:SetResult",),
     "settings": ("project.held_settings:SettingsResult",),

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import json
 import os
+import platform
 import secrets
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 if sys.platform == "win32":
@@ -164,14 +168,18 @@ def make_folder(folder: Path) -> None:
 def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Lend a temporary path in the folder of `path`; when the block ends well, what it wrote becomes `path`.
 
-    On any error, Ctrl-C included, the temporary file is deleted and `path` stays as it was. Data and name are
-    forced to disk before the return. Raises ValueError for a missing folder, OSError where the system refuses.
+    On any error, Ctrl-C included, the temporary file is deleted and `path` stays as it was; what a process that was
+    killed left of the same file is deleted, too. Data and name are forced to disk before the return.
+
+    Raises ValueError for a missing folder, OSError where the system refuses.
     """
     path = Path(path)
     if not path.parent.is_dir():
         raise ValueError(f"cannot write {path}: the folder {path.parent} does not exist; create it first")
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    part = path.with_name(f".{path.name}.{_writer()}{secrets.token_hex(2)}.part")
     try:
+        _sweep(path)
+        _PARTS.add(part.name)
         yield part
         _force_to_disk(part)
         os.replace(part, path)
@@ -182,6 +190,43 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise OSError(error.errno, message, str(path)) from error
     finally:
         part.unlink(missing_ok=True)
+        _PARTS.discard(part.name)
+
+
+_PARTS: set[str] = set()  # temporary files that this process writes now
+
+
+@cache
+def _machine() -> str:
+    """Eight hex digits for those among whose processes a number is one process's: a machine, or a container of it."""
+    namespace = Path("/proc/self/ns/pid")
+    inside = namespace.stat().st_ino if namespace.exists() else 0
+    return hashlib.sha256(f"{platform.node()} {uuid.getnode()} {inside}".encode()).hexdigest()[:8]
+
+
+def _writer() -> str:
+    """This process, as it stands in the names of its temporary files."""
+    return f"{_machine()}{os.getpid():08x}"
+
+
+def _sweep(path: Path) -> None:
+    """Delete temporary files of `path` whose processes are gone; those of other machines may be at work."""
+    if sys.platform == "win32":  # where nobody can be asked without being ended
+        return
+    for part in path.parent.glob(f".{glob.escape(path.name)}.{_machine()}????????????.part"):
+        writer = int(part.name.split(".")[-2][8:16], 16)
+        if part.name not in _PARTS and (writer == os.getpid() or not _is_alive(writer)):
+            part.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
 
 
 def _force_to_disk(path: Path) -> None:

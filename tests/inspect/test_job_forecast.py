@@ -285,7 +285,7 @@ def test_a_codec_that_works_in_tiles_is_counted_as_if_each_tile_ran(name: str, m
 
 def test_what_a_project_lacks(tmp_path: Path, small: SmallProject, capsys: pytest.CaptureFixture[str]) -> None:
     footage = small.settings.footage.model_copy(update={"kind": "folder", "path": str(tmp_path)})
-    changed = {"footage": footage, "label": LabelSettings()}
+    changed = {"footage": footage.model_copy(update={"cut": "scenes"}), "label": LabelSettings()}
     folder = small.new_project(tmp_path / "p", small.settings.model_copy(update=changed))
 
     def said(*arguments: object) -> str:

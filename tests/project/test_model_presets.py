@@ -14,6 +14,7 @@ from rushes.backbones.base import LoadOptions
 from rushes.backbones.model_defaults import ModelMatch, Sourced, all_models, find_model
 from rushes.backbones.released import released, released_names
 from rushes.cli import main
+from rushes.config.held_defaults import GIVEN
 from rushes.config.settings_files import flat, load_settings
 from rushes.config.tables import (
     BackboneSettings,
@@ -32,7 +33,6 @@ from rushes.inspect.step_forecast import GIB, KINDS, USABLE, Gpu
 from rushes.project.defaults import left_out, with_model_defaults, with_values
 from rushes.project.model_presets import (
     DEFAULT,
-    GIVEN,
     MISSING,
     Preset,
     family_of,

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import shutil
 from pathlib import Path
 
 import pytest
 
 import rushes
+from rushes.config.held_defaults import GIVEN, VERSION, HeldDefaults, write_held
 from rushes.config.tables import Settings, TrainSettings
 from rushes.evaluate.result import EvaluateResult, read_evaluation
 from rushes.project.reports import run_name, summary_path, write_report, write_summary
 from rushes.records import plain
 from rushes.report.model import MetricRow
 from rushes.store.database import Store
+
+from ..projects import SmallProject
 
 
 def test_run_is_named_by_the_settings_or_after_its_recipe() -> None:
@@ -46,3 +51,18 @@ def test_report_needs_a_summary_that_can_be_read(tmp_path: Path) -> None:
         summary_path(store, "realdpo").write_text("{torn")
         with pytest.raises(ValueError, match="not JSON, run `rushes evaluate`, which writes it again"):
             write_report(store, Settings())
+
+
+def test_the_page_lists_what_its_user_chose(finished: Path, tmp_path: Path, small: SmallProject) -> None:
+    folder = Path(shutil.copytree(finished, tmp_path / "project"))
+    held = HeldDefaults(
+        VERSION, {"train": {"steps": 4, "batch": 7}, "generate": {"takes": 2}}, {"generate.takes": GIVEN}
+    )
+    write_held(folder, held)
+    with Store.open(folder) as store:
+        write_report(store, small.settings, out=tmp_path / "out")
+    page = (tmp_path / "out" / "realdpo.html").read_text()
+    table = page[page.index("Settings that differ from the defaults") :]
+    rows = dict(re.findall(r'<th scope="row">([\w.]+)</th><td>([^<]*</td><td>[^<]*)</td>', table))
+    assert rows["train.batch"] == "2</td><td>7" and "train.steps" not in rows  # as it is held
+    assert rows["generate.takes"] == "2</td><td>3"  # `init` was told it, so Rushes' own stands beside it

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -95,35 +94,6 @@ def test_run_that_is_killed_at_any_moment_ends_as_one_that_is_not(
     result = command("run", project, "--json")
     assert result.code == 0, result.err
     assert contents(project) == contents(finished)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("stage", "part", "nth"),
-    [
-        ("import", "media", 5),
-        ("generate", "commit Candidate", 2),
-        ("label", "commit Preference", 3),
-        ("train", "step-00000002", 1),
-        ("evaluate", "commit Score", 1),
-        ("report", "realdpo.html", 1),
-    ],
-)
-def test_each_command_continues_where_it_was_killed(
-    stage: str,
-    part: str,
-    nth: int,
-    tmp_path: Path,
-    stages: dict[str, Stage],
-    command: Command,
-    stop: Stop,
-    contents: ReadContents,
-) -> None:
-    project = Path(shutil.copytree(stages[stage].before, tmp_path / "project"))
-    assert command(stage, project, before=stop(part, nth)).code == -signal.SIGKILL
-    result = command(stage, project, "--json")
-    assert result.code == 0, result.err
-    assert contents(project) == contents(stages[stage].after)
 
 
 def test_stages_one_by_one_are_a_run(stages: dict[str, Stage], finished: Path, contents: ReadContents) -> None:

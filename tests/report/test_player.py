@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -130,6 +131,31 @@ def test_the_case_in_view_plays_by_itself_until_it_is_touched(report: Report, tm
     case.scroll_into_view_if_needed()
     tab.wait_for_timeout(300)
     assert tab.evaluate("[...document.querySelectorAll('video')].every(video => video.paused)"), "it was touched"
+    tab.close()
+
+
+def test_a_case_opens_where_its_sides_differ_most_and_bad_seconds_are_marked(
+    report: Report, tmp_path: Path, browser: Browser
+) -> None:
+    case = report.cases[0]
+    marked = tuple(
+        replace(video, faults=row) for video, row in zip(case.videos, ((0.0, 1.0), (0.5, 0.0), ()), strict=True)
+    )
+    at_5 = replace(report, cases=(replace(case, frame=5, videos=marked),), chosen={"train.steps": ("9", "200")})
+    tab = browser.new_page(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
+    tab.goto(page.write(at_5, tmp_path / "report.html").as_uri())
+    root = tab.locator("[data-player]")
+    root.scroll_into_view_if_needed()
+    tab.wait_for_function("() => [...document.querySelectorAll('video')].every(v => v.readyState >= 2 && !v.seeking)")
+    assert set(_frames(root)[:2]) == {5}
+    marks = root.locator(".faults")
+    assert [row.get_attribute("aria-label") for row in marks.all()] == [
+        "Base, bad frames by second: 0 %, 100 %", "Trained, bad frames by second: 50 %, 0 %",
+    ]  # fmt: skip
+    shown = marks.first.locator("i").evaluate_all("cells => cells.map(cell => getComputedStyle(cell).opacity)")
+    assert shown == ["0", "1"]
+    row = tab.locator("#settings tr", has_text="train.steps")
+    assert row.inner_text().split() == ["train.steps", "9", "200"]
     tab.close()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
@@ -14,6 +14,7 @@ from rushes.cli.console import (
     Overrides,
     ProjectFolder,
     app,
+    bar,
     in_words,
     next_line,
     opened,
@@ -32,6 +33,9 @@ from rushes.progress import waiting
 from rushes.project.settings import adopt, check_new, create_project, overridden, read_settings, with_train
 from rushes.records import lines_of
 from rushes.store.database import Store
+
+if TYPE_CHECKING:
+    from rushes.inspect.rehearsal import RehearsalResult
 
 PairPaths = Annotated[
     tuple[Path, ...],
@@ -312,6 +316,9 @@ def run(
     old_takes: Annotated[
         bool, Parameter(negative="", help="with --rounds: also train as long on the first round's takes, to compare")
     ] = False,
+    rehearse: Annotated[
+        bool, Parameter(negative="", help="every stage on a few clips and steps, in a copy: does it go, and how long")
+    ] = False,
     gpus: Gpus = 1,
     detach: Annotated[
         bool, Parameter(negative="", help="go on without the terminal; `rushes status --follow` looks in")
@@ -331,6 +338,13 @@ def run(
         raise ValueError(f"{project}: no such project or settings file; `rushes init {project}` makes a project")
     else:
         folder, settings = out or Path(project.stem), load_settings(project, overrides)
+    if rehearse:
+        others = {"--rounds": rounds != 1, "--out": out, "--gpus": gpus != 1, "--detach": detach}
+        refuse_unused(others, "a run that is no rehearsal; a rehearsal takes one GPU")
+        if not project.is_dir():
+            raise ValueError("--rehearse: only for a project's folder; make one with `rushes init`")
+        rehearsed = _rehearsed(folder, settings)
+        return tell(rehearsed, as_json, rehearsed.lines())
     if detach:
         if not project.is_dir():
             raise ValueError("--detach: only for a project's folder; make one with `rushes init`")
@@ -350,6 +364,13 @@ def run(
         result = run_all(work)
     lines = [*result.lines(), *in_words(result.evaluation), f"report: {result.report}", next_line(folder, settings)]
     tell(result, as_json, lines)
+
+
+def _rehearsed(folder: Path, settings: Settings) -> RehearsalResult:
+    with waiting("loading PyTorch", say):
+        from rushes.inspect.rehearsal import rehearse
+
+    return rehearse(folder, settings, bar, say)
 
 
 @app.command

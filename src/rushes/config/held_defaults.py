@@ -18,7 +18,7 @@ FILE = "defaults.json"
 VERSION = "0.1"  # of the defaults, the recipes' settings and the models' that this package has
 KEY = "defaults"  # in rushes.toml, with the version of what lies beside it
 INPUTS = ("train.recipe", "backbone.name")  # settings that decide what others are
-DEFAULT = "default"
+DEFAULT, GIVEN = "default", "given"  # sources of a setting: Rushes itself, or whoever made the project
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,14 @@ from typing import Any, Literal, get_args
 
 from rushes.config.tables import Settings
 from rushes.evaluate.prompt_clusters import clusters_of_store
-from rushes.evaluate.result import ComparedSystems, in_order, metric_rows, stored_video, systems_report
+from rushes.evaluate.result import (
+    ComparedSystems,
+    headline_seconds,
+    in_order,
+    metric_rows,
+    stored_video,
+    systems_report,
+)
 from rushes.evaluate.stored import measures
 from rushes.evaluate.suites import general_meter, world_meter
 from rushes.files import write_json
@@ -68,7 +75,10 @@ def compare_runs(
     cluster_of = clusters_of_store(store, (take for of in rows.values() for take in of.values()))
     table = compare_systems(systems, measured, seed=settings.project.seed, cluster_of=cluster_of)
     values = {m.name: {rows[s][key].id: v for s, of in m.values.items() for key, v in of.items()} for m in measured}
-    videos = {s: {key: stored_video(store, of[key], values) for key in in_order([*of])} for s, of in rows.items()}
+    seconds = headline_seconds(store, meter.headline)
+    videos = {
+        s: {key: stored_video(store, of[key], values, seconds) for key in in_order([*of])} for s, of in rows.items()
+    }
     compared = ComparedSystems(metric_rows(measured, table), videos, meter.headline, cluster_of)
     report = systems_report(compared, settings.report.cases, settings.project.seed, title=settings.project.name)
     target = store.project / "reports" / "compare.json"

@@ -12,14 +12,16 @@ from typing import Any
 import numpy as np
 
 import rushes
+from rushes.files import MediaError
 from rushes.formats.caption_files import natural
+from rushes.media.read import read_video
 from rushes.metrics.sets import FeatureDistance
 from rushes.records import Candidate, Clip
 from rushes.report import text
-from rushes.report.cases import choose, gain
+from rushes.report.cases import choose, faults, gain, most_different
 from rushes.report.limits import limits, reaches
 from rushes.report.model import Case, CaseKind, Judged, MetricRow, Report, ReportArm, ReportVideo, Scatter
-from rushes.stats import ComparisonTable, Difference, Interval, Key, Measure, WinRate, win_rate
+from rushes.stats import Better, ComparisonTable, Difference, Interval, Key, Measure, WinRate, win_rate
 from rushes.store.database import Store
 from rushes.text_reader import parse_json, read_text
 
@@ -27,6 +29,7 @@ Pair = tuple[str, str]  # of systems
 Metrics = Mapping[str, MetricRow]  # by name
 
 _MIME = {".webm": "video/webm", ".mkv": "video/x-matroska"}  # others are of the MP4 family
+_LOOK_PX = 64  # height at which two videos are compared frame by frame
 _VERIFIED = "physics_error"  # the embedded world's verifier looked
 _MOTION, _QUALITY = ("motion_speed", "dynamic_degree"), ("warping_error", "bad_frames")
 
@@ -127,15 +130,33 @@ class ComparedVideo:
     frames: int
     fps: float
     values: Mapping[str, float]  # by metric, the finite ones
+    seconds: tuple[float, ...] = ()  # the headline metric's value of each second, where it has any
 
 
-def stored_video(store: Store, row: Clip | Candidate, values: Mapping[str, Mapping[str, float]]) -> ComparedVideo:
-    """A project's clip or take; `values` are by metric and id."""
+def stored_video(
+    store: Store,
+    row: Clip | Candidate,
+    values: Mapping[str, Mapping[str, float]],
+    seconds: Mapping[str, tuple[float, ...]] | None = None,
+) -> ComparedVideo:
+    """A project's clip or take; `values` are by metric and id, `seconds` those of the headline metric by id."""
     path = store.media_path(row.media) if row.media in store.media else None  # which a link is not: it is refused
     measured = {name: of[row.id] for name, of in values.items() if row.id in of}
     return ComparedVideo(
-        path, row.caption, row.width_px, height_px=row.height_px, frames=row.frames, fps=row.fps, values=measured
+        path,
+        row.caption,
+        row.width_px,
+        height_px=row.height_px,
+        frames=row.frames,
+        fps=row.fps,
+        values=measured,
+        seconds=(seconds or {}).get(row.id, ()),
     )
+
+
+def headline_seconds(store: Store, headline: str) -> dict[str, tuple[float, ...]]:
+    """The headline metric's values of each second, by id of what was measured; empty without such a metric."""
+    return {score.subject: score.per_segment for score in store.scores(metric=headline)} if headline else {}
 
 
 def in_order(keys: Sequence[Key]) -> list[Key]:
@@ -226,7 +247,8 @@ def build_report(
     for kind, at in choose(gains, cases, seed):
         answers = {s: result.videos[s][keys[at]] for s in order if keys[at] in result.videos[s]}
         named = {(labels or {}).get(system, system): video for system, video in answers.items()}
-        shown.append(_case(kind, keys[at], gains[at], second[keys[at]].caption, {**named, **beside(keys[at])}))
+        case = _case(kind, keys[at], gains[at], second[keys[at]].caption, {**named, **beside(keys[at])})
+        shown.append(_with_faults(case, report, list(named.values())) if case else None)
     if lost := shown.count(None):
         notes.append(f"{lost} cases are not shown because a video of theirs is missing from media/.")
     verdicts, prompts = result.verdicts(), len({result.cluster_of.get(prompt, prompt) for prompt, _ in keys})
@@ -259,7 +281,30 @@ def _case(
         shown = tuple(_video(label, video) for label, video in videos.items())
     except OSError:
         return None
-    return Case(kind, caption, key[1], gained, shown)
+    return Case(kind, caption, key[1], gained, shown, frame=_frame_apart(list(videos.values())[:2]))
+
+
+def _frame_apart(videos: Sequence[ComparedVideo]) -> int:
+    """The frame at which two videos differ most; the first where one of them cannot be decoded."""
+    fps, shape = max(video.fps for video in videos), videos[0]
+    size_px = (_LOOK_PX, max(1, round(_LOOK_PX * shape.width_px / shape.height_px)))
+    try:
+        frames = [
+            read_video(video.path, fps=fps, size_px=size_px, fit="stretch", allow_truncated=True).frames_FHWC
+            for video in videos
+            if video.path
+        ]
+    except MediaError:
+        return 0
+    return most_different(frames[0], frames[1]) if len(frames) > 1 else 0
+
+
+def _with_faults(case: Case, report: Report, answers: Sequence[ComparedVideo]) -> Case:
+    """The case with the headline metric's faults by second on the systems' videos, which come first."""
+    better: Better = next((metric.better for metric in report.metrics if metric.name == report.headline), "neutral")
+    rows = faults([video.seconds for video in answers], better)
+    marked = [replace(video, faults=row) for video, row in zip(case.videos, rows, strict=False)]
+    return replace(case, videos=(*marked, *case.videos[len(marked) :]))
 
 
 def _video(label: str, video: ComparedVideo) -> ReportVideo:

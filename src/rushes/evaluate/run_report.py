@@ -15,7 +15,14 @@ from rushes.config.renamed import with_names_of_today
 from rushes.config.settings_files import mapping_to_toml
 from rushes.config.tables import toy_note
 from rushes.evaluate.prompt_clusters import clusters_of_store
-from rushes.evaluate.result import ComparedSystems, ComparedVideo, EvaluateResult, build_report, stored_video
+from rushes.evaluate.result import (
+    ComparedSystems,
+    ComparedVideo,
+    EvaluateResult,
+    build_report,
+    headline_seconds,
+    stored_video,
+)
 from rushes.records import BASE, Candidate, Clip, Run
 from rushes.report import curves, text
 from rushes.report.card import card_section, read_result
@@ -42,8 +49,9 @@ def collect(store: Store, result: EvaluateResult, cases: int = 4, seed: int = 0)
     pairs = _pairs(store, result.run, notes)
     settings = with_names_of_today(run.settings)[0]
     values = {name: {score.subject: score.value for score in store.scores(metric=name)} for name in result.metrics}
+    seconds = headline_seconds(store, result.headline)
     videos = {
-        system: {(row.group, row.seed): stored_video(store, row, values) for row in rows}
+        system: {(row.group, row.seed): stored_video(store, row, values, seconds) for row in rows}
         for system, rows in (("base", [base for base, _ in pairs]), ("trained", [trained for _, trained in pairs]))
     }
     metrics = tuple(_with_spread(row, videos["base"].values()) for row in result.metrics.values())

@@ -50,7 +50,7 @@ _OURS = {  # our own names below the folder of a kind
     "checkpoints": re.compile(r"[^/]+/checkpoints/step-\d{8}(\.safetensors)?"),
 }
 _NOTHING = re.compile(r"(?!)")
-_PART = re.compile(r"\.(.+)\.[0-9a-f]{8}\.part")  # of `whole_file`
+_PART = re.compile(r"\.(.+)\.(?:[0-9a-f]{8}|[0-9a-f]{20})\.part")  # of `whole_file`
 _TEMPORARY = re.compile(r"\.tmp\w{6}")  # of safetensors
 
 

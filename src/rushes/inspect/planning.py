@@ -12,6 +12,7 @@ from rushes.backbones.model_defaults import find_model
 from rushes.config.tables import Settings
 from rushes.config.uses import code
 from rushes.footage.split import share_held_out
+from rushes.formats.listing import find_footage
 from rushes.inspect import step_forecast
 from rushes.inspect.job_forecast import JobForecast, Machine, Model, ask_of, forecast_job, model_at_hand, model_of
 from rushes.inspect.workload import Numbers
@@ -74,8 +75,11 @@ def forecast(project: Path | None, asked: PlanRequest, machine: Machine, overrid
     if project is not None:
         settings = with_model_defaults(read_settings(project, overrides, code))
         check_settings(settings)
-        numbers = _numbers(project, settings, asked)
-        model = _model(settings)
+        if asked.clips:
+            numbers = numbers_of(settings, asked.clips, asked.prompts)
+        else:
+            numbers = numbers_of_project(project, settings, asked.prompts)
+        model = model_for(settings)
     else:
         settings, folder = settings_of(asked, machine.gpus, overrides)
         numbers = numbers_of(settings, asked.clips or CLIPS, asked.prompts)
@@ -127,22 +131,25 @@ def numbers_of(settings: Settings, clips: int, prompts: int = 0) -> Numbers:
     return Numbers(clips - held_out, prompts or min(held_out, settings.evaluate.prompts))
 
 
-def _numbers(project: Path, settings: Settings, asked: PlanRequest) -> Numbers:
-    """Those of a project's store or, before footage was imported, of its settings."""
-    if asked.clips:
-        return numbers_of(settings, asked.clips, asked.prompts)
-    trained, held_out = 0, 0
+def numbers_of_project(project: Path, settings: Settings, prompts: int = 0) -> Numbers:
+    """Those of a project's store or, before footage was imported, of its settings and its files.
+
+    Raises ValueError: no footage, or none that can be counted without reading it.
+    """
+    trained, held_out, footage = 0, 0, settings.footage
     if (project / "rushes.db").is_file():
         with Store.open(project) as store:
             trained, held_out = len(store.clips("train")), len(store.clips("eval"))
-    if not trained and settings.footage.kind == "world":
-        trained, held_out = settings.footage.clips, settings.footage.eval_prompts
+    if not trained and footage.kind == "world":
+        trained, held_out = footage.clips, footage.eval_prompts
+    if not trained and footage.kind == "folder" and footage.path and footage.cut == "none":
+        return numbers_of(settings, len(find_footage(footage).footage), prompts)
     if not trained:
         raise ValueError(f"{project} has no clips yet; run `rushes import {project}` first, or give --clips")
-    return Numbers(trained, asked.prompts or min(held_out, settings.evaluate.prompts))
+    return Numbers(trained, prompts or min(held_out, settings.evaluate.prompts))
 
 
-def _model(settings: Settings) -> Model:
+def model_for(settings: Settings) -> Model:
     """Costs of a project's model, whose weights are not loaded unless it is one of our own."""
     path = settings.backbone.path
     if not path:

@@ -16,6 +16,7 @@ from rushes.backbones.model_defaults import ModelMatch, Sourced, settings_of
 from rushes.config.held_defaults import (
     DEFAULT,
     FILE,
+    GIVEN,
     INPUTS,
     KEY,
     VERSION,
@@ -52,7 +53,7 @@ from rushes.store.database import Store
 from rushes.text_reader import read_toml
 from rushes.training.recipe import load_recipe, published
 
-RECIPE, MODEL, GIVEN = "recipe: ", "model: ", "given"
+RECIPE, MODEL = "recipe: ", "model: "
 _ALWAYS = (  # what a person looks at, of each kind of footage and of labels what applies
     *("backbone.name", "backbone.path", "backbone.height_px", "backbone.width_px", "backbone.frames"),
     *("footage.kind", "footage.path", "footage.rejected", "footage.prompts", "footage.eval_fraction"),

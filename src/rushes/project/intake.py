@@ -207,6 +207,8 @@ def _reviewed(project: OpenProject, ask: PreflightOptions) -> Iterator[tuple[Pro
     """A review of the footage and the bench that the settings name."""
     table = ask.table
     listing = find_footage(table)
+    if most := project.most_files:
+        listing = replace(listing, footage=listing.footage[:: max(1, len(listing.footage) // most)][:most])
     bench = find_bench(Path(table.bench)) if table.bench else None
     with ProbeCache(project.store.project) as facts:
         yield facts, review(facts, listing, bench, ask, project.timed), bench

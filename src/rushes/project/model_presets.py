@@ -14,6 +14,7 @@ from rushes.backbones.loading import load_backbone
 from rushes.backbones.model_defaults import ModelMatch, Sourced, all_models, find_model, settings_of, shift_at
 from rushes.backbones.pipeline import Family
 from rushes.backbones.released import released
+from rushes.config.held_defaults import GIVEN
 from rushes.config.settings_files import SettingsError, flat
 from rushes.config.tables import Settings, TrainSettings
 from rushes.project.defaults import model_of, with_values
@@ -23,7 +24,6 @@ from rushes.training.recipe import Recipe, published
 
 IN_TWO_REPOSITORIES = ("animatediff-sd1.5",)  # the hub has its adapter and its image model apart
 DEFAULT = "default (docs/settings.md)"
-GIVEN = "given"
 MISSING = "still to be given"
 MEMORY = (
     "gradients",

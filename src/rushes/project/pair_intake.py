@@ -42,6 +42,8 @@ def import_own_pairs(project: OpenProject, ask: PreflightOptions) -> Imported:
     """
     table, store = project.settings.footage, project.store
     pairs = find_pairs(*pair_source(table))
+    if most := project.most_files:
+        pairs = replace(pairs, pairs=pairs.pairs[:: max(1, len(pairs.pairs) // most)][:most])
     prompts = {_prompt_id(pair.prompt) for pair in pairs.pairs}
     if table.eval_fraction and len(prompts) == 1:
         raise ValueError(

@@ -93,6 +93,7 @@ class OpenProject:
     seconds: dict[str, float] = field(default_factory=dict)
     say: Callable[[str], None] = lambda line: None  # what a user should read while a stage runs
     ranks: Ranks = ALONE  # processes that share the work, of which this is the first
+    most_files: int = 0  # of the footage that are looked at, evenly spread over it; 0 = all
 
     def shared(self, order: Order, *, on_gpu: bool = True, most: int = 0) -> Sharing:
         """Who does the parts of a work: this process, or all, see `Ranks.sharing`."""

@@ -7,6 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import rushes
+from rushes.config.held_defaults import FILE as HELD
+from rushes.config.held_defaults import GIVEN, read_held
+from rushes.config.renamed import with_names_of_today
+from rushes.config.settings_files import flat, toml_value
 from rushes.config.tables import Settings, TrainSettings
 from rushes.evaluate.result import EvaluateResult, read_evaluation
 from rushes.evaluate.run_report import collect
@@ -80,10 +84,27 @@ def write_report(store: Store, settings: Settings, run: str = "", out: Path | No
     result = read_summary(store, run)
     result = replace(result, title=result.title or settings.project.name)
     report = collect(store, result, settings.report.cases, settings.project.seed)
+    report = replace(report, chosen=_chosen(store, run))
     if out is not None:
         make_folder(out)
     page = (out or summary_path(store, run).parent) / f"{run}.html"
     return ReportResult(write(report, page, settings.report.max_mb))
+
+
+def _chosen(store: Store, run: str) -> dict[str, tuple[str, str]]:
+    """Settings of a run that its user chose: the value, and what the project's model and recipe have in its place,
+    or where `init` was told the value, Rushes itself."""
+    stored = next((row.settings for row in store.runs() if row.name == run), {})
+    values = dict(flat(with_names_of_today(stored)[0]))
+    usual = dict(flat(Settings().model_dump(mode="json")))
+    if (store.project / HELD).is_file():
+        held = read_held(store.project)
+        usual |= {path: value for path, value in flat(held.settings) if held.sources.get(path) != GIVEN}
+    return {
+        path: (toml_value(value), toml_value(usual[path]))
+        for path, value in values.items()
+        if path in usual and usual[path] != value
+    }
 
 
 @dataclass(frozen=True)

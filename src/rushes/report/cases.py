@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rushes.report.model import CaseKind, MetricRow
+from rushes.stats import Better
 
 
 def gain(
@@ -28,6 +30,24 @@ def gain(
             sign = 1.0 if metric.better == "higher" else -1.0
             gains.append(sign * (second[metric.name] - first[metric.name]) / scale)
     return fmean(gains) if gains else None
+
+
+def most_different(first_FHWC: NDArray[np.uint8], second_FHWC: NDArray[np.uint8]) -> int:
+    """The frame at which two clips of one size differ most, by the mean absolute difference."""
+    count = min(len(first_FHWC), len(second_FHWC))
+    apart = np.abs(first_FHWC[:count].astype(np.int16) - second_FHWC[:count]).mean((1, 2, 3))
+    return int(apart.argmax())
+
+
+def faults(seconds: Sequence[Sequence[float]], better: Better) -> list[tuple[float, ...]]:
+    """A metric's values of each second of some clips -> 0 (the best among them, or no fault) to 1 (the worst)."""
+    every = [value for row in seconds for value in row]
+    if not every or better == "neutral":
+        return [() for _ in seconds]
+    sign = 1.0 if better == "lower" else -1.0
+    best = min(0.0, *(sign * value for value in every)) if better == "lower" else min(sign * v for v in every)
+    span = max(sign * value for value in every) - best
+    return [tuple((sign * value - best) / span if span else 0.0 for value in row) for row in seconds]
 
 
 def choose(gains: Sequence[float | None], cases: int, seed: int) -> list[tuple[CaseKind, int]]:

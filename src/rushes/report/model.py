@@ -98,6 +98,7 @@ class ReportVideo:
     frames: int
     fps: float
     values: Mapping[str, float] = field(default_factory=dict)
+    faults: tuple[float, ...] = ()  # of each second by the headline metric, from 0 (best) to 1; empty = unknown
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,7 @@ class Case:
     seed: int
     gain: float | None
     videos: tuple[ReportVideo, ...]
+    frame: int = 0  # that is shown at first: where the two sides differ most
 
 
 @dataclass(frozen=True)
@@ -192,6 +194,7 @@ class Report:
     reaches: tuple[Reach, ...] = ()
     card: Mapping[str, str] = field(default_factory=dict)  # what was compared
     settings: str = ""
+    chosen: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # settings that no default has, and the default
     hashes: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()  # what was left out, and why

@@ -11,7 +11,7 @@
       this.fps = Math.max(...this.videos.map((v) => Number(v.dataset.fps)));
       this.lead = this.videos.reduce((a, b) => (length(b) > length(a) ? b : a));
       this.last = Math.max(0, Math.round(length(this.lead) * this.fps) - 1);
-      this.frame = 0;
+      this.frame = Math.min(Number(root.dataset.frame) || 0, this.last);
       this.playing = false;
       this.seeking = null;
       this.controls = root.querySelector(".controls");

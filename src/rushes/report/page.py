@@ -138,5 +138,6 @@ _TEMPLATE = templates(
     side=_side,
     span=_span,
     share=_share,
+    percent_of=lambda share: f"{100 * share:.0f} %",
     samples=curves.table,
 ).get_template("page.html", globals={"js": asset("page.js"), "small_px": _SMALL_PX})

@@ -279,6 +279,8 @@ function draw() {
   else {
     drawRanking($("#places"), figures, now.ranking);
     drawTie($("[data-act=tie]"), now.ranking);
+    const places = now.ranking.state.places.map((sides, at) => text("rank.order", { n: at + 1, sides: sides.join(", ").toUpperCase() }));
+    $("#chosen").textContent = places.join("; ");
   }
   drawRemarks();
   $("#save").style.opacity = (now.marks ? now.marks.empty() : now.ranking.left().length) ? ".55" : "1";

@@ -106,8 +106,8 @@ export class Views {
     if (this.figures?.length) {
       const [a, b] = this.figures;
       b.style.clipPath = this.mode === "wipe" ? `inset(0 0 0 ${100 * this.at}%)` : "";
-      a.classList.toggle("unseen", this.mode === "blink" && this.shown !== "a");
-      b.classList.toggle("unseen", this.mode === "blink" && this.shown !== "b");
+      a.classList.toggle("blinked", this.mode === "blink" && this.shown !== "a");
+      b.classList.toggle("blinked", this.mode === "blink" && this.shown !== "b");
     }
     this.difference();
     this.changed();

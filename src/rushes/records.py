@@ -20,6 +20,7 @@ BASE = "base"  # the system of candidates by the model as it was before training
 
 Split = Literal["train", "eval"]
 CandidateKind = Literal["take", "guided", "gap", "imported", "probe"]
+Strength = Literal["", "slightly", "much"]
 CaptionKind = Literal["wrong", "dense", "evolved", "verdict", "scenario", "alternatives"]
 
 
@@ -162,6 +163,46 @@ class Preference:
 
 
 @dataclass(frozen=True)
+class Annotation:
+    """What a person said of a pair beside its labels, and how they came to them; void once its event is superseded.
+
+    `reasons` are the faults that were named, a list for each segment of the labels: faults of the clip that is worse
+    there, and of both where neither is; beside a ranking, a list for each take in its order. A span is a stretch of
+    time from which the labels of segments were made: labels and reasons of spans stand side by side with their starts
+    and ends. `ranking` has the takes that were shown together, best first; those in one place are as good as each
+    other.
+    """
+
+    id: str
+    subject: str  # id of the preference that was saved with it, of the first question
+    judge: str
+    reasons: tuple[tuple[str, ...], ...] = ()  # () = none
+    note: str = ""
+    broken: tuple[str, ...] = ()  # ids of clips that do not play, or show nothing that could be judged
+    strength: Strength = ""  # how much better, where one is; "" = not asked or not answered
+    seconds: float | None = (
+        None  # from the first sight of the pair to the answer, without the time away; None = unknown
+    )
+    plays: int | None = None  # how often all of the clip was played before the answer; None = unknown
+    span_starts_s: tuple[float, ...] = ()
+    span_ends_s: tuple[float, ...] = ()
+    span_labels: tuple[int, ...] = ()  # as those of a preference
+    span_reasons: tuple[tuple[str, ...], ...] = ()
+    ranking: tuple[tuple[str, ...], ...] = ()
+    created_at: str = ""  # ISO 8601, UTC
+    settings_hash: str = ""
+
+    def __post_init__(self) -> None:
+        spans = {len(self.span_starts_s), len(self.span_ends_s), len(self.span_labels), len(self.span_reasons)}
+        if len(spans) > 1:
+            raise ValueError(f"annotation {self.id}: starts, ends, labels and reasons of spans differ in number")
+        if any(not 0 <= start < end for start, end in zip(self.span_starts_s, self.span_ends_s, strict=True)):
+            raise ValueError(f"annotation {self.id}: a span must begin at 0 s or later and end after that")
+        if any(label not in (-1, 0, 1) for label in self.span_labels):
+            raise ValueError(f"annotation {self.id}: labels of spans must be -1, 0 or +1, got {self.span_labels}")
+
+
+@dataclass(frozen=True)
 class Score:
     """One measurement of one subject; `per_segment` has one value per second of clip where the metric gives it."""
 
@@ -226,4 +267,4 @@ class Run:
     created_at: str = ""
 
 
-Row = Clip | Candidate | Preference | Score | CaptionRow | Decision | Run
+Row = Clip | Candidate | Preference | Annotation | Score | CaptionRow | Decision | Run

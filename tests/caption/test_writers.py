@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -75,12 +75,12 @@ def fake() -> Iterator[FakeEndpoint]:
         yield running
 
 
-def ask(fake: FakeEndpoint, tmp_path: Path, caption: str = "a ball falls") -> str:
+def ask(fake: FakeEndpoint, tmp_path: Path, faults: Sequence[str] = ()) -> str:
     settings = EndpointSettings(url=fake.url, model="m", timeout_s=5.0)
     with closing(ChatEndpoint(settings, tmp_path / "answers.db")) as endpoint:
         writer = by_model(endpoint, 3)
         assert writer.sees and writer.name == "model m"
-        return writer.write(caption, shot("fall"), shot("left"), 0)
+        return writer.write("a ball falls", shot("fall"), shot("left"), 0, faults)
 
 
 def test_the_model_sees_both_clips_and_the_caption(fake: FakeEndpoint, tmp_path: Path) -> None:
@@ -92,7 +92,10 @@ def test_the_model_sees_both_clips_and_the_caption(fake: FakeEndpoint, tmp_path:
     images = [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]
     assert len(set(images)) == 6
     assert "real video" in parts[0]["text"] and "generated video" in parts[4]["text"]
-    assert "\na ball falls\n" in texts(request)
+    assert "\na ball falls\n" in texts(request) and "People who" not in texts(request)
+    fake.script.append(Does(json.dumps({"caption": "a ball flickers"})))
+    assert ask(fake, tmp_path, ["flicker", "hand"]) == "a ball flickers"
+    assert "found this wrong with it: flicker, hand." in texts(fake.requests[1])
 
 
 @pytest.mark.parametrize("content", ["I cannot", '{"text": "a ball rises"}', '{"caption": 3}'])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,7 +68,7 @@ def test_rows_say_what_they_are_about_and_are_written_once(store: Store, clips: 
 def test_a_writer_gets_the_real_clip_and_the_take_at_its_size(store: Store, clips: list[Clip]) -> None:
     seen: list[tuple[str, Shot | None, Shot | None]] = []
 
-    def write(caption: str, real: Shot | None, take: Shot | None, seed: int) -> str:
+    def write(caption: str, real: Shot | None, take: Shot | None, seed: int, faults: Sequence[str] = ()) -> str:
         seen.append((caption, real, take))
         return "x"
 
@@ -82,6 +82,19 @@ def test_a_writer_gets_the_real_clip_and_the_take_at_its_size(store: Store, clip
     assert abs(real.frames_FHWC.astype(int) - take.frames_FHWC).max() > 50
 
 
+def test_faults_that_people_found_make_another_caption(store: Store, clips: list[Clip]) -> None:
+    def write(caption: str, real: Shot | None, take: Shot | None, seed: int, faults: Sequence[str] = ()) -> str:
+        return " and ".join(["wrong", *faults])
+
+    writer, takes = Writer("me", True, (32, 32), write), takes_of(clips)
+    (pair,) = wanted(clips[:1], {"clip 0": takes["clip 0"][:1]}, writer)
+    faults = {takes["clip 0"][0].id: ["hand", "flicker"]}
+    assert write_wrong(store, writer, [pair], settings_hash="s") == {"written": 1}
+    assert write_wrong(store, writer, [pair], settings_hash="s", faults=faults) == {"written": 1}
+    assert write_wrong(store, writer, [pair], settings_hash="s", faults=faults) == {"there": 1}
+    assert [row.text for row in store.captions("wrong")] == ["wrong", "wrong and flicker and hand"]
+
+
 def test_what_is_not_changed_is_counted_and_asked_again(store: Store, clips: list[Clip]) -> None:
     for text in ("", clips[0].caption):
         writer = Writer("me", False, None, lambda *_: text)  # noqa: B023
@@ -90,7 +103,7 @@ def test_what_is_not_changed_is_counted_and_asked_again(store: Store, clips: lis
 
 
 def test_what_was_written_before_a_failure_is_kept(store: Store, clips: list[Clip]) -> None:
-    def write(caption: str, real: Shot | None, take: Shot | None, seed: int) -> str:
+    def write(caption: str, real: Shot | None, take: Shot | None, seed: int, faults: Sequence[str] = ()) -> str:
         if caption == clips[1].caption:
             raise ValueError("the endpoint is gone")
         return "wrong"

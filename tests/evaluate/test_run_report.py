@@ -13,7 +13,7 @@ from rushes.config.settings_files import mapping_to_toml
 from rushes.evaluate.result import EvaluateResult, read_evaluation
 from rushes.evaluate.run_report import collect
 from rushes.media.write import encode_bytes
-from rushes.records import Candidate, Clip, Preference, Run, Score, plain
+from rushes.records import Annotation, Candidate, Clip, Preference, Run, Score, plain
 from rushes.report import page
 from rushes.report.model import MetricRow
 from rushes.stats import Better
@@ -143,6 +143,33 @@ def test_counts_labels_and_spread(store: Store, result: EvaluateResult) -> None:
     spread = {row.name: row.clip_spread for row in report.metrics}
     assert spread["bad_frames"] == 0.0 and spread["motion"] == pytest.approx(3.6056, abs=1e-4)
     assert report.curves and report.headline == "bad_frames" and report.arms[0].name == "sft"
+
+
+def test_what_people_complained_of_base_against_trained(store: Store, result: EvaluateResult) -> None:
+    """Faults are of the worse take; of the base alone, whatever its split, until people judged the run's takes too."""
+
+    def say(number: int, left: str, right: str, label: int, *reasons: str, judge: str = "human:ada") -> None:
+        row = Preference(f"v{number}", left, right, (label,), judge)
+        store.add([row, Annotation(f"n{number}", row.id, judge, (reasons,), seconds=4.0)])
+
+    assert collect(store, result).complaints == {}
+    say(1, "base-0-5-eval", "base-0-1-train", 1, "hand")
+    say(2, "base-0-5-eval", "base-0-1-train", -1, "physics", judge="human:ada#again")
+    (alone,) = collect(store, result).complaints.items()
+    assert alone[0] == "hand" and set(alone[1]) == {"base"} and (alone[1]["base"].value, alone[1]["base"].n) == (0.5, 2)
+    for group in range(3):
+        label = -1 if group else 0
+        say(10 + group, f"base-{group}-5-eval", f"realdpo-1-{group}-5-eval", label, "flicker", *["hand"] * (group == 1))
+    report = collect(store, result)
+    shares = {fault: [share.value for share in by_system.values()] for fault, by_system in report.complaints.items()}
+    assert shares == {
+        "flicker": [1.0, pytest.approx(1 / 3)], "hand": [pytest.approx(1 / 3), 0.0],
+    }  # fmt: skip
+    flicker = report.complaints["flicker"]["realdpo-1"]
+    assert 0 < flicker.low < 1 / 3 < flicker.high < 1 and flicker.n == 3
+    assert 'id="complaints"' in page.render(report) and 'id="complaints"' not in page.render(
+        replace(report, complaints={})
+    )
 
 
 def test_what_is_missing_is_noted(store: Store, result: EvaluateResult) -> None:

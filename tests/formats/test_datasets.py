@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rushes.formats.datasets import export_datasets
-from rushes.records import Candidate, Preference, plain
+from rushes.records import Annotation, Candidate, Preference, plain
 from rushes.store.database import Store
 
 
@@ -23,6 +23,8 @@ def store(tmp_path: Path) -> Store:
             Preference("p", "a", "b", (-1, 0, -1), "human:ada", 1.0, unjudged=(1,)),
             Preference("q", "a", "b", (1, -1), "human:bob", 1.0),
             Preference("r", "a", "b", (1,), "human:bob#again"),
+            Annotation("n", "p", "human:ada", (("hand",), (), ()), "six fingers", strength="slightly", seconds=9.5),
+            Annotation("m", "r", "human:bob#again", note="of a repeat"),
         ]
     )
     return made
@@ -34,7 +36,7 @@ def test_the_folder_loads_as_a_dataset_with_its_videos(
     datasets = pytest.importorskip("datasets")
     out = tmp_path / "out"
     assert plain(export_datasets(store, out)) == {
-        "pairs": 2, "videos": 2, "clips": 0, "candidates": 2, "preferences": 3, "scores": 0,
+        "pairs": 2, "videos": 2, "clips": 0, "candidates": 2, "preferences": 3, "annotations": 2, "scores": 0,
         "captions": 0, "decisions": 0,
     }  # fmt: skip
     assert export_datasets(store, out).videos == 2
@@ -44,5 +46,9 @@ def test_the_folder_loads_as_a_dataset_with_its_videos(
     assert (out / first["video_left"]).read_bytes() == b"a"
     assert (first["chosen"], first["rejected"]) == (first["video_right"], first["video_left"])
     assert (second["chosen"], second["rejected"]) == ("", "") and second["judge"] == "human:bob"
+    assert (first["reasons"], first["note"], first["strength"], first["seconds"]) == (
+        [["hand"], [], []], "six fingers", "slightly", 9.5,
+    )  # fmt: skip
+    assert (second["reasons"], second["note"], second["strength"], second["seconds"]) == ([], "", "", None)
     rows = datasets.load_dataset(str(out), "preferences", split="train", cache_dir=str(tmp_path / "cache"))
     assert rows["id"] == ["p", "q", "r"] and json.dumps(rows[0]["by_slot"]) == "[]"

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rushes.formats.exchange import EXCHANGED, export_project, import_project, read_rows, write_rows
-from rushes.records import Candidate, CaptionRow, Clip, Decision, Preference, Row, Run, Score
+from rushes.records import Annotation, Candidate, CaptionRow, Clip, Decision, Preference, Row, Run, Score
 from rushes.store.database import Store
 
 from ..store.conftest import RowMaker
@@ -33,6 +33,14 @@ def rows_of(kind: type[Row]) -> st.SearchStrategy[Row]:
     given_values: dict[type[Row], dict[str, st.SearchStrategy[Any]]] = {
         Clip: SIZES,
         Candidate: {**SIZES, "seed": INTEGER, "eta": st.none() | REAL},
+        Annotation: {
+            "reasons": st.lists(st.lists(st.text(), max_size=2).map(tuple), max_size=3).map(tuple),
+            "broken": st.lists(st.text(), max_size=2).map(tuple),
+            "ranking": st.just(()) | st.just((("a",), ("b", "c"))),
+            "seconds": st.none() | REAL,
+            "plays": st.none() | INTEGER,
+            **dict.fromkeys(("span_starts_s", "span_ends_s", "span_labels", "span_reasons"), st.just(())),
+        },
         CaptionRow: {},
         Decision: {},
         Score: {"value": REAL, "per_segment": st.lists(REAL, max_size=4).map(tuple)},
@@ -65,11 +73,21 @@ def test_rows_come_back_as_they_were(kind: type[Row], form: str, data: st.DataOb
 def test_a_project_goes_out_and_in(store: Store, make: RowMaker, tmp_path: Path, form: str) -> None:
     store.add([make.clip(caption='two\nlines, "quoted" \u2028 \0 🐕'), make.candidate(eta=0.1), make.candidate("k2")])
     store.add([make.preference("1"), make.preference("2", supersedes="1", labels=(0, -1), segment_s=0.5)])
-    store.add([make.score(value=1 / 3, per_segment=(0.1, 0.2)), make.caption(), make.decision(), make.run()])
+    store.add(
+        [
+            make.annotation(),
+            make.score(value=1 / 3, per_segment=(0.1, 0.2)),
+            make.caption(),
+            make.decision(),
+            make.run(),
+        ]
+    )
     counts = export_project(store, tmp_path / "out", form)  # type: ignore[arg-type]
-    assert counts == {"clips": 1, "candidates": 2, "preferences": 2, "scores": 1, "captions": 1, "decisions": 1}
+    assert counts == {
+        "clips": 1, "candidates": 2, "preferences": 2, "annotations": 1, "scores": 1, "captions": 1, "decisions": 1,
+    }  # fmt: skip
     with Store.create(tmp_path / "copy") as copy:
-        assert [import_project(copy, tmp_path / "out") for _ in range(2)] == [8, 0]
+        assert [import_project(copy, tmp_path / "out") for _ in range(2)] == [9, 0]
         for kind in EXCHANGED:
             assert list(copy.stream(kind)) == list(store.stream(kind))
         assert copy.preferences() == store.preferences()

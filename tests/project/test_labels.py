@@ -99,7 +99,8 @@ def test_a_clip_can_be_labelled_whole(make: Make) -> None:
     project = make(whole=True)
     label_all(project, "ada", -1)
     assert {(row.labels, row.segment_s) for row in project.store.preferences()} == {((-1,), None)}
-    assert plan_of(project.settings).segment_s is None
+    assert plan_of(project.settings).segment_s is None and not plan_of(project.settings).ranks
+    assert plan_of(make(form="ranks").settings).ranks and plan_of(project.settings).reasons[0] == "hand"
     whole = make(by="world", whole=True)
     assert labels.label_pairs(whole).pairs == 6
     assert {len(row.labels) for row in project.store.preferences(judge="world")} == {1}

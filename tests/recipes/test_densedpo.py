@@ -10,6 +10,7 @@ import torch
 from rushes.objectives.losses import ViewErrors, loss
 from rushes.objectives.terms import collate
 from rushes.recipes.densedpo import Options, account, comparisons, majority
+from rushes.records import Annotation
 from rushes.store.database import Store
 from rushes.training.comparison import Comparison, LatentGrid
 from rushes.world.scenes import Scene
@@ -38,6 +39,30 @@ def test_dense_labels_each_latent_frame_of_guided_pairs(project_with_clips: Proj
     (term,) = first.terms
     assert (term.level, term.reduction, term.beta, term.coefficients) == ("segment", "segment", 500.0, (1, -1))
     assert first.group == "clip 0"
+
+
+def test_a_pair_that_people_call_slightly_better_weighs_less(
+    store: Store, scene: Scene, rows: SceneRows, project_with_clips: ProjectWithClips
+) -> None:
+    """One of two people said so, and halves the weight of the pair by half; what a program said is not theirs."""
+    clip = rows.clip(scene, "one")
+    store.add([clip, *(rows.candidate(clip, name, "guided", 0.7) for name in "abcd")])
+    for judge, left, right, strength in (
+        ("human:ada", "a", "b", "slightly"), ("human:bob", "a", "b", "much"), ("human:ada", "c", "d", "slightly"),
+        ("metric", "a", "c", "slightly"), ("human:ada", "b", "d", ""),
+    ):  # fmt: skip
+        row = replace(rows.preference(left, right, (1, 1, 1, 1)), id=f"{judge} {left}{right}", judge=judge)
+        store.add([row, Annotation(f"of {row.id}", row.id, judge, strength=strength)])  # type: ignore[arg-type]
+
+    def weights(**options: Any) -> dict[str, float]:
+        rows = comparisons(store, Options(judge="all", **options), project_with_clips.grid)
+        return {"".join(view.media for view in row.views): row.terms[0].weight for row in rows}
+
+    assert weights(strength=0.5) == {"ab": 0.75, "cd": 0.5, "ac": 1.0, "bd": 1.0}
+    assert set(weights().values()) == {1.0}
+    assert {
+        c.terms[0].weight for c in comparisons(store, Options(judge="human:ada", strength=0.2), project_with_clips.grid)
+    } == {0.2, 1.0}
 
 
 def test_structural_takes_the_majority_of_the_same_pairs(project_with_clips: ProjectWithClips) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from rushes.records import Candidate, CaptionRow, Clip, Decision, Preference, Run, Score
+from rushes.records import Annotation, Candidate, CaptionRow, Clip, Decision, Preference, Run, Score
 from rushes.store.database import Store
 
 
@@ -30,6 +30,15 @@ def candidate(id: str = "k", **changes: Any) -> Candidate:
 
 def preference(id: str = "p", **changes: Any) -> Preference:
     return replace(Preference(id, left="c", right="k", labels=(1,), judge="me"), **changes)
+
+
+def annotation(id: str = "n", **changes: Any) -> Annotation:
+    row = Annotation(
+        id, subject="p", judge="human:ada", reasons=(("hand", "flicker"), ()), note="six fingers", broken=("k",),
+        strength="slightly", seconds=12.5, plays=2, span_starts_s=(0.25,), span_ends_s=(0.5,), span_labels=(-1,),
+        span_reasons=(("text",),), ranking=(("c",), ("k", "l")),
+    )  # fmt: skip
+    return replace(row, **changes)
 
 
 def score(id: str = "s", **changes: Any) -> Score:
@@ -57,6 +66,7 @@ class RowMaker:
     clip = staticmethod(clip)
     candidate = staticmethod(candidate)
     preference = staticmethod(preference)
+    annotation = staticmethod(annotation)
     score = staticmethod(score)
     caption = staticmethod(caption)
     decision = staticmethod(decision)

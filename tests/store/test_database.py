@@ -72,6 +72,14 @@ def test_a_project_from_a_newer_version_is_refused(store: Store) -> None:
             way(store.project)
 
 
+def test_annotations_go_with_the_label_that_they_are_of(store: Store, make: RowMaker) -> None:
+    store.add([make.preference("1"), make.annotation("a", subject="1")])
+    assert store.annotations() == (make.annotation("a", subject="1"),) == store.annotations(judge="human:ada")
+    store.add([make.preference("2", supersedes="1"), make.annotation("b", subject="2")])
+    assert [row.id for row in store.annotations()] == ["b"] and store.get("a") == make.annotation("a", subject="1")
+    assert store.annotations(subject="1") == ()
+
+
 def test_a_project_from_an_older_version_is_opened_and_takes_new_kinds(store: Store, make: RowMaker) -> None:
     store.add([make.clip()])
     store._connection.execute("PRAGMA user_version = 1")

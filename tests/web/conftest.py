@@ -44,27 +44,27 @@ class Clock:
         return self.now
 
 
-def grey_clip(tint: int) -> np.ndarray:
+def grey_clip(tint: int, lighter: int = 0) -> np.ndarray:
     """[F,32,32,3]: every frame has one grey level of its own; `tint` makes files differ."""
-    levels = 16 + GREY_STEP * np.arange(FRAMES, dtype=np.uint8)
+    levels = 16 + lighter + GREY_STEP * np.arange(FRAMES, dtype=np.uint8)
     frames = np.broadcast_to(levels[:, None, None, None], (FRAMES, 32, 32, 3)).copy()
     frames[:, :2, :2] = tint
     return frames
 
 
 @cache
-def encoded(tint: int) -> bytes:
-    return encode_bytes(grey_clip(tint), FPS)
+def encoded(tint: int, lighter: int = 0) -> bytes:
+    return encode_bytes(grey_clip(tint, lighter), FPS)
 
 
-def fill(store: Store, groups: int, takes: int = 2, media: bool = True) -> list[list[str]]:
-    """Real clips with takes of each; ids of the takes by group."""
+def fill(store: Store, groups: int, takes: int = 2, media: bool = True, lighter: int = 0) -> list[list[str]]:
+    """Real clips with takes of each, each so many levels lighter than the one before; ids of the takes by group."""
     found = []
     for g in range(groups):
         rows: list[Clip | Candidate] = []
         for k in range(takes + 1):
             name = f"clip{g}" if k == takes else f"take{g}-{k}"
-            content = encoded((17 * g + 5 * k) % 255) if media else b""
+            content = encoded((17 * g + 5 * k) % 255, lighter * k) if media else b""
             digest = store.put_media_bytes(content, ".mp4") if media else "0" * 64
             common: dict[str, Any] = {"id": name, "media": digest, "caption": f"prompt {g} <b>&</b>"}
             common |= {"width_px": 32, "height_px": 32, "frames": FRAMES, "fps": FPS}
@@ -96,6 +96,7 @@ class NewSession(Protocol):
         media: bool = False,
         folder: str = "project",
         time: Callable[[], float] | None = None,
+        lighter: int = 0,
         **plan: Any,
     ) -> LabelingSession: ...
 
@@ -111,12 +112,13 @@ def make_session(tmp_path: Path, clock: Clock) -> Iterator[NewSession]:
         media: bool = False,
         folder: str = "project",
         time: Callable[[], float] | None = None,
+        lighter: int = 0,
         **plan: Any,
     ) -> LabelingSession:
         path = tmp_path / folder
         store = Store.create(path)
         if path not in groups_of:
-            groups_of[path] = fill(store, groups, takes, media)
+            groups_of[path] = fill(store, groups, takes, media, lighter)
         labeling_plan = LabelingPlan(**{"repeat_share": 0.0, "overlap_share": 0.0, **plan})
         votes = VoteTable(groups_of[path], labeling_plan.dimensions[0])
         votes.catch_up(store)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from pydantic import BaseModel
@@ -21,6 +22,15 @@ from rushes.world.tracks import Tracks, track
 from rushes.world.verify import verify
 
 
+class Write(Protocol):
+    """Real clip and take, both with the true caption (None for a writer that does not see), a seed, and faults that
+    people found in the take -> the wrong caption, "" where it cannot."""
+
+    def __call__(
+        self, caption: str, real: Shot | None, take: Shot | None, seed: int, faults: Sequence[str] = ()
+    ) -> str: ...
+
+
 @dataclass(frozen=True)
 class Writer:
     """One way to write wrong captions."""
@@ -28,20 +38,18 @@ class Writer:
     name: str  # what they are signed with
     sees: bool  # whether it looks at the real clip and at a take; else it is told the caption alone
     size_px: tuple[int, int] | None  # (height, width) that clips are read at; None = as they are
-    # real clip and take, both with the true caption (None for a writer that does not see), and a seed -> the wrong
-    # caption, "" where it cannot
-    write: Callable[[str, Shot | None, Shot | None, int], str]
+    write: Write
 
 
 def by_rules() -> Writer:
     """One word replaced by rule; see `rushes.caption.rules`."""
-    return Writer("rules", False, None, lambda caption, real, take, seed: wrong_by_rule(caption, seed))
+    return Writer("rules", False, None, lambda caption, real, take, seed, faults=(): wrong_by_rule(caption, seed))
 
 
 def by_world() -> Writer:
     """Of the world's captions that differ in one respect, the one that its verifier finds to fit the take best."""
 
-    def write(caption: str, real: Shot | None, take: Shot | None, seed: int) -> str:
+    def write(caption: str, real: Shot | None, take: Shot | None, seed: int, faults: Sequence[str] = ()) -> str:
         assert take is not None
         misfits = {other: _misfit(take, other) for other in other_captions(caption)}
         least = min(misfits.values())
@@ -106,16 +114,19 @@ shows otherwise (what happens, how things move, how many there are, which colour
 for word.
 If both show the same, make one statement about the motion untrue.
 Answer with {{"caption": "..."}}."""
+_FAULTS = """
+People who watched the generated video found this wrong with it: {faults}. Say that, if the video shows it."""
 
 
 def by_model(endpoint: ChatEndpoint, frames: int) -> Writer:
     """A vision-language model that sees `frames` frames of each clip and changes the caption only where they differ."""
 
-    def write(caption: str, real: Shot | None, take: Shot | None, seed: int) -> str:
+    def write(caption: str, real: Shot | None, take: Shot | None, seed: int, faults: Sequence[str] = ()) -> str:
         assert real is not None and take is not None
         parts: list[Part] = ["Frames of the real video, in order:", *evenly(real.frames_FHWC, frames)]
         parts += ["Frames of the generated video, in order:", *evenly(take.frames_FHWC, frames)]
-        answer = endpoint.ask([*parts, _ASK.format(caption=caption)], WrongCaption, SYSTEM)
+        ask = _ASK.format(caption=caption) + (_FAULTS.format(faults=", ".join(faults)) if faults else "")
+        answer = endpoint.ask([*parts, ask], WrongCaption, SYSTEM)
         return " ".join(answer.parsed.caption.split()) if answer.parsed else ""
 
     return Writer(f"model {endpoint.settings.model}", True, None, write)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 
 from rushes.caption.writers import Writer
 from rushes.media.read import read_video
@@ -29,9 +30,12 @@ def write_wrong(
     pairs: Sequence[tuple[Clip, Candidate | None]],
     *,
     settings_hash: str,
+    faults: Mapping[str, Iterable[str]] = MappingProxyType({}),
     tick: Callable[[], None] = lambda: None,
 ) -> Counter[str]:
     """Write the captions that are not there yet, each stored before the next is asked for.
+
+    `faults` are those that people found, by take; a caption that knows of others is another one.
 
     Returns:
         How many were "there" already, "written", or "unchanged": the writer had none, or gave the true caption back.
@@ -43,7 +47,8 @@ def write_wrong(
     read = lru_cache(1)(_shot)  # of a clip with several takes
     for clip, take in pairs:
         about = take.id if take else ""
-        id = stable_hash(["wrong", clip.id, about, writer.name, settings_hash])
+        named = sorted(faults.get(about, ()))
+        id = stable_hash(["wrong", clip.id, about, writer.name, settings_hash, *([named] if named else [])])
         if id in written:
             counts["there"] += 1
         else:
@@ -52,7 +57,7 @@ def write_wrong(
                 seen = ((clip, clip.fps), (take, take.fps))
                 real, other = (read(store.media_path(c.media), fps, writer.size_px, clip.caption) for c, fps in seen)
                 shots = (real, other)
-            text = writer.write(clip.caption, *shots, seed_of(clip.id, about))
+            text = writer.write(clip.caption, *shots, seed_of(clip.id, about), named)
             if text in ("", clip.caption):
                 counts["unchanged"] += 1
             else:

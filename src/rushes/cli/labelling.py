@@ -43,7 +43,8 @@ def label(
     *,
     by: Annotated[str, Parameter(help="human, world, metric, vlm or reward; default: label.by of the settings")] = "",
     form: Annotated[
-        Literal["pairs", "scores", ""], Parameter(help="pairs or scores; default: label.form of the settings")
+        Literal["pairs", "ranks", "scores", ""],
+        Parameter(help="pairs, ranks (by human) or scores; default: label.form of the settings"),
     ] = "",
     port: Port = PORT,
     host: Host = HOST,

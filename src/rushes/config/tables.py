@@ -183,8 +183,9 @@ class GenerateSettings(SettingsTable):
 class LabelSettings(SettingsTable):
     """Who compares or scores the takes, and how finely."""
 
-    form: Literal["pairs", "scores"] = Field(
-        "pairs", description="compare pairs of takes, per segment, or give each take a score from 0 to 10"
+    form: Literal["pairs", "ranks", "scores"] = Field(
+        "pairs",
+        description="compare pairs, rank up to six takes on one screen (people alone), or score each from 0 to 10",
     )
     by: Literal["none", "human", "world", "metric", "vlm", "reward"] = Field(
         "none", description="who labels: nobody, people on a page, or a program"
@@ -202,6 +203,13 @@ class LabelSettings(SettingsTable):
         ("overall",), strict=False, min_length=1, description="what people are asked; training reads overall by default"
     )
     scores: bool = Field(False, description="people also give each clip a score from 0 to 10")
+    reasons: tuple[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_ -]{0,30}$")], ...] = Field(
+        ("hand", "vanishes", "flicker", "physics", "text", "other"),
+        strict=False,
+        max_length=9,
+        description="faults that people can name, the first by the digit 1, the second by 2, up to nine",
+    )
+    play_first: bool = Field(False, description="an answer of people counts once both clips were played to their end")
     overlap: int = Field(2, ge=1, description="people who label a pair that several label")
     overlap_share: float = Field(0.1, ge=0, le=1, description="share of a person's pairs that another has labelled")
     repeat_share: float = Field(0.05, ge=0, lt=1, description="share of pairs that a person gets once more, swapped")
@@ -235,6 +243,7 @@ class CaptionSettings(SettingsTable):
         "most_alike", description="takes that are written about: of each clip that which looks most like it, or all"
     )
     frames: int = Field(4, ge=1, description="frames of each clip that the model sees (by model)")
+    reasons: bool = Field(False, description="the model is told what people found wrong with a take (by model)")
 
 
 class ObjectiveSettings(SettingsTable):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -23,10 +23,12 @@ from rushes.evaluate.result import (
     headline_seconds,
     stored_video,
 )
-from rushes.records import Candidate, Clip, Run
+from rushes.records import BASE, Candidate, Clip, Run
 from rushes.report import curves, text
 from rushes.report.card import card_section, read_result
 from rushes.report.model import Curve, LabelSummary, MetricRow, Report, ReportArm, Step
+from rushes.stats import Interval, wilson
+from rushes.store.complaints import faults_by_take
 from rushes.store.database import Store
 from rushes.training.health import diagnoses
 from rushes.training.history import with_leak
@@ -71,6 +73,7 @@ def collect(store: Store, result: EvaluateResult, cases: int = 4, seed: int = 0)
         curves=(*_rounds(result), *curves.curves(rows)),
         findings=curves.findings(rows, _diagnoses(store, result.run, rows)),
         labels=_labels(store),
+        complaints=_complaints(store, result.run),
         card=_card(store, cluster_of),
         arms=tuple(ReportArm(name, tuple(table.values())) for name, table in result.arms.items()),
         arms_intro=result.arms_intro or report.arms_intro,
@@ -178,6 +181,29 @@ def _labels(store: Store) -> tuple[LabelSummary, ...]:
         LabelSummary(judge, dimension, comparisons[judge, dimension], tuple((c[1], c[0], c[-1]) for c in counts))
         for (judge, dimension), counts in segments.items()
     )
+
+
+def _complaints(store: Store, run: str) -> dict[str, dict[str, Interval]]:
+    """Fault -> system -> share of the takes that people judged in which somebody named it, the commonest first.
+
+    Of held-out takes of both systems where people judged those of the run, else of all takes of the base.
+    """
+    faults = faults_by_take(store)
+    judged = [take for take in store.candidates() if take.id in faults]
+    held_out = {name: [c for c in judged if c.system == name and c.split == "eval"] for name in (BASE, run)}
+    takes = held_out if all(held_out.values()) else {BASE: [c for c in judged if c.system == BASE]}
+    counts = Counter(word for several in takes.values() for take in several for word in faults[take.id])
+    return {
+        fault: {name: _share([fault in faults[c.id] for c in takes[name]], takes[name]) for name in takes}
+        for fault, _ in counts.most_common()
+    }
+
+
+def _share(named: Sequence[bool], takes: Sequence[Candidate]) -> Interval:
+    """A share of takes; its interval counts prompts, as if all takes of one were alike."""
+    prompts = len({take.group for take in takes})
+    share = sum(named) / len(named)
+    return replace(wilson(share * prompts, prompts), n=len(named))
 
 
 def _steps(store: Store, seconds: Mapping[str, float], run: Run, pairs: int) -> tuple[Step, ...]:

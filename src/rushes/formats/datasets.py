@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from rushes.files import whole_file, write_text
 from rushes.formats.exchange import export_project
-from rushes.records import INLINE, Candidate, Clip, Preference
+from rushes.records import INLINE, Annotation, Candidate, Clip, Preference
 from rushes.store.annotators import AGAIN
 from rushes.store.database import Store
 
@@ -36,6 +36,10 @@ _PAIRS = pa.schema(
         ("segment_s", pa.float64()),
         ("labels", pa.list_(pa.int64())),
         ("unjudged", pa.list_(pa.int64())),
+        ("reasons", pa.list_(pa.list_(pa.string()))),
+        ("strength", pa.string()),
+        ("note", pa.string()),
+        ("seconds", pa.float64()),
         ("preference", pa.string()),
     ]
 )
@@ -61,7 +65,8 @@ def export_datasets(store: Store, folder: Path) -> PairsExported:
     """
     counts = export_project(store, folder)
     (folder / "videos").mkdir(exist_ok=True)
-    rows = [_pair(store, row) for row in store.preferences() if not row.judge.endswith(AGAIN)]
+    beside = {row.subject: row for row in store.annotations()}
+    rows = [_pair(store, row, beside.get(row.id)) for row in store.preferences() if not row.judge.endswith(AGAIN)]
     videos = {name: digest for _, files in rows for name, digest in files.items()}
     for name, digest in videos.items():
         target = folder / name
@@ -75,7 +80,7 @@ def export_datasets(store: Store, folder: Path) -> PairsExported:
     return PairsExported(len(rows), len(videos), counts)
 
 
-def _pair(store: Store, row: Preference) -> tuple[dict[str, Any], dict[str, str]]:
+def _pair(store: Store, row: Preference, remarks: Annotation | None) -> tuple[dict[str, Any], dict[str, str]]:
     """One row of the table, and the videos it names with their content hashes."""
     left, right = (store.get(id) for id in (row.left, row.right))
     assert isinstance(left, Candidate | Clip) and isinstance(right, Candidate | Clip), row.id
@@ -93,6 +98,10 @@ def _pair(store: Store, row: Preference) -> tuple[dict[str, Any], dict[str, str]
         "segment_s": row.segment_s,
         "labels": list(row.labels),
         "unjudged": list(row.unjudged),
+        "reasons": [list(words) for words in remarks.reasons] if remarks and not remarks.ranking else [],
+        "strength": remarks.strength if remarks else "",
+        "note": remarks.note if remarks else "",
+        "seconds": remarks.seconds if remarks else None,
         "preference": row.id,
     }
     return table, {names[0]: left.media, names[1]: right.media}

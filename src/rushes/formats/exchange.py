@@ -18,26 +18,29 @@ import pyarrow.parquet as pq
 
 from rushes.files import make_folder, whole_file
 from rushes.formats.contents import PARQUET_ERRORS
-from rushes.records import INLINE, Candidate, CaptionRow, Clip, Decision, Preference, Row, Score
+from rushes.records import INLINE, Annotation, Candidate, CaptionRow, Clip, Decision, Preference, Row, Score
 from rushes.store.database import Store
 from rushes.store.rows import KIND_NAMES, R, decode, encode
 
 Form = Literal["parquet", "jsonl"]
-EXCHANGED: tuple[type[Row], ...] = (Clip, Candidate, Preference, Score, CaptionRow, Decision)
+EXCHANGED: tuple[type[Row], ...] = (Clip, Candidate, Preference, Annotation, Score, CaptionRow, Decision)
 _BATCH_ROWS = 5000
 _ARROW: dict[Any, pa.DataType] = {
     str: pa.string(),
     int: pa.int64(),
+    int | None: pa.int64(),
     bool: pa.bool_(),
     float: pa.float64(),
     float | None: pa.float64(),
     tuple[int, ...]: pa.list_(pa.int64()),
     tuple[float, ...]: pa.list_(pa.float64()),
+    tuple[str, ...]: pa.list_(pa.string()),
+    tuple[tuple[str, ...], ...]: pa.list_(pa.list_(pa.string())),
 }
 
 
 def export_project(store: Store, folder: Path, form: Form = "parquet") -> dict[str, int]:
-    """Write clips, candidates, all preference events, scores, captions and decisions to `folder`; return their numbers.
+    """Write all rows but runs to `folder`, superseded preferences too; return their numbers by kind.
 
     Media files are not copied; rows name them by content hash.
     """
@@ -78,7 +81,8 @@ def import_project(store: Store, folder: Path) -> int:
         sources += [(kind, path) for path in paths]
     if not sources:
         raise ValueError(
-            f"{folder}: none of clips, candidates, preferences, scores, captions or decisions as .parquet or .jsonl"
+            f"{folder}: none of clips, candidates, preferences, annotations, scores, captions or decisions "
+            "as .parquet or .jsonl"
         )
     rows = [row for kind, path in sources for row in read_rows(kind, path)]
     try:

@@ -24,10 +24,22 @@ LEDGER, TALLY, PROBE_TALLY = "labelling.db", "labelling.npz", "labelling-probes.
 def plan_of(settings: Settings) -> LabelingPlan:
     """How the settings want a project labelled by people."""
     table = settings.label
-    same = ("dimensions", "scores", "overlap", "overlap_share", "repeat_share", "gold_by", "gold_share", "lease_s")
+    same = (
+        "dimensions",
+        "scores",
+        "reasons",
+        "play_first",
+        "overlap",
+        "overlap_share",
+        "repeat_share",
+        "gold_by",
+        "gold_share",
+        "lease_s",
+    )
     return LabelingPlan(
         **{name: getattr(table, name) for name in same},
         segment_s=None if table.whole else table.segment_s,
+        ranks=table.form == "ranks",
         seed=settings.project.seed,
         settings_hash=settings_hash(table),
     )

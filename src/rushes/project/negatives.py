@@ -13,6 +13,7 @@ from rushes.judges.build import ANSWERS
 from rushes.judges.endpoint import ChatEndpoint
 from rushes.project.project import OpenProject
 from rushes.records import Candidate, lines_of
+from rushes.store.complaints import faults_by_take
 from rushes.text_reader import counted
 from rushes.training.views import of_clip, takes
 
@@ -63,8 +64,11 @@ def wrong_captions(project: OpenProject) -> CaptionResult:
         if not pairs:
             raise ValueError("there are no takes in which something could be wrong; run `rushes generate` first")
         with project.timed("caption", len(pairs)) as tick:
-            made_from = settings_hash(settings.model_copy(update={"about": "all"}))  # a text is the same, however many
-            counts = write_wrong(store, writer, pairs, settings_hash=made_from, tick=lambda: tick(1))
+            made_from = settings_hash(
+                settings.model_copy(update={"about": "all", "reasons": False})
+            )  # a text is the same, however many
+            faults = faults_by_take(store) if settings.reasons and settings.by == "model" else {}
+            counts = write_wrong(store, writer, pairs, settings_hash=made_from, faults=faults, tick=lambda: tick(1))
     without = len(clips) - len({clip.id for clip, _ in pairs})
     return CaptionResult(writer.name, counts["written"], counts["there"], counts["unchanged"], without or None)
 

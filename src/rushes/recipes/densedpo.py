@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from pydantic import Field
@@ -34,11 +35,14 @@ from rushes.objectives.terms import Reduction, Term
 from rushes.records import Candidate, CandidateKind, Preference
 from rushes.store.annotators import (
     ALL_JUDGES,
+    ANNOTATOR,
+    HUMAN,
     SegmentChoice,
     check_one_source,
     labels_of,
     labels_to_train_on,
     newest,
+    slight_shares,
 )
 from rushes.store.database import Store
 from rushes.training.comparison import Comparison, LatentGrid
@@ -79,6 +83,14 @@ class PairOptions(SettingsTable):
         "newest",
         description="labels of segments of so many seconds only, or of whole clips only (whole); newest = those that "
         "each judge gave last to a pair",
+    )
+
+    strength: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="weight of a pair whose better clip people called slightly better, of 1 for any other; by as many "
+        "of them as said so",
     )
 
 
@@ -136,11 +148,14 @@ def comparisons(store: Store, options: Options, grid: LatentGrid) -> list[Compar
     several judges of which the options choose none.
     """
     clips, rows = {clip.id: clip for clip in store.clips("train")}, []
+    slight = slight_shares(store, _wanted(options), options.dimension) if options.strength < 1 else {}
     for preference, pair, term in _judged(store, options, grid):
         if pair and isinstance(term, Term):
             clip = clips.get(pair[0].clip_id)
             left, right = (candidate_view(take, clip, grid) for take in pair)
-            rows.append(Comparison(preference.id, pair[0].group, (left, right), (term,)))
+            share = slight.get(frozenset((preference.left, preference.right)), 0.0) if _by_people(preference) else 0.0
+            weighted = replace(term, weight=(1 - share) + share * options.strength)
+            rows.append(Comparison(preference.id, pair[0].group, (left, right), (weighted,)))
     return rows
 
 
@@ -183,6 +198,10 @@ def _judged(
 def _wanted(options: Options) -> str:
     """The judge whose labels are read, "" for every one."""
     return "" if options.judge == ALL_JUDGES else options.judge
+
+
+def _by_people(preference: Preference) -> bool:
+    return preference.judge == HUMAN or preference.judge.startswith(ANNOTATOR)
 
 
 def _candidates(store: Store, options: Options, grid: LatentGrid) -> dict[str, Candidate]:

@@ -180,6 +180,8 @@ class Report:
     curves: tuple[Curve, ...] = ()
     findings: tuple[ReportFinding, ...] = ()
     labels: tuple[LabelSummary, ...] = ()
+    # fault -> system -> share of the judged takes in which people named it; intervals count prompts
+    complaints: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
     cases: tuple[Case, ...] = ()
     case_seed: int = 0
     pairs: int = 0  # evaluation pairs that cases were chosen from

@@ -90,6 +90,19 @@ def newest(rows: Iterable[Preference], segment_s: SegmentChoice = "newest") -> t
     return tuple(row for row in chosen if last[row.judge, frozenset((row.left, row.right))] == row.id)
 
 
+def slight_shares(store: Store, judge: str = "", dimension: str = "overall") -> dict[frozenset[str], float]:
+    """Pair of ids -> the share of the people who decided it that called the better one only slightly better.
+
+    Pairs of which nobody said so are left out. `judge` and `dimension` are those of `labels_to_train_on`.
+    """
+    slight = {row.subject for row in store.annotations() if row.strength == "slightly"}
+    shares: dict[frozenset[str], list[bool]] = {}
+    for row in newest(labels_of(store, judge, dimension)) if slight else ():
+        if row.judge.startswith(ANNOTATOR) and any(row.labels):
+            shares.setdefault(frozenset((row.left, row.right)), []).append(row.id in slight)
+    return {pair: sum(votes) / len(votes) for pair, votes in shares.items() if any(votes)}
+
+
 def merged(rows: list[Preference]) -> Preference:
     """One preference of what several people said of one pair: per segment the side that more of them chose, else a tie.
 

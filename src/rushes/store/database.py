@@ -16,6 +16,7 @@ from typing import Self, cast
 
 from rushes.files import make_folder
 from rushes.records import (
+    Annotation,
     Candidate,
     CandidateKind,
     CaptionKind,
@@ -37,8 +38,8 @@ from rushes.store.rows import KIND_NAMES, KINDS, R, decode, encode, kind_of, sam
 # Raise it whenever an older Rushes could misread what this one writes. The table itself is the same in all of them.
 # 2: captions, candidates of kind "gap", unjudged segments; 3: decisions; 4: captions of kind "scenario".
 # 5: candidates of kind "probe"; 6: films of clips, further captions, clips that the footage no longer has.
-# 7: films of takes.
-SCHEMA = 7
+# 7: films of takes; 8: annotations.
+SCHEMA = 8
 APPLICATION = 0x52757368  # "Rush"; databases that were made before it have 0
 FOLDERS = ("media", "latents", "runs", "reports")
 _PAGE_ROWS = 2000
@@ -338,6 +339,13 @@ class Store:
         """
         unless = "NOT EXISTS (SELECT 1 FROM rows AS later WHERE later.supersedes > '' AND later.supersedes = rows.id)"
         return self._select(Preference, unless if current else "", judge=judge)
+
+    def annotations(self, judge: str | None = None, subject: str | None = None) -> tuple[Annotation, ...]:
+        """What people said beside labels that count still; `subject` is the preference that was saved with it."""
+        unless = (
+            "NOT EXISTS (SELECT 1 FROM rows AS later WHERE later.supersedes > '' AND later.supersedes = rows.subject)"
+        )
+        return self._select(Annotation, unless, judge=judge, subject=subject)
 
     def scores(
         self, metric: str | None = None, system: str | None = None, subject: str | None = None

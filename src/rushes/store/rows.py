@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
-from rushes.records import Candidate, CaptionRow, Clip, Decision, Preference, Row, Run, Score
+from rushes.records import Annotation, Candidate, CaptionRow, Clip, Decision, Preference, Row, Run, Score
 
 R = TypeVar("R", bound=Row)
 
@@ -17,6 +17,7 @@ KINDS: dict[str, type[Row]] = {
     "clips": Clip,
     "candidates": Candidate,
     "preferences": Preference,
+    "annotations": Annotation,
     "scores": Score,
     "captions": CaptionRow,
     "decisions": Decision,
@@ -65,7 +66,7 @@ def same(kind: type[R], text: str, other: str) -> bool:
 
 
 def _undated(row: Row) -> Row:
-    return replace(row, created_at="") if isinstance(row, Preference | Decision | Run) else row
+    return replace(row, created_at="") if isinstance(row, Preference | Annotation | Decision | Run) else row
 
 
 def _reason(where: tuple[int | str, ...], message: str) -> str:

@@ -249,8 +249,8 @@ def test_clips_keep_in_step(make_session: NewSession, tab_of: NewTab) -> None:
     with served(session) as address:
         tab = tab_of(address)
         join(tab, "ada")
-        gaps = tab.evaluate(DRIFT, 3)
-        assert len(gaps) > 20
+        gaps = tab.evaluate(DRIFT, 2)
+        assert len(gaps) > 12
         assert sorted(gaps)[int(0.98 * len(gaps))] < 1 / FPS + 1e-3, "the frames on the screen differ by more than one"
         press(tab, "Space")
         tab.wait_for_timeout(300)
@@ -272,8 +272,8 @@ def test_a_clip_that_falls_out_of_step_is_brought_back(make_session: NewSession,
         tab.wait_for_timeout(300)
         tab.evaluate("document.querySelectorAll('#panes video')[1].currentTime += 0.6")
         tab.wait_for_timeout(400)
-        gaps = tab.evaluate(DRIFT, 2.5)
-        assert len(gaps) > 10 and sorted(gaps)[int(0.9 * len(gaps))] < 1 / FPS + 1e-3
+        gaps = tab.evaluate(DRIFT, 1.5)
+        assert len(gaps) > 6 and sorted(gaps)[int(0.9 * len(gaps))] < 1 / FPS + 1e-3
 
 
 def test_a_chosen_part_loops_alone(make_session: NewSession, tab_of: NewTab) -> None:
@@ -285,7 +285,7 @@ def test_a_chosen_part_loops_alone(make_session: NewSession, tab_of: NewTab) -> 
         assert tab.inner_text("#speed") == "1.5\u00d7"
         tab.wait_for_timeout(400)
         times = []
-        for _ in range(12):
+        for _ in range(8):
             times.append(tab.evaluate("document.querySelector('#panes video').currentTime"))
             tab.wait_for_timeout(120)
         assert min(times) >= 1 - 0.5 / FPS and max(times) > min(times)

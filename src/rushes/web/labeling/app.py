@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import Response
 from pydantic import Field
 
-from rushes.records import Candidate, Clip
-from rushes.web.labeling.assignments import Assignment
-from rushes.web.labeling.label_rows import LabelSubmission, Side
+from rushes.records import Candidate, Clip, Strength
+from rushes.web.labeling.assignments import Assignment, Side
+from rushes.web.labeling.label_rows import LabelSubmission
 from rushes.web.labeling.labeling_progress import own_progress, progress_of
+from rushes.web.labeling.own_labels import LabelFilter, own_labels
+from rushes.web.labeling.remarks import LabelSpan, Remarks
 from rushes.web.labeling.session import LabelingSession
 from rushes.web.site import Body, Id, SiteSection, make_site, video_answer
 
@@ -36,16 +38,76 @@ class OneItem(Body):
     item: Id | Literal[""] = ""
 
 
+Reasons = Annotated[list[Annotated[str, Field(max_length=40)]], Field(max_length=16)]
+Seconds = Annotated[float, Field(ge=0, le=1e6, strict=False, allow_inf_nan=False)]
+
+
+class Span(Body):
+    """A stretch of time and what is said of it."""
+
+    start_s: Seconds
+    end_s: Seconds
+    mark: Annotated[int, Field(ge=-1, le=1)]
+    reasons: Reasons = Field(default_factory=list)
+
+
+class SaidBeside(Body):
+    """What a person says of an item beside its labels."""
+
+    reasons: Annotated[list[Reasons], Field(max_length=4096)] = Field(default_factory=list)
+    spans: Annotated[list[Span], Field(max_length=256)] = Field(default_factory=list)
+    note: Annotated[str, Field(max_length=2000)] = ""
+    broken: Annotated[list[Side], Field(max_length=6)] = Field(default_factory=list)
+    strength: Strength = ""
+    seconds: Seconds | None = None
+    plays: Annotated[int, Field(ge=0, le=10_000)] | None = None
+
+    def remarks(self) -> Remarks:
+        """The same, frozen."""
+        spans = tuple(LabelSpan(span.start_s, span.end_s, span.mark, tuple(span.reasons)) for span in self.spans)
+        return Remarks(
+            reasons=tuple(map(tuple, self.reasons)),
+            spans=spans,
+            note=self.note,
+            broken=tuple(self.broken),
+            strength=self.strength,
+            seconds=self.seconds,
+            plays=self.plays,
+        )
+
+
 class SaveLabels(Body):
-    """What a person says of an item."""
+    """What a person says of an item: labels of a pair, or a ranking of several takes."""
 
     item: Id
     event: Id
     revises: Id | Literal[""] = ""
-    labels: Annotated[dict[str, Annotated[list[Mark], Field(max_length=4096)]], Field(max_length=32)]
-    scores: dict[Literal["a", "b"], Annotated[float, Field(ge=0, le=10, strict=False, allow_inf_nan=False)]] = Field(
+    labels: Annotated[dict[str, Annotated[list[Mark], Field(max_length=4096)]], Field(max_length=32)] = Field(
         default_factory=dict
     )
+    scores: dict[Side, Annotated[float, Field(ge=0, le=10, strict=False, allow_inf_nan=False)]] = Field(
+        default_factory=dict
+    )
+    remarks: SaidBeside = Field(default_factory=SaidBeside)
+    ranking: Annotated[list[Annotated[list[Side], Field(max_length=6)]], Field(max_length=6)] = Field(
+        default_factory=list
+    )
+
+    def submission(self) -> LabelSubmission:
+        """The same, as the desk takes it."""
+        ranking = tuple(map(tuple, self.ranking))
+        return LabelSubmission(
+            self.event, self.revises, self.labels, self.scores, remarks=self.remarks.remarks(), ranking=ranking
+        )
+
+
+class Wanted(Body):
+    """Which of a person's own labels are listed."""
+
+    before: Annotated[float, Field(ge=0, strict=False, allow_inf_nan=False)] | None = None
+    answer: Literal["", "a", "b", "tie", "cannot tell", "mixed"] = ""
+    reason: Annotated[str, Field(max_length=40)] = ""
+    text: Annotated[str, Field(max_length=200)] = ""
 
 
 @dataclass
@@ -93,6 +155,7 @@ def _add_facts(router: APIRouter, session: LabelingSession, title: str, person: 
     async def me(name: str = person) -> dict[str, Any]:
         plan = session.plan
         questions = {"dimensions": list(plan.dimensions), "segment_s": plan.segment_s, "scores": plan.scores}
+        questions |= {"ranks": plan.ranks, "reasons": list(plan.reasons), "play_first": plan.play_first}
         here = {"name": name, "project": title, "place": session.assignments.place, "lease_s": plan.lease_s}
         return {**here, **questions, **session.progress(name)}
 
@@ -111,7 +174,7 @@ def _add_labels(router: APIRouter, session: LabelingSession, person: Any) -> Non
 
     @router.post("/save")
     def save(body: SaveLabels, name: str = person) -> dict[str, Any]:
-        session.save(name, body.item, LabelSubmission(body.event, body.revises, body.labels, body.scores))
+        session.save(name, body.item, body.submission())
         return {"saved": body.event, **session.progress(name)}
 
     @router.post("/back")
@@ -119,8 +182,16 @@ def _add_labels(router: APIRouter, session: LabelingSession, person: Any) -> Non
         saved = session.back(name, body.item)
         if saved is None:
             return {"item": None}
-        item, given = saved
-        return {"item": _shown(session, item) | {"event": given.event, "labels": given.labels, "scores": given.scores}}
+        return {"item": _saved(session, *saved)}
+
+    @router.post("/mine")
+    def mine(body: Wanted, name: str = person) -> dict[str, Any]:
+        wanted = LabelFilter(body.answer, body.reason, body.text)
+        return own_labels(session, name, wanted, math.inf if body.before is None else body.before)
+
+    @router.post("/open")
+    def reopen(body: OneItem, name: str = person) -> dict[str, Any]:
+        return {"item": _saved(session, *session.reopen(name, body.item))}
 
     @router.post("/renew")
     async def renew(name: str = person) -> dict[str, Any]:
@@ -139,10 +210,18 @@ def _add_labels(router: APIRouter, session: LabelingSession, person: Any) -> Non
 
 def _shown(session: LabelingSession, item: Assignment) -> dict[str, Any]:
     """What the page may know of an item: nothing that tells which clip is which."""
-    a, real = session.side(item, "a"), session.real(item)
-    rows: dict[str, Candidate | Clip] = {"a": a, "b": session.side(item, "b"), **({"real": real} if real else {})}
+    real = session.real(item)
+    takes: dict[str, Candidate | Clip] = {side: session.side(item, side) for side in item.shown}
     clips = {
         side: {"fps": row.fps, "frames": row.frames, "width_px": row.width_px, "height_px": row.height_px}
-        for side, row in rows.items()
+        for side, row in {**takes, **({"real": real} if real else {})}.items()
     }
-    return {"id": item.id, "prompt": a.caption, "clips": clips, "segments": session.segments(item), "until": item.until}
+    ranks, prompt = bool(item.takes), takes["a"].caption
+    segments = session.segments(item)
+    return {"id": item.id, "prompt": prompt, "clips": clips, "segments": segments, "ranks": ranks, "until": item.until}
+
+
+def _saved(session: LabelingSession, item: Assignment, given: LabelSubmission) -> dict[str, Any]:
+    """An item that was saved, with what was said of it."""
+    answer = {"event": given.event, "labels": given.labels, "scores": given.scores, "ranking": given.ranking}
+    return {**_shown(session, item), **answer, "remarks": asdict(given.remarks)}

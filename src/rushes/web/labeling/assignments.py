@@ -5,19 +5,24 @@ Labels themselves go to the store. This file can be lost without losing one: the
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
+from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
 from rushes.web.accounts import Accounts
 
 Kind = Literal["new", "overlap", "repeat", "gold"]
+Side = Literal["a", "b", "c", "d", "e", "f"]
+SIDES: tuple[Side, ...] = ("a", "b", "c", "d", "e", "f")
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """A pair that a person is to label. `event` is the last that was saved of it, `pending` one that is being saved."""
+    """A pair that a person is to label, or several takes that they are to rank: `takes`, as they are shown, of which
+    left and right are two. `event` is the last that was saved of it, `pending` one that is being saved."""
 
     id: str
     annotator: str
@@ -29,6 +34,18 @@ class Assignment:
     event: str = ""
     pending: str = ""
     saved_at: float = 0.0
+    takes: tuple[str, ...] = ()
+
+    @property
+    def shown(self) -> dict[Side, str]:
+        """Ids of the takes by the letter that each is shown under."""
+        pair = (self.right, self.left) if self.swapped else (self.left, self.right)
+        return dict(zip(SIDES, self.takes or pair, strict=False))
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """All pairs that an answer labels."""
+        return tuple(combinations(self.takes, 2)) if self.takes else ((self.left, self.right),)
 
 
 _NAMES = [field.name for field in fields(Assignment)]
@@ -45,11 +62,14 @@ class AssignmentStore(Accounts):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, _TABLES)
+        if not self.first("SELECT 1 FROM pragma_table_info('items') WHERE name = 'takes'"):
+            self.run("ALTER TABLE items ADD COLUMN takes")  # a file from before there were rankings
 
     def put(self, item: Assignment) -> None:
         """Write an item, new or changed."""
         marks = ", ".join("?" * len(fields(Assignment)))
-        self.run(f"INSERT OR REPLACE INTO items VALUES ({marks})", *astuple(item))
+        values = {**vars(item), "takes": json.dumps(item.takes) if item.takes else None}
+        self.run(f"INSERT OR REPLACE INTO items ({_COLUMNS}) VALUES ({marks})", *values.values())
 
     def drop(self, item: str) -> None:
         """Forget an item that was given back."""
@@ -65,8 +85,12 @@ class AssignmentStore(Accounts):
 
     def saved_before(self, annotator: str, moment: float) -> Assignment | None:
         """What a person saved last before a moment, or None."""
-        where = "annotator = ? AND saved_at > 0 AND saved_at < ? ORDER BY saved_at DESC LIMIT 1"
-        return next(self._select(where, annotator, moment), None)
+        return next(iter(self.saved(annotator, moment, 1)), None)
+
+    def saved(self, annotator: str, before: float, limit: int) -> list[Assignment]:
+        """What a person saved before a moment, the last first."""
+        where = "annotator = ? AND saved_at > 0 AND saved_at < ? ORDER BY saved_at DESC LIMIT ?"
+        return list(self._select(where, annotator, before, limit))
 
     def to_repeat(self, annotator: str, after: int) -> Assignment | None:
         """The oldest pair that this person has had once, with at least `after` saved since; None = there is none."""
@@ -88,4 +112,5 @@ class AssignmentStore(Accounts):
     def _select(self, where: str, *arguments: object) -> Iterator[Assignment]:
         for row in self.run(f"SELECT {_COLUMNS} FROM items WHERE {where}", *arguments):
             values = dict(zip(_NAMES, row, strict=True))
-            yield Assignment(**{**values, "swapped": bool(values["swapped"])})
+            takes = tuple(json.loads(values["takes"])) if values["takes"] else ()
+            yield Assignment(**{**values, "swapped": bool(values["swapped"]), "takes": takes})

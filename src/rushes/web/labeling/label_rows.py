@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
 
-from rushes.records import Preference, Score, now, stable_hash
+from rushes.records import Annotation, Preference, Score, now, stable_hash
 from rushes.store.annotators import AGAIN, ANNOTATOR, HUMAN
 from rushes.web.accounts import AccessDenied
-from rushes.web.labeling.assignments import Assignment
+from rushes.web.labeling.assignments import Assignment, Side
+from rushes.web.labeling.remarks import Remarks, annotation_of, checked_remarks
 
-Side = Literal["a", "b"]
+REMARKS = "remarks of it"  # beside dimensions, of what an event makes a row; no dimension has spaces
+LabelRow = Preference | Score | Annotation
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,9 @@ class LabelingPlan:
     dimensions: tuple[str, ...] = ("overall",)
     segment_s: float | None = 1.0  # None = one label for the whole clip
     scores: bool = False  # a score of 0 to 10 for each clip as well
+    ranks: bool = False  # all takes of a prompt on one screen, to be ranked, in place of pairs
+    reasons: tuple[str, ...] = ()  # faults that may be named
+    play_first: bool = False  # an answer counts once the clips were played to their end
     overlap: int = 2  # people who label a pair that is labelled by several
     overlap_share: float = 0.1
     repeat_share: float = 0.05  # pairs that a person gets once more, the other way round
@@ -33,30 +37,58 @@ class LabelingPlan:
 
 @dataclass(frozen=True)
 class LabelSubmission:
-    """What a person says of a pair, in terms of what was shown: +1 A is better, 0 tie, -1 B, None = cannot tell."""
+    """What a person says of a pair, in terms of what was shown: +1 A is better, 0 tie, -1 B, None = cannot tell.
+
+    Of takes to rank: `ranking` alone, best first, those in one place as good as each other; a take that is in no place
+    could not be judged.
+    """
 
     event: str
     revises: str
-    labels: Mapping[str, Sequence[int | None]]
+    labels: Mapping[str, Sequence[int | None]] = field(default_factory=dict)
     scores: Mapping[Side, float] = field(default_factory=dict)  # from 0 to 10
+    remarks: Remarks = field(default_factory=Remarks)
+    ranking: tuple[tuple[Side, ...], ...] = ()
 
 
-def rows_of(item: Assignment, given: LabelSubmission, plan: LabelingPlan, segments: int) -> list[Preference | Score]:
-    """A preference per dimension, and a score per clip where scores were given.
+def rows_of(item: Assignment, given: LabelSubmission, plan: LabelingPlan, segments: int) -> list[LabelRow]:
+    """A preference per dimension and pair, a score per clip where scores were given, and remarks where there are any.
 
     Raises AccessDenied: labels that do not fit the plan or the pair.
     """
-    if set(given.labels) != set(plan.dimensions) or any(len(marks) != segments for marks in given.labels.values()):
-        raise AccessDenied(f"Labels for {', '.join(plan.dimensions)} with {segments} segments each were expected.")
     if not given.event or given.event == given.revises:
         raise AccessDenied("The event has no id of its own.")
+    judge, at = ANNOTATOR + item.annotator + (AGAIN if item.kind == "repeat" else ""), now()
+    preferences = (_ranked if item.takes else _compared)(item, given, plan, segments)
+    rows: list[LabelRow] = [
+        replace(row, judge=judge, created_at=at, settings_hash=plan.settings_hash) for row in preferences
+    ]
+    for side, value in given.scores.items():
+        id = row_id(item, given.event, f"score {side}")
+        rows.append(Score(id, item.shown[side], HUMAN, value, measured_by=judge, settings_hash=plan.settings_hash))
+    lists = sum(map(len, given.ranking)) if item.takes else segments
+    remarks = annotation_of(
+        item,
+        checked_remarks(item, given.remarks, plan.reasons, lists, plan.play_first),
+        id=row_id(item, given.event, REMARKS),
+        subject=preferences[0].id,
+        judge=judge,
+        at=at,
+        settings_hash=plan.settings_hash,
+        ranking=tuple(tuple(item.shown[side] for side in sides) for sides in given.ranking),
+    )
+    return [*rows, *([remarks] if remarks else [])]
+
+
+def _compared(item: Assignment, given: LabelSubmission, plan: LabelingPlan, segments: int) -> list[Preference]:
+    if set(given.labels) != set(plan.dimensions) or any(len(marks) != segments for marks in given.labels.values()):
+        raise AccessDenied(f"Labels for {', '.join(plan.dimensions)} with {segments} segments each were expected.")
     if set(given.scores) != ({"a", "b"} if plan.scores else set()):
         wanted = "A score for both clips was expected." if plan.scores else "This project asks for no scores."
         raise AccessDenied(wanted)
-    judge = ANNOTATOR + item.annotator + (AGAIN if item.kind == "repeat" else "")
-    at = now()
-    rows: list[Preference | Score] = []
-    for dimension, marks in given.labels.items():
+    rows = []
+    for dimension in plan.dimensions:
+        marks = given.labels[dimension]
         slots = tuple(mark or 0 for mark in marks)
         rows.append(
             Preference(
@@ -64,23 +96,46 @@ def rows_of(item: Assignment, given: LabelSubmission, plan: LabelingPlan, segmen
                 left=item.left,
                 right=item.right,
                 labels=tuple(-slot for slot in slots) if item.swapped else slots,
-                judge=judge,
+                judge="",
                 segment_s=plan.segment_s,
                 dimension=dimension,
                 supersedes=row_id(item, given.revises, dimension) if given.revises else "",
-                created_at=at,
-                settings_hash=plan.settings_hash,
                 unjudged=tuple(at for at, mark in enumerate(marks) if mark is None),
                 by_slot=slots,
             )
         )
-    for side, value in given.scores.items():
-        subject = item.left if (side == "a") != item.swapped else item.right
-        id = row_id(item, given.event, f"score {side}")
-        rows.append(
-            Score(id, subject, HUMAN, value=value, per_segment=(), measured_by=judge, settings_hash=plan.settings_hash)
-        )
     return rows
+
+
+def _ranked(item: Assignment, given: LabelSubmission, plan: LabelingPlan, segments: int) -> list[Preference]:
+    """A label of the whole clip for each pair of the takes."""
+    places = {item.shown.get(side): place for place, sides in enumerate(given.ranking) for side in sides}
+    if (
+        sum(map(len, given.ranking)) != len(places)
+        or not set(places) <= set(item.takes)
+        or given.labels
+        or given.scores
+    ):
+        raise AccessDenied("A ranking has each take that was shown once, or leaves it out, and no labels or scores.")
+    rows = []
+    for left, right in item.pairs:
+        dimension, judged = plan.dimensions[0], {left, right} <= set(places)
+        label = (places[right] > places[left]) - (places[right] < places[left]) if judged else 0
+        what = dimension if {left, right} == {item.left, item.right} else f"{dimension} {left} {right}"
+        rows.append(
+            Preference(
+                id=row_id(item, given.event, what),
+                left=left,
+                right=right,
+                labels=(label,),
+                judge="",
+                dimension=dimension,
+                supersedes=row_id(item, given.revises, what) if given.revises else "",
+                unjudged=() if judged else (0,),
+                by_slot=(label,),
+            )
+        )
+    return sorted(rows, key=lambda row: {row.left, row.right} != {item.left, item.right})
 
 
 def marks_of(row: Preference) -> tuple[int | None, ...]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rushes.records import seed_of, stable_hash
-from rushes.web.labeling.assignments import Assignment, AssignmentStore, Kind
+from rushes.web.labeling.assignments import SIDES, Assignment, AssignmentStore, Kind
 from rushes.web.labeling.label_rows import LabelingPlan
 from rushes.web.labeling.vote_table import NONE, UNJUDGED, VoteTable
 
 _BEFORE_REPEAT = 5
-ShownPair = tuple[str, str, bool]  # left, right, and whether the right one is shown first
+ShownPair = tuple[str, str, bool, tuple[str, ...]]
+"""Left, right, whether the right one is shown first, and all takes as they are shown where they are to be ranked."""
 
 
 class PairSelector:
@@ -39,9 +41,11 @@ class PairSelector:
         for kind in kinds:
             shown = self._to_repeat(annotator, assigned) if kind == "repeat" else self._best(annotator, kind, assigned)
             if shown is not None:
-                left, right, swapped = shown
+                left, right, swapped, takes = shown
                 id = stable_hash(["item", self._plan.seed, annotator, left, right, kind, number])
-                return Assignment(id, annotator, left, right=right, kind=kind, swapped=swapped, until=until)
+                return Assignment(
+                    id, annotator, left, right=right, kind=kind, swapped=swapped, until=until, takes=takes
+                )
         return None
 
     def _shares(self) -> Iterator[tuple[Kind, float]]:
@@ -53,11 +57,11 @@ class PairSelector:
     def _best(self, annotator: str, kind: Kind, assigned: Collection[Assignment]) -> ShownPair | None:
         votes, plan = self._votes, self._plan
         taken, free = votes.counts.copy(), votes.of(annotator) == NONE
-        for item in assigned:
-            place = votes.number(item.left, item.right)
-            if place is not None and item.kind != "repeat":
-                taken[place[0]] += 1
-                free[place[0]] &= item.annotator != annotator
+        for item in (item for item in assigned if item.kind != "repeat"):
+            for place in (votes.number(*pair) for pair in item.pairs):
+                if place is not None:
+                    taken[place[0]] += 1
+                    free[place[0]] &= item.annotator != annotator
         if kind == "gold":
             key = votes.of(plan.gold_by)
             free &= (key != NONE) & (key != UNJUDGED)
@@ -71,10 +75,24 @@ class PairSelector:
         gain = votes.gain[pairs]
         best = pairs[gain >= gain.max() - 1e-6]
         left, right = votes.sides(int(best[np.argmin(self._luck[best])]))
-        return left, right, seed_of("side", plan.seed, annotator, left, right) % 2 == 1
+        if plan.ranks:
+            return left, right, False, self._shuffled(annotator, self._several(left, right, free))
+        return left, right, seed_of("side", plan.seed, annotator, left, right) % 2 == 1, ()
+
+    def _several(self, left: str, right: str, free: NDArray[np.bool_]) -> list[str]:
+        """The pair and more takes of its group, as long as a screen holds them and all their pairs are free."""
+        votes, chosen = self._votes, [left, right]
+        for take in votes.ids[votes.place[left][0]]:
+            places = [votes.number(other, take) for other in chosen]
+            if len(chosen) < len(SIDES) and all(place is not None and free[place[0]] for place in places):
+                chosen.append(take)
+        return chosen
+
+    def _shuffled(self, annotator: str, takes: list[str]) -> tuple[str, ...]:
+        return tuple(sorted(takes, key=lambda take: seed_of("side", self._plan.seed, annotator, take)))
 
     def _to_repeat(self, annotator: str, assigned: Collection[Assignment]) -> ShownPair | None:
         item = self._assignments.to_repeat(annotator, _BEFORE_REPEAT)
         if item is None or any(i.annotator == annotator and i.kind == "repeat" for i in assigned):
             return None
-        return item.left, item.right, not item.swapped
+        return item.left, item.right, not item.swapped, item.takes[::-1]

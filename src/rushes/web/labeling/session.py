@@ -16,12 +16,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from rushes.records import Candidate, Clip, Preference, Row, Score
+from rushes.records import Annotation, Candidate, Clip, Preference, Row, Score
 from rushes.store.database import Store
 from rushes.web.accounts import AccessDenied
-from rushes.web.labeling.assignments import Assignment, AssignmentStore
-from rushes.web.labeling.label_rows import LabelingPlan, LabelSubmission, Side, marks_of, row_id, rows_of
+from rushes.web.labeling.assignments import SIDES, Assignment, AssignmentStore, Side
+from rushes.web.labeling.label_rows import REMARKS, LabelingPlan, LabelRow, LabelSubmission, marks_of, row_id, rows_of
 from rushes.web.labeling.pair_selector import PairSelector
+from rushes.web.labeling.remarks import Remarks, remarks_of
 from rushes.web.labeling.vote_table import NONE, VoteTable
 
 _HELD = 2  # pairs that one person has: the one that is labelled, and the next, which loads meanwhile
@@ -112,16 +113,31 @@ class LabelingSession:
         item = self.assignments.saved_before(annotator, before)
         return (item, self.given(item)) if item else None
 
+    def reopen(self, annotator: str, item_id: str) -> tuple[Assignment, LabelSubmission]:
+        """An item that this person saved, and how, to look at it again or to correct it.
+
+        Raises AccessDenied: not an item of this person, or not saved yet.
+        """
+        item = self._own(annotator, item_id)
+        if not item.event:
+            raise AccessDenied("This pair was not saved yet.")
+        return item, self.given(item)
+
     def given(self, item: Assignment) -> LabelSubmission:
         """What was saved last of an item, as its person saw it."""
-        rows = {name: self._stored(item, item.event, name) for name in self.plan.dimensions}
-        sides: tuple[Side, Side] = ("a", "b")
-        scores = {side: self._stored(item, item.event, f"score {side}") for side in sides}
+        asked = () if item.takes else self.plan.dimensions
+        rows = {name: self._stored(item, item.event, name) for name in asked}
+        scores = {side: self._stored(item, item.event, f"score {side}") for side in SIDES[:2]}
+        remarks = self._stored(item, item.event, REMARKS)
+        letters = {id: side for side, id in item.shown.items()}
+        ranking = remarks.ranking if isinstance(remarks, Annotation) else ()
         return LabelSubmission(
             item.event,
             item.event,
             {name: marks_of(row) for name, row in rows.items() if isinstance(row, Preference)},
             {side: row.value for side, row in scores.items() if isinstance(row, Score)},
+            remarks=remarks_of(item, remarks) if isinstance(remarks, Annotation) else Remarks(),
+            ranking=tuple(tuple(letters[id] for id in place) for place in ranking),
         )
 
     def media(self, annotator: str, item_id: str, side: Side | Literal["real"]) -> Path:
@@ -136,8 +152,10 @@ class LabelingSession:
         return self.store.media_path(row.media)
 
     def side(self, item: Assignment, side: Side) -> Candidate:
-        """The clip that is shown as A or B."""
-        return self.candidate(item.left if (side == "a") != item.swapped else item.right)
+        """The clip that is shown under a letter. Raises AccessDenied for a letter that the item does not have."""
+        if side not in item.shown:
+            raise AccessDenied(f"There is no clip {side.upper()} here.")
+        return self.candidate(item.shown[side])
 
     def real(self, item: Assignment) -> Clip | None:
         """The real clip that both sides answer to, where there is one."""
@@ -147,7 +165,7 @@ class LabelingSession:
 
     def segments(self, item: Assignment) -> int:
         """How many labels the pair takes: the full segments of the shorter clip, at least one."""
-        if self.plan.segment_s is None:
+        if self.plan.segment_s is None or item.takes:
             return 1
         seconds = min(row.frames / row.fps for row in (self.candidate(item.left), self.candidate(item.right)))
         return max(1, int(seconds / self.plan.segment_s + 1e-6))
@@ -184,7 +202,8 @@ class LabelingSession:
             place = self.votes.number(item.left, item.right)
             if item.id in self._open or item.kind == "repeat" or place is None:
                 return
-            others = [i for i in self._open.values() if {i.left, i.right} == {item.left, item.right}]
+            mine = {frozenset(pair) for pair in item.pairs}
+            others = [i for i in self._open.values() if not mine.isdisjoint(map(frozenset, i.pairs))]
             most = 1 if item.kind == "new" else self.plan.overlap
             if item.kind != "gold" and self.votes.counts[place[0]] + len(others) >= most:
                 raise AccessDenied("This pair lay too long and somebody else has it now; it was not saved.")
@@ -201,7 +220,7 @@ class LabelingSession:
                 self.assignments.put(item)
         return item
 
-    def _add(self, rows: Sequence[Preference | Score]) -> None:
+    def _add(self, rows: Sequence[LabelRow]) -> None:
         try:
             self.store.add(rows)
         except ValueError as error:

@@ -21,7 +21,7 @@ export class ClipVideo {
       const url = kind === "file" ? await one.url : await video("review", one.id, "copy").catch(() => "");
       if (url) this.urls.push(url);
       if (this.shown !== one) return;
-      const loaded = url && await this.player.load([{ ...one.clip, url }]);
+      const loaded = url && await this.player.load([this.element], [{ ...one.clip, url }]);
       if (this.shown !== one) return;
       if (loaded && loaded[0]) {
         this.release(url);

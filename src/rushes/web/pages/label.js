@@ -1,21 +1,33 @@
 import { call, video } from "/static/api.js";
-import { buildGrid, drawGrid, partSeconds } from "/static/grid.js";
+import { buildGrid, drawGrid, partSeconds, spanText } from "/static/grid.js";
 import { Marks } from "/static/marks.js";
+import { OwnLabels } from "/static/mine.js";
 import { Outbox } from "/static/outbox.js";
 import { Player } from "/static/player.js";
+import { drawRanking, drawTie, Ranking } from "/static/ranks.js";
 import { away, begin, drawControls, guarded, keepFor, newEvent, note, read, remove, screen, write } from "/static/session.js";
+import { Stopwatch } from "/static/stopwatch.js";
+import { fillWords, say, text } from "/static/text.js";
+import { Views } from "/static/views.js";
 
 const $ = (selector) => document.querySelector(selector);
+const all = (selector) => document.querySelectorAll(selector);
 const DRAFT = "draft";
+const SIDES = ["a", "b", "c", "d", "e", "f"];
 
 let me = null;       // what the server told of this person and project
-let now = null;      // {item, marks, scores, revises, urls}
+let now = null;      // {item, marks or ranking, scores, note, plays, revises}
 let ahead = null;    // the promise of the next pair, which loads meanwhile
 let saving = false;
 let looping = false; // the chosen part alone
+let begun = null;    // second at which a span was begun by keyboard
 let touched = Date.now();
+let figures = new Map(); // side -> figure
 
-const player = new Player([...document.querySelectorAll("#panes video")], drawTime);
+const player = new Player(drawTime);
+const watch = new Stopwatch();
+const views = new Views($("#panes"), $("#line"), $("#difference"), drawViews);
+const mine = new OwnLabels((item) => revisit(call("/api/label/open", { item }, away)));
 const outbox = new Outbox("outbox", (body) => call("/api/label/save", body, away), sent, (_, error) => { throw error; });
 
 // ---- pairs ---------------------------------------------------------------------------------------------------------
@@ -27,7 +39,7 @@ async function fetchPair(have) {
 }
 
 async function withVideos(item) {
-  const sides = ["a", "b", "real"].filter((side) => item.clips[side]);
+  const sides = [...SIDES, "real"].filter((side) => item.clips[side]);
   const urls = await Promise.all(sides.map((side) => video("label", item.id, side).catch(() => "")));
   return { ...item, sides, urls };
 }
@@ -40,23 +52,85 @@ function showPair(item, given) {
   if (now) now.item.urls.forEach((url) => URL.revokeObjectURL(url));
   if (!item) { now = null; return screen("done"); }
   const draft = !given && read(DRAFT);
-  const start = given || (draft && draft.item === item.id ? draft : { labels: {}, scores: {} });
-  const marks = new Marks(me.dimensions, item.segments, start.labels);
-  now = { item, marks, scores: { ...start.scores }, revises: given ? given.event : "", rescored: false };
+  const start = given || (draft && draft.item === item.id ? draft : {});
+  const takes = item.sides.filter((side) => side !== "real");
+  const seconds = Math.min(...takes.map((side) => item.clips[side].frames / item.clips[side].fps));
+  const partTimes = Array.from({ length: item.segments }, (_, at) => partSeconds(at, item.segments, seconds, me.segment_s));
+  now = {
+    item, takes, seconds,
+    marks: item.ranks ? null : new Marks(me.dimensions, partTimes, start),
+    ranking: item.ranks ? new Ranking(takes, start) : null,
+    scores: { ...start.scores }, note: start.remarks?.note || "", before: start.remarks?.plays || 0,
+    revises: given ? given.event : "",
+  };
+  watch.restart(start.remarks?.seconds || 0);
   looping = false;
+  begun = null;
   screen("work");
-  $("#prompt").textContent = item.prompt;
-  document.querySelectorAll("#panes figure").forEach((figure, index) => { figure.hidden = index >= item.sides.length; });
-  buildGrid($("#grid"), me, item, (row, column) => { marks.choose(row, column); follow(true); });
-  if (!given) marks.toEmpty();
+  buildScreen(item, partTimes);
+  if (!given) now.marks?.toEmpty();
   draw();
   play(item);  // not waited for: labels may be given while the clips load
 }
 
+function buildScreen(item, partTimes) {
+  $("#work").dataset.form = item.ranks ? "ranks" : "pairs";
+  $("#prompt").textContent = item.prompt;
+  $("#note-text").value = now.note;
+  $("#grid").hidden = item.ranks;
+  $("#ranking").hidden = !item.ranks;
+  $("[data-act=loop]").hidden = me.segment_s === null || item.ranks;
+  buildPanes(item);
+  buildBroken(item.sides.filter((side) => side !== "real"));
+  if (item.ranks) return;
+  const snap = (second) => Math.round(second * item.clips.a.fps) / item.clips.a.fps;
+  buildGrid($("#grid"), me, now.seconds, partTimes, (row, column) => { now.marks.choose(row, column); follow(true); }, {
+    dragged: (from, to) => { now.marks.addSpan(from, to); follow(true); },
+    chosen: (at) => { now.marks.chooseSpan(at); follow(true); },
+  }, snap);
+}
+
+// Figures are kept from pair to pair, as long as the pairs have the same sides.
+function buildPanes(item) {
+  if ([...figures.keys()].join() !== item.sides.join()) {
+    figures.forEach((figure) => figure.remove());
+    figures = new Map(item.sides.map((side) => [side, newFigure(side, item.ranks)]));
+    $("#panes").prepend(...figures.values());
+    $("#panes").style.setProperty("--across", String(Math.min(3, Math.ceil(item.sides.length / 2) || 1)));
+    if (item.ranks && views.mode !== "side") views.set("side");
+  }
+  views.use([...figures.values()], item.sides.map((side) => item.clips[side]));
+}
+
+function newFigure(side, ranks) {
+  const figure = document.createElement("figure");
+  figure.className = side;
+  const clip = Object.assign(document.createElement("video"), { muted: true, playsInline: true });
+  const caption = document.createElement("figcaption");
+  caption.textContent = side === "real" ? text("side.real") : side.toUpperCase();
+  figure.append(clip);
+  if (!ranks || side === "real") { figure.append(caption); return figure; }
+  const button = Object.assign(document.createElement("button"), { type: "button" });
+  button.dataset.rank = side;
+  figure.append(button);
+  return figure;
+}
+
+function buildBroken(takes) {
+  $("#broken").replaceChildren(...takes.map((side) => {
+    const button = Object.assign(document.createElement("button"), { type: "button", className: side });
+    button.dataset.broken = side;
+    button.textContent = text("broken", { side: side.toUpperCase() });
+    return button;
+  }));
+}
+
 async function play(item) {
-  const loaded = await player.load(item.sides.map((side, index) => ({ ...item.clips[side], url: item.urls[index] })));
+  const videos = item.sides.map((side) => figures.get(side).querySelector("video"));
+  const clips = item.sides.map((side, index) => ({ ...item.clips[side], url: item.urls[index] }));
+  const loaded = await player.load(videos, clips, now.takes.length);
   if (!loaded) return;
-  if (loaded.includes(false)) note("This browser cannot play one of the clips; X with Shift skips the pair.");
+  if (loaded.includes(false)) note(text("note.unplayable"));
   player.play();
 }
 
@@ -65,9 +139,9 @@ async function start() {
   keepFor(me);
   $("#project").textContent = me.project;
   $("#who").textContent = me.name;
-  $("#scores").hidden = !me.scores;
-  $("#whole-hint").hidden = me.segment_s === null;
-  $("[data-act=loop]").hidden = me.segment_s === null;
+  $("#scores").hidden = !me.scores || me.ranks;
+  $("#whole").hidden = me.segment_s === null;
+  buildReasons();
   count(me);
   await outbox.flush().catch((error) => {  // what is refused is told and gone; the work goes on
     if (error.status === 401) throw error;
@@ -77,20 +151,52 @@ async function start() {
   if (now) lookAhead();
 }
 
-async function save() {
-  if (!now || saving) return;
+function buildReasons() {
+  const buttons = me.reasons.map((word, at) => {
+    const [button, cap] = [document.createElement("button"), document.createElement("kbd")];
+    button.type = "button";
+    button.dataset.reason = word;
+    cap.textContent = String(at + 1);
+    button.append(cap, ` ${word}`);
+    return button;
+  });
+  $("#reasons").replaceChildren($("#reasons-of"), ...buttons);
+  $("#reasons").hidden = !me.reasons.length;
+}
+
+// What is not said yet, as a text; "" where all is.
+function missing() {
+  if (now.ranking) {
+    const sides = now.ranking.left().filter((side) => !now.ranking.state.broken.includes(side));
+    return sides.length && !now.rest ? text("note.unplaced", { n: sides.length, sides: sides.join(", ").toUpperCase() }) : "";
+  }
+  now.marks.unjudgedWhereBroken();
   const left = now.marks.empty();
   if (left) {
     now.marks.toEmpty();
     follow();
-    return note(`${left} ${left === 1 ? "part has" : "parts have"} no label yet; X says that you cannot tell.`);
+    return text("note.missing", { n: left });
   }
-  if (me.scores && Object.keys(now.scores).length < 2) {
-    $(now.scores.a === undefined ? "#score-a" : "#score-b").focus();
-    return note("Both clips want a score from 0 to 10; arrow keys change it.");
-  }
+  if (!me.scores || Object.keys(now.scores).length === 2) return "";
+  $(now.scores.a === undefined ? "#score-a" : "#score-b").focus();
+  return text("note.scores");
+}
+
+function remarks() {
+  const said = (now.marks || now.ranking).remarks();
+  return { ...said, note: now.note.trim(), seconds: watch.read(), plays: now.before + (player.plays || 0) };
+}
+
+async function save() {
+  if (!now || saving) return;
+  const lacks = missing();
+  if (lacks) return note(lacks);
+  const body = { item: now.item.id, event: newEvent(), revises: now.revises, remarks: remarks() };
+  if (me.play_first && !body.remarks.plays && !body.remarks.broken.length) return note(text("note.play"));
+  if (now.ranking) body.ranking = now.ranking.state.places;
+  else Object.assign(body, { labels: now.marks.labels(), scores: now.scores });
   busy(true);
-  outbox.add({ item: now.item.id, event: newEvent(), revises: now.revises, labels: now.marks.labels(), scores: now.scores });
+  outbox.add(body);
   try {
     await outbox.flush();
     const corrected = Boolean(now.revises);
@@ -125,41 +231,64 @@ function sent(answer, body) {
 
 async function undo() {
   if (saving) return;
-  if (now && now.marks.undo()) { keepDraft(); return follow(); }
-  const answer = await call("/api/label/back", { item: now ? now.item.id : "" }, away);
-  if (!answer.item) return note("There is nothing before this.");
+  if (now && (now.marks || now.ranking).undo()) { keepDraft(); return follow(); }
+  await revisit(call("/api/label/back", { item: now ? now.item.id : "" }, away));
+}
+
+// Opens a pair that was labelled before; the one on the desk waits.
+async function revisit(asked) {
+  if (saving) return undefined;
+  const answer = await asked;
+  if (!answer.item) return note(text("note.first"));
   const held = now && !now.revises ? { ...now.item, urls: [] } : null;
   const item = await withVideos(answer.item);
   if (held) ahead = withVideos(held);
   showPair(item, answer.item);
-  note("You labelled this pair before. Change it and press Enter, or press Enter to leave it.");
+  note(text("note.again"));
 }
 
 // ---- the screen ----------------------------------------------------------------------------------------------------
 
 function count(facts) {
-  if (facts.done === undefined) return;
-  $("#count").textContent = `${facts.done} of ${facts.pairs} pairs by you, ${facts.open} by nobody yet`;
+  if (facts.done !== undefined) $("#count").textContent = text("count", facts);
 }
 
-function partFrames(column) {
-  const [from, to] = partSeconds(column, now.item.segments, player.frames / player.fps, me.segment_s);
-  return [Math.round(from * player.fps), Math.max(Math.round(from * player.fps) + 1, Math.round(to * player.fps))];
+// First frame of what is chosen, a part or a span, and the frame after its last.
+function chosenFrames() {
+  const { marks } = now;
+  const span = marks.span === null ? null : marks.state.spans[marks.span];
+  const [from, to] = span ? [span.start_s, span.end_s] : marks.partTimes[marks.column];
+  const first = Math.round(from * player.fps);
+  return [first, Math.max(first + 1, Math.round(to * player.fps))];
 }
 
 // Draws the marks; where one part loops, playback goes to the chosen one.
 function follow(jump = false) {
-  const [from, to] = partFrames(now.marks.column);
-  if (looping) player.loop(from, to);
-  else player.loop(0, player.frames);
-  if (jump) player.jump(from);
+  if (now.marks && player.clips) {
+    const [from, to] = chosenFrames();
+    if (looping) player.loop(from, to);
+    else player.loop(0, player.frames);
+    if (jump) player.jump(from);
+  }
   draw();
 }
 
 function draw() {
   if (!now) return;
-  const { marks } = now;
-  drawGrid($("#grid"), marks);
+  if (now.marks) drawPair();
+  else {
+    drawRanking($("#places"), figures, now.ranking);
+    drawTie($("[data-act=tie]"), now.ranking);
+    const places = now.ranking.state.places.map((sides, at) => text("rank.order", { n: at + 1, sides: sides.join(", ").toUpperCase() }));
+    $("#chosen").textContent = places.join("; ");
+  }
+  drawRemarks();
+  $("#save").style.opacity = (now.marks ? now.marks.empty() : now.ranking.left().length) ? ".55" : "1";
+  drawTime();
+}
+
+function drawPair() {
+  drawGrid($("#grid"), now.marks, now.seconds);
   for (const side of ["a", "b"]) {
     const input = $(`#score-${side}`);
     const value = now.scores[side];
@@ -167,69 +296,179 @@ function draw() {
     input.nextElementSibling.textContent = value === undefined ? "–" : value;
   }
   $("[data-act=loop]").setAttribute("aria-pressed", String(looping));
-  $("#save").style.opacity = marks.empty() ? ".55" : "1";
-  drawTime();
+  const chosen = $("#grid .span.on, #grid .cell.on");
+  if (chosen) $("#chosen").textContent = chosen.getAttribute("aria-label");
+}
+
+function drawRemarks() {
+  const pressed = (button, on) => button.setAttribute("aria-pressed", String(on));
+  const { state } = now.marks || now.ranking;
+  const reasons = (now.marks || now.ranking).chosenReasons();
+  all("[data-reason]").forEach((button) => pressed(button, reasons.includes(button.dataset.reason)));
+  all("[data-broken]").forEach((button) => pressed(button, state.broken.includes(button.dataset.broken)));
+  all("[data-strength]").forEach((button) => pressed(button, state.strength === button.dataset.strength));
+  $("#reasons-of").textContent = reasonsOf();
+}
+
+// Which part, span or take the reasons are of.
+function reasonsOf() {
+  if (now.ranking) return now.ranking.last ? text("reasons.of.take", { side: now.ranking.last.toUpperCase() }) : "";
+  const { marks } = now;
+  const span = marks.span === null ? null : marks.state.spans[marks.span];
+  const columns = marks.targets();
+  if (!span && columns.length === marks.parts) return text("reasons.of", { span: text("whole") });
+  const [from, to] = span ? [span.start_s, span.end_s] : [marks.partTimes[columns[0]][0], marks.partTimes[columns.at(-1)][1]];
+  return text("reasons.of", { span: spanText(from, to) });
 }
 
 function drawTime() {
   if (!now || !player.clips) return;
   const share = drawControls(player);
-  document.querySelectorAll("#grid .head").forEach((head) => { head.style.left = `${100 * share}%`; });
+  all("#grid .head").forEach((head) => { head.style.left = `${100 * share}%`; });
+}
+
+function drawViews() {
+  for (const mode of ["wipe", "blink", "difference"]) {
+    $(`[data-act=${mode}]`).setAttribute("aria-pressed", String(views.mode === mode));
+  }
+  const zoom = Math.round(10 * views.zoom.scale) / 10;
+  say($("[data-act=zoom]"), "view.zoom", { zoom });
+  $("[data-act=zoom]").setAttribute("aria-label", text("view.zoom.label", { zoom }));
+  const state = views.state();
+  if ($("#view-state").textContent !== state) $("#view-state").textContent = state;
 }
 
 // ---- keys and buttons ----------------------------------------------------------------------------------------------
 
-function mark(value, wholeRow) {
-  if (saving) return;
-  now.marks.mark(value, wholeRow || now.item.segments === 1);
+// Changes what is said, keeps it, draws it.
+function change(how) {
+  if (saving || !now) return;
+  how(now.marks || now.ranking);
   keepDraft();
   follow();
 }
 
+// The next mark is of the whole clip: for who has no Shift at hand.
+function whole(pressed) { $("#whole").setAttribute("aria-pressed", String(pressed)); }
+
+function mark(value, shift) {
+  const wholeRow = shift || $("#whole").getAttribute("aria-pressed") === "true";
+  whole(false);
+  change((marks) => marks.mark(value, wholeRow || (now.item.segments === 1 && marks.span === null)));
+}
+
+const reason = (word) => { if (word) change((said) => said.toggleReason(word)); };
+const strength = (word) => { if (now.marks) change((marks) => marks.setStrength(word)); };
+const rank = (side, tie) => change((ranking) => { now.rest = false; ranking.toggle(side, tie || ranking.tie); });
+
 function nextScore() {
-  if (!me.scores) return;
+  if (!me.scores || !now.marks) return;
   if (document.activeElement === $("#score-a")) $("#score-b").focus();
   else if (document.activeElement === $("#score-b")) $("#score-b").blur();
   else $("#score-a").focus();
 }
 
+function beginSpan() { begun = player.frame / player.fps; }
+
+// A span from the frame at which it was begun to the one that is on the screen.
+function endSpan() {
+  const end = (player.frame + 1) / player.fps;
+  const from = begun === null ? 0 : begun;
+  begun = null;
+  if (end > from) change((marks) => marks.addSpan(from, Math.min(end, now.seconds)));
+}
+
+function side() {
+  begun = null;
+  if (now.marks) now.marks.span = null;
+  views.set("side");
+  draw();
+}
+
+const compared = (how) => () => { if (!now.ranking) how(); };
 const ACTS = {
   toggle: () => player.toggle(),
   back: () => player.step(-1),
   forward: () => player.step(1),
-  loop: () => { looping = !looping; follow(); },
+  loop: () => { if (now.marks) { looping = !looping; follow(); } },
   speed: () => player.faster(1, true),
+  wipe: compared(() => views.toggle("wipe")),
+  blink: compared(() => views.blink()),
+  difference: compared(() => views.toggle("difference")),
+  zoom: () => views.nextZoom(),
+  full: () => views.full(),
+  mine: () => mine.open(me.reasons),
+  tie: () => { now.ranking.tie = !now.ranking.tie; draw(); },
+  whole: () => whole($("#whole").getAttribute("aria-pressed") !== "true"),
+  rest: () => { now.rest = true; return save(); },
+  clear: () => change((ranking) => ranking.clear()),
   undo, save,
   help: () => $("#help").showModal(),
 };
-const move = (rows, columns) => () => { now.marks.choose(now.marks.row + rows, now.marks.column + columns); follow(looping); };
-const KEYS = {
-  a: (shift) => mark(1, shift), b: (shift) => mark(-1, shift), t: (shift) => mark(0, shift), x: (shift) => mark(null, shift),
-  " ": ACTS.toggle, ",": ACTS.back, ".": ACTS.forward, l: ACTS.loop, u: undo, Backspace: undo, Enter: save,
-  ArrowLeft: move(0, -1), ArrowRight: move(0, 1), ArrowUp: move(-1, 0), ArrowDown: move(1, 0),
-  "-": () => player.faster(-1), "+": () => player.faster(1), "=": () => player.faster(1), s: nextScore,
+const move = (rows, columns) => (shift) => {
+  if (shift && views.zoom.scale > 1) return views.pan(-columns / 8, -rows / 8);
+  if (!now.marks) return undefined;
+  now.marks.move(rows, columns);
+  return follow(looping);
 };
-const NO_PAIR = ["u", "Backspace"];     // work without a pair on the desk
-const NO_REPEAT = ["a", "b", "t", "x", "u", "l", "Enter"];  // once for each press, however long
+const KEYS = {
+  " ": ACTS.toggle, ",": ACTS.back, ".": ACTS.forward, "<": ACTS.back, ">": ACTS.forward,
+  u: undo, Backspace: undo, Enter: save, y: ACTS.mine, f: ACTS.full, z: (shift) => views.nextZoom(shift ? -1 : 1),
+  ArrowLeft: move(0, -1), ArrowRight: move(0, 1), ArrowUp: move(-1, 0), ArrowDown: move(1, 0),
+  "-": () => player.faster(-1), "+": () => player.faster(1), "=": () => player.faster(1), s: nextScore, Escape: side,
+  p: () => $("#note-text").focus(),
+};
+const PAIR_KEYS = {
+  ...KEYS,
+  a: (shift) => mark(1, shift), b: (shift) => mark(-1, shift), t: (shift) => mark(0, shift), x: (shift) => mark(null, shift),
+  m: () => strength("much"), n: () => strength("slightly"), q: () => change((marks) => marks.nextBroken()),
+  l: ACTS.loop, w: ACTS.wipe, k: ACTS.blink, d: (shift) => (shift ? views.more() : ACTS.difference()),
+  i: beginSpan, "[": beginSpan, o: endSpan, "]": endSpan,
+  Delete: () => { if (now.marks.span !== null) change((marks) => marks.removeSpan()); },
+};
+const RANK_KEYS = { ...KEYS, t: ACTS.tie, x: ACTS.rest };
+const NO_PAIR = ["u", "Backspace", "y"];     // work without a pair on the desk
+const REPEATED = [" ", ",", ".", "-", "+", "=", "ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"];  // as long as it is held
+
+function actOf(key) {
+  if (/^[1-9]$/.test(key)) return () => reason(me.reasons[Number(key) - 1]);
+  if (now?.ranking && now.takes.includes(key)) return (shift) => rank(key, shift);
+  return (now?.ranking ? RANK_KEYS : PAIR_KEYS)[key];
+}
 
 document.addEventListener("keydown", (event) => {
   touched = Date.now();
-  if (event.ctrlKey || event.metaKey || event.altKey || $("#help").open || !$("#welcome").hidden || !me) return;
-  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;  // Caps Lock is not Shift
+  const elsewhere = $("#help").open || $("#mine").open || !$("#welcome").hidden;
+  if (event.ctrlKey || event.metaKey || event.altKey || elsewhere || !me) return;
+  if (event.target.id === "note-text") {
+    if (["Enter", "Escape"].includes(event.key)) { event.preventDefault(); event.target.blur(); }
+    return;
+  }
+  const digit = /^Digit([1-9])$/.exec(event.code)?.[1];  // where the row of digits has other signs unshifted
+  const key = digit || (event.key.length === 1 ? event.key.toLowerCase() : event.key);  // Caps Lock is not Shift
   if (key === "?" || key === "h") { event.preventDefault(); return ACTS.help(); }
+  const act = actOf(key);
   const scoring = event.target.type === "range" && key.startsWith("Arrow");
-  if (scoring || !(key in KEYS) || (!now && !NO_PAIR.includes(key))) return;
+  const pressing = event.target.closest("#work button") && [" ", "Enter"].includes(key);  // reached by Tab
+  if (scoring || pressing || !act || (!now && !NO_PAIR.includes(key))) return;
   event.preventDefault();
-  if (!event.repeat || !NO_REPEAT.includes(key)) guarded(() => KEYS[key](event.shiftKey));
+  if (!event.repeat || REPEATED.includes(key)) guarded(() => act(event.shiftKey));
 });
 
 document.addEventListener("click", (event) => {
   touched = Date.now();
-  const button = event.target.closest("button[data-act], footer button[data-mark]");
-  if (!button) return;
-  button.blur();  // so that Space and Enter stay keys of the page
-  if (button.dataset.act) guarded(ACTS[button.dataset.act]);
-  else guarded(() => mark(JSON.parse(button.dataset.mark), event.shiftKey));
+  const button = event.target.closest("[data-act], [data-mark], [data-reason], [data-strength], [data-broken], [data-rank]");
+  const pane = !button && now?.ranking && views.zoom.scale === 1 && event.target.closest("#panes figure:not(.real)");
+  if (pane) return guarded(() => rank(pane.className, event.shiftKey));
+  if (!button || button.matches("#grid *")) return;
+  if (event.detail) button.blur();  // of a mouse: so that Space and Enter stay keys of the page
+  const { act, mark: value, reason: word, strength: much, broken, rank: place } = button.dataset;
+  if (act) guarded(ACTS[act]);
+  else if (value) guarded(() => mark(JSON.parse(value), event.shiftKey));
+  else if (word) guarded(() => reason(word));
+  else if (much) guarded(() => strength(much));
+  else if (broken) guarded(() => change((said) => said.toggleBroken(broken)));
+  else guarded(() => rank(place, event.shiftKey));
 });
 
 for (const side of ["a", "b"]) {
@@ -240,17 +479,27 @@ for (const side of ["a", "b"]) {
   });
 }
 
+$("#note-text").addEventListener("input", (event) => {
+  if (!now) return;
+  now.note = event.target.value;
+  keepDraft();
+});
+
 // ---- what this browser keeps ---------------------------------------------------------------------------------------
 
 function keepDraft() {
   if (now.revises) return;
+  const said = { item: now.item.id, scores: now.scores, remarks: remarks() };
   // JSON has no word for "not marked": a hole in the list says it.
-  const labels = Object.fromEntries(Object.entries(now.marks.labels()).map(([name, values]) => [name, { ...values }]));
-  write(DRAFT, { item: now.item.id, labels, scores: now.scores });
+  if (now.marks) {
+    said.labels = Object.fromEntries(Object.entries(now.marks.labels()).map(([name, values]) => [name, { ...values }]));
+  } else Object.assign(said, { ranking: now.ranking.state.places, reasonsOf: now.ranking.state.reasons });
+  write(DRAFT, said);
 }
 
 setInterval(() => {
   if (me && now && Date.now() - touched < me.lease_s * 1000) call("/api/label/renew", {}, away).catch(() => {});
 }, 60_000);
 
+fillWords();
 begin(start);

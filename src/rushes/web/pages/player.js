@@ -3,8 +3,7 @@ const SPEEDS = [0.25, 0.5, 1, 1.5, 2];
 // Plays several videos in step. While they play, the first is the clock and the others follow it; when they pause or
 // step, every video is set to the middle of the same frame.
 export class Player {
-  constructor(videos, changed) {
-    this.all = videos;
+  constructor(changed) {
     this.videos = [];
     this.changed = changed;
     this.frame = 0;
@@ -14,19 +13,21 @@ export class Player {
     this.turn = 0;
   }
 
-  // clips: one {url, fps, frames, width_px} for each video in use, in order; the shortest sets the length.
-  async load(clips) {
+  // clips: one {url, fps, frames, width_px} for each video, in order; the shortest of the `compared` first sets the length.
+  async load(videos, clips, compared = 2) {
     const turn = ++this.turn;
     this.playing = false;
     this.seeking = null;
-    this.all.forEach((video) => video.pause());
+    this.videos.forEach((video) => video.pause());
     this.clips = clips;
-    this.videos = this.all.slice(0, clips.length);
+    this.videos = videos;
     this.fps = clips[0].fps;
-    this.frames = Math.max(1, Math.round(Math.min(...clips.slice(0, 2).map((clip) => clip.frames / clip.fps)) * this.fps));
+    this.frames = Math.max(1, Math.round(Math.min(...clips.slice(0, compared).map((clip) => clip.frames / clip.fps)) * this.fps));
     this.from = 0;
     this.to = this.frames;
     this.frame = 0;
+    this.plays = 0;      // how often all frames were played
+    this.unplayed = new Set(Array(this.frames).keys());
     const results = await Promise.all(this.videos.map((video, index) => new Promise((done) => {
       video.onloadeddata = () => done(true);
       video.onerror = () => done(false);
@@ -102,10 +103,11 @@ export class Player {
     const now = lead.currentTime;
     if (lead.ended || now >= (this.to - 0.1) / this.fps) {
       this.videos.forEach((video) => video.pause());
+      this.played(this.to - 1);
       await this.show(this.from);
       return this.start(turn);
     }
-    this.frame = Math.min(this.frames - 1, Math.floor(now * this.fps));
+    this.played(Math.min(this.frames - 1, Math.floor(now * this.fps)));
     this.videos.forEach((video, index) => {
       const clip = this.clips[index];
       if (index === 0 || now > (clip.frames - 0.5) / clip.fps || video.seeking) return;
@@ -113,6 +115,16 @@ export class Player {
     });
     this.changed();
     requestAnimationFrame(() => this.tick(turn));
+  }
+
+  // Goes on to a frame; those between went by since the last look, unless they are too many for that.
+  played(frame) {
+    const since = frame >= this.frame && frame - this.frame < this.fps ? this.frame : frame;
+    for (let at = since; at <= frame; at += 1) this.unplayed.delete(at);
+    this.frame = frame;
+    if (this.unplayed.size) return;
+    this.plays += 1;
+    this.unplayed = new Set(Array(this.frames).keys());
   }
 
   pause() {

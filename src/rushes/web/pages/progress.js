@@ -34,6 +34,7 @@ async function load() {
     ...(all ? [Object.entries(one.agreement).filter(([, at]) => at.units).map(([name, at]) => `${name}: ${Math.round(100 * at.raw)} %, ${number(at.alpha)}`).join("; ") || "–"] : []),
     percent(one.repeats.same, one.repeats.of), ...(all ? [percent(one.gold.same, one.gold.of)] : []),
     percent(one.first_slot.first, one.first_slot.of),
+    one.seconds === null ? "–" : `${Math.round(one.seconds)} s`, percent(one.fast.fast, one.fast.of),
   ]));
 }
 

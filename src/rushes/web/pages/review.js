@@ -19,7 +19,7 @@ let last = "";        // id of the clip of the queue that was asked for last
 let before = [];      // ids of clips that were shown before this one
 let behind = [];      // ids of clips from which one went back
 
-const player = new Player([$("#pane video")], drawTime);
+const player = new Player(drawTime);
 const showing = new ClipVideo(player, $("#pane video"), $("#pane .broken"));
 const outbox = new Outbox("review-outbox", (body) => call("/api/review/save", body, away), counted, refused);
 

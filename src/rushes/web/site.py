@@ -52,6 +52,7 @@ class SiteSection:
     title: str  # in the navigation
     pages: Mapping[str, str]  # address -> template in pages/; the first is the section's own
     routes: Callable[[Any], APIRouter]  # of the dependency that says who asks
+    policy: str = ""  # Content-Security-Policy of its pages; "" = that of all pages
 
 
 def make_site(
@@ -108,16 +109,18 @@ def _add_pages(app: FastAPI, sections: Sequence[SiteSection], warning: str) -> N
         for address, name in section.pages.items():
             page = _PAGES.get_template(name).render(warning=warning, links=links, section=section)
             for place in (address, "/") if address == home else (address,):
-                app.add_api_route(place, _always(page, "text/html"), methods=["GET"])
+                app.add_api_route(place, _always(page, "text/html", section.policy), methods=["GET"])
     for file in _FILES.iterdir():
         if not file.name.endswith(".html"):
             kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
             app.add_api_route(f"/static/{file.name}", _always(file.read_bytes(), kind), methods=["GET"])
 
 
-def _always(body: str | bytes, kind: str) -> Callable[[], Response]:
+def _always(body: str | bytes, kind: str, policy: str = "") -> Callable[[], Response]:
+    headers = {"content-security-policy": policy} if policy else None
+
     def answer() -> Response:
-        return Response(body, media_type=kind)
+        return Response(body, media_type=kind, headers=headers)
 
     return answer
 

@@ -1,0 +1,185 @@
+"""The figures of one run as they grow: metrics.jsonl, read on from where it was read to."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rushes.report.curves import is_number
+from rushes.training.history import SPEED_STEPS, Row, parsed_row, speed
+
+POINTS = 2000  # of a curve that are sent at once; a screen has fewer pixels
+HEALTH_ROWS = 8000  # rows that diagnoses are made from; of a longer run every second, every fourth, ...
+_TAIL = 2048  # bytes before the place that was read to, by which a file that was cut and went on is noticed
+_CHUNK, _END = 1 << 20, 1 << 17  # bytes that are read at once, and at the end of a file
+_RARE = ("held_out/", "samples/")  # begin keys of rows that no diagnosis can do without
+
+
+@dataclass
+class Series:
+    """One figure: steps, and its values there."""
+
+    steps: array[float] = field(default_factory=lambda: array("d"))
+    values: array[float] = field(default_factory=lambda: array("d"))
+    low: float = math.inf
+    high: float = -math.inf
+
+    def add(self, step: int, value: float) -> None:
+        """The next point."""
+        self.steps.append(step)
+        self.values.append(value)
+        self.low, self.high = min(self.low, value), max(self.high, value)
+
+    def after(self, step: float) -> tuple[list[float], list[float]]:
+        """Steps above `step` and their values, at most about `POINTS`."""
+        steps, values = np.array(self.steps), np.array(self.values)
+        at = int(np.searchsorted(steps, step, side="right"))
+        return thinned(steps[at:], values[at:])
+
+
+def thinned(steps: np.ndarray, values: np.ndarray, most: int = POINTS) -> tuple[list[float], list[float]]:
+    """Points [N] of a curve in their order, at most `most` of them (at least 4): ends, and of each bucket the lowest
+    and the highest, so that no spike is lost."""
+    count = len(steps)
+    if count <= most:
+        return steps.tolist(), values.tolist()
+    size = math.ceil(count / ((most - 2) // 2))
+    buckets = np.pad(values, (0, -count % size), mode="edge").reshape(-1, size)
+    first = np.arange(len(buckets)) * size
+    chosen = np.concatenate([[0, count - 1], first + buckets.argmin(1), first + buckets.argmax(1)])
+    places = np.unique(np.minimum(chosen, count - 1))
+    return steps[places].tolist(), values[places].tolist()
+
+
+class RunLog:
+    """A run's metrics.jsonl. Only what was added is read; a file that was cut for a resume is read again.
+
+    It is never locked and never written; a line that is half written waits for its end. Threads may share it.
+
+    Attributes:
+        generation: grows whenever all that was read before is void.
+        rows: a part of the rows, even over the run, for diagnoses (`HEALTH_ROWS`).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lock = threading.RLock()
+        self.generation = 0
+        self._forget()
+
+    def _forget(self) -> None:
+        self.generation += 1
+        self.series: dict[str, Series] = {}
+        self.rows: list[Row] = []
+        self.unread = self.count = 0
+        self.not_finite: set[str] = set()
+        self.last: Mapping[str, Any] = {}
+        self._recent: list[Row] = []
+        self._stride, self._first_only = 1, set[str]()
+        self._end, self._before, self._state = 0, b"", (0, 0, 0)
+
+    @property
+    def step(self) -> int:
+        """That was done last."""
+        return int(self.last.get("step", 0))
+
+    @property
+    def seconds(self) -> float | None:
+        """That a step takes, see `speed`."""
+        return speed(self._recent)
+
+    def figures(self) -> list[str]:
+        """Figures that are curves; what the first row alone holds was known before the first step."""
+        alone = self._first_only if self.count > 1 else set()
+        return [key for key in self.series if key not in alone]
+
+    def still(self) -> set[str]:
+        """Figures that never changed."""
+        return {key for key, series in self.series.items() if series.low == series.high}
+
+    def catch_up(self) -> None:
+        """Read what was added since. Raises OSError for a file that cannot be read; a missing one has no rows."""
+        with self.lock:
+            try:
+                handle = os.open(self.path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+            except FileNotFoundError:
+                if self.count:
+                    self._forget()
+                return
+            with open(handle, "rb") as file:
+                facts = os.fstat(handle)
+                state = (facts.st_ino, facts.st_size, facts.st_mtime_ns)
+                if state == self._state:
+                    return
+                file.seek(max(0, self._end - len(self._before)))
+                if facts.st_size < self._end or file.read(len(self._before)) != self._before:
+                    self._forget()
+                    file.seek(0)
+                self._state, torn = state, b""
+                while chunk := file.read(_CHUNK):
+                    *lines, torn = (torn + chunk).split(b"\n")
+                    for line in lines:
+                        self._take(line)
+
+    def _take(self, line: bytes) -> None:
+        self._end += len(line) + 1
+        self._before = (self._before + line + b"\n")[-_TAIL:]
+        row = parsed_row(line.decode(errors="replace"))
+        if row is None:
+            self.unread += bool(line.strip())
+            return
+        for key, value in row.items():
+            if key == "step" or not is_number(value):
+                continue
+            if math.isfinite(value):
+                self.series.setdefault(key, Series()).add(row["step"], float(value))
+                if self.count == 0:
+                    self._first_only.add(key)
+                else:
+                    self._first_only.discard(key)
+            else:
+                self.not_finite.add(key)
+        self._sample(row)
+        self._recent = [*self._recent[1 - SPEED_STEPS :], row]
+        self.last, self.count = row, self.count + 1
+
+    def _sample(self, row: Row) -> None:
+        """Keep a row for diagnoses; plain ones get sparser as the run gets longer, all others stay."""
+        if _is_rare(row) or self.count < 3 or self.count % self._stride == 0:
+            self.rows.append(row)
+        if len(self.rows) > HEALTH_ROWS:
+            plain = [at for at, each in enumerate(self.rows) if at > 2 and not _is_rare(each)]
+            dropped = set(plain[1::2])
+            self.rows = [each for at, each in enumerate(self.rows) if at not in dropped]
+            self._stride *= 2
+
+    def health_rows(self) -> Sequence[Row]:
+        """Rows for diagnoses, the last one always among them."""
+        with self.lock:
+            recent = self._recent[-1:] if self.rows and self.rows[-1] is not self._recent[-1] else []
+            return [*self.rows, *recent]
+
+
+def last_row(path: Path) -> Row:
+    """The last whole row of a metrics.jsonl, of which the end alone is read; empty where there is none."""
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+    except OSError:
+        return {}
+    with open(handle, "rb") as file:
+        file.seek(max(0, os.fstat(handle).st_size - _END))
+        lines = file.read().split(b"\n")[:-1]
+    rows = (parsed_row(line.decode(errors="replace")) for line in reversed(lines))
+    return next((row for row in rows if row is not None), {})
+
+
+def _is_rare(row: Row) -> bool:
+    return "diagnoses" in row or any(key.startswith(_RARE) for key in row)

@@ -17,10 +17,10 @@ from rushes.report.curves import is_number
 from rushes.training.history import SPEED_STEPS, Row, parsed_row, speed
 
 POINTS = 2000  # of a curve that are sent at once; a screen has fewer pixels
-HEALTH_ROWS = 8000  # rows that diagnoses are made from; of a longer run every second, every fourth, ...
+HEALTH_ROWS = 6000  # plain rows, and rows with held-out figures, that diagnoses of a long run are made from
 _TAIL = 2048  # bytes before the place that was read to, by which a file that was cut and went on is noticed
 _CHUNK, _END = 1 << 20, 1 << 17  # bytes that are read at once, and at the end of a file
-_RARE = ("held_out/", "samples/")  # begin keys of rows that no diagnosis can do without
+_RARE = ("held_out/", "samples/")  # begin keys of rows that are not plain
 
 
 @dataclass
@@ -83,7 +83,9 @@ class RunLog:
         self.not_finite: set[str] = set()
         self.last: Mapping[str, Any] = {}
         self._recent: list[Row] = []
-        self._stride, self._first_only = 1, set[str]()
+        self._first_only = set[str]()
+        # By whether rows are rare: how many there were, how many are in `rows`, and of how many one is taken.
+        self._met, self._held, self._stride = ({False: start, True: start} for start in (0, 0, 1))
         self._end, self._before, self._state = 0, b"", (0, 0, 0)
 
     @property
@@ -152,14 +154,18 @@ class RunLog:
         self.last, self.count = row, self.count + 1
 
     def _sample(self, row: Row) -> None:
-        """Keep a row for diagnoses; plain ones get sparser as the run gets longer, all others stay."""
-        if _is_rare(row) or self.count < 3 or self.count % self._stride == 0:
+        """Keep a row for diagnoses: the first ones, and of plain and of rare ones every first, second, fourth, ..."""
+        rare = _is_rare(row)
+        if self.count < 3 or self._met[rare] % self._stride[rare] == 0:
             self.rows.append(row)
-        if len(self.rows) > HEALTH_ROWS:
-            plain = [at for at, each in enumerate(self.rows) if at > 2 and not _is_rare(each)]
-            dropped = set(plain[1::2])
+            self._held[rare] += 1
+        self._met[rare] += 1
+        if self._held[rare] > HEALTH_ROWS:
+            alike = [at for at, each in enumerate(self.rows) if at > 2 and _is_rare(each) == rare]
+            dropped = set(alike[1::2])
             self.rows = [each for at, each in enumerate(self.rows) if at not in dropped]
-            self._stride *= 2
+            self._held[rare] -= len(dropped)
+            self._stride[rare] *= 2
 
     def health_rows(self) -> Sequence[Row]:
         """Rows for diagnoses, the last one always among them."""

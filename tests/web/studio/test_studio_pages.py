@@ -145,10 +145,16 @@ def test_takes_are_filtered_and_play_beside_the_real_clip(opened: OpenPage) -> N
     tab.keyboard.press("ArrowUp")
     tab.wait_for_function("() => document.querySelectorAll('#wall video').length === 3")
     tab.wait_for_function(LOADED, arg="#wall")
-    tab.click("#wall figure >> nth=1")
-    assert tab.get_attribute("#wall figure >> nth=1", "aria-expanded") == "true"
+    name = "#wall figcaption button >> nth=1"
+    tab.click("#wall video >> nth=1")
+    assert tab.get_attribute(name, "aria-expanded") == "true"
+    tab.focus(name)
     tab.keyboard.press("Escape")
-    assert tab.get_attribute("#wall figure >> nth=1", "aria-expanded") == "false"
+    assert tab.get_attribute(name, "aria-expanded") == "false"
+    tab.keyboard.press("Enter")
+    assert tab.get_attribute("#wall figure >> nth=1", "class") == "cell-video clickable large"
+    tab.keyboard.press("Escape")
+    tab.evaluate("document.activeElement.blur()")
     assert "vlm: won 1, tied 0, lost 0" in tab.inner_text("#wall figure >> nth=1")
     tab.keyboard.press("Space")
     playing(tab, 3)

@@ -91,7 +91,7 @@ function figure(row, label, lines, name) {
   const list = make("ul");
   list.append(...lines.map((text) => make("li", text)));
   made.append(list);
-  return clickable(made, label);
+  return clickable(made);
 }
 
 // ---- keys, buttons, coming in --------------------------------------------------------------------------------------

@@ -127,6 +127,7 @@ export function controls(wall, place) {
     play.textContent = wall.playing ? "❚❚" : "▶";
     play.setAttribute("aria-label", wall.playing ? "Pause" : "Play");
     speed.textContent = `${wall.rate}×`;
+    speed.setAttribute("aria-label", `Speed ${wall.rate}×`);
     frame.textContent = wall.videos.length ? `frame ${wall.frame + 1} / ${wall.frames}` : "";
     place.hidden = !wall.cells.size;
   };
@@ -140,28 +141,27 @@ export function controls(wall, place) {
   });
 }
 
-// A click on a figure, or Enter, makes it large and small again; Escape makes it small.
-export function clickable(figure, label) {
+// A click on a figure, or on the button that its caption becomes, makes it large and small again; Escape makes it small.
+export function clickable(figure) {
+  const caption = figure.querySelector("figcaption");
+  const button = make("button", caption.firstChild.textContent);
+  button.type = "button";
+  button.title = "large or small";
+  caption.firstChild.replaceWith(button);
   const set = (large) => {
     figure.classList.toggle("large", large);
-    figure.setAttribute("aria-expanded", String(large));
+    button.setAttribute("aria-expanded", String(large));
   };
   figure.classList.add("clickable");
-  figure.tabIndex = 0;
-  figure.setAttribute("role", "button");
-  figure.setAttribute("aria-label", `${label}: make large`);
+  figure.small = () => set(false);
   set(false);
   figure.addEventListener("click", () => {
     const large = !figure.classList.contains("large");
-    figure.parentElement.querySelectorAll(".large").forEach((other) => { other.classList.remove("large"); other.setAttribute("aria-expanded", "false"); });
+    figure.parentElement.querySelectorAll(".large").forEach((other) => other.small());
     set(large);
     if (large) figure.scrollIntoView({ block: "nearest" });
   });
-  figure.addEventListener("keydown", (event) => {
-    if (event.key !== "Enter" && event.key !== "Escape") return;
-    event.preventDefault();
-    if (event.key === "Enter") figure.click(); else set(false);
-  });
+  figure.addEventListener("keydown", (event) => { if (event.key === "Escape") set(false); });
   return figure;
 }
 

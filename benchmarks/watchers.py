@@ -3,8 +3,10 @@
 
 A project of the embedded world trains (`rushes train`), and a process of its own serves the studio's page on runs.
 In turn nobody looks on and so many watchers do, each as the page does: what is new every two seconds, the list of runs
-every ten. The time of a step is the one that training writes; the ratio is taken within each round. One line of JSON;
-it says something on a machine that is otherwise idle alone, so the load before is said.
+every ten. The time of a step is the one that training writes; the ratio is taken within each round. One line of JSON.
+Ratios say something on a machine that is otherwise idle alone, so the load before is said; `server_cores`, the share
+of a core that the server takes while it is watched, says on any machine what training can lose to it (Linux alone
+has it).
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -78,6 +81,15 @@ async def watcher(client: httpx.AsyncClient, late_s: float) -> None:
         await asyncio.sleep(EVERY_S)
 
 
+def cpu_s(pid: int) -> float:
+    """Seconds of a core that a process has taken; NaN where the system does not say."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return math.nan
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def times(path: Path, after: int) -> list[float]:
     """Seconds of the steps after one."""
     return [row["seconds"] for row in read_history(path) if row["step"] > after]
@@ -102,10 +114,12 @@ async def phase(path: Path, count: int, watchers: int, token: str, train: subpro
     return statistics.median(seconds[:count])
 
 
-async def measure(folder: Path, rounds: int, watchers: int, count: int) -> list[tuple[float, float]]:
-    """Seconds of a step alone and watched, of each round; who comes first takes turns."""
+async def measure(
+    folder: Path, rounds: int, watchers: int, count: int
+) -> tuple[list[tuple[float, float]], list[float]]:
+    """Seconds of a step alone and watched, of each round, and the server's share of a core while it was watched."""
     path = folder / "runs" / NAME / CURVES
-    pairs = []
+    pairs, shares = [], []
     with (
         process("-c", SERVER, str(folder), str(PORT)) as server,
         process("-m", "rushes", "train", str(folder)) as train,
@@ -115,10 +129,14 @@ async def measure(folder: Path, rounds: int, watchers: int, count: int) -> list[
         while len(times(path, 0)) < 2:  # the first steps are slower
             time.sleep(1)
         for at in range(rounds):
-            order = (0, watchers) if at % 2 else (watchers, 0)
-            seconds = {each: await phase(path, count, each, token, train) for each in order}
+            seconds = {}
+            for each in (0, watchers) if at % 2 else (watchers, 0):  # who comes first takes turns
+                began, used = time.monotonic(), cpu_s(server.pid)
+                seconds[each] = await phase(path, count, each, token, train)
+                if each:
+                    shares.append((cpu_s(server.pid) - used) / (time.monotonic() - began))
             pairs.append((seconds[0], seconds[watchers]))
-    return pairs
+    return pairs, shares
 
 
 def main() -> None:
@@ -134,7 +152,7 @@ def main() -> None:
         create_project(folder, settings((options.rounds + 1) * 2 * (options.steps + 2)))
         for stage in ("import", "generate"):
             subprocess.run([sys.executable, "-m", "rushes", stage, str(folder)], check=True, capture_output=True)
-        pairs = asyncio.run(measure(folder, options.rounds, options.watchers, options.steps))
+        pairs, shares = asyncio.run(measure(folder, options.rounds, options.watchers, options.steps))
     ratios = [watched / alone for alone, watched in pairs]
     result = {
         "watchers": options.watchers,
@@ -142,6 +160,7 @@ def main() -> None:
         "watched_s": round(statistics.median(watched for _, watched in pairs), 4),
         "ratio": round(statistics.median(ratios), 4),
         "ratios": [round(ratio, 4) for ratio in ratios],
+        "server_cores": round(statistics.median(shares), 4),
         "load_before": round(load, 2),
     }
     print(json.dumps(result))

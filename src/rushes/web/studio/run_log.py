@@ -20,6 +20,7 @@ POINTS = 2000  # of a curve that are sent at once; a screen has fewer pixels
 HEALTH_ROWS = 6000  # plain rows, and rows with held-out figures, that diagnoses of a long run are made from
 _TAIL = 2048  # bytes before the place that was read to, by which a file that was cut and went on is noticed
 _CHUNK, _END = 1 << 20, 1 << 17  # bytes that are read at once, and at the end of a file
+_LARGEST = 1e300  # a whole number in JSON may be larger than any float
 _RARE = ("held_out/", "samples/")  # begin keys of rows that are not plain
 
 
@@ -36,7 +37,10 @@ class Series:
         """The next point."""
         self.steps.append(step)
         self.values.append(value)
-        self.low, self.high = min(self.low, value), max(self.high, value)
+        if value < self.low:
+            self.low = value
+        if value > self.high:
+            self.high = value
 
     def after(self, step: float) -> tuple[list[float], list[float]]:
         """Steps above `step` and their values, at most about `POINTS`."""
@@ -83,7 +87,7 @@ class RunLog:
         self.not_finite: set[str] = set()
         self.last: Mapping[str, Any] = {}
         self._recent: list[Row] = []
-        self._first_only = set[str]()
+        self._first: float | None = None  # step of the first row
         # By whether rows are rare: how many there were, how many are in `rows`, and of how many one is taken.
         self._met, self._held, self._stride = ({False: start, True: start} for start in (0, 0, 1))
         self._end, self._before, self._state = 0, b"", (0, 0, 0)
@@ -100,8 +104,8 @@ class RunLog:
 
     def figures(self) -> list[str]:
         """Figures that are curves; what the first row alone holds was known before the first step."""
-        alone = self._first_only if self.count > 1 else set()
-        return [key for key in self.series if key not in alone]
+        first = self._first if self.count > 1 else None
+        return [key for key, series in self.series.items() if len(series.steps) > 1 or series.steps[0] != first]
 
     def still(self) -> set[str]:
         """Figures that never changed."""
@@ -130,27 +134,30 @@ class RunLog:
                     *lines, torn = (torn + chunk).split(b"\n")
                     for line in lines:
                         self._take(line)
+                    self._end += sum(map(len, lines)) + len(lines)
+                    self._before = b"".join([self._before, *(line + b"\n" for line in lines)])[-_TAIL:]
 
     def _take(self, line: bytes) -> None:
-        self._end += len(line) + 1
-        self._before = (self._before + line + b"\n")[-_TAIL:]
-        row = parsed_row(line.decode(errors="replace"))
+        row = _row(line)
         if row is None:
             self.unread += bool(line.strip())
             return
+        step = row["step"]
+        self._first = step if self._first is None else self._first
         for key, value in row.items():
             if key == "step" or not is_number(value):
                 continue
-            if math.isfinite(value):
-                self.series.setdefault(key, Series()).add(row["step"], float(value))
-                if self.count == 0:
-                    self._first_only.add(key)
-                else:
-                    self._first_only.discard(key)
-            else:
+            if not abs(value) < _LARGEST:
                 self.not_finite.add(key)
+                continue
+            series = self.series.get(key)
+            if series is None:
+                series = self.series[key] = Series()
+            series.add(step, float(value))
         self._sample(row)
-        self._recent = [*self._recent[1 - SPEED_STEPS :], row]
+        self._recent.append(row)
+        if len(self._recent) > 2 * SPEED_STEPS:
+            del self._recent[:SPEED_STEPS]
         self.last, self.count = row, self.count + 1
 
     def _sample(self, row: Row) -> None:
@@ -183,8 +190,12 @@ def last_row(path: Path) -> Row:
     with open(handle, "rb") as file:
         file.seek(max(0, os.fstat(handle).st_size - _END))
         lines = file.read().split(b"\n")[:-1]
-    rows = (parsed_row(line.decode(errors="replace")) for line in reversed(lines))
-    return next((row for row in rows if row is not None), {})
+    return next((row for line in reversed(lines) if (row := _row(line)) is not None), {})
+
+
+def _row(line: bytes) -> Row | None:
+    row = parsed_row(line.decode(errors="replace"))
+    return row if row is not None and abs(row["step"]) < _LARGEST else None
 
 
 def _is_rare(row: Row) -> bool:

@@ -155,11 +155,11 @@ class ProjectRuns:
                 self._runs[name] = RunFiles(self.project, name)
             return self._runs[name]
 
-    def summary(self, run: RunFiles) -> dict[str, Any]:
-        """How far a run is; of its file the end alone is read."""
+    def summary(self, run: RunFiles, fresh: bool = False) -> dict[str, Any]:
+        """How far a run is; of its file the end alone is read, and nothing where its log is `fresh`."""
         self._look()
         row, planned = self._finished.get(run.name, {}), self._planned.get(run.name)
-        step, training = int(last_row(run.log.path).get("step", -1)), run.training()
+        step, training = run.log.step if fresh else int(last_row(run.log.path).get("step", -1)), run.training()
         ended = bool(row) and step >= row["steps"] and not training
         return {
             "name": run.name,
@@ -172,7 +172,7 @@ class ProjectRuns:
     def state(self, run: RunFiles) -> dict[str, Any]:
         """The same in all figures, of all rows."""
         run.log.catch_up()
-        facts, seconds = self.summary(run), run.log.seconds
+        facts, seconds = self.summary(run, fresh=run.log.count > 0), run.log.seconds
         left = None
         if facts["state"] == "training" and seconds is not None and facts["steps"] is not None:
             left = seconds * max(0, facts["steps"] - facts["step"])

@@ -18,7 +18,7 @@ from rushes.web.studio.runs import runs_section
 from rushes.web.studio.takes import takes_section
 
 from ..conftest import NewTab, serving
-from .studying import make_project, row, write_run, write_samples
+from .studying import make_project, owner_token, row, write_run, write_samples
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -41,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def site(folder: Path) -> Iterator[tuple[str, str]]:
     """Address of the server, and the token of a person whom it knows."""
     with Accounts(folder.parent / "people.db") as people:
-        token = people.invite("ada")
+        token = owner_token(people)
         with serving(make_site(people, "my <i>project</i>", [make(folder) for make in SECTIONS])) as address:
             yield address, token
 

@@ -6,6 +6,7 @@ import math
 import os
 import threading
 from array import array
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,9 +45,8 @@ class Series:
 
     def after(self, step: float) -> tuple[list[float], list[float]]:
         """Steps above `step` and their values, at most about `POINTS`."""
-        steps, values = np.array(self.steps), np.array(self.values)
-        at = int(np.searchsorted(steps, step, side="right"))
-        return thinned(steps[at:], values[at:])
+        at = bisect_right(self.steps, step)
+        return thinned(np.array(self.steps[at:]), np.array(self.values[at:]))
 
 
 def thinned(steps: np.ndarray, values: np.ndarray, most: int = POINTS) -> tuple[list[float], list[float]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException
-from fastapi.responses import Response
+from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
 from rushes.report.curves import PANELS, Panel, panels
@@ -49,10 +49,11 @@ def runs_section(folder: Path) -> SiteSection:
                     "nothing": nothing, "points": POINTS, "at_once": AT_ONCE}  # fmt: skip
 
         @router.post("/read", dependencies=[person])
-        def read(body: ReadRuns) -> dict[str, Any]:
+        def read(body: ReadRuns) -> Response:
             runs = [(each, _refused(lambda name=each.name: project.run(name))) for each in body.runs]
             figures = [{**project.state(run), **_news(run, each)} for each, run in runs]
-            return {"runs": figures, "panels": _drawn([run.log for _, run in runs])}
+            # As it is: FastAPI would copy each of up to a hundred thousand numbers first.
+            return JSONResponse({"runs": figures, "panels": _drawn([run.log for _, run in runs])})
 
         @router.get("/media/{run}/{sample}", dependencies=[person])
         def media(run: str, sample: str) -> Response:
@@ -84,7 +85,8 @@ def _news(run: RunFiles, has: ShownRun) -> dict[str, Any]:
 def _drawn(logs: Sequence[RunLog]) -> list[dict[str, Any]]:
     """Panels that these runs fill together."""
     keys = dict.fromkeys(key for log in logs for key in log.figures())
-    still = {key for key in keys if all(key in log.still() or key not in log.series for log in logs)}
+    moving = {key for log in logs for key in log.series.keys() - log.still()}
+    still = keys.keys() - moving
     return [_panel(panel) for panel in panels([*keys], still)]
 
 

@@ -121,6 +121,11 @@ function idle(plot, panel) {
   ctx.stroke();
   ctx.textAlign = "left";
   ctx.font = `${11 * devicePixelRatio}px system-ui`;
-  ctx.fillText(panel.idle_name, bbox.left + 4 * devicePixelRatio, y - 4 * devicePixelRatio);
+  const place = [panel.idle_name, bbox.left + 4 * devicePixelRatio, y - 4 * devicePixelRatio];
+  ctx.setLineDash([]);
+  ctx.lineWidth = 4 * devicePixelRatio;
+  ctx.strokeStyle = style("--card");
+  ctx.strokeText(...place);
+  ctx.fillText(...place);
   ctx.restore();
 }

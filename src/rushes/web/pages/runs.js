@@ -5,6 +5,8 @@ import { drawCurves, forgetCurves } from "/static/curves.js";
 
 const $ = (selector) => document.querySelector(selector);
 const EVERY_MS = 2000;
+const QUIET_MS = 10_000;  // where nothing trains and nothing came for a minute
+const QUIET_AFTER = 30;  // polls
 const LIST_EVERY = 5;  // polls
 const COLUMNS = 6;  // steps of samples beside each other
 const data = new Map();  // name -> {generation, through, series, state}
@@ -12,6 +14,7 @@ let listed = [];
 let points = 2000;
 let atOnce = 12;
 let ticks = 0;
+let quiet = 0;  // polls since something came
 let spoken = "";
 const wall = new Wall();
 controls(wall, $("#controls"));
@@ -161,6 +164,8 @@ async function poll() {
   const runs = shown().map((name) => ({ name, generation: data.get(name)?.generation || 0, since: data.get(name)?.through ?? -1 }));
   if (!runs.length) return drawTable();
   const answer = await call("/api/runs/read", { runs });
+  const news = answer.runs.some((run) => run.state === "training" || Object.keys(run.series).length);
+  quiet = news ? 0 : quiet + 1;
   answer.runs.forEach(take);
   $("#curves").hidden = !answer.panels.length;
   drawTable();
@@ -184,7 +189,7 @@ function look() {
       tell(error);
     }
     clearTimeout(next);
-    next = setTimeout(look, EVERY_MS);
+    next = setTimeout(look, quiet > QUIET_AFTER ? QUIET_MS : EVERY_MS);
   });
 }
 

@@ -287,7 +287,7 @@ def undated(row: Any) -> Any:
 
 
 def without_clock(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if name not in ("seconds", "made_at")}
+    return {name: value for name, value in values.items() if name not in ("seconds", "memory_gib", "made_at")}
 
 
 def latent_stores(project: Path) -> Iterator[list[tuple[str, Any]]]:

@@ -24,6 +24,15 @@ def test_known_words_share_panels_and_the_rest_keep_their_own() -> None:
     assert panels[0].idle == pytest.approx(math.log(2)) and panels[2].idle == 0.5
 
 
+def test_the_weight_on_the_gradient_is_one_panel_and_its_norm_another() -> None:
+    keys = ["gradient_norm", "clip/gradient", "held_out/clip/gradient", "seconds", "memory_gib", "clip/beta"]
+    drawn = {panel.title: panel.keys for panel in curves.panels(keys, still={"clip/beta"})}
+    assert drawn == {
+        "Weight on the gradient": {"clip": "clip/gradient", "held out clip": "held_out/clip/gradient"},
+        "Gradient norm": {"training": "gradient_norm"},
+    }
+
+
 def test_plain_fine_tuning_has_no_ln_2() -> None:
     (panel,) = curves.curves([{"step": step, "loss": 1.0} for step in range(3)])
     assert panel.idle is None and panel.idle_name == ""

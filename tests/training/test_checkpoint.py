@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
+from threading import Timer
 
 import pytest
 import torch
 
 from rushes.backbones.tiny import TinyBackbone
+from rushes.files import is_locked, locked
 from rushes.training import checkpoint
 from rushes.training.reference import Reference
 
@@ -93,6 +96,16 @@ def test_one_process_at_a_time_holds_a_run(tmp_path: Path) -> None:
         assert other() == 1
         assert "another process trains this run; wait for it, or set train.name to another name" in said.read_text()
     assert other() == 0
+
+
+def test_who_only_asks_whether_a_run_is_at_work_keeps_none_from_starting(tmp_path: Path) -> None:
+    asking = ExitStack()
+    asking.enter_context(locked(tmp_path / ".lock"))
+    timer = Timer(0.03, asking.close)
+    timer.start()
+    with checkpoint.only_one(tmp_path):
+        assert is_locked(tmp_path / ".lock")
+    timer.join()
 
 
 def test_a_frozen_reference_is_not_stored_again(small: Small) -> None:

@@ -16,6 +16,7 @@ from rushes.backbones.tiny import TinyBackbone
 from rushes.config.tables import TrainSettings
 from rushes.training import checkpoint
 from rushes.training.comparison import Comparison
+from rushes.training.history import CURVES, read_history
 from rushes.training.loop import Data, learning_rate, split, train
 
 from ..forked import SCRIPT, start_into
@@ -50,7 +51,7 @@ def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 def rows(folder: Path) -> list[dict[str, Any]]:
     lines = (folder / "metrics.jsonl").read_text().splitlines()
-    return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
+    return [{k: v for k, v in json.loads(line).items() if k not in ("seconds", "memory_gib")} for line in lines]
 
 
 def undiagnosed(folder: Path) -> list[dict[str, float]]:
@@ -103,6 +104,7 @@ def test_rows_say_what_happened(tmp_path: Path, small: Small, data_in: DataIn) -
     assert start["held_out/clip/accuracy"] == start["held_out/clip/gradient"] == 0.5
     assert found[1]["loss"] == pytest.approx(0.6931472, abs=1e-7) and found[1]["gradient_norm"] > 0
     assert found[1]["clip/winner_relative_error"] == found[1]["clip/loser_relative_error"] == 0.0
+    assert all(row["seconds"] > 0 and 0.01 < row["memory_gib"] < 100 for row in read_history(tmp_path / CURVES)[1:])
 
 
 def test_training_lowers_the_loss(tmp_path: Path, small: Small, data_in: DataIn) -> None:

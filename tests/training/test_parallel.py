@@ -33,7 +33,9 @@ def run(
 
 def rows(folder: Path) -> list[dict[str, float]]:
     found = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in row.items() if isinstance(v, float) and k != "seconds"} for row in found]
+    return [
+        {k: v for k, v in row.items() if isinstance(v, float) and k not in ("seconds", "memory_gib")} for row in found
+    ]
 
 
 def same(one: Path, other: Path, ties: str = "") -> None:

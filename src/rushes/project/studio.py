@@ -28,7 +28,11 @@ from rushes.web.labeling.session import LabelingSession
 from rushes.web.review.app import review_section
 from rushes.web.review.session import ReviewSession
 from rushes.web.site import NotThere, SiteSection, make_site
+from rushes.web.studio.compare import compare_section
 from rushes.web.studio.home import HomeFacts, PathStep, RunningNow, StepState, home_section
+from rushes.web.studio.reports import report_section
+from rushes.web.studio.runs import runs_section
+from rushes.web.studio.takes import takes_section
 
 LOOK_S, REOPEN_S = 2.0, 30.0  # between looks at what a project holds; between openings of a section that grew
 
@@ -145,7 +149,11 @@ def _label(studio: Studio) -> SiteSection:
 SECTIONS: tuple[Callable[[Studio], SiteSection], ...] = (  # in their order on the page
     _home,
     _footage,
+    lambda studio: takes_section(studio.folder),
     _label,
+    lambda studio: runs_section(studio.folder),
+    lambda studio: compare_section(studio.folder),
+    lambda studio: report_section(studio.folder),
 )
 
 

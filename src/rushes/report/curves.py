@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rushes.report.model import Curve, ReportFinding
@@ -19,11 +20,12 @@ PANELS: tuple[tuple[str, str, float | None, str], ...] = (
     ("relative_error", "Relative error (policy \u2212 reference)", 0.0, "reference"),
     ("accuracy", "Implicit accuracy", 0.5, "chance"),
     ("margin", "Margin", 0.0, "no preference"),
+    ("/gradient", "Weight on the gradient", 0.5, "untrained"),
 )
 HELD_OUT = "held_out/"  # prefix of what was measured on comparisons that are not trained on
 PARTS = re.compile(r"(.*)_by_(noise|source)/(.*)")  # a figure of a part of the comparisons
 _PART_NAMES = {"noise": "noise level, 0 = clean", "source": "source"}
-_NOT_CURVES = {"step", "seconds", "time", "epoch"}
+_NOT_CURVES = {"step", "seconds", "memory_gib", "time", "epoch"}
 _NOT_ALONE = ("_low", "_high", "/beta")  # ends of intervals; a beta that does not move
 
 
@@ -37,53 +39,76 @@ def read_rows(lines: Iterable[str]) -> tuple[list[dict[str, Any]], int]:
             row = json.loads(line)
         except json.JSONDecodeError:
             row = None
-        if isinstance(row, dict) and _is_number(row.get("step")):
+        if isinstance(row, dict) and is_number(row.get("step")):
             rows.append(row)
         else:
             unread += 1
     return rows, unread
 
 
-def curves(rows: Sequence[Mapping[str, Any]]) -> tuple[Curve, ...]:
-    """One panel per known word (loss, relative error, accuracy, margin), one per remaining numeric key, then those of
+@dataclass(frozen=True)
+class Panel:
+    """Figures that are drawn together."""
+
+    title: str
+    keys: Mapping[str, str]  # name of a series -> its key in the rows
+    idle: float | None = None  # at which nothing was learned yet
+    idle_name: str = ""
+
+
+def panels(keys: Sequence[str], still: Collection[str] = ()) -> list[Panel]:
+    """One panel per known word (loss, relative error, accuracy, margin, gradient), one per remaining key, then those of
     parts of the comparisons.
 
-    Values that are not finite leave a gap; `findings` reports them. The reference lines of the loss are drawn only
-    when the run logs an accuracy or a margin, as plain fine-tuning has no ln 2. What only the first row holds was known
-    before the first step and is no curve.
+    `still` are keys whose value never changed. The reference lines of the loss are drawn only when the run logs an
+    accuracy or a margin, as plain fine-tuning has no ln 2.
     """
-    keys = list(dict.fromkeys(key for row in rows for key, value in row.items() if _is_number(value)))
-    before = {key for key in keys if len(rows) > 1 and not any(key in row for row in rows[1:])}
     parts = [key for key in keys if PARTS.fullmatch(key)]
-    keys = [key for key in keys if key not in {*_NOT_CURVES, *before, *parts} and not _is_still(rows, key)]
-    preference = any("accuracy" in key or "margin" in key for key in keys)
-    panels = []
+    left = [key for key in keys if key not in {*_NOT_CURVES, *parts} and not _is_alone(key, still)]
+    preference = any("accuracy" in key or "margin" in key for key in left)
+    drawn = []
     for word, title, idle, idle_name in PANELS:
         # Beside the losses of its levels the total, a weighted sum of them, has a scale of its own.
-        mine = [key for key in keys if word in key and (key != "loss" or not any("/loss" in other for other in keys))]
-        keys = [key for key in keys if key not in mine]
+        mine = [key for key in left if word in key and (key != "loss" or not any("/loss" in other for other in left))]
+        left = [key for key in left if key not in mine]
         if mine:
             idle_value = idle if preference or word != "loss" else None
-            series = {_series_name(key, word): _points(rows, key) for key in mine}
-            panels.append(Curve(title, series, idle_value, idle_name if idle_value is not None else ""))
-    for key in dict.fromkeys(key.removeprefix(HELD_OUT) for key in keys):
-        series = {name: _points(rows, whole) for whole, name in ((HELD_OUT + key, "held out"), (key, "training"))}
-        panels.append(Curve(_title(key), {name: points for name, points in series.items() if points}))
-    return tuple(panel for panel in [*panels, *_part_panels(rows, parts)] if any(panel.series.values()))
+            series = {_series_name(key, word): key for key in mine}
+            drawn.append(Panel(title, series, idle_value, idle_name if idle_value is not None else ""))
+    for key in dict.fromkeys(key.removeprefix(HELD_OUT) for key in left):
+        both = ((HELD_OUT + key, "held out"), (key, "training"))
+        drawn.append(Panel(_title(key), {name: whole for whole, name in both if whole in left}))
+    return [*drawn, *_part_panels(parts)]
 
 
-def _part_panels(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[Curve]:
+def _part_panels(keys: Sequence[str]) -> list[Panel]:
     """A panel for each figure that is known by noise level or source; one part alone is the whole."""
-    by_part: dict[tuple[str, str], dict[str, Points]] = {}
+    by_part: dict[tuple[str, str], dict[str, str]] = {}
     for key in keys:
         if match := PARTS.fullmatch(key):
-            by_part.setdefault((match[1], match[2]), {})[match[3]] = _points(rows, key)
+            by_part.setdefault((match[1], match[2]), {})[match[3]] = key
     idle = {word: (value, name) for word, _, value, name in PANELS}
     return [
-        Curve(f"{_title(key)}, by {_PART_NAMES[by]}", series, *idle.get(key.rpartition("/")[2], (None, "")))
+        Panel(f"{_title(key)}, by {_PART_NAMES[by]}", series, *idle.get(key.rpartition("/")[2], (None, "")))
         for (key, by), series in by_part.items()
         if len(series) > 1
     ]
+
+
+def curves(rows: Sequence[Mapping[str, Any]]) -> tuple[Curve, ...]:
+    """The panels of a run with their points.
+
+    Values that are not finite leave a gap; `findings` reports them. What only the first row holds was known before the
+    first step and is no curve.
+    """
+    keys = list(dict.fromkeys(key for row in rows for key, value in row.items() if is_number(value)))
+    before = {key for key in keys if len(rows) > 1 and not any(key in row for row in rows[1:])}
+    still = {key for key in keys if len({row[key] for row in rows if key in row}) == 1}
+    drawn = (
+        Curve(panel.title, {name: _points(rows, key) for name, key in panel.keys.items()}, panel.idle, panel.idle_name)
+        for panel in panels([key for key in keys if key not in before], still)
+    )
+    return tuple(panel for panel in drawn if any(panel.series.values()))
 
 
 def findings(
@@ -130,7 +155,7 @@ def thin(points: Points, limit: int = 240) -> Points:
 
 def _points(rows: Sequence[Mapping[str, Any]], key: str) -> Points:
     return tuple(
-        (float(row["step"]), float(row[key])) for row in rows if _is_number(row.get(key)) and not _is_nan(row[key])
+        (float(row["step"]), float(row[key])) for row in rows if is_number(row.get(key)) and not _is_nan(row[key])
     )
 
 
@@ -142,9 +167,8 @@ def _tail(rows: Sequence[Mapping[str, Any]], side: str, word: str, share: float 
     return mean_interval(last) if len(last) > 1 else None  # one value has no interval
 
 
-def _is_still(rows: Sequence[Mapping[str, Any]], key: str) -> bool:
-    values = {row[key] for row in rows if key in row}
-    return key.endswith(_NOT_ALONE) and (len(values) == 1 or not key.endswith("/beta"))
+def _is_alone(key: str, still: Collection[str]) -> bool:
+    return key.endswith(_NOT_ALONE) and (key in still or not key.endswith("/beta"))
 
 
 def _title(key: str) -> str:
@@ -157,7 +181,8 @@ def _series_name(key: str, word: str) -> str:
     return rest or key.replace("_", " ")
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
+    """Whether it can be a figure of a row."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

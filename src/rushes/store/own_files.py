@@ -41,6 +41,23 @@ def check_no_links(project: Path) -> None:
     )
 
 
+def own_path(project: Path, *parts: str) -> Path:
+    """A file or folder of a project's own, of which a reader wants no other; it may be missing.
+
+    Raises:
+        ValueError: a part is no name, or a link: no part below the project may be one, but a whole folder that the user
+            allowed (as `check_no_links`).
+    """
+    path = project
+    for at, part in enumerate(parts):
+        if part in ("", ".", "..") or "/" in part or "\\" in part or "\0" in part:
+            raise ValueError(f"{part!r:.80} is no name of a file in {path}")
+        path = path / part
+        if path.is_symlink() and (at or _word(os.fspath(path)) not in allowed()):
+            raise ValueError(f"{path}: a link, which is not followed; put what it points to in its place")
+    return path
+
+
 def _word(link: str) -> str:
     """What allows a link in place of a whole folder of ours; "" = nothing, as it leads to no folder or is a file's."""
     folder = os.path.basename(link) in _FOLDERS and os.path.isdir(link)

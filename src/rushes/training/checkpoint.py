@@ -12,6 +12,7 @@ import json
 import logging
 import re
 import shutil
+import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -72,7 +73,11 @@ def only_one(folder: Path, remedy: str = "set train.name to another name") -> It
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         try:
-            stack.enter_context(locked(folder / ".lock", wait=False))
+            try:
+                stack.enter_context(locked(folder / ".lock", wait=False))
+            except BlockingIOError:  # who only asks whether a run is at work lets go at once
+                time.sleep(0.1)
+                stack.enter_context(locked(folder / ".lock", wait=False))
         except BlockingIOError:
             raise ValueError(f"{folder}: another process trains this run; wait for it, or {remedy}") from None
         yield

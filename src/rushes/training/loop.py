@@ -33,7 +33,7 @@ from rushes.training.determinism import deterministic
 from rushes.training.gradient_surgery import LoserGradients
 from rushes.training.gradients import backward, measured_way, no_errors, plain_errors
 from rushes.training.history import CURVES, History
-from rushes.training.memory import AUTO, GradientStrategy, Mode
+from rushes.training.memory import AUTO, GradientStrategy, Mode, most_memory
 from rushes.training.monitor import NOBODY, RunMonitor
 from rushes.training.optimisers import MOMENTS, make_optimiser
 from rushes.training.parallel import ALONE, Ranks, own_part, whole
@@ -161,7 +161,7 @@ def train(
             began, done = time.perf_counter(), step + 1
             row = _step(work, step)
             work.follow(done)
-            row["seconds"] = time.perf_counter() - began
+            row |= {"seconds": time.perf_counter() - began, "memory_gib": most_memory(work.trained[0].device) / 2**30}
             saved = done % settings.checkpoint_every == 0 or done == settings.steps
             if _probed(settings, done):
                 row |= _probe(work)

@@ -1,0 +1,266 @@
+"""Two systems of a project on the held-out prompts: pair by pair, and the figures that were written of them."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, HTTPException
+from pydantic import Field
+
+from rushes.evaluate.result import in_order, read_evaluation, warned_verdict
+from rushes.evaluate.suites import general_meter, world_meter
+from rushes.records import BASE
+from rushes.report import text
+from rushes.report.model import MetricRow
+from rushes.stats import Better, Outcome, read_table
+from rushes.store.own_files import own_path
+from rushes.text_reader import read_text
+from rushes.web.site import Body, SiteSection
+from rushes.web.studio.clip_files import add_videos
+from rushes.web.studio.database_reader import TAKES, bodies, distinct, marks, reading, row_of, scores_of, shown
+
+PAGE = 50  # pairs
+NONE_YET = (
+    "There are no two systems with clips of the same held-out prompts yet. `rushes evaluate {project}` makes and "
+    "measures those of the base and of a run."
+)
+Name = Annotated[str, Field(max_length=200)]
+Order = Literal["prompts", "gains", "losses"]
+Take = dict[str, Any]
+_MAY_BE_SAID: dict[Outcome, str] = {
+    "worse": "got worse",
+    "suspect": "may have got worse",
+    "undecided": "no change shown",
+    "better": "got better",
+}
+_HELD_OUT = f"SELECT body FROM rows WHERE {TAKES} AND split = 'eval' AND system = ? AND kind != 'probe' ORDER BY seq"
+
+
+class TwoSystems(Body):
+    """What is compared with what, and where the page is."""
+
+    first: Name
+    second: Name
+    metric: Name = ""  # that orders them
+    order: Order = "prompts"
+    page: Annotated[int, Field(ge=0, le=10**6)] = 0
+
+
+class OnePair(Body):
+    """Two takes of one prompt and seed, by id."""
+
+    first: Name
+    second: Name
+
+
+@dataclass(frozen=True)
+class HeadToHead:
+    """Figures that a command has written of two systems."""
+
+    source: str  # file, from the project's folder
+    words: tuple[str, ...]  # the verdict, and what is wrong with the run
+    rows: tuple[MetricRow, ...]
+    wins: Mapping[str, tuple[int, int, int]]  # metric -> pairs won, tied and lost by the second, where it is known
+
+
+def compare_section(folder: Path) -> SiteSection:
+    """The page on two systems of the project in `folder`; nothing is read before it is asked for."""
+
+    def routes(person: Any) -> APIRouter:
+        router = APIRouter()
+        add_videos(router, folder, person)
+
+        @router.get("/systems", dependencies=[person])
+        def systems() -> dict[str, Any]:
+            with reading(folder) as connection:
+                names = _systems(connection) if connection is not None else []
+            nothing = NONE_YET.format(project=folder) if len(names) < 2 else ""
+            return {"systems": names, "nothing": nothing, "page": PAGE}
+
+        @router.post("/pairs", dependencies=[person])
+        def pairs(body: TwoSystems) -> dict[str, Any]:
+            with reading(folder) as connection:
+                if connection is None:
+                    raise HTTPException(404, NONE_YET.format(project=folder))
+                return _page(connection, body)
+
+        @router.post("/pair", dependencies=[person])
+        def pair(body: OnePair) -> dict[str, Any]:
+            with reading(folder) as connection:
+                takes = [row_of(connection, id, "candidates") if connection is not None else None
+                         for id in (body.first, body.second)]  # fmt: skip
+                if connection is None or takes[0] is None or takes[1] is None:
+                    raise HTTPException(404, "There is no such pair.")
+                return _pair(connection, takes[0], takes[1])
+
+        @router.post("/figures", dependencies=[person])
+        def figures(body: TwoSystems) -> dict[str, Any]:
+            return _figures(folder, body.first, body.second)
+
+        return router
+
+    return SiteSection("compare", "Compare", {"/compare": "compare.html"}, routes)
+
+
+def _systems(connection: sqlite3.Connection) -> list[str]:
+    """Systems that have held-out clips, the base first, then in the order in which they came."""
+    here = f"SELECT min(seq) FROM rows WHERE {TAKES} AND system = ? AND split = 'eval' AND kind != 'probe'"
+    names = distinct(connection, "system")
+    first = {name: connection.execute(here, (name,)).fetchone()[0] for name in names}
+    return sorted((name for name in names if first[name] is not None), key=lambda name: (name != BASE, first[name]))
+
+
+def _pairs(connection: sqlite3.Connection, ask: TwoSystems) -> list[tuple[Take, Take]]:
+    """Takes of both systems for the same prompt and seed, in the order in which the report numbers them."""
+    first, second = (
+        {(row["group"], row["seed"]): row for row in bodies(connection, _HELD_OUT, system)}
+        for system in (ask.first, ask.second)
+    )
+    return [(first[key], second[key]) for key in in_order([*first]) if key in second]
+
+
+def _page(connection: sqlite3.Connection, ask: TwoSystems) -> dict[str, Any]:
+    """Pairs of a page; with a metric also how much better the second is, where both were measured."""
+    pairs = _pairs(connection, ask)
+    gains = _gains(connection, pairs, ask.metric) if ask.metric else {}
+    if ask.order != "prompts" and gains:
+        sign = -1 if ask.order == "gains" else 1
+        pairs = sorted(pairs, key=lambda pair: sign * gains.get(pair[0]["id"], sign * math.inf))
+    return {
+        "total": len(pairs),
+        "pairs": [
+            {"first": a["id"], "second": b["id"], "caption": b["caption"], "gain": gains.get(a["id"])}
+            for a, b in pairs[PAGE * ask.page : PAGE * (ask.page + 1)]
+        ],
+        "metrics": _metrics(connection, [take["id"] for pair in pairs[:PAGE] for take in pair]),
+    }  # fmt: skip
+
+
+def _metrics(connection: sqlite3.Connection, ids: Sequence[str]) -> list[str]:
+    """What was measured of some of these takes."""
+    query = f"SELECT DISTINCT metric FROM rows WHERE subject IN ({marks(ids)}) AND metric IS NOT NULL ORDER BY metric"
+    return [name for (name,) in connection.execute(query, tuple(ids))]
+
+
+def _gains(connection: sqlite3.Connection, pairs: Sequence[tuple[Take, Take]], metric: str) -> dict[str, float]:
+    """Id of the first take -> how much better the second is by a metric; more where no direction is better."""
+    query = "SELECT subject, json_extract(body, '$.value') FROM rows WHERE metric = ? ORDER BY seq"
+    values: dict[str, float] = {subject: value for subject, value in connection.execute(query, (metric,))}
+    sign = -1 if _better(metric) == "lower" else 1
+    both = [(a["id"], b["id"]) for a, b in pairs if a["id"] in values and b["id"] in values]
+    return {a: sign * (values[b] - values[a]) for a, b in both}
+
+
+@cache
+def _directions() -> Mapping[str, Better]:
+    """Metric -> which direction is better."""
+    return {**general_meter().better, **world_meter().better}
+
+
+def _better(metric: str) -> Better:
+    return _directions().get(metric, "neutral")
+
+
+def _pair(connection: sqlite3.Connection, first: Take, second: Take) -> dict[str, Any]:
+    """Both takes, and what was measured of each."""
+    scores = scores_of(connection, [first["id"], second["id"]])
+    a, b = scores[first["id"]], scores[second["id"]]
+    measured = [
+        {"metric": text.plain(name), "better": _better(name), "first": a[name], "second": b[name]}
+        for name in a
+        if name in b
+    ]
+    return {
+        "caption": second["caption"],
+        "seed": second["seed"],
+        "first": shown(first),
+        "second": shown(second),
+        "measured": measured,
+    }
+
+
+def _figures(folder: Path, first: str, second: str) -> dict[str, Any]:
+    """What `rushes evaluate` or `rushes compare` wrote of two systems, as the page shows it."""
+    try:
+        stored = _evaluated(folder, second) if first == BASE else None
+        stored = stored or _compared(folder, first, second)
+    except (ValueError, OSError) as error:
+        return {"rows": [], "words": [], "source": "", "missing": str(error)}
+    if stored is None:
+        if first == BASE:
+            missing = f"`rushes evaluate {folder} --run {second}` writes the figures of this pair."
+        else:
+            runs = " ".join(name for name in (first, second) if name != BASE)
+            missing = f"`rushes compare {folder} {runs}` writes the figures of this pair."
+        return {"rows": [], "words": [], "source": "", "missing": missing}
+    rows = [_cells(row, stored.wins.get(row.name)) for row in stored.rows]
+    return {"rows": rows, "words": stored.words, "source": stored.source, "missing": ""}
+
+
+def _evaluated(folder: Path, run: str) -> HeadToHead | None:
+    """A run against the base, from reports/RUN.json."""
+    path = own_path(folder, "reports", f"{run}.json")
+    if not path.is_file():
+        return None
+    result = read_evaluation(path)
+    rows = text.ordered(tuple(result.metrics.values()))
+    neutral = tuple(row for row in result.metrics.values() if row.better == "neutral")
+    return HeadToHead(f"reports/{path.name}", tuple(warned_verdict(result)), (*rows, *neutral), {})
+
+
+def _compared(folder: Path, first: str, second: str) -> HeadToHead | None:
+    """Two systems of reports/compare.json, in whichever order they stand there."""
+    path = own_path(folder, "reports", "compare.json")
+    if not path.is_file():
+        return None
+    table = read_table(read_text(path), str(path))
+    there = table["pairs"].get(f"{first}|{second}")
+    sign, row_of_pair = (1, there) if there is not None else (-1, table["pairs"].get(f"{second}|{first}"))
+    if row_of_pair is None:
+        return None
+    rows, wins = [], {}
+    for name, row in row_of_pair.items():
+        ends = sorted(
+            sign * (math.inf * at if (end := row[side]) is None else end) for side, at in (("low", -1), ("high", 1))
+        )
+        means = [table["metrics"][name][system] for system in (first, second)]
+        rows.append(
+            MetricRow(
+                name=name,
+                better=_better(name),
+                base=means[0]["mean"] if means[0]["mean"] is not None else math.nan,
+                trained=means[1]["mean"] if means[1]["mean"] is not None else math.nan,
+                difference=sign * row["difference"],
+                low=ends[0],
+                high=ends[1],
+                n=row["win"] + row["tie"] + row["lose"],
+                prompts=row.get("prompts", 0),
+            )
+        )
+        wins[name] = (row["win"], row["tie"], row["lose"])[::sign]
+    return HeadToHead("reports/compare.json", (), tuple(rows), wins)
+
+
+def _cells(row: MetricRow, wins: tuple[int, int, int] | None) -> dict[str, Any]:
+    """A metric of two systems in words, all with the same digits."""
+    digits = text.metric_digits(row)
+    return {
+        "metric": text.plain(row.name),
+        "unit": row.unit,
+        "better": row.better,
+        "first": text.number(row.base, digits),
+        "second": text.number(row.trained, digits),
+        "difference": text.number(row.difference, digits, signed=True),
+        "interval": text.interval(row),
+        "pairs": row.n,
+        "prompts": row.prompts,
+        "outcome": row.outcome,
+        "words": _MAY_BE_SAID[row.outcome] if row.better != "neutral" else "neither direction is better",
+        "wins": wins,
+    }

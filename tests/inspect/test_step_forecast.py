@@ -27,6 +27,7 @@ from rushes.inspect.step_forecast import (
     ForecastRequest,
     find_model,
     forecast,
+    gpu_named,
     main_memory,
     operations,
     remedies,
@@ -292,6 +293,7 @@ def test_what_it_cannot_forecast(
     )
     assert "no recipe 'kto'" in said("--recipe", "kto")
     assert "no GPU 'h1000'; did you mean h100?" in said("--gpu", "h1000")
+    assert gpu_named("4090") == gpu_named("RTX 4090") == "rtx4090" and gpu_named("H100") == "h100"
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "model_index.json").write_text('{"_class_name": "WanPipeline", "transformer": ["diffusers", "X"]}')

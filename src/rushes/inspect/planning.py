@@ -20,7 +20,7 @@ from rushes.project.defaults import with_model_defaults, with_values
 from rushes.project.model_presets import folder_of, folder_preset
 from rushes.project.presets import HELD_OUT
 from rushes.project.settings import overridden, read_settings
-from rushes.project.settings_checks import check_settings, unknown
+from rushes.project.settings_checks import check_settings
 from rushes.store.database import Store
 
 CLIPS = 60  # of footage, where nobody says how many
@@ -54,13 +54,12 @@ def machine(gpu: str, gpus: int, memory_gb: float, tflops: float) -> Machine:
 
     Raises ValueError: no such kind, or fewer than one.
     """
-    if gpu not in step_forecast.KINDS:
-        raise ValueError(
-            f"--gpu: {unknown('GPU', gpu, step_forecast.KINDS)}; for another give --gpu-memory-gb and --tflops"
-        )
+    try:
+        kind = step_forecast.KINDS[step_forecast.gpu_named(gpu)]
+    except ValueError as error:
+        raise ValueError(f"{error}; for another give --gpu-memory-gb and --tflops") from None
     if gpus < 1:
         raise ValueError(f"--gpus is 1 or more, got {gpus}")
-    kind = step_forecast.KINDS[gpu]
     return Machine(memory_gb or kind.memory_gb, tflops or round(step_forecast.SHARE_OF_PEAK * kind.tflops, 1), gpus)
 
 

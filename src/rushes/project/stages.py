@@ -116,7 +116,13 @@ def held_out_clips(project: OpenProject) -> tuple[Clip, ...]:
     clips = project.store.clips("eval")
     if not clips:
         setting = "footage.eval_prompts" if project.settings.footage.kind == "world" else "footage.eval_fraction"
-        raise ValueError(f"the project has no held-out clips; set {setting} above 0, then run `rushes import`")
+        remedy = f"set {setting} above 0, then run `rushes import`"
+        if project.settings.footage.eval_fraction and project.settings.footage.kind != "world":
+            remedy = (
+                "clips of one film go to one side, and one is needed on each: add another film to the footage and run "
+                "`rushes import`, or name held-out prompts as footage.bench"
+            )
+        raise ValueError(f"the project has no held-out clips; {remedy}")
     return clips[: project.settings.evaluate.prompts]
 
 

@@ -47,7 +47,7 @@ def film(store: Store, seed: int = 0, frames: int = 17, fps: float = 8) -> str:
 
 
 def make(store: Store, latents: LatentStore, backbone: TinyBackbone, clips: list[str], firsts: list[str]) -> int:
-    wanted = encode.jobs(latents, map(LatentKey.read, clips), firsts)
+    wanted = encode.jobs(latents, map(LatentKey.read, clips), [LatentKey(media, first=True) for media in firsts])
     encode.encode(store.media, latents, backbone, SIZE, "crop", wanted)
     return len(wanted)
 

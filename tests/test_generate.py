@@ -30,6 +30,8 @@ LATER = (
     "attention",
     "compile",
     "chunk_size_feed_forward",
+    "sizes",
+    "lengths",
 )  # settings of [backbone] that older projects lack
 SETTINGS = GenerateSettings(takes=2, steps=2, batch=4)
 
@@ -52,7 +54,7 @@ def studio(tmp_path: Path, backbone: TinyBackbone) -> Iterator[GenerationContext
             backbone,
             BackboneSettings(),
             "crop",
-            encode.jobs(latents, map(LatentKey, media), media),
+            encode.jobs(latents, map(LatentKey, media), [LatentKey(each, first=True) for each in media]),
         )
         yield GenerationContext(latents, backbone, BackboneSettings(), SETTINGS, store=store, system="base")
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import groupby
 from math import floor
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ from rushes.noise.paths import VariancePreserving
 from rushes.progress import Sharing, Tick, in_turn, no_tick
 from rushes.records import Candidate, CandidateKind, Clip, Decision, now, seed_of, stable_hash
 from rushes.store.database import Store
-from rushes.store.latents import LatentStore, first_frame_key, still_key
+from rushes.store.latents import LatentKey, LatentStore, first_frame_key, still_key
 
 ASIDE = "clean"  # who sets takes of other settings aside, with their files
 # Smaller clips are enlarged by a whole factor when stored: a video file halves the resolution of colour.
@@ -47,6 +47,7 @@ class Request:
     caption: str  # what the model is told
     seed: int
     eta: float | None
+    shape: str = ""  # that it is made in, by name
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,13 @@ class TakeContext:
     size: BackboneSettings
     settings: GenerateSettings
     stepped: Callable[[float], None] = lambda count: None  # called with how many clips of a batch the steps amount to
+
+    def at(self, shape: str) -> Self:
+        """The same for takes of one shape, by its name."""
+        if len(self.size.shapes) == 1:
+            return self
+        tiling = in_tiles(self.size)  # of a model that takes them all
+        return replace(self, size=self.size.at(shape).model_copy(update={"tiling": tiling}))
 
     @property
     def noise(self) -> float:
@@ -75,6 +83,11 @@ class GenerationContext(TakeContext):
     kind: Literal["probe"] | None = None  # that candidates are stored as; None = that of the settings
     made_by: str = ""  # fingerprint of the model's weights, where they need not be loaded to know it
 
+    def at(self, shape: str) -> Self:
+        """See `TakeContext.at`."""
+        own = super().at(shape)
+        return own if own is self else replace(own, made_by=self.weights)
+
     @cached_property
     def weights(self) -> str:
         """Fingerprint of the model, taken once: it reads all weights."""
@@ -90,7 +103,6 @@ class GenerationContext(TakeContext):
         asked = hashed_form(self.settings, exclude=unused)
         if self.noise:  # which may be the model's own
             asked["image_cond_noise_scale"] = self.noise
-        in_tiles = tiled(size["tiling"], size["name"], size["frames"], size["height_px"], size["width_px"])
         # On a variance-preserving path eta was once the share of the training steps, which is another noise level.
         eta = kind in ("guided", "probe") and isinstance(self.backbone.spec.path, VariancePreserving)
         more = [*([self.kind] if self.kind else []), *(["eta is a share of noise"] if eta else [])]
@@ -98,8 +110,14 @@ class GenerationContext(TakeContext):
         if self.settings.shift and kind != "guided" and self.backbone.spec.image_cond_noise_scale is not None:
             more.append("levels follow the shift")
         # An offloaded network answers the same; the setting was in this digest before it was known to cost no take.
-        same = {"tiling": in_tiles, "offload": False}
+        same = {"tiling": in_tiles(self.size), "offload": False}
         return stable_hash([asked, size | same, *more])
+
+
+def in_tiles(size: BackboneSettings) -> bool:
+    """Whether the codec works in tiles, which is decided for the largest of several shapes."""
+    most = size.largest
+    return tiled(size.tiling, size.name, most.frames, most.height_px, most.width_px)
 
 
 _ELSEWHERE = ("gradient_checkpointing", "text_offload", "compile")  # what takes and memory cost, and no take
@@ -114,17 +132,24 @@ def _as_before(table: GenerateSettings | BackboneSettings) -> set[str]:
 
 
 def requests(studio: GenerationContext, clips: Sequence[Clip], seed: int) -> list[Request]:
-    """All candidates that the settings ask for, clip by clip."""
-    wanted = []
+    """All candidates that the settings ask for, clip by clip; clips of one shape together."""
+    wanted: dict[str, list[Request]] = {}
+    own: dict[str, str] = {}  # digest of the settings, by shape
     for clip in clips:
-        eta = _eta(studio.settings, clip, seed)
+        eta, shape = _eta(studio.settings, clip, seed), shape_of(studio.size, clip)
+        made_from = own.get(shape) or own.setdefault(shape, studio.at(shape).settings_hash)
         for k in range(studio.settings.takes):
             number = take_seed(seed, clip, k)
-            id = stable_hash([clip.id, studio.weights, number, studio.settings_hash, studio.system])
+            id = stable_hash([clip.id, studio.weights, number, made_from, studio.system])
             gap = studio.settings.kind == "gap"
             caption = masked(clip.caption, studio.settings.mask, number) if gap else clip.caption
-            wanted.append(Request(id, clip, caption, number, eta))
-    return wanted
+            wanted.setdefault(shape, []).append(Request(id, clip, caption, seed=number, eta=eta, shape=shape))
+    return [request for together in wanted.values() for request in together]
+
+
+def shape_of(size: BackboneSettings, clip: Clip) -> str:
+    """Name of the shape that a clip is brought to and its takes are made in."""
+    return size.name_of(size.shape_of(clip))
 
 
 def take_seed(seed: int, clip: Clip, k: int) -> int:
@@ -235,8 +260,9 @@ def make_clips(
 
 
 def batches(wanted: Sequence[Request], size: int) -> list[list[Request]]:
-    """Requests cut into batches. Guided takes of a batch share their noise level, so it is cut where that changes."""
-    levels = [list(group) for _, group in groupby(wanted, key=lambda request: request.eta)]
+    """Requests cut into batches. Takes of a batch share their shape, and guided ones their noise level, so it is cut
+    where these change."""
+    levels = [list(group) for _, group in groupby(wanted, key=lambda request: (request.eta, request.shape))]
     return [level[at : at + size] for level in levels for at in range(0, len(level), size)]
 
 
@@ -266,13 +292,14 @@ def read(studio: TakeContext, wanted: Sequence[Request]) -> None:
 
 
 def frames_of(studio: TakeContext, group: Sequence[Request]) -> NDArray[np.uint8]:
-    """The clips [B, T, H, W, 3] that requests of one noise level ask for; nothing is stored.
+    """The clips [B, T, H, W, 3] that requests of one noise level and shape ask for; nothing is stored.
 
     At eta 0 these are the real clips after the codec.
     """
+    studio = studio.at(group[0].shape)
     backbone, size, settings = studio.backbone, studio.size, studio.settings
     if group[0].eta == 0:
-        return backbone.decode(torch.stack([_stored_latent(studio, request.clip.media) for request in group]))
+        return backbone.decode(torch.stack([_whole(studio, request) for request in group]))
     spec = backbone.spec
     shape = (
         spec.channels,
@@ -285,7 +312,7 @@ def frames_of(studio: TakeContext, group: Sequence[Request]) -> NDArray[np.uint8
         noise = shared_noise(noise, settings.shared_noise, settings.noise == "unit")
     captions, away = [request.caption for request in group], negative_prompt(settings, spec)
     first = _firsts(studio, group) if size.first_frame else {}
-    start = torch.stack([_stored_latent(studio, r.clip.media) for r in group]) if group[0].eta is not None else None
+    start = torch.stack([_whole(studio, r) for r in group]) if group[0].eta is not None else None
     latents = sample(
         backbone,
         backbone.condition(captions, **first),
@@ -314,11 +341,13 @@ def stored_scale(size: BackboneSettings) -> int:
 
 
 def _files(studio: TakeContext, group: Sequence[Request]) -> list[bytes]:
+    studio = studio.at(group[0].shape)
     scale = stored_scale(studio.size)
     return [encode_bytes(clip_frames, studio.size.fps, scale=scale) for clip_frames in frames_of(studio, group)]
 
 
 def _rows(studio: GenerationContext, group: Sequence[Request], files: Sequence[bytes]) -> list[Candidate]:
+    studio = studio.at(group[0].shape)
     size, scale = studio.size, stored_scale(studio.size)
     kind: CandidateKind = studio.kind or studio.settings.kind
     return [
@@ -364,13 +393,21 @@ def _firsts(studio: TakeContext, group: Sequence[Request]) -> dict[str, torch.Te
     """First frames, as arguments of the backbone's `condition`."""
     stills = [_stills(studio, request) for request in group]
     tensors = {name: torch.stack([still[name] for still in stills]) for name in studio.backbone.spec.still}
-    firsts = [_stored_latent(studio, first_frame_key(_start(request)))[:, 0] for request in group]
+    firsts = [_stored_latent(studio, first_frame_key(_start(request), request.shape))[:, 0] for request in group]
     return {"first_frame_BCHW": torch.stack(firsts), **tensors}
 
 
 def _stills(studio: TakeContext, request: Request) -> dict[str, torch.Tensor]:
     """What the model takes of a request's first frame beside its latent."""
-    return {name: _stored_latent(studio, still_key(_start(request), name)) for name in studio.backbone.spec.still}
+    return {
+        name: _stored_latent(studio, still_key(_start(request), name, shape=request.shape))
+        for name in studio.backbone.spec.still
+    }
+
+
+def _whole(studio: TakeContext, request: Request) -> torch.Tensor:
+    """The latent of a request's clip."""
+    return _stored_latent(studio, str(LatentKey(request.clip.media, shape=request.shape)))
 
 
 def _start(request: Request) -> str:

@@ -26,7 +26,7 @@ from rushes import trust
 from rushes.config.base import FOLDER
 from rushes.config.held_defaults import FILE, INPUTS, KEY, HeldDefaults, at, merged, read_held
 from rushes.config.renamed import UNTIL, with_first_names, with_names_of_today
-from rushes.config.tables import FootageSettings, Settings
+from rushes.config.tables import Settings
 from rushes.config.uses import Uses, everything
 from rushes.records import stable_hash
 from rushes.text_reader import read_toml
@@ -172,7 +172,12 @@ def stored_settings(data: Mapping[str, Any]) -> Settings:
     return Settings.model_validate(with_names_of_today(data)[0])
 
 
-_LATER_OF_FOOTAGE = ("rejected", "prompts", "window")
+_LATER: Mapping[
+    str, Mapping[str, Any]
+] = {  # settings that came after digests did, and the value at which they do nothing
+    "footage": {"rejected": "", "prompts": "", "window": ""},
+    "backbone": {"sizes": [], "lengths": []},
+}
 
 
 def hashed_form(table: BaseModel, **what: Any) -> dict[str, Any]:
@@ -182,13 +187,13 @@ def hashed_form(table: BaseModel, **what: Any) -> dict[str, Any]:
     """
     paths = {field.annotation: name for name, field in Settings.model_fields.items()}
     values = table.model_dump(mode="json", **what)
-    footage = values if isinstance(table, FootageSettings) else values.get("footage", {})
-    for later in _LATER_OF_FOOTAGE:
-        if footage.get(later) == "":
-            del footage[later]
+    name = paths.get(type(table))
+    for of, later in _LATER.items():
+        inner = values if name == of else values.get(of, {}) if isinstance(table, Settings) else {}
+        for key in [key for key, unused in later.items() if inner.get(key) == unused]:
+            del inner[key]
     if isinstance(table, Settings):
         return with_first_names(values)
-    name = paths.get(type(table))
     return values if name is None else dict(with_first_names({name: values})[name])
 
 

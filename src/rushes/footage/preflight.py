@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from rushes.config.tables import FootageSettings
+from rushes.config.clip_shapes import ClipShape, available, lost_share
+from rushes.config.tables import BackboneSettings, FootageSettings
 from rushes.files import MediaError, content_hash
 from rushes.footage.probe_cache import ProbeCache, VideoFacts
 from rushes.formats.layouts import Bench, Listing, RefusedVideo, SourceVideo
@@ -38,7 +38,7 @@ class Length:
 
     def available(self, frames: int, fps: float) -> int:
         """Frames at `self.fps` that a video of `frames` at `fps` has, to a hundredth: containers round their times."""
-        return math.ceil(frames / fps * self.fps - 0.01)
+        return available(frames, fps, self.fps)
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,25 @@ class PreflightOptions:
     table: FootageSettings
     caption_lengths: CaptionMeasure | None = None  # by each tokenizer of the model; None = they cannot be measured
     unmeasured: str = ""  # why not
+    size: BackboneSettings | None = None  # by which each clip has a shape of its own; None = all have one
+
+    def shape_of(self, *videos: VideoFacts) -> ClipShape:
+        """What a video is brought to, or several that are seen together."""
+        whole = ClipShape(self.height_px, self.width_px, self.length.frames)
+        return self.size.shape_of(*videos) if self.size else whole
+
+    def of(self, *videos: VideoFacts) -> PreflightOptions:
+        """What is wanted of videos in their shape, and of takes of theirs."""
+        if self.size is None or len(self.size.shapes) == 1:
+            return self
+        shape = self.shape_of(*videos)
+        length = replace(self.length, frames=shape.frames)
+        return replace(self, length=length, width_px=shape.width_px, height_px=shape.height_px, size=None)
+
+    def lengths_s(self) -> tuple[float, float]:
+        """Seconds of the shortest and of the longest shape."""
+        lengths = [shape.frames for shape in self.size.shapes] if self.size else [self.length.frames]
+        return min(lengths) / self.length.fps, max(lengths) / self.length.fps
 
     def cut_captions(self, caption: str) -> list[CaptionLength]:
         """How much those tokenizers read of a caption that do not read all of it."""
@@ -65,7 +84,8 @@ class PreflightOptions:
 
     def spans(self, facts: VideoFacts) -> tuple[Span, ...]:
         """The pieces that a file is cut into. Raises ValueError where the shortest is longer than the longest."""
-        shortest, longest = (limit or self.length.seconds for limit in (self.table.shortest_s, self.table.longest_s))
+        least_s, most_s = self.lengths_s()
+        shortest, longest = self.table.shortest_s or least_s, self.table.longest_s or most_s
         if shortest > longest:
             raise ValueError(
                 f"footage.shortest_s: pieces of {shortest:g} s or more and at most {longest:g} s (footage.longest_s) "
@@ -164,7 +184,7 @@ def review(
             held = {checked.facts.media: item.source}
             for path in item.takes:
                 video_facts = facts.of(SourceVideo(path, item.caption, str(path)))
-                problem = _problem(video_facts, ask)
+                problem = _take_problem(video_facts, checked, ask)
                 same = "" if problem else held.setdefault(video_facts.media, str(path))
                 if same and same != str(path):
                     problem = ("the same video", f"the same video as {same}; delete one of the two")
@@ -251,17 +271,30 @@ def _problem(facts: VideoFacts, ask: PreflightOptions) -> tuple[str, str] | None
     if facts.problem:
         return facts.reason, facts.problem
     if ask.finder is not None and not ask.spans(facts):
-        least = ask.table.shortest_s or ask.length.seconds
+        least = ask.table.shortest_s or ask.lengths_s()[0]
         return "too short", f"{facts.seconds:.2f} s long, and no scene of it lasts {least:.2f} s"
     have = ask.length.available(facts.frames, facts.fps)
-    if have < ask.length.frames and ask.finder is None:
+    if have < ask.of(facts).length.frames and ask.finder is None:
         return "too short", f"{facts.seconds:.2f} s long, {have} frames at {ask.length.fps:g} fps"
     return None
 
 
+def _take_problem(facts: VideoFacts, checked: Checked, ask: PreflightOptions) -> tuple[str, str] | None:
+    """Why a take that came with a clip cannot be used: it must have been made in about the clip's shape."""
+    if facts.problem or not checked.usable:
+        return _problem(facts, ask)
+    shape, wanted = ask.shape_of(facts), ask.shape_of(checked.facts)
+    if lost_share(facts, shape.height_px, shape.width_px) < lost_share(facts, wanted.height_px, wanted.width_px):
+        return "another shape", (
+            f"{facts.width_px} x {facts.height_px} px, so of another shape than its clip, which goes to "
+            f"{wanted.height_px} x {wanted.width_px} px (height x width); make it in that"
+        )
+    return _problem(facts, ask.of(checked.facts))
+
+
 def _look(facts: ProbeCache, path: Path, ask: PreflightOptions, done: Preflight) -> str:
     """Facts of a system's video, or what is wrong with it."""
-    whole = PreflightOptions(ask.length, ask.width_px, ask.height_px, ask.table.model_copy(update={"cut": "none"}))
+    whole = replace(ask, table=ask.table.model_copy(update={"cut": "none"}))
     video_facts = facts.of(SourceVideo(path, "", str(path)))
     problem = _problem(video_facts, whole)
     done.bench[path] = video_facts

@@ -17,8 +17,9 @@ from rushes.backbones.base import Backbone, BackboneSpec, LoadOptions
 from rushes.backbones.folders import Folder
 from rushes.backbones.pipeline import DiffusersBackbone
 from rushes.backbones.tiling import tiled
+from rushes.config.clip_shapes import ClipShape
 from rushes.config.tables import Settings
-from rushes.inspect.dry_run import ClipShape, Cost, dry_run, find_family, latent_size, measured_passes
+from rushes.inspect.dry_run import Cost, dry_run, find_family, latent_size, measured_passes
 from rushes.inspect.part_costs import CodecCost, ReaderCost, codec_cost, reader_cost
 from rushes.inspect.step_forecast import (
     GIB,

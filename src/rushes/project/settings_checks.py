@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 
 from rushes.backbones.base import BackboneSpec
@@ -77,10 +78,15 @@ def backbone_problems(settings: Settings) -> list[str]:
 def spec_problems(settings: Settings, spec: BackboneSpec) -> list[str]:
     """What a model cannot do of what is set, each with its dotted path: sizes, first frames, sampling, training."""
     size, ask, problems = settings.backbone, settings.generate, list[str]()
-    for where, check in (
-        ("backbone.frames", lambda: spec.latent_frames(size.frames)),
-        ("backbone.height_px, width_px", lambda: spec.check_size(size.height_px, size.width_px)),
-    ):
+    whole, lengths = (size.height_px, size.width_px), dict.fromkeys(shape.frames for shape in size.shapes)
+    sizes = dict.fromkeys((shape.height_px, shape.width_px) for shape in size.shapes)
+    checks: list[tuple[str, Callable[[], object]]] = [
+        *(("backbone.frames" if frames == size.frames else "backbone.lengths", partial(spec.latent_frames, frames))
+          for frames in lengths),
+        *(("backbone.height_px, width_px" if each == whole else "backbone.sizes", partial(spec.check_size, *each))
+          for each in sizes),
+    ]  # fmt: skip
+    for where, check in checks:
         try:
             check()
         except ValueError as error:

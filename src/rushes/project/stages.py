@@ -61,9 +61,7 @@ def _generate(
     The base answers in the precision of the run that it is compared with (`beside`), if any.
     """
     made_by = "" if system == BASE else find_run(project, system).made_by  # before what may take hours
-    firsts = [first_frame_of(clip) for clip in clips] if project.settings.backbone.first_frame else []
-    whole = [LatentKey(clip.media) for clip in clips] if settings.kind == "guided" else []
-    encode_missing(project, whole, firsts, f"{stage}: encode")
+    encode_missing(project, *latents_of(project, clips, whole=settings.kind == "guided"), f"{stage}: encode")
     base = base_beside(project, beside) if beside else project.base
     studio = generate.GenerationContext(
         project.latents,
@@ -92,9 +90,18 @@ def _generate(
     return [request.id for request in wanted], lacking.new + lacking.lost
 
 
-def encode_missing(project: OpenProject, whole: Sequence[LatentKey], firsts: Sequence[str], stage: str) -> None:
+def latents_of(project: OpenProject, clips: Sequence[Clip], whole: bool) -> tuple[list[LatentKey], list[LatentKey]]:
+    """Latents of clips themselves, where they are wanted, and of given first frames, each in its clip's shape."""
+    size = project.settings.backbone
+    shapes = {clip.id: generate.shape_of(size, clip) for clip in clips}
+    firsts = [LatentKey(first_frame_of(clip), first=True, shape=shapes[clip.id]) for clip in clips]
+    own = [LatentKey(clip.media, shape=shapes[clip.id]) for clip in clips]
+    return own if whole else [], firsts if size.first_frame else []
+
+
+def encode_missing(project: OpenProject, whole: Sequence[LatentKey], firsts: Sequence[LatentKey], stage: str) -> None:
     """Latents of media: of whole clips, and of first frames alone."""
-    asked = [*whole, *(LatentKey(media, first=True) for media in firsts)]
+    asked = [*whole, *firsts]
     parts = [replace(key, first=True, part=name) for key in asked for name in project.base.spec.still]
     project.latents.mend(map(str, (*asked, *parts)), remember=True)
     wanted = encode.jobs(project.latents, whole, firsts)

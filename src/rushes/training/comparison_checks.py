@@ -131,7 +131,7 @@ def _reachable(
 
 
 def _given(view: View, latents: LatentStore) -> Tensor:
-    given = latents.get(first_frame_key(view.first_frame))
+    given = latents.get(first_frame_key(view.first_frame, view.shape))
     assert given is not None
     return given
 

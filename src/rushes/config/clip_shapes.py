@@ -1,0 +1,87 @@
+"""Shapes of clips, and which of several a video is brought to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Protocol
+
+
+@dataclass(frozen=True, order=True)
+class ClipShape:
+    """Size and length of what a step sees."""
+
+    height_px: int
+    width_px: int
+    frames: int
+
+    def __str__(self) -> str:
+        """FRAMESxHEIGHTxWIDTH, as latents are named."""
+        return f"{self.frames}x{self.height_px}x{self.width_px}"
+
+    @classmethod
+    def read(cls, name: str) -> ClipShape:
+        """The shape of a name."""
+        frames, height, width = map(int, name.split("x"))
+        return cls(height, width, frames)
+
+    @property
+    def pixels(self) -> int:
+        """Of all its frames."""
+        return self.height_px * self.width_px * self.frames
+
+    @property
+    def words(self) -> str:
+        """The same for a reader."""
+        return f"{self.height_px} x {self.width_px} px, {self.frames} frames"
+
+
+class Footage(Protocol):
+    """What must be known of a video: its upright size, and its length; one frame is a still."""
+
+    @property
+    def width_px(self) -> int: ...
+    @property
+    def height_px(self) -> int: ...
+    @property
+    def frames(self) -> int: ...
+    @property
+    def fps(self) -> float: ...
+
+
+def available(frames: int, fps: float, rate: float) -> int:
+    """Frames at `rate` that a video of `frames` at `fps` has, to a hundredth: containers round their times."""
+    return math.ceil(frames / fps * rate - 0.01)
+
+
+def lost_share(video: Footage, height_px: int, width_px: int) -> Fraction:
+    """The share of a picture, from 0 to below 1, that a crop to the aspect of a size takes; exact."""
+    aspect = Fraction(video.width_px * height_px, video.height_px * width_px)
+    return 1 - min(aspect, 1 / aspect)
+
+
+def best_shape(videos: Sequence[Footage], shapes: Sequence[ClipShape], rate: float, still: int) -> ClipShape:
+    """The shape that loses least of videos which are seen together: the longest that all fill, then the least cropped.
+
+    Of sizes that crop equally the one that enlarges fewer of them, then the one of most pixels. The order of neither
+    counts. Videos that fill no length get the shortest.
+
+    Args:
+        videos: one, or those of a comparison.
+        shapes: to choose among.
+        rate: frames a second at which frames are counted.
+        still: length of a prompt that is a still.
+    """
+    moving = [video for video in videos if video.frames > 1]
+    have = min((available(video.frames, video.fps, rate) for video in moving), default=still)
+    shortest = min(shape.frames for shape in shapes)
+    length = max((shape.frames for shape in shapes if shape.frames <= have), default=shortest)
+
+    def cost(shape: ClipShape) -> tuple[Fraction, int, int, ClipShape]:
+        lost = sum((lost_share(video, shape.height_px, shape.width_px) for video in videos), Fraction())
+        small = sum(video.width_px < shape.width_px or video.height_px < shape.height_px for video in videos)
+        return lost, small, -shape.pixels, shape
+
+    return min((shape for shape in shapes if shape.frames == length), key=cost)

@@ -165,13 +165,15 @@ def evaluate_run(project: OpenProject, run: str = "") -> EvaluateResult:
         others.setdefault(row.system, []).append(row)
     _measure(project, [*base, *trained, *(c for rows in others.values() for c in rows)])
     seed = settings.project.seed
-    metrics = stored.compare(store, meter, stored.pairs(base, trained), seed=seed)
+    pairs = stored.pairs(base, trained)
+    metrics = stored.compare(store, meter, pairs, seed=seed)
+    shapes = stored.compare_by_shape(store, meter, pairs, seed=seed)
     first, *rest = others or [""]
     arms = {
         f"{other} against {first}": stored.compare(store, meter, stored.pairs(others[first], others[other]), seed=seed)
         for other in rest
     }
-    return EvaluateResult(run, meter.headline, metrics, arms)
+    return EvaluateResult(run, meter.headline, metrics, arms, shapes=shapes)
 
 
 def held_out_change(project: OpenProject, first: str, second: str) -> Metrics:

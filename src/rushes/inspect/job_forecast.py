@@ -214,7 +214,7 @@ def together(jobs: Mapping[str, JobForecast], numbers: Mapping[str, Numbers]) ->
         shape: {stage: share(shape, stage) * job.hours[stage] for stage in stages if stage in job.hours}
         for shape, job in jobs.items()
     }
-    largest = max(jobs.values(), key=lambda job: max(job.gib.values()))
+    largest = max(jobs.values(), key=lambda job: job.gib["train"])
     every = {stage: round(sum(of.get(stage, 0.0) for of in hours.values()), 3) for stage in stages}
 
     def passes(name: Literal["forwards", "backwards"], stage: str) -> tuple[int, ...]:

@@ -95,7 +95,8 @@ def _frames(
 ) -> NDArray[np.uint8]:
     """What the codec gets of one clip or first frame."""
     if job.first:
-        return read_first_frame(media.path(job.media), size, fit)
+        first = read_first_frame(media.path(job.media), size, fit)
+        return edits.apply(first, job.edit, lambda digest: first) if job.edit else first
     return edited(job, lambda digest: read_clip(media.path(digest), size, fit), backbone)
 
 

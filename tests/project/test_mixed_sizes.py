@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ SETS = (
     "generate.steps=1",
     "train.steps=3",
     "train.batch=3",
+    "train.mirror=true",
     "train.held_out=1",
     "train.checkpoint_every=3",
     "evaluate.prompts=8",
@@ -72,7 +74,7 @@ def test_each_clip_keeps_its_shape_from_import_to_report(rushes: Rushes, project
     counted = {f"{row['frames']}x{row['height_px']}x{row['width_px']}": row["clips"] for row in written["shapes"]}
     assert counted == {"9x16x24": 3, "5x16x24": 0, "9x24x16": 3, "5x24x16": 1, "9x16x16": 3, "5x16x16": 0}
     code, _, err = rushes("run", project)
-    assert code == 0, err
+    assert code == 0 and "6 of 6 comparisons are seen in a mirror too" in err, err
     with Store.open(project) as store:
         clips = {clip.id: clip for clip in store.clips()}
         takes = store.candidates()
@@ -85,8 +87,8 @@ def test_each_clip_keeps_its_shape_from_import_to_report(rushes: Rushes, project
         assert (info.frames, info.height_px, info.width_px) == (frames, height * scale, width * scale)
         shape = "" if shape_of(clips[take.clip_id]) == DEFAULT else shape_of(clips[take.clip_id])
         if take.split == "train":
-            for media in (take.media, take.clip_id and clips[take.clip_id].media):
-                latent = latents.get(str(LatentKey(media, shape=shape)))
+            for edit, media in product(("", "mirror"), (take.media, clips[take.clip_id].media)):
+                latent = latents.get(str(LatentKey(media, edit, shape=shape)))
                 assert latent is not None and latent.shape[1:] == (1 + (frames - 1) // 4, height // 8, width // 8)
     rows = [json.loads(line) for line in (project / "runs" / "realdpo" / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["step"] == 3 and "MiB at" in rows[0]["gradients_why"]
@@ -101,7 +103,7 @@ def test_each_clip_keeps_its_shape_from_import_to_report(rushes: Rushes, project
 
 
 def test_a_take_of_another_shape_is_refused_by_name(rushes: Rushes, project: Path) -> None:
-    """Sizes that change leave takes behind, which no pair may hold; the default's stay, as nothing of theirs changed."""
+    """Sizes that change leave takes behind, which no pair may hold; others stay, as nothing of theirs changed."""
     for command in ("import", "generate"):
         code, _, err = rushes(command, project)
         assert code == 0, err

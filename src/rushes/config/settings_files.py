@@ -175,7 +175,8 @@ def stored_settings(data: Mapping[str, Any]) -> Settings:
 _LATER: Mapping[
     str, Mapping[str, Any]
 ] = {  # settings that came after digests did, and the value at which they do nothing
-    "footage": {"rejected": "", "prompts": "", "window": ""},
+    "footage": {"rejected": "", "prompts": "", "window": "", "windows": 1},
+    "train": {"mirror": False},
     "backbone": {"sizes": [], "lengths": []},
 }
 

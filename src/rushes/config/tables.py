@@ -38,6 +38,7 @@ class FootageSettings(SettingsTable):
     prompts: Folder = Field(
         "", description="file with the prompts of the pairs (kind pairs); empty = beside the videos"
     )
+    windows: int = Field(1, ge=1, description="clips that each file gives, at so many places (kind folder)")
     window: Literal["", "first", "last", "best-motion"] = Field(
         "", description="part of longer pairs that their label is for (kind pairs); empty = leave them out"
     )
@@ -252,6 +253,9 @@ class TrainSettings(SettingsTable):
     t_high: float = Field(1.0, gt=0, le=1, description="highest training time, after the shift; 1 = noise")
     expert: Literal["both", "high", "low"] = Field(
         "both", description="of two experts train both, or one alone, at its own noise levels"
+    )
+    mirror: bool = Field(
+        False, description="also each comparison seen in a mirror, but where a caption says left or right"
     )
     caption_dropout: float = Field(
         0.0,

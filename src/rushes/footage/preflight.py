@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -82,8 +83,25 @@ class PreflightOptions:
         table = self.table
         return CutFinder(table.cut_detector, table.cut_threshold) if table.cut == "scenes" else None
 
+    @property
+    def whole(self) -> bool:
+        """Whether files are taken as they are."""
+        return self.finder is None and self.table.windows == 1
+
+    def _windows(self, facts: VideoFacts) -> tuple[Span, ...]:
+        """Places of a file, evenly from its start to its end, each as long as a clip; none where there is but one."""
+        length_s = self.shape_of(facts).frames / self.length.fps
+        room = math.floor((facts.seconds - length_s) * self.length.fps + 0.01)  # frames by which a window may move
+        count = min(self.table.windows, room + 1)
+        if count < 2:
+            return ()
+        starts = [round(at * room / (count - 1)) / self.length.fps for at in range(count)]
+        return tuple((start, min(start + length_s, facts.seconds)) for start in starts)
+
     def spans(self, facts: VideoFacts) -> tuple[Span, ...]:
         """The pieces that a file is cut into. Raises ValueError where the shortest is longer than the longest."""
+        if self.finder is None:
+            return self._windows(facts)
         least_s, most_s = self.lengths_s()
         shortest, longest = self.table.shortest_s or least_s, self.table.longest_s or most_s
         if shortest > longest:
@@ -248,14 +266,17 @@ def _checked(facts: ProbeCache, item: SourceVideo, ask: PreflightOptions) -> Che
         words = _still_problem(item.first_frame)
         problem = ("first frame", f"{item.first_frame}: {words}") if words else None
         still = "" if words else content_hash(item.first_frame)
+    if not problem and (item.takes or item.first_frame) and ask.finder is None and not ask.whole:
+        words = "takes and first frames are of a whole file, which footage.windows cuts into several; set it to 1"
+        problem = ("comes with takes", words)
     problem = problem or _problem(video_facts, ask)  # the length last: what is too short alone could be used at another
     if uncaptioned:  # with what else is wrong, so that nothing comes to light only once captions are written
         problem = _uncaptioned(problem)
     if problem:
         return Checked(item, video_facts, "", reason=problem[0], words=problem[1])
-    if ask.finder is None:
+    spans = () if ask.whole else ask.spans(video_facts)
+    if not spans:
         return Checked(item, video_facts, stable_hash([video_facts.media, item.caption, still]))
-    spans = ask.spans(video_facts)
     id = stable_hash(["piece", CUT, video_facts.media, item.caption, still, ask.table.cut_crf])
     return Checked(item, video_facts, id, spans=spans)
 

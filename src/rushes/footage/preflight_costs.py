@@ -68,6 +68,9 @@ def clips_at(lengths: Counter[VideoFacts], ask: PreflightOptions, frames: int, f
     other = replace(ask, length=Length(frames, fps, ask.length.largest), size=None)
     if ask.finder is not None:
         return sum(count * len(other.spans(facts)) for facts, count in lengths.items())
+    if not ask.whole:
+        long = {f: n for f, n in lengths.items() if other.length.available(f.frames, f.fps) >= frames}
+        return sum(count * max(1, len(other.spans(facts))) for facts, count in long.items())
     return sum(count for facts, count in lengths.items() if other.length.available(facts.frames, facts.fps) >= frames)
 
 

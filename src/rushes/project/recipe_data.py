@@ -18,7 +18,7 @@ from rushes.project.negatives import measure_likeness
 from rushes.project.project import OpenProject
 from rushes.project.stages import encode_missing
 from rushes.records import BASE, Candidate
-from rushes.training.comparison import Comparison
+from rushes.training.comparison import Comparison, mirrored
 from rushes.training.comparison_checks import check_latents, drop_same
 from rushes.training.recipe import Recipe, chosen_recipe
 from rushes.training.views import gaps
@@ -47,6 +47,13 @@ def recipe_comparisons(project: OpenProject, settings: TrainSettings) -> RecipeD
     if not comparisons:
         raise ValueError(f"recipe {settings.recipe!r} finds nothing to compare: {_lacking(project, recipe)}")
     _check_shapes(project, comparisons)
+    if settings.mirror:
+        pairs = [(each, mirrored(each)) for each in comparisons]
+        comparisons = [row for pair in pairs for row in pair if row is not None]
+        project.say(
+            f"train.mirror: {sum(other is not None for _, other in pairs)} of {len(pairs)} comparisons are seen in a "
+            "mirror too; of the others a caption says left or right, or a view shows another clip"
+        )
     views = [view for comparison in comparisons for view in comparison.views]
     firsts = [view.first for view in views if view.first is not None]
     encode_missing(project, [view.latent for view in views], firsts, "train: encode")

@@ -126,6 +126,8 @@ def _footage(settings: Settings) -> Iterator[str]:
             yield f"footage.scenes: {unknown('scene', scene, KINDS)}"
     if footage.kind == "world" and backbone.fps != FPS:
         yield f"backbone.fps: the embedded world is rendered at {FPS:g} fps, got {backbone.fps:g}; set it to {FPS:g}"
+    if footage.windows > 1 and (footage.kind != "folder" or footage.cut != "none"):
+        yield "footage.windows: is of files that are taken whole (footage.kind folder, footage.cut none); set it to 1"
     if footage.kind == "pairs" and footage.bench:
         yield "footage.bench: prompts of the pairs are held out (footage.eval_fraction), so none is read; set it to ''"
     if footage.kind != "world" and settings.label.by == "world":

@@ -15,7 +15,7 @@ from rushes.backbones.base import Backbone, Condition, ReadsTogether
 from rushes.noise.draws import TimeDraw, seeded
 from rushes.objectives.terms import TermBatch, collate
 from rushes.store.latents import LatentStore, still_key
-from rushes.training.comparison import OWN, Comparison, View, by_shape
+from rushes.training.comparison import Comparison, View, by_shape
 
 EMPTY = ""  # the caption of the unconditional prediction
 
@@ -218,7 +218,8 @@ def stills_of(view: View, latents: LatentStore, names: Sequence[str]) -> dict[st
     Raises:
         ValueError: one of them is missing.
     """
-    media, edit = (view.media, view.edit) if view.first_frame == OWN else (view.first_frame, "")
+    given = view.first
+    media, edit = (view.media, view.edit) if given is None else (given.media, given.edit)
     return {name: _latent(latents, still_key(media, name, edit, view.shape)) for name in names}
 
 

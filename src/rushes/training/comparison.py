@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from rushes.config.backbone import BackboneSettings
 from rushes.config.clip_shapes import Footage
+from rushes.edits.words import MIRROR, in_mirror, is_mirrored
 from rushes.objectives.segments import latent_labels
 from rushes.objectives.terms import Term
 from rushes.store.latents import LatentKey
@@ -34,7 +36,9 @@ class View:
     @property
     def first(self) -> LatentKey | None:
         """What the latent of its given first frame is of; None where none is given, or its own is."""
-        return LatentKey(self.first_frame, first=True, shape=self.shape) if self.first_frame not in ("", OWN) else None
+        if self.first_frame in ("", OWN):
+            return None
+        return LatentKey(self.first_frame, MIRROR if is_mirrored(self.edit) else "", first=True, shape=self.shape)
 
     @property
     def key(self) -> str:
@@ -79,6 +83,21 @@ def with_captions(comparisons: Sequence[Comparison], alternatives: Mapping[str, 
         replace(c, captions=(c.views[0].caption, *texts)) if (texts := alternatives.get(c.group)) else c
         for c in comparisons
     ]
+
+
+_SIDES = re.compile(r"\b(left|right|clockwise|counterclockwise|anticlockwise)|[左右]", re.IGNORECASE)
+
+
+def mirrored(comparison: Comparison) -> Comparison | None:
+    """The comparison with all its clips, and their first frames, in a mirror, as HuViDPO's loaders flip them.
+
+    None where a caption says left or right, or which way round, and where a view shows another clip beside its own.
+    """
+    edits = [in_mirror(view.edit) for view in comparison.views]
+    if None in edits or any(_SIDES.search(view.caption) for view in comparison.every_view()):
+        return None
+    views = tuple(replace(view, edit=edit or "") for view, edit in zip(comparison.views, edits, strict=True))
+    return replace(comparison, id=f"{comparison.id} mirrored", views=views)
 
 
 def hashed_view(view: Mapping[str, Any]) -> dict[str, Any]:

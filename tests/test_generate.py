@@ -32,6 +32,7 @@ LATER = (
     "chunk_size_feed_forward",
     "sizes",
     "lengths",
+    "rates",
 )  # settings of [backbone] that older projects lack
 SETTINGS = GenerateSettings(takes=2, steps=2, batch=4)
 

@@ -315,13 +315,15 @@ def frames_of(studio: TakeContext, group: Sequence[Request]) -> NDArray[np.uint8
     start = torch.stack([_whole(studio, r) for r in group]) if group[0].eta is not None else None
     latents = sample(
         backbone,
-        backbone.condition(captions, **first),
+        backbone.condition(captions, **first).at_rate(group[0].shape),
         noise,
         steps=settings.steps,
         shift=settings.shift or None,
         guidance=settings.guidance_scale,
         guidance_2=settings.guidance_scale_2,
-        unconditional=None if away is None else backbone.condition([away] * len(group), **first),
+        unconditional=None
+        if away is None
+        else backbone.condition([away] * len(group), **first).at_rate(group[0].shape),
         start_BCFHW=start,
         eta=group[0].eta or 1.0,
         match=settings.adain_share,

@@ -123,3 +123,16 @@ def test_one_shape_has_the_digests_that_it_had() -> None:
 def test_settings_that_contradict_are_refused(values: dict[str, object], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         BackboneSettings.model_validate(values)
+
+
+def test_clips_keep_their_rates_where_they_may() -> None:
+    """A clip's own rate, or the nearest that there is; the length is counted at it, and a still has the project's."""
+    size = BackboneSettings.model_validate({"frames": [49, 97], "fps": "own"} | {"height_px": 32, "width_px": 32})
+    assert size.fps == 8.0 and 23.976 in size.rates and hashed_form(size)["rates"]
+    wanted = {(97, 24.0): "97x32x32@24", (60, 23.976): "49x32x32@23.976", (100, 31.0): "97x32x32@30", (1, 30.0): ""}
+    for (frames, fps), name in wanted.items():
+        assert size.name_of(size.shape_of(Video(64, 64, frames, fps))) == name
+    own = size.at("97x32x32@24")
+    assert (own.fps, own.frames, own.rates, len(own.shapes)) == (24.0, 97, (), 1)
+    given = BackboneSettings.model_validate({"fps": 25.0, "rates": [24.0, 25.0]})
+    assert [str(shape) for shape in given.shapes] == ["17x32x32", "17x32x32@24"]

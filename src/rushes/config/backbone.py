@@ -9,6 +9,7 @@ from pydantic import Field, Strict, model_validator
 from rushes.config.base import Folder, Module, SettingsTable
 from rushes.config.clip_shapes import ClipShape, Footage, best_shape
 
+OWN_RATES = (8.0, 10.0, 12.0, 15.0, 16.0, 23.976, 24.0, 25.0, 29.97, 30.0, 48.0, 50.0, 59.94, 60.0)  # of footage
 # Height and width; a list, as TOML has it, is one too.
 Size = Annotated[tuple[int, int], Strict(False)]
 
@@ -30,7 +31,10 @@ class BackboneSettings(SettingsTable):
     lengths: tuple[int, ...] = Field(
         (), strict=False, description="frames to choose from for each clip, the most that it fills; empty = one length"
     )
-    fps: float = Field(8.0, gt=0, description="frames per second to which every clip is resampled")
+    fps: float = Field(8.0, gt=0, description="frames per second to which clips are resampled; own = see rates")
+    rates: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        (), strict=False, description="further frames per second that clips keep, for models that are told the rate"
+    )
     first_frame: bool = Field(True, description="the model is given the first frame of each clip")
     dtype: Literal["auto", "float32", "bfloat16", "mixed"] = Field(
         "auto", description="precision; auto = bfloat16 on a GPU, mixed where all weights train; else float32"
@@ -78,8 +82,12 @@ class BackboneSettings(SettingsTable):
         if not isinstance(values, dict):
             return values
         given, frames, sizes = dict(values), values.get("frames"), values.get("sizes")
+        frames_a_second = given.get("fps")
         if isinstance(frames, list | tuple) and not given.get("lengths"):
             given["lengths"] = frames
+        if frames_a_second == "own":
+            given["rates"] = given.get("rates") or OWN_RATES
+            del given["fps"]
         if isinstance(given.get("lengths"), list | tuple) and given["lengths"] and not isinstance(frames, int):
             given["frames"] = given["lengths"][0]
         first = sizes[0] if isinstance(sizes, list | tuple) and sizes else ()
@@ -116,7 +124,8 @@ class BackboneSettings(SettingsTable):
         if self.sizes == "auto":
             raise ValueError("backbone.sizes: auto is of an open project; name the sizes here")
         sizes, lengths = self.sizes or ((self.height_px, self.width_px),), self.lengths or (self.frames,)
-        every = [ClipShape(height, width, frames) for height, width in sizes for frames in lengths]
+        rates = [0.0, *(rate for rate in self.rates if rate != self.fps)]
+        every = [ClipShape(*size, frames, fps) for size in sizes for frames in lengths for fps in rates]
         return tuple(dict.fromkeys((self.shape, *every)))
 
     @property
@@ -139,7 +148,8 @@ class BackboneSettings(SettingsTable):
     def at(self, name: str) -> Self:
         """The settings of clips of one shape alone, by its name."""
         shape = ClipShape.read(name) if name else self.shape
-        if (shape, self.sizes, self.lengths) == (self.shape, (), ()):
+        if (shape, self.sizes, self.lengths, self.rates) == (self.shape, (), (), ()):
             return self
         only = {"height_px": shape.height_px, "width_px": shape.width_px, "frames": shape.frames}
-        return self.model_copy(update={**only, "sizes": (), "lengths": ()})
+        rate = {"fps": shape.fps or self.fps}
+        return self.model_copy(update={**only, **rate, "sizes": (), "lengths": (), "rates": ()})

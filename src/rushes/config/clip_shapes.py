@@ -16,16 +16,18 @@ class ClipShape:
     height_px: int
     width_px: int
     frames: int
+    fps: float = 0.0  # frames a second; 0 = as many as the project's others have
 
     def __str__(self) -> str:
-        """FRAMESxHEIGHTxWIDTH, as latents are named."""
-        return f"{self.frames}x{self.height_px}x{self.width_px}"
+        """FRAMESxHEIGHTxWIDTH, as latents are named, with a rate of its own as @RATE."""
+        return f"{self.frames}x{self.height_px}x{self.width_px}" + (f"@{self.fps:g}" if self.fps else "")
 
     @classmethod
     def read(cls, name: str) -> ClipShape:
         """The shape of a name."""
-        frames, height, width = map(int, name.split("x"))
-        return cls(height, width, frames)
+        size, _, fps = name.partition("@")
+        frames, height, width = map(int, size.split("x"))
+        return cls(height, width, frames, float(fps or 0.0))
 
     @property
     def pixels(self) -> int:
@@ -35,7 +37,8 @@ class ClipShape:
     @property
     def words(self) -> str:
         """The same for a reader."""
-        return f"{self.height_px} x {self.width_px} px, {self.frames} frames"
+        size = f"{self.height_px} x {self.width_px} px, {self.frames} frames"
+        return size + (f" at {self.fps:g} fps" if self.fps else "")
 
 
 class Footage(Protocol):
@@ -63,7 +66,8 @@ def lost_share(video: Footage, height_px: int, width_px: int) -> Fraction:
 
 
 def best_shape(videos: Sequence[Footage], shapes: Sequence[ClipShape], rate: float, still: int) -> ClipShape:
-    """The shape that loses least of videos which are seen together: the longest that all fill, then the least cropped.
+    """The shape that loses least of videos which are seen together: of the rate that is nearest to theirs, the longest
+    that all fill, then the least cropped.
 
     Of sizes that crop equally the one that enlarges fewer of them, then the one of most pixels. The order of neither
     counts. Videos that fill no length get the shortest.
@@ -71,10 +75,17 @@ def best_shape(videos: Sequence[Footage], shapes: Sequence[ClipShape], rate: flo
     Args:
         videos: one, or those of a comparison.
         shapes: to choose among.
-        rate: frames a second at which frames are counted.
-        still: length of a prompt that is a still.
+        rate: frames a second of those that have no rate of their own.
+        still: length of a prompt that is a still, which has that rate.
     """
     moving = [video for video in videos if video.frames > 1]
+
+    def apart(shape: ClipShape) -> tuple[float, float]:
+        own = shape.fps or rate
+        return sum(abs(math.log(video.fps / own)) for video in moving), 0.0 if own == rate else own
+
+    shapes = [shape for shape in shapes if apart(shape) == min(map(apart, shapes))]
+    rate = shapes[0].fps or rate
     have = min((available(video.frames, video.fps, rate) for video in moving), default=still)
     shortest = min(shape.frames for shape in shapes)
     length = max((shape.frames for shape in shapes if shape.frames <= have), default=shortest)

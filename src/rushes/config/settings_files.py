@@ -177,7 +177,7 @@ _LATER: Mapping[
 ] = {  # settings that came after digests did, and the value at which they do nothing
     "footage": {"rejected": "", "prompts": "", "window": "", "windows": 1},
     "train": {"mirror": False},
-    "backbone": {"sizes": [], "lengths": []},
+    "backbone": {"sizes": [], "lengths": [], "rates": []},
 }
 
 

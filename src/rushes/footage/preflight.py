@@ -64,13 +64,15 @@ class PreflightOptions:
         if self.size is None or len(self.size.shapes) == 1:
             return self
         shape = self.shape_of(*videos)
-        length = replace(self.length, frames=shape.frames)
+        length = replace(self.length, frames=shape.frames, fps=shape.fps or self.length.fps)
         return replace(self, length=length, width_px=shape.width_px, height_px=shape.height_px, size=None)
 
     def lengths_s(self) -> tuple[float, float]:
         """Seconds of the shortest and of the longest shape."""
-        lengths = [shape.frames for shape in self.size.shapes] if self.size else [self.length.frames]
-        return min(lengths) / self.length.fps, max(lengths) / self.length.fps
+        if self.size is None:
+            return self.length.seconds, self.length.seconds
+        lengths_s = [shape.frames / (shape.fps or self.length.fps) for shape in self.size.shapes]
+        return min(lengths_s), max(lengths_s)
 
     def cut_captions(self, caption: str) -> list[CaptionLength]:
         """How much those tokenizers read of a caption that do not read all of it."""
@@ -90,13 +92,13 @@ class PreflightOptions:
 
     def _windows(self, facts: VideoFacts) -> tuple[Span, ...]:
         """Places of a file, evenly from its start to its end, each as long as a clip; none where there is but one."""
-        length_s = self.shape_of(facts).frames / self.length.fps
-        room = math.floor((facts.seconds - length_s) * self.length.fps + 0.01)  # frames by which a window may move
+        length = self.of(facts).length
+        room = math.floor((facts.seconds - length.seconds) * length.fps + 0.01)  # frames by which a window may move
         count = min(self.table.windows, room + 1)
         if count < 2:
             return ()
-        starts = [round(at * room / (count - 1)) / self.length.fps for at in range(count)]
-        return tuple((start, min(start + length_s, facts.seconds)) for start in starts)
+        starts = [round(at * room / (count - 1)) / length.fps for at in range(count)]
+        return tuple((start, min(start + length.seconds, facts.seconds)) for start in starts)
 
     def spans(self, facts: VideoFacts) -> tuple[Span, ...]:
         """The pieces that a file is cut into. Raises ValueError where the shortest is longer than the longest."""
@@ -294,9 +296,10 @@ def _problem(facts: VideoFacts, ask: PreflightOptions) -> tuple[str, str] | None
     if ask.finder is not None and not ask.spans(facts):
         least = ask.table.shortest_s or ask.lengths_s()[0]
         return "too short", f"{facts.seconds:.2f} s long, and no scene of it lasts {least:.2f} s"
-    have = ask.length.available(facts.frames, facts.fps)
-    if have < ask.of(facts).length.frames and ask.finder is None:
-        return "too short", f"{facts.seconds:.2f} s long, {have} frames at {ask.length.fps:g} fps"
+    length = ask.of(facts).length
+    have = length.available(facts.frames, facts.fps)
+    if have < length.frames and ask.finder is None:
+        return "too short", f"{facts.seconds:.2f} s long, {have} frames at {length.fps:g} fps"
     return None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
 
 from rushes.config.clip_shapes import ClipShape
@@ -32,7 +32,7 @@ class Loss:
 
 def loss(checked: Checked, ask: PreflightOptions) -> Loss:
     """What the settings do to a clip."""
-    facts, length = checked.facts, ask.length
+    facts, length = checked.facts, ask.of(checked.facts).length
     shapes = _shapes(checked, ask)
     shape = shapes[0]  # pieces of a video differ in length alone
     used = min(facts.seconds, sum(each.frames for each in shapes) / length.fps)
@@ -91,6 +91,8 @@ class ShapeCount:
     height_px: int
     width_px: int
     frames: int
+    _: KW_ONLY
+    fps: float
     clips: int
     used_s: float  # seconds of them that the model is given
     fitted: int  # clips of another aspect
@@ -205,7 +207,8 @@ class _ShapeCounts:
             shape.width_px,
             shape.frames,
             clips=len(losses),
-            used_s=round(len(losses) * shape.frames / self._fps, 3),
+            fps=shape.fps or self._fps,
+            used_s=round(len(losses) * shape.frames / (shape.fps or self._fps), 3),
             fitted=len(shares),
             mean_lost=round(sum(shares) / len(shares), 4) if shares else 0.0,
             enlarged=sum(lost.enlarged for lost in losses),

@@ -125,7 +125,9 @@ def _fate(checked: Checked, ask: PreflightOptions, lost: Loss) -> Iterator[str]:
     elif lost.trimmed:
         yield f"trimmed to {lost.used_s:.2f} s"
     if lost.resampled:
-        yield f"resampled to {ask.length.fps:g} fps" + ("" if checked.facts.steady else " (its own rate varies)")
+        yield f"resampled to {ask.of(checked.facts).length.fps:g} fps" + (
+            "" if checked.facts.steady else " (its own rate varies)"
+        )
     if ask.size and len(ask.size.shapes) > 1:
         yield "to " + " and ".join(each.words for each in dict.fromkeys(lost.shapes))
     if lost.share:
@@ -148,14 +150,18 @@ def shape_lines(result: PreflightSummary) -> list[str]:
     """What goes to which shape and what is lost of it, as a table; nothing where all have one."""
     if len(result.shapes) == 1:
         return []
-    fitted = _FIT[result.fit]
-    head = f"{'height x width':>14}  {'frames':>6}  {'clips':>6}  {'used':>9}  {fitted:>8}  {'by':>4}  {'enlarged':>8}"
-    rows = [
-        f"{f'{row.height_px} x {row.width_px}':>14}  {row.frames:>6}  {row.clips:>6}  {f'{row.used_s:.1f} s':>9}  "
-        f"{row.fitted:>8}  {row.mean_lost:>4.0%}  {row.enlarged:>8}"
-        for row in result.shapes
-    ]
-    return ["", "what goes where (backbone.sizes and lengths):", head, *rows]
+    rated = len({row.fps for row in result.shapes}) > 1
+    rows = [("height x width", "frames", "rate, fps", "clips", "used", _FIT[result.fit], "by", "enlarged")]
+    for row in result.shapes:
+        if row.clips or not rated:  # of many rates most have none
+            size, used = f"{row.height_px} x {row.width_px}", f"{row.used_s:.1f} s"
+            counts = (f"{row.fps:g}", f"{row.clips}", used, f"{row.fitted}", f"{row.mean_lost:.0%}", f"{row.enlarged}")
+            rows.append((size, f"{row.frames}", *counts))
+    columns = [column for column in zip(*rows, strict=True) if rated or column[0] != "rate, fps"]
+    widths = [max(map(len, column)) for column in columns]
+    table = zip(*columns, strict=True)
+    lines = ["  ".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True)) for cells in table]
+    return ["", "what goes where (backbone.sizes, lengths and rates):", *lines]
 
 
 def summary_lines(result: PreflightSummary) -> list[str]:

@@ -144,7 +144,7 @@ def probe_leak(project: OpenProject, comparisons: Sequence[Comparison], folder: 
             view.latent, lambda media: encode.read_clip(project.store.media_path(media), own, fit), project.base
         )
         return shortcuts.ShortcutFeatures(
-            shortcuts.middle(frames), size.fps, project.store.media_path(view.media), bool(view.edit)
+            shortcuts.middle(frames), own.fps, project.store.media_path(view.media), bool(view.edit)
         )
 
     with project.timed(

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from rushes.config.clip_shapes import ClipShape
 from rushes.config.tables import ObjectiveSettings, TrainSettings
 from rushes.generate import stored_scale
 from rushes.likeness import METRIC as LIKENESS
@@ -85,13 +86,10 @@ def _check_shapes(project: OpenProject, comparisons: Sequence[Comparison]) -> No
         if take.media in shapes and take.kind != "imported":
             own = size.at(shapes[take.media])
             scale = stored_scale(own)
-            if (take.height_px, take.width_px, take.frames) != (
-                own.height_px * scale,
-                own.width_px * scale,
-                own.frames,
-            ):
-                other.append(f"take {take.id} of clip {take.clip_id} ({take.frames} frames of {take.height_px} x "
-                             f"{take.width_px} px; the clip goes to {own.shape.words})")  # fmt: skip
+            wanted = ClipShape(own.height_px * scale, own.width_px * scale, own.frames, own.fps)
+            there = ClipShape(take.height_px, take.width_px, take.frames, take.fps)
+            if there != wanted:
+                other.append(f"take {take.id} of clip {take.clip_id} ({there.words}; the clip goes to {wanted.words})")
     if other:
         raise ValueError(
             f"{len(other)} takes are of another shape than their clips: {'; '.join(other[:NAMED])}; run `rushes "

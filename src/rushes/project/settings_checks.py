@@ -91,6 +91,8 @@ def spec_problems(settings: Settings, spec: BackboneSpec) -> list[str]:
             check()
         except ValueError as error:
             problems.append(f"{where}: {error}")
+    if size.rates and not spec.told_rate:
+        problems.append(f"backbone.rates: this {size.name} is told no rate, so clips must have one; set it to []")
     scale = ask.image_cond_noise_scale
     sampling = refused(spec, ask.guidance_scale_2, None if scale < 0 else scale, ask.adain_share)
     if scale > 0 and not size.first_frame and not sampling:

@@ -169,6 +169,7 @@ def make_batch(
     ]
     shown = {name: torch.stack(many) for name, many in stills.items()}
     condition = backbone.condition(captions, torch.stack(firsts) if firsts else None, **shown)
+    condition = condition.at_rate(chosen[0][0].shape)
     if scale := draws.first_frame_noise:
         on_BCHW = [first_noise(clean[0][:, 0].shape, *chosen[b], draws.seed, scale) for b, _ in place]
         condition = _shown_noisy(condition, backbone.spec.shown, torch.stack(on_BCHW))

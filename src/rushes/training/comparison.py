@@ -143,7 +143,7 @@ class LatentGrid:
             return self
         shape = self.size.shape_of(*videos)
         frames = 1 + (shape.frames - 1) // self.temporal_ratio + self.lead
-        return replace(self, frames=frames, shape=self.size.name_of(shape))
+        return replace(self, frames=frames, fps=shape.fps or self.fps, shape=self.size.name_of(shape))
 
     @property
     def pixel_frames(self) -> int:

@@ -54,6 +54,16 @@ class Footage(Protocol):
     def fps(self) -> float: ...
 
 
+@dataclass(frozen=True)
+class Picture:
+    """A still, as `Footage` has it."""
+
+    width_px: int
+    height_px: int
+    frames: int = 1
+    fps: float = 1.0
+
+
 def available(frames: int, fps: float, rate: float) -> int:
     """Frames at `rate` that a video of `frames` at `fps` has, to a hundredth: containers round their times."""
     return math.ceil(frames / fps * rate - 0.01)

@@ -51,10 +51,9 @@ def recipe_comparisons(project: OpenProject, settings: TrainSettings) -> RecipeD
     if settings.mirror:
         pairs = [(each, mirrored(each)) for each in comparisons]
         comparisons = [row for pair in pairs for row in pair if row is not None]
-        project.say(
-            f"train.mirror: {sum(other is not None for _, other in pairs)} of {len(pairs)} comparisons are seen in a "
-            "mirror too; of the others a caption says left or right, or a view shows another clip"
-        )
+        count = sum(other is not None for _, other in pairs)
+        why = "; of the others a caption says left or right, or a view shows another clip" if count < len(pairs) else ""
+        project.say(f"train.mirror: {count} of {len(pairs)} comparisons are seen in a mirror too{why}")
     views = [view for comparison in comparisons for view in comparison.views]
     firsts = [view.first for view in views if view.first is not None]
     encode_missing(project, [view.latent for view in views], firsts, "train: encode")
@@ -89,7 +88,9 @@ def _check_shapes(project: OpenProject, comparisons: Sequence[Comparison]) -> No
             wanted = ClipShape(own.height_px * scale, own.width_px * scale, own.frames, own.fps)
             there = ClipShape(take.height_px, take.width_px, take.frames, take.fps)
             if there != wanted:
-                other.append(f"take {take.id} of clip {take.clip_id} ({there.words}; the clip goes to {wanted.words})")
+                other.append(
+                    f"take {take.id} of clip {take.clip_id} ({there.words}; the clip goes to {own.shape.words} at {own.fps:g} fps)"
+                )
     if other:
         raise ValueError(
             f"{len(other)} takes are of another shape than their clips: {'; '.join(other[:NAMED])}; run `rushes "

@@ -134,7 +134,7 @@ def test_a_bank_of_several_shapes_gives_what_the_reference_beside_gives(
 ) -> None:
     data, backbone = mixed(tmp_path), small()
     draws = Draws(0, data.times)
-    bank = open_cache(tmp_path / "bank", 8, weights="w", latents=data.latents, backbone=backbone, draws=draws)
+    bank = open_cache(tmp_path / "bank", 2, weights="w", latents=data.latents, backbone=backbone, draws=draws)
     way = loop._prepare(backbone, data, settings_of(), 0, ALONE).way
     fill(bank, bank.missing(data.comparisons), backbone, data.latents, draws=draws, way=way)
     run(data, small, tmp_path / "beside", 4)

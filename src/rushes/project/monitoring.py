@@ -111,7 +111,8 @@ def _sampler(project: OpenProject, backbone: Backbone, held_out: Sequence[Compar
         parts = (generate.frames_of(studio, part) for part in generate.batches(wanted, ask.batch))
         return [frames for part in parts for frames in part]
 
-    return Sampler(make, folder, size.fps, generate.stored_scale(size))
+    rates = [size.at(request.shape).fps for request in wanted]
+    return Sampler(make, folder, size.fps, generate.stored_scale(size), rates)
 
 
 def _hashed(pair: shortcuts.ShortcutPair) -> dict[str, Any]:

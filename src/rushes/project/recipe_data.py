@@ -88,9 +88,8 @@ def _check_shapes(project: OpenProject, comparisons: Sequence[Comparison]) -> No
             wanted = ClipShape(own.height_px * scale, own.width_px * scale, own.frames, own.fps)
             there = ClipShape(take.height_px, take.width_px, take.frames, take.fps)
             if there != wanted:
-                other.append(
-                    f"take {take.id} of clip {take.clip_id} ({there.words}; the clip goes to {own.shape.words} at {own.fps:g} fps)"
-                )
+                goes = f"the clip goes to {own.shape.words} at {own.fps:g} fps"
+                other.append(f"take {take.id} of clip {take.clip_id} ({there.words}; {goes})")
     if other:
         raise ValueError(
             f"{len(other)} takes are of another shape than their clips: {'; '.join(other[:NAMED])}; run `rushes "

@@ -130,7 +130,9 @@ class BackboneSettings(SettingsTable):
 
     @property
     def largest(self) -> ClipShape:
-        """The shape of most pixels."""
+        """The shape of most pixels; sizes that are "auto" have as many as the default."""
+        if self.sizes == "auto":
+            return ClipShape(self.height_px, self.width_px, max((self.frames, *self.lengths)))
         return max(self.shapes, key=lambda shape: (shape.pixels, shape))
 
     def shape_of(self, *videos: Footage) -> ClipShape:

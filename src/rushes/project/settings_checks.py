@@ -16,6 +16,7 @@ from rushes.config.settings_files import SettingsError
 from rushes.config.tables import LabelSettings, Settings, TrainSettings
 from rushes.judges.build import metric_judge
 from rushes.metrics.catalogue import all_metrics
+from rushes.project.defaults import with_sizes
 from rushes.training.optimisers import check_optimiser
 from rushes.training.recipe import chosen_recipe, needs_of, recipe_names
 from rushes.world.scenes import FPS, KINDS
@@ -77,7 +78,7 @@ def backbone_problems(settings: Settings) -> list[str]:
 
 def spec_problems(settings: Settings, spec: BackboneSpec) -> list[str]:
     """What a model cannot do of what is set, each with its dotted path: sizes, first frames, sampling, training."""
-    size, ask, problems = settings.backbone, settings.generate, list[str]()
+    size, ask, problems = with_sizes(settings).backbone, settings.generate, list[str]()
     whole, lengths = (size.height_px, size.width_px), dict.fromkeys(shape.frames for shape in size.shapes)
     sizes = dict.fromkeys((shape.height_px, shape.width_px) for shape in size.shapes)
     checks: list[tuple[str, Callable[[], object]]] = [
@@ -92,7 +93,7 @@ def spec_problems(settings: Settings, spec: BackboneSpec) -> list[str]:
         except ValueError as error:
             problems.append(f"{where}: {error}")
     if size.rates and not spec.told_rate:
-        problems.append(f"backbone.rates: this {size.name} is told no rate, so clips must have one; set it to []")
+        problems.append(f"backbone.rates: this {size.name} is told no rate; set it to [], and fps to a number")
     scale = ask.image_cond_noise_scale
     sampling = refused(spec, ask.guidance_scale_2, None if scale < 0 else scale, ask.adain_share)
     if scale > 0 and not size.first_frame and not sampling:

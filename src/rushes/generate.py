@@ -86,7 +86,7 @@ class GenerationContext(TakeContext):
     def at(self, shape: str) -> Self:
         """See `TakeContext.at`."""
         own = super().at(shape)
-        return own if own is self else replace(own, made_by=self.weights)
+        return own if own is self else replace(own, made_by=self.made_by or vars(self).get("weights", ""))
 
     @cached_property
     def weights(self) -> str:
@@ -349,7 +349,7 @@ def _files(studio: TakeContext, group: Sequence[Request]) -> list[bytes]:
 
 
 def _rows(studio: GenerationContext, group: Sequence[Request], files: Sequence[bytes]) -> list[Candidate]:
-    studio = studio.at(group[0].shape)
+    weights, studio = studio.weights, studio.at(group[0].shape)
     size, scale = studio.size, stored_scale(studio.size)
     kind: CandidateKind = studio.kind or studio.settings.kind
     return [
@@ -361,7 +361,7 @@ def _rows(studio: GenerationContext, group: Sequence[Request], files: Sequence[b
             group=request.clip.id,
             clip_id=request.clip.id,
             system=studio.system,
-            made_by=studio.weights,
+            made_by=weights,
             seed=request.seed,
             width_px=size.width_px * scale,
             height_px=size.height_px * scale,

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, Strict, model_validator
 
 from rushes.config.base import Folder, Module, SettingsTable
-from rushes.config.clip_shapes import ClipShape, Footage, best_shape
+from rushes.config.clip_shapes import ClipShape, Footage, all_shapes, best_shape
 
 OWN_RATES = (8.0, 10.0, 12.0, 15.0, 16.0, 23.976, 24.0, 25.0, 29.97, 30.0, 48.0, 50.0, 59.94, 60.0)  # of footage
 # Height and width; a list, as TOML has it, is one too.
@@ -124,9 +124,7 @@ class BackboneSettings(SettingsTable):
         if self.sizes == "auto":
             raise ValueError("backbone.sizes: auto is of an open project; name the sizes here")
         sizes, lengths = self.sizes or ((self.height_px, self.width_px),), self.lengths or (self.frames,)
-        rates = [0.0, *(rate for rate in self.rates if rate != self.fps)]
-        every = [ClipShape(*size, frames, fps) for size in sizes for frames in lengths for fps in rates]
-        return tuple(dict.fromkeys((self.shape, *every)))
+        return all_shapes(self.shape, sizes, lengths, tuple(rate for rate in self.rates if rate != self.fps))
 
     @property
     def largest(self) -> ClipShape:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Protocol
 
 
@@ -64,6 +65,15 @@ class Picture:
     fps: float = 1.0
 
 
+@lru_cache(64)
+def all_shapes(
+    default: ClipShape, sizes: tuple[tuple[int, int], ...], lengths: tuple[int, ...], rates: tuple[float, ...]
+) -> tuple[ClipShape, ...]:
+    """Every size at every length and rate, the default first; rates are beside the project's own, which is 0."""
+    every = (ClipShape(*size, frames, fps) for size in sizes for frames in lengths for fps in (0.0, *rates))
+    return tuple(dict.fromkeys((default, *every)))
+
+
 def available(frames: int, fps: float, rate: float) -> int:
     """Frames at `rate` that a video of `frames` at `fps` has, to a hundredth: containers round their times."""
     return math.ceil(frames / fps * rate - 0.01)
@@ -90,12 +100,12 @@ def best_shape(videos: Sequence[Footage], shapes: Sequence[ClipShape], rate: flo
     """
     moving = [video for video in videos if video.frames > 1]
 
-    def apart(shape: ClipShape) -> tuple[float, float]:
-        own = shape.fps or rate
-        return sum(abs(math.log(video.fps / own)) for video in moving), 0.0 if own == rate else own
+    def apart(fps: float) -> tuple[float, float]:
+        return sum(abs(math.log(video.fps / (fps or rate))) for video in moving), fps
 
-    shapes = [shape for shape in shapes if apart(shape) == min(map(apart, shapes))]
-    rate = shapes[0].fps or rate
+    nearest = min({shape.fps for shape in shapes}, key=apart)
+    shapes = [shape for shape in shapes if shape.fps == nearest]
+    rate = nearest or rate
     have = min((available(video.frames, video.fps, rate) for video in moving), default=still)
     shortest = min(shape.frames for shape in shapes)
     length = max((shape.frames for shape in shapes if shape.frames <= have), default=shortest)

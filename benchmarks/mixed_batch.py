@@ -2,8 +2,8 @@
 """What a batch of several shapes costs: python benchmarks/mixed_batch.py [--rounds N] [--batch B] [--scale S]
 
 The same comparisons are trained on in one run whose steps hold clips of three shapes (landscape, portrait, square), and
-in three runs whose steps hold one each; runs alternate, and the ratio is of the seconds of steps within a round. Both
-take every comparison as often, so it is the cost per view. The network is the embedded model's with random weights.
+in three runs whose steps hold one each; runs alternate, and the ratio is of the mean seconds of a step within a round.
+All steps have as many views, so it is the cost per view. The network is the embedded model's with random weights.
 """
 
 from __future__ import annotations
@@ -29,16 +29,17 @@ from rushes.training.history import CURVES
 from rushes.training.loop import Data, train
 
 SHAPES = {"landscape": (5, 4, 6), "portrait": (5, 6, 4), "square": (5, 5, 5)}  # latent frames, height, width
-VISITS = 1  # of each comparison in a run
+VISITS = 3  # of each comparison in a run
 
 
 def comparisons(latents: LatentStore, shape: str, count: int, channels: int, scale: int) -> list[Comparison]:
     """Pairs of random latents of one shape."""
     frames, height, width = SHAPES[shape]
+    name = f"{frames}x{height}x{width}"
     size = (channels, frames, scale * height, scale * width)
     rows = []
     for at in range(count):
-        views = tuple(View(f"{shape}{side}{at}", f"caption {at}", shape=shape) for side in "ab")
+        views = tuple(View(f"{shape}{side}{at}", f"caption {at}", shape=name) for side in "ab")
         latents.put({view.key: torch.randn(*size, generator=seeded(view.key)) for view in views})
         rows.append(
             Comparison(f"{shape} {at}", f"{shape} {at}", views, (Term("clip", (1.0, -1.0), (1,) * frames, 100.0),))
@@ -46,26 +47,27 @@ def comparisons(latents: LatentStore, shape: str, count: int, channels: int, sca
     return rows
 
 
-def seconds(data: Data, settings: TrainSettings) -> float:
-    """Of the steps of a run from the start, all its steps but the first, which warms up."""
+def seconds(data: Data, settings: TrainSettings) -> list[float]:
+    """Of each step of a run but the first, which makes the optimizer's moments and warms up."""
     backbone = TinyBackbone()
     torch.manual_seed(0)
     add_lora(backbone.network, backbone.spec.lora_targets, 8, 8)
     with TemporaryDirectory() as folder:
         train(backbone, data, settings, Path(folder), seed=0, identity="bench")
         rows = [json.loads(line) for line in (Path(folder) / CURVES).read_text().splitlines()]
-    return sum(row["seconds"] for row in rows[1:])
+    return [row["seconds"] for row in rows[2:]]  # the first row is of step 0
 
 
 def run(groups: Sequence[list[Comparison]], latents: LatentStore, batch: int) -> tuple[float, float]:
-    """Seconds of one mixed run, and of a run of each shape."""
+    """Mean seconds of a step, all of which hold as many views: of one mixed run, and of a run of each shape."""
 
-    def of(some: list[Comparison]) -> float:
+    def of(some: list[Comparison]) -> list[float]:
         steps = VISITS * len(some) // batch
         settings = TrainSettings.model_validate({"steps": steps, "batch": batch, "checkpoint_every": steps})
         return seconds(Data(some, [], latents, TimeDraw("uniform")), settings)
 
-    return of([each for group in groups for each in group]), sum(of(group) for group in groups)
+    apart = [step for group in groups for step in of(group)]
+    return statistics.mean(of([each for group in groups for each in group])), statistics.mean(apart)
 
 
 def main() -> None:
@@ -83,11 +85,10 @@ def main() -> None:
         run([group[:] for group in groups], latents, asked.batch)
         pairs = [run(groups, latents, asked.batch) for _ in range(asked.rounds)]
     ratios = [mixed / apart for mixed, apart in pairs]
-    views = 2 * VISITS * len(SHAPES) * asked.batch
     row = {
         "ratio": statistics.median(ratios),
         "ratios": ratios,
-        "mixed_ms_a_view": 1e3 * statistics.median(mixed for mixed, _ in pairs) / views,
+        "mixed_ms_a_view": 1e3 * statistics.median(mixed for mixed, _ in pairs) / (2 * asked.batch),
         "positions": [frames * height * width * asked.scale**2 for frames, height, width in SHAPES.values()],
         "load": load,
         "threads": torch.get_num_threads(),

@@ -6,6 +6,7 @@ not depend on the batch that it was made in.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -207,7 +208,7 @@ def generate(
     wanted: Sequence[Request],
     tick: Tick = no_tick,
     spread: Sharing = in_turn,
-) -> None:
+) -> dict[str, float]:
     """Make candidates batch by batch, each stored before the next is begun.
 
     Args:
@@ -216,10 +217,14 @@ def generate(
         tick: called with the number of candidates that were stored, and with fractions while a batch is made.
         spread: who makes the batches; processes that help call `make_clips`.
 
+    Returns:
+        Seconds that takes of each shape took, by its name.
+
     Raises:
         ValueError: a size or frame count that the backbone cannot take, or a latent that is missing.
     """
-    early = 0.0  # of a batch at work
+    early, began = 0.0, time.perf_counter()  # of a batch at work
+    seconds: dict[str, float] = {}
 
     def stepped(count: float) -> None:
         nonlocal early
@@ -232,7 +237,10 @@ def generate(
         if studio.store.add(rows) < len(rows):
             studio.store.add(_back(studio.store, rows))
         tick(len(batch) - early)
-        early = 0.0
+        shape, ended = batch[0].shape, time.perf_counter()
+        seconds[shape] = seconds.get(shape, 0.0) + ended - began
+        early, began = 0.0, ended
+    return seconds
 
 
 def _back(store: Store, rows: Sequence[Candidate]) -> list[Decision]:

@@ -75,6 +75,7 @@ def test_each_clip_keeps_its_shape_from_import_to_report(rushes: Rushes, project
     assert counted == {"9x16x24": 3, "5x16x24": 0, "9x24x16": 3, "5x24x16": 1, "9x16x16": 3, "5x16x16": 0}
     code, _, err = rushes("run", project)
     assert code == 0 and "3 of 3 comparisons are seen in a mirror too" in err, err
+    assert "generate: " in err and "of 24 x 16 px, 9 frames: 0.00 h" in err and "evaluate: base: " in err
     with Store.open(project) as store:
         clips = {clip.id: clip for clip in store.clips()}
         takes = store.candidates()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from rushes import encode, generate
+from rushes.config.clip_shapes import ClipShape
 from rushes.config.tables import GenerateSettings, Settings
 from rushes.evaluate import stored
 from rushes.evaluate.result import EvaluateResult, Metrics
@@ -86,7 +88,11 @@ def _generate(
         if system != BASE:  # also where all takes are there: weights that are not the run's are refused
             studio = replace(studio, backbone=load_run(project, system))
         match_takes(project, studio, missing, beside)
-        generate.generate(studio, missing, tick, spread)
+        seconds = generate.generate(studio, missing, tick, spread)
+    counts, size = Counter(request.shape for request in missing), project.settings.backbone
+    for shape, taken in seconds.items() if len(size.shapes) > 1 else ():
+        words = (ClipShape.read(shape) if shape else size.shape).words
+        project.say(f"{stage}: {counted(counts[shape], 'take')} of {words}: {taken / 3600:.2f} h")
     return [request.id for request in wanted], lacking.new + lacking.lost
 
 

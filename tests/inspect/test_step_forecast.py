@@ -19,9 +19,10 @@ from rushes.backbones.feed_forward import chunk_feed_forward
 from rushes.backbones.loading import load_backbone
 from rushes.backbones.quantized import Quantize
 from rushes.backbones.released import released
+from rushes.config.clip_shapes import ClipShape
 from rushes.inspect import step_forecast as plan
 from rushes.inspect.blank import condition_of
-from rushes.inspect.dry_run import ClipShape, Cost, dry_run, open_blank
+from rushes.inspect.dry_run import Cost, dry_run, open_blank
 from rushes.inspect.step_forecast import (
     GIB,
     ForecastRequest,

@@ -10,8 +10,8 @@ from rushes.backbones.base import BackboneSpec, LoadOptions
 from rushes.backbones.folders import Folder
 from rushes.backbones.model_defaults import find_model
 from rushes.backbones.offload import UNETS
+from rushes.config.clip_shapes import ClipShape
 from rushes.config.tables import Settings
-from rushes.inspect.dry_run import ClipShape
 from rushes.inspect.job_forecast import JobForecast, Machine, Model, ask_of, forecast_job, how_of, model_of
 from rushes.inspect.part_costs import reader_cost
 from rushes.inspect.step_forecast import (

@@ -17,7 +17,8 @@ from pathlib import Path
 from rushes.backbones.base import LoadOptions
 from rushes.backbones.folders import Folder, open_folder
 from rushes.backbones.released import released, released_names
-from rushes.inspect.dry_run import ClipShape, Cost, dry_run, find_family
+from rushes.config.clip_shapes import ClipShape
+from rushes.inspect.dry_run import Cost, dry_run, find_family
 from rushes.project.settings_checks import unknown
 from rushes.training.activations import Where
 from rushes.training.optimisers import MOMENTS, Name

@@ -102,7 +102,7 @@ def _some(done: Preflight, rank: tuple[bool, bool]) -> Iterator[Checked]:
 
 def _cells(checked: Checked, ask: PreflightOptions) -> Iterator[str]:
     facts = checked.facts
-    name = checked.item.source
+    name = checked.item.source.removeprefix(f"{Path(ask.table.path)}/")
     yield f"{name if len(name) <= _NAME else '…' + name[1 - _NAME :]:<{_NAME}}"
     readable = not facts.problem
     yield f"{f'{facts.seconds:.2f} s' if readable else '':>9}"

@@ -106,7 +106,7 @@ def compare(
     sides = {system: {key: pair[at] for key, pair in keyed.items()} for at, system in enumerate(("base", "trained"))}
     measured = measures(store, meter, sides)
     cluster_of = clusters_of_store(store, (row for pair in pairs for row in pair))
-    table = compare_systems(("base", "trained"), measured, seed=seed, cluster_of=cluster_of)
+    table = compare_systems(("base", "trained"), measured, seed=seed, cluster_of=cluster_of, primary=meter.headline)
     ((_, rows),) = metric_rows(measured, table).items()
     metrics = {row.name: row for row in rows}
     if meter.headline not in (*metrics, "") or not metrics:

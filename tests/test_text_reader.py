@@ -10,7 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rushes.text_reader import MOST_CHARACTERS, caption_of, decode, parse_json, read_by_line, read_lines, read_rows
+from rushes.text_reader import (
+    MOST_CHARACTERS,
+    MOST_TEXT_BYTES,
+    caption_of,
+    decode,
+    parse_json,
+    read_by_line,
+    read_lines,
+    read_rows,
+    read_text,
+)
 
 
 @pytest.mark.parametrize(
@@ -132,3 +142,12 @@ def test_each_row_of_a_table_is_read_or_has_a_problem(rows: list[list[str]]) -> 
         good = len(given_row) == 2 and "\0" not in "".join(given_row)
         assert bool(row.problem) is not good
         assert not good or row.cells == {"file": given_row[0].strip(), "text": given_row[1].strip()}
+
+
+def test_a_file_that_is_too_long_for_text_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "captions.jsonl"
+    with path.open("wb") as file:
+        file.truncate(MOST_TEXT_BYTES + 1)  # a hole, which takes no room on the disk
+    for read in (read_text, read_by_line):
+        with pytest.raises(ValueError, match="256 MiB are more than a file of text has here"):
+            read(path)

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 MOST_CHARACTERS = 10_000  # of a caption: what models read ends after 1,024 tokens at most
 MOST_BYTES = 2**20  # of a file that holds one caption
+MOST_TEXT_BYTES = 2**28  # of a file of rows, lines or settings, which is read whole
 _MARKS = (  # the longer before those that they begin with
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -138,8 +139,17 @@ def _by_zeros(data: bytes) -> str:
 
 
 def read_text(path: Path) -> str:
-    """The text of a file, by `decode`."""
-    return decode(path.read_bytes(), path)
+    """The text of a file, by `decode`. Raises ValueError as that does, and for a file that is too long for text."""
+    return decode(_bytes_of(path), path)
+
+
+def _bytes_of(path: Path) -> bytes:
+    if (size := path.stat().st_size) > MOST_TEXT_BYTES:
+        raise ValueError(
+            f"{path}: {size / 2**20:.0f} MiB are more than a file of text has here ({MOST_TEXT_BYTES // 2**20}); check "
+            "that it is the right one, or split it"
+        )
+    return path.read_bytes()
 
 
 def read_by_line(path: Path) -> str:
@@ -147,7 +157,7 @@ def read_by_line(path: Path) -> str:
 
     Raises ValueError as `decode` does where that is so in most of its lines, as its encoding is another.
     """
-    data = path.read_bytes()
+    data = _bytes_of(path)
     try:
         return decode(data, path)
     except ValueError:

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 from rushes.config.model_endpoint import EndpointSettings
 from rushes.judges.endpoint import ChatEndpoint, EndpointError
+from rushes.judges.http_answers import MOST_BYTES
 from rushes.judges.questions import data_url
 
 from ..fake_endpoint import Does, FakeEndpoint, serve, texts
@@ -69,6 +70,12 @@ def test_frames_and_text_arrive_in_order_and_the_answer_is_read(fake: FakeEndpoi
     assert request["messages"][1]["content"][1]["image_url"]["url"].startswith("data:image/jpeg;base64,")
     assert request["response_format"]["json_schema"]["schema"]["additionalProperties"] is False
     assert request["temperature"] == 0
+
+
+def test_an_answer_without_end_is_not_read_to_its_end(fake: FakeEndpoint, make: Make) -> None:
+    fake.script.append(Does(" " * (MOST_BYTES + 1)))
+    with pytest.raises(EndpointError, match="an answer of more than 4 MiB; check that this is a model"):
+        make().ask(["text"], Verdict)
 
 
 def test_large_frames_are_shrunk_and_small_ones_sent_as_they_are() -> None:

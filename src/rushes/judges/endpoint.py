@@ -18,8 +18,6 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -29,6 +27,7 @@ from pydantic import BaseModel
 from stamina.instrumentation import RetryDetails, get_on_retry_hooks, set_on_retry_hooks
 
 from rushes.config.model_endpoint import EndpointSettings
+from rushes.judges.http_answers import TooLong, bounded, wait_s_of
 from rushes.judges.questions import Part, content, has_frames
 from rushes.judges.replies import EndpointAnswer, Reply, is_result, other_model, parse, reply_of, vectors_of
 from rushes.records import now, stable_hash
@@ -313,7 +312,10 @@ class ChatEndpoint:
 
     def _post(self, path: str, body: dict[str, Any]) -> httpx.Response:
         try:
-            return self._client.post(f"{self.settings.url.rstrip('/')}/{path}", json=body)
+            with self._client.stream("POST", f"{self.settings.url.rstrip('/')}/{path}", json=body) as response:
+                return bounded(response)
+        except TooLong as error:
+            raise EndpointError(f"{self.settings.url}: {error}") from error
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             raise EndpointError(
                 f"endpoint.url: {self.settings.url!r} is no address ({error}); write it as http://HOST:PORT/v1"
@@ -372,7 +374,7 @@ def _checked(
 ) -> tuple[dict[str, Any], T]:
     status, body = response.status_code, _shown(response.text)
     if status == 429 or status >= 500 or status == 408:
-        wait_s = _wait_s(response)
+        wait_s = wait_s_of(response)
         if wait_s is not None and wait_s > _LONGEST_WAIT_S:
             raise EndpointError(f"{settings.url}: status {status}, to be asked again in {wait_s:.0f} s; {_AGAIN} then")
         raise _Passing(f"status {status} ({body})", wait_s)
@@ -412,20 +414,6 @@ def _check_error(data: dict[str, Any], settings: EndpointSettings) -> None:
     if isinstance(code, int) and 400 <= code < 500 and code not in (408, 429):
         raise EndpointError(f"{settings.url}: error {code} ({words}); check endpoint.model and endpoint.url")
     raise _Passing(f"an error in place of an answer ({words})")
-
-
-def _wait_s(response: httpx.Response) -> float | None:
-    text = response.headers.get("retry-after", "").strip()
-    tries: tuple[Callable[[], float], ...] = (
-        lambda: float(text),
-        lambda: (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds(),
-    )
-    for read in tries:
-        try:
-            return max(0.0, read())
-        except (ValueError, TypeError):
-            continue
-    return None
 
 
 def _cost(data: dict[str, Any], settings: EndpointSettings) -> float:

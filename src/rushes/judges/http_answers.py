@@ -1,0 +1,48 @@
+"""An answer of a server as HTTP brings it: read within bounds, and when it says to ask again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import httpx
+
+MOST_BYTES = 4 * 2**20  # of an answer: a few sentences for each second of a clip
+_OF_THE_PACKED = ("content-encoding", "content-length", "transfer-encoding")
+
+
+class TooLong(ValueError):
+    """An answer that is longer than any that a model gives."""
+
+
+def bounded(response: httpx.Response) -> httpx.Response:
+    """An answer that is read as it comes, and no further than any answer goes.
+
+    Raises:
+        TooLong: it is longer.
+    """
+    parts, size = [], 0
+    for part in response.iter_bytes(64 * 1024):
+        size += len(part)
+        if size > MOST_BYTES:
+            raise TooLong(f"an answer of more than {MOST_BYTES // 2**20} MiB; check that this is a model")
+        parts.append(part)
+    # What was unpacked is not packed any more.
+    headers = [(name, value) for name, value in response.headers.multi_items() if name not in _OF_THE_PACKED]
+    return httpx.Response(response.status_code, headers=headers, content=b"".join(parts), request=response.request)
+
+
+def wait_s_of(response: httpx.Response) -> float | None:
+    """Seconds after which a server wants to be asked again, by its Retry-After header; None where it does not say."""
+    text = response.headers.get("retry-after", "").strip()
+    tries: tuple[Callable[[], float], ...] = (
+        lambda: float(text),
+        lambda: (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds(),
+    )
+    for read in tries:
+        try:
+            return max(0.0, read())
+        except (ValueError, TypeError):
+            continue
+    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,8 +59,8 @@ def open_desk(folder: Path, settings: Settings, probes: bool = False) -> Iterato
     tally = VoteTable([[take.id for take in group] for group in label.groups(takes)], plan.dimensions[0])
     if not tally.pairs:
         store.close()
-        remedy = f"`rushes generate {folder}` with generate.takes at least 2"
-        remedy = f"`rushes tune eta {folder}`" if probes else remedy
+        stage, more = ("tune eta", "") if probes else ("generate", " --set generate.takes=2")
+        remedy = f"`rushes {stage} {shlex.quote(str(folder))}{more}`"
         raise ValueError(f"{counted(len(takes), 'take')}: no pair to compare; run {remedy}")
     file = folder / (PROBE_TALLY if probes else TALLY)
     if tally.catch_up(store, file):

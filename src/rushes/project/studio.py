@@ -203,7 +203,7 @@ def home_facts(status: ProjectStatus, settings: Settings) -> HomeFacts:
 
 def _enough(there: int | None, wanted: int | None) -> bool | None:
     """Whether all are there; None where none are needed."""
-    return None if there is None or not wanted else there >= wanted
+    return None if there is None or wanted is None else 0 < wanted <= there
 
 
 def _footage_text(status: ProjectStatus) -> str:

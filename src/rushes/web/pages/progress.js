@@ -1,4 +1,5 @@
 import { call } from "/static/api.js";
+import { sentence } from "/static/session.js";
 
 const $ = (selector) => document.querySelector(selector);
 const percent = (part, of) => (of ? `${Math.round((100 * part) / of)} % of ${of}` : "–");
@@ -44,9 +45,15 @@ async function load() {
   ]), "Nobody has labelled yet.");
 }
 
+// There is nothing to label yet.
+function empty(text) {
+  $("main").classList.add("empty");
+  sentence($("#several"), text);
+}
+
 function attempt() {
-  load().then(() => { $("#note").hidden = true; }, (error) => {
-    if (error.status === 424) return $("#several").textContent = error.message; // nothing to label yet
+  load().then(() => { $("#note").hidden = true; $("main").classList.remove("empty"); }, (error) => {
+    if (error.status === 424) return empty(error.message);
     $("#note").textContent = error.message;
     $("#note").hidden = false;
   });

@@ -11,6 +11,7 @@ from rushes import label
 from rushes.config.settings_files import settings_hash
 from rushes.config.tables import Settings
 from rushes.project.labels import probes_to_compare, to_compare
+from rushes.records import Clip
 from rushes.store.database import Store
 from rushes.text_reader import counted
 from rushes.web.accounts import Accounts
@@ -58,8 +59,9 @@ def open_desk(folder: Path, settings: Settings, probes: bool = False) -> Iterato
     takes = (*(probes_to_compare if probes else to_compare)(store, settings), *imported)
     tally = VoteTable([[take.id for take in group] for group in label.groups(takes)], plan.dimensions[0])
     if not tally.pairs:
+        stage, more = ("generate", " --set generate.takes=2") if takes or store.count(Clip) else ("import", "")
+        stage, more = ("tune eta", "") if probes else (stage, more)
         store.close()
-        stage, more = ("tune eta", "") if probes else ("generate", " --set generate.takes=2")
         remedy = f"`rushes {stage} {shlex.quote(str(folder))}{more}`"
         raise ValueError(f"{counted(len(takes), 'take')}: no pair to compare; run {remedy}")
     file = folder / (PROBE_TALLY if probes else TALLY)

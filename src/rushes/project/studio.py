@@ -207,6 +207,8 @@ def _enough(there: int | None, wanted: int | None) -> bool | None:
 
 
 def _footage_text(status: ProjectStatus) -> str:
+    if status.labels and not status.clips:  # it began with pairs
+        return f"pairs without footage, {counted(status.held_out, 'prompt')} held out"
     return f"{counted(status.clips, 'clip')} to train on, {status.held_out:,} held out"
 
 

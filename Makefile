@@ -14,15 +14,16 @@ PIP_INSTALL := $(VENV)/bin/python -m pip install --quiet -c constraints.txt "$(s
 demo: $(VENV)/installed
 	$(VENV)/bin/rushes demo --out "$(OUT)"
 	@echo "The report: file://$(abspath $(OUT))/report.html"
-	@$(MAKE) --no-print-directory activate
+	@$(MAKE) --no-print-directory activate THEN="rushes studio $(OUT)/project-0   (the same in a browser)"
 
 install: $(VENV)/installed
 	$(if $(EXTRAS),$(PIP_INSTALL) -e ".[$(EXTRAS)]")
 	@$(MAKE) --no-print-directory activate
 
+activate: THEN ?= rushes init my-project --model MODEL --footage CLIPS   (or rushes --help)
 activate:
 	@echo "In this shell:  . $(VENV)/bin/activate"
-	@echo "Then:           rushes init my-project --model MODEL --footage CLIPS   (or rushes --help)"
+	@echo "Then:           $(THEN)"
 
 test: $(VENV)/installed-dev
 	@scripts/browser

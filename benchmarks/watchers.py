@@ -42,7 +42,7 @@ from rushes.web.site import make_site
 from rushes.web.studio.runs import runs_section
 folder, port = Path(sys.argv[1]), int(sys.argv[2])
 people = Accounts(folder.parent / "people.db")
-print(people.invite("watcher"), flush=True)
+print(people.key, flush=True)  # runs are the owner's to see
 uvicorn.run(make_site(people, "watched", [runs_section(folder)]), port=port, log_level="warning")
 """
 PORT = 8769

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from rushes.project import demo
+from rushes.project.labeling_page import open_desk
 from rushes.project.presets import tiny_train
 from rushes.project.settings import read_settings
 from rushes.training.recipe import load_recipe
@@ -25,6 +26,9 @@ def test_the_demo_is_a_project_whose_commands_go_on(
     assert code == 0, err
     folder = tmp_path / "project-3"
     assert f"project: {folder}" in out and read_settings(folder).project.seed == 3
+    with open_desk(folder, read_settings(folder)) as desk:
+        assert desk.progress("ada")["pairs"] == 4, "there is something to label"
+    assert "\n4 takes\n" in rushes("status", folder)[1]
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "<title>Rushes demo" in page
     assert "densedpo (stored)" in page and "were not run here" in page

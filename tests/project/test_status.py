@@ -67,7 +67,7 @@ def test_figures_and_words_are_those_of_the_project(project: Path, rushes: Rushe
     assert code == 0 and out.splitlines()[:4] == [
         f"project: {project} (realdpo on tiny)",
         "6 clips to train on, 3 held out",
-        "12 of 12 takes",
+        "12 takes",
         "run realdpo: finished, 4 of 4 steps",
     ]
 

@@ -168,7 +168,7 @@ def tab_of(browser: Browser) -> Iterator[NewTab]:
 
 def ours(url: str, address: str) -> bool:
     address = "/".join(address.split("/")[:3])  # without the page and what is behind its #
-    return url.startswith((address, f"blob:{address}", "data:,"))
+    return url.startswith((address, f"blob:{address}", "blob:null/", "data:,"))  # null: of a report in its frame
 
 
 def say(

@@ -68,7 +68,7 @@ def client(address: str, name: str) -> Iterator[httpx.Client]:
 
 def test_a_section_opens_with_what_it_shows_and_follows_the_project(address: str, studio: Studio) -> None:
     with client(address, "ada") as ada:
-        for path, command in (("/api/label/me", "rushes generate"), ("/api/review/me", "rushes import")):
+        for path, command in (("/api/label/me", "rushes import"), ("/api/review/me", "rushes import")):
             answer = ada.get(path)
             assert answer.status_code == 424 and command in answer.json()["detail"]
         assert ada.get("/api/home/facts").json()["next"] == f"rushes import '{studio.folder}'"
@@ -271,4 +271,4 @@ def test_who_one_is_changes_by_ones_own_will_alone(project: Path, tab_of: NewTab
         tab.fill("#name", "ada")
         tab.keyboard.press("Enter")
         tab.wait_for_selector("#missing:visible")
-        text(tab, "#missing-text", "rushes generate")
+        text(tab, "#missing-text", "rushes import")

@@ -26,10 +26,12 @@ from rushes.project.presets import tiny_train
 from rushes.project.project import open_project
 from rushes.project.runs import run_all
 from rushes.project.settings import adopt
+from rushes.project.stages import generate_takes
 from rushes.training.recipe import load_recipe
 
 RECIPE = "realdpo"  # chosen before any run; see LOG.md
 CLIPS, PROMPTS = 256, 96
+TO_LABEL = 12  # pairs for who wants to label; takes of another kind than the recipe reads, so that it trains as before
 
 
 def demo_settings(seed: int) -> Settings:
@@ -64,6 +66,7 @@ def run_demo(out: Path, seed: int = 0, bar: Bar = no_bar) -> EvaluateResult:
         summary = replace(run_all(project).evaluation, **_other_recipes())
         summary = reports.write_summary(project.store, summary, project.seconds, seed)
         page = reports.write_report(project.store, settings).report
+        generate_takes(project, settings.generate.model_copy(update={"kind": "guided", "takes": 2}), clips=TO_LABEL)
     for source, name in ((page, "report.html"), (page.with_suffix(".json"), "summary.json")):
         with whole_file(out / name) as partial:
             shutil.copyfile(source, partial)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from rushes import label
 from rushes.config.settings_files import settings_hash
 from rushes.config.tables import Settings
 from rushes.project.labels import probes_to_compare, to_compare
+from rushes.records import Clip
 from rushes.store.database import Store
 from rushes.text_reader import counted
 from rushes.web.accounts import Accounts
@@ -57,9 +59,10 @@ def open_desk(folder: Path, settings: Settings, probes: bool = False) -> Iterato
     takes = (*(probes_to_compare if probes else to_compare)(store, settings), *imported)
     tally = VoteTable([[take.id for take in group] for group in label.groups(takes)], plan.dimensions[0])
     if not tally.pairs:
+        stage, more = ("generate", " --set generate.takes=2") if takes or store.count(Clip) else ("import", "")
+        stage, more = ("tune eta", "") if probes else (stage, more)
         store.close()
-        remedy = f"`rushes generate {folder}` with generate.takes at least 2"
-        remedy = f"`rushes tune eta {folder}`" if probes else remedy
+        remedy = f"`rushes {stage} {shlex.quote(str(folder))}{more}`"
         raise ValueError(f"{counted(len(takes), 'take')}: no pair to compare; run {remedy}")
     file = folder / (PROBE_TALLY if probes else TALLY)
     if tally.catch_up(store, file):

@@ -35,17 +35,25 @@ class GenerateResult:
         return [f"{counted(self.takes, 'take')} by {self.by}, {self.new} of them made now"]
 
 
-def generate_takes(project: OpenProject, settings: GenerateSettings | None = None, system: str = "") -> GenerateResult:
-    """Takes of every training clip by a system: "base", a finished run, or by default what training starts from.
+def generate_takes(
+    project: OpenProject, settings: GenerateSettings | None = None, system: str = "", clips: int | None = None
+) -> GenerateResult:
+    """Takes of training clips by a system: "base", a finished run, or by default what training starts from.
+
+    Args:
+        project: is added to.
+        settings: instead of the project's.
+        system: who makes them.
+        clips: how many of the clips, the first; None = all.
 
     Raises:
         ValueError: there are no clips, or no such run.
     """
     settings, system = settings or project.settings.generate, system or project.settings.train.init_from
-    clips = project.store.clips("train")
-    if not clips:
+    chosen = project.store.clips("train")[:clips]
+    if not chosen:
         raise ValueError("the project has no clips to train on; run `rushes import` first")
-    wanted, new = _generate(project, clips, settings, system, project.settings.project.seed, "generate")
+    wanted, new = _generate(project, chosen, settings, system, project.settings.project.seed, "generate")
     return GenerateResult(system, len(wanted), new)
 
 

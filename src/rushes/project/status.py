@@ -55,12 +55,17 @@ class ProjectStatus:
     report: Path | None
     next: str  # command
 
+    def takes_text(self) -> str:
+        """How many takes there are, of how many where some lack."""
+        there, wanted = self.takes or 0, self.takes_wanted or 0
+        return counted(there, "take") if there >= wanted else f"{there:,} of {counted(wanted, 'take')}"
+
     def lines(self) -> list[str]:
         """The same in words."""
         clips = f"{counted(self.clips, 'clip')} to train on, {self.held_out} held out"
         parts = [clips if self.clips or not self.labels else f"{counted(self.held_out, 'prompt')} held out"]
         if self.takes_wanted:
-            parts.append(f"{self.takes} of {counted(self.takes_wanted or 0, 'take')}")
+            parts.append(self.takes_text())
         if self.labels is not None:
             parts.append(counted(self.labels, "label"))
         run = self.run

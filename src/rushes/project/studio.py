@@ -179,13 +179,12 @@ def open_studio(studio: Studio, local: bool = True) -> Iterator[FastAPI]:
 def home_facts(status: ProjectStatus, settings: Settings) -> HomeFacts:
     """What the first page shows of where a project stands."""
     run, report = status.run, status.report
-    takes = counted(status.takes_wanted or 0, "take")
     labels = status.labels or 0
     what = ("take scored", "takes scored") if settings.label.form == "scores" else ("pair labelled", "pairs labelled")
     state = "finished" if run.ended else "training" if run.training else "stopped" if run.step else "not begun"
     rows = (
         ("Footage", "/review", status.clips + labels > 0, _footage_text(status)),
-        ("Takes", "/takes", _enough(status.takes, status.takes_wanted), f"{status.takes or 0:,} of {takes}"),
+        ("Takes", "/takes", _enough(status.takes, status.takes_wanted), status.takes_text()),
         ("Labels", "/label", labels > 0 if status.labels is not None else None, counted(labels, *what)),
         ("Training", "/runs", run.ended, f"{state}: {run.step:,} of {run.steps:,} steps"),
         ("Proof", "/report", status.evaluated and report is not None, _proof_text(status)),
@@ -204,10 +203,12 @@ def home_facts(status: ProjectStatus, settings: Settings) -> HomeFacts:
 
 def _enough(there: int | None, wanted: int | None) -> bool | None:
     """Whether all are there; None where none are needed."""
-    return None if there is None or not wanted else there >= wanted
+    return None if there is None or wanted is None else 0 < wanted <= there
 
 
 def _footage_text(status: ProjectStatus) -> str:
+    if status.labels and not status.clips:  # it began with pairs
+        return f"pairs without footage, {counted(status.held_out, 'prompt')} held out"
     return f"{counted(status.clips, 'clip')} to train on, {status.held_out:,} held out"
 
 

@@ -60,6 +60,7 @@ class SiteSection:
     routes: Callable[[Any], APIRouter]  # of the dependency that says who asks; it sets request.state.owner
     policy: str = ""  # Content-Security-Policy of its pages; "" = that of all pages
     invited: bool = False  # whether people with an invitation may open it, under a name; else it is the owner's alone
+    nameless: frozenset[str] = frozenset()  # what under /api/NAME/ the owner may look at before saying a name
 
 
 def make_site(
@@ -83,7 +84,7 @@ def make_site(
     _add_pages(app, sections, warning)
     _add_people(app, people, title)
     for section in sections:
-        person = Depends(_person(people, section.invited))
+        person = Depends(_person(people, section))
         app.include_router(section.routes(person), prefix=f"/api/{section.name}")
     _add_refusals(app)
     return app
@@ -167,12 +168,13 @@ def _visitor(people: Accounts, authorization: str) -> Visitor:
     return visitor
 
 
-def _person(people: Accounts, invited: bool) -> Person:
+def _person(people: Accounts, section: SiteSection) -> Person:
     async def person(request: Request, authorization: Annotated[str, Header()] = "") -> str:
         visitor = _visitor(people, authorization)
-        if not (invited or visitor.owner):
+        if not (section.invited or visitor.owner):
             raise HTTPException(403, "This page is for the project's owner alone.")
-        if invited and not visitor.name:
+        looks = visitor.owner and request.url.path.removeprefix(f"/api/{section.name}/") in section.nameless
+        if section.invited and not visitor.name and not looks:
             raise HTTPException(401, "Say your name first.")
         request.state.owner = visitor.owner
         return visitor.name

@@ -145,7 +145,8 @@ def labeling_section(session: LabelingSession, title: str) -> SiteSection:
         _add_labels(router, session, person)
         return router
 
-    return SiteSection("label", "Label", {"/label": "label.html", "/progress": "progress.html"}, routes, invited=True)
+    pages, nameless = {"/label": "label.html", "/progress": "progress.html"}, frozenset({"progress"})
+    return SiteSection("label", "Label", pages, routes, invited=True, nameless=nameless)
 
 
 def _add_facts(router: APIRouter, session: LabelingSession, title: str, person: Any) -> None:

@@ -50,6 +50,7 @@ function buildLane(seconds, spans, snap) {
   lane.className = "lane";
   lane.setAttribute("role", "row");
   const hint = document.createElement("small");
+  hint.setAttribute("role", "gridcell");
   say(hint, "lane.hint");
   const drawn = document.createElement("i");
   drawn.className = "drawn";

@@ -283,7 +283,7 @@ function draw() {
     $("#chosen").textContent = places.join("; ");
   }
   drawRemarks();
-  $("#save").style.opacity = (now.marks ? now.marks.empty() : now.ranking.left().length) ? ".55" : "1";
+  $("#save").classList.toggle("strong", !(now.marks ? now.marks.empty() : now.ranking.left().length));
   drawTime();
 }
 

@@ -1,10 +1,11 @@
 import { call } from "/static/api.js";
+import { sentence } from "/static/session.js";
 
 const $ = (selector) => document.querySelector(selector);
 const percent = (part, of) => (of ? `${Math.round((100 * part) / of)} % of ${of}` : "–");
 const number = (value) => (value === null ? "–" : value.toFixed(2));
 
-function fill(table, rows) {
+function fill(table, rows, nothing) {
   $(`${table} tbody`).replaceChildren(...rows.map((row) => {
     const line = document.createElement("tr");
     row.forEach((text, at) => {
@@ -14,13 +15,18 @@ function fill(table, rows) {
     });
     return line;
   }));
+  if (rows.length) return;
+  const cell = $(`${table} tbody`).insertRow().insertCell();
+  cell.colSpan = 9;
+  cell.className = "faint";
+  cell.textContent = nothing;
 }
 
 async function load() {
   const facts = await call("/api/label/progress");
   const done = facts.pairs - facts.open;
   $("#project").textContent = facts.project;
-  $("#who").textContent = facts.name;
+  $("#who").textContent = facts.name || "owner";
   $("#headline").textContent = `${done} of ${facts.pairs} pairs have a label`;
   $(".share i").style.width = `${facts.pairs ? (100 * done) / facts.pairs : 0}%`;
   $("#several").textContent = `${facts.several} of them by two people or more.`;
@@ -28,19 +34,26 @@ async function load() {
   document.querySelectorAll("[data-all]").forEach((one) => { one.hidden = !all; });
   if (!all) $("#people-title").textContent = "You";
   fill("#dimensions", Object.entries(facts.dimensions || {}).map(([name, one]) =>
-    [name.replaceAll("_", " "), one.units, one.raw === null ? "–" : `${Math.round(100 * one.raw)} %`, number(one.alpha)]));
+    [name.replaceAll("_", " "), one.units, one.raw === null ? "–" : `${Math.round(100 * one.raw)} %`, number(one.alpha)]),
+    "No part has labels of two people yet.");
   fill("#people", facts.people.map((one) => [
     one.name, one.pairs, one.skipped,
     ...(all ? [Object.entries(one.agreement).filter(([, at]) => at.units).map(([name, at]) => `${name}: ${Math.round(100 * at.raw)} %, ${number(at.alpha)}`).join("; ") || "–"] : []),
     percent(one.repeats.same, one.repeats.of), ...(all ? [percent(one.gold.same, one.gold.of)] : []),
     percent(one.first_slot.first, one.first_slot.of),
     one.seconds === null ? "–" : `${Math.round(one.seconds)} s`, percent(one.fast.fast, one.fast.of),
-  ]));
+  ]), "Nobody has labelled yet.");
+}
+
+// There is nothing to label yet.
+function empty(text) {
+  $("main").classList.add("empty");
+  sentence($("#several"), text);
 }
 
 function attempt() {
-  load().then(() => { $("#note").hidden = true; }, (error) => {
-    if (error.status === 424) return $("#several").textContent = error.message; // nothing to label yet
+  load().then(() => { $("#note").hidden = true; $("main").classList.remove("empty"); }, (error) => {
+    if (error.status === 424) return empty(error.message);
     $("#note").textContent = error.message;
     $("#note").hidden = false;
   });

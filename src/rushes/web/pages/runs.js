@@ -1,5 +1,6 @@
 // Runs as they train: what is new is asked for every two seconds; curves lie over each other.
 import { call } from "/static/api.js";
+import { sentence } from "/static/session.js";
 import { Wall, controls, make, missing, tell } from "/static/wall.js";
 import { drawCurves, forgetCurves } from "/static/curves.js";
 
@@ -86,7 +87,9 @@ function drawHealth() {
       const block = make("div", "", `health ${each.severity}`);
       const first = make("p");
       first.append(make("b", `${prefix}${each.name.replaceAll("_", " ")}. `), each.evidence);
-      block.append(first, make("p", each.remedy));
+      const remedy = make("p");
+      sentence(remedy, each.remedy);
+      block.append(first, remedy);
       return block;
     });
     const notes = health.notes.map((text) => make("p", prefix + text, "health warning"));

@@ -75,10 +75,16 @@ export async function welcome(text = "") {
   if (hello.join) $("#name").focus();
 }
 
+// A text whose `commands` are set as code.
+export function sentence(place, text) {
+  place.replaceChildren(...text.split("`").map((part, at) =>
+    (at % 2 ? Object.assign(document.createElement("code"), { textContent: part }) : part)));
+}
+
 // What this page works on is not there yet; the text says the command that makes it.
 function missing(text) {
   screen("missing");
-  $("#missing-text").textContent = text;
+  sentence($("#missing-text"), text);
 }
 
 let again = ""; // the name that is taken up again if it is sent once more

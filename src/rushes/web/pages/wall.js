@@ -1,6 +1,7 @@
 // Many videos: each is loaded when it comes into view, a handful at a time, and all play in step.
 import { video } from "/static/api.js";
 import { Player } from "/static/player.js";
+import { sentence } from "/static/session.js";
 
 const AT_ONCE = 4;  // videos that are on their way
 const waiting = [];
@@ -184,7 +185,7 @@ export function options(select, values, all) {
 // A sentence in place of what is missing, its command as code.
 export function missing(place, text) {
   place.hidden = !text;
-  place.replaceChildren(...text.split("`").map((part, at) => (at % 2 ? make("code", part) : part)));
+  sentence(place, text);
 }
 
 // Up and down in a list of buttons; `chosen` hears of the one that has the focus then.

@@ -20,7 +20,7 @@ export default {
   "view.blink": "Blink [K]",
   "view.difference": "Difference [D]",
   "view.zoom": "{zoom}× [Z]",
-  "view.zoom.label": "Zoom, now {zoom} times",
+  "view.zoom.label": "{zoom}× Z, zoom",
   "view.full": "Full screen [F]",
   "view.line": "Line between A and B",
   "view.side": "A and B side by side",

@@ -97,7 +97,7 @@ def serve_studio(studio: Studio, page: Page, at: str, what: str) -> None:
                 print(f"{printable(name)}: their link has ended; their labels stay, and --annotators invites anew")
         return
     if at:
-        (studio.desk if at == "/label" else studio.review).ready()
+        {"/label": studio.desk, "/review": studio.review, "/vote": studio.vote}[at].ready()
 
     def announce(address: str) -> None:
         for name, link in invitations(people, page.annotators, address + (at or "/label")).items():

@@ -174,7 +174,7 @@ def stored_settings(data: Mapping[str, Any]) -> Settings:
 
 _LATER: Mapping[str, tuple[str, ...]] = {  # settings that came later, and as they are by default change nothing
     "footage": ("rejected", "prompts", "window"),
-    "label": ("reasons", "play_first"),
+    "label": ("reasons", "play_first", "practice", "pass_mark", "proposal", "votes"),
     "caption": ("reasons",),
 }
 

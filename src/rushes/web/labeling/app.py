@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import threading
-import time
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, FastAPI, Request
@@ -16,12 +15,11 @@ from rushes.records import Candidate, Clip, Strength
 from rushes.web.labeling.assignments import Assignment, Side
 from rushes.web.labeling.label_rows import LabelSubmission
 from rushes.web.labeling.labeling_progress import own_progress, progress_of
+from rushes.web.labeling.looked import Looked
 from rushes.web.labeling.own_labels import LabelFilter, own_labels
 from rushes.web.labeling.remarks import LabelSpan, Remarks
 from rushes.web.labeling.session import LabelingSession
 from rushes.web.site import Body, Id, SiteSection, make_site, video_answer
-
-_PROGRESS_S, _PROGRESS_SHARE = 5.0, 20  # counted anew after so long, and after 20 times the time that it took
 
 Mark = Annotated[int, Field(ge=-1, le=1)] | None  # strict: true is no 1
 
@@ -110,47 +108,39 @@ class Wanted(Body):
     text: Annotated[str, Field(max_length=200)] = ""
 
 
-@dataclass
-class _Cached:
-    """Agreement takes a while to count over many labels, so it is not counted anew for every look at it."""
-
-    session: LabelingSession
-    until: float = -math.inf
-    facts: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self._lock = threading.Lock()
-
-    def read(self) -> dict[str, Any]:
-        with self._lock:
-            began = time.monotonic()
-            if began > self.until:
-                self.facts = progress_of(self.session)
-                now = time.monotonic()
-                self.until = now + max(_PROGRESS_S, _PROGRESS_SHARE * (now - began))
-            return self.facts
-
-
 def make_app(session: LabelingSession, title: str, local: bool = True, warning: str = "") -> FastAPI:
     """The server of this section alone; `title`, `local` and `warning` as in `make_site`."""
     return make_site(session.assignments, title, [labeling_section(session, title)], local, warning)
 
 
-def labeling_section(session: LabelingSession, title: str) -> SiteSection:
-    """The labelling page and how far everybody is."""
+@dataclass(frozen=True)
+class Desk:
+    """What a section is called in which people compare takes."""
+
+    name: str
+    title: str
+    pages: Mapping[str, str]
+
+
+LABEL_DESK = Desk("label", "Label", {"/label": "label.html", "/progress": "progress.html"})
+VOTE_DESK = Desk("vote", "Vote", {"/vote": "label.html"})
+
+
+def labeling_section(session: LabelingSession, title: str, desk: Desk = LABEL_DESK) -> SiteSection:
+    """The labelling page and how far everybody is, or the same page for votes."""
 
     def routes(person: Any) -> APIRouter:
         router = APIRouter()
-        _add_facts(router, session, title, person)
+        _add_person(router, session, title, person)
+        if "/progress" in desk.pages:
+            _add_progress(router, session, title, person)
         _add_labels(router, session, person)
         return router
 
-    return SiteSection("label", "Label", {"/label": "label.html", "/progress": "progress.html"}, routes, invited=True)
+    return SiteSection(desk.name, desk.title, desk.pages, routes, invited=True)
 
 
-def _add_facts(router: APIRouter, session: LabelingSession, title: str, person: Any) -> None:
-    cached = _Cached(session)
-
+def _add_person(router: APIRouter, session: LabelingSession, title: str, person: Any) -> None:
     @router.get("/me")
     async def me(name: str = person) -> dict[str, Any]:
         plan = session.plan
@@ -158,6 +148,10 @@ def _add_facts(router: APIRouter, session: LabelingSession, title: str, person: 
         questions |= {"ranks": plan.ranks, "reasons": list(plan.reasons), "play_first": plan.play_first}
         here = {"name": name, "project": title, "place": session.assignments.place, "lease_s": plan.lease_s}
         return {**here, **questions, **session.progress(name)}
+
+
+def _add_progress(router: APIRouter, session: LabelingSession, title: str, person: Any) -> None:
+    cached = Looked(lambda: progress_of(session))
 
     @router.get("/progress")
     def progress(request: Request, name: str = person) -> dict[str, Any]:

@@ -73,7 +73,7 @@ class PairSelector:
         if not pairs.size:
             return None
         gain = votes.gain[pairs]
-        best = pairs[gain >= gain.max() - 1e-6]
+        best = pairs[gain >= gain.max() - 1e-6] if plan.by_gain else pairs
         left, right = votes.sides(int(best[np.argmin(self._luck[best])]))
         if plan.ranks:
             return left, right, False, self._shuffled(annotator, self._several(left, right, free))

@@ -60,6 +60,8 @@ class LabelingSession:
                 return waiting[0]
             if len(mine) >= _HELD:
                 raise AccessDenied("Two pairs are on this desk already; label one of them first.")
+            if len(mine) + self.progress(annotator)["done"] >= self.quota(annotator):
+                return None
             assignment = self._selector.pick(annotator, self._open.values(), self.clock() + self.plan.lease_s)
             if assignment is not None:
                 self._keep(assignment)
@@ -90,6 +92,10 @@ class LabelingSession:
                 for row in rows:
                     if isinstance(row, Preference) and row.dimension == self.votes.dimension:
                         self.votes.add(row)
+
+    def quota(self, annotator: str) -> float:
+        """How many different pairs this person labels."""
+        return self.plan.quotas.get(annotator, math.inf)
 
     def renew(self, annotator: str) -> None:
         """Let the leases of this person begin anew."""
@@ -159,7 +165,7 @@ class LabelingSession:
 
     def real(self, item: Assignment) -> Clip | None:
         """The real clip that both sides answer to, where there is one."""
-        clip_id = self.candidate(item.left).clip_id
+        clip_id = self.candidate(item.left).clip_id if self.plan.real else ""
         row = self._reader.get(clip_id) if clip_id else None
         return row if isinstance(row, Clip) else None
 

@@ -12,6 +12,7 @@ import { Views } from "/static/views.js";
 
 const $ = (selector) => document.querySelector(selector);
 const all = (selector) => document.querySelectorAll(selector);
+const SECTION = document.body.dataset.section, API = `/api/${SECTION}`;  // label, or vote
 const DRAFT = "draft";
 const SIDES = ["a", "b", "c", "d", "e", "f"];
 
@@ -27,20 +28,20 @@ let figures = new Map(); // side -> figure
 const player = new Player(drawTime);
 const watch = new Stopwatch();
 const views = new Views($("#panes"), $("#line"), $("#difference"), drawViews);
-const mine = new OwnLabels((item) => revisit(call("/api/label/open", { item }, away)));
-const outbox = new Outbox("outbox", (body) => call("/api/label/save", body, away), sent, (_, error) => { throw error; });
+const mine = new OwnLabels((item) => revisit(call(`${API}/open`, { item }, away)));
+const outbox = new Outbox("outbox", (body) => call(`${API}/save`, body, away), sent, (_, error) => { throw error; });
 
 // ---- pairs ---------------------------------------------------------------------------------------------------------
 
 async function fetchPair(have) {
-  const answer = await call("/api/label/next", { have }, away);
+  const answer = await call(`${API}/next`, { have }, away);
   count(answer);
   return answer.item && withVideos(answer.item);
 }
 
 async function withVideos(item) {
   const sides = [...SIDES, "real"].filter((side) => item.clips[side]);
-  const urls = await Promise.all(sides.map((side) => video("label", item.id, side).catch(() => "")));
+  const urls = await Promise.all(sides.map((side) => video(SECTION, item.id, side).catch(() => "")));
   return { ...item, sides, urls };
 }
 
@@ -135,7 +136,7 @@ async function play(item) {
 }
 
 async function start() {
-  me = await call("/api/label/me", undefined, away);
+  me = await call(`${API}/me`, undefined, away);
   keepFor(me);
   $("#project").textContent = me.project;
   $("#who").textContent = me.name;
@@ -232,7 +233,7 @@ function sent(answer, body) {
 async function undo() {
   if (saving) return;
   if (now && (now.marks || now.ranking).undo()) { keepDraft(); return follow(); }
-  await revisit(call("/api/label/back", { item: now ? now.item.id : "" }, away));
+  await revisit(call(`${API}/back`, { item: now ? now.item.id : "" }, away));
 }
 
 // Opens a pair that was labelled before; the one on the desk waits.
@@ -250,7 +251,7 @@ async function revisit(asked) {
 // ---- the screen ----------------------------------------------------------------------------------------------------
 
 function count(facts) {
-  if (facts.done !== undefined) $("#count").textContent = text("count", facts);
+  if (facts.done !== undefined) $("#count").textContent = text(SECTION === "vote" ? "vote.count" : "count", facts);
 }
 
 // First frame of what is chosen, a part or a span, and the frame after its last.
@@ -498,7 +499,7 @@ function keepDraft() {
 }
 
 setInterval(() => {
-  if (me && now && Date.now() - touched < me.lease_s * 1000) call("/api/label/renew", {}, away).catch(() => {});
+  if (me && now && Date.now() - touched < me.lease_s * 1000) call(`${API}/renew`, {}, away).catch(() => {});
 }, 60_000);
 
 fillWords();

@@ -1,0 +1,21 @@
+// Figures in tables.
+export const percent = (part, of) => (of ? `${Math.round((100 * part) / of)} % of ${of}` : "–");
+export const number = (value) => (value === null ? "–" : value.toFixed(2));
+export const seconds = (value) => (value === null ? "–" : `${Math.round(value)} s`);
+
+// Rows of texts into the body of a table; the first cell of each is its header.
+export function fill(table, rows) {
+  document.querySelector(`${table} tbody`).replaceChildren(...rows.map((row) => {
+    const line = document.createElement("tr");
+    row.forEach((text, at) => {
+      const cell = document.createElement(at ? "td" : "th");
+      cell.textContent = text;
+      line.append(cell);
+    });
+    return line;
+  }));
+}
+
+// Agreement by question, as one text.
+export const agreements = (by) =>
+  Object.entries(by).filter(([, at]) => at.units).map(([name, at]) => `${name}: ${Math.round(100 * at.raw)} %, ${number(at.alpha)}`).join("; ") || "–";

@@ -40,6 +40,9 @@ def plan_of(settings: Settings) -> LabelingPlan:
         "gold_by",
         "gold_share",
         "lease_s",
+        "practice",
+        "pass_mark",
+        "proposal",
     )
     return LabelingPlan(
         **{name: getattr(table, name) for name in same},
@@ -93,7 +96,7 @@ def open_vote(folder: Path, settings: Settings, run: str = "") -> Iterator[Label
         raise
     plan = replace(
         plan_of(settings), dimensions=(VOTE,), segment_s=None, ranks=False, scores=False, overlap=settings.label.votes,
-        overlap_share=1.0, repeat_share=0.0, gold_by="", by_gain=False, real=False,
+        overlap_share=1.0, repeat_share=0.0, gold_by="", practice=0, proposal="", by_gain=False, real=False,
     )  # fmt: skip
     tally = VoteTable([[take.id for take in pair] for pair in vote_pairs(store, BASE, name)], VOTE)
     with _desk(store, tally, VOTE_LEDGER, VOTE_TALLY, plan) as desk:

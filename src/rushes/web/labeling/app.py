@@ -13,6 +13,7 @@ from pydantic import Field
 
 from rushes.records import Candidate, Clip, Strength
 from rushes.web.labeling.assignments import Assignment, Side
+from rushes.web.labeling.instructions import read_instructions
 from rushes.web.labeling.label_rows import LabelSubmission
 from rushes.web.labeling.labeling_progress import own_progress, progress_of
 from rushes.web.labeling.looked import Looked
@@ -21,6 +22,7 @@ from rushes.web.labeling.remarks import LabelSpan, Remarks
 from rushes.web.labeling.session import LabelingSession
 from rushes.web.site import Body, Id, SiteSection, make_site, video_answer
 
+EXAMPLE = "example-"  # before the number of a pair of the instructions, in the address of its videos
 Mark = Annotated[int, Field(ge=-1, le=1)] | None  # strict: true is no 1
 
 
@@ -134,6 +136,7 @@ def labeling_section(session: LabelingSession, title: str, desk: Desk = LABEL_DE
         _add_person(router, session, title, person)
         if "/progress" in desk.pages:
             _add_progress(router, session, title, person)
+            _add_instructions(router, session, person)
         _add_labels(router, session, person)
         return router
 
@@ -145,9 +148,24 @@ def _add_person(router: APIRouter, session: LabelingSession, title: str, person:
     async def me(name: str = person) -> dict[str, Any]:
         plan = session.plan
         questions = {"dimensions": list(plan.dimensions), "segment_s": plan.segment_s, "scores": plan.scores}
-        questions |= {"ranks": plan.ranks, "reasons": list(plan.reasons), "play_first": plan.play_first}
+        questions |= {
+            "proposal": plan.proposal,
+            "ranks": plan.ranks,
+            "reasons": list(plan.reasons),
+            "play_first": plan.play_first,
+        }
         here = {"name": name, "project": title, "place": session.assignments.place, "lease_s": plan.lease_s}
         return {**here, **questions, **session.progress(name)}
+
+
+def _add_instructions(router: APIRouter, session: LabelingSession, person: Any) -> None:
+    @router.get("/instructions", dependencies=[person])
+    def instructions() -> dict[str, Any]:
+        given = read_instructions(session.store)
+        if given is None:
+            return {"html": "", "pairs": [], "version": ""}
+        pairs = [[_clip_facts(row) for row in pair] for pair in given.pairs]
+        return {"html": given.html, "pairs": pairs, "version": given.version}
 
 
 def _add_progress(router: APIRouter, session: LabelingSession, title: str, person: Any) -> None:
@@ -168,8 +186,11 @@ def _add_labels(router: APIRouter, session: LabelingSession, person: Any) -> Non
 
     @router.post("/save")
     def save(body: SaveLabels, name: str = person) -> dict[str, Any]:
-        session.save(name, body.item, body.submission())
-        return {"saved": body.event, **session.progress(name)}
+        lesson = session.practised(name, body.item, body.submission())
+        if lesson is None:
+            session.save(name, body.item, body.submission())
+        more = {"proposal": session.proposed(name, body.item)} if lesson is None else {"lesson": asdict(lesson)}
+        return {"saved": body.event, **more, **session.progress(name)}
 
     @router.post("/back")
     def back(body: OneItem, name: str = person) -> dict[str, Any]:
@@ -199,6 +220,8 @@ def _add_labels(router: APIRouter, session: LabelingSession, person: Any) -> Non
 
     @router.get("/media/{item}/{side}")
     def media(item: str, side: Side | Literal["real"], name: str = person) -> Response:
+        if item.startswith(EXAMPLE):
+            return video_answer(lambda: session.example(item.removeprefix(EXAMPLE), side))
         return video_answer(lambda: session.media(name, item, side))
 
 
@@ -206,13 +229,16 @@ def _shown(session: LabelingSession, item: Assignment) -> dict[str, Any]:
     """What the page may know of an item: nothing that tells which clip is which."""
     real = session.real(item)
     takes: dict[str, Candidate | Clip] = {side: session.side(item, side) for side in item.shown}
-    clips = {
-        side: {"fps": row.fps, "frames": row.frames, "width_px": row.width_px, "height_px": row.height_px}
-        for side, row in {**takes, **({"real": real} if real else {})}.items()
-    }
+    clips = {side: _clip_facts(row) for side, row in {**takes, **({"real": real} if real else {})}.items()}
     ranks, prompt = bool(item.takes), takes["a"].caption
     segments = session.segments(item)
-    return {"id": item.id, "prompt": prompt, "clips": clips, "segments": segments, "ranks": ranks, "until": item.until}
+    practice = session.practice.facts(item.annotator) if item.kind == "practice" else None
+    facts = {"id": item.id, "prompt": prompt, "clips": clips, "segments": segments, "ranks": ranks, "until": item.until}
+    return {**facts, "practice": practice}
+
+
+def _clip_facts(row: Clip | Candidate) -> dict[str, Any]:
+    return {"fps": row.fps, "frames": row.frames, "width_px": row.width_px, "height_px": row.height_px}
 
 
 def _saved(session: LabelingSession, item: Assignment, given: LabelSubmission) -> dict[str, Any]:

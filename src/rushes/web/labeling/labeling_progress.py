@@ -33,6 +33,7 @@ def progress_of(session: LabelingSession) -> dict[str, Any]:
             _person(name, first, ratings, second)
             | _gold(name, ratings, asked, session.plan.gold_by)
             | _pace(timed[ANNOTATOR + name])
+            | {"practice": session.practice.facts(name)}
             for name in names
         ],
         "reasons": _reasons(session.store.annotations()),
@@ -40,7 +41,16 @@ def progress_of(session: LabelingSession) -> dict[str, Any]:
 
 
 _COUNTS = ("pairs", "open", "several")  # of the project, for everybody
-_OWN = ("name", "pairs", "skipped", "repeats", "first_slot", "seconds", "fast")  # of a person, for that person
+_OWN = (
+    "name",
+    "pairs",
+    "skipped",
+    "repeats",
+    "first_slot",
+    "seconds",
+    "fast",
+    "practice",
+)  # of a person, for that person
 
 
 def own_progress(facts: dict[str, Any], name: str) -> dict[str, Any]:

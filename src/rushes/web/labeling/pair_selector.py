@@ -62,6 +62,9 @@ class PairSelector:
                 if place is not None:
                     taken[place[0]] += 1
                     free[place[0]] &= item.annotator != annotator
+        for place in (votes.number(*pair) for pair in self._assignments.practised_pairs(annotator)):
+            if place is not None:
+                free[place[0]] = False
         if kind == "gold":
             key = votes.of(plan.gold_by)
             free &= (key != NONE) & (key != UNJUDGED)

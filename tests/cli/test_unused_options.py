@@ -41,6 +41,8 @@ UNUSED = {
         ("P --by world --probes", "--probes"),
         ("P --by world --behind-proxy --forget ada", "--behind-proxy, --forget"),
         ("P --by human --forget ada --port 1", "--port"),
+        ("P --by human --pairs-each 9", "--pairs-each"),
+        ("P --by world --open-link", "--open-link"),
         ("P --by human --gpus 2 --json", "--gpus, --json"),
         ("P --by human --engine ray", "--engine"),
     ],

@@ -32,14 +32,21 @@ def take(system: str, group: int, seed: int) -> Candidate:
     )  # fmt: skip
 
 
-def vote(store: Store, group: int, seed: int, mark: int | None, who: str = "ada", **more: Any) -> Preference:
+def vote(store: Store, group: int, seed: int, mark: int | None, who: str = "ada", supersedes: str = "") -> Preference:
     """A vote as the page stores it, the run on the left for even prompts: +1 the run is better."""
-    ids = [f"one-{group}-{seed}", f"base-{group}-{seed}"]
     sign = 1 if group % 2 == 0 else -1
+    left, right = (f"one-{group}-{seed}", f"base-{group}-{seed}")[::sign]
     row = Preference(
-        f"{who}{group}{seed}{len(more)}", *ids[::sign], (sign * (mark or 0),), f"human:{who}", dimension=VOTE,
-        unjudged=(0,) if mark is None else (), by_slot=(mark or 0,), **more,
-    )  # fmt: skip
+        f"{who}{group}{seed}{supersedes}",
+        left,
+        right,
+        (sign * (mark or 0),),
+        f"human:{who}",
+        dimension=VOTE,
+        supersedes=supersedes,
+        unjudged=(0,) if mark is None else (),
+        by_slot=(mark or 0,),
+    )
     store.add([row])
     return row
 

@@ -39,6 +39,7 @@ class Page:
     annotators: tuple[str, ...] = ()
     behind_proxy: bool = False
     forget: tuple[str, ...] = ()
+    open_pairs: int = 0  # pairs that each person of the open link labels; 0 = there is no such link
 
     def given(self) -> dict[str, object]:
         """The options that are not as they are by default."""
@@ -46,7 +47,8 @@ class Page:
 
     def _served(self) -> dict[str, object]:
         place = {"--port": self.port != PORT, "--host": self.host != HOST}
-        return {**place, "--annotators": self.annotators, "--behind-proxy": self.behind_proxy}
+        people = {"--annotators": self.annotators, "--open-link": self.open_pairs}
+        return {**place, **people, "--behind-proxy": self.behind_proxy}
 
     def check(self) -> None:
         """Raise ValueError where options of a page that is not opened are given."""
@@ -102,6 +104,10 @@ def serve_studio(studio: Studio, page: Page, at: str, what: str) -> None:
     def announce(address: str) -> None:
         for name, link in invitations(people, page.annotators, address + (at or "/label")).items():
             print(f"{name}: {link}", flush=True)
+        if page.open_pairs:
+            crowd = people.open_link(page.open_pairs)
+            print(f"open link, ID is the platform's: {address}/label?id=ID#open={crowd.door}", flush=True)
+            print(f"completion code after {page.open_pairs} pairs: {crowd.code}", flush=True)
         place = f"{address}{at or '/'}#key={people.key}"
         words = f"{what} {studio.title} at {place}; Ctrl-C ends it, what was saved is safe"
         print(printable(words), file=sys.stderr, flush=True)

@@ -12,6 +12,7 @@ from fastapi.responses import Response
 from pydantic import Field
 
 from rushes.records import Candidate, Clip, Strength
+from rushes.web.accounts import CROWD
 from rushes.web.labeling.assignments import Assignment, Side
 from rushes.web.labeling.instructions import read_instructions
 from rushes.web.labeling.label_rows import LabelSubmission
@@ -140,14 +141,18 @@ def labeling_section(session: LabelingSession, title: str, desk: Desk = LABEL_DE
         _add_labels(router, session, person)
         return router
 
-    return SiteSection(desk.name, desk.title, desk.pages, routes, invited=True)
+    return SiteSection(desk.name, desk.title, desk.pages, routes, invited=True, crowd=desk is LABEL_DESK)
 
 
 def _add_person(router: APIRouter, session: LabelingSession, title: str, person: Any) -> None:
     @router.get("/me")
     async def me(name: str = person) -> dict[str, Any]:
         plan = session.plan
-        questions = {"dimensions": list(plan.dimensions), "segment_s": plan.segment_s, "scores": plan.scores}
+        questions: dict[str, Any] = {
+            "dimensions": list(plan.dimensions),
+            "segment_s": plan.segment_s,
+            "scores": plan.scores,
+        }
         questions |= {
             "proposal": plan.proposal,
             "ranks": plan.ranks,
@@ -182,7 +187,8 @@ def _add_labels(router: APIRouter, session: LabelingSession, person: Any) -> Non
     @router.post("/next")
     async def next_pair(body: Next, name: str = person) -> dict[str, Any]:
         item = session.next(name, tuple(body.have))
-        return {"item": _shown(session, item) if item else None, **session.progress(name)}
+        code = {} if item or not name.startswith(CROWD) else {"code": session.completion_code(name)}
+        return {"item": _shown(session, item) if item else None, **code, **session.progress(name)}
 
     @router.post("/save")
     def save(body: SaveLabels, name: str = person) -> dict[str, Any]:

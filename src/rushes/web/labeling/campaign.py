@@ -13,6 +13,7 @@ from rushes.records import now
 from rushes.stats import wilson
 from rushes.store.own_files import own_path
 from rushes.text_reader import counted, parse_json, read_text
+from rushes.web.accounts import CROWD, Crowd
 
 FILE = "campaign.json"
 ASSUMED_S = 20.0  # seconds a pair where nobody's were taken yet
@@ -85,12 +86,14 @@ def hours(answers: float, seconds: float | None) -> float:
     return answers * (ASSUMED_S if seconds is None else seconds) / 3600
 
 
-def dashboard(facts: Mapping[str, Any], campaign: Campaign | None) -> dict[str, Any]:
+def dashboard(facts: Mapping[str, Any], campaign: Campaign | None, crowd: Crowd | None = None) -> dict[str, Any]:
     """What the owner sees: the facts of *Progress* with, for each person, pairs an hour, what is left, and a lean to
     one side where it is more than chance."""
     measured = [row["seconds"] for row in facts["people"] if row["seconds"] is not None]
     typical = sorted(measured)[len(measured) // 2] if measured else None
     quotas = campaign.quotas() if campaign else {}
+    if crowd:
+        quotas |= {row["name"]: crowd.pairs_each for row in facts["people"] if row["name"].startswith(CROWD)}
     there = {row["name"]: row for row in facts["people"]}
     people = [_person(there.get(name) or _nothing_yet(name), quotas.get(name), typical)
               for name in dict.fromkeys([*quotas, *there])]  # fmt: skip
@@ -105,6 +108,7 @@ def dashboard(facts: Mapping[str, Any], campaign: Campaign | None) -> dict[str, 
         "enough": enough(labelled, wanted),
         "seconds": typical,
         "left_s": sum(left) if left else None,
+        "code": crowd.code if crowd else "",
         "campaign": asdict(campaign) if campaign else None,
     }
 

@@ -43,7 +43,7 @@ def campaign_section(
     def routes(person: Any) -> APIRouter:
         router = APIRouter()
         add_videos(router, folder, person)
-        facts = Looked(lambda: dashboard(progress_of(session), read_campaign(folder)))
+        facts = Looked(lambda: dashboard(progress_of(session), read_campaign(folder), session.assignments.crowd()))
         votes = Looked(standing)
         _add_disputes(router, session, person)
 

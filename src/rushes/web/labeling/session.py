@@ -18,7 +18,7 @@ from typing import Literal
 
 from rushes.records import Annotation, Candidate, Clip, Preference, Row, Score
 from rushes.store.database import Store
-from rushes.web.accounts import AccessDenied
+from rushes.web.accounts import CROWD, AccessDenied
 from rushes.web.labeling.assignments import SIDES, Assignment, AssignmentStore, Side
 from rushes.web.labeling.instructions import read_instructions
 from rushes.web.labeling.label_rows import REMARKS, LabelingPlan, LabelRow, LabelSubmission, marks_of, row_id, rows_of
@@ -102,7 +102,15 @@ class LabelingSession:
 
     def quota(self, annotator: str) -> float:
         """How many different pairs this person labels."""
-        return self.plan.quotas.get(annotator, math.inf)
+        crowd = self.assignments.crowd() if annotator.startswith(CROWD) else None
+        return crowd.pairs_each if crowd else self.plan.quotas.get(annotator, math.inf)
+
+    def completion_code(self, annotator: str) -> str:
+        """What somebody of the open link shows the platform, once they have done their part or nothing is left; ""
+        before, and for who has done nothing."""
+        crowd, done = self.assignments.crowd(), self.progress(annotator)["done"]
+        busy = any(item.annotator == annotator for item in self._open.values()) or self.practice.due(annotator)
+        return crowd.code if crowd and done and (done >= crowd.pairs_each or not busy) else ""
 
     def practised(self, annotator: str, item_id: str, given: LabelSubmission) -> Explanation | None:
         """What is to be learnt from an answer to a pair of practice, which is stored apart; None for any other pair.

@@ -24,7 +24,7 @@ async function load() {
   $("#headline").textContent = text("campaign.headline", facts);
   $(".share i").style.width = `${facts.wanted ? Math.min(100, (100 * facts.labelled) / facts.wanted) : 0}%`;
   const left = facts.left_s === null ? "" : text("campaign.left.all", { time: time(facts.left_s) });
-  $("#target").textContent = [facts.enough, left].filter(Boolean).join(" · ");
+  $("#target").textContent = [facts.enough, left, facts.code && text("campaign.code", facts)].filter(Boolean).join(" · ");
   drawPeople(facts);
   const reasons = Object.entries(facts.reasons).map(([word, n]) => `${word} ${n}`).join(", ");
   $("#reasons").textContent = reasons && text("campaign.reasons", { reasons });

@@ -40,6 +40,8 @@ const outbox = new Outbox("outbox", (body) => call(`${API}/save`, body, away), s
 async function fetchPair(have) {
   const answer = await call(`${API}/next`, { have }, away);
   count(answer);
+  $("#code").hidden = !answer.code;
+  if (answer.code) $("#code").textContent = text("done.code", answer);
   return answer.item && withVideos(answer.item);
 }
 

@@ -11,6 +11,7 @@ export default {
   "welcome.save": "[Enter] saves and brings the next pair. [U] takes back what you did last.",
   "done.title": "That was the last pair. Thank you.",
   "done.text": "Everything is saved. [U] goes back to what you labelled last, [Y] lists all your labels.",
+  "done.code": "Your completion code: {code}",
   "progress": "Progress",
   "mine.open": "My labels [Y]",
 
@@ -123,6 +124,7 @@ export default {
   "campaign.title": "Campaign",
   "campaign.headline": "{labelled} of {wanted} pairs have a label",
   "campaign.left.all": "{time} left for all together",
+  "campaign.code": "completion code of the open link: {code}",
   "campaign.disputes": "Settle what is seen differently",
   "campaign.people": "People",
   "campaign.people.text": "Pairs an hour and seconds are of the time at work. A person leans to a side where the 95 % interval of the share excludes one half. Repeats are pairs that came twice with sides exchanged; the key is the labels of the person whom label.gold_by names.",

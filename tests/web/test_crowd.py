@@ -47,8 +47,8 @@ def test_people_come_by_id_label_their_part_and_get_the_code(make_session: NewSe
             assert "code" not in answer
             have = someone.post("/api/label/next", json={"have": [answer["item"]["id"]]}).json()
             assert have.get("code", "") == "" and (have["item"] is None) is (number == 1)
-            body = {"item": answer["item"]["id"], "event": f"abcdef0{number}", "labels": {"overall": [1]}}
-            assert someone.post("/api/label/save", json=body).status_code == 200
+            save = {"item": answer["item"]["id"], "event": f"abcdef0{number}", "labels": {"overall": [1]}}
+            assert someone.post("/api/label/save", json=save).status_code == 200
         assert someone.post("/api/label/next", json={"have": []}).json() == {
             "item": None, "code": crowd.code, **session.progress(CROWD + "5f3a9c"),
         }  # fmt: skip

@@ -40,18 +40,20 @@ HEADERS = {
 
 @dataclass
 class Rate:
-    """A token bucket per caller: `per_second` requests lastingly, `burst` at once."""
+    """A token bucket per caller: `per_second` requests lastingly, `burst` at once; None = as all requests."""
 
     clock: Callable[[], float] = time.monotonic
-    per_second: float = PER_SECOND
-    burst: float = BURST
+    per_second: float | None = None
+    burst: float | None = None
     _left: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def allow(self, caller: str) -> bool:
         """Count one request; whether it is within the limits."""
         caller, now = caller[:_NAME_CHARS], self.clock()
-        left, then = self._left.pop(caller, (self.burst, now))
-        left = min(self.burst, left + (now - then) * self.per_second)
+        per_second = PER_SECOND if self.per_second is None else self.per_second
+        burst = BURST if self.burst is None else self.burst
+        left, then = self._left.pop(caller, (burst, now))
+        left = min(burst, left + (now - then) * per_second)
         self._left[caller] = (max(0.0, left - 1), now)
         if len(self._left) > _MAX_BUCKETS:
             del self._left[next(iter(self._left))]

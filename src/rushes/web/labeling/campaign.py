@@ -114,8 +114,8 @@ def dashboard(facts: Mapping[str, Any], campaign: Campaign | None, crowd: Crowd 
 
 
 def lean(first: int, decided: int) -> str:
-    """The side that somebody chooses more often than chance would: "A", "B", or "" where the 95 % interval of the
-    share holds one half."""
+    """The side that somebody chooses in more of the decided pairs than chance would: "A", "B", or "" where the 95 %
+    interval of the share holds one half."""
     if not decided:
         return ""
     share = wilson(first, decided)
@@ -130,13 +130,13 @@ def _person(row: Mapping[str, Any], quota: int | None, typical: float | None) ->
         "quota": quota,
         "left_s": None if left is None else 3600 * hours(left, seconds),
         "per_hour": 3600 / row["seconds"] if row["seconds"] else None,
-        "lean": lean(row["first_slot"]["first"], row["first_slot"]["of"]),
+        "lean": lean(row["first_by_pair"]["first"], row["first_by_pair"]["of"]),
     }
 
 
 def _nothing_yet(name: str) -> dict[str, Any]:
     none = {"of": 0}
-    timed = {"seconds": None, "practice": None, "fast": {"fast": 0, **none}}
+    timed = {"first_by_pair": {"first": 0, **none}, "seconds": None, "practice": None, "fast": {"fast": 0, **none}}
     return timed | {
         "name": name, "pairs": 0, "skipped": 0, "agreement": {}, "repeats": {"same": 0, **none},
         "first_slot": {"first": 0, **none}, "gold": {"same": 0, **none},

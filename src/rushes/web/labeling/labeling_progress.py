@@ -30,7 +30,7 @@ def progress_of(session: LabelingSession) -> dict[str, Any]:
         "several": int((session.votes.counts > 1).sum()),
         "dimensions": {name: asdict(agreement(by_pair)) for name, by_pair in ratings.items()},
         "people": [
-            _person(name, first, ratings, second)
+            _person(name, first, ratings, second, session.votes.dimension)
             | _gold(name, ratings, asked, session.plan.gold_by)
             | _pace(timed[ANNOTATOR + name])
             | {"practice": session.practice.facts(name)}
@@ -113,8 +113,14 @@ def _reasons(rows: Iterable[Annotation]) -> dict[str, int]:
     return dict(counts.most_common())
 
 
+def _first_by_pair(rows: Iterable[Preference]) -> dict[str, int]:
+    """In how many of the decided pairs the clip shown first won: parts of one pair are no independent evidence."""
+    sums = [total for row in rows if (total := sum(row.by_slot))]
+    return {"first": sum(total > 0 for total in sums), "of": len(sums)}
+
+
 def _person(
-    name: str, rows: list[Preference], ratings: dict[str, Ratings], second: dict[str, Ratings]
+    name: str, rows: list[Preference], ratings: dict[str, Ratings], second: dict[str, Ratings], question: str
 ) -> dict[str, Any]:
     judge = ANNOTATOR + name
     mine = [row for row in rows if row.judge == judge]
@@ -132,4 +138,5 @@ def _person(
         "agreement": {dimension: asdict(agreement(by_pair, judge)) for dimension, by_pair in ratings.items()},
         "repeats": {"same": steady[0], "of": steady[1]},
         "first_slot": {"first": ones, "of": decided},
+        "first_by_pair": _first_by_pair(row for row in mine if row.dimension == question),
     }

@@ -6,10 +6,10 @@ import { fillWords, text } from "/static/text.js";
 const $ = (selector) => document.querySelector(selector);
 const POLL_MS = 10_000;
 
-const time = (left) => (left === null ? "–" : left < 90 ? text("time.soon") : left < 5400 ? text("time.minutes", { n: Math.round(left / 60) })
+const time = (left) => (left === null ? "–" : left === 0 ? text("time.none") : left < 90 ? text("time.soon") : left < 5400 ? text("time.minutes", { n: Math.round(left / 60) })
   : text("time.hours", { n: (left / 3600).toFixed(1) }));
 const side = (one) => [percent(one.first_slot.first, one.first_slot.of), one.lean && text("campaign.leans", { name: one.name, side: one.lean })].filter(Boolean).join("; ");
-const practice = (one) => (one.practice ? text(one.practice.passed ? "campaign.passed" : "campaign.practises", one.practice) : "–");
+const practice = (one) => (one.practice ? text(one.practice.passed ? "campaign.passed" : one.practice.of ? "campaign.practises" : "campaign.unpractised", one.practice) : "–");
 
 function drawPeople(facts) {
   fill("#people", facts.people.map((one) => [

@@ -109,7 +109,12 @@ def test_commands_say_how_it_stands_and_what_is_missing(project: Path, rushes: R
     assert (code, plan["people"], plan["pairs_each"], plan["seconds"]) == (0, ["ada", "bob"], 2, None)
     assert plan["hours"] == pytest.approx(2 * 2 * 20 / 3600)
     code, out, _ = rushes("campaign", project, "--plan")  # people and pairs of before
-    assert code == 0 and "2 people: 3 pairs with a label, 2 each" in out and "an assumption" in out
+    assert (
+        code == 0
+        and "2 people: 3 pairs with a label, 2 each" in out
+        and "about 1 min each" in out
+        and "an assumption" in out
+    )
     code, _, err = rushes("campaign", project, "--people", "ada", "--pairs", "9", "--plan")
     assert code == 2 and "there are 3 pairs" in err
     code, out, _ = rushes("status", project)

@@ -34,8 +34,12 @@ class CampaignPlan:
         )
         return [
             f"{asked}{self.pairs_each} each; {shared if self.overlap_share else 'none is labelled by two'}",
-            f"about {self.hours_each:.1f} h each, {self.hours:.1f} h in all ({from_what})",
+            f"about {_time(self.hours_each)} each, {_time(self.hours)} in all ({from_what})",
         ]
+
+
+def _time(hours_long: float) -> str:
+    return f"{hours_long:.1f} h" if hours_long >= 1 else f"{max(1, round(60 * hours_long))} min"
 
 
 def begin_campaign(project: Path, settings: Settings, people: tuple[str, ...], pairs: int) -> CampaignPlan:

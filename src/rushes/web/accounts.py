@@ -144,8 +144,7 @@ class Accounts(SideFile):
         return name, self._token(name, "open")
 
     def _token(self, name: str, came: Came) -> str:
-        if not NAME.fullmatch(name):
-            raise ValueError(f"{name!r:.60} is no name for an annotator: use {_NAME_RULE}")
+        check_name(name)
         token = secrets.token_urlsafe(24)
         self.run(
             "INSERT INTO people (name, token_hash, came) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE "
@@ -188,6 +187,12 @@ class Accounts(SideFile):
     def people(self) -> tuple[str, ...]:
         """Everybody who was invited or joined."""
         return tuple(name for (name,) in self.run("SELECT name FROM people ORDER BY rowid"))
+
+
+def check_name(name: str) -> None:
+    """Raise ValueError for a name that nobody can be given."""
+    if not NAME.fullmatch(name):
+        raise ValueError(f"{name!r:.60} is no name for an annotator: use {_NAME_RULE}")
 
 
 def bearer(authorization: str) -> str:

@@ -13,7 +13,7 @@ from rushes.records import now
 from rushes.stats import wilson
 from rushes.store.own_files import own_path
 from rushes.text_reader import counted, parse_json, read_text
-from rushes.web.accounts import CROWD, Crowd
+from rushes.web.accounts import CROWD, Crowd, check_name
 
 FILE = "campaign.json"
 ASSUMED_S = 20.0  # seconds a pair where nobody's were taken yet
@@ -44,10 +44,12 @@ def planned(
     Repeats, pairs of the key and pairs that another has labelled bring no new one; a repeat is no pair of its own.
 
     Raises:
-        ValueError: no people, a name that is given twice, or shares that leave nothing for new pairs.
+        ValueError: no people, a name that is none or is given twice, or shares that leave nothing for new pairs.
     """
     if not people or len(set(people)) < len(people):
         raise ValueError(f"--people: give each name once, such as --people ada,bob, got {','.join(people) or 'none'}")
+    for name in people:
+        check_name(name)
     shared = overlap_share if overlap > 1 and len(people) > 1 else 0.0
     new = 1 - shared - repeat_share - gold_share
     if new <= 0:

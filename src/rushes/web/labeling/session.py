@@ -67,7 +67,8 @@ class LabelingSession:
                 return waiting[0]
             if len(mine) >= _HELD:
                 raise AccessDenied("Two pairs are on this desk already; label one of them first.")
-            if len(mine) + self.progress(annotator)["done"] >= self.quota(annotator):
+            quota = self.quota(annotator)
+            if quota < math.inf and len(mine) + self.progress(annotator)["done"] >= quota:
                 return None
             assignment = self._selector.pick(annotator, self._open.values(), self.clock() + self.plan.lease_s)
             if assignment is not None:

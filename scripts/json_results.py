@@ -52,7 +52,7 @@ RESULTS = {  # command -> its types, as MODULE:CLASS below `rushes`; the first i
         "inspect.rehearsal:RehearsalResult",
         "cli.processes:DetachedResult",
     ),
-    "sample-size": ("stats.power:PowerResult",),
+    "sample-size": ("stats.power:PowerResult", "stats.power:PowerTable", "project.reports:ReachResult"),
     "set": ("project.held_settings:SetResult",),
     "settings": ("project.held_settings:SettingsResult",),
     "space": ("inspect.disk_use:SpaceResult",),

@@ -47,7 +47,7 @@ def film(store: Store, seed: int = 0, frames: int = 17, fps: float = 8) -> str:
 
 
 def make(store: Store, latents: LatentStore, backbone: TinyBackbone, clips: list[str], firsts: list[str]) -> int:
-    wanted = encode.jobs(latents, map(LatentKey.read, clips), firsts)
+    wanted = encode.jobs(latents, map(LatentKey.read, clips), [LatentKey(media, first=True) for media in firsts])
     encode.encode(store.media, latents, backbone, SIZE, "crop", wanted)
     return len(wanted)
 
@@ -106,6 +106,22 @@ def test_still_is_a_first_frame_too(store: Store, latents: LatentStore, backbone
     make(store, latents, backbone, [], [media])
     encoded = latents.get(first_frame_key(media))
     assert encoded is not None and torch.equal(encoded, backbone.encode(image[None, None])[0])
+
+
+def test_latents_have_the_shape_that_their_names_say_and_mirrored_ones_are_mirrored(
+    store: Store, latents: LatentStore, backbone: TinyBackbone, tmp_path: Path
+) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (32, 48, 3), np.uint8)
+    write_image(tmp_path / "still.png", image)
+    media = store.put_media(tmp_path / "still.png")
+    plain, turned = (LatentKey(media, edit, first=True) for edit in ("", "mirror"))
+    tall = LatentKey(media, first=True, shape="9x48x32")
+    wanted = encode.jobs(latents, [], [plain, tall, turned, plain])
+    assert wanted == [plain, turned, tall]
+    encode.encode(store.media, latents, backbone, SIZE, "crop", wanted)
+    mirrored, upright = latents.get(str(turned)), latents.get(str(tall))
+    assert mirrored is not None and torch.equal(mirrored, backbone.encode(image[None, None, :, ::-1].copy())[0])
+    assert upright is not None and upright.shape[1:] == (1, 6, 4)
 
 
 def test_clips_are_resampled_by_time(store: Store) -> None:

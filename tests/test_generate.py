@@ -30,6 +30,9 @@ LATER = (
     "attention",
     "compile",
     "chunk_size_feed_forward",
+    "sizes",
+    "lengths",
+    "rates",
 )  # settings of [backbone] that older projects lack
 SETTINGS = GenerateSettings(takes=2, steps=2, batch=4)
 
@@ -52,7 +55,7 @@ def studio(tmp_path: Path, backbone: TinyBackbone) -> Iterator[GenerationContext
             backbone,
             BackboneSettings(),
             "crop",
-            encode.jobs(latents, map(LatentKey, media), media),
+            encode.jobs(latents, map(LatentKey, media), [LatentKey(each, first=True) for each in media]),
         )
         yield GenerationContext(latents, backbone, BackboneSettings(), SETTINGS, store=store, system="base")
 

@@ -43,10 +43,13 @@ def open_latents(store: Store, backbone: Backbone, size: BackboneSettings, fit: 
     return LatentStore(store.project / "latents", name)
 
 
-def jobs(latents: LatentStore, clips: Iterable[LatentKey], firsts: Iterable[str]) -> list[LatentKey]:
-    """What is not encoded yet: whole clips, edited or not, then first frames of media."""
-    wanted = [*dict.fromkeys(clips), *(LatentKey(media, first=True) for media in dict.fromkeys(firsts))]
-    return [key for key in wanted if str(key) not in latents]
+def jobs(latents: LatentStore, clips: Iterable[LatentKey], firsts: Iterable[LatentKey]) -> list[LatentKey]:
+    """What is not encoded yet: whole clips, edited or not, then first frames of media; those of one shape together."""
+    wanted = (key for key in dict.fromkeys((*clips, *firsts)) if str(key) not in latents)
+    shapes: dict[tuple[bool, str], list[LatentKey]] = {}
+    for key in wanted:
+        shapes.setdefault((key.first, key.shape), []).append(key)
+    return [key for together in shapes.values() for key in together]
 
 
 def encode(
@@ -66,8 +69,9 @@ def encode(
     """
 
     def make(part: Sequence[LatentKey]) -> None:
-        frames = [_frames(media, backbone, size, fit, job) for job in part]
-        put = _stills(backbone, part, np.stack(frames), size)
+        own = size.at(part[0].shape)
+        frames = [_frames(media, backbone, own, fit, job) for job in part]
+        put = _stills(backbone, part, np.stack(frames), own)
         encoded = backbone.encode(np.stack(frames))
         latents.put(put | {str(job): latent for job, latent in zip(part, encoded, strict=True)})
 
@@ -76,11 +80,11 @@ def encode(
 
 
 def batches(wanted: Sequence[LatentKey], size: BackboneSettings) -> list[list[LatentKey]]:
-    """What is encoded and stored together: whole clips, or first frames, as many as memory is spent on."""
+    """What is encoded and stored together: whole clips, or first frames, as memory is spent on, of one shape."""
     parts = []
-    for first, group in groupby(wanted, key=lambda job: job.first):
-        same = list(group)
-        clip_bytes = size.height_px * size.width_px * 3 * (1 if first else size.frames)
+    for (first, shape), group in groupby(wanted, key=lambda job: (job.first, job.shape)):
+        same, own = list(group), size.at(shape)
+        clip_bytes = own.height_px * own.width_px * 3 * (1 if first else own.frames)
         at_once = max(1, min(AT_ONCE, AT_ONCE_BYTES // clip_bytes))
         parts += [same[at : at + at_once] for at in range(0, len(same), at_once)]
     return parts
@@ -91,7 +95,8 @@ def _frames(
 ) -> NDArray[np.uint8]:
     """What the codec gets of one clip or first frame."""
     if job.first:
-        return read_first_frame(media.path(job.media), size, fit)
+        first = read_first_frame(media.path(job.media), size, fit)
+        return edits.apply(first, job.edit, lambda digest: first) if job.edit else first
     return edited(job, lambda digest: read_clip(media.path(digest), size, fit), backbone)
 
 

@@ -6,12 +6,13 @@ not depend on the batch that it was made in.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import groupby
 from math import floor
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -30,7 +31,7 @@ from rushes.noise.paths import VariancePreserving
 from rushes.progress import Sharing, Tick, in_turn, no_tick
 from rushes.records import Candidate, CandidateKind, Clip, Decision, now, seed_of, stable_hash
 from rushes.store.database import Store
-from rushes.store.latents import LatentStore, first_frame_key, still_key
+from rushes.store.latents import LatentKey, LatentStore, first_frame_key, still_key
 
 ASIDE = "clean"  # who sets takes of other settings aside, with their files
 # Smaller clips are enlarged by a whole factor when stored: a video file halves the resolution of colour.
@@ -47,6 +48,7 @@ class Request:
     caption: str  # what the model is told
     seed: int
     eta: float | None
+    shape: str = ""  # that it is made in, by name
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,13 @@ class TakeContext:
     size: BackboneSettings
     settings: GenerateSettings
     stepped: Callable[[float], None] = lambda count: None  # called with how many clips of a batch the steps amount to
+
+    def at(self, shape: str) -> Self:
+        """The same for takes of one shape, by its name."""
+        if len(self.size.shapes) == 1:
+            return self
+        tiling = in_tiles(self.size)  # of a model that takes them all
+        return replace(self, size=self.size.at(shape).model_copy(update={"tiling": tiling}))
 
     @property
     def noise(self) -> float:
@@ -75,6 +84,11 @@ class GenerationContext(TakeContext):
     kind: Literal["probe"] | None = None  # that candidates are stored as; None = that of the settings
     made_by: str = ""  # fingerprint of the model's weights, where they need not be loaded to know it
 
+    def at(self, shape: str) -> Self:
+        """See `TakeContext.at`."""
+        own = super().at(shape)
+        return own if own is self else replace(own, made_by=self.made_by or vars(self).get("weights", ""))
+
     @cached_property
     def weights(self) -> str:
         """Fingerprint of the model, taken once: it reads all weights."""
@@ -90,7 +104,6 @@ class GenerationContext(TakeContext):
         asked = hashed_form(self.settings, exclude=unused)
         if self.noise:  # which may be the model's own
             asked["image_cond_noise_scale"] = self.noise
-        in_tiles = tiled(size["tiling"], size["name"], size["frames"], size["height_px"], size["width_px"])
         # On a variance-preserving path eta was once the share of the training steps, which is another noise level.
         eta = kind in ("guided", "probe") and isinstance(self.backbone.spec.path, VariancePreserving)
         more = [*([self.kind] if self.kind else []), *(["eta is a share of noise"] if eta else [])]
@@ -98,8 +111,14 @@ class GenerationContext(TakeContext):
         if self.settings.shift and kind != "guided" and self.backbone.spec.image_cond_noise_scale is not None:
             more.append("levels follow the shift")
         # An offloaded network answers the same; the setting was in this digest before it was known to cost no take.
-        same = {"tiling": in_tiles, "offload": False}
+        same = {"tiling": in_tiles(self.size), "offload": False}
         return stable_hash([asked, size | same, *more])
+
+
+def in_tiles(size: BackboneSettings) -> bool:
+    """Whether the codec works in tiles, which is decided for the largest of several shapes."""
+    most = size.largest
+    return tiled(size.tiling, size.name, most.frames, most.height_px, most.width_px)
 
 
 _ELSEWHERE = ("gradient_checkpointing", "text_offload", "compile")  # what takes and memory cost, and no take
@@ -114,17 +133,24 @@ def _as_before(table: GenerateSettings | BackboneSettings) -> set[str]:
 
 
 def requests(studio: GenerationContext, clips: Sequence[Clip], seed: int) -> list[Request]:
-    """All candidates that the settings ask for, clip by clip."""
-    wanted = []
+    """All candidates that the settings ask for, clip by clip; clips of one shape together."""
+    wanted: dict[str, list[Request]] = {}
+    own: dict[str, str] = {}  # digest of the settings, by shape
     for clip in clips:
-        eta = _eta(studio.settings, clip, seed)
+        eta, shape = _eta(studio.settings, clip, seed), shape_of(studio.size, clip)
+        made_from = own.get(shape) or own.setdefault(shape, studio.at(shape).settings_hash)
         for k in range(studio.settings.takes):
             number = take_seed(seed, clip, k)
-            id = stable_hash([clip.id, studio.weights, number, studio.settings_hash, studio.system])
+            id = stable_hash([clip.id, studio.weights, number, made_from, studio.system])
             gap = studio.settings.kind == "gap"
             caption = masked(clip.caption, studio.settings.mask, number) if gap else clip.caption
-            wanted.append(Request(id, clip, caption, number, eta))
-    return wanted
+            wanted.setdefault(shape, []).append(Request(id, clip, caption, seed=number, eta=eta, shape=shape))
+    return [request for together in wanted.values() for request in together]
+
+
+def shape_of(size: BackboneSettings, clip: Clip) -> str:
+    """Name of the shape that a clip is brought to and its takes are made in."""
+    return size.name_of(size.shape_of(clip))
 
 
 def take_seed(seed: int, clip: Clip, k: int) -> int:
@@ -182,7 +208,7 @@ def generate(
     wanted: Sequence[Request],
     tick: Tick = no_tick,
     spread: Sharing = in_turn,
-) -> None:
+) -> dict[str, float]:
     """Make candidates batch by batch, each stored before the next is begun.
 
     Args:
@@ -191,10 +217,14 @@ def generate(
         tick: called with the number of candidates that were stored, and with fractions while a batch is made.
         spread: who makes the batches; processes that help call `make_clips`.
 
+    Returns:
+        Seconds that takes of each shape took, by its name.
+
     Raises:
         ValueError: a size or frame count that the backbone cannot take, or a latent that is missing.
     """
-    early = 0.0  # of a batch at work
+    early, began = 0.0, time.perf_counter()  # of a batch at work
+    seconds: dict[str, float] = {}
 
     def stepped(count: float) -> None:
         nonlocal early
@@ -207,7 +237,10 @@ def generate(
         if studio.store.add(rows) < len(rows):
             studio.store.add(_back(studio.store, rows))
         tick(len(batch) - early)
-        early = 0.0
+        shape, ended = batch[0].shape, time.perf_counter()
+        seconds[shape] = seconds.get(shape, 0.0) + ended - began
+        early, began = 0.0, ended
+    return seconds
 
 
 def _back(store: Store, rows: Sequence[Candidate]) -> list[Decision]:
@@ -235,8 +268,9 @@ def make_clips(
 
 
 def batches(wanted: Sequence[Request], size: int) -> list[list[Request]]:
-    """Requests cut into batches. Guided takes of a batch share their noise level, so it is cut where that changes."""
-    levels = [list(group) for _, group in groupby(wanted, key=lambda request: request.eta)]
+    """Requests cut into batches. Takes of a batch share their shape, and guided ones their noise level, so it is cut
+    where these change."""
+    levels = [list(group) for _, group in groupby(wanted, key=lambda request: (request.eta, request.shape))]
     return [level[at : at + size] for level in levels for at in range(0, len(level), size)]
 
 
@@ -266,13 +300,14 @@ def read(studio: TakeContext, wanted: Sequence[Request]) -> None:
 
 
 def frames_of(studio: TakeContext, group: Sequence[Request]) -> NDArray[np.uint8]:
-    """The clips [B, T, H, W, 3] that requests of one noise level ask for; nothing is stored.
+    """The clips [B, T, H, W, 3] that requests of one noise level and shape ask for; nothing is stored.
 
     At eta 0 these are the real clips after the codec.
     """
+    studio = studio.at(group[0].shape)
     backbone, size, settings = studio.backbone, studio.size, studio.settings
     if group[0].eta == 0:
-        return backbone.decode(torch.stack([_stored_latent(studio, request.clip.media) for request in group]))
+        return backbone.decode(torch.stack([_whole(studio, request) for request in group]))
     spec = backbone.spec
     shape = (
         spec.channels,
@@ -285,16 +320,18 @@ def frames_of(studio: TakeContext, group: Sequence[Request]) -> NDArray[np.uint8
         noise = shared_noise(noise, settings.shared_noise, settings.noise == "unit")
     captions, away = [request.caption for request in group], negative_prompt(settings, spec)
     first = _firsts(studio, group) if size.first_frame else {}
-    start = torch.stack([_stored_latent(studio, r.clip.media) for r in group]) if group[0].eta is not None else None
+    start = torch.stack([_whole(studio, r) for r in group]) if group[0].eta is not None else None
     latents = sample(
         backbone,
-        backbone.condition(captions, **first),
+        backbone.condition(captions, **first).at_rate(group[0].shape),
         noise,
         steps=settings.steps,
         shift=settings.shift or None,
         guidance=settings.guidance_scale,
         guidance_2=settings.guidance_scale_2,
-        unconditional=None if away is None else backbone.condition([away] * len(group), **first),
+        unconditional=None
+        if away is None
+        else backbone.condition([away] * len(group), **first).at_rate(group[0].shape),
         start_BCFHW=start,
         eta=group[0].eta or 1.0,
         match=settings.adain_share,
@@ -314,11 +351,13 @@ def stored_scale(size: BackboneSettings) -> int:
 
 
 def _files(studio: TakeContext, group: Sequence[Request]) -> list[bytes]:
+    studio = studio.at(group[0].shape)
     scale = stored_scale(studio.size)
     return [encode_bytes(clip_frames, studio.size.fps, scale=scale) for clip_frames in frames_of(studio, group)]
 
 
 def _rows(studio: GenerationContext, group: Sequence[Request], files: Sequence[bytes]) -> list[Candidate]:
+    weights, studio = studio.weights, studio.at(group[0].shape)
     size, scale = studio.size, stored_scale(studio.size)
     kind: CandidateKind = studio.kind or studio.settings.kind
     return [
@@ -330,7 +369,7 @@ def _rows(studio: GenerationContext, group: Sequence[Request], files: Sequence[b
             group=request.clip.id,
             clip_id=request.clip.id,
             system=studio.system,
-            made_by=studio.weights,
+            made_by=weights,
             seed=request.seed,
             width_px=size.width_px * scale,
             height_px=size.height_px * scale,
@@ -364,13 +403,21 @@ def _firsts(studio: TakeContext, group: Sequence[Request]) -> dict[str, torch.Te
     """First frames, as arguments of the backbone's `condition`."""
     stills = [_stills(studio, request) for request in group]
     tensors = {name: torch.stack([still[name] for still in stills]) for name in studio.backbone.spec.still}
-    firsts = [_stored_latent(studio, first_frame_key(_start(request)))[:, 0] for request in group]
+    firsts = [_stored_latent(studio, first_frame_key(_start(request), request.shape))[:, 0] for request in group]
     return {"first_frame_BCHW": torch.stack(firsts), **tensors}
 
 
 def _stills(studio: TakeContext, request: Request) -> dict[str, torch.Tensor]:
     """What the model takes of a request's first frame beside its latent."""
-    return {name: _stored_latent(studio, still_key(_start(request), name)) for name in studio.backbone.spec.still}
+    return {
+        name: _stored_latent(studio, still_key(_start(request), name, shape=request.shape))
+        for name in studio.backbone.spec.still
+    }
+
+
+def _whole(studio: TakeContext, request: Request) -> torch.Tensor:
+    """The latent of a request's clip."""
+    return _stored_latent(studio, str(LatentKey(request.clip.media, shape=request.shape)))
 
 
 def _start(request: Request) -> str:

@@ -18,7 +18,7 @@ import torch
 
 from rushes.backbones.base import LoadOptions
 from rushes.backbones.released import released, released_names
-from rushes.inspect.dry_run import ClipShape
+from rushes.config.clip_shapes import ClipShape
 from rushes.inspect.step_forecast import ForecastRequest, forecast
 from rushes.training.recipe import recipe_names
 

@@ -8,6 +8,7 @@ import pytest
 
 from rushes.cli import app
 from rushes.cli.command_groups import FORMER, GROUPS, with_current_command
+from rushes.cli.studio import Page
 
 from ..projects import Rushes
 
@@ -37,3 +38,9 @@ def test_a_word_that_is_not_the_command_is_left_alone(monkeypatch: pytest.Monkey
     assert with_current_command([]) == []
     monkeypatch.setenv("RANK", "1")
     assert with_current_command(["eta", "p", "--clips", "3"]) == ["tune", "eta", "p", "--clips", "3"]
+
+
+def test_people_are_named_apart_by_blanks_or_commas() -> None:
+    assert Page(annotators=("ada,bob", " cleo ", "dan, eve,")).annotators == ("ada", "bob", "cleo", "dan", "eve")
+    words = ["label", "p", "--by", "human", "--annotators", "ada", "bob", "--port", "1"]
+    assert app.parse_args(words, print_error=False, exit_on_error=False)[1].kwargs["annotators"] == ("ada", "bob")

@@ -16,7 +16,7 @@ from rushes.evaluate.systems import MEASURED, SystemsRequest, evaluate_systems
 from rushes.evaluate.video_folders import Folders
 from rushes.media.write import write_video
 from rushes.progress import no_bar
-from rushes.stats import Measure
+from rushes.stats import Measure, detectable_difference
 
 from ..projects import Rushes, WithoutTorch
 
@@ -89,7 +89,7 @@ def test_runs_must_be_named_for_a_project(tmp_path: Path, rushes: Rushes) -> Non
         (("evaluate", "--systems", "a", "b", "--out", "o"), "NAME=PATH, got 'a'"),
         (("evaluate", "--systems", "A=a", "A=b", "--out", "o"), "names 'A' twice"),
         (("evaluate", "--systems", "A=a", "B=b", "--out", "o", "--read-videophy", "A=x"), "SA_FILE,PC_FILE"),
-        (("sample-size",), "give --points or --difference"),
+        (("sample-size", "some-project", "--points", "5"), "--points: only for a question without a project"),
         (("sample-size", "--difference", "1"), "--difference with --sd"),
         (("sample-size", "--points", "5", "--difference", "1", "--sd", "1"), "--points for a win rate"),
     ],
@@ -180,6 +180,25 @@ def test_power_in_words_and_numbers(rushes: Rushes) -> None:
     code, out, _ = rushes("sample-size", "--prompts", 9)
     assert code == 0 and "a win rate of 91 % or more, or a change of 1.07 standard deviations" in out
     assert "3 prompts show no win rate" in rushes("sample-size", "--prompts", 3)[1]
+    table = rushes("sample-size")[1].splitlines()
+    assert table[0] == out.rstrip() and [int(line.split()[0]) for line in table] == [9, 20, 50, 100, 200, 500]
+
+
+def test_what_the_evaluation_of_a_project_could_show(finished: Path, rushes: Rushes) -> None:
+    code, out, _ = rushes("sample-size", finished, "--json")
+    rows = {row["name"]: row for row in json.loads(out)["metrics"]}
+    metric = json.loads((finished / "reports" / "realdpo.json").read_text())["metrics"]["bad_frames"]
+    assert code == 0 and rows["bad_frames"]["smallest"] == pytest.approx(
+        detectable_difference(metric["spread"], metric["prompts"])
+    )
+    code, out, _ = rushes("sample-size", finished)
+    assert out.splitlines()[0].startswith(f"{next(iter(rows))}: a change of ")
+
+
+def test_runs_to_compare_are_named(finished: Path, tmp_path: Path, rushes: Rushes) -> None:
+    assert rushes("compare", finished)[2].endswith("to compare with its base: there is realdpo\n")
+    copy = Path(shutil.copytree(finished, tmp_path / "copy"))
+    assert rushes("compare", copy, "realdpo")[1].startswith("realdpo against base: ")
 
 
 def test_a_study_may_stop_or_goes_on(tmp_path: Path, rushes: Rushes) -> None:

@@ -10,6 +10,7 @@ from rushes.world.scenes import draw_scenes
 
 EXAMPLES = {  # of every edit
     "swap-ends": "swap-ends:2",
+    "mirror": "mirror",
     "reverse": "reverse",
     "shuffle": "shuffle:7",
     "freeze": "freeze:7",

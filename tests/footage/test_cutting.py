@@ -140,3 +140,41 @@ def test_takes_belong_to_whole_clips(store: Store, tmp_path: Path) -> None:
     (folder / "prompt.txt").write_text("a dog\n")
     with pytest.raises(ValueError, match=r"footage\.cut: .* belong to whole clips"):
         take(store, FootageSettings(kind="folder", path=str(folder), cut="scenes"), LENGTH)
+
+
+def test_a_file_gives_clips_at_several_places(store: Store, tmp_path: Path) -> None:
+    """Evenly from start to end, whether they overlap or not; a file that is as long as a clip is taken whole."""
+    folder = tmp_path / "in"
+    for name, frames in (("long", 100), ("short", 50), ("just", 34)):
+        film(folder / f"{name}.mp4", frames=frames, fps=16, seed=frames).with_suffix(".txt").write_text(name)
+    settings = {"kind": "folder", "path": str(folder), "windows": 3, "eval_fraction": 0.6}
+    done = take(store, FootageSettings.model_validate(settings))
+    clips = store.clips()
+    assert done.clips == len(clips) == 7
+    starts = {
+        name: sorted(clip.source.partition("#t=")[2] for clip in clips if clip.caption == name)
+        for name in ("long", "just")
+    }
+    assert starts == {"long": ["0.000,2.125", "2.000,4.125", "4.125,6.250"], "just": [""]}
+    for clip in clips:
+        assert clip.frames == 34 and (clip.film != "") == ("#t=" in clip.source)
+    assert {len({clip.split for clip in clips if clip.caption == name}) for name in ("long", "short")} == {1}
+    for clip in (each for each in clips if each.caption == "short"):
+        start = float(clip.source.rpartition("=")[2].split(",")[0])
+        piece = read_video(store.media_path(clip.media), fps=8, frames=17).frames_FHWC
+        own = read_video(folder / "short.mp4", fps=8, frames=17, start_s=start).frames_FHWC
+        assert abs(piece.astype(int) - own).mean() < 4
+    before = store.clips()
+    assert take(store, FootageSettings.model_validate(settings)).clips == 7 and store.clips() == before
+
+
+def test_takes_of_a_whole_file_are_no_takes_of_its_windows(store: Store, tmp_path: Path) -> None:
+    """They are refused by name, not left out in silence."""
+    folder = tmp_path / "train"
+    film(folder / "videos" / "a.mp4", frames=40)
+    film(folder / "negative_samples" / "a" / "0.mp4", frames=40, seed=1)
+    (folder / "prompt.txt").write_text("a cat\n")
+    (folder / "videos.txt").write_text("videos/a.mp4\n")
+    settings = FootageSettings.model_validate({"kind": "folder", "path": str(folder), "windows": 2})
+    (refused,) = look(store, settings).failures()
+    assert refused.reason == "comes with takes" and "footage.windows" in refused.words

@@ -18,9 +18,10 @@ from rushes.backbones.folders import Folder
 from rushes.backbones.released import released
 from rushes.backbones.tiny import TinyBackbone
 from rushes.cli import main
+from rushes.config.clip_shapes import ClipShape
 from rushes.config.tables import LabelSettings, Settings
 from rushes.inspect import part_costs as partcosts
-from rushes.inspect.dry_run import ClipShape, find_family
+from rushes.inspect.dry_run import find_family
 from rushes.inspect.job_forecast import CODEC_SHARE, Machine, Model, forecast_job, how_of, model_of
 from rushes.inspect.part_costs import CodecCost, ReaderCost, codec_cost, reader_cost
 from rushes.inspect.planning import PlanRequest, numbers_of, settings_of

@@ -15,8 +15,8 @@ import torch
 
 from rushes.backbones.base import LoadOptions, Precision
 from rushes.backbones.released import Released, released
+from rushes.config.clip_shapes import ClipShape as Clip
 from rushes.inspect.blank import condition_of, no_values
-from rushes.inspect.dry_run import ClipShape as Clip
 from rushes.inspect.dry_run import Cost, _Ask, blank_network, dry_run, latent_size, open_blank
 
 from .by_hand import by_hand

@@ -19,14 +19,16 @@ from rushes.backbones.feed_forward import chunk_feed_forward
 from rushes.backbones.loading import load_backbone
 from rushes.backbones.quantized import Quantize
 from rushes.backbones.released import released
+from rushes.config.clip_shapes import ClipShape
 from rushes.inspect import step_forecast as plan
 from rushes.inspect.blank import condition_of
-from rushes.inspect.dry_run import ClipShape, Cost, dry_run, open_blank
+from rushes.inspect.dry_run import Cost, dry_run, open_blank
 from rushes.inspect.step_forecast import (
     GIB,
     ForecastRequest,
     find_model,
     forecast,
+    gpu_named,
     main_memory,
     operations,
     remedies,
@@ -292,6 +294,7 @@ def test_what_it_cannot_forecast(
     )
     assert "no recipe 'kto'" in said("--recipe", "kto")
     assert "no GPU 'h1000'; did you mean h100?" in said("--gpu", "h1000")
+    assert gpu_named("4090") == gpu_named("RTX 4090") == "rtx4090" and gpu_named("H100") == "h100"
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "model_index.json").write_text('{"_class_name": "WanPipeline", "transformer": ["diffusers", "X"]}')

@@ -14,6 +14,7 @@ from rushes.backbones.base import LoadOptions
 from rushes.backbones.model_defaults import ModelMatch, Sourced, all_models, find_model
 from rushes.backbones.released import released, released_names
 from rushes.cli import main
+from rushes.config.clip_shapes import ClipShape
 from rushes.config.held_defaults import GIVEN
 from rushes.config.settings_files import flat, load_settings
 from rushes.config.tables import (
@@ -25,7 +26,6 @@ from rushes.config.tables import (
     TrainSettings,
 )
 from rushes.inspect import fitting
-from rushes.inspect.dry_run import ClipShape
 from rushes.inspect.fitting import check_fits, fitted_to, reading_fits
 from rushes.inspect.job_forecast import how_of
 from rushes.inspect.part_costs import codec_cost

@@ -39,7 +39,9 @@ STOPS = [
 ]
 
 
-@pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGINT], ids=["killed", "ctrl-c"])
+@pytest.mark.parametrize(  # each write is killed in tests/durability
+    "by", [pytest.param(signal.SIGKILL, marks=pytest.mark.whole, id="killed"), pytest.param(signal.SIGINT, id="ctrl-c")]
+)
 def test_run_that_is_stopped_at_every_stage_ends_as_one_that_is_not(
     by: signal.Signals,
     project: Path,
@@ -75,7 +77,7 @@ def test_run_of_a_finished_project_makes_nothing(finished: Path, command: Comman
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1, pytest.param(2, marks=pytest.mark.whole)])
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.whole) for seed in (0, 2))])
 def test_run_that_is_killed_at_any_moment_ends_as_one_that_is_not(
     seed: int,
     project: Path,

@@ -82,6 +82,11 @@ def test_run_stops_before_long_stages_when_a_late_one_would_lack_something(tmp_p
     nothing_held_out = settings.model_copy(update={"footage": settings.footage.model_copy(update={"eval_prompts": 0})})
     with pytest.raises(ValueError, match=r"no held-out clips; set footage\.eval_prompts above 0"):
         runs.run_all(open_project(tmp_path / "a", nothing_held_out))
+    one_film = settings.footage.model_copy(update={"kind": "folder", "eval_fraction": 0.2, "path": str(tmp_path)})
+    by_people = settings.label.model_copy(update={"by": "human"})
+    lonely = open_project(tmp_path / "c", settings.model_copy(update={"footage": one_film, "label": by_people}))
+    with pytest.raises(ValueError, match="no held-out clips; clips of one film go to one side"):
+        stages.held_out_clips(lonely)
     train = settings.train.model_copy(update={"recipe": "densedpo"})
     guided = settings.generate.model_copy(update={"kind": "guided"})
     nobody = settings.label.model_copy(update={"by": "none"})

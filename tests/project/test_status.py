@@ -6,13 +6,17 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from rushes.config.uses import nothing
 from rushes.files import locked
 from rushes.project import status
-from rushes.project.settings import write_settings
+from rushes.project.settings import read_settings, write_settings
+from rushes.project.status import status_of
+from rushes.store.database import Store
 
 from ..projects import SMALL, Rushes
 
@@ -39,6 +43,11 @@ def test_each_stage_is_named_as_the_next_until_none_is_left(project: Path, rushe
     assert next_of(rushes, project, "--set", "train.steps=400") == f"next: rushes train {project}"
     assert next_of(rushes, project, "--set", "train.name=another") == f"next: rushes train {project}"
     assert next_of(rushes, project, "--set", "generate.takes=9") == f"next: rushes generate {project}"
+    with Store.open(project) as store:  # a second run, of another length than the file has
+        (run,) = store.runs()
+        store.add([replace(run, id="second", name="dpo", steps=2)])
+    settings = read_settings(project, (), nothing)
+    assert status_of(project, settings, "dpo").next == f"rushes evaluate {project} --run dpo"
     dense = ("--set", "train.recipe=densedpo", "--set", "generate.kind=guided", "--set", "train.options={}")
     assert next_of(rushes, project, *dense) == f"next: rushes generate {project}"
 

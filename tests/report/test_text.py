@@ -66,7 +66,7 @@ def test_harm_that_the_correction_does_not_uphold_is_said_apart() -> None:
     assert text.verdict(report).startswith("No change shown")
     assert text.regressions(report).startswith("Jerk may have got worse: the interval says so")
     assert text.verdict(replace(report, headline="jerk")).startswith("Perhaps worse: jerk (px) rose")
-    assert "does not stand up to a correction for 2 metrics" in text.verdict(replace(report, headline="cuts"))
+    assert "a test over the prompts does not confirm" in text.verdict(replace(report, headline="cuts"))
     assert "But jerk may have got worse" in text.regressions(replace(report, headline="cuts"))
     assert text.ordered((success, suspect)) == (suspect, success)
 

@@ -197,3 +197,23 @@ def test_an_interval_of_a_mean_stops_at_the_metrics_own_ends() -> None:
         for measure in (Measure("moves", "higher", values), Measure("moves", "higher", values, low=0.0, high=1.0))
     )
     assert free.high > 1.0 == ended.high and ended.low == free.low
+
+
+def test_a_primary_metric_is_judged_alone_and_the_others_among_themselves() -> None:
+    rng = np.random.default_rng(5)
+    keys = [(f"p{k}", 0) for k in range(40)]
+    names = ("first", "second", "third")
+    measured = [
+        Measure(
+            name, "lower", {"a": dict.fromkeys(keys, 0.0), "b": dict(zip(keys, rng.normal(-0.3, 1, 40), strict=True))}
+        )
+        for name in names
+    ]
+    alone = compare_systems(("a", "b"), measured, primary="second").pairs["a", "b"]
+    plain = compare_systems(("a", "b"), measured).pairs["a", "b"]
+    assert [row.p for row in alone.values()] == [row.p for row in plain.values()]
+    assert alone["second"].p_adjusted == alone["second"].p
+    low, high = sorted(alone[name].p for name in ("first", "third"))
+    assert sorted(alone[name].p_adjusted for name in ("first", "third")) == pytest.approx(
+        [min(1.0, 2 * low), max(min(1.0, 2 * low), high)]
+    )

@@ -106,6 +106,32 @@ def uneven_data(folder: Path) -> Data:
     return replace(data, comparisons=found, held_out=held)
 
 
+SHAPES = {"": (FRAMES, SIDE, SIDE), "5x16x32": (2, 2, 4), "13x32x16": (FRAMES, 4, 2)}  # by name, F, H, W of latents
+
+
+def mixed_data(folder: Path) -> Data:
+    """The same in three shapes, one of which a single comparison has."""
+    data = uneven_data(folder)
+    generator = seeded("mixed data")
+
+    def of(comparison: Comparison, shape: str) -> Comparison:
+        size = (CHANNELS, *SHAPES[shape])
+        views = tuple(replace(view, shape=shape) for view in comparison.views)
+        data.latents.put({view.key: torch.randn(*size, generator=generator) for view in views if shape})
+        terms = tuple(replace(term, labels=term.labels[: size[1]]) for term in comparison.terms)
+        return replace(comparison, views=views, terms=terms)
+
+    names = ["", "5x16x32", "", "5x16x32", "13x32x16", "", "5x16x32"]
+    used = [of(comparison, name) for comparison, name in zip(data.comparisons, names, strict=True)]
+    held_out = [of(comparison, name) for comparison, name in zip(data.held_out, ("5x16x32", ""), strict=True)]
+    return replace(data, comparisons=used, held_out=held_out)
+
+
+@pytest.fixture
+def mixed() -> Callable[[Path], Data]:
+    return mixed_data
+
+
 @pytest.fixture
 def small() -> Small:
     return small_backbone

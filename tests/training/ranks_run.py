@@ -1,4 +1,4 @@
-"""A training run in several processes of torchrun's: ranks_run.py FOLDER STEPS replicate|shard joint|auto|..."""
+"""A training run in several processes of torchrun's: ranks_run.py FOLDER STEPS replicate|shard joint|auto|... [data]"""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ workshop = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(workshop)
 
 
-def main(folder: Path, steps: int, parallel: str, gradients: str) -> None:
+def main(folder: Path, steps: int, parallel: str, gradients: str, data: str = "uneven_data") -> None:
     """Train, or go on, on comparisons with ties, labels per segment and unequal numbers of views."""
     torch.set_num_threads(1)
     settings = TrainSettings.model_validate(dict(
@@ -30,10 +30,10 @@ def main(folder: Path, steps: int, parallel: str, gradients: str) -> None:
     ))  # fmt: skip
     with joined() as ranks:
         if ranks.first and not (folder / "latents").exists():
-            workshop.uneven_data(folder)
+            getattr(workshop, data)(folder)
         ranks.wait()
         backbone = workshop.small_backbone(seed=ranks.rank)  # the first one's weights count
-        train(backbone, workshop.uneven_data(folder), settings, folder, seed=0, identity="ranks", ranks=ranks)
+        train(backbone, getattr(workshop, data)(folder), settings, folder, seed=0, identity="ranks", ranks=ranks)
         written = {name: whole(p.detach()).contiguous() for name, p in backbone.network.named_parameters()}
         if ranks.first:
             save_file(written, folder / "weights.safetensors")
@@ -42,4 +42,4 @@ def main(folder: Path, steps: int, parallel: str, gradients: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4])
+    main(Path(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])

@@ -5,7 +5,7 @@ from dataclasses import asdict
 import pytest
 
 from rushes.objectives.terms import Term
-from rushes.training.comparison import Comparison, LatentGrid, View, hashed_comparisons
+from rushes.training.comparison import OWN, Comparison, LatentGrid, View, hashed_comparisons, mirrored
 
 
 def test_segment_labels_fall_on_latent_frames() -> None:
@@ -34,3 +34,38 @@ def test_identities_have_the_first_name_of_the_sigmoid_link() -> None:
     assert [term["link"] for term in row["terms"]] == ["logistic", "error"]
     assert row["views"] == ({"media": "m", "caption": "a ball", "first_frame": "", "source": "", "edit": ""},)
     assert {**row["terms"][0], "link": "sigmoid"} == asdict(terms[0])
+
+
+def pair(*captions: str, edit: str = "", first: str = "") -> Comparison:
+    views = tuple(View(media, captions[0], first, edit=edit) for media in ("real", "take"))
+    return Comparison("a", "g", views, (Term("clip", (1.0, -1.0), (1,), 2.0),), captions if len(captions) > 1 else ())
+
+
+def test_a_mirrored_comparison_has_all_clips_and_the_first_frame_in_the_mirror() -> None:
+    turned = mirrored(pair("a ball falls", first="real"))
+    assert turned is not None and (turned.group, turned.terms) == ("g", pair("").terms) and turned.id != "a"
+    assert [view.key for view in turned.views] == ["real|mirror", "take|mirror"]
+    assert {str(view.first) for view in turned.views} == {"real|mirror/first"}
+    edited = mirrored(pair("a ball falls", edit="reverse", first=OWN))
+    assert edited is not None and edited.views[0].key == "real|mirror+reverse" and edited.views[0].first is None
+
+
+@pytest.mark.parametrize(
+    "comparison",
+    [
+        pair("a ball rolls to the left"),
+        pair("The rightmost of two cups"),
+        pair("a wheel turns clockwise"),
+        pair("杯子在左边"),
+        pair("a ball rolls", "it rolls left"),
+        pair("a ball", edit="flow:take"),
+        pair("a ball", edit="codec"),
+    ],
+)
+def test_what_would_be_wrong_in_a_mirror_is_not_mirrored(comparison: Comparison) -> None:
+    """Also under another caption of its clip, and where an edit shows another clip or the codec."""
+    assert mirrored(comparison) is None
+
+
+def test_a_bright_upright_cup_may_be_mirrored() -> None:
+    assert mirrored(pair("a bright cup stands upright")) is not None

@@ -69,7 +69,7 @@ def test_a_view_is_measured_as_it_is(small: Small, rows: Rows) -> None:
     one = activation_mib(backbone.network, lambda: row_errors(backbone, batch, slice(0, 1)))
     four = activation_mib(backbone.network, lambda: row_errors(backbone, batch, slice(0, 4)))
     assert 0.1 < one < 1 and four == pytest.approx(4 * one, rel=0.05)
-    way = measured_way(backbone, batch, "auto", memory_mb=3)
+    way = measured_way(backbone, [batch], "auto", memory_mb=3)
     assert (way.view_mib, way.budget_mib) == (one, 3.0)
     assert all(p.grad is None for p in backbone.network.parameters())
 

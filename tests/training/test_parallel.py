@@ -23,10 +23,15 @@ STEPS = 4
 
 
 def run(
-    folder: Path, processes: int, parallel: str = "replicate", gradients: str = "joint", steps: int = STEPS
+    folder: Path,
+    processes: int,
+    parallel: str = "replicate",
+    gradients: str = "joint",
+    steps: int = STEPS,
+    data: str = "uneven_data",
 ) -> Path:
     folder.mkdir(exist_ok=True)
-    arguments = [str(SCRIPT), str(folder), str(steps), parallel, gradients]
+    arguments = [str(SCRIPT), str(folder), str(steps), parallel, gradients, data]
     run_ranks(processes, folder, forked.SCRIPT, arguments=arguments)
     return folder
 
@@ -66,6 +71,13 @@ def test_two_processes_train_as_one_does(
     same(alone, two)
     first = json.loads((two / "metrics.jsonl").read_text().splitlines()[0])
     assert (first["gradients"], first["processes"]) == (taken, 2)
+
+
+@pytest.mark.slow
+def test_processes_may_hold_clips_of_different_shapes(tmp_path: Path) -> None:
+    """In a step one may have two shapes and the other three, or another one."""
+    alone = run(tmp_path / "alone", 1, data="mixed_data", steps=2)
+    same(alone, run(tmp_path / "two", 2, "shard", "stash", data="mixed_data", steps=2))
 
 
 @pytest.mark.slow

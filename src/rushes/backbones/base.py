@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from rushes.config.clip_shapes import ClipShape
 from rushes.noise.paths import NoisePath
 
 MAIN_MEMORY = torch.device("cpu")
@@ -141,6 +142,7 @@ class BackboneSpec:
     image_cond_noise_scale: float | None = field(default=None, repr=False)
     # Name in `Condition.more` of the latents whose frame 0 shows the first frame, where it enters as channels.
     shown: str = field(default="first", repr=False)
+    told_rate: bool = field(default=False, repr=False)  # the network is told the clips' frames a second, any number
     # Groups of weights that may be trained alone, by patterns of their names.
     tunable: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -235,6 +237,17 @@ class Condition:
     def __getitem__(self, rows: Any) -> Condition:
         first = None if self.first_frame is None else self.first_frame[rows]
         return Condition(self.text[rows], first, {name: tensor[rows] for name, tensor in self.more.items()})
+
+    def at_rate(self, shape: str) -> Condition:
+        """The same for clips of a shape that has a rate of its own, by its name; see `rate`."""
+        fps = ClipShape.read(shape).fps if shape else 0.0
+        rows = len(self.text)
+        return self.with_more(milli_fps=torch.full((rows,), round(1000 * fps))) if fps else self
+
+    def rate(self, spec: BackboneSpec) -> float:
+        """Frames a second that the network is told: the rows' own, all of which have one, or the model's."""
+        own = self.more.get("milli_fps")
+        return spec.fps if own is None else int(own[0]) / 1000
 
     def with_more(self, **more: Tensor) -> Condition:
         """The same with further tensors."""

@@ -41,6 +41,7 @@ def spec(folder: Folder, how: LoadOptions) -> BackboneSpec:
         temporal_ratio=codec.get("temporal_compression_ratio") or codec.get("patch_size_t", 1) * 2**halvings,
         spatial_ratio=codec.get("spatial_compression_ratio") or codec["patch_size"] * 2**halvings,
         fps=how.fps or 25.0,
+        told_rate=True,
         shift=shift,
         image_cond_noise_scale=OWN_NOISE if folder.pipeline == CONDITIONS else None,
         lora_targets=("to_q", "to_k", "to_v", "to_out.0"),
@@ -105,7 +106,7 @@ def predict(network: Any, noised_BCFHW: Tensor, t_BF: Tensor, condition: Conditi
     """Velocity, noise - clean."""
     _, _, f, h, w = noised_BCFHW.shape
     spec = model.spec
-    fps, space, time = spec.fps, spec.spatial_ratio, spec.temporal_ratio
+    fps, space, time = condition.rate(spec), spec.spatial_ratio, spec.temporal_ratio
     place: dict[str, Any] = {"rope_interpolation_scale": (time / fps, space, space)}
     if model.folder.pipeline == CONDITIONS:
         place = {"video_coords": _places(noised_BCFHW, fps, space, time)}

@@ -31,8 +31,11 @@ from rushes.records import lines_of
 from rushes.store.database import Store
 from rushes.text_reader import counted
 
+PROMPTS = (9, 20, 50, 100, 200, 500)  # numbers of them that are shown where nobody asks for one
+
 if TYPE_CHECKING:
     from rushes.evaluate.external import InputsResult, Others
+    from rushes.stats import PowerResult
 
 Many = Parameter(consume_multiple=True, negative=())
 Threshold = Annotated[float | None, GE_0, Parameter(help="score that counts as yes: 0.5; 4 for VideoPhy-2")]
@@ -142,7 +145,7 @@ def compare(
     else:
         settings = read_settings(target, overrides, nothing)
         if not runs:
-            raise ValueError(f"name runs of {target} to compare, such as `rushes compare {target} RUN RUN`")
+            raise ValueError(f"name runs of {target} to compare with its base: {_runs_of(target)}")
         with Store.open(target) as store:
             result, directions = stage.compare_runs(store, settings, runs, wanted)
         table, better = stage.load_table(result.table)
@@ -150,15 +153,30 @@ def compare(
     breaches = stage.check_gate(table, wanted, better) if wanted else []
     result = replace(result, breaches=tuple(f"{b.system}: {b.metric}: {b.words}" for b in breaches))
     passed = [] if wanted is None or breaches else ["gate: passed"]
-    lines = [*(result.verdicts or {}).values(), *(f"gate: {words}" for words in result.breaches), *passed]
+    lines = [_verdict_on(pair, words) for pair, words in (result.verdicts or {}).items()]
+    lines += [*(f"gate: {words}" for words in result.breaches), *passed]
     files = {"table": result.table, "report": result.report}
     tell(result, as_json, [*lines, *(f"{name}: {path}" for name, path in files.items() if path)])
     if breaches:
         sys.exit(1)
 
 
+def _runs_of(project: Path) -> str:
+    with Store.open(project) as store:
+        names = list(dict.fromkeys(run.name for run in store.runs()))
+    return f"there is {', '.join(names)}" if names else "none is finished; run `rushes train`"
+
+
+def _verdict_on(pair: str, words: str) -> str:
+    first, _, second = pair.partition("|")
+    return f"{second} against {first}: {words}"
+
+
 @app.command
 def sample_size(
+    project: Annotated[
+        Path | None, Parameter(help="a project's folder: what its evaluation could show, metric by metric")
+    ] = None,
     *,
     prompts: Annotated[int, GE_0, Parameter(help="how many prompts there are; 0 = ask how many it takes")] = 0,
     points: Annotated[float, Parameter(help="win rate to be seen, in points above 50 per cent")] = 0.0,
@@ -173,6 +191,10 @@ def sample_size(
     """How many prompts it takes to see a difference, or what so many prompts can show."""
     from rushes import stats
 
+    if project is not None:
+        others = {"--prompts": prompts, "--points": points, "--difference": difference, "--sd": sd, "--ties": ties}
+        refuse_unused(others, "a question without a project")
+        return _tell_reaches(project, as_json)
     if (difference == 0) != (sd == 0) or (points and difference):
         raise ValueError("give --points for a win rate, or --difference with --sd for a metric")
     if difference:
@@ -190,14 +212,40 @@ def sample_size(
             stats.PowerResult(chance=seen), as_json, [f"{prompts} prompts show {what} with a chance of {seen:.0%}"]
         )
     if not prompts:
-        raise ValueError("give --points or --difference for how many prompts, or --prompts for what they can show")
-    rate = stats.detectable_win_rate(prompts, ties, power=chance)
-    steps = stats.detectable_difference(1.0, prompts, power=chance)
-    shown = "no win rate" if rate is None else f"a win rate of {100 * rate:.0f} % or more"
-    line = (
-        f"{prompts} prompts show {shown}, or a change of {steps:.2f} standard deviations, with a chance of {chance:.0%}"
+        table = {many: _shown_by(many, ties, chance) for many in PROMPTS}
+        lines = [_in_a_line(many, row, chance) for many, row in table.items()]
+        return tell(stats.PowerTable(table), as_json, lines)
+    row = _shown_by(prompts, ties, chance)
+    return tell(row, as_json, [_in_a_line(prompts, row, chance)])
+
+
+def _shown_by(prompts: int, ties: float, chance: float) -> PowerResult:
+    from rushes import stats
+
+    return stats.PowerResult(
+        win_rate=stats.detectable_win_rate(prompts, ties, power=chance),
+        standard_deviations=stats.detectable_difference(1.0, prompts, power=chance),
     )
-    return tell(stats.PowerResult(win_rate=rate, standard_deviations=steps), as_json, [line])
+
+
+def _in_a_line(prompts: int, row: PowerResult, chance: float) -> str:
+    shown = "no win rate" if row.win_rate is None else f"a win rate of {100 * row.win_rate:.0f} % or more"
+    change = f"a change of {row.standard_deviations:.2f} standard deviations"
+    return f"{prompts} prompts show {shown}, or {change}, with a chance of {chance:.0%}"
+
+
+def _tell_reaches(project: Path, as_json: bool) -> None:
+    """What the evaluation of a project's run could show, and how many prompts would show what it saw."""
+    from rushes.project.reports import reach_of
+
+    with Store.open(project) as store:
+        result = reach_of(store, read_settings(project, (), nothing))
+    lines = [
+        f"{row.name}: a change of {row.smallest:.3g} is seen 4 times in 5 (base {row.base:.3g}); "
+        + (f"{row.needed} prompts would show the change that was seen" if row.needed else "no number shows none")
+        for row in result.metrics
+    ]
+    tell(result, as_json, lines or ["no metric of which the change differs from prompt to prompt"])
 
 
 @app.command

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
@@ -38,10 +40,21 @@ def preflight(
     kind = () if footage is None else ("footage.kind=folder",)
     with opened(project, read_settings(project, (*named, *kind), code)) as work:
         result, lines = stage(work)
-    tell(result, as_json, lines)
     summary = result.summary
-    if result.fatal or not summary.usable or (summary.refused and result.on_refused == "fail"):
+    fails = bool(result.fatal or not summary.usable or (summary.refused and result.on_refused == "fail"))
+    tell(result, as_json, [*lines, "", f"next: {_after_preflight(project, fails, summary.reasons)}"])
+    if fails:
         sys.exit(1)
+
+
+def _after_preflight(project: Path, fails: bool, reasons: Mapping[str, int]) -> str:
+    """What to do: import, or what takes away most of what would be refused."""
+    place = quote(str(project))
+    if not fails:
+        return f"rushes import {place}"
+    if reasons and max(reasons, key=reasons.__getitem__).startswith("no caption"):
+        return f"rushes captions {place} --by names, or vlm, or human"
+    return f"mend what is refused, or leave it out: rushes set {place} footage.on_refused=skip"
 
 
 @app.command

@@ -178,12 +178,13 @@ def import_(
     from rushes.footage.pairs import import_pairs
     from rushes.footage.preflight import Length, PreflightOptions
     from rushes.formats.pair_files import read_pairs
+    from rushes.project.defaults import with_sizes
     from rushes.project.look_alikes import look_alikes
 
     settings = read_settings(project, overrides, uses.nothing)
-    size = settings.backbone
+    size = with_sizes(settings).backbone
     ask = PreflightOptions(
-        Length(size.frames, size.fps, lambda frames: frames), size.width_px, size.height_px, settings.footage
+        Length(size.frames, size.fps, lambda frames: frames), size.width_px, size.height_px, settings.footage, size=size
     )
     pairs = read_pairs(file, form, left, answers)
     with Store.open(project) as store, bar("import", len(pairs.pairs)) as tick:

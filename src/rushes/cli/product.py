@@ -29,10 +29,14 @@ def demo(
 
     summary = run_demo(out, seed, bar)
     folder = demo_folder(out, seed)
+    place = quote(str(folder))
     ends = [
         f"project: {folder}",
+        f"label some pairs: rushes label {place}",
+        f"train on them: rushes train {place} --recipe dpo && rushes evaluate {place} --run dpo",
+        f"compare: rushes compare {place} realdpo dpo",
         f"report: {(out / 'report.html').resolve()}",
-        f"next: rushes studio {quote(str(folder))}",
+        f"next: rushes studio {place}",
     ]
     tell(summary, as_json, [*in_words(summary), *ends])
 

@@ -119,6 +119,7 @@ def _init_model(
 ) -> None:
     """The same on a released model."""
     from rushes.inspect.fitting import fitted_to, too_large
+    from rushes.inspect.step_forecast import gpu_named
     from rushes.project.held_settings import begin_project
     from rushes.project.model_presets import ModelInitResult, check_model, given, model_preset, sourced
     from rushes.project.settings_checks import check_kind
@@ -127,6 +128,7 @@ def _init_model(
     settings = overridden(preset.settings, overrides)
     check_kind(settings)
     if gpu:
+        gpu = gpu_named(gpu)
         asked, (settings, chosen) = settings, fitted_to(settings, gpu)
         sources = {path: f"so that it fits {gpu}" for path in chosen}
         notes = [f"{path}: {value}, {sources[path]}" for path, value in chosen.items()]

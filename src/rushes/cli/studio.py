@@ -20,7 +20,10 @@ PORT, HOST = 8765, "127.0.0.1"
 Port = Annotated[int, within(0, 65535), Parameter(help="port of the page; 0 = a free one")]
 Host = Annotated[str, Parameter(help="address of the page; any but this machine's own can be opened from elsewhere")]
 Annotators = Annotated[
-    tuple[str, ...], Parameter(negative=(), help="name to invite, repeatable; prints a link for each")
+    tuple[str, ...],
+    Parameter(
+        negative=(), consume_multiple=True, help="names to invite, apart by blanks or commas; prints a link for each"
+    ),
 ]
 BehindProxy = Annotated[
     bool, Parameter(negative=(), help="a proxy on this machine sends people here and says who they are")
@@ -40,6 +43,11 @@ class Page:
     behind_proxy: bool = False
     forget: tuple[str, ...] = ()
     open_pairs: int = 0  # pairs that each person of the open link labels; 0 = there is no such link
+
+    def __post_init__(self) -> None:
+        for field in ("annotators", "forget"):
+            names = [name.strip() for text in getattr(self, field) for name in text.split(",")]
+            object.__setattr__(self, field, tuple(filter(None, names)))
 
     def given(self) -> dict[str, object]:
         """The options that are not as they are by default."""

@@ -172,10 +172,20 @@ def stored_settings(data: Mapping[str, Any]) -> Settings:
     return Settings.model_validate(with_names_of_today(data)[0])
 
 
-_LATER: Mapping[str, tuple[str, ...]] = {  # settings that came later, and as they are by default change nothing
-    "footage": ("rejected", "prompts", "window"),
-    "label": ("reasons", "play_first", "practice", "pass_mark", "proposal", "votes"),
-    "caption": ("reasons",),
+# Settings that came after digests did, and the value at which they do nothing.
+_LATER: Mapping[str, Mapping[str, Any]] = {
+    "footage": {"rejected": "", "prompts": "", "window": "", "windows": 1},
+    "label": {
+        "reasons": ["hand", "vanishes", "flicker", "physics", "text", "other"],
+        "play_first": False,
+        "practice": 0,
+        "pass_mark": 0.6,
+        "proposal": "",
+        "votes": 1,
+    },
+    "caption": {"reasons": False},
+    "train": {"mirror": False},
+    "backbone": {"sizes": [], "lengths": [], "rates": []},
 }
 
 
@@ -186,15 +196,13 @@ def hashed_form(table: BaseModel, **what: Any) -> dict[str, Any]:
     """
     paths = {field.annotation: name for name, field in Settings.model_fields.items()}
     values = table.model_dump(mode="json", **what)
-    defaults = Settings().model_dump(mode="json")
+    name = paths.get(type(table))
     for of, later in _LATER.items():
-        of_table = values if paths.get(type(table)) == of else values.get(of, {})
-        for setting in later:
-            if setting in of_table and of_table[setting] == defaults[of][setting]:
-                del of_table[setting]
+        inner = values if name == of else values.get(of, {}) if isinstance(table, Settings) else {}
+        for key in [key for key, unused in later.items() if inner.get(key) == unused]:
+            del inner[key]
     if isinstance(table, Settings):
         return with_first_names(values)
-    name = paths.get(type(table))
     return values if name is None else dict(with_first_names({name: values})[name])
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from rushes.config.backbone import BackboneSettings as BackboneSettings
 from rushes.config.base import Folder, Module, SettingsTable
 from rushes.config.curate import CurateSettings
 from rushes.config.model_endpoint import EndpointSettings
@@ -25,58 +26,6 @@ class ProjectSettings(SettingsTable):
     seed: int = Field(0, ge=0, description="seed from which every stage derives its own")
 
 
-class BackboneSettings(SettingsTable):
-    """The video model and the size it works at."""
-
-    name: Module = Field("tiny", min_length=1, description="name of a backbone, or the dotted path of your own")
-    path: Folder = Field(
-        "", description="folder of the weights, or hub:OWNER/NAME; empty = the base that ships with the package"
-    )
-    height_px: int = Field(32, gt=0, description="height of a frame in pixels")
-    width_px: int = Field(32, gt=0, description="width of a frame in pixels")
-    frames: int = Field(17, gt=0, description="frames of a clip; the backbone says which counts it can carry")
-    fps: float = Field(8.0, gt=0, description="frames per second to which every clip is resampled")
-    first_frame: bool = Field(True, description="the model is given the first frame of each clip")
-    dtype: Literal["auto", "float32", "bfloat16", "mixed"] = Field(
-        "auto", description="precision; auto = bfloat16 on a GPU, mixed where all weights train; else float32"
-    )
-    gradient_checkpointing: bool = Field(
-        True, description="recompute activations in the backward pass: less memory, about a third more time"
-    )
-    tiling: Literal["auto", True, False] = Field(
-        "auto", description="codec in overlapping tiles to save memory; auto = where a clip in one piece takes 10 GiB"
-    )
-    quantize: Literal["none", "8bit", "4bit"] = Field(
-        "none", description="bits of the frozen network's weights, under an adapter (docs/backbones.md)"
-    )
-    offload: Literal[False, True, "idle_expert"] = Field(
-        False,
-        description="keep the network in main memory, and bring its blocks or one of two experts to the GPU",
-    )
-    chunk_size_feed_forward: int = Field(
-        0, ge=0, description="tokens that a feed-forward layer takes at once, which saves memory; 0 = all"
-    )
-    text_quantize: Literal["none", "8bit", "4bit"] = Field(
-        "none", description="bits of the text encoders' weights; captions are read a little otherwise"
-    )
-    text_offload: bool = Field(
-        False, description="bring the text encoders' layers to the GPU one by one, where they are larger than it"
-    )
-    attention: str = Field(
-        "", description="diffusers' attention backend, such as flash or _native_cudnn; empty = torch's own"
-    )
-    compile: bool = Field(
-        False,
-        description="compile the network's repeated blocks: minutes once, then faster; answers differ by rounding",
-    )
-    decode_timestep: float = Field(
-        0.0, ge=0, le=1, description="time that the decoder is told, where it finishes the denoising (LTX 0.9.1 on)"
-    )
-    decode_noise_scale: float = Field(
-        -1.0, ge=-1, le=1, description="share of noise in the latents that such a decoder gets; -1 = as decode_timestep"
-    )
-
-
 class FootageSettings(SettingsTable):
     """Where the real clips come from."""
 
@@ -90,6 +39,7 @@ class FootageSettings(SettingsTable):
     prompts: Folder = Field(
         "", description="file with the prompts of the pairs (kind pairs); empty = beside the videos"
     )
+    windows: int = Field(1, ge=1, description="clips that each file gives, at so many places (kind folder)")
     window: Literal["", "first", "last", "best-motion"] = Field(
         "", description="part of longer pairs that their label is for (kind pairs); empty = leave them out"
     )
@@ -326,6 +276,9 @@ class TrainSettings(SettingsTable):
     t_high: float = Field(1.0, gt=0, le=1, description="highest training time, after the shift; 1 = noise")
     expert: Literal["both", "high", "low"] = Field(
         "both", description="of two experts train both, or one alone, at its own noise levels"
+    )
+    mirror: bool = Field(
+        False, description="also each comparison seen in a mirror, but where a caption says left or right"
     )
     caption_dropout: float = Field(
         0.0,

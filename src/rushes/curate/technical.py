@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from rushes.arrays import Frames
+from rushes.config.clip_shapes import Picture
 from rushes.config.curate import TechnicalSettings
 from rushes.config.tables import BackboneSettings, Settings
 from rushes.curate.base import CurationFinding, Stage, Task, Threshold, Values, within
@@ -63,7 +64,8 @@ def enlarged(values: Values, size: BackboneSettings, fit: Fit) -> float | None:
     """How many times a frame is enlarged to fill the backbone's size, the larger of both directions; None = unknown."""
     if not {"width_px", "height_px"} <= values.keys():
         return None
-    factors = size.width_px / values["width_px"], size.height_px / values["height_px"]
+    shape = size.shape_of(Picture(int(values["width_px"]), int(values["height_px"])))  # sizes alone count here
+    factors = shape.width_px / values["width_px"], shape.height_px / values["height_px"]
     return min(factors) if fit == "pad" else max(factors)
 
 

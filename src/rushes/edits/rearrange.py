@@ -1,4 +1,4 @@
-"""Edits in time: every pixel is true, the order of frames is not."""
+"""Edits in time, where every pixel is true and the order of frames is not; and the mirror."""
 
 from __future__ import annotations
 
@@ -46,3 +46,8 @@ def other_order(count: int, seed: int) -> NDArray[np.int64]:
     while (order == np.arange(count)).all():
         order = rng.permutation(count)
     return order
+
+
+def mirror(frames_THWC: Frames) -> Frames:
+    """Every frame seen in a mirror, left for right."""
+    return frames_THWC[:, :, ::-1].copy()

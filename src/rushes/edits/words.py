@@ -17,6 +17,7 @@ import numpy as np
 from rushes.arrays import Frames
 from rushes.edits import corrupt, rearrange, renderings
 
+MIRROR = "mirror"  # of a view that is seen mirrored, the first of its edits
 CODEC = "codec"  # one trip through the model's codec, which `rushes.encode` makes, as no edit here knows a model
 Read = Callable[[str], Frames]  # content hash -> frames [T, H, W, 3] of another clip, at the same size and length
 
@@ -35,6 +36,7 @@ class Edit:
 
 EDITS = {
     "swap-ends": Edit(rearrange.swap_ends, (int,)),
+    MIRROR: Edit(rearrange.mirror, anew=True),
     "reverse": Edit(rearrange.reverse, anew=True),
     "shuffle": Edit(rearrange.shuffle, (int,)),
     "freeze": Edit(rearrange.freeze, (int,)),
@@ -76,6 +78,18 @@ def _parse_one(part: str) -> tuple[Edit, tuple[Any, ...]]:
     except ValueError as error:
         wanted = "".join(f":{kind.__name__}" for kind in kinds)
         raise ValueError(f"edit {part!r} does not read as {name}{wanted}") from error
+
+
+def in_mirror(edit: str) -> str | None:
+    """The words of an edit that is done to the mirrored clip; None where it shows another clip or the codec."""
+    if edit == CODEC or (edit and any(operation.other for operation, _ in parse(edit))):
+        return None
+    return f"{MIRROR}+{edit}" if edit else MIRROR
+
+
+def is_mirrored(edit: str) -> bool:
+    """Whether the clip is mirrored first."""
+    return edit.partition("+")[0] == MIRROR
 
 
 def begins_anew(edit: str) -> bool:

@@ -74,7 +74,9 @@ def compare_runs(
             )
     measured = [measure for measure in measured if any(measure.values.values())]
     cluster_of = clusters_of_store(store, (take for of in rows.values() for take in of.values()))
-    table = compare_systems(systems, measured, seed=settings.project.seed, cluster_of=cluster_of)
+    table = compare_systems(
+        systems, measured, seed=settings.project.seed, cluster_of=cluster_of, primary=meter.headline
+    )
     values = {m.name: {rows[s][key].id: v for s, of in m.values.items() for key, v in of.items()} for m in measured}
     seconds = headline_seconds(store, meter.headline)
     videos = {

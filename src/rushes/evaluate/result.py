@@ -43,6 +43,7 @@ class EvaluateResult:
     metrics: Metrics
     arms: Mapping[str, Metrics] = field(default_factory=dict)  # the same of other recipes, or of imported systems
     arms_intro: str = ""  # where these come from
+    shapes: Mapping[str, Metrics] = field(default_factory=dict)  # the same on prompts of each size and length
     # by metric and series, (steps trained, mean) after each round of `rushes run --rounds`
     rounds: Mapping[str, Mapping[str, tuple[tuple[float, float], ...]]] = field(default_factory=dict)
     diagnoses: tuple[str, ...] = ()  # what `rushes health` says of the run, a sentence each
@@ -71,6 +72,7 @@ def read_evaluation(path: Path) -> EvaluateResult:
 def _stored_result(path: Path, data: dict[str, Any]) -> EvaluateResult:
     metrics = read_metrics(data.pop("metrics"))
     arms = {name: read_metrics(arm.get("metrics", arm)) for name, arm in data.pop("arms", {}).items()}
+    data["shapes"] = {name: read_metrics(rows) for name, rows in data.pop("shapes", {}).items()}
     defaults = {"run": path.stem, "headline": next(iter(metrics), "")}
     names = {each.name for each in fields(EvaluateResult)}
     stored = {name: value for name, value in data.items() if name in names}

@@ -80,6 +80,10 @@ def collect(store: Store, result: EvaluateResult, cases: int = 4, seed: int = 0)
         complaints=_complaints(store, result.run),
         card=_card(store, cluster_of),
         arms=tuple(ReportArm(name, tuple(table.values())) for name, table in result.arms.items()),
+        shapes=tuple(
+            ReportArm(f"{name} ({_count(max(row.n for row in table.values()), 'pair')})", tuple(table.values()))
+            for name, table in result.shapes.items()
+        ),
         arms_intro=result.arms_intro or report.arms_intro,
         settings=mapping_to_toml(settings),
         hashes=_hashes(run),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 
 from rushes.arrays import Frames
 from rushes.evaluate.prompt_clusters import clusters_of_store
@@ -105,7 +106,7 @@ def compare(
     sides = {system: {key: pair[at] for key, pair in keyed.items()} for at, system in enumerate(("base", "trained"))}
     measured = measures(store, meter, sides)
     cluster_of = clusters_of_store(store, (row for pair in pairs for row in pair))
-    table = compare_systems(("base", "trained"), measured, seed=seed, cluster_of=cluster_of)
+    table = compare_systems(("base", "trained"), measured, seed=seed, cluster_of=cluster_of, primary=meter.headline)
     ((_, rows),) = metric_rows(measured, table).items()
     metrics = {row.name: row for row in rows}
     if meter.headline not in (*metrics, "") or not metrics:
@@ -115,3 +116,21 @@ def compare(
             "media/, they may be too short or without anything that moves"
         )
     return metrics
+
+
+def compare_by_shape(
+    store: Store, meter: MetricSuite, pairs: Sequence[tuple[Candidate, Candidate]], *, seed: int = 0
+) -> dict[str, dict[str, MetricRow]]:
+    """The same of pairs of each size and length, by these in words; nothing where all have one. Those that the headline
+    metric could not measure are not in it.
+    """
+    parts: dict[tuple[int, int, int], list[tuple[Candidate, Candidate]]] = {}
+    for base, trained in pairs:
+        parts.setdefault((base.height_px, base.width_px, base.frames), []).append((base, trained))
+    if len(parts) < 2:
+        return {}
+    tables = {}
+    for (height, width, frames), part in sorted(parts.items()):
+        with suppress(ValueError):
+            tables[f"{height} x {width} px, {frames} frames"] = compare(store, meter, part, seed=seed)
+    return tables

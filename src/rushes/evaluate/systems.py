@@ -81,7 +81,7 @@ def evaluate_systems(asked: SystemsRequest, others: Others, judge: Judge, bar: B
     _check_headline(asked.headline, [m.name for m in measures if m.better != "neutral"], "was")
     notes += [*_unlike(videos), *dict.fromkeys(f"{name} {why}." for name, why in unequal.items()), *_unmeasured(videos)]
     cluster_of = clusters_of_folders(folders)
-    table = compare_systems(folders.systems, measures, seed=asked.seed, cluster_of=cluster_of)
+    table = compare_systems(folders.systems, measures, seed=asked.seed, cluster_of=cluster_of, primary=asked.headline)
     if not any(table.pairs.values()):
         raise ValueError("no two systems have a readable video of one name, so nothing can be compared")
     drifts = {pair: _drift(videos, *pair, asked.seed) for pair in combinations(folders.systems, 2)}

@@ -330,7 +330,7 @@ def _take_pieces(taker: _Taker, checked: Checked, out: set[str]) -> None:
         taker.tick()
     if not missing:
         return
-    for span, path in cut_pieces(taker.facts.file(checked.item), missing, taker.crf, taker.store.project):
+    for span, path in _cut(taker, checked.item, missing):
         id = ids[span]
         digest = content_hash(path)
         check_again(taker.store.find(id), digest, f"{checked.item.source}: its piece at {span[0]:g} s")
@@ -355,6 +355,18 @@ def _take_pieces(taker: _Taker, checked: Checked, out: set[str]) -> None:
         if taker.store.find(id) is None:  # it is where only its file was lost
             taker.store.add([row])
         taker.tick()
+
+
+def _cut(taker: _Taker, item: SourceVideo, spans: Sequence[Span]) -> Iterator[tuple[Span, Path]]:
+    """Pieces of a video with their files, in one pass; windows that overlap in as many as there are at a time."""
+    left = sorted(spans)
+    while left:
+        now: list[Span] = []
+        for span in left:
+            if not now or span[0] >= now[-1][1]:
+                now.append(span)
+        left = [span for span in left if span not in now]
+        yield from cut_pieces(taker.facts.file(item), now, taker.crf, taker.store.project)
 
 
 def _take_takes(taker: _Taker, checked: Checked, done: Preflight) -> int:

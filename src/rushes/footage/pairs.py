@@ -148,6 +148,7 @@ def _fitted(pair: ForeignPair, cache: ProbeCache, ask: PreflightOptions, window:
     if not pair.prompt.strip() and not ask.table.allow_empty_captions:
         raise UnusableEntry("has no prompt", remedy="give it one, or set footage.allow_empty_captions to true")
     sides = [_Side(path, _facts(cache, path)) for path in (pair.left, pair.right)]
+    ask = ask.of(*(side.facts for side in sides))  # both are seen together
     for side in sides:
         have = ask.length.available(side.facts.frames, side.facts.fps)
         if have < ask.length.frames:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from rushes.config.tables import FootageSettings
+from rushes.config.clip_shapes import ClipShape, available, lost_share
+from rushes.config.tables import BackboneSettings, FootageSettings
 from rushes.files import MediaError, content_hash
 from rushes.footage.probe_cache import ProbeCache, VideoFacts
 from rushes.formats.layouts import Bench, Listing, RefusedVideo, SourceVideo
@@ -38,7 +39,7 @@ class Length:
 
     def available(self, frames: int, fps: float) -> int:
         """Frames at `self.fps` that a video of `frames` at `fps` has, to a hundredth: containers round their times."""
-        return math.ceil(frames / fps * self.fps - 0.01)
+        return available(frames, fps, self.fps)
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,27 @@ class PreflightOptions:
     table: FootageSettings
     caption_lengths: CaptionMeasure | None = None  # by each tokenizer of the model; None = they cannot be measured
     unmeasured: str = ""  # why not
+    size: BackboneSettings | None = None  # by which each clip has a shape of its own; None = all have one
+
+    def shape_of(self, *videos: VideoFacts) -> ClipShape:
+        """What a video is brought to, or several that are seen together."""
+        whole = ClipShape(self.height_px, self.width_px, self.length.frames)
+        return self.size.shape_of(*videos) if self.size else whole
+
+    def of(self, *videos: VideoFacts) -> PreflightOptions:
+        """What is wanted of videos in their shape, and of takes of theirs."""
+        if self.size is None or len(self.size.shapes) == 1:
+            return self
+        shape = self.shape_of(*videos)
+        length = replace(self.length, frames=shape.frames, fps=shape.fps or self.length.fps)
+        return replace(self, length=length, width_px=shape.width_px, height_px=shape.height_px, size=None)
+
+    def lengths_s(self) -> tuple[float, float]:
+        """Seconds of the shortest and of the longest shape."""
+        if self.size is None:
+            return self.length.seconds, self.length.seconds
+        lengths_s = [shape.frames / (shape.fps or self.length.fps) for shape in self.size.shapes]
+        return min(lengths_s), max(lengths_s)
 
     def cut_captions(self, caption: str) -> list[CaptionLength]:
         """How much those tokenizers read of a caption that do not read all of it."""
@@ -63,9 +85,27 @@ class PreflightOptions:
         table = self.table
         return CutFinder(table.cut_detector, table.cut_threshold) if table.cut == "scenes" else None
 
+    @property
+    def whole(self) -> bool:
+        """Whether files are taken as they are."""
+        return self.finder is None and self.table.windows == 1
+
+    def _windows(self, facts: VideoFacts) -> tuple[Span, ...]:
+        """Places of a file, evenly from its start to its end, each as long as a clip; none where there is but one."""
+        length = self.of(facts).length
+        room = math.floor((facts.seconds - length.seconds) * length.fps + 0.01)  # frames by which a window may move
+        count = min(self.table.windows, room + 1)
+        if count < 2:
+            return ()
+        starts = [round(at * room / (count - 1)) / length.fps for at in range(count)]
+        return tuple((start, min(start + length.seconds, facts.seconds)) for start in starts)
+
     def spans(self, facts: VideoFacts) -> tuple[Span, ...]:
         """The pieces that a file is cut into. Raises ValueError where the shortest is longer than the longest."""
-        shortest, longest = (limit or self.length.seconds for limit in (self.table.shortest_s, self.table.longest_s))
+        if self.finder is None:
+            return self._windows(facts)
+        least_s, most_s = self.lengths_s()
+        shortest, longest = self.table.shortest_s or least_s, self.table.longest_s or most_s
         if shortest > longest:
             raise ValueError(
                 f"footage.shortest_s: pieces of {shortest:g} s or more and at most {longest:g} s (footage.longest_s) "
@@ -164,7 +204,7 @@ def review(
             held = {checked.facts.media: item.source}
             for path in item.takes:
                 video_facts = facts.of(SourceVideo(path, item.caption, str(path)))
-                problem = _problem(video_facts, ask)
+                problem = _take_problem(video_facts, checked, ask)
                 same = "" if problem else held.setdefault(video_facts.media, str(path))
                 if same and same != str(path):
                     problem = ("the same video", f"the same video as {same}; delete one of the two")
@@ -228,14 +268,17 @@ def _checked(facts: ProbeCache, item: SourceVideo, ask: PreflightOptions) -> Che
         words = _still_problem(item.first_frame)
         problem = ("first frame", f"{item.first_frame}: {words}") if words else None
         still = "" if words else content_hash(item.first_frame)
+    if not problem and (item.takes or item.first_frame) and ask.finder is None and not ask.whole:
+        words = "takes and first frames are of a whole file, which footage.windows cuts into several; set it to 1"
+        problem = ("comes with takes", words)
     problem = problem or _problem(video_facts, ask)  # the length last: what is too short alone could be used at another
     if uncaptioned:  # with what else is wrong, so that nothing comes to light only once captions are written
         problem = _uncaptioned(problem)
     if problem:
         return Checked(item, video_facts, "", reason=problem[0], words=problem[1])
-    if ask.finder is None:
+    spans = () if ask.whole else ask.spans(video_facts)
+    if not spans:
         return Checked(item, video_facts, stable_hash([video_facts.media, item.caption, still]))
-    spans = ask.spans(video_facts)
     id = stable_hash(["piece", CUT, video_facts.media, item.caption, still, ask.table.cut_crf])
     return Checked(item, video_facts, id, spans=spans)
 
@@ -251,17 +294,31 @@ def _problem(facts: VideoFacts, ask: PreflightOptions) -> tuple[str, str] | None
     if facts.problem:
         return facts.reason, facts.problem
     if ask.finder is not None and not ask.spans(facts):
-        least = ask.table.shortest_s or ask.length.seconds
+        least = ask.table.shortest_s or ask.lengths_s()[0]
         return "too short", f"{facts.seconds:.2f} s long, and no scene of it lasts {least:.2f} s"
-    have = ask.length.available(facts.frames, facts.fps)
-    if have < ask.length.frames and ask.finder is None:
-        return "too short", f"{facts.seconds:.2f} s long, {have} frames at {ask.length.fps:g} fps"
+    length = ask.of(facts).length
+    have = length.available(facts.frames, facts.fps)
+    if have < length.frames and ask.finder is None:
+        return "too short", f"{facts.seconds:.2f} s long, {have} frames at {length.fps:g} fps"
     return None
+
+
+def _take_problem(facts: VideoFacts, checked: Checked, ask: PreflightOptions) -> tuple[str, str] | None:
+    """Why a take that came with a clip cannot be used: it must have been made in about the clip's shape."""
+    if facts.problem or not checked.usable:
+        return _problem(facts, ask)
+    shape, wanted = ask.shape_of(facts), ask.shape_of(checked.facts)
+    if lost_share(facts, shape.height_px, shape.width_px) < lost_share(facts, wanted.height_px, wanted.width_px):
+        return "another shape", (
+            f"{facts.width_px} x {facts.height_px} px, so of another shape than its clip, which goes to "
+            f"{wanted.height_px} x {wanted.width_px} px (height x width); make it in that"
+        )
+    return _problem(facts, ask.of(checked.facts))
 
 
 def _look(facts: ProbeCache, path: Path, ask: PreflightOptions, done: Preflight) -> str:
     """Facts of a system's video, or what is wrong with it."""
-    whole = PreflightOptions(ask.length, ask.width_px, ask.height_px, ask.table.model_copy(update={"cut": "none"}))
+    whole = replace(ask, table=ask.table.model_copy(update={"cut": "none"}))
     video_facts = facts.of(SourceVideo(path, "", str(path)))
     problem = _problem(video_facts, whole)
     done.bench[path] = video_facts

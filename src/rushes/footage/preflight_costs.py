@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
 
+from rushes.config.clip_shapes import ClipShape
 from rushes.footage.preflight import NO_FAILURE, Checked, Length, Preflight, PreflightOptions
 from rushes.footage.probe_cache import VideoFacts
 from rushes.media.pictures import WOVEN
@@ -26,21 +27,32 @@ class Loss:
     resampled: bool  # another rate, or one that changes
     share: float  # of the picture that is cut off, or of the model's picture that is padding, or the stretch less 1
     enlarged: bool
+    shapes: tuple[ClipShape, ...]  # of its clips
 
 
 def loss(checked: Checked, ask: PreflightOptions) -> Loss:
     """What the settings do to a clip."""
-    facts, length = checked.facts, ask.length
-    used = min(facts.seconds, checked.clips * length.seconds)
-    aspect = (facts.width_px / facts.height_px) / (ask.width_px / ask.height_px)
+    facts, length = checked.facts, ask.of(checked.facts).length
+    shapes = _shapes(checked, ask)
+    shape = shapes[0]  # pieces of a video differ in length alone
+    used = min(facts.seconds, sum(each.frames for each in shapes) / length.fps)
+    aspect = (facts.width_px / facts.height_px) / (shape.width_px / shape.height_px)
     share = max(aspect, 1 / aspect) - 1 if ask.table.fit == "stretch" else 1 - min(aspect, 1 / aspect)
     return Loss(
         used_s=used,
-        trimmed=bool(checked.spans) or length.available(facts.frames, facts.fps) > length.frames,
+        trimmed=bool(checked.spans) or length.available(facts.frames, facts.fps) > shape.frames,
         resampled=not facts.steady or not math.isclose(facts.fps, length.fps, rel_tol=1e-3),
         share=share if share > _SAME_SHAPE else 0.0,
-        enlarged=facts.width_px < ask.width_px or facts.height_px < ask.height_px,
+        enlarged=facts.width_px < shape.width_px or facts.height_px < shape.height_px,
+        shapes=shapes,
     )
+
+
+def _shapes(checked: Checked, ask: PreflightOptions) -> tuple[ClipShape, ...]:
+    """The shape of each clip that a video gives."""
+    facts = checked.facts
+    pieces = [replace(facts, frames=round((end - start) * facts.fps)) for start, end in checked.spans]
+    return tuple(ask.shape_of(each) for each in pieces or [facts])
 
 
 def lengths_of(done: Preflight) -> Counter[VideoFacts]:
@@ -53,9 +65,12 @@ def lengths_of(done: Preflight) -> Counter[VideoFacts]:
 
 def clips_at(lengths: Counter[VideoFacts], ask: PreflightOptions, frames: int, fps: float) -> int:
     """How many clips the footage gives at another length: those that are refused for their length alone come back."""
-    other = replace(ask, length=Length(frames, fps, ask.length.largest))
+    other = replace(ask, length=Length(frames, fps, ask.length.largest), size=None)
     if ask.finder is not None:
         return sum(count * len(other.spans(facts)) for facts, count in lengths.items())
+    if not ask.whole:
+        long = {f: n for f, n in lengths.items() if other.length.available(f.frames, f.fps) >= frames}
+        return sum(count * max(1, len(other.spans(facts))) for facts, count in long.items())
     return sum(count for facts, count in lengths.items() if other.length.available(facts.frames, facts.fps) >= frames)
 
 
@@ -67,6 +82,22 @@ class LengthChoice:
     fps: float  # frames a second
     clips: int
     comparisons: int
+
+
+@dataclass(frozen=True)
+class ShapeCount:
+    """What of the footage goes to one shape."""
+
+    height_px: int
+    width_px: int
+    frames: int
+    _: KW_ONLY
+    fps: float
+    clips: int
+    used_s: float  # seconds of them that the model is given
+    fitted: int  # clips of another aspect
+    mean_lost: float  # share of their picture that is cut off or padding, or the stretch less 1
+    enlarged: int  # clips
 
 
 @dataclass(frozen=True)
@@ -96,6 +127,7 @@ class PreflightSummary:
     captions_cut_by: Mapping[str, int]  # the same by each tokenizer, where the model has several
     captions_unmeasured: str | None  # why it is not known how many are
     woven: int  # usable files that look interlaced and are not marked so
+    shapes: tuple[ShapeCount, ...]  # what goes where, in the order of the settings
 
 
 def choices(
@@ -143,6 +175,7 @@ def record(checked: Checked, ask: PreflightOptions) -> dict[str, Any]:
             "trimmed": lost.trimmed,
             "resampled": lost.resampled,
             ask.table.fit: round(lost.share, 4),
+            "shapes": [str(shape) for shape in lost.shapes],
             "enlarged": lost.enlarged,
             "moves": facts.moves,
         }
@@ -153,11 +186,42 @@ def record(checked: Checked, ask: PreflightOptions) -> dict[str, Any]:
     return row
 
 
+class _ShapeCounts:
+    """Counts by shape."""
+
+    def __init__(self, ask: PreflightOptions) -> None:
+        every = ask.size.shapes if ask.size else (ClipShape(ask.height_px, ask.width_px, ask.length.frames),)
+        self._fps, self._losses = ask.length.fps, {shape: list[Loss]() for shape in every}
+
+    def add(self, lost: Loss) -> None:
+        for shape in lost.shapes:
+            self._losses[shape].append(lost)
+
+    def rows(self) -> tuple[ShapeCount, ...]:
+        return tuple(self._row(shape, losses) for shape, losses in self._losses.items())
+
+    def _row(self, shape: ClipShape, losses: list[Loss]) -> ShapeCount:
+        shares = [lost.share for lost in losses if lost.share]
+        return ShapeCount(
+            shape.height_px,
+            shape.width_px,
+            shape.frames,
+            clips=len(losses),
+            fps=shape.fps or self._fps,
+            used_s=round(len(losses) * shape.frames / (shape.fps or self._fps), 3),
+            fitted=len(shares),
+            mean_lost=round(sum(shares) / len(shares), 4) if shares else 0.0,
+            enlarged=sum(lost.enlarged for lost in losses),
+        )
+
+
 def summary(done: Preflight, ask: PreflightOptions) -> PreflightSummary:
     """Counts over all clips."""
     counts, sums, by_tokenizer = Counter[str](), defaultdict[str, float](float), Counter[str]()
+    shapes = _ShapeCounts(ask)
     for checked in done.usable():
         lost = loss(checked, ask)
+        shapes.add(lost)
         counts["usable"] += 1
         counts["unmoving"] += not checked.facts.moves
         counts["woven"] += WOVEN in checked.facts.treated
@@ -193,4 +257,5 @@ def summary(done: Preflight, ask: PreflightOptions) -> PreflightSummary:
         captions_cut_by=dict(sorted(by_tokenizer.items())),
         captions_unmeasured=ask.unmeasured or None,
         woven=counts["woven"],
+        shapes=shapes.rows(),
     )

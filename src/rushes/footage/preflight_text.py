@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def refusal(done: Preflight, ask: PreflightOptions) -> str:
 
 def _too_short(done: Preflight, ask: PreflightOptions) -> list[str]:
     """What to do about clips that are too short."""
-    length = ask.length
+    length = replace(ask.length, frames=round(ask.lengths_s()[0] * ask.length.fps))
     short = (checked.facts for checked in done.checked if checked.reason == "too short")
     least = min((length.available(facts.frames, facts.fps) for facts in short), default=None)
     if least is None or ask.finder is not None:
@@ -101,7 +102,7 @@ def _some(done: Preflight, rank: tuple[bool, bool]) -> Iterator[Checked]:
 
 def _cells(checked: Checked, ask: PreflightOptions) -> Iterator[str]:
     facts = checked.facts
-    name = checked.item.source
+    name = checked.item.source.removeprefix(f"{Path(ask.table.path)}/")
     yield f"{name if len(name) <= _NAME else '…' + name[1 - _NAME :]:<{_NAME}}"
     readable = not facts.problem
     yield f"{f'{facts.seconds:.2f} s' if readable else '':>9}"
@@ -124,7 +125,11 @@ def _fate(checked: Checked, ask: PreflightOptions, lost: Loss) -> Iterator[str]:
     elif lost.trimmed:
         yield f"trimmed to {lost.used_s:.2f} s"
     if lost.resampled:
-        yield f"resampled to {ask.length.fps:g} fps" + ("" if checked.facts.steady else " (its own rate varies)")
+        yield f"resampled to {ask.of(checked.facts).length.fps:g} fps" + (
+            "" if checked.facts.steady else " (its own rate varies)"
+        )
+    if ask.size and len(ask.size.shapes) > 1:
+        yield "to " + " and ".join(each.words for each in dict.fromkeys(lost.shapes))
     if lost.share:
         yield f"{_FIT[ask.table.fit]} by {lost.share:.0%}"
     if lost.enlarged:
@@ -136,8 +141,27 @@ def _fate(checked: Checked, ask: PreflightOptions, lost: Loss) -> Iterator[str]:
     for each in cut:
         by = f" by {each.tokenizer}" if each.tokenizer else ""
         yield f"caption cut{by} after {each.most} of {each.tokens} tokens: ...{each.seen}|"
-    if not (cut or checked.facts.treated or checked.spans or lost.trimmed or lost.resampled or lost.share):
+    several = ask.size is not None and len(ask.size.shapes) > 1
+    if not (several or cut or checked.facts.treated or checked.spans or lost.trimmed or lost.resampled or lost.share):
         yield "as it is"
+
+
+def shape_lines(result: PreflightSummary) -> list[str]:
+    """What goes to which shape and what is lost of it, as a table; nothing where all have one."""
+    if len(result.shapes) == 1:
+        return []
+    rated = len({row.fps for row in result.shapes}) > 1
+    rows = [("height x width", "frames", "rate, fps", "clips", "used", _FIT[result.fit], "by", "enlarged")]
+    for row in result.shapes:
+        if row.clips or not rated:  # of many rates most have none
+            size, used = f"{row.height_px} x {row.width_px}", f"{row.used_s:.1f} s"
+            counts = (f"{row.fps:g}", f"{row.clips}", used, f"{row.fitted}", f"{row.mean_lost:.0%}", f"{row.enlarged}")
+            rows.append((size, f"{row.frames}", *counts))
+    columns = [column for column in zip(*rows, strict=True) if rated or column[0] != "rate, fps"]
+    widths = [max(map(len, column)) for column in columns]
+    table = zip(*columns, strict=True)
+    lines = ["  ".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True)) for cells in table]
+    return ["", "what goes where (backbone.sizes, lengths and rates):", *lines]
 
 
 def summary_lines(result: PreflightSummary) -> list[str]:

@@ -144,7 +144,8 @@ def verify(project: OpenProject, share: float = 0.1, seed: int = 0) -> EncodedAg
     keys = [key for key in map(LatentKey.read, sorted(here)) if not key.part]
     jobs = [key for key in keys if key.media in project.store.media]
     chosen = random.Random(seed).sample(jobs, max(1, round(share * len(jobs)))) if jobs else []
-    chosen.sort(key=lambda key: (key.first, str(key)))  # whole clips, then first frames, as they are encoded together
+    # Whole clips, then first frames, those of one shape together, as they are encoded.
+    chosen.sort(key=lambda key: (key.first, key.shape, str(key)))
     compared = 0
     if not problems:
         with tempfile.TemporaryDirectory() as folder, project.timed("cache: encode", len(chosen)) as tick:

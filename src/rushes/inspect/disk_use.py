@@ -185,9 +185,9 @@ class _Uses:
         tables = [settings.generate.model_copy(update={"kind": kind}) for kind in MADE]
         for table in (*tables, held_out_ask(settings)):
             latents, base = self.project.latents, self.project.base
-            yield GenerationContext(
-                latents, base, settings.backbone, table, store=self.store, system=BASE
-            ).settings_hash
+            size = settings.backbone
+            studio = GenerationContext(latents, base, size, table, store=self.store, system=BASE)
+            yield from (studio.at(size.name_of(shape)).settings_hash for shape in size.shapes)
 
     @cached_property
     def _texts(self) -> str:

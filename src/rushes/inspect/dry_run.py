@@ -26,6 +26,7 @@ from rushes.backbones.inflation import VideoUNet
 from rushes.backbones.pipeline import DiffusersBackbone, Family
 from rushes.backbones.quantized import Quantize, linear_layers, weight_bytes
 from rushes.backbones.table import backbone_names
+from rushes.config.clip_shapes import ClipShape
 from rushes.inspect.blank import blank_part, condition_of, no_values
 from rushes.training.activations import MainMemoryActivations, Plain, Where
 from rushes.training.memory import saved_for_backward
@@ -33,15 +34,6 @@ from rushes.training.metering import Meter
 
 DEPTHS = ("num_layers", "num_single_layers")  # of equal blocks, in the configurations of transformers
 SMALL = 2  # blocks of a kind that are looked at, and one more for what the next costs
-
-
-@dataclass(frozen=True)
-class ClipShape:
-    """Size of what a step sees."""
-
-    height_px: int
-    width_px: int
-    frames: int
 
 
 @dataclass(frozen=True)

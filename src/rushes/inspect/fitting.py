@@ -10,8 +10,8 @@ from rushes.backbones.base import BackboneSpec, LoadOptions
 from rushes.backbones.folders import Folder
 from rushes.backbones.model_defaults import find_model
 from rushes.backbones.offload import UNETS
+from rushes.config.clip_shapes import ClipShape
 from rushes.config.tables import Settings
-from rushes.inspect.dry_run import ClipShape
 from rushes.inspect.job_forecast import JobForecast, Machine, Model, ask_of, forecast_job, how_of, model_of
 from rushes.inspect.part_costs import reader_cost
 from rushes.inspect.step_forecast import (
@@ -22,11 +22,11 @@ from rushes.inspect.step_forecast import (
     USABLE,
     StepForecast,
     forecast,
+    gpu_named,
 )
 from rushes.inspect.workload import Numbers
 from rushes.project.defaults import with_values
 from rushes.project.model_presets import family_of, folder_of
-from rushes.project.settings_checks import unknown
 
 SIDES = (1.0, 0.71, 0.5)  # shares of a frame's sides that are tried: all, half and a quarter of its area
 LENGTHS = (1.0, 0.8, 0.6, 0.4, 0.2)  # and of its length
@@ -156,8 +156,7 @@ def check_fits(folder: Folder, spec: BackboneSpec, settings: Settings, gpu: str)
 
     Raises ValueError: no such GPU, a model without a forecast, or a step that does not fit.
     """
-    if gpu not in KINDS:
-        raise ValueError(f"--gpu: {unknown('GPU', gpu, KINDS)}")
+    gpu = gpu_named(gpu)
     size, asked, facts = settings.backbone, _asked(settings), {}
     for way in ways(settings):
         facts[asked.quantize] = _forecast(folder, with_values(settings, way), gpu)

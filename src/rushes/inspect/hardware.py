@@ -10,9 +10,10 @@ from typing import Literal
 
 from rushes.backbones.base import LoadOptions
 from rushes.backbones.released import Released, released, released_names
+from rushes.config.clip_shapes import ClipShape
 from rushes.config.tables import Settings
 from rushes.files import write_text
-from rushes.inspect.dry_run import ClipShape, Cost, dry_run, find_family
+from rushes.inspect.dry_run import Cost, dry_run, find_family
 from rushes.inspect.job_forecast import JobForecast, Machine, Model, forecast_job, how_of
 from rushes.inspect.part_costs import CodecCost, ReaderCost, codec_cost, reader_cost
 from rushes.inspect.planning import PlanRequest, numbers_of, settings_of

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,9 +17,10 @@ import torch
 from rushes.backbones.base import Backbone, BackboneSpec, LoadOptions
 from rushes.backbones.folders import Folder
 from rushes.backbones.pipeline import DiffusersBackbone
-from rushes.backbones.tiling import tiled
+from rushes.config.clip_shapes import ClipShape
 from rushes.config.tables import Settings
-from rushes.inspect.dry_run import ClipShape, Cost, dry_run, find_family, latent_size, measured_passes
+from rushes.generate import in_tiles
+from rushes.inspect.dry_run import Cost, dry_run, find_family, latent_size, measured_passes
 from rushes.inspect.part_costs import CodecCost, ReaderCost, codec_cost, reader_cost
 from rushes.inspect.step_forecast import (
     GIB,
@@ -61,6 +63,15 @@ class Model:
 
 
 @dataclass(frozen=True)
+class ShapeForecast:
+    """What of a job falls to clips of one size and length."""
+
+    clips: int  # trained on
+    prompts: int  # held out
+    hours: float  # of all stages
+
+
+@dataclass(frozen=True)
 class JobForecast:
     """A whole job before anything is loaded, by stage."""
 
@@ -75,6 +86,7 @@ class JobForecast:
     forwards: Mapping[str, tuple[int, ...]]  # clips that go through the network, by stage, a number for each GPU
     backwards: Mapping[str, tuple[int, ...]]  # clips of these that go back through it
     too_large: tuple[str, ...]  # stages whose memory is not there
+    shapes: Mapping[str, ShapeForecast] | None = None  # by size and length; null where all clips have one
 
 
 def how_of(settings: Settings) -> LoadOptions:
@@ -83,7 +95,7 @@ def how_of(settings: Settings) -> LoadOptions:
     dtype = size.dtype
     if dtype == "auto":  # an adapter is float32 over bfloat16 weights; all weights are trained in float32
         dtype = "bfloat16" if settings.train.trainable == "lora" else "mixed"
-    tiles = tiled(size.tiling, size.name, size.frames, size.height_px, size.width_px)
+    tiles = in_tiles(size)
     return LoadOptions(
         dtype,
         size.gradient_checkpointing,
@@ -178,6 +190,52 @@ def forecast_job(model: Model, settings: Settings, numbers: Numbers, machine: Ma
         forwards={name: _through(stage) for name, stage in stages.items() if any(_through(stage))},
         backwards={name: tuple(stage.backward) for name, stage in stages.items() if any(stage.backward)},
         too_large=tuple(name for name, value in gib.items() if value > USABLE * machine.memory_gb),
+    )
+
+
+def together(jobs: Mapping[str, JobForecast], numbers: Mapping[str, Numbers]) -> JobForecast:
+    """One job of clips of several shapes, from what it would be were all clips of each of them.
+
+    A step has comparisons of every shape by their share of the clips, so hours and passes are means by these shares,
+    those of evaluation by shares of the prompts. Memory is that of the shape which needs most, and the step is its.
+
+    Args:
+        jobs: by shape, in words.
+        numbers: how many clips and prompts have that shape.
+    """
+    clips, prompts = sum(each.clips for each in numbers.values()), sum(each.prompts for each in numbers.values())
+    stages = dict.fromkeys(name for job in jobs.values() for name in job.hours)
+
+    def share(shape: str, stage: str) -> float:
+        part, whole = (numbers[shape].prompts, prompts) if stage == "evaluate" else (numbers[shape].clips, clips)
+        return part / whole if whole else 0.0
+
+    hours = {
+        shape: {stage: share(shape, stage) * job.hours[stage] for stage in stages if stage in job.hours}
+        for shape, job in jobs.items()
+    }
+    largest = max(jobs.values(), key=lambda job: job.gib["train"])
+    every = {stage: round(sum(of.get(stage, 0.0) for of in hours.values()), 3) for stage in stages}
+
+    def passes(name: Literal["forwards", "backwards"], stage: str) -> tuple[int, ...]:
+        by_gpu = [
+            [share(shape, stage) * n for n in getattr(job, name).get(stage, (0,) * job.gpus)]
+            for shape, job in jobs.items()
+        ]
+        return tuple(round(sum(column)) for column in zip(*by_gpu, strict=True))
+
+    return replace(
+        largest,
+        hours=every,
+        total_hours=round(sum(every.values()), 2),
+        gib={stage: max(job.gib.get(stage, 0.0) for job in jobs.values()) for stage in stages},
+        forwards={stage: passes("forwards", stage) for stage in largest.forwards},
+        backwards={stage: passes("backwards", stage) for stage in largest.backwards},
+        too_large=tuple(stage for stage in stages if any(stage in job.too_large for job in jobs.values())),
+        shapes={
+            shape: ShapeForecast(numbers[shape].clips, numbers[shape].prompts, round(sum(hours[shape].values()), 2))
+            for shape in jobs
+        },
     )
 
 
@@ -279,4 +337,6 @@ def in_words(job: JobForecast) -> list[str]:
         alone = {"first": ", on one GPU", "each": ", all of it on each GPU"}.get(SHARES[name], "") if lonely else ""
         room = " (too large)" if name in job.too_large else ""
         lines.append(f"{name}: {hours:.2f} h, {job.gib[name]:.1f} GiB{room}{through}{alone}")
+    for name, part in (job.shapes or {}).items():
+        lines.append(f"of it {name}: {part.hours:.2f} h, {part.clips} clips, {part.prompts} prompts")
     return [*lines, f"all stages: {job.total_hours:.1f} h at {job.step.tflops:g} TFLOP/s, a speed that is assumed"]

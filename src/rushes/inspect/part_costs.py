@@ -21,8 +21,9 @@ from rushes.backbones.base import LoadOptions
 from rushes.backbones.folders import Folder
 from rushes.backbones.pipeline import DiffusersBackbone
 from rushes.backbones.quantized import linear_layers, weight_bytes
+from rushes.config.clip_shapes import ClipShape
 from rushes.inspect.blank import blank_part, no_values, tokens_of
-from rushes.inspect.dry_run import ClipShape, latent_size, open_blank
+from rushes.inspect.dry_run import latent_size, open_blank
 from rushes.training.metering import Meter
 
 READERS = ("text_encoder", "text_encoder_2", "image_encoder", "connectors")  # parts that read captions or first frames

@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from rushes.backbones.folders import Folder
 from rushes.backbones.model_defaults import find_model
+from rushes.config.clip_shapes import ClipShape
 from rushes.config.tables import Settings
 from rushes.config.uses import code
 from rushes.footage.split import share_held_out
 from rushes.formats.listing import find_footage
 from rushes.inspect import step_forecast
-from rushes.inspect.job_forecast import JobForecast, Machine, Model, ask_of, forecast_job, model_at_hand, model_of
+from rushes.inspect.job_forecast import (
+    JobForecast,
+    Machine,
+    Model,
+    ask_of,
+    forecast_job,
+    model_at_hand,
+    model_of,
+    together,
+)
 from rushes.inspect.workload import Numbers
-from rushes.project.defaults import with_model_defaults, with_values
+from rushes.project.defaults import with_model_defaults, with_sizes, with_values
 from rushes.project.model_presets import folder_of, folder_preset
 from rushes.project.presets import HELD_OUT
 from rushes.project.settings import overridden, read_settings
-from rushes.project.settings_checks import check_settings, unknown
+from rushes.project.settings_checks import check_settings
 from rushes.store.database import Store
 
 CLIPS = 60  # of footage, where nobody says how many
 BANK = 8  # draws, where a bank is asked for
+Costs = Callable[[Settings], Model]  # of the model at a project's size
 
 
 @dataclass(frozen=True)
@@ -54,13 +67,12 @@ def machine(gpu: str, gpus: int, memory_gb: float, tflops: float) -> Machine:
 
     Raises ValueError: no such kind, or fewer than one.
     """
-    if gpu not in step_forecast.KINDS:
-        raise ValueError(
-            f"--gpu: {unknown('GPU', gpu, step_forecast.KINDS)}; for another give --gpu-memory-gb and --tflops"
-        )
+    try:
+        kind = step_forecast.KINDS[step_forecast.gpu_named(gpu)]
+    except ValueError as error:
+        raise ValueError(f"{error}; for another give --gpu-memory-gb and --tflops") from None
     if gpus < 1:
         raise ValueError(f"--gpus is 1 or more, got {gpus}")
-    kind = step_forecast.KINDS[gpu]
     return Machine(memory_gb or kind.memory_gb, tflops or round(step_forecast.SHARE_OF_PEAK * kind.tflops, 1), gpus)
 
 
@@ -75,20 +87,45 @@ def forecast(project: Path | None, asked: PlanRequest, machine: Machine, overrid
     if project is not None:
         settings = with_model_defaults(read_settings(project, overrides, code))
         check_settings(settings)
+        costs: Costs = model_for
         if asked.clips:
-            numbers = numbers_of(settings, asked.clips, asked.prompts)
+            by_shape = _shared(settings, numbers_of(settings, asked.clips, asked.prompts))
         else:
-            numbers = numbers_of_project(project, settings, asked.prompts)
-        model = model_for(settings)
+            by_shape = numbers_by_shape(project, settings, asked.prompts)
     else:
         settings, folder = settings_of(asked, machine.gpus, overrides)
-        numbers = numbers_of(settings, asked.clips or CLIPS, asked.prompts)
-        model = model_of(folder, settings)
-    job = forecast_job(model, settings, numbers, machine)
-    if asked.views:
-        ask, _ = ask_of(settings, numbers, machine)
-        job = replace(job, step=step_forecast.forecast_of(model.cost, replace(ask, views=asked.views)))
-    return job
+        settings = with_sizes(settings)
+        by_shape = _shared(settings, numbers_of(settings, asked.clips or CLIPS, asked.prompts))
+        costs = partial(model_of, folder)
+    return forecast_shapes(settings, by_shape, costs, machine, asked.views)
+
+
+def forecast_shapes(
+    settings: Settings, by_shape: Mapping[ClipShape, Numbers], costs: Costs, machine: Machine, views: int = 0
+) -> JobForecast:
+    """The forecast of a job with so many clips and prompts of each shape; `views`: of a step, not the recipe's.
+
+    Raises ValueError: a recipe that refuses the settings.
+    """
+    every = Numbers(sum(each.clips for each in by_shape.values()), sum(each.prompts for each in by_shape.values()))
+    jobs = {shape.words: _of_shape(shape, settings, costs, every, machine, views) for shape in by_shape}
+    if len(jobs) == 1:
+        return jobs.popitem()[1]
+    return together(jobs, {shape.words: each for shape, each in by_shape.items()})
+
+
+def _of_shape(
+    shape: ClipShape, settings: Settings, costs: Costs, numbers: Numbers, machine: Machine, views: int
+) -> JobForecast:
+    """The forecast of a job whose clips all have one shape."""
+    size = settings.backbone
+    own = settings.model_copy(update={"backbone": size.at(size.name_of(shape))})
+    model = costs(own)
+    job = forecast_job(model, own, numbers, machine)
+    if not views:
+        return job
+    ask, _ = ask_of(own, numbers, machine)
+    return replace(job, step=step_forecast.forecast_of(model.cost, replace(ask, views=views)))
 
 
 def settings_of(asked: PlanRequest, gpus: int, overrides: Sequence[str] = ()) -> tuple[Settings, Folder]:
@@ -131,22 +168,37 @@ def numbers_of(settings: Settings, clips: int, prompts: int = 0) -> Numbers:
     return Numbers(clips - held_out, prompts or min(held_out, settings.evaluate.prompts))
 
 
-def numbers_of_project(project: Path, settings: Settings, prompts: int = 0) -> Numbers:
-    """Those of a project's store or, before footage was imported, of its settings and its files.
+def _shared(settings: Settings, numbers: Numbers) -> dict[ClipShape, Numbers]:
+    """Clips and prompts whose shapes are not known: as many of each."""
+    shapes = settings.backbone.shapes
+
+    def part(count: int, at: int) -> int:
+        return len(range(at, count, len(shapes)))
+
+    return {shape: Numbers(part(numbers.clips, at), part(numbers.prompts, at)) for at, shape in enumerate(shapes)}
+
+
+def numbers_by_shape(project: Path, settings: Settings, prompts: int = 0) -> dict[ClipShape, Numbers]:
+    """Clips and prompts of each shape, by a project's store or, before footage was imported, its settings and files.
 
     Raises ValueError: no footage, or none that can be counted without reading it.
     """
     trained, held_out, footage = 0, 0, settings.footage
     if (project / "rushes.db").is_file():
         with Store.open(project) as store:
-            trained, held_out = len(store.clips("train")), len(store.clips("eval"))
+            size, sides = settings.backbone, (store.clips("train"), store.clips("eval"))
+            held = sides[1][: prompts or settings.evaluate.prompts]
+            counts = [Counter(size.shape_of(clip) for clip in side) for side in (sides[0], held)]
+            trained, held_out = map(len, sides)
+        if trained and len(size.shapes) > 1:
+            return {s: Numbers(counts[0][s], counts[1][s]) for s in size.shapes if counts[0][s] or counts[1][s]}
     if not trained and footage.kind == "world":
         trained, held_out = footage.clips, footage.eval_prompts
     if not trained and footage.kind == "folder" and footage.path and footage.cut == "none":
-        return numbers_of(settings, len(find_footage(footage).footage), prompts)
+        return _shared(settings, numbers_of(settings, len(find_footage(footage).footage), prompts))
     if not trained:
         raise ValueError(f"{project} has no clips yet; run `rushes import {project}` first, or give --clips")
-    return Numbers(trained, prompts or min(held_out, settings.evaluate.prompts))
+    return _shared(settings, Numbers(trained, prompts or min(held_out, settings.evaluate.prompts)))
 
 
 def model_for(settings: Settings) -> Model:

@@ -15,10 +15,9 @@ from pathlib import Path
 import torch
 
 from rushes.config.tables import Settings
-from rushes.inspect.job_forecast import JobForecast, Machine, forecast_job
-from rushes.inspect.planning import model_for, numbers_of_project
+from rushes.inspect.job_forecast import JobForecast, Machine
+from rushes.inspect.planning import forecast_shapes, model_for, numbers_by_shape
 from rushes.inspect.step_forecast import GIB, KINDS, SHARE_OF_PEAK
-from rushes.inspect.workload import Numbers
 from rushes.progress import Bar, no_bar
 from rushes.project import stages
 from rushes.project.defaults import with_model_defaults
@@ -144,15 +143,17 @@ def rehearse(
         work = _begun(folder, ask, bar, say)
         with work.store:
             run_all(work)
-            sides = Numbers(len(work.store.clips("train")), min(PROMPTS, len(work.store.clips("eval"))))
+            clips = len(work.store.clips("train"))
+        sides = numbers_by_shape(folder, ask)
         step_s = float(read_history(folder / "runs" / run_name(ask.train) / CURVES)[-1]["seconds"])
-    model, machine = model_for(settings), machine_here()
-    numbers, memory = numbers_of_project(project, settings), machine.memory_gb if machine else 1e6
-    small, whole = (forecast_job(model, *job, Machine(memory, SLOW)) for job in ((ask, sides), (settings, numbers)))
-    planned = forecast_job(model, settings, numbers, machine) if machine else None
+    machine, costs = machine_here(), model_for
+    numbers, memory = numbers_by_shape(project, settings), machine.memory_gb if machine else 1e6
+    jobs = ((ask, sides), (settings, numbers))
+    small, whole = (forecast_shapes(*job, costs, Machine(memory, SLOW)) for job in jobs)
+    planned = forecast_shapes(settings, numbers, costs, machine) if machine else None
     rows = _estimates(work.seconds, (small, whole, planned), step_s * settings.train.steps)
     return RehearsalResult(
-        clips=sides.clips,
+        clips=clips,
         steps=STEPS,
         seconds_a_step=round(step_s, 3),
         stages=rows,

@@ -17,7 +17,9 @@ from pathlib import Path
 from rushes.backbones.base import LoadOptions
 from rushes.backbones.folders import Folder, open_folder
 from rushes.backbones.released import released, released_names
-from rushes.inspect.dry_run import ClipShape, Cost, dry_run, find_family
+from rushes.config.clip_shapes import ClipShape
+from rushes.inspect.dry_run import Cost, dry_run, find_family
+from rushes.project.settings_checks import unknown
 from rushes.training.activations import Where
 from rushes.training.optimisers import MOMENTS, Name
 
@@ -34,6 +36,20 @@ class Gpu:
 _TABLE = tomllib.loads(resources.files("rushes.inspect").joinpath("gpus.toml").read_text("utf-8"))
 KINDS = {name: Gpu(**row) for name, row in _TABLE.items()}
 GIB = 2**30
+
+
+def gpu_named(text: str) -> str:
+    """The kind of GPU that a user means, such as rtx4090 by "RTX 4090" or "4090".
+
+    Raises ValueError: none, with those that there are.
+    """
+    plain = text.lower().replace(" ", "")
+    for kind in KINDS:
+        if plain in (kind, kind.removeprefix("rtx")):
+            return kind
+    raise ValueError(f"--gpu: {unknown('GPU', text, KINDS)}")
+
+
 SHARE_OF_PEAK = 0.4  # of the data sheet's operations that the network is taken to reach; not measured on a GPU
 USABLE = 0.95  # of a GPU's memory; the driver and fragments take the rest
 # What tests measure on a CPU against these forecasts, as a share. On a GPU kernels need workspace besides.

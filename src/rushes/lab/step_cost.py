@@ -150,7 +150,7 @@ class StepClock:
     def __post_init__(self) -> None:
         self.single, self.pairs, self.fours = (self._batch(views) for views in (1, 2, 4))
         self.reference = Reference(self.backbone.network)
-        self.way = measured_way(self.backbone, self.single, "auto")
+        self.way = measured_way(self.backbone, [self.single], "auto")
         self.waiting = place_of(self.backbone.network, "offload")  # once, as in a run: to pin memory takes its time
         self.looked_up = {b.views: plain_errors(self.backbone, b, self.way) for b in (self.pairs, self.fours)}
 

@@ -26,10 +26,28 @@ class ViewErrors:
     policy_BVF: Tensor
     reference_BVF: Tensor
 
+    def among(self, rows: Sequence[int], shape: Sequence[int]) -> ViewErrors:
+        """The same in some rows of a larger [B, V, F]; zero elsewhere."""
+        if [*rows] == [*range(shape[0])] and self.policy_BVF.shape == (*shape,):
+            return self
+        _, views, frames = self.policy_BVF.shape
+        wide = [errors.new_zeros(*shape) for errors in (self.policy_BVF, self.reference_BVF)]
+        for out, errors in zip(wide, (self.policy_BVF, self.reference_BVF), strict=True):
+            out[[*rows], :views, :frames] = errors
+        return ViewErrors(*wide)
+
     @property
     def relative_BVF(self) -> Tensor:
         """Policy minus reference: negative where the policy fits better than the reference does."""
         return self.policy_BVF - self.reference_BVF
+
+
+def joined(parts: Sequence[ViewErrors]) -> ViewErrors:
+    """Errors of parts of one [B, V, F], each of which is zero where the others are not."""
+    first, *others = parts
+    for other in others:
+        first = ViewErrors(first.policy_BVF + other.policy_BVF, first.reference_BVF + other.reference_BVF)
+    return first
 
 
 def frame_logits(errors: ViewErrors, terms: TermBatch) -> Tensor:

@@ -117,7 +117,8 @@ class TermBatch:
 
 
 def collate(terms: Sequence[Sequence[Term]], views: int, frames: int) -> TermBatch:
-    """Terms of several comparisons -> one batch; what a comparison lacks is padded with terms that count nothing.
+    """Terms of several comparisons -> one batch; what a comparison lacks is padded with terms that count nothing, and
+    frames that a shorter clip lacks with ones that are not scored.
 
     Columns go by level, in the order in which levels first appear, as many for each as the comparison with the most
     terms of it has. A level has one link and one reduction.
@@ -144,7 +145,7 @@ def collate(terms: Sequence[Sequence[Term]], views: int, frames: int) -> TermBat
             k = start[term.form] + filled[term.form]
             filled[term.form] += 1
             batch.coefficients_BKV[b, k, : len(term.coefficients)] = torch.tensor(term.coefficients)
-            batch.labels_BKF[b, k] = torch.tensor(term.labels, dtype=torch.float32)
+            batch.labels_BKF[b, k, : len(term.labels)] = torch.tensor(term.labels, dtype=torch.float32)
             batch.beta_BK[b, k], batch.weight_BK[b, k] = term.beta, term.weight
             batch.smoothing_BK[b, k], batch.reference_BK[b, k] = term.smoothing, float(term.reference)
     return batch

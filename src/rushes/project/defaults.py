@@ -15,6 +15,7 @@ from rushes.backbones.model_defaults import (
     settings_of,
     shift_at,
 )
+from rushes.backbones.table import sizes_of_one_area
 from rushes.config.tables import Settings
 
 
@@ -23,7 +24,7 @@ def with_model_defaults(settings: Settings) -> Settings:
 
     A model that is of no known family or is not at hand keeps them too: loading it says what is wrong.
     """
-    return with_values(settings, {path: given.value for path, given in left_out(settings).items()})
+    return with_sizes(with_values(settings, {path: given.value for path, given in left_out(settings).items()}))
 
 
 def left_out(settings: Settings) -> dict[str, Sourced]:
@@ -35,6 +36,15 @@ def left_out(settings: Settings) -> dict[str, Sourced]:
     if settings.footage.kind == "world":  # whose clips have a rate of their own
         rows.pop("backbone.fps", None)
     return {path: row for path, row in rows.items() if not _is_set(settings, path)}
+
+
+def with_sizes(settings: Settings) -> Settings:
+    """The settings with sizes in the place of `backbone.sizes = "auto"`: those of the default's area."""
+    size = settings.backbone
+    if size.sizes != "auto":
+        return settings
+    sizes = sizes_of_one_area(size.name, size.height_px, size.width_px)
+    return with_values(settings, {"backbone.sizes": tuple(sizes)})
 
 
 def model_of(settings: Settings) -> ModelMatch | None:

@@ -101,7 +101,7 @@ def _import_files(project: OpenProject) -> tuple[Imported, set[str]]:
             raise ValueError(text)
         if not done.clips:
             raise ValueError(f"nothing was imported: of {len(done.checked)} clips none can be used; {_causes(done)}")
-        for line in preflight_text.advice_lines(summary):
+        for line in (*preflight_text.shape_lines(summary), *preflight_text.advice_lines(summary)):
             project.say(line)
         for refused in done.failures():
             project.say(f"left out: {refused.source}: {refused.words}")
@@ -168,6 +168,7 @@ def preflight(project: OpenProject) -> tuple[PreflightResult, list[str]]:
 def _lines(done: Preflight, ask: PreflightOptions, result: PreflightResult) -> list[str]:
     each, size, clips = result.comparisons_per_clip, ask.length, result.summary.clips
     lines = [*preflight_text.table(done, ask), "", *preflight_text.summary_lines(result.summary)]
+    lines += preflight_text.shape_lines(result.summary)
     lines += preflight_text.passed_over_lines(done.listing)
     lines += [f"  {refused.source}: {refused.words}" for refused in done.refused[: preflight_text.MOST_ROWS]]
     lines += [f"  {line}" for line in done.fatal]
@@ -190,7 +191,7 @@ def _ask(project: OpenProject) -> PreflightOptions:
     length = Length(size.frames, size.fps, lambda frames: load_model(size).spec.largest(frames))
     table, (measure, unmeasured) = project.settings.footage, _caption_measure(size)
     return PreflightOptions(
-        length, size.width_px, size.height_px, table, caption_lengths=measure, unmeasured=unmeasured
+        length, size.width_px, size.height_px, table, caption_lengths=measure, unmeasured=unmeasured, size=size
     )
 
 

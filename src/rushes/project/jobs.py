@@ -18,7 +18,7 @@ from rushes.project.times import training_times
 from rushes.records import BASE
 from rushes.store.latents import LatentStore
 from rushes.training.activations import place_of
-from rushes.training.batches import EMPTY, Draws, make_batch, read_views
+from rushes.training.batches import EMPTY, Draws, one_of_each_shape, read_views
 from rushes.training.comparison import Comparison
 from rushes.training.continuation import RunIdentity
 from rushes.training.determinism import deterministic
@@ -87,9 +87,9 @@ def set_up(job: TrainingJob, folder: Path, backbone: Backbone, ranks: Ranks, tim
     bank.entries.look_again()  # and without what the first found damaged
     if missing:
         backbone.network.eval()
-        batch = make_batch([(missing[0], 0)], latents, backbone, Draws(seed, data.times)).to(ranks.device)
         with place_of(backbone.network, train.activations)():
-            way = measured_way(backbone, batch, train.gradients, train.memory_mb)
+            first = one_of_each_shape(missing, latents, backbone, Draws(seed, data.times), ranks.device)
+            way = measured_way(backbone, first, train.gradients, train.memory_mb)
         if sharded:
             way = replace(way, most=ranks.most, boundary=backbone.spec.boundary)
         with timed("train: bank", len(missing) * train.reference_cache) as tick, deterministic(train.deterministic):

@@ -60,8 +60,9 @@ def _shots(store: Store, settings: Settings, count: int, size_px: tuple[int, int
     table = settings.backbone
     rows: Sequence[Clip | Candidate] = store.clips("train") or store.candidates(split="train")
     for row in rows[:count]:
-        own = size_px or (table.height_px, table.width_px)
-        video = read_video(store.media_path(row.media), fps=table.fps, frames=table.frames, size_px=own)
+        size = table.at(table.name_of(table.shape_of(row)))
+        own = size_px or (size.height_px, size.width_px)
+        video = read_video(store.media_path(row.media), fps=size.fps, frames=size.frames, size_px=own)
         yield Shot(video.frames_FHWC, video.fps, row.caption, media=row.media)
 
 

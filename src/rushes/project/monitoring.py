@@ -20,7 +20,7 @@ from rushes.project.project import OpenProject
 from rushes.project.times import expert_shares, training_times
 from rushes.records import seed_of, stable_hash
 from rushes.training import shortcuts
-from rushes.training.comparison import Comparison, View
+from rushes.training.comparison import Comparison, View, hashed_view
 from rushes.training.health import EXPERT, Diagnosis
 from rushes.training.history import CURVES, LEAK, read_history, step_in_words
 from rushes.training.loop import Progress
@@ -100,13 +100,24 @@ def _sampler(project: OpenProject, backbone: Backbone, held_out: Sequence[Compar
     ask = project.settings.generate.model_copy(update={"kind": "take", "takes": 1})
     studio = generate.TakeContext(project.latents, backbone, size, ask)
     seed = project.settings.project.seed
-    wanted = [generate.Request("", clip, clip.caption, seed_of("sample", seed, clip.id), None) for clip in clips]
+    wanted = [
+        generate.Request(
+            "", clip, clip.caption, seed=seed_of("sample", seed, clip.id), eta=None, shape=generate.shape_of(size, clip)
+        )
+        for clip in clips
+    ]
 
     def make() -> list[Frames]:
-        parts = (generate.frames_of(studio, wanted[at : at + ask.batch]) for at in range(0, len(wanted), ask.batch))
+        parts = (generate.frames_of(studio, part) for part in generate.batches(wanted, ask.batch))
         return [frames for part in parts for frames in part]
 
-    return Sampler(make, folder, size.fps, generate.stored_scale(size))
+    rates = [size.at(request.shape).fps for request in wanted]
+    return Sampler(make, folder, size.fps, generate.stored_scale(size), rates)
+
+
+def _hashed(pair: shortcuts.ShortcutPair) -> dict[str, Any]:
+    row = asdict(pair)
+    return row | {side: hashed_view(row[side]) for side in ("winner", "loser")}
 
 
 def probe_leak(project: OpenProject, comparisons: Sequence[Comparison], folder: Path) -> tuple[shortcuts.Shortcut, ...]:
@@ -117,22 +128,24 @@ def probe_leak(project: OpenProject, comparisons: Sequence[Comparison], folder: 
     size, fit = project.settings.backbone, project.settings.footage.fit
     count = min(project.settings.train.shortcut_probe, shortcuts.CLIPS // 2)
     chosen = shortcuts.spread_out(shortcuts.pairs(comparisons), count)
-    frames = shortcuts.most_frames(size.height_px, size.width_px, size.frames)
-    part = [frames] if frames < size.frames else []
-    path, made_from = folder / LEAK, stable_hash(["leak 2", [asdict(pair) for pair in chosen], *part])
+    most = size.largest
+    frames = shortcuts.most_frames(most.height_px, most.width_px, most.frames)
+    part = [frames] if frames < most.frames else []
+    path, made_from = folder / LEAK, stable_hash(["leak 2", [_hashed(pair) for pair in chosen], *part])
     if part:
-        project.say(f"shortcuts: looks at {frames} frames of each clip, from its middle, and not at all {size.frames}")
+        project.say(f"shortcuts: looks at {frames} frames of each clip, from its middle, and not at all {most.frames}")
     if path.is_file():
         stored = json.loads(path.read_text(encoding="utf-8"))
         if stored["made_from"] == made_from:
             return tuple(shortcuts.Shortcut.read(each) for each in stored["features"])
 
     def read(view: View) -> shortcuts.ShortcutFeatures:
+        own = size.at(view.shape)
         frames = encode.edited(
-            view.latent, lambda media: encode.read_clip(project.store.media_path(media), size, fit), project.base
+            view.latent, lambda media: encode.read_clip(project.store.media_path(media), own, fit), project.base
         )
         return shortcuts.ShortcutFeatures(
-            shortcuts.middle(frames), size.fps, project.store.media_path(view.media), bool(view.edit)
+            shortcuts.middle(frames), own.fps, project.store.media_path(view.media), bool(view.edit)
         )
 
     with project.timed(

@@ -26,10 +26,8 @@ from rushes.metrics.motion_agreement import motion_agreement
 from rushes.project.labels import PROBE_PAIRS
 from rushes.project.processes import match_takes, share_takes
 from rushes.project.project import OpenProject, load_run
-from rushes.project.stages import encode_missing
+from rushes.project.stages import encode_missing, latents_of
 from rushes.records import BASE, Candidate, Clip, stable_hash
-from rushes.store.latents import LatentKey
-from rushes.training.views import first_frame_of
 
 FOLDER, MEASURED = "eta", "pairs.jsonl"
 FREE, REAL = 1.0, 0.0  # levels beside the guided ones: takes from pure noise, and the real clip after the codec
@@ -53,8 +51,7 @@ def make_probes(project: OpenProject, clips: Sequence[Clip], levels: Sequence[fl
     The noise of a pair is the same at all levels, so that levels differ by nothing else. Nothing trains on them.
     """
     settings, system = project.settings, project.settings.train.init_from
-    firsts = [first_frame_of(clip) for clip in clips] if settings.backbone.first_frame else []
-    encode_missing(project, [LatentKey(clip.media) for clip in clips], firsts, "eta: encode")
+    encode_missing(project, *latents_of(project, clips, whole=True), "eta: encode")
     backbone = project.base if system == BASE else load_run(project, system)
     ask = settings.generate.model_copy(update={"kind": "guided"})
     studio = generate.GenerationContext(
@@ -78,12 +75,16 @@ def make_probes(project: OpenProject, clips: Sequence[Clip], levels: Sequence[fl
 def _requests(
     studio: generate.GenerationContext, clips: Sequence[Clip], levels: Sequence[float], seed: int
 ) -> Iterator[generate.Request]:
+    shapes = {clip.id: generate.shape_of(studio.size, clip) for clip in clips}
+    own = {shape: studio.at(shape).settings_hash for shape in dict.fromkeys(shapes.values())}
     for level in levels:
         for clip in clips:
+            shape = shapes[clip.id]
             for k in range(1 if level == REAL else 2):
                 number = generate.take_seed(seed, clip, k)
-                id = stable_hash([clip.id, studio.weights, number, studio.settings_hash, studio.system, "eta", level])
-                yield generate.Request(id, clip, clip.caption, number, None if level == FREE else level)
+                id = stable_hash([clip.id, studio.weights, number, own[shape], studio.system, "eta", level])
+                eta = None if level == FREE else level
+                yield generate.Request(id, clip, clip.caption, number, eta=eta, shape=shape)
 
 
 class Kept:

@@ -20,15 +20,15 @@ from rushes.backbones.base import Backbone, LoadOptions, Precision, trained_prec
 from rushes.backbones.loading import load_backbone
 from rushes.backbones.offload import check_trains_offloaded, settle
 from rushes.backbones.pipeline import DiffusersBackbone
-from rushes.backbones.tiling import tiled
 from rushes.config.settings_files import stored_settings
 from rushes.config.tables import BackboneSettings, FootageSettings, Settings, TrainSettings
 from rushes.devices import default_device
 from rushes.encode import open_latents
 from rushes.evaluate.suites import MetricSuite, general_meter, world_meter
 from rushes.files import whole_file
+from rushes.generate import in_tiles
 from rushes.progress import Bar, Sharing, Tick, in_turn, no_bar, waiting
-from rushes.project.defaults import in_words, left_out, model_of, with_model_defaults
+from rushes.project.defaults import in_words, left_out, model_of, with_model_defaults, with_sizes
 from rushes.project.held_settings import changed_in_words, changed_since
 from rushes.project.settings import check_database
 from rushes.project.settings_checks import check_settings, spec_problems
@@ -66,7 +66,7 @@ def load_model(
     how = LoadOptions(
         dtype or size.dtype,
         size.gradient_checkpointing,
-        tiled(size.tiling, size.name, size.frames, size.height_px, size.width_px),
+        in_tiles(size),
         fps=size.fps,
         quantize=size.quantize,
         offload=size.offload,
@@ -139,6 +139,7 @@ class OpenProject:
             self.settings.train.init_from,
             clean=spec.first_frame == "clean",
             lead=spec.lead,
+            size=size,
         )
 
     @property
@@ -184,6 +185,7 @@ def open_project(
         match = model_of(settings)
         say(in_words(given, match.model.name if match else settings.backbone.name))
         settings = with_model_defaults(settings)
+    settings = with_sizes(settings)
     if changes := changed_since(folder, settings):
         say(changed_in_words(folder, changes))
     check_settings(settings)

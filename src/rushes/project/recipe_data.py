@@ -9,15 +9,17 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from rushes.config.clip_shapes import ClipShape
 from rushes.config.tables import ObjectiveSettings, TrainSettings
+from rushes.generate import stored_scale
 from rushes.likeness import METRIC as LIKENESS
 from rushes.objectives.safeguards import guarded
 from rushes.objectives.terms import ALONE, Term
 from rushes.project.negatives import measure_likeness
 from rushes.project.project import OpenProject
 from rushes.project.stages import encode_missing
-from rushes.records import BASE
-from rushes.training.comparison import OWN, Comparison
+from rushes.records import BASE, Candidate
+from rushes.training.comparison import Comparison, mirrored
 from rushes.training.comparison_checks import check_latents, drop_same
 from rushes.training.recipe import Recipe, chosen_recipe
 from rushes.training.views import gaps
@@ -45,8 +47,15 @@ def recipe_comparisons(project: OpenProject, settings: TrainSettings) -> RecipeD
     comparisons = recipe.comparisons(project.store, options, project.grid)
     if not comparisons:
         raise ValueError(f"recipe {settings.recipe!r} finds nothing to compare: {_lacking(project, recipe)}")
+    _check_shapes(project, comparisons)
+    if settings.mirror:
+        pairs = [(each, mirrored(each)) for each in comparisons]
+        comparisons = [row for pair in pairs for row in pair if row is not None]
+        count = sum(other is not None for _, other in pairs)
+        why = "; of the others a caption says left or right, or a view shows another clip" if count < len(pairs) else ""
+        project.say(f"train.mirror: {count} of {len(pairs)} comparisons are seen in a mirror too{why}")
     views = [view for comparison in comparisons for view in comparison.views]
-    firsts = [view.first_frame for view in views if view.first_frame not in ("", OWN)]
+    firsts = [view.first for view in views if view.first is not None]
     encode_missing(project, [view.latent for view in views], firsts, "train: encode")
 
     def again(latent_CFHW: Tensor) -> Tensor:
@@ -63,6 +72,30 @@ def recipe_comparisons(project: OpenProject, settings: TrainSettings) -> RecipeD
             "same clip and caption on both sides; choose other edits, or clips in which more moves"
         )
     return RecipeData([replace(c, terms=_guarded(c.terms, settings)) for c in comparisons], dropped, left_out)
+
+
+def _check_shapes(project: OpenProject, comparisons: Sequence[Comparison]) -> None:
+    """Refuse takes that were made in another shape than their clip has now; those that came from elsewhere are cut."""
+    size = project.settings.backbone
+    if len(size.shapes) == 1:
+        return
+    shapes = {view.media: view.shape for comparison in comparisons for view in comparison.views}
+    other = []
+    for take in project.store.stream(Candidate):
+        if take.media in shapes and take.kind != "imported":
+            own = size.at(shapes[take.media])
+            scale = stored_scale(own)
+            wanted = ClipShape(own.height_px * scale, own.width_px * scale, own.frames, own.fps)
+            there = ClipShape(take.height_px, take.width_px, take.frames, take.fps)
+            if there != wanted:
+                goes = f"the clip goes to {own.shape.words} at {own.fps:g} fps"
+                other.append(f"take {take.id} of clip {take.clip_id} ({there.words}; {goes})")
+    if other:
+        raise ValueError(
+            f"{len(other)} takes are of another shape than their clips: {'; '.join(other[:NAMED])}; run `rushes "
+            "generate`, which makes them in the clips' shapes, and label those, or set backbone.sizes and lengths as "
+            "they were"
+        )
 
 
 def _guarded(terms: Sequence[Term], settings: TrainSettings) -> tuple[Term, ...]:

@@ -16,10 +16,30 @@ from rushes.evaluate.result import EvaluateResult, read_evaluation
 from rushes.evaluate.run_report import collect
 from rushes.files import make_folder, write_json
 from rushes.records import now, plain
+from rushes.report.limits import reaches
+from rushes.report.model import Reach
 from rushes.report.page import write
 from rushes.store.database import Store
 from rushes.training.health import Diagnosis, diagnoses, verdict
 from rushes.training.history import CURVES, WEIGHTS, read_history, with_leak
+
+
+@dataclass(frozen=True)
+class ReachResult:
+    """What an evaluation could show."""
+
+    run: str
+    metrics: tuple[Reach, ...]
+
+
+def reach_of(store: Store, settings: Settings) -> ReachResult:
+    """The smallest change of each metric that the evaluation of a run shows four times in five.
+
+    Raises:
+        ValueError: the run was not evaluated.
+    """
+    run = run_name(settings.train)
+    return ReachResult(run, reaches(tuple(read_summary(store, run).metrics.values())))
 
 
 @dataclass(frozen=True)

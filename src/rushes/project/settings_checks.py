@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 
 from rushes.backbones.base import BackboneSpec
@@ -15,6 +16,7 @@ from rushes.config.settings_files import SettingsError
 from rushes.config.tables import LabelSettings, Settings, TrainSettings
 from rushes.judges.build import metric_judge
 from rushes.metrics.catalogue import all_metrics
+from rushes.project.defaults import with_sizes
 from rushes.training.optimisers import check_optimiser
 from rushes.training.recipe import chosen_recipe, needs_of, recipe_names
 from rushes.world.scenes import FPS, KINDS
@@ -76,15 +78,22 @@ def backbone_problems(settings: Settings) -> list[str]:
 
 def spec_problems(settings: Settings, spec: BackboneSpec) -> list[str]:
     """What a model cannot do of what is set, each with its dotted path: sizes, first frames, sampling, training."""
-    size, ask, problems = settings.backbone, settings.generate, list[str]()
-    for where, check in (
-        ("backbone.frames", lambda: spec.latent_frames(size.frames)),
-        ("backbone.height_px, width_px", lambda: spec.check_size(size.height_px, size.width_px)),
-    ):
+    size, ask, problems = with_sizes(settings).backbone, settings.generate, list[str]()
+    whole, lengths = (size.height_px, size.width_px), dict.fromkeys(shape.frames for shape in size.shapes)
+    sizes = dict.fromkeys((shape.height_px, shape.width_px) for shape in size.shapes)
+    checks: list[tuple[str, Callable[[], object]]] = [
+        *(("backbone.frames" if frames == size.frames else "backbone.lengths", partial(spec.latent_frames, frames))
+          for frames in lengths),
+        *(("backbone.height_px, width_px" if each == whole else "backbone.sizes", partial(spec.check_size, *each))
+          for each in sizes),
+    ]  # fmt: skip
+    for where, check in checks:
         try:
             check()
         except ValueError as error:
             problems.append(f"{where}: {error}")
+    if size.rates and not spec.told_rate:
+        problems.append(f"backbone.rates: this {size.name} is told no rate; set it to [], and fps to a number")
     scale = ask.image_cond_noise_scale
     sampling = refused(spec, ask.guidance_scale_2, None if scale < 0 else scale, ask.adain_share)
     if scale > 0 and not size.first_frame and not sampling:
@@ -120,6 +129,8 @@ def _footage(settings: Settings) -> Iterator[str]:
             yield f"footage.scenes: {unknown('scene', scene, KINDS)}"
     if footage.kind == "world" and backbone.fps != FPS:
         yield f"backbone.fps: the embedded world is rendered at {FPS:g} fps, got {backbone.fps:g}; set it to {FPS:g}"
+    if footage.windows > 1 and (footage.kind != "folder" or footage.cut != "none"):
+        yield "footage.windows: is of files that are taken whole (footage.kind folder, footage.cut none); set it to 1"
     if footage.kind == "pairs" and footage.bench:
         yield "footage.bench: prompts of the pairs are held out (footage.eval_fraction), so none is read; set it to ''"
     if footage.kind != "world" and settings.label.by == "world":

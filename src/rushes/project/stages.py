@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from rushes import encode, generate
+from rushes.config.clip_shapes import ClipShape
 from rushes.config.tables import GenerateSettings, Settings
 from rushes.evaluate import stored
 from rushes.evaluate.result import EvaluateResult, Metrics
@@ -61,9 +63,7 @@ def _generate(
     The base answers in the precision of the run that it is compared with (`beside`), if any.
     """
     made_by = "" if system == BASE else find_run(project, system).made_by  # before what may take hours
-    firsts = [first_frame_of(clip) for clip in clips] if project.settings.backbone.first_frame else []
-    whole = [LatentKey(clip.media) for clip in clips] if settings.kind == "guided" else []
-    encode_missing(project, whole, firsts, f"{stage}: encode")
+    encode_missing(project, *latents_of(project, clips, whole=settings.kind == "guided"), f"{stage}: encode")
     base = base_beside(project, beside) if beside else project.base
     studio = generate.GenerationContext(
         project.latents,
@@ -88,13 +88,26 @@ def _generate(
         if system != BASE:  # also where all takes are there: weights that are not the run's are refused
             studio = replace(studio, backbone=load_run(project, system))
         match_takes(project, studio, missing, beside)
-        generate.generate(studio, missing, tick, spread)
+        seconds = generate.generate(studio, missing, tick, spread)
+    counts, size = Counter(request.shape for request in missing), project.settings.backbone
+    for shape, taken in seconds.items() if len(size.shapes) > 1 else ():
+        words = (ClipShape.read(shape) if shape else size.shape).words
+        project.say(f"{stage}: {counted(counts[shape], 'take')} of {words}: {taken / 3600:.2f} h")
     return [request.id for request in wanted], lacking.new + lacking.lost
 
 
-def encode_missing(project: OpenProject, whole: Sequence[LatentKey], firsts: Sequence[str], stage: str) -> None:
+def latents_of(project: OpenProject, clips: Sequence[Clip], whole: bool) -> tuple[list[LatentKey], list[LatentKey]]:
+    """Latents of clips themselves, where they are wanted, and of given first frames, each in its clip's shape."""
+    size = project.settings.backbone
+    shapes = {clip.id: generate.shape_of(size, clip) for clip in clips}
+    firsts = [LatentKey(first_frame_of(clip), first=True, shape=shapes[clip.id]) for clip in clips]
+    own = [LatentKey(clip.media, shape=shapes[clip.id]) for clip in clips]
+    return own if whole else [], firsts if size.first_frame else []
+
+
+def encode_missing(project: OpenProject, whole: Sequence[LatentKey], firsts: Sequence[LatentKey], stage: str) -> None:
     """Latents of media: of whole clips, and of first frames alone."""
-    asked = [*whole, *(LatentKey(media, first=True) for media in firsts)]
+    asked = [*whole, *firsts]
     parts = [replace(key, first=True, part=name) for key in asked for name in project.base.spec.still]
     project.latents.mend(map(str, (*asked, *parts)), remember=True)
     wanted = encode.jobs(project.latents, whole, firsts)
@@ -116,7 +129,13 @@ def held_out_clips(project: OpenProject) -> tuple[Clip, ...]:
     clips = project.store.clips("eval")
     if not clips:
         setting = "footage.eval_prompts" if project.settings.footage.kind == "world" else "footage.eval_fraction"
-        raise ValueError(f"the project has no held-out clips; set {setting} above 0, then run `rushes import`")
+        remedy = f"set {setting} above 0, then run `rushes import`"
+        if project.settings.footage.eval_fraction and project.settings.footage.kind != "world":
+            remedy = (
+                "clips of one film go to one side, and one is needed on each: add another film to the footage and run "
+                "`rushes import`, or name held-out prompts as footage.bench"
+            )
+        raise ValueError(f"the project has no held-out clips; {remedy}")
     return clips[: project.settings.evaluate.prompts]
 
 
@@ -158,13 +177,15 @@ def evaluate_run(project: OpenProject, run: str = "") -> EvaluateResult:
         others.setdefault(row.system, []).append(row)
     _measure(project, [*base, *trained, *(c for rows in others.values() for c in rows)])
     seed = settings.project.seed
-    metrics = stored.compare(store, meter, stored.pairs(base, trained), seed=seed)
+    pairs = stored.pairs(base, trained)
+    metrics = stored.compare(store, meter, pairs, seed=seed)
+    shapes = stored.compare_by_shape(store, meter, pairs, seed=seed)
     first, *rest = others or [""]
     arms = {
         f"{other} against {first}": stored.compare(store, meter, stored.pairs(others[first], others[other]), seed=seed)
         for other in rest
     }
-    return EvaluateResult(run, meter.headline, metrics, arms)
+    return EvaluateResult(run, meter.headline, metrics, arms, shapes=shapes)
 
 
 def held_out_change(project: OpenProject, first: str, second: str) -> Metrics:

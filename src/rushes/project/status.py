@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rushes.config.tables import Settings
+from rushes.config.uses import nothing
 from rushes.files import is_locked
 from rushes.project.recipe_table import recipe_needs
 from rushes.project.reports import run_name, summary_path
-from rushes.project.settings import DETACHED, LOG
+from rushes.project.settings import DETACHED, LOG, read_settings
 from rushes.records import OWN_TAKES
 from rushes.store.annotators import is_own_answer
 from rushes.store.database import Store
@@ -113,7 +114,9 @@ def status_of(project: Path, settings: Settings, run: str = "") -> ProjectStatus
                 by = str(settings.train.options.get("metric", "human")) if "scores" in needs else ""
                 labels = len({row.subject for row in store.scores(metric=by)}) if by else _pairs(store)
             campaign = _campaign(store)
-            ended = any(run.name == name and run.steps >= settings.train.steps for run in store.runs())
+            # Of a run that the settings do not name they do not say how long it is.
+            least = settings.train.steps if name == run_name(settings.train) else 0
+            ended = any(run.name == name and run.steps >= least for run in store.runs())
             evaluated = ended and summary_path(store, name).is_file()
     elif needs & OWN_TAKES:
         takes, takes_wanted = 0, 0
@@ -169,6 +172,7 @@ def _run(folder: Path, name: str, steps: int, ended: bool) -> RunStatus:
 def _next(status: ProjectStatus, settings: Settings) -> str:
     """The command that does what comes next."""
     project, run = shlex.quote(str(status.project)), status.run
+    other = "" if run.name == _own_run(status.project) else f" --run {run.name}"
     if status.detached:
         return f"rushes status {project} --follow"
     if not (status.labels if settings.footage.kind == "pairs" else status.clips):
@@ -182,10 +186,15 @@ def _next(status: ProjectStatus, settings: Settings) -> str:
     if not run.ended:
         return f"rushes train {project}"
     if not status.evaluated:
-        return f"rushes evaluate {project}"
+        return f"rushes evaluate {project}{other}"
     if status.report is None:
-        return f"rushes report {project}"
+        return f"rushes report {project}{other}"
     return f"rushes export {project} --run {run.name} --out FOLDER"
+
+
+def _own_run(project: Path) -> str:
+    """The run that the project's file names, which commands take where they are told of no other."""
+    return run_name(read_settings(project, (), nothing).train)
 
 
 def follow(project: Path, settings: Settings) -> Iterator[str]:

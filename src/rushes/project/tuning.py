@@ -164,9 +164,9 @@ class LeakResult:
 def leak_of_project(project: OpenProject) -> LeakResult:
     """Shortcuts in the comparisons that the project's recipe makes."""
     settings = project.settings.train
-    comparisons, size = recipe_comparisons(project, settings).comparisons, project.settings.backbone
+    comparisons, most = recipe_comparisons(project, settings).comparisons, project.settings.backbone.largest
     return LeakResult(
         probe_leak(project, comparisons, run_folder(project, run_name(settings))),
         pairs=min(settings.shortcut_probe, shortcuts.CLIPS // 2),
-        frames=shortcuts.most_frames(size.height_px, size.width_px, size.frames),
+        frames=shortcuts.most_frames(most.height_px, most.width_px, most.frames),
     )

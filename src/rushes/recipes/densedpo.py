@@ -32,7 +32,7 @@ from pydantic import Field
 from rushes.config.base import SettingsTable
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.terms import Reduction, Term
-from rushes.records import Candidate, CandidateKind, Preference
+from rushes.records import Candidate, CandidateKind, Clip, Preference
 from rushes.store.annotators import (
     ALL_JUDGES,
     ANNOTATOR,
@@ -46,7 +46,7 @@ from rushes.store.annotators import (
 )
 from rushes.store.database import Store
 from rushes.training.comparison import Comparison, LatentGrid
-from rushes.training.views import candidate_view, labelled_takes, misfit
+from rushes.training.views import candidate_view, labelled_takes, misfit, training_clips
 
 PAPER = "DenseDPO (arXiv 2506.03517)"
 NEEDS: tuple[str, ...] = ("guided", "labels")
@@ -147,12 +147,12 @@ def comparisons(store: Store, options: Options, grid: LatentGrid) -> list[Compar
     Raises ValueError: a pair whose members answer different requests, labels that do not fit the clips, or labels of
     several judges of which the options choose none.
     """
-    clips, rows = {clip.id: clip for clip in store.clips("train")}, []
+    clips, rows = {clip.id: clip for clip in training_clips(store)}, []
     slight = slight_shares(store, _wanted(options), options.dimension) if options.strength < 1 else {}
     for preference, pair, term in _judged(store, options, grid):
         if pair and isinstance(term, Term):
-            clip = clips.get(pair[0].clip_id)
-            left, right = (candidate_view(take, clip, grid) for take in pair)
+            clip, own = clips.get(pair[0].clip_id), _grid_of(pair, clips, grid)
+            left, right = (candidate_view(take, clip, own) for take in pair)
             share = slight.get(frozenset((preference.left, preference.right)), 0.0) if _by_people(preference) else 0.0
             weighted = replace(term, weight=(1 - share) + share * options.strength)
             rows.append(Comparison(preference.id, pair[0].group, (left, right), (weighted,)))
@@ -181,7 +181,7 @@ def _judged(
 
     Raises ValueError: labels of several judges, of which the options choose none.
     """
-    candidates = _candidates(store, options, grid)
+    candidates, clips = _candidates(store, options, grid), {clip.id: clip for clip in training_clips(store)}
     labels = labels_to_train_on(store, _wanted(options), options.dimension, segment_s=options.segment_s)
     if not options.judge:
         check_one_source(row for row in labels if row.left in candidates and row.right in candidates)
@@ -189,10 +189,18 @@ def _judged(
         pair = _pair(preference, candidates, options)
         if pair is None:
             yield preference, None, "of_other_takes"
-        elif reason := next(filter(None, (misfit(take, preference, grid) for take in pair)), ""):
+            continue
+        own = _grid_of(pair, clips, grid)
+        if reason := next(filter(None, (misfit(take, preference, own) for take in pair)), ""):
             yield preference, pair, reason
         else:
-            yield preference, pair, _term_or_reason(preference.labels, preference.segment_s, grid, options)
+            yield preference, pair, _term_or_reason(preference.labels, preference.segment_s, own, options)
+
+
+def _grid_of(pair: tuple[Candidate, Candidate], clips: Mapping[str, Clip], grid: LatentGrid) -> LatentGrid:
+    """That of the clip that takes are of, or of an imported pair that is of none."""
+    clip = clips.get(pair[0].clip_id)
+    return grid.of(*pair) if clip is None else grid.of(clip)
 
 
 def _wanted(options: Options) -> str:

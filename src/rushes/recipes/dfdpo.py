@@ -77,11 +77,12 @@ def terms(copies: int, frames: int | Sequence[int], options: Options | None = No
 
 def comparisons(store: Store, options: Options, grid: LatentGrid) -> list[Comparison]:
     """A comparison per real clip: views real, copy 1 .. N."""
-    labels, rows = grid.labels((1,)), []
+    rows = []
     for clip in training_clips(store):
-        real = real_view(clip, grid)
+        own = grid.of(clip)
+        real = real_view(clip, own)
         copies = [_copy(real, edit) for edit in _drawn(clip, options)]
-        rows.append(Comparison(clip.id, clip.id, (real, *copies), terms(len(copies), labels, options)))
+        rows.append(Comparison(clip.id, clip.id, (real, *copies), terms(len(copies), own.labels((1,)), options)))
     return rows
 
 

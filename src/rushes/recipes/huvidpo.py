@@ -92,6 +92,7 @@ class Scored:
     id: str
     group: str
     view: View
+    grid: LatentGrid
     score: float
 
 
@@ -107,6 +108,11 @@ class ScoredPair:
         """How much better, in points of ten."""
         return self.winner.score - self.loser.score
 
+    @property
+    def alike(self) -> bool:
+        """Whether both have one shape; clips under one caption may not, and such cannot be seen together."""
+        return self.winner.view.shape == self.loser.view.shape
+
 
 def comparisons(store: Store, options: Options, grid: LatentGrid) -> list[Comparison]:
     """A comparison per pair of unequal scores: views winner, loser.
@@ -115,13 +121,12 @@ def comparisons(store: Store, options: Options, grid: LatentGrid) -> list[Compar
     """
     pairs = _compared(_pairs(store, options, grid), options)
     mean = fmean(pair.gap for pair in pairs) if pairs else 1.0
-    labels = _given(grid, options).labels((1,))
     return [
         Comparison(
             stable_hash(["scores", pair.winner.id, pair.loser.id]),
             pair.winner.group,
             (pair.winner.view, pair.loser.view),
-            terms(labels, options, gap=pair.gap / mean),
+            terms(pair.winner.grid.labels((1,)), options, gap=pair.gap / mean),
         )
         for pair in pairs
     ]
@@ -130,9 +135,11 @@ def comparisons(store: Store, options: Options, grid: LatentGrid) -> list[Compar
 def account(store: Store, options: Options, grid: LatentGrid) -> dict[str, int]:
     """What became of the scored clips' pairs: how many are compared, tie, or are more than the options ask for."""
     pairs = list(_pairs(store, options, grid))
-    untied = sum(pair.gap > options.margin for pair in pairs)
+    alike = [pair for pair in pairs if pair.alike]
+    untied = sum(pair.gap > options.margin for pair in alike)
     compared = len(_compared(pairs, options))
-    return {"pairs": compared, "ties": len(pairs) - untied, "over_most_pairs": untied - compared}
+    counts = {"pairs": compared, "ties": len(alike) - untied, "over_most_pairs": untied - compared}
+    return counts | ({"of_two_shapes": len(pairs) - len(alike)} if len(alike) < len(pairs) else {})
 
 
 def ratings(store: Store, metric: str) -> dict[str, float]:
@@ -157,8 +164,8 @@ def _given(grid: LatentGrid, options: Options) -> LatentGrid:
 
 
 def _compared(pairs: Iterator[ScoredPair] | Sequence[ScoredPair], options: Options) -> list[ScoredPair]:
-    """Pairs that do not tie; of each group at most as many as asked for, the widest first."""
-    untied = [pair for pair in pairs if pair.gap > options.margin]
+    """Pairs of one shape that do not tie; of each group at most as many as asked for, the widest first."""
+    untied = [pair for pair in pairs if pair.alike and pair.gap > options.margin]
     if not options.most_pairs:
         return untied
     taken: Counter[str] = Counter()
@@ -190,10 +197,11 @@ def _scored(store: Store, options: Options, grid: LatentGrid) -> Iterator[Scored
     scores = ratings(store, options.metric)
     clips = {clip.id: clip for clip in training_clips(store)}
     given = _given(grid, options)
-    subjects = [(clip.id, clip, real_view(clip, given)) for clip in clips.values()]
+    grids = {clip.id: given.of(clip) for clip in clips.values()}
+    subjects = [(clip.id, clip, real_view(clip, grids[clip.id])) for clip in clips.values()]
     for take in takes(store, grid):
         clip = clips.get(take.clip_id)
-        view = candidate_view(take, clip, given)
+        view = candidate_view(take, clip, grids.get(take.clip_id, given))
         assert clip is not None  # or there would be no view
         if take.caption != clip.caption:
             raise ValueError(
@@ -201,7 +209,11 @@ def _scored(store: Store, options: Options, grid: LatentGrid) -> Iterator[Scored
                 f"{clip.caption!r}), so they cannot be a pair; import them under one caption"
             )
         subjects.append((take.id, clip, view))
-    rows = [Scored(id, _group(clip, options), view, scores[id]) for id, clip, view in subjects if id in scores]
+    rows = [
+        Scored(id, _group(clip, options), view, grids[clip.id], scores[id])
+        for id, clip, view in subjects
+        if id in scores
+    ]
     if subjects and not rows:
         _check_metric(store, options.metric, {id for id, _, _ in subjects})
     yield from rows

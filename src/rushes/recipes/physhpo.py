@@ -112,13 +112,13 @@ def comparisons(store: Store, options: Options, grid: LatentGrid) -> list[Compar
     wrong: dict[str, list[CaptionRow]] = {}
     for caption in store.captions("wrong"):
         wrong.setdefault(caption.subject, []).append(caption)
-    rows, labels = [], grid.labels((1,))
+    rows = []
     for clip in training_clips(store):
         err = _error_sample(takes_of.get(clip.id, ())[: options.takes or None], alike, options)
         gap = gap_takes[clip.id][0] if clip.id in gap_takes else None
         pieces = _Pieces(clip, err, gap, _about(wrong.get(clip.id, ()), err))
-        views = _views(pieces, options, grid)
-        if own := terms([*views], labels, options):
+        views = _views(pieces, options, grid.of(clip))
+        if own := terms([*views], grid.of(clip).labels((1,)), options):
             rows.append(Comparison(clip.id, clip.id, tuple(views.values()), own))
     if rows and options.semantic_weight and not any(term.level == "semantic" for c in rows for term in c.terms):
         raise ValueError(

@@ -76,15 +76,15 @@ def terms(takes: int, frames: int | Sequence[int], options: Options | None = Non
 
 def comparisons(store: Store, options: Options, grid: LatentGrid) -> list[Comparison]:
     """A comparison per real clip that has takes by what training starts from: views real, take 1 .. N."""
-    takes_of, labels = of_clip(takes(store, grid)), grid.labels((1,))
-    rows = []
+    takes_of, rows = of_clip(takes(store, grid)), []
     for clip in training_clips(store):
         losers = takes_of.get(clip.id, ())[: options.losers or None]
         if not losers:
             continue
-        real = replace(real_view(clip, grid), edit=CODEC if options.winner == "codec" else "")
-        views = (real, *(candidate_view(take, clip, grid) for take in losers))
-        rows.append(Comparison(clip.id, clip.id, views, terms(len(losers), labels, options)))
+        own = grid.of(clip)
+        real = replace(real_view(clip, own), edit=CODEC if options.winner == "codec" else "")
+        views = (real, *(candidate_view(take, clip, own) for take in losers))
+        rows.append(Comparison(clip.id, clip.id, views, terms(len(losers), own.labels((1,)), options)))
     return rows
 
 

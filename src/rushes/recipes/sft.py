@@ -44,5 +44,5 @@ def terms(frames: int | Sequence[int], options: Options | None = None) -> tuple[
 
 def comparisons(store: Store, options: Options, grid: LatentGrid) -> list[Comparison]:
     """One view and one term per real clip."""
-    own = terms(grid.labels((1,)))
-    return [Comparison(clip.id, clip.id, (real_view(clip, grid),), own) for clip in training_clips(store)]
+    of = {clip: grid.of(clip) for clip in training_clips(store)}
+    return [Comparison(clip.id, clip.id, (real_view(clip, own),), terms(own.labels((1,)))) for clip, own in of.items()]

@@ -188,6 +188,7 @@ class Report:
     pairs: int = 0  # evaluation pairs that cases were chosen from
     arms: tuple[ReportArm, ...] = ()
     arms_intro: str = "Change from the same base for every recipe of this project."
+    shapes: tuple[ReportArm, ...] = ()  # the reported pair on clips of each size and length, where there are several
     scatter: Scatter | None = None
     judged: tuple[Judged, ...] = ()
     strengths: Mapping[str, Interval] = field(default_factory=dict)  # Bradley-Terry, in log odds, by the judges

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from rushes.files import write_text
 from rushes.report import curves, figures, text
-from rushes.report.model import Case, LabelSummary, MetricRow, Report, ReportVideo, Step
+from rushes.report.model import Case, LabelSummary, MetricRow, Report, ReportArm, ReportVideo, Step
 from rushes.report.text import asset, templates
 from rushes.stats import Interval, Outcome, wilson
 
@@ -75,8 +75,12 @@ def _render(report: Report, cases: Sequence[Case]) -> str:
         labels=[(labels, figures.label_bars(labels, f"labels{at}")) for at, labels in enumerate(report.labels)],
         kinds=[(kind, words, [case for case in cases if case.kind == kind]) for kind, words in KINDS.items()],
         shown=len(cases),
-        arm_names=list(dict.fromkeys(metric.name for arm in report.arms for metric in arm.metrics)),
     )
+
+
+def _metric_names(arms: Sequence[ReportArm]) -> list[str]:
+    """The metrics that any of them has."""
+    return list(dict.fromkeys(metric.name for arm in arms for metric in arm.metrics))
 
 
 def _overall(metrics: Sequence[MetricRow]) -> Outcome:
@@ -132,6 +136,7 @@ def _share(step: Step, steps: Sequence[Step]) -> float:
 
 _TEMPLATE = templates(
     row=_row,
+    metric_names=_metric_names,
     percent=text.percent,
     data_uri=_data_uri,
     first_slot=_first_slot,

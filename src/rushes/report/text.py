@@ -161,7 +161,7 @@ def verdict(report: Report) -> str:
     if not math.isfinite(metric.low):
         return f"{went}, but {pairs} cannot show a change."
     if metric.interval.excludes_zero:
-        return f"{went}, which does not stand up to a correction for {len(report.metrics)} metrics {proof}."
+        return f"{went}, which a test over the prompts does not confirm {proof}."
     return f"{went}, and the interval includes zero {proof}."
 
 

@@ -15,6 +15,7 @@ from rushes.stats.moderated import Prior as Prior
 from rushes.stats.moderated import fit_prior as fit_prior
 from rushes.stats.moderated import telling as telling
 from rushes.stats.power import PowerResult as PowerResult
+from rushes.stats.power import PowerTable as PowerTable
 from rushes.stats.power import chance_to_see as chance_to_see
 from rushes.stats.power import detectable_difference as detectable_difference
 from rushes.stats.power import detectable_win_rate as detectable_win_rate

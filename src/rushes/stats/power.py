@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,13 @@ class PowerResult:
     chance: float | None = None  # of seeing the difference, 0 to 1
     win_rate: float | None = None  # least that is seen, 0 to 1; null also where none is
     standard_deviations: float | None = None  # least change of a metric that is seen
+
+
+@dataclass(frozen=True)
+class PowerTable:
+    """What some numbers of prompts can show."""
+
+    by_prompts: Mapping[int, PowerResult]
 
 
 def chance_to_see(difference: float, sd: float, prompts: int, *, level: float = 0.95) -> float:

@@ -44,8 +44,8 @@ class Difference:
     """Second system minus first, over the prompts and seeds where both have a value.
 
     `wins` counts where the second is better; a metric without a better direction has ties only. `p` is two-sided,
-    `p_adjusted` is Holm's over the metrics of the pair that have a direction. `effect` is the difference in standard
-    deviations over the first system's clips (Glass's delta), None where those do not differ.
+    `p_adjusted` is Holm's over the metrics of the pair that have a direction and are not primary. `effect` is the
+    difference in standard deviations over the first system's clips (Glass's delta), None where those do not differ.
     """
 
     interval: Interval
@@ -114,8 +114,12 @@ def compare_systems(
     seed: int = 0,
     margins: Mapping[str, float] | None = None,
     cluster_of: Mapping[str, str] | None = None,
+    primary: str = "",
 ) -> ComparisonTable:
     """Means of every system and differences of every pair.
+
+    `primary` is a metric that was chosen before anything was measured, as a trial's primary endpoint is: it is judged
+    alone, and the others are corrected among themselves.
 
     The bootstrap is clustered by prompt; prompts that `cluster_of` names alike are one cluster. A metric with no shared
     value is left out of the pair. Gaps of at most `margins[metric]` are ties. Equal values, seed and order give equal
@@ -134,9 +138,10 @@ def compare_systems(
         }
         shared = {name: difference for name, difference in differences.items() if difference is not None}
         directed = [m.name for m in measures if m.better != "neutral" and m.name in shared]
-        adjusted = holm([shared[name].p for name in directed]) if directed else ()
-        for name, p in zip(directed, adjusted, strict=True):
-            shared[name] = replace(shared[name], p_adjusted=float(p))
+        for family in ([n for n in directed if n == primary], [n for n in directed if n != primary]):
+            adjusted = holm([shared[name].p for name in family]) if family else ()
+            for name, p in zip(family, adjusted, strict=True):
+                shared[name] = replace(shared[name], p_adjusted=float(p))
         pairs[first, second] = shared
     return ComparisonTable(tuple(systems), means, pairs)
 

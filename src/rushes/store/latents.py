@@ -36,10 +36,13 @@ class LatentKey:
     edit: str = ""  # what was done to its frames, in the words of `rushes.edits`; "" = nothing
     first: bool = False  # of its first frame alone
     part: str = ""  # what else a model takes of that first frame, by name; "" = its latent
+    shape: str = ""  # what its frames are brought to, by name; "" = the project's own size and length
 
     def __str__(self) -> str:
-        """The name in a shard: MEDIA, MEDIA|EDIT, MEDIA/first, MEDIA/first/PART or MEDIA|EDIT/first/PART."""
-        clip = f"{self.media}|{self.edit}" if self.edit else self.media
+        """The name in a shard: MEDIA, MEDIA|EDIT, MEDIA/first, MEDIA/first/PART or MEDIA|EDIT/first/PART, and of
+        another shape MEDIA@SHAPE in the place of MEDIA."""
+        clip = f"{self.media}@{self.shape}" if self.shape else self.media
+        clip = f"{clip}|{self.edit}" if self.edit else clip
         return f"{clip}/first" + (f"/{self.part}" if self.part else "") if self.first else clip
 
     @classmethod
@@ -47,17 +50,18 @@ class LatentKey:
         """The key of a name."""
         clip, first, part = name.partition("/first")
         media, _, edit = clip.partition("|")
-        return cls(media, edit, bool(first), part.removeprefix("/"))
+        media, _, shape = media.partition("@")
+        return cls(media, edit, bool(first), part.removeprefix("/"), shape)
 
 
-def first_frame_key(media: str) -> str:
-    """Name of the latent of the first frame alone of a clip or still with content hash `media`."""
-    return str(LatentKey(media, first=True))
+def first_frame_key(media: str, shape: str = "") -> str:
+    """Name of the latent of the first frame alone of a clip or still with content hash `media`, in a shape."""
+    return str(LatentKey(media, first=True, shape=shape))
 
 
-def still_key(media: str, name: str, edit: str = "") -> str:
+def still_key(media: str, name: str, edit: str = "", shape: str = "") -> str:
     """Name of what else a model takes of the first frame of a clip or still, beside its latent."""
-    return str(LatentKey(media, edit, True, name))
+    return str(LatentKey(media, edit, True, name, shape))
 
 
 def latent_fingerprint(

@@ -14,8 +14,8 @@ from torch import Tensor
 from rushes.backbones.base import Backbone, Condition, ReadsTogether
 from rushes.noise.draws import TimeDraw, seeded
 from rushes.objectives.terms import TermBatch, collate
-from rushes.store.latents import LatentStore, first_frame_key, still_key
-from rushes.training.comparison import OWN, Comparison, View
+from rushes.store.latents import LatentStore, still_key
+from rushes.training.comparison import Comparison, View, by_shape
 
 EMPTY = ""  # the caption of the unconditional prediction
 
@@ -169,6 +169,7 @@ def make_batch(
     ]
     shown = {name: torch.stack(many) for name, many in stills.items()}
     condition = backbone.condition(captions, torch.stack(firsts) if firsts else None, **shown)
+    condition = condition.at_rate(chosen[0][0].shape)
     if scale := draws.first_frame_noise:
         on_BCHW = [first_noise(clean[0][:, 0].shape, *chosen[b], draws.seed, scale) for b, _ in place]
         condition = _shown_noisy(condition, backbone.spec.shown, torch.stack(on_BCHW))
@@ -180,6 +181,14 @@ def make_batch(
         place=tuple(place),
         terms=collate([comparison.terms for comparison, _ in chosen], views, clean[0].shape[1]),
     )
+
+
+def one_of_each_shape(
+    comparisons: Sequence[Comparison], latents: LatentStore, backbone: Backbone, draws: Draws, device: torch.device
+) -> Iterator[Batch]:
+    """A batch of the first comparison of each shape, at its first visit."""
+    for first, *_ in by_shape(comparisons):
+        yield make_batch([(comparisons[first], 0)], latents, backbone, draws).to(device)
 
 
 def first_noise(
@@ -210,8 +219,9 @@ def stills_of(view: View, latents: LatentStore, names: Sequence[str]) -> dict[st
     Raises:
         ValueError: one of them is missing.
     """
-    media, edit = (view.media, view.edit) if view.first_frame == OWN else (view.first_frame, "")
-    return {name: _latent(latents, still_key(media, name, edit)) for name in names}
+    given = view.first
+    media, edit = (view.media, view.edit) if given is None else (given.media, given.edit)
+    return {name: _latent(latents, still_key(media, name, edit, view.shape)) for name in names}
 
 
 def read_views(backbone: Backbone, views: Sequence[View], latents: LatentStore) -> None:
@@ -228,9 +238,8 @@ def seen(view: View, latents: LatentStore) -> Tensor:
         ValueError: a latent is missing.
     """
     latent = _latent(latents, view.key)
-    if view.first_frame in ("", OWN):
-        return latent
-    return torch.cat([_latent(latents, first_frame_key(view.first_frame))[:, :1], latent[:, 1:]], 1)
+    given = view.first
+    return latent if given is None else torch.cat([_latent(latents, str(given))[:, :1], latent[:, 1:]], 1)
 
 
 def _latent(latents: LatentStore, key: str) -> Tensor:

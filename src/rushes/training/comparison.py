@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from rushes.config.backbone import BackboneSettings
+from rushes.config.clip_shapes import Footage
+from rushes.edits.words import MIRROR, in_mirror, is_mirrored
 from rushes.objectives.segments import latent_labels
 from rushes.objectives.terms import Term
 from rushes.store.latents import LatentKey
@@ -22,11 +26,19 @@ class View:
     first_frame: str = ""  # content hash of the clip or still whose first frame is given, or OWN; "" = none is
     source: str = ""  # "real", "take", "guided", ...: what leak checks and health reports group by
     edit: str = ""  # what is done to its frames before the codec, in the words of `rushes.edits`; "" = nothing
+    shape: str = ""  # what its frames are brought to, by name; "" = the project's own size and length
 
     @property
     def latent(self) -> LatentKey:
         """What its latent is of."""
-        return LatentKey(self.media, self.edit)
+        return LatentKey(self.media, self.edit, shape=self.shape)
+
+    @property
+    def first(self) -> LatentKey | None:
+        """What the latent of its given first frame is of; None where none is given, or its own is."""
+        if self.first_frame in ("", OWN):
+            return None
+        return LatentKey(self.first_frame, MIRROR if is_mirrored(self.edit) else "", first=True, shape=self.shape)
 
     @property
     def key(self) -> str:
@@ -48,6 +60,16 @@ class Comparison:
     terms: tuple[Term, ...]
     captions: tuple[str, ...] = ()
 
+    @property
+    def shape(self) -> str:
+        """That of all its views."""
+        return self.views[0].shape
+
+    @property
+    def frames(self) -> int:
+        """Latent frames of its views."""
+        return len(self.terms[0].labels)
+
     def every_view(self) -> list[View]:
         """Its views under all captions that they may be seen under."""
         more = [replace(view, caption=text) for text in self.captions[1:] for view in self.views
@@ -63,9 +85,39 @@ def with_captions(comparisons: Sequence[Comparison], alternatives: Mapping[str, 
     ]
 
 
+_SIDES = re.compile(r"\b(left|right|clockwise|counterclockwise|anticlockwise)|[左右]", re.IGNORECASE)
+
+
+def mirrored(comparison: Comparison) -> Comparison | None:
+    """The comparison with all its clips, and their first frames, in a mirror, as HuViDPO's loaders flip them.
+
+    None where a caption says left or right, or which way round, and where a view shows another clip beside its own.
+    """
+    edits = [in_mirror(view.edit) for view in comparison.views]
+    if None in edits or any(_SIDES.search(view.caption) for view in comparison.every_view()):
+        return None
+    views = tuple(replace(view, edit=edit or "") for view, edit in zip(comparison.views, edits, strict=True))
+    return replace(comparison, id=f"{comparison.id} mirrored", views=views)
+
+
+def hashed_view(view: Mapping[str, Any]) -> dict[str, Any]:
+    """A view's fields as digests have them: those of before there were shapes stay what they were."""
+    return {name: value for name, value in view.items() if name != "shape" or value}
+
+
+def by_shape(comparisons: Sequence[Comparison]) -> list[list[int]]:
+    """Places of comparisons of equal shape, in their order; the shape that comes first is the first."""
+    places: dict[str, list[int]] = {}
+    for at, comparison in enumerate(comparisons):
+        places.setdefault(comparison.shape, []).append(at)
+    return [*places.values()]
+
+
 def hashed_comparisons(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
     """Comparisons as a run's identity has them: with the name that the sigmoid link had first, "logistic"."""
     rows = [{k: v for k, v in asdict(c).items() if k != "captions" or v} for c in comparisons]
+    for row in rows:
+        row["views"] = tuple(map(hashed_view, row["views"]))
     for term in (term for row in rows for term in row["terms"] if term["link"] == "sigmoid"):
         term["link"] = "logistic"
     return rows
@@ -82,6 +134,16 @@ class LatentGrid:
     system: str = "base"  # what training starts from: "base" or the name of a run
     clean: bool = True  # a given first frame is latent frame 0, which is then not scored
     lead: int = 0  # copies of latent frame 0 that stand in front, among `frames`
+    size: BackboneSettings | None = None  # by which each clip has a shape of its own; None = all have one
+    shape: str = ""  # that these frames are of, by name
+
+    def of(self, *videos: Footage) -> LatentGrid:
+        """The grid of a clip, or of those that are compared, in the shape that the settings bring them to."""
+        if self.size is None or len(self.size.shapes) == 1:
+            return self
+        shape = self.size.shape_of(*videos)
+        frames = 1 + (shape.frames - 1) // self.temporal_ratio + self.lead
+        return replace(self, frames=frames, fps=shape.fps or self.fps, shape=self.size.name_of(shape))
 
     @property
     def pixel_frames(self) -> int:

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from rushes.objectives.terms import ALONE, Term
-from rushes.store.latents import LatentStore, first_frame_key
+from rushes.store.latents import LatentStore
 from rushes.training.batches import seen
 from rushes.training.comparison import Comparison, View
 
@@ -131,7 +131,7 @@ def _reachable(
 
 
 def _given(view: View, latents: LatentStore) -> Tensor:
-    given = latents.get(first_frame_key(view.first_frame))
+    given = latents.get(str(view.first))
     assert given is not None
     return given
 

@@ -22,8 +22,9 @@ scales. No forward is added, and a backward only for a view that is pulled down 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -35,7 +36,16 @@ from rushes.objectives.terms import ALONE, TermBatch, collate
 from rushes.training.batches import Batch
 from rushes.training.comparison import Comparison
 from rushes.training.gradient_surgery import LoserGradients
-from rushes.training.memory import AUTO, GradientPlan, GradientStrategy, Mode, Pass, activation_mib, budget_mib
+from rushes.training.memory import (
+    AUTO,
+    GradientPlan,
+    GradientStrategy,
+    Mode,
+    Pass,
+    activation_mib,
+    budget_mib,
+    latent_shape,
+)
 
 # A coefficient below this changes no weight's last bit. Behind it come numbers too small for float32's exponent, with
 # which a processor is several times slower: what a saturated comparison would cost for nothing.
@@ -160,16 +170,25 @@ def _placed(batch: Batch, passes: Sequence[Pass], errors: Sequence[Tensor]) -> T
 
 
 def measured_way(
-    backbone: Backbone, batch: Batch, mode: Mode, memory_mb: int = 0, to_come_mib: float = 0.0
+    backbone: Backbone, batches: Iterable[Batch], mode: Mode, memory_mb: int = 0, to_come_mib: float = 0.0
 ) -> GradientStrategy:
-    """What the choice between the ways is made from: one view of the batch goes through the network and back.
+    """What the choice between the ways is made from: one view of each batch goes through the network and back.
 
-    `to_come_mib`: memory that will be held all the time and is not yet, such as the optimiser's moments.
+    Args:
+        backbone: the network.
+        batches: one of each shape.
+        mode: `train.gradients`.
+        memory_mb: `train.memory_mb`.
+        to_come_mib: memory that will be held all the time and is not yet, such as the optimiser's moments.
     """
     if mode != "auto":
         return GradientStrategy(mode)
-    view_mib = activation_mib(backbone.network, lambda: row_errors(backbone, batch, slice(0, 1)))
-    return GradientStrategy(mode, view_mib, budget_mib(batch.clean_RCFHW.device, memory_mb, to_come_mib))
+    taken, device = dict[str, float](), torch.device("cpu")
+    for batch in batches:
+        taken[latent_shape(batch)] = activation_mib(backbone.network, partial(row_errors, backbone, batch, slice(0, 1)))
+        device = batch.clean_RCFHW.device
+    budget = budget_mib(device, memory_mb, to_come_mib)
+    return GradientStrategy(mode, max(taken.values()), budget, by_shape=taken if len(taken) > 1 else {})
 
 
 def _coefficients(errors: ViewErrors, terms: TermBatch, counts: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,15 +19,15 @@ from rushes.backbones.base import Backbone
 from rushes.config.tables import TrainSettings
 from rushes.noise.draws import TimeDraw
 from rushes.objectives.diagnostics import diagnose
-from rushes.objectives.losses import ViewErrors, loss
+from rushes.objectives.losses import ViewErrors, joined, loss
 from rushes.objectives.terms import TermBatch, collate
 from rushes.records import stable_hash
 from rushes.store.latents import LatentStore
 from rushes.training import checkpoint
 from rushes.training.activations import place_of
-from rushes.training.batches import Batch, Draws, make_batch, schedule, time_of
+from rushes.training.batches import Batch, Draws, make_batch, one_of_each_shape, schedule, time_of
 from rushes.training.beta import AutoBeta, scaled
-from rushes.training.comparison import Comparison
+from rushes.training.comparison import Comparison, by_shape
 from rushes.training.continuation import RunIdentity, as_identity, check_continuation
 from rushes.training.determinism import deterministic
 from rushes.training.gradient_surgery import LoserGradients
@@ -84,7 +84,7 @@ class Work:
 
     def terms(self, chosen: Sequence[tuple[Comparison, int]]) -> TermBatch:
         """Terms of comparisons, at the strength of now."""
-        views, frames = max(len(c.views) for c, _ in chosen), len(chosen[0][0].terms[0].labels)
+        views, frames = max(len(c.views) for c, _ in chosen), max(c.frames for c, _ in chosen)
         return scaled(collate([c.terms for c, _ in chosen], views, frames), self.strength.scale)
 
     def follow(self, step: int) -> None:
@@ -100,10 +100,20 @@ class Work:
         batch = replace(batch, terms=scaled(batch.terms, self.strength.scale))
         return batch.to(self.trained[0].device)
 
-    def own_batch(self, chosen: Sequence[tuple[Comparison, int]], caption_dropout: float = 0.0) -> Batch:
-        """That of this process's share of a step's comparisons; where it has none, one in which nothing counts."""
+    def own_batches(
+        self, chosen: Sequence[tuple[Comparison, int]], caption_dropout: float = 0.0
+    ) -> Iterator[tuple[list[int], Batch]]:
+        """Those of this process's share of a step's comparisons, one for each shape, with their places in the share.
+
+        Where it has none, or fewer shapes than another with which it takes its passes, one in which nothing counts.
+        """
         mine = self.ranks.share(chosen)
-        return self.batch(mine, caption_dropout) if mine else self.batch(chosen[:1], caption_dropout).idle()
+        parts = by_shape([comparison for comparison, _ in mine])
+        count = self.way.most(len(parts)) if self.way.most else len(parts)
+        for places in parts:
+            yield places, self.batch([mine[at] for at in places], caption_dropout)
+        for _ in range(max(1, count) - len(parts)):
+            yield [], self.batch(chosen[:1], caption_dropout).idle()
 
 
 def split(comparisons: Sequence[Comparison], held_out: int) -> tuple[list[Comparison], list[Comparison]]:
@@ -223,7 +233,6 @@ def _prepare(backbone: Backbone, data: Data, settings: TrainSettings, seed: int,
         ranks.match(network)
         if sharded:
             ranks.shard(network)
-    batch = make_batch([(data.comparisons[0], 0)], data.latents, backbone, Draws(seed, data.times))
     device = next(network.parameters()).device
     trained = [p for p in network.parameters() if p.requires_grad]
     activations = place_of(network, settings.activations)
@@ -231,7 +240,8 @@ def _prepare(backbone: Backbone, data: Data, settings: TrainSettings, seed: int,
     sets = (1.0, MOMENTS[settings.optimizer], bool(settings.weights_ema), settings.objective.safe_dpo)
     held = (1 + sum(sets)) * sum(own_part(p).numel() * p.element_size() for p in trained)
     with activations():
-        way = measured_way(backbone, batch.to(device), settings.gradients, settings.memory_mb, held / 2**20)
+        first = one_of_each_shape(data.comparisons, data.latents, backbone, Draws(seed, data.times), device)
+        way = measured_way(backbone, first, settings.gradients, settings.memory_mb, held / 2**20)
     if sharded:
         way = replace(way, most=ranks.most, boundary=backbone.spec.boundary)
     optimiser = make_optimiser(settings.optimizer, trained, settings.learning_rate, settings.weight_decay)
@@ -267,7 +277,7 @@ def _samples(work: Work, watch: RunMonitor, step: int) -> dict[str, Any]:
 def _keep(work: Work, folder: Path, step: int, identity: str | RunIdentity) -> None:
     tensors = checkpoint.capture(work.backbone.network, work.reference, work.optimiser, work.average)
     facts = {**as_identity(identity).facts(), "beta_scale": work.strength.scale, "budget_mib": work.way.budget_mib}
-    facts["view_mib"] = work.way.view_mib
+    facts |= {"view_mib": work.way.view_mib, "view_mib_by_shape": dict(work.way.by_shape)}
     if work.way.most:
         checkpoint.save_sharded(folder, step, tensors, facts, work.ranks)
     elif work.ranks.first:
@@ -284,8 +294,9 @@ def _resume(folder: Path, identity: str | RunIdentity, work: Work) -> tuple[Work
     checkpoint.restore(state, work.backbone.network, work.reference, work.optimiser, work.average)
     work.strength.scale = state.facts["beta_scale"]
     if work.settings.gradients == "auto":  # another choice would be another rounding
-        view_mib = state.facts.get("view_mib", work.way.view_mib)
-        work = replace(work, way=replace(work.way, view_mib=view_mib, budget_mib=state.facts["budget_mib"]))
+        memory = {"view_mib": state.facts.get("view_mib", work.way.view_mib), "budget_mib": state.facts["budget_mib"]}
+        by_shape = state.facts.get("view_mib_by_shape", work.way.by_shape)
+        work = replace(work, way=replace(work.way, **memory, by_shape=by_shape))
     return work, state.step
 
 
@@ -320,11 +331,15 @@ def _step(work: Work, step: int) -> dict[str, float]:
     settings, optimiser, ranks = work.settings, work.optimiser, work.ranks
     chosen = _chosen(work, step)
     terms, mine = work.terms(chosen), ranks.share(chosen)
-    batch = work.own_batch(chosen, settings.caption_dropout)
     losers = LoserGradients(work.trained) if settings.objective.safe_dpo else None
-    reference_BVF = _reference_errors(work, batch, mine)
-    with work.activations():
-        _, own = backward(work.backbone, batch, reference_BVF, work.way, terms.counts(), losers)
+    views, frames = terms.coefficients_BKV.shape[-1], terms.labels_BKF.shape[-1]
+    parts, counts = [], terms.counts()
+    for places, batch in work.own_batches(chosen, settings.caption_dropout):
+        reference_BVF = _reference_errors(work, batch, [mine[at] for at in places])
+        with work.activations():
+            _, errors = backward(work.backbone, batch, reference_BVF, work.way, counts, losers)
+        parts.append(errors.among(places, (len(mine), views, frames)))
+    own = joined(parts)
     ranks.add_up(work.trained)
     guard = {}
     if losers is not None:
@@ -340,8 +355,7 @@ def _step(work: Work, step: int) -> dict[str, float]:
         group["lr"] = learning_rate(settings, step)
     optimiser.step()
     optimiser.zero_grad(set_to_none=True)
-    shape = (len(chosen), terms.coefficients_BKV.shape[-1])
-    errors = ViewErrors(ranks.gather(own.policy_BVF, *shape), ranks.gather(own.reference_BVF, *shape))
+    errors = ViewErrors(*(ranks.gather(each, len(chosen), views) for each in (own.policy_BVF, own.reference_BVF)))
     row = {"loss": float(loss(errors, terms)), "gradient_norm": float(norm), **guard, **diagnose(errors, terms)}
     work.strength.update(row)
     return row | _of_experts(work, errors, terms, chosen)
@@ -396,6 +410,22 @@ def _probe(work: Work) -> dict[str, float]:
 
 def _facts(work: Work) -> dict[str, Any]:
     """How gradients are taken, for the row of step 0."""
-    plan = work.way.plan(work.own_batch(_chosen(work, 0)))
+    sizes = {}
+    for _, batch in work.own_batches(_chosen(work, 0)):
+        sizes[batch.clean_RCFHW[0].numel()] = work.way.plan(batch)
+    plan = sizes[max(sizes)]  # of the largest shape
     bank = work.data.bank.draws if work.data.bank else 0
-    return {"gradients": plan.mode, "gradients_why": plan.why, "bank": bank, "processes": work.ranks.size}
+    return {
+        "gradients": plan.mode,
+        "gradients_why": plan.why + _shapes_in_words(work.way),
+        "bank": bank,
+        "processes": work.ranks.size,
+    }
+
+
+def _shapes_in_words(way: GradientStrategy) -> str:
+    """What views of each shape take, where there are several."""
+    if not way.by_shape:
+        return ""
+    each = ", ".join(f"{mib:.0f} MiB at {shape}" for shape, mib in way.by_shape.items())
+    return f"; a view takes {each}, and at most {way.view_mib:.0f}"

@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -56,7 +56,8 @@ class GradientStrategy:
 
     Attributes:
         mode: "auto", or one to be taken whatever the memory.
-        view_mib: memory of one view's activations, see `activation_mib`.
+        view_mib: memory of one view's activations, see `activation_mib`; of several shapes the largest.
+        by_shape: the same of each latent shape [C, F, H, W], where there are several.
         budget_mib: memory that activations may take.
         most: where weights are sharded, the largest of the processes' numbers: all must go through the network equally
             often, as each pass gathers weights from all.
@@ -68,9 +69,13 @@ class GradientStrategy:
     budget_mib: float = math.inf
     most: Callable[[int], int] | None = None
     boundary: float | None = None
+    by_shape: Mapping[str, float] = field(default_factory=dict)
 
     def plan(self, batch: Batch) -> GradientPlan:
         """One graph while it fits, else one graph for a few comparisons at a time, else view by view."""
+        if self.by_shape:
+            own = self.by_shape.get(latent_shape(batch), self.view_mib)
+            return replace(self, view_mib=own, by_shape={}).plan(batch)
         count, rows = len(batch.terms.coefficients_BKV), len(batch.place)
         if self.most:
             return self._sharded(batch, self.most)
@@ -125,6 +130,11 @@ class GradientStrategy:
             (tuple(r for r in rows if high[r] == wanted), time)
             for wanted, time in zip((True, False), times, strict=True)
         ]
+
+
+def latent_shape(batch: Batch) -> str:
+    """C x F x H x W of a batch's views."""
+    return "x".join(map(str, batch.clean_RCFHW.shape[1:]))
 
 
 AUTO = GradientStrategy()  # one graph, as nothing is known of the memory

@@ -29,6 +29,7 @@ class Sampler:
     folder: Path  # of the run; clips lie below it as samples/step-00000050-0.mp4
     fps: float  # frames per second
     scale: int = 1  # whole factor by which small clips are enlarged when stored
+    rates: Sequence[float] = ()  # frames per second of each clip, where they differ
 
 
 @dataclass(frozen=True)
@@ -70,9 +71,9 @@ def write_samples(sampler: Sampler, step: int) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     each: dict[str, list[float | None]] = {name: [] for name in MEASURED}
     for at, frames in enumerate(sampler.make()):
-        path = folder / f"step-{step:08d}-{at}.mp4"
-        write_video(path, frames, sampler.fps, scale=sampler.scale)
-        for name, value in measure(Shot(read_video(path).frames_FHWC, sampler.fps), MEASURED).items():
+        path, fps = folder / f"step-{step:08d}-{at}.mp4", sampler.rates[at] if sampler.rates else sampler.fps
+        write_video(path, frames, fps, scale=sampler.scale)
+        for name, value in measure(Shot(read_video(path).frames_FHWC, fps), MEASURED).items():
             each[name].append(round(value.value, 6) if math.isfinite(value.value) else None)
     finite = {name: [value for value in values if value is not None] for name, values in each.items()}
     means = {f"{FOLDER}/{name}": sum(values) / len(values) for name, values in finite.items() if values}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from rushes.objectives.terms import TermBatch, collate
 from rushes.stats import Interval, mean_interval, win_rate
 from rushes.training.batches import Batch
 from rushes.training.beta import scaled
-from rushes.training.comparison import Comparison
+from rushes.training.comparison import Comparison, by_shape
 from rushes.training.gradients import predictions
 from rushes.training.health import EXPERT
 from rushes.training.parallel import ALONE, Ranks
@@ -135,26 +136,29 @@ def measure(
     Returns:
         The probe; None in processes that merely help.
     """
-    pairs = [(c, -1 - draw) for c in comparisons for draw in range(DRAWS)]
-    views = max(len(c.views) for c in comparisons)
+    # Those of one shape together.
+    pairs = [(comparisons[at], -1 - draw) for places in by_shape(comparisons) for at in places for draw in range(DRAWS)]
+    views, frames = max(len(c.views) for c in comparisons), max(c.frames for c in comparisons)
+    parts_of = [[*rows] for _, rows in groupby(range(len(pairs)), lambda at: pairs[at][0].shape)]
+    cuts = [rows[at : at + at_once] for rows in parts_of for at in range(0, len(rows), at_once)]
 
     @torch.no_grad()
-    def of_batch(at: int) -> _Measured:
-        chosen = pairs[at : at + at_once]
+    def of_batch(rows: Sequence[int]) -> _Measured:
+        chosen = [pairs[at] for at in rows]
         batch = make(chosen)
-        wider = (0, 0, 0, views - batch.views)
+        wider = (0, frames - batch.clean_RCFHW.shape[2], 0, views - batch.views)
         ours, theirs, gap = _both(backbone, reference, batch, chosen, stored)
         starts = [row for row, (_, v) in enumerate(batch.place) if v == 0]
         policy, other = (functional.pad(batch.scatter(errors), wider) for errors in (ours, theirs))
         t_B = batch.t_RF[starts].max(-1).values.cpu()
         return _Measured(policy, other, t_B, float(gap.double().sum()), gap.numel())
 
-    parts = [part for _, part in ranks.in_rounds(range(0, len(pairs), at_once), of_batch)]
+    parts = [part for _, part in ranks.in_rounds(cuts, of_batch)]
     if not ranks.first:
         return None
     # All at once: means of batches' means would count a short last batch, or one with many ties, too much.
     errors = ViewErrors(*(torch.cat([getattr(p, name) for p in parts]) for name in ("policy_BVF", "reference_BVF")))
-    terms = scaled(collate([c.terms for c, _ in pairs], views, errors.policy_BVF.shape[-1]), strength)
+    terms = scaled(collate([c.terms for c, _ in pairs], views, frames), strength)
     there = errors.reference_BVF[errors.reference_BVF > 0]  # zero where a comparison lacks a view
     drift = sum(part.gap for part in parts) / sum(part.count for part in parts)
     whole, times = tuple(c for c, _ in pairs), torch.cat([part.t_B for part in parts])

@@ -21,7 +21,7 @@ from rushes.backbones.base import Backbone
 from rushes.records import stable_hash
 from rushes.store.latents import LatentStore
 from rushes.training.batches import Draws, make_batch
-from rushes.training.comparison import Comparison
+from rushes.training.comparison import Comparison, by_shape, hashed_view
 from rushes.training.gradients import plain_errors
 from rushes.training.memory import GradientStrategy
 
@@ -63,7 +63,7 @@ class ReferenceCache:
         return entry
 
     def _key(self, comparison: Comparison) -> str:
-        views = [{k: v for k, v in asdict(view).items() if k != "source"} for view in comparison.views]
+        views = [{k: v for k, v in hashed_view(asdict(view)).items() if k != "source"} for view in comparison.views]
         several = [comparison.captions] if comparison.captions else []
         return stable_hash([comparison.id, views, self.draws, *several])
 
@@ -113,8 +113,13 @@ def fill(
     weights are sharded, all processes call it together: one that has no more to compute goes along with `stand_in`.
     """
     device = next(backbone.network.parameters()).device
-    for at in range(0, way.most(len(missing)) if way.most else len(missing), AT_ONCE):
-        part = missing[at : at + AT_ONCE]
+    chunks = [
+        [missing[at] for at in places[start : start + AT_ONCE]]
+        for places in by_shape(missing)
+        for start in range(0, len(places), AT_ONCE)
+    ]
+    for at in range(way.most(len(chunks)) if way.most else len(chunks)):
+        part = chunks[at] if at < len(chunks) else []
         errors = []
         for draw in range(bank.draws):
             chosen = [(comparison, draw) for comparison in part or ([stand_in] if stand_in else [])]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from rushes.objectives.segments import speaks_of_part
 from rushes.records import Candidate, CandidateKind, Clip, Preference
@@ -24,8 +25,8 @@ def first_frame_of(clip: Clip) -> str:
 
 
 def real_view(clip: Clip, grid: LatentGrid) -> View:
-    """The real clip under its caption."""
-    return View(clip.media, clip.caption, first_frame_of(clip) if grid.first_frame else "", "real")
+    """The real clip under its caption; of clips of several shapes `grid` is that of this one, `LatentGrid.of`."""
+    return View(clip.media, clip.caption, first_frame_of(clip) if grid.first_frame else "", "real", shape=grid.shape)
 
 
 def candidate_view(candidate: Candidate, clip: Clip | None, grid: LatentGrid) -> View:
@@ -35,16 +36,17 @@ def candidate_view(candidate: Candidate, clip: Clip | None, grid: LatentGrid) ->
     Raises:
         ValueError: the model needs a first frame and the candidate's clip is not among those trained on.
     """
+    view = View(candidate.media, candidate.caption, "", candidate.kind, shape=grid.shape)
     if not grid.first_frame:
-        return View(candidate.media, candidate.caption, "", candidate.kind)
+        return view
     if clip is None and not candidate.clip_id:
-        return View(candidate.media, candidate.caption, candidate.media, candidate.kind)
+        return replace(view, first_frame=candidate.media)
     if clip is None:
         raise ValueError(
             f"candidate {candidate.id} is of a clip that is not trained on, so it has no first frame; "
             f"set backbone.first_frame to false, or take the clip into the set"
         )
-    return View(candidate.media, candidate.caption, first_frame_of(clip), candidate.kind)
+    return replace(view, first_frame=first_frame_of(clip))
 
 
 def takes(store: Store, grid: LatentGrid, kind: CandidateKind = "take") -> tuple[Candidate, ...]:

@@ -11,6 +11,8 @@ export class Player {
     this.playing = false;
     this.seeking = null;
     this.turn = 0;
+    this.plays = 0;            // how often all frames were played
+    this.unplayed = new Set(); // frames that were not since then
   }
 
   // clips: one {url, fps, frames, width_px} for each video, in order; the shortest of the `compared` first sets the length.
@@ -26,7 +28,7 @@ export class Player {
     this.from = 0;
     this.to = this.frames;
     this.frame = 0;
-    this.plays = 0;      // how often all frames were played
+    this.plays = 0;
     this.unplayed = new Set(Array(this.frames).keys());
     const results = await Promise.all(this.videos.map((video, index) => new Promise((done) => {
       video.onloadeddata = () => done(true);

@@ -22,7 +22,7 @@ export const make = (tag, text = "", name = "") => {
 
 export class Wall extends Player {
   constructor(changed = () => {}) {
-    super([], changed);
+    super(changed);
     this.cells = new Map();
     this.seen = new IntersectionObserver((entries) => entries.forEach((entry) => {
       const cell = entry.isIntersecting && this.cells.get(entry.target);

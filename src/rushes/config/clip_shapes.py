@@ -1,0 +1,118 @@
+"""Shapes of clips, and which of several a video is brought to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from typing import Protocol
+
+
+@dataclass(frozen=True, order=True)
+class ClipShape:
+    """Size and length of what a step sees."""
+
+    height_px: int
+    width_px: int
+    frames: int
+    fps: float = 0.0  # frames a second; 0 = as many as the project's others have
+
+    def __str__(self) -> str:
+        """FRAMESxHEIGHTxWIDTH, as latents are named, with a rate of its own as @RATE."""
+        return f"{self.frames}x{self.height_px}x{self.width_px}" + (f"@{self.fps:g}" if self.fps else "")
+
+    @classmethod
+    def read(cls, name: str) -> ClipShape:
+        """The shape of a name."""
+        size, _, fps = name.partition("@")
+        frames, height, width = map(int, size.split("x"))
+        return cls(height, width, frames, float(fps or 0.0))
+
+    @property
+    def pixels(self) -> int:
+        """Of all its frames."""
+        return self.height_px * self.width_px * self.frames
+
+    @property
+    def words(self) -> str:
+        """The same for a reader."""
+        size = f"{self.height_px} x {self.width_px} px, {self.frames} frames"
+        return size + (f" at {self.fps:g} fps" if self.fps else "")
+
+
+class Footage(Protocol):
+    """What must be known of a video: its upright size, and its length; one frame is a still."""
+
+    @property
+    def width_px(self) -> int: ...
+    @property
+    def height_px(self) -> int: ...
+    @property
+    def frames(self) -> int: ...
+    @property
+    def fps(self) -> float: ...
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A still, as `Footage` has it."""
+
+    width_px: int
+    height_px: int
+    frames: int = 1
+    fps: float = 1.0
+
+
+@lru_cache(64)
+def all_shapes(
+    default: ClipShape, sizes: tuple[tuple[int, int], ...], lengths: tuple[int, ...], rates: tuple[float, ...]
+) -> tuple[ClipShape, ...]:
+    """Every size at every length and rate, the default first; rates are beside the project's own, which is 0."""
+    every = (ClipShape(*size, frames, fps) for size in sizes for frames in lengths for fps in (0.0, *rates))
+    return tuple(dict.fromkeys((default, *every)))
+
+
+def available(frames: int, fps: float, rate: float) -> int:
+    """Frames at `rate` that a video of `frames` at `fps` has, to a hundredth: containers round their times."""
+    return math.ceil(frames / fps * rate - 0.01)
+
+
+def lost_share(video: Footage, height_px: int, width_px: int) -> Fraction:
+    """The share of a picture, from 0 to below 1, that a crop to the aspect of a size takes; exact."""
+    aspect = Fraction(video.width_px * height_px, video.height_px * width_px)
+    return 1 - min(aspect, 1 / aspect)
+
+
+def best_shape(videos: Sequence[Footage], shapes: Sequence[ClipShape], rate: float, still: int) -> ClipShape:
+    """The shape that loses least of videos which are seen together: of the rate that is nearest to theirs, the longest
+    that all fill, then the least cropped.
+
+    Of sizes that crop equally the one that enlarges fewer of them, then the one of most pixels. The order of neither
+    counts. Videos that fill no length get the shortest.
+
+    Args:
+        videos: one, or those of a comparison.
+        shapes: to choose among.
+        rate: frames a second of those that have no rate of their own.
+        still: length of a prompt that is a still, which has that rate.
+    """
+    moving = [video for video in videos if video.frames > 1]
+
+    def apart(fps: float) -> tuple[float, float]:
+        return sum(abs(math.log(video.fps / (fps or rate))) for video in moving), fps
+
+    nearest = min({shape.fps for shape in shapes}, key=apart)
+    shapes = [shape for shape in shapes if shape.fps == nearest]
+    rate = nearest or rate
+    have = min((available(video.frames, video.fps, rate) for video in moving), default=still)
+    shortest = min(shape.frames for shape in shapes)
+    length = max((shape.frames for shape in shapes if shape.frames <= have), default=shortest)
+
+    def cost(shape: ClipShape) -> tuple[Fraction, int, int, ClipShape]:
+        lost = sum((lost_share(video, shape.height_px, shape.width_px) for video in videos), Fraction())
+        small = sum(video.width_px < shape.width_px or video.height_px < shape.height_px for video in videos)
+        return lost, small, -shape.pixels, shape
+
+    return min((shape for shape in shapes if shape.frames == length), key=cost)

@@ -12,6 +12,7 @@ RESULTS = {  # command -> its types, as MODULE:CLASS below `rushes`; the first i
     "cache check-folder": ("training.comparison_checks:FolderCheck",),
     "cache explain": ("inspect.caches:ExplainResult",),
     "cache reference": ("project.training:BankResult",),
+    "campaign": ("project.campaigns:CampaignPlan",),
     "captions": ("project.captioning:CaptionsResult",),
     "card": ("report.card:CardResult",),
     "check-shortcuts": ("project.tuning:LeakResult",),
@@ -62,6 +63,7 @@ RESULTS = {  # command -> its types, as MODULE:CLASS below `rushes`; the first i
     "tune beta": ("project.tuning:BetaResult",),
     "tune eta": ("project.eta:EtaResult",),
     "verify": ("inspect.soundness:VerifyResult",),
+    "vote": ("evaluate.votes:VoteStanding",),
     "wrong-captions": ("project.negatives:CaptionResult",),
 }
 LISTS = {"backbones.table:BackboneRow", "project.recipe_table:RecipeRow"}  # printed as a list of objects

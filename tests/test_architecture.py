@@ -94,6 +94,7 @@ TORCH_FREE_MODULES = {
 }  # beside those rooms
 TORCH_ALLOWED = {"rushes.store.latents"}
 DISTRIBUTIONS = {
+    "markdown_it": "markdown-it-py",
     "cv2": "opencv-python-headless",
     "huggingface_hub": "huggingface-hub",
     "scenedetect": "scenedetect-headless",

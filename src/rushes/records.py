@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 OWN_TAKES = {"takes", "guided", "gaps"}  # needs of a recipe that takes of the model meet
 BASE = "base"  # the system of candidates by the model as it was before training
+VOTE = "vote"  # dimension of people's votes on held-out takes of two systems, which nothing is trained on
 
 Split = Literal["train", "eval"]
 CandidateKind = Literal["take", "guided", "gap", "imported", "probe"]

@@ -16,6 +16,10 @@ from ..projects import Rushes
 # Of each command with several modes: what is typed, and what is named as unused. P is a project, F a settings file.
 UNUSED = {
     "bench curation": [("--rows 9 --clips 7", "--clips"), ("--rows 9 --footage P", "--footage")],
+    "campaign": [
+        ("P --people ada --plan --port 1 --host ::1", "--port, --host"),
+        ("P --people ada --json", "--json"),
+    ],
     "captions": [("P --by names --port 1", "--port")],
     "compare": [("T --set project.seed=1", "--set")],
     "curate": [("P --recipe sft", "--recipe"), ("P --footage P --recipe sft", "--recipe")],
@@ -37,6 +41,8 @@ UNUSED = {
         ("P --by world --probes", "--probes"),
         ("P --by world --behind-proxy --forget ada", "--behind-proxy, --forget"),
         ("P --by human --forget ada --port 1", "--port"),
+        ("P --by human --pairs-each 9", "--pairs-each"),
+        ("P --by world --open-link", "--open-link"),
         ("P --by human --gpus 2 --json", "--gpus, --json"),
         ("P --by human --engine ray", "--engine"),
     ],
@@ -45,6 +51,7 @@ UNUSED = {
     "review": [("P --progress --port 1 --host ::1", "--port, --host")],
     "run": [("P --out o", "--out"), ("P --old-takes", "--old-takes")],
     "studio": [("P --forget ada --port 1 --annotators bob", "--port, --annotators")],
+    "vote": [("P --standing --port 1 --annotators ada", "--port, --annotators")],
     "verify": [("P --seed 3", "--seed"), ("P --all --again 0.5", "--again"), ("P --set project.seed=1", "--set")],
 }
 # Whatever is given is used: all of their options mean something together.

@@ -13,7 +13,7 @@ from rushes.config.settings_files import mapping_to_toml
 from rushes.evaluate.result import EvaluateResult, read_evaluation
 from rushes.evaluate.run_report import collect
 from rushes.media.write import encode_bytes
-from rushes.records import Annotation, Candidate, Clip, Preference, Run, Score, plain
+from rushes.records import VOTE, Annotation, Candidate, Clip, Preference, Run, Score, plain
 from rushes.report import page
 from rushes.report.model import MetricRow
 from rushes.stats import Better
@@ -143,6 +143,20 @@ def test_counts_labels_and_spread(store: Store, result: EvaluateResult) -> None:
     spread = {row.name: row.clip_spread for row in report.metrics}
     assert spread["bad_frames"] == 0.0 and spread["motion"] == pytest.approx(3.6056, abs=1e-4)
     assert report.curves and report.headline == "bad_frames" and report.arms[0].name == "sft"
+
+
+def test_blind_votes_are_read_and_shown_beside_judges(store: Store, result: EvaluateResult) -> None:
+    assert collect(store, result).judged == () and 'id="judged"' not in page.render(collect(store, result))
+    for group, mark in enumerate((1, 1, 1, -1, 0)):
+        left, right = f"realdpo-1-{group}-5-eval", f"base-{group}-5-eval"
+        store.add([Preference(f"v{group}", left, right, (mark,), "human:ada", dimension=VOTE, by_slot=(mark,))])
+    report = collect(store, result)
+    (row,) = report.judged
+    assert (row.judge, row.second, row.wins.wins, row.wins.ties, row.wins.losses) == (
+        "1 person, blind", "realdpo-1", 3, 1, 1,
+    )  # fmt: skip
+    assert "1 person, blind" in page.render(report)
+    assert {summary.dimension for summary in report.labels} == {"overall", "motion"}  # votes are no labels
 
 
 def test_what_people_complained_of_base_against_trained(store: Store, result: EvaluateResult) -> None:

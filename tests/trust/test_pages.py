@@ -129,8 +129,8 @@ def test_a_taken_name_is_handed_out_by_its_own_link_alone(address: str, session:
 
 def test_the_key_is_the_owners_and_invited_people_open_their_pages_only(address: str, session: LabelingSession) -> None:
     key, bob = owner(address, session), Person(address, session.assignments.invite("bob"))
-    assert key.get("/api/who").json() == {"project": "test", "name": "", "owner": True}
-    assert bob.get("/api/who").json() == {"project": "test", "name": "bob", "owner": False}
+    assert key.get("/api/who").json() == {"project": "test", "name": "", "owner": True, "crowd": False}
+    assert bob.get("/api/who").json() == {"project": "test", "name": "bob", "owner": False, "crowd": False}
     assert key.get("/api/private/facts").status_code == key.joined("ada").get("/api/private/facts").status_code == 200
     assert bob.get("/api/private/facts").status_code == 403 and bob.get("/api/label/me").status_code == 200
     assert key.get("/api/label/me").status_code == 401, "labels carry a name"

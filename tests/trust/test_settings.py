@@ -30,7 +30,14 @@ WORDS = {
     *("project.name", "backbone.attention", "curate.licence", "curate.diversity.order", "curate.balance.order"),
     *("curate.balance.topics", "curate.balance.wanted"),
     *("footage.video_column", "footage.caption_column", "footage.scenario_column", "footage.scenes"),
-    *("generate.negative_prompt", "label.metric", "label.dimensions", "label.gold_by", "label.reasons"),
+    *(
+        "generate.negative_prompt",
+        "label.metric",
+        "label.dimensions",
+        "label.gold_by",
+        "label.proposal",
+        "label.reasons",
+    ),
     *("train.init_from", "train.name", "train.trainable"),  # the name of a run is a part of a path, which is tested
     "train.options",  # of the recipe, see below
     *("endpoint.model", *(f"curate.{table}.model" for table in ("text", "reality.second", "embeddings.endpoint"))),

@@ -247,7 +247,7 @@ def test_who_one_is_changes_by_ones_own_will_alone(project: Path, tab_of: NewTab
         text(tab, "#note", "This link has ended")
         tab.goto(f"{address}/label#invite={people.invite('bob')}")
         tab.wait_for_selector("#missing:visible")
-        assert [a.inner_text() for a in tab.locator("nav a:visible").all()] == ["Footage", "Label"]
+        assert [a.inner_text() for a in tab.locator("nav a:visible").all()] == ["Footage", "Label", "Vote"]
         evil = people.invite("eve")
         for button, name in (("Stay bob", "bob"), ("Go on as eve", "eve")):
             tab.goto(f"{address}/progress")

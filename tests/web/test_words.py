@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from importlib.resources import files
 
+from fastapi import APIRouter
 from jinja2 import Environment, PackageLoader
 
+from rushes.web.site import SiteSection
+
 PAGES = files("rushes.web") / "pages"
-SCRIPTS = ("label.js", "grid.js", "views.js", "ranks.js", "mine.js")
+SCRIPTS = ("label.js", "grid.js", "views.js", "ranks.js", "mine.js", "campaign.js", "disputes.js", "guide.js")
+TEMPLATES = ("label.html", "campaign.html", "disputes.html")
+SECTION = SiteSection(
+    "label", "Label", {"/label": "label.html", "/progress": "progress.html"}, lambda person: APIRouter(), invited=True
+)
 # Words that a script makes of a part of their name.
 MADE = {"mark.1", "mark.-1", "mark.0", "mark.null", "view.side", "view.wipe.is", "view.blink.is"}
 MADE |= {f"mine.{answer}" for answer in ("a", "b", "tie", "cannot tell", "mixed", "much", "slightly")}
@@ -16,8 +24,13 @@ MADE |= {f"mine.{answer}" for answer in ("a", "b", "tie", "cannot tell", "mixed"
 
 def test_every_text_is_in_the_table() -> None:
     table = set(re.findall(r'^  "([^"]+)": ', (PAGES / "words.js").read_text(encoding="utf-8"), re.MULTILINE))
-    page = Environment(loader=PackageLoader("rushes.web", "pages")).get_template("label.html")
-    html = page.render(warning="", links=[], section=None)
+    pages = Environment(loader=PackageLoader("rushes.web", "pages"))
+    sections = [SECTION, replace(SECTION, name="vote", pages={"/vote": "label.html"})]
+    html = "".join(
+        pages.get_template(name).render(warning="", sections=sections, section=section, here="")
+        for name in TEMPLATES
+        for section in sections
+    )
     asked = set(re.findall(r'data-(?:words|label|hint)="([^"]+)"', html))
     scripts = "".join((PAGES / script).read_text(encoding="utf-8") for script in SCRIPTS)
     asked |= set(re.findall(r'\btext\("([^"]+)"', scripts))

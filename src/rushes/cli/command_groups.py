@@ -14,9 +14,9 @@ GROUPS: Mapping[str, tuple[str, ...]] = {  # in the order in which they are used
     "Start": ("demo", "init", "settings", "set", "run", "status", "studio", "doctor"),
     "Footage": ("preflight", "import", "curate", "review", "card", "footage"),
     "Takes": ("captions", "prompts", "generate", "wrong-captions"),
-    "Labels": ("label", "labels", "judges"),
+    "Labels": ("label", "campaign", "labels", "judges"),
     "Training": ("recipes", "models", "plan", "train", "health"),
-    "Results": ("evaluate", "report", "compare", "stop", "export"),
+    "Results": ("evaluate", "vote", "report", "compare", "stop", "export"),
     "Advanced": ("tune", "check-shortcuts", "encode", "cache", "sample-size", "bench", "reproduce"),
     "Upkeep": ("verify", "space", "clean", "backup", "trust"),
 }

@@ -22,6 +22,7 @@ from rushes.cli.console import (
     tell,
     tell_stage,
     with_options,
+    within,
 )
 from rushes.cli.processes import Engine, Gpus, led
 from rushes.cli.studio import HOST, PORT, Annotators, BehindProxy, Forget, Host, Page, Port, serve_studio
@@ -51,6 +52,12 @@ def label(
     annotators: Annotators = (),
     behind_proxy: BehindProxy = False,
     forget: Forget = (),
+    open_link: Annotated[
+        bool, Parameter(negative=(), help="one link for a crowd, ?id= tells them apart; a code after --pairs-each")
+    ] = False,
+    pairs_each: Annotated[
+        int | None, within(1), Parameter(help="pairs of each person of --open-link; default: 20")
+    ] = None,
     probes: Annotated[
         bool, Parameter(negative=(), help="the pairs that `rushes tune eta` made and no others (by human)")
     ] = False,
@@ -62,7 +69,9 @@ def label(
     """Compare takes, per segment, or give each a score from 0 to 10; by people on a local page, or by a program."""
     labelled = with_options(overrides, label__by=("--by", by), label__form=("--form", form))
     settings = read_settings(project, labelled, uses.labels)
-    page = Page(host, port, annotators, behind_proxy, forget)
+    if not open_link:
+        refuse_unused({"--pairs-each": pairs_each}, "--open-link")
+    page = Page(host, port, annotators, behind_proxy, forget, open_pairs=(pairs_each or 20) if open_link else 0)
     if settings.label.by == "human":
         if engine == "ray":
             raise ValueError("--engine ray is for a program that judges; people label on a page of this machine")

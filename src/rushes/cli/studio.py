@@ -42,6 +42,7 @@ class Page:
     annotators: tuple[str, ...] = ()
     behind_proxy: bool = False
     forget: tuple[str, ...] = ()
+    open_pairs: int = 0  # pairs that each person of the open link labels; 0 = there is no such link
 
     def __post_init__(self) -> None:
         for field in ("annotators", "forget"):
@@ -54,7 +55,8 @@ class Page:
 
     def _served(self) -> dict[str, object]:
         place = {"--port": self.port != PORT, "--host": self.host != HOST}
-        return {**place, "--annotators": self.annotators, "--behind-proxy": self.behind_proxy}
+        people = {"--annotators": self.annotators, "--open-link": self.open_pairs}
+        return {**place, **people, "--behind-proxy": self.behind_proxy}
 
     def check(self) -> None:
         """Raise ValueError where options of a page that is not opened are given."""
@@ -105,11 +107,15 @@ def serve_studio(studio: Studio, page: Page, at: str, what: str) -> None:
                 print(f"{printable(name)}: their link has ended; their labels stay, and --annotators invites anew")
         return
     if at:
-        (studio.desk if at == "/label" else studio.review).ready()
+        {"/label": studio.desk, "/review": studio.review, "/vote": studio.vote}[at].ready()
 
     def announce(address: str) -> None:
         for name, link in invitations(people, page.annotators, address + (at or "/label")).items():
             print(f"{name}: {link}", flush=True)
+        if page.open_pairs:
+            crowd = people.open_link(page.open_pairs)
+            print(f"open link, ID is the platform's: {address}/label?id=ID#open={crowd.door}", flush=True)
+            print(f"completion code after {page.open_pairs} pairs: {crowd.code}", flush=True)
         place = f"{address}{at or '/'}#key={people.key}"
         words = f"{what} {studio.title} at {place}; Ctrl-C ends it, what was saved is safe"
         print(printable(words), file=sys.stderr, flush=True)

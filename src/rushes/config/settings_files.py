@@ -175,7 +175,14 @@ def stored_settings(data: Mapping[str, Any]) -> Settings:
 # Settings that came after digests did, and the value at which they do nothing.
 _LATER: Mapping[str, Mapping[str, Any]] = {
     "footage": {"rejected": "", "prompts": "", "window": "", "windows": 1},
-    "label": {"reasons": ["hand", "vanishes", "flicker", "physics", "text", "other"], "play_first": False},
+    "label": {
+        "reasons": ["hand", "vanishes", "flicker", "physics", "text", "other"],
+        "play_first": False,
+        "practice": 0,
+        "pass_mark": 0.6,
+        "proposal": "",
+        "votes": 1,
+    },
     "caption": {"reasons": False},
     "train": {"mirror": False},
     "backbone": {"sizes": [], "lengths": [], "rates": []},

@@ -14,6 +14,7 @@ from rushes.config.backbone import BackboneSettings as BackboneSettings
 from rushes.config.base import Folder, Module, SettingsTable
 from rushes.config.curate import CurateSettings
 from rushes.config.model_endpoint import EndpointSettings
+from rushes.records import VOTE
 
 NoiseLevel = Annotated[float, Field(gt=0, le=1)]
 
@@ -165,6 +166,10 @@ class LabelSettings(SettingsTable):
     repeat_share: float = Field(0.05, ge=0, lt=1, description="share of pairs that a person gets once more, swapped")
     gold_by: str = Field("", description="annotator whose labels are the key for others; empty = nobody")
     gold_share: float = Field(0.05, ge=0, lt=1, description="share of a person's pairs that come from the key")
+    practice: int = Field(0, ge=0, description="pairs of the key that a person first practises on, explained; 0 = none")
+    pass_mark: float = Field(0.6, ge=0, le=1, description="share of those practice answers that must be the key's")
+    proposal: str = Field("", description="judge whose answer people see after their own; empty = nobody's")
+    votes: int = Field(1, ge=1, description="people who vote on each held-out pair, base against trained (`vote`)")
     lease_s: float = Field(600.0, ge=10, description="seconds after which an unlabelled pair goes to somebody else")
 
     @field_validator("metric")
@@ -174,12 +179,21 @@ class LabelSettings(SettingsTable):
             raise ValueError("labels by 'metric' need the name of a metric")
         return metric
 
+    @field_validator("practice")
+    @classmethod
+    def _practice_has_a_key(cls, practice: int, info: ValidationInfo) -> int:
+        if practice and not info.data.get("gold_by"):
+            raise ValueError("people practise on the key, so set label.gold_by to the person whose labels it is")
+        return practice
+
     @field_validator("dimensions")
     @classmethod
     def _dimensions_are_names(cls, dimensions: tuple[str, ...]) -> tuple[str, ...]:
         named = all(re.fullmatch(r"[a-z][a-z0-9_]{0,40}", name) for name in dimensions)
         if not named or len(set(dimensions)) < len(dimensions):
             raise ValueError("dimensions must be different names of small letters, digits and underscores")
+        if VOTE in dimensions:
+            raise ValueError(f"dimensions: {VOTE!r} is what `rushes vote` stores; choose another name")
         return dimensions
 
 

@@ -19,6 +19,7 @@ from rushes.evaluate.result import (
 )
 from rushes.evaluate.stored import measures
 from rushes.evaluate.suites import general_meter, world_meter
+from rushes.evaluate.votes import judged_by_people
 from rushes.files import write_json
 from rushes.metrics.catalogue import all_metrics
 from rushes.records import BASE
@@ -81,7 +82,8 @@ def compare_runs(
     videos = {
         s: {key: stored_video(store, of[key], values, seconds) for key in in_order([*of])} for s, of in rows.items()
     }
-    compared = ComparedSystems(metric_rows(measured, table), videos, meter.headline, cluster_of)
+    voted = judged_by_people(store, systems)
+    compared = ComparedSystems(metric_rows(measured, table), videos, meter.headline, cluster_of, judged=voted)
     report = systems_report(compared, settings.report.cases, settings.project.seed, title=settings.project.name)
     target = store.project / "reports" / "compare.json"
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -23,6 +23,7 @@ from rushes.evaluate.result import (
     headline_seconds,
     stored_video,
 )
+from rushes.evaluate.votes import judged_by_people
 from rushes.records import BASE, Candidate, Clip, Run
 from rushes.report import curves, text
 from rushes.report.card import card_section, read_result
@@ -57,7 +58,10 @@ def collect(store: Store, result: EvaluateResult, cases: int = 4, seed: int = 0)
     metrics = tuple(_with_spread(row, videos["base"].values()) for row in result.metrics.values())
     rows = _curve_rows(store, result.run, notes)
     cluster_of = clusters_of_store(store, (take for pair in pairs for take in pair))
-    compared = ComparedSystems({("base", "trained"): metrics}, videos, result.headline, cluster_of, tuple(notes))
+    voted = judged_by_people(store, (BASE, result.run))
+    compared = ComparedSystems(
+        {("base", "trained"): metrics}, videos, result.headline, cluster_of, notes=tuple(notes), judged=voted
+    )
     trained = {(row.group, row.seed): row for _, row in pairs}
     report = build_report(
         compared, cases, seed, {"base": "Base", "trained": "Trained"}, lambda key: _beside(store, trained[key], values)

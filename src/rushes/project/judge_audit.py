@@ -14,7 +14,7 @@ from rushes.metrics.base import Shot
 from rushes.progress import Bar
 from rushes.records import Candidate, Clip
 from rushes.stats import Interval
-from rushes.store.annotators import AGAIN, HUMAN, labels_to_train_on
+from rushes.store.annotators import AGAIN, HUMAN, SETTLED, labels_to_train_on
 from rushes.store.database import Store
 
 
@@ -34,7 +34,7 @@ def audit_project(folder: Path, settings: Settings, static: int, bar: Bar) -> Ju
         ValueError: no labels, or the static test was asked for and `label.by` names no program.
     """
     with Store.open(folder) as store:
-        rows = [row for row in store.preferences() if not row.judge.endswith(AGAIN)]
+        rows = [row for row in store.preferences() if not row.judge.endswith((AGAIN, SETTLED))]
         if not rows and not static:
             raise ValueError(f"{folder} holds no labels; run `rushes label`, or give --static to test a judge without")
         groups = {row.id: row.group for row in store.candidates(dropped=True)}

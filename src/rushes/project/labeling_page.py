@@ -5,22 +5,26 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from rushes import label
 from rushes.config.settings_files import settings_hash
 from rushes.config.tables import Settings
+from rushes.evaluate.votes import VoteStanding, standing_of, systems_with_pairs, vote_pairs
 from rushes.project.labels import probes_to_compare, to_compare
-from rushes.records import Clip
+from rushes.records import BASE, VOTE, Clip
 from rushes.store.database import Store
 from rushes.text_reader import counted
 from rushes.web.accounts import Accounts
 from rushes.web.labeling.assignments import AssignmentStore
+from rushes.web.labeling.campaign import Campaign, read_campaign
 from rushes.web.labeling.label_rows import LabelingPlan
 from rushes.web.labeling.session import LabelingSession
 from rushes.web.labeling.vote_table import VoteTable
 
 LEDGER, TALLY, PROBE_TALLY = "labelling.db", "labelling.npz", "labelling-probes.npz"
+VOTE_LEDGER, VOTE_TALLY = "votes.db", "votes.npz"
 
 
 def plan_of(settings: Settings) -> LabelingPlan:
@@ -37,6 +41,9 @@ def plan_of(settings: Settings) -> LabelingPlan:
         "gold_by",
         "gold_share",
         "lease_s",
+        "practice",
+        "pass_mark",
+        "proposal",
     )
     return LabelingPlan(
         **{name: getattr(table, name) for name in same},
@@ -47,6 +54,13 @@ def plan_of(settings: Settings) -> LabelingPlan:
     )
 
 
+def with_campaign(plan: LabelingPlan, campaign: Campaign | None) -> LabelingPlan:
+    """The plan under what a campaign asks of whom; in what it does not say the settings hold."""
+    if campaign is None:
+        return plan
+    return replace(plan, quotas=campaign.quotas(), overlap=campaign.overlap, overlap_share=campaign.overlap_share)
+
+
 @contextmanager
 def open_desk(folder: Path, settings: Settings, probes: bool = False) -> Iterator[LabelingSession]:
     """The desk of a project, closed at the end; with `probes` it has the pairs of `rushes tune eta` and no others.
@@ -54,7 +68,7 @@ def open_desk(folder: Path, settings: Settings, probes: bool = False) -> Iterato
     Raises:
         ValueError: no project, or no pair of takes to compare.
     """
-    store, plan = Store.open(folder), plan_of(settings)
+    store, plan = Store.open(folder), with_campaign(plan_of(settings), None if probes else read_campaign(folder))
     imported = () if probes else store.candidates(split="train", kind="imported")
     takes = (*(probes_to_compare if probes else to_compare)(store, settings), *imported)
     tally = VoteTable([[take.id for take in group] for group in label.groups(takes)], plan.dimensions[0])
@@ -64,10 +78,58 @@ def open_desk(folder: Path, settings: Settings, probes: bool = False) -> Iterato
         store.close()
         remedy = f"`rushes {stage} {shlex.quote(str(folder))}{more}`"
         raise ValueError(f"{counted(len(takes), 'take')}: no pair to compare; run {remedy}")
-    file = folder / (PROBE_TALLY if probes else TALLY)
+    with _desk(store, tally, LEDGER, PROBE_TALLY if probes else TALLY, plan) as desk:
+        yield desk
+
+
+@contextmanager
+def open_vote(folder: Path, settings: Settings, run: str = "") -> Iterator[LabelingSession]:
+    """The desk at which people vote between the base and a run (the newest where none is named) on held-out prompts:
+    the whole clip, blind, without the real one, in an order that no vote changes. It is closed at the end.
+
+    Raises:
+        ValueError: no project, or no held-out takes of both.
+    """
+    store = Store.open(folder)
+    try:
+        name = voted_run(store, run)
+    except ValueError:
+        store.close()
+        raise
+    plan = replace(
+        plan_of(settings), dimensions=(VOTE,), segment_s=None, ranks=False, scores=False, overlap=settings.label.votes,
+        overlap_share=1.0, repeat_share=0.0, gold_by="", practice=0, proposal="", by_gain=False, real=False,
+    )  # fmt: skip
+    tally = VoteTable([[take.id for take in pair] for pair in vote_pairs(store, BASE, name)], VOTE)
+    with _desk(store, tally, VOTE_LEDGER, VOTE_TALLY, plan) as desk:
+        yield desk
+
+
+def vote_standing(folder: Path, settings: Settings, run: str = "") -> VoteStanding:
+    """How people voted between the base and a run. Raises ValueError as `open_vote` does."""
+    with Store.open(folder) as store:
+        return standing_of(store, voted_run(store, run), settings.label.votes, settings.project.seed)
+
+
+def voted_run(store: Store, run: str = "") -> str:
+    """The run that is voted on. Raises ValueError: there are no held-out takes of it and the base."""
+    there = systems_with_pairs(store)
+    if run not in there and (run or not there):
+        which = f"{run!r} and the base" if run else "the base and a run"
+        others = f" (there are those of {', '.join(there)})" if there else ""
+        command = f"rushes evaluate {store.project}{f' --run {run}' if run else ''}"
+        raise ValueError(f"no held-out takes of {which} to vote on{others}; run `{command}`")
+    return run or there[-1]
+
+
+@contextmanager
+def _desk(
+    store: Store, tally: VoteTable, ledger: str, tally_file: str, plan: LabelingPlan
+) -> Iterator[LabelingSession]:
+    file = store.project / tally_file
     if tally.catch_up(store, file):
         tally.save(file)
-    desk = LabelingSession(store, tally, AssignmentStore(folder / LEDGER), plan)
+    desk = LabelingSession(store, tally, AssignmentStore(store.project / ledger), plan)
     try:
         yield desk
     finally:

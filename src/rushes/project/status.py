@@ -17,9 +17,11 @@ from rushes.project.recipe_table import recipe_needs
 from rushes.project.reports import run_name, summary_path
 from rushes.project.settings import DETACHED, LOG, read_settings
 from rushes.records import OWN_TAKES
+from rushes.store.annotators import is_own_answer
 from rushes.store.database import Store
 from rushes.text_reader import counted
 from rushes.training.history import CURVES, Row, last_rows, read_history, speed, step_in_words
+from rushes.web.labeling.campaign import enough, read_campaign
 
 LAST_LINES = 5  # of it that are shown at first
 LOOK_S = 2.0  # between two looks at a run
@@ -35,6 +37,19 @@ class RunStatus:
     ended: bool
     training: bool  # now, by some process
     left_s: float | None = None  # seconds that the steps to come take at the speed of the last ones; null = unknown
+
+
+@dataclass(frozen=True)
+class CampaignStatus:
+    """How far people are with what `rushes campaign` asks."""
+
+    people: tuple[str, ...]
+    labelled: int  # pairs with a label of a person
+    wanted: int
+
+    def in_words(self) -> str:
+        """The same in a sentence."""
+        return f"{self.labelled} of {counted(self.wanted, 'pair')} have a label, {enough(self.labelled, self.wanted)}"
 
 
 @dataclass(frozen=True)
@@ -54,6 +69,7 @@ class ProjectStatus:
     evaluated: bool
     report: Path | None
     next: str  # command
+    campaign: CampaignStatus | None = None  # null = there is none
 
     def takes_text(self) -> str:
         """How many takes there are, of how many where some lack."""
@@ -74,6 +90,8 @@ class ProjectStatus:
         if run.training and run.left_s is not None:
             parts[-1] += f", about {run.left_s / 60:.0f} min left"
         parts.append("evaluated" if self.evaluated else "not evaluated")
+        if self.campaign:
+            parts.append(f"campaign: {self.campaign.in_words()}")
         report = [f"report: {self.report}"] if self.report else []
         if self.detached:
             parts.append(f"at work, without a terminal ({self.project / LOG})")
@@ -89,7 +107,7 @@ def status_of(project: Path, settings: Settings, run: str = "") -> ProjectStatus
     needs = set(recipe_needs(settings.train.recipe))
     name = run or run_name(settings.train)
     clips = held_out = 0
-    takes = takes_wanted = labels = None
+    takes = takes_wanted = labels = campaign = None
     ended = evaluated = False
     page = project / "reports" / f"{name}.html"
     if (project / "rushes.db").is_file():
@@ -100,6 +118,7 @@ def status_of(project: Path, settings: Settings, run: str = "") -> ProjectStatus
             if needs & {"labels", "scores"}:
                 by = str(settings.train.options.get("metric", "human")) if "scores" in needs else ""
                 labels = len({row.subject for row in store.scores(metric=by)}) if by else _pairs(store)
+            campaign = _campaign(store)
             # Of a run that the settings do not name they do not say how long it is.
             least = settings.train.steps if name == run_name(settings.train) else 0
             ended = any(run.name == name and run.steps >= least for run in store.runs())
@@ -116,6 +135,7 @@ def status_of(project: Path, settings: Settings, run: str = "") -> ProjectStatus
         held_out=held_out,
         takes=takes,
         takes_wanted=takes_wanted,
+        campaign=campaign,
         labels=labels,
         run=progress,
         detached=DETACHED not in os.environ and is_locked(project / LOG),
@@ -136,6 +156,14 @@ def _takes(store: Store, settings: Settings, clips: int) -> tuple[int, int]:
 def _pairs(store: Store) -> int:
     """Pairs of takes with a label."""
     return len({frozenset((row.left, row.right)) for row in store.preferences()})
+
+
+def _campaign(store: Store) -> CampaignStatus | None:
+    campaign = read_campaign(store.project)
+    if campaign is None:
+        return None
+    labelled = {frozenset((row.left, row.right)) for row in store.preferences() if is_own_answer(row)}
+    return CampaignStatus(campaign.people, len(labelled), campaign.pairs)
 
 
 def _run(folder: Path, name: str, steps: int, ended: bool) -> RunStatus:

@@ -15,15 +15,16 @@ from fastapi import FastAPI
 
 from rushes.config.tables import Settings, toy_note
 from rushes.config.uses import nothing
-from rushes.project.labeling_page import LEDGER, open_desk
+from rushes.project.labeling_page import LEDGER, open_desk, open_vote, vote_standing
 from rushes.project.review_page import open_review
 from rushes.project.settings import FILE, LOG, read_settings
 from rushes.project.status import ProjectStatus, status_of
 from rushes.records import Candidate, Clip
 from rushes.store.database import Store
 from rushes.text_reader import counted
-from rushes.web.labeling.app import labeling_section
+from rushes.web.labeling.app import VOTE_DESK, labeling_section
 from rushes.web.labeling.assignments import AssignmentStore
+from rushes.web.labeling.owner_pages import campaign_section
 from rushes.web.labeling.session import LabelingSession
 from rushes.web.review.app import review_section
 from rushes.web.review.session import ReviewSession
@@ -94,7 +95,9 @@ class Studio:
     folder: Path
     overrides: Sequence[str] = ()  # of settings
     probes: bool = False  # whether Label offers the pairs of `rushes tune eta` and no others
+    run: str = ""  # that Vote is about, against the base; "" = the newest
     desk: Opening = field(init=False)
+    vote: Opening = field(init=False)
     review: Opening = field(init=False)
 
     def __post_init__(self) -> None:
@@ -103,6 +106,7 @@ class Studio:
         self.desk = Opening(
             lambda: open_desk(self.folder, self.settings(), self.probes), lambda: self._state(Candidate)
         )
+        self.vote = Opening(lambda: open_vote(self.folder, self.settings(), self.run), lambda: self._state(Candidate))
         self.review = Opening(lambda: open_review(self.folder, self.settings()), lambda: self._state(Clip))
 
     def settings(self) -> Settings:
@@ -146,6 +150,18 @@ def _label(studio: Studio) -> SiteSection:
     return labeling_section(cast(LabelingSession, studio.desk), studio.title)
 
 
+def _campaign(studio: Studio) -> SiteSection:
+    return campaign_section(
+        studio.folder,
+        cast(LabelingSession, studio.desk),
+        lambda: vote_standing(studio.folder, studio.settings(), studio.run),
+    )
+
+
+def _vote(studio: Studio) -> SiteSection:
+    return labeling_section(cast(LabelingSession, studio.vote), studio.title, VOTE_DESK)
+
+
 SECTIONS: tuple[Callable[[Studio], SiteSection], ...] = (  # in their order on the page
     _home,
     _footage,
@@ -153,6 +169,8 @@ SECTIONS: tuple[Callable[[Studio], SiteSection], ...] = (  # in their order on t
     _label,
     lambda studio: runs_section(studio.folder),
     lambda studio: compare_section(studio.folder),
+    _vote,
+    _campaign,
     lambda studio: report_section(studio.folder),
 )
 
@@ -173,6 +191,7 @@ def open_studio(studio: Studio, local: bool = True) -> Iterator[FastAPI]:
             yield make_site(people, studio.title, [make(studio) for make in SECTIONS], local, warning)
         finally:
             studio.desk.close()
+            studio.vote.close()
             studio.review.close()
 
 
@@ -185,7 +204,12 @@ def home_facts(status: ProjectStatus, settings: Settings) -> HomeFacts:
     rows = (
         ("Footage", "/review", status.clips + labels > 0, _footage_text(status)),
         ("Takes", "/takes", _enough(status.takes, status.takes_wanted), status.takes_text()),
-        ("Labels", "/label", labels > 0 if status.labels is not None else None, counted(labels, *what)),
+        (
+            "Labels",
+            "/label",
+            labels > 0 if status.labels is not None else None,
+            _labels_text(status, counted(labels, *what)),
+        ),
         ("Training", "/runs", run.ended, f"{state}: {run.step:,} of {run.steps:,} steps"),
         ("Proof", "/report", status.evaluated and report is not None, _proof_text(status)),
     )
@@ -210,6 +234,10 @@ def _footage_text(status: ProjectStatus) -> str:
     if status.labels and not status.clips:  # it began with pairs
         return f"pairs without footage, {counted(status.held_out, 'prompt')} held out"
     return f"{counted(status.clips, 'clip')} to train on, {status.held_out:,} held out"
+
+
+def _labels_text(status: ProjectStatus, there: str) -> str:
+    return f"campaign: {status.campaign.in_words()}" if status.campaign else there
 
 
 def _proof_text(status: ProjectStatus) -> str:

@@ -151,8 +151,9 @@ class Reach:
 class Judged:
     """How one judge decided between two systems; `wins` counts where the second won.
 
-    `disagreed` comparisons came out differently when the sides were swapped and count as ties; `unreadable` ones gave
-    no answer that could be read and count nowhere. `first_slot` is how often the side shown first won.
+    `disagreed` comparisons came out differently when a program saw the sides swapped, and count as ties, or people
+    differed on them; `unreadable` ones gave no answer that could be read and count nowhere. `first_slot` is how often
+    the side shown first won.
     """
 
     judge: str

@@ -27,6 +27,7 @@ from rushes.stats.ranking import bradley_terry as bradley_terry
 from rushes.stats.ranking import rank_systems as rank_systems
 from rushes.stats.sequential import StoppingDecision as StoppingDecision
 from rushes.stats.sequential import anytime_interval as anytime_interval
+from rushes.stats.sequential import more_expected as more_expected
 from rushes.stats.sequential import watch as watch
 from rushes.stats.system_comparison import LEAST_PROMPTS as LEAST_PROMPTS
 from rushes.stats.system_comparison import Better as Better

@@ -20,6 +20,8 @@ Decision = Literal["better", "worse", "equal", "undecided"]
 
 _GRID = 2001  # candidate win rates, 0.0005 apart
 _BOLD = 0.75  # largest share of the stake that is bet
+MOST_AHEAD = 500  # outcomes that are looked ahead
+_FUTURES, _LEAST_SEEN = 9, 5
 
 
 @dataclass(frozen=True)
@@ -86,3 +88,24 @@ def watch(outcomes: ArrayLike, *, margin: float = 0.05, level: float = 0.95) -> 
         decision = "better" if better[stop] else "worse" if worse[stop] else "equal"
     rate = Interval(float(x.mean()), float(low[-1]), float(high[-1]), x.size)
     return StoppingDecision(decision, rate, stop + 1 if done.size else 0)
+
+
+def more_expected(outcomes: ArrayLike, *, margin: float = 0.05, level: float = 0.95, seed: int = 0) -> int | None:
+    """How many more outcomes a study that goes on is expected to take, if those to come are as those before; None
+    where more than `MOST_AHEAD` would be needed, or fewer than `_LEAST_SEEN` say nothing of what is to come.
+
+    The median of `_FUTURES` futures drawn from the outcomes, with one tie among them, as a few wins in a row promise
+    too much. 0 = it may stop now. Raises ValueError as `anytime_interval` does.
+    """
+    x = np.asarray(outcomes, np.float64).ravel()
+    if watch(x, margin=margin, level=level).after:
+        return 0
+    if x.size < _LEAST_SEEN:
+        return None
+    rng, seen = np.random.default_rng(seed), np.r_[x, 0.5]
+    after = [
+        watch(np.r_[x, rng.choice(seen, MOST_AHEAD)], margin=margin, level=level).after or np.inf
+        for _ in range(_FUTURES)
+    ]
+    median = float(np.median(after))
+    return int(median) - x.size if np.isfinite(median) else None

@@ -1,7 +1,8 @@
 """What several people said of one pair, as one label: the rule by which recipes read labels.
 
 A person signs as `human:NAME`. Labels that a person gave a second time, to measure how steady that person is, are
-signed `human:NAME#again`; they are never trained on.
+signed `human:NAME#again`; they are never trained on. A label by which the owner settled what people, or people and a
+program, saw differently is signed `human:NAME#settled`: it stands for all of theirs.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from rushes.text_reader import counted
 
 ANNOTATOR = "human:"  # before a person's name: the judge of that person's labels
 AGAIN = "#again"
+SETTLED = "#settled"
 HUMAN = "human"  # judge of what several people said together, and metric of their scores
 ALL_JUDGES = "all"  # in place of a judge: the labels of every one, pooled
 
@@ -107,9 +109,10 @@ def merged(rows: list[Preference]) -> Preference:
     """One preference of what several people said of one pair: per segment the side that more of them chose, else a tie.
 
     A person's latest row counts; segments that a person did not judge carry no vote. A segment that nobody judged is
-    unjudged. Raises ValueError when the rows have unlike numbers of segments.
+    unjudged. Where the pair was settled, that label alone counts. Raises ValueError when the rows have unlike numbers
+    of segments.
     """
-    latest = {row.judge: row for row in rows}.values()
+    latest = {row.judge: row for row in [row for row in rows if row.judge.endswith(SETTLED)] or rows}.values()
     first = next(iter(latest))
     turned = [row if row.left == first.left else turned_round(row) for row in latest]
     if len({len(row.labels) for row in turned}) > 1:
@@ -132,6 +135,11 @@ def merged(rows: list[Preference]) -> Preference:
         by_slot=(),
         created_at=max(row.created_at for row in turned),
     )
+
+
+def is_own_answer(row: Preference) -> bool:
+    """Whether it is a person's own label of a pair: no program's, no repeat, and not one that settles a pair."""
+    return row.judge.startswith(ANNOTATOR) and not row.judge.endswith((AGAIN, SETTLED))
 
 
 def turned_round(row: Preference) -> Preference:

@@ -16,6 +16,7 @@ from typing import Self, cast
 
 from rushes.files import make_folder
 from rushes.records import (
+    VOTE,
     Annotation,
     Candidate,
     CandidateKind,
@@ -332,13 +333,15 @@ class Store:
         """Clip id -> the decision that counts, for clips about which there is one."""
         return standing(self.stream(Decision) if subject is None else self._select(Decision, subject=subject))
 
-    def preferences(self, judge: str | None = None, current: bool = True) -> tuple[Preference, ...]:
-        """Preference events; `current` leaves out those that a later event, of whatever judge, supersedes.
-
-        Two events that supersede the same one both count.
+    def preferences(
+        self, judge: str | None = None, current: bool = True, votes: bool = False
+    ) -> tuple[Preference, ...]:
+        """Preference events, or in their place `votes` on held-out takes, so that nobody trains on these unasked;
+        `current` leaves out those that a later event, of whatever judge, supersedes. Two of one both count.
         """
         unless = "NOT EXISTS (SELECT 1 FROM rows AS later WHERE later.supersedes > '' AND later.supersedes = rows.id)"
-        return self._select(Preference, unless if current else "", judge=judge)
+        rows = self._select(Preference, unless if current else "", judge=judge)
+        return tuple(row for row in rows if (row.dimension == VOTE) == votes)
 
     def annotations(self, judge: str | None = None, subject: str | None = None) -> tuple[Annotation, ...]:
         """What people said beside labels that count still; `subject` is the preference that was saved with it."""

@@ -24,12 +24,17 @@ _NAME_RULE = "letters and digits, up to 40, with spaces, dots, hyphens and under
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS people (name TEXT PRIMARY KEY, token_hash TEXT NOT NULL UNIQUE)",
     "CREATE TABLE IF NOT EXISTS place (id TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS crowd (door TEXT NOT NULL, code TEXT NOT NULL, pairs_each INTEGER NOT NULL)",
 )
 _ADDED = (("people", "came", "TEXT NOT NULL DEFAULT ''"), ("place", "away", "INTEGER NOT NULL DEFAULT 0"))
 _NO_TOKEN = "token_hash = lower(hex(randomblob(32)))"  # the hash of no token
 
-# How a token came: by the start key, by an invitation, ended by the owner, or before this was written down.
-Came = Literal["start", "invite", "forgotten", ""]
+CROWD = "id "  # before the id under which somebody came by the open link
+_ID = re.compile(r"[A-Za-z0-9]{4,36}")  # as the platforms have them, which send people
+_CODE = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"  # no letter of it looks like another
+
+# How a token came: by the start key, by an invitation, by the open link, ended by the owner, or before that was stored.
+Came = Literal["start", "invite", "open", "forgotten", ""]
 
 
 class AccessDenied(ValueError):
@@ -51,6 +56,16 @@ class Visitor:
 
     name: str  # "" = the owner, who has not said one
     owner: bool
+    crowd: bool = False  # came by the open link, and may label alone
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """The open link: one for all, under ids that a platform gave them."""
+
+    door: str  # secret part of the address
+    code: str  # what who has done their part shows the platform
+    pairs_each: int
 
 
 class Accounts(SideFile):
@@ -66,6 +81,7 @@ class Accounts(SideFile):
                     self.run(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
         self.run("INSERT INTO place (id) SELECT ? WHERE NOT EXISTS (SELECT 1 FROM place)", secrets.token_hex(8))
         self.key = secrets.token_urlsafe(24)
+        self._open = False  # whether the open link lets people in; a server that is not asked for it does not
 
     def opened(self, local: bool) -> None:
         """A server begins, for this machine alone (`local`) or for others too.
@@ -94,9 +110,41 @@ class Accounts(SideFile):
             raise NameTaken(name, own)
         return self._token(name, "start")
 
+    def open_link(self, pairs_each: int) -> Crowd:
+        """Let people in by the open link, which stays the same, until this server ends; each labels so many pairs."""
+        before = self.crowd()
+        door = before.door if before else secrets.token_urlsafe(12)
+        code = before.code if before else "".join(secrets.choice(_CODE) for _ in range(8))
+        self.run("DELETE FROM crowd")
+        self.run("INSERT INTO crowd (door, code, pairs_each) VALUES (?, ?, ?)", door, code, pairs_each)
+        self._open = True
+        return Crowd(door, code, pairs_each)
+
+    def crowd(self) -> Crowd | None:
+        """The open link; None where the project never had one."""
+        row = self.first("SELECT door, code, pairs_each FROM crowd")
+        return Crowd(*row) if row else None
+
+    def enter(self, door: str, id: str) -> tuple[str, str]:
+        """Name and token of somebody who comes by the open link; who comes again is signed out elsewhere.
+
+        Raises:
+            ValueError: an id that is none.
+            AccessDenied: no such link now, or a name that came otherwise.
+        """
+        crowd = self.crowd() if self._open else None
+        if crowd is None or not secrets.compare_digest(door.encode(), crowd.door.encode()):
+            raise AccessDenied("This link is closed; ask whoever sent you here.")
+        if not _ID.fullmatch(id):
+            raise ValueError("This link lacks your id (?id=...); open it from the platform that sent you.")
+        name = CROWD + id
+        row = self.first("SELECT came FROM people WHERE name = ?", name)
+        if row is not None and row[0] != "open":
+            raise AccessDenied("This id has ended here.")
+        return name, self._token(name, "open")
+
     def _token(self, name: str, came: Came) -> str:
-        if not NAME.fullmatch(name):
-            raise ValueError(f"{name!r:.60} is no name for an annotator: use {_NAME_RULE}")
+        check_name(name)
         token = secrets.token_urlsafe(24)
         self.run(
             "INSERT INTO people (name, token_hash, came) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE "
@@ -122,7 +170,9 @@ class Accounts(SideFile):
         if secrets.compare_digest(_hash(token), _hash(self.key)):
             return Visitor("", owner=True)
         row = self.first("SELECT name, came FROM people WHERE token_hash = ?", _hash(token))
-        return Visitor(row[0], owner=row[1] == "start") if row else None
+        if not row or (row[1] == "open" and not self._open):
+            return None
+        return Visitor(row[0], owner=row[1] == "start", crowd=row[1] == "open")
 
     def who(self, token: str) -> str | None:
         """The person with this token, or None."""
@@ -137,6 +187,12 @@ class Accounts(SideFile):
     def people(self) -> tuple[str, ...]:
         """Everybody who was invited or joined."""
         return tuple(name for (name,) in self.run("SELECT name FROM people ORDER BY rowid"))
+
+
+def check_name(name: str) -> None:
+    """Raise ValueError for a name that nobody can be given."""
+    if not NAME.fullmatch(name):
+        raise ValueError(f"{name!r:.60} is no name for an annotator: use {_NAME_RULE}")
 
 
 def bearer(authorization: str) -> str:

@@ -40,16 +40,20 @@ HEADERS = {
 
 @dataclass
 class Rate:
-    """A token bucket per caller: `PER_SECOND` requests lastingly, `BURST` at once."""
+    """A token bucket per caller: `per_second` requests lastingly, `burst` at once; None = as all requests."""
 
     clock: Callable[[], float] = time.monotonic
+    per_second: float | None = None
+    burst: float | None = None
     _left: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def allow(self, caller: str) -> bool:
         """Count one request; whether it is within the limits."""
         caller, now = caller[:_NAME_CHARS], self.clock()
-        left, then = self._left.pop(caller, (BURST, now))
-        left = min(BURST, left + (now - then) * PER_SECOND)
+        per_second = PER_SECOND if self.per_second is None else self.per_second
+        burst = BURST if self.burst is None else self.burst
+        left, then = self._left.pop(caller, (burst, now))
+        left = min(burst, left + (now - then) * per_second)
         self._left[caller] = (max(0.0, left - 1), now)
         if len(self._left) > _MAX_BUCKETS:
             del self._left[next(iter(self._left))]
@@ -106,7 +110,7 @@ class Guard:
 
     def _caller(self, scope: Scope, headers: Headers) -> str:
         person = self.caller_of(bearer(headers.get("authorization", "")))
-        return f"person {person}" if person else f"from {_network((scope.get('client') or ('', 0))[0])}"
+        return f"person {person}" if person else f"from {network_of((scope.get('client') or ('', 0))[0])}"
 
 
 def _host_name(host: str) -> str:
@@ -118,7 +122,7 @@ def _host_name(host: str) -> str:
         return ""
 
 
-def _network(address: str) -> str:
+def network_of(address: str) -> str:
     """What one household or machine has: an IPv4 address, or the first half of an IPv6 one."""
     try:
         parsed = ip_address(address)

@@ -17,7 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import BaseModel, ConfigDict, Field
 
 from rushes.web.accounts import AccessDenied, Accounts, NameTaken, Visitor, bearer
-from rushes.web.guard import Guard
+from rushes.web.guard import Guard, Rate, network_of
 
 _FILES = files("rushes.web") / "pages"
 _PAGES = Environment(
@@ -27,6 +27,7 @@ _PAGES = Environment(
     trim_blocks=True,
     keep_trailing_newline=True,
 )
+_ENTRIES_A_SECOND, _ENTRIES = 0.2, 20  # of one network by the open link: lastingly, and at once
 LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
 
 Id = Annotated[str, Field(pattern=r"^[0-9a-f-]{8,64}$")]
@@ -46,6 +47,13 @@ class Join(Body):
     again: bool = False
 
 
+class Enter(Body):
+    """Somebody comes by the open link, under an id that a platform gave them."""
+
+    door: Annotated[str, Field(max_length=64)]
+    id: Annotated[str, Field(max_length=64)]
+
+
 class NotThere(ValueError):
     """What a section shows is not there yet; the text says so, with the command that makes it."""
 
@@ -61,6 +69,7 @@ class SiteSection:
     policy: str = ""  # Content-Security-Policy of its pages; "" = that of all pages
     invited: bool = False  # whether people with an invitation may open it, under a name; else it is the owner's alone
     nameless: frozenset[str] = frozenset()  # what under /api/NAME/ the owner may look at before saying a name
+    crowd: bool = False  # whether people of the open link may open it too
 
 
 def make_site(
@@ -174,6 +183,8 @@ def _person(people: Accounts, section: SiteSection) -> Person:
         if not (section.invited or visitor.owner):
             raise HTTPException(403, "This page is for the project's owner alone.")
         looks = visitor.owner and request.url.path.removeprefix(f"/api/{section.name}/") in section.nameless
+        if visitor.crowd and not section.crowd:
+            raise HTTPException(403, "This page is not for people of the open link.")
         if section.invited and not visitor.name and not looks:
             raise HTTPException(401, "Say your name first.")
         request.state.owner = visitor.owner
@@ -191,7 +202,21 @@ def _add_people(app: FastAPI, people: Accounts, title: str) -> None:
     @app.get("/api/who")
     async def who(authorization: Annotated[str, Header()] = "") -> dict[str, Any]:
         visitor = _visitor(people, authorization)
-        return {"project": title, "name": visitor.name, "owner": visitor.owner}
+        return {"project": title, "name": visitor.name, "owner": visitor.owner, "crowd": visitor.crowd}
+
+    entries = Rate(per_second=_ENTRIES_A_SECOND, burst=_ENTRIES)
+
+    @app.post("/api/enter")
+    async def enter(body: Enter, request: Request) -> dict[str, Any]:
+        if not entries.allow(network_of(request.client.host if request.client else "")):
+            raise HTTPException(429, "Many people come from your network; wait a minute.")
+        try:
+            name, token = people.enter(body.door, body.id)
+        except AccessDenied as error:
+            raise HTTPException(403, str(error)) from error
+        except ValueError as error:
+            raise HTTPException(422, str(error)) from error
+        return {"token": token, "name": name}
 
     @app.post("/api/join")
     async def join(body: Join, authorization: Annotated[str, Header()] = "") -> dict[str, Any]:

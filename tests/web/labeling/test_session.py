@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -284,3 +285,19 @@ def test_labels_go_where_they_tell_most(make_session: NewSession) -> None:
         groups.append(item.left.partition("-")[0])
         say(session, "ada", item, 1, f"event-{number:03}")
     assert len(set(groups)) == 6
+
+
+def test_a_pair_that_chance_alone_chooses_depends_on_no_answer(make_session: NewSession) -> None:
+    def order(by_gain: bool, mark: int) -> list[frozenset[str]]:
+        session = make_session(
+            groups=2, takes=4, folder=f"{by_gain}{mark}", segment_s=None, by_gain=by_gain, overlap=9, overlap_share=1.0
+        )
+        for who in ("ada", "bob"):
+            for number in range(6):
+                item = session.next(who)
+                assert item is not None
+                say(session, who, item, mark if number % 2 else -mark, f"{who} {number}")
+        return [frozenset((item.left, item.right)) for item in session.assignments.saved("bob", math.inf, 9)]
+
+    assert order(False, 1) == order(False, -1) == order(False, 0)
+    assert len({tuple(order(True, mark)) for mark in (1, -1, 0)}) > 1  # the other way it would not be so

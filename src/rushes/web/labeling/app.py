@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import threading
-import time
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, FastAPI, Request
@@ -13,16 +12,18 @@ from fastapi.responses import Response
 from pydantic import Field
 
 from rushes.records import Candidate, Clip, Strength
+from rushes.web.accounts import CROWD
 from rushes.web.labeling.assignments import Assignment, Side
+from rushes.web.labeling.instructions import read_instructions
 from rushes.web.labeling.label_rows import LabelSubmission
 from rushes.web.labeling.labeling_progress import own_progress, progress_of
+from rushes.web.labeling.looked import Looked
 from rushes.web.labeling.own_labels import LabelFilter, own_labels
 from rushes.web.labeling.remarks import LabelSpan, Remarks
 from rushes.web.labeling.session import LabelingSession
 from rushes.web.site import Body, Id, SiteSection, make_site, video_answer
 
-_PROGRESS_S, _PROGRESS_SHARE = 5.0, 20  # counted anew after so long, and after 20 times the time that it took
-
+EXAMPLE = "example-"  # before the number of a pair of the instructions, in the address of its videos
 Mark = Annotated[int, Field(ge=-1, le=1)] | None  # strict: true is no 1
 
 
@@ -110,55 +111,72 @@ class Wanted(Body):
     text: Annotated[str, Field(max_length=200)] = ""
 
 
-@dataclass
-class _Cached:
-    """Agreement takes a while to count over many labels, so it is not counted anew for every look at it."""
-
-    session: LabelingSession
-    until: float = -math.inf
-    facts: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self._lock = threading.Lock()
-
-    def read(self) -> dict[str, Any]:
-        with self._lock:
-            began = time.monotonic()
-            if began > self.until:
-                self.facts = progress_of(self.session)
-                now = time.monotonic()
-                self.until = now + max(_PROGRESS_S, _PROGRESS_SHARE * (now - began))
-            return self.facts
-
-
 def make_app(session: LabelingSession, title: str, local: bool = True, warning: str = "") -> FastAPI:
     """The server of this section alone; `title`, `local` and `warning` as in `make_site`."""
     return make_site(session.assignments, title, [labeling_section(session, title)], local, warning)
 
 
-def labeling_section(session: LabelingSession, title: str) -> SiteSection:
-    """The labelling page and how far everybody is."""
+@dataclass(frozen=True)
+class Desk:
+    """What a section is called in which people compare takes."""
+
+    name: str
+    title: str
+    pages: Mapping[str, str]
+
+
+LABEL_DESK = Desk("label", "Label", {"/label": "label.html", "/progress": "progress.html"})
+VOTE_DESK = Desk("vote", "Vote", {"/vote": "label.html"})
+
+
+def labeling_section(session: LabelingSession, title: str, desk: Desk = LABEL_DESK) -> SiteSection:
+    """The labelling page and how far everybody is, or the same page for votes."""
 
     def routes(person: Any) -> APIRouter:
         router = APIRouter()
-        _add_facts(router, session, title, person)
+        _add_person(router, session, title, person)
+        if "/progress" in desk.pages:
+            _add_progress(router, session, title, person)
+            _add_instructions(router, session, person)
         _add_labels(router, session, person)
         return router
 
-    pages, nameless = {"/label": "label.html", "/progress": "progress.html"}, frozenset({"progress"})
-    return SiteSection("label", "Label", pages, routes, invited=True, nameless=nameless)
+    plain = desk is LABEL_DESK
+    nameless = frozenset({"progress"} if plain else ())
+    return SiteSection(desk.name, desk.title, desk.pages, routes, invited=True, nameless=nameless, crowd=plain)
 
 
-def _add_facts(router: APIRouter, session: LabelingSession, title: str, person: Any) -> None:
-    cached = _Cached(session)
-
+def _add_person(router: APIRouter, session: LabelingSession, title: str, person: Any) -> None:
     @router.get("/me")
     async def me(name: str = person) -> dict[str, Any]:
         plan = session.plan
-        questions = {"dimensions": list(plan.dimensions), "segment_s": plan.segment_s, "scores": plan.scores}
-        questions |= {"ranks": plan.ranks, "reasons": list(plan.reasons), "play_first": plan.play_first}
+        questions: dict[str, Any] = {
+            "dimensions": list(plan.dimensions),
+            "segment_s": plan.segment_s,
+            "scores": plan.scores,
+        }
+        questions |= {
+            "proposal": plan.proposal,
+            "ranks": plan.ranks,
+            "reasons": list(plan.reasons),
+            "play_first": plan.play_first,
+        }
         here = {"name": name, "project": title, "place": session.assignments.place, "lease_s": plan.lease_s}
         return {**here, **questions, **session.progress(name)}
+
+
+def _add_instructions(router: APIRouter, session: LabelingSession, person: Any) -> None:
+    @router.get("/instructions", dependencies=[person])
+    def instructions() -> dict[str, Any]:
+        given = read_instructions(session.store)
+        if given is None:
+            return {"html": "", "pairs": [], "version": ""}
+        pairs = [[_clip_facts(row) for row in pair] for pair in given.pairs]
+        return {"html": given.html, "pairs": pairs, "version": given.version}
+
+
+def _add_progress(router: APIRouter, session: LabelingSession, title: str, person: Any) -> None:
+    cached = Looked(lambda: progress_of(session))
 
     @router.get("/progress")
     def progress(request: Request, name: str = person) -> dict[str, Any]:
@@ -171,12 +189,16 @@ def _add_labels(router: APIRouter, session: LabelingSession, person: Any) -> Non
     @router.post("/next")
     async def next_pair(body: Next, name: str = person) -> dict[str, Any]:
         item = session.next(name, tuple(body.have))
-        return {"item": _shown(session, item) if item else None, **session.progress(name)}
+        code = {} if item or not name.startswith(CROWD) else {"code": session.completion_code(name)}
+        return {"item": _shown(session, item) if item else None, **code, **session.progress(name)}
 
     @router.post("/save")
     def save(body: SaveLabels, name: str = person) -> dict[str, Any]:
-        session.save(name, body.item, body.submission())
-        return {"saved": body.event, **session.progress(name)}
+        lesson = session.practised(name, body.item, body.submission())
+        if lesson is None:
+            session.save(name, body.item, body.submission())
+        more = {"proposal": session.proposed(name, body.item)} if lesson is None else {"lesson": asdict(lesson)}
+        return {"saved": body.event, **more, **session.progress(name)}
 
     @router.post("/back")
     def back(body: OneItem, name: str = person) -> dict[str, Any]:
@@ -206,6 +228,8 @@ def _add_labels(router: APIRouter, session: LabelingSession, person: Any) -> Non
 
     @router.get("/media/{item}/{side}")
     def media(item: str, side: Side | Literal["real"], name: str = person) -> Response:
+        if item.startswith(EXAMPLE):
+            return video_answer(lambda: session.example(item.removeprefix(EXAMPLE), side))
         return video_answer(lambda: session.media(name, item, side))
 
 
@@ -213,13 +237,16 @@ def _shown(session: LabelingSession, item: Assignment) -> dict[str, Any]:
     """What the page may know of an item: nothing that tells which clip is which."""
     real = session.real(item)
     takes: dict[str, Candidate | Clip] = {side: session.side(item, side) for side in item.shown}
-    clips = {
-        side: {"fps": row.fps, "frames": row.frames, "width_px": row.width_px, "height_px": row.height_px}
-        for side, row in {**takes, **({"real": real} if real else {})}.items()
-    }
+    clips = {side: _clip_facts(row) for side, row in {**takes, **({"real": real} if real else {})}.items()}
     ranks, prompt = bool(item.takes), takes["a"].caption
     segments = session.segments(item)
-    return {"id": item.id, "prompt": prompt, "clips": clips, "segments": segments, "ranks": ranks, "until": item.until}
+    practice = session.practice.facts(item.annotator) if item.kind == "practice" else None
+    facts = {"id": item.id, "prompt": prompt, "clips": clips, "segments": segments, "ranks": ranks, "until": item.until}
+    return {**facts, "practice": practice}
+
+
+def _clip_facts(row: Clip | Candidate) -> dict[str, Any]:
+    return {"fps": row.fps, "frames": row.frames, "width_px": row.width_px, "height_px": row.height_px}
 
 
 def _saved(session: LabelingSession, item: Assignment, given: LabelSubmission) -> dict[str, Any]:

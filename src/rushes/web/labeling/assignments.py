@@ -14,7 +14,7 @@ from typing import Literal
 
 from rushes.web.accounts import Accounts
 
-Kind = Literal["new", "overlap", "repeat", "gold"]
+Kind = Literal["new", "overlap", "repeat", "gold", "practice"]
 Side = Literal["a", "b", "c", "d", "e", "f"]
 SIDES: tuple[Side, ...] = ("a", "b", "c", "d", "e", "f")
 
@@ -54,6 +54,8 @@ _TABLES = (
     f"CREATE TABLE IF NOT EXISTS items ({_COLUMNS.replace('id,', 'id PRIMARY KEY,', 1)})",
     "CREATE INDEX IF NOT EXISTS by_annotator ON items (annotator, saved_at)",
     "CREATE INDEX IF NOT EXISTS by_pair ON items (annotator, left, right, kind)",
+    "CREATE TABLE IF NOT EXISTS practice "
+    "(item TEXT PRIMARY KEY, annotator TEXT, left TEXT, right TEXT, correct INTEGER)",
 )
 
 
@@ -105,9 +107,24 @@ class AssignmentStore(Accounts):
         )
         return next(self._select(where, annotator, after), None)
 
+    def practise(self, item: Assignment, correct: bool) -> None:
+        """Note an answer in practice; the first of an item stays."""
+        values = item.id, item.annotator, item.left, item.right, int(correct)
+        self.run("INSERT OR IGNORE INTO practice VALUES (?, ?, ?, ?, ?)", *values)
+
+    def practised(self, annotator: str) -> list[bool]:
+        """Whether each of a person's answers in practice was the key's, in their order."""
+        rows = self.run("SELECT correct FROM practice WHERE annotator = ? ORDER BY rowid", annotator)
+        return [bool(correct) for (correct,) in rows]
+
+    def practised_pairs(self, annotator: str) -> list[tuple[str, str]]:
+        """Pairs of which a person was told the key's answer."""
+        rows = self.run("SELECT DISTINCT left, right FROM practice WHERE annotator = ?", annotator)
+        return [(left, right) for left, right in rows]
+
     def count(self, annotator: str) -> int:
         """How many items a person has had."""
-        return int(self.first("SELECT count(*) FROM items WHERE annotator = ?", annotator)[0])
+        return int(self.first("SELECT count(*) FROM items WHERE annotator = ? AND kind != 'practice'", annotator)[0])
 
     def _select(self, where: str, *arguments: object) -> Iterator[Assignment]:
         for row in self.run(f"SELECT {_COLUMNS} FROM items WHERE {where}", *arguments):

@@ -11,7 +11,7 @@ from typing import Any
 
 from rushes.judges.label_agreement import Ratings, agreement, first_slot, labels_by, matching, ratings_of
 from rushes.records import Annotation, Preference
-from rushes.store.annotators import AGAIN, ANNOTATOR
+from rushes.store.annotators import AGAIN, ANNOTATOR, is_own_answer
 from rushes.web.labeling.session import LabelingSession
 
 
@@ -20,7 +20,7 @@ def progress_of(session: LabelingSession) -> dict[str, Any]:
     rows = [row for row in session.store.preferences() if row.judge.startswith(ANNOTATOR)]
     # Of a pair of the key the first answer counts: who could correct until it fits would read the key.
     asked = ratings_of(_first_answers(session.store.preferences(current=False))) if session.plan.gold_by else {}
-    first = [row for row in rows if not row.judge.endswith(AGAIN)]
+    first = [row for row in rows if is_own_answer(row)]
     again = [row for row in rows if row.judge.endswith(AGAIN)]
     ratings, second = ratings_of(first), ratings_of(again)
     timed = _timed(session, {row.id: row for row in rows})
@@ -30,9 +30,10 @@ def progress_of(session: LabelingSession) -> dict[str, Any]:
         "several": int((session.votes.counts > 1).sum()),
         "dimensions": {name: asdict(agreement(by_pair)) for name, by_pair in ratings.items()},
         "people": [
-            _person(name, first, ratings, second)
+            _person(name, first, ratings, second, session.votes.dimension)
             | _gold(name, ratings, asked, session.plan.gold_by)
             | _pace(timed[ANNOTATOR + name])
+            | {"practice": session.practice.facts(name)}
             for name in names
         ],
         "reasons": _reasons(session.store.annotations()),
@@ -40,7 +41,16 @@ def progress_of(session: LabelingSession) -> dict[str, Any]:
 
 
 _COUNTS = ("pairs", "open", "several")  # of the project, for everybody
-_OWN = ("name", "pairs", "skipped", "repeats", "first_slot", "seconds", "fast")  # of a person, for that person
+_OWN = (
+    "name",
+    "pairs",
+    "skipped",
+    "repeats",
+    "first_slot",
+    "seconds",
+    "fast",
+    "practice",
+)  # of a person, for that person
 
 
 def own_progress(facts: dict[str, Any], name: str) -> dict[str, Any]:
@@ -56,7 +66,7 @@ def _first_answers(rows: Sequence[Preference]) -> list[Preference]:
     """Of each person, pair and question the row that was stored first; repeats are left out."""
     first: dict[tuple[str, str, str, str], Preference] = {}
     for row in rows:
-        if row.judge.startswith(ANNOTATOR) and not row.judge.endswith(AGAIN):
+        if is_own_answer(row):
             first.setdefault((row.judge, row.left, row.right, row.dimension), row)
     return list(first.values())
 
@@ -69,6 +79,12 @@ def _gold(name: str, ratings: dict[str, Ratings], asked: dict[str, Ratings], gol
         counts = matching(labels_by(asked.get(dimension, {}), ANNOTATOR + name), key)
         same, total = same + counts[0], total + counts[1]
     return {"gold": {"same": same, "of": total}}
+
+
+def typical_seconds(session: LabelingSession) -> float | None:
+    """Median seconds that an answer took, of all whose time was taken; None where nobody's was."""
+    taken = [remarks.seconds for remarks in session.store.annotations() if remarks.seconds is not None]
+    return median(taken) if taken else None
 
 
 def _timed(session: LabelingSession, rows: Mapping[str, Preference]) -> dict[str, list[tuple[float, bool]]]:
@@ -97,8 +113,14 @@ def _reasons(rows: Iterable[Annotation]) -> dict[str, int]:
     return dict(counts.most_common())
 
 
+def _first_by_pair(rows: Iterable[Preference]) -> dict[str, int]:
+    """In how many of the decided pairs the clip shown first won: parts of one pair are no independent evidence."""
+    sums = [total for row in rows if (total := sum(row.by_slot))]
+    return {"first": sum(total > 0 for total in sums), "of": len(sums)}
+
+
 def _person(
-    name: str, rows: list[Preference], ratings: dict[str, Ratings], second: dict[str, Ratings]
+    name: str, rows: list[Preference], ratings: dict[str, Ratings], second: dict[str, Ratings], question: str
 ) -> dict[str, Any]:
     judge = ANNOTATOR + name
     mine = [row for row in rows if row.judge == judge]
@@ -116,4 +138,5 @@ def _person(
         "agreement": {dimension: asdict(agreement(by_pair, judge)) for dimension, by_pair in ratings.items()},
         "repeats": {"same": steady[0], "of": steady[1]},
         "first_slot": {"first": ones, "of": decided},
+        "first_by_pair": _first_by_pair(row for row in mine if row.dimension == question),
     }

@@ -62,6 +62,9 @@ class PairSelector:
                 if place is not None:
                     taken[place[0]] += 1
                     free[place[0]] &= item.annotator != annotator
+        for place in (votes.number(*pair) for pair in self._assignments.practised_pairs(annotator)):
+            if place is not None:
+                free[place[0]] = False
         if kind == "gold":
             key = votes.of(plan.gold_by)
             free &= (key != NONE) & (key != UNJUDGED)
@@ -73,7 +76,7 @@ class PairSelector:
         if not pairs.size:
             return None
         gain = votes.gain[pairs]
-        best = pairs[gain >= gain.max() - 1e-6]
+        best = pairs[gain >= gain.max() - 1e-6] if plan.by_gain else pairs
         left, right = votes.sides(int(best[np.argmin(self._luck[best])]))
         if plan.ranks:
             return left, right, False, self._shuffled(annotator, self._several(left, right, free))

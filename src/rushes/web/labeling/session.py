@@ -18,10 +18,13 @@ from typing import Literal
 
 from rushes.records import Annotation, Candidate, Clip, Preference, Row, Score
 from rushes.store.database import Store
-from rushes.web.accounts import AccessDenied
+from rushes.web.accounts import CROWD, AccessDenied
 from rushes.web.labeling.assignments import SIDES, Assignment, AssignmentStore, Side
+from rushes.web.labeling.instructions import read_instructions
 from rushes.web.labeling.label_rows import REMARKS, LabelingPlan, LabelRow, LabelSubmission, marks_of, row_id, rows_of
 from rushes.web.labeling.pair_selector import PairSelector
+from rushes.web.labeling.practice import Explanation, Practice
+from rushes.web.labeling.proposals import Proposals
 from rushes.web.labeling.remarks import Remarks, remarks_of
 from rushes.web.labeling.vote_table import NONE, VoteTable
 
@@ -46,12 +49,16 @@ class LabelingSession:
         self._open = {item.id: item for item in assignments.open(clock())}
         self._selector = PairSelector(votes, assignments, plan)
         self.candidate = lru_cache(4096)(self._candidate)
+        self._proposals = Proposals(self._reader, plan.proposal, plan.dimensions[0])
+        self.practice = Practice(self._reader, assignments, plan, self.segments)
 
     def next(self, annotator: str, have: tuple[str, ...] = ()) -> Assignment | None:
         """A pair for this person that is not among the items `have`: one assigned already, or new; None = no more.
 
         The lease of what is given, and of `have`, begins anew.
         """
+        if self.practice.due(annotator):
+            return self.practice.next(annotator, have)
         with self._lock:
             self.renew(annotator)
             mine = [item for item in self._open.values() if item.annotator == annotator]
@@ -60,6 +67,9 @@ class LabelingSession:
                 return waiting[0]
             if len(mine) >= _HELD:
                 raise AccessDenied("Two pairs are on this desk already; label one of them first.")
+            quota = self.quota(annotator)
+            if quota < math.inf and len(mine) + self.progress(annotator)["done"] >= quota:
+                return None
             assignment = self._selector.pick(annotator, self._open.values(), self.clock() + self.plan.lease_s)
             if assignment is not None:
                 self._keep(assignment)
@@ -90,6 +100,35 @@ class LabelingSession:
                 for row in rows:
                     if isinstance(row, Preference) and row.dimension == self.votes.dimension:
                         self.votes.add(row)
+
+    def quota(self, annotator: str) -> float:
+        """How many different pairs this person labels."""
+        crowd = self.assignments.crowd() if annotator.startswith(CROWD) else None
+        return crowd.pairs_each if crowd else self.plan.quotas.get(annotator, math.inf)
+
+    def completion_code(self, annotator: str) -> str:
+        """What somebody of the open link shows the platform, once they have done their part or nothing is left; ""
+        before, and for who has done nothing."""
+        crowd, done = self.assignments.crowd(), self.progress(annotator)["done"]
+        busy = any(item.annotator == annotator for item in self._open.values()) or self.practice.due(annotator)
+        return crowd.code if crowd and done and (done >= crowd.pairs_each or not busy) else ""
+
+    def practised(self, annotator: str, item_id: str, given: LabelSubmission) -> Explanation | None:
+        """What is to be learnt from an answer to a pair of practice, which is stored apart; None for any other pair.
+
+        Raises AccessDenied as `save` does.
+        """
+        with self._one_at_a_time(annotator):
+            item = self._own(annotator, item_id)
+            if item.kind != "practice":
+                return None
+            rows_of(item, given, self.plan, self.segments(item))  # refuses what does not fit
+            return self.practice.save(item, given)
+
+    def proposed(self, annotator: str, item_id: str) -> tuple[int | None, ...] | None:
+        """What the judge of `plan.proposal` says of a pair that this person saved, as it was shown; None = nothing."""
+        item = self._own(annotator, item_id)
+        return None if item.takes or not item.event else self._proposals.of(item.shown["a"], item.shown["b"])
 
     def renew(self, annotator: str) -> None:
         """Let the leases of this person begin anew."""
@@ -151,6 +190,13 @@ class LabelingSession:
             raise AccessDenied("This pair has no real clip.")
         return self.store.media_path(row.media)
 
+    def example(self, pair: str, side: str) -> Path:
+        """The video file of one side of a pair of the instructions. Raises ValueError: there is none."""
+        given = read_instructions(self._reader)
+        if given is None:
+            raise ValueError("this project has no instructions")
+        return self.store.media_path(given.side(pair, side).media)
+
     def side(self, item: Assignment, side: Side) -> Candidate:
         """The clip that is shown under a letter. Raises AccessDenied for a letter that the item does not have."""
         if side not in item.shown:
@@ -159,7 +205,7 @@ class LabelingSession:
 
     def real(self, item: Assignment) -> Clip | None:
         """The real clip that both sides answer to, where there is one."""
-        clip_id = self.candidate(item.left).clip_id
+        clip_id = self.candidate(item.left).clip_id if self.plan.real else ""
         row = self._reader.get(clip_id) if clip_id else None
         return row if isinstance(row, Clip) else None
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from rushes.files import whole_file
 from rushes.records import Preference, stable_hash
-from rushes.store.annotators import AGAIN, ANNOTATOR
+from rushes.store.annotators import ANNOTATOR, is_own_answer
 from rushes.store.database import Store
 from rushes.web.labeling.expected_information import gains
 
@@ -96,7 +96,7 @@ class VoteTable:
 
     def _mark(self, event: Preference) -> int | None:
         """Note an event, the latest of a person on a pair; return the pair when that changes the counts."""
-        if not event.judge.startswith(ANNOTATOR) or event.judge.endswith(AGAIN) or event.dimension != self.dimension:
+        if not is_own_answer(event) or event.dimension != self.dimension:
             return None
         place = self.number(event.left, event.right)
         if place is None:

@@ -1,6 +1,6 @@
 // Talks to the server: who this browser is, and requests that are sent again until they are answered.
 const KEY = "rushes-token";
-const LINKS = ["key", "invite"]; // what comes behind the # of an address
+const LINKS = ["key", "invite", "open"]; // what comes behind the # of an address
 
 export const token = () => localStorage.getItem(KEY) || "";
 export const setToken = (value) => localStorage.setItem(KEY, value);
@@ -73,7 +73,9 @@ export async function who(away = () => {}) {
 // any page of the web can lead a browser to such an address.
 async function arrive() {
   const link = new URLSearchParams(location.hash.slice(1));
-  const given = LINKS.map((name) => link.get(name)).find(Boolean);
+  const door = link.get("open");
+  if (door) return enter(door, new URLSearchParams(location.search).get("id") || "");
+  const given = ["key", "invite"].map((name) => link.get(name)).find(Boolean);
   if (!given) return;
   history.replaceState(null, "", location.pathname + location.search);
   if (given === token()) return;
@@ -81,6 +83,17 @@ async function arrive() {
   if (!next) return say("This link has ended or is of another project; ask for a new one.");
   if (now && now.owner && next.owner) return; // with a name already
   if (!now || now.name === next.name || (await agreed(now, next))) setToken(given);
+}
+
+// Somebody of a crowd: one link for all, an id for each. The id stays in the address, so that the page can be reloaded.
+async function enter(door, id) {
+  history.replaceState(null, "", location.pathname + location.search);
+  const now = await known(token());
+  if (now && now.name === `id ${id}`) return;
+  if (now && !(await agreed(now, { name: `id ${id}`, owner: false }))) return;
+  try {
+    setToken((await request("/api/enter", { door, id }, () => {}, "")).token);
+  } catch (error) { say(error.message); }
 }
 
 function agreed(now, next) {
@@ -105,7 +118,7 @@ function say(text) {
 async function settle() {
   const me = await who();
   const links = [...document.querySelectorAll("header nav a")];
-  links.forEach((link) => { link.hidden = !me || ("owner" in link.dataset && !me.owner); });
+  links.forEach((link) => { link.hidden = !me || ("owner" in link.dataset && !me.owner) || (me.crowd && !("crowd" in link.dataset)); });
   document.querySelector("header nav a[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
   if (!("owner" in document.body.dataset) || me?.owner) {
     if (me && !document.querySelector("#who").textContent) document.querySelector("#who").textContent = me.name || "owner";

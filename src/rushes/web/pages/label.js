@@ -1,4 +1,5 @@
 import { call, video } from "/static/api.js";
+import { explain, Guide, proposed } from "/static/guide.js";
 import { buildGrid, drawGrid, partSeconds, spanText } from "/static/grid.js";
 import { Marks } from "/static/marks.js";
 import { OwnLabels } from "/static/mine.js";
@@ -12,6 +13,7 @@ import { Views } from "/static/views.js";
 
 const $ = (selector) => document.querySelector(selector);
 const all = (selector) => document.querySelectorAll(selector);
+const SECTION = document.body.dataset.section, API = `/api/${SECTION}`;  // label, or vote
 const DRAFT = "draft";
 const SIDES = ["a", "b", "c", "d", "e", "f"];
 
@@ -21,26 +23,31 @@ let ahead = null;    // the promise of the next pair, which loads meanwhile
 let saving = false;
 let looping = false; // the chosen part alone
 let begun = null;    // second at which a span was begun by keyboard
+let lesson = null;   // what the key says of the pair of practice that was answered
+let proposal = "";   // what a judge says of the pair before
 let touched = Date.now();
 let figures = new Map(); // side -> figure
 
 const player = new Player(drawTime);
 const watch = new Stopwatch();
 const views = new Views($("#panes"), $("#line"), $("#difference"), drawViews);
-const mine = new OwnLabels((item) => revisit(call("/api/label/open", { item }, away)));
-const outbox = new Outbox("outbox", (body) => call("/api/label/save", body, away), sent, (_, error) => { throw error; });
+const mine = new OwnLabels((item) => revisit(call(`${API}/open`, { item }, away)));
+const guide = new Guide();
+const outbox = new Outbox("outbox", (body) => call(`${API}/save`, body, away), sent, (_, error) => { throw error; });
 
 // ---- pairs ---------------------------------------------------------------------------------------------------------
 
 async function fetchPair(have) {
-  const answer = await call("/api/label/next", { have }, away);
+  const answer = await call(`${API}/next`, { have }, away);
   count(answer);
+  $("#code").hidden = !answer.code;
+  if (answer.code) $("#code").textContent = text("done.code", answer);
   return answer.item && withVideos(answer.item);
 }
 
 async function withVideos(item) {
   const sides = [...SIDES, "real"].filter((side) => item.clips[side]);
-  const urls = await Promise.all(sides.map((side) => video("label", item.id, side).catch(() => "")));
+  const urls = await Promise.all(sides.map((side) => video(SECTION, item.id, side).catch(() => "")));
   return { ...item, sides, urls };
 }
 
@@ -76,6 +83,8 @@ function showPair(item, given) {
 function buildScreen(item, partTimes) {
   $("#work").dataset.form = item.ranks ? "ranks" : "pairs";
   $("#prompt").textContent = item.prompt;
+  $("#practice").hidden = !item.practice;
+  if (item.practice) $("#practice").textContent = text("practice", item.practice);
   $("#note-text").value = now.note;
   $("#grid").hidden = item.ranks;
   $("#ranking").hidden = !item.ranks;
@@ -135,7 +144,7 @@ async function play(item) {
 }
 
 async function start() {
-  me = await call("/api/label/me", undefined, away);
+  me = await call(`${API}/me`, undefined, away);
   keepFor(me);
   $("#project").textContent = me.project;
   $("#who").textContent = me.name;
@@ -143,6 +152,7 @@ async function start() {
   $("#whole").hidden = me.segment_s === null;
   buildReasons();
   count(me);
+  if (SECTION === "label") await guide.start();
   await outbox.flush().catch((error) => {  // what is refused is told and gone; the work goes on
     if (error.status === 401) throw error;
     note(error.message);
@@ -198,12 +208,16 @@ async function save() {
   busy(true);
   outbox.add(body);
   try {
+    lesson = null;
+    proposal = "";
     await outbox.flush();
+    if (lesson) await explain(lesson);
     const corrected = Boolean(now.revises);
     const next = corrected ? await resumed() : await (ahead || fetchPair([]));
     // What was loaded ahead may have been refused; then ask once more, now that this desk has room.
     showPair(next || (await fetchPair([])));
     if (now) lookAhead();
+    if (proposal) note(proposal, true);
   } catch (error) {
     if (error.status === 401) throw error;
     note(error.message);
@@ -226,13 +240,15 @@ async function resumed() {
 
 function sent(answer, body) {
   count(answer);
+  lesson = answer.lesson || null;
+  proposal = answer.proposal ? proposed(me.proposal, answer.proposal) : "";
   if (read(DRAFT)?.item === body.item) remove(DRAFT);
 }
 
 async function undo() {
   if (saving) return;
   if (now && (now.marks || now.ranking).undo()) { keepDraft(); return follow(); }
-  await revisit(call("/api/label/back", { item: now ? now.item.id : "" }, away));
+  await revisit(call(`${API}/back`, { item: now ? now.item.id : "" }, away));
 }
 
 // Opens a pair that was labelled before; the one on the desk waits.
@@ -250,7 +266,7 @@ async function revisit(asked) {
 // ---- the screen ----------------------------------------------------------------------------------------------------
 
 function count(facts) {
-  if (facts.done !== undefined) $("#count").textContent = text("count", facts);
+  if (facts.done !== undefined) $("#count").textContent = text(SECTION === "vote" ? "vote.count" : "count", facts);
 }
 
 // First frame of what is chosen, a part or a span, and the frame after its last.
@@ -398,6 +414,7 @@ const ACTS = {
   zoom: () => views.nextZoom(),
   full: () => views.full(),
   mine: () => mine.open(me.reasons),
+  guide: () => guide.open(),
   tie: () => { now.ranking.tie = !now.ranking.tie; draw(); },
   whole: () => whole($("#whole").getAttribute("aria-pressed") !== "true"),
   rest: () => { now.rest = true; return save(); },
@@ -413,7 +430,7 @@ const move = (rows, columns) => (shift) => {
 };
 const KEYS = {
   " ": ACTS.toggle, ",": ACTS.back, ".": ACTS.forward, "<": ACTS.back, ">": ACTS.forward,
-  u: undo, Backspace: undo, Enter: save, y: ACTS.mine, f: ACTS.full, z: (shift) => views.nextZoom(shift ? -1 : 1),
+  u: undo, Backspace: undo, Enter: save, y: ACTS.mine, g: ACTS.guide, f: ACTS.full, z: (shift) => views.nextZoom(shift ? -1 : 1),
   ArrowLeft: move(0, -1), ArrowRight: move(0, 1), ArrowUp: move(-1, 0), ArrowDown: move(1, 0),
   "-": () => player.faster(-1), "+": () => player.faster(1), "=": () => player.faster(1), s: nextScore, Escape: side,
   p: () => $("#note-text").focus(),
@@ -427,7 +444,7 @@ const PAIR_KEYS = {
   Delete: () => { if (now.marks.span !== null) change((marks) => marks.removeSpan()); },
 };
 const RANK_KEYS = { ...KEYS, t: ACTS.tie, x: ACTS.rest };
-const NO_PAIR = ["u", "Backspace", "y"];     // work without a pair on the desk
+const NO_PAIR = ["u", "Backspace", "y", "g"];     // work without a pair on the desk
 const REPEATED = [" ", ",", ".", "-", "+", "=", "ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"];  // as long as it is held
 
 function actOf(key) {
@@ -438,7 +455,7 @@ function actOf(key) {
 
 document.addEventListener("keydown", (event) => {
   touched = Date.now();
-  const elsewhere = $("#help").open || $("#mine").open || !$("#welcome").hidden;
+  const elsewhere = document.querySelector("dialog[open]") || !$("#welcome").hidden;
   if (event.ctrlKey || event.metaKey || event.altKey || elsewhere || !me) return;
   if (event.target.id === "note-text") {
     if (["Enter", "Escape"].includes(event.key)) { event.preventDefault(); event.target.blur(); }
@@ -498,7 +515,7 @@ function keepDraft() {
 }
 
 setInterval(() => {
-  if (me && now && Date.now() - touched < me.lease_s * 1000) call("/api/label/renew", {}, away).catch(() => {});
+  if (me && now && Date.now() - touched < me.lease_s * 1000) call(`${API}/renew`, {}, away).catch(() => {});
 }, 60_000);
 
 fillWords();

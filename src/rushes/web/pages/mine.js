@@ -32,7 +32,7 @@ export class OwnLabels {
   async load(anew) {
     const turn = ++this.asked;
     const wanted = { answer: $("#mine-answer").value, reason: $("#mine-reason").value, text: $("#mine-text").value.trim() };
-    const answer = await call("/api/label/mine", { ...wanted, ...(anew ? {} : { before: this.more }) }, away);
+    const answer = await call(`/api/${document.body.dataset.section}/mine`, { ...wanted, ...(anew ? {} : { before: this.more }) }, away);
     if (turn !== this.asked) return;
     const rows = answer.entries.map((entry) => this.row(entry));
     if (anew) $("#mine-list").replaceChildren(...rows);

@@ -1,26 +1,8 @@
 import { call } from "/static/api.js";
 import { sentence } from "/static/session.js";
+import { agreements, fill, number, percent, seconds } from "/static/tables.js";
 
 const $ = (selector) => document.querySelector(selector);
-const percent = (part, of) => (of ? `${Math.round((100 * part) / of)} % of ${of}` : "–");
-const number = (value) => (value === null ? "–" : value.toFixed(2));
-
-function fill(table, rows, nothing) {
-  $(`${table} tbody`).replaceChildren(...rows.map((row) => {
-    const line = document.createElement("tr");
-    row.forEach((text, at) => {
-      const cell = document.createElement(at ? "td" : "th");
-      cell.textContent = text;
-      line.append(cell);
-    });
-    return line;
-  }));
-  if (rows.length) return;
-  const cell = $(`${table} tbody`).insertRow().insertCell();
-  cell.colSpan = 9;
-  cell.className = "faint";
-  cell.textContent = nothing;
-}
 
 async function load() {
   const facts = await call("/api/label/progress");
@@ -38,10 +20,10 @@ async function load() {
     "No part has labels of two people yet.");
   fill("#people", facts.people.map((one) => [
     one.name, one.pairs, one.skipped,
-    ...(all ? [Object.entries(one.agreement).filter(([, at]) => at.units).map(([name, at]) => `${name}: ${Math.round(100 * at.raw)} %, ${number(at.alpha)}`).join("; ") || "–"] : []),
+    ...(all ? [agreements(one.agreement)] : []),
     percent(one.repeats.same, one.repeats.of), ...(all ? [percent(one.gold.same, one.gold.of)] : []),
     percent(one.first_slot.first, one.first_slot.of),
-    one.seconds === null ? "–" : `${Math.round(one.seconds)} s`, percent(one.fast.fast, one.fast.of),
+    seconds(one.seconds), percent(one.fast.fast, one.fast.of),
   ]), "Nobody has labelled yet.");
 }
 

@@ -1,0 +1,76 @@
+"""Commands that bring several people to a project's pages: a campaign of labels, and the blind vote."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from rushes.cli.console import AsJson, Overrides, ProjectFolder, RunName, app, refuse_unused, say, tell, within
+from rushes.cli.studio import HOST, PORT, Annotators, BehindProxy, Host, Page, Port, serve_studio
+from rushes.config.uses import nothing
+from rushes.project.settings import read_settings
+
+
+@app.command
+def vote(
+    project: ProjectFolder,
+    *,
+    run: RunName = "",
+    port: Port = PORT,
+    host: Host = HOST,
+    annotators: Annotators = (),
+    behind_proxy: BehindProxy = False,
+    standing: Annotated[
+        bool, Parameter(negative=(), help="say how the vote stands and whether it may stop, and open no page")
+    ] = False,
+    overrides: Overrides = (),
+    as_json: AsJson = False,
+) -> None:
+    """Let people choose between base and trained on held-out prompts, blind, until it is enough."""
+    from rushes.project.labeling_page import vote_standing
+    from rushes.project.studio import Studio
+
+    page = Page(host, port, annotators, behind_proxy)
+    if standing:
+        refuse_unused(page.given(), "the page")
+    else:
+        serve_studio(Studio(project, overrides, run=run), page, "/vote", "the vote of")
+    result = vote_standing(project, read_settings(project, overrides, nothing), run)
+    tell(result, as_json, [result.in_words()])
+
+
+@app.command
+def campaign(
+    project: ProjectFolder,
+    *,
+    people: Annotated[
+        str, Parameter(help="names with commas between them, such as ada,bob; default: those of the campaign before")
+    ] = "",
+    pairs: Annotated[
+        int, within(0), Parameter(help="pairs that are to have a label; 0 = as many as before, or all")
+    ] = 0,
+    port: Port = PORT,
+    host: Host = HOST,
+    behind_proxy: BehindProxy = False,
+    plan: Annotated[bool, Parameter(negative=(), help="store and print the plan, and open no page")] = False,
+    overrides: Overrides = (),
+    as_json: AsJson = False,
+) -> None:
+    """Have several people label: pairs and hours of each, a link for each, and the page."""
+    from rushes.project.campaigns import begin_campaign
+    from rushes.project.studio import Studio
+
+    page = Page(host, port, behind_proxy=behind_proxy)
+    if plan:
+        refuse_unused(page.given(), "the page")
+    else:
+        refuse_unused({"--json": as_json}, "--plan")
+    names = tuple(name.strip() for name in people.split(",") if name.strip())
+    result = begin_campaign(project, read_settings(project, overrides, nothing), names, pairs)
+    if plan:
+        return tell(result, as_json, result.lines())
+    for line in result.lines():
+        say(line)
+    served = Page(host, port, result.people, behind_proxy)
+    return serve_studio(Studio(project, overrides), served, "/label", "labelling")

@@ -1,0 +1,79 @@
+"""A campaign of labels by several people: what each is asked, and how long it takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rushes.config.tables import Settings
+from rushes.project.labeling_page import open_desk
+from rushes.text_reader import counted
+from rushes.web.labeling.campaign import ASSUMED_S, hours, planned, read_campaign, write_campaign
+from rushes.web.labeling.labeling_progress import typical_seconds
+
+
+@dataclass(frozen=True)
+class CampaignPlan:
+    """What a campaign asks of people."""
+
+    people: tuple[str, ...]
+    pairs: int  # that are to have a label
+    pairs_each: int  # different ones, those that another labels too and those of the key included
+    overlap: int  # people who label a pair that several label
+    overlap_share: float  # of a person's pairs
+    hours_each: float
+    hours: float  # of all together
+    seconds: float | None  # a pair, as measured here; null = nobody's were taken yet, and 20 are assumed
+
+    def lines(self) -> list[str]:
+        """The same in words."""
+        asked = f"{counted(len(self.people), 'person', 'people')}: {counted(self.pairs, 'pair')} with a label, "
+        shared = f"{self.overlap_share:.0%} of a person's pairs are labelled by {self.overlap}"
+        from_what = (
+            f"{ASSUMED_S:.0f} s a pair, an assumption" if self.seconds is None else f"{self.seconds:.0f} s a pair"
+        )
+        return [
+            f"{asked}{self.pairs_each} each; {shared if self.overlap_share else 'none is labelled by two'}",
+            f"about {_time(self.hours_each)} each, {_time(self.hours)} in all ({from_what})",
+        ]
+
+
+def _time(hours_long: float) -> str:
+    return f"{hours_long:.1f} h" if hours_long >= 1 else f"{max(1, round(60 * hours_long))} min"
+
+
+def begin_campaign(project: Path, settings: Settings, people: tuple[str, ...], pairs: int) -> CampaignPlan:
+    """Store who labels how much; without names or a number those of the campaign before hold.
+
+    Raises:
+        ValueError: label.by is a program, no people, more pairs than there are, or nothing to label yet.
+    """
+    if settings.label.by not in ("human", "none"):
+        raise ValueError(f"label.by is {settings.label.by}; a campaign is of people: --set label.by=human")
+    label, before = settings.label, read_campaign(project)
+    with open_desk(project, settings) as desk:
+        there, seconds = desk.votes.pairs, typical_seconds(desk)
+    if pairs > there:
+        raise ValueError(f"--pairs {pairs}: there are {there} pairs; `rushes generate {project}` makes more takes")
+    wanted = pairs or (min(before.pairs, there) if before else there)
+    campaign = planned(
+        people or (before.people if before else ()),
+        wanted,
+        overlap=label.overlap,
+        overlap_share=label.overlap_share,
+        repeat_share=label.repeat_share,
+        gold_share=label.gold_share if label.gold_by else 0.0,
+    )
+    write_campaign(project, campaign)
+    answers = campaign.each / (1 - label.repeat_share)
+    each = hours(answers, seconds)
+    return CampaignPlan(
+        campaign.people,
+        wanted,
+        campaign.each,
+        overlap=campaign.overlap,
+        overlap_share=campaign.overlap_share,
+        hours_each=each,
+        hours=each * len(campaign.people),
+        seconds=seconds,
+    )

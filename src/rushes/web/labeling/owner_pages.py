@@ -1,0 +1,98 @@
+"""What the owner alone sees of a campaign: how far and how well it goes, the vote, and pairs to settle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, HTTPException
+from pydantic import Field
+
+from rushes.evaluate.votes import VoteStanding
+from rushes.records import Candidate, Preference, plain
+from rushes.store.annotators import ANNOTATOR
+from rushes.web.labeling.campaign import dashboard, read_campaign
+from rushes.web.labeling.disputes import Dispute, disputes, settlement
+from rushes.web.labeling.labeling_progress import progress_of
+from rushes.web.labeling.looked import Looked
+from rushes.web.labeling.session import LabelingSession
+from rushes.web.site import Body, Id, SiteSection
+from rushes.web.studio.clip_files import add_videos
+
+_LISTED = 100  # disputes at once
+OWNER = "owner"  # signs a settlement where the owner has said no name
+
+
+class Settle(Body):
+    """The owner's labels of a pair that is disputed, as of its left clip."""
+
+    left: Annotated[str, Field(max_length=200)]
+    right: Annotated[str, Field(max_length=200)]
+    segment_s: Annotated[float, Field(gt=0, le=1e6, strict=False, allow_inf_nan=False)] | None
+    labels: Annotated[list[Annotated[int, Field(ge=-1, le=1)] | None], Field(max_length=4096)]
+    event: Id
+    revises: Id | Literal[""] = ""
+
+
+def campaign_section(
+    folder: Path, session: LabelingSession, standing: Callable[[], VoteStanding | None]
+) -> SiteSection:
+    """The owner's pages; `standing` is that of the vote, None where there is nothing to vote on."""
+
+    def routes(person: Any) -> APIRouter:
+        router = APIRouter()
+        add_videos(router, folder, person)
+        facts = Looked(lambda: dashboard(progress_of(session), read_campaign(folder), session.assignments.crowd()))
+        votes = Looked(standing)
+        _add_disputes(router, session, person)
+
+        @router.get("/facts", dependencies=[person])
+        def read() -> dict[str, Any]:
+            try:
+                stands = votes.read()
+            except ValueError:
+                stands = None
+            vote = {**plain(stands), "words": stands.in_words(), "enough": stands.enough} if stands else None
+            return {**facts.read(), "vote": vote}
+
+        return router
+
+    pages = {"/campaign": "campaign.html", "/disputes": "disputes.html"}
+    return SiteSection("campaign", "Campaign", pages, routes)
+
+
+def _add_disputes(router: APIRouter, session: LabelingSession, person: Any) -> None:
+    @router.get("/disputes", dependencies=[person])
+    def listed() -> dict[str, Any]:
+        disputed = disputes(session.store, session.plan.dimensions[0])
+        shown = [_shown(session, pair) for pair in disputed[:_LISTED]]
+        return {"total": len(disputed), "pairs": shown, "question": session.plan.dimensions[0]}
+
+    @router.post("/settle")
+    def settle(body: Settle, name: str = person) -> dict[str, Any]:
+        if session.votes.number(body.left, body.right) is None:
+            raise HTTPException(404, "There is no such pair here.")
+        plan = session.plan
+        label = settlement(
+            body.left, body.right, body.labels, name=name or OWNER, event=body.event, revises=body.revises,
+            segment_s=body.segment_s, dimension=plan.dimensions[0], settings_hash=plan.settings_hash,
+        )  # fmt: skip
+        session.store.add([label])
+        return {"saved": body.event}
+
+
+def _shown(session: LabelingSession, pair: Dispute) -> dict[str, Any]:
+    takes: list[Candidate] = [session.candidate(id) for id in (pair.left, pair.right)]
+    answers = [
+        {"who": row.judge.removeprefix(ANNOTATOR), "person": row in pair.rows, "labels": _marks(row)}
+        for row in (*pair.rows, *pair.programs)
+    ]
+    clips = [{name: getattr(take, name) for name in ("id", "fps", "frames", "width_px", "height_px")} for take in takes]
+    first = pair.rows[0]
+    return {"caption": takes[0].caption, "clips": clips, "said": answers, "weight": pair.weight,
+            "segment_s": first.segment_s, "segments": len(first.labels)}  # fmt: skip
+
+
+def _marks(row: Preference) -> list[int | None]:
+    return [None if at in row.unjudged else label for at, label in enumerate(row.labels)]

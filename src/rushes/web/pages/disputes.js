@@ -1,0 +1,142 @@
+// Pairs that people, or people and a program, see differently: the owner looks, sees who said what, and settles them.
+import { call, video } from "/static/api.js";
+import { buildGrid, drawGrid, partSeconds } from "/static/grid.js";
+import { Marks } from "/static/marks.js";
+import { Player } from "/static/player.js";
+import { drawControls, newEvent, note } from "/static/session.js";
+import { fill } from "/static/tables.js";
+import { fillWords, text } from "/static/text.js";
+
+const $ = (selector) => document.querySelector(selector);
+const NO_SPANS = { dragged: () => {}, chosen: () => {} };
+
+let queue = [];       // what is not settled yet, the one on the screen first
+let settled = [];     // {pair, marks, event}, the last at the end
+let total = 0;
+let question = "";
+let now = null;       // {pair, marks, seconds, revises}
+let saving = false;
+let urls = [];
+const player = new Player(() => {
+  if (!now || !player.clips) return;
+  const share = drawControls(player);
+  document.querySelectorAll("#grid .head").forEach((head) => { head.style.left = `${100 * share}%`; });
+});
+
+async function load() {
+  const answer = await call("/api/campaign/disputes");
+  ({ total, question, pairs: queue } = answer);
+  show();
+}
+
+function show(again = null) {
+  const pair = again ? again.pair : queue[0];
+  $("#work").hidden = !pair;
+  $("#done").hidden = Boolean(pair);
+  $("#count").textContent = text("disputes.count", { n: total });
+  now = null;
+  if (!pair) return;
+  const seconds = Math.min(...pair.clips.map((clip) => clip.frames / clip.fps));
+  const parts = Array.from({ length: pair.segments }, (_, at) => partSeconds(at, pair.segments, seconds, pair.segment_s));
+  now = { pair, seconds, marks: new Marks([question], parts, again ? { labels: { [question]: again.labels } } : {}), revises: again ? again.event : "" };
+  $("#prompt").textContent = pair.caption;
+  const choose = (row, column) => { now.marks.choose(row, column); draw(); };
+  buildGrid($("#grid"), { dimensions: [question], segment_s: pair.segment_s }, seconds, parts, choose, NO_SPANS, (second) => second);
+  $("#grid .lane").hidden = $("#grid .lane-name").hidden = true;
+  const words = (labels) => labels.map((label) => text(`mark.${label}`)).join(" · ");
+  fill("#said", pair.said.map(({ who, person, labels }) => [person ? who : text("disputes.program", { who }), words(labels)]));
+  draw();
+  play(pair);
+}
+
+function draw() { drawGrid($("#grid"), now.marks, now.seconds); }
+
+async function play(pair) {
+  const figures = ["a", "b"].map((side) => {
+    const [figure, clip, caption] = ["figure", "video", "figcaption"].map((name) => document.createElement(name));
+    figure.className = side;
+    caption.textContent = side.toUpperCase();
+    Object.assign(clip, { muted: true, playsInline: true });
+    figure.append(clip, caption);
+    return figure;
+  });
+  urls.forEach((url) => URL.revokeObjectURL(url));
+  urls = [];
+  $("#panes").replaceChildren(...figures);
+  const loaded = await Promise.all(pair.clips.map((clip) => video("campaign", clip.id, "file").catch(() => "")));
+  if (now?.pair !== pair) return loaded.forEach((url) => URL.revokeObjectURL(url));
+  urls = loaded;
+  const clips = pair.clips.map((clip, at) => ({ ...clip, url: urls[at] }));
+  const shown = await player.load(figures.map((figure) => figure.querySelector("video")), clips);
+  if (!shown) return;
+  if (shown.includes(false)) note(text("disputes.unplayable"));
+  player.play();
+}
+
+async function save() {
+  if (!now || saving) return;
+  const left = now.marks.empty();
+  if (left) return note(text("note.missing", { n: left }));
+  const { pair, marks, revises } = now;
+  const labels = marks.labels()[question];
+  const event = newEvent();
+  saving = true;
+  try {
+    const [first, second] = pair.clips;
+    await call("/api/campaign/settle", { left: first.id, right: second.id, segment_s: pair.segment_s, labels, event, revises });
+  } finally {
+    saving = false;
+  }
+  settled.push({ pair, labels, event });
+  if (!revises) {
+    queue = queue.filter((each) => each !== pair);
+    total -= 1;
+  }
+  if (!queue.length && total > 0) return load();
+  show();
+}
+
+// The pair goes behind the others.
+function later() {
+  if (now && !now.revises) queue.push(queue.shift());
+  show();
+}
+
+function undo() {
+  if (now?.marks.undo()) return draw();
+  const last = settled.pop();
+  if (last) show(last);
+}
+
+function mark(value, shift) { now?.marks.mark(value, shift || now.pair.segments === 1); if (now) draw(); }
+function move(columns) { now?.marks.move(0, columns); if (now) draw(); }
+
+const ACTS = {
+  toggle: () => player.toggle(), back: () => player.step(-1), forward: () => player.step(1), speed: () => player.faster(1, true),
+  save, later, undo,
+};
+const KEYS = {
+  a: (shift) => mark(1, shift), b: (shift) => mark(-1, shift), t: (shift) => mark(0, shift), x: (shift) => mark(null, shift),
+  " ": ACTS.toggle, ",": ACTS.back, ".": ACTS.forward, "-": () => player.faster(-1), "+": () => player.faster(1), u: undo,
+  ArrowLeft: () => move(-1), ArrowRight: () => move(1), Enter: save, n: later,
+};
+
+const guarded = (act) => Promise.resolve().then(act).catch((error) => note(error.message));
+
+document.addEventListener("keydown", (event) => {
+  const act = KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+  if (!act || event.ctrlKey || event.metaKey || event.altKey || $("#change").open) return;
+  if (event.target.closest("a, header button, footer button") && [" ", "Enter"].includes(event.key)) return;
+  event.preventDefault();
+  guarded(() => act(event.shiftKey));
+});
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-act], #work [data-mark]:not(.cell)");
+  if (!button) return;
+  if (event.detail) button.blur();
+  guarded(() => (button.dataset.act ? ACTS[button.dataset.act]() : mark(JSON.parse(button.dataset.mark), event.shiftKey)));
+});
+
+fillWords();
+guarded(load);

@@ -132,3 +132,5 @@ def test_a_take_of_another_shape_is_refused_by_name(rushes: Rushes, project: Pat
     assert any(take.id in err for take in taken) and "the clip goes to 16 x 16 px" in err and "rushes generate" in err
     code, out, err = rushes("generate", project, "--set", "backbone.sizes=[[16, 24], [16, 16]]", "--json")
     assert code == 0 and json.loads(out)["new"] == len(taken), err
+    code, _, err = rushes("train", project, "--set", "backbone.sizes=[]", "--set", "backbone.lengths=[]")
+    assert code != 0 and "takes are of another shape than their clips" in err and "goes to 16 x 24 px" in err, err

@@ -75,10 +75,12 @@ def recipe_comparisons(project: OpenProject, settings: TrainSettings) -> RecipeD
 
 
 def _check_shapes(project: OpenProject, comparisons: Sequence[Comparison]) -> None:
-    """Refuse takes that were made in another shape than their clip has now; those that came from elsewhere are cut."""
+    """Refuse takes that were made in another shape than their clip has now; those that came from elsewhere are cut.
+
+    Longer takes go where there is one shape, as their start is what a shorter one would show.
+    """
     size = project.settings.backbone
-    if len(size.shapes) == 1:
-        return
+    several = len(size.shapes) > 1
     shapes = {view.media: view.shape for comparison in comparisons for view in comparison.views}
     other = []
     for take in project.store.stream(Candidate):
@@ -87,14 +89,14 @@ def _check_shapes(project: OpenProject, comparisons: Sequence[Comparison]) -> No
             scale = stored_scale(own)
             wanted = ClipShape(own.height_px * scale, own.width_px * scale, own.frames, own.fps)
             there = ClipShape(take.height_px, take.width_px, take.frames, take.fps)
-            if there != wanted:
+            if (there if several else replace(wanted, height_px=there.height_px, width_px=there.width_px)) != wanted:
                 goes = f"the clip goes to {own.shape.words} at {own.fps:g} fps"
                 other.append(f"take {take.id} of clip {take.clip_id} ({there.words}; {goes})")
     if other:
         raise ValueError(
             f"{len(other)} takes are of another shape than their clips: {'; '.join(other[:NAMED])}; run `rushes "
-            "generate`, which makes them in the clips' shapes, and label those, or set backbone.sizes and lengths as "
-            "they were"
+            "generate`, which makes them in the clips' shapes, and label those, or set the sizes and lengths of "
+            "[backbone] as they were"
         )
 
 

@@ -134,3 +134,4 @@ def test_a_take_of_another_shape_is_refused_by_name(rushes: Rushes, project: Pat
     assert code == 0 and json.loads(out)["new"] == len(taken), err
     code, _, err = rushes("train", project, "--set", "backbone.sizes=[]", "--set", "backbone.lengths=[]")
     assert code != 0 and "takes are of another shape than their clips" in err and "goes to 16 x 24 px" in err, err
+    assert rushes("train", project)[0] == 0  # sizes as they were: takes that were made since are of others

@@ -80,6 +80,10 @@ class _Pair:
     right: _Side
 
     @property
+    def sides(self) -> tuple[_Side, _Side]:
+        return self.left, self.right
+
+    @property
     def who_and_what(self) -> tuple[str, str, frozenset[str]]:
         return self.pair.judge, self.pair.prompt, frozenset((self.left.facts.media, self.right.facts.media))
 
@@ -387,25 +391,28 @@ def _result(
     replaced: int,
     ask: PreflightOptions,
 ) -> PairsImported:
-    videos = {side.facts.media: side for each in usable for side in (each.left, each.right)}
-    losses = [_loss(side, ask) for side in videos.values()]
+    losses = {
+        side.facts.media: lost for each in usable for side, lost in zip(each.sides, _losses(each, ask), strict=True)
+    }
     return PairsImported(
         entries=pairs.entries,
         pairs=len(usable),
-        videos=len(videos),
+        videos=len(losses),
         labels=len(preferences),
         unjudged=sum(bool(row.unjudged) for row in preferences),
         winners=dict(Counter(map(_winner, (each.pair for each in usable))).most_common()),
         new_rows=0,
         replaced=replaced,
-        trimmed=sum(each.trimmed for each in losses),
-        cropped=sum(bool(each.share) for each in losses),
+        trimmed=sum(each.trimmed for each in losses.values()),
+        cropped=sum(bool(each.share) for each in losses.values()),
         left_out={f"left out, {why}": count for why, count in pairs.left_out.items()},
     )
 
 
-def _loss(side: _Side, ask: PreflightOptions) -> Loss:
-    return loss(Checked(SourceVideo(side.path, "", str(side.path)), side.facts, ""), ask)
+def _losses(pair: _Pair, ask: PreflightOptions) -> list[Loss]:
+    """What is lost of both sides in the shape of the pair, which may be that of neither alone."""
+    own = ask.of(*(side.facts for side in pair.sides))
+    return [loss(Checked(SourceVideo(each.path, "", str(each.path)), each.facts, ""), own) for each in pair.sides]
 
 
 def _write_rows(path: Path, pairs: ForeignPairs, usable: Sequence[_Pair], ask: PreflightOptions) -> None:
@@ -413,8 +420,10 @@ def _write_rows(path: Path, pairs: ForeignPairs, usable: Sequence[_Pair], ask: P
     rows: list[dict[str, object]] = [{"entry": place, "left_out": words} for place, words in pairs.refused.items()]
     for each in usable:
         sides = {
-            name: {"file": str(file), "seconds": side.facts.seconds, **asdict(_loss(side, ask))}
-            for name, file, side in (("left", each.pair.left, each.left), ("right", each.pair.right, each.right))
+            name: {"file": str(file), "seconds": side.facts.seconds, **asdict(lost)}
+            for name, file, side, lost in zip(
+                ("left", "right"), (each.pair.left, each.pair.right), each.sides, _losses(each, ask), strict=True
+            )
         }
         rows.append({"entry": each.pair.place, "answers": dict(each.pair.answers), **sides})
     write_json(path, {"file": str(pairs.path), "rows": rows})

@@ -19,8 +19,8 @@ import numpy as np
 
 from rushes.arrays import Frames
 from rushes.files import write_json
-from rushes.footage.preflight import Checked, PreflightOptions
-from rushes.footage.preflight_costs import Loss, loss
+from rushes.footage.preflight import PreflightOptions
+from rushes.footage.preflight_costs import Loss, losses
 from rushes.footage.probe_cache import ProbeCache, VideoFacts
 from rushes.footage.split import SharedContent
 from rushes.formats.answers import LABELS, Meaning
@@ -78,10 +78,6 @@ class _Pair:
     pair: ForeignPair
     left: _Side
     right: _Side
-
-    @property
-    def sides(self) -> tuple[_Side, _Side]:
-        return self.left, self.right
 
     @property
     def who_and_what(self) -> tuple[str, str, frozenset[str]]:
@@ -391,39 +387,32 @@ def _result(
     replaced: int,
     ask: PreflightOptions,
 ) -> PairsImported:
-    losses = {
-        side.facts.media: lost for each in usable for side, lost in zip(each.sides, _losses(each, ask), strict=True)
-    }
+    lost = dict[str, Loss]()
+    for each in usable:
+        lost |= losses(ask, each.left.facts, each.right.facts)
     return PairsImported(
         entries=pairs.entries,
         pairs=len(usable),
-        videos=len(losses),
+        videos=len(lost),
         labels=len(preferences),
         unjudged=sum(bool(row.unjudged) for row in preferences),
         winners=dict(Counter(map(_winner, (each.pair for each in usable))).most_common()),
         new_rows=0,
         replaced=replaced,
-        trimmed=sum(each.trimmed for each in losses.values()),
-        cropped=sum(bool(each.share) for each in losses.values()),
+        trimmed=sum(each.trimmed for each in lost.values()),
+        cropped=sum(bool(each.share) for each in lost.values()),
         left_out={f"left out, {why}": count for why, count in pairs.left_out.items()},
     )
-
-
-def _losses(pair: _Pair, ask: PreflightOptions) -> list[Loss]:
-    """What is lost of both sides in the shape of the pair, which may be that of neither alone."""
-    own = ask.of(*(side.facts for side in pair.sides))
-    return [loss(Checked(SourceVideo(each.path, "", str(each.path)), each.facts, ""), own) for each in pair.sides]
 
 
 def _write_rows(path: Path, pairs: ForeignPairs, usable: Sequence[_Pair], ask: PreflightOptions) -> None:
     """What becomes of each entry: why it is left out, or who won and what is lost of its videos."""
     rows: list[dict[str, object]] = [{"entry": place, "left_out": words} for place, words in pairs.refused.items()]
     for each in usable:
+        lost = losses(ask, each.left.facts, each.right.facts)
         sides = {
-            name: {"file": str(file), "seconds": side.facts.seconds, **asdict(lost)}
-            for name, file, side, lost in zip(
-                ("left", "right"), (each.pair.left, each.pair.right), each.sides, _losses(each, ask), strict=True
-            )
+            name: {"file": str(file), "seconds": side.facts.seconds, **asdict(lost[side.facts.media])}
+            for name, file, side in (("left", each.pair.left, each.left), ("right", each.pair.right, each.right))
         }
         rows.append({"entry": each.pair.place, "answers": dict(each.pair.answers), **sides})
     write_json(path, {"file": str(pairs.path), "rows": rows})

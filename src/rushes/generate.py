@@ -34,8 +34,6 @@ from rushes.store.database import Store
 from rushes.store.latents import LatentKey, LatentStore, first_frame_key, still_key
 
 ASIDE = "clean"  # who sets takes of other settings aside, with their files
-# Smaller clips are enlarged by a whole factor when stored: a video file halves the resolution of colour.
-SMALLEST_PX = 128
 STEPS_SHARE = 0.9  # of the time of a take, about; then it is decoded
 
 
@@ -345,20 +343,15 @@ def frames_of(studio: TakeContext, group: Sequence[Request]) -> NDArray[np.uint8
     return frames
 
 
-def stored_scale(size: BackboneSettings) -> int:
-    """Whole factor by which clips are enlarged when stored."""
-    return max(1, -(-SMALLEST_PX // min(size.height_px, size.width_px)))
-
-
 def _files(studio: TakeContext, group: Sequence[Request]) -> list[bytes]:
     studio = studio.at(group[0].shape)
-    scale = stored_scale(studio.size)
+    scale = studio.size.shape.stored_scale
     return [encode_bytes(clip_frames, studio.size.fps, scale=scale) for clip_frames in frames_of(studio, group)]
 
 
 def _rows(studio: GenerationContext, group: Sequence[Request], files: Sequence[bytes]) -> list[Candidate]:
     weights, studio = studio.weights, studio.at(group[0].shape)
-    size, scale = studio.size, stored_scale(studio.size)
+    size, scale = studio.size, studio.size.shape.stored_scale
     kind: CandidateKind = studio.kind or studio.settings.kind
     return [
         Candidate(

@@ -15,6 +15,7 @@ from rushes.media.write import write_video
 from rushes.records import Candidate, Clip
 from rushes.store.database import Store
 from rushes.store.latents import LatentKey, LatentStore
+from rushes.text_reader import parse_json
 
 from ..projects import Rushes
 
@@ -70,7 +71,7 @@ def test_each_clip_keeps_its_shape_from_import_to_report(rushes: Rushes, project
     code, out, err = rushes("preflight", project)
     assert code == 0, err
     assert "24 x 16" in out and "to 24 x 16 px, 9 frames" in out
-    written = json.loads((project / "preflight.json").read_text())
+    written = parse_json((project / "preflight.json").read_text(), project)
     counted = {f"{row['frames']}x{row['height_px']}x{row['width_px']}": row["clips"] for row in written["shapes"]}
     assert counted == {"9x16x24": 3, "5x16x24": 0, "9x24x16": 3, "5x24x16": 1, "9x16x16": 3, "5x16x16": 0}
     code, _, err = rushes("run", project)
@@ -131,3 +132,6 @@ def test_a_take_of_another_shape_is_refused_by_name(rushes: Rushes, project: Pat
     assert any(take.id in err for take in taken) and "the clip goes to 16 x 16 px" in err and "rushes generate" in err
     code, out, err = rushes("generate", project, "--set", "backbone.sizes=[[16, 24], [16, 16]]", "--json")
     assert code == 0 and json.loads(out)["new"] == len(taken), err
+    code, _, err = rushes("train", project, "--set", "backbone.sizes=[]", "--set", "backbone.lengths=[]")
+    assert code != 0 and "takes are of another shape than their clips" in err and "goes to 16 x 24 px" in err, err
+    assert rushes("train", project)[0] == 0  # sizes as they were: takes that were made since are of others

@@ -59,6 +59,23 @@ def test_pairs_are_imported_and_prompts_held_out(rushes: Rushes, sides: tuple[Pa
     assert set(before) <= set(held_out(project))
 
 
+def test_sides_of_two_sizes_are_reported_in_the_shape_that_both_are_trained_in(
+    rushes: Rushes, sides: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """What neither would lose alone, one of them loses beside the other, and the table says so."""
+    rng = np.random.default_rng(1)
+    for folder, size in zip(sides, ((32, 48), (48, 32)), strict=True):
+        write_video(folder / "0.mp4", rng.integers(0, 255, (17, *size, 3), np.uint8), 8)
+    project, sizes = tmp_path / "project", "backbone.sizes=[[32, 32], [32, 48], [48, 32]]"
+    assert rushes("init", project, "--pairs", *sides)[0] == 0
+    code, _, err = rushes("import", project, "--set", sizes, "--set", "footage.eval_fraction=0.4")
+    assert code == 0, err
+    (row,) = (row for row in json.loads((project / "pairs.json").read_text())["rows"] if row["entry"] == "0")
+    (left,), (right,) = row["left"]["shapes"], row["right"]["shapes"]
+    assert left == right and (left["height_px"], left["width_px"]) == (32, 48)
+    assert row["left"]["share"] == 0 and row["right"]["share"] == pytest.approx(5 / 9)
+
+
 def held_out(project: Path) -> list[Candidate]:
     with Store.open(project) as store:
         return [row for row in store.candidates(split="eval") if row.kind == "imported"]

@@ -30,6 +30,8 @@ from rushes.noise.draws import TimeDraw
 from rushes.project import stages
 from rushes.project.project import open_project
 from rushes.project.times import expert_shares, times_in_words, training_times
+from rushes.training.batches import time_of
+from rushes.training.comparison import Comparison, View
 from rushes.training.history import read_history
 
 from ..backbones.tiny_pipelines import BACKBONE, write
@@ -188,6 +190,29 @@ def test_the_shift_is_that_of_the_levels_that_takes_are_sampled_at(name: str, tm
     assert times.shift == pytest.approx(
         float(t / (1 - t)), rel=0.02
     )  # Euler lays its grid from a last level that is shifted already
+
+
+def test_clips_of_each_shape_are_trained_at_the_shift_that_their_takes_are_sampled_at(tmp_path: Path) -> None:
+    """LTX' shift grows with the tokens of a clip: that of the default would be another model's for a large one."""
+    spec, size = spec_of("ltx", tmp_path)
+    large = (2 * size.height_px, 2 * size.width_px)
+    sizes = ((size.height_px, size.width_px), (size.width_px, size.height_px), large)
+    mixed = Settings(backbone=size.model_copy(update={"sizes": sizes}), train=TrainSettings(recipe="sft"))
+    times = training_times(mixed, spec)
+    name = f"{size.frames}x{large[0]}x{large[1]}"
+    assert times.shift == spec.sampling_shift(spec.latent_size(size.frames, size.height_px, size.width_px))
+    assert dict(times.shifts) == {
+        name: spec.sampling_shift(spec.latent_size(size.frames, *large))
+    }  # a turned one has as many tokens
+    assert times.of(name).shift > times.shift and name in repr(times)  # runs and banks are named by what is shown
+    assert float(time_of(in_shape(name), 0, 0, times)) > float(time_of(in_shape(""), 0, 0, times))
+    own = training_times(Settings(backbone=size, train=TrainSettings(recipe="sft")), spec)
+    assert own.shifts == () and "shifts" not in repr(own)
+    assert training_times(mixed.model_copy(update={"train": TrainSettings(recipe="sft", shift=3.0)}), spec).shifts == ()
+
+
+def in_shape(shape: str) -> Comparison:
+    return Comparison("c", "g", (View("m", "a clip", shape=shape),), ())
 
 
 def shifted_end(shift: float, t: float = 1 / 1001) -> float:

@@ -9,6 +9,9 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Protocol
 
+# Smaller takes are enlarged by a whole factor when stored: a video file halves the resolution of colour.
+_SMALLEST_STORED_PX = 128
+
 
 @dataclass(frozen=True, order=True)
 class ClipShape:
@@ -40,6 +43,16 @@ class ClipShape:
         """The same for a reader."""
         size = f"{self.height_px} x {self.width_px} px, {self.frames} frames"
         return size + (f" at {self.fps:g} fps" if self.fps else "")
+
+    @property
+    def stored_scale(self) -> int:
+        """Whole factor by which takes of it are enlarged when stored."""
+        return max(1, -(-_SMALLEST_STORED_PX // min(self.height_px, self.width_px)))
+
+    def is_of(self, take: Footage, rate: float) -> bool:
+        """Whether a stored take was made in it; `rate`: frames a second of shapes that have none of their own."""
+        size = (self.height_px * self.stored_scale, self.width_px * self.stored_scale)
+        return (take.height_px, take.width_px, take.frames, take.fps) == (*size, self.frames, self.fps or rate)
 
 
 class Footage(Protocol):

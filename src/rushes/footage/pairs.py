@@ -19,8 +19,8 @@ import numpy as np
 
 from rushes.arrays import Frames
 from rushes.files import write_json
-from rushes.footage.preflight import Checked, PreflightOptions
-from rushes.footage.preflight_costs import Loss, loss
+from rushes.footage.preflight import PreflightOptions
+from rushes.footage.preflight_costs import Loss, losses
 from rushes.footage.probe_cache import ProbeCache, VideoFacts
 from rushes.footage.split import SharedContent
 from rushes.formats.answers import LABELS, Meaning
@@ -387,33 +387,31 @@ def _result(
     replaced: int,
     ask: PreflightOptions,
 ) -> PairsImported:
-    videos = {side.facts.media: side for each in usable for side in (each.left, each.right)}
-    losses = [_loss(side, ask) for side in videos.values()]
+    lost = dict[str, Loss]()
+    for each in usable:
+        lost |= losses(ask, each.left.facts, each.right.facts)
     return PairsImported(
         entries=pairs.entries,
         pairs=len(usable),
-        videos=len(videos),
+        videos=len(lost),
         labels=len(preferences),
         unjudged=sum(bool(row.unjudged) for row in preferences),
         winners=dict(Counter(map(_winner, (each.pair for each in usable))).most_common()),
         new_rows=0,
         replaced=replaced,
-        trimmed=sum(each.trimmed for each in losses),
-        cropped=sum(bool(each.share) for each in losses),
+        trimmed=sum(each.trimmed for each in lost.values()),
+        cropped=sum(bool(each.share) for each in lost.values()),
         left_out={f"left out, {why}": count for why, count in pairs.left_out.items()},
     )
-
-
-def _loss(side: _Side, ask: PreflightOptions) -> Loss:
-    return loss(Checked(SourceVideo(side.path, "", str(side.path)), side.facts, ""), ask)
 
 
 def _write_rows(path: Path, pairs: ForeignPairs, usable: Sequence[_Pair], ask: PreflightOptions) -> None:
     """What becomes of each entry: why it is left out, or who won and what is lost of its videos."""
     rows: list[dict[str, object]] = [{"entry": place, "left_out": words} for place, words in pairs.refused.items()]
     for each in usable:
+        lost = losses(ask, each.left.facts, each.right.facts)
         sides = {
-            name: {"file": str(file), "seconds": side.facts.seconds, **asdict(_loss(side, ask))}
+            name: {"file": str(file), "seconds": side.facts.seconds, **asdict(lost[side.facts.media])}
             for name, file, side in (("left", each.pair.left, each.left), ("right", each.pair.right, each.right))
         }
         rows.append({"entry": each.pair.place, "answers": dict(each.pair.answers), **sides})

@@ -6,11 +6,13 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from rushes.config.clip_shapes import ClipShape
 from rushes.footage.preflight import NO_FAILURE, Checked, Length, Preflight, PreflightOptions
 from rushes.footage.probe_cache import VideoFacts
+from rushes.formats.layouts import SourceVideo
 from rushes.media.pictures import WOVEN
 
 LENGTHS = (17, 33, 49, 65, 81, 97, 121, 161, 241)
@@ -46,6 +48,12 @@ def loss(checked: Checked, ask: PreflightOptions) -> Loss:
         enlarged=facts.width_px < shape.width_px or facts.height_px < shape.height_px,
         shapes=shapes,
     )
+
+
+def losses(ask: PreflightOptions, *videos: VideoFacts) -> dict[str, Loss]:
+    """What is lost of videos that are seen together, by content, in their shape, which may be that of none alone."""
+    own = ask.of(*videos)
+    return {each.media: loss(Checked(SourceVideo(Path(), "", ""), each, ""), own) for each in videos}
 
 
 def _shapes(checked: Checked, ask: PreflightOptions) -> tuple[ClipShape, ...]:

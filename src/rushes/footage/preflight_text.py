@@ -58,10 +58,14 @@ def _too_short(done: Preflight, ask: PreflightOptions) -> list[str]:
 
 
 def write_review(project: Path, done: Preflight, ask: PreflightOptions, facts: object) -> Path:
-    """Keep a review as preflight.json in the project: the result given, and a line for each clip."""
+    """Keep a review as preflight.json in the project: the result given, and a line for each clip.
+
+    `passed_over`, a count in the result, is the list of names here.
+    """
     path = project / FILE
+    counts = {name: value for name, value in plain(facts).items() if name != "passed_over"}
     with whole_file(path) as part, part.open("w", encoding="utf-8") as file:
-        head = json.dumps(plain(facts), ensure_ascii=False, indent=1).removesuffix("\n}")
+        head = json.dumps(counts, ensure_ascii=False, indent=1).removesuffix("\n}")
         file.write(head + ',\n "each": [')
         separator = "\n  "
         for checked in done.checked:

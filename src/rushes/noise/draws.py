@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 import torch
@@ -37,6 +37,12 @@ class TimeDraw:
     mean: float = 0.0  # of the logit, before the shift
     std: float = 1.0  # of the logit
     shift: float = 1.0  # s > 0; 1 = none. Sampling schedules of flow models are shifted the same way
+    shifts: tuple[tuple[str, float], ...] = ()  # of clips of other shapes than the project's default, by their names
+
+    def __repr__(self) -> str:
+        """All fields, as runs and banks are named; `shifts` only where there are any, as before there were shapes."""
+        shown = (each.name for each in fields(self) if each.name != "shifts" or self.shifts)
+        return f"TimeDraw({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
 
     def __post_init__(self) -> None:
         if not 0 <= self.low < self.high <= 1:
@@ -53,6 +59,10 @@ class TimeDraw:
         else:
             drawn = self._logit_normal(torch.randn(count, generator=generator))
         return drawn.float().clamp(torch.tensor(self.low), torch.tensor(self.high))
+
+    def of(self, shape: str) -> TimeDraw:
+        """The draw for clips of a shape, by its name; "" = the default."""
+        return replace(self, shift=dict(self.shifts).get(shape, self.shift), shifts=())
 
     def share(self, low: float, high: float) -> float:
         """Share of the draws that fall into [low, high], in closed form."""

@@ -112,7 +112,7 @@ def _sampler(project: OpenProject, backbone: Backbone, held_out: Sequence[Compar
         return [frames for part in parts for frames in part]
 
     rates = [size.at(request.shape).fps for request in wanted]
-    return Sampler(make, folder, size.fps, generate.stored_scale(size), rates)
+    return Sampler(make, folder, size.fps, size.shape.stored_scale, rates)
 
 
 def _hashed(pair: shortcuts.ShortcutPair) -> dict[str, Any]:

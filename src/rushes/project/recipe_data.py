@@ -11,7 +11,6 @@ from torch import Tensor
 
 from rushes.config.clip_shapes import ClipShape
 from rushes.config.tables import ObjectiveSettings, TrainSettings
-from rushes.generate import stored_scale
 from rushes.likeness import METRIC as LIKENESS
 from rushes.objectives.safeguards import guarded
 from rushes.objectives.terms import ALONE, Term
@@ -75,26 +74,29 @@ def recipe_comparisons(project: OpenProject, settings: TrainSettings) -> RecipeD
 
 
 def _check_shapes(project: OpenProject, comparisons: Sequence[Comparison]) -> None:
-    """Refuse takes that were made in another shape than their clip has now; those that came from elsewhere are cut."""
+    """Refuse takes that were made in another shape than their clip has now; those that came from elsewhere are cut.
+
+    Longer takes go where there is one shape, as their start is what a shorter one would show.
+    """
     size = project.settings.backbone
-    if len(size.shapes) == 1:
-        return
+    several = len(size.shapes) > 1
     shapes = {view.media: view.shape for comparison in comparisons for view in comparison.views}
     other = []
     for take in project.store.stream(Candidate):
         if take.media in shapes and take.kind != "imported":
-            own = size.at(shapes[take.media])
-            scale = stored_scale(own)
-            wanted = ClipShape(own.height_px * scale, own.width_px * scale, own.frames, own.fps)
-            there = ClipShape(take.height_px, take.width_px, take.frames, take.fps)
-            if there != wanted:
-                goes = f"the clip goes to {own.shape.words} at {own.fps:g} fps"
+            name = shapes[take.media]
+            shape = ClipShape.read(name) if name else size.shape
+            rate = shape.fps or size.fps
+            same = take if several else replace(take, frames=shape.frames, fps=rate)
+            if not shape.is_of(same, rate):
+                there = ClipShape(take.height_px, take.width_px, take.frames, take.fps)
+                goes = f"the clip goes to {replace(shape, fps=0.0).words} at {rate:g} fps"
                 other.append(f"take {take.id} of clip {take.clip_id} ({there.words}; {goes})")
     if other:
         raise ValueError(
             f"{len(other)} takes are of another shape than their clips: {'; '.join(other[:NAMED])}; run `rushes "
-            "generate`, which makes them in the clips' shapes, and label those, or set backbone.sizes and lengths as "
-            "they were"
+            "generate`, which makes them in the clips' shapes, and label those, or set the sizes and lengths of "
+            "[backbone] as they were"
         )
 
 

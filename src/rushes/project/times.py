@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rushes.backbones.base import BackboneSpec
+from rushes.config.clip_shapes import ClipShape
 from rushes.config.tables import Settings
 from rushes.noise.draws import TimeDraw
 from rushes.noise.paths import VariancePreserving
@@ -34,7 +35,11 @@ def training_times(settings: Settings, spec: BackboneSpec) -> TimeDraw:
         raise ValueError(
             f"train.t_low, t_high: no noise level{of} is left from {train.t_low:g} to {train.t_high:g}; widen them"
         )
-    return replace(drawn, kind=train.times or drawn.kind, low=low, high=high, shift=_shift(settings, spec, drawn.shift))
+    size = settings.backbone
+    own = {size.name_of(shape): _shift(settings, spec, drawn.shift, shape) for shape in size.shapes}
+    shift = own.pop("")
+    shifts = tuple((name, each) for name, each in own.items() if each != shift)
+    return replace(drawn, kind=train.times or drawn.kind, low=low, high=high, shift=shift, shifts=shifts)
 
 
 def _problems(settings: Settings, spec: BackboneSpec) -> Iterator[str]:
@@ -57,17 +62,17 @@ def _range_of(expert: str, spec: BackboneSpec) -> tuple[float, float]:
     return (spec.boundary, 1.0) if expert == "high" else (0.0, float(np.nextafter(np.float32(spec.boundary), 0)))
 
 
-def _shift(settings: Settings, spec: BackboneSpec, recipes: float) -> float:
-    """The shift of training times; `recipes` is the recipe's own, 1 where it has none."""
+def _shift(settings: Settings, spec: BackboneSpec, recipes: float, shape: ClipShape) -> float:
+    """The shift of training times of clips of a shape; `recipes` is the recipe's own, 1 where it has none."""
     if isinstance(spec.path, VariancePreserving):
         return 1.0
-    return settings.train.shift or (recipes if recipes != 1.0 else clip_shift(settings, spec))
+    return settings.train.shift or (recipes if recipes != 1.0 else clip_shift(settings, spec, shape))
 
 
-def clip_shift(settings: Settings, spec: BackboneSpec) -> float:
-    """The shift of the schedule on which takes of the project's clips are sampled."""
-    size = settings.backbone
-    return settings.generate.shift or spec.sampling_shift(spec.latent_size(size.frames, size.height_px, size.width_px))
+def clip_shift(settings: Settings, spec: BackboneSpec, shape: ClipShape) -> float:
+    """The shift of the schedule on which takes of clips of a shape are sampled."""
+    size = spec.latent_size(shape.frames, shape.height_px, shape.width_px)
+    return settings.generate.shift or spec.sampling_shift(size)
 
 
 def expert_shares(times: TimeDraw, spec: BackboneSpec) -> dict[str, float]:
@@ -95,7 +100,7 @@ def times_in_words(settings: Settings, spec: BackboneSpec) -> list[str]:
             f"warning: train.t_high is {times.high:g} and the high-noise expert answers from {spec.boundary:g} up, so "
             "it is not trained; set train.t_high to 1",
         ]
-    own = clip_shift(settings, spec)
+    own = clip_shift(settings, spec, settings.backbone.shape)
     mend = f"set train.shift to 0, which is {own:g} here, as takes are sampled, or " if times.shift != own else "set "
     return [
         *lines,

@@ -104,12 +104,12 @@ def schedule(count: int, batch: int, step: int, seed: int) -> list[tuple[int, in
 def draw(shape: Sequence[int], comparison: Comparison, visit: int, seed: int, times: TimeDraw) -> tuple[Tensor, Tensor]:
     """Time [1] and noise of a comparison's visit."""
     generator = seeded(seed, comparison.id, visit)
-    return times(1, generator), torch.randn(*shape, generator=generator)
+    return times.of(comparison.shape)(1, generator), torch.randn(*shape, generator=generator)
 
 
 def time_of(comparison: Comparison, visit: int, seed: int, times: TimeDraw) -> Tensor:
     """Time [1] of a comparison's visit, as `draw` has it."""
-    return times(1, seeded(seed, comparison.id, visit))
+    return times.of(comparison.shape)(1, seeded(seed, comparison.id, visit))
 
 
 def drops_caption(comparison: Comparison, visit: int, seed: int, share: float) -> bool:

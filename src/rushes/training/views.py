@@ -52,7 +52,8 @@ def candidate_view(candidate: Candidate, clip: Clip | None, grid: LatentGrid) ->
 def takes(store: Store, grid: LatentGrid, kind: CandidateKind = "take") -> tuple[Candidate, ...]:
     """Candidates of training clips that may stand against them: of what training starts from, and imported ones.
 
-    Of each clip those of the newest weights and settings alone: takes made in two ways are not mixed.
+    Of each clip those of the newest weights and settings alone: takes made in two ways are not mixed. Where some are of
+    the shape that the clip has now, those of other shapes are out, also as `gaps` and `labelled_takes`.
     """
     return (*_newest(_own(store, grid, kind)), *store.candidates(split="train", kind="imported"))
 
@@ -98,7 +99,13 @@ def takes_account(store: Store, grid: LatentGrid, comparisons: Sequence[Comparis
 
 
 def _own(store: Store, grid: LatentGrid, kind: CandidateKind) -> tuple[Candidate, ...]:
-    return store.candidates(split="train", kind=kind, system=grid.system)
+    candidates, size = store.candidates(split="train", kind=kind, system=grid.system), grid.size
+    if size is None:
+        return candidates
+    shapes = {clip.id: size.shape_of(clip) for clip in training_clips(store)}
+    fit = {c.id for c in candidates if c.clip_id in shapes and shapes[c.clip_id].is_of(c, size.fps)}
+    groups = {c.group for c in candidates if c.id in fit}
+    return tuple(c for c in candidates if c.id in fit or c.group not in groups)
 
 
 def _newest(candidates: Sequence[Candidate]) -> list[Candidate]:

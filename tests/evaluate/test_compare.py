@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -155,3 +156,7 @@ def test_runs_without_results_are_refused(store: Store) -> None:
         compare_runs(store, Settings(), ["good", "other"])
     with pytest.raises(ValueError, match="named once"):
         compare_runs(store, Settings(), ["good", "good"])
+    row = store.candidates(split="eval", system="good")[0]
+    store.add([replace(row, id="after-a-change-of-sizes", width_px=64)])
+    with pytest.raises(ValueError, match="are 8 x 32 x 32 and by good 8 x 32 x 64: the project's sizes have changed"):
+        compare_runs(store, Settings(footage=FootageSettings(kind="world")), ["good"])

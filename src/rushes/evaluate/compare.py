@@ -22,9 +22,9 @@ from rushes.evaluate.suites import general_meter, world_meter
 from rushes.evaluate.votes import judged_by_people
 from rushes.files import write_json
 from rushes.metrics.catalogue import all_metrics
-from rushes.records import BASE
+from rushes.records import BASE, Candidate
 from rushes.report.page import write
-from rushes.stats import LEAST_PROMPTS, compare_systems, read_table
+from rushes.stats import LEAST_PROMPTS, Key, compare_systems, read_table
 from rushes.store.database import Store
 from rushes.text_reader import counted, parse_json, read_text, read_toml
 
@@ -40,6 +40,20 @@ class CompareResult:
     verdicts: Mapping[str, str] | None = None  # a sentence for each pair, by "FIRST|SECOND"; null for a table
     report: Path | None = None  # the page; null for a table
     breaches: tuple[str, ...] = ()  # of the gate, a sentence each
+
+
+def _check_sizes(rows: Mapping[str, Mapping[Key, Candidate]]) -> None:
+    """Raise ValueError where takes of one prompt differ in size or length, as sizes changed since one was evaluated."""
+    (base, takes), *others = rows.items()
+    for system, of in others:
+        for key, take in of.items():
+            first = takes.get(key, take)
+            if (first.width_px, first.height_px, first.frames) != (take.width_px, take.height_px, take.frames):
+                raise ValueError(
+                    f"takes of one prompt by {base} are {first.frames} x {first.height_px} x {first.width_px} and by "
+                    f"{system} {take.frames} x {take.height_px} x {take.width_px}: the project's sizes have changed; run "
+                    f"`rushes evaluate --run {system}` again"
+                )
 
 
 def compare_runs(
@@ -66,6 +80,7 @@ def compare_runs(
     if gate is not None:
         _check_names(gate, list(meter.better), meter.better)
     rows = {s: {(c.group, c.seed): c for c in store.candidates(split="eval", system=s)} for s in systems}
+    _check_sizes(rows)
     measured = measures(store, meter, rows)
     for system in systems:
         if not any(measure.values[system] for measure in measured):

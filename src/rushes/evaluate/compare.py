@@ -51,8 +51,8 @@ def _check_sizes(rows: Mapping[str, Mapping[Key, Candidate]]) -> None:
             if (first.width_px, first.height_px, first.frames) != (take.width_px, take.height_px, take.frames):
                 raise ValueError(
                     f"takes of one prompt by {base} are {first.frames} x {first.height_px} x {first.width_px} and by "
-                    f"{system} {take.frames} x {take.height_px} x {take.width_px}: the project's sizes have changed; run "
-                    f"`rushes evaluate --run {system}` again"
+                    f"{system} {take.frames} x {take.height_px} x {take.width_px}: the project's sizes have changed; "
+                    f"run `rushes evaluate --run {system}` again"
                 )
 
 

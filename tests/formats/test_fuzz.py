@@ -277,10 +277,12 @@ REWARD = [{"media": "f" * 64, "scores": {"VQ": 0.3, "MQ": -0.1}}, {"media": "e" 
 def rows(form: str, draw: Draw) -> Files:
     """What `labels export` writes, with changes."""
     make = RowMaker()
-    made: list[Any] = [make.clip(), make.candidate(), make.preference(), make.score(), make.caption(), make.decision()]
+    rows: list[Any] = [make.clip(), make.candidate(), make.preference(), make.annotation(), make.score()]
+    by_kind = {type(row): row for row in (*rows, make.caption(), make.decision())}
     files = {}
     with TemporaryDirectory() as place:
-        for kind, row in zip(EXCHANGED, made, strict=True):
+        for kind in EXCHANGED:
+            row = by_kind[kind]
             path = Path(place) / f"{KIND_NAMES[kind]}.{form}"
             write_rows(kind, [row], path)
             if form == "jsonl":

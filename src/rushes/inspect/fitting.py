@@ -45,7 +45,7 @@ class Change:
 
     def applied(self, settings: Settings) -> Settings:
         """Settings with it in place."""
-        size = {f"backbone.{name}": value for name, value in vars(self.clip).items()}
+        size = {f"backbone.{name}": getattr(self.clip, name) for name in ("height_px", "width_px", "frames")}
         return with_values(settings, {**size, "backbone.quantize": self.quantize, **self.ways})
 
     def flags(self, settings: Settings) -> str:

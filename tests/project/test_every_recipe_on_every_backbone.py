@@ -6,7 +6,6 @@ model gets a copy. `tiny`, which ships, goes through the same in tests/recipes/t
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +22,10 @@ from rushes.backbones.loading import load_backbone
 from rushes.backbones.pipeline import DiffusersBackbone
 from rushes.backbones.sampling import sample
 from rushes.backbones.table import backbone_names
+from rushes.config.clip_shapes import ClipShape
 from rushes.config.tables import BackboneSettings, Settings, TrainSettings
 from rushes.export.weights import export_weights
+from rushes.media.resize import resize_frame
 from rushes.media.write import encode_bytes
 from rushes.objectives.losses import ViewErrors, loss
 from rushes.project.project import OpenProject, load_run, open_project, run_folder
@@ -97,17 +98,16 @@ def take(clip: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
     return np.clip(clip + noise, 0, 255).astype(np.uint8)
 
 
-@pytest.fixture(scope="session")
-def footage(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project without a model: a clip, and what any recipe needs of it. Read only."""
-    folder = tmp_path_factory.mktemp("footage") / "project"
-    with Store.create(folder) as store:
-        furnish(store)
-    return folder
+def stored(clip: NDArray[np.uint8], shape: ClipShape, seed: int) -> NDArray[np.uint8]:
+    """A take as a model of this shape stores it: small ones are enlarged by a whole factor."""
+    size_px = (shape.height_px, shape.width_px)
+    small = np.stack([resize_frame(frame, size_px, "crop") for frame in clip[: shape.frames]])
+    return take(small, seed).repeat(shape.stored_scale, 1).repeat(shape.stored_scale, 2)
 
 
-def furnish(store: Store) -> None:
-    clip, size = waves(), (WIDTH, HEIGHT, FRAMES, FPS)
+def furnish(store: Store, shape: ClipShape) -> None:
+    """A clip, and what any recipe needs of it, by a model of this shape."""
+    clip, scale = waves(), shape.stored_scale
 
     def keep(frames: NDArray[np.uint8]) -> str:
         return store.put_media_bytes(encode_bytes(frames, FPS), ".mp4")
@@ -115,11 +115,13 @@ def furnish(store: Store) -> None:
     def candidate(kind: CandidateKind, seed: int) -> Candidate:
         words = CAPTION if kind != "gap" else CAPTION.rsplit(" ", 1)[0]
         eta = 0.7 if kind == "guided" else None
+        size = (shape.width_px * scale, shape.height_px * scale, shape.frames, FPS)
         return Candidate(
-            f"{kind} {seed}", keep(take(clip, seed)), words, kind, "clip", "clip", "base", "weights", seed, *size, eta
-        )
+            f"{kind} {seed}", keep(stored(clip, shape, seed)), words, kind, "clip", "clip", "base", "weights", seed,
+            *size, eta,
+        )  # fmt: skip
 
-    store.add([Clip("clip", keep(clip), CAPTION, *size, "waves")])
+    store.add([Clip("clip", keep(clip), CAPTION, WIDTH, HEIGHT, FRAMES, FPS, "waves")])
     store.add([candidate("take", 0), candidate("take", 1), candidate("gap", 2)])
     store.add([candidate("guided", 3), candidate("guided", 4)])
     store.add([CaptionRow("wrong", "clip", f"no {CAPTION}", "wrong")])
@@ -204,7 +206,7 @@ def sampled_elsewhere(at: Ground, exported: Path) -> Tensor:
 
 
 @pytest.fixture(scope="module")
-def ground(footage: Path, tmp_path_factory: pytest.TempPathFactory) -> Grounds:
+def ground(tmp_path_factory: pytest.TempPathFactory) -> Grounds:
     """A model's project and pipeline, made once; runs of all recipes go into that project."""
     known: dict[tuple[str, bool], Ground] = {}
     folders: dict[str, Path] = {}
@@ -223,8 +225,8 @@ def ground(footage: Path, tmp_path_factory: pytest.TempPathFactory) -> Grounds:
                 frames=frames, fps=FPS, first_frame=first_frame,
             )
         )  # fmt: skip
-        copy = Path(shutil.copytree(footage, tmp_path_factory.mktemp(backbone) / "project"))
-        project = open_project(copy, settings)
+        project = open_project(tmp_path_factory.mktemp(backbone) / "project", settings)
+        furnish(project.store, ClipShape(height, width, frames))
         label(project.store, frames)
         pipeline = None if backbone == "inflated_sd" else load_pipeline(folders[name])
         return Ground(project, pipeline, first_frame, clips_for(model, 1)[0], noise_for(model, 1))

@@ -2,7 +2,7 @@
 
     python examples/mixed_sizes.py VIDEOS OUT [--recipe realdpo] [--only portrait] [--set KEY=VALUE ...]
 
-Each video is cut into pieces of at most 4 s. Of each four one stays as it is, and the others are made 4:3 by cropping,
+Each video is cut into pieces of at most 4 s. One in four stays as it is, and the others are made 4:3 by cropping,
 portrait by turning (square videos: by cropping) and square by cropping. The embedded model is trained a few steps: this
 shows that clips, takes and pairs each have their own shape, and nothing about quality.
 """

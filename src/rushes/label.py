@@ -157,7 +157,7 @@ def _says_more(preference: Preference, before: Preference | None) -> bool:
 
 def mark_counts(preference: Preference) -> Counter[int | None]:
     """How many segments of a row are labelled +1, 0 and -1; None: unjudged, which is no tie."""
-    return Counter(None if at in preference.unjudged else mark for at, mark in enumerate(preference.labels))
+    return Counter(preference.marks)
 
 
 def rate(

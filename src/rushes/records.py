@@ -162,6 +162,11 @@ class Preference:
         if len(self.by_slot) not in (0, len(self.labels), 2 * len(self.labels)):
             raise ValueError(f"preference {self.id}: by_slot needs a value per segment and order, got {self.by_slot}")
 
+    @property
+    def marks(self) -> tuple[int | None, ...]:
+        """The labels, None where a segment is unjudged."""
+        return tuple(None if at in self.unjudged else label for at, label in enumerate(self.labels))
+
 
 @dataclass(frozen=True)
 class Annotation:

@@ -12,6 +12,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -137,11 +138,12 @@ class Difference:
     what: str
 
 
+def _plain(command: str, folder: Path) -> list[object]:
+    return [command, folder]
+
+
 WORKS = (
-    *(
-        Work(name, behind, lambda folder, name=name: [name, folder])  # type: ignore[misc]
-        for behind, name in enumerate((*COMMANDS, "report"))
-    ),
+    *(Work(name, behind, partial(_plain, name)) for behind, name in enumerate((*COMMANDS, "report"))),
     Work("export", 4, lambda folder: ["export", folder, "--out", folder / "out", "--run", "realdpo"]),
     Work("cache reference", 2, lambda folder: ["cache", "reference", folder, "--set=train.reference_cache=2"]),
     Work("curate", 1, lambda folder: ["curate", folder, '--set=curate.stages=["technical"]']),

@@ -8,7 +8,8 @@ import pytest
 
 from rushes.cli import main
 from rushes.config.tables import LabelSettings, Settings
-from rushes.inspect.rehearsal import STAND_IN, RehearsalResult, kind_of, rehearsal_settings, rehearse
+from rushes.inspect.rehearsal import STAND_IN, RehearsalResult, rehearsal_settings, rehearse
+from rushes.inspect.step_forecast import gpu_seen
 
 from ..projects import SMALL, SmallProject
 
@@ -33,7 +34,7 @@ def test_what_decides_memory_stays_as_it_is() -> None:
     ],
 )
 def test_a_gpu_is_recognised_by_its_name_and_memory(name: str, memory: float, kind: str) -> None:
-    assert kind_of(name, memory) == kind
+    assert gpu_seen(name, memory) == kind
 
 
 def test_every_stage_is_rehearsed_and_nothing_stays(tmp_path: Path, small: SmallProject) -> None:

@@ -12,9 +12,9 @@ import pytest
 
 import rushes
 from rushes.config.held_defaults import GIVEN, VERSION, HeldDefaults, write_held
-from rushes.config.tables import Settings, TrainSettings
+from rushes.config.tables import Settings, TrainSettings, run_name
 from rushes.evaluate.result import EvaluateResult, read_evaluation
-from rushes.project.reports import run_name, summary_path, write_report, write_summary
+from rushes.project.reports import summary_path, write_report, write_summary
 from rushes.records import plain
 from rushes.report.model import MetricRow
 from rushes.store.database import Store

@@ -10,7 +10,7 @@ import torch
 from rushes.objectives.losses import ViewErrors, loss
 from rushes.objectives.terms import collate
 from rushes.recipes.densedpo import Options, account, comparisons, majority
-from rushes.records import Annotation
+from rushes.records import Annotation, Strength
 from rushes.store.database import Store
 from rushes.training.comparison import Comparison, LatentGrid
 from rushes.world.scenes import Scene
@@ -47,12 +47,13 @@ def test_a_pair_that_people_call_slightly_better_weighs_less(
     """One of two people said so, and halves the weight of the pair by half; what a program said is not theirs."""
     clip = rows.clip(scene, "one")
     store.add([clip, *(rows.candidate(clip, name, "guided", 0.7) for name in "abcd")])
-    for judge, left, right, strength in (
+    answers: tuple[tuple[str, str, str, Strength], ...] = (
         ("human:ada", "a", "b", "slightly"), ("human:bob", "a", "b", "much"), ("human:ada", "c", "d", "slightly"),
         ("metric", "a", "c", "slightly"), ("human:ada", "b", "d", ""),
-    ):  # fmt: skip
+    )  # fmt: skip
+    for judge, left, right, strength in answers:
         row = replace(rows.preference(left, right, (1, 1, 1, 1)), id=f"{judge} {left}{right}", judge=judge)
-        store.add([row, Annotation(f"of {row.id}", row.id, judge, strength=strength)])  # type: ignore[arg-type]
+        store.add([row, Annotation(f"of {row.id}", row.id, judge, strength=strength)])
 
     def weights(**options: Any) -> dict[str, float]:
         rows = comparisons(store, Options(judge="all", **options), project_with_clips.grid)

@@ -24,12 +24,12 @@ from rushes.web.accounts import Accounts, NameTaken, Visitor
 from rushes.web.guard import BURST, Guard, Rate
 from rushes.web.labeling.app import labeling_section
 from rushes.web.labeling.session import LabelingSession
-from rushes.web.review.app import make_review_app, review_section
+from rushes.web.review.app import review_section
 from rushes.web.review.queue import QueueEntry, ReviewQueue
 from rushes.web.review.session import ReviewSession
 from rushes.web.site import SiteSection, make_site
 
-from ..web.conftest import FPS, FRAMES, Clock, NewSession, clock, encoded, make_session, say, serving
+from ..web.conftest import FPS, FRAMES, Clock, NewSession, clock, encoded, make_review_app, make_session, say, serving
 
 __all__ = ["clock", "make_session"]  # fixtures
 
@@ -327,12 +327,11 @@ def test_what_is_counted_stays_small(clock: Clock) -> None:
 
 def refusal(host: str, **headers: str) -> int:
     """The status of the guard for a request, 0 = let through."""
-    made = Guard(FastAPI(), frozenset({"127.0.0.1", "localhost", "::1"}), lambda token: "")
+    guard = Guard(FastAPI(), frozenset({"127.0.0.1", "localhost", "::1"}), lambda token: "")
     raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in {"host": host, **headers}.items()]
     method = "POST" if "origin" in headers else "GET"
-    return made._refuse({"type": "http", "method": method, "path": "/api/x", "headers": raw, "client": ("1.1.1.1", 1)})[
-        0
-    ]
+    scope = {"type": "http", "method": method, "path": "/api/x", "headers": raw, "client": ("1.1.1.1", 1)}
+    return guard._refuse(scope)[0]
 
 
 def test_the_servers_own_names_are_known_with_and_without_a_port() -> None:

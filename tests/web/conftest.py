@@ -19,18 +19,31 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from rushes.media.write import encode_bytes
 from rushes.records import Candidate, Clip
 from rushes.store.database import Store
-from rushes.web.labeling.app import make_app
+from rushes.web.labeling.app import labeling_section
 from rushes.web.labeling.assignments import Assignment, AssignmentStore
 from rushes.web.labeling.label_rows import LabelingPlan, LabelSubmission
 from rushes.web.labeling.session import LabelingSession
 from rushes.web.labeling.vote_table import VoteTable
+from rushes.web.review.app import review_section
+from rushes.web.review.session import ReviewSession
 from rushes.web.server import config_of
+from rushes.web.site import make_site
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 ColorScheme = Literal["light", "dark"]
 FPS, FRAMES, GREY_STEP = 8.0, 17, 13  # two seconds and a frame; frame i is grey level 16 + 13 i
+
+
+def make_app(session: LabelingSession, title: str, local: bool = True, warning: str = "") -> FastAPI:
+    """The server of the labelling page alone."""
+    return make_site(session.assignments, title, [labeling_section(session, title)], local, warning)
+
+
+def make_review_app(session: ReviewSession, title: str, local: bool = True, warning: str = "") -> FastAPI:
+    """The server of the review page alone."""
+    return make_site(session.people, title, [review_section(session, title)], local, warning)
 
 
 class Clock:

@@ -35,7 +35,7 @@ class ClipShape:
 
     @property
     def pixels(self) -> int:
-        """Of all its frames."""
+        """Pixels of all its frames."""
         return self.height_px * self.width_px * self.frames
 
     @property

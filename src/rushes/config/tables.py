@@ -385,6 +385,11 @@ class Settings(SettingsTable):
     report: ReportSettings = ReportSettings()
 
 
+def run_name(settings: TrainSettings) -> str:
+    """Name of a run and its folder."""
+    return settings.name or settings.recipe.rsplit(".", 1)[-1]
+
+
 def toy_note(backbone: str, footage: str) -> str:
     """What to say of a project that shows footage to the tiny backbone, which knows the embedded world alone.
 

@@ -14,15 +14,14 @@ from pathlib import Path
 
 import torch
 
-from rushes.config.tables import Settings
+from rushes.config.tables import Settings, run_name
 from rushes.inspect.job_forecast import JobForecast, Machine
 from rushes.inspect.planning import forecast_shapes, model_for, numbers_by_shape
-from rushes.inspect.step_forecast import GIB, KINDS, SHARE_OF_PEAK
+from rushes.inspect.step_forecast import GIB, KINDS, SHARE_OF_PEAK, gpu_seen
 from rushes.progress import Bar, no_bar
 from rushes.project import stages
 from rushes.project.defaults import with_model_defaults
 from rushes.project.project import OpenProject, open_project
-from rushes.project.reports import run_name
 from rushes.project.runs import run_all
 from rushes.project.settings import check_database
 from rushes.text_reader import counted
@@ -229,12 +228,5 @@ def machine_here() -> Machine | None:
         return None
     name = torch.cuda.get_device_name(0)
     size = torch.cuda.get_device_properties(0).total_memory / GIB
-    kind = kind_of(name, size)
+    kind = gpu_seen(name, size)
     return Machine(KINDS[kind].memory_gb, round(SHARE_OF_PEAK * KINDS[kind].tflops, 1)) if kind else None
-
-
-def kind_of(name: str, memory_gib: float) -> str:
-    """The kind of a GPU with this name and memory, "" where none fits: of several the one with the nearest memory."""
-    plain = name.lower().replace(" ", "").replace("-", "")
-    fits = [kind for kind in KINDS if kind.partition("-")[0] in plain]
-    return min(fits, key=lambda kind: (abs(KINDS[kind].memory_gb - memory_gib), -len(kind)), default="")

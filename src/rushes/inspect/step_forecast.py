@@ -36,6 +36,11 @@ class Gpu:
 _TABLE = tomllib.loads(resources.files("rushes.inspect").joinpath("gpus.toml").read_text("utf-8"))
 KINDS = {name: Gpu(**row) for name, row in _TABLE.items()}
 GIB = 2**30
+SHARE_OF_PEAK = 0.4  # of the data sheet's operations that the network is taken to reach; not measured on a GPU
+USABLE = 0.95  # of a GPU's memory; the driver and fragments take the rest
+# What tests measure on a CPU against these forecasts, as a share. On a GPU kernels need workspace besides.
+CHUNK = 4096  # tokens that feed-forward layers take at once on small cards
+ERRORS = {"activations": 0.02, "operations": 0.001}
 
 
 def gpu_named(text: str) -> str:
@@ -50,11 +55,11 @@ def gpu_named(text: str) -> str:
     raise ValueError(f"--gpu: {unknown('GPU', text, KINDS)}")
 
 
-SHARE_OF_PEAK = 0.4  # of the data sheet's operations that the network is taken to reach; not measured on a GPU
-USABLE = 0.95  # of a GPU's memory; the driver and fragments take the rest
-# What tests measure on a CPU against these forecasts, as a share. On a GPU kernels need workspace besides.
-CHUNK = 4096  # tokens that feed-forward layers take at once on small cards
-ERRORS = {"activations": 0.02, "operations": 0.001}
+def gpu_seen(name: str, memory_gib: float) -> str:
+    """The kind of a GPU that torch calls so, "" where none fits: of several that with the nearest memory."""
+    plain = name.lower().replace(" ", "").replace("-", "")
+    fits = [kind for kind in KINDS if kind.partition("-")[0] in plain]
+    return min(fits, key=lambda kind: (abs(KINDS[kind].memory_gb - memory_gib), -len(kind)), default="")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from rushes.config.held_defaults import FILE as HELD
 from rushes.config.held_defaults import GIVEN, read_held
 from rushes.config.renamed import with_names_of_today
 from rushes.config.settings_files import flat, toml_value
-from rushes.config.tables import Settings, TrainSettings
+from rushes.config.tables import Settings, run_name
 from rushes.evaluate.result import EvaluateResult, read_evaluation
 from rushes.evaluate.run_report import collect
 from rushes.files import make_folder, write_json
@@ -47,11 +47,6 @@ class ReportResult:
     """The report of a run."""
 
     report: Path  # the page, one HTML file
-
-
-def run_name(settings: TrainSettings) -> str:
-    """Name of a run and its folder."""
-    return settings.name or settings.recipe.rsplit(".", 1)[-1]
 
 
 def summary_path(store: Store, run: str) -> Path:

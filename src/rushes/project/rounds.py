@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from rushes.config.tables import run_name
 from rushes.evaluate.result import EvaluateResult, Metrics
 from rushes.project import reports, stages
 from rushes.project.project import OpenProject
@@ -66,7 +67,7 @@ def run_rounds(project: OpenProject, count: int, old_takes: bool = False) -> Rou
         ValueError: a recipe that makes no takes, or labels that people give; else as the stages do.
     """
     _check(project, count)
-    name = reports.run_name(project.settings.train)
+    name = run_name(project.settings.train)
     rounds: list[Round] = []
     stopped, start = "", project.settings.train.init_from
     for number in range(1, count + 1):
@@ -108,7 +109,7 @@ def _with_train(project: OpenProject, **changes: object) -> OpenProject:
 
 
 def _round(project: OpenProject, before: str) -> Round:
-    run = reports.run_name(project.settings.train)
+    run = run_name(project.settings.train)
     metrics = stages.held_out_change(project, before, run)
     headline = project.meter.headline
     decisive = [row for row in metrics.values() if row.name == headline or not headline]
@@ -138,7 +139,7 @@ def _train_on_old_takes(project: OpenProject, name: str, rounds: int) -> str:
     steps = rounds * project.settings.train.steps
     control = _with_train(project, name=f"{name}-{OLD_TAKES}-{steps}", steps=steps)
     run_all(control)
-    return reports.run_name(control.settings.train)
+    return run_name(control.settings.train)
 
 
 def _report(project: OpenProject, rounds: list[Round], control: str) -> Path:

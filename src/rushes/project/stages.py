@@ -9,13 +9,12 @@ from functools import partial
 
 from rushes import encode, generate
 from rushes.config.clip_shapes import ClipShape
-from rushes.config.tables import GenerateSettings, Settings
+from rushes.config.tables import GenerateSettings, Settings, run_name
 from rushes.evaluate import stored
 from rushes.evaluate.result import EvaluateResult, Metrics
 from rushes.project.intake import import_footage as import_footage  # the first of them
 from rushes.project.processes import match_takes, share_encoding, share_measuring, share_takes, still_of
 from rushes.project.project import OpenProject, base_beside, find_run, load_run, without_network
-from rushes.project.reports import run_name
 from rushes.records import BASE, Candidate, Clip, seed_of
 from rushes.store.latents import LatentKey
 from rushes.text_reader import counted

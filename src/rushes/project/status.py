@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rushes.config.tables import Settings
+from rushes.config.tables import Settings, run_name
 from rushes.config.uses import nothing
 from rushes.files import is_locked
 from rushes.project.recipe_table import recipe_needs
-from rushes.project.reports import run_name, summary_path
+from rushes.project.reports import summary_path
 from rushes.project.settings import DETACHED, LOG, read_settings
 from rushes.records import OWN_TAKES
 from rushes.store.annotators import is_own_answer

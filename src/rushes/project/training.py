@@ -18,7 +18,7 @@ from torch import nn
 from rushes.backbones.base import Backbone
 from rushes.backbones.speed import check_attention_trains
 from rushes.config.settings_files import hashed_form, settings_hash, stored_settings
-from rushes.config.tables import TrainSettings
+from rushes.config.tables import TrainSettings, run_name
 from rushes.files import whole_file
 from rushes.progress import no_bar
 from rushes.project.jobs import TrainingJob, read_texts, set_up, whole_weights
@@ -36,7 +36,6 @@ from rushes.project.project import (
     without_network,
 )
 from rushes.project.recipe_data import recipe_comparisons
-from rushes.project.reports import run_name
 from rushes.project.times import TimesResult, expert_shares, times_in_words, training_times
 from rushes.records import BASE, INLINE, Run, lines_of, stable_hash
 from rushes.sidefile import RESTORE

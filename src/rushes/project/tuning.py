@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 import torch
 
 from rushes.config.settings_files import hashed_form
-from rushes.config.tables import ObjectiveSettings, TrainSettings
+from rushes.config.tables import ObjectiveSettings, TrainSettings, run_name
 from rushes.files import write_json
 from rushes.objectives.terms import ALONE
 from rushes.project.monitoring import probe_leak, steps_on
 from rushes.project.project import OpenProject, brought, load_start, run_folder, without_network
 from rushes.project.recipe_data import recipe_comparisons
-from rushes.project.reports import run_name
 from rushes.project.times import training_times
 from rushes.records import INLINE, plain, stable_hash
 from rushes.training import shortcuts

@@ -142,6 +142,13 @@ def is_own_answer(row: Preference) -> bool:
     return row.judge.startswith(ANNOTATOR) and not row.judge.endswith((AGAIN, SETTLED))
 
 
+def whole_mark(marks: Iterable[int | None]) -> int | None:
+    """What marks of segments say of the whole clip: +1, 0 or -1, by their sum; None where nothing could be told."""
+    judged = [mark for mark in marks if mark is not None]
+    total = sum(judged)
+    return (total > 0) - (total < 0) if judged else None
+
+
 def turned_round(row: Preference) -> Preference:
     """The same judgement with left and right exchanged."""
     return replace(

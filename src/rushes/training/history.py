@@ -63,14 +63,22 @@ def read_history(path: Path, *, ended: bool = False) -> list[Row]:
 
 def last_rows(path: Path, count: int = SPEED_STEPS) -> list[Row]:
     """The last rows of a metrics.jsonl, `count` or a few more, without reading the others; see `read_history`."""
-    size = path.stat().st_size if path.is_file() else 0
-    if size <= _TAIL_BYTES:
+    if not path.is_file() or path.stat().st_size <= _TAIL_BYTES:
         return read_history(path)
-    with path.open("rb") as file:
-        file.seek(size - _TAIL_BYTES)
-        lines = file.read(_TAIL_BYTES).split(b"\n")[1:-1]  # the first is a part of one, the last is being written
-    rows = [row for line in lines if (row := parsed_row(line.decode(errors="replace"))) is not None]
+    rows = tail_rows(path)
     return rows if len(rows) >= count else read_history(path)
+
+
+def tail_rows(path: Path) -> list[Row]:
+    """The rows at the end of a metrics.jsonl; lines that are none are passed over.
+
+    Raises OSError: there is no such file, or a link.
+    """
+    with open(os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)), "rb") as file:
+        start = max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES)
+        file.seek(start)
+        lines = file.read(_TAIL_BYTES).split(b"\n")[bool(start) : -1]  # a part of one, and one that is being written
+    return [row for line in lines if (row := parsed_row(line.decode(errors="replace"))) is not None]
 
 
 def _rows_up_to(path: Path, step: int) -> tuple[list[Row], int]:

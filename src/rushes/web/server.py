@@ -19,7 +19,7 @@ HEAD_S, HEADS, HEAD_BYTES = 10.0, 400, 64 * 1024
 class HeadLimit(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # which of uvicorn's it is depends on what is installed
     """A connection whose next request must have begun within `HEAD_S` seconds of its first byte.
 
-    A browser's comes within milliseconds. Of connections that wait so, `HEADS` are held; the oldest goes first, so
+    A browser's comes within milliseconds. At most `HEADS` connections that wait so are held; the oldest goes first, so
     that somebody who opens thousands shuts out nobody.
     """
 

@@ -11,9 +11,8 @@ import httpx
 import pytest
 
 from rushes.web.guard import BODY_BYTES, BURST, Rate
-from rushes.web.labeling.app import make_app
 
-from ..conftest import Clock, NewSession, running, serving
+from ..conftest import Clock, NewSession, make_app, running, serving
 
 
 class Page:

@@ -182,7 +182,9 @@ def test_what_fits_no_pair_is_not_settled(make_session: NewSession, client_of: A
 
 def test_the_pages_are_the_owners_alone(make_session: NewSession, client_of: Any) -> None:
     session = make_session(groups=2)
-    say(session, "ada", session.next("ada"), 1, "event")  # type: ignore[arg-type]
+    item = session.next("ada")
+    assert item is not None
+    say(session, "ada", item, 1, "event")
     invited = client_of(session, session.assignments.invite("ada"))
     for path in ("facts", "disputes"):
         assert invited.get(f"/api/campaign/{path}").status_code == 403

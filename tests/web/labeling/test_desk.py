@@ -30,8 +30,8 @@ def seen(tab: Page, x: float, y: float, pane: str = ".a") -> int:
     """Grey level at a point of the screen, in shares of a pane."""
     box = tab.locator(f"#panes {pane}").bounding_box()
     assert box
-    place = {"x": box["x"] + x * box["width"], "y": box["y"] + y * box["height"], "width": 2, "height": 2}
-    url = tab.screenshot(clip=place).hex()  # type: ignore[arg-type]
+    left, top = box["x"] + x * box["width"], box["y"] + y * box["height"]
+    url = tab.screenshot(clip={"x": left, "y": top, "width": 2, "height": 2}).hex()
     read = """async (hex) => {
       const bytes = new Uint8Array(hex.match(/../g).map((pair) => parseInt(pair, 16)));
       const image = await createImageBitmap(new Blob([bytes], { type: "image/png" }));

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rushes.web.labeling.app import make_app
 from rushes.web.labeling.session import LabelingSession
 
-from ..conftest import FPS, FRAMES, GREY_STEP, ColorScheme, NewSession, NewTab, WithKey, running, serving
+from ..conftest import FPS, FRAMES, GREY_STEP, ColorScheme, NewSession, NewTab, WithKey, make_app, running, serving
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

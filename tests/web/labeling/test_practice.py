@@ -11,14 +11,13 @@ from fastapi.testclient import TestClient
 
 from rushes.records import Annotation, Preference
 from rushes.web.accounts import AccessDenied
-from rushes.web.labeling.app import make_app
 from rushes.web.labeling.assignments import Assignment
 from rushes.web.labeling.instructions import read_instructions
 from rushes.web.labeling.label_rows import LabelSubmission
 from rushes.web.labeling.labeling_progress import own_progress, progress_of
 from rushes.web.labeling.session import LabelingSession
 
-from ..conftest import NewSession, NewTab, running, say
+from ..conftest import NewSession, NewTab, make_app, running, say
 
 if TYPE_CHECKING:
     from rushes.web.labeling.practice import Explanation

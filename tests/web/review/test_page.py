@@ -11,10 +11,9 @@ import pytest
 
 from rushes.records import Clip, Decision
 from rushes.store.database import Store
-from rushes.web.review.app import make_review_app
 from rushes.web.review.session import ReviewSession
 
-from ..conftest import FPS, FRAMES, ColorScheme, NewTab, grey_clip, serving
+from ..conftest import FPS, FRAMES, ColorScheme, NewTab, grey_clip, make_review_app, serving
 from .reviewing import open_at, say
 
 if TYPE_CHECKING:

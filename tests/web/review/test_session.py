@@ -18,11 +18,10 @@ from rushes.cli import main
 from rushes.records import Decision
 from rushes.store.database import Store
 from rushes.web.accounts import AccessDenied
-from rushes.web.review.app import make_review_app
 from rushes.web.review.session import ReviewAnswer, ReviewSession
 
 from ...forked import start_into
-from ..conftest import Clock, serving
+from ..conftest import Clock, make_review_app, serving
 from ..labeling.test_app import SENSELESS, Page
 from .reviewing import open_at, say
 

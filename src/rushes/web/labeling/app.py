@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import Field
 
@@ -21,7 +21,7 @@ from rushes.web.labeling.looked import Looked
 from rushes.web.labeling.own_labels import LabelFilter, own_labels
 from rushes.web.labeling.remarks import LabelSpan, Remarks
 from rushes.web.labeling.session import LabelingSession
-from rushes.web.site import Body, Id, SiteSection, make_site, video_answer
+from rushes.web.site import Body, Id, SiteSection, video_answer
 
 EXAMPLE = "example-"  # before the number of a pair of the instructions, in the address of its videos
 Mark = Annotated[int, Field(ge=-1, le=1)] | None  # strict: true is no 1
@@ -52,7 +52,7 @@ class Span(Body):
     reasons: Reasons = Field(default_factory=list)
 
 
-class SaidBeside(Body):
+class RemarksBody(Body):
     """What a person says of an item beside its labels."""
 
     reasons: Annotated[list[Reasons], Field(max_length=4096)] = Field(default_factory=list)
@@ -89,7 +89,7 @@ class SaveLabels(Body):
     scores: dict[Side, Annotated[float, Field(ge=0, le=10, strict=False, allow_inf_nan=False)]] = Field(
         default_factory=dict
     )
-    remarks: SaidBeside = Field(default_factory=SaidBeside)
+    remarks: RemarksBody = Field(default_factory=RemarksBody)
     ranking: Annotated[list[Annotated[list[Side], Field(max_length=6)]], Field(max_length=6)] = Field(
         default_factory=list
     )
@@ -109,11 +109,6 @@ class Wanted(Body):
     answer: Literal["", "a", "b", "tie", "cannot tell", "mixed"] = ""
     reason: Annotated[str, Field(max_length=40)] = ""
     text: Annotated[str, Field(max_length=200)] = ""
-
-
-def make_app(session: LabelingSession, title: str, local: bool = True, warning: str = "") -> FastAPI:
-    """The server of this section alone; `title`, `local` and `warning` as in `make_site`."""
-    return make_site(session.assignments, title, [labeling_section(session, title)], local, warning)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rushes.records import Preference, now, stable_hash
-from rushes.store.annotators import ANNOTATOR, SETTLED, is_own_answer, newest, turned_round
+from rushes.store.annotators import ANNOTATOR, SETTLED, is_own_answer, newest, turned_round, whole_mark
 from rushes.store.database import Store
 from rushes.web.accounts import AccessDenied
 
@@ -79,20 +79,14 @@ def settlement(
         raise AccessDenied(str(error)) from error
 
 
-def verdict(row: Preference) -> int | None:
-    """What a label says of the whole clip: +1, 0 or -1; None where nothing could be told."""
-    total = sum(row.labels)
-    return None if len(row.unjudged) == len(row.labels) else (total > 0) - (total < 0)
-
-
 def _dispute(people: list[Preference], programs: list[Preference]) -> Dispute | None:
     last = people[-1]
     rows = tuple(row for row in _turned(people, last.left) if len(row.labels) == len(last.labels))
-    verdicts = {mark for row in rows if (mark := verdict(row)) is not None}
+    verdicts = {mark for row in rows if (mark := whole_mark(row.marks)) is not None}
     others = _turned(programs, last.left)
     if len(verdicts) > 1:
         return Dispute(rows, others, 3 if {-1, 1} <= verdicts else 2)
-    against = any(mark and -mark in verdicts for mark in map(verdict, others))
+    against = any(mark and -mark in verdicts for mark in (whole_mark(row.marks) for row in others))
     return Dispute(rows, others, 1) if against else None
 
 

@@ -63,7 +63,7 @@ def own_progress(facts: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _first_answers(rows: Sequence[Preference]) -> list[Preference]:
-    """Of each person, pair and question the row that was stored first; repeats are left out."""
+    """The row that was stored first for each person, pair and question; repeats are left out."""
     first: dict[tuple[str, str, str, str], Preference] = {}
     for row in rows:
         if is_own_answer(row):
@@ -88,7 +88,7 @@ def typical_seconds(session: LabelingSession) -> float | None:
 
 
 def _timed(session: LabelingSession, rows: Mapping[str, Preference]) -> dict[str, list[tuple[float, bool]]]:
-    """Of each person and answer whose time was taken: seconds, and whether they are fewer than the clips last."""
+    """By person, for answers whose time was taken: seconds, and whether they are fewer than the clips last."""
     timed: dict[str, list[tuple[float, bool]]] = defaultdict(list)
     for remarks in session.store.annotations():
         row = rows.get(remarks.subject)

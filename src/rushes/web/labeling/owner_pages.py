@@ -10,7 +10,7 @@ from fastapi import APIRouter, HTTPException
 from pydantic import Field
 
 from rushes.evaluate.votes import VoteStanding
-from rushes.records import Candidate, Preference, plain
+from rushes.records import Candidate, plain
 from rushes.store.annotators import ANNOTATOR
 from rushes.web.labeling.campaign import dashboard, read_campaign
 from rushes.web.labeling.disputes import Dispute, disputes, settlement
@@ -85,14 +85,10 @@ def _add_disputes(router: APIRouter, session: LabelingSession, person: Any) -> N
 def _shown(session: LabelingSession, pair: Dispute) -> dict[str, Any]:
     takes: list[Candidate] = [session.candidate(id) for id in (pair.left, pair.right)]
     answers = [
-        {"who": row.judge.removeprefix(ANNOTATOR), "person": row in pair.rows, "labels": _marks(row)}
+        {"who": row.judge.removeprefix(ANNOTATOR), "person": row in pair.rows, "labels": row.marks}
         for row in (*pair.rows, *pair.programs)
     ]
     clips = [{name: getattr(take, name) for name in ("id", "fps", "frames", "width_px", "height_px")} for take in takes]
     first = pair.rows[0]
     return {"caption": takes[0].caption, "clips": clips, "said": answers, "weight": pair.weight,
             "segment_s": first.segment_s, "segments": len(first.labels)}  # fmt: skip
-
-
-def _marks(row: Preference) -> list[int | None]:
-    return [None if at in row.unjudged else label for at, label in enumerate(row.labels)]

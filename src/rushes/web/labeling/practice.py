@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from rushes.records import Preference, seed_of, stable_hash
-from rushes.store.annotators import ANNOTATOR, newest, turned_round
+from rushes.store.annotators import ANNOTATOR, newest, turned_round, whole_mark
 from rushes.store.database import Store
 from rushes.web.labeling.assignments import Assignment, AssignmentStore
 from rushes.web.labeling.label_rows import LabelingPlan, LabelSubmission
@@ -58,9 +58,9 @@ class Practice:
         if not size:
             return PracticeStanding(0, 0, 0, passed=True)
         rounds = [answers[at : at + size] for at in range(0, len(answers), size)]
-        passed = any(len(each) == size and _right(each) >= plan.pass_mark * size for each in rounds)
+        passed = any(len(each) == size and sum(each) >= plan.pass_mark * size for each in rounds)
         last = rounds[-1] if rounds else []
-        return PracticeStanding(_right(last), len(last), size, passed)
+        return PracticeStanding(sum(last), len(last), size, passed)
 
     def due(self, name: str) -> bool:
         """Whether this person is to practise before anything counts."""
@@ -94,8 +94,8 @@ class Practice:
         row = next(row for row in self._key() if (row.left, row.right) == (item.left, item.right))
         shown = turned_round(row) if item.swapped else row
         yours = tuple(given.labels[row.dimension])
-        key = tuple(None if at in row.unjudged else label for at, label in enumerate(shown.labels))
-        right = _verdict(yours) == _verdict(key)
+        key = shown.marks
+        right = whole_mark(yours) == whole_mark(key)
         self._assignments.practise(item, right)
         remarks = next(iter(self._store.annotations(subject=row.id)), None)
         reasons = dict.fromkeys(word for words in (remarks.reasons if remarks else ()) for word in words)
@@ -123,15 +123,6 @@ class Practice:
             return False
         shown = Assignment("", "", row.left, row.right, kind="practice", swapped=False, until=0.0)
         return row.segment_s == self._plan.segment_s and len(row.labels) == self._segments(shown)
-
-
-def _right(answers: Sequence[bool]) -> int:
-    return sum(answers)
-
-
-def _verdict(marks: Sequence[int | None]) -> int | None:
-    total = sum(mark or 0 for mark in marks)
-    return None if all(mark is None for mark in marks) else (total > 0) - (total < 0)
 
 
 def _item_id(plan: LabelingPlan, name: str, number: int) -> str:

@@ -31,5 +31,4 @@ class Proposals:
             row_of_pair = self._rows.get(frozenset((first, second)))
         if row_of_pair is None:
             return None
-        row = row_of_pair if row_of_pair.left == first else turned_round(row_of_pair)
-        return tuple(None if at in row.unjudged else label for at, label in enumerate(row.labels))
+        return (row_of_pair if row_of_pair.left == first else turned_round(row_of_pair)).marks

@@ -193,8 +193,8 @@ function missing() {
 }
 
 function remarks() {
-  const said = (now.marks || now.ranking).remarks();
-  return { ...said, note: now.note.trim(), seconds: watch.read(), plays: now.before + (player.plays || 0) };
+  const remarks = (now.marks || now.ranking).remarks();
+  return { ...remarks, note: now.note.trim(), seconds: watch.read(), plays: now.before + (player.plays || 0) };
 }
 
 async function save() {
@@ -373,7 +373,7 @@ function mark(value, shift) {
   change((marks) => marks.mark(value, wholeRow || (now.item.segments === 1 && marks.span === null)));
 }
 
-const reason = (word) => { if (word) change((said) => said.toggleReason(word)); };
+const reason = (word) => { if (word) change((answer) => answer.toggleReason(word)); };
 const strength = (word) => { if (now.marks) change((marks) => marks.setStrength(word)); };
 const rank = (side, tie) => change((ranking) => { now.rest = false; ranking.toggle(side, tie || ranking.tie); });
 
@@ -484,7 +484,7 @@ document.addEventListener("click", (event) => {
   else if (value) guarded(() => mark(JSON.parse(value), event.shiftKey));
   else if (word) guarded(() => reason(word));
   else if (much) guarded(() => strength(much));
-  else if (broken) guarded(() => change((said) => said.toggleBroken(broken)));
+  else if (broken) guarded(() => change((answer) => answer.toggleBroken(broken)));
   else guarded(() => rank(place, event.shiftKey));
 });
 
@@ -506,12 +506,12 @@ $("#note-text").addEventListener("input", (event) => {
 
 function keepDraft() {
   if (now.revises) return;
-  const said = { item: now.item.id, scores: now.scores, remarks: remarks() };
+  const draft = { item: now.item.id, scores: now.scores, remarks: remarks() };
   // JSON has no word for "not marked": a hole in the list says it.
   if (now.marks) {
-    said.labels = Object.fromEntries(Object.entries(now.marks.labels()).map(([name, values]) => [name, { ...values }]));
-  } else Object.assign(said, { ranking: now.ranking.state.places, reasonsOf: now.ranking.state.reasons });
-  write(DRAFT, said);
+    draft.labels = Object.fromEntries(Object.entries(now.marks.labels()).map(([name, values]) => [name, { ...values }]));
+  } else Object.assign(draft, { ranking: now.ranking.state.places, reasonsOf: now.ranking.state.reasons });
+  write(DRAFT, draft);
 }
 
 setInterval(() => {

@@ -50,11 +50,11 @@ export class OwnLabels {
     prompt.className = "prompt";
     prompt.textContent = entry.prompt;
     const facts = document.createElement("small");
-    const said = entry.answer === "ranking" ? text("mine.ranking", { ranking: entry.ranking.map(upper).join(" > ") }) : text(`mine.${entry.answer}`);
+    const answer = entry.answer === "ranking" ? text("mine.ranking", { ranking: entry.ranking.map(upper).join(" > ") }) : text(`mine.${entry.answer}`);
     const broken = entry.broken.length ? text("mine.broken", { sides: upper(entry.broken) }) : "";
     const strength = entry.strength && text(`mine.${entry.strength}`);
     const when = new Date(1000 * entry.saved_at).toLocaleString();
-    facts.textContent = [said, strength, entry.reasons.join(", "), broken, entry.note, when].filter(Boolean).join(" · ");
+    facts.textContent = [answer, strength, entry.reasons.join(", "), broken, entry.note, when].filter(Boolean).join(" · ");
     button.append(prompt, facts);
     const line = document.createElement("li");
     line.append(button);

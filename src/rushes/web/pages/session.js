@@ -56,12 +56,12 @@ export function newEvent() {
 // ---- coming in -----------------------------------------------------------------------------------------------------
 
 export function guarded(act) {
-  const told = (error) => {
+  const show = (error) => {
     if (error.status !== 401) return note(error.message);
     forgetToken(); // it has ended
     return welcome(error.message);
   };
-  try { Promise.resolve(act()).catch(told); } catch (error) { told(error); }
+  try { Promise.resolve(act()).catch(show); } catch (error) { show(error); }
 }
 
 export async function welcome(text = "") {

@@ -85,13 +85,13 @@ async function show(name) {
 }
 
 function figure(row, label, lines, name) {
-  const made = wall.cell({ section: "takes", item: row.id, side: "file", copy: "copy", clip: row, label });
-  if (name) made.classList.add(name);
-  if (name === "out") made.querySelector("figcaption").append(make("small", " (outside the filter)", "faint"));
+  const figure = wall.cell({ section: "takes", item: row.id, side: "file", copy: "copy", clip: row, label });
+  if (name) figure.classList.add(name);
+  if (name === "out") figure.querySelector("figcaption").append(make("small", " (outside the filter)", "faint"));
   const list = make("ul");
   list.append(...lines.map((text) => make("li", text)));
-  made.append(list);
-  return clickable(made);
+  figure.append(list);
+  return clickable(figure);
 }
 
 // ---- keys, buttons, coming in --------------------------------------------------------------------------------------

@@ -110,11 +110,11 @@ export class Wall extends Player {
 // The buttons of a wall in `place`, and the keys: Space, comma and full stop, minus and plus.
 export function controls(wall, place) {
   const button = (text, label, act) => {
-    const made = make("button", text);
-    made.type = "button";
-    made.setAttribute("aria-label", label);
-    made.addEventListener("click", act);
-    return made;
+    const control = make("button", text);
+    control.type = "button";
+    control.setAttribute("aria-label", label);
+    control.addEventListener("click", act);
+    return control;
   };
   const play = button("▶", "Play", () => wall.toggle());
   const speed = button("1×", "Speed", () => wall.faster(1, true));

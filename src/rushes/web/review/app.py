@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, FastAPI, HTTPException, Request
+from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import Response
 from pydantic import Field
 
@@ -14,7 +14,7 @@ from rushes.records import Decision
 from rushes.web.accounts import AccessDenied
 from rushes.web.review.queue import QUEUES, Queue
 from rushes.web.review.session import ClipFacts, ReviewAnswer, ReviewSession, ReviewThreshold
-from rushes.web.site import Body, Id, NotThere, SiteSection, make_site, video_answer
+from rushes.web.site import Body, Id, NotThere, SiteSection, video_answer
 from rushes.web.videos import Busy, Copies
 
 AHEAD = 3  # clips that a page loads before they are shown
@@ -47,11 +47,6 @@ class SaveDecision(Body):
     keep: bool | None
     reason: Annotated[str, Field(max_length=200)] = ""
     caption: Annotated[str, Field(max_length=8000)] = ""
-
-
-def make_review_app(session: ReviewSession, title: str, local: bool = True, warning: str = "") -> FastAPI:
-    """The server of this section alone; `title`, `local` and `warning` as in `make_site`."""
-    return make_site(session.people, title, [review_section(session, title)], local, warning)
 
 
 def review_section(session: ReviewSession, title: str) -> SiteSection:

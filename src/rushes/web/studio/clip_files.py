@@ -1,4 +1,4 @@
-"""Videos of clips and takes for the studio's pages, by the id of their row."""
+"""Clips and takes as the studio's pages have them: what is shown of their rows, and their videos."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from rushes.records import Candidate, Clip
 from rushes.store.database import Store
 from rushes.store.media import MediaFolder
 from rushes.store.own_files import own_path
+from rushes.store.row_queries import reading, row_of
 from rushes.web.site import video_answer
-from rushes.web.studio.database_reader import reading, row_of
 from rushes.web.videos import Busy, Copies
 
 
@@ -45,6 +45,13 @@ def add_videos(router: APIRouter, project: Path, person: Any) -> None:
             raise HTTPException(429, "Many videos are asked for at once; wait a second.") from error
         except ValueError as error:
             raise HTTPException(404, "This video cannot be read.") from error
+
+
+def shown(row: dict[str, Any]) -> dict[str, Any]:
+    """What a page shows of a clip or a take."""
+    names = ("id", "caption", "width_px", "height_px", "frames", "fps")
+    more = ("system", "kind", "seed", "eta", "source")
+    return {name: row[name] for name in names} | {name: row[name] for name in more if row.get(name) is not None}
 
 
 def _path(project: Path, media: MediaFolder, id: str) -> Path:

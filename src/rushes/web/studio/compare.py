@@ -20,10 +20,18 @@ from rushes.report import text
 from rushes.report.model import MetricRow
 from rushes.stats import Better, Outcome, read_table
 from rushes.store.own_files import own_path
+from rushes.store.row_queries import (
+    held_out_systems,
+    held_out_takes,
+    metrics_of,
+    reading,
+    row_of,
+    scores_of,
+    values_of,
+)
 from rushes.text_reader import read_text
 from rushes.web.site import Body, SiteSection
-from rushes.web.studio.clip_files import add_videos
-from rushes.web.studio.database_reader import TAKES, bodies, distinct, marks, reading, row_of, scores_of, shown
+from rushes.web.studio.clip_files import add_videos, shown
 
 PAGE = 50  # pairs
 NONE_YET = (
@@ -39,7 +47,6 @@ _MAY_BE_SAID: dict[Outcome, str] = {
     "undecided": "no change shown",
     "better": "got better",
 }
-_HELD_OUT = f"SELECT body FROM rows WHERE {TAKES} AND split = 'eval' AND system = ? AND kind != 'probe' ORDER BY seq"
 
 
 class TwoSystems(Body):
@@ -110,16 +117,14 @@ def compare_section(folder: Path) -> SiteSection:
 
 def _systems(connection: sqlite3.Connection) -> list[str]:
     """Systems that have held-out clips, the base first, then in the order in which they came."""
-    here = f"SELECT min(seq) FROM rows WHERE {TAKES} AND system = ? AND split = 'eval' AND kind != 'probe'"
-    names = distinct(connection, "system")
-    first = {name: connection.execute(here, (name,)).fetchone()[0] for name in names}
-    return sorted((name for name in names if first[name] is not None), key=lambda name: (name != BASE, first[name]))
+    first = held_out_systems(connection)
+    return sorted(first, key=lambda name: (name != BASE, first[name]))
 
 
 def _pairs(connection: sqlite3.Connection, ask: TwoSystems) -> list[tuple[Take, Take]]:
     """Takes of both systems for the same prompt and seed, in the order in which the report numbers them."""
     first, second = (
-        {(row["group"], row["seed"]): row for row in bodies(connection, _HELD_OUT, system)}
+        {(row["group"], row["seed"]): row for row in held_out_takes(connection, system)}
         for system in (ask.first, ask.second)
     )
     return [(first[key], second[key]) for key in in_order([*first]) if key in second]
@@ -138,20 +143,13 @@ def _page(connection: sqlite3.Connection, ask: TwoSystems) -> dict[str, Any]:
             {"first": a["id"], "second": b["id"], "caption": b["caption"], "gain": gains.get(a["id"])}
             for a, b in pairs[PAGE * ask.page : PAGE * (ask.page + 1)]
         ],
-        "metrics": _metrics(connection, [take["id"] for pair in pairs[:PAGE] for take in pair]),
+        "metrics": metrics_of(connection, [take["id"] for pair in pairs[:PAGE] for take in pair]),
     }  # fmt: skip
-
-
-def _metrics(connection: sqlite3.Connection, ids: Sequence[str]) -> list[str]:
-    """What was measured of some of these takes."""
-    query = f"SELECT DISTINCT metric FROM rows WHERE subject IN ({marks(ids)}) AND metric IS NOT NULL ORDER BY metric"
-    return [name for (name,) in connection.execute(query, tuple(ids))]
 
 
 def _gains(connection: sqlite3.Connection, pairs: Sequence[tuple[Take, Take]], metric: str) -> dict[str, float]:
     """Id of the first take -> how much better the second is by a metric; more where no direction is better."""
-    query = "SELECT subject, json_extract(body, '$.value') FROM rows WHERE metric = ? ORDER BY seq"
-    values: dict[str, float] = {subject: value for subject, value in connection.execute(query, (metric,))}
+    values = values_of(connection, metric)
     sign = -1 if _better(metric) == "lower" else 1
     both = [(a["id"], b["id"]) for a, b in pairs if a["id"] in values and b["id"] in values]
     return {a: sign * (values[b] - values[a]) for a, b in both}

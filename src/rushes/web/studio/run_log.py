@@ -8,6 +8,7 @@ import threading
 from array import array
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,12 @@ from typing import Any
 import numpy as np
 
 from rushes.report.curves import is_number
-from rushes.training.history import SPEED_STEPS, Row, parsed_row, speed
+from rushes.training.history import SPEED_STEPS, Row, parsed_row, speed, tail_rows
 
 POINTS = 2000  # of a curve that are sent at once; a screen has fewer pixels
 HEALTH_ROWS = 6000  # plain rows, and rows with held-out figures, that diagnoses of a long run are made from
 _TAIL = 2048  # bytes before the place that was read to, by which a file that was cut and went on is noticed
-_CHUNK, _END = 1 << 20, 1 << 17  # bytes that are read at once, and at the end of a file
+_CHUNK = 1 << 20  # bytes that are read at once
 _LARGEST = 1e300  # a whole number in JSON may be larger than any float
 _RARE = ("held_out/", "samples/")  # begin keys of rows that are not plain
 
@@ -182,15 +183,10 @@ class RunLog:
 
 
 def last_row(path: Path) -> Row:
-    """The last whole row of a metrics.jsonl, of which the end alone is read; empty where there is none."""
-    try:
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
-    except OSError:
-        return {}
-    with open(handle, "rb") as file:
-        file.seek(max(0, os.fstat(handle).st_size - _END))
-        lines = file.read().split(b"\n")[:-1]
-    return next((row for line in reversed(lines) if (row := _row(line)) is not None), {})
+    """The last row of a metrics.jsonl, of which the end alone is read; empty where there is none."""
+    with suppress(OSError):
+        return next((row for row in reversed(tail_rows(path)) if abs(row["step"]) < _LARGEST), {})
+    return {}
 
 
 def _row(line: bytes) -> Row | None:

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from rushes.config.settings_files import load_settings
+from rushes.config.tables import run_name
 from rushes.config.uses import nothing
 from rushes.files import is_locked
 from rushes.media.read import probe
 from rushes.store.own_files import own_path
+from rushes.store.row_queries import reading, runs_of
 from rushes.training.health import diagnoses, verdict
 from rushes.training.history import CURVES, with_leak
-from rushes.web.studio.database_reader import bodies, reading
 from rushes.web.studio.run_log import RunLog, last_row
 
 RUNS, SAMPLES = "runs", "samples"
@@ -197,10 +198,10 @@ class ProjectRuns:
                 if (changed := file.stat().st_mtime_ns) != self._settings_changed:
                     self._settings_changed, self._planned = changed, {}
                     train = load_settings(file, uses=nothing).train
-                    self._planned = {train.name or train.recipe.rpartition(".")[2]: train.steps}
+                    self._planned = {run_name(train): train.steps}
 
     def _rows(self) -> list[dict[str, Any]]:
         with suppress(ValueError, OSError), reading(self.project) as connection:
             if connection is not None:
-                return bodies(connection, "SELECT body FROM rows WHERE type = 'runs' ORDER BY seq")
+                return runs_of(connection)
         return []

@@ -1,4 +1,4 @@
-"""A project's database for pages that only look: rows as SQL finds them, as they grow, with no lock and no write."""
+"""Rows as SQL finds them, for who only looks at a project while it grows: no lock, no write, and no row is built."""
 
 from __future__ import annotations
 
@@ -66,13 +66,6 @@ def scores_of(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, d
     return scores
 
 
-def shown(row: dict[str, Any]) -> dict[str, Any]:
-    """What a page shows of a clip or a take."""
-    names = ("id", "caption", "width_px", "height_px", "frames", "fps")
-    more = ("system", "kind", "seed", "eta", "source")
-    return {name: row[name] for name in names} | {name: row[name] for name in more if row.get(name) is not None}
-
-
 def distinct(connection: sqlite3.Connection, column: str) -> list[str]:
     """Values of an indexed column, each looked up by the one before it: as fast with a million rows."""
     values: list[str] = []
@@ -80,3 +73,42 @@ def distinct(connection: sqlite3.Connection, column: str) -> list[str]:
     while (value := connection.execute(query, (values[-1] if values else "",)).fetchone()[0]) is not None:
         values.append(value)
     return values
+
+
+def runs_of(connection: sqlite3.Connection) -> list[dict[str, Any]]:
+    """Finished runs, the newest last."""
+    return bodies(connection, "SELECT body FROM rows WHERE type = 'runs' ORDER BY seq")
+
+
+def held_out_systems(connection: sqlite3.Connection) -> dict[str, int]:
+    """Systems that have held-out takes, and the place of the first of them."""
+    here = f"SELECT min(seq) FROM rows WHERE {TAKES} AND system = ? AND split = 'eval' AND kind != 'probe'"
+    first = {name: connection.execute(here, (name,)).fetchone()[0] for name in distinct(connection, "system")}
+    return {name: place for name, place in first.items() if place is not None}
+
+
+def held_out_takes(connection: sqlite3.Connection, system: str) -> list[dict[str, Any]]:
+    """Held-out takes of a system, as they were stored."""
+    where = f"{TAKES} AND split = 'eval' AND system = ? AND kind != 'probe'"
+    return bodies(connection, f"SELECT body FROM rows WHERE {where} ORDER BY seq", system)
+
+
+def metrics_of(connection: sqlite3.Connection, ids: Sequence[str]) -> list[str]:
+    """What was measured of some of these clips and takes."""
+    query = f"SELECT DISTINCT metric FROM rows WHERE subject IN ({marks(ids)}) AND metric IS NOT NULL ORDER BY metric"
+    return [name for (name,) in connection.execute(query, tuple(ids))]
+
+
+def values_of(connection: sqlite3.Connection, metric: str) -> dict[str, float]:
+    """Id -> the value of a metric, the last where there are more."""
+    query = "SELECT subject, json_extract(body, '$.value') FROM rows WHERE metric = ? ORDER BY seq"
+    return dict(connection.execute(query, (metric,)).fetchall())
+
+
+def range_of(connection: sqlite3.Connection, metric: str) -> list[float] | None:
+    """The lowest and the highest value of a metric."""
+    value = "json_extract(body, '$.value')"
+    low, high = connection.execute(
+        f"SELECT min({value}), max({value}) FROM rows WHERE metric = ?", (metric,)
+    ).fetchone()
+    return None if low is None else [low, high]

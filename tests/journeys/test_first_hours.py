@@ -133,7 +133,7 @@ def test_a_newcomer_on_a_laptop(tmp_path: Path, browser: Browser) -> None:
     train, evaluate = line_after(shown, "train on them").split(" && ")
     assert me.type(train).rstrip().splitlines()[-1].startswith("next: rushes evaluate")
     me.type(evaluate)
-    assert "dpo against realdpo: " in me.type(line_after(shown, "compare"))
+    assert "densedpo against realdpo: " in me.type(line_after(shown, "compare"))
     clips(tmp_path / "clips", 12)
     assert "toy model: shows the path" in me.type("rushes init mine --footage clips")
     assert "12 of 12 files kept" in me.type("rushes preflight mine")

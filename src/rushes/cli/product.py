@@ -32,9 +32,9 @@ def demo(
     place = quote(str(folder))
     ends = [
         f"project: {folder}",
-        f"label some pairs: rushes label {place}",
-        f"train on them: rushes train {place} --recipe dpo && rushes evaluate {place} --run dpo",
-        f"compare: rushes compare {place} realdpo dpo",
+        f"label some pairs: rushes label {place} --by human",
+        f"train on them: rushes train {place} --recipe densedpo && rushes evaluate {place} --run densedpo",
+        f"compare: rushes compare {place} realdpo densedpo",
         f"report: {(out / 'report.html').resolve()}",
         f"next: rushes studio {place}",
     ]

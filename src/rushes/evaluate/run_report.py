@@ -60,7 +60,13 @@ def collect(store: Store, result: EvaluateResult, cases: int = 4, seed: int = 0)
     cluster_of = clusters_of_store(store, (take for pair in pairs for take in pair))
     voted = judged_by_people(store, (BASE, result.run))
     compared = ComparedSystems(
-        {("base", "trained"): metrics}, videos, result.headline, cluster_of, notes=tuple(notes), judged=voted
+        {("base", "trained"): metrics},
+        videos,
+        result.headline,
+        cluster_of,
+        notes=tuple(notes),
+        judged=voted,
+        shapes=result.shapes,
     )
     trained = {(row.group, row.seed): row for _, row in pairs}
     report = build_report(
@@ -80,10 +86,6 @@ def collect(store: Store, result: EvaluateResult, cases: int = 4, seed: int = 0)
         complaints=_complaints(store, result.run),
         card=_card(store, cluster_of),
         arms=tuple(ReportArm(name, tuple(table.values())) for name, table in result.arms.items()),
-        shapes=tuple(
-            ReportArm(f"{name} ({_count(max(row.n for row in table.values()), 'pair')})", tuple(table.values()))
-            for name, table in result.shapes.items()
-        ),
         arms_intro=result.arms_intro or report.arms_intro,
         settings=mapping_to_toml(settings),
         hashes=_hashes(run),

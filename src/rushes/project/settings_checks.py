@@ -87,6 +87,10 @@ def spec_problems(settings: Settings, spec: BackboneSpec) -> list[str]:
         *(("backbone.height_px, width_px" if each == whole else "backbone.sizes", partial(spec.check_size, *each))
           for each in sizes),
     ]  # fmt: skip
+    if spec.only_px and len(sizes) > 1:
+        only = "{} x {} px".format(*spec.only_px)
+        problems.append(f"backbone.sizes: this {size.name} takes {only} alone; leave sizes out")
+        checks = checks[: -len(sizes)]
     for where, check in checks:
         try:
             check()

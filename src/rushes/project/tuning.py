@@ -44,6 +44,7 @@ class BetaResult:
     held_out: int  # of these, measured and not trained on
     steps: int  # of the trial
     target: float  # mean gradient weight that should be left, below 0.5
+    shape: str  # size and length of the clips that sums over elements are of
     levels: Mapping[str, BetaLevel]
 
 
@@ -89,7 +90,8 @@ def probe_beta(project: OpenProject, comparisons: int, steps: int, target: float
     ours = {term.level: term.beta for c in every for term in c.terms if term.link not in ALONE}
     proposals = propose(read_history(folder / CURVES), target)
     levels = {each.level: BetaLevel(each, ours[each.level], beta_conventions(project, each.beta)) for each in proposals}
-    result = BetaResult(name, count, len(held_out), steps=steps, target=target, levels=levels)
+    shape = project.settings.backbone.shape.words
+    result = BetaResult(name, count, len(held_out), steps=steps, target=target, shape=shape, levels=levels)
     write_json(folder.parent / "beta.json", plain(result))
     return result
 
@@ -140,7 +142,9 @@ def beta_in_words(result: BetaResult) -> list[str]:
                 f"{level}: the winners' error never fell: no beta mends that; hold them with train.objective.sft_weight"
             )
     same = ((level, name, beta) for level, row in result.levels.items() for name, beta in row.conventions.items())
-    return lines + [f"{level}: {beta:.3g} as a {name}" for level, name, beta in same]
+    return [*lines, f"sums are over a clip of {result.shape}:"] + [
+        f"{level}: {beta:.3g} as a {name}" for level, name, beta in same
+    ]
 
 
 def _judged(now: float, read: Proposal) -> str:

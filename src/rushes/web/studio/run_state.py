@@ -26,7 +26,7 @@ from rushes.web.studio.run_log import RunLog, last_row
 RUNS, SAMPLES = "runs", "samples"
 _SAMPLE = re.compile(r"step-(\d{8})-(\d{1,4})\.mp4")
 _ASK_S = 3.0  # between two looks at a lock, a database and settings
-_REST = 30.0  # times as long as diagnoses took, nothing is diagnosed
+_REST = 100.0  # times as long as diagnoses took, and at least _ASK_S, nothing is diagnosed
 
 
 class RunFiles:
@@ -59,7 +59,7 @@ class RunFiles:
                 return self._health[1]
             began = time.monotonic()
             words = self._diagnosed(steps)
-            self._next_health = time.monotonic() + _REST * (time.monotonic() - began)
+            self._next_health = time.monotonic() + max(_ASK_S, _REST * (time.monotonic() - began))
             self._health = (key, words)
             return words
 

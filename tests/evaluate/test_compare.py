@@ -82,11 +82,11 @@ def test_gates_are_read(tmp_path: Path) -> None:
         ("error = ", "not a TOML file"),
         ("", "no margins"),
         ('rule = "soft"\nerror = 1', "rule must be one of estimate, shown, excluded"),
-        ("error = -1", "is no margin"),
-        ("error = true", "is no margin"),
-        ('error = "much"', "is no margin"),
-        ('error = "x %"', "is no margin"),
-        ("error = inf", "is no margin"),
+        ("error = -1", "is not a margin"),
+        ("error = true", "is not a margin"),
+        ('error = "much"', "is not a margin"),
+        ('error = "x %"', "is not a margin"),
+        ("error = inf", "is not a margin"),
     ],
 )
 def test_other_gates_are_refused(tmp_path: Path, text: str, words: str) -> None:

@@ -153,7 +153,7 @@ def read_gate(path: Path) -> Gate:
     for name, value in {**data, **named}.items():
         number, share = _margin(value)
         if number is None or not 0 <= number < float("inf"):
-            raise ValueError(f'{path}: {name} = {value!r} is no margin; give a number of 0 or more, or "5 %"')
+            raise ValueError(f'{path}: {name} = {value!r} is not a margin; give a number of 0 or more, or "5 %"')
         (shares if share else margins)[name] = number
     return Gate(rule, margins, shares)
 

@@ -261,7 +261,7 @@ def _in_words(report: Report) -> str:
 
 
 def warned_verdict(result: EvaluateResult) -> list[str]:
-    """The verdict on a run, and under it what is wrong with how it came about."""
+    """The verdict on a run, and under it what is wrong with the run."""
     return [verdict_of(result), *result.diagnoses]
 
 

@@ -196,7 +196,7 @@ def _labels(store: Store) -> tuple[LabelSummary, ...]:
 def _complaints(store: Store, run: str) -> dict[str, dict[str, Interval]]:
     """Fault -> system -> share of the takes that people judged in which somebody named it, the commonest first.
 
-    Of held-out takes of both systems where people judged those of the run, else of all takes of the base.
+    Counts held-out takes of both systems where people judged those of the run, else all takes of the base.
     """
     faults = faults_by_take(store)
     judged = [take for take in store.candidates() if take.id in faults]

@@ -56,7 +56,7 @@ def probe_beta(project: OpenProject, comparisons: int, steps: int, target: float
         comparisons: how many to take, evenly from all; a quarter of them is measured, the rest trained on.
         steps: of the trial. Its rate rises all along, from near zero to the run's own, so that the policy passes every
             distance from the reference between.
-        target: mean factor on the gradient, below one half.
+        target: mean DPO gradient weight, below one half.
 
     Raises:
         ValueError: a recipe that compares nothing, or too few comparisons.

@@ -56,7 +56,7 @@ def read_history(path: Path, *, ended: bool = False) -> list[Row]:
     A last line that is being written is not read; nothing writes to the file of a run that has `ended`.
 
     Raises:
-        ValueError: a line that is no row.
+        ValueError: a line that is not a row.
     """
     return [row for row, _ in _read(path, ended=ended)]
 

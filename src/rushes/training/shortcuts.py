@@ -35,7 +35,7 @@ ALL = "all"
 FOLDS = 5
 RIDGE = 1.0  # of the logistic regression, on standardised differences
 STRONG = 0.75  # share of pairs, the low end of its interval, from which all features together are a shortcut
-LEAST = 20  # pairs below which nothing is said
+LEAST = 20  # pairs below which nothing is reported
 PIXELS = 8_000_000  # of a clip that are looked at: 20 frames at 480 x 832, about two seconds of one core
 CLIPS = 256  # that are looked at, at most: two for each pair
 

@@ -35,7 +35,7 @@ class Result:
     values: Values  # what both judges measured on held-out prompts; empty where the arm is not judged
     diagnoses: tuple[str, ...]  # names of what its own curves show to be wrong
     seconds: float  # that it took, on one thread of a machine that may have been busy
-    # how strongly it was trained: `weight`, the mean factor on the gradient at the end as a share of that at the start,
+    # how strongly it was trained: `weight`, the mean DPO gradient weight at the end as a share of that at the start,
     # `visits`, how often each comparison was seen, and `drift`, held out, as a share of the reference's error
     strength: Mapping[str, float] = field(default_factory=dict)
     kinds: Mapping[str, str] = field(default_factory=dict)  # prompt -> kind of its scene, where nothing was trained

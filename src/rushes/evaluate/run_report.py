@@ -32,7 +32,7 @@ from rushes.stats import Interval, wilson
 from rushes.store.complaints import faults_by_take
 from rushes.store.database import Store
 from rushes.training.health import diagnoses
-from rushes.training.history import with_leak
+from rushes.training.history import with_shortcuts
 
 Values = Mapping[str, Mapping[str, float]]  # metric, subject
 _LOG = logging.getLogger(__name__)
@@ -149,7 +149,7 @@ def _curve_rows(store: Store, run_name: str, notes: list[str]) -> list[dict[str,
 def _diagnoses(store: Store, run: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]] | None:
     """What `rushes health` says of the run, so that both say the same; None where its rows lack what that needs."""
     whole = all(isinstance(row["step"], int) for row in rows)
-    return [asdict(each) for each in diagnoses(with_leak(rows, store.project / "runs" / run))] if whole else None
+    return [asdict(each) for each in diagnoses(with_shortcuts(rows, store.project / "runs" / run))] if whole else None
 
 
 def _card(store: Store, cluster_of: Mapping[str, str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from rushes.config.settings_files import hashed_form
 from rushes.config.tables import ObjectiveSettings, TrainSettings, run_name
 from rushes.files import write_json
 from rushes.objectives.terms import ALONE
-from rushes.project.monitoring import probe_leak, steps_on
+from rushes.project.monitoring import probe_shortcuts, steps_on
 from rushes.project.project import OpenProject, brought, load_start, run_folder, without_network
 from rushes.project.recipe_data import recipe_comparisons
 from rushes.project.times import training_times
@@ -156,7 +156,7 @@ def _judged(now: float, read: Proposal) -> str:
 
 
 @dataclass(frozen=True)
-class LeakResult:
+class ShortcutsResult:
     """How well plain features of clips tell winners from losers."""
 
     features: tuple[shortcuts.Shortcut, ...]
@@ -164,12 +164,12 @@ class LeakResult:
     frames: int  # of each clip that were looked at, from its middle
 
 
-def leak_of_project(project: OpenProject) -> LeakResult:
+def shortcuts_of_project(project: OpenProject) -> ShortcutsResult:
     """Shortcuts in the comparisons that the project's recipe makes."""
     settings = project.settings.train
     comparisons, most = recipe_comparisons(project, settings).comparisons, project.settings.backbone.largest
-    return LeakResult(
-        probe_leak(project, comparisons, run_folder(project, run_name(settings))),
+    return ShortcutsResult(
+        probe_shortcuts(project, comparisons, run_folder(project, run_name(settings))),
         pairs=min(settings.shortcut_probe, shortcuts.CLIPS // 2),
         frames=shortcuts.most_frames(most.height_px, most.width_px, most.frames),
     )

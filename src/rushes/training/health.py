@@ -144,10 +144,12 @@ def _remembered(rows: Rows, names: Collection[str]) -> Iterable[Diagnosis]:
 
 
 def _plain_features(history: _History) -> Iterable[Diagnosis]:
-    share, low = (history.rows[0].get(f"leak/{name}") for name in ("all", "all_low"))
+    share, low = (history.rows[0].get(f"shortcut/{name}") for name in ("all", "all_low"))
     if share is None or low is None or low <= TELLING:
         return
-    alone = {name.removeprefix("leak/"): value for name, value in history.rows[0].items() if name.startswith("leak/")}
+    alone = {
+        name.removeprefix("shortcut/"): value for name, value in history.rows[0].items() if name.startswith("shortcut/")
+    }
     named = sorted((name for name in alone if name not in ("all", "all_low")), key=lambda name: -alone[name])[:3]
     parts = ", ".join(f"{name.replace('_', ' ')} {alone[name]:.0%}" for name in named)
     yield Diagnosis(
@@ -214,8 +216,8 @@ def _shortcut(history: _History) -> Iterable[Diagnosis]:
         share = max(0.0, -winner) / (loser - winner)
         if share >= WON:
             continue
-        leak = history.rows[0].get("leak/all")
-        before = f" Before training, plain features picked {leak:.0%} of the winners." if leak else ""
+        picked = history.rows[0].get("shortcut/all")
+        before = f" Before training, plain features picked {picked:.0%} of the winners." if picked else ""
         yield Diagnosis(
             "shortcut",
             "severe",
@@ -311,13 +313,13 @@ def _saturated(history: _History) -> Iterable[Diagnosis]:
         )
 
 
-def _learned_by_heart(history: _History) -> Iterable[Diagnosis]:
+def _memorised(history: _History) -> Iterable[Diagnosis]:
     for level in history.levels:
         train, low = history.tail(f"{level}/accuracy"), history.held(f"{level}/accuracy_low")
         value = history.held(f"{level}/accuracy")
         if train and low is not None and value is not None and train.low > 0.9 and low <= 0.5:
             yield Diagnosis(
-                "learned_by_heart",
+                "memorised",
                 "warning",
                 f"{train.value:.0%} of the training pairs are classified correctly and {value:.0%} of the held-out "
                 f"ones (at least {low:.0%}), which may be chance.",
@@ -354,7 +356,7 @@ RULES: tuple[Callable[[_History], Iterable[Diagnosis]], ...] = (
     _beta_too_small,
     _beta_too_large,
     _saturated,
-    _learned_by_heart,
+    _memorised,
 )
 
 

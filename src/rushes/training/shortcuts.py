@@ -192,8 +192,8 @@ def _weights(gaps_PN: Floats) -> Floats:
 
 def figures(shortcuts: Sequence[Shortcut]) -> dict[str, float]:
     """What a run's curves hold of them: the share that each picks, and the low end of what all pick together."""
-    shares = {f"leak/{each.name}": each.share.value for each in shortcuts}
-    return shares | {f"leak/{each.name}_low": each.share.low for each in shortcuts if each.name == ALL}
+    shares = {f"shortcut/{each.name}": each.share.value for each in shortcuts}
+    return shares | {f"shortcut/{each.name}_low": each.share.low for each in shortcuts if each.name == ALL}
 
 
 _WHY = {

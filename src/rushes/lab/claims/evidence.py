@@ -25,6 +25,7 @@ _SCHEMA = pa.schema(
     ]
 )
 _FACTS = b"rushes"
+_FORMER = {"learned_by_heart": "memorised"}  # names of diagnoses in older evidence
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ Evidence = dict[str, dict[int, Result]]  # arm -> seed -> result
 
 def result_of(facts: Mapping[str, Any], values: Values) -> Result:
     """A result from `Result.facts` and its values."""
-    return Result(**{**facts, "values": values, "diagnoses": tuple(facts["diagnoses"])})
+    wrong = tuple(_FORMER.get(name, name) for name in facts["diagnoses"])
+    return Result(**{**facts, "values": values, "diagnoses": wrong})
 
 
 def write_evidence(path: Path, evidence: Evidence) -> None:

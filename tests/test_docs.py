@@ -205,6 +205,13 @@ def test_files_of_the_repository_that_a_page_names_are_there(page: Path) -> None
     assert [name for name in names if not (REPOSITORY / name).exists()] == []
 
 
+def test_the_site_has_every_page() -> None:
+    listed = re.findall(r"[\w/-]+\.md", (REPOSITORY / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:")[2])
+    top = {"index.md", "api.md", "LOG.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"}
+    pages = {str(page.relative_to(REPOSITORY / "docs")) for page in PAGES[1:]}
+    assert sorted(listed) == sorted(pages | top)
+
+
 def test_the_readme_lists_the_rooms_that_there_are() -> None:
     lines = (REPOSITORY / "README.md").read_text(encoding="utf-8").split("\nsrc/rushes/\n")[1].split("\ntests/")[0]
     listed = re.findall(r"(\w+)/", " ".join(line[:34] for line in lines.splitlines()))

@@ -57,6 +57,26 @@ def test_a_folder_without_pairs_is_refused(main: Any, tmp_path: Path) -> None:
         main([str(weights), str(tmp_path), "--out", str(tmp_path / "out")])
 
 
+@pytest.mark.whole
+def test_real_clips_of_four_shapes_go_from_files_to_a_report(
+    real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each take has the shape of its clip, and the report plays portrait clips as such."""
+    (tmp_path / "clips").mkdir()
+    videos = [path for name in ("media", "realaction/train") for path in (real_data / name).rglob("*.*")]
+    for at, path in enumerate(sorted(path for path in videos if path.suffix in (".mp4", ".mkv", ".mov"))):
+        (tmp_path / "clips" / f"{at:03d}{path.suffix}").symlink_to(path)
+    more = ("footage.eval_fraction=0.5", "evaluate.prompts=16", "report.cases=16")
+    sets = [part for each in more for part in ("--set", each)]
+    monkeypatch.setattr("sys.argv", ["mixed_sizes.py", str(tmp_path / "clips"), str(tmp_path / "out"), *sets])
+    run_path(str(EXAMPLES / "mixed_sizes.py"))["main"]()
+    result = json.loads((tmp_path / "out" / "project" / "reports" / "realdpo.json").read_text())
+    assert len(result["shapes"]) >= 3
+    page = (tmp_path / "out" / "project" / "reports" / "realdpo.html").read_text()
+    sizes = {(int(w), int(h)) for w, h in re.findall(r'<video[^>]*width="(\d+)" height="(\d+)"', page)}
+    assert any(height > width for width, height in sizes) and any(height < width for width, height in sizes)
+
+
 # --- the notebook ----------------------------------------------------------------------------------------------------
 
 

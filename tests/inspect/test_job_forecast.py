@@ -24,7 +24,7 @@ from rushes.inspect import part_costs as partcosts
 from rushes.inspect.dry_run import find_family
 from rushes.inspect.job_forecast import CODEC_SHARE, Machine, Model, forecast_job, how_of, model_of
 from rushes.inspect.part_costs import CodecCost, ReaderCost, codec_cost, reader_cost
-from rushes.inspect.planning import PlanRequest, numbers_of, settings_of
+from rushes.inspect.planning import PlanRequest, forecast, numbers_of, settings_of
 from rushes.inspect.step_forecast import GIB
 from rushes.inspect.workload import SHARES, Numbers, StageWork, held_out_of, workload
 from rushes.project import jobs
@@ -282,6 +282,33 @@ def test_a_codec_that_works_in_tiles_is_counted_as_if_each_tile_ran(name: str, m
     assert (kept.encode, kept.decode, kept.encode_first) == (each.encode, each.decode, each.encode_first)
     for said, real in ((kept.encode_bytes, each.encode_bytes), (kept.decode_bytes, each.decode_bytes)):
         assert 0.99 * real <= said <= 1.2 * real
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--quantize", "4bit", "--set", "backbone.offload=true"], "blocks in 4bit do not come and go"),
+        (["--tune", "full", "--set", "backbone.offload=true"], "weights that are trained stay on the GPU"),
+        (["--set", "backbone.offload=true", "--set", "train.parallel=shard"], "sharded weights are spread already"),
+    ],
+)
+def test_a_model_is_not_forecast_with_what_training_refuses(
+    options: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["plan", "--model", "wan2.1-t2v-1.3b", "--gpu", "h100", *options])
+    assert end.value.code == 2 and words in capsys.readouterr().err
+
+
+def test_a_step_of_sharded_weights_holds_its_share() -> None:
+    asked = PlanRequest(model="wan2.1-t2v-1.3b", tune="full")
+    alone, spread = (
+        forecast(None, asked, Machine(141.0, 300.0, 8), (f"train.parallel={way}",)).step
+        for way in ("replicate", "shard")
+    )
+    for name in ("weights", "gradients", "optimiser"):
+        assert spread.memory_gb[name] == pytest.approx(alone.memory_gb[name] / 8, abs=0.001)
+    assert spread.memory_gb["activations of a view"] == alone.memory_gb["activations of a view"]
 
 
 def test_what_a_project_lacks(tmp_path: Path, small: SmallProject, capsys: pytest.CaptureFixture[str]) -> None:

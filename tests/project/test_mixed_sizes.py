@@ -10,12 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rushes.footage.changes import film_of
 from rushes.media.read import probe
 from rushes.media.write import write_video
+from rushes.progress import no_bar
+from rushes.project.project import open_project
+from rushes.project.recipe_data import recipe_comparisons
+from rushes.project.settings import read_settings
+from rushes.project.stages import held_out_clips
 from rushes.records import Candidate, Clip
 from rushes.store.database import Store
 from rushes.store.latents import LatentKey, LatentStore
 from rushes.text_reader import parse_json
+from rushes.training.loop import split
 
 from ..projects import Rushes
 
@@ -135,3 +142,48 @@ def test_a_take_of_another_shape_is_refused_by_name(rushes: Rushes, project: Pat
     code, _, err = rushes("train", project, "--set", "backbone.sizes=[]", "--set", "backbone.lengths=[]")
     assert code != 0 and "takes are of another shape than their clips" in err and "goes to 16 x 24 px" in err, err
     assert rushes("train", project)[0] == 0  # sizes as they were: takes that were made since are of others
+
+
+def test_windows_of_one_film_are_one_cluster_and_never_on_both_sides(rushes: Rushes, project: Path) -> None:
+    more = (
+        "footage.windows=2",
+        "footage.eval_fraction=0.1",
+        "backbone.frames=5",
+        "backbone.height_px=16",
+        "backbone.width_px=24",
+    )
+    footage, project = project.parent / "footage", project.parent / "windows"
+    sets = [part for each in more for part in ("--set", each)]
+    assert rushes("init", project, "--recipe", "sft", "--footage", footage, *sets)[0] == 0
+    assert rushes("import", project)[0] == 0
+    work = open_project(project, read_settings(project), no_bar)
+    comparisons = recipe_comparisons(work, work.settings.train).comparisons
+    films = {clip.id: film_of(clip) for clip in work.store.clips("train")}
+    work.store.close()
+    assert len(comparisons) > len({*films.values()}) and all(c.film == films[c.group] for c in comparisons)
+    used, held_out = split(comparisons, 2)
+    assert held_out and not {c.film for c in used} & {c.film for c in held_out}
+
+
+def test_what_to_set_is_said_as_it_was_typed(rushes: Rushes, project: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A list of lengths goes on, and is safe to paste into a shell."""
+    assert rushes("preflight", project, "--set", "backbone.frames=[5, 9]")[0] == 0
+    assert f"`rushes set {project} 'backbone.frames=[5, 9]'` keeps it" in caplog.text
+    code, out, err = rushes("set", project, "backbone.frames=[5, 9]")
+    assert code == 0 and "backbone.frames = [5, 9]" in out, err
+
+
+def test_the_first_of_each_film_is_evaluated_before_the_second(rushes: Rushes, project: Path) -> None:
+    more = (
+        "footage.windows=2",
+        "footage.eval_fraction=0.6",
+        "backbone.lengths=[5]",
+        "backbone.frames=5",
+        "evaluate.prompts=4",
+    )
+    assert rushes("set", project, *more)[0] == 0
+    assert rushes("import", project)[0] == 0
+    work = open_project(project, read_settings(project), no_bar)
+    clips = held_out_clips(work)
+    assert len({film_of(clip) for clip in clips}) == len(clips) == 4
+    work.store.close()

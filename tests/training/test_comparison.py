@@ -54,6 +54,10 @@ def test_a_mirrored_comparison_has_all_clips_and_the_first_frame_in_the_mirror()
     "comparison",
     [
         pair("a ball rolls to the left"),
+        pair("une balle roule vers la gauche"),
+        pair("ein Ball rollt nach links"),
+        pair("una pelota rueda a la derecha"),
+        pair("мяч катится налево и вправо, в левую сторону"),
         pair("The rightmost of two cups"),
         pair("a wheel turns clockwise"),
         pair("杯子在左边"),

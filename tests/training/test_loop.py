@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -300,3 +301,9 @@ def test_killed_at_any_point_a_run_ends_the_same(tmp_path: Path) -> None:
     assert {name.partition("/")[0] for name in ends[0].tensors} == {"policy", "reference", "optimiser"}
     assert ends[0].facts["beta_scale"] != 1.0
     assert rows(tmp_path / "whole") == rows(tmp_path / "killed")
+
+
+def test_pieces_of_one_film_are_never_on_both_sides() -> None:
+    every = [replace(c, film=c.group[0]) for c in comparisons("a1", "b1", "c1", "d1", "a2", "b2", "c2", "d2")]
+    kept, aside = split(every, 1)
+    assert [c.group for c in aside] == ["d1", "d2"] and len(kept) == 6

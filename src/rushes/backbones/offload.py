@@ -196,7 +196,12 @@ def offload_blocks(network: nn.Module, device: torch.device) -> None:
 
 
 def offload_idle(experts: nn.Module, parts: Sequence[nn.Module], device: torch.device) -> None:
-    """Keep the blocks of that of two networks in main memory which was not asked last; in place."""
+    """Keep the blocks of that of two networks in main memory which was not asked last; in place.
+
+    Raises ValueError: there is one network.
+    """
+    if len(parts) < 2:
+        raise ValueError("backbone.offload: this model has one network, and idle_expert is for two; set it to true")
     stream = BlockStream([[*streamed(part)] for part in parts], device, ahead=False)
     for part in parts:
         _rest_to(part, device)

@@ -147,12 +147,10 @@ class DiffusersBackbone:
         for part in parts if self.how.checkpointing else ():
             enable: Any = part.enable_gradient_checkpointing
             enable()
-        if len(parts) == 1:
-            return parts[0]
-        experts = Experts(*parts)
+        network = parts[0] if len(parts) == 1 else Experts(*parts)
         if self.how.offload == "idle_expert":
-            offload_idle(experts, parts, self.device)
-        return experts
+            offload_idle(network, parts, self.device)
+        return network
 
     def _network(self, part: str) -> nn.Module:
         """A part that is trained, in the bits and the place that are asked for."""

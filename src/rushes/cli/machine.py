@@ -90,7 +90,7 @@ def plan(
     gpus: Annotated[int, GE_0, Parameter(help="how many of them")] = 1,
     gpu_memory_gb: Annotated[float, GE_0, Parameter(help="in place of the kind's")] = 0.0,
     tflops: Annotated[
-        float, GE_0, Parameter(help="10^12 operations a second that the network reaches; default: 40 %% of the peak")
+        float, GE_0, Parameter(help="10^12 operations a second that the network reaches; default: 40 % of the peak")
     ] = 0.0,
     table: Annotated[
         Path | None, Parameter(help="write forecasts of all released models to this page (docs/hardware.md)")

@@ -148,9 +148,12 @@ def metrics_by_shape(
     Prompts whose two videos differ in shape are not in it, nor is a shape that the headline metric, or without one any
     metric, could not measure.
     """
-    first, second = ({key: _shape(video) for key, video in videos[system].items()} for system in pair)
+    first, second = (
+        {key: (v.height_px, v.width_px, v.frames, v.fps) for key, v in videos[system].items()} for system in pair
+    )
     shape_of = {key: shape for key, shape in first.items() if second.get(key) == shape}
     shapes = sorted({*shape_of.values()})
+    several_rates = len({fps for *_, fps in shapes}) > 1
     tables: dict[str, Metrics] = {}
     for shape in shapes if 1 < len(shapes) <= _MOST_SHAPES else ():
         sides = [{s: {k: v for k, v in m.values.get(s, {}).items() if shape_of.get(k) == shape} for s in pair}
@@ -159,12 +162,8 @@ def metrics_by_shape(
         table = compare_systems(pair, part, seed=seed, cluster_of=cluster_of, primary=headline)
         metrics = {row.name: row for row in metric_rows(part, table)[pair]}
         if headline in metrics or (metrics and not headline):
-            tables["{} x {} px, {} frames".format(*shape)] = metrics
+            tables[("{} x {} px, {} frames" + " at {:g} fps" * several_rates).format(*shape)] = metrics
     return tables
-
-
-def _shape(video: Footage) -> tuple[int, int, int]:
-    return video.height_px, video.width_px, video.frames
 
 
 @dataclass(frozen=True)

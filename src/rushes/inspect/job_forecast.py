@@ -263,6 +263,7 @@ def ask_of(settings: Settings, numbers: Numbers, machine: Machine) -> tuple[Fore
         optimizer=train.optimizer,
         average=bool(train.weights_ema),
         losers=train.objective.safe_dpo,
+        shards=machine.gpus if train.parallel == "shard" else 1,
     )
     return ask, shape
 
@@ -271,7 +272,7 @@ def _mode(cost: Cost, ask: ForecastRequest, settings: Settings, shape: ClipCompa
     """How gradients are taken: as the settings say, or as `rushes.training.memory` chooses."""
     if settings.train.gradients != "auto":
         return settings.train.gradients
-    room = SHARE_GPU * (ask.gpu_memory_gb * GIB - sum(static_memory(cost, ask).values()))
+    room = SHARE_GPU * (ask.gpu_memory_gb * GIB - sum(static_memory(cost, ask).values()) / ask.shards)
     if settings.train.memory_mb:
         room = settings.train.memory_mb * 2**20
     if shape.widest * cost.activations <= room:
@@ -301,9 +302,8 @@ def _memory(model: Model, settings: Settings, ask: ForecastRequest, mode: Mode, 
     held = weights_there(cost, ask.how)
     coded = codec.weights + codec.decode_bytes  # beside the network, when it is done with its takes
     taken = max(settings.generate.batch * cost.sampling, coded)
-    split = machine.gpus if settings.train.parallel == "shard" else 1
-    trained = sum(static.values()) / split
-    room = SHARE_GPU * (ask.gpu_memory_gb * GIB - sum(static.values()))
+    trained = sum(static.values()) / ask.shards
+    room = SHARE_GPU * (ask.gpu_memory_gb * GIB - trained)
     views = ask.views * (ask.batch if ask.views * ask.batch * cost.activations <= room else 1)
     activations = {
         "joint": views * cost.activations,

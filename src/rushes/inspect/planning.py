@@ -31,6 +31,7 @@ from rushes.inspect.workload import Numbers
 from rushes.project.defaults import with_model_defaults, with_sizes, with_values
 from rushes.project.model_presets import folder_of, folder_preset
 from rushes.project.presets import HELD_OUT
+from rushes.project.project import check_offload
 from rushes.project.settings import overridden, read_settings
 from rushes.project.settings_checks import check_settings
 from rushes.store.database import Store
@@ -86,7 +87,6 @@ def forecast(project: Path | None, asked: PlanRequest, machine: Machine, overrid
         raise ValueError("name a project's folder, or --model and what it is to do; one of them")
     if project is not None:
         settings = with_model_defaults(read_settings(project, overrides, code))
-        check_settings(settings)
         costs: Costs = model_for
         if asked.clips:
             by_shape = _shared(settings, numbers_of(settings, asked.clips, asked.prompts))
@@ -97,6 +97,8 @@ def forecast(project: Path | None, asked: PlanRequest, machine: Machine, overrid
         settings = with_sizes(settings)
         by_shape = _shared(settings, numbers_of(settings, asked.clips or CLIPS, asked.prompts))
         costs = partial(model_of, folder)
+    check_settings(settings)
+    check_offload(settings)
     return forecast_shapes(settings, by_shape, costs, machine, asked.views)
 
 

@@ -82,6 +82,7 @@ class ForecastRequest:
     optimizer: Name = "adamw"  # by `train.optimizer`
     average: bool = False  # whether an average of the trained weights is kept (`train.weights_ema`)
     losers: bool = False  # whether losers' gradients are kept apart (`train.objective.safe_dpo`)
+    shards: int = 1  # GPUs that the weights and what belongs to them are spread over (`train.parallel`)
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def forecast(model: Folder, ask: ForecastRequest) -> StepForecast:
 
 def forecast_of(cost: Cost, ask: ForecastRequest) -> StepForecast:
     """The same from a cost that was found."""
-    memory = static_memory(cost, ask)
+    memory = {name: size // ask.shards for name, size in static_memory(cost, ask).items()}
     modes = _modes(cost, ask, sum(memory.values()))
     fitting = [name for name, row in modes.items() if row.fits]
     taken = fitting[0] if fitting else "stash"
@@ -233,7 +234,7 @@ def remedies(cost: Cost, ask: ForecastRequest) -> list[str]:
         words.append("let activations wait in main memory (train.activations offload): the inputs of all blocks leave")
     if not ask.how.feed_forward_chunk:
         words.append(
-            f"set backbone.chunk_size_feed_forward to {CHUNK}: what is widest in a block shrinks, for a tenth more work"
+            f"set backbone.chunk_size_feed_forward to {CHUNK}: what is widest in a block shrinks, for 5 % more work"
         )
     if ask.tune == "lora" and ask.how.quantize == "none" and not ask.how.offload:
         words.append("bring blocks to the GPU one by one (backbone.offload true), where main memory holds the weights")
@@ -243,7 +244,7 @@ def remedies(cost: Cost, ask: ForecastRequest) -> list[str]:
         words.append("set backbone.dtype to bfloat16: weights and activations take half")
     if ask.tune == "lora" and ask.how.quantize == "none":
         words.append("hold the frozen weights in 4 bits (backbone.quantize 4bit): they take a quarter, and are rounded")
-    if cost.activations < room and static > room - cost.activations:
+    if ask.shards == 1 and cost.activations < room and static > room - cost.activations:
         count = ceil(static / (room - cost.activations))
         words.append(f'share the weights among {count} GPUs (train.parallel "shard", under torchrun)')
     if cost.activations > max(room - static, 0):

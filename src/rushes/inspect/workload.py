@@ -33,7 +33,7 @@ Share = Literal["first", "each", "shared"]
 SHARES: Mapping[str, Share] = {
     "read": "shared",
     "encode": "shared",
-    "eta": "first",
+    "eta": "shared",
     "generate": "shared",
     "bank": "shared",
     "train": "shared",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -342,7 +342,11 @@ def set_values(project: Path, overrides: Sequence[str], upgrade: bool = False) -
         write_held(project, new)
     write_text(path, written)
     rows = sources_of(settings, written, new)
-    return SetResult(path, {p: row for p, row in rows.items() if p not in before or before[p] != row.value})
+    changed = {p: row for p, row in rows.items() if p not in before or before[p] != row.value}
+    for name in changed.keys() & names:
+        if isinstance(changed[name].value, int | float) and isinstance(value := at(typed, name), str | list):
+            changed[name] = replace(changed[name], value=value)  # several, or "own": the number stands for one of them
+    return SetResult(path, changed)
 
 
 def _check_inputs(wanted: Mapping[str, Any], typed: Collection[str], path: Path) -> None:

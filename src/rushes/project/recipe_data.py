@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rushes.config.clip_shapes import ClipShape
 from rushes.config.tables import ObjectiveSettings, TrainSettings
+from rushes.footage.changes import film_of
 from rushes.likeness import METRIC as LIKENESS
 from rushes.objectives.safeguards import guarded
 from rushes.objectives.terms import ALONE, Term
@@ -47,6 +48,7 @@ def recipe_comparisons(project: OpenProject, settings: TrainSettings) -> RecipeD
     if not comparisons:
         raise ValueError(f"recipe {settings.recipe!r} finds nothing to compare: {_lacking(project, recipe)}")
     _check_shapes(project, comparisons)
+    comparisons = _with_films(project, comparisons)
     if settings.mirror:
         pairs = [(each, mirrored(each)) for each in comparisons]
         comparisons = [row for pair in pairs for row in pair if row is not None]
@@ -98,6 +100,13 @@ def _check_shapes(project: OpenProject, comparisons: Sequence[Comparison]) -> No
             "generate`, which makes them in the clips' shapes, and label those, or set the sizes and lengths of "
             "[backbone] as they were"
         )
+
+
+def _with_films(project: OpenProject, comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """The comparisons, those of clips that are several pieces of one film with its name."""
+    films = {clip.id: film_of(clip) for clip in project.store.clips("train")}
+    pieces = Counter(films[group] for group in {c.group for c in comparisons} & films.keys())
+    return [replace(c, film=film) if pieces[film := films.get(c.group, "")] > 1 else c for c in comparisons]
 
 
 def _guarded(terms: Sequence[Term], settings: TrainSettings) -> tuple[Term, ...]:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from shlex import quote
 from tempfile import TemporaryDirectory
 
 from rushes import trust
@@ -23,6 +24,7 @@ LOG, DETACHED = "run.log", "RUSHES_DETACHED"  # of `run --detach`: what it says,
 _LOG = logging.getLogger(__name__)
 # What more than one stage reads; labels of several judges stand beside each other.
 _SHARED = ("project.seed", "backbone.", "footage.", "generate.", "train.recipe", "train.init_from")
+_LIST_OF = {"backbone.frames": "backbone.lengths", "backbone.fps": "backbone.rates"}  # where a list of several goes
 _FIRST = "# All settings, down to a last line that says so: a file that was cut is not read."
 SHORT_FIRST = "# What this project sets, down to a last line that says so; `rushes settings` prints all settings."
 LAST = "# The end."
@@ -50,16 +52,17 @@ def read_settings(project: Path, overrides: Sequence[str] = (), uses: Uses = eve
 
 def _say_two_minds(project: Path, settings: Settings, overrides: Sequence[str]) -> None:
     """What other stages read too and have otherwise in the file, so that their work would not fit this one's."""
-    names = dict.fromkeys(text.partition("=")[0].strip() for text in overrides)
-    shared = [name for name in names if name.startswith(_SHARED)]
-    if not shared:
+    typed = {name.strip(): text for text in overrides if (name := text.partition("=")[0]).strip().startswith(_SHARED)}
+    if not typed:
         return
     with suppress(SettingsError):  # of a file that is none without the overrides
         ours, file = (dict(flat(each.model_dump())) for each in (settings, load_settings(project / FILE, uses=nothing)))
-        apart = [name for name in shared if name in file and ours.get(name) != file[name]]
+        read = {name: (name, _LIST_OF[name]) if name in _LIST_OF else (name,) for name in typed if name in file}
+        apart = [name for name, places in read.items() if any(ours[place] != file[place] for place in places)]
         if apart:
-            words = ", ".join(f"{name} is {ours.get(name)!r} here and {file[name]!r} in {FILE}" for name in apart)
-            keep = " ".join(f"{name}={toml_value(ours.get(name))}" for name in apart)
+            values = {name: typed[name].partition("=")[2].strip() for name in apart}
+            words = ", ".join(f"{name} is {values[name]} here and {toml_value(file[name])} in {FILE}" for name in apart)
+            keep = " ".join(quote(f"{name}={values[name]}") for name in apart)
             _LOG.warning("%s, which other stages read; `rushes set %s %s` keeps it", words, project, keep)
 
 

@@ -12,6 +12,7 @@ from rushes.config.clip_shapes import ClipShape
 from rushes.config.tables import GenerateSettings, Settings, run_name
 from rushes.evaluate import stored
 from rushes.evaluate.result import EvaluateResult, Metrics
+from rushes.footage.changes import film_of
 from rushes.project.intake import import_footage as import_footage  # the first of them
 from rushes.project.processes import match_takes, share_encoding, share_measuring, share_takes, still_of
 from rushes.project.project import OpenProject, base_beside, find_run, load_run, without_network
@@ -128,7 +129,7 @@ def encode_missing(project: OpenProject, whole: Sequence[LatentKey], firsts: Seq
 
 
 def held_out_clips(project: OpenProject) -> tuple[Clip, ...]:
-    """Clips that evaluation takes, at most as many as the settings ask for.
+    """Clips that evaluation takes, at most as many as the settings ask for: the first of each film, then the second.
 
     Raises:
         ValueError: there are none.
@@ -143,7 +144,11 @@ def held_out_clips(project: OpenProject) -> tuple[Clip, ...]:
                 "`rushes import`, or name held-out prompts as footage.bench"
             )
         raise ValueError(f"the project has no held-out clips; {remedy}")
-    return clips[: project.settings.evaluate.prompts]
+    films, place = Counter[str](), dict[str, int]()
+    for clip in clips:
+        films[film_of(clip)] += 1
+        place[clip.id] = films[film_of(clip)]
+    return tuple(sorted(clips, key=lambda clip: place[clip.id])[: project.settings.evaluate.prompts])
 
 
 def held_out_ask(settings: Settings) -> GenerateSettings:

@@ -7,6 +7,7 @@ import shlex
 import time
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -199,7 +200,9 @@ def _next(status: ProjectStatus, settings: Settings) -> str:
 
 def _own_run(project: Path) -> str:
     """The run that the project's file names, which commands take where they are told of no other."""
-    return run_name(read_settings(project, (), nothing).train)
+    with suppress(ValueError):  # a file that holds with overrides alone
+        return run_name(read_settings(project, (), nothing).train)
+    return ""
 
 
 def follow(project: Path, settings: Settings) -> Iterator[str]:

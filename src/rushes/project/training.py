@@ -18,7 +18,7 @@ from torch import nn
 from rushes.backbones.base import Backbone
 from rushes.backbones.speed import check_attention_trains
 from rushes.config.settings_files import hashed_form, settings_hash, stored_settings
-from rushes.config.tables import TrainSettings, run_name
+from rushes.config.tables import Settings, TrainSettings, run_name
 from rushes.files import whole_file
 from rushes.progress import no_bar
 from rushes.project.jobs import TrainingJob, read_texts, set_up, whole_weights
@@ -42,7 +42,7 @@ from rushes.sidefile import RESTORE
 from rushes.text_reader import counted
 from rushes.training.checkpoint import digest_of, newest_facts, only_one, removed
 from rushes.training.comparison import Comparison, hashed_comparisons, with_captions
-from rushes.training.continuation import COMPILED, RunIdentity, check_continuation
+from rushes.training.continuation import ATTENTION, COMPILED, OTHERS_LATER, RunIdentity, check_continuation
 from rushes.training.history import CURVES, WEIGHTS, read_history
 from rushes.training.loop import Data, Progress, learning_rate, split, train
 from rushes.training.monitor import NOBODY, RunMonitor
@@ -260,15 +260,20 @@ def _prepare(project: OpenProject, name: str) -> tuple[TrainingJob, TrainResult]
     _check_captions(comparisons, settings)
     comparisons = with_captions(comparisons, project.store.alternatives())
     used, held_out = split(comparisons, settings.held_out)
+    if settings.held_out and not held_out:
+        project.say(
+            "train.held_out: nothing is held out, as each prompt or film has more than a quarter of the "
+            f"{len(comparisons)} comparisons; the curves have no held-out figures"
+        )
     held_out = [replace(comparison, captions=()) for comparison in held_out]  # the first caption is evaluated under
     hashes = hashed_comparisons(comparisons)
-    # Hashes of runs from before there was such a switch stay what they were.
-    named = [value for value in made_from.others.values() if value is not False]
+    # Hashes of runs from before there were such switches stay what they were.
+    named = [value for name, value in made_from.others.items() if (name, value) not in OTHERS_LATER.items()]
     identity = RunIdentity(
         stable_hash([made_from.train, *named, hashes]),
         made_from.train,
         others={**made_from.others, "comparisons": f"{len(comparisons)} (hash {stable_hash(hashes)[:8]})"},
-        causes=made_from.causes,
+        causes={**made_from.causes, "comparisons": _shape_settings(project.settings)},
     )
     base, origin, *_ = made_from.others.values()
     start, latents, dtype = origin or base, project.latents.fingerprint, precision_of(project, settings)
@@ -301,6 +306,13 @@ def _prepare(project: OpenProject, name: str) -> tuple[TrainingJob, TrainResult]
     return job, result
 
 
+def _shape_settings(settings: Settings) -> dict[str, Any]:
+    """Settings that give comparisons their shapes."""
+    size = settings.backbone
+    shapes = {f"backbone.{name}": repr(getattr(size, name)) for name in ("sizes", "lengths", "rates")}
+    return {**shapes, "footage.windows": settings.footage.windows}
+
+
 def check_run(project: OpenProject) -> RunIdentity:
     """All but the comparisons that the settings' run is made from; to be called before hours of takes and encoding.
 
@@ -320,6 +332,7 @@ def check_run(project: OpenProject) -> RunIdentity:
             # Their shift may be the model's own, or that of [generate].
             "training times": repr(training_times(project.settings, project.base.spec)),
             COMPILED: project.settings.backbone.compile,
+            ATTENTION: project.settings.backbone.attention,
         },
         {LATENTS: {**{f"backbone.{name}": getattr(size, name) for name in SIZE}, "footage.fit": fit}},
     )

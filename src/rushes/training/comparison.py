@@ -48,7 +48,7 @@ class View:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Views and the terms over them. `group` names the prompt: held-out comparisons never share one with the rest.
+    """Views and the terms over them. `group` names the prompt.
 
     `captions` are those of its clip where that has several, its own first: at each visit one is drawn, under which all
     views are seen that have the first.
@@ -59,6 +59,12 @@ class Comparison:
     views: tuple[View, ...]
     terms: tuple[Term, ...]
     captions: tuple[str, ...] = ()
+    film: str = ""  # that clips of other prompts are pieces of, too
+
+    @property
+    def cluster(self) -> str:
+        """What it shares with others that are no evidence beside it: held-out ones never share it with the rest."""
+        return self.film or self.group
 
     @property
     def shape(self) -> str:
@@ -85,7 +91,13 @@ def with_captions(comparisons: Sequence[Comparison], alternatives: Mapping[str, 
     ]
 
 
-_SIDES = re.compile(r"\b(left|right|clockwise|counterclockwise|anticlockwise)|[左右]", re.IGNORECASE)
+# Words for left and right, and for which way round, in the languages that captions come in most.
+_SIDES = re.compile(
+    r"\b(left|right|clockwise|counterclockwise|anticlockwise|gauche|droite?|links|rechts|linken?|linke[rs]|rechte[nrs]?|"
+    r"izquierd[ao]s?|derech[ao]s?|sinistr[aeio]|destr[aeio]|esquerd[ao]s?|direit[ao]s?|lew[aeoy]\w*|praw[aeoy]\w*|"
+    r"лев\w+|прав\w+)|[左右]|왼|오른",
+    re.IGNORECASE,
+)
 
 
 def mirrored(comparison: Comparison) -> Comparison | None:
@@ -115,7 +127,7 @@ def by_shape(comparisons: Sequence[Comparison]) -> list[list[int]]:
 
 def hashed_comparisons(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
     """Comparisons as a run's identity has them: with the name that the sigmoid link had first, "logistic"."""
-    rows = [{k: v for k, v in asdict(c).items() if k != "captions" or v} for c in comparisons]
+    rows = [{k: v for k, v in asdict(c).items() if k not in ("captions", "film") or v} for c in comparisons]
     for row in rows:
         row["views"] = tuple(map(hashed_view, row["views"]))
     for term in (term for row in rows for term in row["terms"] if term["link"] == "sigmoid"):

@@ -17,7 +17,8 @@ _WAY_OUT = "set train.name to another name, or delete the folder"
 # Settings that came later, and what runs from before them were trained with; at it digests do not have them.
 _BEFORE = {path: value for path, value in LATER.items() if path.startswith("train.")}
 COMPILED = "backbone.compile"  # compiled blocks round otherwise, so a run goes on as it began
-OTHERS_LATER = {COMPILED: False}
+ATTENTION = "backbone.attention"  # another backend rounds otherwise, too
+OTHERS_LATER = {COMPILED: False, ATTENTION: ""}
 
 
 @dataclass(frozen=True)

@@ -117,14 +117,16 @@ class Work:
 
 
 def split(comparisons: Sequence[Comparison], held_out: int) -> tuple[list[Comparison], list[Comparison]]:
-    """Training and held-out comparisons; whole prompts are held out, the last that fit, at most a quarter of all."""
-    sizes = Counter(c.group for c in comparisons)
+    """Training and held-out comparisons; whole prompts, or films of several, are held out, the last that fit, at most a
+    quarter of all.
+    """
+    sizes = Counter(c.cluster for c in comparisons)
     most, count, aside = len(comparisons) // 4, 0, set[str]()
-    for group in reversed(sizes):
-        if count < held_out and count + sizes[group] <= most:
-            aside.add(group)
-            count += sizes[group]
-    return [c for c in comparisons if c.group not in aside], [c for c in comparisons if c.group in aside]
+    for cluster in reversed(sizes):
+        if count < held_out and count + sizes[cluster] <= most:
+            aside.add(cluster)
+            count += sizes[cluster]
+    return [c for c in comparisons if c.cluster not in aside], [c for c in comparisons if c.cluster in aside]
 
 
 def train(

@@ -57,8 +57,8 @@ class Probe:
         return {name: value for name, value in out.items() if np.isfinite(value)}
 
     def _intervals(self, level: str, decided: Decisions) -> dict[str, Interval]:
-        """95 % intervals, clustered by prompt: four draws of a comparison are not four witnesses."""
-        groups = [c.group for c in self.comparisons]
+        """95 % intervals, clustered by prompt or film: four draws of a comparison are not four witnesses."""
+        groups = [c.cluster for c in self.comparisons]
         logits = decided.logits_N.double().numpy()
         of = [groups[b] for b in decided.comparison_N.tolist()]
         total_B, weight_B = side_errors(self.errors, self.terms, level, 1)

@@ -94,7 +94,9 @@ def pairs(comparisons: Sequence[Comparison]) -> list[ShortcutPair]:
             if term.link in ALONE or not any(pull):
                 continue
             sides = [[v for v, p in zip(comparison.views, pull, strict=False) if sign * p > 0] for sign in (1, -1)]
-            unique |= {ShortcutPair(comparison.group, w, x): None for w in sides[0] for x in sides[1] if w.key != x.key}
+            unique |= {
+                ShortcutPair(comparison.cluster, w, x): None for w in sides[0] for x in sides[1] if w.key != x.key
+            }
     return list(unique)
 
 

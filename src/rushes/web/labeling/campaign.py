@@ -30,6 +30,8 @@ class Campaign:
     overlap: int  # people who label a pair that several label
     overlap_share: float
     created_at: str = ""
+    key: str = ""  # whose labels are the key where the settings name nobody
+    practice: int = 0  # pairs of it that a person first practises on
 
     def quotas(self) -> dict[str, int]:
         """Name -> pairs."""
@@ -37,8 +39,9 @@ class Campaign:
 
 
 def planned(
-    people: Sequence[str], pairs: int, *, overlap: int, overlap_share: float, repeat_share: float, gold_share: float
-) -> Campaign:
+    people: Sequence[str], pairs: int, *, overlap: int, overlap_share: float, repeat_share: float, gold_share: float,
+    key: str = "", practice: int = 0,
+) -> Campaign:  # fmt: skip
     """A campaign in which so many pairs get a label, each person as many as another.
 
     Repeats, pairs of the key and pairs that another has labelled bring no new one; a repeat is no pair of its own.
@@ -57,7 +60,8 @@ def planned(
             "label.overlap_share, repeat_share and gold_share leave no new pairs; together they must be less than 1"
         )
     each = math.ceil(pairs / len(people) * (1 - repeat_share) / new - 1e-9)
-    return Campaign(tuple(people), pairs, each, overlap=overlap, overlap_share=shared, created_at=now())
+    return Campaign(tuple(people), pairs, each, overlap=overlap, overlap_share=shared, created_at=now(),
+                    key=key, practice=practice)  # fmt: skip
 
 
 def write_campaign(project: Path, campaign: Campaign) -> None:
@@ -103,7 +107,7 @@ def dashboard(facts: Mapping[str, Any], campaign: Campaign | None, crowd: Crowd 
     wanted = min(campaign.pairs, facts["pairs"]) if campaign else facts["pairs"]
     left = [row["left_s"] for row in people if row["left_s"] is not None]
     return {
-        **{name: facts[name] for name in ("pairs", "open", "several", "dimensions", "reasons")},
+        **{name: facts[name] for name in ("pairs", "open", "several", "dimensions", "judges", "reasons")},
         "people": people,
         "labelled": labelled,
         "wanted": wanted,

@@ -76,14 +76,14 @@ def test_an_engineer_with_a_model_of_theirs(tmp_path: Path, browser: Browser) ->
     tab = browser.new_page()
     with me.serving("rushes studio wan") as page:
         tab.goto(page.addresses[0])
-        tab.get_by_role("link", name="Footage").click()
-        tab.get_by_role("link", name="Contact sheet").click()
+        tab.click("nav >> text=Footage")
+        tab.click("text=Contact sheet")
         tab.wait_for_function("() => document.querySelectorAll('#sheet img').length === 12")
         assert tab.locator("#sheet .keeps").count() == 12  # 4:3 footage, of which the square model keeps the middle
-        assert set(tab.locator("#sheet small span").all_inner_texts()) == {"cropped 25 %"}
+        assert set(tab.locator("#sheet .lost").all_inner_texts()) == {"crop 25 %"}
         shot(tab, "b-contact-sheet")
         me.say("the contact sheet shows what the crop keeps of 12 clips")
-        tab.get_by_role("link", name="Runs").click()
+        tab.click("nav >> text=Runs")
         tab.wait_for_selector("canvas")
     shown = me.type("rushes export wan --run realdpo --out out")
     assert "load_lora_weights" in shown

@@ -97,7 +97,8 @@ def test_the_crop_is_drawn_and_a_click_opens_the_clip(review: ReviewSession, add
     assert picture and keeps and keeps["width"] == pytest.approx(picture["width"], abs=1)
     assert keeps["height"] == pytest.approx(0.75 * picture["height"], abs=1)
     assert keeps["y"] - picture["y"] == pytest.approx(0.125 * picture["height"], abs=1)
-    assert tab.locator("#sheet li").nth(2).inner_text().split("\n")[-2:] == ["dropped", "cropped 25 %"]
+    third = tab.locator("#sheet li").nth(2)
+    assert (third.locator(".lost").inner_text(), third.locator("small").inner_text()) == ("crop 25 %", "dropped")
     tab.hover("#sheet a >> nth=0")
     tab.wait_for_function("() => { const v = document.querySelector('#sheet video'); return v && v.currentTime > 0.1 }")
     tab.select_option("#queue", "dropped")

@@ -57,16 +57,15 @@ function tile(clip) {
   Object.assign(keeps.style, {
     left: `${50 * (1 - clip.across)}%`, top: `${50 * (1 - clip.down)}%`, width: `${100 * clip.across}%`, height: `${100 * clip.down}%`,
   });
-  if (clip.across * clip.down < 1) picture.append(keeps);
+  const lost = 1 - clip.across * clip.down;
+  if (lost > 0) picture.append(keeps);
   mat.append(picture);
+  if (lost > 0.005) mat.append(make("span", `crop ${percent(lost)}`, "lost"));
   picture.dataset.clip = clip.id;
   const caption = make("p", clip.caption || "No caption.", clip.caption ? "" : "none");
-  const facts = make("small");
-  const lost = 1 - clip.across * clip.down;
-  facts.append(make("b", clip.decided ? `${clip.decided}${clip.by ? ` by ${clip.by}` : ""}` : "undecided"));
-  if (lost > 0.005) facts.append(make("span", `cropped ${percent(lost)}`));
+  const decided = make("small", clip.decided ? `${clip.decided}${clip.by ? ` by ${clip.by}` : ""}` : "undecided");
   link.title = [clip.caption, clip.reason].filter(Boolean).join(" · ");
-  link.append(mat, caption, facts);
+  link.append(mat, caption, decided);
   item.append(link);
   if (clip.moves) moving(link, picture);
   seen.observe(picture);

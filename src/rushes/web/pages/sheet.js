@@ -27,7 +27,7 @@ async function show() {
   if (page > last) { page = last; return show(); }
   history.replaceState(null, "", `/sheet?${new URLSearchParams({ queue, page })}`);
   $("#about").textContent = cropped
-    ? "A frame of each clip. The line is what the crop to the model's shape keeps; what is darkened, no step sees. A click opens the clip."
+    ? "A frame of each clip. The rectangle is what the crop to the model's shape keeps; the darkened part is cut off. A click opens the clip."
     : "A frame of each clip. Nothing is cut off: pictures are brought to the model's shape whole. A click opens the clip.";
   const first = page * answer.page;
   $("#count").textContent = clips.length ? `${first + 1} to ${first + clips.length} of ${total} ${total === 1 ? "clip" : "clips"}` : "No clip is like that.";
